@@ -1,0 +1,1 @@
+//! Local dates and times of day, and the instants they stand for.

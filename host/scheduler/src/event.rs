@@ -1,0 +1,376 @@
+//! What the scheduler is told, and what it answers: the whole alphabet.
+
+use std::sync::Arc;
+
+use crate::{
+    model::{Job, Step as ActionStep},
+    names::{DeviceName, JobId, PluginName, RunId},
+    outcome::Outcome,
+    time::{Instant, Site},
+    topic::Grant,
+};
+
+/// A SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl std::fmt::Display for Digest {
+    /// 64 hexadecimal digits.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// One version of a plugin: its bytes and its settings settle together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version {
+    /// Of the .wasm.
+    pub component: Digest,
+    /// Of everything an operator says about the plugin.
+    pub settings: Digest,
+}
+
+/// Which loading of a plugin an answer belongs to; the core drops answers of one that is over.
+pub type Generation = u64;
+
+/// Which connection to the broker an attempt went out on.
+pub type LinkId = u64;
+
+/// One try at one step.
+pub type AttemptId = u64;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A plugin's version was compiled, linked and asked for its plans, and all of that went well.
+    Loaded(Loaded),
+    /// A plugin's file was gone for long enough (I9).
+    Removed(PluginName),
+    /// The answer to [`Effect::Plan`].
+    Planned {
+        /// Whose.
+        plugin: PluginName,
+        /// Whose.
+        device: DeviceName,
+        /// Copied from the effect.
+        generation: Generation,
+        /// The plan, or why there is none, in a sentence.
+        plan: Result<Plan, String>,
+    },
+    /// A connection to the broker is there.
+    LinkUp {
+        /// A number that no link before had.
+        link: LinkId,
+        /// How many attempts may be under way at once.
+        credit: u32,
+    },
+    /// It is gone; what was not acknowledged on it may or may not have arrived.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+    },
+    /// The broker has the message (QoS 0: it was written).
+    Acked {
+        /// Copied from the effect.
+        link: LinkId,
+        /// Copied from the effect.
+        attempt: AttemptId,
+    },
+    /// The broker does not want the message.
+    Refused {
+        /// Copied from the effect.
+        link: LinkId,
+        /// Copied from the effect.
+        attempt: AttemptId,
+        /// MQTT 5's reason, in words.
+        reason: String,
+    },
+}
+
+/// A plugin's new version, accepted by the edge.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Whose.
+    pub plugin: PluginName,
+    /// Which.
+    pub version: Version,
+    /// What it may publish and read.
+    pub grant: Grant,
+    /// Every device it has now, in the order of its settings.
+    pub devices: Vec<LoadedDevice>,
+}
+
+/// A device of a plugin's new version.
+#[derive(Clone, Debug)]
+pub struct LoadedDevice {
+    /// Unique within the plugin.
+    pub name: DeviceName,
+    /// Where it is.
+    pub site: Site,
+    /// Its new plan; where its settings were at fault, why there is none: it keeps the plan it has, if any.
+    pub plan: Result<Plan, String>,
+}
+
+/// The complete list of jobs that one call of `schedule-jobs` returned for one device.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The moment of the call: occurrences from here on are the plan's.
+    pub asked: Instant,
+    /// Unique ids.
+    pub jobs: Vec<Job>,
+}
+
+/// What the scheduler answers to an event: first what to keep, then what to do.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// To be committed together, in this order.
+    pub changes: Vec<Change>,
+    /// To be started, in this order.
+    pub effects: Vec<Effect>,
+    /// When to call again if nothing happens before; `None`: not before the next event.
+    pub wake: Option<Instant>,
+}
+
+/// Something to do in the world.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Send a message.
+    Publish(Publish),
+    /// Ask a plugin for the plan of one device.
+    Plan {
+        /// Whose.
+        plugin: PluginName,
+        /// Whose.
+        device: DeviceName,
+        /// To be copied into the answer.
+        generation: Generation,
+    },
+}
+
+/// One attempt at one step of a run.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Which connection it may go out on.
+    pub link: LinkId,
+    /// To be copied into the answer.
+    pub attempt: AttemptId,
+    /// Of which run.
+    pub run: RunId,
+    /// Milliseconds since the epoch at which the step was due.
+    pub due: Instant,
+    /// 1 for the first attempt at the step.
+    pub number: u32,
+    /// How long the broker may hold the message.
+    pub expiry_ms: Option<u32>,
+    /// The run's steps.
+    pub steps: Arc<[ActionStep]>,
+    /// Which of them.
+    pub step: usize,
+    /// Whether this step's changes must be durable before it is sent (I3).
+    pub after_commit: bool,
+}
+
+/// A plugin's number, as in the store.
+pub type PluginKey = u32;
+/// A device's number, as in the store.
+pub type DeviceKey = u32;
+/// A job's number, as in the store. Free again when the job has gone.
+pub type JobKey = u32;
+/// The number of a run that is on disk, as in the store.
+pub type RunKey = u64;
+
+/// Something to keep.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A plugin is new or has a new version.
+    PluginSaved {
+        /// Its number.
+        key: PluginKey,
+        /// Its name.
+        name: PluginName,
+        /// What runs now.
+        version: Version,
+    },
+    /// A plugin is gone, and its devices have gone before.
+    PluginRemoved {
+        /// Its number.
+        key: PluginKey,
+    },
+    /// A device is new or has changed.
+    DeviceSaved {
+        /// Its number.
+        key: DeviceKey,
+        /// Whose.
+        plugin: PluginKey,
+        /// Its name.
+        name: DeviceName,
+        /// Where it is.
+        site: Site,
+        /// When it is asked for a plan again.
+        replan_at: Instant,
+        /// Why the newest plan was refused, if it was.
+        error: Option<String>,
+    },
+    /// A device is gone, and its jobs have gone before.
+    DeviceRemoved {
+        /// Its number.
+        key: DeviceKey,
+    },
+    /// A job is new or has changed.
+    JobSaved {
+        /// Its number.
+        key: JobKey,
+        /// Whose.
+        device: DeviceKey,
+        /// What it is.
+        job: Arc<Job>,
+        /// Up to here, everything is decided (I2).
+        watermark: Instant,
+        /// The occurrence after that, if there is one.
+        due: Option<Instant>,
+    },
+    /// More of a job is decided.
+    JobAdvanced {
+        /// Its number.
+        key: JobKey,
+        /// Up to here, everything is decided (I2).
+        watermark: Instant,
+        /// The occurrence after that, if there is one.
+        due: Option<Instant>,
+    },
+    /// A job is gone.
+    JobRemoved {
+        /// Its number.
+        key: JobKey,
+        /// What must not be forgotten: up to here, everything was decided (I2).
+        tombstone: Tombstone,
+    },
+    /// Nothing could admit these occurrences again: their tombstones can go.
+    TombstonesForgotten {
+        /// Those whose watermark is before this.
+        before: Instant,
+    },
+    /// A run of several steps is about to start: from here on it owes its later steps (I5).
+    RunArmed {
+        /// Its number.
+        key: RunKey,
+        /// Which.
+        id: RunId,
+        /// A copy: the run keeps it whatever becomes of the job.
+        steps: Arc<[ActionStep]>,
+        /// When its first step is sent for the first time.
+        started: Instant,
+    },
+    /// Steps of an armed run are done.
+    RunAdvanced {
+        /// Its number.
+        key: RunKey,
+        /// How many.
+        steps_done: usize,
+        /// When its first step was sent for the first time.
+        started: Instant,
+    },
+    /// A run has ended (I13).
+    RunEnded(RunEnded),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct RunEnded {
+    /// The number of the armed run; `None` where nothing of it is on disk.
+    pub key: Option<RunKey>,
+    /// Which.
+    pub id: RunId,
+    /// How, and why.
+    pub outcome: Outcome,
+    /// When its first step was sent for the first time, if it was.
+    pub started: Option<Instant>,
+    /// When.
+    pub ended: Instant,
+    /// How many attempts its last step took.
+    pub attempts: u32,
+}
+
+/// What stays of a job that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Whose.
+    pub plugin: PluginName,
+    /// Whose.
+    pub device: DeviceName,
+    /// Which.
+    pub job: JobId,
+    /// Up to here, everything was decided.
+    pub watermark: Instant,
+}
+
+/// What the store knows when the host starts: the sum of all changes.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    /// Plugins.
+    pub plugins: Vec<SavedPlugin>,
+    /// Runs that have started and not ended.
+    pub runs: Vec<SavedRun>,
+    /// Jobs that are gone.
+    pub tombstones: Vec<Tombstone>,
+}
+
+/// A plugin as the store knows it.
+#[derive(Clone, Debug)]
+pub struct SavedPlugin {
+    /// Its number.
+    pub key: PluginKey,
+    /// Its name.
+    pub name: PluginName,
+    /// What ran last.
+    pub version: Version,
+    /// What it may publish and read: from the settings, the store does not know it.
+    pub grant: Grant,
+    /// Its devices.
+    pub devices: Vec<SavedDevice>,
+}
+
+/// A device as the store knows it.
+#[derive(Clone, Debug)]
+pub struct SavedDevice {
+    /// Its number.
+    pub key: DeviceKey,
+    /// Its name.
+    pub name: DeviceName,
+    /// Where it is.
+    pub site: Site,
+    /// When it is asked for a plan again.
+    pub replan_at: Instant,
+    /// Why the newest plan was refused, if it was.
+    pub error: Option<String>,
+    /// Its jobs.
+    pub jobs: Vec<SavedJob>,
+}
+
+/// A job as the store knows it.
+#[derive(Clone, Debug)]
+pub struct SavedJob {
+    /// Its number.
+    pub key: JobKey,
+    /// What it is.
+    pub job: Arc<Job>,
+    /// Up to here, everything is decided.
+    pub watermark: Instant,
+    /// The occurrence after that, if there is one.
+    pub due: Option<Instant>,
+}
+
+/// A run on disk that has not ended.
+#[derive(Clone, Debug)]
+pub struct SavedRun {
+    /// Its number.
+    pub key: RunKey,
+    /// Which.
+    pub id: RunId,
+    /// Its own copy.
+    pub steps: Arc<[ActionStep]>,
+    /// How many are done.
+    pub steps_done: usize,
+    /// When its first step was sent for the first time.
+    pub started: Instant,
+}

@@ -1,0 +1,12 @@
+//! The part of Roost that decides: what is due, what runs, what is owed.
+#![warn(missing_docs)]
+
+pub mod calendar;
+pub mod event;
+pub mod limits;
+pub mod model;
+pub mod names;
+pub mod outcome;
+pub mod time;
+pub mod topic;
+pub mod trigger;

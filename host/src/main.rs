@@ -1,0 +1,14 @@
+//! Roost: a host for device plugins.
+#![allow(dead_code, reason = "removed when the parts are joined")]
+
+mod app;
+mod cli;
+mod clock;
+mod config;
+mod mqtt;
+mod plugins;
+mod report;
+mod store;
+mod telemetry;
+
+fn main() {}

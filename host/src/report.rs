@@ -1,0 +1,64 @@
+//! How errors are told to people: what failed, why, and what to do.
+
+use std::fmt;
+
+/// One problem, told in full.
+///
+/// ```text
+/// plugin `porch` was not loaded
+///   caused by: `schedule-jobs` ran longer than 500 ms
+/// hint: the previous version keeps running, with its 4 jobs
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// What failed, in backticks the thing. No full stop, no capital.
+    pub(crate) what: String,
+    /// Why, each the cause of the one before.
+    pub(crate) causes: Vec<String>,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+impl Report {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), causes: Vec::new(), hint: None }
+    }
+
+    #[must_use]
+    pub(crate) fn cause(mut self, cause: impl fmt::Display) -> Self {
+        self.causes.push(cause.to_string());
+        self
+    }
+
+    /// Adds an error and everything that caused it.
+    #[must_use]
+    pub(crate) fn chain(mut self, error: &dyn std::error::Error) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            self.causes.push(error.to_string());
+            next = error.source();
+        }
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        for cause in &self.causes {
+            write!(f, "\n  caused by: {}", cause.replace('\n', "\n    "))?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {}", hint.replace('\n', "\n  "))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Report {}
