@@ -44,7 +44,9 @@ impl Settings {
         if text.contains("broken") {
             return Err(Report::new(format!("settings of `{plugin}` are broken")));
         }
-        let names: Vec<&str> = if text.is_empty() { vec![plugin.as_str()] } else { text.split_whitespace().collect() };
+        let names: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+        let names = if names.is_empty() { vec![plugin.as_str()] } else { names };
         let devices = names
             .into_iter()
             .map(|name| Device {
@@ -61,12 +63,14 @@ impl Settings {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        self.devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(" ")
+        let lines = self.devices.iter().map(|device| format!("name = \"{}\"", device.name)).collect::<Vec<_>>();
+        let plugin = self.grant.publish[0].as_str().trim_end_matches("/#").to_owned();
+        [vec![plugin], lines].concat().join("\n")
     }
 
     pub(crate) fn from_json(text: &str) -> Result<Self, std::io::Error> {
         let site = Site { zone: chrono_tz::UTC, location: None };
-        let plugin = PluginName::parse("stand-in").expect("stand-in");
+        let plugin = PluginName::parse(text.lines().next().unwrap_or_default()).expect("stand-in");
         Self::parse(Some(text), &plugin, &site, None).map_err(std::io::Error::other)
     }
 

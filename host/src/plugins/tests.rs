@@ -1,1 +1,27 @@
+//! Guests under limits, and plugins that come, change and go.
 
+mod edge;
+mod guests;
+mod limits;
+
+use std::{collections::HashMap, path::Path};
+
+use roost_scheduler::{
+    names::PluginName,
+    time::{Location, Site},
+};
+
+use super::{folder::Offer, load::Loader};
+
+pub(super) fn site() -> Site {
+    Site { zone: chrono_tz::Europe::London, location: Location::new(51.5, -0.1) }
+}
+
+fn loader(data: &Path) -> Loader {
+    Loader::open(data, site(), HashMap::new()).unwrap()
+}
+
+fn offer(component: Vec<u8>, settings: Option<&str>) -> Offer {
+    let plugin = PluginName::parse("porch").unwrap();
+    Offer { plugin, component: component.into(), settings: settings.map(Into::into) }
+}

@@ -1,0 +1,38 @@
+//! Guests written as text: each is one body of `schedule-jobs`.
+
+/// Returns an empty plan.
+pub(super) const NOTHING: &str = "(i32.const 1024)";
+pub(super) const LOOPS: &str = "(loop (br 0)) (unreachable)";
+/// Traps two calls deep.
+pub(super) const TRAPS: &str = "(call $fails) (unreachable)";
+pub(super) const EATS_MEMORY: &str =
+    "(loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (i32.const 1024)";
+/// Returns an error: `no seeds`.
+pub(super) const SAYS_NO: &str =
+    "(i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1028) (i32.const 16))
+    (i32.store (i32.const 1032) (i32.const 8)) (i32.const 1024)";
+/// Returns an error of 20 MiB.
+pub(super) const SAYS_MUCH: &str = "(drop (memory.grow (i32.const 400)))
+    (i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1028) (i32.const 2048))
+    (i32.store (i32.const 1032) (i32.const 20971520)) (i32.const 1024)";
+/// Logs 5,000 lines.
+pub(super) const SPAMS: &str = "(local $n i32) (loop
+    (call $log (i32.const 2) (i32.const 16) (i32.const 8))
+    (local.set $n (i32.add (local.get $n) (i32.const 1)))
+    (br_if 0 (i32.lt_u (local.get $n) (i32.const 5000)))) (i32.const 1024)";
+
+/// An empty plan from a file of its own.
+pub(super) fn numbered(number: u32) -> Vec<u8> {
+    guest(&format!("(drop (i32.const {number})) {NOTHING}"))
+}
+
+/// A component whose `schedule-jobs` has this body. At 16 it finds the text `no seeds`, at 1024 zeros.
+pub(super) fn guest(body: &str) -> Vec<u8> {
+    guest_with("", body)
+}
+
+/// The same with further items in its module.
+pub(super) fn guest_with(items: &str, body: &str) -> Vec<u8> {
+    let text = include_str!("guest.wat").replace("ITEMS", items).replace("BODY", body);
+    wat::parse_str(text).unwrap()
+}

@@ -1,0 +1,83 @@
+//! What a guest can do is waste its own budget (I7), and what it did is told.
+
+use std::io::Write as _;
+
+use super::{guests, loader, offer};
+use crate::plugins::load::{Accepted, LoadError};
+
+async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
+    let data = tempfile::tempdir().unwrap();
+    let loader = loader(data.path());
+    let proposal = loader.propose(offer(component, None))?;
+    loader.load(proposal, None).await
+}
+
+/// The causes that a person is told.
+async fn told(component: Vec<u8>) -> String {
+    let error = load(component).await.err().expect("refused");
+    error.report(&offer(Vec::new(), None).plugin, "").causes.join("; ")
+}
+
+#[tokio::test]
+async fn an_ordinary_plugin_loads() {
+    let accepted = load(guests::guest(guests::NOTHING)).await.map_err(|error| error.to_string());
+    let loaded = accepted.unwrap().loaded;
+    assert_eq!(loaded.devices.len(), 1);
+    assert_eq!(loaded.devices[0].plan.as_ref().unwrap().jobs, []);
+}
+
+#[tokio::test]
+async fn its_own_error_is_passed_on() {
+    assert_eq!(
+        told(guests::guest(guests::SAYS_NO)).await,
+        "device `porch` has no plan; `schedule-jobs` said: no seeds"
+    );
+}
+
+#[tokio::test]
+async fn a_loop_is_interrupted_wherever_it_is() {
+    let ran_long = "device `porch` has no plan; `schedule-jobs` ran longer than 500 ms";
+    assert_eq!(told(guests::guest(guests::LOOPS)).await, ran_long);
+    let looping_start = guests::guest_with("(func $start (loop (br 0))) (start $start)", guests::NOTHING);
+    assert_eq!(told(looping_start).await, ran_long);
+}
+
+#[tokio::test]
+async fn memory_is_limited_and_the_limit_is_named() {
+    let told = told(guests::guest(guests::EATS_MEMORY)).await;
+    assert_eq!(told, "device `porch` has no plan; `schedule-jobs` wanted more than 256 MiB of memory");
+}
+
+#[tokio::test]
+async fn what_is_passed_to_the_host_is_limited() {
+    let told = told(guests::guest(guests::SAYS_MUCH)).await;
+    assert_eq!(told, "device `porch` has no plan; `schedule-jobs` passed more than 16 MiB to the host");
+}
+
+#[tokio::test]
+async fn a_trap_says_where_it_was() {
+    let told = told(guests::guest(guests::TRAPS)).await;
+    let expected = "`schedule-jobs` trapped: wasm trap: wasm `unreachable` instruction executed, in `fails` < `plan`";
+    assert_eq!(told, format!("device `porch` has no plan; {expected}"));
+}
+
+#[tokio::test]
+async fn a_flood_of_lines_hurts_nobody() {
+    assert!(load(guests::guest(guests::SPAMS)).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_no_plugin_is_told_apart() {
+    let module = wat::parse_str("(module)").unwrap();
+    let other = wat::parse_str("(component)").unwrap();
+    assert_eq!(told(b"hello".to_vec()).await, "it is not WebAssembly: it starts with `hello`");
+    assert_eq!(told(module).await, "it is a core module, and has to be a component");
+    assert_eq!(
+        told(other).await,
+        "it does not export `roost:device/schedule@1.0.0`, as every plugin does; it exports nothing"
+    );
+    let mut damaged = guests::guest(guests::NOTHING);
+    let middle = damaged.len() / 2;
+    (&mut damaged[middle..]).write_all(&[0xff; 16]).unwrap();
+    assert!(load(damaged).await.is_err());
+}
