@@ -28,3 +28,9 @@ pub const SUN_OFFSET_MS: i32 = 43_200_000;
 pub const SUN_DAYS_PER_SEARCH: u32 = 31;
 /// Days after which a sun trigger is said never to fire: more than a year without the event.
 pub const SUN_DAYS: u32 = 400;
+/// Days of sun events that are remembered: 2 MB at most, enough for three events a day at a thousand places.
+pub const SKY_DAYS: usize = 8_192;
+/// Bytes of a cron expression: a longer one is a mistake, and would be kept on disk.
+pub const CRON_BYTES: usize = 256;
+/// Parsed cron expressions that are kept before those that no job uses are forgotten: 2 MB.
+pub const CRON_PATTERNS: usize = 8_192;
