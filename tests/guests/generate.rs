@@ -28,7 +28,7 @@ mod generate {
 
     /// Every loop carries so many values round.
     const BOMB_VALUES: u32 = 1_000;
-    const BOMB_LOOPS: u32 = 7_000;
+    const BOMB_LOOPS: u32 = 4_000;
 
     pub(crate) fn all(folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
