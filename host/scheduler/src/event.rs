@@ -47,6 +47,8 @@ pub type Ticket = u64;
 pub enum Event {
     /// Time has passed.
     Woke,
+    /// The host is to stop: nothing more is sent, but acknowledgements are still taken.
+    StopAsked,
     /// What came with [`Effect::Confirm`] is durable.
     Confirmed(Ticket),
     /// A plugin's version was compiled, linked and asked for its plans, and all of that went well.
@@ -156,6 +158,18 @@ pub enum Effect {
         /// To be copied into the answer.
         generation: Generation,
     },
+}
+
+impl Effect {
+    /// Whether its step's changes must be durable before it is started (I3).
+    #[must_use]
+    pub fn after_commit(&self) -> bool {
+        match self {
+            Self::Publish(publish) => publish.after_commit,
+            Self::Confirm(_) => true,
+            Self::Announce(_) | Self::Plan { .. } => false,
+        }
+    }
 }
 
 /// What a new version, or a new plan, changed.

@@ -184,7 +184,7 @@ impl Scheduler {
 
     /// Sends what the link takes (I7).
     pub(super) fn serve(&mut self, now: Instant, out: &mut Step) {
-        while self.link.as_ref().is_some_and(|link| link.credit > 0) {
+        while !self.stopping && self.link.as_ref().is_some_and(|link| link.credit > 0) {
             let Some(slot) = self.ready.pop() else { return };
             self.attempt(now, slot, out);
         }
