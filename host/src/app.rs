@@ -49,6 +49,13 @@ struct Batches {
     waiting: VecDeque<(u64, Effect)>,
 }
 
+impl Batches {
+    /// The batch that has to be durable before everything is.
+    fn newest(&self) -> Option<u64> {
+        if self.changes.is_empty() { self.committing.then(|| self.gathering - 1) } else { Some(self.gathering) }
+    }
+}
+
 impl App {
     /// Runs until `stop` is ready, and what is under way has been acknowledged.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
@@ -98,14 +105,12 @@ impl App {
     fn step(&mut self, event: Event, batches: &mut Batches) -> Option<Instant> {
         let mut step = self.scheduler.step(clock::now(), event);
         diary::note(&step.changes);
-        let gated = !step.changes.is_empty();
         batches.changes.append(&mut step.changes);
         for effect in mem::take(&mut step.effects) {
-            // I3: an effect that needs its changes waits for them.
-            if gated && effect.after_commit() {
-                batches.waiting.push_back((batches.gathering, effect));
-            } else {
-                self.start(effect, batches);
+            // I3: an effect that needs what was decided up to here waits until it is durable.
+            match batches.newest().filter(|_| effect.after_commit()) {
+                Some(batch) => batches.waiting.push_back((batch, effect)),
+                None => self.start_now(effect, batches),
             }
         }
         step.wake

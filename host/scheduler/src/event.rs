@@ -145,7 +145,7 @@ pub struct Step {
 pub enum Effect {
     /// Send a message.
     Publish(Publish),
-    /// Answer with [`Event::Confirmed`] as soon as this step's changes are durable.
+    /// Answer with [`Event::Confirmed`] as soon as all changes up to here are durable.
     Confirm(Ticket),
     /// Say what became of a plugin's new version.
     Announce(Announcement),
@@ -161,7 +161,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether its step's changes must be durable before it is started (I3).
+    /// Whether all changes up to here must be durable before it is started (I3).
     #[must_use]
     pub fn after_commit(&self) -> bool {
         match self {
@@ -212,7 +212,7 @@ pub struct Publish {
     pub steps: Arc<[ActionStep]>,
     /// Which of them.
     pub step: usize,
-    /// Whether this step's changes must be durable before it is sent (I3).
+    /// Whether all changes up to here must be durable before it is sent (I3).
     pub after_commit: bool,
 }
 

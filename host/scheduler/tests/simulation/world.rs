@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use roost_scheduler::{
-    event::{Change, Digest, Effect, Event, Loaded, LoadedDevice, Plan, Publish, Version},
+    event::{Change, Digest, Effect, Event, Loaded, LoadedDevice, Plan, Publish, RunEnded, Version},
     model::Job,
     names::{DeviceName, PluginName, RunId},
-    outcome::Outcome,
+    outcome::{Missed, Outcome},
     scheduler::Scheduler,
     time::{Instant, Site},
 };
@@ -87,8 +87,12 @@ impl World {
         }
         self.wake = step.wake;
         let (later, at_once) = step.effects.into_iter().partition::<Vec<_>, _>(Effect::after_commit);
-        if !step.changes.is_empty() || !later.is_empty() {
+        if !step.changes.is_empty() {
             self.uncommitted.push_back((step.changes, later));
+        } else if let Some((_, waiting)) = self.uncommitted.back_mut() {
+            waiting.extend(later);
+        } else {
+            later.into_iter().for_each(|effect| self.start(effect));
         }
         for effect in at_once {
             self.start(effect);
@@ -271,10 +275,18 @@ impl World {
         }
     }
 
-    /// Everything that went over the wire has a recorded end (I13).
+    /// Everything that went over the wire has a recorded end (I13), of its own or as one of several.
     pub(crate) fn check_ended(&self) {
         for run in self.on_the_wire.keys() {
-            assert!(self.disk.history.contains_key(run), "I13: {run} has no recorded end");
+            let stands_for = |ended: &RunEnded| match &ended.outcome {
+                Outcome::Missed(Missed::Superseded { since, .. }) => {
+                    let same = RunId { occurrence: run.occurrence, ..ended.id.clone() } == *run;
+                    same && *since <= run.occurrence && run.occurrence <= ended.id.occurrence
+                }
+                _ => false,
+            };
+            let recorded = self.disk.history.contains_key(run) || self.disk.history.values().any(stands_for);
+            assert!(recorded, "I13: {run} has no recorded end");
         }
     }
 }
