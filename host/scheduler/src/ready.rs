@@ -48,7 +48,7 @@ impl Ready {
             }
         }
     }
-
+}
 
 #[cfg(test)]
 mod tests {
