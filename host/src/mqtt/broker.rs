@@ -94,7 +94,7 @@ fn not_started(address: SocketAddr, error: &io::Error) -> Report {
 async fn reached(address: SocketAddr) -> io::Result<()> {
     let knock = async {
         while TcpStream::connect(address).await.is_err() {
-            sleep(Duration::from_millis(5)).await
+            sleep(Duration::from_millis(5)).await;
         }
     };
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", START.as_secs()));
@@ -107,17 +107,14 @@ fn serve(devices: SocketAddr, roost: SocketAddr) {
     let mut servers = [("devices", devices), ("roost", roost)]
         .map(|(name, address)| Server::new(server_settings(name, address), router.clone(), EitherVersion::default()));
     let [devices, roost] = &mut servers;
-    let ended = tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| {
-        runtime.block_on(async {
-            tokio::select! {
+    let why = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(async {
+            let ended = tokio::select! {
                 ended = devices.start(LinkType::Remote) => ended,
                 ended = roost.start(LinkType::Remote) => ended,
-            }
-        })
-    });
-    let why = match ended {
-        Ok(Ok(())) => "it stopped".to_owned(),
-        Ok(Err(error)) => error.to_string(),
+            };
+            ended.map_or_else(|error| error.to_string(), |()| "it stopped".to_owned())
+        }),
         Err(error) => error.to_string(),
     };
     tracing::error!("the built-in broker has ended: {why}");

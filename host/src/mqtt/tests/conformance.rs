@@ -1,8 +1,11 @@
 //! What the link expects of every broker, tried on those that we know.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use roost_scheduler::model::Qos;
+use roost_scheduler::{
+    model::{MessageProperties, Qos},
+    topic::Topic,
+};
 
 use super::{
     Probe, attempt,
@@ -34,6 +37,7 @@ async fn conforms(broker: &Broker) {
 
     every_qos_is_acknowledged_and_delivered(broker, &mut probe, link, &mut readers).await;
     a_message_of_another_link_is_dropped(&mut probe, link, &mut readers).await;
+    every_text_that_is_sent_is_taken(&mut probe, link).await;
     a_payload_at_its_limit_passes(&mut probe, link).await;
     drop(readers);
     for (first, qos) in [(1_000, Qos::AtMostOnce), (10_000, Qos::AtLeastOnce), (20_000, Qos::ExactlyOnce)] {
@@ -89,6 +93,30 @@ async fn a_message_of_another_link_is_dropped(probe: &mut Probe, link: u64, read
     assert_eq!(probe.acked().await, 5);
     for reader in readers {
         assert!(reader.next().await.contains("|in time|"));
+    }
+}
+
+/// What `fault` lets pass must not end the connection.
+async fn every_text_that_is_sent_is_taken(probe: &mut Probe, link: u64) {
+    let texts = ["grüße 🐓", " ", "\u{E000}", "\u{FEFF}", "\u{FFFD}", "\u{AD}"];
+    for (number, text) in (100..).zip(texts) {
+        let mut publish = attempt(link, number, &format!("coop/{text}"), b"on", Qos::AtLeastOnce);
+        let mut steps = publish.steps.to_vec();
+        steps[0].message.properties = Some(Arc::new(MessageProperties {
+            expiry_ms: Some(1),
+            content_type: Some(text.to_owned()),
+            response_topic: Some(Topic::parse(text).expect("valid")),
+            user: vec![(text.to_owned(), text.to_owned()), (String::new(), String::new())],
+        }));
+        publish.steps = steps.into();
+        probe.link.publish(publish);
+        assert_eq!(probe.acked().await, number, "{text:?}");
+    }
+    probe.link.publish(attempt(link, 110, &"/".repeat(200), b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 110);
+    for (number, topic) in [(111, "coop/\u{7}".to_owned()), (112, "/".repeat(201))] {
+        probe.link.publish(attempt(link, number, &topic, b"on", Qos::AtLeastOnce));
+        assert_eq!(probe.refused().await.0, number);
     }
 }
 
