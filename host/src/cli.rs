@@ -1,5 +1,7 @@
 //! What a person can type.
 
+mod check;
+mod compile;
 mod next;
 
 use std::{ffi::OsString, io, process::ExitCode};
@@ -19,8 +21,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show what a plugin is and would do, or what is wrong with it
+    Check(check::Args),
     /// Show when a trigger fires
     Next(next::Args),
+    #[command(hide = true)]
+    Compile(compile::Args),
 }
 
 /// Does what the command line says. Exit codes: 0 fine, 1 the user's problem, 2 not a command.
@@ -28,7 +34,12 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(spell_minus));
     let done = match cli.command {
+        Command::Check(args) => {
+            let site = roost_scheduler::time::Site { zone: chrono_tz::UTC, location: None };
+            check::main(&args, site, &std::collections::HashMap::new())
+        }
         Command::Next(args) => next::main(args),
+        Command::Compile(args) => return compile::main(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

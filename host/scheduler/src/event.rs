@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Job, Step as ActionStep},
+    model::{Job, Policy, Step as ActionStep},
     names::{DeviceName, JobId, PluginName, RunId},
     outcome::Outcome,
     time::{Instant, Site},
@@ -39,9 +39,18 @@ pub type LinkId = u64;
 /// One try at one step.
 pub type AttemptId = u64;
 
+/// A commit that the scheduler wants to be told of.
+pub type Ticket = u64;
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// Time has passed.
+    Woke,
+    /// The host is to stop: nothing more is sent, but acknowledgements are still taken.
+    StopAsked,
+    /// What came with [`Effect::Confirm`] is durable.
+    Confirmed(Ticket),
     /// A plugin's version was compiled, linked and asked for its plans, and all of that went well.
     Loaded(Loaded),
     /// A plugin's file was gone for long enough (I9).
@@ -52,7 +61,7 @@ pub enum Event {
         plugin: PluginName,
         /// Whose.
         device: DeviceName,
-        /// Copied from the effect.
+        /// Copied from the effect; an answer of a generation that is over is dropped.
         generation: Generation,
         /// The plan, or why there is none, in a sentence.
         plan: Result<Plan, String>,
@@ -136,6 +145,10 @@ pub struct Step {
 pub enum Effect {
     /// Send a message.
     Publish(Publish),
+    /// Answer with [`Event::Confirmed`] as soon as all changes up to here are durable.
+    Confirm(Ticket),
+    /// Say what became of a plugin's new version.
+    Announce(Announcement),
     /// Ask a plugin for the plan of one device.
     Plan {
         /// Whose.
@@ -145,6 +158,39 @@ pub enum Effect {
         /// To be copied into the answer.
         generation: Generation,
     },
+}
+
+impl Effect {
+    /// Whether all changes up to here must be durable before it is started (I3).
+    #[must_use]
+    pub fn after_commit(&self) -> bool {
+        match self {
+            Self::Publish(publish) => publish.after_commit,
+            Self::Confirm(_) => true,
+            Self::Announce(_) | Self::Plan { .. } => false,
+        }
+    }
+}
+
+/// What a new version, or a new plan, changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Whose.
+    pub plugin: PluginName,
+    /// Jobs that were not there before.
+    pub new: usize,
+    /// Jobs that go on as the new plan says.
+    pub changed: usize,
+    /// Jobs that are gone.
+    pub gone: usize,
+    /// Jobs that go on as they were.
+    pub unchanged: usize,
+}
+
+impl Announcement {
+    pub(crate) fn new(plugin: PluginName) -> Self {
+        Self { plugin, new: 0, changed: 0, gone: 0, unchanged: 0 }
+    }
 }
 
 /// One attempt at one step of a run.
@@ -166,7 +212,7 @@ pub struct Publish {
     pub steps: Arc<[ActionStep]>,
     /// Which of them.
     pub step: usize,
-    /// Whether this step's changes must be durable before it is sent (I3).
+    /// Whether all changes up to here must be durable before it is sent (I3).
     pub after_commit: bool,
 }
 
@@ -250,25 +296,22 @@ pub enum Change {
         /// Those whose watermark is before this.
         before: Instant,
     },
-    /// A run of several steps is about to start: from here on it owes its later steps (I5).
-    RunArmed {
+    /// A run of several steps is about to start: from here on it owes its later steps (I5). Or its job goes, and it
+    /// stays.
+    RunSaved {
         /// Its number.
         key: RunKey,
-        /// Which.
-        id: RunId,
-        /// A copy: the run keeps it whatever becomes of the job.
-        steps: Arc<[ActionStep]>,
-        /// When its first step is sent for the first time.
-        started: Instant,
+        /// The rest.
+        run: SavedRun,
     },
-    /// Steps of an armed run are done.
+    /// Steps of a saved run are done.
     RunAdvanced {
         /// Its number.
         key: RunKey,
         /// How many.
         steps_done: usize,
         /// When its first step was sent for the first time.
-        started: Instant,
+        started: Option<Instant>,
     },
     /// A run has ended (I13).
     RunEnded(RunEnded),
@@ -277,7 +320,7 @@ pub enum Change {
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct RunEnded {
-    /// The number of the armed run; `None` where nothing of it is on disk.
+    /// The number of the saved run; `None` where nothing of it is on disk.
     pub key: Option<RunKey>,
     /// Which.
     pub id: RunId,
@@ -310,7 +353,7 @@ pub struct Saved {
     /// Plugins.
     pub plugins: Vec<SavedPlugin>,
     /// Runs that have started and not ended.
-    pub runs: Vec<SavedRun>,
+    pub runs: Vec<(RunKey, SavedRun)>,
     /// Jobs that are gone.
     pub tombstones: Vec<Tombstone>,
 }
@@ -363,14 +406,14 @@ pub struct SavedJob {
 /// A run on disk that has not ended.
 #[derive(Clone, Debug)]
 pub struct SavedRun {
-    /// Its number.
-    pub key: RunKey,
     /// Which.
     pub id: RunId,
-    /// Its own copy.
+    /// A copy: the run keeps it whatever becomes of the job.
     pub steps: Arc<[ActionStep]>,
+    /// A copy, too.
+    pub policy: Policy,
     /// How many are done.
     pub steps_done: usize,
-    /// When its first step was sent for the first time.
-    pub started: Instant,
+    /// When its first step was sent for the first time, or may have been.
+    pub started: Option<Instant>,
 }

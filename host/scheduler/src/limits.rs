@@ -28,6 +28,21 @@ pub const SUN_OFFSET_MS: i32 = 43_200_000;
 pub const SUN_DAYS_PER_SEARCH: u32 = 31;
 /// Days after which a sun trigger is said never to fire: more than a year without the event.
 pub const SUN_DAYS: u32 = 400;
+/// Timers that one step of the scheduler looks at.
+pub const TIMERS_PER_STEP: usize = 1_000;
+/// Jobs that one step compares with a plan.
+pub const JOBS_PER_STEP: usize = 500;
+/// Missed occurrences of a job that are counted one by one; of more it is only said that there are more.
+pub const LOOK_BACK: u32 = 31;
+/// The first pause before a plugin whose plan failed is asked again; it doubles.
+pub const REPLAN_PAUSE_MS: i64 = 60_000;
+/// The longest of these pauses.
+pub const REPLAN_PAUSE_CAP_MS: i64 = 3_600_000;
+/// How long the watermark of a job that is gone is kept: the longest grace there can be. An occurrence that is older
+/// cannot start any more, whoever plans it.
+pub const TOMBSTONE_MS: i64 = u32::MAX as i64;
+/// How often old tombstones are looked for.
+pub const FORGET_EVERY_MS: i64 = 86_400_000;
 /// Days of sun events that are remembered: 2 MB at most, enough for three events a day at a thousand places.
 pub const SKY_DAYS: usize = 8_192;
 /// Bytes of a cron expression: a longer one is a mistake, and would be kept on disk.

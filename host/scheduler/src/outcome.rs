@@ -46,6 +46,8 @@ pub enum Attempt {
     LinkLost,
     /// The broker refused it, in its words.
     Refused(String),
+    /// A later step's time had come.
+    Overtaken,
 }
 
 /// Why a run was missed.
@@ -79,6 +81,8 @@ pub enum Missed {
 pub enum Cause {
     /// The host was not running, or the machine slept, or the clock was set.
     HostAway,
+    /// It was first planned when it had long been due.
+    PlannedLate,
     /// There was no connection to the broker.
     LinkDown,
     /// There was, but it was busy with other runs.
@@ -88,8 +92,6 @@ pub enum Cause {
 /// Why a run was called off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// The plan no longer has the job, or has another one by its id.
-    NotInPlan,
     /// The device is gone.
     DeviceRemoved,
     /// The plugin is gone.
@@ -120,12 +122,14 @@ impl fmt::Display for Outcome {
                 write!(f, "step {step} was given up after {attempts} attempts: ")?;
                 match last {
                     Attempt::LinkLost => f.write_str("the connection was lost before the broker answered"),
+                    Attempt::Overtaken => f.write_str("the time of a later step had come"),
                     Attempt::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
                 }
             }
             Self::Missed(Missed::TooLate { late_ms, grace_ms, cause }) => {
                 let cause = match cause {
                     Cause::HostAway => "the host was not running, or the machine slept",
+                    Cause::PlannedLate => "it was planned only after it was due",
                     Cause::LinkDown => "there was no connection to the broker",
                     Cause::Busy => "the broker was busy with other runs",
                 };
@@ -136,7 +140,6 @@ impl fmt::Display for Outcome {
                 write!(f, "{at_least}{count} missed since {since}; only the newest one, of {by}, is made up for")
             }
             Self::Skipped { earlier } => write!(f, "the run of {earlier} had not ended"),
-            Self::Cancelled(Cancelled::NotInPlan) => f.write_str("the new plan does not have it"),
             Self::Cancelled(Cancelled::DeviceRemoved) => f.write_str("its device was removed"),
             Self::Cancelled(Cancelled::PluginRemoved) => f.write_str("its plugin was removed"),
             Self::Denied { topic } => write!(f, "the plugin may not publish to `{topic}`"),

@@ -69,7 +69,8 @@ fn degrees(text: &str, most: f64) -> Result<f64, String> {
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let location = args.latitude.zip(args.longitude).and_then(|(latitude, longitude)| Location::new(latitude, longitude));
+    let location =
+        args.latitude.zip(args.longitude).and_then(|(latitude, longitude)| Location::new(latitude, longitude));
     let site = Site { zone: args.time_zone, location };
     let now = clock::now();
     let text = args.trigger.join(" ");

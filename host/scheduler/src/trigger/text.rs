@@ -130,9 +130,9 @@ fn cron(words: &[&str], patterns: &mut Patterns) -> Result<Trigger, Problem> {
 fn sun(keyword: &str, rest: &[&str]) -> Result<Trigger, Problem> {
     // `sunset-20m` means what it seems to mean: no event has a digit in its name.
     let signs = keyword.char_indices().filter(|(_, character)| SIGNS.contains(character));
-    let sign = signs.into_iter().find(|(at, sign)| {
-        keyword[at + sign.len_utf8()..].starts_with(|next: char| next.is_ascii_digit())
-    });
+    let sign = signs
+        .into_iter()
+        .find(|(at, sign)| keyword[at + sign.len_utf8()..].starts_with(|next: char| next.is_ascii_digit()));
     let (name, attached) = keyword.split_at(sign.map_or(keyword.len(), |(at, _)| at));
     let Some(event) = SunEvent::parse(name) else { return Err(unknown(keyword, rest)) };
     let mut sun = Sun { event, offset_ms: 0, not_before: None, not_after: None };
@@ -160,7 +160,8 @@ fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Pro
                 return Err(Problem::new(format!("`{word}` has no sign; did you mean `+{word}` or `-{word}`?"), SUN));
             }
             other => {
-                let reason = format!("`{word}` is not a part of it{}", did_you_mean(other, &["not-before", "not-after"]));
+                let reason =
+                    format!("`{word}` is not a part of it{}", did_you_mean(other, &["not-before", "not-after"]));
                 return Err(Problem::new(reason, SUN));
             }
         };
@@ -196,7 +197,8 @@ fn time_of_day(text: &str, clause: &str) -> Result<NaiveTime, Problem> {
         _ => None,
     };
     time.ok_or_else(|| {
-        let what = if text.is_empty() { "its time of day is missing".into() } else { format!("`{text}` is no time of day") };
+        let what =
+            if text.is_empty() { "its time of day is missing".into() } else { format!("`{text}` is no time of day") };
         Problem::new(format!("after `{clause}`, {what}"), "times of day are written `06:30` or `06:30:15`")
     })
 }

@@ -1,0 +1,21 @@
+//! A run's jitter: drawn by its id, so that it is the same after a reload and a restart, on every machine.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use crate::names::RunId;
+
+/// Uniform from 0 to `most` milliseconds.
+pub(crate) fn draw(run: &RunId, most: u32) -> i64 {
+    salted(run, 0, most)
+}
+
+/// Another draw for the same run.
+pub(crate) fn salted(run: &RunId, salt: u32, most: u32) -> i64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(run.to_string().as_bytes());
+    hasher.write_u32(salt);
+    let range = u64::from(most) + 1;
+    i64::try_from(hasher.finish() % range).unwrap_or(0)
+}

@@ -1,0 +1,233 @@
+//! The whole brain: a deterministic state machine that does no I/O and reads no clock (I1).
+
+mod jobs;
+mod plans;
+mod restore;
+mod runs;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use self::{jobs::Next, plans::Work, runs::Run};
+use crate::{
+    event::{
+        AttemptId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step, Ticket, Version,
+    },
+    limits,
+    model::Job,
+    names::{DeviceName, JobId, PluginName},
+    ready::Ready,
+    slots::Slots,
+    time::{Instant, Site},
+    topic::Grant,
+    trigger::Sky,
+};
+
+/// What is due, what runs, what is owed.
+///
+/// ```
+/// use roost_scheduler::{event::{Event, Saved}, scheduler::Scheduler, time::Instant};
+///
+/// let now = Instant::from_millis(1_800_000_000_000).expect("in range");
+/// let mut scheduler = Scheduler::new(Saved::default(), now);
+/// let step = scheduler.step(now, Event::Woke);
+/// assert!(step.changes.is_empty() && step.effects.is_empty());
+/// ```
+#[derive(Debug)]
+pub struct Scheduler {
+    plugins: Slots<Plugin>,
+    plugin_keys: BTreeMap<PluginName, PluginKey>,
+    devices: Slots<Device>,
+    jobs: Slots<JobState>,
+    runs: Slots<Run>,
+    tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
+    timers: BTreeSet<(Instant, Timer)>,
+    ready: Ready,
+    work: VecDeque<Work>,
+    /// Jobs whose plan is not durable yet, and so are not due yet (I3).
+    unconfirmed: HashMap<Ticket, Vec<JobKey>>,
+    attempts: HashMap<AttemptId, RunSlot>,
+    link: Option<Link>,
+    /// When the link last came up: what was due before had to wait for it.
+    link_since: Instant,
+    sky: Sky,
+    stopping: bool,
+    next_attempt: AttemptId,
+    next_run: RunKey,
+    next_ticket: Ticket,
+}
+
+/// A run's place; runs that are on disk have a [`RunKey`] as well.
+type RunSlot = u32;
+
+#[derive(Debug)]
+struct Link {
+    id: LinkId,
+    /// How many more attempts may be under way.
+    credit: u32,
+}
+
+#[derive(Debug)]
+struct Plugin {
+    name: PluginName,
+    version: Version,
+    generation: Generation,
+    grant: Grant,
+    devices: BTreeMap<DeviceName, DeviceKey>,
+}
+
+#[derive(Debug)]
+struct Device {
+    plugin: PluginKey,
+    name: DeviceName,
+    site: Site,
+    replan_at: Instant,
+    /// Plans in a row that failed.
+    failures: u32,
+    error: Option<String>,
+    /// Whether a plan was asked for and has not come yet.
+    asked: bool,
+    jobs: HashMap<JobId, JobKey>,
+}
+
+#[derive(Debug)]
+struct JobState {
+    device: DeviceKey,
+    job: Arc<Job>,
+    /// Up to here, everything is decided or admitted (I2). On disk it stays behind while a run is under way that is
+    /// not on disk itself.
+    watermark: Instant,
+    next: Next,
+    /// The plan's commit that has to be durable before the job is due.
+    unconfirmed: Option<Ticket>,
+    run: Option<RunSlot>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A job is due, or its next occurrence is to be searched for.
+    Job(JobKey),
+    /// A run's pause is over.
+    Run(RunSlot),
+    /// A device is to be asked for its plan.
+    Replan(DeviceKey),
+    /// Old tombstones are to be looked for.
+    Forget,
+}
+
+/// A job as people want to see it.
+#[derive(Clone, Debug)]
+pub struct JobView<'a> {
+    /// Whose.
+    pub device: &'a DeviceName,
+    /// Where that is.
+    pub site: &'a Site,
+    /// What it is.
+    pub job: &'a Job,
+    /// When its next run is due, as far as that is known.
+    pub due: Option<Instant>,
+}
+
+impl Scheduler {
+    /// Takes an event, and answers with what to keep and what to do. Bounded (I10): what is left over is done by the
+    /// next step, and [`Step::wake`] says when that is wanted.
+    pub fn step(&mut self, now: Instant, event: Event) -> Step {
+        let mut out = Step::default();
+        // First what was due before the event: a new plan reaches back to no occurrence that the old one had.
+        self.run_timers(now, &mut out);
+        match event {
+            Event::Woke => {}
+            Event::StopAsked => self.stopping = true,
+            Event::Confirmed(ticket) => self.confirmed(ticket),
+            Event::Loaded(loaded) => self.loaded(loaded),
+            Event::Removed(plugin) => self.removed(plugin),
+            Event::Planned { plugin, device, generation, plan } => {
+                self.work.push_back(Work::Replan { plugin, device, generation, plan });
+            }
+            Event::LinkUp { link, credit } => {
+                self.link_down(now, &mut out);
+                self.link = Some(Link { id: link, credit });
+                self.link_since = now;
+            }
+            Event::LinkDown { link } if self.link.as_ref().is_some_and(|up| up.id == link) => {
+                self.link_down(now, &mut out);
+            }
+            Event::LinkDown { .. } => {}
+            Event::Acked { link, attempt } => self.acked(now, link, attempt, &mut out),
+            Event::Refused { link, attempt, reason } => self.refused(now, link, attempt, reason, &mut out),
+        }
+        self.work_on_plans(now, &mut out);
+        let timers_left = self.run_timers(now, &mut out);
+        self.serve(now, &mut out);
+        out.wake = if timers_left || !self.work.is_empty() {
+            Some(now)
+        } else {
+            self.timers.first().map(|(at, _)| (*at).max(now))
+        };
+        out
+    }
+
+    /// Does what is due; whether something due is left over.
+    fn run_timers(&mut self, now: Instant, out: &mut Step) -> bool {
+        for _ in 0..limits::TIMERS_PER_STEP {
+            match self.timers.first() {
+                Some((at, _)) if *at <= now => {}
+                _ => return false,
+            }
+            let Some((_, timer)) = self.timers.pop_first() else { return false };
+            match timer {
+                Timer::Job(job) => self.job_timer(now, job, out),
+                Timer::Run(run) => self.enqueue(run),
+                Timer::Replan(device) => self.ask_for_plan(device, out),
+                Timer::Forget => self.forget(now, out),
+            }
+        }
+        self.timers.first().is_some_and(|(at, _)| *at <= now)
+    }
+
+    /// Lets tombstones go that nothing could need again.
+    fn forget(&mut self, now: Instant, out: &mut Step) {
+        let before = now.plus_ms(-limits::TOMBSTONE_MS);
+        let had = self.tombstones.len();
+        self.tombstones.retain(|_, watermark| *watermark >= before);
+        if self.tombstones.len() < had {
+            out.changes.push(Change::TombstonesForgotten { before });
+        }
+        self.timers.insert((now.plus_ms(limits::FORGET_EVERY_MS), Timer::Forget));
+    }
+
+    /// The jobs of a plugin, with their next runs.
+    pub fn jobs_of<'a>(&'a self, plugin: &PluginName) -> impl Iterator<Item = JobView<'a>> {
+        let plugin = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
+        let devices = plugin.into_iter().flat_map(|plugin| plugin.devices.values());
+        devices.filter_map(|key| self.devices.get(*key)).flat_map(|device| {
+            let jobs = device.jobs.values().filter_map(|key| self.jobs.get(*key));
+            jobs.map(|state| JobView {
+                device: &device.name,
+                site: &device.site,
+                job: &state.job,
+                due: state.next.due(),
+            })
+        })
+    }
+
+    /// How many jobs there are.
+    #[must_use]
+    pub fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// How many runs have been admitted and have not ended.
+    #[must_use]
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// How many attempts are under way.
+    #[must_use]
+    pub fn attempts_under_way(&self) -> usize {
+        self.attempts.len()
+    }
+}

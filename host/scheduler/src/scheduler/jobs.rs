@@ -1,0 +1,266 @@
+//! From a job to a run: occurrences, misfires, overlap.
+
+use super::{DeviceKey, JobKey, JobState, RunSlot, Scheduler, Timer, runs::Run};
+use crate::{
+    event::{Change, RunEnded, Step},
+    jitter, limits,
+    model::Job,
+    names::RunId,
+    outcome::{Cause, Missed, Outcome},
+    time::{Instant, Site},
+    trigger::{Search, Sky, Trigger},
+};
+
+/// What a job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The occurrence, and when its run starts: after its jitter.
+    Due { occurrence: Instant, start: Instant },
+    /// Nothing up to then; then the search goes on.
+    Search(Instant),
+    /// It is never due again.
+    Never,
+}
+
+impl Next {
+    pub(super) fn due(self) -> Option<Instant> {
+        match self {
+            Self::Due { occurrence, .. } => Some(occurrence),
+            Self::Search(_) | Self::Never => None,
+        }
+    }
+
+    /// When the job's timer is to go off.
+    pub(super) fn timer(self) -> Option<Instant> {
+        match self {
+            Self::Due { start, .. } => Some(start),
+            Self::Search(from) => Some(from),
+            Self::Never => None,
+        }
+    }
+}
+
+/// Occurrences that were missed, the newest one apart.
+struct Older {
+    newest: Instant,
+    last: Instant,
+    count: u32,
+    more: bool,
+}
+
+impl Scheduler {
+    /// A job's timer went off.
+    pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
+        let Some(state) = self.jobs.get(key) else { return };
+        let Next::Due { occurrence, start } = state.next else {
+            self.search(key, state.watermark_or_search());
+            return;
+        };
+        let Some(device) = self.devices.get(state.device) else { return };
+        let site = device.site;
+        let following = self.following(key, occurrence, &site);
+        let Next::Due { start: next_start, .. } = following else {
+            return self.admit(now, key, occurrence, start, following, out);
+        };
+        if next_start > now {
+            return self.admit(now, key, occurrence, start, following, out);
+        }
+        self.misfired(now, key, occurrence, &site, out);
+    }
+
+    /// Several occurrences have passed: the newest one is made up for, the older ones are recorded.
+    fn misfired(&mut self, now: Instant, key: JobKey, oldest: Instant, site: &Site, out: &mut Step) {
+        let Some(state) = self.jobs.get(key) else { return };
+        let (job, device) = (state.job.clone(), state.device);
+        let older = older_than_newest(&job.trigger, oldest, now, site, &mut self.sky);
+        let missed = Missed::Superseded { by: older.newest, since: oldest, count: older.count, more: older.more };
+        let id = self.run_id(key, older.last);
+        out.changes.push(Change::RunEnded(RunEnded {
+            key: None,
+            id,
+            outcome: Outcome::Missed(missed),
+            started: None,
+            ended: now,
+            attempts: 0,
+        }));
+        let start = self.start_of(&job, device, older.newest);
+        let following = self.following(key, older.newest, site);
+        self.admit(now, key, older.newest, start, following, out);
+    }
+
+    /// An occurrence is due: make a run of it, or record why not.
+    fn admit(
+        &mut self,
+        now: Instant,
+        key: JobKey,
+        occurrence: Instant,
+        start: Instant,
+        following: Next,
+        out: &mut Step,
+    ) {
+        let id = self.run_id(key, occurrence);
+        let Some(state) = self.jobs.get_mut(key) else { return };
+        // A job that was planned when it was due already starts with a watermark just before it.
+        let planned_late = state.watermark == occurrence.plus_ms(-1);
+        state.watermark = occurrence;
+        state.next = following;
+        let (job, earlier) = (state.job.clone(), state.run);
+        self.arm_timer(key);
+
+        if let Some(slot) = earlier
+            && !self.runs.get(slot).is_some_and(Run::is_waiting)
+        {
+            return self.skip(now, key, slot, id, out);
+        }
+        let late_ms = now.ms_since(start);
+        if late_ms > i64::from(job.policy.grace_ms) {
+            let cause = if planned_late { Cause::PlannedLate } else { Cause::HostAway };
+            let missed = Missed::TooLate { late_ms, grace_ms: job.policy.grace_ms, cause };
+            return self.record(now, key, id, Outcome::Missed(missed), out);
+        }
+        let slot = self.runs.insert(Run::new(id, Some(key), &job, start));
+        if let Some(state) = self.jobs.get_mut(key) {
+            state.run = Some(slot);
+        }
+        if let Some(earlier) = earlier {
+            // Neither has started: the newer one takes the older one's place.
+            let since = self.runs.get(earlier).map_or(occurrence, |run| run.id.occurrence);
+            let missed = Missed::Superseded { by: occurrence, since, count: 1, more: false };
+            self.end(now, earlier, Outcome::Missed(missed), out);
+        }
+        self.enqueue(slot);
+    }
+
+    /// The run before has started and not ended.
+    fn skip(&mut self, now: Instant, key: JobKey, earlier: RunSlot, id: RunId, out: &mut Step) {
+        let Some(run) = self.runs.get(earlier) else { return };
+        let outcome = Outcome::Skipped { earlier: run.id.occurrence };
+        out.changes.push(Change::RunEnded(RunEnded { key: None, id, outcome, started: None, ended: now, attempts: 0 }));
+        self.save_progress(key, out);
+    }
+
+    /// Decides an occurrence that no run was made of.
+    fn record(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
+        out.changes.push(Change::RunEnded(RunEnded { key: None, id, outcome, started: None, ended: now, attempts: 0 }));
+        self.save_progress(key, out);
+    }
+
+    /// Writes down up to where a job is decided. I2: what is on disk does not pass a run that only the memory knows.
+    pub(super) fn save_progress(&self, key: JobKey, out: &mut Step) {
+        let Some((watermark, due)) = self.progress(key) else { return };
+        out.changes.push(Change::JobAdvanced { key, watermark, due });
+    }
+
+    /// Up to where a job is decided, and what comes then, as the disk has to know it.
+    pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
+        let state = self.jobs.get(key)?;
+        let unsaved = state.run.and_then(|slot| self.runs.get(slot)).filter(|run| run.key.is_none());
+        Some(match unsaved {
+            Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
+            None => (state.watermark, state.next.due()),
+        })
+    }
+
+    /// What a job waits for after an occurrence.
+    pub(super) fn following(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
+        let Some(state) = self.jobs.get(key) else { return Next::Never };
+        let (device, job) = (state.device, state.job.clone());
+        self.next_of(&job, device, after, site)
+    }
+
+    /// What a job of a device waits for after an instant.
+    pub(super) fn next_of(&mut self, job: &Job, device: DeviceKey, after: Instant, site: &Site) -> Next {
+        match job.trigger.next(after, site, &mut self.sky) {
+            Search::Found(occurrence) => Next::Due { occurrence, start: self.start_of(job, device, occurrence) },
+            Search::NotUntil(until) => Next::Search(until),
+            Search::Never(_) => Next::Never,
+        }
+    }
+
+    /// When the run of an occurrence starts: after its jitter.
+    fn start_of(&self, job: &Job, device: DeviceKey, occurrence: Instant) -> Instant {
+        match job.policy.jitter_ms {
+            0 => occurrence,
+            jitter_ms => occurrence.plus_ms(jitter::draw(&self.run_of(job, device, occurrence), jitter_ms)),
+        }
+    }
+
+    /// Goes on with a search that found nothing yet.
+    fn search(&mut self, key: JobKey, after: Instant) {
+        let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
+        let Some(site) = site else { return };
+        let next = self.following(key, after, &site);
+        if let Some(state) = self.jobs.get_mut(key) {
+            state.next = next;
+        }
+        self.arm_timer(key);
+    }
+
+    /// Sets the timer for what a job waits for, unless its plan is not durable yet.
+    pub(super) fn arm_timer(&mut self, key: JobKey) {
+        if let Some(state) = self.jobs.get(key)
+            && state.unconfirmed.is_none()
+            && let Some(at) = state.next.timer()
+        {
+            self.timers.insert((at, Timer::Job(key)));
+        }
+    }
+
+    pub(super) fn disarm_timer(&mut self, key: JobKey) {
+        if let Some(at) = self.jobs.get(key).and_then(|state| state.next.timer()) {
+            self.timers.remove(&(at, Timer::Job(key)));
+        }
+    }
+
+    /// I2: one occurrence of one job.
+    pub(super) fn run_id(&self, key: JobKey, occurrence: Instant) -> RunId {
+        let state = self.jobs.get(key).expect("the caller has the job");
+        self.run_of(&state.job, state.device, occurrence)
+    }
+
+    fn run_of(&self, job: &Job, device: DeviceKey, occurrence: Instant) -> RunId {
+        let device = self.devices.get(device).expect("a job has a device");
+        let plugin = self.plugins.get(device.plugin).expect("a device has a plugin");
+        RunId { plugin: plugin.name.clone(), device: device.name.clone(), job: job.id.clone(), occurrence }
+    }
+}
+
+impl JobState {
+    /// Where a search goes on.
+    fn watermark_or_search(&self) -> Instant {
+        match self.next {
+            Next::Search(from) => from.max(self.watermark),
+            Next::Due { .. } | Next::Never => self.watermark,
+        }
+    }
+}
+
+/// Finds the newest of several occurrences that have passed, and counts the others.
+fn older_than_newest(trigger: &Trigger, oldest: Instant, now: Instant, site: &Site, sky: &mut Sky) -> Older {
+    let mut older = Older { newest: oldest, last: oldest, count: 0, more: false };
+    if let Trigger::Every(every) = trigger {
+        let passed = now.ms_since(oldest) / i64::from(every.period_ms);
+        older.newest = oldest.plus_ms(passed * i64::from(every.period_ms));
+        older.last = older.newest.plus_ms(-i64::from(every.period_ms));
+        older.count = u32::try_from(passed).unwrap_or(u32::MAX);
+        return older;
+    }
+    while let Search::Found(next) = trigger.next(older.newest, site, sky)
+        && next <= now
+    {
+        if older.count == limits::LOOK_BACK {
+            older.more = true;
+            break;
+        }
+        older.last = older.newest;
+        older.newest = next;
+        older.count += 1;
+    }
+    if older.more
+        && let Search::Found(newest) = trigger.last(older.newest, now, site, sky)
+    {
+        older.last = older.newest;
+        older.newest = newest;
+    }
+    older
+}

@@ -1,0 +1,456 @@
+//! From a plan to jobs: what is new, changed, gone, unchanged. One queue of work, done in order and in bounded pieces
+//! (I10): a device's plan is compared piece by piece, and takes effect, and is committed, as a whole.
+
+use std::{collections::HashSet, mem, sync::Arc, vec};
+
+use super::{Device, DeviceKey, Instant, JobKey, JobState, Plugin, PluginKey, Scheduler, Ticket, Timer, jobs::Next};
+use crate::{
+    calendar,
+    event::{Announcement, Change, Digest, Effect, Generation, Loaded, Plan, Step, Tombstone, Version},
+    limits,
+    model::Job,
+    names::{DeviceName, PluginName},
+    outcome::{Cancelled, Outcome},
+    time::Site,
+    trigger::Trigger,
+};
+
+/// What a plugin has while its first version is not accepted completely: no version, so that it is loaded again after
+/// a crash.
+const NO_VERSION: Version = Version { component: Digest([0; 32]), settings: Digest([0; 32]) };
+
+/// Something to be done to the jobs.
+#[derive(Debug)]
+pub(super) enum Work {
+    Load(Box<Loaded>),
+    Remove(PluginName),
+    /// One device's answer to a question for its plan.
+    Replan {
+        plugin: PluginName,
+        device: DeviceName,
+        generation: Generation,
+        plan: Result<Plan, String>,
+    },
+    Compare(Box<Comparison>),
+    DropDevice(DeviceKey, Cancelled),
+    Finish(PluginKey, Option<Version>, Announcement),
+}
+
+/// A device's plan, being compared with the jobs that it has.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    device: DeviceKey,
+    asked: Instant,
+    site_changed: bool,
+    left: vec::IntoIter<Job>,
+    unchanged: HashSet<JobKey>,
+    staged: Vec<Staged>,
+}
+
+/// A job that is new or changed, and what it waits for.
+#[derive(Debug)]
+struct Staged {
+    job: Arc<Job>,
+    existing: Option<JobKey>,
+    watermark: Instant,
+    next: Next,
+}
+
+impl Scheduler {
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
+        self.work.push_back(Work::Load(Box::new(loaded)));
+    }
+
+    pub(super) fn removed(&mut self, plugin: PluginName) {
+        self.work.push_back(Work::Remove(plugin));
+    }
+
+    /// A plan's commit is durable: its jobs may be due (I3).
+    pub(super) fn confirmed(&mut self, ticket: Ticket) {
+        for key in self.unconfirmed.remove(&ticket).unwrap_or_default() {
+            if let Some(state) = self.jobs.get_mut(key)
+                && state.unconfirmed == Some(ticket)
+            {
+                state.unconfirmed = None;
+                self.arm_timer(key);
+            }
+        }
+    }
+
+    /// Asks for a device's plan.
+    pub(super) fn ask_for_plan(&mut self, key: DeviceKey, out: &mut Step) {
+        let Some(device) = self.devices.get_mut(key) else { return };
+        let Some(plugin) = self.plugins.get(device.plugin) else { return };
+        if !mem::replace(&mut device.asked, true) {
+            let (plugin, generation) = (plugin.name.clone(), plugin.generation);
+            out.effects.push(Effect::Plan { plugin, device: device.name.clone(), generation });
+        }
+    }
+
+    /// Does a piece of what is to be done to the jobs.
+    pub(super) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
+        match self.work.pop_front() {
+            None => {}
+            Some(Work::Load(loaded)) => self.load(now, *loaded, out),
+            Some(Work::Remove(plugin)) => self.remove_plugin(&plugin, out),
+            Some(Work::Replan { plugin, device, generation, plan }) => {
+                self.replan(now, &plugin, &device, generation, plan, out);
+            }
+            Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
+            Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
+            Some(Work::Finish(plugin, version, announcement)) => {
+                self.finish(now, plugin, version, announcement, out);
+            }
+        }
+    }
+
+    /// Puts work before all other work, in this order.
+    fn first(&mut self, work: Vec<Work>) {
+        for work in work.into_iter().rev() {
+            self.work.push_front(work);
+        }
+    }
+
+    fn load(&mut self, now: Instant, loaded: Loaded, out: &mut Step) {
+        let key = self.plugin_key(&loaded.plugin, &loaded, out);
+        let Some(plugin) = self.plugins.get_mut(key) else { return };
+        plugin.generation += 1;
+        plugin.grant = loaded.grant;
+        let mut gone = mem::take(&mut plugin.devices);
+        let mut work = Vec::new();
+        for device in loaded.devices {
+            let known = gone.remove(&device.name);
+            let device_key = known.unwrap_or_else(|| self.devices.insert(Device::new(key, &device.name, device.site)));
+            if let Some(plugin) = self.plugins.get_mut(key) {
+                plugin.devices.insert(device.name, device_key);
+            }
+            let Some(state) = self.devices.get_mut(device_key) else { continue };
+            state.asked = false;
+            let site_changed = mem::replace(&mut state.site, device.site) != device.site;
+            match device.plan {
+                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(device_key, plan, site_changed)))),
+                Err(error) => self.plan_failed(now, device_key, error, out),
+            }
+        }
+        let dropped = gone.into_values().map(|device| Work::DropDevice(device, Cancelled::DeviceRemoved));
+        work.splice(0..0, dropped);
+        work.push(Work::Finish(key, Some(loaded.version), Announcement::new(loaded.plugin)));
+        self.first(work);
+    }
+
+    fn plugin_key(&mut self, name: &PluginName, loaded: &Loaded, out: &mut Step) -> PluginKey {
+        if let Some(key) = self.plugin_keys.get(name) {
+            return *key;
+        }
+        let plugin = Plugin {
+            name: name.clone(),
+            version: NO_VERSION,
+            generation: 0,
+            grant: loaded.grant.clone(),
+            devices: Default::default(),
+        };
+        let key = self.plugins.insert(plugin);
+        self.plugin_keys.insert(name.clone(), key);
+        out.changes.push(Change::PluginSaved { key, name: name.clone(), version: NO_VERSION });
+        key
+    }
+
+    fn replan(
+        &mut self,
+        now: Instant,
+        plugin: &PluginName,
+        device: &DeviceName,
+        generation: Generation,
+        plan: Result<Plan, String>,
+        out: &mut Step,
+    ) {
+        let Some(key) = self.plugin_keys.get(plugin).copied() else { return };
+        let Some(state) = self.plugins.get(key) else { return };
+        let Some(device) = state.devices.get(device).copied() else { return };
+        if state.generation != generation {
+            return;
+        }
+        match plan {
+            Ok(plan) => self.first(vec![
+                Work::Compare(Box::new(Comparison::new(device, plan, false))),
+                Work::Finish(key, None, Announcement::new(plugin.clone())),
+            ]),
+            Err(error) => self.plan_failed(now, device, error, out),
+        }
+    }
+
+    /// The device keeps the plan it has, and is asked again after a pause.
+    fn plan_failed(&mut self, now: Instant, key: DeviceKey, error: String, out: &mut Step) {
+        let Some(device) = self.devices.get_mut(key) else { return };
+        let doubled = limits::REPLAN_PAUSE_MS << device.failures.min(16);
+        device.failures += 1;
+        device.error = Some(error);
+        self.replan_at(key, now.plus_ms(doubled.min(limits::REPLAN_PAUSE_CAP_MS)), out);
+    }
+
+    fn replan_at(&mut self, key: DeviceKey, at: Instant, out: &mut Step) {
+        let Some(device) = self.devices.get_mut(key) else { return };
+        self.timers.remove(&(device.replan_at, Timer::Replan(key)));
+        self.timers.insert((at, Timer::Replan(key)));
+        device.replan_at = at;
+        device.asked = false;
+        out.changes.push(Change::DeviceSaved {
+            key,
+            plugin: device.plugin,
+            name: device.name.clone(),
+            site: device.site,
+            replan_at: at,
+            error: device.error.clone(),
+        });
+    }
+
+    /// Compares a piece of a plan, and lets the plan take effect after the last one.
+    fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
+        for _ in 0..limits::JOBS_PER_STEP {
+            let Some(job) = comparison.left.next() else { return self.adopt(now, comparison, out) };
+            self.compare_job(&mut comparison, job);
+        }
+        self.work.push_front(Work::Compare(Box::new(comparison)));
+    }
+
+    fn compare_job(&mut self, comparison: &mut Comparison, job: Job) {
+        let Some(device) = self.devices.get(comparison.device) else { return };
+        let site = device.site;
+        let existing = device.jobs.get(&job.id).copied();
+        let state = existing.and_then(|key| self.jobs.get(key));
+        let moved = comparison.site_changed && matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
+        if let (Some(key), Some(state)) = (existing, state)
+            && *state.job == job
+            && !moved
+        {
+            comparison.unchanged.insert(key);
+            return;
+        }
+        let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
+        let watermark = known.unwrap_or_else(|| first_watermark(&job.trigger, comparison.asked));
+        // Recurring triggers reach back to no time before the plan was asked for.
+        let after = match job.trigger {
+            Trigger::At(_) => watermark,
+            _ => watermark.max(comparison.asked.plus_ms(-1)),
+        };
+        let next = self.next_of(&job, comparison.device, after, &site);
+        comparison.staged.push(Staged { job: Arc::new(job), existing, watermark, next });
+    }
+
+    /// I2: what is known of a job that was here before.
+    fn tombstone(&self, device: DeviceKey, job: &Job) -> Option<Instant> {
+        let device = self.devices.get(device)?;
+        let plugin = self.plugins.get(device.plugin)?;
+        self.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.id.clone())).copied()
+    }
+
+    /// A plan takes effect.
+    fn adopt(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
+        let Comparison { device: key, staged, unchanged, .. } = comparison;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let mut counts = (0, 0, 0, unchanged.len());
+        let mut kept = unchanged;
+        let mut unconfirmed = Vec::with_capacity(staged.len());
+        for staged in staged {
+            *(if staged.existing.is_some() { &mut counts.1 } else { &mut counts.0 }) += 1;
+            let job = self.adopt_job(key, staged, ticket, out);
+            kept.insert(job);
+            unconfirmed.push(job);
+        }
+        let jobs = self.devices.get(key).into_iter().flat_map(|device| device.jobs.values().copied());
+        let mut gone: Vec<JobKey> = jobs.filter(|job| !kept.contains(job)).collect();
+        gone.sort_unstable();
+        counts.2 = gone.len();
+        for job in gone {
+            self.save_run_of(job, out);
+            self.drop_job(job, out);
+        }
+        if !unconfirmed.is_empty() {
+            self.unconfirmed.insert(ticket, unconfirmed);
+            out.effects.push(Effect::Confirm(ticket));
+        }
+        let Some(device) = self.devices.get_mut(key) else { return };
+        device.failures = 0;
+        device.error = None;
+        let midnight = calendar::next_midnight(now, device.site.zone);
+        self.replan_at(key, midnight, out);
+        if let Some(Work::Finish(_, _, announcement)) =
+            self.work.iter_mut().find(|work| matches!(work, Work::Finish(..)))
+        {
+            announcement.new += counts.0;
+            announcement.changed += counts.1;
+            announcement.gone += counts.2;
+            announcement.unchanged += counts.3;
+        }
+    }
+
+    fn adopt_job(&mut self, device: DeviceKey, staged: Staged, ticket: Ticket, out: &mut Step) -> JobKey {
+        let Staged { job, existing, watermark, next } = staged;
+        let key = if let Some(key) = existing {
+            // An admitted run keeps its copy of the action.
+            self.save_run_of(key, out);
+            self.disarm_timer(key);
+            key
+        } else {
+            let state = JobState { device, job: job.clone(), watermark, next, unconfirmed: None, run: None };
+            let key = self.jobs.insert(state);
+            if let Some(device) = self.devices.get_mut(device) {
+                device.jobs.insert(job.id.clone(), key);
+            }
+            key
+        };
+        let site = self.devices.get(device).map(|device| device.site);
+        if let Some(state) = self.jobs.get_mut(key) {
+            state.job = job;
+            state.next = next;
+            state.unconfirmed = Some(ticket);
+            // An occurrence may have been admitted while the plan was compared.
+            let overtaken = state.watermark > watermark;
+            if let (true, Some(site)) = (overtaken, site) {
+                let watermark = state.watermark;
+                let next = self.following(key, watermark, &site);
+                if let Some(state) = self.jobs.get_mut(key) {
+                    state.next = next;
+                }
+            }
+        }
+        if let Some((watermark, due)) = self.progress(key)
+            && let Some(state) = self.jobs.get(key)
+        {
+            out.changes.push(Change::JobSaved { key, device, job: state.job.clone(), watermark, due });
+        }
+        key
+    }
+
+    /// A run that is under way outlives what its job becomes.
+    fn save_run_of(&mut self, job: JobKey, out: &mut Step) {
+        let run = self.jobs.get(job).and_then(|state| state.run);
+        if let Some(slot) = run
+            && self.runs.get(slot).is_some_and(|run| run.key.is_none())
+        {
+            self.save_run(slot, out);
+        }
+    }
+
+    /// A job is gone; what was decided about it stays (I2).
+    fn drop_job(&mut self, key: JobKey, out: &mut Step) {
+        let Some(state) = self.jobs.get(key) else { return };
+        let id = self.run_id(key, state.watermark);
+        if let Some(run) = state.run.and_then(|slot| self.runs.get_mut(slot)) {
+            run.job = None;
+        }
+        let tombstone = Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence };
+        self.disarm_timer(key);
+        if let Some(state) = self.jobs.remove(key)
+            && let Some(device) = self.devices.get_mut(state.device)
+        {
+            device.jobs.remove(&tombstone.job);
+        }
+        let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
+        self.tombstones.insert(name, tombstone.watermark);
+        out.changes.push(Change::JobRemoved { key, tombstone });
+    }
+
+    /// A device is gone: runs that have not started go with it, owed steps stay (I5).
+    fn drop_device(&mut self, now: Instant, key: DeviceKey, reason: Cancelled, out: &mut Step) {
+        let jobs = self.devices.get(key).map(|device| device.jobs.values().copied().collect());
+        let mut jobs: Vec<JobKey> = jobs.unwrap_or_default();
+        jobs.sort_unstable();
+        for job in jobs {
+            let run = self.jobs.get(job).and_then(|state| state.run);
+            if let Some(slot) = run
+                && self.runs.get(slot).is_some_and(|run| run.is_waiting())
+            {
+                self.end(now, slot, Outcome::Cancelled(reason), out);
+            }
+            self.save_run_of(job, out);
+            self.drop_job(job, out);
+        }
+        if let Some(device) = self.devices.remove(key) {
+            self.timers.remove(&(device.replan_at, Timer::Replan(key)));
+            out.changes.push(Change::DeviceRemoved { key });
+        }
+    }
+
+    fn remove_plugin(&mut self, name: &PluginName, out: &mut Step) {
+        let Some(key) = self.plugin_keys.get(name).copied() else { return };
+        let Some(plugin) = self.plugins.get_mut(key) else { return };
+        let devices = mem::take(&mut plugin.devices);
+        if devices.is_empty() {
+            self.plugin_keys.remove(name);
+            self.plugins.remove(key);
+            out.changes.push(Change::PluginRemoved { key });
+            return;
+        }
+        let mut work: Vec<Work> =
+            devices.into_values().map(|device| Work::DropDevice(device, Cancelled::PluginRemoved)).collect();
+        work.push(Work::Finish(key, None, Announcement::new(name.clone())));
+        work.push(Work::Remove(name.clone()));
+        self.first(work);
+    }
+
+    /// All devices are done.
+    fn finish(
+        &mut self,
+        now: Instant,
+        key: PluginKey,
+        version: Option<Version>,
+        announcement: Announcement,
+        out: &mut Step,
+    ) {
+        self.cancel_orphans(now, key, out);
+        let Some(plugin) = self.plugins.get_mut(key) else { return };
+        if let Some(version) = version {
+            plugin.version = version;
+            out.changes.push(Change::PluginSaved { key, name: plugin.name.clone(), version });
+        }
+        if version.is_some() || announcement.new + announcement.changed + announcement.gone > 0 {
+            out.effects.push(Effect::Announce(announcement));
+        }
+    }
+
+    /// Runs that have not started, and whose device is gone.
+    fn cancel_orphans(&mut self, now: Instant, key: PluginKey, out: &mut Step) {
+        let Some(plugin) = self.plugins.get(key) else { return };
+        let orphans = self.runs.iter().filter(|(_, run)| {
+            let of_plugin = run.job.is_none() && run.is_waiting() && run.id.plugin == plugin.name;
+            of_plugin && !plugin.devices.contains_key(&run.id.device)
+        });
+        let orphans: Vec<_> = orphans.map(|(slot, _)| slot).collect();
+        for slot in orphans {
+            self.end(now, slot, Outcome::Cancelled(Cancelled::DeviceRemoved), out);
+        }
+    }
+}
+
+impl Device {
+    fn new(plugin: PluginKey, name: &DeviceName, site: Site) -> Self {
+        Self {
+            plugin,
+            name: name.clone(),
+            site,
+            replan_at: Instant::MAX,
+            failures: 0,
+            error: None,
+            asked: false,
+            jobs: Default::default(),
+        }
+    }
+}
+
+impl Comparison {
+    fn new(device: DeviceKey, plan: Plan, site_changed: bool) -> Self {
+        let (asked, left) = (plan.asked, plan.jobs.into_iter());
+        Self { device, asked, site_changed, left, unchanged: HashSet::new(), staged: Vec::new() }
+    }
+}
+
+/// Nothing reaches back before a job's first acceptance, but an `at` that says itself when it was.
+fn first_watermark(trigger: &Trigger, asked: Instant) -> Instant {
+    let before = asked.plus_ms(-1);
+    match trigger {
+        Trigger::At(at) => before.min(at.plus_ms(-1)),
+        _ => before,
+    }
+}

@@ -1,0 +1,107 @@
+//! From what the store has kept to a scheduler.
+
+use super::{BTreeMap, Device, Instant, JobState, Plugin, Scheduler, Timer, jobs::Next, runs::Run};
+use crate::{
+    event::{PluginKey, Saved, SavedDevice, SavedJob},
+    jitter,
+    names::{PluginName, RunId},
+};
+
+impl Scheduler {
+    /// Takes up what the store has kept. What fell due meanwhile is judged by the first step.
+    #[must_use]
+    pub fn new(saved: Saved, now: Instant) -> Self {
+        let mut scheduler = Self::empty(now);
+        for plugin in saved.plugins {
+            scheduler.plugin_keys.insert(plugin.name.clone(), plugin.key);
+            let mut devices = BTreeMap::new();
+            for device in plugin.devices {
+                devices.insert(device.name.clone(), device.key);
+                scheduler.restore_device(plugin.key, &plugin.name, device);
+            }
+            let restored =
+                Plugin { name: plugin.name, version: plugin.version, generation: 0, grant: plugin.grant, devices };
+            scheduler.plugins.restore(plugin.key, restored);
+        }
+        scheduler.plugins.restored();
+        scheduler.devices.restored();
+        scheduler.jobs.restored();
+        for tombstone in saved.tombstones {
+            let name = (tombstone.plugin, tombstone.device, tombstone.job);
+            scheduler.tombstones.insert(name, tombstone.watermark);
+        }
+        for (key, run) in saved.runs {
+            let job = scheduler.job_of(&run.id);
+            scheduler.next_run = scheduler.next_run.max(key);
+            let slot = scheduler.runs.insert(Run::restored(key, run, job));
+            if let Some(state) = job.and_then(|job| scheduler.jobs.get_mut(job)) {
+                state.run = Some(slot);
+            }
+            scheduler.await_step(now, slot);
+        }
+        scheduler
+    }
+
+    fn empty(now: Instant) -> Self {
+        Self {
+            plugins: Default::default(),
+            plugin_keys: Default::default(),
+            devices: Default::default(),
+            jobs: Default::default(),
+            runs: Default::default(),
+            tombstones: Default::default(),
+            timers: [(now, Timer::Forget)].into(),
+            ready: Default::default(),
+            work: Default::default(),
+            unconfirmed: Default::default(),
+            attempts: Default::default(),
+            link: None,
+            link_since: now,
+            sky: Default::default(),
+            stopping: false,
+            next_attempt: 0,
+            next_run: 0,
+            next_ticket: 0,
+        }
+    }
+
+    fn restore_device(&mut self, plugin: PluginKey, plugin_name: &PluginName, saved: SavedDevice) {
+        let mut device = Device {
+            plugin,
+            name: saved.name,
+            site: saved.site,
+            replan_at: saved.replan_at,
+            failures: u32::from(saved.error.is_some()),
+            error: saved.error,
+            asked: false,
+            jobs: Default::default(),
+        };
+        self.timers.insert((saved.replan_at, Timer::Replan(saved.key)));
+        for SavedJob { key, job, watermark, due } in saved.jobs {
+            let id = |occurrence| RunId {
+                plugin: plugin_name.clone(),
+                device: device.name.clone(),
+                job: job.id.clone(),
+                occurrence,
+            };
+            let next = match due {
+                Some(occurrence) => {
+                    let start = occurrence.plus_ms(jitter::draw(&id(occurrence), job.policy.jitter_ms));
+                    Next::Due { occurrence, start }
+                }
+                // Either never, or not as far as was searched: the search tells.
+                None => Next::Search(watermark),
+            };
+            device.jobs.insert(job.id.clone(), key);
+            self.jobs.restore(key, JobState { device: saved.key, job, watermark, next, unconfirmed: None, run: None });
+            self.arm_timer(key);
+        }
+        self.devices.restore(saved.key, device);
+    }
+
+    fn job_of(&self, id: &RunId) -> Option<u32> {
+        let plugin = self.plugins.get(*self.plugin_keys.get(&id.plugin)?)?;
+        let device = self.devices.get(*plugin.devices.get(&id.device)?)?;
+        device.jobs.get(&id.job).copied()
+    }
+}
