@@ -1,1 +1,114 @@
-//! To come.
+//! What survives: plugins, devices, jobs and runs, in one SQLite database in the data folder. The only place that knows
+//! SQL (I12).
+//!
+//! The database is the sum of all batches of changes that were committed. A batch is one transaction, so that after a
+//! crash all of it is there or none.
+
+mod commit;
+mod error;
+mod folder;
+mod hex;
+mod load;
+mod records;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use roost_scheduler::event::Saved;
+use rusqlite::{Connection, config::DbConfig};
+
+use self::folder::Lock;
+pub(crate) use self::{
+    error::StoreError,
+    folder::client_id,
+    writer::{Committed, Writer},
+};
+
+/// `RoST`: what the database says it is, beside being SQLite.
+const APPLICATION_ID: i64 = 0x526f_5354;
+
+/// What makes each format of the one before; a database's format (`user_version`) counts those it has been through.
+const MIGRATIONS: &[&str] = &[include_str!("store/schema.sql")];
+
+/// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.
+const CHECKPOINT_PAGES: i64 = 16_000;
+
+/// How long to wait for someone who reads or writes the database with another program.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// An open database, and the lock on its folder.
+#[derive(Debug)]
+pub(crate) struct Store {
+    connection: Connection,
+    path: PathBuf,
+    _lock: Lock,
+}
+
+/// Opens what is kept in a data folder, and makes both if need be.
+pub(crate) fn open(data: &Path) -> Result<(Store, Saved), StoreError> {
+    folder::make(data)?;
+    let lock = folder::lock(data)?;
+    let path = data.join("roost.db");
+    let mut connection = connect(&path)?;
+    let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
+    Ok((Store { connection, path, _lock: lock }, saved))
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let sqlite = |error| StoreError::from_sqlite(path, error);
+    let mut connection = Connection::open(path).map_err(sqlite)?;
+    connection.busy_timeout(BUSY).map_err(sqlite)?;
+    // Until it is known to be ours, closing it must not even tidy up.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
+    let format = format_of(&connection, path)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(sqlite)?;
+    configure(&connection).and_then(|()| migrate(&mut connection, format)).map_err(sqlite)?;
+    Ok(connection)
+}
+
+/// How many migrations it has been through.
+fn format_of(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+    let pragma = |name| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(|error| StoreError::from_sqlite(path, error))
+    };
+    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
+    let is_empty = application == 0 && found == 0 && pragma("schema_version")? == 0;
+    if application != APPLICATION_ID && !is_empty {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    match usize::try_from(found) {
+        Ok(format) if format <= MIGRATIONS.len() => Ok(format),
+        _ => Err(StoreError::Newer { path: path.to_owned(), found, known: MIGRATIONS.len() as i64 }),
+    }
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    // I3: a commit that was reported is on the disk, also when the power fails.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+    // 16 MiB: a large batch must not write its pages twice.
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection, format: usize) -> rusqlite::Result<()> {
+    if format == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    for migration in &MIGRATIONS[format..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    transaction.commit()
+}

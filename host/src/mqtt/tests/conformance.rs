@@ -1,0 +1,151 @@
+//! What the link expects of every broker, tried on those that we know.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use roost_scheduler::{
+    model::{MessageProperties, Qos},
+    topic::Topic,
+};
+
+use super::{
+    Probe, attempt,
+    brokers::{Broker, Reader, Version},
+    settings,
+};
+
+#[tokio::test]
+async fn the_built_in_broker_conforms() {
+    conforms(&Broker::built_in().await).await;
+}
+
+#[tokio::test]
+async fn mosquitto_conforms() {
+    conforms(&Broker::mosquitto().await).await;
+}
+
+async fn conforms(broker: &Broker) {
+    let mut probe = Probe::connect(settings(broker.roost));
+    let (link, credit) = probe.up().await;
+    assert_eq!(credit, 1_000);
+    // What comes first on the connection, `online`, has arrived when this has.
+    probe.link.publish(attempt(link, 0, "coop/first", b"words", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 0);
+    let mut readers = [broker.reader(Version::Three).await, broker.reader(Version::Five).await];
+    for reader in &mut readers {
+        assert_eq!(reader.status().await, ("online".to_owned(), true));
+    }
+
+    every_qos_is_acknowledged_and_delivered(broker, &mut probe, link, &mut readers).await;
+    a_message_of_another_link_is_dropped(&mut probe, link, &mut readers).await;
+    every_text_that_is_sent_is_taken(&mut probe, link).await;
+    a_payload_at_its_limit_passes(&mut probe, link).await;
+    drop(readers);
+    for (first, qos) in [(1_000, Qos::AtMostOnce), (10_000, Qos::AtLeastOnce), (20_000, Qos::ExactlyOnce)] {
+        thousands_are_each_acknowledged_once(&mut probe, link, first, qos).await;
+    }
+
+    let mut reader = broker.reader(Version::Three).await;
+    assert_eq!(reader.status().await, ("online".to_owned(), true));
+    let number = 40_000;
+    probe.link.publish(attempt(link, number, "coop/last", b"words", Qos::AtLeastOnce));
+    probe.link.stop().await;
+    let line = reader.next().await;
+    assert!(
+        line.starts_with("coop/last|") && line.ends_with("|0|words|||"),
+        "what was published before is sent: {line}"
+    );
+    assert_eq!(reader.status().await, ("offline".to_owned(), false));
+    let mut late = broker.reader(Version::Three).await;
+    assert_eq!(late.status().await, ("offline".to_owned(), true));
+
+    the_last_will_says_offline(broker, &mut reader).await;
+}
+
+async fn every_qos_is_acknowledged_and_delivered(
+    broker: &Broker,
+    probe: &mut Probe,
+    link: u64,
+    readers: &mut [Reader; 2],
+) {
+    for (number, qos) in [(1, Qos::AtMostOnce), (2, Qos::AtLeastOnce), (3, Qos::ExactlyOnce)] {
+        let mut publish = attempt(link, number, "coop/north/door/open", b"now", qos);
+        publish.expiry_ms = Some(299_500);
+        probe.link.publish(publish);
+        assert_eq!(probe.acked().await, number);
+        let [three, five] = &mut *readers;
+        let qos = if broker.raises_qos { 2 } else { qos as u8 };
+        assert_eq!(three.next().await, format!("coop/north/door/open|{qos}|0|now|||"));
+        let run = "roost-run:coop-door/north/open/2027-03-01T06:30:00Z";
+        let due = "roost-due:2027-03-01T06:30:00.250Z";
+        let line = five.next().await;
+        let (start, properties) = line.split_once("||").expect("no payload format");
+        assert!(start.starts_with(&format!("coop/north/door/open|{qos}|0|now|")), "{line}");
+        assert!(start.ends_with("|300") || start.ends_with("|299"), "{line}");
+        for expected in [run, due, "roost-attempt:2"] {
+            assert!(properties.contains(expected), "{line}");
+        }
+    }
+}
+
+async fn a_message_of_another_link_is_dropped(probe: &mut Probe, link: u64, readers: &mut [Reader; 2]) {
+    probe.link.publish(attempt(link + 1, 4, "coop/north/door/open", b"too early", Qos::AtLeastOnce));
+    probe.link.publish(attempt(link, 5, "coop/north/door/open", b"in time", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 5);
+    for reader in readers {
+        assert!(reader.next().await.contains("|in time|"));
+    }
+}
+
+/// What `fault` lets pass must not end the connection.
+async fn every_text_that_is_sent_is_taken(probe: &mut Probe, link: u64) {
+    let texts = ["grüße 🐓", " ", "\u{E000}", "\u{FEFF}", "\u{FFFD}", "\u{AD}"];
+    for (number, text) in (100..).zip(texts) {
+        let mut publish = attempt(link, number, &format!("coop/{text}"), b"on", Qos::AtLeastOnce);
+        let mut steps = publish.steps.to_vec();
+        steps[0].message.properties = Some(Arc::new(MessageProperties {
+            expiry_ms: Some(1),
+            content_type: Some(text.to_owned()),
+            response_topic: Some(Topic::parse(text).expect("valid")),
+            user: vec![(text.to_owned(), text.to_owned()), (String::new(), String::new())],
+        }));
+        publish.steps = steps.into();
+        probe.link.publish(publish);
+        assert_eq!(probe.acked().await, number, "{text:?}");
+    }
+    probe.link.publish(attempt(link, 110, &"/".repeat(200), b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 110);
+    for (number, topic) in [(111, "coop/\u{7}".to_owned()), (112, "/".repeat(201))] {
+        probe.link.publish(attempt(link, number, &topic, b"on", Qos::AtLeastOnce));
+        assert_eq!(probe.refused().await.0, number);
+    }
+}
+
+async fn a_payload_at_its_limit_passes(probe: &mut Probe, link: u64) {
+    let payload = vec![b'x'; roost_scheduler::limits::PAYLOAD_BYTES];
+    for (number, qos) in [(6, Qos::AtMostOnce), (7, Qos::AtLeastOnce), (8, Qos::ExactlyOnce)] {
+        probe.link.publish(attempt(link, number, "coop/photo", &payload, qos));
+        assert_eq!(probe.acked().await, number);
+    }
+}
+
+/// More than the credit, all at once: the link itself keeps to the broker's receive maximum.
+async fn thousands_are_each_acknowledged_once(probe: &mut Probe, link: u64, first: u64, qos: Qos) {
+    let numbers = first..first + 3_000;
+    for number in numbers.clone() {
+        probe.link.publish(attempt(link, number, "coop/north/light", b"on", qos));
+    }
+    let mut acked = BTreeSet::new();
+    for _ in numbers.clone() {
+        assert!(acked.insert(probe.acked().await), "acknowledged twice");
+    }
+    assert!(acked.into_iter().eq(numbers));
+}
+
+async fn the_last_will_says_offline(broker: &Broker, reader: &mut Reader) {
+    let mut probe = Probe::connect(settings(broker.roost));
+    probe.up().await;
+    assert_eq!(reader.status().await, ("online".to_owned(), false));
+    // As if the process had been killed.
+    probe.link.task.abort();
+    assert_eq!(reader.status().await, ("offline".to_owned(), false));
+}

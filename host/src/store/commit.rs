@@ -1,0 +1,190 @@
+//! One batch of changes, one transaction.
+
+use roost_scheduler::{
+    event::{Change, DeviceKey, JobKey, RunEnded, RunKey, SavedRun, Tombstone},
+    model::Job,
+    time::{Instant, Location},
+};
+use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
+
+use super::records::{policy_to_json, steps_to_json};
+
+/// How long the history is kept.
+const HISTORY_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
+
+/// At most so many old runs are deleted with one batch: a host that comes back after a month must not stall.
+const PRUNED_PER_BATCH: usize = 500;
+
+/// All of them, or none.
+pub(super) fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for change in changes {
+        write(&transaction, change)?;
+    }
+    prune(&transaction, changes)?;
+    transaction.commit()
+}
+
+fn write(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::PluginSaved { key, name, version } => run(
+            to,
+            "INSERT INTO plugins (id, name, component, settings) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET name = ?2, component = ?3, settings = ?4",
+            params![key, name.as_str(), version.component.to_string(), version.settings.to_string()],
+        ),
+        Change::PluginRemoved { key } => run(to, "DELETE FROM plugins WHERE id = ?1", params![key]),
+        Change::DeviceSaved { key, plugin, name, site, replan_at, error } => run(
+            to,
+            "INSERT INTO devices (id, plugin, name, time_zone, latitude, longitude, replan_at, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (id) DO UPDATE SET plugin = ?2, name = ?3, time_zone = ?4, latitude = ?5, longitude = ?6,
+                                            replan_at = ?7, error = ?8",
+            params![
+                key,
+                plugin,
+                name.as_str(),
+                site.zone.name(),
+                site.location.map(Location::latitude),
+                site.location.map(Location::longitude),
+                replan_at.millis(),
+                error
+            ],
+        ),
+        Change::DeviceRemoved { key } => run(to, "DELETE FROM devices WHERE id = ?1", params![key]),
+        Change::JobSaved { key, device, job, watermark, due } => save_job(to, *key, *device, job, *watermark, *due),
+        Change::JobAdvanced { key, watermark, due } => run(
+            to,
+            "UPDATE jobs SET watermark = max(watermark, ?2), due = ?3 WHERE id = ?1",
+            params![key, watermark.millis(), due.map(Instant::millis)],
+        ),
+        Change::JobRemoved { key, tombstone } => {
+            run(to, "DELETE FROM jobs WHERE id = ?1", params![key])?;
+            save_tombstone(to, tombstone)
+        }
+        Change::TombstonesForgotten { before } => {
+            run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
+        }
+        Change::RunSaved { key, run } => save_run(to, *key, run),
+        Change::RunAdvanced { key, steps_done, started } => run(
+            to,
+            "UPDATE runs SET steps_done = ?2, started = ?3 WHERE number = ?1",
+            params![key, steps_done, started.map(Instant::millis)],
+        ),
+        Change::RunEnded(ended) => end_run(to, ended),
+    }
+}
+
+fn run(to: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result<()> {
+    to.prepare_cached(sql)?.execute(params).map(|_| ())
+}
+
+fn not_json(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
+
+fn save_job(
+    to: &Transaction<'_>,
+    key: JobKey,
+    device: DeviceKey,
+    job: &Job,
+    watermark: Instant,
+    due: Option<Instant>,
+) -> rusqlite::Result<()> {
+    // I2: what was decided stays decided, whatever a plan says.
+    run(
+        to,
+        "INSERT INTO jobs (id, device, job, label, trigger, steps, policy, watermark, due)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (id) DO UPDATE SET device = ?2, job = ?3, label = ?4, trigger = ?5, steps = ?6, policy = ?7,
+                                        watermark = max(watermark, ?8), due = ?9",
+        params![
+            key,
+            device,
+            job.id.as_str(),
+            job.label.as_deref(),
+            job.trigger.to_string(),
+            steps_to_json(&job.steps).map_err(not_json)?,
+            policy_to_json(&job.policy).map_err(not_json)?,
+            watermark.millis(),
+            due.map(Instant::millis)
+        ],
+    )
+}
+
+fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Result<()> {
+    run(
+        to,
+        "INSERT INTO tombstones (plugin, device, job, watermark) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (plugin, device, job) DO UPDATE SET watermark = max(watermark, ?4)",
+        params![
+            tombstone.plugin.as_str(),
+            tombstone.device.as_str(),
+            tombstone.job.as_str(),
+            tombstone.watermark.millis()
+        ],
+    )
+}
+
+fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
+    run(
+        to,
+        "INSERT INTO runs (plugin, device, job, occurrence, state, started, number, steps, policy, steps_done)
+         VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (plugin, device, job, occurrence)
+         DO UPDATE SET state = 'running', reason = NULL, started = ?5, ended = NULL, attempts = NULL, number = ?6,
+                       steps = ?7, policy = ?8, steps_done = ?9",
+        params![
+            saved.id.plugin.as_str(),
+            saved.id.device.as_str(),
+            saved.id.job.as_str(),
+            saved.id.occurrence.millis(),
+            saved.started.map(Instant::millis),
+            key,
+            steps_to_json(&saved.steps).map_err(not_json)?,
+            policy_to_json(&saved.policy).map_err(not_json)?,
+            saved.steps_done
+        ],
+    )
+}
+
+/// Whether it was saved or not, and whether it was reported before or not: after a crash, a run whose end was not known to
+/// be durable may end again.
+fn end_run(to: &Transaction<'_>, ended: &RunEnded) -> rusqlite::Result<()> {
+    let reason = ended.outcome.to_string();
+    run(
+        to,
+        "INSERT INTO runs (plugin, device, job, occurrence, state, reason, started, ended, attempts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (plugin, device, job, occurrence)
+         DO UPDATE SET state = ?5, reason = ?6, started = ?7, ended = ?8, attempts = ?9, number = NULL, steps = NULL,
+                       policy = NULL, steps_done = NULL",
+        params![
+            ended.id.plugin.as_str(),
+            ended.id.device.as_str(),
+            ended.id.job.as_str(),
+            ended.id.occurrence.millis(),
+            ended.outcome.word(),
+            (!reason.is_empty()).then_some(reason),
+            ended.started.map(Instant::millis),
+            ended.ended.millis(),
+            ended.attempts
+        ],
+    )
+}
+
+/// Two old runs go for each new one, so that the history shrinks to its length and stays there.
+fn prune(to: &Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
+    let ended =
+        || changes.iter().filter_map(|change| if let Change::RunEnded(run) = change { Some(run) } else { None });
+    let Some(newest) = ended().map(|run| run.ended).max() else { return Ok(()) };
+    let count = (2 * ended().count()).min(PRUNED_PER_BATCH);
+    run(
+        to,
+        "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE ended < ?1 ORDER BY ended LIMIT ?2)",
+        params![newest.millis() - HISTORY_MS, count],
+    )
+}

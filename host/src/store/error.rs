@@ -1,0 +1,106 @@
+//! What can go wrong with the data folder, and what to do about it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::ErrorCode;
+
+use crate::report::Report;
+
+/// Why the data folder cannot be used, or a commit was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("`{}` is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    #[error("{what} `{}`", .path.display())]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("the data folder `{}` is in use{}", .folder.display(), by_process(*.pid))]
+    InUse { folder: PathBuf, pid: Option<u32> },
+    #[error("`{}` has format {found}, and this Roost knows formats up to {known}", .path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("`{}` is a database of another program", .0.display())]
+    Foreign(PathBuf),
+    #[error("`{}` is damaged", .path.display())]
+    Damaged { path: PathBuf, source: Damage },
+    #[error("there is no space left to write `{}`", .0.display())]
+    Full(PathBuf),
+    #[error("`{}` cannot be written", .path.display())]
+    ReadOnly { path: PathBuf, source: rusqlite::Error },
+    #[error("`{}` could not be used", .path.display())]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+}
+
+/// What is wrong with a damaged database.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Damage {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("in table `{table}`, row {row}: {what}")]
+    Row { table: &'static str, row: i64, what: String },
+}
+
+fn by_process(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+}
+
+impl StoreError {
+    /// Tells apart what SQLite reports.
+    pub(super) fn from_sqlite(path: &Path, error: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path, source: Damage::Sqlite(error) }
+            }
+            Some(ErrorCode::DiskFull) => Self::Full(path),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Self::ReadOnly { path, source: error }
+            }
+            _ => Self::Sqlite { path, source: error },
+        }
+    }
+
+    pub(super) fn from_damage(path: &Path, damage: Damage) -> Self {
+        match damage {
+            Damage::Sqlite(error) => Self::from_sqlite(path, error),
+            row @ Damage::Row { .. } => Self::Damaged { path: path.to_owned(), source: row },
+        }
+    }
+
+    fn hint(&self) -> String {
+        match self {
+            Self::NotAFolder(_) => "name a folder with `--data DIR`; it is made if it does not exist".into(),
+            Self::File { .. } | Self::ReadOnly { .. } => {
+                "the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"
+                    .into()
+            }
+            Self::InUse { .. } => {
+                "only one Roost can use a data folder: stop the other one, or name another folder with `--data DIR`".into()
+            }
+            Self::Newer { .. } => {
+                "a newer Roost has written it, and nothing was changed: run that one, or name another folder with `--data DIR`"
+                    .into()
+            }
+            Self::Foreign(_) => "nothing was changed: name another folder with `--data DIR`".into(),
+            Self::Damaged { path, .. } => format!(
+                "put a copy from a backup in its place; or move `{0}` and `{0}-wal` away: plugins are then planned anew, \
+                 and what is owed to runs that had started is forgotten",
+                path.display()
+            ),
+            Self::Full(_) => "nothing was damaged: make space and start Roost again".into(),
+            Self::Sqlite { .. } => "nothing was changed since the last commit: see to the cause and start Roost again".into(),
+        }
+    }
+}
+
+impl From<&StoreError> for Report {
+    fn from(error: &StoreError) -> Self {
+        let report = Self::new(error.to_string());
+        match std::error::Error::source(error) {
+            Some(source) => report.chain(source),
+            None => report,
+        }
+        .hint(error.hint())
+    }
+}

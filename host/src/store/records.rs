@@ -1,0 +1,237 @@
+//! Steps and policies as JSON. What is usual is left out, so that a person sees what matters.
+
+use std::{borrow::Cow, sync::Arc};
+
+use roost_scheduler::{
+    model::{Message, MessageProperties, Policy, Qos, Retry, Step},
+    topic::Topic,
+};
+use serde::{Deserialize, Serialize};
+
+use super::hex;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepRecord<'a> {
+    #[serde(default, skip_serializing_if = "is_zero")]
+    after_ms: u32,
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    payload: Cow<'a, str>,
+    /// Instead, where the payload is not text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload_hex: Option<String>,
+    #[serde(default = "usual_qos", skip_serializing_if = "is_usual_qos")]
+    qos: u8,
+    #[serde(default, skip_serializing_if = "is_false")]
+    retain: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    properties: Option<PropertiesRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PropertiesRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiry_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response_topic: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    user: Vec<(String, String)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grace_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jitter_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<i8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    give_up_after_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backoff_ms: Option<u32>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+fn usual_qos() -> u8 {
+    Qos::AtLeastOnce as u8
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_usual_qos(qos: &u8) -> bool {
+    *qos == usual_qos()
+}
+
+pub(super) fn steps_to_json(steps: &[Step]) -> serde_json::Result<String> {
+    let records: Vec<_> = steps.iter().map(StepRecord::from).collect();
+    serde_json::to_string(&records)
+}
+
+pub(super) fn steps_from_json(text: &str) -> Result<Arc<[Step]>, String> {
+    let records: Vec<StepRecord<'_>> = serde_json::from_str(text).map_err(|error| format!("steps: {error}"))?;
+    records.into_iter().map(StepRecord::into_step).collect()
+}
+
+/// `None` for the default.
+pub(super) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<String>> {
+    let usual = Policy::default();
+    if *policy == usual {
+        return Ok(None);
+    }
+    fn unusual<T: PartialEq>(value: T, usual: T) -> Option<T> {
+        (value != usual).then_some(value)
+    }
+    let record = PolicyRecord {
+        grace_ms: unusual(policy.grace_ms, usual.grace_ms),
+        jitter_ms: unusual(policy.jitter_ms, usual.jitter_ms),
+        priority: unusual(policy.priority, usual.priority),
+        attempts: policy.retry.attempts,
+        give_up_after_ms: unusual(policy.retry.give_up_after_ms, usual.retry.give_up_after_ms),
+        backoff_ms: unusual(policy.retry.backoff_ms, usual.retry.backoff_ms),
+    };
+    serde_json::to_string(&record).map(Some)
+}
+
+pub(super) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
+    let usual = Policy::default();
+    let Some(text) = text else { return Ok(usual) };
+    let record: PolicyRecord = serde_json::from_str(text).map_err(|error| format!("policy: {error}"))?;
+    Ok(Policy {
+        grace_ms: record.grace_ms.unwrap_or(usual.grace_ms),
+        jitter_ms: record.jitter_ms.unwrap_or(usual.jitter_ms),
+        priority: record.priority.unwrap_or(usual.priority),
+        retry: Retry {
+            attempts: record.attempts,
+            give_up_after_ms: record.give_up_after_ms.unwrap_or(usual.retry.give_up_after_ms),
+            backoff_ms: record.backoff_ms.unwrap_or(usual.retry.backoff_ms),
+        },
+    })
+}
+
+impl<'a> From<&'a Step> for StepRecord<'a> {
+    fn from(step: &'a Step) -> Self {
+        let message = &step.message;
+        let (payload, payload_hex) = match std::str::from_utf8(&message.payload) {
+            Ok(text) => (Cow::Borrowed(text), None),
+            Err(_) => (Cow::Borrowed(""), Some(hex::encode(&message.payload))),
+        };
+        Self {
+            after_ms: step.after_ms,
+            topic: Cow::Borrowed(message.topic.as_str()),
+            payload,
+            payload_hex,
+            qos: message.qos as u8,
+            retain: message.retain,
+            properties: message.properties.as_deref().map(PropertiesRecord::from),
+        }
+    }
+}
+
+impl StepRecord<'_> {
+    fn into_step(self) -> Result<Step, String> {
+        let payload = match self.payload_hex {
+            Some(text) => hex::decode(&text).ok_or("`payload_hex` is not hexadecimal")?.into(),
+            None => self.payload.as_bytes().into(),
+        };
+        let message = Message {
+            topic: Topic::parse(&self.topic).map_err(|error| error.to_string())?,
+            payload,
+            qos: Qos::from_number(self.qos).ok_or("`qos` is not 0, 1 or 2")?,
+            retain: self.retain,
+            properties: self.properties.map(MessageProperties::try_from).transpose()?.map(Arc::new),
+        };
+        Ok(Step { after_ms: self.after_ms, message })
+    }
+}
+
+impl From<&MessageProperties> for PropertiesRecord {
+    fn from(properties: &MessageProperties) -> Self {
+        Self {
+            expiry_ms: properties.expiry_ms,
+            content_type: properties.content_type.clone(),
+            response_topic: properties.response_topic.as_ref().map(ToString::to_string),
+            user: properties.user.clone(),
+        }
+    }
+}
+
+impl TryFrom<PropertiesRecord> for MessageProperties {
+    type Error = String;
+
+    fn try_from(record: PropertiesRecord) -> Result<Self, String> {
+        let response_topic = record.response_topic.map(|topic| Topic::parse(&topic)).transpose();
+        Ok(Self {
+            expiry_ms: record.expiry_ms,
+            content_type: record.content_type,
+            response_topic: response_topic.map_err(|error| error.to_string())?,
+            user: record.user,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(payload: &[u8], properties: Option<MessageProperties>) -> Step {
+        let message = Message {
+            topic: Topic::parse("coop/north/door/open").unwrap(),
+            payload: payload.into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: properties.map(Arc::new),
+        };
+        Step { after_ms: 0, message }
+    }
+
+    #[test]
+    fn usual_steps_are_short() {
+        let json = steps_to_json(&[step(b"go \"on\"", None)]).unwrap();
+        assert_eq!(json, r#"[{"topic":"coop/north/door/open","payload":"go \"on\""}]"#);
+    }
+
+    #[test]
+    fn steps_come_back() {
+        let every = MessageProperties {
+            expiry_ms: Some(7),
+            content_type: Some("text/plain".into()),
+            response_topic: Some(Topic::parse("a/b").unwrap()),
+            user: vec![("k".into(), "v".into()), ("k".into(), "\0".into())],
+        };
+        let mut last = step(&[0xff, 0], Some(every));
+        last.after_ms = u32::MAX;
+        last.message.qos = Qos::AtMostOnce;
+        last.message.retain = true;
+        let steps = [step(b"", None), step("caf\u{e9}\0".as_bytes(), Some(MessageProperties::default())), last];
+        assert_eq!(*steps_from_json(&steps_to_json(&steps).unwrap()).unwrap(), steps);
+    }
+
+    #[test]
+    fn policies_come_back() {
+        let mut policy = Policy::default();
+        assert_eq!(policy_to_json(&policy).unwrap(), None);
+        assert_eq!(policy_from_json(None).unwrap(), policy);
+        policy.retry.attempts = Some(3);
+        policy.priority = -1;
+        let json = policy_to_json(&policy).unwrap().unwrap();
+        assert_eq!(json, r#"{"priority":-1,"attempts":3}"#);
+        assert_eq!(policy_from_json(Some(&json)).unwrap(), policy);
+    }
+}
