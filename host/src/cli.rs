@@ -3,6 +3,7 @@
 mod check;
 mod compile;
 mod next;
+mod run;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the host: load the plugins and do what they plan, until it is told to stop
+    Run(run::Args),
     /// Show what a plugin is and would do, or what is wrong with it
     Check(check::Args),
     /// Show when a trigger fires
@@ -38,6 +41,7 @@ pub(crate) fn main() -> ExitCode {
             let site = roost_scheduler::time::Site { zone: chrono_tz::UTC, location: None };
             check::main(&args, site, &std::collections::HashMap::new())
         }
+        Command::Run(args) => run::main(args),
         Command::Next(args) => next::main(args),
         Command::Compile(args) => return compile::main(&args),
     };

@@ -59,10 +59,7 @@ mod tests {
     fn a_mistake_is_told_with_its_key() {
         let cases = [
             ("{}", "config: missing field `zones`"),
-            (
-                r#"{"zones":[], "zone":1}"#,
-                "config `zone`: unknown field `zone`, expected `zones`",
-            ),
+            (r#"{"zones":[], "zone":1}"#, "config `zone`: unknown field `zone`, expected `zones`"),
             (
                 r#"{"zones":[{"minutes":1},{"minutes":"ten"}]}"#,
                 "config `zones[1].minutes`: string \"ten\" is not a whole number, not negative",

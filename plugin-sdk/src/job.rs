@@ -275,7 +275,9 @@ impl Job {
     pub(crate) fn finish(self) -> Result<wit::Job> {
         let Self { id, label, trigger, steps, policy, mistake } = self;
         let mistake = mistake.or_else(|| {
-            steps.is_empty().then(|| Error::new("it has nothing to do, give it a message with `.publish(topic, payload)`"))
+            steps
+                .is_empty()
+                .then(|| Error::new("it has nothing to do, give it a message with `.publish(topic, payload)`"))
         });
         match mistake {
             Some(mistake) => Err(mistake.context(format!("job `{id}`"))),
@@ -335,14 +337,29 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_its_job() {
         let cases = [
-            (Job::daily("a", "25:00").publish("t", ""), "job `a`: `daily`: `25:00` is not a time of day, write it like `06:30` or `06:30:15`"),
-            (Job::daily("a", "05:00"), "job `a`: it has nothing to do, give it a message with `.publish(topic, payload)`"),
-            (Job::daily("a", "05:00").qos(1).publish("t", ""), "job `a`: `qos` is said of a message, so it comes after `publish`"),
-            (Job::daily("a", "05:00").not_before("06:00").publish("t", ""), "job `a`: `not_before` belongs to a sun event"),
+            (
+                Job::daily("a", "25:00").publish("t", ""),
+                "job `a`: `daily`: `25:00` is not a time of day, write it like `06:30` or `06:30:15`",
+            ),
+            (
+                Job::daily("a", "05:00"),
+                "job `a`: it has nothing to do, give it a message with `.publish(topic, payload)`",
+            ),
+            (
+                Job::daily("a", "05:00").qos(1).publish("t", ""),
+                "job `a`: `qos` is said of a message, so it comes after `publish`",
+            ),
+            (
+                Job::daily("a", "05:00").not_before("06:00").publish("t", ""),
+                "job `a`: `not_before` belongs to a sun event",
+            ),
             (Job::sunrise("a").offset(days(60)).publish("t", ""), "job `a`: `offset` 60d is more than 12 hours"),
             (Job::every("a", minutes(-1)).publish("t", ""), "job `a`: `every` -1m is negative"),
             (Job::every("a", minutes(1)).grace(days(50)).publish("t", ""), "job `a`: `grace` 50d is more than 49 days"),
-            (Job::every("a", minutes(1)).publish("t", "").then(days(40), "t", "").then(days(40), "t", ""), "job `a`: its messages go on for more than 49 days"),
+            (
+                Job::every("a", minutes(1)).publish("t", "").then(days(40), "t", "").then(days(40), "t", ""),
+                "job `a`: its messages go on for more than 49 days",
+            ),
         ];
         for (job, expected) in cases {
             assert_eq!(job.finish().unwrap_err().to_string(), expected);
@@ -351,8 +368,13 @@ mod tests {
 
     #[test]
     fn the_time_between_messages_adds_up() {
-        let job = Job::daily("a", "05:00:30").publish("t", "1").then(minutes(10), "t", "2").publish("t", "3").then(seconds(5), "t", "4");
-        let job = job.label("Four").priority(-1).attempts(3).backoff(seconds(2)).grace(hours(1)).finish().expect("valid");
+        let job = Job::daily("a", "05:00:30").publish("t", "1").then(minutes(10), "t", "2").publish("t", "3").then(
+            seconds(5),
+            "t",
+            "4",
+        );
+        let job =
+            job.label("Four").priority(-1).attempts(3).backoff(seconds(2)).grace(hours(1)).finish().expect("valid");
         let wit::Action::Steps(steps) = job.action else { panic!("it publishes") };
         assert_eq!(steps.iter().map(|step| step.after_ms).collect::<Vec<_>>(), [0, 600_000, 600_000, 605_000]);
         let wit::Trigger::Cron(cron) = job.trigger else { panic!("it is daily") };

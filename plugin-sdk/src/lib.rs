@@ -124,7 +124,7 @@ macro_rules! export {
             }
 
             #[cfg(target_family = "wasm")]
-            $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+    $crate::bindings::export_component!(Component with_types_in $crate::bindings);
         };
     };
 }

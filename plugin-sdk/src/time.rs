@@ -382,9 +382,8 @@ impl FromStr for Time {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text::time(text).ok_or_else(|| {
-            Error::new(format!("`{text}` is not a time of day, write it like `06:30` or `06:30:15`"))
-        })
+        text::time(text)
+            .ok_or_else(|| Error::new(format!("`{text}` is not a time of day, write it like `06:30` or `06:30:15`")))
     }
 }
 

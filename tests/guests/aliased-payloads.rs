@@ -17,7 +17,8 @@ impl Guest for AliasedPayloads {
         let job = |number| {
             // SAFETY: none: freeing it twice is what this guest would do. It is lowered as it is, and never gets there.
             let payload = unsafe { Vec::from_raw_parts(shared, PAYLOAD_BYTES, PAYLOAD_BYTES) };
-            let message = Message { topic: format!("{}/x", ctx.plugin), payload, qos: 1, retain: false, properties: None };
+            let message =
+                Message { topic: format!("{}/x", ctx.plugin), payload, qos: 1, retain: false, properties: None };
             Job {
                 id: format!("job-{number}"),
                 label: None,

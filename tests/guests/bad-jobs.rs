@@ -4,9 +4,7 @@ use roost_plugin_sdk::bindings::{
     exports::roost::device::schedule::{
         Action, Cron, Every, Guest, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger,
     },
-    roost::device::types::{
-        Confirm, Context, Matches, Message, MessageProperties, Step, SunEvent, Task, Time,
-    },
+    roost::device::types::{Confirm, Context, Matches, Message, MessageProperties, Step, SunEvent, Task, Time},
 };
 use serde::Deserialize;
 
@@ -119,8 +117,7 @@ fn of_the_policy(job: &mut Job, rule: &str) -> bool {
 fn of_the_steps(steps: &mut Vec<Step>, rule: &str) -> bool {
     let Some(step) = steps.first_mut() else { return false };
     let message = &mut step.message;
-    let properties =
-        MessageProperties { expiry_ms: None, content_type: None, response_topic: None, user: None };
+    let properties = MessageProperties { expiry_ms: None, content_type: None, response_topic: None, user: None };
     match rule {
         "ungranted-topic" => message.topic = "somebody/else/door".into(),
         "wildcard-topic" => message.topic.push_str("/#"),

@@ -24,7 +24,8 @@ impl Device for Burst {
 impl Burst {
     fn job(&self, number: i64) -> Job {
         let due_ms = self.t0_ms + self.spread_ms * number / self.total;
-        let (topic, payload) = (format!("{}/{}", self.topic, number % 1_000), format!("{}:{number}", due_ms * 1_000_000));
+        let (topic, payload) =
+            (format!("{}/{}", self.topic, number % 1_000), format!("{}:{number}", due_ms * 1_000_000));
         // What is late is measured, not missed.
         Job::at(format!("job-{number}"), Instant::from_millis(due_ms)).grace(hours(24)).publish(topic, payload)
     }

@@ -29,9 +29,10 @@ impl Host {
     }
 
     pub(crate) fn sun(&self, event: SunEvent, on: Date) -> Result<Vec<Instant>> {
-        let location = self.site.location.ok_or_else(|| {
-            Error::new("the device has no location; its settings need `latitude` and `longitude`")
-        })?;
+        let location = self
+            .site
+            .location
+            .ok_or_else(|| Error::new("the device has no location; its settings need `latitude` and `longitude`"))?;
         let times = self.sky.borrow_mut().times(sun_event(event), to_chrono(on)?, location, self.site.zone);
         Ok(times.into_iter().map(|at| Instant::from_millis(at.millis())).collect())
     }

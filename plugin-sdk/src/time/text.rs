@@ -177,7 +177,14 @@ mod tests {
         for (text, written) in cases {
             assert_eq!(text.parse::<Instant>().expect(text).to_string(), written);
         }
-        for bad in ["", "2027-03-01", "2027-03-01T06:30Z", "2027-02-29T00:00:00Z", "2027-03-01T06:30:00", "1969-12-31T23:00:00Z"] {
+        for bad in [
+            "",
+            "2027-03-01",
+            "2027-03-01T06:30Z",
+            "2027-02-29T00:00:00Z",
+            "2027-03-01T06:30:00",
+            "1969-12-31T23:00:00Z",
+        ] {
             assert!(bad.parse::<Instant>().is_err(), "{bad}");
         }
     }

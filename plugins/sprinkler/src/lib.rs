@@ -76,9 +76,7 @@ impl Device for Sprinkler {
         let mut wait = Span::default();
         for zone in &self.zones {
             let valve = zone.topic.clone().unwrap_or_else(|| ctx.topic(&format!("{}/set", zone.name)));
-            job = job
-                .then(wait, &valve, self.on_payload.as_str())
-                .then(zone.water, &valve, self.off_payload.as_str());
+            job = job.then(wait, &valve, self.on_payload.as_str()).then(zone.water, &valve, self.off_payload.as_str());
             wait = self.pause;
         }
         Ok(vec![job])
