@@ -4,8 +4,9 @@ mod next;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
+use chrono_tz::Tz;
 use clap::{Parser, Subcommand};
-use roost_scheduler::trigger::parse_duration;
+use roost_scheduler::{time::Site, trigger::parse_duration};
 
 use crate::report::Report;
 
@@ -28,7 +29,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(spell_minus));
     let done = match cli.command {
-        Command::Next(args) => next::main(args),
+        Command::Next(args) => next::main(&args, Site { zone: Tz::UTC, location: None }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -115,14 +115,7 @@ impl Sun {
         Instant::from_millis(end * DAY_MS - REACH_MS).map_or(Search::Never(Never::Over), Search::NotUntil)
     }
 
-    pub(super) fn last(
-        &self,
-        after: Instant,
-        until: Instant,
-        zone: Tz,
-        location: Location,
-        sky: &mut Sky,
-    ) -> Search {
+    pub(super) fn last(&self, after: Instant, until: Instant, zone: Tz, location: Location, sky: &mut Sky) -> Search {
         let end = day_of(until.plus_ms(REACH_MS)) + 1;
         let first = end - i64::from(limits::SUN_DAYS_PER_SEARCH);
         for day in (first..end).rev() {
