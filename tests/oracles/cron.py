@@ -135,7 +135,7 @@ def every_minute(expression, zone, start, end):
         if shown.second in rule.seconds and shown.minute in rule.minutes and shown.hour in rule.hours:
             if shown.month in rule.months and rule.match_day(shown.date()):
                 times.append(at)
-        at += timedelta(seconds=1 if len(rule.seconds) > 1 else 60 - at.second)
+        at += timedelta(seconds=60 - at.second if rule.seconds == {0} else 1)
     return times
 
 

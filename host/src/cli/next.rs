@@ -85,9 +85,13 @@ pub(super) fn main(args: &Args, default: Site) -> Result<()> {
         Err(error) if error.never().is_some() => (Vec::new(), error.never()),
         Err(error) => return Err(Report::new(error.to_string()).hint(error.hint()).into()),
     };
+    if end == Some(Never::NoLocation) {
+        let report = Report::new(format!("`{text}` depends on the place, and none is given"));
+        return Err(report.hint("say where it is: `--latitude 51.5 --longitude -0.1`").into());
+    }
     write(&times, from, site.zone, args.json)?;
     if let (true, Some(never)) = (times.is_empty(), end) {
-        writeln!(io::stderr(), "`{text}` never fires after {}: {never}{}", from.in_zone(site.zone), advice(never))?;
+        writeln!(io::stderr(), "`{text}` never fires after {}: {never}", from.in_zone(site.zone))?;
     }
     Ok(())
 }
@@ -103,13 +107,6 @@ fn occurrences(trigger: &Trigger, after: Instant, count: u32, site: &Site) -> (V
         after = times.last().copied().unwrap_or(after);
     }
     (times, None)
-}
-
-fn advice(never: Never) -> &'static str {
-    match never {
-        Never::NoLocation => "\nhint: say where it is: `--latitude 51.5 --longitude -0.1`",
-        Never::Over | Never::NoSuchDate | Never::NoSuchSunEvent => "",
-    }
 }
 
 fn write(times: &[Instant], from: Instant, zone: Tz, json: bool) -> Result<()> {
