@@ -7,8 +7,9 @@ mod run;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
+use chrono_tz::Tz;
 use clap::{Parser, Subcommand};
-use roost_scheduler::trigger::parse_duration;
+use roost_scheduler::{time::Site, trigger::parse_duration};
 
 use crate::report::Report;
 
@@ -37,12 +38,9 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(spell_minus));
     let done = match cli.command {
-        Command::Check(args) => {
-            let site = roost_scheduler::time::Site { zone: chrono_tz::UTC, location: None };
-            check::main(&args, site, &std::collections::HashMap::new())
-        }
         Command::Run(args) => run::main(args),
-        Command::Next(args) => next::main(args),
+        Command::Check(args) => check::main(&args, Site { zone: Tz::UTC, location: None }, &HashMap::new()),
+        Command::Next(args) => next::main(&args, Site { zone: Tz::UTC, location: None }),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {
