@@ -54,3 +54,19 @@ impl From<SunEvent> for wit::SunEvent {
         }
     }
 }
+
+impl From<wit::SunEvent> for SunEvent {
+    fn from(event: wit::SunEvent) -> Self {
+        match event {
+            wit::SunEvent::Sunrise => Self::Sunrise,
+            wit::SunEvent::Sunset => Self::Sunset,
+            wit::SunEvent::CivilDawn => Self::CivilDawn,
+            wit::SunEvent::CivilDusk => Self::CivilDusk,
+            wit::SunEvent::NauticalDawn => Self::NauticalDawn,
+            wit::SunEvent::NauticalDusk => Self::NauticalDusk,
+            wit::SunEvent::AstronomicalDawn => Self::AstronomicalDawn,
+            wit::SunEvent::AstronomicalDusk => Self::AstronomicalDusk,
+            wit::SunEvent::SolarNoon => Self::SolarNoon,
+        }
+    }
+}

@@ -1,1 +1,256 @@
-//! x
+//! Look at a plan in a plain `cargo test`, with the calendar, the sun and the triggers that the host has.
+//!
+//! ```
+//! use roost_plugin_sdk::{Context, Device, Job, Result, testing::Bench};
+//! use serde_json::json;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Door {
+//!     open_not_before: String,
+//! }
+//!
+//! impl Device for Door {
+//!     fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
+//!         let open = Job::sunrise("open").not_before(self.open_not_before.as_str());
+//!         Ok(vec![open.publish(ctx.topic("door/set"), "OPEN")])
+//!     }
+//! }
+//!
+//! let plan = Bench::new("coop-door", "north")
+//!     .config(json!({ "open_not_before": "06:30" }))
+//!     .time_zone("Europe/London")
+//!     .location(51.4779, -0.0015)
+//!     .at("2027-06-01T08:00:00+01:00")
+//!     .schedule_jobs::<Door>()?;
+//!
+//! let open = plan.job("open");
+//! assert_eq!(open.trigger(), "sunrise not-before 06:30");
+//! assert_eq!(open.due(2), ["2027-06-02T06:30:00+01:00", "2027-06-03T06:30:00+01:00"]);
+//! assert_eq!(open.messages(), ["0s coop-door/north/door/set OPEN"]);
+//! # Ok::<(), roost_plugin_sdk::Error>(())
+//! ```
+//!
+//! What the host would refuse whatever its settings, such as an impossible cron expression or two jobs of the same id, is
+//! an error here too. What it would refuse by its settings, a topic that is not granted, is not.
+
+use std::collections::HashSet;
+
+use chrono_tz::Tz;
+use roost_scheduler::{
+    calendar,
+    time::{Instant as HostInstant, Location as HostLocation, Site},
+    trigger::{Sky, Trigger},
+};
+
+use crate::{
+    Context, Device, Error, Instant, Result, Span,
+    bindings::{
+        exports::roost::device::schedule as wit,
+        roost::device::types::{self, Message, Step},
+    },
+    host::Host,
+    milliseconds,
+};
+
+mod accept;
+
+/// A device on the workbench: its names, its settings, its place, and the moment when it is asked.
+///
+/// Unless said otherwise it has the settings `{}`, is in UTC without a location, and is asked at noon on 2027-06-01.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    plugin: String,
+    device: String,
+    config: String,
+    time_zone: String,
+    location: Option<(f64, f64)>,
+    now: String,
+}
+
+/// The jobs that a device declared.
+#[derive(Debug)]
+pub struct Plan {
+    jobs: Vec<PlannedJob>,
+}
+
+/// One of them, as the host would have it.
+#[derive(Debug)]
+pub struct PlannedJob {
+    job: wit::Job,
+    steps: Vec<Step>,
+    trigger: Trigger,
+    site: Site,
+    now: HostInstant,
+}
+
+impl Bench {
+    /// A device of a plugin. The names matter to [`Context::topic`].
+    #[must_use]
+    pub fn new(plugin: &str, device: &str) -> Self {
+        Self {
+            plugin: plugin.into(),
+            device: device.into(),
+            config: "{}".into(),
+            time_zone: "UTC".into(),
+            location: None,
+            now: "2027-06-01T12:00:00Z".into(),
+        }
+    }
+
+    /// The device's settings.
+    #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+    pub fn config(self, config: serde_json::Value) -> Self {
+        Self { config: config.to_string(), ..self }
+    }
+
+    /// The device's IANA time zone.
+    #[must_use]
+    pub fn time_zone(self, name: &str) -> Self {
+        Self { time_zone: name.into(), ..self }
+    }
+
+    /// Where the device is, in degrees, north and east positive.
+    #[must_use]
+    pub fn location(self, latitude: f64, longitude: f64) -> Self {
+        Self { location: Some((latitude, longitude)), ..self }
+    }
+
+    /// The moment when it is asked, in RFC 3339: `2027-06-01T08:00:00+01:00`.
+    #[must_use]
+    pub fn at(self, now: &str) -> Self {
+        Self { now: now.into(), ..self }
+    }
+
+    /// Reads the settings and asks for the plan, as the host would.
+    ///
+    /// # Errors
+    /// Whatever keeps the device from having the plan: its settings, what it says itself, a job that the host refuses.
+    pub fn schedule_jobs<D: Device>(&self) -> Result<Plan> {
+        let (now, site) = (self.now()?, self.site()?);
+        let ctx = types::Context {
+            plugin: self.plugin.clone(),
+            device: self.device.clone(),
+            config: self.config.clone(),
+            time_zone: self.time_zone.clone(),
+            location: self.location.map(|(latitude, longitude)| types::Location { latitude, longitude }),
+            now: now.millis(),
+            until: calendar::end_of_tomorrow(now, site.zone).millis(),
+        };
+        let jobs = crate::plan::<D>(&Context::new(ctx, Host::at(site)))?;
+        let mut ids = HashSet::new();
+        for job in &jobs {
+            if !ids.insert(job.id.clone()) {
+                return Err(Error::new(format!("two jobs have the id `{}`", job.id)));
+            }
+        }
+        let jobs: Result<_> = jobs.into_iter().map(|job| PlannedJob::accept(job, site, now)).collect();
+        Ok(Plan { jobs: jobs? })
+    }
+
+    fn now(&self) -> Result<HostInstant> {
+        crate::host::instant(self.now.parse::<Instant>()?)
+    }
+
+    fn site(&self) -> Result<Site> {
+        let zone: Tz = calendar::parse_zone(&self.time_zone)?;
+        let location = match self.location {
+            Some((latitude, longitude)) => {
+                let location = HostLocation::new(latitude, longitude);
+                Some(location.ok_or_else(|| Error::new(format!("there is no place {latitude}, {longitude}")))?)
+            }
+            None => None,
+        };
+        Ok(Site { zone, location })
+    }
+}
+
+impl Plan {
+    /// The ids of the jobs, in order.
+    #[must_use]
+    pub fn ids(&self) -> Vec<&str> {
+        self.jobs.iter().map(PlannedJob::id).collect()
+    }
+
+    /// The job with this id.
+    ///
+    /// # Panics
+    /// If there is none; the text has the ids there are.
+    #[must_use]
+    pub fn job(&self, id: &str) -> &PlannedJob {
+        let found = self.jobs.iter().find(|job| job.id() == id);
+        found.unwrap_or_else(|| panic!("there is no job `{id}` among {:?}", self.ids()))
+    }
+}
+
+impl PlannedJob {
+    fn accept(job: wit::Job, site: Site, now: HostInstant) -> Result<Self> {
+        let named = |error: Error| error.context(format!("job `{}`", job.id));
+        let trigger = accept::trigger(&job.trigger, &site).map_err(named)?;
+        let steps = accept::steps(&job).map_err(named)?;
+        accept::policy(job.policy.as_ref()).map_err(named)?;
+        Ok(Self { steps, trigger, site, now, job })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.job.id
+    }
+
+    /// What people see.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.job.label.as_deref().unwrap_or(&self.job.id)
+    }
+
+    /// When it is due, as it is written for people: `sunrise not-before 06:30`.
+    #[must_use]
+    pub fn trigger(&self) -> String {
+        self.trigger.to_string()
+    }
+
+    /// The next so many times when it is due, without jitter, in RFC 3339 in the device's time zone. Fewer if there are
+    /// no more.
+    #[must_use]
+    pub fn due(&self, count: usize) -> Vec<String> {
+        let mut sky = Sky::default();
+        let mut due = Vec::new();
+        let mut after = self.now;
+        while due.len() < count
+            && let Ok(at) = self.trigger.find(after, &self.site, &mut sky)
+        {
+            due.push(at.in_zone(self.site.zone));
+            after = at;
+        }
+        due
+    }
+
+    /// What it publishes: how long after the run's start, the topic, the payload (what is not text as hexadecimal
+    /// digits), and what is not as usual, `qos 0` and `retained`.
+    #[must_use]
+    pub fn messages(&self) -> Vec<String> {
+        self.steps.iter().map(|step| told(step.after_ms, &step.message)).collect()
+    }
+
+    /// How late a run may start.
+    #[must_use]
+    pub fn grace(&self) -> Span {
+        let grace_ms = self.job.policy.as_ref().and_then(|policy| policy.grace_ms);
+        milliseconds(grace_ms.unwrap_or(300_000).into())
+    }
+}
+
+fn told(after_ms: u32, message: &Message) -> String {
+    let payload = std::str::from_utf8(&message.payload)
+        .map(Into::into)
+        .unwrap_or_else(|_| message.payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let mut text = format!("{} {} {payload}", milliseconds(after_ms.into()), message.topic);
+    if message.qos != 1 {
+        text.push_str(&format!(", qos {}", message.qos));
+    }
+    if message.retain {
+        text.push_str(", retained");
+    }
+    text
+}

@@ -1,6 +1,7 @@
 //! Writes components that no compiler would make into a folder: `generate-guests target/guests`.
 //!
-//! - `compile-bomb`: some 50 KB that take a compiler minutes and gigabytes.
+//! - `compile-bomb`: 55 KB that take a compiler minutes.
+//! - `memory-bomb`: 55 KB that take a compiler gigabytes.
 //! - `start-loops`: never gets past its start function, so that not even its instance exists.
 //! - `core-module`: WebAssembly, but not a component.
 //! - `lying-pointer`: its answer lies outside its memory.
@@ -21,19 +22,25 @@ mod generate {
     use anyhow::{Context, Result};
     use wasm_encoder::{
         BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
-        GlobalType, Instruction, MemorySection, MemoryType, Module, StartSection, TypeSection, ValType,
+        GlobalType, Instruction, MemArg, MemorySection, MemoryType, Module, StartSection, TypeSection, ValType,
     };
     use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
     use wit_parser::Resolve;
 
-    /// Every loop carries so many values round.
-    const BOMB_VALUES: u32 = 1_000;
-    const BOMB_LOOPS: u32 = 7_000;
+    /// Locals that the compile bomb mixes in nested loops.
+    const MIXED_LOCALS: u32 = 100;
+    const NESTED_LOOPS: u32 = 3_450;
+    /// Values that every loop of the memory bomb carries round.
+    const CARRIED_VALUES: u32 = 1_000;
+    const LOOPS_IN_A_ROW: u32 = 4_000;
+    /// Locals start after the parameters: the context has 13 values.
+    const FIRST_LOCAL: u32 = 13;
 
     pub(crate) fn all(folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
         let empty = wasm_encoder::Component::new().finish();
-        put(folder, "compile-bomb", &component(&Guest { bomb: true, ..Guest::default() })?)?;
+        put(folder, "compile-bomb", &component(&Guest { body: Some(compile_bomb), ..Guest::default() })?)?;
+        put(folder, "memory-bomb", &component(&Guest { body: Some(memory_bomb), ..Guest::default() })?)?;
         put(folder, "start-loops", &component(&Guest { loops_at_start: true, ..Guest::default() })?)?;
         put(folder, "core-module", &core_module(&Guest::default()))?;
         put(folder, "lying-pointer", &component(&Guest { answer_at: i32::MAX - 7, ..Guest::default() })?)?;
@@ -51,7 +58,8 @@ mod generate {
 
     #[derive(Default)]
     struct Guest {
-        bomb: bool,
+        /// What `schedule-jobs` does before it answers.
+        body: Option<fn(&mut Function)>,
         loops_at_start: bool,
         /// Where it says that its answer is.
         answer_at: i32,
@@ -81,7 +89,7 @@ mod generate {
         types.ty().function(context, [ValType::I32]);
         types.ty().function([ValType::I32; 4], [ValType::I32]);
         types.ty().function([], []);
-        let carried = vec![ValType::I64; BOMB_VALUES as usize];
+        let carried = vec![ValType::I64; CARRIED_VALUES as usize];
         types.ty().function(carried.clone(), carried);
 
         let mut functions = FunctionSection::new();
@@ -110,22 +118,49 @@ mod generate {
 
     /// Answers with whatever is at `answer_at`: at 0, an empty list.
     fn schedule_jobs(guest: &Guest) -> Function {
-        let mut function = Function::new([]);
-        if guest.bomb {
-            bomb(&mut function);
+        let mut function = Function::new([(MIXED_LOCALS, ValType::I64)]);
+        if let Some(body) = guest.body {
+            body(&mut function);
         }
         function.instruction(&Instruction::I32Const(guest.answer_at)).instruction(&Instruction::End);
         function
     }
 
+    /// Thousands of loops, each inside the one before, that mix the same locals: whoever wants to know where a value
+    /// comes from has to look through all of them, for each of them.
+    fn compile_bomb(function: &mut Function) {
+        let local = |number: u32| FIRST_LOCAL + number % MIXED_LOCALS;
+        for level in 0..NESTED_LOOPS {
+            function
+                .instruction(&Instruction::Loop(BlockType::Empty))
+                .instruction(&Instruction::LocalGet(local(level)))
+                .instruction(&Instruction::LocalGet(local(level * 7 + 1)))
+                .instruction(&Instruction::I64ShrU)
+                .instruction(&Instruction::LocalSet(local(level * 3 + 2)));
+        }
+        for _ in 0..NESTED_LOOPS {
+            function
+                .instruction(&Instruction::LocalGet(0))
+                .instruction(&Instruction::BrIf(0))
+                .instruction(&Instruction::End);
+        }
+        for number in 0..MIXED_LOCALS {
+            let at = MemArg { offset: u64::from(number) * 8, align: 0, memory_index: 0 };
+            function
+                .instruction(&Instruction::LocalGet(0))
+                .instruction(&Instruction::LocalGet(local(number)))
+                .instruction(&Instruction::I64Store(at));
+        }
+    }
+
     /// A thousand values, carried through thousands of loops: each loop is a few bytes, and a thousand parameters of a
     /// block for whoever has to find registers for them.
-    fn bomb(function: &mut Function) {
+    fn memory_bomb(function: &mut Function) {
         const CARRIED: BlockType = BlockType::FunctionType(3);
-        for value in 0..BOMB_VALUES {
+        for value in 0..CARRIED_VALUES {
             function.instruction(&Instruction::I64Const(i64::from(value % 64)));
         }
-        for _ in 0..BOMB_LOOPS {
+        for _ in 0..LOOPS_IN_A_ROW {
             function
                 .instruction(&Instruction::Loop(CARRIED))
                 .instruction(&Instruction::I64Add)
@@ -135,7 +170,7 @@ mod generate {
                 .instruction(&Instruction::BrIf(0))
                 .instruction(&Instruction::End);
         }
-        for _ in 0..BOMB_VALUES {
+        for _ in 0..CARRIED_VALUES {
             function.instruction(&Instruction::Drop);
         }
     }
