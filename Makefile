@@ -1,0 +1,65 @@
+.DEFAULT_GOAL := help
+
+PLUGINS := coop-door sprinkler
+WASM := target/wasm32-wasip2/guest
+GUESTS := $(patsubst tests/guests/%.rs,%,$(filter-out tests/guests/lib.rs tests/guests/generate.rs,$(wildcard tests/guests/*.rs)))
+ORACLES := target/oracles
+# For installing packages: nothing when we are root.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+run: wasm plugins ## build everything and run Roost with the sample plugins
+	cargo run --release -p roost -- run
+
+test: setup check plugins guests ## run all tests, after `check`
+	cargo build -p roost
+	cargo test
+
+check: ## what must hold before anything is tested: format, lints, licences, docs
+	cargo fmt --all --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	@if command -v cargo-deny > /dev/null; then cargo deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences are not checked"; fi
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p roost-scheduler -p roost-plugin-sdk
+
+setup: wasm brokers ## install what building and testing need: the wasm target, Mosquitto
+
+wasm:
+	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
+
+brokers:
+	@command -v mosquitto_sub > /dev/null && [ -x /usr/sbin/mosquitto ] && command -v rsync > /dev/null || \
+	{ $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y mosquitto mosquitto-clients rsync; }
+
+# Puts a file where a running host, or anybody else, sees the old one or the new one and nothing between; and leaves it
+# alone when it is the same.
+define put
+cmp -s $(1) $(2) || { cp $(1) $(dir $(2)).$(notdir $(2)).new && mv $(dir $(2)).$(notdir $(2)).new $(2); }
+endef
+
+plugins: wasm ## build the sample plugins, and the guest that benchmarks use
+	cargo build --quiet --profile guest --target wasm32-wasip2 $(PLUGINS:%=-p %)
+	cargo build --quiet --profile guest --target wasm32-wasip2 -p roost-guests --example burst
+	@mkdir -p target/guests
+	@$(foreach name,$(PLUGINS),$(call put,$(WASM)/$(subst -,_,$(name)).wasm,plugins/$(name).wasm) && ):
+	@$(call put,$(WASM)/examples/burst.wasm,target/guests/burst.wasm)
+
+guests: wasm ## build the plugins that the tests use, ordinary and hostile ones
+	cargo build --quiet --profile guest --target wasm32-wasip2 -p roost-guests --examples
+	@mkdir -p target/guests
+	@$(foreach name,$(GUESTS),$(call put,$(WASM)/examples/$(subst -,_,$(name)).wasm,target/guests/$(name).wasm) && ):
+	cargo run --quiet -p roost-guests --bin generate-guests target/guests
+
+sim: ## rehearse made-up histories: SEED=n repeats one, HISTORIES=n asks for more
+	cargo test -p roost-scheduler --test simulation -- histories
+
+oracles: ## compare `roost next` with another cron and with an ephemeris
+	cargo build -p roost
+	@[ -x $(ORACLES)/bin/python ] || python3 -m venv $(ORACLES)
+	@$(ORACLES)/bin/pip install --quiet cronsim ephem
+	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
+	$(ORACLES)/bin/python tests/oracles/sun.py target/debug/roost
+
+.PHONY: help run test check setup wasm brokers plugins guests sim oracles

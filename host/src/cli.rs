@@ -1,1 +1,84 @@
-//! To come.
+//! What a person can type.
+
+mod check;
+mod compile;
+mod next;
+
+use std::{ffi::OsString, io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use roost_scheduler::trigger::parse_duration;
+
+use crate::report::Report;
+
+/// A host for device plugins: timed MQTT messages that go out, whatever crashes.
+#[derive(Parser)]
+#[command(name = "roost", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what a plugin is and would do, or what is wrong with it
+    Check(check::Args),
+    /// Show when a trigger fires
+    Next(next::Args),
+    #[command(hide = true)]
+    Compile(compile::Args),
+}
+
+/// Does what the command line says. Exit codes: 0 fine, 1 the user's problem, 2 not a command.
+#[allow(clippy::print_stderr, reason = "messages are for people")]
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse_from(std::env::args_os().map(spell_minus));
+    let done = match cli.command {
+        Command::Check(args) => {
+            let site = roost_scheduler::time::Site { zone: chrono_tz::UTC, location: None };
+            check::main(&args, site, &std::collections::HashMap::new())
+        }
+        Command::Next(args) => next::main(args),
+        Command::Compile(args) => return compile::main(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has enough of it, as in `roost next … | head`.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let report = error.downcast::<Report>().unwrap_or_else(|error| {
+                error.chain().skip(1).fold(Report::new(error.to_string()), |report, cause| report.cause(cause))
+            });
+            eprintln!("error: {report}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// In `roost next sunset -20m` the last word would be taken for options; with the minus sign of typography it is not.
+fn spell_minus(word: OsString) -> OsString {
+    match word.to_str().and_then(|word| word.strip_prefix('-')) {
+        Some(duration) if parse_duration(duration).is_ok() => format!("−{duration}").into(),
+        _ => word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_negative_offset_is_no_option_and_a_negative_latitude_stays() {
+        let words = ["-20m", "-33.8", "--json", "-v", "-"].map(|word| spell_minus(word.into()));
+        assert_eq!(words, ["−20m", "-33.8", "--json", "-v", "-"].map(OsString::from));
+    }
+}

@@ -1,9 +1,64 @@
 //! The only place that reads the clock.
 
+use std::{io, os::fd::OwnedFd};
+
 use roost_scheduler::time::Instant;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tokio::io::unix::AsyncFd;
+
+/// How long to sleep at the most: a clock that is slewed, not stepped, tells nobody.
+const LOOK_AGAIN_MS: i64 = 30_000;
 
 /// Wall time.
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub(crate) fn now() -> Instant {
     chrono::Utc::now().into()
+}
+
+/// A timer of the wall clock: precise to some microseconds, where a sleep of the runtime is to a millisecond, and
+/// woken when the clock is set.
+#[derive(Debug)]
+pub(crate) struct Alarm(AsyncFd<OwnedFd>);
+
+impl Alarm {
+    pub(crate) fn new() -> io::Result<Self> {
+        let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        Ok(Self(AsyncFd::new(timer)?))
+    }
+
+    /// Asks to be woken at an instant, or earlier to look at the clock again.
+    pub(crate) fn set(&self, at: Option<Instant>) -> io::Result<()> {
+        let latest = now().plus_ms(LOOK_AGAIN_MS);
+        let at = at.map_or(latest, |at| at.min(latest)).millis().max(1);
+        let value = Timespec { tv_sec: at / 1000, tv_nsec: at % 1000 * 1_000_000 };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        match timerfd_settime(&self.0, flags, &once) {
+            // The clock was set since the timer was armed last: it is armed all the same.
+            Ok(_) | Err(rustix::io::Errno::CANCELED) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until it is time, or the clock was set.
+    pub(crate) async fn rung(&self) -> io::Result<()> {
+        let mut ready = self.0.readable().await?;
+        let mut expirations = [0; 8];
+        match rustix::io::read(&self.0, &mut expirations) {
+            Ok(_) | Err(rustix::io::Errno::CANCELED) => Ok(()),
+            Err(rustix::io::Errno::AGAIN) => {
+                ready.clear_ready();
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Time that only passes: for timeouts and pauses (I11).
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub(crate) fn monotonic() -> std::time::Instant {
+    std::time::Instant::now()
 }

@@ -11,4 +11,6 @@ mod report;
 mod store;
 mod telemetry;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

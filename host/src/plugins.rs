@@ -1,3 +1,139 @@
-//! To come.
+//! The edge to plugins: what lies in the folder becomes `Loaded` and `Removed`, and a question for a plan becomes
+//! `Planned`. Knows wasmtime and the contract; knows nothing of times, runs or messages (I12).
 
-mod settings;
+mod cache;
+pub(crate) mod compile;
+mod component;
+mod contract;
+mod engine;
+mod folder;
+mod guest;
+pub(crate) mod inspect;
+mod library;
+mod limits;
+mod load;
+mod logs;
+mod program;
+mod sections;
+pub(crate) mod settings;
+#[cfg(test)]
+mod tests;
+mod versions;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use roost_scheduler::{
+    event::{Event, Generation, Version},
+    names::{DeviceName, PluginName},
+    time::Site,
+    topic::Grant,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc,
+};
+
+use self::{
+    library::{Library, Question},
+    load::Loader,
+    versions::Versions,
+    watch::Watch,
+};
+use crate::report::Report;
+
+/// What the edge is told when it starts.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// Where plugins are put.
+    pub(crate) folder: PathBuf,
+    /// Where the host keeps its own files.
+    pub(crate) data: PathBuf,
+    /// Where devices are that do not say so themselves.
+    pub(crate) site: Site,
+    /// The operator's: they outrank what came with a plugin (I8).
+    pub(crate) grants: HashMap<PluginName, Grant>,
+    /// What the store says ran last.
+    pub(crate) known: Vec<(PluginName, Version)>,
+}
+
+/// The running edge.
+pub(crate) struct Plugins {
+    questions: mpsc::UnboundedSender<Question>,
+    _watch: Watch,
+    guests: Option<Runtime>,
+}
+
+/// Starts the edge. Guests get threads of their own, so that they cannot hold up what keeps time.
+pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plugins, Report> {
+    let Options { folder, data, site, grants, known } = options;
+    // A folder that is missing although plugins ran is a disk that is missing: making it would hide that (I9).
+    if known.is_empty() && !folder.exists() {
+        match std::fs::create_dir_all(&folder) {
+            Ok(()) => tracing::info!("made the folder `{}`: put plugins into it", folder.display()),
+            Err(error) => tracing::debug!(%error, "the plugin folder could not be made"),
+        }
+    }
+    let loader = Loader::open(&data, site, grants)?;
+    let guests = guest_threads()?;
+    let (to_library, sightings) = mpsc::channel(limits::SIGHTINGS);
+    // One question for each device at most: the scheduler asks again when it was answered.
+    let (questions, asked) = mpsc::unbounded_channel();
+    let names = known.iter().map(|(name, _)| name.clone()).collect();
+    let library = Library::new(loader, known, events);
+    guests.spawn(library.run(sightings, asked));
+    let watch = Watch::start(folder, names, to_library)
+        .map_err(|error| Report::new("the plugin folder cannot be watched").cause(error))?;
+    Ok(Plugins { questions, _watch: watch, guests: Some(guests) })
+}
+
+fn guest_threads() -> Result<Runtime, Report> {
+    let threads = Builder::new_multi_thread()
+        .worker_threads(limits::GUEST_THREADS)
+        .thread_name("guests")
+        .on_thread_start(|| {
+            // Without it guests compete with the loop, and are still interrupted every 10 ms.
+            let _ = rustix::process::nice(limits::NICE);
+        })
+        .enable_all()
+        .build();
+    threads.map_err(|error| Report::new("the threads for plugins cannot be started").cause(error))
+}
+
+impl Plugins {
+    /// Never waits; the answer is `Event::Planned`.
+    pub(crate) fn plan(&self, plugin: PluginName, device: DeviceName, generation: Generation) {
+        // Nobody listens only while the host stops.
+        let _ = self.questions.send(Question { plugin, device, generation });
+    }
+
+    /// Calls that are under way are given up; nothing depends on them.
+    pub(crate) fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Plugins {
+    fn drop(&mut self) {
+        if let Some(guests) = self.guests.take() {
+            guests.shutdown_background();
+        }
+    }
+}
+
+/// What a plugin that ran before may publish and read: the operator's grant, or the one in its kept settings.
+pub(crate) fn kept_grant(data: &Path, name: &PluginName, version: &Version, operator: Option<&Grant>) -> Grant {
+    if let Some(grant) = operator {
+        return grant.clone();
+    }
+    match Versions::at(data).settings(version.settings) {
+        Ok(settings) => settings.grant,
+        Err(error) => {
+            tracing::error!("the settings of plugin `{name}` are lost, so it gets the default grant: {error}");
+            Grant::default_of(name)
+        }
+    }
+}

@@ -1,1 +1,155 @@
-//! x
+//! Write a device plugin for Roost in an evening.
+//!
+//! ```
+//! use roost_plugin_sdk::{Context, Device, Job, Result, Span, SunEvent, Time};
+//! use serde::Deserialize;
+//!
+//! /// A door that opens with the sun, and closes when the birds are in.
+//! #[derive(Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Door {
+//!     open_not_before: Time,
+//!     close_after_dusk: Span,
+//! }
+//!
+//! impl Device for Door {
+//!     fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
+//!         let door = ctx.topic("door/set");
+//!         Ok(vec![
+//!             Job::sunrise("open").not_before(self.open_not_before).publish(&door, "OPEN"),
+//!             Job::sun("close", SunEvent::CivilDusk).offset(self.close_after_dusk).publish(&door, "CLOSE"),
+//!         ])
+//!     }
+//! }
+//!
+//! roost_plugin_sdk::export!(Door);
+//! # fn main() {}
+//! ```
+//!
+//! The crate is a `cdylib`, built with `cargo build --release --target wasm32-wasip2`; the `.wasm` goes into the host's
+//! `plugins` folder, and its settings beside it, into a file of the same name:
+//!
+//! ```toml
+//! [config]
+//! open_not_before = "06:30"
+//! close_after_dusk = "20m"
+//!
+//! [[device]]
+//! name = "north"
+//! ```
+//!
+//! # Words
+//!
+//! - A *plugin* is one component file. A *device* is one configured instance of it: two hundred doors are two hundred
+//!   devices of one plugin. The [`Device`] trait is implemented by the type of a device's settings.
+//! - A *job* is what a device declares: an id, when it is due, what it publishes then. [`Job`] builds one.
+//! - A *plan* is the list of all jobs that a device should have: what [`Device::schedule_jobs`] returns.
+//! - A *run* is one occurrence of one job. It has an id that is never used again, and messages carry it.
+//! - [`Context`] is the device that a plan is for, and the moment and the place of it.
+//!
+//! # What you can rely on
+//!
+//! - The host compares a plan with the one before. What is the same goes on as it was; what is gone has no further
+//!   runs. How often a plan is made does not matter, and an occurrence never runs twice.
+//! - A message is tried until the broker has it or the job's patience is over, and how that ended is recorded. Once the
+//!   first message of a run was sent, the others are sent too: a valve that was opened is closed.
+//! - An error keeps the former plan, and people see its text. So does a panic.
+//!
+//! # What it does not do
+//!
+//! - A plugin has no side effects: no files, no sockets, no messages but those of its jobs. Each call starts afresh, so
+//!   nothing is remembered from one to the next: equal settings and an equal day should give an equal plan.
+//! - A message may arrive twice: QoS 1 says so, and after a crash the host repeats what it is not sure of. Messages that
+//!   say how things should be (`OPEN`) bear it; those that change how they are (`TOGGLE`) do not.
+//!
+//! # Tests
+//!
+//! A plan can be looked at in a plain `cargo test`, with the calendar and the sun that the host has: see [`testing`].
+#![warn(missing_docs)]
+
+#[doc(hidden)]
+pub mod bindings;
+mod config;
+mod context;
+mod error;
+mod host;
+mod job;
+pub mod log;
+mod sun;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+mod time;
+
+pub use self::{
+    context::Context,
+    error::{Error, Result},
+    job::Job,
+    sun::{Location, SunEvent},
+    time::{Date, Instant, Local, Span, Time, Weekday, days, hours, milliseconds, minutes, seconds},
+};
+
+/// A device, as its settings describe it.
+///
+/// The type that implements it is the type of the settings: the host merges the device's `config` over the plugin's,
+/// and serde reads it into `Self`. What does not fit is told to people with the key that is wrong. A plugin without
+/// settings is `struct Chime {}`, with the braces.
+pub trait Device: serde::de::DeserializeOwned {
+    /// Every job that the device should have from now on.
+    ///
+    /// Called when the plugin or its settings change and after each local midnight, so it must not matter how often.
+    /// Jobs that recur go on by themselves; what no trigger can say (holidays, tides, prices) is computed, and listed as
+    /// [`Job::at`] up to [`Context::until`].
+    ///
+    /// # Errors
+    /// Whatever keeps it from making a plan. The device then keeps the plan it has.
+    fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>>;
+}
+
+/// Makes the crate a plugin: `roost_plugin_sdk::export!(CoopDoor);`, once, with the type that implements [`Device`].
+#[macro_export]
+macro_rules! export {
+    ($device:ty) => {
+        const _: () = {
+            struct Component;
+
+            impl $crate::bindings::exports::roost::device::schedule::Guest for Component {
+                fn schedule_jobs(
+                    ctx: $crate::bindings::roost::device::types::Context,
+                ) -> ::std::result::Result<
+                    ::std::vec::Vec<$crate::bindings::exports::roost::device::schedule::Job>,
+                    ::std::string::String,
+                > {
+                    $crate::__schedule_jobs::<$device>(ctx)
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// What an exported plugin does when the host asks it.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub fn __schedule_jobs<D: Device>(
+    call: bindings::roost::device::types::Context,
+) -> std::result::Result<Vec<bindings::exports::roost::device::schedule::Job>, String> {
+    plan::<D>(&Context::new(call, host::Host)).map_err(|error| error.to_string())
+}
+
+/// On this machine there is no host that could ask it: only that it would compile is checked.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub fn __schedule_jobs<D: Device>(
+    _: bindings::roost::device::types::Context,
+) -> std::result::Result<Vec<bindings::exports::roost::device::schedule::Job>, String> {
+    let _ = plan::<D>;
+    Err("a plugin runs in a host; its tests use `roost_plugin_sdk::testing`".into())
+}
+
+/// Settings in, jobs out.
+fn plan<D: Device>(ctx: &Context) -> Result<Vec<bindings::exports::roost::device::schedule::Job>> {
+    let device: D = config::read(ctx.config())?;
+    device.schedule_jobs(ctx)?.into_iter().map(Job::finish).collect()
+}

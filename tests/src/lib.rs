@@ -1,1 +1,57 @@
+//! The harness of the end-to-end tests: the real binary in a folder of its own, a real broker, and somebody who
+//! listens.
+//!
+//! Everything waits for what is to happen, with a generous limit, and for nothing else. Everything listens on loopback
+//! and on ports that are free.
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test harness fails by panicking")]
 
+mod broker;
+mod lines;
+mod listener;
+mod roost;
+
+use std::{net::TcpListener, path::PathBuf, time::Duration};
+
+pub use broker::Broker;
+pub use lines::Lines;
+pub use listener::{Listener, Message};
+pub use roost::{Roost, Site};
+
+/// How long anything may take before a test is given up: much longer than it does, on a machine that is busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A port that is free now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// The root of the project.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the project").to_owned()
+}
+
+/// A plugin of the tests, as `make guests` built it.
+pub fn guest(name: &str) -> PathBuf {
+    built(root().join(format!("target/guests/{name}.wasm")), "guests")
+}
+
+/// A sample plugin, as `make plugins` built it.
+pub fn sample(name: &str) -> PathBuf {
+    built(root().join(format!("plugins/{name}.wasm")), "plugins")
+}
+
+/// The binary that is tested: beside this test's own, or where `ROOST_BIN` says.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("ROOST_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test is a file");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    built(profile.join("roost"), "build")
+}
+
+fn built(path: PathBuf, target: &str) -> PathBuf {
+    assert!(path.exists(), "{} is not there: run `make {target}` first", path.display());
+    path
+}

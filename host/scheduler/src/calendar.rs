@@ -1,7 +1,174 @@
 //! Local dates and times of day, and the instants they stand for.
 
-/// Stand-in.
+use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike};
+use chrono_tz::{GapInfo, TZ_VARIANTS, Tz};
+
+use crate::time::Instant;
+
+/// Text that is not the name of a time zone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not an IANA time zone{}", .nearest.map_or_else(String::new, |zone| format!("; did you mean `{zone}`?")))]
+pub struct ZoneError {
+    name: String,
+    nearest: Option<Tz>,
+}
+
+/// Reads the IANA name of a time zone, such as `Europe/London`.
+///
+/// # Errors
+/// Names the nearest zone there is, if one is near.
+pub fn parse_zone(name: &str) -> Result<Tz, ZoneError> {
+    name.parse().map_err(|_| ZoneError { name: name.into(), nearest: nearest_zone(name) })
+}
+
+fn nearest_zone(name: &str) -> Option<Tz> {
+    let (name, city) = (name.to_lowercase(), name.to_lowercase().replace(' ', "_"));
+    let distance = |zone: &Tz| {
+        let zone = zone.name().to_lowercase();
+        // People know their city better than the continent that the name files it under.
+        if zone.rsplit('/').next() == Some(&city) { 0 } else { strsim::damerau_levenshtein(&zone, &name) }
+    };
+    let (near, zone) = TZ_VARIANTS.iter().map(|zone| (distance(zone), *zone)).min_by_key(|(near, _)| *near)?;
+    (near <= name.len() / 4).then_some(zone)
+}
+
+/// What calendar and clock show at an instant; milliseconds are cut off.
 #[must_use]
-pub fn next_midnight(now: crate::time::Instant, _zone: chrono_tz::Tz) -> crate::time::Instant {
-    now.plus_ms(86_400_000)
+pub fn to_local(at: Instant, zone: Tz) -> (NaiveDate, NaiveTime) {
+    let local = clock_at(at, zone);
+    (local.date(), local.time())
+}
+
+/// When calendar and clock show this. A time that is skipped is the first instant after the gap; of a time that comes
+/// twice it is the earlier. Never decreases as date and time increase.
+#[must_use]
+pub fn to_instant(date: NaiveDate, time: NaiveTime, zone: Tz) -> Instant {
+    match Reading::of(date.and_time(time), zone) {
+        Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } => at,
+    }
+}
+
+/// When the next local date begins. Some zones have no midnight on the day that summer time starts: there it is the
+/// first instant after it.
+#[must_use]
+pub fn next_midnight(now: Instant, zone: Tz) -> Instant {
+    let tomorrow = to_local(now, zone).0 + Days::new(1);
+    match Reading::of(tomorrow.and_time(NaiveTime::MIN), zone) {
+        // A clock that was set back over midnight shows it twice, and the first one may be past.
+        Reading::Twice(earlier, later) if earlier <= now => later,
+        Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } => at,
+    }
+}
+
+/// When the local date after tomorrow begins: how far ahead a plan has to reach.
+#[must_use]
+pub fn end_of_tomorrow(now: Instant, zone: Tz) -> Instant {
+    next_midnight(next_midnight(now, zone), zone)
+}
+
+/// What calendar and clock show, whole seconds.
+pub(crate) fn clock_at(at: Instant, zone: Tz) -> NaiveDateTime {
+    let local = at.to_utc().with_timezone(&zone).naive_local();
+    local.with_nanosecond(0).unwrap_or(local)
+}
+
+/// When calendar and clock show something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// As nearly always.
+    Once(Instant),
+    /// The clock was set back: at the earlier instant and again at the later one.
+    Twice(Instant, Instant),
+    /// The clock was set forward over it.
+    Never {
+        /// The first instant after the gap.
+        resumes: Instant,
+    },
+}
+
+impl Reading {
+    pub(crate) fn of(local: NaiveDateTime, zone: Tz) -> Self {
+        match zone.from_local_datetime(&local) {
+            LocalResult::Single(at) => Self::Once(at.into()),
+            LocalResult::Ambiguous(earlier, later) => Self::Twice(earlier.into(), later.into()),
+            LocalResult::None => Self::Never { resumes: end_of_gap(local, zone) },
+        }
+    }
+}
+
+fn end_of_gap(local: NaiveDateTime, zone: Tz) -> Instant {
+    let end: Option<DateTime<Tz>> = GapInfo::new(&local, &zone).and_then(|gap| gap.end);
+    // A gap without an end does not exist; if the tables had one, standard time would be the best guess.
+    end.map_or_else(|| local.and_utc().into(), Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Instant {
+        DateTime::parse_from_rfc3339(text).expect("RFC 3339").into()
+    }
+
+    fn local(text: &str) -> NaiveDateTime {
+        text.parse().expect("date and time")
+    }
+
+    #[test]
+    fn gaps_and_folds_have_one_answer() {
+        for (zone, text, expected) in [
+            ("Europe/London", "2027-03-28T01:30:00", "2027-03-28T02:00:00+01:00"),
+            ("Europe/London", "2027-10-31T01:30:00", "2027-10-31T01:30:00+01:00"),
+            ("Australia/Lord_Howe", "2027-10-03T02:10:00", "2027-10-03T02:30:00+11:00"),
+            ("Australia/Lord_Howe", "2027-04-04T01:45:00", "2027-04-04T01:45:00+11:00"),
+            ("America/Santiago", "2027-09-05T00:00:00", "2027-09-05T01:00:00-03:00"),
+            ("Asia/Beirut", "2027-03-28T00:00:00", "2027-03-28T01:00:00+03:00"),
+            ("Pacific/Apia", "2011-12-30T12:00:00", "2011-12-31T00:00:00+14:00"),
+        ] {
+            let (zone, local) = (parse_zone(zone).expect("zone"), local(text));
+            assert_eq!(to_instant(local.date(), local.time(), zone), at(expected), "{zone} {text}");
+        }
+    }
+
+    #[test]
+    fn a_day_begins_where_its_midnight_is_skipped_or_comes_twice() {
+        for (zone, now, expected) in [
+            ("America/Santiago", "2027-09-04T23:59:59.999-04:00", "2027-09-05T01:00:00-03:00"),
+            // Midnight sets the clock back to 23:00: the date lasts an hour longer.
+            ("America/Santiago", "2027-04-03T23:30:00-03:00", "2027-04-04T00:00:00-04:00"),
+            ("Asia/Beirut", "2027-03-27T12:00:00+02:00", "2027-03-28T01:00:00+03:00"),
+            ("America/Havana", "2027-11-06T12:00:00-04:00", "2027-11-07T00:00:00-04:00"),
+            // At 00:01 the clock was set back to 23:01 of the day before.
+            ("America/St_Johns", "2010-11-06T23:30:00-03:30", "2010-11-07T00:00:00-03:30"),
+            ("Pacific/Apia", "2011-12-29T12:00:00-10:00", "2011-12-31T00:00:00+14:00"),
+        ] {
+            assert_eq!(next_midnight(at(now), parse_zone(zone).expect("zone")), at(expected), "{zone} {now}");
+        }
+    }
+
+    #[test]
+    fn a_plan_reaches_to_the_end_of_tomorrow() {
+        let zone = Tz::America__Santiago;
+        assert_eq!(end_of_tomorrow(at("2027-09-03T00:00:00-04:00"), zone), at("2027-09-05T01:00:00-03:00"));
+        assert_eq!(end_of_tomorrow(at("2027-06-01T23:59:59Z"), Tz::UTC), at("2027-06-03T00:00:00Z"));
+    }
+
+    #[test]
+    fn local_times_have_no_milliseconds() {
+        let (date, time) = to_local(at("2027-06-01T10:00:00.999Z"), Tz::Europe__London);
+        assert_eq!(date.and_time(time), local("2027-06-01T11:00:00"));
+    }
+
+    #[test]
+    fn an_unknown_zone_names_the_nearest() {
+        for (name, nearest) in [
+            ("Europe/Lodnon", Some(Tz::Europe__London)),
+            ("europe/london", Some(Tz::Europe__London)),
+            ("London", Some(Tz::Europe__London)),
+            ("New York", Some(Tz::America__New_York)),
+            ("xyzzy", None),
+        ] {
+            assert_eq!(parse_zone(name).expect_err("no zone").nearest, nearest, "{name}");
+        }
+    }
 }

@@ -47,6 +47,8 @@ pub type Ticket = u64;
 pub enum Event {
     /// Time has passed.
     Woke,
+    /// The host is to stop: nothing more is sent, but acknowledgements are still taken.
+    StopAsked,
     /// What came with [`Effect::Confirm`] is durable.
     Confirmed(Ticket),
     /// A plugin's version was compiled, linked and asked for its plans, and all of that went well.
@@ -143,7 +145,7 @@ pub struct Step {
 pub enum Effect {
     /// Send a message.
     Publish(Publish),
-    /// Answer with [`Event::Confirmed`] as soon as this step's changes are durable.
+    /// Answer with [`Event::Confirmed`] as soon as all changes up to here are durable.
     Confirm(Ticket),
     /// Say what became of a plugin's new version.
     Announce(Announcement),
@@ -156,6 +158,18 @@ pub enum Effect {
         /// To be copied into the answer.
         generation: Generation,
     },
+}
+
+impl Effect {
+    /// Whether all changes up to here must be durable before it is started (I3).
+    #[must_use]
+    pub fn after_commit(&self) -> bool {
+        match self {
+            Self::Publish(publish) => publish.after_commit,
+            Self::Confirm(_) => true,
+            Self::Announce(_) | Self::Plan { .. } => false,
+        }
+    }
 }
 
 /// What a new version, or a new plan, changed.
@@ -198,7 +212,7 @@ pub struct Publish {
     pub steps: Arc<[ActionStep]>,
     /// Which of them.
     pub step: usize,
-    /// Whether this step's changes must be durable before it is sent (I3).
+    /// Whether all changes up to here must be durable before it is sent (I3).
     pub after_commit: bool,
 }
 

@@ -45,3 +45,9 @@ pub const REPLAN_PAUSE_CAP_MS: i64 = 3_600_000;
 pub const TOMBSTONE_MS: i64 = u32::MAX as i64;
 /// How often old tombstones are looked for.
 pub const FORGET_EVERY_MS: i64 = 86_400_000;
+/// Days of sun events that are remembered: 2 MB at most, enough for three events a day at a thousand places.
+pub const SKY_DAYS: usize = 8_192;
+/// Bytes of a cron expression: a longer one is a mistake, and would be kept on disk.
+pub const CRON_BYTES: usize = 256;
+/// Parsed cron expressions that are kept before those that no job uses are forgotten: 2 MB.
+pub const CRON_PATTERNS: usize = 8_192;

@@ -53,6 +53,7 @@ pub struct Scheduler {
     /// When the link last came up: what was due before had to wait for it.
     link_since: Instant,
     sky: Sky,
+    stopping: bool,
     next_attempt: AttemptId,
     next_run: RunKey,
     next_ticket: Ticket,
@@ -138,6 +139,7 @@ impl Scheduler {
         self.run_timers(now, &mut out);
         match event {
             Event::Woke => {}
+            Event::StopAsked => self.stopping = true,
             Event::Confirmed(ticket) => self.confirmed(ticket),
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Removed(plugin) => self.removed(plugin),

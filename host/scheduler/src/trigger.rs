@@ -9,9 +9,12 @@ use std::fmt;
 pub use self::{
     cron::{Cron, CronError, Patterns},
     sun::{Sky, Sun, SunEvent},
-    text::{TriggerError, parse},
+    text::{TriggerError, parse, parse_duration},
 };
-use crate::time::{Instant, Site};
+use crate::{
+    limits,
+    time::{Instant, Site},
+};
 
 /// When a job is due.
 ///
@@ -42,9 +45,10 @@ pub struct Every {
 pub enum Search {
     /// It is due then.
     Found(Instant),
-    /// Nothing up to and including then; search on from there (I10: one search is bounded).
+    /// Not found as far as this instant: search on from there (I10: one search is bounded). [`Trigger::next`] found
+    /// nothing up to and including it, [`Trigger::last`] nothing after it.
     NotUntil(Instant),
-    /// It is never due again.
+    /// There is none.
     Never(Never),
 }
 
@@ -53,32 +57,86 @@ pub enum Search {
 pub enum Never {
     /// Its only time, or its last one, has passed.
     Over,
-    /// The calendar has no such day.
-    NoSuchDate,
     /// The sun does not do that at this location.
     NoSuchSunEvent,
     /// A sun trigger on a device without a location.
     NoLocation,
 }
 
+impl fmt::Display for Never {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Over => f.write_str("its last time has passed"),
+            Self::NoSuchSunEvent => write!(f, "there is no such sun event here within {} days", limits::SUN_DAYS),
+            Self::NoLocation => f.write_str("it is not known where the device is"),
+        }
+    }
+}
+
 impl Trigger {
     /// The first occurrence strictly after an instant.
     #[must_use]
     pub fn next(&self, after: Instant, site: &Site, sky: &mut Sky) -> Search {
-        let (_, _, _) = (after, site, sky);
-        Search::Never(Never::Over)
+        match (self, site.location) {
+            (Self::At(at), _) if *at > after => Search::Found(*at),
+            (Self::At(_), _) => Search::Never(Never::Over),
+            (Self::Every(every), _) => every.next(after),
+            (Self::Cron(cron), _) => cron.next(after, site.zone),
+            (Self::Sun(sun), Some(location)) => sun.next(after, site.zone, location, sky),
+            (Self::Sun(_), None) => Search::Never(Never::NoLocation),
+        }
     }
 
-    /// The newest occurrence in `after < occurrence ≤ until`; `Never` if there is none.
+    /// The newest occurrence in `after < occurrence ≤ until`; `Never` if there is none, and `NotUntil` if there is none
+    /// after that instant: search on with it as `until`.
     #[must_use]
     pub fn last(&self, after: Instant, until: Instant, site: &Site, sky: &mut Sky) -> Search {
-        let (_, _, _, _) = (after, until, site, sky);
-        Search::Never(Never::Over)
+        if until <= after {
+            return Search::Never(Never::Over);
+        }
+        match (self, site.location) {
+            (Self::At(at), _) if after < *at && *at <= until => Search::Found(*at),
+            (Self::At(_), _) => Search::Never(Never::Over),
+            (Self::Every(every), _) => every.last(after, until),
+            (Self::Cron(cron), _) => cron.last(after, until, site.zone),
+            (Self::Sun(sun), Some(location)) => sun.last(after, until, site.zone, location, sky),
+            (Self::Sun(_), None) => Search::Never(Never::NoLocation),
+        }
+    }
+
+    /// The first occurrence strictly after an instant, however many searches that takes: for people who ask, not for a
+    /// loop that has other things to do.
+    ///
+    /// # Errors
+    /// Says why there is none, at the latest when the sun has been looked for on 400 days.
+    pub fn find(&self, after: Instant, site: &Site, sky: &mut Sky) -> Result<Instant, Never> {
+        let end = after.plus_ms(i64::from(limits::SUN_DAYS) * 86_400_000);
+        let mut from = after;
+        loop {
+            match self.next(from, site, sky) {
+                Search::Found(at) => return Ok(at),
+                Search::Never(never) => return Err(never),
+                Search::NotUntil(bound) if bound >= end => return Err(Never::NoSuchSunEvent),
+                Search::NotUntil(bound) => from = bound,
+            }
+        }
     }
 }
 
-impl fmt::Display for Trigger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+impl Every {
+    fn next(self, after: Instant) -> Search {
+        if after < self.anchor {
+            return Search::Found(self.anchor);
+        }
+        let period = i64::from(self.period_ms);
+        let periods = after.ms_since(self.anchor) / period + 1;
+        let next = Instant::from_millis(self.anchor.millis() + periods * period);
+        next.map_or(Search::Never(Never::Over), Search::Found)
+    }
+
+    fn last(self, after: Instant, until: Instant) -> Search {
+        let since_anchor = until.ms_since(self.anchor);
+        let last = until.plus_ms(-(since_anchor % i64::from(self.period_ms)));
+        if since_anchor >= 0 && last > after { Search::Found(last) } else { Search::Never(Never::Over) }
     }
 }

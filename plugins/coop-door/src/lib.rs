@@ -1,1 +1,130 @@
+//! A coop door: opens when the sun is up, closes when the birds are in.
+//!
+//! The door is anything that listens on a topic and knows a word for open and one for close; see `coop-door.toml` for
+//! what to set for ESPHome, Zigbee2MQTT and Tasmota.
 
+use roost_plugin_sdk::{Context, Device, Job, Result, Span, SunEvent, Time, hours, minutes};
+use serde::Deserialize;
+
+/// One door.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CoopDoor {
+    /// Where the door listens. Default: `coop-door/<device>/door/set`.
+    topic: Option<String>,
+    open_payload: String,
+    close_payload: String,
+    /// Whether the broker keeps the command. Then a door that was away carries it out when it is back, however late.
+    retain: bool,
+
+    open_at: SunEvent,
+    open_offset: Span,
+    /// Foxes are up early in June.
+    open_not_before: Time,
+
+    close_at: SunEvent,
+    /// Hens go in at dusk, the last one a little later.
+    close_offset: Span,
+    close_not_after: Option<Time>,
+}
+
+impl Default for CoopDoor {
+    fn default() -> Self {
+        Self {
+            topic: None,
+            open_payload: "OPEN".into(),
+            close_payload: "CLOSE".into(),
+            retain: false,
+            open_at: SunEvent::Sunrise,
+            open_offset: Span::default(),
+            open_not_before: "06:30".parse().unwrap_or_else(|_| unreachable!("it is a time of day")),
+            close_at: SunEvent::CivilDusk,
+            close_offset: minutes(10),
+            close_not_after: None,
+        }
+    }
+}
+
+impl Device for CoopDoor {
+    fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
+        let door = self.topic.clone().unwrap_or_else(|| ctx.topic("door/set"));
+        let open = Job::sun("open", self.open_at)
+            .label("Open the door")
+            .offset(self.open_offset)
+            .not_before(self.open_not_before)
+            // After a power cut in the morning the hens still get out. But not in the evening, right before `close`.
+            .grace(hours(2))
+            .publish(&door, self.open_payload.as_str());
+        let close = Job::sun("close", self.close_at)
+            .label("Close the door")
+            .offset(self.close_offset)
+            // Late is far better than never, up to the middle of the night. If both wait, closing comes first.
+            .grace(hours(4))
+            .priority(1)
+            .publish(&door, self.close_payload.as_str());
+        let close = match self.close_not_after {
+            Some(time) => close.not_after(time),
+            None => close,
+        };
+        Ok(if self.retain { vec![open.retain(), close.retain()] } else { vec![open, close] })
+    }
+}
+
+roost_plugin_sdk::export!(CoopDoor);
+
+#[cfg(test)]
+mod tests {
+    use roost_plugin_sdk::testing::{Bench, Plan};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn plan(config: Value, now: &str) -> Result<Plan> {
+        let bench = Bench::new("coop-door", "north").time_zone("Europe/London").location(51.4779, -0.0015);
+        bench.config(config).at(now).schedule_jobs::<CoopDoor>()
+    }
+
+    #[test]
+    fn it_opens_with_the_sun_but_not_before_half_past_six() -> Result<()> {
+        let open = plan(json!({}), "2027-06-01T12:00:00+01:00")?;
+        assert_eq!(open.job("open").due(1), ["2027-06-02T06:30:00+01:00"]);
+        let winter = plan(json!({}), "2027-12-20T12:00:00Z")?;
+        assert!(winter.job("open").due(1)[0].starts_with("2027-12-21T08:0"), "{:?}", winter.job("open").due(1));
+        Ok(())
+    }
+
+    #[test]
+    fn it_closes_after_dusk() -> Result<()> {
+        let plan = plan(json!({ "close_offset": "0m" }), "2027-06-01T12:00:00+01:00")?;
+        assert!(plan.job("close").due(1)[0].starts_with("2027-06-01T21:5"), "{:?}", plan.job("close").due(1));
+        Ok(())
+    }
+
+    #[test]
+    fn summer_evenings_can_be_cut_short() -> Result<()> {
+        let plan = plan(json!({ "close_not_after": "21:30" }), "2027-06-01T12:00:00+01:00")?;
+        assert_eq!(plan.job("close").due(1), ["2027-06-01T21:30:00+01:00"]);
+        Ok(())
+    }
+
+    #[test]
+    fn it_speaks_to_the_door_in_the_doors_words() -> Result<()> {
+        let plan = plan(json!({}), "2027-06-01T12:00:00+01:00")?;
+        assert_eq!(plan.job("open").messages(), ["0s coop-door/north/door/set OPEN"]);
+        assert_eq!(plan.job("close").messages(), ["0s coop-door/north/door/set CLOSE"]);
+        let config = json!({ "topic": "cmnd/north/ShutterPosition", "open_payload": "100", "close_payload": "0" });
+        let plan = self::plan(config, "2027-06-01T12:00:00+01:00")?;
+        assert_eq!(plan.job("close").messages(), ["0s cmnd/north/ShutterPosition 0"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_slip_in_the_settings_is_named() {
+        let error = plan(json!({ "open_not_before": "half past six" }), "2027-06-01T12:00:00Z").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "config `open_not_before`: `half past six` is not a time of day, write it like `06:30` or `06:30:15`"
+        );
+        assert!(plan(json!({ "opn_at": "sunrise" }), "2027-06-01T12:00:00Z").is_err());
+    }
+}

@@ -1,1 +1,216 @@
+//! A sprinkler: its zones one after the other, each on, then off.
+//!
+//! A whole round is one run, so that two zones never share the water pressure, and so that a valve that was opened is
+//! closed whatever happens in between.
 
+use roost_plugin_sdk::{Context, Device, Error, Job, Result, Span, Time, hours};
+use serde::Deserialize;
+
+/// One controller with its zones.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sprinkler {
+    zones: Vec<Zone>,
+    /// When the first zone is turned on, on the days below.
+    start: Option<Time>,
+    #[serde(default)]
+    days: Days,
+    /// Months without watering, 1 to 12.
+    #[serde(default)]
+    months_off: Vec<u8>,
+    /// Instead of `start`: again and again, day and night. For mist over seedlings.
+    every: Option<Span>,
+    /// Between two zones, for the pressure to come back.
+    #[serde(default)]
+    pause: Span,
+    #[serde(default = "on")]
+    on_payload: String,
+    #[serde(default = "off")]
+    off_payload: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Zone {
+    name: String,
+    /// How long the valve is open.
+    water: Span,
+    /// Where the valve listens. Default: `sprinkler/<device>/<zone>/set`.
+    topic: Option<String>,
+}
+
+/// On which days. Odd and even are days of the month, as water authorities count them: after the 31st comes the 1st, and
+/// both are odd.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Days {
+    #[default]
+    All,
+    Odd,
+    Even,
+}
+
+fn on() -> String {
+    "ON".into()
+}
+
+fn off() -> String {
+    "OFF".into()
+}
+
+impl Device for Sprinkler {
+    fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
+        let round = self.round();
+        let mut job = match (self.start, self.every) {
+            (Some(start), None) => {
+                fits(round, hours(24))?;
+                // Watering an hour late does no harm, in the heat of the day it would.
+                Job::cron("water", self.cron(start)?).label("Water all zones").grace(hours(1))
+            }
+            (None, Some(every)) => {
+                fits(round, every)?;
+                Job::every("mist", every).label("Mist all zones")
+            }
+            _ => return Err(Error::new("one of `start` and `every` must be set, and not both")),
+        };
+        let mut wait = Span::default();
+        for zone in &self.zones {
+            let valve = zone.topic.clone().unwrap_or_else(|| ctx.topic(&format!("{}/set", zone.name)));
+            job = job
+                .then(wait, &valve, self.on_payload.as_str())
+                .then(zone.water, &valve, self.off_payload.as_str());
+            wait = self.pause;
+        }
+        Ok(vec![job])
+    }
+}
+
+impl Sprinkler {
+    /// How long all zones take together.
+    fn round(&self) -> Span {
+        self.zones.iter().fold(Span::default(), |total, zone| total + zone.water + self.pause)
+    }
+
+    /// A cron expression, because it goes on by itself: the job is the same whenever it is planned.
+    fn cron(&self, start: Time) -> Result<String> {
+        let day = match self.days {
+            Days::All => "*",
+            Days::Odd => "1-31/2",
+            Days::Even => "2-30/2",
+        };
+        Ok(format!("{} {} {} {day} {} *", start.second(), start.minute(), start.hour(), self.months()?))
+    }
+
+    /// The months that are left: `4,5,6,7,8,9`.
+    fn months(&self) -> Result<String> {
+        if let Some(month) = self.months_off.iter().find(|month| !(1..=12).contains(*month)) {
+            return Err(Error::new(format!("config `months_off`: there is no month {month}, they are 1 to 12")));
+        }
+        if self.months_off.is_empty() {
+            return Ok("*".into());
+        }
+        let months: Vec<String> =
+            (1..=12).filter(|month| !self.months_off.contains(month)).map(|month| month.to_string()).collect();
+        if months.is_empty() {
+            return Err(Error::new("config `months_off`: it leaves no month"));
+        }
+        Ok(months.join(","))
+    }
+}
+
+/// A round must be over before the next one begins, or that one would be left out.
+fn fits(round: Span, period: Span) -> Result<()> {
+    if round < period {
+        return Ok(());
+    }
+    Err(Error::new(format!("one round of all zones takes {round}, and the next one begins after {period}")))
+}
+
+roost_plugin_sdk::export!(Sprinkler);
+
+#[cfg(test)]
+mod tests {
+    use roost_plugin_sdk::testing::{Bench, Plan};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn plan(config: Value, now: &str) -> Result<Plan> {
+        let bench = Bench::new("sprinkler", "garden").time_zone("Europe/London");
+        bench.config(config).at(now).schedule_jobs::<Sprinkler>()
+    }
+
+    fn garden() -> Value {
+        json!({
+            "start": "05:30",
+            "zones": [{ "name": "lawn", "water": "12m" }, { "name": "beds", "water": "8m" }],
+        })
+    }
+
+    fn garden_with(key: &str, value: Value) -> Value {
+        let mut config = garden();
+        config[key] = value;
+        config
+    }
+
+    #[test]
+    fn zones_take_turns() -> Result<()> {
+        let plan = plan(garden_with("pause", json!("5s")), "2027-06-01T12:00:00+01:00")?;
+        assert_eq!(
+            plan.job("water").messages(),
+            [
+                "0s sprinkler/garden/lawn/set ON",
+                "12m sprinkler/garden/lawn/set OFF",
+                "12m5s sprinkler/garden/beds/set ON",
+                "20m5s sprinkler/garden/beds/set OFF",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn odd_days_are_counted_by_the_month() -> Result<()> {
+        let plan = plan(garden_with("days", json!("odd")), "2027-05-30T12:00:00+01:00")?;
+        assert_eq!(
+            plan.job("water").due(3),
+            ["2027-05-31T05:30:00+01:00", "2027-06-01T05:30:00+01:00", "2027-06-03T05:30:00+01:00"]
+        );
+        let plan = self::plan(garden_with("days", json!("even")), "2027-02-27T12:00:00Z")?;
+        assert_eq!(plan.job("water").due(2), ["2027-02-28T05:30:00+00:00", "2027-03-02T05:30:00+00:00"]);
+        Ok(())
+    }
+
+    #[test]
+    fn winters_are_off() -> Result<()> {
+        let plan = plan(garden_with("months_off", json!([11, 12, 1, 2, 3])), "2027-10-31T12:00:00Z")?;
+        assert_eq!(plan.job("water").due(1), ["2028-04-01T05:30:00+01:00"]);
+        Ok(())
+    }
+
+    #[test]
+    fn seedlings_are_misted_again_and_again() -> Result<()> {
+        let config = json!({ "every": "1m", "zones": [{ "name": "mist", "water": "10s" }] });
+        let plan = plan(config, "2027-06-01T12:00:00Z")?;
+        assert_eq!(plan.job("mist").due(2), ["2027-06-01T13:01:00+01:00", "2027-06-01T13:02:00+01:00"]);
+        assert_eq!(plan.job("mist").messages().len(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_work_is_said() {
+        let error = |config| plan(config, "2027-06-01T12:00:00Z").unwrap_err().to_string();
+        assert_eq!(error(garden_with("every", json!("1h"))), "one of `start` and `every` must be set, and not both");
+        assert_eq!(
+            error(json!({ "every": "1m", "zones": [{ "name": "mist", "water": "2m" }] })),
+            "one round of all zones takes 2m, and the next one begins after 1m"
+        );
+        assert_eq!(
+            error(garden_with("months_off", json!([13]))),
+            "config `months_off`: there is no month 13, they are 1 to 12"
+        );
+        assert_eq!(
+            error(json!({ "start": "05:30", "zones": [] })),
+            "job `water`: it has nothing to do, give it a message with `.publish(topic, payload)`"
+        );
+    }
+}

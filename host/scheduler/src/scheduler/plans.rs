@@ -364,6 +364,7 @@ impl Scheduler {
             {
                 self.end(now, slot, Outcome::Cancelled(reason), out);
             }
+            self.save_run_of(job, out);
             self.drop_job(job, out);
         }
         if let Some(device) = self.devices.remove(key) {

@@ -58,6 +58,7 @@ impl Scheduler {
             link: None,
             link_since: now,
             sky: Default::default(),
+            stopping: false,
             next_attempt: 0,
             next_run: 0,
             next_ticket: 0,

@@ -184,7 +184,7 @@ impl Scheduler {
 
     /// Sends what the link takes (I7).
     pub(super) fn serve(&mut self, now: Instant, out: &mut Step) {
-        while self.link.as_ref().is_some_and(|link| link.credit > 0) {
+        while !self.stopping && self.link.as_ref().is_some_and(|link| link.credit > 0) {
             let Some(slot) = self.ready.pop() else { return };
             self.attempt(now, slot, out);
         }
@@ -248,10 +248,11 @@ impl Scheduler {
             expiry_ms: run.expiry_ms(now),
             steps: run.steps.clone(),
             step: run.step,
-            // I3: what owes later steps is on disk before anybody hears of it.
-            after_commit: starts && run.steps.len() > 1,
+            // I3: what owes later steps is on disk before anybody hears of it, and so is each step that is done
+            // before the next one is sent: a crash never sends an earlier one after a later one.
+            after_commit: run.steps.len() > 1,
         };
-        if publish.after_commit {
+        if starts && publish.after_commit {
             self.save_run(slot, out);
         }
         out.effects.push(Effect::Publish(publish));

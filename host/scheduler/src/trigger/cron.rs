@@ -1,13 +1,23 @@
 //! Cron expressions, with the rules of Debian's cron(8).
 
-use std::{collections::HashMap, sync::Arc};
+mod pattern;
+
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use chrono_tz::Tz;
+
+use self::pattern::Pattern;
+use super::{Never, Search};
+use crate::{
+    calendar::{Reading, clock_at},
+    limits,
+    time::Instant,
+};
 
 /// A cron expression, and the time zone it is meant in.
 #[derive(Clone, Debug)]
 pub struct Cron {
-    pattern: Arc<croner::Cron>,
+    pattern: Arc<Pattern>,
     expression: Arc<str>,
     /// Default: the device's.
     pub zone: Option<Tz>,
@@ -19,9 +29,13 @@ impl PartialEq for Cron {
     }
 }
 
-/// Parsed expressions, each kept once: one is 5.7 kB, and a thousand devices share theirs.
-#[derive(Debug, Default)]
-pub struct Patterns(HashMap<Arc<str>, Arc<croner::Cron>>);
+/// `30 6 * * MON-FRI in Europe/London`
+impl fmt::Display for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expression)?;
+        self.zone.map_or(Ok(()), |zone| write!(f, " in {zone}"))
+    }
+}
 
 /// Text that is not a cron expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,20 +45,163 @@ pub struct CronError {
     reason: String,
 }
 
+/// Parsed expressions, each kept once: a thousand devices share theirs.
+#[derive(Debug)]
+pub struct Patterns {
+    known: HashMap<Arc<str>, Arc<Pattern>>,
+    /// How many to know before those that nobody uses are forgotten.
+    sweep_at: usize,
+}
+
+impl Default for Patterns {
+    fn default() -> Self {
+        Self { known: HashMap::new(), sweep_at: limits::CRON_PATTERNS }
+    }
+}
+
 impl Patterns {
     /// Parses an expression, or finds it.
     ///
     /// # Errors
     /// Says what is wrong with it.
     pub fn cron(&mut self, expression: &str, zone: Option<Tz>) -> Result<Cron, CronError> {
-        if let Some((expression, pattern)) = self.0.get_key_value(expression) {
+        if expression.len() > limits::CRON_BYTES {
+            let expression = expression.chars().take(40).chain(['…']).collect();
+            return Err(CronError { expression, reason: format!("it is longer than {} bytes", limits::CRON_BYTES) });
+        }
+        let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some((expression, pattern)) = self.known.get_key_value(expression.as_str()) {
             return Ok(Cron { pattern: pattern.clone(), expression: expression.clone(), zone });
         }
-        let pattern = expression
-            .parse::<croner::Cron>()
-            .map_err(|error| CronError { expression: expression.into(), reason: error.to_string() })?;
-        let (expression, pattern) = (Arc::<str>::from(expression), Arc::new(pattern));
-        self.0.insert(expression.clone(), pattern.clone());
-        Ok(Cron { pattern, expression, zone })
+        match Pattern::parse(&expression) {
+            Ok(pattern) => {
+                let (expression, pattern) = (Arc::<str>::from(expression), Arc::new(pattern));
+                self.keep(expression.clone(), pattern.clone());
+                Ok(Cron { pattern, expression, zone })
+            }
+            Err(reason) => Err(CronError { expression, reason }),
+        }
+    }
+
+    /// I10: a plugin that has new expressions every day must not fill the memory with old ones.
+    fn keep(&mut self, expression: Arc<str>, pattern: Arc<Pattern>) {
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|_, pattern| Arc::strong_count(pattern) > 1);
+            self.sweep_at = limits::CRON_PATTERNS.max(2 * self.known.len());
+        }
+        self.known.insert(expression, pattern);
+    }
+}
+
+impl Cron {
+    /// The expression, single spaces between its fields.
+    #[must_use]
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    pub(super) fn next(&self, after: Instant, zone: Tz) -> Search {
+        let zone = self.zone.unwrap_or(zone);
+        let next = if self.pattern.follows_clock() { self.by_the_clock(after, zone) } else { self.fixed(after, zone) };
+        match next {
+            // Beyond the end of time every instant is its end.
+            Some(next) if next > after && next < Instant::MAX => Search::Found(next),
+            _ => Search::Never(Never::Over),
+        }
+    }
+
+    /// The newest occurrence in a range is found by halving it: what `next` says is the one truth about occurrences.
+    pub(super) fn last(&self, after: Instant, until: Instant, zone: Tz) -> Search {
+        let range = until.ms_since(after);
+        let mut reach = range.min(60_000);
+        let mut newest = self.within(until.plus_ms(-reach), until, zone);
+        while newest.is_none() && reach < range {
+            reach = range.min(2 * reach);
+            newest = self.within(until.plus_ms(-reach), until, zone);
+        }
+        let Some(mut newest) = newest else { return Search::Never(Never::Over) };
+        let mut none_after = until;
+        while newest < none_after {
+            let middle = newest.plus_ms(none_after.ms_since(newest) / 2);
+            match self.within(middle, none_after, zone) {
+                Some(later) => newest = later,
+                None => none_after = middle,
+            }
+        }
+        Search::Found(newest)
+    }
+
+    fn within(&self, after: Instant, until: Instant, zone: Tz) -> Option<Instant> {
+        match self.next(after, zone) {
+            Search::Found(at) if at <= until => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Fixed times of day: one that is skipped comes right after the gap, one that repeats comes once. cron(8): "those
+    /// jobs that would have run in the interval that has been skipped will be run immediately", and the other way round
+    /// "running the same job twice is avoided".
+    fn fixed(&self, after: Instant, zone: Tz) -> Option<Instant> {
+        let mut local = match Repeat::around(after, zone) {
+            // All that repeats was due when the clock showed it first.
+            Some(repeat) if after >= repeat.begins => repeat.last_shown(zone),
+            _ => clock_at(after, zone),
+        };
+        loop {
+            local = self.pattern.first_after(local)?;
+            match Reading::of(local, zone) {
+                Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } if at > after => {
+                    return Some(at);
+                }
+                // The gap's end was due already.
+                _ => {}
+            }
+        }
+    }
+
+    /// Whenever the clock shows it: not in a gap, twice where the clock repeats it.
+    fn by_the_clock(&self, after: Instant, zone: Tz) -> Option<Instant> {
+        let mut local = self.pattern.first_after(clock_at(after, zone))?;
+        if let Some(repeat) = Repeat::around(after, zone)
+            && after < repeat.begins
+            && local > repeat.last_shown(zone)
+        {
+            // Nothing is left of the first pass.
+            local = self.pattern.first_from(clock_at(repeat.begins, zone))?;
+        }
+        loop {
+            match Reading::of(local, zone) {
+                Reading::Once(at) => return Some(at),
+                Reading::Twice(at, _) if at > after => return Some(at),
+                Reading::Twice(_, again) => return Some(again),
+                Reading::Never { resumes } => local = self.pattern.first_from(clock_at(resumes, zone))?,
+            }
+        }
+    }
+}
+
+/// A stretch of time that the clock shows twice because it was set back.
+struct Repeat {
+    /// When the clock was set back, and the second pass began.
+    begins: Instant,
+}
+
+impl Repeat {
+    /// The one that an instant is in, be it in its first or its second pass.
+    fn around(at: Instant, zone: Tz) -> Option<Self> {
+        let Reading::Twice(mut first, mut second) = Reading::of(clock_at(at, zone), zone) else { return None };
+        // Between the two passes over one time of day the offset changes once: halve until that is found.
+        let offset = |at: Instant| clock_at(at, zone).and_utc().timestamp_millis() - at.millis() / 1000 * 1000;
+        let before = offset(first);
+        while second.ms_since(first) > 1 {
+            let middle = first.plus_ms(second.ms_since(first) / 2);
+            if offset(middle) == before { first = middle } else { second = middle }
+        }
+        Some(Self { begins: second })
+    }
+
+    /// The last second that is shown twice.
+    fn last_shown(&self, zone: Tz) -> chrono::NaiveDateTime {
+        clock_at(self.begins.plus_ms(-1), zone)
     }
 }

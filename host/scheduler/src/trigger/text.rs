@@ -1,7 +1,11 @@
 //! The text in which a person writes a trigger.
 
-use super::{Patterns, Trigger};
-use crate::time::{Instant, Site};
+use std::fmt;
+
+use chrono::{DateTime, NaiveTime, Timelike};
+
+use super::{Every, Patterns, Sun, SunEvent, Trigger};
+use crate::{calendar::parse_zone, limits, time::Instant};
 
 /// Text that is not a trigger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -9,13 +13,314 @@ use crate::time::{Instant, Site};
 pub struct TriggerError {
     text: String,
     reason: String,
+    hint: String,
 }
+
+impl TriggerError {
+    /// How it is written.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+}
+
+/// What is wrong, and how it is written.
+struct Problem {
+    reason: String,
+    hint: String,
+}
+
+impl Problem {
+    fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { reason: reason.into(), hint: hint.into() }
+    }
+}
+
+const AT: &str = "write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`";
+const EVERY: &str = "write `every 15m`, or `every 1h30m from 2027-03-01T06:30:00Z`";
+const CRON: &str = "write `cron 30 6 * * MON-FRI`, or `cron @daily in Europe/London`";
+const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30`";
+const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`";
+const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI`, or a sun event as in \
+                   `sunset -20m`";
+
+/// The last one is the minus sign of typography.
+const SIGNS: [char; 3] = ['+', '-', '−'];
 
 /// Reads a trigger.
 ///
 /// # Errors
 /// Says what is wrong, and how it is written.
 pub fn parse(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
-    let (_, _) = (now, patterns);
-    Err(TriggerError { text: text.into(), reason: "to come".into() })
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let keyword = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
+    let rest = words.get(1..).unwrap_or_default();
+    let trigger = match keyword.as_str() {
+        "at" => at(rest, now),
+        "every" => every(rest),
+        "cron" => cron(rest, patterns),
+        word if word.starts_with("now") => at(&words, now),
+        word => sun(word, rest),
+    };
+    trigger.map_err(|Problem { reason, hint }| TriggerError { text: text.trim().into(), reason, hint })
+}
+
+fn at(words: &[&str], now: Instant) -> Result<Trigger, Problem> {
+    let text = words.concat();
+    let instant = match text.to_lowercase().strip_prefix("now") {
+        Some("") => now,
+        Some(rest) => match rest.strip_prefix('+') {
+            Some(later) => later_by(now, later)?,
+            None => return Err(Problem::new(format!("after `now`, `{rest}` is not `+` and a duration"), AT)),
+        },
+        None => instant(&text, AT)?,
+    };
+    Ok(Trigger::At(instant))
+}
+
+fn later_by(now: Instant, duration: &str) -> Result<Instant, Problem> {
+    let later = duration_ms(duration)?;
+    let instant = i64::try_from(later).ok().and_then(|later| Instant::from_millis(now.millis().checked_add(later)?));
+    instant.ok_or_else(|| Problem::new(format!("`{duration}` is beyond the year 9999"), AT))
+}
+
+fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
+    let reason = match DateTime::parse_from_rfc3339(text) {
+        Ok(at) => match Instant::from_millis(at.timestamp_millis()) {
+            Some(instant) => return Ok(instant),
+            None => format!("`{text}` is not within the years 1970 to 9999"),
+        },
+        Err(_) if text.is_empty() => "the time is missing".into(),
+        Err(_) if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() => {
+            format!("`{text}` does not say how far it is from UTC; did you mean `{text}Z`?")
+        }
+        Err(_) => format!("`{text}` is not a date and time as in RFC 3339"),
+    };
+    Err(Problem::new(reason, hint))
+}
+
+fn every(words: &[&str]) -> Result<Trigger, Problem> {
+    let (period, anchor) = match words {
+        [period] => (period, Instant::MIN),
+        [period, "from", anchor @ ..] => (period, instant(&anchor.concat(), EVERY)?),
+        [] => return Err(Problem::new("the period is missing", EVERY)),
+        [_, word, ..] => return Err(Problem::new(format!("`{word}` is not `from` and a time"), EVERY)),
+    };
+    match u32::try_from(duration_ms(period)?) {
+        Ok(period_ms) if period_ms >= limits::PERIOD_MS => Ok(Trigger::Every(Every { period_ms, anchor })),
+        Ok(_) => Err(Problem::new(format!("`{period}` is shorter than a second"), EVERY)),
+        Err(_) => Err(Problem::new(format!("`{period}` is longer than 49 days"), "for days and months use `cron`")),
+    }
+}
+
+fn cron(words: &[&str], patterns: &mut Patterns) -> Result<Trigger, Problem> {
+    let (expression, zone) = match words {
+        [expression @ .., "in", zone] => {
+            (expression, Some(parse_zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
+        }
+        expression => (expression, None),
+    };
+    let expression = expression.join(" ");
+    if expression.is_empty() {
+        return Err(Problem::new("the expression is missing", CRON));
+    }
+    patterns.cron(&expression, zone).map(Trigger::Cron).map_err(|error| Problem::new(error.to_string(), CRON))
+}
+
+fn sun(keyword: &str, rest: &[&str]) -> Result<Trigger, Problem> {
+    // `sunset-20m` means what it seems to mean: no event has a digit in its name.
+    let signs = keyword.char_indices().filter(|(_, character)| SIGNS.contains(character));
+    let sign = signs
+        .into_iter()
+        .find(|(at, sign)| keyword[at + sign.len_utf8()..].starts_with(|next: char| next.is_ascii_digit()));
+    let (name, attached) = keyword.split_at(sign.map_or(keyword.len(), |(at, _)| at));
+    let Some(event) = SunEvent::parse(name) else { return Err(unknown(keyword, rest)) };
+    let mut sun = Sun { event, offset_ms: 0, not_before: None, not_after: None };
+    if !attached.is_empty() {
+        sun.offset_ms = offset(attached)?;
+    }
+    clauses(sun, rest, attached.is_empty()).map(Trigger::Sun)
+}
+
+/// What follows the event: an offset, then the clamps.
+fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Problem> {
+    let mut words = rest.iter().copied().peekable();
+    if offset_allowed && let Some(word) = words.next_if(|word| word.starts_with(SIGNS)) {
+        let duration = if word.chars().count() == 1 { words.next().unwrap_or_default() } else { "" };
+        sun.offset_ms = offset(&format!("{word}{duration}"))?;
+    }
+    while let Some(word) = words.next() {
+        let clamp = match word.to_lowercase().as_str() {
+            "not-before" => &mut sun.not_before,
+            "not-after" => &mut sun.not_after,
+            "before" | "after" => {
+                return Err(Problem::new(format!("`{word}` is not a part of it; did you mean `not-{word}`?"), SUN));
+            }
+            _ if word.starts_with(|first: char| first.is_ascii_digit()) => {
+                return Err(Problem::new(format!("`{word}` has no sign; did you mean `+{word}` or `-{word}`?"), SUN));
+            }
+            other => {
+                let reason =
+                    format!("`{word}` is not a part of it{}", did_you_mean(other, &["not-before", "not-after"]));
+                return Err(Problem::new(reason, SUN));
+            }
+        };
+        if clamp.replace(time_of_day(words.next().unwrap_or_default(), word)?).is_some() {
+            return Err(Problem::new(format!("`{word}` is there twice"), SUN));
+        }
+    }
+    match (sun.not_before, sun.not_after) {
+        (Some(not_before), Some(not_after)) if not_before > not_after => {
+            Err(Problem::new("`not-before` is later than `not-after`", SUN))
+        }
+        _ => Ok(sun),
+    }
+}
+
+fn offset(text: &str) -> Result<i32, Problem> {
+    let mut characters = text.chars();
+    let sign = if characters.next() == Some('+') { 1 } else { -1 };
+    match i32::try_from(duration_ms(characters.as_str())?) {
+        Ok(offset) if offset <= limits::SUN_OFFSET_MS => Ok(sign * offset),
+        _ => Err(Problem::new(format!("`{text}` is more than 12 hours"), SUN)),
+    }
+}
+
+fn time_of_day(text: &str, clause: &str) -> Result<NaiveTime, Problem> {
+    let numbers: Option<Vec<u32>> = text
+        .split(':')
+        .map(|part| if (1..=2).contains(&part.len()) && !part.starts_with('+') { part.parse().ok() } else { None })
+        .collect();
+    let time = match numbers.as_deref() {
+        Some(&[hour, minute]) => NaiveTime::from_hms_opt(hour, minute, 0),
+        Some(&[hour, minute, second]) => NaiveTime::from_hms_opt(hour, minute, second),
+        _ => None,
+    };
+    time.ok_or_else(|| {
+        let what =
+            if text.is_empty() { "its time of day is missing".into() } else { format!("`{text}` is no time of day") };
+        Problem::new(format!("after `{clause}`, {what}"), "times of day are written `06:30` or `06:30:15`")
+    })
+}
+
+/// Reads a duration such as `1h30m`, in milliseconds.
+///
+/// # Errors
+/// Says what is wrong, and how it is written.
+pub fn parse_duration(text: &str) -> Result<u64, TriggerError> {
+    duration_ms(text).map_err(|Problem { reason, hint }| TriggerError { text: text.into(), reason, hint })
+}
+
+fn duration_ms(text: &str) -> Result<u64, Problem> {
+    let (mut total, mut rest) = (0_u64, text);
+    if text.is_empty() {
+        return Err(Problem::new("the duration is missing", DURATION));
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        let factor: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "" => return Err(Problem::new(format!("the duration `{text}` has no unit"), DURATION)),
+            _ => {
+                let reason = format!("the duration `{text}` has `{unit}` where a unit should be");
+                return Err(Problem::new(reason, DURATION));
+            }
+        };
+        let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+        total = part.and_then(|part| total.checked_add(part)).ok_or_else(|| {
+            let what = if number.is_empty() { "has a unit without a number" } else { "is too long" };
+            Problem::new(format!("the duration `{text}` {what}"), DURATION)
+        })?;
+        rest = tail;
+    }
+    Ok(total)
+}
+
+/// The first word is none that a trigger begins with.
+fn unknown(keyword: &str, rest: &[&str]) -> Problem {
+    let text = [&[keyword], rest].concat().join(" ");
+    let is_cron = keyword.starts_with('@')
+        || (4..7).contains(&rest.len()) && keyword.starts_with(|first: char| first == '*' || first.is_ascii_digit());
+    if keyword.is_empty() {
+        Problem::new("it is empty", ANY)
+    } else if is_cron {
+        Problem::new(format!("did you mean `cron {}`?", text.to_uppercase().trim()), CRON)
+    } else if DateTime::parse_from_rfc3339(keyword).is_ok() {
+        Problem::new(format!("did you mean `at {}`?", keyword.to_uppercase()), AT)
+    } else if duration_ms(keyword).is_ok() {
+        Problem::new(format!("did you mean `every {keyword}`?"), EVERY)
+    } else {
+        let mut words = vec!["now", "at", "every", "cron"];
+        words.extend(SunEvent::ALL.map(SunEvent::as_str));
+        Problem::new(format!("it begins with `{keyword}`{}", did_you_mean(keyword, &words)), ANY)
+    }
+}
+
+fn did_you_mean(word: &str, candidates: &[&str]) -> String {
+    let distance = |candidate: &&&str| {
+        let part = word.len() > 3 && candidate.split('-').any(|part| part == word);
+        if part { 0 } else { strsim::damerau_levenshtein(word, candidate) }
+    };
+    match candidates.iter().min_by_key(distance) {
+        Some(nearest) if distance(&nearest) <= word.len() / 3 => format!("; did you mean `{nearest}`?"),
+        _ => String::new(),
+    }
+}
+
+/// What [`parse`] reads.
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(at) => write!(f, "at {at}"),
+            Self::Every(Every { period_ms, anchor }) => {
+                write!(f, "every {}", Duration((*period_ms).into()))?;
+                if *anchor == Instant::MIN { Ok(()) } else { write!(f, " from {anchor}") }
+            }
+            Self::Cron(cron) => write!(f, "cron {cron}"),
+            Self::Sun(sun) => sun.fmt(f),
+        }
+    }
+}
+
+/// `sunset -20m not-before 20:00 not-after 21:30`
+impl fmt::Display for Sun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { event, offset_ms, not_before, not_after } = *self;
+        write!(f, "{event}")?;
+        if offset_ms != 0 {
+            let sign = if offset_ms < 0 { '-' } else { '+' };
+            write!(f, " {sign}{}", Duration(offset_ms.unsigned_abs().into()))?;
+        }
+        for (clause, time) in [("not-before", not_before), ("not-after", not_after)] {
+            if let Some(time) = time {
+                write!(f, " {clause} {}", time.format(if time.second() == 0 { "%H:%M" } else { "%H:%M:%S" }))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `1h30m`
+struct Duration(u64);
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0s");
+        }
+        let mut rest = self.0;
+        for (unit, factor) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+            if rest >= factor {
+                write!(f, "{}{unit}", rest / factor)?;
+                rest %= factor;
+            }
+        }
+        Ok(())
+    }
 }

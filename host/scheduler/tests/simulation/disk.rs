@@ -1,0 +1,131 @@
+//! What a store does with changes: the model that the scheduler is restored from.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use roost_scheduler::{
+    event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version},
+    model::Job,
+    names::{DeviceName, JobId, PluginName, RunId},
+    time::{Instant, Site},
+    topic::{Grant, TopicFilter},
+};
+
+#[derive(Clone, Default)]
+pub(crate) struct Disk {
+    pub(crate) plugins: BTreeMap<u32, (PluginName, Version)>,
+    pub(crate) devices: BTreeMap<u32, DeviceRow>,
+    pub(crate) jobs: BTreeMap<u32, JobRow>,
+    pub(crate) runs: BTreeMap<u64, SavedRun>,
+    pub(crate) history: HashMap<RunId, RunEnded>,
+    pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
+}
+
+#[derive(Clone)]
+pub(crate) struct DeviceRow {
+    plugin: u32,
+    name: DeviceName,
+    site: Site,
+    replan_at: Instant,
+    error: Option<String>,
+}
+
+#[derive(Clone)]
+pub(crate) struct JobRow {
+    device: u32,
+    pub(crate) job: Arc<Job>,
+    pub(crate) watermark: Instant,
+    pub(crate) due: Option<Instant>,
+}
+
+impl Disk {
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::PluginSaved { key, name, version } => {
+                self.plugins.insert(key, (name, version));
+            }
+            Change::PluginRemoved { key } => {
+                self.plugins.remove(&key).expect("a plugin that is removed was there");
+            }
+            Change::DeviceSaved { key, plugin, name, site, replan_at, error } => {
+                self.devices.insert(key, DeviceRow { plugin, name, site, replan_at, error });
+            }
+            Change::DeviceRemoved { key } => {
+                self.devices.remove(&key).expect("a device that is removed was there");
+            }
+            Change::JobSaved { key, device, job, watermark, due } => {
+                if let Some(before) = self.jobs.get(&key) {
+                    assert!(watermark >= before.watermark, "I2: a watermark went backward");
+                }
+                self.jobs.insert(key, JobRow { device, job, watermark, due });
+            }
+            Change::JobAdvanced { key, watermark, due } => {
+                let row = self.jobs.get_mut(&key).expect("a job that advances is there");
+                assert!(watermark >= row.watermark, "I2: a watermark went backward");
+                (row.watermark, row.due) = (watermark, due);
+            }
+            Change::JobRemoved { key, tombstone } => {
+                self.jobs.remove(&key).expect("a job that is removed was there");
+                self.tombstones.insert((tombstone.plugin, tombstone.device, tombstone.job), tombstone.watermark);
+            }
+            Change::TombstonesForgotten { before } => self.tombstones.retain(|_, watermark| *watermark >= before),
+            Change::RunSaved { key, run } => {
+                self.runs.insert(key, run);
+            }
+            Change::RunAdvanced { key, steps_done, started } => {
+                let run = self.runs.get_mut(&key).expect("a run that advances is there");
+                assert!(steps_done > run.steps_done, "a run went backward");
+                (run.steps_done, run.started) = (steps_done, started);
+            }
+            Change::RunEnded(ended) => {
+                if let Some(key) = ended.key {
+                    self.runs.remove(&key).expect("a saved run that ends was there");
+                }
+                self.history.insert(ended.id.clone(), ended);
+            }
+        }
+    }
+
+    pub(crate) fn saved(&self) -> Saved {
+        let jobs_of = |device: u32| {
+            let jobs = self.jobs.iter().filter(move |(_, row)| row.device == device);
+            jobs.map(|(key, row)| SavedJob { key: *key, job: row.job.clone(), watermark: row.watermark, due: row.due })
+        };
+        let devices_of = |plugin: u32| {
+            let devices = self.devices.iter().filter(move |(_, row)| row.plugin == plugin);
+            devices.map(move |(key, row)| SavedDevice {
+                key: *key,
+                name: row.name.clone(),
+                site: row.site,
+                replan_at: row.replan_at,
+                error: row.error.clone(),
+                jobs: jobs_of(*key).collect(),
+            })
+        };
+        let plugins = self.plugins.iter().map(|(key, (name, version))| SavedPlugin {
+            key: *key,
+            name: name.clone(),
+            version: *version,
+            grant: everything(),
+            devices: devices_of(*key).collect(),
+        });
+        let tombstones = self.tombstones.iter().map(|((plugin, device, job), watermark)| Tombstone {
+            plugin: plugin.clone(),
+            device: device.clone(),
+            job: job.clone(),
+            watermark: *watermark,
+        });
+        Saved {
+            plugins: plugins.collect(),
+            runs: self.runs.iter().map(|(key, run)| (*key, run.clone())).collect(),
+            tombstones: tombstones.collect(),
+        }
+    }
+}
+
+pub(crate) fn everything() -> Grant {
+    let all = TopicFilter::parse("#").expect("a filter");
+    Grant { publish: vec![all.clone()], subscribe: vec![all] }
+}

@@ -1,0 +1,6 @@
+//! The scheduler in a world of its own: short scenarios, and histories that a seed makes up.
+
+mod disk;
+mod histories;
+mod scenarios;
+mod world;

@@ -1,0 +1,290 @@
+//! Short stories: what goes in, and what comes out, as text.
+
+use std::sync::Arc;
+
+use roost_scheduler::{
+    model::{Job, Message, Policy, Qos, Step},
+    names::JobId,
+    time::Instant,
+    topic::Topic,
+    trigger::{Patterns, parse},
+};
+
+use crate::world::{World, name};
+
+pub(crate) const START: &str = "2027-03-01T06:00:00Z";
+
+pub(crate) fn at(text: &str) -> Instant {
+    chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339").into()
+}
+
+/// `job("open", "every 1m", &[(0, "door/open")])`
+pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
+    let step = |(after_s, topic): &(u32, &str)| Step {
+        after_ms: after_s * 1000,
+        message: Message {
+            topic: name(Topic::parse(topic)),
+            payload: Arc::from(id.as_bytes()),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: None,
+        },
+    };
+    Job {
+        id: name(JobId::parse(id)),
+        label: None,
+        trigger: parse(trigger, at(START), &mut Patterns::default()).expect("a trigger"),
+        steps: steps.iter().map(step).collect(),
+        policy: Policy::default(),
+    }
+}
+
+/// A world at 06:00 with a link, and a plugin `coop` with a device `north`.
+fn world(jobs: &[Job]) -> World {
+    let mut world = World::new(at(START));
+    world.link_up(100);
+    world.load("coop", 1, &[("north", jobs.to_vec())]);
+    world.run_until(at(START));
+    world.log.clear();
+    world
+}
+
+fn check(world: &World, expected: &[&str]) {
+    let lines: Vec<String> = world.log.iter().map(|line| line.replace("2027-03-01T", "").replace('Z', "")).collect();
+    assert_eq!(lines, expected, "\n{}", lines.join("\n"));
+}
+
+#[test]
+fn a_job_that_is_due_is_published_and_its_end_recorded() {
+    let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(&world, &["06:30:00 publish door/open #1", "06:30:00 succeeded open 06:30:00"]);
+}
+
+#[test]
+fn later_steps_come_at_their_time() {
+    let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &["06:10:00 publish valve/on #1", "06:20:00 publish valve/off #1", "06:20:00 succeeded water 06:10:00"],
+    );
+}
+
+#[test]
+fn a_valve_that_was_opened_is_closed_after_a_crash_and_the_plugins_removal() {
+    let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    world.crash();
+    world.remove("coop");
+    world.run_until(at("2027-03-01T06:19:00Z"));
+    assert!(world.disk.plugins.is_empty() && world.disk.jobs.is_empty());
+    world.now = at("2027-03-01T06:30:00Z");
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 publish valve/on #1",
+            "06:10:00 crash",
+            "06:30:00 publish valve/off #1",
+            "06:30:00 succeeded water 06:10:00",
+        ],
+    );
+}
+
+#[test]
+fn what_was_not_acknowledged_is_sent_again_on_the_next_link_under_the_same_run() {
+    let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(roost_scheduler::event::Event::Woke);
+    world.link_down();
+    world.now = at("2027-03-01T06:10:30Z");
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &["06:10:00 publish door/open #1", "06:10:30 publish door/open #2", "06:10:30 succeeded open 06:10:00"],
+    );
+}
+
+#[test]
+fn open_never_follows_close() {
+    let mut world = world(&[job("door", "at 2027-03-01T06:10:00Z", &[(0, "door/open"), (60, "door/close")])]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(roost_scheduler::event::Event::Woke);
+    world.commit();
+    world.link_down();
+    world.now = at("2027-03-01T06:12:00Z");
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 publish door/open #1",
+            "06:12:00 publish door/close #1",
+            "06:12:00 failed door 06:10:00: step 1 was given up after 1 attempts: the connection was lost before the \
+             broker answered",
+        ],
+    );
+}
+
+#[test]
+fn of_several_missed_runs_only_the_newest_is_made_up_for_and_only_within_its_grace() {
+    let mut world = world(&[job("tick", "every 1m", &[(0, "tick")])]);
+    world.run_until(at("2027-03-01T06:01:30Z"));
+    world.crash();
+    world.log.clear();
+    world.now = at("2027-03-01T06:10:30Z");
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:11:30Z"));
+    check(
+        &world,
+        &[
+            "06:10:30 crash",
+            "06:10:30 missed tick 06:09:00: 8 missed since 06:02:00; only the newest one, of \
+             06:10:00, is made up for",
+            "06:10:30 publish tick #1",
+            "06:10:30 succeeded tick 06:10:00",
+            "06:11:00 publish tick #1",
+            "06:11:00 succeeded tick 06:11:00",
+        ],
+    );
+}
+
+#[test]
+fn a_run_that_could_start_only_after_its_grace_is_missed() {
+    let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
+    world.now = at("2027-03-01T06:15:01Z");
+    world.crash();
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:15:01 crash",
+            "06:15:01 missed open 06:10:00: the host was not running, or the machine slept; it would have started \
+             301000 ms late, and its grace is 300000 ms",
+        ],
+    );
+}
+
+#[test]
+fn a_new_plan_touches_only_what_differs() {
+    let [a, b, c] = ["a", "b", "c"].map(|id| job(id, "cron 30 6 * * *", &[(0, id)]));
+    let mut world = world(&[a.clone(), b, c]);
+    let changed = job("b", "cron 40 6 * * *", &[(0, "b")]);
+    let new = job("d", "cron 50 6 * * *", &[(0, "d")]);
+    world.load("coop", 2, &[("north", vec![a, changed, new])]);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 coop: 1 new, 1 changed, 1 gone, 1 unchanged",
+            "06:30:00 publish a #1",
+            "06:30:00 succeeded a 06:30:00",
+            "06:40:00 publish b #1",
+            "06:40:00 succeeded b 06:40:00",
+            "06:50:00 publish d #1",
+            "06:50:00 succeeded d 06:50:00",
+        ],
+    );
+}
+
+#[test]
+fn a_job_that_comes_back_does_not_run_its_past_again() {
+    let open = job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
+    let mut world = world(std::slice::from_ref(&open));
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    world.load("coop", 2, &[("north", vec![])]);
+    world.run_until(at("2027-03-01T06:12:00Z"));
+    world.log.clear();
+    world.load("coop", 3, &[("north", vec![open])]);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(&world, &["06:12:00 coop: 1 new, 0 changed, 0 gone, 0 unchanged"]);
+}
+
+#[test]
+fn a_run_that_is_due_while_the_one_before_is_under_way_is_skipped() {
+    let mut world = world(&[job("water", "every 1m", &[(0, "valve/on"), (90, "valve/off")])]);
+    world.run_until(at("2027-03-01T06:04:45Z"));
+    check(
+        &world,
+        &[
+            "06:01:00 skipped water 06:01:00: the run of 06:00:00 had not ended",
+            "06:01:30 publish valve/off #1",
+            "06:01:30 succeeded water 06:00:00",
+            "06:02:00 publish valve/on #1",
+            "06:03:00 skipped water 06:03:00: the run of 06:02:00 had not ended",
+            "06:03:30 publish valve/off #1",
+            "06:03:30 succeeded water 06:02:00",
+            "06:04:00 publish valve/on #1",
+        ],
+    );
+}
+
+#[test]
+fn a_broker_that_refuses_is_asked_again_after_growing_pauses_and_then_given_up() {
+    let mut open = job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
+    open.policy.retry.attempts = Some(3);
+    let mut world = world(&[open]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(roost_scheduler::event::Event::Woke);
+    for _ in 0..3 {
+        world.refuse(0);
+        while world.in_flight.is_empty() && world.wake.is_some_and(|wake| wake < at("2027-03-01T06:20:00Z")) {
+            world.now = world.wake.expect("a pause ends");
+            world.step(roost_scheduler::event::Event::Woke);
+        }
+    }
+    let lines: Vec<&str> = world.log.iter().filter_map(|line| line.split_once("Z ")).map(|(_, text)| text).collect();
+    assert_eq!(
+        lines,
+        [
+            "publish door/open #1",
+            "publish door/open #2",
+            "publish door/open #3",
+            "failed open 2027-03-01T06:10:00Z: step 1 was given up after 3 attempts: the broker refused the message: \
+             not authorized",
+        ]
+    );
+}
+
+#[test]
+fn a_thousand_runs_of_one_plugin_do_not_delay_another_ones() {
+    let many = (0..1_000).map(|n| job(&format!("j{n}"), "at 2027-03-01T06:10:00Z", &[(0, "many")]));
+    let mut world = World::new(at(START));
+    world.link_up(10);
+    world.load("many", 1, &[("many", many.collect())]);
+    world.load("few", 1, &[("few", vec![job("one", "at 2027-03-01T06:10:00Z", &[(0, "few")])])]);
+    world.run_until(at("2027-03-01T06:09:00Z"));
+    world.log.clear();
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    let place = world.log.iter().position(|line| line.ends_with("publish few #1"));
+    assert!(place.is_some_and(|place| place < 50), "{place:?}");
+}
+
+#[test]
+fn midnight_asks_for_a_new_plan_and_a_failure_asks_again() {
+    let mut world = world(&[job("open", "at 2027-03-02T06:10:00Z", &[(0, "door/open")])]);
+    world.plans.clear();
+    world.run_until(at("2027-03-02T00:00:30Z"));
+    assert!(world.asked.is_empty(), "asked and answered");
+    let tomorrow = job("open", "at 2027-03-02T07:10:00Z", &[(0, "door/open")]);
+    let key = (
+        name(roost_scheduler::names::PluginName::parse("coop")),
+        name(roost_scheduler::names::DeviceName::parse("north")),
+    );
+    world.plans.insert(key, vec![tomorrow]);
+    world.log.clear();
+    world.run_until(at("2027-03-02T08:00:00Z"));
+    let lines: Vec<&str> = world.log.iter().map(String::as_str).collect();
+    assert_eq!(
+        lines,
+        [
+            "2027-03-02T00:01:00Z coop: 0 new, 1 changed, 0 gone, 0 unchanged",
+            "2027-03-02T07:10:00Z publish door/open #1",
+            "2027-03-02T07:10:00Z succeeded open 2027-03-02T07:10:00Z",
+        ]
+    );
+}

@@ -1,0 +1,60 @@
+//! What the log says of decisions: a line for each run, unless there are too many.
+
+use roost_scheduler::{
+    event::{Announcement, Change, RunEnded},
+    outcome::Outcome,
+    scheduler::{JobView, Scheduler},
+};
+
+/// Runs that end in one step and are told one by one: a burst must not be slowed down by its log.
+const LINES_PER_STEP: usize = 20;
+/// Next runs that are told when a plugin is loaded.
+const NEXT_RUNS: usize = 8;
+
+/// Tells what a step decided.
+pub(crate) fn note(changes: &[Change]) {
+    let ended = |change: &'_ Change| matches!(change, Change::RunEnded(_));
+    let count = changes.iter().filter(|change| ended(change)).count();
+    for change in changes {
+        match change {
+            Change::RunEnded(run) if count <= LINES_PER_STEP => note_run(run),
+            Change::PluginRemoved { key: _ } => tracing::info!("a plugin and its jobs are gone"),
+            Change::DeviceSaved { name, error: Some(error), .. } => {
+                tracing::warn!("device `{name}` keeps the plan it has\n  caused by: {error}");
+            }
+            _ => {}
+        }
+    }
+    if count > LINES_PER_STEP {
+        tracing::info!("{count} runs ended");
+    }
+}
+
+fn note_run(run: &RunEnded) {
+    let RunEnded { id, outcome, .. } = run;
+    match outcome {
+        Outcome::Succeeded => tracing::info!("succeeded {id}"),
+        Outcome::Skipped { .. } => tracing::info!("skipped {id}: {outcome}"),
+        Outcome::Cancelled(_) => tracing::info!("cancelled {id}: {outcome}"),
+        Outcome::Failed(_) | Outcome::Missed(_) | Outcome::Denied { .. } => {
+            tracing::warn!("{} {id}: {outcome}", outcome.word());
+        }
+    }
+}
+
+/// Tells what a plugin's new version, or a new plan, changed, and what comes next.
+pub(crate) fn announce(announcement: &Announcement, scheduler: &Scheduler) {
+    let Announcement { plugin, new, changed, gone, unchanged } = announcement;
+    tracing::info!("`{plugin}` has a plan: {new} jobs new, {changed} changed, {gone} gone, {unchanged} unchanged");
+    let mut next: Vec<JobView<'_>> = scheduler.jobs_of(plugin).filter(|job| job.due.is_some()).collect();
+    next.sort_by_key(|job| job.due);
+    for JobView { device, site, job, due } in next.iter().take(NEXT_RUNS) {
+        if let Some(due) = due {
+            let local = due.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
+            tracing::info!("next: {local}  {plugin}/{device}/{}", job.id);
+        }
+    }
+    if next.len() > NEXT_RUNS {
+        tracing::info!("and {} more jobs", next.len() - NEXT_RUNS);
+    }
+}

@@ -1,0 +1,189 @@
+//! `roost check`: what a plugin is and would do, or what is wrong with it.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use roost_scheduler::{
+    model::Job,
+    names::PluginName,
+    time::{Instant, Site},
+    topic::Grant,
+    trigger::{Search, Sky},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    clock,
+    plugins::inspect::{InspectedDevice, Inspection, inspect},
+    report::Report,
+};
+
+/// Next runs that are shown of each job.
+const NEXT_RUNS: usize = 3;
+/// Searches for one next run: a sun trigger looks a month ahead with each, and gives up by itself.
+const SEARCHES: usize = 100;
+
+/// Show what a plugin is and would do, or what is wrong with it.
+///
+/// Loads it as `roost run` would, with the settings beside it and the place in `roost.toml`, and asks each device for
+/// its jobs. Changes nothing, and needs no running Roost.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  roost check plugins/coop-door.wasm
+  roost check plugins/*.wasm --json")]
+pub(super) struct Args {
+    /// The plugins
+    #[arg(required = true, value_name = "PLUGIN.wasm")]
+    plugins: Vec<PathBuf>,
+    /// Write an array of objects, one for each plugin
+    #[arg(long)]
+    json: bool,
+}
+
+/// `site` and `grants` are what `roost.toml` says.
+pub(super) fn main(args: &Args, site: Site, grants: &HashMap<PluginName, Grant>) -> Result<()> {
+    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, inspect(path, site, grants))).collect();
+    let now = clock::now();
+    let mut out = io::stdout().lock();
+    if args.json {
+        let all: Vec<_> = inspected.iter().map(|(path, result)| to_json(path, result, now)).collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
+    }
+    let mut faults = Vec::new();
+    for (_, result) in inspected {
+        match result {
+            Ok(inspection) if !args.json => write_one(&mut out, &inspection, now)?,
+            Ok(_) => {}
+            Err(report) => faults.push(report),
+        }
+    }
+    match tell_all_but_last(faults) {
+        None => Ok(()),
+        Some(last) => Err(last.into()),
+    }
+}
+
+/// The last one is the program's error, which is told where all errors are.
+#[allow(clippy::print_stderr, reason = "messages are for people")]
+fn tell_all_but_last(mut faults: Vec<Report>) -> Option<Report> {
+    let last = faults.pop();
+    for fault in faults {
+        eprintln!("error: {fault}");
+    }
+    last
+}
+
+fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io::Result<()> {
+    let Inspection { plugin, imports, exports, devices } = inspection;
+    writeln!(out, "{plugin}")?;
+    writeln!(out, "  exports  {}", exports.join(", "))?;
+    // WASI is what toolchains import unasked; it says little about the plugin.
+    let (wasi, own): (Vec<_>, Vec<_>) = imports.iter().partition(|name| name.starts_with("wasi:"));
+    let own = own.into_iter().filter(|name| !name.contains("/types@")).map(String::as_str);
+    let mut imported: Vec<_> = own.map(ToOwned::to_owned).collect();
+    if !wasi.is_empty() {
+        imported.push(format!("{} of WASI 0.2", wasi.len()));
+    }
+    writeln!(out, "  imports  {}", if imported.is_empty() { "nothing".into() } else { imported.join(", ") })?;
+    let mut sky = Sky::default();
+    for InspectedDevice { name, site, jobs } in devices {
+        writeln!(out, "  device {name} ({}), {} jobs", site.zone, jobs.len())?;
+        for job in jobs {
+            write_job(out, job, site, &mut sky, now)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: Instant) -> io::Result<()> {
+    let label = job.label.as_ref().map_or_else(String::new, |label| format!("  ({label})"));
+    writeln!(out, "    {}: {}{label}", job.id, job.trigger)?;
+    for step in job.steps.iter() {
+        let payload = String::from_utf8_lossy(&step.message.payload);
+        let payload: String = payload.chars().take(60).flat_map(char::escape_debug).collect();
+        let after =
+            if step.after_ms == 0 { String::new() } else { format!("  after {} s", f64::from(step.after_ms) / 1e3) };
+        writeln!(out, "      publishes {} {payload}{after}", step.message.topic)?;
+    }
+    let (runs, why) = next_runs(job, site, sky, now);
+    for run in &runs {
+        let local = run.to_utc().with_timezone(&site.zone);
+        writeln!(out, "      next {}", local.format("%a %Y-%m-%d %H:%M:%S %Z"))?;
+    }
+    match why {
+        Some(why) if runs.is_empty() => writeln!(out, "      no next run: {why}"),
+        _ => Ok(()),
+    }
+}
+
+fn next_runs(job: &Job, site: &Site, sky: &mut Sky, now: Instant) -> (Vec<Instant>, Option<String>) {
+    let mut runs = Vec::new();
+    let mut after = now;
+    for _ in 0..SEARCHES {
+        if runs.len() == NEXT_RUNS {
+            break;
+        }
+        match job.trigger.next(after, site, sky) {
+            Search::Found(at) => {
+                runs.push(at);
+                after = at;
+            }
+            Search::NotUntil(until) => after = until,
+            Search::Never(never) => return (runs, Some(never.to_string())),
+        }
+    }
+    (runs, None)
+}
+
+fn to_json(path: &Path, result: &Result<Inspection, Report>, now: Instant) -> Value {
+    match result {
+        Err(report) => json!({
+            "file": path.display().to_string(),
+            "error": { "what": report.what, "causes": report.causes, "hint": report.hint },
+        }),
+        Ok(Inspection { plugin, imports, exports, devices }) => json!({
+            "file": path.display().to_string(),
+            "plugin": plugin.as_str(),
+            "imports": imports,
+            "exports": exports,
+            "devices": devices.iter().map(|device| device_to_json(device, now)).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
+    let InspectedDevice { name, site, jobs } = device;
+    let mut sky = Sky::default();
+    let jobs: Vec<_> = jobs
+        .iter()
+        .map(|job| {
+            let (runs, why) = next_runs(job, site, &mut sky, now);
+            let steps: Vec<_> = job
+                .steps
+                .iter()
+                .map(|step| {
+                    json!({
+                        "after_ms": step.after_ms,
+                        "topic": step.message.topic.as_str(),
+                        "payload": String::from_utf8_lossy(&step.message.payload),
+                        "qos": step.message.qos as u8,
+                        "retain": step.message.retain,
+                    })
+                })
+                .collect();
+            json!({
+                "id": job.id.as_str(),
+                "label": job.label.as_deref(),
+                "trigger": job.trigger.to_string(),
+                "steps": steps,
+                "next": runs.iter().map(|run| run.in_zone(site.zone)).collect::<Vec<_>>(),
+                "no_next": if runs.is_empty() { why } else { None },
+            })
+        })
+        .collect();
+    json!({ "name": name.as_str(), "time_zone": site.zone.name(), "jobs": jobs })
+}

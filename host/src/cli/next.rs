@@ -1,0 +1,182 @@
+//! `roost next`: when a trigger fires.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use chrono::DateTime;
+use chrono_tz::Tz;
+use roost_scheduler::{
+    calendar::parse_zone,
+    time::{Instant, Location, Site},
+    trigger::{Never, Patterns, Sky, Trigger, parse},
+};
+
+use crate::{clock, report::Report};
+
+/// Show when a trigger fires.
+///
+/// Times are written to standard output, why there are none to standard error.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  roost next every 15m
+  roost next cron 30 6 '*' '*' MON-FRI --time-zone Europe/London
+  roost next 'cron @daily in Australia/Sydney' --count 3
+  roost next sunrise not-before 06:30 --latitude 51.5 --longitude -0.1 --time-zone Europe/London
+  roost next sunset -20m --latitude 69.65 --longitude 18.96 --json")]
+pub(super) struct Args {
+    /// `now`, `at TIME`, `every DURATION`, `cron EXPRESSION`, or a sun event such as `sunset -20m`
+    #[arg(required = true, value_name = "TRIGGER")]
+    trigger: Vec<String>,
+    /// The IANA time zone that the trigger is meant in
+    #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", default_value = "UTC", value_parser = parse_zone)]
+    time_zone: Tz,
+    /// Degrees, north positive; sun events need it
+    #[arg(long, value_name = "N", env = "ROOST_LATITUDE", requires = "longitude")]
+    #[arg(allow_negative_numbers = true, value_parser = latitude)]
+    latitude: Option<f64>,
+    /// Degrees, east positive
+    #[arg(long, value_name = "N", env = "ROOST_LONGITUDE", requires = "latitude")]
+    #[arg(allow_negative_numbers = true, value_parser = longitude)]
+    longitude: Option<f64>,
+    /// Show what comes after this time, such as `2027-03-01T06:30:00Z` [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<Instant>,
+    /// How many times to show
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    count: u32,
+    /// Write an array of RFC 3339 times
+    #[arg(long)]
+    json: bool,
+}
+
+fn time(text: &str) -> Result<Instant, String> {
+    let example = "write `2027-03-01T06:30:00Z`, with `Z` or an offset such as `+01:00`";
+    let time = DateTime::parse_from_rfc3339(text).ok().and_then(|at| Instant::from_millis(at.timestamp_millis()));
+    time.ok_or_else(|| example.into())
+}
+
+fn latitude(text: &str) -> Result<f64, String> {
+    degrees(text, 90.0)
+}
+
+fn longitude(text: &str) -> Result<f64, String> {
+    degrees(text, 180.0)
+}
+
+fn degrees(text: &str, most: f64) -> Result<f64, String> {
+    let degrees = text.parse().ok().filter(|degrees| (-most..=most).contains(degrees));
+    degrees.ok_or_else(|| format!("a number of degrees is between -{most} and {most}"))
+}
+
+pub(super) fn main(args: Args) -> Result<()> {
+    let location =
+        args.latitude.zip(args.longitude).and_then(|(latitude, longitude)| Location::new(latitude, longitude));
+    let site = Site { zone: args.time_zone, location };
+    let now = clock::now();
+    let text = args.trigger.join(" ");
+    let trigger = parse(&text, now, &mut Patterns::default())
+        .map_err(|error| Report::new(error.to_string()).hint(error.hint()))?;
+    let (times, end) = occurrences(&trigger, args.from.unwrap_or(now), args.count, &site);
+    write(&times, args.from.unwrap_or(now), site.zone, args.json)?;
+    if let (true, Some(never)) = (times.is_empty(), end) {
+        writeln!(io::stderr(), "`{trigger}` never fires: {never}{}", advice(never))?;
+    }
+    Ok(())
+}
+
+/// The occurrences after an instant, and why there are no more of them, if so.
+fn occurrences(trigger: &Trigger, after: Instant, count: u32, site: &Site) -> (Vec<Instant>, Option<Never>) {
+    let (mut times, mut sky, mut after) = (Vec::new(), Sky::default(), after);
+    for _ in 0..count {
+        match trigger.find(after, site, &mut sky) {
+            Ok(at) => times.push(at),
+            Err(never) => return (times, Some(never)),
+        }
+        after = times.last().copied().unwrap_or(after);
+    }
+    (times, None)
+}
+
+fn advice(never: Never) -> &'static str {
+    match never {
+        Never::NoLocation => "\nhint: say where it is: `--latitude 51.5 --longitude -0.1`",
+        Never::Over | Never::NoSuchSunEvent => "",
+    }
+}
+
+fn write(times: &[Instant], from: Instant, zone: Tz, json: bool) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if json {
+        let times: Vec<_> = times.iter().map(|at| at.in_zone(zone)).collect();
+        serde_json::to_writer_pretty(&mut out, &times).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        for at in times {
+            writeln!(out, "{}", line(*at, from, zone))?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// `Mon 2027-03-01 06:30:00 +00:00  in 3 days`
+fn line(at: Instant, from: Instant, zone: Tz) -> String {
+    let local = at.to_utc().with_timezone(&zone);
+    let milliseconds = if at.millis() % 1_000 == 0 { "" } else { "%.3f" };
+    format!("{}  in {}", local.format(&format!("%a %Y-%m-%d %H:%M:%S{milliseconds} %:z")), distance(at.ms_since(from)))
+}
+
+/// In the largest unit of which there are at least two, rounded down.
+fn distance(ms: i64) -> String {
+    let units = [("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000), ("seconds", 1_000)];
+    let unit = units.into_iter().find(|(_, length)| ms >= 2 * length);
+    match unit {
+        Some((name, length)) => format!("{} {name}", ms / length),
+        None if ms >= 1_000 => "1 second".into(),
+        None => format!("{ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Instant {
+        time(text).expect("RFC 3339")
+    }
+
+    fn trigger(text: &str) -> Trigger {
+        parse(text, Instant::MIN, &mut Patterns::default()).expect("a trigger")
+    }
+
+    fn tromso() -> Site {
+        Site { zone: Tz::Europe__Oslo, location: Location::new(69.6492, 18.9553) }
+    }
+
+    #[test]
+    fn a_line_shows_local_time_and_how_long_it_is_until_then() {
+        let (from, zone) = (at("2027-02-26T06:00:00Z"), Tz::Europe__London);
+        assert_eq!(line(at("2027-03-01T06:30:00Z"), from, zone), "Mon 2027-03-01 06:30:00 +00:00  in 3 days");
+        assert_eq!(line(at("2027-02-26T06:00:00.5Z"), from, zone), "Fri 2027-02-26 06:00:00.500 +00:00  in 500 ms");
+        let distances = [1_000, 1_999, 119_000, 120_000, 7_200_000, 172_799_999].map(distance);
+        assert_eq!(distances, ["1 second", "1 second", "119 seconds", "2 minutes", "2 hours", "47 hours"]);
+    }
+
+    #[test]
+    fn the_sunrise_after_a_polar_night_is_found() {
+        let (times, end) = occurrences(&trigger("sunrise"), at("2026-12-01T00:00:00Z"), 2, &tromso());
+        let days: Vec<_> = times.iter().map(|at| at.in_zone(Tz::Europe__Oslo)[..10].to_owned()).collect();
+        assert_eq!((days, end), (vec!["2027-01-15".into(), "2027-01-16".into()], None));
+    }
+
+    #[test]
+    fn what_never_fires_says_why() {
+        let equator = Site { zone: Tz::UTC, location: Location::new(0.0, 0.0) };
+        let never = |text: &str, site: &Site| occurrences(&trigger(text), at("2027-06-01T00:00:00Z"), 3, site);
+        assert_eq!(never("at 2027-01-01T00:00:00Z", &equator), (vec![], Some(Never::Over)));
+        assert_eq!(never("cron 0 0 0 1 1 * 2027", &equator), (vec![], Some(Never::Over)));
+        assert_eq!(never("sunset", &Site { location: None, ..equator }), (vec![], Some(Never::NoLocation)));
+        // At 89.9 degrees north the centre comes no closer to -18 degrees than it crosses it once a year; at the
+        // equator each twilight is a daily one. Nowhere is there a year without a sunrise.
+        assert!(never("astronomical-dusk", &tromso()).0.len() == 3);
+    }
+}

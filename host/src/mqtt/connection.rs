@@ -1,0 +1,289 @@
+//! One connection to the broker, from CONNECT to its end.
+//!
+//! One task reads, writes, keeps the connection alive and hands events over, and none of these waits for another: a broker
+//! that does not read must not keep us from its acknowledgements, nor a busy core from answering in time.
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use bytes::BytesMut;
+use roost_scheduler::event::{self, Event, LinkId};
+use rumqttc::v5::mqttbytes::v5::{Disconnect, DisconnectReasonCode, Packet, PingReq, PubRel};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::{mpsc, oneshot},
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    correlate::{Answer, Ledger},
+    failure::Failure,
+    message::message,
+    outgoing::Outgoing,
+    wire::{self, Incoming, Limits},
+};
+
+/// Attempts under way at once: enough to fill a fast link, few enough that an outage repeats little.
+const CREDIT: u16 = 1_000;
+/// Publishes taken at once: they leave with one write.
+const PUBLISHES_PER_WRITE: usize = 64;
+/// While more than this waits for the socket, no further publish is taken: what a slow broker has not read stays small.
+const OUTGOING_BYTES: usize = 256 * 1024;
+/// Room for what one read brings.
+const READ_BYTES: usize = 16 * 1024;
+/// Ticks that a message may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
+/// otherwise hold its credit for ever.
+const ACK_TICKS: u32 = 5;
+/// For the farewell to a broker that does not read.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A connection after CONNACK.
+pub(super) struct Connection<S> {
+    link: LinkId,
+    limits: Limits,
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
+    /// Read and not yet taken apart.
+    incoming: BytesMut,
+    outgoing: Outgoing,
+    ledger: Ledger,
+    /// Events that the core has not taken yet: at most one for each attempt under way.
+    unheard: VecDeque<Event>,
+    /// Whether the broker has sent anything since the last tick.
+    heard: bool,
+    /// Since the connection began.
+    ticks: u32,
+    tick: Duration,
+}
+
+/// Sends CONNECT and reads its answer, and perhaps more than that.
+pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    connect: Packet,
+) -> Result<(Limits, BytesMut), Failure> {
+    let mut outgoing = Outgoing::default();
+    outgoing.push(&connect)?;
+    while !outgoing.is_idle() {
+        outgoing.advance(stream).await.map_err(before_connack)?;
+    }
+    let mut read = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        if stream.read_buf(&mut read).await.map_err(before_connack)? == 0 {
+            return Err(Failure::ClosedAtOnce);
+        }
+        if let Some(limits) = wire::next_connack(&mut read)? {
+            return Ok((limits, read));
+        }
+    }
+}
+
+fn before_connack(error: io::Error) -> Failure {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Failure::ClosedAtOnce,
+        _ => Failure::Broken(error),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(stream: S, link: LinkId, keep_alive: Duration, limits: Limits, incoming: BytesMut) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        let asked =
+            limits.keep_alive_s.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()));
+        let connection = Self {
+            link,
+            limits,
+            reader,
+            writer,
+            incoming,
+            outgoing: Outgoing::default(),
+            ledger: Ledger::default(),
+            unheard: VecDeque::new(),
+            heard: true,
+            ticks: 0,
+            tick: asked.unwrap_or(keep_alive) / 2,
+        };
+        Self { unheard: [Event::LinkUp { link, credit: connection.credit().into() }].into(), ..connection }
+    }
+
+    /// How many attempts may be under way at once.
+    pub(super) fn credit(&self) -> u16 {
+        self.limits.receive_maximum.min(CREDIT)
+    }
+
+    /// Whether it held long enough to call the broker well.
+    pub(super) const fn was_steady(&self) -> bool {
+        self.ticks > 0
+    }
+
+    /// What the core has not been told yet.
+    pub(super) fn into_unheard(self) -> VecDeque<Event> {
+        self.unheard
+    }
+
+    /// Carries publishes out and events back until the connection breaks, or until it is stopped, which is the only way
+    /// to end well.
+    pub(super) async fn run(
+        &mut self,
+        publishes: &mut mpsc::UnboundedReceiver<event::Publish>,
+        events: &mpsc::Sender<Event>,
+        stop: &mut oneshot::Receiver<()>,
+    ) -> Result<(), Failure> {
+        self.outgoing.push(&wire::status("online", self.limits.retain))?;
+        let mut ticks = ticks(self.tick);
+        let mut taken = Vec::with_capacity(PUBLISHES_PER_WRITE);
+        self.take_apart()?;
+        loop {
+            let room = self.room();
+            self.incoming.reserve(READ_BYTES);
+            tokio::select! {
+                read = self.reader.read_buf(&mut self.incoming) => self.received(read)?,
+                written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => self.written(written)?,
+                _ = publishes.recv_many(&mut taken, room), if room > 0 => {
+                    for attempt in taken.drain(..) {
+                        self.send(&attempt)?;
+                    }
+                }
+                permit = events.reserve(), if !self.unheard.is_empty() => match permit {
+                    Ok(permit) => self.tell(permit, events),
+                    // Nobody is left to tell.
+                    Err(_) => break,
+                },
+                _ = ticks.tick() => self.ticked()?,
+                _ = &mut *stop => break,
+            }
+        }
+        if !matches!(timeout(FAREWELL, self.farewell(publishes)).await, Ok(Ok(()))) {
+            tracing::debug!("the broker did not take the farewell");
+        }
+        Ok(())
+    }
+
+    /// How many publishes can be taken: the broker's receive maximum is kept even if the core does not.
+    fn room(&self) -> usize {
+        if self.outgoing.len() >= OUTGOING_BYTES {
+            return 0;
+        }
+        let under_way = self.ledger.len() + self.outgoing.unacknowledged();
+        usize::from(self.credit()).saturating_sub(under_way).min(PUBLISHES_PER_WRITE)
+    }
+
+    fn send(&mut self, attempt: &event::Publish) -> Result<(), Failure> {
+        if attempt.link != self.link {
+            return Ok(());
+        }
+        let (link, id) = (self.link, attempt.attempt);
+        let qos = attempt.steps[attempt.step].message.qos;
+        let mut publish = message(attempt);
+        // Any packet id, for its length.
+        publish.pkid = 1;
+        if let Some(reason) = self.limits.refusal(&publish) {
+            self.unheard.push_back(Event::Refused { link, attempt: id, reason });
+            return Ok(());
+        }
+        let packet_id = self.ledger.admit(id, qos);
+        publish.pkid = packet_id.unwrap_or(0);
+        self.outgoing.push(&Packet::Publish(publish))?;
+        if packet_id.is_none() {
+            self.outgoing.mark(id);
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, written: io::Result<()>) -> Result<(), Failure> {
+        written.map_err(Failure::Broken)?;
+        while let Some(attempt) = self.outgoing.next_done() {
+            self.unheard.push_back(Event::Acked { link: self.link, attempt });
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, read: io::Result<usize>) -> Result<(), Failure> {
+        if read.map_err(Failure::Broken)? == 0 {
+            return Err(Failure::Closed);
+        }
+        self.heard = true;
+        self.take_apart()
+    }
+
+    fn take_apart(&mut self) -> Result<(), Failure> {
+        while let Some(packet) = wire::next_packet(&mut self.incoming)? {
+            match packet {
+                Incoming::Ack(ack) => self.acknowledged(&ack)?,
+                Incoming::Disconnect(reason) => return Err(Failure::Disconnected(reason)),
+                Incoming::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, ack: &wire::Ack) -> Result<(), Failure> {
+        let link = self.link;
+        match self.ledger.answer(ack) {
+            Answer::Done(attempt) => self.unheard.push_back(Event::Acked { link, attempt }),
+            Answer::Refused(attempt, reason) => self.unheard.push_back(Event::Refused {
+                link,
+                attempt,
+                reason: format!("the broker refused the message: {reason}"),
+            }),
+            Answer::Release(id) => self.outgoing.push(&Packet::PubRel(PubRel::new(id, None)))?,
+            Answer::Unknown => tracing::debug!(?ack, "the broker acknowledged what it was not sent"),
+            Answer::OutOfOrder => {
+                return Err(Failure::Malformed(format!("{:?} for packet id {} out of order", ack.kind, ack.id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over as much as the core takes without waiting.
+    fn tell(&mut self, permit: mpsc::Permit<'_, Event>, events: &mpsc::Sender<Event>) {
+        let mut next = Some(permit);
+        while let Some(permit) = next {
+            match self.unheard.pop_front() {
+                Some(event) => permit.send(event),
+                None => return,
+            }
+            next = events.try_reserve().ok();
+        }
+    }
+
+    /// Twice per keep-alive: whatever came since the last PINGREQ shows that the broker lives.
+    fn ticked(&mut self) -> Result<(), Failure> {
+        self.ticks = self.ticks.saturating_add(1);
+        if !self.heard {
+            return Err(Failure::Silent(self.tick));
+        }
+        if self.ledger.tick() >= ACK_TICKS {
+            return Err(Failure::Unacknowledged(self.tick * (ACK_TICKS - 1)));
+        }
+        self.heard = false;
+        self.outgoing.push(&Packet::PingReq(PingReq))
+    }
+
+    /// Sends what was published before, says `offline`, takes leave so that the broker does not publish the last will,
+    /// and reads on until the broker has closed: closing with something unread would reset the connection and could take
+    /// the farewell along.
+    async fn farewell(&mut self, publishes: &mut mpsc::UnboundedReceiver<event::Publish>) -> Result<(), Failure> {
+        while self.room() > 0
+            && let Ok(attempt) = publishes.try_recv()
+        {
+            self.send(&attempt)?;
+        }
+        self.outgoing.push(&wire::status("offline", self.limits.retain))?;
+        self.outgoing.push(&Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)))?;
+        while !self.outgoing.is_idle() {
+            self.outgoing.advance(&mut self.writer).await.map_err(Failure::Broken)?;
+        }
+        self.writer.shutdown().await.map_err(Failure::Broken)?;
+        let mut rest = [0; 1024];
+        while self.reader.read(&mut rest).await.map_err(Failure::Broken)? > 0 {}
+        Ok(())
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period.max(Duration::from_millis(10)));
+    // After a pause of the whole process the broker gets its full time to answer.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.reset();
+    ticks
+}

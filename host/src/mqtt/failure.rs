@@ -1,0 +1,81 @@
+//! Why there is no connection to the broker, and what a person can do about it.
+
+use std::{io, time::Duration};
+
+use super::reason::{BAD_LOGIN, NOT_AUTHORIZED, Reason, TAKEN_OVER, UNSUPPORTED_VERSION};
+
+/// Why a connection could not be made, or ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Unreachable(io::Error),
+    #[error("TLS: {0}")]
+    Tls(io::Error),
+    #[error("no answer to {what} within {} s", within.as_secs_f32())]
+    NoAnswer { what: &'static str, within: Duration },
+    #[error("the broker does not speak MQTT 5")]
+    Version,
+    #[error("the broker did not let us in: {0}")]
+    Login(Reason),
+    #[error("the broker refused the connection: {0}")]
+    Refused(Reason),
+    #[error("the broker closed the connection instead of answering")]
+    ClosedAtOnce,
+    #[error("the broker closed the connection")]
+    Closed,
+    #[error("the broker ended the connection: {0}")]
+    Disconnected(Reason),
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+    #[error("the broker sent what is not MQTT 5: {0}")]
+    Malformed(String),
+    #[error("the broker has not been heard of for {} s", .0.as_secs_f32())]
+    Silent(Duration),
+    #[error("the broker has not acknowledged a message for {} s", .0.as_secs_f32())]
+    Unacknowledged(Duration),
+}
+
+impl Failure {
+    /// What a refusing CONNACK means.
+    pub(super) fn refused(reason: Reason) -> Self {
+        match reason.code {
+            UNSUPPORTED_VERSION => Self::Version,
+            BAD_LOGIN | NOT_AUTHORIZED => Self::Login(reason),
+            _ => Self::Refused(reason),
+        }
+    }
+
+    /// Whether it will stay so until a person does something: trying often would not help.
+    pub(super) const fn needs_a_person(&self) -> bool {
+        matches!(self, Self::Version | Self::Login(_))
+    }
+
+    /// What to do.
+    pub(super) fn hint(&self, tls: bool) -> Option<&'static str> {
+        Some(match self {
+            Self::Version | Self::ClosedAtOnce => {
+                "Roost needs a broker that speaks MQTT 5, such as Mosquitto 1.6 or later, EMQX, HiveMQ or NanoMQ; \
+                 or leave `url` out of `[mqtt]` to use the built-in broker"
+            }
+            Self::Login(_) => {
+                "set `user` and `password` in `[mqtt]`, and let the user publish to `roost/status` and to the topics \
+                 of the plugins"
+            }
+            Self::Unreachable(_) => {
+                "see that the broker runs and that host and port are right, or leave `url` out of `[mqtt]` to use the \
+                 built-in broker"
+            }
+            Self::Tls(_) => {
+                "the certificate must be valid for the host in `url`; where it is not signed by a public authority, \
+                 name the authority's certificate as `ca_file` in `[mqtt]`"
+            }
+            Self::Malformed(_) | Self::NoAnswer { .. } if !tls => {
+                "see that a broker without TLS listens at this port; with TLS the address starts with `mqtts://`"
+            }
+            Self::Disconnected(reason) if reason.code == TAKEN_OVER => {
+                "two hosts must not use copies of one data folder: the client id is kept in it"
+            }
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! An attempt as an MQTT message.
+
+use bytes::Bytes;
+use roost_scheduler::{
+    event,
+    model::{Message, Qos},
+};
+use rumqttc::v5::mqttbytes::{
+    QoS,
+    v5::{Publish, PublishProperties},
+};
+
+/// The message of an attempt, still without a packet id. Never marked as a duplicate: on a new connection each attempt
+/// is a new message, and `roost-run` tells a device that it has seen the run before (I4).
+pub(super) fn message(attempt: &event::Publish) -> Publish {
+    let message = &attempt.steps[attempt.step].message;
+    let qos = match message.qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    };
+    let payload = Bytes::from_owner(message.payload.clone());
+    let mut publish = Publish::new(message.topic.as_str(), qos, payload, Some(properties(attempt, message)));
+    publish.retain = message.retain;
+    publish
+}
+
+fn properties(attempt: &event::Publish, message: &Message) -> PublishProperties {
+    let run = attempt.run.to_string();
+    let own = message.properties.as_deref();
+    let expiry_ms = own.and_then(|own| own.expiry_ms).or(attempt.expiry_ms);
+    let content_type = own.and_then(|own| own.content_type.clone());
+    let response_topic = own.and_then(|own| own.response_topic.as_ref()).map(|topic| topic.as_str().to_owned());
+    let is_text = content_type.as_deref().is_some_and(names_text) && std::str::from_utf8(&message.payload).is_ok();
+    let mut user_properties = own.map(|own| own.user.clone()).unwrap_or_default();
+    user_properties.push(("roost-due".to_owned(), attempt.due.to_string()));
+    user_properties.push(("roost-attempt".to_owned(), attempt.number.to_string()));
+    user_properties.push(("roost-run".to_owned(), run.clone()));
+    PublishProperties {
+        payload_format_indicator: is_text.then_some(1),
+        // At least 1: a broker may take 0 for "already over".
+        message_expiry_interval: expiry_ms.map(|expiry_ms| expiry_ms.div_ceil(1_000).max(1)),
+        correlation_data: response_topic.is_some().then(|| Bytes::from(run)),
+        response_topic,
+        content_type,
+        user_properties,
+        ..PublishProperties::default()
+    }
+}
+
+fn names_text(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.starts_with("text/") || media_type == "application/json"
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::{model::MessageProperties, topic::Topic};
+
+    use super::*;
+    use crate::mqtt::tests::attempt;
+
+    fn with(payload: &[u8], own: MessageProperties) -> PublishProperties {
+        let mut attempt = attempt(1, 1, "coop/door", payload, Qos::AtLeastOnce);
+        let mut steps = attempt.steps.to_vec();
+        steps[0].message.properties = Some(own.into());
+        attempt.steps = steps.into();
+        attempt.expiry_ms = Some(1_001);
+        message(&attempt).properties.expect("always some")
+    }
+
+    #[test]
+    fn a_message_says_which_run_it_belongs_to() {
+        let publish = message(&attempt(1, 5, "coop/door", b"open", Qos::ExactlyOnce));
+        assert_eq!((publish.dup, publish.qos, publish.retain), (false, QoS::ExactlyOnce, false));
+        let properties = publish.properties.expect("always some");
+        let expected = [
+            ("roost-due", "2027-03-01T06:30:00.250Z"),
+            ("roost-attempt", "2"),
+            ("roost-run", "coop-door/north/open/2027-03-01T06:30:00Z"),
+        ];
+        assert_eq!(properties.user_properties, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(properties.message_expiry_interval, None);
+        assert_eq!(properties.correlation_data, None);
+    }
+
+    #[test]
+    fn a_message_keeps_its_own_properties() {
+        let own = MessageProperties {
+            expiry_ms: None,
+            content_type: Some("application/json; charset=utf-8".to_owned()),
+            response_topic: Some(Topic::parse("coop/answers").expect("valid")),
+            user: vec![("colour".to_owned(), "red".to_owned())],
+        };
+        let properties = with(b"{}", own.clone());
+        assert_eq!(properties.payload_format_indicator, Some(1));
+        assert_eq!(properties.message_expiry_interval, Some(2), "rounded up");
+        assert_eq!(properties.response_topic.as_deref(), Some("coop/answers"));
+        assert_eq!(properties.correlation_data.as_deref(), Some(&b"coop-door/north/open/2027-03-01T06:30:00Z"[..]));
+        assert_eq!(properties.user_properties[0], ("colour".to_owned(), "red".to_owned()));
+        assert_eq!(with(b"\xFF", own.clone()).payload_format_indicator, None, "not UTF-8");
+        let image = MessageProperties { content_type: Some("image/png".to_owned()), ..own.clone() };
+        assert_eq!(with(b"{}", image).payload_format_indicator, None);
+        let brief = MessageProperties { expiry_ms: Some(10), ..own };
+        assert_eq!(with(b"{}", brief).message_expiry_interval, Some(1));
+    }
+}

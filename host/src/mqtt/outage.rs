@@ -1,0 +1,110 @@
+//! A time without the broker: how long to wait before the next try, and what to say meanwhile.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use roost_scheduler::time::Instant;
+
+use super::{Settings, failure::Failure};
+use crate::{clock, report::Report};
+
+#[derive(Default)]
+pub(super) struct Outage {
+    /// Tries since the broker was last well: the exponent of the pause.
+    tries: u32,
+    /// Failures since the last connection.
+    failures: u32,
+    /// When the first of them was.
+    since: Option<Instant>,
+    /// What was said last.
+    told: Option<String>,
+}
+
+impl Outage {
+    /// Tells that a connection failed or was lost, unless that was said just before; how long to wait.
+    pub(super) fn failed(&mut self, settings: &Settings, failure: &Failure, was_connected: bool) -> Duration {
+        let now = clock::now();
+        self.since.get_or_insert(now);
+        let pause = self.pause(settings, failure, now);
+        self.tries = self.tries.saturating_add(1);
+        self.failures = self.failures.saturating_add(1);
+        let what = if was_connected { "lost the connection to the broker" } else { "no connection to the broker" };
+        let why = failure.to_string();
+        let next = format!("{what} `{}`, next try in {:.1} s", settings.url, pause.as_secs_f32());
+        let mut report = Report::new(next).cause(&why);
+        if let Some(hint) = failure.hint(settings.url.tls) {
+            report = report.hint(hint);
+        }
+        if self.told.as_ref() == Some(&why) {
+            tracing::debug!("{report}");
+        } else if failure.needs_a_person() {
+            tracing::error!("{report}");
+        } else {
+            tracing::warn!("{report}");
+        }
+        self.told = Some(why);
+        pause
+    }
+
+    /// Tells that there is a connection.
+    pub(super) fn ended(&mut self, settings: &Settings, credit: u16) {
+        let how = if settings.url.tls { "MQTT 5 over TLS" } else { "MQTT 5" };
+        let url = &settings.url;
+        match self.since {
+            Some(since) => {
+                let (failures, seconds) = (self.failures, clock::now().ms_since(since).max(0) / 1_000);
+                let tries = if failures == 1 { "1 failure".to_owned() } else { format!("{failures} failures") };
+                tracing::info!(credit, "connected to the broker `{url}`, {how}, after {tries} in {seconds} s");
+            }
+            None => tracing::info!(credit, "connected to the broker `{url}`, {how}"),
+        }
+        *self = Self { tries: self.tries, ..Self::default() };
+    }
+
+    /// The connection held for a while: the next pause is short again. A broker that lets us in and out again would
+    /// otherwise be called on without end.
+    pub(super) const fn was_steady(&mut self) {
+        self.tries = 0;
+    }
+
+    /// Between half of it and all of it, so that many hosts do not come back at the same moment.
+    fn pause(&self, settings: &Settings, failure: &Failure, now: Instant) -> Duration {
+        let pace = &settings.pace;
+        let doubled = pace.first_pause.saturating_mul(2_u32.saturating_pow(self.tries.min(16)));
+        let full = if failure.needs_a_person() { pace.longest_pause } else { doubled.min(pace.longest_pause) };
+        let mut hasher = DefaultHasher::new();
+        (&settings.client_id, self.tries, now).hash(&mut hasher);
+        let share = (hasher.finish() % 1_000) as u32;
+        full / 2 + full / 2 * share / 1_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::{reason::Reason, tests::settings};
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_begin_anew_after_a_steady_connection() {
+        let settings = settings(1883);
+        let (first, longest) = (settings.pace.first_pause, settings.pace.longest_pause);
+        let mut outage = Outage::default();
+        for expected in (0..40).map(|n| first.saturating_mul(1 << n.min(20)).min(longest)) {
+            let pause = outage.failed(&settings, &Failure::Closed, false);
+            assert!(pause >= expected / 2 && pause <= expected, "{pause:?} for {expected:?}");
+        }
+        outage.ended(&settings, 1);
+        assert!(outage.failed(&settings, &Failure::Closed, true) > first, "a short connection changes nothing");
+        outage.was_steady();
+        assert!(outage.failed(&settings, &Failure::Closed, true) <= first);
+    }
+
+    #[test]
+    fn what_needs_a_person_is_tried_seldom() {
+        let settings = settings(1883);
+        let login = Failure::Login(Reason { code: 0x86, text: None });
+        assert!(Outage::default().failed(&settings, &login, false) >= settings.pace.longest_pause / 2);
+    }
+}

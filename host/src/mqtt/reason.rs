@@ -1,0 +1,78 @@
+//! MQTT 5's reason codes in words. MQTT 5.0, section 2.4.
+
+use std::fmt;
+
+/// Why a broker answers as it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reason {
+    /// As on the wire.
+    pub(super) code: u8,
+    /// The broker's own words.
+    pub(super) text: Option<String>,
+}
+
+/// What was sent speaks another version of MQTT than the broker.
+pub(super) const UNSUPPORTED_VERSION: u8 = 0x84;
+/// The user or the password is wrong.
+pub(super) const BAD_LOGIN: u8 = 0x86;
+/// The user has no right to do that.
+pub(super) const NOT_AUTHORIZED: u8 = 0x87;
+/// Another client came with the same client id.
+pub(super) const TAKEN_OVER: u8 = 0x8E;
+
+impl Reason {
+    /// Codes below that are kinds of success; 0x10 says that nobody has subscribed.
+    pub(super) const fn is_refusal(&self) -> bool {
+        self.code >= 0x80
+    }
+}
+
+const fn words(code: u8) -> &'static str {
+    match code {
+        0x00 => "done",
+        0x10 => "there are no subscribers",
+        0x80 => "it does not say why",
+        0x81 => "it could not read the packet",
+        0x82 => "it saw a breach of the protocol",
+        0x83 => "it does not do that",
+        UNSUPPORTED_VERSION => "it does not speak MQTT 5",
+        0x85 => "it does not accept the client id",
+        BAD_LOGIN => "wrong user or password",
+        NOT_AUTHORIZED => "the user may not do that",
+        0x88 => "it is not available",
+        0x89 => "it is busy",
+        0x8A => "this client is banned",
+        0x8B => "it is shutting down",
+        0x8C => "it wants another way to log in",
+        0x8D => "it heard nothing for too long",
+        TAKEN_OVER => "another client has connected with the same client id",
+        0x90 => "it does not accept the topic",
+        0x91 => "the packet id is in use",
+        0x92 => "it does not know the packet id",
+        0x93 => "it got more messages at once than it takes",
+        0x94 => "it does not accept the topic alias",
+        0x95 => "the packet is too large",
+        0x96 => "messages come too fast",
+        0x97 => "a quota is used up",
+        0x98 => "an administrator ended the connection",
+        0x99 => "the payload is not what its format says",
+        0x9A => "it does not keep retained messages",
+        0x9B => "it does not take this QoS",
+        0x9C => "another broker is to be used for now",
+        0x9D => "the broker has moved",
+        0x9F => "connections come too fast",
+        0xA0 => "the time of the connection is over",
+        _ => "it gives a reason that MQTT 5 does not know",
+    }
+}
+
+impl fmt::Display for Reason {
+    /// `the user may not do that (0x87)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:#04x})", words(self.code), self.code)?;
+        match &self.text {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The link against real brokers and against a false one.
+
+mod brokers;
+mod conformance;
+mod false_broker;
+mod outages;
+
+use std::time::Duration;
+
+use roost_scheduler::{
+    event::{AttemptId, Event, LinkId, Publish},
+    model::{Message, Qos, Step},
+    names::{DeviceName, JobId, PluginName, RunId},
+    time::Instant,
+    topic::Topic,
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{Link, Pace, Settings, connect};
+
+/// The second attempt at the only step of a run.
+pub(super) fn attempt(link: LinkId, attempt: AttemptId, topic: &str, payload: &[u8], qos: Qos) -> Publish {
+    let occurrence = Instant::from_millis(1_803_882_600_000).expect("in range");
+    let message = Message {
+        topic: Topic::parse(topic).expect("valid"),
+        payload: payload.into(),
+        qos,
+        retain: false,
+        properties: None,
+    };
+    Publish {
+        link,
+        attempt,
+        run: RunId {
+            plugin: PluginName::parse("coop-door").expect("valid"),
+            device: DeviceName::parse("north").expect("valid"),
+            job: JobId::parse("open").expect("valid"),
+            occurrence,
+        },
+        due: occurrence.plus_ms(250),
+        number: 2,
+        expiry_ms: None,
+        steps: [Step { after_ms: 0, message }].into(),
+        step: 0,
+        after_commit: false,
+    }
+}
+
+/// For a broker on this machine, in a hurry.
+pub(super) fn settings(port: u16) -> Settings {
+    Settings {
+        url: format!("mqtt://127.0.0.1:{port}").parse().expect("a good URL"),
+        user: None,
+        password: None,
+        ca_file: None,
+        client_id: "roost-test".to_owned(),
+        pace: Pace {
+            keep_alive: Duration::from_secs(30),
+            connect: Duration::from_secs(5),
+            first_pause: Duration::from_millis(50),
+            longest_pause: Duration::from_millis(500),
+        },
+    }
+}
+
+/// A link and what comes back from it.
+struct Probe {
+    link: Link,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Probe {
+    fn connect(settings: Settings) -> Self {
+        let (sender, events) = mpsc::channel(64);
+        Self { link: connect(settings, sender).expect("good settings"), events }
+    }
+
+    async fn next(&mut self) -> Event {
+        // Long: it only ends a test that would otherwise hang.
+        let event = timeout(Duration::from_secs(60), self.events.recv()).await;
+        event.expect("an event within a minute").expect("the link is still there")
+    }
+
+    /// Waits for LinkUp, and gives its number and credit.
+    async fn up(&mut self) -> (LinkId, u32) {
+        match self.next().await {
+            Event::LinkUp { link, credit } => (link, credit),
+            other => panic!("expected LinkUp, got {other:?}"),
+        }
+    }
+
+    async fn acked(&mut self) -> AttemptId {
+        match self.next().await {
+            Event::Acked { attempt, .. } => attempt,
+            other => panic!("expected Acked, got {other:?}"),
+        }
+    }
+
+    async fn refused(&mut self) -> (AttemptId, String) {
+        match self.next().await {
+            Event::Refused { attempt, reason, .. } => (attempt, reason),
+            other => panic!("expected Refused, got {other:?}"),
+        }
+    }
+
+    async fn down(&mut self) -> LinkId {
+        match self.next().await {
+            Event::LinkDown { link } => link,
+            other => panic!("expected LinkDown, got {other:?}"),
+        }
+    }
+}

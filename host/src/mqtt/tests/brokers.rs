@@ -1,0 +1,103 @@
+//! Real brokers, started for one test, and a real client that reads along.
+
+use std::{path::Path, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    net::TcpStream,
+    process::{Child, ChildStdout, Command},
+    time::{Duration, sleep, timeout},
+};
+
+use crate::mqtt::{BuiltIn, Ports};
+
+/// A broker under test.
+pub(super) struct Broker {
+    /// Where Roost connects.
+    pub(super) roost: u16,
+    /// Where 3.1.1 is spoken.
+    pub(super) devices: u16,
+    /// Mosquitto; the built-in broker ends with the test's process.
+    child: Option<(Child, tempfile::TempDir)>,
+}
+
+pub(super) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+impl Broker {
+    pub(super) async fn built_in() -> Self {
+        let ports = Ports { devices: free_port(), roost: free_port() };
+        BuiltIn::start(ports).await.expect("free ports");
+        Self { roost: ports.roost, devices: ports.devices, child: None }
+    }
+
+    /// On any port, open to everybody.
+    pub(super) async fn mosquitto() -> Self {
+        Self::mosquitto_with(free_port(), "allow_anonymous true", &[]).await
+    }
+
+    /// With lines for its configuration, in which `DIR` is the folder that these files are in.
+    pub(super) async fn mosquitto_with(port: u16, lines: &str, files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("writable");
+        }
+        let lines = lines.replace("DIR", &folder.path().display().to_string());
+        let configuration = format!(
+            "listener {port} 127.0.0.1\nuser root\npersistence false\nset_tcp_nodelay true\nmax_queued_messages 0\n\
+             max_inflight_messages 0\nlog_dest none\n{lines}\n"
+        );
+        let path = folder.path().join("mosquitto.conf");
+        std::fs::write(&path, configuration).expect("writable");
+        // Debian keeps it out of the path of ordinary users.
+        let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+        let child = Command::new(program).arg("-c").arg(&path).stderr(Stdio::null()).kill_on_drop(true).spawn();
+        let mut child = child.expect("this test needs Mosquitto: `make setup` installs it");
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert_eq!(child.try_wait().expect("our child"), None, "Mosquitto does not start");
+            sleep(Duration::from_millis(5)).await;
+        }
+        Self { roost: port, devices: port, child: Some((child, folder)) }
+    }
+
+    /// Without any farewell.
+    pub(super) async fn kill(self) {
+        let (mut child, _folder) = self.child.expect("only Mosquitto can be killed");
+        child.kill().await.expect("it runs");
+    }
+
+    /// A client that has subscribed to everything, which shows in its receiving what the link retained.
+    pub(super) async fn reader(&self, version: Version) -> Reader {
+        let (port, version) = match version {
+            Version::Three => (self.devices, "mqttv311"),
+            Version::Five => (self.roost, "mqttv5"),
+        };
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version, "-q", "2", "-t", "#"]);
+        command.args(["-F", "%t|%q|%r|%p|%E|%F|%P"]).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("this test needs mosquitto_sub: `make setup` installs it");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Reader { lines, _child: child }
+    }
+}
+
+pub(super) enum Version {
+    Three,
+    Five,
+}
+
+pub(super) struct Reader {
+    lines: Lines<BufReader<ChildStdout>>,
+    _child: Child,
+}
+
+impl Reader {
+    /// `topic|QoS|retained|payload|expiry|is text|user properties`
+    pub(super) async fn next(&mut self) -> String {
+        // Long: it only ends a test that would otherwise hang.
+        let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("a message within a minute");
+        line.expect("UTF-8").expect("the reader is still there")
+    }
+}

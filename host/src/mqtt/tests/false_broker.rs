@@ -1,0 +1,295 @@
+//! A broker that misbehaves, step by step.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use roost_scheduler::{event::Event, model::Qos};
+use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::{
+    Probe, attempt,
+    outages::{end_of_first, failure},
+    settings,
+};
+use crate::mqtt::{End, Pace, Settings, failure::Failure};
+
+const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
+const PINGRESP: &[u8] = &[0xD0, 0];
+
+struct FalseBroker {
+    listener: TcpListener,
+}
+
+/// A client's connection to it.
+struct Client {
+    stream: TcpStream,
+    read: BytesMut,
+}
+
+impl FalseBroker {
+    async fn new() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.expect("a free port") }
+    }
+
+    fn settings(&self) -> Settings {
+        settings(self.listener.local_addr().expect("bound").port())
+    }
+
+    /// Takes one connection, and reads CONNECT.
+    async fn accept(&self) -> Client {
+        let (stream, _) = self.listener.accept().await.expect("a client");
+        let mut client = Client { stream, read: BytesMut::new() };
+        let Packet::Connect(connect, Some(will), _) = client.next().await else { panic!("expected CONNECT") };
+        assert!(connect.clean_start);
+        assert_eq!(connect.client_id, "roost-test");
+        assert_eq!(connect.properties.expect("limits").session_expiry_interval, Some(0));
+        assert_eq!((&will.topic[..], &will.message[..], will.retain), (&b"roost/status"[..], &b"offline"[..], true));
+        client
+    }
+
+    /// Takes one connection, answers with a CONNACK, and reads `online`.
+    async fn welcome(&self, connack: &[u8]) -> Client {
+        let mut client = self.accept().await;
+        client.send(connack).await;
+        assert_eq!(&client.publish().await.payload[..], b"online");
+        client
+    }
+}
+
+impl Client {
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the client is there");
+    }
+
+    async fn next(&mut self) -> Packet {
+        loop {
+            // The other side's codec, with its own idea of what a packet is.
+            if let Ok(packet) = Packet::read(&mut self.read, None) {
+                return packet;
+            }
+            let read = self.stream.read_buf(&mut self.read).await.expect("the client is there");
+            assert!(read > 0, "the client has gone");
+        }
+    }
+
+    async fn publish(&mut self) -> Publish {
+        match self.next().await {
+            Packet::Publish(publish) => publish,
+            other => panic!("expected PUBLISH, got {other:?}"),
+        }
+    }
+
+    async fn puback(&mut self, id: u16) {
+        let [high, low] = id.to_be_bytes();
+        self.send(&[0x40, 2, high, low]).await;
+    }
+
+    /// Until the client closes.
+    async fn read_to_end(mut self) {
+        while self.stream.read_buf(&mut self.read).await.is_ok_and(|read| read > 0) {
+            self.read.clear();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_answers_connect_with_something_else_is_told_apart() {
+    let said: [(&[u8], fn(&Failure) -> bool, &str); 5] = [
+        (&[0x20, 2, 0, 1], |failure| matches!(failure, Failure::Version), "speaks MQTT 5, such as Mosquitto 1.6"),
+        (&[0x20, 3, 0, 0x84, 0], |failure| matches!(failure, Failure::Version), "built-in broker"),
+        (b"", |failure| matches!(failure, Failure::ClosedAtOnce), "speaks MQTT 5, such as Mosquitto 1.6"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", |failure| matches!(failure, Failure::Malformed(_)), "`mqtts://`"),
+        (&[0x20, 3, 0, 0x87, 0], |failure| matches!(failure, Failure::Login(_)), "`user` and `password`"),
+    ];
+    for (answer, expected, hint) in said {
+        let broker = FalseBroker::new().await;
+        let (failure, ()) = tokio::join!(failure(broker.settings()), async {
+            broker.accept().await.send(answer).await;
+        });
+        assert!(expected(&failure), "{answer:02x?}: {failure}");
+        assert!(failure.hint(false).is_some_and(|text| text.contains(hint)), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_never_answers_is_given_up() {
+    let broker = FalseBroker::new().await;
+    let settings = broker.settings();
+    let settings = Settings { pace: Pace { connect: Duration::from_millis(50), ..settings.pace }, ..settings };
+    let (failure, _held) = tokio::join!(failure(settings), broker.accept());
+    assert!(matches!(failure, Failure::NoAnswer { what: "CONNECT", .. }), "{failure}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_made_again_under_a_new_number() {
+    let endings: [&[u8]; 5] = [
+        b"",
+        &[0xE0, 1, 0x8B],
+        &[0xE0, 0],
+        &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
+        // PUBCOMP for a message at QoS 1.
+        &[0x70, 2, 0, 1],
+    ];
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(broker.settings());
+    for (number, ending) in (1..).zip(endings) {
+        let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+        assert_eq!(link, number);
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
+        assert_eq!(client.publish().await.pkid, 1, "each connection counts from the start");
+        client.send(ending).await;
+        drop(client);
+        assert_eq!(probe.down().await, link);
+    }
+}
+
+#[tokio::test]
+async fn what_a_broker_says_of_itself_is_kept_to() {
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(broker.settings());
+    // Receive maximum 2, QoS 1 at most, nothing retained, packets of 1,024 bytes.
+    let connack = [0x20, 15, 0, 0, 12, 0x21, 0, 2, 0x24, 1, 0x25, 0, 0x27, 0, 0, 4, 0];
+    let (mut client, (link, credit)) = tokio::join!(broker.welcome(&connack), probe.up());
+    assert_eq!(credit, 2);
+
+    let mut retained = attempt(link, 3, "coop/light", b"on", Qos::AtLeastOnce);
+    let mut steps = retained.steps.to_vec();
+    steps[0].message.retain = true;
+    retained.steps = steps.into();
+    for (publish, expected) in [
+        (attempt(link, 1, "coop/light", &[0; 1_024], Qos::AtLeastOnce), "packets of 1024 bytes at most"),
+        (attempt(link, 2, "coop/light", b"on", Qos::ExactlyOnce), "QoS 1 at most"),
+        (retained, "retained"),
+    ] {
+        let number = publish.attempt;
+        probe.link.publish(publish);
+        let (attempt, reason) = probe.refused().await;
+        assert!(attempt == number && reason.contains(expected), "{reason}");
+    }
+
+    for number in 11..=14 {
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
+    }
+    // Not more than two of them are under way, and an answer makes room for one more.
+    let first = client.publish().await.pkid;
+    let second = client.publish().await.pkid;
+    assert!(client.read.is_empty());
+    client.puback(second).await;
+    assert_eq!(probe.acked().await, 12);
+    let third = client.publish().await.pkid;
+    assert!(client.read.is_empty());
+    for id in [first, third] {
+        client.puback(id).await;
+    }
+    assert_eq!(probe.acked().await, 11);
+    assert_eq!(probe.acked().await, 13);
+    let fourth = client.publish().await.pkid;
+    client.puback(fourth).await;
+    client.puback(fourth).await;
+    assert_eq!(probe.acked().await, 14);
+    tokio::join!(client.read_to_end(), probe.link.stop());
+}
+
+#[tokio::test]
+async fn acknowledgements_are_read_while_the_broker_does_not_read() {
+    let broker = FalseBroker::new().await;
+    let settings = broker.settings();
+    let settings = Settings { pace: Pace { keep_alive: Duration::from_secs(2), ..settings.pace }, ..settings };
+    let mut probe = Probe::connect(settings);
+    let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+    // Far more than the buffers of both sockets hold.
+    let payload = vec![0; 256 * 1024];
+    for number in 1..=200 {
+        probe.link.publish(attempt(link, number, "coop/photo", &payload, Qos::AtLeastOnce));
+    }
+    for number in 1..=3 {
+        assert_eq!(client.publish().await.pkid, number);
+    }
+    for number in 1..=3 {
+        client.puback(number).await;
+        assert_eq!(probe.acked().await, u64::from(number));
+    }
+    // Nothing is read from here on, and no PINGREQ is answered.
+    assert_eq!(probe.down().await, link);
+    let (_second, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+    assert_eq!(link, 2);
+}
+
+#[tokio::test]
+async fn a_broker_that_falls_silent_is_left() {
+    let broker = FalseBroker::new().await;
+    let settings = broker.settings();
+    let settings = Settings { pace: Pace { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let (end, _held) = tokio::join!(end_of_first(settings), async {
+        let mut client = broker.welcome(CONNACK).await;
+        assert_eq!(client.next().await, Packet::PingReq(rumqttc::v5::mqttbytes::v5::PingReq));
+        client
+    });
+    assert!(matches!(end, End::Lost(Failure::Silent(_))));
+}
+
+#[tokio::test]
+async fn a_broker_that_loses_an_acknowledgement_is_left() {
+    let broker = FalseBroker::new().await;
+    let settings = broker.settings();
+    let settings = Settings { pace: Pace { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let mut probe = Probe::connect(settings);
+    let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    client.publish().await;
+    let down = tokio::select! {
+        down = probe.down() => down,
+        () = async { loop {
+            client.next().await;
+            client.send(PINGRESP).await;
+        } } => unreachable!("it never ends"),
+    };
+    assert_eq!(down, link);
+}
+
+#[tokio::test]
+async fn a_core_that_is_slow_to_listen_loses_nothing() {
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(broker.settings());
+    let (mut client, (link, credit)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+    for number in 1..=u64::from(credit) {
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
+    }
+    for number in 1..=credit {
+        assert_eq!(u32::from(client.publish().await.pkid), number);
+        client.puback(number as u16).await;
+    }
+    drop(client);
+    // Far more events than the channel to the core holds.
+    for number in 1..=u64::from(credit) {
+        assert_eq!(probe.acked().await, number);
+    }
+    assert!(matches!(probe.next().await, Event::LinkDown { .. }));
+}
+
+#[tokio::test]
+async fn the_link_stops_at_once_whatever_it_is_doing() {
+    // While there is no broker.
+    let absent = settings(super::brokers::free_port());
+    let pace =
+        Pace { first_pause: Duration::from_secs(3_600), longest_pause: Duration::from_secs(3_600), ..absent.pace };
+    Probe::connect(Settings { pace, ..absent }).link.stop().await;
+    // While a broker does not answer.
+    let broker = FalseBroker::new().await;
+    let settings = broker.settings();
+    let pace = Pace { connect: Duration::from_secs(3_600), ..settings.pace };
+    let probe = Probe::connect(Settings { pace, ..settings });
+    let _held = broker.accept().await;
+    probe.link.stop().await;
+    // While nobody listens to its events.
+    let mut probe = Probe::connect(broker.settings());
+    let (client, (link, credit)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+    for number in 1..=u64::from(credit) {
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtMostOnce));
+    }
+    tokio::join!(client.read_to_end(), probe.link.stop());
+}

@@ -1,0 +1,86 @@
+//! A way to the broker: TCP, or TLS over it.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+
+use super::{failure::Failure, url::BrokerUrl};
+use crate::report::Report;
+
+/// What it takes to reach one broker.
+pub(super) struct Transport {
+    url: BrokerUrl,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// An open way.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    /// Reads the certificates that are trusted, where the URL asks for TLS.
+    pub(super) fn new(url: BrokerUrl, ca_file: Option<&Path>) -> Result<Self, Report> {
+        if !url.tls {
+            return Ok(Self { url, tls: None });
+        }
+        let what = || format!("no TLS connection to the broker `{url}` is possible");
+        let host = ServerName::try_from(url.host.clone()).map_err(|error| Report::new(what()).chain(&error))?;
+        let roots = trusted(ca_file).map_err(|error| Report::new(what()).cause(error))?;
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Report::new(what()).chain(&error))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { url, tls: Some((TlsConnector::from(Arc::new(config)), host)) })
+    }
+
+    pub(super) async fn open(&self, within: Duration) -> Result<Stream, Failure> {
+        let no_answer = |what| move |_| Failure::NoAnswer { what, within };
+        let connecting = TcpStream::connect((self.url.host.as_str(), self.url.port));
+        let tcp = timeout(within, connecting).await.map_err(no_answer("the TCP connection"))?;
+        let tcp = tcp.map_err(Failure::Unreachable)?;
+        // A message must not wait until there are enough of them to fill a segment.
+        tcp.set_nodelay(true).map_err(Failure::Unreachable)?;
+        let Some((connector, host)) = &self.tls else { return Ok(Stream::Plain(tcp)) };
+        let shaking = connector.connect(host.clone(), tcp);
+        let tls = timeout(within, shaking).await.map_err(no_answer("the TLS handshake"))?;
+        Ok(Stream::Tls(Box::new(tls.map_err(Failure::Tls)?)))
+    }
+}
+
+/// The machine's authorities, and those of the operator.
+fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    // A machine may hold certificates that rustls does not read; the others count.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let told = |error: &dyn std::error::Error| format!("the certificates in `{}`: {error}", path.display());
+        let pem = std::fs::read(path).map_err(|error| told(&error))?;
+        let mut found = 0;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|error| told(&error))?;
+            roots.add(certificate).map_err(|error| told(&error))?;
+            found += 1;
+        }
+        if found == 0 {
+            return Err(told(&io::Error::other("there are none; PEM is expected")));
+        }
+    }
+    if roots.is_empty() {
+        return Err(
+            "this machine trusts no certificate authority; install `ca-certificates` or set `ca_file`".to_owned()
+        );
+    }
+    Ok(roots)
+}

@@ -1,0 +1,189 @@
+//! Where a broker is: `mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS.
+
+use std::{fmt, str::FromStr};
+
+const RIGHT_FORM: &str = "write `mqtt://host`, `mqtt://host:1883` or, with TLS, `mqtts://host:8883`";
+
+/// The address of a broker. Whatever prints it leaves the user and the password out.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct BrokerUrl {
+    /// Whether the connection is encrypted.
+    pub(crate) tls: bool,
+    /// A name or an IP address, without brackets.
+    pub(crate) host: String,
+    /// 1883, or 8883 with TLS, where the URL has none.
+    pub(crate) port: u16,
+    /// As in the URL.
+    pub(crate) user: Option<String>,
+    /// As in the URL.
+    pub(crate) password: Option<String>,
+}
+
+/// Text that is not the address of a broker.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{url}` is not the address of a broker: {why}; {RIGHT_FORM}")]
+pub(crate) struct UrlError {
+    /// Without the user and the password.
+    url: String,
+    why: String,
+}
+
+impl FromStr for BrokerUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        parse(text).map_err(|why| UrlError { url: without_login(text), why })
+    }
+}
+
+fn parse(text: &str) -> Result<BrokerUrl, String> {
+    let (scheme, rest) = text.split_once("://").ok_or("it does not start with `mqtt://`")?;
+    let tls = match scheme.to_ascii_lowercase().as_str() {
+        "mqtt" => false,
+        "mqtts" => true,
+        other => return Err(format!("`{other}://` is not spoken here")),
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '?', '#']) {
+        return Err(
+            "nothing can follow the port; in a user or a password, `/`, `?` and `#` are `%2F`, `%3F` and `%23`"
+                .to_owned(),
+        );
+    }
+    let (login, address) = match authority.rsplit_once('@') {
+        Some((login, address)) => (Some(login), address),
+        None => (None, authority),
+    };
+    let (host, port) = split_port(address)?;
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return Err("it has no host".to_owned());
+    }
+    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+        Some((user, password)) => (percent_decoded(user)?, percent_decoded(password)?),
+        None => (None, None),
+    };
+    let port = port.unwrap_or(if tls { 8883 } else { 1883 });
+    Ok(BrokerUrl { tls, host: host.to_owned(), port, user, password })
+}
+
+fn split_port(address: &str) -> Result<(&str, Option<u16>), String> {
+    let (host, port) = if let Some(rest) = address.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or("the `[` of its IPv6 address is not closed")?;
+        host.parse::<std::net::Ipv6Addr>().map_err(|_| format!("`{host}` is not an IPv6 address"))?;
+        match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if rest.is_empty() => (host, None),
+            None => return Err("only a port can follow `]`".to_owned()),
+        }
+    } else if address.matches(':').count() > 1 {
+        return Err("an IPv6 address stands in brackets, as in `mqtt://[::1]:1883`".to_owned());
+    } else {
+        address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port)))
+    };
+    let number = |port: &str| match port.parse::<u16>() {
+        Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+        _ => Err(format!("`{port}` is not a port, 1 to 65535")),
+    };
+    Ok((host, port.map(number).transpose()?))
+}
+
+/// `None` where there is nothing.
+fn percent_decoded(text: &str) -> Result<Option<String>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte != b'%' {
+            bytes.push(byte);
+            rest = after;
+            continue;
+        }
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(decoded.ok_or("in its user or password, a `%` is not followed by two hexadecimal digits")?);
+        rest = &after[2..];
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "its user or password is not UTF-8")?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// What can be shown of text that may be a URL with a password in it.
+fn without_login(text: &str) -> String {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    match text.rsplit_once('@') {
+        Some((_, address)) if scheme.is_empty() => format!("…@{address}"),
+        Some((_, address)) => format!("{scheme}://…@{address}"),
+        None => text.to_owned(),
+    }
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "mqtts" } else { "mqtt" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Debug for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> BrokerUrl {
+        text.parse().expect("a good URL")
+    }
+
+    #[test]
+    fn good_urls_are_read() {
+        for (text, shown) in [
+            ("mqtt://broker", "mqtt://broker:1883"),
+            ("mqtts://broker/", "mqtts://broker:8883"),
+            ("MQTT://10.0.0.1:1884", "mqtt://10.0.0.1:1884"),
+            ("mqtt://[::1]", "mqtt://[::1]:1883"),
+            ("mqtts://ada:secret@[fe80::1]:9", "mqtts://[fe80::1]:9"),
+        ] {
+            assert_eq!(url(text).to_string(), shown, "{text}");
+        }
+        let login = url("mqtt://ada%40home:p%40ss:w%2Frd@broker");
+        assert_eq!(login.user.as_deref(), Some("ada@home"));
+        assert_eq!(login.password.as_deref(), Some("p@ss:w/rd"));
+        assert_eq!(url("mqtt://ada@broker").password, None);
+    }
+
+    #[test]
+    fn bad_urls_say_what_is_wrong_and_the_right_form() {
+        for (text, part) in [
+            ("broker:1883", "does not start with `mqtt://`"),
+            ("http://broker", "`http://` is not spoken here"),
+            ("mqtt://", "no host"),
+            ("mqtt://:1883", "no host"),
+            ("mqtt://broker:0", "not a port"),
+            ("mqtt://broker:+1", "not a port"),
+            ("mqtt://broker:99999", "not a port"),
+            ("mqtt://::1:1883", "brackets"),
+            ("mqtt://[::1", "not closed"),
+            ("mqtt://[broker]", "not an IPv6 address"),
+            ("mqtt://broker/topic", "nothing can follow the port"),
+            ("mqtt://a%4:b@broker", "hexadecimal"),
+        ] {
+            let error = text.parse::<BrokerUrl>().expect_err(text).to_string();
+            assert!(error.contains(part) && error.contains("`mqtts://host:8883`"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let error = "http://ada:secret@broker".parse::<BrokerUrl>().expect_err("not MQTT").to_string();
+        assert!(!error.contains("secret"), "{error}");
+        let good = url("mqtt://ada:secret@broker");
+        assert!(!format!("{good} {good:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,162 @@
+//! A component that fits the contract, and what is wrong with one that does not.
+
+use wasmtime::component::{Component, Linker, types::ComponentItem};
+
+use super::{contract::bindings::DevicePluginPre, guest::Guest, sections};
+
+/// Of WASI 0.2, what is there. Files and sockets are as well, and hold nothing: toolchains import them unasked.
+const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+const SERVED: [&str; 4] =
+    ["roost:device/types@1.", "roost:device/log@1.", "roost:device/calendar@1.", "roost:device/sun@1."];
+const SCHEDULE: &str = "roost:device/schedule";
+
+/// Why a file is not a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ComponentError {
+    #[error("the file is empty")]
+    Empty,
+    #[error("it is WebAssembly as text, and has to be binary")]
+    Text,
+    #[error("it is not WebAssembly: it starts with {start}")]
+    NotWasm { start: String },
+    #[error("it is a core module, and has to be a component")]
+    CoreModule,
+    #[error("it does not export `{SCHEDULE}@1.0.0`, as every plugin does; it exports {}", listed(.exports))]
+    NoSchedule { exports: Vec<String> },
+    #[error("it was built for `{export}`, and this Roost speaks `{SCHEDULE}@1.0.0`")]
+    OtherVersion { export: String },
+    #[error("it wants {}, which this Roost does not serve", listed(.0))]
+    NewerContract(Vec<String>),
+    #[error("it wants {}, which plugins do not get", listed(.0))]
+    NotGranted(Vec<String>),
+    #[error("it does not fit the contract: {0}")]
+    Unfitting(String),
+}
+
+impl ComponentError {
+    /// What to do.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Empty => Some("copy it again"),
+            Self::Text => Some("turn it into binary with `wasm-tools parse PLUGIN.wat -o PLUGIN.wasm`"),
+            Self::NotWasm { .. } => Some("a plugin is a WebAssembly component, `<name>.wasm`"),
+            Self::CoreModule => Some("build it with `cargo build --target wasm32-wasip2`"),
+            Self::NoSchedule { .. } => Some("build it for the world `device-plugin` of `wit/`, or with the plugin SDK"),
+            Self::OtherVersion { .. } | Self::NewerContract(_) => {
+                Some("install a newer Roost, or build the plugin against the `wit/` of this one")
+            }
+            Self::NotGranted(_) => Some(
+                "a plugin computes and answers, the host acts; leave out what reaches for the network or the system",
+            ),
+            Self::Unfitting(_) => Some("build it against the `wit/` of this Roost"),
+        }
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".into();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What can be told from the first bytes, before anything is compiled.
+pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
+    if bytes.is_empty() {
+        return Err(ComponentError::Empty);
+    }
+    if !bytes.starts_with(sections::MAGIC) {
+        let text = bytes.trim_ascii_start();
+        if text.starts_with(b"(component") || text.starts_with(b"(module") || text.starts_with(b";;") {
+            return Err(ComponentError::Text);
+        }
+        let start = bytes.iter().take(8).map(|byte| char::from(*byte).escape_default().to_string()).collect::<String>();
+        return Err(ComponentError::NotWasm { start: format!("`{start}`") });
+    }
+    // The preamble's last two bytes are the layer: 0 is a core module, 1 a component.
+    if bytes.get(6..8) == Some(&[0, 0]) {
+        return Err(ComponentError::CoreModule);
+    }
+    Ok(())
+}
+
+/// Ready to be instantiated for a call.
+pub(super) struct Linked {
+    pub(super) instance: DevicePluginPre<Guest>,
+    pub(super) imports: Vec<String>,
+    pub(super) exports: Vec<String>,
+}
+
+impl Linked {
+    pub(super) fn new(
+        engine: &wasmtime::Engine,
+        linker: &Linker<Guest>,
+        component: &Component,
+    ) -> Result<Self, ComponentError> {
+        let kind = component.component_type();
+        let imports: Vec<_> = kind
+            .imports(engine)
+            .filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        check_exports(&exports)?;
+        check_imports(&imports)?;
+        let unfitting = |error: wasmtime::Error| ComponentError::Unfitting(format!("{error:#}"));
+        let instance = linker.instantiate_pre(component).map_err(unfitting)?;
+        let instance = DevicePluginPre::new(instance).map_err(unfitting)?;
+        Ok(Self { instance, imports, exports })
+    }
+}
+
+fn check_exports(exports: &[String]) -> Result<(), ComponentError> {
+    let schedule = exports.iter().find(|name| name.split('@').next() == Some(SCHEDULE));
+    match schedule {
+        None => Err(ComponentError::NoSchedule { exports: exports.to_vec() }),
+        Some(export) if !export.contains("@1.") => Err(ComponentError::OtherVersion { export: export.clone() }),
+        Some(_) => Ok(()),
+    }
+}
+
+fn check_imports(imports: &[String]) -> Result<(), ComponentError> {
+    let served = |name: &&String| SERVED.iter().any(|start| name.starts_with(start));
+    let wasi = |name: &&String| WASI.iter().any(|start| name.starts_with(start)) && name.contains("@0.2.");
+    let refused: Vec<_> = imports.iter().filter(|name| !served(name) && !wasi(name)).cloned().collect();
+    let (newer, other): (Vec<_>, Vec<_>) = refused.into_iter().partition(|name| name.starts_with("roost:"));
+    if !other.is_empty() {
+        return Err(ComponentError::NotGranted(other));
+    }
+    if newer.is_empty() { Ok(()) } else { Err(ComponentError::NewerContract(newer)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_components_are_recognised_by_their_first_bytes() {
+        let told = |bytes: &[u8]| recognise(bytes).expect_err("no component").to_string();
+        assert_eq!(told(b""), "the file is empty");
+        assert_eq!(told(b"\n (component)"), "it is WebAssembly as text, and has to be binary");
+        assert_eq!(
+            told(b"\x7fELF\x02\x01\x01\0\0"),
+            r"it is not WebAssembly: it starts with `\u{7f}ELF\u{2}\u{1}\u{1}\u{0}`"
+        );
+        assert_eq!(told(b"\0asm\x01\0\0\0"), "it is a core module, and has to be a component");
+        assert_eq!(recognise(b"\0asm\x0d\0\x01\0"), Ok(()));
+    }
+
+    #[test]
+    fn what_is_not_served_is_named() {
+        let imports = |names: &[&str]| check_imports(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(imports(&["wasi:io/poll@0.2.6", "roost:device/sun@1.3.0"]), Ok(()));
+        assert_eq!(
+            imports(&["roost:device/kv@1.0.0"]).map_err(|error| error.to_string()),
+            Err("it wants `roost:device/kv@1.0.0`, which this Roost does not serve".into())
+        );
+        assert_eq!(
+            imports(&["wasi:http/types@0.2.0", "wasi:sockets/tcp@0.3.0", "roost:device/kv@1.0.0"]),
+            Err(ComponentError::NotGranted(vec!["wasi:http/types@0.2.0".into(), "wasi:sockets/tcp@0.3.0".into()]))
+        );
+    }
+}

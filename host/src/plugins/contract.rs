@@ -1,0 +1,354 @@
+//! The contract, version 1: from WIT to the scheduler's types, with every range checked.
+
+mod imports;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashSet, fmt, sync::Arc};
+
+use chrono::NaiveTime;
+use roost_scheduler::{
+    calendar::parse_zone,
+    limits as bounds,
+    model::{Job, Message, MessageProperties, Policy, Qos, Retry, Step},
+    names::{JobId, PluginName},
+    time::{Instant, Site},
+    topic::{Grant, Topic},
+    trigger::{Every, Sun, SunEvent, Trigger},
+};
+
+use super::program::Almanac;
+
+/// What `wit/` says, in Rust.
+#[allow(unreachable_pub, clippy::all, reason = "generated")]
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "device-plugin",
+        imports: { default: trappable },
+        exports: { default: async },
+    });
+}
+
+pub(super) mod bindings {
+    pub(in super::super) use super::generated::{
+        DevicePlugin, DevicePluginPre,
+        exports::roost::device::schedule::{Action, Cron, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger},
+        roost::device::{
+            calendar, log, sun, types,
+            types::{Context, Date, Location, Message, MessageProperties, Step, SunEvent, Time},
+        },
+    };
+}
+use bindings as wit;
+
+/// What a plan has to keep to.
+pub(super) struct Terms<'a> {
+    pub(super) plugin: &'a PluginName,
+    pub(super) site: &'a Site,
+    pub(super) grant: &'a Grant,
+    pub(super) granted_by_operator: bool,
+    pub(super) jobs: usize,
+    pub(super) almanac: &'a Almanac,
+}
+
+/// What is wrong with a plan: where, what it says, and the rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Invalid {
+    job: Option<String>,
+    step: Option<usize>,
+    what: String,
+    pub(super) hint: Option<String>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(job) = &self.job {
+            write!(f, "job {job}")?;
+            if let Some(step) = self.step {
+                write!(f, ", step {step}")?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl Invalid {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), ..Self::default() }
+    }
+
+    /// A value that is out of range.
+    fn value(field: &str, value: impl fmt::Display, rule: &str) -> Self {
+        Self::new(format!("`{field}` {value}: {rule}"))
+    }
+
+    /// Something the contract has and this version has not.
+    fn not_yet(field: &str, value: &str, instead: &str) -> Self {
+        Self::new(format!("`{field}`: this version of Roost does not do `{value}` yet")).hint(instead)
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A plugin's answer, as the scheduler takes it: all of it, or what is wrong with the first job that is wrong.
+pub(super) fn jobs(list: Vec<wit::Job>, terms: &Terms<'_>) -> Result<Vec<Job>, Invalid> {
+    if list.len() > terms.jobs {
+        let what = format!("the plan has {} jobs, and a device may have {}", list.len(), terms.jobs);
+        return Err(Invalid::new(what));
+    }
+    let mut ids = HashSet::with_capacity(list.len());
+    let mut jobs = Vec::with_capacity(list.len());
+    for (index, proposed) in list.into_iter().enumerate() {
+        let id = JobId::parse(&proposed.id).map_err(|error| Invalid {
+            job: Some(format!("number {}", index + 1)),
+            ..Invalid::new(format!("`id`: {error}"))
+        })?;
+        let named = |invalid| Invalid { job: Some(format!("`{id}`")), ..invalid };
+        if !ids.insert(id.clone()) {
+            return Err(named(Invalid::new("`id`: another job of the device has it already")));
+        }
+        jobs.push(job(id.clone(), proposed, terms).map_err(named)?);
+    }
+    Ok(jobs)
+}
+
+fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
+    let trigger = trigger(job.trigger, terms)?;
+    let steps = match job.action {
+        wit::Action::Steps(list) => steps(list, terms)?,
+        wit::Action::Task(_) => return Err(Invalid::not_yet("action", "task", "list the messages as `steps`")),
+    };
+    let policy = policy(job.policy)?;
+    if let Trigger::Every(every) = &trigger
+        && policy.jitter_ms >= every.period_ms
+    {
+        let value = format!("{}", policy.jitter_ms);
+        let rule =
+            format!("it must be less than the period, {} ms, or runs would overtake each other", every.period_ms);
+        return Err(Invalid::value("policy.jitter-ms", value, &rule));
+    }
+    Ok(Job { id, label: job.label.map(Into::into), trigger, steps, policy })
+}
+
+fn trigger(trigger: wit::Trigger, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
+    Ok(match trigger {
+        wit::Trigger::At(at) => Trigger::At(instant("trigger.at", at)?),
+        wit::Trigger::Every(every) => {
+            if every.period_ms < bounds::PERIOD_MS {
+                return Err(Invalid::value("trigger.every.period-ms", every.period_ms, "it must be 1,000 or more"));
+            }
+            let anchor = every.anchor.map(|anchor| instant("trigger.every.anchor", anchor)).transpose()?;
+            Trigger::Every(Every { period_ms: every.period_ms, anchor: anchor.unwrap_or(Instant::MIN) })
+        }
+        wit::Trigger::Cron(cron) => self::cron(&cron, terms)?,
+        wit::Trigger::Sun(sun) => Trigger::Sun(self::sun(&sun, terms)?),
+    })
+}
+
+fn instant(field: &str, millis: i64) -> Result<Instant, Invalid> {
+    let rule = "it must be 0 to 253,402,300,799,999, in milliseconds since 1970";
+    Instant::from_millis(millis).ok_or_else(|| Invalid::value(field, millis, rule))
+}
+
+fn cron(cron: &wit::Cron, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
+    let zone = cron.time_zone.as_deref().map(parse_zone).transpose();
+    let zone = zone.map_err(|error| Invalid::new(format!("`trigger.cron.time-zone`: {error}")))?;
+    let cron = terms.almanac.patterns().cron(&cron.expression, zone);
+    cron.map(Trigger::Cron).map_err(|error| Invalid::new(format!("`trigger.cron.expression`: {error}")))
+}
+
+fn sun(sun: &wit::Sun, terms: &Terms<'_>) -> Result<Sun, Invalid> {
+    if terms.site.location.is_none() {
+        return Err(Invalid::new("`trigger.sun`: the device has no location").hint(format!(
+            "add its place to `plugins/{}.toml`, or to `roost.toml` for all devices:\nlatitude = 51.5\nlongitude = -0.1",
+            terms.plugin
+        )));
+    }
+    if sun.offset_ms.unsigned_abs() > bounds::SUN_OFFSET_MS.unsigned_abs() {
+        let rule = "it must be -43,200,000 to 43,200,000 (12 hours)";
+        return Err(Invalid::value("trigger.sun.offset-ms", sun.offset_ms, rule));
+    }
+    let not_before = sun.not_before.map(|time| self::time("trigger.sun.not-before", time)).transpose()?;
+    let not_after = sun.not_after.map(|time| self::time("trigger.sun.not-after", time)).transpose()?;
+    if let (Some(before), Some(after)) = (not_before, not_after)
+        && after < before
+    {
+        return Err(Invalid::value(
+            "trigger.sun.not-after",
+            after,
+            &format!("it is earlier than `not-before`, {before}"),
+        ));
+    }
+    Ok(Sun { event: event(sun.event), offset_ms: sun.offset_ms, not_before, not_after })
+}
+
+fn time(field: &str, time: wit::Time) -> Result<NaiveTime, Invalid> {
+    NaiveTime::from_hms_opt(time.hour.into(), time.minute.into(), time.second.into()).ok_or_else(|| {
+        let value = format!("{}:{:02}:{:02}", time.hour, time.minute, time.second);
+        Invalid::value(field, value, "it must be 0:00:00 to 23:59:59")
+    })
+}
+
+const fn event(event: wit::SunEvent) -> SunEvent {
+    match event {
+        wit::SunEvent::Sunrise => SunEvent::Sunrise,
+        wit::SunEvent::Sunset => SunEvent::Sunset,
+        wit::SunEvent::CivilDawn => SunEvent::CivilDawn,
+        wit::SunEvent::CivilDusk => SunEvent::CivilDusk,
+        wit::SunEvent::NauticalDawn => SunEvent::NauticalDawn,
+        wit::SunEvent::NauticalDusk => SunEvent::NauticalDusk,
+        wit::SunEvent::AstronomicalDawn => SunEvent::AstronomicalDawn,
+        wit::SunEvent::AstronomicalDusk => SunEvent::AstronomicalDusk,
+        wit::SunEvent::SolarNoon => SunEvent::SolarNoon,
+    }
+}
+
+fn steps(list: Vec<wit::Step>, terms: &Terms<'_>) -> Result<Arc<[Step]>, Invalid> {
+    if list.is_empty() || list.len() > bounds::STEPS_PER_ACTION {
+        return Err(Invalid::value("action.steps", list.len(), "there must be 1 to 100"));
+    }
+    let mut earlier = 0;
+    let mut steps = Vec::with_capacity(list.len());
+    for (index, proposed) in list.into_iter().enumerate() {
+        let numbered = |invalid| Invalid { step: Some(index + 1), ..invalid };
+        let after_ms = proposed.after_ms;
+        if after_ms < earlier {
+            let rule = format!("it must not be less than the step before, {earlier}");
+            return Err(numbered(Invalid::value("after-ms", after_ms, &rule)));
+        }
+        earlier = after_ms;
+        steps.push(step(proposed, terms).map_err(numbered)?);
+    }
+    Ok(steps.into())
+}
+
+fn step(step: wit::Step, terms: &Terms<'_>) -> Result<Step, Invalid> {
+    if step.once {
+        let instead = "leave it `false`: the message may then arrive more than once, with the same `roost-run`";
+        return Err(Invalid::not_yet("once", "true", instead));
+    }
+    if step.confirm.is_some() {
+        return Err(Invalid::not_yet("confirm", "confirm", "leave it out: the step is done when the broker has it"));
+    }
+    Ok(Step { after_ms: step.after_ms, message: message(step.message, terms)? })
+}
+
+fn message(message: wit::Message, terms: &Terms<'_>) -> Result<Message, Invalid> {
+    let topic = topic("topic", &message.topic)?;
+    if !terms.grant.allows_publish(&topic) {
+        return Err(outside_grant(&topic, terms));
+    }
+    if message.payload.len() > bounds::PAYLOAD_BYTES {
+        let value = format!("of {} bytes", message.payload.len());
+        return Err(Invalid::value("payload", value, "it may have 262,144 (256 KiB)"));
+    }
+    let qos =
+        Qos::from_number(message.qos).ok_or_else(|| Invalid::value("qos", message.qos, "it must be 0, 1 or 2"))?;
+    let properties = message.properties.map(properties).transpose()?;
+    let properties = properties.filter(|properties| *properties != MessageProperties::default()).map(Arc::new);
+    Ok(Message { topic, payload: message.payload.into(), qos, retain: message.retain, properties })
+}
+
+fn topic(field: &str, text: &str) -> Result<Topic, Invalid> {
+    Topic::parse(text).map_err(|error| Invalid::new(format!("`{field}`: {error}")))
+}
+
+/// I8. The hint is the text that would allow it.
+fn outside_grant(topic: &Topic, terms: &Terms<'_>) -> Invalid {
+    let plugin = terms.plugin;
+    let mut filters: Vec<_> = terms.grant.publish.iter().map(|filter| format!("{:?}", filter.as_str())).collect();
+    filters.push(format!("{:?}", topic.as_str()));
+    let (file, table) = if terms.granted_by_operator {
+        ("roost.toml".into(), format!("[grants.{plugin}]"))
+    } else {
+        (format!("plugins/{plugin}.toml"), "[grants]".into())
+    };
+    Invalid::new(format!("`topic` `{topic}` is outside what `{plugin}` may publish to"))
+        .hint(format!("to allow it, put this into `{file}`:\n{table}\npublish = [{}]", filters.join(", ")))
+}
+
+fn properties(properties: wit::MessageProperties) -> Result<MessageProperties, Invalid> {
+    if properties.expiry_ms == Some(0) {
+        return Err(Invalid::value("properties.expiry-ms", 0, "it must be 1 or more"));
+    }
+    let response_topic = properties.response_topic.map(|text| topic("properties.response-topic", &text)).transpose()?;
+    let user = properties.user.unwrap_or_default();
+    if user.len() > bounds::USER_PROPERTIES {
+        return Err(Invalid::value("properties.user", user.len(), "there may be 16"));
+    }
+    if let Some((name, _)) = user.iter().find(|(name, _)| name.starts_with("roost-")) {
+        let rule = "names that start with `roost-` are the host's";
+        return Err(Invalid::value("properties.user", format!("`{name}`"), rule));
+    }
+    // MQTT writes the length of a string in two bytes.
+    let strings = user.iter().flat_map(|(name, value)| [name, value]).chain(&properties.content_type);
+    if let Some(text) = strings.into_iter().find(|text| text.len() > usize::from(u16::MAX) || text.contains('\0')) {
+        let value = format!("`{}`", text.chars().take(40).collect::<String>());
+        return Err(Invalid::value("properties", value, "a text may have 65,535 bytes, and no NUL"));
+    }
+    Ok(MessageProperties {
+        expiry_ms: properties.expiry_ms,
+        content_type: properties.content_type,
+        response_topic,
+        user,
+    })
+}
+
+fn policy(policy: Option<wit::Policy>) -> Result<Policy, Invalid> {
+    let Some(policy) = policy else { return Ok(Policy::default()) };
+    let default = Policy::default();
+    match &policy.misfire {
+        None | Some(wit::Misfire::RunOnce) => {}
+        Some(wit::Misfire::RunAll) => return Err(not_yet("policy.misfire", "run-all")),
+        Some(wit::Misfire::LatestOfGroup(_)) => return Err(not_yet("policy.misfire", "latest-of-group")),
+    }
+    match &policy.overlap {
+        None | Some(wit::Overlap::Skip) => {}
+        Some(wit::Overlap::Queue(_)) => return Err(not_yet("policy.overlap", "queue")),
+        Some(wit::Overlap::Allow(_)) => return Err(not_yet("policy.overlap", "allow")),
+        Some(wit::Overlap::Replace) => return Err(not_yet("policy.overlap", "replace")),
+    }
+    if policy.needs.is_some() {
+        return Err(not_yet("policy.needs", "needs"));
+    }
+    let grace_ms = policy.grace_ms.unwrap_or(default.grace_ms);
+    if grace_ms < bounds::GRACE_MS {
+        return Err(Invalid::value("policy.grace-ms", grace_ms, "it must be 1,000 or more"));
+    }
+    Ok(Policy {
+        grace_ms,
+        jitter_ms: policy.jitter_ms.unwrap_or(default.jitter_ms),
+        priority: policy.priority.unwrap_or(default.priority),
+        retry: retry(policy.retry)?,
+    })
+}
+
+fn not_yet(field: &str, value: &str) -> Invalid {
+    let instead = match field {
+        "policy.misfire" => "leave it out for `run-once`: the newest missed run is made up for, within its grace",
+        "policy.overlap" => "leave it out for `skip`: a run that is due before the one before it has ended is left out",
+        _ => "leave it out",
+    };
+    Invalid::not_yet(field, value, instead)
+}
+
+fn retry(retry: Option<wit::Retry>) -> Result<Retry, Invalid> {
+    let default = Retry::default();
+    let Some(retry) = retry else { return Ok(default) };
+    if retry.attempts == Some(0) {
+        return Err(Invalid::value("policy.retry.attempts", 0, "it must be 1 or more"));
+    }
+    let backoff_ms = retry.backoff_ms.unwrap_or(default.backoff_ms);
+    if backoff_ms < bounds::BACKOFF_MS {
+        return Err(Invalid::value("policy.retry.backoff-ms", backoff_ms, "it must be 100 or more"));
+    }
+    let give_up_after_ms = retry.give_up_after_ms.unwrap_or(default.give_up_after_ms);
+    Ok(Retry { attempts: retry.attempts, give_up_after_ms, backoff_ms })
+}

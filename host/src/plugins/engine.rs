@@ -1,0 +1,111 @@
+//! The WebAssembly engine: what compiled components are linked with, and what interrupts them.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
+};
+
+use wasmtime::{
+    Config,
+    component::{Component, HasSelf, Linker},
+};
+
+use super::{
+    component::{ComponentError, Linked},
+    contract::bindings,
+    guest::Guest,
+    limits,
+};
+
+/// How components are compiled and run: the same for the host and for the child that compiles.
+pub(super) fn config() -> Config {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true).epoch_interruption(true);
+    config
+}
+
+/// Loads components. Knows no plugins.
+pub(super) struct Engine {
+    wasm: wasmtime::Engine,
+    linker: Linker<Guest>,
+    ticker: Arc<Ticker>,
+}
+
+impl Engine {
+    pub(super) fn new() -> Result<Self, wasmtime::Error> {
+        let wasm = wasmtime::Engine::new(&config())?;
+        let mut linker = Linker::new(&wasm);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        bindings::DevicePlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
+        let ticker = Arc::new(Ticker::default());
+        let (wasm_of_ticker, ticking) = (wasm.weak(), Arc::downgrade(&ticker));
+        thread::Builder::new().name("epoch".into()).spawn(move || {
+            while let Some(ticker) = ticking.upgrade() {
+                if !ticker.wait() {
+                    return;
+                }
+                thread::sleep(limits::EPOCH);
+                let Some(wasm) = wasm_of_ticker.upgrade() else { return };
+                wasm.increment_epoch();
+            }
+        })?;
+        Ok(Self { wasm, linker, ticker })
+    }
+
+    pub(super) fn wasm(&self) -> &wasmtime::Engine {
+        &self.wasm
+    }
+
+    /// Checks a component against the contract, and makes it ready to be instantiated.
+    pub(super) fn link(&self, component: &Component) -> Result<Linked, ComponentError> {
+        Linked::new(&self.wasm, &self.linker, component)
+    }
+
+    /// Epochs pass for as long as the answer lives: an idle host does not wake a hundred times a second.
+    pub(super) fn ticking(&self) -> Ticking {
+        self.ticker.change(|state| state.calls += 1);
+        Ticking(self.ticker.clone())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.ticker.change(|state| state.stopped = true);
+    }
+}
+
+#[derive(Default)]
+struct Ticker {
+    state: Mutex<TickerState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct TickerState {
+    calls: usize,
+    stopped: bool,
+}
+
+impl Ticker {
+    fn change(&self, change: impl FnOnce(&mut TickerState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is a call; `false` when there will be none.
+    fn wait(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |state: &mut TickerState| state.calls == 0 && !state.stopped;
+        let state = self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        !state.stopped
+    }
+}
+
+/// A call is under way.
+pub(super) struct Ticking(Arc<Ticker>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.change(|state| state.calls -= 1);
+    }
+}

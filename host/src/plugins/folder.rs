@@ -1,0 +1,429 @@
+//! What lies in the plugin folder, and which of it has come to rest. Knows the file system and no notifications: it is
+//! told what changed, and looks again (I9).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use roost_scheduler::names::PluginName;
+
+use super::{limits, sections};
+use crate::report::Report;
+
+/// Both files of a plugin, read when they had come to rest.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) plugin: PluginName,
+    pub(super) component: Arc<[u8]>,
+    pub(super) settings: Option<String>,
+}
+
+/// What a look at the folder found.
+#[derive(Debug)]
+pub(super) enum Sighting {
+    /// New or changed.
+    Offered(Offer),
+    /// Gone for long enough.
+    Withdrawn(PluginName),
+    /// To be told to people.
+    Faulty(Report),
+}
+
+/// How a file was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touch {
+    /// Its writer has closed it, or it was moved here whole.
+    Finished,
+    /// It was linked here, or copying has just begun.
+    Begun,
+    /// Someone is writing. The end of it is announced, so this only has to outlast a pause.
+    Written,
+}
+
+impl Touch {
+    const fn quiet(self) -> Duration {
+        match self {
+            Self::Finished => Duration::from_millis(50),
+            Self::Begun => Duration::from_millis(300),
+            Self::Written => Duration::from_secs(2),
+        }
+    }
+}
+
+/// A change that nothing announced must not go on for this long.
+const UNANNOUNCED: Duration = Duration::from_millis(500);
+const TORN_AGAIN: Duration = Duration::from_millis(250);
+const TORN_REPORTED: Duration = Duration::from_secs(2);
+/// I9: what comes back within this time was never gone.
+const GONE: Duration = Duration::from_secs(3);
+
+/// What tells one content of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Look {
+    component: Option<Identity>,
+    settings: Option<Identity>,
+}
+
+/// The two files of one name.
+#[derive(Debug, Default)]
+struct Pair {
+    /// Whether the host counts on it: it was offered, or it ran before the host started.
+    present: bool,
+    /// As they were when they were last read.
+    read: Look,
+    unsettled: Option<Unsettled>,
+    gone_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unsettled {
+    component_until: Instant,
+    settings_until: Instant,
+    /// Where nothing announced the change: it has to look the same again.
+    expected: Option<Look>,
+    torn_since: Option<Instant>,
+}
+
+impl Unsettled {
+    fn until(&self) -> Instant {
+        self.component_until.max(self.settings_until)
+    }
+
+    fn again(&mut self, at: Instant) {
+        self.component_until = at;
+        self.settings_until = at;
+    }
+}
+
+/// What reading a settled pair came to.
+enum Reading {
+    Whole(Offer),
+    Torn,
+    Changing,
+    Faulty(Report),
+}
+
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    pairs: BTreeMap<PluginName, Pair>,
+    misnamed: HashSet<OsString>,
+    /// Which folder it is, by device and inode: a mount or a new folder is another one.
+    seen: Option<(u64, u64)>,
+    /// The names it had when it was found to have none of the known plugins (I9).
+    unmounted: Option<BTreeSet<PluginName>>,
+    unreadable: bool,
+}
+
+impl Folder {
+    pub(super) fn new(path: PathBuf, known: impl IntoIterator<Item = PluginName>) -> Self {
+        let pairs = known.into_iter().map(|name| (name, Pair { present: true, ..Pair::default() })).collect();
+        Self { path, pairs, misnamed: HashSet::new(), seen: None, unmounted: None, unreadable: false }
+    }
+
+    /// Whether the last scan could not read it.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.unreadable
+    }
+
+    /// Something happened to a path in it.
+    pub(super) fn touched(&mut self, path: &Path, touch: Touch, now: Instant) {
+        let (Some(name), Some(extension)) = (plugin_name(path), path.extension()) else { return };
+        let pair = self.pairs.entry(name).or_default();
+        let unsettled = pair.unsettled.get_or_insert(Unsettled {
+            component_until: now,
+            settings_until: now,
+            expected: None,
+            torn_since: None,
+        });
+        unsettled.expected = None;
+        if extension == "wasm" {
+            unsettled.component_until = now + touch.quiet();
+        } else {
+            unsettled.settings_until = now + touch.quiet();
+        }
+    }
+
+    /// Looks at everything. Answers whether it is another folder than before, so that it has to be watched anew.
+    pub(super) fn scan(&mut self, now: Instant, sightings: &mut Vec<Sighting>) -> bool {
+        let (identity, looks) = match self.list(sightings) {
+            Ok(listed) => listed,
+            Err(error) => {
+                self.became_unreadable(&error, sightings);
+                return false;
+            }
+        };
+        self.unreadable = false;
+        let renewed = self.seen.replace(identity) != Some(identity);
+        self.judge_mount(renewed, &looks, sightings);
+        for (name, look) in &looks {
+            let pair = self.pairs.entry(name.clone()).or_default();
+            if *look != pair.read && pair.unsettled.is_none() {
+                // What lies there when the folder is first seen has most likely lain there for long.
+                let at = if renewed { now } else { now + UNANNOUNCED };
+                let expected = (!renewed).then_some(*look);
+                pair.unsettled =
+                    Some(Unsettled { component_until: at, settings_until: at, expected, torn_since: None });
+            }
+        }
+        for (name, pair) in &mut self.pairs {
+            let here = looks.get(name).is_some_and(|look| look.component.is_some());
+            if here {
+                pair.gone_since = None;
+            } else if pair.present {
+                pair.gone_since.get_or_insert(now);
+            }
+        }
+        self.pairs.retain(|name, pair| pair.present || pair.unsettled.is_some() || looks.contains_key(name));
+        renewed
+    }
+
+    /// What has come to rest by now.
+    pub(super) fn settle(&mut self, now: Instant, sightings: &mut Vec<Sighting>) {
+        let due: Vec<_> = self
+            .pairs
+            .iter()
+            .filter(|(_, pair)| pair.unsettled.is_some_and(|unsettled| unsettled.until() <= now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.settle_one(&name, now, sightings);
+        }
+        self.withdraw(now, sightings);
+    }
+
+    /// When to settle again.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let unsettled = |pair: &Pair| pair.unsettled.map(|unsettled| unsettled.until());
+        let gone = |pair: &Pair| {
+            let counts = self.unmounted.is_none() && !self.unreadable;
+            pair.gone_since.filter(|_| counts).map(|since| since + GONE)
+        };
+        self.pairs.values().flat_map(|pair| [unsettled(pair), gone(pair)]).flatten().min()
+    }
+
+    fn settle_one(&mut self, name: &PluginName, now: Instant, sightings: &mut Vec<Sighting>) {
+        let (component, settings) = (self.file(name, "wasm"), self.file(name, "toml"));
+        let Some(pair) = self.pairs.get_mut(name) else { return };
+        let Some(mut unsettled) = pair.unsettled.take() else { return };
+        let look = Look { component: identity(&component), settings: identity(&settings) };
+        if unsettled.expected.is_some_and(|expected| expected != look) {
+            unsettled.expected = Some(look);
+            unsettled.again(now + UNANNOUNCED);
+            pair.unsettled = Some(unsettled);
+            return;
+        }
+        if look.component.is_none() {
+            if pair.present {
+                pair.gone_since.get_or_insert(now);
+            } else if look.settings.is_some() {
+                tracing::debug!(plugin = %name, "there are settings, but no plugin yet");
+            }
+            pair.read = look;
+            return;
+        }
+        pair.gone_since = None;
+        if self.unmounted.as_ref().is_some_and(|then| !then.contains(name)) {
+            self.unmounted = None;
+        }
+        match read(name, &component, &settings, look) {
+            Reading::Whole(offer) => {
+                pair.present = true;
+                pair.read = look;
+                sightings.push(Sighting::Offered(offer));
+            }
+            Reading::Changing => {
+                unsettled.again(now + Touch::Finished.quiet());
+                pair.unsettled = Some(unsettled);
+            }
+            Reading::Torn => {
+                let since = *unsettled.torn_since.get_or_insert(now);
+                if now.duration_since(since) < TORN_REPORTED {
+                    unsettled.again(now + TORN_AGAIN);
+                    pair.unsettled = Some(unsettled);
+                } else {
+                    pair.read = look;
+                    sightings.push(Sighting::Faulty(torn(name, &component)));
+                }
+            }
+            Reading::Faulty(report) => {
+                pair.read = look;
+                sightings.push(Sighting::Faulty(report));
+            }
+        }
+    }
+
+    /// I9: gone counts when the folder can be read, is the one it was, and the file has been gone for 3 s.
+    fn withdraw(&mut self, now: Instant, sightings: &mut Vec<Sighting>) {
+        let overdue = |pair: &Pair| pair.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
+        if self.unmounted.is_some() || !self.pairs.values().any(overdue) {
+            return;
+        }
+        if folder_identity(&self.path).ok() != self.seen {
+            return;
+        }
+        for (name, pair) in &mut self.pairs {
+            if !overdue(pair) {
+                continue;
+            }
+            pair.gone_since = None;
+            if !self.path.join(format!("{name}.wasm")).exists() {
+                pair.present = false;
+                pair.read = Look { component: None, ..pair.read };
+                sightings.push(Sighting::Withdrawn(name.clone()));
+            }
+        }
+    }
+
+    fn file(&self, name: &PluginName, extension: &str) -> PathBuf {
+        self.path.join(format!("{name}.{extension}"))
+    }
+
+    fn list(&mut self, sightings: &mut Vec<Sighting>) -> io::Result<((u64, u64), BTreeMap<PluginName, Look>)> {
+        let identity_before = folder_identity(&self.path)?;
+        let mut looks = BTreeMap::<PluginName, Look>::new();
+        let mut misnamed = HashSet::new();
+        for entry in fs::read_dir(&self.path)? {
+            let path = entry?.path();
+            let Some(extension) = path.extension().filter(|extension| *extension == "wasm" || *extension == "toml")
+            else {
+                continue;
+            };
+            let Some(identity) = identity(&path) else { continue };
+            match plugin_name(&path) {
+                Some(name) if extension == "wasm" => looks.entry(name).or_default().component = Some(identity),
+                Some(name) => looks.entry(name).or_default().settings = Some(identity),
+                None => self.misname(&path, &mut misnamed, sightings),
+            }
+        }
+        self.misnamed = misnamed;
+        Ok((identity_before, looks))
+    }
+
+    /// A file that would be a plugin if it were called otherwise: told once.
+    fn misname(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<Sighting>) {
+        let Some(name) = path.file_name() else { return };
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if hidden || path.extension().is_none_or(|extension| extension != "wasm") {
+            return;
+        }
+        misnamed.insert(name.to_owned());
+        if self.misnamed.contains(name) {
+            return;
+        }
+        let stem = path.file_stem().unwrap_or(name).to_string_lossy();
+        let report = Report::new(format!("`{}` was not loaded", path.display()));
+        let report = match PluginName::parse(&stem) {
+            Err(error) => report.cause(error),
+            Ok(_) => report,
+        };
+        sightings.push(Sighting::Faulty(report.hint("rename the file")));
+    }
+
+    fn became_unreadable(&mut self, error: &io::Error, sightings: &mut Vec<Sighting>) {
+        self.seen = None;
+        for pair in self.pairs.values_mut() {
+            pair.gone_since = None;
+        }
+        if !std::mem::replace(&mut self.unreadable, true) {
+            let report = Report::new(format!("the plugin folder `{}` cannot be read", self.path.display()));
+            let hint = "the plugins that run go on; changes are taken in as soon as it can be read";
+            sightings.push(Sighting::Faulty(report.cause(error).hint(hint)));
+        }
+    }
+
+    /// I9: a folder that has none of the plugins it should have is most likely a mount point without its disk.
+    fn judge_mount(&mut self, renewed: bool, looks: &BTreeMap<PluginName, Look>, sightings: &mut Vec<Sighting>) {
+        let files = || looks.iter().filter(|(_, look)| look.component.is_some()).map(|(name, _)| name);
+        let is_known = |name: &PluginName| self.pairs.get(name).is_some_and(|pair| pair.present);
+        if files().any(is_known) {
+            self.unmounted = None;
+        } else if renewed && self.pairs.values().any(|pair| pair.present) {
+            self.unmounted = Some(files().cloned().collect());
+            let report = Report::new(format!("`{}` has none of the plugins that ran before", self.path.display()));
+            let hint = "it is taken for a folder whose disk is missing, and they go on as they were\n\
+                        to forget them, put any plugin into the folder, or one of them and delete it, while Roost runs";
+            sightings.push(Sighting::Faulty(report.hint(hint)));
+        } else if self.unmounted.as_ref().is_some_and(|then| files().any(|name| !then.contains(name))) {
+            self.unmounted = None;
+        }
+    }
+}
+
+/// The name that a file stands for, if it is one of a plugin's two.
+fn plugin_name(path: &Path) -> Option<PluginName> {
+    let extension = path.extension()?;
+    if extension != "wasm" && extension != "toml" {
+        return None;
+    }
+    PluginName::parse(path.file_stem()?.to_str()?).ok()
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(Identity {
+        device: found.dev(),
+        inode: found.ino(),
+        size: found.size(),
+        modified: (found.mtime(), found.mtime_nsec()),
+        changed: (found.ctime(), found.ctime_nsec()),
+    })
+}
+
+fn folder_identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Stat, read, stat again: only what looks the same before and after is what was read.
+fn read(name: &PluginName, component: &Path, settings: &Path, look: Look) -> Reading {
+    let size = look.component.map_or(0, |identity| identity.size);
+    if size > limits::COMPONENT_BYTES {
+        let report = Report::new(format!("plugin `{name}` was not loaded"));
+        let cause =
+            format!("`{}` has {size} bytes, more than the {} allowed", component.display(), limits::COMPONENT_BYTES);
+        return Reading::Faulty(report.cause(cause));
+    }
+    let unreadable = |path: &Path, error: io::Error| {
+        let report = Report::new(format!("plugin `{name}` was not loaded"));
+        Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())))
+    };
+    let bytes = match fs::read(component) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
+        Err(error) => return unreadable(component, error),
+    };
+    let text = match look.settings.map(|_| fs::read_to_string(settings)) {
+        None => None,
+        Some(Ok(text)) => Some(text),
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
+        Some(Err(error)) => return unreadable(settings, error),
+    };
+    if (Look { component: identity(component), settings: identity(settings) }) != look {
+        return Reading::Changing;
+    }
+    if !sections::whole(&bytes) {
+        return Reading::Torn;
+    }
+    Reading::Whole(Offer { plugin: name.clone(), component: bytes.into(), settings: text })
+}
+
+fn torn(name: &PluginName, component: &Path) -> Report {
+    Report::new(format!("plugin `{name}` was not loaded"))
+        .cause(format!("`{}` is cut off: a section says it is longer than the rest of the file", component.display()))
+        .hint("copy it again; if it is still being copied, it is loaded when that is done")
+}

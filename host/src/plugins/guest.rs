@@ -1,0 +1,292 @@
+//! One call of a plugin: a fresh store and instance, under limits of its own (I7).
+
+use std::{sync::Arc, time::Duration};
+
+use roost_scheduler::{
+    calendar,
+    event::Plan,
+    time::{Instant, Site},
+};
+use sha2::{Digest as _, Sha256};
+use tokio::{sync::Semaphore, task::yield_now};
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
+use wasmtime_wasi::{HostWallClock, I32Exit, WasiCtx, WasiCtxView, WasiView, random::Deterministic};
+
+use super::{
+    component::Linked,
+    contract::{self, Invalid, bindings},
+    engine::Engine,
+    limits,
+    logs::{Journal, StreamKind},
+    program::{Almanac, Program},
+    settings::{Device, Limits},
+};
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    #[error("`schedule-jobs` said: {0}")]
+    Said(String),
+    #[error("`schedule-jobs` ran longer than {cpu_ms} ms")]
+    Cpu { cpu_ms: u32 },
+    #[error("`schedule-jobs` did not return within {wall_ms} ms")]
+    Wall { wall_ms: u32 },
+    #[error("`schedule-jobs` wanted more than {memory_mib} MiB of memory")]
+    Memory { memory_mib: u32 },
+    #[error("`schedule-jobs` passed more than {lift_mib} MiB to the host")]
+    Lift { lift_mib: u32 },
+    #[error("`schedule-jobs` ended the program with exit code {code}{}", aside(.stderr))]
+    Exit { code: i32, stderr: String },
+    #[error("`schedule-jobs` trapped: {reason}{}{}", trace(.frames), aside(.stderr))]
+    Trap { reason: String, frames: Vec<String>, stderr: String },
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl CallError {
+    /// With what to do about it, for where there is room for one text only.
+    pub(super) fn in_full(&self) -> String {
+        self.hint().map_or_else(|| self.to_string(), |hint| format!("{self}\n{hint}"))
+    }
+
+    pub(super) fn hint(&self) -> Option<String> {
+        let raise =
+            |key: &str| Some(format!("if the plugin needs that much, raise `{key}` in `[limits]` of its settings"));
+        match self {
+            Self::Cpu { .. } => raise("cpu_ms"),
+            Self::Wall { .. } => raise("wall_ms"),
+            Self::Memory { .. } => raise("memory_mib"),
+            Self::Lift { .. } => raise("lift_mib"),
+            Self::Invalid(invalid) => invalid.hint.clone(),
+            Self::Said(_) | Self::Exit { .. } | Self::Trap { .. } => None,
+        }
+    }
+}
+
+fn aside(stderr: &str) -> String {
+    if stderr.is_empty() { String::new() } else { format!("\nit said: {stderr}") }
+}
+
+fn trace(frames: &[String]) -> String {
+    if frames.is_empty() { String::new() } else { format!(", in {}", frames.join(" < ")) }
+}
+
+/// What a call has besides the plugin's own memory.
+pub(super) struct Guest {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    limiter: Limiter,
+    pub(super) journal: Journal,
+    pub(super) site: Site,
+    pub(super) almanac: Arc<Almanac>,
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Calls that may go on at the same time.
+pub(super) struct Calls {
+    engine: Arc<Engine>,
+    turns: Semaphore,
+}
+
+impl Calls {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine, turns: Semaphore::new(limits::CALLS_AT_ONCE) }
+    }
+
+    /// Asks a plugin for the plan of one device.
+    pub(super) async fn plan(
+        &self,
+        program: &Program,
+        linked: &Linked,
+        device: &Device,
+        now: Instant,
+    ) -> Result<Plan, CallError> {
+        let _turn = self.turns.acquire().await;
+        let journal = Journal::new(program.log.clone(), device.name.clone());
+        let bounds = &program.settings.limits;
+        let mut store = self.store(program, device, now, journal.clone());
+        let wall = Duration::from_millis(bounds.wall_ms.into());
+        let answered = {
+            let _ticking = self.engine.ticking();
+            let call = async {
+                let plugin = linked.instance.instantiate_async(&mut store).await?;
+                plugin.roost_device_schedule().call_schedule_jobs(&mut store, &context(program, device, now)).await
+            };
+            tokio::time::timeout(wall, call).await
+        };
+        let memory_refused = store.data().limiter.refused;
+        drop(store);
+        let stderr = journal.finish();
+        match answered {
+            Err(_elapsed) => Err(CallError::Wall { wall_ms: bounds.wall_ms }),
+            Ok(Err(_)) if memory_refused => Err(CallError::Memory { memory_mib: bounds.memory_mib }),
+            Ok(Err(error)) => Err(told(&error, bounds, stderr)),
+            Ok(Ok(Err(text))) => Err(CallError::Said(text)),
+            Ok(Ok(Ok(jobs))) => {
+                let jobs = contract::jobs(jobs, &program.terms(device))?;
+                Ok(Plan { asked: now, jobs })
+            }
+        }
+    }
+
+    fn store(&self, program: &Program, device: &Device, now: Instant, journal: Journal) -> Store<Guest> {
+        let bounds = &program.settings.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits::HANDLES);
+        let guest = Guest {
+            wasi: wasi(program, device, now, &journal),
+            table,
+            limiter: Limiter::new(bounds.memory_mib),
+            journal,
+            site: device.site,
+            almanac: program.almanac.clone(),
+        };
+        let mut store = Store::new(self.engine.wasm(), guest);
+        store.limiter(|guest| &mut guest.limiter);
+        store.set_hostcall_fuel(bounds.lift_mib as usize * (1 << 20));
+        store.set_max_component_handles(limits::HANDLES);
+        // Each fire stands for a tick in which the guest computed: one that waits for a poll is not charged for it.
+        let budget = u64::from(bounds.cpu_ms).div_ceil(limits::EPOCH.as_millis() as u64);
+        let mut fires = 0;
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            fires += 1;
+            if fires > budget {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(yield_now())))
+        });
+        store
+    }
+}
+
+fn context(program: &Program, device: &Device, now: Instant) -> bindings::Context {
+    let location = device
+        .site
+        .location
+        .map(|location| bindings::Location { latitude: location.latitude(), longitude: location.longitude() });
+    bindings::Context {
+        plugin: program.plugin.to_string(),
+        device: device.name.to_string(),
+        config: device.config.clone(),
+        time_zone: device.site.zone.name().into(),
+        location,
+        now: now.millis(),
+        until: calendar::end_of_tomorrow(now, device.site.zone).millis(),
+    }
+}
+
+/// No files, no sockets, no environment; clock and random numbers are given, so that equal questions get equal answers.
+fn wasi(program: &Program, device: &Device, now: Instant, journal: &Journal) -> WasiCtx {
+    let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
+    let random = |kind: &str| {
+        let seed = format!("{kind}/{}/{}/{day}", program.plugin, device.name);
+        (0_u8..128).flat_map(|block| Sha256::new().chain_update([block]).chain_update(&seed).finalize()).collect()
+    };
+    WasiCtx::builder()
+        .stdout(journal.stream(StreamKind::Output))
+        .stderr(journal.stream(StreamKind::Error))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .wall_clock(StoppedClock(now))
+        .secure_random(Deterministic::new(random("secure")))
+        .insecure_random(Deterministic::new(random("insecure")))
+        .insecure_random_seed(u128::from(day.to_epoch_days().unsigned_abs()))
+        .max_random_size(limits::RANDOM_BYTES)
+        .build()
+}
+
+struct StoppedClock(Instant);
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.millis().unsigned_abs())
+    }
+}
+
+fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> CallError {
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return CallError::Exit { code: *code, stderr };
+    }
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::Interrupt) {
+        return CallError::Cpu { cpu_ms: bounds.cpu_ms };
+    }
+    let reason = trap.map_or_else(|| format!("{:#}", error.root_cause()), ToString::to_string);
+    if reason.contains("fuel allocated for hostcalls") {
+        return CallError::Lift { lift_mib: bounds.lift_mib };
+    }
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |backtrace| {
+        backtrace
+            .frames()
+            .iter()
+            .filter_map(wasmtime::FrameInfo::func_name)
+            .map(shortened)
+            .take(limits::FRAMES)
+            .collect()
+    });
+    CallError::Trap { reason, frames, stderr }
+}
+
+fn shortened(name: &str) -> String {
+    format!("`{}`", name.chars().take(80).collect::<String>())
+}
+
+/// Counts all memories of a store together: the limit is the call's, not a memory's.
+struct Limiter {
+    memory_left: usize,
+    table_left: usize,
+    refused: bool,
+}
+
+impl Limiter {
+    const fn new(memory_mib: u32) -> Self {
+        Self { memory_left: memory_mib as usize * (1 << 20), table_left: limits::TABLE_ELEMENTS, refused: false }
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if more > self.memory_left {
+            // A trap, not -1: most programs would only turn that into a trap that tells less.
+            self.refused = true;
+            return Err(wasmtime::Error::msg("the memory limit is reached"));
+        }
+        self.memory_left -= more;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        if more > self.table_left || maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.table_left -= more;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        limits::INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        limits::INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        limits::INSTANCES
+    }
+}

@@ -1,0 +1,203 @@
+//! Which version of each plugin runs, which is being loaded, and which waits for that.
+
+use std::{collections::HashMap, sync::Arc};
+
+use roost_scheduler::{
+    event::{Event, Generation, Version},
+    names::{DeviceName, PluginName},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    folder::{Offer, Sighting},
+    limits,
+    load::{Accepted, LoadError, Loader, Proposal},
+    program::Program,
+};
+
+/// A question of the scheduler's.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) plugin: PluginName,
+    pub(super) device: DeviceName,
+    pub(super) generation: Generation,
+}
+
+/// A load that has ended.
+type Ended = (PluginName, Result<Accepted, LoadError>);
+
+#[derive(Default)]
+struct Shelf {
+    running: Option<Arc<Program>>,
+    /// The one before: the store may not yet have heard of its successor.
+    before: Option<Version>,
+    loading: bool,
+    /// The file went while it was being loaded.
+    withdrawn: bool,
+    waiting: Option<Offer>,
+}
+
+pub(super) struct Library {
+    loader: Arc<Loader>,
+    shelves: HashMap<PluginName, Shelf>,
+    events: mpsc::Sender<Event>,
+    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    loads: usize,
+    unswept: bool,
+}
+
+impl Library {
+    pub(super) fn new(loader: Loader, known: Vec<(PluginName, Version)>, events: mpsc::Sender<Event>) -> Self {
+        let mut shelves = HashMap::new();
+        for (name, version) in known {
+            let running = loader
+                .kept(&name, version)
+                .inspect_err(|error| tracing::error!("the last version of plugin `{name}` cannot be asked: {error}"))
+                .ok()
+                .map(Arc::new);
+            shelves.insert(name, Shelf { running, before: Some(version), ..Shelf::default() });
+        }
+        let loader = Arc::new(loader);
+        // Never more than one load for a plugin, and `LOADS_AT_ONCE` in all.
+        let ended = mpsc::unbounded_channel();
+        Self { loader, shelves, events, ended, loads: 0, unswept: true }
+    }
+
+    /// Until nobody listens or asks any more.
+    pub(super) async fn run(
+        mut self,
+        mut sightings: mpsc::Receiver<Sighting>,
+        mut questions: mpsc::UnboundedReceiver<Question>,
+    ) {
+        loop {
+            let room = self.loads < limits::LOADS_AT_ONCE;
+            tokio::select! {
+                Some(ended) = self.ended.1.recv() => self.load_ended(ended).await,
+                Some(question) = questions.recv() => self.ask(question),
+                sighting = sightings.recv(), if room => match sighting {
+                    Some(Sighting::Offered(offer)) => self.offered(offer),
+                    Some(Sighting::Withdrawn(plugin)) => self.withdrawn(plugin).await,
+                    Some(Sighting::Faulty(report)) => tracing::error!("{report}"),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn offered(&mut self, offer: Offer) {
+        let shelf = self.shelves.entry(offer.plugin.clone()).or_default();
+        shelf.withdrawn = false;
+        if shelf.loading {
+            shelf.waiting = Some(offer);
+            return;
+        }
+        let plugin = offer.plugin.clone();
+        let proposal = match self.loader.propose(offer) {
+            Ok(proposal) => proposal,
+            Err(error) => return self.refused(&plugin, &error),
+        };
+        if shelf.running.as_ref().is_some_and(|program| program.version == proposal.version) {
+            tracing::debug!(%plugin, "its files are as they were");
+            return;
+        }
+        shelf.loading = true;
+        self.loads += 1;
+        self.spawn_load(plugin, proposal);
+    }
+
+    fn spawn_load(&self, plugin: PluginName, proposal: Proposal) {
+        let running = self.shelves.get(&plugin).and_then(|shelf| shelf.running.clone());
+        let (loader, ended) = (self.loader.clone(), self.ended.0.clone());
+        tokio::spawn(async move {
+            let result = loader.load(proposal, running).await;
+            let _ = ended.send((plugin, result));
+        });
+    }
+
+    async fn load_ended(&mut self, (plugin, result): Ended) {
+        self.loads -= 1;
+        let Some(shelf) = self.shelves.get_mut(&plugin) else { return };
+        shelf.loading = false;
+        if shelf.withdrawn {
+            self.shelves.remove(&plugin);
+            return;
+        }
+        let waiting = shelf.waiting.take();
+        match result {
+            Ok(Accepted { program, loaded }) => {
+                shelf.before = shelf.running.replace(program).map(|program| program.version).or(shelf.before);
+                self.unswept = true;
+                let jobs: usize = loaded
+                    .devices
+                    .iter()
+                    .filter_map(|device| device.plan.as_ref().ok())
+                    .map(|plan| plan.jobs.len())
+                    .sum();
+                let devices = counted(loaded.devices.len(), "device");
+                tracing::info!("{plugin} loaded: {devices}, {}", counted(jobs, "job"));
+                // The app is gone: so will this be.
+                let _ = self.events.send(Event::Loaded(loaded)).await;
+            }
+            // The version that waits may be the one without the fault.
+            Err(_) if waiting.is_some() => {}
+            Err(error) => self.refused(&plugin, &error),
+        }
+        match waiting {
+            Some(offer) => self.offered(offer),
+            None => self.sweep(),
+        }
+    }
+
+    fn refused(&self, plugin: &PluginName, error: &LoadError) {
+        let runs = self.shelves.get(plugin).is_some_and(|shelf| shelf.running.is_some());
+        let consequence =
+            if runs { "the previous version keeps running" } else { "nothing of it runs until that is mended" };
+        tracing::error!("{}", error.report(plugin, consequence));
+    }
+
+    async fn withdrawn(&mut self, plugin: PluginName) {
+        let Some(shelf) = self.shelves.get_mut(&plugin) else { return };
+        shelf.waiting = None;
+        shelf.withdrawn = shelf.loading;
+        let ran = shelf.running.take().is_some() || shelf.before.take().is_some();
+        if !shelf.loading {
+            self.shelves.remove(&plugin);
+        }
+        if ran {
+            tracing::info!("{plugin} removed: its file is gone");
+            let _ = self.events.send(Event::Removed(plugin)).await;
+        }
+    }
+
+    fn ask(&self, question: Question) {
+        let Question { plugin, device, generation } = question;
+        let program = self.shelves.get(&plugin).and_then(|shelf| shelf.running.clone());
+        let (loader, events) = (self.loader.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let known = program.as_ref().and_then(|program| Some((program, program.device(&device)?)));
+            let plan = match known {
+                Some((program, device)) => loader.plan(program, device).await.map_err(|error| match error {
+                    LoadError::Plan { error, .. } => error.in_full(),
+                    other => other.to_string(),
+                }),
+                None => Err("the plugin cannot be asked: its last version is not there".into()),
+            };
+            let _ = events.send(Event::Planned { plugin, device, generation, plan }).await;
+        });
+    }
+
+    /// When nothing is being loaded, so that nothing is deleted that a load has just kept.
+    fn sweep(&mut self) {
+        if self.loads > 0 || !std::mem::take(&mut self.unswept) {
+            return;
+        }
+        let running = self.shelves.values().filter_map(|shelf| shelf.running.as_ref()).map(|program| program.version);
+        let in_use: Vec<_> = running.chain(self.shelves.values().filter_map(|shelf| shelf.before)).collect();
+        let loader = self.loader.clone();
+        tokio::task::spawn_blocking(move || loader.sweep(&in_use));
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,44 @@
+//! Every bound of this edge in one place, each with what it protects from (I10).
+
+use std::time::Duration;
+
+/// Bytes of a component: four times the largest that is known to be of use, and what a compile's memory allows.
+pub(super) const COMPONENT_BYTES: u64 = 64 << 20;
+/// Address space of a compile: one that wants more is a bomb, or too large for the machines that Roost is made for.
+pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
+/// CPU seconds of a compile. A hostile file of 100 KB can keep a compiler busy for hours.
+pub(super) const COMPILE_CPU_S: u64 = 60;
+/// A compile that does not even get the CPU it is allowed must not hold up all others for ever.
+pub(super) const COMPILE_WALL: Duration = Duration::from_secs(300);
+/// Bytes kept of what a compile says when it fails.
+pub(super) const COMPILE_ERROR_BYTES: usize = 16 << 10;
+/// Threads that guests run on, however many cores there are: they are not what keeps time.
+pub(super) const GUEST_THREADS: usize = 2;
+/// Added to the niceness of guests and compiles, so that the loop, the store and the link come first.
+pub(super) const NICE: i32 = 10;
+/// Calls at a time: each may copy `lift_mib` and hold `memory_mib`.
+pub(super) const CALLS_AT_ONCE: usize = 2;
+/// Loads at a time: each holds its bytes while it waits for the compiler.
+pub(super) const LOADS_AT_ONCE: usize = 16;
+/// How often a guest that computes is interrupted, and the unit in which its CPU time is counted.
+pub(super) const EPOCH: Duration = Duration::from_millis(10);
+/// Core instances, tables and memories of one call: what components of every toolchain need, with room.
+pub(super) const INSTANCES: usize = 200;
+/// Elements of all tables of one call: 8 bytes each of the host's memory.
+pub(super) const TABLE_ELEMENTS: usize = 1 << 20;
+/// Handles a guest may hold: each is a small allocation of the host's.
+pub(super) const HANDLES: usize = 10_000;
+/// Random bytes in one request: the host makes them before the guest's memory limit can object.
+pub(super) const RANDOM_BYTES: u64 = 64 << 10;
+/// Bytes of a line in a plugin's log.
+pub(super) const LINE_BYTES: usize = 4 << 10;
+/// Lines a minute in a plugin's log: one guest must not fill the disk or push out the lines of others.
+pub(super) const LINES_PER_MINUTE: u32 = 1_000;
+/// Bytes kept of the end of a call's standard error, for the error that tells of its failure.
+pub(super) const STDERR_TAIL_BYTES: usize = 2 << 10;
+/// Functions named of a trap's backtrace: the innermost say what happened.
+pub(super) const FRAMES: usize = 6;
+/// Sightings that wait for the library: each may hold a component's bytes.
+pub(super) const SIGHTINGS: usize = 4;
+/// Notifications that wait for the watch; more make it scan.
+pub(super) const NOTIFICATIONS: usize = 1_024;

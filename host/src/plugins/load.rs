@@ -1,0 +1,186 @@
+//! From a file that came to rest to a plugin that runs: compile, link, plan every device, keep.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use roost_scheduler::{
+    event::{Loaded, LoadedDevice, Plan, Version},
+    names::{DeviceName, PluginName},
+    time::Site,
+    topic::Grant,
+};
+
+use super::{
+    cache::{Cache, CacheError},
+    component::{self, ComponentError, Linked},
+    engine::Engine,
+    folder::Offer,
+    guest::{CallError, Calls},
+    program::Program,
+    settings::{Device, Settings},
+    versions::{KeptError, Versions, digest_of},
+};
+use crate::{clock, report::Report};
+
+/// What loading needs, and all loads share.
+pub(super) struct Loader {
+    engine: Arc<Engine>,
+    cache: Cache,
+    calls: Calls,
+    versions: Versions,
+    site: Site,
+    grants: HashMap<PluginName, Grant>,
+}
+
+/// A version that was accepted.
+pub(super) struct Accepted {
+    pub(super) program: Arc<Program>,
+    pub(super) loaded: Loaded,
+}
+
+/// Why a version was refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error("its settings are not valid")]
+    Settings(#[source] Report),
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    #[error("device `{device}` has no plan")]
+    Plan {
+        device: DeviceName,
+        #[source]
+        error: CallError,
+    },
+    #[error("it cannot be kept in the data folder")]
+    Keep(#[source] std::io::Error),
+}
+
+impl LoadError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Component(error) => error.hint().map(Into::into),
+            Self::Cache(CacheError::Compile(error)) => error.hint().map(Into::into),
+            Self::Plan { error, .. } => error.hint(),
+            Self::Settings(report) => report.hint.clone(),
+            Self::Cache(_) | Self::Kept(_) | Self::Keep(_) => None,
+        }
+    }
+
+    /// In full, with what comes of it.
+    pub(super) fn report(&self, plugin: &PluginName, consequence: &str) -> Report {
+        let report = Report::new(format!("plugin `{plugin}` was not loaded"));
+        let report = match self {
+            Self::Settings(settings) => {
+                settings.causes.iter().fold(report.cause(&settings.what), |report, cause| report.cause(cause))
+            }
+            other => report.chain(other),
+        };
+        let hint = [self.hint().as_deref(), Some(consequence)].into_iter().flatten().collect::<Vec<_>>().join("\n");
+        if hint.is_empty() { report } else { report.hint(hint) }
+    }
+}
+
+/// What an offer would be, before anything is done with it.
+pub(super) struct Proposal {
+    pub(super) offer: Offer,
+    pub(super) settings: Settings,
+    pub(super) version: Version,
+}
+
+impl Loader {
+    pub(super) fn open(data: &Path, site: Site, grants: HashMap<PluginName, Grant>) -> Result<Self, Report> {
+        let trouble = |what: &str, error: &dyn std::fmt::Display| {
+            Report::new(format!("{what} in `{}` cannot be used", data.display())).cause(error)
+        };
+        let engine = Engine::new()
+            .map_err(|error| Report::new("the WebAssembly engine cannot be started").cause(format!("{error:#}")))?;
+        let engine = Arc::new(engine);
+        let cache = Cache::open(&data.join("cache"), engine.wasm()).map_err(|error| trouble("the cache", &error))?;
+        let versions = Versions::open(data).map_err(|error| trouble("the kept versions", &error))?;
+        Ok(Self { calls: Calls::new(engine.clone()), engine, cache, versions, site, grants })
+    }
+
+    pub(super) fn propose(&self, offer: Offer) -> Result<Proposal, LoadError> {
+        let grant = self.grants.get(&offer.plugin);
+        let settings = Settings::parse(offer.settings.as_deref(), &offer.plugin, &self.site, grant)
+            .map_err(LoadError::Settings)?;
+        let version = Version { component: digest_of(&offer.component), settings: settings.digest() };
+        Ok(Proposal { offer, settings, version })
+    }
+
+    /// Compiles and links it; asks nothing.
+    pub(super) async fn program(
+        &self,
+        proposal: Proposal,
+        linked: Option<Arc<Linked>>,
+    ) -> Result<Arc<Program>, LoadError> {
+        let Proposal { offer, settings, version } = proposal;
+        let linked = match linked {
+            Some(linked) => linked,
+            None => self.link(version, &offer.component).await?,
+        };
+        let by_operator = self.grants.contains_key(&offer.plugin);
+        Ok(Arc::new(Program::new(offer.plugin, version, settings, by_operator, Some(linked))))
+    }
+
+    async fn link(&self, version: Version, bytes: &[u8]) -> Result<Arc<Linked>, LoadError> {
+        component::recognise(bytes)?;
+        let component = self.cache.component(version.component, bytes).await?;
+        Ok(Arc::new(self.engine.link(&component)?))
+    }
+
+    /// New bytes are accepted for all devices or none; where only the settings are new, a device that fails concerns
+    /// itself alone.
+    pub(super) async fn load(&self, proposal: Proposal, running: Option<Arc<Program>>) -> Result<Accepted, LoadError> {
+        let same_bytes = running.filter(|program| program.version.component == proposal.version.component);
+        let linked = same_bytes.as_ref().and_then(|program| program.linked.get().cloned());
+        let bytes = proposal.offer.component.clone();
+        let program = self.program(proposal, linked).await?;
+        let mut devices = Vec::new();
+        for device in &program.settings.devices {
+            let plan = match self.plan(&program, device).await {
+                Ok(plan) => Ok(plan),
+                // The scheduler says that the device keeps the plan it has.
+                Err(LoadError::Plan { error, .. }) if same_bytes.is_some() => Err(error.in_full()),
+                Err(error) => return Err(error),
+            };
+            devices.push(LoadedDevice { name: device.name.clone(), site: device.site, plan });
+        }
+        // I6: on disk before the scheduler hears of it, and so before the store says that it runs.
+        let (versions, version, settings) = (self.versions.clone(), program.version, program.settings.to_json());
+        let kept = tokio::task::spawn_blocking(move || versions.keep(&version, &bytes, &settings)).await;
+        kept.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(LoadError::Keep)?;
+        let loaded = Loaded {
+            plugin: program.plugin.clone(),
+            version: program.version,
+            grant: program.settings.grant.clone(),
+            devices,
+        };
+        Ok(Accepted { program, loaded })
+    }
+
+    /// A version that ran before the host started: compiled when it is first asked.
+    pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
+        let settings = self.versions.settings(version.settings)?;
+        Ok(Program::new(plugin.clone(), version, settings, self.grants.contains_key(plugin), None))
+    }
+
+    pub(super) async fn plan(&self, program: &Program, device: &Device) -> Result<Plan, LoadError> {
+        let linked = program.linked.get_or_try_init(async || {
+            let bytes = self.versions.component(program.version.component)?;
+            self.link(program.version, &bytes).await
+        });
+        let linked = linked.await?;
+        let answer = self.calls.plan(program, linked, device, clock::now()).await;
+        answer.map_err(|error| LoadError::Plan { device: device.name.clone(), error })
+    }
+
+    /// Deletes what neither runs nor ran last.
+    pub(super) fn sweep(&self, in_use: &[Version]) {
+        self.versions.sweep(in_use);
+        self.cache.sweep(&in_use.iter().map(|version| version.component).collect());
+    }
+}

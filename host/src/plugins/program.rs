@@ -1,0 +1,75 @@
+//! One version of a plugin: its component, its settings, and what they share between calls.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use roost_scheduler::{
+    event::Version,
+    names::{DeviceName, PluginName},
+    trigger::{Patterns, Sky},
+};
+use tokio::sync::OnceCell;
+
+use super::{
+    component::Linked,
+    contract::Terms,
+    logs::Log,
+    settings::{Device, Settings},
+};
+
+/// What is kept of the calendar and the sky while a version runs: parsed patterns and computed days.
+#[derive(Debug, Default)]
+pub(super) struct Almanac {
+    patterns: Mutex<Patterns>,
+    sky: Mutex<Sky>,
+}
+
+impl Almanac {
+    pub(super) fn patterns(&self) -> MutexGuard<'_, Patterns> {
+        self.patterns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn sky(&self) -> MutexGuard<'_, Sky> {
+        self.sky.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Program {
+    pub(super) plugin: PluginName,
+    pub(super) version: Version,
+    pub(super) settings: Settings,
+    /// Whether the grant is the operator's, so that only the operator can widen it.
+    pub(super) granted_by_operator: bool,
+    /// Filled when it is first needed: the first message on time never waits for a compile.
+    pub(super) linked: OnceCell<Arc<Linked>>,
+    pub(super) log: Arc<Log>,
+    pub(super) almanac: Arc<Almanac>,
+}
+
+impl Program {
+    pub(super) fn new(
+        plugin: PluginName,
+        version: Version,
+        settings: Settings,
+        granted_by_operator: bool,
+        linked: Option<Arc<Linked>>,
+    ) -> Self {
+        let log = Arc::new(Log::new(plugin.clone()));
+        let linked = OnceCell::new_with(linked);
+        Self { plugin, version, settings, granted_by_operator, linked, log, almanac: Arc::default() }
+    }
+
+    pub(super) fn device(&self, name: &DeviceName) -> Option<&Device> {
+        self.settings.devices.iter().find(|device| device.name == *name)
+    }
+
+    pub(super) fn terms<'a>(&'a self, device: &'a Device) -> Terms<'a> {
+        Terms {
+            plugin: &self.plugin,
+            site: &device.site,
+            grant: &self.settings.grant,
+            granted_by_operator: self.granted_by_operator,
+            jobs: self.settings.limits.jobs,
+            almanac: &self.almanac,
+        }
+    }
+}

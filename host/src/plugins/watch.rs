@@ -1,0 +1,183 @@
+//! Watches the plugin folder. Notifications are hints, the scan decides (I9).
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode, ModifyKind, RenameMode},
+};
+use roost_scheduler::names::PluginName;
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    folder::{Folder, Sighting, Touch},
+    limits,
+};
+use crate::clock;
+
+/// How long a change can go unseen where notifications do not come: network and container file systems.
+const SCAN: Duration = Duration::from_secs(5);
+/// A folder that is away costs nothing to look for.
+const SCAN_AWAY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+enum Hint {
+    Happened(notify::Event),
+    Stop,
+}
+
+/// Ends the watch when it is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    hints: SyncSender<Hint>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Starts the thread that looks. `known` are the plugins that ran before.
+    pub(super) fn start(
+        path: PathBuf,
+        known: Vec<PluginName>,
+        sightings: Sender<Sighting>,
+    ) -> Result<Self, std::io::Error> {
+        let (hints, waiting) = sync_channel(limits::NOTIFICATIONS);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let round = Round {
+            folder: Folder::new(path.clone(), known),
+            path,
+            notifier: None,
+            hints: hints.clone(),
+            waiting,
+            overflowed: Arc::new(AtomicBool::new(false)),
+            stopped: stopped.clone(),
+            sightings,
+        };
+        thread::Builder::new().name("watch".into()).spawn(move || round.run())?;
+        Ok(Self { hints, stopped })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // A full queue wakes the thread as well.
+        let _ = self.hints.try_send(Hint::Stop);
+    }
+}
+
+struct Round {
+    folder: Folder,
+    path: PathBuf,
+    notifier: Option<RecommendedWatcher>,
+    hints: SyncSender<Hint>,
+    waiting: Receiver<Hint>,
+    overflowed: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+    sightings: Sender<Sighting>,
+}
+
+impl Round {
+    fn run(mut self) {
+        let mut scan_at = clock::monotonic();
+        loop {
+            let mut found = Vec::new();
+            let now = clock::monotonic();
+            if now >= scan_at || self.overflowed.swap(false, Ordering::Relaxed) {
+                self.scan(now, &mut found);
+                scan_at = now + if self.folder.is_unreadable() { SCAN_AWAY } else { SCAN };
+            }
+            self.folder.settle(now, &mut found);
+            for sighting in found {
+                if self.sightings.blocking_send(sighting).is_err() {
+                    return;
+                }
+            }
+            let next = self.folder.wake().map_or(scan_at, |wake| wake.min(scan_at));
+            if self.listen(next) || self.stopped.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    fn scan(&mut self, now: Instant, found: &mut Vec<Sighting>) {
+        // Watched before it is scanned, or what happens in between would be seen only by the next scan.
+        if self.notifier.is_none() {
+            self.watch();
+        }
+        let renewed = self.folder.scan(now, found);
+        if self.folder.is_unreadable() {
+            self.notifier = None;
+        } else if renewed {
+            self.watch();
+            self.folder.scan(now, found);
+        }
+    }
+
+    fn watch(&mut self) {
+        let (hints, overflowed) = (self.hints.clone(), self.overflowed.clone());
+        let notifier = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // An error of the notifier's, a queue that ran over: whatever was lost, a scan finds.
+            let lost = match event {
+                Ok(event) if event.need_rescan() => true,
+                Ok(event) => hints.try_send(Hint::Happened(event)).is_err(),
+                Err(_) => true,
+            };
+            if lost {
+                overflowed.store(true, Ordering::Relaxed);
+            }
+        });
+        let watched = notifier.and_then(|mut notifier| {
+            notifier.watch(&self.path, RecursiveMode::NonRecursive)?;
+            Ok(notifier)
+        });
+        self.notifier =
+            watched.inspect_err(|error| tracing::debug!(%error, "the folder is not watched, only scanned")).ok();
+    }
+
+    /// Takes the hints that come until then. Answers whether to stop.
+    fn listen(&mut self, until: Instant) -> bool {
+        let wait = until.saturating_duration_since(clock::monotonic());
+        let mut hint = match self.waiting.recv_timeout(wait) {
+            Ok(hint) => hint,
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => return true,
+        };
+        let now = clock::monotonic();
+        loop {
+            match hint {
+                Hint::Stop => return true,
+                Hint::Happened(event) => {
+                    if let Some(touch) = touch(&event.kind) {
+                        event.paths.iter().for_each(|path| self.folder.touched(path, touch, now));
+                    }
+                }
+            }
+            match self.waiting.try_recv() {
+                Ok(next) => hint = next,
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+const fn touch(kind: &EventKind) -> Option<Touch> {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Touch::Finished),
+        EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::To | RenameMode::Both)) => {
+            Some(Touch::Finished)
+        }
+        EventKind::Modify(ModifyKind::Metadata(_)) | EventKind::Remove(_) => Some(Touch::Finished),
+        EventKind::Create(_) => Some(Touch::Begun),
+        EventKind::Modify(_) => Some(Touch::Written),
+        EventKind::Access(_) | EventKind::Any | EventKind::Other => None,
+    }
+}

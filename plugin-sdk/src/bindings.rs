@@ -1,0 +1,22 @@
+//! What `wit-bindgen` makes of the contract in `wit/`. Not for plugin authors: everything here has a better face.
+#![allow(
+    missing_docs,
+    unsafe_code,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    clippy::uninlined_format_args,
+    clippy::semicolon_if_nothing_returned,
+    reason = "generated"
+)]
+
+wit_bindgen::generate!({
+    path: "../wit",
+    world: "device-plugin",
+    pub_export_macro: true,
+    export_macro_name: "export_component",
+    default_bindings_module: "roost_plugin_sdk::bindings",
+    additional_derives: [Clone, PartialEq],
+});

@@ -1,0 +1,94 @@
+//! `kill -9`, and start again.
+
+use std::{thread, time::Duration};
+
+use roost_tests::{Broker, Listener, Site, guest};
+
+use crate::job;
+
+/// A sprinkler: on at once, off some seconds later.
+fn sprinkler(off_after_ms: u32) -> String {
+    format!(
+        "[[config.jobs]]\nid = \"water\"\ntrigger = {{ in_ms = 500 }}\nsteps = [\n\
+         {{ topic = \"declared/valve\", payload = \"on\" }},\n\
+         {{ topic = \"declared/valve\", payload = \"off\", after_ms = {off_after_ms} }},\n]\n"
+    )
+}
+
+#[test]
+fn a_valve_that_was_opened_is_closed_after_a_crash() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    site.settings("declared", &sprinkler(3000));
+    site.drop_in(&guest("declared"), "declared");
+    let roost = site.start(&broker);
+    listener.wait_for("declared/valve");
+    roost.kill();
+    let _roost = site.start(&broker);
+    let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
+    let runs: Vec<Option<&str>> = heard.iter().map(|message| message.property("roost-run")).collect();
+    assert!(runs.windows(2).all(|pair| pair[0] == pair[1]), "one run, whatever crashed: {heard:?}");
+    assert_eq!(heard.last().unwrap().payload, "off");
+}
+
+#[test]
+fn a_valve_that_was_opened_is_closed_though_its_plugin_is_deleted_while_the_host_is_down() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    site.settings("declared", &sprinkler(5000));
+    site.drop_in(&guest("declared"), "declared");
+    // Another plugin, or the folder would be taken for unmounted.
+    site.drop_in(&guest("burst"), "burst");
+    let roost = site.start(&broker);
+    listener.wait_for("declared/valve");
+    roost.kill();
+    std::fs::remove_file(site.plugin("declared.wasm")).unwrap();
+    let roost = site.start(&broker);
+    roost.says("is gone");
+    listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
+}
+
+#[test]
+fn after_a_crash_there_are_the_same_jobs_with_the_same_ids_and_nothing_runs_twice() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let jobs = job("done", "in_ms = 0", "declared/done") + &job("later", "at_ms = 4000000000000", "declared/later");
+    site.settings("declared", &jobs);
+    site.drop_in(&guest("declared"), "declared");
+    let roost = site.start(&broker);
+    roost.says("succeeded declared/declared/done");
+    while site.query("SELECT count(*) FROM runs WHERE job = 'done' AND state = 'succeeded'") == 0 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let id = site.query("SELECT id FROM jobs WHERE job = 'later'");
+    roost.kill();
+    let roost = site.start(&broker);
+    roost.says("watching");
+    roost.stop();
+    assert_eq!(site.query("SELECT id FROM jobs WHERE job = 'later'"), id);
+    assert_eq!(listener.count("declared/done"), 1);
+}
+
+#[test]
+fn of_what_fell_due_while_the_host_was_down_the_newest_is_made_up_for_and_the_rest_is_recorded() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
+    site.drop_in(&guest("declared"), "declared");
+    let roost = site.start(&broker);
+    listener.wait_for("declared/tick");
+    roost.kill();
+    let so_far = listener.count("declared/tick");
+    thread::sleep(Duration::from_secs(4));
+    let roost = site.start(&broker);
+    listener
+        .wait("ticks", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far + 1);
+    assert!(roost.stop().success());
+    assert!(site.query("SELECT count(*) FROM runs WHERE state = 'missed'") >= 1);
+    let runs: Vec<String> =
+        listener.heard().iter().filter_map(|one| one.property("roost-run").map(Into::into)).collect();
+    let mut distinct = runs.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert!(runs.len() - distinct.len() <= 1, "only what was under way is repeated: {runs:?}");
+}

@@ -1,0 +1,68 @@
+//! The broker goes away and comes back.
+
+use std::{collections::HashMap, thread, time::Duration};
+
+use roost_tests::{Broker, Listener, Site, guest};
+
+use crate::job;
+
+#[test]
+fn what_was_due_while_the_broker_was_away_is_sent_when_it_is_back() {
+    let (mut broker, site) = (Broker::new(), Site::new());
+    site.settings("declared", &job("soon", "in_ms = 2000", "declared/soon"));
+    site.drop_in(&guest("declared"), "declared");
+    let roost = site.start(&broker);
+    roost.says("1 jobs new");
+    broker.stop();
+    thread::sleep(Duration::from_secs(4));
+    broker.start();
+    let listener = Listener::new(broker.port);
+    assert_eq!(listener.wait_for("declared/soon").payload, "soon");
+    assert!(roost.stop().success());
+}
+
+#[test]
+fn a_broker_that_is_killed_under_load_costs_no_message_and_repeats_none_that_it_acknowledged() {
+    const JOBS: usize = 3000;
+    // A broker that writes down what it has before it acknowledges would be slow: what it had acknowledged and lost
+    // with the kill is read from the listener, which was there all the time.
+    let (mut broker, site) = (Broker::new(), Site::new());
+    let start_ms = now_ms() + 6000;
+    site.settings(
+        "burst",
+        &format!(
+            "[grants]\npublish = [\"burst/#\"]\n[[device]]\nname = \"one\"\nconfig = {{ first = 0, jobs = {JOBS}, \
+             total = {JOBS}, t0_ms = {start_ms}, spread_ms = 6000, topic = \"burst/x\" }}\n"
+        ),
+    );
+    site.drop_in(&guest("burst"), "burst");
+    let roost = site.start(&broker);
+    roost.says(&format!("{JOBS} jobs new"));
+    let first = Listener::new(broker.port);
+    first.wait("a third of the messages", |heard| heard.len() > JOBS / 3);
+    broker.kill();
+    broker.start();
+    let second = Listener::new(broker.port);
+    roost.log.wait("all runs", |_| {
+        thread::sleep(Duration::from_millis(100));
+        let ended = site.query("SELECT count(*) FROM runs WHERE state = 'succeeded'");
+        (ended == i64::try_from(JOBS).unwrap()).then_some(())
+    });
+    let mut heard: HashMap<String, Vec<u32>> = HashMap::new();
+    for message in first.heard().into_iter().chain(second.heard()) {
+        let attempt = message.property("roost-attempt").unwrap().parse().unwrap();
+        heard.entry(message.payload).or_default().push(attempt);
+    }
+    // Between the new broker's start and the second listener's subscription messages may pass unheard; no more.
+    assert!(heard.len() > JOBS * 9 / 10, "only {} of {JOBS} were heard", heard.len());
+    for (payload, attempts) in heard {
+        let mut distinct = attempts.clone();
+        distinct.dedup();
+        assert_eq!(attempts, distinct, "an attempt at {payload} was sent twice");
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "jobs are due on the wall clock")]
+fn now_ms() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
+}

@@ -1,0 +1,167 @@
+//! Dropping plugins in, replacing, breaking and removing them while the host runs.
+
+use std::{fs, process::Command};
+
+use roost_tests::{Broker, Listener, Site, guest, root, sample};
+
+use crate::job;
+
+const SOON: &str = "in_ms = 0";
+const NEVER_SOON: &str = "at_ms = 4000000000000";
+
+#[test]
+fn a_dropped_plugin_is_loaded_once_however_it_comes_in() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let roost = site.start(&broker);
+    roost.says("watching");
+    for (way, name) in [("cp", "copied"), ("mv", "moved"), ("rsync", "synced"), ("ln", "linked")] {
+        site.settings(name, &job("now", SOON, &format!("{name}/now")));
+        let outside = site.path().join(format!("{name}.wasm"));
+        fs::copy(guest("declared"), &outside).unwrap();
+        let status = Command::new(way).arg(&outside).arg(site.plugin(&format!("{name}.wasm"))).status().unwrap();
+        assert!(status.success(), "{way}");
+        assert_eq!(listener.wait_for(&format!("{name}/now")).payload, "now");
+    }
+    assert!(roost.stop().success());
+    for name in ["copied", "moved", "synced", "linked"] {
+        assert_eq!(listener.count(&format!("{name}/now")), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_new_version_changes_only_what_differs() {
+    let (broker, site) = (Broker::new(), Site::new());
+    site.settings("declared", &(job("a", NEVER_SOON, "declared/a") + &job("b", NEVER_SOON, "declared/b")));
+    site.drop_in(&guest("declared"), "declared");
+    let roost = site.start(&broker);
+    roost.says("2 jobs new, 0 changed, 0 gone, 0 unchanged");
+    let a = site.query("SELECT id FROM jobs WHERE job = 'a'");
+    site.settings("declared", &(job("a", NEVER_SOON, "declared/a") + &job("c", NEVER_SOON, "declared/c")));
+    roost.says("1 jobs new, 0 changed, 1 gone, 1 unchanged");
+    roost.stop();
+    assert_eq!(site.query("SELECT count(*) FROM jobs"), 2);
+    assert_eq!(site.query("SELECT id FROM jobs WHERE job = 'a'"), a, "an unchanged job keeps its id");
+}
+
+#[test]
+fn a_broken_update_keeps_the_previous_version_running_even_over_a_restart() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
+    site.drop_in(&guest("declared"), "declared");
+    let roost = site.start(&broker);
+    listener.wait_for("declared/tick");
+
+    let whole = fs::read(guest("declared")).unwrap();
+    let truncated = whole[..whole.len() / 2].to_vec();
+    let trapping = fs::read(guest("traps")).unwrap();
+    for (what, bytes) in [("garbage", b"not a plugin".to_vec()), ("truncated", truncated), ("trapping", trapping)] {
+        let from = roost.log.count();
+        fs::write(site.plugin("declared.wasm"), bytes).unwrap();
+        let error = roost.log.wait_for(from, "`declared`");
+        assert!(error.contains("ERROR"), "{what}: {error}");
+        roost.log.wait_for(from, "the previous version keeps running");
+        let so_far = listener.count("declared/tick");
+        listener
+            .wait("more ticks", |heard| heard.iter().filter(|one| one.topic == "declared/tick").count() > so_far + 1);
+    }
+    roost.kill();
+
+    let so_far = listener.count("declared/tick");
+    let roost = site.start(&broker);
+    roost.says("the previous version keeps running");
+    listener.wait("more ticks", |heard| heard.iter().filter(|one| one.topic == "declared/tick").count() > so_far + 1);
+}
+
+#[test]
+fn a_deleted_plugin_is_gone_and_one_that_comes_back_at_once_loses_nothing() {
+    let (broker, site) = (Broker::new(), Site::new());
+    site.settings("declared", &job("later", NEVER_SOON, "declared/later"));
+    site.settings("other", &job("later", NEVER_SOON, "other/later"));
+    site.drop_in(&guest("declared"), "declared");
+    site.drop_in(&guest("declared"), "other");
+    let roost = site.start(&broker);
+    roost
+        .log
+        .wait("both plugins", |lines| (lines.iter().filter(|l| l.contains("1 jobs new")).count() == 2).then_some(()));
+    let id = site.query("SELECT id FROM jobs JOIN job_names USING (id) WHERE plugin = 'other'");
+
+    fs::remove_file(site.plugin("other.wasm")).unwrap();
+    site.drop_in(&guest("declared"), "other");
+    fs::remove_file(site.plugin("declared.wasm")).unwrap();
+    roost.says("is gone");
+    roost.stop();
+    assert_eq!(site.query("SELECT count(*) FROM plugins"), 1);
+    assert_eq!(site.query("SELECT count(*) FROM jobs"), 1);
+    assert_eq!(site.query("SELECT id FROM jobs"), id);
+}
+
+#[test]
+fn settings_that_cannot_be_are_told_and_change_nothing() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
+    site.drop_in(&guest("declared"), "declared");
+    let roost = site.start(&broker);
+    listener.wait_for("declared/tick");
+    for (text, error) in
+        [("[confg]\n", "declared.toml:1:2"), ("[grants]\npublish = [\"nowhere/#\"]\n[[config.jobs]]\n", "declared")]
+    {
+        let from = roost.log.count();
+        site.settings("declared", text);
+        roost.log.wait_for(from, error);
+        let so_far = listener.count("declared/tick");
+        listener
+            .wait("more ticks", |heard| heard.iter().filter(|one| one.topic == "declared/tick").count() > so_far + 1);
+    }
+}
+
+#[test]
+fn hostile_plugins_disturb_nobody() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    site.settings("good", &job("tick", "every_ms = 1000", "good/tick"));
+    site.drop_in(&guest("declared"), "good");
+    let roost = site.start(&broker);
+    listener.wait_for("good/tick");
+    for name in ["loops", "eats-memory", "compile-bomb", "aliased-payloads", "exits", "log-spam"] {
+        site.drop_in(&guest(name), name);
+    }
+    for name in ["loops", "eats-memory", "aliased-payloads", "exits"] {
+        roost.says(&format!("plugin `{name}` was not loaded"));
+    }
+    let heard = listener.wait("ten ticks", |heard| heard.iter().filter(|one| one.topic == "good/tick").count() >= 10);
+    let ticks = heard.iter().filter(|message| message.topic == "good/tick");
+    let runs: Vec<&str> = ticks.clone().filter_map(|tick| tick.property("roost-run")).collect();
+    let mut once = runs.clone();
+    once.dedup();
+    assert_eq!(runs, once, "each second has its run, once");
+}
+
+#[test]
+fn the_samples_work_with_the_broker_that_is_built_in() {
+    let site = Site::new();
+    let [people, own] = [roost_tests::free_port(), roost_tests::free_port()];
+    for name in ["coop-door", "sprinkler"] {
+        site.drop_in(&sample(name), name);
+        fs::copy(root().join(format!("plugins/{name}.toml")), site.plugin(&format!("{name}.toml"))).unwrap();
+    }
+    let ports = format!("{people},{own}");
+    let roost = site.start_with(&["--built-in-broker", &ports]);
+    roost.says("built in");
+    let listener = Listener::v3(people);
+    roost.says("next: ");
+    assert_eq!(listener.wait_for("sprinkler/seedlings/mist/set").payload, "ON");
+    assert!(roost.stop().success());
+}
+
+#[test]
+fn a_second_host_does_not_touch_the_data_of_the_first() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let roost = site.start(&broker);
+    roost.says("watching");
+    let (status, log) = site.start(&broker).ended();
+    assert_eq!(status.code(), Some(1));
+    assert!(log.iter().any(|line| line.contains("error: ")), "{log:?}");
+}

@@ -1,0 +1,33 @@
+//! Benchmarks use this one: many jobs that are due at once, or evenly spread.
+
+use roost_plugin_sdk::{Context, Device, Instant, Job, Result, hours};
+use serde::Deserialize;
+
+/// Jobs `first` to `first + jobs` of `total`, which all devices share.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Burst {
+    first: i64,
+    jobs: i64,
+    total: i64,
+    t0_ms: i64,
+    spread_ms: i64,
+    topic: String,
+}
+
+impl Device for Burst {
+    fn schedule_jobs(&self, _: &Context) -> Result<Vec<Job>> {
+        Ok((self.first..self.first + self.jobs).map(|number| self.job(number)).collect())
+    }
+}
+
+impl Burst {
+    fn job(&self, number: i64) -> Job {
+        let due_ms = self.t0_ms + self.spread_ms * number / self.total;
+        let (topic, payload) = (format!("{}/{}", self.topic, number % 1_000), format!("{}:{number}", due_ms * 1_000_000));
+        // What is late is measured, not missed.
+        Job::at(format!("job-{number}"), Instant::from_millis(due_ms)).grace(hours(24)).publish(topic, payload)
+    }
+}
+
+roost_plugin_sdk::export!(Burst);

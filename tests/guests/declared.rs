@@ -1,0 +1,197 @@
+//! Declares the jobs that its settings describe, in the contract's own terms, valid or not: so a test can have any job.
+//!
+//! ```toml
+//! [[device.config.jobs]]
+//! id = "water"
+//! trigger = { every_ms = 60_000 }   # or at_ms, in_ms (after the call), cron (with time_zone), sun (with offset_ms, …)
+//! steps = [
+//!     { topic = "declared/lawn/valve/set", payload = "ON" },
+//!     { topic = "declared/lawn/valve/set", payload = "OFF", after_ms = 600_000, qos = 2, retain = true },
+//! ]
+//! policy = { grace_ms = 60_000, overlap = "replace", misfire = { latest-of-group = "lawn" } }
+//! ```
+
+use roost_plugin_sdk::bindings::{
+    exports::roost::device::schedule::{
+        Action, Cron, Every, Guest, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger,
+    },
+    roost::device::types::{Confirm, Context, Matches, Message, MessageProperties, Step, SunEvent, Task, Time},
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    jobs: Vec<JobConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobConfig {
+    id: String,
+    label: Option<String>,
+    trigger: TriggerConfig,
+    #[serde(default)]
+    steps: Vec<StepConfig>,
+    /// Instead of steps.
+    task: Option<String>,
+    policy: Option<PolicyConfig>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TriggerConfig {
+    at_ms: Option<i64>,
+    in_ms: Option<i64>,
+    every_ms: Option<u32>,
+    anchor_ms: Option<i64>,
+    cron: Option<String>,
+    time_zone: Option<String>,
+    sun: Option<roost_plugin_sdk::SunEvent>,
+    offset_ms: i32,
+    not_before: Option<roost_plugin_sdk::Time>,
+    not_after: Option<roost_plugin_sdk::Time>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepConfig {
+    topic: String,
+    #[serde(default)]
+    payload: String,
+    #[serde(default)]
+    after_ms: u32,
+    #[serde(default = "at_least_once")]
+    qos: u8,
+    #[serde(default)]
+    retain: bool,
+    #[serde(default)]
+    once: bool,
+    /// The topic of a report that counts whatever it says.
+    confirm: Option<String>,
+    expiry_ms: Option<u32>,
+    content_type: Option<String>,
+    response_topic: Option<String>,
+    user: Option<Vec<(String, String)>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PolicyConfig {
+    misfire: Option<MisfireConfig>,
+    grace_ms: Option<u32>,
+    overlap: Option<OverlapConfig>,
+    jitter_ms: Option<u32>,
+    priority: Option<i8>,
+    attempts: Option<u32>,
+    give_up_after_ms: Option<u32>,
+    backoff_ms: Option<u32>,
+    needs: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum MisfireConfig {
+    RunOnce,
+    RunAll,
+    LatestOfGroup(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OverlapConfig {
+    Skip,
+    Queue(u32),
+    Allow(u32),
+    Replace,
+}
+
+fn at_least_once() -> u8 {
+    1
+}
+
+struct Declared;
+
+impl Guest for Declared {
+    fn schedule_jobs(ctx: Context) -> Result<Vec<Job>, String> {
+        let config: Config = serde_json::from_str(&ctx.config).map_err(|error| error.to_string())?;
+        config.jobs.into_iter().map(|job| job.declare(ctx.now)).collect()
+    }
+}
+
+impl JobConfig {
+    fn declare(self, now: i64) -> Result<Job, String> {
+        let trigger = self.trigger.declare(now).ok_or(format!("job `{}` has no trigger", self.id))?;
+        let steps = self.steps.into_iter().map(StepConfig::declare).collect();
+        let action = match self.task {
+            Some(name) => Action::Task(Task { name, args: "null".into() }),
+            None => Action::Steps(steps),
+        };
+        Ok(Job { id: self.id, label: self.label, trigger, action, policy: self.policy.map(PolicyConfig::declare) })
+    }
+}
+
+impl TriggerConfig {
+    fn declare(self, now: i64) -> Option<Trigger> {
+        let at = self.at_ms.or(self.in_ms.map(|wait| now + wait)).map(Trigger::At);
+        let every = self.every_ms.map(|period_ms| Trigger::Every(Every { period_ms, anchor: self.anchor_ms }));
+        let cron = self.cron.map(|expression| Trigger::Cron(Cron { expression, time_zone: self.time_zone }));
+        let sun = self.sun.map(|event| {
+            Trigger::Sun(Sun {
+                event: SunEvent::from(event),
+                offset_ms: self.offset_ms,
+                not_before: self.not_before.map(Time::from),
+                not_after: self.not_after.map(Time::from),
+            })
+        });
+        at.or(every).or(cron).or(sun)
+    }
+}
+
+impl StepConfig {
+    fn declare(self) -> Step {
+        let properties = MessageProperties {
+            expiry_ms: self.expiry_ms,
+            content_type: self.content_type,
+            response_topic: self.response_topic,
+            user: self.user,
+        };
+        let message = Message {
+            topic: self.topic,
+            payload: self.payload.into(),
+            qos: self.qos,
+            retain: self.retain,
+            properties: Some(properties),
+        };
+        let confirm =
+            self.confirm.map(|topic| Confirm { topic, matches: Matches::Any, within_ms: 5_000, already: false });
+        Step { after_ms: self.after_ms, message, once: self.once, confirm }
+    }
+}
+
+impl PolicyConfig {
+    fn declare(self) -> Policy {
+        let retry =
+            Retry { attempts: self.attempts, give_up_after_ms: self.give_up_after_ms, backoff_ms: self.backoff_ms };
+        Policy {
+            misfire: self.misfire.map(|misfire| match misfire {
+                MisfireConfig::RunOnce => Misfire::RunOnce,
+                MisfireConfig::RunAll => Misfire::RunAll,
+                MisfireConfig::LatestOfGroup(group) => Misfire::LatestOfGroup(group),
+            }),
+            grace_ms: self.grace_ms,
+            overlap: self.overlap.map(|overlap| match overlap {
+                OverlapConfig::Skip => Overlap::Skip,
+                OverlapConfig::Queue(runs) => Overlap::Queue(runs),
+                OverlapConfig::Allow(runs) => Overlap::Allow(runs),
+                OverlapConfig::Replace => Overlap::Replace,
+            }),
+            jitter_ms: self.jitter_ms,
+            priority: self.priority,
+            retry: Some(retry),
+            needs: self.needs,
+        }
+    }
+}
+
+roost_plugin_sdk::bindings::export_component!(Declared with_types_in roost_plugin_sdk::bindings);

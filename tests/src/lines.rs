@@ -1,0 +1,64 @@
+//! What a process writes, line by line.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::Instant,
+};
+
+use crate::PATIENCE;
+
+/// The lines so far, growing while the process runs.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Lines {
+    /// Reads on a thread of its own until the stream ends.
+    pub fn of(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let written = lines.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                written.0.0.lock().unwrap().push(line);
+                written.0.1.notify_all();
+            }
+        });
+        lines
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// Those after the first `from`.
+    pub fn after(&self, from: usize) -> Vec<String> {
+        self.0.0.lock().unwrap().iter().skip(from).cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.0.lock().unwrap().len()
+    }
+
+    /// Waits until `done` has an answer to the lines so far.
+    #[allow(clippy::disallowed_methods, reason = "a limit, not a measurement")]
+    pub fn wait<T>(&self, what: &str, mut done: impl FnMut(&[String]) -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.0.0.lock().unwrap();
+        loop {
+            if let Some(answer) = done(&lines) {
+                return answer;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited in vain for {what}; there was:\n{}", lines.join("\n"));
+            lines = self.0.1.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// Waits for a line after the first `from` that contains a text, and returns it.
+    pub fn wait_for(&self, from: usize, text: &str) -> String {
+        self.wait(text, |lines| lines.iter().skip(from).find(|line| line.contains(text)).cloned())
+    }
+}

@@ -1,0 +1,100 @@
+//! Somebody who listens: an ordinary `mosquitto_sub`.
+
+use std::process::{Child, Command, Stdio};
+
+use crate::Lines;
+
+/// A subscriber to everything.
+pub struct Listener {
+    process: Child,
+    lines: Lines,
+}
+
+/// What it heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// When, in seconds since the epoch.
+    pub at: f64,
+    /// Where.
+    pub topic: String,
+    /// What.
+    pub payload: String,
+    /// The user properties, as `name:value`, separated by blanks; none for a listener that speaks 3.1.1.
+    pub properties: String,
+}
+
+impl Message {
+    /// A user property's value.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.properties.split(' ').find_map(|pair| pair.strip_prefix(name)?.strip_prefix(':'))
+    }
+}
+
+impl Listener {
+    /// Subscribes to everything with MQTT 5, and waits until the broker has said yes.
+    pub fn new(port: u16) -> Self {
+        Self::with(port, &["-V", "5"])
+    }
+
+    /// The same with MQTT 3.1.1, as most devices do.
+    pub fn v3(port: u16) -> Self {
+        Self::with(port, &["-V", "311"])
+    }
+
+    fn with(port: u16, arguments: &[&str]) -> Self {
+        let mut process = Command::new("mosquitto_sub")
+            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1", "-d"])
+            .args(["-F", "heard\t%U\t%t\t%p\t%P"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mosquitto_sub is not installed: run `make setup`");
+        let lines = Lines::of(process.stdout.take().expect("it is piped"));
+        lines.wait_for(0, "Subscribed");
+        Self { process, lines }
+    }
+
+    /// Everything it heard, but for what the host says of itself.
+    pub fn heard(&self) -> Vec<Message> {
+        messages(&self.lines.all())
+    }
+
+    /// Waits until the messages so far satisfy a condition.
+    pub fn wait(&self, what: &str, done: impl Fn(&[Message]) -> bool) -> Vec<Message> {
+        self.lines.wait(what, |lines| Some(messages(lines)).filter(|heard| done(heard)))
+    }
+
+    /// Waits for a message on a topic.
+    pub fn wait_for(&self, topic: &str) -> Message {
+        let heard = self.wait(topic, |heard| heard.iter().any(|message| message.topic == topic));
+        heard.into_iter().find(|message| message.topic == topic).expect("it was just heard")
+    }
+
+    /// How many messages there were on a topic.
+    pub fn count(&self, topic: &str) -> usize {
+        self.heard().iter().filter(|message| message.topic == topic).count()
+    }
+}
+
+fn messages(lines: &[String]) -> Vec<Message> {
+    let heard = lines.iter().filter_map(|line| message(line));
+    heard.filter(|message| message.topic != "roost/status").collect()
+}
+
+fn message(line: &str) -> Option<Message> {
+    let mut fields = line.strip_prefix("heard\t")?.splitn(4, '\t');
+    Some(Message {
+        at: fields.next()?.parse().ok()?,
+        topic: fields.next()?.into(),
+        payload: fields.next()?.into(),
+        properties: fields.next()?.into(),
+    })
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,121 @@
+//! The host, in a folder of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{Broker, Lines, binary};
+
+/// A folder with `plugins/` and `data/`, which outlives the host that runs in it.
+pub struct Site {
+    folder: TempDir,
+}
+
+/// A host that runs.
+pub struct Roost {
+    process: Child,
+    /// What it says on standard error.
+    pub log: Lines,
+}
+
+impl Site {
+    /// An empty one.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(folder.path().join("plugins")).expect("a folder in it");
+        Self { folder }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file in `plugins/`.
+    pub fn plugin(&self, file: &str) -> PathBuf {
+        self.folder.path().join("plugins").join(file)
+    }
+
+    /// Copies a component into `plugins/`, as `cp` does.
+    pub fn drop_in(&self, component: &Path, name: &str) {
+        fs::copy(component, self.plugin(&format!("{name}.wasm"))).expect("a copy");
+    }
+
+    /// Writes `plugins/<name>.toml`.
+    pub fn settings(&self, name: &str, text: &str) {
+        fs::write(self.plugin(&format!("{name}.toml")), text).expect("a file");
+    }
+
+    /// Runs `roost` here with arguments of the test's own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.current_dir(self.path()).args(arguments).env_remove("ROOST_MQTT").env_remove("ROOST_CONFIG");
+        command
+    }
+
+    /// Starts a host here, with a broker, at Greenwich.
+    pub fn start(&self, broker: &Broker) -> Roost {
+        self.start_with(&["--mqtt", &broker.url()])
+    }
+
+    /// Starts a host here, with arguments of the test's own.
+    pub fn start_with(&self, arguments: &[&str]) -> Roost {
+        let place = ["--time-zone", "Europe/London", "--latitude", "51.4779", "--longitude", "-0.0015"];
+        let mut command = self.command(&["run", "--plugins", "plugins", "--data", "data"]);
+        command.args(place).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the binary starts");
+        let log = Lines::of(process.stderr.take().expect("it is piped"));
+        Roost { process, log }
+    }
+
+    /// One number from the host's database, as anybody with the sqlite3 shell would ask for it.
+    pub fn query(&self, sql: &str) -> i64 {
+        let path = self.path().join("data/roost.db");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let database = rusqlite::Connection::open_with_flags(path, flags).expect("a database");
+        database.query_row(sql, [], |row| row.get(0)).expect(sql)
+    }
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Roost {
+    /// Waits for a text in the log.
+    pub fn says(&self, text: &str) -> String {
+        self.log.wait_for(0, text)
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it ran");
+        self.process.wait().expect("it ran");
+    }
+
+    /// Asks it to stop, as systemd does, and waits until it has.
+    pub fn stop(mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it ran");
+        self.process.wait().expect("it ran")
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let status = self.process.wait().expect("it ran");
+        (status, self.log.all())
+    }
+}
+
+impl Drop for Roost {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
