@@ -30,7 +30,7 @@ use tokio::{
 
 pub(crate) use self::{
     broker::{BuiltIn, Ports},
-    url::{BrokerUrl, UrlError},
+    url::BrokerUrl,
 };
 use self::{
     connection::{Connection, greet},
@@ -182,7 +182,7 @@ impl Links {
         if connection.was_steady() {
             self.outage.was_steady();
         }
-        let last_events = connection.into_unheard().into_iter().chain([Event::LinkDown { link: self.last }]);
+        let last_events = connection.into_untold().into_iter().chain([Event::LinkDown { link: self.last }]);
         for event in last_events {
             tokio::select! {
                 sent = self.events.send(event) => if sent.is_err() { return End::Stopped },

@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     correlate::{Answer, Ledger},
     failure::Failure,
-    message::message,
+    message::{fault, message},
     outgoing::Outgoing,
     wire::{self, Incoming, Limits},
 };
@@ -47,7 +47,7 @@ pub(super) struct Connection<S> {
     outgoing: Outgoing,
     ledger: Ledger,
     /// Events that the core has not taken yet: at most one for each attempt under way.
-    unheard: VecDeque<Event>,
+    untold: VecDeque<Event>,
     /// Whether the broker has sent anything since the last tick.
     heard: bool,
     /// Since the connection began.
@@ -97,12 +97,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             incoming,
             outgoing: Outgoing::default(),
             ledger: Ledger::default(),
-            unheard: VecDeque::new(),
+            untold: VecDeque::new(),
             heard: true,
             ticks: 0,
             tick: asked.unwrap_or(keep_alive) / 2,
         };
-        Self { unheard: [Event::LinkUp { link, credit: connection.credit().into() }].into(), ..connection }
+        Self { untold: [Event::LinkUp { link, credit: connection.credit().into() }].into(), ..connection }
     }
 
     /// How many attempts may be under way at once.
@@ -116,8 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What the core has not been told yet.
-    pub(super) fn into_unheard(self) -> VecDeque<Event> {
-        self.unheard
+    pub(super) fn into_untold(self) -> VecDeque<Event> {
+        self.untold
     }
 
     /// Carries publishes out and events back until the connection breaks, or until it is stopped, which is the only way
@@ -143,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         self.send(&attempt)?;
                     }
                 }
-                permit = events.reserve(), if !self.unheard.is_empty() => match permit {
+                permit = events.reserve(), if !self.untold.is_empty() => match permit {
                     Ok(permit) => self.tell(permit, events),
                     // Nobody is left to tell.
                     Err(_) => break,
@@ -172,15 +172,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         let (link, id) = (self.link, attempt.attempt);
-        let qos = attempt.steps[attempt.step].message.qos;
+        let asked = &attempt.steps[attempt.step].message;
         let mut publish = message(attempt);
         // Any packet id, for its length.
         publish.pkid = 1;
-        if let Some(reason) = self.limits.refusal(&publish) {
-            self.unheard.push_back(Event::Refused { link, attempt: id, reason });
+        if let Some(reason) = fault(asked).or_else(|| self.limits.refusal(&publish)) {
+            self.untold.push_back(Event::Refused { link, attempt: id, reason });
             return Ok(());
         }
-        let packet_id = self.ledger.admit(id, qos);
+        let packet_id = self.ledger.admit(id, asked.qos);
         publish.pkid = packet_id.unwrap_or(0);
         self.outgoing.push(&Packet::Publish(publish))?;
         if packet_id.is_none() {
@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn written(&mut self, written: io::Result<()>) -> Result<(), Failure> {
         written.map_err(Failure::Broken)?;
         while let Some(attempt) = self.outgoing.next_done() {
-            self.unheard.push_back(Event::Acked { link: self.link, attempt });
+            self.untold.push_back(Event::Acked { link: self.link, attempt });
         }
         Ok(())
     }
@@ -219,8 +219,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn acknowledged(&mut self, ack: &wire::Ack) -> Result<(), Failure> {
         let link = self.link;
         match self.ledger.answer(ack) {
-            Answer::Done(attempt) => self.unheard.push_back(Event::Acked { link, attempt }),
-            Answer::Refused(attempt, reason) => self.unheard.push_back(Event::Refused {
+            Answer::Done(attempt) => self.untold.push_back(Event::Acked { link, attempt }),
+            Answer::Refused(attempt, reason) => self.untold.push_back(Event::Refused {
                 link,
                 attempt,
                 reason: format!("the broker refused the message: {reason}"),
@@ -238,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn tell(&mut self, permit: mpsc::Permit<'_, Event>, events: &mpsc::Sender<Event>) {
         let mut next = Some(permit);
         while let Some(permit) = next {
-            match self.unheard.pop_front() {
+            match self.untold.pop_front() {
                 Some(event) => permit.send(event),
                 None => return,
             }

@@ -15,8 +15,10 @@ use crate::mqtt::{BuiltIn, Ports};
 pub(super) struct Broker {
     /// Where Roost connects.
     pub(super) roost: u16,
-    /// Where 3.1.1 is spoken.
+    /// Where others do.
     pub(super) devices: u16,
+    /// Whether it delivers with the QoS of the subscription, even where the message has a lower one.
+    pub(super) raises_qos: bool,
     /// Mosquitto; the built-in broker ends with the test's process.
     child: Option<(Child, tempfile::TempDir)>,
 }
@@ -30,7 +32,7 @@ impl Broker {
     pub(super) async fn built_in() -> Self {
         let ports = Ports { devices: free_port(), roost: free_port() };
         BuiltIn::start(ports).await.expect("free ports");
-        Self { roost: ports.roost, devices: ports.devices, child: None }
+        Self { roost: ports.roost, devices: ports.devices, raises_qos: true, child: None }
     }
 
     /// On any port, open to everybody.
@@ -46,8 +48,8 @@ impl Broker {
         }
         let lines = lines.replace("DIR", &folder.path().display().to_string());
         let configuration = format!(
-            "listener {port} 127.0.0.1\nuser root\npersistence false\nset_tcp_nodelay true\nmax_queued_messages 0\n\
-             max_inflight_messages 0\nlog_dest none\n{lines}\n"
+            "listener {port} 127.0.0.1\nuser root\npersistence false\nset_tcp_nodelay true\nlog_dest none\n\
+             max_inflight_messages 0\nmax_queued_messages 100000\n{lines}\n"
         );
         let path = folder.path().join("mosquitto.conf");
         std::fs::write(&path, configuration).expect("writable");
@@ -59,7 +61,7 @@ impl Broker {
             assert_eq!(child.try_wait().expect("our child"), None, "Mosquitto does not start");
             sleep(Duration::from_millis(5)).await;
         }
-        Self { roost: port, devices: port, child: Some((child, folder)) }
+        Self { roost: port, devices: port, raises_qos: false, child: Some((child, folder)) }
     }
 
     /// Without any farewell.
@@ -70,12 +72,12 @@ impl Broker {
 
     /// A client that has subscribed to everything, which shows in its receiving what the link retained.
     pub(super) async fn reader(&self, version: Version) -> Reader {
-        let (port, version) = match version {
-            Version::Three => (self.devices, "mqttv311"),
-            Version::Five => (self.roost, "mqttv5"),
+        let version = match version {
+            Version::Three => "mqttv311",
+            Version::Five => "mqttv5",
         };
         let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version, "-q", "2", "-t", "#"]);
+        command.args(["-h", "127.0.0.1", "-p", &self.devices.to_string(), "-V", version, "-q", "2", "-t", "#"]);
         command.args(["-F", "%t|%q|%r|%p|%E|%F|%P"]).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("this test needs mosquitto_sub: `make setup` installs it");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -94,6 +96,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// What the link says of itself, and whether that was retained.
+    pub(super) async fn status(&mut self) -> (String, bool) {
+        let line = self.next().await;
+        let fields: Vec<_> = line.split('|').collect();
+        assert_eq!(fields[0], "roost/status", "{line}");
+        (fields[3].to_owned(), fields[2] == "1")
+    }
+
     /// `topic|QoS|retained|payload|expiry|is text|user properties`
     pub(super) async fn next(&mut self) -> String {
         // Long: it only ends a test that would otherwise hang.

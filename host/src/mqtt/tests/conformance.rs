@@ -1,8 +1,11 @@
 //! What the link expects of every broker, tried on those that we know.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use roost_scheduler::model::Qos;
+use roost_scheduler::{
+    model::{MessageProperties, Qos},
+    topic::Topic,
+};
 
 use super::{
     Probe, attempt,
@@ -24,13 +27,17 @@ async fn conforms(broker: &Broker) {
     let mut probe = Probe::connect(settings(broker.roost));
     let (link, credit) = probe.up().await;
     assert_eq!(credit, 1_000);
+    // What comes first on the connection, `online`, has arrived when this has.
+    probe.link.publish(attempt(link, 0, "coop/first", b"words", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 0);
     let mut readers = [broker.reader(Version::Three).await, broker.reader(Version::Five).await];
     for reader in &mut readers {
-        assert!(reader.next().await.starts_with("roost/status|0|1|online|"));
+        assert_eq!(reader.status().await, ("online".to_owned(), true));
     }
 
-    every_qos_is_acknowledged_and_delivered(&mut probe, link, &mut readers).await;
+    every_qos_is_acknowledged_and_delivered(broker, &mut probe, link, &mut readers).await;
     a_message_of_another_link_is_dropped(&mut probe, link, &mut readers).await;
+    every_text_that_is_sent_is_taken(&mut probe, link).await;
     a_payload_at_its_limit_passes(&mut probe, link).await;
     drop(readers);
     for (first, qos) in [(1_000, Qos::AtMostOnce), (10_000, Qos::AtLeastOnce), (20_000, Qos::ExactlyOnce)] {
@@ -38,26 +45,35 @@ async fn conforms(broker: &Broker) {
     }
 
     let mut reader = broker.reader(Version::Three).await;
-    assert!(reader.next().await.starts_with("roost/status|0|1|online|"));
+    assert_eq!(reader.status().await, ("online".to_owned(), true));
     let number = 40_000;
     probe.link.publish(attempt(link, number, "coop/last", b"words", Qos::AtLeastOnce));
     probe.link.stop().await;
-    assert_eq!(reader.next().await, "coop/last|1|0|words|||", "what was published before is sent");
-    assert!(reader.next().await.starts_with("roost/status|0|0|offline|"));
+    let line = reader.next().await;
+    assert!(
+        line.starts_with("coop/last|") && line.ends_with("|0|words|||"),
+        "what was published before is sent: {line}"
+    );
+    assert_eq!(reader.status().await, ("offline".to_owned(), false));
     let mut late = broker.reader(Version::Three).await;
-    assert!(late.next().await.starts_with("roost/status|0|1|offline|"), "it is retained");
+    assert_eq!(late.status().await, ("offline".to_owned(), true));
 
     the_last_will_says_offline(broker, &mut reader).await;
 }
 
-async fn every_qos_is_acknowledged_and_delivered(probe: &mut Probe, link: u64, readers: &mut [Reader; 2]) {
+async fn every_qos_is_acknowledged_and_delivered(
+    broker: &Broker,
+    probe: &mut Probe,
+    link: u64,
+    readers: &mut [Reader; 2],
+) {
     for (number, qos) in [(1, Qos::AtMostOnce), (2, Qos::AtLeastOnce), (3, Qos::ExactlyOnce)] {
         let mut publish = attempt(link, number, "coop/north/door/open", b"now", qos);
         publish.expiry_ms = Some(299_500);
         probe.link.publish(publish);
         assert_eq!(probe.acked().await, number);
         let [three, five] = &mut *readers;
-        let qos = qos as u8;
+        let qos = if broker.raises_qos { 2 } else { qos as u8 };
         assert_eq!(three.next().await, format!("coop/north/door/open|{qos}|0|now|||"));
         let run = "roost-run:coop-door/north/open/2027-03-01T06:30:00Z";
         let due = "roost-due:2027-03-01T06:30:00.250Z";
@@ -77,6 +93,30 @@ async fn a_message_of_another_link_is_dropped(probe: &mut Probe, link: u64, read
     assert_eq!(probe.acked().await, 5);
     for reader in readers {
         assert!(reader.next().await.contains("|in time|"));
+    }
+}
+
+/// What `fault` lets pass must not end the connection.
+async fn every_text_that_is_sent_is_taken(probe: &mut Probe, link: u64) {
+    let texts = ["grüße 🐓", " ", "\u{E000}", "\u{FEFF}", "\u{FFFD}", "\u{AD}"];
+    for (number, text) in (100..).zip(texts) {
+        let mut publish = attempt(link, number, &format!("coop/{text}"), b"on", Qos::AtLeastOnce);
+        let mut steps = publish.steps.to_vec();
+        steps[0].message.properties = Some(Arc::new(MessageProperties {
+            expiry_ms: Some(1),
+            content_type: Some(text.to_owned()),
+            response_topic: Some(Topic::parse(text).expect("valid")),
+            user: vec![(text.to_owned(), text.to_owned()), (String::new(), String::new())],
+        }));
+        publish.steps = steps.into();
+        probe.link.publish(publish);
+        assert_eq!(probe.acked().await, number, "{text:?}");
+    }
+    probe.link.publish(attempt(link, 110, &"/".repeat(200), b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 110);
+    for (number, topic) in [(111, "coop/\u{7}".to_owned()), (112, "/".repeat(201))] {
+        probe.link.publish(attempt(link, number, &topic, b"on", Qos::AtLeastOnce));
+        assert_eq!(probe.refused().await.0, number);
     }
 }
 
@@ -104,8 +144,8 @@ async fn thousands_are_each_acknowledged_once(probe: &mut Probe, link: u64, firs
 async fn the_last_will_says_offline(broker: &Broker, reader: &mut Reader) {
     let mut probe = Probe::connect(settings(broker.roost));
     probe.up().await;
-    assert!(reader.next().await.starts_with("roost/status|0|0|online|"));
+    assert_eq!(reader.status().await, ("online".to_owned(), false));
     // As if the process had been killed.
     probe.link.task.abort();
-    assert!(reader.next().await.starts_with("roost/status|0|0|offline|"));
+    assert_eq!(reader.status().await, ("offline".to_owned(), false));
 }

@@ -89,6 +89,15 @@ impl Client {
     }
 
     /// Until the client closes.
+    async fn answer_pings(mut self) {
+        while self.stream.read_buf(&mut self.read).await.is_ok_and(|read| read > 0) {
+            while Packet::read(&mut self.read, None).is_ok() {
+                let _ = self.stream.write_all(PINGRESP).await;
+            }
+        }
+    }
+
+    /// Until the client closes.
     async fn read_to_end(mut self) {
         while self.stream.read_buf(&mut self.read).await.is_ok_and(|read| read > 0) {
             self.read.clear();
@@ -98,19 +107,19 @@ impl Client {
 
 #[tokio::test]
 async fn a_broker_that_answers_connect_with_something_else_is_told_apart() {
-    let said: [(&[u8], fn(&Failure) -> bool, &str); 5] = [
-        (&[0x20, 2, 0, 1], |failure| matches!(failure, Failure::Version), "speaks MQTT 5, such as Mosquitto 1.6"),
-        (&[0x20, 3, 0, 0x84, 0], |failure| matches!(failure, Failure::Version), "built-in broker"),
-        (b"", |failure| matches!(failure, Failure::ClosedAtOnce), "speaks MQTT 5, such as Mosquitto 1.6"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", |failure| matches!(failure, Failure::Malformed(_)), "`mqtts://`"),
-        (&[0x20, 3, 0, 0x87, 0], |failure| matches!(failure, Failure::Login(_)), "`user` and `password`"),
+    let said: [(&[u8], &str, &str); 5] = [
+        (&[0x20, 2, 0, 1], "does not speak MQTT 5", "Mosquitto 1.6"),
+        (&[0x20, 3, 0, 0x84, 0], "does not speak MQTT 5", "built-in broker"),
+        (b"", "closed the connection instead of answering", "Mosquitto 1.6"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what is not MQTT 5", "`mqtts://`"),
+        (&[0x20, 3, 0, 0x87, 0], "did not let us in: the user may not", "`user` and `password`"),
     ];
     for (answer, expected, hint) in said {
         let broker = FalseBroker::new().await;
         let (failure, ()) = tokio::join!(failure(broker.settings()), async {
             broker.accept().await.send(answer).await;
         });
-        assert!(expected(&failure), "{answer:02x?}: {failure}");
+        assert!(failure.to_string().contains(expected), "{answer:02x?}: {failure}");
         assert!(failure.hint(false).is_some_and(|text| text.contains(hint)), "{failure}");
     }
 }
@@ -241,13 +250,7 @@ async fn a_broker_that_loses_an_acknowledgement_is_left() {
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
     client.publish().await;
-    let down = tokio::select! {
-        down = probe.down() => down,
-        () = async { loop {
-            client.next().await;
-            client.send(PINGRESP).await;
-        } } => unreachable!("it never ends"),
-    };
+    let ((), down) = tokio::join!(client.answer_pings(), probe.down());
     assert_eq!(down, link);
 }
 

@@ -206,6 +206,6 @@ async fn the_built_in_broker_delivers_from_one_version_to_the_other() {
         probe.link.publish(attempt(link, number, &format!("coop/{number}"), payload.as_bytes(), Qos::AtLeastOnce));
     }
     for number in 1..=500 {
-        assert_eq!(reader.next().await, format!("coop/{number}|1|0|{number}|||"));
+        assert_eq!(reader.next().await, format!("coop/{number}|2|0|{number}|||"));
     }
 }
