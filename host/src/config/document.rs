@@ -126,6 +126,11 @@ impl<'d> Value<'d> {
         self.error(format!("`{}` is {is}, and must be {what}", self.key))
     }
 
+    /// The key that it is the value of.
+    pub(crate) fn key(&self) -> &'d str {
+        self.key
+    }
+
     pub(crate) fn text(&self) -> Result<&'d str, Report> {
         self.value.as_str().ok_or_else(|| self.expected("a text in quotes"))
     }

@@ -1,16 +1,16 @@
 //! Where something is: a time zone and a location, each of which may be left to someone else to say.
 
 use chrono_tz::Tz;
-use roost_scheduler::time::{Location, Site};
-
-use super::{
-    document::{Table, Value},
-    nearest::zone,
+use roost_scheduler::{
+    calendar::parse_zone,
+    time::{Location, Site},
 };
+
+use super::document::{Table, Value};
 use crate::report::Report;
 
 /// The keys that say it, in a table of settings.
-pub(crate) const KEYS: [&str; 3] = ["time_zone", "latitude", "longitude"];
+pub(crate) const PLACE_KEYS: [&str; 3] = ["time_zone", "latitude", "longitude"];
 
 /// As much as is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,10 +21,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// From [`KEYS`] of a table.
+    /// From [`PLACE_KEYS`] of a table.
     pub(crate) fn read(table: &Table<'_>) -> Result<Self, Report> {
         Ok(Self {
-            zone: table.get("time_zone").map(|value| read_zone(&value)).transpose()?,
+            zone: table.get("time_zone").map(|value| value.parsed(parse_zone)).transpose()?,
             latitude: table.get("latitude").map(|value| read_degrees(&value, 90.0)).transpose()?,
             longitude: table.get("longitude").map(|value| read_degrees(&value, 180.0)).transpose()?,
         })
@@ -52,15 +52,26 @@ impl Place {
 /// What to do about half a location.
 pub(crate) const HALF_A_LOCATION: &str = "give both, in degrees, north and east positive, or neither";
 
-fn read_zone(value: &Value<'_>) -> Result<Tz, Report> {
-    let name = value.text()?;
-    zone(name).map_err(|hint| value.error(format!("`{name}` is not a time zone")).hint(hint))
-}
-
 fn read_degrees(value: &Value<'_>, most: f64) -> Result<f64, Report> {
     let degrees = value.number()?;
-    if (-most..=most).contains(&degrees) {
-        return Ok(degrees);
-    }
-    Err(value.error(format!("{degrees} degrees is out of range: it must be -{most} to {most}")))
+    within(degrees, most).map_err(|rule| value.error(format!("`{}` is {degrees}: {rule}", value.key())))
+}
+
+fn within(degrees: f64, most: f64) -> Result<f64, String> {
+    if (-most..=most).contains(&degrees) { Ok(degrees) } else { Err(format!("degrees are -{most} to {most}")) }
+}
+
+/// Of a flag.
+pub(super) fn parse_latitude(text: &str) -> Result<f64, String> {
+    parse_degrees(text, 90.0)
+}
+
+/// Of a flag.
+pub(super) fn parse_longitude(text: &str) -> Result<f64, String> {
+    parse_degrees(text, 180.0)
+}
+
+fn parse_degrees(text: &str, most: f64) -> Result<f64, String> {
+    let degrees = text.parse().map_err(|_| "it is not a number of degrees, such as `51.5`".to_owned())?;
+    within(degrees, most)
 }

@@ -8,7 +8,7 @@ use roost_scheduler::{
     limits::{DEVICES_PER_PLUGIN, JOBS_PER_PLAN},
     names::{DeviceName, PluginName},
     time::Site,
-    topic::{Grant, TopicFilter},
+    topic::Grant,
 };
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
@@ -17,7 +17,8 @@ use self::record::SettingsRecord;
 use crate::{
     config::{
         document::{Document, Table},
-        place::{self, HALF_A_LOCATION, Place},
+        grant::{GRANT_KEYS, read_grant},
+        place::{HALF_A_LOCATION, PLACE_KEYS, Place},
     },
     report::Report,
 };
@@ -119,19 +120,6 @@ impl Settings {
     }
 }
 
-/// The keys of a table of grants.
-pub(crate) const GRANT_KEYS: [&str; 2] = ["publish", "subscribe"];
-
-/// Lists of topic filters; what is left out is as by default, an empty list grants nothing.
-pub(crate) fn read_grant(table: &Table<'_>, plugin: &PluginName) -> Result<Grant, Report> {
-    let filters = |key, default| match table.get(key) {
-        None => Ok(default),
-        Some(list) => list.list()?.iter().map(|item| item.parsed(TopicFilter::parse)).collect(),
-    };
-    let default = Grant::default_of(plugin);
-    Ok(Grant { publish: filters("publish", default.publish)?, subscribe: filters("subscribe", default.subscribe)? })
-}
-
 const LIMIT_KEYS: [&str; 5] = ["memory_mib", "cpu_ms", "wall_ms", "jobs", "lift_mib"];
 
 fn read_limits(table: &Table<'_>) -> Result<Limits, Report> {
@@ -177,7 +165,7 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
     Ok(devices)
 }
 
-const DEVICE_KEYS: [&str; 5] = ["name", "config", place::KEYS[0], place::KEYS[1], place::KEYS[2]];
+const DEVICE_KEYS: [&str; 5] = ["name", "config", PLACE_KEYS[0], PLACE_KEYS[1], PLACE_KEYS[2]];
 
 fn read_device(table: &Table<'_>, shared: &Map<String, Json>, defaults: &Site) -> Result<Device, Report> {
     let Some(name) = table.get("name") else {

@@ -95,16 +95,13 @@ fn errors_say_where_and_what_to_do() {
         ),
         (
             "[[device]]\nname = 'a'\ntime_zone = 'Europe/Lodon'",
-            "coop-door.toml:3:13: `Europe/Lodon` is not a time zone\nhint: did you mean `Europe/London`?",
+            "coop-door.toml:3:13: `Europe/Lodon` is not an IANA time zone; did you mean `Europe/London`?",
         ),
         (
             "\n[[device]]\nname = 'a'\nlatitude = 1",
             "coop-door.toml:2:1: there is a `latitude`, but no `longitude`\nhint: give both, in degrees",
         ),
-        (
-            "[[device]]\nname = 'a'\nlatitude = 91",
-            "coop-door.toml:3:12: 91 degrees is out of range: it must be -90 to 90",
-        ),
+        ("[[device]]\nname = 'a'\nlatitude = 91", "coop-door.toml:3:12: `latitude` is 91: degrees are -90 to 90"),
         ("device = []", "coop-door.toml:1:10: the list of devices is empty\nhint: leave `device` out for one device"),
         (
             "[device]\nname = 'a'",
