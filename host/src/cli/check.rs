@@ -91,7 +91,8 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
     writeln!(out, "  imports  {}", if imported.is_empty() { "nothing".into() } else { imported.join(", ") })?;
     let mut sky = Sky::default();
     for InspectedDevice { name, site, jobs } in devices {
-        writeln!(out, "  device {name} ({}), {} jobs", site.zone, jobs.len())?;
+        let plural = if jobs.len() == 1 { "" } else { "s" };
+        writeln!(out, "  device {name} ({}), {} job{plural}", site.zone, jobs.len())?;
         for job in jobs {
             write_job(out, job, site, &mut sky, now)?;
         }

@@ -225,20 +225,16 @@ fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> CallError {
     if reason.contains("fuel allocated for hostcalls") {
         return CallError::Lift { lift_mib: bounds.lift_mib };
     }
-    let frames = error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |backtrace| {
-        backtrace
-            .frames()
-            .iter()
-            .filter_map(wasmtime::FrameInfo::func_name)
-            .map(shortened)
-            .take(limits::FRAMES)
-            .collect()
-    });
+    // What it said before it fell tells more than where.
+    let frames = if stderr.is_empty() { frames(error) } else { Vec::new() };
     CallError::Trap { reason, frames, stderr }
 }
 
-fn shortened(name: &str) -> String {
-    format!("`{}`", name.chars().take(80).collect::<String>())
+/// The innermost functions. Only the whole backtrace as text has their names as they were written.
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let text = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.split_once('!')).map(|(_, name)| name);
+    names.take(limits::FRAMES).map(|name| format!("`{}`", name.chars().take(80).collect::<String>())).collect()
 }
 
 /// Counts all memories of a store together: the limit is the call's, not a memory's.

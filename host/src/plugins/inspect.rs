@@ -53,9 +53,7 @@ pub(crate) fn inspect(path: &Path, site: Site, grants: &HashMap<PluginName, Gran
             program.linked.get().map(|linked| (linked.imports.clone(), linked.exports.clone())).unwrap_or_default();
         Ok(Inspection { plugin: plugin.clone(), imports, exports, devices })
     };
-    let threads = super::guest_threads()?;
-    // Spawned on a thread of the guests', which interrupts and times out as in a running host.
-    threads.block_on(looking).map_err(|error: LoadError| error.report(&plugin, ""))
+    super::guest_threads()?.block_on(looking).map_err(|error: LoadError| error.report(&plugin, None))
 }
 
 fn offer(path: &Path) -> Result<Offer, Report> {

@@ -152,7 +152,7 @@ impl Library {
         let runs = self.shelves.get(plugin).is_some_and(|shelf| shelf.running.is_some());
         let consequence =
             if runs { "the previous version keeps running" } else { "nothing of it runs until that is mended" };
-        tracing::error!("{}", error.report(plugin, consequence));
+        tracing::error!("{}", error.report(plugin, Some(consequence)));
     }
 
     async fn withdrawn(&mut self, plugin: PluginName) {

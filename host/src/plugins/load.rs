@@ -70,7 +70,7 @@ impl LoadError {
     }
 
     /// In full, with what comes of it.
-    pub(super) fn report(&self, plugin: &PluginName, consequence: &str) -> Report {
+    pub(super) fn report(&self, plugin: &PluginName, consequence: Option<&str>) -> Report {
         let report = Report::new(format!("plugin `{plugin}` was not loaded"));
         let report = match self {
             Self::Settings(settings) => {
@@ -78,7 +78,7 @@ impl LoadError {
             }
             other => report.chain(other),
         };
-        let hint = [self.hint().as_deref(), Some(consequence)].into_iter().flatten().collect::<Vec<_>>().join("\n");
+        let hint = [self.hint().as_deref(), consequence].into_iter().flatten().collect::<Vec<_>>().join("\n");
         if hint.is_empty() { report } else { report.hint(hint) }
     }
 }

@@ -122,7 +122,10 @@ impl Journal {
         }
         let left_out = std::mem::take(&mut self.log.budget().left_out);
         self.log.tell_left_out(left_out);
-        String::from_utf8_lossy(&said.error_tail).trim().to_owned()
+        // Advice for whoever runs a program in a shell of their own.
+        let tail = String::from_utf8_lossy(&said.error_tail);
+        let told = tail.lines().filter(|line| !line.starts_with("note: run with `RUST_BACKTRACE"));
+        told.collect::<Vec<_>>().join("\n").trim().to_owned()
     }
 
     fn append(&self, kind: StreamKind, bytes: &[u8]) {

@@ -1,1 +1,235 @@
+//! Every range of the contract, by one job that breaks it.
 
+use roost_scheduler::{
+    time::{Location, Site},
+    topic::{Grant, TopicFilter},
+};
+
+use super::*;
+
+fn message() -> wit::Message {
+    wit::Message { topic: "coop/door".into(), payload: b"open".to_vec(), qos: 1, retain: false, properties: None }
+}
+
+fn step(after_ms: u32) -> wit::Step {
+    wit::Step { after_ms, message: message(), once: false, confirm: None }
+}
+
+fn job(id: &str) -> wit::Job {
+    wit::Job {
+        id: id.into(),
+        label: None,
+        trigger: wit::Trigger::At(1_800_000_000_000),
+        action: wit::Action::Steps(vec![step(0)]),
+        policy: None,
+    }
+}
+
+fn no_policy() -> wit::Policy {
+    wit::Policy {
+        misfire: None,
+        grace_ms: None,
+        overlap: None,
+        jitter_ms: None,
+        priority: None,
+        retry: None,
+        needs: None,
+    }
+}
+
+fn with_policy(change: impl FnOnce(&mut wit::Policy)) -> wit::Job {
+    let mut policy = no_policy();
+    change(&mut policy);
+    wit::Job { policy: Some(policy), ..job("open") }
+}
+
+fn with_trigger(trigger: wit::Trigger) -> wit::Job {
+    wit::Job { trigger, ..job("open") }
+}
+
+fn with_step(change: impl FnOnce(&mut wit::Step)) -> wit::Job {
+    let mut step = step(0);
+    change(&mut step);
+    wit::Job { action: wit::Action::Steps(vec![step]), ..job("open") }
+}
+
+fn with_properties(change: impl FnOnce(&mut wit::MessageProperties)) -> wit::Job {
+    let mut properties =
+        wit::MessageProperties { expiry_ms: None, content_type: None, response_topic: None, user: None };
+    change(&mut properties);
+    with_step(|step| step.message.properties = Some(properties))
+}
+
+fn cron(expression: &str, zone: Option<&str>) -> wit::Job {
+    with_trigger(wit::Trigger::Cron(wit::Cron { expression: expression.into(), time_zone: zone.map(Into::into) }))
+}
+
+fn sun(offset_ms: i32, not_before: Option<(u8, u8)>, not_after: Option<(u8, u8)>) -> wit::Job {
+    let time = |(hour, minute)| wit::Time { hour, minute, second: 0 };
+    let (not_before, not_after) = (not_before.map(time), not_after.map(time));
+    with_trigger(wit::Trigger::Sun(wit::Sun { event: wit::SunEvent::Sunset, offset_ms, not_before, not_after }))
+}
+
+fn every(period_ms: u32, jitter_ms: u32) -> wit::Job {
+    let trigger =
+        wit::Trigger::Every(super::generated::exports::roost::device::schedule::Every { period_ms, anchor: None });
+    wit::Job { trigger, ..with_policy(|policy| policy.jitter_ms = Some(jitter_ms)) }
+}
+
+fn converted(list: Vec<wit::Job>, location: Option<Location>, granted_by_operator: bool) -> Result<Vec<Job>, Invalid> {
+    let plugin = PluginName::parse("coop-door").unwrap();
+    let filters = vec![TopicFilter::parse("coop/#").unwrap()];
+    let terms = Terms {
+        plugin: &plugin,
+        site: &Site { zone: chrono_tz::Europe::London, location },
+        grant: &Grant { publish: filters.clone(), subscribe: filters },
+        granted_by_operator,
+        jobs: 3,
+        almanac: &Almanac::default(),
+    };
+    jobs(list, &terms)
+}
+
+fn refusal(job: wit::Job) -> String {
+    let location = Location::new(51.5, -0.1);
+    converted(vec![job], location, false).expect_err("refused").to_string()
+}
+
+#[test]
+fn what_is_allowed_comes_through_whole() {
+    let mut proposed = sun(-43_200_000, Some((6, 30)), Some((6, 30)));
+    proposed.label = Some("Open the door".into());
+    proposed.policy = Some(wit::Policy {
+        misfire: Some(wit::Misfire::RunOnce),
+        grace_ms: Some(1_000),
+        overlap: Some(wit::Overlap::Skip),
+        jitter_ms: Some(5),
+        priority: Some(-3),
+        retry: Some(wit::Retry { attempts: Some(1), give_up_after_ms: Some(0), backoff_ms: Some(100) }),
+        needs: None,
+    });
+    let list = vec![proposed, every(1_000, 999), cron("@daily", Some("Asia/Tokyo"))];
+    let jobs = converted(
+        list.into_iter().zip(["a", "b", "c"]).map(|(job, id)| wit::Job { id: id.into(), ..job }).collect(),
+        Location::new(0.0, 0.0),
+        false,
+    )
+    .unwrap();
+    let half_past_six = NaiveTime::from_hms_opt(6, 30, 0);
+    let expected =
+        Sun { event: SunEvent::Sunset, offset_ms: -43_200_000, not_before: half_past_six, not_after: half_past_six };
+    assert_eq!(jobs[0].trigger, Trigger::Sun(expected));
+    assert_eq!(jobs[0].label.as_deref(), Some("Open the door"));
+    let retry = Retry { attempts: Some(1), give_up_after_ms: 0, backoff_ms: 100 };
+    assert_eq!(jobs[0].policy, Policy { grace_ms: 1_000, jitter_ms: 5, priority: -3, retry });
+    assert_eq!(jobs[1].trigger, Trigger::Every(Every { period_ms: 1_000, anchor: Instant::MIN }));
+    assert_eq!(jobs[2].policy.grace_ms, 300_000);
+    assert_eq!(jobs[2].steps[0].message.properties, None);
+}
+
+#[test]
+fn each_range_that_is_broken_is_named() {
+    let cases = [
+        (job("a b"), "job number 1: `id`: `a b` is not a job id"),
+        (with_trigger(wit::Trigger::At(-1)), "job `open`: `trigger.at` -1: it must be 0 to"),
+        (every(999, 0), "`trigger.every.period-ms` 999: it must be 1,000 or more"),
+        (every(1_000, 1_000), "`policy.jitter-ms` 1000: it must be less than the period, 1000 ms"),
+        (cron("* * *", None), "`trigger.cron.expression`: `* * *` is not a cron expression"),
+        (cron("0 0 31 2 *", None), "`trigger.cron.expression`: `0 0 31 2 *` is not a cron expression"),
+        (cron("@daily", Some("Europe/Londo")), "`trigger.cron.time-zone`: "),
+        (sun(43_200_001, None, None), "`trigger.sun.offset-ms` 43200001: it must be -43,200,000 to"),
+        (sun(0, Some((24, 0)), None), "`trigger.sun.not-before` 24:00:00: it must be 0:00:00 to 23:59:59"),
+        (sun(0, Some((7, 0)), Some((6, 0))), "`trigger.sun.not-after` 06:00:00: it is earlier than"),
+        (
+            wit::Job { action: wit::Action::Steps(Vec::new()), ..job("open") },
+            "`action.steps` 0: there must be 1 to 100",
+        ),
+        (
+            wit::Job { action: wit::Action::Steps(vec![step(5), step(4)]), ..job("open") },
+            "job `open`, step 2: `after-ms` 4: it must not be less than the step before, 5",
+        ),
+        (
+            with_step(|step| step.message.topic = "coop/+".into()),
+            "job `open`, step 1: `topic`: `coop/+` is not a topic",
+        ),
+        (with_step(|step| step.message.payload = vec![0; 262_145]), "`payload` of 262145 bytes: it may have 262,144"),
+        (with_step(|step| step.message.qos = 3), "`qos` 3: it must be 0, 1 or 2"),
+        (with_properties(|of| of.expiry_ms = Some(0)), "`properties.expiry-ms` 0: it must be 1 or more"),
+        (with_properties(|of| of.response_topic = Some("#".into())), "`properties.response-topic`: `#` is not a topic"),
+        (with_properties(|of| of.user = Some(vec![Default::default(); 17])), "`properties.user` 17: there may be 16"),
+        (
+            with_properties(|of| of.user = Some(vec![("roost-run".into(), String::new())])),
+            "`properties.user` `roost-run`: ",
+        ),
+        (with_properties(|of| of.content_type = Some("x".repeat(65_536))), "a text may have 65,535 bytes"),
+        (with_policy(|of| of.grace_ms = Some(999)), "`policy.grace-ms` 999: it must be 1,000 or more"),
+        (
+            with_policy(|of| {
+                of.retry = Some(wit::Retry { attempts: Some(0), give_up_after_ms: None, backoff_ms: None })
+            }),
+            "`policy.retry.attempts` 0: it must be 1 or more",
+        ),
+        (
+            with_policy(|of| {
+                of.retry = Some(wit::Retry { attempts: None, give_up_after_ms: None, backoff_ms: Some(99) })
+            }),
+            "`policy.retry.backoff-ms` 99: it must be 100 or more",
+        ),
+    ];
+    for (job, expected) in cases {
+        let told = refusal(job);
+        assert!(told.contains(expected), "{told}\n  does not contain\n{expected}");
+    }
+}
+
+#[test]
+fn what_this_version_does_not_do_is_refused_by_name() {
+    let cases = [
+        (with_step(|step| step.once = true), "true"),
+        (with_policy(|of| of.misfire = Some(wit::Misfire::RunAll)), "run-all"),
+        (with_policy(|of| of.misfire = Some(wit::Misfire::LatestOfGroup("door".into()))), "latest-of-group"),
+        (with_policy(|of| of.overlap = Some(wit::Overlap::Queue(1))), "queue"),
+        (with_policy(|of| of.overlap = Some(wit::Overlap::Allow(2))), "allow"),
+        (with_policy(|of| of.overlap = Some(wit::Overlap::Replace)), "replace"),
+        (with_policy(|of| of.needs = Some("pump".into())), "needs"),
+    ];
+    for (job, name) in cases {
+        let told = refusal(job);
+        assert!(told.ends_with(&format!("this version of Roost does not do `{name}` yet")), "{told}");
+    }
+}
+
+#[test]
+fn a_plan_is_refused_as_a_whole() {
+    let location = Location::new(51.5, -0.1);
+    let told = |list| converted(list, location, false).unwrap_err().to_string();
+    let twice = vec![job("open"), job("open")];
+    assert_eq!(told(twice), "job `open`: `id`: another job of the device has it already");
+    assert_eq!(told(vec![job("a"); 4]), "the plan has 4 jobs, and a device may have 3");
+}
+
+#[test]
+fn a_topic_outside_the_grant_comes_with_the_lines_that_allow_it() {
+    let elsewhere = || vec![with_step(|step| step.message.topic = "barn/door".into())];
+    let of_file = converted(elsewhere(), None, false).unwrap_err();
+    assert_eq!(
+        of_file.to_string(),
+        "job `open`, step 1: `topic` `barn/door` is outside what `coop-door` may publish to"
+    );
+    assert_eq!(
+        of_file.hint.unwrap(),
+        "to allow it, put this into `plugins/coop-door.toml`:\n[grants]\npublish = [\"coop/#\", \"barn/door\"]"
+    );
+    let of_operator = converted(elsewhere(), None, true).unwrap_err();
+    assert_eq!(
+        of_operator.hint.unwrap(),
+        "to allow it, put this into `roost.toml`:\n[grants.coop-door]\npublish = [\"coop/#\", \"barn/door\"]"
+    );
+}
+
+#[test]
+fn the_sun_needs_a_place_and_the_hint_has_the_lines() {
+    let error = converted(vec![sun(0, None, None)], None, false).unwrap_err();
+    assert_eq!(error.to_string(), "job `open`: `trigger.sun`: the device has no location");
+    assert!(error.hint.unwrap().contains("latitude = 51.5\n"));
+}

@@ -15,7 +15,7 @@ async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
 /// The causes that a person is told.
 async fn told(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");
-    error.report(&offer(Vec::new(), None).plugin, "").causes.join("; ")
+    error.report(&offer(Vec::new(), None).plugin, None).causes.join("; ")
 }
 
 #[tokio::test]
