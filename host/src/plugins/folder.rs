@@ -238,14 +238,14 @@ impl Folder {
             return;
         }
         pair.gone_since = None;
-        if self.unmounted.as_ref().is_some_and(|then| !then.contains(name)) {
-            self.unmounted = None;
-        }
         match read(name, &component, &settings, look) {
             Reading::Whole(offer) => {
                 pair.present = true;
                 pair.read = look;
                 sightings.push(Sighting::Offered(offer));
+                if self.unmounted.as_ref().is_some_and(|then| !then.contains(name)) {
+                    self.is_mounted();
+                }
             }
             Reading::Changing => {
                 unsettled.again(now + Touch::Finished.quiet());
@@ -352,7 +352,7 @@ impl Folder {
         let files = || looks.iter().filter(|(_, look)| look.component.is_some()).map(|(name, _)| name);
         let is_known = |name: &PluginName| self.pairs.get(name).is_some_and(|pair| pair.present);
         if files().any(is_known) {
-            self.unmounted = None;
+            self.is_mounted();
         } else if renewed && self.pairs.values().any(|pair| pair.present) {
             self.unmounted = Some(files().cloned().collect());
             let report = Report::new(format!("`{}` has none of the plugins that ran before", self.path.display()));
@@ -360,7 +360,14 @@ impl Folder {
                         to forget them, put any plugin into the folder, or one of them and delete it, while Roost runs";
             sightings.push(Sighting::Faulty(report.hint(hint)));
         } else if self.unmounted.as_ref().is_some_and(|then| files().any(|name| !then.contains(name))) {
-            self.unmounted = None;
+            self.is_mounted();
+        }
+    }
+
+    /// From here on what is missing is gone; the next scan begins to count.
+    fn is_mounted(&mut self) {
+        if self.unmounted.take().is_some() {
+            self.pairs.values_mut().for_each(|pair| pair.gone_since = None);
         }
     }
 }
@@ -427,3 +434,6 @@ fn torn(name: &PluginName, component: &Path) -> Report {
         .cause(format!("`{}` is cut off: a section says it is longer than the rest of the file", component.display()))
         .hint("copy it again; if it is still being copied, it is loaded when that is done")
 }
+
+#[cfg(test)]
+mod tests;

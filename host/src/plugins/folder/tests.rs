@@ -1,0 +1,228 @@
+//! A real folder, and a clock that the test moves.
+
+use std::{fs::OpenOptions, io::Write as _, os::unix::fs::symlink};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock;
+
+/// A component with one section of so many bytes.
+fn component(bytes: u8) -> Vec<u8> {
+    let mut file = b"\0asm\x0d\0\x01\0".to_vec();
+    file.extend([0, bytes]);
+    file.extend(vec![bytes; bytes.into()]);
+    file
+}
+
+struct Bench {
+    root: TempDir,
+    folder: Folder,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(known: &[&str]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("plugins");
+        fs::create_dir(&path).unwrap();
+        let known = known.iter().map(|name| PluginName::parse(name).unwrap()).collect::<Vec<_>>();
+        Self { folder: Folder::new(path, known), root, now: clock::monotonic() }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path.join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.file(name), bytes).unwrap();
+    }
+
+    fn touched(&mut self, name: &str, touch: Touch) {
+        self.folder.touched(&self.file(name), touch, self.now);
+    }
+
+    /// So many milliseconds later, and what has come to rest by then, in short.
+    fn later(&mut self, ms: u64) -> Vec<String> {
+        self.now += Duration::from_millis(ms);
+        let mut found = Vec::new();
+        self.folder.settle(self.now, &mut found);
+        in_short(found)
+    }
+
+    fn scan(&mut self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.folder.scan(self.now, &mut found);
+        self.folder.settle(self.now, &mut found);
+        in_short(found)
+    }
+}
+
+fn in_short(found: Vec<Sighting>) -> Vec<String> {
+    let short = |sighting| match sighting {
+        Sighting::Offered(offer) => {
+            format!("{} {}{}", offer.plugin, offer.component.len(), offer.settings.unwrap_or_default())
+        }
+        Sighting::Withdrawn(name) => format!("{name} gone"),
+        Sighting::Faulty(report) => format!("fault: {}", [vec![report.what], report.causes].concat().join(": ")),
+    };
+    found.into_iter().map(short).collect()
+}
+
+#[test]
+fn what_lies_there_at_the_start_is_offered_at_once_and_once() {
+    let mut bench = Bench::new(&[]);
+    bench.write("a.wasm", &component(1));
+    bench.write("b.wasm", &component(2));
+    bench.write("b.toml", b" # b");
+    bench.write("only.toml", b"");
+    bench.write(".c.wasm", &component(3));
+    bench.write("notes.txt", b"");
+    fs::create_dir(bench.file("d.wasm")).unwrap();
+    assert_eq!(bench.scan(), ["a 11", "b 12 # b"]);
+    assert_eq!(bench.scan(), [""; 0]);
+    assert_eq!(bench.later(10_000), [""; 0]);
+}
+
+#[test]
+fn a_copy_is_taken_when_it_has_been_closed() {
+    let mut bench = Bench::new(&[]);
+    bench.scan();
+    bench.write("a.wasm", &component(1));
+    bench.touched("a.wasm", Touch::Begun);
+    bench.touched("a.wasm", Touch::Written);
+    assert_eq!(bench.later(1_000), [""; 0]);
+    bench.touched("a.wasm", Touch::Finished);
+    assert_eq!(bench.later(20), [""; 0]);
+    assert_eq!(bench.later(30), ["a 11"]);
+}
+
+#[test]
+fn both_files_settle_together() {
+    let mut bench = Bench::new(&[]);
+    bench.scan();
+    bench.write("a.wasm", &component(1));
+    bench.touched("a.wasm", Touch::Finished);
+    assert_eq!(bench.later(40), [""; 0]);
+    bench.write("a.toml", b" # new");
+    bench.touched("a.toml", Touch::Finished);
+    assert_eq!(bench.later(20), [""; 0]);
+    assert_eq!(bench.later(30), ["a 11 # new"]);
+}
+
+#[test]
+fn a_torn_file_is_tried_again_and_told_once() {
+    let mut bench = Bench::new(&[]);
+    bench.scan();
+    let whole = component(100);
+    bench.write("a.wasm", &whole[..50]);
+    bench.touched("a.wasm", Touch::Finished);
+    assert_eq!(bench.later(50), [""; 0]);
+    let told: Vec<_> = (0..40).flat_map(|_| bench.later(250)).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("is cut off"), "{told:?}");
+    assert_eq!(bench.scan(), [""; 0]);
+
+    OpenOptions::new().append(true).open(bench.file("a.wasm")).unwrap().write_all(&whole[50..]).unwrap();
+    bench.touched("a.wasm", Touch::Finished);
+    assert_eq!(bench.later(50), ["a 110"]);
+}
+
+#[test]
+fn what_nothing_announced_must_look_the_same_twice() {
+    let mut bench = Bench::new(&[]);
+    bench.scan();
+    bench.write("a.wasm", &component(1));
+    assert_eq!(bench.scan(), [""; 0]);
+    bench.write("a.wasm", &component(2));
+    assert_eq!(bench.later(500), [""; 0], "it has changed since");
+    assert_eq!(bench.later(500), ["a 12"]);
+}
+
+#[test]
+fn a_link_counts_as_what_it_points_to() {
+    let mut bench = Bench::new(&[]);
+    bench.scan();
+    fs::write(bench.root.path().join("built.wasm"), component(1)).unwrap();
+    symlink("../built.wasm", bench.file("a.wasm")).unwrap();
+    bench.touched("a.wasm", Touch::Begun);
+    assert_eq!(bench.later(300), ["a 11"]);
+    fs::write(bench.root.path().join("built.wasm"), component(2)).unwrap();
+    bench.scan();
+    assert_eq!(bench.later(500), ["a 12"]);
+}
+
+#[test]
+fn what_comes_back_within_three_seconds_was_never_gone() {
+    let mut bench = Bench::new(&[]);
+    bench.write("a.wasm", &component(1));
+    bench.write("b.wasm", &component(2));
+    bench.scan();
+    for name in ["a.wasm", "b.wasm"] {
+        fs::remove_file(bench.file(name)).unwrap();
+        bench.touched(name, Touch::Finished);
+    }
+    assert_eq!(bench.later(2_000), [""; 0]);
+    bench.write("b.wasm", &component(2));
+    bench.touched("b.wasm", Touch::Finished);
+    assert_eq!(bench.later(50), ["b 12"]);
+    assert_eq!(bench.later(3_000), ["a gone"]);
+    assert_eq!(bench.later(60_000), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_is_away_removes_nothing_and_is_told_once() {
+    let mut bench = Bench::new(&[]);
+    bench.write("a.wasm", &component(1));
+    bench.scan();
+    let away = bench.root.path().join("away");
+    fs::rename(&bench.folder.path, &away).unwrap();
+    bench.touched("a.wasm", Touch::Finished);
+    assert_eq!(bench.later(5_000), [""; 0]);
+    let told = bench.scan();
+    assert!(told.len() == 1 && told[0].contains("cannot be read"), "{told:?}");
+    assert_eq!(bench.scan(), [""; 0]);
+    assert_eq!(bench.later(60_000), [""; 0]);
+    fs::rename(&away, &bench.folder.path).unwrap();
+    // It had been seen to be gone, so it is offered again; whoever takes it finds that it is the same.
+    assert_eq!(bench.scan(), ["a 11"]);
+    assert_eq!(bench.later(60_000), [""; 0]);
+}
+
+#[test]
+fn an_empty_folder_is_taken_for_unmounted_until_something_is_put_into_it() {
+    let mut bench = Bench::new(&["a", "b"]);
+    let told = bench.scan();
+    assert!(told.len() == 1 && told[0].contains("none of the plugins"), "{told:?}");
+    assert_eq!(bench.later(60_000), [""; 0]);
+    assert_eq!(bench.scan(), [""; 0]);
+    bench.write("b.wasm", &component(2));
+    bench.touched("b.wasm", Touch::Finished);
+    assert_eq!(bench.later(50), ["b 12"]);
+    assert_eq!(bench.scan(), [""; 0]);
+    assert_eq!(bench.later(3_000), ["a gone"]);
+}
+
+#[test]
+fn a_disk_that_is_unmounted_while_the_host_runs_removes_nothing() {
+    let mut bench = Bench::new(&[]);
+    bench.write("a.wasm", &component(1));
+    bench.scan();
+    // What a mount point shows when its disk is gone: another folder, and nothing in it.
+    fs::rename(&bench.folder.path, bench.root.path().join("disk")).unwrap();
+    fs::create_dir(&bench.folder.path).unwrap();
+    bench.touched("a.wasm", Touch::Finished);
+    assert_eq!(bench.later(4_000), [""; 0]);
+    let told = bench.scan();
+    assert!(told.len() == 1 && told[0].contains("none of the plugins"), "{told:?}");
+    assert_eq!(bench.later(60_000), [""; 0]);
+}
+
+#[test]
+fn a_plugin_that_cannot_be_one_by_its_name_is_told_once() {
+    let mut bench = Bench::new(&[]);
+    bench.write("My Plugin.wasm", &component(1));
+    let told = bench.scan();
+    assert!(told.len() == 1 && told[0].contains("`My Plugin` is not a plugin name"), "{told:?}");
+    assert_eq!(bench.scan(), [""; 0]);
+}
