@@ -19,6 +19,7 @@ use crate::{
     clock::{self, Alarm},
     mqtt::Link,
     plugins::Plugins,
+    report::Report,
     store::{Committed, Writer},
 };
 
@@ -37,9 +38,9 @@ pub(crate) struct App {
     pub(crate) committed: mpsc::UnboundedReceiver<Committed>,
 }
 
-/// What waits for the disk.
+/// What the loop has in hand.
 #[derive(Default)]
-struct Batches {
+struct Hand {
     /// The number of the batch that is being gathered.
     gathering: u64,
     changes: Vec<Change>,
@@ -47,11 +48,13 @@ struct Batches {
     committing: bool,
     /// Effects that wait for the batch of that number.
     waiting: VecDeque<(u64, Effect)>,
+    /// When the scheduler wants to be woken.
+    wake: Option<Instant>,
 }
 
-impl Batches {
+impl Hand {
     /// The batch that has to be durable before everything is.
-    fn newest(&self) -> Option<u64> {
+    fn newest_batch(&self) -> Option<u64> {
         if self.changes.is_empty() { self.committing.then(|| self.gathering - 1) } else { Some(self.gathering) }
     }
 }
@@ -60,13 +63,14 @@ impl App {
     /// Runs until `stop` is ready, and what is under way has been acknowledged.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let alarm = Alarm::new().context("the kernel gave no timer")?;
-        let mut batches = Batches::default();
+        let mut hand = Hand::default();
         let mut stopping = false;
         let farewell = tokio::time::sleep(FAREWELL);
         tokio::pin!(stop, farewell);
-        let mut wake = self.step(Event::Woke, &mut batches);
-        while !stopping || batches.committing || self.scheduler.attempts_under_way() > 0 {
-            alarm.set(wake).context("the kernel's timer cannot be set")?;
+        self.step(Event::Woke, &mut hand);
+        while !stopping || hand.committing || self.scheduler.attempts_under_way() > 0 {
+            self.hand_over(&mut hand);
+            alarm.set(hand.wake).context("the kernel's timer cannot be set")?;
             let event = tokio::select! {
                 biased;
                 () = &mut stop, if !stopping => {
@@ -77,7 +81,7 @@ impl App {
                 }
                 () = &mut farewell, if stopping => break,
                 Some(committed) = self.committed.recv() => {
-                    wake = self.on_commit(committed, &mut batches)?.or(wake);
+                    self.on_commit(committed, &mut hand)?;
                     continue;
                 }
                 event = self.events.recv() => event.context("the edges are gone")?,
@@ -86,69 +90,66 @@ impl App {
                     Event::Woke
                 }
             };
-            wake = self.step(event, &mut batches);
+            self.step(event, &mut hand);
             for _ in 1..EVENTS_PER_TURN {
                 let Ok(event) = self.events.try_recv() else { break };
-                wake = self.step(event, &mut batches);
+                self.step(event, &mut hand);
             }
-            self.hand_over(&mut batches);
         }
+        self.writer.commit(hand.gathering, hand.changes);
         self.plugins.stop();
         self.link.stop().await;
-        self.hand_over(&mut batches);
         self.writer.close();
         tracing::info!("stopped");
         Ok(())
     }
 
     /// Steps, gathers what is to be kept, and starts what waits for nothing.
-    fn step(&mut self, event: Event, batches: &mut Batches) -> Option<Instant> {
-        let mut step = self.scheduler.step(clock::now(), event);
+    fn step(&mut self, event: Event, hand: &mut Hand) {
+        let step = self.scheduler.step(clock::now(), event);
         diary::note(&step.changes);
-        batches.changes.append(&mut step.changes);
-        for effect in mem::take(&mut step.effects) {
+        hand.changes.extend(step.changes);
+        hand.wake = step.wake;
+        for effect in step.effects {
             // I3: an effect that needs what was decided up to here waits until it is durable.
-            match batches.newest().filter(|_| effect.after_commit()) {
-                Some(batch) => batches.waiting.push_back((batch, effect)),
-                None => self.start_now(effect, batches),
+            match hand.newest_batch().filter(|_| effect.after_commit()) {
+                Some(batch) => hand.waiting.push_back((batch, effect)),
+                None => self.start(effect, hand),
             }
         }
-        step.wake
     }
 
     /// Hands what was gathered to the store, unless it is still busy: then more of it becomes one transaction.
-    fn hand_over(&mut self, batches: &mut Batches) {
-        if !batches.committing && !batches.changes.is_empty() {
-            self.writer.commit(batches.gathering, mem::take(&mut batches.changes));
-            batches.gathering += 1;
-            batches.committing = true;
+    fn hand_over(&mut self, hand: &mut Hand) {
+        if !hand.committing && !hand.changes.is_empty() {
+            self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
+            hand.gathering += 1;
+            hand.committing = true;
         }
     }
 
     /// A batch is durable, or never will be.
-    fn on_commit(&mut self, committed: Committed, batches: &mut Batches) -> anyhow::Result<Option<Instant>> {
+    fn on_commit(&mut self, committed: Committed, hand: &mut Hand) -> anyhow::Result<()> {
         let durable = match committed {
             Committed::Done(number) => number,
             Committed::Failed(error) => {
-                return Err(error).context("what was decided could not be kept, so nothing more is done");
+                let report = Report::from(&error);
+                return Err(report.into());
             }
         };
-        batches.committing = false;
-        let mut wake = None;
-        while let Some((_, effect)) = batches.waiting.pop_front_if(|(number, _)| *number <= durable) {
-            wake = self.start(effect, batches).or(wake);
+        hand.committing = false;
+        while let Some((_, effect)) = hand.waiting.pop_front_if(|(number, _)| *number <= durable) {
+            self.start(effect, hand);
         }
-        self.hand_over(batches);
-        Ok(wake)
+        Ok(())
     }
 
-    fn start(&mut self, effect: Effect, batches: &mut Batches) -> Option<Instant> {
+    fn start(&mut self, effect: Effect, hand: &mut Hand) {
         match effect {
             Effect::Publish(publish) => self.link.publish(publish),
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
             Effect::Announce(announcement) => diary::announce(&announcement, &self.scheduler),
-            Effect::Confirm(ticket) => return self.step(Event::Confirmed(ticket), batches),
+            Effect::Confirm(ticket) => self.step(Event::Confirmed(ticket), hand),
         }
-        None
     }
 }

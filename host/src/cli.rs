@@ -3,11 +3,13 @@
 mod check;
 mod compile;
 mod next;
+mod run;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
+use chrono_tz::Tz;
 use clap::{Parser, Subcommand};
-use roost_scheduler::trigger::parse_duration;
+use roost_scheduler::{time::Site, trigger::parse_duration};
 
 use crate::report::Report;
 
@@ -21,6 +23,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the host: load the plugins and do what they plan, until it is told to stop
+    Run(run::Args),
     /// Show what a plugin is and would do, or what is wrong with it
     Check(check::Args),
     /// Show when a trigger fires
@@ -34,11 +38,9 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(spell_minus));
     let done = match cli.command {
-        Command::Check(args) => {
-            let site = roost_scheduler::time::Site { zone: chrono_tz::UTC, location: None };
-            check::main(&args, site, &std::collections::HashMap::new())
-        }
-        Command::Next(args) => next::main(args),
+        Command::Run(args) => run::main(args),
+        Command::Check(args) => check::main(&args, Site { zone: Tz::UTC, location: None }, &HashMap::new()),
+        Command::Next(args) => next::main(&args, Site { zone: Tz::UTC, location: None }),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {

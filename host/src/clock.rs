@@ -25,7 +25,10 @@ pub(crate) struct Alarm(AsyncFd<OwnedFd>);
 impl Alarm {
     pub(crate) fn new() -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        Ok(Self(AsyncFd::new(timer)?))
+        #[allow(unsafe_code, reason = "an owned descriptor stays open for as long as the `AsyncFd` that owns it")]
+        // SAFETY: `timer` is owned, and given to the `AsyncFd` for good.
+        let registered = unsafe { AsyncFd::register(timer) }?;
+        Ok(Self(registered))
     }
 
     /// Asks to be woken at an instant, or earlier to look at the clock again.

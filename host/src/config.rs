@@ -1,1 +1,162 @@
-//! To come.
+//! What the operator says about the host: flags, above the environment, above `roost.toml`, above defaults.
+
+pub(crate) mod document;
+mod file;
+mod flags;
+pub(crate) mod grant;
+mod nearest;
+pub(crate) mod place;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use chrono_tz::Tz;
+use roost_scheduler::{names::PluginName, time::Site, topic::Grant};
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use self::flags::{Flags, PlaceFlags};
+use self::{
+    file::{File, MqttFile},
+    place::{HALF_A_LOCATION, Place},
+    system::system_zone,
+};
+use crate::report::Report;
+
+/// Read if it exists, unless another file is named.
+const DEFAULT_FILE: &str = "roost.toml";
+
+/// Everything that is said about the host, checked.
+pub(crate) struct Config {
+    /// Which file was read, if one was.
+    pub(crate) file: Option<PathBuf>,
+    /// Where devices are that do not say otherwise.
+    pub(crate) site: Site,
+    /// Who said in which time zone that is: for the log.
+    pub(crate) zone_from: &'static str,
+    /// The folder with plugins.
+    pub(crate) plugins: PathBuf,
+    /// The folder with what is remembered.
+    pub(crate) data: PathBuf,
+    /// `None`: the built-in one.
+    pub(crate) broker: Option<Broker>,
+    pub(crate) log: Log,
+    /// What plugins may publish and read, whatever their own settings say (I8).
+    pub(crate) grants: HashMap<PluginName, Grant>,
+}
+
+/// The broker to connect to. Not `Debug`: it has a password.
+pub(crate) struct Broker {
+    /// As it was written.
+    pub(crate) url: String,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+    /// Certificates to trust, besides the system's.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// `info`, or a filter such as `info,roost::mqtt=debug`.
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+/// For whom the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Human,
+    /// For programs: an object per line
+    Json,
+}
+
+/// Puts together what was said. Flags have taken in the environment already.
+pub(crate) fn load(flags: &Flags) -> Result<Config, Report> {
+    load_in(Path::new(""), flags, || system_zone(Path::new("/"), std::env::var("TZ").ok().as_deref()))
+}
+
+fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static str)) -> Result<Config, Report> {
+    let (path, file) = read(folder, flags.place.config.as_deref())?;
+    let (site, zone_from) = site(&flags.place, &file.place, system)?;
+    Ok(Config {
+        file: path,
+        site,
+        zone_from,
+        plugins: flags.plugins.clone().or(file.plugins).unwrap_or_else(|| "plugins".into()),
+        data: flags.data.clone().or(file.data).unwrap_or_else(|| "data".into()),
+        broker: broker(flags.mqtt.clone(), file.mqtt)?,
+        log: Log {
+            level: flags.log.clone().or(file.log_level).unwrap_or_else(|| "info".into()),
+            format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
+        },
+        grants: file.grants,
+    })
+}
+
+/// The file, if one is named or there is one in the folder.
+fn read(folder: &Path, named: Option<&Path>) -> Result<(Option<PathBuf>, File), Report> {
+    let path = named.map_or_else(|| folder.join(DEFAULT_FILE), Path::to_owned);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => return Ok((None, File::default())),
+        Err(error) => {
+            let report = Report::new(format!("the settings `{}` cannot be read", path.display())).cause(error);
+            return Err(report.hint("name a file that exists with `--config FILE`, or leave it out"));
+        }
+    };
+    let file = File::parse(&path, &text)?;
+    Ok((Some(path), file))
+}
+
+fn site(
+    flags: &PlaceFlags,
+    file: &Place,
+    system: impl FnOnce() -> (Tz, &'static str),
+) -> Result<(Site, &'static str), Report> {
+    let (zone, zone_from) = match (flags.time_zone, file.zone) {
+        (Some(zone), _) => (zone, "`--time-zone` or `ROOST_TIME_ZONE`"),
+        (None, Some(zone)) => (zone, "the settings"),
+        (None, None) => system(),
+    };
+    let place = Place {
+        zone: Some(zone),
+        latitude: flags.latitude.or(file.latitude),
+        longitude: flags.longitude.or(file.longitude),
+    };
+    let half = |what| Report::new(what).hint(format!("in settings, environment and flags together: {HALF_A_LOCATION}"));
+    Ok((Site { zone, location: place.location().map_err(half)? }, zone_from))
+}
+
+fn broker(flag: Option<String>, file: MqttFile) -> Result<Option<Broker>, Report> {
+    let Some(url) = flag.or(file.url) else {
+        let for_none =
+            [("user", file.user.is_some()), ("password", file.password.is_some()), ("ca_file", file.ca_file.is_some())];
+        return match for_none.iter().find(|(_, is_there)| *is_there) {
+            None => Ok(None),
+            Some((key, _)) => Err(Report::new(format!("`[mqtt]` has a `{key}`, but no `url` of a broker")).hint(
+                "add a line such as `url = \"mqtt://127.0.0.1:1883\"`; without `[mqtt]` the built-in broker is used",
+            )),
+        };
+    };
+    Ok(Some(Broker { url, user: file.user, password: file.password, ca_file: file.ca_file }))
+}
+
+/// A level, or a filter of `tracing`. A single word that is no level would silently be taken for the name of a module.
+fn parse_log(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_level = |word: &str| LEVELS.contains(&word.to_lowercase().as_str());
+    let is_filter = text.contains('=') && EnvFilter::try_new(text).is_ok();
+    if text.split(',').all(|part| is_level(part.trim()) || part.contains('=')) && (is_level(text.trim()) || is_filter) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` is not a log level: write `error`, `warn`, `info`, `debug` or `trace`, or `info,roost::mqtt=debug`"
+    ))
+}

@@ -6,6 +6,8 @@ pub const NAME_BYTES: usize = 64;
 pub const PLUGIN_NAME_BYTES: usize = 63;
 /// Jobs in a plan: one guest must not fill the disk.
 pub const JOBS_PER_PLAN: usize = 10_000;
+/// Devices of a plugin: each is asked for a plan of its own.
+pub const DEVICES_PER_PLUGIN: usize = 10_000;
 /// Steps of an action: one run must not hold the link.
 pub const STEPS_PER_ACTION: usize = 100;
 /// Bytes of a topic: what every broker takes.

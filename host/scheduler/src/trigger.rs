@@ -57,6 +57,8 @@ pub enum Search {
 pub enum Never {
     /// Its only time, or its last one, has passed.
     Over,
+    /// The calendar has no such day; an expression of that kind is refused.
+    NoSuchDate,
     /// The sun does not do that at this location.
     NoSuchSunEvent,
     /// A sun trigger on a device without a location.
@@ -67,6 +69,7 @@ impl fmt::Display for Never {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Over => f.write_str("its last time has passed"),
+            Self::NoSuchDate => f.write_str("the calendar has no such day"),
             Self::NoSuchSunEvent => write!(f, "there is no such sun event here within {} days", limits::SUN_DAYS),
             Self::NoLocation => f.write_str("it is not known where the device is"),
         }

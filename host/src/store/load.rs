@@ -1,6 +1,6 @@
 //! Everything that is kept, read once when the host starts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use roost_scheduler::{
     event::{
@@ -37,7 +37,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn damage(&self, what: impl ToString) -> Damage {
+    fn damage(&self, what: impl fmt::Display) -> Damage {
         Damage::Row { table: self.table, row: self.id, what: what.to_string() }
     }
 
@@ -54,7 +54,7 @@ impl<'a> Row<'a> {
     }
 
     /// Text that stands for something.
-    fn parsed<T, E: ToString>(&self, column: usize, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Damage> {
+    fn parsed<T, E: fmt::Display>(&self, column: usize, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Damage> {
         parse(self.text(column)?).map_err(|error| self.damage(error))
     }
 

@@ -95,16 +95,14 @@ pub(super) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<Strin
     if *policy == usual {
         return Ok(None);
     }
-    fn unusual<T: PartialEq>(value: T, usual: T) -> Option<T> {
-        (value != usual).then_some(value)
-    }
+    let retry = policy.retry;
     let record = PolicyRecord {
-        grace_ms: unusual(policy.grace_ms, usual.grace_ms),
-        jitter_ms: unusual(policy.jitter_ms, usual.jitter_ms),
-        priority: unusual(policy.priority, usual.priority),
-        attempts: policy.retry.attempts,
-        give_up_after_ms: unusual(policy.retry.give_up_after_ms, usual.retry.give_up_after_ms),
-        backoff_ms: unusual(policy.retry.backoff_ms, usual.retry.backoff_ms),
+        grace_ms: Some(policy.grace_ms).filter(|value| *value != usual.grace_ms),
+        jitter_ms: Some(policy.jitter_ms).filter(|value| *value != usual.jitter_ms),
+        priority: Some(policy.priority).filter(|value| *value != usual.priority),
+        attempts: retry.attempts,
+        give_up_after_ms: Some(retry.give_up_after_ms).filter(|value| *value != usual.retry.give_up_after_ms),
+        backoff_ms: Some(retry.backoff_ms).filter(|value| *value != usual.retry.backoff_ms),
     };
     serde_json::to_string(&record).map(Some)
 }

@@ -8,7 +8,7 @@ use roost_scheduler::{
     outcome::{Attempt, Cancelled, Failed, Outcome},
     time::{Instant, Location, Site},
     topic::{Grant, Topic},
-    trigger::Trigger,
+    trigger::{self, Patterns, Trigger},
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -31,10 +31,21 @@ fn job(id: &str, variant: u32) -> Arc<Job> {
     Arc::new(Job {
         id: JobId::parse(id).unwrap(),
         label: variant.is_multiple_of(2).then(|| format!("Variant {variant}").into()),
-        trigger: Trigger::At(at(i64::from(variant) * 1_000)),
+        trigger: trigger(variant),
         steps: [step(0, b"open"), step(600_000 + variant, &[0xff])].into(),
         policy: Policy { jitter_ms: variant % 3, ..Policy::default() },
     })
+}
+
+fn trigger(variant: u32) -> Trigger {
+    let texts = [
+        "at 2027-03-01T06:30:00.007Z",
+        "every 1h30m from 2027-03-01T06:30:00Z",
+        "cron 30 6 * * MON-FRI in Europe/London",
+        "cron @daily",
+        "sunset -20m not-before 17:00 not-after 21:30",
+    ];
+    trigger::parse(texts[variant as usize % texts.len()], Instant::MIN, &mut Patterns::default()).unwrap()
 }
 
 fn version(n: u8) -> Version {

@@ -43,6 +43,15 @@ impl fmt::Display for Cron {
 pub struct CronError {
     expression: String,
     reason: String,
+    never: Option<Never>,
+}
+
+impl CronError {
+    /// Why it never comes, where that is all that is wrong with it.
+    #[must_use]
+    pub const fn never(&self) -> Option<Never> {
+        self.never
+    }
 }
 
 /// Parsed expressions, each kept once: a thousand devices share theirs.
@@ -63,23 +72,28 @@ impl Patterns {
     /// Parses an expression, or finds it.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Says what is wrong with it. One that never comes is refused too: nobody means it.
     pub fn cron(&mut self, expression: &str, zone: Option<Tz>) -> Result<Cron, CronError> {
         if expression.len() > limits::CRON_BYTES {
             let expression = expression.chars().take(40).chain(['…']).collect();
-            return Err(CronError { expression, reason: format!("it is longer than {} bytes", limits::CRON_BYTES) });
+            let reason = format!("it is longer than {} bytes", limits::CRON_BYTES);
+            return Err(CronError { expression, reason, never: None });
         }
         let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
         if let Some((expression, pattern)) = self.known.get_key_value(expression.as_str()) {
             return Ok(Cron { pattern: pattern.clone(), expression: expression.clone(), zone });
         }
         match Pattern::parse(&expression) {
+            Ok(pattern) if !pattern.ever_comes() => {
+                let never = Never::NoSuchDate;
+                Err(CronError { expression, reason: never.to_string(), never: Some(never) })
+            }
             Ok(pattern) => {
                 let (expression, pattern) = (Arc::<str>::from(expression), Arc::new(pattern));
                 self.keep(expression.clone(), pattern.clone());
                 Ok(Cron { pattern, expression, zone })
             }
-            Err(reason) => Err(CronError { expression, reason }),
+            Err(reason) => Err(CronError { expression, reason, never: None }),
         }
     }
 

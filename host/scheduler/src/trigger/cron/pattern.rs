@@ -71,7 +71,8 @@ const DAY_OF_WEEK: Field = Field { name: "day of week", min: 0, max: 7, names: W
 const YEAR: Field = plain("year", 1970, 2099);
 
 impl Pattern {
-    /// Reads five fields, six with seconds first, seven with the year last, or a nickname.
+    /// Reads five fields, six with seconds first, seven with the year last, or a nickname. Fields that are right can
+    /// still stand for no date, as `30 2` does.
     pub(super) fn parse(expression: &str) -> Result<Self, String> {
         let upper = expression.to_ascii_uppercase();
         let text = if upper.starts_with('@') { nickname(&upper)? } else { &upper };
@@ -88,7 +89,7 @@ impl Pattern {
                 ));
             }
         };
-        let pattern = Self {
+        Ok(Self {
             seconds: bits(second, &SECOND)?,
             minutes: bits(minute, &MINUTE)?,
             hours: bits(hour, &HOUR)?,
@@ -96,11 +97,12 @@ impl Pattern {
             months: bits(month, &MONTH)?,
             years: if year == "*" { None } else { Some(years(year)?) },
             follows_clock: minute.starts_with('*') || hour.starts_with('*'),
-        };
-        match pattern.first_from(DateTime::UNIX_EPOCH.naive_utc()) {
-            Some(_) => Ok(pattern),
-            None => Err("it never comes: there is no such date".into()),
-        }
+        })
+    }
+
+    /// Whether there is such a date at all.
+    pub(super) fn ever_comes(&self) -> bool {
+        self.first_from(DateTime::UNIX_EPOCH.naive_utc()).is_some()
     }
 
     /// Whether it follows the clock on the wall through summer time; if not, it stands for fixed times of day.

@@ -1,0 +1,108 @@
+//! `roost run`: the host.
+
+use anyhow::Context as _;
+use roost_scheduler::{
+    event::{Event, Saved, Version},
+    names::PluginName,
+    scheduler::Scheduler,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    app::App,
+    clock,
+    config::{Config, Flags},
+    mqtt::{self, BuiltIn, Link},
+    plugins::{self, kept_grant},
+    report::Report,
+    store, telemetry,
+};
+
+/// Events that may wait for the loop: twice what the link and the guests can have under way.
+const EVENTS: usize = 4_096;
+
+/// Run the host: load the plugins and do what they plan, until it is told to stop
+///
+/// Everything that can be said here can be said in `roost.toml` too. Stop it with Ctrl-C or SIGTERM.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<()> {
+    let config = Config::load(args.flags)?;
+    telemetry::start(&config.log.level, config.log.format);
+    tracing::info!("roost {}, times are meant in {}", env!("CARGO_PKG_VERSION"), config.site.zone);
+    allow_open_files();
+    // One thread for the loop, which is this one, and one for the link.
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    threads.context("the threads cannot be started")?.block_on(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    // Listened for from the start, so that nothing is cut off half done.
+    let stop = stop_signal()?;
+    let (store, mut saved) = store::open(&config.data).map_err(|error| Report::from(&error))?;
+    restore_grants(&mut saved, &config);
+    let known = versions(&saved);
+    let (events_in, events) = mpsc::channel::<Event>(EVENTS);
+    let (committed_in, committed) = mpsc::unbounded_channel();
+    let link = link(&config, events_in.clone()).await?;
+    let scheduler = Scheduler::new(saved, clock::now());
+    tracing::info!("{} jobs and {} runs under way are taken up", scheduler.job_count(), scheduler.run_count());
+    let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
+    let options =
+        plugins::Options { folder: config.plugins, data: config.data, site: config.site, grants: config.grants, known };
+    let plugins = plugins::start(options, events_in)?;
+    App { scheduler, writer, link, plugins, events, committed }.run(stop).await
+}
+
+async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {
+    let url = match &config.mqtt.url {
+        Some(url) => url.clone(),
+        None => BuiltIn::start(config.mqtt.built_in).await?.url,
+    };
+    let settings = mqtt::Settings {
+        url,
+        user: config.mqtt.user.clone(),
+        password: config.mqtt.password.clone(),
+        ca_file: config.mqtt.ca_file.clone(),
+        client_id: store::client_id(&config.data).map_err(|error| Report::from(&error))?,
+        pace: mqtt::Pace::default(),
+    };
+    Ok(mqtt::connect(settings, events)?)
+}
+
+/// The store does not know what a plugin may do: its settings do, and the operator's (I8).
+fn restore_grants(saved: &mut Saved, config: &Config) {
+    for plugin in &mut saved.plugins {
+        plugin.grant = kept_grant(&config.data, &plugin.name, &plugin.version, config.grants.get(&plugin.name));
+    }
+}
+
+fn versions(saved: &Saved) -> Vec<(PluginName, Version)> {
+    saved.plugins.iter().map(|plugin| (plugin.name.clone(), plugin.version)).collect()
+}
+
+/// Each loaded component holds a file open.
+fn allow_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// Ready when somebody presses Ctrl-C, or the system wants the host to stop.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,266 @@
+//! A settings file, read key by key. Whatever is wrong is reported with its place, and with what was probably meant.
+
+use std::ops::{Range, RangeInclusive};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::nearest::nearest;
+use crate::report::Report;
+
+/// A TOML file that is well-formed.
+pub(crate) struct Document<'t> {
+    source: Source<'t>,
+    root: Spanned<DeTable<'t>>,
+}
+
+/// What places are counted in.
+#[derive(Clone, Copy)]
+struct Source<'t> {
+    name: &'t str,
+    text: &'t str,
+}
+
+/// A table of it, with known keys only.
+#[derive(Clone)]
+pub(crate) struct Table<'d> {
+    source: Source<'d>,
+    entries: &'d DeTable<'d>,
+    span: Range<usize>,
+}
+
+/// A value of it.
+#[derive(Clone)]
+pub(crate) struct Value<'d> {
+    source: Source<'d>,
+    value: &'d DeValue<'d>,
+    span: Range<usize>,
+    key: &'d str,
+}
+
+impl Source<'_> {
+    /// `roost.toml:3:1: unknown key`; line and column count from 1, columns in characters.
+    fn report(&self, span: &Range<usize>, what: impl AsRef<str>) -> Report {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+        Report::new(format!("{}:{line}:{column}: {}", self.name, what.as_ref()))
+    }
+}
+
+impl<'t> Document<'t> {
+    /// `name` is what errors call the file.
+    pub(crate) fn parse(name: &'t str, text: &'t str) -> Result<Self, Report> {
+        let source = Source { name, text };
+        match DeTable::parse(text) {
+            Ok(root) => Ok(Self { source, root }),
+            Err(error) => {
+                let mut message = error.message().lines();
+                let report = source.report(&error.span().unwrap_or_default(), message.next().unwrap_or_default());
+                // Some messages go on with what could stand there; `nothing` is no help.
+                Err(message.filter(|line| *line != "expected nothing").fold(report, Report::cause))
+            }
+        }
+    }
+
+    /// The top of the file. Other keys than these are refused.
+    pub(crate) fn table(&self, known: &[&str]) -> Result<Table<'_>, Report> {
+        let table = Table { source: self.source, entries: self.root.get_ref(), span: 0..0 };
+        table.only(known)
+    }
+}
+
+impl<'d> Table<'d> {
+    fn only(self, known: &[&str]) -> Result<Self, Report> {
+        for key in self.entries.keys() {
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                let report = self.source.report(&key.span(), format!("unknown key `{name}`"));
+                return Err(match nearest(name, known.iter().copied()) {
+                    Some(meant) => report.hint(format!("did you mean `{meant}`?")),
+                    None => report.hint(format!("known here: {}", in_backticks(known))),
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Value<'d>> {
+        let (key, value) = self.entries.get_key_value(key)?;
+        Some(Value { source: self.source, value: value.get_ref(), span: value.span(), key: key.get_ref() })
+    }
+
+    /// Every key, and where it stands.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'d str, Value<'d>)> {
+        let source = self.source;
+        self.entries.iter().map(move |(key, value)| {
+            let name = key.get_ref().as_ref();
+            (name, Value { source, value: value.get_ref(), span: value.span(), key: name })
+        })
+    }
+
+    /// What is wrong with the table as a whole.
+    pub(crate) fn error(&self, what: impl AsRef<str>) -> Report {
+        self.source.report(&self.span, what)
+    }
+}
+
+impl<'d> Value<'d> {
+    /// What is wrong with it.
+    pub(crate) fn error(&self, what: impl AsRef<str>) -> Report {
+        self.source.report(&self.span, what)
+    }
+
+    fn expected(&self, what: &str) -> Report {
+        let is = match self.value {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or a time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.error(format!("`{}` is {is}, and must be {what}", self.key))
+    }
+
+    /// The key that it is the value of.
+    pub(crate) fn key(&self) -> &'d str {
+        self.key
+    }
+
+    pub(crate) fn text(&self) -> Result<&'d str, Report> {
+        self.value.as_str().ok_or_else(|| self.expected("a text in quotes"))
+    }
+
+    /// A text that stands for something.
+    pub(crate) fn parsed<T, E: ToString>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Report> {
+        parse(self.text()?).map_err(|error| self.error(error.to_string()))
+    }
+
+    /// With or without decimals.
+    pub(crate) fn number(&self) -> Result<f64, Report> {
+        let number = match self.value {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64),
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        number.ok_or_else(|| self.expected("a number"))
+    }
+
+    pub(crate) fn integer_in(&self, range: RangeInclusive<u32>) -> Result<u32, Report> {
+        let DeValue::Integer(number) = self.value else { return Err(self.expected("a whole number")) };
+        let value = u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|value| range.contains(value));
+        value.ok_or_else(|| {
+            let (low, high) = range.into_inner();
+            self.error(format!("`{}` is {number}, and must be {low} to {high}", self.key))
+        })
+    }
+
+    /// Other keys than these are refused.
+    pub(crate) fn table(&self, known: &[&str]) -> Result<Table<'d>, Report> {
+        self.any_table()?.only(known)
+    }
+
+    /// Whatever its keys are.
+    pub(crate) fn any_table(&self) -> Result<Table<'d>, Report> {
+        let DeValue::Table(entries) = self.value else {
+            return Err(self.expected("a table").hint(format!("write its keys below a line `[{}]`", self.key)));
+        };
+        Ok(Table { source: self.source, entries, span: self.span.clone() })
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<Self>, Report> {
+        let DeValue::Array(items) = self.value else { return Err(self.expected("a list")) };
+        let item = |item: &'d Spanned<DeValue<'d>>| Self {
+            source: self.source,
+            value: item.get_ref(),
+            span: item.span(),
+            key: self.key,
+        };
+        Ok(items.iter().map(item).collect())
+    }
+
+    /// The same in JSON. Dates and times, which JSON has not, become text: `2027-03-01T06:30:00Z`, `06:30:00`.
+    pub(crate) fn to_json(&self) -> Result<serde_json::Value, Report> {
+        use serde_json::Value as Json;
+        Ok(match self.value {
+            DeValue::String(text) => Json::String(text.to_string()),
+            DeValue::Boolean(flag) => Json::Bool(*flag),
+            DeValue::Datetime(datetime) => Json::String(datetime.to_string()),
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => number.into(),
+                Err(_) => return Err(self.error(format!("`{}` does not fit into 64 bits", self.key))),
+            },
+            DeValue::Float(_) => {
+                let number = serde_json::Number::from_f64(self.number()?);
+                let none = || self.error(format!("`{}` is not a number that JSON can say", self.key));
+                number.ok_or_else(none)?.into()
+            }
+            DeValue::Array(_) => self.list()?.iter().map(Self::to_json).collect::<Result<_, _>>()?,
+            DeValue::Table(_) => {
+                let mut object = serde_json::Map::new();
+                for (key, value) in self.any_table()?.entries() {
+                    object.insert(key.to_owned(), value.to_json()?);
+                }
+                Json::Object(object)
+            }
+        })
+    }
+}
+
+fn in_backticks(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let read = || {
+            let document = Document::parse("a.toml", text)?;
+            let table = document.table(&["size", "name", "deep", "list"])?;
+            table.get("name").map(|value| value.text()).transpose()?;
+            table.get("size").map(|value| value.integer_in(1..=9)).transpose()?;
+            table.get("list").map(|value| value.list()).transpose()?;
+            table.get("deep").map(|value| value.table(&["colour"])).transpose()?;
+            table.get("deep").map(|value| value.to_json()).transpose()
+        };
+        read().expect_err(text).to_string()
+    }
+
+    #[test]
+    fn errors_say_where_and_what_was_meant() {
+        for (text, expected) in [
+            ("\nsiz = 1", "a.toml:2:1: unknown key `siz`\nhint: did you mean `size`?"),
+            ("[deep]\ncolor = 1", "a.toml:2:1: unknown key `color`\nhint: did you mean `colour`?"),
+            ("x = 1", "a.toml:1:1: unknown key `x`\nhint: known here: `size`, `name`, `deep`, `list`"),
+            ("size = 10", "a.toml:1:8: `size` is 10, and must be 1 to 9"),
+            ("size = 0x_1", "a.toml:1:10: `_` may only go between digits"),
+            ("size = -1", "a.toml:1:8: `size` is -1, and must be 1 to 9"),
+            ("size = 1.5", "a.toml:1:8: `size` is a number, and must be a whole number"),
+            ("name = 7", "a.toml:1:8: `name` is a whole number, and must be a text in quotes"),
+            ("list = 7", "a.toml:1:8: `list` is a whole number, and must be a list"),
+            ("deep = 7", "a.toml:1:8: `deep` is a whole number, and must be a table\nhint: "),
+            ("deep = { colour = nan }", "a.toml:1:19: `colour` is not a number that JSON can say"),
+            ("name = \"\u{e4}\u{e4}\" x", "a.toml:1:13: "),
+            ("size = 1\nsize = 2", "a.toml:2:1: "),
+            ("name = \"", "a.toml:1:9: invalid basic string"),
+        ] {
+            let error = error(text);
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_become_json() {
+        let text = "deep = { a = 0x10, b = [1.5, true, 'x'], c = 2027-03-01T06:30:00Z, d = 06:30:00, e = {} }";
+        let document = Document::parse("a.toml", text).unwrap();
+        let json = document.table(&["deep"]).unwrap().get("deep").unwrap().to_json().unwrap();
+        let expected = r#"{"a":16,"b":[1.5,true,"x"],"c":"2027-03-01T06:30:00Z","d":"06:30:00","e":{}}"#;
+        assert_eq!(json.to_string(), expected);
+    }
+}

@@ -1,0 +1,119 @@
+//! `roost.toml`.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use roost_scheduler::{names::PluginName, topic::Grant};
+
+use super::{
+    LogFormat,
+    document::{Document, Table, Value},
+    grant::{GRANT_KEYS, read_grant},
+    parse_log,
+    place::{PLACE_KEYS, Place},
+};
+use crate::report::Report;
+
+/// What it says. Paths in it count from its own folder.
+#[derive(Default)]
+pub(super) struct File {
+    pub(super) place: Place,
+    pub(super) plugins: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
+    pub(super) mqtt: MqttFile,
+    pub(super) log_level: Option<String>,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) grants: HashMap<PluginName, Grant>,
+}
+
+/// Its `[mqtt]`.
+#[derive(Default)]
+pub(super) struct MqttFile {
+    pub(super) url: Option<String>,
+    pub(super) user: Option<String>,
+    /// Itself, or what its file holds.
+    pub(super) password: Option<String>,
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+const KEYS: [&str; 8] = [PLACE_KEYS[0], PLACE_KEYS[1], PLACE_KEYS[2], "plugins", "data", "mqtt", "log", "grants"];
+const MQTT_KEYS: [&str; 5] = ["url", "user", "password", "password_file", "ca_file"];
+const LOG_KEYS: [&str; 2] = ["level", "format"];
+
+impl File {
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Report> {
+        let name = path.display().to_string();
+        let document = Document::parse(&name, text)?;
+        let top = document.table(&KEYS)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let log = top.get("log").map(|value| value.table(&LOG_KEYS)).transpose()?;
+        let in_log = |key| log.as_ref().and_then(|table| table.get(key));
+        Ok(Self {
+            place: Place::read(&top)?,
+            plugins: path_at(folder, &top, "plugins")?,
+            data: path_at(folder, &top, "data")?,
+            mqtt: top.get("mqtt").map(|value| read_mqtt(folder, &value)).transpose()?.unwrap_or_default(),
+            log_level: in_log("level").map(|value| value.parsed(parse_log)).transpose()?,
+            log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
+            grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+fn text_at(table: &Table<'_>, key: &str) -> Result<Option<String>, Report> {
+    table.get(key).map(|value| value.text().map(str::to_owned)).transpose()
+}
+
+fn path_at(folder: &Path, table: &Table<'_>, key: &str) -> Result<Option<PathBuf>, Report> {
+    Ok(text_at(table, key)?.map(|path| folder.join(path)))
+}
+
+fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
+    let table = value.table(&MQTT_KEYS)?;
+    let password = match (text_at(&table, "password")?, table.get("password_file")) {
+        (Some(_), Some(file)) => {
+            return Err(file.error("there is a `password` and a `password_file`").hint("leave one of them out"));
+        }
+        (None, Some(file)) => Some(read_password(folder, &file)?),
+        (password, None) => password,
+    };
+    Ok(MqttFile {
+        url: text_at(&table, "url")?,
+        user: text_at(&table, "user")?,
+        password,
+        ca_file: path_at(folder, &table, "ca_file")?,
+    })
+}
+
+/// The file's text, without the end of its last line.
+fn read_password(folder: &Path, file: &Value<'_>) -> Result<String, Report> {
+    let path = folder.join(file.text()?);
+    let text = fs::read_to_string(&path);
+    let text = text.map_err(|error| {
+        file.error(format!("the password file `{}` cannot be read", path.display()))
+            .cause(error)
+            .hint("the user that runs Roost must be able to read it")
+    })?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+fn parse_format(text: &str) -> Result<LogFormat, String> {
+    <LogFormat as clap::ValueEnum>::from_str(text, false)
+        .map_err(|_| format!("`{text}` is not a log format: write `human` or `json`"))
+}
+
+fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant>, Report> {
+    let mut grants = HashMap::new();
+    for (name, value) in value.any_table()?.entries() {
+        let plugin = PluginName::parse(name).map_err(|error| {
+            value.error(error.to_string()).hint("grants are given to plugins, each below a line `[grants.<plugin>]`")
+        })?;
+        let grant = read_grant(&value.table(&GRANT_KEYS)?, &plugin)?;
+        grants.insert(plugin, grant);
+    }
+    Ok(grants)
+}

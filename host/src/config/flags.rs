@@ -1,0 +1,59 @@
+//! What can be said on the command line and in the environment.
+
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+use roost_scheduler::calendar::parse_zone;
+
+use super::{
+    LogFormat, parse_log,
+    place::{parse_latitude, parse_longitude},
+};
+
+/// The settings of a host.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Flags {
+    /// The folder with plugins, and with their settings beside them [default: plugins]
+    #[arg(long, value_name = "DIR", env = "ROOST_PLUGINS", hide_env_values = true)]
+    pub(crate) plugins: Option<PathBuf>,
+    /// The folder with what Roost remembers; made if it does not exist [default: data]
+    #[arg(long, value_name = "DIR", env = "ROOST_DATA", hide_env_values = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// The MQTT broker, such as `mqtt://127.0.0.1:1883`, or `mqtts://` for TLS [default: a broker that is built in]
+    #[arg(long, value_name = "URL", env = "ROOST_MQTT", hide_env_values = true)]
+    pub(crate) mqtt: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceFlags,
+    /// How much to log: error, warn, info, debug or trace; or for each part, such as `info,roost::mqtt=debug` [default:
+    /// info]
+    #[arg(long, value_name = "LEVEL", env = "ROOST_LOG", hide_env_values = true, value_parser = parse_log)]
+    pub(crate) log: Option<String>,
+    /// How to log [default: human]
+    #[arg(long, value_name = "FORMAT", env = "ROOST_LOG_FORMAT", hide_env_values = true)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Where the host is: what is needed to tell times, whether it runs or not.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct PlaceFlags {
+    /// A file with settings [default: roost.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "ROOST_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// The time zone that times of day are meant in, such as `Europe/London` [default: the system's]
+    #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", hide_env_values = true, value_parser = parse_zone)]
+    pub(crate) time_zone: Option<Tz>,
+    /// Where the devices are, in degrees, north positive: what sun events need
+    #[arg(long, value_name = "N", env = "ROOST_LATITUDE", hide_env_values = true)]
+    #[arg(allow_negative_numbers = true, value_parser = parse_latitude)]
+    pub(crate) latitude: Option<f64>,
+    /// The same, east positive
+    #[arg(long, value_name = "N", env = "ROOST_LONGITUDE", hide_env_values = true)]
+    #[arg(allow_negative_numbers = true, value_parser = parse_longitude)]
+    pub(crate) longitude: Option<f64>,
+}
+
+impl From<PlaceFlags> for Flags {
+    fn from(place: PlaceFlags) -> Self {
+        Self { place, ..Self::default() }
+    }
+}

@@ -1,0 +1,142 @@
+use clap::Parser;
+use tempfile::TempDir;
+
+use super::*;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn flags(words: &[&str]) -> Flags {
+    Command::try_parse_from(["roost"].iter().chain(words)).unwrap_or_else(|error| panic!("{error}")).flags
+}
+
+fn folder(text: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("roost.toml"), text).unwrap();
+    folder
+}
+
+fn load_from(folder: &TempDir, words: &[&str]) -> Result<Config, Report> {
+    load_in(folder.path(), &flags(words), || (Tz::Asia__Tokyo, "the test"))
+}
+
+fn config(text: &str, words: &[&str]) -> Config {
+    load_from(&folder(text), words).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn error(text: &str, words: &[&str]) -> String {
+    let folder = folder(text);
+    let report = load_from(&folder, words).err().unwrap_or_else(|| panic!("{text}"));
+    report.to_string().replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn without_anything_there_are_defaults() {
+    let config = load_from(&tempfile::tempdir().unwrap(), &[]).ok().unwrap();
+    assert_eq!((config.plugins.to_str(), config.data.to_str()), (Some("plugins"), Some("data")));
+    assert_eq!(config.site, Site { zone: Tz::Asia__Tokyo, location: None });
+    assert_eq!((config.zone_from, config.file), ("the test", None));
+    assert_eq!(config.log, Log { level: "info".into(), format: LogFormat::Human });
+    assert!(config.broker.is_none() && config.grants.is_empty());
+}
+
+#[test]
+fn flags_stand_above_the_file_key_by_key() {
+    let text = "
+        time_zone = 'Europe/London'
+        latitude = 51.5
+        longitude = -1
+        [mqtt]
+        url = 'mqtt://one'
+        user = 'roost'
+        password = 'secret'
+        [log]
+        level = 'debug'
+        format = 'json'
+    ";
+    let file = config(text, &[]);
+    assert_eq!(file.site.zone, Tz::Europe__London);
+    assert_eq!(file.site.location.unwrap().longitude(), -1.0);
+    assert_eq!(file.log, Log { level: "debug".into(), format: LogFormat::Json });
+    let words = ["--time-zone=UTC", "--longitude", "-33.8", "--mqtt", "mqtt://two", "--log", "warn,roost::mqtt=trace"];
+    let both = config(text, &words);
+    assert_eq!(both.site.zone, Tz::UTC);
+    assert_eq!(both.site.location.map(|at| (at.latitude(), at.longitude())), Some((51.5, -33.8)));
+    assert_eq!(both.log.level, "warn,roost::mqtt=trace");
+    let broker = both.broker.unwrap();
+    assert_eq!((broker.url.as_str(), broker.user.as_deref()), ("mqtt://two", Some("roost")));
+}
+
+#[test]
+fn paths_in_the_file_count_from_its_folder() {
+    let text =
+        "plugins = 'p'\ndata = '/var/lib/roost'\n[mqtt]\nurl = 'mqtts://b'\nca_file = 'ca.pem'\npassword_file = 'pw'";
+    let folder = folder(text);
+    fs::write(folder.path().join("pw"), "pass word\n").unwrap();
+    let named = folder.path().join("roost.toml");
+    let words = ["--config", named.to_str().unwrap()];
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = load_from(&elsewhere, &words).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!((config.plugins, config.data), (folder.path().join("p"), "/var/lib/roost".into()));
+    let broker = config.broker.unwrap();
+    assert_eq!(broker.password.as_deref(), Some("pass word"));
+    assert_eq!(broker.ca_file, Some(folder.path().join("ca.pem")));
+    assert_eq!(config.file, Some(named));
+}
+
+#[test]
+fn plugins_are_granted_topics() {
+    let grants = config("[grants.coop-door]\npublish = ['home/+/door']\n[grants.quiet]\npublish = []", &[]).grants;
+    let of = |name| &grants[&PluginName::parse(name).unwrap()];
+    assert_eq!(of("coop-door").publish[0].as_str(), "home/+/door");
+    assert_eq!(of("coop-door").subscribe[0].as_str(), "coop-door/#");
+    assert!(of("quiet").publish.is_empty());
+}
+
+#[test]
+fn errors_say_where_and_what_to_do() {
+    for (text, expected) in [
+        ("\n\ntime_zon = 'UTC'", "roost.toml:3:1: unknown key `time_zon`\nhint: did you mean `time_zone`?"),
+        (
+            "time_zone = 'Europe/Lodon'",
+            "roost.toml:1:13: `Europe/Lodon` is not an IANA time zone; did you mean `Europe/London`?",
+        ),
+        ("latitude = 100\nlongitude = 1", "roost.toml:1:12: `latitude` is 100: degrees are -90 to 90"),
+        ("latitude = 10", "there is a `latitude`, but no `longitude`\nhint: in settings, environment and flags"),
+        ("[mqtt]\nurll = 'x'", "roost.toml:2:1: unknown key `urll`\nhint: did you mean `url`?"),
+        ("[mqtt]\nuser = 'x'", "`[mqtt]` has a `user`, but no `url` of a broker\nhint: add a line"),
+        ("[mqtt]\npassword = 'x'\npassword_file = 'y'", "roost.toml:3:17: there is a `password` and a `password_file`"),
+        ("[mqtt]\npassword_file = 'y'", "roost.toml:2:17: the password file `y` cannot be read"),
+        ("[log]\nlevel = 'inof'", "roost.toml:2:9: `inof` is not a log level: write `error`"),
+        ("[log]\nformat = 'xml'", "roost.toml:2:10: `xml` is not a log format: write `human` or `json`"),
+        ("[grants.Coop]\npublish = []", "roost.toml:1:1: `Coop` is not a plugin name: 1 to 63 of"),
+        ("[grants]\npublish = []", "roost.toml:2:11: `publish` is a list, and must be a table\nhint: "),
+        ("[grants.coop]\npublsh = []", "roost.toml:2:1: unknown key `publsh`\nhint: did you mean `publish`?"),
+        ("= 1", "roost.toml:1:1: "),
+    ] {
+        let error = error(text, &[]);
+        assert!(error.starts_with(expected), "{text}:\n{error}");
+    }
+    let missing = error("", &["--config", "/nowhere/roost.toml"]);
+    assert!(
+        missing.starts_with("the settings `/nowhere/roost.toml` cannot be read\n  caused by: No such file"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn bad_flags_are_refused() {
+    for (words, expected) in [
+        (["--time-zone", "Europe/Lodon"], "`Europe/Lodon` is not an IANA time zone; did you mean `Europe/London`?"),
+        (["--latitude", "north"], "it is not a number of degrees, such as `51.5`"),
+        (["--latitude", "90.1"], "degrees are -90 to 90"),
+        (["--log", "loud"], "`loud` is not a log level"),
+        (["--log-format", "xml"], "human, json"),
+    ] {
+        let error = Command::try_parse_from(["roost", words[0], words[1]]).err().unwrap().to_string();
+        assert!(error.contains(expected), "{words:?}: {error}");
+    }
+}
