@@ -1,11 +1,17 @@
-//! A device's settings, from the JSON text that the host hands over to the plugin's own type.
+//! From a device's settings, the JSON text that the host hands over, to its jobs.
 
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Result};
+use crate::{Context, Device, Error, Job, Result, bindings::exports::roost::device::schedule as wit};
+
+/// Settings in, jobs out: what an exported plugin does when it is asked.
+pub(crate) fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
+    let device: D = read(ctx.config())?;
+    device.schedule_jobs(ctx)?.into_iter().map(Job::finish).collect()
+}
 
 /// Reads the settings. What is wrong is told with the key where it is wrong.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
+fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| Error::new(format!("config is not JSON: {error}")))?;
     serde_path_to_error::deserialize(value).map_err(|error| {

@@ -26,8 +26,19 @@
 //! # fn main() {}
 //! ```
 //!
-//! The crate is a `cdylib`, built with `cargo build --release --target wasm32-wasip2`; the `.wasm` goes into the host's
-//! `plugins` folder, and its settings beside it, into a file of the same name:
+//! The crate is a library of the type `cdylib`:
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib"]
+//!
+//! [dependencies]
+//! roost-plugin-sdk = { path = "../../plugin-sdk" }
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
+//! `cargo build --release --target wasm32-wasip2` makes a `.wasm` of it, which goes into the host's `plugins` folder, and
+//! its settings beside it, into a file of the same name:
 //!
 //! ```toml
 //! [config]
@@ -109,6 +120,7 @@ pub trait Device: serde::de::DeserializeOwned {
 #[macro_export]
 macro_rules! export {
     ($device:ty) => {
+        #[cfg(target_family = "wasm")]
         const _: () = {
             struct Component;
 
@@ -123,9 +135,12 @@ macro_rules! export {
                 }
             }
 
-            #[cfg(target_family = "wasm")]
     $crate::bindings::export_component!(Component with_types_in $crate::bindings);
         };
+
+        // On this machine nobody asks; it must compile all the same.
+        #[cfg(not(target_family = "wasm"))]
+        const _: $crate::__ScheduleJobs = $crate::__schedule_jobs::<$device>;
     };
 }
 
@@ -135,21 +150,15 @@ macro_rules! export {
 pub fn __schedule_jobs<D: Device>(
     call: bindings::roost::device::types::Context,
 ) -> std::result::Result<Vec<bindings::exports::roost::device::schedule::Job>, String> {
-    plan::<D>(&Context::new(call, host::Host)).map_err(|error| error.to_string())
+    config::plan::<D>(&Context::new(call, host::Host)).map_err(|error| error.to_string())
 }
 
-/// On this machine there is no host that could ask it: only that it would compile is checked.
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
-pub fn __schedule_jobs<D: Device>(
-    _: bindings::roost::device::types::Context,
-) -> std::result::Result<Vec<bindings::exports::roost::device::schedule::Job>, String> {
-    let _ = plan::<D>;
-    Err("a plugin runs in a host; its tests use `roost_plugin_sdk::testing`".into())
-}
+pub type __ScheduleJobs = fn(&Context) -> Result<Vec<bindings::exports::roost::device::schedule::Job>>;
 
-/// Settings in, jobs out.
-fn plan<D: Device>(ctx: &Context) -> Result<Vec<bindings::exports::roost::device::schedule::Job>> {
-    let device: D = config::read(ctx.config())?;
-    device.schedule_jobs(ctx)?.into_iter().map(Job::finish).collect()
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub fn __schedule_jobs<D: Device>(ctx: &Context) -> Result<Vec<bindings::exports::roost::device::schedule::Job>> {
+    config::plan::<D>(ctx)
 }

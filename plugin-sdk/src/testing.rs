@@ -137,7 +137,7 @@ impl Bench {
             now: now.millis(),
             until: calendar::end_of_tomorrow(now, site.zone).millis(),
         };
-        let jobs = crate::plan::<D>(&Context::new(ctx, Host::at(site)))?;
+        let jobs = crate::config::plan::<D>(&Context::new(ctx, Host::at(site)))?;
         let mut ids = HashSet::new();
         for job in &jobs {
             if !ids.insert(job.id.clone()) {
