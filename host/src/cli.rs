@@ -7,9 +7,8 @@ mod run;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
-use chrono_tz::Tz;
 use clap::{Parser, Subcommand};
-use roost_scheduler::{time::Site, trigger::parse_duration};
+use roost_scheduler::trigger::parse_duration;
 
 use crate::report::Report;
 
@@ -39,8 +38,8 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(spell_minus));
     let done = match cli.command {
         Command::Run(args) => run::main(args),
-        Command::Check(args) => check::main(&args, Site { zone: Tz::UTC, location: None }, &HashMap::new()),
-        Command::Next(args) => next::main(&args, Site { zone: Tz::UTC, location: None }),
+        Command::Check(args) => check::main(args),
+        Command::Next(args) => next::main(args),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {

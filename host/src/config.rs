@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// `None`: the built-in one.
     pub(crate) broker: Option<Broker>,
+    /// Where the built-in one listens.
+    pub(crate) built_in: BuiltInPorts,
     pub(crate) log: Log,
     /// What plugins may publish and read, whatever their own settings say (I8).
     pub(crate) grants: HashMap<PluginName, Grant>,
@@ -58,6 +60,21 @@ pub(crate) struct Broker {
     pub(crate) password: Option<String>,
     /// Certificates to trust, besides the system's.
     pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// The ports of the built-in broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BuiltInPorts {
+    /// For people and devices.
+    pub(crate) devices: u16,
+    /// For Roost itself.
+    pub(crate) roost: u16,
+}
+
+impl Default for BuiltInPorts {
+    fn default() -> Self {
+        Self { devices: 1883, roost: 1884 }
+    }
 }
 
 /// What is logged, and how.
@@ -92,6 +109,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
         plugins: flags.plugins.clone().or(file.plugins).unwrap_or_else(|| "plugins".into()),
         data: flags.data.clone().or(file.data).unwrap_or_else(|| "data".into()),
         broker: broker(flags.mqtt.clone(), file.mqtt)?,
+        built_in: file.built_in,
         log: Log {
             level: flags.log.clone().or(file.log_level).unwrap_or_else(|| "info".into()),
             format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),

@@ -4,8 +4,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::LogFormat;
 
-/// The embedded broker speaks of every packet: of it, only errors are of interest.
-const QUIET: &str = "rumqttd=error";
+/// The built-in broker calls every client that leaves an error.
+const QUIET: &str = "rumqttd=off";
 
 /// Starts to write the log. `level` is `error`, `warn`, `info`, `debug` or `trace`, or a filter such as
 /// `info,roost::mqtt=debug`.

@@ -5,10 +5,7 @@ use serde::de::DeserializeOwned;
 use crate::{Context, Device, Error, Job, Result, bindings::exports::roost::device::schedule as wit};
 
 /// Settings in, jobs out: what an exported plugin does when it is asked.
-///
-/// # Errors
-/// Whatever is wrong with the settings or a job, and whatever the device says.
-pub fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
+pub(crate) fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
     let device: D = read(ctx.config())?;
     device.schedule_jobs(ctx)?.into_iter().map(Job::finish).collect()
 }

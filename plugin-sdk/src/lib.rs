@@ -159,4 +159,6 @@ pub type __ScheduleJobs = fn(&Context) -> Result<Vec<bindings::exports::roost::d
 
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
-pub use config::plan as __schedule_jobs;
+pub fn __schedule_jobs<D: Device>(ctx: &Context) -> Result<Vec<bindings::exports::roost::device::schedule::Job>> {
+    config::plan::<D>(ctx)
+}

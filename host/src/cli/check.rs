@@ -1,7 +1,6 @@
 //! `roost check`: what a plugin is and would do, or what is wrong with it.
 
 use std::{
-    collections::HashMap,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -9,15 +8,14 @@ use std::{
 use anyhow::Result;
 use roost_scheduler::{
     model::Job,
-    names::PluginName,
     time::{Instant, Site},
-    topic::Grant,
     trigger::{Search, Sky},
 };
 use serde_json::{Value, json};
 
 use crate::{
     clock,
+    config::{self, Config, PlaceFlags},
     plugins::inspect::{InspectedDevice, Inspection, inspect},
     report::Report,
 };
@@ -39,14 +37,16 @@ pub(super) struct Args {
     /// The plugins
     #[arg(required = true, value_name = "PLUGIN.wasm")]
     plugins: Vec<PathBuf>,
+    #[command(flatten)]
+    place: PlaceFlags,
     /// Write an array of objects, one for each plugin
     #[arg(long)]
     json: bool,
 }
 
-/// `site` and `grants` are what `roost.toml` says.
-pub(super) fn main(args: &Args, site: Site, grants: &HashMap<PluginName, Grant>) -> Result<()> {
-    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, inspect(path, site, grants))).collect();
+pub(super) fn main(args: Args) -> Result<()> {
+    let Config { site, grants, .. } = config::load(&args.place.into())?;
+    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, inspect(path, site, &grants))).collect();
     let now = clock::now();
     let mut out = io::stdout().lock();
     if args.json {

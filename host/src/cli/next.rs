@@ -6,12 +6,15 @@ use anyhow::Result;
 use chrono::DateTime;
 use chrono_tz::Tz;
 use roost_scheduler::{
-    calendar::parse_zone,
-    time::{Instant, Location, Site},
+    time::{Instant, Site},
     trigger::{Never, Patterns, Sky, Trigger, parse},
 };
 
-use crate::{clock, report::Report};
+use crate::{
+    clock,
+    config::{self, PlaceFlags},
+    report::Report,
+};
 
 /// Show when a trigger fires.
 ///
@@ -27,17 +30,8 @@ pub(super) struct Args {
     /// `now`, `at TIME`, `every DURATION`, `cron EXPRESSION`, or a sun event such as `sunset -20m`
     #[arg(required = true, value_name = "TRIGGER")]
     trigger: Vec<String>,
-    /// The IANA time zone that the trigger is meant in [default: UTC]
-    #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", value_parser = parse_zone)]
-    time_zone: Option<Tz>,
-    /// Degrees, north positive; sun events need it
-    #[arg(long, value_name = "N", env = "ROOST_LATITUDE", requires = "longitude")]
-    #[arg(allow_negative_numbers = true, value_parser = latitude)]
-    latitude: Option<f64>,
-    /// Degrees, east positive
-    #[arg(long, value_name = "N", env = "ROOST_LONGITUDE", requires = "latitude")]
-    #[arg(allow_negative_numbers = true, value_parser = longitude)]
-    longitude: Option<f64>,
+    #[command(flatten)]
+    place: PlaceFlags,
     /// Show what comes after this time, such as `2027-03-01T06:30:00Z` [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<Instant>,
@@ -55,29 +49,8 @@ fn time(text: &str) -> Result<Instant, String> {
     time.ok_or_else(|| example.into())
 }
 
-fn latitude(text: &str) -> Result<f64, String> {
-    degrees(text, 90.0)
-}
-
-fn longitude(text: &str) -> Result<f64, String> {
-    degrees(text, 180.0)
-}
-
-fn degrees(text: &str, most: f64) -> Result<f64, String> {
-    let degrees = text.parse().ok().filter(|degrees| (-most..=most).contains(degrees));
-    degrees.ok_or_else(|| format!("a number of degrees is between -{most} and {most}"))
-}
-
-impl Args {
-    /// The place that the trigger is meant for; what the command line does not say is as in `default`.
-    fn site(&self, default: Site) -> Site {
-        let location = self.latitude.zip(self.longitude).and_then(|(north, east)| Location::new(north, east));
-        Site { zone: self.time_zone.unwrap_or(default.zone), location: location.or(default.location) }
-    }
-}
-
-pub(super) fn main(args: &Args, default: Site) -> Result<()> {
-    let (site, now) = (args.site(default), clock::now());
+pub(super) fn main(args: Args) -> Result<()> {
+    let (site, now) = (config::load(&args.place.into())?.site, clock::now());
     let from = args.from.unwrap_or(now);
     let text = args.trigger.join(" ");
     let (times, end) = match parse(&text, now, &mut Patterns::default()) {

@@ -15,8 +15,8 @@ use tokio::{
 use crate::{
     app::App,
     clock,
-    config::{Config, Flags},
-    mqtt::{self, BuiltIn, Link},
+    config::{self, Broker, BuiltInPorts, Config, Flags},
+    mqtt::{self, BrokerUrl, BuiltIn, Link, Ports},
     plugins::{self, kept_grant},
     report::Report,
     store, telemetry,
@@ -35,9 +35,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: Args) -> anyhow::Result<()> {
-    let config = Config::load(args.flags)?;
+    let config = config::load(&args.flags)?;
     telemetry::start(&config.log.level, config.log.format);
-    tracing::info!("roost {}, times are meant in {}", env!("CARGO_PKG_VERSION"), config.site.zone);
+    let file = config.file.as_ref().map_or("no settings".into(), |path| format!("settings from `{}`", path.display()));
+    tracing::info!(
+        "roost {}, {file}; times are meant in {}, as said by {}",
+        env!("CARGO_PKG_VERSION"),
+        config.site.zone,
+        config.zone_from
+    );
     allow_open_files();
     // One thread for the loop, which is this one, and one for the link.
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -63,17 +69,22 @@ async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {
-    let url = match &config.mqtt.url {
-        Some(url) => url.clone(),
-        None => BuiltIn::start(config.mqtt.built_in).await?.url,
-    };
-    let settings = mqtt::Settings {
-        url,
-        user: config.mqtt.user.clone(),
-        password: config.mqtt.password.clone(),
-        ca_file: config.mqtt.ca_file.clone(),
-        client_id: store::client_id(&config.data).map_err(|error| Report::from(&error))?,
-        pace: mqtt::Pace::default(),
+    let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
+    let pace = mqtt::Pace::default();
+    let settings = match &config.broker {
+        Some(Broker { url, user, password, ca_file }) => mqtt::Settings {
+            url: url.parse::<BrokerUrl>().map_err(|error| Report::new(format!("{error}")))?,
+            user: user.clone(),
+            password: password.clone(),
+            ca_file: ca_file.clone(),
+            client_id,
+            pace,
+        },
+        None => {
+            let BuiltInPorts { devices, roost } = config.built_in;
+            let url = BuiltIn::start(Ports { devices, roost }).await?.url;
+            mqtt::Settings { url, user: None, password: None, ca_file: None, client_id, pace }
+        }
     };
     Ok(mqtt::connect(settings, events)?)
 }

@@ -9,7 +9,7 @@ use std::{
 use roost_scheduler::{names::PluginName, topic::Grant};
 
 use super::{
-    LogFormat,
+    BuiltInPorts, LogFormat,
     document::{Document, Table, Value},
     grant::{GRANT_KEYS, read_grant},
     parse_log,
@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) plugins: Option<PathBuf>,
     pub(super) data: Option<PathBuf>,
     pub(super) mqtt: MqttFile,
+    pub(super) built_in: BuiltInPorts,
     pub(super) log_level: Option<String>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) grants: HashMap<PluginName, Grant>,
@@ -39,7 +40,9 @@ pub(super) struct MqttFile {
     pub(super) ca_file: Option<PathBuf>,
 }
 
-const KEYS: [&str; 8] = [PLACE_KEYS[0], PLACE_KEYS[1], PLACE_KEYS[2], "plugins", "data", "mqtt", "log", "grants"];
+const KEYS: [&str; 9] =
+    [PLACE_KEYS[0], PLACE_KEYS[1], PLACE_KEYS[2], "plugins", "data", "mqtt", "built_in_broker", "log", "grants"];
+const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
 const MQTT_KEYS: [&str; 5] = ["url", "user", "password", "password_file", "ca_file"];
 const LOG_KEYS: [&str; 2] = ["level", "format"];
 
@@ -56,6 +59,7 @@ impl File {
             plugins: path_at(folder, &top, "plugins")?,
             data: path_at(folder, &top, "data")?,
             mqtt: top.get("mqtt").map(|value| read_mqtt(folder, &value)).transpose()?.unwrap_or_default(),
+            built_in: top.get("built_in_broker").map(|value| read_ports(&value)).transpose()?.unwrap_or_default(),
             log_level: in_log("level").map(|value| value.parsed(parse_log)).transpose()?,
             log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
             grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
@@ -86,6 +90,17 @@ fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
         password,
         ca_file: path_at(folder, &table, "ca_file")?,
     })
+}
+
+/// The ports of the built-in broker.
+fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
+    let table = value.table(&BUILT_IN_KEYS)?;
+    let port = |key, default| -> Result<u16, Report> {
+        let Some(value) = table.get(key) else { return Ok(default) };
+        Ok(u16::try_from(value.integer_in(1..=65_535)?).unwrap_or(default))
+    };
+    let BuiltInPorts { devices, roost } = BuiltInPorts::default();
+    Ok(BuiltInPorts { devices: port("devices", devices)?, roost: port("roost", roost)? })
 }
 
 /// The file's text, without the end of its last line.

@@ -39,12 +39,6 @@ pub(crate) struct Ports {
     pub(crate) roost: u16,
 }
 
-impl Default for Ports {
-    fn default() -> Self {
-        Self { devices: 1883, roost: 1884 }
-    }
-}
-
 /// A built-in broker that runs. It ends with the process.
 #[derive(Clone, Debug)]
 pub(crate) struct BuiltIn {

@@ -256,11 +256,17 @@ fn older_than_newest(trigger: &Trigger, oldest: Instant, now: Instant, site: &Si
         older.newest = next;
         older.count += 1;
     }
-    if older.more
-        && let Search::Found(newest) = trigger.last(older.newest, now, site, sky)
-    {
-        older.last = older.newest;
-        older.newest = newest;
+    let mut until = now;
+    while older.more {
+        match trigger.last(older.newest, until, site, sky) {
+            Search::Found(newest) => {
+                older.last = older.newest;
+                older.newest = newest;
+                break;
+            }
+            Search::NotUntil(earlier) if earlier > older.newest => until = earlier,
+            Search::NotUntil(_) | Search::Never(_) => break,
+        }
     }
     older
 }

@@ -285,8 +285,9 @@ impl Scheduler {
         let Some(slot) = self.answered(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.last = Attempt::Refused(reason);
-        // When a step's time comes, an earlier one that is still being tried is given up.
-        let next_due = if run.on_the_wire { run.due_of(run.step + 1) } else { None };
+        // When a later step's time comes, a first step that is still being tried is given up; an owed one never (I5).
+        let gives_way = run.on_the_wire && !run.is_owed();
+        let next_due = if gives_way { run.due_of(run.step + 1) } else { None };
         if run.is_given_up(now) || next_due.is_some_and(|due| due <= now) {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
