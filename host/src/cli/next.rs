@@ -116,6 +116,8 @@ fn distance(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use roost_scheduler::time::Location;
+
     use super::*;
 
     fn at(text: &str) -> Instant {

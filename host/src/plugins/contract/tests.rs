@@ -165,13 +165,13 @@ fn each_range_that_is_broken_is_named() {
         (with_policy(|of| of.grace_ms = Some(999)), "`policy.grace-ms` 999: it must be 1,000 or more"),
         (
             with_policy(|of| {
-                of.retry = Some(wit::Retry { attempts: Some(0), give_up_after_ms: None, backoff_ms: None })
+                of.retry = Some(wit::Retry { attempts: Some(0), give_up_after_ms: None, backoff_ms: None });
             }),
             "`policy.retry.attempts` 0: it must be 1 or more",
         ),
         (
             with_policy(|of| {
-                of.retry = Some(wit::Retry { attempts: None, give_up_after_ms: None, backoff_ms: Some(99) })
+                of.retry = Some(wit::Retry { attempts: None, give_up_after_ms: None, backoff_ms: Some(99) });
             }),
             "`policy.retry.backoff-ms` 99: it must be 100 or more",
         ),
