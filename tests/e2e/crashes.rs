@@ -44,7 +44,7 @@ fn a_valve_that_was_opened_is_closed_though_its_plugin_is_deleted_while_the_host
     roost.kill();
     std::fs::remove_file(site.plugin("declared.wasm")).unwrap();
     let roost = site.start(&broker);
-    roost.says("is gone");
+    roost.says("declared removed");
     listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
 }
 
@@ -57,13 +57,11 @@ fn after_a_crash_there_are_the_same_jobs_with_the_same_ids_and_nothing_runs_twic
     site.drop_in(&guest("declared"), "declared");
     let roost = site.start(&broker);
     roost.says("succeeded declared/declared/done");
-    while site.query("SELECT count(*) FROM runs WHERE job = 'done' AND state = 'succeeded'") == 0 {
-        thread::sleep(Duration::from_millis(10));
-    }
+    roost.has(&site, "SELECT count(*) FROM runs WHERE job = 'done' AND state = 'succeeded'", 1);
     let id = site.query("SELECT id FROM jobs WHERE job = 'later'");
     roost.kill();
     let roost = site.start(&broker);
-    roost.says("watching");
+    roost.says("connected to the broker");
     roost.stop();
     assert_eq!(site.query("SELECT id FROM jobs WHERE job = 'later'"), id);
     assert_eq!(listener.count("declared/done"), 1);

@@ -14,7 +14,7 @@ fn a_dropped_plugin_is_loaded_once_however_it_comes_in() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let roost = site.start(&broker);
-    roost.says("watching");
+    roost.says("connected to the broker");
     for (way, name) in [("cp", "copied"), ("mv", "moved"), ("rsync", "synced"), ("ln", "linked")] {
         site.settings(name, &job("now", SOON, &format!("{name}/now")));
         let outside = site.path().join(format!("{name}.wasm"));
@@ -35,10 +35,10 @@ fn a_new_version_changes_only_what_differs() {
     site.settings("declared", &(job("a", NEVER_SOON, "declared/a") + &job("b", NEVER_SOON, "declared/b")));
     site.drop_in(&guest("declared"), "declared");
     let roost = site.start(&broker);
-    roost.says("2 jobs new, 0 changed, 0 gone, 0 unchanged");
+    roost.says("2 new, 0 changed, 0 gone, 0 unchanged");
     let a = site.query("SELECT id FROM jobs WHERE job = 'a'");
     site.settings("declared", &(job("a", NEVER_SOON, "declared/a") + &job("c", NEVER_SOON, "declared/c")));
-    roost.says("1 jobs new, 0 changed, 1 gone, 1 unchanged");
+    roost.says("1 new, 0 changed, 1 gone, 1 unchanged");
     roost.stop();
     assert_eq!(site.query("SELECT count(*) FROM jobs"), 2);
     assert_eq!(site.query("SELECT id FROM jobs WHERE job = 'a'"), a, "an unchanged job keeps its id");
@@ -82,19 +82,18 @@ fn a_deleted_plugin_is_gone_and_one_that_comes_back_at_once_loses_nothing() {
     site.drop_in(&guest("declared"), "declared");
     site.drop_in(&guest("declared"), "other");
     let roost = site.start(&broker);
-    roost
-        .log
-        .wait("both plugins", |lines| (lines.iter().filter(|l| l.contains("1 jobs new")).count() == 2).then_some(()));
-    let id = site.query("SELECT id FROM jobs JOIN job_names USING (id) WHERE plugin = 'other'");
+    roost.log.wait("both plugins", |lines| (lines.iter().filter(|l| l.contains("1 new")).count() == 2).then_some(()));
+    let of_other = "SELECT jobs.id FROM jobs JOIN devices ON devices.id = device WHERE devices.name = 'other'";
+    let id = site.query(of_other);
 
     fs::remove_file(site.plugin("other.wasm")).unwrap();
     site.drop_in(&guest("declared"), "other");
     fs::remove_file(site.plugin("declared.wasm")).unwrap();
-    roost.says("is gone");
+    roost.says("declared removed");
+    roost.has(&site, "SELECT count(*) FROM plugins", 1);
     roost.stop();
-    assert_eq!(site.query("SELECT count(*) FROM plugins"), 1);
     assert_eq!(site.query("SELECT count(*) FROM jobs"), 1);
-    assert_eq!(site.query("SELECT id FROM jobs"), id);
+    assert_eq!(site.query(of_other), id);
 }
 
 #[test]
@@ -147,9 +146,10 @@ fn the_samples_work_with_the_broker_that_is_built_in() {
         site.drop_in(&sample(name), name);
         fs::copy(root().join(format!("plugins/{name}.toml")), site.plugin(&format!("{name}.toml"))).unwrap();
     }
-    let ports = format!("{people},{own}");
-    let roost = site.start_with(&["--built-in-broker", &ports]);
-    roost.says("built in");
+    let ports = format!("[built_in_broker]\ndevices = {people}\nroost = {own}\n");
+    fs::write(site.path().join("roost.toml"), ports).unwrap();
+    let roost = site.start_with(&[]);
+    roost.says("built-in broker");
     let listener = Listener::v3(people);
     roost.says("next: ");
     assert_eq!(listener.wait_for("sprinkler/seedlings/mist/set").payload, "ON");
@@ -160,7 +160,7 @@ fn the_samples_work_with_the_broker_that_is_built_in() {
 fn a_second_host_does_not_touch_the_data_of_the_first() {
     let (broker, site) = (Broker::new(), Site::new());
     let roost = site.start(&broker);
-    roost.says("watching");
+    roost.says("connected to the broker");
     let (status, log) = site.start(&broker).ended();
     assert_eq!(status.code(), Some(1));
     assert!(log.iter().any(|line| line.contains("error: ")), "{log:?}");

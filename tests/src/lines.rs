@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     sync::{Arc, Condvar, Mutex},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::PATIENCE;
@@ -46,14 +46,17 @@ impl Lines {
     #[allow(clippy::disallowed_methods, reason = "a limit, not a measurement")]
     pub fn wait<T>(&self, what: &str, mut done: impl FnMut(&[String]) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
-        let mut lines = self.0.0.lock().unwrap();
         loop {
-            if let Some(answer) = done(&lines) {
+            let so_far = self.all();
+            if let Some(answer) = done(&so_far) {
                 return answer;
             }
-            let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain for {what}; there was:\n{}", lines.join("\n"));
-            lines = self.0.1.wait_timeout(lines, left).unwrap().0;
+            assert!(Instant::now() < until, "waited in vain for {what}; there was:\n{}", so_far.join("\n"));
+            let lines = self.0.0.lock().unwrap();
+            if lines.len() == so_far.len() {
+                // A condition may look at other things besides: look again now and then.
+                drop(self.0.1.wait_timeout(lines, Duration::from_millis(50)).unwrap());
+            }
         }
     }
 

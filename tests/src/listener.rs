@@ -1,8 +1,15 @@
 //! Somebody who listens: an ordinary `mosquitto_sub`.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use crate::Lines;
+
+/// What is published until it is heard: then the subscription is there.
+const PROBE: &str = "probe";
 
 /// A subscriber to everything.
 pub struct Listener {
@@ -43,7 +50,7 @@ impl Listener {
 
     fn with(port: u16, arguments: &[&str]) -> Self {
         let mut process = Command::new("mosquitto_sub")
-            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1", "-d"])
+            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1"])
             .args(["-F", "heard\t%U\t%t\t%p\t%P"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -51,7 +58,17 @@ impl Listener {
             .spawn()
             .expect("mosquitto_sub is not installed: run `make setup`");
         let lines = Lines::of(process.stdout.take().expect("it is piped"));
-        lines.wait_for(0, "Subscribed");
+        lines.wait("the subscription", |lines| {
+            let heard = lines.iter().any(|line| line.contains(PROBE));
+            if !heard {
+                let _ = Command::new("mosquitto_pub")
+                    .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", PROBE, "-m", PROBE])
+                    .stderr(Stdio::null())
+                    .status();
+                thread::sleep(Duration::from_millis(20));
+            }
+            heard.then_some(())
+        });
         Self { process, lines }
     }
 
@@ -79,7 +96,7 @@ impl Listener {
 
 fn messages(lines: &[String]) -> Vec<Message> {
     let heard = lines.iter().filter_map(|line| message(line));
-    heard.filter(|message| message.topic != "roost/status").collect()
+    heard.filter(|message| message.topic != "roost/status" && message.topic != PROBE).collect()
 }
 
 fn message(line: &str) -> Option<Message> {

@@ -82,6 +82,13 @@ impl Site {
     }
 }
 
+impl Roost {
+    /// Waits until a query has an answer.
+    pub fn has(&self, site: &Site, sql: &str, expected: i64) {
+        self.log.wait(sql, |_| (site.query(sql) == expected).then_some(()));
+    }
+}
+
 impl Default for Site {
     fn default() -> Self {
         Self::new()

@@ -166,8 +166,8 @@ impl Effect {
     pub fn after_commit(&self) -> bool {
         match self {
             Self::Publish(publish) => publish.after_commit,
-            Self::Confirm(_) => true,
-            Self::Announce(_) | Self::Plan { .. } => false,
+            Self::Confirm(_) | Self::Announce(_) => true,
+            Self::Plan { .. } => false,
         }
     }
 }

@@ -18,7 +18,9 @@ pub(crate) fn note(changes: &[Change]) {
     for change in changes {
         match change {
             Change::RunEnded(run) if count <= LINES_PER_STEP => note_run(run),
-            Change::PluginRemoved { key: _ } => tracing::info!("a plugin and its jobs are gone"),
+            Change::RunSaved { run, .. } if run.steps_done == 0 && run.started.is_some() && count <= LINES_PER_STEP => {
+                tracing::info!("started {}", run.id);
+            }
             Change::DeviceSaved { name, error: Some(error), .. } => {
                 tracing::warn!("device `{name}` keeps the plan it has\n  caused by: {error}");
             }
@@ -45,7 +47,7 @@ fn note_run(run: &RunEnded) {
 /// Tells what a plugin's new version, or a new plan, changed, and what comes next.
 pub(crate) fn announce(announcement: &Announcement, scheduler: &Scheduler) {
     let Announcement { plugin, new, changed, gone, unchanged } = announcement;
-    tracing::info!("`{plugin}` has a plan: {new} jobs new, {changed} changed, {gone} gone, {unchanged} unchanged");
+    tracing::info!("jobs of `{plugin}`: {new} new, {changed} changed, {gone} gone, {unchanged} unchanged");
     let mut next: Vec<JobView<'_>> = scheduler.jobs_of(plugin).filter(|job| job.due.is_some()).collect();
     next.sort_by_key(|job| job.due);
     for JobView { device, site, job, due } in next.iter().take(NEXT_RUNS) {
