@@ -31,8 +31,8 @@ pub(super) enum Sighting {
     Offered(Offer),
     /// Gone for long enough.
     Withdrawn(PluginName),
-    /// To be told to people.
-    Faulty(Report),
+    /// To be told to people; of a plugin, if it is about one.
+    Faulty(Option<PluginName>, Report),
 }
 
 /// How a file was changed.
@@ -258,12 +258,12 @@ impl Folder {
                     pair.unsettled = Some(unsettled);
                 } else {
                     pair.read = look;
-                    sightings.push(Sighting::Faulty(torn(name, &component)));
+                    sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component)));
                 }
             }
             Reading::Faulty(report) => {
                 pair.read = look;
-                sightings.push(Sighting::Faulty(report));
+                sightings.push(Sighting::Faulty(Some(name.clone()), report));
             }
         }
     }
@@ -332,7 +332,7 @@ impl Folder {
             Err(error) => report.cause(error),
             Ok(_) => report,
         };
-        sightings.push(Sighting::Faulty(report.hint("rename the file")));
+        sightings.push(Sighting::Faulty(None, report.hint("rename the file")));
     }
 
     fn became_unreadable(&mut self, error: &io::Error, sightings: &mut Vec<Sighting>) {
@@ -343,7 +343,7 @@ impl Folder {
         if !std::mem::replace(&mut self.unreadable, true) {
             let report = Report::new(format!("the plugin folder `{}` cannot be read", self.path.display()));
             let hint = "the plugins that run go on; changes are taken in as soon as it can be read";
-            sightings.push(Sighting::Faulty(report.cause(error).hint(hint)));
+            sightings.push(Sighting::Faulty(None, report.cause(error).hint(hint)));
         }
     }
 
@@ -358,7 +358,7 @@ impl Folder {
             let report = Report::new(format!("`{}` has none of the plugins that ran before", self.path.display()));
             let hint = "it is taken for a folder whose disk is missing, and they go on as they were\n\
                         to forget them, put any plugin into the folder, or one of them and delete it, while Roost runs";
-            sightings.push(Sighting::Faulty(report.hint(hint)));
+            sightings.push(Sighting::Faulty(None, report.hint(hint)));
         } else if self.unmounted.as_ref().is_some_and(|then| files().any(|name| !then.contains(name))) {
             self.is_mounted();
         }

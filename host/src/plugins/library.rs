@@ -14,6 +14,7 @@ use super::{
     load::{Accepted, LoadError, Loader, Proposal},
     program::Program,
 };
+use crate::report::Report;
 
 /// A question of the scheduler's.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ impl Library {
                 sighting = sightings.recv(), if room => match sighting {
                     Some(Sighting::Offered(offer)) => self.offered(offer),
                     Some(Sighting::Withdrawn(plugin)) => self.withdrawn(plugin).await,
-                    Some(Sighting::Faulty(report)) => tracing::error!("{report}"),
+                    Some(Sighting::Faulty(plugin, report)) => self.faulty(plugin.as_ref(), report),
                     None => return,
                 },
             }
@@ -149,10 +150,19 @@ impl Library {
     }
 
     fn refused(&self, plugin: &PluginName, error: &LoadError) {
+        tracing::error!("{}", error.report(plugin, Some(self.consequence(plugin))));
+    }
+
+    fn faulty(&self, plugin: Option<&PluginName>, report: Report) {
+        let consequence = plugin.map(|plugin| self.consequence(plugin));
+        let hint = [report.hint.as_deref(), consequence].into_iter().flatten().collect::<Vec<_>>().join("\n");
+        tracing::error!("{}", report.hint(hint));
+    }
+
+    /// What comes of it that a version is not taken.
+    fn consequence(&self, plugin: &PluginName) -> &'static str {
         let runs = self.shelves.get(plugin).is_some_and(|shelf| shelf.running.is_some());
-        let consequence =
-            if runs { "the previous version keeps running" } else { "nothing of it runs until that is mended" };
-        tracing::error!("{}", error.report(plugin, Some(consequence)));
+        if runs { "the previous version keeps running" } else { "nothing of it runs until that is mended" }
     }
 
     async fn withdrawn(&mut self, plugin: PluginName) {

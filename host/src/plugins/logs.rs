@@ -90,6 +90,11 @@ pub(super) struct Journal {
     said: Arc<Mutex<Said>>,
 }
 
+/// Not an empty line, nor advice for whoever runs a program in a shell of their own.
+fn tells(line: &str) -> bool {
+    !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE")
+}
+
 /// Lines that have not ended yet, and the end of standard error.
 #[derive(Debug, Default)]
 struct Said {
@@ -122,17 +127,15 @@ impl Journal {
         }
         let left_out = std::mem::take(&mut self.log.budget().left_out);
         self.log.tell_left_out(left_out);
-        // Advice for whoever runs a program in a shell of their own.
         let tail = String::from_utf8_lossy(&said.error_tail);
-        let told = tail.lines().filter(|line| !line.starts_with("note: run with `RUST_BACKTRACE"));
-        told.collect::<Vec<_>>().join("\n").trim().to_owned()
+        tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join("\n")
     }
 
     fn append(&self, kind: StreamKind, bytes: &[u8]) {
         let lines = self.said().append(kind, bytes);
         let level = if kind == StreamKind::Output { Level::INFO } else { Level::WARN };
-        for line in lines {
-            self.write(level, &line);
+        for line in lines.iter().filter(|line| tells(line)) {
+            self.write(level, line);
         }
     }
 

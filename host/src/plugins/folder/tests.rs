@@ -64,7 +64,7 @@ fn in_short(found: Vec<Sighting>) -> Vec<String> {
             format!("{} {}{}", offer.plugin, offer.component.len(), offer.settings.unwrap_or_default())
         }
         Sighting::Withdrawn(name) => format!("{name} gone"),
-        Sighting::Faulty(report) => format!("fault: {}", [vec![report.what], report.causes].concat().join(": ")),
+        Sighting::Faulty(_, report) => format!("fault: {}", [vec![report.what], report.causes].concat().join(": ")),
     };
     found.into_iter().map(short).collect()
 }
