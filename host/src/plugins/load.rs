@@ -133,25 +133,30 @@ impl Loader {
     }
 
     /// New bytes are accepted for all devices or none; where only the settings are new, a device that fails concerns
-    /// itself alone.
+    /// itself alone, unless all fail.
     pub(super) async fn load(&self, proposal: Proposal, running: Option<Arc<Program>>) -> Result<Accepted, LoadError> {
         let same_bytes = running.filter(|program| program.version.component == proposal.version.component);
         let linked = same_bytes.as_ref().and_then(|program| program.linked.get().cloned());
         let bytes = proposal.offer.component.clone();
         let program = self.program(proposal, linked).await?;
-        let mut devices = Vec::new();
-        for device in &program.settings.devices {
+        let (mut devices, mut planned) = (Vec::new(), 0);
+        for (index, device) in program.settings.devices.iter().enumerate() {
+            let others = planned > 0 || index + 1 < program.settings.devices.len();
             let plan = match self.plan(&program, device).await {
-                Ok(plan) => Ok(plan),
+                Ok(plan) => {
+                    planned += 1;
+                    Ok(plan)
+                }
                 // The scheduler says that the device keeps the plan it has.
-                Err(LoadError::Plan { error, .. }) if same_bytes.is_some() => Err(error.in_full()),
+                Err(LoadError::Plan { error, .. }) if same_bytes.is_some() && others => Err(error.in_full()),
                 Err(error) => return Err(error),
             };
             devices.push(LoadedDevice { name: device.name.clone(), site: device.site, plan });
         }
         // I6: on disk before the scheduler hears of it, and so before the store says that it runs.
-        let (versions, version, settings) = (self.versions.clone(), program.version, program.settings.to_json());
-        let kept = tokio::task::spawn_blocking(move || versions.keep(&version, &bytes, &settings)).await;
+        let (versions, plugin) = (self.versions.clone(), program.plugin.clone());
+        let (version, settings) = (program.version, program.settings.to_json());
+        let kept = tokio::task::spawn_blocking(move || versions.keep(&plugin, &version, &bytes, &settings)).await;
         kept.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(LoadError::Keep)?;
         let loaded = Loaded {
             plugin: program.plugin.clone(),

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use roost_scheduler::event::{Digest, Version};
+use roost_scheduler::{
+    event::{Digest, Version},
+    names::PluginName,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::settings::Settings;
@@ -46,23 +49,16 @@ impl Versions {
     }
 
     /// Durable when it returns: the store will say that this version runs.
-    pub(super) fn keep(&self, version: &Version, component: &[u8], settings: &str) -> io::Result<()> {
-        let kept = self.keep_file(&self.component_path(version.component), component)?;
-        let kept = self.keep_file(&self.settings_path(version.settings), settings.as_bytes())? || kept;
+    pub(super) fn keep(
+        &self,
+        plugin: &PluginName,
+        version: &Version,
+        component: &[u8],
+        settings: &str,
+    ) -> io::Result<()> {
+        let kept = keep_file(plugin, &self.component_path(version.component), component)?;
+        let kept = keep_file(plugin, &self.settings_path(version.settings), settings.as_bytes())? || kept;
         if kept { File::open(&self.folder)?.sync_all() } else { Ok(()) }
-    }
-
-    /// Answers whether it was not there before.
-    fn keep_file(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
-        if fs::read(path).is_ok_and(|kept| kept == bytes) {
-            return Ok(false);
-        }
-        let part = path.with_extension("part");
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)?;
-        Ok(true)
     }
 
     pub(super) fn component(&self, digest: Digest) -> Result<Vec<u8>, KeptError> {
@@ -104,6 +100,19 @@ impl Versions {
     }
 }
 
+/// Answers whether it was not there before. Two plugins may keep the same file at the same time.
+fn keep_file(plugin: &PluginName, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    if fs::read(path).is_ok_and(|kept| kept == bytes) {
+        return Ok(false);
+    }
+    let part = path.with_extension(format!("{plugin}.part"));
+    let mut file = File::create(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,16 +121,17 @@ mod tests {
     fn a_damaged_component_is_noticed_and_what_is_not_in_use_goes() {
         let data = tempfile::tempdir().unwrap();
         let versions = Versions::open(data.path()).unwrap();
+        let plugin = PluginName::parse("coop").unwrap();
         let version = Version { component: digest_of(b"bytes"), settings: digest_of(b"{}") };
-        versions.keep(&version, b"bytes", "{}").unwrap();
-        versions.keep(&version, b"bytes", "{}").unwrap();
+        versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
+        versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
         assert_eq!(versions.component(version.component).unwrap(), b"bytes");
 
         versions.sweep(&[version]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 2);
         fs::write(versions.component_path(version.component), "other").unwrap();
         assert!(matches!(versions.component(version.component), Err(KeptError::Damaged { .. })));
-        versions.keep(&version, b"bytes", "{}").unwrap();
+        versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
         assert!(versions.component(version.component).is_ok(), "a damaged one is kept anew");
         versions.sweep(&[]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 0);
