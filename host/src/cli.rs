@@ -37,7 +37,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(spell_minus));
     let done = match cli.command {
-        Command::Run(args) => run::main(args),
+        Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
         Command::Compile(args) => return compile::main(&args),

@@ -1,5 +1,4 @@
 //! Roost: a host for device plugins.
-#![allow(dead_code, reason = "removed when the parts are joined")]
 
 mod app;
 mod cli;

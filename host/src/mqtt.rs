@@ -29,7 +29,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    broker::{BuiltIn, Ports},
+    broker::{Ports, start_built_in},
     url::BrokerUrl,
 };
 use self::{

@@ -16,7 +16,7 @@ use crate::{
     app::App,
     clock,
     config::{self, Broker, BuiltInPorts, Config, Flags},
-    mqtt::{self, BrokerUrl, BuiltIn, Link, Ports},
+    mqtt::{self, BrokerUrl, Link, Ports},
     plugins::{self, kept_grant},
     report::Report,
     store, telemetry,
@@ -34,7 +34,7 @@ pub(super) struct Args {
     flags: Flags,
 }
 
-pub(super) fn main(args: Args) -> anyhow::Result<()> {
+pub(super) fn main(args: &Args) -> anyhow::Result<()> {
     let config = config::load(&args.flags)?;
     telemetry::start(&config.log.level, config.log.format);
     let file = config.file.as_ref().map_or("no settings".into(), |path| format!("settings from `{}`", path.display()));
@@ -82,7 +82,7 @@ async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Li
         },
         None => {
             let BuiltInPorts { devices, roost } = config.built_in;
-            let url = BuiltIn::start(Ports { devices, roost }).await?.url;
+            let url = mqtt::start_built_in(Ports { devices, roost }).await?;
             mqtt::Settings { url, user: None, password: None, ca_file: None, client_id, pace }
         }
     };

@@ -39,41 +39,28 @@ pub(crate) struct Ports {
     pub(crate) roost: u16,
 }
 
-/// A built-in broker that runs. It ends with the process.
-#[derive(Clone, Debug)]
-pub(crate) struct BuiltIn {
-    /// For the link.
-    pub(crate) url: BrokerUrl,
-    /// For everybody else.
-    pub(crate) devices: SocketAddr,
-}
-
-impl BuiltIn {
-    /// Starts it and waits until it can be reached.
-    ///
-    /// # Errors
-    /// Where a port is taken: most likely there is a broker already.
-    pub(crate) async fn start(ports: Ports) -> Result<Self, Report> {
-        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (devices, roost) = (address(ports.devices), address(ports.roost));
-        // rumqttd only logs that a port is taken.
-        for address in [devices, roost] {
-            TcpListener::bind(address).map_err(|error| not_started(address, &error))?;
-        }
-        let spawned = thread::Builder::new().name("broker".to_owned()).spawn(move || serve(devices, roost));
-        spawned.map_err(|error| not_started(devices, &error))?;
-        for address in [devices, roost] {
-            reached(address).await.map_err(|error| not_started(address, &error))?;
-        }
-        tracing::info!(
-            "built-in broker: people and devices at {devices}, Roost at {roost}; good for trying out and for small \
-             sites, but it forgets retained messages and queues when it stops; for more, run a broker such as Mosquitto \
-             and name it with `--mqtt`"
-        );
-        let url =
-            BrokerUrl { tls: false, host: roost.ip().to_string(), port: roost.port(), user: None, password: None };
-        Ok(Self { url, devices })
+/// Starts it, waits until it can be reached, and says where the link finds it. It ends with the process.
+///
+/// # Errors
+/// Where a port is taken: most likely there is a broker already.
+pub(crate) async fn start_built_in(ports: Ports) -> Result<BrokerUrl, Report> {
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (devices, roost) = (address(ports.devices), address(ports.roost));
+    // rumqttd only logs that a port is taken.
+    for address in [devices, roost] {
+        TcpListener::bind(address).map_err(|error| not_started(address, &error))?;
     }
+    let spawned = thread::Builder::new().name("broker".to_owned()).spawn(move || serve(devices, roost));
+    spawned.map_err(|error| not_started(devices, &error))?;
+    for address in [devices, roost] {
+        reached(address).await.map_err(|error| not_started(address, &error))?;
+    }
+    tracing::info!(
+        "built-in broker: people and devices at {devices}, Roost at {roost}; good for trying out and for small \
+         sites, but it forgets retained messages and queues when it stops; for more, run a broker such as Mosquitto \
+         and name it with `--mqtt`"
+    );
+    Ok(BrokerUrl { tls: false, host: roost.ip().to_string(), port: roost.port(), user: None, password: None })
 }
 
 fn not_started(address: SocketAddr, error: &io::Error) -> Report {

@@ -152,6 +152,7 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().expect("a whole number"))
 }
 
+#[allow(clippy::print_stderr, reason = "whoever looks for the fault needs it")]
 fn run(seed: u64) {
     let result = std::panic::catch_unwind(|| history(seed));
     if let Err(panic) = result {

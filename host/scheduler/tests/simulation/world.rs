@@ -39,13 +39,9 @@ pub(crate) struct World {
     on_the_wire: HashMap<RunId, usize>,
 }
 
-#[derive(Clone)]
 pub(crate) struct Received {
-    pub(crate) at: Instant,
-    pub(crate) run: RunId,
-    pub(crate) step: usize,
-    pub(crate) steps: usize,
-    pub(crate) topic: String,
+    run: RunId,
+    step: usize,
 }
 
 pub(crate) fn name<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
@@ -103,10 +99,10 @@ impl World {
         let Change::RunEnded(ended) = change else { return };
         let reason = ended.outcome.to_string();
         let colon = if reason.is_empty() { "" } else { ": " };
-        self.note(format!("{} {} {}{colon}{reason}", ended.outcome.word(), ended.id.job, ended.id.occurrence));
+        self.note(&format!("{} {} {}{colon}{reason}", ended.outcome.word(), ended.id.job, ended.id.occurrence));
     }
 
-    pub(crate) fn note(&mut self, text: String) {
+    pub(crate) fn note(&mut self, text: &str) {
         self.log.push(format!("{} {text}", self.now));
     }
 
@@ -115,7 +111,7 @@ impl World {
             Effect::Publish(publish) if self.link == Some(publish.link) => self.sent(publish),
             Effect::Publish(_) => {}
             Effect::Confirm(ticket) => self.step(Event::Confirmed(ticket)),
-            Effect::Announce(said) => self.note(format!(
+            Effect::Announce(said) => self.note(&format!(
                 "{}: {} new, {} changed, {} gone, {} unchanged",
                 said.plugin, said.new, said.changed, said.gone, said.unchanged
             )),
@@ -131,7 +127,7 @@ impl World {
             assert!(saved, "I3: {} owes later steps, and is not on disk", publish.run);
         }
         let topic = &publish.steps[publish.step].message.topic;
-        self.note(format!("publish {topic} #{}", publish.number));
+        self.note(&format!("publish {topic} #{}", publish.number));
         self.in_flight.push(publish);
     }
 
@@ -171,13 +167,7 @@ impl World {
         let newest = self.received.iter().filter(same_run).map(|received| received.step).max();
         assert!(newest.is_none_or(|step| step <= publish.step), "a step of {} after a later one", publish.run);
         self.on_the_wire.insert(publish.run.clone(), publish.steps.len());
-        self.received.push(Received {
-            at: self.now,
-            run: publish.run.clone(),
-            step: publish.step,
-            steps: publish.steps.len(),
-            topic: publish.steps[publish.step].message.topic.to_string(),
-        });
+        self.received.push(Received { run: publish.run.clone(), step: publish.step });
     }
 
     pub(crate) fn link_up(&mut self, credit: u32) {
@@ -207,7 +197,7 @@ impl World {
 
     /// The process is gone, with all that is not durable, and starts again.
     pub(crate) fn crash(&mut self) {
-        self.note("crash".into());
+        self.note("crash");
         self.uncommitted.clear();
         self.lose_in_flight();
         self.asked.clear();

@@ -9,7 +9,7 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-use crate::mqtt::{BuiltIn, Ports};
+use crate::mqtt::{Ports, start_built_in};
 
 /// A broker under test.
 pub(super) struct Broker {
@@ -31,7 +31,7 @@ pub(super) fn free_port() -> u16 {
 impl Broker {
     pub(super) async fn built_in() -> Self {
         let ports = Ports { devices: free_port(), roost: free_port() };
-        BuiltIn::start(ports).await.expect("free ports");
+        start_built_in(ports).await.expect("free ports");
         Self { roost: ports.roost, devices: ports.devices, raises_qos: true, child: None }
     }
 

@@ -10,7 +10,7 @@ use super::{
     settings,
 };
 use crate::{
-    mqtt::{BuiltIn, End, Links, Ports, Settings, failure::Failure, outage::Outage, transport::Transport},
+    mqtt::{End, Links, Ports, Settings, failure::Failure, outage::Outage, start_built_in, transport::Transport},
     report::Report,
 };
 
@@ -188,7 +188,7 @@ async fn the_built_in_broker_says_that_a_port_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     for ports in [Ports { devices: port, roost: free_port() }, Ports { devices: free_port(), roost: port }] {
-        let report = BuiltIn::start(ports).await.expect_err("the port is taken").to_string();
+        let report = start_built_in(ports).await.expect_err("the port is taken").to_string();
         assert!(report.contains(&format!("`127.0.0.1:{port}`")), "{report}");
         assert!(report.contains("`--mqtt mqtt://127.0.0.1:1883`"), "{report}");
     }
