@@ -13,7 +13,8 @@ use std::{
 use self::{jobs::Next, plans::Work, runs::Run};
 use crate::{
     event::{
-        AttemptId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step, Ticket, Version,
+        Announcement, AttemptId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step, Ticket,
+        Version,
     },
     limits,
     model::Job,
@@ -76,6 +77,8 @@ struct Plugin {
     generation: Generation,
     grant: Grant,
     devices: BTreeMap<DeviceName, DeviceKey>,
+    /// What its new plans have changed so far.
+    announcement: Announcement,
 }
 
 #[derive(Debug)]

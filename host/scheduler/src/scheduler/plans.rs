@@ -33,7 +33,8 @@ pub(super) enum Work {
     },
     Compare(Box<Comparison>),
     DropDevice(DeviceKey, Cancelled),
-    Finish(PluginKey, Option<Version>, Announcement),
+    /// All devices of a plugin are done, of a new version if there is one.
+    Finish(PluginKey, Option<Version>),
 }
 
 /// A device's plan, being compared with the jobs that it has.
@@ -92,15 +93,13 @@ impl Scheduler {
         match self.work.pop_front() {
             None => {}
             Some(Work::Load(loaded)) => self.load(now, *loaded, out),
-            Some(Work::Remove(plugin)) => self.remove_plugin(&plugin, out),
+            Some(Work::Remove(plugin)) => self.remove_plugin(now, &plugin, out),
             Some(Work::Replan { plugin, device, generation, plan }) => {
                 self.replan(now, &plugin, &device, generation, plan, out);
             }
             Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
             Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
-            Some(Work::Finish(plugin, version, announcement)) => {
-                self.finish(now, plugin, version, announcement, out);
-            }
+            Some(Work::Finish(plugin, version)) => self.finish(now, plugin, version, out),
         }
     }
 
@@ -116,6 +115,7 @@ impl Scheduler {
         let Some(plugin) = self.plugins.get_mut(key) else { return };
         plugin.generation += 1;
         plugin.grant = loaded.grant;
+        plugin.announcement = Announcement::new(loaded.plugin);
         let mut gone = mem::take(&mut plugin.devices);
         let mut work = Vec::new();
         for device in loaded.devices {
@@ -134,7 +134,7 @@ impl Scheduler {
         }
         let dropped = gone.into_values().map(|device| Work::DropDevice(device, Cancelled::DeviceRemoved));
         work.splice(0..0, dropped);
-        work.push(Work::Finish(key, Some(loaded.version), Announcement::new(loaded.plugin)));
+        work.push(Work::Finish(key, Some(loaded.version)));
         self.first(work);
     }
 
@@ -148,6 +148,7 @@ impl Scheduler {
             generation: 0,
             grant: loaded.grant.clone(),
             devices: Default::default(),
+            announcement: Announcement::new(name.clone()),
         };
         let key = self.plugins.insert(plugin);
         self.plugin_keys.insert(name.clone(), key);
@@ -171,10 +172,10 @@ impl Scheduler {
             return;
         }
         match plan {
-            Ok(plan) => self.first(vec![
-                Work::Compare(Box::new(Comparison::new(device, plan, false))),
-                Work::Finish(key, None, Announcement::new(plugin.clone())),
-            ]),
+            Ok(plan) => {
+                let comparison = Work::Compare(Box::new(Comparison::new(device, plan, false)));
+                self.first(vec![comparison, Work::Finish(key, None)]);
+            }
             Err(error) => self.plan_failed(now, device, error, out),
         }
     }
@@ -249,11 +250,12 @@ impl Scheduler {
         let Comparison { device: key, staged, unchanged, .. } = comparison;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let mut counts = (0, 0, 0, unchanged.len());
+        let mut counts = self.counts_of(key);
+        counts.unchanged += unchanged.len();
         let mut kept = unchanged;
         let mut unconfirmed = Vec::with_capacity(staged.len());
         for staged in staged {
-            *(if staged.existing.is_some() { &mut counts.1 } else { &mut counts.0 }) += 1;
+            *(if staged.existing.is_some() { &mut counts.changed } else { &mut counts.new }) += 1;
             let job = self.adopt_job(key, staged, ticket, out);
             kept.insert(job);
             unconfirmed.push(job);
@@ -261,7 +263,7 @@ impl Scheduler {
         let jobs = self.devices.get(key).into_iter().flat_map(|device| device.jobs.values().copied());
         let mut gone: Vec<JobKey> = jobs.filter(|job| !kept.contains(job)).collect();
         gone.sort_unstable();
-        counts.2 = gone.len();
+        counts.gone += gone.len();
         for job in gone {
             self.save_run_of(job, out);
             self.drop_job(job, out);
@@ -273,16 +275,17 @@ impl Scheduler {
         let Some(device) = self.devices.get_mut(key) else { return };
         device.failures = 0;
         device.error = None;
+        if let Some(plugin) = self.plugins.get_mut(device.plugin) {
+            plugin.announcement = counts;
+        }
         let midnight = calendar::next_midnight(now, device.site.zone);
         self.replan_at(key, midnight, out);
-        if let Some(Work::Finish(_, _, announcement)) =
-            self.work.iter_mut().find(|work| matches!(work, Work::Finish(..)))
-        {
-            announcement.new += counts.0;
-            announcement.changed += counts.1;
-            announcement.gone += counts.2;
-            announcement.unchanged += counts.3;
-        }
+    }
+
+    /// What the plugin's new plans have changed so far.
+    fn counts_of(&self, device: DeviceKey) -> Announcement {
+        let plugin = self.devices.get(device).and_then(|device| self.plugins.get(device.plugin));
+        plugin.expect("a device has a plugin").announcement.clone()
     }
 
     fn adopt_job(&mut self, device: DeviceKey, staged: Staged, ticket: Ticket, out: &mut Step) -> JobKey {
@@ -373,45 +376,39 @@ impl Scheduler {
         }
     }
 
-    fn remove_plugin(&mut self, name: &PluginName, out: &mut Step) {
+    fn remove_plugin(&mut self, now: Instant, name: &PluginName, out: &mut Step) {
         let Some(key) = self.plugin_keys.get(name).copied() else { return };
         let Some(plugin) = self.plugins.get_mut(key) else { return };
         let devices = mem::take(&mut plugin.devices);
         if devices.is_empty() {
+            self.cancel_orphans(now, key, Cancelled::PluginRemoved, out);
             self.plugin_keys.remove(name);
             self.plugins.remove(key);
             out.changes.push(Change::PluginRemoved { key });
             return;
         }
-        let mut work: Vec<Work> =
-            devices.into_values().map(|device| Work::DropDevice(device, Cancelled::PluginRemoved)).collect();
-        work.push(Work::Finish(key, None, Announcement::new(name.clone())));
-        work.push(Work::Remove(name.clone()));
-        self.first(work);
+        let drop = |device| Work::DropDevice(device, Cancelled::PluginRemoved);
+        self.first(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
     }
 
     /// All devices are done.
-    fn finish(
-        &mut self,
-        now: Instant,
-        key: PluginKey,
-        version: Option<Version>,
-        announcement: Announcement,
-        out: &mut Step,
-    ) {
-        self.cancel_orphans(now, key, out);
+    fn finish(&mut self, now: Instant, key: PluginKey, version: Option<Version>, out: &mut Step) {
+        if version.is_some() {
+            self.cancel_orphans(now, key, Cancelled::DeviceRemoved, out);
+        }
         let Some(plugin) = self.plugins.get_mut(key) else { return };
         if let Some(version) = version {
             plugin.version = version;
             out.changes.push(Change::PluginSaved { key, name: plugin.name.clone(), version });
         }
-        if version.is_some() || announcement.new + announcement.changed + announcement.gone > 0 {
-            out.effects.push(Effect::Announce(announcement));
+        let said = mem::replace(&mut plugin.announcement, Announcement::new(plugin.name.clone()));
+        if version.is_some() || said.new + said.changed + said.gone > 0 {
+            out.effects.push(Effect::Announce(said));
         }
     }
 
     /// Runs that have not started, and whose device is gone.
-    fn cancel_orphans(&mut self, now: Instant, key: PluginKey, out: &mut Step) {
+    fn cancel_orphans(&mut self, now: Instant, key: PluginKey, reason: Cancelled, out: &mut Step) {
         let Some(plugin) = self.plugins.get(key) else { return };
         let orphans = self.runs.iter().filter(|(_, run)| {
             let of_plugin = run.job.is_none() && run.is_waiting() && run.id.plugin == plugin.name;
@@ -419,7 +416,7 @@ impl Scheduler {
         });
         let orphans: Vec<_> = orphans.map(|(slot, _)| slot).collect();
         for slot in orphans {
-            self.end(now, slot, Outcome::Cancelled(Cancelled::DeviceRemoved), out);
+            self.end(now, slot, Outcome::Cancelled(reason), out);
         }
     }
 }

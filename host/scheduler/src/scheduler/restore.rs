@@ -2,7 +2,7 @@
 
 use super::{BTreeMap, Device, Instant, JobState, Plugin, Scheduler, Timer, jobs::Next, runs::Run};
 use crate::{
-    event::{PluginKey, Saved, SavedDevice, SavedJob},
+    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob},
     jitter,
     names::{PluginName, RunId},
 };
@@ -19,8 +19,14 @@ impl Scheduler {
                 devices.insert(device.name.clone(), device.key);
                 scheduler.restore_device(plugin.key, &plugin.name, device);
             }
-            let restored =
-                Plugin { name: plugin.name, version: plugin.version, generation: 0, grant: plugin.grant, devices };
+            let restored = Plugin {
+                announcement: Announcement::new(plugin.name.clone()),
+                name: plugin.name,
+                version: plugin.version,
+                generation: 0,
+                grant: plugin.grant,
+                devices,
+            };
             scheduler.plugins.restore(plugin.key, restored);
         }
         scheduler.plugins.restored();
