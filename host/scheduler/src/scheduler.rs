@@ -129,8 +129,19 @@ pub struct JobView<'a> {
     pub site: &'a Site,
     /// What it is.
     pub job: &'a Job,
-    /// When its next run is due, as far as that is known.
-    pub due: Option<Instant>,
+    /// When its next run is due.
+    pub next: NextRun,
+}
+
+/// When a job's next run is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NextRun {
+    /// Then.
+    Due(Instant),
+    /// Not before then: the sun does not do that for so long.
+    NotBefore(Instant),
+    /// There is none any more.
+    Never,
 }
 
 impl Scheduler {
@@ -211,7 +222,7 @@ impl Scheduler {
                 device: &device.name,
                 site: &device.site,
                 job: &state.job,
-                due: state.next.due(),
+                next: state.next.into(),
             })
         })
     }

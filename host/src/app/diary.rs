@@ -3,7 +3,8 @@
 use roost_scheduler::{
     event::{Announcement, Change, RunEnded},
     outcome::Outcome,
-    scheduler::{JobView, Scheduler},
+    scheduler::{JobView, NextRun, Scheduler},
+    time::Instant,
 };
 
 /// Runs that end in one step and are told one by one: a burst must not be slowed down by its log.
@@ -48,15 +49,20 @@ fn note_run(run: &RunEnded) {
 pub(crate) fn announce(announcement: &Announcement, scheduler: &Scheduler) {
     let Announcement { plugin, new, changed, gone, unchanged } = announcement;
     tracing::info!("jobs of `{plugin}`: {new} new, {changed} changed, {gone} gone, {unchanged} unchanged");
-    let mut next: Vec<JobView<'_>> = scheduler.jobs_of(plugin).filter(|job| job.due.is_some()).collect();
-    next.sort_by_key(|job| job.due);
-    for JobView { device, site, job, due } in next.iter().take(NEXT_RUNS) {
-        if let Some(due) = due {
-            let local = due.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
-            tracing::info!("next: {local}  {plugin}/{device}/{}", job.id);
+    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).filter(|job| job.next != NextRun::Never).collect();
+    jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.id.as_str()));
+    for JobView { device, site, job, next } in jobs.iter().take(NEXT_RUNS) {
+        let local = |at: &Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
+        let id = &job.id;
+        match next {
+            NextRun::Due(at) => tracing::info!("next: {}  {plugin}/{device}/{id}", local(at)),
+            NextRun::NotBefore(at) => {
+                tracing::info!("next: {plugin}/{device}/{id} waits for `{}`, not before {}", job.trigger, local(at));
+            }
+            NextRun::Never => {}
         }
     }
-    if next.len() > NEXT_RUNS {
-        tracing::info!("and {} more jobs", next.len() - NEXT_RUNS);
+    if jobs.len() > NEXT_RUNS {
+        tracing::info!("and {} more jobs", jobs.len() - NEXT_RUNS);
     }
 }

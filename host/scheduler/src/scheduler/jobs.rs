@@ -1,6 +1,6 @@
 //! From a job to a run: occurrences, misfires, overlap.
 
-use super::{DeviceKey, JobKey, JobState, RunSlot, Scheduler, Timer, runs::Run};
+use super::{DeviceKey, JobKey, JobState, NextRun, RunSlot, Scheduler, Timer, runs::Run};
 use crate::{
     event::{Change, RunEnded, Step},
     jitter, limits,
@@ -36,6 +36,16 @@ impl Next {
             Self::Due { start, .. } => Some(start),
             Self::Search(from) => Some(from),
             Self::Never => None,
+        }
+    }
+}
+
+impl From<Next> for NextRun {
+    fn from(next: Next) -> Self {
+        match next {
+            Next::Due { occurrence, .. } => Self::Due(occurrence),
+            Next::Search(until) => Self::NotBefore(until),
+            Next::Never => Self::Never,
         }
     }
 }
