@@ -1,6 +1,7 @@
 //! The real binary, a real broker, real plugins; each test is a sentence about them.
 
 mod crashes;
+mod guests;
 mod outages;
 mod plugins;
 

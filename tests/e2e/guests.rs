@@ -1,0 +1,91 @@
+//! What `roost check` says of each guest; and that there is no guest without a test.
+
+use std::{fs, path::Path};
+
+use roost_tests::{Site, guest, root};
+
+/// What a check says of a guest, with settings or without.
+fn check(site: &Site, name: &str, settings: Option<&str>) -> (bool, String) {
+    site.drop_in(&guest(name), name);
+    if let Some(settings) = settings {
+        site.settings(name, settings);
+    }
+    let output = site.command(&["check", &format!("plugins/{name}.wasm")]).output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (output.status.success(), said)
+}
+
+/// Guests that are refused, and what is said of them.
+const REFUSED: [(&str, &[&str]); 16] = [
+    ("aliased-payloads", &["more than 16 MiB", "lift_mib"]),
+    ("core-module", &["core module", "wasm32-wasip2"]),
+    ("eats-memory", &["256 MiB", "memory_mib"]),
+    ("errors", &["no tide table", "put one into"]),
+    ("exits", &["exit code"]),
+    ("log-spam", &["longer than 500 ms"]),
+    ("loops", &["longer than 500 ms", "cpu_ms"]),
+    ("lying-pointer", &["out of bounds"]),
+    ("memory-bomb", &["compil"]),
+    ("no-schedule", &["does not export", "roost:device/schedule"]),
+    ("other-world", &["kitchen:timer/egg", "device-plugin"]),
+    ("sleeps", &["10000 ms", "wall_ms"]),
+    ("start-loops", &["longer than 500 ms"]),
+    ("too-many-jobs", &["10001", "10000"]),
+    ("traps", &["trapped", "the door is jammed"]),
+    ("wants-forecast", &["weather:client/forecast"]),
+];
+
+#[test]
+fn a_check_says_what_is_wrong_and_what_to_do() {
+    let site = Site::new();
+    for (name, texts) in REFUSED {
+        let (fine, said) = check(&site, name, None);
+        assert!(!fine, "{name}: {said}");
+        for text in texts {
+            assert!(said.contains(text), "{name}: no `{text}` in\n{said}");
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_given_up() {
+    let (fine, said) = check(&Site::new(), "compile-bomb", None);
+    assert!(!fine && said.contains("compiling it took more than"), "{said}");
+}
+
+#[test]
+fn a_guest_gets_no_files_and_no_sockets() {
+    let site = Site::new();
+    for (name, denied) in [("wants-files", "NotFound"), ("wants-sockets", "PermissionDenied")] {
+        let (fine, said) = check(&site, name, None);
+        assert!(fine && said.contains(denied), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_good_guest_is_shown_with_its_jobs_and_next_runs() {
+    let site = Site::new();
+    let job = crate::job("tick", "every_ms = 60000", "declared/tick");
+    let (fine, said) = check(&site, "declared", Some(&job));
+    assert!(fine && said.contains("tick: every 1m") && said.contains("next "), "{said}");
+    let burst = "[config]\nfirst = 0\njobs = 3\ntotal = 3\nt0_ms = 4000000000000\nspread_ms = 0\ntopic = \"burst/x\"\n";
+    let (fine, said) = check(&site, "burst", Some(burst));
+    assert!(fine && said.contains("3 jobs"), "{said}");
+    let (fine, said) = check(&site, "bad-jobs", Some("[config]\nbreak = \"duplicate-id\"\n"));
+    assert!(!fine && said.contains("good"), "{said}");
+}
+
+#[test]
+fn every_guest_has_a_test() {
+    let read = |folder: &Path| -> String {
+        let files = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+        files.collect()
+    };
+    let tests = read(&root().join("tests/e2e"));
+    for entry in fs::read_dir(root().join("target/guests")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let wasm = path.extension().is_some_and(|extension| extension == "wasm");
+        assert!(!wasm || tests.contains(&format!("\"{name}\"")), "no test speaks of the guest `{name}`");
+    }
+}
