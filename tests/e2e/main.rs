@@ -1,5 +1,7 @@
 //! The real binary, a real broker, real plugins; each test is a sentence about them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod crashes;
 mod guests;
 mod outages;

@@ -30,6 +30,12 @@ pub struct Version {
     pub settings: Digest,
 }
 
+impl Version {
+    /// What a plugin has while its first version is not accepted completely, or it is being removed: after a crash,
+    /// whatever is there is loaded anew.
+    pub const NONE: Self = Self { component: Digest([0; 32]), settings: Digest([0; 32]) };
+}
+
 /// Which loading of a plugin an answer belongs to; the core drops answers of one that is over.
 pub type Generation = u64;
 
@@ -177,6 +183,8 @@ impl Effect {
 pub struct Announcement {
     /// Whose.
     pub plugin: PluginName,
+    /// Whether it is a new version, not just a new plan.
+    pub loaded: bool,
     /// Jobs that were not there before.
     pub new: usize,
     /// Jobs that go on as the new plan says.
@@ -189,7 +197,7 @@ pub struct Announcement {
 
 impl Announcement {
     pub(crate) fn new(plugin: PluginName) -> Self {
-        Self { plugin, new: 0, changed: 0, gone: 0, unchanged: 0 }
+        Self { plugin, loaded: false, new: 0, changed: 0, gone: 0, unchanged: 0 }
     }
 }
 

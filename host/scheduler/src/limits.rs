@@ -32,6 +32,8 @@ pub const SUN_DAYS_PER_SEARCH: u32 = 31;
 pub const SUN_DAYS: u32 = 400;
 /// Timers that one step of the scheduler looks at.
 pub const TIMERS_PER_STEP: usize = 1_000;
+/// Runs that one step looks at when the link has room.
+pub const RUNS_PER_STEP: usize = 1_000;
 /// Jobs that one step compares with a plan.
 pub const JOBS_PER_STEP: usize = 500;
 /// Missed occurrences of a job that are counted one by one; of more it is only said that there are more.

@@ -1,9 +1,12 @@
 //! From what the store has kept to a scheduler.
 
-use super::{BTreeMap, Device, Instant, JobState, Plugin, Scheduler, Timer, jobs::Next, runs::Run};
+use super::{
+    BTreeMap, Device, Instant, JobState, Plugin, Scheduler, Timer,
+    jobs::{Next, start_of},
+    runs::Run,
+};
 use crate::{
     event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob},
-    jitter,
     names::{PluginName, RunId},
 };
 
@@ -37,11 +40,15 @@ impl Scheduler {
             scheduler.tombstones.insert(name, tombstone.watermark);
         }
         for (key, run) in saved.runs {
-            let job = scheduler.job_of(&run.id);
+            let id = run.id.clone();
+            let job = scheduler.job_of(&id);
             scheduler.next_run = scheduler.next_run.max(key);
-            let slot = scheduler.runs.insert(Run::restored(key, run, job));
-            if let Some(state) = job.and_then(|job| scheduler.jobs.get_mut(job)) {
-                state.run = Some(slot);
+            let slot = scheduler.runs.insert(Run::restored(now, key, run, job));
+            match job.and_then(|job| scheduler.jobs.get_mut(job)) {
+                Some(state) => state.run = Some(slot),
+                None => {
+                    scheduler.orphans.insert(id.of_job(), slot);
+                }
             }
             scheduler.await_step(now, slot);
         }
@@ -56,6 +63,7 @@ impl Scheduler {
             jobs: Default::default(),
             runs: Default::default(),
             tombstones: Default::default(),
+            orphans: Default::default(),
             timers: [(now, Timer::Forget)].into(),
             ready: Default::default(),
             work: Default::default(),
@@ -63,6 +71,8 @@ impl Scheduler {
             attempts: Default::default(),
             link: None,
             link_since: now,
+            since: now,
+            generation: 0,
             sky: Default::default(),
             stopping: false,
             next_attempt: 0,
@@ -76,6 +86,7 @@ impl Scheduler {
             plugin,
             name: saved.name,
             site: saved.site,
+            next_site: saved.site,
             replan_at: saved.replan_at,
             failures: u32::from(saved.error.is_some()),
             error: saved.error,
@@ -92,14 +103,17 @@ impl Scheduler {
             };
             let next = match due {
                 Some(occurrence) => {
-                    let start = occurrence.plus_ms(jitter::draw(&id(occurrence), job.policy.jitter_ms));
+                    let start = start_of(&id(occurrence), &job, &saved.site, &mut self.sky);
                     Next::Due { occurrence, start }
                 }
                 // Either never, or not as far as was searched: the search tells.
                 None => Next::Search(watermark),
             };
             device.jobs.insert(job.id.clone(), key);
-            self.jobs.restore(key, JobState { device: saved.key, job, watermark, next, unconfirmed: None, run: None });
+            self.jobs.restore(
+                key,
+                JobState { device: saved.key, job, watermark, next, planned_late: false, unconfirmed: None, run: None },
+            );
             self.arm_timer(key);
         }
         self.devices.restore(saved.key, device);
