@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     model::{Job, Policy, Step as ActionStep},
     names::{DeviceName, JobId, PluginName, RunId},
-    outcome::Outcome,
+    outcome::{Failed, Outcome},
     time::{Instant, Site},
     topic::Grant,
 };
@@ -320,6 +320,8 @@ pub enum Change {
         steps_done: usize,
         /// When its first step was sent for the first time.
         started: Option<Instant>,
+        /// The first step that was given up, if one was.
+        failed: Option<Failed>,
     },
     /// A run has ended (I13).
     RunEnded(RunEnded),
@@ -424,4 +426,6 @@ pub struct SavedRun {
     pub steps_done: usize,
     /// When its first step was sent for the first time, or may have been.
     pub started: Option<Instant>,
+    /// The first step that was given up, if one was.
+    pub failed: Option<Failed>,
 }

@@ -396,7 +396,8 @@ impl Scheduler {
         let plugin = self.devices.get(key).and_then(|device| self.plugins.get_mut(device.plugin));
         plugin.expect("a device has a plugin").announcement.gone += jobs.len();
         for job in jobs {
-            self.admit_past(now, job, now, out);
+            // What is due at this very moment is decided as well.
+            self.admit_past(now, job, now.plus_ms(1), out);
             let run = self.jobs.get(job).and_then(|state| state.run);
             if let Some(slot) = run
                 && self.runs.get(slot).is_some_and(|run| run.has_not_started())

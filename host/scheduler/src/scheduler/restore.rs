@@ -6,7 +6,7 @@ use super::{
     runs::Run,
 };
 use crate::{
-    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob},
+    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, Version},
     names::{PluginName, RunId},
 };
 
@@ -17,10 +17,15 @@ impl Scheduler {
         let mut scheduler = Self::empty(now);
         for plugin in saved.plugins {
             scheduler.plugin_keys.insert(plugin.name.clone(), plugin.key);
+            // A crash came before it was accepted, or removed, completely: nothing of it is due until it is loaded anew.
+            let is_whole = plugin.version != Version::NONE;
+            if !is_whole {
+                scheduler.removed(plugin.name.clone());
+            }
             let mut devices = BTreeMap::new();
             for device in plugin.devices {
                 devices.insert(device.name.clone(), device.key);
-                scheduler.restore_device(plugin.key, &plugin.name, device);
+                scheduler.restore_device(plugin.key, &plugin.name, is_whole, device);
             }
             let restored = Plugin {
                 announcement: Announcement::new(plugin.name.clone()),
@@ -81,7 +86,7 @@ impl Scheduler {
         }
     }
 
-    fn restore_device(&mut self, plugin: PluginKey, plugin_name: &PluginName, saved: SavedDevice) {
+    fn restore_device(&mut self, plugin: PluginKey, plugin_name: &PluginName, is_whole: bool, saved: SavedDevice) {
         let mut device = Device {
             plugin,
             name: saved.name,
@@ -114,7 +119,9 @@ impl Scheduler {
                 key,
                 JobState { device: saved.key, job, watermark, next, planned_late: false, unconfirmed: None, run: None },
             );
-            self.arm_timer(key);
+            if is_whole {
+                self.arm_timer(key);
+            }
         }
         self.devices.restore(saved.key, device);
     }

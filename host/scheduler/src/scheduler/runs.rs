@@ -96,7 +96,7 @@ impl Run {
             attempts: 0,
             last: Attempt::LinkLost,
             on_the_wire: saved.started.is_some(),
-            failed: None,
+            failed: saved.failed,
             state: State::Waiting,
         };
         if run.started.is_some() && run.due_of(run.step).is_some_and(|due| due <= now) {
@@ -174,6 +174,7 @@ impl Run {
             policy: self.policy,
             steps_done: self.step,
             started: self.started,
+            failed: self.failed.clone(),
         }
     }
 }
@@ -364,7 +365,12 @@ impl Scheduler {
         run.attempts = 0;
         run.tried_since = None;
         if let Some(key) = run.key {
-            out.changes.push(Change::RunAdvanced { key, steps_done: run.step, started: run.started });
+            out.changes.push(Change::RunAdvanced {
+                key,
+                steps_done: run.step,
+                started: run.started,
+                failed: run.failed.clone(),
+            });
         }
         self.await_step(now, slot);
     }

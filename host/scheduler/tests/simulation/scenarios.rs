@@ -41,7 +41,7 @@ pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
 }
 
 /// A world at 06:00 with a link, and a plugin `coop` with a device `north`.
-fn world(jobs: &[Job]) -> World {
+pub(crate) fn world(jobs: &[Job]) -> World {
     let mut world = World::new(at(START));
     world.link_up(100);
     world.load("coop", 1, &[("north", jobs.to_vec())]);
@@ -50,7 +50,7 @@ fn world(jobs: &[Job]) -> World {
     world
 }
 
-fn check(world: &World, expected: &[&str]) {
+pub(crate) fn check(world: &World, expected: &[&str]) {
     let lines: Vec<String> = world.log.iter().map(|line| line.replace("2027-03-01T", "").replace('Z', "")).collect();
     assert_eq!(lines, expected, "\n{}", lines.join("\n"));
 }
