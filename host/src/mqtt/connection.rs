@@ -33,8 +33,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// Ticks that a message may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
 /// otherwise hold its credit for ever.
 const ACK_TICKS: u32 = 5;
-/// For the farewell to a broker that does not read.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// For the farewell to a broker that does not read: acknowledgements were waited for before, and what stops the host may
+/// soon lose patience.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A connection after CONNACK.
 pub(super) struct Connection<S> {
