@@ -4,8 +4,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::LogFormat;
 
-/// The built-in broker calls every client that leaves an error.
-const QUIET: &str = "rumqttd=off";
+/// The built-in broker calls every client that leaves an error, and the watcher that its folder was removed.
+const QUIET: &str = "rumqttd=off,notify=warn";
 
 /// Starts to write the log. `level` is `error`, `warn`, `info`, `debug` or `trace`, or a filter such as
 /// `info,roost::mqtt=debug`.
