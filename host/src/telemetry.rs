@@ -11,7 +11,8 @@ const QUIET: &str = "rumqttd=off,notify=warn";
 /// `info,roost::mqtt=debug`.
 pub(crate) fn start(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(format!("{QUIET},{level}")).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Complaining about standard error on standard error would end the host when its reader has gone.
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match format {
         LogFormat::Human => {
             use std::io::IsTerminal as _;
