@@ -14,7 +14,8 @@ use roost_scheduler::{
 };
 
 use super::{
-    folder::Offer,
+    folder::{Offer, read_file, read_settings},
+    limits,
     load::{LoadError, Loader},
 };
 use crate::report::Report;
@@ -60,9 +61,9 @@ fn offer(path: &Path) -> Result<Offer, Report> {
     let report = || Report::new(format!("`{}` cannot be checked", path.display()));
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let plugin = PluginName::parse(&stem).map_err(|error| report().cause(error).hint("rename the file"))?;
-    let component = fs::read(path).map_err(|error| report().cause(error))?;
+    let component = read_file(path, limits::COMPONENT_BYTES).map_err(|error| report().cause(error))?;
     let settings = path.with_extension("toml");
-    let settings = match fs::read_to_string(&settings) {
+    let settings = match read_settings(&settings) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(report().cause(format!("`{}` cannot be read: {error}", settings.display()))),

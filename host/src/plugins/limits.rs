@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Bytes of a component: four times the largest that is known to be of use, and what a compile's memory allows.
 pub(super) const COMPONENT_BYTES: u64 = 64 << 20;
+/// Bytes of a plugin's settings: room for thousands of devices, and read into memory whole.
+pub(super) const SETTINGS_BYTES: u64 = 8 << 20;
 /// Address space of a compile: one that wants more is a bomb, or too large for the machines that Roost is made for.
 pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
 /// CPU seconds of a compile. A hostile file of 100 KB can keep a compiler busy for hours.
