@@ -53,6 +53,10 @@ impl Failure {
     /// What to do.
     pub(super) fn hint(&self, tls: bool) -> Option<&'static str> {
         Some(match self {
+            Self::ClosedAtOnce if !tls => {
+                "Roost needs a broker that speaks MQTT 5, such as Mosquitto 1.6 or later, EMQX, HiveMQ or NanoMQ; \
+                 if this one does, it may want TLS: then the address starts with `mqtts://`"
+            }
             Self::Version | Self::ClosedAtOnce => {
                 "Roost needs a broker that speaks MQTT 5, such as Mosquitto 1.6 or later, EMQX, HiveMQ or NanoMQ; \
                  or leave `url` out of `[mqtt]` to use the built-in broker"
@@ -66,7 +70,7 @@ impl Failure {
                  built-in broker"
             }
             Self::Tls(_) => {
-                "the certificate must be valid for the host in `url`; where it is not signed by a public authority, \
+                "see that the broker speaks TLS at this port; the certificate must be valid for the host in `url`; where it is not signed by a public authority, \
                  name the authority's certificate as `ca_file` in `[mqtt]`"
             }
             Self::Malformed(_) | Self::NoAnswer { .. } if !tls => {
