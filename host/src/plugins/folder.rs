@@ -258,7 +258,8 @@ impl Folder {
                     pair.unsettled = Some(unsettled);
                 } else {
                     pair.read = look;
-                    sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component)));
+                    let empty = look.component.is_some_and(|identity| identity.size == 0);
+                    sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component, empty)));
                 }
             }
             Reading::Faulty(report) => {
@@ -429,9 +430,10 @@ fn read(name: &PluginName, component: &Path, settings: &Path, look: Look) -> Rea
     Reading::Whole(Offer { plugin: name.clone(), component: bytes.into(), settings: text })
 }
 
-fn torn(name: &PluginName, component: &Path) -> Report {
+fn torn(name: &PluginName, component: &Path, empty: bool) -> Report {
+    let how = if empty { "empty" } else { "cut off: a section says it is longer than the rest of the file" };
     Report::new(format!("plugin `{name}` was not loaded"))
-        .cause(format!("`{}` is cut off: a section says it is longer than the rest of the file", component.display()))
+        .cause(format!("`{}` is {how}", component.display()))
         .hint("copy it again; if it is still being copied, it is loaded when that is done")
 }
 
