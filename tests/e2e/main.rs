@@ -1,5 +1,6 @@
 //! The real binary, a real broker, real plugins; each test is a sentence about them.
 
+mod commands;
 mod crashes;
 mod outages;
 mod plugins;
