@@ -260,7 +260,8 @@ impl Folder {
                     pair.unsettled = Some(unsettled);
                 } else {
                     pair.read = look;
-                    sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component)));
+                    let empty = look.component.is_some_and(|identity| identity.size == 0);
+                    sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component, empty)));
                 }
             }
             Reading::Faulty(report) => {
@@ -473,9 +474,10 @@ pub(super) fn read_settings(path: &Path) -> io::Result<String> {
     String::from_utf8(read_file(path, limits::SETTINGS_BYTES)?).map_err(not_text)
 }
 
-fn torn(name: &PluginName, component: &Path) -> Report {
+fn torn(name: &PluginName, component: &Path, empty: bool) -> Report {
+    let how = if empty { "empty" } else { "cut off: a section says it is longer than the rest of the file" };
     Report::new(format!("plugin `{name}` was not loaded"))
-        .cause(format!("`{}` is cut off: a section says it is longer than the rest of the file", component.display()))
+        .cause(format!("`{}` is {how}", component.display()))
         .hint("copy it again; if it is still being copied, it is loaded when that is done")
 }
 
