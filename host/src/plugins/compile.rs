@@ -188,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_disk_that_takes_nothing_is_not_the_components_fault() {
-        let error = compile(b"\0asm\x0d\0\x01\0", Path::new("/dev/full")).await.unwrap_err();
+        let error = compile(b"\0asm\x0d\0\x01\0", Path::new("/dev/full"), limits::COMPILE_WALL).await.unwrap_err();
         assert!(matches!(&error, CompileError::Io(said) if said.contains("`/dev/full`")), "{error:?}");
     }
 
