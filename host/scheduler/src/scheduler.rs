@@ -172,12 +172,12 @@ impl Scheduler {
                 self.work.push_back(Work::Replan { plugin, device, generation, plan });
             }
             Event::LinkUp { link, credit } => {
-                self.link_down();
+                self.link_down(now);
                 self.link = Some(Link { id: link, credit });
                 self.link_since = now;
             }
             Event::LinkDown { link } if self.link.as_ref().is_some_and(|up| up.id == link) => {
-                self.link_down();
+                self.link_down(now);
             }
             Event::LinkDown { .. } => {}
             Event::Acked { link, attempt } => self.acked(now, link, attempt, &mut out),

@@ -203,7 +203,8 @@ impl Scheduler {
     /// Ends a run that was given up while it waited for the link, so that it does not stand in the way of the next one.
     pub(super) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        if run.state == State::Waiting && run.is_given_up(now) && run.step + 1 == run.steps.len() {
+        let idle = !matches!(run.state, State::Sent(_));
+        if idle && run.is_given_up(now) && run.step + 1 == run.steps.len() {
             let last = run.last.clone();
             self.give_up_step(now, slot, last, out);
         }
@@ -318,8 +319,7 @@ impl Scheduler {
             return self.give_up_step(now, slot, last, out);
         }
         let until = now.plus_ms(run.pause_ms()).min(next_due.unwrap_or(Instant::MAX));
-        run.state = State::Pausing(until);
-        self.timers.insert((until, Timer::Run(slot)));
+        self.pause(slot, until);
     }
 
     /// Which run an answer is for; an answer of a link that is over is for none.
@@ -330,8 +330,9 @@ impl Scheduler {
         Some(slot)
     }
 
-    /// The link is gone: what was under way on it may or may not have arrived, and is tried again.
-    pub(super) fn link_down(&mut self) {
+    /// The link is gone: what was under way on it may or may not have arrived, and is tried again. What was lost more
+    /// than once pauses before: it may be what ends the link, and others want it too (I7).
+    pub(super) fn link_down(&mut self, now: Instant) {
         self.link = None;
         let mut under_way: Vec<(AttemptId, RunSlot)> = self.attempts.drain().collect();
         under_way.sort_unstable();
@@ -339,7 +340,19 @@ impl Scheduler {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.last = Attempt::LinkLost;
             run.on_the_wire = true;
-            self.enqueue(slot);
+            if run.attempts > 1 {
+                let until = now.plus_ms(run.pause_ms());
+                self.pause(slot, until);
+            } else {
+                self.enqueue(slot);
+            }
+        }
+    }
+
+    fn pause(&mut self, slot: RunSlot, until: Instant) {
+        if let Some(run) = self.runs.get_mut(slot) {
+            run.state = State::Pausing(until);
+            self.timers.insert((until, Timer::Run(slot)));
         }
     }
 

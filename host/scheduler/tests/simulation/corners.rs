@@ -430,3 +430,17 @@ fn a_sunset_found_after_a_long_search_is_on_disk_as_the_next_one() {
     let disk: Vec<_> = world.disk.jobs.values().map(|row| row.due).collect();
     assert_eq!(memory, disk);
 }
+
+#[test]
+fn a_message_that_the_link_is_lost_over_again_and_again_pauses_and_others_get_their_turn() {
+    let mut world = world(&[job("bad", "at 2027-03-01T06:10:00Z", &[(0, "bad")])]);
+    pass(&mut world, at("2027-03-01T06:10:00Z"));
+    for _ in 0..3 {
+        world.link_down();
+        world.link_up(100);
+    }
+    let sent = world.log.iter().filter(|line| line.contains("publish bad")).count();
+    assert_eq!(sent, 2, "the third attempt waits: {}", world.log.join("\n"));
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    assert!(world.log.iter().any(|line| line.contains("succeeded bad")));
+}
