@@ -332,7 +332,7 @@ impl Folder {
             Err(error) => report.cause(error),
             Ok(_) => report,
         };
-        sightings.push(Sighting::Faulty(None, report.hint("rename the file")));
+        sightings.push(Sighting::Faulty(None, report.hint(better_name(&stem))));
     }
 
     fn became_unreadable(&mut self, error: &io::Error, sightings: &mut Vec<Sighting>) {
@@ -433,6 +433,16 @@ fn torn(name: &PluginName, component: &Path) -> Report {
     Report::new(format!("plugin `{name}` was not loaded"))
         .cause(format!("`{}` is cut off: a section says it is longer than the rest of the file", component.display()))
         .hint("copy it again; if it is still being copied, it is loaded when that is done")
+}
+
+/// What to do about a file whose name is no plugin's. Compilers write `coop_door.wasm` for a crate called `coop-door`.
+pub(super) fn better_name(stem: &str) -> String {
+    let letters = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
+    let better = letters.collect::<String>().to_ascii_lowercase();
+    match PluginName::parse(better.trim_matches('-')) {
+        Ok(name) => format!("rename the file to `{name}.wasm`"),
+        Err(_) => "rename the file".into(),
+    }
 }
 
 #[cfg(test)]

@@ -226,3 +226,16 @@ fn a_plugin_that_cannot_be_one_by_its_name_is_told_once() {
     assert!(told.len() == 1 && told[0].contains("`My Plugin` is not a plugin name"), "{told:?}");
     assert_eq!(bench.scan(), [""; 0]);
 }
+
+#[test]
+fn a_better_name_is_proposed_where_there_is_one() {
+    let cases = [
+        ("coop_door", "rename the file to `coop-door.wasm`"),
+        ("My Plugin", "rename the file to `my-plugin.wasm`"),
+        ("roost", "rename the file"),
+        ("__", "rename the file"),
+    ];
+    for (stem, expected) in cases {
+        assert_eq!(better_name(stem), expected);
+    }
+}
