@@ -20,7 +20,7 @@ use crate::{
     mqtt::Link,
     plugins::Plugins,
     report::Report,
-    store::{Committed, Writer},
+    store::{Committed, StoreError, Writer},
 };
 
 /// Events that are taken before what they change is handed to the store: a batch must not grow without bound.
@@ -50,12 +50,23 @@ struct Hand {
     waiting: VecDeque<(u64, Effect)>,
     /// When the scheduler wants to be woken.
     wake: Option<Instant>,
+    /// Why nothing is kept any more: then nothing more is begun either.
+    failed: Option<Report>,
 }
 
 impl Hand {
     /// The batch that has to be durable before everything is.
     fn newest_batch(&self) -> Option<u64> {
         if self.changes.is_empty() { self.committing.then(|| self.gathering - 1) } else { Some(self.gathering) }
+    }
+
+    /// A commit failed: memory must not run ahead of the disk, so what waits for it never starts.
+    fn fail(&mut self, error: &StoreError) {
+        self.committing = false;
+        self.waiting.clear();
+        let report = Report::from(error);
+        tracing::error!("stopping, for what is decided cannot be kept any more: {report}");
+        self.failed.get_or_insert(report);
     }
 }
 
@@ -74,40 +85,65 @@ impl App {
             let event = tokio::select! {
                 biased;
                 () = &mut stop, if !stopping => {
-                    stopping = true;
-                    farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
                     tracing::info!("stopping, as soon as what is under way is acknowledged");
                     Event::StopAsked
                 }
                 () = &mut farewell, if stopping => break,
-                Some(committed) = self.committed.recv() => {
-                    self.on_commit(committed, &mut hand)?;
-                    continue;
-                }
+                Some(committed) = self.committed.recv() => match committed {
+                    Committed::Done(number) => {
+                        self.on_commit(number, &mut hand);
+                        continue;
+                    }
+                    Committed::Failed(error) => {
+                        hand.fail(&error);
+                        Event::StopAsked
+                    }
+                },
                 event = self.events.recv() => event.context("the edges are gone")?,
                 rung = alarm.rung() => {
                     rung.context("the kernel's timer cannot be read")?;
                     Event::Woke
                 }
             };
+            if matches!(event, Event::StopAsked) && !stopping {
+                stopping = true;
+                farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+            }
             self.step(event, &mut hand);
             for _ in 1..EVENTS_PER_TURN {
                 let Ok(event) = self.events.try_recv() else { break };
                 self.step(event, &mut hand);
             }
         }
-        self.writer.commit(hand.gathering, hand.changes);
+        self.end(hand).await
+    }
+
+    /// Keeps what is left to be kept, and takes leave.
+    async fn end(mut self, mut hand: Hand) -> anyhow::Result<()> {
         self.plugins.stop();
         self.link.stop().await;
+        if hand.failed.is_none() {
+            self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
+        }
         self.writer.close();
-        tracing::info!("stopped");
-        Ok(())
+        while let Ok(committed) = self.committed.try_recv() {
+            if let Committed::Failed(error) = committed {
+                hand.fail(&error);
+            }
+        }
+        match hand.failed {
+            Some(report) => Err(report.into()),
+            None => {
+                tracing::info!("stopped");
+                Ok(())
+            }
+        }
     }
 
     /// Steps, gathers what is to be kept, and starts what waits for nothing.
     fn step(&mut self, event: Event, hand: &mut Hand) {
         let step = self.scheduler.step(clock::now(), event);
-        diary::note(&step.changes);
+        diary::note(&step.changes, &self.scheduler);
         hand.changes.extend(step.changes);
         hand.wake = step.wake;
         for effect in step.effects {
@@ -121,27 +157,19 @@ impl App {
 
     /// Hands what was gathered to the store, unless it is still busy: then more of it becomes one transaction.
     fn hand_over(&mut self, hand: &mut Hand) {
-        if !hand.committing && !hand.changes.is_empty() {
+        if !hand.committing && !hand.changes.is_empty() && hand.failed.is_none() {
             self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
             hand.gathering += 1;
             hand.committing = true;
         }
     }
 
-    /// A batch is durable, or never will be.
-    fn on_commit(&mut self, committed: Committed, hand: &mut Hand) -> anyhow::Result<()> {
-        let durable = match committed {
-            Committed::Done(number) => number,
-            Committed::Failed(error) => {
-                let report = Report::from(&error);
-                return Err(report.into());
-            }
-        };
+    /// A batch is durable: what waited for it can start.
+    fn on_commit(&mut self, durable: u64, hand: &mut Hand) {
         hand.committing = false;
         while let Some((_, effect)) = hand.waiting.pop_front_if(|(number, _)| *number <= durable) {
             self.start(effect, hand);
         }
-        Ok(())
     }
 
     fn start(&mut self, effect: Effect, hand: &mut Hand) {

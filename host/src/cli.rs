@@ -7,10 +7,8 @@ mod run;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use roost_scheduler::trigger::parse_duration;
-
 use crate::report::Report;
+use clap::{Parser, Subcommand};
 
 /// A host for device plugins: timed MQTT messages that go out, whatever crashes.
 #[derive(Parser)]
@@ -58,7 +56,10 @@ pub(crate) fn main() -> ExitCode {
 /// In `roost next sunset -20m` the last word would be taken for options; with the minus sign of typography it is not.
 fn spell_minus(word: OsString) -> OsString {
     match word.to_str().and_then(|word| word.strip_prefix('-')) {
-        Some(duration) if parse_duration(duration).is_ok() => format!("−{duration}").into(),
+        // Numbers stay: `--latitude -33.8`.
+        Some(offset) if offset.starts_with(|c: char| c.is_ascii_digit()) && offset.parse::<f64>().is_err() => {
+            format!("−{offset}").into()
+        }
         _ => word,
     }
 }
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_negative_offset_is_no_option_and_a_negative_latitude_stays() {
-        let words = ["-20m", "-33.8", "--json", "-v", "-"].map(|word| spell_minus(word.into()));
-        assert_eq!(words, ["−20m", "-33.8", "--json", "-v", "-"].map(OsString::from));
+        let words = ["-20m", "-20x", "-33.8", "--json", "-v", "-"].map(|word| spell_minus(word.into()));
+        assert_eq!(words, ["−20m", "−20x", "-33.8", "--json", "-v", "-"].map(OsString::from));
     }
 }

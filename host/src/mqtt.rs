@@ -64,7 +64,7 @@ pub(crate) struct Pace {
     pub(crate) connect: Duration,
     /// The pause before the second try; it doubles each time.
     pub(crate) first_pause: Duration,
-    /// The longest pause between two tries.
+    /// The longest pause between two tries: what is due waits for it when the broker is back.
     pub(crate) longest_pause: Duration,
 }
 
@@ -74,7 +74,7 @@ impl Default for Pace {
             keep_alive: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             first_pause: Duration::from_millis(250),
-            longest_pause: Duration::from_secs(30),
+            longest_pause: Duration::from_secs(5),
         }
     }
 }

@@ -1,22 +1,30 @@
 //! What Roost says of itself: on standard error, for people or for programs.
 
+mod lines;
+
+use std::io;
+
 use tracing_subscriber::{EnvFilter, fmt};
 
+use self::lines::{Flush, Lines};
 use crate::config::LogFormat;
 
-/// The built-in broker calls every client that leaves an error.
-const QUIET: &str = "rumqttd=off";
+/// The built-in broker calls every client that leaves an error, and the watcher that its folder was removed.
+const QUIET: &str = "rumqttd=off,notify=warn";
 
 /// Starts to write the log. `level` is `error`, `warn`, `info`, `debug` or `trace`, or a filter such as
-/// `info,roost::mqtt=debug`.
-pub(crate) fn start(level: &str, format: LogFormat) {
+/// `info,roost::mqtt=debug`. The last lines are written when what it returns is dropped.
+pub(crate) fn start(level: &str, format: LogFormat) -> io::Result<Flush> {
+    let (lines, flush) = Lines::to(io::stderr())?;
     let filter = EnvFilter::try_new(format!("{QUIET},{level}")).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Complaining about standard error on standard error would end the host when its reader has gone.
+    let builder = fmt().with_env_filter(filter).with_writer(move || lines.clone()).log_internal_errors(false);
     match format {
         LogFormat::Human => {
-            use std::io::IsTerminal as _;
-            builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+            use io::IsTerminal as _;
+            builder.with_target(false).with_ansi(io::stderr().is_terminal()).init();
         }
         LogFormat::Json => builder.json().init(),
     }
+    Ok(flush)
 }

@@ -1,5 +1,8 @@
 //! The real binary, a real broker, real plugins; each test is a sentence about them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod commands;
 mod crashes;
 mod guests;
 mod outages;

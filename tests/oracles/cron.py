@@ -10,6 +10,9 @@ Where cronsim is not the judge:
 - Expressions that follow the clock where it changes by half an hour. cronsim looks for the hour in strides of 3,600 s,
   so after such a change it comes to 10:30 when it should come to 10:00, and loses the day's first half hour. cron(8)
   looks at every minute, and so does this comparison there.
+- Expressions that follow the clock where it is put forward at midnight. On its way to a day on which the first hour is
+  skipped, cronsim stands at a midnight that there is not, and strides from there over the first hour that there is. Every
+  minute is looked at here as well.
 - A step without a range (`5/15`). cronsim reads `5-59/15`; get_range() in Debian's cron takes a single number for
   complete and then finds `/` where a blank should be. Roost refuses it, and names the two ways to write it.
 - `15W` (the nearest weekday), the year field, and lists of `L` and numbers that cronsim refuses: not in Debian's cron.
@@ -38,6 +41,7 @@ ZONES = [
 ]
 
 HALF_HOURS = ["Australia/Lord_Howe"]
+MIDNIGHTS = ["America/Santiago", "Asia/Beirut", "America/Havana"]
 
 EXPRESSIONS = """
 * * * * *
@@ -140,7 +144,7 @@ def every_minute(expression, zone, start, end):
 
 
 def cronsim(expression, zone, start, end):
-    if zone.key in HALF_HOURS and follows_clock(expression):
+    if zone.key in HALF_HOURS + MIDNIGHTS and follows_clock(expression):
         return every_minute(expression, zone, start, end)
     times = takewhile(lambda at: at.astimezone(timezone.utc) <= end, CronSim(expression, start.astimezone(zone)))
     return [at.astimezone(timezone.utc) for at in times]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     model::{Job, Policy, Step as ActionStep},
     names::{DeviceName, JobId, PluginName, RunId},
-    outcome::Outcome,
+    outcome::{Failed, Outcome},
     time::{Instant, Site},
     topic::Grant,
 };
@@ -28,6 +28,12 @@ pub struct Version {
     pub component: Digest,
     /// Of everything an operator says about the plugin.
     pub settings: Digest,
+}
+
+impl Version {
+    /// What a plugin has while its first version is not accepted completely, or it is being removed: after a crash,
+    /// whatever is there is loaded anew.
+    pub const NONE: Self = Self { component: Digest([0; 32]), settings: Digest([0; 32]) };
 }
 
 /// Which loading of a plugin an answer belongs to; the core drops answers of one that is over.
@@ -177,6 +183,8 @@ impl Effect {
 pub struct Announcement {
     /// Whose.
     pub plugin: PluginName,
+    /// Whether it is a new version, not just a new plan.
+    pub loaded: bool,
     /// Jobs that were not there before.
     pub new: usize,
     /// Jobs that go on as the new plan says.
@@ -189,7 +197,7 @@ pub struct Announcement {
 
 impl Announcement {
     pub(crate) fn new(plugin: PluginName) -> Self {
-        Self { plugin, new: 0, changed: 0, gone: 0, unchanged: 0 }
+        Self { plugin, loaded: false, new: 0, changed: 0, gone: 0, unchanged: 0 }
     }
 }
 
@@ -312,6 +320,8 @@ pub enum Change {
         steps_done: usize,
         /// When its first step was sent for the first time.
         started: Option<Instant>,
+        /// The first step that was given up, if one was.
+        failed: Option<Failed>,
     },
     /// A run has ended (I13).
     RunEnded(RunEnded),
@@ -416,4 +426,6 @@ pub struct SavedRun {
     pub steps_done: usize,
     /// When its first step was sent for the first time, or may have been.
     pub started: Option<Instant>,
+    /// The first step that was given up, if one was.
+    pub failed: Option<Failed>,
 }

@@ -12,10 +12,15 @@ pub const DEVICES_PER_PLUGIN: usize = 10_000;
 pub const STEPS_PER_ACTION: usize = 100;
 /// Bytes of a topic: what every broker takes.
 pub const TOPIC_BYTES: usize = 1024;
+/// `/` in a topic: brokers take more for an attack, and end the connection.
+pub const TOPIC_SEPARATORS: usize = 200;
 /// Bytes of a payload: well under the packet limit that is agreed with the broker.
 pub const PAYLOAD_BYTES: usize = 256 * 1024;
 /// User properties of a message.
 pub const USER_PROPERTIES: usize = 16;
+/// Bytes of a message's content type and user properties together. With the payload this has to stay under the largest
+/// packet that a broker takes: it may end the connection over a larger one, for all plugins alike (I7).
+pub const PROPERTIES_BYTES: usize = 32 * 1024;
 /// The shortest period of `every`: shorter ones are a stream, not a schedule.
 pub const PERIOD_MS: u32 = 1_000;
 /// The shortest grace: below it, the jitter of a busy machine would decide.
@@ -32,6 +37,8 @@ pub const SUN_DAYS_PER_SEARCH: u32 = 31;
 pub const SUN_DAYS: u32 = 400;
 /// Timers that one step of the scheduler looks at.
 pub const TIMERS_PER_STEP: usize = 1_000;
+/// Runs that one step looks at when the link has room.
+pub const RUNS_PER_STEP: usize = 1_000;
 /// Jobs that one step compares with a plan.
 pub const JOBS_PER_STEP: usize = 500;
 /// Missed occurrences of a job that are counted one by one; of more it is only said that there are more.

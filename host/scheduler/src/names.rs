@@ -92,6 +92,16 @@ pub struct RunId {
     pub occurrence: Instant,
 }
 
+/// A job, among all jobs of all plugins.
+pub(crate) type JobName = (PluginName, DeviceName, JobId);
+
+impl RunId {
+    /// The job it is a run of.
+    pub(crate) fn of_job(self) -> JobName {
+        (self.plugin, self.device, self.job)
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}/{}", self.plugin, self.device, self.job, self.occurrence)

@@ -18,7 +18,7 @@ use crate::{
     },
     limits,
     model::Job,
-    names::{DeviceName, JobId, PluginName},
+    names::{DeviceName, JobId, JobName, PluginName},
     ready::Ready,
     slots::Slots,
     time::{Instant, Site},
@@ -43,7 +43,9 @@ pub struct Scheduler {
     devices: Slots<Device>,
     jobs: Slots<JobState>,
     runs: Slots<Run>,
-    tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
+    tombstones: HashMap<JobName, Instant>,
+    /// Runs that outlived their jobs.
+    orphans: HashMap<JobName, RunSlot>,
     timers: BTreeSet<(Instant, Timer)>,
     ready: Ready,
     work: VecDeque<Work>,
@@ -53,6 +55,10 @@ pub struct Scheduler {
     link: Option<Link>,
     /// When the link last came up: what was due before had to wait for it.
     link_since: Instant,
+    /// When the host started: what was due before had to wait for that.
+    since: Instant,
+    /// Of the plugin that was loaded last: no two loads share one.
+    generation: Generation,
     sky: Sky,
     stopping: bool,
     next_attempt: AttemptId,
@@ -85,7 +91,10 @@ struct Plugin {
 struct Device {
     plugin: PluginKey,
     name: DeviceName,
+    /// Where it is, as its plan sees it.
     site: Site,
+    /// Where the next plan sees it.
+    next_site: Site,
     replan_at: Instant,
     /// Plans in a row that failed.
     failures: u32,
@@ -103,6 +112,8 @@ struct JobState {
     /// not on disk itself.
     watermark: Instant,
     next: Next,
+    /// Whether it was due before it was planned.
+    planned_late: bool,
     /// The plan's commit that has to be durable before the job is due.
     unconfirmed: Option<Ticket>,
     run: Option<RunSlot>,
@@ -161,12 +172,12 @@ impl Scheduler {
                 self.work.push_back(Work::Replan { plugin, device, generation, plan });
             }
             Event::LinkUp { link, credit } => {
-                self.link_down(now, &mut out);
+                self.link_down(now);
                 self.link = Some(Link { id: link, credit });
                 self.link_since = now;
             }
             Event::LinkDown { link } if self.link.as_ref().is_some_and(|up| up.id == link) => {
-                self.link_down(now, &mut out);
+                self.link_down(now);
             }
             Event::LinkDown { .. } => {}
             Event::Acked { link, attempt } => self.acked(now, link, attempt, &mut out),
@@ -174,8 +185,8 @@ impl Scheduler {
         }
         self.work_on_plans(now, &mut out);
         let timers_left = self.run_timers(now, &mut out);
-        self.serve(now, &mut out);
-        out.wake = if timers_left || !self.work.is_empty() {
+        let runs_left = self.serve(now, &mut out);
+        out.wake = if timers_left || runs_left || !self.work.is_empty() {
             Some(now)
         } else {
             self.timers.first().map(|(at, _)| (*at).max(now))
@@ -225,6 +236,12 @@ impl Scheduler {
                 next: state.next.into(),
             })
         })
+    }
+
+    /// A plugin's name.
+    #[must_use]
+    pub fn plugin_name(&self, key: PluginKey) -> Option<&PluginName> {
+        self.plugins.get(key).map(|plugin| &plugin.name)
     }
 
     /// How many jobs there are.

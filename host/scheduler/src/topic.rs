@@ -21,8 +21,40 @@ pub struct TopicError {
     rule: &'static str,
 }
 
+impl TopicError {
+    fn new(text: &str, what: &'static str, rule: &'static str) -> Self {
+        // What cannot be seen is written out, and would do harm in a terminal.
+        let text = text
+            .chars()
+            .take(80)
+            .map(|char| if is_forbidden(char) { char.escape_unicode().collect() } else { String::from(char) });
+        Self { text: text.collect(), what, rule }
+    }
+}
+
+/// Whether brokers end the connection over a text with this character, for all plugins alike (I7): control characters,
+/// and what Unicode reserves for use inside a program. MQTT 5.0, section 1.5.4.
+#[must_use]
+pub fn is_forbidden(char: char) -> bool {
+    let code = u32::from(char);
+    char.is_control() || matches!(code, 0xFDD0..=0xFDEF) || code & 0xFFFE == 0xFFFE
+}
+
+/// What is wrong with a topic and a filter alike.
+fn fault(text: &str) -> Option<&'static str> {
+    if text.contains(is_forbidden) {
+        Some("it contains a character that MQTT does not allow")
+    } else if text.matches('/').count() > limits::TOPIC_SEPARATORS {
+        Some("it has more than 200 `/`")
+    } else if text.starts_with('$') {
+        Some("topics that start with `$` belong to the broker")
+    } else {
+        None
+    }
+}
+
 impl Topic {
-    /// Checks it: 1 to 1,024 bytes, no wildcards, no NUL, not starting with `$`.
+    /// Checks it: 1 to 1,024 bytes, at most 200 `/`, no wildcards, no control characters, not starting with `$`.
     ///
     /// # Errors
     /// Says which rule it breaks.
@@ -31,14 +63,12 @@ impl Topic {
             "it must have 1 to 1,024 bytes"
         } else if text.contains(['+', '#']) {
             "a message goes to one topic, so `+` and `#` cannot be in it"
-        } else if text.contains('\0') {
-            "it contains a NUL character"
-        } else if text.starts_with('$') {
-            "topics that start with `$` belong to the broker"
+        } else if let Some(rule) = fault(text) {
+            rule
         } else {
             return Ok(Self(text.into()));
         };
-        Err(TopicError { text: text.chars().take(80).collect(), what: "topic", rule })
+        Err(TopicError::new(text, "topic", rule))
     }
 
     /// As text.
@@ -63,14 +93,12 @@ impl TopicFilter {
             "`+` and `#` must fill a level of their own, as in `coop/+/door`"
         } else if early_hash {
             "`#` can only be the last level"
-        } else if text.contains('\0') {
-            "it contains a NUL character"
-        } else if text.starts_with('$') {
-            "topics that start with `$` belong to the broker"
+        } else if let Some(rule) = fault(text) {
+            rule
         } else {
             return Ok(Self(text.into()));
         };
-        Err(TopicError { text: text.chars().take(80).collect(), what: "topic filter", rule })
+        Err(TopicError::new(text, "topic filter", rule))
     }
 
     /// Whether a topic is among those it stands for. MQTT 5.0, section 4.7.
@@ -157,11 +185,15 @@ mod tests {
 
     #[test]
     fn bad_topics_and_filters_are_refused() {
-        for bad in ["", "a/+", "#", "$SYS/x", "a\0b", &"x".repeat(1025)] {
+        assert!(Topic::parse(&"/".repeat(200)).is_ok() && Topic::parse("grüße/🐓").is_ok());
+        let deep = "/".repeat(201);
+        for bad in ["", "a/+", "#", "$SYS/x", "a\0b", "a\u{1}", "a\u{1FFFF}", &deep, &"x".repeat(1025)] {
             assert!(Topic::parse(bad).is_err(), "{bad}");
         }
-        for bad in ["", "a/#/b", "a+", "a/b#", "$share/g/a"] {
+        for bad in ["", "a/#/b", "a+", "a/b#", "$share/g/a", "a\u{7}/#", &deep] {
             assert!(TopicFilter::parse(bad).is_err(), "{bad}");
         }
+        let error = Topic::parse("a\u{1b}[2J").expect_err("a control character").to_string();
+        assert_eq!(error, "`a\\u{1b}[2J` is not a topic: it contains a character that MQTT does not allow");
     }
 }

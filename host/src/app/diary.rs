@@ -2,34 +2,44 @@
 
 use roost_scheduler::{
     event::{Announcement, Change, RunEnded},
+    names::PluginName,
     outcome::Outcome,
     scheduler::{JobView, NextRun, Scheduler},
     time::Instant,
 };
 
-/// Runs that end in one step and are told one by one: a burst must not be slowed down by its log.
+/// Lines about the runs of one step: a burst must not be slowed down by its log.
 const LINES_PER_STEP: usize = 20;
 /// Next runs that are told when a plugin is loaded.
 const NEXT_RUNS: usize = 8;
 
 /// Tells what a step decided.
-pub(crate) fn note(changes: &[Change]) {
-    let ended = |change: &'_ Change| matches!(change, Change::RunEnded(_));
-    let count = changes.iter().filter(|change| ended(change)).count();
+pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
+    let mut lines = 0;
+    let mut untold = [("succeeded", 0), ("failed", 0), ("missed", 0), ("skipped", 0), ("cancelled", 0), ("denied", 0)];
     for change in changes {
         match change {
-            Change::RunEnded(run) if count <= LINES_PER_STEP => note_run(run),
-            Change::RunSaved { run, .. } if run.steps_done == 0 && run.started.is_some() && count <= LINES_PER_STEP => {
+            Change::RunEnded(run) if lines < LINES_PER_STEP => {
+                lines += 1;
+                note_run(run);
+            }
+            Change::RunEnded(run) => {
+                let word = run.outcome.word();
+                untold.iter_mut().filter(|(outcome, _)| *outcome == word).for_each(|(_, count)| *count += 1);
+            }
+            Change::RunSaved { run, .. } if run.steps_done == 0 && run.started.is_some() && lines < LINES_PER_STEP => {
+                lines += 1;
                 tracing::info!("started {}", run.id);
             }
-            Change::DeviceSaved { name, error: Some(error), .. } => {
-                tracing::warn!("device `{name}` keeps the plan it has\n  caused by: {error}");
+            Change::DeviceSaved { name, plugin, error: Some(error), .. } => {
+                let plugin = scheduler.plugin_name(*plugin).map_or("?", PluginName::as_str);
+                tracing::warn!("device `{plugin}/{name}` keeps the plan it has\n  caused by: {error}");
             }
             _ => {}
         }
     }
-    if count > LINES_PER_STEP {
-        tracing::info!("{count} runs ended");
+    for (outcome, count) in untold.into_iter().filter(|(_, count)| *count > 0) {
+        tracing::info!("and {count} more {outcome}");
     }
 }
 
@@ -45,14 +55,23 @@ fn note_run(run: &RunEnded) {
     }
 }
 
-/// Tells what a plugin's new version, or a new plan, changed, and what comes next.
+/// Tells what a plugin's new version, or a new plan, changed, and of a version what comes next.
 pub(crate) fn announce(announcement: &Announcement, scheduler: &Scheduler) {
-    let Announcement { plugin, new, changed, gone, unchanged } = announcement;
+    let Announcement { plugin, loaded, new, changed, gone, unchanged } = announcement;
     tracing::info!("jobs of `{plugin}`: {new} new, {changed} changed, {gone} gone, {unchanged} unchanged");
+    if !loaded {
+        return;
+    }
     let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).filter(|job| job.next != NextRun::Never).collect();
+    let count = jobs.len();
+    if count > NEXT_RUNS {
+        // There may be a hundred thousand: only the first few are put in order.
+        jobs.select_nth_unstable_by_key(NEXT_RUNS - 1, |job| job.next);
+        jobs.truncate(NEXT_RUNS);
+    }
     jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.id.as_str()));
-    for JobView { device, site, job, next } in jobs.iter().take(NEXT_RUNS) {
-        let local = |at: &Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
+    for JobView { device, site, job, next } in jobs {
+        let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
         let id = &job.id;
         match next {
             NextRun::Due(at) => tracing::info!("next: {}  {plugin}/{device}/{id}", local(at)),
@@ -62,7 +81,7 @@ pub(crate) fn announce(announcement: &Announcement, scheduler: &Scheduler) {
             NextRun::Never => {}
         }
     }
-    if jobs.len() > NEXT_RUNS {
-        tracing::info!("and {} more jobs", jobs.len() - NEXT_RUNS);
+    if count > NEXT_RUNS {
+        tracing::info!("and {} more jobs", count - NEXT_RUNS);
     }
 }

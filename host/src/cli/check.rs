@@ -22,6 +22,8 @@ use crate::{
 
 /// Next runs that are shown of each job.
 const NEXT_RUNS: usize = 3;
+/// What toolchains import, sometimes unasked, and no plugin gets.
+const NEVER_GRANTED: [(&str, &str); 2] = [("files", "wasi:filesystem/"), ("sockets", "wasi:sockets/")];
 /// Searches for one next run: a sun trigger looks a month ahead with each, and gives up by itself.
 const SEARCHES: usize = 100;
 
@@ -89,6 +91,14 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
         imported.push(format!("{} of WASI 0.2", wasi.len()));
     }
     writeln!(out, "  imports  {}", if imported.is_empty() { "nothing".into() } else { imported.join(", ") })?;
+    let in_vain = in_vain(imports);
+    if !in_vain.is_empty() {
+        let what = in_vain.join(" and ");
+        writeln!(
+            out,
+            "  in vain  {what}: Roost never grants them, so opening one is an error; the plugin must do without"
+        )?;
+    }
     let mut sky = Sky::default();
     for InspectedDevice { name, site, jobs } in devices {
         let plural = if jobs.len() == 1 { "" } else { "s" };
@@ -98,6 +108,12 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
         }
     }
     Ok(())
+}
+
+/// What it imports and will never be granted.
+fn in_vain(imports: &[String]) -> Vec<&'static str> {
+    let imported = |start: &str| imports.iter().any(|name| name.starts_with(start));
+    NEVER_GRANTED.iter().filter(|(_, start)| imported(start)).map(|(what, _)| *what).collect()
 }
 
 fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: Instant) -> io::Result<()> {
@@ -151,6 +167,7 @@ fn to_json(path: &Path, result: &Result<Inspection, Report>, now: Instant) -> Va
             "plugin": plugin.as_str(),
             "imports": imports,
             "exports": exports,
+            "in_vain": in_vain(imports),
             "devices": devices.iter().map(|device| device_to_json(device, now)).collect::<Vec<_>>(),
         }),
     }

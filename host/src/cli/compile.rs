@@ -14,9 +14,9 @@ pub(super) struct Args {
 pub(super) fn main(args: &Args) -> ExitCode {
     match compile::child(&args.into) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err((code, error)) => {
             eprintln!("{error}");
-            ExitCode::from(compile::INVALID)
+            ExitCode::from(code)
         }
     }
 }

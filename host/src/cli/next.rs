@@ -28,11 +28,11 @@ use crate::{
   roost next sunset -20m --latitude 69.65 --longitude 18.96 --json")]
 pub(super) struct Args {
     /// `now`, `at TIME`, `every DURATION`, `cron EXPRESSION`, or a sun event such as `sunset -20m`
-    #[arg(required = true, value_name = "TRIGGER")]
+    #[arg(required = true, value_name = "TRIGGER", allow_negative_numbers = true)]
     trigger: Vec<String>,
     #[command(flatten)]
     place: PlaceFlags,
-    /// Show what comes after this time, such as `2027-03-01T06:30:00Z` [default: now]
+    /// Show what comes after this time, such as `2027-03-01T06:30:00Z` [default: now, itself included]
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<Instant>,
     /// How many times to show
@@ -51,10 +51,12 @@ fn time(text: &str) -> Result<Instant, String> {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let (site, now) = (config::load(&args.place.into())?.site, clock::now());
+    // `now` is shown, unless it is asked what comes after.
+    let after = args.from.unwrap_or(now.plus_ms(-1));
     let from = args.from.unwrap_or(now);
     let text = args.trigger.join(" ");
     let (times, end) = match parse(&text, now, &mut Patterns::default()) {
-        Ok(trigger) => occurrences(&trigger, from, args.count, &site),
+        Ok(trigger) => occurrences(&trigger, after, args.count, &site),
         Err(error) if error.never().is_some() => (Vec::new(), error.never()),
         Err(error) => return Err(Report::new(error.to_string()).hint(error.hint()).into()),
     };

@@ -36,7 +36,7 @@ pub(super) struct Args {
 
 pub(super) fn main(args: &Args) -> anyhow::Result<()> {
     let config = config::load(&args.flags)?;
-    telemetry::start(&config.log.level, config.log.format);
+    let _flush = telemetry::start(&config.log.level, config.log.format).context("the log cannot be started")?;
     let file = config.file.as_ref().map_or("no settings".into(), |path| format!("settings from `{}`", path.display()));
     tracing::info!(
         "roost {}, {file}; times are meant in {}, as said by {}",

@@ -19,8 +19,10 @@ use super::{
     failure::Failure,
     message::{fault, message},
     outgoing::Outgoing,
+    reason::NOT_AUTHORIZED,
     wire::{self, Incoming, Limits},
 };
+use crate::report::Report;
 
 /// Attempts under way at once: enough to fill a fast link, few enough that an outage repeats little.
 const CREDIT: u16 = 1_000;
@@ -33,8 +35,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// Ticks that a message may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
 /// otherwise hold its credit for ever.
 const ACK_TICKS: u32 = 5;
-/// For the farewell to a broker that does not read.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// For the farewell to a broker that does not read: acknowledgements were waited for before, and what stops the host may
+/// soon lose patience.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A connection after CONNACK.
 pub(super) struct Connection<S> {
@@ -177,10 +180,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Any packet id, for its length.
         publish.pkid = 1;
         if let Some(reason) = fault(asked).or_else(|| self.limits.refusal(&publish)) {
+            let report = Report::new(format!("the message of {} cannot be sent", attempt.run));
+            tracing::warn!("{}", report.cause(&reason));
             self.untold.push_back(Event::Refused { link, attempt: id, reason });
             return Ok(());
         }
-        let packet_id = self.ledger.admit(id, asked.qos);
+        let packet_id = self.ledger.admit(id, &attempt.run, asked.qos);
         publish.pkid = packet_id.unwrap_or(0);
         self.outgoing.push(&Packet::Publish(publish))?;
         if packet_id.is_none() {
@@ -220,11 +225,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let link = self.link;
         match self.ledger.answer(ack) {
             Answer::Done(attempt) => self.untold.push_back(Event::Acked { link, attempt }),
-            Answer::Refused(attempt, reason) => self.untold.push_back(Event::Refused {
-                link,
-                attempt,
-                reason: format!("the broker refused the message: {reason}"),
-            }),
+            Answer::Refused(attempt, run, reason) => {
+                // At once, and not when it is given up a quarter of an hour later. The pauses between tries grow, so
+                // that this does not become a flood.
+                let report = Report::new(format!("the broker refused the message of {run}")).cause(&reason);
+                let hint = "let Roost's user of the broker publish to the topics of the plugins";
+                let denied = ack.reason.code == NOT_AUTHORIZED;
+                tracing::warn!("{}", if denied { report.hint(hint) } else { report });
+                let reason = format!("the broker refused the message: {reason}");
+                self.untold.push_back(Event::Refused { link, attempt, reason });
+            }
             Answer::Release(id) => self.outgoing.push(&Packet::PubRel(PubRel::new(id, None)))?,
             Answer::Unknown => tracing::debug!(?ack, "the broker acknowledged what it was not sent"),
             Answer::OutOfOrder => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use roost_scheduler::{event::AttemptId, model::Qos};
+use roost_scheduler::{event::AttemptId, model::Qos, names::RunId};
 
 use super::wire::{Ack, AckKind};
 
@@ -18,6 +18,7 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct Waiting {
     attempt: AttemptId,
+    run: RunId,
     next: AckKind,
     since: u32,
 }
@@ -28,7 +29,7 @@ pub(super) enum Answer {
     /// The broker has the message.
     Done(AttemptId),
     /// The broker does not want it.
-    Refused(AttemptId, String),
+    Refused(AttemptId, RunId, String),
     /// PUBREL is to be sent with this packet id.
     Release(u16),
     /// No message waits for it.
@@ -44,7 +45,7 @@ impl Ledger {
     }
 
     /// Gives a packet id to an attempt that is about to be sent. `None` for QoS 0, which is never acknowledged.
-    pub(super) fn admit(&mut self, attempt: AttemptId, qos: Qos) -> Option<u16> {
+    pub(super) fn admit(&mut self, attempt: AttemptId, run: &RunId, qos: Qos) -> Option<u16> {
         let next = match qos {
             Qos::AtMostOnce => return None,
             Qos::AtLeastOnce => AckKind::Puback,
@@ -57,7 +58,7 @@ impl Ledger {
                 break;
             }
         }
-        self.waiting.insert(self.last_id, Waiting { attempt, next, since: self.age });
+        self.waiting.insert(self.last_id, Waiting { attempt, run: run.clone(), next, since: self.age });
         Some(self.last_id)
     }
 
@@ -69,8 +70,9 @@ impl Ledger {
         }
         let attempt = waiting.attempt;
         if ack.reason.is_refusal() {
+            let run = waiting.run.clone();
             self.waiting.remove(&ack.id);
-            return Answer::Refused(attempt, ack.reason.to_string());
+            return Answer::Refused(attempt, run, ack.reason.to_string());
         }
         if ack.kind == AckKind::Pubrec {
             waiting.next = AckKind::Pubcomp;
@@ -91,7 +93,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mqtt::reason::Reason;
+    use crate::mqtt::{reason::Reason, tests::attempt};
+
+    fn run() -> RunId {
+        attempt(1, 1, "coop/door", b"open", Qos::AtLeastOnce).run
+    }
 
     fn ack(kind: AckKind, id: u16, code: u8) -> Ack {
         Ack { kind, id, reason: Reason { code, text: None } }
@@ -100,8 +106,8 @@ mod tests {
     #[test]
     fn an_attempt_is_answered_once() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.admit(6, Qos::AtMostOnce), None);
-        assert_eq!(ledger.admit(7, Qos::AtLeastOnce), Some(1));
+        assert_eq!(ledger.admit(6, &run(), Qos::AtMostOnce), None);
+        assert_eq!(ledger.admit(7, &run(), Qos::AtLeastOnce), Some(1));
         assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0x10)), Answer::Done(7));
         assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0)), Answer::Unknown);
         assert_eq!(ledger.len(), 0);
@@ -110,7 +116,7 @@ mod tests {
     #[test]
     fn exactly_once_takes_both_acknowledgements_in_order() {
         let mut ledger = Ledger::default();
-        ledger.admit(7, Qos::ExactlyOnce);
+        ledger.admit(7, &run(), Qos::ExactlyOnce);
         assert_eq!(ledger.answer(&ack(AckKind::Pubcomp, 1, 0)), Answer::OutOfOrder);
         assert_eq!(ledger.answer(&ack(AckKind::Pubrec, 1, 0)), Answer::Release(1));
         assert_eq!(ledger.len(), 1, "its credit is not free before PUBCOMP");
@@ -120,28 +126,28 @@ mod tests {
     #[test]
     fn a_refusal_ends_the_attempt_with_its_reason() {
         let mut ledger = Ledger::default();
-        ledger.admit(7, Qos::ExactlyOnce);
+        ledger.admit(7, &run(), Qos::ExactlyOnce);
         let answer = ledger.answer(&ack(AckKind::Pubrec, 1, 0x87));
-        assert!(matches!(&answer, Answer::Refused(7, reason) if reason.contains("may not")), "{answer:?}");
+        assert!(matches!(&answer, Answer::Refused(7, _, reason) if reason.contains("may not")), "{answer:?}");
         assert_eq!(ledger.len(), 0);
     }
 
     #[test]
     fn packet_ids_wrap_round_those_in_use() {
         let mut ledger = Ledger { last_id: u16::MAX - 1, ..Ledger::default() };
-        assert_eq!(ledger.admit(1, Qos::AtLeastOnce), Some(u16::MAX));
-        assert_eq!(ledger.admit(2, Qos::AtLeastOnce), Some(1));
+        assert_eq!(ledger.admit(1, &run(), Qos::AtLeastOnce), Some(u16::MAX));
+        assert_eq!(ledger.admit(2, &run(), Qos::AtLeastOnce), Some(1));
         ledger.last_id = u16::MAX - 1;
-        assert_eq!(ledger.admit(3, Qos::AtLeastOnce), Some(2));
+        assert_eq!(ledger.admit(3, &run(), Qos::AtLeastOnce), Some(2));
     }
 
     #[test]
     fn the_oldest_is_known() {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.tick(), 0);
-        ledger.admit(1, Qos::AtLeastOnce);
+        ledger.admit(1, &run(), Qos::AtLeastOnce);
         assert_eq!(ledger.tick(), 1);
-        ledger.admit(2, Qos::AtLeastOnce);
+        ledger.admit(2, &run(), Qos::AtLeastOnce);
         assert_eq!(ledger.tick(), 2);
         ledger.answer(&ack(AckKind::Puback, 1, 0));
         assert_eq!(ledger.tick(), 2);

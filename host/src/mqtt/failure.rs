@@ -53,6 +53,10 @@ impl Failure {
     /// What to do.
     pub(super) fn hint(&self, tls: bool) -> Option<&'static str> {
         Some(match self {
+            Self::ClosedAtOnce if !tls => {
+                "Roost needs a broker that speaks MQTT 5, such as Mosquitto 1.6 or later, EMQX, HiveMQ or NanoMQ; \
+                 if this one does, it may want TLS: then the address starts with `mqtts://`"
+            }
             Self::Version | Self::ClosedAtOnce => {
                 "Roost needs a broker that speaks MQTT 5, such as Mosquitto 1.6 or later, EMQX, HiveMQ or NanoMQ; \
                  or leave `url` out of `[mqtt]` to use the built-in broker"
@@ -65,8 +69,13 @@ impl Failure {
                 "see that the broker runs and that host and port are right, or leave `url` out of `[mqtt]` to use the \
                  built-in broker"
             }
+            // rustls has no variant for it, and openssl makes such certificates unless told otherwise.
+            Self::Tls(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+                "the broker shows an authority's certificate as its own; give it one that the authority has signed, or make \
+                 it with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
+            }
             Self::Tls(_) => {
-                "the certificate must be valid for the host in `url`; where it is not signed by a public authority, \
+                "see that the broker speaks TLS at this port; the certificate must be valid for the host in `url`; where it is not signed by a public authority, \
                  name the authority's certificate as `ca_file` in `[mqtt]`"
             }
             Self::Malformed(_) | Self::NoAnswer { .. } if !tls => {
@@ -77,5 +86,23 @@ impl Failure {
             }
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::rustls::{CertificateError, Error, OtherError};
+
+    use super::*;
+
+    #[test]
+    fn a_broker_with_an_authority_for_a_certificate_is_told_apart() {
+        let hint = |why: CertificateError| {
+            let failure = Failure::Tls(io::Error::other(Error::InvalidCertificate(why)));
+            failure.hint(true).map(|hint| hint.contains("CA:FALSE"))
+        };
+        let other = std::sync::Arc::new(io::Error::other("CaUsedAsEndEntity"));
+        assert_eq!(hint(CertificateError::Other(OtherError(other))), Some(true));
+        assert_eq!(hint(CertificateError::UnknownIssuer), Some(false));
     }
 }

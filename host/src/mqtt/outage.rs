@@ -10,6 +10,10 @@ use roost_scheduler::time::Instant;
 use super::{Settings, failure::Failure};
 use crate::{clock, report::Report};
 
+/// How many of the longest pauses lie between two tries where only a person can help: some brokers lock out who often
+/// comes with a wrong password.
+const FOR_A_PERSON: u32 = 6;
+
 #[derive(Default)]
 pub(super) struct Outage {
     /// Tries since the broker was last well: the exponent of the pause.
@@ -73,7 +77,11 @@ impl Outage {
     fn pause(&self, settings: &Settings, failure: &Failure, now: Instant) -> Duration {
         let pace = &settings.pace;
         let doubled = pace.first_pause.saturating_mul(2_u32.saturating_pow(self.tries.min(16)));
-        let full = if failure.needs_a_person() { pace.longest_pause } else { doubled.min(pace.longest_pause) };
+        let full = if failure.needs_a_person() {
+            pace.longest_pause.saturating_mul(FOR_A_PERSON)
+        } else {
+            doubled.min(pace.longest_pause)
+        };
         let mut hasher = DefaultHasher::new();
         (&settings.client_id, self.tries, now).hash(&mut hasher);
         let share = (hasher.finish() % 1_000) as u32;
@@ -105,6 +113,6 @@ mod tests {
     fn what_needs_a_person_is_tried_seldom() {
         let settings = settings(1883);
         let login = Failure::Login(Reason { code: 0x86, text: None });
-        assert!(Outage::default().failed(&settings, &login, false) >= settings.pace.longest_pause / 2);
+        assert!(Outage::default().failed(&settings, &login, false) >= settings.pace.longest_pause * FOR_A_PERSON / 2);
     }
 }

@@ -8,21 +8,29 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use roost_scheduler::event::Digest;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
-use super::compile::{self, CompileError};
+use super::{
+    compile::{self, CompileError},
+    limits,
+};
 
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
     compatibility: u64,
     engine: wasmtime::Engine,
-    /// One compile at a time: it may take all the memory it is allowed.
-    compiling: tokio::sync::Semaphore,
+    /// Held while compiling for as long as that may take. Only one at a time: it may also take all the memory.
+    long: Semaphore,
+    /// Held beside it, by what is soon done or else starts over in the other lane: a bomb must not hold up the plugins
+    /// that come after it.
+    short: Semaphore,
     parts: AtomicU64,
 }
 
@@ -52,7 +60,8 @@ impl Cache {
             folder: folder.into(),
             compatibility: hasher.finish(),
             engine: engine.clone(),
-            compiling: tokio::sync::Semaphore::new(1),
+            long: Semaphore::new(1),
+            short: Semaphore::new(1),
             parts: AtomicU64::new(0),
         })
     }
@@ -62,13 +71,28 @@ impl Cache {
         if let Some(component) = self.load(digest) {
             return Ok(component);
         }
-        let _one_at_a_time = self.compiling.acquire().await;
+        let (lane, within) = tokio::select! {
+            biased;
+            lane = self.long.acquire() => (lane, limits::COMPILE_WALL),
+            lane = self.short.acquire() => (lane, limits::COMPILE_SOON),
+        };
+        match self.compile(digest, bytes, within).await {
+            Err(CacheError::Compile(CompileError::Wall(limits::COMPILE_SOON))) => {
+                drop(lane);
+                let _lane = self.long.acquire().await;
+                self.compile(digest, bytes, limits::COMPILE_WALL).await
+            }
+            done => done,
+        }
+    }
+
+    async fn compile(&self, digest: Digest, bytes: &[u8], within: Duration) -> Result<Component, CacheError> {
         // Another load of the same bytes may have been ahead.
         if let Some(component) = self.load(digest) {
             return Ok(component);
         }
         let part = Part(self.folder.join(format!(".{}.part", self.parts.fetch_add(1, Ordering::Relaxed))));
-        compile::compile(bytes, &part.0).await?;
+        compile::compile(bytes, &part.0, within).await?;
         let folder = |error| CacheError::Folder { folder: self.folder.clone(), error };
         let compiled = fs::read(&part.0).map_err(folder)?;
         let (file, seal) = self.paths(digest);
@@ -164,5 +188,14 @@ mod tests {
 
         cache.sweep(&HashSet::new());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_compile_that_takes_long_does_not_hold_up_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = wasmtime::Engine::new(&super::super::engine::config()).unwrap();
+        let cache = Cache::open(folder.path(), &engine).unwrap();
+        let _bomb = cache.long.acquire().await.unwrap();
+        cache.component(Digest(Sha256::digest(EMPTY).into()), EMPTY).await.unwrap();
     }
 }

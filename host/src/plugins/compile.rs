@@ -5,6 +5,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::Path,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, Signal};
@@ -22,10 +23,12 @@ pub(super) enum CompileError {
     Invalid(String),
     #[error("compiling it took more than {} s of CPU time", limits::COMPILE_CPU_S)]
     Cpu,
-    #[error("compiling it took more than {} s", limits::COMPILE_WALL.as_secs())]
-    Wall,
+    #[error("compiling it took more than {} s", .0.as_secs())]
+    Wall(Duration),
     #[error("compiling it took more than {} MiB of memory", limits::COMPILE_ADDRESS_SPACE >> 20)]
     Memory,
+    #[error("{0}")]
+    Io(String),
     #[error("the compiler ended with {status}: {said}")]
     Ended { status: ExitStatus, said: String },
     #[error("the compiler could not be started")]
@@ -35,17 +38,20 @@ pub(super) enum CompileError {
 impl CompileError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Cpu | Self::Wall | Self::Memory => {
+            Self::Cpu | Self::Wall(_) | Self::Memory => {
                 Some("no ordinary plugin takes that much; do not use it unless you know who made it")
             }
             Self::Invalid(_) => Some("build it again; if it was copied, copy it again"),
+            Self::Io(_) => {
+                Some("see that there is space in the data folder, and that the user that runs Roost can write there")
+            }
             Self::Ended { .. } | Self::Start(_) => None,
         }
     }
 }
 
-/// Compiles a component into a file.
-pub(super) async fn compile(component: &[u8], into: &Path) -> Result<(), CompileError> {
+/// Compiles a component into a file, within that time.
+pub(super) async fn compile(component: &[u8], into: &Path, within: Duration) -> Result<(), CompileError> {
     let mut child = command(into)
         .env_clear()
         .stdin(Stdio::piped())
@@ -72,8 +78,8 @@ pub(super) async fn compile(component: &[u8], into: &Path) -> Result<(), Compile
         let ((), said, status) = tokio::join!(feed, listen, child.wait());
         (said, status)
     };
-    let Ok((said, status)) = tokio::time::timeout(limits::COMPILE_WALL, work).await else {
-        return Err(CompileError::Wall);
+    let Ok((said, status)) = tokio::time::timeout(within, work).await else {
+        return Err(CompileError::Wall(within));
     };
     judge(status.map_err(CompileError::Start)?, said)
 }
@@ -84,6 +90,9 @@ fn judge(status: ExitStatus, said: String) -> Result<(), CompileError> {
     }
     if status.code() == Some(INVALID.into()) {
         return Err(CompileError::Invalid(said));
+    }
+    if status.code() == Some(IO.into()) {
+        return Err(CompileError::Io(said));
     }
     let killed = |signal: Signal| status.signal() == Some(signal.as_raw());
     if killed(Signal::XCPU) || killed(Signal::KILL) {
@@ -103,26 +112,28 @@ fn command(into: &Path) -> Command {
 }
 
 /// The child's exit code for a component that is at fault itself.
-pub(crate) const INVALID: u8 = 3;
+const INVALID: u8 = 3;
+/// The child's exit code for what is nobody's fault but the machine's: a full disk.
+const IO: u8 = 4;
 
 /// What the child does: takes a component from standard input and writes it, compiled, into a file.
 ///
 /// # Errors
-/// Says what is wrong with the component.
-pub(crate) fn child(into: &Path) -> Result<(), String> {
-    restrict().map_err(|error| format!("the compiler's limits cannot be set: {error}"))?;
+/// The exit code, and what to say.
+pub(crate) fn child(into: &Path) -> Result<(), (u8, String)> {
+    restrict().map_err(|error| (IO, format!("the compiler's limits cannot be set: {error}")))?;
     let mut component = Vec::new();
     std::io::stdin()
         .take(limits::COMPONENT_BYTES)
         .read_to_end(&mut component)
-        .map_err(|error| format!("standard input cannot be read: {error}"))?;
+        .map_err(|error| (IO, format!("standard input cannot be read: {error}")))?;
     let mut config = engine::config();
     // One thread: each has a stack and an arena of its own, which count as address space.
     config.parallel_compilation(false);
-    let engine = wasmtime::Engine::new(&config).map_err(|error| format!("{error:#}"))?;
-    let compiled = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
+    let engine = wasmtime::Engine::new(&config).map_err(|error| (IO, format!("{error:#}")))?;
+    let compiled = engine.precompile_component(&component).map_err(|error| (INVALID, format!("{error:#}")))?;
     let written = std::fs::File::create(into).and_then(|mut file| file.write_all(&compiled));
-    written.map_err(|error| format!("`{}` cannot be written: {error}", into.display()))
+    written.map_err(|error| (IO, format!("`{}` cannot be written: {error}", into.display())))
 }
 
 fn restrict() -> rustix::io::Result<()> {
@@ -156,12 +167,12 @@ mod tests {
     fn the_child() {
         let into = std::env::args().find_map(|argument| argument.strip_prefix("into=").map(PathBuf::from));
         if let Some(into) = into
-            && let Err(error) = child(&into)
+            && let Err((code, error)) = child(&into)
         {
             #[allow(clippy::print_stderr, clippy::exit, reason = "this test is a process of its own")]
             {
                 eprintln!("{error}");
-                std::process::exit(INVALID.into());
+                std::process::exit(code.into());
             }
         }
     }
@@ -170,16 +181,22 @@ mod tests {
     async fn what_is_wrong_with_a_component_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let into = folder.path().join("x.cwasm");
-        let error = compile(b"\0asm\x0d\0\x01\0\x01\x01\x00", &into).await.unwrap_err();
+        let error = compile(b"\0asm\x0d\0\x01\0\x01\x01\x00", &into, limits::COMPILE_WALL).await.unwrap_err();
         assert!(matches!(&error, CompileError::Invalid(said) if said.contains("unexpected end")), "{error:?}");
         assert!(!into.exists());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_is_not_the_components_fault() {
+        let error = compile(b"\0asm\x0d\0\x01\0", Path::new("/dev/full"), limits::COMPILE_WALL).await.unwrap_err();
+        assert!(matches!(&error, CompileError::Io(said) if said.contains("`/dev/full`")), "{error:?}");
     }
 
     #[tokio::test]
     async fn an_empty_component_compiles() {
         let folder = tempfile::tempdir().unwrap();
         let into = folder.path().join("x.cwasm");
-        compile(b"\0asm\x0d\0\x01\0", &into).await.unwrap();
+        compile(b"\0asm\x0d\0\x01\0", &into, limits::COMPILE_WALL).await.unwrap();
         assert!(into.metadata().unwrap().len() > 0);
     }
 }

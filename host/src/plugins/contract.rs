@@ -13,7 +13,7 @@ use roost_scheduler::{
     model::{Job, Message, MessageProperties, Policy, Qos, Retry, Step},
     names::{JobId, PluginName},
     time::{Instant, Site},
-    topic::{Grant, Topic},
+    topic::{Grant, Topic, is_forbidden},
     trigger::{Every, Sun, SunEvent, Trigger},
 };
 
@@ -167,7 +167,8 @@ fn cron(cron: &wit::Cron, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
 fn sun(sun: &wit::Sun, terms: &Terms<'_>) -> Result<Sun, Invalid> {
     if terms.site.location.is_none() {
         return Err(Invalid::new("`trigger.sun`: the device has no location").hint(format!(
-            "add its place to `plugins/{}.toml`, or to `roost.toml` for all devices:\nlatitude = 51.5\nlongitude = -0.1",
+            "say where it is, below its `[[device]]` in `plugins/{}.toml`, or for all devices at the top of `roost.toml`:\n\
+             latitude = 51.5\nlongitude = -0.1",
             terms.plugin
         )));
     }
@@ -289,11 +290,15 @@ fn properties(properties: wit::MessageProperties) -> Result<MessageProperties, I
         let rule = "names that start with `roost-` are the host's";
         return Err(Invalid::value("properties.user", format!("`{name}`"), rule));
     }
-    // MQTT writes the length of a string in two bytes.
-    let strings = user.iter().flat_map(|(name, value)| [name, value]).chain(&properties.content_type);
-    if let Some(text) = strings.into_iter().find(|text| text.len() > usize::from(u16::MAX) || text.contains('\0')) {
-        let value = format!("`{}`", text.chars().take(40).collect::<String>());
-        return Err(Invalid::value("properties", value, "a text may have 65,535 bytes, and no NUL"));
+    let texts = || user.iter().flat_map(|(name, value)| [name, value]).chain(&properties.content_type);
+    let bytes: usize = texts().map(String::len).sum();
+    if bytes > bounds::PROPERTIES_BYTES {
+        let rule = "the content type and the user properties may have 32,768 (32 KiB) together";
+        return Err(Invalid::value("properties", format!("of {bytes} bytes"), rule));
+    }
+    if let Some(char) = texts().flat_map(|text| text.chars()).find(|char| is_forbidden(*char)) {
+        let value = format!("with the character U+{:04X}", u32::from(char));
+        return Err(Invalid::value("properties", value, "MQTT does not allow it"));
     }
     Ok(MessageProperties {
         expiry_ms: properties.expiry_ms,

@@ -4,14 +4,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsString,
-    fs, io,
-    os::unix::fs::MetadataExt as _,
+    fs::{self, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use roost_scheduler::names::PluginName;
+use rustix::fs::OFlags;
 
 use super::{limits, sections};
 use crate::report::Report;
@@ -258,7 +260,8 @@ impl Folder {
                     pair.unsettled = Some(unsettled);
                 } else {
                     pair.read = look;
-                    sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component)));
+                    let empty = look.component.is_some_and(|identity| identity.size == 0);
+                    sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component, empty)));
                 }
             }
             Reading::Faulty(report) => {
@@ -282,7 +285,9 @@ impl Folder {
                 continue;
             }
             pair.gone_since = None;
-            if !self.path.join(format!("{name}.wasm")).exists() {
+            // A link whose target is away, or a disk that fails, is not a removal.
+            let found = fs::symlink_metadata(self.path.join(format!("{name}.wasm")));
+            if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 pair.present = false;
                 pair.read = Look { component: None, ..pair.read };
                 sightings.push(Sighting::Withdrawn(name.clone()));
@@ -304,7 +309,10 @@ impl Folder {
             else {
                 continue;
             };
-            let Some(identity) = identity(&path) else { continue };
+            let Some(identity) = identity(&path) else {
+                self.not_a_file(&path, &mut misnamed, sightings);
+                continue;
+            };
             match plugin_name(&path) {
                 Some(name) if extension == "wasm" => looks.entry(name).or_default().component = Some(identity),
                 Some(name) => looks.entry(name).or_default().settings = Some(identity),
@@ -333,6 +341,24 @@ impl Folder {
             Ok(_) => report,
         };
         sightings.push(Sighting::Faulty(None, report.hint(better_name(&stem))));
+    }
+
+    /// A folder, a pipe, or a link that leads nowhere, where a plugin's file would be: told once.
+    fn not_a_file(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<Sighting>) {
+        let Some(name) = path.file_name().filter(|name| !name.as_encoded_bytes().starts_with(b".")) else { return };
+        let cause = match fs::metadata(path) {
+            Ok(found) if found.is_file() => return,
+            Ok(found) if found.is_dir() => "it is a folder".to_owned(),
+            Ok(_) => "it is not an ordinary file".to_owned(),
+            // It has just gone.
+            Err(_) if fs::symlink_metadata(path).is_err() => return,
+            Err(error) => format!("it leads to what cannot be read: {error}"),
+        };
+        misnamed.insert(name.to_owned());
+        if !self.misnamed.contains(name) {
+            let report = Report::new(format!("`{}` was not read", path.display())).cause(cause);
+            sightings.push(Sighting::Faulty(None, report.hint("put the file itself there, or remove it")));
+        }
     }
 
     fn became_unreadable(&mut self, error: &io::Error, sightings: &mut Vec<Sighting>) {
@@ -398,23 +424,16 @@ fn folder_identity(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Stat, read, stat again: only what looks the same before and after is what was read.
 fn read(name: &PluginName, component: &Path, settings: &Path, look: Look) -> Reading {
-    let size = look.component.map_or(0, |identity| identity.size);
-    if size > limits::COMPONENT_BYTES {
-        let report = Report::new(format!("plugin `{name}` was not loaded"));
-        let cause =
-            format!("`{}` has {size} bytes, more than the {} allowed", component.display(), limits::COMPONENT_BYTES);
-        return Reading::Faulty(report.cause(cause));
-    }
     let unreadable = |path: &Path, error: io::Error| {
         let report = Report::new(format!("plugin `{name}` was not loaded"));
         Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())))
     };
-    let bytes = match fs::read(component) {
+    let bytes = match read_file(component, limits::COMPONENT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
         Err(error) => return unreadable(component, error),
     };
-    let text = match look.settings.map(|_| fs::read_to_string(settings)) {
+    let text = match look.settings.map(|_| read_settings(settings)) {
         None => None,
         Some(Ok(text)) => Some(text),
         Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
@@ -429,9 +448,36 @@ fn read(name: &PluginName, component: &Path, settings: &Path, look: Look) -> Rea
     Reading::Whole(Offer { plugin: name.clone(), component: bytes.into(), settings: text })
 }
 
-fn torn(name: &PluginName, component: &Path) -> Report {
+/// All of a file that is a file, and has no more bytes than that.
+///
+/// # Errors
+/// Also where the path leads to a pipe or a device by now: waiting for its bytes could take for ever.
+pub(super) fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    if found.len() <= most {
+        file.take(most + 1).read_to_end(&mut bytes)?;
+    }
+    if found.len().max(bytes.len() as u64) > most {
+        let what = format!("it has {} bytes, more than the {most} allowed", found.len().max(bytes.len() as u64));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
+}
+
+pub(super) fn read_settings(path: &Path) -> io::Result<String> {
+    let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    String::from_utf8(read_file(path, limits::SETTINGS_BYTES)?).map_err(not_text)
+}
+
+fn torn(name: &PluginName, component: &Path, empty: bool) -> Report {
+    let how = if empty { "empty" } else { "cut off: a section says it is longer than the rest of the file" };
     Report::new(format!("plugin `{name}` was not loaded"))
-        .cause(format!("`{}` is cut off: a section says it is longer than the rest of the file", component.display()))
+        .cause(format!("`{}` is {how}", component.display()))
         .hint("copy it again; if it is still being copied, it is loaded when that is done")
 }
 

@@ -111,6 +111,8 @@ impl Calls {
         device: &Device,
         now: Instant,
     ) -> Result<Plan, CallError> {
+        // I7: first the plugin's own turn, so that of a plugin with ten thousand devices one call waits among the others'.
+        let _own_turn = program.turn.acquire().await;
         let _turn = self.turns.acquire().await;
         let journal = Journal::new(program.log.clone(), device.name.clone());
         let bounds = &program.settings.limits;

@@ -14,7 +14,8 @@ use roost_scheduler::{
 };
 
 use super::{
-    folder::{Offer, better_name},
+    folder::{Offer, better_name, read_file, read_settings},
+    limits,
     load::{LoadError, Loader},
 };
 use crate::report::Report;
@@ -64,9 +65,9 @@ fn offer(path: &Path) -> Result<Offer, Report> {
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let plugin = PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))?;
-    let component = fs::read(path).map_err(|error| report().cause(error).hint("name a file that is there"))?;
+    let component = read_file(path, limits::COMPONENT_BYTES).map_err(|error| report().cause(error))?;
     let settings = path.with_extension("toml");
-    let settings = match fs::read_to_string(&settings) {
+    let settings = match read_settings(&settings) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(report().cause(format!("`{}` cannot be read: {error}", settings.display()))),

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 /// Bytes of a component: four times the largest that is known to be of use, and what a compile's memory allows.
 pub(super) const COMPONENT_BYTES: u64 = 64 << 20;
+/// Bytes of a plugin's settings: room for thousands of devices, and read into memory whole.
+pub(super) const SETTINGS_BYTES: u64 = 8 << 20;
 /// Address space of a compile: one that wants more is a bomb, or too large for the machines that Roost is made for.
 pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
 /// CPU seconds of a compile. A hostile file of 100 KB can keep a compiler busy for hours.
 pub(super) const COMPILE_CPU_S: u64 = 60;
 /// A compile that does not even get the CPU it is allowed must not hold up all others for ever.
 pub(super) const COMPILE_WALL: Duration = Duration::from_secs(300);
+/// A compile beside one that takes long: what is not done by then starts over when that one has ended, so that bombs
+/// hold up others for no longer than this each. An ordinary plugin takes a tenth of it.
+pub(super) const COMPILE_SOON: Duration = Duration::from_secs(3);
 /// Bytes kept of what a compile says when it fails.
 pub(super) const COMPILE_ERROR_BYTES: usize = 16 << 10;
 /// Threads that guests run on, however many cores there are: they are not what keeps time.

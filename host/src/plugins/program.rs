@@ -7,7 +7,7 @@ use roost_scheduler::{
     names::{DeviceName, PluginName},
     trigger::{Patterns, Sky},
 };
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
     component::Linked,
@@ -41,6 +41,8 @@ pub(super) struct Program {
     pub(super) granted_by_operator: bool,
     /// Filled when it is first needed: the first message on time never waits for a compile.
     pub(super) linked: OnceCell<Arc<Linked>>,
+    /// One call of it at a time.
+    pub(super) turn: Semaphore,
     pub(super) log: Arc<Log>,
     pub(super) almanac: Arc<Almanac>,
 }
@@ -55,7 +57,16 @@ impl Program {
     ) -> Self {
         let log = Arc::new(Log::new(plugin.clone()));
         let linked = OnceCell::new_with(linked);
-        Self { plugin, version, settings, granted_by_operator, linked, log, almanac: Arc::default() }
+        Self {
+            plugin,
+            version,
+            settings,
+            granted_by_operator,
+            linked,
+            turn: Semaphore::new(1),
+            log,
+            almanac: Arc::default(),
+        }
     }
 
     pub(super) fn device(&self, name: &DeviceName) -> Option<&Device> {

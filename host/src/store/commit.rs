@@ -7,7 +7,7 @@ use roost_scheduler::{
 };
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
 
-use super::records::{policy_to_json, steps_to_json};
+use super::records::{failed_to_json, policy_to_json, steps_to_json};
 
 /// How long the history is kept.
 const HISTORY_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
@@ -69,10 +69,10 @@ fn write(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
             run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
         }
         Change::RunSaved { key, run } => save_run(to, *key, run),
-        Change::RunAdvanced { key, steps_done, started } => run(
+        Change::RunAdvanced { key, steps_done, started, failed } => run(
             to,
-            "UPDATE runs SET steps_done = ?2, started = ?3 WHERE number = ?1",
-            params![key, steps_done, started.map(Instant::millis)],
+            "UPDATE runs SET steps_done = ?2, started = ?3, failed = ?4 WHERE number = ?1",
+            params![key, steps_done, started.map(Instant::millis), failed_to_json(failed.as_ref()).map_err(not_json)?],
         ),
         Change::RunEnded(ended) => end_run(to, ended),
     }
@@ -132,11 +132,12 @@ fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Resu
 fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
     run(
         to,
-        "INSERT INTO runs (plugin, device, job, occurrence, state, started, number, steps, policy, steps_done)
-         VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9)
+        "INSERT INTO runs (plugin, device, job, occurrence, state, started, number, steps, policy, steps_done,
+                           failed)
+         VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT (plugin, device, job, occurrence)
          DO UPDATE SET state = 'running', reason = NULL, started = ?5, ended = NULL, attempts = NULL, number = ?6,
-                       steps = ?7, policy = ?8, steps_done = ?9",
+                       steps = ?7, policy = ?8, steps_done = ?9, failed = ?10",
         params![
             saved.id.plugin.as_str(),
             saved.id.device.as_str(),
@@ -146,7 +147,8 @@ fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Re
             key,
             steps_to_json(&saved.steps).map_err(not_json)?,
             policy_to_json(&saved.policy).map_err(not_json)?,
-            saved.steps_done
+            saved.steps_done,
+            failed_to_json(saved.failed.as_ref()).map_err(not_json)?
         ],
     )
 }
@@ -161,7 +163,7 @@ fn end_run(to: &Transaction<'_>, ended: &RunEnded) -> rusqlite::Result<()> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (plugin, device, job, occurrence)
          DO UPDATE SET state = ?5, reason = ?6, started = ?7, ended = ?8, attempts = ?9, number = NULL, steps = NULL,
-                       policy = NULL, steps_done = NULL",
+                       policy = NULL, steps_done = NULL, failed = NULL",
         params![
             ended.id.plugin.as_str(),
             ended.id.device.as_str(),

@@ -17,7 +17,7 @@ use rusqlite::{Connection, types::FromSql};
 use super::{
     error::Damage,
     hex,
-    records::{policy_from_json, steps_from_json},
+    records::{failed_from_json, policy_from_json, steps_from_json},
 };
 
 pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
@@ -166,7 +166,8 @@ fn jobs(connection: &Connection, plugins: &mut [SavedPlugin], places: &Places) -
 
 fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
-    let sql = "SELECT id, number, plugin, device, job, occurrence, steps, policy, steps_done, started FROM runs
+    let sql = "SELECT id, number, plugin, device, job, occurrence, steps, policy, steps_done, started, failed
+               FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, |row| {
         let id = RunId {
@@ -181,6 +182,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             policy: row.policy(7)?,
             steps_done: row.get(8)?,
             started: row.optional_instant(9)?,
+            failed: row.optional_text(10)?.map(failed_from_json).transpose().map_err(|error| row.damage(&error))?,
         };
         runs.push((row.get(1)?, run));
         Ok(())

@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use roost_scheduler::{
     model::{Message, MessageProperties, Policy, Qos, Retry, Step},
+    outcome::{Attempt, Failed},
     topic::Topic,
 };
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,22 @@ struct PolicyRecord {
     give_up_after_ms: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     backoff_ms: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FailedRecord {
+    step: usize,
+    attempts: u32,
+    last: AttemptRecord,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AttemptRecord {
+    LinkLost,
+    Refused(String),
+    Overtaken,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -121,6 +138,28 @@ pub(super) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
             backoff_ms: record.backoff_ms.unwrap_or(usual.retry.backoff_ms),
         },
     })
+}
+
+/// `None` where nothing was given up.
+pub(super) fn failed_to_json(failed: Option<&Failed>) -> serde_json::Result<Option<String>> {
+    let Some(Failed { step, attempts, last }) = failed else { return Ok(None) };
+    let last = match last {
+        Attempt::LinkLost => AttemptRecord::LinkLost,
+        Attempt::Refused(reason) => AttemptRecord::Refused(reason.clone()),
+        Attempt::Overtaken => AttemptRecord::Overtaken,
+    };
+    serde_json::to_string(&FailedRecord { step: *step, attempts: *attempts, last }).map(Some)
+}
+
+pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
+    let FailedRecord { step, attempts, last } =
+        serde_json::from_str(text).map_err(|error| format!("failed: {error}"))?;
+    let last = match last {
+        AttemptRecord::LinkLost => Attempt::LinkLost,
+        AttemptRecord::Refused(reason) => Attempt::Refused(reason),
+        AttemptRecord::Overtaken => Attempt::Overtaken,
+    };
+    Ok(Failed { step, attempts, last })
 }
 
 impl<'a> From<&'a Step> for StepRecord<'a> {

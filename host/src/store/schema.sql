@@ -50,6 +50,7 @@ CREATE TABLE runs (
     steps      TEXT,                  -- JSON: its own copy
     policy     TEXT,                  -- JSON: its own copy; NULL: the defaults
     steps_done INTEGER,
+    failed     TEXT,                  -- JSON: the first step that was given up
     UNIQUE (plugin, device, job, occurrence)
 ) STRICT;
 CREATE UNIQUE INDEX runs_number ON runs (number) WHERE number IS NOT NULL;

@@ -89,7 +89,9 @@ fn run_ended(key: Option<u64>, occurrence: i64, ended: i64) -> Change {
 
 fn saved_run(occurrence: i64, steps_done: usize) -> SavedRun {
     let (steps, policy) = (job("open", 0).steps.clone(), Policy { priority: 3, ..Policy::default() });
-    SavedRun { id: run_id(occurrence), steps, policy, steps_done, started: (steps_done > 0).then(|| at(9)) }
+    let last = Attempt::Refused("no \"right\"".into());
+    let failed = (steps_done > 1).then_some(Failed { step: 1, attempts: 2, last });
+    SavedRun { id: run_id(occurrence), steps, policy, steps_done, started: (steps_done > 0).then(|| at(9)), failed }
 }
 
 fn run_saved(key: u64, occurrence: i64, steps_done: usize) -> Change {

@@ -4,7 +4,7 @@ use roost_scheduler::{
     calendar, limits,
     names::JobId,
     time::{Instant as HostInstant, Site},
-    topic::Topic,
+    topic::{Topic, is_forbidden},
     trigger::{Every, Patterns, Sun, Trigger},
 };
 
@@ -88,6 +88,15 @@ fn message(message: &Message) -> Result<()> {
     let user = properties.user.as_deref().unwrap_or_default();
     if user.len() > limits::USER_PROPERTIES {
         return Err(Error::new(format!("the message for `{topic}` has more than 16 user properties")));
+    }
+    let texts = || user.iter().flat_map(|(name, value)| [name, value]).chain(&properties.content_type);
+    if texts().map(String::len).sum::<usize>() > limits::PROPERTIES_BYTES {
+        return Err(Error::new(format!("the properties of the message for `{topic}` have more than 32 KiB")));
+    }
+    if texts().any(|text| text.contains(is_forbidden)) {
+        return Err(Error::new(format!(
+            "a property of the message for `{topic}` has a character that MQTT does not allow"
+        )));
     }
     match user.iter().find(|(name, _)| name.starts_with("roost-")) {
         Some((name, _)) => Err(Error::new(format!("user properties like `{name}` belong to the host"))),

@@ -1,6 +1,6 @@
 //! From a job to a run: occurrences, misfires, overlap.
 
-use super::{DeviceKey, JobKey, JobState, NextRun, RunSlot, Scheduler, Timer, runs::Run};
+use super::{DeviceKey, JobKey, JobState, NextRun, Scheduler, Timer, runs::Run};
 use crate::{
     event::{Change, RunEnded, Step},
     jitter, limits,
@@ -53,7 +53,7 @@ impl From<Next> for NextRun {
 /// Occurrences that were missed, the newest one apart.
 struct Older {
     newest: Instant,
-    last: Instant,
+    before_newest: Instant,
     count: u32,
     more: bool,
 }
@@ -63,8 +63,7 @@ impl Scheduler {
     pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let Next::Due { occurrence, start } = state.next else {
-            self.search(key, state.watermark_or_search());
-            return;
+            return self.search(key, state.watermark_or_search(), out);
         };
         let Some(device) = self.devices.get(state.device) else { return };
         let site = device.site;
@@ -84,16 +83,9 @@ impl Scheduler {
         let (job, device) = (state.job.clone(), state.device);
         let older = older_than_newest(&job.trigger, oldest, now, site, &mut self.sky);
         let missed = Missed::Superseded { by: older.newest, since: oldest, count: older.count, more: older.more };
-        let id = self.run_id(key, older.last);
-        out.changes.push(Change::RunEnded(RunEnded {
-            key: None,
-            id,
-            outcome: Outcome::Missed(missed),
-            started: None,
-            ended: now,
-            attempts: 0,
-        }));
-        let start = self.start_of(&job, device, older.newest);
+        let id = self.run_id(key, older.before_newest);
+        self.decide(now, key, id, Outcome::Missed(missed), out);
+        let start = self.start_of(&job, device, older.newest, site);
         let following = self.following(key, older.newest, site);
         self.admit(now, key, older.newest, start, following, out);
     }
@@ -108,25 +100,30 @@ impl Scheduler {
         following: Next,
         out: &mut Step,
     ) {
+        // Before the watermark moves: what is written down then must not pass this occurrence (I2).
+        if let Some(earlier) = self.jobs.get(key).and_then(|state| state.run) {
+            self.end_if_given_up(now, earlier, out);
+        }
         let id = self.run_id(key, occurrence);
         let Some(state) = self.jobs.get_mut(key) else { return };
-        // A job that was planned when it was due already starts with a watermark just before it.
-        let planned_late = state.watermark == occurrence.plus_ms(-1);
         state.watermark = occurrence;
         state.next = following;
-        let (job, earlier) = (state.job.clone(), state.run);
+        let (job, planned_late) = (state.job.clone(), state.planned_late);
+        let earlier = state.run;
         self.arm_timer(key);
 
         if let Some(slot) = earlier
-            && !self.runs.get(slot).is_some_and(Run::is_waiting)
+            && let Some(run) = self.runs.get(slot)
+            && !run.has_not_started()
         {
-            return self.skip(now, key, slot, id, out);
+            let outcome = Outcome::Skipped { earlier: run.id.occurrence };
+            return self.decide(now, key, id, outcome, out);
         }
         let late_ms = now.ms_since(start);
         if late_ms > i64::from(job.policy.grace_ms) {
             let cause = if planned_late { Cause::PlannedLate } else { Cause::HostAway };
             let missed = Missed::TooLate { late_ms, grace_ms: job.policy.grace_ms, cause };
-            return self.record(now, key, id, Outcome::Missed(missed), out);
+            return self.decide(now, key, id, Outcome::Missed(missed), out);
         }
         let slot = self.runs.insert(Run::new(id, Some(key), &job, start));
         if let Some(state) = self.jobs.get_mut(key) {
@@ -138,19 +135,11 @@ impl Scheduler {
             let missed = Missed::Superseded { by: occurrence, since, count: 1, more: false };
             self.end(now, earlier, Outcome::Missed(missed), out);
         }
-        self.enqueue(slot);
+        self.await_step(now, slot);
     }
 
-    /// The run before has started and not ended.
-    fn skip(&mut self, now: Instant, key: JobKey, earlier: RunSlot, id: RunId, out: &mut Step) {
-        let Some(run) = self.runs.get(earlier) else { return };
-        let outcome = Outcome::Skipped { earlier: run.id.occurrence };
-        out.changes.push(Change::RunEnded(RunEnded { key: None, id, outcome, started: None, ended: now, attempts: 0 }));
-        self.save_progress(key, out);
-    }
-
-    /// Decides an occurrence that no run was made of.
-    fn record(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
+    /// Decides an occurrence that no run is made of (I13).
+    fn decide(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
         out.changes.push(Change::RunEnded(RunEnded { key: None, id, outcome, started: None, ended: now, attempts: 0 }));
         self.save_progress(key, out);
     }
@@ -181,22 +170,22 @@ impl Scheduler {
     /// What a job of a device waits for after an instant.
     pub(super) fn next_of(&mut self, job: &Job, device: DeviceKey, after: Instant, site: &Site) -> Next {
         match job.trigger.next(after, site, &mut self.sky) {
-            Search::Found(occurrence) => Next::Due { occurrence, start: self.start_of(job, device, occurrence) },
+            Search::Found(occurrence) => Next::Due { occurrence, start: self.start_of(job, device, occurrence, site) },
             Search::NotUntil(until) => Next::Search(until),
             Search::Never(_) => Next::Never,
         }
     }
 
     /// When the run of an occurrence starts: after its jitter.
-    fn start_of(&self, job: &Job, device: DeviceKey, occurrence: Instant) -> Instant {
+    fn start_of(&mut self, job: &Job, device: DeviceKey, occurrence: Instant, site: &Site) -> Instant {
         match job.policy.jitter_ms {
             0 => occurrence,
-            jitter_ms => occurrence.plus_ms(jitter::draw(&self.run_of(job, device, occurrence), jitter_ms)),
+            _ => start_of(&self.run_of(job, device, occurrence), job, site, &mut self.sky),
         }
     }
 
     /// Goes on with a search that found nothing yet.
-    fn search(&mut self, key: JobKey, after: Instant) {
+    fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
         let next = self.following(key, after, &site);
@@ -204,6 +193,9 @@ impl Scheduler {
             state.next = next;
         }
         self.arm_timer(key);
+        if next.due().is_some() {
+            self.save_progress(key, out);
+        }
     }
 
     /// Sets the timer for what a job waits for, unless its plan is not durable yet.
@@ -245,13 +237,25 @@ impl JobState {
     }
 }
 
+/// The occurrence and its jitter, which ends before the next occurrence: runs of a job start in their order.
+pub(super) fn start_of(id: &RunId, job: &Job, site: &Site, sky: &mut Sky) -> Instant {
+    let mut most = job.policy.jitter_ms;
+    if most > 0
+        && let Search::Found(next) = job.trigger.next(id.occurrence, site, sky)
+    {
+        let room = next.ms_since(id.occurrence) - 1;
+        most = most.min(u32::try_from(room).unwrap_or(u32::MAX));
+    }
+    id.occurrence.plus_ms(jitter::draw(id, most))
+}
+
 /// Finds the newest of several occurrences that have passed, and counts the others.
 fn older_than_newest(trigger: &Trigger, oldest: Instant, now: Instant, site: &Site, sky: &mut Sky) -> Older {
-    let mut older = Older { newest: oldest, last: oldest, count: 0, more: false };
+    let mut older = Older { newest: oldest, before_newest: oldest, count: 0, more: false };
     if let Trigger::Every(every) = trigger {
         let passed = now.ms_since(oldest) / i64::from(every.period_ms);
         older.newest = oldest.plus_ms(passed * i64::from(every.period_ms));
-        older.last = older.newest.plus_ms(-i64::from(every.period_ms));
+        older.before_newest = older.newest.plus_ms(-i64::from(every.period_ms));
         older.count = u32::try_from(passed).unwrap_or(u32::MAX);
         return older;
     }
@@ -262,7 +266,7 @@ fn older_than_newest(trigger: &Trigger, oldest: Instant, now: Instant, site: &Si
             older.more = true;
             break;
         }
-        older.last = older.newest;
+        older.before_newest = older.newest;
         older.newest = next;
         older.count += 1;
     }
@@ -270,7 +274,7 @@ fn older_than_newest(trigger: &Trigger, oldest: Instant, now: Instant, site: &Si
     while older.more {
         match trigger.last(older.newest, until, site, sky) {
             Search::Found(newest) => {
-                older.last = older.newest;
+                older.before_newest = older.newest;
                 older.newest = newest;
                 break;
             }

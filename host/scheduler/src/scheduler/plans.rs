@@ -6,7 +6,7 @@ use std::{collections::HashSet, mem, sync::Arc, vec};
 use super::{Device, DeviceKey, Instant, JobKey, JobState, Plugin, PluginKey, Scheduler, Ticket, Timer, jobs::Next};
 use crate::{
     calendar,
-    event::{Announcement, Change, Digest, Effect, Generation, Loaded, Plan, Step, Tombstone, Version},
+    event::{Announcement, Change, Effect, Generation, Loaded, Plan, Step, Tombstone, Version},
     limits,
     model::Job,
     names::{DeviceName, PluginName},
@@ -14,10 +14,6 @@ use crate::{
     time::Site,
     trigger::Trigger,
 };
-
-/// What a plugin has while its first version is not accepted completely: no version, so that it is loaded again after
-/// a crash.
-const NO_VERSION: Version = Version { component: Digest([0; 32]), settings: Digest([0; 32]) };
 
 /// Something to be done to the jobs.
 #[derive(Debug)]
@@ -42,7 +38,8 @@ pub(super) enum Work {
 pub(super) struct Comparison {
     device: DeviceKey,
     asked: Instant,
-    site_changed: bool,
+    /// Where the device is from this plan on.
+    site: Site,
     left: vec::IntoIter<Job>,
     unchanged: HashSet<JobKey>,
     staged: Vec<Staged>,
@@ -53,8 +50,10 @@ pub(super) struct Comparison {
 struct Staged {
     job: Arc<Job>,
     existing: Option<JobKey>,
+    /// Up to where everything was decided when it was compared.
     watermark: Instant,
     next: Next,
+    planned_late: bool,
 }
 
 impl Scheduler {
@@ -104,7 +103,7 @@ impl Scheduler {
     }
 
     /// Puts work before all other work, in this order.
-    fn first(&mut self, work: Vec<Work>) {
+    fn put_in_front(&mut self, work: Vec<Work>) {
         for work in work.into_iter().rev() {
             self.work.push_front(work);
         }
@@ -112,10 +111,11 @@ impl Scheduler {
 
     fn load(&mut self, now: Instant, loaded: Loaded, out: &mut Step) {
         let key = self.plugin_key(&loaded.plugin, &loaded, out);
+        self.generation += 1;
         let Some(plugin) = self.plugins.get_mut(key) else { return };
-        plugin.generation += 1;
+        plugin.generation = self.generation;
         plugin.grant = loaded.grant;
-        plugin.announcement = Announcement::new(loaded.plugin);
+        plugin.announcement = Announcement { loaded: true, ..Announcement::new(loaded.plugin) };
         let mut gone = mem::take(&mut plugin.devices);
         let mut work = Vec::new();
         for device in loaded.devices {
@@ -126,16 +126,16 @@ impl Scheduler {
             }
             let Some(state) = self.devices.get_mut(device_key) else { continue };
             state.asked = false;
-            let site_changed = mem::replace(&mut state.site, device.site) != device.site;
+            state.next_site = device.site;
             match device.plan {
-                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(device_key, plan, site_changed)))),
+                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(device_key, plan, device.site)))),
                 Err(error) => self.plan_failed(now, device_key, error, out),
             }
         }
         let dropped = gone.into_values().map(|device| Work::DropDevice(device, Cancelled::DeviceRemoved));
         work.splice(0..0, dropped);
         work.push(Work::Finish(key, Some(loaded.version)));
-        self.first(work);
+        self.put_in_front(work);
     }
 
     fn plugin_key(&mut self, name: &PluginName, loaded: &Loaded, out: &mut Step) -> PluginKey {
@@ -144,7 +144,7 @@ impl Scheduler {
         }
         let plugin = Plugin {
             name: name.clone(),
-            version: NO_VERSION,
+            version: Version::NONE,
             generation: 0,
             grant: loaded.grant.clone(),
             devices: Default::default(),
@@ -152,7 +152,7 @@ impl Scheduler {
         };
         let key = self.plugins.insert(plugin);
         self.plugin_keys.insert(name.clone(), key);
-        out.changes.push(Change::PluginSaved { key, name: name.clone(), version: NO_VERSION });
+        out.changes.push(Change::PluginSaved { key, name: name.clone(), version: Version::NONE });
         key
     }
 
@@ -173,8 +173,9 @@ impl Scheduler {
         }
         match plan {
             Ok(plan) => {
-                let comparison = Work::Compare(Box::new(Comparison::new(device, plan, false)));
-                self.first(vec![comparison, Work::Finish(key, None)]);
+                let Some(site) = self.devices.get(device).map(|device| device.next_site) else { return };
+                let comparison = Work::Compare(Box::new(Comparison::new(device, plan, site)));
+                self.put_in_front(vec![comparison, Work::Finish(key, None)]);
             }
             Err(error) => self.plan_failed(now, device, error, out),
         }
@@ -216,10 +217,10 @@ impl Scheduler {
 
     fn compare_job(&mut self, comparison: &mut Comparison, job: Job) {
         let Some(device) = self.devices.get(comparison.device) else { return };
-        let site = device.site;
         let existing = device.jobs.get(&job.id).copied();
         let state = existing.and_then(|key| self.jobs.get(key));
-        let moved = comparison.site_changed && matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
+        let by_site = matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
+        let moved = by_site && device.site != comparison.site;
         if let (Some(key), Some(state)) = (existing, state)
             && *state.job == job
             && !moved
@@ -229,13 +230,10 @@ impl Scheduler {
         }
         let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
         let watermark = known.unwrap_or_else(|| first_watermark(&job.trigger, comparison.asked));
-        // Recurring triggers reach back to no time before the plan was asked for.
-        let after = match job.trigger {
-            Trigger::At(_) => watermark,
-            _ => watermark.max(comparison.asked.plus_ms(-1)),
-        };
-        let next = self.next_of(&job, comparison.device, after, &site);
-        comparison.staged.push(Staged { job: Arc::new(job), existing, watermark, next });
+        let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.asked);
+        let after = earliest(&job.trigger, watermark, comparison.asked);
+        let next = self.next_of(&job, comparison.device, after, &comparison.site);
+        comparison.staged.push(Staged { job: Arc::new(job), existing, watermark, next, planned_late });
     }
 
     /// I2: what is known of a job that was here before.
@@ -247,39 +245,55 @@ impl Scheduler {
 
     /// A plan takes effect.
     fn adopt(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
-        let Comparison { device: key, staged, unchanged, .. } = comparison;
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
+        let Comparison { device: key, asked, site, staged, unchanged, .. } = comparison;
         let mut counts = self.counts_of(key);
         counts.unchanged += unchanged.len();
         let mut kept = unchanged;
-        let mut unconfirmed = Vec::with_capacity(staged.len());
-        for staged in staged {
-            *(if staged.existing.is_some() { &mut counts.changed } else { &mut counts.new }) += 1;
-            let job = self.adopt_job(key, staged, ticket, out);
-            kept.insert(job);
-            unconfirmed.push(job);
-        }
+        kept.extend(staged.iter().filter_map(|staged| staged.existing));
         let jobs = self.devices.get(key).into_iter().flat_map(|device| device.jobs.values().copied());
         let mut gone: Vec<JobKey> = jobs.filter(|job| !kept.contains(job)).collect();
         gone.sort_unstable();
         counts.gone += gone.len();
         for job in gone {
+            self.admit_past(now, job, asked, out);
             self.save_run_of(job, out);
             self.drop_job(job, out);
+        }
+        let changed = staged.iter().filter_map(|staged| staged.existing);
+        for job in changed {
+            // By the old plan, on the old site.
+            self.admit_past(now, job, asked, out);
+        }
+        let Some(device) = self.devices.get_mut(key) else { return };
+        device.site = site;
+        device.failures = 0;
+        device.error = None;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let mut unconfirmed = Vec::with_capacity(staged.len());
+        for staged in staged {
+            *(if staged.existing.is_some() { &mut counts.changed } else { &mut counts.new }) += 1;
+            unconfirmed.push(self.adopt_job(key, staged, asked, ticket, out));
         }
         if !unconfirmed.is_empty() {
             self.unconfirmed.insert(ticket, unconfirmed);
             out.effects.push(Effect::Confirm(ticket));
         }
-        let Some(device) = self.devices.get_mut(key) else { return };
-        device.failures = 0;
-        device.error = None;
-        if let Some(plugin) = self.plugins.get_mut(device.plugin) {
-            plugin.announcement = counts;
+        let plugin = self.devices.get(key).and_then(|device| self.plugins.get_mut(device.plugin));
+        plugin.expect("a device has a plugin").announcement = counts;
+        // The window that was asked for ends with the day after `asked`, whenever the answer came.
+        self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
+    }
+
+    /// An occurrence from before a plan belongs to the plan before: one that waits for its jitter, or for its turn.
+    fn admit_past(&mut self, now: Instant, job: JobKey, asked: Instant, out: &mut Step) {
+        if let Some(state) = self.jobs.get(job)
+            && state.unconfirmed.is_none()
+            && state.next.due().is_some_and(|occurrence| occurrence < asked)
+        {
+            self.disarm_timer(job);
+            self.job_timer(now, job, out);
         }
-        let midnight = calendar::next_midnight(now, device.site.zone);
-        self.replan_at(key, midnight, out);
     }
 
     /// What the plugin's new plans have changed so far.
@@ -288,40 +302,58 @@ impl Scheduler {
         plugin.expect("a device has a plugin").announcement.clone()
     }
 
-    fn adopt_job(&mut self, device: DeviceKey, staged: Staged, ticket: Ticket, out: &mut Step) -> JobKey {
-        let Staged { job, existing, watermark, next } = staged;
-        let key = if let Some(key) = existing {
-            // An admitted run keeps its copy of the action.
-            self.save_run_of(key, out);
-            self.disarm_timer(key);
-            key
-        } else {
-            let state = JobState { device, job: job.clone(), watermark, next, unconfirmed: None, run: None };
-            let key = self.jobs.insert(state);
-            if let Some(device) = self.devices.get_mut(device) {
-                device.jobs.insert(job.id.clone(), key);
-            }
-            key
-        };
-        let site = self.devices.get(device).map(|device| device.site);
-        if let Some(state) = self.jobs.get_mut(key) {
-            state.job = job;
-            state.next = next;
-            state.unconfirmed = Some(ticket);
-            // An occurrence may have been admitted while the plan was compared.
-            let overtaken = state.watermark > watermark;
-            if let (true, Some(site)) = (overtaken, site) {
-                let watermark = state.watermark;
-                let next = self.following(key, watermark, &site);
-                if let Some(state) = self.jobs.get_mut(key) {
-                    state.next = next;
+    fn adopt_job(
+        &mut self,
+        device: DeviceKey,
+        staged: Staged,
+        asked: Instant,
+        ticket: Ticket,
+        out: &mut Step,
+    ) -> JobKey {
+        let Staged { job, existing, watermark, mut next, planned_late } = staged;
+        let key = match existing {
+            Some(key) => {
+                // An admitted run keeps its copy of the action.
+                self.save_run_of(key, out);
+                self.disarm_timer(key);
+                if let (Some(state), Some(owner)) = (self.jobs.get(key), self.devices.get(device))
+                    && state.watermark > watermark
+                {
+                    // An occurrence was admitted since it was compared.
+                    let after = earliest(&job.trigger, state.watermark, asked);
+                    let site = owner.site;
+                    next = self.next_of(&job, device, after, &site);
                 }
+                key
             }
+            None => self.new_job(device, &job, watermark),
+        };
+        let Some(state) = self.jobs.get_mut(key) else { return key };
+        state.job = job.clone();
+        state.next = next;
+        state.planned_late = planned_late;
+        state.unconfirmed = Some(ticket);
+        if let Some((watermark, due)) = self.progress(key) {
+            out.changes.push(Change::JobSaved { key, device, job, watermark, due });
         }
-        if let Some((watermark, due)) = self.progress(key)
-            && let Some(state) = self.jobs.get(key)
+        key
+    }
+
+    /// A place for a job; a run of it that outlived its job before is its run again.
+    fn new_job(&mut self, device: DeviceKey, job: &Arc<Job>, watermark: Instant) -> JobKey {
+        let (job, id) = (job.clone(), job.id.clone());
+        let next = Next::Never;
+        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, run: None };
+        let key = self.jobs.insert(state);
+        if let Some(device) = self.devices.get_mut(device) {
+            device.jobs.insert(id, key);
+        }
+        let name = self.run_id(key, watermark).of_job();
+        if let Some(slot) = self.orphans.remove(&name)
+            && let (Some(run), Some(state)) = (self.runs.get_mut(slot), self.jobs.get_mut(key))
         {
-            out.changes.push(Change::JobSaved { key, device, job: state.job.clone(), watermark, due });
+            run.job = Some(key);
+            state.run = Some(slot);
         }
         key
     }
@@ -340,8 +372,9 @@ impl Scheduler {
     fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let id = self.run_id(key, state.watermark);
-        if let Some(run) = state.run.and_then(|slot| self.runs.get_mut(slot)) {
+        if let Some((slot, run)) = state.run.and_then(|slot| Some((slot, self.runs.get_mut(slot)?))) {
             run.job = None;
+            self.orphans.insert(id.clone().of_job(), slot);
         }
         let tombstone = Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence };
         self.disarm_timer(key);
@@ -360,10 +393,14 @@ impl Scheduler {
         let jobs = self.devices.get(key).map(|device| device.jobs.values().copied().collect());
         let mut jobs: Vec<JobKey> = jobs.unwrap_or_default();
         jobs.sort_unstable();
+        let plugin = self.devices.get(key).and_then(|device| self.plugins.get_mut(device.plugin));
+        plugin.expect("a device has a plugin").announcement.gone += jobs.len();
         for job in jobs {
+            // What is due at this very moment is decided as well.
+            self.admit_past(now, job, now.plus_ms(1), out);
             let run = self.jobs.get(job).and_then(|state| state.run);
             if let Some(slot) = run
-                && self.runs.get(slot).is_some_and(|run| run.is_waiting())
+                && self.runs.get(slot).is_some_and(|run| run.has_not_started())
             {
                 self.end(now, slot, Outcome::Cancelled(reason), out);
             }
@@ -380,6 +417,11 @@ impl Scheduler {
         let Some(key) = self.plugin_keys.get(name).copied() else { return };
         let Some(plugin) = self.plugins.get_mut(key) else { return };
         let devices = mem::take(&mut plugin.devices);
+        if plugin.version != Version::NONE {
+            // First of all: whatever comes back after a crash half way is loaded anew, all of it.
+            plugin.version = Version::NONE;
+            out.changes.push(Change::PluginSaved { key, name: name.clone(), version: Version::NONE });
+        }
         if devices.is_empty() {
             self.cancel_orphans(now, key, Cancelled::PluginRemoved, out);
             self.plugin_keys.remove(name);
@@ -388,7 +430,7 @@ impl Scheduler {
             return;
         }
         let drop = |device| Work::DropDevice(device, Cancelled::PluginRemoved);
-        self.first(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
+        self.put_in_front(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
     }
 
     /// All devices are done.
@@ -411,7 +453,7 @@ impl Scheduler {
     fn cancel_orphans(&mut self, now: Instant, key: PluginKey, reason: Cancelled, out: &mut Step) {
         let Some(plugin) = self.plugins.get(key) else { return };
         let orphans = self.runs.iter().filter(|(_, run)| {
-            let of_plugin = run.job.is_none() && run.is_waiting() && run.id.plugin == plugin.name;
+            let of_plugin = run.job.is_none() && run.has_not_started() && run.id.plugin == plugin.name;
             of_plugin && !plugin.devices.contains_key(&run.id.device)
         });
         let orphans: Vec<_> = orphans.map(|(slot, _)| slot).collect();
@@ -427,6 +469,7 @@ impl Device {
             plugin,
             name: name.clone(),
             site,
+            next_site: site,
             replan_at: Instant::MAX,
             failures: 0,
             error: None,
@@ -437,9 +480,17 @@ impl Device {
 }
 
 impl Comparison {
-    fn new(device: DeviceKey, plan: Plan, site_changed: bool) -> Self {
+    fn new(device: DeviceKey, plan: Plan, site: Site) -> Self {
         let (asked, left) = (plan.asked, plan.jobs.into_iter());
-        Self { device, asked, site_changed, left, unchanged: HashSet::new(), staged: Vec::new() }
+        Self { device, asked, site, left, unchanged: HashSet::new(), staged: Vec::new() }
+    }
+}
+
+/// Recurring triggers reach back to no time before the plan was asked for.
+fn earliest(trigger: &Trigger, watermark: Instant, asked: Instant) -> Instant {
+    match trigger {
+        Trigger::At(_) => watermark,
+        _ => watermark.max(asked.plus_ms(-1)),
     }
 }
 

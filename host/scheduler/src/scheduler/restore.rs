@@ -1,9 +1,12 @@
 //! From what the store has kept to a scheduler.
 
-use super::{BTreeMap, Device, Instant, JobState, Plugin, Scheduler, Timer, jobs::Next, runs::Run};
+use super::{
+    BTreeMap, Device, Instant, JobState, Plugin, Scheduler, Timer,
+    jobs::{Next, start_of},
+    runs::Run,
+};
 use crate::{
-    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob},
-    jitter,
+    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, Version},
     names::{PluginName, RunId},
 };
 
@@ -14,10 +17,15 @@ impl Scheduler {
         let mut scheduler = Self::empty(now);
         for plugin in saved.plugins {
             scheduler.plugin_keys.insert(plugin.name.clone(), plugin.key);
+            // A crash came before it was accepted, or removed, completely: nothing of it is due until it is loaded anew.
+            let is_whole = plugin.version != Version::NONE;
+            if !is_whole {
+                scheduler.removed(plugin.name.clone());
+            }
             let mut devices = BTreeMap::new();
             for device in plugin.devices {
                 devices.insert(device.name.clone(), device.key);
-                scheduler.restore_device(plugin.key, &plugin.name, device);
+                scheduler.restore_device(plugin.key, &plugin.name, is_whole, device);
             }
             let restored = Plugin {
                 announcement: Announcement::new(plugin.name.clone()),
@@ -37,11 +45,15 @@ impl Scheduler {
             scheduler.tombstones.insert(name, tombstone.watermark);
         }
         for (key, run) in saved.runs {
-            let job = scheduler.job_of(&run.id);
+            let id = run.id.clone();
+            let job = scheduler.job_of(&id);
             scheduler.next_run = scheduler.next_run.max(key);
-            let slot = scheduler.runs.insert(Run::restored(key, run, job));
-            if let Some(state) = job.and_then(|job| scheduler.jobs.get_mut(job)) {
-                state.run = Some(slot);
+            let slot = scheduler.runs.insert(Run::restored(now, key, run, job));
+            match job.and_then(|job| scheduler.jobs.get_mut(job)) {
+                Some(state) => state.run = Some(slot),
+                None => {
+                    scheduler.orphans.insert(id.of_job(), slot);
+                }
             }
             scheduler.await_step(now, slot);
         }
@@ -56,6 +68,7 @@ impl Scheduler {
             jobs: Default::default(),
             runs: Default::default(),
             tombstones: Default::default(),
+            orphans: Default::default(),
             timers: [(now, Timer::Forget)].into(),
             ready: Default::default(),
             work: Default::default(),
@@ -63,6 +76,8 @@ impl Scheduler {
             attempts: Default::default(),
             link: None,
             link_since: now,
+            since: now,
+            generation: 0,
             sky: Default::default(),
             stopping: false,
             next_attempt: 0,
@@ -71,11 +86,12 @@ impl Scheduler {
         }
     }
 
-    fn restore_device(&mut self, plugin: PluginKey, plugin_name: &PluginName, saved: SavedDevice) {
+    fn restore_device(&mut self, plugin: PluginKey, plugin_name: &PluginName, is_whole: bool, saved: SavedDevice) {
         let mut device = Device {
             plugin,
             name: saved.name,
             site: saved.site,
+            next_site: saved.site,
             replan_at: saved.replan_at,
             failures: u32::from(saved.error.is_some()),
             error: saved.error,
@@ -92,15 +108,20 @@ impl Scheduler {
             };
             let next = match due {
                 Some(occurrence) => {
-                    let start = occurrence.plus_ms(jitter::draw(&id(occurrence), job.policy.jitter_ms));
+                    let start = start_of(&id(occurrence), &job, &saved.site, &mut self.sky);
                     Next::Due { occurrence, start }
                 }
                 // Either never, or not as far as was searched: the search tells.
                 None => Next::Search(watermark),
             };
             device.jobs.insert(job.id.clone(), key);
-            self.jobs.restore(key, JobState { device: saved.key, job, watermark, next, unconfirmed: None, run: None });
-            self.arm_timer(key);
+            self.jobs.restore(
+                key,
+                JobState { device: saved.key, job, watermark, next, planned_late: false, unconfirmed: None, run: None },
+            );
+            if is_whole {
+                self.arm_timer(key);
+            }
         }
         self.devices.restore(saved.key, device);
     }

@@ -15,7 +15,7 @@ use super::{AttemptId, JobKey, LinkId, RunSlot, Scheduler, Timer};
 use crate::{
     event::{Change, Effect, Publish, RunEnded, RunKey, SavedRun, Step},
     jitter, limits,
-    model::{Job, Policy, Qos, Step as ActionStep},
+    model::{Job, Policy, Step as ActionStep},
     names::RunId,
     outcome::{Attempt, Cause, Failed, Missed, Outcome},
     time::Instant,
@@ -81,9 +81,9 @@ impl Run {
     }
 
     /// A run that the store has kept. What was sent before the crash is not known: its step is done again.
-    pub(super) fn restored(key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
+    pub(super) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
         let start = saved.id.occurrence.plus_ms(jitter::draw(&saved.id, saved.policy.jitter_ms));
-        Self {
+        let mut run = Self {
             id: saved.id,
             job,
             key: Some(key),
@@ -93,16 +93,21 @@ impl Run {
             started: saved.started,
             step: saved.steps_done,
             tried_since: saved.started.filter(|_| saved.steps_done == 0),
-            attempts: u32::from(saved.started.is_some() && saved.steps_done == 0),
+            attempts: 0,
             last: Attempt::LinkLost,
             on_the_wire: saved.started.is_some(),
-            failed: None,
+            failed: saved.failed,
             state: State::Waiting,
+        };
+        if run.started.is_some() && run.due_of(run.step).is_some_and(|due| due <= now) {
+            // One may have been made, and what comes now may be a repeat.
+            run.attempts = 1;
         }
+        run
     }
 
     /// Whether nothing of it has been sent.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(super) fn has_not_started(&self) -> bool {
         self.started.is_none()
     }
 
@@ -169,6 +174,7 @@ impl Run {
             policy: self.policy,
             steps_done: self.step,
             started: self.started,
+            failed: self.failed.clone(),
         }
     }
 }
@@ -182,18 +188,32 @@ impl Scheduler {
         }
     }
 
-    /// Sends what the link takes (I7).
-    pub(super) fn serve(&mut self, now: Instant, out: &mut Step) {
-        while !self.stopping && self.link.as_ref().is_some_and(|link| link.credit > 0) {
-            let Some(slot) = self.ready.pop() else { return };
+    /// Sends what the link takes (I7); whether it would take more.
+    pub(super) fn serve(&mut self, now: Instant, out: &mut Step) -> bool {
+        for _ in 0..limits::RUNS_PER_STEP {
+            if self.stopping || self.link.as_ref().is_none_or(|link| link.credit == 0) {
+                return false;
+            }
+            let Some(slot) = self.ready.pop() else { return false };
             self.attempt(now, slot, out);
+        }
+        true
+    }
+
+    /// Ends a run that was given up while it waited for the link, so that it does not stand in the way of the next one.
+    pub(super) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get(slot) else { return };
+        let idle = !matches!(run.state, State::Sent(_));
+        if idle && run.is_given_up(now) && run.step + 1 == run.steps.len() {
+            let last = run.last.clone();
+            self.give_up_step(now, slot, last, out);
         }
     }
 
     /// A run's turn has come.
     fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        if run.is_waiting()
+        if run.has_not_started()
             && let Some(outcome) = self.why_not_start(now, run)
         {
             return self.end(now, slot, outcome, out);
@@ -213,7 +233,13 @@ impl Scheduler {
     fn why_not_start(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
         if late_ms > i64::from(run.policy.grace_ms) {
-            let cause = if self.link_since > run.start { Cause::LinkDown } else { Cause::Busy };
+            let cause = if run.start < self.since {
+                Cause::HostAway
+            } else if run.start < self.link_since {
+                Cause::LinkDown
+            } else {
+                Cause::Busy
+            };
             return Some(Outcome::Missed(Missed::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause }));
         }
         self.denied_topic(run).map(|topic| Outcome::Denied { topic })
@@ -293,8 +319,7 @@ impl Scheduler {
             return self.give_up_step(now, slot, last, out);
         }
         let until = now.plus_ms(run.pause_ms()).min(next_due.unwrap_or(Instant::MAX));
-        run.state = State::Pausing(until);
-        self.timers.insert((until, Timer::Run(slot)));
+        self.pause(slot, until);
     }
 
     /// Which run an answer is for; an answer of a link that is over is for none.
@@ -305,8 +330,9 @@ impl Scheduler {
         Some(slot)
     }
 
-    /// The link is gone: what was under way on it may or may not have arrived, and is tried again.
-    pub(super) fn link_down(&mut self, now: Instant, out: &mut Step) {
+    /// The link is gone: what was under way on it may or may not have arrived, and is tried again. What was lost more
+    /// than once pauses before: it may be what ends the link, and others want it too (I7).
+    pub(super) fn link_down(&mut self, now: Instant) {
         self.link = None;
         let mut under_way: Vec<(AttemptId, RunSlot)> = self.attempts.drain().collect();
         under_way.sort_unstable();
@@ -314,12 +340,19 @@ impl Scheduler {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.last = Attempt::LinkLost;
             run.on_the_wire = true;
-            // QoS 0 is sent once.
-            if run.steps[run.step].message.qos == Qos::AtMostOnce {
-                self.give_up_step(now, slot, Attempt::LinkLost, out);
+            if run.attempts > 1 {
+                let until = now.plus_ms(run.pause_ms());
+                self.pause(slot, until);
             } else {
                 self.enqueue(slot);
             }
+        }
+    }
+
+    fn pause(&mut self, slot: RunSlot, until: Instant) {
+        if let Some(run) = self.runs.get_mut(slot) {
+            run.state = State::Pausing(until);
+            self.timers.insert((until, Timer::Run(slot)));
         }
     }
 
@@ -345,7 +378,12 @@ impl Scheduler {
         run.attempts = 0;
         run.tried_since = None;
         if let Some(key) = run.key {
-            out.changes.push(Change::RunAdvanced { key, steps_done: run.step, started: run.started });
+            out.changes.push(Change::RunAdvanced {
+                key,
+                steps_done: run.step,
+                started: run.started,
+                failed: run.failed.clone(),
+            });
         }
         self.await_step(now, slot);
     }
@@ -376,13 +414,16 @@ impl Scheduler {
         }
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
-            id: run.id,
+            id: run.id.clone(),
             outcome,
             started: run.started,
             ended: now,
             attempts: run.attempts,
         }));
-        let Some(key) = run.job else { return };
+        let Some(key) = run.job else {
+            self.orphans.remove(&run.id.of_job());
+            return;
+        };
         if let Some(state) = self.jobs.get_mut(key) {
             if state.run == Some(slot) {
                 state.run = None;

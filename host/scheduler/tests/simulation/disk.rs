@@ -28,7 +28,7 @@ pub(crate) struct DeviceRow {
     plugin: u32,
     name: DeviceName,
     site: Site,
-    replan_at: Instant,
+    pub(crate) replan_at: Instant,
     error: Option<String>,
 }
 
@@ -74,10 +74,10 @@ impl Disk {
             Change::RunSaved { key, run } => {
                 self.runs.insert(key, run);
             }
-            Change::RunAdvanced { key, steps_done, started } => {
+            Change::RunAdvanced { key, steps_done, started, failed } => {
                 let run = self.runs.get_mut(&key).expect("a run that advances is there");
                 assert!(steps_done > run.steps_done, "a run went backward");
-                (run.steps_done, run.started) = (steps_done, started);
+                (run.steps_done, run.started, run.failed) = (steps_done, started, failed);
             }
             Change::RunEnded(ended) => {
                 if let Some(key) = ended.key {

@@ -104,7 +104,7 @@ fn history(seed: u64) {
     let mut dice = Dice(seed);
     let mut world = World::new(at(START));
     let steady_since = world.now;
-    world.load("coop", 0, &[("north", vec![steady()]), ("south", vec![steady()])]);
+    world.load("coop", 203, &[("north", vec![steady()]), ("south", vec![steady()])]);
     world.run_until(world.now);
     for _ in 0..400 {
         happen(&mut world, &mut dice);

@@ -1,6 +1,8 @@
 //! The scheduler in a world of its own: short scenarios, and histories that a seed makes up.
 
+mod corners;
 mod disk;
 mod histories;
+
 mod scenarios;
 mod world;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use roost_scheduler::{
+    event::{Digest, Event, Loaded, LoadedDevice, Plan, Version},
     model::{Job, Message, Policy, Qos, Step},
-    names::JobId,
+    names::{DeviceName, JobId, PluginName},
     time::Instant,
-    topic::Topic,
+    topic::{Grant, Topic},
     trigger::{Patterns, parse},
 };
 
-use crate::world::{World, name};
+use crate::world::{World, name, site};
 
 pub(crate) const START: &str = "2027-03-01T06:00:00Z";
 
@@ -40,7 +41,7 @@ pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
 }
 
 /// A world at 06:00 with a link, and a plugin `coop` with a device `north`.
-fn world(jobs: &[Job]) -> World {
+pub(crate) fn world(jobs: &[Job]) -> World {
     let mut world = World::new(at(START));
     world.link_up(100);
     world.load("coop", 1, &[("north", jobs.to_vec())]);
@@ -49,7 +50,7 @@ fn world(jobs: &[Job]) -> World {
     world
 }
 
-fn check(world: &World, expected: &[&str]) {
+pub(crate) fn check(world: &World, expected: &[&str]) {
     let lines: Vec<String> = world.log.iter().map(|line| line.replace("2027-03-01T", "").replace('Z', "")).collect();
     assert_eq!(lines, expected, "\n{}", lines.join("\n"));
 }
@@ -97,7 +98,7 @@ fn a_valve_that_was_opened_is_closed_after_a_crash_and_the_plugins_removal() {
 fn what_was_not_acknowledged_is_sent_again_on_the_next_link_under_the_same_run() {
     let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
     world.now = at("2027-03-01T06:10:00Z");
-    world.step(roost_scheduler::event::Event::Woke);
+    world.step(Event::Woke);
     world.link_down();
     world.now = at("2027-03-01T06:10:30Z");
     world.link_up(100);
@@ -112,7 +113,7 @@ fn what_was_not_acknowledged_is_sent_again_on_the_next_link_under_the_same_run()
 fn open_never_follows_close() {
     let mut world = world(&[job("door", "at 2027-03-01T06:10:00Z", &[(0, "door/open"), (60, "door/close")])]);
     world.now = at("2027-03-01T06:10:00Z");
-    world.step(roost_scheduler::event::Event::Woke);
+    world.step(Event::Woke);
     world.commit();
     world.link_down();
     world.now = at("2027-03-01T06:12:00Z");
@@ -229,12 +230,12 @@ fn a_broker_that_refuses_is_asked_again_after_growing_pauses_and_then_given_up()
     open.policy.retry.attempts = Some(3);
     let mut world = world(&[open]);
     world.now = at("2027-03-01T06:10:00Z");
-    world.step(roost_scheduler::event::Event::Woke);
+    world.step(Event::Woke);
     for _ in 0..3 {
         world.refuse(0);
         while world.in_flight.is_empty() && world.wake.is_some_and(|wake| wake < at("2027-03-01T06:20:00Z")) {
             world.now = world.wake.expect("a pause ends");
-            world.step(roost_scheduler::event::Event::Woke);
+            world.step(Event::Woke);
         }
     }
     let lines: Vec<&str> = world.log.iter().filter_map(|line| line.split_once("Z ")).map(|(_, text)| text).collect();
@@ -271,10 +272,7 @@ fn midnight_asks_for_a_new_plan_and_a_failure_asks_again() {
     world.run_until(at("2027-03-02T00:00:30Z"));
     assert!(world.asked.is_empty(), "asked and answered");
     let tomorrow = job("open", "at 2027-03-02T07:10:00Z", &[(0, "door/open")]);
-    let key = (
-        name(roost_scheduler::names::PluginName::parse("coop")),
-        name(roost_scheduler::names::DeviceName::parse("north")),
-    );
+    let key = (name(PluginName::parse("coop")), name(DeviceName::parse("north")));
     world.plans.insert(key, vec![tomorrow]);
     world.log.clear();
     world.run_until(at("2027-03-02T08:00:00Z"));
@@ -287,4 +285,101 @@ fn midnight_asks_for_a_new_plan_and_a_failure_asks_again() {
             "2027-03-02T07:10:00Z succeeded open 2027-03-02T07:10:00Z",
         ]
     );
+}
+
+#[test]
+fn while_the_link_is_down_the_newest_run_of_a_job_waits_and_the_older_ones_are_missed() {
+    let mut world = world(&[job("tick", "every 1m", &[(0, "tick")])]);
+    world.run_until(at("2027-03-01T06:00:30Z"));
+    world.link_down();
+    world.run_until(at("2027-03-01T06:02:30Z"));
+    world.log.clear();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:03:00Z"));
+    check(
+        &world,
+        &[
+            "06:02:30 publish tick #1",
+            "06:02:30 succeeded tick 06:02:00",
+            "06:03:00 publish tick #1",
+            "06:03:00 succeeded tick 06:03:00",
+        ],
+    );
+    let missed = world.disk.history.values().filter(|run| run.outcome.word() == "missed");
+    assert_eq!(missed.map(|run| run.id.occurrence).collect::<Vec<_>>(), [at("2027-03-01T06:01:00Z")]);
+}
+
+#[test]
+fn of_runs_that_wait_the_one_with_the_higher_priority_goes_first() {
+    let [mut low, mut high] = ["low", "high"].map(|id| job(id, "at 2027-03-01T06:10:00Z", &[(0, id)]));
+    (low.policy.priority, high.policy.priority) = (-1, 1);
+    let mut world = world(&[low, high]);
+    world.link_up(1);
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    let sent: Vec<&String> = world.log.iter().filter(|line| line.contains("publish")).collect();
+    assert!(sent[0].ends_with("publish high #1") && sent[1].ends_with("publish low #1"), "{sent:?}");
+}
+
+#[test]
+fn jitter_moves_the_start_and_is_the_same_after_a_crash() {
+    let mut tick = job("tick", "at 2027-03-01T06:10:00Z", &[(0, "tick")]);
+    tick.policy.jitter_ms = 60_000;
+    let started = |crash: bool| {
+        let mut world = world(std::slice::from_ref(&tick));
+        if crash {
+            world.crash();
+            world.link_up(100);
+        }
+        world.run_until(at("2027-03-01T07:00:00Z"));
+        let run = world.disk.history.values().next().expect("it ran");
+        assert_eq!(run.id.occurrence, at("2027-03-01T06:10:00Z"), "the nominal time is its name");
+        run.started.expect("it started")
+    };
+    assert_eq!(started(false), started(true));
+    assert!(started(false) > at("2027-03-01T06:10:00Z") && started(false) < at("2027-03-01T06:11:00Z"));
+}
+
+#[test]
+fn an_answer_of_a_version_that_is_over_is_dropped() {
+    let mut world = world(&[job("a", "cron 30 6 * * *", &[(0, "a")])]);
+    world.now = at("2027-03-02T00:00:00Z");
+    world.step(Event::Woke);
+    let (plugin, device, generation) = world.asked.pop().expect("midnight asks");
+    world.load("coop", 2, &[("north", vec![job("b", "cron 30 6 * * *", &[(0, "b")])])]);
+    world.run_until(world.now);
+    let late = Plan { asked: world.now, jobs: vec![job("a", "cron 30 6 * * *", &[(0, "a")])] };
+    world.step(Event::Planned { plugin, device, generation, plan: Ok(late) });
+    world.log.clear();
+    world.run_until(at("2027-03-02T07:00:00Z"));
+    let lines: Vec<&str> = world.log.iter().map(String::as_str).collect();
+    assert_eq!(lines, ["2027-03-02T06:30:00Z publish b #1", "2027-03-02T06:30:00Z succeeded b 2027-03-02T06:30:00Z"]);
+}
+
+#[test]
+fn a_topic_outside_the_grant_is_denied_when_the_run_starts() {
+    let mut world = World::new(at(START));
+    world.link_up(100);
+    let plan = Plan { asked: at(START), jobs: vec![job("open", "at 2027-03-01T06:10:00Z", &[(0, "elsewhere/x")])] };
+    let plugin = name(PluginName::parse("coop"));
+    world.step(Event::Loaded(Loaded {
+        grant: Grant::default_of(&plugin),
+        plugin,
+        version: Version { component: Digest([1; 32]), settings: Digest([1; 32]) },
+        devices: vec![LoadedDevice { name: name(DeviceName::parse("north")), site: site(), plan: Ok(plan) }],
+    }));
+    world.run_until(at(START));
+    world.log.clear();
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(&world, &["06:10:00 denied open 06:10:00: the plugin may not publish to `elsewhere/x`"]);
+}
+
+#[test]
+fn a_removed_plugin_takes_its_waiting_runs_along() {
+    let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
+    world.link_down();
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    world.remove("coop");
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(&world, &["06:11:00 cancelled open 06:10:00: its plugin was removed"]);
 }

@@ -3,6 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use roost_scheduler::{
+    event::Publish,
+    limits,
     model::{MessageProperties, Qos},
     topic::Topic,
 };
@@ -38,7 +40,7 @@ async fn conforms(broker: &Broker) {
     every_qos_is_acknowledged_and_delivered(broker, &mut probe, link, &mut readers).await;
     a_message_of_another_link_is_dropped(&mut probe, link, &mut readers).await;
     every_text_that_is_sent_is_taken(&mut probe, link).await;
-    a_payload_at_its_limit_passes(&mut probe, link).await;
+    a_message_at_its_limits_passes(&mut probe, link).await;
     drop(readers);
     for (first, qos) in [(1_000, Qos::AtMostOnce), (10_000, Qos::AtLeastOnce), (20_000, Qos::ExactlyOnce)] {
         thousands_are_each_acknowledged_once(&mut probe, link, first, qos).await;
@@ -100,30 +102,44 @@ async fn a_message_of_another_link_is_dropped(probe: &mut Probe, link: u64, read
 async fn every_text_that_is_sent_is_taken(probe: &mut Probe, link: u64) {
     let texts = ["grüße 🐓", " ", "\u{E000}", "\u{FEFF}", "\u{FFFD}", "\u{AD}"];
     for (number, text) in (100..).zip(texts) {
-        let mut publish = attempt(link, number, &format!("coop/{text}"), b"on", Qos::AtLeastOnce);
-        let mut steps = publish.steps.to_vec();
-        steps[0].message.properties = Some(Arc::new(MessageProperties {
+        let publish = attempt(link, number, &format!("coop/{text}"), b"on", Qos::AtLeastOnce);
+        let properties = MessageProperties {
             expiry_ms: Some(1),
             content_type: Some(text.to_owned()),
             response_topic: Some(Topic::parse(text).expect("valid")),
             user: vec![(text.to_owned(), text.to_owned()), (String::new(), String::new())],
-        }));
-        publish.steps = steps.into();
-        probe.link.publish(publish);
+        };
+        probe.link.publish(with_properties(publish, properties));
         assert_eq!(probe.acked().await, number, "{text:?}");
     }
     probe.link.publish(attempt(link, 110, &"/".repeat(200), b"on", Qos::AtLeastOnce));
     assert_eq!(probe.acked().await, 110);
-    for (number, topic) in [(111, "coop/\u{7}".to_owned()), (112, "/".repeat(201))] {
-        probe.link.publish(attempt(link, number, &topic, b"on", Qos::AtLeastOnce));
-        assert_eq!(probe.refused().await.0, number);
-    }
+    let user = |text: &str| MessageProperties { user: vec![("colour".to_owned(), text.to_owned())], ..NO_PROPERTIES };
+    probe.link.publish(with_properties(attempt(link, 111, "coop/door", b"on", Qos::AtLeastOnce), user("\u{7}")));
+    assert_eq!(probe.refused().await.0, 111);
 }
 
-async fn a_payload_at_its_limit_passes(probe: &mut Probe, link: u64) {
-    let payload = vec![b'x'; roost_scheduler::limits::PAYLOAD_BYTES];
+const NO_PROPERTIES: MessageProperties =
+    MessageProperties { expiry_ms: None, content_type: None, response_topic: None, user: Vec::new() };
+
+fn with_properties(mut publish: Publish, properties: MessageProperties) -> Publish {
+    let mut steps = publish.steps.to_vec();
+    steps[0].message.properties = Some(Arc::new(properties));
+    publish.steps = steps.into();
+    publish
+}
+
+/// The largest message that a plan can have must not end the connection.
+async fn a_message_at_its_limits_passes(probe: &mut Probe, link: u64) {
+    let payload = vec![b'x'; limits::PAYLOAD_BYTES];
+    let topic = "x".repeat(limits::TOPIC_BYTES);
     for (number, qos) in [(6, Qos::AtMostOnce), (7, Qos::AtLeastOnce), (8, Qos::ExactlyOnce)] {
-        probe.link.publish(attempt(link, number, "coop/photo", &payload, qos));
+        let properties = MessageProperties {
+            content_type: Some("x".repeat(limits::PROPERTIES_BYTES)),
+            response_topic: Some(Topic::parse(&topic).expect("valid")),
+            ..NO_PROPERTIES
+        };
+        probe.link.publish(with_properties(attempt(link, number, &topic, &payload, qos), properties));
         assert_eq!(probe.acked().await, number);
     }
 }

@@ -154,6 +154,10 @@ fn each_range_that_is_broken_is_named() {
         ),
         (with_step(|step| step.message.payload = vec![0; 262_145]), "`payload` of 262145 bytes: it may have 262,144"),
         (with_step(|step| step.message.qos = 3), "`qos` 3: it must be 0, 1 or 2"),
+        (
+            with_step(|step| step.message.topic = "coop/\u{1b}".into()),
+            "`topic`: `coop/\\u{1b}` is not a topic: it contains",
+        ),
         (with_properties(|of| of.expiry_ms = Some(0)), "`properties.expiry-ms` 0: it must be 1 or more"),
         (with_properties(|of| of.response_topic = Some("#".into())), "`properties.response-topic`: `#` is not a topic"),
         (with_properties(|of| of.user = Some(vec![Default::default(); 17])), "`properties.user` 17: there may be 16"),
@@ -161,7 +165,18 @@ fn each_range_that_is_broken_is_named() {
             with_properties(|of| of.user = Some(vec![("roost-run".into(), String::new())])),
             "`properties.user` `roost-run`: ",
         ),
-        (with_properties(|of| of.content_type = Some("x".repeat(65_536))), "a text may have 65,535 bytes"),
+        (
+            with_properties(|of| of.content_type = Some("x".repeat(32_769))),
+            "`properties` of 32769 bytes: the content type and the user properties may have 32,768",
+        ),
+        (
+            with_properties(|of| of.user = Some(vec![("x".repeat(2_048), "x".into()); 16])),
+            "`properties` of 32784 bytes: ",
+        ),
+        (
+            with_properties(|of| of.content_type = Some("\0".into())),
+            "`properties` with the character U+0000: MQTT does",
+        ),
         (with_policy(|of| of.grace_ms = Some(999)), "`policy.grace-ms` 999: it must be 1,000 or more"),
         (
             with_policy(|of| {

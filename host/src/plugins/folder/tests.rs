@@ -78,7 +78,6 @@ fn what_lies_there_at_the_start_is_offered_at_once_and_once() {
     bench.write("only.toml", b"");
     bench.write(".c.wasm", &component(3));
     bench.write("notes.txt", b"");
-    fs::create_dir(bench.file("d.wasm")).unwrap();
     assert_eq!(bench.scan(), ["a 11", "b 12 # b"]);
     assert_eq!(bench.scan(), [""; 0]);
     assert_eq!(bench.later(10_000), [""; 0]);
@@ -238,4 +237,40 @@ fn a_better_name_is_proposed_where_there_is_one() {
     for (stem, expected) in cases {
         assert_eq!(better_name(stem), expected);
     }
+}
+
+#[test]
+fn what_is_not_a_file_is_told_once_and_read_never() {
+    let mut bench = Bench::new(&[]);
+    bench.scan();
+    fs::create_dir(bench.file("attic.wasm")).unwrap();
+    symlink("nowhere", bench.file("barn.wasm")).unwrap();
+    symlink("/dev/zero", bench.file("cellar.toml")).unwrap();
+    let told = bench.scan();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(bench.scan().is_empty());
+    assert_eq!(read_file(Path::new("/dev/zero"), 8).unwrap_err().to_string(), "it is not a file");
+}
+
+#[test]
+fn a_link_whose_target_is_away_is_not_a_removal() {
+    let mut bench = Bench::new(&[]);
+    let elsewhere = bench.root.path().join("elsewhere.wasm");
+    fs::write(&elsewhere, component(4)).unwrap();
+    symlink(&elsewhere, bench.file("coop.wasm")).unwrap();
+    bench.write("barn.wasm", &component(5));
+    assert_eq!(bench.scan().len(), 2);
+    fs::remove_file(&elsewhere).unwrap();
+    bench.scan();
+    assert!(bench.later(10_000).iter().all(|found| !found.contains("gone")));
+}
+
+#[test]
+fn a_huge_settings_file_is_refused_unread() {
+    let mut bench = Bench::new(&[]);
+    let settings = fs::File::create(bench.file("coop.toml")).unwrap();
+    settings.set_len(1 << 40).unwrap();
+    bench.write("coop.wasm", &component(4));
+    let told = bench.scan();
+    assert!(told[0].contains("more than the 8388608 allowed"), "{told:?}");
 }

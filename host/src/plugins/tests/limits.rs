@@ -81,3 +81,20 @@ async fn what_is_no_plugin_is_told_apart() {
     (&mut damaged[middle..]).write_all(&[0xff; 16]).unwrap();
     assert!(load(damaged).await.is_err());
 }
+
+#[tokio::test]
+async fn a_plugin_with_many_devices_does_not_hold_up_the_plans_of_others() {
+    let data = tempfile::tempdir().unwrap();
+    let loader = loader(data.path());
+    let settings = Some("[limits]\ncpu_ms = 60000");
+    let greedy = loader.propose(offer(guests::guest(guests::LOOPS), settings)).unwrap();
+    let greedy = loader.program(greedy, None).await.map_err(|error| error.to_string()).unwrap();
+    let modest = loader.propose(offer(guests::guest(guests::NOTHING), None)).unwrap();
+    let modest = loader.program(modest, None).await.map_err(|error| error.to_string()).unwrap();
+    let plan_greedy = || loader.plan(&greedy, &greedy.settings.devices[0]);
+    tokio::select! {
+        biased;
+        _ = async { tokio::join!(plan_greedy(), plan_greedy(), plan_greedy()) } => panic!("the greedy one was first"),
+        plan = loader.plan(&modest, &modest.settings.devices[0]) => assert!(plan.is_ok()),
+    }
+}

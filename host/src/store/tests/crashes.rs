@@ -206,8 +206,9 @@ impl Model {
             }
             Act::Advance { slot, done } => {
                 let run = self.run(slot)?;
-                (run.steps_done, run.started) = (done, Some(at(9)));
-                Some(Change::RunAdvanced { key: slot, steps_done: done, started: Some(at(9)) })
+                let failed = saved_run(0, done).failed;
+                (run.steps_done, run.started, run.failed) = (done, Some(at(9)), failed.clone());
+                Some(Change::RunAdvanced { key: slot, steps_done: done, started: Some(at(9)), failed })
             }
             Act::End { slot } => {
                 let id = self.run(slot)?.id.clone();

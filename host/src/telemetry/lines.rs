@@ -1,0 +1,123 @@
+//! Lines on their way to standard error. Nobody who writes one waits for whoever reads them: a terminal that was halted
+//! with Ctrl-S must not hold back a message.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Bytes that wait; what does not fit is counted and left out (I10).
+const WAITING_BYTES: usize = 4 << 20;
+/// How long the end of the host waits for the last lines to be written.
+const FLUSH: Duration = Duration::from_millis(500);
+
+enum Order {
+    Write(Vec<u8>),
+    Tell(Sender<()>),
+}
+
+/// Where lines are put. One call of `write` is one line.
+#[derive(Clone)]
+pub(super) struct Lines {
+    orders: Sender<Order>,
+    waiting: Arc<AtomicUsize>,
+    left_out: Arc<AtomicU64>,
+}
+
+/// Waits a moment for the last lines when it is dropped.
+pub(crate) struct Flush(Sender<Order>);
+
+impl Lines {
+    /// Starts the thread that writes them.
+    pub(super) fn to(sink: impl Write + Send + 'static) -> io::Result<(Self, Flush)> {
+        let (orders, inbox) = channel();
+        let lines = Self { orders: orders.clone(), waiting: Arc::default(), left_out: Arc::default() };
+        let (waiting, left_out) = (lines.waiting.clone(), lines.left_out.clone());
+        thread::Builder::new().name("log".into()).spawn(move || write_all(sink, &inbox, &waiting, &left_out))?;
+        Ok((lines, Flush(orders)))
+    }
+}
+
+/// What cannot be written has nowhere to be told.
+fn write_all(mut sink: impl Write, inbox: &Receiver<Order>, waiting: &AtomicUsize, left_out: &AtomicU64) {
+    for order in inbox {
+        match order {
+            Order::Write(line) => {
+                let _ = sink.write_all(&line);
+                waiting.fetch_sub(line.len(), Ordering::Relaxed);
+                let count = left_out.swap(0, Ordering::Relaxed);
+                if count > 0 {
+                    let _ = writeln!(sink, "{count} lines of the log are left out: they were not read in time");
+                }
+            }
+            Order::Tell(done) => {
+                let _ = sink.flush();
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let waiting = self.waiting.fetch_add(line.len(), Ordering::Relaxed);
+        if waiting > WAITING_BYTES || self.orders.send(Order::Write(line.to_vec())).is_err() {
+            self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let (done, written) = channel();
+        if self.0.send(Order::Tell(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a line when it is let.
+    struct Halted(Receiver<()>, Sender<Vec<u8>>);
+
+    impl Write for Halted {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.send(line.to_vec()).map_err(io::Error::other)?;
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn whoever_does_not_read_holds_nobody_up_and_is_told_what_is_missing() {
+        let ((go, halted), (sink, written)) = (channel(), channel());
+        let (mut lines, _flush) = Lines::to(Halted(halted, sink)).unwrap();
+        let line = vec![b'x'; 1 << 20];
+        for _ in 0..100 {
+            lines.write_all(&line).unwrap();
+        }
+        drop(go);
+        let all: Vec<u8> = (0..6).flat_map(|_| written.recv().unwrap()).collect();
+        let told = String::from_utf8_lossy(&all).replace('x', "");
+        assert!(all.len() < 6 << 20 && told.starts_with("95"), "{told}");
+    }
+}
