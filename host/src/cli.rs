@@ -20,11 +20,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the host: load the plugins and do what they plan, until it is told to stop
     Run(run::Args),
-    /// Show what a plugin is and would do, or what is wrong with it
     Check(check::Args),
-    /// Show when a trigger fires
     Next(next::Args),
     #[command(hide = true)]
     Compile(compile::Args),

@@ -35,10 +35,15 @@
 //! [dependencies]
 //! roost-plugin-sdk = { path = "../../plugin-sdk" }
 //! serde = { version = "1", features = ["derive"] }
+//!
+//! [dev-dependencies]
+//! serde_json = "1"
 //! ```
 //!
-//! `cargo build --release --target wasm32-wasip2` makes a `.wasm` of it, which goes into the host's `plugins` folder, and
-//! its settings beside it, into a file of the same name:
+//! (`path` is where Roost's sources are, seen from the crate.) After a `rustup target add wasm32-wasip2`, once,
+//! `cargo build --release --target wasm32-wasip2` makes `target/wasm32-wasip2/release/coop_door.wasm` of a crate called
+//! `coop-door`. Copied into the host's `plugins` folder it needs a hyphen again, for a plugin's name has no underscores:
+//! `coop-door.wasm`. Its settings lie beside it, in `coop-door.toml`:
 //!
 //! ```toml
 //! [config]
@@ -98,6 +103,11 @@ pub use self::{
     sun::{Location, SunEvent},
     time::{Date, Instant, Local, Span, Time, Weekday, days, hours, milliseconds, minutes, seconds},
 };
+
+/// The example there has to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 /// A device, as its settings describe it.
 ///

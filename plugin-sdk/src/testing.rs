@@ -30,6 +30,8 @@
 //! # Ok::<(), roost_plugin_sdk::Error>(())
 //! ```
 //!
+//! `json!` is of the crate `serde_json`, a development dependency of the plugin.
+//!
 //! What the host would refuse whatever its settings, such as an impossible cron expression or two jobs of the same id, is
 //! an error here too. What it would refuse by its settings, a topic that is not granted, is not.
 

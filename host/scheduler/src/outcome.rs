@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::{time::Instant, topic::Topic};
+use crate::{time::Instant, topic::Topic, trigger::Duration};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +133,8 @@ impl fmt::Display for Outcome {
                     Cause::LinkDown => "there was no connection to the broker",
                     Cause::Busy => "the broker was busy with other runs",
                 };
-                write!(f, "{cause}; it would have started {late_ms} ms late, and its grace is {grace_ms} ms")
+                let (late, grace) = (Duration(late_ms.unsigned_abs()), Duration((*grace_ms).into()));
+                write!(f, "{cause}; it would have started {late} late, and its grace is {grace}")
             }
             Self::Missed(Missed::Superseded { by, since, count, more }) => {
                 let at_least = if *more { "at least " } else { "" };

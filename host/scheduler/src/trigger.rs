@@ -9,7 +9,7 @@ use std::fmt;
 pub use self::{
     cron::{Cron, CronError, Patterns},
     sun::{Sky, Sun, SunEvent},
-    text::{TriggerError, parse, parse_duration},
+    text::{Duration, TriggerError, parse, parse_duration},
 };
 use crate::{
     limits,

@@ -9,7 +9,7 @@ use anyhow::Result;
 use roost_scheduler::{
     model::Job,
     time::{Instant, Site},
-    trigger::{Search, Sky},
+    trigger::{Duration, Search, Sky},
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ const NEVER_GRANTED: [(&str, &str); 2] = [("files", "wasi:filesystem/"), ("socke
 /// Searches for one next run: a sun trigger looks a month ahead with each, and gives up by itself.
 const SEARCHES: usize = 100;
 
-/// Show what a plugin is and would do, or what is wrong with it.
+/// Show what a plugin is and would do, or what is wrong with it
 ///
 /// Loads it as `roost run` would, with the settings beside it and the place in `roost.toml`, and asks each device for
 /// its jobs. Changes nothing, and needs no running Roost.
@@ -122,8 +122,8 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: I
     for step in job.steps.iter() {
         let payload = String::from_utf8_lossy(&step.message.payload);
         let payload: String = payload.chars().take(60).flat_map(char::escape_debug).collect();
-        let after =
-            if step.after_ms == 0 { String::new() } else { format!("  after {} s", f64::from(step.after_ms) / 1e3) };
+        let after = Duration(step.after_ms.into());
+        let after = if step.after_ms == 0 { String::new() } else { format!("  after {after}") };
         writeln!(out, "      publishes {} {payload}{after}", step.message.topic)?;
     }
     let (runs, why) = next_runs(job, site, sky, now);

@@ -16,7 +16,7 @@ use crate::{
     report::Report,
 };
 
-/// Show when a trigger fires.
+/// Show when a trigger fires
 ///
 /// Times are written to standard output, why there are none to standard error.
 #[derive(clap::Args)]

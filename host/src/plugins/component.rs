@@ -39,8 +39,10 @@ impl ComponentError {
         match self {
             Self::Empty => Some("copy it again"),
             Self::Text => Some("turn it into binary with `wasm-tools parse PLUGIN.wat -o PLUGIN.wasm`"),
-            Self::NotWasm { .. } => Some("a plugin is a WebAssembly component, `<name>.wasm`"),
-            Self::CoreModule => Some("build it with `cargo build --target wasm32-wasip2`"),
+            Self::NotWasm { .. } => {
+                Some("a plugin is a WebAssembly component; `cargo build --release --target wasm32-wasip2` makes one")
+            }
+            Self::CoreModule => Some("build it with `cargo build --release --target wasm32-wasip2`"),
             Self::NoSchedule { .. } => Some("build it for the world `device-plugin` of `wit/`, or with the plugin SDK"),
             Self::OtherVersion { .. } | Self::NewerContract(_) => {
                 Some("install a newer Roost, or build the plugin against the `wit/` of this one")

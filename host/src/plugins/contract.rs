@@ -265,7 +265,9 @@ fn topic(field: &str, text: &str) -> Result<Topic, Invalid> {
 fn outside_grant(topic: &Topic, terms: &Terms<'_>) -> Invalid {
     let plugin = terms.plugin;
     let mut filters: Vec<_> = terms.grant.publish.iter().map(|filter| format!("{:?}", filter.as_str())).collect();
-    filters.push(format!("{:?}", topic.as_str()));
+    // All that a plugin has by default, or each of its topics would have to be added one by one.
+    let own = topic.as_str().strip_prefix(plugin.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    filters.push(if own { format!("\"{plugin}/#\"") } else { format!("{:?}", topic.as_str()) });
     let (file, table) = if terms.granted_by_operator {
         ("roost.toml".into(), format!("[grants.{plugin}]"))
     } else {

@@ -340,7 +340,7 @@ impl Folder {
             Err(error) => report.cause(error),
             Ok(_) => report,
         };
-        sightings.push(Sighting::Faulty(None, report.hint("rename the file")));
+        sightings.push(Sighting::Faulty(None, report.hint(better_name(&stem))));
     }
 
     /// A folder, a pipe, or a link that leads nowhere, where a plugin's file would be: told once.
@@ -479,6 +479,16 @@ fn torn(name: &PluginName, component: &Path, empty: bool) -> Report {
     Report::new(format!("plugin `{name}` was not loaded"))
         .cause(format!("`{}` is {how}", component.display()))
         .hint("copy it again; if it is still being copied, it is loaded when that is done")
+}
+
+/// What to do about a file whose name is no plugin's. Compilers write `coop_door.wasm` for a crate called `coop-door`.
+pub(super) fn better_name(stem: &str) -> String {
+    let letters = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
+    let better = letters.collect::<String>().to_ascii_lowercase();
+    match PluginName::parse(better.trim_matches('-')) {
+        Ok(name) => format!("rename the file to `{name}.wasm`"),
+        Err(_) => "rename the file".into(),
+    }
 }
 
 #[cfg(test)]

@@ -58,6 +58,11 @@ impl CallError {
             Self::Memory { .. } => raise("memory_mib"),
             Self::Lift { .. } => raise("lift_mib"),
             Self::Invalid(invalid) => invalid.hint.clone(),
+            Self::Said(text) if text.starts_with("config") => Some(
+                "settings stand in the `.toml` beside the plugin: in `[config]` for all devices, or in one device's \
+                 `config`"
+                    .into(),
+            ),
             Self::Said(_) | Self::Exit { .. } | Self::Trap { .. } => None,
         }
     }

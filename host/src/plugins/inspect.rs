@@ -14,7 +14,7 @@ use roost_scheduler::{
 };
 
 use super::{
-    folder::{Offer, read_file, read_settings},
+    folder::{Offer, better_name, read_file, read_settings},
     limits,
     load::{LoadError, Loader},
 };
@@ -59,8 +59,12 @@ pub(crate) fn inspect(path: &Path, site: Site, grants: &HashMap<PluginName, Gran
 
 fn offer(path: &Path) -> Result<Offer, Report> {
     let report = || Report::new(format!("`{}` cannot be checked", path.display()));
+    if path.is_dir() || path.extension().is_none_or(|extension| extension != "wasm") {
+        let report = report().cause("it is not a `.wasm` file");
+        return Err(report.hint("name the plugin's file, as in `roost check plugins/coop-door.wasm`"));
+    }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let plugin = PluginName::parse(&stem).map_err(|error| report().cause(error).hint("rename the file"))?;
+    let plugin = PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))?;
     let component = read_file(path, limits::COMPONENT_BYTES).map_err(|error| report().cause(error))?;
     let settings = path.with_extension("toml");
     let settings = match read_settings(&settings) {

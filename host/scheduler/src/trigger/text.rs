@@ -321,8 +321,9 @@ impl fmt::Display for Sun {
     }
 }
 
-/// `1h30m`
-struct Duration(u64);
+/// Milliseconds, as people read them: `1h30m`.
+#[derive(Clone, Copy, Debug)]
+pub struct Duration(pub u64);
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -165,7 +165,7 @@ fn a_run_that_could_start_only_after_its_grace_is_missed() {
         &[
             "06:15:01 crash",
             "06:15:01 missed open 06:10:00: the host was not running, or the machine slept; it would have started \
-             301000 ms late, and its grace is 300000 ms",
+             5m1s late, and its grace is 5m",
         ],
     );
 }

@@ -227,6 +227,19 @@ fn a_plugin_that_cannot_be_one_by_its_name_is_told_once() {
 }
 
 #[test]
+fn a_better_name_is_proposed_where_there_is_one() {
+    let cases = [
+        ("coop_door", "rename the file to `coop-door.wasm`"),
+        ("My Plugin", "rename the file to `my-plugin.wasm`"),
+        ("roost", "rename the file"),
+        ("__", "rename the file"),
+    ];
+    for (stem, expected) in cases {
+        assert_eq!(better_name(stem), expected);
+    }
+}
+
+#[test]
 fn what_is_not_a_file_is_told_once_and_read_never() {
     let mut bench = Bench::new(&[]);
     bench.scan();

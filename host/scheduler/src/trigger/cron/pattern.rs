@@ -82,8 +82,9 @@ impl Pattern {
             [second, a, b, c, d, e] => (second, [a, b, c, d, e], "*"),
             [second, a, b, c, d, e, year] => (second, [a, b, c, d, e], year),
             _ => {
+                let plural = if fields.len() == 1 { "" } else { "s" };
                 return Err(format!(
-                    "it has {} fields, and needs minute, hour, day of month, month and day of week; seconds may come \
+                    "it has {} field{plural}, and needs minute, hour, day of month, month and day of week; seconds may come \
                      first, and then a year last",
                     fields.len()
                 ));
