@@ -79,6 +79,7 @@ impl App {
         let farewell = tokio::time::sleep(FAREWELL);
         tokio::pin!(stop, farewell);
         self.step(Event::Woke, &mut hand);
+        diary::taken_up(&self.scheduler);
         while !stopping || hand.committing || self.scheduler.attempts_under_way() > 0 {
             self.hand_over(&mut hand);
             alarm.set(hand.wake).context("the kernel's timer cannot be set")?;

@@ -238,6 +238,11 @@ impl Scheduler {
         })
     }
 
+    /// The plugins that there are.
+    pub fn plugin_names(&self) -> impl Iterator<Item = &PluginName> {
+        self.plugin_keys.keys()
+    }
+
     /// A plugin's name.
     #[must_use]
     pub fn plugin_name(&self, key: PluginKey) -> Option<&PluginName> {

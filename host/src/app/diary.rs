@@ -13,6 +13,9 @@ const LINES_PER_STEP: usize = 20;
 /// Next runs that are told when a plugin is loaded.
 const NEXT_RUNS: usize = 8;
 
+/// Plugins whose next runs are told when the host starts.
+const PLUGINS: usize = 8;
+
 /// Tells what a step decided.
 pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
     let mut lines = 0;
@@ -59,9 +62,26 @@ fn note_run(run: &RunEnded) {
 pub(crate) fn announce(announcement: &Announcement, scheduler: &Scheduler) {
     let Announcement { plugin, loaded, new, changed, gone, unchanged } = announcement;
     tracing::info!("jobs of `{plugin}`: {new} new, {changed} changed, {gone} gone, {unchanged} unchanged");
-    if !loaded {
-        return;
+    if *loaded {
+        next_runs(plugin, scheduler);
     }
+}
+
+/// Tells with what the host goes on.
+pub(crate) fn taken_up(scheduler: &Scheduler) {
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (jobs, runs) = (counted(scheduler.job_count(), "job"), counted(scheduler.run_count(), "run"));
+    let plugins: Vec<&PluginName> = scheduler.plugin_names().collect();
+    if plugins.is_empty() {
+        return tracing::info!("nothing is remembered yet");
+    }
+    tracing::info!("going on with {}, {jobs}, {runs} under way", counted(plugins.len(), "plugin"));
+    for plugin in plugins.into_iter().take(PLUGINS) {
+        next_runs(plugin, scheduler);
+    }
+}
+
+fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
     let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).filter(|job| job.next != NextRun::Never).collect();
     let count = jobs.len();
     if count > NEXT_RUNS {

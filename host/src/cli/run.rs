@@ -60,7 +60,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link = link(&config, events_in.clone()).await?;
     let scheduler = Scheduler::new(saved, clock::now());
-    tracing::info!("{} jobs and {} runs under way are taken up", scheduler.job_count(), scheduler.run_count());
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let options =
         plugins::Options { folder: config.plugins, data: config.data, site: config.site, grants: config.grants, known };

@@ -100,7 +100,12 @@ fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
         Ok(u16::try_from(value.integer_in(1..=65_535)?).unwrap_or(default))
     };
     let BuiltInPorts { devices, roost } = BuiltInPorts::default();
-    Ok(BuiltInPorts { devices: port("devices", devices)?, roost: port("roost", roost)? })
+    let ports = BuiltInPorts { devices: port("devices", devices)?, roost: port("roost", roost)? };
+    if ports.devices == ports.roost {
+        let what = format!("`devices` and `roost` are both {}", ports.roost);
+        return Err(value.error(what).hint("give each a port of its own"));
+    }
+    Ok(ports)
 }
 
 /// The file's text, without the end of its last line.
