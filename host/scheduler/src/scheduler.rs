@@ -2,6 +2,7 @@
 
 mod jobs;
 mod plans;
+mod reconcile;
 mod restore;
 mod runs;
 

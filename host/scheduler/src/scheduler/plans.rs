@@ -1,18 +1,15 @@
-//! From a plan to jobs: what is new, changed, gone, unchanged. One queue of work, done in order and in bounded pieces
-//! (I10): a device's plan is compared piece by piece, and takes effect, and is committed, as a whole.
+//! What plugins' versions, removals and plans do to the jobs: one queue of work, done in order and in bounded pieces
+//! (I10). A device's plan is compared piece by piece, and takes effect, and is committed, as a whole.
 
-use std::{collections::HashSet, mem, sync::Arc, vec};
+use std::mem;
 
-use super::{Device, DeviceKey, Instant, JobKey, JobState, Plugin, PluginKey, Scheduler, Ticket, Timer, jobs::Next};
+use super::{Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, Scheduler, Ticket, Timer, reconcile::Comparison};
 use crate::{
-    calendar,
     event::{Announcement, Change, Effect, Generation, Loaded, Plan, Step, Tombstone, Version},
     limits,
-    model::Job,
     names::{DeviceName, PluginName},
     outcome::{Cancelled, Outcome},
     time::Site,
-    trigger::Trigger,
 };
 
 /// Something to be done to the jobs.
@@ -31,29 +28,6 @@ pub(super) enum Work {
     DropDevice(DeviceKey, Cancelled),
     /// All devices of a plugin are done, of a new version if there is one.
     Finish(PluginKey, Option<Version>),
-}
-
-/// A device's plan, being compared with the jobs that it has.
-#[derive(Debug)]
-pub(super) struct Comparison {
-    device: DeviceKey,
-    asked: Instant,
-    /// Where the device is from this plan on.
-    site: Site,
-    left: vec::IntoIter<Job>,
-    unchanged: HashSet<JobKey>,
-    staged: Vec<Staged>,
-}
-
-/// A job that is new or changed, and what it waits for.
-#[derive(Debug)]
-struct Staged {
-    job: Arc<Job>,
-    existing: Option<JobKey>,
-    /// Up to where everything was decided when it was compared.
-    watermark: Instant,
-    next: Next,
-    planned_late: bool,
 }
 
 impl Scheduler {
@@ -190,7 +164,7 @@ impl Scheduler {
         self.replan_at(key, now.plus_ms(doubled.min(limits::REPLAN_PAUSE_CAP_MS)), out);
     }
 
-    fn replan_at(&mut self, key: DeviceKey, at: Instant, out: &mut Step) {
+    pub(super) fn replan_at(&mut self, key: DeviceKey, at: Instant, out: &mut Step) {
         let Some(device) = self.devices.get_mut(key) else { return };
         self.timers.remove(&(device.replan_at, Timer::Replan(key)));
         self.timers.insert((at, Timer::Replan(key)));
@@ -206,160 +180,8 @@ impl Scheduler {
         });
     }
 
-    /// Compares a piece of a plan, and lets the plan take effect after the last one.
-    fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
-        for _ in 0..limits::JOBS_PER_STEP {
-            let Some(job) = comparison.left.next() else { return self.adopt(now, comparison, out) };
-            self.compare_job(&mut comparison, job);
-        }
-        self.work.push_front(Work::Compare(Box::new(comparison)));
-    }
-
-    fn compare_job(&mut self, comparison: &mut Comparison, job: Job) {
-        let Some(device) = self.devices.get(comparison.device) else { return };
-        let existing = device.jobs.get(&job.id).copied();
-        let state = existing.and_then(|key| self.jobs.get(key));
-        let by_site = matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
-        let moved = by_site && device.site != comparison.site;
-        if let (Some(key), Some(state)) = (existing, state)
-            && *state.job == job
-            && !moved
-        {
-            comparison.unchanged.insert(key);
-            return;
-        }
-        let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
-        let watermark = known.unwrap_or_else(|| first_watermark(&job.trigger, comparison.asked));
-        let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.asked);
-        let after = earliest(&job.trigger, watermark, comparison.asked);
-        let next = self.next_of(&job, comparison.device, after, &comparison.site);
-        comparison.staged.push(Staged { job: Arc::new(job), existing, watermark, next, planned_late });
-    }
-
-    /// I2: what is known of a job that was here before.
-    fn tombstone(&self, device: DeviceKey, job: &Job) -> Option<Instant> {
-        let device = self.devices.get(device)?;
-        let plugin = self.plugins.get(device.plugin)?;
-        self.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.id.clone())).copied()
-    }
-
-    /// A plan takes effect.
-    fn adopt(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
-        let Comparison { device: key, asked, site, staged, unchanged, .. } = comparison;
-        let mut counts = self.counts_of(key);
-        counts.unchanged += unchanged.len();
-        let mut kept = unchanged;
-        kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let jobs = self.devices.get(key).into_iter().flat_map(|device| device.jobs.values().copied());
-        let mut gone: Vec<JobKey> = jobs.filter(|job| !kept.contains(job)).collect();
-        gone.sort_unstable();
-        counts.gone += gone.len();
-        for job in gone {
-            self.admit_past(now, job, asked, out);
-            self.save_run_of(job, out);
-            self.drop_job(job, out);
-        }
-        let changed = staged.iter().filter_map(|staged| staged.existing);
-        for job in changed {
-            // By the old plan, on the old site.
-            self.admit_past(now, job, asked, out);
-        }
-        let Some(device) = self.devices.get_mut(key) else { return };
-        device.site = site;
-        device.failures = 0;
-        device.error = None;
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        let mut unconfirmed = Vec::with_capacity(staged.len());
-        for staged in staged {
-            *(if staged.existing.is_some() { &mut counts.changed } else { &mut counts.new }) += 1;
-            unconfirmed.push(self.adopt_job(key, staged, asked, ticket, out));
-        }
-        if !unconfirmed.is_empty() {
-            self.unconfirmed.insert(ticket, unconfirmed);
-            out.effects.push(Effect::Confirm(ticket));
-        }
-        let plugin = self.devices.get(key).and_then(|device| self.plugins.get_mut(device.plugin));
-        plugin.expect("a device has a plugin").announcement = counts;
-        // The window that was asked for ends with the day after `asked`, whenever the answer came.
-        self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
-    }
-
-    /// An occurrence from before a plan belongs to the plan before: one that waits for its jitter, or for its turn.
-    fn admit_past(&mut self, now: Instant, job: JobKey, asked: Instant, out: &mut Step) {
-        if let Some(state) = self.jobs.get(job)
-            && state.unconfirmed.is_none()
-            && state.next.due().is_some_and(|occurrence| occurrence < asked)
-        {
-            self.disarm_timer(job);
-            self.job_timer(now, job, out);
-        }
-    }
-
-    /// What the plugin's new plans have changed so far.
-    fn counts_of(&self, device: DeviceKey) -> Announcement {
-        let plugin = self.devices.get(device).and_then(|device| self.plugins.get(device.plugin));
-        plugin.expect("a device has a plugin").announcement.clone()
-    }
-
-    fn adopt_job(
-        &mut self,
-        device: DeviceKey,
-        staged: Staged,
-        asked: Instant,
-        ticket: Ticket,
-        out: &mut Step,
-    ) -> JobKey {
-        let Staged { job, existing, watermark, mut next, planned_late } = staged;
-        let key = match existing {
-            Some(key) => {
-                // An admitted run keeps its copy of the action.
-                self.save_run_of(key, out);
-                self.disarm_timer(key);
-                if let (Some(state), Some(owner)) = (self.jobs.get(key), self.devices.get(device))
-                    && state.watermark > watermark
-                {
-                    // An occurrence was admitted since it was compared.
-                    let after = earliest(&job.trigger, state.watermark, asked);
-                    let site = owner.site;
-                    next = self.next_of(&job, device, after, &site);
-                }
-                key
-            }
-            None => self.new_job(device, &job, watermark),
-        };
-        let Some(state) = self.jobs.get_mut(key) else { return key };
-        state.job = job.clone();
-        state.next = next;
-        state.planned_late = planned_late;
-        state.unconfirmed = Some(ticket);
-        if let Some((watermark, due)) = self.progress(key) {
-            out.changes.push(Change::JobSaved { key, device, job, watermark, due });
-        }
-        key
-    }
-
-    /// A place for a job; a run of it that outlived its job before is its run again.
-    fn new_job(&mut self, device: DeviceKey, job: &Arc<Job>, watermark: Instant) -> JobKey {
-        let (job, id) = (job.clone(), job.id.clone());
-        let next = Next::Never;
-        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, run: None };
-        let key = self.jobs.insert(state);
-        if let Some(device) = self.devices.get_mut(device) {
-            device.jobs.insert(id, key);
-        }
-        let name = self.run_id(key, watermark).of_job();
-        if let Some(slot) = self.orphans.remove(&name)
-            && let (Some(run), Some(state)) = (self.runs.get_mut(slot), self.jobs.get_mut(key))
-        {
-            run.job = Some(key);
-            state.run = Some(slot);
-        }
-        key
-    }
-
     /// A run that is under way outlives what its job becomes.
-    fn save_run_of(&mut self, job: JobKey, out: &mut Step) {
+    pub(super) fn save_run_of(&mut self, job: JobKey, out: &mut Step) {
         let run = self.jobs.get(job).and_then(|state| state.run);
         if let Some(slot) = run
             && self.runs.get(slot).is_some_and(|run| run.key.is_none())
@@ -369,7 +191,7 @@ impl Scheduler {
     }
 
     /// A job is gone; what was decided about it stays (I2).
-    fn drop_job(&mut self, key: JobKey, out: &mut Step) {
+    pub(super) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let id = self.run_id(key, state.watermark);
         if let Some((slot, run)) = state.run.and_then(|slot| Some((slot, self.runs.get_mut(slot)?))) {
@@ -476,29 +298,5 @@ impl Device {
             asked: false,
             jobs: Default::default(),
         }
-    }
-}
-
-impl Comparison {
-    fn new(device: DeviceKey, plan: Plan, site: Site) -> Self {
-        let (asked, left) = (plan.asked, plan.jobs.into_iter());
-        Self { device, asked, site, left, unchanged: HashSet::new(), staged: Vec::new() }
-    }
-}
-
-/// Recurring triggers reach back to no time before the plan was asked for.
-fn earliest(trigger: &Trigger, watermark: Instant, asked: Instant) -> Instant {
-    match trigger {
-        Trigger::At(_) => watermark,
-        _ => watermark.max(asked.plus_ms(-1)),
-    }
-}
-
-/// Nothing reaches back before a job's first acceptance, but an `at` that says itself when it was.
-fn first_watermark(trigger: &Trigger, asked: Instant) -> Instant {
-    let before = asked.plus_ms(-1);
-    match trigger {
-        Trigger::At(at) => before.min(at.plus_ms(-1)),
-        _ => before,
     }
 }
