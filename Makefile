@@ -1,4 +1,6 @@
 .DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 
 PLUGINS := coop-door sprinkler
 WASM := target/wasm32-wasip2/guest
@@ -15,7 +17,8 @@ run: wasm plugins ## build everything and run Roost with the sample plugins
 
 test: setup check plugins guests ## run all tests, after `check`
 	cargo build -p roost
-	cargo test
+	@cargo test --no-fail-fast 2>&1 | tee target/test.log
+	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed " passed, " failed " failed" }' target/test.log
 
 check: ## what must hold before anything is tested: format, lints, licences, docs
 	cargo fmt --all --check
