@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use roost_tests::{Broker, Listener, Site, guest};
 
-use crate::job;
+use crate::{job, more, ticking};
 
 /// A sprinkler: on at once, off some seconds later.
 fn sprinkler(off_after_ms: u32) -> String {
@@ -69,18 +69,11 @@ fn after_a_crash_there_are_the_same_jobs_with_the_same_ids_and_nothing_runs_twic
 
 #[test]
 fn of_what_fell_due_while_the_host_was_down_the_newest_is_made_up_for_and_the_rest_is_recorded() {
-    let (broker, site) = (Broker::new(), Site::new());
-    let listener = Listener::new(broker.port);
-    site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
-    site.drop_in(&guest("declared"), "declared");
-    let roost = site.start(&broker);
-    listener.wait_for("declared/tick");
+    let (broker, site, listener, roost) = ticking("declared");
     roost.kill();
-    let so_far = listener.count("declared/tick");
     thread::sleep(Duration::from_secs(4));
     let roost = site.start(&broker);
-    listener
-        .wait("ticks", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far + 1);
+    more(&listener, "declared/tick");
     assert!(roost.stop().success());
     assert!(site.query("SELECT count(*) FROM runs WHERE state = 'missed'") >= 1);
     let runs: Vec<String> =

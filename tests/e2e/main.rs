@@ -8,10 +8,30 @@ mod guests;
 mod outages;
 mod plugins;
 
+use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
+
 /// A job of the guest `declared`, as TOML: one message on a topic.
 fn job(id: &str, trigger: &str, topic: &str) -> String {
     format!(
         "[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ {trigger} }}\n\
          steps = [{{ topic = \"{topic}\", payload = \"{id}\" }}]\n"
     )
+}
+
+/// A broker, a listener, and a host with a plugin `name` that publishes each second, and has begun to.
+fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    site.settings(name, &job("tick", "every_ms = 1000", &format!("{name}/tick")));
+    site.drop_in(&guest("declared"), name);
+    let roost = site.start(&broker);
+    listener.wait_for(&format!("{name}/tick"));
+    (broker, site, listener, roost)
+}
+
+/// Waits until some more messages have come on a topic.
+fn more(listener: &Listener, topic: &str) {
+    let count = |heard: &[Message]| heard.iter().filter(|message| message.topic == topic).count();
+    let so_far = count(&listener.heard());
+    listener.wait("more of them", |heard| count(heard) > so_far + 1);
 }

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use roost_tests::{Broker, Listener, Site, guest, root, sample};
 
-use crate::job;
+use crate::{job, more, ticking};
 
 const SOON: &str = "in_ms = 0";
 const NEVER_SOON: &str = "at_ms = 4000000000000";
@@ -46,12 +46,7 @@ fn a_new_version_changes_only_what_differs() {
 
 #[test]
 fn a_broken_update_keeps_the_previous_version_running_even_over_a_restart() {
-    let (broker, site) = (Broker::new(), Site::new());
-    let listener = Listener::new(broker.port);
-    site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
-    site.drop_in(&guest("declared"), "declared");
-    let roost = site.start(&broker);
-    listener.wait_for("declared/tick");
+    let (broker, site, listener, roost) = ticking("declared");
 
     let whole = fs::read(guest("declared")).unwrap();
     let truncated = whole[..whole.len() / 2].to_vec();
@@ -62,16 +57,13 @@ fn a_broken_update_keeps_the_previous_version_running_even_over_a_restart() {
         let error = roost.log.wait_for(from, "`declared`");
         assert!(error.contains("ERROR"), "{what}: {error}");
         roost.log.wait_for(from, "the previous version keeps running");
-        let so_far = listener.count("declared/tick");
-        listener
-            .wait("more ticks", |heard| heard.iter().filter(|one| one.topic == "declared/tick").count() > so_far + 1);
+        more(&listener, "declared/tick");
     }
     roost.kill();
 
-    let so_far = listener.count("declared/tick");
     let roost = site.start(&broker);
     roost.says("the previous version keeps running");
-    listener.wait("more ticks", |heard| heard.iter().filter(|one| one.topic == "declared/tick").count() > so_far + 1);
+    more(&listener, "declared/tick");
 }
 
 #[test]
@@ -98,32 +90,20 @@ fn a_deleted_plugin_is_gone_and_one_that_comes_back_at_once_loses_nothing() {
 
 #[test]
 fn settings_that_cannot_be_are_told_and_change_nothing() {
-    let (broker, site) = (Broker::new(), Site::new());
-    let listener = Listener::new(broker.port);
-    site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
-    site.drop_in(&guest("declared"), "declared");
-    let roost = site.start(&broker);
-    listener.wait_for("declared/tick");
+    let (_broker, site, listener, roost) = ticking("declared");
     for (text, error) in
         [("[confg]\n", "declared.toml:1:2"), ("[grants]\npublish = [\"nowhere/#\"]\n[[config.jobs]]\n", "declared")]
     {
         let from = roost.log.count();
         site.settings("declared", text);
         roost.log.wait_for(from, error);
-        let so_far = listener.count("declared/tick");
-        listener
-            .wait("more ticks", |heard| heard.iter().filter(|one| one.topic == "declared/tick").count() > so_far + 1);
+        more(&listener, "declared/tick");
     }
 }
 
 #[test]
 fn hostile_plugins_disturb_nobody() {
-    let (broker, site) = (Broker::new(), Site::new());
-    let listener = Listener::new(broker.port);
-    site.settings("good", &job("tick", "every_ms = 1000", "good/tick"));
-    site.drop_in(&guest("declared"), "good");
-    let roost = site.start(&broker);
-    listener.wait_for("good/tick");
+    let (_broker, site, listener, roost) = ticking("good");
     for name in ["loops", "eats-memory", "aliased-payloads", "exits", "log-spam"] {
         site.drop_in(&guest(name), name);
     }

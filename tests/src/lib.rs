@@ -18,7 +18,7 @@ pub use listener::{Listener, Message};
 pub use roost::{Roost, Site};
 
 /// How long anything may take before a test is given up: much longer than it does, on a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A port that is free now.
 pub fn free_port() -> u16 {
