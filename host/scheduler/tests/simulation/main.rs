@@ -4,5 +4,6 @@ mod corners;
 mod disk;
 mod histories;
 
+mod reconcile;
 mod scenarios;
 mod world;
