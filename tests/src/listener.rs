@@ -58,7 +58,8 @@ impl Listener {
             .spawn()
             .expect("mosquitto_sub is not installed: run `make setup`");
         let lines = Lines::of(process.stdout.take().expect("it is piped"));
-        lines.wait("the subscription", |lines| {
+        let listener = Self { process, lines };
+        listener.lines.wait("the subscription", |lines| {
             let heard = lines.iter().any(|line| line.contains(PROBE));
             if !heard {
                 let _ = Command::new("mosquitto_pub")
@@ -69,7 +70,7 @@ impl Listener {
             }
             heard.then_some(())
         });
-        Self { process, lines }
+        listener
     }
 
     /// Everything it heard, but for what the host says of itself.
