@@ -136,6 +136,12 @@ impl Run {
         if self.is_owed() { later.any(|step| topic(step) == topic(self.step)) } else { later.next().is_some() }
     }
 
+    /// When a later step's time comes, a first step that is still being tried is given up; an owed one never (I5).
+    fn gives_way_at(&self) -> Option<Instant> {
+        let gives_way = self.on_the_wire && !self.is_owed();
+        if gives_way { self.due_of(self.step + 1) } else { None }
+    }
+
     /// Whether the retries of the current step have come to an end.
     fn is_given_up(&self, now: Instant) -> bool {
         let retry = self.policy.retry;
@@ -311,15 +317,11 @@ impl Scheduler {
         let Some(slot) = self.answered(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.last = Attempt::Refused(reason);
-        // When a later step's time comes, a first step that is still being tried is given up; an owed one never (I5).
-        let gives_way = run.on_the_wire && !run.is_owed();
-        let next_due = if gives_way { run.due_of(run.step + 1) } else { None };
-        if run.is_given_up(now) || next_due.is_some_and(|due| due <= now) {
+        if run.is_given_up(now) || run.gives_way_at().is_some_and(|due| due <= now) {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
         }
-        let until = now.plus_ms(run.pause_ms()).min(next_due.unwrap_or(Instant::MAX));
-        self.pause(slot, until);
+        self.pause(now, slot);
     }
 
     /// Which run an answer is for; an answer of a link that is over is for none.
@@ -341,16 +343,17 @@ impl Scheduler {
             run.last = Attempt::LinkLost;
             run.on_the_wire = true;
             if run.attempts > 1 {
-                let until = now.plus_ms(run.pause_ms());
-                self.pause(slot, until);
+                self.pause(now, slot);
             } else {
                 self.enqueue(slot);
             }
         }
     }
 
-    fn pause(&mut self, slot: RunSlot, until: Instant) {
+    /// Waits before the next attempt, but not beyond the time of an owed step that is waiting for this one.
+    fn pause(&mut self, now: Instant, slot: RunSlot) {
         if let Some(run) = self.runs.get_mut(slot) {
+            let until = now.plus_ms(run.pause_ms()).min(run.gives_way_at().unwrap_or(Instant::MAX));
             run.state = State::Pausing(until);
             self.timers.insert((until, Timer::Run(slot)));
         }

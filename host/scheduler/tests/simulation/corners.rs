@@ -444,3 +444,19 @@ fn a_message_that_the_link_is_lost_over_again_and_again_pauses_and_others_get_th
     world.run_until(at("2027-03-01T06:11:00Z"));
     assert!(world.log.iter().any(|line| line.contains("succeeded bad")));
 }
+
+#[test]
+fn a_link_that_is_lost_again_and_again_does_not_hold_up_what_closes_the_valve() {
+    let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")])]);
+    pass(&mut world, at("2027-03-01T06:10:00Z"));
+    // Each loss doubles the pause, until the next one is longer than the valve may stay open.
+    for _ in 0..6 {
+        world.link_down();
+        world.link_up(100);
+        let retried = world.wake.expect("it is tried again").min(at("2027-03-01T06:11:00Z"));
+        pass(&mut world, retried);
+    }
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    let off = world.log.iter().find(|line| line.contains("publish valve/off"));
+    assert!(off.is_some_and(|line| line.starts_with("2027-03-01T06:11:00Z")), "{}", world.log.join("\n"));
+}
