@@ -16,10 +16,12 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
-use roost_scheduler::event::Saved;
+use roost_scheduler::event::{Saved, SavedJob};
 use rusqlite::{Connection, config::DbConfig};
 
 use self::folder::Lock;
@@ -38,6 +40,9 @@ const MIGRATIONS: &[&str] = &[include_str!("store/schema.sql")];
 /// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.
 const CHECKPOINT_PAGES: i64 = 16_000;
 
+/// Batches of jobs that are read before they are taken.
+const BATCHES_AHEAD: usize = 4;
+
 /// How long to wait for someone who reads or writes the database with another program.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -49,7 +54,7 @@ pub(crate) struct Store {
     _lock: Lock,
 }
 
-/// Opens what is kept in a data folder, and makes both if need be.
+/// Opens what is kept in a data folder, and makes both if need be. [`Store::jobs`] has the rest of what is kept.
 pub(crate) fn open(data: &Path) -> Result<(Store, Saved), StoreError> {
     folder::make(data)?;
     let lock = folder::lock(data)?;
@@ -57,6 +62,23 @@ pub(crate) fn open(data: &Path) -> Result<(Store, Saved), StoreError> {
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
     Ok((Store { connection, path, _lock: lock }, saved))
+}
+
+impl Store {
+    /// Hands on the jobs that are kept, while a thread of its own reads them.
+    pub(crate) fn jobs<T>(
+        &mut self,
+        take: impl FnOnce(&mut dyn Iterator<Item = SavedJob>) -> T,
+    ) -> Result<T, StoreError> {
+        let (to, jobs) = mpsc::sync_channel(BATCHES_AHEAD);
+        let connection = &mut self.connection;
+        thread::scope(|scope| {
+            let reader = scope.spawn(move || load::jobs(connection, &to));
+            let taken = take(&mut jobs.into_iter().flatten());
+            let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            read.map(|()| taken).map_err(|damage| StoreError::from_damage(&self.path, damage))
+        })
+    }
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {

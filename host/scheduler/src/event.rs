@@ -1,9 +1,8 @@
 //! What the scheduler is told, and what it answers: the whole alphabet.
 
-use std::sync::Arc;
-
 use crate::{
-    model::{Job, Policy, Step as ActionStep},
+    body::{Body, PackedJob, StepRef},
+    model::Job,
     names::{DeviceName, JobId, PluginName, RunId},
     outcome::{Failed, Outcome},
     time::{Instant, Site},
@@ -46,7 +45,7 @@ pub type LinkId = u64;
 pub type AttemptId = u64;
 
 /// A commit that the scheduler wants to be told of.
-pub type Ticket = u64;
+pub type Ticket = u32;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -132,7 +131,15 @@ pub struct Plan {
     /// The moment of the call: occurrences from here on are the plan's.
     pub asked: Instant,
     /// Unique ids.
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<PackedJob>,
+}
+
+impl Plan {
+    /// Of jobs with unique ids.
+    #[must_use]
+    pub fn new(asked: Instant, jobs: &[Job]) -> Self {
+        Self { asked, jobs: jobs.iter().map(PackedJob::from).collect() }
+    }
 }
 
 /// What the scheduler answers to an event: first what to keep, then what to do.
@@ -216,12 +223,23 @@ pub struct Publish {
     pub number: u32,
     /// How long the broker may hold the message.
     pub expiry_ms: Option<u32>,
-    /// The run's steps.
-    pub steps: Arc<[ActionStep]>,
-    /// Which of them.
+    /// What the run does.
+    pub body: Body,
+    /// Which of its steps this is, counted from 0.
     pub step: usize,
     /// Whether all changes up to here must be durable before it is sent (I3).
     pub after_commit: bool,
+}
+
+impl Publish {
+    /// The step that it is an attempt at.
+    ///
+    /// # Panics
+    /// Where there is no such step, which the scheduler never makes.
+    #[must_use]
+    pub fn message(&self) -> StepRef<'_> {
+        self.body.step(self.step).expect("an attempt is at one of its run's steps")
+    }
 }
 
 /// A plugin's number, as in the store.
@@ -271,18 +289,7 @@ pub enum Change {
         key: DeviceKey,
     },
     /// A job is new or has changed.
-    JobSaved {
-        /// Its number.
-        key: JobKey,
-        /// Whose.
-        device: DeviceKey,
-        /// What it is.
-        job: Arc<Job>,
-        /// Up to here, everything is decided (I2).
-        watermark: Instant,
-        /// The occurrence after that, if there is one.
-        due: Option<Instant>,
-    },
+    JobSaved(SavedJob),
     /// More of a job is decided.
     JobAdvanced {
         /// Its number.
@@ -357,7 +364,7 @@ pub struct Tombstone {
     pub watermark: Instant,
 }
 
-/// What the store knows when the host starts: the sum of all changes.
+/// What the store knows when the host starts: the sum of all changes. The jobs are apart, for there may be a million.
 #[derive(Clone, Debug, Default)]
 pub struct Saved {
     /// Plugins.
@@ -396,8 +403,6 @@ pub struct SavedDevice {
     pub replan_at: Instant,
     /// Why the newest plan was refused, if it was.
     pub error: Option<String>,
-    /// Its jobs.
-    pub jobs: Vec<SavedJob>,
 }
 
 /// A job as the store knows it.
@@ -405,9 +410,11 @@ pub struct SavedDevice {
 pub struct SavedJob {
     /// Its number.
     pub key: JobKey,
+    /// Whose.
+    pub device: DeviceKey,
     /// What it is.
-    pub job: Arc<Job>,
-    /// Up to here, everything is decided.
+    pub job: PackedJob,
+    /// Up to here, everything is decided (I2).
     pub watermark: Instant,
     /// The occurrence after that, if there is one.
     pub due: Option<Instant>,
@@ -418,10 +425,8 @@ pub struct SavedJob {
 pub struct SavedRun {
     /// Which.
     pub id: RunId,
-    /// A copy: the run keeps it whatever becomes of the job.
-    pub steps: Arc<[ActionStep]>,
-    /// A copy, too.
-    pub policy: Policy,
+    /// What it does: the run keeps it whatever becomes of the job.
+    pub body: Body,
     /// How many are done.
     pub steps_done: usize,
     /// When its first step was sent for the first time, or may have been.

@@ -7,15 +7,15 @@ use siphasher::sip::SipHasher13;
 use crate::names::RunId;
 
 /// Uniform from 0 to `most` milliseconds.
-pub(crate) fn draw(run: &RunId, most: u32) -> i64 {
+pub(crate) fn draw(run: &RunId, most: u32) -> u32 {
     salted(run, 0, most)
 }
 
 /// Another draw for the same run.
-pub(crate) fn salted(run: &RunId, salt: u32, most: u32) -> i64 {
+pub(crate) fn salted(run: &RunId, salt: u32, most: u32) -> u32 {
     let mut hasher = SipHasher13::new();
     hasher.write(run.to_string().as_bytes());
     hasher.write_u32(salt);
     let range = u64::from(most) + 1;
-    i64::try_from(hasher.finish() % range).unwrap_or(0)
+    u32::try_from(hasher.finish() % range).unwrap_or(0)
 }

@@ -38,6 +38,7 @@
 //! (`run-once`) and one overlap policy (`skip`).
 #![warn(missing_docs)]
 
+pub mod body;
 pub mod calendar;
 pub mod event;
 mod jitter;

@@ -49,6 +49,12 @@ macro_rules! name {
                 }
             }
 
+            /// Of text that was one before.
+            #[allow(dead_code, reason = "not every name is made of what was kept")]
+            pub(crate) fn known(name: &str) -> Self {
+                Self(name.into())
+            }
+
             /// As text.
             #[must_use]
             pub fn as_str(&self) -> &str {

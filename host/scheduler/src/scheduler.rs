@@ -8,18 +8,20 @@ mod runs;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::Arc,
+    hash::RandomState,
 };
+
+use hashbrown::HashTable;
 
 use self::{jobs::Next, plans::Work, runs::Run};
 use crate::{
+    body::PackedJob,
     event::{
         Announcement, AttemptId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step, Ticket,
         Version,
     },
     limits,
-    model::Job,
-    names::{DeviceName, JobId, JobName, PluginName},
+    names::{DeviceName, JobName, PluginName},
     ready::Ready,
     slots::Slots,
     time::{Instant, Site},
@@ -33,7 +35,7 @@ use crate::{
 /// use roost_scheduler::{event::{Event, Saved}, scheduler::Scheduler, time::Instant};
 ///
 /// let now = Instant::from_millis(1_800_000_000_000).expect("in range");
-/// let mut scheduler = Scheduler::new(Saved::default(), now);
+/// let mut scheduler = Scheduler::new(Saved::default(), [], now);
 /// let step = scheduler.step(now, Event::Woke);
 /// assert!(step.changes.is_empty() && step.effects.is_empty());
 /// ```
@@ -43,6 +45,8 @@ pub struct Scheduler {
     plugin_keys: BTreeMap<PluginName, PluginKey>,
     devices: Slots<Device>,
     jobs: Slots<JobState>,
+    /// Of the ids in [`Device::jobs`].
+    hasher: RandomState,
     runs: Slots<Run>,
     tombstones: HashMap<JobName, Instant>,
     /// Runs that outlived their jobs.
@@ -102,13 +106,14 @@ struct Device {
     error: Option<String>,
     /// Whether a plan was asked for and has not come yet.
     asked: bool,
-    jobs: HashMap<JobId, JobKey>,
+    /// By their ids, which are in the jobs.
+    jobs: HashTable<JobKey>,
 }
 
 #[derive(Debug)]
 struct JobState {
     device: DeviceKey,
-    job: Arc<Job>,
+    job: PackedJob,
     /// Up to here, everything is decided or admitted (I2). On disk it stays behind while a run is under way that is
     /// not on disk itself.
     watermark: Instant,
@@ -140,7 +145,7 @@ pub struct JobView<'a> {
     /// Where that is.
     pub site: &'a Site,
     /// What it is.
-    pub job: &'a Job,
+    pub job: &'a PackedJob,
     /// When its next run is due.
     pub next: NextRun,
 }
@@ -229,7 +234,7 @@ impl Scheduler {
         let plugin = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
         let devices = plugin.into_iter().flat_map(|plugin| plugin.devices.values());
         devices.filter_map(|key| self.devices.get(*key)).flat_map(|device| {
-            let jobs = device.jobs.values().filter_map(|key| self.jobs.get(*key));
+            let jobs = device.jobs.iter().filter_map(|key| self.jobs.get(*key));
             jobs.map(|state| JobView {
                 device: &device.name,
                 site: &device.site,

@@ -89,10 +89,10 @@ fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
         jobs.select_nth_unstable_by_key(NEXT_RUNS - 1, |job| job.next);
         jobs.truncate(NEXT_RUNS);
     }
-    jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.id.as_str()));
+    jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.body.id()));
     for JobView { device, site, job, next } in jobs {
         let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
-        let id = &job.id;
+        let id = job.body.id();
         match next {
             NextRun::Due(at) => tracing::info!("next: {}  {plugin}/{device}/{id}", local(at)),
             NextRun::NotBefore(at) => {

@@ -53,13 +53,14 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     // Listened for from the start, so that nothing is cut off half done.
     let stop = stop_signal()?;
-    let (store, mut saved) = store::open(&config.data).map_err(|error| Report::from(&error))?;
+    let (mut store, mut saved) = store::open(&config.data).map_err(|error| Report::from(&error))?;
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link = link(&config, events_in.clone()).await?;
-    let scheduler = Scheduler::new(saved, clock::now());
+    let scheduler =
+        store.jobs(|jobs| Scheduler::new(saved, jobs, clock::now())).map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let options =
         plugins::Options { folder: config.plugins, data: config.data, site: config.site, grants: config.grants, known };

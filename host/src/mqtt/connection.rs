@@ -175,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         let (link, id) = (self.link, attempt.attempt);
-        let asked = &attempt.steps[attempt.step].message;
+        let asked = attempt.message();
         let mut publish = message(attempt);
         // Any packet id, for its length.
         publish.pkid = 1;

@@ -1,11 +1,7 @@
 //! An attempt as an MQTT message.
 
 use bytes::Bytes;
-use roost_scheduler::{
-    event,
-    model::{Message, Qos},
-    topic::is_forbidden,
-};
+use roost_scheduler::{body::StepRef, event, model::Qos, topic::is_forbidden};
 use rumqttc::v5::mqttbytes::{
     QoS,
     v5::{Publish, PublishProperties},
@@ -14,25 +10,26 @@ use rumqttc::v5::mqttbytes::{
 /// The message of an attempt, still without a packet id. Never marked as a duplicate: on a new connection each attempt
 /// is a new message, and `roost-run` tells a device that it has seen the run before (I4).
 pub(super) fn message(attempt: &event::Publish) -> Publish {
-    let message = &attempt.steps[attempt.step].message;
+    let message = attempt.message();
     let qos = match message.qos {
         Qos::AtMostOnce => QoS::AtMostOnce,
         Qos::AtLeastOnce => QoS::AtLeastOnce,
         Qos::ExactlyOnce => QoS::ExactlyOnce,
     };
-    let payload = Bytes::from_owner(message.payload.clone());
-    let mut publish = Publish::new(message.topic.as_str(), qos, payload, Some(properties(attempt, message)));
+    let payload = Bytes::copy_from_slice(message.payload);
+    let mut publish = Publish::new(message.topic, qos, payload, Some(properties(attempt, message)));
     publish.retain = message.retain;
     publish
 }
 
-fn properties(attempt: &event::Publish, message: &Message) -> PublishProperties {
+fn properties(attempt: &event::Publish, message: StepRef<'_>) -> PublishProperties {
     let run = attempt.run.to_string();
-    let own = message.properties.as_deref();
+    let own = message.properties();
+    let own = own.as_ref();
     let expiry_ms = own.and_then(|own| own.expiry_ms).or(attempt.expiry_ms);
     let content_type = own.and_then(|own| own.content_type.clone());
     let response_topic = own.and_then(|own| own.response_topic.as_ref()).map(|topic| topic.as_str().to_owned());
-    let is_text = content_type.as_deref().is_some_and(names_text) && std::str::from_utf8(&message.payload).is_ok();
+    let is_text = content_type.as_deref().is_some_and(names_text) && std::str::from_utf8(message.payload).is_ok();
     let mut user_properties = own.map(|own| own.user.clone()).unwrap_or_default();
     user_properties.push(("roost-due".to_owned(), attempt.due.to_string()));
     user_properties.push(("roost-attempt".to_owned(), attempt.number.to_string()));
@@ -51,8 +48,9 @@ fn properties(attempt: &event::Publish, message: &Message) -> PublishProperties 
 
 /// Why a message cannot be sent: brokers answer to such texts by ending the connection, for all plugins alike (I7). Plans
 /// with such a text are refused, so this is the last that stands between a mistake there and everybody's link.
-pub(super) fn fault(message: &Message) -> Option<String> {
-    let own = message.properties.iter().flat_map(|own| {
+pub(super) fn fault(message: StepRef<'_>) -> Option<String> {
+    let own = message.properties();
+    let own = own.iter().flat_map(|own| {
         let content_type = own.content_type.iter().map(|text| ("content type", text.as_str()));
         let user = own.user.iter().flat_map(|(key, value)| [key, value]).map(|text| ("user property", text.as_str()));
         content_type.chain(user)
@@ -77,13 +75,11 @@ mod tests {
     use roost_scheduler::{model::MessageProperties, topic::Topic};
 
     use super::*;
-    use crate::mqtt::tests::attempt;
+    use crate::mqtt::tests::{attempt, edit};
 
     fn with(payload: &[u8], own: MessageProperties) -> PublishProperties {
         let mut attempt = attempt(1, 1, "coop/door", payload, Qos::AtLeastOnce);
-        let mut steps = attempt.steps.to_vec();
-        steps[0].message.properties = Some(own.into());
-        attempt.steps = steps.into();
+        edit(&mut attempt, |message| message.properties = Some(own.into()));
         attempt.expiry_ms = Some(1_001);
         message(&attempt).properties.expect("always some")
     }
@@ -106,10 +102,11 @@ mod tests {
     #[test]
     fn a_text_that_would_end_the_connection_is_a_fault() {
         let fault_of = |user: &str| {
-            let mut message = attempt(1, 1, "coop/door", b"on", Qos::AtLeastOnce).steps[0].message.clone();
+            let mut attempt = attempt(1, 1, "coop/door", b"on", Qos::AtLeastOnce);
             let user = vec![("key".to_owned(), user.to_owned())];
-            message.properties = Some(MessageProperties { user, ..MessageProperties::default() }.into());
-            fault(&message).unwrap_or_default()
+            let own = MessageProperties { user, ..MessageProperties::default() };
+            edit(&mut attempt, |message| message.properties = Some(own.into()));
+            fault(attempt.message()).unwrap_or_default()
         };
         assert_eq!(fault_of("grüße 🐓"), "");
         assert!(fault_of("a\u{0}").contains("a user property contains the character U+0000"));

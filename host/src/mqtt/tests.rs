@@ -8,8 +8,9 @@ mod outages;
 use std::time::Duration;
 
 use roost_scheduler::{
+    body::Body,
     event::{AttemptId, Event, LinkId, Publish},
-    model::{Message, Qos, Step},
+    model::{Message, Policy, Qos, Step},
     names::{DeviceName, JobId, PluginName, RunId},
     time::Instant,
     topic::Topic,
@@ -40,10 +41,22 @@ pub(super) fn attempt(link: LinkId, attempt: AttemptId, topic: &str, payload: &[
         due: occurrence.plus_ms(250),
         number: 2,
         expiry_ms: None,
-        steps: [Step { after_ms: 0, message }].into(),
+        body: body(message),
         step: 0,
         after_commit: false,
     }
+}
+
+fn body(message: Message) -> Body {
+    let id = JobId::parse("open").expect("valid");
+    Body::new(&id, None, &Policy::default(), &[Step { after_ms: 0, message }])
+}
+
+/// Changes the message of an attempt.
+pub(super) fn edit(attempt: &mut Publish, change: impl FnOnce(&mut Message)) {
+    let mut message = attempt.message().to_step().message;
+    change(&mut message);
+    attempt.body = body(message);
 }
 
 /// For a broker on this machine, in a hurry.

@@ -243,7 +243,7 @@ fn step(step: wit::Step, terms: &Terms<'_>) -> Result<Step, Invalid> {
 
 fn message(message: wit::Message, terms: &Terms<'_>) -> Result<Message, Invalid> {
     let topic = topic("topic", &message.topic)?;
-    if !terms.grant.allows_publish(&topic) {
+    if !terms.grant.allows_publish(topic.as_str()) {
         return Err(outside_grant(&topic, terms));
     }
     if message.payload.len() > bounds::PAYLOAD_BYTES {

@@ -136,7 +136,7 @@ impl Calls {
             Ok(Ok(Err(text))) => Err(CallError::Said(text)),
             Ok(Ok(Ok(jobs))) => {
                 let jobs = contract::jobs(jobs, &program.terms(device))?;
-                Ok(Plan { asked: now, jobs })
+                Ok(Plan::new(now, &jobs))
             }
         }
     }

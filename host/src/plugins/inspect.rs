@@ -47,7 +47,7 @@ pub(crate) fn inspect(path: &Path, site: Site, grants: &HashMap<PluginName, Gran
         let program = loader.program(proposal, None).await?;
         let mut devices = Vec::new();
         for device in &program.settings.devices {
-            let jobs = loader.plan(&program, device).await?.jobs;
+            let jobs = loader.plan(&program, device).await?.jobs.iter().map(Job::from).collect();
             devices.push(InspectedDevice { name: device.name.clone(), site: device.site, jobs });
         }
         let (imports, exports) =

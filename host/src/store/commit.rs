@@ -1,8 +1,8 @@
 //! One batch of changes, one transaction.
 
 use roost_scheduler::{
-    event::{Change, DeviceKey, JobKey, RunEnded, RunKey, SavedRun, Tombstone},
-    model::Job,
+    body::PackedJob,
+    event::{Change, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
     time::{Instant, Location},
 };
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
@@ -55,7 +55,7 @@ fn write(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
             ],
         ),
         Change::DeviceRemoved { key } => run(to, "DELETE FROM devices WHERE id = ?1", params![key]),
-        Change::JobSaved { key, device, job, watermark, due } => save_job(to, *key, *device, job, *watermark, *due),
+        Change::JobSaved(job) => save_job(to, job),
         Change::JobAdvanced { key, watermark, due } => run(
             to,
             "UPDATE jobs SET watermark = max(watermark, ?2), due = ?3 WHERE id = ?1",
@@ -86,14 +86,8 @@ fn not_json(error: serde_json::Error) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
 
-fn save_job(
-    to: &Transaction<'_>,
-    key: JobKey,
-    device: DeviceKey,
-    job: &Job,
-    watermark: Instant,
-    due: Option<Instant>,
-) -> rusqlite::Result<()> {
+fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
+    let SavedJob { key, device, job: PackedJob { trigger, body }, watermark, due } = saved;
     // I2: what was decided stays decided, whatever a plan says.
     run(
         to,
@@ -104,11 +98,11 @@ fn save_job(
         params![
             key,
             device,
-            job.id.as_str(),
-            job.label.as_deref(),
-            job.trigger.to_string(),
-            steps_to_json(&job.steps).map_err(not_json)?,
-            policy_to_json(&job.policy).map_err(not_json)?,
+            body.id(),
+            body.label(),
+            trigger.to_string(),
+            steps_to_json(body).map_err(not_json)?,
+            policy_to_json(&body.policy()).map_err(not_json)?,
             watermark.millis(),
             due.map(Instant::millis)
         ],
@@ -145,8 +139,8 @@ fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Re
             saved.id.occurrence.millis(),
             saved.started.map(Instant::millis),
             key,
-            steps_to_json(&saved.steps).map_err(not_json)?,
-            policy_to_json(&saved.policy).map_err(not_json)?,
+            steps_to_json(&saved.body).map_err(not_json)?,
+            policy_to_json(&saved.body.policy()).map_err(not_json)?,
             saved.steps_done,
             failed_to_json(saved.failed.as_ref()).map_err(not_json)?
         ],

@@ -1,12 +1,17 @@
 //! Everything that is kept, read once when the host starts.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, mem,
+    sync::mpsc,
+};
 
 use roost_scheduler::{
+    body::{Body, PackedJob},
     event::{
         DeviceKey, Digest, PluginKey, RunKey, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version,
     },
-    model::{Job, Policy},
+    model::Policy,
     names::{DeviceName, JobId, PluginName, RunId},
     time::{Instant, Location, Site},
     topic::Grant,
@@ -20,12 +25,15 @@ use super::{
     records::{failed_from_json, policy_from_json, steps_from_json},
 };
 
+/// Jobs that are handed on together.
+const JOBS_PER_BATCH: usize = 1_000;
+
+/// Everything but the jobs.
 pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     // One transaction: one state of the database.
     let transaction = connection.transaction()?;
     let mut plugins = plugins(&transaction)?;
-    let places = devices(&transaction, &mut plugins)?;
-    jobs(&transaction, &mut plugins, &places)?;
+    devices(&transaction, &mut plugins)?;
     Ok(Saved { plugins, runs: runs(&transaction)?, tombstones: tombstones(&transaction)? })
 }
 
@@ -104,12 +112,8 @@ fn plugins(connection: &Connection) -> Result<Vec<SavedPlugin>, Damage> {
     Ok(plugins)
 }
 
-/// Where each device is in the list of plugins.
-type Places = HashMap<DeviceKey, (usize, usize)>;
-
-fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<Places, Damage> {
+fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), Damage> {
     let of_key: HashMap<PluginKey, usize> = plugins.iter().enumerate().map(|(at, plugin)| (plugin.key, at)).collect();
-    let mut places = Places::new();
     let sql = "SELECT id, plugin, name, time_zone, latitude, longitude, replan_at, error FROM devices ORDER BY id";
     each_row(connection, "devices", sql, |row| {
         let plugin = *of_key.get(&row.get(1)?).ok_or_else(|| row.damage("its plugin is missing"))?;
@@ -119,14 +123,10 @@ fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<Place
             site: site(row, 3)?,
             replan_at: row.instant(6)?,
             error: row.get(7)?,
-            jobs: Vec::new(),
         };
-        let devices = &mut plugins[plugin].devices;
-        places.insert(device.key, (plugin, devices.len()));
-        devices.push(device);
+        plugins[plugin].devices.push(device);
         Ok(())
-    })?;
-    Ok(places)
+    })
 }
 
 /// From three columns.
@@ -141,27 +141,44 @@ fn site(row: &Row<'_>, first: usize) -> Result<Site, Damage> {
     Ok(Site { zone, location })
 }
 
-/// There may be a million of them: nothing is copied that is not kept.
-fn jobs(connection: &Connection, plugins: &mut [SavedPlugin], places: &Places) -> Result<(), Damage> {
+/// There may be a million of them: they are taken up while more are read.
+pub(super) fn jobs(connection: &Connection, to: &mpsc::SyncSender<Vec<SavedJob>>) -> Result<(), Damage> {
+    let devices: HashSet<DeviceKey> = device_keys(connection)?;
     let mut patterns = Patterns::default();
+    let mut batch = Vec::with_capacity(JOBS_PER_BATCH);
     let sql = "SELECT id, device, job, label, trigger, steps, policy, watermark, due FROM jobs ORDER BY id";
     each_row(connection, "jobs", sql, |row| {
-        let (plugin, device) = *places.get(&row.get(1)?).ok_or_else(|| row.damage("its device is missing"))?;
-        let job = Job {
-            id: row.parsed(2, JobId::parse)?,
-            label: row.optional_text(3)?.map(Arc::from),
-            trigger: row.parsed(4, |text| trigger::parse(text, Instant::MIN, &mut patterns))?,
-            steps: row.parsed(5, steps_from_json)?,
-            policy: row.policy(6)?,
-        };
-        plugins[plugin].devices[device].jobs.push(SavedJob {
+        let device = row.get(1)?;
+        if !devices.contains(&device) {
+            return Err(row.damage("its device is missing"));
+        }
+        let (id, policy) = (row.parsed(2, JobId::parse)?, row.policy(6)?);
+        let trigger = row.parsed(4, |text| trigger::parse(text, Instant::MIN, &mut patterns))?;
+        let body = Body::new(&id, row.optional_text(3)?, &policy, &row.parsed(5, steps_from_json)?);
+        batch.push(SavedJob {
             key: row.get(0)?,
-            job: Arc::new(job),
+            device,
+            job: PackedJob { trigger, body },
             watermark: row.instant(7)?,
             due: row.optional_instant(8)?,
         });
+        if batch.len() == JOBS_PER_BATCH {
+            // Whoever does not want any more is told of what is wrong, all the same.
+            let _ = to.send(mem::replace(&mut batch, Vec::with_capacity(JOBS_PER_BATCH)));
+        }
         Ok(())
-    })
+    })?;
+    let _ = to.send(batch);
+    Ok(())
+}
+
+fn device_keys(connection: &Connection) -> Result<HashSet<DeviceKey>, Damage> {
+    let mut keys = HashSet::new();
+    each_row(connection, "devices", "SELECT id FROM devices", |row| {
+        keys.insert(row.get(0)?);
+        Ok(())
+    })?;
+    Ok(keys)
 }
 
 fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
@@ -176,10 +193,10 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             job: row.parsed(4, JobId::parse)?,
             occurrence: row.instant(5)?,
         };
+        let body = Body::new(&id.job, None, &row.policy(7)?, &row.parsed(6, steps_from_json)?);
         let run = SavedRun {
             id,
-            steps: row.parsed(6, steps_from_json)?,
-            policy: row.policy(7)?,
+            body,
             steps_done: row.get(8)?,
             started: row.optional_instant(9)?,
             failed: row.optional_text(10)?.map(failed_from_json).transpose().map_err(|error| row.damage(&error))?,

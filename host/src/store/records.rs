@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use roost_scheduler::{
+    body::{Body, StepRef},
     model::{Message, MessageProperties, Policy, Qos, Retry, Step},
     outcome::{Attempt, Failed},
     topic::Topic,
@@ -96,12 +97,12 @@ fn is_usual_qos(qos: &u8) -> bool {
     *qos == usual_qos()
 }
 
-pub(super) fn steps_to_json(steps: &[Step]) -> serde_json::Result<String> {
-    let records: Vec<_> = steps.iter().map(StepRecord::from).collect();
+pub(super) fn steps_to_json(body: &Body) -> serde_json::Result<String> {
+    let records: Vec<_> = body.steps().map(StepRecord::from).collect();
     serde_json::to_string(&records)
 }
 
-pub(super) fn steps_from_json(text: &str) -> Result<Arc<[Step]>, String> {
+pub(super) fn steps_from_json(text: &str) -> Result<Vec<Step>, String> {
     let records: Vec<StepRecord<'_>> = serde_json::from_str(text).map_err(|error| format!("steps: {error}"))?;
     records.into_iter().map(StepRecord::into_step).collect()
 }
@@ -162,21 +163,20 @@ pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
     Ok(Failed { step, attempts, last })
 }
 
-impl<'a> From<&'a Step> for StepRecord<'a> {
-    fn from(step: &'a Step) -> Self {
-        let message = &step.message;
-        let (payload, payload_hex) = match std::str::from_utf8(&message.payload) {
+impl<'a> From<StepRef<'a>> for StepRecord<'a> {
+    fn from(step: StepRef<'a>) -> Self {
+        let (payload, payload_hex) = match std::str::from_utf8(step.payload) {
             Ok(text) => (Cow::Borrowed(text), None),
-            Err(_) => (Cow::Borrowed(""), Some(hex::encode(&message.payload))),
+            Err(_) => (Cow::Borrowed(""), Some(hex::encode(step.payload))),
         };
         Self {
             after_ms: step.after_ms,
-            topic: Cow::Borrowed(message.topic.as_str()),
+            topic: Cow::Borrowed(step.topic),
             payload,
             payload_hex,
-            qos: message.qos as u8,
-            retain: message.retain,
-            properties: message.properties.as_deref().map(PropertiesRecord::from),
+            qos: step.qos as u8,
+            retain: step.retain,
+            properties: step.properties().map(PropertiesRecord::from),
         }
     }
 }
@@ -198,13 +198,13 @@ impl StepRecord<'_> {
     }
 }
 
-impl From<&MessageProperties> for PropertiesRecord {
-    fn from(properties: &MessageProperties) -> Self {
+impl From<MessageProperties> for PropertiesRecord {
+    fn from(properties: MessageProperties) -> Self {
         Self {
             expiry_ms: properties.expiry_ms,
-            content_type: properties.content_type.clone(),
-            response_topic: properties.response_topic.as_ref().map(ToString::to_string),
-            user: properties.user.clone(),
+            content_type: properties.content_type,
+            response_topic: properties.response_topic.map(|topic| topic.to_string()),
+            user: properties.user,
         }
     }
 }
@@ -225,6 +225,8 @@ impl TryFrom<PropertiesRecord> for MessageProperties {
 
 #[cfg(test)]
 mod tests {
+    use roost_scheduler::names::JobId;
+
     use super::*;
 
     fn step(payload: &[u8], properties: Option<MessageProperties>) -> Step {
@@ -238,9 +240,13 @@ mod tests {
         Step { after_ms: 0, message }
     }
 
+    fn body(steps: &[Step]) -> Body {
+        Body::new(&JobId::parse("open").unwrap(), None, &Policy::default(), steps)
+    }
+
     #[test]
     fn usual_steps_are_short() {
-        let json = steps_to_json(&[step(b"go \"on\"", None)]).unwrap();
+        let json = steps_to_json(&body(&[step(b"go \"on\"", None)])).unwrap();
         assert_eq!(json, r#"[{"topic":"coop/north/door/open","payload":"go \"on\""}]"#);
     }
 
@@ -257,7 +263,7 @@ mod tests {
         last.message.qos = Qos::AtMostOnce;
         last.message.retain = true;
         let steps = [step(b"", None), step("caf\u{e9}\0".as_bytes(), Some(MessageProperties::default())), last];
-        assert_eq!(*steps_from_json(&steps_to_json(&steps).unwrap()).unwrap(), steps);
+        assert_eq!(steps_from_json(&steps_to_json(&body(&steps)).unwrap()).unwrap(), steps);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 mod crashes;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path};
 
 use roost_scheduler::{
-    event::{Change, Digest, RunEnded, Saved, SavedRun, Version},
-    model::{Job, Message, Policy, Qos, Step},
+    body::{Body, PackedJob},
+    event::{Change, Digest, RunEnded, Saved, SavedJob, SavedRun, Version},
+    model::{Message, Policy, Qos, Step},
     names::{DeviceName, JobId, PluginName, RunId},
     outcome::{Attempt, Cancelled, Failed, Outcome},
     time::{Instant, Location, Site},
@@ -30,14 +31,15 @@ fn step(after_ms: u32, payload: &[u8]) -> Step {
     Step { after_ms, message }
 }
 
-fn job(id: &str, variant: u32) -> Arc<Job> {
-    Arc::new(Job {
-        id: JobId::parse(id).unwrap(),
-        label: variant.is_multiple_of(2).then(|| format!("Variant {variant}").into()),
-        trigger: trigger(variant),
-        steps: [step(0, b"open"), step(600_000 + variant, &[0xff])].into(),
-        policy: Policy { jitter_ms: variant % 3, ..Policy::default() },
-    })
+fn job(id: &str, variant: u32) -> PackedJob {
+    let label = variant.is_multiple_of(2).then(|| format!("Variant {variant}"));
+    let policy = Policy { jitter_ms: variant % 3, ..Policy::default() };
+    let body = Body::new(&JobId::parse(id).unwrap(), label.as_deref(), &policy, &steps(variant));
+    PackedJob { trigger: trigger(variant), body }
+}
+
+fn steps(variant: u32) -> [Step; 2] {
+    [step(0, b"open"), step(600_000 + variant, &[0xff])]
 }
 
 fn trigger(variant: u32) -> Trigger {
@@ -70,7 +72,7 @@ fn device_saved(key: u32, plugin: u32, name: &str) -> Change {
 }
 
 fn job_saved(key: u32, device: u32, id: &str) -> Change {
-    Change::JobSaved { key, device, job: job(id, 0), watermark: at(10), due: Some(at(20)) }
+    Change::JobSaved(SavedJob { key, device, job: job(id, 0), watermark: at(10), due: Some(at(20)) })
 }
 
 fn run_id(occurrence: i64) -> RunId {
@@ -88,27 +90,31 @@ fn run_ended(key: Option<u64>, occurrence: i64, ended: i64) -> Change {
 }
 
 fn saved_run(occurrence: i64, steps_done: usize) -> SavedRun {
-    let (steps, policy) = (job("open", 0).steps.clone(), Policy { priority: 3, ..Policy::default() });
+    let body = Body::new(&run_id(occurrence).job, None, &Policy { priority: 3, ..Policy::default() }, &steps(0));
     let last = Attempt::Refused("no \"right\"".into());
     let failed = (steps_done > 1).then_some(Failed { step: 1, attempts: 2, last });
-    SavedRun { id: run_id(occurrence), steps, policy, steps_done, started: (steps_done > 0).then(|| at(9)), failed }
+    SavedRun { id: run_id(occurrence), body, steps_done, started: (steps_done > 0).then(|| at(9)), failed }
 }
 
 fn run_saved(key: u64, occurrence: i64, steps_done: usize) -> Change {
     Change::RunSaved { key, run: saved_run(occurrence, steps_done) }
 }
 
+fn jobs_in(data: &Path) -> Vec<SavedJob> {
+    open(data).unwrap().0.jobs(|jobs| jobs.collect()).unwrap()
+}
+
 /// Everything in it that matters, in one order.
-fn text_of(saved: &Saved) -> String {
-    let mut saved = saved.clone();
+fn text_of(saved: &Saved, jobs: &[SavedJob]) -> String {
+    let (mut saved, mut jobs) = (saved.clone(), jobs.to_vec());
+    jobs.sort_by_key(|job| job.key);
     saved.plugins.sort_by_key(|plugin| plugin.key);
     for plugin in &mut saved.plugins {
         plugin.devices.sort_by_key(|device| device.key);
-        plugin.devices.iter_mut().for_each(|device| device.jobs.sort_by_key(|job| job.key));
     }
     saved.runs.sort_by_key(|(key, _)| *key);
     saved.tombstones.sort_by_key(|stone| (stone.plugin.clone(), stone.device.clone(), stone.job.clone()));
-    format!("{saved:#?}")
+    format!("{saved:#?}\n{jobs:#?}")
 }
 
 /// What a crash of the process at this moment would leave.
@@ -186,8 +192,7 @@ fn a_watermark_never_goes_back() {
     store.commit(&[Change::JobAdvanced { key: 1, watermark: at(50), due: Some(at(60)) }]).unwrap();
     store.commit(&[job_saved(1, 1, "open")]).unwrap();
     drop(store);
-    let (_, saved) = open(data.path()).unwrap();
-    let job = &saved.plugins[0].devices[0].jobs[0];
+    let job = &jobs_in(data.path())[0];
     assert_eq!((job.watermark, job.due), (at(50), Some(at(20))));
 }
 
@@ -238,8 +243,7 @@ async fn after_a_full_disk_nothing_more_is_written() {
     writer.commit(2, vec![job_saved(1, 1, "small")]);
     writer.close();
     assert!(answers.recv().await.is_none());
-    let (_, saved) = open(data.path()).unwrap();
-    assert!(saved.plugins[0].devices[0].jobs.is_empty());
+    assert!(jobs_in(data.path()).is_empty());
 }
 
 #[test]
@@ -280,7 +284,8 @@ fn a_damaged_database_is_named_and_left_alone() {
     }
     for bad in [b"not a database at all, but long enough to have a header".repeat(99), scribbled, good[..8192].into()] {
         fs::write(&path, &bad).unwrap();
-        let error = open(data.path()).unwrap_err();
+        let read = open(data.path()).and_then(|(mut store, _)| store.jobs(|jobs| jobs.count()));
+        let error = read.unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
         assert!(report(&error).contains("hint: put a copy from a backup in its place"), "{}", report(&error));
         assert_eq!(fs::read(&path).unwrap(), bad);

@@ -1,10 +1,12 @@
 //! From a job to a run: occurrences, misfires, overlap.
 
+use std::hash::BuildHasher;
+
 use super::{DeviceKey, JobKey, JobState, NextRun, Scheduler, Timer, runs::Run};
 use crate::{
+    body::{Body, PackedJob},
     event::{Change, RunEnded, Step},
     jitter, limits,
-    model::Job,
     names::RunId,
     outcome::{Cause, Missed, Outcome},
     time::{Instant, Site},
@@ -14,8 +16,8 @@ use crate::{
 /// What a job waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The occurrence, and when its run starts: after its jitter.
-    Due { occurrence: Instant, start: Instant },
+    /// The occurrence, and how much later its run starts.
+    Due { occurrence: Instant, jitter_ms: u32 },
     /// Nothing up to then; then the search goes on.
     Search(Instant),
     /// It is never due again.
@@ -33,7 +35,7 @@ impl Next {
     /// When the job's timer is to go off.
     pub(super) fn timer(self) -> Option<Instant> {
         match self {
-            Self::Due { start, .. } => Some(start),
+            Self::Due { occurrence, jitter_ms } => Some(occurrence.plus_ms(jitter_ms.into())),
             Self::Search(from) => Some(from),
             Self::Never => None,
         }
@@ -62,19 +64,18 @@ impl Scheduler {
     /// A job's timer went off.
     pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
-        let Next::Due { occurrence, start } = state.next else {
+        let Next::Due { occurrence, jitter_ms } = state.next else {
             return self.search(key, state.watermark_or_search(), out);
         };
         let Some(device) = self.devices.get(state.device) else { return };
         let site = device.site;
         let following = self.following(key, occurrence, &site);
-        let Next::Due { start: next_start, .. } = following else {
-            return self.admit(now, key, occurrence, start, following, out);
-        };
-        if next_start > now {
-            return self.admit(now, key, occurrence, start, following, out);
+        match following {
+            Next::Due { .. } if following.timer().is_some_and(|start| start <= now) => {
+                self.misfired(now, key, occurrence, &site, out);
+            }
+            _ => self.admit(now, key, occurrence, jitter_ms, following, out),
         }
-        self.misfired(now, key, occurrence, &site, out);
     }
 
     /// Several occurrences have passed: the newest one is made up for, the older ones are recorded.
@@ -85,9 +86,9 @@ impl Scheduler {
         let missed = Missed::Superseded { by: older.newest, since: oldest, count: older.count, more: older.more };
         let id = self.run_id(key, older.before_newest);
         self.decide(now, key, id, Outcome::Missed(missed), out);
-        let start = self.start_of(&job, device, older.newest, site);
+        let jitter_ms = self.jitter_of(&job, device, older.newest, site);
         let following = self.following(key, older.newest, site);
-        self.admit(now, key, older.newest, start, following, out);
+        self.admit(now, key, older.newest, jitter_ms, following, out);
     }
 
     /// An occurrence is due: make a run of it, or record why not.
@@ -96,7 +97,7 @@ impl Scheduler {
         now: Instant,
         key: JobKey,
         occurrence: Instant,
-        start: Instant,
+        jitter_ms: u32,
         following: Next,
         out: &mut Step,
     ) {
@@ -108,7 +109,7 @@ impl Scheduler {
         let Some(state) = self.jobs.get_mut(key) else { return };
         state.watermark = occurrence;
         state.next = following;
-        let (job, planned_late) = (state.job.clone(), state.planned_late);
+        let (body, planned_late) = (state.job.body.clone(), state.planned_late);
         let earlier = state.run;
         self.arm_timer(key);
 
@@ -119,13 +120,15 @@ impl Scheduler {
             let outcome = Outcome::Skipped { earlier: run.id.occurrence };
             return self.decide(now, key, id, outcome, out);
         }
+        let start = occurrence.plus_ms(jitter_ms.into());
         let late_ms = now.ms_since(start);
-        if late_ms > i64::from(job.policy.grace_ms) {
+        let policy = body.policy();
+        if late_ms > i64::from(policy.grace_ms) {
             let cause = if planned_late { Cause::PlannedLate } else { Cause::HostAway };
-            let missed = Missed::TooLate { late_ms, grace_ms: job.policy.grace_ms, cause };
+            let missed = Missed::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
             return self.decide(now, key, id, Outcome::Missed(missed), out);
         }
-        let slot = self.runs.insert(Run::new(id, Some(key), &job, start));
+        let slot = self.runs.insert(Run::new(id, key, body, policy, start));
         if let Some(state) = self.jobs.get_mut(key) {
             state.run = Some(slot);
         }
@@ -168,20 +171,28 @@ impl Scheduler {
     }
 
     /// What a job of a device waits for after an instant.
-    pub(super) fn next_of(&mut self, job: &Job, device: DeviceKey, after: Instant, site: &Site) -> Next {
+    pub(super) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
         match job.trigger.next(after, site, &mut self.sky) {
-            Search::Found(occurrence) => Next::Due { occurrence, start: self.start_of(job, device, occurrence, site) },
+            Search::Found(occurrence) => {
+                Next::Due { occurrence, jitter_ms: self.jitter_of(job, device, occurrence, site) }
+            }
             Search::NotUntil(until) => Next::Search(until),
             Search::Never(_) => Next::Never,
         }
     }
 
-    /// When the run of an occurrence starts: after its jitter.
-    fn start_of(&mut self, job: &Job, device: DeviceKey, occurrence: Instant, site: &Site) -> Instant {
-        match job.policy.jitter_ms {
-            0 => occurrence,
-            _ => start_of(&self.run_of(job, device, occurrence), job, site, &mut self.sky),
+    /// How much later than its occurrence a run starts: less than to the next occurrence, so that the runs of a job start
+    /// in their order.
+    pub(super) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
+        let mut most = job.body.policy().jitter_ms;
+        if most == 0 {
+            return 0;
         }
+        if let Search::Found(next) = job.trigger.next(occurrence, site, &mut self.sky) {
+            let room = next.ms_since(occurrence) - 1;
+            most = most.min(u32::try_from(room).unwrap_or(u32::MAX));
+        }
+        jitter::draw(&self.run_of(&job.body, device, occurrence), most)
     }
 
     /// Goes on with a search that found nothing yet.
@@ -217,13 +228,36 @@ impl Scheduler {
     /// I2: one occurrence of one job.
     pub(super) fn run_id(&self, key: JobKey, occurrence: Instant) -> RunId {
         let state = self.jobs.get(key).expect("the caller has the job");
-        self.run_of(&state.job, state.device, occurrence)
+        self.run_of(&state.job.body, state.device, occurrence)
     }
 
-    fn run_of(&self, job: &Job, device: DeviceKey, occurrence: Instant) -> RunId {
+    fn run_of(&self, body: &Body, device: DeviceKey, occurrence: Instant) -> RunId {
         let device = self.devices.get(device).expect("a job has a device");
         let plugin = self.plugins.get(device.plugin).expect("a device has a plugin");
-        RunId { plugin: plugin.name.clone(), device: device.name.clone(), job: job.id.clone(), occurrence }
+        RunId { plugin: plugin.name.clone(), device: device.name.clone(), job: body.job_id(), occurrence }
+    }
+
+    /// A device's job.
+    pub(super) fn job_key(&self, device: DeviceKey, id: &str) -> Option<JobKey> {
+        let has_id = |key: &JobKey| self.jobs.get(*key).is_some_and(|state| state.job.body.id() == id);
+        self.devices.get(device)?.jobs.find(self.hasher.hash_one(id), has_id).copied()
+    }
+
+    /// A device has one more job.
+    pub(super) fn index_job(&mut self, device: DeviceKey, key: JobKey) {
+        let (Some(device), Some(state)) = (self.devices.get_mut(device), self.jobs.get(key)) else { return };
+        let id = |key: &JobKey| self.jobs.get(*key).map_or("", |state| state.job.body.id());
+        device.jobs.insert_unique(self.hasher.hash_one(state.job.body.id()), key, |key| self.hasher.hash_one(id(key)));
+    }
+
+    /// A job is gone.
+    pub(super) fn remove_job(&mut self, key: JobKey) {
+        let Some(state) = self.jobs.remove(key) else { return };
+        let Some(device) = self.devices.get_mut(state.device) else { return };
+        let hash = self.hasher.hash_one(state.job.body.id());
+        if let Ok(entry) = device.jobs.find_entry(hash, |entry| *entry == key) {
+            entry.remove();
+        }
     }
 }
 
@@ -235,18 +269,6 @@ impl JobState {
             Next::Due { .. } | Next::Never => self.watermark,
         }
     }
-}
-
-/// The occurrence and its jitter, which ends before the next occurrence: runs of a job start in their order.
-pub(super) fn start_of(id: &RunId, job: &Job, site: &Site, sky: &mut Sky) -> Instant {
-    let mut most = job.policy.jitter_ms;
-    if most > 0
-        && let Search::Found(next) = job.trigger.next(id.occurrence, site, sky)
-    {
-        let room = next.ms_since(id.occurrence) - 1;
-        most = most.min(u32::try_from(room).unwrap_or(u32::MAX));
-    }
-    id.occurrence.plus_ms(jitter::draw(id, most))
 }
 
 /// Finds the newest of several occurrences that have passed, and counts the others.

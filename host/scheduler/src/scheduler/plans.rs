@@ -200,11 +200,7 @@ impl Scheduler {
         }
         let tombstone = Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence };
         self.disarm_timer(key);
-        if let Some(state) = self.jobs.remove(key)
-            && let Some(device) = self.devices.get_mut(state.device)
-        {
-            device.jobs.remove(&tombstone.job);
-        }
+        self.remove_job(key);
         let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
         self.tombstones.insert(name, tombstone.watermark);
         out.changes.push(Change::JobRemoved { key, tombstone });
@@ -212,7 +208,7 @@ impl Scheduler {
 
     /// A device is gone: runs that have not started go with it, owed steps stay (I5).
     fn drop_device(&mut self, now: Instant, key: DeviceKey, reason: Cancelled, out: &mut Step) {
-        let jobs = self.devices.get(key).map(|device| device.jobs.values().copied().collect());
+        let jobs = self.devices.get(key).map(|device| device.jobs.iter().copied().collect());
         let mut jobs: Vec<JobKey> = jobs.unwrap_or_default();
         jobs.sort_unstable();
         let plugin = self.devices.get(key).and_then(|device| self.plugins.get_mut(device.plugin));

@@ -1,13 +1,13 @@
 //! A device's plan against the jobs that it has: what is new, changed, gone, unchanged.
 
-use std::{collections::HashSet, sync::Arc, vec};
+use std::{collections::HashSet, vec};
 
 use super::{DeviceKey, Instant, JobKey, JobState, Scheduler, Ticket, jobs::Next, plans::Work};
 use crate::{
+    body::PackedJob,
     calendar,
-    event::{Announcement, Change, Effect, Plan, Step},
+    event::{Announcement, Change, Effect, Plan, SavedJob, Step},
     limits,
-    model::Job,
     time::Site,
     trigger::Trigger,
 };
@@ -19,7 +19,7 @@ pub(super) struct Comparison {
     asked: Instant,
     /// Where the device is from this plan on.
     site: Site,
-    left: vec::IntoIter<Job>,
+    left: vec::IntoIter<PackedJob>,
     unchanged: HashSet<JobKey>,
     staged: Vec<Staged>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Comparison {
 /// A job that is new or changed, and what it waits for.
 #[derive(Debug)]
 struct Staged {
-    job: Arc<Job>,
+    job: PackedJob,
     existing: Option<JobKey>,
     /// Up to where everything was decided when it was compared.
     watermark: Instant,
@@ -45,14 +45,14 @@ impl Scheduler {
         self.work.push_front(Work::Compare(Box::new(comparison)));
     }
 
-    fn compare_job(&mut self, comparison: &mut Comparison, job: Job) {
+    fn compare_job(&mut self, comparison: &mut Comparison, job: PackedJob) {
         let Some(device) = self.devices.get(comparison.device) else { return };
-        let existing = device.jobs.get(&job.id).copied();
+        let existing = self.job_key(comparison.device, job.body.id());
         let state = existing.and_then(|key| self.jobs.get(key));
         let by_site = matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
         let moved = by_site && device.site != comparison.site;
         if let (Some(key), Some(state)) = (existing, state)
-            && *state.job == job
+            && state.job == job
             && !moved
         {
             comparison.unchanged.insert(key);
@@ -63,14 +63,14 @@ impl Scheduler {
         let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.asked);
         let after = earliest(&job.trigger, watermark, comparison.asked);
         let next = self.next_of(&job, comparison.device, after, &comparison.site);
-        comparison.staged.push(Staged { job: Arc::new(job), existing, watermark, next, planned_late });
+        comparison.staged.push(Staged { job, existing, watermark, next, planned_late });
     }
 
     /// I2: what is known of a job that was here before.
-    fn tombstone(&self, device: DeviceKey, job: &Job) -> Option<Instant> {
+    fn tombstone(&self, device: DeviceKey, job: &PackedJob) -> Option<Instant> {
         let device = self.devices.get(device)?;
         let plugin = self.plugins.get(device.plugin)?;
-        self.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.id.clone())).copied()
+        self.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.body.job_id())).copied()
     }
 
     /// A plan takes effect.
@@ -80,7 +80,7 @@ impl Scheduler {
         counts.unchanged += unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let jobs = self.devices.get(key).into_iter().flat_map(|device| device.jobs.values().copied());
+        let jobs = self.devices.get(key).into_iter().flat_map(|device| device.jobs.iter().copied());
         let mut gone: Vec<JobKey> = jobs.filter(|job| !kept.contains(job)).collect();
         gone.sort_unstable();
         counts.gone += gone.len();
@@ -164,20 +164,17 @@ impl Scheduler {
         state.planned_late = planned_late;
         state.unconfirmed = Some(ticket);
         if let Some((watermark, due)) = self.progress(key) {
-            out.changes.push(Change::JobSaved { key, device, job, watermark, due });
+            out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due }));
         }
         key
     }
 
     /// A place for a job; a run of it that outlived its job before is its run again.
-    fn new_job(&mut self, device: DeviceKey, job: &Arc<Job>, watermark: Instant) -> JobKey {
-        let (job, id) = (job.clone(), job.id.clone());
-        let next = Next::Never;
+    fn new_job(&mut self, device: DeviceKey, job: &PackedJob, watermark: Instant) -> JobKey {
+        let (job, next) = (job.clone(), Next::Never);
         let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, run: None };
         let key = self.jobs.insert(state);
-        if let Some(device) = self.devices.get_mut(device) {
-            device.jobs.insert(id, key);
-        }
+        self.index_job(device, key);
         let name = self.run_id(key, watermark).of_job();
         if let Some(slot) = self.orphans.remove(&name)
             && let (Some(run), Some(state)) = (self.runs.get_mut(slot), self.jobs.get_mut(key))

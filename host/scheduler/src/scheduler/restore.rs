@@ -1,45 +1,29 @@
 //! From what the store has kept to a scheduler.
 
-use super::{
-    BTreeMap, Device, Instant, JobState, Plugin, Scheduler, Timer,
-    jobs::{Next, start_of},
-    runs::Run,
-};
+use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, jobs::Next, runs::Run};
 use crate::{
-    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, Version},
-    names::{PluginName, RunId},
+    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Version},
+    names::RunId,
 };
 
 impl Scheduler {
     /// Takes up what the store has kept. What fell due meanwhile is judged by the first step.
     #[must_use]
-    pub fn new(saved: Saved, now: Instant) -> Self {
+    pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, now: Instant) -> Self {
         let mut scheduler = Self::empty(now);
+        let mut timers = vec![(now, Timer::Forget)];
         for plugin in saved.plugins {
-            scheduler.plugin_keys.insert(plugin.name.clone(), plugin.key);
-            // A crash came before it was accepted, or removed, completely: nothing of it is due until it is loaded anew.
-            let is_whole = plugin.version != Version::NONE;
-            if !is_whole {
-                scheduler.removed(plugin.name.clone());
-            }
-            let mut devices = BTreeMap::new();
-            for device in plugin.devices {
-                devices.insert(device.name.clone(), device.key);
-                scheduler.restore_device(plugin.key, &plugin.name, is_whole, device);
-            }
-            let restored = Plugin {
-                announcement: Announcement::new(plugin.name.clone()),
-                name: plugin.name,
-                version: plugin.version,
-                generation: 0,
-                grant: plugin.grant,
-                devices,
-            };
-            scheduler.plugins.restore(plugin.key, restored);
+            timers.extend(plugin.devices.iter().map(|device| (device.replan_at, Timer::Replan(device.key))));
+            scheduler.restore_plugin(plugin);
         }
         scheduler.plugins.restored();
         scheduler.devices.restored();
+        for job in jobs {
+            timers.extend(scheduler.restore_job(job));
+        }
         scheduler.jobs.restored();
+        // All at once: that is faster, and takes half the memory.
+        scheduler.timers = timers.into_iter().collect();
         for tombstone in saved.tombstones {
             let name = (tombstone.plugin, tombstone.device, tombstone.job);
             scheduler.tombstones.insert(name, tombstone.watermark);
@@ -66,10 +50,11 @@ impl Scheduler {
             plugin_keys: Default::default(),
             devices: Default::default(),
             jobs: Default::default(),
+            hasher: Default::default(),
             runs: Default::default(),
             tombstones: Default::default(),
             orphans: Default::default(),
-            timers: [(now, Timer::Forget)].into(),
+            timers: Default::default(),
             ready: Default::default(),
             work: Default::default(),
             unconfirmed: Default::default(),
@@ -86,8 +71,46 @@ impl Scheduler {
         }
     }
 
-    fn restore_device(&mut self, plugin: PluginKey, plugin_name: &PluginName, is_whole: bool, saved: SavedDevice) {
-        let mut device = Device {
+    fn restore_plugin(&mut self, saved: SavedPlugin) {
+        let SavedPlugin { key, name, version, grant, devices } = saved;
+        if version == Version::NONE {
+            // A crash came before it was accepted, or removed, completely: nothing of it is due until it is loaded anew.
+            self.removed(name.clone());
+        }
+        let announcement = Announcement::new(name.clone());
+        let of_name = devices.iter().map(|device| (device.name.clone(), device.key)).collect();
+        for device in devices {
+            self.devices.restore(device.key, Device::restored(key, device));
+        }
+        self.plugin_keys.insert(name.clone(), key);
+        self.plugins.restore(key, Plugin { name, version, generation: 0, grant, devices: of_name, announcement });
+    }
+
+    /// The job's timer, if it is to have one.
+    fn restore_job(&mut self, saved: SavedJob) -> Option<(Instant, Timer)> {
+        let SavedJob { key, device, job, watermark, due } = saved;
+        let owner = self.devices.get(device)?;
+        let (site, is_whole) = (owner.site, self.plugins.get(owner.plugin)?.version != Version::NONE);
+        let next = match due {
+            Some(occurrence) => Next::Due { occurrence, jitter_ms: self.jitter_of(&job, device, occurrence, &site) },
+            // Either never, or not as far as was searched: the search tells.
+            None => Next::Search(watermark),
+        };
+        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, run: None };
+        self.jobs.restore(key, state);
+        self.index_job(device, key);
+        next.timer().filter(|_| is_whole).map(|at| (at, Timer::Job(key)))
+    }
+
+    fn job_of(&self, id: &RunId) -> Option<JobKey> {
+        let plugin = self.plugins.get(*self.plugin_keys.get(&id.plugin)?)?;
+        self.job_key(*plugin.devices.get(&id.device)?, id.job.as_str())
+    }
+}
+
+impl Device {
+    fn restored(plugin: PluginKey, saved: SavedDevice) -> Self {
+        Self {
             plugin,
             name: saved.name,
             site: saved.site,
@@ -97,38 +120,6 @@ impl Scheduler {
             error: saved.error,
             asked: false,
             jobs: Default::default(),
-        };
-        self.timers.insert((saved.replan_at, Timer::Replan(saved.key)));
-        for SavedJob { key, job, watermark, due } in saved.jobs {
-            let id = |occurrence| RunId {
-                plugin: plugin_name.clone(),
-                device: device.name.clone(),
-                job: job.id.clone(),
-                occurrence,
-            };
-            let next = match due {
-                Some(occurrence) => {
-                    let start = start_of(&id(occurrence), &job, &saved.site, &mut self.sky);
-                    Next::Due { occurrence, start }
-                }
-                // Either never, or not as far as was searched: the search tells.
-                None => Next::Search(watermark),
-            };
-            device.jobs.insert(job.id.clone(), key);
-            self.jobs.restore(
-                key,
-                JobState { device: saved.key, job, watermark, next, planned_late: false, unconfirmed: None, run: None },
-            );
-            if is_whole {
-                self.arm_timer(key);
-            }
         }
-        self.devices.restore(saved.key, device);
-    }
-
-    fn job_of(&self, id: &RunId) -> Option<u32> {
-        let plugin = self.plugins.get(*self.plugin_keys.get(&id.plugin)?)?;
-        let device = self.devices.get(*plugin.devices.get(&id.device)?)?;
-        device.jobs.get(&id.job).copied()
     }
 }

@@ -9,13 +9,12 @@
 //!    └────────────────────────────────────────┴──────────────────────┘
 //! ```
 
-use std::sync::Arc;
-
 use super::{AttemptId, JobKey, LinkId, RunSlot, Scheduler, Timer};
 use crate::{
+    body::Body,
     event::{Change, Effect, Publish, RunEnded, RunKey, SavedRun, Step},
     jitter, limits,
-    model::{Job, Policy, Step as ActionStep},
+    model::Policy,
     names::RunId,
     outcome::{Attempt, Cause, Failed, Missed, Outcome},
     time::Instant,
@@ -30,7 +29,9 @@ pub(super) struct Run {
     pub(super) job: Option<JobKey>,
     /// Its row, once it is on disk.
     pub(super) key: Option<RunKey>,
-    pub(super) steps: Arc<[ActionStep]>,
+    pub(super) body: Body,
+    /// How many steps there are.
+    steps: usize,
     pub(super) policy: Policy,
     /// When it should start: its occurrence and its jitter.
     pub(super) start: Instant,
@@ -61,13 +62,14 @@ pub(super) enum State {
 }
 
 impl Run {
-    pub(super) fn new(id: RunId, job: Option<JobKey>, of: &Job, start: Instant) -> Self {
+    pub(super) fn new(id: RunId, job: JobKey, body: Body, policy: Policy, start: Instant) -> Self {
         Self {
             id,
-            job,
+            job: Some(job),
             key: None,
-            steps: of.steps.clone(),
-            policy: of.policy,
+            steps: body.step_count(),
+            body,
+            policy,
             start,
             started: None,
             step: 0,
@@ -82,13 +84,15 @@ impl Run {
 
     /// A run that the store has kept. What was sent before the crash is not known: its step is done again.
     pub(super) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
-        let start = saved.id.occurrence.plus_ms(jitter::draw(&saved.id, saved.policy.jitter_ms));
+        let policy = saved.body.policy();
+        let start = saved.id.occurrence.plus_ms(jitter::draw(&saved.id, policy.jitter_ms).into());
         let mut run = Self {
             id: saved.id,
             job,
             key: Some(key),
-            steps: saved.steps,
-            policy: saved.policy,
+            steps: saved.body.step_count(),
+            body: saved.body,
+            policy,
             start,
             started: saved.started,
             step: saved.steps_done,
@@ -116,7 +120,7 @@ impl Run {
         if step == 0 {
             return Some(self.start);
         }
-        Some(self.started?.plus_ms(i64::from(self.steps.get(step)?.after_ms)))
+        Some(self.started?.plus_ms(self.body.step(step)?.after_ms.into()))
     }
 
     /// I5: a later step of a run whose first step has been sent.
@@ -130,9 +134,9 @@ impl Run {
         if self.attempts == 0 && !self.is_owed() {
             return false;
         }
-        let topic = |step: usize| self.steps.get(step).map(|step| &step.message.topic);
+        let topic = |step: usize| self.body.step(step).map(|step| step.topic);
         let due = |step: &usize| self.due_of(*step).is_some_and(|due| due <= now);
-        let mut later = (self.step + 1..self.steps.len()).take_while(due);
+        let mut later = (self.step + 1..self.steps).take_while(due);
         if self.is_owed() { later.any(|step| topic(step) == topic(self.step)) } else { later.next().is_some() }
     }
 
@@ -156,16 +160,16 @@ impl Run {
     fn pause_ms(&self) -> i64 {
         let doubled = u64::from(self.policy.retry.backoff_ms) << self.attempts.saturating_sub(1).min(31);
         let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(limits::BACKOFF_CAP_MS);
-        i64::from(pause) - jitter::salted(&self.id, self.attempts, pause / 4)
+        i64::from(pause - jitter::salted(&self.id, self.attempts, pause / 4))
     }
 
     /// How long the broker may hold the message: no longer than it is good for. Seconds would be rounded up.
     fn expiry_ms(&self, now: Instant) -> Option<u32> {
-        let message = &self.steps[self.step].message;
-        if let Some(expiry_ms) = message.properties.as_ref().and_then(|properties| properties.expiry_ms) {
+        let step = self.body.step(self.step)?;
+        if let Some(expiry_ms) = step.properties().and_then(|properties| properties.expiry_ms) {
             return Some(expiry_ms);
         }
-        if message.retain || self.is_owed() {
+        if step.retain || self.is_owed() {
             return None;
         }
         let grace_end = self.start.plus_ms(i64::from(self.policy.grace_ms));
@@ -176,8 +180,7 @@ impl Run {
     fn to_saved(&self) -> SavedRun {
         SavedRun {
             id: self.id.clone(),
-            steps: self.steps.clone(),
-            policy: self.policy,
+            body: self.body.clone(),
             steps_done: self.step,
             started: self.started,
             failed: self.failed.clone(),
@@ -210,7 +213,7 @@ impl Scheduler {
     pub(super) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         let idle = !matches!(run.state, State::Sent(_));
-        if idle && run.is_given_up(now) && run.step + 1 == run.steps.len() {
+        if idle && run.is_given_up(now) && run.step + 1 == run.steps {
             let last = run.last.clone();
             self.give_up_step(now, slot, last, out);
         }
@@ -256,8 +259,8 @@ impl Scheduler {
     fn denied_topic(&self, run: &Run) -> Option<Topic> {
         let key = self.plugin_keys.get(&run.id.plugin)?;
         let grant = &self.plugins.get(*key)?.grant;
-        let mut topics = run.steps.iter().map(|step| &step.message.topic);
-        topics.find(|topic| !grant.allows_publish(topic)).cloned()
+        let mut topics = run.body.steps().map(|step| step.topic);
+        topics.find(|topic| !grant.allows_publish(topic)).map(Topic::known)
     }
 
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
@@ -278,11 +281,11 @@ impl Scheduler {
             due: run.due_of(run.step).unwrap_or(now),
             number: run.attempts,
             expiry_ms: run.expiry_ms(now),
-            steps: run.steps.clone(),
+            body: run.body.clone(),
             step: run.step,
             // I3: what owes later steps is on disk before anybody hears of it, and so is each step that is done
             // before the next one is sent: a crash never sends an earlier one after a later one.
-            after_commit: run.steps.len() > 1,
+            after_commit: run.steps > 1,
         };
         if starts && publish.after_commit {
             self.save_run(slot, out);
@@ -374,7 +377,7 @@ impl Scheduler {
     fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.step += 1;
-        if run.step == run.steps.len() {
+        if run.step == run.steps {
             let outcome = run.failed.take().map_or(Outcome::Succeeded, Outcome::Failed);
             return self.end(now, slot, outcome, out);
         }

@@ -148,7 +148,7 @@ fn an_answer_of_a_plugin_that_was_removed_does_not_reach_its_successor() {
     world.step(Event::Woke);
     world.commit();
     let (plugin, device, generation) = world.asked.pop().expect("asked");
-    let stale = Plan { asked: world.now, jobs: vec![old] };
+    let stale = Plan::new(world.now, &[old]);
     world.remove("coop");
     world.run_until(at("2027-03-02T00:00:05Z"));
     world.load("coop", 2, &[("north", vec![job("new", "cron 30 6 * * *", &[(0, "new")])])]);
@@ -274,8 +274,7 @@ fn what_the_host_missed_is_not_said_to_be_planned_late() {
 #[test]
 fn a_plan_that_was_asked_for_before_midnight_is_asked_for_again_at_once() {
     let mut world = world(&[]);
-    let plan =
-        Plan { asked: at("2027-03-01T23:59:59Z"), jobs: vec![job("open", "at 2027-03-03T00:00:01Z", &[(0, "a")])] };
+    let plan = Plan::new(at("2027-03-01T23:59:59Z"), &[job("open", "at 2027-03-03T00:00:01Z", &[(0, "a")])]);
     world.now = at("2027-03-02T00:00:01Z");
     world.step(loaded(2, vec![("north", site(), Ok(plan))]));
     for _ in 0..5 {
@@ -416,7 +415,7 @@ fn a_sunset_found_after_a_long_search_is_on_disk_as_the_next_one() {
     let place = roost_scheduler::time::Location::new(78.2, 15.6);
     let svalbard = Site { zone: chrono_tz::Arctic::Longyearbyen, location: place };
     let mut world = World::new(at("2027-05-01T12:00:00Z"));
-    let plan = Plan { asked: world.now, jobs: vec![job("dusk", "sunset", &[(0, "a")])] };
+    let plan = Plan::new(world.now, &[job("dusk", "sunset", &[(0, "a")])]);
     world.step(loaded(1, vec![("north", svalbard, Ok(plan))]));
     world.run_until(at("2027-08-20T12:00:00Z"));
     let memory: Vec<_> = world

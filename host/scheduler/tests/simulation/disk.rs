@@ -1,14 +1,11 @@
 //! What a store does with changes: the model that the scheduler is restored from.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version},
-    model::Job,
     names::{DeviceName, JobId, PluginName, RunId},
+    scheduler::Scheduler,
     time::{Instant, Site},
     topic::{Grant, TopicFilter},
 };
@@ -17,7 +14,7 @@ use roost_scheduler::{
 pub(crate) struct Disk {
     pub(crate) plugins: BTreeMap<u32, (PluginName, Version)>,
     pub(crate) devices: BTreeMap<u32, DeviceRow>,
-    pub(crate) jobs: BTreeMap<u32, JobRow>,
+    pub(crate) jobs: BTreeMap<u32, SavedJob>,
     pub(crate) runs: BTreeMap<u64, SavedRun>,
     pub(crate) history: HashMap<RunId, RunEnded>,
     pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
@@ -30,14 +27,6 @@ pub(crate) struct DeviceRow {
     site: Site,
     pub(crate) replan_at: Instant,
     error: Option<String>,
-}
-
-#[derive(Clone)]
-pub(crate) struct JobRow {
-    device: u32,
-    pub(crate) job: Arc<Job>,
-    pub(crate) watermark: Instant,
-    pub(crate) due: Option<Instant>,
 }
 
 impl Disk {
@@ -55,11 +44,11 @@ impl Disk {
             Change::DeviceRemoved { key } => {
                 self.devices.remove(&key).expect("a device that is removed was there");
             }
-            Change::JobSaved { key, device, job, watermark, due } => {
-                if let Some(before) = self.jobs.get(&key) {
-                    assert!(watermark >= before.watermark, "I2: a watermark went backward");
+            Change::JobSaved(job) => {
+                if let Some(before) = self.jobs.get(&job.key) {
+                    assert!(job.watermark >= before.watermark, "I2: a watermark went backward");
                 }
-                self.jobs.insert(key, JobRow { device, job, watermark, due });
+                self.jobs.insert(job.key, job);
             }
             Change::JobAdvanced { key, watermark, due } => {
                 let row = self.jobs.get_mut(&key).expect("a job that advances is there");
@@ -88,11 +77,11 @@ impl Disk {
         }
     }
 
-    pub(crate) fn saved(&self) -> Saved {
-        let jobs_of = |device: u32| {
-            let jobs = self.jobs.iter().filter(move |(_, row)| row.device == device);
-            jobs.map(|(key, row)| SavedJob { key: *key, job: row.job.clone(), watermark: row.watermark, due: row.due })
-        };
+    pub(crate) fn restart(&self, now: Instant) -> Scheduler {
+        Scheduler::new(self.saved(), self.jobs.values().cloned(), now)
+    }
+
+    fn saved(&self) -> Saved {
         let devices_of = |plugin: u32| {
             let devices = self.devices.iter().filter(move |(_, row)| row.plugin == plugin);
             devices.map(move |(key, row)| SavedDevice {
@@ -101,7 +90,6 @@ impl Disk {
                 site: row.site,
                 replan_at: row.replan_at,
                 error: row.error.clone(),
-                jobs: jobs_of(*key).collect(),
             })
         };
         let plugins = self.plugins.iter().map(|(key, (name, version))| SavedPlugin {

@@ -25,7 +25,7 @@ fn plan() -> impl Strategy<Value = Vec<Job>> {
 /// The jobs on disk by id: their numbers, and what they are.
 fn on_disk(world: &World) -> BTreeMap<String, (u32, Job)> {
     let rows = world.disk.jobs.iter();
-    rows.map(|(key, row)| (row.job.id.to_string(), (*key, Job::clone(&row.job)))).collect()
+    rows.map(|(key, row)| (row.job.body.id().to_owned(), (*key, Job::from(&row.job)))).collect()
 }
 
 proptest! {

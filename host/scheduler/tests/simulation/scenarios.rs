@@ -347,7 +347,7 @@ fn an_answer_of_a_version_that_is_over_is_dropped() {
     let (plugin, device, generation) = world.asked.pop().expect("midnight asks");
     world.load("coop", 2, &[("north", vec![job("b", "cron 30 6 * * *", &[(0, "b")])])]);
     world.run_until(world.now);
-    let late = Plan { asked: world.now, jobs: vec![job("a", "cron 30 6 * * *", &[(0, "a")])] };
+    let late = Plan::new(world.now, &[job("a", "cron 30 6 * * *", &[(0, "a")])]);
     world.step(Event::Planned { plugin, device, generation, plan: Ok(late) });
     world.log.clear();
     world.run_until(at("2027-03-02T07:00:00Z"));
@@ -359,7 +359,7 @@ fn an_answer_of_a_version_that_is_over_is_dropped() {
 fn a_topic_outside_the_grant_is_denied_when_the_run_starts() {
     let mut world = World::new(at(START));
     world.link_up(100);
-    let plan = Plan { asked: at(START), jobs: vec![job("open", "at 2027-03-01T06:10:00Z", &[(0, "elsewhere/x")])] };
+    let plan = Plan::new(at(START), &[job("open", "at 2027-03-01T06:10:00Z", &[(0, "elsewhere/x")])]);
     let plugin = name(PluginName::parse("coop"));
     world.step(Event::Loaded(Loaded {
         grant: Grant::default_of(&plugin),

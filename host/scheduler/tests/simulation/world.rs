@@ -56,8 +56,8 @@ impl World {
     pub(crate) fn new(now: Instant) -> Self {
         let disk = Disk::default();
         Self {
-            scheduler: Scheduler::new(disk.saved(), now),
-            twin: Scheduler::new(disk.saved(), now),
+            scheduler: disk.restart(now),
+            twin: disk.restart(now),
             now,
             wake: Some(now),
             disk,
@@ -122,11 +122,11 @@ impl World {
     fn sent(&mut self, publish: Publish) {
         let outcome = self.ended.get(&publish.run);
         assert!(outcome.is_none(), "I2: {} is sent after it ended: {outcome:?}", publish.run);
-        if publish.steps.len() > 1 {
+        if publish.body.step_count() > 1 {
             let saved = self.disk.runs.values().any(|run| run.id == publish.run);
             assert!(saved, "I3: {} owes later steps, and is not on disk", publish.run);
         }
-        let topic = &publish.steps[publish.step].message.topic;
+        let topic = publish.message().topic;
         self.note(&format!("publish {topic} #{}", publish.number));
         self.in_flight.push(publish);
     }
@@ -166,7 +166,7 @@ impl World {
         let same_run = |received: &&Received| received.run == publish.run;
         let newest = self.received.iter().filter(same_run).map(|received| received.step).max();
         assert!(newest.is_none_or(|step| step <= publish.step), "a step of {} after a later one", publish.run);
-        self.on_the_wire.insert(publish.run.clone(), publish.steps.len());
+        self.on_the_wire.insert(publish.run.clone(), publish.body.step_count());
         self.received.push(Received { run: publish.run.clone(), step: publish.step });
     }
 
@@ -190,7 +190,7 @@ impl World {
             if index % 2 == 0 {
                 self.deliver(&publish);
             } else {
-                self.on_the_wire.insert(publish.run.clone(), publish.steps.len());
+                self.on_the_wire.insert(publish.run.clone(), publish.body.step_count());
             }
         }
     }
@@ -202,8 +202,8 @@ impl World {
         self.lose_in_flight();
         self.asked.clear();
         self.link = None;
-        self.scheduler = Scheduler::new(self.disk.saved(), self.now);
-        self.twin = Scheduler::new(self.disk.saved(), self.now);
+        self.scheduler = self.disk.restart(self.now);
+        self.twin = self.disk.restart(self.now);
         self.step(Event::Woke);
     }
 
@@ -215,7 +215,7 @@ impl World {
         for (device, jobs) in devices {
             let device = name(DeviceName::parse(device));
             self.plans.insert((plugin.clone(), device.clone()), jobs.clone());
-            let plan = Ok(Plan { asked: self.now, jobs: jobs.clone() });
+            let plan = Ok(Plan::new(self.now, jobs));
             loaded.push(LoadedDevice { name: device, site: site(), plan });
         }
         let loaded = Loaded {
@@ -237,7 +237,7 @@ impl World {
     pub(crate) fn answer(&mut self) -> bool {
         let Some((plugin, device, generation)) = self.asked.pop() else { return false };
         let jobs = self.plans.get(&(plugin.clone(), device.clone())).cloned();
-        let plan = jobs.map(|jobs| Plan { asked: self.now, jobs }).ok_or_else(|| "trap".to_owned());
+        let plan = jobs.map(|jobs| Plan::new(self.now, &jobs)).ok_or_else(|| "trap".to_owned());
         self.step(Event::Planned { plugin, device, generation, plan });
         true
     }

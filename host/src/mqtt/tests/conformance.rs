@@ -12,7 +12,7 @@ use roost_scheduler::{
 use super::{
     Probe, attempt,
     brokers::{Broker, Reader, Version},
-    settings,
+    edit, settings,
 };
 
 #[tokio::test]
@@ -123,9 +123,7 @@ const NO_PROPERTIES: MessageProperties =
     MessageProperties { expiry_ms: None, content_type: None, response_topic: None, user: Vec::new() };
 
 fn with_properties(mut publish: Publish, properties: MessageProperties) -> Publish {
-    let mut steps = publish.steps.to_vec();
-    steps[0].message.properties = Some(Arc::new(properties));
-    publish.steps = steps.into();
+    edit(&mut publish, |message| message.properties = Some(Arc::new(properties)));
     publish
 }
 

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Probe, attempt,
+    Probe, attempt, edit,
     outages::{end_of_first, failure},
     settings,
 };
@@ -166,9 +166,7 @@ async fn what_a_broker_says_of_itself_is_kept_to() {
     assert_eq!(credit, 2);
 
     let mut retained = attempt(link, 3, "coop/light", b"on", Qos::AtLeastOnce);
-    let mut steps = retained.steps.to_vec();
-    steps[0].message.retain = true;
-    retained.steps = steps.into();
+    edit(&mut retained, |message| message.retain = true);
     for (publish, expected) in [
         (attempt(link, 1, "coop/light", &[0; 1_024], Qos::AtLeastOnce), "packets of 1024 bytes at most"),
         (attempt(link, 2, "coop/light", b"on", Qos::ExactlyOnce), "QoS 1 at most"),

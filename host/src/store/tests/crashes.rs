@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use roost_scheduler::{
-    event::{SavedDevice, SavedJob, SavedPlugin, Tombstone},
+    event::{SavedDevice, SavedPlugin, Tombstone},
     topic::Grant,
 };
 
@@ -50,7 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// The plain in-memory counterpart of the store. A slot is a key.
 #[derive(Default)]
-struct Model(Saved);
+struct Model(Saved, Vec<SavedJob>);
 
 impl Model {
     fn plugin(&mut self, slot: usize) -> Option<&mut SavedPlugin> {
@@ -62,8 +62,7 @@ impl Model {
     }
 
     fn job(&mut self, slot: usize) -> Option<&mut SavedJob> {
-        let devices = self.0.plugins.iter_mut().flat_map(|plugin| &mut plugin.devices);
-        devices.flat_map(|device| &mut device.jobs).find(|job| job.key == slot as u32)
+        self.1.iter_mut().find(|job| job.key == slot as u32)
     }
 
     fn run(&mut self, slot: u64) -> Option<&mut SavedRun> {
@@ -118,19 +117,14 @@ impl Model {
                     return Some(Change::DeviceSaved { key, plugin, name, site, replan_at, error });
                 }
                 let owner = self.plugin(plugin)?;
-                let jobs = vec![];
-                owner.devices.push(SavedDevice {
-                    key,
-                    name: name.clone(),
-                    site,
-                    replan_at,
-                    error: error.clone(),
-                    jobs,
-                });
+                owner.devices.push(SavedDevice { key, name: name.clone(), site, replan_at, error: error.clone() });
                 Some(Change::DeviceSaved { key, plugin: plugin as u32, name, site, replan_at, error })
             }
             Act::RemoveDevice { slot } => {
-                self.device(slot).filter(|device| device.jobs.is_empty())?;
+                self.device(slot)?;
+                if self.1.iter().any(|job| job.device == slot as u32) {
+                    return None;
+                }
                 self.0.plugins.iter_mut().for_each(|plugin| plugin.devices.retain(|d| d.key != slot as u32));
                 Some(Change::DeviceRemoved { key: slot as u32 })
             }
@@ -142,18 +136,16 @@ impl Model {
         match *act {
             Act::SaveJob { slot, device, variant, watermark } => {
                 let (key, job, due) = (slot as u32, job(&format!("job-{slot}"), variant), Some(at(watermark + 1)));
-                let taken = self.job(slot).is_some();
-                let device = self.device(device)?;
-                let number = device.key;
-                match device.jobs.iter_mut().find(|job| job.key == key) {
+                let device = self.device(device)?.key;
+                let change = SavedJob { key, device, job, watermark: at(watermark), due };
+                match self.job(slot) {
+                    Some(saved) if saved.device != device => return None,
                     Some(saved) => {
-                        (saved.job, saved.due) = (job.clone(), due);
-                        saved.watermark = saved.watermark.max(at(watermark));
+                        *saved = SavedJob { watermark: saved.watermark.max(at(watermark)), ..change.clone() }
                     }
-                    None if taken => return None,
-                    None => device.jobs.push(SavedJob { key, job: job.clone(), watermark: at(watermark), due }),
+                    None => self.1.push(change.clone()),
                 }
-                Some(Change::JobSaved { key, device: number, job, watermark: at(watermark), due })
+                Some(Change::JobSaved(change))
             }
             Act::AdvanceJob { slot, watermark, due } => {
                 let saved = self.job(slot)?;
@@ -162,15 +154,14 @@ impl Model {
             }
             Act::RemoveJob { slot } => {
                 let key = slot as u32;
-                let (plugin, device, job) = self.0.plugins.iter().find_map(|plugin| {
-                    plugin.devices.iter().find_map(|device| {
-                        let job = device.jobs.iter().find(|job| job.key == key)?;
-                        Some((plugin.name.clone(), device.name.clone(), job.clone()))
-                    })
+                let saved = self.job(slot)?.clone();
+                self.1.retain(|job| job.key != key);
+                let (plugin, device) = self.0.plugins.iter().find_map(|plugin| {
+                    let device = plugin.devices.iter().find(|device| device.key == saved.device)?;
+                    Some((plugin.name.clone(), device.name.clone()))
                 })?;
-                let of_device = |d: &mut SavedDevice| d.jobs.retain(|job| job.key != key);
-                self.0.plugins.iter_mut().flat_map(|plugin| &mut plugin.devices).for_each(of_device);
-                let stone = Tombstone { plugin, device, job: job.job.id.clone(), watermark: job.watermark };
+                let job = saved.job.body.job_id();
+                let stone = Tombstone { plugin, device, job, watermark: saved.watermark };
                 self.bury(stone.clone());
                 Some(Change::JobRemoved { key, tombstone: stone })
             }
@@ -222,6 +213,12 @@ impl Model {
     }
 }
 
+fn everything_in(data: &Path) -> String {
+    let (mut store, saved) = open(data).unwrap();
+    let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
+    text_of(&saved, &jobs)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -239,12 +236,10 @@ proptest! {
             store.commit(&changes).unwrap();
             if number == stop_at {
                 let copy = crashed(data.path());
-                let (_, saved) = open(copy.path()).unwrap();
-                prop_assert_eq!(text_of(&saved), text_of(&model.0));
+                prop_assert_eq!(everything_in(copy.path()), text_of(&model.0, &model.1));
             }
         }
         drop(store);
-        let (_, saved) = open(data.path()).unwrap();
-        prop_assert_eq!(text_of(&saved), text_of(&model.0));
+        prop_assert_eq!(everything_in(data.path()), text_of(&model.0, &model.1));
     }
 }

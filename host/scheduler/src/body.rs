@@ -1,0 +1,403 @@
+//! What a job says beside when, as bytes: a million jobs wait at a time, and a waiting one is not looked into.
+
+use std::sync::Arc;
+
+use crate::{
+    model::{Job, Message, MessageProperties, Policy, Qos, Retry, Step},
+    names::JobId,
+    topic::Topic,
+    trigger::Trigger,
+};
+
+/// A job as it waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedJob {
+    /// When.
+    pub trigger: Trigger,
+    /// The rest.
+    pub body: Body,
+}
+
+impl From<&Job> for PackedJob {
+    fn from(job: &Job) -> Self {
+        let body = Body::new(&job.id, job.label.as_deref(), &job.policy, &job.steps);
+        Self { trigger: job.trigger.clone(), body }
+    }
+}
+
+impl From<&PackedJob> for Job {
+    fn from(PackedJob { trigger, body }: &PackedJob) -> Self {
+        Self {
+            id: body.job_id(),
+            label: body.label().map(Arc::from),
+            trigger: trigger.clone(),
+            steps: body.steps().map(|step| step.to_step()).collect(),
+            policy: body.policy(),
+        }
+    }
+}
+
+/// A job's id, label, policy and steps, in one piece of memory. Equal bodies have equal bytes.
+///
+/// ```text
+/// id · label · policy · count of steps · { after_ms · how · topic · payload · properties? }
+/// ```
+///
+/// Numbers take 7 bits a byte, the lowest first; texts and payloads have their length in front. Of the policy, only what is
+/// not the default is there, behind a byte that tells what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body(Arc<[u8]>);
+
+/// A step as it lies in a [`Body`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRef<'a> {
+    /// Milliseconds after the run's start.
+    pub after_ms: u32,
+    /// Where to.
+    pub topic: &'a str,
+    /// What.
+    pub payload: &'a [u8],
+    /// How it is acknowledged.
+    pub qos: Qos,
+    /// Whether the broker keeps it for later subscribers.
+    pub retain: bool,
+    /// Encoded.
+    properties: Option<Reader<'a>>,
+}
+
+/// Bits of the byte that tells of a policy.
+mod policy {
+    pub(super) const GRACE: u8 = 1;
+    pub(super) const JITTER: u8 = 2;
+    pub(super) const PRIORITY: u8 = 4;
+    pub(super) const ATTEMPTS: u8 = 8;
+    pub(super) const GIVE_UP: u8 = 16;
+    pub(super) const BACKOFF: u8 = 32;
+}
+
+/// Bits of the byte that tells how a message is sent; the lowest two are its QoS.
+mod how {
+    pub(super) const QOS: u8 = 3;
+    pub(super) const RETAIN: u8 = 4;
+    pub(super) const PROPERTIES: u8 = 8;
+}
+
+impl Body {
+    /// Of a job's parts.
+    #[must_use]
+    pub fn new(id: &JobId, label: Option<&str>, policy: &Policy, steps: &[Step]) -> Self {
+        let mut to = Writer::default();
+        to.bytes(id.as_str().as_bytes());
+        to.optional(label);
+        to.policy(policy);
+        to.number(length(steps.len()));
+        steps.iter().for_each(|step| to.step(step));
+        Self(to.0.into())
+    }
+
+    /// The job's id, as text.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.read().text()
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn job_id(&self) -> JobId {
+        JobId::known(self.id())
+    }
+
+    /// For people, where there is one.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        let mut from = self.read();
+        from.bytes();
+        from.optional()
+    }
+
+    /// How its runs are treated.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let mut from = self.read();
+        from.bytes();
+        from.optional();
+        from.policy()
+    }
+
+    /// Its steps, in their order.
+    pub fn steps(&self) -> impl ExactSizeIterator<Item = StepRef<'_>> {
+        let mut from = self.read();
+        from.bytes();
+        from.optional();
+        from.policy();
+        let count = from.number() as usize;
+        (0..count).map(move |_| from.step())
+    }
+
+    /// How many steps there are.
+    #[must_use]
+    pub fn step_count(&self) -> usize {
+        self.steps().len()
+    }
+
+    /// One of them, counted from 0.
+    #[must_use]
+    pub fn step(&self, number: usize) -> Option<StepRef<'_>> {
+        self.steps().nth(number)
+    }
+
+    fn read(&self) -> Reader<'_> {
+        Reader(&self.0)
+    }
+}
+
+impl StepRef<'_> {
+    /// What MQTT 5 can say besides.
+    #[must_use]
+    pub fn properties(&self) -> Option<MessageProperties> {
+        self.properties.map(Reader::properties)
+    }
+
+    /// A copy.
+    #[must_use]
+    pub fn to_step(&self) -> Step {
+        let message = Message {
+            topic: Topic::known(self.topic),
+            payload: self.payload.into(),
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties().map(Arc::new),
+        };
+        Step { after_ms: self.after_ms, message }
+    }
+}
+
+fn length(of: usize) -> u32 {
+    u32::try_from(of).expect("nothing in a job is 4 GiB long")
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn number(&mut self, mut number: u32) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(length(bytes.len()));
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// With a length of one more, so that 0 is for none.
+    fn optional(&mut self, text: Option<&str>) {
+        self.number(text.map_or(0, |text| length(text.len()) + 1));
+        self.0.extend_from_slice(text.unwrap_or_default().as_bytes());
+    }
+
+    fn policy(&mut self, of: &Policy) {
+        let usual = Policy::default();
+        let numbers = [
+            (policy::GRACE, of.grace_ms, usual.grace_ms),
+            (policy::JITTER, of.jitter_ms, usual.jitter_ms),
+            (policy::PRIORITY, u32::from(of.priority.cast_unsigned()), u32::from(usual.priority.cast_unsigned())),
+            (policy::GIVE_UP, of.retry.give_up_after_ms, usual.retry.give_up_after_ms),
+            (policy::BACKOFF, of.retry.backoff_ms, usual.retry.backoff_ms),
+        ];
+        let unusual = || numbers.iter().filter(|(_, number, usual)| number != usual);
+        let attempts = of.retry.attempts.map_or(0, |_| policy::ATTEMPTS);
+        self.0.push(unusual().fold(attempts, |bits, (bit, ..)| bits | bit));
+        unusual().for_each(|(_, number, _)| self.number(*number));
+        if let Some(attempts) = of.retry.attempts {
+            self.number(attempts);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let Message { topic, payload, qos, retain, properties } = &step.message;
+        self.number(step.after_ms);
+        let retain = if *retain { how::RETAIN } else { 0 };
+        let with = if properties.is_some() { how::PROPERTIES } else { 0 };
+        self.0.push(*qos as u8 | retain | with);
+        self.bytes(topic.as_str().as_bytes());
+        self.bytes(payload);
+        if let Some(properties) = properties {
+            let mut inner = Self::default();
+            inner.properties(properties);
+            self.bytes(&inner.0);
+        }
+    }
+
+    fn properties(&mut self, of: &MessageProperties) {
+        self.0.push(u8::from(of.expiry_ms.is_some()));
+        self.number(of.expiry_ms.unwrap_or(0));
+        self.optional(of.content_type.as_deref());
+        self.optional(of.response_topic.as_ref().map(Topic::as_str));
+        self.number(length(of.user.len()));
+        for (name, value) in &of.user {
+            self.bytes(name.as_bytes());
+            self.bytes(value.as_bytes());
+        }
+    }
+}
+
+/// What is left to be read. What is in a body was written by [`Body::new`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> u8 {
+        let (first, rest) = self.0.split_first().expect("a body is complete");
+        self.0 = rest;
+        *first
+    }
+
+    fn number(&mut self) -> u32 {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let byte = self.byte();
+            number |= u32::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return number;
+            }
+        }
+    }
+
+    fn take(&mut self, count: u32) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at_checked(count as usize).expect("a body is complete");
+        self.0 = rest;
+        taken
+    }
+
+    fn bytes(&mut self) -> &'a [u8] {
+        let count = self.number();
+        self.take(count)
+    }
+
+    fn text(&mut self) -> &'a str {
+        text(self.bytes())
+    }
+
+    fn optional(&mut self) -> Option<&'a str> {
+        let count = self.number().checked_sub(1)?;
+        Some(text(self.take(count)))
+    }
+
+    fn policy(&mut self) -> Policy {
+        let bits = self.byte();
+        let usual = Policy::default();
+        let mut number = |bit: u8, usual: u32| if bits & bit == 0 { usual } else { self.number() };
+        let grace_ms = number(policy::GRACE, usual.grace_ms);
+        let jitter_ms = number(policy::JITTER, usual.jitter_ms);
+        let priority = number(policy::PRIORITY, u32::from(usual.priority.cast_unsigned()));
+        let give_up_after_ms = number(policy::GIVE_UP, usual.retry.give_up_after_ms);
+        let backoff_ms = number(policy::BACKOFF, usual.retry.backoff_ms);
+        let attempts = (bits & policy::ATTEMPTS != 0).then(|| number(policy::ATTEMPTS, 0));
+        let retry = Retry { attempts, give_up_after_ms, backoff_ms };
+        Policy { grace_ms, jitter_ms, priority: (priority as u8).cast_signed(), retry }
+    }
+
+    fn step(&mut self) -> StepRef<'a> {
+        let after_ms = self.number();
+        let bits = self.byte();
+        StepRef {
+            after_ms,
+            qos: Qos::from_number(bits & how::QOS).expect("a body holds a QoS"),
+            retain: bits & how::RETAIN != 0,
+            topic: self.text(),
+            payload: self.bytes(),
+            properties: (bits & how::PROPERTIES != 0).then(|| Self(self.bytes())),
+        }
+    }
+
+    fn properties(mut self) -> MessageProperties {
+        let expires = self.byte() != 0;
+        let expiry_ms = self.number();
+        MessageProperties {
+            expiry_ms: expires.then_some(expiry_ms),
+            content_type: self.optional().map(str::to_owned),
+            response_topic: self.optional().map(Topic::known),
+            user: (0..self.number()).map(|_| (self.text().to_owned(), self.text().to_owned())).collect(),
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("a body holds text where it was text")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+
+    fn policies() -> impl Strategy<Value = Policy> {
+        let usual = Policy::default();
+        let or = |usual: u32| prop_oneof![Just(usual), any::<u32>()];
+        let retry = (option::of(any::<u32>()), or(usual.retry.give_up_after_ms), or(usual.retry.backoff_ms));
+        (or(usual.grace_ms), or(usual.jitter_ms), any::<i8>(), retry).prop_map(
+            |(grace_ms, jitter_ms, priority, retry)| {
+                let (attempts, give_up_after_ms, backoff_ms) = retry;
+                Policy { grace_ms, jitter_ms, priority, retry: Retry { attempts, give_up_after_ms, backoff_ms } }
+            },
+        )
+    }
+
+    fn properties() -> impl Strategy<Value = MessageProperties> {
+        let user = vec((".{0,8}", ".{0,300}"), 0..3);
+        (option::of(any::<u32>()), option::of(".{0,200}"), option::of("[a-z]{1,8}"), user).prop_map(
+            |(expiry_ms, content_type, response_topic, user)| {
+                let response_topic = response_topic.map(|text| Topic::parse(&text).expect("valid"));
+                MessageProperties { expiry_ms, content_type, response_topic, user }
+            },
+        )
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        let qos = prop_oneof![Just(Qos::AtMostOnce), Just(Qos::AtLeastOnce), Just(Qos::ExactlyOnce)];
+        let payload = vec(any::<u8>(), 0..300);
+        (any::<u32>(), "[a-zß/]{1,200}", payload, qos, any::<bool>(), option::of(properties())).prop_map(
+            |(after_ms, topic, payload, qos, retain, properties)| {
+                let topic = Topic::parse(&topic).unwrap_or_else(|_| Topic::known("a"));
+                let properties = properties.map(Arc::new);
+                Step { after_ms, message: Message { topic, payload: payload.into(), qos, retain, properties } }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn everything_comes_back(
+            id in "[a-z]{1,64}",
+            label in option::of(".{0,200}"),
+            policy in policies(),
+            steps in vec(steps(), 1..5),
+        ) {
+            let id = JobId::parse(&id).expect("valid");
+            let body = Body::new(&id, label.as_deref(), &policy, &steps);
+            prop_assert_eq!(body.job_id(), id);
+            prop_assert_eq!(body.label(), label.as_deref());
+            prop_assert_eq!(body.policy(), policy);
+            prop_assert_eq!(body.step_count(), steps.len());
+            prop_assert_eq!(body.step(steps.len()), None);
+            let back: Vec<Step> = body.steps().map(|step| step.to_step()).collect();
+            prop_assert_eq!(back, steps);
+        }
+    }
+
+    #[test]
+    fn an_ordinary_job_is_small() {
+        let topic = Topic::parse("coop/north/door/open").expect("valid");
+        let message =
+            Message { topic, payload: (*b"{}").into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+        let id = JobId::parse("open").expect("valid");
+        let body = Body::new(&id, None, &Policy::default(), &[Step { after_ms: 0, message }]);
+        assert_eq!(body.0.len(), 34);
+    }
+}
