@@ -1,0 +1,149 @@
+//! What is measured, and how it is shown.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use serde_json::{Value, json};
+
+/// Changes smaller than this are never called worse: the machine itself is not steadier.
+const NOISE: f64 = 0.1;
+
+/// One thing that was measured, several times if it is cheap.
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) unit: &'static str,
+    pub(crate) better: Better,
+    pub(crate) samples: Vec<f64>,
+}
+
+/// Which way is forward.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Better {
+    Lower,
+    Higher,
+}
+
+impl Figure {
+    /// One where less is better.
+    pub(crate) fn lower(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
+        Self { name: name.into(), unit, better: Better::Lower, samples }
+    }
+
+    /// One where more is better.
+    pub(crate) fn higher(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
+        Self { name: name.into(), unit, better: Better::Higher, samples }
+    }
+
+    fn spread(&self) -> Spread {
+        Spread::of(&self.samples)
+    }
+
+    fn to_json(&self, group: &str) -> Value {
+        let better = if self.better == Better::Lower { "lower" } else { "higher" };
+        let median = self.spread().median;
+        json!({ "group": group, "name": self.name, "unit": self.unit, "better": better, "median": median,
+                "samples": self.samples })
+    }
+}
+
+/// The median, and between what the samples lie.
+struct Spread {
+    least: f64,
+    median: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(samples: &[f64]) -> Self {
+        Self { least: quantile(samples, 0.0), median: quantile(samples, 0.5), most: quantile(samples, 1.0) }
+    }
+
+    /// How far a sample may lie from another for no reason, as a part of the median.
+    fn noise(&self) -> f64 {
+        (self.most - self.least) / 2.0 / self.median.abs().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// The sample below which that part of all lies; NaN where there is none.
+pub(crate) fn quantile(samples: &[f64], part: f64) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = part * sorted.len().saturating_sub(1) as f64;
+    let (Some(below), Some(above)) = (sorted.get(middle.floor() as usize), sorted.get(middle.ceil() as usize)) else {
+        return f64::NAN;
+    };
+    below + (above - below) * middle.fract()
+}
+
+/// An earlier run to compare with: samples by group and name.
+pub(crate) struct Base(HashMap<(String, String), Vec<f64>>);
+
+impl Base {
+    /// What [`to_json`] wrote.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let file: Value = serde_json::from_str(text).ok()?;
+        let figure = |figure: &Value| {
+            let text = |key: &str| Some(figure[key].as_str()?.to_owned());
+            let samples = figure["samples"].as_array()?.iter().filter_map(Value::as_f64).collect();
+            Some(((text("group")?, text("name")?), samples))
+        };
+        file["figures"].as_array()?.iter().map(figure).collect::<Option<_>>().map(Self)
+    }
+}
+
+/// For comparison with a later run.
+pub(crate) fn to_json<'a>(figures: impl IntoIterator<Item = (&'a str, &'a Figure)>) -> String {
+    let figures: Vec<_> = figures.into_iter().map(|(group, figure)| figure.to_json(group)).collect();
+    let file = json!({ "cores": std::thread::available_parallelism().map_or(0, usize::from), "figures": figures });
+    serde_json::to_string_pretty(&file).expect("text and numbers have a JSON form")
+}
+
+/// A group's rows, in Markdown.
+pub(crate) fn table(group: &str, figures: &[Figure], base: Option<&Base>) -> String {
+    let mut text =
+        format!("| {group} | median | from – to |{}\n", if base.is_some() { " base | ratio | |" } else { "" });
+    text.push_str(if base.is_some() { "|---|--:|--:|--:|--:|---|\n" } else { "|---|--:|--:|\n" });
+    for figure in figures {
+        let now = figure.spread();
+        let range = if figure.samples.len() > 1 {
+            format!("{} – {}", short(now.least), short(now.most))
+        } else {
+            String::new()
+        };
+        let _ = write!(text, "| {} | {} {} | {range} |", figure.name, short(now.median), figure.unit);
+        if let Some(Base(base)) = base {
+            let before = base.get(&(group.to_owned(), figure.name.clone())).map(|samples| Spread::of(samples));
+            text.push_str(&before.map_or(" | | new |".into(), |before| compared(figure.better, &before, &now)));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn compared(better: Better, before: &Spread, now: &Spread) -> String {
+    let ratio = now.median / before.median;
+    let noise = before.noise().max(now.noise()).max(NOISE);
+    let word = match (better, ratio) {
+        (Better::Lower, ratio) if ratio > 1.0 + noise => "**worse**",
+        (Better::Higher, ratio) if ratio < 1.0 / (1.0 + noise) => "**worse**",
+        (Better::Lower, ratio) if ratio < 1.0 / (1.0 + noise) => "better",
+        (Better::Higher, ratio) if ratio > 1.0 + noise => "better",
+        _ => "",
+    };
+    format!(" {} | {ratio:.2} | {word} |", short(before.median))
+}
+
+/// Three digits, or all of them before the point.
+fn short(value: f64) -> String {
+    let digits = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 4) as usize };
+    let text = format!("{value:.digits$}");
+    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+    let (sign, whole) = whole.split_at(usize::from(whole.starts_with('-')));
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if part.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{part}") }
+}
