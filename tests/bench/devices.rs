@@ -2,11 +2,10 @@
 
 use std::{thread, time::Duration};
 
-use roost_tests::{Broker, Site};
+use roost_tests::{Broker, Site, figure::Figure};
 
 use crate::{
     clock::{in_ms, ms_between, now_ns, sleep_until},
-    figure::Figure,
     subscriber::{Subscriber, lateness},
     ticks::{due_between, ticks},
     work::Work,

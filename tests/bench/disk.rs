@@ -2,11 +2,10 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
-use roost_tests::Broker;
+use roost_tests::{Broker, figure::Figure};
 
 use crate::{
     clock::sleep_until,
-    figure::Figure,
     log::took_ms,
     process::Process,
     subscriber::{Subscriber, assert_complete},

@@ -3,11 +3,10 @@
 
 use std::{thread, time::Duration};
 
-use roost_tests::Broker;
+use roost_tests::{Broker, figure::Figure};
 
 use crate::{
     clock::{in_ms, sleep_until},
-    figure::Figure,
     process::Process,
     publisher::{Publisher, prepare},
     subscriber::{Arrival, Subscriber, assert_complete, lateness, rate},

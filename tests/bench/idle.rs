@@ -2,9 +2,9 @@
 
 use std::{fs, thread, time::Duration};
 
-use roost_tests::{Broker, Roost, Site, free_port, root};
+use roost_tests::{Broker, Roost, Site, figure::Figure, free_port, root};
 
-use crate::{figure::Figure, process::Process};
+use crate::process::Process;
 
 /// How long a host is given to start and to settle.
 const SETTLE: Duration = Duration::from_secs(5);

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use roost_tests::{Broker, Roost, Site, guest, root, sample};
+use roost_tests::{Broker, Roost, Site, figure::Figure, guest, root, sample};
 
 use crate::{
     clock::{ms_between, now_ns},
     components::{distinct, drop_bytes},
-    figure::Figure,
     log::took_ms,
     subscriber::Subscriber,
 };

@@ -9,7 +9,6 @@ mod components;
 mod devices;
 mod disk;
 mod end_to_end;
-mod figure;
 mod idle;
 mod loading;
 mod log;
@@ -24,7 +23,7 @@ mod work;
 
 use std::{fs, path::PathBuf};
 
-use figure::{Base, Figure, table, to_json};
+use roost_tests::figure::{Base, Figure, table, to_json};
 
 /// Figures that are measured together.
 struct Group {

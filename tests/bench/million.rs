@@ -2,13 +2,12 @@
 
 use std::{thread, time::Duration};
 
-use roost_tests::{Broker, Site};
+use roost_tests::{Broker, Site, figure::Figure};
 
 use crate::{
     clock::{ms_between, now_ns, sleep_until},
     disk::folder_bytes,
     end_to_end::{by_publisher, late_figures},
-    figure::Figure,
     process::{Memory, Process},
     subscriber::{Subscriber, assert_complete, lateness},
     ticks::{begin, first_and_on_time, ticks},

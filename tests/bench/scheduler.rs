@@ -16,9 +16,10 @@ use roost_scheduler::{
     trigger::Trigger,
 };
 
+use roost_tests::figure::Figure;
+
 use crate::{
     clock::{ms_between, now_ns},
-    figure::Figure,
     process::Process,
 };
 

@@ -8,10 +8,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    clock::{ms_between, now_ns},
-    figure::quantile,
-};
+use roost_tests::figure::quantile;
+
+use crate::clock::{ms_between, now_ns};
 
 /// Room for what one read brings: it is stamped as a whole.
 const READ_BYTES: usize = 64 * 1024;

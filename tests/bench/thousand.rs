@@ -2,12 +2,11 @@
 
 use std::{thread, time::Duration};
 
-use roost_tests::{Broker, Site, sample};
+use roost_tests::{Broker, Site, figure::Figure, sample};
 
 use crate::{
     clock::{ms_between, now_ns},
     components::{distinct, drop_bytes},
-    figure::Figure,
     log::wait_for_lines,
     million::empty_host,
     process::{Memory, Process},

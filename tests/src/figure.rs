@@ -8,28 +8,34 @@ use serde_json::{Value, json};
 const NOISE: f64 = 0.1;
 
 /// One thing that was measured, several times if it is cheap.
-pub(crate) struct Figure {
-    pub(crate) name: String,
-    pub(crate) unit: &'static str,
-    pub(crate) better: Better,
-    pub(crate) samples: Vec<f64>,
+pub struct Figure {
+    /// What, in words; unique within its group.
+    pub name: String,
+    /// Of the samples.
+    pub unit: &'static str,
+    /// Which way is forward.
+    pub better: Better,
+    /// As they came.
+    pub samples: Vec<f64>,
 }
 
 /// Which way is forward.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Better {
+pub enum Better {
+    /// Times and sizes.
     Lower,
+    /// Rates.
     Higher,
 }
 
 impl Figure {
     /// One where less is better.
-    pub(crate) fn lower(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
+    pub fn lower(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
         Self { name: name.into(), unit, better: Better::Lower, samples }
     }
 
     /// One where more is better.
-    pub(crate) fn higher(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
+    pub fn higher(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
         Self { name: name.into(), unit, better: Better::Higher, samples }
     }
 
@@ -64,7 +70,7 @@ impl Spread {
 }
 
 /// The sample below which that part of all lies; NaN where there is none.
-pub(crate) fn quantile(samples: &[f64], part: f64) -> f64 {
+pub fn quantile(samples: &[f64], part: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = part * sorted.len().saturating_sub(1) as f64;
@@ -75,11 +81,11 @@ pub(crate) fn quantile(samples: &[f64], part: f64) -> f64 {
 }
 
 /// An earlier run to compare with: samples by group and name.
-pub(crate) struct Base(HashMap<(String, String), Vec<f64>>);
+pub struct Base(HashMap<(String, String), Vec<f64>>);
 
 impl Base {
     /// What [`to_json`] wrote.
-    pub(crate) fn read(text: &str) -> Option<Self> {
+    pub fn read(text: &str) -> Option<Self> {
         let file: Value = serde_json::from_str(text).ok()?;
         let figure = |figure: &Value| {
             let text = |key: &str| Some(figure[key].as_str()?.to_owned());
@@ -91,14 +97,14 @@ impl Base {
 }
 
 /// For comparison with a later run.
-pub(crate) fn to_json<'a>(figures: impl IntoIterator<Item = (&'a str, &'a Figure)>) -> String {
+pub fn to_json<'a>(figures: impl IntoIterator<Item = (&'a str, &'a Figure)>) -> String {
     let figures: Vec<_> = figures.into_iter().map(|(group, figure)| figure.to_json(group)).collect();
     let file = json!({ "cores": std::thread::available_parallelism().map_or(0, usize::from), "figures": figures });
     serde_json::to_string_pretty(&file).expect("text and numbers have a JSON form")
 }
 
 /// A group's rows, in Markdown.
-pub(crate) fn table(group: &str, figures: &[Figure], base: Option<&Base>) -> String {
+pub fn table(group: &str, figures: &[Figure], base: Option<&Base>) -> String {
     let mut text =
         format!("| {group} | median | from – to |{}\n", if base.is_some() { " base | ratio | |" } else { "" });
     text.push_str(if base.is_some() { "|---|--:|--:|--:|--:|---|\n" } else { "|---|--:|--:|\n" });
@@ -146,4 +152,54 @@ fn short(value: f64) -> String {
         grouped.push(digit);
     }
     if part.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{part}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures() -> Vec<Figure> {
+        vec![
+            Figure::higher("steady", "/s", vec![100.0, 101.0, 99.0]),
+            Figure::higher("slower", "/s", vec![50.0, 51.0]),
+            Figure::lower("unsteady", "ms", vec![1.0, 3.0, 2.0]),
+            Figure::lower("longer", "ms", vec![1.3]),
+            Figure::lower("new here", "bytes", vec![1_234_567.8]),
+        ]
+    }
+
+    #[test]
+    fn a_table_shows_medians_and_calls_worse_what_noise_does_not_explain() {
+        let before = [
+            Figure::higher("steady", "/s", vec![105.0]),
+            Figure::higher("slower", "/s", vec![100.0]),
+            Figure::lower("unsteady", "ms", vec![1.4]),
+            Figure::lower("longer", "ms", vec![1.0]),
+        ];
+        let base = Base::read(&to_json(before.iter().map(|figure| ("Some", figure)))).unwrap();
+        let expected = "\
+| Some | median | from – to | base | ratio | |
+|---|--:|--:|--:|--:|---|
+| steady | 100 /s | 99.0 – 101 | 105 | 0.95 |  |
+| slower | 50.5 /s | 50.0 – 51.0 | 100 | 0.51 | **worse** |
+| unsteady | 2.00 ms | 1.00 – 3.00 | 1.40 | 1.43 |  |
+| longer | 1.30 ms |  | 1.00 | 1.30 | **worse** |
+| new here | 1,234,568 bytes |  | | | new |
+";
+        assert_eq!(table("Some", &figures(), Some(&base)), expected);
+        let alone = table("Some", &figures()[..1], None);
+        assert_eq!(alone, "| Some | median | from – to |\n|---|--:|--:|\n| steady | 100 /s | 99.0 – 101 |\n");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let texts = [0.0, 0.01234, 9.876, 12.34, 999.6, 1_000.0, 123_456.7, -12.34].map(short);
+        assert_eq!(texts, ["0", "0.0123", "9.88", "12.3", "1,000", "1,000", "123,457", "-12.3"]);
+    }
+
+    #[test]
+    fn quantiles_lie_between_samples() {
+        assert_eq!([0.0, 0.5, 0.99, 1.0].map(|part| quantile(&[3.0, 1.0, 2.0, 4.0], part)), [1.0, 2.5, 3.97, 4.0]);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
 }
