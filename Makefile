@@ -55,6 +55,10 @@ guests: wasm ## build the plugins that the tests use, ordinary and hostile ones
 	@$(foreach name,$(GUESTS),$(call put,$(WASM)/examples/$(subst -,_,$(name)).wasm,target/guests/$(name).wasm) && ):
 	cargo run --quiet -p roost-guests --bin generate-guests target/guests
 
+bench: plugins guests ## measure speed and size; ONLY=word,word picks, BASE=file compares with an earlier target/bench.json
+	cargo build --quiet --release -p roost
+	mkdir -p target/tmp && TMPDIR=$(CURDIR)/target/tmp cargo bench --quiet -p roost-tests --bench figures -- $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(abspath $(BASE)))
+
 sim: ## rehearse made-up histories: SEED=n repeats one, HISTORIES=n asks for more
 	cargo test -p roost-scheduler --test simulation -- histories
 
@@ -65,4 +69,4 @@ oracles: ## compare `roost next` with another cron and with an ephemeris
 	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/sun.py target/debug/roost
 
-.PHONY: help run test check setup wasm brokers plugins guests sim oracles
+.PHONY: help run test check setup wasm brokers plugins guests bench sim oracles

@@ -71,6 +71,8 @@ fn a_good_guest_is_shown_with_its_jobs_and_next_runs() {
     let burst = "[config]\nfirst = 0\njobs = 3\ntotal = 3\nt0_ms = 4000000000000\nspread_ms = 0\ntopic = \"burst/x\"\n";
     let (fine, said) = check(&site, "burst", Some(burst));
     assert!(fine && said.contains("3 jobs"), "{said}");
+    let (fine, said) = check(&site, "at-once", None);
+    assert!(fine && said.contains("1 job"), "{said}");
     let (fine, said) = check(&site, "bad-jobs", Some("[config]\nbreak = \"duplicate-id\"\n"));
     assert!(!fine && said.contains("good"), "{said}");
 }

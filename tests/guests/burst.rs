@@ -1,6 +1,6 @@
 //! Benchmarks use this one: many jobs that are due at once, or evenly spread.
 
-use roost_plugin_sdk::{Context, Device, Instant, Job, Result, hours};
+use roost_plugin_sdk::{Context, Device, Instant, Job, Result, hours, milliseconds};
 use serde::Deserialize;
 
 /// Jobs `first` to `first + jobs` of `total`, which all devices share.
@@ -13,6 +13,8 @@ struct Burst {
     t0_ms: i64,
     spread_ms: i64,
     topic: String,
+    /// Where each run has a second step: how long after the first.
+    then_ms: Option<i64>,
 }
 
 impl Device for Burst {
@@ -24,10 +26,15 @@ impl Device for Burst {
 impl Burst {
     fn job(&self, number: i64) -> Job {
         let due_ms = self.t0_ms + self.spread_ms * number / self.total;
-        let (topic, payload) =
-            (format!("{}/{}", self.topic, number % 1_000), format!("{}:{number}", due_ms * 1_000_000));
+        let topic = format!("{}/{}", self.topic, number % 1_000);
+        let payload = |due_ms: i64, number: i64| format!("{}:{number}", due_ms * 1_000_000);
         // What is late is measured, not missed.
-        Job::at(format!("job-{number}"), Instant::from_millis(due_ms)).grace(hours(24)).publish(topic, payload)
+        let job = Job::at(format!("job-{number}"), Instant::from_millis(due_ms)).grace(hours(24));
+        let job = job.publish(&topic, payload(due_ms, number));
+        match self.then_ms {
+            Some(then) => job.then(milliseconds(then), topic, payload(due_ms + then, self.total + number)),
+            None => job,
+        }
     }
 }
 

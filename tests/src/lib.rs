@@ -1,11 +1,12 @@
-//! The harness of the end-to-end tests: the real binary in a folder of its own, a real broker, and somebody who
-//! listens.
+//! The harness of the end-to-end tests and of the benchmarks: the real binary in a folder of its own, a real broker, and
+//! somebody who listens.
 //!
 //! Everything waits for what is to happen, with a generous limit, and for nothing else. Everything listens on loopback
 //! and on ports that are free.
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test harness fails by panicking")]
 
 mod broker;
+pub mod figure;
 mod lines;
 mod listener;
 mod roost;

@@ -73,6 +73,12 @@ impl Site {
         Roost { process, log }
     }
 
+    /// Changes the host's database while no host runs.
+    pub fn execute(&self, sql: &str) {
+        let database = rusqlite::Connection::open(self.path().join("data/roost.db")).expect("a database");
+        database.execute(sql, []).expect(sql);
+    }
+
     /// One number from the host's database, as anybody with the sqlite3 shell would ask for it.
     pub fn query(&self, sql: &str) -> i64 {
         let path = self.path().join("data/roost.db");
@@ -96,6 +102,11 @@ impl Default for Site {
 }
 
 impl Roost {
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits for a text in the log.
     pub fn says(&self, text: &str) -> String {
         self.log.wait_for(0, text)

@@ -20,6 +20,7 @@ use super::{
     compile::{self, CompileError},
     limits,
 };
+use crate::clock;
 
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -68,7 +69,9 @@ impl Cache {
 
     /// Takes the compiled component from the cache, or compiles it.
     pub(super) async fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Component, CacheError> {
+        let begun = clock::monotonic();
         if let Some(component) = self.load(digest) {
+            tracing::debug!(bytes = bytes.len(), took = ?begun.elapsed(), "taken from the cache");
             return Ok(component);
         }
         let (lane, within) = tokio::select! {
@@ -92,7 +95,9 @@ impl Cache {
             return Ok(component);
         }
         let part = Part(self.folder.join(format!(".{}.part", self.parts.fetch_add(1, Ordering::Relaxed))));
+        let begun = clock::monotonic();
         compile::compile(bytes, &part.0, within).await?;
+        tracing::debug!(bytes = bytes.len(), took = ?begun.elapsed(), "compiled");
         let folder = |error| CacheError::Folder { folder: self.folder.clone(), error };
         let compiled = fs::read(&part.0).map_err(folder)?;
         let (file, seal) = self.paths(digest);

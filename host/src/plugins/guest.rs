@@ -21,6 +21,7 @@ use super::{
     program::{Almanac, Program},
     settings::{Device, Limits},
 };
+use crate::clock;
 
 /// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +115,7 @@ impl Calls {
         // I7: first the plugin's own turn, so that of a plugin with ten thousand devices one call waits among the others'.
         let _own_turn = program.turn.acquire().await;
         let _turn = self.turns.acquire().await;
+        let begun = clock::monotonic();
         let journal = Journal::new(program.log.clone(), device.name.clone());
         let bounds = &program.settings.limits;
         let mut store = self.store(program, device, now, journal.clone());
@@ -136,6 +138,8 @@ impl Calls {
             Ok(Ok(Err(text))) => Err(CallError::Said(text)),
             Ok(Ok(Ok(jobs))) => {
                 let jobs = contract::jobs(jobs, &program.terms(device))?;
+                let (plugin, device) = (&program.plugin, &device.name);
+                tracing::debug!(%plugin, %device, jobs = jobs.len(), took = ?begun.elapsed(), "planned");
                 Ok(Plan::new(now, &jobs))
             }
         }

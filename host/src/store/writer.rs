@@ -6,6 +6,7 @@ use roost_scheduler::event::Change;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Store, StoreError, commit};
+use crate::clock;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -38,11 +39,13 @@ impl Store {
 
     fn write(mut self, inbox: &mpsc::Receiver<(u64, Vec<Change>)>, committed: &UnboundedSender<Committed>) {
         for (sequence, changes) in inbox {
+            let begun = clock::monotonic();
             let done = match self.commit(&changes) {
                 Ok(()) => Committed::Done(sequence),
                 Err(error) => Committed::Failed(error),
             };
             let failed = matches!(done, Committed::Failed(_));
+            tracing::debug!(changes = changes.len(), took = ?begun.elapsed(), "committed");
             // Nobody may be listening any more while the host stops; what is handed over is committed all the same.
             let _ = committed.send(done);
             if failed {

@@ -1,0 +1,89 @@
+//! From a file to a plugin that runs.
+
+use std::path::PathBuf;
+
+use roost_tests::{Broker, Roost, Site, figure::Figure, guest, root, sample};
+
+use crate::{
+    clock::{ms_between, now_ns},
+    components::{distinct, drop_bytes},
+    log::took_ms,
+    subscriber::Subscriber,
+};
+
+/// Rounds: one is soon done.
+const ROUNDS: usize = 9;
+
+/// What loading a sample takes, part by part, as the host itself says.
+pub(crate) fn samples() -> Vec<Figure> {
+    let broker = Broker::new();
+    let site = Site::new();
+    let host = site.start_with(&["--mqtt", &broker.url(), "--log", "info,roost::plugins=debug"]);
+    let mut figures = Vec::new();
+    for name in sample_names() {
+        let settings = std::fs::read_to_string(root().join(format!("plugins/{name}.toml"))).expect("its settings");
+        let (mut compiled, mut cached, mut planned) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let bytes = distinct(&sample(&name));
+            for again in ["new", "known"] {
+                let plugin = format!("{name}-{again}-{round}");
+                let from = host.log.count();
+                site.settings(&plugin, &settings.replace(&format!("\"{name}/"), &format!("\"{plugin}/")));
+                drop_bytes(&site, &bytes, &plugin);
+                host.log.wait_for(from, &format!("jobs of `{plugin}`"));
+                let lines = host.log.after(from);
+                compiled.extend(took_ms(&lines, "compiled"));
+                cached.extend(took_ms(&lines, "taken from the cache"));
+                planned.extend(took_ms(&lines, "planned"));
+            }
+        }
+        figures.push(Figure::lower(format!("{name}: compiled, in a process of its own"), "ms", compiled));
+        figures.push(Figure::lower(format!("{name}: taken from the cache"), "ms", cached));
+        figures.push(Figure::lower(format!("{name}: a plan, from a fresh instance"), "ms", planned));
+    }
+    figures
+}
+
+/// The samples that are built.
+fn sample_names() -> Vec<String> {
+    let files = std::fs::read_dir(root().join("plugins")).expect("a folder").flatten();
+    let wasm = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm");
+    let mut names: Vec<String> = files
+        .map(|entry| entry.path())
+        .filter(wasm)
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// From the moment that a file is copied into the folder to a message that is due at once.
+pub(crate) fn dropped() -> Vec<Figure> {
+    let broker = Broker::new();
+    let site = Site::new();
+    let host = site.start(&broker);
+    let subscriber = Subscriber::new(broker.port, "#");
+    // The first one pays for what all share.
+    drop_one(&site, &host, &subscriber, &distinct(&guest("at-once")), "first");
+    let (mut new, mut known) = (Vec::new(), Vec::new());
+    let mut size = 0;
+    for round in 0..ROUNDS {
+        let bytes = distinct(&guest("at-once"));
+        size = bytes.len();
+        new.push(drop_one(&site, &host, &subscriber, &bytes, &format!("new-{round}")));
+        known.push(drop_one(&site, &host, &subscriber, &bytes, &format!("known-{round}")));
+    }
+    vec![
+        Figure::lower("a new plugin to its first message", "ms", new),
+        Figure::lower("one whose bytes are known", "ms", known),
+        Figure::lower("size of this plugin", "KB", vec![size as f64 / 1e3]),
+    ]
+}
+
+fn drop_one(site: &Site, host: &Roost, subscriber: &Subscriber, bytes: &[u8], name: &str) -> f64 {
+    let from = now_ns();
+    drop_bytes(site, bytes, name);
+    let heard = subscriber.take(1);
+    host.says(&format!("jobs of `{name}`"));
+    ms_between(from, heard[0].at_ns)
+}

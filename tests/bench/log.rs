@@ -1,0 +1,44 @@
+//! What the host says of its work, and at the level `debug` of how long it took.
+
+use std::{thread, time::Duration};
+
+use roost_tests::{PATIENCE, Roost};
+
+use crate::clock::{ms_between, now_ns};
+
+/// How often something was done, in milliseconds each: of lines such as `… DEBUG committed changes=3 took=1.2ms`.
+pub(crate) fn took_ms(lines: &[String], done: &str) -> Vec<f64> {
+    let done = format!(" {done} ");
+    lines
+        .iter()
+        .filter(|line| line.contains(&done))
+        .filter_map(|line| milliseconds(line.split_once("took=")?.1))
+        .collect()
+}
+
+/// Of text such as `1.2ms`.
+fn milliseconds(text: &str) -> Option<f64> {
+    let text = text.split_whitespace().next()?;
+    let (number, unit) = text.split_at(text.find(|c: char| c != '.' && !c.is_ascii_digit())?);
+    let factor = match unit {
+        "ns" => 1e-6,
+        "µs" => 1e-3,
+        "ms" => 1.0,
+        "s" => 1e3,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
+/// Waits until so many lines after the first `from` contain a text. Looks seldom: there may be thousands of lines.
+pub(crate) fn wait_for_lines(host: &Roost, from: usize, text: &str, count: usize) {
+    let (mut seen, mut found) = (from, 0);
+    let begun = now_ns();
+    while found < count {
+        let lines = host.log.after(seen);
+        seen += lines.len();
+        found += lines.iter().filter(|line| line.contains(text)).count();
+        assert!(ms_between(begun, now_ns()) < PATIENCE.as_millis() as f64, "{found} of {count} lines said `{text}`");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,53 @@
+//! What the kernel says of a process.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A process that is measured from outside.
+#[derive(Clone, Copy)]
+pub(crate) struct Process(pub(crate) u32);
+
+/// Its memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// All that it has in RAM.
+    pub(crate) rss_bytes: f64,
+    /// The same, with what it shares counted in parts.
+    pub(crate) pss_bytes: f64,
+}
+
+impl Process {
+    fn file(self, name: &str) -> PathBuf {
+        Path::new("/proc").join(self.0.to_string()).join(name)
+    }
+
+    /// The number after a word, in a file of lines such as `Pss:   12 kB`.
+    fn number(self, file: &str, word: &str) -> f64 {
+        let text = fs::read_to_string(self.file(file)).expect("the process runs");
+        let line = text.lines().find_map(|line| line.strip_prefix(word)).expect(word);
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect(word)
+    }
+
+    /// CPU time of all threads that run, in nanoseconds.
+    pub(crate) fn cpu_ns(self) -> f64 {
+        let threads = fs::read_dir(self.file("task")).expect("the process runs");
+        let time = |thread: PathBuf| {
+            let text = fs::read_to_string(thread.join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<f64>().ok()
+        };
+        threads.flatten().filter_map(|thread| time(thread.path())).sum()
+    }
+
+    /// What it has of the RAM.
+    pub(crate) fn memory(self) -> Memory {
+        let kilobytes = |word| 1024.0 * self.number("smaps_rollup", word);
+        Memory { rss_bytes: kilobytes("Rss:"), pss_bytes: kilobytes("Pss:") }
+    }
+
+    /// What it has given to disks.
+    pub(crate) fn written_bytes(self) -> f64 {
+        self.number("io", "write_bytes:")
+    }
+}

@@ -1,0 +1,192 @@
+//! The scheduler alone, with a million jobs: no disk, no broker, no plugin.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    sync::Arc,
+};
+
+use roost_scheduler::{
+    body::PackedJob,
+    event::{Digest, Effect, Event, Loaded, LoadedDevice, Plan, Saved, Step, Version},
+    model::{Job, Message, Policy, Qos, Step as ActionStep},
+    names::{DeviceName, JobId, PluginName},
+    scheduler::Scheduler,
+    time::{Instant, Site},
+    topic::{Grant, Topic},
+    trigger::Trigger,
+};
+
+use roost_tests::figure::Figure;
+
+use crate::{
+    clock::{ms_between, now_ns},
+    process::Process,
+};
+
+const DEVICES: i64 = 100;
+const JOBS_PER_DEVICE: i64 = 10_000;
+const JOBS: i64 = DEVICES * JOBS_PER_DEVICE;
+/// One a millisecond, beginning a day after they were planned.
+const BEGIN_MS: i64 = 1_800_000_000_000;
+const FIRST_DUE_MS: i64 = BEGIN_MS + 86_400_000;
+/// What the link to the broker can have under way.
+const CREDIT: u32 = 1_000;
+/// Steps that fire are this far apart: each then has as much to do as in a burst.
+const FIRE_EVERY_MS: i64 = 500;
+
+/// Counts what the thread that asks has allocated and not freed.
+struct Counting;
+
+thread_local! {
+    static ALLOCATED: Cell<i64> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[allow(unsafe_code, reason = "an allocator cannot be written without; this one only counts")]
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.set(ALLOCATED.get() + layout.size() as i64);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.set(ALLOCATED.get() - layout.size() as i64);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Insert, wait, fire.
+pub(crate) fn scheduler() -> Vec<Figure> {
+    let (mut insert, mut fire, mut allocated, mut resident, mut longest) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (bytes_before, rss_before) = (ALLOCATED.get(), rss());
+        let plan = loaded();
+        let mut bench = Bench::new();
+        let begun = now_ns();
+        bench.step(BEGIN_MS, Event::Loaded(plan));
+        bench.settle(BEGIN_MS);
+        insert.push(JOBS as f64 / ms_between(begun, now_ns()) * 1e3);
+        assert_eq!(bench.scheduler.job_count() as i64, JOBS, "all jobs are planned");
+        allocated.push((ALLOCATED.get() - bytes_before) as f64 / JOBS as f64);
+        resident.push((rss() - rss_before) / JOBS as f64);
+
+        bench.step(FIRST_DUE_MS - 1, Event::LinkUp { link: 1, credit: CREDIT });
+        let begun = now_ns();
+        for tick in 1..=JOBS / FIRE_EVERY_MS {
+            let now_ms = FIRST_DUE_MS + tick * FIRE_EVERY_MS;
+            bench.step(now_ms, Event::Woke);
+            bench.settle(now_ms);
+        }
+        fire.push(JOBS as f64 / ms_between(begun, now_ns()) * 1e3);
+        assert_eq!(bench.published, JOBS, "all runs are published");
+        longest.push(bench.longest_ns as f64 / 1e6);
+    }
+    vec![
+        Figure::higher("planned", "jobs/s", insert),
+        Figure::higher("fired, acknowledged and ended", "runs/s", fire),
+        Figure::lower("allocated for a waiting job", "bytes", allocated),
+        // What the first round freed the later ones take again.
+        Figure::lower("resident for a waiting job", "bytes", resident.into_iter().take(1).collect()),
+        Figure::lower("longest single step", "ms", longest),
+    ]
+}
+
+fn rss() -> f64 {
+    Process(std::process::id()).memory().rss_bytes
+}
+
+/// A scheduler in a world where all goes well at once.
+struct Bench {
+    scheduler: Scheduler,
+    answers: Vec<Event>,
+    again: bool,
+    published: i64,
+    longest_ns: i64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let scheduler = Scheduler::new(Saved::default(), [], at(BEGIN_MS));
+        Self { scheduler, answers: Vec::new(), again: false, published: 0, longest_ns: 0 }
+    }
+
+    fn step(&mut self, now_ms: i64, event: Event) {
+        let begun = now_ns();
+        let Step { changes, effects, wake } = self.scheduler.step(at(now_ms), event);
+        self.longest_ns = self.longest_ns.max(now_ns() - begun);
+        drop(changes);
+        self.again = wake.is_some_and(|wake| wake <= at(now_ms));
+        for effect in effects {
+            match effect {
+                Effect::Publish(publish) => {
+                    self.published += 1;
+                    self.answers.push(Event::Acked { link: publish.link, attempt: publish.attempt });
+                }
+                Effect::Confirm(ticket) => self.answers.push(Event::Confirmed(ticket)),
+                Effect::Announce(_) | Effect::Plan { .. } => {}
+            }
+        }
+    }
+
+    /// Until nothing is left to be done at that moment.
+    fn settle(&mut self, now_ms: i64) {
+        while self.again || !self.answers.is_empty() {
+            let answers = std::mem::take(&mut self.answers);
+            if answers.is_empty() {
+                self.step(now_ms, Event::Woke);
+            }
+            for answer in answers {
+                self.step(now_ms, answer);
+            }
+        }
+    }
+}
+
+fn at(millis: i64) -> Instant {
+    Instant::from_millis_clamped(millis)
+}
+
+fn loaded() -> Loaded {
+    let plugin = PluginName::parse("bench").expect("a name");
+    let device = |device: i64| LoadedDevice {
+        name: DeviceName::parse(&format!("at-{device}")).expect("a name"),
+        site: Site { zone: chrono_tz::UTC, location: None },
+        plan: Ok(Plan {
+            asked: at(BEGIN_MS),
+            jobs: (device * JOBS_PER_DEVICE..(device + 1) * JOBS_PER_DEVICE)
+                .map(|number| PackedJob::from(&job(number)))
+                .collect(),
+        }),
+    };
+    Loaded {
+        grant: Grant::default_of(&plugin),
+        plugin,
+        version: Version { component: Digest([1; 32]), settings: Digest([1; 32]) },
+        devices: (0..DEVICES).map(device).collect(),
+    }
+}
+
+fn job(number: i64) -> Job {
+    let due = at(FIRST_DUE_MS + number);
+    let message = Message {
+        topic: Topic::parse(&format!("bench/{}", number % 1_000)).expect("a topic"),
+        payload: format!("{}:{number}", due.millis() * 1_000_000).into_bytes().into(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        properties: None,
+    };
+    Job {
+        id: JobId::parse(&format!("job-{number}")).expect("a name"),
+        label: None,
+        trigger: Trigger::At(due),
+        steps: Arc::new([ActionStep { after_ms: 0, message }]),
+        policy: Policy::default(),
+    }
+}

@@ -1,0 +1,53 @@
+//! A plugin that does something every 10 milliseconds, and so tells when the host is on time, and how much it is not.
+
+use roost_tests::{Roost, Site};
+
+use crate::{
+    clock::{ms_between, now_ns, sleep_until},
+    subscriber::{Arrival, Subscriber},
+    work::Work,
+};
+
+/// How often it is due.
+const EVERY_MS: u32 = 10;
+/// What is no later than this is on time.
+const ON_TIME_MS: f64 = 5.0;
+/// A host is on time if it is for so many ticks: a second.
+const STEADY: usize = 100;
+/// A host that starts is on time after that, or never.
+const PATIENCE_MS: f64 = 60_000.0;
+
+/// A second's ticks, so many times.
+pub(crate) const fn ticks(plugin: &'static str, seconds: u32) -> Work {
+    Work { plugin, jobs: seconds * 1_000 / EVERY_MS, spread_ms: seconds * 1_000, per_device: 10_000, then_ms: None }
+}
+
+/// Lets a host plan ticks, and waits until they have begun.
+pub(crate) fn begin(work: &Work, site: &Site, host: &Roost) {
+    let t0_ns = work.drop_into(site, 2_000);
+    work.planned(host);
+    sleep_until(t0_ns + 200_000_000);
+}
+
+/// When a host that was just started sent anything for the first time, and from when on it was on time, in milliseconds
+/// after it was started. Ticks are due all the while, so that the first one tells.
+pub(crate) fn first_and_on_time(subscriber: &Subscriber, started_ns: i64) -> (f64, f64) {
+    loop {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let mut heard = subscriber.so_far();
+        heard.sort_by_key(|arrival| arrival.due_ns);
+        let late = heard.iter().rposition(|arrival| arrival.late_ms() > ON_TIME_MS);
+        let on_time = &heard[late.map_or(0, |index| index + 1)..];
+        let after_start = || on_time.iter().find(|arrival| arrival.due_ns > started_ns);
+        if let Some(on_time_from) = after_start().filter(|_| on_time.len() >= STEADY) {
+            let first = heard.iter().map(|arrival| arrival.at_ns).min().unwrap_or(on_time_from.at_ns);
+            return (ms_between(started_ns, first), ms_between(started_ns, on_time_from.at_ns));
+        }
+        assert!(ms_between(started_ns, now_ns()) < PATIENCE_MS, "the host is never on time");
+    }
+}
+
+/// Those that were due in between.
+pub(crate) fn due_between(heard: &[Arrival], from_ns: i64, to_ns: i64) -> Vec<Arrival> {
+    heard.iter().filter(|arrival| (from_ns..=to_ns).contains(&arrival.due_ns)).copied().collect()
+}
