@@ -15,13 +15,13 @@ use crate::{
 /// How long a host may take to record how the last runs ended.
 const RECORDED: Duration = Duration::from_secs(2);
 
-/// 100 runs a second for 10 seconds.
+/// 100 runs a second for 6 seconds.
 pub(crate) fn disk() -> Vec<Figure> {
     let broker = Broker::new();
     [("one step", None), ("two steps", Some(500))]
         .into_iter()
         .flat_map(|(named, then_ms)| {
-            let work = Work { plugin: "burst", jobs: 1_000, spread_ms: 10_000, per_device: 10_000, then_ms };
+            let work = Work { plugin: "burst", jobs: 600, spread_ms: 6_000, per_device: 10_000, then_ms };
             let (runs, messages) = (f64::from(work.jobs), work.messages());
             let (site, host, t0_ns) = work.ready_with(&broker, &["--log", "info,roost::store=debug"]);
             let subscriber = Subscriber::new(broker.port, &work.filter());

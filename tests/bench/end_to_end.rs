@@ -19,7 +19,7 @@ const RECORDED: Duration = Duration::from_millis(500);
 /// Many jobs due at one instant.
 pub(crate) fn burst() -> Vec<Figure> {
     let broker = Broker::new();
-    [(10_000, "10,000", 7), (100_000, "100,000", 3)]
+    [(10_000, "10,000", 5), (100_000, "100,000", 3)]
         .into_iter()
         .flat_map(|(jobs, named, rounds)| {
             let work = Work { plugin: "burst", jobs, spread_ms: 0, per_device: 10_000, then_ms: None };

@@ -6,8 +6,9 @@ use roost_tests::{Broker, Roost, Site, figure::Figure, free_port, root};
 
 use crate::process::Process;
 
-/// How long a host is given to start and to settle.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long a host is given to start and to settle: threads that were only needed for that end after 10 seconds, and what
+/// they used is forgotten with them.
+const SETTLE: Duration = Duration::from_secs(12);
 /// How long it is looked at.
 const WATCH: Duration = Duration::from_secs(20);
 

@@ -2,9 +2,12 @@
 
 use std::{thread, time::Duration};
 
-use roost_tests::{PATIENCE, Roost};
+use roost_tests::Roost;
 
 use crate::clock::{ms_between, now_ns};
+
+/// How long a thousand lines may take: much longer than they do.
+const PATIENCE_MS: f64 = 600_000.0;
 
 /// How often something was done, in milliseconds each: of lines such as `… DEBUG committed changes=3 took=1.2ms`.
 pub(crate) fn took_ms(lines: &[String], done: &str) -> Vec<f64> {
@@ -38,7 +41,7 @@ pub(crate) fn wait_for_lines(host: &Roost, from: usize, text: &str, count: usize
         let lines = host.log.after(seen);
         seen += lines.len();
         found += lines.iter().filter(|line| line.contains(text)).count();
-        assert!(ms_between(begun, now_ns()) < PATIENCE.as_millis() as f64, "{found} of {count} lines said `{text}`");
+        assert!(ms_between(begun, now_ns()) < PATIENCE_MS, "{found} of {count} lines said `{text}`");
         thread::sleep(Duration::from_millis(5));
     }
 }

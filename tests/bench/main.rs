@@ -86,7 +86,8 @@ impl Arguments {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--only" => {
-                    asked.only.extend(arguments.next().iter().flat_map(|list| list.split(',').map(str::to_owned)))
+                    let list = arguments.next().unwrap_or_default();
+                    asked.only.extend(list.split(',').map(str::to_owned));
                 }
                 "--base" => asked.base = arguments.next().map(PathBuf::from),
                 // Cargo says it to everything that it benchmarks.

@@ -5,8 +5,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::sleep_until;
 
-/// Messages under way at once, and waiting to be. What gave the best rate here of 100 to 10,000.
-const INFLIGHT: u16 = 1_000;
+/// Messages under way at once, and waiting to be: of 100, 1,000 and 10,000 the one with the best rate.
+const INFLIGHT: u16 = 10_000;
 
 /// A connection that publishes at QoS 1.
 pub(crate) struct Publisher {

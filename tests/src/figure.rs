@@ -11,7 +11,7 @@ const NOISE: f64 = 0.1;
 pub struct Figure {
     /// What, in words; unique within its group.
     pub name: String,
-    /// Of the samples.
+    /// Of the samples; nothing where they are just counted.
     pub unit: &'static str,
     /// Which way is forward.
     pub better: Better,
@@ -115,7 +115,8 @@ pub fn table(group: &str, figures: &[Figure], base: Option<&Base>) -> String {
         } else {
             String::new()
         };
-        let _ = write!(text, "| {} | {} {} | {range} |", figure.name, short(now.median), figure.unit);
+        let median = format!("{} {}", short(now.median), figure.unit);
+        let _ = write!(text, "| {} | {} | {range} |", figure.name, median.trim_end());
         if let Some(Base(base)) = base {
             let before = base.get(&(group.to_owned(), figure.name.clone())).map(|samples| Spread::of(samples));
             text.push_str(&before.map_or(" | | new |".into(), |before| compared(figure.better, &before, &now)));
