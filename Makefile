@@ -2,15 +2,17 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-PLUGINS := coop-door sprinkler
+PLUGINS := coop-door greenhouse sprinkler
 WASM := target/wasm32-wasip2/guest
 GUESTS := $(patsubst tests/guests/%.rs,%,$(filter-out tests/guests/lib.rs tests/guests/generate.rs,$(wildcard tests/guests/*.rs)))
 ORACLES := target/oracles
+PEERS := target/peers
 # For installing packages: nothing when we are root.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+INSTALL := $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y
 
 help: ## show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 run: wasm plugins ## build everything and run Roost with the sample plugins
 	cargo run --release -p roost -- run
@@ -34,7 +36,7 @@ wasm:
 
 brokers:
 	@command -v mosquitto_sub > /dev/null && [ -x /usr/sbin/mosquitto ] && command -v rsync > /dev/null || \
-	{ $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y mosquitto mosquitto-clients rsync; }
+	{ $(INSTALL) mosquitto mosquitto-clients rsync; }
 
 # Puts a file where a running host, or anybody else, sees the old one or the new one and nothing between; and leaves it
 # alone when it is the same.
@@ -69,4 +71,12 @@ oracles: ## compare `roost next` with another cron and with an ephemeris
 	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/sun.py target/debug/roost
 
-.PHONY: help run test check setup wasm brokers plugins guests bench sim oracles
+bench-peers: brokers plugins ## run Roost and other schedulers at the same works: ROUNDS=n, ONLY=text
+	cargo build --quiet --release -p roost
+	@command -v redis-server > /dev/null || { $(INSTALL) redis-server; }
+	@[ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS)
+	@$(PEERS)/bin/pip install --quiet -r tests/peers/requirements.txt
+	@$(PEERS)/bin/python tests/peers/bench.py --roost target/release/roost --burst target/guests/burst.wasm \
+		--json target/bench-peers.json $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
+
+.PHONY: help run test check setup wasm brokers plugins guests bench bench-peers sim oracles

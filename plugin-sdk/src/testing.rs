@@ -229,7 +229,7 @@ impl PlannedJob {
     }
 
     /// What it publishes: how long after the run's start, the topic, the payload (what is not text as hexadecimal
-    /// digits), and what is not as usual, `qos 0` and `retained`.
+    /// digits), and what is not as usual: `qos 0`, `retained`, and its properties.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
         self.steps.iter().map(|step| told(step.after_ms, &step.message)).collect()
@@ -240,6 +240,19 @@ impl PlannedJob {
     pub fn grace(&self) -> Span {
         let grace_ms = self.job.policy.as_ref().and_then(|policy| policy.grace_ms);
         milliseconds(grace_ms.unwrap_or(300_000).into())
+    }
+
+    /// How much later than it is due a run may start, so that not all start at once.
+    #[must_use]
+    pub fn jitter(&self) -> Span {
+        let jitter_ms = self.job.policy.as_ref().and_then(|policy| policy.jitter_ms);
+        milliseconds(jitter_ms.unwrap_or(0).into())
+    }
+
+    /// Of runs that could start at the same time, the higher goes first.
+    #[must_use]
+    pub fn priority(&self) -> i8 {
+        self.job.policy.as_ref().and_then(|policy| policy.priority).unwrap_or(0)
     }
 }
 
@@ -253,6 +266,19 @@ fn told(after_ms: u32, message: &Message) -> String {
     }
     if message.retain {
         text.push_str(", retained");
+    }
+    let Some(properties) = &message.properties else { return text };
+    if let Some(expiry_ms) = properties.expiry_ms {
+        text.push_str(&format!(", expires after {}", milliseconds(expiry_ms.into())));
+    }
+    if let Some(content_type) = &properties.content_type {
+        text.push_str(&format!(", {content_type}"));
+    }
+    if let Some(topic) = &properties.response_topic {
+        text.push_str(&format!(", answer to {topic}"));
+    }
+    for (name, value) in properties.user.iter().flatten() {
+        text.push_str(&format!(", {name}={value}"));
     }
     text
 }

@@ -124,7 +124,7 @@ fn hostile_plugins_disturb_nobody() {
 fn the_samples_work_with_the_broker_that_is_built_in() {
     let site = Site::new();
     let [people, own] = [roost_tests::free_port(), roost_tests::free_port()];
-    for name in ["coop-door", "sprinkler"] {
+    for name in ["coop-door", "greenhouse", "sprinkler"] {
         site.drop_in(&sample(name), name);
         fs::copy(root().join(format!("plugins/{name}.toml")), site.plugin(&format!("{name}.toml"))).unwrap();
     }
