@@ -202,3 +202,46 @@ fn zone_of(rehearsal: &Rehearsal<'_>, host: Tz) -> Tz {
 fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::{
+        model::{Message, Qos},
+        names::{DeviceName, JobId, PluginName},
+        topic::Topic,
+    };
+
+    use super::*;
+
+    /// On the topic `coop/<job>`, of the device `coop/north` in London.
+    pub(super) fn message(at: &str, job: &str, payload: &[u8]) -> Happening {
+        let topic = Topic::parse(&format!("coop/{job}")).unwrap();
+        let message =
+            Message { topic, payload: payload.into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+        let at = at.parse::<When>().unwrap().in_zone(Tz::UTC);
+        let what = What::Message { due: at, step: 1, message };
+        Happening { job: Some(JobId::parse(job).unwrap()), what, ..note(&at.to_string(), "") }
+    }
+
+    pub(super) fn note(at: &str, text: &str) -> Happening {
+        Happening {
+            at: at.parse::<When>().unwrap().in_zone(Tz::UTC),
+            zone: Tz::Europe__London,
+            plugin: PluginName::parse("coop").unwrap(),
+            device: DeviceName::parse("north").unwrap(),
+            job: None,
+            what: What::Note(text.into()),
+        }
+    }
+
+    #[test]
+    fn days_are_days_of_the_calendar() {
+        let zone = Tz::Europe__London;
+        let later =
+            |from: &str, days| days_later(from.parse::<When>().unwrap().in_zone(zone), days, zone).in_zone(zone);
+        assert_eq!(later("2027-03-27", 1), "2027-03-28T00:00:00Z");
+        assert_eq!(later("2027-03-28", 1), "2027-03-29T00:00:00+01:00");
+        assert_eq!(later("2027-03-28T12:00", 365), "2028-03-27T12:00:00+01:00");
+        assert_eq!(later("9999-12-31", 3_660), "9999-12-31T23:59:59.999Z");
+    }
+}

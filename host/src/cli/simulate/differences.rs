@@ -83,3 +83,39 @@ impl<I: Iterator<Item = Happening>> Iterator for Differences<I> {
         self.found.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::simulate::tests::{message, note};
+
+    const SIX: &str = "2027-03-01T06:00:00Z";
+    const SEVEN: &str = "2027-03-01T07:00:00Z";
+
+    fn differences(old: &[Happening], new: &[Happening]) -> Vec<(Side, Happening)> {
+        Differences::new(old.iter().cloned(), new.iter().cloned()).collect()
+    }
+
+    #[test]
+    fn the_order_within_an_instant_does_not_count() {
+        let (open, close) = (message(SIX, "open", b"OPEN"), message(SIX, "close", b"CLOSE"));
+        assert_eq!(differences(&[open.clone(), close.clone()], &[close, open]), []);
+        assert_eq!(differences(&[], &[]), []);
+    }
+
+    #[test]
+    fn what_moves_goes_and_comes() {
+        let (early, late) = (message(SIX, "open", b"OPEN"), message(SEVEN, "open", b"OPEN"));
+        let moved = [(Side::Old, early.clone()), (Side::New, late.clone())];
+        assert_eq!(differences(&[early], &[late]), moved);
+    }
+
+    #[test]
+    fn whatever_of_it_differs_makes_another_message() {
+        let (old, new) = (message(SIX, "open", b"OPEN"), message(SIX, "open", b"100"));
+        let (before, after) = (message(SIX, "close", b"CLOSE"), note(SIX, "no plan"));
+        let both = [(Side::Old, old.clone()), (Side::New, new.clone())];
+        assert_eq!(differences(&[old.clone(), before.clone()], &[before.clone(), new.clone()]), both);
+        assert_eq!(differences(&[before.clone()], &[before, after.clone()]), [(Side::New, after)]);
+    }
+}

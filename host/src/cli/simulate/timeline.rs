@@ -160,3 +160,61 @@ fn write_message(out: &mut impl Write, message: &Message) -> io::Result<()> {
         .iter()
         .try_for_each(|(name, value)| write!(out, "  {}={}", name.escape_debug(), value.escape_debug()))
 }
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::model::MessageProperties;
+
+    use super::*;
+    use crate::cli::simulate::tests::{message, note};
+
+    fn written(side: Option<Side>, colours: Colours, happenings: &[Happening]) -> String {
+        let mut out = Vec::new();
+        let mut timeline = Timeline::new(&mut out, Tz::Europe__London, colours);
+        happenings.iter().for_each(|happening| timeline.write(side, happening).unwrap());
+        timeline.end("that was all").unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_as_usual_about_a_message_is_shown() {
+        let mut odd = message("2027-03-01T06:30:00.250Z", "open", b"a\nb\x1b[2J");
+        let What::Message { message: said, .. } = &mut odd.what else { unreachable!("it is one") };
+        let user = vec![("by".into(), "sun".into())];
+        let content_type = Some("text/plain".into());
+        let properties = MessageProperties { expiry_ms: Some(60_000), content_type, user, ..Default::default() };
+        (said.qos, said.retain, said.properties) = (Qos::AtMostOnce, true, Some(properties.into()));
+        let binary = message("2027-03-01T06:31:00Z", "close", b"\x00\xff");
+        assert_eq!(
+            written(None, Colours::default(), &[odd, binary]),
+            "Monday 2027-03-01 +00:00 (Europe/London)\n  \
+               06:30:00.250  coop/north/open  coop/open  a\\nb\\u{1b}[2J  qos 0  retained  expires after 1m  as text/plain  by=sun\n  \
+               06:31:00  coop/north/close  coop/close  0x00ff\n\n\
+             that was all\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_a_timeline_too() {
+        assert_eq!(written(None, Colours::default(), &[]), "that was all\n");
+    }
+
+    #[test]
+    fn a_note_of_several_lines_stays_below_its_first() {
+        let told =
+            written(None, Colours::default(), &[note("2027-03-01T00:00:00Z", "keeps its plan: no tides\ncopy them")]);
+        assert!(told.contains("  00:00:00  coop/north  ! keeps its plan: no tides\n      copy them\n"), "{told}");
+    }
+
+    #[test]
+    fn colours_begin_and_end_with_their_line() {
+        let colours =
+            Colours { added: AnsiColor::Green.on_default(), heading: Style::new().bold(), ..Colours::default() };
+        let told = written(Some(Side::New), colours, &[message("2027-03-01T06:30:00Z", "open", b"OPEN")]);
+        assert_eq!(
+            told,
+            "\x1b[1mMonday 2027-03-01 +00:00 (Europe/London)\x1b[0m\n\
+             \x1b[32m+ 06:30:00  coop/north/open  coop/open  OPEN\x1b[0m\n\nthat was all\n"
+        );
+    }
+}
