@@ -4,6 +4,8 @@ mod check;
 mod compile;
 mod next;
 mod run;
+mod simulate;
+mod when;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -23,6 +25,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Next(next::Args),
+    Simulate(simulate::Args),
     #[command(hide = true)]
     Compile(compile::Args),
 }
@@ -35,6 +38,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
+        Command::Simulate(args) => simulate::main(args),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {

@@ -6,6 +6,7 @@ mod clock;
 mod config;
 mod mqtt;
 mod plugins;
+mod rehearsal;
 mod report;
 mod store;
 mod telemetry;

@@ -8,7 +8,6 @@ mod contract;
 mod engine;
 mod folder;
 mod guest;
-pub(crate) mod inspect;
 mod library;
 mod limits;
 mod load;
@@ -20,6 +19,7 @@ pub(crate) mod settings;
 mod tests;
 mod versions;
 mod watch;
+pub(crate) mod workbench;
 
 use std::{
     collections::HashMap,

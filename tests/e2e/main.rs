@@ -7,6 +7,7 @@ mod crashes;
 mod guests;
 mod outages;
 mod plugins;
+mod simulate;
 
 use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
 

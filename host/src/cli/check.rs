@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     clock,
     config::{self, Config, PlaceFlags},
-    plugins::inspect::{InspectedDevice, Inspection, inspect},
+    plugins::workbench::{InspectedDevice, Inspection, Workbench},
     report::Report,
 };
 
@@ -48,8 +48,8 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let Config { site, grants, .. } = config::load(&args.place.into())?;
-    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, inspect(path, site, &grants))).collect();
-    let now = clock::now();
+    let (workbench, now) = (Workbench::new(site, grants)?, clock::now());
+    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, workbench.inspect(path, now))).collect();
     let mut out = io::stdout().lock();
     if args.json {
         let all: Vec<_> = inspected.iter().map(|(path, result)| to_json(path, result, now)).collect();

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use chrono::DateTime;
 use chrono_tz::Tz;
 use roost_scheduler::{
     time::{Instant, Site},
     trigger::{Never, Patterns, Sky, Trigger, parse},
 };
 
+use super::when::When;
 use crate::{
     clock,
     config::{self, PlaceFlags},
@@ -32,9 +32,10 @@ pub(super) struct Args {
     trigger: Vec<String>,
     #[command(flatten)]
     place: PlaceFlags,
-    /// Show what comes after this time, such as `2027-03-01T06:30:00Z` [default: now, itself included]
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    from: Option<Instant>,
+    /// Show what comes after this time, such as `2027-03-01T06:30:00Z`, or where you are `2027-03-01` or
+    /// `2027-03-01T06:30` [default: now, itself included]
+    #[arg(long, value_name = "TIME")]
+    from: Option<When>,
     /// How many times to show
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
@@ -43,17 +44,12 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn time(text: &str) -> Result<Instant, String> {
-    let example = "write `2027-03-01T06:30:00Z`, with `Z` or an offset such as `+01:00`";
-    let time = DateTime::parse_from_rfc3339(text).ok().and_then(|at| Instant::from_millis(at.timestamp_millis()));
-    time.ok_or_else(|| example.into())
-}
-
 pub(super) fn main(args: Args) -> Result<()> {
     let (site, now) = (config::load(&args.place.into())?.site, clock::now());
     // `now` is shown, unless it is asked what comes after.
-    let after = args.from.unwrap_or(now.plus_ms(-1));
-    let from = args.from.unwrap_or(now);
+    let from = args.from.map(|from| from.in_zone(site.zone));
+    let after = from.unwrap_or(now.plus_ms(-1));
+    let from = from.unwrap_or(now);
     let text = args.trigger.join(" ");
     let (times, end) = match parse(&text, now, &mut Patterns::default()) {
         Ok(trigger) => occurrences(&trigger, after, args.count, &site),
@@ -123,7 +119,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> Instant {
-        time(text).expect("RFC 3339")
+        text.parse::<When>().expect("a time").in_zone(Tz::UTC)
     }
 
     fn trigger(text: &str) -> Trigger {

@@ -1,6 +1,12 @@
 //! One call of a plugin: a fresh store and instance, under limits of its own (I7).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use roost_scheduler::{
     calendar,
@@ -10,7 +16,9 @@ use roost_scheduler::{
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Semaphore, task::yield_now};
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
-use wasmtime_wasi::{HostWallClock, I32Exit, WasiCtx, WasiCtxView, WasiView, random::Deterministic};
+use wasmtime_wasi::{
+    HostMonotonicClock, HostWallClock, I32Exit, WasiCtx, WasiCtxView, WasiView, random::Deterministic,
+};
 
 use super::{
     component::Linked,
@@ -205,6 +213,7 @@ fn wasi(program: &Program, device: &Device, now: Instant, journal: &Journal) -> 
         .allow_tcp(false)
         .allow_udp(false)
         .wall_clock(StoppedClock(now))
+        .monotonic_clock(CountingClock::default())
         .secure_random(Deterministic::new(random("secure")))
         .insecure_random(Deterministic::new(random("insecure")))
         .insecure_random_seed(u128::from(day.to_epoch_days().unsigned_abs()))
@@ -221,6 +230,20 @@ impl HostWallClock for StoppedClock {
 
     fn now(&self) -> Duration {
         Duration::from_millis(self.0.millis().unsigned_abs())
+    }
+}
+
+/// Each reading is a microsecond after the one before, however long the guest took.
+#[derive(Default)]
+struct CountingClock(AtomicU64);
+
+impl HostMonotonicClock for CountingClock {
+    fn resolution(&self) -> u64 {
+        1_000
+    }
+
+    fn now(&self) -> u64 {
+        self.0.fetch_add(1_000, Ordering::Relaxed)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     load::{Accepted, LoadError, Loader, Proposal},
     program::Program,
 };
-use crate::report::Report;
+use crate::{clock, report::Report};
 
 /// A question of the scheduler's.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Library {
         let running = self.shelves.get(&plugin).and_then(|shelf| shelf.running.clone());
         let (loader, ended) = (self.loader.clone(), self.ended.0.clone());
         tokio::spawn(async move {
-            let result = loader.load(proposal, running).await;
+            let result = loader.load(proposal, running, clock::now).await;
             let _ = ended.send((plugin, result));
         });
     }
@@ -184,14 +184,7 @@ impl Library {
         let program = self.shelves.get(&plugin).and_then(|shelf| shelf.running.clone());
         let (loader, events) = (self.loader.clone(), self.events.clone());
         tokio::spawn(async move {
-            let known = program.as_ref().and_then(|program| Some((program, program.device(&device)?)));
-            let plan = match known {
-                Some((program, device)) => loader.plan(program, device).await.map_err(|error| match error {
-                    LoadError::Plan { error, .. } => error.in_full(),
-                    other => other.to_string(),
-                }),
-                None => Err("the plugin cannot be asked: its last version is not there".into()),
-            };
+            let plan = loader.answer(program.as_deref(), &device, clock::now).await;
             let _ = events.send(Event::Planned { plugin, device, generation, plan }).await;
         });
     }

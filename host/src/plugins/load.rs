@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use roost_scheduler::{
     event::{Loaded, LoadedDevice, Plan, Version},
     names::{DeviceName, PluginName},
-    time::Site,
+    time::{Instant, Site},
     topic::Grant,
 };
 
@@ -19,7 +19,7 @@ use super::{
     settings::{Device, Settings},
     versions::{KeptError, Versions, digest_of},
 };
-use crate::{clock, report::Report};
+use crate::report::Report;
 
 /// What loading needs, and all loads share.
 pub(super) struct Loader {
@@ -133,8 +133,13 @@ impl Loader {
     }
 
     /// New bytes are accepted for all devices or none; where only the settings are new, a device that fails concerns
-    /// itself alone, unless all fail.
-    pub(super) async fn load(&self, proposal: Proposal, running: Option<Arc<Program>>) -> Result<Accepted, LoadError> {
+    /// itself alone, unless all fail. Plans are asked for at the time that `clock` shows then.
+    pub(super) async fn load(
+        &self,
+        proposal: Proposal,
+        running: Option<Arc<Program>>,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Accepted, LoadError> {
         let same_bytes = running.filter(|program| program.version.component == proposal.version.component);
         let linked = same_bytes.as_ref().and_then(|program| program.linked.get().cloned());
         let bytes = proposal.offer.component.clone();
@@ -142,7 +147,7 @@ impl Loader {
         let (mut devices, mut planned) = (Vec::new(), 0);
         for (index, device) in program.settings.devices.iter().enumerate() {
             let others = planned > 0 || index + 1 < program.settings.devices.len();
-            let plan = match self.plan(&program, device).await {
+            let plan = match self.plan(&program, device, &clock).await {
                 Ok(plan) => {
                     planned += 1;
                     Ok(plan)
@@ -173,14 +178,35 @@ impl Loader {
         Ok(Program::new(plugin.clone(), version, settings, self.grants.contains_key(plugin), None))
     }
 
-    pub(super) async fn plan(&self, program: &Program, device: &Device) -> Result<Plan, LoadError> {
+    pub(super) async fn plan(
+        &self,
+        program: &Program,
+        device: &Device,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Plan, LoadError> {
         let linked = program.linked.get_or_try_init(async || {
             let bytes = self.versions.component(program.version.component)?;
             self.link(program.version, &bytes).await
         });
         let linked = linked.await?;
-        let answer = self.calls.plan(program, linked, device, clock::now()).await;
+        let answer = self.calls.plan(program, linked, device, clock()).await;
         answer.map_err(|error| LoadError::Plan { device: device.name.clone(), error })
+    }
+
+    /// The answer to a question of the scheduler's: a plan, or why there is none, with what to do about it.
+    pub(super) async fn answer(
+        &self,
+        program: Option<&Program>,
+        device: &DeviceName,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Plan, String> {
+        let Some((program, device)) = program.and_then(|program| Some((program, program.device(device)?))) else {
+            return Err("the plugin cannot be asked: its last version is not there".into());
+        };
+        self.plan(program, device, clock).await.map_err(|error| match error {
+            LoadError::Plan { error, .. } => error.in_full(),
+            other => other.to_string(),
+        })
     }
 
     /// Deletes what neither runs nor ran last.

@@ -3,13 +3,16 @@
 use std::io::Write as _;
 
 use super::{guests, loader, offer};
-use crate::plugins::load::{Accepted, LoadError};
+use crate::{
+    clock,
+    plugins::load::{Accepted, LoadError},
+};
 
 async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
     let proposal = loader.propose(offer(component, None))?;
-    loader.load(proposal, None).await
+    loader.load(proposal, None, clock::now).await
 }
 
 /// The causes that a person is told.
@@ -91,10 +94,10 @@ async fn a_plugin_with_many_devices_does_not_hold_up_the_plans_of_others() {
     let greedy = loader.program(greedy, None).await.map_err(|error| error.to_string()).unwrap();
     let modest = loader.propose(offer(guests::guest(guests::NOTHING), None)).unwrap();
     let modest = loader.program(modest, None).await.map_err(|error| error.to_string()).unwrap();
-    let plan_greedy = || loader.plan(&greedy, &greedy.settings.devices[0]);
+    let plan_greedy = || loader.plan(&greedy, &greedy.settings.devices[0], clock::now);
     tokio::select! {
         biased;
         _ = async { tokio::join!(plan_greedy(), plan_greedy(), plan_greedy()) } => panic!("the greedy one was first"),
-        plan = loader.plan(&modest, &modest.settings.devices[0]) => assert!(plan.is_ok()),
+        plan = loader.plan(&modest, &modest.settings.devices[0], clock::now) => assert!(plan.is_ok()),
     }
 }

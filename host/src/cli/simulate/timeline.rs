@@ -1,0 +1,220 @@
+//! What happens as people read it: a heading for each day, a line for each message.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
+use chrono_tz::Tz;
+use clap::builder::styling::{AnsiColor, Style};
+use roost_scheduler::{
+    model::{Message, Qos},
+    time::Instant,
+    trigger::Duration,
+};
+
+use super::differences::Side;
+use crate::rehearsal::{Happening, What};
+
+/// What stands out, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Colours {
+    heading: Style,
+    removed: Style,
+    added: Style,
+    note: Style,
+}
+
+impl Colours {
+    /// None but on a terminal, and not where somebody has said `NO_COLOR`.
+    pub(super) fn of_stdout() -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if unwanted || !io::stdout().is_terminal() {
+            return Self::default();
+        }
+        Self {
+            heading: Style::new().bold(),
+            removed: AnsiColor::Red.on_default(),
+            added: AnsiColor::Green.on_default(),
+            note: AnsiColor::Yellow.on_default(),
+        }
+    }
+
+    const fn of(self, side: Option<Side>, what: &What) -> Style {
+        match (side, what) {
+            (Some(Side::Old), _) => self.removed,
+            (Some(Side::New), _) => self.added,
+            (None, What::Note(_)) => self.note,
+            (None, What::Message { .. }) => Style::new(),
+        }
+    }
+}
+
+/// Writes happenings in order of time.
+pub(super) struct Timeline<W> {
+    out: W,
+    zone: Tz,
+    colours: Colours,
+    /// The day that the last line is on. When the clocks change it gets a second heading: a time of day may come twice.
+    heading: Option<(NaiveDate, FixedOffset)>,
+    /// Of the widest subject so far: what comes after it stands in a column.
+    width: usize,
+}
+
+/// A subject that is wider than this moves what comes after it, instead of the whole column.
+const WIDEST: usize = 40;
+
+impl<W: Write> Timeline<W> {
+    pub(super) fn new(out: W, zone: Tz, colours: Colours) -> Self {
+        Self { out, zone, colours, heading: None, width: 0 }
+    }
+
+    /// Writes a line, with a sign for the side that alone has it.
+    pub(super) fn write(&mut self, side: Option<Side>, happening: &Happening) -> io::Result<()> {
+        let local = local(happening.at, self.zone);
+        self.head(local)?;
+        let style = self.colours.of(side, &happening.what);
+        let sign = side.map_or("  ", Side::sign);
+        write!(self.out, "{style}{sign}")?;
+        write_time(&mut self.out, local)?;
+        let subject = happening.subject();
+        self.width = self.width.max(subject.len().min(WIDEST));
+        write!(self.out, "  {subject:width$}  ", width = self.width)?;
+        match &happening.what {
+            What::Message { message, .. } => write_message(&mut self.out, message)?,
+            What::Note(note) => write!(self.out, "! {}", note.replace('\n', "\n      "))?,
+        }
+        if happening.zone != self.zone {
+            let there = self::local(happening.at, happening.zone);
+            write!(self.out, "  (there {} ", there.format("%a"))?;
+            write_time(&mut self.out, there)?;
+            write!(self.out, " {}, {})", there.offset(), happening.zone)?;
+        }
+        writeln!(self.out, "{style:#}")
+    }
+
+    fn head(&mut self, local: DateTime<FixedOffset>) -> io::Result<()> {
+        let heading = (local.date_naive(), *local.offset());
+        if self.heading == Some(heading) {
+            return Ok(());
+        }
+        let style = self.colours.heading;
+        if self.heading.replace(heading).is_some() {
+            writeln!(self.out)?;
+        }
+        writeln!(self.out, "{style}{} ({}){style:#}", local.format("%A %Y-%m-%d %:z"), self.zone)
+    }
+
+    /// Closes with a line about all of it.
+    pub(super) fn end(&mut self, sum: &str) -> io::Result<()> {
+        if self.heading.is_some() {
+            writeln!(self.out)?;
+        }
+        writeln!(self.out, "{sum}")?;
+        self.out.flush()
+    }
+}
+
+fn local(at: Instant, zone: Tz) -> DateTime<FixedOffset> {
+    let local = at.to_utc().with_timezone(&zone);
+    local.with_timezone(&local.offset().fix())
+}
+
+/// `06:30:00`, with milliseconds where there are any.
+fn write_time(out: &mut impl Write, local: DateTime<FixedOffset>) -> io::Result<()> {
+    write!(out, "{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second())?;
+    match local.nanosecond() / 1_000_000 {
+        0 => Ok(()),
+        milliseconds => write!(out, ".{milliseconds:03}"),
+    }
+}
+
+/// Topic and payload, and what else is not as usual.
+fn write_message(out: &mut impl Write, message: &Message) -> io::Result<()> {
+    let Message { topic, payload, qos, retain, properties } = message;
+    write!(out, "{topic}  ")?;
+    match std::str::from_utf8(payload) {
+        Ok(text) if text.chars().any(char::is_control) => write!(out, "{}", text.escape_debug())?,
+        Ok(text) => out.write_all(text.as_bytes())?,
+        Err(_) => {
+            write!(out, "0x")?;
+            payload.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
+        }
+    }
+    if *qos != Qos::AtLeastOnce {
+        write!(out, "  qos {}", *qos as u8)?;
+    }
+    if *retain {
+        write!(out, "  retained")?;
+    }
+    let Some(properties) = properties else { return Ok(()) };
+    if let Some(expiry_ms) = properties.expiry_ms {
+        write!(out, "  expires after {}", Duration(expiry_ms.into()))?;
+    }
+    if let Some(content_type) = &properties.content_type {
+        write!(out, "  as {}", content_type.escape_debug())?;
+    }
+    if let Some(topic) = &properties.response_topic {
+        write!(out, "  answer to {topic}")?;
+    }
+    properties
+        .user
+        .iter()
+        .try_for_each(|(name, value)| write!(out, "  {}={}", name.escape_debug(), value.escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::model::MessageProperties;
+
+    use super::*;
+    use crate::cli::simulate::tests::{message, note};
+
+    fn written(side: Option<Side>, colours: Colours, happenings: &[Happening]) -> String {
+        let mut out = Vec::new();
+        let mut timeline = Timeline::new(&mut out, Tz::Europe__London, colours);
+        happenings.iter().for_each(|happening| timeline.write(side, happening).unwrap());
+        timeline.end("that was all").unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_as_usual_about_a_message_is_shown() {
+        let mut odd = message("2027-03-01T06:30:00.250Z", "open", b"a\nb\x1b[2J");
+        let What::Message { message: said, .. } = &mut odd.what else { unreachable!("it is one") };
+        let user = vec![("by".into(), "sun".into())];
+        let content_type = Some("text/plain".into());
+        let properties = MessageProperties { expiry_ms: Some(60_000), content_type, user, ..Default::default() };
+        (said.qos, said.retain, said.properties) = (Qos::AtMostOnce, true, Some(properties.into()));
+        let binary = message("2027-03-01T06:31:00Z", "close", b"\x00\xff");
+        assert_eq!(
+            written(None, Colours::default(), &[odd, binary]),
+            "Monday 2027-03-01 +00:00 (Europe/London)\n  \
+               06:30:00.250  coop/north/open  coop/open  a\\nb\\u{1b}[2J  qos 0  retained  expires after 1m  as text/plain  by=sun\n  \
+               06:31:00  coop/north/close  coop/close  0x00ff\n\n\
+             that was all\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_a_timeline_too() {
+        assert_eq!(written(None, Colours::default(), &[]), "that was all\n");
+    }
+
+    #[test]
+    fn a_note_of_several_lines_stays_below_its_first() {
+        let told =
+            written(None, Colours::default(), &[note("2027-03-01T00:00:00Z", "keeps its plan: no tides\ncopy them")]);
+        assert!(told.contains("  00:00:00  coop/north  ! keeps its plan: no tides\n      copy them\n"), "{told}");
+    }
+
+    #[test]
+    fn colours_begin_and_end_with_their_line() {
+        let colours =
+            Colours { added: AnsiColor::Green.on_default(), heading: Style::new().bold(), ..Colours::default() };
+        let told = written(Some(Side::New), colours, &[message("2027-03-01T06:30:00Z", "open", b"OPEN")]);
+        assert_eq!(
+            told,
+            "\x1b[1mMonday 2027-03-01 +00:00 (Europe/London)\x1b[0m\n\
+             \x1b[32m+ 06:30:00  coop/north/open  coop/open  OPEN\x1b[0m\n\nthat was all\n"
+        );
+    }
+}

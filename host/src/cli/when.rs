@@ -1,0 +1,71 @@
+//! A time as a person writes it.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono_tz::Tz;
+use roost_scheduler::{calendar::to_instant, time::Instant};
+
+/// An instant, or what a calendar and a clock on the wall show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    At(Instant),
+    Local(NaiveDateTime),
+}
+
+impl When {
+    /// Where the clock on the wall is in that zone.
+    pub(super) fn in_zone(self, zone: Tz) -> Instant {
+        match self {
+            Self::At(at) => at,
+            Self::Local(local) => to_instant(local.date(), local.time(), zone),
+        }
+    }
+}
+
+/// `2027-03-01T06:30:00Z`, `2027-03-01T06:30`, `2027-03-01`.
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+            let at = Instant::from_millis(at.timestamp_millis());
+            return at.map(Self::At).ok_or_else(|| "it must be within the years 1970 to 9999".into());
+        }
+        let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
+        let date = NaiveDate::parse_from_str(date, "%Y-%m-%d").ok().filter(|_| date.len() == "2027-03-01".len());
+        let time = ["%H:%M", "%H:%M:%S"].iter().find_map(|format| NaiveTime::parse_from_str(time, format).ok());
+        let local = date.zip(time).map(|(date, time)| Self::Local(date.and_time(time)));
+        local.ok_or_else(|| {
+            "write `2027-03-01T06:30:00Z`, with `Z` or an offset such as `+01:00`, or a local time: `2027-03-01` or \
+             `2027-03-01T06:30`"
+                .into()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_instants_or_local() {
+        for (text, expected) in [
+            ("2027-07-01T06:30:00Z", "2027-07-01T06:30:00Z"),
+            ("2027-07-01T06:30:00+02:00", "2027-07-01T04:30:00Z"),
+            ("2027-07-01", "2027-06-30T23:00:00Z"),
+            ("2027-07-01T06:30", "2027-07-01T05:30:00Z"),
+            ("2027-07-01 06:30:15", "2027-07-01T05:30:15Z"),
+            // The clock is set forward over it.
+            ("2027-03-28T01:30", "2027-03-28T01:00:00Z"),
+        ] {
+            let when = text.parse::<When>().map(|when| when.in_zone(Tz::Europe__London).to_string());
+            assert_eq!(when.as_deref(), Ok(expected), "{text}");
+        }
+        for text in
+            ["", "tomorrow", "2027-02-30", "27-03-01", "2027-03-01T", "2027-03-01T25:00", "1969-01-01T00:00:00Z"]
+        {
+            assert!(text.parse::<When>().is_err(), "{text}");
+        }
+    }
+}

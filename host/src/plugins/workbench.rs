@@ -1,0 +1,151 @@
+//! Plugins apart from a running host, looked at and asked without a trace.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use roost_scheduler::{
+    event::{Loaded, LoadedDevice, Plan},
+    model::Job,
+    names::{DeviceName, PluginName},
+    time::{Instant, Site},
+    topic::Grant,
+};
+use tokio::runtime::Runtime;
+
+use super::{
+    folder::{Offer, better_name, read_file, read_settings},
+    limits,
+    load::{Accepted, LoadError, Loader},
+    program::Program,
+};
+use crate::report::Report;
+
+/// What a plugin is, and what its devices would do.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    pub(crate) plugin: PluginName,
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+    pub(crate) devices: Vec<InspectedDevice>,
+}
+
+#[derive(Debug)]
+pub(crate) struct InspectedDevice {
+    pub(crate) name: DeviceName,
+    pub(crate) site: Site,
+    pub(crate) jobs: Vec<Job>,
+}
+
+/// Loads plugins as a running host would, and asks them when it is told to.
+pub(crate) struct Workbench {
+    loader: Loader,
+    guests: Runtime,
+    _scratch: Scratch,
+}
+
+/// A plugin that was loaded, and can be asked again.
+pub(crate) struct Specimen(Arc<Program>);
+
+impl Workbench {
+    pub(crate) fn new(site: Site, grants: HashMap<PluginName, Grant>) -> Result<Self, Report> {
+        let scratch = Scratch::new()?;
+        let loader = Loader::open(&scratch.0, site, grants)?;
+        Ok(Self { loader, guests: super::guest_threads()?, _scratch: scratch })
+    }
+
+    /// Loads a plugin with the settings beside it, and asks each device for its plan: what the scheduler is to be told.
+    pub(crate) fn load(&self, path: &Path, now: Instant) -> Result<(Specimen, Loaded), Report> {
+        self.accept(offer(path)?, now)
+    }
+
+    /// The same with the component of another file: what a new version would be.
+    pub(crate) fn load_as(&self, path: &Path, component: &Path, now: Instant) -> Result<(Specimen, Loaded), Report> {
+        let component = read_component(component)?;
+        self.accept(Offer { component, ..offer(path)? }, now)
+    }
+
+    fn accept(&self, offer: Offer, now: Instant) -> Result<(Specimen, Loaded), Report> {
+        let plugin = offer.plugin.clone();
+        let loading = async { self.loader.load(self.loader.propose(offer)?, None, || now).await };
+        let Accepted { program, loaded } =
+            self.guests.block_on(loading).map_err(|error: LoadError| error.report(&plugin, None))?;
+        Ok((Specimen(program), loaded))
+    }
+
+    /// Asks a device for its plan again.
+    pub(crate) fn plan(&self, specimen: &Specimen, device: &DeviceName, now: Instant) -> Result<Plan, String> {
+        self.guests.block_on(self.loader.answer(Some(&specimen.0), device, || now))
+    }
+
+    /// Loads a plugin, and tells what it is.
+    pub(crate) fn inspect(&self, path: &Path, now: Instant) -> Result<Inspection, Report> {
+        let (Specimen(program), loaded) = self.load(path, now)?;
+        let linked = program.linked.get();
+        let (imports, exports) =
+            linked.map(|linked| (linked.imports.clone(), linked.exports.clone())).unwrap_or_default();
+        let jobs = |plan: Result<Plan, String>| {
+            plan.map_or_else(|_| Vec::new(), |plan| plan.jobs.iter().map(Job::from).collect())
+        };
+        let devices = loaded.devices.into_iter();
+        let devices = devices.map(|LoadedDevice { name, site, plan }| InspectedDevice { name, site, jobs: jobs(plan) });
+        Ok(Inspection { plugin: loaded.plugin, imports, exports, devices: devices.collect() })
+    }
+}
+
+/// What stands at the beginning of what is said of a file that cannot be read.
+fn unusable(path: &Path) -> Report {
+    Report::new(format!("`{}` cannot be loaded", path.display()))
+}
+
+fn offer(path: &Path) -> Result<Offer, Report> {
+    let report = || unusable(path);
+    if path.is_dir() || path.extension().is_none_or(|extension| extension != "wasm") {
+        let report = report().cause("it is not a `.wasm` file");
+        return Err(report.hint("name the plugin's file, as in `roost check plugins/coop-door.wasm`"));
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let plugin = PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))?;
+    let component = read_component(path)?;
+    let settings = path.with_extension("toml");
+    let settings = match read_settings(&settings) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(report().cause(format!("`{}` cannot be read: {error}", settings.display()))),
+    };
+    Ok(Offer { plugin, component, settings })
+}
+
+fn read_component(path: &Path) -> Result<Arc<[u8]>, Report> {
+    Ok(read_file(path, limits::COMPONENT_BYTES).map_err(|error| unusable(path).cause(error))?.into())
+}
+
+/// A folder that goes when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Report> {
+        let base = std::env::temp_dir();
+        let failed = |error| Report::new(format!("a folder cannot be made in `{}`", base.display())).cause(error);
+        let process = std::process::id();
+        for number in 0..1_000 {
+            let path = base.join(format!("roost-workbench-{process}-{number}"));
+            // Made here and now, and by nobody else: code is run from what lies in it.
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(std::io::ErrorKind::AlreadyExists.into()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

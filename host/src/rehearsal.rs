@@ -1,0 +1,247 @@
+//! What would happen: the real scheduler and the real plugins, in a world where nothing goes wrong. Time jumps to what
+//! comes next, what is decided is durable at once, and the broker acknowledges each message as it is sent.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use chrono_tz::Tz;
+use roost_scheduler::{
+    calendar,
+    event::{Change, DeviceKey, Effect, Event, Loaded, Plan, Publish, RunEnded, Saved},
+    model::{Message, Step},
+    names::{DeviceName, JobId, PluginName},
+    outcome::Outcome,
+    scheduler::Scheduler,
+    time::{Instant, Site},
+    trigger::{Sky, Trigger},
+};
+
+use crate::plugins::workbench::{Specimen, Workbench};
+
+/// The one connection to the broker.
+const LINK: u64 = 1;
+
+/// Something that happens, in order of time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Happening {
+    pub(crate) at: Instant,
+    /// Of the device.
+    pub(crate) zone: Tz,
+    pub(crate) plugin: PluginName,
+    pub(crate) device: DeviceName,
+    /// Unless it concerns the device as a whole.
+    pub(crate) job: Option<JobId>,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum What {
+    /// A message is sent.
+    Message {
+        /// The run's occurrence, before its jitter, and the step's `after`.
+        due: Instant,
+        /// Counted from 1.
+        step: usize,
+        message: Message,
+    },
+    /// Something else becomes of a job or a device: no run, or no plan.
+    Note(String),
+}
+
+impl Happening {
+    /// What it concerns: `coop-door/north/open`, or `coop-door/north`.
+    pub(crate) fn subject(&self) -> String {
+        let Self { plugin, device, .. } = self;
+        self.job.as_ref().map_or_else(|| format!("{plugin}/{device}"), |job| format!("{plugin}/{device}/{job}"))
+    }
+
+    /// What tells it from all else that happens at the same instant.
+    pub(crate) fn identity(&self) -> impl Ord {
+        let (occurrence, note) = match &self.what {
+            What::Message { due, step, .. } => (Some((*due, *step)), None),
+            What::Note(note) => (None, Some(note)),
+        };
+        (&self.plugin, &self.device, &self.job, occurrence, note)
+    }
+}
+
+/// Runs the scheduler from one happening to the next. No run starts from `until` on; what a run owes then is still sent.
+pub(crate) struct Rehearsal<'w> {
+    workbench: &'w Workbench,
+    plugins: HashMap<PluginName, Cast>,
+    scheduler: Scheduler,
+    now: Instant,
+    until: Instant,
+    /// Whether `until` was reached.
+    closing: bool,
+    wake: Option<Instant>,
+    events: VecDeque<Event>,
+    happened: VecDeque<Happening>,
+    /// Why devices have no newer plan, as it was told.
+    refused: HashMap<DeviceKey, String>,
+    sky: Sky,
+}
+
+/// A plugin that takes part.
+struct Cast {
+    specimen: Specimen,
+    sites: HashMap<DeviceName, Site>,
+}
+
+impl<'w> Rehearsal<'w> {
+    /// Begins with plugins that were loaded at `from`; each has a name of its own.
+    pub(crate) fn new(
+        workbench: &'w Workbench,
+        plugins: impl IntoIterator<Item = (Specimen, Loaded)>,
+        from: Instant,
+        until: Instant,
+    ) -> Self {
+        let mut rehearsal = Self {
+            workbench,
+            plugins: HashMap::new(),
+            scheduler: Scheduler::new(Saved::default(), [], from),
+            now: from,
+            until,
+            closing: false,
+            wake: None,
+            events: [Event::LinkUp { link: LINK, credit: u32::MAX }].into(),
+            happened: VecDeque::new(),
+            refused: HashMap::new(),
+            sky: Sky::default(),
+        };
+        for (specimen, loaded) in plugins {
+            let sites = loaded.devices.iter().map(|device| (device.name.clone(), device.site)).collect();
+            rehearsal.plugins.insert(loaded.plugin.clone(), Cast { specimen, sites });
+            for device in &loaded.devices {
+                if let Ok(plan) = &device.plan {
+                    rehearsal.look_at_the_sun(&loaded.plugin, &device.name, plan);
+                }
+            }
+            rehearsal.events.push_back(Event::Loaded(loaded));
+        }
+        rehearsal
+    }
+
+    /// What happens next; `None` when nothing more does.
+    fn next_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if self.closing && self.scheduler.run_count() == 0 {
+            return None;
+        }
+        if let Some(wake) = self.wake.filter(|wake| self.closing || *wake < self.until) {
+            self.now = self.now.max(wake);
+            return Some(Event::Woke);
+        }
+        if self.closing {
+            return None;
+        }
+        // Of a plugin that is removed, what is owed stays, and nothing else (I5). It is the last moment: a run that is
+        // due at `until` must not have started.
+        self.closing = true;
+        self.now = self.now.max(self.until.plus_ms(-1));
+        let mut names: Vec<_> = self.plugins.keys().cloned().collect();
+        names.sort_unstable();
+        self.events.extend(names.into_iter().map(Event::Removed));
+        self.events.pop_front()
+    }
+
+    fn note_change(&mut self, change: Change) {
+        match change {
+            Change::RunEnded(RunEnded { outcome: Outcome::Succeeded, .. }) => {}
+            Change::RunEnded(RunEnded { started: None, .. }) if self.closing => {}
+            Change::RunEnded(RunEnded { id, outcome, .. }) => {
+                let text = format!("{} (due {}): {outcome}", outcome.word(), id.occurrence);
+                self.note(&id.plugin, &id.device, Some(id.job), text);
+            }
+            Change::DeviceSaved { key, plugin, name, error, .. } => {
+                let Some(plugin) = self.scheduler.plugin_name(plugin).cloned() else { return };
+                match error {
+                    Some(error) if self.refused.get(&key) != Some(&error) => {
+                        self.note(&plugin, &name, None, format!("keeps the plan it has: {error}"));
+                        self.refused.insert(key, error);
+                    }
+                    Some(_) => {}
+                    None if self.refused.remove(&key).is_some() => {
+                        self.note(&plugin, &name, None, "has a new plan again".into());
+                    }
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, effect: Effect) {
+        match effect {
+            Effect::Publish(publish) => self.send(publish),
+            Effect::Confirm(ticket) => self.events.push_back(Event::Confirmed(ticket)),
+            Effect::Plan { plugin, device, generation } => {
+                let Some(cast) = self.plugins.get(&plugin) else { return };
+                let plan = self.workbench.plan(&cast.specimen, &device, self.now);
+                if let Ok(plan) = &plan {
+                    self.look_at_the_sun(&plugin, &device, plan);
+                }
+                self.events.push_back(Event::Planned { plugin, device, generation, plan });
+            }
+            Effect::Announce(_) => {}
+        }
+    }
+
+    fn send(&mut self, publish: Publish) {
+        let Step { after_ms, message } = publish.message().to_step();
+        let Publish { link, attempt, run, step, .. } = publish;
+        self.events.push_back(Event::Acked { link, attempt });
+        let due = run.occurrence.plus_ms(after_ms.into());
+        let what = What::Message { due, step: step + 1, message };
+        self.happens(run.plugin, run.device, Some(run.job), what);
+    }
+
+    /// A job whose sun event does not come that day has no run, which nothing else tells.
+    fn look_at_the_sun(&mut self, plugin: &PluginName, device: &DeviceName, plan: &Plan) {
+        let Some(site) = self.plugins.get(plugin).and_then(|cast| cast.sites.get(device)).copied() else { return };
+        let Some(location) = site.location else { return };
+        let today = calendar::to_local(self.now, site.zone).0;
+        for job in &plan.jobs {
+            if let Trigger::Sun(sun) = &job.trigger
+                && self.sky.times(sun.event, today, location, site.zone).is_empty()
+            {
+                self.note(plugin, device, Some(job.body.job_id()), format!("no {} on this day", sun.event));
+            }
+        }
+    }
+
+    fn note(&mut self, plugin: &PluginName, device: &DeviceName, job: Option<JobId>, text: String) {
+        self.happens(plugin.clone(), device.clone(), job, What::Note(text));
+    }
+
+    fn happens(&mut self, plugin: PluginName, device: DeviceName, job: Option<JobId>, what: What) {
+        let site = self.plugins.get(&plugin).and_then(|cast| cast.sites.get(&device));
+        let zone = site.map_or(Tz::UTC, |site| site.zone);
+        self.happened.push_back(Happening { at: self.now, zone, plugin, device, job, what });
+    }
+
+    /// The time zones of all devices.
+    pub(crate) fn zones(&self) -> HashSet<Tz> {
+        self.plugins.values().flat_map(|cast| cast.sites.values()).map(|site| site.zone).collect()
+    }
+}
+
+impl Iterator for Rehearsal<'_> {
+    type Item = Happening;
+
+    fn next(&mut self) -> Option<Happening> {
+        while self.happened.is_empty() {
+            let event = self.next_event()?;
+            let step = self.scheduler.step(self.now, event);
+            self.wake = step.wake;
+            for change in step.changes {
+                self.note_change(change);
+            }
+            for effect in step.effects {
+                self.start(effect);
+            }
+        }
+        self.happened.pop_front()
+    }
+}
