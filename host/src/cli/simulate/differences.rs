@@ -86,6 +86,8 @@ impl<I: Iterator<Item = Happening>> Iterator for Differences<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::cli::simulate::tests::{message, note};
 
@@ -113,9 +115,13 @@ mod tests {
     #[test]
     fn whatever_of_it_differs_makes_another_message() {
         let (old, new) = (message(SIX, "open", b"OPEN"), message(SIX, "open", b"100"));
-        let (before, after) = (message(SIX, "close", b"CLOSE"), note(SIX, "no plan"));
         let both = [(Side::Old, old.clone()), (Side::New, new.clone())];
-        assert_eq!(differences(&[old.clone(), before.clone()], &[before.clone(), new.clone()]), both);
-        assert_eq!(differences(&[before.clone()], &[before, after.clone()]), [(Side::New, after)]);
+        assert_eq!(differences(&[old], &[new]), both);
+    }
+
+    #[test]
+    fn what_both_have_is_left_out() {
+        let (close, untold) = (message(SIX, "close", b"CLOSE"), note(SIX, "no plan"));
+        assert_eq!(differences(slice::from_ref(&close), &[close.clone(), untold.clone()]), [(Side::New, untold)]);
     }
 }
