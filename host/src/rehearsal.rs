@@ -12,7 +12,7 @@ use roost_scheduler::{
     outcome::Outcome,
     scheduler::Scheduler,
     time::{Instant, Site},
-    trigger::{Sky, Trigger},
+    trigger::Trigger,
 };
 
 use crate::plugins::workbench::{Specimen, Workbench};
@@ -49,9 +49,9 @@ pub(crate) enum What {
 
 impl Happening {
     /// What it concerns: `coop-door/north/open`, or `coop-door/north`.
-    pub(crate) fn subject(&self) -> String {
-        let Self { plugin, device, .. } = self;
-        self.job.as_ref().map_or_else(|| format!("{plugin}/{device}"), |job| format!("{plugin}/{device}/{job}"))
+    pub(crate) fn subject(&self) -> impl Iterator<Item = &str> {
+        let job = self.job.iter().flat_map(|job| ["/", job.as_str()]);
+        [self.plugin.as_str(), "/", self.device.as_str()].into_iter().chain(job)
     }
 
     /// What tells it from all else that happens at the same instant.
@@ -78,7 +78,6 @@ pub(crate) struct Rehearsal<'w> {
     happened: VecDeque<Happening>,
     /// Why devices have no newer plan, as it was told.
     refused: HashMap<DeviceKey, String>,
-    sky: Sky,
 }
 
 /// A plugin that takes part.
@@ -106,7 +105,6 @@ impl<'w> Rehearsal<'w> {
             events: [Event::LinkUp { link: LINK, credit: u32::MAX }].into(),
             happened: VecDeque::new(),
             refused: HashMap::new(),
-            sky: Sky::default(),
         };
         for (specimen, loaded) in plugins {
             let sites = loaded.devices.iter().map(|device| (device.name.clone(), device.site)).collect();
@@ -204,7 +202,7 @@ impl<'w> Rehearsal<'w> {
         let today = calendar::to_local(self.now, site.zone).0;
         for job in &plan.jobs {
             if let Trigger::Sun(sun) = &job.trigger
-                && self.sky.times(sun.event, today, location, site.zone).is_empty()
+                && self.scheduler.sky().times(sun.event, today, location, site.zone).is_empty()
             {
                 self.note(plugin, device, Some(job.body.job_id()), format!("no {} on this day", sun.event));
             }

@@ -185,7 +185,8 @@ fn write_json_differences(mut out: impl Write, old: Rehearsal<'_>, new: Rehearsa
 /// What standard output has no place for.
 fn tell(sign: &str, happening: &Happening) -> io::Result<()> {
     let Happening { at, zone, what: What::Note(note), .. } = happening else { return Ok(()) };
-    writeln!(io::stderr(), "{sign}{}  {}  {note}", at.in_zone(*zone), happening.subject())
+    let subject: String = happening.subject().collect();
+    writeln!(io::stderr(), "{sign}{}  {subject}  {note}", at.in_zone(*zone))
 }
 
 const fn is_message(happening: &Happening) -> bool {

@@ -105,7 +105,7 @@ fn offer(path: &Path) -> Result<Offer, Report> {
     let report = || unusable(path);
     if path.is_dir() || path.extension().is_none_or(|extension| extension != "wasm") {
         let report = report().cause("it is not a `.wasm` file");
-        return Err(report.hint("name the plugin's file, as in `roost check plugins/coop-door.wasm`"));
+        return Err(report.hint("name the plugin's file, such as `plugins/coop-door.wasm`"));
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let plugin = PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))?;

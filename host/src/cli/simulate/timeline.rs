@@ -1,13 +1,16 @@
 //! What happens as people read it: a heading for each day, a line for each message.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    fmt::{self, Write as _},
+    io::{self, IsTerminal as _, Write},
+    iter,
+};
 
 use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
 use chrono_tz::Tz;
 use clap::builder::styling::{AnsiColor, Style};
 use roost_scheduler::{
     model::{Message, Qos},
-    time::Instant,
     trigger::Duration,
 };
 
@@ -57,6 +60,8 @@ pub(super) struct Timeline<W> {
     heading: Option<(NaiveDate, FixedOffset)>,
     /// Of the widest subject so far: what comes after it stands in a column.
     width: usize,
+    /// Put together as text, which is faster: a year may be a million lines.
+    line: String,
 }
 
 /// A subject that is wider than this moves what comes after it, instead of the whole column.
@@ -64,35 +69,51 @@ const WIDEST: usize = 40;
 
 impl<W: Write> Timeline<W> {
     pub(super) fn new(out: W, zone: Tz, colours: Colours) -> Self {
-        Self { out, zone, colours, heading: None, width: 0 }
+        Self { out, zone, colours, heading: None, width: 0, line: String::new() }
     }
 
     /// Writes a line, with a sign for the side that alone has it.
     pub(super) fn write(&mut self, side: Option<Side>, happening: &Happening) -> io::Result<()> {
-        let local = local(happening.at, self.zone);
-        self.head(local)?;
+        let local = happening.at.to_utc().with_timezone(&self.zone);
+        self.head(&local)?;
+        self.line.clear();
         let style = self.colours.of(side, &happening.what);
-        let sign = side.map_or("  ", Side::sign);
-        write!(self.out, "{style}{sign}")?;
-        write_time(&mut self.out, local)?;
-        let subject = happening.subject();
-        self.width = self.width.max(subject.len().min(WIDEST));
-        write!(self.out, "  {subject:width$}  ", width = self.width)?;
-        match &happening.what {
-            What::Message { message, .. } => write_message(&mut self.out, message)?,
-            What::Note(note) => write!(self.out, "! {}", note.replace('\n', "\n      "))?,
-        }
-        if happening.zone != self.zone {
-            let there = self::local(happening.at, happening.zone);
-            write!(self.out, "  (there {} ", there.format("%a"))?;
-            write_time(&mut self.out, there)?;
-            write!(self.out, " {}, {})", there.offset(), happening.zone)?;
-        }
-        writeln!(self.out, "{style:#}")
+        // Writing to a text cannot fail.
+        let _ = self.put_line(style, side, &local, happening);
+        self.out.write_all(self.line.as_bytes())
     }
 
-    fn head(&mut self, local: DateTime<FixedOffset>) -> io::Result<()> {
-        let heading = (local.date_naive(), *local.offset());
+    fn put_line(
+        &mut self,
+        style: Style,
+        side: Option<Side>,
+        local: &DateTime<Tz>,
+        happening: &Happening,
+    ) -> fmt::Result {
+        let line = &mut self.line;
+        write!(line, "{style}")?;
+        line.push_str(side.map_or("  ", Side::sign));
+        put_time(line, local)?;
+        line.push_str("  ");
+        line.extend(happening.subject());
+        let width: usize = happening.subject().map(str::len).sum();
+        self.width = self.width.max(width.min(WIDEST));
+        line.extend(iter::repeat_n(' ', self.width.saturating_sub(width) + 2));
+        match &happening.what {
+            What::Message { message, .. } => put_message(line, message)?,
+            What::Note(note) => write!(line, "! {}", note.replace('\n', "\n      "))?,
+        }
+        if happening.zone != self.zone {
+            let there = happening.at.to_utc().with_timezone(&happening.zone);
+            write!(line, "  (there {} ", there.format("%a"))?;
+            put_time(line, &there)?;
+            write!(line, " {}, {})", there.offset().fix(), happening.zone)?;
+        }
+        writeln!(line, "{style:#}")
+    }
+
+    fn head(&mut self, local: &DateTime<Tz>) -> io::Result<()> {
+        let heading = (local.date_naive(), local.offset().fix());
         if self.heading == Some(heading) {
             return Ok(());
         }
@@ -113,52 +134,49 @@ impl<W: Write> Timeline<W> {
     }
 }
 
-fn local(at: Instant, zone: Tz) -> DateTime<FixedOffset> {
-    let local = at.to_utc().with_timezone(&zone);
-    local.with_timezone(&local.offset().fix())
-}
-
 /// `06:30:00`, with milliseconds where there are any.
-fn write_time(out: &mut impl Write, local: DateTime<FixedOffset>) -> io::Result<()> {
-    write!(out, "{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second())?;
+fn put_time(line: &mut String, local: &DateTime<Tz>) -> fmt::Result {
+    write!(line, "{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second())?;
     match local.nanosecond() / 1_000_000 {
         0 => Ok(()),
-        milliseconds => write!(out, ".{milliseconds:03}"),
+        milliseconds => write!(line, ".{milliseconds:03}"),
     }
 }
 
 /// Topic and payload, and what else is not as usual.
-fn write_message(out: &mut impl Write, message: &Message) -> io::Result<()> {
+fn put_message(line: &mut String, message: &Message) -> fmt::Result {
     let Message { topic, payload, qos, retain, properties } = message;
-    write!(out, "{topic}  ")?;
+    line.push_str(topic.as_str());
+    line.push_str("  ");
     match std::str::from_utf8(payload) {
-        Ok(text) if text.chars().any(char::is_control) => write!(out, "{}", text.escape_debug())?,
-        Ok(text) => out.write_all(text.as_bytes())?,
+        Ok(text) if text.contains(char::is_control) => {
+            // It could move the cursor, or begin a line that looks like another message.
+            text.chars()
+                .for_each(|char| if char.is_control() { line.extend(char.escape_debug()) } else { line.push(char) });
+        }
+        Ok(text) => line.push_str(text),
         Err(_) => {
-            write!(out, "0x")?;
-            payload.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
+            line.push_str("0x");
+            payload.iter().try_for_each(|byte| write!(line, "{byte:02x}"))?;
         }
     }
     if *qos != Qos::AtLeastOnce {
-        write!(out, "  qos {}", *qos as u8)?;
+        write!(line, "  qos {}", *qos as u8)?;
     }
     if *retain {
-        write!(out, "  retained")?;
+        line.push_str("  retained");
     }
     let Some(properties) = properties else { return Ok(()) };
     if let Some(expiry_ms) = properties.expiry_ms {
-        write!(out, "  expires after {}", Duration(expiry_ms.into()))?;
+        write!(line, "  expires after {}", Duration(expiry_ms.into()))?;
     }
     if let Some(content_type) = &properties.content_type {
-        write!(out, "  as {}", content_type.escape_debug())?;
+        write!(line, "  as {content_type}")?;
     }
     if let Some(topic) = &properties.response_topic {
-        write!(out, "  answer to {topic}")?;
+        write!(line, "  answer to {topic}")?;
     }
-    properties
-        .user
-        .iter()
-        .try_for_each(|(name, value)| write!(out, "  {}={}", name.escape_debug(), value.escape_debug()))
+    properties.user.iter().try_for_each(|(name, value)| write!(line, "  {name}={value}"))
 }
 
 #[cfg(test)]
