@@ -76,7 +76,8 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 	@command -v redis-server > /dev/null || { $(INSTALL) redis-server; }
 	@[ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS)
 	@$(PEERS)/bin/pip install --quiet -r tests/peers/requirements.txt
-	@$(PEERS)/bin/python tests/peers/bench.py --roost target/release/roost --burst target/guests/burst.wasm \
-		--json target/bench-peers.json $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
+	@mkdir -p target/tmp && TMPDIR=$(CURDIR)/target/tmp $(PEERS)/bin/python tests/peers/bench.py \
+		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
 .PHONY: help run test check setup wasm brokers plugins guests bench bench-peers sim oracles
