@@ -13,6 +13,7 @@ mod limits;
 mod load;
 mod logs;
 mod program;
+mod ready;
 mod sections;
 pub(crate) mod settings;
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! From a device's settings, the JSON text that the host hands over, to its jobs.
 
+mod json;
+mod mistake;
+
 use serde::de::DeserializeOwned;
 
-use crate::{Context, Device, Error, Job, Result, bindings::exports::roost::device::schedule as wit};
+use self::json::Reader;
+use crate::{Context, Device, Job, Result, bindings::exports::roost::device::schedule as wit};
 
 /// Settings in, jobs out: what an exported plugin does when it is asked.
 pub(crate) fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
@@ -12,33 +16,16 @@ pub(crate) fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
 
 /// Reads the settings. What is wrong is told with the key where it is wrong.
 fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
-    let value: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| Error::new(format!("config is not JSON: {error}")))?;
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let reason = plain(&error.inner().to_string());
-        match path.as_str() {
-            "." => Error::new(format!("config: {reason}")),
-            _ => Error::new(format!("config `{path}`: {reason}")),
-        }
-    })
-}
-
-/// Numbers by what they are, not by how Rust stores them.
-fn plain(reason: &str) -> String {
-    let (said, expected) = match reason.rsplit_once(", expected ") {
-        Some((said, "u8" | "u16" | "u32" | "u64" | "usize")) => (said, "a whole number, not negative"),
-        Some((said, "i8" | "i16" | "i32" | "i64" | "isize")) => (said, "a whole number"),
-        Some((said, "f32" | "f64")) => (said, "a number"),
-        Some((said, "a boolean")) => (said, "true or false"),
-        _ => return reason.into(),
-    };
-    let said = said.replace("invalid type: ", "").replace("invalid value: ", "");
-    format!("{said} is not {expected}")
+    let mut reader = Reader::new(text);
+    let settings = T::deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(settings)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde::Deserialize;
 
     use super::*;
@@ -68,11 +55,16 @@ mod tests {
             (r#"{"zones":[], "zone":1}"#, "config `zone`: unknown field `zone`, expected `zones`"),
             (
                 r#"{"zones":[{"minutes":1},{"minutes":"ten"}]}"#,
-                "config `zones[1].minutes`: string \"ten\" is not a whole number, not negative",
+                "config `zones[1].minutes`: `\"ten\"` is not a whole number, not negative",
             ),
+            (r#"{"zones":[{"minutes":-1}]}"#, "config `zones[0].minutes`: `-1` is not a whole number, not negative"),
+            (r#"{"zones":[{"minutes":1.5}]}"#, "config `zones[0].minutes`: `1.5` is not a whole number, not negative"),
+            (r#"{"zones":{}}"#, "config `zones`: a table is not a list"),
+            (r#"{"zones":[{"minutes":{}}]}"#, "config `zones[0].minutes`: a table is not a whole number, not negative"),
+            (r#"{"zones":[[1]]}"#, "config `zones[0]`: a list is not a table"),
             (
-                r#"{"zones":[{"minutes":-1}]}"#,
-                "config `zones[0].minutes`: integer `-1` is not a whole number, not negative",
+                r#"{"zones":[{"minutes":4294967296}]}"#,
+                "config `zones[0].minutes`: `4294967296` is not a whole number, not negative",
             ),
             (
                 r#"{"zones":[{"minutes":1,"start":"25:00"}]}"#,
@@ -80,11 +72,90 @@ mod tests {
             ),
             (
                 r#"{"zones":[{"minutes":1,"pause":5}]}"#,
-                "config `zones[0].pause`: invalid type: integer `5`, expected a length of time, such as `\"90s\"` or `\"1h30m\"`",
+                "config `zones[0].pause`: `5` is not a length of time, such as `\"90s\"` or `\"1h30m\"`",
             ),
         ];
         for (text, expected) in cases {
             assert_eq!(read::<Sprinkler>(text).unwrap_err().to_string(), expected);
         }
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Everything {
+        text: String,
+        letter: char,
+        small: i8,
+        large: u64,
+        number: f64,
+        whole: f32,
+        yes: bool,
+        nothing: Option<u8>,
+        pair: (u8, String),
+        by_number: BTreeMap<u8, Id>,
+        by_name: BTreeMap<String, Vec<bool>>,
+        days: Vec<Days>,
+        any: Vec<Any>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Id(String);
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "lowercase")]
+    enum Days {
+        Odd,
+        Every(u8),
+        Some { of: Vec<u8> },
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(untagged)]
+    enum Any {
+        Whole(u8),
+        Negative(i64),
+        Number(f64),
+        Yes(bool),
+        Text(String),
+        List(Vec<u8>),
+        Table(Days),
+        Nothing(()),
+    }
+
+    #[test]
+    fn settings_are_read_as_serde_json_reads_them() {
+        let text = r#" {"text":"a \"b\" \\ \/ \u00e9 \ud83d\ude00 \n é", "letter": "é", "small": -128,
+            "large": 18446744073709551615, "number": -1.5e3, "whole": 2, "yes": true, "unknown": {"a": [1, {"b": "]}"}]},
+            "nothing": null, "pair": [1, "x"], "by_number": {"7": "seven"}, "by_name": {"a \" b": [true, false], "c": []},
+            "days": ["odd", {"every": 3}, {"some": {"of": [1, 2]}}],
+            "any": [1, -1, 1.5, false, "text", [1], {"every": 2}, null] }
+        "#;
+        let expected: Everything = serde_json::from_str(text).expect("it is JSON");
+        assert_eq!(read::<Everything>(text).expect("the same"), expected);
+        assert_eq!(
+            read::<serde_json::Value>(text).expect("the same"),
+            serde_json::from_str::<serde_json::Value>(text).expect("it is JSON")
+        );
+    }
+
+    #[test]
+    fn what_is_cut_off_or_goes_on_is_not_json() {
+        let text = r#"{"zones":[{"minutes":1,"start":"06:30"}]}"#;
+        for length in 0..text.len() {
+            assert!(read::<Sprinkler>(&text[..length]).is_err(), "{}", &text[..length]);
+        }
+        assert!(read::<Sprinkler>(text).is_ok());
+        for bad in ["{} {}", "{\"zones\":[],}", "{\"zones\":[1 2]}", "{zones:[]}", "{\"zones\":[\"\\ud800\"]}"] {
+            assert!(read::<Sprinkler>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Chime;
+
+    #[test]
+    fn a_plugin_without_settings_has_none() {
+        assert!(read::<Chime>("{}").is_ok());
+        let error = read::<Chime>(r#"{"loud":true}"#).unwrap_err();
+        assert_eq!(error.to_string(), "config `loud`: the plugin has no settings");
     }
 }

@@ -113,7 +113,7 @@ struct Readme;
 ///
 /// The type that implements it is the type of the settings: the host merges the device's `config` over the plugin's,
 /// and serde reads it into `Self`. What does not fit is told to people with the key that is wrong. A plugin without
-/// settings is `struct Chime {}`, with the braces.
+/// settings is `struct Chime;`.
 pub trait Device: serde::de::DeserializeOwned {
     /// Every job that the device should have from now on.
     ///

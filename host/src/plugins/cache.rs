@@ -67,29 +67,24 @@ impl Cache {
         })
     }
 
-    /// Takes the compiled component from the cache, or compiles it.
-    pub(super) async fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Component, CacheError> {
-        let begun = clock::monotonic();
-        if let Some(component) = self.load(digest) {
-            tracing::debug!(bytes = bytes.len(), took = ?begun.elapsed(), "taken from the cache");
-            return Ok(component);
-        }
+    /// Compiles a component that is not in the cache.
+    pub(super) async fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Component, CacheError> {
         let (lane, within) = tokio::select! {
             biased;
             lane = self.long.acquire() => (lane, limits::COMPILE_WALL),
             lane = self.short.acquire() => (lane, limits::COMPILE_SOON),
         };
-        match self.compile(digest, bytes, within).await {
+        match self.compile_within(digest, bytes, within).await {
             Err(CacheError::Compile(CompileError::Wall(limits::COMPILE_SOON))) => {
                 drop(lane);
                 let _lane = self.long.acquire().await;
-                self.compile(digest, bytes, limits::COMPILE_WALL).await
+                self.compile_within(digest, bytes, limits::COMPILE_WALL).await
             }
             done => done,
         }
     }
 
-    async fn compile(&self, digest: Digest, bytes: &[u8], within: Duration) -> Result<Component, CacheError> {
+    async fn compile_within(&self, digest: Digest, bytes: &[u8], within: Duration) -> Result<Component, CacheError> {
         // Another load of the same bytes may have been ahead.
         if let Some(component) = self.load(digest) {
             return Ok(component);
@@ -131,14 +126,19 @@ impl Cache {
         hash.chain_update(self.compatibility.to_le_bytes()).chain_update(compiled).finalize().into()
     }
 
-    fn load(&self, digest: Digest) -> Option<Component> {
+    /// Takes a compiled component from the cache.
+    pub(super) fn load(&self, digest: Digest) -> Option<Component> {
+        let begun = clock::monotonic();
         let (file, seal) = self.paths(digest);
         let sealed = fs::read(&seal).ok()? == self.seal(digest, &fs::read(&file).ok()?);
         if !sealed {
             tracing::warn!(file = %file.display(), "a compiled plugin was damaged and is compiled again");
             return None;
         }
-        self.map(&file).inspect_err(|error| tracing::warn!("a compiled plugin is compiled again: {error:#}")).ok()
+        let mapped = self.map(&file);
+        let mapped = mapped.inspect_err(|error| tracing::warn!("a compiled plugin is compiled again: {error:#}")).ok()?;
+        tracing::debug!(took = ?begun.elapsed(), "taken from the cache");
+        Some(mapped)
     }
 
     #[allow(unsafe_code, reason = "mapping machine code cannot be safe; the seal was checked")]
@@ -170,7 +170,7 @@ mod tests {
         let engine = wasmtime::Engine::new(&super::super::engine::config()).unwrap();
         let cache = Cache::open(folder.path(), &engine).unwrap();
         let digest = Digest(Sha256::digest(EMPTY).into());
-        cache.component(digest, EMPTY).await.unwrap();
+        cache.compile(digest, EMPTY).await.unwrap();
         let (file, seal) = cache.paths(digest);
         let good = fs::read(&file).unwrap();
         assert!(cache.load(digest).is_some());
@@ -180,7 +180,7 @@ mod tests {
         fs::remove_file(&file).unwrap();
         fs::write(&file, &damaged).unwrap();
         assert!(cache.load(digest).is_none(), "a flipped bit");
-        cache.component(digest, EMPTY).await.unwrap();
+        cache.compile(digest, EMPTY).await.unwrap();
         assert!(cache.load(digest).is_some(), "compiled again");
 
         let other = Digest([7; 32]);
@@ -201,6 +201,6 @@ mod tests {
         let engine = wasmtime::Engine::new(&super::super::engine::config()).unwrap();
         let cache = Cache::open(folder.path(), &engine).unwrap();
         let _bomb = cache.long.acquire().await.unwrap();
-        cache.component(Digest(Sha256::digest(EMPTY).into()), EMPTY).await.unwrap();
+        cache.compile(Digest(Sha256::digest(EMPTY).into()), EMPTY).await.unwrap();
     }
 }

@@ -54,6 +54,7 @@ impl CompileError {
 pub(super) async fn compile(component: &[u8], into: &Path, within: Duration) -> Result<(), CompileError> {
     let mut child = command(into)
         .env_clear()
+        .env("RAYON_NUM_THREADS", limits::COMPILE_THREADS.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -127,10 +128,7 @@ pub(crate) fn child(into: &Path) -> Result<(), (u8, String)> {
         .take(limits::COMPONENT_BYTES)
         .read_to_end(&mut component)
         .map_err(|error| (IO, format!("standard input cannot be read: {error}")))?;
-    let mut config = engine::config();
-    // One thread: each has a stack and an arena of its own, which count as address space.
-    config.parallel_compilation(false);
-    let engine = wasmtime::Engine::new(&config).map_err(|error| (IO, format!("{error:#}")))?;
+    let engine = wasmtime::Engine::new(&engine::config()).map_err(|error| (IO, format!("{error:#}")))?;
     let compiled = engine.precompile_component(&component).map_err(|error| (INVALID, format!("{error:#}")))?;
     let written = std::fs::File::create(into).and_then(|mut file| file.write_all(&compiled));
     written.map_err(|error| (IO, format!("`{}` cannot be written: {error}", into.display())))

@@ -51,7 +51,7 @@ pub(super) enum Touch {
 impl Touch {
     const fn quiet(self) -> Duration {
         match self {
-            Self::Finished => Duration::from_millis(50),
+            Self::Finished => Duration::from_millis(20),
             Self::Begun => Duration::from_millis(300),
             Self::Written => Duration::from_secs(2),
         }

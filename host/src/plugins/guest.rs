@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rand::{SeedableRng as _, rngs::StdRng};
 use roost_scheduler::{
     calendar,
     event::Plan,
@@ -16,9 +17,7 @@ use roost_scheduler::{
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Semaphore, task::yield_now};
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
-use wasmtime_wasi::{
-    HostMonotonicClock, HostWallClock, I32Exit, WasiCtx, WasiCtxView, WasiView, random::Deterministic,
-};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
     component::Linked,
@@ -120,8 +119,6 @@ impl Calls {
         device: &Device,
         now: Instant,
     ) -> Result<Plan, CallError> {
-        // I7: first the plugin's own turn, so that of a plugin with ten thousand devices one call waits among the others'.
-        let _own_turn = program.turn.acquire().await;
         let _turn = self.turns.acquire().await;
         let begun = clock::monotonic();
         let journal = Journal::new(program.log.clone(), device.name.clone());
@@ -205,7 +202,7 @@ fn wasi(program: &Program, device: &Device, now: Instant, journal: &Journal) -> 
     let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
     let random = |kind: &str| {
         let seed = format!("{kind}/{}/{}/{day}", program.plugin, device.name);
-        (0_u8..128).flat_map(|block| Sha256::new().chain_update([block]).chain_update(&seed).finalize()).collect()
+        StdRng::from_seed(Sha256::digest(seed).into())
     };
     WasiCtx::builder()
         .stdout(journal.stream(StreamKind::Output))
@@ -214,8 +211,8 @@ fn wasi(program: &Program, device: &Device, now: Instant, journal: &Journal) -> 
         .allow_udp(false)
         .wall_clock(StoppedClock(now))
         .monotonic_clock(CountingClock::default())
-        .secure_random(Deterministic::new(random("secure")))
-        .insecure_random(Deterministic::new(random("insecure")))
+        .secure_random(random("secure"))
+        .insecure_random(random("insecure"))
         .insecure_random_seed(u128::from(day.to_epoch_days().unsigned_abs()))
         .max_random_size(limits::RANDOM_BYTES)
         .build()

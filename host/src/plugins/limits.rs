@@ -8,6 +8,8 @@ pub(super) const COMPONENT_BYTES: u64 = 64 << 20;
 pub(super) const SETTINGS_BYTES: u64 = 8 << 20;
 /// Address space of a compile: one that wants more is a bomb, or too large for the machines that Roost is made for.
 pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
+/// Threads of a compile: each takes address space for a stack and an arena of its own.
+pub(super) const COMPILE_THREADS: usize = 2;
 /// CPU seconds of a compile. A hostile file of 100 KB can keep a compiler busy for hours.
 pub(super) const COMPILE_CPU_S: u64 = 60;
 /// A compile that does not even get the CPU it is allowed must not hold up all others for ever.
@@ -23,6 +25,9 @@ pub(super) const GUEST_THREADS: usize = 2;
 pub(super) const NICE: i32 = 10;
 /// Calls at a time: each may copy `lift_mib` and hold `memory_mib`.
 pub(super) const CALLS_AT_ONCE: usize = 2;
+/// Components that stay mapped between calls, each with a quarter of a megabyte or, of some toolchains, many. To map one
+/// again takes less than a call.
+pub(super) const COMPONENTS_READY: usize = 16;
 /// Loads at a time: each holds its bytes while it waits for the compiler.
 pub(super) const LOADS_AT_ONCE: usize = 16;
 /// How often a guest that computes is interrupted, and the unit in which its CPU time is counted.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use roost_scheduler::{
-    event::{Loaded, LoadedDevice, Plan, Version},
+    event::{Digest, Loaded, LoadedDevice, Plan, Version},
     names::{DeviceName, PluginName},
     time::{Instant, Site},
     topic::Grant,
@@ -16,6 +16,7 @@ use super::{
     folder::Offer,
     guest::{CallError, Calls},
     program::Program,
+    ready::Ready,
     settings::{Device, Settings},
     versions::{KeptError, Versions, digest_of},
 };
@@ -25,6 +26,7 @@ use crate::report::Report;
 pub(super) struct Loader {
     engine: Arc<Engine>,
     cache: Cache,
+    ready: Ready,
     calls: Calls,
     versions: Versions,
     site: Site,
@@ -100,7 +102,7 @@ impl Loader {
         let engine = Arc::new(engine);
         let cache = Cache::open(&data.join("cache"), engine.wasm()).map_err(|error| trouble("the cache", &error))?;
         let versions = Versions::open(data).map_err(|error| trouble("the kept versions", &error))?;
-        Ok(Self { calls: Calls::new(engine.clone()), engine, cache, versions, site, grants })
+        Ok(Self { calls: Calls::new(engine.clone()), engine, cache, ready: Ready::default(), versions, site, grants })
     }
 
     pub(super) fn propose(&self, offer: Offer) -> Result<Proposal, LoadError> {
@@ -112,24 +114,39 @@ impl Loader {
     }
 
     /// Compiles and links it; asks nothing.
-    pub(super) async fn program(
-        &self,
-        proposal: Proposal,
-        linked: Option<Arc<Linked>>,
-    ) -> Result<Arc<Program>, LoadError> {
+    pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
         let Proposal { offer, settings, version } = proposal;
-        let linked = match linked {
-            Some(linked) => linked,
-            None => self.link(version, &offer.component).await?,
-        };
+        self.link(version.component, || Ok(offer.component)).await?;
         let by_operator = self.grants.contains_key(&offer.plugin);
-        Ok(Arc::new(Program::new(offer.plugin, version, settings, by_operator, Some(linked))))
+        Ok(Arc::new(Program::new(offer.plugin, version, settings, by_operator)))
     }
 
-    async fn link(&self, version: Version, bytes: &[u8]) -> Result<Arc<Linked>, LoadError> {
-        component::recognise(bytes)?;
-        let component = self.cache.component(version.component, bytes).await?;
-        Ok(Arc::new(self.engine.link(&component)?))
+    /// The component of a version, ready to be called.
+    pub(super) async fn linked(&self, program: &Program) -> Result<Arc<Linked>, LoadError> {
+        let digest = program.version.component;
+        self.link(digest, || self.versions.component(digest).map(Into::into)).await
+    }
+
+    /// `bytes` are asked for where they have to be compiled.
+    async fn link(
+        &self,
+        digest: Digest,
+        bytes: impl FnOnce() -> Result<Arc<[u8]>, KeptError>,
+    ) -> Result<Arc<Linked>, LoadError> {
+        if let Some(linked) = self.ready.get(digest) {
+            return Ok(linked);
+        }
+        let component = match self.cache.load(digest) {
+            Some(component) => component,
+            None => {
+                let bytes = bytes()?;
+                component::recognise(&bytes)?;
+                self.cache.compile(digest, &bytes).await?
+            }
+        };
+        let linked = Arc::new(self.engine.link(&component)?);
+        self.ready.put(digest, linked.clone());
+        Ok(linked)
     }
 
     /// New bytes are accepted for all devices or none; where only the settings are new, a device that fails concerns
@@ -140,10 +157,9 @@ impl Loader {
         running: Option<Arc<Program>>,
         clock: impl Fn() -> Instant,
     ) -> Result<Accepted, LoadError> {
-        let same_bytes = running.filter(|program| program.version.component == proposal.version.component);
-        let linked = same_bytes.as_ref().and_then(|program| program.linked.get().cloned());
+        let same_bytes = running.is_some_and(|program| program.version.component == proposal.version.component);
         let bytes = proposal.offer.component.clone();
-        let program = self.program(proposal, linked).await?;
+        let program = self.program(proposal).await?;
         let (mut devices, mut planned) = (Vec::new(), 0);
         for (index, device) in program.settings.devices.iter().enumerate() {
             let others = planned > 0 || index + 1 < program.settings.devices.len();
@@ -153,7 +169,7 @@ impl Loader {
                     Ok(plan)
                 }
                 // The scheduler says that the device keeps the plan it has.
-                Err(LoadError::Plan { error, .. }) if same_bytes.is_some() && others => Err(error.in_full()),
+                Err(LoadError::Plan { error, .. }) if same_bytes && others => Err(error.in_full()),
                 Err(error) => return Err(error),
             };
             devices.push(LoadedDevice { name: device.name.clone(), site: device.site, plan });
@@ -172,10 +188,10 @@ impl Loader {
         Ok(Accepted { program, loaded })
     }
 
-    /// A version that ran before the host started: compiled when it is first asked.
+    /// A version that ran before the host started: compiled, if it is not in the cache, when it is first asked.
     pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
         let settings = self.versions.settings(version.settings)?;
-        Ok(Program::new(plugin.clone(), version, settings, self.grants.contains_key(plugin), None))
+        Ok(Program::new(plugin.clone(), version, settings, self.grants.contains_key(plugin)))
     }
 
     pub(super) async fn plan(
@@ -184,12 +200,10 @@ impl Loader {
         device: &Device,
         clock: impl Fn() -> Instant,
     ) -> Result<Plan, LoadError> {
-        let linked = program.linked.get_or_try_init(async || {
-            let bytes = self.versions.component(program.version.component)?;
-            self.link(program.version, &bytes).await
-        });
-        let linked = linked.await?;
-        let answer = self.calls.plan(program, linked, device, clock()).await;
+        // I7: first the plugin's own turn, so that of a plugin with ten thousand devices one call waits among the others'.
+        let _own_turn = program.turn.acquire().await;
+        let linked = self.linked(program).await?;
+        let answer = self.calls.plan(program, &linked, device, clock()).await;
         answer.map_err(|error| LoadError::Plan { device: device.name.clone(), error })
     }
 

@@ -1,16 +1,18 @@
 //! One version of a plugin: its component, its settings, and what they share between calls.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use roost_scheduler::{
     event::Version,
     names::{DeviceName, PluginName},
     trigger::{Patterns, Sky},
 };
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
-    component::Linked,
     contract::Terms,
     logs::Log,
     settings::{Device, Settings},
@@ -37,10 +39,10 @@ pub(super) struct Program {
     pub(super) plugin: PluginName,
     pub(super) version: Version,
     pub(super) settings: Settings,
+    /// Where each device stands in the settings.
+    places: HashMap<DeviceName, usize>,
     /// Whether the grant is the operator's, so that only the operator can widen it.
     pub(super) granted_by_operator: bool,
-    /// Filled when it is first needed: the first message on time never waits for a compile.
-    pub(super) linked: OnceCell<Arc<Linked>>,
     /// One call of it at a time.
     pub(super) turn: Semaphore,
     pub(super) log: Arc<Log>,
@@ -48,21 +50,16 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn new(
-        plugin: PluginName,
-        version: Version,
-        settings: Settings,
-        granted_by_operator: bool,
-        linked: Option<Arc<Linked>>,
-    ) -> Self {
+    pub(super) fn new(plugin: PluginName, version: Version, settings: Settings, granted_by_operator: bool) -> Self {
+        let devices = settings.devices.iter().enumerate();
+        let places = devices.map(|(place, device)| (device.name.clone(), place)).collect();
         let log = Arc::new(Log::new(plugin.clone()));
-        let linked = OnceCell::new_with(linked);
         Self {
             plugin,
             version,
             settings,
+            places,
             granted_by_operator,
-            linked,
             turn: Semaphore::new(1),
             log,
             almanac: Arc::default(),
@@ -70,7 +67,7 @@ impl Program {
     }
 
     pub(super) fn device(&self, name: &DeviceName) -> Option<&Device> {
-        self.settings.devices.iter().find(|device| device.name == *name)
+        self.settings.devices.get(*self.places.get(name)?)
     }
 
     pub(super) fn terms<'a>(&'a self, device: &'a Device) -> Terms<'a> {

@@ -84,9 +84,9 @@ impl Workbench {
     /// Loads a plugin, and tells what it is.
     pub(crate) fn inspect(&self, path: &Path, now: Instant) -> Result<Inspection, Report> {
         let (Specimen(program), loaded) = self.load(path, now)?;
-        let linked = program.linked.get();
-        let (imports, exports) =
-            linked.map(|linked| (linked.imports.clone(), linked.exports.clone())).unwrap_or_default();
+        let linked = self.guests.block_on(self.loader.linked(&program));
+        let linked = linked.map_err(|error| error.report(&program.plugin, None))?;
+        let (imports, exports) = (linked.imports.clone(), linked.exports.clone());
         let jobs = |plan: Result<Plan, String>| {
             plan.map_or_else(|_| Vec::new(), |plan| plan.jobs.iter().map(Job::from).collect())
         };

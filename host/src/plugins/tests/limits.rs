@@ -91,9 +91,9 @@ async fn a_plugin_with_many_devices_does_not_hold_up_the_plans_of_others() {
     let loader = loader(data.path());
     let settings = Some("[limits]\ncpu_ms = 60000");
     let greedy = loader.propose(offer(guests::guest(guests::LOOPS), settings)).unwrap();
-    let greedy = loader.program(greedy, None).await.map_err(|error| error.to_string()).unwrap();
+    let greedy = loader.program(greedy).await.map_err(|error| error.to_string()).unwrap();
     let modest = loader.propose(offer(guests::guest(guests::NOTHING), None)).unwrap();
-    let modest = loader.program(modest, None).await.map_err(|error| error.to_string()).unwrap();
+    let modest = loader.program(modest).await.map_err(|error| error.to_string()).unwrap();
     let plan_greedy = || loader.plan(&greedy, &greedy.settings.devices[0], clock::now);
     tokio::select! {
         biased;

@@ -1,0 +1,101 @@
+//! What is wrong with settings, and at which key.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+/// Small, for it is part of every answer while settings are read.
+#[derive(Debug)]
+pub(super) struct Mistake(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Such as `zones[1].minutes`; empty for the settings as a whole.
+    key: String,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Said(String),
+    /// What should be there. What is there instead, only the reader knows.
+    Expected(String),
+}
+
+impl Mistake {
+    pub(super) fn new(sentence: impl Into<String>) -> Self {
+        Self::of(What::Said(sentence.into()))
+    }
+
+    fn of(what: What) -> Self {
+        Self(Box::new(Inner { key: String::new(), what }))
+    }
+
+    /// Says what is there, if only what should be is known.
+    #[cold]
+    pub(super) fn instead(mut self, found: &dyn fmt::Display) -> Self {
+        if let What::Expected(expected) = &self.0.what {
+            self.0.what = What::Said(format!("{found} is not {}", plain(expected)));
+        }
+        self
+    }
+
+    /// It is in what stands at a key.
+    #[cold]
+    pub(super) fn at_key(mut self, key: &str) -> Self {
+        let inner = &mut self.0;
+        let dot = if inner.key.is_empty() || inner.key.starts_with('[') { "" } else { "." };
+        inner.key = format!("{key}{dot}{}", inner.key);
+        self
+    }
+
+    /// It is in an entry of a list.
+    #[cold]
+    pub(super) fn at_entry(self, index: usize) -> Self {
+        self.at_key(&format!("[{index}]"))
+    }
+}
+
+/// What people call it, where Rust has names of its own.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        _ if expected.starts_with("struct ") => "a table",
+        _ => expected,
+    }
+}
+
+impl de::Error for Mistake {
+    fn custom<T: fmt::Display>(sentence: T) -> Self {
+        Self::new(sentence.to_string())
+    }
+
+    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::of(What::Expected(expected.to_string()))
+    }
+
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::of(What::Expected(expected.to_string()))
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("config")?;
+        if !self.0.key.is_empty() {
+            write!(f, " `{}`", self.0.key)?;
+        }
+        match &self.0.what {
+            What::Said(sentence) => write!(f, ": {sentence}"),
+            What::Expected(expected) => write!(f, ": it is not {}", plain(expected)),
+        }
+    }
+}
