@@ -225,3 +225,38 @@ impl App {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::event::Change;
+
+    use super::*;
+
+    fn gathered(changes: usize) -> Hand {
+        let change = Change::TombstonesForgotten { before: Instant::MIN };
+        Hand { gathering: 7, changes: vec![change; changes], ..Hand::default() }
+    }
+
+    #[test]
+    fn what_nothing_waits_for_is_gathered_until_there_is_enough_of_it() {
+        assert!(!gathered(CHANGES_PER_BATCH - 1).is_due());
+        assert!(gathered(CHANGES_PER_BATCH).is_due());
+    }
+
+    #[test]
+    fn what_an_effect_waits_for_is_handed_over_at_once() {
+        let mut hand = gathered(1);
+        hand.waiting.push_back((6, Effect::Confirm(1)));
+        assert!(!hand.is_due(), "that one waits for the batch that is on its way");
+        hand.waiting.push_back((7, Effect::Confirm(2)));
+        assert!(hand.is_due());
+    }
+
+    #[test]
+    fn nothing_is_handed_over_twice_at_a_time_or_after_a_failure() {
+        assert!(gathered(1).can_be_kept());
+        assert!(!gathered(0).can_be_kept());
+        assert!(!Hand { committing: true, ..gathered(1) }.can_be_kept());
+        assert!(!Hand { failed: Some(Report::new("a full disk")), ..gathered(1) }.can_be_kept());
+    }
+}
