@@ -25,6 +25,16 @@ use crate::{
 
 /// Events that are taken before what they change is handed to the store: a batch must not grow without bound.
 const EVENTS_PER_TURN: usize = 256;
+/// How long events are taken before the link has its turn: what is due now must not wait until many plans are looked at.
+const TURN: Duration = Duration::from_millis(1);
+/// How long decisions that nothing waits for are gathered: fewer and larger transactions, for a page of the disk is
+/// written as often as a transaction touches it. What a crash takes along is so much of what the broker acknowledged,
+/// which is then sent again.
+const GATHER: Duration = Duration::from_millis(100);
+/// Changes that are gathered no longer: a transaction must stay short, for the next one waits for it.
+const CHANGES_PER_BATCH: usize = 8_192;
+/// Changes that may wait for a slow disk: then nothing more is decided until it has caught up.
+const CHANGES_WAITING: usize = 131_072;
 /// How long acknowledgements are waited for when the host is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -60,6 +70,17 @@ impl Hand {
         if self.changes.is_empty() { self.committing.then(|| self.gathering - 1) } else { Some(self.gathering) }
     }
 
+    /// Whether there is something to hand over, and the store would take it.
+    fn can_be_kept(&self) -> bool {
+        !self.committing && !self.changes.is_empty() && self.failed.is_none()
+    }
+
+    /// Whether what was gathered is to be handed over now: when something waits for it, or there is enough of it.
+    fn is_due(&self) -> bool {
+        let is_awaited = self.waiting.back().is_some_and(|(batch, _)| *batch == self.gathering);
+        is_awaited || self.changes.len() >= CHANGES_PER_BATCH
+    }
+
     /// A commit failed: memory must not run ahead of the disk, so what waits for it never starts.
     fn fail(&mut self, error: &StoreError) {
         self.committing = false;
@@ -73,16 +94,19 @@ impl Hand {
 impl App {
     /// Runs until `stop` is ready, and what is under way has been acknowledged.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let alarm = Alarm::new().context("the kernel gave no timer")?;
+        let mut alarm = Alarm::new().context("the kernel gave no timer")?;
         let mut hand = Hand::default();
         let mut stopping = false;
-        let farewell = tokio::time::sleep(FAREWELL);
-        tokio::pin!(stop, farewell);
+        let (gathered, farewell) = (tokio::time::sleep(GATHER), tokio::time::sleep(FAREWELL));
+        tokio::pin!(stop, gathered, farewell);
         self.step(Event::Woke, &mut hand);
         diary::taken_up(&self.scheduler);
         while !stopping || hand.committing || self.scheduler.attempts_under_way() > 0 {
-            self.hand_over(&mut hand);
+            if hand.is_due() {
+                self.hand_over(&mut hand);
+            }
             alarm.set(hand.wake).context("the kernel's timer cannot be set")?;
+            let (had_none, has_room) = (hand.changes.is_empty(), hand.changes.len() < CHANGES_WAITING);
             let event = tokio::select! {
                 biased;
                 () = &mut stop, if !stopping => {
@@ -100,8 +124,12 @@ impl App {
                         Event::StopAsked
                     }
                 },
-                event = self.events.recv() => event.context("the edges are gone")?,
-                rung = alarm.rung() => {
+                () = &mut gathered, if hand.can_be_kept() => {
+                    self.hand_over(&mut hand);
+                    continue;
+                }
+                event = self.events.recv(), if has_room => event.context("the edges are gone")?,
+                rung = alarm.rung(), if has_room => {
                     rung.context("the kernel's timer cannot be read")?;
                     Event::Woke
                 }
@@ -110,13 +138,27 @@ impl App {
                 stopping = true;
                 farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
             }
-            self.step(event, &mut hand);
-            for _ in 1..EVENTS_PER_TURN {
-                let Ok(event) = self.events.try_recv() else { break };
-                self.step(event, &mut hand);
+            self.take(event, &mut hand).await;
+            if had_none && !hand.changes.is_empty() {
+                gathered.as_mut().reset(tokio::time::Instant::now() + GATHER);
             }
         }
         self.end(hand).await
+    }
+
+    /// Takes an event, and those that wait behind it.
+    async fn take(&mut self, event: Event, hand: &mut Hand) {
+        let end = clock::monotonic() + TURN;
+        self.step(event, hand);
+        for _ in 1..EVENTS_PER_TURN {
+            if clock::monotonic() > end {
+                break;
+            }
+            let Ok(event) = self.events.try_recv() else { return };
+            self.step(event, hand);
+        }
+        // There may be more: the link has its turn first.
+        tokio::task::yield_now().await;
     }
 
     /// Keeps what is left to be kept, and takes leave.
@@ -124,6 +166,7 @@ impl App {
         self.plugins.stop();
         self.link.stop().await;
         if hand.failed.is_none() {
+            diary::note(&hand.changes, &self.scheduler);
             self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
         }
         self.writer.close();
@@ -144,7 +187,6 @@ impl App {
     /// Steps, gathers what is to be kept, and starts what waits for nothing.
     fn step(&mut self, event: Event, hand: &mut Hand) {
         let step = self.scheduler.step(clock::now(), event);
-        diary::note(&step.changes, &self.scheduler);
         hand.changes.extend(step.changes);
         hand.wake = step.wake;
         for effect in step.effects {
@@ -158,7 +200,8 @@ impl App {
 
     /// Hands what was gathered to the store, unless it is still busy: then more of it becomes one transaction.
     fn hand_over(&mut self, hand: &mut Hand) {
-        if !hand.committing && !hand.changes.is_empty() && hand.failed.is_none() {
+        if hand.can_be_kept() {
+            diary::note(&hand.changes, &self.scheduler);
             self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
             hand.gathering += 1;
             hand.committing = true;
@@ -180,5 +223,40 @@ impl App {
             Effect::Announce(announcement) => diary::announce(&announcement, &self.scheduler),
             Effect::Confirm(ticket) => self.step(Event::Confirmed(ticket), hand),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::event::Change;
+
+    use super::*;
+
+    fn gathered(changes: usize) -> Hand {
+        let change = Change::TombstonesForgotten { before: Instant::MIN };
+        Hand { gathering: 7, changes: vec![change; changes], ..Hand::default() }
+    }
+
+    #[test]
+    fn what_nothing_waits_for_is_gathered_until_there_is_enough_of_it() {
+        assert!(!gathered(CHANGES_PER_BATCH - 1).is_due());
+        assert!(gathered(CHANGES_PER_BATCH).is_due());
+    }
+
+    #[test]
+    fn what_an_effect_waits_for_is_handed_over_at_once() {
+        let mut hand = gathered(1);
+        hand.waiting.push_back((6, Effect::Confirm(1)));
+        assert!(!hand.is_due(), "that one waits for the batch that is on its way");
+        hand.waiting.push_back((7, Effect::Confirm(2)));
+        assert!(hand.is_due());
+    }
+
+    #[test]
+    fn nothing_is_handed_over_twice_at_a_time_or_after_a_failure() {
+        assert!(gathered(1).can_be_kept());
+        assert!(!gathered(0).can_be_kept());
+        assert!(!Hand { committing: true, ..gathered(1) }.can_be_kept());
+        assert!(!Hand { failed: Some(Report::new("a full disk")), ..gathered(1) }.can_be_kept());
     }
 }

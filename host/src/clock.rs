@@ -20,7 +20,11 @@ pub(crate) fn now() -> Instant {
 /// A timer of the wall clock: precise to some microseconds, where a sleep of the runtime is to a millisecond, and
 /// woken when the clock is set.
 #[derive(Debug)]
-pub(crate) struct Alarm(AsyncFd<OwnedFd>);
+pub(crate) struct Alarm {
+    timer: AsyncFd<OwnedFd>,
+    /// What it is set to, until it rings.
+    asked: Option<Option<Instant>>,
+}
 
 impl Alarm {
     pub(crate) fn new() -> io::Result<Self> {
@@ -28,17 +32,20 @@ impl Alarm {
         #[allow(unsafe_code, reason = "an owned descriptor stays open for as long as the `AsyncFd` that owns it")]
         // SAFETY: `timer` is owned, and given to the `AsyncFd` for good.
         let registered = unsafe { AsyncFd::register(timer) }?;
-        Ok(Self(registered))
+        Ok(Self { timer: registered, asked: None })
     }
 
     /// Asks to be woken at an instant, or earlier to look at the clock again.
-    pub(crate) fn set(&self, at: Option<Instant>) -> io::Result<()> {
+    pub(crate) fn set(&mut self, at: Option<Instant>) -> io::Result<()> {
+        if self.asked.replace(at) == Some(at) {
+            return Ok(());
+        }
         let latest = now().plus_ms(LOOK_AGAIN_MS);
         let at = at.map_or(latest, |at| at.min(latest)).millis().max(1);
         let value = Timespec { tv_sec: at / 1000, tv_nsec: at % 1000 * 1_000_000 };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-        match timerfd_settime(&self.0, flags, &once) {
+        match timerfd_settime(&self.timer, flags, &once) {
             // The clock was set since the timer was armed last: it is armed all the same.
             Ok(_) | Err(rustix::io::Errno::CANCELED) => Ok(()),
             Err(error) => Err(error.into()),
@@ -46,10 +53,11 @@ impl Alarm {
     }
 
     /// Waits until it is time, or the clock was set.
-    pub(crate) async fn rung(&self) -> io::Result<()> {
-        let mut ready = self.0.readable().await?;
+    pub(crate) async fn rung(&mut self) -> io::Result<()> {
+        let mut ready = self.timer.readable().await?;
+        self.asked = None;
         let mut expirations = [0; 8];
-        match rustix::io::read(&self.0, &mut expirations) {
+        match rustix::io::read(&self.timer, &mut expirations) {
             Ok(_) | Err(rustix::io::Errno::CANCELED) => Ok(()),
             Err(rustix::io::Errno::AGAIN) => {
                 ready.clear_ready();

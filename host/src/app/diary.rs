@@ -8,21 +8,21 @@ use roost_scheduler::{
     time::Instant,
 };
 
-/// Lines about the runs of one step: a burst must not be slowed down by its log.
-const LINES_PER_STEP: usize = 20;
+/// Lines about the runs of one batch: a burst must not be slowed down by its log.
+const LINES_PER_BATCH: usize = 20;
 /// Next runs that are told when a plugin is loaded.
 const NEXT_RUNS: usize = 8;
 
 /// Plugins whose next runs are told when the host starts.
 const PLUGINS: usize = 8;
 
-/// Tells what a step decided.
+/// Tells what was decided, when it is handed over to be kept.
 pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
     let mut lines = 0;
     let mut untold = [("succeeded", 0), ("failed", 0), ("missed", 0), ("skipped", 0), ("cancelled", 0), ("denied", 0)];
     for change in changes {
         match change {
-            Change::RunEnded(run) if lines < LINES_PER_STEP => {
+            Change::RunEnded(run) if lines < LINES_PER_BATCH => {
                 lines += 1;
                 note_run(run);
             }
@@ -30,7 +30,7 @@ pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
                 let word = run.outcome.word();
                 untold.iter_mut().filter(|(outcome, _)| *outcome == word).for_each(|(_, count)| *count += 1);
             }
-            Change::RunSaved { run, .. } if run.steps_done == 0 && run.started.is_some() && lines < LINES_PER_STEP => {
+            Change::RunSaved { run, .. } if run.steps_done == 0 && run.started.is_some() && lines < LINES_PER_BATCH => {
                 lines += 1;
                 tracing::info!("started {}", run.id);
             }

@@ -45,9 +45,9 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
         config.zone_from
     );
     allow_open_files();
-    // One thread for the loop, which is this one, and one for the link.
-    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    threads.context("the threads cannot be started")?.block_on(run(config))
+    // The loop and the link share this thread: what is due is written to the broker without waking another one.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime cannot be started")?.block_on(run(config))
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use rumqttc::v5::mqttbytes::v5::{Disconnect, DisconnectReasonCode, Packet, PingR
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot},
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -32,6 +32,11 @@ const PUBLISHES_PER_WRITE: usize = 64;
 const OUTGOING_BYTES: usize = 256 * 1024;
 /// Room for what one read brings.
 const READ_BYTES: usize = 16 * 1024;
+/// Attempts under way with which a broker has enough to do for a moment.
+const BUSY: usize = CREDIT as usize / 2;
+/// The pause between two reads while it is busy: a hundred acknowledgements cost hardly more than one, here and in the
+/// loop, and the machine may be the broker's too.
+const REST: Duration = Duration::from_millis(1);
 /// Ticks that a message may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
 /// otherwise hold its credit for ever.
 const ACK_TICKS: u32 = 5;
@@ -134,12 +139,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.outgoing.push(&wire::status("online", self.limits.retain))?;
         let mut ticks = ticks(self.tick);
         let mut taken = Vec::with_capacity(PUBLISHES_PER_WRITE);
+        let (rest, mut is_resting) = (sleep(REST), false);
+        tokio::pin!(rest);
         self.take_apart()?;
         loop {
             let room = self.room();
             self.incoming.reserve(READ_BYTES);
             tokio::select! {
-                read = self.reader.read_buf(&mut self.incoming) => self.received(read)?,
+                read = self.reader.read_buf(&mut self.incoming), if !is_resting => {
+                    self.received(read)?;
+                    is_resting = self.ledger.len() > BUSY;
+                    if is_resting {
+                        rest.as_mut().reset(Instant::now() + REST);
+                    }
+                }
+                () = &mut rest, if is_resting => is_resting = false,
                 written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => self.written(written)?,
                 _ = publishes.recv_many(&mut taken, room), if room > 0 => {
                     for attempt in taken.drain(..) {

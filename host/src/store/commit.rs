@@ -129,7 +129,7 @@ fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Re
         "INSERT INTO runs (plugin, device, job, occurrence, state, started, number, steps, policy, steps_done,
                            failed)
          VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10)
-         ON CONFLICT (plugin, device, job, occurrence)
+         ON CONFLICT (occurrence, plugin, device, job)
          DO UPDATE SET state = 'running', reason = NULL, started = ?5, ended = NULL, attempts = NULL, number = ?6,
                        steps = ?7, policy = ?8, steps_done = ?9, failed = ?10",
         params![
@@ -155,7 +155,7 @@ fn end_run(to: &Transaction<'_>, ended: &RunEnded) -> rusqlite::Result<()> {
         to,
         "INSERT INTO runs (plugin, device, job, occurrence, state, reason, started, ended, attempts)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (plugin, device, job, occurrence)
+         ON CONFLICT (occurrence, plugin, device, job)
          DO UPDATE SET state = ?5, reason = ?6, started = ?7, ended = ?8, attempts = ?9, number = NULL, steps = NULL,
                        policy = NULL, steps_done = NULL, failed = NULL",
         params![
@@ -172,7 +172,8 @@ fn end_run(to: &Transaction<'_>, ended: &RunEnded) -> rusqlite::Result<()> {
     )
 }
 
-/// Two old runs go for each new one, so that the history shrinks to its length and stays there.
+/// Two old runs go for each new one, so that the history shrinks to its length and stays there. Only the oldest
+/// occurrences are looked at: one that ended long after them holds back those behind it until it is old itself.
 fn prune(to: &Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
     let ended =
         || changes.iter().filter_map(|change| if let Change::RunEnded(run) = change { Some(run) } else { None });
@@ -180,7 +181,10 @@ fn prune(to: &Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
     let count = (2 * ended().count()).min(PRUNED_PER_BATCH);
     run(
         to,
-        "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE ended < ?1 ORDER BY ended LIMIT ?2)",
-        params![newest.millis() - HISTORY_MS, count],
+        "DELETE FROM runs WHERE (occurrence, plugin, device, job) IN (
+             SELECT occurrence, plugin, device, job
+             FROM (SELECT * FROM runs WHERE occurrence < ?1 ORDER BY occurrence LIMIT ?3)
+             WHERE ended < ?1 LIMIT ?2)",
+        params![newest.millis() - HISTORY_MS, count, PRUNED_PER_BATCH],
     )
 }

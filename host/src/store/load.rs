@@ -183,25 +183,25 @@ fn device_keys(connection: &Connection) -> Result<HashSet<DeviceKey>, Damage> {
 
 fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
-    let sql = "SELECT id, number, plugin, device, job, occurrence, steps, policy, steps_done, started, failed
+    let sql = "SELECT number, plugin, device, job, occurrence, steps, policy, steps_done, started, failed
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, |row| {
         let id = RunId {
-            plugin: row.parsed(2, PluginName::parse)?,
-            device: row.parsed(3, DeviceName::parse)?,
-            job: row.parsed(4, JobId::parse)?,
-            occurrence: row.instant(5)?,
+            plugin: row.parsed(1, PluginName::parse)?,
+            device: row.parsed(2, DeviceName::parse)?,
+            job: row.parsed(3, JobId::parse)?,
+            occurrence: row.instant(4)?,
         };
-        let body = Body::new(&id.job, None, &row.policy(7)?, &row.parsed(6, steps_from_json)?);
+        let body = Body::new(&id.job, None, &row.policy(6)?, &row.parsed(5, steps_from_json)?);
         let run = SavedRun {
             id,
             body,
-            steps_done: row.get(8)?,
-            started: row.optional_instant(9)?,
-            failed: row.optional_text(10)?.map(failed_from_json).transpose().map_err(|error| row.damage(&error))?,
+            steps_done: row.get(7)?,
+            started: row.optional_instant(8)?,
+            failed: row.optional_text(9)?.map(failed_from_json).transpose().map_err(|error| row.damage(&error))?,
         };
-        runs.push((row.get(1)?, run));
+        runs.push((row.get(0)?, run));
         Ok(())
     })?;
     Ok(runs)

@@ -33,13 +33,13 @@ CREATE TABLE jobs (
     due       INTEGER                 -- the occurrence after that
 ) STRICT;
 
--- Runs that have started and owe steps (`running`), and for 30 days those that have ended.
+-- Runs that have started and owe steps (`running`), and for 30 days those that have ended. In the order of their
+-- occurrences, so that the newest ones share pages: each page is written once with each transaction that touches it.
 CREATE TABLE runs (
-    id         INTEGER PRIMARY KEY,
+    occurrence INTEGER NOT NULL,
     plugin     TEXT NOT NULL,
     device     TEXT NOT NULL,
     job        TEXT NOT NULL,
-    occurrence INTEGER NOT NULL,
     state      TEXT NOT NULL,         -- running, succeeded, failed, missed, skipped, cancelled, denied
     reason     TEXT,                  -- a sentence
     started    INTEGER,
@@ -51,10 +51,9 @@ CREATE TABLE runs (
     policy     TEXT,                  -- JSON: its own copy; NULL: the defaults
     steps_done INTEGER,
     failed     TEXT,                  -- JSON: the first step that was given up
-    UNIQUE (plugin, device, job, occurrence)
-) STRICT;
+    PRIMARY KEY (occurrence, plugin, device, job)
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX runs_number ON runs (number) WHERE number IS NOT NULL;
-CREATE INDEX runs_ended ON runs (ended) WHERE ended IS NOT NULL;
 
 -- What must not be forgotten of jobs that are gone.
 CREATE TABLE tombstones (

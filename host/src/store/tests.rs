@@ -210,6 +210,20 @@ fn old_history_goes_little_by_little() {
     assert_eq!(history(data.path()).len(), 10);
 }
 
+#[test]
+fn an_old_occurrence_that_has_just_ended_is_kept() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    let month = 31 * 24 * 60 * 60 * 1_000;
+    store.commit(&[run_ended(None, 1, month), run_ended(None, 2, 2), run_ended(None, month, month)]).unwrap();
+    assert_eq!(history(data.path()).len(), 2);
+    let (first, last): (i64, i64) = store
+        .connection
+        .query_row("SELECT min(occurrence), max(occurrence) FROM runs", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!((first, last), (1, month));
+}
+
 #[tokio::test]
 async fn the_thread_commits_in_order_and_closes() {
     let data = tempfile::tempdir().unwrap();
