@@ -136,7 +136,8 @@ impl Cache {
             return None;
         }
         let mapped = self.map(&file);
-        let mapped = mapped.inspect_err(|error| tracing::warn!("a compiled plugin is compiled again: {error:#}")).ok()?;
+        let mapped =
+            mapped.inspect_err(|error| tracing::warn!("a compiled plugin is compiled again: {error:#}")).ok()?;
         tracing::debug!(took = ?begun.elapsed(), "taken from the cache");
         Some(mapped)
     }
