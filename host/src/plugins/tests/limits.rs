@@ -2,10 +2,16 @@
 
 use std::io::Write as _;
 
+use roost_scheduler::event::Digest;
+
 use super::{guests, loader, offer};
 use crate::{
     clock,
-    plugins::load::{Accepted, LoadError},
+    plugins::{
+        limits,
+        load::{Accepted, LoadError},
+        ready::Ready,
+    },
 };
 
 async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
@@ -100,4 +106,22 @@ async fn a_plugin_with_many_devices_does_not_hold_up_the_plans_of_others() {
         _ = async { tokio::join!(plan_greedy(), plan_greedy(), plan_greedy()) } => panic!("the greedy one was first"),
         plan = loader.plan(&modest, &modest.settings.devices[0], clock::now) => assert!(plan.is_ok()),
     }
+}
+
+#[tokio::test]
+async fn components_that_were_asked_last_stay_ready() {
+    let data = tempfile::tempdir().unwrap();
+    let loader = loader(data.path());
+    let program = loader.propose(offer(guests::guest(guests::NOTHING), None)).unwrap();
+    let program = loader.program(program).await.map_err(|error| error.to_string()).unwrap();
+    let linked = loader.linked(&program).await.map_err(|error| error.to_string()).unwrap();
+
+    let ready = Ready::default();
+    let digest = |number| Digest([number; 32]);
+    let most = limits::COMPONENTS_READY as u8;
+    (0..most).for_each(|number| ready.put(digest(number), linked.clone()));
+    assert!(ready.get(digest(0)).is_some(), "asked again");
+    ready.put(digest(most), linked);
+    assert!(ready.get(digest(0)).is_some());
+    assert!(ready.get(digest(1)).is_none(), "of the others it was asked first");
 }
