@@ -255,7 +255,7 @@ impl Scheduler {
         self.plugins.get(key).map(|plugin| &plugin.name)
     }
 
-    /// What is known of the sun, for who asks about it besides: an event takes long to find.
+    /// What is known of the sun, for others who ask: an event takes long to find.
     pub fn sky(&mut self) -> &mut Sky {
         &mut self.sky
     }
