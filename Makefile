@@ -18,7 +18,7 @@ run: wasm plugins ## build everything and run Roost with the sample plugins
 	cargo run --release -p roost -- run
 
 test: setup check plugins guests ## run all tests, after `check`
-	cargo build -p roost
+	cargo build --bins --tests
 	@cargo test --no-fail-fast 2>&1 | tee target/test.log
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed " passed, " failed " failed" }' target/test.log
 

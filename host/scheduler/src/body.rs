@@ -46,7 +46,7 @@ impl From<&PackedJob> for Job {
 /// Numbers take 7 bits a byte, the lowest first; texts and payloads have their length in front. Of the policy, only what is
 /// not the default is there, behind a byte that tells what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body(Arc<[u8]>);
+pub struct Body(Box<[u8]>);
 
 /// A step as it lies in a [`Body`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,13 +3,15 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt, mem,
+    ops::Range,
     sync::mpsc,
 };
 
 use roost_scheduler::{
     body::{Body, PackedJob},
     event::{
-        DeviceKey, Digest, PluginKey, RunKey, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version,
+        DeviceKey, Digest, JobKey, PluginKey, RunKey, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone,
+        Version,
     },
     model::Policy,
     names::{DeviceName, JobId, PluginName, RunId},
@@ -17,7 +19,7 @@ use roost_scheduler::{
     topic::Grant,
     trigger::{self, Patterns},
 };
-use rusqlite::{Connection, types::FromSql};
+use rusqlite::{Connection, Params, types::FromSql};
 
 use super::{
     error::Damage,
@@ -90,10 +92,11 @@ fn each_row(
     connection: &Connection,
     table: &'static str,
     sql: &str,
+    params: impl Params,
     mut take: impl FnMut(&Row<'_>) -> Result<(), Damage>,
 ) -> Result<(), Damage> {
     let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(params)?;
     while let Some(row) = rows.next()? {
         take(&Row { table, row, id: row.get(0)? })?;
     }
@@ -102,7 +105,7 @@ fn each_row(
 
 fn plugins(connection: &Connection) -> Result<Vec<SavedPlugin>, Damage> {
     let mut plugins = Vec::new();
-    each_row(connection, "plugins", "SELECT id, name, component, settings FROM plugins ORDER BY id", |row| {
+    each_row(connection, "plugins", "SELECT id, name, component, settings FROM plugins ORDER BY id", [], |row| {
         let name = row.parsed(1, PluginName::parse)?;
         let version = Version { component: row.digest(2)?, settings: row.digest(3)? };
         let grant = Grant::default_of(&name);
@@ -115,7 +118,7 @@ fn plugins(connection: &Connection) -> Result<Vec<SavedPlugin>, Damage> {
 fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), Damage> {
     let of_key: HashMap<PluginKey, usize> = plugins.iter().enumerate().map(|(at, plugin)| (plugin.key, at)).collect();
     let sql = "SELECT id, plugin, name, time_zone, latitude, longitude, replan_at, error FROM devices ORDER BY id";
-    each_row(connection, "devices", sql, |row| {
+    each_row(connection, "devices", sql, [], |row| {
         let plugin = *of_key.get(&row.get(1)?).ok_or_else(|| row.damage("its plugin is missing"))?;
         let device = SavedDevice {
             key: row.get(0)?,
@@ -141,13 +144,23 @@ fn site(row: &Row<'_>, first: usize) -> Result<Site, Damage> {
     Ok(Site { zone, location })
 }
 
-/// There may be a million of them: they are taken up while more are read.
-pub(super) fn jobs(connection: &Connection, to: &mpsc::SyncSender<Vec<SavedJob>>) -> Result<(), Damage> {
+/// The number that halves the jobs, or nearly.
+pub(super) fn middle(connection: &Connection) -> Result<JobKey, Damage> {
+    Ok(connection.query_row("SELECT coalesce(max(id), 0) / 2 FROM jobs", [], |row| row.get(0))?)
+}
+
+/// Those with a number in the range. There may be a million of them: they are taken up while more are read.
+pub(super) fn jobs(
+    connection: &Connection,
+    keys: Range<JobKey>,
+    to: &mpsc::SyncSender<Vec<SavedJob>>,
+) -> Result<(), Damage> {
     let devices: HashSet<DeviceKey> = device_keys(connection)?;
     let mut patterns = Patterns::default();
     let mut batch = Vec::with_capacity(JOBS_PER_BATCH);
-    let sql = "SELECT id, device, job, label, trigger, steps, policy, watermark, due FROM jobs ORDER BY id";
-    each_row(connection, "jobs", sql, |row| {
+    let sql = "SELECT id, device, job, label, trigger, steps, policy, watermark, due FROM jobs
+               WHERE ?1 <= id AND id < ?2 ORDER BY id";
+    each_row(connection, "jobs", sql, [keys.start, keys.end], |row| {
         let device = row.get(1)?;
         if !devices.contains(&device) {
             return Err(row.damage("its device is missing"));
@@ -174,7 +187,7 @@ pub(super) fn jobs(connection: &Connection, to: &mpsc::SyncSender<Vec<SavedJob>>
 
 fn device_keys(connection: &Connection) -> Result<HashSet<DeviceKey>, Damage> {
     let mut keys = HashSet::new();
-    each_row(connection, "devices", "SELECT id FROM devices", |row| {
+    each_row(connection, "devices", "SELECT id FROM devices", [], |row| {
         keys.insert(row.get(0)?);
         Ok(())
     })?;
@@ -186,7 +199,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let sql = "SELECT number, plugin, device, job, occurrence, steps, policy, steps_done, started, failed
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
-    each_row(connection, "runs", sql, |row| {
+    each_row(connection, "runs", sql, [], |row| {
         let id = RunId {
             plugin: row.parsed(1, PluginName::parse)?,
             device: row.parsed(2, DeviceName::parse)?,
@@ -210,7 +223,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
 fn tombstones(connection: &Connection) -> Result<Vec<Tombstone>, Damage> {
     let mut tombstones = Vec::new();
     let sql = "SELECT row_number() OVER (), plugin, device, job, watermark FROM tombstones";
-    each_row(connection, "tombstones", sql, |row| {
+    each_row(connection, "tombstones", sql, [], |row| {
         tombstones.push(Tombstone {
             plugin: row.parsed(1, PluginName::parse)?,
             device: row.parsed(2, DeviceName::parse)?,
