@@ -92,8 +92,8 @@ fn a_copy_is_taken_when_it_has_been_closed() {
     bench.touched("a.wasm", Touch::Written);
     assert_eq!(bench.later(1_000), [""; 0]);
     bench.touched("a.wasm", Touch::Finished);
-    assert_eq!(bench.later(20), [""; 0]);
-    assert_eq!(bench.later(30), ["a 11"]);
+    assert_eq!(bench.later(15), [""; 0]);
+    assert_eq!(bench.later(5), ["a 11"]);
 }
 
 #[test]
@@ -102,11 +102,11 @@ fn both_files_settle_together() {
     bench.scan();
     bench.write("a.wasm", &component(1));
     bench.touched("a.wasm", Touch::Finished);
-    assert_eq!(bench.later(40), [""; 0]);
+    assert_eq!(bench.later(15), [""; 0]);
     bench.write("a.toml", b" # new");
     bench.touched("a.toml", Touch::Finished);
-    assert_eq!(bench.later(20), [""; 0]);
-    assert_eq!(bench.later(30), ["a 11 # new"]);
+    assert_eq!(bench.later(15), [""; 0]);
+    assert_eq!(bench.later(5), ["a 11 # new"]);
 }
 
 #[test]
