@@ -154,7 +154,12 @@ impl App {
             if clock::monotonic() > end {
                 break;
             }
-            let Ok(event) = self.events.try_recv() else { return };
+            let event = match self.events.try_recv() {
+                Ok(event) => event,
+                // There is more to do, and nobody has to ring for that.
+                Err(_) if hand.wake.is_some_and(|wake| wake <= clock::now()) => Event::Woke,
+                Err(_) => return,
+            };
             self.step(event, hand);
         }
         // There may be more: the link has its turn first.
