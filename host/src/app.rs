@@ -54,6 +54,8 @@ struct Hand {
     /// The number of the batch that is being gathered.
     gathering: u64,
     changes: Vec<Change>,
+    /// Whether they are a part of something that is committed as a whole.
+    partial: bool,
     /// Whether a batch is on its way to the disk.
     committing: bool,
     /// Effects that wait for the batch of that number.
@@ -72,7 +74,7 @@ impl Hand {
 
     /// Whether there is something to hand over, and the store would take it.
     fn can_be_kept(&self) -> bool {
-        !self.committing && !self.changes.is_empty() && self.failed.is_none()
+        !self.committing && !self.changes.is_empty() && !self.partial && self.failed.is_none()
     }
 
     /// Whether what was gathered is to be handed over now: when something waits for it, or there is enough of it.
@@ -168,6 +170,9 @@ impl App {
 
     /// Keeps what is left to be kept, and takes leave.
     async fn end(mut self, mut hand: Hand) -> anyhow::Result<()> {
+        while hand.partial {
+            self.step(Event::Woke, &mut hand);
+        }
         self.plugins.stop();
         self.link.stop().await;
         if hand.failed.is_none() {
@@ -193,6 +198,7 @@ impl App {
     fn step(&mut self, event: Event, hand: &mut Hand) {
         let step = self.scheduler.step(clock::now(), event);
         hand.changes.extend(step.changes);
+        hand.partial = step.partial;
         hand.wake = step.wake;
         for effect in step.effects {
             // I3: an effect that needs what was decided up to here waits until it is durable.
@@ -233,7 +239,7 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use roost_scheduler::event::Change;
+    use roost_scheduler::event::{Change, Ticket};
 
     use super::*;
 
@@ -251,9 +257,9 @@ mod tests {
     #[test]
     fn what_an_effect_waits_for_is_handed_over_at_once() {
         let mut hand = gathered(1);
-        hand.waiting.push_back((6, Effect::Confirm(1)));
+        hand.waiting.push_back((6, Effect::Confirm(Ticket::MIN)));
         assert!(!hand.is_due(), "that one waits for the batch that is on its way");
-        hand.waiting.push_back((7, Effect::Confirm(2)));
+        hand.waiting.push_back((7, Effect::Confirm(Ticket::MAX)));
         assert!(hand.is_due());
     }
 
@@ -261,6 +267,7 @@ mod tests {
     fn nothing_is_handed_over_twice_at_a_time_or_after_a_failure() {
         assert!(gathered(1).can_be_kept());
         assert!(!gathered(0).can_be_kept());
+        assert!(!Hand { partial: true, ..gathered(1) }.can_be_kept());
         assert!(!Hand { committing: true, ..gathered(1) }.can_be_kept());
         assert!(!Hand { failed: Some(Report::new("a full disk")), ..gathered(1) }.can_be_kept());
     }

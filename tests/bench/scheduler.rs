@@ -119,7 +119,7 @@ impl Bench {
 
     fn step(&mut self, now_ms: i64, event: Event) {
         let begun = now_ns();
-        let Step { changes, effects, wake } = self.scheduler.step(at(now_ms), event);
+        let Step { changes, effects, wake, .. } = self.scheduler.step(at(now_ms), event);
         self.longest_ns = self.longest_ns.max(now_ns() - begun);
         drop(changes);
         self.again = wake.is_some_and(|wake| wake <= at(now_ms));

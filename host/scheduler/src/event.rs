@@ -1,5 +1,7 @@
 //! What the scheduler is told, and what it answers: the whole alphabet.
 
+use std::num::NonZeroU32;
+
 use crate::{
     body::{Body, PackedJob, StepRef},
     model::Job,
@@ -45,7 +47,7 @@ pub type LinkId = u64;
 pub type AttemptId = u64;
 
 /// A commit that the scheduler wants to be told of.
-pub type Ticket = u32;
+pub type Ticket = NonZeroU32;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -147,6 +149,9 @@ impl Plan {
 pub struct Step {
     /// To be committed together, in this order.
     pub changes: Vec<Change>,
+    /// Whether they are to be committed only together with those of the next step, for they are part of something
+    /// larger that the disk must know as a whole.
+    pub partial: bool,
     /// To be started, in this order.
     pub effects: Vec<Effect>,
     /// When to call again if nothing happens before; `None`: not before the next event.

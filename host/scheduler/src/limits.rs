@@ -39,8 +39,10 @@ pub const SUN_DAYS: u32 = 400;
 pub const TIMERS_PER_STEP: usize = 1_000;
 /// Runs that one step looks at when the link has room.
 pub const RUNS_PER_STEP: usize = 1_000;
-/// Jobs that one step compares with a plan.
-pub const JOBS_PER_STEP: usize = 500;
+/// Jobs that one step compares with a plan, adopts, arms or drops.
+pub const JOBS_PER_STEP: usize = 250;
+/// Devices of a new version that one step sets up.
+pub const DEVICES_PER_STEP: usize = 100;
 /// Missed occurrences of a job that are counted one by one; of more it is only said that there are more.
 pub const LOOK_BACK: u32 = 31;
 /// The first pause before a plugin whose plan failed is asked again; it doubles.

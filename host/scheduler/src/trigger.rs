@@ -27,8 +27,14 @@ pub enum Trigger {
     Every(Every),
     /// By the calendar and the clock on the wall.
     Cron(Cron),
-    /// By the sun, at the device's location.
-    Sun(Sun),
+    /// By the sun, at the device's location. In a box, for it is the largest and there may be a million triggers.
+    Sun(Box<Sun>),
+}
+
+impl From<Sun> for Trigger {
+    fn from(sun: Sun) -> Self {
+        Self::Sun(Box::new(sun))
+    }
 }
 
 /// Due at `anchor + n · period`, in UTC, from the anchor on.

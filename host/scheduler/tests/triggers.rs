@@ -178,7 +178,7 @@ fn triggers() -> impl Strategy<Value = Trigger> {
         1 => instants().prop_map(Trigger::At),
         2 => everies().prop_map(Trigger::Every),
         4 => crons(),
-        3 => suns().prop_map(Trigger::Sun),
+        3 => suns().prop_map(Trigger::from),
     ]
 }
 
@@ -297,7 +297,7 @@ proptest! {
         prop_assert!(expected.is_sorted());
         expected.dedup();
         expected.retain(|due| after < *due && *due <= until);
-        prop_assert_eq!(between(&Trigger::Sun(sun), after, until, &site, sky), expected);
+        prop_assert_eq!(between(&sun.into(), after, until, &site, sky), expected);
     }
 
     #[test]
@@ -314,7 +314,7 @@ proptest! {
             times.extend(today);
         }
         prop_assert!(times.is_sorted_by(|a, b| a < b));
-        let sun = Trigger::Sun(Sun { event, offset_ms: 0, not_before: None, not_after: None });
+        let sun = Trigger::from(Sun { event, offset_ms: 0, not_before: None, not_after: None });
         let start = calendar::to_instant(first, NaiveTime::MIN, site.zone).plus_ms(-1);
         let end = calendar::to_instant(first + chrono::Days::new(5), NaiveTime::MIN, site.zone).plus_ms(-1);
         prop_assert_eq!(between(&sun, start, end, &site, sky), times);
@@ -453,7 +453,7 @@ fn clamped_events_of_one_instant_are_one_occurrence() {
     let sunset = Sun { event: SunEvent::Sunset, offset_ms: 0, not_before: Some(noon), not_after: Some(noon) };
     for date in twice {
         let start = calendar::to_instant(date, NaiveTime::MIN, tromso.zone);
-        let times = between(&Trigger::Sun(sunset), start, start.plus_ms(DAY_MS), &tromso, sky);
+        let times = between(&sunset.into(), start, start.plus_ms(DAY_MS), &tromso, sky);
         assert_eq!(times, [calendar::to_instant(date, noon, tromso.zone)], "{date}");
     }
 }

@@ -12,6 +12,8 @@ use roost_scheduler::{
 const LINES_PER_BATCH: usize = 20;
 /// Next runs that are told when a plugin is loaded.
 const NEXT_RUNS: usize = 8;
+/// Jobs of a plugin that are looked at for that: the loop must not be held up by its log (I10).
+const JOBS_LOOKED_AT: usize = 1_000;
 
 /// Plugins whose next runs are told when the host starts.
 const PLUGINS: usize = 8;
@@ -82,15 +84,14 @@ pub(crate) fn taken_up(scheduler: &Scheduler) {
 }
 
 fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
-    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).filter(|job| job.next != NextRun::Never).collect();
-    let count = jobs.len();
-    if count > NEXT_RUNS {
-        // There may be a hundred thousand: only the first few are put in order.
-        jobs.select_nth_unstable_by_key(NEXT_RUNS - 1, |job| job.next);
-        jobs.truncate(NEXT_RUNS);
+    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).take(JOBS_LOOKED_AT + 1).collect();
+    if jobs.len() > JOBS_LOOKED_AT {
+        return tracing::info!("next: `{plugin}` has more than {JOBS_LOOKED_AT} jobs, too many to look for the first");
     }
+    jobs.retain(|job| job.next != NextRun::Never);
     jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.body.id()));
-    for JobView { device, site, job, next } in jobs {
+    let count = jobs.len();
+    for JobView { device, site, job, next } in jobs.into_iter().take(NEXT_RUNS) {
         let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
         let id = job.body.id();
         match next {

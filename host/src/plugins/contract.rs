@@ -148,7 +148,7 @@ fn trigger(trigger: wit::Trigger, terms: &Terms<'_>) -> Result<Trigger, Invalid>
             Trigger::Every(Every { period_ms: every.period_ms, anchor: anchor.unwrap_or(Instant::MIN) })
         }
         wit::Trigger::Cron(cron) => self::cron(&cron, terms)?,
-        wit::Trigger::Sun(sun) => Trigger::Sun(self::sun(&sun, terms)?),
+        wit::Trigger::Sun(sun) => self::sun(&sun, terms)?.into(),
     })
 }
 

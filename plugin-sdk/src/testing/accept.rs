@@ -34,7 +34,7 @@ pub(super) fn trigger(trigger: &wit::Trigger, site: &Site) -> Result<Trigger> {
         wit::Trigger::Sun(_) if site.location.is_none() => {
             return Err(Error::new("the device has no location; its settings need `latitude` and `longitude`"));
         }
-        wit::Trigger::Sun(sun) => Trigger::Sun(self::sun(sun)?),
+        wit::Trigger::Sun(sun) => self::sun(sun)?.into(),
     })
 }
 

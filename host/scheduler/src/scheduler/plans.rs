@@ -1,11 +1,14 @@
 //! What plugins' versions, removals and plans do to the jobs: one queue of work, done in order and in bounded pieces
 //! (I10). A device's plan is compared piece by piece, and takes effect, and is committed, as a whole.
 
-use std::mem;
+use std::{collections::BTreeMap, mem, vec};
 
-use super::{Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, Scheduler, Ticket, Timer, reconcile::Comparison};
+use super::{
+    Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, Scheduler, Ticket, Timer,
+    reconcile::{Adoption, Comparison},
+};
 use crate::{
-    event::{Announcement, Change, Effect, Generation, Loaded, Plan, Step, Tombstone, Version},
+    event::{Announcement, Change, Effect, Generation, Loaded, LoadedDevice, Plan, Step, Tombstone, Version},
     limits,
     names::{DeviceName, PluginName},
     outcome::{Cancelled, Outcome},
@@ -16,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Work {
     Load(Box<Loaded>),
+    LoadDevices(Box<Loading>),
     Remove(PluginName),
     /// One device's answer to a question for its plan.
     Replan {
@@ -25,9 +29,22 @@ pub(super) enum Work {
         plan: Result<Plan, String>,
     },
     Compare(Box<Comparison>),
+    Adopt(Box<Adoption>),
+    /// Jobs whose plan is durable can be due.
+    Arm(Ticket),
     DropDevice(DeviceKey, Cancelled),
     /// All devices of a plugin are done, of a new version if there is one.
     Finish(PluginKey, Option<Version>),
+}
+
+/// A plugin's new version, whose devices are being set up.
+#[derive(Debug)]
+pub(super) struct Loading {
+    plugin: PluginKey,
+    version: Version,
+    left: vec::IntoIter<LoadedDevice>,
+    /// Devices of the version before that have not been met in this one.
+    gone: BTreeMap<DeviceName, DeviceKey>,
 }
 
 impl Scheduler {
@@ -41,7 +58,14 @@ impl Scheduler {
 
     /// A plan's commit is durable: its jobs may be due (I3).
     pub(super) fn confirmed(&mut self, ticket: Ticket) {
-        for key in self.unconfirmed.remove(&ticket).unwrap_or_default() {
+        let Some(jobs) = self.unconfirmed.get_mut(&ticket) else { return };
+        let piece = jobs.split_off(jobs.len().saturating_sub(limits::JOBS_PER_STEP));
+        if jobs.is_empty() {
+            self.unconfirmed.remove(&ticket);
+        } else {
+            self.work.push_front(Work::Arm(ticket));
+        }
+        for key in piece {
             if let Some(state) = self.jobs.get_mut(key)
                 && state.unconfirmed == Some(ticket)
             {
@@ -65,12 +89,15 @@ impl Scheduler {
     pub(super) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
         match self.work.pop_front() {
             None => {}
-            Some(Work::Load(loaded)) => self.load(now, *loaded, out),
+            Some(Work::Load(loaded)) => self.load(*loaded, out),
+            Some(Work::LoadDevices(loading)) => self.load_devices(now, *loading, out),
             Some(Work::Remove(plugin)) => self.remove_plugin(now, &plugin, out),
             Some(Work::Replan { plugin, device, generation, plan }) => {
                 self.replan(now, &plugin, &device, generation, plan, out);
             }
             Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
+            Some(Work::Adopt(adoption)) => self.adopt(now, *adoption, out),
+            Some(Work::Arm(ticket)) => self.confirmed(ticket),
             Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
             Some(Work::Finish(plugin, version)) => self.finish(now, plugin, version, out),
         }
@@ -83,32 +110,47 @@ impl Scheduler {
         }
     }
 
-    fn load(&mut self, now: Instant, loaded: Loaded, out: &mut Step) {
+    fn load(&mut self, loaded: Loaded, out: &mut Step) {
         let key = self.plugin_key(&loaded.plugin, &loaded, out);
         self.generation += 1;
         let Some(plugin) = self.plugins.get_mut(key) else { return };
         plugin.generation = self.generation;
         plugin.grant = loaded.grant;
         plugin.announcement = Announcement { loaded: true, ..Announcement::new(loaded.plugin) };
-        let mut gone = mem::take(&mut plugin.devices);
+        let gone = mem::take(&mut plugin.devices);
+        let Loaded { version, devices, .. } = loaded;
+        self.work.push_front(Work::LoadDevices(Box::new(Loading {
+            plugin: key,
+            version,
+            left: devices.into_iter(),
+            gone,
+        })));
+    }
+
+    /// Sets up some of a version's devices. Those that it has no more go last.
+    fn load_devices(&mut self, now: Instant, mut loading: Loading, out: &mut Step) {
+        let plugin = loading.plugin;
         let mut work = Vec::new();
-        for device in loaded.devices {
-            let known = gone.remove(&device.name);
-            let device_key = known.unwrap_or_else(|| self.devices.insert(Device::new(key, &device.name, device.site)));
-            if let Some(plugin) = self.plugins.get_mut(key) {
-                plugin.devices.insert(device.name, device_key);
+        for LoadedDevice { name, site, plan } in loading.left.by_ref().take(limits::DEVICES_PER_STEP) {
+            let known = loading.gone.remove(&name);
+            let key = known.unwrap_or_else(|| self.devices.insert(Device::new(plugin, &name, site)));
+            if let Some(plugin) = self.plugins.get_mut(plugin) {
+                plugin.devices.insert(name, key);
             }
-            let Some(state) = self.devices.get_mut(device_key) else { continue };
-            state.asked = false;
-            state.next_site = device.site;
-            match device.plan {
-                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(device_key, plan, device.site)))),
-                Err(error) => self.plan_failed(now, device_key, error, out),
+            let Some(device) = self.devices.get_mut(key) else { continue };
+            device.asked = false;
+            device.next_site = site;
+            match plan {
+                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(key, plan, site)))),
+                Err(error) => self.plan_failed(now, key, error, out),
             }
         }
-        let dropped = gone.into_values().map(|device| Work::DropDevice(device, Cancelled::DeviceRemoved));
-        work.splice(0..0, dropped);
-        work.push(Work::Finish(key, Some(loaded.version)));
+        if loading.left.len() > 0 {
+            work.push(Work::LoadDevices(Box::new(loading)));
+        } else {
+            work.extend(loading.gone.into_values().map(|key| Work::DropDevice(key, Cancelled::DeviceRemoved)));
+            work.push(Work::Finish(plugin, Some(loading.version)));
+        }
         self.put_in_front(work);
     }
 
@@ -206,13 +248,15 @@ impl Scheduler {
         out.changes.push(Change::JobRemoved { key, tombstone });
     }
 
-    /// A device is gone: runs that have not started go with it, owed steps stay (I5).
+    /// A device goes, and its jobs go before: runs that have not started with them, owed steps stay (I5).
     fn drop_device(&mut self, now: Instant, key: DeviceKey, reason: Cancelled, out: &mut Step) {
-        let jobs = self.devices.get(key).map(|device| device.jobs.iter().copied().collect());
-        let mut jobs: Vec<JobKey> = jobs.unwrap_or_default();
+        let Some(device) = self.devices.get(key) else { return };
+        let mut jobs: Vec<JobKey> = device.jobs.iter().copied().collect();
         jobs.sort_unstable();
-        let plugin = self.devices.get(key).and_then(|device| self.plugins.get_mut(device.plugin));
-        plugin.expect("a device has a plugin").announcement.gone += jobs.len();
+        let left = jobs.len() > limits::JOBS_PER_STEP;
+        jobs.truncate(limits::JOBS_PER_STEP);
+        let plugin = self.plugins.get_mut(device.plugin).expect("a device has a plugin");
+        plugin.announcement.gone += jobs.len();
         for job in jobs {
             // What is due at this very moment is decided as well.
             self.admit_past(now, job, now.plus_ms(1), out);
@@ -225,7 +269,9 @@ impl Scheduler {
             self.save_run_of(job, out);
             self.drop_job(job, out);
         }
-        if let Some(device) = self.devices.remove(key) {
+        if left {
+            self.work.push_front(Work::DropDevice(key, reason));
+        } else if let Some(device) = self.devices.remove(key) {
             self.timers.remove(&(device.replan_at, Timer::Replan(key)));
             out.changes.push(Change::DeviceRemoved { key });
         }

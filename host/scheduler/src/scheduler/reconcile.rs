@@ -1,4 +1,6 @@
-//! A device's plan against the jobs that it has: what is new, changed, gone, unchanged.
+//! A device's plan against the jobs that it has: what is new, changed, gone, unchanged. Comparing and adopting take many
+//! steps if there are many jobs: until the last one the jobs that were not reached yet go on by the old plan, and nothing
+//! of the new one is due or committed.
 
 use std::{collections::HashSet, vec};
 
@@ -6,7 +8,7 @@ use super::{DeviceKey, Instant, JobKey, JobState, Scheduler, Ticket, jobs::Next,
 use crate::{
     body::PackedJob,
     calendar,
-    event::{Announcement, Change, Effect, Plan, SavedJob, Step},
+    event::{Change, Effect, Plan, SavedJob, Step},
     limits,
     time::Site,
     trigger::Trigger,
@@ -24,6 +26,18 @@ pub(super) struct Comparison {
     staged: Vec<Staged>,
 }
 
+/// A plan that was compared, and takes effect.
+#[derive(Debug)]
+pub(super) struct Adoption {
+    device: DeviceKey,
+    asked: Instant,
+    site: Site,
+    gone: vec::IntoIter<JobKey>,
+    staged: vec::IntoIter<Staged>,
+    ticket: Ticket,
+    unconfirmed: Vec<JobKey>,
+}
+
 /// A job that is new or changed, and what it waits for.
 #[derive(Debug)]
 struct Staged {
@@ -39,7 +53,7 @@ impl Scheduler {
     /// Compares a piece of a plan, and lets the plan take effect after the last one.
     pub(super) fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
         for _ in 0..limits::JOBS_PER_STEP {
-            let Some(job) = comparison.left.next() else { return self.adopt(now, comparison, out) };
+            let Some(job) = comparison.left.next() else { return self.compared(now, comparison, out) };
             self.compare_job(&mut comparison, job);
         }
         self.work.push_front(Work::Compare(Box::new(comparison)));
@@ -73,44 +87,55 @@ impl Scheduler {
         self.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.body.job_id())).copied()
     }
 
-    /// A plan takes effect.
-    fn adopt(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
+    /// All of a plan was compared: now it takes effect.
+    fn compared(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
         let Comparison { device: key, asked, site, staged, unchanged, .. } = comparison;
-        let mut counts = self.counts_of(key);
+        let Some(device) = self.devices.get(key) else { return };
+        let counts = &mut self.plugins.get_mut(device.plugin).expect("a device has a plugin").announcement;
         counts.unchanged += unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let jobs = self.devices.get(key).into_iter().flat_map(|device| device.jobs.iter().copied());
-        let mut gone: Vec<JobKey> = jobs.filter(|job| !kept.contains(job)).collect();
+        let mut gone: Vec<JobKey> = device.jobs.iter().copied().filter(|job| !kept.contains(job)).collect();
         gone.sort_unstable();
+        let changed = staged.iter().filter(|staged| staged.existing.is_some()).count();
         counts.gone += gone.len();
-        for job in gone {
-            self.admit_past(now, job, asked, out);
-            self.save_run_of(job, out);
-            self.drop_job(job, out);
+        counts.changed += changed;
+        counts.new += staged.len() - changed;
+        let ticket = self.next_ticket;
+        self.next_ticket = ticket.checked_add(1).unwrap_or(Ticket::MIN);
+        let unconfirmed = Vec::with_capacity(staged.len());
+        let (gone, staged) = (gone.into_iter(), staged.into_iter());
+        self.adopt(now, Adoption { device: key, asked, site, gone, staged, ticket, unconfirmed }, out);
+    }
+
+    /// Adopts a piece of a plan. All pieces are committed together.
+    pub(super) fn adopt(&mut self, now: Instant, mut adoption: Adoption, out: &mut Step) {
+        for _ in 0..limits::JOBS_PER_STEP {
+            if let Some(job) = adoption.gone.next() {
+                self.admit_past(now, job, adoption.asked, out);
+                self.save_run_of(job, out);
+                self.drop_job(job, out);
+            } else if let Some(staged) = adoption.staged.next() {
+                self.adopt_job(now, &mut adoption, staged, out);
+            } else {
+                return self.adopted(adoption, out);
+            }
         }
-        let changed = staged.iter().filter_map(|staged| staged.existing);
-        for job in changed {
-            // By the old plan, on the old site.
-            self.admit_past(now, job, asked, out);
-        }
+        out.partial = true;
+        self.work.push_front(Work::Adopt(Box::new(adoption)));
+    }
+
+    /// A plan has taken effect.
+    fn adopted(&mut self, adoption: Adoption, out: &mut Step) {
+        let Adoption { device: key, asked, site, ticket, unconfirmed, .. } = adoption;
         let Some(device) = self.devices.get_mut(key) else { return };
         device.site = site;
         device.failures = 0;
         device.error = None;
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        let mut unconfirmed = Vec::with_capacity(staged.len());
-        for staged in staged {
-            *(if staged.existing.is_some() { &mut counts.changed } else { &mut counts.new }) += 1;
-            unconfirmed.push(self.adopt_job(key, staged, asked, ticket, out));
-        }
         if !unconfirmed.is_empty() {
             self.unconfirmed.insert(ticket, unconfirmed);
             out.effects.push(Effect::Confirm(ticket));
         }
-        let plugin = self.devices.get(key).and_then(|device| self.plugins.get_mut(device.plugin));
-        plugin.expect("a device has a plugin").announcement = counts;
         // The window that was asked for ends with the day after `asked`, whenever the answer came.
         self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
     }
@@ -126,47 +151,36 @@ impl Scheduler {
         }
     }
 
-    /// What the plugin's new plans have changed so far.
-    fn counts_of(&self, device: DeviceKey) -> Announcement {
-        let plugin = self.devices.get(device).and_then(|device| self.plugins.get(device.plugin));
-        plugin.expect("a device has a plugin").announcement.clone()
-    }
-
-    fn adopt_job(
-        &mut self,
-        device: DeviceKey,
-        staged: Staged,
-        asked: Instant,
-        ticket: Ticket,
-        out: &mut Step,
-    ) -> JobKey {
+    fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) {
+        let Adoption { device, asked, ref site, ticket, .. } = *adoption;
         let Staged { job, existing, watermark, mut next, planned_late } = staged;
         let key = match existing {
             Some(key) => {
+                // By the old plan, on the old site.
+                self.admit_past(now, key, asked, out);
                 // An admitted run keeps its copy of the action.
                 self.save_run_of(key, out);
                 self.disarm_timer(key);
-                if let (Some(state), Some(owner)) = (self.jobs.get(key), self.devices.get(device))
+                if let Some(state) = self.jobs.get(key)
                     && state.watermark > watermark
                 {
                     // An occurrence was admitted since it was compared.
                     let after = earliest(&job.trigger, state.watermark, asked);
-                    let site = owner.site;
-                    next = self.next_of(&job, device, after, &site);
+                    next = self.next_of(&job, device, after, site);
                 }
                 key
             }
             None => self.new_job(device, &job, watermark),
         };
-        let Some(state) = self.jobs.get_mut(key) else { return key };
+        let Some(state) = self.jobs.get_mut(key) else { return };
         state.job = job.clone();
         state.next = next;
         state.planned_late = planned_late;
         state.unconfirmed = Some(ticket);
+        adoption.unconfirmed.push(key);
         if let Some((watermark, due)) = self.progress(key) {
             out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due }));
         }
-        key
     }
 
     /// A place for a job; a run of it that outlived its job before is its run again.

@@ -2,7 +2,7 @@
 
 use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, jobs::Next, runs::Run};
 use crate::{
-    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Version},
+    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
     names::RunId,
 };
 
@@ -67,7 +67,7 @@ impl Scheduler {
             stopping: false,
             next_attempt: 0,
             next_run: 0,
-            next_ticket: 0,
+            next_ticket: Ticket::MIN,
         }
     }
 

@@ -17,22 +17,27 @@ use crate::{
 /// A cron expression, and the time zone it is meant in.
 #[derive(Clone, Debug)]
 pub struct Cron {
-    pattern: Arc<Pattern>,
-    expression: Arc<str>,
+    parsed: Arc<Parsed>,
     /// Default: the device's.
     pub zone: Option<Tz>,
 }
 
+#[derive(Debug)]
+struct Parsed {
+    expression: Arc<str>,
+    pattern: Pattern,
+}
+
 impl PartialEq for Cron {
     fn eq(&self, other: &Self) -> bool {
-        self.expression == other.expression && self.zone == other.zone
+        self.expression() == other.expression() && self.zone == other.zone
     }
 }
 
 /// `30 6 * * MON-FRI in Europe/London`
 impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.expression)?;
+        f.write_str(self.expression())?;
         self.zone.map_or(Ok(()), |zone| write!(f, " in {zone}"))
     }
 }
@@ -57,7 +62,7 @@ impl CronError {
 /// Parsed expressions, each kept once: a thousand devices share theirs.
 #[derive(Debug)]
 pub struct Patterns {
-    known: HashMap<Arc<str>, Arc<Pattern>>,
+    known: HashMap<Arc<str>, Arc<Parsed>>,
     /// How many to know before those that nobody uses are forgotten.
     sweep_at: usize,
 }
@@ -80,8 +85,8 @@ impl Patterns {
             return Err(CronError { expression, reason, never: None });
         }
         let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some((expression, pattern)) = self.known.get_key_value(expression.as_str()) {
-            return Ok(Cron { pattern: pattern.clone(), expression: expression.clone(), zone });
+        if let Some(parsed) = self.known.get(expression.as_str()) {
+            return Ok(Cron { parsed: parsed.clone(), zone });
         }
         match Pattern::parse(&expression) {
             Ok(pattern) if !pattern.ever_comes() => {
@@ -89,21 +94,21 @@ impl Patterns {
                 Err(CronError { expression, reason: never.to_string(), never: Some(never) })
             }
             Ok(pattern) => {
-                let (expression, pattern) = (Arc::<str>::from(expression), Arc::new(pattern));
-                self.keep(expression.clone(), pattern.clone());
-                Ok(Cron { pattern, expression, zone })
+                let parsed = Arc::new(Parsed { expression: expression.into(), pattern });
+                self.keep(parsed.clone());
+                Ok(Cron { parsed, zone })
             }
             Err(reason) => Err(CronError { expression, reason, never: None }),
         }
     }
 
     /// I10: a plugin that has new expressions every day must not fill the memory with old ones.
-    fn keep(&mut self, expression: Arc<str>, pattern: Arc<Pattern>) {
+    fn keep(&mut self, parsed: Arc<Parsed>) {
         if self.known.len() >= self.sweep_at {
-            self.known.retain(|_, pattern| Arc::strong_count(pattern) > 1);
+            self.known.retain(|_, parsed| Arc::strong_count(parsed) > 1);
             self.sweep_at = limits::CRON_PATTERNS.max(2 * self.known.len());
         }
-        self.known.insert(expression, pattern);
+        self.known.insert(parsed.expression.clone(), parsed);
     }
 }
 
@@ -111,12 +116,13 @@ impl Cron {
     /// The expression, single spaces between its fields.
     #[must_use]
     pub fn expression(&self) -> &str {
-        &self.expression
+        &self.parsed.expression
     }
 
     pub(super) fn next(&self, after: Instant, zone: Tz) -> Search {
         let zone = self.zone.unwrap_or(zone);
-        let next = if self.pattern.follows_clock() { self.by_the_clock(after, zone) } else { self.fixed(after, zone) };
+        let next =
+            if self.parsed.pattern.follows_clock() { self.by_the_clock(after, zone) } else { self.fixed(after, zone) };
         match next {
             // Beyond the end of time every instant is its end.
             Some(next) if next > after && next < Instant::MAX => Search::Found(next),
@@ -162,7 +168,7 @@ impl Cron {
             _ => clock_at(after, zone),
         };
         loop {
-            local = self.pattern.first_after(local)?;
+            local = self.parsed.pattern.first_after(local)?;
             match Reading::of(local, zone) {
                 Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } if at > after => {
                     return Some(at);
@@ -175,20 +181,20 @@ impl Cron {
 
     /// Whenever the clock shows it: not in a gap, twice where the clock repeats it.
     fn by_the_clock(&self, after: Instant, zone: Tz) -> Option<Instant> {
-        let mut local = self.pattern.first_after(clock_at(after, zone))?;
+        let mut local = self.parsed.pattern.first_after(clock_at(after, zone))?;
         if let Some(repeat) = Repeat::around(after, zone)
             && after < repeat.begins
             && local > repeat.last_shown(zone)
         {
             // Nothing is left of the first pass.
-            local = self.pattern.first_from(clock_at(repeat.begins, zone))?;
+            local = self.parsed.pattern.first_from(clock_at(repeat.begins, zone))?;
         }
         loop {
             match Reading::of(local, zone) {
                 Reading::Once(at) => return Some(at),
                 Reading::Twice(at, _) if at > after => return Some(at),
                 Reading::Twice(_, again) => return Some(again),
-                Reading::Never { resumes } => local = self.pattern.first_from(clock_at(resumes, zone))?,
+                Reading::Never { resumes } => local = self.parsed.pattern.first_from(clock_at(resumes, zone))?,
             }
         }
     }

@@ -154,7 +154,7 @@ fn sun(keyword: &str, rest: &[&str]) -> Result<Trigger, Problem> {
     if !attached.is_empty() {
         sun.offset_ms = offset(attached)?;
     }
-    clauses(sun, rest, attached.is_empty()).map(Trigger::Sun)
+    clauses(sun, rest, attached.is_empty()).map(Trigger::from)
 }
 
 /// What follows the event: an offset, then the clamps.

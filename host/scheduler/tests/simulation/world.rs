@@ -1,7 +1,10 @@
 //! A world round the scheduler: a disk that commits when it is told to, a broker that answers when it is told to, a
 //! process that can crash. It checks the invariants at each step.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    mem,
+};
 
 use roost_scheduler::{
     event::{Change, Digest, Effect, Event, Loaded, LoadedDevice, Plan, Publish, RunEnded, Version},
@@ -23,6 +26,8 @@ pub(crate) struct World {
     pub(crate) disk: Disk,
     /// Steps whose changes are not durable yet, with the effects that wait for them.
     uncommitted: VecDeque<(Vec<Change>, Vec<Effect>)>,
+    /// Whether the last of these is not complete.
+    partial: bool,
     /// What was handed to the broker and not answered.
     pub(crate) in_flight: Vec<Publish>,
     /// What the broker has, in order.
@@ -62,6 +67,7 @@ impl World {
             wake: Some(now),
             disk,
             uncommitted: VecDeque::new(),
+            partial: false,
             in_flight: Vec::new(),
             received: Vec::new(),
             link: None,
@@ -74,7 +80,8 @@ impl World {
         }
     }
 
-    pub(crate) fn step(&mut self, event: Event) {
+    /// Answers how much there was to be kept.
+    pub(crate) fn step(&mut self, event: Event) -> usize {
         let step = self.scheduler.step(self.now, event.clone());
         let twin = self.twin.step(self.now, event);
         assert_eq!(format!("{step:?}"), format!("{twin:?}"), "I1: equal events give equal steps");
@@ -82,8 +89,14 @@ impl World {
             self.look_at(change);
         }
         self.wake = step.wake;
+        let count = step.changes.len();
         let (later, at_once) = step.effects.into_iter().partition::<Vec<_>, _>(Effect::after_commit);
-        if !step.changes.is_empty() {
+        if mem::replace(&mut self.partial, step.partial)
+            && let Some((changes, waiting)) = self.uncommitted.back_mut()
+        {
+            changes.extend(step.changes);
+            waiting.extend(later);
+        } else if !step.changes.is_empty() {
             self.uncommitted.push_back((step.changes, later));
         } else if let Some((_, waiting)) = self.uncommitted.back_mut() {
             waiting.extend(later);
@@ -93,6 +106,7 @@ impl World {
         for effect in at_once {
             self.start(effect);
         }
+        count
     }
 
     fn look_at(&mut self, change: &Change) {
@@ -110,7 +124,9 @@ impl World {
         match effect {
             Effect::Publish(publish) if self.link == Some(publish.link) => self.sent(publish),
             Effect::Publish(_) => {}
-            Effect::Confirm(ticket) => self.step(Event::Confirmed(ticket)),
+            Effect::Confirm(ticket) => {
+                self.step(Event::Confirmed(ticket));
+            }
             Effect::Announce(said) => self.note(&format!(
                 "{}: {} new, {} changed, {} gone, {} unchanged",
                 said.plugin, said.new, said.changed, said.gone, said.unchanged
@@ -133,6 +149,9 @@ impl World {
 
     /// The oldest batch becomes durable.
     pub(crate) fn commit(&mut self) -> bool {
+        if self.partial && self.uncommitted.len() == 1 {
+            return false;
+        }
         let Some((changes, effects)) = self.uncommitted.pop_front() else { return false };
         for change in changes {
             if let Change::RunEnded(ended) = &change
@@ -199,6 +218,7 @@ impl World {
     pub(crate) fn crash(&mut self) {
         self.note("crash");
         self.uncommitted.clear();
+        self.partial = false;
         self.lose_in_flight();
         self.asked.clear();
         self.link = None;

@@ -118,7 +118,7 @@ fn what_is_allowed_comes_through_whole() {
     let half_past_six = NaiveTime::from_hms_opt(6, 30, 0);
     let expected =
         Sun { event: SunEvent::Sunset, offset_ms: -43_200_000, not_before: half_past_six, not_after: half_past_six };
-    assert_eq!(jobs[0].trigger, Trigger::Sun(expected));
+    assert_eq!(jobs[0].trigger, expected.into());
     assert_eq!(jobs[0].label.as_deref(), Some("Open the door"));
     let retry = Retry { attempts: Some(1), give_up_after_ms: 0, backoff_ms: 100 };
     assert_eq!(jobs[0].policy, Policy { grace_ms: 1_000, jitter_ms: 5, priority: -3, retry });
