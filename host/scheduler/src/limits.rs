@@ -52,6 +52,8 @@ pub const REPLAN_PAUSE_CAP_MS: i64 = 3_600_000;
 /// How long the watermark of a job that is gone is kept: the longest grace there can be. An occurrence that is older
 /// cannot start any more, whoever plans it.
 pub const TOMBSTONE_MS: i64 = u32::MAX as i64;
+/// Tombstones that one step looks at for that.
+pub const TOMBSTONES_PER_STEP: usize = 1_000;
 /// How often old tombstones are looked for.
 pub const FORGET_EVERY_MS: i64 = 86_400_000;
 /// Days of sun events that are remembered: 2 MB at most, enough for three events a day at a thousand places.

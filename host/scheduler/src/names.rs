@@ -49,12 +49,6 @@ macro_rules! name {
                 }
             }
 
-            /// Of text that was one before.
-            #[allow(dead_code, reason = "not every name is made of what was kept")]
-            pub(crate) fn known(name: &str) -> Self {
-                Self(name.into())
-            }
-
             /// As text.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -82,6 +76,13 @@ name!(
     /// A job, unique within its device, the same from plan to plan.
     JobId, "job id", is_name, NAME_RULE
 );
+
+impl JobId {
+    /// Of text that was one before.
+    pub(crate) fn known(name: &str) -> Self {
+        Self(name.into())
+    }
+}
 
 /// One occurrence of one job, for ever (I2).
 ///

@@ -9,6 +9,7 @@ mod runs;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     hash::RandomState,
+    ops::Bound::{Excluded, Unbounded},
 };
 
 use hashbrown::HashTable;
@@ -48,7 +49,9 @@ pub struct Scheduler {
     /// Of the ids in [`Device::jobs`].
     hasher: RandomState,
     runs: Slots<Run>,
-    tombstones: HashMap<JobName, Instant>,
+    tombstones: BTreeMap<JobName, Instant>,
+    /// As far as old ones have been looked for, while they are.
+    forgotten: Option<JobName>,
     /// Runs that outlived their jobs.
     orphans: HashMap<JobName, RunSlot>,
     timers: BTreeSet<(Instant, Timer)>,
@@ -221,12 +224,20 @@ impl Scheduler {
     /// Lets tombstones go that nothing could need again.
     fn forget(&mut self, now: Instant, out: &mut Step) {
         let before = now.plus_ms(-limits::TOMBSTONE_MS);
-        let had = self.tombstones.len();
-        self.tombstones.retain(|_, watermark| *watermark >= before);
-        if self.tombstones.len() < had {
+        let from = self.forgotten.take();
+        if from.is_none() && !self.tombstones.is_empty() {
             out.changes.push(Change::TombstonesForgotten { before });
         }
-        self.timers.insert((now.plus_ms(limits::FORGET_EVERY_MS), Timer::Forget));
+        let rest = (from.map_or(Unbounded, Excluded), Unbounded);
+        let piece: Vec<_> = self.tombstones.range(rest).take(limits::TOMBSTONES_PER_STEP).collect();
+        let last = piece.last().filter(|_| piece.len() == limits::TOMBSTONES_PER_STEP).map(|(name, _)| (*name).clone());
+        let old = piece.into_iter().filter(|(_, watermark)| **watermark < before).map(|(name, _)| name.clone());
+        for name in old.collect::<Vec<_>>() {
+            self.tombstones.remove(&name);
+        }
+        let again = if last.is_some() { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
+        self.forgotten = last;
+        self.timers.insert((again, Timer::Forget));
     }
 
     /// The jobs of a plugin, with their next runs.

@@ -1,69 +1,104 @@
 //! Numbered places, used again when they are free. The numbers are those of the store's rows.
 
+/// Places that are allocated together: to grow must not mean to move a million others (I10).
+const PAGE: usize = 1_024;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
-    places: Vec<Option<T>>,
+    /// All but the last have [`PAGE`] places.
+    pages: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
+    taken: usize,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self { pages: Vec::new(), free: Vec::new(), taken: 0 }
     }
 }
 
 impl<T> Slots<T> {
-    /// The number that the next [`Slots::insert`] takes.
-    pub(crate) fn next_key(&self) -> u32 {
-        self.free.last().copied().unwrap_or_else(|| u32::try_from(self.places.len()).expect("fewer than 2^32 places"))
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
+        self.taken += 1;
+        if let Some(key) = self.free.pop() {
+            *self.place(key).expect("a free place is one") = Some(value);
+            return key;
+        }
+        self.push(Some(value))
     }
 
-    pub(crate) fn insert(&mut self, value: T) -> u32 {
-        let key = self.next_key();
-        if self.free.pop().is_some() {
-            self.places[key as usize] = Some(value);
-        } else {
-            self.places.push(Some(value));
+    fn push(&mut self, place: Option<T>) -> u32 {
+        if self.pages.last().is_none_or(|page| page.len() == PAGE) {
+            self.pages.push(Vec::new());
         }
-        key
+        let before = (self.pages.len() - 1) * PAGE;
+        let page = self.pages.last_mut().expect("there is one now");
+        page.push(place);
+        u32::try_from(before + page.len() - 1).expect("fewer than 2^32 places")
     }
 
     /// For what the store has kept. [`Slots::restored`] must follow.
     pub(crate) fn restore(&mut self, key: u32, value: T) {
-        let place = key as usize;
-        if self.places.len() <= place {
-            self.places.resize_with(place + 1, || None);
+        while self.place(key).is_none() {
+            self.push(None);
         }
-        self.places[place] = Some(value);
+        *self.place(key).expect("it was made") = Some(value);
     }
 
     /// Finds the places that stayed free.
     pub(crate) fn restored(&mut self) {
-        let free = |(key, place): (usize, &Option<T>)| place.is_none().then(|| u32::try_from(key).ok()).flatten();
-        self.free = self.places.iter().enumerate().filter_map(free).collect();
+        let places = self.pages.iter().flatten().zip(0..);
+        self.free = places.filter(|(place, _)| place.is_none()).map(|(_, key)| key).collect();
+        self.taken = self.pages.iter().map(Vec::len).sum::<usize>() - self.free.len();
     }
 
     pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
-        let value = self.places.get_mut(key as usize)?.take()?;
+        let value = self.place(key)?.take()?;
         self.free.push(key);
+        self.taken -= 1;
         Some(value)
     }
 
+    fn place(&mut self, key: u32) -> Option<&mut Option<T>> {
+        self.pages.get_mut(key as usize / PAGE)?.get_mut(key as usize % PAGE)
+    }
+
     pub(crate) fn get(&self, key: u32) -> Option<&T> {
-        self.places.get(key as usize)?.as_ref()
+        self.pages.get(key as usize / PAGE)?.get(key as usize % PAGE)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
-        self.places.get_mut(key as usize)?.as_mut()
+        self.place(key)?.as_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let places = self.places.iter().enumerate();
-        places.filter_map(|(key, place)| Some((u32::try_from(key).ok()?, place.as_ref()?)))
+        self.pages.iter().flatten().zip(0..).filter_map(|(place, key)| Some((key, place.as_ref()?)))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_used_again_and_restored_ones_keep_their_numbers() {
+        let mut slots = Slots::default();
+        let count = u32::try_from(PAGE).unwrap() * 2 + 5;
+        slots.restore(count, "last");
+        slots.restore(7, "seven");
+        slots.restored();
+        assert_eq!(slots.len(), 2);
+        assert_eq!(slots.iter().collect::<Vec<_>>(), [(7, &"seven"), (count, &"last")]);
+        let mut filled: Vec<u32> = (0..count - 1).map(|_| slots.insert("new")).collect();
+        assert_eq!(slots.insert("beyond"), count + 1);
+        filled.sort_unstable();
+        assert_eq!(filled, (0..count).filter(|key| *key != 7).collect::<Vec<_>>());
+        assert_eq!((slots.remove(7), slots.remove(7), slots.get(7)), (Some("seven"), None, None));
+        assert_eq!(slots.insert("again"), 7);
     }
 }

@@ -53,6 +53,7 @@ impl Scheduler {
             hasher: Default::default(),
             runs: Default::default(),
             tombstones: Default::default(),
+            forgotten: None,
             orphans: Default::default(),
             timers: Default::default(),
             ready: Default::default(),
