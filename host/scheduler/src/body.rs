@@ -37,7 +37,8 @@ impl From<&PackedJob> for Job {
     }
 }
 
-/// A job's id, label, policy and steps, in one piece of memory. Equal bodies have equal bytes.
+/// A job's id, label, policy and steps, in one piece of memory, which the job shares with its runs and with what is to be
+/// kept of it. Equal bodies have equal bytes.
 ///
 /// ```text
 /// id · label · policy · count of steps · { after_ms · how · topic · payload · properties? }
@@ -46,7 +47,7 @@ impl From<&PackedJob> for Job {
 /// Numbers take 7 bits a byte, the lowest first; texts and payloads have their length in front. Of the policy, only what is
 /// not the default is there, behind a byte that tells what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body(Box<[u8]>);
+pub struct Body(Arc<[u8]>);
 
 /// A step as it lies in a [`Body`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
