@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use chrono_tz::Tz;
 use roost_scheduler::{
+    body::{Body, StepRef},
     calendar,
     event::{Change, DeviceKey, Effect, Event, Loaded, Plan, Publish, RunEnded, Saved},
-    model::{Message, Step},
     names::{DeviceName, JobId, PluginName},
     outcome::Outcome,
     scheduler::Scheduler,
@@ -36,15 +36,37 @@ pub(crate) struct Happening {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum What {
     /// A message is sent.
-    Message {
-        /// The run's occurrence, before its jitter, and the step's `after`.
-        due: Instant,
-        /// Counted from 1.
-        step: usize,
-        message: Message,
-    },
+    Message(Sent),
     /// Something else becomes of a job or a device: no run, or no plan.
     Note(String),
+}
+
+/// A message that is sent, as it lies in its job.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    /// The run's occurrence, before its jitter, and the step's `after`.
+    pub(crate) due: Instant,
+    /// Counted from 0.
+    pub(crate) step: usize,
+    pub(crate) body: Body,
+}
+
+impl Sent {
+    pub(crate) fn message(&self) -> StepRef<'_> {
+        self.body.step(self.step).expect("what is sent is a step of its job")
+    }
+
+    /// Whatever else its job says does not count.
+    fn content(&self) -> impl PartialEq {
+        let StepRef { topic, payload, qos, retain, .. } = self.message();
+        (self.due, self.step, topic, payload, qos, retain, self.message().properties())
+    }
+}
+
+impl PartialEq for Sent {
+    fn eq(&self, other: &Self) -> bool {
+        self.content() == other.content()
+    }
 }
 
 impl Happening {
@@ -57,7 +79,7 @@ impl Happening {
     /// What tells it from all else that happens at the same instant.
     pub(crate) fn identity(&self) -> impl Ord {
         let (occurrence, note) = match &self.what {
-            What::Message { due, step, .. } => (Some((*due, *step)), None),
+            What::Message(sent) => (Some((sent.due, sent.step)), None),
             What::Note(note) => (None, Some(note)),
         };
         (&self.plugin, &self.device, &self.job, occurrence, note)
@@ -187,12 +209,11 @@ impl<'w> Rehearsal<'w> {
     }
 
     fn send(&mut self, publish: Publish) {
-        let Step { after_ms, message } = publish.message().to_step();
-        let Publish { link, attempt, run, step, .. } = publish;
+        let after_ms = publish.message().after_ms;
+        let Publish { link, attempt, run, step, body, .. } = publish;
         self.events.push_back(Event::Acked { link, attempt });
         let due = run.occurrence.plus_ms(after_ms.into());
-        let what = What::Message { due, step: step + 1, message };
-        self.happens(run.plugin, run.device, Some(run.job), what);
+        self.happens(run.plugin, run.device, Some(run.job), What::Message(Sent { due, step, body }));
     }
 
     /// A job whose sun event does not come that day has no run, which nothing else tells.

@@ -1,5 +1,6 @@
 //! `roost simulate`: what plugins would do, before they do it.
 
+mod ahead;
 mod differences;
 mod json;
 mod timeline;
@@ -8,6 +9,7 @@ use std::{
     collections::HashSet,
     io::{self, Write},
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::Result;
@@ -20,6 +22,7 @@ use roost_scheduler::{
 };
 
 use self::{
+    ahead::ahead,
     differences::{Differences, Side},
     timeline::{Colours, Timeline},
 };
@@ -90,7 +93,11 @@ pub(super) fn main(args: Args) -> Result<()> {
     match diff {
         None => {
             let rehearsal = rehearse(load_all(&workbench, &plugins, from)?);
-            if json { write_json(out, rehearsal)? } else { write_timeline(out, rehearsal, site.zone)? }
+            let zone = zone_of(&rehearsal, site.zone);
+            thread::scope(|scope| {
+                let happenings = ahead(scope, rehearsal)?;
+                if json { write_json(out, happenings) } else { write_timeline(out, happenings, zone) }
+            })?;
         }
         Some(other) => {
             let [plugin] = plugins.as_slice() else {
@@ -101,7 +108,11 @@ pub(super) fn main(args: Args) -> Result<()> {
             };
             let old = rehearse(vec![workbench.load(plugin, from)?]);
             let new = rehearse(vec![workbench.load_as(plugin, &other, from)?]);
-            if json { write_json_differences(out, old, new)? } else { write_differences(out, old, new, site.zone)? }
+            let zone = zone_of(&new, site.zone);
+            thread::scope(|scope| {
+                let differences = Differences::new(ahead(scope, old)?, ahead(scope, new)?);
+                if json { write_json_differences(out, differences) } else { write_differences(out, differences, zone) }
+            })?;
         }
     }
     Ok(())
@@ -130,10 +141,10 @@ fn twice(path: &Path, name: &str) -> Report {
     report.hint("plugins are named like their files: give one of them another name, or compare them with `--diff`")
 }
 
-fn write_timeline(out: impl Write, rehearsal: Rehearsal<'_>, zone: Tz) -> io::Result<()> {
-    let mut timeline = Timeline::new(out, zone_of(&rehearsal, zone), Colours::of_stdout());
+fn write_timeline(out: impl Write, happenings: impl Iterator<Item = Happening>, zone: Tz) -> io::Result<()> {
+    let mut timeline = Timeline::new(out, zone, Colours::of_stdout());
     let (mut messages, mut notes) = (0_u64, 0_u64);
-    for happening in rehearsal {
+    for happening in happenings {
         *(if is_message(&happening) { &mut messages } else { &mut notes }) += 1;
         timeline.write(None, &happening)?;
     }
@@ -141,10 +152,14 @@ fn write_timeline(out: impl Write, rehearsal: Rehearsal<'_>, zone: Tz) -> io::Re
     timeline.end(&format!("{}{notes}", counted(messages, "message")))
 }
 
-fn write_differences(out: impl Write, old: Rehearsal<'_>, new: Rehearsal<'_>, zone: Tz) -> io::Result<()> {
-    let mut timeline = Timeline::new(out, zone_of(&new, zone), Colours::of_stdout());
+fn write_differences(
+    out: impl Write,
+    differences: impl Iterator<Item = (Side, Happening)>,
+    zone: Tz,
+) -> io::Result<()> {
+    let mut timeline = Timeline::new(out, zone, Colours::of_stdout());
     let (mut removed, mut added) = (0_u64, 0_u64);
-    for (side, happening) in Differences::new(old, new) {
+    for (side, happening) in differences {
         let count = if side == Side::Old { &mut removed } else { &mut added };
         *count += u64::from(is_message(&happening));
         timeline.write(Some(side), &happening)?;
@@ -152,9 +167,9 @@ fn write_differences(out: impl Write, old: Rehearsal<'_>, new: Rehearsal<'_>, zo
     timeline.end(&format!("{} removed, {added} added", counted(removed, "message")))
 }
 
-fn write_json(out: impl Write, rehearsal: Rehearsal<'_>) -> io::Result<()> {
+fn write_json(out: impl Write, happenings: impl Iterator<Item = Happening>) -> io::Result<()> {
     let mut array = json::Array::begin(out)?;
-    for happening in rehearsal {
+    for happening in happenings {
         match is_message(&happening) {
             true => array.push(&happening)?,
             false => tell("", &happening)?,
@@ -165,10 +180,10 @@ fn write_json(out: impl Write, rehearsal: Rehearsal<'_>) -> io::Result<()> {
     out.flush()
 }
 
-fn write_json_differences(mut out: impl Write, old: Rehearsal<'_>, new: Rehearsal<'_>) -> io::Result<()> {
+fn write_json_differences(mut out: impl Write, differences: impl Iterator<Item = (Side, Happening)>) -> io::Result<()> {
     write!(out, "{{\"removed\": ")?;
     let (mut removed, mut added) = (json::Array::begin(out)?, json::Array::begin(Vec::new())?);
-    for (side, happening) in Differences::new(old, new) {
+    for (side, happening) in differences {
         match side {
             Side::Old if is_message(&happening) => removed.push(&happening)?,
             Side::New if is_message(&happening) => added.push(&happening)?,
@@ -190,7 +205,7 @@ fn tell(sign: &str, happening: &Happening) -> io::Result<()> {
 }
 
 const fn is_message(happening: &Happening) -> bool {
-    matches!(happening.what, What::Message { .. })
+    matches!(happening.what, What::Message(_))
 }
 
 /// In which zone times are shown: that of all devices if they share one, else the host's.
@@ -207,21 +222,27 @@ fn counted(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use roost_scheduler::{
-        model::{Message, Qos},
+        body::Body,
+        model::{Message, Policy, Qos, Step},
         names::{DeviceName, JobId, PluginName},
         topic::Topic,
     };
 
     use super::*;
+    use crate::rehearsal::Sent;
 
     /// On the topic `coop/<job>`, of the device `coop/north` in London.
     pub(super) fn message(at: &str, job: &str, payload: &[u8]) -> Happening {
+        sending(at, job, |message| Message { payload: payload.into(), ..message })
+    }
+
+    /// The same of a message that is made of an empty one.
+    pub(super) fn sending(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> Happening {
         let topic = Topic::parse(&format!("coop/{job}")).unwrap();
-        let message =
-            Message { topic, payload: payload.into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
-        let at = at.parse::<When>().unwrap().in_zone(Tz::UTC);
-        let what = What::Message { due: at, step: 1, message };
-        Happening { job: Some(JobId::parse(job).unwrap()), what, ..note(&at.to_string(), "") }
+        let empty = Message { topic, payload: [].into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+        let (due, job) = (at.parse::<When>().unwrap().in_zone(Tz::UTC), JobId::parse(job).unwrap());
+        let body = Body::new(&job, None, &Policy::default(), &[Step { after_ms: 0, message: make(empty) }]);
+        Happening { job: Some(job), what: What::Message(Sent { due, step: 0, body }), ..note(at, "") }
     }
 
     pub(super) fn note(at: &str, text: &str) -> Happening {

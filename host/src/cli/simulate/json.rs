@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use roost_scheduler::model::{Message, MessageProperties};
+use roost_scheduler::model::MessageProperties;
 use serde::Serialize;
 
 use crate::rehearsal::{Happening, What};
@@ -49,58 +49,53 @@ struct Record<'h> {
     qos: u8,
     retain: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    properties: Option<Properties<'h>>,
+    properties: Option<Properties>,
 }
 
 #[derive(Serialize)]
-struct Properties<'h> {
+struct Properties {
     #[serde(skip_serializing_if = "Option::is_none")]
     expiry_ms: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    content_type: Option<&'h str>,
+    content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_topic: Option<&'h str>,
+    response_topic: Option<String>,
     /// Pairs, since a name may come twice.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    user: &'h [(String, String)],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    user: Vec<(String, String)>,
 }
 
 impl<'h> Record<'h> {
     fn of(happening: &'h Happening) -> Option<Self> {
-        let Happening { at, zone, plugin, device, job: Some(job), what: What::Message { due, step, message } } =
-            happening
-        else {
+        let Happening { at, zone, plugin, device, job: Some(job), what: What::Message(sent) } = happening else {
             return None;
         };
-        let Message { topic, payload, qos, retain, properties } = message;
-        let sent = at.in_zone(*zone);
-        let due = if due == at { sent.clone() } else { due.in_zone(*zone) };
+        let message = sent.message();
+        let payload = message.payload;
+        let at_text = at.in_zone(*zone);
+        let due = if sent.due == *at { at_text.clone() } else { sent.due.in_zone(*zone) };
         let text = std::str::from_utf8(payload).ok();
         Some(Self {
-            at: sent,
+            at: at_text,
             due,
             plugin: plugin.as_str(),
             device: device.as_str(),
             job: job.as_str(),
-            step: *step,
-            topic: topic.as_str(),
+            step: sent.step + 1,
+            topic: message.topic,
             payload: text,
             payload_base64: text.is_none().then(|| base64(payload)),
-            qos: *qos as u8,
-            retain: *retain,
-            properties: properties.as_deref().map(Properties::of),
+            qos: message.qos as u8,
+            retain: message.retain,
+            properties: message.properties().map(Properties::of),
         })
     }
 }
 
-impl<'h> Properties<'h> {
-    fn of(properties: &'h MessageProperties) -> Self {
-        Self {
-            expiry_ms: properties.expiry_ms,
-            content_type: properties.content_type.as_deref(),
-            response_topic: properties.response_topic.as_ref().map(|topic| topic.as_str()),
-            user: &properties.user,
-        }
+impl Properties {
+    fn of(properties: MessageProperties) -> Self {
+        let MessageProperties { expiry_ms, content_type, response_topic, user } = properties;
+        Self { expiry_ms, content_type, response_topic: response_topic.map(|topic| topic.as_str().into()), user }
     }
 }
 

@@ -9,10 +9,7 @@ use std::{
 use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
 use chrono_tz::Tz;
 use clap::builder::styling::{AnsiColor, Style};
-use roost_scheduler::{
-    model::{Message, Qos},
-    trigger::Duration,
-};
+use roost_scheduler::{body::StepRef, model::Qos, trigger::Duration};
 
 use super::differences::Side;
 use crate::rehearsal::{Happening, What};
@@ -46,7 +43,7 @@ impl Colours {
             (Some(Side::Old), _) => self.removed,
             (Some(Side::New), _) => self.added,
             (None, What::Note(_)) => self.note,
-            (None, What::Message { .. }) => Style::new(),
+            (None, What::Message(_)) => Style::new(),
         }
     }
 }
@@ -100,7 +97,7 @@ impl<W: Write> Timeline<W> {
         self.width = self.width.max(width.min(WIDEST));
         line.extend(iter::repeat_n(' ', self.width.saturating_sub(width) + 2));
         match &happening.what {
-            What::Message { message, .. } => put_message(line, message)?,
+            What::Message(sent) => put_message(line, &sent.message())?,
             What::Note(note) => write!(line, "! {}", note.replace('\n', "\n      "))?,
         }
         if happening.zone != self.zone {
@@ -144,9 +141,9 @@ fn put_time(line: &mut String, local: &DateTime<Tz>) -> fmt::Result {
 }
 
 /// Topic and payload, and what else is not as usual.
-fn put_message(line: &mut String, message: &Message) -> fmt::Result {
-    let Message { topic, payload, qos, retain, properties } = message;
-    line.push_str(topic.as_str());
+fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Result {
+    let StepRef { topic, payload, qos, retain, .. } = message;
+    line.push_str(topic);
     line.push_str("  ");
     match std::str::from_utf8(payload) {
         Ok(text) if text.contains(char::is_control) => {
@@ -166,7 +163,7 @@ fn put_message(line: &mut String, message: &Message) -> fmt::Result {
     if *retain {
         line.push_str("  retained");
     }
-    let Some(properties) = properties else { return Ok(()) };
+    let Some(properties) = message.properties() else { return Ok(()) };
     if let Some(expiry_ms) = properties.expiry_ms {
         write!(line, "  expires after {}", Duration(expiry_ms.into()))?;
     }
@@ -181,10 +178,10 @@ fn put_message(line: &mut String, message: &Message) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use roost_scheduler::model::MessageProperties;
+    use roost_scheduler::model::{Message, MessageProperties};
 
     use super::*;
-    use crate::cli::simulate::tests::{message, note};
+    use crate::cli::simulate::tests::{message, note, sending};
 
     fn written(side: Option<Side>, colours: Colours, happenings: &[Happening]) -> String {
         let mut out = Vec::new();
@@ -196,12 +193,16 @@ mod tests {
 
     #[test]
     fn what_is_not_as_usual_about_a_message_is_shown() {
-        let mut odd = message("2027-03-01T06:30:00.250Z", "open", b"a\nb\x1b[2J");
-        let What::Message { message: said, .. } = &mut odd.what else { unreachable!("it is one") };
         let user = vec![("by".into(), "sun".into())];
         let content_type = Some("text/plain".into());
         let properties = MessageProperties { expiry_ms: Some(60_000), content_type, user, ..Default::default() };
-        (said.qos, said.retain, said.properties) = (Qos::AtMostOnce, true, Some(properties.into()));
+        let odd = sending("2027-03-01T06:30:00.250Z", "open", |message| Message {
+            payload: (*b"a\nb\x1b[2J").into(),
+            qos: Qos::AtMostOnce,
+            retain: true,
+            properties: Some(properties.into()),
+            ..message
+        });
         let binary = message("2027-03-01T06:31:00Z", "close", b"\x00\xff");
         assert_eq!(
             written(None, Colours::default(), &[odd, binary]),
