@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry},
 };
 
 use crate::{names::PluginName, time::Instant};
@@ -35,13 +35,12 @@ impl Ready {
 
     pub(crate) fn pop(&mut self) -> Option<u32> {
         loop {
-            let plugin = self.ring.pop_front()?;
-            let lane = self.lanes.get_mut(&plugin)?;
-            let first = lane.pop_first();
-            if lane.is_empty() {
-                self.lanes.remove(&plugin);
+            let Entry::Occupied(mut lane) = self.lanes.entry(self.ring.pop_front()?) else { return None };
+            let first = lane.get_mut().pop_first();
+            if lane.get().is_empty() {
+                lane.remove();
             } else {
-                self.ring.push_back(plugin);
+                self.ring.push_back(lane.key().clone());
             }
             if let Some((_, _, run)) = first {
                 return Some(run);

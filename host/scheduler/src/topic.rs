@@ -109,11 +109,12 @@ impl TopicFilter {
     /// Whether a topic is among those it stands for. MQTT 5.0, section 4.7.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
-        let mut levels = topic.split('/');
-        for filter in self.0.split('/') {
+        // As bytes, for levels are short, and it is asked for each message.
+        let mut levels = topic.as_bytes().split(|byte| *byte == b'/');
+        for filter in self.0.as_bytes().split(|byte| *byte == b'/') {
             match (filter, levels.next()) {
-                ("#", _) => return true,
-                ("+", Some(_)) => {}
+                (b"#", _) => return true,
+                (b"+", Some(_)) => {}
                 (name, Some(level)) if name == level => {}
                 _ => return false,
             }

@@ -166,33 +166,32 @@ impl Scheduler {
     /// What a job waits for after an occurrence.
     pub(super) fn following(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
         let Some(state) = self.jobs.get(key) else { return Next::Never };
-        let (device, job) = (state.device, state.job.clone());
-        self.next_of(&job, device, after, site)
+        let (found, most) = look(&state.job, after, site, &mut self.sky);
+        self.next(&state.job.body, state.device, found, most)
     }
 
     /// What a job of a device waits for after an instant.
     pub(super) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
-        match job.trigger.next(after, site, &mut self.sky) {
-            Search::Found(occurrence) => {
-                Next::Due { occurrence, jitter_ms: self.jitter_of(job, device, occurrence, site) }
-            }
+        let (found, most) = look(job, after, site, &mut self.sky);
+        self.next(&job.body, device, found, most)
+    }
+
+    fn next(&self, body: &Body, device: DeviceKey, found: Search, most: u32) -> Next {
+        match found {
+            Search::Found(occurrence) => Next::Due { occurrence, jitter_ms: self.draw(body, device, occurrence, most) },
             Search::NotUntil(until) => Next::Search(until),
             Search::Never(_) => Next::Never,
         }
     }
 
-    /// How much later than its occurrence a run starts: less than to the next occurrence, so that the runs of a job start
-    /// in their order.
+    /// How much later than its occurrence a run starts.
     pub(super) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
-        let mut most = job.body.policy().jitter_ms;
-        if most == 0 {
-            return 0;
-        }
-        if let Search::Found(next) = job.trigger.next(occurrence, site, &mut self.sky) {
-            let room = next.ms_since(occurrence) - 1;
-            most = most.min(u32::try_from(room).unwrap_or(u32::MAX));
-        }
-        jitter::draw(&self.run_of(&job.body, device, occurrence), most)
+        let most = most_jitter(job, occurrence, site, &mut self.sky);
+        self.draw(&job.body, device, occurrence, most)
+    }
+
+    fn draw(&self, body: &Body, device: DeviceKey, occurrence: Instant, most: u32) -> u32 {
+        if most == 0 { 0 } else { jitter::draw(&self.run_of(body, device, occurrence), most) }
     }
 
     /// Goes on with a search that found nothing yet.
@@ -269,6 +268,25 @@ impl JobState {
             Next::Due { .. } | Next::Never => self.watermark,
         }
     }
+}
+
+/// A job's first occurrence after an instant, and how much later its run starts at most.
+fn look(job: &PackedJob, after: Instant, site: &Site, sky: &mut Sky) -> (Search, u32) {
+    let found = job.trigger.next(after, site, sky);
+    let most = if let Search::Found(occurrence) = found { most_jitter(job, occurrence, site, sky) } else { 0 };
+    (found, most)
+}
+
+/// Less than to the next occurrence, so that the runs of a job start in their order.
+fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sky: &mut Sky) -> u32 {
+    let most = job.body.policy().jitter_ms;
+    if most > 0
+        && let Search::Found(next) = job.trigger.next(occurrence, site, sky)
+    {
+        let room = next.ms_since(occurrence) - 1;
+        return most.min(u32::try_from(room).unwrap_or(u32::MAX));
+    }
+    most
 }
 
 /// Finds the newest of several occurrences that have passed, and counts the others.
