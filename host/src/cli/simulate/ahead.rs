@@ -1,6 +1,7 @@
 //! What is made on one thread while another uses what was made before.
 
 use std::{
+    io,
     sync::mpsc,
     thread::{Builder, Scope},
 };
@@ -14,15 +15,37 @@ const BATCHES: usize = 8;
 pub(super) fn ahead<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     mut items: impl Iterator<Item = T> + Send + 'scope,
-) -> std::io::Result<impl Iterator<Item = T>> {
+) -> io::Result<impl Iterator<Item = T>> {
     let (batches, made) = mpsc::sync_channel(BATCHES);
     Builder::new().name("rehearsal".into()).spawn_scoped(scope, move || {
         loop {
-            let batch: Vec<T> = items.by_ref().take(BATCH).collect();
+            let mut batch = Vec::with_capacity(BATCH);
+            batch.extend(items.by_ref().take(BATCH));
             if batch.is_empty() || batches.send(batch).is_err() {
                 return;
             }
         }
     })?;
     Ok(made.into_iter().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn everything_comes_in_its_order() {
+        for count in [0, 1, BATCH, 3 * BATCH + 1] {
+            let come: Vec<usize> = thread::scope(|scope| ahead(scope, 0..count).unwrap().collect());
+            assert!(come.into_iter().eq(0..count), "{count}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_ends_with_its_use() {
+        let come: Vec<usize> = thread::scope(|scope| ahead(scope, 0..).unwrap().take(3).collect());
+        assert_eq!(come, [0, 1, 2]);
+    }
 }

@@ -92,8 +92,9 @@ impl<W: Write> Timeline<W> {
         line.push_str(side.map_or("  ", Side::sign));
         put_time(line, local)?;
         line.push_str("  ");
+        let before = line.len();
         line.extend(happening.subject());
-        let width: usize = happening.subject().map(str::len).sum();
+        let width = line.len() - before;
         self.width = self.width.max(width.min(WIDEST));
         line.extend(iter::repeat_n(' ', self.width.saturating_sub(width) + 2));
         match &happening.what {
@@ -133,11 +134,20 @@ impl<W: Write> Timeline<W> {
 
 /// `06:30:00`, with milliseconds where there are any.
 fn put_time(line: &mut String, local: &DateTime<Tz>) -> fmt::Result {
-    write!(line, "{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second())?;
+    put_two_digits(line, local.hour());
+    line.push(':');
+    put_two_digits(line, local.minute());
+    line.push(':');
+    put_two_digits(line, local.second());
     match local.nanosecond() / 1_000_000 {
         0 => Ok(()),
         milliseconds => write!(line, ".{milliseconds:03}"),
     }
+}
+
+/// `write!` would take longer than all the rest of a line.
+fn put_two_digits(line: &mut String, number: u32) {
+    line.extend([number / 10, number % 10].into_iter().filter_map(|digit| char::from_digit(digit, 10)));
 }
 
 /// Topic and payload, and what else is not as usual.
