@@ -1,7 +1,7 @@
 //! What would happen: the real scheduler and the real plugins, in a world where nothing goes wrong. Time jumps to what
 //! comes next, what is decided is durable at once, and the broker acknowledges each message as it is sent.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use chrono_tz::Tz;
 use roost_scheduler::{
@@ -15,7 +15,7 @@ use roost_scheduler::{
     trigger::Trigger,
 };
 
-use crate::plugins::workbench::{Specimen, Workbench};
+use crate::plugins::workbench::{Asked, Specimen, Workbench};
 
 /// The one connection to the broker.
 const LINK: u64 = 1;
@@ -44,8 +44,8 @@ pub(crate) enum What {
 /// A message that is sent, as it lies in its job.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
-    /// The run's occurrence, before its jitter, and the step's `after`.
-    pub(crate) due: Instant,
+    /// The run's.
+    pub(crate) occurrence: Instant,
     /// Counted from 0.
     pub(crate) step: usize,
     pub(crate) body: Body,
@@ -56,10 +56,15 @@ impl Sent {
         self.body.step(self.step).expect("what is sent is a step of its job")
     }
 
+    /// The run's occurrence, before its jitter, and the step's `after`.
+    pub(crate) fn due(&self) -> Instant {
+        self.occurrence.plus_ms(self.message().after_ms.into())
+    }
+
     /// Whatever else its job says does not count.
     fn content(&self) -> impl PartialEq {
         let StepRef { topic, payload, qos, retain, .. } = self.message();
-        (self.due, self.step, topic, payload, qos, retain, self.message().properties())
+        (self.due(), self.step, topic, payload, qos, retain, self.message().properties())
     }
 }
 
@@ -79,7 +84,7 @@ impl Happening {
     /// What tells it from all else that happens at the same instant.
     pub(crate) fn identity(&self) -> impl Ord {
         let (occurrence, note) = match &self.what {
-            What::Message(sent) => (Some((sent.due, sent.step)), None),
+            What::Message(sent) => (Some((sent.due(), sent.step)), None),
             What::Note(note) => (None, Some(note)),
         };
         (&self.plugin, &self.device, &self.job, occurrence, note)
@@ -89,7 +94,7 @@ impl Happening {
 /// Runs the scheduler from one happening to the next. No run starts from `until` on; what a run owes then is still sent.
 pub(crate) struct Rehearsal<'w> {
     workbench: &'w Workbench,
-    plugins: HashMap<PluginName, Cast>,
+    plugins: BTreeMap<PluginName, Cast>,
     scheduler: Scheduler,
     now: Instant,
     until: Instant,
@@ -105,7 +110,9 @@ pub(crate) struct Rehearsal<'w> {
 /// A plugin that takes part.
 struct Cast {
     specimen: Specimen,
-    sites: HashMap<DeviceName, Site>,
+    sites: BTreeMap<DeviceName, Site>,
+    /// What devices were asked ahead, for the time they are due to be asked.
+    asked: HashMap<DeviceName, (Instant, Asked)>,
 }
 
 impl<'w> Rehearsal<'w> {
@@ -118,7 +125,7 @@ impl<'w> Rehearsal<'w> {
     ) -> Self {
         let mut rehearsal = Self {
             workbench,
-            plugins: HashMap::new(),
+            plugins: BTreeMap::new(),
             scheduler: Scheduler::new(Saved::default(), [], from),
             now: from,
             until,
@@ -130,7 +137,7 @@ impl<'w> Rehearsal<'w> {
         };
         for (specimen, loaded) in plugins {
             let sites = loaded.devices.iter().map(|device| (device.name.clone(), device.site)).collect();
-            rehearsal.plugins.insert(loaded.plugin.clone(), Cast { specimen, sites });
+            rehearsal.plugins.insert(loaded.plugin.clone(), Cast { specimen, sites, asked: HashMap::new() });
             for device in &loaded.devices {
                 if let Ok(plan) = &device.plan {
                     rehearsal.look_at_the_sun(&loaded.plugin, &device.name, plan);
@@ -160,9 +167,7 @@ impl<'w> Rehearsal<'w> {
         // due at `until` must not have started.
         self.closing = true;
         self.now = self.now.max(self.until.plus_ms(-1));
-        let mut names: Vec<_> = self.plugins.keys().cloned().collect();
-        names.sort_unstable();
-        self.events.extend(names.into_iter().map(Event::Removed));
+        self.events.extend(self.plugins.keys().cloned().map(Event::Removed));
         self.events.pop_front()
     }
 
@@ -174,8 +179,9 @@ impl<'w> Rehearsal<'w> {
                 let text = format!("{} (due {}): {outcome}", outcome.word(), id.occurrence);
                 self.note(&id.plugin, &id.device, Some(id.job), text);
             }
-            Change::DeviceSaved { key, plugin, name, error, .. } => {
+            Change::DeviceSaved { key, plugin, name, replan_at, error, .. } => {
                 let Some(plugin) = self.scheduler.plugin_name(plugin).cloned() else { return };
+                self.ask_ahead(&plugin, &name, replan_at);
                 match error {
                     Some(error) if self.refused.get(&key) != Some(&error) => {
                         self.note(&plugin, &name, None, format!("keeps the plan it has: {error}"));
@@ -197,8 +203,10 @@ impl<'w> Rehearsal<'w> {
             Effect::Publish(publish) => self.send(publish),
             Effect::Confirm(ticket) => self.events.push_back(Event::Confirmed(ticket)),
             Effect::Plan { plugin, device, generation } => {
-                let Some(cast) = self.plugins.get(&plugin) else { return };
-                let plan = self.workbench.plan(&cast.specimen, &device, self.now);
+                let Some(cast) = self.plugins.get_mut(&plugin) else { return };
+                let asked = cast.asked.remove(&device).filter(|(at, _)| *at == self.now).map(|(_, asked)| asked);
+                let asked = asked.unwrap_or_else(|| self.workbench.ask(&cast.specimen, &device, self.now));
+                let plan = self.workbench.answer(asked);
                 if let Ok(plan) = &plan {
                     self.look_at_the_sun(&plugin, &device, plan);
                 }
@@ -208,12 +216,20 @@ impl<'w> Rehearsal<'w> {
         }
     }
 
+    /// A plan says the same whenever it is asked for, so that a plugin can think about tomorrow while today passes.
+    fn ask_ahead(&mut self, plugin: &PluginName, device: &DeviceName, at: Instant) {
+        if at < self.until
+            && let Some(cast) = self.plugins.get_mut(plugin)
+        {
+            cast.asked.insert(device.clone(), (at, self.workbench.ask(&cast.specimen, device, at)));
+        }
+    }
+
     fn send(&mut self, publish: Publish) {
-        let after_ms = publish.message().after_ms;
         let Publish { link, attempt, run, step, body, .. } = publish;
         self.events.push_back(Event::Acked { link, attempt });
-        let due = run.occurrence.plus_ms(after_ms.into());
-        self.happens(run.plugin, run.device, Some(run.job), What::Message(Sent { due, step, body }));
+        let sent = Sent { occurrence: run.occurrence, step, body };
+        self.happens(run.plugin, run.device, Some(run.job), What::Message(sent));
     }
 
     /// A job whose sun event does not come that day has no run, which nothing else tells.

@@ -240,9 +240,9 @@ mod tests {
     pub(super) fn sending(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> Happening {
         let topic = Topic::parse(&format!("coop/{job}")).unwrap();
         let empty = Message { topic, payload: [].into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
-        let (due, job) = (at.parse::<When>().unwrap().in_zone(Tz::UTC), JobId::parse(job).unwrap());
+        let (occurrence, job) = (at.parse::<When>().unwrap().in_zone(Tz::UTC), JobId::parse(job).unwrap());
         let body = Body::new(&job, None, &Policy::default(), &[Step { after_ms: 0, message: make(empty) }]);
-        Happening { job: Some(job), what: What::Message(Sent { due, step: 0, body }), ..note(at, "") }
+        Happening { job: Some(job), what: What::Message(Sent { occurrence, step: 0, body }), ..note(at, "") }
     }
 
     pub(super) fn note(at: &str, text: &str) -> Happening {

@@ -14,7 +14,7 @@ use roost_scheduler::{
     time::{Instant, Site},
     topic::Grant,
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
     folder::{Offer, better_name, read_file, read_settings},
@@ -42,7 +42,7 @@ pub(crate) struct InspectedDevice {
 
 /// Loads plugins as a running host would, and asks them when it is told to.
 pub(crate) struct Workbench {
-    loader: Loader,
+    loader: Arc<Loader>,
     guests: Runtime,
     _scratch: Scratch,
 }
@@ -50,10 +50,13 @@ pub(crate) struct Workbench {
 /// A plugin that was loaded, and can be asked again.
 pub(crate) struct Specimen(Arc<Program>);
 
+/// A plan that was asked for.
+pub(crate) struct Asked(JoinHandle<Result<Plan, String>>);
+
 impl Workbench {
     pub(crate) fn new(site: Site, grants: HashMap<PluginName, Grant>) -> Result<Self, Report> {
         let scratch = Scratch::new()?;
-        let loader = Loader::open(&scratch.0, site, grants)?;
+        let loader = Arc::new(Loader::open(&scratch.0, site, grants)?);
         Ok(Self { loader, guests: super::guest_threads()?, _scratch: scratch })
     }
 
@@ -76,9 +79,15 @@ impl Workbench {
         Ok((Specimen(program), loaded))
     }
 
-    /// Asks a device for its plan again.
-    pub(crate) fn plan(&self, specimen: &Specimen, device: &DeviceName, now: Instant) -> Result<Plan, String> {
-        self.guests.block_on(self.loader.answer(Some(&specimen.0), device, || now))
+    /// Asks a device for its plan again, and does not wait for the answer.
+    pub(crate) fn ask(&self, specimen: &Specimen, device: &DeviceName, now: Instant) -> Asked {
+        let (loader, program, device) = (self.loader.clone(), specimen.0.clone(), device.clone());
+        Asked(self.guests.spawn(async move { loader.answer(Some(&program), &device, || now).await }))
+    }
+
+    /// Waits for an answer.
+    pub(crate) fn answer(&self, asked: Asked) -> Result<Plan, String> {
+        self.guests.block_on(asked.0).expect("no call panics, and none is aborted before the workbench goes")
     }
 
     /// Loads a plugin, and tells what it is.

@@ -73,7 +73,8 @@ impl<'h> Record<'h> {
         let message = sent.message();
         let payload = message.payload;
         let at_text = at.in_zone(*zone);
-        let due = if sent.due == *at { at_text.clone() } else { sent.due.in_zone(*zone) };
+        let due = sent.due();
+        let due = if due == *at { at_text.clone() } else { due.in_zone(*zone) };
         let text = std::str::from_utf8(payload).ok();
         Some(Self {
             at: at_text,
