@@ -63,8 +63,9 @@ impl Sent {
 
     /// Whatever else its job says does not count.
     fn content(&self) -> impl PartialEq {
-        let StepRef { topic, payload, qos, retain, .. } = self.message();
-        (self.due(), self.step, topic, payload, qos, retain, self.message().properties())
+        let message = self.message();
+        let StepRef { payload, qos, retain, .. } = message;
+        (self.due(), self.step, message.topic(), payload, qos, retain, message.properties())
     }
 }
 

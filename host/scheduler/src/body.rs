@@ -54,8 +54,8 @@ pub struct Body(Arc<[u8]>);
 pub struct StepRef<'a> {
     /// Milliseconds after the run's start.
     pub after_ms: u32,
-    /// Where to.
-    pub topic: &'a str,
+    /// Text, but who asks for a step's time does not want that checked.
+    topic: &'a [u8],
     /// What.
     pub payload: &'a [u8],
     /// How it is acknowledged.
@@ -152,7 +152,13 @@ impl Body {
     }
 }
 
-impl StepRef<'_> {
+impl<'a> StepRef<'a> {
+    /// Where to.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        text(self.topic)
+    }
+
     /// What MQTT 5 can say besides.
     #[must_use]
     pub fn properties(&self) -> Option<MessageProperties> {
@@ -163,7 +169,7 @@ impl StepRef<'_> {
     #[must_use]
     pub fn to_step(&self) -> Step {
         let message = Message {
-            topic: Topic::known(self.topic),
+            topic: Topic::known(self.topic()),
             payload: self.payload.into(),
             qos: self.qos,
             retain: self.retain,
@@ -310,7 +316,7 @@ impl<'a> Reader<'a> {
             after_ms,
             qos: Qos::from_number(bits & how::QOS).expect("a body holds a QoS"),
             retain: bits & how::RETAIN != 0,
-            topic: self.text(),
+            topic: self.bytes(),
             payload: self.bytes(),
             properties: (bits & how::PROPERTIES != 0).then(|| Self(self.bytes())),
         }

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
 };
 
 use crate::{names::PluginName, time::Instant};
@@ -13,7 +13,7 @@ type Turn = (Reverse<i8>, Instant, u32);
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    lanes: HashMap<PluginName, BTreeSet<Turn>>,
+    lanes: BTreeMap<PluginName, BTreeSet<Turn>>,
     /// Plugins with a lane, the next one to be served in front.
     ring: VecDeque<PluginName>,
 }

@@ -59,7 +59,7 @@ pub struct Scheduler {
     work: VecDeque<Work>,
     /// Jobs whose plan is not durable yet, and so are not due yet (I3).
     unconfirmed: HashMap<Ticket, Vec<JobKey>>,
-    attempts: HashMap<AttemptId, RunSlot>,
+    attempts: BTreeMap<AttemptId, RunSlot>,
     link: Option<Link>,
     /// When the link last came up: what was due before had to wait for it.
     link_since: Instant,

@@ -17,7 +17,7 @@ pub(super) fn message(attempt: &event::Publish) -> Publish {
         Qos::ExactlyOnce => QoS::ExactlyOnce,
     };
     let payload = Bytes::copy_from_slice(message.payload);
-    let mut publish = Publish::new(message.topic, qos, payload, Some(properties(attempt, message)));
+    let mut publish = Publish::new(message.topic(), qos, payload, Some(properties(attempt, message)));
     publish.retain = message.retain;
     publish
 }

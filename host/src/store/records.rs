@@ -171,7 +171,7 @@ impl<'a> From<StepRef<'a>> for StepRecord<'a> {
         };
         Self {
             after_ms: step.after_ms,
-            topic: Cow::Borrowed(step.topic),
+            topic: Cow::Borrowed(step.topic()),
             payload,
             payload_hex,
             qos: step.qos as u8,

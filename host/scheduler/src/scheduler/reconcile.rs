@@ -82,6 +82,9 @@ impl Scheduler {
 
     /// I2: what is known of a job that was here before.
     fn tombstone(&self, device: DeviceKey, job: &PackedJob) -> Option<Instant> {
+        if self.tombstones.is_empty() {
+            return None;
+        }
         let device = self.devices.get(device)?;
         let plugin = self.plugins.get(device.plugin)?;
         self.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.body.job_id())).copied()
@@ -189,6 +192,9 @@ impl Scheduler {
         let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, run: None };
         let key = self.jobs.insert(state);
         self.index_job(device, key);
+        if self.orphans.is_empty() {
+            return key;
+        }
         let name = self.run_id(key, watermark).of_job();
         if let Some(slot) = self.orphans.remove(&name)
             && let (Some(run), Some(state)) = (self.runs.get_mut(slot), self.jobs.get_mut(key))

@@ -9,6 +9,8 @@
 //!    └────────────────────────────────────────┴──────────────────────┘
 //! ```
 
+use std::mem;
+
 use super::{AttemptId, JobKey, LinkId, RunSlot, Scheduler, Timer};
 use crate::{
     body::Body,
@@ -134,7 +136,7 @@ impl Run {
         if self.attempts == 0 && !self.is_owed() {
             return false;
         }
-        let topic = |step: usize| self.body.step(step).map(|step| step.topic);
+        let topic = |step: usize| self.body.step(step).map(|step| step.topic());
         let due = |step: &usize| self.due_of(*step).is_some_and(|due| due <= now);
         let mut later = (self.step + 1..self.steps).take_while(due);
         if self.is_owed() { later.any(|step| topic(step) == topic(self.step)) } else { later.next().is_some() }
@@ -259,7 +261,7 @@ impl Scheduler {
     fn denied_topic(&self, run: &Run) -> Option<Topic> {
         let key = self.plugin_keys.get(&run.id.plugin)?;
         let grant = &self.plugins.get(*key)?.grant;
-        let mut topics = run.body.steps().map(|step| step.topic);
+        let mut topics = run.body.steps().map(|step| step.topic());
         topics.find(|topic| !grant.allows_publish(topic)).map(Topic::known)
     }
 
@@ -339,9 +341,7 @@ impl Scheduler {
     /// than once pauses before: it may be what ends the link, and others want it too (I7).
     pub(super) fn link_down(&mut self, now: Instant) {
         self.link = None;
-        let mut under_way: Vec<(AttemptId, RunSlot)> = self.attempts.drain().collect();
-        under_way.sort_unstable();
-        for (_, slot) in under_way {
+        for slot in mem::take(&mut self.attempts).into_values() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.last = Attempt::LinkLost;
             run.on_the_wire = true;

@@ -192,7 +192,7 @@ fn many(topic: &str) -> Vec<Job> {
 /// How many jobs on disk are by the one plan, and how many by the other.
 fn by_topic(world: &World) -> (usize, usize) {
     let of = |topic: &str| {
-        let steps = world.disk.jobs.values().filter(|saved| saved.job.body.step(0).is_some_and(|s| s.topic == topic));
+        let steps = world.disk.jobs.values().filter(|saved| saved.job.body.step(0).is_some_and(|s| s.topic() == topic));
         steps.count()
     };
     (of("old"), of("new"))

@@ -142,7 +142,7 @@ impl World {
             let saved = self.disk.runs.values().any(|run| run.id == publish.run);
             assert!(saved, "I3: {} owes later steps, and is not on disk", publish.run);
         }
-        let topic = publish.message().topic;
+        let topic = publish.message().topic();
         self.note(&format!("publish {topic} #{}", publish.number));
         self.in_flight.push(publish);
     }

@@ -83,7 +83,7 @@ impl<'h> Record<'h> {
             device: device.as_str(),
             job: job.as_str(),
             step: sent.step + 1,
-            topic: message.topic,
+            topic: message.topic(),
             payload: text,
             payload_base64: text.is_none().then(|| base64(payload)),
             qos: message.qos as u8,

@@ -152,8 +152,8 @@ fn put_two_digits(line: &mut String, number: u32) {
 
 /// Topic and payload, and what else is not as usual.
 fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Result {
-    let StepRef { topic, payload, qos, retain, .. } = message;
-    line.push_str(topic);
+    let StepRef { payload, qos, retain, .. } = message;
+    line.push_str(message.topic());
     line.push_str("  ");
     match std::str::from_utf8(payload) {
         Ok(text) if text.contains(char::is_control) => {
