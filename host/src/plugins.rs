@@ -9,6 +9,7 @@ mod engine;
 mod folder;
 mod guest;
 mod library;
+mod limiter;
 mod limits;
 mod load;
 mod logs;

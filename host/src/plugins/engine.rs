@@ -6,7 +6,7 @@ use std::{
 };
 
 use wasmtime::{
-    Config,
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
     component::{Component, HasSelf, Linker},
 };
 
@@ -24,6 +24,44 @@ pub(super) fn config() -> Config {
     config
 }
 
+/// Memories, tables and stacks that all calls have in turn. Mapping them for each call, and touching each page for the
+/// first time, takes longer than what most guests do in them.
+fn pool() -> PoolingAllocationConfig {
+    let calls = limits::CALLS_AT_ONCE as u32;
+    let (instances, memories) = (limits::INSTANCES as u32, limits::MEMORIES as u32);
+    let mut pool = PoolingAllocationConfig::new();
+    // As much as all calls may have together, so that no guest takes what is another's. Only stacks have no limit of
+    // their own for each.
+    pool.total_component_instances(calls)
+        .max_component_instance_size(limits::INSTANCE_BYTES)
+        .total_core_instances(calls * instances)
+        .max_core_instances_per_component(instances)
+        .max_core_instance_size(limits::INSTANCE_BYTES)
+        .total_memories(calls * memories)
+        .max_memories_per_component(memories)
+        .max_memories_per_module(memories)
+        .total_tables(calls * instances)
+        .max_tables_per_component(instances)
+        .max_tables_per_module(instances)
+        .table_elements(limits::TABLE_ELEMENTS)
+        .total_stacks(limits::STACKS)
+        .max_unused_warm_slots(0)
+        .linear_memory_keep_resident(limits::KEPT_BYTES)
+        .table_keep_resident(limits::KEPT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// With a pool, where there is the address space for it.
+fn pooled() -> Result<wasmtime::Engine, wasmtime::Error> {
+    let mut pooled = config();
+    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    wasmtime::Engine::new(&pooled).or_else(|error| {
+        tracing::debug!("plugins are asked more slowly, for their memory cannot be set aside: {error:#}");
+        wasmtime::Engine::new(&config())
+    })
+}
+
 /// Loads components. Knows no plugins.
 pub(super) struct Engine {
     wasm: wasmtime::Engine,
@@ -33,7 +71,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new() -> Result<Self, wasmtime::Error> {
-        let wasm = wasmtime::Engine::new(&config())?;
+        let wasm = pooled()?;
         let mut linker = Linker::new(&wasm);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         bindings::DevicePlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;

@@ -16,13 +16,14 @@ use roost_scheduler::{
 };
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Semaphore, task::yield_now};
-use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
     component::Linked,
     contract::{self, Invalid, bindings},
     engine::Engine,
+    limiter::Limiter,
     limits,
     logs::{Journal, StreamKind},
     program::{Almanac, Program},
@@ -43,6 +44,8 @@ pub(super) enum CallError {
     Memory { memory_mib: u32 },
     #[error("`schedule-jobs` passed more than {lift_mib} MiB to the host")]
     Lift { lift_mib: u32 },
+    #[error("`schedule-jobs` wanted more than there is for all calls: {0}")]
+    Pool(String),
     #[error("`schedule-jobs` ended the program with exit code {code}{}", aside(.stderr))]
     Exit { code: i32, stderr: String },
     #[error("`schedule-jobs` trapped: {reason}{}{}", trace(.frames), aside(.stderr))]
@@ -71,7 +74,7 @@ impl CallError {
                  `config`"
                     .into(),
             ),
-            Self::Said(_) | Self::Exit { .. } | Self::Trap { .. } => None,
+            Self::Said(_) | Self::Pool(_) | Self::Exit { .. } | Self::Trap { .. } => None,
         }
     }
 }
@@ -119,7 +122,18 @@ impl Calls {
         device: &Device,
         now: Instant,
     ) -> Result<Plan, CallError> {
-        let _turn = self.turns.acquire().await;
+        let turn = self.turns.acquire().await;
+        let answer = self.ask(program, linked, device, now).await;
+        if !matches!(answer, Err(CallError::Pool(_))) {
+            return answer;
+        }
+        drop(turn);
+        // I7: what it lacked another guest may have taken. Alone, it has nobody to blame.
+        let _turns = self.turns.acquire_many(limits::CALLS_AT_ONCE as u32).await;
+        self.ask(program, linked, device, now).await
+    }
+
+    async fn ask(&self, program: &Program, linked: &Linked, device: &Device, now: Instant) -> Result<Plan, CallError> {
         let begun = clock::monotonic();
         let journal = Journal::new(program.log.clone(), device.name.clone());
         let bounds = &program.settings.limits;
@@ -248,6 +262,9 @@ fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> CallError {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return CallError::Exit { code: *code, stderr };
     }
+    if let Some(lacking) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return CallError::Pool(lacking.to_string());
+    }
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
         return CallError::Cpu { cpu_ms: bounds.cpu_ms };
@@ -268,52 +285,48 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     names.take(limits::FRAMES).map(|name| format!("`{}`", name.chars().take(80).collect::<String>())).collect()
 }
 
-/// Counts all memories of a store together: the limit is the call's, not a memory's.
-struct Limiter {
-    memory_left: usize,
-    table_left: usize,
-    refused: bool,
-}
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::{
+        event::{Digest, Version},
+        names::PluginName,
+    };
+    use wasmtime::component::Component;
 
-impl Limiter {
-    const fn new(memory_mib: u32) -> Self {
-        Self { memory_left: memory_mib as usize * (1 << 20), table_left: limits::TABLE_ELEMENTS, refused: false }
-    }
-}
+    use super::*;
+    use crate::plugins::{
+        settings::Settings,
+        tests::{guests, site},
+    };
 
-impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
+    #[tokio::test]
+    async fn a_call_that_lacks_what_others_have_is_made_again_alone() {
+        let engine = Arc::new(Engine::new().unwrap());
+        let component = Component::new(engine.wasm(), guests::guest(guests::NOTHING)).unwrap();
+        let linked = engine.link(&component).unwrap();
+        let plugin = PluginName::parse("porch").unwrap();
+        let settings = Settings::parse(None, &plugin, &site(), None).unwrap();
+        let version = Version { component: Digest([0; 32]), settings: settings.digest() };
+        let program = Program::new(plugin, version, settings, false);
+        let device = &program.settings.devices[0];
+        let calls = Calls::new(engine);
+
+        let mut greedy = Vec::new();
+        for _ in 0..limits::CALLS_AT_ONCE {
+            let journal = Journal::new(program.log.clone(), device.name.clone());
+            let mut store = calls.store(&program, device, clock::now(), journal);
+            linked.instance.instantiate_async(&mut store).await.unwrap();
+            greedy.push(store);
         }
-        if more > self.memory_left {
-            // A trap, not -1: most programs would only turn that into a trap that tells less.
-            self.refused = true;
-            return Err(wasmtime::Error::msg("the memory limit is reached"));
-        }
-        self.memory_left -= more;
-        Ok(true)
-    }
+        let plan = || calls.plan(&program, &linked, device, clock::now());
+        assert!(matches!(plan().await, Err(CallError::Pool(_))), "even alone");
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        if more > self.table_left || maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        self.table_left -= more;
-        Ok(true)
-    }
-
-    fn instances(&self) -> usize {
-        limits::INSTANCES
-    }
-
-    fn tables(&self) -> usize {
-        limits::INSTANCES
-    }
-
-    fn memories(&self) -> usize {
-        limits::INSTANCES
+        let others_turn = calls.turns.acquire().await.unwrap();
+        let end_others = async {
+            yield_now().await;
+            drop((greedy, others_turn));
+        };
+        let (planned, ()) = tokio::join!(biased; plan(), end_others);
+        assert!(planned.is_ok());
     }
 }

@@ -32,8 +32,18 @@ pub(super) const COMPONENTS_READY: usize = 16;
 pub(super) const LOADS_AT_ONCE: usize = 16;
 /// How often a guest that computes is interrupted, and the unit in which its CPU time is counted.
 pub(super) const EPOCH: Duration = Duration::from_millis(10);
-/// Core instances, tables and memories of one call: what components of every toolchain need, with room.
+/// Core instances and tables of one call: what components of every toolchain need, with room.
 pub(super) const INSTANCES: usize = 200;
+/// Memories of one call: most have one, and one for each part that they were put together from. Each takes four
+/// gigabytes of address space, of which small machines have 256.
+pub(super) const MEMORIES: usize = 16;
+/// Bytes of what the runtime keeps of an instance, which grows with the component.
+pub(super) const INSTANCE_BYTES: usize = COMPONENT_BYTES as usize;
+/// Stacks of all calls: one for each, and one for each place where an asynchronous guest waits. What was touched of them
+/// is never given back, half a megabyte each at most.
+pub(super) const STACKS: u32 = 64;
+/// Bytes of a memory, and of a table, that are kept for the next call: what an ordinary call touches.
+pub(super) const KEPT_BYTES: usize = 256 << 10;
 /// Elements of all tables of one call: 8 bytes each of the host's memory.
 pub(super) const TABLE_ELEMENTS: usize = 1 << 20;
 /// Handles a guest may hold: each is a small allocation of the host's.

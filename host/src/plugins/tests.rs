@@ -1,7 +1,7 @@
 //! Guests under limits, and plugins that come, change and go.
 
 mod edge;
-mod guests;
+pub(super) mod guests;
 mod limits;
 
 use std::{collections::HashMap, path::Path};

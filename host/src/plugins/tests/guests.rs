@@ -1,7 +1,7 @@
 //! Guests written as text: each is one body of `schedule-jobs`.
 
 /// Returns an empty plan.
-pub(super) const NOTHING: &str = "(i32.const 1024)";
+pub(in crate::plugins) const NOTHING: &str = "(i32.const 1024)";
 pub(super) const LOOPS: &str = "(loop (br 0)) (unreachable)";
 /// Traps two calls deep.
 pub(super) const TRAPS: &str = "(call $fails) (unreachable)";
@@ -15,6 +15,12 @@ pub(super) const SAYS_NO: &str =
 pub(super) const SAYS_MUCH: &str = "(drop (memory.grow (i32.const 400)))
     (i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1028) (i32.const 2048))
     (i32.store (i32.const 1032) (i32.const 20971520)) (i32.const 1024)";
+/// Fails where a call before it has left something, near or far, and leaves something.
+pub(super) const LEAVES: &str = "(drop (memory.grow (i32.const 400)))
+    (if (i32.or (i32.load (i32.const 2000)) (i32.load (i32.const 20000000))) (then (unreachable)))
+    (if (i32.ne (i32.load8_u (i32.const 16)) (i32.const 110)) (then (unreachable)))
+    (i32.store8 (i32.const 16) (i32.const 120))
+    (i32.store (i32.const 2000) (i32.const 1)) (i32.store (i32.const 20000000) (i32.const 1)) (i32.const 1024)";
 /// Logs 5,000 lines.
 pub(super) const SPAMS: &str = "(local $n i32) (loop
     (call $log (i32.const 2) (i32.const 16) (i32.const 8))
@@ -27,7 +33,7 @@ pub(super) fn numbered(number: u32) -> Vec<u8> {
 }
 
 /// A component whose `schedule-jobs` has this body. At 16 it finds the text `no seeds`, at 1024 zeros.
-pub(super) fn guest(body: &str) -> Vec<u8> {
+pub(in crate::plugins) fn guest(body: &str) -> Vec<u8> {
     guest_with("", body)
 }
 

@@ -58,6 +58,28 @@ async fn memory_is_limited_and_the_limit_is_named() {
 }
 
 #[tokio::test]
+async fn there_are_several_memories_and_not_any_number() {
+    let with = |memories: usize| guests::guest_with(&"(memory 1)".repeat(memories - 1), guests::NOTHING);
+    assert!(load(with(limits::MEMORIES)).await.is_ok());
+    let told = told(with(limits::MEMORIES + 1)).await;
+    assert!(told.contains("17 Wasm linear memories, which exceeds the configured maximum of 16"), "{told}");
+}
+
+#[tokio::test]
+async fn a_call_finds_nothing_of_the_one_before() {
+    let data = tempfile::tempdir().unwrap();
+    let loader = loader(data.path());
+    for body in [guests::LEAVES, &format!("(drop (i32.const 0)) {}", guests::LEAVES)] {
+        let program = loader.propose(offer(guests::guest(body), None)).unwrap();
+        let program = loader.program(program).await.map_err(|error| error.to_string()).unwrap();
+        for _ in 0..4 {
+            let plan = loader.plan(&program, &program.settings.devices[0], clock::now).await;
+            assert!(plan.is_ok(), "{:?}", plan.err().map(|error| error.to_string()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_passed_to_the_host_is_limited() {
     let told = told(guests::guest(guests::SAYS_MUCH)).await;
     assert_eq!(told, "device `porch` has no plan; `schedule-jobs` passed more than 16 MiB to the host");
