@@ -20,6 +20,7 @@ pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 mod versions;
+mod wasi;
 mod watch;
 pub(crate) mod workbench;
 

@@ -1,23 +1,15 @@
 //! One call of a plugin: a fresh store and instance, under limits of its own (I7).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use rand::{SeedableRng as _, rngs::StdRng};
 use roost_scheduler::{
     calendar,
     event::Plan,
     time::{Instant, Site},
 };
-use sha2::{Digest as _, Sha256};
 use tokio::{sync::Semaphore, task::yield_now};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
     component::Linked,
@@ -25,9 +17,10 @@ use super::{
     engine::Engine,
     limiter::Limiter,
     limits,
-    logs::{Journal, StreamKind},
+    logs::Journal,
     program::{Almanac, Program},
     settings::{Device, Limits},
+    wasi::wasi,
 };
 use crate::clock;
 
@@ -208,53 +201,6 @@ fn context(program: &Program, device: &Device, now: Instant) -> bindings::Contex
         location,
         now: now.millis(),
         until: calendar::end_of_tomorrow(now, device.site.zone).millis(),
-    }
-}
-
-/// No files, no sockets, no environment; clock and random numbers are given, so that equal questions get equal answers.
-fn wasi(program: &Program, device: &Device, now: Instant, journal: &Journal) -> WasiCtx {
-    let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
-    let random = |kind: &str| {
-        let seed = format!("{kind}/{}/{}/{day}", program.plugin, device.name);
-        StdRng::from_seed(Sha256::digest(seed).into())
-    };
-    WasiCtx::builder()
-        .stdout(journal.stream(StreamKind::Output))
-        .stderr(journal.stream(StreamKind::Error))
-        .allow_tcp(false)
-        .allow_udp(false)
-        .wall_clock(StoppedClock(now))
-        .monotonic_clock(CountingClock::default())
-        .secure_random(random("secure"))
-        .insecure_random(random("insecure"))
-        .insecure_random_seed(u128::from(day.to_epoch_days().unsigned_abs()))
-        .max_random_size(limits::RANDOM_BYTES)
-        .build()
-}
-
-struct StoppedClock(Instant);
-
-impl HostWallClock for StoppedClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_millis(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.0.millis().unsigned_abs())
-    }
-}
-
-/// Each reading is a microsecond after the one before, however long the guest took.
-#[derive(Default)]
-struct CountingClock(AtomicU64);
-
-impl HostMonotonicClock for CountingClock {
-    fn resolution(&self) -> u64 {
-        1_000
-    }
-
-    fn now(&self) -> u64 {
-        self.0.fetch_add(1_000, Ordering::Relaxed)
     }
 }
 

@@ -1,0 +1,65 @@
+//! What a guest gets of WASI.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use rand::{SeedableRng as _, rngs::StdRng};
+use roost_scheduler::time::Instant;
+use sha2::{Digest as _, Sha256};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
+
+use super::{
+    limits,
+    logs::{Journal, StreamKind},
+    program::Program,
+    settings::Device,
+};
+
+/// No files, no sockets, no environment; clock and random numbers are given, so that equal questions get equal answers.
+pub(super) fn wasi(program: &Program, device: &Device, now: Instant, journal: &Journal) -> WasiCtx {
+    let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
+    let random = |kind: &str| {
+        let seed = format!("{kind}/{}/{}/{day}", program.plugin, device.name);
+        StdRng::from_seed(Sha256::digest(seed).into())
+    };
+    WasiCtx::builder()
+        .stdout(journal.stream(StreamKind::Output))
+        .stderr(journal.stream(StreamKind::Error))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .wall_clock(StoppedClock(now))
+        .monotonic_clock(CountingClock::default())
+        .secure_random(random("secure"))
+        .insecure_random(random("insecure"))
+        .insecure_random_seed(u128::from(day.to_epoch_days().unsigned_abs()))
+        .max_random_size(limits::RANDOM_BYTES)
+        .build()
+}
+
+struct StoppedClock(Instant);
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.millis().unsigned_abs())
+    }
+}
+
+/// Each reading is a microsecond after the one before, however long the guest took.
+#[derive(Default)]
+struct CountingClock(AtomicU64);
+
+impl HostMonotonicClock for CountingClock {
+    fn resolution(&self) -> u64 {
+        1_000
+    }
+
+    fn now(&self) -> u64 {
+        self.0.fetch_add(1_000, Ordering::Relaxed)
+    }
+}
