@@ -6,7 +6,7 @@ use std::{
 };
 
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     component::{Component, HasSelf, Linker},
 };
 
@@ -21,6 +21,10 @@ use super::{
 pub(super) fn config() -> Config {
     let mut config = Config::new();
     config.wasm_component_model_async(true).epoch_interruption(true);
+    // Whoever made the plugin has optimised it: what is left to gain is less than what it takes.
+    config.cranelift_opt_level(OptLevel::None);
+    // Nobody reads these: a trap is told with the names of functions, and found by frame pointers.
+    config.generate_address_map(false).native_unwind_info(false);
     config
 }
 
