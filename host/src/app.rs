@@ -58,7 +58,9 @@ struct Hand {
     partial: bool,
     /// Whether a batch is on its way to the disk.
     committing: bool,
-    /// Effects that wait for the batch of that number.
+    /// The batches before this one are durable.
+    durable: u64,
+    /// Effects that wait for the batch of that number, or, when it is durable, for their turn.
     waiting: VecDeque<(u64, Effect)>,
     /// When the scheduler wants to be woken.
     wake: Option<Instant>,
@@ -67,9 +69,17 @@ struct Hand {
 }
 
 impl Hand {
-    /// The batch that has to be durable before everything is.
+    /// The batch that has to be durable before everything is. What comes after effects that wait does so too.
     fn newest_batch(&self) -> Option<u64> {
-        if self.changes.is_empty() { self.committing.then(|| self.gathering - 1) } else { Some(self.gathering) }
+        if !self.changes.is_empty() {
+            return Some(self.gathering);
+        }
+        if self.committing { Some(self.gathering - 1) } else { self.waiting.back().map(|(batch, _)| *batch) }
+    }
+
+    /// The next effect that waited for a batch that is durable now.
+    fn next_durable(&mut self) -> Option<Effect> {
+        self.waiting.pop_front_if(|(batch, _)| *batch < self.durable).map(|(_, effect)| effect)
     }
 
     /// Whether there is something to hand over, and the store would take it.
@@ -104,6 +114,7 @@ impl App {
         self.step(Event::Woke, &mut hand);
         diary::taken_up(&self.scheduler);
         while !stopping || hand.committing || self.scheduler.attempts_under_way() > 0 {
+            let is_more_durable = self.start_durable(&mut hand).await;
             if hand.is_due() {
                 self.hand_over(&mut hand);
             }
@@ -118,7 +129,8 @@ impl App {
                 () = &mut farewell, if stopping => break,
                 Some(committed) = self.committed.recv() => match committed {
                     Committed::Done(number) => {
-                        self.on_commit(number, &mut hand);
+                        hand.committing = false;
+                        hand.durable = number + 1;
                         continue;
                     }
                     Committed::Failed(error) => {
@@ -135,6 +147,7 @@ impl App {
                     rung.context("the kernel's timer cannot be read")?;
                     Event::Woke
                 }
+                () = std::future::ready(()), if is_more_durable => continue,
             };
             if matches!(event, Event::StopAsked) && !stopping {
                 stopping = true;
@@ -219,12 +232,17 @@ impl App {
         }
     }
 
-    /// A batch is durable: what waited for it can start.
-    fn on_commit(&mut self, durable: u64, hand: &mut Hand) {
-        hand.committing = false;
-        while let Some((_, effect)) = hand.waiting.pop_front_if(|(number, _)| *number <= durable) {
+    /// Starts what waited for a batch that is durable now; whether more is left.
+    async fn start_durable(&mut self, hand: &mut Hand) -> bool {
+        let end = clock::monotonic() + TURN;
+        while let Some(effect) = hand.next_durable() {
             self.start(effect, hand);
+            if clock::monotonic() > end {
+                tokio::task::yield_now().await;
+                return true;
+            }
         }
+        false
     }
 
     fn start(&mut self, effect: Effect, hand: &mut Hand) {
@@ -261,6 +279,18 @@ mod tests {
         assert!(!hand.is_due(), "that one waits for the batch that is on its way");
         hand.waiting.push_back((7, Effect::Confirm(Ticket::MAX)));
         assert!(hand.is_due());
+    }
+
+    #[test]
+    fn what_is_durable_has_its_turn_in_order() {
+        let mut hand = Hand { gathering: 8, durable: 7, ..Hand::default() };
+        hand.waiting.extend([(6, Effect::Confirm(Ticket::MIN)), (7, Effect::Confirm(Ticket::MAX))]);
+        assert_eq!(hand.newest_batch(), Some(7), "what comes now must not overtake them");
+        assert!(matches!(hand.next_durable(), Some(Effect::Confirm(Ticket::MIN))));
+        assert!(hand.next_durable().is_none(), "the other batch is on its way");
+        hand.durable = 8;
+        assert!(matches!(hand.next_durable(), Some(Effect::Confirm(Ticket::MAX))));
+        assert_eq!(hand.newest_batch(), None);
     }
 
     #[test]
