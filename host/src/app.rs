@@ -106,6 +106,7 @@ impl Hand {
 impl App {
     /// Runs until `stop` is ready, and what is under way has been acknowledged.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        clock::keep_time();
         let mut alarm = Alarm::new().context("the kernel gave no timer")?;
         let mut hand = Hand::default();
         let mut stopping = false;
