@@ -70,16 +70,20 @@ impl Alarm {
 
 /// Time that only passes: for timeouts and pauses (I11).
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub(crate) fn monotonic() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 /// Asks the kernel to let this thread go first when it has something to do, by asking for short turns. Kernels before
 /// 6.12 do not listen.
 pub(crate) fn keep_time() {
     const TURN_NS: u64 = 100_000;
     let attributes = libc::sched_attr {
-        size: 48,
+        size: size_of::<libc::sched_attr>() as u32,
         sched_policy: libc::SCHED_OTHER as u32,
         // Threads and processes that are begun here are ordinary ones.
         sched_flags: libc::SCHED_FLAG_RESET_ON_FORK as u64,
-        sched_nice: 0,
+        sched_nice: rustix::process::getpriority_process(None).unwrap_or(0),
         sched_priority: 0,
         sched_runtime: TURN_NS,
         sched_deadline: 0,
@@ -88,8 +92,4 @@ pub(crate) fn keep_time() {
     #[allow(unsafe_code, reason = "no safe call says it")]
     // SAFETY: the kernel reads as many bytes as the first field says, and keeps nothing.
     let _ = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
-}
-
-pub(crate) fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
 }
