@@ -120,7 +120,9 @@ impl App {
                 self.hand_over(&mut hand);
             }
             alarm.set(hand.wake).context("the kernel's timer cannot be set")?;
-            let (had_none, has_room) = (hand.changes.is_empty(), hand.changes.len() < CHANGES_WAITING);
+            // What has begun as a whole goes on to its end: before, the store cannot have it.
+            let has_room = hand.partial || hand.changes.len() < CHANGES_WAITING;
+            let had_none = hand.changes.is_empty();
             let event = tokio::select! {
                 biased;
                 () = &mut stop, if !stopping => {

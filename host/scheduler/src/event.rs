@@ -149,8 +149,8 @@ impl Plan {
 pub struct Step {
     /// To be committed together, in this order.
     pub changes: Vec<Change>,
-    /// Whether they are to be committed only together with those of the next step, for they are part of something
-    /// larger that the disk must know as a whole.
+    /// Whether they, and those of the steps before, are to be committed only together with those of the next step: a
+    /// plan has taken effect in part, and the disk must know all of it or nothing.
     pub partial: bool,
     /// To be started, in this order.
     pub effects: Vec<Effect>,
@@ -165,7 +165,7 @@ pub enum Effect {
     Publish(Publish),
     /// Answer with [`Event::Confirmed`] as soon as all changes up to here are durable.
     Confirm(Ticket),
-    /// Say what became of a plugin's new version.
+    /// Say what a plugin's new version, or a new plan, changed.
     Announce(Announcement),
     /// Ask a plugin for the plan of one device.
     Plan {
@@ -432,6 +432,8 @@ pub struct SavedRun {
     pub id: RunId,
     /// What it does: the run keeps it whatever becomes of the job.
     pub body: Body,
+    /// When it should start: its occurrence and its jitter, which is the job's as it was then.
+    pub start: Instant,
     /// How many are done.
     pub steps_done: usize,
     /// When its first step was sent for the first time, or may have been.

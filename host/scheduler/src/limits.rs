@@ -35,7 +35,7 @@ pub const SUN_OFFSET_MS: i32 = 43_200_000;
 pub const SUN_DAYS_PER_SEARCH: u32 = 31;
 /// Days after which a sun trigger is said never to fire: more than a year without the event.
 pub const SUN_DAYS: u32 = 400;
-/// Timers that one step of the scheduler looks at.
+/// Timers that one step of the scheduler looks at before its event, and as many after it.
 pub const TIMERS_PER_STEP: usize = 1_000;
 /// Runs that one step looks at when the link has room.
 pub const RUNS_PER_STEP: usize = 1_000;

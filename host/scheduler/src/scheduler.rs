@@ -57,6 +57,8 @@ pub struct Scheduler {
     timers: BTreeSet<(Instant, Timer)>,
     ready: Ready,
     work: VecDeque<Work>,
+    /// Whether a plan has taken effect in part: the disk must know all of it or nothing.
+    adopting: bool,
     /// Jobs whose plan is not durable yet, and so are not due yet (I3).
     unconfirmed: HashMap<Ticket, Vec<JobKey>>,
     attempts: BTreeMap<AttemptId, RunSlot>,
@@ -195,6 +197,7 @@ impl Scheduler {
         self.work_on_plans(now, &mut out);
         let timers_left = self.run_timers(now, &mut out);
         let runs_left = self.serve(now, &mut out);
+        out.partial = self.adopting;
         out.wake = if timers_left || runs_left || !self.work.is_empty() {
             Some(now)
         } else {

@@ -1,5 +1,7 @@
 //! What the log says of decisions: a line for each run, unless there are too many.
 
+use std::collections::BTreeMap;
+
 use roost_scheduler::{
     event::{Announcement, Change, RunEnded},
     names::PluginName,
@@ -8,7 +10,7 @@ use roost_scheduler::{
     time::Instant,
 };
 
-/// Lines about the runs of one batch: a burst must not be slowed down by its log.
+/// Lines about one batch: a burst must not be slowed down by its log.
 const LINES_PER_BATCH: usize = 20;
 /// Next runs that are told when a plugin is loaded.
 const NEXT_RUNS: usize = 8;
@@ -21,21 +23,22 @@ const PLUGINS: usize = 8;
 /// Tells what was decided, when it is handed over to be kept.
 pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
     let mut lines = 0;
-    let mut untold = [("succeeded", 0), ("failed", 0), ("missed", 0), ("skipped", 0), ("cancelled", 0), ("denied", 0)];
+    let mut untold: BTreeMap<&str, usize> = BTreeMap::new();
     for change in changes {
+        let what = match change {
+            Change::RunEnded(run) => run.outcome.word(),
+            Change::RunSaved { run, .. } if run.steps_done == 0 && run.started.is_some() => "started",
+            Change::DeviceSaved { error: Some(_), .. } => "devices keep the plan they have",
+            _ => continue,
+        };
+        if lines == LINES_PER_BATCH {
+            *untold.entry(what).or_default() += 1;
+            continue;
+        }
+        lines += 1;
         match change {
-            Change::RunEnded(run) if lines < LINES_PER_BATCH => {
-                lines += 1;
-                note_run(run);
-            }
-            Change::RunEnded(run) => {
-                let word = run.outcome.word();
-                untold.iter_mut().filter(|(outcome, _)| *outcome == word).for_each(|(_, count)| *count += 1);
-            }
-            Change::RunSaved { run, .. } if run.steps_done == 0 && run.started.is_some() && lines < LINES_PER_BATCH => {
-                lines += 1;
-                tracing::info!("started {}", run.id);
-            }
+            Change::RunEnded(run) => note_run(run),
+            Change::RunSaved { run, .. } => tracing::info!("started {}", run.id),
             Change::DeviceSaved { name, plugin, error: Some(error), .. } => {
                 let plugin = scheduler.plugin_name(*plugin).map_or("?", PluginName::as_str);
                 tracing::warn!("device `{plugin}/{name}` keeps the plan it has\n  caused by: {error}");
@@ -43,8 +46,8 @@ pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
             _ => {}
         }
     }
-    for (outcome, count) in untold.into_iter().filter(|(_, count)| *count > 0) {
-        tracing::info!("and {count} more {outcome}");
+    for (what, count) in untold {
+        tracing::info!("and {count} more {what}");
     }
 }
 

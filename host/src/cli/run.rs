@@ -100,7 +100,7 @@ fn versions(saved: &Saved) -> Vec<(PluginName, Version)> {
     saved.plugins.iter().map(|plugin| (plugin.name.clone(), plugin.version)).collect()
 }
 
-/// Each loaded component holds a file open.
+/// A thousand devices may be connected to the built-in broker.
 fn allow_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });

@@ -17,7 +17,7 @@ use super::{
     engine::Engine,
     limiter::Limiter,
     limits,
-    logs::Journal,
+    logs::{Journal, printable},
     program::{Almanac, Program},
     settings::{Device, Limits},
     wasi::wasi,
@@ -147,7 +147,7 @@ impl Calls {
             Err(_elapsed) => Err(CallError::Wall { wall_ms: bounds.wall_ms }),
             Ok(Err(_)) if memory_refused => Err(CallError::Memory { memory_mib: bounds.memory_mib }),
             Ok(Err(error)) => Err(told(&error, bounds, stderr)),
-            Ok(Ok(Err(text))) => Err(CallError::Said(text)),
+            Ok(Ok(Err(text))) => Err(CallError::Said(printable(&text))),
             Ok(Ok(Ok(jobs))) => {
                 let jobs = contract::jobs(jobs, &program.terms(device))?;
                 let (plugin, device) = (&program.plugin, &device.name);

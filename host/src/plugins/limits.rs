@@ -54,6 +54,8 @@ pub(super) const RANDOM_BYTES: u64 = 64 << 10;
 pub(super) const LINE_BYTES: usize = 4 << 10;
 /// Lines a minute in a plugin's log: one guest must not fill the disk or push out the lines of others.
 pub(super) const LINES_PER_MINUTE: u32 = 1_000;
+/// Bytes kept of the sentence that a call ends with when it fails: it is logged, shown, and kept with the device.
+pub(super) const SAID_BYTES: usize = 4 << 10;
 /// Bytes kept of the end of a call's standard error, for the error that tells of its failure.
 pub(super) const STDERR_TAIL_BYTES: usize = 2 << 10;
 /// Functions named of a trap's backtrace: the innermost say what happened.

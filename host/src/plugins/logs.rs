@@ -95,6 +95,23 @@ fn tells(line: &str) -> bool {
     !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE")
 }
 
+/// A guest's words, fit to be shown and to be kept: not too long, and nothing in them that moves a cursor.
+pub(super) fn printable(text: &str) -> String {
+    let kept = &text[..text.floor_char_boundary(limits::SAID_BYTES)];
+    let mut printable = String::with_capacity(kept.len());
+    for char in kept.chars() {
+        if char.is_control() && char != '\n' {
+            printable.extend(char.escape_debug());
+        } else {
+            printable.push(char);
+        }
+    }
+    if kept.len() < text.len() {
+        printable.push_str(" …");
+    }
+    printable
+}
+
 /// Lines that have not ended yet, and the end of standard error.
 #[derive(Debug, Default)]
 struct Said {
@@ -128,7 +145,7 @@ impl Journal {
         let left_out = std::mem::take(&mut self.log.budget().left_out);
         self.log.tell_left_out(left_out);
         let tail = String::from_utf8_lossy(&said.error_tail);
-        tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join("\n")
+        printable(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join("\n"))
     }
 
     fn append(&self, kind: StreamKind, bytes: &[u8]) {
@@ -219,6 +236,13 @@ impl OutputStream for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_guest_says_is_cut_and_moves_no_cursor() {
+        assert_eq!(printable("no\ttides\r\x1b[2J\nfor 2031"), "no\\ttides\\r\\u{1b}[2J\nfor 2031");
+        let long = printable(&"ß".repeat(limits::SAID_BYTES));
+        assert!(long.len() < limits::SAID_BYTES + 8 && long.ends_with("ß …"));
+    }
 
     #[test]
     fn lines_are_put_together_and_cut_off() {

@@ -127,11 +127,11 @@ fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Re
     run(
         to,
         "INSERT INTO runs (plugin, device, job, occurrence, state, started, number, steps, policy, steps_done,
-                           failed)
-         VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10)
+                           failed, start)
+         VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (occurrence, plugin, device, job)
          DO UPDATE SET state = 'running', reason = NULL, started = ?5, ended = NULL, attempts = NULL, number = ?6,
-                       steps = ?7, policy = ?8, steps_done = ?9, failed = ?10",
+                       steps = ?7, policy = ?8, steps_done = ?9, failed = ?10, start = ?11",
         params![
             saved.id.plugin.as_str(),
             saved.id.device.as_str(),
@@ -142,7 +142,8 @@ fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Re
             steps_to_json(&saved.body).map_err(not_json)?,
             policy_to_json(&saved.body.policy()).map_err(not_json)?,
             saved.steps_done,
-            failed_to_json(saved.failed.as_ref()).map_err(not_json)?
+            failed_to_json(saved.failed.as_ref()).map_err(not_json)?,
+            saved.start.millis()
         ],
     )
 }
@@ -157,7 +158,7 @@ fn end_run(to: &Transaction<'_>, ended: &RunEnded) -> rusqlite::Result<()> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (occurrence, plugin, device, job)
          DO UPDATE SET state = ?5, reason = ?6, started = ?7, ended = ?8, attempts = ?9, number = NULL, steps = NULL,
-                       policy = NULL, steps_done = NULL, failed = NULL",
+                       policy = NULL, start = NULL, steps_done = NULL, failed = NULL",
         params![
             ended.id.plugin.as_str(),
             ended.id.device.as_str(),

@@ -168,6 +168,9 @@ pub(super) fn jobs(
         let (id, policy) = (row.parsed(2, JobId::parse)?, row.policy(6)?);
         let trigger = row.parsed(4, |text| trigger::parse(text, Instant::MIN, &mut patterns))?;
         let body = Body::new(&id, row.optional_text(3)?, &policy, &row.parsed(5, steps_from_json)?);
+        if body.step_count() == 0 {
+            return Err(row.damage("it has no steps"));
+        }
         batch.push(SavedJob {
             key: row.get(0)?,
             device,
@@ -196,7 +199,7 @@ fn device_keys(connection: &Connection) -> Result<HashSet<DeviceKey>, Damage> {
 
 fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
-    let sql = "SELECT number, plugin, device, job, occurrence, steps, policy, steps_done, started, failed
+    let sql = "SELECT number, plugin, device, job, occurrence, steps, policy, steps_done, started, failed, start
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, [], |row| {
@@ -207,10 +210,15 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             occurrence: row.instant(4)?,
         };
         let body = Body::new(&id.job, None, &row.policy(6)?, &row.parsed(5, steps_from_json)?);
+        let steps_done = row.get(7)?;
+        if steps_done >= body.step_count() {
+            return Err(row.damage("it has no step left to be done"));
+        }
         let run = SavedRun {
             id,
             body,
-            steps_done: row.get(7)?,
+            start: row.instant(10)?,
+            steps_done,
             started: row.optional_instant(8)?,
             failed: row.optional_text(9)?.map(failed_from_json).transpose().map_err(|error| row.damage(&error))?,
         };

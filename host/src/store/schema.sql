@@ -49,6 +49,7 @@ CREATE TABLE runs (
     number     INTEGER,               -- by which the scheduler knows it
     steps      TEXT,                  -- JSON: its own copy
     policy     TEXT,                  -- JSON: its own copy; NULL: the defaults
+    start      INTEGER,               -- when it should start: the occurrence and its jitter
     steps_done INTEGER,
     failed     TEXT,                  -- JSON: the first step that was given up
     PRIMARY KEY (occurrence, plugin, device, job)

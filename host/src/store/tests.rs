@@ -93,7 +93,14 @@ fn saved_run(occurrence: i64, steps_done: usize) -> SavedRun {
     let body = Body::new(&run_id(occurrence).job, None, &Policy { priority: 3, ..Policy::default() }, &steps(0));
     let last = Attempt::Refused("no \"right\"".into());
     let failed = (steps_done > 1).then_some(Failed { step: 1, attempts: 2, last });
-    SavedRun { id: run_id(occurrence), body, steps_done, started: (steps_done > 0).then(|| at(9)), failed }
+    SavedRun {
+        id: run_id(occurrence),
+        body,
+        start: at(8),
+        steps_done,
+        started: (steps_done > 0).then(|| at(9)),
+        failed,
+    }
 }
 
 fn run_saved(key: u64, occurrence: i64, steps_done: usize) -> Change {

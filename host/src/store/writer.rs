@@ -18,7 +18,7 @@ pub(crate) enum Committed {
 }
 
 /// The way to the thread. At most one batch is under way at a time: the next is handed over when the one before is
-/// [`Committed::Done`], and so the queue is bounded (I10).
+/// [`Committed::Done`], and so the queue is bounded (I10). Only the last one of all does not wait.
 #[derive(Debug)]
 pub(crate) struct Writer {
     batches: mpsc::Sender<(u64, Vec<Change>)>,

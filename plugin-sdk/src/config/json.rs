@@ -394,11 +394,12 @@ struct Key<'a>(&'a str);
 
 impl Key<'_> {
     fn visit_integer<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self.0.parse::<i64>() {
-            Ok(number) => visitor.visit_i64(number),
-            Err(_) => unfit(&visitor),
-        }
-        .map_err(|mistake: Mistake| mistake.instead(&Token::Text(Cow::Borrowed(self.0))))
+        let visited = match (self.0.parse::<u64>(), self.0.parse::<i64>()) {
+            (Ok(number), _) => visitor.visit_u64(number),
+            (_, Ok(number)) => visitor.visit_i64(number),
+            _ => unfit(&visitor),
+        };
+        visited.map_err(|mistake: Mistake| mistake.instead(&Token::Text(Cow::Borrowed(self.0))))
     }
 }
 

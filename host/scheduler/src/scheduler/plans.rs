@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, mem, vec};
 
 use super::{
-    Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, Scheduler, Ticket, Timer,
+    Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, RunSlot, Scheduler, Ticket, Timer,
     reconcile::{Adoption, Comparison},
 };
 use crate::{
@@ -316,11 +316,12 @@ impl Scheduler {
     /// Runs that have not started, and whose device is gone.
     fn cancel_orphans(&mut self, now: Instant, key: PluginKey, reason: Cancelled, out: &mut Step) {
         let Some(plugin) = self.plugins.get(key) else { return };
-        let orphans = self.runs.iter().filter(|(_, run)| {
-            let of_plugin = run.job.is_none() && run.has_not_started() && run.id.plugin == plugin.name;
-            of_plugin && !plugin.devices.contains_key(&run.id.device)
-        });
-        let orphans: Vec<_> = orphans.map(|(slot, _)| slot).collect();
+        let is_over = |slot: &RunSlot| {
+            let not_started = self.runs.get(*slot).filter(|run| run.has_not_started() && run.id.plugin == plugin.name);
+            not_started.is_some_and(|run| !plugin.devices.contains_key(&run.id.device))
+        };
+        let mut orphans: Vec<RunSlot> = self.orphans.values().copied().filter(is_over).collect();
+        orphans.sort_unstable();
         for slot in orphans {
             self.end(now, slot, Outcome::Cancelled(reason), out);
         }

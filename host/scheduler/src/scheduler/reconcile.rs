@@ -124,13 +124,14 @@ impl Scheduler {
                 return self.adopted(adoption, out);
             }
         }
-        out.partial = true;
+        self.adopting = true;
         self.work.push_front(Work::Adopt(Box::new(adoption)));
     }
 
     /// A plan has taken effect.
     fn adopted(&mut self, adoption: Adoption, out: &mut Step) {
         let Adoption { device: key, asked, site, ticket, unconfirmed, .. } = adoption;
+        self.adopting = false;
         let Some(device) = self.devices.get_mut(key) else { return };
         device.site = site;
         device.failures = 0;

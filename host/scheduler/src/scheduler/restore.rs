@@ -58,6 +58,7 @@ impl Scheduler {
             timers: Default::default(),
             ready: Default::default(),
             work: Default::default(),
+            adopting: false,
             unconfirmed: Default::default(),
             attempts: Default::default(),
             link: None,

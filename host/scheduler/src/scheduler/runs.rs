@@ -87,7 +87,6 @@ impl Run {
     /// A run that the store has kept. What was sent before the crash is not known: its step is done again.
     pub(super) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
         let policy = saved.body.policy();
-        let start = saved.id.occurrence.plus_ms(jitter::draw(&saved.id, policy.jitter_ms).into());
         let mut run = Self {
             id: saved.id,
             job,
@@ -95,7 +94,7 @@ impl Run {
             steps: saved.body.step_count(),
             body: saved.body,
             policy,
-            start,
+            start: saved.start,
             started: saved.started,
             step: saved.steps_done,
             tried_since: saved.started.filter(|_| saved.steps_done == 0),
@@ -183,6 +182,7 @@ impl Run {
         SavedRun {
             id: self.id.clone(),
             body: self.body.clone(),
+            start: self.start,
             steps_done: self.step,
             started: self.started,
             failed: self.failed.clone(),

@@ -223,6 +223,23 @@ fn a_large_plan_takes_effect_in_bounded_steps_and_is_committed_as_a_whole() {
 }
 
 #[test]
+fn a_commit_between_two_large_plans_takes_no_part_of_one() {
+    let mut world = World::new(at(START));
+    world.load("coop", 1, &[("one", many("old")), ("two", many("new")), ("three", many("old"))]);
+    while world.wake == Some(world.now) {
+        // A plan becomes durable while the next one takes effect: its jobs are set free, which is work among the rest.
+        if world.partial {
+            while world.commit() {}
+        }
+        let (old, new) = by_topic(&world);
+        assert!(old % 1_000 == 0 && new % 1_000 == 0, "a part of a plan is on disk: {old} and {new}");
+        world.step(Event::Woke);
+    }
+    while world.commit() {}
+    assert_eq!(by_topic(&world), (2_000, 1_000));
+}
+
+#[test]
 fn a_crash_while_a_large_plan_takes_effect_leaves_the_plan_before() {
     let mut world = World::new(at(START));
     world.link_up(100);

@@ -27,7 +27,7 @@ pub(crate) struct World {
     /// Steps whose changes are not durable yet, with the effects that wait for them.
     uncommitted: VecDeque<(Vec<Change>, Vec<Effect>)>,
     /// Whether the last of these is not complete.
-    partial: bool,
+    pub(crate) partial: bool,
     /// What was handed to the broker and not answered.
     pub(crate) in_flight: Vec<Publish>,
     /// What the broker has, in order.
