@@ -1,6 +1,6 @@
 //! Writes components that no compiler would make into a folder: `generate-guests target/guests`.
 //!
-//! - `compile-bomb`: 55 KB that take a compiler minutes.
+//! - `compile-bomb`: 9 MB that take a compiler minutes.
 //! - `memory-bomb`: 55 KB that take a compiler gigabytes.
 //! - `start-loops`: never gets past its start function, so that not even its instance exists.
 //! - `core-module`: WebAssembly, but not a component.
@@ -29,7 +29,9 @@ mod generate {
 
     /// Locals that the compile bomb mixes in nested loops.
     const MIXED_LOCALS: u32 = 100;
-    const NESTED_LOOPS: u32 = 3_450;
+    const NESTED_LOOPS: u32 = 2_000;
+    /// How many times it does so: one alone would take memory before it takes time.
+    const BOMBS: u32 = 300;
     /// Values that every loop of the memory bomb carries round.
     const CARRIED_VALUES: u32 = 1_000;
     const LOOPS_IN_A_ROW: u32 = 4_000;
@@ -39,7 +41,11 @@ mod generate {
     pub(crate) fn all(folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
         let empty = wasm_encoder::Component::new().finish();
-        put(folder, "compile-bomb", &component(&Guest { body: Some(compile_bomb), ..Guest::default() })?)?;
+        put(
+            folder,
+            "compile-bomb",
+            &component(&Guest { body: Some(compile_bomb), copies: BOMBS, ..Guest::default() })?,
+        )?;
         put(folder, "memory-bomb", &component(&Guest { body: Some(memory_bomb), ..Guest::default() })?)?;
         put(folder, "start-loops", &component(&Guest { loops_at_start: true, ..Guest::default() })?)?;
         put(folder, "core-module", &core_module(&Guest::default()))?;
@@ -60,6 +66,8 @@ mod generate {
     struct Guest {
         /// What `schedule-jobs` does before it answers.
         body: Option<fn(&mut Function)>,
+        /// Functions of the same kind that nobody calls.
+        copies: u32,
         loops_at_start: bool,
         /// Where it says that its answer is.
         answer_at: i32,
@@ -107,6 +115,10 @@ mod generate {
 
         let mut code = CodeSection::new();
         code.function(&schedule_jobs(guest)).function(&allocate()).function(&spin());
+        for _ in 0..guest.copies {
+            functions.function(0);
+            code.function(&schedule_jobs(guest));
+        }
         let mut module = Module::new();
         module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports);
         if guest.loops_at_start {

@@ -10,7 +10,7 @@ pub(super) const SETTINGS_BYTES: u64 = 8 << 20;
 pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
 /// Threads of a compile: each takes address space for a stack and an arena of its own.
 pub(super) const COMPILE_THREADS: usize = 2;
-/// CPU seconds of a compile. A hostile file of 100 KB can keep a compiler busy for hours.
+/// CPU seconds of a compile. A hostile file can keep a compiler busy for hours.
 pub(super) const COMPILE_CPU_S: u64 = 60;
 /// A compile that does not even get the CPU it is allowed must not hold up all others for ever.
 pub(super) const COMPILE_WALL: Duration = Duration::from_secs(300);
