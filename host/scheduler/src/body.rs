@@ -87,7 +87,8 @@ impl Body {
     /// Of a job's parts.
     #[must_use]
     pub fn new(id: &JobId, label: Option<&str>, policy: &Policy, steps: &[Step]) -> Self {
-        let mut to = Writer::default();
+        // Room for an ordinary job.
+        let mut to = Writer(Vec::with_capacity(256));
         to.bytes(id.as_str().as_bytes());
         to.optional(label);
         to.policy(policy);
@@ -100,6 +101,11 @@ impl Body {
     #[must_use]
     pub fn id(&self) -> &str {
         self.read().text()
+    }
+
+    /// The same where only equality counts.
+    pub(crate) fn id_bytes(&self) -> &[u8] {
+        self.read().bytes()
     }
 
     /// The job's id.

@@ -238,22 +238,24 @@ impl Scheduler {
 
     /// A device's job.
     pub(super) fn job_key(&self, device: DeviceKey, id: &str) -> Option<JobKey> {
-        let has_id = |key: &JobKey| self.jobs.get(*key).is_some_and(|state| state.job.body.id() == id);
+        let id = id.as_bytes();
+        let has_id = |key: &JobKey| self.jobs.get(*key).is_some_and(|state| state.job.body.id_bytes() == id);
         self.devices.get(device)?.jobs.find(self.hasher.hash_one(id), has_id).copied()
     }
 
     /// A device has one more job.
     pub(super) fn index_job(&mut self, device: DeviceKey, key: JobKey) {
         let (Some(device), Some(state)) = (self.devices.get_mut(device), self.jobs.get(key)) else { return };
-        let id = |key: &JobKey| self.jobs.get(*key).map_or("", |state| state.job.body.id());
-        device.jobs.insert_unique(self.hasher.hash_one(state.job.body.id()), key, |key| self.hasher.hash_one(id(key)));
+        let hash = |body: &Body| self.hasher.hash_one(body.id_bytes());
+        let hash_of = |key: &JobKey| self.jobs.get(*key).map_or(0, |state| hash(&state.job.body));
+        device.jobs.insert_unique(hash(&state.job.body), key, hash_of);
     }
 
     /// A job is gone.
     pub(super) fn remove_job(&mut self, key: JobKey) {
         let Some(state) = self.jobs.remove(key) else { return };
         let Some(device) = self.devices.get_mut(state.device) else { return };
-        let hash = self.hasher.hash_one(state.job.body.id());
+        let hash = self.hasher.hash_one(state.job.body.id_bytes());
         if let Ok(entry) = device.jobs.find_entry(hash, |entry| *entry == key) {
             entry.remove();
         }

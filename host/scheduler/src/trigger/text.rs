@@ -66,6 +66,12 @@ const SIGNS: [char; 3] = ['+', '-', '−'];
 /// # Errors
 /// Says what is wrong, and how it is written.
 pub fn parse(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
+    // As it is written down: a host that starts may read a million of them.
+    if let Some(Ok(time)) = text.strip_prefix("at ").map(DateTime::parse_from_rfc3339)
+        && let Some(instant) = Instant::from_millis(time.timestamp_millis())
+    {
+        return Ok(Trigger::At(instant));
+    }
     let words: Vec<&str> = text.split_whitespace().collect();
     let keyword = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
     let rest = words.get(1..).unwrap_or_default();
