@@ -1,6 +1,6 @@
 //! From a file to a plugin that runs.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Stdio};
 
 use roost_tests::{Broker, Roost, Site, figure::Figure, guest, root, sample};
 
@@ -47,7 +47,23 @@ pub(crate) fn samples() -> Vec<Figure> {
         figures.push(Figure::lower(format!("{name}: taken from the cache"), "ms", cached));
         figures.push(Figure::lower(format!("{name}: a plan, from a fresh instance"), "ms", planned));
     }
+    for (format, flags) in [("text", &[][..]), ("JSON", &["--json"])] {
+        let years = (0..3).map(|_| simulated_s(&site, flags)).collect();
+        figures.push(Figure::lower(format!("a year of all of them, simulated, as {format}"), "s", years));
+    }
     figures
+}
+
+/// How long `roost simulate` takes for a year of the samples, compiling them included.
+fn simulated_s(site: &Site, flags: &[&str]) -> f64 {
+    let plugins = sample_names().into_iter().map(|name| sample(&name).to_str().expect("a path").to_owned());
+    let plugins: Vec<String> = plugins.collect();
+    let mut arguments = vec!["simulate", "--from", "2027-01-01", "--days", "365"];
+    arguments.extend(plugins.iter().map(String::as_str).chain(flags.iter().copied()));
+    let begun = now_ns();
+    let status = site.command(&arguments).current_dir(root()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.is_ok_and(|status| status.success()), "it simulates");
+    ms_between(begun, now_ns()) / 1e3
 }
 
 /// The samples that are built.
