@@ -194,6 +194,11 @@ fn rounded(at: DateTime<Utc>) -> Option<Instant> {
     Instant::from_millis((at.timestamp_millis() + 500).div_euclid(1_000) * 1_000)
 }
 
+/// So long after an event there is no other one of its kind, as far from the poles as this: a day's event may come earlier
+/// than that of the day before, most of all when it is about to come no more, but there only by an hour or two.
+const HOURS_APART: i64 = 20;
+const NEAR_A_POLE: f64 = 85.0;
+
 /// Finds the events of a UTC day. None where the library knows no sun: after the year 3000.
 fn events(event: SunEvent, day: i64, location: Location) -> Vec<Instant> {
     let mut times = Vec::new();
@@ -213,13 +218,54 @@ fn events(event: SunEvent, day: i64, location: Location) -> Vec<Instant> {
         SunEvent::AstronomicalDusk => sun.next_set(start, &end, place, delta_t, Horizon::AstronomicalTwilight),
         SunEvent::SolarNoon => sun.next_transit(start, &end, place.longitude, delta_t),
     };
+    let apart = TimeDelta::hours(if location.latitude().abs() < NEAR_A_POLE { HOURS_APART } else { 0 });
     // At most two on a day; the bound is for a library that is wrong.
     while times.len() < 4
+        && start < end
         && let Ok(Some(at)) = next(&start)
         && at > start
     {
         times.extend(rounded(at));
-        start = at;
+        start = at + apart;
     }
     times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All events of a year, each looked for from the one before on.
+    fn of_a_year(latitude: f64, rises: bool, horizon: Horizon) -> Vec<DateTime<Utc>> {
+        let mut start: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
+        let end: DateTime<Utc> = "2027-01-01T00:00:00Z".parse().unwrap();
+        let place = solar_positioning::Location { latitude, longitude: 20.0 };
+        let (sun, mut found) = (SolarEvents::new(), Vec::new());
+        while let Ok(Some(at)) = match rises {
+            true => sun.next_rise(&start, &end, place, 69.0, horizon),
+            false => sun.next_set(&start, &end, place, 69.0, horizon),
+        } {
+            found.push(at);
+            start = at;
+        }
+        found
+    }
+
+    #[test]
+    fn two_events_of_a_kind_are_far_apart() {
+        for latitude in [-84.9, 60.0, 84.9] {
+            for (rises, horizon) in [
+                (true, Horizon::SunriseSunset),
+                (false, Horizon::SunriseSunset),
+                (true, Horizon::CivilTwilight),
+                (false, Horizon::NauticalTwilight),
+                (true, Horizon::AstronomicalTwilight),
+                (false, Horizon::AstronomicalTwilight),
+            ] {
+                let events = of_a_year(latitude, rises, horizon);
+                let least = events.windows(2).map(|pair| pair[1] - pair[0]).min();
+                assert!(least.is_none_or(|least| least > TimeDelta::hours(HOURS_APART)), "{latitude}: {least:?}");
+            }
+        }
+    }
 }
