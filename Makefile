@@ -11,6 +11,9 @@ PEERS := target/peers
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 INSTALL := $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y
 
+# Debian has it in a package of its own.
+VENV := python3 -c 'import ensurepip' 2> /dev/null || { $(INSTALL) python3-venv; }
+
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
@@ -66,7 +69,7 @@ sim: ## rehearse made-up histories: SEED=n repeats one, HISTORIES=n asks for mor
 
 oracles: ## compare `roost next` with another cron and with an ephemeris
 	cargo build -p roost
-	@[ -x $(ORACLES)/bin/python ] || python3 -m venv $(ORACLES)
+	@[ -x $(ORACLES)/bin/pip ] || { $(VENV) && python3 -m venv $(ORACLES); }
 	@$(ORACLES)/bin/pip install --quiet cronsim ephem
 	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/sun.py target/debug/roost
@@ -74,7 +77,7 @@ oracles: ## compare `roost next` with another cron and with an ephemeris
 bench-peers: brokers plugins ## run Roost and other schedulers at the same works: ROUNDS=n, ONLY=text
 	cargo build --quiet --release -p roost
 	@command -v redis-server > /dev/null || { $(INSTALL) redis-server; }
-	@[ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS)
+	@[ -x $(PEERS)/bin/pip ] || { $(VENV) && python3 -m venv $(PEERS); }
 	@$(PEERS)/bin/pip install --quiet -r tests/peers/requirements.txt
 	@mkdir -p target/tmp && TMPDIR=$(CURDIR)/target/tmp $(PEERS)/bin/python tests/peers/bench.py \
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \

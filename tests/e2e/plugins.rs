@@ -64,6 +64,8 @@ fn a_broken_update_keeps_the_previous_version_running_even_over_a_restart() {
     let roost = site.start(&broker);
     roost.says("the previous version keeps running");
     more(&listener, "declared/tick");
+    fs::write(site.plugin("declared.wasm"), whole).unwrap();
+    roost.says("declared is in order again");
 }
 
 #[test]

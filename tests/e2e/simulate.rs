@@ -225,6 +225,10 @@ fn a_candidate_is_compared_with_what_is_there() {
         texts(both[side].as_array().unwrap(), "at").iter().map(|at| at[11..16].to_owned()).collect::<Vec<_>>()
     };
     assert_eq!((at("removed"), at("added")), (vec!["06:30".into(); 2], vec!["06:45".into(); 2]));
+    // With settings of its own it is compared by these.
+    fs::write(site.path().join("Candidate_2.toml"), "[[device]]\nname = \"south\"\n").unwrap();
+    let out = diff("2027-12-01", &[]);
+    assert!(out.contains("- 07:") && out.contains("+ 07:") && out.contains("coop-door/south/open"), "{out}");
     let (code, _, errors) =
         simulate(&site, &["plugins/coop-door.wasm", "plugins/x.wasm", "--diff", "Candidate_2.wasm"]);
     assert!(code == Some(1) && errors.contains("name one plugin"), "{errors}");

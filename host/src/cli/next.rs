@@ -44,6 +44,9 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// `cron`, seven fields, `in`, a time zone.
+const MOST_CRON_WORDS: usize = 10;
+
 pub(super) fn main(args: Args) -> Result<()> {
     let (site, now) = (config::load(&args.place.into())?.site, clock::now());
     // `now` is shown, unless it is asked what comes after.
@@ -54,6 +57,12 @@ pub(super) fn main(args: Args) -> Result<()> {
     let (times, end) = match parse(&text, now, &mut Patterns::default()) {
         Ok(trigger) => occurrences(&trigger, after, args.count, &site),
         Err(error) if error.never().is_some() => (Vec::new(), error.never()),
+        Err(error) if text.starts_with("cron") && args.trigger.len() > MOST_CRON_WORDS => {
+            let report = Report::new(error.to_string());
+            return Err(report
+                .hint("put it in quotes, or the shell makes a list of files of each `*`: `'cron 30 6 * * *'`")
+                .into());
+        }
         Err(error) => return Err(Report::new(error.to_string()).hint(error.hint()).into()),
     };
     if end == Some(Never::NoLocation) {

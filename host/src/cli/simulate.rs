@@ -54,9 +54,9 @@ const BUFFER: usize = 1 << 16;
 /// step's `after`. Steps count from 1.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  roost simulate plugins/*.wasm
+  roost simulate plugins/coop-door.wasm
   roost simulate plugins/coop-door.wasm --from 2027-03-27 --days 3
-  roost simulate plugins/coop-door.wasm --days 365 --json
+  roost simulate plugins/*.wasm --days 365 --json
   roost simulate plugins/coop-door.wasm --diff new/coop-door.wasm")]
 pub(super) struct Args {
     /// The plugins
@@ -75,8 +75,8 @@ pub(super) struct Args {
     /// `payload_base64`, where it is no text), qos, retain, and properties, where there are any
     #[arg(long)]
     json: bool,
-    /// Show only what would change if this file took the place of the one plugin that is named: `-` what would be sent no
-    /// more, `+` what would be sent anew; with `--json` an object of two arrays, `removed` and `added`. The exit code is
+    /// Show only what would change if this file took the place of the one plugin that is named, with the settings beside it
+    /// or, where there are none, those of that plugin: `-` what would be sent no more, `+` what would be sent anew; with `--json` an object of two arrays, `removed` and `added`. The exit code is
     /// 0 whether or not there are differences
     #[arg(long, value_name = "OTHER.wasm")]
     diff: Option<PathBuf>,

@@ -28,7 +28,10 @@ impl FromStr for When {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        // People leave the seconds out, also before a `Z`.
+        let with_seconds = text.strip_suffix('Z').map(|text| format!("{text}:00Z"));
+        let read = DateTime::parse_from_rfc3339;
+        if let Ok(at) = read(text).or_else(|error| with_seconds.as_deref().map_or(Err(error), read)) {
             let at = Instant::from_millis(at.timestamp_millis());
             return at.map(Self::At).ok_or_else(|| "it must be within the years 1970 to 9999".into());
         }
@@ -53,6 +56,7 @@ mod tests {
         for (text, expected) in [
             ("2027-07-01T06:30:00Z", "2027-07-01T06:30:00Z"),
             ("2027-07-01T06:30:00+02:00", "2027-07-01T04:30:00Z"),
+            ("2027-07-01T06:30Z", "2027-07-01T06:30:00Z"),
             ("2027-07-01", "2027-06-30T23:00:00Z"),
             ("2027-07-01T06:30", "2027-07-01T05:30:00Z"),
             ("2027-07-01 06:30:15", "2027-07-01T05:30:15Z"),

@@ -66,7 +66,10 @@ pub(crate) async fn start_built_in(ports: Ports) -> Result<BrokerUrl, Report> {
 fn not_started(address: SocketAddr, error: &io::Error) -> Report {
     let report = Report::new(format!("the built-in broker was not started at `{address}`")).cause(error);
     if error.kind() == io::ErrorKind::AddrInUse {
-        report.hint("if the broker that is already there is to be used, say so: `--mqtt mqtt://127.0.0.1:1883`")
+        report.hint(
+            "if the broker that is already there is to be used, say so: `--mqtt mqtt://127.0.0.1:1883`, or \
+             `ROOST_MQTT=mqtt://127.0.0.1:1883` in the environment",
+        )
     } else {
         report.hint("use a broker of your own: `--mqtt mqtt://127.0.0.1:1883`")
     }

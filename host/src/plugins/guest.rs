@@ -63,7 +63,8 @@ impl CallError {
             Self::Lift { .. } => raise("lift_mib"),
             Self::Invalid(invalid) => invalid.hint.clone(),
             Self::Said(text) if text.starts_with("config") => Some(
-                "settings stand in the `.toml` beside the plugin: in `[config]` for all devices, or in one device's \
+                "settings stand in a file beside the plugin with the same name, such as `feeder.toml` for `feeder.wasm`: \
+                 in `[config]` for all devices, or in one device's \
                  `config`"
                     .into(),
             ),

@@ -1,6 +1,6 @@
 //! Which version of each plugin runs, which is being loaded, and which waits for that.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc};
 
 use roost_scheduler::{
     event::{Event, Generation, Version},
@@ -33,6 +33,8 @@ struct Shelf {
     /// The one before: the store may not yet have heard of its successor.
     before: Option<Version>,
     loading: bool,
+    /// Whether the last thing said of its files is that they are not taken.
+    faulty: bool,
     /// The file went while it was being loaded.
     withdrawn: bool,
     waiting: Option<Offer>,
@@ -97,7 +99,11 @@ impl Library {
             Ok(proposal) => proposal,
             Err(error) => return self.refused(&plugin, &error),
         };
+        let was_faulty = mem::take(&mut shelf.faulty);
         if shelf.running.as_ref().is_some_and(|program| program.version == proposal.version) {
+            if was_faulty {
+                tracing::info!("{plugin} is in order again: its files are those of the version that runs");
+            }
             tracing::debug!(%plugin, "its files are as they were");
             return;
         }
@@ -149,11 +155,15 @@ impl Library {
         }
     }
 
-    fn refused(&self, plugin: &PluginName, error: &LoadError) {
+    fn refused(&mut self, plugin: &PluginName, error: &LoadError) {
+        self.shelves.entry(plugin.clone()).or_default().faulty = true;
         tracing::error!("{}", error.report(plugin, Some(self.consequence(plugin))));
     }
 
-    fn faulty(&self, plugin: Option<&PluginName>, report: Report) {
+    fn faulty(&mut self, plugin: Option<&PluginName>, report: Report) {
+        if let Some(shelf) = plugin.and_then(|plugin| self.shelves.get_mut(plugin)) {
+            shelf.faulty = true;
+        }
         let consequence = plugin.map(|plugin| self.consequence(plugin));
         let hint = [report.hint.as_deref(), consequence].into_iter().flatten().collect::<Vec<_>>().join("\n");
         tracing::error!("{}", report.hint(hint));

@@ -65,10 +65,16 @@ impl Workbench {
         self.accept(offer(path)?, now)
     }
 
-    /// The same with the component of another file: what a new version would be.
-    pub(crate) fn load_as(&self, path: &Path, component: &Path, now: Instant) -> Result<(Specimen, Loaded), Report> {
-        let component = read_component(component)?;
-        self.accept(Offer { component, ..offer(path)? }, now)
+    /// The same with the component of another file, and with the settings beside that if there are any: what a new version
+    /// would be.
+    pub(crate) fn load_as(&self, path: &Path, candidate: &Path, now: Instant) -> Result<(Specimen, Loaded), Report> {
+        let (plugin, component) = (name_of(path)?, read_component(candidate)?);
+        let settings = match settings_beside(candidate)? {
+            Some(settings) => Some(settings),
+            None => settings_beside(path)?,
+        };
+        let accepted = self.accept(Offer { plugin, component, settings }, now);
+        accepted.map_err(|report| report.cause(format!("it was to be compared as `{}`", candidate.display())))
     }
 
     fn accept(&self, offer: Offer, now: Instant) -> Result<(Specimen, Loaded), Report> {
@@ -111,21 +117,28 @@ fn unusable(path: &Path) -> Report {
 }
 
 fn offer(path: &Path) -> Result<Offer, Report> {
+    let (plugin, component) = (name_of(path)?, read_component(path)?);
+    Ok(Offer { plugin, component, settings: settings_beside(path)? })
+}
+
+/// The plugin that a file is.
+fn name_of(path: &Path) -> Result<PluginName, Report> {
     let report = || unusable(path);
     if path.is_dir() || path.extension().is_none_or(|extension| extension != "wasm") {
         let report = report().cause("it is not a `.wasm` file");
         return Err(report.hint("name the plugin's file, such as `plugins/coop-door.wasm`"));
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let plugin = PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))?;
-    let component = read_component(path)?;
-    let settings = path.with_extension("toml");
-    let settings = match read_settings(&settings) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(report().cause(format!("`{}` cannot be read: {error}", settings.display()))),
-    };
-    Ok(Offer { plugin, component, settings })
+    PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))
+}
+
+fn settings_beside(component: &Path) -> Result<Option<String>, Report> {
+    let path = component.with_extension("toml");
+    match read_settings(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(component).cause(format!("`{}` cannot be read: {error}", path.display()))),
+    }
 }
 
 fn read_component(path: &Path) -> Result<Arc<[u8]>, Report> {

@@ -183,7 +183,7 @@ fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Result {
     if let Some(topic) = &properties.response_topic {
         write!(line, "  answer to {topic}")?;
     }
-    properties.user.iter().try_for_each(|(name, value)| write!(line, "  {name}={value}"))
+    properties.user.iter().try_for_each(|(name, value)| write!(line, "  with {name}={value}"))
 }
 
 #[cfg(test)]
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(
             written(None, Colours::default(), &[odd, binary]),
             "Monday 2027-03-01 +00:00 (Europe/London)\n  \
-               06:30:00.250  coop/north/open  coop/open  a\\nb\\u{1b}[2J  qos 0  retained  expires after 1m  as text/plain  by=sun\n  \
+               06:30:00.250  coop/north/open  coop/open  a\\nb\\u{1b}[2J  qos 0  retained  expires after 1m  as text/plain  with by=sun\n  \
                06:31:00  coop/north/close  coop/close  0x00ff\n\n\
              that was all\n"
         );
