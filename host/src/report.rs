@@ -50,15 +50,36 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        f.write_str(&printable(&self.what))?;
         for cause in &self.causes {
-            write!(f, "\n  caused by: {}", cause.replace('\n', "\n    "))?;
+            write!(f, "\n  caused by: {}", printable(cause).replace('\n', "\n    "))?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {}", hint.replace('\n', "\n  "))?;
+            write!(f, "\nhint: {}", printable(hint).replace('\n', "\n  "))?;
         }
         Ok(())
     }
+}
+
+/// Somebody else's text, fit to be shown: what would move a cursor, hide, or turn the direction of writing is escaped. Lines
+/// still end.
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for char in text.chars() {
+        let hidden = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+        if hidden || (char.is_control() && char != '\n') {
+            printable.extend(char.escape_debug());
+        } else {
+            printable.push(char);
+        }
+    }
+    printable
+}
+
+/// The same of a text that is to stay in its line.
+pub(crate) fn in_one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
 }
 
 impl std::error::Error for Report {}

@@ -17,7 +17,7 @@ use crate::{
     clock,
     config::{self, Config, PlaceFlags},
     plugins::workbench::{InspectedDevice, Inspection, Workbench},
-    report::Report,
+    report::{Report, in_one_line},
 };
 
 /// Next runs that are shown of each job.
@@ -117,14 +117,14 @@ fn in_vain(imports: &[String]) -> Vec<&'static str> {
 }
 
 fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: Instant) -> io::Result<()> {
-    let label = job.label.as_ref().map_or_else(String::new, |label| format!("  ({label})"));
+    let label = job.label.as_ref().map_or_else(String::new, |label| format!("  ({})", in_one_line(label)));
     writeln!(out, "    {}: {}{label}", job.id, job.trigger)?;
     for step in job.steps.iter() {
         let payload = String::from_utf8_lossy(&step.message.payload);
-        let payload: String = payload.chars().take(60).flat_map(char::escape_debug).collect();
+        let payload = in_one_line(&payload.chars().take(60).collect::<String>());
         let after = Duration(step.after_ms.into());
         let after = if step.after_ms == 0 { String::new() } else { format!("  after {after}") };
-        writeln!(out, "      publishes {} {payload}{after}", step.message.topic)?;
+        writeln!(out, "      publishes {} {payload}{after}", in_one_line(step.message.topic.as_str()))?;
     }
     let (runs, why) = next_runs(job, site, sky, now);
     for run in &runs {

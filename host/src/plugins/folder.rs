@@ -99,6 +99,8 @@ struct Unsettled {
     /// Where nothing announced the change: it has to look the same again.
     expected: Option<Look>,
     torn_since: Option<Instant>,
+    /// Since when settings that were there are not.
+    bare_since: Option<Instant>,
 }
 
 impl Unsettled {
@@ -152,8 +154,12 @@ impl Folder {
             settings_until: now,
             expected: None,
             torn_since: None,
+            bare_since: None,
         });
         unsettled.expected = None;
+        if unsettled.bare_since.take().is_some() {
+            unsettled.again(now);
+        }
         if extension == "wasm" {
             unsettled.component_until = now + touch.quiet();
         } else {
@@ -179,8 +185,13 @@ impl Folder {
                 // What lies there when the folder is first seen has most likely lain there for long.
                 let at = if renewed { now } else { now + UNANNOUNCED };
                 let expected = (!renewed).then_some(*look);
-                pair.unsettled =
-                    Some(Unsettled { component_until: at, settings_until: at, expected, torn_since: None });
+                pair.unsettled = Some(Unsettled {
+                    component_until: at,
+                    settings_until: at,
+                    expected,
+                    torn_since: None,
+                    bare_since: None,
+                });
             }
         }
         for (name, pair) in &mut self.pairs {
@@ -240,6 +251,24 @@ impl Folder {
             return;
         }
         pair.gone_since = None;
+        if look.settings.is_none() {
+            // Without them it would run with defaults: not because of a link whose target is away, nor at once.
+            if fs::symlink_metadata(&settings).is_ok() {
+                pair.read = look;
+                let report = Report::new(format!("the settings of plugin `{name}` were not read"))
+                    .cause(format!("`{}` is there, but it is no file", settings.display()))
+                    .hint("put a file in its place, or remove it");
+                return sightings.push(Sighting::Faulty(Some(name.clone()), report));
+            }
+            if pair.read.settings.is_some() {
+                let end = *unsettled.bare_since.get_or_insert(now) + GONE;
+                if now < end {
+                    unsettled.again(end);
+                    pair.unsettled = Some(unsettled);
+                    return;
+                }
+            }
+        }
         match read(name, &component, &settings, look) {
             Reading::Whole(offer) => {
                 pair.present = true;

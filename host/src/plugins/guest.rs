@@ -17,7 +17,7 @@ use super::{
     engine::Engine,
     limiter::Limiter,
     limits,
-    logs::{Journal, printable},
+    logs::{Journal, presentable},
     program::{Almanac, Program},
     settings::{Device, Limits},
     wasi::wasi,
@@ -66,6 +66,12 @@ impl CallError {
                 "settings stand in a file beside the plugin with the same name, such as `feeder.toml` for `feeder.wasm`: \
                  in `[config]` for all devices, or in one device's \
                  `config`"
+                    .into(),
+            ),
+            // ENOMEM
+            Self::Trap { reason, .. } if reason.contains("os error 12") => Some(
+                "a plugin takes 4 GB of address space for each of its memories, though hardly any memory: allow the host \
+                 more of it (`ulimit -v`)"
                     .into(),
             ),
             Self::Said(_) | Self::Pool(_) | Self::Exit { .. } | Self::Trap { .. } => None,
@@ -148,7 +154,7 @@ impl Calls {
             Err(_elapsed) => Err(CallError::Wall { wall_ms: bounds.wall_ms }),
             Ok(Err(_)) if memory_refused => Err(CallError::Memory { memory_mib: bounds.memory_mib }),
             Ok(Err(error)) => Err(told(&error, bounds, stderr)),
-            Ok(Ok(Err(text))) => Err(CallError::Said(printable(&text))),
+            Ok(Ok(Err(text))) => Err(CallError::Said(presentable(&text))),
             Ok(Ok(Ok(jobs))) => {
                 let jobs = contract::jobs(jobs, &program.terms(device))?;
                 let (plugin, device) = (&program.plugin, &device.name);

@@ -6,6 +6,9 @@ use std::time::Duration;
 pub(super) const COMPONENT_BYTES: u64 = 64 << 20;
 /// Bytes of a plugin's settings: room for thousands of devices, and read into memory whole.
 pub(super) const SETTINGS_BYTES: u64 = 8 << 20;
+/// Bytes of what all devices of a plugin are configured with, each with its copy of what they share: ten thousand with six
+/// kilobytes each.
+pub(super) const CONFIG_BYTES: usize = 64 << 20;
 /// Address space of a compile: one that wants more is a bomb, or too large for the machines that Roost is made for.
 pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
 /// Threads of a compile: each takes address space for a stack and an arena of its own.

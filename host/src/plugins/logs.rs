@@ -16,7 +16,7 @@ use wasmtime_wasi::{
 };
 
 use super::limits;
-use crate::clock;
+use crate::{clock, report::printable};
 
 /// A plugin's log. It has a budget, whatever the number of devices and calls (I7).
 #[derive(Debug)]
@@ -95,21 +95,10 @@ fn tells(line: &str) -> bool {
     !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE")
 }
 
-/// A guest's words, fit to be shown and to be kept: not too long, and nothing in them that moves a cursor.
-pub(super) fn printable(text: &str) -> String {
+/// A guest's words, fit to be shown and to be kept.
+pub(super) fn presentable(text: &str) -> String {
     let kept = &text[..text.floor_char_boundary(limits::SAID_BYTES)];
-    let mut printable = String::with_capacity(kept.len());
-    for char in kept.chars() {
-        if char.is_control() && char != '\n' {
-            printable.extend(char.escape_debug());
-        } else {
-            printable.push(char);
-        }
-    }
-    if kept.len() < text.len() {
-        printable.push_str(" …");
-    }
-    printable
+    printable(kept) + if kept.len() < text.len() { " …" } else { "" }
 }
 
 /// Lines that have not ended yet, and the end of standard error.
@@ -145,7 +134,7 @@ impl Journal {
         let left_out = std::mem::take(&mut self.log.budget().left_out);
         self.log.tell_left_out(left_out);
         let tail = String::from_utf8_lossy(&said.error_tail);
-        printable(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join("\n"))
+        presentable(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join("\n"))
     }
 
     fn append(&self, kind: StreamKind, bytes: &[u8]) {
@@ -239,8 +228,8 @@ mod tests {
 
     #[test]
     fn what_a_guest_says_is_cut_and_moves_no_cursor() {
-        assert_eq!(printable("no\ttides\r\x1b[2J\nfor 2031"), "no\\ttides\\r\\u{1b}[2J\nfor 2031");
-        let long = printable(&"ß".repeat(limits::SAID_BYTES));
+        assert_eq!(presentable("no\ttides\r\x1b[2J\nfor 2031"), "no\\ttides\\r\\u{1b}[2J\nfor 2031");
+        let long = presentable(&"ß".repeat(limits::SAID_BYTES));
         assert!(long.len() < limits::SAID_BYTES + 8 && long.ends_with("ß …"));
     }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
 use self::record::SettingsRecord;
+use super::limits::CONFIG_BYTES;
 use crate::{
     config::{
         document::{Document, Table},
@@ -152,6 +153,7 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
     }
     let mut names = HashSet::new();
     let mut devices = Vec::with_capacity(items.len());
+    let mut left = CONFIG_BYTES;
     for item in items {
         let table = item.table(&DEVICE_KEYS)?;
         let device = read_device(&table, &shared, defaults)?;
@@ -160,6 +162,11 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
             let what = format!("there is another device named `{}`", device.name);
             return Err(at.error(what).hint("give each device a name of its own"));
         }
+        let Some(rest) = left.checked_sub(device.config.len()) else {
+            let what = format!("what devices are configured with is more than {} MiB", CONFIG_BYTES >> 20);
+            return Err(item.error(what).hint("each device gets a copy of `[config]`: keep that short"));
+        };
+        left = rest;
         devices.push(device);
     }
     Ok(devices)

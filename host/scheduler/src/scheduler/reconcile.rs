@@ -144,10 +144,11 @@ impl Scheduler {
         self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
     }
 
-    /// An occurrence from before a plan belongs to the plan before: one that waits for its jitter, or for its turn.
+    /// An occurrence from before a plan belongs to the plan before: one that waits for its jitter, for its turn, or for that
+    /// plan's commit. Of the last kind nothing is sent before that and the run itself are durable (I3), for the run is
+    /// saved along with what its job becomes.
     pub(super) fn admit_past(&mut self, now: Instant, job: JobKey, asked: Instant, out: &mut Step) {
         if let Some(state) = self.jobs.get(job)
-            && state.unconfirmed.is_none()
             && state.next.due().is_some_and(|occurrence| occurrence < asked)
         {
             self.disarm_timer(job);

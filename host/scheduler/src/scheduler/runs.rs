@@ -286,10 +286,11 @@ impl Scheduler {
             body: run.body.clone(),
             step: run.step,
             // I3: what owes later steps is on disk before anybody hears of it, and so is each step that is done
-            // before the next one is sent: a crash never sends an earlier one after a later one.
-            after_commit: run.steps > 1,
+            // before the next one is sent: a crash never sends an earlier one after a later one. A run that outlives
+            // its job's plan is on disk with that plan.
+            after_commit: run.steps > 1 || run.key.is_some(),
         };
-        if starts && publish.after_commit {
+        if starts && run.steps > 1 {
             self.save_run(slot, out);
         }
         out.effects.push(Effect::Publish(publish));

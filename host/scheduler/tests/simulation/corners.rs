@@ -140,6 +140,28 @@ fn a_job_that_is_changed_behind_a_burst_does_not_lose_the_occurrence() {
 }
 
 #[test]
+fn what_came_due_before_its_plan_was_durable_is_not_lost_with_the_next_plan() {
+    let ticks = |topic: &str| vec![job("tick", "every 1h", &[(0, topic)])];
+    let mut world = World::new(at(START));
+    world.link_up(100);
+    world.now = at("2027-03-01T06:59:59Z");
+    let gone = job("gone", "at 2027-03-01T07:00:00Z", &[(0, "gone")]);
+    world.load("coop", 1, &[("north", [ticks("first"), vec![gone]].concat())]);
+    while world.wake == Some(world.now) {
+        world.step(Event::Woke);
+    }
+    world.now = at("2027-03-01T07:00:01Z");
+    world.load("coop", 2, &[("north", ticks("second"))]);
+    while world.wake == Some(world.now) {
+        world.step(Event::Woke);
+    }
+    assert!(world.in_flight.is_empty(), "I3: nothing of a plan is sent before it is durable");
+    world.run_until(at("2027-03-01T08:30:00Z"));
+    let sent: Vec<_> = world.log.iter().filter_map(|line| line.split_once("publish ")).map(|(_, what)| what).collect();
+    assert_eq!(sent, ["gone #1", "first #1", "second #1"]);
+}
+
+#[test]
 fn an_answer_of_a_plugin_that_was_removed_does_not_reach_its_successor() {
     let old = job("old", "cron 30 6 * * *", &[(0, "old")]);
     let mut world = world(std::slice::from_ref(&old));

@@ -12,7 +12,10 @@ use clap::builder::styling::{AnsiColor, Style};
 use roost_scheduler::{body::StepRef, model::Qos, trigger::Duration};
 
 use super::differences::Side;
-use crate::rehearsal::{Happening, What};
+use crate::{
+    rehearsal::{Happening, What},
+    report::in_one_line,
+};
 
 /// What stands out, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,18 +153,22 @@ fn put_two_digits(line: &mut String, number: u32) {
     line.extend([number / 10, number % 10].into_iter().filter_map(|digit| char::from_digit(digit, 10)));
 }
 
+/// A plugin's text, which could move the cursor, or begin a line that looks like another message.
+fn put_text(line: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        line.push_str(text);
+    } else {
+        line.push_str(&in_one_line(text));
+    }
+}
+
 /// Topic and payload, and what else is not as usual.
 fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Result {
     let StepRef { payload, qos, retain, .. } = message;
-    line.push_str(message.topic());
+    put_text(line, message.topic());
     line.push_str("  ");
     match std::str::from_utf8(payload) {
-        Ok(text) if text.contains(char::is_control) => {
-            // It could move the cursor, or begin a line that looks like another message.
-            text.chars()
-                .for_each(|char| if char.is_control() { line.extend(char.escape_debug()) } else { line.push(char) });
-        }
-        Ok(text) => line.push_str(text),
+        Ok(text) => put_text(line, text),
         Err(_) => {
             line.push_str("0x");
             payload.iter().try_for_each(|byte| write!(line, "{byte:02x}"))?;

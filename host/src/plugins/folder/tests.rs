@@ -274,3 +274,33 @@ fn a_huge_settings_file_is_refused_unread() {
     let told = bench.scan();
     assert!(told[0].contains("more than the 8388608 allowed"), "{told:?}");
 }
+
+#[test]
+fn settings_that_go_are_missed_only_after_a_while() {
+    let mut bench = Bench::new(&[]);
+    bench.write("porch.wasm", &component(3));
+    bench.write("porch.toml", "a = 1".as_bytes());
+    assert_eq!(bench.scan(), ["porch 13a = 1"]);
+    let remove = |bench: &mut Bench| {
+        fs::remove_file(bench.file("porch.toml")).unwrap();
+        bench.touched("porch.toml", Touch::Finished);
+    };
+    remove(&mut bench);
+    assert_eq!((bench.later(20), bench.later(2_000)), (vec![], vec![]));
+    bench.write("porch.toml", "a = 2".as_bytes());
+    bench.touched("porch.toml", Touch::Finished);
+    assert_eq!(bench.later(20), ["porch 13a = 2"]);
+    remove(&mut bench);
+    assert_eq!((bench.later(20), bench.later(2_990)), (vec![], vec![]));
+    assert_eq!(bench.later(20), ["porch 13"]);
+}
+
+#[test]
+fn settings_that_lead_nowhere_are_not_taken_for_none() {
+    let mut bench = Bench::new(&[]);
+    bench.write("porch.wasm", &component(3));
+    symlink("nowhere", bench.file("porch.toml")).unwrap();
+    let found = bench.scan();
+    assert!(found.iter().any(|found| found.contains("the settings of plugin `porch` were not read")), "{found:?}");
+    assert!(!found.contains(&"porch 13".into()), "{found:?}");
+}
