@@ -1,21 +1,22 @@
 //! What lies in the plugin folder, and which of it has come to rest. Knows the file system and no notifications: it is
 //! told what changed, and looks again (I9).
 
+mod reading;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsString,
-    fs::{self, OpenOptions},
-    io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use roost_scheduler::names::PluginName;
-use rustix::fs::OFlags;
 
-use super::{limits, sections};
+use self::reading::{Look, Reading, identity, read};
+pub(super) use self::reading::{read_file, read_settings};
 use crate::report::Report;
 
 /// Both files of a plugin, read when they had come to rest.
@@ -65,22 +66,6 @@ const TORN_REPORTED: Duration = Duration::from_secs(2);
 /// I9: what comes back within this time was never gone.
 const GONE: Duration = Duration::from_secs(3);
 
-/// What tells one content of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Look {
-    component: Option<Identity>,
-    settings: Option<Identity>,
-}
-
 /// The two files of one name.
 #[derive(Debug, Default)]
 struct Pair {
@@ -112,14 +97,6 @@ impl Unsettled {
         self.component_until = at;
         self.settings_until = at;
     }
-}
-
-/// What reading a settled pair came to.
-enum Reading {
-    Whole(Offer),
-    Torn,
-    Changing,
-    Faulty(Report),
 }
 
 #[derive(Debug)]
@@ -251,22 +228,13 @@ impl Folder {
             return;
         }
         pair.gone_since = None;
-        if look.settings.is_none() {
-            // Without them it would run with defaults: not because of a link whose target is away, nor at once.
-            if fs::symlink_metadata(&settings).is_ok() {
-                pair.read = look;
-                let report = Report::new(format!("the settings of plugin `{name}` were not read"))
-                    .cause(format!("`{}` is there, but it is no file", settings.display()))
-                    .hint("put a file in its place, or remove it");
-                return sightings.push(Sighting::Faulty(Some(name.clone()), report));
-            }
-            if pair.read.settings.is_some() {
-                let end = *unsettled.bare_since.get_or_insert(now) + GONE;
-                if now < end {
-                    unsettled.again(end);
-                    pair.unsettled = Some(unsettled);
-                    return;
-                }
+        if look.settings.is_none() && pair.read.settings.is_some() {
+            // Without them it would run with defaults.
+            let end = *unsettled.bare_since.get_or_insert(now) + GONE;
+            if now < end {
+                unsettled.again(end);
+                pair.unsettled = Some(unsettled);
+                return;
             }
         }
         match read(name, &component, &settings, look) {
@@ -436,71 +404,8 @@ fn plugin_name(path: &Path) -> Option<PluginName> {
     PluginName::parse(path.file_stem()?.to_str()?).ok()
 }
 
-fn identity(path: &Path) -> Option<Identity> {
-    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    Some(Identity {
-        device: found.dev(),
-        inode: found.ino(),
-        size: found.size(),
-        modified: (found.mtime(), found.mtime_nsec()),
-        changed: (found.ctime(), found.ctime_nsec()),
-    })
-}
-
 fn folder_identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-/// Stat, read, stat again: only what looks the same before and after is what was read.
-fn read(name: &PluginName, component: &Path, settings: &Path, look: Look) -> Reading {
-    let unreadable = |path: &Path, error: io::Error| {
-        let report = Report::new(format!("plugin `{name}` was not loaded"));
-        Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())))
-    };
-    let bytes = match read_file(component, limits::COMPONENT_BYTES) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
-        Err(error) => return unreadable(component, error),
-    };
-    let text = match look.settings.map(|_| read_settings(settings)) {
-        None => None,
-        Some(Ok(text)) => Some(text),
-        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
-        Some(Err(error)) => return unreadable(settings, error),
-    };
-    if (Look { component: identity(component), settings: identity(settings) }) != look {
-        return Reading::Changing;
-    }
-    if !sections::whole(&bytes) {
-        return Reading::Torn;
-    }
-    Reading::Whole(Offer { plugin: name.clone(), component: bytes.into(), settings: text })
-}
-
-/// All of a file that is a file, and has no more bytes than that.
-///
-/// # Errors
-/// Also where the path leads to a pipe or a device by now: waiting for its bytes could take for ever.
-pub(super) fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    if found.len() <= most {
-        file.take(most + 1).read_to_end(&mut bytes)?;
-    }
-    if found.len().max(bytes.len() as u64) > most {
-        let what = format!("it has {} bytes, more than the {most} allowed", found.len().max(bytes.len() as u64));
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-    }
-    Ok(bytes)
-}
-
-pub(super) fn read_settings(path: &Path) -> io::Result<String> {
-    let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    String::from_utf8(read_file(path, limits::SETTINGS_BYTES)?).map_err(not_text)
 }
 
 fn torn(name: &PluginName, component: &Path, empty: bool) -> Report {

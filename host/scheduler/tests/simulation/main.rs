@@ -3,7 +3,7 @@
 mod corners;
 mod disk;
 mod histories;
-
+mod large;
 mod reconcile;
 mod scenarios;
 mod world;

@@ -1,0 +1,110 @@
+//! Both files of a plugin, read as one: stat, read, stat again.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use roost_scheduler::names::PluginName;
+use rustix::fs::OFlags;
+
+use super::Offer;
+use crate::{
+    plugins::{limits, sections},
+    report::Report,
+};
+
+/// What tells one content of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    pub(super) size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) component: Option<Identity>,
+    pub(super) settings: Option<Identity>,
+}
+
+/// What reading a settled pair came to.
+pub(super) enum Reading {
+    Whole(Offer),
+    Torn,
+    Changing,
+    Faulty(Report),
+}
+
+pub(super) fn identity(path: &Path) -> Option<Identity> {
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(Identity {
+        device: found.dev(),
+        inode: found.ino(),
+        size: found.size(),
+        modified: (found.mtime(), found.mtime_nsec()),
+        changed: (found.ctime(), found.ctime_nsec()),
+    })
+}
+
+/// Stat, read, stat again: only what looks the same before and after is what was read.
+pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: Look) -> Reading {
+    let unreadable = |path: &Path, error: io::Error| {
+        let report = Report::new(format!("plugin `{name}` was not loaded"));
+        Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())))
+    };
+    let bytes = match read_file(component, limits::COMPONENT_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
+        Err(error) => return unreadable(component, error),
+    };
+    let text = match look.settings.map(|_| read_settings(settings)) {
+        // Without them it would run with defaults, which a link whose target is away does not ask for.
+        None if fs::symlink_metadata(settings).is_ok() => {
+            let report = Report::new(format!("the settings of plugin `{name}` were not read"));
+            let report = report.cause(format!("`{}` is there, but it is no file", settings.display()));
+            return Reading::Faulty(report.hint("put a file in its place, or remove it"));
+        }
+        None => None,
+        Some(Ok(text)) => Some(text),
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
+        Some(Err(error)) => return unreadable(settings, error),
+    };
+    if (Look { component: identity(component), settings: identity(settings) }) != look {
+        return Reading::Changing;
+    }
+    if !sections::whole(&bytes) {
+        return Reading::Torn;
+    }
+    Reading::Whole(Offer { plugin: name.clone(), component: bytes.into(), settings: text })
+}
+
+/// All of a file that is a file, and has no more bytes than that.
+///
+/// # Errors
+/// Also where the path leads to a pipe or a device by now: waiting for its bytes could take for ever.
+pub(in crate::plugins) fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    if found.len() <= most {
+        file.take(most + 1).read_to_end(&mut bytes)?;
+    }
+    if found.len().max(bytes.len() as u64) > most {
+        let what = format!("it has {} bytes, more than the {most} allowed", found.len().max(bytes.len() as u64));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
+}
+
+pub(in crate::plugins) fn read_settings(path: &Path) -> io::Result<String> {
+    let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    String::from_utf8(read_file(path, limits::SETTINGS_BYTES)?).map_err(not_text)
+}
