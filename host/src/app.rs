@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::{self, Alarm},
+    control::Answers,
     mqtt::Link,
     plugins::Plugins,
     report::Report,
@@ -44,6 +45,7 @@ pub(crate) struct App {
     pub(crate) writer: Writer,
     pub(crate) link: Link,
     pub(crate) plugins: Plugins,
+    pub(crate) answers: Answers,
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) committed: mpsc::UnboundedReceiver<Committed>,
 }
@@ -253,7 +255,10 @@ impl App {
             Effect::Publish(publish) => self.link.publish(publish),
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
             Effect::Announce(announcement) => diary::announce(&announcement, &self.scheduler),
-            Effect::Confirm(ticket) => self.step(Event::Confirmed(ticket), hand),
+            Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
+            Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),
+            Effect::Unwatch { link, watch } => self.link.unwatch(link, watch),
+            Effect::Answer { request, answer } => self.answers.give(request, answer),
         }
     }
 }
@@ -278,21 +283,21 @@ mod tests {
     #[test]
     fn what_an_effect_waits_for_is_handed_over_at_once() {
         let mut hand = gathered(1);
-        hand.waiting.push_back((6, Effect::Confirm(Ticket::MIN)));
+        hand.waiting.push_back((6, Effect::TellDurable(Ticket::MIN)));
         assert!(!hand.is_due(), "that one waits for the batch that is on its way");
-        hand.waiting.push_back((7, Effect::Confirm(Ticket::MAX)));
+        hand.waiting.push_back((7, Effect::TellDurable(Ticket::MAX)));
         assert!(hand.is_due());
     }
 
     #[test]
     fn what_is_durable_has_its_turn_in_order() {
         let mut hand = Hand { gathering: 8, durable: 7, ..Hand::default() };
-        hand.waiting.extend([(6, Effect::Confirm(Ticket::MIN)), (7, Effect::Confirm(Ticket::MAX))]);
+        hand.waiting.extend([(6, Effect::TellDurable(Ticket::MIN)), (7, Effect::TellDurable(Ticket::MAX))]);
         assert_eq!(hand.newest_batch(), Some(7), "what comes now must not overtake them");
-        assert!(matches!(hand.next_durable(), Some(Effect::Confirm(Ticket::MIN))));
+        assert!(matches!(hand.next_durable(), Some(Effect::TellDurable(Ticket::MIN))));
         assert!(hand.next_durable().is_none(), "the other batch is on its way");
         hand.durable = 8;
-        assert!(matches!(hand.next_durable(), Some(Effect::Confirm(Ticket::MAX))));
+        assert!(matches!(hand.next_durable(), Some(Effect::TellDurable(Ticket::MAX))));
         assert_eq!(hand.newest_batch(), None);
     }
 

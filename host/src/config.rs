@@ -6,24 +6,25 @@ mod flags;
 pub(crate) mod grant;
 mod nearest;
 pub(crate) mod place;
+pub(crate) mod rules;
 mod system;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use chrono_tz::Tz;
-use roost_scheduler::{names::PluginName, time::Site, topic::Grant};
+use roost_scheduler::time::Site;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use self::flags::{Flags, PlaceFlags};
 use self::{
     file::{File, MqttFile},
     place::{HALF_A_LOCATION, Place},
+    rules::Rules,
     system::system_zone,
 };
 use crate::report::Report;
@@ -48,8 +49,8 @@ pub(crate) struct Config {
     /// Where the built-in one listens.
     pub(crate) built_in: BuiltInPorts,
     pub(crate) log: Log,
-    /// What plugins may publish and read, whatever their own settings say (I8).
-    pub(crate) grants: HashMap<PluginName, Grant>,
+    /// What plugins have to keep to.
+    pub(crate) rules: Rules,
 }
 
 /// The broker to connect to. Not `Debug`: it has a password.
@@ -114,7 +115,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
             level: flags.log.clone().or(file.log_level).unwrap_or_else(|| "info".into()),
             format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
         },
-        grants: file.grants,
+        rules: file.rules,
     })
 }
 

@@ -18,9 +18,12 @@ mod transport;
 mod url;
 mod wire;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use roost_scheduler::event::{Event, LinkId, Publish};
+use roost_scheduler::{
+    event::{Event, LinkId, Publish, WatchId},
+    model::Confirm,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, oneshot},
@@ -79,9 +82,18 @@ impl Default for Pace {
     }
 }
 
+/// What the link is to do, in this order.
+#[derive(Debug)]
+enum Order {
+    Publish(Publish),
+    /// Listen to a device's reports.
+    Watch(LinkId, WatchId, Arc<Confirm>),
+    Unwatch(LinkId, WatchId),
+}
+
 /// What the app holds of the link. Dropped, it says goodbye to the broker in the background.
 pub(crate) struct Link {
-    publishes: mpsc::UnboundedSender<Publish>,
+    orders: mpsc::UnboundedSender<Order>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -92,18 +104,28 @@ pub(crate) struct Link {
 /// Where the settings cannot work, whatever the broker does: a `ca_file` that cannot be read.
 pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>) -> Result<Link, Report> {
     let transport = Transport::new(settings.url.clone(), settings.ca_file.as_deref())?;
-    // I10: the core has no more attempts under way than the credit it was given.
-    let (sender, publishes) = mpsc::unbounded_channel();
+    // I10: the core has no more attempts under way than the credit it was given, and no more watches than runs.
+    let (sender, orders) = mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel();
-    let links = Links { settings, transport, publishes, events, stopped, last: 0, outage: Outage::default() };
-    Ok(Link { publishes: sender, stop, task: tokio::spawn(links.run()) })
+    let links = Links { settings, transport, orders, events, stopped, last: 0, outage: Outage::default() };
+    Ok(Link { orders: sender, stop, task: tokio::spawn(links.run()) })
 }
 
 impl Link {
     /// Sends a message if its link is there, and drops it if that is over: the core has been told. Never waits.
     pub(crate) fn publish(&self, publish: Publish) {
         // The other end is gone only after a panic there, which shows when the link is stopped.
-        let _ = self.publishes.send(publish);
+        let _ = self.orders.send(Order::Publish(publish));
+    }
+
+    /// Listens to a device's reports, until the end of the link or [`Link::unwatch`]. Never waits.
+    pub(crate) fn watch(&self, link: LinkId, watch: WatchId, confirm: Arc<Confirm>) {
+        let _ = self.orders.send(Order::Watch(link, watch, confirm));
+    }
+
+    /// That is no longer wanted. Never waits.
+    pub(crate) fn unwatch(&self, link: LinkId, watch: WatchId) {
+        let _ = self.orders.send(Order::Unwatch(link, watch));
     }
 
     /// Sends what was published, says `offline` and disconnects. Acknowledgements are not waited for, nor events sent.
@@ -119,7 +141,7 @@ impl Link {
 struct Links {
     settings: Settings,
     transport: Transport,
-    publishes: mpsc::UnboundedReceiver<Publish>,
+    orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Sender<Event>,
     stopped: oneshot::Receiver<()>,
     last: LinkId,
@@ -176,7 +198,7 @@ impl Links {
         self.last += 1;
         let mut connection = Connection::new(stream, self.last, keep_alive, limits, read);
         self.outage.ended(&self.settings, connection.credit());
-        let Err(failure) = connection.run(&mut self.publishes, &self.events, &mut self.stopped).await else {
+        let Err(failure) = connection.run(&mut self.orders, &self.events, &mut self.stopped).await else {
             return End::Stopped;
         };
         if connection.was_steady() {

@@ -24,10 +24,7 @@ mod wasi;
 mod watch;
 pub(crate) mod workbench;
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use roost_scheduler::{
     event::{Event, Generation, Version},
@@ -46,7 +43,7 @@ use self::{
     versions::Versions,
     watch::Watch,
 };
-use crate::report::Report;
+use crate::{config::rules::Rules, report::Report};
 
 /// What the edge is told when it starts.
 #[derive(Debug)]
@@ -57,8 +54,8 @@ pub(crate) struct Options {
     pub(crate) data: PathBuf,
     /// Where devices are that do not say so themselves.
     pub(crate) site: Site,
-    /// The operator's: they outrank what came with a plugin (I8).
-    pub(crate) grants: HashMap<PluginName, Grant>,
+    /// The operator's.
+    pub(crate) rules: Rules,
     /// What the store says ran last.
     pub(crate) known: Vec<(PluginName, Version)>,
 }
@@ -72,7 +69,7 @@ pub(crate) struct Plugins {
 
 /// Starts the edge. Guests get threads of their own, so that they cannot hold up what keeps time.
 pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plugins, Report> {
-    let Options { folder, data, site, grants, known } = options;
+    let Options { folder, data, site, rules, known } = options;
     // A folder that is missing although plugins ran is a disk that is missing: making it would hide that (I9).
     if known.is_empty() && !folder.exists() {
         match std::fs::create_dir_all(&folder) {
@@ -80,7 +77,7 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
             Err(error) => tracing::debug!(%error, "the plugin folder could not be made"),
         }
     }
-    let loader = Loader::open(&data, site, grants)?;
+    let loader = Loader::open(&data, site, rules)?;
     let guests = guest_threads()?;
     let (to_library, sightings) = mpsc::channel(limits::SIGHTINGS);
     // One question for each device at most: the scheduler asks again when it was answered.

@@ -7,11 +7,12 @@ use chrono_tz::Tz;
 use roost_scheduler::{
     body::{Body, StepRef},
     calendar,
-    event::{Change, DeviceKey, Effect, Event, Loaded, Plan, Publish, RunEnded, Saved},
+    event::{Change, DeviceKey, Effect, Event, Loaded, Plan, Publish, RunEnded, Saved, WatchId},
     names::{DeviceName, JobId, PluginName},
     outcome::Outcome,
     scheduler::Scheduler,
     time::{Instant, Site},
+    topic::Topic,
     trigger::Trigger,
 };
 
@@ -106,6 +107,8 @@ pub(crate) struct Rehearsal<'w> {
     happened: VecDeque<Happening>,
     /// Why devices have no newer plan, as it was told.
     refused: HashMap<DeviceKey, String>,
+    /// Where reports are listened to: each device does what it is told, and says so.
+    watches: BTreeMap<WatchId, Topic>,
 }
 
 /// A plugin that takes part.
@@ -127,7 +130,7 @@ impl<'w> Rehearsal<'w> {
         let mut rehearsal = Self {
             workbench,
             plugins: BTreeMap::new(),
-            scheduler: Scheduler::new(Saved::default(), [], from),
+            scheduler: Scheduler::new(Saved::default(), [], workbench.resources(), from),
             now: from,
             until,
             closing: false,
@@ -135,6 +138,7 @@ impl<'w> Rehearsal<'w> {
             events: [Event::LinkUp { link: LINK, credit: u32::MAX }].into(),
             happened: VecDeque::new(),
             refused: HashMap::new(),
+            watches: BTreeMap::new(),
         };
         for (specimen, loaded) in plugins {
             let sites = loaded.devices.iter().map(|device| (device.name.clone(), device.site)).collect();
@@ -174,7 +178,7 @@ impl<'w> Rehearsal<'w> {
 
     fn note_change(&mut self, change: Change) {
         match change {
-            Change::RunEnded(RunEnded { outcome: Outcome::Succeeded, .. }) => {}
+            Change::RunEnded(RunEnded { outcome: Outcome::Succeeded(_), .. }) => {}
             Change::RunEnded(RunEnded { started: None, .. }) if self.closing => {}
             Change::RunEnded(RunEnded { id, outcome, .. }) => {
                 let text = format!("{} (due {}): {outcome}", outcome.word(), id.occurrence);
@@ -202,7 +206,14 @@ impl<'w> Rehearsal<'w> {
     fn start(&mut self, effect: Effect) {
         match effect {
             Effect::Publish(publish) => self.send(publish),
-            Effect::Confirm(ticket) => self.events.push_back(Event::Confirmed(ticket)),
+            Effect::TellDurable(ticket) => self.events.push_back(Event::Durable(ticket)),
+            Effect::Watch { link, watch, confirm } => {
+                self.watches.insert(watch, confirm.topic.clone());
+                self.events.push_back(Event::Watching { link, watch, refused: None });
+            }
+            Effect::Unwatch { watch, .. } => {
+                self.watches.remove(&watch);
+            }
             Effect::Plan { plugin, device, generation } => {
                 let Some(cast) = self.plugins.get_mut(&plugin) else { return };
                 let asked = cast.asked.remove(&device).filter(|(at, _)| *at == self.now).map(|(_, asked)| asked);
@@ -213,7 +224,7 @@ impl<'w> Rehearsal<'w> {
                 }
                 self.events.push_back(Event::Planned { plugin, device, generation, plan });
             }
-            Effect::Announce(_) => {}
+            Effect::Announce(_) | Effect::Answer { .. } => {}
         }
     }
 
@@ -229,6 +240,12 @@ impl<'w> Rehearsal<'w> {
     fn send(&mut self, publish: Publish) {
         let Publish { link, attempt, run, step, body, .. } = publish;
         self.events.push_back(Event::Acked { link, attempt });
+        let confirm = body.step(step).and_then(|step| step.confirm());
+        let waits = |(_, topic): &(&WatchId, &Topic)| confirm.as_ref().is_some_and(|confirm| confirm.topic == **topic);
+        for (watch, _) in self.watches.iter().filter(waits) {
+            let said = String::new();
+            self.events.push_back(Event::Reported { link, watch: *watch, matches: true, retained: false, said });
+        }
         let sent = Sent { occurrence: run.occurrence, step, body };
         self.happens(run.plugin, run.device, Some(run.job), What::Message(sent));
     }

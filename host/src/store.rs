@@ -9,6 +9,7 @@ mod error;
 mod folder;
 mod hex;
 mod load;
+mod progress;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ pub(crate) use self::{
 const APPLICATION_ID: i64 = 0x526f_5354;
 
 /// What makes each format of the one before; a database's format (`user_version`) counts those it has been through.
-const MIGRATIONS: &[&str] = &[include_str!("store/schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("store/schema/1.sql"), include_str!("store/schema/2.sql")];
 
 /// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.
 const CHECKPOINT_PAGES: i64 = 16_000;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Job, Message, MessageProperties, Policy, Qos, Retry, Step},
-    names::JobId,
+    model::{Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step},
+    names::{GroupName, JobId, ResourceName},
     topic::Topic,
     trigger::Trigger,
 };
@@ -41,7 +41,7 @@ impl From<&PackedJob> for Job {
 /// kept of it. Equal bodies have equal bytes.
 ///
 /// ```text
-/// id · label · policy · count of steps · { after_ms · how · topic · payload · properties? }
+/// id · label · policy · count of steps · { after_ms · how · topic · payload · properties? · confirm? }
 /// ```
 ///
 /// Numbers take 7 bits a byte, the lowest first; texts and payloads have their length in front. Of the policy, only what is
@@ -62,8 +62,12 @@ pub struct StepRef<'a> {
     pub qos: Qos,
     /// Whether the broker keeps it for later subscribers.
     pub retain: bool,
+    /// Sent once and never again.
+    pub once: bool,
     /// Encoded.
     properties: Option<Reader<'a>>,
+    /// Encoded.
+    confirm: Option<Reader<'a>>,
 }
 
 /// Bits of the byte that tells of a policy.
@@ -74,6 +78,15 @@ mod policy {
     pub(super) const ATTEMPTS: u8 = 8;
     pub(super) const GIVE_UP: u8 = 16;
     pub(super) const BACKOFF: u8 = 32;
+    /// Another byte follows, with the bits below.
+    pub(super) const MORE: u8 = 64;
+
+    pub(super) const RUN_ALL: u8 = 1;
+    pub(super) const GROUP: u8 = 2;
+    pub(super) const QUEUE: u8 = 4;
+    pub(super) const ALLOW: u8 = 8;
+    pub(super) const REPLACE: u8 = 16;
+    pub(super) const NEEDS: u8 = 32;
 }
 
 /// Bits of the byte that tells how a message is sent; the lowest two are its QoS.
@@ -81,6 +94,16 @@ mod how {
     pub(super) const QOS: u8 = 3;
     pub(super) const RETAIN: u8 = 4;
     pub(super) const PROPERTIES: u8 = 8;
+    pub(super) const ONCE: u8 = 16;
+    pub(super) const CONFIRM: u8 = 32;
+}
+
+/// What a condition on a report is.
+mod matches {
+    pub(super) const ANY: u8 = 0;
+    pub(super) const BYTES: u8 = 1;
+    pub(super) const JSON: u8 = 2;
+    pub(super) const JSON_RANGE: u8 = 3;
 }
 
 impl Body {
@@ -153,6 +176,16 @@ impl Body {
         self.steps().nth(number)
     }
 
+    /// The same run cut short: the steps before `step` stay, the later ones are due as soon as `after_ms` has passed, and
+    /// those of them that are not wanted are left out.
+    pub(crate) fn cut(&self, step: usize, after_ms: u32, is_wanted: impl Fn(&StepRef<'_>) -> bool) -> Self {
+        let at_once = |owed: StepRef<'_>| Step { after_ms, ..owed.to_step() };
+        let done = self.steps().take(step).map(|done| done.to_step());
+        let owed = self.steps().skip(step).filter(is_wanted).map(at_once);
+        let steps: Vec<Step> = done.chain(owed).collect();
+        Self::new(&self.job_id(), self.label(), &self.policy(), &steps)
+    }
+
     fn read(&self) -> Reader<'_> {
         Reader(&self.0)
     }
@@ -171,6 +204,12 @@ impl<'a> StepRef<'a> {
         self.properties.map(Reader::properties)
     }
 
+    /// The device's report that is waited for, if one is.
+    #[must_use]
+    pub fn confirm(&self) -> Option<Confirm> {
+        self.confirm.map(Reader::confirm)
+    }
+
     /// A copy.
     #[must_use]
     pub fn to_step(&self) -> Step {
@@ -181,7 +220,8 @@ impl<'a> StepRef<'a> {
             retain: self.retain,
             properties: self.properties().map(Arc::new),
         };
-        Step { after_ms: self.after_ms, message }
+        let confirm = self.confirm().map(Arc::new);
+        Step { after_ms: self.after_ms, message, once: self.once, confirm }
     }
 }
 
@@ -223,11 +263,41 @@ impl Writer {
         ];
         let unusual = || numbers.iter().filter(|(_, number, usual)| number != usual);
         let attempts = of.retry.attempts.map_or(0, |_| policy::ATTEMPTS);
-        self.0.push(unusual().fold(attempts, |bits, (bit, ..)| bits | bit));
+        let more = Self::more_of_policy(of);
+        let more_bit = if more == 0 { 0 } else { policy::MORE };
+        self.0.push(unusual().fold(attempts | more_bit, |bits, (bit, ..)| bits | bit));
         unusual().for_each(|(_, number, _)| self.number(*number));
         if let Some(attempts) = of.retry.attempts {
             self.number(attempts);
         }
+        if more > 0 {
+            self.0.push(more);
+        }
+        if let Some(group) = of.group() {
+            self.bytes(group.as_str().as_bytes());
+        }
+        if let Overlap::Queue(number) | Overlap::Allow(number) = of.overlap {
+            self.number(number);
+        }
+        if let Some(needs) = &of.needs {
+            self.bytes(needs.as_str().as_bytes());
+        }
+    }
+
+    /// The second byte of bits.
+    fn more_of_policy(of: &Policy) -> u8 {
+        let misfire = match of.misfire {
+            Misfire::RunOnce => 0,
+            Misfire::RunAll => policy::RUN_ALL,
+            Misfire::LatestOfGroup(_) => policy::GROUP,
+        };
+        let overlap = match of.overlap {
+            Overlap::Skip => 0,
+            Overlap::Queue(_) => policy::QUEUE,
+            Overlap::Allow(_) => policy::ALLOW,
+            Overlap::Replace => policy::REPLACE,
+        };
+        misfire | overlap | if of.needs.is_some() { policy::NEEDS } else { 0 }
     }
 
     fn step(&mut self, step: &Step) {
@@ -235,13 +305,44 @@ impl Writer {
         self.number(step.after_ms);
         let retain = if *retain { how::RETAIN } else { 0 };
         let with = if properties.is_some() { how::PROPERTIES } else { 0 };
-        self.0.push(*qos as u8 | retain | with);
+        let once = if step.once { how::ONCE } else { 0 };
+        let confirm = if step.confirm.is_some() { how::CONFIRM } else { 0 };
+        self.0.push(*qos as u8 | retain | with | once | confirm);
         self.bytes(topic.as_str().as_bytes());
         self.bytes(payload);
         if let Some(properties) = properties {
             let mut inner = Self::default();
             inner.properties(properties);
             self.bytes(&inner.0);
+        }
+        if let Some(confirm) = &step.confirm {
+            let mut inner = Self::default();
+            inner.confirm(confirm);
+            self.bytes(&inner.0);
+        }
+    }
+
+    fn confirm(&mut self, of: &Confirm) {
+        self.bytes(of.topic.as_str().as_bytes());
+        self.number(of.within_ms);
+        self.0.push(u8::from(of.already));
+        match &of.matches {
+            Matches::Any => self.0.push(matches::ANY),
+            Matches::Bytes(bytes) => {
+                self.0.push(matches::BYTES);
+                self.bytes(bytes);
+            }
+            Matches::Json { pointer, value } => {
+                self.0.push(matches::JSON);
+                self.bytes(pointer.as_bytes());
+                self.bytes(value.as_bytes());
+            }
+            Matches::JsonRange { pointer, min, max } => {
+                self.0.push(matches::JSON_RANGE);
+                self.bytes(pointer.as_bytes());
+                self.0.extend(min.to_le_bytes());
+                self.0.extend(max.to_le_bytes());
+            }
         }
     }
 
@@ -312,7 +413,27 @@ impl<'a> Reader<'a> {
         let backoff_ms = number(policy::BACKOFF, usual.retry.backoff_ms);
         let attempts = (bits & policy::ATTEMPTS != 0).then(|| number(policy::ATTEMPTS, 0));
         let retry = Retry { attempts, give_up_after_ms, backoff_ms };
-        Policy { grace_ms, jitter_ms, priority: (priority as u8).cast_signed(), retry }
+        let priority = (priority as u8).cast_signed();
+        let usual = Policy { grace_ms, jitter_ms, priority, retry, ..usual };
+        if bits & policy::MORE == 0 { usual } else { self.more_of_policy(usual) }
+    }
+
+    fn more_of_policy(&mut self, usual: Policy) -> Policy {
+        let bits = self.byte();
+        let has = |bit: u8| bits & bit != 0;
+        let misfire = match () {
+            () if has(policy::GROUP) => Misfire::LatestOfGroup(GroupName::known(self.text())),
+            () if has(policy::RUN_ALL) => Misfire::RunAll,
+            () => Misfire::RunOnce,
+        };
+        let overlap = match () {
+            () if has(policy::QUEUE) => Overlap::Queue(self.number()),
+            () if has(policy::ALLOW) => Overlap::Allow(self.number()),
+            () if has(policy::REPLACE) => Overlap::Replace,
+            () => Overlap::Skip,
+        };
+        let needs = has(policy::NEEDS).then(|| ResourceName::known(self.text()));
+        Policy { misfire, overlap, needs, ..usual }
     }
 
     fn step(&mut self) -> StepRef<'a> {
@@ -324,8 +445,27 @@ impl<'a> Reader<'a> {
             retain: bits & how::RETAIN != 0,
             topic: self.bytes(),
             payload: self.bytes(),
+            once: bits & how::ONCE != 0,
             properties: (bits & how::PROPERTIES != 0).then(|| Self(self.bytes())),
+            confirm: (bits & how::CONFIRM != 0).then(|| Self(self.bytes())),
         }
+    }
+
+    fn confirm(mut self) -> Confirm {
+        let topic = Topic::known(self.text());
+        let within_ms = self.number();
+        let already = self.byte() != 0;
+        let matches = match self.byte() {
+            matches::ANY => Matches::Any,
+            matches::BYTES => Matches::Bytes(self.bytes().into()),
+            matches::JSON => Matches::Json { pointer: self.text().to_owned(), value: self.text().to_owned() },
+            _ => Matches::JsonRange { pointer: self.text().to_owned(), min: self.float(), max: self.float() },
+        };
+        Confirm { topic, matches, within_ms, already }
+    }
+
+    fn float(&mut self) -> f64 {
+        f64::from_le_bytes(self.take(8).try_into().expect("eight bytes"))
     }
 
     fn properties(mut self) -> MessageProperties {
@@ -353,11 +493,26 @@ mod tests {
     fn policies() -> impl Strategy<Value = Policy> {
         let usual = Policy::default();
         let or = |usual: u32| prop_oneof![Just(usual), any::<u32>()];
-        let retry = (option::of(any::<u32>()), or(usual.retry.give_up_after_ms), or(usual.retry.backoff_ms));
-        (or(usual.grace_ms), or(usual.jitter_ms), any::<i8>(), retry).prop_map(
-            |(grace_ms, jitter_ms, priority, retry)| {
-                let (attempts, give_up_after_ms, backoff_ms) = retry;
-                Policy { grace_ms, jitter_ms, priority, retry: Retry { attempts, give_up_after_ms, backoff_ms } }
+        let retry = (option::of(any::<u32>()), or(usual.retry.give_up_after_ms), or(usual.retry.backoff_ms))
+            .prop_map(|(attempts, give_up_after_ms, backoff_ms)| Retry { attempts, give_up_after_ms, backoff_ms });
+        let group = "[a-z]{1,64}".prop_map(|text| Misfire::LatestOfGroup(GroupName::known(&text)));
+        let misfire = prop_oneof![Just(Misfire::RunOnce), Just(Misfire::RunAll), group];
+        let overlap = prop_oneof![
+            Just(Overlap::Skip),
+            any::<u32>().prop_map(Overlap::Queue),
+            any::<u32>().prop_map(Overlap::Allow),
+            Just(Overlap::Replace)
+        ];
+        let needs = option::of("[a-z]{1,64}".prop_map(|text| ResourceName::known(&text)));
+        (or(usual.grace_ms), or(usual.jitter_ms), any::<i8>(), retry, misfire, overlap, needs).prop_map(
+            |(grace_ms, jitter_ms, priority, retry, misfire, overlap, needs)| Policy {
+                misfire,
+                grace_ms,
+                overlap,
+                jitter_ms,
+                priority,
+                retry,
+                needs,
             },
         )
     }
@@ -372,16 +527,33 @@ mod tests {
         )
     }
 
+    fn confirms() -> impl Strategy<Value = Confirm> {
+        let matches = prop_oneof![
+            Just(Matches::Any),
+            vec(any::<u8>(), 0..300).prop_map(|bytes| Matches::Bytes(bytes.into())),
+            (".{0,20}", ".{0,200}").prop_map(|(pointer, value)| Matches::Json { pointer, value }),
+            (".{0,20}", -1e9..1e9, -1e9..1e9).prop_map(|(pointer, min, max)| Matches::JsonRange { pointer, min, max }),
+        ];
+        ("[a-z]{1,8}", matches, any::<u32>(), any::<bool>()).prop_map(|(topic, matches, within_ms, already)| Confirm {
+            topic: Topic::known(&topic),
+            matches,
+            within_ms,
+            already,
+        })
+    }
+
     fn steps() -> impl Strategy<Value = Step> {
         let qos = prop_oneof![Just(Qos::AtMostOnce), Just(Qos::AtLeastOnce), Just(Qos::ExactlyOnce)];
         let payload = vec(any::<u8>(), 0..300);
-        (any::<u32>(), "[a-zß/]{1,200}", payload, qos, any::<bool>(), option::of(properties())).prop_map(
-            |(after_ms, topic, payload, qos, retain, properties)| {
+        let message = ("[a-zß/]{1,200}", payload, qos, any::<bool>(), option::of(properties())).prop_map(
+            |(topic, payload, qos, retain, properties)| {
                 let topic = Topic::parse(&topic).unwrap_or_else(|_| Topic::known("a"));
-                let properties = properties.map(Arc::new);
-                Step { after_ms, message: Message { topic, payload: payload.into(), qos, retain, properties } }
+                Message { topic, payload: payload.into(), qos, retain, properties: properties.map(Arc::new) }
             },
-        )
+        );
+        (any::<u32>(), message, any::<bool>(), option::of(confirms())).prop_map(|(after_ms, message, once, confirm)| {
+            Step { after_ms, message, once, confirm: confirm.map(Arc::new) }
+        })
     }
 
     proptest! {
@@ -410,7 +582,8 @@ mod tests {
         let message =
             Message { topic, payload: (*b"{}").into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
         let id = JobId::parse("open").expect("valid");
-        let body = Body::new(&id, None, &Policy::default(), &[Step { after_ms: 0, message }]);
+        let body =
+            Body::new(&id, None, &Policy::default(), &[Step { after_ms: 0, message, once: false, confirm: None }]);
         assert_eq!(body.0.len(), 34);
     }
 }

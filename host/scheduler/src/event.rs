@@ -1,12 +1,12 @@
 //! What the scheduler is told, and what it answers: the whole alphabet.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use crate::{
     body::{Body, PackedJob, StepRef},
-    model::Job,
+    model::{Confirm, Job},
     names::{DeviceName, JobId, PluginName, RunId},
-    outcome::{Failed, Outcome},
+    outcome::{Cancelled, Failed, Late, Outcome},
     time::{Instant, Site},
     topic::Grant,
 };
@@ -46,6 +46,12 @@ pub type LinkId = u64;
 /// One try at one step.
 pub type AttemptId = u64;
 
+/// Listening to one device's reports.
+pub type WatchId = u64;
+
+/// A question of somebody outside, to be copied into the answer.
+pub type RequestId = u64;
+
 /// A commit that the scheduler wants to be told of.
 pub type Ticket = NonZeroU32;
 
@@ -56,8 +62,22 @@ pub enum Event {
     Woke,
     /// The host is to stop: nothing more is sent, but acknowledgements are still taken.
     StopAsked,
-    /// What came with [`Effect::Confirm`] is durable.
-    Confirmed(Ticket),
+    /// What came before [`Effect::TellDurable`] is durable.
+    Durable(Ticket),
+    /// Nothing can be kept any more: what owes steps is seen to its end as far as that goes, nothing else is begun.
+    StoreFailed,
+    /// The wall clock was set, not just slewed.
+    ClockSet {
+        /// By so many milliseconds; negative if backward.
+        by_ms: i64,
+    },
+    /// Somebody wants something; the answer is [`Effect::Answer`].
+    Asked {
+        /// To be copied into the answer.
+        request: RequestId,
+        /// What.
+        what: Request,
+    },
     /// A plugin's version was compiled, linked and asked for its plans, and all of that went well.
     Loaded(Loaded),
     /// A plugin's file was gone for long enough (I9).
@@ -101,6 +121,42 @@ pub enum Event {
         /// MQTT 5's reason, in words.
         reason: String,
     },
+    /// The broker has answered to [`Effect::Watch`]: from here on, reports come.
+    Watching {
+        /// Copied from the effect.
+        link: LinkId,
+        /// Copied from the effect.
+        watch: WatchId,
+        /// Or why they do not.
+        refused: Option<String>,
+    },
+    /// A device has reported.
+    Reported {
+        /// Copied from the effect.
+        link: LinkId,
+        /// Copied from the effect.
+        watch: WatchId,
+        /// Whether it is what was waited for.
+        matches: bool,
+        /// Whether the broker had kept it: it may be old.
+        retained: bool,
+        /// Its beginning, for people.
+        said: String,
+    },
+}
+
+/// What somebody outside may want.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// A run that failed is to be tried again, as a run of its own.
+    Replay {
+        /// Which.
+        run: RunId,
+        /// What it did.
+        body: Body,
+    },
+    /// A run is to end, whatever it owes.
+    Abandon(RunId),
 }
 
 /// A plugin's new version, accepted by the edge.
@@ -163,8 +219,32 @@ pub struct Step {
 pub enum Effect {
     /// Send a message.
     Publish(Publish),
-    /// Answer with [`Event::Confirmed`] as soon as all changes up to here are durable.
-    Confirm(Ticket),
+    /// Answer with [`Event::Durable`] as soon as all changes up to here are durable.
+    TellDurable(Ticket),
+    /// Listen to a device's reports, until [`Effect::Unwatch`] or the end of the link. What the broker has kept is wanted
+    /// as well.
+    Watch {
+        /// On which connection.
+        link: LinkId,
+        /// To be copied into the answers.
+        watch: WatchId,
+        /// Where, and what to look for.
+        confirm: Arc<Confirm>,
+    },
+    /// That is no longer wanted.
+    Unwatch {
+        /// On which connection.
+        link: LinkId,
+        /// Which.
+        watch: WatchId,
+    },
+    /// What somebody asked for was done, and is durable; or why not.
+    Answer {
+        /// Whose.
+        request: RequestId,
+        /// The run that it was done to, or a sentence.
+        answer: Result<RunId, String>,
+    },
     /// Say what a plugin's new version, or a new plan, changed.
     Announce(Announcement),
     /// Ask a plugin for the plan of one device.
@@ -184,8 +264,8 @@ impl Effect {
     pub fn after_commit(&self) -> bool {
         match self {
             Self::Publish(publish) => publish.after_commit,
-            Self::Confirm(_) | Self::Announce(_) => true,
-            Self::Plan { .. } => false,
+            Self::TellDurable(_) | Self::Announce(_) | Self::Answer { .. } => true,
+            Self::Plan { .. } | Self::Watch { .. } | Self::Unwatch { .. } => false,
         }
     }
 }
@@ -324,17 +404,15 @@ pub enum Change {
         /// The rest.
         run: SavedRun,
     },
-    /// Steps of a saved run are done.
+    /// A saved run has come further.
     RunAdvanced {
         /// Its number.
         key: RunKey,
-        /// How many.
-        steps_done: usize,
-        /// When its first step was sent for the first time.
-        started: Option<Instant>,
-        /// The first step that was given up, if one was.
-        failed: Option<Failed>,
+        /// How far.
+        progress: Progress,
     },
+    /// The clock was set back so often: what counts elapsed time makes runs of a new series.
+    SeriesBegun(u32),
     /// A run has ended (I13).
     RunEnded(RunEnded),
 }
@@ -348,6 +426,8 @@ pub struct RunEnded {
     pub id: RunId,
     /// How, and why.
     pub outcome: Outcome,
+    /// What it did, of one that failed: it may be wanted again.
+    pub body: Option<Body>,
     /// When its first step was sent for the first time, if it was.
     pub started: Option<Instant>,
     /// When.
@@ -378,6 +458,8 @@ pub struct Saved {
     pub runs: Vec<(RunKey, SavedRun)>,
     /// Jobs that are gone.
     pub tombstones: Vec<Tombstone>,
+    /// How often the clock was set back.
+    pub series: u32,
 }
 
 /// A plugin as the store knows it.
@@ -434,10 +516,23 @@ pub struct SavedRun {
     pub body: Body,
     /// When it should start: its occurrence and its jitter, which is the job's as it was then.
     pub start: Instant,
-    /// How many are done.
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// How far a saved run has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How many steps are done.
     pub steps_done: usize,
+    /// Whether the next one may have been sent: then it is not sent again if it says `once`.
+    pub armed: bool,
     /// When its first step was sent for the first time, or may have been.
     pub started: Option<Instant>,
     /// The first step that was given up, if one was.
     pub failed: Option<Failed>,
+    /// Why it was cut short, if it was.
+    pub cancelled: Option<Cancelled>,
+    /// The owed step that was latest, if one was late.
+    pub late: Option<Late>,
 }

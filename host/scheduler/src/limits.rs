@@ -35,12 +35,29 @@ pub const SUN_OFFSET_MS: i32 = 43_200_000;
 pub const SUN_DAYS_PER_SEARCH: u32 = 31;
 /// Days after which a sun trigger is said never to fire: more than a year without the event.
 pub const SUN_DAYS: u32 = 400;
+/// Runs of a job that wait or go on at once.
+pub const RUNS_PER_JOB: u32 = 1_000;
+/// Bytes of a condition on a report, and of its pointer: each is kept with the job.
+pub const CONDITION_BYTES: usize = 4_096;
+/// How long a report that the broker has kept is waited for when one from before will do: it comes with the answer to the
+/// subscription.
+pub const KEPT_REPORT_MS: i64 = 250;
+/// How long the broker's answer to a subscription is waited for, and the pause before it is asked again.
+pub const SUBSCRIBE_MS: i64 = 10_000;
+/// Bytes of a device's last report that are kept to explain a failure.
+pub const REPORT_BYTES: usize = 80;
+/// An owed step that is sent this much after its time is told to be late.
+pub const LATE_MS: i64 = 1_000;
+/// The smallest step of the clock that counts as one: the shortest period, which no slewing reaches between two looks.
+pub const CLOCK_STEP_MS: i64 = 1_000;
 /// Timers that one step of the scheduler looks at before its event, and as many after it.
 pub const TIMERS_PER_STEP: usize = 1_000;
 /// Runs that one step looks at when the link has room.
 pub const RUNS_PER_STEP: usize = 1_000;
 /// Jobs that one step compares with a plan, adopts, arms or drops.
 pub const JOBS_PER_STEP: usize = 250;
+/// Jobs and devices that one step looks at when the clock was set.
+pub const PLACES_PER_STEP: u32 = 2_000;
 /// Devices of a new version that one step sets up.
 pub const DEVICES_PER_STEP: usize = 100;
 /// Missed occurrences of a job that are counted one by one; of more it is only said that there are more.

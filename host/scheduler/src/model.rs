@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::{names::JobId, topic::Topic, trigger::Trigger};
+use crate::{
+    names::{GroupName, JobId, ResourceName},
+    topic::Topic,
+    trigger::Trigger,
+};
 
 /// Something a device should do, once or again and again.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +31,48 @@ pub struct Step {
     pub after_ms: u32,
     /// What to publish.
     pub message: Message,
+    /// Sent once and never again, even if it is not known to have arrived.
+    pub once: bool,
+    /// The device's own report that it did so; without, the broker's acknowledgement is enough.
+    pub confirm: Option<Arc<Confirm>>,
+}
+
+/// A device's own report that it did what it was told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Confirm {
+    /// The state topic.
+    pub topic: Topic,
+    /// What the report must be.
+    pub matches: Matches,
+    /// How long it is waited for.
+    pub within_ms: u32,
+    /// Whether a report from before will do; then nothing is sent.
+    pub already: bool,
+}
+
+/// A condition on a payload. What looks at payloads is the link: the scheduler hands it over and hears the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Matches {
+    /// Any message at all.
+    Any,
+    /// These very bytes.
+    Bytes(Arc<[u8]>),
+    /// JSON, with this value at that place.
+    Json {
+        /// JSON pointer (RFC 6901).
+        pointer: String,
+        /// JSON text.
+        value: String,
+    },
+    /// JSON, with a number in this range at that place.
+    JsonRange {
+        /// JSON pointer (RFC 6901).
+        pointer: String,
+        /// Finite, at most `max`.
+        min: f64,
+        /// Finite.
+        max: f64,
+    },
 }
 
 /// One MQTT message.
@@ -82,18 +128,60 @@ pub struct MessageProperties {
     pub user: Vec<(String, String)>,
 }
 
-/// How a job's runs are treated. Missed runs are made up for as `run-once` says, and a run that is due while the one
-/// before it has not ended is skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a job's runs are treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// Which of the runs that were missed are made up for.
+    pub misfire: Misfire,
     /// How late a run may start.
     pub grace_ms: u32,
+    /// What happens to a run that is due before the one before it has ended.
+    pub overlap: Overlap,
     /// Each run starts up to this much late, drawn by its id.
     pub jitter_ms: u32,
     /// Of runs that could start at the same time, the higher goes first.
     pub priority: i8,
     /// How long a step is tried.
     pub retry: Retry,
+    /// What a run holds one of, from its first step to its last.
+    pub needs: Option<ResourceName>,
+}
+
+/// Which runs are made up for, of those whose due time passed while they could not start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Misfire {
+    /// The newest, if within its grace.
+    #[default]
+    RunOnce,
+    /// All that are within their grace, one after the other.
+    RunAll,
+    /// Of all jobs of the device in this group only the newest run, whatever its age.
+    LatestOfGroup(GroupName),
+}
+
+/// What happens to a run that is due while an earlier one of its job has started and not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is left out.
+    #[default]
+    Skip,
+    /// It waits, if fewer than this many do.
+    Queue(u32),
+    /// It starts, if fewer than this many are going on.
+    Allow(u32),
+    /// The earlier one is cut short.
+    Replace,
+}
+
+impl Policy {
+    /// The group that its job is in.
+    #[must_use]
+    pub const fn group(&self) -> Option<&GroupName> {
+        match &self.misfire {
+            Misfire::LatestOfGroup(group) => Some(group),
+            Misfire::RunOnce | Misfire::RunAll => None,
+        }
+    }
 }
 
 /// How long a step is tried.
@@ -109,7 +197,15 @@ pub struct Retry {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { grace_ms: 300_000, jitter_ms: 0, priority: 0, retry: Retry::default() }
+        Self {
+            misfire: Misfire::default(),
+            grace_ms: 300_000,
+            overlap: Overlap::default(),
+            jitter_ms: 0,
+            priority: 0,
+            retry: Retry::default(),
+            needs: None,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The names that identify things for ever.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use crate::{limits, time::Instant};
 
@@ -77,6 +77,29 @@ name!(
     JobId, "job id", is_name, NAME_RULE
 );
 
+name!(
+    /// A group of jobs of a device, of which only the newest run counts: `open` and `close` of a door.
+    GroupName, "group name", is_name, NAME_RULE
+);
+name!(
+    /// Something the operator has a limited number of: a pump.
+    ResourceName, "resource name", is_name, NAME_RULE
+);
+
+impl GroupName {
+    /// Of text that was one before.
+    pub(crate) fn known(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl ResourceName {
+    /// Of text that was one before.
+    pub(crate) fn known(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
 impl JobId {
     /// Of text that was one before.
     pub(crate) fn known(name: &str) -> Self {
@@ -86,7 +109,8 @@ impl JobId {
 
 /// One occurrence of one job, for ever (I2).
 ///
-/// As text `coop-door/north/open/2027-03-01T06:30:00Z`: what a message carries as `roost-run`.
+/// As text `coop-door/north/open/2027-03-01T06:30:00Z`, what a message carries as `roost-run`; with `/series-2` or
+/// `/replay-2027-03-02T10:00:00Z` behind it where the origin is not the usual one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId {
     /// Whose.
@@ -97,6 +121,72 @@ pub struct RunId {
     pub job: JobId,
     /// The nominal time, before jitter.
     pub occurrence: Instant,
+    /// What made it.
+    pub origin: Origin,
+}
+
+/// What made a run: each has occurrences of its own, so that none is taken for another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The job's trigger.
+    #[default]
+    Trigger,
+    /// The same, of a job that counts elapsed time, after the clock was set back for so many times.
+    Series(u32),
+    /// A person who wanted a failed run again, at that time.
+    Replay(Instant),
+}
+
+/// Empty for the usual one, else what stands behind a run's id: `series-2`, `replay-2027-03-02T10:00:00Z`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trigger => Ok(()),
+            Self::Series(number) => write!(f, "series-{number}"),
+            Self::Replay(at) => write!(f, "replay-{at}"),
+        }
+    }
+}
+
+/// Text that is not a run's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a run: it must be like `coop-door/north/open/2027-03-01T06:30:00Z`")]
+pub struct RunIdError(String);
+
+impl FromStr for Origin {
+    type Err = RunIdError;
+
+    fn from_str(text: &str) -> Result<Self, RunIdError> {
+        let origin = match text.split_once('-') {
+            None if text.is_empty() => Some(Self::Trigger),
+            Some(("series", number)) => number.parse().ok().filter(|number| *number > 0).map(Self::Series),
+            Some(("replay", at)) => parse_instant(at).map(Self::Replay),
+            _ => None,
+        };
+        origin.ok_or_else(|| RunIdError(text.to_owned()))
+    }
+}
+
+impl FromStr for RunId {
+    type Err = RunIdError;
+
+    fn from_str(text: &str) -> Result<Self, RunIdError> {
+        let mut parts = text.splitn(5, '/');
+        let mut next = || parts.next().ok_or_else(|| RunIdError(text.to_owned()));
+        let wrong = |_| RunIdError(text.to_owned());
+        Ok(Self {
+            plugin: PluginName::parse(next()?).map_err(wrong)?,
+            device: DeviceName::parse(next()?).map_err(wrong)?,
+            job: JobId::parse(next()?).map_err(wrong)?,
+            occurrence: parse_instant(next()?).ok_or_else(|| RunIdError(text.to_owned()))?,
+            origin: parts.next().unwrap_or_default().parse().map_err(|_| RunIdError(text.to_owned()))?,
+        })
+    }
+}
+
+fn parse_instant(text: &str) -> Option<Instant> {
+    let at = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    Instant::from_millis(at.timestamp_millis())
 }
 
 /// A job, among all jobs of all plugins.
@@ -111,7 +201,8 @@ impl RunId {
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}/{}", self.plugin, self.device, self.job, self.occurrence)
+        write!(f, "{}/{}/{}/{}", self.plugin, self.device, self.job, self.occurrence)?;
+        if self.origin == Origin::Trigger { Ok(()) } else { write!(f, "/{}", self.origin) }
     }
 }
 
@@ -132,6 +223,21 @@ mod tests {
         }
         for bad in ["", ".a", "a b", "a/b", "a+", &"z".repeat(65)] {
             assert!(DeviceName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_runs_id_comes_back_from_its_text() {
+        for text in [
+            "coop-door/north/open/2027-03-01T06:30:00Z",
+            "coop-door/north/open/2027-03-01T06:30:00.250Z",
+            "coop-door/north/tick/2027-03-01T06:30:00Z/series-2",
+            "coop-door/north/open/2027-03-01T06:30:00Z/replay-2027-03-02T10:00:00.001Z",
+        ] {
+            assert_eq!(text.parse::<RunId>().map(|run| run.to_string()).as_deref(), Ok(text));
+        }
+        for bad in ["", "a/b/c", "a/b/c/d", "a/b/c/2027-03-01T06:30:00Z/x", "a/b/c/2027-03-01T06:30:00Z/series-0"] {
+            assert!(bad.parse::<RunId>().is_err(), "{bad}");
         }
     }
 }

@@ -3,29 +3,37 @@
 
 use std::fmt;
 
-use crate::{time::Instant, topic::Topic, trigger::Duration};
+use crate::{
+    names::{JobId, ResourceName},
+    time::Instant,
+    topic::Topic,
+    trigger::Duration,
+};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every step is done.
-    Succeeded,
+    /// Every step is done; an owed one perhaps late.
+    Succeeded(Option<Late>),
     /// A step was tried and given up.
     Failed(Failed),
     /// It was due and did not start.
     Missed(Missed),
-    /// The run before it had not ended.
-    Skipped {
-        /// The occurrence of the earlier run.
-        earlier: Instant,
-    },
-    /// It was called off before its first step was sent.
+    /// There were earlier runs that had not ended.
+    Skipped(Skipped),
+    /// It was called off.
     Cancelled(Cancelled),
-    /// The plugin may not publish there.
-    Denied {
-        /// Where.
-        topic: Topic,
-    },
+    /// It was not allowed.
+    Denied(Denied),
+}
+
+/// An owed step that was late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Which, counted from 1.
+    pub step: usize,
+    /// How late.
+    pub late_ms: i64,
 }
 
 /// Why a run failed.
@@ -48,11 +56,29 @@ pub enum Attempt {
     Refused(String),
     /// A later step's time had come.
     Overtaken,
+    /// It may have arrived, or not, and is to be sent at most once.
+    PossiblySent,
+    /// The device did not report that it did so.
+    NoReport {
+        /// For how long that was waited for.
+        within_ms: u32,
+        /// What it reported last, if it did: the beginning.
+        said: Option<String>,
+    },
+}
+
+/// A run that was missed, alone or with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// Why.
+    pub why: Why,
+    /// If it stands for others of its job, all up to its own occurrence.
+    pub several: Option<Several>,
 }
 
 /// Why a run was missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missed {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
     /// It could have started only after its grace.
     TooLate {
         /// How late it was when it could have started.
@@ -62,40 +88,90 @@ pub enum Missed {
         /// What held it up.
         cause: Cause,
     },
-    /// A newer run of the same job was missed too, and only the newest is made up for. Stands for all that were
-    /// missed up to the run's occurrence.
+    /// A newer run could not start either, and only the newest is made up for.
     Superseded {
-        /// The newest one.
+        /// The newer one's job, if it is another one of the same group.
+        job: Option<JobId>,
+        /// The newer one's occurrence.
         by: Instant,
-        /// The oldest occurrence it stands for.
-        since: Instant,
-        /// How many it stands for; more, if the look-back was cut short.
-        count: u32,
-        /// Whether the look-back was cut short.
-        more: bool,
     },
 }
 
-/// What held a run up.
+/// Several occurrences that share a fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Several {
+    /// The oldest.
+    pub since: Instant,
+    /// How many; more, if the look-back was cut short.
+    pub count: u32,
+    /// Whether it was.
+    pub more: bool,
+}
+
+/// What held a run up.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The host was not running, or the machine slept, or the clock was set.
+    /// The host was not running, or the machine slept.
     HostAway,
+    /// The clock was set forward, past it.
+    ClockSet,
     /// It was first planned when it had long been due.
     PlannedLate,
     /// There was no connection to the broker.
     LinkDown,
     /// There was, but it was busy with other runs.
     Busy,
+    /// An earlier run, which goes first, had not ended.
+    EarlierRun,
+    /// Others held what it needs.
+    Taken(ResourceName),
+    /// The device's reports could not be listened to, in the broker's words.
+    Deaf(String),
+}
+
+/// Why a run was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// An earlier one had not ended.
+    Earlier(Instant),
+    /// As many were waiting as may wait.
+    Waiting(u32),
+    /// As many were going on as may go on at once.
+    GoingOn(u32),
 }
 
 /// Why a run was called off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cancelled {
     /// The device is gone.
     DeviceRemoved,
     /// The plugin is gone.
     PluginRemoved,
+    /// A newer run of its job replaced it.
+    Replaced {
+        /// The newer one's occurrence.
+        by: Instant,
+    },
+    /// A newer run of its group says what should hold now.
+    NewerOfGroup {
+        /// The newer one's job.
+        job: JobId,
+        /// The newer one's occurrence.
+        by: Instant,
+    },
+    /// A person said so.
+    Abandoned,
+}
+
+/// Why a run was not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The plugin may not publish there (I8).
+    Topic(Topic),
+    /// The plugin may not read there (I8).
+    Report(Topic),
+    /// The operator has not said how many there are of it.
+    Resource(ResourceName),
 }
 
 impl Outcome {
@@ -103,47 +179,109 @@ impl Outcome {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Succeeded => "succeeded",
+            Self::Succeeded(_) => "succeeded",
             Self::Failed(_) => "failed",
             Self::Missed(_) => "missed",
-            Self::Skipped { .. } => "skipped",
+            Self::Skipped(_) => "skipped",
             Self::Cancelled(_) => "cancelled",
-            Self::Denied { .. } => "denied",
+            Self::Denied(_) => "denied",
         }
     }
 }
 
-/// The reason, in a sentence; empty for a run that succeeded.
+/// The reason, in a sentence; empty for a run that simply succeeded.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Succeeded => Ok(()),
-            Self::Failed(Failed { step, attempts, last }) => {
-                write!(f, "step {step} was given up after {attempts} attempts: ")?;
-                match last {
-                    Attempt::LinkLost => f.write_str("the connection was lost before the broker answered"),
-                    Attempt::Overtaken => f.write_str("the time of a later step had come"),
-                    Attempt::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
-                }
+            Self::Succeeded(None) => Ok(()),
+            Self::Succeeded(Some(Late { step, late_ms })) => {
+                write!(f, "step {step} was sent {} late", Duration(late_ms.unsigned_abs()))
             }
-            Self::Missed(Missed::TooLate { late_ms, grace_ms, cause }) => {
-                let cause = match cause {
-                    Cause::HostAway => "the host was not running, or the machine slept",
-                    Cause::PlannedLate => "it was planned only after it was due",
-                    Cause::LinkDown => "there was no connection to the broker",
-                    Cause::Busy => "the broker was busy with other runs",
-                };
+            Self::Failed(failed) => failed.fmt(f),
+            Self::Missed(Missed { why, several: None }) => why.fmt(f),
+            Self::Missed(Missed { why, several: Some(Several { since, count, more }) }) => {
+                let at_least = if *more { "at least " } else { "" };
+                write!(f, "{at_least}{count} missed since {since}; {why}")
+            }
+            Self::Skipped(Skipped::Earlier(earlier)) => write!(f, "the run of {earlier} had not ended"),
+            Self::Skipped(Skipped::Waiting(most)) => write!(f, "{most} runs were waiting already, as many as may wait"),
+            Self::Skipped(Skipped::GoingOn(most)) => {
+                write!(f, "{most} runs were going on already, as many as may go on at once")
+            }
+            Self::Cancelled(cancelled) => cancelled.fmt(f),
+            Self::Denied(Denied::Topic(topic)) => write!(f, "the plugin may not publish to `{topic}`"),
+            Self::Denied(Denied::Report(topic)) => write!(f, "the plugin may not read `{topic}`"),
+            Self::Denied(Denied::Resource(name)) => {
+                write!(f, "it needs `{name}`, and no `[[resource]]` in the host's settings has that name")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, attempts, last } = self;
+        if *last == Attempt::PossiblySent {
+            return write!(f, "step {step} was possibly sent, and is not to be repeated");
+        }
+        let plural = if *attempts == 1 { "" } else { "s" };
+        write!(f, "step {step} was given up after {attempts} attempt{plural}: {last}")
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinkLost => f.write_str("the connection was lost before the broker answered"),
+            Self::Overtaken => f.write_str("the time of a later step had come"),
+            Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
+            Self::PossiblySent => f.write_str("it was possibly sent"),
+            Self::NoReport { within_ms, said } => {
+                write!(f, "the device did not report within {} that it was done", Duration((*within_ms).into()))?;
+                said.as_ref().map_or(Ok(()), |said| write!(f, "; its last report was `{said}`"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLate { late_ms, grace_ms, cause } => {
                 let (late, grace) = (Duration(late_ms.unsigned_abs()), Duration((*grace_ms).into()));
                 write!(f, "{cause}; it would have started {late} late, and its grace is {grace}")
             }
-            Self::Missed(Missed::Superseded { by, since, count, more }) => {
-                let at_least = if *more { "at least " } else { "" };
-                write!(f, "{at_least}{count} missed since {since}; only the newest one, of {by}, is made up for")
+            Self::Superseded { job: None, by } => write!(f, "only the newest one, of {by}, is made up for"),
+            Self::Superseded { job: Some(job), by } => {
+                write!(f, "only the newest one of its group, `{job}` of {by}, is made up for")
             }
-            Self::Skipped { earlier } => write!(f, "the run of {earlier} had not ended"),
-            Self::Cancelled(Cancelled::DeviceRemoved) => f.write_str("its device was removed"),
-            Self::Cancelled(Cancelled::PluginRemoved) => f.write_str("its plugin was removed"),
-            Self::Denied { topic } => write!(f, "the plugin may not publish to `{topic}`"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostAway => f.write_str("the host was not running, or the machine slept"),
+            Self::ClockSet => f.write_str("the clock was set forward"),
+            Self::PlannedLate => f.write_str("it was planned only after it was due"),
+            Self::LinkDown => f.write_str("there was no connection to the broker"),
+            Self::Busy => f.write_str("the broker was busy with other runs"),
+            Self::EarlierRun => f.write_str("an earlier run had not ended"),
+            Self::Taken(name) => write!(f, "`{name}` was taken"),
+            Self::Deaf(reason) => write!(f, "the device's reports could not be listened to: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeviceRemoved => f.write_str("its device was removed"),
+            Self::PluginRemoved => f.write_str("its plugin was removed"),
+            Self::Replaced { by } => write!(f, "the run of {by} replaced it"),
+            Self::NewerOfGroup { job, by } => write!(f, "a newer run of its group, `{job}` of {by}, took its place"),
+            Self::Abandoned => f.write_str("somebody abandoned it"),
         }
     }
 }

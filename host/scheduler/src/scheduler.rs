@@ -1,28 +1,40 @@
 //! The whole brain: a deterministic state machine that does no I/O and reads no clock (I1).
 
+mod clock;
+mod gates;
 mod jobs;
+mod misfires;
 mod plans;
 mod reconcile;
+mod reports;
+mod requests;
 mod restore;
 mod runs;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     hash::RandomState,
+    mem,
     ops::Bound::{Excluded, Unbounded},
 };
 
 use hashbrown::HashTable;
 
-use self::{jobs::Next, plans::Work, runs::Run};
+use self::{
+    gates::{Group, GroupKey, Resource},
+    jobs::Next,
+    plans::Work,
+    reports::Report,
+    runs::Run,
+};
 use crate::{
     body::PackedJob,
     event::{
         Announcement, AttemptId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step, Ticket,
-        Version,
+        Version, WatchId,
     },
     limits,
-    names::{DeviceName, JobName, PluginName},
+    names::{DeviceName, JobName, PluginName, ResourceName, RunId},
     ready::Ready,
     slots::Slots,
     time::{Instant, Site},
@@ -36,7 +48,7 @@ use crate::{
 /// use roost_scheduler::{event::{Event, Saved}, scheduler::Scheduler, time::Instant};
 ///
 /// let now = Instant::from_millis(1_800_000_000_000).expect("in range");
-/// let mut scheduler = Scheduler::new(Saved::default(), [], now);
+/// let mut scheduler = Scheduler::new(Saved::default(), [], [], now);
 /// let step = scheduler.step(now, Event::Woke);
 /// assert!(step.changes.is_empty() && step.effects.is_empty());
 /// ```
@@ -49,11 +61,15 @@ pub struct Scheduler {
     /// Of the ids in [`Device::jobs`].
     hasher: RandomState,
     runs: Slots<Run>,
+    /// The runs of each job, in the order they were admitted.
+    runs_of: BTreeMap<(JobKey, Turn), RunSlot>,
+    /// Runs that outlived their jobs.
+    orphans: BTreeMap<RunId, RunSlot>,
+    groups: BTreeMap<GroupKey, Group>,
+    resources: BTreeMap<ResourceName, Resource>,
     tombstones: BTreeMap<JobName, Instant>,
     /// As far as old ones have been looked for, while they are.
     forgotten: Option<JobName>,
-    /// Runs that outlived their jobs.
-    orphans: HashMap<JobName, RunSlot>,
     timers: BTreeSet<(Instant, Timer)>,
     ready: Ready,
     work: VecDeque<Work>,
@@ -61,7 +77,12 @@ pub struct Scheduler {
     adopting: bool,
     /// Jobs whose plan is not durable yet, and so are not due yet (I3).
     unconfirmed: HashMap<Ticket, Vec<JobKey>>,
-    attempts: BTreeMap<AttemptId, RunSlot>,
+    /// What is under way on the link; of a run that has ended meanwhile, too.
+    attempts: BTreeMap<AttemptId, Option<RunSlot>>,
+    /// Who listens to a device's reports.
+    watches: BTreeMap<WatchId, RunSlot>,
+    /// Attempts that leave as soon as they are durable, and whose devices are to report.
+    leaving: HashMap<Ticket, (RunSlot, AttemptId)>,
     link: Option<Link>,
     /// When the link last came up: what was due before had to wait for it.
     link_since: Instant,
@@ -71,10 +92,23 @@ pub struct Scheduler {
     generation: Generation,
     sky: Sky,
     stopping: bool,
+    /// Whether nothing can be kept any more.
+    failing: bool,
+    /// How often the clock was set back.
+    series: u32,
+    /// Whether that is to be kept yet.
+    series_is_new: bool,
+    /// From when to when the clock was set last, if it was forward.
+    jumped: Option<(Instant, Instant)>,
     next_attempt: AttemptId,
     next_run: RunKey,
     next_ticket: Ticket,
+    next_turn: Turn,
+    next_watch: WatchId,
 }
+
+/// The order in which runs were admitted.
+type Turn = u64;
 
 /// A run's place; runs that are on disk have a [`RunKey`] as well.
 type RunSlot = u32;
@@ -127,14 +161,15 @@ struct JobState {
     planned_late: bool,
     /// The plan's commit that has to be durable before the job is due.
     unconfirmed: Option<Ticket>,
-    run: Option<RunSlot>,
+    /// Whether it is in a group.
+    grouped: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     /// A job is due, or its next occurrence is to be searched for.
     Job(JobKey),
-    /// A run's pause is over.
+    /// A run has waited long enough.
     Run(RunSlot),
     /// A device is to be asked for its plan.
     Replan(DeviceKey),
@@ -171,34 +206,51 @@ impl Scheduler {
     /// next step, and [`Step::wake`] says when that is wanted.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
         let mut out = Step::default();
+        if mem::take(&mut self.series_is_new) {
+            out.changes.push(Change::SeriesBegun(self.series));
+        }
+        if let Event::ClockSet { by_ms } = event {
+            // Before anything is due by the new time.
+            self.clock_set(now, by_ms, &mut out);
+        }
         // First what was due before the event: a new plan reaches back to no occurrence that the old one had.
         self.run_timers(now, &mut out);
         match event {
-            Event::Woke => {}
+            Event::Woke | Event::ClockSet { .. } => {}
             Event::StopAsked => self.stopping = true,
-            Event::Confirmed(ticket) => self.confirmed(ticket),
+            Event::StoreFailed => self.failing = true,
+            Event::Durable(ticket) => self.durable(now, ticket),
+            Event::Asked { request, what } => self.asked(now, request, what, &mut out),
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Removed(plugin) => self.removed(plugin),
             Event::Planned { plugin, device, generation, plan } => {
                 self.work.push_back(Work::Replan { plugin, device, generation, plan });
             }
             Event::LinkUp { link, credit } => {
-                self.link_down(now);
+                self.link_down(now, &mut out);
                 self.link = Some(Link { id: link, credit });
                 self.link_since = now;
+                self.watch_again(&mut out);
             }
             Event::LinkDown { link } if self.link.as_ref().is_some_and(|up| up.id == link) => {
-                self.link_down(now);
+                self.link_down(now, &mut out);
             }
             Event::LinkDown { .. } => {}
             Event::Acked { link, attempt } => self.acked(now, link, attempt, &mut out),
             Event::Refused { link, attempt, reason } => self.refused(now, link, attempt, reason, &mut out),
+            Event::Watching { link, watch, refused } => self.watching(now, link, watch, refused),
+            Event::Reported { link, watch, matches, retained, said } => {
+                self.reported(now, link, watch, Report { matches, retained, said }, &mut out);
+            }
         }
-        self.work_on_plans(now, &mut out);
+        if !self.failing {
+            self.work_on_plans(now, &mut out);
+        }
         let timers_left = self.run_timers(now, &mut out);
         let runs_left = self.serve(now, &mut out);
         out.partial = self.adopting;
-        out.wake = if timers_left || runs_left || !self.work.is_empty() {
+        let work_left = !self.work.is_empty() && !self.failing;
+        out.wake = if timers_left || runs_left || work_left {
             Some(now)
         } else {
             self.timers.first().map(|(at, _)| (*at).max(now))
@@ -215,8 +267,10 @@ impl Scheduler {
             }
             let Some((_, timer)) = self.timers.pop_first() else { return false };
             match timer {
+                Timer::Run(run) => self.run_timer(now, run, out),
+                // Nothing new is begun.
+                _ if self.failing => {}
                 Timer::Job(job) => self.job_timer(now, job, out),
-                Timer::Run(run) => self.enqueue(run),
                 Timer::Replan(device) => self.ask_for_plan(device, out),
                 Timer::Forget => self.forget(now, out),
             }
@@ -284,6 +338,12 @@ impl Scheduler {
     #[must_use]
     pub fn run_count(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Whether a step that is owed comes due up to an instant.
+    #[must_use]
+    pub fn owes_until(&self, until: Instant) -> bool {
+        self.runs.iter().any(|(_, run)| run.owes_until(until))
     }
 
     /// How many attempts are under way.

@@ -74,6 +74,15 @@ impl<T> Slots<T> {
         self.place(key)?.as_mut()
     }
 
+    /// As many numbers as have ever been given away at once.
+    pub(crate) fn places(&self) -> u32 {
+        u32::try_from(self.taken + self.free.len()).expect("fewer than 2^32 places")
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        (0..self.places()).filter_map(|key| Some((key, self.get(key)?)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.taken
     }

@@ -163,6 +163,12 @@ impl Grant {
     pub fn allows_publish(&self, topic: &str) -> bool {
         self.publish.iter().any(|filter| filter.matches(topic))
     }
+
+    /// Whether it may read there.
+    #[must_use]
+    pub fn allows_subscribe(&self, topic: &str) -> bool {
+        self.subscribe.iter().any(|filter| filter.matches(topic))
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
     for change in changes {
         let what = match change {
             Change::RunEnded(run) => run.outcome.word(),
-            Change::RunSaved { run, .. } if run.steps_done == 0 && run.started.is_some() => "started",
+            Change::RunSaved { run, .. } if run.progress.steps_done == 0 && run.progress.started.is_some() => "started",
             Change::DeviceSaved { error: Some(_), .. } => "devices keep the plan they have",
             _ => continue,
         };
@@ -54,10 +54,11 @@ pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
 fn note_run(run: &RunEnded) {
     let RunEnded { id, outcome, .. } = run;
     match outcome {
-        Outcome::Succeeded => tracing::info!("succeeded {id}"),
-        Outcome::Skipped { .. } => tracing::info!("skipped {id}: {outcome}"),
+        Outcome::Succeeded(None) => tracing::info!("succeeded {id}"),
+        Outcome::Succeeded(Some(_)) => tracing::warn!("succeeded {id}: {outcome}"),
+        Outcome::Skipped(_) => tracing::info!("skipped {id}: {outcome}"),
         Outcome::Cancelled(_) => tracing::info!("cancelled {id}: {outcome}"),
-        Outcome::Failed(_) | Outcome::Missed(_) | Outcome::Denied { .. } => {
+        Outcome::Failed(_) | Outcome::Missed(_) | Outcome::Denied(_) => {
             tracing::warn!("{} {id}: {outcome}", outcome.word());
         }
     }

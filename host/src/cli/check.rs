@@ -47,8 +47,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let Config { site, grants, .. } = config::load(&args.place.into())?;
-    let (workbench, now) = (Workbench::new(site, grants)?, clock::now());
+    let Config { site, rules, .. } = config::load(&args.place.into())?;
+    let (workbench, now) = (Workbench::new(site, rules)?, clock::now());
     let inspected: Vec<_> = args.plugins.iter().map(|path| (path, workbench.inspect(path, now))).collect();
     let mut out = io::stdout().lock();
     if args.json {

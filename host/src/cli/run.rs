@@ -16,6 +16,7 @@ use crate::{
     app::App,
     clock,
     config::{self, Broker, BuiltInPorts, Config, Flags},
+    control::Answers,
     mqtt::{self, BrokerUrl, Link, Ports},
     plugins::{self, kept_grant},
     report::Report,
@@ -59,13 +60,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link = link(&config, events_in.clone()).await?;
-    let scheduler =
-        store.jobs(|jobs| Scheduler::new(saved, jobs, clock::now())).map_err(|error| Report::from(&error))?;
+    let resources = config.rules.resources.clone();
+    let scheduler = store
+        .jobs(|jobs| Scheduler::new(saved, jobs, resources, clock::now()))
+        .map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let options =
-        plugins::Options { folder: config.plugins, data: config.data, site: config.site, grants: config.grants, known };
+        plugins::Options { folder: config.plugins, data: config.data, site: config.site, rules: config.rules, known };
     let plugins = plugins::start(options, events_in)?;
-    App { scheduler, writer, link, plugins, events, committed }.run(stop).await
+    App { scheduler, writer, link, plugins, answers: Answers::default(), events, committed }.run(stop).await
 }
 
 async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {
@@ -92,7 +95,7 @@ async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Li
 /// The store does not know what a plugin may do: its settings do, and the operator's (I8).
 fn restore_grants(saved: &mut Saved, config: &Config) {
     for plugin in &mut saved.plugins {
-        plugin.grant = kept_grant(&config.data, &plugin.name, &plugin.version, config.grants.get(&plugin.name));
+        plugin.grant = kept_grant(&config.data, &plugin.name, &plugin.version, config.rules.grants.get(&plugin.name));
     }
 }
 

@@ -84,10 +84,10 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let Args { plugins, from, days, place, json, diff } = args;
-    let Config { site, grants, .. } = config::load(&place.into())?;
+    let Config { site, rules, .. } = config::load(&place.into())?;
     let from = from.map_or_else(clock::now, |from| from.in_zone(site.zone));
     let until = days_later(from, days, site.zone);
-    let workbench = Workbench::new(site, grants)?;
+    let workbench = Workbench::new(site, rules)?;
     let rehearse = |plugins: Vec<(Specimen, Loaded)>| Rehearsal::new(&workbench, plugins, from, until);
     let out = io::BufWriter::with_capacity(BUFFER, io::stdout().lock());
     match diff {

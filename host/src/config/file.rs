@@ -1,19 +1,16 @@
 //! `roost.toml`.
 
 use std::{
-    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use roost_scheduler::{names::PluginName, topic::Grant};
-
 use super::{
     BuiltInPorts, LogFormat,
     document::{Document, Table, Value},
-    grant::{GRANT_KEYS, read_grant},
     parse_log,
     place::{PLACE_KEYS, Place},
+    rules::{Rules, read_grants, read_resources},
 };
 use crate::report::Report;
 
@@ -27,7 +24,7 @@ pub(super) struct File {
     pub(super) built_in: BuiltInPorts,
     pub(super) log_level: Option<String>,
     pub(super) log_format: Option<LogFormat>,
-    pub(super) grants: HashMap<PluginName, Grant>,
+    pub(super) rules: Rules,
 }
 
 /// Its `[mqtt]`.
@@ -40,8 +37,18 @@ pub(super) struct MqttFile {
     pub(super) ca_file: Option<PathBuf>,
 }
 
-const KEYS: [&str; 9] =
-    [PLACE_KEYS[0], PLACE_KEYS[1], PLACE_KEYS[2], "plugins", "data", "mqtt", "built_in_broker", "log", "grants"];
+const KEYS: [&str; 10] = [
+    PLACE_KEYS[0],
+    PLACE_KEYS[1],
+    PLACE_KEYS[2],
+    "plugins",
+    "data",
+    "mqtt",
+    "built_in_broker",
+    "log",
+    "grants",
+    "resource",
+];
 const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
 const MQTT_KEYS: [&str; 5] = ["url", "user", "password", "password_file", "ca_file"];
 const LOG_KEYS: [&str; 2] = ["level", "format"];
@@ -62,7 +69,10 @@ impl File {
             built_in: top.get("built_in_broker").map(|value| read_ports(&value)).transpose()?.unwrap_or_default(),
             log_level: in_log("level").map(|value| value.parsed(parse_log)).transpose()?,
             log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
-            grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
+            rules: Rules {
+                grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
+                resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
+            },
         })
     }
 }
@@ -124,16 +134,4 @@ fn read_password(folder: &Path, file: &Value<'_>) -> Result<String, Report> {
 fn parse_format(text: &str) -> Result<LogFormat, String> {
     <LogFormat as clap::ValueEnum>::from_str(text, false)
         .map_err(|_| format!("`{text}` is not a log format: write `human` or `json`"))
-}
-
-fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant>, Report> {
-    let mut grants = HashMap::new();
-    for (name, value) in value.any_table()?.entries() {
-        let plugin = PluginName::parse(name).map_err(|error| {
-            value.error(error.to_string()).hint("grants are given to plugins, each below a line `[grants.<plugin>]`")
-        })?;
-        let grant = read_grant(&value.table(&GRANT_KEYS)?, &plugin)?;
-        grants.insert(plugin, grant);
-    }
-    Ok(grants)
 }

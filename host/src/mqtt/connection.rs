@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    Order,
     correlate::{Answer, Ledger},
     failure::Failure,
     message::{fault, message},
@@ -132,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// to end well.
     pub(super) async fn run(
         &mut self,
-        publishes: &mut mpsc::UnboundedReceiver<event::Publish>,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
         events: &mpsc::Sender<Event>,
         stop: &mut oneshot::Receiver<()>,
     ) -> Result<(), Failure> {
@@ -155,9 +156,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 () = &mut rest, if is_resting => is_resting = false,
                 written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => self.written(written)?,
-                _ = publishes.recv_many(&mut taken, room), if room > 0 => {
-                    for attempt in taken.drain(..) {
-                        self.send(&attempt)?;
+                _ = orders.recv_many(&mut taken, room), if room > 0 => {
+                    for order in taken.drain(..) {
+                        self.obey(order)?;
                     }
                 }
                 permit = events.reserve(), if !self.untold.is_empty() => match permit {
@@ -169,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ = &mut *stop => break,
             }
         }
-        if !matches!(timeout(FAREWELL, self.farewell(publishes)).await, Ok(Ok(()))) {
+        if !matches!(timeout(FAREWELL, self.farewell(orders)).await, Ok(Ok(()))) {
             tracing::debug!("the broker did not take the farewell");
         }
         Ok(())
@@ -182,6 +183,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let under_way = self.ledger.len() + self.outgoing.unacknowledged();
         usize::from(self.credit()).saturating_sub(under_way).min(PUBLISHES_PER_WRITE)
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), Failure> {
+        match order {
+            Order::Publish(attempt) => self.send(&attempt),
+            Order::Watch(..) | Order::Unwatch(..) => Ok(()),
+        }
     }
 
     fn send(&mut self, attempt: &event::Publish) -> Result<(), Failure> {
@@ -286,11 +294,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends what was published before, says `offline`, takes leave so that the broker does not publish the last will,
     /// and reads on until the broker has closed: closing with something unread would reset the connection and could take
     /// the farewell along.
-    async fn farewell(&mut self, publishes: &mut mpsc::UnboundedReceiver<event::Publish>) -> Result<(), Failure> {
+    async fn farewell(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), Failure> {
         while self.room() > 0
-            && let Ok(attempt) = publishes.try_recv()
+            && let Ok(order) = orders.try_recv()
         {
-            self.send(&attempt)?;
+            self.obey(order)?;
         }
         self.outgoing.push(&wire::status("offline", self.limits.retain))?;
         self.outgoing.push(&Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)))?;

@@ -4,14 +4,18 @@ mod imports;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use chrono::NaiveTime;
 use roost_scheduler::{
     calendar::parse_zone,
     limits as bounds,
-    model::{Job, Message, MessageProperties, Policy, Qos, Retry, Step},
-    names::{JobId, PluginName},
+    model::{Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step},
+    names::{GroupName, JobId, PluginName, ResourceName},
     time::{Instant, Site},
     topic::{Grant, Topic, is_forbidden},
     trigger::{Every, Sun, SunEvent, Trigger},
@@ -36,7 +40,10 @@ pub(super) mod bindings {
         exports::roost::device::schedule::{Action, Cron, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger},
         roost::device::{
             calendar, log, sun, types,
-            types::{Context, Date, Location, Message, MessageProperties, Step, SunEvent, Time},
+            types::{
+                Confirm, Context, Date, JsonRange, JsonValue, Location, Matches, Message, MessageProperties, Step,
+                SunEvent, Time,
+            },
         },
     };
 }
@@ -47,7 +54,9 @@ pub(super) struct Terms<'a> {
     pub(super) plugin: &'a PluginName,
     pub(super) site: &'a Site,
     pub(super) grant: &'a Grant,
+    /// Whether the grant is the operator's, so that only the operator can widen it.
     pub(super) granted_by_operator: bool,
+    pub(super) resources: &'a BTreeMap<ResourceName, u32>,
     pub(super) jobs: usize,
     pub(super) almanac: &'a Almanac,
 }
@@ -125,7 +134,7 @@ fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
         wit::Action::Steps(list) => steps(list, terms)?,
         wit::Action::Task(_) => return Err(Invalid::not_yet("action", "task", "list the messages as `steps`")),
     };
-    let policy = policy(job.policy)?;
+    let policy = policy(job.policy, terms)?;
     if let Trigger::Every(every) = &trigger
         && policy.jitter_ms >= every.period_ms
     {
@@ -231,20 +240,68 @@ fn steps(list: Vec<wit::Step>, terms: &Terms<'_>) -> Result<Arc<[Step]>, Invalid
 }
 
 fn step(step: wit::Step, terms: &Terms<'_>) -> Result<Step, Invalid> {
-    if step.once {
-        let instead = "leave it `false`: the message may then arrive more than once, with the same `roost-run`";
-        return Err(Invalid::not_yet("once", "true", instead));
+    Ok(Step {
+        after_ms: step.after_ms,
+        message: message(step.message, terms)?,
+        once: step.once,
+        confirm: step.confirm.map(|confirm| self::confirm(confirm, terms)).transpose()?.map(Arc::new),
+    })
+}
+
+fn confirm(confirm: wit::Confirm, terms: &Terms<'_>) -> Result<Confirm, Invalid> {
+    let topic = topic("confirm.topic", &confirm.topic)?;
+    if !terms.grant.allows_subscribe(topic.as_str()) {
+        return Err(outside_grant("confirm.topic", &topic, terms));
     }
-    if step.confirm.is_some() {
-        return Err(Invalid::not_yet("confirm", "confirm", "leave it out: the step is done when the broker has it"));
+    if confirm.within_ms == 0 {
+        return Err(Invalid::value("confirm.within-ms", 0, "it must be 1 or more"));
     }
-    Ok(Step { after_ms: step.after_ms, message: message(step.message, terms)? })
+    let matches = matches(confirm.matches)?;
+    Ok(Confirm { topic, matches, within_ms: confirm.within_ms, already: confirm.already })
+}
+
+fn matches(matches: wit::Matches) -> Result<Matches, Invalid> {
+    let short = |field: &str, length: usize| {
+        let value = format!("of {length} bytes");
+        let rule = "it may have 4,096 (4 KiB)";
+        if length > bounds::CONDITION_BYTES { Err(Invalid::value(field, value, rule)) } else { Ok(()) }
+    };
+    let pointer = |field: &str, text: String| {
+        short(field, text.len())?;
+        if text.is_empty() || text.starts_with('/') {
+            return Ok(text);
+        }
+        Err(Invalid::value(field, format!("`{text}`"), "it must be empty or begin with `/` (RFC 6901)"))
+    };
+    Ok(match matches {
+        wit::Matches::Any => Matches::Any,
+        wit::Matches::Bytes(bytes) => {
+            short("confirm.matches.bytes", bytes.len())?;
+            Matches::Bytes(bytes.into())
+        }
+        wit::Matches::Json(wit::JsonValue { pointer: place, value }) => {
+            let field = "confirm.matches.json.value";
+            short(field, value.len())?;
+            if let Err(error) = serde_json::from_str::<serde_json::Value>(&value) {
+                let rule = format!("it is not JSON: {error}; a text needs its quotes, as in `\"open\"`");
+                return Err(Invalid::value(field, format!("`{value}`"), &rule));
+            }
+            Matches::Json { pointer: pointer("confirm.matches.json.pointer", place)?, value }
+        }
+        wit::Matches::JsonRange(wit::JsonRange { pointer: place, min, max }) => {
+            if !(min.is_finite() && max.is_finite() && min <= max) {
+                let rule = "both must be finite, and `min` at most `max`";
+                return Err(Invalid::value("confirm.matches.json-range", format!("{min} to {max}"), rule));
+            }
+            Matches::JsonRange { pointer: pointer("confirm.matches.json-range.pointer", place)?, min, max }
+        }
+    })
 }
 
 fn message(message: wit::Message, terms: &Terms<'_>) -> Result<Message, Invalid> {
     let topic = topic("topic", &message.topic)?;
     if !terms.grant.allows_publish(topic.as_str()) {
-        return Err(outside_grant(&topic, terms));
+        return Err(outside_grant("topic", &topic, terms));
     }
     if message.payload.len() > bounds::PAYLOAD_BYTES {
         let value = format!("of {} bytes", message.payload.len());
@@ -262,9 +319,13 @@ fn topic(field: &str, text: &str) -> Result<Topic, Invalid> {
 }
 
 /// I8. The hint is the text that would allow it.
-fn outside_grant(topic: &Topic, terms: &Terms<'_>) -> Invalid {
+fn outside_grant(field: &str, topic: &Topic, terms: &Terms<'_>) -> Invalid {
     let plugin = terms.plugin;
-    let mut filters: Vec<_> = terms.grant.publish.iter().map(|filter| format!("{:?}", filter.as_str())).collect();
+    let (verb, key, granted) = match field {
+        "topic" => ("publish to", "publish", &terms.grant.publish),
+        _ => ("read", "subscribe", &terms.grant.subscribe),
+    };
+    let mut filters: Vec<_> = granted.iter().map(|filter| format!("{:?}", filter.as_str())).collect();
     // All that a plugin has by default, or each of its topics would have to be added one by one.
     let own = topic.as_str().strip_prefix(plugin.as_str()).is_some_and(|rest| rest.starts_with('/'));
     filters.push(if own { format!("\"{plugin}/#\"") } else { format!("{:?}", topic.as_str()) });
@@ -273,8 +334,8 @@ fn outside_grant(topic: &Topic, terms: &Terms<'_>) -> Invalid {
     } else {
         (format!("plugins/{plugin}.toml"), "[grants]".into())
     };
-    Invalid::new(format!("`topic` `{topic}` is outside what `{plugin}` may publish to"))
-        .hint(format!("to allow it, put this into `{file}`:\n{table}\npublish = [{}]", filters.join(", ")))
+    Invalid::new(format!("`{field}` `{topic}` is outside what `{plugin}` may {verb}"))
+        .hint(format!("to allow it, put this into `{file}`:\n{table}\n{key} = [{}]", filters.join(", ")))
 }
 
 fn properties(properties: wit::MessageProperties) -> Result<MessageProperties, Invalid> {
@@ -308,42 +369,65 @@ fn properties(properties: wit::MessageProperties) -> Result<MessageProperties, I
     })
 }
 
-fn policy(policy: Option<wit::Policy>) -> Result<Policy, Invalid> {
+fn policy(policy: Option<wit::Policy>, terms: &Terms<'_>) -> Result<Policy, Invalid> {
     let Some(policy) = policy else { return Ok(Policy::default()) };
     let default = Policy::default();
-    match &policy.misfire {
-        None | Some(wit::Misfire::RunOnce) => {}
-        Some(wit::Misfire::RunAll) => return Err(not_yet("policy.misfire", "run-all")),
-        Some(wit::Misfire::LatestOfGroup(_)) => return Err(not_yet("policy.misfire", "latest-of-group")),
-    }
-    match &policy.overlap {
-        None | Some(wit::Overlap::Skip) => {}
-        Some(wit::Overlap::Queue(_)) => return Err(not_yet("policy.overlap", "queue")),
-        Some(wit::Overlap::Allow(_)) => return Err(not_yet("policy.overlap", "allow")),
-        Some(wit::Overlap::Replace) => return Err(not_yet("policy.overlap", "replace")),
-    }
-    if policy.needs.is_some() {
-        return Err(not_yet("policy.needs", "needs"));
-    }
+    let misfire = match policy.misfire {
+        None | Some(wit::Misfire::RunOnce) => Misfire::RunOnce,
+        Some(wit::Misfire::RunAll) => Misfire::RunAll,
+        Some(wit::Misfire::LatestOfGroup(name)) => {
+            let group = GroupName::parse(&name);
+            let wrong = |error| Invalid::new(format!("`policy.misfire.latest-of-group`: {error}"));
+            Misfire::LatestOfGroup(group.map_err(wrong)?)
+        }
+    };
+    let overlap = overlap(policy.overlap.as_ref(), &misfire)?;
     let grace_ms = policy.grace_ms.unwrap_or(default.grace_ms);
     if grace_ms < bounds::GRACE_MS {
         return Err(Invalid::value("policy.grace-ms", grace_ms, "it must be 1,000 or more"));
     }
     Ok(Policy {
+        misfire,
         grace_ms,
+        overlap,
         jitter_ms: policy.jitter_ms.unwrap_or(default.jitter_ms),
         priority: policy.priority.unwrap_or(default.priority),
         retry: retry(policy.retry)?,
+        needs: policy.needs.map(|name| needs(&name, terms)).transpose()?,
     })
 }
 
-fn not_yet(field: &str, value: &str) -> Invalid {
-    let instead = match field {
-        "policy.misfire" => "leave it out for `run-once`: the newest missed run is made up for, within its grace",
-        "policy.overlap" => "leave it out for `skip`: a run that is due before the one before it has ended is left out",
-        _ => "leave it out",
+fn overlap(overlap: Option<&wit::Overlap>, misfire: &Misfire) -> Result<Overlap, Invalid> {
+    let most = bounds::RUNS_PER_JOB;
+    let overlap = match overlap {
+        None | Some(wit::Overlap::Skip) => Overlap::Skip,
+        Some(wit::Overlap::Queue(count)) if (1..=most).contains(count) => Overlap::Queue(*count),
+        Some(wit::Overlap::Queue(count)) => {
+            return Err(Invalid::value("policy.overlap.queue", count, "it must be 1 to 1,000"));
+        }
+        Some(wit::Overlap::Allow(count)) if (2..=most).contains(count) => Overlap::Allow(*count),
+        Some(wit::Overlap::Allow(count)) => {
+            return Err(Invalid::value("policy.overlap.allow", count, "it must be 2 to 1,000"));
+        }
+        Some(wit::Overlap::Replace) => Overlap::Replace,
     };
-    Invalid::not_yet(field, value, instead)
+    if matches!((misfire, overlap), (Misfire::LatestOfGroup(_), Overlap::Queue(_) | Overlap::Allow(_))) {
+        let rule = "a newer run of a group takes the place of older ones, so that there is nothing to wait or to go on \
+                    beside it";
+        return Err(Invalid::value("policy.overlap", "with `latest-of-group`", rule).hint("leave `overlap` out"));
+    }
+    Ok(overlap)
+}
+
+/// What the operator has so many of.
+fn needs(name: &str, terms: &Terms<'_>) -> Result<ResourceName, Invalid> {
+    let name = ResourceName::parse(name).map_err(|error| Invalid::new(format!("`policy.needs`: {error}")))?;
+    if terms.resources.contains_key(&name) {
+        return Ok(name);
+    }
+    Err(Invalid::new(format!("`policy.needs`: there is no resource `{name}`")).hint(format!(
+        "if there is one, put this into `roost.toml` and start Roost again:\n[[resource]]\nname = \"{name}\"\ncapacity = 1"
+    )))
 }
 
 fn retry(retry: Option<wit::Retry>) -> Result<Retry, Invalid> {

@@ -1,12 +1,11 @@
 //! From a file that came to rest to a plugin that runs: compile, link, plan every device, keep.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use roost_scheduler::{
     event::{Digest, Loaded, LoadedDevice, Plan, Version},
-    names::{DeviceName, PluginName},
+    names::{DeviceName, PluginName, ResourceName},
     time::{Instant, Site},
-    topic::Grant,
 };
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
     settings::{Device, Settings},
     versions::{KeptError, Versions, digest_of},
 };
-use crate::report::Report;
+use crate::{config::rules::Rules, report::Report};
 
 /// What loading needs, and all loads share.
 pub(super) struct Loader {
@@ -30,7 +29,7 @@ pub(super) struct Loader {
     calls: Calls,
     versions: Versions,
     site: Site,
-    grants: HashMap<PluginName, Grant>,
+    rules: Arc<Rules>,
 }
 
 /// A version that was accepted.
@@ -93,7 +92,7 @@ pub(super) struct Proposal {
 }
 
 impl Loader {
-    pub(super) fn open(data: &Path, site: Site, grants: HashMap<PluginName, Grant>) -> Result<Self, Report> {
+    pub(super) fn open(data: &Path, site: Site, rules: Rules) -> Result<Self, Report> {
         let trouble = |what: &str, error: &dyn std::fmt::Display| {
             Report::new(format!("{what} in `{}` cannot be used", data.display())).cause(error)
         };
@@ -102,11 +101,23 @@ impl Loader {
         let engine = Arc::new(engine);
         let cache = Cache::open(&data.join("cache"), engine.wasm()).map_err(|error| trouble("the cache", &error))?;
         let versions = Versions::open(data).map_err(|error| trouble("the kept versions", &error))?;
-        Ok(Self { calls: Calls::new(engine.clone()), engine, cache, ready: Ready::default(), versions, site, grants })
+        Ok(Self {
+            calls: Calls::new(engine.clone()),
+            engine,
+            cache,
+            ready: Ready::default(),
+            versions,
+            site,
+            rules: rules.into(),
+        })
+    }
+
+    pub(super) fn resources(&self) -> &BTreeMap<ResourceName, u32> {
+        &self.rules.resources
     }
 
     pub(super) fn propose(&self, offer: Offer) -> Result<Proposal, LoadError> {
-        let grant = self.grants.get(&offer.plugin);
+        let grant = self.rules.grants.get(&offer.plugin);
         let settings = Settings::parse(offer.settings.as_deref(), &offer.plugin, &self.site, grant)
             .map_err(LoadError::Settings)?;
         let version = Version { component: digest_of(&offer.component), settings: settings.digest() };
@@ -117,8 +128,7 @@ impl Loader {
     pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
         let Proposal { offer, settings, version } = proposal;
         self.link(version.component, || Ok(offer.component)).await?;
-        let by_operator = self.grants.contains_key(&offer.plugin);
-        Ok(Arc::new(Program::new(offer.plugin, version, settings, by_operator)))
+        Ok(Arc::new(Program::new(offer.plugin, version, settings, self.rules.clone())))
     }
 
     /// The component of a version, ready to be called.
@@ -191,7 +201,7 @@ impl Loader {
     /// A version that ran before the host started: compiled, if it is not in the cache, when it is first asked.
     pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
         let settings = self.versions.settings(version.settings)?;
-        Ok(Program::new(plugin.clone(), version, settings, self.grants.contains_key(plugin)))
+        Ok(Program::new(plugin.clone(), version, settings, self.rules.clone()))
     }
 
     pub(super) async fn plan(

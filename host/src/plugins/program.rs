@@ -17,6 +17,7 @@ use super::{
     logs::Log,
     settings::{Device, Settings},
 };
+use crate::config::rules::Rules;
 
 /// What is kept of the calendar and the sky while a version runs: parsed patterns and computed days.
 #[derive(Debug, Default)]
@@ -41,8 +42,7 @@ pub(super) struct Program {
     pub(super) settings: Settings,
     /// Where each device stands in the settings.
     places: HashMap<DeviceName, usize>,
-    /// Whether the grant is the operator's, so that only the operator can widen it.
-    pub(super) granted_by_operator: bool,
+    rules: Arc<Rules>,
     /// One call of it at a time.
     pub(super) turn: Semaphore,
     pub(super) log: Arc<Log>,
@@ -50,20 +50,11 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn new(plugin: PluginName, version: Version, settings: Settings, granted_by_operator: bool) -> Self {
+    pub(super) fn new(plugin: PluginName, version: Version, settings: Settings, rules: Arc<Rules>) -> Self {
         let devices = settings.devices.iter().enumerate();
         let places = devices.map(|(place, device)| (device.name.clone(), place)).collect();
         let log = Arc::new(Log::new(plugin.clone()));
-        Self {
-            plugin,
-            version,
-            settings,
-            places,
-            granted_by_operator,
-            turn: Semaphore::new(1),
-            log,
-            almanac: Arc::default(),
-        }
+        Self { plugin, version, settings, places, rules, turn: Semaphore::new(1), log, almanac: Arc::default() }
     }
 
     pub(super) fn device(&self, name: &DeviceName) -> Option<&Device> {
@@ -75,7 +66,8 @@ impl Program {
             plugin: &self.plugin,
             site: &device.site,
             grant: &self.settings.grant,
-            granted_by_operator: self.granted_by_operator,
+            granted_by_operator: self.rules.grants.contains_key(&self.plugin),
+            resources: &self.rules.resources,
             jobs: self.settings.limits.jobs,
             almanac: &self.almanac,
         }

@@ -4,7 +4,7 @@ mod edge;
 pub(super) mod guests;
 mod limits;
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use roost_scheduler::{
     names::PluginName,
@@ -12,13 +12,14 @@ use roost_scheduler::{
 };
 
 use super::{folder::Offer, load::Loader};
+use crate::config::rules::Rules;
 
 pub(super) fn site() -> Site {
     Site { zone: chrono_tz::Europe::London, location: Location::new(51.5, -0.1) }
 }
 
 fn loader(data: &Path) -> Loader {
-    Loader::open(data, site(), HashMap::new()).unwrap()
+    Loader::open(data, site(), Rules::default()).unwrap()
 }
 
 fn offer(component: Vec<u8>, settings: Option<&str>) -> Offer {

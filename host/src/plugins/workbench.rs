@@ -1,7 +1,6 @@
 //! Plugins apart from a running host, looked at and asked without a trace.
 
 use std::{
-    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,9 +9,8 @@ use std::{
 use roost_scheduler::{
     event::{Loaded, LoadedDevice, Plan},
     model::Job,
-    names::{DeviceName, PluginName},
+    names::{DeviceName, PluginName, ResourceName},
     time::{Instant, Site},
-    topic::Grant,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 
@@ -22,7 +20,7 @@ use super::{
     load::{Accepted, LoadError, Loader},
     program::Program,
 };
-use crate::report::Report;
+use crate::{config::rules::Rules, report::Report};
 
 /// What a plugin is, and what its devices would do.
 #[derive(Debug)]
@@ -54,9 +52,14 @@ pub(crate) struct Specimen(Arc<Program>);
 pub(crate) struct Asked(JoinHandle<Result<Plan, String>>);
 
 impl Workbench {
-    pub(crate) fn new(site: Site, grants: HashMap<PluginName, Grant>) -> Result<Self, Report> {
+    /// What jobs may need, and how many there are of each.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = (ResourceName, u32)> {
+        self.loader.resources().iter().map(|(name, capacity)| (name.clone(), *capacity))
+    }
+
+    pub(crate) fn new(site: Site, rules: Rules) -> Result<Self, Report> {
         let scratch = Scratch::new()?;
-        let loader = Arc::new(Loader::open(&scratch.0, site, grants)?);
+        let loader = Arc::new(Loader::open(&scratch.0, site, rules)?);
         Ok(Self { loader, guests: super::guest_threads()?, _scratch: scratch })
     }
 

@@ -2,12 +2,15 @@
 
 use roost_scheduler::{
     body::PackedJob,
-    event::{Change, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
+    event::{Change, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
     time::{Instant, Location},
 };
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
 
-use super::records::{failed_to_json, policy_to_json, steps_to_json};
+use super::{
+    progress::{Told, told},
+    records::{policy_to_json, steps_to_json},
+};
 
 /// How long the history is kept.
 const HISTORY_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
@@ -58,7 +61,7 @@ fn write(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
         Change::JobSaved(job) => save_job(to, job),
         Change::JobAdvanced { key, watermark, due } => run(
             to,
-            "UPDATE jobs SET watermark = max(watermark, ?2), due = ?3 WHERE id = ?1",
+            "UPDATE jobs SET watermark = ?2, due = ?3 WHERE id = ?1",
             params![key, watermark.millis(), due.map(Instant::millis)],
         ),
         Change::JobRemoved { key, tombstone } => {
@@ -69,11 +72,8 @@ fn write(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
             run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
         }
         Change::RunSaved { key, run } => save_run(to, *key, run),
-        Change::RunAdvanced { key, steps_done, started, failed } => run(
-            to,
-            "UPDATE runs SET steps_done = ?2, started = ?3, failed = ?4 WHERE number = ?1",
-            params![key, steps_done, started.map(Instant::millis), failed_to_json(failed.as_ref()).map_err(not_json)?],
-        ),
+        Change::RunAdvanced { key, progress } => advance_run(to, *key, progress),
+        Change::SeriesBegun(series) => run(to, "UPDATE clock SET series = ?1", params![series]),
         Change::RunEnded(ended) => end_run(to, ended),
     }
 }
@@ -124,26 +124,50 @@ fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Resu
 }
 
 fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
+    let Told { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
     run(
         to,
-        "INSERT INTO runs (plugin, device, job, occurrence, state, started, number, steps, policy, steps_done,
-                           failed, start)
-         VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-         ON CONFLICT (occurrence, plugin, device, job)
-         DO UPDATE SET state = 'running', reason = NULL, started = ?5, ended = NULL, attempts = NULL, number = ?6,
-                       steps = ?7, policy = ?8, steps_done = ?9, failed = ?10, start = ?11",
+        "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
+                           failed, cancelled, late, start)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+         ON CONFLICT (occurrence, plugin, device, job, origin)
+         DO UPDATE SET state = 'running', reason = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
+                       steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
+                       start = ?15",
         params![
             saved.id.plugin.as_str(),
             saved.id.device.as_str(),
             saved.id.job.as_str(),
             saved.id.occurrence.millis(),
-            saved.started.map(Instant::millis),
+            saved.id.origin.to_string(),
+            saved.progress.started.map(Instant::millis),
             key,
             steps_to_json(&saved.body).map_err(not_json)?,
             policy_to_json(&saved.body.policy()).map_err(not_json)?,
-            saved.steps_done,
-            failed_to_json(saved.failed.as_ref()).map_err(not_json)?,
+            saved.progress.steps_done,
+            saved.progress.armed,
+            failed,
+            cancelled,
+            late,
             saved.start.millis()
+        ],
+    )
+}
+
+fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqlite::Result<()> {
+    let Told { failed, cancelled, late } = told(progress).map_err(not_json)?;
+    run(
+        to,
+        "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7
+         WHERE number = ?1",
+        params![
+            key,
+            progress.steps_done,
+            progress.armed,
+            progress.started.map(Instant::millis),
+            failed,
+            cancelled,
+            late
         ],
     )
 }
@@ -152,23 +176,31 @@ fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Re
 /// be durable may end again.
 fn end_run(to: &Transaction<'_>, ended: &RunEnded) -> rusqlite::Result<()> {
     let reason = ended.outcome.to_string();
+    let (steps, policy) = match &ended.body {
+        Some(body) => (Some(steps_to_json(body).map_err(not_json)?), policy_to_json(&body.policy()).map_err(not_json)?),
+        None => (None, None),
+    };
     run(
         to,
-        "INSERT INTO runs (plugin, device, job, occurrence, state, reason, started, ended, attempts)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (occurrence, plugin, device, job)
-         DO UPDATE SET state = ?5, reason = ?6, started = ?7, ended = ?8, attempts = ?9, number = NULL, steps = NULL,
-                       policy = NULL, start = NULL, steps_done = NULL, failed = NULL",
+        "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         ON CONFLICT (occurrence, plugin, device, job, origin)
+         DO UPDATE SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
+                       number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
+                       late = NULL",
         params![
             ended.id.plugin.as_str(),
             ended.id.device.as_str(),
             ended.id.job.as_str(),
             ended.id.occurrence.millis(),
+            ended.id.origin.to_string(),
             ended.outcome.word(),
             (!reason.is_empty()).then_some(reason),
             ended.started.map(Instant::millis),
             ended.ended.millis(),
-            ended.attempts
+            ended.attempts,
+            steps,
+            policy
         ],
     )
 }
@@ -182,8 +214,8 @@ fn prune(to: &Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
     let count = (2 * ended().count()).min(PRUNED_PER_BATCH);
     run(
         to,
-        "DELETE FROM runs WHERE (occurrence, plugin, device, job) IN (
-             SELECT occurrence, plugin, device, job
+        "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
+             SELECT occurrence, plugin, device, job, origin
              FROM (SELECT * FROM runs WHERE occurrence < ?1 ORDER BY occurrence LIMIT ?3)
              WHERE ended < ?1 LIMIT ?2)",
         params![newest.millis() - HISTORY_MS, count, PRUNED_PER_BATCH],

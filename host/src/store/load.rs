@@ -10,8 +10,8 @@ use std::{
 use roost_scheduler::{
     body::{Body, PackedJob},
     event::{
-        DeviceKey, Digest, JobKey, PluginKey, RunKey, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone,
-        Version,
+        DeviceKey, Digest, JobKey, PluginKey, Progress, RunKey, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun,
+        Tombstone, Version,
     },
     model::Policy,
     names::{DeviceName, JobId, PluginName, RunId},
@@ -24,7 +24,8 @@ use rusqlite::{Connection, Params, types::FromSql};
 use super::{
     error::Damage,
     hex,
-    records::{failed_from_json, policy_from_json, steps_from_json},
+    progress::{cancelled_from_json, failed_from_json, late_from_json},
+    records::{policy_from_json, steps_from_json},
 };
 
 /// Jobs that are handed on together.
@@ -36,7 +37,8 @@ pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     let transaction = connection.transaction()?;
     let mut plugins = plugins(&transaction)?;
     devices(&transaction, &mut plugins)?;
-    Ok(Saved { plugins, runs: runs(&transaction)?, tombstones: tombstones(&transaction)? })
+    let series = transaction.query_row("SELECT series FROM clock", [], |row| row.get(0))?;
+    Ok(Saved { plugins, runs: runs(&transaction)?, tombstones: tombstones(&transaction)?, series })
 }
 
 /// A row, and where it is if something is wrong with it.
@@ -66,6 +68,14 @@ impl<'a> Row<'a> {
     /// Text that stands for something.
     fn parsed<T, E: fmt::Display>(&self, column: usize, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Damage> {
         parse(self.text(column)?).map_err(|error| self.damage(error))
+    }
+
+    fn optional_parsed<T>(
+        &self,
+        column: usize,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Damage> {
+        self.optional_text(column)?.map(parse).transpose().map_err(|error| self.damage(error))
     }
 
     fn optional_instant(&self, column: usize) -> Result<Option<Instant>, Damage> {
@@ -199,7 +209,9 @@ fn device_keys(connection: &Connection) -> Result<HashSet<DeviceKey>, Damage> {
 
 fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
-    let sql = "SELECT number, plugin, device, job, occurrence, steps, policy, steps_done, started, failed, start
+    let sql =
+        "SELECT number, plugin, device, job, occurrence, origin, steps, policy, start, steps_done, armed, started,
+                      failed, cancelled, late
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, [], |row| {
@@ -208,20 +220,21 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             device: row.parsed(2, DeviceName::parse)?,
             job: row.parsed(3, JobId::parse)?,
             occurrence: row.instant(4)?,
+            origin: row.parsed(5, str::parse)?,
         };
-        let body = Body::new(&id.job, None, &row.policy(6)?, &row.parsed(5, steps_from_json)?);
-        let steps_done = row.get(7)?;
-        if steps_done >= body.step_count() {
+        let body = Body::new(&id.job, None, &row.policy(7)?, &row.parsed(6, steps_from_json)?);
+        let progress = Progress {
+            steps_done: row.get(9)?,
+            armed: row.get(10)?,
+            started: row.optional_instant(11)?,
+            failed: row.optional_parsed(12, failed_from_json)?,
+            cancelled: row.optional_parsed(13, cancelled_from_json)?,
+            late: row.optional_parsed(14, late_from_json)?,
+        };
+        if progress.steps_done >= body.step_count() {
             return Err(row.damage("it has no step left to be done"));
         }
-        let run = SavedRun {
-            id,
-            body,
-            start: row.instant(10)?,
-            steps_done,
-            started: row.optional_instant(8)?,
-            failed: row.optional_text(9)?.map(failed_from_json).transpose().map_err(|error| row.damage(&error))?,
-        };
+        let run = SavedRun { id, body, start: row.instant(8)?, progress };
         runs.push((row.get(0)?, run));
         Ok(())
     })?;

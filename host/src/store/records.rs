@@ -4,8 +4,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use roost_scheduler::{
     body::{Body, StepRef},
-    model::{Message, MessageProperties, Policy, Qos, Retry, Step},
-    outcome::{Attempt, Failed},
+    model::{Confirm, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step},
+    names::{GroupName, ResourceName},
     topic::Topic,
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,39 @@ struct StepRecord<'a> {
     retain: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     properties: Option<PropertiesRecord>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    once: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confirm: Option<ConfirmRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfirmRecord {
+    topic: String,
+    matches: MatchesRecord,
+    within_ms: u32,
+    #[serde(default, skip_serializing_if = "is_false")]
+    already: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MatchesRecord {
+    Any,
+    Text(String),
+    /// Where it is not text.
+    Hex(String),
+    Json {
+        pointer: String,
+        value: String,
+    },
+    /// Numbers as text: it reads as the very same number.
+    JsonRange {
+        pointer: String,
+        min: String,
+        max: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,22 +93,22 @@ struct PolicyRecord {
     give_up_after_ms: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     backoff_ms: Option<u32>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FailedRecord {
-    step: usize,
-    attempts: u32,
-    last: AttemptRecord,
+    #[serde(default, skip_serializing_if = "is_false")]
+    run_all: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latest_of_group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    overlap: Option<OverlapRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    needs: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum AttemptRecord {
-    LinkLost,
-    Refused(String),
-    Overtaken,
+enum OverlapRecord {
+    Queue(u32),
+    Allow(u32),
+    Replace,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -114,6 +147,12 @@ pub(super) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<Strin
         return Ok(None);
     }
     let retry = policy.retry;
+    let overlap = match policy.overlap {
+        Overlap::Skip => None,
+        Overlap::Queue(most) => Some(OverlapRecord::Queue(most)),
+        Overlap::Allow(most) => Some(OverlapRecord::Allow(most)),
+        Overlap::Replace => Some(OverlapRecord::Replace),
+    };
     let record = PolicyRecord {
         grace_ms: Some(policy.grace_ms).filter(|value| *value != usual.grace_ms),
         jitter_ms: Some(policy.jitter_ms).filter(|value| *value != usual.jitter_ms),
@@ -121,6 +160,10 @@ pub(super) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<Strin
         attempts: retry.attempts,
         give_up_after_ms: Some(retry.give_up_after_ms).filter(|value| *value != usual.retry.give_up_after_ms),
         backoff_ms: Some(retry.backoff_ms).filter(|value| *value != usual.retry.backoff_ms),
+        run_all: policy.misfire == Misfire::RunAll,
+        latest_of_group: policy.group().map(|group| group.as_str().to_owned()),
+        overlap,
+        needs: policy.needs.as_ref().map(|name| name.as_str().to_owned()),
     };
     serde_json::to_string(&record).map(Some)
 }
@@ -129,7 +172,24 @@ pub(super) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
     let usual = Policy::default();
     let Some(text) = text else { return Ok(usual) };
     let record: PolicyRecord = serde_json::from_str(text).map_err(|error| format!("policy: {error}"))?;
+    let wrong = |error: &dyn std::fmt::Display| format!("policy: {error}");
+    let group = record.latest_of_group.map(|name| GroupName::parse(&name)).transpose();
+    let misfire = match group.map_err(|error| wrong(&error))? {
+        Some(group) => Misfire::LatestOfGroup(group),
+        None if record.run_all => Misfire::RunAll,
+        None => Misfire::RunOnce,
+    };
+    let overlap = match record.overlap {
+        None => Overlap::Skip,
+        Some(OverlapRecord::Queue(most)) => Overlap::Queue(most),
+        Some(OverlapRecord::Allow(most)) => Overlap::Allow(most),
+        Some(OverlapRecord::Replace) => Overlap::Replace,
+    };
+    let needs = record.needs.map(|name| ResourceName::parse(&name)).transpose().map_err(|error| wrong(&error))?;
     Ok(Policy {
+        misfire,
+        overlap,
+        needs,
         grace_ms: record.grace_ms.unwrap_or(usual.grace_ms),
         jitter_ms: record.jitter_ms.unwrap_or(usual.jitter_ms),
         priority: record.priority.unwrap_or(usual.priority),
@@ -141,26 +201,40 @@ pub(super) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
     })
 }
 
-/// `None` where nothing was given up.
-pub(super) fn failed_to_json(failed: Option<&Failed>) -> serde_json::Result<Option<String>> {
-    let Some(Failed { step, attempts, last }) = failed else { return Ok(None) };
-    let last = match last {
-        Attempt::LinkLost => AttemptRecord::LinkLost,
-        Attempt::Refused(reason) => AttemptRecord::Refused(reason.clone()),
-        Attempt::Overtaken => AttemptRecord::Overtaken,
-    };
-    serde_json::to_string(&FailedRecord { step: *step, attempts: *attempts, last }).map(Some)
+impl From<Confirm> for ConfirmRecord {
+    fn from(Confirm { topic, matches, within_ms, already }: Confirm) -> Self {
+        let matches = match matches {
+            Matches::Any => MatchesRecord::Any,
+            Matches::Bytes(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => MatchesRecord::Text(text.to_owned()),
+                Err(_) => MatchesRecord::Hex(hex::encode(&bytes)),
+            },
+            Matches::Json { pointer, value } => MatchesRecord::Json { pointer, value },
+            Matches::JsonRange { pointer, min, max } => {
+                MatchesRecord::JsonRange { pointer, min: min.to_string(), max: max.to_string() }
+            }
+        };
+        Self { topic: topic.as_str().to_owned(), matches, within_ms, already }
+    }
 }
 
-pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
-    let FailedRecord { step, attempts, last } =
-        serde_json::from_str(text).map_err(|error| format!("failed: {error}"))?;
-    let last = match last {
-        AttemptRecord::LinkLost => Attempt::LinkLost,
-        AttemptRecord::Refused(reason) => Attempt::Refused(reason),
-        AttemptRecord::Overtaken => Attempt::Overtaken,
-    };
-    Ok(Failed { step, attempts, last })
+impl ConfirmRecord {
+    fn into_confirm(self) -> Result<Confirm, String> {
+        let matches = match self.matches {
+            MatchesRecord::Any => Matches::Any,
+            MatchesRecord::Text(text) => Matches::Bytes(text.into_bytes().into()),
+            MatchesRecord::Hex(hex) => {
+                Matches::Bytes(hex::decode(&hex).ok_or("a condition is not hexadecimal")?.into())
+            }
+            MatchesRecord::Json { pointer, value } => Matches::Json { pointer, value },
+            MatchesRecord::JsonRange { pointer, min, max } => {
+                let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number"));
+                Matches::JsonRange { pointer, min: number(&min)?, max: number(&max)? }
+            }
+        };
+        let topic = Topic::parse(&self.topic).map_err(|error| error.to_string())?;
+        Ok(Confirm { topic, matches, within_ms: self.within_ms, already: self.already })
+    }
 }
 
 impl<'a> From<StepRef<'a>> for StepRecord<'a> {
@@ -177,6 +251,8 @@ impl<'a> From<StepRef<'a>> for StepRecord<'a> {
             qos: step.qos as u8,
             retain: step.retain,
             properties: step.properties().map(PropertiesRecord::from),
+            once: step.once,
+            confirm: step.confirm().map(ConfirmRecord::from),
         }
     }
 }
@@ -194,7 +270,8 @@ impl StepRecord<'_> {
             retain: self.retain,
             properties: self.properties.map(MessageProperties::try_from).transpose()?.map(Arc::new),
         };
-        Ok(Step { after_ms: self.after_ms, message })
+        let confirm = self.confirm.map(ConfirmRecord::into_confirm).transpose()?.map(Arc::new);
+        Ok(Step { after_ms: self.after_ms, message, once: self.once, confirm })
     }
 }
 

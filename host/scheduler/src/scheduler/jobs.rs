@@ -1,14 +1,15 @@
-//! From a job to a run: occurrences, misfires, overlap.
+//! From a job to a run: what is due, and what it meets.
 
 use std::hash::BuildHasher;
 
-use super::{DeviceKey, JobKey, JobState, NextRun, Scheduler, Timer, runs::Run};
+use super::{DeviceKey, JobKey, JobState, NextRun, RunSlot, Scheduler, Timer, gates::GroupKey, runs::Run};
 use crate::{
     body::{Body, PackedJob},
     event::{Change, RunEnded, Step},
     jitter, limits,
-    names::RunId,
-    outcome::{Cause, Missed, Outcome},
+    model::{Misfire, Overlap, Policy},
+    names::{GroupName, Origin, RunId},
+    outcome::{Cancelled, Cause, Missed, Outcome, Skipped, Why},
     time::{Instant, Site},
     trigger::{Search, Sky, Trigger},
 };
@@ -52,98 +53,159 @@ impl From<Next> for NextRun {
     }
 }
 
-/// Occurrences that were missed, the newest one apart.
-struct Older {
-    newest: Instant,
-    before_newest: Instant,
-    count: u32,
-    more: bool,
+/// An occurrence that is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub(super) occurrence: Instant,
+    /// How much later its run starts.
+    pub(super) jitter_ms: u32,
+    /// What comes after it.
+    pub(super) following: Next,
+}
+
+/// What becomes of a run with others of its job before it.
+enum Against {
+    /// It goes behind them.
+    Join,
+    /// None of them has started, and it takes their place.
+    TakePlace,
+    /// They are cut short.
+    Replace,
+    /// There is none.
+    Skip(Skipped),
 }
 
 impl Scheduler {
-    /// A job's timer went off.
-    pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        let Some(state) = self.jobs.get(key) else { return };
-        let Next::Due { occurrence, jitter_ms } = state.next else {
-            return self.search(key, state.watermark_or_search(), out);
-        };
-        let Some(device) = self.devices.get(state.device) else { return };
-        let site = device.site;
-        let following = self.following(key, occurrence, &site);
-        match following {
-            Next::Due { .. } if following.timer().is_some_and(|start| start <= now) => {
-                self.misfired(now, key, occurrence, &site, out);
-            }
-            _ => self.admit(now, key, occurrence, jitter_ms, following, out),
-        }
-    }
-
-    /// Several occurrences have passed: the newest one is made up for, the older ones are recorded.
-    fn misfired(&mut self, now: Instant, key: JobKey, oldest: Instant, site: &Site, out: &mut Step) {
-        let Some(state) = self.jobs.get(key) else { return };
-        let (job, device) = (state.job.clone(), state.device);
-        let older = older_than_newest(&job.trigger, oldest, now, site, &mut self.sky);
-        let missed = Missed::Superseded { by: older.newest, since: oldest, count: older.count, more: older.more };
-        let id = self.run_id(key, older.before_newest);
-        self.decide(now, key, id, Outcome::Missed(missed), out);
-        let jitter_ms = self.jitter_of(&job, device, older.newest, site);
-        let following = self.following(key, older.newest, site);
-        self.admit(now, key, older.newest, jitter_ms, following, out);
-    }
-
     /// An occurrence is due: make a run of it, or record why not.
-    fn admit(
-        &mut self,
-        now: Instant,
-        key: JobKey,
-        occurrence: Instant,
-        jitter_ms: u32,
-        following: Next,
-        out: &mut Step,
-    ) {
-        // Before the watermark moves: what is written down then must not pass this occurrence (I2).
-        if let Some(earlier) = self.jobs.get(key).and_then(|state| state.run) {
+    pub(super) fn admit(&mut self, now: Instant, key: JobKey, due: Due, out: &mut Step) {
+        let Due { occurrence, jitter_ms, following } = due;
+        let id = self.run_id(key, occurrence);
+        let Some(state) = self.jobs.get(key) else { return };
+        let (body, planned_late) = (state.job.body.clone(), state.planned_late);
+        let policy = body.policy();
+        let start = occurrence.plus_ms(jitter_ms.into());
+        for earlier in self.line_of(key).collect::<Vec<_>>() {
             self.end_if_given_up(now, earlier, out);
         }
-        let id = self.run_id(key, occurrence);
+        let earlier: Vec<RunSlot> = self.line_of(key).collect();
+        let against = if earlier.is_empty() { Against::Join } else { self.against(now, &earlier, &policy, start) };
+        if !matches!(against, Against::TakePlace) {
+            // I2: what is on disk does not pass a run that only the memory knows, so only the last one may be such a run.
+            self.save_runs_of(key, out);
+        }
         let Some(state) = self.jobs.get_mut(key) else { return };
         state.watermark = occurrence;
         state.next = following;
-        let (body, planned_late) = (state.job.body.clone(), state.planned_late);
-        let earlier = state.run;
         self.arm_timer(key);
 
-        if let Some(slot) = earlier
-            && let Some(run) = self.runs.get(slot)
-            && !run.has_not_started()
-        {
-            let outcome = Outcome::Skipped { earlier: run.id.occurrence };
-            return self.decide(now, key, id, outcome, out);
+        if let Against::Skip(skipped) = against {
+            return self.decide(now, key, id, Outcome::Skipped(skipped), out);
         }
-        let start = occurrence.plus_ms(jitter_ms.into());
         let late_ms = now.ms_since(start);
-        let policy = body.policy();
-        if late_ms > i64::from(policy.grace_ms) {
-            let cause = if planned_late { Cause::PlannedLate } else { Cause::HostAway };
-            let missed = Missed::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
-            return self.decide(now, key, id, Outcome::Missed(missed), out);
+        if late_ms > i64::from(policy.grace_ms) && policy.group().is_none() {
+            let cause = self.cause_of(occurrence, planned_late);
+            let why = Why::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
+            return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
         }
-        let slot = self.runs.insert(Run::new(id, key, body, policy, start));
-        if let Some(state) = self.jobs.get_mut(key) {
-            state.run = Some(slot);
+        let group = policy.group().cloned();
+        let slot = self.insert_run(Run::new(id.clone(), Some(key), body.clone(), policy, start));
+        if let Some(group) = group {
+            self.replace_in_group(now, slot, &id, &group, &body, out);
+        } else {
+            self.make_room(now, &earlier, occurrence, against, &body, out);
         }
-        if let Some(earlier) = earlier {
-            // Neither has started: the newer one takes the older one's place.
-            let since = self.runs.get(earlier).map_or(occurrence, |run| run.id.occurrence);
-            let missed = Missed::Superseded { by: occurrence, since, count: 1, more: false };
-            self.end(now, earlier, Outcome::Missed(missed), out);
+        if self.line_of(key).nth(1).is_some() {
+            self.save_run(slot, out);
         }
         self.await_step(now, slot);
     }
 
+    /// What is done to the earlier runs of a job.
+    fn make_room(
+        &mut self,
+        now: Instant,
+        earlier: &[RunSlot],
+        by: Instant,
+        against: Against,
+        newer: &Body,
+        out: &mut Step,
+    ) {
+        for slot in earlier {
+            match against {
+                Against::TakePlace => {
+                    let why = Why::Superseded { job: None, by };
+                    self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);
+                }
+                Against::Replace => self.cut_short(now, *slot, Cancelled::Replaced { by }, newer, out),
+                Against::Join | Against::Skip(_) => {}
+            }
+        }
+    }
+
+    /// A newer run of a group ends the older ones.
+    fn replace_in_group(
+        &mut self,
+        now: Instant,
+        newest: RunSlot,
+        id: &RunId,
+        group: &GroupName,
+        newer: &Body,
+        out: &mut Step,
+    ) {
+        let key = (id.plugin.clone(), id.device.clone(), group.clone());
+        let older: Vec<RunSlot> =
+            self.groups.get(&key).map(|group| group.runs.values().copied().collect()).unwrap_or_default();
+        for slot in older.into_iter().filter(|slot| *slot != newest) {
+            let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
+            self.cut_short(now, slot, reason, newer, out);
+        }
+    }
+
+    /// The overlap policy, for runs that are due before the ones before them have ended; and the misfire policy, for those
+    /// that could not start.
+    fn against(&self, now: Instant, earlier: &[RunSlot], policy: &Policy, start: Instant) -> Against {
+        let has_not_started = |slot: &&RunSlot| self.runs.get(**slot).is_some_and(Run::has_not_started);
+        let waiting = u32::try_from(earlier.iter().filter(has_not_started).count()).unwrap_or(u32::MAX);
+        let all = u32::try_from(earlier.len()).unwrap_or(u32::MAX);
+        if policy.group().is_some() {
+            return Against::Join;
+        }
+        let join_up_to = |most: u32| {
+            if waiting < most { Against::Join } else { Against::Skip(Skipped::Waiting(most)) }
+        };
+        let is_missed = waiting > 0 || now.ms_since(start) >= limits::LATE_MS;
+        if policy.misfire == Misfire::RunAll && is_missed {
+            return join_up_to(limits::RUNS_PER_JOB);
+        }
+        let queues = matches!(policy.overlap, Overlap::Queue(_)) && self.link.is_some();
+        if waiting == all && !queues {
+            return Against::TakePlace;
+        }
+        match policy.overlap {
+            Overlap::Skip => {
+                let oldest = earlier.first().and_then(|slot| self.runs.get(*slot));
+                Against::Skip(Skipped::Earlier(oldest.map_or(start, |run| run.id.occurrence)))
+            }
+            Overlap::Queue(most) => join_up_to(most),
+            Overlap::Allow(most) if all < most => Against::Join,
+            Overlap::Allow(most) => Against::Skip(Skipped::GoingOn(most)),
+            Overlap::Replace => Against::Replace,
+        }
+    }
+
+    /// What held up an occurrence that has passed.
+    pub(super) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
+        match self.jumped {
+            _ if planned_late => Cause::PlannedLate,
+            Some((from, to)) if from < occurrence && occurrence <= to => Cause::ClockSet,
+            _ => Cause::HostAway,
+        }
+    }
+
     /// Decides an occurrence that no run is made of (I13).
-    fn decide(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
-        out.changes.push(Change::RunEnded(RunEnded { key: None, id, outcome, started: None, ended: now, attempts: 0 }));
+    pub(super) fn decide(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
+        let ended = RunEnded { key: None, id, outcome, body: None, started: None, ended: now, attempts: 0 };
+        out.changes.push(Change::RunEnded(ended));
         self.save_progress(key, out);
     }
 
@@ -156,7 +218,8 @@ impl Scheduler {
     /// Up to where a job is decided, and what comes then, as the disk has to know it.
     pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
         let state = self.jobs.get(key)?;
-        let unsaved = state.run.and_then(|slot| self.runs.get(slot)).filter(|run| run.key.is_none());
+        let mut runs = self.line_of(key).filter_map(|slot| self.runs.get(slot));
+        let unsaved = runs.find(|run| run.key.is_none() && run.id.origin == self.origin(&state.job.trigger));
         Some(match unsaved {
             Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
             None => (state.watermark, state.next.due()),
@@ -167,18 +230,18 @@ impl Scheduler {
     pub(super) fn following(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
         let Some(state) = self.jobs.get(key) else { return Next::Never };
         let (found, most) = look(&state.job, after, site, &mut self.sky);
-        self.next(&state.job.body, state.device, found, most)
+        self.next(&state.job, state.device, found, most)
     }
 
     /// What a job of a device waits for after an instant.
     pub(super) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
         let (found, most) = look(job, after, site, &mut self.sky);
-        self.next(&job.body, device, found, most)
+        self.next(job, device, found, most)
     }
 
-    fn next(&self, body: &Body, device: DeviceKey, found: Search, most: u32) -> Next {
+    fn next(&self, job: &PackedJob, device: DeviceKey, found: Search, most: u32) -> Next {
         match found {
-            Search::Found(occurrence) => Next::Due { occurrence, jitter_ms: self.draw(body, device, occurrence, most) },
+            Search::Found(occurrence) => Next::Due { occurrence, jitter_ms: self.draw(job, device, occurrence, most) },
             Search::NotUntil(until) => Next::Search(until),
             Search::Never(_) => Next::Never,
         }
@@ -187,15 +250,15 @@ impl Scheduler {
     /// How much later than its occurrence a run starts.
     pub(super) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
         let most = most_jitter(job, occurrence, site, &mut self.sky);
-        self.draw(&job.body, device, occurrence, most)
+        self.draw(job, device, occurrence, most)
     }
 
-    fn draw(&self, body: &Body, device: DeviceKey, occurrence: Instant, most: u32) -> u32 {
-        if most == 0 { 0 } else { jitter::draw(&self.run_of(body, device, occurrence), most) }
+    fn draw(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant, most: u32) -> u32 {
+        if most == 0 { 0 } else { jitter::draw(&self.run_of(job, device, occurrence), most) }
     }
 
     /// Goes on with a search that found nothing yet.
-    fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
+    pub(super) fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
         let next = self.following(key, after, &site);
@@ -210,30 +273,63 @@ impl Scheduler {
 
     /// Sets the timer for what a job waits for, unless its plan is not durable yet.
     pub(super) fn arm_timer(&mut self, key: JobKey) {
-        if let Some(state) = self.jobs.get(key)
-            && state.unconfirmed.is_none()
-            && let Some(at) = state.next.timer()
+        let Some(state) = self.jobs.get(key).filter(|state| state.unconfirmed.is_none()) else { return };
+        let Some(at) = state.next.timer() else { return };
+        self.timers.insert((at, Timer::Job(key)));
+        if state.grouped
+            && state.next.due().is_some()
+            && let Some(group) = self.group_of_job(key)
         {
-            self.timers.insert((at, Timer::Job(key)));
+            self.groups.entry(group).or_default().due.insert((at, key));
         }
     }
 
     pub(super) fn disarm_timer(&mut self, key: JobKey) {
-        if let Some(at) = self.jobs.get(key).and_then(|state| state.next.timer()) {
+        let Some(state) = self.jobs.get(key) else { return };
+        let (at, grouped) = (state.next.timer(), state.grouped);
+        if let Some(at) = at {
             self.timers.remove(&(at, Timer::Job(key)));
+            if grouped {
+                self.leave_group(key, at);
+            }
         }
+    }
+
+    /// A job of a group is not due at that time any more.
+    pub(super) fn leave_group(&mut self, key: JobKey, at: Instant) {
+        let Some(name) = self.group_of_job(key) else { return };
+        if let Some(group) = self.groups.get_mut(&name) {
+            group.due.remove(&(at, key));
+            self.drop_empty_group(&name);
+        }
+    }
+
+    pub(super) fn group_of_job(&self, key: JobKey) -> Option<GroupKey> {
+        let state = self.jobs.get(key)?;
+        let device = self.devices.get(state.device)?;
+        let plugin = self.plugins.get(device.plugin)?;
+        Some((plugin.name.clone(), device.name.clone(), state.job.body.policy().group()?.clone()))
     }
 
     /// I2: one occurrence of one job.
     pub(super) fn run_id(&self, key: JobKey, occurrence: Instant) -> RunId {
         let state = self.jobs.get(key).expect("the caller has the job");
-        self.run_of(&state.job.body, state.device, occurrence)
+        self.run_of(&state.job, state.device, occurrence)
     }
 
-    fn run_of(&self, body: &Body, device: DeviceKey, occurrence: Instant) -> RunId {
+    fn run_of(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant) -> RunId {
         let device = self.devices.get(device).expect("a job has a device");
         let plugin = self.plugins.get(device.plugin).expect("a device has a plugin");
-        RunId { plugin: plugin.name.clone(), device: device.name.clone(), job: body.job_id(), occurrence }
+        let (plugin, device) = (plugin.name.clone(), device.name.clone());
+        RunId { plugin, device, job: job.body.job_id(), occurrence, origin: self.origin(&job.trigger) }
+    }
+
+    /// What counts elapsed time begins anew when the clock is set back.
+    fn origin(&self, trigger: &Trigger) -> Origin {
+        match (trigger, self.series) {
+            (Trigger::Every(_), series @ 1..) => Origin::Series(series),
+            _ => Origin::Trigger,
+        }
     }
 
     /// A device's job.
@@ -264,7 +360,7 @@ impl Scheduler {
 
 impl JobState {
     /// Where a search goes on.
-    fn watermark_or_search(&self) -> Instant {
+    pub(super) fn watermark_or_search(&self) -> Instant {
         match self.next {
             Next::Search(from) => from.max(self.watermark),
             Next::Due { .. } | Next::Never => self.watermark,
@@ -289,40 +385,4 @@ fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sky: &mut Sky)
         return most.min(u32::try_from(room).unwrap_or(u32::MAX));
     }
     most
-}
-
-/// Finds the newest of several occurrences that have passed, and counts the others.
-fn older_than_newest(trigger: &Trigger, oldest: Instant, now: Instant, site: &Site, sky: &mut Sky) -> Older {
-    let mut older = Older { newest: oldest, before_newest: oldest, count: 0, more: false };
-    if let Trigger::Every(every) = trigger {
-        let passed = now.ms_since(oldest) / i64::from(every.period_ms);
-        older.newest = oldest.plus_ms(passed * i64::from(every.period_ms));
-        older.before_newest = older.newest.plus_ms(-i64::from(every.period_ms));
-        older.count = u32::try_from(passed).unwrap_or(u32::MAX);
-        return older;
-    }
-    while let Search::Found(next) = trigger.next(older.newest, site, sky)
-        && next <= now
-    {
-        if older.count == limits::LOOK_BACK {
-            older.more = true;
-            break;
-        }
-        older.before_newest = older.newest;
-        older.newest = next;
-        older.count += 1;
-    }
-    let mut until = now;
-    while older.more {
-        match trigger.last(older.newest, until, site, sky) {
-            Search::Found(newest) => {
-                older.before_newest = older.newest;
-                older.newest = newest;
-                break;
-            }
-            Search::NotUntil(earlier) if earlier > older.newest => until = earlier,
-            Search::NotUntil(_) | Search::Never(_) => break,
-        }
-    }
-    older
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, mem, vec};
 use super::{
     Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, RunSlot, Scheduler, Ticket, Timer,
     reconcile::{Adoption, Comparison},
+    runs::Run,
 };
 use crate::{
     event::{Announcement, Change, Effect, Generation, Loaded, LoadedDevice, Plan, Step, Tombstone, Version},
@@ -33,6 +34,11 @@ pub(super) enum Work {
     /// Jobs whose plan is durable can be due.
     Arm(Ticket),
     DropDevice(DeviceKey, Cancelled),
+    /// Devices and jobs from here on are looked at, for the clock was set.
+    ClockSet {
+        device: DeviceKey,
+        job: JobKey,
+    },
     /// All devices of a plugin are done, of a new version if there is one.
     Finish(PluginKey, Option<Version>),
 }
@@ -98,6 +104,7 @@ impl Scheduler {
             Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
             Some(Work::Adopt(adoption)) => self.adopt(now, *adoption, out),
             Some(Work::Arm(ticket)) => self.confirmed(ticket),
+            Some(Work::ClockSet { device, job }) => self.after_clock_set(now, device, job, out),
             Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
             Some(Work::Finish(plugin, version)) => self.finish(now, plugin, version, out),
         }
@@ -222,13 +229,12 @@ impl Scheduler {
         });
     }
 
-    /// A run that is under way outlives what its job becomes.
-    pub(super) fn save_run_of(&mut self, job: JobKey, out: &mut Step) {
-        let run = self.jobs.get(job).and_then(|state| state.run);
-        if let Some(slot) = run
-            && self.runs.get(slot).is_some_and(|run| run.key.is_none())
-        {
-            self.save_run(slot, out);
+    /// Runs that are under way outlive what their job becomes.
+    pub(super) fn save_runs_of(&mut self, job: JobKey, out: &mut Step) {
+        for slot in self.line_of(job).collect::<Vec<_>>() {
+            if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
+                self.save_run(slot, out);
+            }
         }
     }
 
@@ -236,10 +242,7 @@ impl Scheduler {
     pub(super) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let id = self.run_id(key, state.watermark);
-        if let Some((slot, run)) = state.run.and_then(|slot| Some((slot, self.runs.get_mut(slot)?))) {
-            run.job = None;
-            self.orphans.insert(id.clone().of_job(), slot);
-        }
+        self.orphan_runs(key);
         let tombstone = Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence };
         self.disarm_timer(key);
         self.remove_job(key);
@@ -260,13 +263,12 @@ impl Scheduler {
         for job in jobs {
             // What is due at this very moment is decided as well.
             self.admit_past(now, job, now.plus_ms(1), out);
-            let run = self.jobs.get(job).and_then(|state| state.run);
-            if let Some(slot) = run
-                && self.runs.get(slot).is_some_and(|run| run.has_not_started())
-            {
-                self.end(now, slot, Outcome::Cancelled(reason), out);
+            for slot in self.line_of(job).collect::<Vec<_>>() {
+                if self.runs.get(slot).is_some_and(Run::has_not_started) {
+                    self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
+                }
             }
-            self.save_run_of(job, out);
+            self.save_runs_of(job, out);
             self.drop_job(job, out);
         }
         if left {
@@ -323,7 +325,7 @@ impl Scheduler {
         let mut orphans: Vec<RunSlot> = self.orphans.values().copied().filter(is_over).collect();
         orphans.sort_unstable();
         for slot in orphans {
-            self.end(now, slot, Outcome::Cancelled(reason), out);
+            self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
         }
     }
 }

@@ -73,6 +73,9 @@ impl Scheduler {
             return;
         }
         let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
+        // What counts elapsed time does not wait for a clock that was set back while the job was away.
+        let counts = matches!(job.trigger, Trigger::Every(_));
+        let known = known.filter(|watermark| !(counts && existing.is_none() && *watermark > comparison.asked));
         let watermark = known.unwrap_or_else(|| first_watermark(&job.trigger, comparison.asked));
         let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.asked);
         let after = earliest(&job.trigger, watermark, comparison.asked);
@@ -104,8 +107,7 @@ impl Scheduler {
         counts.gone += gone.len();
         counts.changed += changed;
         counts.new += staged.len() - changed;
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.checked_add(1).unwrap_or(Ticket::MIN);
+        let ticket = self.ticket();
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
         self.adopt(now, Adoption { device: key, asked, site, gone, staged, ticket, unconfirmed }, out);
@@ -116,7 +118,7 @@ impl Scheduler {
         for _ in 0..limits::JOBS_PER_STEP {
             if let Some(job) = adoption.gone.next() {
                 self.admit_past(now, job, adoption.asked, out);
-                self.save_run_of(job, out);
+                self.save_runs_of(job, out);
                 self.drop_job(job, out);
             } else if let Some(staged) = adoption.staged.next() {
                 self.adopt_job(now, &mut adoption, staged, out);
@@ -138,7 +140,7 @@ impl Scheduler {
         device.error = None;
         if !unconfirmed.is_empty() {
             self.unconfirmed.insert(ticket, unconfirmed);
-            out.effects.push(Effect::Confirm(ticket));
+            out.effects.push(Effect::TellDurable(ticket));
         }
         // The window that was asked for ends with the day after `asked`, whenever the answer came.
         self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
@@ -148,9 +150,8 @@ impl Scheduler {
     /// plan's commit. Of the last kind nothing is sent before that and the run itself are durable (I3), for the run is
     /// saved along with what its job becomes.
     pub(super) fn admit_past(&mut self, now: Instant, job: JobKey, asked: Instant, out: &mut Step) {
-        if let Some(state) = self.jobs.get(job)
-            && state.next.due().is_some_and(|occurrence| occurrence < asked)
-        {
+        // More than once where all that were missed are made up for, or where others of its group are decided before.
+        while self.jobs.get(job).is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < asked)) {
             self.disarm_timer(job);
             self.job_timer(now, job, out);
         }
@@ -164,7 +165,7 @@ impl Scheduler {
                 // By the old plan, on the old site.
                 self.admit_past(now, key, asked, out);
                 // An admitted run keeps its copy of the action.
-                self.save_run_of(key, out);
+                self.save_runs_of(key, out);
                 self.disarm_timer(key);
                 if let Some(state) = self.jobs.get(key)
                     && state.watermark > watermark
@@ -178,6 +179,7 @@ impl Scheduler {
             None => self.new_job(device, &job, watermark),
         };
         let Some(state) = self.jobs.get_mut(key) else { return };
+        state.grouped = job.body.policy().group().is_some();
         state.job = job.clone();
         state.next = next;
         state.planned_late = planned_late;
@@ -188,21 +190,16 @@ impl Scheduler {
         }
     }
 
-    /// A place for a job; a run of it that outlived its job before is its run again.
+    /// A place for a job; runs that outlived it before are its runs again.
     fn new_job(&mut self, device: DeviceKey, job: &PackedJob, watermark: Instant) -> JobKey {
         let (job, next) = (job.clone(), Next::Never);
-        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, run: None };
+        let grouped = job.body.policy().group().is_some();
+        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, grouped };
         let key = self.jobs.insert(state);
         self.index_job(device, key);
-        if self.orphans.is_empty() {
-            return key;
-        }
-        let name = self.run_id(key, watermark).of_job();
-        if let Some(slot) = self.orphans.remove(&name)
-            && let (Some(run), Some(state)) = (self.runs.get_mut(slot), self.jobs.get_mut(key))
-        {
-            run.job = Some(key);
-            state.run = Some(slot);
+        if !self.orphans.is_empty() {
+            let name = self.run_id(key, watermark).of_job();
+            self.adopt_orphans(key, &name);
         }
         key
     }

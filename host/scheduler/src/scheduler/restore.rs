@@ -1,16 +1,29 @@
 //! From what the store has kept to a scheduler.
 
-use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, jobs::Next, runs::Run};
+use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, gates::Resource, jobs::Next, runs::Run};
 use crate::{
     event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
-    names::RunId,
+    limits,
+    names::{ResourceName, RunId},
+    trigger::Trigger,
 };
 
 impl Scheduler {
-    /// Takes up what the store has kept. What fell due meanwhile is judged by the first step.
+    /// Takes up what the store has kept. What fell due meanwhile is judged by the first step. Of the resources it is said
+    /// how many there are of each.
     #[must_use]
-    pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, now: Instant) -> Self {
+    pub fn new(
+        saved: Saved,
+        jobs: impl IntoIterator<Item = SavedJob>,
+        resources: impl IntoIterator<Item = (ResourceName, u32)>,
+        now: Instant,
+    ) -> Self {
         let mut scheduler = Self::empty(now);
+        scheduler.series = saved.series;
+        scheduler.resources = resources.into_iter().map(|(name, capacity)| (name, Resource::new(capacity))).collect();
+        if saved.tombstones.iter().any(|tombstone| is_ahead(tombstone.watermark, now)) {
+            scheduler.begin_series_once(saved.series);
+        }
         let mut timers = vec![(now, Timer::Forget)];
         for plugin in saved.plugins {
             timers.extend(plugin.devices.iter().map(|device| (device.replan_at, Timer::Replan(device.key))));
@@ -19,26 +32,20 @@ impl Scheduler {
         scheduler.plugins.restored();
         scheduler.devices.restored();
         for job in jobs {
-            timers.extend(scheduler.restore_job(job));
+            timers.extend(scheduler.restore_job(now, saved.series, job));
         }
         scheduler.jobs.restored();
         // All at once: that is faster, and takes half the memory.
         scheduler.timers = timers.into_iter().collect();
+        scheduler.restore_groups();
         for tombstone in saved.tombstones {
             let name = (tombstone.plugin, tombstone.device, tombstone.job);
             scheduler.tombstones.insert(name, tombstone.watermark);
         }
         for (key, run) in saved.runs {
-            let id = run.id.clone();
-            let job = scheduler.job_of(&id);
+            let job = scheduler.job_of(&run.id);
             scheduler.next_run = scheduler.next_run.max(key);
-            let slot = scheduler.runs.insert(Run::restored(now, key, run, job));
-            match job.and_then(|job| scheduler.jobs.get_mut(job)) {
-                Some(state) => state.run = Some(slot),
-                None => {
-                    scheduler.orphans.insert(id.of_job(), slot);
-                }
-            }
+            let slot = scheduler.insert_run(Run::restored(now, key, run, job));
             scheduler.await_step(now, slot);
         }
         scheduler
@@ -54,22 +61,33 @@ impl Scheduler {
             runs: Default::default(),
             tombstones: Default::default(),
             forgotten: None,
+            runs_of: Default::default(),
             orphans: Default::default(),
+            groups: Default::default(),
+            resources: Default::default(),
             timers: Default::default(),
             ready: Default::default(),
             work: Default::default(),
             adopting: false,
             unconfirmed: Default::default(),
             attempts: Default::default(),
+            watches: Default::default(),
+            leaving: Default::default(),
             link: None,
             link_since: now,
             since: now,
             generation: 0,
             sky: Default::default(),
             stopping: false,
+            failing: false,
+            series: 0,
+            series_is_new: false,
+            jumped: None,
             next_attempt: 0,
             next_run: 0,
             next_ticket: Ticket::MIN,
+            next_turn: 0,
+            next_watch: 0,
         }
     }
 
@@ -89,8 +107,13 @@ impl Scheduler {
     }
 
     /// The job's timer, if it is to have one.
-    fn restore_job(&mut self, saved: SavedJob) -> Option<(Instant, Timer)> {
-        let SavedJob { key, device, job, watermark, due } = saved;
+    fn restore_job(&mut self, now: Instant, series: u32, saved: SavedJob) -> Option<(Instant, Timer)> {
+        let SavedJob { key, device, job, mut watermark, mut due } = saved;
+        if matches!(job.trigger, Trigger::Every(_)) && is_ahead(watermark, now) {
+            // The clock was set back while the host was away.
+            self.begin_series_once(series);
+            (watermark, due) = (now, None);
+        }
         let owner = self.devices.get(device)?;
         let (site, is_whole) = (owner.site, self.plugins.get(owner.plugin)?.version != Version::NONE);
         let next = match due {
@@ -98,16 +121,39 @@ impl Scheduler {
             // Either never, or not as far as was searched: the search tells.
             None => Next::Search(watermark),
         };
-        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, run: None };
+        let grouped = job.body.policy().group().is_some();
+        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, grouped };
         self.jobs.restore(key, state);
         self.index_job(device, key);
         next.timer().filter(|_| is_whole).map(|at| (at, Timer::Job(key)))
     }
 
-    fn job_of(&self, id: &RunId) -> Option<JobKey> {
+    /// The jobs of groups, by when they are due.
+    fn restore_groups(&mut self) {
+        let grouped: Vec<JobKey> = self.jobs.iter().filter(|(_, job)| job.grouped).map(|(key, _)| key).collect();
+        for key in grouped {
+            let timer = self.jobs.get(key).and_then(|job| Some((job.next.timer()?, Timer::Job(key))));
+            if timer.is_some_and(|timer| self.timers.contains(&timer)) {
+                self.arm_timer(key);
+            }
+        }
+    }
+
+    /// However many jobs show that the clock was set back, it is one series.
+    fn begin_series_once(&mut self, saved: u32) {
+        self.series = saved + 1;
+        self.series_is_new = true;
+    }
+
+    pub(super) fn job_of(&self, id: &RunId) -> Option<JobKey> {
         let plugin = self.plugins.get(*self.plugin_keys.get(&id.plugin)?)?;
         self.job_key(*plugin.devices.get(&id.device)?, id.job.as_str())
     }
+}
+
+/// Whether something was decided for a time that has not come, by a clock that was set back since.
+fn is_ahead(watermark: Instant, now: Instant) -> bool {
+    watermark >= now.plus_ms(limits::CLOCK_STEP_MS)
 }
 
 impl Device {

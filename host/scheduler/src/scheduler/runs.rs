@@ -1,24 +1,27 @@
 //! From a run to its end: attempts, steps, retries.
 //!
 //! ```text
-//!            link and credit                acknowledged            more steps
-//! Waiting ──────────────────▶ Sent ──────────────────────▶ ended ◀─────────────┐
-//!    ▲                          │ link lost   │ refused      │                 │
-//!    └──────────────────────────┘             ▼              └──▶ Resting ─────┘
-//!    ▲                                     Pausing                   │ the step's time has come
-//!    └────────────────────────────────────────┴──────────────────────┘
+//!          a turn on the link            acknowledged              reported (where the step waits for that)
+//! Waiting ─────────────────────▶ Sent ─────────────────▶ (Confirming) ─────────▶ the next step, or the end
+//!  ▲ ▲ ▲                          │ │                         │                      │
+//!  │ │ │        the link is lost  │ │ refused                 │ no report            ▼
+//!  │ │ └──────────────────────────┘ └────────▶ Pausing ◀──────┘                  Resting
+//!  │ │                                            │                                  │ the step's time has come
+//!  │ └────────────────────────────────────────────┴──────────────────────────────────┘
+//!  ├── Held: behind another run, or for a resource (`gates.rs`)
+//!  └── Listening: until the device's reports can be heard (`reports.rs`)
 //! ```
 
 use std::mem;
 
-use super::{AttemptId, JobKey, LinkId, RunSlot, Scheduler, Timer};
+use super::{AttemptId, JobKey, LinkId, RunSlot, Scheduler, Ticket, Timer, Turn, reports::Watch};
 use crate::{
-    body::Body,
-    event::{Change, Effect, Publish, RunEnded, RunKey, SavedRun, Step},
+    body::{Body, StepRef},
+    event::{Change, Effect, Progress, Publish, RunEnded, RunKey, SavedRun, Step},
     jitter, limits,
     model::Policy,
     names::RunId,
-    outcome::{Attempt, Cause, Failed, Missed, Outcome},
+    outcome::{Attempt, Cancelled, Cause, Denied, Failed, Late, Missed, Outcome, Why},
     time::Instant,
     topic::Topic,
 };
@@ -31,23 +34,26 @@ pub(super) struct Run {
     pub(super) job: Option<JobKey>,
     /// Its row, once it is on disk.
     pub(super) key: Option<RunKey>,
+    pub(super) turn: Turn,
     pub(super) body: Body,
     /// How many steps there are.
     steps: usize,
     pub(super) policy: Policy,
     /// When it should start: its occurrence and its jitter.
     pub(super) start: Instant,
-    /// When its first step was sent for the first time, or may have been.
-    pub(super) started: Option<Instant>,
-    /// The step that is to be done next.
-    pub(super) step: usize,
-    /// When the first attempt at that step was made.
-    pub(super) tried_since: Option<Instant>,
-    pub(super) attempts: u32,
+    pub(super) progress: Progress,
+    /// When the first attempt at the current step was made.
+    tried_since: Option<Instant>,
+    attempts: u32,
     last: Attempt,
     /// Whether some step may have reached the broker: only then the later ones are owed (I5).
-    pub(super) on_the_wire: bool,
-    failed: Option<Failed>,
+    on_the_wire: bool,
+    /// What it was held up by, if it was.
+    pub(super) held_by: Option<Cause>,
+    /// Whether it holds what it needs.
+    pub(super) holds: bool,
+    /// Where it listens to its device's reports.
+    pub(super) watch: Option<Watch>,
     pub(super) state: State,
 }
 
@@ -55,78 +61,127 @@ pub(super) struct Run {
 pub(super) enum State {
     /// It could be sent, and waits for the link or its turn.
     Waiting,
+    /// It has to wait for another run; then its grace may end.
+    Held(Option<Instant>),
+    /// It has asked for its device's reports, and waits so long for them.
+    Listening(Instant),
     /// An attempt is under way.
     Sent(AttemptId),
-    /// The broker refused it: until then it is not tried again.
+    /// The broker has it, and the device is to report until then.
+    Confirming(Instant),
+    /// An attempt failed: until then it is not tried again.
     Pausing(Instant),
     /// The next step's time has not come.
     Resting(Instant),
 }
 
+impl State {
+    /// When its timer goes off.
+    pub(super) const fn until(self) -> Option<Instant> {
+        match self {
+            Self::Held(until) => until,
+            Self::Listening(until) | Self::Confirming(until) | Self::Pausing(until) | Self::Resting(until) => {
+                Some(until)
+            }
+            Self::Waiting | Self::Sent(_) => None,
+        }
+    }
+
+    /// The same after the clock was set: what is measured goes on, what a clock shows does not.
+    fn shifted(self, by_ms: i64) -> Self {
+        match self {
+            Self::Listening(until) => Self::Listening(until.plus_ms(by_ms)),
+            Self::Confirming(until) => Self::Confirming(until.plus_ms(by_ms)),
+            Self::Pausing(until) => Self::Pausing(until.plus_ms(by_ms)),
+            Self::Resting(until) => Self::Resting(until.plus_ms(by_ms)),
+            same => same,
+        }
+    }
+}
+
 impl Run {
-    pub(super) fn new(id: RunId, job: JobKey, body: Body, policy: Policy, start: Instant) -> Self {
+    pub(super) fn new(id: RunId, job: Option<JobKey>, body: Body, policy: Policy, start: Instant) -> Self {
         Self {
             id,
-            job: Some(job),
+            job,
             key: None,
+            turn: 0,
             steps: body.step_count(),
             body,
             policy,
             start,
-            started: None,
-            step: 0,
+            progress: Progress::default(),
             tried_since: None,
             attempts: 0,
             last: Attempt::LinkLost,
             on_the_wire: false,
-            failed: None,
+            held_by: None,
+            holds: false,
+            watch: None,
             state: State::Waiting,
         }
     }
 
-    /// A run that the store has kept. What was sent before the crash is not known: its step is done again.
+    /// A run that the store has kept. What was sent before the crash is not known: its step is done again, unless it is to
+    /// be sent only once.
     pub(super) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
         let policy = saved.body.policy();
-        let mut run = Self {
-            id: saved.id,
-            job,
-            key: Some(key),
-            steps: saved.body.step_count(),
-            body: saved.body,
-            policy,
-            start: saved.start,
-            started: saved.started,
-            step: saved.steps_done,
-            tried_since: saved.started.filter(|_| saved.steps_done == 0),
-            attempts: 0,
-            last: Attempt::LinkLost,
-            on_the_wire: saved.started.is_some(),
-            failed: saved.failed,
-            state: State::Waiting,
-        };
-        if run.started.is_some() && run.due_of(run.step).is_some_and(|due| due <= now) {
-            // One may have been made, and what comes now may be a repeat.
+        let mut run = Self { key: Some(key), ..Self::new(saved.id, job, saved.body, policy, saved.start) };
+        run.progress = saved.progress;
+        // A clock that has lost the time: as long as the host was away is as long as nobody knows.
+        run.progress.started = run.progress.started.map(|started| started.min(now));
+        run.on_the_wire = run.progress.started.is_some();
+        run.tried_since = run.progress.started.filter(|_| run.step() == 0);
+        let once = run.body.step(run.step()).is_some_and(|step| step.once);
+        let was_due = run.progress.started.is_some() && run.due_of(run.step()).is_some_and(|due| due <= now);
+        if run.progress.armed || (was_due && !once) {
+            // An attempt may have been made, and what comes now may be a repeat.
             run.attempts = 1;
+        }
+        if run.progress.armed {
+            run.last = Attempt::PossiblySent;
         }
         run
     }
 
+    /// The step that is to be done next.
+    pub(super) const fn step(&self) -> usize {
+        self.progress.steps_done
+    }
+
     /// Whether nothing of it has been sent.
-    pub(super) fn has_not_started(&self) -> bool {
-        self.started.is_none()
+    pub(super) const fn has_not_started(&self) -> bool {
+        self.progress.started.is_none()
     }
 
     /// When a step's time comes; `None` before the run has started.
-    pub(super) fn due_of(&self, step: usize) -> Option<Instant> {
+    fn due_of(&self, step: usize) -> Option<Instant> {
         if step == 0 {
             return Some(self.start);
         }
-        Some(self.started?.plus_ms(self.body.step(step)?.after_ms.into()))
+        Some(self.progress.started?.plus_ms(self.body.step(step)?.after_ms.into()))
+    }
+
+    /// Its first step is as good as sent.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.progress.started.get_or_insert(now);
+        self.on_the_wire = true;
+    }
+
+    /// Whether it has more than one step.
+    pub(super) const fn is_long(&self) -> bool {
+        self.steps > 1
     }
 
     /// I5: a later step of a run whose first step has been sent.
-    fn is_owed(&self) -> bool {
-        self.step > 0
+    pub(super) const fn is_owed(&self) -> bool {
+        self.step() > 0
+    }
+
+    /// Whether it owes a step that comes due up to an instant.
+    pub(super) fn owes_until(&self, until: Instant) -> bool {
+        let first_owed = if self.is_owed() { self.step() } else { 1 };
+        self.on_the_wire && self.due_of(first_owed).is_some_and(|due| due <= until)
     }
 
     /// Whether the current step's time is over: `open` never follows `close`. A first step gives way to the next one;
@@ -135,26 +190,33 @@ impl Run {
         if self.attempts == 0 && !self.is_owed() {
             return false;
         }
+        let current = self.step();
         let topic = |step: usize| self.body.step(step).map(|step| step.topic());
         let due = |step: &usize| self.due_of(*step).is_some_and(|due| due <= now);
-        let mut later = (self.step + 1..self.steps).take_while(due);
-        if self.is_owed() { later.any(|step| topic(step) == topic(self.step)) } else { later.next().is_some() }
+        let mut later = (current + 1..self.steps).take_while(due);
+        if self.is_owed() { later.any(|step| topic(step) == topic(current)) } else { later.next().is_some() }
     }
 
     /// When a later step's time comes, a first step that is still being tried is given up; an owed one never (I5).
     fn gives_way_at(&self) -> Option<Instant> {
         let gives_way = self.on_the_wire && !self.is_owed();
-        if gives_way { self.due_of(self.step + 1) } else { None }
+        if gives_way { self.due_of(self.step() + 1) } else { None }
     }
 
     /// Whether the retries of the current step have come to an end.
-    fn is_given_up(&self, now: Instant) -> bool {
+    pub(super) fn is_given_up(&self, now: Instant) -> bool {
         let retry = self.policy.retry;
         let tried_ms = self.tried_since.map_or(0, |since| now.ms_since(since));
         let out_of_time = tried_ms >= i64::from(retry.give_up_after_ms);
         let out_of_attempts = retry.attempts.is_some_and(|most| self.attempts >= most);
         // I5: an owed step has no give-up.
-        self.attempts > 0 && !self.is_owed() && (out_of_time || out_of_attempts)
+        let given_up = !self.is_owed() && (out_of_time || out_of_attempts);
+        self.attempts > 0 && (given_up || self.is_spent())
+    }
+
+    /// I4: what says `once` is sent at most once.
+    fn is_spent(&self) -> bool {
+        self.attempts > 0 && self.body.step(self.step()).is_some_and(|step| step.once)
     }
 
     /// The pause before the next attempt: doubled each time, a quarter of it drawn by lot.
@@ -166,11 +228,11 @@ impl Run {
 
     /// How long the broker may hold the message: no longer than it is good for. Seconds would be rounded up.
     fn expiry_ms(&self, now: Instant) -> Option<u32> {
-        let step = self.body.step(self.step)?;
+        let step = self.body.step(self.step())?;
         if let Some(expiry_ms) = step.properties().and_then(|properties| properties.expiry_ms) {
             return Some(expiry_ms);
         }
-        if step.retain || self.is_owed() {
+        if step.retain || self.is_owed() || self.policy.group().is_some() {
             return None;
         }
         let grace_end = self.start.plus_ms(i64::from(self.policy.grace_ms));
@@ -178,15 +240,19 @@ impl Run {
         Some(u32::try_from(grace_end.max(give_up).ms_since(now)).unwrap_or(0).max(1_000))
     }
 
-    fn to_saved(&self) -> SavedRun {
-        SavedRun {
-            id: self.id.clone(),
-            body: self.body.clone(),
-            start: self.start,
-            steps_done: self.step,
-            started: self.started,
-            failed: self.failed.clone(),
+    /// Time was measured from a clock that was wrong.
+    pub(super) fn shift(&mut self, by_ms: i64) {
+        self.tried_since = self.tried_since.map(|since| since.plus_ms(by_ms));
+        self.progress.started = self.progress.started.map(|started| started.plus_ms(by_ms));
+        self.state = self.state.shifted(by_ms);
+        if let Some(until) = self.watch.as_mut().and_then(|watch| watch.until.as_mut()) {
+            *until = until.plus_ms(by_ms);
         }
+    }
+
+    fn to_saved(&self) -> SavedRun {
+        let (id, body) = (self.id.clone(), self.body.clone());
+        SavedRun { id, body, start: self.start, progress: self.progress.clone() }
     }
 }
 
@@ -196,6 +262,44 @@ impl Scheduler {
         if let Some(run) = self.runs.get_mut(slot) {
             run.state = State::Waiting;
             self.ready.push(&run.id.plugin, run.policy.priority, run.start, slot);
+        }
+    }
+
+    /// Gives a run another state, with its timer.
+    pub(super) fn put(&mut self, slot: RunSlot, state: State) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.state = state;
+        if let Some(until) = state.until() {
+            self.timers.insert((until, Timer::Run(slot)));
+        }
+    }
+
+    /// Takes a run out of whatever it waits in.
+    pub(super) fn take_out(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot) else { return };
+        match run.state {
+            State::Waiting => self.ready.remove(&run.id.plugin, run.policy.priority, run.start, slot),
+            // Its answer still gives the credit back.
+            State::Sent(attempt) => {
+                self.attempts.insert(attempt, None);
+            }
+            state => {
+                state.until().map(|until| self.timers.remove(&(until, Timer::Run(slot))));
+            }
+        }
+        self.leave_queue(slot);
+    }
+
+    /// A run has waited long enough.
+    pub(super) fn run_timer(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get(slot) else { return };
+        match run.state {
+            State::Confirming(_) => self.not_reported(now, slot, out),
+            State::Listening(_) => self.listened(now, slot),
+            _ => {
+                self.leave_queue(slot);
+                self.enqueue(slot);
+            }
         }
     }
 
@@ -214,8 +318,8 @@ impl Scheduler {
     /// Ends a run that was given up while it waited for the link, so that it does not stand in the way of the next one.
     pub(super) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        let idle = !matches!(run.state, State::Sent(_));
-        if idle && run.is_given_up(now) && run.step + 1 == run.steps {
+        let idle = !matches!(run.state, State::Sent(_) | State::Confirming(_));
+        if idle && run.is_given_up(now) && run.step() + 1 == run.steps {
             let last = run.last.clone();
             self.give_up_step(now, slot, last, out);
         }
@@ -224,10 +328,22 @@ impl Scheduler {
     /// A run's turn has come.
     fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        if run.has_not_started()
-            && let Some(outcome) = self.why_not_start(now, run)
-        {
-            return self.end(now, slot, outcome, out);
+        if self.failing && (!run.is_owed() || run.body.step(run.step()).is_some_and(|step| step.once)) {
+            // Nothing is begun, and nothing can be armed, that is not on disk.
+            return;
+        }
+        if run.has_not_started() {
+            if let Some(outcome) = self.why_not_start(now, run) {
+                return self.end(now, slot, outcome, out);
+            }
+            if !self.may_start(slot) {
+                return;
+            }
+        }
+        let Some(run) = self.runs.get(slot) else { return };
+        if run.is_spent() {
+            let last = run.last.clone();
+            return self.give_up_step(now, slot, last, out);
         }
         if run.is_overtaken(now) {
             let last = if run.attempts > 0 { run.last.clone() } else { Attempt::Overtaken };
@@ -237,32 +353,45 @@ impl Scheduler {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
         }
-        self.send(now, slot, out);
+        if self.listens(now, slot, out) {
+            self.send(now, slot, out);
+        }
     }
 
     /// Whether a run that has not started may not do so.
     fn why_not_start(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
-        if late_ms > i64::from(run.policy.grace_ms) {
-            let cause = if run.start < self.since {
-                Cause::HostAway
-            } else if run.start < self.link_since {
-                Cause::LinkDown
-            } else {
-                Cause::Busy
+        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
+            let cause = match &run.held_by {
+                Some(cause) => cause.clone(),
+                None if run.start < self.since => Cause::HostAway,
+                None if run.start < self.link_since => Cause::LinkDown,
+                None => Cause::Busy,
             };
-            return Some(Outcome::Missed(Missed::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause }));
+            let why = Why::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
+            return Some(Outcome::Missed(Missed { why, several: None }));
         }
-        self.denied_topic(run).map(|topic| Outcome::Denied { topic })
+        if let Some(name) = &run.policy.needs
+            && !self.resources.contains_key(name)
+        {
+            return Some(Outcome::Denied(Denied::Resource(name.clone())));
+        }
+        self.denied(run).map(Outcome::Denied)
     }
 
     /// I8: checked again when it is published. An owed step uses the grant it was accepted under, so all of a run's
     /// steps are looked at before it starts.
-    fn denied_topic(&self, run: &Run) -> Option<Topic> {
+    fn denied(&self, run: &Run) -> Option<Denied> {
         let key = self.plugin_keys.get(&run.id.plugin)?;
         let grant = &self.plugins.get(*key)?.grant;
-        let mut topics = run.body.steps().map(|step| step.topic());
-        topics.find(|topic| !grant.allows_publish(topic)).map(Topic::known)
+        let no = |step: StepRef<'_>| {
+            if !grant.allows_publish(step.topic()) {
+                return Some(Denied::Topic(Topic::known(step.topic())));
+            }
+            let report = step.confirm()?.topic;
+            (!grant.allows_subscribe(report.as_str())).then_some(Denied::Report(report))
+        };
+        run.body.steps().find_map(no)
     }
 
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
@@ -270,30 +399,49 @@ impl Scheduler {
         link.credit -= 1;
         let attempt = self.next_attempt;
         self.next_attempt += 1;
-        self.attempts.insert(attempt, slot);
+        self.attempts.insert(attempt, Some(slot));
         run.attempts += 1;
         run.tried_since.get_or_insert(now);
         run.state = State::Sent(attempt);
-        let starts = run.started.is_none();
-        run.started.get_or_insert(now);
+        let starts = run.has_not_started();
+        run.progress.started.get_or_insert(now);
+        let once = run.is_spent();
+        run.progress.armed = once;
+        let due = run.due_of(run.step()).unwrap_or(now);
+        let late_ms = now.ms_since(due);
+        if run.is_owed() && late_ms >= run.progress.late.map_or(limits::LATE_MS, |late| late.late_ms) {
+            run.progress.late = Some(Late { step: run.step() + 1, late_ms });
+        }
+        // I3: what owes later steps is on disk before anybody hears of it, and what says `once` before it leaves; and so is
+        // each step that is done before the next one is sent: a crash never sends an earlier one after a later one. A run
+        // that outlives its job's plan is on disk with that plan.
+        if run.key.is_none() && (once || run.steps > 1) {
+            self.save_run(slot, out);
+        } else if once || (starts && run.steps > 1) {
+            self.save_progress_of(slot, out);
+        }
+        let failing = self.failing;
+        let Some(run) = self.runs.get(slot) else { return };
         let publish = Publish {
-            link: link.id,
+            link: self.link.as_ref().map_or(0, |link| link.id),
             attempt,
             run: run.id.clone(),
-            due: run.due_of(run.step).unwrap_or(now),
+            due,
             number: run.attempts,
             expiry_ms: run.expiry_ms(now),
             body: run.body.clone(),
-            step: run.step,
-            // I3: what owes later steps is on disk before anybody hears of it, and so is each step that is done
-            // before the next one is sent: a crash never sends an earlier one after a later one. A run that outlives
-            // its job's plan is on disk with that plan.
-            after_commit: run.steps > 1 || run.key.is_some(),
+            step: run.step(),
+            after_commit: run.key.is_some() && !failing,
         };
-        if starts && run.steps > 1 {
-            self.save_run(slot, out);
-        }
+        self.expect_report(now, slot, publish.after_commit, out);
         out.effects.push(Effect::Publish(publish));
+    }
+
+    /// A ticket for [`Effect::TellDurable`].
+    pub(super) fn ticket(&mut self) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket = ticket.checked_add(1).unwrap_or(Ticket::MIN);
+        ticket
     }
 
     /// Puts a run on disk, so that it outlives the process and its job.
@@ -309,20 +457,39 @@ impl Scheduler {
         }
     }
 
+    /// Keeps how far a run has come, if it is on disk.
+    pub(super) fn save_progress_of(&self, slot: RunSlot, out: &mut Step) {
+        if let Some(run) = self.runs.get(slot)
+            && let Some(key) = run.key
+        {
+            out.changes.push(Change::RunAdvanced { key, progress: run.progress.clone() });
+        }
+    }
+
     /// The broker has the message.
     pub(super) fn acked(&mut self, now: Instant, link: LinkId, attempt: AttemptId, out: &mut Step) {
         let Some(slot) = self.answered(link, attempt) else { return };
-        if let Some(run) = self.runs.get_mut(slot) {
-            run.on_the_wire = true;
-            self.next_step(now, slot, out);
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.on_the_wire = true;
+        match &run.watch {
+            Some(watch) if !watch.has_reported => {
+                let until = watch.until.unwrap_or(now);
+                self.put(slot, State::Confirming(until));
+            }
+            _ => self.next_step(now, slot, out),
         }
     }
 
     /// The broker does not want the message.
     pub(super) fn refused(&mut self, now: Instant, link: LinkId, attempt: AttemptId, reason: String, out: &mut Step) {
         let Some(slot) = self.answered(link, attempt) else { return };
+        self.attempt_failed(now, slot, Attempt::Refused(reason), out);
+    }
+
+    /// An attempt did not get through, for sure.
+    pub(super) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        run.last = Attempt::Refused(reason);
+        run.last = last;
         if run.is_given_up(now) || run.gives_way_at().is_some_and(|due| due <= now) {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
@@ -335,109 +502,128 @@ impl Scheduler {
         let up = self.link.as_mut().filter(|up| up.id == link)?;
         let slot = self.attempts.remove(&attempt)?;
         up.credit += 1;
-        Some(slot)
+        slot
     }
 
     /// The link is gone: what was under way on it may or may not have arrived, and is tried again. What was lost more
     /// than once pauses before: it may be what ends the link, and others want it too (I7).
-    pub(super) fn link_down(&mut self, now: Instant) {
+    pub(super) fn link_down(&mut self, now: Instant, out: &mut Step) {
         self.link = None;
-        for slot in mem::take(&mut self.attempts).into_values() {
+        for slot in mem::take(&mut self.attempts).into_values().flatten() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
-            run.last = Attempt::LinkLost;
             run.on_the_wire = true;
+            if run.watch.as_ref().is_some_and(|watch| watch.has_reported) {
+                self.next_step(now, slot, out);
+                continue;
+            }
+            if run.is_spent() {
+                self.give_up_step(now, slot, Attempt::PossiblySent, out);
+                continue;
+            }
+            run.last = Attempt::LinkLost;
             if run.attempts > 1 {
                 self.pause(now, slot);
             } else {
                 self.enqueue(slot);
             }
         }
+        self.stop_listening();
     }
 
     /// Waits before the next attempt, but not beyond the time of an owed step that is waiting for this one.
     fn pause(&mut self, now: Instant, slot: RunSlot) {
-        if let Some(run) = self.runs.get_mut(slot) {
+        if let Some(run) = self.runs.get(slot) {
             let until = now.plus_ms(run.pause_ms()).min(run.gives_way_at().unwrap_or(Instant::MAX));
-            run.state = State::Pausing(until);
-            self.timers.insert((until, Timer::Run(slot)));
+            self.put(slot, State::Pausing(until));
         }
     }
 
     /// The current step was given up; the later ones are owed if anything may have reached the broker.
     fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let failed = Failed { step: run.step + 1, attempts: run.attempts, last };
+        let failed = Failed { step: run.step() + 1, attempts: run.attempts, last };
         if !run.on_the_wire {
             return self.end(now, slot, Outcome::Failed(failed), out);
         }
-        run.failed.get_or_insert(failed);
+        run.progress.failed.get_or_insert(failed);
         self.next_step(now, slot, out);
     }
 
     /// The current step is done with.
-    fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(super) fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        run.step += 1;
-        if run.step == run.steps {
-            let outcome = run.failed.take().map_or(Outcome::Succeeded, Outcome::Failed);
-            return self.end(now, slot, outcome, out);
-        }
+        run.progress.steps_done += 1;
+        run.progress.armed = false;
         run.attempts = 0;
         run.tried_since = None;
-        if let Some(key) = run.key {
-            out.changes.push(Change::RunAdvanced {
-                key,
-                steps_done: run.step,
-                started: run.started,
-                failed: run.failed.clone(),
-            });
+        if run.step() == run.steps {
+            let outcome = match (run.progress.cancelled.take(), run.progress.failed.take()) {
+                (Some(cancelled), _) => Outcome::Cancelled(cancelled),
+                (None, Some(failed)) => Outcome::Failed(failed),
+                (None, None) => Outcome::Succeeded(run.progress.late),
+            };
+            return self.end(now, slot, outcome, out);
         }
+        self.unwatch(slot, out);
+        self.save_progress_of(slot, out);
         self.await_step(now, slot);
     }
 
     /// Waits until the current step's time has come.
     pub(super) fn await_step(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        match run.due_of(run.step) {
-            Some(due) if due > now => {
-                run.state = State::Resting(due);
-                self.timers.insert((due, Timer::Run(slot)));
-            }
+        match run.due_of(run.step()) {
+            Some(due) if due > now => self.put(slot, State::Resting(due)),
             _ => self.enqueue(slot),
         }
     }
 
+    /// A newer run takes a run's place: its first step is not sent any more. What it owes is sent at once, unless the newer
+    /// one publishes to its topic (I5).
+    pub(super) fn cut_short(&mut self, now: Instant, slot: RunSlot, reason: Cancelled, newer: &Body, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        if matches!(run.state, State::Sent(_)) {
+            run.on_the_wire = true;
+        }
+        // What may have been sent and says `once` is not sent again.
+        let first_left = if run.is_owed() && run.progress.armed { run.step() + 1 } else { run.step().max(1) };
+        let is_wanted = |owed: &StepRef<'_>| newer.steps().all(|step| step.topic() != owed.topic());
+        let elapsed_ms = run.progress.started.map_or(0, |started| now.ms_since(started).max(0));
+        let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), is_wanted);
+        let steps = body.step_count();
+        if !run.on_the_wire || steps <= first_left {
+            return self.end(now, slot, Outcome::Cancelled(reason), out);
+        }
+        self.take_out(slot);
+        self.unwatch(slot, out);
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        (run.attempts, run.tried_since) = (0, None);
+        run.progress.steps_done = first_left;
+        run.progress.armed = false;
+        run.progress.cancelled = Some(reason);
+        (run.body, run.steps) = (body, steps);
+        self.save_run(slot, out);
+        self.await_step(now, slot);
+    }
+
     /// I13: each run ends in a recorded outcome.
     pub(super) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
+        self.take_out(slot);
+        self.unwatch(slot, out);
+        let line = self.forget_run(slot);
         let Some(run) = self.runs.remove(slot) else { return };
-        match run.state {
-            State::Waiting => self.ready.remove(&run.id.plugin, run.policy.priority, run.start, slot),
-            State::Pausing(until) | State::Resting(until) => {
-                self.timers.remove(&(until, Timer::Run(slot)));
-            }
-            State::Sent(attempt) => {
-                self.attempts.remove(&attempt);
-            }
-        }
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
             id: run.id.clone(),
+            body: matches!(outcome, Outcome::Failed(_)).then(|| run.body.clone()),
             outcome,
-            started: run.started,
+            started: run.progress.started,
             ended: now,
             attempts: run.attempts,
         }));
-        let Some(key) = run.job else {
-            self.orphans.remove(&run.id.of_job());
-            return;
-        };
-        if let Some(state) = self.jobs.get_mut(key) {
-            if state.run == Some(slot) {
-                state.run = None;
-            }
-            if run.key.is_none() {
-                self.save_progress(key, out);
-            }
+        if let Some(job) = run.job.filter(|_| run.key.is_none()) {
+            self.save_progress(job, out);
         }
+        self.wake_next(&line);
     }
 }

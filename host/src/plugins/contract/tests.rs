@@ -84,6 +84,7 @@ fn converted(list: Vec<wit::Job>, location: Option<Location>, granted_by_operato
         site: &Site { zone: chrono_tz::Europe::London, location },
         grant: &Grant { publish: filters.clone(), subscribe: filters },
         granted_by_operator,
+        resources: &[(ResourceName::parse("pump").unwrap(), 1)].into(),
         jobs: 3,
         almanac: &Almanac::default(),
     };

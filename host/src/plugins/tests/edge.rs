@@ -1,6 +1,6 @@
 //! The whole edge: files in a real folder in, events out.
 
-use std::{collections::HashMap, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use roost_scheduler::{
     event::{Event, Loaded, Version},
@@ -10,7 +10,10 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::{guests, site};
-use crate::plugins::{Options, Plugins, kept_grant, start};
+use crate::{
+    config::rules::Rules,
+    plugins::{Options, Plugins, kept_grant, start},
+};
 
 struct Edge {
     plugins: Plugins,
@@ -33,7 +36,7 @@ impl Place {
             folder: self.folder.path().into(),
             data: self.data.path().into(),
             site: site(),
-            grants: HashMap::new(),
+            rules: Rules::default(),
             known,
         };
         Edge { plugins: start(options, sender).unwrap(), events }

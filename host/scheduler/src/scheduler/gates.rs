@@ -1,0 +1,247 @@
+//! What a run that has not started has to wait for: earlier runs of its job and of its group, and what it needs.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::{
+    JobKey, RunSlot, Scheduler, Turn,
+    runs::{Run, State},
+};
+use crate::{
+    model::Overlap,
+    names::{DeviceName, GroupName, JobName, Origin, PluginName, ResourceName, RunId},
+    outcome::Cause,
+    time::Instant,
+};
+
+/// A group, among all groups of all devices.
+pub(super) type GroupKey = (PluginName, DeviceName, GroupName);
+
+/// Jobs of a device of which only the newest run counts.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// When its jobs are due.
+    pub(super) due: BTreeSet<(Instant, JobKey)>,
+    /// Its runs, in the order they were admitted.
+    pub(super) runs: BTreeMap<Turn, RunSlot>,
+}
+
+/// Something that the operator has so many of.
+#[derive(Debug)]
+pub(super) struct Resource {
+    capacity: u32,
+    /// More than there are, where the operator has taken some away.
+    held: u32,
+    /// Runs that wait for it: the higher priority first, then the one that was due first.
+    waiting: BTreeSet<(Reverse<i8>, Instant, RunSlot)>,
+}
+
+impl Resource {
+    pub(super) const fn new(capacity: u32) -> Self {
+        Self { capacity, held: 0, waiting: BTreeSet::new() }
+    }
+}
+
+/// The runs that a run has to do with.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    job: Option<JobKey>,
+    orphan: Option<JobName>,
+    group: Option<GroupKey>,
+}
+
+impl Scheduler {
+    /// A run that is there from now on.
+    pub(super) fn insert_run(&mut self, mut run: Run) -> RunSlot {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        let (job, id, group) = (run.job, run.id.clone(), group_of(&run));
+        let holds = !run.has_not_started();
+        let needs = run.policy.needs.clone().filter(|_| holds);
+        run.turn = turn;
+        let slot = self.runs.insert(run);
+        match job {
+            Some(job) => self.runs_of.insert((job, turn), slot),
+            None => self.orphans.insert(id, slot),
+        };
+        if let Some(group) = group {
+            self.groups.entry(group).or_default().runs.insert(turn, slot);
+        }
+        if let Some(resource) = needs.and_then(|name| self.resources.get_mut(&name)) {
+            resource.held += 1;
+            if let Some(run) = self.runs.get_mut(slot) {
+                run.holds = true;
+            }
+        }
+        slot
+    }
+
+    /// A run that goes: what it holds is free, and nobody waits for it any more.
+    pub(super) fn forget_run(&mut self, slot: RunSlot) -> Line {
+        let Some(run) = self.runs.get_mut(slot) else { return Line::default() };
+        let mut line = Line { job: run.job, orphan: None, group: group_of(run) };
+        let needs = run.policy.needs.clone().filter(|_| run.holds);
+        match run.job {
+            Some(job) => {
+                self.runs_of.remove(&(job, run.turn));
+            }
+            None => {
+                self.orphans.remove(&run.id);
+                line.orphan = Some(run.id.clone().of_job());
+            }
+        }
+        let turn = run.turn;
+        if let Some(key) = &line.group
+            && let Some(group) = self.groups.get_mut(key)
+        {
+            group.runs.remove(&turn);
+            self.drop_empty_group(key);
+        }
+        if let Some(name) = needs {
+            self.release(&name);
+        }
+        line
+    }
+
+    pub(super) fn drop_empty_group(&mut self, key: &GroupKey) {
+        if self.groups.get(key).is_some_and(|group| group.due.is_empty() && group.runs.is_empty()) {
+            self.groups.remove(key);
+        }
+    }
+
+    /// The runs of a job, in the order they were admitted.
+    pub(super) fn line_of(&self, job: JobKey) -> impl Iterator<Item = RunSlot> {
+        self.runs_of.range((job, 0)..=(job, Turn::MAX)).map(|(_, slot)| *slot)
+    }
+
+    /// The runs that have outlived a job.
+    pub(super) fn orphans_of(&self, name: &JobName) -> Vec<RunSlot> {
+        let (plugin, device, job) = name.clone();
+        let first = RunId { plugin, device, job, occurrence: Instant::MIN, origin: Origin::Trigger };
+        let is_of = |id: &RunId| (&id.plugin, &id.device, &id.job) == (&name.0, &name.1, &name.2);
+        let of_job = self.orphans.range(first..).take_while(|(id, _)| is_of(id));
+        let mut slots: Vec<RunSlot> = of_job.map(|(_, slot)| *slot).collect();
+        slots.sort_unstable_by_key(|slot| self.runs.get(*slot).map(|run| run.turn));
+        slots
+    }
+
+    /// A job is gone, and its runs go on.
+    pub(super) fn orphan_runs(&mut self, job: JobKey) {
+        for slot in self.line_of(job).collect::<Vec<_>>() {
+            let Some(run) = self.runs.get_mut(slot) else { continue };
+            run.job = None;
+            self.runs_of.remove(&(job, run.turn));
+            self.orphans.insert(run.id.clone(), slot);
+        }
+    }
+
+    /// A job is back, and its runs are its runs again.
+    pub(super) fn adopt_orphans(&mut self, job: JobKey, name: &JobName) {
+        for slot in self.orphans_of(name) {
+            let Some(run) = self.runs.get_mut(slot) else { continue };
+            run.job = Some(job);
+            self.orphans.remove(&run.id);
+            self.runs_of.insert((job, run.turn), slot);
+        }
+    }
+
+    /// What a run that has not started has to wait for.
+    fn is_blocked(&self, slot: RunSlot) -> bool {
+        let Some(run) = self.runs.get(slot) else { return false };
+        let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
+        let before = |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.turn < run.turn);
+        let earlier = match run.job {
+            Some(job) => self.line_of(job).take_while(before).count(),
+            None => self.orphans_of(&run.id.clone().of_job()).iter().take_while(|slot| before(slot)).count(),
+        };
+        let of_group = || {
+            let group = self.groups.get(&group_of(run)?)?;
+            group.runs.range(..run.turn).next()
+        };
+        earlier >= at_once as usize || of_group().is_some()
+    }
+
+    /// Whether nothing stands in a run's way; else it is put where it waits.
+    pub(super) fn may_start(&mut self, slot: RunSlot) -> bool {
+        if self.is_blocked(slot) {
+            self.hold(slot, Cause::EarlierRun);
+            return false;
+        }
+        let Some(run) = self.runs.get_mut(slot) else { return false };
+        let Some(name) = run.policy.needs.clone().filter(|_| !run.holds) else { return true };
+        let Some(resource) = self.resources.get_mut(&name) else { return true };
+        if resource.held < resource.capacity && resource.waiting.is_empty() {
+            resource.held += 1;
+            run.holds = true;
+            return true;
+        }
+        resource.waiting.insert((Reverse(run.policy.priority), run.start, slot));
+        self.hold(slot, Cause::Taken(name));
+        false
+    }
+
+    /// A run waits for others, until its grace ends.
+    pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.held_by = Some(cause);
+        let grace_end = run.start.plus_ms(i64::from(run.policy.grace_ms) + 1);
+        let until = run.policy.group().is_none().then_some(grace_end);
+        self.put(slot, State::Held(until));
+    }
+
+    /// A run waits for a resource no more.
+    pub(super) fn leave_queue(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot) else { return };
+        let resource = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name));
+        if let Some(resource) = resource.filter(|_| !run.holds) {
+            resource.waiting.remove(&(Reverse(run.policy.priority), run.start, slot));
+        }
+    }
+
+    /// One more is free: whoever waits first has it.
+    fn release(&mut self, name: &ResourceName) {
+        let Some(resource) = self.resources.get_mut(name) else { return };
+        resource.held -= 1;
+        if resource.held >= resource.capacity {
+            return;
+        }
+        let Some((.., slot)) = resource.waiting.pop_first() else { return };
+        resource.held += 1;
+        if let Some(run) = self.runs.get_mut(slot) {
+            run.holds = true;
+        }
+        self.take_out(slot);
+        self.enqueue(slot);
+    }
+
+    /// A run has ended: the next one of its job and of its group may start.
+    pub(super) fn wake_next(&mut self, line: &Line) {
+        if line.job.is_none() && line.orphan.is_none() {
+            return;
+        }
+        let is_held = |slot: &RunSlot| {
+            let waits_for_runs =
+                |run: &&Run| matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun);
+            self.runs.get(*slot).filter(waits_for_runs).is_some()
+        };
+        let of_job = match (line.job, &line.orphan) {
+            (Some(job), _) => self.line_of(job).find(is_held),
+            (None, Some(name)) => self.orphans_of(name).into_iter().find(is_held),
+            (None, None) => None,
+        };
+        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let of_group = group.and_then(|group| group.runs.values().copied().find(is_held));
+        for slot in [of_job, of_group].into_iter().flatten() {
+            if !self.is_blocked(slot) && self.runs.get(slot).is_some_and(|run| run.state != State::Waiting) {
+                self.take_out(slot);
+                self.enqueue(slot);
+            }
+        }
+    }
+}
+
+fn group_of(run: &Run) -> Option<GroupKey> {
+    Some((run.id.plugin.clone(), run.id.device.clone(), run.policy.group()?.clone()))
+}

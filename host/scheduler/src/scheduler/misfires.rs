@@ -1,0 +1,195 @@
+//! Jobs that are due, and which of their occurrences are made up for where several have passed.
+
+use super::{
+    JobKey, Scheduler,
+    jobs::{Due, Next},
+};
+use crate::{
+    event::Step,
+    limits,
+    model::Misfire,
+    outcome::{Missed, Outcome, Several, Why},
+    time::{Instant, Site},
+    trigger::{Search, Sky, Trigger},
+};
+
+/// What has passed of a job.
+struct Passed {
+    key: JobKey,
+    site: Site,
+    oldest: Instant,
+    newest: Instant,
+    before_newest: Instant,
+    /// How many, without the newest.
+    count: u32,
+    /// Whether there are more than that.
+    more: bool,
+}
+
+impl Scheduler {
+    /// A job's timer went off.
+    pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
+        let Some(state) = self.jobs.get(key) else { return };
+        let Next::Due { occurrence, jitter_ms } = state.next else {
+            return self.search(key, state.watermark_or_search(), out);
+        };
+        if state.grouped {
+            return self.group_timer(now, key, out);
+        }
+        let Some(device) = self.devices.get(state.device) else { return };
+        let site = device.site;
+        let following = self.following(key, occurrence, &site);
+        if following.due().is_some() && following.timer().is_some_and(|start| start <= now) {
+            return self.misfired(now, key, Due { occurrence, jitter_ms, following }, out);
+        }
+        self.admit(now, key, Due { occurrence, jitter_ms, following }, out);
+    }
+
+    /// Several occurrences have passed.
+    fn misfired(&mut self, now: Instant, key: JobKey, oldest: Due, out: &mut Step) {
+        let Some(state) = self.jobs.get(key) else { return };
+        let (policy, planned_late) = (state.job.body.policy(), state.planned_late);
+        if policy.misfire != Misfire::RunAll {
+            let Some(passed) = self.passed(now, key) else { return };
+            return self.admit_newest(now, &passed, out);
+        }
+        // All that are within their grace, one with each timer; what is certainly beyond it is recorded at once.
+        let in_time = now.plus_ms(-i64::from(policy.grace_ms) - i64::from(policy.jitter_ms) - 1);
+        if oldest.following.due().is_none_or(|second| second > in_time) {
+            return self.admit(now, key, oldest, out);
+        }
+        let Some(passed) = self.passed(in_time, key) else { return };
+        let cause = self.cause_of(passed.newest, planned_late);
+        let why = Why::TooLate { late_ms: now.ms_since(passed.newest), grace_ms: policy.grace_ms, cause };
+        self.pass(now, &passed, why, out);
+    }
+
+    /// What has passed of a job up to an instant.
+    fn passed(&mut self, until: Instant, key: JobKey) -> Option<Passed> {
+        let state = self.jobs.get(key)?;
+        let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
+        let site = self.devices.get(state.device)?.site;
+        let mut passed = Passed { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
+        passed.look(&trigger, until, &mut self.sky);
+        Some(passed)
+    }
+
+    /// The newest is made up for, and the older ones are recorded.
+    fn admit_newest(&mut self, now: Instant, passed: &Passed, out: &mut Step) {
+        let Passed { key, site, oldest, newest, before_newest, count, more } = *passed;
+        if count > 0 {
+            let several = Some(Several { since: oldest, count, more });
+            let missed = Missed { why: Why::Superseded { job: None, by: newest }, several };
+            let id = self.run_id(key, before_newest);
+            self.decide(now, key, id, Outcome::Missed(missed), out);
+        }
+        let Some(state) = self.jobs.get(key) else { return };
+        let (job, device) = (state.job.clone(), state.device);
+        let jitter_ms = self.jitter_of(&job, device, newest, &site);
+        let following = self.following(key, newest, &site);
+        self.admit(now, key, Due { occurrence: newest, jitter_ms, following }, out);
+    }
+
+    /// All that has passed is decided, and none of it is made up for.
+    fn pass(&mut self, now: Instant, passed: &Passed, why: Why, out: &mut Step) {
+        let Passed { key, site, oldest: since, newest, count, more, .. } = *passed;
+        self.save_runs_of(key, out);
+        let id = self.run_id(key, newest);
+        let following = self.following(key, newest, &site);
+        if let Some(state) = self.jobs.get_mut(key) {
+            state.watermark = newest;
+            state.next = following;
+        }
+        self.arm_timer(key);
+        let several = Some(Several { since, count: count + 1, more }).filter(|_| count > 0);
+        self.decide(now, key, id, Outcome::Missed(Missed { why, several }), out);
+    }
+
+    /// A job of a group is due. Of all that are due, the one with the newest occurrence is made up for, and is decided last:
+    /// a crash between two of these decisions leaves the newest one to be decided. Two are compared at a time, so that each
+    /// step is short.
+    fn group_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
+        self.disarm_timer(key);
+        let Some(passed) = self.passed(now, key) else { return };
+        let rival = self.rival(now, key).and_then(|rival| self.passed(now, rival));
+        let Some(rival) = rival else {
+            return match self.due_since(now, &passed) {
+                Some(by) => self.give_way(now, &passed, by, out),
+                None => self.admit_newest(now, &passed, out),
+            };
+        };
+        if (rival.newest, rival.key) > (passed.newest, key) {
+            return self.give_way(now, &passed, (rival.key, rival.newest), out);
+        }
+        // It is not decided before the others are.
+        self.arm_timer(key);
+        self.disarm_timer(rival.key);
+        self.give_way(now, &rival, (key, passed.newest), out);
+    }
+
+    /// Another job of the group says what should hold now.
+    fn give_way(&mut self, now: Instant, passed: &Passed, (job, by): (JobKey, Instant), out: &mut Step) {
+        let job = self.jobs.get(job).map(|state| state.job.body.job_id());
+        self.pass(now, passed, Why::Superseded { job, by }, out);
+    }
+
+    /// Another job of the same group that is due as well: the one that was due last.
+    fn rival(&self, now: Instant, key: JobKey) -> Option<JobKey> {
+        let group = self.groups.get(&self.group_of_job(key)?)?;
+        group.due.range(..=(now, JobKey::MAX)).next_back().map(|(_, rival)| *rival)
+    }
+
+    /// Another job of the group that was due after all that has passed of this one, whoever decided that and when.
+    fn due_since(&mut self, now: Instant, passed: &Passed) -> Option<(JobKey, Instant)> {
+        let (.., group) = self.group_of_job(passed.key)?;
+        let of_group = |job: &JobKey| {
+            let state = self.jobs.get(*job).filter(|state| *job != passed.key && state.grouped);
+            state.is_some_and(|state| state.job.body.policy().group() == Some(&group))
+        };
+        let device = self.devices.get(self.jobs.get(passed.key)?.device)?;
+        let mut others: Vec<JobKey> = device.jobs.iter().copied().filter(of_group).collect();
+        others.sort_unstable();
+        others.into_iter().find_map(|job| {
+            let trigger = &self.jobs.get(job)?.job.trigger;
+            match trigger.last(passed.newest, now, &passed.site, &mut self.sky) {
+                Search::Found(at) => Some((job, at)),
+                Search::NotUntil(_) | Search::Never(_) => None,
+            }
+        })
+    }
+}
+
+impl Passed {
+    /// Finds the newest of several occurrences that have passed, and counts the others.
+    fn look(&mut self, trigger: &Trigger, until: Instant, sky: &mut Sky) {
+        if let Trigger::Every(every) = trigger {
+            let period_ms = i64::from(every.period_ms);
+            let passed = until.ms_since(self.oldest) / period_ms;
+            self.newest = self.oldest.plus_ms(passed * period_ms);
+            self.before_newest = self.newest.plus_ms(-period_ms);
+            self.count = u32::try_from(passed).unwrap_or(u32::MAX);
+            return;
+        }
+        while let Search::Found(next) = trigger.next(self.newest, &self.site, sky)
+            && next <= until
+        {
+            if self.count == limits::LOOK_BACK {
+                self.more = true;
+                break;
+            }
+            (self.before_newest, self.newest) = (self.newest, next);
+            self.count += 1;
+        }
+        let mut until = until;
+        while self.more {
+            match trigger.last(self.newest, until, &self.site, sky) {
+                Search::Found(newest) => {
+                    (self.before_newest, self.newest) = (self.newest, newest);
+                    break;
+                }
+                Search::NotUntil(earlier) if earlier > self.newest => until = earlier,
+                Search::NotUntil(_) | Search::Never(_) => break,
+            }
+        }
+    }
+}

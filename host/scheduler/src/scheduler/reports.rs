@@ -1,0 +1,218 @@
+//! Devices' own reports that a step was done: they are listened to before the message leaves, and waited for after it.
+
+use super::{AttemptId, LinkId, RunSlot, Scheduler, Ticket, WatchId, runs::State};
+use crate::{
+    event::{Effect, Step},
+    limits,
+    outcome::{Attempt, Cause},
+    time::Instant,
+};
+
+/// Where a run listens to its device.
+#[derive(Debug)]
+pub(super) struct Watch {
+    id: WatchId,
+    /// Whether the broker has said that reports come.
+    is_heard: bool,
+    /// Whether what the broker has kept was waited for, if that counts.
+    is_settled: bool,
+    /// Whether an attempt is out: from then on reports count.
+    is_awaited: bool,
+    pub(super) has_reported: bool,
+    /// Until when the device has to report.
+    pub(super) until: Option<Instant>,
+    /// What it said last, if that was something else.
+    said: Option<String>,
+}
+
+/// What a device has said.
+pub(super) struct Report {
+    pub(super) matches: bool,
+    pub(super) retained: bool,
+    pub(super) said: String,
+}
+
+impl Scheduler {
+    /// Whether a run listens to its device, if it has to; else it begins to.
+    pub(super) fn listens(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
+        let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return false };
+        let Some(confirm) = run.body.step(run.step()).and_then(|step| step.confirm()) else { return true };
+        let until = match &run.watch {
+            Some(watch) if watch.is_heard && (watch.is_settled || !confirm.already) => return true,
+            Some(_) => now.plus_ms(limits::KEPT_REPORT_MS),
+            None => {
+                let watch = self.next_watch;
+                self.next_watch += 1;
+                self.watches.insert(watch, slot);
+                run.watch = Some(Watch {
+                    id: watch,
+                    is_heard: false,
+                    is_settled: false,
+                    is_awaited: false,
+                    has_reported: false,
+                    until: None,
+                    said: None,
+                });
+                out.effects.push(Effect::Watch { link: link.id, watch, confirm: confirm.into() });
+                now.plus_ms(limits::SUBSCRIBE_MS)
+            }
+        };
+        self.put(slot, State::Listening(until));
+        false
+    }
+
+    /// The broker has answered to a subscription.
+    pub(super) fn watching(&mut self, now: Instant, link: LinkId, watch: WatchId, refused: Option<String>) {
+        let Some(slot) = self.watcher(link, watch) else { return };
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let Some(heard) = &mut run.watch else { return };
+        heard.is_heard = refused.is_none();
+        if !matches!(run.state, State::Listening(_)) {
+            return;
+        }
+        self.take_out(slot);
+        match refused {
+            None => self.enqueue(slot),
+            Some(reason) => self.is_deaf(now, slot, reason),
+        }
+    }
+
+    /// A run has waited for its device's reports, or for one that the broker had kept, for long enough.
+    pub(super) fn listened(&mut self, now: Instant, slot: RunSlot) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        match &mut run.watch {
+            Some(watch) if watch.is_heard => {
+                watch.is_settled = true;
+                self.enqueue(slot);
+            }
+            _ => self.is_deaf(now, slot, "the broker did not answer to the subscription".into()),
+        }
+    }
+
+    /// The device's reports cannot be listened to: nothing is sent, and the broker is asked again after a pause.
+    fn is_deaf(&mut self, now: Instant, slot: RunSlot, reason: String) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.held_by = Some(Cause::Deaf(reason));
+        if let Some(watch) = run.watch.take() {
+            self.watches.remove(&watch.id);
+        }
+        self.put(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
+    }
+
+    /// An attempt leaves: from here on its device's reports count.
+    pub(super) fn expect_report(&mut self, now: Instant, slot: RunSlot, after_commit: bool, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let Some(watch) = &mut run.watch else { return };
+        (watch.is_awaited, watch.has_reported, watch.said) = (false, false, None);
+        let State::Sent(attempt) = run.state else { return };
+        if after_commit {
+            let ticket = self.ticket();
+            self.leaving.insert(ticket, (slot, attempt));
+            out.effects.push(Effect::TellDurable(ticket));
+        } else {
+            self.has_left(now, slot, attempt);
+        }
+    }
+
+    /// What an attempt depends on is durable.
+    pub(super) fn durable(&mut self, now: Instant, ticket: Ticket) {
+        match self.leaving.remove(&ticket) {
+            Some((slot, attempt)) => self.has_left(now, slot, attempt),
+            None => self.confirmed(ticket),
+        }
+    }
+
+    fn has_left(&mut self, now: Instant, slot: RunSlot, attempt: AttemptId) {
+        let Some(run) = self.runs.get_mut(slot).filter(|run| run.state == State::Sent(attempt)) else { return };
+        let within_ms =
+            run.body.step(run.step()).and_then(|step| step.confirm()).map_or(0, |confirm| confirm.within_ms);
+        if let Some(watch) = &mut run.watch {
+            watch.is_awaited = true;
+            watch.until = Some(now.plus_ms(within_ms.into()));
+        }
+    }
+
+    /// A device has reported.
+    pub(super) fn reported(&mut self, now: Instant, link: LinkId, watch: WatchId, report: Report, out: &mut Step) {
+        let Some(slot) = self.watcher(link, watch) else { return };
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let already = run.body.step(run.step()).and_then(|step| step.confirm()).is_some_and(|confirm| confirm.already);
+        let Some(watch) = &mut run.watch else { return };
+        // What was so before says nothing, unless the step says that it does.
+        if !already && (!watch.is_awaited || report.retained) {
+            return;
+        }
+        if !report.matches {
+            watch.said = Some(report.said);
+            return;
+        }
+        watch.has_reported = true;
+        if !matches!(run.state, State::Sent(_)) {
+            self.take_out(slot);
+            self.start_without_sending(now, slot, out);
+            self.next_step(now, slot, out);
+        }
+    }
+
+    /// What a run was to bring about is so already: its later steps follow as if it had done so.
+    fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        if run.has_not_started() {
+            run.begin(now);
+            if run.is_long() {
+                self.save_run(slot, out);
+            }
+        }
+    }
+
+    /// The device did not report in time.
+    pub(super) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let within_ms =
+            run.body.step(run.step()).and_then(|step| step.confirm()).map_or(0, |confirm| confirm.within_ms);
+        let said = run.watch.as_mut().and_then(|watch| watch.said.take());
+        self.attempt_failed(now, slot, Attempt::NoReport { within_ms, said }, out);
+    }
+
+    fn watcher(&self, link: LinkId, watch: WatchId) -> Option<RunSlot> {
+        self.link.as_ref().filter(|up| up.id == link)?;
+        self.watches.get(&watch).copied()
+    }
+
+    /// A run does not listen any more.
+    pub(super) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
+        let Some(watch) = self.runs.get_mut(slot).and_then(|run| run.watch.take()) else { return };
+        self.watches.remove(&watch.id);
+        if let Some(link) = &self.link {
+            out.effects.push(Effect::Unwatch { link: link.id, watch: watch.id });
+        }
+    }
+
+    /// The link is gone, and with it all subscriptions. Who waits for a report waits on.
+    pub(super) fn stop_listening(&mut self) {
+        let all: Vec<(WatchId, RunSlot)> = self.watches.iter().map(|(watch, slot)| (*watch, *slot)).collect();
+        for (watch, slot) in all {
+            let Some(run) = self.runs.get_mut(slot) else { continue };
+            if matches!(run.state, State::Confirming(_)) {
+                continue;
+            }
+            run.watch = None;
+            self.watches.remove(&watch);
+            if matches!(run.state, State::Listening(_)) {
+                self.take_out(slot);
+                self.enqueue(slot);
+            }
+        }
+    }
+
+    /// A new link: who still waits for a report subscribes again.
+    pub(super) fn watch_again(&mut self, out: &mut Step) {
+        let Some(link) = &self.link else { return };
+        for (watch, slot) in &self.watches {
+            let run = self.runs.get(*slot);
+            if let Some(confirm) = run.and_then(|run| run.body.step(run.step())?.confirm()) {
+                out.effects.push(Effect::Watch { link: link.id, watch: *watch, confirm: confirm.into() });
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! How far a run has come, as JSON where it is more than a number.
+
+use roost_scheduler::{
+    event::Progress,
+    names::JobId,
+    outcome::{Attempt, Cancelled, Failed, Late},
+    time::Instant,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FailedRecord {
+    step: usize,
+    attempts: u32,
+    last: AttemptRecord,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AttemptRecord {
+    LinkLost,
+    Refused(String),
+    Overtaken,
+    PossiblySent,
+    NoReport {
+        within_ms: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<String>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CancelledRecord {
+    DeviceRemoved,
+    PluginRemoved,
+    Replaced { by: i64 },
+    NewerOfGroup { job: String, by: i64 },
+    Abandoned,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LateRecord {
+    step: usize,
+    late_ms: i64,
+}
+
+/// What is kept of a run's progress as JSON: `None` where there is nothing to tell.
+pub(super) struct Told {
+    pub(super) failed: Option<String>,
+    pub(super) cancelled: Option<String>,
+    pub(super) late: Option<String>,
+}
+
+pub(super) fn told(progress: &Progress) -> serde_json::Result<Told> {
+    let Progress { failed, cancelled, late, .. } = progress;
+    Ok(Told {
+        failed: failed.as_ref().map(|failed| serde_json::to_string(&FailedRecord::from(failed))).transpose()?,
+        cancelled: cancelled.as_ref().map(|why| serde_json::to_string(&CancelledRecord::from(why))).transpose()?,
+        late: late.map(|Late { step, late_ms }| serde_json::to_string(&LateRecord { step, late_ms })).transpose()?,
+    })
+}
+
+pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
+    let FailedRecord { step, attempts, last } =
+        serde_json::from_str(text).map_err(|error| format!("failed: {error}"))?;
+    let last = match last {
+        AttemptRecord::LinkLost => Attempt::LinkLost,
+        AttemptRecord::Refused(reason) => Attempt::Refused(reason),
+        AttemptRecord::Overtaken => Attempt::Overtaken,
+        AttemptRecord::PossiblySent => Attempt::PossiblySent,
+        AttemptRecord::NoReport { within_ms, said } => Attempt::NoReport { within_ms, said },
+    };
+    Ok(Failed { step, attempts, last })
+}
+
+pub(super) fn cancelled_from_json(text: &str) -> Result<Cancelled, String> {
+    let instant = |millis: i64| Instant::from_millis(millis).ok_or_else(|| format!("{millis} is not an instant"));
+    Ok(match serde_json::from_str(text).map_err(|error| format!("cancelled: {error}"))? {
+        CancelledRecord::DeviceRemoved => Cancelled::DeviceRemoved,
+        CancelledRecord::PluginRemoved => Cancelled::PluginRemoved,
+        CancelledRecord::Replaced { by } => Cancelled::Replaced { by: instant(by)? },
+        CancelledRecord::NewerOfGroup { job, by } => {
+            let job = JobId::parse(&job).map_err(|error| error.to_string())?;
+            Cancelled::NewerOfGroup { job, by: instant(by)? }
+        }
+        CancelledRecord::Abandoned => Cancelled::Abandoned,
+    })
+}
+
+pub(super) fn late_from_json(text: &str) -> Result<Late, String> {
+    let LateRecord { step, late_ms } = serde_json::from_str(text).map_err(|error| format!("late: {error}"))?;
+    Ok(Late { step, late_ms })
+}
+
+impl From<&Failed> for FailedRecord {
+    fn from(Failed { step, attempts, last }: &Failed) -> Self {
+        let last = match last {
+            Attempt::LinkLost => AttemptRecord::LinkLost,
+            Attempt::Refused(reason) => AttemptRecord::Refused(reason.clone()),
+            Attempt::Overtaken => AttemptRecord::Overtaken,
+            Attempt::PossiblySent => AttemptRecord::PossiblySent,
+            Attempt::NoReport { within_ms, said } => {
+                AttemptRecord::NoReport { within_ms: *within_ms, said: said.clone() }
+            }
+        };
+        Self { step: *step, attempts: *attempts, last }
+    }
+}
+
+impl From<&Cancelled> for CancelledRecord {
+    fn from(cancelled: &Cancelled) -> Self {
+        match cancelled {
+            Cancelled::DeviceRemoved => Self::DeviceRemoved,
+            Cancelled::PluginRemoved => Self::PluginRemoved,
+            Cancelled::Replaced { by } => Self::Replaced { by: by.millis() },
+            Cancelled::NewerOfGroup { job, by } => Self::NewerOfGroup { job: job.as_str().to_owned(), by: by.millis() },
+            Cancelled::Abandoned => Self::Abandoned,
+        }
+    }
+}
