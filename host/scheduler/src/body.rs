@@ -176,13 +176,13 @@ impl Body {
         self.steps().nth(number)
     }
 
-    /// The same run cut short: the steps before `step` stay, the later ones are due as soon as `after_ms` has passed, and
-    /// those of them that are not wanted are left out.
-    pub(crate) fn cut(&self, step: usize, after_ms: u32, is_wanted: impl Fn(&StepRef<'_>) -> bool) -> Self {
+    /// The same run cut short: the steps before `step` stay, and the later ones are due as soon as `after_ms` has passed,
+    /// those that somebody else may take over last.
+    pub(crate) fn cut(&self, step: usize, after_ms: u32, is_taken_over: impl Fn(&StepRef<'_>) -> bool) -> Self {
         let at_once = |owed: StepRef<'_>| Step { after_ms, ..owed.to_step() };
+        let (last, first): (Vec<StepRef<'_>>, Vec<StepRef<'_>>) = self.steps().skip(step).partition(is_taken_over);
         let done = self.steps().take(step).map(|done| done.to_step());
-        let owed = self.steps().skip(step).filter(is_wanted).map(at_once);
-        let steps: Vec<Step> = done.chain(owed).collect();
+        let steps: Vec<Step> = done.chain(first.into_iter().chain(last).map(at_once)).collect();
         Self::new(&self.job_id(), self.label(), &self.policy(), &steps)
     }
 

@@ -263,9 +263,8 @@ impl Effect {
     #[must_use]
     pub fn after_commit(&self) -> bool {
         match self {
-            Self::Publish(publish) => publish.after_commit,
             Self::TellDurable(_) | Self::Announce(_) | Self::Answer { .. } => true,
-            Self::Plan { .. } | Self::Watch { .. } | Self::Unwatch { .. } => false,
+            Self::Publish(_) | Self::Plan { .. } | Self::Watch { .. } | Self::Unwatch { .. } => false,
         }
     }
 }
@@ -312,8 +311,6 @@ pub struct Publish {
     pub body: Body,
     /// Which of its steps this is, counted from 0.
     pub step: usize,
-    /// Whether all changes up to here must be durable before it is sent (I3).
-    pub after_commit: bool,
 }
 
 impl Publish {

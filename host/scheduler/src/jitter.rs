@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
-use crate::names::RunId;
+use crate::names::{Origin, RunId};
 
 /// Uniform from 0 to `most` milliseconds.
 pub(crate) fn draw(run: &RunId, most: u32) -> u32 {
@@ -14,7 +14,9 @@ pub(crate) fn draw(run: &RunId, most: u32) -> u32 {
 /// Another draw for the same run.
 pub(crate) fn salted(run: &RunId, salt: u32, most: u32) -> u32 {
     let mut hasher = SipHasher13::new();
-    hasher.write(run.to_string().as_bytes());
+    // Not by its origin: the clock may be set, and an occurrence keeps its jitter.
+    let nominal = RunId { origin: Origin::Trigger, ..run.clone() };
+    hasher.write(nominal.to_string().as_bytes());
     hasher.write_u32(salt);
     let range = u64::from(most) + 1;
     u32::try_from(hasher.finish() % range).unwrap_or(0)

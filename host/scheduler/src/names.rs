@@ -131,7 +131,7 @@ pub enum Origin {
     /// The job's trigger.
     #[default]
     Trigger,
-    /// The same, of a job that counts elapsed time, after the clock was set back for so many times.
+    /// The same, after the clock was set back for so many times: an occurrence may come again, as another run.
     Series(u32),
     /// A person who wanted a failed run again, at that time.
     Replay(Instant),

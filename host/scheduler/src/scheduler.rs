@@ -81,8 +81,8 @@ pub struct Scheduler {
     attempts: BTreeMap<AttemptId, Option<RunSlot>>,
     /// Who listens to a device's reports.
     watches: BTreeMap<WatchId, RunSlot>,
-    /// Attempts that leave as soon as they are durable, and whose devices are to report.
-    leaving: HashMap<Ticket, (RunSlot, AttemptId)>,
+    /// Runs that leave as soon as what has to be kept of them is durable (I3).
+    arming: BTreeMap<Ticket, RunSlot>,
     link: Option<Link>,
     /// When the link last came up: what was due before had to wait for it.
     link_since: Instant,
@@ -105,6 +105,7 @@ pub struct Scheduler {
     next_ticket: Ticket,
     next_turn: Turn,
     next_watch: WatchId,
+    last_replay: Instant,
 }
 
 /// The order in which runs were admitted.
@@ -218,8 +219,8 @@ impl Scheduler {
         match event {
             Event::Woke | Event::ClockSet { .. } => {}
             Event::StopAsked => self.stopping = true,
-            Event::StoreFailed => self.failing = true,
-            Event::Durable(ticket) => self.durable(now, ticket),
+            Event::StoreFailed => self.store_failed(now, &mut out),
+            Event::Durable(ticket) => self.durable(now, ticket, &mut out),
             Event::Asked { request, what } => self.asked(now, request, what, &mut out),
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Removed(plugin) => self.removed(plugin),
@@ -238,7 +239,7 @@ impl Scheduler {
             Event::LinkDown { .. } => {}
             Event::Acked { link, attempt } => self.acked(now, link, attempt, &mut out),
             Event::Refused { link, attempt, reason } => self.refused(now, link, attempt, reason, &mut out),
-            Event::Watching { link, watch, refused } => self.watching(now, link, watch, refused),
+            Event::Watching { link, watch, refused } => self.watching(now, link, watch, refused, &mut out),
             Event::Reported { link, watch, matches, retained, said } => {
                 self.reported(now, link, watch, Report { matches, retained, said }, &mut out);
             }
@@ -332,6 +333,11 @@ impl Scheduler {
     #[must_use]
     pub fn job_count(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// The runs that have been admitted and have not ended, with what they wait for: for whoever looks for a fault.
+    pub fn runs(&self) -> impl Iterator<Item = impl std::fmt::Debug> {
+        self.runs.iter().map(|(_, run)| run)
     }
 
     /// How many runs have been admitted and have not ended.

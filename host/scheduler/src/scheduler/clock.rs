@@ -28,8 +28,11 @@ impl Scheduler {
                 before.map(|until| self.timers.remove(&(until, Timer::Run(slot))));
                 after.map(|until| self.timers.insert((until, Timer::Run(slot))));
             }
-            if !self.runs.get(slot).is_some_and(super::runs::Run::has_not_started) {
-                self.save_progress_of(slot, out);
+            match self.runs.get(slot) {
+                // From here on its occurrence would have another id.
+                Some(run) if run.key.is_none() => self.save_run(slot, out),
+                Some(run) if !run.has_not_started() => self.save_progress_of(slot, out),
+                _ => {}
             }
         }
         if by_ms < 0 {

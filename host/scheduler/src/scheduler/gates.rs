@@ -10,9 +10,10 @@ use super::{
     runs::{Run, State},
 };
 use crate::{
+    event::Step,
     model::Overlap,
     names::{DeviceName, GroupName, JobName, Origin, PluginName, ResourceName, RunId},
-    outcome::Cause,
+    outcome::{Cancelled, Cause, Outcome},
     time::Instant,
 };
 
@@ -81,7 +82,7 @@ impl Scheduler {
     /// A run that goes: what it holds is free, and nobody waits for it any more.
     pub(super) fn forget_run(&mut self, slot: RunSlot) -> Line {
         let Some(run) = self.runs.get_mut(slot) else { return Line::default() };
-        let mut line = Line { job: run.job, orphan: None, group: group_of(run) };
+        let line = line_of_run(run);
         let needs = run.policy.needs.clone().filter(|_| run.holds);
         match run.job {
             Some(job) => {
@@ -89,7 +90,6 @@ impl Scheduler {
             }
             None => {
                 self.orphans.remove(&run.id);
-                line.orphan = Some(run.id.clone().of_job());
             }
         }
         let turn = run.turn;
@@ -151,16 +151,89 @@ impl Scheduler {
     fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
-        let before = |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.turn < run.turn);
+        let before =
+            |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.turn < run.turn && !other.is_yielding());
         let earlier = match run.job {
-            Some(job) => self.line_of(job).take_while(before).count(),
-            None => self.orphans_of(&run.id.clone().of_job()).iter().take_while(|slot| before(slot)).count(),
+            Some(job) => self.line_of(job).filter(before).count(),
+            None => self.orphans_of(&run.id.clone().of_job()).iter().filter(|slot| before(slot)).count(),
         };
-        let of_group = || {
-            let group = self.groups.get(&group_of(run)?)?;
-            group.runs.range(..run.turn).next()
+        let group = group_of(run).and_then(|key| self.groups.get(&key));
+        let of_group = group.is_some_and(|group| group.runs.range(..run.turn).any(|(_, slot)| before(slot)));
+        earlier >= at_once as usize || of_group
+    }
+
+    /// A run has nothing left but what a newer one is to take over.
+    pub(super) fn yield_to_newer(&mut self, slot: RunSlot) {
+        self.put(slot, State::Held(None));
+        if let Some(line) = self.runs.get(slot).map(line_of_run) {
+            self.wake_next(&line);
+        }
+    }
+
+    /// What a run needs may be held by one that yields to it: then it has that.
+    fn inherits_resource(&mut self, slot: RunSlot) -> bool {
+        let Some(line) = self.runs.get(slot).map(line_of_run) else { return false };
+        let holder = self.yielding(&line).find(|slot| self.runs.get(*slot).is_some_and(|run| run.holds));
+        let Some(holder) = holder.and_then(|slot| self.runs.get_mut(slot)) else { return false };
+        holder.holds = false;
+        if let Some(run) = self.runs.get_mut(slot) {
+            run.holds = true;
+        }
+        true
+    }
+
+    /// A run starts: what earlier ones have left to it is its own to do (I5).
+    pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get(slot) else { return };
+        if run.job.is_some_and(|job| self.line_of(job).nth(1).is_none()) && run.policy.group().is_none() {
+            return;
+        }
+        for earlier in self.leaving_to_newer(&line_of_run(run)) {
+            if let Some(run) = self.runs.get_mut(slot) {
+                run.inherit();
+            }
+            let cancelled = self.runs.get(earlier).and_then(|run| run.progress.cancelled.clone());
+            self.end(now, earlier, Outcome::Cancelled(cancelled.unwrap_or(Cancelled::Abandoned)), out);
+        }
+    }
+
+    /// The newer run never started: what was left to it is sent at once.
+    pub(super) fn resume_yielding(&mut self, now: Instant, line: &Line) {
+        for slot in self.leaving_to_newer(line) {
+            self.stop_yielding(now, slot);
+        }
+    }
+
+    pub(super) fn stop_yielding(&mut self, now: Instant, slot: RunSlot) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let was_yielding = run.is_yielding();
+        run.yields = 0;
+        if was_yielding {
+            self.take_out(slot);
+            self.await_step(now, slot);
+        }
+    }
+
+    /// Those that have nothing left to do but that.
+    fn yielding(&self, line: &Line) -> impl Iterator<Item = RunSlot> {
+        let slots = self.leaving_to_newer(line).into_iter();
+        slots.filter(|slot| self.runs.get(*slot).is_some_and(Run::is_yielding))
+    }
+
+    /// Those that leave some of what they owe to a newer run, if that starts.
+    fn leaving_to_newer(&self, line: &Line) -> Vec<RunSlot> {
+        let of_job = match (line.job, &line.orphan) {
+            (Some(job), _) => self.line_of(job).collect(),
+            (None, Some(name)) => self.orphans_of(name),
+            (None, None) => Vec::new(),
         };
-        earlier >= at_once as usize || of_group().is_some()
+        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let of_group = group.into_iter().flat_map(|group| group.runs.values().copied());
+        let mut slots: Vec<RunSlot> = of_job.into_iter().chain(of_group).collect();
+        slots.retain(|slot| self.runs.get(*slot).is_some_and(|run| run.yields > 0));
+        slots.sort_unstable();
+        slots.dedup();
+        slots
     }
 
     /// Whether nothing stands in a run's way; else it is put where it waits.
@@ -169,8 +242,12 @@ impl Scheduler {
             self.hold(slot, Cause::EarlierRun);
             return false;
         }
-        let Some(run) = self.runs.get_mut(slot) else { return false };
+        let Some(run) = self.runs.get(slot) else { return false };
         let Some(name) = run.policy.needs.clone().filter(|_| !run.holds) else { return true };
+        if self.inherits_resource(slot) {
+            return true;
+        }
+        let Some(run) = self.runs.get_mut(slot) else { return false };
         let Some(resource) = self.resources.get_mut(&name) else { return true };
         if resource.held < resource.capacity && resource.waiting.is_empty() {
             resource.held += 1;
@@ -222,8 +299,9 @@ impl Scheduler {
             return;
         }
         let is_held = |slot: &RunSlot| {
-            let waits_for_runs =
-                |run: &&Run| matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun);
+            let waits_for_runs = |run: &&Run| {
+                matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
+            };
             self.runs.get(*slot).filter(waits_for_runs).is_some()
         };
         let of_job = match (line.job, &line.orphan) {
@@ -240,6 +318,11 @@ impl Scheduler {
             }
         }
     }
+}
+
+fn line_of_run(run: &Run) -> Line {
+    let orphan = run.job.is_none().then(|| run.id.clone().of_job());
+    Line { job: run.job, orphan, group: group_of(run) }
 }
 
 fn group_of(run: &Run) -> Option<GroupKey> {

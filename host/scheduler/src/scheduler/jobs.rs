@@ -11,7 +11,7 @@ use crate::{
     names::{GroupName, Origin, RunId},
     outcome::{Cancelled, Cause, Missed, Outcome, Skipped, Why},
     time::{Instant, Site},
-    trigger::{Search, Sky, Trigger},
+    trigger::{Search, Sky},
 };
 
 /// What a job waits for.
@@ -219,7 +219,7 @@ impl Scheduler {
     pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
         let state = self.jobs.get(key)?;
         let mut runs = self.line_of(key).filter_map(|slot| self.runs.get(slot));
-        let unsaved = runs.find(|run| run.key.is_none() && run.id.origin == self.origin(&state.job.trigger));
+        let unsaved = runs.find(|run| run.key.is_none());
         Some(match unsaved {
             Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
             None => (state.watermark, state.next.due()),
@@ -321,15 +321,9 @@ impl Scheduler {
         let device = self.devices.get(device).expect("a job has a device");
         let plugin = self.plugins.get(device.plugin).expect("a device has a plugin");
         let (plugin, device) = (plugin.name.clone(), device.name.clone());
-        RunId { plugin, device, job: job.body.job_id(), occurrence, origin: self.origin(&job.trigger) }
-    }
-
-    /// What counts elapsed time begins anew when the clock is set back.
-    fn origin(&self, trigger: &Trigger) -> Origin {
-        match (trigger, self.series) {
-            (Trigger::Every(_), series @ 1..) => Origin::Series(series),
-            _ => Origin::Trigger,
-        }
+        // What counts elapsed time goes back with the clock, and a plan may make any job of it.
+        let origin = if self.series == 0 { Origin::Trigger } else { Origin::Series(self.series) };
+        RunId { plugin, device, job: job.body.job_id(), occurrence, origin }
     }
 
     /// A device's job.

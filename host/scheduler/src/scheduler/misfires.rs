@@ -164,7 +164,7 @@ impl Passed {
     fn look(&mut self, trigger: &Trigger, until: Instant, sky: &mut Sky) {
         if let Trigger::Every(every) = trigger {
             let period_ms = i64::from(every.period_ms);
-            let passed = until.ms_since(self.oldest) / period_ms;
+            let passed = until.ms_since(self.oldest).max(0) / period_ms;
             self.newest = self.oldest.plus_ms(passed * period_ms);
             self.before_newest = self.newest.plus_ms(-period_ms);
             self.count = u32::try_from(passed).unwrap_or(u32::MAX);
@@ -184,7 +184,11 @@ impl Passed {
         while self.more {
             match trigger.last(self.newest, until, &self.site, sky) {
                 Search::Found(newest) => {
-                    (self.before_newest, self.newest) = (self.newest, newest);
+                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, sky) {
+                        Search::Found(before) => before,
+                        Search::NotUntil(_) | Search::Never(_) => self.newest,
+                    };
+                    self.newest = newest;
                     break;
                 }
                 Search::NotUntil(earlier) if earlier > self.newest => until = earlier,

@@ -124,7 +124,7 @@ impl Scheduler {
         plugin.generation = self.generation;
         plugin.grant = loaded.grant;
         plugin.announcement = Announcement { loaded: true, ..Announcement::new(loaded.plugin) };
-        let gone = mem::take(&mut plugin.devices);
+        let gone = plugin.devices.clone();
         let Loaded { version, devices, .. } = loaded;
         self.work.push_front(Work::LoadDevices(Box::new(Loading {
             plugin: key,
@@ -148,7 +148,7 @@ impl Scheduler {
             device.asked = false;
             device.next_site = site;
             match plan {
-                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(key, plan, site)))),
+                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(now, key, plan, site)))),
                 Err(error) => self.plan_failed(now, key, error, out),
             }
         }
@@ -197,7 +197,7 @@ impl Scheduler {
         match plan {
             Ok(plan) => {
                 let Some(site) = self.devices.get(device).map(|device| device.next_site) else { return };
-                let comparison = Work::Compare(Box::new(Comparison::new(device, plan, site)));
+                let comparison = Work::Compare(Box::new(Comparison::new(now, device, plan, site)));
                 self.put_in_front(vec![comparison, Work::Finish(key, None)]);
             }
             Err(error) => self.plan_failed(now, device, error, out),
@@ -274,6 +274,9 @@ impl Scheduler {
         if left {
             self.work.push_front(Work::DropDevice(key, reason));
         } else if let Some(device) = self.devices.remove(key) {
+            if let Some(plugin) = self.plugins.get_mut(device.plugin) {
+                plugin.devices.remove(&device.name);
+            }
             self.timers.remove(&(device.replan_at, Timer::Replan(key)));
             out.changes.push(Change::DeviceRemoved { key });
         }

@@ -150,6 +150,8 @@ impl Scheduler {
     /// plan's commit. Of the last kind nothing is sent before that and the run itself are durable (I3), for the run is
     /// saved along with what its job becomes.
     pub(super) fn admit_past(&mut self, now: Instant, job: JobKey, asked: Instant, out: &mut Step) {
+        // The clock may have been set back since.
+        let asked = asked.min(now.plus_ms(1));
         // More than once where all that were missed are made up for, or where others of its group are decided before.
         while self.jobs.get(job).is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < asked)) {
             self.disarm_timer(job);
@@ -206,8 +208,9 @@ impl Scheduler {
 }
 
 impl Comparison {
-    pub(super) fn new(device: DeviceKey, plan: Plan, site: Site) -> Self {
-        let (asked, left) = (plan.asked, plan.jobs.into_iter());
+    pub(super) fn new(now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Self {
+        // The clock may have been set back since it was asked for.
+        let (asked, left) = (plan.asked.min(now), plan.jobs.into_iter());
         Self { device, asked, site, left, unchanged: HashSet::new(), staged: Vec::new() }
     }
 }

@@ -1,6 +1,6 @@
 //! Devices' own reports that a step was done: they are listened to before the message leaves, and waited for after it.
 
-use super::{AttemptId, LinkId, RunSlot, Scheduler, Ticket, WatchId, runs::State};
+use super::{LinkId, RunSlot, Scheduler, WatchId, runs::State};
 use crate::{
     event::{Effect, Step},
     limits,
@@ -39,7 +39,8 @@ impl Scheduler {
         let Some(confirm) = run.body.step(run.step()).and_then(|step| step.confirm()) else { return true };
         let until = match &run.watch {
             Some(watch) if watch.is_heard && (watch.is_settled || !confirm.already) => return true,
-            Some(_) => now.plus_ms(limits::KEPT_REPORT_MS),
+            Some(watch) if watch.is_heard => now.plus_ms(limits::KEPT_REPORT_MS),
+            Some(_) => now.plus_ms(limits::SUBSCRIBE_MS),
             None => {
                 let watch = self.next_watch;
                 self.next_watch += 1;
@@ -62,7 +63,14 @@ impl Scheduler {
     }
 
     /// The broker has answered to a subscription.
-    pub(super) fn watching(&mut self, now: Instant, link: LinkId, watch: WatchId, refused: Option<String>) {
+    pub(super) fn watching(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        watch: WatchId,
+        refused: Option<String>,
+        out: &mut Step,
+    ) {
         let Some(slot) = self.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(heard) = &mut run.watch else { return };
@@ -73,61 +81,38 @@ impl Scheduler {
         self.take_out(slot);
         match refused {
             None => self.enqueue(slot),
-            Some(reason) => self.is_deaf(now, slot, reason),
+            Some(reason) => self.is_deaf(now, slot, reason, out),
         }
     }
 
     /// A run has waited for its device's reports, or for one that the broker had kept, for long enough.
-    pub(super) fn listened(&mut self, now: Instant, slot: RunSlot) {
+    pub(super) fn listened(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         match &mut run.watch {
             Some(watch) if watch.is_heard => {
                 watch.is_settled = true;
                 self.enqueue(slot);
             }
-            _ => self.is_deaf(now, slot, "the broker did not answer to the subscription".into()),
+            _ => self.is_deaf(now, slot, "the broker did not answer to the subscription".into(), out),
         }
     }
 
     /// The device's reports cannot be listened to: nothing is sent, and the broker is asked again after a pause.
-    fn is_deaf(&mut self, now: Instant, slot: RunSlot, reason: String) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        run.held_by = Some(Cause::Deaf(reason));
-        if let Some(watch) = run.watch.take() {
-            self.watches.remove(&watch.id);
+    fn is_deaf(&mut self, now: Instant, slot: RunSlot, reason: String, out: &mut Step) {
+        self.unwatch(slot, out);
+        if let Some(run) = self.runs.get_mut(slot) {
+            run.held_by = Some(Cause::Deaf(reason));
         }
         self.put(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
     }
 
     /// An attempt leaves: from here on its device's reports count.
-    pub(super) fn expect_report(&mut self, now: Instant, slot: RunSlot, after_commit: bool, out: &mut Step) {
+    pub(super) fn expect_report(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some(watch) = &mut run.watch else { return };
-        (watch.is_awaited, watch.has_reported, watch.said) = (false, false, None);
-        let State::Sent(attempt) = run.state else { return };
-        if after_commit {
-            let ticket = self.ticket();
-            self.leaving.insert(ticket, (slot, attempt));
-            out.effects.push(Effect::TellDurable(ticket));
-        } else {
-            self.has_left(now, slot, attempt);
-        }
-    }
-
-    /// What an attempt depends on is durable.
-    pub(super) fn durable(&mut self, now: Instant, ticket: Ticket) {
-        match self.leaving.remove(&ticket) {
-            Some((slot, attempt)) => self.has_left(now, slot, attempt),
-            None => self.confirmed(ticket),
-        }
-    }
-
-    fn has_left(&mut self, now: Instant, slot: RunSlot, attempt: AttemptId) {
-        let Some(run) = self.runs.get_mut(slot).filter(|run| run.state == State::Sent(attempt)) else { return };
         let within_ms =
             run.body.step(run.step()).and_then(|step| step.confirm()).map_or(0, |confirm| confirm.within_ms);
         if let Some(watch) = &mut run.watch {
-            watch.is_awaited = true;
+            (watch.is_awaited, watch.has_reported, watch.said) = (true, false, None);
             watch.until = Some(now.plus_ms(within_ms.into()));
         }
     }
@@ -159,7 +144,9 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         if run.has_not_started() {
             run.begin(now);
-            if run.is_long() {
+            let is_long = run.is_long();
+            self.take_over(now, slot, out);
+            if is_long {
                 self.save_run(slot, out);
             }
         }
@@ -209,8 +196,11 @@ impl Scheduler {
     pub(super) fn watch_again(&mut self, out: &mut Step) {
         let Some(link) = &self.link else { return };
         for (watch, slot) in &self.watches {
-            let run = self.runs.get(*slot);
-            if let Some(confirm) = run.and_then(|run| run.body.step(run.step())?.confirm()) {
+            let Some(run) = self.runs.get_mut(*slot) else { continue };
+            if let Some(watch) = &mut run.watch {
+                (watch.is_heard, watch.is_settled) = (false, false);
+            }
+            if let Some(confirm) = run.body.step(run.step()).and_then(|step| step.confirm()) {
                 out.effects.push(Effect::Watch { link: link.id, watch: *watch, confirm: confirm.into() });
             }
         }

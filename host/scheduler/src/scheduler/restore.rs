@@ -72,7 +72,7 @@ impl Scheduler {
             unconfirmed: Default::default(),
             attempts: Default::default(),
             watches: Default::default(),
-            leaving: Default::default(),
+            arming: Default::default(),
             link: None,
             link_since: now,
             since: now,
@@ -88,6 +88,7 @@ impl Scheduler {
             next_ticket: Ticket::MIN,
             next_turn: 0,
             next_watch: 0,
+            last_replay: now,
         }
     }
 

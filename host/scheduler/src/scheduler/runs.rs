@@ -34,6 +34,8 @@ pub(super) struct Run {
     pub(super) job: Option<JobKey>,
     /// Its row, once it is on disk.
     pub(super) key: Option<RunKey>,
+    /// Whether that is durable, for all that is known.
+    is_kept: bool,
     pub(super) turn: Turn,
     pub(super) body: Body,
     /// How many steps there are.
@@ -48,6 +50,8 @@ pub(super) struct Run {
     last: Attempt,
     /// Whether some step may have reached the broker: only then the later ones are owed (I5).
     on_the_wire: bool,
+    /// How many of its last steps it leaves to a newer run, if that starts.
+    pub(super) yields: usize,
     /// What it was held up by, if it was.
     pub(super) held_by: Option<Cause>,
     /// Whether it holds what it needs.
@@ -65,6 +69,8 @@ pub(super) enum State {
     Held(Option<Instant>),
     /// It has asked for its device's reports, and waits so long for them.
     Listening(Instant),
+    /// Its turn has come: it leaves as soon as what has to be kept of it is durable.
+    Arming(Ticket),
     /// An attempt is under way.
     Sent(AttemptId),
     /// The broker has it, and the device is to report until then.
@@ -83,7 +89,7 @@ impl State {
             Self::Listening(until) | Self::Confirming(until) | Self::Pausing(until) | Self::Resting(until) => {
                 Some(until)
             }
-            Self::Waiting | Self::Sent(_) => None,
+            Self::Waiting | Self::Arming(_) | Self::Sent(_) => None,
         }
     }
 
@@ -105,6 +111,7 @@ impl Run {
             id,
             job,
             key: None,
+            is_kept: false,
             turn: 0,
             steps: body.step_count(),
             body,
@@ -115,6 +122,7 @@ impl Run {
             attempts: 0,
             last: Attempt::LinkLost,
             on_the_wire: false,
+            yields: 0,
             held_by: None,
             holds: false,
             watch: None,
@@ -126,14 +134,16 @@ impl Run {
     /// be sent only once.
     pub(super) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
         let policy = saved.body.policy();
-        let mut run = Self { key: Some(key), ..Self::new(saved.id, job, saved.body, policy, saved.start) };
+        let mut run =
+            Self { key: Some(key), is_kept: true, ..Self::new(saved.id, job, saved.body, policy, saved.start) };
         run.progress = saved.progress;
         // A clock that has lost the time: as long as the host was away is as long as nobody knows.
         run.progress.started = run.progress.started.map(|started| started.min(now));
         run.on_the_wire = run.progress.started.is_some();
         run.tried_since = run.progress.started.filter(|_| run.step() == 0);
         let once = run.body.step(run.step()).is_some_and(|step| step.once);
-        let was_due = run.progress.started.is_some() && run.due_of(run.step()).is_some_and(|due| due <= now);
+        let is_due = || run.step() == 0 || run.due_of(run.step()).is_some_and(|due| due <= now);
+        let was_due = run.progress.started.is_some() && is_due();
         if run.progress.armed || (was_due && !once) {
             // An attempt may have been made, and what comes now may be a repeat.
             run.attempts = 1;
@@ -176,6 +186,21 @@ impl Run {
     /// I5: a later step of a run whose first step has been sent.
     pub(super) const fn is_owed(&self) -> bool {
         self.step() > 0
+    }
+
+    /// Whether all that it owes is left to a newer run, if that starts.
+    pub(super) const fn is_yielding(&self) -> bool {
+        self.yields > 0 && self.step() + self.yields >= self.steps
+    }
+
+    /// It takes over what others owe: its own later steps are owed, whatever becomes of its first one.
+    pub(super) fn inherit(&mut self) {
+        self.on_the_wire = true;
+    }
+
+    /// Whether it has taken over what others owe, and nothing of its own was sent.
+    fn is_unsent_heir(&self) -> bool {
+        self.step() == 0 && self.attempts == 0 && self.on_the_wire
     }
 
     /// Whether it owes a step that comes due up to an instant.
@@ -283,6 +308,10 @@ impl Scheduler {
             State::Sent(attempt) => {
                 self.attempts.insert(attempt, None);
             }
+            State::Arming(ticket) => {
+                self.arming.remove(&ticket);
+                self.give_credit_back();
+            }
             state => {
                 state.until().map(|until| self.timers.remove(&(until, Timer::Run(slot))));
             }
@@ -295,7 +324,7 @@ impl Scheduler {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
             State::Confirming(_) => self.not_reported(now, slot, out),
-            State::Listening(_) => self.listened(now, slot),
+            State::Listening(_) => self.listened(now, slot, out),
             _ => {
                 self.leave_queue(slot);
                 self.enqueue(slot);
@@ -318,7 +347,7 @@ impl Scheduler {
     /// Ends a run that was given up while it waited for the link, so that it does not stand in the way of the next one.
     pub(super) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        let idle = !matches!(run.state, State::Sent(_) | State::Confirming(_));
+        let idle = !matches!(run.state, State::Arming(_) | State::Sent(_) | State::Confirming(_));
         if idle && run.is_given_up(now) && run.step() + 1 == run.steps {
             let last = run.last.clone();
             self.give_up_step(now, slot, last, out);
@@ -328,7 +357,8 @@ impl Scheduler {
     /// A run's turn has come.
     fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        if self.failing && (!run.is_owed() || run.body.step(run.step()).is_some_and(|step| step.once)) {
+        let once = || run.body.step(run.step()).is_some_and(|step| step.once);
+        if self.failing && (!run.is_owed() || !run.is_kept || once()) {
             // Nothing is begun, and nothing can be armed, that is not on disk.
             return;
         }
@@ -341,6 +371,9 @@ impl Scheduler {
             }
         }
         let Some(run) = self.runs.get(slot) else { return };
+        if run.is_unsent_heir() && self.why_not_start(now, run).is_some() {
+            return self.give_up_step(now, slot, Attempt::LinkLost, out);
+        }
         if run.is_spent() {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
@@ -394,36 +427,101 @@ impl Scheduler {
         run.body.steps().find_map(no)
     }
 
+    /// Sends the current step, as soon as what has to be kept of that is durable.
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.link.as_mut()) else { return };
         link.credit -= 1;
+        run.attempts += 1;
+        run.tried_since.get_or_insert(now);
+        let starts = run.has_not_started();
+        run.progress.started.get_or_insert(now);
+        if starts {
+            self.take_over(now, slot, out);
+        }
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let once = run.is_spent();
+        run.progress.armed = once;
+        // I3: what owes later steps is on disk before anybody hears of it, and what says `once` before it leaves; and so is
+        // each step that is done before the next one is sent: a crash never sends an earlier one after a later one. A run
+        // that outlives its job's plan is on disk with that plan.
+        if run.key.is_none() && (once || run.is_long()) {
+            self.save_run(slot, out);
+        } else if once || (starts && run.is_long()) {
+            self.save_progress_of(slot, out);
+        }
+        if self.runs.get(slot).is_some_and(|run| run.key.is_none()) || self.failing {
+            return self.publish(now, slot, out);
+        }
+        let ticket = self.ticket();
+        self.arming.insert(ticket, slot);
+        self.put(slot, State::Arming(ticket));
+        out.effects.push(Effect::TellDurable(ticket));
+    }
+
+    /// What an attempt depends on is durable, or the plan of some jobs.
+    pub(super) fn durable(&mut self, now: Instant, ticket: Ticket, out: &mut Step) {
+        let Some(slot) = self.arming.remove(&ticket) else { return self.confirmed(ticket) };
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.is_kept = true;
+        let is_first = run.step() == 0 && run.attempts == 1;
+        if is_first && self.runs.get(slot).is_some_and(|run| self.why_not_start(now, run).is_some()) {
+            // The disk took its time.
+            self.take_back(slot, out);
+            self.give_credit_back();
+            return self.enqueue(slot);
+        }
+        self.publish(now, slot, out);
+    }
+
+    /// Nothing is kept any more, so nothing leaves that would have to be. What is owed does.
+    pub(super) fn store_failed(&mut self, now: Instant, out: &mut Step) {
+        self.failing = true;
+        for slot in mem::take(&mut self.arming).into_values() {
+            self.take_back(slot, out);
+            self.give_credit_back();
+            self.enqueue(slot);
+        }
+        let yielding: Vec<RunSlot> =
+            self.runs.iter().filter(|(_, run)| run.is_yielding()).map(|(slot, _)| slot).collect();
+        for slot in yielding {
+            self.stop_yielding(now, slot);
+        }
+    }
+
+    /// An attempt that was about to leave never does.
+    fn take_back(&mut self, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.attempts -= 1;
+        run.progress.armed = false;
+        if run.attempts == 0 {
+            run.tried_since = None;
+            if run.step() == 0 && !run.on_the_wire {
+                run.progress.started = None;
+            }
+        }
+        self.save_progress_of(slot, out);
+    }
+
+    fn give_credit_back(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.credit += 1;
+        }
+    }
+
+    /// The attempt leaves.
+    fn publish(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return };
         let attempt = self.next_attempt;
         self.next_attempt += 1;
         self.attempts.insert(attempt, Some(slot));
-        run.attempts += 1;
-        run.tried_since.get_or_insert(now);
         run.state = State::Sent(attempt);
-        let starts = run.has_not_started();
-        run.progress.started.get_or_insert(now);
-        let once = run.is_spent();
-        run.progress.armed = once;
         let due = run.due_of(run.step()).unwrap_or(now);
         let late_ms = now.ms_since(due);
         if run.is_owed() && late_ms >= run.progress.late.map_or(limits::LATE_MS, |late| late.late_ms) {
             run.progress.late = Some(Late { step: run.step() + 1, late_ms });
         }
-        // I3: what owes later steps is on disk before anybody hears of it, and what says `once` before it leaves; and so is
-        // each step that is done before the next one is sent: a crash never sends an earlier one after a later one. A run
-        // that outlives its job's plan is on disk with that plan.
-        if run.key.is_none() && (once || run.steps > 1) {
-            self.save_run(slot, out);
-        } else if once || (starts && run.steps > 1) {
-            self.save_progress_of(slot, out);
-        }
-        let failing = self.failing;
-        let Some(run) = self.runs.get(slot) else { return };
         let publish = Publish {
-            link: self.link.as_ref().map_or(0, |link| link.id),
+            link: link.id,
             attempt,
             run: run.id.clone(),
             due,
@@ -431,9 +529,8 @@ impl Scheduler {
             expiry_ms: run.expiry_ms(now),
             body: run.body.clone(),
             step: run.step(),
-            after_commit: run.key.is_some() && !failing,
         };
-        self.expect_report(now, slot, publish.after_commit, out);
+        self.expect_report(now, slot);
         out.effects.push(Effect::Publish(publish));
     }
 
@@ -509,6 +606,10 @@ impl Scheduler {
     /// than once pauses before: it may be what ends the link, and others want it too (I7).
     pub(super) fn link_down(&mut self, now: Instant, out: &mut Step) {
         self.link = None;
+        for slot in mem::take(&mut self.arming).into_values() {
+            self.take_back(slot, out);
+            self.enqueue(slot);
+        }
         for slot in mem::take(&mut self.attempts).into_values().flatten() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.on_the_wire = true;
@@ -572,14 +673,17 @@ impl Scheduler {
     /// Waits until the current step's time has come.
     pub(super) fn await_step(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
+        if run.is_yielding() {
+            return self.yield_to_newer(slot);
+        }
         match run.due_of(run.step()) {
             Some(due) if due > now => self.put(slot, State::Resting(due)),
             _ => self.enqueue(slot),
         }
     }
 
-    /// A newer run takes a run's place: its first step is not sent any more. What it owes is sent at once, unless the newer
-    /// one publishes to its topic (I5).
+    /// A newer run takes a run's place: its first step is not sent any more, and what it owes is sent at once, before the
+    /// newer one starts; but for what the newer one will owe as well, which waits until that has started (I5).
     pub(super) fn cut_short(&mut self, now: Instant, slot: RunSlot, reason: Cancelled, newer: &Body, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         if matches!(run.state, State::Sent(_)) {
@@ -587,13 +691,15 @@ impl Scheduler {
         }
         // What may have been sent and says `once` is not sent again.
         let first_left = if run.is_owed() && run.progress.armed { run.step() + 1 } else { run.step().max(1) };
-        let is_wanted = |owed: &StepRef<'_>| newer.steps().all(|step| step.topic() != owed.topic());
-        let elapsed_ms = run.progress.started.map_or(0, |started| now.ms_since(started).max(0));
-        let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), is_wanted);
-        let steps = body.step_count();
-        if !run.on_the_wire || steps <= first_left {
+        if !run.on_the_wire || first_left >= run.steps {
             return self.end(now, slot, Outcome::Cancelled(reason), out);
         }
+        // Only to one that needs the same: it has what this one holds.
+        let may_yield = newer.policy().needs == run.policy.needs;
+        let will_be_owed =
+            |owed: &StepRef<'_>| may_yield && newer.steps().skip(1).any(|step| step.topic() == owed.topic());
+        let elapsed_ms = run.progress.started.map_or(0, |started| now.ms_since(started).max(0));
+        let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), will_be_owed);
         self.take_out(slot);
         self.unwatch(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
@@ -601,7 +707,8 @@ impl Scheduler {
         run.progress.steps_done = first_left;
         run.progress.armed = false;
         run.progress.cancelled = Some(reason);
-        (run.body, run.steps) = (body, steps);
+        run.yields = body.steps().skip(first_left).filter(will_be_owed).count();
+        run.body = body;
         self.save_run(slot, out);
         self.await_step(now, slot);
     }
@@ -611,6 +718,7 @@ impl Scheduler {
         self.take_out(slot);
         self.unwatch(slot, out);
         let line = self.forget_run(slot);
+        let has_not_started = self.runs.get(slot).is_some_and(Run::has_not_started);
         let Some(run) = self.runs.remove(slot) else { return };
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
@@ -623,6 +731,9 @@ impl Scheduler {
         }));
         if let Some(job) = run.job.filter(|_| run.key.is_none()) {
             self.save_progress(job, out);
+        }
+        if has_not_started {
+            self.resume_yielding(now, &line);
         }
         self.wake_next(&line);
     }

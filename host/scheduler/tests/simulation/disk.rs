@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version},
-    names::{DeviceName, JobId, PluginName, RunId},
+    names::{DeviceName, JobId, PluginName, ResourceName, RunId},
     scheduler::Scheduler,
     time::{Instant, Site},
     topic::{Grant, TopicFilter},
+    trigger::Trigger,
 };
 
 #[derive(Clone, Default)]
@@ -18,6 +19,9 @@ pub(crate) struct Disk {
     pub(crate) runs: BTreeMap<u64, SavedRun>,
     pub(crate) history: HashMap<RunId, RunEnded>,
     pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
+    pub(crate) series: u32,
+    /// The store does not have them, the settings do.
+    pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
 }
 
 #[derive(Clone)]
@@ -39,6 +43,9 @@ impl Disk {
                 self.plugins.remove(&key).expect("a plugin that is removed was there");
             }
             Change::DeviceSaved { key, plugin, name, site, replan_at, error } => {
+                let is_same =
+                    |(other, row): (&u32, &DeviceRow)| *other != key && row.plugin == plugin && row.name == name;
+                assert!(!self.devices.iter().any(is_same), "there are two devices `{name}`");
                 self.devices.insert(key, DeviceRow { plugin, name, site, replan_at, error });
             }
             Change::DeviceRemoved { key } => {
@@ -46,13 +53,15 @@ impl Disk {
             }
             Change::JobSaved(job) => {
                 if let Some(before) = self.jobs.get(&job.key) {
-                    assert!(job.watermark >= before.watermark, "I2: a watermark went backward");
+                    let counts = matches!(job.job.trigger, Trigger::Every(_)) && self.series > 0;
+                    assert!(counts || job.watermark >= before.watermark, "I2: a watermark went backward");
                 }
                 self.jobs.insert(job.key, job);
             }
             Change::JobAdvanced { key, watermark, due } => {
                 let row = self.jobs.get_mut(&key).expect("a job that advances is there");
-                assert!(watermark >= row.watermark, "I2: a watermark went backward");
+                let counts = matches!(row.job.trigger, Trigger::Every(_)) && self.series > 0;
+                assert!(counts || watermark >= row.watermark, "I2: a watermark went backward");
                 (row.watermark, row.due) = (watermark, due);
             }
             Change::JobRemoved { key, tombstone } => {
@@ -63,10 +72,14 @@ impl Disk {
             Change::RunSaved { key, run } => {
                 self.runs.insert(key, run);
             }
-            Change::RunAdvanced { key, steps_done, started, failed } => {
+            Change::RunAdvanced { key, progress } => {
                 let run = self.runs.get_mut(&key).expect("a run that advances is there");
-                assert!(steps_done > run.steps_done, "a run went backward");
-                (run.steps_done, run.started, run.failed) = (steps_done, started, failed);
+                assert!(progress.steps_done >= run.progress.steps_done, "a run went backward");
+                run.progress = progress;
+            }
+            Change::SeriesBegun(series) => {
+                assert!(series > self.series, "I2: a series is begun twice");
+                self.series = series;
             }
             Change::RunEnded(ended) => {
                 if let Some(key) = ended.key {
@@ -78,7 +91,7 @@ impl Disk {
     }
 
     pub(crate) fn restart(&self, now: Instant) -> Scheduler {
-        Scheduler::new(self.saved(), self.jobs.values().cloned(), now)
+        Scheduler::new(self.saved(), self.jobs.values().cloned(), resources(), now)
     }
 
     fn saved(&self) -> Saved {
@@ -96,7 +109,7 @@ impl Disk {
             key: *key,
             name: name.clone(),
             version: *version,
-            grant: everything(),
+            grant: self.grants.get(name).and_then(|all| all.last()).cloned().unwrap_or_else(everything),
             devices: devices_of(*key).collect(),
         });
         let tombstones = self.tombstones.iter().map(|((plugin, device, job), watermark)| Tombstone {
@@ -109,8 +122,14 @@ impl Disk {
             plugins: plugins.collect(),
             runs: self.runs.iter().map(|(key, run)| (*key, run.clone())).collect(),
             tombstones: tombstones.collect(),
+            series: self.series,
         }
     }
+}
+
+/// What the operator has.
+fn resources() -> [(ResourceName, u32); 1] {
+    [(ResourceName::parse("pump").expect("a name"), 1)]
 }
 
 pub(crate) fn everything() -> Grant {

@@ -92,6 +92,6 @@ fn a_crash_while_a_large_plan_takes_effect_leaves_the_plan_before() {
     world.link_up(100);
     world.load("coop", 2, &[("many", many("new"))]);
     world.run_until(at("2027-03-01T08:30:00Z"));
-    world.check_ended();
+    world.witness.all_is_done(&world.disk);
     assert_eq!(by_topic(&world), (0, 1_000));
 }

@@ -4,6 +4,8 @@ mod corners;
 mod disk;
 mod histories;
 mod large;
+mod policies;
 mod reconcile;
 mod scenarios;
+mod witness;
 mod world;

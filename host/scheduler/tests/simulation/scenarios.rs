@@ -30,6 +30,8 @@ pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
             retain: false,
             properties: None,
         },
+        once: false,
+        confirm: None,
     };
     Job {
         id: name(JobId::parse(id)),
@@ -89,7 +91,7 @@ fn a_valve_that_was_opened_is_closed_after_a_crash_and_the_plugins_removal() {
             "06:10:00 publish valve/on #1",
             "06:10:00 crash",
             "06:30:00 publish valve/off #1",
-            "06:30:00 succeeded water 06:10:00",
+            "06:30:00 succeeded water 06:10:00: step 2 was sent 10m late",
         ],
     );
 }
@@ -124,7 +126,7 @@ fn open_never_follows_close() {
         &[
             "06:10:00 publish door/open #1",
             "06:12:00 publish door/close #1",
-            "06:12:00 failed door 06:10:00: step 1 was given up after 1 attempts: the connection was lost before the \
+            "06:12:00 failed door 06:10:00: step 1 was given up after 1 attempt: the connection was lost before the \
              broker answered",
         ],
     );

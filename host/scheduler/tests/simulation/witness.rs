@@ -1,0 +1,253 @@
+//! What must hold whatever happens, and the memory that it takes to see it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use roost_scheduler::{
+    event::{Publish, RunEnded},
+    model::{Overlap, Policy},
+    names::{DeviceName, GroupName, JobId, Origin, PluginName, RunId},
+    outcome::{Cancelled, Missed, Outcome, Several},
+    time::Instant,
+    topic::Grant,
+};
+
+use crate::disk::Disk;
+
+/// Sees everything that leaves the scheduler.
+#[derive(Default)]
+pub(crate) struct Witness {
+    /// Recorded on disk as sent and ended.
+    ended: HashMap<RunId, Outcome>,
+    /// Runs of which the broker has, or may have, a step.
+    on_the_wire: BTreeMap<RunId, Sent>,
+    /// What the broker has, in order: the device, the topic, the run, the step.
+    received: Vec<(PluginName, DeviceName, String, RunId, usize)>,
+    /// Steps that say `once` and were handed over.
+    once: BTreeSet<(RunId, usize)>,
+    /// Runs that have started and have not ended.
+    going: BTreeMap<RunId, Publish>,
+    /// The newest occurrence of each group that was sent.
+    groups: HashMap<(PluginName, DeviceName, GroupName), Instant>,
+    /// Runs that went on although nothing could be kept of that: after the crash they go back.
+    unkept: BTreeSet<RunId>,
+    /// Devices of which a run was abandoned: perhaps one that had taken over what others owed.
+    abandoned: BTreeSet<(PluginName, DeviceName)>,
+    /// Whether the clock was set back. Then a crash may forget a run of one step, which is not on disk before it has ended:
+    /// the occurrence comes again, in a series of its own.
+    clock_was_set_back: bool,
+}
+
+/// What is known of a run on the wire.
+struct Sent {
+    topics: Vec<String>,
+    /// Where in what was received it began.
+    since: usize,
+    /// Whether there are steps that are not repeated, or not sent at all where a device says that it is so already.
+    may_be_unsent: bool,
+}
+
+impl Witness {
+    /// An attempt is to be made, as soon as what it depends on is durable.
+    pub(crate) fn decided(&self, now: Instant, publish: &Publish, grants: &[Grant]) {
+        let (run, policy) = (&publish.run, publish.body.policy());
+        if publish.step > 0 || publish.number > 1 {
+            return;
+        }
+        let late_ms = now.ms_since(publish.due);
+        let in_time = late_ms <= i64::from(policy.grace_ms) || policy.group().is_some();
+        assert!(in_time, "{run} starts {late_ms} ms late, after its grace");
+        // A new version has its turn a few steps after it was loaded.
+        let newest = &grants[grants.len().saturating_sub(2)..];
+        let by = |grant: &Grant| publish.body.steps().all(|step| grant.allows_publish(step.topic()));
+        assert!(grants.is_empty() || newest.iter().any(by), "I8: {run} publishes outside its plugin's grant");
+    }
+
+    /// An attempt leaves although nothing can be kept any more.
+    pub(crate) fn sent_unkept(&mut self, publish: &Publish) {
+        assert!(publish.step > 0, "{} is begun although nothing can be kept", publish.run);
+        assert!(!publish.message().once, "I4: {} says `once`, and it cannot be kept that it was sent", publish.run);
+        self.unkept.insert(publish.run.clone());
+    }
+
+    /// An attempt leaves.
+    pub(crate) fn sent(&mut self, publish: &Publish, disk: &Disk, listens: bool) {
+        let (run, message) = (&publish.run, publish.message());
+        let outcome = self.ended.get(run);
+        assert!(outcome.is_none(), "I2: {run} is sent after it ended: {outcome:?}");
+        let saved = disk.runs.values().find(|saved| saved.id == *run);
+        let is_long = publish.body.step_count() > 1;
+        assert!(
+            !is_long || saved.is_some() || self.unkept.contains(run),
+            "I3: {run} owes later steps, and is not on disk"
+        );
+        if message.once {
+            let is_armed = saved.is_some_and(|saved| saved.progress.armed && saved.progress.steps_done == publish.step);
+            assert!(is_armed, "I3: {run} is to be sent once, and is not armed");
+            let is_new = self.once.insert((run.clone(), publish.step));
+            assert!(is_new, "I4: step {} of {run} is sent twice", publish.step);
+        }
+        assert!(message.confirm().is_none() || listens, "{run} is sent before its device is listened to");
+        if publish.step == 0 && !self.going.contains_key(run) {
+            self.starts(publish);
+        }
+    }
+
+    /// A run starts, or is tried again after a crash that knew nothing of it.
+    fn starts(&mut self, publish: &Publish) {
+        let (run, policy) = (&publish.run, publish.body.policy());
+        let of_device = |other: &RunId| (&other.plugin, &other.device) == (&run.plugin, &run.device);
+        let of_job = |other: &RunId| of_device(other) && other.job == run.job;
+        let most = |policy: &Policy| if let Overlap::Allow(most) = policy.overlap { most } else { 1 };
+        let others = || self.going.iter().filter(|(other, _)| of_job(other));
+        let at_once = others().count();
+        // A plan may have changed the policy in between.
+        let most = others().map(|(_, sent)| most(&sent.body.policy())).fold(most(&policy), u32::max);
+        assert!(at_once < most as usize, "{run} starts beside {at_once} others of its job");
+        if let Some(needs) = &policy.needs {
+            let holds = |other: &&Publish| other.body.policy().needs.as_ref() == Some(needs) && other.run != *run;
+            let holder = self.going.values().find(holds).map(|other| &other.run);
+            assert!(holder.is_none(), "{run} starts although {holder:?} holds `{needs}`");
+        }
+        if let Some(group) = policy.group() {
+            let of_group =
+                |(other, sent): &(&RunId, &Publish)| of_device(other) && sent.body.policy().group() == Some(group);
+            let other = self.going.iter().find(of_group).map(|(other, _)| other);
+            assert!(other.is_none(), "{run} starts before {other:?} of its group has ended");
+            let key = (run.plugin.clone(), run.device.clone(), group.clone());
+            let newest = self.groups.entry(key).or_insert(run.occurrence);
+            if !matches!(run.origin, Origin::Replay(_)) && !self.clock_was_set_back {
+                assert!(run.occurrence >= *newest, "{run} starts after the newer one of {newest} of its group");
+                *newest = run.occurrence;
+            }
+        }
+        self.going.insert(run.clone(), publish.clone());
+    }
+
+    /// A message reaches the broker.
+    pub(crate) fn received(&mut self, publish: &Publish) {
+        self.possibly_received(publish);
+        let run = &publish.run;
+        // A run that is cut short has fewer steps; its topics are still in their order.
+        let topics = self.on_the_wire.get(run).map(|sent| &sent.topics);
+        let place = topics.and_then(|topics| topics.iter().position(|topic| topic == publish.message().topic()));
+        let step = place.expect("one of its steps");
+        let newest = self.received.iter().filter(|(.., other, _)| other == run).map(|(.., step)| *step).max();
+        let newest = newest.filter(|_| !self.unkept.contains(run));
+        assert!(newest.is_none_or(|newest| newest <= step), "a step of {run} after a later one");
+        let topic = publish.message().topic().to_owned();
+        self.received.push((run.plugin.clone(), run.device.clone(), topic, run.clone(), step));
+    }
+
+    /// A message may have reached the broker.
+    pub(crate) fn possibly_received(&mut self, publish: &Publish) {
+        let since = self.received.len();
+        let steps = || publish.body.steps();
+        self.on_the_wire.entry(publish.run.clone()).or_insert_with(|| Sent {
+            topics: steps().map(|step| step.topic().to_owned()).collect(),
+            since,
+            may_be_unsent: steps().any(|step| step.once || step.confirm().is_some_and(|confirm| confirm.already)),
+        });
+    }
+
+    /// What is newest by one clock is not so by another.
+    pub(crate) fn clock_set_back(&mut self) {
+        self.clock_was_set_back = true;
+    }
+
+    /// What was newest was so by another plan.
+    pub(crate) fn loaded(&mut self, plugin: &PluginName) {
+        self.groups.retain(|(of, ..), _| of != plugin);
+    }
+
+    /// A run ends, as far as the memory knows.
+    pub(crate) fn ends(&mut self, ended: &RunEnded) {
+        if ended.outcome == Outcome::Cancelled(Cancelled::Abandoned) {
+            self.abandoned.insert((ended.id.plugin.clone(), ended.id.device.clone()));
+        }
+        self.going.remove(&ended.id);
+    }
+
+    /// The same, on disk.
+    pub(crate) fn ended(&mut self, ended: &RunEnded) {
+        // An occurrence that nothing was sent of may be decided again after a crash, by another reason.
+        if !matches!(ended.outcome, Outcome::Skipped(_) | Outcome::Missed(_)) {
+            self.ended.insert(ended.id.clone(), ended.outcome.clone());
+        }
+    }
+
+    /// The memory is gone; what the disk knows goes on.
+    pub(crate) fn crashed(&mut self, disk: &Disk) {
+        self.going
+            .retain(|run, _| disk.runs.values().any(|saved| saved.id == *run && saved.progress.started.is_some()));
+    }
+
+    /// Nothing is given up of what is owed (I5), and everything has a recorded end (I13).
+    pub(crate) fn all_is_done(&self, disk: &Disk) {
+        for (run, sent) in &self.on_the_wire {
+            let outcome = disk.history.get(run).map(|ended| &ended.outcome);
+            self.is_not_owed_any_more(run, sent, outcome);
+            let forgotten = self.clock_was_set_back && sent.topics.len() == 1;
+            let recorded = forgotten || outcome.is_some() || disk.history.values().any(|ended| stands_for(ended, run));
+            assert!(recorded, "I13: {run} has no recorded end");
+        }
+    }
+
+    fn is_not_owed_any_more(&self, run: &RunId, sent: &Sent, outcome: Option<&Outcome>) {
+        let Some(last) = sent.topics.last().filter(|_| sent.topics.len() > 1) else { return };
+        let is_abandoned = self.abandoned.contains(&(run.plugin.clone(), run.device.clone()));
+        if matches!(outcome, Some(Outcome::Cancelled(_))) && is_abandoned || sent.may_be_unsent {
+            return;
+        }
+        let of_device = |(plugin, device, ..): &&(PluginName, DeviceName, String, RunId, usize)| {
+            (plugin, device) == (&run.plugin, &run.device)
+        };
+        let mut since = self.received[sent.since..].iter().filter(of_device);
+        let is_sent = match outcome {
+            // What it owed was sent at once, or somebody else published there.
+            Some(Outcome::Cancelled(_)) => since.any(|(_, _, topic, ..)| topic == last),
+            _ => since.any(|(_, _, topic, other, _)| topic == last && other == run),
+        };
+        assert!(is_sent, "I5: {run} still owes `{last}`: {outcome:?}");
+    }
+}
+
+/// Whether a recorded end is that of several runs, and this is one of them.
+fn stands_for(ended: &RunEnded, run: &RunId) -> bool {
+    let Outcome::Missed(Missed { several: Some(Several { since, .. }), .. }) = &ended.outcome else { return false };
+    let same = RunId { occurrence: run.occurrence, ..ended.id.clone() } == *run;
+    same && *since <= run.occurrence && run.occurrence <= ended.id.occurrence
+}
+
+/// Every occurrence from `since` on has an end of its own, or is one of several that have one (I13).
+pub(crate) fn is_accounted_for(
+    disk: &Disk,
+    (device, job): (&str, &str),
+    since: Instant,
+    until: Instant,
+    next: impl Fn(Instant) -> Instant,
+) {
+    let of_job = |run: &&RunEnded| {
+        let id: &RunId = &run.id;
+        !matches!(id.origin, Origin::Replay(_))
+            && id.device.as_str() == device
+            && id.job == JobId::parse(job).expect("a name")
+    };
+    let mut spans: Vec<(Instant, Instant)> = disk
+        .history
+        .values()
+        .filter(of_job)
+        .map(|run| match &run.outcome {
+            Outcome::Missed(Missed { several: Some(several), .. }) => (several.since, run.id.occurrence),
+            _ => (run.id.occurrence, run.id.occurrence),
+        })
+        .collect();
+    spans.sort();
+    let mut due = next(since.plus_ms(-1));
+    while due < until {
+        assert!(
+            spans.iter().any(|(from, to)| *from <= due && due <= *to),
+            "I13: {job} of {device} {due} is unaccounted for"
+        );
+        due = next(due);
+    }
+}
