@@ -54,7 +54,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     // Listened for from the start, so that nothing is cut off half done.
     let stop = stop_signal()?;
-    let (mut store, mut saved) = store::open(&config.data).map_err(|error| Report::from(&error))?;
+    let keep = store::Retention { days: config.history.days, runs: config.history.runs };
+    let (mut store, mut saved) = store::open(&config.data, keep).map_err(|error| Report::from(&error))?;
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
