@@ -3,7 +3,9 @@
 mod check;
 mod compile;
 mod next;
+mod replay;
 mod run;
+mod runs;
 mod simulate;
 mod when;
 
@@ -26,6 +28,9 @@ enum Command {
     Check(check::Args),
     Next(next::Args),
     Simulate(simulate::Args),
+    Runs(runs::Args),
+    Replay(replay::Replay),
+    Abandon(replay::Abandon),
     #[command(hide = true)]
     Compile(compile::Args),
 }
@@ -39,6 +44,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
         Command::Simulate(args) => simulate::main(args),
+        Command::Runs(args) => runs::main(args),
+        Command::Replay(args) => replay::replay(args),
+        Command::Abandon(args) => replay::abandon(args),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {

@@ -21,7 +21,7 @@ fn old_history_goes_little_by_little() {
     let (mut store, _) = open(data.path()).unwrap();
     let old: Vec<_> = (0..10).map(|n| run_ended(None, n, n)).collect();
     store.commit(&old).unwrap();
-    let month = 31 * 24 * 60 * 60 * 1_000;
+    let month = 31 * DAY_MS;
     store.commit(&[run_ended(None, month, month)]).unwrap();
     assert_eq!(history(data.path()).len(), 9);
     let more: Vec<_> = (1..10).map(|n| run_ended(None, month + n, month + n)).collect();
@@ -33,7 +33,7 @@ fn old_history_goes_little_by_little() {
 fn an_old_occurrence_that_has_just_ended_is_kept() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
-    let month = 31 * 24 * 60 * 60 * 1_000;
+    let month = 31 * DAY_MS;
     store.commit(&[run_ended(None, 1, month), run_ended(None, 2, 2), run_ended(None, month, month)]).unwrap();
     assert_eq!(history(data.path()).len(), 2);
     let (first, last): (i64, i64) = store
