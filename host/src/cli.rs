@@ -1,5 +1,6 @@
 //! What a person can type.
 
+mod backup;
 mod check;
 mod compile;
 mod next;
@@ -31,6 +32,8 @@ enum Command {
     Runs(runs::Args),
     Replay(replay::Replay),
     Abandon(replay::Abandon),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     #[command(hide = true)]
     Compile(compile::Args),
 }
@@ -47,6 +50,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Runs(args) => runs::main(args),
         Command::Replay(args) => replay::replay(args),
         Command::Abandon(args) => replay::abandon(args),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {

@@ -4,6 +4,7 @@
 //! The database is the sum of all batches of changes that were committed. A batch is one transaction, so that after a
 //! crash all of it is there or none.
 
+mod backup;
 mod commit;
 mod error;
 mod folder;
@@ -12,6 +13,7 @@ mod load;
 mod progress;
 mod reading;
 mod records;
+mod restore;
 mod retention;
 mod runs;
 #[cfg(test)]
@@ -30,8 +32,10 @@ use roost_scheduler::event::{JobKey, Saved, SavedJob};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 pub(crate) use self::{
+    backup::back_up,
     error::StoreError,
     folder::client_id,
+    restore::{Restored, restore},
     retention::Retention,
     runs::{Owed, RunView, Wanted, dead_letter, runs},
     writer::{Committed, Writer},

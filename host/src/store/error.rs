@@ -29,6 +29,12 @@ pub(crate) enum StoreError {
     Older(PathBuf),
     #[error("`{}` is changed all the time", .0.display())]
     Unsteady(PathBuf),
+    #[error("`{}` is there already", .0.display())]
+    Exists(PathBuf),
+    #[error("`{}` cannot be written", .path.display())]
+    Target { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("`{}` cannot be restored", .path.display())]
+    NoBackup { path: PathBuf, source: Box<StoreError> },
     #[error("{}", not_failed(.run, .state.as_deref()))]
     NotFailed { run: RunId, state: Option<String> },
     #[error("`{}` is a database of another program", .0.display())]
@@ -50,6 +56,8 @@ pub(crate) enum Damage {
     Sqlite(#[from] rusqlite::Error),
     #[error("in table `{table}`, row {row}: {what}")]
     Row { table: &'static str, row: i64, what: String },
+    #[error("{0}")]
+    Check(String),
 }
 
 fn not_failed(run: &RunId, state: Option<&str>) -> String {
@@ -84,7 +92,7 @@ impl StoreError {
     pub(super) fn from_damage(path: &Path, damage: Damage) -> Self {
         match damage {
             Damage::Sqlite(error) => Self::from_sqlite(path, error),
-            row @ Damage::Row { .. } => Self::Damaged { path: path.to_owned(), source: row },
+            found @ (Damage::Row { .. } | Damage::Check(_)) => Self::Damaged { path: path.to_owned(), source: found },
         }
     }
 
@@ -106,6 +114,11 @@ impl StoreError {
             Self::NoDatabase(_) => "it is made when Roost runs first; name its data folder with `--data DIR`".into(),
             Self::Older(_) => "nothing was changed: `roost run` of this version brings it up to date".into(),
             Self::Unsteady(_) => "try again".into(),
+            Self::Exists(_) => "name a file that is not there: nothing is written over".into(),
+            Self::Target { .. } => {
+                "nothing was changed: there must be as much space as the database takes, in a folder that you can write".into()
+            }
+            Self::NoBackup { .. } => "nothing was changed: name a file that `roost backup` has written".into(),
             Self::NotFailed { .. } => "`roost runs --failed` shows those that can be replayed".into(),
             Self::Foreign(_) => "nothing was changed: name another folder with `--data DIR`".into(),
             Self::Damaged { path, .. } => format!(

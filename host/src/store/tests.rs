@@ -1,5 +1,6 @@
 //! What the store promises, one sentence each.
 
+mod backups;
 mod crashes;
 mod formats;
 mod history;
