@@ -69,9 +69,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn connect(path: &Path, has_log: bool) -> Result<Connection, StoreError> {
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    // Where there is no log, SQLite would make one, only to look; but not of a database that is said never to change.
-    let how = if has_log { "" } else { "?immutable=1" };
-    let connection = Connection::open_with_flags(format!("file:{}{how}", in_uri(path)), read_only);
+    let connection = Connection::open_with_flags(uri_of(path, has_log), read_only);
     let connection = connection.map_err(|error| StoreError::from_sqlite(path, error))?;
     let prepare = || {
         connection.busy_timeout(BUSY)?;
@@ -81,8 +79,16 @@ fn connect(path: &Path, has_log: bool) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn in_uri(path: &Path) -> String {
+/// By which SQLite only reads it.
+pub(super) fn uri(path: &Path) -> String {
+    uri_of(path, fs::symlink_metadata(log_of(path)).is_ok())
+}
+
+/// Where there is no log, SQLite would make one, only to look; but not of a database that is said never to change.
+fn uri_of(path: &Path, has_log: bool) -> String {
+    let how = if has_log { "mode=ro" } else { "immutable=1" };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte);
     let encode = |&byte: &u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    path.as_os_str().as_bytes().iter().map(encode).collect()
+    let path: String = path.as_os_str().as_bytes().iter().map(encode).collect();
+    format!("file:{path}?{how}")
 }

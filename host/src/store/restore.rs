@@ -23,7 +23,7 @@ use super::{
     DATABASE, MIGRATIONS, Retention, RunView, StoreError, Wanted, backup, commit,
     error::Damage,
     folder, format_of, load, migrate,
-    reading::{ask, log_of, with_suffix},
+    reading::{ask, log_of, uri, with_suffix},
     retention::Past,
     runs,
 };
@@ -67,7 +67,7 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
         other => target(other.into()),
     };
     let copied = backup::copy(from, &unfinished, target);
-    let restored = copied.and_then(|()| prepare(&unfinished, known.series, now).map_err(cannot));
+    let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
     let placed = restored.and_then(|restored| {
         let kept = replace(&path, &unfinished).map_err(|error| target(error.into()))?;
         Ok(Restored { kept, ..restored })
@@ -131,7 +131,7 @@ fn settle(path: &Path) -> Result<Known, StoreError> {
 }
 
 /// Makes of a copy what a host can go on with.
-fn prepare(path: &Path, series: u32, now: Instant) -> Result<Restored, Damage> {
+fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Restored, Damage> {
     let mut connection = Connection::open(path)?;
     // Nobody knows it yet: it is made durable when it is ready.
     connection.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(()))?;
@@ -139,12 +139,16 @@ fn prepare(path: &Path, series: u32, now: Instant) -> Result<Restored, Damage> {
     let format = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
     migrate(&mut connection, usize::try_from(format).unwrap_or(MIGRATIONS.len()))?;
     let saved = load::load(&mut connection)?;
+    if let Err(error) = bury(&mut connection, before, now) {
+        tracing::debug!("the jobs that are there are not known: {error}");
+    }
     let mut restored = Restored { jobs: 0, owed: Vec::new(), ended: 0, forgotten: Vec::new(), kept: None };
     let transaction = connection.transaction()?;
     transaction.execute("UPDATE clock SET series = max(series, ?1)", [series])?;
     // Without a due time the scheduler looks for the next one behind the watermark (I2).
     let jobs = transaction.execute("UPDATE jobs SET watermark = max(watermark, ?1), due = NULL", [now.millis()])?;
     restored.jobs = jobs as u64;
+    transaction.execute("UPDATE tombstones SET watermark = max(watermark, ?1)", [now.millis()])?;
     for (key, run) in saved.runs {
         let id = run.id.clone();
         if settle_run(&transaction, key, run, now)? {
@@ -159,6 +163,35 @@ fn prepare(path: &Path, series: u32, now: Instant) -> Result<Restored, Damage> {
     let (nobody, _) = mpsc::sync_channel(1);
     load::jobs(&connection, 0..JobKey::MAX, &nobody)?;
     Ok(restored)
+}
+
+/// What the copy does not know of is decided as well, as far as the database that is there can tell: else a plan that names
+/// it again would have it done again (I2).
+fn bury(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::Result<()> {
+    if fs::symlink_metadata(before).is_err() {
+        return Ok(());
+    }
+    connection.execute("ATTACH ?1 AS before", [uri(before)])?;
+    let jobs = |database: &str| {
+        format!(
+            "SELECT plugins.name, devices.name, jobs.job FROM {database}.jobs
+             JOIN {database}.devices ON devices.id = jobs.device JOIN {database}.plugins ON plugins.id = devices.plugin"
+        )
+    };
+    let unknown = format!(
+        "INSERT INTO main.tombstones SELECT *, ?1 FROM ({} EXCEPT {}) WHERE true ON CONFLICT DO NOTHING",
+        jobs("before"),
+        jobs("main")
+    );
+    let gone = "INSERT INTO main.tombstones SELECT * FROM before.tombstones WHERE true
+                ON CONFLICT DO UPDATE SET watermark = max(watermark, excluded.watermark)";
+    let bury = |connection: &mut Connection| {
+        let transaction = connection.transaction()?;
+        transaction.execute(&unknown, [now.millis()])?;
+        transaction.execute(gone, [])?;
+        transaction.commit()
+    };
+    bury(connection).and(connection.execute_batch("DETACH before"))
 }
 
 /// Whether it goes on.

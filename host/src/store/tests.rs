@@ -147,7 +147,7 @@ fn progress(variant: u32) -> Progress {
     Progress {
         steps_done: variant as usize % 2,
         armed: variant % 4 == 1,
-        started: (variant % 3 > 0).then(|| at(9)),
+        started: (!variant.is_multiple_of(3)).then(|| at(9)),
         failed: (variant % 7 < 6).then(|| failed(variant)),
         cancelled: match variant % 6 {
             0 => Some(Cancelled::DeviceRemoved),
@@ -157,7 +157,7 @@ fn progress(variant: u32) -> Progress {
             4 => Some(Cancelled::Abandoned),
             _ => None,
         },
-        late: (variant % 5 == 0).then(|| Late { step: 2, late_ms: i64::from(variant) << 32 }),
+        late: variant.is_multiple_of(5).then(|| Late { step: 2, late_ms: i64::from(variant) << 32 }),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use roost_scheduler::event::Tombstone;
+
 use super::*;
 
 /// When copies are restored here.
@@ -126,6 +128,36 @@ fn what_was_there_is_kept_and_what_it_owed_is_told() {
     let elsewhere = tempfile::tempdir().unwrap();
     fs::copy(crashed.path().join("roost.db.before-restore"), elsewhere.path().join(DATABASE)).unwrap();
     assert_eq!(open(elsewhere.path()).unwrap().1.runs.len(), 2);
+}
+
+#[test]
+fn what_the_copy_does_not_know_is_decided_too() {
+    let (data, copy) = copied(&[]);
+    let (mut store, _) = open(data.path()).unwrap();
+    let RunId { plugin, device, .. } = run_id(0);
+    let stone = |job: &str, watermark| {
+        let job = JobId::parse(job).unwrap();
+        Tombstone { plugin: plugin.clone(), device: device.clone(), job, watermark: at(watermark) }
+    };
+    let gone = Change::JobRemoved { key: 2, tombstone: stone("gone", NOW + 1) };
+    store.commit(&[job_saved(2, 1, "gone"), gone, job_saved(3, 1, "late")]).unwrap();
+    drop(store);
+    restored(data.path(), &copy);
+    let (_, mut saved) = open(data.path()).unwrap();
+    saved.tombstones.sort_by_key(|stone| stone.job.clone());
+    assert_eq!(saved.tombstones, [stone("gone", NOW + 1), stone("late", NOW)]);
+    assert_eq!(jobs_in(data.path()).len(), 1);
+}
+
+#[test]
+fn a_copy_of_the_first_format_is_brought_up_to_date() {
+    let (data, _) = copied(&[]);
+    let old = tempfile::tempdir().unwrap();
+    drop(formats::format_1(old.path()));
+    let copy = old.path().join("copy");
+    back_up(old.path(), &copy).unwrap();
+    restored(data.path(), &copy);
+    assert!(open(data.path()).unwrap().1.plugins.is_empty());
 }
 
 #[test]

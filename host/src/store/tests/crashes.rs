@@ -122,7 +122,7 @@ fn ending(key: Option<u64>, id: RunId, variant: u32) -> RunEnded {
         _ => Outcome::Failed(failed(variant)),
     };
     let body = matches!(outcome, Outcome::Failed(_)).then(|| saved_run(id.clone(), variant).body);
-    let started = (variant % 3 > 0).then(|| at(9));
+    let started = (!variant.is_multiple_of(3)).then(|| at(9));
     RunEnded { key, id, outcome, body, started, ended: at(99), attempts: variant }
 }
 

@@ -5,7 +5,7 @@ use roost_scheduler::event::Tombstone;
 use super::*;
 
 /// Format 1, as Roost wrote it before there was another one.
-fn format_1(data: &Path) -> Connection {
+pub(super) fn format_1(data: &Path) -> Connection {
     let connection = Connection::open(data.join(DATABASE)).unwrap();
     configure(&connection).unwrap();
     connection.execute_batch(MIGRATIONS[0]).unwrap();
@@ -78,6 +78,18 @@ fn a_full_disk_changes_nothing_when_a_database_is_brought_up_to_date() {
     let format: i64 = found.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(format, 1);
     assert!(found.prepare("SELECT origin FROM runs").is_err());
+}
+
+#[test]
+fn a_full_disk_leaves_a_new_database_to_be_made() {
+    let data = tempfile::tempdir().unwrap();
+    let mut new = Connection::open(data.path().join(DATABASE)).unwrap();
+    configure(&new).unwrap();
+    new.pragma_update_and_check(None, "max_page_count", 3, |_| Ok(())).unwrap();
+    let error = StoreError::from_sqlite(&data.path().join(DATABASE), migrate(&mut new, 0).unwrap_err());
+    assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+    drop(new);
+    assert!(open(data.path()).unwrap().1.plugins.is_empty());
 }
 
 #[test]
