@@ -1,9 +1,12 @@
 //! What a person can type.
 
+mod backup;
 mod check;
 mod compile;
 mod next;
+mod replay;
 mod run;
+mod runs;
 mod simulate;
 mod when;
 
@@ -26,6 +29,11 @@ enum Command {
     Check(check::Args),
     Next(next::Args),
     Simulate(simulate::Args),
+    Runs(runs::Args),
+    Replay(replay::Replay),
+    Abandon(replay::Abandon),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     #[command(hide = true)]
     Compile(compile::Args),
 }
@@ -39,6 +47,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
         Command::Simulate(args) => simulate::main(args),
+        Command::Runs(args) => runs::main(args),
+        Command::Replay(args) => replay::replay(args),
+        Command::Abandon(args) => replay::abandon(args),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {

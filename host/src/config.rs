@@ -20,7 +20,7 @@ use chrono_tz::Tz;
 use roost_scheduler::time::Site;
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use self::flags::{Flags, PlaceFlags};
+pub(crate) use self::flags::{DataFlags, Flags, PlaceFlags};
 use self::{
     file::{File, MqttFile},
     place::{HALF_A_LOCATION, Place},
@@ -51,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// What plugins have to keep to.
     pub(crate) rules: Rules,
+    pub(crate) history: History,
 }
 
 /// The broker to connect to. Not `Debug`: it has a password.
@@ -75,6 +76,19 @@ pub(crate) struct BuiltInPorts {
 impl Default for BuiltInPorts {
     fn default() -> Self {
         Self { devices: 1883, roost: 1884 }
+    }
+}
+
+/// How much of the past is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct History {
+    pub(crate) days: u32,
+    pub(crate) runs: u32,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { days: 30, runs: 1_000_000 }
     }
 }
 
@@ -116,6 +130,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
             format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
         },
         rules: file.rules,
+        history: file.history,
     })
 }
 

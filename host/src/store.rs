@@ -4,13 +4,18 @@
 //! The database is the sum of all batches of changes that were committed. A batch is one transaction, so that after a
 //! crash all of it is there or none.
 
+mod backup;
 mod commit;
 mod error;
 mod folder;
 mod hex;
 mod load;
 mod progress;
+mod reading;
 mod records;
+mod restore;
+mod retention;
+mod runs;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -26,12 +31,19 @@ use std::{
 use roost_scheduler::event::{JobKey, Saved, SavedJob};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use self::folder::Lock;
 pub(crate) use self::{
+    backup::back_up,
     error::StoreError,
     folder::client_id,
+    restore::{Restored, restore},
+    retention::Retention,
+    runs::{Owed, RunView, Wanted, dead_letter, runs},
     writer::{Committed, Writer},
 };
+use self::{folder::Lock, retention::Past};
+
+/// The database, in the data folder.
+const DATABASE: &str = "roost.db";
 
 /// `RoST`: what the database says it is, beside being SQLite.
 const APPLICATION_ID: i64 = 0x526f_5354;
@@ -53,17 +65,18 @@ const BUSY: Duration = Duration::from_secs(10);
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
+    past: Past,
     _lock: Lock,
 }
 
 /// Opens what is kept in a data folder, and makes both if need be. [`Store::jobs`] has the rest of what is kept.
-pub(crate) fn open(data: &Path) -> Result<(Store, Saved), StoreError> {
+pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), StoreError> {
     folder::make(data)?;
     let lock = folder::lock(data)?;
-    let path = data.join("roost.db");
+    let path = data.join(DATABASE);
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
-    Ok((Store { connection, path, _lock: lock }, saved))
+    Ok((Store { connection, path, past: Past::new(keep), _lock: lock }, saved))
 }
 
 impl Store {

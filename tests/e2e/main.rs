@@ -5,6 +5,7 @@
 mod commands;
 mod crashes;
 mod guests;
+mod operations;
 mod outages;
 mod plugins;
 mod simulate;

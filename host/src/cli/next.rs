@@ -9,7 +9,7 @@ use roost_scheduler::{
     trigger::{Never, Patterns, Sky, Trigger, parse},
 };
 
-use super::when::When;
+use super::when::{When, distance};
 use crate::{
     clock,
     config::{self, PlaceFlags},
@@ -108,17 +108,6 @@ fn line(at: Instant, from: Instant, zone: Tz) -> String {
     let local = at.to_utc().with_timezone(&zone);
     let milliseconds = if at.millis() % 1_000 == 0 { "" } else { "%.3f" };
     format!("{}  in {}", local.format(&format!("%a %Y-%m-%d %H:%M:%S{milliseconds} %:z")), distance(at.ms_since(from)))
-}
-
-/// In the largest unit of which there are at least two, rounded down.
-fn distance(ms: i64) -> String {
-    let units = [("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000), ("seconds", 1_000)];
-    let unit = units.into_iter().find(|(_, length)| ms >= 2 * length);
-    match unit {
-        Some((name, length)) => format!("{} {name}", ms / length),
-        None if ms >= 1_000 => "1 second".into(),
-        None => format!("{ms} ms"),
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
     app::App,
     clock,
     config::{self, Broker, BuiltInPorts, Config, Flags},
-    control::Answers,
+    control::{self, Answers},
     mqtt::{self, BrokerUrl, Link, Ports},
     plugins::{self, kept_grant},
     report::Report,
@@ -54,7 +54,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     // Listened for from the start, so that nothing is cut off half done.
     let stop = stop_signal()?;
-    let (mut store, mut saved) = store::open(&config.data).map_err(|error| Report::from(&error))?;
+    let keep = store::Retention { days: config.history.days, runs: config.history.runs };
+    let (mut store, mut saved) = store::open(&config.data, keep).map_err(|error| Report::from(&error))?;
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
@@ -65,10 +66,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .jobs(|jobs| Scheduler::new(saved, jobs, resources, clock::now()))
         .map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
+    let answers = Answers::default();
+    let data = config.data.clone();
+    let _listening = control::listen(&config.data, events_in.clone(), answers.clone(), move |run| {
+        store::dead_letter(&data, run).map_err(|error| Report::from(&error))
+    });
     let options =
         plugins::Options { folder: config.plugins, data: config.data, site: config.site, rules: config.rules, known };
     let plugins = plugins::start(options, events_in)?;
-    App { scheduler, writer, link, plugins, answers: Answers::default(), events, committed }.run(stop).await
+    App { scheduler, writer, link, plugins, answers, events, committed }.run(stop).await
 }
 
 async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {

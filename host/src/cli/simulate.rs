@@ -241,7 +241,12 @@ mod tests {
         let topic = Topic::parse(&format!("coop/{job}")).unwrap();
         let empty = Message { topic, payload: [].into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
         let (occurrence, job) = (at.parse::<When>().unwrap().in_zone(Tz::UTC), JobId::parse(job).unwrap());
-        let body = Body::new(&job, None, &Policy::default(), &[Step { after_ms: 0, message: make(empty) }]);
+        let body = Body::new(
+            &job,
+            None,
+            &Policy::default(),
+            &[Step { after_ms: 0, message: make(empty), once: false, confirm: None }],
+        );
         Happening { job: Some(job), what: What::Message(Sent { occurrence, step: 0, body }), ..note(at, "") }
     }
 

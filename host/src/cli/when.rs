@@ -47,6 +47,17 @@ impl FromStr for When {
     }
 }
 
+/// How long that is, in the largest unit of which there are at least two, rounded down.
+pub(super) fn distance(ms: i64) -> String {
+    let units = [("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000), ("seconds", 1_000)];
+    let unit = units.into_iter().find(|(_, length)| ms >= 2 * length);
+    match unit {
+        Some((name, length)) => format!("{} {name}", ms / length),
+        None if ms >= 1_000 => "1 second".into(),
+        None => format!("{ms} ms"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

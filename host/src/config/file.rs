@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    BuiltInPorts, LogFormat,
+    BuiltInPorts, History, LogFormat,
     document::{Document, Table, Value},
     parse_log,
     place::{PLACE_KEYS, Place},
@@ -25,6 +25,7 @@ pub(super) struct File {
     pub(super) log_level: Option<String>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) rules: Rules,
+    pub(super) history: History,
 }
 
 /// Its `[mqtt]`.
@@ -37,7 +38,7 @@ pub(super) struct MqttFile {
     pub(super) ca_file: Option<PathBuf>,
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     PLACE_KEYS[0],
     PLACE_KEYS[1],
     PLACE_KEYS[2],
@@ -48,9 +49,11 @@ const KEYS: [&str; 10] = [
     "log",
     "grants",
     "resource",
+    "history",
 ];
 const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
 const MQTT_KEYS: [&str; 5] = ["url", "user", "password", "password_file", "ca_file"];
+const HISTORY_KEYS: [&str; 2] = ["days", "runs"];
 const LOG_KEYS: [&str; 2] = ["level", "format"];
 
 impl File {
@@ -73,6 +76,7 @@ impl File {
                 grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
             },
+            history: top.get("history").map(|value| read_history(&value)).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -116,6 +120,14 @@ fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
         return Err(value.error(what).hint("give each a port of its own"));
     }
     Ok(ports)
+}
+
+/// How much of the past is kept.
+fn read_history(value: &Value<'_>) -> Result<History, Report> {
+    let table = value.table(&HISTORY_KEYS)?;
+    let number = |key, range, default| table.get(key).map_or(Ok(default), |value| value.integer_in(range));
+    let History { days, runs } = History::default();
+    Ok(History { days: number("days", 1..=3_650, days)?, runs: number("runs", 1_000..=100_000_000, runs)? })
 }
 
 /// The file's text, without the end of its last line.

@@ -52,6 +52,26 @@ pub(crate) struct PlaceFlags {
     pub(crate) longitude: Option<f64>,
 }
 
+/// Where a host keeps what it remembers: what is needed to look at it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct DataFlags {
+    /// The folder with what Roost remembers [default: data]
+    #[arg(long, value_name = "DIR", env = "ROOST_DATA", hide_env_values = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// A file with settings [default: roost.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "ROOST_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// The time zone that times are shown in where a device's own is not known [default: the system's]
+    #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", hide = true, value_parser = parse_zone)]
+    time_zone: Option<Tz>,
+}
+
+impl From<DataFlags> for Flags {
+    fn from(DataFlags { data, config, time_zone }: DataFlags) -> Self {
+        Self { data, place: PlaceFlags { config, time_zone, ..PlaceFlags::default() }, ..Self::default() }
+    }
+}
+
 impl From<PlaceFlags> for Flags {
     fn from(place: PlaceFlags) -> Self {
         Self { place, ..Self::default() }

@@ -1,4 +1,5 @@
 use clap::Parser;
+use roost_scheduler::names::PluginName;
 use tempfile::TempDir;
 
 use super::*;
@@ -40,7 +41,7 @@ fn without_anything_there_are_defaults() {
     assert_eq!(config.site, Site { zone: Tz::Asia__Tokyo, location: None });
     assert_eq!((config.zone_from, config.file), ("the test", None));
     assert_eq!(config.log, Log { level: "info".into(), format: LogFormat::Human });
-    assert!(config.broker.is_none() && config.grants.is_empty());
+    assert!(config.broker.is_none() && config.rules.grants.is_empty());
 }
 
 #[test]
@@ -89,11 +90,19 @@ fn paths_in_the_file_count_from_its_folder() {
 
 #[test]
 fn plugins_are_granted_topics() {
-    let grants = config("[grants.coop-door]\npublish = ['home/+/door']\n[grants.quiet]\npublish = []", &[]).grants;
+    let grants =
+        config("[grants.coop-door]\npublish = ['home/+/door']\n[grants.quiet]\npublish = []", &[]).rules.grants;
     let of = |name| &grants[&PluginName::parse(name).unwrap()];
     assert_eq!(of("coop-door").publish[0].as_str(), "home/+/door");
     assert_eq!(of("coop-door").subscribe[0].as_str(), "coop-door/#");
     assert!(of("quiet").publish.is_empty());
+}
+
+#[test]
+fn how_much_of_the_past_is_kept_can_be_said() {
+    assert_eq!(config("", &[]).history, History { days: 30, runs: 1_000_000 });
+    assert_eq!(config("[history]\ndays = 3650", &[]).history, History { days: 3_650, runs: 1_000_000 });
+    assert_eq!(config("history = { days = 1, runs = 1_000 }", &[]).history, History { days: 1, runs: 1_000 });
 }
 
 #[test]
@@ -115,6 +124,9 @@ fn errors_say_where_and_what_to_do() {
         ("[grants.Coop]\npublish = []", "roost.toml:1:1: `Coop` is not a plugin name: 1 to 63 of"),
         ("[grants]\npublish = []", "roost.toml:2:11: `publish` is a list, and must be a table\nhint: "),
         ("[grants.coop]\npublsh = []", "roost.toml:2:1: unknown key `publsh`\nhint: did you mean `publish`?"),
+        ("[history]\ndays = 0", "roost.toml:2:8: `days` is 0, and must be 1 to 3650"),
+        ("[history]\nruns = 999", "roost.toml:2:8: `runs` is 999, and must be 1000 to 100000000"),
+        ("[history]\nday = 1", "roost.toml:2:1: unknown key `day`\nhint: did you mean `days`?"),
         ("= 1", "roost.toml:1:1: "),
     ] {
         let error = error(text, &[]);

@@ -5,33 +5,28 @@ use roost_scheduler::{
     event::{Change, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
     time::{Instant, Location},
 };
-use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Params, ToSql, Transaction, TransactionBehavior, params};
 
 use super::{
     progress::{Told, told},
     records::{policy_to_json, steps_to_json},
+    retention::Past,
 };
 
-/// How long the history is kept.
-const HISTORY_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
-
-/// At most so many old runs are deleted with one batch: a host that comes back after a month must not stall.
-const PRUNED_PER_BATCH: usize = 500;
-
 /// All of them, or none.
-pub(super) fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<()> {
+pub(super) fn commit(connection: &mut Connection, past: &mut Past, changes: &[Change]) -> rusqlite::Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for change in changes {
-        write(&transaction, change)?;
+        write(&transaction, past, change)?;
     }
-    prune(&transaction, changes)?;
+    past.prune(&transaction, changes)?;
     transaction.commit()
 }
 
-fn write(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::PluginSaved { key, name, version } => run(
             to,
@@ -71,15 +66,36 @@ fn write(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
         Change::TombstonesForgotten { before } => {
             run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
         }
-        Change::RunSaved { key, run } => save_run(to, *key, run),
+        Change::RunSaved { key, run } => save_run(to, past, *key, run),
         Change::RunAdvanced { key, progress } => advance_run(to, *key, progress),
         Change::SeriesBegun(series) => run(to, "UPDATE clock SET series = ?1", params![series]),
-        Change::RunEnded(ended) => end_run(to, ended),
+        Change::RunEnded(ended) => end_run(to, past, ended),
     }
 }
 
 fn run(to: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result<()> {
     to.prepare_cached(sql)?.execute(params).map(|_| ())
+}
+
+/// Writes a row whether it is there or not, and counts it if it was not. Both statements have the same parameters.
+fn put(
+    to: &Transaction<'_>,
+    past: &mut Past,
+    insert: &str,
+    update: &str,
+    params: &[&dyn ToSql],
+    is_there: bool,
+) -> rusqlite::Result<()> {
+    let written = |sql| Ok::<_, rusqlite::Error>(to.prepare_cached(sql)?.execute(params)? > 0);
+    // Most rows are what they are thought to be; only after a crash may they be not.
+    if is_there && written(update)? {
+        return Ok(());
+    }
+    if written(insert)? {
+        past.add();
+        return Ok(());
+    }
+    written(update).map(|_| ())
 }
 
 fn not_json(error: serde_json::Error) -> rusqlite::Error {
@@ -123,17 +139,19 @@ fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Resu
     )
 }
 
-fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
+fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
     let Told { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
-    run(
+    put(
         to,
+        past,
         "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
                            failed, cancelled, late, start)
          VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-         ON CONFLICT (occurrence, plugin, device, job, origin)
-         DO UPDATE SET state = 'running', reason = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
-                       steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
-                       start = ?15",
+         ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
+        "UPDATE runs SET state = 'running', reason = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
+                         steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
+                         start = ?15
+         WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params![
             saved.id.plugin.as_str(),
             saved.id.device.as_str(),
@@ -151,6 +169,7 @@ fn save_run(to: &Transaction<'_>, key: RunKey, saved: &SavedRun) -> rusqlite::Re
             late,
             saved.start.millis()
         ],
+        false,
     )
 }
 
@@ -174,20 +193,22 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
 
 /// Whether it was saved or not, and whether it was reported before or not: after a crash, a run whose end was not known to
 /// be durable may end again.
-fn end_run(to: &Transaction<'_>, ended: &RunEnded) -> rusqlite::Result<()> {
+fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite::Result<()> {
     let reason = ended.outcome.to_string();
     let (steps, policy) = match &ended.body {
         Some(body) => (Some(steps_to_json(body).map_err(not_json)?), policy_to_json(&body.policy()).map_err(not_json)?),
         None => (None, None),
     };
-    run(
+    put(
         to,
+        past,
         "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-         ON CONFLICT (occurrence, plugin, device, job, origin)
-         DO UPDATE SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
-                       number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
-                       late = NULL",
+         ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
+        "UPDATE runs SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
+                         number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
+                         late = NULL
+         WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params![
             ended.id.plugin.as_str(),
             ended.id.device.as_str(),
@@ -202,22 +223,6 @@ fn end_run(to: &Transaction<'_>, ended: &RunEnded) -> rusqlite::Result<()> {
             steps,
             policy
         ],
-    )
-}
-
-/// Two old runs go for each new one, so that the history shrinks to its length and stays there. Only the oldest
-/// occurrences are looked at: one that ended long after them holds back those behind it until it is old itself.
-fn prune(to: &Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
-    let ended =
-        || changes.iter().filter_map(|change| if let Change::RunEnded(run) = change { Some(run) } else { None });
-    let Some(newest) = ended().map(|run| run.ended).max() else { return Ok(()) };
-    let count = (2 * ended().count()).min(PRUNED_PER_BATCH);
-    run(
-        to,
-        "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
-             SELECT occurrence, plugin, device, job, origin
-             FROM (SELECT * FROM runs WHERE occurrence < ?1 ORDER BY occurrence LIMIT ?3)
-             WHERE ended < ?1 LIMIT ?2)",
-        params![newest.millis() - HISTORY_MS, count, PRUNED_PER_BATCH],
+        ended.key.is_some(),
     )
 }

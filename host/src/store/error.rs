@@ -5,9 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use roost_scheduler::names::RunId;
 use rusqlite::ErrorCode;
 
 use crate::report::Report;
+
+const FULL_HINT: &str = "nothing was damaged: make space and start Roost again";
 
 /// Why the data folder cannot be used, or a commit was not made.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,20 @@ pub(crate) enum StoreError {
     InUse { folder: PathBuf, pid: Option<u32> },
     #[error("`{}` has format {found}, and this Roost knows formats up to {known}", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("there is no `{}`", .0.display())]
+    NoDatabase(PathBuf),
+    #[error("`{}` was written by an older Roost", .0.display())]
+    Older(PathBuf),
+    #[error("`{}` is changed all the time", .0.display())]
+    Unsteady(PathBuf),
+    #[error("`{}` is there already", .0.display())]
+    Exists(PathBuf),
+    #[error("`{}` cannot be written", .path.display())]
+    Target { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("`{}` cannot be restored", .path.display())]
+    NoBackup { path: PathBuf, source: Box<StoreError> },
+    #[error("{}", not_failed(.run, .state.as_deref()))]
+    NotFailed { run: RunId, state: Option<String> },
     #[error("`{}` is a database of another program", .0.display())]
     Foreign(PathBuf),
     #[error("`{}` is damaged", .path.display())]
@@ -39,6 +56,17 @@ pub(crate) enum Damage {
     Sqlite(#[from] rusqlite::Error),
     #[error("in table `{table}`, row {row}: {what}")]
     Row { table: &'static str, row: i64, what: String },
+    #[error("{0}")]
+    Check(String),
+}
+
+fn not_failed(run: &RunId, state: Option<&str>) -> String {
+    match state {
+        None => format!("there is no run `{run}`"),
+        Some("running") => format!("the run `{run}` has not ended"),
+        Some("failed") => format!("what the run `{run}` did is not known any more"),
+        Some(state) => format!("the run `{run}` has not failed: its state is `{state}`"),
+    }
 }
 
 fn by_process(pid: Option<u32>) -> String {
@@ -64,13 +92,14 @@ impl StoreError {
     pub(super) fn from_damage(path: &Path, damage: Damage) -> Self {
         match damage {
             Damage::Sqlite(error) => Self::from_sqlite(path, error),
-            row @ Damage::Row { .. } => Self::Damaged { path: path.to_owned(), source: row },
+            found @ (Damage::Row { .. } | Damage::Check(_)) => Self::Damaged { path: path.to_owned(), source: found },
         }
     }
 
     fn hint(&self) -> String {
         match self {
             Self::NotAFolder(_) => "name a folder with `--data DIR`; it is made if it does not exist".into(),
+            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => FULL_HINT.into(),
             Self::File { .. } | Self::ReadOnly { .. } => {
                 "the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"
                     .into()
@@ -82,13 +111,22 @@ impl StoreError {
                 "a newer Roost has written it, and nothing was changed: run that one, or name another folder with `--data DIR`"
                     .into()
             }
+            Self::NoDatabase(_) => "it is made when Roost runs first; name its data folder with `--data DIR`".into(),
+            Self::Older(_) => "nothing was changed: `roost run` of this version brings it up to date".into(),
+            Self::Unsteady(_) => "try again".into(),
+            Self::Exists(_) => "name a file that is not there: nothing is written over".into(),
+            Self::Target { .. } => {
+                "nothing was changed: there must be as much space as the database takes, in a folder that you can write".into()
+            }
+            Self::NoBackup { .. } => "nothing was changed: name a file that `roost backup` has written".into(),
+            Self::NotFailed { .. } => "`roost runs --failed` shows those that can be replayed".into(),
             Self::Foreign(_) => "nothing was changed: name another folder with `--data DIR`".into(),
             Self::Damaged { path, .. } => format!(
                 "put a copy from a backup in its place; or move `{0}` and `{0}-wal` away: plugins are then planned anew, \
                  and what is owed to runs that had started is forgotten",
                 path.display()
             ),
-            Self::Full(_) => "nothing was damaged: make space and start Roost again".into(),
+            Self::Full(_) => FULL_HINT.into(),
             Self::Sqlite { .. } => "nothing was changed since the last commit: see to the cause and start Roost again".into(),
         }
     }

@@ -1,15 +1,18 @@
 //! What the store promises, one sentence each.
 
+mod backups;
 mod crashes;
+mod formats;
+mod history;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use roost_scheduler::{
     body::{Body, PackedJob},
-    event::{Change, Digest, RunEnded, Saved, SavedJob, SavedRun, Version},
-    model::{Message, Policy, Qos, Step},
-    names::{DeviceName, JobId, PluginName, RunId},
-    outcome::{Attempt, Cancelled, Failed, Outcome},
+    event::{Change, Digest, Progress, RunEnded, Saved, SavedJob, SavedRun, Version},
+    model::{Confirm, Matches, Message, Misfire, Overlap, Policy, Qos, Retry, Step},
+    names::{DeviceName, GroupName, JobId, Origin, PluginName, ResourceName, RunId},
+    outcome::{Attempt, Cancelled, Failed, Late, Outcome},
     time::{Instant, Location, Site},
     topic::Topic,
     trigger::{self, Patterns, Trigger},
@@ -24,22 +27,53 @@ fn at(millis: i64) -> Instant {
     Instant::from_millis(millis).unwrap()
 }
 
+fn open(data: &Path) -> Result<(Store, Saved), StoreError> {
+    super::open(data, Retention::default())
+}
+
 fn step(after_ms: u32, payload: &[u8]) -> Step {
     let topic = Topic::parse("coop/north/door").unwrap();
     let message =
         Message { topic, payload: payload.into(), qos: Qos::AtLeastOnce, retain: after_ms > 0, properties: None };
-    Step { after_ms, message }
+    Step { after_ms, message, once: false, confirm: None }
 }
 
 fn job(id: &str, variant: u32) -> PackedJob {
     let label = variant.is_multiple_of(2).then(|| format!("Variant {variant}"));
-    let policy = Policy { jitter_ms: variant % 3, ..Policy::default() };
-    let body = Body::new(&JobId::parse(id).unwrap(), label.as_deref(), &policy, &steps(variant));
+    let body = Body::new(&JobId::parse(id).unwrap(), label.as_deref(), &policy(variant), &steps(variant));
     PackedJob { trigger: trigger(variant), body }
 }
 
+/// Variant 0 is the usual one.
+fn policy(variant: u32) -> Policy {
+    let group = GroupName::parse("door").unwrap();
+    Policy {
+        misfire: [Misfire::RunOnce, Misfire::RunAll, Misfire::LatestOfGroup(group)][variant as usize % 3].clone(),
+        overlap: [Overlap::Skip, Overlap::Queue(variant), Overlap::Allow(2), Overlap::Replace][variant as usize % 4],
+        jitter_ms: variant % 3,
+        priority: (variant % 7) as i8,
+        needs: (variant % 5 == 1).then(|| ResourceName::parse("pump").unwrap()),
+        retry: Retry { attempts: (variant % 4 == 2).then_some(variant), ..Retry::default() },
+        ..Policy::default()
+    }
+}
+
 fn steps(variant: u32) -> [Step; 2] {
-    [step(0, b"open"), step(600_000 + variant, &[0xff])]
+    let confirm = |matches| {
+        let topic = Topic::parse("coop/north/door/state").unwrap();
+        Some(Arc::new(Confirm { topic, matches, within_ms: 1 + variant, already: variant.is_multiple_of(2) }))
+    };
+    let pointer = "/door".to_owned();
+    let first = match variant % 6 {
+        1 => confirm(Matches::Any),
+        2 => confirm(Matches::Bytes(b"OPEN".as_slice().into())),
+        3 => confirm(Matches::Bytes([0xff, 0x00].as_slice().into())),
+        4 => confirm(Matches::Json { pointer, value: "[1.0,null]".into() }),
+        5 => confirm(Matches::JsonRange { pointer, min: -0.1, max: 1e300 }),
+        _ => None,
+    };
+    let last = Step { once: variant.is_multiple_of(4) && variant > 0, ..step(600_000 + variant, &[0xff]) };
+    [Step { confirm: first, once: variant % 4 == 1, ..step(0, b"open") }, last]
 }
 
 fn trigger(variant: u32) -> Trigger {
@@ -81,30 +115,59 @@ fn run_id(occurrence: i64) -> RunId {
         device: DeviceName::parse("north").unwrap(),
         job: JobId::parse("open").unwrap(),
         occurrence: at(occurrence),
+        origin: Origin::Trigger,
     }
 }
 
 fn run_ended(key: Option<u64>, occurrence: i64, ended: i64) -> Change {
-    let outcome = Outcome::Cancelled(Cancelled::DeviceRemoved);
-    Change::RunEnded(RunEnded { key, id: run_id(occurrence), outcome, started: None, ended: at(ended), attempts: 0 })
+    let (id, outcome) = (run_id(occurrence), Outcome::Cancelled(Cancelled::DeviceRemoved));
+    Change::RunEnded(RunEnded { key, id, outcome, body: None, started: None, ended: at(ended), attempts: 0 })
 }
 
-fn saved_run(occurrence: i64, steps_done: usize) -> SavedRun {
-    let body = Body::new(&run_id(occurrence).job, None, &Policy { priority: 3, ..Policy::default() }, &steps(0));
-    let last = Attempt::Refused("no \"right\"".into());
-    let failed = (steps_done > 1).then_some(Failed { step: 1, attempts: 2, last });
-    SavedRun {
-        id: run_id(occurrence),
-        body,
-        start: at(8),
-        steps_done,
-        started: (steps_done > 0).then(|| at(9)),
-        failed,
+fn run_failed(id: RunId, variant: u32) -> Change {
+    let outcome = Outcome::Failed(failed(variant));
+    let body = Some(Body::new(&id.job, None, &policy(variant), &steps(variant)));
+    Change::RunEnded(RunEnded { key: None, id, outcome, body, started: Some(at(2)), ended: at(3), attempts: 3 })
+}
+
+fn failed(variant: u32) -> Failed {
+    let last = match variant % 6 {
+        0 => Attempt::LinkLost,
+        1 => Attempt::Refused("no \"right\"".into()),
+        2 => Attempt::Overtaken,
+        3 => Attempt::PossiblySent,
+        4 => Attempt::NoReport { within_ms: variant, said: None },
+        _ => Attempt::NoReport { within_ms: variant, said: Some("OPENING\u{1}".into()) },
+    };
+    Failed { step: 1, attempts: 3, last }
+}
+
+fn progress(variant: u32) -> Progress {
+    let by = at(variant.into());
+    Progress {
+        steps_done: variant as usize % 2,
+        armed: variant % 4 == 1,
+        started: (!variant.is_multiple_of(3)).then(|| at(9)),
+        failed: (variant % 7 < 6).then(|| failed(variant)),
+        cancelled: match variant % 6 {
+            0 => Some(Cancelled::DeviceRemoved),
+            1 => Some(Cancelled::PluginRemoved),
+            2 => Some(Cancelled::Replaced { by }),
+            3 => Some(Cancelled::NewerOfGroup { job: JobId::parse("close").unwrap(), by }),
+            4 => Some(Cancelled::Abandoned),
+            _ => None,
+        },
+        late: variant.is_multiple_of(5).then(|| Late { step: 2, late_ms: i64::from(variant) << 32 }),
     }
 }
 
-fn run_saved(key: u64, occurrence: i64, steps_done: usize) -> Change {
-    Change::RunSaved { key, run: saved_run(occurrence, steps_done) }
+fn saved_run(id: RunId, variant: u32) -> SavedRun {
+    let body = Body::new(&id.job, None, &policy(variant), &steps(variant));
+    SavedRun { id, body, start: at(8), progress: progress(variant) }
+}
+
+fn run_saved(key: u64, occurrence: i64, variant: u32) -> Change {
+    Change::RunSaved { key, run: saved_run(run_id(occurrence), variant) }
 }
 
 fn jobs_in(data: &Path) -> Vec<SavedJob> {
@@ -170,9 +233,7 @@ fn an_ended_run_that_is_reported_again_is_one_run() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     store.commit(&[run_ended(None, 1, 2)]).unwrap();
-    let outcome = Outcome::Failed(Failed { step: 1, attempts: 3, last: Attempt::LinkLost });
-    let again = RunEnded { key: None, id: run_id(1), outcome, started: Some(at(2)), ended: at(3), attempts: 3 };
-    store.commit(&[Change::RunEnded(again)]).unwrap();
+    store.commit(&[run_failed(run_id(1), 0)]).unwrap();
     let reason = "step 1 was given up after 3 attempts: the connection was lost before the broker answered";
     assert_eq!(history(data.path()), [("failed".into(), Some(reason.into()))]);
 }
@@ -192,7 +253,29 @@ fn an_ended_run_keeps_no_steps_and_its_number_is_free() {
 }
 
 #[test]
-fn a_watermark_never_goes_back() {
+fn a_run_that_failed_keeps_what_it_did_and_others_do_not() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    let replayed = RunId { origin: Origin::Replay(at(7)), ..run_id(1) };
+    store.commit(&[run_failed(run_id(1), 5), run_failed(replayed.clone(), 7), run_saved(1, 2, 3)]).unwrap();
+    store.commit(&[run_ended(None, 3, 3)]).unwrap();
+    for (id, variant) in [(run_id(1), 5), (replayed, 7)] {
+        assert_eq!(dead_letter(data.path(), &id).unwrap(), saved_run(id, variant).body);
+    }
+    let open_at = |ms| format!("coop/north/open/1970-01-01T00:00:00.00{ms}Z");
+    for (occurrence, told) in [
+        (9, format!("there is no run `{}`", open_at(9))),
+        (2, format!("the run `{}` has not ended", open_at(2))),
+        (3, format!("the run `{}` has not failed: its state is `cancelled`", open_at(3))),
+    ] {
+        let text = report(&dead_letter(data.path(), &run_id(occurrence)).unwrap_err());
+        assert!(text.starts_with(&told), "{text}");
+        assert!(text.ends_with("hint: `roost runs --failed` shows those that can be replayed"), "{text}");
+    }
+}
+
+#[test]
+fn a_plan_moves_no_watermark_back() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     store.commit(&[plugin_saved(1, "coop"), device_saved(1, 1, "north"), job_saved(1, 1, "open")]).unwrap();
@@ -201,34 +284,6 @@ fn a_watermark_never_goes_back() {
     drop(store);
     let job = &jobs_in(data.path())[0];
     assert_eq!((job.watermark, job.due), (at(50), Some(at(20))));
-}
-
-#[test]
-fn old_history_goes_little_by_little() {
-    let data = tempfile::tempdir().unwrap();
-    let (mut store, _) = open(data.path()).unwrap();
-    let old: Vec<_> = (0..10).map(|n| run_ended(None, n, n)).collect();
-    store.commit(&old).unwrap();
-    let month = 31 * 24 * 60 * 60 * 1_000;
-    store.commit(&[run_ended(None, month, month)]).unwrap();
-    assert_eq!(history(data.path()).len(), 9);
-    let more: Vec<_> = (1..10).map(|n| run_ended(None, month + n, month + n)).collect();
-    store.commit(&more).unwrap();
-    assert_eq!(history(data.path()).len(), 10);
-}
-
-#[test]
-fn an_old_occurrence_that_has_just_ended_is_kept() {
-    let data = tempfile::tempdir().unwrap();
-    let (mut store, _) = open(data.path()).unwrap();
-    let month = 31 * 24 * 60 * 60 * 1_000;
-    store.commit(&[run_ended(None, 1, month), run_ended(None, 2, 2), run_ended(None, month, month)]).unwrap();
-    assert_eq!(history(data.path()).len(), 2);
-    let (first, last): (i64, i64) = store
-        .connection
-        .query_row("SELECT min(occurrence), max(occurrence) FROM runs", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap();
-    assert_eq!((first, last), (1, month));
 }
 
 #[tokio::test]
@@ -265,80 +320,4 @@ async fn after_a_full_disk_nothing_more_is_written() {
     writer.close();
     assert!(answers.recv().await.is_none());
     assert!(jobs_in(data.path()).is_empty());
-}
-
-#[test]
-fn a_newer_format_is_left_alone() {
-    let data = tempfile::tempdir().unwrap();
-    let (store, _) = open(data.path()).unwrap();
-    store.connection.pragma_update(None, "user_version", 99).unwrap();
-    drop(store);
-    let before = fs::read(data.path().join("roost.db")).unwrap();
-    let text = report(&open(data.path()).unwrap_err());
-    assert!(text.contains("format 99"), "{text}");
-    assert_eq!(fs::read(data.path().join("roost.db")).unwrap(), before);
-}
-
-#[test]
-fn the_database_of_another_program_is_left_alone() {
-    let data = tempfile::tempdir().unwrap();
-    let other = Connection::open(data.path().join("roost.db")).unwrap();
-    other.execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
-    drop(other);
-    let text = report(&open(data.path()).unwrap_err());
-    assert!(text.contains("another program"), "{text}");
-}
-
-#[test]
-fn a_damaged_database_is_named_and_left_alone() {
-    let data = tempfile::tempdir().unwrap();
-    let (mut store, _) = open(data.path()).unwrap();
-    store.commit(&[plugin_saved(1, "coop"), device_saved(1, 1, "north")]).unwrap();
-    store.commit(&(0..500).map(|key| job_saved(key, 1, &format!("job-{key}"))).collect::<Vec<_>>()).unwrap();
-    drop(store);
-    let path = data.path().join("roost.db");
-    let good = fs::read(&path).unwrap();
-    let mut scribbled = good.clone();
-    let pages = good.len() / 4096;
-    for page in pages / 2..pages {
-        scribbled[page * 4096..page * 4096 + 64].fill(0xa5);
-    }
-    for bad in [b"not a database at all, but long enough to have a header".repeat(99), scribbled, good[..8192].into()] {
-        fs::write(&path, &bad).unwrap();
-        let read = open(data.path()).and_then(|(mut store, _)| store.jobs(|jobs| jobs.count()));
-        let error = read.unwrap_err();
-        assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
-        assert!(report(&error).contains("hint: put a copy from a backup in its place"), "{}", report(&error));
-        assert_eq!(fs::read(&path).unwrap(), bad);
-    }
-}
-
-#[test]
-fn a_row_that_cannot_be_is_named() {
-    let data = tempfile::tempdir().unwrap();
-    let (mut store, _) = open(data.path()).unwrap();
-    store.commit(&[plugin_saved(7, "coop")]).unwrap();
-    store.connection.execute("UPDATE plugins SET name = 'No Name'", []).unwrap();
-    drop(store);
-    let text = report(&open(data.path()).unwrap_err());
-    assert!(text.contains("in table `plugins`, row 7: `No Name` is not a plugin name"), "{text}");
-}
-
-#[test]
-fn a_file_is_not_a_folder() {
-    let root = tempfile::tempdir().unwrap();
-    let path = root.path().join("data");
-    fs::write(&path, "").unwrap();
-    let text = report(&open(&path).unwrap_err());
-    assert!(text.ends_with("hint: name a folder with `--data DIR`; it is made if it does not exist"), "{text}");
-}
-
-#[test]
-fn a_folder_that_cannot_be_written_is_named() {
-    // Not even root can make a file there.
-    let text = report(&open(Path::new("/proc/self/fdinfo")).unwrap_err());
-    assert!(text.contains("cannot lock the data folder by `/proc/self/fdinfo/lock`"), "{text}");
-    let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
-    let error = StoreError::from_sqlite(Path::new("data/roost.db"), rusqlite::Error::SqliteFailure(error, None));
-    assert!(report(&error).starts_with("`data/roost.db` cannot be written"), "{}", report(&error));
 }

@@ -27,9 +27,10 @@ pub(crate) struct Writer {
 
 impl Store {
     /// Starts the thread. It reports each batch, in order; after a failure it ends.
-    pub(crate) fn start(self, committed: UnboundedSender<Committed>) -> Result<Writer, StoreError> {
+    pub(crate) fn start(mut self, committed: UnboundedSender<Committed>) -> Result<Writer, StoreError> {
         let (batches, inbox) = mpsc::channel();
         let path = self.path.clone();
+        self.past.start_counting(&path);
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || self.write(&inbox, &committed))
@@ -56,7 +57,8 @@ impl Store {
 
     /// All of them durable, or none.
     pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        commit::commit(&mut self.connection, changes).map_err(|error| StoreError::from_sqlite(&self.path, error))
+        commit::commit(&mut self.connection, &mut self.past, changes)
+            .map_err(|error| StoreError::from_sqlite(&self.path, error))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The store against a plain model of it, with random changes and crashes.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use roost_scheduler::{
     event::{SavedDevice, SavedPlugin, Tombstone},
@@ -11,17 +13,61 @@ use super::*;
 /// What a random change is about; what it cannot be about at that moment is skipped.
 #[derive(Clone, Debug)]
 enum Act {
-    SavePlugin { slot: usize, version: u8 },
-    RemovePlugin { slot: usize },
-    SaveDevice { slot: usize, plugin: usize, variant: u32 },
-    RemoveDevice { slot: usize },
-    SaveJob { slot: usize, device: usize, variant: u32, watermark: i64 },
-    AdvanceJob { slot: usize, watermark: i64, due: Option<i64> },
-    RemoveJob { slot: usize },
-    Forget { before: i64 },
-    SaveRun { slot: u64, occurrence: i64, done: usize },
-    Advance { slot: u64, done: usize },
-    End { slot: u64 },
+    SavePlugin {
+        slot: usize,
+        version: u8,
+    },
+    RemovePlugin {
+        slot: usize,
+    },
+    SaveDevice {
+        slot: usize,
+        plugin: usize,
+        variant: u32,
+    },
+    RemoveDevice {
+        slot: usize,
+    },
+    SaveJob {
+        slot: usize,
+        device: usize,
+        variant: u32,
+        watermark: i64,
+    },
+    AdvanceJob {
+        slot: usize,
+        watermark: i64,
+        due: Option<i64>,
+    },
+    RemoveJob {
+        slot: usize,
+    },
+    Forget {
+        before: i64,
+    },
+    SaveRun {
+        slot: u64,
+        occurrence: i64,
+        origin: u8,
+        variant: u32,
+    },
+    Advance {
+        slot: u64,
+        variant: u32,
+    },
+    End {
+        slot: u64,
+        variant: u32,
+    },
+    /// A run that was never on disk.
+    EndUnsaved {
+        occurrence: i64,
+        origin: u8,
+        variant: u32,
+    },
+    BeginSeries {
+        series: u32,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -36,21 +82,53 @@ fn act() -> impl Strategy<Value = Act> {
             variant
         }),
         slot.clone().prop_map(|slot| Act::RemoveDevice { slot }),
-        (slot.clone(), slot.clone(), 0..9_u32, instant.clone())
+        (slot.clone(), slot.clone(), 0..60_u32, instant.clone())
             .prop_map(|(slot, device, variant, watermark)| Act::SaveJob { slot, device, variant, watermark }),
         (slot.clone(), instant.clone(), proptest::option::of(instant.clone()))
             .prop_map(|(slot, watermark, due)| Act::AdvanceJob { slot, watermark, due }),
         slot.prop_map(|slot| Act::RemoveJob { slot }),
         instant.prop_map(|before| Act::Forget { before }),
-        (0..4_u64, 0..9_i64, 0..2_usize).prop_map(|(slot, occurrence, done)| Act::SaveRun { slot, occurrence, done }),
-        (0..4_u64, 0..2_usize).prop_map(|(slot, done)| Act::Advance { slot, done }),
-        (0..4_u64).prop_map(|slot| Act::End { slot }),
+        (0..4_u64, 0..5_i64, 0..3_u8, 0..420_u32).prop_map(|(slot, occurrence, origin, variant)| Act::SaveRun {
+            slot,
+            occurrence,
+            origin,
+            variant
+        }),
+        (0..4_u64, 0..420_u32).prop_map(|(slot, variant)| Act::Advance { slot, variant }),
+        (0..4_u64, 0..60_u32).prop_map(|(slot, variant)| Act::End { slot, variant }),
+        (0..5_i64, 0..3_u8, 0..60_u32).prop_map(|(occurrence, origin, variant)| Act::EndUnsaved {
+            occurrence,
+            origin,
+            variant
+        }),
+        (0..9_u32).prop_map(|series| Act::BeginSeries { series }),
     ]
+}
+
+fn origin(number: u8) -> Origin {
+    match number {
+        0 => Origin::Trigger,
+        1 => Origin::Series(2),
+        _ => Origin::Replay(at(7)),
+    }
+}
+
+/// How a run ended, and what is kept of what it did.
+fn ending(key: Option<u64>, id: RunId, variant: u32) -> RunEnded {
+    let outcome = match variant % 4 {
+        0 => Outcome::Succeeded(None),
+        1 => Outcome::Succeeded(Some(Late { step: 2, late_ms: variant.into() })),
+        2 => Outcome::Cancelled(Cancelled::Abandoned),
+        _ => Outcome::Failed(failed(variant)),
+    };
+    let body = matches!(outcome, Outcome::Failed(_)).then(|| saved_run(id.clone(), variant).body);
+    let started = (!variant.is_multiple_of(3)).then(|| at(9));
+    RunEnded { key, id, outcome, body, started, ended: at(99), attempts: variant }
 }
 
 /// The plain in-memory counterpart of the store. A slot is a key.
 #[derive(Default)]
-struct Model(Saved, Vec<SavedJob>);
+struct Model(Saved, Vec<SavedJob>, BTreeMap<RunId, RunEnded>);
 
 impl Model {
     fn plugin(&mut self, slot: usize) -> Option<&mut SavedPlugin> {
@@ -77,7 +155,11 @@ impl Model {
             Act::SaveJob { .. } | Act::AdvanceJob { .. } | Act::RemoveJob { .. } | Act::Forget { .. } => {
                 self.take_job(act)
             }
-            Act::SaveRun { .. } | Act::Advance { .. } | Act::End { .. } => self.take_run(act),
+            Act::SaveRun { .. } | Act::Advance { .. } | Act::End { .. } | Act::EndUnsaved { .. } => self.take_run(act),
+            Act::BeginSeries { series } => {
+                self.0.series = series;
+                Some(Change::SeriesBegun(series))
+            }
         }
     }
 
@@ -149,7 +231,8 @@ impl Model {
             }
             Act::AdvanceJob { slot, watermark, due } => {
                 let saved = self.job(slot)?;
-                (saved.watermark, saved.due) = (saved.watermark.max(at(watermark)), due.map(at));
+                // It goes back where the clock did.
+                (saved.watermark, saved.due) = (at(watermark), due.map(at));
                 Some(Change::JobAdvanced { key: slot as u32, watermark: at(watermark), due: due.map(at) })
             }
             Act::RemoveJob { slot } => {
@@ -184,39 +267,71 @@ impl Model {
 
     fn take_run(&mut self, act: &Act) -> Option<Change> {
         match *act {
-            Act::SaveRun { slot, occurrence, done } => {
-                let run = saved_run(occurrence, done);
+            Act::SaveRun { slot, occurrence, origin: number, variant } => {
+                let run = saved_run(RunId { origin: origin(number), ..run_id(occurrence) }, variant);
                 let others = self.0.runs.iter().any(|(key, known)| *key != slot && known.id == run.id);
                 match self.run(slot) {
                     _ if others => return None,
-                    Some(known) if known.id == run.id => *known = run,
+                    Some(known) if known.id == run.id => *known = run.clone(),
                     Some(_) => return None,
-                    None => self.0.runs.push((slot, run)),
+                    None => self.0.runs.push((slot, run.clone())),
                 }
-                Some(run_saved(slot, occurrence, done))
+                self.2.remove(&run.id);
+                Some(Change::RunSaved { key: slot, run })
             }
-            Act::Advance { slot, done } => {
-                let run = self.run(slot)?;
-                let failed = saved_run(0, done).failed;
-                (run.steps_done, run.started, run.failed) = (done, Some(at(9)), failed.clone());
-                Some(Change::RunAdvanced { key: slot, steps_done: done, started: Some(at(9)), failed })
+            Act::Advance { slot, variant } => {
+                let progress = progress(variant);
+                self.run(slot)?.progress = progress.clone();
+                Some(Change::RunAdvanced { key: slot, progress })
             }
-            Act::End { slot } => {
-                let id = self.run(slot)?.id.clone();
+            Act::End { slot, variant } => {
+                let ended = ending(Some(slot), self.run(slot)?.id.clone(), variant);
                 self.0.runs.retain(|(key, _)| *key != slot);
-                let outcome = Outcome::Succeeded;
-                let ended = RunEnded { key: Some(slot), id, outcome, started: Some(at(9)), ended: at(99), attempts: 1 };
+                self.2.insert(ended.id.clone(), ended.clone());
+                Some(Change::RunEnded(ended))
+            }
+            Act::EndUnsaved { occurrence, origin: number, variant } => {
+                let id = RunId { origin: origin(number), ..run_id(occurrence) };
+                if self.0.runs.iter().any(|(_, known)| known.id == id) {
+                    return None;
+                }
+                let ended = ending(None, id, variant);
+                self.2.insert(ended.id.clone(), ended.clone());
                 Some(Change::RunEnded(ended))
             }
             _ => None,
         }
+    }
+
+    fn text(&self) -> String {
+        let ended = self.2.values().map(|run| {
+            let reason = Some(run.outcome.to_string()).filter(|reason| !reason.is_empty());
+            let attempts = Some(run.attempts);
+            (
+                run.id.clone(),
+                run.outcome.word().to_owned(),
+                reason,
+                run.started,
+                Some(run.ended),
+                attempts,
+                run.body.clone(),
+            )
+        });
+        format!("{}\n{:#?}", text_of(&self.0, &self.1), ended.collect::<Vec<_>>())
     }
 }
 
 fn everything_in(data: &Path) -> String {
     let (mut store, saved) = open(data).unwrap();
     let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
-    text_of(&saved, &jobs)
+    let mut known = runs(data, &Wanted { limit: usize::MAX, ..Wanted::default() }).unwrap();
+    known.retain(|run| run.owed.is_none());
+    known.sort_by(|one, other| one.id.cmp(&other.id));
+    let ended = known.into_iter().map(|run| {
+        let body = dead_letter(data, &run.id).ok();
+        (run.id, run.state, run.reason, run.started, run.ended, run.attempts, body)
+    });
+    format!("{}\n{:#?}", text_of(&saved, &jobs), ended.collect::<Vec<_>>())
 }
 
 proptest! {
@@ -236,10 +351,10 @@ proptest! {
             store.commit(&changes).unwrap();
             if number == stop_at {
                 let copy = crashed(data.path());
-                prop_assert_eq!(everything_in(copy.path()), text_of(&model.0, &model.1));
+                prop_assert_eq!(everything_in(copy.path()), model.text());
             }
         }
         drop(store);
-        prop_assert_eq!(everything_in(data.path()), text_of(&model.0, &model.1));
+        prop_assert_eq!(everything_in(data.path()), model.text());
     }
 }

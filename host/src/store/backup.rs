@@ -1,0 +1,67 @@
+//! A copy of the database, of one moment, while a host runs or not.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{self, Path},
+};
+
+use super::{
+    DATABASE, StoreError,
+    error::Damage,
+    folder,
+    reading::{ask, with_suffix},
+};
+
+/// Writes a copy to a file that is not there yet: all of it or nothing.
+pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
+    let path = data.join(DATABASE);
+    // A database that is not there or not ours is told before anything is written.
+    ask(&path, |_, _| Ok(()))?;
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(StoreError::Exists(to.to_owned()));
+    }
+    let unfinished = with_suffix(to, ".new");
+    let target = |source| StoreError::Target { path: to.to_owned(), source };
+    let done = copy(&path, &unfinished, target);
+    let done = done.and_then(|()| folder::put_in_place(&unfinished, to).map_err(|error| target(error.into())));
+    done.inspect_err(|_| drop(fs::remove_file(&unfinished)))
+}
+
+/// Copies one state of a database, without what is only free space in it. What is wrong with the copy is told by `target`.
+pub(super) fn copy(
+    from: &Path,
+    to: &Path,
+    target: impl Fn(Box<dyn std::error::Error + Send + Sync>) -> StoreError,
+) -> Result<(), StoreError> {
+    // SQLite takes text, and must not take it for anything but a path.
+    let absolute = path::absolute(to).map_err(|error| target(error.into()))?;
+    let name = absolute.to_str().ok_or_else(|| target("its name is not UTF-8".into()))?;
+    ask(from, |connection, _| {
+        if let Err(error) = make(to) {
+            return Ok(Err(target(error.into())));
+        }
+        match connection.execute("VACUUM INTO ?1", [name]) {
+            Ok(_) => Ok(Ok(())),
+            Err(error) => match StoreError::from_sqlite(from, error) {
+                StoreError::Damaged { source: Damage::Sqlite(error), .. } => Err(error.into()),
+                StoreError::Full(_) => Ok(Err(target("there is no space left".into()))),
+                StoreError::ReadOnly { source, .. } | StoreError::Sqlite { source, .. } => {
+                    Ok(Err(target(source.into())))
+                }
+                other => Ok(Err(other)),
+            },
+        }
+    })??;
+    File::open(to).and_then(|file| file.sync_all()).map_err(|error| target(error.into()))
+}
+
+/// An empty file, for its owner alone, in the place of what an earlier try has left.
+fn make(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(|_| ())
+}

@@ -1,0 +1,94 @@
+//! Looking at a database beside a host that runs, or without one, and leaving no trace.
+
+use std::{
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{BUSY, StoreError, error::Damage, format_of};
+
+/// A host that starts or stops meanwhile changes how the database has to be read; it does not do so all the time.
+const TRIES: usize = 5;
+
+/// Asks one state of the database. The question is told the database's format.
+pub(super) fn ask<T>(
+    path: &Path,
+    mut question: impl FnMut(&Connection, usize) -> Result<T, Damage>,
+) -> Result<T, StoreError> {
+    for _ in 0..TRIES {
+        let before = stamp(path)?;
+        let connection = connect(path, before.has_log)?;
+        let format = format_of(&connection, path)?;
+        let answer = question(&connection, format);
+        drop(connection);
+        // Without a log nobody writes, and if somebody has begun to, there is one.
+        if before.has_log || stamp(path)? == before {
+            return answer.map_err(|damage| StoreError::from_damage(path, damage));
+        }
+    }
+    Err(StoreError::Unsteady(path.to_owned()))
+}
+
+/// What changes when somebody writes.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    has_log: bool,
+    file: (u64, u64, i64, i64),
+}
+
+fn stamp(path: &Path) -> Result<Stamp, StoreError> {
+    let error = |source| StoreError::File { what: "cannot read", path: path.to_owned(), source };
+    let has_log = match fs::metadata(log_of(path)) {
+        Ok(_) => true,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => false,
+        Err(source) => return Err(error(source)),
+    };
+    match fs::metadata(path) {
+        Ok(file) if file.is_file() => {
+            Ok(Stamp { has_log, file: (file.ino(), file.len(), file.mtime(), file.mtime_nsec()) })
+        }
+        Ok(_) => Err(StoreError::NoDatabase(path.to_owned())),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StoreError::NoDatabase(path.to_owned())),
+        Err(source) => Err(error(source)),
+    }
+}
+
+/// The write-ahead log of a database.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    with_suffix(path, "-wal")
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn connect(path: &Path, has_log: bool) -> Result<Connection, StoreError> {
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri_of(path, has_log), read_only);
+    let connection = connection.map_err(|error| StoreError::from_sqlite(path, error))?;
+    let prepare = || {
+        connection.busy_timeout(BUSY)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+    };
+    prepare().map_err(|error| StoreError::from_sqlite(path, error))?;
+    Ok(connection)
+}
+
+/// By which SQLite only reads it.
+pub(super) fn uri(path: &Path) -> String {
+    uri_of(path, fs::symlink_metadata(log_of(path)).is_ok())
+}
+
+/// Where there is no log, SQLite would make one, only to look; but not of a database that is said never to change.
+fn uri_of(path: &Path, has_log: bool) -> String {
+    let how = if has_log { "mode=ro" } else { "immutable=1" };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte);
+    let encode = |&byte: &u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let path: String = path.as_os_str().as_bytes().iter().map(encode).collect();
+    format!("file:{path}?{how}")
+}

@@ -1,0 +1,273 @@
+//! A copy takes the database's place.
+//!
+//! What happened since the copy was made is not known. So everything before now counts as decided, and no message is sent
+//! for it; but what was opened gets closed (I5), even if that is said twice. What says `once` (I4) and may have been sent
+//! since is not.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::mpsc,
+};
+
+use roost_scheduler::{
+    body::Body,
+    event::{Change, JobKey, RunEnded, RunKey, SavedRun},
+    names::RunId,
+    outcome::{Attempt, Failed, Outcome},
+    time::Instant,
+};
+use rusqlite::{Connection, Transaction, config::DbConfig, params};
+
+use super::{
+    DATABASE, MIGRATIONS, Retention, RunView, StoreError, Wanted, backup, commit,
+    error::Damage,
+    folder, format_of, load, migrate,
+    reading::{ask, log_of, uri, with_suffix},
+    retention::Past,
+    runs,
+};
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) jobs: u64,
+    /// Runs that owe messages, which are sent.
+    pub(crate) owed: Vec<RunId>,
+    /// Runs that were under way and end here.
+    pub(crate) ended: u64,
+    /// Runs that owed messages, and are not in the copy.
+    pub(crate) forgotten: Vec<RunId>,
+    /// What was there before.
+    pub(crate) kept: Option<PathBuf>,
+}
+
+/// What becomes of a run that was under way when the copy was made.
+#[derive(Debug)]
+enum Fate {
+    /// Nothing of it is sent.
+    Cancelled,
+    /// It may have been sent, all of it.
+    GivenUp(Failed),
+    /// It goes on like this.
+    Owes(SavedRun),
+}
+
+/// Puts the copy `from` in the place of the database, as far as nobody uses that. What cannot be restored changes nothing.
+pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored, StoreError> {
+    check(from).map_err(|error| StoreError::NoBackup { path: from.to_owned(), source: Box::new(error) })?;
+    folder::make(data)?;
+    let _lock = folder::lock(data)?;
+    let path = data.join(DATABASE);
+    let known = settle(&path)?;
+    let unfinished = with_suffix(&path, ".restoring");
+    let target = |source| StoreError::Target { path: path.clone(), source };
+    let cannot = |damage| match StoreError::from_damage(from, damage) {
+        source @ StoreError::Damaged { .. } => StoreError::NoBackup { path: from.to_owned(), source: Box::new(source) },
+        other => target(other.into()),
+    };
+    let copied = backup::copy(from, &unfinished, target);
+    let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
+    let placed = restored.and_then(|restored| {
+        let kept = replace(&path, &unfinished).map_err(|error| target(error.into()))?;
+        Ok(Restored { kept, ..restored })
+    });
+    let mut restored = placed.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
+    restored.forgotten = known.owed.into_iter().filter(|run| !restored.owed.contains(run)).collect();
+    Ok(restored)
+}
+
+/// Whether it is a copy of a database that this Roost knows, and whole.
+fn check(from: &Path) -> Result<(), StoreError> {
+    let (format, found) = ask(from, |connection, format| {
+        let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        Ok((format, found))
+    })?;
+    if format == 0 {
+        return Err(StoreError::Foreign(from.to_owned()));
+    }
+    if found != "ok" {
+        return Err(StoreError::from_damage(from, Damage::Check(found)));
+    }
+    Ok(())
+}
+
+/// What the database that is there knows, and the copy may not.
+#[derive(Default)]
+struct Known {
+    series: u32,
+    owed: Vec<RunId>,
+}
+
+/// Makes one file of a database and its log, as far as it can still be read. It is put aside, in any case, unless it is
+/// another program's.
+fn settle(path: &Path) -> Result<Known, StoreError> {
+    if fs::symlink_metadata(path).is_err() {
+        return Ok(Known::default());
+    }
+    let settled = Connection::open(path).map_err(|error| StoreError::from_sqlite(path, error)).and_then(|connection| {
+        // Until it is known to be ours, closing it must not even tidy up.
+        let tidy = |no| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, no);
+        tidy(true).map_err(|error| StoreError::from_sqlite(path, error))?;
+        match format_of(&connection, path) {
+            Err(StoreError::Newer { .. }) | Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+        tidy(false).map_err(|error| StoreError::from_sqlite(path, error))?;
+        let checkpoint = connection.pragma_update_and_check(None, "wal_checkpoint", "truncate", |_| Ok(()));
+        checkpoint.map_err(|error| StoreError::from_sqlite(path, error))
+    });
+    match settled {
+        Err(error @ StoreError::Foreign(_)) => return Err(error),
+        Err(error) => tracing::debug!("the database is put aside as it is: {error}"),
+        Ok(()) => {}
+    }
+    let series = ask(path, |connection, _| Ok(connection.query_row("SELECT series FROM clock", [], |row| row.get(0))?));
+    let under_way = Wanted { state: Some("running".into()), limit: usize::MAX, ..Wanted::default() };
+    let owes = |run: &RunView| run.owed.as_ref().is_some_and(|owed| owed.has_started && owed.of > 1);
+    let data = path.parent().unwrap_or(Path::new(""));
+    let owed = runs(data, &under_way).unwrap_or_default().into_iter().filter(owes).map(|run| run.id).collect();
+    Ok(Known { series: series.unwrap_or_default(), owed })
+}
+
+/// Makes of a copy what a host can go on with.
+fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Restored, Damage> {
+    let mut connection = Connection::open(path)?;
+    // Nobody knows it yet: it is made durable when it is ready.
+    connection.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "off")?;
+    let format = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    migrate(&mut connection, usize::try_from(format).unwrap_or(MIGRATIONS.len()))?;
+    let saved = load::load(&mut connection)?;
+    if let Err(error) = bury(&mut connection, before, now) {
+        tracing::debug!("the jobs that are there are not known: {error}");
+    }
+    let mut restored = Restored { jobs: 0, owed: Vec::new(), ended: 0, forgotten: Vec::new(), kept: None };
+    let transaction = connection.transaction()?;
+    transaction.execute("UPDATE clock SET series = max(series, ?1)", [series])?;
+    // Without a due time the scheduler looks for the next one behind the watermark (I2).
+    let jobs = transaction.execute("UPDATE jobs SET watermark = max(watermark, ?1), due = NULL", [now.millis()])?;
+    restored.jobs = jobs as u64;
+    transaction.execute("UPDATE tombstones SET watermark = max(watermark, ?1)", [now.millis()])?;
+    for (key, run) in saved.runs {
+        let id = run.id.clone();
+        if settle_run(&transaction, key, run, now)? {
+            restored.owed.push(id);
+        } else {
+            restored.ended += 1;
+        }
+    }
+    transaction.commit()?;
+    // What this host cannot read, it must not be given.
+    load::load(&mut connection)?;
+    let (nobody, _) = mpsc::sync_channel(1);
+    load::jobs(&connection, 0..JobKey::MAX, &nobody)?;
+    Ok(restored)
+}
+
+/// What the copy does not know of is decided as well, as far as the database that is there can tell: else a plan that names
+/// it again would have it done again (I2).
+fn bury(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::Result<()> {
+    if fs::symlink_metadata(before).is_err() {
+        return Ok(());
+    }
+    connection.execute("ATTACH ?1 AS before", [uri(before)])?;
+    let jobs = |database: &str| {
+        format!(
+            "SELECT plugins.name, devices.name, jobs.job FROM {database}.jobs
+             JOIN {database}.devices ON devices.id = jobs.device JOIN {database}.plugins ON plugins.id = devices.plugin"
+        )
+    };
+    let unknown = format!(
+        "INSERT INTO main.tombstones SELECT *, ?1 FROM ({} EXCEPT {}) WHERE true ON CONFLICT DO NOTHING",
+        jobs("before"),
+        jobs("main")
+    );
+    let gone = "INSERT INTO main.tombstones SELECT * FROM before.tombstones WHERE true
+                ON CONFLICT DO UPDATE SET watermark = max(watermark, excluded.watermark)";
+    let bury = |connection: &mut Connection| {
+        let transaction = connection.transaction()?;
+        transaction.execute(&unknown, [now.millis()])?;
+        transaction.execute(gone, [])?;
+        transaction.commit()
+    };
+    bury(connection).and(connection.execute_batch("DETACH before"))
+}
+
+/// Whether it goes on.
+fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) -> rusqlite::Result<bool> {
+    let past = &mut Past::new(Retention::default());
+    let (id, body, started) = (run.id.clone(), run.body.clone(), run.progress.started);
+    match fate(run, now) {
+        Fate::Owes(run) => commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
+        Fate::GivenUp(failed) => {
+            let outcome = Outcome::Failed(failed);
+            let ended = RunEnded { key: Some(key), id, outcome, body: Some(body), started, ended: now, attempts: 1 };
+            commit::write(to, past, &Change::RunEnded(ended)).map(|()| false)
+        }
+        Fate::Cancelled => {
+            let sql =
+                "UPDATE runs SET state = 'cancelled', reason = 'restored from a backup', ended = ?2, attempts = 0,
+                                       steps = NULL, policy = NULL, number = NULL, start = NULL, steps_done = NULL,
+                                       armed = NULL, failed = NULL, cancelled = NULL, late = NULL
+                       WHERE number = ?1";
+            to.execute(sql, params![key, now.millis()]).map(|_| false)
+        }
+    }
+}
+
+fn fate(mut run: SavedRun, now: Instant) -> Fate {
+    let Some(started) = run.progress.started.filter(|_| run.body.step_count() > 1) else { return Fate::Cancelled };
+    let progress = &mut run.progress;
+    let possibly_sent = |step: usize| Failed { step: step + 1, attempts: 1, last: Attempt::PossiblySent };
+    if progress.steps_done == 0 {
+        // It opened, or it did not; it does not open now.
+        progress.failed.get_or_insert_with(|| possibly_sent(0));
+        progress.steps_done = 1;
+        progress.armed = false;
+    }
+    let (done, mut steps) = (progress.steps_done, Vec::new());
+    for (number, step) in run.body.steps().enumerate() {
+        let was_due = started.plus_ms(step.after_ms.into()) <= now;
+        let was_armed = progress.armed && number == done;
+        if number >= done && step.once && (was_due || was_armed) {
+            progress.failed.get_or_insert_with(|| possibly_sent(number));
+        } else {
+            steps.push(step.to_step());
+        }
+    }
+    progress.armed = false;
+    match &progress.failed {
+        Some(failed) if steps.len() == done => Fate::GivenUp(failed.clone()),
+        _ => {
+            run.body = Body::new(&run.body.job_id(), run.body.label(), &run.body.policy(), &steps);
+            Fate::Owes(run)
+        }
+    }
+}
+
+/// At each moment there is the old database or the new one.
+fn replace(path: &Path, with: &Path) -> io::Result<Option<PathBuf>> {
+    let kept = with_suffix(path, ".before-restore");
+    let was_there = fs::symlink_metadata(path).is_ok();
+    if was_there {
+        [kept.clone(), log_of(&kept)].iter().try_for_each(|old| gone(old))?;
+        // Where it could be read, its log is in it. Where not, the log belongs to it, and never to the new one.
+        if fs::symlink_metadata(log_of(path)).is_ok() {
+            fs::rename(log_of(path), log_of(&kept))?;
+        }
+        // Not every file system has links; without, there is a moment with none.
+        fs::hard_link(path, &kept).or_else(|_| fs::rename(path, &kept))?;
+    }
+    [log_of(path), with_suffix(path, "-shm")].iter().try_for_each(|old| gone(old))?;
+    fs::File::open(with)?.sync_all()?;
+    folder::put_in_place(with, path)?;
+    Ok(was_there.then_some(kept))
+}
+
+fn gone(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

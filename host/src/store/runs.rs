@@ -1,0 +1,182 @@
+//! What became of runs, for people.
+
+use std::path::Path;
+
+use chrono_tz::Tz;
+use roost_scheduler::{
+    body::Body,
+    names::{DeviceName, JobId, PluginName, RunId},
+    time::Instant,
+};
+use rusqlite::{Connection, OptionalExtension, named_params, params};
+
+use super::{
+    DATABASE, MIGRATIONS, StoreError,
+    error::Damage,
+    progress::{cancelled_from_json, failed_from_json},
+    reading::ask,
+    records::{policy_from_json, steps_from_json},
+};
+
+/// Which runs are wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// `running`, `succeeded`, …
+    pub(crate) state: Option<String>,
+    pub(crate) plugin: Option<String>,
+    pub(crate) device: Option<String>,
+    pub(crate) job: Option<String>,
+    /// Of those that have ended, what occurred from here on.
+    pub(crate) since: Option<Instant>,
+    /// At most so many.
+    pub(crate) limit: usize,
+}
+
+/// A run as it is known on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunView {
+    pub(crate) id: RunId,
+    pub(crate) state: String,
+    /// Why; of a run that is under way, what went wrong so far.
+    pub(crate) reason: Option<String>,
+    pub(crate) started: Option<Instant>,
+    pub(crate) ended: Option<Instant>,
+    /// At its last step.
+    pub(crate) attempts: Option<u32>,
+    /// The device's, if it is known.
+    pub(crate) zone: Option<Tz>,
+    /// What is still to be done.
+    pub(crate) owed: Option<Owed>,
+}
+
+/// The next step of a run that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owed {
+    /// Counted from 1.
+    pub(crate) step: usize,
+    /// How many steps there are.
+    pub(crate) of: usize,
+    pub(crate) due: Instant,
+    /// Whether an earlier one was sent: then it is owed, whatever happens (I5).
+    pub(crate) has_started: bool,
+}
+
+/// First what is under way, the longest due first; then what has ended, the newest occurrence first.
+pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreError> {
+    let path = data.join(DATABASE);
+    ask(&path, |connection, format| {
+        if format < MIGRATIONS.len() {
+            return Ok(None);
+        }
+        let every = Wanted { since: None, limit: usize::MAX, ..wanted.clone() };
+        let mut runs = select(connection, &every, UNDER_WAY)?;
+        runs.sort_by_key(|run| run.owed.as_ref().map(|owed| owed.due));
+        runs.truncate(wanted.limit);
+        let limit = wanted.limit - runs.len();
+        runs.append(&mut select(connection, &Wanted { limit, ..wanted.clone() }, ENDED)?);
+        Ok(Some(runs))
+    })?
+    .ok_or(StoreError::Older(path))
+}
+
+const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
+const ENDED: &str = "runs WHERE state <> 'running'";
+
+fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<RunView>, Damage> {
+    let sql = format!(
+        "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, attempts,
+                (SELECT time_zone FROM devices JOIN plugins ON plugins.id = devices.plugin
+                 WHERE plugins.name = runs.plugin AND devices.name = runs.device),
+                number IS NOT NULL, steps, steps_done, start, failed, cancelled
+         FROM {which} AND occurrence >= :since AND (:state IS NULL OR state = :state)
+                      AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
+                      AND (:job IS NULL OR job = :job)
+         ORDER BY occurrence DESC LIMIT :limit"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(named_params! {
+        ":state": wanted.state,
+        ":plugin": wanted.plugin,
+        ":device": wanted.device,
+        ":job": wanted.job,
+        ":since": wanted.since.unwrap_or(Instant::MIN).millis(),
+        ":limit": i64::try_from(wanted.limit).unwrap_or(i64::MAX),
+    })?;
+    let mut runs = Vec::new();
+    while let Some(row) = rows.next()? {
+        let what = |what: String| Damage::Row { table: "runs", row: runs.len() as i64 + 1, what };
+        runs.push(view(row).map_err(what)?);
+    }
+    Ok(runs)
+}
+
+fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
+    let text = |column| row.get_ref(column).map_err(told)?.as_str_or_null().map_err(told);
+    let must = |column| text(column)?.ok_or_else(|| format!("column {column} is empty"));
+    let instant = |column| -> Result<Option<Instant>, String> {
+        let millis: Option<i64> = row.get(column).map_err(told)?;
+        millis.map(|ms| Instant::from_millis(ms).ok_or_else(|| format!("{ms} is not an instant"))).transpose()
+    };
+    let id = RunId {
+        plugin: PluginName::parse(must(0)?).map_err(told)?,
+        device: DeviceName::parse(must(1)?).map_err(told)?,
+        job: JobId::parse(must(2)?).map_err(told)?,
+        occurrence: instant(3)?.ok_or("it has no occurrence")?,
+        origin: must(4)?.parse().map_err(told)?,
+    };
+    let mut run = RunView {
+        id,
+        state: must(5)?.to_owned(),
+        reason: text(6)?.map(str::to_owned),
+        started: instant(7)?,
+        ended: instant(8)?,
+        attempts: row.get(9).map_err(told)?,
+        zone: text(10)?.and_then(|zone| zone.parse().ok()),
+        owed: None,
+    };
+    if row.get(11).map_err(told)? {
+        let (steps, done): (_, usize) = (steps_from_json(must(12)?)?, row.get(13).map_err(told)?);
+        let next = steps.get(done).ok_or("it has no step left to be done")?;
+        let start = instant(14)?.ok_or("it has no start")?;
+        let due = match run.started {
+            Some(started) if done > 0 => started.plus_ms(next.after_ms.into()),
+            _ => start,
+        };
+        run.owed = Some(Owed { step: done + 1, of: steps.len(), due, has_started: run.started.is_some() });
+        let failed = text(15)?.map(failed_from_json).transpose()?.map(|failed| failed.to_string());
+        let cancelled = text(16)?.map(cancelled_from_json).transpose()?.map(|cancelled| cancelled.to_string());
+        run.reason = cancelled.or(failed);
+    }
+    Ok(run)
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// What a run did that failed, to be done again.
+pub(crate) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> {
+    let found = ask(&data.join(DATABASE), |connection, _| {
+        let row = connection
+            .query_row(
+                "SELECT state, steps, policy FROM runs
+                 WHERE occurrence = ?1 AND plugin = ?2 AND device = ?3 AND job = ?4 AND origin = ?5",
+                params![
+                    run.occurrence.millis(),
+                    run.plugin.as_str(),
+                    run.device.as_str(),
+                    run.job.as_str(),
+                    run.origin.to_string()
+                ],
+                |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?)),
+            )
+            .optional()?;
+        let Some((state, steps, policy)): Option<(String, _, _)> = row else { return Ok(Err(None)) };
+        let Some(steps) = steps.filter(|_| state == "failed") else { return Ok(Err(Some(state))) };
+        let damage = |what| Damage::Row { table: "runs", row: 1, what };
+        let policy = policy_from_json(policy.as_deref()).map_err(damage)?;
+        let steps = steps_from_json(&steps).map_err(damage)?;
+        Ok(Ok(Body::new(&run.job, None, &policy, &steps)))
+    })?;
+    found.map_err(|state| StoreError::NotFailed { run: run.clone(), state })
+}

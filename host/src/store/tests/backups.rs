@@ -1,0 +1,220 @@
+//! Copies, and going on with them.
+
+use std::os::unix::fs::PermissionsExt;
+
+use roost_scheduler::event::Tombstone;
+
+use super::*;
+
+/// When copies are restored here.
+const NOW: i64 = 1_000_000;
+
+/// A run of the steps (`after_ms`, `once`), of which so many are done.
+fn under_way(key: u64, steps: &[(u32, bool)], steps_done: usize, armed: bool, started: Option<i64>) -> Change {
+    let id = run_id(key as i64);
+    let steps: Vec<Step> = steps.iter().map(|&(after_ms, once)| Step { once, ..step(after_ms, b"") }).collect();
+    let body = Body::new(&id.job, None, &policy(3), &steps);
+    let progress = Progress { steps_done, armed, started: started.map(at), ..Progress::default() };
+    Change::RunSaved { key, run: SavedRun { id, body, start: at(8), progress } }
+}
+
+/// A data folder and a copy of it, with a job and these runs.
+fn copied(runs: &[Change]) -> (TempDir, PathBuf) {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[plugin_saved(1, "coop"), device_saved(1, 1, "north"), job_saved(1, 1, "open")]).unwrap();
+    store.commit(runs).unwrap();
+    let copy = data.path().join("a copy?%.db");
+    back_up(data.path(), &copy).unwrap();
+    (data, copy)
+}
+
+fn restored(data: &Path, copy: &Path) -> Restored {
+    restore(data, copy, at(NOW)).unwrap_or_else(|error| panic!("{}", report(&error)))
+}
+
+#[test]
+fn a_copy_is_whole_and_its_owners_alone() {
+    let (data, copy) = copied(&[run_saved(1, 1, 1), run_ended(None, 2, 2)]);
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::copy(&copy, elsewhere.path().join(DATABASE)).unwrap();
+    let content = |data: &Path| {
+        let (mut store, saved) = open(data).unwrap();
+        let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
+        text_of(&saved, &jobs)
+    };
+    let before = content(data.path());
+    assert_eq!(content(elsewhere.path()), before);
+    // The same without a host, and no trace of it.
+    let again = elsewhere.path().join("again");
+    back_up(data.path(), &again).unwrap();
+    assert_eq!(fs::read(&again).unwrap(), fs::read(&copy).unwrap());
+    assert!(!data.path().join("roost.db-wal").exists());
+    let text = report(&back_up(data.path(), &again).unwrap_err());
+    assert!(text.ends_with("is there already\nhint: name a file that is not there: nothing is written over"), "{text}");
+    let text = report(&back_up(data.path(), &elsewhere.path().join("no/where")).unwrap_err());
+    assert!(text.contains("no/where` cannot be written\n  caused by: No such file or directory"), "{text}");
+    assert!(!elsewhere.path().join("no").exists());
+    assert_eq!(content(data.path()), before);
+}
+
+#[test]
+fn what_was_before_now_counts_as_decided() {
+    let (data, copy) = copied(&[]);
+    let came = restored(data.path(), &copy);
+    assert_eq!((came.jobs, came.ended, came.owed.len()), (1, 0, 0));
+    let job = &jobs_in(data.path())[0];
+    assert_eq!((job.watermark, job.due), (at(NOW), None));
+    // A watermark that is ahead stays there.
+    restore(data.path(), &came.kept.unwrap(), at(5)).unwrap();
+    assert_eq!(jobs_in(data.path())[0].watermark, at(10));
+}
+
+#[test]
+fn of_the_runs_only_what_is_owed_is_left() {
+    let late = (NOW + 1) as u32;
+    let (data, copy) = copied(&[
+        under_way(1, &[(0, false), (5, false)], 0, false, None),
+        under_way(2, &[(0, false)], 0, false, Some(9)),
+        under_way(3, &[(0, false), (5, false), (6, false)], 1, false, Some(9)),
+        under_way(4, &[(0, false), (5, false)], 0, false, Some(9)),
+        under_way(5, &[(0, true), (5, false)], 0, true, Some(9)),
+        // What says `once` and was armed, or was due since, may have been sent.
+        under_way(6, &[(0, false), (late, true), (late, false)], 1, true, Some(9)),
+        under_way(7, &[(0, false), (5, false), (6, true), (late, true)], 1, false, Some(9)),
+        under_way(8, &[(0, false), (5, true)], 1, false, Some(9)),
+    ]);
+    let came = restored(data.path(), &copy);
+    assert_eq!((came.owed.len(), came.ended), (5, 3));
+    let states = history(data.path()).into_iter().map(|(state, reason)| state + " " + &reason.unwrap_or_default());
+    let possibly = "failed step 2 was possibly sent, and is not to be repeated";
+    let cancelled = "cancelled restored from a backup";
+    let running = "running ";
+    assert_eq!(
+        states.collect::<Vec<_>>(),
+        [cancelled, cancelled, running, running, running, running, running, possibly]
+    );
+    let (_, saved) = open(data.path()).unwrap();
+    let left = |key: u64| {
+        let (_, run) = saved.runs.iter().find(|(known, _)| *known == key).unwrap();
+        let steps: Vec<_> = run.body.steps().map(|step| step.after_ms).collect();
+        assert_eq!((run.body.policy(), run.progress.started, run.progress.armed), (policy(3), Some(at(9)), false));
+        (steps, run.progress.steps_done, run.progress.failed.clone().map(|failed| failed.step))
+    };
+    assert_eq!(left(3), (vec![0, 5, 6], 1, None));
+    assert_eq!(left(4), (vec![0, 5], 1, Some(1)));
+    assert_eq!(left(5), (vec![0, 5], 1, Some(1)));
+    assert_eq!(left(6), (vec![0, late], 1, Some(2)));
+    assert_eq!(left(7), (vec![0, 5, late], 1, Some(3)));
+    assert_eq!(dead_letter(data.path(), &run_id(8)).unwrap().step_count(), 2);
+}
+
+#[test]
+fn what_was_there_is_kept_and_what_it_owed_is_told() {
+    let (data, copy) = copied(&[under_way(1, &[(0, false), (5, false)], 1, false, Some(9))]);
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[Change::SeriesBegun(7), under_way(2, &[(0, false), (5, false)], 1, false, Some(9))]).unwrap();
+    // As after a crash: with a log.
+    let crashed = crashed(data.path());
+    drop(store);
+    let came = restored(crashed.path(), &copy);
+    assert_eq!((came.owed, came.forgotten), (vec![run_id(1)], vec![run_id(2)]));
+    let mut files: Vec<_> = fs::read_dir(crashed.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["lock", "roost.db", "roost.db.before-restore"]);
+    // No series is begun twice.
+    assert_eq!(open(crashed.path()).unwrap().1.series, 7);
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::copy(crashed.path().join("roost.db.before-restore"), elsewhere.path().join(DATABASE)).unwrap();
+    assert_eq!(open(elsewhere.path()).unwrap().1.runs.len(), 2);
+}
+
+#[test]
+fn what_the_copy_does_not_know_is_decided_too() {
+    let (data, copy) = copied(&[]);
+    let (mut store, _) = open(data.path()).unwrap();
+    let RunId { plugin, device, .. } = run_id(0);
+    let stone = |job: &str, watermark| {
+        let job = JobId::parse(job).unwrap();
+        Tombstone { plugin: plugin.clone(), device: device.clone(), job, watermark: at(watermark) }
+    };
+    let gone = Change::JobRemoved { key: 2, tombstone: stone("gone", NOW + 1) };
+    store.commit(&[job_saved(2, 1, "gone"), gone, job_saved(3, 1, "late")]).unwrap();
+    drop(store);
+    restored(data.path(), &copy);
+    let (_, mut saved) = open(data.path()).unwrap();
+    saved.tombstones.sort_by_key(|stone| stone.job.clone());
+    assert_eq!(saved.tombstones, [stone("gone", NOW + 1), stone("late", NOW)]);
+    assert_eq!(jobs_in(data.path()).len(), 1);
+}
+
+#[test]
+fn a_copy_of_the_first_format_is_brought_up_to_date() {
+    let (data, _) = copied(&[]);
+    let old = tempfile::tempdir().unwrap();
+    drop(formats::format_1(old.path()));
+    let copy = old.path().join("copy");
+    back_up(old.path(), &copy).unwrap();
+    restored(data.path(), &copy);
+    assert!(open(data.path()).unwrap().1.plugins.is_empty());
+}
+
+#[test]
+fn a_damaged_database_gives_way_with_its_log() {
+    let (data, copy) = copied(&[]);
+    let path = data.path().join(DATABASE);
+    fs::write(&path, b"not a database at all, but long enough to have a header".repeat(99)).unwrap();
+    fs::write(data.path().join("roost.db-wal"), "its log").unwrap();
+    restored(data.path(), &copy);
+    assert_eq!(jobs_in(data.path()).len(), 1);
+    assert!(fs::read(data.path().join("roost.db.before-restore")).unwrap().starts_with(b"not a database"));
+    assert_eq!(fs::read(data.path().join("roost.db.before-restore-wal")).unwrap(), b"its log");
+    // A later one replaces it.
+    restored(data.path(), &copy);
+    assert!(!data.path().join("roost.db.before-restore-wal").exists());
+    // And where there is none, there is one.
+    let root = tempfile::tempdir().unwrap();
+    assert!(restored(&root.path().join("var/data"), &copy).kept.is_none());
+    assert_eq!(jobs_in(&root.path().join("var/data")).len(), 1);
+}
+
+#[test]
+fn what_is_no_copy_changes_nothing() {
+    let (data, copy) = copied(&[]);
+    let good = fs::read(&copy).unwrap();
+    let mut scribbled = good.clone();
+    scribbled[2 * 4096..3 * 4096].fill(0xa5);
+    let mut row = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut row, &good).unwrap();
+    let connection = Connection::open(row.path()).unwrap();
+    connection.execute("UPDATE jobs SET trigger = 'nonsense'", []).unwrap();
+    drop(connection);
+    let before = fs::read(data.path().join(DATABASE)).unwrap();
+    let bad = data.path().join("bad");
+    for (bytes, told) in [
+        (scribbled, "is damaged"),
+        (fs::read(row.path()).unwrap(), "in table `jobs`, row 1"),
+        (good[..good.len() - 4096].into(), "is damaged"),
+        (Vec::new(), "is a database of another program"),
+        (b"text".repeat(999), "is damaged"),
+    ] {
+        fs::write(&bad, bytes).unwrap();
+        let text = report(&restore(data.path(), &bad, at(NOW)).unwrap_err());
+        assert!(text.contains("bad` cannot be restored\n  caused by: ") && text.contains(told), "{told}: {text}");
+        assert!(text.ends_with("hint: nothing was changed: name a file that `roost backup` has written"), "{text}");
+    }
+    let text = report(&restore(data.path(), &data.path().join("none"), at(NOW)).unwrap_err());
+    assert!(text.contains("cannot be restored\n  caused by: there is no `"), "{text}");
+    let held = open(data.path()).unwrap();
+    let text = report(&restore(data.path(), &copy, at(NOW)).unwrap_err());
+    assert!(text.contains("is in use by process"), "{text}");
+    drop(held);
+    assert_eq!(fs::read(data.path().join(DATABASE)).unwrap(), before);
+    assert!(!data.path().join("roost.db.restoring").exists());
+    // Another program's database is not put aside either.
+    fs::remove_file(data.path().join(DATABASE)).unwrap();
+    Connection::open(data.path().join(DATABASE)).unwrap().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
+    let text = report(&restore(data.path(), &copy, at(NOW)).unwrap_err());
+    assert!(text.contains("another program"), "{text}");
+}

@@ -1,0 +1,179 @@
+//! Databases that cannot be used, or not as they are: nothing of them is changed, and it is said what to do.
+
+use roost_scheduler::event::Tombstone;
+
+use super::*;
+
+/// Format 1, as Roost wrote it before there was another one.
+pub(super) fn format_1(data: &Path) -> Connection {
+    let connection = Connection::open(data.join(DATABASE)).unwrap();
+    configure(&connection).unwrap();
+    connection.execute_batch(MIGRATIONS[0]).unwrap();
+    connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    connection
+}
+
+#[test]
+fn a_database_of_the_first_format_goes_on() {
+    let data = tempfile::tempdir().unwrap();
+    let old = format_1(data.path());
+    let hash = "01".repeat(32);
+    old.execute_batch(&format!(
+        r#"INSERT INTO plugins VALUES (1, 'coop', '{hash}', '{hash}');
+        INSERT INTO devices VALUES (2, 1, 'north', 'Europe/London', NULL, NULL, 5, NULL);
+        INSERT INTO jobs VALUES (3, 2, 'open', 'Open', 'cron @daily', '[{{"topic":"coop/door"}}]', '{{"priority":-1}}', 10, 20);
+        INSERT INTO tombstones VALUES ('coop', 'north', 'gone', 6);
+        INSERT INTO runs VALUES
+            (8, 'coop', 'north', 'open', 'running', NULL, 9, NULL, NULL, 4,
+             '[{{"topic":"coop/door"}},{{"after_ms":7,"topic":"coop/door","payload":"off"}}]', '{{"grace_ms":1000}}', 8, 1,
+             '{{"step":1,"attempts":2,"last":{{"refused":"no"}}}}'),
+            (7, 'coop', 'north', 'open', 'failed', 'why', 7, 8, 3, NULL, NULL, NULL, NULL, NULL, NULL),
+            (6, 'coop', 'north', 'open', 'succeeded', NULL, 6, 6, 1, NULL, NULL, NULL, NULL, NULL, NULL);"#
+    ))
+    .unwrap();
+    drop(old);
+    let text = report(&runs(data.path(), &Wanted { limit: 9, ..Wanted::default() }).unwrap_err());
+    assert!(text.contains("was written by an older Roost\nhint: nothing was changed"), "{text}");
+
+    let (mut store, saved) = open(data.path()).unwrap();
+    let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
+    assert_eq!((saved.plugins[0].devices[0].key, saved.series), (2, 0));
+    let job = JobId::parse("gone").unwrap();
+    let RunId { plugin, device, .. } = run_id(0);
+    assert_eq!(saved.tombstones, [Tombstone { plugin, device, job, watermark: at(6) }]);
+    assert_eq!((jobs[0].watermark, jobs[0].due, jobs[0].job.body.policy().priority), (at(10), Some(at(20)), -1));
+    let [(4, run)] = &saved.runs[..] else { panic!("{saved:?}") };
+    assert_eq!((&run.id, run.start, run.body.step_count()), (&run_id(8), at(8), 2));
+    assert_eq!(run.body.policy().grace_ms, 1_000);
+    let failed = Failed { step: 1, attempts: 2, last: Attempt::Refused("no".into()) };
+    let expected = Progress { steps_done: 1, started: Some(at(9)), failed: Some(failed), ..Progress::default() };
+    assert_eq!(run.progress, expected);
+
+    // And it can do what is new.
+    store.commit(&[Change::SeriesBegun(3), run_ended(Some(4), 8, 9), run_failed(run_id(9), 1)]).unwrap();
+    drop(store);
+    assert_eq!(
+        history(data.path()).iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>(),
+        ["succeeded", "failed", "cancelled", "failed"]
+    );
+    assert_eq!(open(data.path()).unwrap().1.series, 3);
+    // What it did was not kept at that time.
+    let text = report(&dead_letter(data.path(), &run_id(7)).unwrap_err());
+    assert!(text.starts_with("what the run `coop/north/open/1970-01-01T00:00:00.007Z` did is not known"), "{text}");
+}
+
+#[test]
+fn a_full_disk_changes_nothing_when_a_database_is_brought_up_to_date() {
+    let data = tempfile::tempdir().unwrap();
+    let mut old = format_1(data.path());
+    let text = "x".repeat(100_000);
+    old.execute("INSERT INTO tombstones VALUES (?1, 'north', 'gone', 6)", [&text]).unwrap();
+    let pages: i64 = old.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    old.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    let error = StoreError::from_sqlite(&data.path().join(DATABASE), migrate(&mut old, 1).unwrap_err());
+    assert!(report(&error).ends_with("hint: nothing was damaged: make space and start Roost again"), "{error:?}");
+    drop(old);
+    let found = Connection::open(data.path().join(DATABASE)).unwrap();
+    let format: i64 = found.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(format, 1);
+    assert!(found.prepare("SELECT origin FROM runs").is_err());
+}
+
+#[test]
+fn a_full_disk_leaves_a_new_database_to_be_made() {
+    let data = tempfile::tempdir().unwrap();
+    let mut new = Connection::open(data.path().join(DATABASE)).unwrap();
+    configure(&new).unwrap();
+    new.pragma_update_and_check(None, "max_page_count", 3, |_| Ok(())).unwrap();
+    let error = StoreError::from_sqlite(&data.path().join(DATABASE), migrate(&mut new, 0).unwrap_err());
+    assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+    drop(new);
+    assert!(open(data.path()).unwrap().1.plugins.is_empty());
+}
+
+#[test]
+fn a_full_disk_is_told_for_any_file() {
+    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let text = report(&StoreError::File { what: "cannot write", path: "data/client-id".into(), source });
+    assert!(text.ends_with("hint: nothing was damaged: make space and start Roost again"), "{text}");
+}
+
+#[test]
+fn a_newer_format_is_left_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path()).unwrap();
+    store.connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    let before = fs::read(data.path().join("roost.db")).unwrap();
+    let text = report(&open(data.path()).unwrap_err());
+    assert!(text.contains("format 99"), "{text}");
+    assert_eq!(fs::read(data.path().join("roost.db")).unwrap(), before);
+}
+
+#[test]
+fn the_database_of_another_program_is_left_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let other = Connection::open(data.path().join("roost.db")).unwrap();
+    other.execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
+    drop(other);
+    let before = fs::read(data.path().join(DATABASE)).unwrap();
+    for error in [open(data.path()).unwrap_err(), runs(data.path(), &Wanted::default()).unwrap_err()] {
+        assert!(report(&error).contains("another program"), "{error:?}");
+    }
+    assert_eq!(fs::read(data.path().join(DATABASE)).unwrap(), before);
+}
+
+#[test]
+fn a_damaged_database_is_named_and_left_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[plugin_saved(1, "coop"), device_saved(1, 1, "north")]).unwrap();
+    store.commit(&(0..500).map(|key| job_saved(key, 1, &format!("job-{key}"))).collect::<Vec<_>>()).unwrap();
+    drop(store);
+    let path = data.path().join("roost.db");
+    let good = fs::read(&path).unwrap();
+    let mut scribbled = good.clone();
+    let pages = good.len() / 4096;
+    for page in pages / 2..pages {
+        scribbled[page * 4096..page * 4096 + 64].fill(0xa5);
+    }
+    for bad in [b"not a database at all, but long enough to have a header".repeat(99), scribbled, good[..8192].into()] {
+        fs::write(&path, &bad).unwrap();
+        let read = open(data.path()).and_then(|(mut store, _)| store.jobs(|jobs| jobs.count()));
+        let error = read.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+        assert!(report(&error).contains("hint: put a copy from a backup in its place"), "{}", report(&error));
+        assert_eq!(fs::read(&path).unwrap(), bad);
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[plugin_saved(7, "coop")]).unwrap();
+    store.connection.execute("UPDATE plugins SET name = 'No Name'", []).unwrap();
+    drop(store);
+    let text = report(&open(data.path()).unwrap_err());
+    assert!(text.contains("in table `plugins`, row 7: `No Name` is not a plugin name"), "{text}");
+}
+
+#[test]
+fn a_file_is_not_a_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("data");
+    fs::write(&path, "").unwrap();
+    let text = report(&open(&path).unwrap_err());
+    assert!(text.ends_with("hint: name a folder with `--data DIR`; it is made if it does not exist"), "{text}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    // Not even root can make a file there.
+    let text = report(&open(Path::new("/proc/self/fdinfo")).unwrap_err());
+    assert!(text.contains("cannot lock the data folder by `/proc/self/fdinfo/lock`"), "{text}");
+    let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+    let error = StoreError::from_sqlite(Path::new("data/roost.db"), rusqlite::Error::SqliteFailure(error, None));
+    assert!(report(&error).starts_with("`data/roost.db` cannot be written"), "{}", report(&error));
+}

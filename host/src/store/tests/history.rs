@@ -1,0 +1,153 @@
+//! What is kept of the past, and how it is looked at.
+
+use super::*;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+fn kept(store: &Store) -> i64 {
+    store.connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap()
+}
+
+/// Waits for the count that has begun.
+fn count(store: &mut Store) {
+    let path = store.path.clone();
+    store.past.start_counting(&path);
+    store.past.counted_now();
+}
+
+#[test]
+fn old_history_goes_little_by_little() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    let old: Vec<_> = (0..10).map(|n| run_ended(None, n, n)).collect();
+    store.commit(&old).unwrap();
+    let month = 31 * DAY_MS;
+    store.commit(&[run_ended(None, month, month)]).unwrap();
+    assert_eq!(history(data.path()).len(), 9);
+    let more: Vec<_> = (1..10).map(|n| run_ended(None, month + n, month + n)).collect();
+    store.commit(&more).unwrap();
+    assert_eq!(history(data.path()).len(), 10);
+}
+
+#[test]
+fn an_old_occurrence_that_has_just_ended_is_kept() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    let month = 31 * DAY_MS;
+    store.commit(&[run_ended(None, 1, month), run_ended(None, 2, 2), run_ended(None, month, month)]).unwrap();
+    assert_eq!(history(data.path()).len(), 2);
+    let (first, last): (i64, i64) = store
+        .connection
+        .query_row("SELECT min(occurrence), max(occurrence) FROM runs", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!((first, last), (1, month));
+}
+
+#[test]
+fn no_more_runs_are_kept_than_are_wanted_and_what_is_under_way_stays() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 1_000 }).unwrap();
+    store.commit(&(0..600).map(|n| run_saved(n, n as i64, 0)).collect::<Vec<_>>()).unwrap();
+    store.commit(&(600..2_600).map(|n| run_ended(None, n, n)).collect::<Vec<_>>()).unwrap();
+    assert_eq!(kept(&store), 2_600, "as long as they are not counted");
+    count(&mut store);
+    store.commit(&[run_ended(None, 2_600, 2_600)]).unwrap();
+    assert_eq!(kept(&store), 2_101, "a little with each batch");
+    for n in 0..5 {
+        store.commit(&[run_ended(None, 2_601 + n, 2_601)]).unwrap();
+    }
+    assert_eq!(kept(&store), 1_000);
+    // What is there already is not counted twice.
+    store.commit(&[run_ended(None, 2_605, 2_605), run_saved(7, 7, 0), run_ended(Some(7), 7, 7)]).unwrap();
+    assert_eq!(kept(&store), 1_000);
+    assert_eq!(store.past.counted_now(), 1_000);
+    drop(store);
+    let (_, saved) = open(data.path()).unwrap();
+    assert_eq!(saved.runs.len(), 599);
+}
+
+#[test]
+fn old_runs_are_found_without_looking_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path()).unwrap();
+    let plan = |sql: &str| {
+        let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let no = vec![rusqlite::types::Null; plan.parameter_count()];
+        let lines = plan.query_map(rusqlite::params_from_iter(no), |row| row.get::<_, String>(3)).unwrap();
+        lines.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    for sql in retention::STATEMENTS {
+        let plan = plan(sql);
+        assert!(plan[0].starts_with("SEARCH runs USING PRIMARY KEY (occurrence=? AND plugin=?"), "{plan:#?}");
+        assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
+    }
+}
+
+fn listed(data: &Path, wanted: &Wanted) -> Vec<String> {
+    let found = runs(data, wanted).unwrap();
+    found.iter().map(|run| format!("{} {}", run.state, run.id.occurrence.millis())).collect()
+}
+
+#[test]
+fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[plugin_saved(1, "coop"), device_saved(1, 1, "north")]).unwrap();
+    let under_way = [run_saved(1, 40, 4), run_saved(2, 10, 5)];
+    let other = RunId { plugin: PluginName::parse("other").unwrap(), ..run_id(25) };
+    let ended = [run_ended(None, 20, 21), run_ended(None, 30, 31), run_failed(run_id(5), 0), run_failed(other, 0)];
+    store.commit(&[under_way.as_slice(), &ended].concat()).unwrap();
+    let all = Wanted { limit: 9, ..Wanted::default() };
+    // With the host, and without.
+    let beside = listed(data.path(), &all);
+    drop(store);
+    let files = || {
+        let mut names: Vec<_> = fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    assert_eq!(listed(data.path(), &all), beside);
+    assert_eq!(files(), before, "looking leaves no trace");
+    assert_eq!(beside, ["running 40", "running 10", "cancelled 30", "failed 25", "cancelled 20", "failed 5"]);
+    let some = |wanted: Wanted| listed(data.path(), &wanted);
+    let limit = 9;
+    assert_eq!(some(Wanted { limit: 3, ..Wanted::default() }), beside[..3]);
+    assert_eq!(some(Wanted { limit: 1, ..Wanted::default() }), beside[..1]);
+    assert_eq!(some(Wanted { limit, since: Some(at(25)), ..Wanted::default() }), beside[..4]);
+    assert_eq!(some(Wanted { limit, state: Some("failed".into()), ..Wanted::default() }), ["failed 25", "failed 5"]);
+    assert_eq!(some(Wanted { limit, state: Some("running".into()), ..Wanted::default() }), beside[..2]);
+    assert_eq!(some(Wanted { limit, plugin: Some("other".into()), ..Wanted::default() }), ["failed 25"]);
+    assert_eq!(some(Wanted { limit, device: Some("south".into()), ..Wanted::default() }), [""; 0]);
+    assert_eq!(some(Wanted { limit, job: Some("open".into()), ..Wanted::default() }).len(), 6);
+}
+
+#[test]
+fn a_run_that_is_under_way_shows_what_it_owes() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    // The first one waits, the second one has sent a step.
+    store
+        .commit(&[device_saved(1, 1, "north"), plugin_saved(1, "coop"), run_saved(1, 1, 6), run_saved(2, 2, 5)])
+        .unwrap();
+    let found = runs(data.path(), &Wanted { limit: 9, ..Wanted::default() }).unwrap();
+    let owed = |step, due, has_started| Some(Owed { step, of: 2, due: at(due), has_started });
+    assert_eq!(found[0].owed, owed(1, 8, false));
+    assert_eq!(found[1].owed, owed(2, 9 + 600_005, true));
+    assert_eq!(found[1].zone, Some(chrono_tz::UTC));
+    assert_eq!(found[0].reason.as_deref(), Some("its device was removed"));
+    let told = "step 1 was given up after 3 attempts: the device did not report within 5ms that it was done; its last \
+                report was `OPENING\u{1}`";
+    assert_eq!(found[1].reason.as_deref(), Some(told));
+}
+
+#[test]
+fn without_a_database_there_is_nothing_to_look_at_and_nothing_is_made() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let text = report(&runs(&data, &Wanted::default()).unwrap_err());
+    assert!(
+        text.ends_with("roost.db`\nhint: it is made when Roost runs first; name its data folder with `--data DIR`")
+    );
+    assert!(!data.exists());
+}
