@@ -1,0 +1,238 @@
+//! Devices' reports, as every broker has to bring them.
+
+use std::collections::BTreeSet;
+
+use roost_scheduler::{
+    event::{Event, LinkId, WatchId},
+    model::Qos,
+};
+
+use super::{Probe, attempt, brokers::Broker, confirm, edit, settings};
+use crate::mqtt::Settings;
+
+const STATE: &str = "coop/north/door/state";
+
+/// A device, which is a client like any other.
+struct Device {
+    probe: Probe,
+    link: LinkId,
+    last: u64,
+}
+
+impl Device {
+    async fn connect(broker: &Broker) -> Self {
+        let settings = Settings { client_id: "device".to_owned(), ..settings(broker.roost) };
+        let mut probe = Probe::connect(settings);
+        let (link, _) = probe.up().await;
+        Self { probe, link, last: 0 }
+    }
+
+    async fn says(&mut self, topic: &str, report: &str, qos: Qos, retain: bool) {
+        self.last += 1;
+        let mut publish = attempt(self.link, self.last, topic, report.as_bytes(), qos);
+        edit(&mut publish, |message| message.retain = retain);
+        self.probe.link.publish(publish);
+        assert_eq!(self.probe.acked().await, self.last);
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Heard {
+    watch: WatchId,
+    matches: bool,
+    retained: bool,
+    said: String,
+}
+
+impl Heard {
+    fn new(watch: WatchId, matches: bool, retained: bool, said: &str) -> Self {
+        Self { watch, matches, retained, said: said.to_owned() }
+    }
+}
+
+impl Probe {
+    fn watch(&self, link: LinkId, watch: WatchId, topic: &str, report: &str) {
+        self.link.watch(link, watch, confirm(topic, report).into());
+    }
+
+    async fn heard(&mut self) -> Heard {
+        match self.next().await {
+            Event::Reported { watch, matches, retained, said, .. } => Heard { watch, matches, retained, said },
+            other => panic!("expected Reported, got {other:?}"),
+        }
+    }
+
+    /// Waits for both the broker's yes and something of what it has kept; what it has kept may come twice.
+    async fn watching_and_heard(&mut self, expected: &Heard) {
+        let (mut watching, mut heard) = (false, false);
+        while !(watching && heard) {
+            match self.next().await {
+                Event::Watching { watch, refused: None, .. } if watch == expected.watch => watching = true,
+                Event::Reported { watch, matches, retained, said, .. } => {
+                    heard |= *expected == Heard { watch, matches, retained, said };
+                }
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    }
+
+    /// The next report that was not kept by the broker.
+    async fn heard_live(&mut self) -> Heard {
+        loop {
+            let heard = self.heard().await;
+            if !heard.retained {
+                return heard;
+            }
+        }
+    }
+
+    async fn watching(&mut self) -> (WatchId, Option<String>) {
+        match self.next().await {
+            Event::Watching { watch, refused, .. } => (watch, refused),
+            other => panic!("expected Watching, got {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_built_in_broker_brings_reports() {
+    brings_reports(&Broker::built_in().await).await;
+}
+
+#[tokio::test]
+async fn mosquitto_brings_reports() {
+    brings_reports(&Broker::mosquitto().await).await;
+}
+
+async fn brings_reports(broker: &Broker) {
+    let mut probe = Probe::connect(settings(broker.roost));
+    let (link, _) = probe.up().await;
+    let mut device = Device::connect(broker).await;
+    reports_are_heard_until_they_are_not_wanted(&mut probe, link, &mut device).await;
+    what_the_broker_has_kept_is_heard_by_each_watch(&mut probe, link, &mut device).await;
+    a_watch_can_end_before_the_broker_has_answered(&mut probe, link, &mut device).await;
+    thousands_can_be_listened_to(&mut probe, link, &mut device).await;
+    a_flood_holds_nothing_up(&mut probe, link, device).await;
+    probe.link.stop().await;
+}
+
+async fn reports_are_heard_until_they_are_not_wanted(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    probe.watch(link + 1, 90, STATE, "open");
+    probe.watch(link, 1, STATE, "open");
+    assert_eq!(probe.watching().await, (1, None), "an order of another link is none");
+    for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        device.says("coop/north/door", "open", qos, false).await;
+        device.says(STATE, "opening", qos, false).await;
+        assert_eq!(probe.heard().await, Heard::new(1, false, false, "opening"));
+        device.says(STATE, "open", qos, false).await;
+        assert_eq!(probe.heard().await, Heard::new(1, true, false, "open"));
+    }
+    probe.watch(link, 2, STATE, "shut");
+    assert_eq!(probe.watching().await, (2, None));
+    device.says(STATE, "shut", Qos::AtLeastOnce, false).await;
+    let heard = [probe.heard().await, probe.heard().await];
+    assert_eq!(heard, [Heard::new(1, false, false, "shut"), Heard::new(2, true, false, "shut")]);
+
+    probe.link.unwatch(link + 1, 2);
+    probe.link.unwatch(link, 1);
+    probe.link.unwatch(link, 1);
+    // Orders are obeyed one after the other, so the broker knows of that when it has this.
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1);
+    device.says(STATE, "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.heard().await, Heard::new(2, false, false, "open"));
+    probe.link.unwatch(link, 2);
+    probe.link.publish(attempt(link, 2, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 2);
+    device.says(STATE, "unheard", Qos::AtLeastOnce, false).await;
+    probe.watch(link, 3, "coop/south/door/state", "open");
+    assert_eq!(probe.watching().await, (3, None));
+    device.says("coop/south/door/state", "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.heard().await, Heard::new(3, true, false, "open"));
+    probe.link.unwatch(link, 3);
+}
+
+async fn what_the_broker_has_kept_is_heard_by_each_watch(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    device.says(STATE, "open", Qos::AtLeastOnce, true).await;
+    probe.watch(link, 11, STATE, "open");
+    probe.watching_and_heard(&Heard::new(11, true, true, "open")).await;
+    probe.watch(link, 12, STATE, "shut");
+    probe.watching_and_heard(&Heard::new(12, false, true, "open")).await;
+    device.says(STATE, "shut", Qos::AtLeastOnce, true).await;
+    assert_eq!(probe.heard_live().await, Heard::new(11, false, false, "shut"));
+    assert_eq!(probe.heard_live().await, Heard::new(12, true, false, "shut"));
+    for watch in [11, 12] {
+        probe.link.unwatch(link, watch);
+    }
+    probe.watch(link, 13, STATE, "shut");
+    probe.watching_and_heard(&Heard::new(13, true, true, "shut")).await;
+    probe.link.unwatch(link, 13);
+    device.says(STATE, "", Qos::AtLeastOnce, true).await;
+}
+
+async fn a_watch_can_end_before_the_broker_has_answered(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    for watch in 21..=40 {
+        probe.watch(link, watch, STATE, "open");
+        probe.link.unwatch(link, watch);
+    }
+    probe.watch(link, 41, STATE, "open");
+    assert_eq!(probe.watching().await, (41, None));
+    device.says(STATE, "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.heard().await, Heard::new(41, true, false, "open"));
+    probe.link.unwatch(link, 41);
+}
+
+/// More than what may be under way at once, and publishes in between.
+async fn thousands_can_be_listened_to(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    let numbers = 1_000..4_000;
+    for number in numbers.clone() {
+        probe.watch(link, number, &format!("coop/{number}/state"), "open");
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
+    }
+    let (mut watching, mut acked) = (BTreeSet::new(), BTreeSet::new());
+    while watching.len() + acked.len() < 2 * numbers.clone().count() {
+        assert!(match probe.next().await {
+            Event::Watching { watch, refused: None, .. } => watching.insert(watch),
+            Event::Acked { attempt, .. } => acked.insert(attempt),
+            other => panic!("unexpected {other:?}"),
+        });
+    }
+    assert!(watching.into_iter().eq(numbers.clone()));
+    assert!(acked.into_iter().eq(numbers.clone()));
+    device.says("coop/3999/state", "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.heard().await, Heard::new(3_999, true, false, "open"));
+    for number in numbers {
+        probe.link.unwatch(link, number);
+    }
+}
+
+async fn a_flood_holds_nothing_up(probe: &mut Probe, link: LinkId, device: Device) {
+    let Device { probe: mut flood, link: flooding, .. } = device;
+    for watch in 51..=60 {
+        probe.watch(link, watch, STATE, "last");
+        assert_eq!(probe.watching().await, (watch, None));
+    }
+    for number in 0..20_000 {
+        let qos = if number % 2 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
+        flood.link.publish(attempt(flooding, number, STATE, br#"{"state":"moving"}"#, qos));
+    }
+    flood.link.publish(attempt(flooding, 20_000, STATE, b"last", Qos::AtLeastOnce));
+    let flood = tokio::spawn(async move {
+        while flood.acked().await != 20_000 {}
+        flood
+    });
+    for number in 5_000..8_000 {
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
+    }
+    let mut acked = BTreeSet::new();
+    let mut matched = BTreeSet::new();
+    while acked.len() < 3_000 || matched.len() < 10 {
+        match probe.next().await {
+            Event::Acked { attempt, .. } => assert!(acked.insert(attempt), "acknowledged twice"),
+            Event::Reported { watch, matches: true, .. } => drop(matched.insert(watch)),
+            Event::Reported { matches: false, .. } => {}
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    flood.await.expect("no panic").link.stop().await;
+}
