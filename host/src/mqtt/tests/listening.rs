@@ -9,7 +9,7 @@ use roost_scheduler::{
 
 use super::{
     Probe, attempt,
-    brokers::{Broker, free_port},
+    brokers::{Broker, Version, free_port},
     confirm, edit, settings,
 };
 use crate::mqtt::Settings;
@@ -246,6 +246,37 @@ async fn a_flood_holds_nothing_up(probe: &mut Probe, link: LinkId, device: &mut 
     for watch in 51..=60 {
         probe.link.unwatch(link, watch);
     }
+}
+
+#[tokio::test]
+async fn the_built_in_broker_knows_more_letters_than_ascii_s() {
+    let broker = Broker::built_in().await;
+    let mut readers = [broker.reader(Version::Three).await, broker.reader(Version::Five).await];
+    let mut probe = Probe::connect(settings(broker.roost));
+    let (link, _) = probe.up().await;
+    for reader in &mut readers {
+        reader.status().await;
+    }
+    let mut device = Device::connect(&broker).await;
+    for (watch, topic) in (1..).zip(["über/tür", "日本/ドア", "🐓", "\u{AD}", "a/ü"]) {
+        device.says(topic, "open", Qos::AtLeastOnce, true).await;
+        probe.watch(link, watch, topic, "open");
+        probe.watching_and_heard(&Heard::new(watch, true, true, "open")).await;
+        device.says(topic, "shut", Qos::AtLeastOnce, false).await;
+        assert_eq!(probe.heard_live().await, Heard::new(watch, false, false, "shut"));
+        probe.link.unwatch(link, watch);
+        for reader in &mut readers {
+            for report in ["open", "shut"] {
+                let mut line = reader.next().await;
+                while line.starts_with("roost/status") {
+                    line = reader.next().await;
+                }
+                assert!(line.starts_with(&format!("{topic}|")) && line.contains(report), "{line}");
+            }
+        }
+    }
+    probe.link.publish(attempt(link, 1, "über/licht", b"on", Qos::ExactlyOnce));
+    assert_eq!(probe.acked().await, 1);
 }
 
 #[tokio::test]
