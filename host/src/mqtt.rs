@@ -12,10 +12,13 @@ mod message;
 mod outage;
 mod outgoing;
 mod reason;
+mod report;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod untold;
 mod url;
+mod watches;
 mod wire;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -204,8 +207,9 @@ impl Links {
         if connection.was_steady() {
             self.outage.was_steady();
         }
-        let last_events = connection.into_untold().into_iter().chain([Event::LinkDown { link: self.last }]);
-        for event in last_events {
+        let mut untold = connection.into_untold();
+        let untold = std::iter::from_fn(move || untold.pop());
+        for event in untold.chain([Event::LinkDown { link: self.last }]) {
             tokio::select! {
                 sent = self.events.send(event) => if sent.is_err() { return End::Stopped },
                 _ = &mut self.stopped => return End::Stopped,

@@ -3,7 +3,9 @@
 //! One task reads, writes, keeps the connection alive and hands events over, and none of these waits for another: a broker
 //! that does not read must not keep us from its acknowledgements, nor a busy core from answering in time.
 
-use std::{collections::VecDeque, io, time::Duration};
+mod listening;
+
+use std::{collections::HashSet, io, time::Duration};
 
 use bytes::BytesMut;
 use roost_scheduler::event::{self, Event, LinkId};
@@ -21,24 +23,28 @@ use super::{
     message::{fault, message},
     outgoing::Outgoing,
     reason::NOT_AUTHORIZED,
+    untold::Untold,
+    watches::Watches,
     wire::{self, Incoming, Limits},
 };
 use crate::report::Report;
 
 /// Attempts under way at once: enough to fill a fast link, few enough that an outage repeats little.
 const CREDIT: u16 = 1_000;
-/// Publishes taken at once: they leave with one write.
-const PUBLISHES_PER_WRITE: usize = 64;
-/// While more than this waits for the socket, no further publish is taken: what a slow broker has not read stays small.
+/// Subscriptions, and ends of them, that the broker has not answered: with the credit, far fewer than there are packet ids.
+const SUBSCRIPTIONS: usize = 1_000;
+/// Orders taken at once: they leave with one write.
+const ORDERS_PER_WRITE: usize = 64;
+/// While more than this waits for the socket, no further order is taken: what a slow broker has not read stays small.
 const OUTGOING_BYTES: usize = 256 * 1024;
-/// Room for what one read brings.
-const READ_BYTES: usize = 16 * 1024;
+/// Room for what one read brings. With [`REST`] after each, still more than brokers send at most.
+const READ_BYTES: usize = 64 * 1024;
 /// Attempts under way with which a broker has enough to do for a moment.
 const BUSY: usize = CREDIT as usize / 2;
 /// The pause between two reads while it is busy: a hundred acknowledgements cost hardly more than one, here and in the
-/// loop, and the machine may be the broker's too.
+/// loop, and the machine may be the broker's too. Likewise while reports flood in: what is due has its turn in between (I7).
 const REST: Duration = Duration::from_millis(1);
-/// Ticks that a message may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
+/// Ticks that a message or a subscription may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
 /// otherwise hold its credit for ever.
 const ACK_TICKS: u32 = 5;
 /// For the farewell to a broker that does not read: acknowledgements were waited for before, and what stops the host may
@@ -55,8 +61,11 @@ pub(super) struct Connection<S> {
     incoming: BytesMut,
     outgoing: Outgoing,
     ledger: Ledger,
-    /// Events that the core has not taken yet: at most one for each attempt under way.
-    untold: VecDeque<Event>,
+    watches: Watches,
+    /// Topics that cannot be listened to, of which that was said.
+    warned: HashSet<Box<str>>,
+    /// Events that the core has not taken yet.
+    untold: Untold,
     /// Whether the broker has sent anything since the last tick.
     heard: bool,
     /// Since the connection began.
@@ -98,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (reader, writer) = tokio::io::split(stream);
         let asked =
             limits.keep_alive_s.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()));
-        let connection = Self {
+        let mut connection = Self {
             link,
             limits,
             reader,
@@ -106,12 +115,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             incoming,
             outgoing: Outgoing::default(),
             ledger: Ledger::default(),
-            untold: VecDeque::new(),
+            watches: Watches::default(),
+            warned: HashSet::new(),
+            untold: Untold::new(link),
             heard: true,
             ticks: 0,
             tick: asked.unwrap_or(keep_alive) / 2,
         };
-        Self { untold: [Event::LinkUp { link, credit: connection.credit().into() }].into(), ..connection }
+        connection.untold.push(Event::LinkUp { link, credit: connection.credit().into() });
+        connection
     }
 
     /// How many attempts may be under way at once.
@@ -125,11 +137,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What the core has not been told yet.
-    pub(super) fn into_untold(self) -> VecDeque<Event> {
+    pub(super) fn into_untold(self) -> Untold {
         self.untold
     }
 
-    /// Carries publishes out and events back until the connection breaks, or until it is stopped, which is the only way
+    /// Carries orders out and events back until the connection breaks, or until it is stopped, which is the only way
     /// to end well.
     pub(super) async fn run(
         &mut self,
@@ -139,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Result<(), Failure> {
         self.outgoing.push(&wire::status("online", self.limits.retain))?;
         let mut ticks = ticks(self.tick);
-        let mut taken = Vec::with_capacity(PUBLISHES_PER_WRITE);
+        let mut taken = Vec::with_capacity(ORDERS_PER_WRITE);
         let (rest, mut is_resting) = (sleep(REST), false);
         tokio::pin!(rest);
         self.take_apart()?;
@@ -148,8 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.incoming.reserve(READ_BYTES);
             tokio::select! {
                 read = self.reader.read_buf(&mut self.incoming), if !is_resting => {
-                    self.received(read)?;
-                    is_resting = self.ledger.len() > BUSY;
+                    let is_flooded = self.received(read)?;
+                    is_resting = is_flooded || self.ledger.attempts() > BUSY;
                     if is_resting {
                         rest.as_mut().reset(Instant::now() + REST);
                     }
@@ -176,18 +188,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// How many publishes can be taken: the broker's receive maximum is kept even if the core does not.
+    /// How many orders can be taken: the broker's receive maximum is kept even if the core does not. They are obeyed in order,
+    /// so that a subscription waits behind a publish for which there is no room. The core sends none of those, and each
+    /// acknowledgement makes room.
     fn room(&self) -> usize {
         if self.outgoing.len() >= OUTGOING_BYTES {
             return 0;
         }
-        let under_way = self.ledger.len() + self.outgoing.unacknowledged();
-        usize::from(self.credit()).saturating_sub(under_way).min(PUBLISHES_PER_WRITE)
+        let under_way = self.ledger.attempts() + self.outgoing.unacknowledged();
+        let subscriptions = SUBSCRIPTIONS.saturating_sub(self.ledger.subscriptions());
+        usize::from(self.credit()).saturating_sub(under_way).min(subscriptions).min(ORDERS_PER_WRITE)
     }
 
     fn obey(&mut self, order: Order) -> Result<(), Failure> {
         match order {
             Order::Publish(attempt) => self.send(&attempt),
+            Order::Watch(link, watch, confirm) if link == self.link => self.listen(watch, &confirm),
+            Order::Unwatch(link, watch) if link == self.link => self.stop_listening(watch),
             Order::Watch(..) | Order::Unwatch(..) => Ok(()),
         }
     }
@@ -204,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(reason) = fault(asked).or_else(|| self.limits.refusal(&publish)) {
             let report = Report::new(format!("the message of {} cannot be sent", attempt.run));
             tracing::warn!("{}", report.cause(&reason));
-            self.untold.push_back(Event::Refused { link, attempt: id, reason });
+            self.untold.push(Event::Refused { link, attempt: id, reason });
             return Ok(());
         }
         let packet_id = self.ledger.admit(id, &attempt.run, asked.qos);
@@ -219,12 +236,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn written(&mut self, written: io::Result<()>) -> Result<(), Failure> {
         written.map_err(Failure::Broken)?;
         while let Some(attempt) = self.outgoing.next_done() {
-            self.untold.push_back(Event::Acked { link: self.link, attempt });
+            self.untold.push(Event::Acked { link: self.link, attempt });
         }
         Ok(())
     }
 
-    fn received(&mut self, read: io::Result<usize>) -> Result<(), Failure> {
+    /// Whether reports flood in.
+    fn received(&mut self, read: io::Result<usize>) -> Result<bool, Failure> {
         if read.map_err(Failure::Broken)? == 0 {
             return Err(Failure::Closed);
         }
@@ -232,21 +250,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.take_apart()
     }
 
-    fn take_apart(&mut self) -> Result<(), Failure> {
+    fn take_apart(&mut self) -> Result<bool, Failure> {
         while let Some(packet) = wire::next_packet(&mut self.incoming)? {
             match packet {
                 Incoming::Ack(ack) => self.acknowledged(&ack)?,
+                Incoming::Message(arrived) => self.arrived(arrived)?,
                 Incoming::Disconnect(reason) => return Err(Failure::Disconnected(reason)),
                 Incoming::Other => {}
             }
         }
-        Ok(())
+        Ok(self.watches.end_turn(&mut self.untold))
     }
 
     fn acknowledged(&mut self, ack: &wire::Ack) -> Result<(), Failure> {
         let link = self.link;
         match self.ledger.answer(ack) {
-            Answer::Done(attempt) => self.untold.push_back(Event::Acked { link, attempt }),
+            Answer::Done(attempt) => self.untold.push(Event::Acked { link, attempt }),
             Answer::Refused(attempt, run, reason) => {
                 // At once, and not when it is given up a quarter of an hour later. The pauses between tries grow, so
                 // that this does not become a flood.
@@ -255,8 +274,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let denied = ack.reason.code == NOT_AUTHORIZED;
                 tracing::warn!("{}", if denied { report.hint(hint) } else { report });
                 let reason = format!("the broker refused the message: {reason}");
-                self.untold.push_back(Event::Refused { link, attempt, reason });
+                self.untold.push(Event::Refused { link, attempt, reason });
             }
+            Answer::Granted(watch) => self.granted(watch),
+            Answer::NotGranted(watch, reason) => self.not_granted(watch, &reason)?,
+            Answer::Nothing => {}
             Answer::Release(id) => self.outgoing.push(&Packet::PubRel(PubRel::new(id, None)))?,
             Answer::Unknown => tracing::debug!(?ack, "the broker acknowledged what it was not sent"),
             Answer::OutOfOrder => {
@@ -270,7 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn tell(&mut self, permit: mpsc::Permit<'_, Event>, events: &mpsc::Sender<Event>) {
         let mut next = Some(permit);
         while let Some(permit) = next {
-            match self.untold.pop_front() {
+            match self.untold.pop() {
                 Some(event) => permit.send(event),
                 None => return,
             }

@@ -1,15 +1,24 @@
-//! Which packet id stands for which attempt, on one connection.
+//! Which packet id stands for what, on one connection.
 
 use std::collections::HashMap;
 
-use roost_scheduler::{event::AttemptId, model::Qos, names::RunId};
+use roost_scheduler::{
+    event::{AttemptId, WatchId},
+    model::Qos,
+    names::RunId,
+};
 
-use super::wire::{Ack, AckKind};
+use super::{
+    reason::Reason,
+    wire::{Ack, AckKind},
+};
 
-/// The attempts that the broker has not answered yet. An attempt leaves with its answer, so none is answered twice.
+/// What the broker has not answered yet. It leaves with its answer, so nothing is answered twice.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     waiting: HashMap<u16, Waiting>,
+    /// How many of them are attempts.
+    attempts: usize,
     last_id: u16,
     /// Counts [`Ledger::tick`].
     age: u32,
@@ -17,10 +26,17 @@ pub(super) struct Ledger {
 
 #[derive(Debug)]
 struct Waiting {
-    attempt: AttemptId,
-    run: RunId,
+    what: What,
     next: AckKind,
     since: u32,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Attempt(AttemptId, RunId),
+    Subscription(WatchId),
+    /// Of a topic that nobody listens to any more: the answer changes nothing, but only then is the packet id free.
+    Unsubscription,
 }
 
 /// What an acknowledgement means.
@@ -30,18 +46,29 @@ pub(super) enum Answer {
     Done(AttemptId),
     /// The broker does not want it.
     Refused(AttemptId, RunId, String),
+    /// The broker sends what comes to the topic.
+    Granted(WatchId),
+    /// It does not.
+    NotGranted(WatchId, Reason),
+    /// Nothing is to be done.
+    Nothing,
     /// PUBREL is to be sent with this packet id.
     Release(u16),
-    /// No message waits for it.
+    /// Nothing waits for it.
     Unknown,
-    /// The message waits for another kind of acknowledgement.
+    /// What waits for it wants another kind of acknowledgement.
     OutOfOrder,
 }
 
 impl Ledger {
     /// How many attempts wait.
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+    pub(super) const fn attempts(&self) -> usize {
+        self.attempts
+    }
+
+    /// How many others wait.
+    pub(super) fn subscriptions(&self) -> usize {
+        self.waiting.len() - self.attempts
     }
 
     /// Gives a packet id to an attempt that is about to be sent. `None` for QoS 0, which is never acknowledged.
@@ -51,36 +78,55 @@ impl Ledger {
             Qos::AtLeastOnce => AckKind::Puback,
             Qos::ExactlyOnce => AckKind::Pubrec,
         };
-        // Ends: the credit is far smaller than the number of ids.
+        self.attempts += 1;
+        Some(self.insert(What::Attempt(attempt, run.clone()), next))
+    }
+
+    /// Gives a packet id to a subscription that is about to be sent.
+    pub(super) fn subscribe(&mut self, watch: WatchId) -> u16 {
+        self.insert(What::Subscription(watch), AckKind::Suback)
+    }
+
+    /// Gives a packet id to the end of a subscription.
+    pub(super) fn unsubscribe(&mut self) -> u16 {
+        self.insert(What::Unsubscription, AckKind::Unsuback)
+    }
+
+    fn insert(&mut self, what: What, next: AckKind) -> u16 {
+        // Ends: the link has far less under way than there are ids.
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
             if !self.waiting.contains_key(&self.last_id) {
                 break;
             }
         }
-        self.waiting.insert(self.last_id, Waiting { attempt, run: run.clone(), next, since: self.age });
-        Some(self.last_id)
+        self.waiting.insert(self.last_id, Waiting { what, next, since: self.age });
+        self.last_id
     }
 
-    /// What an acknowledgement says about an attempt. MQTT 5.0, section 4.3.
+    /// What an acknowledgement is about. MQTT 5.0, section 4.3.
     pub(super) fn answer(&mut self, ack: &Ack) -> Answer {
         let Some(waiting) = self.waiting.get_mut(&ack.id) else { return Answer::Unknown };
         if waiting.next != ack.kind {
             return Answer::OutOfOrder;
         }
-        let attempt = waiting.attempt;
-        if ack.reason.is_refusal() {
-            let run = waiting.run.clone();
-            self.waiting.remove(&ack.id);
-            return Answer::Refused(attempt, run, ack.reason.to_string());
-        }
-        if ack.kind == AckKind::Pubrec {
+        let is_refusal = ack.reason.is_refusal();
+        if ack.kind == AckKind::Pubrec && !is_refusal {
             waiting.next = AckKind::Pubcomp;
             waiting.since = self.age;
             return Answer::Release(ack.id);
         }
+        let what = waiting.what.clone();
         self.waiting.remove(&ack.id);
-        Answer::Done(attempt)
+        match what {
+            What::Attempt(attempt, run) => {
+                self.attempts -= 1;
+                if is_refusal { Answer::Refused(attempt, run, ack.reason.to_string()) } else { Answer::Done(attempt) }
+            }
+            What::Subscription(watch) if is_refusal => Answer::NotGranted(watch, ack.reason.clone()),
+            What::Subscription(watch) => Answer::Granted(watch),
+            What::Unsubscription => Answer::Nothing,
+        }
     }
 
     /// Everything that waits is one tick older; the age of the oldest.
@@ -110,7 +156,7 @@ mod tests {
         assert_eq!(ledger.admit(7, &run(), Qos::AtLeastOnce), Some(1));
         assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0x10)), Answer::Done(7));
         assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0)), Answer::Unknown);
-        assert_eq!(ledger.len(), 0);
+        assert_eq!(ledger.attempts(), 0);
     }
 
     #[test]
@@ -119,7 +165,7 @@ mod tests {
         ledger.admit(7, &run(), Qos::ExactlyOnce);
         assert_eq!(ledger.answer(&ack(AckKind::Pubcomp, 1, 0)), Answer::OutOfOrder);
         assert_eq!(ledger.answer(&ack(AckKind::Pubrec, 1, 0)), Answer::Release(1));
-        assert_eq!(ledger.len(), 1, "its credit is not free before PUBCOMP");
+        assert_eq!(ledger.attempts(), 1, "its credit is not free before PUBCOMP");
         assert_eq!(ledger.answer(&ack(AckKind::Pubcomp, 1, 0)), Answer::Done(7));
     }
 
@@ -129,7 +175,7 @@ mod tests {
         ledger.admit(7, &run(), Qos::ExactlyOnce);
         let answer = ledger.answer(&ack(AckKind::Pubrec, 1, 0x87));
         assert!(matches!(&answer, Answer::Refused(7, _, reason) if reason.contains("may not")), "{answer:?}");
-        assert_eq!(ledger.len(), 0);
+        assert_eq!(ledger.attempts(), 0);
     }
 
     #[test]
@@ -139,6 +185,27 @@ mod tests {
         assert_eq!(ledger.admit(2, &run(), Qos::AtLeastOnce), Some(1));
         ledger.last_id = u16::MAX - 1;
         assert_eq!(ledger.admit(3, &run(), Qos::AtLeastOnce), Some(2));
+    }
+
+    #[test]
+    fn subscriptions_share_the_packet_ids() {
+        let mut ledger = Ledger::default();
+        let ids = [ledger.subscribe(7), ledger.unsubscribe(), ledger.subscribe(8)];
+        assert_eq!(ids, [1, 2, 3]);
+        assert_eq!(ledger.admit(9, &run(), Qos::AtLeastOnce), Some(4));
+        assert_eq!((ledger.attempts(), ledger.subscriptions()), (1, 3));
+        ledger.last_id = u16::MAX;
+        assert_eq!(ledger.subscribe(10), 5, "the end of a subscription keeps its id, too");
+        assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0)), Answer::OutOfOrder);
+        assert_eq!(ledger.answer(&ack(AckKind::Suback, 4, 0)), Answer::OutOfOrder);
+        assert_eq!(ledger.answer(&ack(AckKind::Suback, 1, 1)), Answer::Granted(7));
+        assert_eq!(ledger.answer(&ack(AckKind::Unsuback, 2, 0x11)), Answer::Nothing);
+        assert!(matches!(ledger.answer(&ack(AckKind::Suback, 3, 0x87)), Answer::NotGranted(8, _)));
+        assert_eq!(ledger.answer(&ack(AckKind::Suback, 3, 0x87)), Answer::Unknown);
+        assert_eq!((ledger.attempts(), ledger.subscriptions()), (1, 1));
+        for age in 1..=3 {
+            assert_eq!(ledger.tick(), age, "what was not answered counts");
+        }
     }
 
     #[test]

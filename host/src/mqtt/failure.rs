@@ -31,7 +31,7 @@ pub(super) enum Failure {
     Malformed(String),
     #[error("the broker has not been heard of for {} s", .0.as_secs_f32())]
     Silent(Duration),
-    #[error("the broker has not acknowledged a message for {} s", .0.as_secs_f32())]
+    #[error("the broker has not acknowledged a message or a subscription for {} s", .0.as_secs_f32())]
     Unacknowledged(Duration),
 }
 
@@ -63,7 +63,7 @@ impl Failure {
             }
             Self::Login(_) => {
                 "set `user` and `password` in `[mqtt]`, and let the user publish to `roost/status` and to the topics \
-                 of the plugins"
+                 of the plugins, and read those on which devices report"
             }
             Self::Unreachable(_) => {
                 "see that the broker runs and that host and port are right, or leave `url` out of `[mqtt]` to use the \

@@ -4,10 +4,14 @@ use std::{collections::VecDeque, io};
 
 use bytes::{Buf, BytesMut};
 use roost_scheduler::event::AttemptId;
-use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAck};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::failure::Failure;
+
+/// Acknowledgements of the broker's messages that wait for the socket. A broker sends no more messages than it was allowed
+/// to before it has read them, so this many only wait at one that breaks the rules: memory must not grow by that.
+const RECEIPTS: usize = 10_000;
 
 /// Encoded packets that the socket has not taken yet, many per write.
 #[derive(Debug, Default)]
@@ -19,6 +23,8 @@ pub(super) struct Outgoing {
     written: u64,
     /// Attempts that are done when the socket has taken everything up to here.
     done_when_written: VecDeque<(u64, AttemptId)>,
+    /// Acknowledgements of the broker's messages end here.
+    receipts: VecDeque<u64>,
     unflushed: bool,
 }
 
@@ -42,6 +48,19 @@ impl Outgoing {
         let pushed = packet.write(&mut self.bytes, None);
         pushed.map_err(|error| Failure::Broken(io::Error::other(error)))?;
         self.queued += (self.bytes.len() - before) as u64;
+        Ok(())
+    }
+
+    /// Acknowledges a message of the broker's.
+    pub(super) fn push_receipt(&mut self, id: u16) -> Result<(), Failure> {
+        while self.receipts.front().is_some_and(|end| *end <= self.written) {
+            self.receipts.pop_front();
+        }
+        if self.receipts.len() >= RECEIPTS {
+            return Err(Failure::Malformed("more messages than it was allowed to send".to_owned()));
+        }
+        self.push(&Packet::PubAck(PubAck::new(id, None)))?;
+        self.receipts.push_back(self.queued);
         Ok(())
     }
 
@@ -105,5 +124,19 @@ mod tests {
         }
         assert_eq!(done.iter().map(|(attempt, _)| *attempt).collect::<Vec<_>>(), [1, 2]);
         assert!(done[0].1 >= whole / 2 && done[0].1 < whole, "{done:?} of {whole}");
+    }
+
+    #[tokio::test]
+    async fn acknowledgements_that_are_not_read_do_not_pile_up() {
+        let mut outgoing = Outgoing::default();
+        for _ in 0..2 {
+            for _ in 0..RECEIPTS {
+                outgoing.push_receipt(1).expect("there is room");
+            }
+            assert!(matches!(outgoing.push_receipt(1), Err(Failure::Malformed(_))));
+            while !outgoing.is_idle() {
+                outgoing.advance(&mut tokio::io::sink()).await.expect("writable");
+            }
+        }
     }
 }

@@ -46,7 +46,7 @@ const fn words(code: u8) -> &'static str {
         0x8C => "it wants another way to log in",
         0x8D => "it heard nothing for too long",
         TAKEN_OVER => "another client has connected with the same client id",
-        0x90 => "it does not accept the topic",
+        0x8F | 0x90 => "it does not accept the topic",
         0x91 => "the packet id is in use",
         0x92 => "it does not know the packet id",
         0x93 => "it got more messages at once than it takes",

@@ -3,6 +3,7 @@
 mod brokers;
 mod conformance;
 mod false_broker;
+mod listening;
 mod outages;
 
 use std::time::Duration;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use roost_scheduler::{
     body::Body,
     event::{AttemptId, Event, LinkId, Publish},
-    model::{Message, Policy, Qos, Step},
-    names::{DeviceName, JobId, PluginName, RunId},
+    model::{Confirm, Matches, Message, Policy, Qos, Step},
+    names::{DeviceName, JobId, Origin, PluginName, RunId},
     time::Instant,
     topic::Topic,
 };
@@ -37,6 +38,7 @@ pub(super) fn attempt(link: LinkId, attempt: AttemptId, topic: &str, payload: &[
             device: DeviceName::parse("north").expect("valid"),
             job: JobId::parse("open").expect("valid"),
             occurrence,
+            origin: Origin::Trigger,
         },
         due: occurrence.plus_ms(250),
         number: 2,
@@ -49,7 +51,7 @@ pub(super) fn attempt(link: LinkId, attempt: AttemptId, topic: &str, payload: &[
 
 fn body(message: Message) -> Body {
     let id = JobId::parse("open").expect("valid");
-    Body::new(&id, None, &Policy::default(), &[Step { after_ms: 0, message }])
+    Body::new(&id, None, &Policy::default(), &[Step { after_ms: 0, message, once: false, confirm: None }])
 }
 
 /// Changes the message of an attempt.
@@ -57,6 +59,12 @@ pub(super) fn edit(attempt: &mut Publish, change: impl FnOnce(&mut Message)) {
     let mut message = attempt.message().to_step().message;
     change(&mut message);
     attempt.body = body(message);
+}
+
+/// What a device is to report on a topic, word for word.
+pub(super) fn confirm(topic: &str, report: &str) -> Confirm {
+    let matches = Matches::Bytes(report.as_bytes().into());
+    Confirm { topic: Topic::parse(topic).expect("valid"), matches, within_ms: 1_000, already: false }
 }
 
 /// For a broker on this machine, in a hurry.

@@ -1,10 +1,13 @@
-//! Packets as bytes. The codec is rumqttc's, but for the acknowledgements and DISCONNECT, of which it does not know every
+//! Packets as bytes. The codec is rumqttc's, but for the broker's answers and DISCONNECT, of which it does not know every
 //! reason code and form.
 
 use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::{
     QoS,
-    v5::{ConnAckProperties, Connect, ConnectProperties, LastWill, Login, Packet, Publish},
+    v5::{
+        ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Login, Packet, Publish, RetainForwardRule,
+        Subscribe, Unsubscribe,
+    },
 };
 
 use super::{failure::Failure, reason::Reason};
@@ -22,12 +25,26 @@ const STATUS_TOPIC: &str = "roost/status";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     Ack(Ack),
+    Message(Arrived),
     Disconnect(Reason),
     /// It needs no reaction: PINGRESP, and whatever we have not asked for.
     Other,
 }
 
-/// PUBACK, PUBREC or PUBCOMP.
+/// A message that somebody has published.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Arrived {
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    /// The packet id, which is to be acknowledged; none at QoS 0.
+    pub(super) id: Option<u16>,
+    /// Whether the broker had kept it.
+    pub(super) retained: bool,
+    /// Whether the broker keeps it only for a while.
+    pub(super) expires: bool,
+}
+
+/// PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ack {
     pub(super) kind: AckKind,
@@ -40,6 +57,8 @@ pub(super) enum AckKind {
     Puback,
     Pubrec,
     Pubcomp,
+    Suback,
+    Unsuback,
 }
 
 /// What a broker says about itself in CONNACK.
@@ -69,6 +88,13 @@ impl Limits {
         }
         (publish.retain && !self.retain).then(|| "the broker does not keep retained messages".to_owned())
     }
+
+    /// The same of a subscription.
+    pub(super) fn refusal_of_subscription(&self, subscribe: &Subscribe) -> Option<String> {
+        let (size, most) = (subscribe.size(), self.packet_bytes?);
+        (size > most as usize)
+            .then(|| format!("the broker takes packets of {most} bytes at most, and the subscription has {size}"))
+    }
 }
 
 /// Takes the next packet out of what was read; `None` where it is not complete.
@@ -76,17 +102,13 @@ impl Limits {
 /// Frames are cut here: the codec says of a packet that is cut short inside that more bytes are needed, and would wait
 /// for them for ever.
 fn next_frame(read: &mut BytesMut) -> Result<Option<Frame>, Failure> {
-    let mut length = 0;
-    for (place, byte) in read.iter().skip(1).take(4).enumerate() {
-        length |= usize::from(byte & 0x7F) << (7 * place);
-        if byte & 0x80 == 0 {
-            let header = place + 2;
-            if length > INCOMING_PACKET_BYTES {
-                return Err(Failure::Malformed(format!("a packet of {length} bytes")));
-            }
-            let complete = read.len() >= header + length;
-            return Ok(complete.then(|| Frame { header, bytes: read.split_to(header + length) }));
+    if let Some((of_length, length)) = read.get(1..).and_then(variable_length) {
+        if length > INCOMING_PACKET_BYTES {
+            return Err(Failure::Malformed(format!("a packet of {length} bytes")));
         }
+        let header = 1 + of_length;
+        let complete = read.len() >= header + length;
+        return Ok(complete.then(|| Frame { header, bytes: read.split_to(header + length) }));
     }
     if read.len() > 4 { Err(Failure::Malformed("a packet without a valid length".to_owned())) } else { Ok(None) }
 }
@@ -118,17 +140,68 @@ pub(super) fn next_packet(read: &mut BytesMut) -> Result<Option<Incoming>, Failu
         4 => AckKind::Puback,
         5 => AckKind::Pubrec,
         7 => AckKind::Pubcomp,
+        9 => return granted(frame.body()).map(|ack| Some(Incoming::Ack(ack))),
+        // For each topic a reason; it changes nothing.
+        11 => AckKind::Unsuback,
         14 => return Ok(Some(Incoming::Disconnect(reason(frame.body())))),
-        3 | 9 | 11 | 13 => return frame.decoded().map(|_| Some(Incoming::Other)),
+        3 => return arrived(frame).map(|arrived| Some(Incoming::Message(arrived))),
+        13 => return frame.decoded().map(|_| Some(Incoming::Other)),
         other => return Err(Failure::Malformed(format!("packet type {other}, which no broker sends here"))),
     };
     match *frame.body() {
         [high, low, ref rest @ ..] => {
             let id = u16::from_be_bytes([high, low]);
-            Ok(Some(Incoming::Ack(Ack { kind, id, reason: reason(rest) })))
+            let reason = if kind == AckKind::Unsuback { reason(&[]) } else { reason(rest) };
+            Ok(Some(Incoming::Ack(Ack { kind, id, reason })))
         }
         _ => Err(Failure::Malformed("an acknowledgement without a packet id".to_owned())),
     }
+}
+
+/// PUBLISH. MQTT 5.0, section 3.3.
+fn arrived(frame: Frame) -> Result<Arrived, Failure> {
+    let publish = match frame.decoded()? {
+        Packet::Publish(publish) => publish,
+        other => return Err(Failure::Malformed(format!("{other:?} instead of PUBLISH"))),
+    };
+    let malformed = |what: &str| Failure::Malformed(format!("a message {what}"));
+    let id = match publish.qos {
+        QoS::AtMostOnce => None,
+        QoS::AtLeastOnce => Some(publish.pkid),
+        QoS::ExactlyOnce => return Err(malformed("at QoS 2, to a subscription at QoS 1")),
+    };
+    if publish.topic.is_empty() || publish.properties.as_ref().is_some_and(|own| own.topic_alias.is_some()) {
+        return Err(malformed("with an alias instead of a topic, which was not offered"));
+    }
+    let topic = String::from_utf8(publish.topic.into()).map_err(|_| malformed("whose topic is not UTF-8"))?;
+    let expires = publish.properties.is_some_and(|own| own.message_expiry_interval.is_some());
+    Ok(Arrived { topic, payload: publish.payload, id, retained: publish.retain, expires })
+}
+
+/// SUBACK: the packet id, properties, and one reason, for one topic was asked for. MQTT 5.0, section 3.9.
+fn granted(body: &[u8]) -> Result<Ack, Failure> {
+    let malformed = |what: &str| Failure::Malformed(format!("a SUBACK {what}"));
+    let [high, low, ref properties @ .., code] = *body else { return Err(malformed("that is too short")) };
+    if variable_length(properties).is_none_or(|(header, length)| header + length != properties.len()) {
+        return Err(malformed("without exactly one reason"));
+    }
+    if matches!(code, 3..0x80) {
+        return Err(malformed(&format!("that grants QoS {code}")));
+    }
+    let reason = Reason { code, text: reason_text(properties) };
+    Ok(Ack { kind: AckKind::Suback, id: u16::from_be_bytes([high, low]), reason })
+}
+
+/// A number of one to four bytes, and how many it has. MQTT 5.0, section 1.5.5.
+fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut length = 0;
+    for (place, byte) in bytes.iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7F) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Some((place + 1, length));
+        }
+    }
+    None
 }
 
 /// The broker's answer to CONNECT.
@@ -204,7 +277,23 @@ fn shown(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(REASON_TEXT_CHARS).collect()
 }
 
-/// CONNECT: a clean start, nothing kept afterwards (the core is the only one that tries again), and `offline` as the
+/// SUBSCRIBE, still without a packet id. What the broker has kept is wanted each time, and marked as such; what comes later
+/// is not. QoS 1: a report must not be lost, and one that comes twice does no harm.
+pub(super) fn subscribe(topic: &str) -> Subscribe {
+    let mut filter = Filter::new(topic, QoS::AtLeastOnce);
+    filter.preserve_retain = false;
+    filter.retain_forward_rule = RetainForwardRule::OnEverySubscribe;
+    Subscribe::new(filter, None)
+}
+
+/// UNSUBSCRIBE.
+pub(super) fn unsubscribe(topic: &str, id: u16) -> Packet {
+    let mut unsubscribe = Unsubscribe::new(topic, None);
+    unsubscribe.pkid = id;
+    Packet::Unsubscribe(unsubscribe)
+}
+
+/// CONNECT: no topic aliases, a clean start, nothing kept afterwards (the core is the only one that tries again), and `offline` as the
 /// last will.
 pub(super) fn connect(client_id: &str, login: Option<(&str, &str)>, keep_alive_s: u16) -> Packet {
     let mut properties = ConnectProperties::new();
@@ -230,95 +319,4 @@ pub(super) fn status(text: &'static str, retain: bool) -> Packet {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(bytes: &[u8]) -> Result<Option<Incoming>, Failure> {
-        next_packet(&mut BytesMut::from(bytes))
-    }
-
-    fn read_connack(bytes: &[u8]) -> Result<Option<Limits>, Failure> {
-        next_connack(&mut BytesMut::from(bytes))
-    }
-
-    #[test]
-    fn acknowledgements_are_read_in_each_of_their_forms() {
-        let ack = |kind, code, text: Option<&str>| {
-            Incoming::Ack(Ack { kind, id: 0x0102, reason: Reason { code, text: text.map(str::to_owned) } })
-        };
-        for (bytes, expected) in [
-            (&[0x40, 2, 1, 2][..], ack(AckKind::Puback, 0, None)),
-            (&[0x50, 3, 1, 2, 0x10], ack(AckKind::Pubrec, 0x10, None)),
-            (&[0x70, 4, 1, 2, 0x92, 0], ack(AckKind::Pubcomp, 0x92, None)),
-            (&[0x40, 9, 1, 2, 0x87, 5, 0x1F, 0, 2, b'n', b'o'], ack(AckKind::Puback, 0x87, Some("no"))),
-            (
-                &[0x40, 16, 1, 2, 0x87, 12, 0x26, 0, 1, b'a', 0, 1, b'b', 0x1F, 0, 2, b'n', b'o'],
-                ack(AckKind::Puback, 0x87, Some("no")),
-            ),
-            (&[0x40, 6, 1, 2, 0x87, 5, 0x1F, 0], ack(AckKind::Puback, 0x87, None)),
-        ] {
-            assert_eq!(read(bytes).expect("readable"), Some(expected), "{bytes:02x?}");
-        }
-    }
-
-    #[test]
-    fn a_disconnect_is_read_in_each_of_its_forms() {
-        for (bytes, code) in [(&[0xE0, 0][..], 0), (&[0xE0, 1, 0x8B], 0x8B), (&[0xE0, 2, 0x8E, 0], 0x8E)] {
-            let expected = Incoming::Disconnect(Reason { code, text: None });
-            assert_eq!(read(bytes).expect("readable"), Some(expected), "{bytes:02x?}");
-        }
-    }
-
-    #[test]
-    fn half_a_packet_is_waited_for() {
-        let whole = [0x40, 4, 1, 2, 0x87, 0];
-        for length in 0..whole.len() {
-            assert_eq!(read(&whole[..length]).expect("not wrong yet"), None, "{length}");
-        }
-    }
-
-    #[test]
-    fn what_no_broker_may_send_is_malformed() {
-        for bytes in [
-            &[0x00, 0x00][..],
-            &[0x40, 0x00],
-            &[0x40, 0x01, 0x01],
-            &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
-            &[0x30, 0xFF, 0xFF, 0xFF, 0x7F],
-            &[0x30, 0x03, 0x00, 0x09, b'a'],
-            &[0x10, 0x02, 0x00, 0x00],
-            &[0x20, 0x03, 0x00, 0x00, 0x00],
-        ] {
-            assert!(matches!(read(bytes), Err(Failure::Malformed(_))), "{bytes:02x?}");
-        }
-    }
-
-    #[test]
-    fn connack_says_what_the_broker_takes() {
-        let plain = read_connack(&[0x20, 3, 0, 0, 0]).expect("readable").expect("complete");
-        let expected =
-            Limits { receive_maximum: u16::MAX, packet_bytes: None, maximum_qos: 2, retain: true, keep_alive_s: None };
-        assert_eq!(plain, expected);
-        let said = [0x20, 18, 0, 0, 15, 0x21, 0, 10, 0x24, 1, 0x25, 0, 0x27, 0, 0, 4, 0, 0x13, 0, 9];
-        let expected = Limits {
-            receive_maximum: 10,
-            packet_bytes: Some(1024),
-            maximum_qos: 1,
-            retain: false,
-            keep_alive_s: Some(9),
-        };
-        assert_eq!(read_connack(&said).expect("readable"), Some(expected));
-    }
-
-    #[test]
-    fn connack_says_why_not() {
-        assert!(matches!(read_connack(&[0x20, 2, 0, 1]), Err(Failure::Version)));
-        assert!(matches!(read_connack(&[0x20, 3, 0, 0x84, 0]), Err(Failure::Version)));
-        assert!(matches!(read_connack(&[0x20, 2, 0, 5]), Err(Failure::Login(_))));
-        assert!(matches!(read_connack(&[0x20, 3, 0, 0x87, 0]), Err(Failure::Login(_))));
-        assert!(matches!(read_connack(&[0x20, 3, 0, 0x89, 0]), Err(Failure::Refused(_))));
-        assert!(matches!(read_connack(&[0x20, 3, 0, 0xEE, 0]), Err(Failure::Refused(_))));
-        assert!(matches!(read_connack(&[0x40, 2, 0, 1]), Err(Failure::Malformed(_))));
-        assert!(matches!(read_connack(b"HTTP/1.1"), Err(Failure::Malformed(_))));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! MQTT 3.1.1 and 5 on one port, and messages from one to the other.
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use rumqttd::protocol::{Error, Packet, Protocol, v4::V4, v5::V5};
 
 /// What a client speaks, known from its CONNECT. rumqttd makes a copy for each connection.
@@ -43,6 +43,7 @@ impl Protocol for EitherVersion {
             Self::Five => V5.read_mut(stream, max_size)?,
             Self::Three | Self::Unknown => V4.read_mut(stream, max_size)?,
         };
+        change_topics(&mut packet, mark);
         if let Packet::Connect(connect, properties, ..) = &mut packet {
             // rumqttd turns clients away that want no keep-alive; this is as good as none.
             if connect.keep_alive == 0 {
@@ -56,13 +57,48 @@ impl Protocol for EitherVersion {
         Ok(packet)
     }
 
-    fn write(&self, packet: Packet, buffer: &mut BytesMut) -> Result<usize, Error> {
+    fn write(&self, mut packet: Packet, buffer: &mut BytesMut) -> Result<usize, Error> {
+        change_topics(&mut packet, unmark);
         match (self, packet) {
             (Self::Five, packet) => V5.write(packet, buffer),
             // A broker does not send it before version 5: it closes the connection.
             (_, Packet::Disconnect(..)) => Ok(0),
             (_, packet) => V4.write(without_properties(packet), buffer),
         }
+    }
+}
+
+/// Before topics that begin with another letter than ASCII's, while they are in rumqttd: it looks at their first byte as
+/// if that were a letter, and the thread that serves all clients would panic. Filters with a wildcard there match as ever.
+const MARK: u8 = 1;
+
+fn mark(topic: &mut Bytes) {
+    if topic.first().is_some_and(|first| !first.is_ascii() || *first == MARK) {
+        *topic = [&[MARK], &topic[..]].concat().into();
+    }
+}
+
+fn unmark(topic: &mut Bytes) {
+    if topic.first() == Some(&MARK) {
+        topic.advance(1);
+    }
+}
+
+/// Of messages, and of what clients want to have.
+fn change_topics(packet: &mut Packet, change: fn(&mut Bytes)) {
+    let change_filter = |filter: &mut String| {
+        let mut bytes = Bytes::from(std::mem::take(filter));
+        change(&mut bytes);
+        *filter = String::from_utf8_lossy(&bytes).into_owned();
+    };
+    match packet {
+        Packet::Publish(publish, _) => change(&mut publish.topic),
+        Packet::Connect(_, _, Some(will), ..) => change(&mut will.topic),
+        Packet::Subscribe(subscribe, _) => {
+            subscribe.filters.iter_mut().for_each(|filter| change_filter(&mut filter.path));
+        }
+        Packet::Unsubscribe(unsubscribe, _) => unsubscribe.filters.iter_mut().for_each(change_filter),
+        _ => {}
     }
 }
 

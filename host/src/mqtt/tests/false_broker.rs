@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use roost_scheduler::{event::Event, model::Qos};
-use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
+use rumqttc::v5::mqttbytes::{
+    QoS,
+    v5::{Packet, PubAck, Publish},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -12,6 +15,7 @@ use tokio::{
 
 use super::{
     Probe, attempt, edit,
+    listening::Heard,
     outages::{end_of_first, failure},
     settings,
 };
@@ -83,6 +87,34 @@ impl Client {
         }
     }
 
+    async fn subscribe(&mut self) -> (u16, String) {
+        match self.next().await {
+            Packet::Subscribe(subscribe) => (subscribe.pkid, subscribe.filters[0].path.clone()),
+            other => panic!("expected SUBSCRIBE, got {other:?}"),
+        }
+    }
+
+    async fn unsubscribe(&mut self) -> (u16, String) {
+        match self.next().await {
+            Packet::Unsubscribe(unsubscribe) => (unsubscribe.pkid, unsubscribe.filters[0].clone()),
+            other => panic!("expected UNSUBSCRIBE, got {other:?}"),
+        }
+    }
+
+    async fn suback(&mut self, id: u16, code: u8) {
+        let [high, low] = id.to_be_bytes();
+        self.send(&[0x90, 4, high, low, 0, code]).await;
+    }
+
+    async fn message(&mut self, topic: &str, payload: &[u8], id: Option<u16>, retain: bool) {
+        let qos = if id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+        let mut publish = Publish::new(topic, qos, payload.to_vec(), None);
+        (publish.pkid, publish.retain) = (id.unwrap_or(0), retain);
+        let mut bytes = BytesMut::new();
+        publish.write(&mut bytes).expect("encodable");
+        self.send(&bytes).await;
+    }
+
     async fn puback(&mut self, id: u16) {
         let [high, low] = id.to_be_bytes();
         self.send(&[0x40, 2, high, low]).await;
@@ -135,13 +167,19 @@ async fn a_broker_that_never_answers_is_given_up() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_made_again_under_a_new_number() {
-    let endings: [&[u8]; 5] = [
+    let endings: [&[u8]; 9] = [
         b"",
         &[0xE0, 1, 0x8B],
         &[0xE0, 0],
         &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
         // PUBCOMP for a message at QoS 1.
         &[0x70, 2, 0, 1],
+        // SUBACK for it, and one that is none.
+        &[0x90, 4, 0, 1, 0, 1],
+        &[0x90, 4, 0, 9, 0, 3],
+        // A message at QoS 2, and one with a topic alias.
+        &[0x34, 6, 0, 1, b'a', 0, 1, 0],
+        &[0x30, 7, 0, 1, b'a', 3, 0x23, 0, 1],
     ];
     let broker = FalseBroker::new().await;
     let mut probe = Probe::connect(broker.settings());
@@ -178,6 +216,10 @@ async fn what_a_broker_says_of_itself_is_kept_to() {
         assert!(attempt == number && reason.contains(expected), "{reason}");
     }
 
+    probe.watch(link, 4, &"x".repeat(1_024), "open");
+    let (watch, refused) = probe.watching().await;
+    assert!(watch == 4 && refused.is_some_and(|reason| reason.contains("packets of 1024 bytes at most")));
+
     for number in 11..=14 {
         probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
     }
@@ -199,6 +241,100 @@ async fn what_a_broker_says_of_itself_is_kept_to() {
     client.puback(fourth).await;
     assert_eq!(probe.acked().await, 14);
     tokio::join!(client.read_to_end(), probe.link.stop());
+}
+
+#[tokio::test]
+async fn subscriptions_are_counted_and_share_the_packet_ids() {
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(broker.settings());
+    let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+    probe.watch(link, 1, "a", "on");
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    probe.watch(link, 2, "a", "on");
+    probe.link.unwatch(link, 1);
+    probe.watch(link, 3, "b", "on");
+    probe.link.unwatch(link, 2);
+    assert_eq!(client.subscribe().await, (1, "a".to_owned()));
+    assert_eq!(client.publish().await.pkid, 2);
+    assert_eq!(client.subscribe().await, (3, "a".to_owned()));
+    assert_eq!(client.subscribe().await, (4, "b".to_owned()));
+    assert_eq!(client.unsubscribe().await, (5, "a".to_owned()));
+    for id in [1, 3] {
+        client.suback(id, 1).await;
+    }
+    client.suback(4, 0x87).await;
+    let refused = "the broker refused the subscription to `b`: the user may not do that (0x87)";
+    assert_eq!(probe.watching().await, (3, Some(refused.to_owned())), "nobody waits for the others");
+    assert_eq!(client.unsubscribe().await, (6, "b".to_owned()));
+    client.message("a", b"on", Some(7), false).await;
+    assert_eq!(client.next().await, Packet::PubAck(PubAck::new(7, None)), "nobody listens, but it has come");
+    client.puback(2).await;
+    assert_eq!(probe.acked().await, 1);
+    client.suback(1, 1).await;
+
+    // What the broker has kept may come ahead of its answer, and be as large as it likes.
+    probe.watch(link, 4, "a", "on");
+    let (id, _) = client.subscribe().await;
+    client.message("a", &[b'x'; 1_000_000], None, true).await;
+    client.suback(id, 0).await;
+    let said = format!("{}…", "x".repeat(77));
+    let mut events = [format!("{:?}", probe.next().await), format!("{:?}", probe.next().await)];
+    events.sort();
+    assert!(events[0].contains(&said) && events[1].starts_with("Watching"), "{events:?}");
+    tokio::join!(client.read_to_end(), probe.link.stop());
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_answer_to_a_subscription_is_left() {
+    let broker = FalseBroker::new().await;
+    let settings = broker.settings();
+    let settings = Settings { pace: Pace { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let mut probe = Probe::connect(settings);
+    let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+    probe.watch(link, 1, "a", "on");
+    client.subscribe().await;
+    let ((), down) = tokio::join!(client.answer_pings(), probe.down());
+    assert_eq!(down, link);
+}
+
+#[tokio::test]
+async fn reports_wait_in_small_numbers_for_a_core_that_is_slow_to_listen() {
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(broker.settings());
+    let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
+    probe.watch(link, 1, "a", "on");
+    let (id, _) = client.subscribe().await;
+    client.suback(id, 1).await;
+    assert_eq!(probe.watching().await, (1, None));
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    let id = client.publish().await.pkid;
+    for number in 0..50_000 {
+        client.message("a", format!("{number}").as_bytes(), None, number % 2 == 0).await;
+    }
+    client.message("a", b"on", Some(1), false).await;
+    // When this is there, so is everything before it.
+    assert_eq!(client.next().await, Packet::PubAck(PubAck::new(1, None)));
+    client.puback(id).await;
+    drop(client);
+    let mut reports = Vec::new();
+    let mut is_acked = false;
+    loop {
+        match probe.next().await {
+            Event::Reported { watch, matches, retained, said, .. } => {
+                reports.push(Heard { watch, matches, retained, said });
+            }
+            Event::Acked { attempt: 1, .. } => is_acked = true,
+            Event::LinkDown { .. } => break,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert!(is_acked);
+    // As many as the channel to the core holds, and one of each kind.
+    assert!(reports.len() <= 64 + 4, "{}", reports.len());
+    for last in [(true, false, "on"), (false, false, "49999"), (false, true, "49998")] {
+        let (matches, retained, said) = last;
+        assert!(reports.contains(&Heard::new(1, matches, retained, said)), "{last:?}");
+    }
 }
 
 #[tokio::test]

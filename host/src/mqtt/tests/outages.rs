@@ -17,11 +17,11 @@ use crate::{
 /// How the first connection ends.
 pub(super) async fn end_of_first(settings: Settings) -> End {
     let transport = Transport::new(settings.url.clone(), settings.ca_file.as_deref()).expect("good settings");
-    let (_publishes, publishes) = tokio::sync::mpsc::unbounded_channel();
+    let (_orders, orders) = tokio::sync::mpsc::unbounded_channel();
     let (events, _kept) = tokio::sync::mpsc::channel(64);
     let (_stop, stopped) = tokio::sync::oneshot::channel();
     let outage = Outage::default();
-    Links { settings, transport, publishes, events, stopped, last: 0, outage }.next().await
+    Links { settings, transport, orders, events, stopped, last: 0, outage }.next().await
 }
 
 /// Why there is no first connection.

@@ -1,0 +1,88 @@
+//! Listening to devices' reports on a connection.
+
+use roost_scheduler::{
+    event::{Event, WatchId},
+    model::Confirm,
+};
+use rumqttc::v5::mqttbytes::v5::Packet;
+
+use super::Connection;
+use crate::{
+    mqtt::{
+        failure::Failure,
+        reason::Reason,
+        wire::{self, Arrived},
+    },
+    report::Report,
+};
+
+/// Topics of which a warning says that they cannot be listened to: the core asks again every few seconds, and the run's
+/// outcome says it, too.
+const WARNINGS: usize = 100;
+
+impl<S> Connection<S> {
+    /// Subscribes, even if that was done before for another watch: what the broker has kept is wanted again.
+    pub(super) fn listen(&mut self, watch: WatchId, confirm: &Confirm) -> Result<(), Failure> {
+        let topic = confirm.topic.as_str();
+        let mut subscribe = wire::subscribe(topic);
+        if let Some(reason) = self.limits.refusal_of_subscription(&subscribe) {
+            let report = Report::new(format!("the reports on `{topic}` cannot be listened to")).cause(&reason);
+            self.is_deaf(watch, topic, &report, reason);
+            return Ok(());
+        }
+        if let Some((topic, true)) = self.watches.add(watch, confirm) {
+            self.unsubscribe(&topic)?;
+        }
+        subscribe.pkid = self.ledger.subscribe(watch);
+        self.outgoing.push(&Packet::Subscribe(subscribe))
+    }
+
+    /// Unsubscribes, if nobody else listens to the same topic. The broker need not have answered to the subscription.
+    pub(super) fn stop_listening(&mut self, watch: WatchId) -> Result<(), Failure> {
+        match self.watches.remove(watch) {
+            Some((topic, true)) => self.unsubscribe(&topic),
+            _ => Ok(()),
+        }
+    }
+
+    fn unsubscribe(&mut self, topic: &str) -> Result<(), Failure> {
+        let id = self.ledger.unsubscribe();
+        self.outgoing.push(&wire::unsubscribe(topic, id))
+    }
+
+    /// The broker has said yes.
+    pub(super) fn granted(&mut self, watch: WatchId) {
+        if self.watches.contains(watch) {
+            self.untold.push(Event::Watching { link: self.link, watch, refused: None });
+            self.watches.granted(watch, &mut self.untold);
+        }
+    }
+
+    /// The broker has said no. An earlier subscription to the topic may be there all the same.
+    pub(super) fn not_granted(&mut self, watch: WatchId, reason: &Reason) -> Result<(), Failure> {
+        let Some((topic, is_last)) = self.watches.remove(watch) else { return Ok(()) };
+        let report = Report::new(format!("the broker refused the subscription to `{topic}`"))
+            .cause(reason)
+            .hint("let Roost's user of the broker read the topics on which devices report");
+        self.is_deaf(watch, &topic, &report, format!("the broker refused the subscription to `{topic}`: {reason}"));
+        if is_last { self.unsubscribe(&topic) } else { Ok(()) }
+    }
+
+    fn is_deaf(&mut self, watch: WatchId, topic: &str, report: &Report, reason: String) {
+        if self.warned.len() < WARNINGS && self.warned.insert(topic.into()) {
+            tracing::warn!("{report}");
+        } else {
+            tracing::debug!("{report}");
+        }
+        self.untold.push(Event::Watching { link: self.link, watch, refused: Some(reason) });
+    }
+
+    /// Somebody has published something. It is acknowledged whoever listens: the broker waits for that.
+    pub(super) fn arrived(&mut self, arrived: Arrived) -> Result<(), Failure> {
+        if let Some(id) = arrived.id {
+            self.outgoing.push_receipt(id)?;
+        }
+        self.watches.take(arrived, &mut self.untold);
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! Devices' reports, as every broker has to bring them.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use roost_scheduler::{
+    event::{Event, LinkId, WatchId},
+    model::Qos,
+};
+
+use super::{
+    Probe, attempt,
+    brokers::{Broker, Version, free_port},
+    confirm, edit, settings,
+};
+use crate::mqtt::Settings;
+
+const STATE: &str = "coop/north/door/state";
+
+/// A device, which is a client like any other.
+struct Device {
+    probe: Probe,
+    link: LinkId,
+    last: u64,
+}
+
+impl Device {
+    async fn connect(broker: &Broker) -> Self {
+        let settings = Settings { client_id: "device".to_owned(), ..settings(broker.roost) };
+        let mut probe = Probe::connect(settings);
+        let (link, _) = probe.up().await;
+        Self { probe, link, last: 0 }
+    }
+
+    async fn says(&mut self, topic: &str, report: &str, qos: Qos, retain: bool) {
+        self.last += 1;
+        let mut publish = attempt(self.link, self.last, topic, report.as_bytes(), qos);
+        edit(&mut publish, |message| message.retain = retain);
+        self.probe.link.publish(publish);
+        assert_eq!(self.probe.acked().await, self.last);
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) watch: WatchId,
+    pub(super) matches: bool,
+    pub(super) retained: bool,
+    pub(super) said: String,
+}
+
+impl Heard {
+    pub(super) fn new(watch: WatchId, matches: bool, retained: bool, said: &str) -> Self {
+        Self { watch, matches, retained, said: said.to_owned() }
+    }
+}
+
+impl Probe {
+    pub(super) fn watch(&self, link: LinkId, watch: WatchId, topic: &str, report: &str) {
+        self.link.watch(link, watch, confirm(topic, report).into());
+    }
+
+    pub(super) async fn heard(&mut self) -> Heard {
+        match self.next().await {
+            Event::Reported { watch, matches, retained, said, .. } => Heard { watch, matches, retained, said },
+            other => panic!("expected Reported, got {other:?}"),
+        }
+    }
+
+    /// Waits for both the broker's yes and something of what it has kept; what it has kept may come twice.
+    async fn watching_and_heard(&mut self, expected: &Heard) {
+        let (mut watching, mut heard) = (false, false);
+        while !(watching && heard) {
+            match self.next().await {
+                Event::Watching { watch, refused: None, .. } if watch == expected.watch => watching = true,
+                Event::Reported { watch, matches, retained, said, .. } => {
+                    heard |= *expected == Heard { watch, matches, retained, said };
+                }
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    }
+
+    /// The next report that was not kept by the broker.
+    async fn heard_live(&mut self) -> Heard {
+        loop {
+            let heard = self.heard().await;
+            if !heard.retained {
+                return heard;
+            }
+        }
+    }
+
+    pub(super) async fn watching(&mut self) -> (WatchId, Option<String>) {
+        match self.next().await {
+            Event::Watching { watch, refused, .. } => (watch, refused),
+            other => panic!("expected Watching, got {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_built_in_broker_brings_reports() {
+    brings_reports(&Broker::built_in().await).await;
+}
+
+#[tokio::test]
+async fn mosquitto_brings_reports() {
+    brings_reports(&Broker::mosquitto().await).await;
+}
+
+async fn brings_reports(broker: &Broker) {
+    let mut probe = Probe::connect(settings(broker.roost));
+    let (link, _) = probe.up().await;
+    let mut device = Device::connect(broker).await;
+    reports_are_heard_until_they_are_not_wanted(&mut probe, link, &mut device).await;
+    what_the_broker_has_kept_is_heard_by_each_watch(&mut probe, link, &mut device).await;
+    a_watch_can_end_before_the_broker_has_answered(&mut probe, link, &mut device).await;
+    a_flood_holds_nothing_up(&mut probe, link, &mut device).await;
+    thousands_can_be_listened_to(&mut probe, link, &mut device).await;
+    probe.link.stop().await;
+}
+
+async fn reports_are_heard_until_they_are_not_wanted(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    probe.watch(link + 1, 90, STATE, "open");
+    probe.watch(link, 1, STATE, "open");
+    assert_eq!(probe.watching().await, (1, None), "an order of another link is none");
+    for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        device.says("coop/north/door", "open", qos, false).await;
+        device.says(STATE, "opening", qos, false).await;
+        assert_eq!(probe.heard().await, Heard::new(1, false, false, "opening"));
+        device.says(STATE, "open", qos, false).await;
+        assert_eq!(probe.heard().await, Heard::new(1, true, false, "open"));
+    }
+    probe.watch(link, 2, STATE, "shut");
+    assert_eq!(probe.watching().await, (2, None));
+    device.says(STATE, "shut", Qos::AtLeastOnce, false).await;
+    let heard = [probe.heard().await, probe.heard().await];
+    assert_eq!(heard, [Heard::new(1, false, false, "shut"), Heard::new(2, true, false, "shut")]);
+
+    probe.link.unwatch(link + 1, 2);
+    probe.link.unwatch(link, 1);
+    probe.link.unwatch(link, 1);
+    // Orders are obeyed one after the other, so the broker knows of that when it has this.
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1);
+    device.says(STATE, "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.heard().await, Heard::new(2, false, false, "open"));
+    probe.link.unwatch(link, 2);
+    probe.link.publish(attempt(link, 2, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 2);
+    device.says(STATE, "unheard", Qos::AtLeastOnce, false).await;
+    probe.watch(link, 3, "coop/south/door/state", "open");
+    assert_eq!(probe.watching().await, (3, None));
+    device.says("coop/south/door/state", "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.heard().await, Heard::new(3, true, false, "open"));
+    probe.link.unwatch(link, 3);
+}
+
+async fn what_the_broker_has_kept_is_heard_by_each_watch(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    device.says(STATE, "open", Qos::AtLeastOnce, true).await;
+    probe.watch(link, 11, STATE, "open");
+    probe.watching_and_heard(&Heard::new(11, true, true, "open")).await;
+    probe.watch(link, 12, STATE, "shut");
+    probe.watching_and_heard(&Heard::new(12, false, true, "open")).await;
+    device.says(STATE, "shut", Qos::AtLeastOnce, true).await;
+    assert_eq!(probe.heard_live().await, Heard::new(11, false, false, "shut"));
+    assert_eq!(probe.heard_live().await, Heard::new(12, true, false, "shut"));
+    for watch in [11, 12] {
+        probe.link.unwatch(link, watch);
+    }
+    probe.watch(link, 13, STATE, "shut");
+    probe.watching_and_heard(&Heard::new(13, true, true, "shut")).await;
+    probe.link.unwatch(link, 13);
+    device.says(STATE, "", Qos::AtLeastOnce, true).await;
+}
+
+async fn a_watch_can_end_before_the_broker_has_answered(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    for watch in 21..=40 {
+        probe.watch(link, watch, STATE, "open");
+        probe.link.unwatch(link, watch);
+    }
+    probe.watch(link, 41, STATE, "open");
+    assert_eq!(probe.watching().await, (41, None));
+    device.says(STATE, "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.heard().await, Heard::new(41, true, false, "open"));
+    probe.link.unwatch(link, 41);
+}
+
+/// More than what may be under way at once, and publishes in between.
+async fn thousands_can_be_listened_to(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    let numbers = 1_000..2_500;
+    for number in numbers.clone() {
+        probe.watch(link, number, &format!("coop/{number}/state"), "open");
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
+    }
+    let (mut watching, mut acked) = (BTreeSet::new(), BTreeSet::new());
+    while watching.len() + acked.len() < 2 * numbers.clone().count() {
+        assert!(match probe.next().await {
+            Event::Watching { watch, refused: None, .. } => watching.insert(watch),
+            Event::Acked { attempt, .. } => acked.insert(attempt),
+            other => panic!("unexpected {other:?}"),
+        });
+    }
+    assert!(watching.into_iter().eq(numbers.clone()));
+    assert!(acked.into_iter().eq(numbers.clone()));
+    device.says("coop/2499/state", "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.heard().await, Heard::new(2_499, true, false, "open"));
+    for number in numbers {
+        probe.link.unwatch(link, number);
+    }
+}
+
+async fn a_flood_holds_nothing_up(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    for watch in 51..=60 {
+        probe.watch(link, watch, STATE, "last");
+        assert_eq!(probe.watching().await, (watch, None));
+    }
+    let first = device.last + 1;
+    device.last += 20_000;
+    for number in first..=device.last {
+        let qos = if number % 2 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
+        device.probe.link.publish(attempt(device.link, number, STATE, br#"{"state":"moving"}"#, qos));
+    }
+    for number in 5_000..8_000 {
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
+    }
+    let flood = async {
+        let mut acked = BTreeSet::new();
+        while acked.len() < 20_000 {
+            acked.insert(device.probe.acked().await);
+        }
+        device.says(STATE, "last", Qos::AtLeastOnce, false).await;
+    };
+    let heard = async {
+        let (mut acked, mut matched) = (BTreeSet::new(), BTreeSet::new());
+        while acked.len() < 3_000 || matched.len() < 10 {
+            match probe.next().await {
+                Event::Acked { attempt, .. } => assert!(acked.insert(attempt), "acknowledged twice"),
+                Event::Reported { watch, matches: true, .. } => drop(matched.insert(watch)),
+                Event::Reported { matches: false, .. } => {}
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    };
+    tokio::join!(flood, heard);
+    for watch in 51..=60 {
+        probe.link.unwatch(link, watch);
+    }
+}
+
+#[tokio::test]
+async fn the_built_in_broker_knows_more_letters_than_ascii_s() {
+    let broker = Broker::built_in().await;
+    let mut readers = [broker.reader(Version::Three).await, broker.reader(Version::Five).await];
+    let mut probe = Probe::connect(settings(broker.roost));
+    let (link, _) = probe.up().await;
+    for reader in &mut readers {
+        reader.status().await;
+    }
+    let mut device = Device::connect(&broker).await;
+    for (watch, topic) in (1..).zip(["über/tür", "日本/ドア", "🐓", "\u{AD}", "a/ü"]) {
+        device.says(topic, "open", Qos::AtLeastOnce, true).await;
+        probe.watch(link, watch, topic, "open");
+        probe.watching_and_heard(&Heard::new(watch, true, true, "open")).await;
+        device.says(topic, "shut", Qos::AtLeastOnce, false).await;
+        assert_eq!(probe.heard_live().await, Heard::new(watch, false, false, "shut"));
+        probe.link.unwatch(link, watch);
+        for reader in &mut readers {
+            for report in ["open", "shut"] {
+                let mut line = reader.next().await;
+                while line.starts_with("roost/status") {
+                    line = reader.next().await;
+                }
+                assert!(line.starts_with(&format!("{topic}|")) && line.contains(report), "{line}");
+            }
+        }
+    }
+    probe.link.publish(attempt(link, 1, "über/licht", b"on", Qos::ExactlyOnce));
+    assert_eq!(probe.acked().await, 1);
+}
+
+#[tokio::test]
+async fn a_subscription_that_the_broker_forbids_is_refused_with_its_reason() {
+    let rules = r#"{"defaultACLAccess":{"publishClientSend":true,"subscribe":false,"unsubscribe":false}}"#;
+    let lines = format!(
+        "allow_anonymous true\nplugin {}\nplugin_opt_config_file DIR/rules",
+        dynamic_security().expect("Mosquitto's packages bring it").display()
+    );
+    let broker = Broker::mosquitto_with(free_port(), &lines, &[("rules", rules)]).await;
+    let mut probe = Probe::connect(settings(broker.roost));
+    let (link, _) = probe.up().await;
+    let reason = format!("the broker refused the subscription to `{STATE}`: the user may not do that (0x87)");
+    for watch in 1..=3 {
+        probe.watch(link, watch, STATE, "open");
+        assert_eq!(probe.watching().await, (watch, Some(reason.clone())));
+    }
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1, "the link is as good as before");
+}
+
+/// The part of Mosquitto that refuses subscriptions. With an `acl_file` it accepts each, and then brings nothing.
+fn dynamic_security() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|folder| folder.path());
+    let mut folders = folders.chain(["/usr/lib".into(), "/usr/local/lib".into()]);
+    folders.find_map(|folder| Some(folder.join("mosquitto_dynamic_security.so")).filter(|path| path.exists()))
+}

@@ -1,0 +1,208 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(bytes: &[u8]) -> Result<Option<Incoming>, Failure> {
+    next_packet(&mut BytesMut::from(bytes))
+}
+
+fn read_connack(bytes: &[u8]) -> Result<Option<Limits>, Failure> {
+    next_connack(&mut BytesMut::from(bytes))
+}
+
+#[test]
+fn acknowledgements_are_read_in_each_of_their_forms() {
+    let ack = |kind, code, text: Option<&str>| {
+        Incoming::Ack(Ack { kind, id: 0x0102, reason: Reason { code, text: text.map(str::to_owned) } })
+    };
+    for (bytes, expected) in [
+        (&[0x40, 2, 1, 2][..], ack(AckKind::Puback, 0, None)),
+        (&[0x50, 3, 1, 2, 0x10], ack(AckKind::Pubrec, 0x10, None)),
+        (&[0x70, 4, 1, 2, 0x92, 0], ack(AckKind::Pubcomp, 0x92, None)),
+        (&[0x40, 9, 1, 2, 0x87, 5, 0x1F, 0, 2, b'n', b'o'], ack(AckKind::Puback, 0x87, Some("no"))),
+        (
+            &[0x40, 16, 1, 2, 0x87, 12, 0x26, 0, 1, b'a', 0, 1, b'b', 0x1F, 0, 2, b'n', b'o'],
+            ack(AckKind::Puback, 0x87, Some("no")),
+        ),
+        (&[0x40, 6, 1, 2, 0x87, 5, 0x1F, 0], ack(AckKind::Puback, 0x87, None)),
+    ] {
+        assert_eq!(read(bytes).expect("readable"), Some(expected), "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn answers_to_subscriptions_are_read_in_each_of_their_forms() {
+    let ack = |kind, code, text: Option<&str>| {
+        Incoming::Ack(Ack { kind, id: 0x0102, reason: Reason { code, text: text.map(str::to_owned) } })
+    };
+    for (bytes, expected) in [
+        (&[0x90, 4, 1, 2, 0, 1][..], ack(AckKind::Suback, 1, None)),
+        (&[0x90, 4, 1, 2, 0, 0], ack(AckKind::Suback, 0, None)),
+        (&[0x90, 4, 1, 2, 0, 0xEE], ack(AckKind::Suback, 0xEE, None)),
+        (&[0x90, 9, 1, 2, 5, 0x1F, 0, 2, b'n', b'o', 0x87], ack(AckKind::Suback, 0x87, Some("no"))),
+        (&[0xB0, 4, 1, 2, 0, 0x11], ack(AckKind::Unsuback, 0, None)),
+        (&[0xB0, 2, 1, 2], ack(AckKind::Unsuback, 0, None)),
+    ] {
+        assert_eq!(read(bytes).expect("readable"), Some(expected), "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn messages_are_read_at_the_qos_that_was_asked_for() {
+    let message = |id, retained, expires| {
+        let (topic, payload) = ("a/b".to_owned(), Bytes::from_static(b"on"));
+        Incoming::Message(Arrived { topic, payload, id, retained, expires })
+    };
+    for (bytes, expected) in [
+        (&[0x30, 8, 0, 3, b'a', b'/', b'b', 0, b'o', b'n'][..], message(None, false, false)),
+        (&[0x31, 8, 0, 3, b'a', b'/', b'b', 0, b'o', b'n'], message(None, true, false)),
+        (&[0x3A, 10, 0, 3, b'a', b'/', b'b', 1, 2, 0, b'o', b'n'], message(Some(0x0102), false, false)),
+        (&[0x30, 13, 0, 3, b'a', b'/', b'b', 5, 2, 0, 0, 0, 9, b'o', b'n'], message(None, false, true)),
+    ] {
+        assert_eq!(read(bytes).expect("readable"), Some(expected), "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn a_subscription_wants_what_the_broker_has_kept_each_time() {
+    let mut subscribe = subscribe("a/b");
+    subscribe.pkid = 0x0102;
+    let mut bytes = BytesMut::new();
+    Packet::Subscribe(subscribe).write(&mut bytes, None).expect("encodable");
+    // QoS 1; as published: no; kept messages: always.
+    assert_eq!(&bytes[..], [0x82, 9, 1, 2, 0, 0, 3, b'a', b'/', b'b', 0b0000_0001]);
+    let mut bytes = BytesMut::new();
+    unsubscribe("a/b", 0x0102).write(&mut bytes, None).expect("encodable");
+    assert_eq!(&bytes[..], [0xA2, 8, 1, 2, 0, 0, 3, b'a', b'/', b'b']);
+}
+
+#[test]
+fn a_session_ends_with_its_connection() {
+    let mut bytes = BytesMut::new();
+    connect("roost", None, 30).write(&mut bytes, None).expect("encodable");
+    let Packet::Connect(connect, ..) = Packet::read(&mut bytes, None).expect("readable") else { panic!("no CONNECT") };
+    assert!(connect.clean_start);
+    let said = connect.properties.expect("some");
+    assert_eq!((said.session_expiry_interval, said.topic_alias_max), (Some(0), None));
+    assert_eq!((said.receive_maximum, said.max_packet_size), (Some(100), Some(1 << 20)));
+}
+
+#[test]
+fn a_disconnect_is_read_in_each_of_its_forms() {
+    for (bytes, code) in [(&[0xE0, 0][..], 0), (&[0xE0, 1, 0x8B], 0x8B), (&[0xE0, 2, 0x8E, 0], 0x8E)] {
+        let expected = Incoming::Disconnect(Reason { code, text: None });
+        assert_eq!(read(bytes).expect("readable"), Some(expected), "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn half_a_packet_is_waited_for() {
+    let whole = [0x40, 4, 1, 2, 0x87, 0];
+    for length in 0..whole.len() {
+        assert_eq!(read(&whole[..length]).expect("not wrong yet"), None, "{length}");
+    }
+}
+
+#[test]
+fn what_no_broker_may_send_is_malformed() {
+    for bytes in [
+        &[0x00, 0x00][..],
+        &[0x40, 0x00],
+        &[0x40, 0x01, 0x01],
+        &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
+        &[0x30, 0xFF, 0xFF, 0xFF, 0x7F],
+        &[0x30, 0x03, 0x00, 0x09, b'a'],
+        // No topic, one that is not UTF-8, and an alias for one.
+        &[0x30, 0x03, 0x00, 0x00, 0x00],
+        &[0x30, 0x04, 0x00, 0x01, 0xFF, 0x00],
+        &[0x30, 0x07, 0x00, 0x01, b'a', 0x03, 0x23, 0x00, 0x01],
+        // QoS 1 with packet id 0, QoS 2, and what is neither.
+        &[0x32, 0x06, 0x00, 0x01, b'a', 0x00, 0x00, 0x00],
+        &[0x34, 0x06, 0x00, 0x01, b'a', 0x00, 0x01, 0x00],
+        &[0x36, 0x06, 0x00, 0x01, b'a', 0x00, 0x01, 0x00],
+        // SUBACK without a reason, with two, with QoS 3, with properties that end elsewhere.
+        &[0x90, 0x02, 0x00, 0x01],
+        &[0x90, 0x03, 0x00, 0x01, 0x00],
+        &[0x90, 0x05, 0x00, 0x01, 0x00, 0x01, 0x01],
+        &[0x90, 0x04, 0x00, 0x01, 0x00, 0x03],
+        &[0x90, 0x05, 0x00, 0x01, 0x02, 0x1F, 0x01],
+        &[0x90, 0x05, 0x00, 0x01, 0xFF, 0xFF, 0x01],
+        &[0xB0, 0x01, 0x00],
+        &[0x10, 0x02, 0x00, 0x00],
+        &[0x20, 0x03, 0x00, 0x00, 0x00],
+    ] {
+        assert!(matches!(read(bytes), Err(Failure::Malformed(_))), "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn connack_says_what_the_broker_takes() {
+    let plain = read_connack(&[0x20, 3, 0, 0, 0]).expect("readable").expect("complete");
+    let expected =
+        Limits { receive_maximum: u16::MAX, packet_bytes: None, maximum_qos: 2, retain: true, keep_alive_s: None };
+    assert_eq!(plain, expected);
+    let said = [0x20, 18, 0, 0, 15, 0x21, 0, 10, 0x24, 1, 0x25, 0, 0x27, 0, 0, 4, 0, 0x13, 0, 9];
+    let expected =
+        Limits { receive_maximum: 10, packet_bytes: Some(1024), maximum_qos: 1, retain: false, keep_alive_s: Some(9) };
+    assert_eq!(read_connack(&said).expect("readable"), Some(expected));
+}
+
+#[test]
+fn connack_says_why_not() {
+    assert!(matches!(read_connack(&[0x20, 2, 0, 1]), Err(Failure::Version)));
+    assert!(matches!(read_connack(&[0x20, 3, 0, 0x84, 0]), Err(Failure::Version)));
+    assert!(matches!(read_connack(&[0x20, 2, 0, 5]), Err(Failure::Login(_))));
+    assert!(matches!(read_connack(&[0x20, 3, 0, 0x87, 0]), Err(Failure::Login(_))));
+    assert!(matches!(read_connack(&[0x20, 3, 0, 0x89, 0]), Err(Failure::Refused(_))));
+    assert!(matches!(read_connack(&[0x20, 3, 0, 0xEE, 0]), Err(Failure::Refused(_))));
+    assert!(matches!(read_connack(&[0x40, 2, 0, 1]), Err(Failure::Malformed(_))));
+    assert!(matches!(read_connack(b"HTTP/1.1"), Err(Failure::Malformed(_))));
+}
+
+/// Takes everything that is there.
+fn read_all(bytes: &[u8]) -> Result<Vec<Incoming>, Failure> {
+    let mut read = BytesMut::from(bytes);
+    let mut packets = Vec::new();
+    while let Some(packet) = next_packet(&mut read)? {
+        packets.push(packet);
+    }
+    Ok(packets)
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_a_broker_sends_makes_us_panic(
+        kind in 0..=u8::MAX,
+        body in proptest::collection::vec(prop_oneof![Just(0_u8), 0..8_u8, any::<u8>()], 0..40),
+    ) {
+        let mut packet = vec![kind, body.len() as u8];
+        packet.extend(&body);
+        let framed = read_all(&packet);
+        if let Err(failure) = framed {
+            prop_assert!(matches!(failure, Failure::Malformed(_)), "{failure}");
+        }
+        let _ = read_all(&body);
+        let _ = read_connack(&packet);
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_sent_and_spoilt_is_no_panic(
+        topic in "[a-zü/$]{1,20}",
+        payload in proptest::collection::vec(any::<u8>(), 0..300),
+        id in proptest::option::of(1..=u16::MAX),
+        retained: bool,
+        (place, byte) in (0..400_usize, any::<u8>()),
+    ) {
+        let qos = if id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+        let mut publish = Publish::new(topic.clone(), qos, payload.clone(), None);
+        publish.pkid = id.unwrap_or(0);
+        publish.retain = retained;
+        let mut bytes = BytesMut::new();
+        publish.write(&mut bytes).expect("encodable");
+        let expected = Arrived { topic, payload: payload.into(), id, retained, expires: false };
+        prop_assert_eq!(read_all(&bytes).expect("readable"), [Incoming::Message(expected)]);
+        let place = place % bytes.len();
+        bytes[place] = byte;
+        let _ = read_all(&bytes);
+    }
+}
