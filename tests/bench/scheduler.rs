@@ -119,7 +119,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let scheduler = Scheduler::new(Saved::default(), [], at(BEGIN_MS));
+        let scheduler = Scheduler::new(Saved::default(), [], [], at(BEGIN_MS));
         Self { scheduler, answers: Vec::new(), again: false, published: 0, longest_ns: 0 }
     }
 
@@ -135,8 +135,12 @@ impl Bench {
                     self.published += 1;
                     self.answers.push(Event::Acked { link: publish.link, attempt: publish.attempt });
                 }
-                Effect::Confirm(ticket) => self.answers.push(Event::Confirmed(ticket)),
-                Effect::Announce(_) | Effect::Plan { .. } => {}
+                Effect::TellDurable(ticket) => self.answers.push(Event::Durable(ticket)),
+                Effect::Announce(_)
+                | Effect::Plan { .. }
+                | Effect::Watch { .. }
+                | Effect::Unwatch { .. }
+                | Effect::Answer { .. } => {}
             }
         }
     }
@@ -192,7 +196,7 @@ fn job(number: i64) -> Job {
         id: JobId::parse(&format!("job-{number}")).expect("a name"),
         label: None,
         trigger: Trigger::At(due),
-        steps: Arc::new([ActionStep { after_ms: 0, message }]),
+        steps: Arc::new([ActionStep { after_ms: 0, message, once: false, confirm: None }]),
         policy: Policy::default(),
     }
 }

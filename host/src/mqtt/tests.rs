@@ -45,7 +45,6 @@ pub(super) fn attempt(link: LinkId, attempt: AttemptId, topic: &str, payload: &[
         expiry_ms: None,
         body: body(message),
         step: 0,
-        after_commit: false,
     }
 }
 

@@ -122,7 +122,7 @@ fn what_is_allowed_comes_through_whole() {
     assert_eq!(jobs[0].trigger, expected.into());
     assert_eq!(jobs[0].label.as_deref(), Some("Open the door"));
     let retry = Retry { attempts: Some(1), give_up_after_ms: 0, backoff_ms: 100 };
-    assert_eq!(jobs[0].policy, Policy { grace_ms: 1_000, jitter_ms: 5, priority: -3, retry });
+    assert_eq!(jobs[0].policy, Policy { grace_ms: 1_000, jitter_ms: 5, priority: -3, retry, ..Policy::default() });
     assert_eq!(jobs[1].trigger, Trigger::Every(Every { period_ms: 1_000, anchor: Instant::MIN }));
     assert_eq!(jobs[2].policy.grace_ms, 300_000);
     assert_eq!(jobs[2].steps[0].message.properties, None);
