@@ -16,7 +16,7 @@ use roost_scheduler::{
 use tokio::sync::mpsc;
 
 use crate::{
-    clock::{self, Alarm},
+    clock::{self, Alarm, Clock},
     control::Answers,
     mqtt::Link,
     plugins::Plugins,
@@ -36,6 +36,9 @@ const GATHER: Duration = Duration::from_millis(100);
 const CHANGES_PER_BATCH: usize = 8_192;
 /// Changes that may wait for a slow disk: then nothing more is decided until it has caught up.
 const CHANGES_WAITING: usize = 131_072;
+/// How far ahead owed steps are still waited for when nothing can be kept any more. Whoever starts the host again has a
+/// chance to see to the rest.
+const OWED_MS: i64 = 15 * 60_000;
 /// How long acknowledgements are waited for when the host is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -48,6 +51,7 @@ pub(crate) struct App {
     pub(crate) answers: Answers,
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) committed: mpsc::UnboundedReceiver<Committed>,
+    pub(crate) clock: Clock,
 }
 
 /// What the loop has in hand.
@@ -68,6 +72,8 @@ struct Hand {
     wake: Option<Instant>,
     /// Why nothing is kept any more: then nothing more is begun either.
     failed: Option<Report>,
+    /// Since when.
+    failed_at: Option<Instant>,
 }
 
 impl Hand {
@@ -99,6 +105,9 @@ impl Hand {
     fn fail(&mut self, error: &StoreError) {
         self.committing = false;
         self.waiting.clear();
+        self.changes.clear();
+        self.partial = false;
+        self.failed_at = Some(clock::now());
         let report = Report::from(error);
         tracing::error!("stopping, for what is decided cannot be kept any more: {report}");
         self.failed.get_or_insert(report);
@@ -116,7 +125,7 @@ impl App {
         tokio::pin!(stop, gathered, farewell);
         self.step(Event::Woke, &mut hand);
         diary::taken_up(&self.scheduler);
-        while !stopping || hand.committing || self.scheduler.attempts_under_way() > 0 {
+        while self.goes_on(stopping, &hand) {
             let is_more_durable = self.start_durable(&mut hand).await;
             if hand.is_due() {
                 self.hand_over(&mut hand);
@@ -140,7 +149,7 @@ impl App {
                     }
                     Committed::Failed(error) => {
                         hand.fail(&error);
-                        Event::StopAsked
+                        Event::StoreFailed
                     }
                 },
                 () = &mut gathered, if hand.can_be_kept() => {
@@ -164,6 +173,19 @@ impl App {
             }
         }
         self.end(hand).await
+    }
+
+    /// Until it is told to stop, and what is under way has been acknowledged; or until nothing can be kept any more, and
+    /// what is owed soon was sent.
+    fn goes_on(&self, stopping: bool, hand: &Hand) -> bool {
+        let is_under_way = hand.committing || self.scheduler.attempts_under_way() > 0;
+        match hand.failed_at {
+            Some(at) if !stopping => {
+                let until = at.plus_ms(OWED_MS);
+                clock::now() < until && (is_under_way || self.scheduler.owes_until(until))
+            }
+            _ => !stopping || is_under_way,
+        }
     }
 
     /// Takes an event, and those that wait behind it.
@@ -191,6 +213,9 @@ impl App {
         while hand.partial {
             self.step(Event::Woke, &mut hand);
         }
+        if hand.failed.is_some() {
+            diary::owed(&self.scheduler);
+        }
         self.plugins.stop();
         self.link.stop().await;
         if hand.failed.is_none() {
@@ -214,7 +239,21 @@ impl App {
 
     /// Steps, gathers what is to be kept, and starts what waits for nothing.
     fn step(&mut self, event: Event, hand: &mut Hand) {
-        let step = self.scheduler.step(clock::now(), event);
+        let (now, set_by_ms) = self.clock.look();
+        if let Some(by_ms) = set_by_ms {
+            diary::clock_set(by_ms, now);
+            self.step_at(now, Event::ClockSet { by_ms }, hand);
+        }
+        self.step_at(now, event, hand);
+    }
+
+    fn step_at(&mut self, now: Instant, event: Event, hand: &mut Hand) {
+        let mut step = self.scheduler.step(now, event);
+        if hand.failed.is_some() {
+            // Nothing is kept any more, so nothing begins that would have to be. What is owed does not wait for that.
+            step.changes.clear();
+            step.effects.retain(|effect| !effect.after_commit());
+        }
         hand.changes.extend(step.changes);
         hand.partial = step.partial;
         hand.wake = step.wake;

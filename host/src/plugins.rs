@@ -43,7 +43,7 @@ use self::{
     versions::Versions,
     watch::Watch,
 };
-use crate::{config::rules::Rules, report::Report};
+use crate::{clock, config::rules::Rules, report::Report};
 
 /// What the edge is told when it starts.
 #[derive(Debug)]
@@ -84,7 +84,10 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
     let (questions, asked) = mpsc::unbounded_channel();
     let names = known.iter().map(|(name, _)| name.clone()).collect();
     let library = Library::new(loader, known, events);
-    guests.spawn(library.run(sightings, asked));
+    guests.spawn(async {
+        clock::is_set().await;
+        library.run(sightings, asked).await;
+    });
     let watch = Watch::start(folder, names, to_library)
         .map_err(|error| Report::new("the plugin folder cannot be watched").cause(error))?;
     Ok(Plugins { questions, _watch: watch, guests: Some(guests) })

@@ -137,6 +137,13 @@ pub enum Origin {
     Replay(Instant),
 }
 
+impl Origin {
+    /// Whether it is the time that made it, not a person.
+    pub(crate) const fn is_of_trigger(self) -> bool {
+        matches!(self, Self::Trigger | Self::Series(_))
+    }
+}
+
 /// Empty for the usual one, else what stands behind a run's id: `series-2`, `replay-2027-03-02T10:00:00Z`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

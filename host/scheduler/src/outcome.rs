@@ -204,9 +204,11 @@ impl fmt::Display for Outcome {
                 write!(f, "{at_least}{count} missed since {since}; {why}")
             }
             Self::Skipped(Skipped::Earlier(earlier)) => write!(f, "the run of {earlier} had not ended"),
-            Self::Skipped(Skipped::Waiting(most)) => write!(f, "{most} runs were waiting already, as many as may wait"),
+            Self::Skipped(Skipped::Waiting(most)) => {
+                write!(f, "as many runs as may wait ({most}) were waiting already")
+            }
             Self::Skipped(Skipped::GoingOn(most)) => {
-                write!(f, "{most} runs were going on already, as many as may go on at once")
+                write!(f, "as many runs as may go on at once ({most}) were going on already")
             }
             Self::Cancelled(cancelled) => cancelled.fmt(f),
             Self::Denied(Denied::Topic(topic)) => write!(f, "the plugin may not publish to `{topic}`"),

@@ -9,6 +9,7 @@ mod reconcile;
 mod reports;
 mod requests;
 mod restore;
+mod run;
 mod runs;
 
 use std::{
@@ -25,7 +26,7 @@ use self::{
     jobs::Next,
     plans::Work,
     reports::Report,
-    runs::Run,
+    run::Run,
 };
 use crate::{
     body::PackedJob,
@@ -346,10 +347,15 @@ impl Scheduler {
         self.runs.len()
     }
 
+    /// The runs that owe a step, which one (counted from 1), and when it is due.
+    pub fn owed(&self) -> impl Iterator<Item = (&RunId, usize, Instant)> {
+        self.runs.iter().filter_map(|(_, run)| run.next_owed().map(|(step, due)| (&run.id, step + 1, due)))
+    }
+
     /// Whether a step that is owed comes due up to an instant.
     #[must_use]
     pub fn owes_until(&self, until: Instant) -> bool {
-        self.runs.iter().any(|(_, run)| run.owes_until(until))
+        self.owed().any(|(.., due)| due <= until)
     }
 
     /// How many attempts are under way.

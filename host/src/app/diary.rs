@@ -8,6 +8,7 @@ use roost_scheduler::{
     outcome::Outcome,
     scheduler::{JobView, NextRun, Scheduler},
     time::Instant,
+    trigger::Duration,
 };
 
 /// Lines about one batch: a burst must not be slowed down by its log.
@@ -61,6 +62,26 @@ fn note_run(run: &RunEnded) {
         Outcome::Failed(_) | Outcome::Missed(_) | Outcome::Denied(_) => {
             tracing::warn!("{} {id}: {outcome}", outcome.word());
         }
+    }
+}
+
+/// Tells that the clock was set.
+pub(crate) fn clock_set(by_ms: i64, now: Instant) {
+    let how = if by_ms < 0 { "back" } else { "forward" };
+    tracing::warn!("the clock was set {how} by {}, to {now}", Duration(by_ms.unsigned_abs()));
+}
+
+/// Tells what is still owed when the host ends although nothing can be kept.
+pub(crate) fn owed(scheduler: &Scheduler) {
+    let mut owed: Vec<(Instant, String)> =
+        scheduler.owed().map(|(run, step, due)| (due, format!("step {step} of {run}, due {due}"))).collect();
+    owed.sort();
+    let more = owed.len().saturating_sub(LINES_PER_BATCH);
+    for (_, what) in owed.into_iter().take(LINES_PER_BATCH) {
+        tracing::warn!("still owed, when Roost is started again: {what}");
+    }
+    if more > 0 {
+        tracing::warn!("and {more} more that are owed");
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     app::App,
-    clock,
+    clock::{self, Clock},
     config::{self, Broker, BuiltInPorts, Config, Flags},
     control::{self, Answers},
     mqtt::{self, BrokerUrl, Link, Ports},
@@ -45,6 +45,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
         config.site.zone,
         config.zone_from
     );
+    clock::follow_file().context("the file that shifts the clock cannot be followed")?;
     allow_open_files();
     // The loop and the link share this thread: what is due is written to the broker without waking another one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -74,7 +75,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let options =
         plugins::Options { folder: config.plugins, data: config.data, site: config.site, rules: config.rules, known };
     let plugins = plugins::start(options, events_in)?;
-    App { scheduler, writer, link, plugins, answers, events, committed }.run(stop).await
+    App { scheduler, writer, link, plugins, answers, events, committed, clock: Clock::new() }.run(stop).await
 }
 
 async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {

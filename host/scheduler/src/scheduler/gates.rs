@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     JobKey, RunSlot, Scheduler, Turn,
-    runs::{Run, State},
+    run::{Run, State},
 };
 use crate::{
     event::Step,
@@ -56,6 +56,7 @@ pub(super) struct Line {
 impl Scheduler {
     /// A run that is there from now on.
     pub(super) fn insert_run(&mut self, mut run: Run) -> RunSlot {
+        debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
         let turn = self.next_turn;
         self.next_turn += 1;
         let (job, id, group) = (run.job, run.id.clone(), group_of(&run));
@@ -172,8 +173,9 @@ impl Scheduler {
 
     /// What a run needs may be held by one that yields to it: then it has that.
     fn inherits_resource(&mut self, slot: RunSlot) -> bool {
-        let Some(line) = self.runs.get(slot).map(line_of_run) else { return false };
-        let holder = self.yielding(&line).find(|slot| self.runs.get(*slot).is_some_and(|run| run.holds));
+        let Some((line, turn)) = self.runs.get(slot).map(|run| (line_of_run(run), run.turn)) else { return false };
+        let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds && run.is_yielding());
+        let holder = self.leaving_to(&line, turn).into_iter().find(yields);
         let Some(holder) = holder.and_then(|slot| self.runs.get_mut(slot)) else { return false };
         holder.holds = false;
         if let Some(run) = self.runs.get_mut(slot) {
@@ -188,7 +190,7 @@ impl Scheduler {
         if run.job.is_some_and(|job| self.line_of(job).nth(1).is_none()) && run.policy.group().is_none() {
             return;
         }
-        for earlier in self.leaving_to_newer(&line_of_run(run)) {
+        for earlier in self.leaving_to(&line_of_run(run), run.turn) {
             if let Some(run) = self.runs.get_mut(slot) {
                 run.inherit();
             }
@@ -198,8 +200,8 @@ impl Scheduler {
     }
 
     /// The newer run never started: what was left to it is sent at once.
-    pub(super) fn resume_yielding(&mut self, now: Instant, line: &Line) {
-        for slot in self.leaving_to_newer(line) {
+    pub(super) fn resume_yielding(&mut self, now: Instant, line: &Line, heir: Turn) {
+        for slot in self.leaving_to(line, heir) {
             self.stop_yielding(now, slot);
         }
     }
@@ -207,33 +209,11 @@ impl Scheduler {
     pub(super) fn stop_yielding(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let was_yielding = run.is_yielding();
-        run.yields = 0;
+        (run.yields, run.heir) = (0, None);
         if was_yielding {
             self.take_out(slot);
             self.await_step(now, slot);
         }
-    }
-
-    /// Those that have nothing left to do but that.
-    fn yielding(&self, line: &Line) -> impl Iterator<Item = RunSlot> {
-        let slots = self.leaving_to_newer(line).into_iter();
-        slots.filter(|slot| self.runs.get(*slot).is_some_and(Run::is_yielding))
-    }
-
-    /// Those that leave some of what they owe to a newer run, if that starts.
-    fn leaving_to_newer(&self, line: &Line) -> Vec<RunSlot> {
-        let of_job = match (line.job, &line.orphan) {
-            (Some(job), _) => self.line_of(job).collect(),
-            (None, Some(name)) => self.orphans_of(name),
-            (None, None) => Vec::new(),
-        };
-        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
-        let of_group = group.into_iter().flat_map(|group| group.runs.values().copied());
-        let mut slots: Vec<RunSlot> = of_job.into_iter().chain(of_group).collect();
-        slots.retain(|slot| self.runs.get(*slot).is_some_and(|run| run.yields > 0));
-        slots.sort_unstable();
-        slots.dedup();
-        slots
     }
 
     /// Whether nothing stands in a run's way; else it is put where it waits.
@@ -291,6 +271,22 @@ impl Scheduler {
         }
         self.take_out(slot);
         self.enqueue(slot);
+    }
+
+    /// Those that leave some of what they owe to a run.
+    fn leaving_to(&self, line: &Line, heir: Turn) -> Vec<RunSlot> {
+        let of_job = match (line.job, &line.orphan) {
+            (Some(job), _) => self.line_of(job).collect(),
+            (None, Some(name)) => self.orphans_of(name),
+            (None, None) => Vec::new(),
+        };
+        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let of_group = group.into_iter().flat_map(|group| group.runs.values().copied());
+        let mut slots: Vec<RunSlot> = of_job.into_iter().chain(of_group).collect();
+        slots.retain(|slot| self.runs.get(*slot).is_some_and(|run| run.yields > 0 && run.heir == Some(heir)));
+        slots.sort_unstable();
+        slots.dedup();
+        slots
     }
 
     /// A run has ended: the next one of its job and of its group may start.

@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use super::{DeviceKey, JobKey, JobState, NextRun, RunSlot, Scheduler, Timer, gates::GroupKey, runs::Run};
+use super::{DeviceKey, JobKey, JobState, NextRun, RunSlot, Scheduler, Timer, gates::GroupKey, run::Run};
 use crate::{
     body::{Body, PackedJob},
     event::{Change, RunEnded, Step},
@@ -108,11 +108,11 @@ impl Scheduler {
             return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
         }
         let group = policy.group().cloned();
-        let slot = self.insert_run(Run::new(id.clone(), Some(key), body.clone(), policy, start));
+        let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, start));
         if let Some(group) = group {
-            self.replace_in_group(now, slot, &id, &group, &body, out);
+            self.replace_in_group(now, slot, &id, &group, out);
         } else {
-            self.make_room(now, &earlier, occurrence, against, &body, out);
+            self.make_room(now, &earlier, occurrence, &against, slot, out);
         }
         if self.line_of(key).nth(1).is_some() {
             self.save_run(slot, out);
@@ -126,8 +126,8 @@ impl Scheduler {
         now: Instant,
         earlier: &[RunSlot],
         by: Instant,
-        against: Against,
-        newer: &Body,
+        against: &Against,
+        newer: RunSlot,
         out: &mut Step,
     ) {
         for slot in earlier {
@@ -143,21 +143,13 @@ impl Scheduler {
     }
 
     /// A newer run of a group ends the older ones.
-    fn replace_in_group(
-        &mut self,
-        now: Instant,
-        newest: RunSlot,
-        id: &RunId,
-        group: &GroupName,
-        newer: &Body,
-        out: &mut Step,
-    ) {
+    fn replace_in_group(&mut self, now: Instant, newest: RunSlot, id: &RunId, group: &GroupName, out: &mut Step) {
         let key = (id.plugin.clone(), id.device.clone(), group.clone());
         let older: Vec<RunSlot> =
             self.groups.get(&key).map(|group| group.runs.values().copied().collect()).unwrap_or_default();
         for slot in older.into_iter().filter(|slot| *slot != newest) {
             let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
-            self.cut_short(now, slot, reason, newer, out);
+            self.cut_short(now, slot, reason, newest, out);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{
     event::Step,
     limits,
     model::Misfire,
+    names::{JobId, RunId},
     outcome::{Missed, Outcome, Several, Why},
     time::{Instant, Site},
     trigger::{Search, Sky, Trigger},
@@ -113,24 +114,41 @@ impl Scheduler {
         let Some(passed) = self.passed(now, key) else { return };
         let rival = self.rival(now, key).and_then(|rival| self.passed(now, rival));
         let Some(rival) = rival else {
-            return match self.due_since(now, &passed) {
+            return match self.newer_run(&passed).or_else(|| self.due_since(now, &passed)) {
                 Some(by) => self.give_way(now, &passed, by, out),
                 None => self.admit_newest(now, &passed, out),
             };
         };
         if (rival.newest, rival.key) > (passed.newest, key) {
-            return self.give_way(now, &passed, (rival.key, rival.newest), out);
+            let by = (self.job_id(rival.key), rival.newest);
+            return self.give_way(now, &passed, by, out);
         }
         // It is not decided before the others are.
         self.arm_timer(key);
         self.disarm_timer(rival.key);
-        self.give_way(now, &rival, (key, passed.newest), out);
+        let by = (self.job_id(key), passed.newest);
+        self.give_way(now, &rival, by, out);
     }
 
     /// Another job of the group says what should hold now.
-    fn give_way(&mut self, now: Instant, passed: &Passed, (job, by): (JobKey, Instant), out: &mut Step) {
-        let job = self.jobs.get(job).map(|state| state.job.body.job_id());
-        self.pass(now, passed, Why::Superseded { job, by }, out);
+    fn give_way(&mut self, now: Instant, passed: &Passed, (job, by): (JobId, Instant), out: &mut Step) {
+        self.pass(now, passed, Why::Superseded { job: Some(job), by }, out);
+    }
+
+    fn job_id(&self, key: JobKey) -> JobId {
+        self.jobs.get(key).expect("the caller has the job").job.body.job_id()
+    }
+
+    /// A run of the group that is newer than all that has passed of this job, perhaps of a job that has gone.
+    fn newer_run(&self, passed: &Passed) -> Option<(JobId, Instant)> {
+        let group = self.groups.get(&self.group_of_job(passed.key)?)?;
+        let runs = group.runs.values().filter_map(|slot| self.runs.get(*slot));
+        // By the clock as it is now.
+        let own = self.run_id(passed.key, passed.newest);
+        let is_newer =
+            |id: &&RunId| id.origin.is_of_trigger() && (id.origin, id.occurrence) > (own.origin, own.occurrence);
+        let newer = runs.map(|run| &run.id).find(is_newer);
+        newer.map(|id| (id.job.clone(), id.occurrence))
     }
 
     /// Another job of the same group that is due as well: the one that was due last.
@@ -140,7 +158,7 @@ impl Scheduler {
     }
 
     /// Another job of the group that was due after all that has passed of this one, whoever decided that and when.
-    fn due_since(&mut self, now: Instant, passed: &Passed) -> Option<(JobKey, Instant)> {
+    fn due_since(&mut self, now: Instant, passed: &Passed) -> Option<(JobId, Instant)> {
         let (.., group) = self.group_of_job(passed.key)?;
         let of_group = |job: &JobKey| {
             let state = self.jobs.get(*job).filter(|state| *job != passed.key && state.grouped);
@@ -152,7 +170,7 @@ impl Scheduler {
         others.into_iter().find_map(|job| {
             let trigger = &self.jobs.get(job)?.job.trigger;
             match trigger.last(passed.newest, now, &passed.site, &mut self.sky) {
-                Search::Found(at) => Some((job, at)),
+                Search::Found(at) => Some((self.job_id(job), at)),
                 Search::NotUntil(_) | Search::Never(_) => None,
             }
         })

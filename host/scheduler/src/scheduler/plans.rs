@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, mem, vec};
 use super::{
     Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, RunSlot, Scheduler, Ticket, Timer,
     reconcile::{Adoption, Comparison},
-    runs::Run,
+    run::Run,
 };
 use crate::{
     event::{Announcement, Change, Effect, Generation, Loaded, LoadedDevice, Plan, Step, Tombstone, Version},

@@ -54,12 +54,12 @@ impl Scheduler {
     pub(super) fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
         for _ in 0..limits::JOBS_PER_STEP {
             let Some(job) = comparison.left.next() else { return self.compared(now, comparison, out) };
-            self.compare_job(&mut comparison, job);
+            self.compare_job(now, &mut comparison, job);
         }
         self.work.push_front(Work::Compare(Box::new(comparison)));
     }
 
-    fn compare_job(&mut self, comparison: &mut Comparison, job: PackedJob) {
+    fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob) {
         let Some(device) = self.devices.get(comparison.device) else { return };
         let existing = self.job_key(comparison.device, job.body.id());
         let state = existing.and_then(|key| self.jobs.get(key));
@@ -75,7 +75,7 @@ impl Scheduler {
         let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
         // What counts elapsed time does not wait for a clock that was set back while the job was away.
         let counts = matches!(job.trigger, Trigger::Every(_));
-        let known = known.filter(|watermark| !(counts && existing.is_none() && *watermark > comparison.asked));
+        let known = known.filter(|watermark| !(counts && existing.is_none() && *watermark > now));
         let watermark = known.unwrap_or_else(|| first_watermark(&job.trigger, comparison.asked));
         let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.asked);
         let after = earliest(&job.trigger, watermark, comparison.asked);

@@ -1,6 +1,6 @@
 //! Devices' own reports that a step was done: they are listened to before the message leaves, and waited for after it.
 
-use super::{LinkId, RunSlot, Scheduler, WatchId, runs::State};
+use super::{LinkId, RunSlot, Scheduler, WatchId, run::State};
 use crate::{
     event::{Effect, Step},
     limits,

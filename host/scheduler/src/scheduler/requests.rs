@@ -1,6 +1,6 @@
 //! What people ask for.
 
-use super::{RunSlot, Scheduler, runs::Run};
+use super::{RunSlot, Scheduler, run::Run};
 use crate::{
     body::Body,
     event::{Effect, Request, RequestId, Step},
@@ -47,7 +47,7 @@ impl Scheduler {
         Ok(run)
     }
 
-    fn find_run(&self, id: &RunId) -> Option<RunSlot> {
+    pub(super) fn find_run(&self, id: &RunId) -> Option<RunSlot> {
         if let Some(slot) = self.orphans.get(id) {
             return Some(*slot);
         }

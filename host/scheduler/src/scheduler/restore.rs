@@ -1,10 +1,10 @@
 //! From what the store has kept to a scheduler.
 
-use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, gates::Resource, jobs::Next, runs::Run};
+use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, gates::Resource, jobs::Next, run::Run};
 use crate::{
     event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
     limits,
-    names::{ResourceName, RunId},
+    names::{Origin, ResourceName, RunId},
     trigger::Trigger,
 };
 
@@ -42,9 +42,15 @@ impl Scheduler {
             let name = (tombstone.plugin, tombstone.device, tombstone.job);
             scheduler.tombstones.insert(name, tombstone.watermark);
         }
-        for (key, run) in saved.runs {
+        // Those that have started were admitted before those that wait for them.
+        let mut runs = saved.runs;
+        runs.sort_by_key(|(key, run)| (run.progress.started.is_none(), *key));
+        for (key, run) in runs {
             let job = scheduler.job_of(&run.id);
             scheduler.next_run = scheduler.next_run.max(key);
+            if let Origin::Replay(at) = run.id.origin {
+                scheduler.last_replay = scheduler.last_replay.max(at);
+            }
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));
             scheduler.await_step(now, slot);
         }

@@ -1,1 +1,433 @@
+//! What each policy means, as short stories.
 
+use std::sync::Arc;
+
+use roost_scheduler::{
+    event::{Event, Request},
+    model::{Confirm, Job, Matches, Misfire, Overlap, Step},
+    names::{GroupName, ResourceName},
+    time::Instant,
+    topic::Topic,
+};
+
+use crate::{
+    scenarios::{at, check, job, world},
+    world::{World, name},
+};
+
+fn with(mut job: Job, change: impl FnOnce(&mut Job)) -> Job {
+    change(&mut job);
+    job
+}
+
+fn overlapping(overlap: Overlap) -> Job {
+    let water = job("water", "cron 1-59 6 * * *", &[(0, "valve/on"), (150, "valve/off")]);
+    with(water, |job| job.policy.overlap = overlap)
+}
+
+fn in_group(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
+    let group = Misfire::LatestOfGroup(name(GroupName::parse("door")));
+    with(job(id, trigger, steps), |job| job.policy.misfire = group)
+}
+
+fn each_step(job: Job, change: impl Fn(&mut Step)) -> Job {
+    let steps: Vec<Step> = job
+        .steps
+        .iter()
+        .cloned()
+        .map(|mut step| {
+            change(&mut step);
+            step
+        })
+        .collect();
+    Job { steps: Arc::from(steps), ..job }
+}
+
+fn confirmed(job: Job, already: bool) -> Job {
+    let topic: Topic = name(Topic::parse("door/state"));
+    each_step(job, |step| {
+        step.confirm =
+            Some(Arc::new(Confirm { topic: topic.clone(), matches: Matches::Any, within_ms: 5_000, already }));
+    })
+}
+
+/// What was published and how runs ended, one a line, without the date.
+fn lines(world: &World) -> Vec<String> {
+    world.log.iter().map(|line| line.replace("2027-03-01T", "").replace('Z', "")).collect()
+}
+
+#[test]
+fn a_queue_lets_runs_wait_within_their_grace_and_no_more_than_it_says() {
+    let mut world = world(&[overlapping(Overlap::Queue(1))]);
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    check(
+        &world,
+        &[
+            "06:01:00 publish valve/on #1",
+            "06:03:00 skipped water 06:03:00: as many runs as may wait (1) were waiting already",
+            "06:03:30 publish valve/off #1",
+            "06:03:30 succeeded water 06:01:00",
+            "06:03:30 publish valve/on #1",
+            "06:05:00 skipped water 06:05:00: as many runs as may wait (1) were waiting already",
+        ],
+    );
+}
+
+#[test]
+fn as_many_go_on_at_once_as_are_allowed() {
+    let mut world = world(&[overlapping(Overlap::Allow(2))]);
+    world.run_until(at("2027-03-01T06:03:30Z"));
+    check(
+        &world,
+        &[
+            "06:01:00 publish valve/on #1",
+            "06:02:00 publish valve/on #1",
+            "06:03:00 skipped water 06:03:00: as many runs as may go on at once (2) were going on already",
+            "06:03:30 publish valve/off #1",
+            "06:03:30 succeeded water 06:01:00",
+        ],
+    );
+}
+
+#[test]
+fn a_run_that_replaces_another_takes_over_what_it_owes() {
+    let mut world = world(&[overlapping(Overlap::Replace)]);
+    world.run_until(at("2027-03-01T06:02:30Z"));
+    check(
+        &world,
+        &[
+            "06:01:00 publish valve/on #1",
+            "06:02:00 cancelled water 06:01:00: the run of 06:02:00 replaced it",
+            "06:02:00 publish valve/on #1",
+        ],
+    );
+}
+
+#[test]
+fn what_a_replaced_run_owes_elsewhere_is_sent_first_and_at_once() {
+    let long = with(job("zones", "cron 1-59 6 * * *", &[(0, "z1/on"), (90, "z1/off")]), |job| {
+        job.policy.overlap = Overlap::Replace;
+    });
+    let mut world = world(&[long]);
+    world.run_until(at("2027-03-01T06:01:30Z"));
+    let other = with(job("zones", "cron 1-59 6 * * *", &[(0, "z2/on"), (90, "z2/off")]), |job| {
+        job.policy.overlap = Overlap::Replace;
+    });
+    world.load("coop", 2, &[("north", vec![other])]);
+    world.run_until(at("2027-03-01T06:02:10Z"));
+    check(
+        &world,
+        &[
+            "06:01:00 publish z1/on #1",
+            "06:01:30 coop: 0 new, 1 changed, 0 gone, 0 unchanged",
+            "06:02:00 publish z1/off #1",
+            "06:02:00 cancelled zones 06:01:00: the run of 06:02:00 replaced it",
+            "06:02:00 publish z2/on #1",
+        ],
+    );
+}
+
+#[test]
+fn what_was_left_to_a_run_that_never_starts_is_sent() {
+    let water = job("water", "cron 1,2 6 * * *", &[(0, "valve/on"), (150, "valve/off")]);
+    let mut world = world(&[with(water, |job| job.policy.overlap = Overlap::Replace)]);
+    world.run_until(at("2027-03-01T06:01:30Z"));
+    world.link_down();
+    // Due while there is no link, and too late when it is back.
+    while world.wake.is_some_and(|wake| wake <= at("2027-03-01T06:02:00Z")) {
+        world.now = world.now.max(world.wake.expect("a wake"));
+        world.step(Event::Woke);
+        while world.commit() {}
+    }
+    world.load("coop", 2, &[("north", vec![])]);
+    world.now = at("2027-03-01T06:20:00Z");
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:21:00Z"));
+    let published: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish valve/off")).collect();
+    assert_eq!(published, ["06:20:00 publish valve/off #1"], "{:#?}", lines(&world));
+}
+
+#[test]
+fn of_a_group_only_the_newest_missed_run_is_made_up_for_whatever_its_age() {
+    let open = in_group("open", "cron 0 7 * * *", &[(0, "door/open")]);
+    let close = in_group("close", "cron 0 20 * * *", &[(0, "door/close")]);
+    let mut world = world(&[open, close]);
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    world.now = at("2027-03-01T21:00:00Z");
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T21:01:00Z"));
+    check(
+        &world,
+        &[
+            "21:00:00 crash",
+            "21:00:00 missed open 07:00:00: only the newest one of its group, `close` of 20:00:00, is made up for",
+            "21:00:00 publish door/close #1",
+            "21:00:00 succeeded close 20:00:00",
+        ],
+    );
+}
+
+#[test]
+fn a_retry_of_open_never_lands_after_close() {
+    let open = in_group("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
+    let close = in_group("close", "at 2027-03-01T06:12:00Z", &[(0, "door/close")]);
+    let mut world = world(&[open, close]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.link_down();
+    world.now = at("2027-03-01T06:12:30Z");
+    world.step(Event::Woke);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 publish door/open #1",
+            "06:12:30 cancelled open 06:10:00: a newer run of its group, `close` of 06:12:00, took its place",
+            "06:12:30 publish door/close #1",
+            "06:12:30 succeeded close 06:12:00",
+        ],
+    );
+}
+
+#[test]
+fn all_missed_runs_are_made_up_for_within_their_grace_one_after_the_other() {
+    let log = with(job("log", "cron 1-59 6 * * *", &[(0, "log"), (5, "logged")]), |job| {
+        job.policy.misfire = Misfire::RunAll;
+        job.policy.grace_ms = 150_000;
+    });
+    let mut world = world(&[log]);
+    world.run_until(at("2027-03-01T06:00:30Z"));
+    world.now = at("2027-03-01T06:06:10Z");
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:06:40Z"));
+    check(
+        &world,
+        &[
+            "06:06:10 crash",
+            "06:06:10 missed log 06:03:00: 3 missed since 06:01:00; the host was not running, or the machine slept; it would \
+             have started 3m10s late, and its grace is 2m30s",
+            "06:06:10 publish log #1",
+            "06:06:15 publish logged #1",
+            "06:06:15 succeeded log 06:04:00",
+            "06:06:15 publish log #1",
+            "06:06:20 publish logged #1",
+            "06:06:20 succeeded log 06:05:00",
+            "06:06:20 publish log #1",
+            "06:06:25 publish logged #1",
+            "06:06:25 succeeded log 06:06:00",
+        ],
+    );
+}
+
+#[test]
+fn a_resource_is_held_from_the_first_step_to_the_last_and_goes_to_the_highest_priority() {
+    let zone = |id: &str, priority: i8| {
+        with(job(id, "at 2027-03-01T06:10:00Z", &[(0, "on"), (60, "off")]), |job| {
+            job.policy.needs = Some(name(ResourceName::parse("pump")));
+            job.policy.priority = priority;
+            job.policy.grace_ms = 90_000;
+        })
+    };
+    let mut world = world(&[zone("lawn", 0), zone("beds", 1), zone("trees", 0)]);
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 publish on #1",
+            "06:11:00 publish off #1",
+            "06:11:00 succeeded beds 06:10:00",
+            "06:11:00 publish on #1",
+            "06:11:30.001 missed trees 06:10:00: `pump` was taken; it would have started 1m30s1ms late, and its grace is \
+             1m30s",
+            "06:12:00 publish off #1",
+            "06:12:00 succeeded lawn 06:10:00",
+        ],
+    );
+}
+
+#[test]
+fn a_step_that_says_once_is_not_repeated_after_a_crash() {
+    let feed = each_step(job("feed", "at 2027-03-01T06:10:00Z", &[(0, "feeder/turn")]), |step| step.once = true);
+    let mut world = world(&[feed]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    assert!(world.in_flight.is_empty(), "I3: it is armed on disk first");
+    world.commit();
+    assert_eq!(world.in_flight.len(), 1);
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 publish feeder/turn #1",
+            "06:10:00 crash",
+            "06:10:00 failed feed 06:10:00: step 1 was possibly sent, and is not to be repeated",
+        ],
+    );
+}
+
+#[test]
+fn a_step_that_says_once_is_sent_after_a_crash_that_came_before_it_was_armed() {
+    let feed = each_step(job("feed", "at 2027-03-01T06:10:00Z", &[(0, "feeder/turn")]), |step| step.once = true);
+    let mut world = world(&[feed]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(&world, &["06:10:00 crash", "06:10:00 publish feeder/turn #1", "06:10:00 succeeded feed 06:10:00"]);
+}
+
+#[test]
+fn a_silent_device_is_tried_again_with_growing_pauses_and_its_run_can_be_replayed() {
+    let open = with(confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false), |job| {
+        job.policy.retry.attempts = Some(3);
+    });
+    let mut world = world(&[open]);
+    world.is_silent = true;
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    let times: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish")).collect();
+    assert_eq!(times.len(), 3, "{times:?}");
+    let last = lines(&world).pop().expect("a line");
+    assert!(
+        last.ends_with("step 1 was given up after 3 attempts: the device did not report within 5s that it was done"),
+        "{last}"
+    );
+    world.log.clear();
+    world.is_silent = false;
+    let failed = world.dead_letters[0].clone();
+    world.replay(&failed);
+    world.run_until(at("2027-03-01T06:31:00Z"));
+    check(
+        &world,
+        &["06:30:00 answer: open", "06:30:00 publish door/open #1", "06:30:00 succeeded open 06:10:00 again"],
+    );
+}
+
+#[test]
+fn a_report_from_before_counts_only_if_the_step_says_so() {
+    for already in [false, true] {
+        let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), already);
+        let mut world = world(&[open]);
+        world.now = at("2027-03-01T06:10:00Z");
+        world.step(Event::Woke);
+        world.subscribed(0, None);
+        world.report("door/state", true, true);
+        world.run_until(at("2027-03-01T06:11:00Z"));
+        let published = world.log.iter().any(|line| line.contains("publish"));
+        assert_eq!(published, !already, "{:#?}", world.log);
+        assert!(world.log.iter().any(|line| line.contains("succeeded open")));
+    }
+}
+
+#[test]
+fn nothing_is_sent_where_the_device_cannot_be_listened_to() {
+    let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false);
+    let mut world = world(&[open]);
+    world.run_until(at("2027-03-01T06:09:59Z"));
+    while world.now < at("2027-03-01T06:20:00Z") {
+        world.now = world.now.max(world.wake.expect("a wake"));
+        world.step(Event::Woke);
+        while !world.subscribing.is_empty() {
+            world.subscribed(0, Some("not authorized".into()));
+        }
+        if world.scheduler.run_count() == 0 {
+            break;
+        }
+    }
+    let last = lines(&world).pop().expect("a line");
+    assert!(
+        last.contains("missed open 06:10:00: the device's reports could not be listened to: not authorized"),
+        "{last}"
+    );
+}
+
+#[test]
+fn an_owed_step_comes_after_its_own_time_however_the_clock_is_set() {
+    for by_ms in [-7_200_000, 7_200_000] {
+        let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]);
+        let mut world = world(&[water]);
+        world.run_until(at("2027-03-01T06:13:00Z"));
+        world.set_clock(by_ms);
+        let set = world.now;
+        world.run_until(set.plus_ms(3_600_000));
+        let off = world.log.iter().find(|line| line.contains("publish valve/off")).expect("it is closed");
+        let sent: Instant = at(off.split(' ').next().expect("a time"));
+        assert_eq!(sent.ms_since(set), 7 * 60_000, "by {by_ms}: {off}");
+    }
+}
+
+#[test]
+fn what_counts_elapsed_time_goes_on_when_the_clock_is_set_back_and_no_run_comes_twice() {
+    let mut world =
+        world(&[job("tick", "every 30m", &[(0, "tick")]), job("daily", "cron 30 6 * * *", &[(0, "daily")])]);
+    world.run_until(at("2027-03-01T06:40:00Z"));
+    world.log.clear();
+    world.set_clock(-3_600_000);
+    world.run_until(at("2027-03-01T06:31:00Z"));
+    check(
+        &world,
+        &[
+            "05:40:00 clock set",
+            "06:00:00 publish tick #1",
+            "06:00:00 succeeded tick 06:00:00 again",
+            "06:30:00 publish tick #1",
+            "06:30:00 succeeded tick 06:30:00 again",
+        ],
+    );
+}
+
+#[test]
+fn what_the_clock_was_set_past_is_missed_and_says_so() {
+    let mut world = world(&[job("daily", "cron 30 6 * * *", &[(0, "daily")])]);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    world.set_clock(7_200_000);
+    world.run_until(at("2027-03-01T08:21:00Z"));
+    check(
+        &world,
+        &[
+            "08:20:00 clock set",
+            "08:20:00 missed daily 06:30:00: the clock was set forward; it would have started 1h50m late, and its grace is 5m",
+        ],
+    );
+}
+
+#[test]
+fn what_is_owed_is_sent_although_nothing_can_be_kept_any_more() {
+    let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]);
+    let later = job("later", "at 2027-03-01T06:15:00Z", &[(0, "later")]);
+    let mut world = world(&[water, later]);
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    world.fail_store();
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 publish valve/on #1",
+            "06:11:00 commits fail",
+            "06:20:00 publish valve/off #1",
+            "06:20:00 succeeded water 06:10:00",
+        ],
+    );
+}
+
+#[test]
+fn only_a_person_ends_what_is_owed() {
+    let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    let run = "coop/north/water/2027-03-01T06:10:00Z".parse().expect("a run");
+    world.ask(Request::Abandon(run));
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 publish valve/on #1",
+            "06:11:00 cancelled water 06:10:00: somebody abandoned it",
+            "06:11:00 answer: water",
+        ],
+    );
+}

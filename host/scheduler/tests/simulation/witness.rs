@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use roost_scheduler::{
     event::{Publish, RunEnded},
-    model::{Overlap, Policy},
+    model::{Job, Overlap, Policy},
     names::{DeviceName, GroupName, JobId, Origin, PluginName, RunId},
     outcome::{Cancelled, Missed, Outcome, Several},
     time::Instant,
     topic::Grant,
+    trigger::{Search, Sky},
 };
 
-use crate::disk::Disk;
+use crate::{disk::Disk, world::site};
 
 /// Sees everything that leaves the scheduler.
 #[derive(Default)]
@@ -27,9 +28,13 @@ pub(crate) struct Witness {
     /// Runs that have started and have not ended.
     going: BTreeMap<RunId, Publish>,
     /// The newest occurrence of each group that was sent.
-    groups: HashMap<(PluginName, DeviceName, GroupName), Instant>,
+    groups: HashMap<(PluginName, DeviceName, GroupName), (Instant, JobId)>,
+    /// The jobs that each device has now, as far as is known.
+    pub(crate) plans: BTreeMap<(PluginName, DeviceName), Vec<Job>>,
     /// Runs that went on although nothing could be kept of that: after the crash they go back.
     unkept: BTreeSet<RunId>,
+    /// By the step whose attempts leave now.
+    pub(crate) just_ended: Vec<RunId>,
     /// Devices of which a run was abandoned: perhaps one that had taken over what others owed.
     abandoned: BTreeSet<(PluginName, DeviceName)>,
     /// Whether the clock was set back. Then a crash may forget a run of one step, which is not on disk before it has ended:
@@ -42,7 +47,7 @@ struct Sent {
     topics: Vec<String>,
     /// Where in what was received it began.
     since: usize,
-    /// Whether there are steps that are not repeated, or not sent at all where a device says that it is so already.
+    /// Whether there are steps that are not repeated, or are done as soon as a device says so, whatever made it.
     may_be_unsent: bool,
 }
 
@@ -72,7 +77,9 @@ impl Witness {
     /// An attempt leaves.
     pub(crate) fn sent(&mut self, publish: &Publish, disk: &Disk, listens: bool) {
         let (run, message) = (&publish.run, publish.message());
-        let outcome = self.ended.get(run);
+        // Two replays in the same millisecond of a clock that was set back have one id.
+        let may_be_another = self.clock_was_set_back && matches!(run.origin, Origin::Replay(_));
+        let outcome = self.ended.get(run).filter(|_| !may_be_another);
         assert!(outcome.is_none(), "I2: {run} is sent after it ended: {outcome:?}");
         let saved = disk.runs.values().find(|saved| saved.id == *run);
         let is_long = publish.body.step_count() > 1;
@@ -87,7 +94,7 @@ impl Witness {
             assert!(is_new, "I4: step {} of {run} is sent twice", publish.step);
         }
         assert!(message.confirm().is_none() || listens, "{run} is sent before its device is listened to");
-        if publish.step == 0 && !self.going.contains_key(run) {
+        if publish.step == 0 && !self.going.contains_key(run) && !self.just_ended.contains(run) {
             self.starts(publish);
         }
     }
@@ -114,13 +121,29 @@ impl Witness {
             let other = self.going.iter().find(of_group).map(|(other, _)| other);
             assert!(other.is_none(), "{run} starts before {other:?} of its group has ended");
             let key = (run.plugin.clone(), run.device.clone(), group.clone());
-            let newest = self.groups.entry(key).or_insert(run.occurrence);
-            if !matches!(run.origin, Origin::Replay(_)) && !self.clock_was_set_back {
-                assert!(run.occurrence >= *newest, "{run} starts after the newer one of {newest} of its group");
-                *newest = run.occurrence;
+            let own = (run.occurrence, run.job.clone());
+            let (newest, job) = self.groups.entry(key).or_insert_with(|| own.clone()).clone();
+            let is_known = self.is_due_by_plan(run, &job, newest);
+            if run.origin == Origin::Trigger && !self.clock_was_set_back {
+                assert!(
+                    run.occurrence >= newest || !is_known,
+                    "{run} starts after the newer one of {newest} of its group"
+                );
+                self.groups.insert((run.plugin.clone(), run.device.clone(), group.clone()), own);
             }
         }
         self.going.insert(run.clone(), publish.clone());
+    }
+
+    /// Whether a device still has a job that was due then: of a job that has gone, nothing is known.
+    fn is_due_by_plan(&self, of: &RunId, job: &JobId, at: Instant) -> bool {
+        let plan = self.plans.get(&(of.plugin.clone(), of.device.clone()));
+        plan.into_iter().flatten().filter(|planned| planned.id == *job && planned.policy.group().is_some()).any(
+            |planned| {
+                let found = planned.trigger.last(at.plus_ms(-1), at, &site(), &mut Sky::default());
+                found == Search::Found(at)
+            },
+        )
     }
 
     /// A message reaches the broker.
@@ -145,7 +168,7 @@ impl Witness {
         self.on_the_wire.entry(publish.run.clone()).or_insert_with(|| Sent {
             topics: steps().map(|step| step.topic().to_owned()).collect(),
             since,
-            may_be_unsent: steps().any(|step| step.once || step.confirm().is_some_and(|confirm| confirm.already)),
+            may_be_unsent: steps().any(|step| step.once || step.confirm().is_some()),
         });
     }
 
@@ -185,17 +208,23 @@ impl Witness {
     pub(crate) fn all_is_done(&self, disk: &Disk) {
         for (run, sent) in &self.on_the_wire {
             let outcome = disk.history.get(run).map(|ended| &ended.outcome);
-            self.is_not_owed_any_more(run, sent, outcome);
+            self.is_not_owed_any_more(run, sent, outcome, disk);
             let forgotten = self.clock_was_set_back && sent.topics.len() == 1;
             let recorded = forgotten || outcome.is_some() || disk.history.values().any(|ended| stands_for(ended, run));
             assert!(recorded, "I13: {run} has no recorded end");
         }
     }
 
-    fn is_not_owed_any_more(&self, run: &RunId, sent: &Sent, outcome: Option<&Outcome>) {
+    fn is_not_owed_any_more(&self, run: &RunId, sent: &Sent, outcome: Option<&Outcome>, disk: &Disk) {
         let Some(last) = sent.topics.last().filter(|_| sent.topics.len() > 1) else { return };
         let is_abandoned = self.abandoned.contains(&(run.plugin.clone(), run.device.clone()));
-        if matches!(outcome, Some(Outcome::Cancelled(_))) && is_abandoned || sent.may_be_unsent {
+        // What was left to a newer run is that one's to owe: of one that failed there was a step that is not repeated.
+        let heir_failed = disk.history.values().any(|ended| {
+            let same = (&ended.id.plugin, &ended.id.device) == (&run.plugin, &run.device);
+            same && matches!(ended.outcome, Outcome::Failed(_)) && outcome.and_then(heir) == Some(ended.id.occurrence)
+        });
+        let is_left = matches!(outcome, Some(Outcome::Cancelled(_))) && (is_abandoned || heir_failed);
+        if is_left || sent.may_be_unsent {
             return;
         }
         let of_device = |(plugin, device, ..): &&(PluginName, DeviceName, String, RunId, usize)| {
@@ -208,6 +237,14 @@ impl Witness {
             _ => since.any(|(_, _, topic, other, _)| topic == last && other == run),
         };
         assert!(is_sent, "I5: {run} still owes `{last}`: {outcome:?}");
+    }
+}
+
+/// The occurrence of the run that took another one's place.
+fn heir(outcome: &Outcome) -> Option<Instant> {
+    match outcome {
+        Outcome::Cancelled(Cancelled::Replaced { by } | Cancelled::NewerOfGroup { by, .. }) => Some(*by),
+        _ => None,
     }
 }
 

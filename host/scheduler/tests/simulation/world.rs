@@ -2,7 +2,7 @@
 //! process that can crash. It checks the invariants at each step.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     mem,
     sync::Arc,
 };
@@ -27,6 +27,8 @@ pub(crate) struct World {
     /// Fed with the same events: it must answer the same (I1).
     twin: Option<Scheduler>,
     pub(crate) now: Instant,
+    /// As far as time has ever come.
+    pub(crate) latest: Instant,
     pub(crate) wake: Option<Instant>,
     pub(crate) disk: Disk,
     pub(crate) witness: Witness,
@@ -38,6 +40,8 @@ pub(crate) struct World {
     pub(crate) is_failing: bool,
     /// What was handed to the broker and not answered.
     pub(crate) in_flight: Vec<Publish>,
+    /// Those that have arrived.
+    arrived: HashSet<u64>,
     pub(crate) link: Option<u64>,
     links: u64,
     /// Subscriptions that the broker has not answered.
@@ -79,6 +83,7 @@ impl World {
             scheduler: disk.restart(now),
             twin: None,
             now,
+            latest: now,
             wake: Some(now),
             disk,
             witness: Witness::default(),
@@ -86,6 +91,7 @@ impl World {
             partial: false,
             is_failing: false,
             in_flight: Vec::new(),
+            arrived: HashSet::new(),
             link: None,
             links: 0,
             subscribing: Vec::new(),
@@ -113,6 +119,8 @@ impl World {
         for change in &step.changes {
             self.look_at(change);
         }
+        let ends = |change: &Change| if let Change::RunEnded(ended) = change { Some(ended.id.clone()) } else { None };
+        let ended = step.changes.iter().filter_map(ends).collect();
         self.wake = step.wake;
         let count = step.changes.len();
         for effect in &step.effects {
@@ -139,9 +147,12 @@ impl World {
         } else {
             later.into_iter().for_each(|effect| self.start(effect));
         }
+        // What leaves with the step that ends its run was decided before that.
+        self.witness.just_ended = ended;
         for effect in at_once {
             self.start(effect);
         }
+        self.witness.just_ended.clear();
         count
     }
 
@@ -229,19 +240,29 @@ impl World {
 
     /// The broker has what was sent, and says so.
     pub(crate) fn ack(&mut self, index: usize) {
+        // What was sent before has arrived before.
+        for sent in self.in_flight[..=index].to_vec() {
+            self.deliver(&sent);
+        }
         let publish = self.in_flight.remove(index);
-        self.deliver(&publish);
         self.step(Event::Acked { link: publish.link, attempt: publish.attempt });
     }
 
+    /// The broker does not want it, unless it has it already.
     pub(crate) fn refuse(&mut self, index: usize) {
+        if self.arrived.contains(&self.in_flight[index].attempt) {
+            return self.ack(index);
+        }
         let publish = self.in_flight.remove(index);
         let reason = "not authorized".to_owned();
         self.step(Event::Refused { link: publish.link, attempt: publish.attempt, reason });
     }
 
     /// The message reaches the broker, and the device does what it says.
-    pub(crate) fn deliver(&mut self, publish: &Publish) {
+    fn deliver(&mut self, publish: &Publish) {
+        if !self.arrived.insert(publish.attempt) {
+            return;
+        }
         self.witness.received(publish);
         if let Some(confirm) = publish.message().confirm().filter(|_| !self.is_silent) {
             self.report(confirm.topic.as_str(), true, false);
@@ -291,17 +312,20 @@ impl World {
     fn lose_in_flight(&mut self) {
         self.watches.clear();
         self.subscribing.clear();
-        for (index, publish) in mem::take(&mut self.in_flight).into_iter().enumerate() {
-            if index % 2 == 0 {
-                self.witness.received(&publish);
+        let lost = mem::take(&mut self.in_flight);
+        for (index, publish) in lost.iter().enumerate() {
+            if index % 2 == 0 && self.arrived.insert(publish.attempt) {
+                self.witness.received(publish);
             } else {
-                self.witness.possibly_received(&publish);
+                self.witness.possibly_received(publish);
             }
         }
+        self.arrived.clear();
     }
 
     /// The clock is set.
     pub(crate) fn set_clock(&mut self, by_ms: i64) {
+        self.latest = self.latest.max(self.now);
         self.now = self.now.plus_ms(by_ms);
         self.note("clock set");
         if by_ms < 0 {
@@ -333,7 +357,6 @@ impl World {
     /// The process is gone, with all that is not durable, and starts again.
     pub(crate) fn crash(&mut self) {
         self.note("crash");
-        self.now = self.now.plus_ms(1);
         self.uncommitted.clear();
         self.partial = false;
         self.is_failing = false;
@@ -358,6 +381,7 @@ impl World {
         for (device, jobs) in devices {
             let device = name(DeviceName::parse(device));
             self.plans.insert((plugin.clone(), device.clone()), jobs.clone());
+            self.witness.plans.insert((plugin.clone(), device.clone()), jobs.clone());
             let plan = Ok(Plan::new(self.now, jobs));
             loaded.push(LoadedDevice { name: device, site: site(), plan });
         }
