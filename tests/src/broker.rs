@@ -67,6 +67,14 @@ impl Broker {
         }
     }
 
+    /// Publishes a message, with arguments of `mosquitto_pub`.
+    pub fn publish(&self, arguments: &[&str]) {
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]).args(arguments);
+        let status = command.status().expect("mosquitto_pub is not installed: run `make setup`");
+        assert!(status.success(), "{arguments:?}");
+    }
+
     /// Ends it in an orderly way.
     pub fn stop(&mut self) {
         self.end(Signal::TERM);
