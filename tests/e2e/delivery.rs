@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::operations::{now_ms, roost, runs, text, the_run};
 
+const PUMP: &str = "[[resource]]\nname = \"pump\"\n";
+
 /// A job of the guest `declared` that turns something on, and off again after a while.
 fn on_and_off(id: &str, trigger: &str, topic: &str, off_after_ms: u32, policy: &str) -> String {
     format!(
@@ -27,10 +29,11 @@ fn sleep_until(at_ms: u128) {
     thread::sleep(Duration::from_millis(wait_ms));
 }
 
-/// A broker, a listener, and a host with the guest `declared`.
+/// A broker, a listener, and a host with one pump and the guest `declared`.
 fn declared(jobs: &str) -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
+    fs::write(site.path().join("roost.toml"), PUMP).unwrap();
     site.settings("declared", jobs);
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
@@ -118,6 +121,53 @@ fn after_an_outage_only_the_newest_of_a_group_is_done_whatever_its_age() {
     assert_eq!(text(&done, "job"), "close");
     assert!(host.stop().success());
     assert_eq!(payloads(&listener.heard()), ["close"]);
+}
+
+#[test]
+fn a_door_that_does_not_open_is_not_opened_any_more_when_it_should_be_closed() {
+    let (_broker, site, listener, host) = soon(|now| {
+        let open = format!(
+            "[[config.jobs]]\nid = \"open\"\ntrigger = {{ at_ms = {} }}\n\
+             policy = {{ misfire = {{ latest-of-group = \"door\" }}, backoff_ms = 100 }}\n\
+             steps = [{{ topic = \"declared/door\", payload = \"open\", confirm = {{ topic = \"declared/state\", \
+             within_ms = 400 }} }}]\n",
+            now + 3_000
+        );
+        open + &at("close", now + 5_000, "declared/door", "misfire = { latest-of-group = \"door\" }")
+    });
+    the_run(&host, &site, &["--state", "succeeded", "--job", "close"]);
+    let cancelled = the_run(&host, &site, &["--state", "cancelled", "--job", "open"]);
+    let told = text(&cancelled, "reason");
+    assert!(told.starts_with("a newer run of its group, `close` of 20"), "{told}");
+    // Long enough for another attempt, if there were one.
+    sleep_until(now_ms() + 1_500);
+    let heard = listener.heard();
+    let (last, before) = heard.split_last().unwrap();
+    assert_eq!(last.payload, "close");
+    assert!(before.len() > 1 && before.iter().all(|message| message.payload == "open"), "{heard:?}");
+}
+
+#[test]
+fn what_is_sent_once_is_not_sent_again_though_nobody_knows_whether_it_arrived() {
+    let (broker, site, listener, host) = soon(|now| {
+        format!(
+            "[[config.jobs]]\nid = \"feed\"\ntrigger = {{ at_ms = {} }}\n\
+             steps = [{{ topic = \"declared/feeder\", payload = \"1\", once = true }}]\n",
+            now + 3_000
+        )
+    });
+    broker.hold();
+    // It leaves as soon as that is on disk.
+    host.has(&site, "SELECT count(*) FROM runs WHERE armed = 1", 1);
+    sleep_until(now_ms() + 300);
+    host.kill();
+    broker.go_on();
+    let host = site.start(&broker);
+    let failed = the_run(&host, &site, &["--failed"]);
+    assert_eq!(text(&failed, "reason"), "step 1 was possibly sent, and is not to be repeated");
+    host.says("connected to the broker");
+    assert!(host.stop().success());
+    assert_eq!(listener.count("declared/feeder"), 1);
 }
 
 #[test]
@@ -223,7 +273,7 @@ fn nothing_stale_arrives_from_a_broker_that_was_away_for_longer_than_the_grace()
 fn runs_that_need_the_same_thing_take_turns_whatever_plugin_they_are_of() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
-    fs::write(site.path().join("roost.toml"), "[[resource]]\nname = \"pump\"\n").unwrap();
+    fs::write(site.path().join("roost.toml"), PUMP).unwrap();
     for name in ["lawn", "beds"] {
         let policy = "needs = \"pump\", grace_ms = 30000";
         let valve = format!("{name}/valve");
@@ -242,6 +292,19 @@ fn runs_that_need_the_same_thing_take_turns_whatever_plugin_they_are_of() {
     for plugin in ["lawn", "beds"] {
         assert_eq!(listener.count(&format!("{plugin}/valve")), 4);
     }
+}
+
+#[test]
+fn what_a_run_has_it_still_has_after_a_crash() {
+    let valve = |id: &str, at_ms: u128| {
+        on_and_off(id, &format!("at_ms = {at_ms}"), "declared/valve", 2_500, "needs = \"pump\"")
+    };
+    let (broker, site, listener, host) = soon(|now| valve("lawn", now + 3_000) + &valve("beds", now + 3_500));
+    host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
+    host.kill();
+    let host = site.start(&broker);
+    host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", 2);
+    assert_eq!(payloads(&listener.heard()), ["on", "off", "on", "off"]);
 }
 
 #[test]

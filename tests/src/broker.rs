@@ -85,6 +85,21 @@ impl Broker {
         self.end(Signal::KILL);
     }
 
+    /// Lets it answer nobody until it goes on: what is sent to it waits in its sockets.
+    pub fn hold(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        kill_process(Pid::from_child(process), signal).expect("it runs");
+    }
+
     fn end(&mut self, signal: Signal) {
         if let Some(mut process) = self.process.take() {
             let _ = kill_process(Pid::from_child(&process), signal);
