@@ -1,12 +1,16 @@
 //! What a plugin declares: jobs, built so that they read like what they mean.
 
+mod policy;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use crate::{
-    Error, Instant, Result, Span, SunEvent, Time,
+    Error, Instant, Matches, Result, Span, SunEvent, Time,
     bindings::{
         exports::roost::device::schedule as wit,
-        roost::device::types::{Message, MessageProperties, Step},
+        roost::device::types::{Confirm, Message, MessageProperties, Step},
     },
 };
 
@@ -37,8 +41,6 @@ pub struct Job {
     /// The first one: the others may be its consequences.
     mistake: Option<Error>,
 }
-
-const EMPTY_RETRY: wit::Retry = wit::Retry { attempts: None, give_up_after_ms: None, backoff_ms: None };
 
 /// When it is due. Each takes the job's id: unique within the device and the same from plan to plan, because it ties a
 /// run to its past. 1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit.
@@ -220,52 +222,51 @@ impl Job {
             properties.user.get_or_insert_default().push((name.into(), value.into()));
         })
     }
-}
 
-/// How it is treated.
-impl Job {
-    /// For people: `Open the north door`. Else they see the id.
-    pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
-        self
+    /// Of the message before this: sent once and never again, even if it is not known to have arrived. For feeders and
+    /// dispensers, where twice is worse than not at all. Else it is tried until it is done or given up, and may arrive
+    /// more than once.
+    ///
+    /// ```
+    /// # use roost_plugin_sdk::Job;
+    /// let feed = Job::daily("feed", "07:00").publish("feeder/cat/portion/drop", "1").once();
+    /// ```
+    pub fn once(self) -> Self {
+        self.step("once", |step| step.once = true)
     }
 
-    /// How late a run may start, whatever held it up: the host was down, the broker away. Later than that it is missed.
-    /// Else 5 minutes; at least a second.
-    pub fn grace(mut self, grace: Span) -> Self {
-        self.policy.grace_ms = Some(self.length("grace", grace));
-        self
+    /// Of the message before this: it is done when the device has reported so on a topic, this long after it was
+    /// published at the latest. Else when the broker has it. If the report does not come in time the attempt has failed,
+    /// and is repeated as [`attempts`](Self::attempts), [`give_up_after`](Self::give_up_after) and
+    /// [`backoff`](Self::backoff) say, unless the message is sent [`once`](Self::once).
+    ///
+    /// A plugin may read what is below `<plugin>/`, unless its operator says otherwise.
+    ///
+    /// ```
+    /// # use roost_plugin_sdk::{Job, Matches, minutes};
+    /// let close = Job::sunset("close")
+    ///     .publish("coop-door/north/door/set", "CLOSE")
+    ///     .confirm("coop-door/north/door/state", Matches::json("/state", "closed"), minutes(1))
+    ///     .attempts(3);
+    /// ```
+    pub fn confirm(mut self, topic: impl Into<String>, matches: impl Into<Matches>, within: Span) -> Self {
+        let within_ms = self.length("confirm", within);
+        let confirm = Confirm { topic: topic.into(), matches: matches.into().0, within_ms, already: false };
+        self.step("confirm", |step| step.confirm = Some(confirm))
     }
 
-    /// Starts each run up to this much late, a different but fixed time for each.
-    pub fn jitter(mut self, jitter: Span) -> Self {
-        self.policy.jitter_ms = Some(self.length("jitter", jitter));
-        self
-    }
-
-    /// Of runs that could start at the same time, the higher goes first. Else 0.
-    pub fn priority(mut self, priority: i8) -> Self {
-        self.policy.priority = Some(priority);
-        self
-    }
-
-    /// Gives a message up after this many attempts. Else there is no such limit.
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.policy.retry.get_or_insert(EMPTY_RETRY).attempts = Some(attempts);
-        self
-    }
-
-    /// Gives a message up this long after the first attempt. Else 15 minutes.
-    pub fn give_up_after(mut self, after: Span) -> Self {
-        let after_ms = self.length("give_up_after", after);
-        self.policy.retry.get_or_insert(EMPTY_RETRY).give_up_after_ms = Some(after_ms);
-        self
-    }
-
-    /// Pauses this long before the second attempt, then twice as long each time, up to 5 minutes. Else a second.
-    pub fn backoff(mut self, pause: Span) -> Self {
-        let pause_ms = self.length("backoff", pause);
-        self.policy.retry.get_or_insert(EMPTY_RETRY).backoff_ms = Some(pause_ms);
+    /// Of the report before this: one from before will do, retained or already heard. Then nothing is sent: a door that
+    /// is closed is not closed again.
+    ///
+    /// ```
+    /// # use roost_plugin_sdk::{Job, seconds};
+    /// let lamp = Job::sunset("lamp").publish("lamp/set", "ON").confirm("lamp/state", "ON", seconds(5)).already();
+    /// ```
+    pub fn already(mut self) -> Self {
+        match self.steps.last_mut().and_then(|step| step.confirm.as_mut()) {
+            Some(confirm) => confirm.already = true,
+            None => self.wrong("`already` is said of a report, so it comes after `confirm`".into()),
+        }
         self
     }
 }
@@ -309,9 +310,13 @@ impl Job {
         time.try_into().map_err(|error| self.wrong(format!("`{of}`: {error}"))).ok()
     }
 
-    fn message(mut self, method: &str, change: impl FnOnce(&mut Message)) -> Self {
+    fn message(self, method: &str, change: impl FnOnce(&mut Message)) -> Self {
+        self.step(method, |step| change(&mut step.message))
+    }
+
+    fn step(mut self, method: &str, change: impl FnOnce(&mut Step)) -> Self {
         match self.steps.last_mut() {
-            Some(step) => change(&mut step.message),
+            Some(step) => change(step),
             None => self.wrong(format!("`{method}` is said of a message, so it comes after `publish`")),
         }
         self
@@ -326,58 +331,5 @@ impl Job {
                 user: None,
             }));
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{days, hours, minutes, seconds};
-
-    #[test]
-    fn a_mistake_is_told_with_its_job() {
-        let cases = [
-            (
-                Job::daily("a", "25:00").publish("t", ""),
-                "job `a`: `daily`: `25:00` is not a time of day, write it like `06:30` or `06:30:15`",
-            ),
-            (
-                Job::daily("a", "05:00"),
-                "job `a`: it has nothing to do, give it a message with `.publish(topic, payload)`",
-            ),
-            (
-                Job::daily("a", "05:00").qos(1).publish("t", ""),
-                "job `a`: `qos` is said of a message, so it comes after `publish`",
-            ),
-            (
-                Job::daily("a", "05:00").not_before("06:00").publish("t", ""),
-                "job `a`: `not_before` belongs to a sun event",
-            ),
-            (Job::sunrise("a").offset(days(60)).publish("t", ""), "job `a`: `offset` 60d is more than 12 hours"),
-            (Job::every("a", minutes(-1)).publish("t", ""), "job `a`: `every` -1m is negative"),
-            (Job::every("a", minutes(1)).grace(days(50)).publish("t", ""), "job `a`: `grace` 50d is more than 49 days"),
-            (
-                Job::every("a", minutes(1)).publish("t", "").then(days(40), "t", "").then(days(40), "t", ""),
-                "job `a`: its messages go on for more than 49 days",
-            ),
-        ];
-        for (job, expected) in cases {
-            assert_eq!(job.finish().unwrap_err().to_string(), expected);
-        }
-    }
-
-    #[test]
-    fn the_time_between_messages_adds_up() {
-        let job = Job::daily("a", "05:00:30").publish("t", "1").then(minutes(10), "t", "2").publish("t", "3").then(
-            seconds(5),
-            "t",
-            "4",
-        );
-        let job =
-            job.label("Four").priority(-1).attempts(3).backoff(seconds(2)).grace(hours(1)).finish().expect("valid");
-        let wit::Action::Steps(steps) = job.action else { panic!("it publishes") };
-        assert_eq!(steps.iter().map(|step| step.after_ms).collect::<Vec<_>>(), [0, 600_000, 600_000, 605_000]);
-        let wit::Trigger::Cron(cron) = job.trigger else { panic!("it is daily") };
-        assert_eq!(cron.expression, "30 0 5 * * *");
     }
 }

@@ -67,8 +67,9 @@
 //!
 //! - The host compares a plan with the one before. What is the same goes on as it was; what is gone has no further
 //!   runs. How often a plan is made does not matter, and an occurrence never runs twice.
-//! - A message is tried until the broker has it or the job's patience is over, and how that ended is recorded. Once the
-//!   first message of a run was sent, the others are sent too: a valve that was opened is closed.
+//! - A message is tried until the broker has it (or the device has [confirmed](Job::confirm) it), or until the job's
+//!   patience is over; and how that ended is recorded. Once the first message of a run was sent, the others are sent
+//!   too: a valve that was opened is closed.
 //! - An error keeps the former plan, and people see its text. So does a panic.
 //!
 //! # What it does not do
@@ -76,7 +77,8 @@
 //! - A plugin has no side effects: no files, no sockets, no messages but those of its jobs. Each call starts afresh, so
 //!   nothing is remembered from one to the next: equal settings and an equal day should give an equal plan.
 //! - A message may arrive twice: QoS 1 says so, and after a crash the host repeats what it is not sure of. Messages that
-//!   say how things should be (`OPEN`) bear it; those that change how they are (`TOGGLE`) do not.
+//!   say how things should be (`OPEN`) bear it; those that change how they are (`TOGGLE`) do not, and are sent
+//!   [`once`](Job::once).
 //!
 //! # Tests
 //!
@@ -91,6 +93,7 @@ mod error;
 mod host;
 mod job;
 pub mod log;
+mod matches;
 mod sun;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -100,6 +103,7 @@ pub use self::{
     context::Context,
     error::{Error, Result},
     job::Job,
+    matches::{JsonValue, Matches},
     sun::{Location, SunEvent},
     time::{Date, Instant, Local, Span, Time, Weekday, days, hours, milliseconds, minutes, seconds},
 };

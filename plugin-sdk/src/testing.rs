@@ -33,7 +33,8 @@
 //! `json!` is of the crate `serde_json`, a development dependency of the plugin.
 //!
 //! What the host would refuse whatever its settings, such as an impossible cron expression or two jobs of the same id, is
-//! an error here too. What it would refuse by its settings, a topic that is not granted, is not.
+//! an error here too. What it would refuse by its settings, such as a topic that is not granted or a resource that it has
+//! not, is not.
 
 use std::collections::HashSet;
 
@@ -48,13 +49,16 @@ use crate::{
     Context, Device, Error, Instant, Result, Span,
     bindings::{
         exports::roost::device::schedule as wit,
-        roost::device::types::{self, Message, Step},
+        roost::device::types::{self, Step},
     },
     host::Host,
     milliseconds,
 };
 
 mod accept;
+#[cfg(test)]
+mod tests;
+mod told;
 
 /// A device on the workbench: its names, its settings, its place, and the moment when it is asked.
 ///
@@ -190,7 +194,7 @@ impl PlannedJob {
         let named = |error: Error| error.context(format!("job `{}`", job.id));
         let trigger = accept::trigger(&job.trigger, &site).map_err(named)?;
         let steps = accept::steps(&job).map_err(named)?;
-        accept::policy(job.policy.as_ref()).map_err(named)?;
+        accept::policy(job.policy.as_ref(), &trigger).map_err(named)?;
         Ok(Self { steps, trigger, site, now, job })
     }
 
@@ -229,10 +233,10 @@ impl PlannedJob {
     }
 
     /// What it publishes: how long after the run's start, the topic, the payload (what is not text as hexadecimal
-    /// digits), and what is not as usual: `qos 0`, `retained`, and its properties.
+    /// digits), and what is not as usual: `qos 0`, `retained`, its properties, `once`, and how the device confirms it.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
-        self.steps.iter().map(|step| told(step.after_ms, &step.message)).collect()
+        self.steps.iter().map(told::step).collect()
     }
 
     /// How late a run may start.
@@ -249,36 +253,27 @@ impl PlannedJob {
         milliseconds(jitter_ms.unwrap_or(0).into())
     }
 
+    /// Which missed runs are made up for: `run-once`, `run-all`, or `latest-of-group door`.
+    #[must_use]
+    pub fn misfire(&self) -> String {
+        told::misfire(self.job.policy.as_ref().and_then(|policy| policy.misfire.as_ref()))
+    }
+
+    /// What happens to a run that is due before the one before it has ended: `skip`, `queue 3`, `allow 2`, or `replace`.
+    #[must_use]
+    pub fn overlap(&self) -> String {
+        told::overlap(self.job.policy.as_ref().and_then(|policy| policy.overlap.as_ref()))
+    }
+
+    /// What each run holds one of.
+    #[must_use]
+    pub fn needs(&self) -> Option<&str> {
+        self.job.policy.as_ref()?.needs.as_deref()
+    }
+
     /// Of runs that could start at the same time, the higher goes first.
     #[must_use]
     pub fn priority(&self) -> i8 {
         self.job.policy.as_ref().and_then(|policy| policy.priority).unwrap_or(0)
     }
-}
-
-fn told(after_ms: u32, message: &Message) -> String {
-    let payload = std::str::from_utf8(&message.payload)
-        .map(Into::into)
-        .unwrap_or_else(|_| message.payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    let mut text = format!("{} {} {payload}", milliseconds(after_ms.into()), message.topic);
-    if message.qos != 1 {
-        text.push_str(&format!(", qos {}", message.qos));
-    }
-    if message.retain {
-        text.push_str(", retained");
-    }
-    let Some(properties) = &message.properties else { return text };
-    if let Some(expiry_ms) = properties.expiry_ms {
-        text.push_str(&format!(", expires after {}", milliseconds(expiry_ms.into())));
-    }
-    if let Some(content_type) = &properties.content_type {
-        text.push_str(&format!(", {content_type}"));
-    }
-    if let Some(topic) = &properties.response_topic {
-        text.push_str(&format!(", answer to {topic}"));
-    }
-    for (name, value) in properties.user.iter().flatten() {
-        text.push_str(&format!(", {name}={value}"));
-    }
-    text
 }

@@ -73,8 +73,22 @@ fn a_good_guest_is_shown_with_its_jobs_and_next_runs() {
     assert!(fine && said.contains("3 jobs"), "{said}");
     let (fine, said) = check(&site, "at-once", None);
     assert!(fine && said.contains("1 job"), "{said}");
-    let (fine, said) = check(&site, "bad-jobs", Some("[config]\nbreak = \"duplicate-id\"\n"));
-    assert!(!fine && said.contains("good"), "{said}");
+}
+
+#[test]
+fn a_plan_that_breaks_a_rule_is_refused_by_its_name() {
+    let site = Site::new();
+    for (rule, text) in [
+        ("duplicate-id", "job `good`: `id`: another job"),
+        ("task", "does not do `task` yet"),
+        ("group-in-a-queue", "`policy.overlap` with `latest-of-group`"),
+        ("unknown-resource", "name = \"no-such-pump\""),
+        ("ungranted-report", "subscribe = [\"bad-jobs/#\", \"somebody/else/door\"]"),
+        ("bad-json", "`confirm.matches.json.value` `open`: it is not JSON"),
+    ] {
+        let (fine, said) = check(&site, "bad-jobs", Some(&format!("[config]\nbreak = \"{rule}\"\n")));
+        assert!(!fine && said.contains(text), "{rule}: no `{text}` in\n{said}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod commands;
 mod crashes;
+mod delivery;
 mod guests;
 mod operations;
 mod outages;

@@ -7,7 +7,7 @@ use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
 use crate::{job, more, ticking};
 
 /// Standard output and standard error of a command that does well.
-fn roost(site: &Site, arguments: &[&str]) -> (String, String) {
+pub(crate) fn roost(site: &Site, arguments: &[&str]) -> (String, String) {
     let (code, out, errors) = tried(site, arguments);
     assert_eq!(code, Some(0), "{arguments:?}: {errors}");
     (out, errors)
@@ -21,17 +21,17 @@ fn tried(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 /// The runs that `roost runs --json` shows.
-fn runs(site: &Site, arguments: &[&str]) -> Vec<serde_json::Value> {
+pub(crate) fn runs(site: &Site, arguments: &[&str]) -> Vec<serde_json::Value> {
     let (out, _) = roost(site, &[&["runs", "--json"], arguments].concat());
     out.lines().map(|line| serde_json::from_str(line).expect("an object")).collect()
 }
 
 /// Waits for the one run that is shown.
-fn the_run(host: &Roost, site: &Site, arguments: &[&str]) -> serde_json::Value {
+pub(crate) fn the_run(host: &Roost, site: &Site, arguments: &[&str]) -> serde_json::Value {
     host.log.wait("a run to be shown", |_| runs(site, arguments).pop())
 }
 
-fn text<'a>(run: &'a serde_json::Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(run: &'a serde_json::Value, key: &str) -> &'a str {
     run[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {run}"))
 }
 
@@ -174,6 +174,6 @@ fn without_a_database_there_is_an_error_and_no_folder() {
 }
 
 #[allow(clippy::disallowed_methods, reason = "jobs are due on the wall clock")]
-fn now_ms() -> u128 {
+pub(crate) fn now_ms() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis()
 }

@@ -4,7 +4,9 @@ use roost_plugin_sdk::bindings::{
     exports::roost::device::schedule::{
         Action, Cron, Every, Guest, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger,
     },
-    roost::device::types::{Confirm, Context, Matches, Message, MessageProperties, Step, SunEvent, Task, Time},
+    roost::device::types::{
+        Confirm, Context, JsonRange, JsonValue, Matches, Message, MessageProperties, Step, SunEvent, Task, Time,
+    },
 };
 use serde::Deserialize;
 
@@ -98,12 +100,14 @@ fn of_the_policy(job: &mut Job, rule: &str) -> bool {
         needs: None,
     };
     match rule {
-        "run-all" => policy.misfire = Some(Misfire::RunAll),
-        "latest-of-group" => policy.misfire = Some(Misfire::LatestOfGroup("door".into())),
-        "queue" => policy.overlap = Some(Overlap::Queue(3)),
-        "allow" => policy.overlap = Some(Overlap::Allow(2)),
-        "replace" => policy.overlap = Some(Overlap::Replace),
-        "needs" => policy.needs = Some("pump".into()),
+        "bad-group" => policy.misfire = Some(Misfire::LatestOfGroup("a door".into())),
+        "group-in-a-queue" => {
+            policy.misfire = Some(Misfire::LatestOfGroup("door".into()));
+            policy.overlap = Some(Overlap::Queue(1));
+        }
+        "queue-of-none" => policy.overlap = Some(Overlap::Queue(0)),
+        "allow-one" => policy.overlap = Some(Overlap::Allow(1)),
+        "unknown-resource" => policy.needs = Some("no-such-pump".into()),
         "short-grace" => policy.grace_ms = Some(999),
         "jitter-over-period" => policy.jitter_ms = Some(60_000),
         "no-attempts" => policy.retry = Some(Retry { attempts: Some(0), ..retry }),
@@ -118,6 +122,7 @@ fn of_the_steps(steps: &mut Vec<Step>, rule: &str) -> bool {
     let Some(step) = steps.first_mut() else { return false };
     let message = &mut step.message;
     let properties = MessageProperties { expiry_ms: None, content_type: None, response_topic: None, user: None };
+    let (own, pointer) = (message.topic.clone(), "/state".to_owned());
     match rule {
         "ungranted-topic" => message.topic = "somebody/else/door".into(),
         "wildcard-topic" => message.topic.push_str("/#"),
@@ -138,11 +143,10 @@ fn of_the_steps(steps: &mut Vec<Step>, rule: &str) -> bool {
             let user = Some(vec![("a".into(), "1".into()); 17]);
             message.properties = Some(MessageProperties { user, ..properties });
         }
-        "once" => step.once = true,
-        "confirm" => {
-            let topic = message.topic.clone();
-            step.confirm = Some(Confirm { topic, matches: Matches::Any, within_ms: 1_000, already: false });
-        }
+        "ungranted-report" => confirm(step, "somebody/else/door", Matches::Any, 1_000),
+        "impatient" => confirm(step, &own, Matches::Any, 0),
+        "bad-json" => confirm(step, &own, Matches::Json(JsonValue { pointer, value: "open".into() }), 1_000),
+        "bad-range" => confirm(step, &own, Matches::JsonRange(JsonRange { pointer, min: 2.0, max: 1.0 }), 1_000),
         "many-steps" => *steps = vec![step.clone(); 101],
         "backward-steps" => {
             let mut earlier = step.clone();
@@ -152,6 +156,10 @@ fn of_the_steps(steps: &mut Vec<Step>, rule: &str) -> bool {
         _ => return false,
     }
     true
+}
+
+fn confirm(step: &mut Step, topic: &str, matches: Matches, within_ms: u32) {
+    step.confirm = Some(Confirm { topic: topic.into(), matches, within_ms, already: false });
 }
 
 roost_plugin_sdk::bindings::export_component!(BadJobs with_types_in roost_plugin_sdk::bindings);

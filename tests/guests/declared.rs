@@ -7,6 +7,7 @@
 //! steps = [
 //!     { topic = "declared/lawn/valve/set", payload = "ON" },
 //!     { topic = "declared/lawn/valve/set", payload = "OFF", after_ms = 600_000, qos = 2, retain = true },
+//!     { topic = "declared/lawn/valve/set", confirm = { topic = "declared/lawn/state", bytes = "off", within_ms = 500 } },
 //! ]
 //! policy = { grace_ms = 60_000, overlap = "replace", misfire = { latest-of-group = "lawn" } }
 //! ```
@@ -15,7 +16,9 @@ use roost_plugin_sdk::bindings::{
     exports::roost::device::schedule::{
         Action, Cron, Every, Guest, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger,
     },
-    roost::device::types::{Confirm, Context, Matches, Message, MessageProperties, Step, SunEvent, Task, Time},
+    roost::device::types::{
+        Confirm, Context, JsonRange, JsonValue, Matches, Message, MessageProperties, Step, SunEvent, Task, Time,
+    },
 };
 use serde::Deserialize;
 
@@ -67,12 +70,29 @@ struct StepConfig {
     retain: bool,
     #[serde(default)]
     once: bool,
-    /// The topic of a report that counts whatever it says.
-    confirm: Option<String>,
+    confirm: Option<ConfirmConfig>,
     expiry_ms: Option<u32>,
     content_type: Option<String>,
     response_topic: Option<String>,
     user: Option<Vec<(String, String)>>,
+}
+
+/// A report that counts whatever it says, unless it is said what it has to be.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfirmConfig {
+    topic: String,
+    bytes: Option<String>,
+    /// With `value`, JSON text, or with `min` and `max`.
+    pointer: Option<String>,
+    value: Option<String>,
+    #[serde(default)]
+    min: f64,
+    #[serde(default)]
+    max: f64,
+    within_ms: u32,
+    #[serde(default)]
+    already: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -163,9 +183,20 @@ impl StepConfig {
             retain: self.retain,
             properties: Some(properties),
         };
-        let confirm =
-            self.confirm.map(|topic| Confirm { topic, matches: Matches::Any, within_ms: 5_000, already: false });
+        let confirm = self.confirm.map(ConfirmConfig::declare);
         Step { after_ms: self.after_ms, message, once: self.once, confirm }
+    }
+}
+
+impl ConfirmConfig {
+    fn declare(self) -> Confirm {
+        let matches = match (self.bytes, self.pointer, self.value) {
+            (Some(bytes), ..) => Matches::Bytes(bytes.into()),
+            (None, Some(pointer), Some(value)) => Matches::Json(JsonValue { pointer, value }),
+            (None, Some(pointer), None) => Matches::JsonRange(JsonRange { pointer, min: self.min, max: self.max }),
+            (None, None, _) => Matches::Any,
+        };
+        Confirm { topic: self.topic, matches, within_ms: self.within_ms, already: self.already }
     }
 }
 

@@ -67,6 +67,14 @@ impl Broker {
         }
     }
 
+    /// Publishes a message, with arguments of `mosquitto_pub`.
+    pub fn publish(&self, arguments: &[&str]) {
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]).args(arguments);
+        let status = command.status().expect("mosquitto_pub is not installed: run `make setup`");
+        assert!(status.success(), "{arguments:?}");
+    }
+
     /// Ends it in an orderly way.
     pub fn stop(&mut self) {
         self.end(Signal::TERM);
@@ -75,6 +83,21 @@ impl Broker {
     /// Ends it at once, with all that it has in memory.
     pub fn kill(&mut self) {
         self.end(Signal::KILL);
+    }
+
+    /// Lets it answer nobody until it goes on: what is sent to it waits in its sockets.
+    pub fn hold(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        kill_process(Pid::from_child(process), signal).expect("it runs");
     }
 
     fn end(&mut self, signal: Signal) {

@@ -6,6 +6,7 @@
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test harness fails by panicking")]
 
 mod broker;
+mod device;
 pub mod figure;
 mod lines;
 mod listener;
@@ -19,6 +20,7 @@ use std::{
 };
 
 pub use broker::Broker;
+pub use device::Device;
 pub use lines::Lines;
 pub use listener::{Listener, Message};
 pub use roost::{Roost, Site};

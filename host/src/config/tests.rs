@@ -99,6 +99,42 @@ fn plugins_are_granted_topics() {
 }
 
 #[test]
+fn resources_are_counted() {
+    let text = "[[resource]]\nname = 'pump'\ncapacity = 2\n[[resource]]\nname = 'Well.1'\n";
+    let resources = config(text, &[]).rules.resources;
+    let listed: Vec<_> = resources.iter().map(|(name, capacity)| (name.as_str(), *capacity)).collect();
+    assert_eq!(listed, [("Well.1", 1), ("pump", 2)]);
+    assert!(config("", &[]).rules.resources.is_empty() && config("resource = []", &[]).rules.resources.is_empty());
+}
+
+#[test]
+fn a_resource_that_cannot_be_is_told_with_its_place() {
+    let how = "\nhint: begin each one with a line `[[resource]]`, and below it `name = \"pump\"` and `capacity = 1`";
+    for (text, expected) in [
+        ("resource = 1", format!("roost.toml:1:12: `resource` is a whole number, and must be a list{how}")),
+        ("[resource]\nname = 'pump'", format!("roost.toml:1:1: `resource` is a table, and must be a list{how}")),
+        ("[[resource]]\ncapacity = 2", format!("roost.toml:1:1: a resource has no `name`{how}")),
+        ("[[resource]]\nnme = 'a'", "roost.toml:2:1: unknown key `nme`\nhint: did you mean `name`?".into()),
+        ("[[resource]]\nname = 'a pump'", "roost.toml:2:8: `a pump` is not a resource name: 1 to 64 of".into()),
+        (
+            "[[resource]]\nname = 'pump'\ncapacity = 0",
+            "roost.toml:3:12: `capacity` is 0, and must be 1 to 10000".into(),
+        ),
+        (
+            "[[resource]]\nname = 'pump'\ncapacity = 10001",
+            "roost.toml:3:12: `capacity` is 10001, and must be 1 to 10000".into(),
+        ),
+        (
+            "[[resource]]\nname = 'pump'\n[[resource]]\nname = 'pump'",
+            "roost.toml:4:8: there are two resources `pump`\nhint: leave one of them out".into(),
+        ),
+    ] {
+        let error = error(text, &[]);
+        assert!(error.starts_with(&expected), "{text}:\n{error}");
+    }
+}
+
+#[test]
 fn how_much_of_the_past_is_kept_can_be_said() {
     assert_eq!(config("", &[]).history, History { days: 30, runs: 1_000_000 });
     assert_eq!(config("[history]\ndays = 3650", &[]).history, History { days: 3_650, runs: 1_000_000 });

@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     calendar, limits,
-    names::JobId,
+    names::{GroupName, JobId, ResourceName},
     time::{Instant as HostInstant, Site},
     topic::{Topic, is_forbidden},
     trigger::{Every, Patterns, Sun, Trigger},
@@ -12,7 +12,7 @@ use crate::{
     Error, Result, Time,
     bindings::{
         exports::roost::device::schedule as wit,
-        roost::device::types::{self, Message, Step},
+        roost::device::types::{self, Confirm, Matches, Message, Step},
     },
     host,
 };
@@ -66,6 +66,7 @@ pub(super) fn steps(job: &wit::Job) -> Result<Vec<Step>> {
     }
     for step in steps {
         message(&step.message)?;
+        step.confirm.as_ref().map_or(Ok(()), confirm)?;
     }
     Ok(steps.clone())
 }
@@ -104,11 +105,52 @@ fn message(message: &Message) -> Result<()> {
     }
 }
 
-pub(super) fn policy(policy: Option<&wit::Policy>) -> Result<()> {
+fn confirm(confirm: &Confirm) -> Result<()> {
+    let topic = Topic::parse(&confirm.topic)?;
+    if confirm.within_ms == 0 {
+        return Err(Error::new(format!("a report on `{topic}` is waited for no time at all")));
+    }
+    let short = |bytes: usize| match bytes {
+        ..=limits::CONDITION_BYTES => Ok(()),
+        _ => Err(Error::new(format!("the condition on `{topic}` has more than 4 KiB"))),
+    };
+    let pointer = |text: &str| {
+        if !text.is_empty() && !text.starts_with('/') {
+            return Err(Error::new(format!("the JSON pointer `{text}` does not begin with `/`")));
+        }
+        short(text.len())
+    };
+    match &confirm.matches {
+        Matches::Any => Ok(()),
+        Matches::Bytes(bytes) => short(bytes.len()),
+        Matches::Json(json) => {
+            pointer(&json.pointer)?;
+            let value = serde_json::from_str::<serde_json::Value>(&json.value);
+            value.map_err(|error| Error::new(format!("`{}` is not JSON: {error}", json.value)))?;
+            short(json.value.len())
+        }
+        Matches::JsonRange(range) if range.min.is_finite() && range.max.is_finite() && range.min <= range.max => {
+            pointer(&range.pointer)
+        }
+        Matches::JsonRange(range) => Err(Error::new(format!("{} to {} is not a range", range.min, range.max))),
+    }
+}
+
+pub(super) fn policy(policy: Option<&wit::Policy>, trigger: &Trigger) -> Result<()> {
     let Some(policy) = policy else { return Ok(()) };
     if policy.grace_ms.is_some_and(|grace| grace < limits::GRACE_MS) {
         return Err(Error::new("a grace has at least a second"));
     }
+    if let (Trigger::Every(every), Some(jitter_ms)) = (trigger, policy.jitter_ms)
+        && jitter_ms >= every.period_ms
+    {
+        return Err(Error::new("its jitter is not less than its period"));
+    }
+    if let Some(wit::Misfire::LatestOfGroup(group)) = &policy.misfire {
+        GroupName::parse(group)?;
+    }
+    overlap(policy)?;
+    policy.needs.as_deref().map(ResourceName::parse).transpose()?;
     let Some(retry) = &policy.retry else { return Ok(()) };
     if retry.attempts == Some(0) {
         return Err(Error::new("it is tried 0 times"));
@@ -117,4 +159,22 @@ pub(super) fn policy(policy: Option<&wit::Policy>) -> Result<()> {
         return Err(Error::new("a backoff has at least 100 ms"));
     }
     Ok(())
+}
+
+fn overlap(policy: &wit::Policy) -> Result<()> {
+    let most = limits::RUNS_PER_JOB;
+    match policy.overlap {
+        Some(wit::Overlap::Queue(_) | wit::Overlap::Allow(_))
+            if matches!(policy.misfire, Some(wit::Misfire::LatestOfGroup(_))) =>
+        {
+            Err(Error::new("a run of a group neither waits for older ones nor goes on beside them"))
+        }
+        Some(wit::Overlap::Queue(runs)) if !(1..=most).contains(&runs) => {
+            Err(Error::new(format!("`queue` {runs}: it must be 1 to 1,000")))
+        }
+        Some(wit::Overlap::Allow(runs)) if !(2..=most).contains(&runs) => {
+            Err(Error::new(format!("`allow` {runs}: it must be 2 to 1,000")))
+        }
+        _ => Ok(()),
+    }
 }

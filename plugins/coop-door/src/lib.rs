@@ -3,7 +3,7 @@
 //! The door is anything that listens on a topic and knows a word for open and one for close; see `coop-door.toml` for
 //! what to set for ESPHome, Zigbee2MQTT and Tasmota.
 
-use roost_plugin_sdk::{Context, Device, Job, Result, Span, SunEvent, Time, hours, minutes};
+use roost_plugin_sdk::{Context, Device, Job, Matches, Result, Span, SunEvent, Time, minutes, seconds};
 use serde::Deserialize;
 
 /// One door.
@@ -16,6 +16,15 @@ struct CoopDoor {
     close_payload: String,
     /// Whether the broker keeps the command. Then a door that was away carries it out when it is back, however late.
     retain: bool,
+
+    /// Where the door says how it is, if it does: then it is asked again until it has said so.
+    state_topic: Option<String>,
+    /// Where in that message, if it is JSON: `/state`.
+    state_pointer: Option<String>,
+    open_state: String,
+    closed_state: String,
+    /// How long the door may take.
+    state_within: Span,
 
     open_at: SunEvent,
     open_offset: Span,
@@ -35,6 +44,11 @@ impl Default for CoopDoor {
             open_payload: "OPEN".into(),
             close_payload: "CLOSE".into(),
             retain: false,
+            state_topic: None,
+            state_pointer: None,
+            open_state: "open".into(),
+            closed_state: "closed".into(),
+            state_within: minutes(1),
             open_at: SunEvent::Sunrise,
             open_offset: Span::default(),
             open_not_before: "06:30".parse().unwrap_or_else(|_| unreachable!("it is a time of day")),
@@ -47,26 +61,39 @@ impl Default for CoopDoor {
 
 impl Device for CoopDoor {
     fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
-        let door = self.topic.clone().unwrap_or_else(|| ctx.topic("door/set"));
         let open = Job::sun("open", self.open_at)
             .label("Open the door")
             .offset(self.open_offset)
-            .not_before(self.open_not_before)
-            // After a power cut in the morning the hens still get out. But not in the evening, right before `close`.
-            .grace(hours(2))
-            .publish(&door, self.open_payload.as_str());
-        let close = Job::sun("close", self.close_at)
-            .label("Close the door")
-            .offset(self.close_offset)
-            // Late is far better than never, up to the middle of the night. If both wait, closing comes first.
-            .grace(hours(4))
-            .priority(1)
-            .publish(&door, self.close_payload.as_str());
+            .not_before(self.open_not_before);
+        let close = Job::sun("close", self.close_at).label("Close the door").offset(self.close_offset);
         let close = match self.close_not_after {
             Some(time) => close.not_after(time),
             None => close,
         };
-        Ok(if self.retain { vec![open.retain(), close.retain()] } else { vec![open, close] })
+        Ok(vec![
+            self.moving(ctx, open, &self.open_payload, &self.open_state),
+            self.moving(ctx, close, &self.close_payload, &self.closed_state),
+        ])
+    }
+}
+
+impl CoopDoor {
+    fn moving(&self, ctx: &Context, job: Job, payload: &str, state: &str) -> Job {
+        let door = self.topic.clone().unwrap_or_else(|| ctx.topic("door/set"));
+        // After a power cut only the last one of both is made up for, however late: a door that should be closed by now is
+        // closed, and is not opened before.
+        let mut job = job.latest_of_group("door").publish(door, payload);
+        if self.retain {
+            job = job.retain();
+        }
+        let Some(topic) = &self.state_topic else { return job };
+        let state = match &self.state_pointer {
+            Some(pointer) => Matches::json(pointer, state),
+            None => state.into(),
+        };
+        // Not `already`: what the broker has kept may be of yesterday, and to be told again does a door no harm. One that
+        // is stuck is not hammered at: it has failed after some minutes, for people to see.
+        job.confirm(topic, state, self.state_within).attempts(5).backoff(seconds(10))
     }
 }
 
@@ -115,6 +142,32 @@ mod tests {
         let config = json!({ "topic": "cmnd/north/ShutterPosition", "open_payload": "100", "close_payload": "0" });
         let plan = self::plan(config, "2027-06-01T12:00:00+01:00")?;
         assert_eq!(plan.job("close").messages(), ["0s cmnd/north/ShutterPosition 0"]);
+        Ok(())
+    }
+
+    #[test]
+    fn after_an_outage_only_what_should_hold_now_is_done() -> Result<()> {
+        let plan = plan(json!({}), "2027-06-01T12:00:00+01:00")?;
+        for id in ["open", "close"] {
+            assert_eq!(plan.job(id).misfire(), "latest-of-group door");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_door_that_says_how_it_is_confirms_what_it_did() -> Result<()> {
+        let config = json!({ "state_topic": "coop-door/north/door", "state_within": "40s" });
+        let plan = plan(config, "2027-06-01T12:00:00+01:00")?;
+        assert_eq!(
+            plan.job("close").messages(),
+            ["0s coop-door/north/door/set CLOSE, confirmed by coop-door/north/door closed within 40s"]
+        );
+        let config = json!({ "state_topic": "z/door", "state_pointer": "/state", "open_state": "OPEN" });
+        let plan = self::plan(config, "2027-06-01T12:00:00+01:00")?;
+        assert_eq!(
+            plan.job("open").messages(),
+            ["0s coop-door/north/door/set OPEN, confirmed by z/door /state=\"OPEN\" within 1m"]
+        );
         Ok(())
     }
 

@@ -23,6 +23,8 @@ struct Sprinkler {
     /// Between two zones, for the pressure to come back.
     #[serde(default)]
     pause: Span,
+    /// What all zones draw from, if others do so as well: a `[[resource]]` in `roost.toml`.
+    pump: Option<String>,
     #[serde(default = "on")]
     on_payload: String,
     #[serde(default = "off")]
@@ -64,7 +66,7 @@ impl Device for Sprinkler {
         let mut job = match (self.start, self.every) {
             (Some(start), None) => {
                 fits(round, hours(24))?;
-                // Watering an hour late does no harm, in the heat of the day it would.
+                // Watering an hour late, for want of the pump perhaps, does no harm. In the heat of the day it would.
                 Job::cron("water", self.cron(start)?).label("Water all zones").grace(hours(1))
             }
             (None, Some(every)) => {
@@ -73,6 +75,9 @@ impl Device for Sprinkler {
             }
             _ => return Err(Error::new("one of `start` and `every` must be set, and not both")),
         };
+        if let Some(pump) = &self.pump {
+            job = job.needs(pump);
+        }
         let mut wait = Span::default();
         for zone in &self.zones {
             let valve = zone.topic.clone().unwrap_or_else(|| ctx.topic(&format!("{}/set", zone.name)));
@@ -163,6 +168,14 @@ mod tests {
                 "20m5s sprinkler/garden/beds/set OFF",
             ]
         );
+        Ok(())
+    }
+
+    #[test]
+    fn controllers_that_share_a_pump_take_turns() -> Result<()> {
+        let plan = plan(garden_with("pump", json!("well")), "2027-06-01T12:00:00+01:00")?;
+        assert_eq!(plan.job("water").needs(), Some("well"));
+        assert_eq!(self::plan(garden(), "2027-06-01T12:00:00+01:00")?.job("water").needs(), None);
         Ok(())
     }
 

@@ -7,6 +7,9 @@ use roost_scheduler::{
 
 use super::*;
 
+mod policies;
+mod reports;
+
 fn message() -> wit::Message {
     wit::Message { topic: "coop/door".into(), payload: b"open".to_vec(), qos: 1, retain: false, properties: None }
 }
@@ -200,19 +203,11 @@ fn each_range_that_is_broken_is_named() {
 
 #[test]
 fn what_this_version_does_not_do_is_refused_by_name() {
-    let cases = [
-        (with_step(|step| step.once = true), "true"),
-        (with_policy(|of| of.misfire = Some(wit::Misfire::RunAll)), "run-all"),
-        (with_policy(|of| of.misfire = Some(wit::Misfire::LatestOfGroup("door".into()))), "latest-of-group"),
-        (with_policy(|of| of.overlap = Some(wit::Overlap::Queue(1))), "queue"),
-        (with_policy(|of| of.overlap = Some(wit::Overlap::Allow(2))), "allow"),
-        (with_policy(|of| of.overlap = Some(wit::Overlap::Replace)), "replace"),
-        (with_policy(|of| of.needs = Some("pump".into())), "needs"),
-    ];
-    for (job, name) in cases {
-        let told = refusal(job);
-        assert!(told.ends_with(&format!("this version of Roost does not do `{name}` yet")), "{told}");
-    }
+    let task =
+        wit::Action::Task(super::generated::roost::device::types::Task { name: "water".into(), args: "null".into() });
+    let error = converted(vec![wit::Job { action: task, ..job("open") }], None, false).unwrap_err();
+    assert_eq!(error.to_string(), "job `open`: `action`: this version of Roost does not do `task` yet");
+    assert_eq!(error.hint.as_deref(), Some("list the messages as `steps`"));
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! Misfires, overlap, and what a run needs.
+
+use roost_scheduler::names::GroupName;
+
+use super::*;
+
+fn accepted(change: impl FnOnce(&mut wit::Policy)) -> Policy {
+    let list = vec![with_policy(change)];
+    converted(list, None, false).unwrap_or_else(|invalid| panic!("{invalid}")).remove(0).policy
+}
+
+fn overlapping(overlap: wit::Overlap) -> wit::Job {
+    with_policy(|of| of.overlap = Some(overlap))
+}
+
+fn in_group(name: &str, overlap: Option<wit::Overlap>) -> wit::Job {
+    with_policy(|of| (of.misfire, of.overlap) = (Some(wit::Misfire::LatestOfGroup(name.into())), overlap))
+}
+
+#[test]
+fn every_policy_comes_through() {
+    for (proposed, expected) in [
+        (wit::Overlap::Skip, Overlap::Skip),
+        (wit::Overlap::Queue(1), Overlap::Queue(1)),
+        (wit::Overlap::Queue(1_000), Overlap::Queue(1_000)),
+        (wit::Overlap::Allow(2), Overlap::Allow(2)),
+        (wit::Overlap::Allow(1_000), Overlap::Allow(1_000)),
+        (wit::Overlap::Replace, Overlap::Replace),
+    ] {
+        assert_eq!(accepted(|of| of.overlap = Some(proposed)).overlap, expected);
+    }
+    let door = || GroupName::parse("door").unwrap();
+    for (proposed, expected) in [
+        (wit::Misfire::RunOnce, Misfire::RunOnce),
+        (wit::Misfire::RunAll, Misfire::RunAll),
+        (wit::Misfire::LatestOfGroup("door".into()), Misfire::LatestOfGroup(door())),
+    ] {
+        assert_eq!(accepted(|of| of.misfire = Some(proposed)).misfire, expected);
+    }
+    assert_eq!(accepted(|of| of.needs = Some("pump".into())).needs, Some(ResourceName::parse("pump").unwrap()));
+    assert_eq!(accepted(|_| {}), Policy::default());
+}
+
+#[test]
+fn each_range_of_a_policy_is_named() {
+    for (job, expected) in [
+        (overlapping(wit::Overlap::Queue(0)), "`policy.overlap.queue` 0: it must be 1 to 1,000"),
+        (overlapping(wit::Overlap::Queue(1_001)), "`policy.overlap.queue` 1001: it must be 1 to 1,000"),
+        (overlapping(wit::Overlap::Allow(0)), "`policy.overlap.allow` 0: it must be 2 to 1,000"),
+        (overlapping(wit::Overlap::Allow(1)), "`policy.overlap.allow` 1: it must be 2 to 1,000"),
+        (overlapping(wit::Overlap::Allow(1_001)), "`policy.overlap.allow` 1001: it must be 2 to 1,000"),
+        (in_group("", None), "`policy.misfire.latest-of-group`: `` is not a group name: "),
+        (in_group("a door", None), "`policy.misfire.latest-of-group`: `a door` is not a group name: "),
+        (with_policy(|of| of.needs = Some("a pump".into())), "`policy.needs`: `a pump` is not a resource name: "),
+    ] {
+        let told = refusal(job);
+        assert!(told.starts_with(&format!("job `open`: {expected}")), "{told}\n  does not begin with\n{expected}");
+    }
+}
+
+#[test]
+fn a_run_of_a_group_neither_waits_for_older_ones_nor_goes_on_beside_them() {
+    for overlap in [wit::Overlap::Queue(1), wit::Overlap::Allow(2)] {
+        let error = converted(vec![in_group("door", Some(overlap))], None, false).unwrap_err();
+        assert!(error.to_string().starts_with("job `open`: `policy.overlap` with `latest-of-group`: "), "{error}");
+        assert_eq!(error.hint.as_deref(), Some("leave `overlap` out"));
+    }
+    for overlap in [wit::Overlap::Skip, wit::Overlap::Replace] {
+        assert!(converted(vec![in_group("door", Some(overlap))], None, false).is_ok());
+    }
+}
+
+#[test]
+fn a_resource_that_is_not_there_comes_with_the_lines_that_add_it() {
+    let error = converted(vec![with_policy(|of| of.needs = Some("well".into()))], None, false).unwrap_err();
+    assert_eq!(error.to_string(), "job `open`: `policy.needs`: there is no resource `well`");
+    assert_eq!(
+        error.hint.as_deref(),
+        Some(
+            "if there is one, put this into `roost.toml` and start Roost again:\n[[resource]]\nname = \"well\"\ncapacity = 1"
+        )
+    );
+}

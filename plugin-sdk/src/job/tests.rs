@@ -1,0 +1,79 @@
+//! Mistakes, and what comes out.
+
+use super::*;
+use crate::{days, hours, minutes, seconds};
+
+#[test]
+fn a_mistake_is_told_with_its_job() {
+    let cases = [
+        (
+            Job::daily("a", "25:00").publish("t", ""),
+            "job `a`: `daily`: `25:00` is not a time of day, write it like `06:30` or `06:30:15`",
+        ),
+        (Job::daily("a", "05:00"), "job `a`: it has nothing to do, give it a message with `.publish(topic, payload)`"),
+        (
+            Job::daily("a", "05:00").qos(1).publish("t", ""),
+            "job `a`: `qos` is said of a message, so it comes after `publish`",
+        ),
+        (
+            Job::daily("a", "05:00").once().publish("t", ""),
+            "job `a`: `once` is said of a message, so it comes after `publish`",
+        ),
+        (
+            Job::daily("a", "05:00").confirm("s", "1", seconds(1)).publish("t", ""),
+            "job `a`: `confirm` is said of a message, so it comes after `publish`",
+        ),
+        (
+            Job::daily("a", "05:00").publish("t", "").confirm("s", "1", seconds(1)).publish("t", "").already(),
+            "job `a`: `already` is said of a report, so it comes after `confirm`",
+        ),
+        (
+            Job::daily("a", "05:00").publish("t", "").confirm("s", "1", minutes(-1)),
+            "job `a`: `confirm` -1m is negative",
+        ),
+        (Job::daily("a", "05:00").not_before("06:00").publish("t", ""), "job `a`: `not_before` belongs to a sun event"),
+        (Job::sunrise("a").offset(days(60)).publish("t", ""), "job `a`: `offset` 60d is more than 12 hours"),
+        (Job::every("a", minutes(-1)).publish("t", ""), "job `a`: `every` -1m is negative"),
+        (Job::every("a", minutes(1)).grace(days(50)).publish("t", ""), "job `a`: `grace` 50d is more than 49 days"),
+        (
+            Job::every("a", minutes(1)).publish("t", "").then(days(40), "t", "").then(days(40), "t", ""),
+            "job `a`: its messages go on for more than 49 days",
+        ),
+    ];
+    for (job, expected) in cases {
+        assert_eq!(job.finish().unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn the_time_between_messages_adds_up() {
+    let job = Job::daily("a", "05:00:30").publish("t", "1").then(minutes(10), "t", "2").publish("t", "3").then(
+        seconds(5),
+        "t",
+        "4",
+    );
+    let job = job.label("Four").priority(-1).attempts(3).backoff(seconds(2)).grace(hours(1)).finish().expect("valid");
+    let wit::Action::Steps(steps) = job.action else { panic!("it publishes") };
+    assert_eq!(steps.iter().map(|step| step.after_ms).collect::<Vec<_>>(), [0, 600_000, 600_000, 605_000]);
+    let wit::Trigger::Cron(cron) = job.trigger else { panic!("it is daily") };
+    assert_eq!(cron.expression, "30 0 5 * * *");
+}
+
+#[test]
+fn what_is_said_of_a_message_is_said_of_the_one_before() {
+    let job =
+        Job::daily("a", "05:00").publish("t", "1").once().publish("t", "2").confirm("s", "2", seconds(9)).already();
+    let wit::Action::Steps(steps) = job.finish().expect("valid").action else { panic!("it publishes") };
+    assert!(steps[0].once && steps[0].confirm.is_none() && !steps[1].once);
+    let confirm = steps[1].confirm.as_ref().expect("it has one");
+    assert_eq!((confirm.topic.as_str(), confirm.within_ms, confirm.already), ("s", 9_000, true));
+}
+
+#[test]
+fn the_last_word_counts() {
+    let job = Job::daily("a", "05:00").publish("t", "").run_all().latest_of_group("g").queue(1).allow(2).replace();
+    let policy = job.needs("pump").finish().expect("valid").policy.expect("it has one");
+    assert!(matches!(policy.misfire, Some(wit::Misfire::LatestOfGroup(group)) if group == "g"));
+    assert!(matches!(policy.overlap, Some(wit::Overlap::Replace)));
+    assert_eq!(policy.needs.as_deref(), Some("pump"));
+}

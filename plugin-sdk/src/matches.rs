@@ -1,0 +1,130 @@
+//! What a device's report must be.
+
+use std::{fmt::Write as _, ops::RangeInclusive};
+
+use crate::bindings::roost::device::types::{self as wit, JsonRange};
+
+/// A condition on what a device reports: see [`Job::confirm`](crate::Job::confirm).
+///
+/// Text and bytes are meant as they are, so that a device that answers `open` is waited for with `"open"`.
+///
+/// ```
+/// use roost_plugin_sdk::{Job, Matches, minutes, seconds};
+///
+/// let blind = Job::sunset("half").publish("blinds/kitchen/set", "50");
+/// let exact = blind.clone().confirm("blinds/kitchen/state", "50", seconds(30));
+/// let within = blind.clone().confirm("blinds/kitchen", Matches::json_range("/position", 48.0..=52.0), seconds(30));
+/// let stopped = blind.confirm("blinds/kitchen", Matches::json("/moving", false), minutes(1));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Matches(pub(crate) wit::Matches);
+
+/// A JSON value to compare with: made of a text, a number, `true` or `false`, or of [JSON text](Self::parse).
+#[derive(Clone, Debug)]
+pub struct JsonValue(String);
+
+impl Matches {
+    /// Any message at all.
+    #[must_use]
+    pub const fn any() -> Self {
+        Self(wit::Matches::Any)
+    }
+
+    /// These very bytes, at most 4 KiB.
+    pub fn bytes(payload: impl Into<Vec<u8>>) -> Self {
+        Self(wit::Matches::Bytes(payload.into()))
+    }
+
+    /// JSON, with this value at that place: a JSON pointer (RFC 6901) such as `/state`, or the empty text for the whole.
+    /// Objects are equal whatever the order of their members, numbers by value.
+    pub fn json(pointer: impl Into<String>, value: impl Into<JsonValue>) -> Self {
+        Self(wit::Matches::Json(wit::JsonValue { pointer: pointer.into(), value: value.into().0 }))
+    }
+
+    /// JSON, with a number in this range at that place: a blind told to go to 50 may report 49.
+    pub fn json_range(pointer: impl Into<String>, range: RangeInclusive<f64>) -> Self {
+        let (min, max) = range.into_inner();
+        Self(wit::Matches::JsonRange(JsonRange { pointer: pointer.into(), min, max }))
+    }
+}
+
+impl JsonValue {
+    /// JSON text: `{"r": 255, "g": 0}`, `null`. The host refuses a plan with what is none.
+    pub fn parse(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for Matches {
+    fn from(text: &str) -> Self {
+        Self::bytes(text)
+    }
+}
+
+impl From<String> for Matches {
+    fn from(text: String) -> Self {
+        Self::bytes(text)
+    }
+}
+
+impl From<Vec<u8>> for Matches {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::bytes(bytes)
+    }
+}
+
+impl From<&str> for JsonValue {
+    /// A text, with its quotes.
+    fn from(text: &str) -> Self {
+        let mut json = String::with_capacity(text.len() + 2);
+        json.push('"');
+        for char in text.chars() {
+            match char {
+                '"' | '\\' => json.extend(['\\', char]),
+                '\0'..='\u{1f}' => _ = write!(json, "\\u{:04x}", u32::from(char)),
+                _ => json.push(char),
+            }
+        }
+        json.push('"');
+        Self(json)
+    }
+}
+
+impl From<String> for JsonValue {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+macro_rules! from_displayed {
+    ($($type:ty)*) => {$(
+        impl From<$type> for JsonValue {
+            fn from(value: $type) -> Self {
+                Self(value.to_string())
+            }
+        }
+    )*};
+}
+
+from_displayed!(bool i32 u32 i64 f64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_become_json() {
+        let cases: [(JsonValue, serde_json::Value); 7] = [
+            ("open".into(), "open".into()),
+            (String::from("a \"b\" \\ \u{1}\n\u{e4}").into(), "a \"b\" \\ \u{1}\n\u{e4}".into()),
+            (true.into(), true.into()),
+            ((-5).into(), (-5).into()),
+            (i64::MAX.into(), i64::MAX.into()),
+            (21.5.into(), 21.5.into()),
+            (JsonValue::parse("{\"a\": [1]}"), serde_json::json!({ "a": [1] })),
+        ];
+        for (JsonValue(text), expected) in cases {
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a host would refuse, whatever its settings.
+
+use crate::{JsonValue, Matches, milliseconds, minutes, seconds};
+
+use super::*;
+
+fn accept(job: crate::Job) -> Result<PlannedJob> {
+    let site = Site { zone: Tz::UTC, location: None };
+    PlannedJob::accept(job.finish()?, site, HostInstant::MIN)
+}
+
+fn job() -> crate::Job {
+    crate::Job::every("a", minutes(1)).publish("t", "1")
+}
+
+fn confirmed(matches: Matches) -> crate::Job {
+    job().confirm("s", matches, seconds(1))
+}
+
+#[test]
+fn what_a_host_would_refuse_is_refused_here() {
+    let long = "x".repeat(4_097);
+    for (job, expected) in [
+        (job().queue(0), "`queue` 0: it must be 1 to 1,000"),
+        (job().queue(1_001), "`queue` 1001: it must be 1 to 1,000"),
+        (job().allow(1), "`allow` 1: it must be 2 to 1,000"),
+        (job().allow(1_001), "`allow` 1001: it must be 2 to 1,000"),
+        (job().latest_of_group("a door"), "`a door` is not a group name: "),
+        (job().latest_of_group("g").queue(1), "a run of a group neither waits for older ones nor goes on beside them"),
+        (job().latest_of_group("g").allow(2), "a run of a group neither waits for older ones nor goes on beside them"),
+        (job().needs(""), "`` is not a resource name: "),
+        (job().jitter(minutes(1)), "its jitter is not less than its period"),
+        (job().grace(milliseconds(999)), "a grace has at least a second"),
+        (job().confirm("s/#", "1", seconds(1)), "`s/#` is not a topic: "),
+        (job().confirm("s", "1", seconds(0)), "a report on `s` is waited for no time at all"),
+        (confirmed(long.as_str().into()), "the condition on `s` has more than 4 KiB"),
+        (confirmed(Matches::json("state", true)), "the JSON pointer `state` does not begin with `/`"),
+        (confirmed(Matches::json(format!("/{long}"), true)), "the condition on `s` has more than 4 KiB"),
+        (confirmed(Matches::json("", long.as_str())), "the condition on `s` has more than 4 KiB"),
+        (confirmed(Matches::json("", JsonValue::parse("open"))), "`open` is not JSON: "),
+        (confirmed(Matches::json("", f64::NAN)), "`NaN` is not JSON: "),
+        (confirmed(Matches::json_range("", 2.0..=1.0)), "2 to 1 is not a range"),
+        (confirmed(Matches::json_range("", 0.0..=f64::INFINITY)), "0 to inf is not a range"),
+        (confirmed(Matches::json_range("a", 1.0..=2.0)), "the JSON pointer `a` does not begin with `/`"),
+    ] {
+        let told = accept(job).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("job `a`: {expected}")), "{told}\n  does not begin with\n{expected}");
+    }
+}
+
+#[test]
+fn what_a_job_does_is_told() {
+    let plain = accept(job()).unwrap();
+    assert_eq!((plain.misfire().as_str(), plain.overlap().as_str(), plain.needs()), ("run-once", "skip", None));
+    let all = accept(job().run_all().queue(3).needs("pump")).unwrap();
+    assert_eq!((all.misfire().as_str(), all.overlap().as_str(), all.needs()), ("run-all", "queue 3", Some("pump")));
+    let group = accept(job().latest_of_group("door").replace()).unwrap();
+    assert_eq!((group.misfire().as_str(), group.overlap().as_str()), ("latest-of-group door", "replace"));
+    assert_eq!(accept(job().allow(2)).unwrap().overlap(), "allow 2");
+    for (job, expected) in [
+        (job().once(), "once"),
+        (confirmed(Matches::any()), "confirmed by s within 1s"),
+        (confirmed("OPEN".into()).already(), "confirmed by s OPEN within 1s or before"),
+        (confirmed(Matches::bytes([0, 255])), "confirmed by s 00ff within 1s"),
+        (confirmed(Matches::json("/state", "open")), "confirmed by s /state=\"open\" within 1s"),
+        (confirmed(Matches::json_range("", 48.5..=52.0)), "confirmed by s =48.5..=52 within 1s"),
+    ] {
+        assert_eq!(accept(job).unwrap().messages(), [format!("0s t 1, {expected}")]);
+    }
+}

@@ -1,0 +1,356 @@
+//! What a job's policy promises of its runs: when they are made up for, tried again, confirmed, and what they wait for.
+
+use std::{fs, thread, time::Duration};
+
+use roost_scheduler::names::RunId;
+use roost_tests::{Broker, Device, Listener, Message, Roost, Site, guest, sample};
+use serde_json::Value;
+
+use crate::operations::{now_ms, roost, runs, text, the_run};
+
+const PUMP: &str = "[[resource]]\nname = \"pump\"\n";
+
+/// A job of the guest `declared` that turns something on, and off again after a while.
+fn on_and_off(id: &str, trigger: &str, topic: &str, off_after_ms: u32, policy: &str) -> String {
+    format!(
+        "[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ {trigger} }}\npolicy = {{ {policy} }}\nsteps = [\n\
+         {{ topic = \"{topic}\", payload = \"on\" }},\n\
+         {{ topic = \"{topic}\", payload = \"off\", after_ms = {off_after_ms} }},\n]\n"
+    )
+}
+
+/// A job of the guest `declared` with one message.
+fn at(id: &str, at_ms: u128, topic: &str, policy: &str) -> String {
+    crate::job(id, &format!("at_ms = {at_ms}"), topic) + &format!("policy = {{ {policy} }}\n")
+}
+
+fn sleep_until(at_ms: u128) {
+    let wait_ms = u64::try_from(at_ms.saturating_sub(now_ms())).expect("it is soon");
+    thread::sleep(Duration::from_millis(wait_ms));
+}
+
+/// A broker, a listener, and a host with one pump and the guest `declared`.
+fn declared(jobs: &str) -> (Broker, Site, Listener, Roost) {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    fs::write(site.path().join("roost.toml"), PUMP).unwrap();
+    site.settings("declared", jobs);
+    site.drop_in(&guest("declared"), "declared");
+    let host = site.start(&broker);
+    host.says("connected to the broker");
+    (broker, site, listener, host)
+}
+
+/// The same, with jobs that are due soon: the plugin has been loaded before.
+fn soon(jobs: impl FnOnce(u128) -> String) -> (Broker, Site, Listener, Roost) {
+    let (broker, site, listener, host) = declared(&at("never", 4_000_000_000_000, "declared/never", ""));
+    host.says("1 new");
+    let jobs = jobs(now_ms());
+    site.settings("declared", &jobs);
+    let count = jobs.matches("[[config.jobs]]").count();
+    host.says(&format!("{count} new"));
+    (broker, site, listener, host)
+}
+
+fn payloads(heard: &[Message]) -> Vec<&str> {
+    heard.iter().map(|message| message.payload.as_str()).collect()
+}
+
+/// When the run of a message was due.
+fn occurrence_ms(message: &Message) -> i64 {
+    let run: RunId = message.property("roost-run").expect("the host says so").parse().expect("a run");
+    run.occurrence.millis()
+}
+
+/// Waits for a run to be shown whose reason has a text.
+fn reason(host: &Roost, site: &Site, arguments: &[&str], part: &str) -> Value {
+    let has_it = |run: &Value| run["reason"].as_str().is_some_and(|reason| reason.contains(part));
+    host.log.wait(part, |_| runs(site, arguments).into_iter().find(has_it))
+}
+
+#[test]
+fn a_valve_is_closed_late_rather_than_never_though_its_plugin_is_gone() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let garden = |at_ms: u128| {
+        let (hour, minute, second) = (at_ms / 3_600_000 % 24, at_ms / 60_000 % 60, at_ms / 1_000 % 60);
+        format!(
+            "[[device]]\nname = \"garden\"\ntime_zone = \"UTC\"\n[device.config]\n\
+             start = \"{hour:02}:{minute:02}:{second:02}\"\nzones = [{{ name = \"lawn\", water = \"2s\" }}]\n"
+        )
+    };
+    site.settings("sprinkler", &garden(now_ms() + 43_200_000));
+    site.drop_in(&sample("sprinkler"), "sprinkler");
+    // Another plugin, or the folder would be taken for unmounted.
+    site.drop_in(&guest("burst"), "burst");
+    let host = site.start(&broker);
+    host.says("1 new");
+    site.settings("sprinkler", &garden(now_ms() + 3_000));
+    listener.wait_for("sprinkler/garden/lawn/set");
+    host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
+    host.kill();
+    fs::remove_file(site.plugin("sprinkler.wasm")).unwrap();
+    sleep_until(now_ms() + 3_500);
+
+    let host = site.start(&broker);
+    let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
+    assert_eq!(payloads(&heard), ["ON", "OFF"]);
+    let run = the_run(&host, &site, &["--plugin", "sprinkler", "--state", "succeeded"]);
+    let told = text(&run, "reason");
+    assert!(told.starts_with("step 2 was sent ") && told.ends_with("s late"), "{told}");
+    host.says("sprinkler removed");
+}
+
+#[test]
+fn after_an_outage_only_the_newest_of_a_group_is_done_whatever_its_age() {
+    let policy = "misfire = { latest-of-group = \"door\" }, grace_ms = 1000";
+    let door = |id, at_ms| at(id, at_ms, "declared/door", policy);
+    let (broker, site, listener, host) = soon(|now| door("open", now + 3_000) + &door("close", now + 3_500));
+    host.kill();
+    assert!(listener.heard().is_empty(), "it took too long to tell anything");
+    sleep_until(now_ms() + 5_000);
+
+    let host = site.start(&broker);
+    let close = listener.wait_for("declared/door");
+    assert_eq!(close.payload, "close");
+    let missed = the_run(&host, &site, &["--state", "missed"]);
+    assert_eq!(text(&missed, "job"), "open");
+    let told = text(&missed, "reason");
+    assert!(told.starts_with("only the newest one of its group, `close` of 20"), "{told}");
+    let done = the_run(&host, &site, &["--state", "succeeded"]);
+    assert_eq!(text(&done, "job"), "close");
+    assert!(host.stop().success());
+    assert_eq!(payloads(&listener.heard()), ["close"]);
+}
+
+#[test]
+fn a_door_that_does_not_open_is_not_opened_any_more_when_it_should_be_closed() {
+    let (_broker, site, listener, host) = soon(|now| {
+        let open = format!(
+            "[[config.jobs]]\nid = \"open\"\ntrigger = {{ at_ms = {} }}\n\
+             policy = {{ misfire = {{ latest-of-group = \"door\" }}, backoff_ms = 100 }}\n\
+             steps = [{{ topic = \"declared/door\", payload = \"open\", confirm = {{ topic = \"declared/state\", \
+             within_ms = 400 }} }}]\n",
+            now + 3_000
+        );
+        open + &at("close", now + 5_000, "declared/door", "misfire = { latest-of-group = \"door\" }")
+    });
+    the_run(&host, &site, &["--state", "succeeded", "--job", "close"]);
+    let cancelled = the_run(&host, &site, &["--state", "cancelled", "--job", "open"]);
+    let told = text(&cancelled, "reason");
+    assert!(told.starts_with("a newer run of its group, `close` of 20"), "{told}");
+    // Long enough for another attempt, if there were one.
+    sleep_until(now_ms() + 1_500);
+    let heard = listener.heard();
+    let (last, before) = heard.split_last().unwrap();
+    assert_eq!(last.payload, "close");
+    assert!(before.len() > 1 && before.iter().all(|message| message.payload == "open"), "{heard:?}");
+}
+
+#[test]
+fn what_is_sent_once_is_not_sent_again_though_nobody_knows_whether_it_arrived() {
+    let (broker, site, listener, host) = soon(|now| {
+        format!(
+            "[[config.jobs]]\nid = \"feed\"\ntrigger = {{ at_ms = {} }}\n\
+             steps = [{{ topic = \"declared/feeder\", payload = \"1\", once = true }}]\n",
+            now + 3_000
+        )
+    });
+    broker.hold();
+    // It leaves as soon as that is on disk.
+    host.has(&site, "SELECT count(*) FROM runs WHERE armed = 1", 1);
+    sleep_until(now_ms() + 300);
+    host.kill();
+    broker.go_on();
+    let host = site.start(&broker);
+    let failed = the_run(&host, &site, &["--failed"]);
+    assert_eq!(text(&failed, "reason"), "step 1 was possibly sent, and is not to be repeated");
+    host.says("connected to the broker");
+    assert!(host.stop().success());
+    assert_eq!(listener.count("declared/feeder"), 1);
+}
+
+#[test]
+fn each_missed_run_is_made_up_for_if_the_job_says_so() {
+    let policy = "misfire = \"run-all\", grace_ms = 60000";
+    let jobs = crate::job("dose", "every_ms = 1000", "declared/dose") + &format!("policy = {{ {policy} }}\n");
+    let (broker, site, listener, host) = declared(&jobs);
+    listener.wait("two", |heard| heard.len() >= 2);
+    host.kill();
+    sleep_until(now_ms() + 3_500);
+    let so_far = listener.heard().len();
+    let _host = site.start(&broker);
+    let heard = listener.wait("the next ones", |heard| heard.len() >= so_far + 6);
+    let mut due: Vec<i64> = heard.iter().map(occurrence_ms).collect();
+    // What was under way is repeated as the same run.
+    due.dedup();
+    assert!(due.windows(2).all(|pair| pair[1] == pair[0] + 1_000), "oldest first, and none left out: {due:?}");
+}
+
+#[test]
+fn a_device_that_does_not_confirm_is_told_again_and_then_the_run_has_failed_until_it_is_replayed() {
+    let confirm = "confirm = { topic = \"declared/door/state\", bytes = \"closed\", within_ms = 1000 }";
+    let close = format!(
+        "[[config.jobs]]\nid = \"close\"\ntrigger = {{ in_ms = 0 }}\npolicy = {{ attempts = 3, backoff_ms = 1000 }}\n\
+         steps = [{{ topic = \"declared/door/set\", payload = \"close\", {confirm} }}]\n"
+    );
+    // What is sent once is not sent again, confirmed or not.
+    let feed = format!(
+        "[[config.jobs]]\nid = \"feed\"\ntrigger = {{ in_ms = 0 }}\n\
+         steps = [{{ topic = \"declared/feeder/drop\", payload = \"1\", once = true, {confirm} }}]\n"
+    );
+    let (broker, site, listener, host) = declared(&(close + &feed));
+    let failed = the_run(&host, &site, &["--failed", "--job", "close"]);
+    let no_report = "the device did not report within 1s that it was done";
+    assert_eq!(text(&failed, "reason"), format!("step 1 was given up after 3 attempts: {no_report}"));
+    let fed = the_run(&host, &site, &["--failed", "--job", "feed"]);
+    assert_eq!(text(&fed, "reason"), format!("step 1 was given up after 1 attempt: {no_report}"));
+    assert_eq!(listener.count("declared/feeder/drop"), 1);
+
+    let heard = listener.heard();
+    let tries: Vec<&Message> = heard.iter().filter(|message| message.topic == "declared/door/set").collect();
+    let attempts: Vec<Option<&str>> = tries.iter().map(|message| message.property("roost-attempt")).collect();
+    assert_eq!(attempts, [Some("1"), Some("2"), Some("3")]);
+    assert!(tries[2].at - tries[1].at > tries[1].at - tries[0].at, "the pauses grow: {tries:?}");
+
+    let _door = Device::answering(&broker, &listener, "declared/door/set", "declared/door/state", "closed");
+    let (replayed, _) = roost(&site, &["replay", text(&failed, "run")]);
+    let done = the_run(&host, &site, &["--state", "succeeded"]);
+    assert_eq!(text(&done, "run"), replayed.trim());
+}
+
+#[test]
+fn a_report_from_before_will_do_if_the_step_says_so() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    broker.publish(&["-t", "declared/blind", "-m", "{\"position\": 49}", "-r"]);
+    let step = |already| {
+        format!(
+            "steps = [{{ topic = \"declared/blind/set\", payload = \"50\", confirm = {{ topic = \"declared/blind\", \
+             pointer = \"/position\", min = 48.0, max = 52.0, within_ms = 500, already = {already} }} }}]\n"
+        )
+    };
+    let job =
+        |id: &str| format!("[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ in_ms = 0 }}\npolicy = {{ attempts = 1 }}\n");
+    site.settings("declared", &(job("already") + &step(true)));
+    site.drop_in(&guest("declared"), "declared");
+    let host = site.start(&broker);
+    host.says("connected to the broker");
+    the_run(&host, &site, &["--state", "succeeded"]);
+    assert_eq!(listener.count("declared/blind/set"), 0);
+    // Else what is kept says nothing.
+    site.settings("declared", &(job("anew") + &step(false)));
+    let failed = the_run(&host, &site, &["--failed"]);
+    assert_eq!((text(&failed, "job"), listener.count("declared/blind/set")), ("anew", 1));
+}
+
+#[test]
+fn nothing_stale_arrives_from_a_broker_that_was_away_for_longer_than_the_grace() {
+    let stale = |id, at_ms| at(id, at_ms, "declared/stale", "grace_ms = 1000");
+    let (mut broker, site, listener, host) = soon(|now| {
+        stale("one", now + 3_000)
+            + &stale("two", now + 3_100)
+            + &stale("three", now + 3_500)
+            + &at("later", now + 6_000, "declared/later", "")
+    });
+    broker.stop();
+    assert!(listener.heard().is_empty(), "it took too long to tell anything");
+    sleep_until(now_ms() + 5_500);
+    broker.start();
+    let listener = Listener::new(broker.port);
+    assert_eq!(listener.wait_for("declared/later").payload, "later");
+    host.has(&site, "SELECT count(*) FROM runs WHERE state = 'missed'", 3);
+    for run in runs(&site, &["--state", "missed"]) {
+        let told = text(&run, "reason");
+        assert!(told.starts_with("there was no connection to the broker; it would have started "), "{told}");
+        assert!(told.ends_with(" late, and its grace is 1s"), "{told}");
+    }
+    assert!(host.stop().success());
+    assert_eq!(payloads(&listener.heard()), ["later"]);
+}
+
+#[test]
+fn runs_that_need_the_same_thing_take_turns_whatever_plugin_they_are_of() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    fs::write(site.path().join("roost.toml"), PUMP).unwrap();
+    for name in ["lawn", "beds"] {
+        let policy = "needs = \"pump\", grace_ms = 30000";
+        let valve = format!("{name}/valve");
+        let jobs = on_and_off("one", "in_ms = 0", &valve, 800, policy);
+        site.settings(name, &(jobs + &on_and_off("two", "in_ms = 100", &valve, 800, policy)));
+        site.drop_in(&guest("declared"), name);
+    }
+    let host = site.start(&broker);
+    host.says("connected to the broker");
+    host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", 4);
+    let heard = listener.wait("all of them", |heard| heard.len() == 8);
+    assert_eq!(payloads(&heard), ["on", "off"].repeat(4));
+    for pair in heard.chunks(2) {
+        assert_eq!(pair[0].property("roost-run"), pair[1].property("roost-run"));
+    }
+    for plugin in ["lawn", "beds"] {
+        assert_eq!(listener.count(&format!("{plugin}/valve")), 4);
+    }
+}
+
+#[test]
+fn what_a_run_has_it_still_has_after_a_crash() {
+    let valve = |id: &str, at_ms: u128| {
+        on_and_off(id, &format!("at_ms = {at_ms}"), "declared/valve", 2_500, "needs = \"pump\"")
+    };
+    let (broker, site, listener, host) = soon(|now| valve("lawn", now + 3_000) + &valve("beds", now + 3_500));
+    host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
+    host.kill();
+    let host = site.start(&broker);
+    host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", 2);
+    assert_eq!(payloads(&listener.heard()), ["on", "off", "on", "off"]);
+}
+
+#[test]
+fn a_plan_that_needs_what_is_not_there_is_refused_with_the_lines_to_add() {
+    let jobs = on_and_off("water", "in_ms = 0", "declared/valve", 1, "needs = \"well\"");
+    let (_broker, _site, listener, host) = declared(&jobs);
+    host.says("`policy.needs`: there is no resource `well`");
+    host.says("name = \"well\"");
+    assert!(listener.heard().is_empty());
+}
+
+#[test]
+fn a_run_that_is_due_too_early_waits_in_the_queue() {
+    let policy = "overlap = { queue = 1 }, grace_ms = 30000";
+    let (_broker, site, listener, host) =
+        declared(&on_and_off("water", "every_ms = 1000", "declared/valve", 2_600, policy));
+    let heard = listener.wait("two runs", |heard| heard.len() >= 4);
+    assert_eq!(payloads(&heard[..4]), ["on", "off", "on", "off"]);
+    assert_eq!(occurrence_ms(&heard[2]), occurrence_ms(&heard[0]) + 1_000, "the next one, and not a later one");
+    reason(&host, &site, &["--state", "skipped"], " waiting already, as many as may wait");
+}
+
+#[test]
+fn as_many_runs_as_are_allowed_go_on_at_once() {
+    let policy = "overlap = { allow = 2 }";
+    let (_broker, site, listener, host) =
+        declared(&on_and_off("chime", "every_ms = 1000", "declared/chime", 2_500, policy));
+    let heard = listener.wait("three runs", |heard| heard.len() >= 4);
+    assert_eq!(payloads(&heard[..4]), ["on", "on", "off", "on"]);
+    let due: Vec<i64> = heard.iter().map(|message| occurrence_ms(message) - occurrence_ms(&heard[0])).collect();
+    assert_eq!(due[..4], [0, 1_000, 0, 3_000], "the third one was left out");
+    reason(&host, &site, &["--state", "skipped"], " going on already, as many as may go on at once");
+}
+
+#[test]
+fn a_run_that_replaces_another_takes_over_what_that_owes_or_has_it_sent_at_once() {
+    let lit = |topic: &str| on_and_off("light", "every_ms = 1000", topic, 60_000, "overlap = \"replace\"");
+    let (_broker, site, listener, host) = declared(&lit("declared/porch"));
+    listener.wait("three runs", |heard| heard.len() >= 3);
+    assert!(payloads(&listener.heard()).iter().all(|payload| *payload == "on"), "the newest one will turn it off");
+    reason(&host, &site, &["--state", "cancelled"], " replaced it");
+    // The lamp that a new run does not know of is turned off, before that run starts.
+    site.settings("declared", &lit("declared/hall"));
+    let heard = listener.wait("the hall", |heard| heard.iter().any(|message| message.topic == "declared/hall"));
+    let last: Vec<_> = heard.iter().rev().take(3).map(|one| (one.topic.as_str(), one.payload.as_str())).collect();
+    assert_eq!(last, [("declared/hall", "on"), ("declared/porch", "off"), ("declared/porch", "on")]);
+    let due: Vec<i64> = heard.iter().rev().take(3).map(occurrence_ms).collect();
+    assert_eq!((due[1], due[0]), (due[2], due[2] + 1_000));
+}
