@@ -415,10 +415,10 @@ impl<'a> Reader<'a> {
         let retry = Retry { attempts, give_up_after_ms, backoff_ms };
         let priority = (priority as u8).cast_signed();
         let usual = Policy { grace_ms, jitter_ms, priority, retry, ..usual };
-        if bits & policy::MORE == 0 { usual } else { self.more_of_policy(usual) }
+        if bits & policy::MORE == 0 { usual } else { self.more_of_policy(&usual) }
     }
 
-    fn more_of_policy(&mut self, usual: Policy) -> Policy {
+    fn more_of_policy(&mut self, usual: &Policy) -> Policy {
         let bits = self.byte();
         let has = |bit: u8| bits & bit != 0;
         let misfire = match () {
@@ -433,7 +433,7 @@ impl<'a> Reader<'a> {
             () => Overlap::Skip,
         };
         let needs = has(policy::NEEDS).then(|| ResourceName::known(self.text()));
-        Policy { misfire, overlap, needs, ..usual }
+        Policy { misfire, overlap, needs, ..usual.clone() }
     }
 
     fn step(&mut self) -> StepRef<'a> {

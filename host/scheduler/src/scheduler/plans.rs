@@ -292,7 +292,7 @@ impl Scheduler {
             out.changes.push(Change::PluginSaved { key, name: name.clone(), version: Version::NONE });
         }
         if devices.is_empty() {
-            self.cancel_orphans(now, key, Cancelled::PluginRemoved, out);
+            self.cancel_orphans(now, key, &Cancelled::PluginRemoved, out);
             self.plugin_keys.remove(name);
             self.plugins.remove(key);
             out.changes.push(Change::PluginRemoved { key });
@@ -305,7 +305,7 @@ impl Scheduler {
     /// All devices are done.
     fn finish(&mut self, now: Instant, key: PluginKey, version: Option<Version>, out: &mut Step) {
         if version.is_some() {
-            self.cancel_orphans(now, key, Cancelled::DeviceRemoved, out);
+            self.cancel_orphans(now, key, &Cancelled::DeviceRemoved, out);
         }
         let Some(plugin) = self.plugins.get_mut(key) else { return };
         if let Some(version) = version {
@@ -319,7 +319,7 @@ impl Scheduler {
     }
 
     /// Runs that have not started, and whose device is gone.
-    fn cancel_orphans(&mut self, now: Instant, key: PluginKey, reason: Cancelled, out: &mut Step) {
+    fn cancel_orphans(&mut self, now: Instant, key: PluginKey, reason: &Cancelled, out: &mut Step) {
         let Some(plugin) = self.plugins.get(key) else { return };
         let is_over = |slot: &RunSlot| {
             let not_started = self.runs.get(*slot).filter(|run| run.has_not_started() && run.id.plugin == plugin.name);

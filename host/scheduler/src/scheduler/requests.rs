@@ -13,15 +13,15 @@ impl Scheduler {
     pub(super) fn asked(&mut self, now: Instant, request: RequestId, what: Request, out: &mut Step) {
         let answer = match what {
             _ if self.stopping || self.failing => Err("the host is stopping".into()),
-            Request::Replay { run, body } => self.replay(now, run, body, out),
+            Request::Replay { run, body } => self.replay(now, &run, body, out),
             Request::Abandon(run) => self.abandon(now, run, out),
         };
         out.effects.push(Effect::Answer { request, answer });
     }
 
     /// The same again, as a run of its own that starts now, behind those of its job and its group that are there.
-    fn replay(&mut self, now: Instant, run: RunId, body: Body, out: &mut Step) -> Result<RunId, String> {
-        if self.find_run(&run).is_some() {
+    fn replay(&mut self, now: Instant, run: &RunId, body: Body, out: &mut Step) -> Result<RunId, String> {
+        if self.find_run(run).is_some() {
             return Err(format!("the run {run} has not ended"));
         }
         if !self.plugin_keys.contains_key(&run.plugin) {
@@ -30,7 +30,7 @@ impl Scheduler {
         // Never the same twice, neither in a millisecond nor when the clock was set back.
         self.last_replay = now.max(self.last_replay.plus_ms(1));
         let id = RunId { origin: Origin::Replay(self.last_replay), ..run.clone() };
-        let (job, policy) = (self.job_of(&run), body.policy());
+        let (job, policy) = (self.job_of(run), body.policy());
         if let Some(job) = job {
             self.save_runs_of(job, out);
         }

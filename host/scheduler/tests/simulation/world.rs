@@ -241,7 +241,8 @@ impl World {
     /// The broker has what was sent, and says so.
     pub(crate) fn ack(&mut self, index: usize) {
         // What was sent before has arrived before.
-        for sent in self.in_flight[..=index].to_vec() {
+        let sent: Vec<Publish> = self.in_flight[..=index].to_vec();
+        for sent in sent {
             self.deliver(&sent);
         }
         let publish = self.in_flight.remove(index);
