@@ -219,11 +219,18 @@ impl Witness {
         let Some(last) = sent.topics.last().filter(|_| sent.topics.len() > 1) else { return };
         let is_abandoned = self.abandoned.contains(&(run.plugin.clone(), run.device.clone()));
         // What was left to a newer run is that one's to owe: of one that failed there was a step that is not repeated.
-        let heir_failed = disk.history.values().any(|ended| {
-            let same = (&ended.id.plugin, &ended.id.device) == (&run.plugin, &run.device);
-            same && matches!(ended.outcome, Outcome::Failed(_)) && outcome.and_then(heir) == Some(ended.id.occurrence)
+        let heir_of = |ended: &&RunEnded| {
+            let (by, device) = (heir(&ended.outcome)?, (&run.plugin, &run.device));
+            let mut all = disk.history.values();
+            all.find(|ended| ended.id.occurrence == by && (&ended.id.plugin, &ended.id.device) == device)
+        };
+        let heirs = std::iter::successors(disk.history.get(run), heir_of).take(100);
+        let heir_failed = heirs.skip(1).any(|ended| {
+            let may_be_unsent = self.on_the_wire.get(&ended.id).is_some_and(|sent| sent.may_be_unsent);
+            may_be_unsent || matches!(ended.outcome, Outcome::Failed(_))
         });
-        let is_left = matches!(outcome, Some(Outcome::Cancelled(_))) && (is_abandoned || heir_failed);
+        let is_cut = matches!(outcome, Some(Outcome::Cancelled(_)));
+        let is_left = is_cut && (is_abandoned || heir_failed);
         if is_left || sent.may_be_unsent {
             return;
         }
