@@ -220,9 +220,10 @@ impl Witness {
         let is_abandoned = self.abandoned.contains(&(run.plugin.clone(), run.device.clone()));
         // What was left to a newer run is that one's to owe: of one that failed there was a step that is not repeated.
         let heir_of = |ended: &&RunEnded| {
-            let (by, device) = (heir(&ended.outcome)?, (&run.plugin, &run.device));
-            let mut all = disk.history.values();
-            all.find(|ended| ended.id.occurrence == by && (&ended.id.plugin, &ended.id.device) == device)
+            let (job, by) = heir(ended)?;
+            let heir =
+                |id: &RunId| (&id.plugin, &id.device, &id.job, id.occurrence) == (&run.plugin, &run.device, job, by);
+            disk.history.values().find(|ended| heir(&ended.id))
         };
         let heirs = std::iter::successors(disk.history.get(run), heir_of).take(100);
         let heir_failed = heirs.skip(1).any(|ended| {
@@ -247,10 +248,11 @@ impl Witness {
     }
 }
 
-/// The occurrence of the run that took another one's place.
-fn heir(outcome: &Outcome) -> Option<Instant> {
-    match outcome {
-        Outcome::Cancelled(Cancelled::Replaced { by } | Cancelled::NewerOfGroup { by, .. }) => Some(*by),
+/// The job and the occurrence of the run that took another one's place.
+fn heir(ended: &RunEnded) -> Option<(&JobId, Instant)> {
+    match &ended.outcome {
+        Outcome::Cancelled(Cancelled::Replaced { by }) => Some((&ended.id.job, *by)),
+        Outcome::Cancelled(Cancelled::NewerOfGroup { job, by }) => Some((job, *by)),
         _ => None,
     }
 }
