@@ -64,8 +64,8 @@ bench: plugins guests ## measure speed and size; ONLY=word,word picks, BASE=file
 	cargo build --quiet --release -p roost
 	mkdir -p target/tmp && TMPDIR=$(CURDIR)/target/tmp cargo bench --quiet -p roost-tests --bench figures -- $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(abspath $(BASE)))
 
-sim: ## rehearse made-up histories: SEED=n repeats one, HISTORIES=n asks for more
-	cargo test -p roost-scheduler --test simulation -- histories
+sim: ## rehearse made-up histories, 10,000 unless HISTORIES=n says otherwise; SEED=n repeats one and tells it
+	HISTORIES=$${HISTORIES:-10000} cargo test --quiet --profile sim -p roost-scheduler --test simulation -- histories --nocapture
 
 oracles: ## compare `roost next` with another cron and with an ephemeris
 	cargo build -p roost

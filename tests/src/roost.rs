@@ -63,10 +63,20 @@ impl Site {
         self.start_with(&["--mqtt", &broker.url()])
     }
 
+    /// Starts a host here, with a broker, at Greenwich, whose clock is ahead by as many milliseconds as a file says.
+    pub fn start_ahead(&self, broker: &Broker, file: &Path) -> Roost {
+        self.start_in(&[("ROOST_CLOCK_AHEAD_FILE", file)], &["--mqtt", &broker.url()])
+    }
+
     /// Starts a host here, with arguments of the test's own.
     pub fn start_with(&self, arguments: &[&str]) -> Roost {
+        self.start_in(&[], arguments)
+    }
+
+    fn start_in(&self, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
         let place = ["--time-zone", "Europe/London", "--latitude", "51.4779", "--longitude", "-0.0015"];
         let mut command = self.command(&["run", "--plugins", "plugins", "--data", "data"]);
+        command.envs(environment.iter().copied());
         command.args(place).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the binary starts");
         let log = Lines::of(process.stderr.take().expect("it is piped"));

@@ -34,8 +34,8 @@
 //!
 //! # What it does not do
 //!
-//! It does not load plugins, store anything, speak MQTT or wait: that is what the host is for. It knows one misfire policy
-//! (`run-once`) and one overlap policy (`skip`).
+//! It does not load plugins, store anything, speak MQTT or wait: that is what the host is for. What a device's report says it
+//! is told, and does not read itself.
 #![warn(missing_docs)]
 
 pub mod body;

@@ -1,0 +1,141 @@
+//! Clocks that are set, forward and back, by people and by summer time.
+
+use std::{fs, path::PathBuf, time::SystemTime};
+
+use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
+
+use crate::{job, more};
+
+const SECOND: i64 = 1_000;
+const HOUR: i64 = 3_600 * SECOND;
+/// 2027-03-01T06:30:00Z.
+const MARCH: i64 = 1_803_882_600_000;
+/// 2027-03-28T01:00:00Z: in London, 01:00 becomes 02:00.
+const SPRING: i64 = 1_806_195_600_000;
+/// 2027-10-31T00:30:00Z: in London 01:30, for the first time that day.
+const AUTUMN: i64 = 1_824_942_600_000;
+
+/// A host with the guest `declared` and a clock of its own.
+struct World {
+    site: Site,
+    listener: Listener,
+    clock: PathBuf,
+    roost: Option<Roost>,
+    broker: Broker,
+}
+
+impl World {
+    /// One whose clock shows a time.
+    fn at(millis: i64, jobs: &str) -> Self {
+        let (broker, site) = (Broker::new(), Site::new());
+        let listener = Listener::new(broker.port);
+        site.settings("declared", jobs);
+        site.drop_in(&guest("declared"), "declared");
+        let clock = site.path().join("ahead");
+        let mut world = Self { site, listener, clock, roost: None, broker };
+        world.show(millis);
+        world.roost = Some(world.site.start_ahead(&world.broker, &world.clock));
+        world
+    }
+
+    /// Sets the clock.
+    fn show(&self, millis: i64) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        let ahead = millis - i64::try_from(now.as_millis()).expect("before the year 292 million");
+        fs::write(&self.clock, ahead.to_string()).expect("a file");
+    }
+
+    fn roost(&self) -> &Roost {
+        self.roost.as_ref().expect("it was started")
+    }
+
+    /// How many runs of a job there are in a state.
+    fn has(&self, job: &str, state: &str, count: i64) {
+        let sql = format!("SELECT count(*) FROM runs WHERE job = '{job}' AND state = '{state}'");
+        self.roost().has(&self.site, &sql, count);
+    }
+
+    fn occurrence(&self, job: &str) -> i64 {
+        self.site.query(&format!("SELECT max(occurrence) FROM runs WHERE job = '{job}'"))
+    }
+}
+
+#[test]
+fn an_hour_that_summer_time_skips_is_made_up_for_and_elapsed_time_goes_on() {
+    let jobs =
+        job("fixed", "cron = \"30 1 * * *\"", "declared/fixed") + &job("tick", "every_ms = 1000", "declared/tick");
+    let world = World::at(SPRING - 4 * SECOND, &jobs);
+    world.listener.wait_for("declared/fixed");
+    world.has("fixed", "succeeded", 1);
+    assert_eq!(world.occurrence("fixed"), SPRING, "right after the gap");
+    more(&world.listener, "declared/tick");
+    world.has("tick", "missed", 0);
+}
+
+#[test]
+fn an_hour_that_summer_time_repeats_has_its_jobs_once() {
+    let jobs =
+        job("fixed", "cron = \"30 1 * * *\"", "declared/fixed") + &job("tick", "every_ms = 1000", "declared/tick");
+    let world = World::at(AUTUMN - 4 * SECOND, &jobs);
+    world.listener.wait_for("declared/fixed");
+    world.has("fixed", "succeeded", 1);
+    assert_eq!(world.occurrence("fixed"), AUTUMN);
+    // Half past one, for the second time.
+    world.show(AUTUMN + HOUR - 2 * SECOND);
+    world.roost().says("the clock was set forward");
+    for _ in 0..3 {
+        more(&world.listener, "declared/tick");
+    }
+    assert_eq!(world.listener.count("declared/fixed"), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_back_repeats_nothing_and_holds_nothing_up() {
+    let valve = "[[config.jobs]]\nid = \"water\"\ntrigger = { in_ms = 1000 }\nsteps = [\n\
+                 { topic = \"declared/valve\", payload = \"on\" },\n\
+                 { topic = \"declared/valve\", payload = \"off\", after_ms = 4000 },\n]\n";
+    let daily = job("daily", "cron = \"30 6 * * *\"", "declared/daily");
+    let world = World::at(MARCH - 3 * SECOND, &(daily + &job("tick", "every_ms = 1000", "declared/tick") + valve));
+    world.listener.wait_for("declared/daily");
+    world.listener.wait_for("declared/valve");
+    world.has("daily", "succeeded", 1);
+    world.show(MARCH - 2 * HOUR);
+    world.roost().says("the clock was set back");
+    let in_series = |message: &Message| message.property("roost-run").is_some_and(|run| run.ends_with("/series-1"));
+    world.listener.wait("ticks of a new series", |heard| heard.iter().filter(|message| in_series(message)).count() > 2);
+    world.listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
+    // The time comes a second time, and nothing comes twice.
+    world.show(MARCH - 2 * SECOND);
+    world.roost().says("the clock was set forward");
+    for _ in 0..3 {
+        more(&world.listener, "declared/tick");
+    }
+    assert_eq!(world.listener.count("declared/daily"), 1);
+    let twice = "SELECT count(*) FROM (SELECT 1 FROM runs GROUP BY job, occurrence, origin HAVING count(*) > 1)";
+    assert_eq!(world.site.query(twice), 0);
+}
+
+#[test]
+fn what_the_clock_is_set_past_is_missed_and_says_why() {
+    let jobs =
+        job("daily", "cron = \"30 6 * * *\"", "declared/daily") + &job("tick", "every_ms = 1000", "declared/tick");
+    let world = World::at(MARCH - HOUR, &jobs);
+    world.listener.wait_for("declared/tick");
+    world.show(MARCH + HOUR);
+    world.has("daily", "missed", 1);
+    let why = "SELECT count(*) FROM runs WHERE job = 'daily' AND reason LIKE 'the clock was set forward;%'";
+    assert_eq!(world.site.query(why), 1);
+    more(&world.listener, "declared/tick");
+    assert_eq!(world.listener.count("declared/daily"), 0);
+}
+
+#[test]
+fn nothing_is_planned_by_a_clock_that_has_lost_the_time() {
+    let world = World::at(8 * 24 * HOUR, &job("tick", "every_ms = 1000", "declared/tick"));
+    world.roost().says("which cannot be: nothing is planned before it is set");
+    world.roost().says("connected to the broker");
+    assert_eq!(world.listener.heard().iter().filter(|message| message.topic == "declared/tick").count(), 0);
+    world.show(MARCH);
+    world.roost().says("the clock is set");
+    world.listener.wait_for("declared/tick");
+}
