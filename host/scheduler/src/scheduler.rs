@@ -250,7 +250,7 @@ impl Scheduler {
         }
         let timers_left = self.run_timers(now, &mut out);
         let runs_left = self.serve(now, &mut out);
-        out.partial = self.adopting;
+        out.partial = self.adopting && !self.failing;
         let work_left = !self.work.is_empty() && !self.failing;
         out.wake = if timers_left || runs_left || work_left {
             Some(now)
