@@ -72,6 +72,9 @@ soak: setup guests ## kill the host again and again while it works, and count: R
 	cargo build --bins
 	cargo test --quiet --test soak
 
+mutants: ## break the core line by line, and see that the histories notice: ONLY=word picks, HISTORIES=n for each
+	cargo test --quiet --test mutants
+
 oracles: ## compare `roost next` with another cron and with an ephemeris
 	cargo build -p roost
 	@[ -x $(ORACLES)/bin/pip ] || { $(VENV) && python3 -m venv $(ORACLES); }
@@ -88,4 +91,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers plugins guests bench bench-peers sim soak oracles
+.PHONY: help run test check setup wasm brokers plugins guests bench bench-peers sim soak mutants oracles
