@@ -27,16 +27,16 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if let noticed @ (Noticed::By(_) | Noticed::Broken(_)) = workshop.rehearse() {
-        println!("{:36}{}", "the core as it is", told(&noticed));
+        println!("{:46}{}", "the core as it is", told(&noticed));
         return ExitCode::FAILURE;
     }
     let picked: Vec<&Fault> = FAULTS.iter().filter(|fault| fault.name.contains(&only)).collect();
     let mut survivors = 0;
     for fault in &picked {
         let noticed = workshop.rehearse_with(fault);
-        println!("{:36}{}", fault.name, told(&noticed));
+        println!("{:46}{}", fault.name, told(&noticed));
         if matches!(noticed, Noticed::Not | Noticed::Broken(_)) {
-            println!("{:36}it breaks: {}", "", fault.breaks);
+            println!("{:46}it breaks: {}", "", fault.breaks);
             survivors += 1;
         }
     }
