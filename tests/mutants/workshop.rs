@@ -87,7 +87,7 @@ impl Workshop {
     pub(crate) fn rehearse(&self) -> Noticed {
         let built = self.cargo("--no-run", "").output().expect("cargo runs");
         if !built.status.success() {
-            return Noticed::Broken(String::from_utf8_lossy(&built.stderr).into_owned());
+            return Noticed::Broken(String::from_utf8_lossy(&built.stdout).into_owned());
         }
         self.run()
     }
