@@ -24,6 +24,8 @@ test: setup check plugins guests ## run all tests, after `check`
 	cargo build --bins --tests
 	@cargo test --no-fail-fast 2>&1 | tee target/test.log
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed " passed, " failed " failed" }' target/test.log
+	@cargo test --quiet --test soak
+	@$(MAKE) --no-print-directory sim
 
 check: ## what must hold before anything is tested: format, lints, licences, docs
 	cargo fmt --all --check
@@ -67,6 +69,13 @@ bench: plugins guests ## measure speed and size; ONLY=word,word picks, BASE=file
 sim: ## rehearse made-up histories, 10,000 unless HISTORIES=n says otherwise; SEED=n repeats one and tells it
 	HISTORIES=$${HISTORIES:-10000} cargo test --quiet --profile sim -p roost-scheduler --test simulation -- histories --nocapture
 
+soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments
+	cargo build --bins
+	cargo test --quiet --test soak
+
+mutants: ## break the core line by line, and see that the histories notice: ONLY=word picks, HISTORIES=n for each
+	cargo test --quiet --test mutants
+
 oracles: ## compare `roost next` with another cron and with an ephemeris
 	cargo build -p roost
 	@[ -x $(ORACLES)/bin/pip ] || { $(VENV) && python3 -m venv $(ORACLES); }
@@ -83,4 +92,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers plugins guests bench bench-peers sim oracles
+.PHONY: help run test check setup wasm brokers plugins guests bench bench-peers sim soak mutants oracles

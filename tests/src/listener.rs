@@ -48,6 +48,11 @@ impl Listener {
         Self::with(port, &["-V", "311"])
     }
 
+    /// The same with a session that the broker keeps while nobody listens.
+    pub fn persistent(port: u16, id: &str) -> Self {
+        Self::with(port, &["-V", "5", "-c", "-i", id, "-x", "3600"])
+    }
+
     fn with(port: u16, arguments: &[&str]) -> Self {
         let mut process = Command::new("mosquitto_sub")
             .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1"])

@@ -117,6 +117,11 @@ impl Roost {
         self.process.id()
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("it was started").is_some()
+    }
+
     /// Waits for a text in the log.
     pub fn says(&self, text: &str) -> String {
         self.log.wait_for(0, text)

@@ -270,8 +270,8 @@ impl Scheduler {
             let Some((_, timer)) = self.timers.pop_first() else { return false };
             match timer {
                 Timer::Run(run) => self.run_timer(now, run, out),
-                // Nothing new is begun.
-                _ if self.failing => {}
+                // Nothing new is begun, nor decided: whoever starts the host again does that.
+                _ if self.failing || self.stopping => {}
                 Timer::Job(job) => self.job_timer(now, job, out),
                 Timer::Replan(device) => self.ask_for_plan(device, out),
                 Timer::Forget => self.forget(now, out),

@@ -52,7 +52,9 @@ impl Scheduler {
             State::Waiting => self.ready.remove(&run.id.plugin, run.policy.priority, run.start, slot),
             // Its answer still gives the credit back.
             State::Sent(attempt) => {
-                self.attempts.insert(attempt, None);
+                if let Some(of) = self.attempts.get_mut(&attempt) {
+                    *of = None;
+                }
             }
             State::Arming(ticket) => {
                 self.arming.remove(&ticket);
@@ -210,7 +212,9 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.is_kept = true;
         let is_first = run.step() == 0 && run.attempts == 1;
-        if is_first && self.runs.get(slot).is_some_and(|run| self.why_not_start(now, run).is_some()) {
+        let is_too_late =
+            |run: &Run| if is_first { self.why_not_start(now, run).is_some() } else { run.is_overtaken(now) };
+        if self.runs.get(slot).is_some_and(is_too_late) {
             // The disk took its time.
             self.take_back(slot, out);
             self.give_credit_back();

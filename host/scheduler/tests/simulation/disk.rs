@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
+    body::Body,
     event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version},
     names::{DeviceName, JobId, PluginName, ResourceName, RunId},
     scheduler::Scheduler,
@@ -34,6 +35,17 @@ pub(crate) struct DeviceRow {
 }
 
 impl Disk {
+    /// Whether a run is one of a job that is planned.
+    pub(crate) fn plans(&self, run: &RunId, body: &Body) -> bool {
+        self.jobs.values().any(|saved| {
+            let device = self.devices.get(&saved.device);
+            let plugin = device.and_then(|device| self.plugins.get(&device.plugin));
+            device.is_some_and(|device| device.name == run.device)
+                && plugin.is_some_and(|(name, _)| *name == run.plugin)
+                && saved.job.body == *body
+        })
+    }
+
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
             Change::PluginSaved { key, name, version } => {

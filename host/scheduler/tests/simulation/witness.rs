@@ -40,6 +40,8 @@ pub(crate) struct Witness {
     /// Whether the clock was set back. Then a crash may forget a run of one step, which is not on disk before it has ended:
     /// the occurrence comes again, in a series of its own.
     clock_was_set_back: bool,
+    /// Runs that were under way when the clock was set, and that is not durable yet.
+    shifted: Vec<RunId>,
 }
 
 /// What is known of a run on the wire.
@@ -82,6 +84,8 @@ impl Witness {
         let outcome = self.ended.get(run).filter(|_| !may_be_another);
         assert!(outcome.is_none(), "I2: {run} is sent after it ended: {outcome:?}");
         let saved = disk.runs.values().find(|saved| saved.id == *run);
+        let is_planned = saved.is_some() || self.unkept.contains(run) || disk.plans(run, &publish.body);
+        assert!(is_planned, "I3: {run} is sent before its plan is durable");
         let is_long = publish.body.step_count() > 1;
         assert!(
             !is_long || saved.is_some() || self.unkept.contains(run),
@@ -172,6 +176,19 @@ impl Witness {
         });
     }
 
+    /// From here on, occurrences have other ids: what is under way has to keep its own.
+    pub(crate) fn clock_set(&mut self) {
+        self.shifted = self.going.keys().cloned().collect();
+    }
+
+    /// Everything so far is durable.
+    pub(crate) fn all_is_kept(&mut self, disk: &Disk) {
+        for run in self.shifted.drain(..).filter(|run| self.going.contains_key(run)) {
+            let is_kept = disk.runs.values().any(|saved| saved.id == run);
+            assert!(is_kept, "I2: {run} was under way when the clock was set, and is not on disk");
+        }
+    }
+
     /// What is newest by one clock is not so by another.
     pub(crate) fn clock_set_back(&mut self) {
         self.clock_was_set_back = true;
@@ -200,6 +217,7 @@ impl Witness {
 
     /// The memory is gone; what the disk knows goes on.
     pub(crate) fn crashed(&mut self, disk: &Disk) {
+        self.shifted.clear();
         self.going
             .retain(|run, _| disk.runs.values().any(|saved| saved.id == *run && saved.progress.started.is_some()));
     }

@@ -232,6 +232,9 @@ impl World {
             }
             self.disk.apply(change);
         }
+        if self.uncommitted.is_empty() {
+            self.witness.all_is_kept(&self.disk);
+        }
         for effect in effects {
             self.start(effect);
         }
@@ -332,6 +335,7 @@ impl World {
         if by_ms < 0 {
             self.witness.clock_set_back();
         }
+        self.witness.clock_set();
         self.step(Event::ClockSet { by_ms });
     }
 

@@ -1,0 +1,183 @@
+//! What was heard against what is on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roost_scheduler::names::RunId;
+use roost_tests::Message;
+
+use crate::{
+    disk::Row,
+    ends::{Due, End, Ends, due},
+    history::History,
+    load::{Job, Must, jobs},
+};
+
+/// How much later than it came the listener may have noted a message, in seconds.
+const NOTED_S: f64 = 0.2;
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Verdict {
+    pub(crate) runs: usize,
+    pub(crate) messages: usize,
+    pub(crate) lost: usize,
+    pub(crate) repeated: usize,
+    pub(crate) unexplained: usize,
+    pub(crate) once_repeated: usize,
+    /// Occurrences of which there are two runs.
+    pub(crate) doubled: usize,
+    pub(crate) backward: usize,
+    /// The longest time from a message to the kill that explains its repetition.
+    pub(crate) longest_s: f64,
+    /// Each fault in a sentence, with what it is about.
+    pub(crate) faults: Vec<String>,
+}
+
+/// A run's messages, in the order they came.
+type Heard<'a> = BTreeMap<RunId, Vec<&'a Message>>;
+
+pub(crate) fn judge(history: &History) -> Verdict {
+    let mut verdict = Verdict {
+        messages: history.heard.len(),
+        runs: history.rows.len(),
+        faults: history.faults.clone(),
+        ..Verdict::default()
+    };
+    let mut heard: Heard<'_> = BTreeMap::new();
+    for message in &history.heard {
+        match message.property("roost-run").map(str::parse) {
+            Some(Ok(run)) => heard.entry(run).or_default().push(message),
+            _ => verdict.faults.push(format!("a message does not say of which run it is: {message:?}")),
+        }
+    }
+    let ends = Ends::of(&history.rows);
+    verdict.look_for_lost(history, &ends, &heard);
+    verdict.look_for_doubled(history, &heard);
+    for (run, messages) in &heard {
+        verdict.look_at_run(history, run, messages);
+    }
+    verdict
+}
+
+impl Verdict {
+    /// Everything that was due has an end, and what has succeeded was heard.
+    fn look_for_lost(&mut self, history: &History, ends: &Ends<'_>, heard: &Heard<'_>) {
+        for (due, job) in due(history.since, history.until) {
+            let what = match ends.end(&due) {
+                End::Own(rows) => {
+                    let bad = rows.iter().find(|row| !is_good(history, &job, row));
+                    bad.map(|row| format!("{row:?}"))
+                }
+                End::OneOfSeveral => (job.must != Must::End).then(|| "missed with others".to_owned()),
+                End::Unknown => Some("there is no row".to_owned()),
+            };
+            if let Some(what) = what {
+                self.lose(format!("{due:?}: {what}"));
+            }
+        }
+        let jobs: BTreeMap<String, Job> = jobs().into_iter().map(|job| (job.id.clone(), job)).collect();
+        for row in &history.rows {
+            let words = jobs.get(row.run.job.as_str()).map_or(&[][..], |job| job.words);
+            let messages = heard.get(&row.run).map_or(&[][..], Vec::as_slice);
+            let is_heard = |word: &&str| messages.iter().any(|message| message.payload == *word);
+            let has_begun = words.first().is_some_and(is_heard) && row.has_ended();
+            let is_all = |word: &&str| *word != "once" || row.state == "succeeded";
+            let is_due = row.state == "succeeded" || has_begun;
+            // A first step that was given up may be missing, but not what follows it.
+            let given_up = usize::from(row.state == "failed" && row.started.is_some() && !is_due);
+            let expected = words.iter().skip(given_up).filter(|word| (is_due || given_up > 0) && is_all(word));
+            for word in expected.filter(|word| !is_heard(word)) {
+                self.lose(format!("`{word}` was never received: {row:?}"));
+            }
+        }
+        let known: BTreeSet<&RunId> = history.rows.iter().map(|row| &row.run).collect();
+        let of_nobody = heard.keys().filter(|run| run.occurrence < history.until && !known.contains(run));
+        for run in of_nobody {
+            self.lose(format!("{run} was received, and is not on disk"));
+        }
+    }
+
+    fn lose(&mut self, what: String) {
+        self.lost += 1;
+        self.faults.push(format!("lost: {what}"));
+    }
+
+    /// No occurrence has two runs, neither on disk nor on the wire.
+    fn look_for_doubled(&mut self, history: &History, heard: &Heard<'_>) {
+        let mut runs: BTreeMap<Due, BTreeSet<&RunId>> = BTreeMap::new();
+        for run in heard.keys().chain(history.rows.iter().map(|row| &row.run)) {
+            runs.entry(Due::of(run)).or_default().insert(run);
+        }
+        for runs in runs.values().filter(|runs| runs.len() > 1) {
+            self.doubled += 1;
+            self.faults.push(format!("one occurrence, several runs: {runs:?}"));
+        }
+    }
+
+    /// No step comes after a later one, and what comes again has a reason to.
+    fn look_at_run(&mut self, history: &History, run: &RunId, messages: &[&Message]) {
+        let words = jobs().into_iter().find(|job| job.id == run.job.as_str()).map_or(&[][..], |job| job.words);
+        let step_of = |message: &Message| words.iter().position(|word| *word == message.payload);
+        if !messages.iter().map(|message| step_of(message)).is_sorted() {
+            self.backward += 1;
+            self.faults.push(format!("a step of {run} came after a later one: {messages:?}"));
+        }
+        for (step, word) in words.iter().enumerate() {
+            let of_step: Vec<&&Message> = messages.iter().filter(|message| message.payload == *word).collect();
+            for pair in of_step.windows(2) {
+                self.repeated += 1;
+                if *word == "once" {
+                    self.once_repeated += 1;
+                    self.faults.push(format!("{run} says `once`, and came again: {pair:?}"));
+                } else if let Err(why) = self.explain(history, run, step, pair[0], pair[1]) {
+                    self.unexplained += 1;
+                    self.faults.push(format!("{run} came again, and {why}: {pair:?}"));
+                }
+            }
+        }
+    }
+
+    /// A message comes again only when the host was killed before it was on disk that it need not.
+    fn explain(
+        &mut self,
+        history: &History,
+        run: &RunId,
+        step: usize,
+        first: &Message,
+        again: &Message,
+    ) -> Result<(), String> {
+        let between: Vec<_> =
+            history.kills.iter().filter(|kill| first.at - NOTED_S <= kill.at && kill.at <= again.at).collect();
+        let Some(last) = between.last() else { return Err("no host was killed in between".into()) };
+        let kept = last.disk.get(run);
+        // What came as the host was killed was sent by that one, not by the next.
+        let is_from_before = between.len() > 1 && again.at - last.at < NOTED_S;
+        if kept.is_some_and(|kept| kept.steps_done > step) && !is_from_before {
+            return Err("it was on disk that this step was done".into());
+        }
+        // What is known to have started says that it may be a repetition.
+        let is_first = again.property("roost-attempt") == Some("1");
+        if is_first && kept.is_some_and(|kept| kept.is_known) && !is_from_before {
+            return Err("says that it is the first attempt".into());
+        }
+        self.longest_s = self.longest_s.max(between[0].at - first.at);
+        Ok(())
+    }
+}
+
+/// Whether that is what has to become of an occurrence.
+fn is_good(history: &History, job: &Job, row: &Row) -> bool {
+    if job.must == Must::End && ["missed", "skipped", "cancelled"].contains(&row.state.as_str()) {
+        return true;
+    }
+    row.state == "succeeded" || (row.state == "failed" && is_cut_off(history, job, row))
+}
+
+/// Whether a run failed because the host was killed while it was under way.
+fn is_cut_off(history: &History, job: &Job, row: &Row) -> bool {
+    let (Some(started), Some(ended)) = (row.started, row.ended) else { return false };
+    let was_killed = history.kills.iter().any(|kill| started <= kill.at_instant() && kill.at_instant() <= ended);
+    let possibly = row.reason.ends_with("was possibly sent, and is not to be repeated");
+    let overtaken = row.reason.starts_with("step 1 was given up after 1 attempt");
+    was_killed && ((possibly && job.words.contains(&"once")) || (overtaken && job.words.len() > 1))
+}

@@ -1,0 +1,69 @@
+//! What the guest `soak` plans, and what has to become of it.
+
+use roost_scheduler::time::Instant;
+
+/// The devices, and how much later than a whole second their jobs are due: whenever the host is killed, it is about
+/// something.
+pub(crate) const DEVICES: [(&str, i64); 4] = [("one", 0), ("two", 250), ("three", 500), ("four", 750)];
+
+/// Jobs of the simplest kind, for each device.
+const TICKS: u32 = 20;
+
+/// What has to become of each occurrence of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Must {
+    /// It succeeds, unless the host was killed when it had begun, and that says why not: its second step's time had come, or
+    /// it is not known whether what says `once` was sent.
+    Succeed,
+    /// It has some recorded end, of its own or with others.
+    End,
+}
+
+/// A job of each device.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) period_ms: i64,
+    shift_ms: i64,
+    /// What its steps say.
+    pub(crate) words: &'static [&'static str],
+    pub(crate) must: Must,
+}
+
+/// All of them, as in `tests/guests/soak.rs`.
+pub(crate) fn jobs() -> Vec<Job> {
+    let job = |id: &str, period_ms, shift_ms, words, must| Job { id: id.to_owned(), period_ms, shift_ms, words, must };
+    let ticks = (0..TICKS).map(|number| job(&format!("tick-{number}"), 1_000, 0, &["tick"], Must::Succeed));
+    let others = [
+        job("valve", 2_000, 0, &["on", "off"], Must::Succeed),
+        job("feed", 1_000, 0, &["once"], Must::Succeed),
+        job("dose", 2_000, 0, &["ready", "once"], Must::Succeed),
+        job("pump", 2_000, 0, &["on", "off"], Must::Succeed),
+        job("queue", 1_000, 0, &["on", "off"], Must::End),
+        job("open", 2_000, 0, &["open", "stop"], Must::End),
+        job("close", 2_000, 1_000, &["close"], Must::End),
+    ];
+    ticks.chain(others).collect()
+}
+
+/// `plugins/soak.toml`.
+pub(crate) fn settings() -> String {
+    let device = |(name, offset_ms): (&str, i64)| {
+        format!("[[device]]\nname = \"{name}\"\nconfig = {{ offset_ms = {offset_ms}, ticks = {TICKS} }}\n")
+    };
+    DEVICES.map(device).concat()
+}
+
+/// `roost.toml`.
+pub(crate) const HOST: &str = "[[resource]]\nname = \"pump\"\ncapacity = 1\n";
+
+impl Job {
+    /// When it is due, of a device, from an instant on and before another.
+    pub(crate) fn occurrences(&self, offset_ms: i64, from: Instant, until: Instant) -> impl Iterator<Item = Instant> {
+        let (period_ms, anchor_ms) = (self.period_ms, offset_ms + self.shift_ms);
+        let first_ms = from.millis() + (anchor_ms - from.millis()).rem_euclid(period_ms);
+        (0..)
+            .map(move |number| Instant::from_millis_clamped(first_ms + number * period_ms))
+            .take_while(move |due| *due < until)
+    }
+}
