@@ -152,8 +152,9 @@ impl Scheduler {
     fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
+        let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.turn);
         let before =
-            |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.turn < run.turn && !other.is_yielding());
+            |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.turn < run.turn && !yields(other));
         let earlier = match run.job {
             Some(job) => self.line_of(job).filter(before).count(),
             None => self.orphans_of(&run.id.clone().of_job()).iter().filter(|slot| before(slot)).count(),
