@@ -240,6 +240,33 @@ impl Scheduler {
         false
     }
 
+    /// Somebody else is to be the heir: what the one before had from a run, that has again.
+    pub(super) fn disinherit(&mut self, slot: RunSlot) {
+        let Some((line, heir)) = self.runs.get(slot).and_then(|run| Some((line_of_run(run), run.heir?))) else {
+            return;
+        };
+        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let of_group = group.and_then(|group| group.runs.get(&heir)).copied();
+        let of_job = line.job.and_then(|job| self.runs_of.get(&(job, heir))).copied();
+        if let Some(heir) = of_group.or(of_job) {
+            self.give_back(heir);
+        }
+    }
+
+    /// A run ends that never started: what it had from one that yielded to it, that has again.
+    pub(super) fn give_back(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot).filter(|run| run.holds) else { return };
+        let giver = self.leaving_to(&line_of_run(run), run.turn).into_iter().find(|giver| {
+            let giver = self.runs.get(*giver);
+            giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && !giver.holds)
+        });
+        let Some(giver) = giver.and_then(|giver| self.runs.get_mut(giver)) else { return };
+        giver.holds = true;
+        if let Some(run) = self.runs.get_mut(slot) {
+            run.holds = false;
+        }
+    }
+
     /// A run waits for others, until its grace ends.
     pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };

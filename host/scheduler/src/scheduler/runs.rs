@@ -435,6 +435,7 @@ impl Scheduler {
     /// A newer run takes a run's place: its first step is not sent any more, and what it owes is sent at once, before the
     /// newer one starts; but for what the newer one will owe as well, which waits until that has started (I5).
     pub(super) fn cut_short(&mut self, now: Instant, slot: RunSlot, reason: Cancelled, heir: RunSlot, out: &mut Step) {
+        self.disinherit(slot);
         let Some((newer, heir)) = self.runs.get(heir).map(|heir| (heir.body.clone(), heir.turn)) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         if matches!(run.state, State::Sent(_)) {
@@ -469,8 +470,11 @@ impl Scheduler {
     pub(super) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
         self.take_out(slot);
         self.unwatch(slot, out);
-        let line = self.forget_run(slot);
         let unstarted = self.runs.get(slot).filter(|run| run.has_not_started()).map(|run| run.turn);
+        if unstarted.is_some() {
+            self.give_back(slot);
+        }
+        let line = self.forget_run(slot);
         let Some(run) = self.runs.remove(slot) else { return };
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
