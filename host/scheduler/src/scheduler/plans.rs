@@ -148,7 +148,7 @@ impl Scheduler {
             device.asked = false;
             device.next_site = site;
             match plan {
-                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(now, key, plan, site)))),
+                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(now, self.series, key, plan, site)))),
                 Err(error) => self.plan_failed(now, key, error, out),
             }
         }
@@ -197,7 +197,7 @@ impl Scheduler {
         match plan {
             Ok(plan) => {
                 let Some(site) = self.devices.get(device).map(|device| device.next_site) else { return };
-                let comparison = Work::Compare(Box::new(Comparison::new(now, device, plan, site)));
+                let comparison = Work::Compare(Box::new(Comparison::new(now, self.series, device, plan, site)));
                 self.put_in_front(vec![comparison, Work::Finish(key, None)]);
             }
             Err(error) => self.plan_failed(now, device, error, out),

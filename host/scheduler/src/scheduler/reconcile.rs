@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct Comparison {
     device: DeviceKey,
     asked: Instant,
+    /// By which clock.
+    series: u32,
     /// Where the device is from this plan on.
     site: Site,
     left: vec::IntoIter<PackedJob>,
@@ -31,6 +33,8 @@ pub(super) struct Comparison {
 pub(super) struct Adoption {
     device: DeviceKey,
     asked: Instant,
+    /// By which clock it was compared.
+    series: u32,
     site: Site,
     gone: vec::IntoIter<JobKey>,
     staged: vec::IntoIter<Staged>,
@@ -95,7 +99,7 @@ impl Scheduler {
 
     /// All of a plan was compared: now it takes effect.
     fn compared(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
-        let Comparison { device: key, asked, site, staged, unchanged, .. } = comparison;
+        let Comparison { device: key, asked, series, site, staged, unchanged, .. } = comparison;
         let Some(device) = self.devices.get(key) else { return };
         let counts = &mut self.plugins.get_mut(device.plugin).expect("a device has a plugin").announcement;
         counts.unchanged += unchanged.len();
@@ -110,7 +114,7 @@ impl Scheduler {
         let ticket = self.ticket();
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
-        self.adopt(now, Adoption { device: key, asked, site, gone, staged, ticket, unconfirmed }, out);
+        self.adopt(now, Adoption { device: key, asked, series, site, gone, staged, ticket, unconfirmed }, out);
     }
 
     /// Adopts a piece of a plan. All pieces are committed together.
@@ -160,8 +164,11 @@ impl Scheduler {
     }
 
     fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) {
-        let Adoption { device, asked, ref site, ticket, .. } = *adoption;
-        let Staged { job, existing, watermark, mut next, planned_late } = staged;
+        let Adoption { device, asked, series, ref site, ticket, .. } = *adoption;
+        let Staged { job, existing, mut watermark, mut next, planned_late } = staged;
+        // The clock was set back since: what was found by the clock before may be too late.
+        let is_outdated = series != self.series;
+        let asked = asked.min(now);
         let key = match existing {
             Some(key) => {
                 // By the old plan, on the old site.
@@ -170,7 +177,7 @@ impl Scheduler {
                 self.save_runs_of(key, out);
                 self.disarm_timer(key);
                 if let Some(state) = self.jobs.get(key)
-                    && state.watermark > watermark
+                    && (state.watermark > watermark || is_outdated)
                 {
                     // An occurrence was admitted since it was compared.
                     let after = earliest(&job.trigger, state.watermark, asked);
@@ -178,7 +185,13 @@ impl Scheduler {
                 }
                 key
             }
-            None => self.new_job(device, &job, watermark),
+            None => {
+                if is_outdated {
+                    watermark = watermark.min(now);
+                    next = self.next_of(&job, device, earliest(&job.trigger, watermark, asked), site);
+                }
+                self.new_job(device, &job, watermark)
+            }
         };
         let Some(state) = self.jobs.get_mut(key) else { return };
         state.grouped = job.body.policy().group().is_some();
@@ -208,10 +221,10 @@ impl Scheduler {
 }
 
 impl Comparison {
-    pub(super) fn new(now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Self {
+    pub(super) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
         // The clock may have been set back since it was asked for.
         let (asked, left) = (plan.asked.min(now), plan.jobs.into_iter());
-        Self { device, asked, site, left, unchanged: HashSet::new(), staged: Vec::new() }
+        Self { device, asked, series, site, left, unchanged: HashSet::new(), staged: Vec::new() }
     }
 }
 

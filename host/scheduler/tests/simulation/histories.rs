@@ -103,6 +103,10 @@ fn any_step(dice: &mut Dice, step: &Step) -> Step {
 
 fn plan(dice: &mut Dice, now: Instant) -> Vec<Job> {
     let mut jobs: Vec<Job> = steady();
+    // So little that it changes nothing of what they do.
+    for job in &mut jobs {
+        job.policy.priority = i8::try_from(dice.roll(3)).expect("small");
+    }
     for _ in 0..dice.roll(4) {
         let job = any_job(dice, now);
         if jobs.iter().all(|other| other.id != job.id) {
@@ -234,6 +238,7 @@ fn history(seed: u64) -> i64 {
     let left: Vec<String> = world.scheduler.runs().map(|run| format!("{run:?}")).collect();
     assert_eq!(left, Vec::<String>::new(), "I4: everything ends");
     assert_eq!(world.scheduler.job_count(), 0);
+    assert_eq!(world.scheduler.attempts_under_way(), 0, "I10: answers are waited for that nobody gives");
     world.witness.all_is_done(&world.disk);
     for job in steady() {
         let next = |after: Instant| match job.trigger.next(after, &site(), &mut Sky::default()) {
