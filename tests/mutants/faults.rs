@@ -82,14 +82,14 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "once: a crash",
-        "scheduler/runs.rs",
+        "scheduler/run.rs",
         "if run.progress.armed || (was_due && !once) {",
         "if was_due && !once {",
         "I4: what was armed before a crash is sent again",
     ),
     fault(
         "once: is_spent",
-        "scheduler/runs.rs",
+        "scheduler/run.rs",
         "self.attempts > 0 && self.body.step(self.step()).is_some_and(|step| step.once)",
         "self.attempts == 1 && self.on_the_wire && self.body.step(self.step()).is_some_and(|step| step.once)",
         "I4: the first attempt at what says `once` does not count",
@@ -103,7 +103,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "owed: give-up",
-        "scheduler/runs.rs",
+        "scheduler/run.rs",
         "let given_up = !self.is_owed() && (out_of_time || out_of_attempts);",
         "let given_up = out_of_time || out_of_attempts;",
         "I5: an owed step is given up",
@@ -132,13 +132,13 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "owed: left to a newer run that never starts",
         "scheduler/runs.rs",
-        "        if has_not_started {\n            self.resume_yielding(now, &line);\n        }\n",
-        "        let _ = has_not_started;\n",
+        "        if let Some(heir) = unstarted {\n            self.resume_yielding(now, &line, heir);\n        }\n",
+        "",
         "I4, I5: what was left to a run that never started is never sent",
     ),
     fault(
         "overtaken",
-        "scheduler/runs.rs",
+        "scheduler/run.rs",
         "if self.is_owed() { later.any(|step| topic(step) == topic(current)) } else { later.next().is_some() }",
         "later.any(|step| topic(step) == topic(current)) && self.is_owed()",
         "a first step is tried when the next one is due: `open` after `close`",

@@ -1,6 +1,6 @@
 //! Does anybody notice? The core is broken on purpose, one line at a time, in a copy of its own below `target/mutants`, and
-//! the simulation's histories must fail each time: `make mutants`. A fault that survives is a hole in the witness, or a
-//! line that nothing needs.
+//! the simulation must fail each time, its histories first of all: `make mutants`. A fault that survives is a hole in the
+//! witness, or a line that nothing needs.
 //!
 //! `ONLY=word` picks faults by their names, `HISTORIES=n` says how many each has to get past (besides those that are the
 //! same as always).

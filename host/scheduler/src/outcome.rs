@@ -52,6 +52,8 @@ pub struct Failed {
 pub enum Attempt {
     /// The link went down before the acknowledgement.
     LinkLost,
+    /// The host stopped before the acknowledgement.
+    HostStopped,
     /// The broker refused it, in its words.
     Refused(String),
     /// A later step's time had come.
@@ -235,6 +237,7 @@ impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LinkLost => f.write_str("the connection was lost before the broker answered"),
+            Self::HostStopped => f.write_str("the host was stopped before the broker answered"),
             Self::Overtaken => f.write_str("the time of a later step had come"),
             Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
             Self::PossiblySent => f.write_str("it was possibly sent"),

@@ -20,6 +20,7 @@ struct FailedRecord {
 #[serde(rename_all = "snake_case")]
 enum AttemptRecord {
     LinkLost,
+    HostStopped,
     Refused(String),
     Overtaken,
     PossiblySent,
@@ -68,6 +69,7 @@ pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
         serde_json::from_str(text).map_err(|error| format!("failed: {error}"))?;
     let last = match last {
         AttemptRecord::LinkLost => Attempt::LinkLost,
+        AttemptRecord::HostStopped => Attempt::HostStopped,
         AttemptRecord::Refused(reason) => Attempt::Refused(reason),
         AttemptRecord::Overtaken => Attempt::Overtaken,
         AttemptRecord::PossiblySent => Attempt::PossiblySent,
@@ -99,6 +101,7 @@ impl From<&Failed> for FailedRecord {
     fn from(Failed { step, attempts, last }: &Failed) -> Self {
         let last = match last {
             Attempt::LinkLost => AttemptRecord::LinkLost,
+            Attempt::HostStopped => AttemptRecord::HostStopped,
             Attempt::Refused(reason) => AttemptRecord::Refused(reason.clone()),
             Attempt::Overtaken => AttemptRecord::Overtaken,
             Attempt::PossiblySent => AttemptRecord::PossiblySent,

@@ -131,8 +131,9 @@ fn run_failed(id: RunId, variant: u32) -> Change {
 }
 
 fn failed(variant: u32) -> Failed {
-    let last = match variant % 6 {
+    let last = match variant % 7 {
         0 => Attempt::LinkLost,
+        6 => Attempt::HostStopped,
         1 => Attempt::Refused("no \"right\"".into()),
         2 => Attempt::Overtaken,
         3 => Attempt::PossiblySent,

@@ -135,6 +135,7 @@ impl Run {
         if run.progress.armed || (was_due && !once) {
             // An attempt may have been made, and what comes now may be a repeat.
             run.attempts = 1;
+            run.last = Attempt::HostStopped;
         }
         if run.progress.armed {
             run.last = Attempt::PossiblySent;
