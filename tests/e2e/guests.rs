@@ -97,7 +97,7 @@ fn every_guest_has_a_test() {
         let files = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
         files.collect()
     };
-    let tests = read(&root().join("tests/e2e"));
+    let tests = read(&root().join("tests/e2e")) + &read(&root().join("tests/soak"));
     for entry in fs::read_dir(root().join("target/guests")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
