@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use roost_scheduler::{
-    event::{Publish, RunEnded},
+    event::{Publish, RunEnded, SavedRun},
     model::{Job, Overlap, Policy},
     names::{DeviceName, GroupName, JobId, Origin, PluginName, RunId},
     outcome::{Cancelled, Missed, Outcome, Several},
@@ -35,6 +35,8 @@ pub(crate) struct Witness {
     unkept: BTreeSet<RunId>,
     /// By the step whose attempts leave now.
     pub(crate) just_ended: Vec<RunId>,
+    /// Saved runs with steps that are not repeated, or that are done as soon as a device says so.
+    may_be_unsent: BTreeSet<RunId>,
     /// Devices of which a run was abandoned: perhaps one that had taken over what others owed.
     abandoned: BTreeSet<(PluginName, DeviceName)>,
     /// Whether the clock was set back. Then a crash may forget a run of one step, which is not on disk before it has ended:
@@ -199,6 +201,13 @@ impl Witness {
         self.groups.retain(|(of, ..), _| of != plugin);
     }
 
+    /// A run is to be kept.
+    pub(crate) fn saved(&mut self, run: &SavedRun) {
+        if run.body.steps().any(|step| step.once || step.confirm().is_some()) {
+            self.may_be_unsent.insert(run.id.clone());
+        }
+    }
+
     /// A run ends, as far as the memory knows.
     pub(crate) fn ends(&mut self, ended: &RunEnded) {
         if ended.outcome == Outcome::Cancelled(Cancelled::Abandoned) {
@@ -244,10 +253,9 @@ impl Witness {
             disk.history.values().find(|ended| heir(&ended.id))
         };
         let heirs = std::iter::successors(disk.history.get(run), heir_of).take(100);
-        let heir_failed = heirs.skip(1).any(|ended| {
-            let may_be_unsent = self.on_the_wire.get(&ended.id).is_some_and(|sent| sent.may_be_unsent);
-            may_be_unsent || matches!(ended.outcome, Outcome::Failed(_))
-        });
+        let heir_failed = heirs
+            .skip(1)
+            .any(|ended| self.may_be_unsent.contains(&ended.id) || matches!(ended.outcome, Outcome::Failed(_)));
         let is_cut = matches!(outcome, Some(Outcome::Cancelled(_)));
         let is_left = is_cut && (is_abandoned || heir_failed);
         if is_left || sent.may_be_unsent {

@@ -157,6 +157,9 @@ impl World {
     }
 
     fn look_at(&mut self, change: &Change) {
+        if let Change::RunSaved { run, .. } = change {
+            self.witness.saved(run);
+        }
         let Change::RunEnded(ended) = change else { return };
         self.witness.ends(ended);
         let reason = ended.outcome.to_string();
