@@ -110,7 +110,8 @@ impl JobId {
 /// One occurrence of one job, for ever (I2).
 ///
 /// As text `coop-door/north/open/2027-03-01T06:30:00Z`, what a message carries as `roost-run`; with `/series-2` or
-/// `/replay-2027-03-02T10:00:00Z` behind it where the origin is not the usual one.
+/// `/replay-2027-03-02T10:00:00Z` behind it where the origin is not the usual one (and with `-2` behind that, if the clock
+/// had been set back twice by then).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId {
     /// Whose.
@@ -134,7 +135,12 @@ pub enum Origin {
     /// The same, after the clock was set back for so many times: an occurrence may come again, as another run.
     Series(u32),
     /// A person who wanted a failed run again, at that time.
-    Replay(Instant),
+    Replay {
+        /// When.
+        at: Instant,
+        /// After the clock was set back for so many times.
+        series: u32,
+    },
 }
 
 impl Origin {
@@ -150,7 +156,8 @@ impl fmt::Display for Origin {
         match self {
             Self::Trigger => Ok(()),
             Self::Series(number) => write!(f, "series-{number}"),
-            Self::Replay(at) => write!(f, "replay-{at}"),
+            Self::Replay { at, series: 0 } => write!(f, "replay-{at}"),
+            Self::Replay { at, series } => write!(f, "replay-{at}-{series}"),
         }
     }
 }
@@ -167,7 +174,7 @@ impl FromStr for Origin {
         let origin = match text.split_once('-') {
             None if text.is_empty() => Some(Self::Trigger),
             Some(("series", number)) => number.parse().ok().filter(|number| *number > 0).map(Self::Series),
-            Some(("replay", at)) => parse_instant(at).map(Self::Replay),
+            Some(("replay", text)) => replay(text),
             _ => None,
         };
         origin.ok_or_else(|| RunIdError(text.to_owned()))
@@ -189,6 +196,15 @@ impl FromStr for RunId {
             origin: parts.next().unwrap_or_default().parse().map_err(|_| RunIdError(text.to_owned()))?,
         })
     }
+}
+
+/// `2027-03-02T10:00:00Z`, with `-2` behind it after the clock was set back.
+fn replay(text: &str) -> Option<Origin> {
+    let (at, series) = match text.rsplit_once("Z-") {
+        None => (parse_instant(text), Some(0)),
+        Some((at, series)) => (parse_instant(&format!("{at}Z")), series.parse().ok().filter(|series| *series > 0)),
+    };
+    Some(Origin::Replay { at: at?, series: series? })
 }
 
 fn parse_instant(text: &str) -> Option<Instant> {
@@ -240,6 +256,7 @@ mod tests {
             "coop-door/north/open/2027-03-01T06:30:00.250Z",
             "coop-door/north/tick/2027-03-01T06:30:00Z/series-2",
             "coop-door/north/open/2027-03-01T06:30:00Z/replay-2027-03-02T10:00:00.001Z",
+            "coop-door/north/open/2027-03-01T06:30:00Z/replay-2027-03-02T10:00:00Z-2",
         ] {
             assert_eq!(text.parse::<RunId>().map(|run| run.to_string()).as_deref(), Ok(text));
         }

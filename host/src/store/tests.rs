@@ -257,7 +257,7 @@ fn an_ended_run_keeps_no_steps_and_its_number_is_free() {
 fn a_run_that_failed_keeps_what_it_did_and_others_do_not() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
-    let replayed = RunId { origin: Origin::Replay(at(7)), ..run_id(1) };
+    let replayed = RunId { origin: Origin::Replay { at: at(7), series: 0 }, ..run_id(1) };
     store.commit(&[run_failed(run_id(1), 5), run_failed(replayed.clone(), 7), run_saved(1, 2, 3)]).unwrap();
     store.commit(&[run_ended(None, 3, 3)]).unwrap();
     for (id, variant) in [(run_id(1), 5), (replayed, 7)] {

@@ -37,6 +37,7 @@ impl Scheduler {
         }
         if by_ms < 0 {
             self.series += 1;
+            self.last_replay = now;
             out.changes.push(Change::SeriesBegun(self.series));
         }
         self.work.push_back(Work::ClockSet { device: 0, job: 0 });

@@ -27,9 +27,9 @@ impl Scheduler {
         if !self.plugin_keys.contains_key(&run.plugin) {
             return Err(format!("there is no plugin `{}` any more, and only a plugin may publish", run.plugin));
         }
-        // Never the same twice, neither in a millisecond nor when the clock was set back.
+        // Never the same twice: neither in a millisecond, nor when the clock was set back, for then the series is new.
         self.last_replay = now.max(self.last_replay.plus_ms(1));
-        let id = RunId { origin: Origin::Replay(self.last_replay), ..run.clone() };
+        let id = RunId { origin: Origin::Replay { at: self.last_replay, series: self.series }, ..run.clone() };
         let (job, policy) = (self.job_of(run), body.policy());
         if let Some(job) = job {
             self.save_runs_of(job, out);

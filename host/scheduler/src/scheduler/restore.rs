@@ -4,7 +4,7 @@ use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, gates::
 use crate::{
     event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
     limits,
-    names::{Origin, ResourceName, RunId},
+    names::{ResourceName, RunId},
     trigger::Trigger,
 };
 
@@ -48,9 +48,6 @@ impl Scheduler {
         for (key, run) in runs {
             let job = scheduler.job_of(&run.id);
             scheduler.next_run = scheduler.next_run.max(key);
-            if let Origin::Replay(at) = run.id.origin {
-                scheduler.last_replay = scheduler.last_replay.max(at);
-            }
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));
             scheduler.await_step(now, slot);
         }

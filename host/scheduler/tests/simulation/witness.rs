@@ -81,9 +81,7 @@ impl Witness {
     /// An attempt leaves.
     pub(crate) fn sent(&mut self, publish: &Publish, disk: &Disk, listens: bool) {
         let (run, message) = (&publish.run, publish.message());
-        // Two replays in the same millisecond of a clock that was set back have one id.
-        let may_be_another = self.clock_was_set_back && matches!(run.origin, Origin::Replay(_));
-        let outcome = self.ended.get(run).filter(|_| !may_be_another);
+        let outcome = self.ended.get(run);
         assert!(outcome.is_none(), "I2: {run} is sent after it ended: {outcome:?}");
         let saved = disk.runs.values().find(|saved| saved.id == *run);
         let is_planned = saved.is_some() || self.unkept.contains(run) || disk.plans(run, &publish.body);
@@ -300,7 +298,7 @@ pub(crate) fn is_accounted_for(
 ) {
     let of_job = |run: &&RunEnded| {
         let id: &RunId = &run.id;
-        !matches!(id.origin, Origin::Replay(_))
+        !matches!(id.origin, Origin::Replay { .. })
             && id.device.as_str() == device
             && id.job == JobId::parse(job).expect("a name")
     };

@@ -109,7 +109,7 @@ fn origin(number: u8) -> Origin {
     match number {
         0 => Origin::Trigger,
         1 => Origin::Series(2),
-        _ => Origin::Replay(at(7)),
+        _ => Origin::Replay { at: at(7), series: 3 },
     }
 }
 
