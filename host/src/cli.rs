@@ -7,6 +7,7 @@ mod next;
 mod replay;
 mod run;
 mod runs;
+mod show;
 mod simulate;
 mod when;
 

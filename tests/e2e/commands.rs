@@ -59,7 +59,7 @@ fn a_check_shows_what_a_plugin_would_do() {
     let (code, out, errors) = roost(&site, &["check", "plugins/coop.wasm"]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     for part in
-        ["roost:device/schedule@1.0.0", "device coop (Europe/London), 2 jobs", "publishes coop/coop/door/set OPEN"]
+        ["roost:device/schedule@1.0.0", "device coop (Europe/London), 2 jobs", "publishes coop/coop/door/set  OPEN"]
     {
         assert!(out.contains(part), "{out}");
     }

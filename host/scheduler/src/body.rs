@@ -20,8 +20,13 @@ pub struct PackedJob {
 
 impl From<&Job> for PackedJob {
     fn from(job: &Job) -> Self {
-        let body = Body::new(&job.id, job.label.as_deref(), &job.policy, &job.steps);
-        Self { trigger: job.trigger.clone(), body }
+        Self { trigger: job.trigger.clone(), body: job.into() }
+    }
+}
+
+impl From<&Job> for Body {
+    fn from(job: &Job) -> Self {
+        Self::new(&job.id, job.label.as_deref(), &job.policy, &job.steps)
     }
 }
 

@@ -7,16 +7,19 @@ use std::{
 
 use anyhow::Result;
 use roost_scheduler::{
+    body::Body,
     model::Job,
     time::{Instant, Site},
     trigger::{Duration, Search, Sky},
 };
 use serde_json::{Value, json};
 
+use super::show::{put_message, treatment};
 use crate::{
     clock,
     config::{self, Config, PlaceFlags},
     plugins::workbench::{InspectedDevice, Inspection, Workbench},
+    records,
     report::{Report, in_one_line},
 };
 
@@ -119,12 +122,17 @@ fn in_vain(imports: &[String]) -> Vec<&'static str> {
 fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: Instant) -> io::Result<()> {
     let label = job.label.as_ref().map_or_else(String::new, |label| format!("  ({})", in_one_line(label)));
     writeln!(out, "    {}: {}{label}", job.id, job.trigger)?;
-    for step in job.steps.iter() {
-        let payload = String::from_utf8_lossy(&step.message.payload);
-        let payload = in_one_line(&payload.chars().take(60).collect::<String>());
+    let treatment = treatment(&job.policy);
+    if !treatment.is_empty() {
+        writeln!(out, "      {treatment}")?;
+    }
+    for step in Body::from(job).steps() {
+        let mut line = String::new();
+        // Writing to a text cannot fail.
+        let _ = put_message(&mut line, &step);
         let after = Duration(step.after_ms.into());
         let after = if step.after_ms == 0 { String::new() } else { format!("  after {after}") };
-        writeln!(out, "      publishes {} {payload}{after}", in_one_line(step.message.topic.as_str()))?;
+        writeln!(out, "      publishes {line}{after}")?;
     }
     let (runs, why) = next_runs(job, site, sky, now);
     for run in &runs {
@@ -180,24 +188,12 @@ fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
         .iter()
         .map(|job| {
             let (runs, why) = next_runs(job, site, &mut sky, now);
-            let steps: Vec<_> = job
-                .steps
-                .iter()
-                .map(|step| {
-                    json!({
-                        "after_ms": step.after_ms,
-                        "topic": step.message.topic.as_str(),
-                        "payload": String::from_utf8_lossy(&step.message.payload),
-                        "qos": step.message.qos as u8,
-                        "retain": step.message.retain,
-                    })
-                })
-                .collect();
             json!({
                 "id": job.id.as_str(),
                 "label": job.label.as_deref(),
                 "trigger": job.trigger.to_string(),
-                "steps": steps,
+                "steps": json!(records::steps(&job.into())),
+                "policy": json!(records::policy(&job.policy)),
                 "next": runs.iter().map(|run| run.in_zone(site.zone)).collect::<Vec<_>>(),
                 "no_next": if runs.is_empty() { why } else { None },
             })

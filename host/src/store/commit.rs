@@ -9,9 +9,9 @@ use rusqlite::{Connection, Params, ToSql, Transaction, TransactionBehavior, para
 
 use super::{
     progress::{Told, told},
-    records::{policy_to_json, steps_to_json},
     retention::Past,
 };
+use crate::records::{policy_to_json, steps_to_json};
 
 /// All of them, or none.
 pub(super) fn commit(connection: &mut Connection, past: &mut Past, changes: &[Change]) -> rusqlite::Result<()> {

@@ -23,8 +23,10 @@ use rusqlite::{Connection, Params, types::FromSql};
 
 use super::{
     error::Damage,
-    hex,
     progress::{cancelled_from_json, failed_from_json, late_from_json},
+};
+use crate::{
+    hex,
     records::{policy_from_json, steps_from_json},
 };
 

@@ -15,8 +15,8 @@ use super::{
     error::Damage,
     progress::{cancelled_from_json, failed_from_json},
     reading::ask,
-    records::{policy_from_json, steps_from_json},
 };
+use crate::records::{policy_from_json, steps_from_json};
 
 /// Which runs are wanted.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +64,9 @@ pub(crate) struct Owed {
 /// First what is under way, the longest due first; then what has ended, the newest occurrence first.
 pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreError> {
     let path = data.join(DATABASE);
-    ask(&path, |connection, format| {
+    let mut found = 0;
+    let answer = ask(&path, |connection, format| {
+        found = format;
         if format < MIGRATIONS.len() {
             return Ok(None);
         }
@@ -75,8 +77,12 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
         let limit = wanted.limit - runs.len();
         runs.append(&mut select(connection, &Wanted { limit, ..wanted.clone() }, ENDED)?);
         Ok(Some(runs))
-    })?
-    .ok_or(StoreError::Older(path))
+    })?;
+    answer.ok_or_else(|| match found {
+        // A host that starts for the first time has made the file, and nothing in it yet.
+        0 => StoreError::NoDatabase(path),
+        _ => StoreError::Older(path),
+    })
 }
 
 const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";

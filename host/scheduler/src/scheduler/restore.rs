@@ -4,7 +4,7 @@ use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, gates::
 use crate::{
     event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
     limits,
-    names::{ResourceName, RunId},
+    names::{Origin, ResourceName, RunId},
     trigger::Trigger,
 };
 
@@ -48,6 +48,12 @@ impl Scheduler {
         for (key, run) in runs {
             let job = scheduler.job_of(&run.id);
             scheduler.next_run = scheduler.next_run.max(key);
+            match run.id.origin {
+                Origin::Replay { at, series } if series == scheduler.series => {
+                    scheduler.last_replay = scheduler.last_replay.max(at);
+                }
+                _ => {}
+            }
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));
             scheduler.await_step(now, slot);
         }

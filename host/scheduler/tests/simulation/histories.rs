@@ -197,7 +197,7 @@ fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
 
 /// That takes a moment.
 fn crash(world: &mut World) {
-    world.now = world.now.plus_ms(1);
+    world.now = world.now.plus_ms(100);
     world.crash();
 }
 

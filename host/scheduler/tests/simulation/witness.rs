@@ -53,6 +53,8 @@ struct Sent {
     since: usize,
     /// Whether there are steps that are not repeated, or are done as soon as a device says so, whatever made it.
     may_be_unsent: bool,
+    /// Whether it was not on disk when the host crashed.
+    forgotten: bool,
 }
 
 impl Witness {
@@ -167,12 +169,17 @@ impl Witness {
 
     /// A message may have reached the broker.
     pub(crate) fn possibly_received(&mut self, publish: &Publish) {
+        // Of a run that no disk has known, the occurrence comes again as the plan of now has it.
+        if self.on_the_wire.get(&publish.run).is_some_and(|sent| sent.forgotten) {
+            self.on_the_wire.remove(&publish.run);
+        }
         let since = self.received.len();
         let steps = || publish.body.steps();
         self.on_the_wire.entry(publish.run.clone()).or_insert_with(|| Sent {
             topics: steps().map(|step| step.topic().to_owned()).collect(),
             since,
             may_be_unsent: steps().any(|step| step.once || step.confirm().is_some()),
+            forgotten: false,
         });
     }
 
@@ -225,8 +232,12 @@ impl Witness {
     /// The memory is gone; what the disk knows goes on.
     pub(crate) fn crashed(&mut self, disk: &Disk) {
         self.shifted.clear();
-        self.going
-            .retain(|run, _| disk.runs.values().any(|saved| saved.id == *run && saved.progress.started.is_some()));
+        let kept: HashMap<&RunId, bool> =
+            disk.runs.values().map(|saved| (&saved.id, saved.progress.started.is_some())).collect();
+        self.going.retain(|run, _| kept.get(run) == Some(&true));
+        for (run, sent) in &mut self.on_the_wire {
+            sent.forgotten |= !kept.contains_key(run) && !self.ended.contains_key(run);
+        }
     }
 
     /// Nothing is given up of what is owed (I5), and everything has a recorded end (I13).

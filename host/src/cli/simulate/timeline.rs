@@ -9,13 +9,9 @@ use std::{
 use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
 use chrono_tz::Tz;
 use clap::builder::styling::{AnsiColor, Style};
-use roost_scheduler::{body::StepRef, model::Qos, trigger::Duration};
 
-use super::differences::Side;
-use crate::{
-    rehearsal::{Happening, What},
-    report::in_one_line,
-};
+use super::{super::show::put_message, differences::Side};
+use crate::rehearsal::{Happening, What};
 
 /// What stands out, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,49 +149,9 @@ fn put_two_digits(line: &mut String, number: u32) {
     line.extend([number / 10, number % 10].into_iter().filter_map(|digit| char::from_digit(digit, 10)));
 }
 
-/// A plugin's text, which could move the cursor, or begin a line that looks like another message.
-fn put_text(line: &mut String, text: &str) {
-    if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        line.push_str(text);
-    } else {
-        line.push_str(&in_one_line(text));
-    }
-}
-
-/// Topic and payload, and what else is not as usual.
-fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Result {
-    let StepRef { payload, qos, retain, .. } = message;
-    put_text(line, message.topic());
-    line.push_str("  ");
-    match std::str::from_utf8(payload) {
-        Ok(text) => put_text(line, text),
-        Err(_) => {
-            line.push_str("0x");
-            payload.iter().try_for_each(|byte| write!(line, "{byte:02x}"))?;
-        }
-    }
-    if *qos != Qos::AtLeastOnce {
-        write!(line, "  qos {}", *qos as u8)?;
-    }
-    if *retain {
-        line.push_str("  retained");
-    }
-    let Some(properties) = message.properties() else { return Ok(()) };
-    if let Some(expiry_ms) = properties.expiry_ms {
-        write!(line, "  expires after {}", Duration(expiry_ms.into()))?;
-    }
-    if let Some(content_type) = &properties.content_type {
-        write!(line, "  as {content_type}")?;
-    }
-    if let Some(topic) = &properties.response_topic {
-        write!(line, "  answer to {topic}")?;
-    }
-    properties.user.iter().try_for_each(|(name, value)| write!(line, "  with {name}={value}"))
-}
-
 #[cfg(test)]
 mod tests {
-    use roost_scheduler::model::{Message, MessageProperties};
+    use roost_scheduler::model::{Message, MessageProperties, Qos};
 
     use super::*;
     use crate::cli::simulate::tests::{message, note, sending};

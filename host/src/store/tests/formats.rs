@@ -15,6 +15,14 @@ pub(super) fn format_1(data: &Path) -> Connection {
 }
 
 #[test]
+fn what_a_host_has_only_begun_is_no_database_yet() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join(DATABASE), "").unwrap();
+    let text = report(&runs(data.path(), &Wanted::default()).unwrap_err());
+    assert!(text.starts_with("there is no `"), "{text}");
+}
+
+#[test]
 fn a_database_of_the_first_format_goes_on() {
     let data = tempfile::tempdir().unwrap();
     let old = format_1(data.path());

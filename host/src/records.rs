@@ -1,4 +1,4 @@
-//! Steps and policies as JSON. What is usual is left out, so that a person sees what matters.
+//! Steps and policies as JSON: what the store keeps, and programs read. What is usual is left out, so that a person sees what matters.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -10,7 +10,7 @@ use roost_scheduler::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::hex;
+use crate::hex;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,22 +130,29 @@ fn is_usual_qos(qos: &u8) -> bool {
     *qos == usual_qos()
 }
 
-pub(super) fn steps_to_json(body: &Body) -> serde_json::Result<String> {
-    let records: Vec<_> = body.steps().map(StepRecord::from).collect();
-    serde_json::to_string(&records)
+pub(crate) fn steps(body: &Body) -> impl Serialize {
+    body.steps().map(StepRecord::from).collect::<Vec<_>>()
 }
 
-pub(super) fn steps_from_json(text: &str) -> Result<Vec<Step>, String> {
+pub(crate) fn steps_to_json(body: &Body) -> serde_json::Result<String> {
+    serde_json::to_string(&steps(body))
+}
+
+pub(crate) fn steps_from_json(text: &str) -> Result<Vec<Step>, String> {
     let records: Vec<StepRecord<'_>> = serde_json::from_str(text).map_err(|error| format!("steps: {error}"))?;
     records.into_iter().map(StepRecord::into_step).collect()
 }
 
 /// `None` for the default.
-pub(super) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<String>> {
-    let usual = Policy::default();
-    if *policy == usual {
+pub(crate) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<String>> {
+    if *policy == Policy::default() {
         return Ok(None);
     }
+    serde_json::to_string(&self::policy(policy)).map(Some)
+}
+
+pub(crate) fn policy(policy: &Policy) -> impl Serialize {
+    let usual = Policy::default();
     let retry = policy.retry;
     let overlap = match policy.overlap {
         Overlap::Skip => None,
@@ -153,7 +160,7 @@ pub(super) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<Strin
         Overlap::Allow(most) => Some(OverlapRecord::Allow(most)),
         Overlap::Replace => Some(OverlapRecord::Replace),
     };
-    let record = PolicyRecord {
+    PolicyRecord {
         grace_ms: Some(policy.grace_ms).filter(|value| *value != usual.grace_ms),
         jitter_ms: Some(policy.jitter_ms).filter(|value| *value != usual.jitter_ms),
         priority: Some(policy.priority).filter(|value| *value != usual.priority),
@@ -164,11 +171,10 @@ pub(super) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<Strin
         latest_of_group: policy.group().map(|group| group.as_str().to_owned()),
         overlap,
         needs: policy.needs.as_ref().map(|name| name.as_str().to_owned()),
-    };
-    serde_json::to_string(&record).map(Some)
+    }
 }
 
-pub(super) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
+pub(crate) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
     let usual = Policy::default();
     let Some(text) = text else { return Ok(usual) };
     let record: PolicyRecord = serde_json::from_str(text).map_err(|error| format!("policy: {error}"))?;

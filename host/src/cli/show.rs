@@ -1,0 +1,206 @@
+//! Messages, and how a job is treated, as people read it: only what is not as usual.
+
+use std::fmt::{self, Write as _};
+
+use roost_scheduler::{
+    body::StepRef,
+    model::{Confirm, Matches, Misfire, Overlap, Policy, Qos},
+    trigger::Duration,
+};
+
+use crate::report::in_one_line;
+
+/// Bytes of a payload: more of it says no more to a person.
+const PAYLOAD_BYTES: usize = 200;
+
+/// A plugin's text, which could move the cursor, or begin a line that looks like another message.
+pub(super) fn put_text(line: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        line.push_str(text);
+    } else {
+        line.push_str(&in_one_line(text));
+    }
+}
+
+/// Topic and payload, and what else is not as usual.
+pub(super) fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Result {
+    put_text(line, message.topic());
+    line.push_str("  ");
+    put_payload(line, message.payload)?;
+    if message.qos != Qos::AtLeastOnce {
+        write!(line, "  qos {}", message.qos as u8)?;
+    }
+    if message.retain {
+        line.push_str("  retained");
+    }
+    if let Some(properties) = message.properties() {
+        if let Some(expiry_ms) = properties.expiry_ms {
+            write!(line, "  expires after {}", Duration(expiry_ms.into()))?;
+        }
+        if let Some(content_type) = &properties.content_type {
+            write!(line, "  as {content_type}")?;
+        }
+        if let Some(topic) = &properties.response_topic {
+            write!(line, "  answer to {topic}")?;
+        }
+        properties.user.iter().try_for_each(|(name, value)| write!(line, "  with {name}={value}"))?;
+    }
+    if message.once {
+        line.push_str("  once");
+    }
+    message.confirm().map_or(Ok(()), |confirm| put_confirm(line, &confirm))
+}
+
+fn put_payload(line: &mut String, payload: &[u8]) -> fmt::Result {
+    match std::str::from_utf8(payload) {
+        Ok(text) => put_text(line, &text[..text.floor_char_boundary(PAYLOAD_BYTES)]),
+        Err(_) => {
+            line.push_str("0x");
+            payload.iter().take(PAYLOAD_BYTES).try_for_each(|byte| write!(line, "{byte:02x}"))?;
+        }
+    }
+    if payload.len() > PAYLOAD_BYTES {
+        write!(line, "\u{2026} ({} bytes)", payload.len())?;
+    }
+    Ok(())
+}
+
+fn put_confirm(line: &mut String, confirm: &Confirm) -> fmt::Result {
+    let Confirm { topic, matches, within_ms, already } = confirm;
+    let already = if *already { "already or " } else { "" };
+    line.push_str("  confirmed by ");
+    put_text(line, topic.as_str());
+    match matches {
+        Matches::Any => {}
+        Matches::Bytes(bytes) => {
+            line.push_str(" = ");
+            put_payload(line, bytes)?;
+        }
+        Matches::Json { pointer, value } => {
+            line.push_str(" with ");
+            put_text(line, &format!("{pointer} = {value}"));
+        }
+        Matches::JsonRange { pointer, min, max } => {
+            line.push_str(" with ");
+            put_text(line, &format!("{pointer} from {min} to {max}"));
+        }
+    }
+    write!(line, " {already}within {}", Duration((*within_ms).into()))
+}
+
+/// `the latest of group door, needs pump`; empty where all is as usual.
+pub(super) fn treatment(policy: &Policy) -> String {
+    let Policy { misfire, grace_ms, overlap, jitter_ms, priority, retry, needs } = policy;
+    let usual = Policy::default();
+    let mut words = Vec::new();
+    match misfire {
+        Misfire::RunOnce => {}
+        Misfire::RunAll => words.push("all that were missed are made up for".to_owned()),
+        Misfire::LatestOfGroup(group) => words.push(format!("only the latest of group `{group}` counts")),
+    }
+    if *grace_ms != usual.grace_ms && !matches!(misfire, Misfire::LatestOfGroup(_)) {
+        words.push(format!("may start {} late", Duration((*grace_ms).into())));
+    }
+    match overlap {
+        Overlap::Skip => {}
+        Overlap::Queue(most) => words.push(format!("up to {most} wait for the one before")),
+        Overlap::Allow(most) => words.push(format!("up to {most} at the same time")),
+        Overlap::Replace => words.push("a newer one takes the place of the one before".to_owned()),
+    }
+    words.extend(needs.as_ref().map(|resource| format!("needs `{resource}`")));
+    if *jitter_ms > 0 {
+        words.push(format!("starts up to {} later", Duration((*jitter_ms).into())));
+    }
+    if *priority != usual.priority {
+        words.push(format!("priority {priority}"));
+    }
+    words.extend(retry.attempts.map(|attempts| format!("up to {attempts} attempts")));
+    if retry.give_up_after_ms != usual.retry.give_up_after_ms {
+        words.push(format!("given up after {}", Duration(retry.give_up_after_ms.into())));
+    }
+    if retry.backoff_ms != usual.retry.backoff_ms {
+        words.push(format!("tried again after {}", Duration(retry.backoff_ms.into())));
+    }
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::{
+        body::Body,
+        model::{Message, Retry, Step},
+        names::{GroupName, JobId, ResourceName},
+        topic::Topic,
+    };
+
+    use super::*;
+
+    fn shown(payload: &[u8], once: bool, confirm: Option<Confirm>) -> String {
+        let topic = Topic::parse("feeder/go").unwrap();
+        let message =
+            Message { topic, payload: payload.into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+        let step = Step { after_ms: 0, message, once, confirm: confirm.map(Into::into) };
+        let body = Body::new(&JobId::parse("feed").unwrap(), None, &Policy::default(), &[step]);
+        let mut line = String::new();
+        put_message(&mut line, &body.step(0).unwrap()).unwrap();
+        line
+    }
+
+    #[test]
+    fn delivery_and_confirmation_are_shown() {
+        let confirm = |matches, already| {
+            let topic = Topic::parse("feeder/state").unwrap();
+            Some(Confirm { topic, matches, within_ms: 30_000, already })
+        };
+        assert_eq!(shown(b"GO", false, None), "feeder/go  GO");
+        assert_eq!(shown(b"GO", true, None), "feeder/go  GO  once");
+        for (matches, already, told) in [
+            (Matches::Any, false, "within 30s"),
+            (Matches::Bytes((*b"FED\n").into()), true, "= FED\\n already or within 30s"),
+            (Matches::Json { pointer: "/fed".into(), value: "true".into() }, false, "with /fed = true within 30s"),
+            (
+                Matches::JsonRange { pointer: "/g".into(), min: 9.5, max: 11.0 },
+                false,
+                "with /g from 9.5 to 11 within 30s",
+            ),
+        ] {
+            assert_eq!(
+                shown(b"GO", false, confirm(matches, already)),
+                format!("feeder/go  GO  confirmed by feeder/state {told}")
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_long_payload_the_beginning_is_shown() {
+        let text = shown("\u{e9}".repeat(150).as_bytes(), false, None);
+        assert!(text.ends_with("\u{2026} (300 bytes)"), "{text}");
+        let bytes = shown(&[0xff; 201], false, None);
+        assert_eq!(bytes, format!("feeder/go  0x{}\u{2026} (201 bytes)", "ff".repeat(200)));
+    }
+
+    #[test]
+    fn how_a_job_is_treated_is_told_where_it_is_unusual() {
+        assert_eq!(treatment(&Policy::default()), "");
+        let grouped = Policy {
+            misfire: Misfire::LatestOfGroup(GroupName::parse("door").unwrap()),
+            needs: Some(ResourceName::parse("pump").unwrap()),
+            retry: Retry { attempts: Some(3), ..Retry::default() },
+            ..Policy::default()
+        };
+        assert_eq!(treatment(&grouped), "only the latest of group `door` counts, needs `pump`, up to 3 attempts");
+        let all = Policy {
+            misfire: Misfire::RunAll,
+            grace_ms: 3_600_000,
+            overlap: Overlap::Queue(2),
+            jitter_ms: 5_000,
+            priority: -1,
+            ..Policy::default()
+        };
+        assert_eq!(
+            treatment(&all),
+            "all that were missed are made up for, may start 1h late, up to 2 wait for the one before, starts up to 5s \
+             later, priority -1"
+        );
+    }
+}
