@@ -380,6 +380,8 @@ pub enum Change {
         watermark: Instant,
         /// The occurrence after that, if there is one.
         due: Option<Instant>,
+        /// Up to here it was decided before the clock was set back; less than the watermark where that says nothing.
+        decided: Instant,
     },
     /// A job is gone.
     JobRemoved {
@@ -502,6 +504,8 @@ pub struct SavedJob {
     pub watermark: Instant,
     /// The occurrence after that, if there is one.
     pub due: Option<Instant>,
+    /// Up to here it was decided before the clock was set back; less than the watermark where that says nothing.
+    pub decided: Instant,
 }
 
 /// A run on disk that has not ended.

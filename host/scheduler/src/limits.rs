@@ -50,6 +50,9 @@ pub const REPORT_BYTES: usize = 80;
 pub const LATE_MS: i64 = 1_000;
 /// The smallest step of the clock that counts as one: the shortest period, which no slewing reaches between two looks.
 pub const CLOCK_STEP_MS: i64 = 1_000;
+/// From here on the clock that was set back is one that was wrong, and not one that shows an hour twice: what follows the
+/// wall clock goes on by it at once, as with cron(8).
+pub const CLOCK_CORRECTION_MS: i64 = 10_800_000;
 /// Timers that one step of the scheduler looks at before its event, and as many after it.
 pub const TIMERS_PER_STEP: usize = 1_000;
 /// Runs that one step looks at when the link has room.
@@ -67,7 +70,7 @@ pub const REPLAN_PAUSE_MS: i64 = 60_000;
 /// The longest of these pauses.
 pub const REPLAN_PAUSE_CAP_MS: i64 = 3_600_000;
 /// How long the watermark of a job that is gone is kept: the longest grace there can be. An occurrence that is older
-/// cannot start any more, whoever plans it.
+/// cannot start any more, whoever plans it; nor can one of a group, which has no grace, be planned first.
 pub const TOMBSTONE_MS: i64 = u32::MAX as i64;
 /// Tombstones that one step looks at for that.
 pub const TOMBSTONES_PER_STEP: usize = 1_000;

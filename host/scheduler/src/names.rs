@@ -145,7 +145,8 @@ pub enum Origin {
 
 impl Origin {
     /// Whether it is the time that made it, not a person.
-    pub(crate) const fn is_of_trigger(self) -> bool {
+    #[must_use]
+    pub const fn is_of_trigger(self) -> bool {
         matches!(self, Self::Trigger | Self::Series(_))
     }
 }

@@ -60,6 +60,8 @@ pub enum Attempt {
     Overtaken,
     /// It may have arrived, or not, and is to be sent at most once.
     PossiblySent,
+    /// Something else was in its way, in words.
+    Prevented(String),
     /// The device did not report that it did so.
     NoReport {
         /// For how long that was waited for.
@@ -228,6 +230,9 @@ impl fmt::Display for Failed {
         if *last == Attempt::PossiblySent {
             return write!(f, "step {step} was possibly sent, and is not to be repeated");
         }
+        if let Attempt::Prevented(why) = last {
+            return write!(f, "step {step}: {why}");
+        }
         let plural = if *attempts == 1 { "" } else { "s" };
         write!(f, "step {step} was given up after {attempts} attempt{plural}: {last}")
     }
@@ -241,6 +246,7 @@ impl fmt::Display for Attempt {
             Self::Overtaken => f.write_str("the time of a later step had come"),
             Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
             Self::PossiblySent => f.write_str("it was possibly sent"),
+            Self::Prevented(why) => f.write_str(why),
             Self::NoReport { within_ms, said } => {
                 write!(f, "the device did not report within {} that it was done", Duration((*within_ms).into()))?;
                 said.as_ref().map_or(Ok(()), |said| write!(f, "; its last report was `{said}`"))

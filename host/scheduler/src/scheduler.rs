@@ -84,6 +84,8 @@ pub struct Scheduler {
     watches: BTreeMap<WatchId, RunSlot>,
     /// Runs that leave as soon as what has to be kept of them is durable (I3).
     arming: BTreeMap<Ticket, RunSlot>,
+    /// Runs of which it is not known yet that they are durable.
+    keeping: HashMap<Ticket, (RunSlot, RunKey)>,
     link: Option<Link>,
     /// When the link last came up: what was due before had to wait for it.
     link_since: Instant,
@@ -158,6 +160,8 @@ struct JobState {
     /// Up to here, everything is decided or admitted (I2). On disk it stays behind while a run is under way that is
     /// not on disk itself.
     watermark: Instant,
+    /// The same by the clock before it was set back: when it is set right again, nothing of that is made up for.
+    decided: Instant,
     next: Next,
     /// Whether it was due before it was planned.
     planned_late: bool,
@@ -352,10 +356,12 @@ impl Scheduler {
         self.runs.iter().filter_map(|(_, run)| run.next_owed().map(|(step, due)| (&run.id, step + 1, due)))
     }
 
-    /// Whether a step that is owed comes due up to an instant.
+    /// Whether a step that is owed comes due up to an instant, and could be sent although nothing can be kept any more.
     #[must_use]
     pub fn owes_until(&self, until: Instant) -> bool {
-        self.owed().any(|(.., due)| due <= until)
+        let can_be_sent = |run: &&Run| !self.failing || !run.is_owed() || run.can_go_on_unkept();
+        let mut runs = self.runs.iter().map(|(_, run)| run).filter(can_be_sent);
+        runs.any(|run| run.next_owed().is_some_and(|(_, due)| due <= until))
     }
 
     /// How many attempts are under way.

@@ -54,10 +54,10 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
         ),
         Change::DeviceRemoved { key } => run(to, "DELETE FROM devices WHERE id = ?1", params![key]),
         Change::JobSaved(job) => save_job(to, job),
-        Change::JobAdvanced { key, watermark, due } => run(
+        Change::JobAdvanced { key, watermark, due, decided } => run(
             to,
-            "UPDATE jobs SET watermark = ?2, due = ?3 WHERE id = ?1",
-            params![key, watermark.millis(), due.map(Instant::millis)],
+            "UPDATE jobs SET watermark = ?2, due = ?3, decided = ?4 WHERE id = ?1",
+            params![key, watermark.millis(), due.map(Instant::millis), decided.millis()],
         ),
         Change::JobRemoved { key, tombstone } => {
             run(to, "DELETE FROM jobs WHERE id = ?1", params![key])?;
@@ -103,14 +103,15 @@ fn not_json(error: serde_json::Error) -> rusqlite::Error {
 }
 
 fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
-    let SavedJob { key, device, job: PackedJob { trigger, body }, watermark, due } = saved;
-    // I2: what was decided stays decided, whatever a plan says.
+    let SavedJob { key, device, job: PackedJob { trigger, body }, watermark, due, decided } = saved;
+    // I2: what was decided stays decided, whatever a plan says; but by another clock.
     run(
         to,
-        "INSERT INTO jobs (id, device, job, label, trigger, steps, policy, watermark, due)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        "INSERT INTO jobs (id, device, job, label, trigger, steps, policy, watermark, due, decided)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT (id) DO UPDATE SET device = ?2, job = ?3, label = ?4, trigger = ?5, steps = ?6, policy = ?7,
-                                        watermark = max(watermark, ?8), due = ?9",
+                                        watermark = CASE WHEN ?10 < watermark THEN max(watermark, ?8) ELSE ?8 END,
+                                        due = ?9, decided = ?10",
         params![
             key,
             device,
@@ -120,7 +121,8 @@ fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
             steps_to_json(body).map_err(not_json)?,
             policy_to_json(&body.policy()).map_err(not_json)?,
             watermark.millis(),
-            due.map(Instant::millis)
+            due.map(Instant::millis),
+            decided.millis()
         ],
     )
 }

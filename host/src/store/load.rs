@@ -170,7 +170,7 @@ pub(super) fn jobs(
     let devices: HashSet<DeviceKey> = device_keys(connection)?;
     let mut patterns = Patterns::default();
     let mut batch = Vec::with_capacity(JOBS_PER_BATCH);
-    let sql = "SELECT id, device, job, label, trigger, steps, policy, watermark, due FROM jobs
+    let sql = "SELECT id, device, job, label, trigger, steps, policy, watermark, due, decided FROM jobs
                WHERE ?1 <= id AND id < ?2 ORDER BY id";
     each_row(connection, "jobs", sql, [keys.start, keys.end], |row| {
         let device = row.get(1)?;
@@ -189,6 +189,7 @@ pub(super) fn jobs(
             job: PackedJob { trigger, body },
             watermark: row.instant(7)?,
             due: row.optional_instant(8)?,
+            decided: row.instant(9)?,
         });
         if batch.len() == JOBS_PER_BATCH {
             // Whoever does not want any more is told of what is wrong, all the same.

@@ -24,6 +24,7 @@ enum AttemptRecord {
     Refused(String),
     Overtaken,
     PossiblySent,
+    Prevented(String),
     NoReport {
         within_ms: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +74,7 @@ pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
         AttemptRecord::Refused(reason) => Attempt::Refused(reason),
         AttemptRecord::Overtaken => Attempt::Overtaken,
         AttemptRecord::PossiblySent => Attempt::PossiblySent,
+        AttemptRecord::Prevented(why) => Attempt::Prevented(why),
         AttemptRecord::NoReport { within_ms, said } => Attempt::NoReport { within_ms, said },
     };
     Ok(Failed { step, attempts, last })
@@ -105,6 +107,7 @@ impl From<&Failed> for FailedRecord {
             Attempt::Refused(reason) => AttemptRecord::Refused(reason.clone()),
             Attempt::Overtaken => AttemptRecord::Overtaken,
             Attempt::PossiblySent => AttemptRecord::PossiblySent,
+            Attempt::Prevented(why) => AttemptRecord::Prevented(why.clone()),
             Attempt::NoReport { within_ms, said } => {
                 AttemptRecord::NoReport { within_ms: *within_ms, said: said.clone() }
             }

@@ -106,7 +106,7 @@ fn device_saved(key: u32, plugin: u32, name: &str) -> Change {
 }
 
 fn job_saved(key: u32, device: u32, id: &str) -> Change {
-    Change::JobSaved(SavedJob { key, device, job: job(id, 0), watermark: at(10), due: Some(at(20)) })
+    Change::JobSaved(SavedJob { key, device, job: job(id, 0), watermark: at(10), due: Some(at(20)), decided: at(0) })
 }
 
 fn run_id(occurrence: i64) -> RunId {
@@ -280,7 +280,7 @@ fn a_plan_moves_no_watermark_back() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     store.commit(&[plugin_saved(1, "coop"), device_saved(1, 1, "north"), job_saved(1, 1, "open")]).unwrap();
-    store.commit(&[Change::JobAdvanced { key: 1, watermark: at(50), due: Some(at(60)) }]).unwrap();
+    store.commit(&[Change::JobAdvanced { key: 1, watermark: at(50), due: Some(at(60)), decided: at(0) }]).unwrap();
     store.commit(&[job_saved(1, 1, "open")]).unwrap();
     drop(store);
     let job = &jobs_in(data.path())[0];

@@ -11,7 +11,7 @@ use crate::{
 
 impl Scheduler {
     /// The wall clock was set. All at once, for nothing may be due by a mixture of two clocks: some tens of nanoseconds for
-    /// each run that has started.
+    /// each run.
     pub(super) fn clock_set(&mut self, now: Instant, by_ms: i64, out: &mut Step) {
         self.jumped = (by_ms > 0).then(|| (now.plus_ms(-by_ms), now));
         if self.since > now {
@@ -36,9 +36,8 @@ impl Scheduler {
             }
         }
         if by_ms < 0 {
-            self.series += 1;
             self.last_replay = now;
-            out.changes.push(Change::SeriesBegun(self.series));
+            self.begin_series(out);
         }
         self.work.push_back(Work::ClockSet { device: 0, job: 0 });
     }
@@ -52,28 +51,69 @@ impl Scheduler {
         }
         let jobs = self.jobs.places().min(job.saturating_add(limits::PLACES_PER_STEP));
         for key in job..jobs {
-            self.begin_series(now, key, out);
+            self.set_back(now, key, out);
         }
         if devices < self.devices.places() || jobs < self.jobs.places() {
             self.work.push_back(Work::ClockSet { device: devices, job: jobs });
         }
     }
 
-    /// A job that counts elapsed time goes on at its next multiple.
-    fn begin_series(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        let Some(state) = self.jobs.get(key) else { return };
-        if !matches!(state.job.trigger, Trigger::Every(_)) || state.watermark <= now {
-            return;
+    /// From here on the same time is another one.
+    pub(super) fn begin_series(&mut self, out: &mut Step) {
+        self.series += 1;
+        out.changes.push(Change::SeriesBegun(self.series));
+    }
+
+    /// Whether the clock has never shown that time, for it was set past it.
+    pub(super) fn was_jumped_over(&self, at: Instant) -> bool {
+        self.jumped.is_some_and(|(from, to)| from < at && at <= to)
+    }
+
+    /// What the clock was set past, and a job had decided before it was set back: nothing of that is made up for.
+    pub(super) fn decided_before(&self, key: JobKey) -> Option<(Instant, Instant)> {
+        let ((from, to), state) = (self.jumped?, self.jobs.get(key)?);
+        Some((from, to.min(state.decided))).filter(|(from, to)| from < to)
+    }
+
+    /// If a job's next occurrence was decided before the clock was set back, the job goes on behind all of that.
+    pub(super) fn go_on_after_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+        let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
+        let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
+        self.go_on_after(key, to, out);
+        true
+    }
+
+    /// A job does not wait for a clock that was set back.
+    fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
+        let Some(state) = self.jobs.get_mut(key) else { return };
+        if waits_in_vain(&state.job.trigger, state.watermark, now) {
+            state.decided = state.decided.max(state.watermark);
+            self.go_on_after(key, now, out);
         }
-        let Some(site) = self.devices.get(state.device).map(|device| device.site) else { return };
+    }
+
+    fn go_on_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
+        let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
+        let Some(site) = site else { return };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
-        let next = self.following(key, now, &site);
+        let next = self.following(key, watermark, &site);
         if let Some(state) = self.jobs.get_mut(key) {
-            state.watermark = now;
+            state.watermark = watermark;
             state.next = next;
         }
         self.arm_timer(key);
         self.save_progress(key, out);
+    }
+}
+
+/// Whether a job was decided up to a time that the clock does not show for long. What counts elapsed time waits for no clock;
+/// what follows the wall clock comes once for each time that it shows, but for a clock that was plainly wrong.
+pub(super) fn waits_in_vain(trigger: &Trigger, watermark: Instant, now: Instant) -> bool {
+    let ahead_ms = watermark.ms_since(now);
+    match trigger {
+        Trigger::At(_) => false,
+        Trigger::Every(_) => ahead_ms >= limits::CLOCK_STEP_MS,
+        Trigger::Cron(_) | Trigger::Sun(_) => ahead_ms >= limits::CLOCK_CORRECTION_MS,
     }
 }

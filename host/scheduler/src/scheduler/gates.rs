@@ -267,6 +267,16 @@ impl Scheduler {
         }
     }
 
+    /// A run that has not started after all: others may have what it held.
+    pub(super) fn give_up_resource(&mut self, slot: RunSlot) {
+        self.give_back(slot);
+        let Some(run) = self.runs.get_mut(slot).filter(|run| run.holds) else { return };
+        run.holds = false;
+        if let Some(name) = run.policy.needs.clone() {
+            self.release(&name);
+        }
+    }
+
     /// A run waits for others, until its grace ends.
     pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };

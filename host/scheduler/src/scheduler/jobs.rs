@@ -187,10 +187,10 @@ impl Scheduler {
 
     /// What held up an occurrence that has passed.
     pub(super) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
-        match self.jumped {
-            _ if planned_late => Cause::PlannedLate,
-            Some((from, to)) if from < occurrence && occurrence <= to => Cause::ClockSet,
-            _ => Cause::HostAway,
+        match () {
+            () if planned_late => Cause::PlannedLate,
+            () if self.was_jumped_over(occurrence) => Cause::ClockSet,
+            () => Cause::HostAway,
         }
     }
 
@@ -203,8 +203,8 @@ impl Scheduler {
 
     /// Writes down up to where a job is decided. I2: what is on disk does not pass a run that only the memory knows.
     pub(super) fn save_progress(&self, key: JobKey, out: &mut Step) {
-        let Some((watermark, due)) = self.progress(key) else { return };
-        out.changes.push(Change::JobAdvanced { key, watermark, due });
+        let (Some((watermark, due)), Some(state)) = (self.progress(key), self.jobs.get(key)) else { return };
+        out.changes.push(Change::JobAdvanced { key, watermark, due, decided: state.decided });
     }
 
     /// Up to where a job is decided, and what comes then, as the disk has to know it.

@@ -34,11 +34,15 @@ impl Scheduler {
         let Next::Due { occurrence, jitter_ms } = state.next else {
             return self.search(key, state.watermark_or_search(), out);
         };
-        if state.grouped {
+        let grouped = state.grouped;
+        if self.go_on_after_decided(key, occurrence, out) {
+            return;
+        }
+        if grouped {
             return self.group_timer(now, key, out);
         }
-        let Some(device) = self.devices.get(state.device) else { return };
-        let site = device.site;
+        let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
+        let Some(site) = site else { return };
         let following = self.following(key, occurrence, &site);
         if following.due().is_some() && following.timer().is_some_and(|start| start <= now) {
             return self.misfired(now, key, Due { occurrence, jitter_ms, following }, out);
@@ -70,6 +74,10 @@ impl Scheduler {
         let state = self.jobs.get(key)?;
         let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
         let site = self.devices.get(state.device)?.site;
+        let until = match self.decided_before(key) {
+            Some((from, _)) if oldest <= from => until.min(from),
+            _ => until,
+        };
         let mut passed = Passed { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
         passed.look(&trigger, until, &mut self.sky);
         Some(passed)

@@ -241,9 +241,10 @@ impl Scheduler {
     /// A job is gone; what was decided about it stays (I2).
     pub(super) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
-        let id = self.run_id(key, state.watermark);
+        let (id, decided) = (self.run_id(key, state.watermark), state.decided);
         self.orphan_runs(key);
-        let tombstone = Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence };
+        let tombstone =
+            Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
         self.disarm_timer(key);
         self.remove_job(key);
         let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());

@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, vec};
 
-use super::{DeviceKey, Instant, JobKey, JobState, Scheduler, Ticket, jobs::Next, plans::Work};
+use super::{DeviceKey, Instant, JobKey, JobState, Scheduler, Ticket, clock::waits_in_vain, jobs::Next, plans::Work};
 use crate::{
     body::PackedJob,
     calendar,
@@ -21,6 +21,8 @@ pub(super) struct Comparison {
     asked: Instant,
     /// By which clock.
     series: u32,
+    /// Whether a job in it was decided by a clock that was set back.
+    begins_series: bool,
     /// Where the device is from this plan on.
     site: Site,
     left: vec::IntoIter<PackedJob>,
@@ -49,6 +51,8 @@ struct Staged {
     existing: Option<JobKey>,
     /// Up to where everything was decided when it was compared.
     watermark: Instant,
+    /// The same by a clock that was set back, if it was.
+    decided: Instant,
     next: Next,
     planned_late: bool,
 }
@@ -58,12 +62,12 @@ impl Scheduler {
     pub(super) fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
         for _ in 0..limits::JOBS_PER_STEP {
             let Some(job) = comparison.left.next() else { return self.compared(now, comparison, out) };
-            self.compare_job(now, &mut comparison, job);
+            self.compare_job(now, &mut comparison, job, out);
         }
         self.work.push_front(Work::Compare(Box::new(comparison)));
     }
 
-    fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob) {
+    fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob, out: &mut Step) {
         let Some(device) = self.devices.get(comparison.device) else { return };
         let existing = self.job_key(comparison.device, job.body.id());
         let state = existing.and_then(|key| self.jobs.get(key));
@@ -77,14 +81,19 @@ impl Scheduler {
             return;
         }
         let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
-        // What counts elapsed time does not wait for a clock that was set back while the job was away.
-        let counts = matches!(job.trigger, Trigger::Every(_));
-        let known = known.filter(|watermark| !(counts && existing.is_none() && *watermark > now));
-        let watermark = known.unwrap_or_else(|| first_watermark(&job.trigger, comparison.asked));
+        // It does not wait for a clock that was set back while it was away, or another job.
+        let ahead = known.filter(|watermark| waits_in_vain(&job.trigger, *watermark, now));
+        if ahead.is_some() && !comparison.begins_series {
+            self.begin_series(out);
+            comparison.begins_series = true;
+        }
+        let known = known.filter(|_| ahead.is_none());
+        let watermark = known.unwrap_or_else(|| first_watermark(&job, comparison.asked));
         let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.asked);
         let after = earliest(&job.trigger, watermark, comparison.asked);
         let next = self.next_of(&job, comparison.device, after, &comparison.site);
-        comparison.staged.push(Staged { job, existing, watermark, next, planned_late });
+        let decided = ahead.unwrap_or(Instant::MIN);
+        comparison.staged.push(Staged { job, existing, watermark, decided, next, planned_late });
     }
 
     /// I2: what is known of a job that was here before.
@@ -165,7 +174,7 @@ impl Scheduler {
 
     fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) {
         let Adoption { device, asked, series, ref site, ticket, .. } = *adoption;
-        let Staged { job, existing, mut watermark, mut next, planned_late } = staged;
+        let Staged { job, existing, mut watermark, decided, mut next, planned_late } = staged;
         // The clock was set back since: what was found by the clock before may be too late.
         let is_outdated = series != self.series;
         let asked = asked.min(now);
@@ -176,6 +185,10 @@ impl Scheduler {
                 // An admitted run keeps its copy of the action.
                 self.save_runs_of(key, out);
                 self.disarm_timer(key);
+                let in_vain = |state: &&mut JobState| waits_in_vain(&job.trigger, state.watermark, now);
+                if let Some(state) = self.jobs.get_mut(key).filter(in_vain) {
+                    state.watermark = watermark.min(now);
+                }
                 if let Some(state) = self.jobs.get(key)
                     && (state.watermark > watermark || is_outdated)
                 {
@@ -196,12 +209,14 @@ impl Scheduler {
         let Some(state) = self.jobs.get_mut(key) else { return };
         state.grouped = job.body.policy().group().is_some();
         state.job = job.clone();
+        state.decided = state.decided.max(decided);
         state.next = next;
         state.planned_late = planned_late;
         state.unconfirmed = Some(ticket);
         adoption.unconfirmed.push(key);
+        let decided = state.decided;
         if let Some((watermark, due)) = self.progress(key) {
-            out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due }));
+            out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
         }
     }
 
@@ -209,7 +224,8 @@ impl Scheduler {
     fn new_job(&mut self, device: DeviceKey, job: &PackedJob, watermark: Instant) -> JobKey {
         let (job, next) = (job.clone(), Next::Never);
         let grouped = job.body.policy().group().is_some();
-        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, grouped };
+        let decided = Instant::MIN;
+        let state = JobState { device, job, watermark, decided, next, planned_late: false, unconfirmed: None, grouped };
         let key = self.jobs.insert(state);
         self.index_job(device, key);
         if !self.orphans.is_empty() {
@@ -224,7 +240,7 @@ impl Comparison {
     pub(super) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
         // The clock may have been set back since it was asked for.
         let (asked, left) = (plan.asked.min(now), plan.jobs.into_iter());
-        Self { device, asked, series, site, left, unchanged: HashSet::new(), staged: Vec::new() }
+        Self { device, asked, series, begins_series: false, site, left, unchanged: HashSet::new(), staged: Vec::new() }
     }
 }
 
@@ -236,10 +252,14 @@ fn earliest(trigger: &Trigger, watermark: Instant, asked: Instant) -> Instant {
     }
 }
 
-/// Nothing reaches back before a job's first acceptance, but an `at` that says itself when it was.
-fn first_watermark(trigger: &Trigger, asked: Instant) -> Instant {
+/// Nothing reaches back before a job's first acceptance, but an `at` that says itself when it was; and that of a group,
+/// which has no grace, no further than is known what was decided.
+fn first_watermark(job: &PackedJob, asked: Instant) -> Instant {
     let before = asked.plus_ms(-1);
-    match trigger {
+    match &job.trigger {
+        Trigger::At(at) if job.body.policy().group().is_some() => {
+            before.min(at.plus_ms(-1).max(asked.plus_ms(-limits::TOMBSTONE_MS)))
+        }
         Trigger::At(at) => before.min(at.plus_ms(-1)),
         _ => before,
     }

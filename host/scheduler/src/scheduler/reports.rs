@@ -4,7 +4,7 @@ use super::{LinkId, RunSlot, Scheduler, WatchId, run::State};
 use crate::{
     event::{Effect, Step},
     limits,
-    outcome::{Attempt, Cause},
+    outcome::{Attempt, Cause, Failed},
     time::Instant,
 };
 
@@ -36,7 +36,7 @@ impl Scheduler {
     /// Whether a run listens to its device, if it has to; else it begins to.
     pub(super) fn listens(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return false };
-        let Some(confirm) = run.body.step(run.step()).and_then(|step| step.confirm()) else { return true };
+        let Some(confirm) = run.confirm().filter(|_| !run.is_unheard) else { return true };
         let until = match &run.watch {
             Some(watch) if watch.is_heard && (watch.is_settled || !confirm.already) => return true,
             Some(watch) if watch.is_heard => now.plus_ms(limits::KEPT_REPORT_MS),
@@ -97,11 +97,21 @@ impl Scheduler {
         }
     }
 
-    /// The device's reports cannot be listened to: nothing is sent, and the broker is asked again after a pause.
+    /// The device's reports cannot be listened to. What is owed is sent without them; of anything else nothing is sent, and
+    /// the broker is asked again after a pause.
     fn is_deaf(&mut self, now: Instant, slot: RunSlot, reason: String, out: &mut Step) {
         self.unwatch(slot, out);
-        if let Some(run) = self.runs.get_mut(slot) {
-            run.held_by = Some(Cause::Deaf(reason));
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        if run.is_owed() {
+            // I5: sent all the same, and done when the broker has it.
+            run.is_unheard = true;
+            let last = Attempt::Prevented(format!("{}; it was sent all the same", Cause::Deaf(reason)));
+            run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.attempts, last });
+            return self.enqueue(slot);
+        }
+        run.held_by = Some(Cause::Deaf(reason));
+        if run.has_not_started() {
+            self.give_up_resource(slot);
         }
         self.put(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
     }
@@ -109,8 +119,7 @@ impl Scheduler {
     /// An attempt leaves: from here on its device's reports count.
     pub(super) fn expect_report(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let within_ms =
-            run.body.step(run.step()).and_then(|step| step.confirm()).map_or(0, |confirm| confirm.within_ms);
+        let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         if let Some(watch) = &mut run.watch {
             (watch.is_awaited, watch.has_reported, watch.said) = (true, false, None);
             watch.until = Some(now.plus_ms(within_ms.into()));
@@ -121,7 +130,7 @@ impl Scheduler {
     pub(super) fn reported(&mut self, now: Instant, link: LinkId, watch: WatchId, report: Report, out: &mut Step) {
         let Some(slot) = self.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let already = run.body.step(run.step()).and_then(|step| step.confirm()).is_some_and(|confirm| confirm.already);
+        let already = run.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut run.watch else { return };
         // What was so before says nothing, unless the step says that it does.
         if !already && (!watch.is_awaited || report.retained) {
@@ -142,12 +151,16 @@ impl Scheduler {
     /// What a run was to bring about is so already: its later steps follow as if it had done so.
     fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        if run.has_not_started() {
-            run.begin(now);
-            let is_long = run.is_long();
+        let (starts, is_long) = (run.has_not_started(), run.is_long());
+        run.begin(now);
+        if starts {
             self.take_over(now, slot, out);
             if is_long {
                 self.save_run(slot, out);
+                let ticket = self.ticket();
+                let key = self.runs.get(slot).and_then(|run| run.key);
+                self.keeping.extend(key.map(|key| (ticket, (slot, key))));
+                out.effects.push(Effect::TellDurable(ticket));
             }
         }
     }
@@ -155,8 +168,7 @@ impl Scheduler {
     /// The device did not report in time.
     pub(super) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let within_ms =
-            run.body.step(run.step()).and_then(|step| step.confirm()).map_or(0, |confirm| confirm.within_ms);
+        let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         let said = run.watch.as_mut().and_then(|watch| watch.said.take());
         self.attempt_failed(now, slot, Attempt::NoReport { within_ms, said }, out);
     }
@@ -200,7 +212,7 @@ impl Scheduler {
             if let Some(watch) = &mut run.watch {
                 (watch.is_heard, watch.is_settled) = (false, false);
             }
-            if let Some(confirm) = run.body.step(run.step()).and_then(|step| step.confirm()) {
+            if let Some(confirm) = run.confirm() {
                 out.effects.push(Effect::Watch { link: link.id, watch: *watch, confirm: confirm.into() });
             }
         }

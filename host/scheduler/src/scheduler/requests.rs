@@ -4,6 +4,7 @@ use super::{RunSlot, Scheduler, run::Run};
 use crate::{
     body::Body,
     event::{Effect, Request, RequestId, Step},
+    limits,
     names::{Origin, RunId},
     outcome::{Cancelled, Outcome},
     time::Instant,
@@ -27,10 +28,22 @@ impl Scheduler {
         if !self.plugin_keys.contains_key(&run.plugin) {
             return Err(format!("there is no plugin `{}` any more, and only a plugin may publish", run.plugin));
         }
+        let job = self.job_of(run);
+        let of_job: Vec<RunSlot> = match job {
+            Some(job) => self.line_of(job).collect(),
+            None => self.orphans_of(&run.clone().of_job()),
+        };
+        let again = |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
+        if let Some(other) = of_job.iter().filter_map(|slot| self.runs.get(*slot)).find(|other| again(&other.id)) {
+            return Err(format!("it is being done again already, as {}", other.id));
+        }
+        if of_job.len() >= limits::RUNS_PER_JOB as usize {
+            return Err(format!("{} runs of its job wait already", of_job.len()));
+        }
         // Never the same twice: neither in a millisecond, nor when the clock was set back, for then the series is new.
         self.last_replay = now.max(self.last_replay.plus_ms(1));
         let id = RunId { origin: Origin::Replay { at: self.last_replay, series: self.series }, ..run.clone() };
-        let (job, policy) = (self.job_of(run), body.policy());
+        let policy = body.policy();
         if let Some(job) = job {
             self.save_runs_of(job, out);
         }

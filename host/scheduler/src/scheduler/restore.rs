@@ -1,11 +1,12 @@
 //! From what the store has kept to a scheduler.
 
-use super::{Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, gates::Resource, jobs::Next, run::Run};
+use super::{
+    Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, clock::waits_in_vain, gates::Resource, jobs::Next,
+    run::Run,
+};
 use crate::{
     event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
-    limits,
     names::{Origin, ResourceName, RunId},
-    trigger::Trigger,
 };
 
 impl Scheduler {
@@ -21,9 +22,6 @@ impl Scheduler {
         let mut scheduler = Self::empty(now);
         scheduler.series = saved.series;
         scheduler.resources = resources.into_iter().map(|(name, capacity)| (name, Resource::new(capacity))).collect();
-        if saved.tombstones.iter().any(|tombstone| is_ahead(tombstone.watermark, now)) {
-            scheduler.begin_series_once(saved.series);
-        }
         let mut timers = vec![(now, Timer::Forget)];
         for plugin in saved.plugins {
             timers.extend(plugin.devices.iter().map(|device| (device.replan_at, Timer::Replan(device.key))));
@@ -82,6 +80,7 @@ impl Scheduler {
             attempts: Default::default(),
             watches: Default::default(),
             arming: Default::default(),
+            keeping: Default::default(),
             link: None,
             link_since: now,
             since: now,
@@ -118,11 +117,11 @@ impl Scheduler {
 
     /// The job's timer, if it is to have one.
     fn restore_job(&mut self, now: Instant, series: u32, saved: SavedJob) -> Option<(Instant, Timer)> {
-        let SavedJob { key, device, job, mut watermark, mut due } = saved;
-        if matches!(job.trigger, Trigger::Every(_)) && is_ahead(watermark, now) {
+        let SavedJob { key, device, job, mut watermark, mut due, mut decided } = saved;
+        if waits_in_vain(&job.trigger, watermark, now) {
             // The clock was set back while the host was away.
             self.begin_series_once(series);
-            (watermark, due) = (now, None);
+            (decided, watermark, due) = (decided.max(watermark), now, None);
         }
         let owner = self.devices.get(device)?;
         let (site, is_whole) = (owner.site, self.plugins.get(owner.plugin)?.version != Version::NONE);
@@ -132,7 +131,7 @@ impl Scheduler {
             None => Next::Search(watermark),
         };
         let grouped = job.body.policy().group().is_some();
-        let state = JobState { device, job, watermark, next, planned_late: false, unconfirmed: None, grouped };
+        let state = JobState { device, job, watermark, decided, next, planned_late: false, unconfirmed: None, grouped };
         self.jobs.restore(key, state);
         self.index_job(device, key);
         next.timer().filter(|_| is_whole).map(|at| (at, Timer::Job(key)))
@@ -159,11 +158,6 @@ impl Scheduler {
         let plugin = self.plugins.get(*self.plugin_keys.get(&id.plugin)?)?;
         self.job_key(*plugin.devices.get(&id.device)?, id.job.as_str())
     }
-}
-
-/// Whether something was decided for a time that has not come, by a clock that was set back since.
-fn is_ahead(watermark: Instant, now: Instant) -> bool {
-    watermark >= now.plus_ms(limits::CLOCK_STEP_MS)
 }
 
 impl Device {

@@ -5,7 +5,7 @@ use crate::{
     body::Body,
     event::{Progress, RunKey, SavedRun},
     jitter, limits,
-    model::Policy,
+    model::{Confirm, Policy},
     names::RunId,
     outcome::{Attempt, Cause},
     time::Instant,
@@ -19,7 +19,7 @@ pub(super) struct Run {
     pub(super) job: Option<JobKey>,
     /// Its row, once it is on disk.
     pub(super) key: Option<RunKey>,
-    /// Whether that is durable, for all that is known.
+    /// Whether that is durable, for all that is known, and that it has started.
     pub(super) is_kept: bool,
     pub(super) turn: Turn,
     pub(super) body: Body,
@@ -45,6 +45,8 @@ pub(super) struct Run {
     pub(super) holds: bool,
     /// Where it listens to its device's reports.
     pub(super) watch: Option<Watch>,
+    /// Whether its current step is owed, and its device cannot be listened to.
+    pub(super) is_unheard: bool,
     pub(super) state: State,
 }
 
@@ -114,6 +116,7 @@ impl Run {
             held_by: None,
             holds: false,
             watch: None,
+            is_unheard: false,
             state: State::Waiting,
         }
     }
@@ -129,10 +132,9 @@ impl Run {
         run.progress.started = run.progress.started.map(|started| started.min(now));
         run.on_the_wire = run.progress.started.is_some();
         run.tried_since = run.progress.started.filter(|_| run.step() == 0);
-        let once = run.body.step(run.step()).is_some_and(|step| step.once);
         let is_due = || run.step() == 0 || run.due_of(run.step()).is_some_and(|due| due <= now);
         let was_due = run.progress.started.is_some() && is_due();
-        if run.progress.armed || (was_due && !once) {
+        if run.progress.armed || (was_due && !run.says_once()) {
             // An attempt may have been made, and what comes now may be a repeat.
             run.attempts = 1;
             run.last = Attempt::HostStopped;
@@ -230,7 +232,22 @@ impl Run {
 
     /// I4: what says `once` is sent at most once.
     pub(super) fn is_spent(&self) -> bool {
-        self.attempts > 0 && self.body.step(self.step()).is_some_and(|step| step.once)
+        self.attempts > 0 && self.says_once()
+    }
+
+    /// Whether the current step may be sent although nothing can be kept of that: it is owed, and what is on disk knows that.
+    pub(super) fn can_go_on_unkept(&self) -> bool {
+        self.is_owed() && self.is_kept && !self.says_once()
+    }
+
+    /// Whether the current step is not to be repeated.
+    pub(super) fn says_once(&self) -> bool {
+        self.body.step(self.step()).is_some_and(|step| step.once)
+    }
+
+    /// The report that the current step waits for.
+    pub(super) fn confirm(&self) -> Option<Confirm> {
+        self.body.step(self.step())?.confirm()
     }
 
     /// The pause before the next attempt: doubled each time, a quarter of it drawn by lot.
@@ -258,7 +275,10 @@ impl Run {
     pub(super) fn shift(&mut self, by_ms: i64) {
         self.tried_since = self.tried_since.map(|since| since.plus_ms(by_ms));
         self.progress.started = self.progress.started.map(|started| started.plus_ms(by_ms));
-        self.state = self.state.shifted(by_ms);
+        let waits_for_its_start = matches!(self.state, State::Resting(_)) && self.step() == 0;
+        if !waits_for_its_start {
+            self.state = self.state.shifted(by_ms);
+        }
         if let Some(until) = self.watch.as_mut().and_then(|watch| watch.until.as_mut()) {
             *until = until.plus_ms(by_ms);
         }

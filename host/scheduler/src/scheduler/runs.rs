@@ -105,8 +105,7 @@ impl Scheduler {
     /// A run's turn has come.
     fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        let once = || run.body.step(run.step()).is_some_and(|step| step.once);
-        if self.failing && (!run.is_owed() || !run.is_kept || once()) {
+        if self.failing && !run.can_go_on_unkept() {
             // Nothing is begun, and nothing can be armed, that is not on disk.
             return;
         }
@@ -119,19 +118,11 @@ impl Scheduler {
             }
         }
         let Some(run) = self.runs.get(slot) else { return };
-        if run.is_unsent_heir() && self.why_not_start(now, run).is_some() {
-            return self.give_up_step(now, slot, Attempt::LinkLost, out);
+        if let Some(why) = self.why_not_start(now, run).filter(|_| run.is_unsent_heir()) {
+            return self.give_up_step(now, slot, Attempt::Prevented(format!("it was not sent: {why}")), out);
         }
-        if run.is_spent() {
-            let last = run.last.clone();
-            return self.give_up_step(now, slot, last, out);
-        }
-        if run.is_overtaken(now) {
+        if run.is_overtaken(now) || run.is_given_up(now) {
             let last = if run.attempts > 0 { run.last.clone() } else { Attempt::Overtaken };
-            return self.give_up_step(now, slot, last, out);
-        }
-        if run.is_given_up(now) {
-            let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
         }
         if self.listens(now, slot, out) {
@@ -145,6 +136,7 @@ impl Scheduler {
         if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
             let cause = match &run.held_by {
                 Some(cause) => cause.clone(),
+                None if self.was_jumped_over(run.start) => Cause::ClockSet,
                 None if run.start < self.since => Cause::HostAway,
                 None if run.start < self.link_since => Cause::LinkDown,
                 None => Cause::Busy,
@@ -208,6 +200,12 @@ impl Scheduler {
 
     /// What an attempt depends on is durable, or the plan of some jobs.
     pub(super) fn durable(&mut self, now: Instant, ticket: Ticket, out: &mut Step) {
+        if let Some((slot, key)) = self.keeping.remove(&ticket) {
+            if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
+                run.is_kept = true;
+            }
+            return;
+        }
         let Some(slot) = self.arming.remove(&ticket) else { return self.confirmed(ticket) };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.is_kept = true;
@@ -407,6 +405,7 @@ impl Scheduler {
         run.progress.armed = false;
         run.attempts = 0;
         run.tried_since = None;
+        run.is_unheard = false;
         if run.step() == run.steps {
             let outcome = match (run.progress.cancelled.take(), run.progress.failed.take()) {
                 (Some(cancelled), _) => Outcome::Cancelled(cancelled),

@@ -9,7 +9,6 @@ use roost_scheduler::{
     scheduler::Scheduler,
     time::{Instant, Site},
     topic::{Grant, TopicFilter},
-    trigger::Trigger,
 };
 
 #[derive(Clone, Default)]
@@ -65,16 +64,15 @@ impl Disk {
             }
             Change::JobSaved(job) => {
                 if let Some(before) = self.jobs.get(&job.key) {
-                    let counts = matches!(job.job.trigger, Trigger::Every(_)) && self.series > 0;
-                    assert!(counts || job.watermark >= before.watermark, "I2: a watermark went backward");
+                    let is_known = job.watermark.max(job.decided) >= before.watermark;
+                    assert!(is_known, "I2: a watermark went backward");
                 }
                 self.jobs.insert(job.key, job);
             }
-            Change::JobAdvanced { key, watermark, due } => {
+            Change::JobAdvanced { key, watermark, due, decided } => {
                 let row = self.jobs.get_mut(&key).expect("a job that advances is there");
-                let counts = matches!(row.job.trigger, Trigger::Every(_)) && self.series > 0;
-                assert!(counts || watermark >= row.watermark, "I2: a watermark went backward");
-                (row.watermark, row.due) = (watermark, due);
+                assert!(watermark.max(decided) >= row.watermark, "I2: a watermark went backward");
+                (row.watermark, row.due, row.decided) = (watermark, due, decided);
             }
             Change::JobRemoved { key, tombstone } => {
                 self.jobs.remove(&key).expect("a job that is removed was there");

@@ -141,6 +141,7 @@ fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
         2 => world.remove("other"),
         3 => world.link_down(),
         4 | 5 => world.link_up(1 + u32::try_from(dice.roll(6)).expect("small")),
+        6 if clock_is_set && dice.one_in(8) => world.crash_and_shift(any_shift(dice)),
         6 => crash(world),
         7 | 8 => {
             world.answer();
@@ -173,7 +174,7 @@ fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
             crash(world);
         }
         31 if clock_is_set && dice.one_in(3) => {
-            let by_ms = dice.small(14_400_000) - 7_200_000;
+            let by_ms = any_shift(dice);
             world.set_clock(by_ms);
         }
         32 if !world.dead_letters.is_empty() => {
@@ -193,6 +194,12 @@ fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
         }
         _ => wait(world, dice),
     }
+}
+
+/// An hour or two, seldom more.
+fn any_shift(dice: &mut Dice) -> i64 {
+    let most = if dice.one_in(4) { 18_000_000 } else { 7_200_000 };
+    dice.small(2 * most) - i64::try_from(most).expect("small")
 }
 
 /// That takes a moment.

@@ -1,5 +1,7 @@
 //! The scheduler in a world of its own: short scenarios, and histories that a seed makes up.
 
+mod clocks;
+mod confirmation;
 mod corners;
 mod disk;
 mod histories;

@@ -6,7 +6,6 @@ use roost_scheduler::{
     event::{Event, Request},
     model::{Confirm, Job, Matches, Misfire, Overlap, Step},
     names::{GroupName, ResourceName},
-    time::Instant,
     topic::Topic,
 };
 
@@ -15,7 +14,7 @@ use crate::{
     world::{World, name},
 };
 
-fn with(mut job: Job, change: impl FnOnce(&mut Job)) -> Job {
+pub(crate) fn with(mut job: Job, change: impl FnOnce(&mut Job)) -> Job {
     change(&mut job);
     job
 }
@@ -25,12 +24,12 @@ fn overlapping(overlap: Overlap) -> Job {
     with(water, |job| job.policy.overlap = overlap)
 }
 
-fn in_group(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
+pub(crate) fn in_group(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
     let group = Misfire::LatestOfGroup(name(GroupName::parse("door")));
     with(job(id, trigger, steps), |job| job.policy.misfire = group)
 }
 
-fn each_step(job: Job, change: impl Fn(&mut Step)) -> Job {
+pub(crate) fn each_step(job: Job, change: impl Fn(&mut Step)) -> Job {
     let steps: Vec<Step> = job
         .steps
         .iter()
@@ -43,7 +42,7 @@ fn each_step(job: Job, change: impl Fn(&mut Step)) -> Job {
     Job { steps: Arc::from(steps), ..job }
 }
 
-fn confirmed(job: Job, already: bool) -> Job {
+pub(crate) fn confirmed(job: Job, already: bool) -> Job {
     let topic: Topic = name(Topic::parse("door/state"));
     each_step(job, |step| {
         step.confirm =
@@ -52,7 +51,7 @@ fn confirmed(job: Job, already: bool) -> Job {
 }
 
 /// What was published and how runs ended, one a line, without the date.
-fn lines(world: &World) -> Vec<String> {
+pub(crate) fn lines(world: &World) -> Vec<String> {
     world.log.iter().map(|line| line.replace("2027-03-01T", "").replace('Z', "")).collect()
 }
 
@@ -280,120 +279,6 @@ fn a_step_that_says_once_is_sent_after_a_crash_that_came_before_it_was_armed() {
     world.link_up(100);
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(&world, &["06:10:00 crash", "06:10:00 publish feeder/turn #1", "06:10:00 succeeded feed 06:10:00"]);
-}
-
-#[test]
-fn a_silent_device_is_tried_again_with_growing_pauses_and_its_run_can_be_replayed() {
-    let open = with(confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false), |job| {
-        job.policy.retry.attempts = Some(3);
-    });
-    let mut world = world(&[open]);
-    world.is_silent = true;
-    world.run_until(at("2027-03-01T06:30:00Z"));
-    let times: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish")).collect();
-    assert_eq!(times.len(), 3, "{times:?}");
-    let last = lines(&world).pop().expect("a line");
-    assert!(
-        last.ends_with("step 1 was given up after 3 attempts: the device did not report within 5s that it was done"),
-        "{last}"
-    );
-    world.log.clear();
-    world.is_silent = false;
-    let failed = world.dead_letters[0].clone();
-    world.replay(&failed);
-    world.run_until(at("2027-03-01T06:31:00Z"));
-    check(
-        &world,
-        &["06:30:00 answer: open", "06:30:00 publish door/open #1", "06:30:00 succeeded open 06:10:00 again"],
-    );
-}
-
-#[test]
-fn a_report_from_before_counts_only_if_the_step_says_so() {
-    for already in [false, true] {
-        let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), already);
-        let mut world = world(&[open]);
-        world.now = at("2027-03-01T06:10:00Z");
-        world.step(Event::Woke);
-        world.subscribed(0, None);
-        world.report("door/state", true, true);
-        world.run_until(at("2027-03-01T06:11:00Z"));
-        let published = world.log.iter().any(|line| line.contains("publish"));
-        assert_eq!(published, !already, "{:#?}", world.log);
-        assert!(world.log.iter().any(|line| line.contains("succeeded open")));
-    }
-}
-
-#[test]
-fn nothing_is_sent_where_the_device_cannot_be_listened_to() {
-    let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false);
-    let mut world = world(&[open]);
-    world.run_until(at("2027-03-01T06:09:59Z"));
-    while world.now < at("2027-03-01T06:20:00Z") {
-        world.now = world.now.max(world.wake.expect("a wake"));
-        world.step(Event::Woke);
-        while !world.subscribing.is_empty() {
-            world.subscribed(0, Some("not authorized".into()));
-        }
-        if world.scheduler.run_count() == 0 {
-            break;
-        }
-    }
-    let last = lines(&world).pop().expect("a line");
-    assert!(
-        last.contains("missed open 06:10:00: the device's reports could not be listened to: not authorized"),
-        "{last}"
-    );
-}
-
-#[test]
-fn an_owed_step_comes_after_its_own_time_however_the_clock_is_set() {
-    for by_ms in [-7_200_000, 7_200_000] {
-        let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]);
-        let mut world = world(&[water]);
-        world.run_until(at("2027-03-01T06:13:00Z"));
-        world.set_clock(by_ms);
-        let set = world.now;
-        world.run_until(set.plus_ms(3_600_000));
-        let off = world.log.iter().find(|line| line.contains("publish valve/off")).expect("it is closed");
-        let sent: Instant = at(off.split(' ').next().expect("a time"));
-        assert_eq!(sent.ms_since(set), 7 * 60_000, "by {by_ms}: {off}");
-    }
-}
-
-#[test]
-fn what_counts_elapsed_time_goes_on_when_the_clock_is_set_back_and_no_run_comes_twice() {
-    let mut world =
-        world(&[job("tick", "every 30m", &[(0, "tick")]), job("daily", "cron 30 6 * * *", &[(0, "daily")])]);
-    world.run_until(at("2027-03-01T06:40:00Z"));
-    world.log.clear();
-    world.set_clock(-3_600_000);
-    world.run_until(at("2027-03-01T06:31:00Z"));
-    check(
-        &world,
-        &[
-            "05:40:00 clock set",
-            "06:00:00 publish tick #1",
-            "06:00:00 succeeded tick 06:00:00 again",
-            "06:30:00 publish tick #1",
-            "06:30:00 succeeded tick 06:30:00 again",
-        ],
-    );
-}
-
-#[test]
-fn what_the_clock_was_set_past_is_missed_and_says_so() {
-    let mut world = world(&[job("daily", "cron 30 6 * * *", &[(0, "daily")])]);
-    world.run_until(at("2027-03-01T06:20:00Z"));
-    world.set_clock(7_200_000);
-    world.run_until(at("2027-03-01T08:21:00Z"));
-    check(
-        &world,
-        &[
-            "08:20:00 clock set",
-            "08:20:00 missed daily 06:30:00: the clock was set forward; it would have started 1h50m late, and its grace is 5m",
-        ],
-    );
 }
 
 #[test]

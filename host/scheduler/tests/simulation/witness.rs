@@ -42,6 +42,8 @@ pub(crate) struct Witness {
     /// Whether the clock was set back. Then a crash may forget a run of one step, which is not on disk before it has ended:
     /// the occurrence comes again, in a series of its own.
     clock_was_set_back: bool,
+    /// What the clock was set past last, if nothing has crashed since.
+    jumped: Option<(Instant, Instant)>,
     /// Runs that were under way when the clock was set, and that is not durable yet.
     shifted: Vec<RunId>,
 }
@@ -138,6 +140,17 @@ impl Witness {
                 self.groups.insert((run.plugin.clone(), run.device.clone(), group.clone()), own);
             }
         }
+        let is_in = |(from, to)| from < run.occurrence && run.occurrence <= to;
+        if run.origin.is_of_trigger() && self.jumped.is_some_and(is_in) {
+            let same = |other: &&RunId| {
+                **other != *run && other.origin.is_of_trigger() && of_job(other) && other.occurrence == run.occurrence
+            };
+            let before = self.ended.keys().find(same);
+            assert!(
+                before.is_none(),
+                "I11: {run} is made up for, and was done before the clock was set back: {before:?}"
+            );
+        }
         self.going.insert(run.clone(), publish.clone());
     }
 
@@ -184,7 +197,9 @@ impl Witness {
     }
 
     /// From here on, occurrences have other ids: what is under way has to keep its own.
-    pub(crate) fn clock_set(&mut self) {
+    pub(crate) fn clock_set(&mut self, from: Instant, to: Instant) {
+        self.jumped = (from < to).then_some((from, to));
+        self.clock_was_set_back |= to < from;
         self.shifted = self.going.keys().cloned().collect();
     }
 
@@ -194,11 +209,6 @@ impl Witness {
             let is_kept = disk.runs.values().any(|saved| saved.id == run);
             assert!(is_kept, "I2: {run} was under way when the clock was set, and is not on disk");
         }
-    }
-
-    /// What is newest by one clock is not so by another.
-    pub(crate) fn clock_set_back(&mut self) {
-        self.clock_was_set_back = true;
     }
 
     /// What was newest was so by another plan.
@@ -232,6 +242,7 @@ impl Witness {
     /// The memory is gone; what the disk knows goes on.
     pub(crate) fn crashed(&mut self, disk: &Disk) {
         self.shifted.clear();
+        self.jumped = None;
         let kept: HashMap<&RunId, bool> =
             disk.runs.values().map(|saved| (&saved.id, saved.progress.started.is_some())).collect();
         self.going.retain(|run, _| kept.get(run) == Some(&true));

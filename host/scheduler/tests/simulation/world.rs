@@ -48,6 +48,8 @@ pub(crate) struct World {
     pub(crate) subscribing: Vec<WatchId>,
     /// Who listens to a device's reports, and whether the broker has said that they come.
     watches: BTreeMap<WatchId, (Arc<Confirm>, bool)>,
+    /// Where somebody wanted to listen, and the broker did not let him.
+    unheard: HashSet<String>,
     /// Whether devices do not report what they do.
     pub(crate) is_silent: bool,
     /// The answers that a plugin gives when it is asked for a plan.
@@ -96,6 +98,7 @@ impl World {
             links: 0,
             subscribing: Vec::new(),
             watches: BTreeMap::new(),
+            unheard: HashSet::new(),
             is_silent: false,
             plans: BTreeMap::new(),
             asked: Vec::new(),
@@ -133,6 +136,12 @@ impl World {
             }
         }
         let (later, at_once) = step.effects.into_iter().partition::<Vec<_>, _>(Effect::after_commit);
+        // What leaves with the step that ends its run was decided before that.
+        self.witness.just_ended = ended;
+        for effect in at_once {
+            self.start(effect);
+        }
+        self.witness.just_ended.clear();
         if self.is_failing {
             // Nothing is kept any more, and what waits for that never happens.
         } else if mem::replace(&mut self.partial, step.partial)
@@ -147,12 +156,6 @@ impl World {
         } else {
             later.into_iter().for_each(|effect| self.start(effect));
         }
-        // What leaves with the step that ends its run was decided before that.
-        self.witness.just_ended = ended;
-        for effect in at_once {
-            self.start(effect);
-        }
-        self.witness.just_ended.clear();
         count
     }
 
@@ -195,7 +198,9 @@ impl World {
                 }
             }
             Effect::Unwatch { watch, .. } => {
-                self.watches.remove(&watch);
+                if let Some((confirm, false)) = self.watches.remove(&watch) {
+                    self.unheard.insert(confirm.topic.to_string());
+                }
                 self.subscribing.retain(|other| *other != watch);
             }
             Effect::Answer { answer, .. } => {
@@ -209,7 +214,9 @@ impl World {
         let heard = |confirm: &Confirm| {
             self.watches.values().any(|(watched, is_heard)| *is_heard && watched.topic == confirm.topic)
         };
-        let listens = publish.message().confirm().is_none_or(|confirm| heard(&confirm));
+        // I5: what is owed is sent all the same.
+        let cannot = |confirm: &Confirm| publish.step > 0 && self.unheard.contains(confirm.topic.as_str());
+        let listens = publish.message().confirm().is_none_or(|confirm| heard(&confirm) || cannot(&confirm));
         if self.is_failing {
             self.witness.sent_unkept(&publish);
         }
@@ -330,15 +337,23 @@ impl World {
         self.arrived.clear();
     }
 
+    /// The host is started by a clock that shows something else.
+    pub(crate) fn crash_and_shift(&mut self, by_ms: i64) {
+        self.shift_clock(by_ms);
+        self.crash();
+    }
+
+    fn shift_clock(&mut self, by_ms: i64) {
+        let from = self.now;
+        self.latest = self.latest.max(from);
+        self.now = from.plus_ms(by_ms);
+        self.witness.clock_set(from, self.now);
+    }
+
     /// The clock is set.
     pub(crate) fn set_clock(&mut self, by_ms: i64) {
-        self.latest = self.latest.max(self.now);
-        self.now = self.now.plus_ms(by_ms);
+        self.shift_clock(by_ms);
         self.note("clock set");
-        if by_ms < 0 {
-            self.witness.clock_set_back();
-        }
-        self.witness.clock_set();
         self.step(Event::ClockSet { by_ms });
     }
 

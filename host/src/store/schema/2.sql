@@ -47,6 +47,9 @@ SELECT plugin, device, job, strftime('%Y-%m-%dT%H:%M:%fZ', occurrence / 1000.0, 
 FROM runs
 ORDER BY coalesce(ended, started);
 
+-- Up to here a job was decided before the clock was set back; less than its watermark where that says nothing.
+ALTER TABLE jobs ADD COLUMN decided INTEGER NOT NULL DEFAULT 0;
+
 -- One row: how often the clock was set back.
 CREATE TABLE clock (
     series INTEGER NOT NULL

@@ -219,11 +219,11 @@ impl Model {
             Act::SaveJob { slot, device, variant, watermark } => {
                 let (key, job, due) = (slot as u32, job(&format!("job-{slot}"), variant), Some(at(watermark + 1)));
                 let device = self.device(device)?.key;
-                let change = SavedJob { key, device, job, watermark: at(watermark), due };
+                let change = SavedJob { key, device, job, watermark: at(watermark), due, decided: at(0) };
                 match self.job(slot) {
                     Some(saved) if saved.device != device => return None,
                     Some(saved) => {
-                        *saved = SavedJob { watermark: saved.watermark.max(at(watermark)), ..change.clone() }
+                        *saved = SavedJob { watermark: saved.watermark.max(at(watermark)), ..change.clone() };
                     }
                     None => self.1.push(change.clone()),
                 }
@@ -232,8 +232,9 @@ impl Model {
             Act::AdvanceJob { slot, watermark, due } => {
                 let saved = self.job(slot)?;
                 // It goes back where the clock did.
-                (saved.watermark, saved.due) = (at(watermark), due.map(at));
-                Some(Change::JobAdvanced { key: slot as u32, watermark: at(watermark), due: due.map(at) })
+                let (watermark, due, decided) = (at(watermark), due.map(at), at(watermark / 2));
+                (saved.watermark, saved.due, saved.decided) = (watermark, due, decided);
+                Some(Change::JobAdvanced { key: slot as u32, watermark, due, decided })
             }
             Act::RemoveJob { slot } => {
                 let key = slot as u32;

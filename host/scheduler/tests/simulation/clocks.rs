@@ -1,0 +1,209 @@
+//! What happens when the clock is set, as short stories.
+
+use roost_scheduler::{
+    event::Event,
+    model::{Job, Misfire},
+    time::Instant,
+};
+
+use crate::{
+    policies::{lines, with},
+    scenarios::{at, check, job, world},
+    world::World,
+};
+
+#[test]
+fn an_owed_step_comes_after_its_own_time_however_the_clock_is_set() {
+    for by_ms in [-7_200_000, 7_200_000] {
+        let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]);
+        let mut world = world(&[water]);
+        world.run_until(at("2027-03-01T06:13:00Z"));
+        world.set_clock(by_ms);
+        let set = world.now;
+        world.run_until(set.plus_ms(3_600_000));
+        let off = world.log.iter().find(|line| line.contains("publish valve/off")).expect("it is closed");
+        let sent: Instant = at(off.split(' ').next().expect("a time"));
+        assert_eq!(sent.ms_since(set), 7 * 60_000, "by {by_ms}: {off}");
+    }
+}
+
+#[test]
+fn what_counts_elapsed_time_goes_on_when_the_clock_is_set_back_and_no_run_comes_twice() {
+    let mut world =
+        world(&[job("tick", "every 30m", &[(0, "tick")]), job("daily", "cron 30 6 * * *", &[(0, "daily")])]);
+    world.run_until(at("2027-03-01T06:40:00Z"));
+    world.log.clear();
+    world.set_clock(-3_600_000);
+    world.run_until(at("2027-03-01T06:31:00Z"));
+    check(
+        &world,
+        &[
+            "05:40:00 clock set",
+            "06:00:00 publish tick #1",
+            "06:00:00 succeeded tick 06:00:00 again",
+            "06:30:00 publish tick #1",
+            "06:30:00 succeeded tick 06:30:00 again",
+        ],
+    );
+}
+
+#[test]
+fn what_the_clock_was_set_past_is_missed_and_says_so() {
+    let mut world = world(&[job("daily", "cron 30 6 * * *", &[(0, "daily")])]);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    world.set_clock(7_200_000);
+    world.run_until(at("2027-03-01T08:21:00Z"));
+    check(
+        &world,
+        &[
+            "08:20:00 clock set",
+            "08:20:00 missed daily 06:30:00: the clock was set forward; it would have started 1h50m late, and its grace is 5m",
+        ],
+    );
+}
+
+/// Half past five with the clock of now, which goes on.
+fn tick(misfire: Misfire, grace_ms: u32) -> Job {
+    with(job("tick", "every 30m", &[(0, "tick")]), |job| {
+        job.policy.misfire = misfire;
+        job.policy.grace_ms = grace_ms;
+    })
+}
+
+fn published(world: &World) -> Vec<String> {
+    lines(world).into_iter().filter(|line| line.contains("publish")).collect()
+}
+
+#[test]
+fn what_was_done_before_the_clock_was_set_back_is_not_made_up_for_when_it_is_set_right() {
+    for (misfire, grace_ms) in [(Misfire::RunOnce, 300_000), (Misfire::RunAll, 21_600_000)] {
+        let mut world = world(&[tick(misfire, grace_ms)]);
+        world.run_until(at("2027-03-01T07:00:30Z"));
+        world.set_clock(-7_200_000);
+        world.run_until(at("2027-03-01T05:01:00Z"));
+        world.log.clear();
+        world.set_clock(7_200_000);
+        world.run_until(at("2027-03-01T07:40:00Z"));
+        check(&world, &["07:01:00 clock set", "07:30:00 publish tick #1", "07:30:00 succeeded tick 07:30:00 again"]);
+    }
+}
+
+#[test]
+fn nor_when_the_host_was_started_by_a_clock_that_was_wrong() {
+    let mut world = world(&[tick(Misfire::RunOnce, 300_000)]);
+    world.run_until(at("2027-03-01T07:01:00Z"));
+    world.now = at("2027-03-01T05:17:00Z");
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T05:17:30Z"));
+    // And once more, before somebody sets the clock.
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T05:18:00Z"));
+    world.log.clear();
+    world.set_clock(2 * 3_600_000 + 14 * 60_000);
+    world.run_until(at("2027-03-01T08:01:00Z"));
+    // From here on it was not on, and not set.
+    check(
+        &world,
+        &[
+            "07:32:00 clock set",
+            "07:32:00 publish tick #1",
+            "07:32:00 succeeded tick 07:30:00 again",
+            "08:00:00 publish tick #1",
+            "08:00:00 succeeded tick 08:00:00 again",
+        ],
+    );
+}
+
+#[test]
+fn a_run_that_waits_for_its_start_waits_for_what_the_clock_shows() {
+    let open = with(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), |job| {
+        job.policy.jitter_ms = 120_000;
+    });
+    let mut world = world(&[open]);
+    world.run_until(at("2027-03-01T06:10:01Z"));
+    // The job goes, the run that waits for its jitter stays, and is on disk.
+    world.load("coop", 2, &[("north", vec![])]);
+    world.run_until(world.now);
+    world.now = at("2027-03-01T05:17:00Z");
+    world.crash();
+    world.link_up(100);
+    world.set_clock(52 * 60_000 + 30_000);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    let sent = published(&world);
+    assert!(
+        matches!(&sent[..], [line] if line.starts_with("06:1") && line < &"06:12:00.001".to_owned()),
+        "{:#?}",
+        world.log
+    );
+}
+
+#[test]
+fn a_job_that_comes_to_count_elapsed_time_does_not_wait_for_a_clock_that_was_set_back() {
+    let cron = job("tick", "cron */30 * * * *", &[(0, "tick")]);
+    let every = tick(Misfire::RunOnce, 300_000);
+    for by_restart in [false, true] {
+        let mut world = world(std::slice::from_ref(&cron));
+        world.run_until(at("2027-03-01T09:01:00Z"));
+        if by_restart {
+            world.now = at("2027-03-01T05:17:00Z");
+            world.crash();
+            world.link_up(100);
+        } else {
+            world.set_clock(-(3 * 3_600_000 + 44 * 60_000));
+        }
+        world.load("coop", 2, &[("north", vec![every.clone()])]);
+        world.log.clear();
+        world.run_until(at("2027-03-01T06:01:00Z"));
+        let sent = published(&world);
+        assert_eq!(sent, ["05:30:00 publish tick #1", "06:00:00 publish tick #1"], "{:#?}", world.log);
+        assert!(world.log.iter().any(|line| line.ends_with("succeeded tick 2027-03-01T06:00:00Z again")));
+    }
+}
+
+#[test]
+fn what_is_known_of_a_job_that_has_gone_begins_no_series_at_each_start() {
+    let mut world = world(&[tick(Misfire::RunOnce, 300_000)]);
+    world.run_until(at("2027-03-01T09:01:00Z"));
+    world.load("coop", 2, &[("north", vec![])]);
+    world.run_until(world.now);
+    world.now = at("2027-03-01T05:17:00Z");
+    for _ in 0..3 {
+        world.crash();
+        world.run_until(world.now);
+    }
+    assert_eq!(world.disk.series, 0);
+    world.load("coop", 3, &[("north", vec![tick(Misfire::RunOnce, 300_000)])]);
+    world.run_until(world.now);
+    assert_eq!(world.disk.series, 1);
+}
+
+#[test]
+fn what_follows_the_wall_clock_waits_for_it_but_not_for_one_that_was_plainly_wrong() {
+    let daily = job("daily", "cron 0,30 6 * * *", &[(0, "daily")]);
+    for (by_ms, comes_again) in [(-7_200_000, false), (-86_400_000, true)] {
+        let mut world = world(std::slice::from_ref(&daily));
+        world.run_until(at("2027-03-02T06:31:00Z"));
+        world.set_clock(by_ms);
+        let set = world.now;
+        world.log.clear();
+        world.run_until(set.plus_ms(86_400_000));
+        let sent = published(&world).iter().filter(|line| line.contains("daily")).count();
+        assert_eq!(sent, if comes_again { 2 } else { 0 }, "{:#?}", world.log);
+    }
+}
+
+#[test]
+fn a_run_that_the_clock_was_set_past_while_it_waited_says_so() {
+    let first = job("first", "at 2027-03-01T06:10:00Z", &[(0, "first")]);
+    let mut world = world(&[first]);
+    world.link_up(0);
+    world.run_until(at("2027-03-01T06:09:00Z"));
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.set_clock(3_600_000);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:20:00Z"));
+    assert_eq!(published(&world), Vec::<String>::new());
+}
