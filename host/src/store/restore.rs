@@ -66,6 +66,8 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
         source @ StoreError::Damaged { .. } => StoreError::NoBackup { path: from.to_owned(), source: Box::new(source) },
         other => target(other.into()),
     };
+    // An earlier try may have left it.
+    gone(&unfinished).and_then(|()| backup::make(&unfinished)).map_err(|error| target(error.into()))?;
     let copied = backup::copy(from, &unfinished, target);
     let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
     let placed = restored.and_then(|restored| {
