@@ -31,7 +31,7 @@ CREATE TABLE runs (
     PRIMARY KEY (occurrence, plugin, device, job, origin)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX runs_number ON runs (number) WHERE number IS NOT NULL;
-CREATE INDEX runs_failed ON runs (ended) WHERE state = 'failed';
+CREATE INDEX runs_failed ON runs (occurrence) WHERE state = 'failed';
 
 INSERT INTO runs (occurrence, plugin, device, job, origin, state, reason, started, ended, attempts, steps, policy, number,
                   start, steps_done, armed, failed)

@@ -111,6 +111,15 @@ fn old_runs_are_found_without_looking_at_all() {
     }
 }
 
+#[test]
+fn runs_that_failed_are_found_without_looking_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path()).unwrap();
+    let plan = plan(&store, &runs::question(runs::FAILED));
+    assert_eq!(plan[0], "SEARCH runs USING INDEX runs_failed (occurrence>?)", "{plan:#?}");
+    assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
+}
+
 fn listed(data: &Path, wanted: &Wanted) -> Vec<String> {
     let found = runs(data, wanted).unwrap();
     found.iter().map(|run| format!("{} {}", run.state, run.id.occurrence.millis())).collect()
