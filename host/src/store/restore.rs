@@ -239,18 +239,20 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
     }
 }
 
-/// At each moment there is the old database or the new one.
+/// At each moment there is the old database or the new one, and nothing is taken away before it has its new name. Only where
+/// an old log could not be read is there a moment with the old database without it: the new one must never meet that log.
 fn replace(path: &Path, with: &Path) -> io::Result<Option<PathBuf>> {
     let kept = with_suffix(path, ".before-restore");
     let was_there = fs::symlink_metadata(path).is_ok();
     if was_there {
         [kept.clone(), log_of(&kept)].iter().try_for_each(|old| gone(old))?;
-        // Where it could be read, its log is in it. Where not, the log belongs to it, and never to the new one.
+        // Not every file system has links; without, there is a moment with no database.
+        let keep = |from: &Path, to: &Path| fs::hard_link(from, to).or_else(|_| fs::rename(from, to));
+        // Where it could be read, its log is in it.
         if fs::symlink_metadata(log_of(path)).is_ok() {
-            fs::rename(log_of(path), log_of(&kept))?;
+            keep(&log_of(path), &log_of(&kept))?;
         }
-        // Not every file system has links; without, there is a moment with none.
-        fs::hard_link(path, &kept).or_else(|_| fs::rename(path, &kept))?;
+        keep(path, &kept)?;
     }
     [log_of(path), with_suffix(path, "-shm")].iter().try_for_each(|old| gone(old))?;
     fs::File::open(with)?.sync_all()?;
