@@ -38,7 +38,7 @@ const CHANGES_PER_BATCH: usize = 8_192;
 const CHANGES_WAITING: usize = 131_072;
 /// How far ahead owed steps are still waited for when nothing can be kept any more. Whoever starts the host again has a
 /// chance to see to the rest.
-const OWED_MS: i64 = 15 * 60_000;
+const OWED: Duration = Duration::from_secs(15 * 60);
 /// How long acknowledgements are waited for when the host is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -72,8 +72,8 @@ struct Hand {
     wake: Option<Instant>,
     /// Why nothing is kept any more: then nothing more is begun either.
     failed: Option<Report>,
-    /// Since when.
-    failed_at: Option<Instant>,
+    /// Since when. Not by the wall clock, which may be set (I11).
+    failed_at: Option<std::time::Instant>,
 }
 
 impl Hand {
@@ -107,7 +107,7 @@ impl Hand {
         self.waiting.clear();
         self.changes.clear();
         self.partial = false;
-        self.failed_at = Some(clock::now());
+        self.failed_at = Some(clock::monotonic());
         let report = Report::from(error);
         tracing::error!("stopping, for what is decided cannot be kept any more: {report}");
         self.failed.get_or_insert(report);
@@ -181,8 +181,9 @@ impl App {
         let is_under_way = hand.committing || self.scheduler.attempts_under_way() > 0;
         match hand.failed_at {
             Some(at) if !stopping => {
-                let until = at.plus_ms(OWED_MS);
-                clock::now() < until && (is_under_way || self.scheduler.owes_until(until))
+                let left = OWED.saturating_sub(at.elapsed());
+                let until = clock::now().plus_ms(left.as_millis() as i64);
+                !left.is_zero() && (is_under_way || self.scheduler.owes_until(until))
             }
             _ => !stopping || is_under_way,
         }

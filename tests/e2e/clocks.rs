@@ -117,6 +117,26 @@ fn a_clock_that_is_set_back_repeats_nothing_and_holds_nothing_up() {
 }
 
 #[test]
+fn a_clock_that_is_set_while_nothing_can_be_kept_takes_nothing_from_what_is_owed() {
+    let valve = "[[config.jobs]]\nid = \"water\"\ntrigger = { in_ms = 1000 }\nsteps = [\n\
+                 { topic = \"declared/valve\", payload = \"on\" },\n\
+                 { topic = \"declared/valve\", payload = \"off\", after_ms = 16000 },\n]\n";
+    let mut world = World::at(MARCH, &(job("tick", "every_ms = 1000", "declared/tick") + valve));
+    world.listener.wait_for("declared/valve");
+    world.roost().has(&world.site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
+    // Somebody else writes, for longer than the store waits.
+    let database = rusqlite::Connection::open(world.site.path().join("data/roost.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    world.roost().says("cannot be kept any more");
+    world.show(MARCH + HOUR);
+    world.roost().says("the clock was set forward");
+    world.listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
+    // Nothing more is owed.
+    let roost = world.roost.take().expect("it was started");
+    assert!(!roost.ended().0.success());
+}
+
+#[test]
 fn what_the_clock_is_set_past_is_missed_and_says_why() {
     let jobs =
         job("daily", "cron = \"30 6 * * *\"", "declared/daily") + &job("tick", "every_ms = 1000", "declared/tick");
