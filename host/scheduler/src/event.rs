@@ -263,7 +263,9 @@ impl Effect {
     #[must_use]
     pub fn after_commit(&self) -> bool {
         match self {
-            Self::TellDurable(_) | Self::Announce(_) | Self::Answer { .. } => true,
+            Self::TellDurable(_) | Self::Announce(_) => true,
+            // Where nothing was done, there is nothing to wait for.
+            Self::Answer { answer, .. } => answer.is_ok(),
             Self::Publish(_) | Self::Plan { .. } | Self::Watch { .. } | Self::Unwatch { .. } => false,
         }
     }
