@@ -1,8 +1,8 @@
 //! Clocks that are set, forward and back, by people and by summer time.
 
-use std::{fs, path::PathBuf, time::SystemTime};
+use std::{fs, path::PathBuf};
 
-use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
+use roost_tests::{Broker, Listener, Message, Roost, Site, guest, now_ms};
 
 use crate::{job, more};
 
@@ -39,11 +39,8 @@ impl World {
     }
 
     /// Sets the clock.
-    #[allow(clippy::disallowed_methods, reason = "a clock that is set is told apart from one that is not")]
     fn show(&self, millis: i64) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        let ahead = millis - i64::try_from(now.as_millis()).expect("before the year 292 million");
-        fs::write(&self.clock, ahead.to_string()).expect("a file");
+        fs::write(&self.clock, (millis - now_ms()).to_string()).expect("a file");
     }
 
     fn roost(&self) -> &Roost {

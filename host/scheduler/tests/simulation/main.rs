@@ -1,6 +1,7 @@
 //! The scheduler in a world of its own: short scenarios, and histories that a seed makes up.
 
 mod corners;
+mod dice;
 mod disk;
 mod histories;
 mod large;
