@@ -5,7 +5,7 @@
 
 mod diary;
 
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{collections::VecDeque, mem, slice, time::Duration};
 
 use anyhow::Context as _;
 use roost_scheduler::{
@@ -38,7 +38,7 @@ const CHANGES_PER_BATCH: usize = 8_192;
 const CHANGES_WAITING: usize = 131_072;
 /// How far ahead owed steps are still waited for when nothing can be kept any more. Whoever starts the host again has a
 /// chance to see to the rest.
-const OWED_MS: i64 = 15 * 60_000;
+const OWED: Duration = Duration::from_secs(15 * 60);
 /// How long acknowledgements are waited for when the host is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -72,8 +72,8 @@ struct Hand {
     wake: Option<Instant>,
     /// Why nothing is kept any more: then nothing more is begun either.
     failed: Option<Report>,
-    /// Since when.
-    failed_at: Option<Instant>,
+    /// Since when. Not by the wall clock, which may be set (I11).
+    failed_at: Option<std::time::Instant>,
 }
 
 impl Hand {
@@ -101,14 +101,20 @@ impl Hand {
         is_awaited || self.changes.len() >= CHANGES_PER_BATCH
     }
 
-    /// A commit failed: memory must not run ahead of the disk, so what waits for it never starts.
-    fn fail(&mut self, error: &StoreError) {
+    /// A commit failed: memory must not run ahead of the disk, so what waits for it never starts. Who waits is told.
+    fn fail(&mut self, error: &StoreError, answers: &Answers) {
+        let report = Report::from(error);
+        let why = [slice::from_ref(&report.what), &report.causes].concat().join(": ");
+        let lost = || Err(format!("it could not be written down, and the host is stopping: {why}"));
+        for (batch, effect) in self.waiting.drain(..) {
+            if let Effect::Answer { request, answer } = effect {
+                answers.give(request, if batch < self.durable { answer } else { lost() });
+            }
+        }
         self.committing = false;
-        self.waiting.clear();
         self.changes.clear();
         self.partial = false;
-        self.failed_at = Some(clock::now());
-        let report = Report::from(error);
+        self.failed_at = Some(clock::monotonic());
         tracing::error!("stopping, for what is decided cannot be kept any more: {report}");
         self.failed.get_or_insert(report);
     }
@@ -148,7 +154,7 @@ impl App {
                         continue;
                     }
                     Committed::Failed(error) => {
-                        hand.fail(&error);
+                        hand.fail(&error, &self.answers);
                         Event::StoreFailed
                     }
                 },
@@ -181,8 +187,9 @@ impl App {
         let is_under_way = hand.committing || self.scheduler.attempts_under_way() > 0;
         match hand.failed_at {
             Some(at) if !stopping => {
-                let until = at.plus_ms(OWED_MS);
-                clock::now() < until && (is_under_way || self.scheduler.owes_until(until))
+                let left = OWED.saturating_sub(at.elapsed());
+                let until = clock::now().plus_ms(left.as_millis() as i64);
+                !left.is_zero() && (is_under_way || self.scheduler.owes_until(until))
             }
             _ => !stopping || is_under_way,
         }
@@ -225,7 +232,7 @@ impl App {
         self.writer.close();
         while let Ok(committed) = self.committed.try_recv() {
             if let Committed::Failed(error) = committed {
-                hand.fail(&error);
+                hand.fail(&error, &self.answers);
             }
         }
         match hand.failed {
@@ -338,6 +345,26 @@ mod tests {
         hand.durable = 8;
         assert!(matches!(hand.next_durable(), Some(Effect::TellDurable(Ticket::MAX))));
         assert_eq!(hand.newest_batch(), None);
+    }
+
+    #[test]
+    fn whoever_waits_for_what_cannot_be_kept_is_told() {
+        let (answers, run) = (Answers::default(), "coop/north/open/2027-03-01T06:30:00Z");
+        let answer = |request| Effect::Answer { request, answer: Ok(run.parse().unwrap()) };
+        let ((kept, mut told), (lost, mut not_kept)) = (answers.expect(), answers.expect());
+        let mut hand = Hand { durable: 7, ..gathered(1) };
+        hand.waiting.extend([(6, answer(kept)), (7, answer(lost))]);
+        hand.fail(&StoreError::Full("roost.db".into()), &answers);
+        assert_eq!(told.try_recv().unwrap().unwrap().to_string(), run);
+        let why = not_kept.try_recv().unwrap().unwrap_err();
+        assert!(why.starts_with("it could not be written down, and the host is stopping: there is no space"), "{why}");
+    }
+
+    #[test]
+    fn whoever_is_refused_something_does_not_wait_for_the_disk() {
+        let answer = |answer| Effect::Answer { request: 1, answer };
+        assert!(answer(Ok("coop/north/open/2027-03-01T06:30:00Z".parse().unwrap())).after_commit());
+        assert!(!answer(Err("no".into())).after_commit());
     }
 
     #[test]

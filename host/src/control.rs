@@ -52,7 +52,7 @@ struct Waiting {
 
 impl Answers {
     /// A new question's number, and where its answer comes.
-    fn expect(&self) -> (RequestId, oneshot::Receiver<Answer>) {
+    pub(crate) fn expect(&self) -> (RequestId, oneshot::Receiver<Answer>) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.last += 1;
         let (request, (sender, answer)) = (waiting.last, oneshot::channel());

@@ -1,8 +1,8 @@
 //! Clocks that are set, forward and back, by people and by summer time.
 
-use std::{fs, path::PathBuf, time::SystemTime};
+use std::{fs, path::PathBuf};
 
-use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
+use roost_tests::{Broker, Listener, Message, Roost, Site, guest, now_ms};
 
 use crate::{job, more};
 
@@ -39,11 +39,8 @@ impl World {
     }
 
     /// Sets the clock.
-    #[allow(clippy::disallowed_methods, reason = "a clock that is set is told apart from one that is not")]
     fn show(&self, millis: i64) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        let ahead = millis - i64::try_from(now.as_millis()).expect("before the year 292 million");
-        fs::write(&self.clock, ahead.to_string()).expect("a file");
+        fs::write(&self.clock, (millis - now_ms()).to_string()).expect("a file");
     }
 
     fn roost(&self) -> &Roost {
@@ -114,6 +111,26 @@ fn a_clock_that_is_set_back_repeats_nothing_and_holds_nothing_up() {
     assert_eq!(world.listener.count("declared/daily"), 1);
     let twice = "SELECT count(*) FROM (SELECT 1 FROM runs GROUP BY job, occurrence, origin HAVING count(*) > 1)";
     assert_eq!(world.site.query(twice), 0);
+}
+
+#[test]
+fn a_clock_that_is_set_while_nothing_can_be_kept_takes_nothing_from_what_is_owed() {
+    let valve = "[[config.jobs]]\nid = \"water\"\ntrigger = { in_ms = 1000 }\nsteps = [\n\
+                 { topic = \"declared/valve\", payload = \"on\" },\n\
+                 { topic = \"declared/valve\", payload = \"off\", after_ms = 16000 },\n]\n";
+    let mut world = World::at(MARCH, &(job("tick", "every_ms = 1000", "declared/tick") + valve));
+    world.listener.wait_for("declared/valve");
+    world.roost().has(&world.site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
+    // Somebody else writes, for longer than the store waits.
+    let database = rusqlite::Connection::open(world.site.path().join("data/roost.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    world.roost().says("cannot be kept any more");
+    world.show(MARCH + HOUR);
+    world.roost().says("the clock was set forward");
+    world.listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
+    // Nothing more is owed.
+    let roost = world.roost.take().expect("it was started");
+    assert!(!roost.ended().0.success());
 }
 
 #[test]

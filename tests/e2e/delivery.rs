@@ -3,10 +3,10 @@
 use std::{fs, thread, time::Duration};
 
 use roost_scheduler::names::RunId;
-use roost_tests::{Broker, Device, Listener, Message, Roost, Site, guest, sample};
+use roost_tests::{Broker, Device, Listener, Message, Roost, Site, guest, now_ms, sample};
 use serde_json::Value;
 
-use crate::operations::{now_ms, roost, runs, text, the_run};
+use crate::operations::{roost, runs, text, the_run};
 
 const PUMP: &str = "[[resource]]\nname = \"pump\"\n";
 
@@ -20,12 +20,12 @@ fn on_and_off(id: &str, trigger: &str, topic: &str, off_after_ms: u32, policy: &
 }
 
 /// A job of the guest `declared` with one message.
-fn at(id: &str, at_ms: u128, topic: &str, policy: &str) -> String {
+fn at(id: &str, at_ms: i64, topic: &str, policy: &str) -> String {
     crate::job(id, &format!("at_ms = {at_ms}"), topic) + &format!("policy = {{ {policy} }}\n")
 }
 
-fn sleep_until(at_ms: u128) {
-    let wait_ms = u64::try_from(at_ms.saturating_sub(now_ms())).expect("it is soon");
+fn sleep_until(at_ms: i64) {
+    let wait_ms = u64::try_from(at_ms - now_ms()).unwrap_or_default();
     thread::sleep(Duration::from_millis(wait_ms));
 }
 
@@ -42,7 +42,7 @@ fn declared(jobs: &str) -> (Broker, Site, Listener, Roost) {
 }
 
 /// The same, with jobs that are due soon: the plugin has been loaded before.
-fn soon(jobs: impl FnOnce(u128) -> String) -> (Broker, Site, Listener, Roost) {
+fn soon(jobs: impl FnOnce(i64) -> String) -> (Broker, Site, Listener, Roost) {
     let (broker, site, listener, host) = declared(&at("never", 4_000_000_000_000, "declared/never", ""));
     host.says("1 new");
     let jobs = jobs(now_ms());
@@ -72,7 +72,7 @@ fn reason(host: &Roost, site: &Site, arguments: &[&str], part: &str) -> Value {
 fn a_valve_is_closed_late_rather_than_never_though_its_plugin_is_gone() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
-    let garden = |at_ms: u128| {
+    let garden = |at_ms: i64| {
         let (hour, minute, second) = (at_ms / 3_600_000 % 24, at_ms / 60_000 % 60, at_ms / 1_000 % 60);
         format!(
             "[[device]]\nname = \"garden\"\ntime_zone = \"UTC\"\n[device.config]\n\
@@ -296,9 +296,8 @@ fn runs_that_need_the_same_thing_take_turns_whatever_plugin_they_are_of() {
 
 #[test]
 fn what_a_run_has_it_still_has_after_a_crash() {
-    let valve = |id: &str, at_ms: u128| {
-        on_and_off(id, &format!("at_ms = {at_ms}"), "declared/valve", 2_500, "needs = \"pump\"")
-    };
+    let valve =
+        |id: &str, at_ms: i64| on_and_off(id, &format!("at_ms = {at_ms}"), "declared/valve", 2_500, "needs = \"pump\"");
     let (broker, site, listener, host) = soon(|now| valve("lawn", now + 3_000) + &valve("beds", now + 3_500));
     host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
     host.kill();

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs, process::Output, thread, time::Duration};
 
-use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
+use roost_tests::{Broker, Listener, Message, Roost, Site, guest, now_ms};
 
 use crate::{job, more, ticking};
 
@@ -171,9 +171,4 @@ fn without_a_database_there_is_an_error_and_no_folder() {
     assert!(errors.starts_with("error: `copy.db` cannot be restored\n  caused by: there is no"), "{errors}");
     let files: Vec<_> = fs::read_dir(site.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(files, ["plugins"]);
-}
-
-#[allow(clippy::disallowed_methods, reason = "jobs are due on the wall clock")]
-pub(crate) fn now_ms() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis()
 }

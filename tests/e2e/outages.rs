@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, thread, time::Duration};
 
-use roost_tests::{Broker, Listener, Site, guest};
+use roost_tests::{Broker, Listener, Site, guest, now_ms};
 
 use crate::job;
 
@@ -54,9 +54,4 @@ fn a_broker_that_is_killed_under_load_costs_no_message_and_repeats_none_that_it_
         distinct.dedup();
         assert_eq!(attempts, distinct, "an attempt at {payload} was sent twice");
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "jobs are due on the wall clock")]
-fn now_ms() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis()
 }

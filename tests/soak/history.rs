@@ -5,11 +5,11 @@ use std::{
     fs,
     process::Command,
     thread,
-    time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant as Clock},
 };
 
 use roost_scheduler::{names::RunId, time::Instant};
-use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
+use roost_tests::{Broker, Listener, Message, Roost, Site, guest, now_ms};
 
 use crate::{
     dice::Dice,
@@ -63,6 +63,13 @@ pub(crate) struct Kept {
 impl Kill {
     pub(crate) fn at_instant(&self) -> Instant {
         Instant::from_millis_clamped((self.at * 1_000.0) as i64)
+    }
+}
+
+impl Dice {
+    /// From one number of milliseconds to another.
+    fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
+        Duration::from_millis(least_ms + self.roll(most_ms - least_ms + 1))
     }
 }
 
@@ -150,8 +157,6 @@ fn all_that_was_heard(listener: &Listener, port: u16) -> Vec<Message> {
     heard.into_iter().filter(|message| message.topic.starts_with("soak/")).collect()
 }
 
-#[allow(clippy::disallowed_methods, reason = "jobs are due on the wall clock")]
 fn now() -> Instant {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    Instant::from_millis_clamped(i64::try_from(since.as_millis()).expect("before the year 9999"))
+    Instant::from_millis_clamped(now_ms())
 }

@@ -5,6 +5,7 @@
 //! `ROUNDS=n` says how often, `SEED=n` repeats the moments. What the host does in them is up to the machine.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its table is for people, and so are the faults")]
 
+#[path = "../../host/scheduler/tests/simulation/dice.rs"]
 mod dice;
 mod disk;
 mod ends;

@@ -16,7 +16,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 pub use broker::Broker;
@@ -39,6 +39,13 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[allow(clippy::disallowed_methods, reason = "jobs are due on the wall clock")]
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_millis()).expect("before the year 292 million")
 }
 
 /// The root of the project.

@@ -40,6 +40,7 @@
 
 pub mod body;
 pub mod calendar;
+mod change;
 pub mod event;
 mod jitter;
 pub mod limits;

@@ -165,6 +165,8 @@ pub enum Cancelled {
     },
     /// A person said so.
     Abandoned,
+    /// It was under way when a copy was made that the host goes on with, and may have ended since.
+    Restored,
 }
 
 /// Why a run was not allowed.
@@ -293,6 +295,7 @@ impl fmt::Display for Cancelled {
             Self::Replaced { by } => write!(f, "the run of {by} replaced it"),
             Self::NewerOfGroup { job, by } => write!(f, "a newer run of its group, `{job}` of {by}, took its place"),
             Self::Abandoned => f.write_str("somebody abandoned it"),
+            Self::Restored => f.write_str("restored from a backup"),
         }
     }
 }

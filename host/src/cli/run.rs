@@ -63,9 +63,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link = link(&config, events_in.clone()).await?;
     let resources = config.rules.resources.clone();
-    let scheduler = store
-        .jobs(|jobs| Scheduler::new(saved, jobs, resources, clock::now()))
-        .map_err(|error| Report::from(&error))?;
+    // From here on, a clock that is set is noticed.
+    let mut clock = Clock::new();
+    let (now, _) = clock.look();
+    let scheduler =
+        store.jobs(|jobs| Scheduler::new(saved, jobs, resources, now)).map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let answers = Answers::default();
     let data = config.data.clone();
@@ -75,7 +77,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let options =
         plugins::Options { folder: config.plugins, data: config.data, site: config.site, rules: config.rules, known };
     let plugins = plugins::start(options, events_in)?;
-    App { scheduler, writer, link, plugins, answers, events, committed, clock: Clock::new() }.run(stop).await
+    App { scheduler, writer, link, plugins, answers, events, committed, clock }.run(stop).await
 }
 
 async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {

@@ -4,7 +4,8 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
-    path::{self, Path},
+    path::{self, Path, PathBuf},
+    process,
 };
 
 use super::{
@@ -14,6 +15,9 @@ use super::{
     reading::{ask, with_suffix},
 };
 
+/// Names that are tried for a copy that is not ready.
+const NAMES: u32 = 100;
+
 /// Writes a copy to a file that is not there yet: all of it or nothing.
 pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
     let path = data.join(DATABASE);
@@ -22,14 +26,15 @@ pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(StoreError::Exists(to.to_owned()));
     }
-    let unfinished = with_suffix(to, ".new");
     let target = |source| StoreError::Target { path: to.to_owned(), source };
+    let unfinished = make_beside(to).map_err(|error| target(error.into()))?;
     let done = copy(&path, &unfinished, target);
     let done = done.and_then(|()| folder::put_in_place(&unfinished, to).map_err(|error| target(error.into())));
     done.inspect_err(|_| drop(fs::remove_file(&unfinished)))
 }
 
-/// Copies one state of a database, without what is only free space in it. What is wrong with the copy is told by `target`.
+/// Copies one state of a database, without what is only free space in it, to a file that [`make`] has made. What is wrong
+/// with the copy is told by `target`.
 pub(super) fn copy(
     from: &Path,
     to: &Path,
@@ -39,7 +44,8 @@ pub(super) fn copy(
     let absolute = path::absolute(to).map_err(|error| target(error.into()))?;
     let name = absolute.to_str().ok_or_else(|| target("its name is not UTF-8".into()))?;
     ask(from, |connection, _| {
-        if let Err(error) = make(to) {
+        // An earlier try may have left something.
+        if let Err(error) = OpenOptions::new().write(true).truncate(true).open(to) {
             return Ok(Err(target(error.into())));
         }
         match connection.execute("VACUUM INTO ?1", [name]) {
@@ -57,11 +63,19 @@ pub(super) fn copy(
     File::open(to).and_then(|file| file.sync_all()).map_err(|error| target(error.into()))
 }
 
-/// An empty file, for its owner alone, in the place of what an earlier try has left.
-fn make(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// An empty file beside a path, by a name that nobody has.
+fn make_beside(path: &Path) -> io::Result<PathBuf> {
+    for number in 0..NAMES {
+        let name = with_suffix(path, &format!(".new-{}", process::id().wrapping_add(number)));
+        match make(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| name),
+        }
     }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// An empty file, for its owner alone, where there is none.
+pub(super) fn make(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(|_| ())
 }

@@ -40,6 +40,7 @@ enum CancelledRecord {
     Replaced { by: i64 },
     NewerOfGroup { job: String, by: i64 },
     Abandoned,
+    Restored,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +92,7 @@ pub(super) fn cancelled_from_json(text: &str) -> Result<Cancelled, String> {
             Cancelled::NewerOfGroup { job, by: instant(by)? }
         }
         CancelledRecord::Abandoned => Cancelled::Abandoned,
+        CancelledRecord::Restored => Cancelled::Restored,
     })
 }
 
@@ -124,6 +126,7 @@ impl From<&Cancelled> for CancelledRecord {
             Cancelled::Replaced { by } => Self::Replaced { by: by.millis() },
             Cancelled::NewerOfGroup { job, by } => Self::NewerOfGroup { job: job.as_str().to_owned(), by: by.millis() },
             Cancelled::Abandoned => Self::Abandoned,
+            Cancelled::Restored => Self::Restored,
         }
     }
 }

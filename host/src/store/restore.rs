@@ -14,10 +14,10 @@ use roost_scheduler::{
     body::Body,
     event::{Change, JobKey, RunEnded, RunKey, SavedRun},
     names::RunId,
-    outcome::{Attempt, Failed, Outcome},
+    outcome::{Attempt, Cancelled, Failed, Outcome},
     time::Instant,
 };
-use rusqlite::{Connection, Transaction, config::DbConfig, params};
+use rusqlite::{Connection, Transaction, config::DbConfig};
 
 use super::{
     DATABASE, MIGRATIONS, Retention, RunView, StoreError, Wanted, backup, commit,
@@ -45,10 +45,8 @@ pub(crate) struct Restored {
 /// What becomes of a run that was under way when the copy was made.
 #[derive(Debug)]
 enum Fate {
-    /// Nothing of it is sent.
-    Cancelled,
-    /// It may have been sent, all of it.
-    GivenUp(Failed),
+    /// Nothing more of it is sent.
+    Ends(Outcome),
     /// It goes on like this.
     Owes(SavedRun),
 }
@@ -66,6 +64,8 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
         source @ StoreError::Damaged { .. } => StoreError::NoBackup { path: from.to_owned(), source: Box::new(source) },
         other => target(other.into()),
     };
+    // An earlier try may have left it.
+    gone(&unfinished).and_then(|()| backup::make(&unfinished)).map_err(|error| target(error.into()))?;
     let copied = backup::copy(from, &unfinished, target);
     let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
     let placed = restored.and_then(|restored| {
@@ -198,26 +198,19 @@ fn bury(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::R
 fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) -> rusqlite::Result<bool> {
     let past = &mut Past::new(Retention::default());
     let (id, body, started) = (run.id.clone(), run.body.clone(), run.progress.started);
-    match fate(run, now) {
-        Fate::Owes(run) => commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
-        Fate::GivenUp(failed) => {
-            let outcome = Outcome::Failed(failed);
-            let ended = RunEnded { key: Some(key), id, outcome, body: Some(body), started, ended: now, attempts: 1 };
-            commit::write(to, past, &Change::RunEnded(ended)).map(|()| false)
-        }
-        Fate::Cancelled => {
-            let sql =
-                "UPDATE runs SET state = 'cancelled', reason = 'restored from a backup', ended = ?2, attempts = 0,
-                                       steps = NULL, policy = NULL, number = NULL, start = NULL, steps_done = NULL,
-                                       armed = NULL, failed = NULL, cancelled = NULL, late = NULL
-                       WHERE number = ?1";
-            to.execute(sql, params![key, now.millis()]).map(|_| false)
-        }
-    }
+    let outcome = match fate(run, now) {
+        Fate::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
+        Fate::Ends(outcome) => outcome,
+    };
+    let (body, attempts) = if matches!(outcome, Outcome::Failed(_)) { (Some(body), 1) } else { (None, 0) };
+    let ended = RunEnded { key: Some(key), id, outcome, body, started, ended: now, attempts };
+    commit::write(to, past, &Change::RunEnded(ended)).map(|()| false)
 }
 
 fn fate(mut run: SavedRun, now: Instant) -> Fate {
-    let Some(started) = run.progress.started.filter(|_| run.body.step_count() > 1) else { return Fate::Cancelled };
+    let Some(started) = run.progress.started.filter(|_| run.body.step_count() > 1) else {
+        return Fate::Ends(Outcome::Cancelled(Cancelled::Restored));
+    };
     let progress = &mut run.progress;
     let possibly_sent = |step: usize| Failed { step: step + 1, attempts: 1, last: Attempt::PossiblySent };
     if progress.steps_done == 0 {
@@ -238,7 +231,7 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
     }
     progress.armed = false;
     match &progress.failed {
-        Some(failed) if steps.len() == done => Fate::GivenUp(failed.clone()),
+        Some(failed) if steps.len() == done => Fate::Ends(Outcome::Failed(failed.clone())),
         _ => {
             run.body = Body::new(&run.body.job_id(), run.body.label(), &run.body.policy(), &steps);
             Fate::Owes(run)
@@ -246,18 +239,20 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
     }
 }
 
-/// At each moment there is the old database or the new one.
+/// At each moment there is the old database or the new one, and nothing is taken away before it has its new name. Only where
+/// an old log could not be read is there a moment with the old database without it: the new one must never meet that log.
 fn replace(path: &Path, with: &Path) -> io::Result<Option<PathBuf>> {
     let kept = with_suffix(path, ".before-restore");
     let was_there = fs::symlink_metadata(path).is_ok();
     if was_there {
         [kept.clone(), log_of(&kept)].iter().try_for_each(|old| gone(old))?;
-        // Where it could be read, its log is in it. Where not, the log belongs to it, and never to the new one.
+        // Not every file system has links; without, there is a moment with no database.
+        let keep = |from: &Path, to: &Path| fs::hard_link(from, to).or_else(|_| fs::rename(from, to));
+        // Where it could be read, its log is in it.
         if fs::symlink_metadata(log_of(path)).is_ok() {
-            fs::rename(log_of(path), log_of(&kept))?;
+            keep(&log_of(path), &log_of(&kept))?;
         }
-        // Not every file system has links; without, there is a moment with none.
-        fs::hard_link(path, &kept).or_else(|_| fs::rename(path, &kept))?;
+        keep(path, &kept)?;
     }
     [log_of(path), with_suffix(path, "-shm")].iter().try_for_each(|old| gone(old))?;
     fs::File::open(with)?.sync_all()?;

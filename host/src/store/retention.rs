@@ -11,6 +11,10 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// to keep less, must not stall.
 const PRUNED_PER_BATCH: i64 = 500;
 
+/// Where there are too many runs, so many more of the oldest occurrences are looked at than are deleted, and those of them
+/// stay that ended last: what was due long ago may have ended only now.
+const SPARED: i64 = 250;
+
 /// What deletes runs that are too old, and too many.
 pub(super) const STATEMENTS: [&str; 2] = [
     "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
@@ -19,7 +23,8 @@ pub(super) const STATEMENTS: [&str; 2] = [
          WHERE ended < ?1 LIMIT ?2)",
     "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
          SELECT occurrence, plugin, device, job, origin
-         FROM runs WHERE state <> 'running' ORDER BY occurrence LIMIT ?1)",
+         FROM (SELECT * FROM runs WHERE state <> 'running' ORDER BY occurrence LIMIT ?2 + ?3)
+         WHERE ended < ?1 ORDER BY ended LIMIT ?2)",
 ];
 
 /// How much of the past is kept. What has not ended is not past.
@@ -93,12 +98,14 @@ impl Past {
         let ended = || {
             changes.iter().filter_map(|change| if let Change::RunEnded(run) = change { Some(run.ended) } else { None })
         };
-        let Some(newest) = ended().max() else { return Ok(()) };
+        let (Some(first), Some(last)) = (ended().min(), ended().max()) else { return Ok(()) };
+        // What ends with this batch stays, even if the clock was set back meanwhile (I13).
+        let before = last.plus_ms(-DAY_MS * i64::from(self.keep.days)).min(first);
         let old = (2 * ended().count() as i64).min(PRUNED_PER_BATCH);
-        self.added -= too_old(of, newest.plus_ms(-DAY_MS * i64::from(self.keep.days)), old)?;
+        self.added -= too_old(of, before, old)?;
         let too_many = self.rows().map_or(0, |rows| rows - i64::from(self.keep.runs));
         if too_many > 0 {
-            self.added -= oldest(of, too_many.min(PRUNED_PER_BATCH))?;
+            self.added -= ended_first(of, first, too_many.min(PRUNED_PER_BATCH))?;
         }
         Ok(())
     }
@@ -127,6 +134,6 @@ fn too_old(of: &Transaction<'_>, before: Instant, most: i64) -> rusqlite::Result
     Ok(of.prepare_cached(STATEMENTS[0])?.execute([before.millis(), most, PRUNED_PER_BATCH])? as i64)
 }
 
-fn oldest(of: &Transaction<'_>, most: i64) -> rusqlite::Result<i64> {
-    Ok(of.prepare_cached(STATEMENTS[1])?.execute([most])? as i64)
+fn ended_first(of: &Transaction<'_>, before: Instant, most: i64) -> rusqlite::Result<i64> {
+    Ok(of.prepare_cached(STATEMENTS[1])?.execute([before.millis(), most, SPARED])? as i64)
 }

@@ -75,7 +75,8 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
         runs.sort_by_key(|run| run.owed.as_ref().map(|owed| owed.due));
         runs.truncate(wanted.limit);
         let limit = wanted.limit - runs.len();
-        runs.append(&mut select(connection, &Wanted { limit, ..wanted.clone() }, ENDED)?);
+        let which = if wanted.state.as_deref() == Some("failed") { FAILED } else { ENDED };
+        runs.append(&mut select(connection, &Wanted { limit, ..wanted.clone() }, which)?);
         Ok(Some(runs))
     })?;
     answer.ok_or_else(|| match found {
@@ -87,9 +88,11 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
 
 const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
 const ENDED: &str = "runs WHERE state <> 'running'";
+pub(super) const FAILED: &str = "runs INDEXED BY runs_failed WHERE state = 'failed'";
 
-fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<RunView>, Damage> {
-    let sql = format!(
+/// The runs of a kind that are wanted, the newest occurrence first.
+pub(super) fn question(which: &str) -> String {
+    format!(
         "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, attempts,
                 (SELECT time_zone FROM devices JOIN plugins ON plugins.id = devices.plugin
                  WHERE plugins.name = runs.plugin AND devices.name = runs.device),
@@ -98,8 +101,11 @@ fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<R
                       AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
                       AND (:job IS NULL OR job = :job)
          ORDER BY occurrence DESC LIMIT :limit"
-    );
-    let mut statement = connection.prepare(&sql)?;
+    )
+}
+
+fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<RunView>, Damage> {
+    let mut statement = connection.prepare(&question(which))?;
     let mut rows = statement.query(named_params! {
         ":state": wanted.state,
         ":plugin": wanted.plugin,

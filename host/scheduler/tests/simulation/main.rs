@@ -3,6 +3,7 @@
 mod clocks;
 mod confirmation;
 mod corners;
+mod dice;
 mod disk;
 mod histories;
 mod large;

@@ -141,7 +141,9 @@ impl Witness {
             }
         }
         let is_in = |(from, to)| from < run.occurrence && run.occurrence <= to;
-        if run.origin.is_of_trigger() && self.jumped.is_some_and(is_in) {
+        // One of a group may have been admitted long before the clock was set.
+        let is_new = run.origin.is_of_trigger() && policy.group().is_none();
+        if is_new && self.jumped.is_some_and(is_in) {
             let same = |other: &&RunId| {
                 **other != *run && other.origin.is_of_trigger() && of_job(other) && other.occurrence == run.occurrence
             };

@@ -1,7 +1,7 @@
 -- Runs have an origin, wait for others, are cut short, and can be replayed when they have failed.
 
 DROP VIEW history;
-ALTER TABLE runs RENAME TO runs_before;
+ALTER TABLE runs RENAME TO runs_1;
 DROP INDEX runs_number;
 
 -- Runs that are under way and have to outlive a crash (`running`), and for a while those that have ended. In the order of
@@ -11,7 +11,8 @@ CREATE TABLE runs (
     plugin     TEXT NOT NULL,
     device     TEXT NOT NULL,
     job        TEXT NOT NULL,
-    origin     TEXT NOT NULL,         -- '' for the job's trigger, `series-2`, `replay-2027-03-01T06:30:00Z`
+    origin     TEXT NOT NULL,         -- '' for the job's trigger, `series-2`, `replay-2027-03-01T06:30:00Z`; behind that `-2`
+                                      -- where the clock was set back twice before
     state      TEXT NOT NULL,         -- running, succeeded, failed, missed, skipped, cancelled, denied
     reason     TEXT,                  -- a sentence
     started    INTEGER,
@@ -31,14 +32,14 @@ CREATE TABLE runs (
     PRIMARY KEY (occurrence, plugin, device, job, origin)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX runs_number ON runs (number) WHERE number IS NOT NULL;
-CREATE INDEX runs_failed ON runs (ended) WHERE state = 'failed';
+CREATE INDEX runs_failed ON runs (occurrence) WHERE state = 'failed';
 
 INSERT INTO runs (occurrence, plugin, device, job, origin, state, reason, started, ended, attempts, steps, policy, number,
                   start, steps_done, armed, failed)
 SELECT occurrence, plugin, device, job, '', state, reason, started, ended, attempts, steps, policy, number,
        start, steps_done, CASE WHEN number IS NULL THEN NULL ELSE 0 END, failed
-FROM runs_before;
-DROP TABLE runs_before;
+FROM runs_1;
+DROP TABLE runs_1;
 
 CREATE VIEW history AS
 SELECT plugin, device, job, strftime('%Y-%m-%dT%H:%M:%fZ', occurrence / 1000.0, 'unixepoch') AS occurrence, origin,

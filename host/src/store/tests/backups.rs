@@ -60,6 +60,27 @@ fn a_copy_is_whole_and_its_owners_alone() {
 }
 
 #[test]
+fn what_lies_beside_a_copy_stays() {
+    let (data, _) = copied(&[]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("copy");
+    let theirs = ["copy.new".to_owned(), format!("copy.new-{}", std::process::id())];
+    theirs.iter().for_each(|name| fs::write(elsewhere.path().join(name), "theirs").unwrap());
+    let untouched = |count: usize| {
+        theirs.iter().all(|name| fs::read(elsewhere.path().join(name)).is_ok_and(|bytes| bytes == b"theirs"))
+            && fs::read_dir(elsewhere.path()).unwrap().count() == count
+    };
+    let path = data.path().join(DATABASE);
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, &good[..good.len() - 4096]).unwrap();
+    let text = report(&back_up(data.path(), &copy).unwrap_err());
+    assert!(text.contains("is damaged") && untouched(2), "{text}");
+    fs::write(&path, &good).unwrap();
+    back_up(data.path(), &copy).unwrap();
+    assert!(copy.exists() && untouched(3));
+}
+
+#[test]
 fn what_was_before_now_counts_as_decided() {
     let (data, copy) = copied(&[]);
     let came = restored(data.path(), &copy);

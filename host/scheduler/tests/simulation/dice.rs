@@ -1,12 +1,10 @@
 //! Chance that can be repeated.
 
-use std::time::Duration;
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -16,10 +14,5 @@ impl Dice {
 
     pub(crate) fn one_in(&mut self, sides: u64) -> bool {
         self.roll(sides) == 0
-    }
-
-    /// From one number of milliseconds to another.
-    pub(crate) fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
-        Duration::from_millis(least_ms + self.roll(most_ms - least_ms + 1))
     }
 }
