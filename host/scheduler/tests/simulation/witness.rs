@@ -35,6 +35,8 @@ pub(crate) struct Witness {
     unkept: BTreeSet<RunId>,
     /// By the step whose attempts leave now.
     pub(crate) just_ended: Vec<RunId>,
+    /// Runs that are on disk, or were.
+    saved: BTreeSet<RunId>,
     /// Saved runs with steps that are not repeated, or that are done as soon as a device says so.
     may_be_unsent: BTreeSet<RunId>,
     /// Devices of which a run was abandoned: perhaps one that had taken over what others owed.
@@ -141,8 +143,8 @@ impl Witness {
             }
         }
         let is_in = |(from, to)| from < run.occurrence && run.occurrence <= to;
-        // One of a group may have been admitted long before the clock was set.
-        let is_new = run.origin.is_of_trigger() && policy.group().is_none();
+        // Of a job that no plan changes; what is on disk may have been admitted long before the clock was set.
+        let is_new = run.origin.is_of_trigger() && run.job.as_str() == "every" && !self.saved.contains(run);
         if is_new && self.jumped.is_some_and(is_in) {
             let same = |other: &&RunId| {
                 **other != *run && other.origin.is_of_trigger() && of_job(other) && other.occurrence == run.occurrence
@@ -220,6 +222,7 @@ impl Witness {
 
     /// A run is to be kept.
     pub(crate) fn saved(&mut self, run: &SavedRun) {
+        self.saved.insert(run.id.clone());
         if run.body.steps().any(|step| step.once || step.confirm().is_some()) {
             self.may_be_unsent.insert(run.id.clone());
         }
