@@ -36,7 +36,7 @@ impl Scheduler {
     /// Whether a run listens to its device, if it has to; else it begins to.
     pub(super) fn listens(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return false };
-        let Some(confirm) = run.confirm().filter(|_| !run.is_unheard) else { return true };
+        let Some(confirm) = run.confirm().filter(|_| run.unheard != Some(run.step())) else { return true };
         let until = match &run.watch {
             Some(watch) if watch.is_heard && (watch.is_settled || !confirm.already) => return true,
             Some(watch) if watch.is_heard => now.plus_ms(limits::KEPT_REPORT_MS),
@@ -104,7 +104,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         if run.is_owed() {
             // I5: sent all the same, and done when the broker has it.
-            run.is_unheard = true;
+            run.unheard = Some(run.step());
             let last = Attempt::Prevented(format!("{}; it was sent all the same", Cause::Deaf(reason)));
             run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.attempts, last });
             return self.enqueue(slot);

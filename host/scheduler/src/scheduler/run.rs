@@ -45,8 +45,8 @@ pub(super) struct Run {
     pub(super) holds: bool,
     /// Where it listens to its device's reports.
     pub(super) watch: Option<Watch>,
-    /// Whether its current step is owed, and its device cannot be listened to.
-    pub(super) is_unheard: bool,
+    /// The step that is owed, and goes without its device's report, for that cannot be listened to.
+    pub(super) unheard: Option<usize>,
     pub(super) state: State,
 }
 
@@ -116,7 +116,7 @@ impl Run {
             held_by: None,
             holds: false,
             watch: None,
-            is_unheard: false,
+            unheard: None,
             state: State::Waiting,
         }
     }

@@ -405,7 +405,6 @@ impl Scheduler {
         run.progress.armed = false;
         run.attempts = 0;
         run.tried_since = None;
-        run.is_unheard = false;
         if run.step() == run.steps {
             let outcome = match (run.progress.cancelled.take(), run.progress.failed.take()) {
                 (Some(cancelled), _) => Outcome::Cancelled(cancelled),
