@@ -92,6 +92,8 @@ pub enum Why {
         /// What held it up.
         cause: Cause,
     },
+    /// So many were waiting, and no more of its job may.
+    TooMany(u32),
     /// A newer run could not start either, and only the newest is made up for.
     Superseded {
         /// The newer one's job, if it is another one of the same group.
@@ -264,6 +266,7 @@ impl fmt::Display for Why {
                 let (late, grace) = (Duration(late_ms.unsigned_abs()), Duration((*grace_ms).into()));
                 write!(f, "{cause}; it would have started {late} late, and its grace is {grace}")
             }
+            Self::TooMany(most) => write!(f, "as many runs as may wait ({most}) were waiting already"),
             Self::Superseded { job: None, by } => write!(f, "only the newest one, of {by}, is made up for"),
             Self::Superseded { job: Some(job), by } => {
                 write!(f, "only the newest one of its group, `{job}` of {by}, is made up for")

@@ -131,7 +131,10 @@ impl Scheduler {
         out: &mut Step,
     ) {
         for slot in earlier {
+            // What a person wants again is not for the newest one to make up for.
+            let is_wanted = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_of_trigger());
             match against {
+                Against::TakePlace if is_wanted => {}
                 Against::TakePlace => {
                     let why = Why::Superseded { job: None, by };
                     self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);
@@ -167,6 +170,7 @@ impl Scheduler {
         };
         let is_missed = waiting > 0 || now.ms_since(start) >= limits::LATE_MS;
         if policy.misfire == Misfire::RunAll && is_missed {
+            // Of a plan that is over.
             return join_up_to(limits::RUNS_PER_JOB);
         }
         let queues = matches!(policy.overlap, Overlap::Queue(_)) && self.link.is_some();

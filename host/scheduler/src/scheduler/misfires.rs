@@ -3,6 +3,7 @@
 use super::{
     JobKey, Scheduler,
     jobs::{Due, Next},
+    run::Run,
 };
 use crate::{
     event::Step,
@@ -31,6 +32,34 @@ impl Scheduler {
     /// A job's timer went off.
     pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
+        // It goes on when the run before has ended, and may have gone on already.
+        let is_too_early = state.next.timer().is_some_and(|at| at > now);
+        if !is_too_early && !self.is_made_up_later(now, key) {
+            self.judge(now, key, now, out);
+        }
+    }
+
+    /// Of runs that were missed and are all made up for, one goes after the other. Until the one before has ended, the next
+    /// one is part of its job: it costs nothing there, and is in nobody's way (I7).
+    fn is_made_up_later(&self, now: Instant, key: JobKey) -> bool {
+        let mut before = self.line_of(key).filter_map(|slot| self.runs.get(slot)).peekable();
+        let (Some(_), Some(state)) = (before.peek(), self.jobs.get(key)) else { return false };
+        let is_late = state.next.timer().is_some_and(|start| now.ms_since(start) >= limits::LATE_MS);
+        state.next.due().is_some()
+            && state.job.body.policy().misfire == Misfire::RunAll
+            && (is_late || before.any(Run::has_not_started))
+    }
+
+    /// A run of a job has ended: what is made up for after it has its turn.
+    pub(super) fn make_up_next(&mut self, now: Instant, key: JobKey) {
+        if self.jobs.get(key).is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= now)) {
+            self.arm_timer(key);
+        }
+    }
+
+    /// Decides what has passed of a job: of what is beyond the limits, no further than `until`.
+    pub(super) fn judge(&mut self, now: Instant, key: JobKey, until: Instant, out: &mut Step) {
+        let Some(state) = self.jobs.get(key) else { return };
         let Next::Due { occurrence, jitter_ms } = state.next else {
             return self.search(key, state.watermark_or_search(), out);
         };
@@ -45,20 +74,24 @@ impl Scheduler {
         let Some(site) = site else { return };
         let following = self.following(key, occurrence, &site);
         if following.due().is_some() && following.timer().is_some_and(|start| start <= now) {
-            return self.misfired(now, key, Due { occurrence, jitter_ms, following }, out);
+            return self.misfired(now, key, Due { occurrence, jitter_ms, following }, until, out);
         }
         self.admit(now, key, Due { occurrence, jitter_ms, following }, out);
     }
 
     /// Several occurrences have passed.
-    fn misfired(&mut self, now: Instant, key: JobKey, oldest: Due, out: &mut Step) {
+    fn misfired(&mut self, now: Instant, key: JobKey, oldest: Due, until: Instant, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let (policy, planned_late) = (state.job.body.policy(), state.planned_late);
         if policy.misfire != Misfire::RunAll {
             let Some(passed) = self.passed(now, key) else { return };
             return self.admit_newest(now, &passed, out);
         }
-        // All that are within their grace, one with each timer; what is certainly beyond it is recorded at once.
+        if self.line_of(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
+            let Some(passed) = self.passed(until, key) else { return };
+            return self.pass(now, &passed, Why::TooMany(limits::RUNS_PER_JOB), out);
+        }
+        // All that are within their grace; what is certainly beyond it is recorded at once.
         let in_time = now.plus_ms(-i64::from(policy.grace_ms) - i64::from(policy.jitter_ms) - 1);
         if oldest.following.due().is_none_or(|second| second > in_time) {
             return self.admit(now, key, oldest, out);

@@ -403,8 +403,6 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.progress.steps_done += 1;
         run.progress.armed = false;
-        run.attempts = 0;
-        run.tried_since = None;
         if run.step() == run.steps {
             let outcome = match (run.progress.cancelled.take(), run.progress.failed.take()) {
                 (Some(cancelled), _) => Outcome::Cancelled(cancelled),
@@ -413,6 +411,8 @@ impl Scheduler {
             };
             return self.end(now, slot, outcome, out);
         }
+        run.attempts = 0;
+        run.tried_since = None;
         self.unwatch(slot, out);
         self.save_progress_of(slot, out);
         self.await_step(now, slot);
@@ -485,6 +485,9 @@ impl Scheduler {
         }));
         if let Some(job) = run.job.filter(|_| run.key.is_none()) {
             self.save_progress(job, out);
+        }
+        if let Some(job) = run.job {
+            self.make_up_next(now, job);
         }
         if let Some(heir) = unstarted {
             self.resume_yielding(now, &line, heir);

@@ -222,6 +222,50 @@ fn all_missed_runs_are_made_up_for_within_their_grace_one_after_the_other() {
 }
 
 #[test]
+fn however_many_runs_are_made_up_for_they_are_in_nobodys_way() {
+    let log = with(job("log", "every 1s", &[(0, "log")]), |job| {
+        job.policy.misfire = Misfire::RunAll;
+        job.policy.grace_ms = 86_400_000;
+    });
+    let mut world = world(&[log]);
+    world.load("other", 1, &[("one", vec![job("tick", "every 1s", &[(0, "tick")])])]);
+    world.run_until(at("2027-03-01T06:00:30Z"));
+    world.now = at("2027-03-01T10:00:30Z");
+    world.crash();
+    world.link_up(1);
+    world.log.clear();
+    for _ in 0..20 {
+        assert!(world.scheduler.run_count() <= 2, "what is made up for later waits in its job");
+        while world.commit() {}
+        if !world.in_flight.is_empty() {
+            world.ack(0);
+        }
+        world.step(Event::Woke);
+    }
+    let sent = |topic: &str| world.log.iter().filter(|line| line.contains(&format!("publish {topic} "))).count();
+    assert!(sent("log") > 5 && sent("tick") == 1, "{:#?}", world.log);
+}
+
+#[test]
+fn what_a_person_wants_again_does_not_give_way_to_the_next_run() {
+    let feed = with(job("feed", "cron */5 * * * *", &[(0, "feed")]), |job| job.policy.retry.attempts = Some(1));
+    let mut world = world(&[feed]);
+    world.now = at("2027-03-01T06:05:00Z");
+    world.step(Event::Woke);
+    world.refuse(0);
+    while world.commit() {}
+    world.link_down();
+    let failed = world.dead_letters[0].clone();
+    world.replay(&failed);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    let succeeded = lines(&world).iter().filter(|line| line.contains("succeeded")).count();
+    assert_eq!(succeeded, 2, "{:#?}", world.log);
+}
+
+#[test]
 fn a_resource_is_held_from_the_first_step_to_the_last_and_goes_to_the_highest_priority() {
     let zone = |id: &str, priority: i8| {
         with(job(id, "at 2027-03-01T06:10:00Z", &[(0, "on"), (60, "off")]), |job| {

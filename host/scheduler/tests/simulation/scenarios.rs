@@ -62,6 +62,7 @@ fn a_job_that_is_due_is_published_and_its_end_recorded() {
     let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(&world, &["06:30:00 publish door/open #1", "06:30:00 succeeded open 06:30:00"]);
+    assert_eq!(world.disk.history.values().map(|ended| ended.attempts).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
