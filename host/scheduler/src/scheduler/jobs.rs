@@ -86,6 +86,8 @@ impl Scheduler {
         let start = occurrence.plus_ms(jitter_ms.into());
         for earlier in self.line_of(key).collect::<Vec<_>>() {
             self.end_if_given_up(now, earlier, out);
+            // Whose end may have set it for this occurrence.
+            self.disarm_timer(key);
         }
         let earlier: Vec<RunSlot> = self.line_of(key).collect();
         let against = if earlier.is_empty() { Against::Join } else { self.against(now, &earlier, &policy, start) };

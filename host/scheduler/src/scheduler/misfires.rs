@@ -31,10 +31,7 @@ struct Passed {
 impl Scheduler {
     /// A job's timer went off.
     pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        let Some(state) = self.jobs.get(key) else { return };
-        // It goes on when the run before has ended, and may have gone on already.
-        let is_too_early = state.next.timer().is_some_and(|at| at > now);
-        if !is_too_early && !self.is_made_up_later(now, key) {
+        if !self.is_made_up_later(now, key) {
             self.judge(now, key, now, out);
         }
     }

@@ -69,6 +69,7 @@ impl Witness {
             return;
         }
         let late_ms = now.ms_since(publish.due);
+        assert!(late_ms >= 0 || self.clock_was_set_back, "{run} starts {} ms too early", -late_ms);
         let in_time = late_ms <= i64::from(policy.grace_ms) || policy.group().is_some();
         assert!(in_time, "{run} starts {late_ms} ms late, after its grace");
         // A new version has its turn a few steps after it was loaded.
