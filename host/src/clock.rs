@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use roost_scheduler::{limits::CLOCK_STEP_MS, time::Instant};
+use roost_scheduler::{
+    limits::{CLOCK_LOST_BEFORE, CLOCK_STEP_MS},
+    time::Instant,
+};
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
     timerfd_settime,
@@ -17,9 +20,6 @@ use tokio::io::unix::AsyncFd;
 
 /// How long to sleep at the most: a clock that is slewed, not stepped, tells nobody.
 const LOOK_AGAIN_MS: i64 = 30_000;
-
-/// A clock that shows less than this has lost the time: this program is younger.
-const EARLIEST: Instant = Instant::from_millis(1_767_225_600_000).expect("2026-01-01");
 
 /// How often a clock that has lost the time is looked at.
 const LOOK_AT_LOST: Duration = Duration::from_secs(1);
@@ -64,11 +64,11 @@ pub(crate) fn follow_file() -> io::Result<()> {
 /// Ready when the clock shows a time that can be. Wall-clock jobs that are planned by one that has lost the time would be
 /// due at any time (I11).
 pub(crate) async fn is_set() {
-    if now() >= EARLIEST {
+    if now() >= CLOCK_LOST_BEFORE {
         return;
     }
     tracing::warn!("the clock shows {}, which cannot be: nothing is planned before it is set", now());
-    while now() < EARLIEST {
+    while now() < CLOCK_LOST_BEFORE {
         tokio::time::sleep(LOOK_AT_LOST).await;
     }
     tracing::info!("the clock is set");

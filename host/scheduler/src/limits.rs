@@ -1,5 +1,7 @@
 //! Every bound in one place, each with what it protects from (I10).
 
+use crate::time::Instant;
+
 /// Names of devices, jobs and groups: long enough to say something, short enough for a topic and a table.
 pub const NAME_BYTES: usize = 64;
 /// Names of plugins: `<name>.wasm` must be a file name everywhere, and a DNS label.
@@ -50,6 +52,8 @@ pub const REPORT_BYTES: usize = 80;
 pub const LATE_MS: i64 = 1_000;
 /// The smallest step of the clock that counts as one: the shortest period, which no slewing reaches between two looks.
 pub const CLOCK_STEP_MS: i64 = 1_000;
+/// The beginning of 2026: a clock that shows less has lost the time, and what follows the wall clock waits until it is set.
+pub const CLOCK_LOST_BEFORE: Instant = Instant::from_millis(1_767_225_600_000).expect("2026-01-01");
 /// From here on the clock that was set back is one that was wrong, and not one that shows an hour twice: what follows the
 /// wall clock goes on by it at once, as with cron(8).
 pub const CLOCK_CORRECTION_MS: i64 = 10_800_000;

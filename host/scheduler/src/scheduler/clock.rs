@@ -114,6 +114,8 @@ pub(super) fn waits_in_vain(trigger: &Trigger, watermark: Instant, now: Instant)
     match trigger {
         Trigger::At(_) => false,
         Trigger::Every(_) => ahead_ms >= limits::CLOCK_STEP_MS,
-        Trigger::Cron(_) | Trigger::Sun(_) => ahead_ms >= limits::CLOCK_CORRECTION_MS,
+        Trigger::Cron(_) | Trigger::Sun(_) => {
+            now >= limits::CLOCK_LOST_BEFORE && ahead_ms >= limits::CLOCK_CORRECTION_MS
+        }
     }
 }

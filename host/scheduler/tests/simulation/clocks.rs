@@ -182,7 +182,8 @@ fn what_is_known_of_a_job_that_has_gone_begins_no_series_at_each_start() {
 #[test]
 fn what_follows_the_wall_clock_waits_for_it_but_not_for_one_that_was_plainly_wrong() {
     let daily = job("daily", "cron 0,30 6 * * *", &[(0, "daily")]);
-    for (by_ms, comes_again) in [(-7_200_000, false), (-86_400_000, true)] {
+    let lost = at("1970-01-01T06:29:00Z").ms_since(at("2027-03-02T06:31:00Z"));
+    for (by_ms, comes_again) in [(-7_200_000, false), (-86_400_000, true), (lost, false)] {
         let mut world = world(std::slice::from_ref(&daily));
         world.run_until(at("2027-03-02T06:31:00Z"));
         world.set_clock(by_ms);
