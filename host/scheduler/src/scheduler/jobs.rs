@@ -193,10 +193,12 @@ impl Scheduler {
 
     /// What held up an occurrence that has passed.
     pub(super) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
-        match () {
-            () if planned_late => Cause::PlannedLate,
-            () if self.was_jumped_over(occurrence) => Cause::ClockSet,
-            () => Cause::HostAway,
+        if planned_late {
+            Cause::PlannedLate
+        } else if self.was_jumped_over(occurrence) {
+            Cause::ClockSet
+        } else {
+            Cause::HostAway
         }
     }
 

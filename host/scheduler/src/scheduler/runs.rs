@@ -118,7 +118,9 @@ impl Scheduler {
             }
         }
         let Some(run) = self.runs.get(slot) else { return };
-        if let Some(why) = self.why_not_start(now, run).filter(|_| run.is_unsent_heir()) {
+        if run.is_unsent_heir()
+            && let Some(why) = self.why_not_start(now, run)
+        {
             return self.give_up_step(now, slot, Attempt::Prevented(format!("it was not sent: {why}")), out);
         }
         if run.is_overtaken(now) || run.is_given_up(now) {
