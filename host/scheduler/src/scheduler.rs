@@ -1,5 +1,6 @@
 //! The whole brain: a deterministic state machine that does no I/O and reads no clock (I1).
 
+mod attempts;
 mod clock;
 mod gates;
 mod jobs;

@@ -1,0 +1,276 @@
+//! A step's attempts: what has to be durable before one leaves, how it ends, and what comes after one that did not get through.
+
+use std::mem;
+
+use super::{
+    AttemptId, LinkId, RunSlot, Scheduler, Ticket,
+    run::{Run, State},
+};
+use crate::{
+    body::StepRef,
+    event::{Effect, Publish, Step},
+    limits,
+    outcome::{Attempt, Cause, Denied, Late, Missed, Outcome, Why},
+    time::Instant,
+    topic::Topic,
+};
+
+impl Scheduler {
+    /// A run's turn has come.
+    pub(super) fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get(slot) else { return };
+        if self.failing && !run.can_go_on_unkept() {
+            // Nothing is begun, and nothing can be armed, that is not on disk.
+            return;
+        }
+        if run.has_not_started() {
+            if let Some(outcome) = self.why_not_start(now, run) {
+                return self.end(now, slot, outcome, out);
+            }
+            if !self.may_start(slot) {
+                return;
+            }
+        }
+        let Some(run) = self.runs.get(slot) else { return };
+        if run.is_unsent_heir()
+            && let Some(why) = self.why_not_start(now, run)
+        {
+            return self.give_up_step(now, slot, Attempt::Prevented(format!("it was not sent: {why}")), out);
+        }
+        if run.is_overtaken(now) || run.is_given_up(now) {
+            let last = if run.attempts > 0 { run.last.clone() } else { Attempt::Overtaken };
+            return self.give_up_step(now, slot, last, out);
+        }
+        if self.listens(now, slot, out) {
+            self.send(now, slot, out);
+        }
+    }
+
+    /// Whether a run that has not started may not do so.
+    pub(super) fn why_not_start(&self, now: Instant, run: &Run) -> Option<Outcome> {
+        let late_ms = now.ms_since(run.start);
+        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
+            let cause = match &run.held_by {
+                Some(cause) => cause.clone(),
+                None if self.was_jumped_over(run.start) => Cause::ClockSet,
+                None if run.start < self.since => Cause::HostAway,
+                None if run.start < self.link_since => Cause::LinkDown,
+                None => Cause::Busy,
+            };
+            let why = Why::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
+            return Some(Outcome::Missed(Missed { why, several: None }));
+        }
+        if let Some(name) = &run.policy.needs
+            && !self.resources.contains_key(name)
+        {
+            return Some(Outcome::Denied(Denied::Resource(name.clone())));
+        }
+        self.denied(run).map(Outcome::Denied)
+    }
+
+    /// I8: checked again when it is published. An owed step uses the grant it was accepted under, so all of a run's
+    /// steps are looked at before it starts.
+    fn denied(&self, run: &Run) -> Option<Denied> {
+        let key = self.plugin_keys.get(&run.id.plugin)?;
+        let grant = &self.plugins.get(*key)?.grant;
+        let no = |step: StepRef<'_>| {
+            if !grant.allows_publish(step.topic()) {
+                return Some(Denied::Topic(Topic::known(step.topic())));
+            }
+            let report = step.confirm()?.topic;
+            (!grant.allows_subscribe(report.as_str())).then_some(Denied::Report(report))
+        };
+        run.body.steps().find_map(no)
+    }
+
+    /// Sends the current step, as soon as what has to be kept of that is durable.
+    fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.link.as_mut()) else { return };
+        link.credit -= 1;
+        run.attempts += 1;
+        run.tried_since.get_or_insert(now);
+        let starts = run.has_not_started();
+        run.progress.started.get_or_insert(now);
+        if starts {
+            self.take_over(now, slot, out);
+        }
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let once = run.is_spent();
+        run.progress.armed = once;
+        // I3: what owes later steps is on disk before anybody hears of it, and what says `once` before it leaves; and so is
+        // each step that is done before the next one is sent: a crash never sends an earlier one after a later one. A run
+        // that outlives its job's plan is on disk with that plan.
+        if run.key.is_none() && (once || run.is_long()) {
+            self.save_run(slot, out);
+        } else if once || (starts && run.is_long()) {
+            self.save_progress_of(slot, out);
+        }
+        if self.runs.get(slot).is_some_and(|run| run.key.is_none()) || self.failing {
+            return self.publish(now, slot, out);
+        }
+        let ticket = self.ticket();
+        self.arming.insert(ticket, slot);
+        self.put(slot, State::Arming(ticket));
+        out.effects.push(Effect::TellDurable(ticket));
+    }
+
+    /// What an attempt depends on is durable, or the plan of some jobs.
+    pub(super) fn durable(&mut self, now: Instant, ticket: Ticket, out: &mut Step) {
+        if let Some((slot, key)) = self.keeping.remove(&ticket) {
+            if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
+                run.is_kept = true;
+            }
+            return;
+        }
+        let Some(slot) = self.arming.remove(&ticket) else { return self.confirmed(ticket) };
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.is_kept = true;
+        let is_first = run.step() == 0 && run.attempts == 1;
+        let is_too_late =
+            |run: &Run| if is_first { self.why_not_start(now, run).is_some() } else { run.is_overtaken(now) };
+        if self.runs.get(slot).is_some_and(is_too_late) {
+            // The disk took its time.
+            self.take_back(slot, out);
+            self.give_credit_back();
+            return self.enqueue(slot);
+        }
+        self.publish(now, slot, out);
+    }
+
+    /// Nothing is kept any more, so nothing leaves that would have to be. What is owed does.
+    pub(super) fn store_failed(&mut self, now: Instant, out: &mut Step) {
+        self.failing = true;
+        for slot in mem::take(&mut self.arming).into_values() {
+            self.take_back(slot, out);
+            self.give_credit_back();
+            self.enqueue(slot);
+        }
+        let yielding: Vec<RunSlot> =
+            self.runs.iter().filter(|(_, run)| run.is_yielding()).map(|(slot, _)| slot).collect();
+        for slot in yielding {
+            self.stop_yielding(now, slot);
+        }
+    }
+
+    /// An attempt that was about to leave never does.
+    fn take_back(&mut self, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.attempts -= 1;
+        run.progress.armed = false;
+        if run.attempts == 0 {
+            run.tried_since = None;
+            if run.step() == 0 && !run.on_the_wire {
+                run.progress.started = None;
+            }
+        }
+        self.save_progress_of(slot, out);
+    }
+
+    pub(super) fn give_credit_back(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.credit += 1;
+        }
+    }
+
+    /// The attempt leaves.
+    fn publish(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return };
+        let attempt = self.next_attempt;
+        self.next_attempt += 1;
+        self.attempts.insert(attempt, Some(slot));
+        run.state = State::Sent(attempt);
+        let due = run.due_of(run.step()).unwrap_or(now);
+        let late_ms = now.ms_since(due);
+        if run.is_owed() && late_ms >= run.progress.late.map_or(limits::LATE_MS, |late| late.late_ms) {
+            run.progress.late = Some(Late { step: run.step() + 1, late_ms });
+        }
+        let publish = Publish {
+            link: link.id,
+            attempt,
+            run: run.id.clone(),
+            due,
+            number: run.attempts,
+            expiry_ms: run.expiry_ms(now),
+            body: run.body.clone(),
+            step: run.step(),
+        };
+        self.expect_report(now, slot);
+        out.effects.push(Effect::Publish(publish));
+    }
+
+    /// The broker has the message.
+    pub(super) fn acked(&mut self, now: Instant, link: LinkId, attempt: AttemptId, out: &mut Step) {
+        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.on_the_wire = true;
+        match &run.watch {
+            Some(watch) if !watch.has_reported => {
+                let until = watch.until.unwrap_or(now);
+                self.put(slot, State::Confirming(until));
+            }
+            _ => self.next_step(now, slot, out),
+        }
+    }
+
+    /// The broker does not want the message.
+    pub(super) fn refused(&mut self, now: Instant, link: LinkId, attempt: AttemptId, reason: String, out: &mut Step) {
+        let Some(slot) = self.answered(link, attempt) else { return };
+        self.attempt_failed(now, slot, Attempt::Refused(reason), out);
+    }
+
+    /// An attempt did not get through, for sure.
+    pub(super) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.last = last;
+        if run.is_given_up(now) || run.gives_way_at().is_some_and(|due| due <= now) {
+            let last = run.last.clone();
+            return self.give_up_step(now, slot, last, out);
+        }
+        self.pause(now, slot);
+    }
+
+    /// Which run an answer is for; an answer of a link that is over is for none.
+    fn answered(&mut self, link: LinkId, attempt: AttemptId) -> Option<RunSlot> {
+        let up = self.link.as_mut().filter(|up| up.id == link)?;
+        let slot = self.attempts.remove(&attempt)?;
+        up.credit += 1;
+        slot
+    }
+
+    /// The link is gone: what was under way on it may or may not have arrived, and is tried again. What was lost more
+    /// than once pauses before: it may be what ends the link, and others want it too (I7).
+    pub(super) fn link_down(&mut self, now: Instant, out: &mut Step) {
+        self.link = None;
+        for slot in mem::take(&mut self.arming).into_values() {
+            self.take_back(slot, out);
+            self.enqueue(slot);
+        }
+        for slot in mem::take(&mut self.attempts).into_values().flatten() {
+            let Some(run) = self.runs.get_mut(slot) else { continue };
+            run.on_the_wire = true;
+            if run.watch.as_ref().is_some_and(|watch| watch.has_reported) {
+                self.next_step(now, slot, out);
+                continue;
+            }
+            if run.is_spent() {
+                self.give_up_step(now, slot, Attempt::PossiblySent, out);
+                continue;
+            }
+            run.last = Attempt::LinkLost;
+            if run.attempts > 1 {
+                self.pause(now, slot);
+            } else {
+                self.enqueue(slot);
+            }
+        }
+        self.stop_listening();
+    }
+
+    /// Waits before the next attempt, but not beyond the time of an owed step that is waiting for this one.
+    fn pause(&mut self, now: Instant, slot: RunSlot) {
+        if let Some(run) = self.runs.get(slot) {
+            let until = now.plus_ms(run.pause_ms()).min(run.gives_way_at().unwrap_or(Instant::MAX));
+            self.put(slot, State::Pausing(until));
+        }
+    }
+}
