@@ -20,7 +20,8 @@ pub(crate) struct Disk {
     pub(crate) history: HashMap<RunId, RunEnded>,
     pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
     pub(crate) series: u32,
-    /// The store does not have them, the settings do.
+    /// The store does not have them, the settings do: of each plugin the one that is in force, or was last, and those that
+    /// are loaded and may have had their turn already.
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
 }
 

@@ -186,10 +186,17 @@ impl World {
             Effect::TellDurable(ticket) => {
                 self.step(Event::Durable(ticket));
             }
-            Effect::Announce(said) => self.note(&format!(
-                "{}: {} new, {} changed, {} gone, {} unchanged",
-                said.plugin, said.new, said.changed, said.gone, said.unchanged
-            )),
+            Effect::Announce(said) => {
+                if said.loaded
+                    && let Some(grants) = self.disk.grants.get_mut(&said.plugin)
+                {
+                    grants.remove(0);
+                }
+                self.note(&format!(
+                    "{}: {} new, {} changed, {} gone, {} unchanged",
+                    said.plugin, said.new, said.changed, said.gone, said.unchanged
+                ));
+            }
             Effect::Plan { plugin, device, generation } => self.asked.push((plugin, device, generation)),
             Effect::Watch { link, watch, confirm } => {
                 if self.link == Some(link) {
@@ -386,6 +393,7 @@ impl World {
         self.lose_in_flight();
         self.asked.clear();
         self.link = None;
+        self.disk.grants.values_mut().for_each(|grants| drop(grants.drain(..grants.len() - 1)));
         self.scheduler = self.disk.restart(self.now);
         self.twin = self.twin.is_some().then(|| self.disk.restart(self.now));
         self.witness.crashed(&self.disk);
@@ -409,7 +417,7 @@ impl World {
             loaded.push(LoadedDevice { name: device, site: site(), plan });
         }
         self.witness.loaded(&plugin);
-        self.disk.grants.entry(plugin.clone()).or_default().push(grant.clone());
+        self.disk.grants.entry(plugin.clone()).or_insert_with(|| vec![everything()]).push(grant.clone());
         let loaded =
             Loaded { devices: loaded, plugin, version: Version { component: digest, settings: digest }, grant };
         self.step(Event::Loaded(loaded));
