@@ -106,10 +106,13 @@ impl Watches {
         self.messages += 1;
         let Some((topic, _)) = self.topics.get_key_value(arrived.topic.as_str()) else { return };
         let topic = topic.clone();
-        let Arrived { payload, retained, expires, .. } = arrived;
+        let Arrived { payload, retained, expires, is_ours, .. } = arrived;
         if let Some(listeners) = self.topics.get_mut(&topic) {
-            let is_kept = retained && !expires && payload.len() <= CONDITION_BYTES;
+            let is_kept = retained && !expires && !is_ours && payload.len() <= CONDITION_BYTES;
             listeners.kept = is_kept.then(|| payload.as_ref().into());
+        }
+        if is_ours {
+            return;
         }
         if self.looks < LOOKS_PER_PERIOD {
             self.look(&topic, &payload, retained, untold);

@@ -4,7 +4,14 @@ use super::*;
 use crate::mqtt::tests::confirm;
 
 fn arrived(topic: &str, payload: &str, retained: bool) -> Arrived {
-    Arrived { topic: topic.to_owned(), payload: payload.to_owned().into(), id: None, retained, expires: false }
+    Arrived {
+        topic: topic.to_owned(),
+        payload: payload.to_owned().into(),
+        id: None,
+        retained,
+        expires: false,
+        is_ours: false,
+    }
 }
 
 fn told(untold: &mut Untold) -> Vec<(WatchId, bool, bool, String)> {
@@ -57,7 +64,8 @@ fn what_the_broker_has_kept_is_told_to_later_watches() {
     assert_eq!(told(&mut untold), [(2, false, true, "on".to_owned())]);
     let too_long = "x".repeat(CONDITION_BYTES + 1);
     let brief = Arrived { expires: true, ..arrived("a", "brief", true) };
-    for newer in [arrived("a", "off", false), arrived("a", &too_long, true), brief] {
+    let ours = Arrived { is_ours: true, ..arrived("a", "on", true) };
+    for newer in [arrived("a", "off", false), arrived("a", &too_long, true), brief, ours] {
         watches.take(arrived("a", "on", true), &mut untold);
         watches.take(newer, &mut untold);
         told(&mut untold);
