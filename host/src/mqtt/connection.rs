@@ -7,12 +7,13 @@ mod listening;
 
 use std::{collections::HashSet, io, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use roost_scheduler::event::{self, Event, LinkId};
 use rumqttc::v5::mqttbytes::v5::{Disconnect, DisconnectReasonCode, Packet, PingReq, PubRel};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot},
+    task::yield_now,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -24,7 +25,7 @@ use super::{
     outgoing::Outgoing,
     reason::NOT_AUTHORIZED,
     untold::Untold,
-    watches::Watches,
+    watches::{PERIOD, Watches},
     wire::{self, Incoming, Limits},
 };
 use crate::report::Report;
@@ -37,8 +38,11 @@ const SUBSCRIPTIONS: usize = 1_000;
 const ORDERS_PER_WRITE: usize = 64;
 /// While more than this waits for the socket, no further order is taken: what a slow broker has not read stays small.
 const OUTGOING_BYTES: usize = 256 * 1024;
-/// Room for what one read brings. With [`REST`] after each, still more than brokers send at most.
+/// What one read brings at most. With [`REST`] after each, still more than brokers send of small packets.
 const READ_BYTES: usize = 64 * 1024;
+/// What a read brings where there is more to come. The loop, the kernel's timer and the socket's other side have their turn
+/// first, and no rest: while nothing is read, acknowledgements wait behind large reports.
+const LARGE_READ_BYTES: usize = READ_BYTES / 2;
 /// Attempts under way with which a broker has enough to do for a moment.
 const BUSY: usize = CREDIT as usize / 2;
 /// The pause between two reads while it is busy: a hundred acknowledgements cost hardly more than one, here and in the
@@ -137,7 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What the core has not been told yet.
-    pub(super) fn into_untold(self) -> Untold {
+    pub(super) fn into_untold(mut self) -> Untold {
+        self.watches.end(&mut self.untold);
         self.untold
     }
 
@@ -150,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         stop: &mut oneshot::Receiver<()>,
     ) -> Result<(), Failure> {
         self.outgoing.push(&wire::status("online", self.limits.retain))?;
-        let mut ticks = ticks(self.tick);
+        let (mut ticks, mut periods) = (ticks(self.tick), ticks(PERIOD));
         let mut taken = Vec::with_capacity(ORDERS_PER_WRITE);
         let (rest, mut is_resting) = (sleep(REST), false);
         tokio::pin!(rest);
@@ -158,15 +163,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let room = self.room();
             self.incoming.reserve(READ_BYTES);
+            let mut space = (&mut self.incoming).limit(READ_BYTES);
             tokio::select! {
-                read = self.reader.read_buf(&mut self.incoming), if !is_resting => {
-                    let is_flooded = self.received(read)?;
+                read = self.reader.read_buf(&mut space), if !is_resting && !self.watches.is_full() => {
+                    let length = read.map_err(Failure::Broken)?;
+                    let is_flooded = self.received(length)?;
                     is_resting = is_flooded || self.ledger.attempts() > BUSY;
                     if is_resting {
                         rest.as_mut().reset(Instant::now() + REST);
+                    } else if length >= LARGE_READ_BYTES {
+                        yield_now().await;
                     }
                 }
                 () = &mut rest, if is_resting => is_resting = false,
+                _ = periods.tick(), if self.watches.has_looked() => self.watches.next_period(&mut self.untold),
                 written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => self.written(written)?,
                 _ = orders.recv_many(&mut taken, room), if room > 0 => {
                     for order in taken.drain(..) {
@@ -242,8 +252,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Whether reports flood in.
-    fn received(&mut self, read: io::Result<usize>) -> Result<bool, Failure> {
-        if read.map_err(Failure::Broken)? == 0 {
+    fn received(&mut self, length: usize) -> Result<bool, Failure> {
+        if length == 0 {
             return Err(Failure::Closed);
         }
         self.heard = true;
@@ -259,7 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Incoming::Other => {}
             }
         }
-        Ok(self.watches.end_turn(&mut self.untold))
+        Ok(self.watches.end_turn())
     }
 
     fn acknowledged(&mut self, ack: &wire::Ack) -> Result<(), Failure> {

@@ -7,6 +7,10 @@ use rumqttc::v5::mqttbytes::{
     v5::{Publish, PublishProperties},
 };
 
+/// The user property that says which run a message belongs to. By it our own messages are told from devices' reports, for not
+/// every broker can be asked to keep them from us.
+pub(super) const RUN: &str = "roost-run";
+
 /// The message of an attempt, still without a packet id. Never marked as a duplicate: on a new connection each attempt
 /// is a new message, and `roost-run` tells a device that it has seen the run before (I4).
 pub(super) fn message(attempt: &event::Publish) -> Publish {
@@ -33,7 +37,7 @@ fn properties(attempt: &event::Publish, message: StepRef<'_>) -> PublishProperti
     let mut user_properties = own.map(|own| own.user.clone()).unwrap_or_default();
     user_properties.push(("roost-due".to_owned(), attempt.due.to_string()));
     user_properties.push(("roost-attempt".to_owned(), attempt.number.to_string()));
-    user_properties.push(("roost-run".to_owned(), run.clone()));
+    user_properties.push((RUN.to_owned(), run.clone()));
     PublishProperties {
         payload_format_indicator: is_text.then_some(1),
         // At least 1: a broker may take 0 for "already over".

@@ -1,12 +1,12 @@
 //! Who listens to which topic, on one connection.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     mem,
     sync::Arc,
+    time::Duration,
 };
 
-use bytes::Bytes;
 use roost_scheduler::{event::WatchId, limits::CONDITION_BYTES, model::Confirm};
 
 use super::{
@@ -15,11 +15,16 @@ use super::{
     wire::Arrived,
 };
 
-/// How often a report is compared with a condition in one turn, about a millisecond's worth. Who floods a topic must not
-/// hold up the others (I7): of what comes beyond that, only the newest of each topic is looked at.
-const LOOKS_PER_TURN: usize = 4_096;
-/// Bytes of JSON that are read in the time of one such look.
-const JSON_BYTES_PER_LOOK: usize = 64;
+/// How often a report is compared with a condition in one period, about a millisecond's worth. Who floods a topic must not
+/// hold up the others (I7): of what comes beyond that, only the newest of each topic is looked at, later.
+const LOOKS_PER_PERIOD: usize = 4_096;
+/// Nine tenths of it are left for what else there is to do.
+pub(super) const PERIOD: Duration = Duration::from_millis(10);
+/// Bytes of JSON that are read in the time of one such look, if they are made for taking long.
+const JSON_BYTES_PER_LOOK: usize = 16;
+/// Of reports that wait to be looked at. While there are more, nothing is read: memory must not grow by large reports on
+/// many topics.
+const LATE_BYTES: usize = 4 << 20;
 /// Messages in one turn from which on it is a flood.
 const FLOOD: usize = 64;
 
@@ -27,12 +32,13 @@ const FLOOD: usize = 64;
 pub(super) struct Watches {
     topics: HashMap<Arc<str>, Listeners>,
     by_id: HashMap<WatchId, Arc<str>>,
-    /// In this turn.
+    /// In this period, with what earlier ones had too much.
     looks: usize,
     /// In this turn.
     messages: usize,
-    /// What was not looked at in this turn. One for each topic at most, and so bounded by the watches.
-    late: HashMap<Arc<str>, Late>,
+    /// Topics with a report that waits to be looked at, in the order in which the first of each came.
+    late: VecDeque<Arc<str>>,
+    late_bytes: usize,
 }
 
 /// The watches of one topic: the broker knows one subscription only.
@@ -42,11 +48,14 @@ struct Listeners {
     /// What the broker has kept, as far as is known: nothing newer has come since. Brokers send it to who subscribes
     /// again, but the built-in one does not.
     kept: Option<Box<[u8]>>,
+    /// The newest report, as long as it waits to be looked at.
+    late: Option<Late>,
 }
 
 #[derive(Debug)]
 struct Late {
-    payload: Bytes,
+    /// A copy: what was read around it must not stay.
+    payload: Box<[u8]>,
     retained: bool,
 }
 
@@ -76,6 +85,8 @@ impl Watches {
         listeners.conditions.remove(&watch);
         let is_last = listeners.conditions.is_empty();
         if is_last {
+            self.take_late(&topic);
+            self.late.retain(|late| *late != topic);
             self.topics.remove(&topic);
         }
         Some((topic, is_last))
@@ -95,34 +106,84 @@ impl Watches {
         self.messages += 1;
         let Some((topic, _)) = self.topics.get_key_value(arrived.topic.as_str()) else { return };
         let topic = topic.clone();
-        let Arrived { payload, retained, expires, .. } = arrived;
+        let Arrived { payload, retained, expires, is_ours, .. } = arrived;
         if let Some(listeners) = self.topics.get_mut(&topic) {
-            let is_kept = retained && !expires && payload.len() <= CONDITION_BYTES;
+            let is_kept = retained && !expires && !is_ours && payload.len() <= CONDITION_BYTES;
             listeners.kept = is_kept.then(|| payload.as_ref().into());
         }
-        if self.looks < LOOKS_PER_TURN {
-            self.look(&topic, &Late { payload, retained }, untold);
-        } else if !retained || self.late.get(&topic).is_none_or(|late| late.retained) {
-            // What the broker had kept is not newer than what has come live.
-            self.late.insert(topic, Late { payload, retained });
+        if is_ours {
+            return;
+        }
+        if self.looks < LOOKS_PER_PERIOD {
+            self.look(&topic, &payload, retained, untold);
+        } else {
+            self.put_off(topic, &payload, retained);
         }
     }
 
-    /// Looks at what has not been looked at yet. Whether it was a flood: then there is more of it.
-    pub(super) fn end_turn(&mut self, untold: &mut Untold) -> bool {
-        for (topic, late) in mem::take(&mut self.late) {
-            self.look(&topic, &late, untold);
-        }
-        self.looks = 0;
+    /// Whether the next turn is the same flood's: there is more of it.
+    pub(super) fn end_turn(&mut self) -> bool {
         mem::take(&mut self.messages) >= FLOOD
     }
 
-    fn look(&mut self, topic: &str, late: &Late, untold: &mut Untold) {
+    /// Whether [`Self::next_period`] makes a difference.
+    pub(super) fn has_looked(&self) -> bool {
+        self.looks > 0
+    }
+
+    /// Whether no more reports can wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.late_bytes >= LATE_BYTES
+    }
+
+    /// A [`PERIOD`] is over: looks at what waits, as much as there is time for.
+    pub(super) fn next_period(&mut self, untold: &mut Untold) {
+        self.looks = self.looks.saturating_sub(LOOKS_PER_PERIOD);
+        while self.looks < LOOKS_PER_PERIOD && self.look_at_late(untold) {}
+    }
+
+    /// The connection is over: looks at all that waits.
+    pub(super) fn end(&mut self, untold: &mut Untold) {
+        while self.look_at_late(untold) {}
+    }
+
+    fn put_off(&mut self, topic: Arc<str>, payload: &[u8], retained: bool) {
+        let before = self.take_late(&topic);
+        let Some(listeners) = self.topics.get_mut(&topic) else { return };
+        let is_first = before.is_none();
+        // What the broker had kept is not newer than what has come live.
+        let newest = match before {
+            Some(live) if retained && !live.retained => live,
+            _ => Late { payload: payload.into(), retained },
+        };
+        self.late_bytes += newest.payload.len();
+        listeners.late = Some(newest);
+        if is_first {
+            self.late.push_back(topic);
+        }
+    }
+
+    fn take_late(&mut self, topic: &str) -> Option<Late> {
+        let late = self.topics.get_mut(topic)?.late.take()?;
+        self.late_bytes -= late.payload.len();
+        Some(late)
+    }
+
+    /// Looks at what has waited longest; whether there was anything.
+    fn look_at_late(&mut self, untold: &mut Untold) -> bool {
+        let Some(topic) = self.late.pop_front() else { return false };
+        if let Some(late) = self.take_late(&topic) {
+            self.look(&topic, &late.payload, late.retained, untold);
+        }
+        true
+    }
+
+    fn look(&mut self, topic: &str, payload: &[u8], retained: bool, untold: &mut Untold) {
         let Some(listeners) = self.topics.get(topic) else { return };
-        let report = Report::new(&late.payload);
+        let report = Report::new(payload);
         let said = report.said().into();
         for (watch, condition) in &listeners.conditions {
-            untold.report(*watch, report.matches(condition), late.retained, &said);
+            untold.report(*watch, report.matches(condition), retained, &said);
         }
         self.looks += listeners.conditions.len() + report.json_bytes() / JSON_BYTES_PER_LOOK;
     }

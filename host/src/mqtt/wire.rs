@@ -10,7 +10,7 @@ use rumqttc::v5::mqttbytes::{
     },
 };
 
-use super::{failure::Failure, reason::Reason};
+use super::{failure::Failure, message::RUN, reason::Reason};
 
 /// The largest packet that is read: a broker must not fill the memory.
 pub(super) const INCOMING_PACKET_BYTES: usize = 1 << 20;
@@ -42,6 +42,8 @@ pub(super) struct Arrived {
     pub(super) retained: bool,
     /// Whether the broker keeps it only for a while.
     pub(super) expires: bool,
+    /// Whether it says which run it belongs to: then it is a message of ours, and no device's report.
+    pub(super) is_ours: bool,
 }
 
 /// PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK.
@@ -174,8 +176,10 @@ fn arrived(frame: Frame) -> Result<Arrived, Failure> {
         return Err(malformed("with an alias instead of a topic, which was not offered"));
     }
     let topic = String::from_utf8(publish.topic.into()).map_err(|_| malformed("whose topic is not UTF-8"))?;
-    let expires = publish.properties.is_some_and(|own| own.message_expiry_interval.is_some());
-    Ok(Arrived { topic, payload: publish.payload, id, retained: publish.retain, expires })
+    let own = publish.properties.unwrap_or_default();
+    let expires = own.message_expiry_interval.is_some();
+    let is_ours = own.user_properties.iter().any(|(key, _)| key == RUN);
+    Ok(Arrived { topic, payload: publish.payload, id, retained: publish.retain, expires, is_ours })
 }
 
 /// SUBACK: the packet id, properties, and one reason, for one topic was asked for. MQTT 5.0, section 3.9.

@@ -2,9 +2,15 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use bytes::BytesMut;
 use roost_scheduler::{
     event::{Event, LinkId, WatchId},
     model::Qos,
+};
+use rumqttc::v5::mqttbytes::v5::{Packet, PubRel};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
 };
 
 use super::{
@@ -12,31 +18,61 @@ use super::{
     brokers::{Broker, Version, free_port},
     confirm, edit, settings,
 };
-use crate::mqtt::Settings;
+use crate::mqtt::{
+    connection::greet,
+    message::message,
+    wire::{self, AckKind, Incoming},
+};
 
 const STATE: &str = "coop/north/door/state";
 
-/// A device, which is a client like any other.
+/// A client like any other, which knows nothing of runs.
 struct Device {
-    probe: Probe,
-    link: LinkId,
-    last: u64,
+    stream: TcpStream,
+    read: BytesMut,
 }
 
 impl Device {
     async fn connect(broker: &Broker) -> Self {
-        let settings = Settings { client_id: "device".to_owned(), ..settings(broker.roost) };
-        let mut probe = Probe::connect(settings);
-        let (link, _) = probe.up().await;
-        Self { probe, link, last: 0 }
+        let mut stream = TcpStream::connect(("127.0.0.1", broker.roost)).await.expect("it listens");
+        stream.set_nodelay(true).expect("it is TCP");
+        let connect = wire::connect("device", None, 600);
+        let (_, read) = greet(&mut stream, connect).await.expect("it is open to everybody");
+        Self { stream, read }
     }
 
     async fn says(&mut self, topic: &str, report: &str, qos: Qos, retain: bool) {
-        self.last += 1;
-        let mut publish = attempt(self.link, self.last, topic, report.as_bytes(), qos);
-        edit(&mut publish, |message| message.retain = retain);
-        self.probe.link.publish(publish);
-        assert_eq!(self.probe.acked().await, self.last);
+        let mut report = attempt(1, 1, topic, report.as_bytes(), qos);
+        edit(&mut report, |message| message.retain = retain);
+        let mut publish = message(&report);
+        publish.properties = None;
+        publish.pkid = u16::from(qos != Qos::AtMostOnce);
+        self.send(Packet::Publish(publish)).await;
+        match qos {
+            Qos::AtMostOnce => {}
+            Qos::AtLeastOnce => self.acked(AckKind::Puback).await,
+            Qos::ExactlyOnce => {
+                self.acked(AckKind::Pubrec).await;
+                self.send(Packet::PubRel(PubRel::new(1, None))).await;
+                self.acked(AckKind::Pubcomp).await;
+            }
+        }
+    }
+
+    async fn send(&mut self, packet: Packet) {
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes, None).expect("encodable");
+        self.stream.write_all(&bytes).await.expect("it is still there");
+    }
+
+    async fn acked(&mut self, kind: AckKind) {
+        loop {
+            match wire::next_packet(&mut self.read).expect("readable") {
+                Some(Incoming::Ack(ack)) => return assert_eq!((ack.kind, ack.id), (kind, 1)),
+                Some(other) => panic!("unexpected {other:?}"),
+                None => assert_ne!(self.stream.read_buf(&mut self.read).await.expect("it is still there"), 0),
+            }
+        }
     }
 }
 
@@ -57,6 +93,12 @@ impl Heard {
 impl Probe {
     pub(super) fn watch(&self, link: LinkId, watch: WatchId, topic: &str, report: &str) {
         self.link.watch(link, watch, confirm(topic, report).into());
+    }
+
+    /// Waits until the broker knows of all orders so far: they are obeyed one after the other.
+    async fn has_obeyed(&mut self, link: LinkId) {
+        self.link.publish(attempt(link, 0, "coop/light", b"on", Qos::AtLeastOnce));
+        assert_eq!(self.acked().await, 0);
     }
 
     pub(super) async fn heard(&mut self) -> Heard {
@@ -115,6 +157,7 @@ async fn brings_reports(broker: &Broker) {
     reports_are_heard_until_they_are_not_wanted(&mut probe, link, &mut device).await;
     what_the_broker_has_kept_is_heard_by_each_watch(&mut probe, link, &mut device).await;
     a_watch_can_end_before_the_broker_has_answered(&mut probe, link, &mut device).await;
+    what_the_link_has_sent_itself_is_no_report(&mut probe, link, &mut device).await;
     a_flood_holds_nothing_up(&mut probe, link, &mut device).await;
     thousands_can_be_listened_to(&mut probe, link, &mut device).await;
     probe.link.stop().await;
@@ -140,14 +183,11 @@ async fn reports_are_heard_until_they_are_not_wanted(probe: &mut Probe, link: Li
     probe.link.unwatch(link + 1, 2);
     probe.link.unwatch(link, 1);
     probe.link.unwatch(link, 1);
-    // Orders are obeyed one after the other, so the broker knows of that when it has this.
-    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
-    assert_eq!(probe.acked().await, 1);
+    probe.has_obeyed(link).await;
     device.says(STATE, "open", Qos::AtLeastOnce, false).await;
     assert_eq!(probe.heard().await, Heard::new(2, false, false, "open"));
     probe.link.unwatch(link, 2);
-    probe.link.publish(attempt(link, 2, "coop/light", b"on", Qos::AtLeastOnce));
-    assert_eq!(probe.acked().await, 2);
+    probe.has_obeyed(link).await;
     device.says(STATE, "unheard", Qos::AtLeastOnce, false).await;
     probe.watch(link, 3, "coop/south/door/state", "open");
     assert_eq!(probe.watching().await, (3, None));
@@ -171,6 +211,7 @@ async fn what_the_broker_has_kept_is_heard_by_each_watch(probe: &mut Probe, link
     probe.watch(link, 13, STATE, "shut");
     probe.watching_and_heard(&Heard::new(13, true, true, "shut")).await;
     probe.link.unwatch(link, 13);
+    probe.has_obeyed(link).await;
     device.says(STATE, "", Qos::AtLeastOnce, true).await;
 }
 
@@ -184,6 +225,37 @@ async fn a_watch_can_end_before_the_broker_has_answered(probe: &mut Probe, link:
     device.says(STATE, "open", Qos::AtLeastOnce, false).await;
     assert_eq!(probe.heard().await, Heard::new(41, true, false, "open"));
     probe.link.unwatch(link, 41);
+}
+
+/// Neither as it is sent, nor as the broker has kept it.
+async fn what_the_link_has_sent_itself_is_no_report(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    let sent = |number, qos| {
+        let mut publish = attempt(link, number, STATE, b"open", qos);
+        edit(&mut publish, |message| message.retain = true);
+        publish
+    };
+    device.says(STATE, "shut", Qos::AtLeastOnce, true).await;
+    probe.watch(link, 31, STATE, "open");
+    probe.watching_and_heard(&Heard::new(31, false, true, "shut")).await;
+    for (number, qos) in [(1, Qos::AtMostOnce), (2, Qos::AtLeastOnce), (3, Qos::ExactlyOnce)] {
+        probe.link.publish(sent(number, qos));
+        assert_eq!(probe.acked().await, number);
+        device.says(STATE, "opening", Qos::AtLeastOnce, false).await;
+        assert_eq!(probe.heard_live().await, Heard::new(31, false, false, "opening"));
+    }
+    for watch in 32..=33 {
+        probe.watch(link, watch, STATE, "open");
+        assert_eq!(probe.watching().await, (watch, None));
+        device.says(STATE, "open", Qos::AtLeastOnce, false).await;
+        for watch in 31..=watch {
+            assert_eq!(probe.heard().await, Heard::new(watch, true, false, "open"));
+        }
+    }
+    for watch in 31..=33 {
+        probe.link.unwatch(link, watch);
+    }
+    probe.has_obeyed(link).await;
+    device.says(STATE, "", Qos::AtLeastOnce, true).await;
 }
 
 /// More than what may be under way at once, and publishes in between.
@@ -215,19 +287,13 @@ async fn a_flood_holds_nothing_up(probe: &mut Probe, link: LinkId, device: &mut 
         probe.watch(link, watch, STATE, "last");
         assert_eq!(probe.watching().await, (watch, None));
     }
-    let first = device.last + 1;
-    device.last += 20_000;
-    for number in first..=device.last {
-        let qos = if number % 2 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
-        device.probe.link.publish(attempt(device.link, number, STATE, br#"{"state":"moving"}"#, qos));
-    }
     for number in 5_000..8_000 {
         probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
     }
     let flood = async {
-        let mut acked = BTreeSet::new();
-        while acked.len() < 20_000 {
-            acked.insert(device.probe.acked().await);
+        for number in 1..=20_000 {
+            let qos = if number % 20 == 0 { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+            device.says(STATE, r#"{"state":"moving"}"#, qos, false).await;
         }
         device.says(STATE, "last", Qos::AtLeastOnce, false).await;
     };
