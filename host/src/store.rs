@@ -11,6 +11,7 @@ mod folder;
 mod load;
 mod progress;
 mod reading;
+mod replace;
 mod restore;
 mod retention;
 mod runs;

@@ -33,6 +33,10 @@ pub(crate) enum StoreError {
     Exists(PathBuf),
     #[error("`{}` cannot be written", .path.display())]
     Target { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("`{}` was put aside as `{}`, and what should take its place has not", .path.display(), .kept.display())]
+    Aside { path: PathBuf, kept: PathBuf, source: io::Error },
+    #[error("`{}` is what a restore has left that was cut off", .0.display())]
+    Unfinished(PathBuf),
     #[error("`{}` cannot be restored", .path.display())]
     NoBackup { path: PathBuf, source: Box<StoreError> },
     #[error("{}", not_failed(.run, .state.as_deref()))]
@@ -118,7 +122,12 @@ impl StoreError {
             Self::Target { .. } => {
                 "nothing was changed: there must be as much space as the database takes, in a folder that you can write".into()
             }
-            Self::NoBackup { .. } => "nothing was changed: name a file that `roost backup` has written".into(),
+            Self::Aside { path, kept, .. } => format!(
+                "nothing is lost: rename `{1}` back to `{0}`, and `{1}-wal` to `{0}-wal` if there is one; or try again",
+                path.display(),
+                kept.display()
+            ),
+            Self::NoBackup { .. } | Self::Unfinished(_) => "nothing was changed: name a file that `roost backup` has written".into(),
             Self::NotFailed { .. } => "`roost runs --failed` shows those that can be replayed".into(),
             Self::Foreign(_) => "nothing was changed: name another folder with `--data DIR`".into(),
             Self::Damaged { path, .. } => format!(

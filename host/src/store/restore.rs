@@ -5,7 +5,8 @@
 //! since is not.
 
 use std::{
-    fs, io,
+    fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::mpsc,
 };
@@ -23,7 +24,8 @@ use super::{
     DATABASE, MIGRATIONS, Retention, RunView, StoreError, Wanted, backup, commit,
     error::Damage,
     folder, format_of, load, migrate,
-    reading::{ask, log_of, uri, with_suffix},
+    reading::{ask, uri, with_suffix},
+    replace::{gone, replace},
     retention::Past,
     runs,
 };
@@ -54,11 +56,16 @@ enum Fate {
 /// Puts the copy `from` in the place of the database, as far as nobody uses that. What cannot be restored changes nothing.
 pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored, StoreError> {
     check(from).map_err(|error| StoreError::NoBackup { path: from.to_owned(), source: Box::new(error) })?;
+    let path = data.join(DATABASE);
+    let unfinished = with_suffix(&path, ".restoring");
+    let file = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    if file(from) == file(&unfinished) {
+        let source = Box::new(StoreError::Unfinished(from.to_owned()));
+        return Err(StoreError::NoBackup { path: from.to_owned(), source });
+    }
     folder::make(data)?;
     let _lock = folder::lock(data)?;
-    let path = data.join(DATABASE);
     let known = settle(&path)?;
-    let unfinished = with_suffix(&path, ".restoring");
     let target = |source| StoreError::Target { path: path.clone(), source };
     let cannot = |damage| match StoreError::from_damage(from, damage) {
         source @ StoreError::Damaged { .. } => StoreError::NoBackup { path: from.to_owned(), source: Box::new(source) },
@@ -69,7 +76,7 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
     let copied = backup::copy(from, &unfinished, target);
     let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
     let placed = restored.and_then(|restored| {
-        let kept = replace(&path, &unfinished).map_err(|error| target(error.into()))?;
+        let kept = replace(&path, &unfinished)?;
         Ok(Restored { kept, ..restored })
     });
     let mut restored = placed.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
@@ -236,33 +243,5 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
             run.body = Body::new(&run.body.job_id(), run.body.label(), &run.body.policy(), &steps);
             Fate::Owes(run)
         }
-    }
-}
-
-/// At each moment there is the old database or the new one, and nothing is taken away before it has its new name. Only where
-/// an old log could not be read is there a moment with the old database without it: the new one must never meet that log.
-fn replace(path: &Path, with: &Path) -> io::Result<Option<PathBuf>> {
-    let kept = with_suffix(path, ".before-restore");
-    let was_there = fs::symlink_metadata(path).is_ok();
-    if was_there {
-        [kept.clone(), log_of(&kept)].iter().try_for_each(|old| gone(old))?;
-        // Not every file system has links; without, there is a moment with no database.
-        let keep = |from: &Path, to: &Path| fs::hard_link(from, to).or_else(|_| fs::rename(from, to));
-        // Where it could be read, its log is in it.
-        if fs::symlink_metadata(log_of(path)).is_ok() {
-            keep(&log_of(path), &log_of(&kept))?;
-        }
-        keep(path, &kept)?;
-    }
-    [log_of(path), with_suffix(path, "-shm")].iter().try_for_each(|old| gone(old))?;
-    fs::File::open(with)?.sync_all()?;
-    folder::put_in_place(with, path)?;
-    Ok(was_there.then_some(kept))
-}
-
-fn gone(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

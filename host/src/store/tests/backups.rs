@@ -191,9 +191,20 @@ fn a_damaged_database_gives_way_with_its_log() {
     assert_eq!(jobs_in(data.path()).len(), 1);
     assert!(fs::read(data.path().join("roost.db.before-restore")).unwrap().starts_with(b"not a database"));
     assert_eq!(fs::read(data.path().join("roost.db.before-restore-wal")).unwrap(), b"its log");
-    // A later one replaces it.
-    restored(data.path(), &copy);
-    assert!(!data.path().join("roost.db.before-restore-wal").exists());
+    // A later one has a name of its own.
+    let second = restored(data.path(), &copy).kept.unwrap();
+    assert_eq!(second, data.path().join("roost.db.before-restore-2"));
+    // And can be restored in turn, as often as one likes.
+    restored(data.path(), &second);
+    restored(data.path(), &second);
+    assert!(second.exists() && data.path().join("roost.db.before-restore-4").exists());
+    let left = data.path().join("roost.db.restoring");
+    fs::copy(&copy, &left).unwrap();
+    let text = report(&restore(data.path(), &left, at(NOW)).unwrap_err());
+    assert!(
+        text.contains("caused by: `") && text.contains("restoring` is what a restore has left") && left.exists(),
+        "{text}"
+    );
     // And where there is none, there is one.
     let root = tempfile::tempdir().unwrap();
     assert!(restored(&root.path().join("var/data"), &copy).kept.is_none());
