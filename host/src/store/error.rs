@@ -49,6 +49,8 @@ pub(crate) enum StoreError {
     Full(PathBuf),
     #[error("`{}` cannot be written", .path.display())]
     ReadOnly { path: PathBuf, source: rusqlite::Error },
+    #[error("another program holds a transaction open in `{}`", .0.display())]
+    Busy(PathBuf),
     #[error("`{}` could not be used", .path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }
@@ -85,6 +87,7 @@ impl StoreError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged { path, source: Damage::Sqlite(error) }
             }
+            Some(ErrorCode::DatabaseBusy) => Self::Busy(path),
             Some(ErrorCode::DiskFull) => Self::Full(path),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 Self::ReadOnly { path, source: error }
@@ -136,6 +139,9 @@ impl StoreError {
                 path.display()
             ),
             Self::Full(_) => FULL_HINT.into(),
+            Self::Busy(_) => "end it, and try again: nothing was changed since the last commit; to look at the database, use \
+                              `sqlite3 -readonly`"
+                .into(),
             Self::Sqlite { .. } => "nothing was changed since the last commit: see to the cause and start Roost again".into(),
         }
     }

@@ -306,6 +306,24 @@ async fn the_thread_commits_in_order_and_closes() {
     assert_eq!(saved.plugins[0].devices.len(), 1);
 }
 
+#[test]
+fn whoever_holds_a_transaction_open_is_waited_for_and_then_told_of() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    let other = Connection::open(data.path().join(DATABASE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
+    assert!(text.starts_with("another program holds a transaction open in `"), "{text}");
+    assert!(text.ends_with("use `sqlite3 -readonly`"), "{text}");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(HELD_UP / 4);
+            other.execute_batch("COMMIT").unwrap();
+        });
+        store.commit(&[plugin_saved(1, "coop")]).unwrap();
+    });
+}
+
 #[tokio::test]
 async fn after_a_full_disk_nothing_more_is_written() {
     let data = tempfile::tempdir().unwrap();
