@@ -83,6 +83,8 @@ pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), Store
     folder::make(data)?;
     let lock = folder::lock(data)?;
     let path = data.join(DATABASE);
+    // SQLite gives the database's mode to its log.
+    folder::make_file(&path).map_err(|source| StoreError::File { what: "cannot make", path: path.clone(), source })?;
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
     Ok((Store { connection, path, past: Past::new(keep), _lock: lock }, saved))

@@ -33,6 +33,14 @@ pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(error)
 }
 
+/// Makes a file for its owner alone, unless it is there.
+pub(super) fn make_file(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// I14: one host per data folder. The lock goes with the process that holds it, however that ends.
 pub(super) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     let path = folder.join("lock");

@@ -5,7 +5,7 @@ mod crashes;
 mod formats;
 mod history;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use roost_scheduler::{
     body::{Body, PackedJob},
@@ -218,6 +218,17 @@ fn an_empty_folder_becomes_an_empty_store() {
     assert!(saved.plugins.is_empty() && saved.runs.is_empty() && saved.tombstones.is_empty());
     drop(store);
     open(data.path()).unwrap();
+}
+
+#[test]
+fn what_is_kept_is_its_owners_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[plugin_saved(1, "coop")]).unwrap();
+    for name in ["roost.db", "roost.db-wal", "roost.db-shm"] {
+        let mode = fs::metadata(data.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
 }
 
 #[test]

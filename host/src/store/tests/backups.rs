@@ -1,7 +1,5 @@
 //! Copies, and going on with them.
 
-use std::os::unix::fs::PermissionsExt;
-
 use roost_scheduler::event::Tombstone;
 
 use super::*;
