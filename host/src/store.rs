@@ -39,7 +39,10 @@ pub(crate) use self::{
     runs::{Owed, RunView, Wanted, dead_letter, runs},
     writer::{Committed, Writer},
 };
-use self::{folder::Lock, retention::Past};
+use self::{
+    folder::{Lock, Place},
+    retention::Past,
+};
 use crate::report::Report;
 
 /// The database, in the data folder.
@@ -74,6 +77,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
+    place: Place,
     past: Past,
     _lock: Lock,
 }
@@ -87,7 +91,8 @@ pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), Store
     folder::make_file(&path).map_err(|source| StoreError::File { what: "cannot make", path: path.clone(), source })?;
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
-    Ok((Store { connection, path, past: Past::new(keep), _lock: lock }, saved))
+    let place = Place::new(&path)?;
+    Ok((Store { connection, path, place, past: Past::new(keep), _lock: lock }, saved))
 }
 
 impl Store {

@@ -51,6 +51,8 @@ pub(crate) enum StoreError {
     ReadOnly { path: PathBuf, source: rusqlite::Error },
     #[error("another program holds a transaction open in `{}`", .0.display())]
     Busy(PathBuf),
+    #[error("`{}` is not the database any more that this Roost writes: {how}", .path.display())]
+    Displaced { path: PathBuf, how: &'static str },
     #[error("`{}` could not be used", .path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }
@@ -139,6 +141,11 @@ impl StoreError {
                 path.display()
             ),
             Self::Full(_) => FULL_HINT.into(),
+            Self::Displaced { path, .. } => format!(
+                "if it was moved, move it back, with its `-wal`, and start Roost again; else Roost goes on with what is at \
+                 `{}` then, or with a copy that `roost restore` puts there first",
+                path.display()
+            ),
             Self::Busy(_) => "end it, and try again: nothing was changed since the last commit; to look at the database, use \
                               `sqlite3 -readonly`"
                 .into(),

@@ -3,13 +3,15 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::StoreError;
+use crate::clock;
 
 /// Held for as long as the data folder is in use.
 #[derive(Debug)]
@@ -38,6 +40,42 @@ pub(super) fn make_file(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// How often it is looked whether the database is still where it was.
+const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
+
+/// Which file has the database's name. Whoever deletes it, or puts another one there, leaves a host with a file that nobody
+/// finds again.
+#[derive(Debug)]
+pub(super) struct Place {
+    file: (u64, u64),
+    looked: Instant,
+}
+
+impl Place {
+    pub(super) fn new(path: &Path) -> Result<Self, StoreError> {
+        let error = |source| StoreError::File { what: "cannot read", path: path.to_owned(), source };
+        let file = fs::metadata(path).map_err(error)?;
+        Ok(Self { file: (file.dev(), file.ino()), looked: clock::monotonic() })
+    }
+
+    /// Looks now and then.
+    pub(super) fn look(&mut self, path: &Path) -> Result<(), StoreError> {
+        if self.looked.elapsed() < LOOK_AGAIN {
+            return Ok(());
+        }
+        self.looked = clock::monotonic();
+        match fs::metadata(path) {
+            Ok(file) if (file.dev(), file.ino()) == self.file => Ok(()),
+            Ok(_) => Err(StoreError::Displaced { path: path.to_owned(), how: "another file was put in its place" }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::Displaced { path: path.to_owned(), how: "it was deleted or moved away" })
+            }
+            // Who may not look there any more still has the file.
+            Err(_) => Ok(()),
+        }
     }
 }
 

@@ -335,6 +335,25 @@ fn whoever_holds_a_transaction_open_is_waited_for_and_then_told_of() {
     });
 }
 
+#[test]
+fn a_database_that_was_deleted_or_replaced_is_written_no_more() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join(DATABASE);
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[plugin_saved(1, "coop")]).unwrap();
+    fs::rename(&path, data.path().join("away")).unwrap();
+    let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
+    assert!(
+        text.contains("is not the database any more that this Roost writes: it was deleted or moved away"),
+        "{text}"
+    );
+    fs::write(&path, "").unwrap();
+    let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
+    assert!(text.contains("another file was put in its place\nhint: if it was moved, move it back"), "{text}");
+    fs::rename(data.path().join("away"), &path).unwrap();
+    store.commit(&[plugin_saved(1, "coop")]).unwrap();
+}
+
 #[tokio::test]
 async fn after_a_full_disk_nothing_more_is_written() {
     let data = tempfile::tempdir().unwrap();
