@@ -33,7 +33,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 pub(crate) use self::{
     backup::back_up,
     error::StoreError,
-    folder::client_id,
+    folder::{client_id, is_in_use},
     restore::{Restored, restore},
     retention::Retention,
     runs::{Owed, RunView, Wanted, dead_letter, runs},

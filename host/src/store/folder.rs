@@ -107,6 +107,16 @@ pub(super) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     Ok(Lock(file))
 }
 
+/// Whether a host has the folder, as far as whoever asks may know.
+pub(crate) fn is_in_use(folder: &Path) -> bool {
+    let Ok(mut file) = File::open(folder.join("lock")) else { return false };
+    let mut holder = String::new();
+    let Ok(pid) = file.read_to_string(&mut holder).map(|_| holder.trim()) else { return false };
+    // To try a lock is to have it for a moment: not while a host may be taking it that has not written its number yet.
+    let may_be = pid.parse::<u32>().is_ok_and(|pid| Path::new("/proc").join(pid.to_string()).exists());
+    may_be && flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
 /// The MQTT client id of this data folder: made once, so that a broker takes a restarted host for the same client.
 pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
     let path = folder.join("client-id");
@@ -171,7 +181,9 @@ mod tests {
             StoreError::InUse { pid, .. } => assert_eq!(pid, Some(std::process::id())),
             other => panic!("{other}"),
         }
+        assert!(is_in_use(root.path()));
         drop(held);
+        assert!(!is_in_use(root.path()));
         lock(root.path()).unwrap();
     }
 
