@@ -23,6 +23,10 @@ pub(crate) enum StoreError {
     InUse { folder: PathBuf, pid: Option<u32> },
     #[error("`{}` has format {found}, and this Roost knows formats up to {known}", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("`{}` cannot be read", .path.display())]
+    Unreadable { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("`{}` is not a file", .0.display())]
+    NotAFile(PathBuf),
     #[error("there is no `{}`", .0.display())]
     NoDatabase(PathBuf),
     #[error("`{}` was written by an older Roost", .0.display())]
@@ -120,6 +124,10 @@ impl StoreError {
                 "a newer Roost has written it, and nothing was changed: run that one, or name another folder with `--data DIR`"
                     .into()
             }
+            Self::Unreadable { .. } => {
+                "the user that asks must be able to read it, and the folder that it is in: ask as the user that runs Roost".into()
+            }
+            Self::NotAFile(_) => "name the data folder of a Roost with `--data DIR`".into(),
             Self::NoDatabase(_) => "it is made when Roost runs first; name its data folder with `--data DIR`".into(),
             Self::Older(_) => "nothing was changed: `roost run` of this version brings it up to date".into(),
             Self::Unsteady(_) => "try again".into(),
@@ -133,6 +141,9 @@ impl StoreError {
                 kept.display()
             ),
             Self::NoBackup { .. } | Self::Unfinished(_) => "nothing was changed: name a file that `roost backup` has written".into(),
+            Self::NotFailed { run, state: Some(state) } if state == "running" => {
+                format!("it goes on by itself; `roost runs --state running` shows how far it is, `roost abandon {run}` ends it")
+            }
             Self::NotFailed { .. } => "`roost runs --failed` shows those that can be replayed".into(),
             Self::Foreign(_) => "nothing was changed: name another folder with `--data DIR`".into(),
             Self::Damaged { path, .. } => format!(

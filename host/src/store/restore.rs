@@ -67,9 +67,12 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
     let _lock = folder::lock(data)?;
     let known = settle(&path)?;
     let target = |source| StoreError::Target { path: path.clone(), source };
-    let cannot = |damage| match StoreError::from_damage(from, damage) {
-        source @ StoreError::Damaged { .. } => StoreError::NoBackup { path: from.to_owned(), source: Box::new(source) },
-        other => target(other.into()),
+    let cannot = |damage| match damage {
+        Damage::Sqlite(error) if is_of_disk(&error) => target(error.into()),
+        source => {
+            let source = Box::new(StoreError::Damaged { path: from.to_owned(), source });
+            StoreError::NoBackup { path: from.to_owned(), source }
+        }
     };
     // An earlier try may have left it.
     gone(&unfinished).and_then(|()| backup::make(&unfinished)).map_err(|error| target(error.into()))?;
@@ -82,6 +85,15 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
     let mut restored = placed.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
     restored.forgotten = known.owed.into_iter().filter(|run| !restored.owed.contains(run)).collect();
     Ok(restored)
+}
+
+/// Whether it is the disk that is at fault, and not what is written on it.
+fn is_of_disk(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure};
+    let code = error.sqlite_error_code();
+    code.is_some_and(|code| {
+        matches!(code, CannotOpen | DiskFull | OutOfMemory | PermissionDenied | ReadOnly | SystemIoFailure)
+    })
 }
 
 /// Whether it is a copy of a database that this Roost knows, and whole.

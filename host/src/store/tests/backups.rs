@@ -215,16 +215,21 @@ fn what_is_no_copy_changes_nothing() {
     let good = fs::read(&copy).unwrap();
     let mut scribbled = good.clone();
     scribbled[2 * 4096..3 * 4096].fill(0xa5);
-    let mut row = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut row, &good).unwrap();
-    let connection = Connection::open(row.path()).unwrap();
-    connection.execute("UPDATE jobs SET trigger = 'nonsense'", []).unwrap();
-    drop(connection);
+    let changed = |sql: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, &good).unwrap();
+        Connection::open(file.path()).unwrap().execute_batch(sql).unwrap();
+        fs::read(file.path()).unwrap()
+    };
     let before = fs::read(data.path().join(DATABASE)).unwrap();
     let bad = data.path().join("bad");
     for (bytes, told) in [
         (scribbled, "is damaged"),
-        (fs::read(row.path()).unwrap(), "in table `jobs`, row 1"),
+        (changed("UPDATE jobs SET trigger = 'nonsense'"), "in table `jobs`, row 1"),
+        (changed("DROP TABLE tombstones"), "is damaged"),
+        (changed("DELETE FROM clock"), "is damaged"),
+        (changed("UPDATE clock SET series = -1"), "is damaged"),
+        (changed("PRAGMA user_version = 1"), "is damaged"),
         (good[..good.len() - 4096].into(), "is damaged"),
         (Vec::new(), "is a database of another program"),
         (b"text".repeat(999), "is damaged"),
@@ -233,6 +238,13 @@ fn what_is_no_copy_changes_nothing() {
         let text = report(&restore(data.path(), &bad, at(NOW)).unwrap_err());
         assert!(text.contains("bad` cannot be restored\n  caused by: ") && text.contains(told), "{told}: {text}");
         assert!(text.ends_with("hint: nothing was changed: name a file that `roost backup` has written"), "{text}");
+    }
+    for path in [data.path(), Path::new("/dev/null")] {
+        let text = report(&restore(data.path(), path, at(NOW)).unwrap_err());
+        assert!(
+            text.contains("cannot be restored\n  caused by: `") && text.contains("` is not a file\nhint: "),
+            "{text}"
+        );
     }
     let text = report(&restore(data.path(), &data.path().join("none"), at(NOW)).unwrap_err());
     assert!(text.contains("cannot be restored\n  caused by: there is no `"), "{text}");
