@@ -15,6 +15,7 @@ mod replace;
 mod restore;
 mod retention;
 mod runs;
+mod soundness;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -47,6 +47,8 @@ pub(crate) enum StoreError {
     NotFailed { run: RunId, state: Option<String> },
     #[error("`{}` is a database of another program", .0.display())]
     Foreign(PathBuf),
+    #[error("`{}` is not a database that this Roost has made: {what} is not", .path.display())]
+    Strange { path: PathBuf, what: String },
     #[error("`{}` is damaged", .path.display())]
     Damaged { path: PathBuf, source: Damage },
     #[error("there is no space left to write `{}`", .0.display())]
@@ -140,7 +142,7 @@ impl StoreError {
                 path.display(),
                 kept.display()
             ),
-            Self::NoBackup { .. } | Self::Unfinished(_) => "nothing was changed: name a file that `roost backup` has written".into(),
+            Self::NoBackup { .. } | Self::Strange { .. } | Self::Unfinished(_) => "nothing was changed: name a file that `roost backup` has written".into(),
             Self::NotFailed { run, state: Some(state) } if state == "running" => {
                 format!("it goes on by itself; `roost runs --state running` shows how far it is, `roost abandon {run}` ends it")
             }

@@ -8,12 +8,11 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::mpsc,
 };
 
 use roost_scheduler::{
     body::Body,
-    event::{Change, JobKey, RunEnded, RunKey, SavedRun},
+    event::{Change, RunEnded, RunKey, SavedRun},
     names::RunId,
     outcome::{Attempt, Cancelled, Failed, Outcome},
     time::Instant,
@@ -27,7 +26,7 @@ use super::{
     reading::{ask, uri, with_suffix},
     replace::{gone, replace},
     retention::Past,
-    runs,
+    runs, soundness,
 };
 
 /// What came of it.
@@ -98,15 +97,18 @@ fn is_of_disk(error: &rusqlite::Error) -> bool {
 
 /// Whether it is a copy of a database that this Roost knows, and whole.
 fn check(from: &Path) -> Result<(), StoreError> {
-    let (format, found) = ask(from, |connection, format| {
+    let (format, found, stranger) = ask(from, |connection, format| {
         let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        Ok((format, found))
+        Ok((format, found, soundness::stranger(connection, format)?))
     })?;
     if format == 0 {
         return Err(StoreError::Foreign(from.to_owned()));
     }
     if found != "ok" {
         return Err(StoreError::from_damage(from, Damage::Check(found)));
+    }
+    if let Some(what) = stranger {
+        return Err(StoreError::Strange { path: from.to_owned(), what });
     }
     Ok(())
 }
@@ -178,9 +180,7 @@ fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Rest
     }
     transaction.commit()?;
     // What this host cannot read, it must not be given.
-    load::load(&mut connection)?;
-    let (nobody, _) = mpsc::sync_channel(1);
-    load::jobs(&connection, 0..JobKey::MAX, &nobody)?;
+    soundness::check(&mut connection)?;
     Ok(restored)
 }
 

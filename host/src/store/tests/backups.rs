@@ -211,7 +211,7 @@ fn a_damaged_database_gives_way_with_its_log() {
 
 #[test]
 fn what_is_no_copy_changes_nothing() {
-    let (data, copy) = copied(&[]);
+    let (data, copy) = copied(&[run_saved(1, 40, 4), run_ended(None, 20, 21)]);
     let good = fs::read(&copy).unwrap();
     let mut scribbled = good.clone();
     scribbled[2 * 4096..3 * 4096].fill(0xa5);
@@ -226,10 +226,25 @@ fn what_is_no_copy_changes_nothing() {
     for (bytes, told) in [
         (scribbled, "is damaged"),
         (changed("UPDATE jobs SET trigger = 'nonsense'"), "in table `jobs`, row 1"),
-        (changed("DROP TABLE tombstones"), "is damaged"),
+        (changed("DROP TABLE tombstones"), "is not a database that this Roost has made: index `"),
+        (changed("DROP INDEX runs_failed"), "has made: index `runs_failed` is not"),
+        (changed("CREATE TRIGGER theirs AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END"), "made: trigger `theirs`"),
+        (changed("UPDATE jobs SET id = -1"), "in table `jobs`, row -1"),
+        (changed("UPDATE jobs SET id = 9e15"), "in table `jobs`, row 9000000000000000"),
+        (
+            changed("UPDATE devices SET id = 4000000000; UPDATE jobs SET device = 4000000000"),
+            "in table `devices`, row 4",
+        ),
+        (
+            changed("INSERT INTO jobs SELECT 7, device, job, label, trigger, steps, policy, 1, 1, 1 FROM jobs"),
+            "another job",
+        ),
+        (changed("UPDATE runs SET ended = 9e18 WHERE state <> 'running'"), "9000000000000000000 is not an instant"),
+        (changed("UPDATE runs SET attempts = -1 WHERE state <> 'running'"), "Integer -1 out of range"),
+        (changed("UPDATE runs SET number = NULL WHERE state = 'running'"), "it has neither ended nor is it under way"),
         (changed("DELETE FROM clock"), "is damaged"),
         (changed("UPDATE clock SET series = -1"), "is damaged"),
-        (changed("PRAGMA user_version = 1"), "is damaged"),
+        (changed("PRAGMA user_version = 1"), "is not a database that this Roost has made"),
         (good[..good.len() - 4096].into(), "is damaged"),
         (Vec::new(), "is a database of another program"),
         (b"text".repeat(999), "is damaged"),
