@@ -141,7 +141,10 @@ pub(crate) fn listen(
                     // The kernel takes 107 bytes.
                     io::ErrorKind::InvalidInput =>
                         report.hint("name a data folder with a shorter path by `--data DIR`"),
-                    _ => report,
+                    _ => report.hint(
+                        "`control.sock` and `control.new` in the data folder are Roost's own: move away what has these names \
+                         there, and start Roost again"
+                    ),
                 }
             );
             None
@@ -230,7 +233,13 @@ impl Desk {
             let report = Report::new("that is not a request").cause(error);
             report.hint(r#"write `{"replay": "RUN"}` or `{"abandon": "RUN"}`, and end the line"#)
         })?;
-        let run = |text: &str| text.parse::<RunId>().map_err(|error| Report::new(error.to_string()));
+        let shown = match question {
+            Question::Abandon(_) => "`roost runs --state running` shows those that can be abandoned",
+            Question::Replay(_) => {
+                "`roost runs --failed` shows those that can be replayed, as long as their plugin is there"
+            }
+        };
+        let run = |text: &str| text.parse::<RunId>().map_err(|error| Report::new(error.to_string()).hint(shown));
         let what = match question {
             Question::Abandon(text) => Request::Abandon(run(&text)?),
             Question::Replay(text) => {
@@ -244,7 +253,7 @@ impl Desk {
         let gone = || Report::new("the host is stopping");
         let answered = timeout(limits::ANSWER, async {
             self.events.send(Event::Asked { request, what }).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())?.map_err(Report::new)
+            answer.await.map_err(|_| gone())?.map_err(|why| Report::new(why).hint(shown))
         });
         answered.await.unwrap_or_else(|_| {
             self.answers.forget(request);

@@ -50,15 +50,31 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.what))?;
+        f.write_str(&shown(&self.what))?;
         for cause in &self.causes {
-            write!(f, "\n  caused by: {}", printable(cause).replace('\n', "\n    "))?;
+            write!(f, "\n  caused by: {}", shown(cause).replace('\n', "\n    "))?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "\nhint: {}", printable(hint).replace('\n', "\n  "))?;
         }
         Ok(())
     }
+}
+
+/// Characters of a line at the most. It may have a name in it that is as long as a file.
+const LINE: usize = 1_000;
+
+/// What somebody may have said at any length: of lines that are too long the middle is left out.
+fn shown(text: &str) -> String {
+    let line = |line: &str| {
+        let count = line.chars().count();
+        if count <= LINE {
+            return line.to_owned();
+        }
+        let (first, last) = (line.chars().take(LINE / 2), line.chars().skip(count - LINE / 4));
+        format!("{}… and so on …{}", first.collect::<String>(), last.collect::<String>())
+    };
+    text.split('\n').map(|text| printable(&line(text))).collect::<Vec<_>>().join("\n")
 }
 
 /// Somebody else's text, fit to be shown: what would move a cursor, hide, or turn the direction of writing is escaped. Lines
@@ -83,3 +99,16 @@ pub(crate) fn in_one_line(text: &str) -> String {
 }
 
 impl std::error::Error for Report {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_shown_without_its_middle() {
+        let name = "n".repeat(100_000);
+        let text = Report::new(format!("`{name}` is no name")).cause("because\nit is not").to_string();
+        assert!(text.starts_with("`nnn") && text.len() < 1_000, "{}", text.len());
+        assert!(text.ends_with("nnn` is no name\n  caused by: because\n    it is not"), "{text}");
+    }
+}

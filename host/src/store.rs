@@ -11,9 +11,11 @@ mod folder;
 mod load;
 mod progress;
 mod reading;
+mod replace;
 mod restore;
 mod retention;
 mod runs;
+mod soundness;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -32,13 +34,17 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 pub(crate) use self::{
     backup::back_up,
     error::StoreError,
-    folder::client_id,
+    folder::{client_id, is_in_use},
     restore::{Restored, restore},
     retention::Retention,
     runs::{Owed, RunView, Wanted, dead_letter, runs},
     writer::{Committed, Writer},
 };
-use self::{folder::Lock, retention::Past};
+use self::{
+    folder::{Lock, Place},
+    retention::Past,
+};
+use crate::report::Report;
 
 /// The database, in the data folder.
 const DATABASE: &str = "roost.db";
@@ -55,14 +61,24 @@ const CHECKPOINT_PAGES: i64 = 16_000;
 /// Batches of jobs that are read before they are taken.
 const BATCHES_AHEAD: usize = 4;
 
-/// How long to wait for someone who reads or writes the database with another program.
+/// How long whoever only looks waits for someone who uses the database with another program.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// How long the host waits for that: a batch that is given up ends it.
+const HELD_UP: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+
+/// After so long somebody is told.
+const HELD_UP_LONG: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the other one has done, at the longest.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// An open database, and the lock on its folder.
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
+    place: Place,
     past: Past,
     _lock: Lock,
 }
@@ -72,9 +88,12 @@ pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), Store
     folder::make(data)?;
     let lock = folder::lock(data)?;
     let path = data.join(DATABASE);
+    // SQLite gives the database's mode to its log.
+    folder::make_file(&path).map_err(|source| StoreError::File { what: "cannot make", path: path.clone(), source })?;
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
-    Ok((Store { connection, path, past: Past::new(keep), _lock: lock }, saved))
+    let place = Place::new(&path)?;
+    Ok((Store { connection, path, place, past: Past::new(keep), _lock: lock }, saved))
 }
 
 impl Store {
@@ -107,13 +126,27 @@ impl Store {
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = |error| StoreError::from_sqlite(path, error);
     let mut connection = Connection::open(path).map_err(sqlite)?;
-    connection.busy_timeout(BUSY).map_err(sqlite)?;
+    connection.busy_handler(Some(wait)).map_err(sqlite)?;
     // Until it is known to be ours, closing it must not even tidy up.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
     let format = format_of(&connection, path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(sqlite)?;
     configure(&connection).and_then(|()| migrate(&mut connection, format)).map_err(sqlite)?;
     Ok(connection)
+}
+
+/// Waits for somebody who writes with another program, asked for the so-maniest time; whether it is to be tried again.
+fn wait(times: i32) -> bool {
+    let times = u32::try_from(times).unwrap_or(u32::MAX);
+    if times == (HELD_UP_LONG.as_millis() / LOOK_AGAIN.as_millis()) as u32 {
+        let report = Report::new("another program holds a transaction open in the database")
+            .cause("nothing can be kept meanwhile, so nothing is begun that has to be");
+        let hint = format!("end it, or Roost ends after {} s; to look, use `sqlite3 -readonly`", HELD_UP.as_secs());
+        tracing::warn!("{}", report.hint(hint));
+    }
+    // The first times are short: most are done soon.
+    thread::sleep(LOOK_AGAIN.min(Duration::from_millis(1 << times.min(10))));
+    times < (HELD_UP.as_millis() / LOOK_AGAIN.as_millis()) as u32
 }
 
 /// How many migrations it has been through.

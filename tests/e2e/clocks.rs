@@ -121,10 +121,10 @@ fn a_clock_that_is_set_while_nothing_can_be_kept_takes_nothing_from_what_is_owed
     let mut world = World::at(MARCH, &(job("tick", "every_ms = 1000", "declared/tick") + valve));
     world.listener.wait_for("declared/valve");
     world.roost().has(&world.site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
-    // Somebody else writes, for longer than the store waits.
-    let database = rusqlite::Connection::open(world.site.path().join("data/roost.db")).unwrap();
-    database.execute_batch("BEGIN IMMEDIATE").unwrap();
-    world.roost().says("cannot be kept any more");
+    // Somebody takes the database away.
+    let database = world.site.path().join("data/roost.db");
+    std::fs::rename(&database, database.with_extension("away")).unwrap();
+    world.roost().says("it was deleted or moved away");
     world.show(MARCH + HOUR);
     world.roost().says("the clock was set forward");
     world.listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));

@@ -30,7 +30,7 @@ pub(super) struct Backup {
 ///
 /// No message is sent for anything before now, whether it was sent since the copy was made or not; but what runs of the copy
 /// owe is sent: what was opened gets closed, perhaps once more. Roost must not run meanwhile. What it remembers now is kept
-/// as `roost.db.before-restore`, until the next time.
+/// beside it as `roost.db.before-restore`, or with a number behind that; it can be restored in turn, and is yours to delete.
 #[derive(clap::Args)]
 pub(super) struct Restore {
     /// The copy

@@ -8,6 +8,7 @@ use roost_scheduler::names::RunId;
 use crate::{
     config::{self, DataFlags},
     control::{self, Question},
+    store,
 };
 
 /// Do runs again that have failed
@@ -57,7 +58,7 @@ pub(super) fn abandon(args: Abandon) -> Result<()> {
 fn ask(args: Runs, question: impl Fn(String) -> Question) -> Result<()> {
     let config = config::load(&args.data.into())?;
     for run in args.runs {
-        let done = control::ask(&config.data, &question(run.to_string()))?;
+        let done = control::ask(&config.data, &question(run.to_string()), store::is_in_use)?;
         writeln!(io::stdout(), "{done}")?;
     }
     Ok(())

@@ -44,7 +44,10 @@ pub(super) fn read_resources(value: &Value<'_>) -> Result<BTreeMap<ResourceName,
     let how = "begin each one with a line `[[resource]]`, and below it `name = \"pump\"` and `capacity = 1`";
     let mut resources = BTreeMap::new();
     for value in value.list().map_err(|report| report.hint(how))? {
-        let table = value.table(&RESOURCE_KEYS)?;
+        let table = value.table(&RESOURCE_KEYS).map_err(|report| match value.any_table() {
+            Ok(_) => report,
+            Err(_) => report.hint(how),
+        })?;
         let named = table.get("name").ok_or_else(|| table.error("a resource has no `name`").hint(how))?;
         let name = named.parsed(ResourceName::parse)?;
         let capacity = table.get("capacity").map_or(Ok(1), |value| value.integer_in(1..=MOST))?;

@@ -113,6 +113,7 @@ fn a_resource_that_cannot_be_is_told_with_its_place() {
     for (text, expected) in [
         ("resource = 1", format!("roost.toml:1:12: `resource` is a whole number, and must be a list{how}")),
         ("[resource]\nname = 'pump'", format!("roost.toml:1:1: `resource` is a table, and must be a list{how}")),
+        ("resource = [1, 2]", format!("roost.toml:1:13: `resource` is a whole number, and must be a table{how}")),
         ("[[resource]]\ncapacity = 2", format!("roost.toml:1:1: a resource has no `name`{how}")),
         ("[[resource]]\nnme = 'a'", "roost.toml:2:1: unknown key `nme`\nhint: did you mean `name`?".into()),
         ("[[resource]]\nname = 'a pump'", "roost.toml:2:8: `a pump` is not a resource name: 1 to 64 of".into()),

@@ -10,6 +10,6 @@ pub(super) const REQUEST_BYTES: u64 = 64 * 1024;
 /// A test does not wait as long for those who say nothing.
 pub(super) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 /// How long the host may take to answer: what is asked for has to be on disk.
-pub(super) const ANSWER: Duration = Duration::from_secs(30);
+pub(super) const ANSWER: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 /// The pause after a connection could not be taken, for want of files, say.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);

@@ -37,7 +37,7 @@ fn host(data: &Path) -> Listening {
 
 async fn asked(data: &Path, question: Question) -> Result<String, Report> {
     let data = data.to_owned();
-    tokio::task::spawn_blocking(move || ask(&data, &question)).await.unwrap()
+    tokio::task::spawn_blocking(move || ask(&data, &question, |data| data.join("lock").exists())).await.unwrap()
 }
 
 /// What is answered to these bytes.
@@ -59,11 +59,13 @@ async fn a_question_is_answered() {
     let _host = host(data.path());
     assert_eq!(asked(data.path(), Question::Replay(RUN.into())).await.as_deref(), Ok(RUN));
     let told = asked(data.path(), Question::Abandon(RUN.into())).await.unwrap_err();
-    assert_eq!(told.to_string(), format!("there is no run {RUN}"));
+    let shown = "`roost runs --state running` shows those that can be abandoned";
+    assert_eq!(told.to_string(), format!("there is no run {RUN}\nhint: {shown}"));
     let told = asked(data.path(), Question::Replay(RUN.replace("2027", "2026"))).await.unwrap_err();
     assert_eq!(told.to_string(), "there is no such run: it is long ago\nhint: look");
     let told = asked(data.path(), Question::Replay("x".into())).await.unwrap_err();
     assert!(told.to_string().starts_with("`x` is not a run: it must be like `coop-door/"), "{told}");
+    assert!(told.to_string().contains("\nhint: `roost runs --failed` shows those"), "{told}");
 }
 
 #[tokio::test]
@@ -108,6 +110,27 @@ async fn the_socket_is_the_owners_alone_and_goes_with_the_host() {
     assert!(asked(data.path(), Question::Replay(RUN.into())).await.is_ok());
     drop(second);
     assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_host_that_could_not_listen_is_not_said_not_to_run() {
+    let data = tempfile::tempdir().unwrap();
+    fs::create_dir(socket(data.path())).unwrap();
+    let (events, _events) = mpsc::channel(1);
+    assert!(listen(data.path(), events, Answers::default(), |_| Err(Report::new("no"))).is_none());
+    let told = asked(data.path(), Question::Abandon(RUN.into())).await.unwrap_err().to_string();
+    assert!(told.starts_with("no Roost is running on `"), "{told}");
+    fs::write(data.path().join("lock"), "").unwrap();
+    let told = asked(data.path(), Question::Abandon(RUN.into())).await.unwrap_err().to_string();
+    assert!(told.contains("cannot be asked\n  caused by: it does not listen at `"), "{told}");
+}
+
+#[tokio::test]
+async fn whoever_gets_no_answer_is_told_how_long_that_took() {
+    let data = tempfile::tempdir().unwrap();
+    let _silent = std::os::unix::net::UnixListener::bind(socket(data.path())).unwrap();
+    let told = asked(data.path(), Question::Abandon(RUN.into())).await.unwrap_err().to_string();
+    assert!(told.contains("did not answer within "), "{told}");
 }
 
 #[tokio::test]

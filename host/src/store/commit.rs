@@ -3,6 +3,7 @@
 use roost_scheduler::{
     body::PackedJob,
     event::{Change, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
+    outcome::Outcome,
     time::{Instant, Location},
 };
 use rusqlite::{Connection, Params, ToSql, Transaction, TransactionBehavior, params};
@@ -77,25 +78,31 @@ fn run(to: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result
     to.prepare_cached(sql)?.execute(params).map(|_| ())
 }
 
-/// Writes a row whether it is there or not, and counts it if it was not. Both statements have the same parameters.
-fn put(
-    to: &Transaction<'_>,
-    past: &mut Past,
-    insert: &str,
-    update: &str,
-    params: &[&dyn ToSql],
-    is_there: bool,
-) -> rusqlite::Result<()> {
-    let written = |sql| Ok::<_, rusqlite::Error>(to.prepare_cached(sql)?.execute(params)? > 0);
+/// What is written of a run. Both statements have the same parameters, of which the first five are its id.
+struct RunRow<'a> {
+    insert: &'a str,
+    update: &'a str,
+    params: &'a [&'a dyn ToSql],
+    has_failed: bool,
+}
+
+/// Writes a row whether it is there or not, and counts it.
+fn put(to: &Transaction<'_>, past: &mut Past, row: &RunRow<'_>, is_running: bool) -> rusqlite::Result<()> {
+    let written = |sql| Ok::<_, rusqlite::Error>(to.prepare_cached(sql)?.execute(row.params)? > 0);
     // Most rows are what they are thought to be; only after a crash may they be not.
-    if is_there && written(update)? {
-        return Ok(());
-    }
-    if written(insert)? {
+    if is_running && written(row.update)? {
+        past.turn(false, row.has_failed);
+    } else if written(row.insert)? {
         past.add();
-        return Ok(());
+        past.turn(false, row.has_failed);
+    } else {
+        let state = "SELECT state = 'failed' FROM runs
+                     WHERE plugin = ?1 AND device = ?2 AND job = ?3 AND occurrence = ?4 AND origin = ?5";
+        let had_failed = to.prepare_cached(state)?.query_row(&row.params[..5], |row| row.get(0))?;
+        written(row.update)?;
+        past.turn(had_failed, row.has_failed);
     }
-    written(update).map(|_| ())
+    Ok(())
 }
 
 fn not_json(error: serde_json::Error) -> rusqlite::Error {
@@ -143,18 +150,16 @@ fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Resu
 
 fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
     let Told { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
-    put(
-        to,
-        past,
-        "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
+    let row = RunRow {
+        insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
                            failed, cancelled, late, start)
          VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
-        "UPDATE runs SET state = 'running', reason = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
+        update: "UPDATE runs SET state = 'running', reason = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
                          steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
                          start = ?15
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
-        params![
+        params: params![
             saved.id.plugin.as_str(),
             saved.id.device.as_str(),
             saved.id.job.as_str(),
@@ -171,8 +176,9 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
             late,
             saved.start.millis()
         ],
-        false,
-    )
+        has_failed: false,
+    };
+    put(to, past, &row, false)
 }
 
 fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqlite::Result<()> {
@@ -201,17 +207,15 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
         Some(body) => (Some(steps_to_json(body).map_err(not_json)?), policy_to_json(&body.policy()).map_err(not_json)?),
         None => (None, None),
     };
-    put(
-        to,
-        past,
-        "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy)
+    let row = RunRow {
+        insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
-        "UPDATE runs SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
+        update: "UPDATE runs SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
                          number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
                          late = NULL
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
-        params![
+        params: params![
             ended.id.plugin.as_str(),
             ended.id.device.as_str(),
             ended.id.job.as_str(),
@@ -225,6 +229,7 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
             steps,
             policy
         ],
-        ended.key.is_some(),
-    )
+        has_failed: matches!(ended.outcome, Outcome::Failed(_)),
+    };
+    put(to, past, &row, ended.key.is_some())
 }

@@ -23,6 +23,10 @@ pub(crate) enum StoreError {
     InUse { folder: PathBuf, pid: Option<u32> },
     #[error("`{}` has format {found}, and this Roost knows formats up to {known}", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("`{}` cannot be read", .path.display())]
+    Unreadable { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("`{}` is not a file", .0.display())]
+    NotAFile(PathBuf),
     #[error("there is no `{}`", .0.display())]
     NoDatabase(PathBuf),
     #[error("`{}` was written by an older Roost", .0.display())]
@@ -33,18 +37,28 @@ pub(crate) enum StoreError {
     Exists(PathBuf),
     #[error("`{}` cannot be written", .path.display())]
     Target { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("`{}` was put aside as `{}`, and what should take its place has not", .path.display(), .kept.display())]
+    Aside { path: PathBuf, kept: PathBuf, source: io::Error },
+    #[error("`{}` is what a restore has left that was cut off", .0.display())]
+    Unfinished(PathBuf),
     #[error("`{}` cannot be restored", .path.display())]
     NoBackup { path: PathBuf, source: Box<StoreError> },
     #[error("{}", not_failed(.run, .state.as_deref()))]
     NotFailed { run: RunId, state: Option<String> },
     #[error("`{}` is a database of another program", .0.display())]
     Foreign(PathBuf),
+    #[error("`{}` is not a database that this Roost has made: {what} is not", .path.display())]
+    Strange { path: PathBuf, what: String },
     #[error("`{}` is damaged", .path.display())]
     Damaged { path: PathBuf, source: Damage },
     #[error("there is no space left to write `{}`", .0.display())]
     Full(PathBuf),
     #[error("`{}` cannot be written", .path.display())]
     ReadOnly { path: PathBuf, source: rusqlite::Error },
+    #[error("another program holds a transaction open in `{}`", .0.display())]
+    Busy(PathBuf),
+    #[error("`{}` is not the database any more that this Roost writes: {how}", .path.display())]
+    Displaced { path: PathBuf, how: &'static str },
     #[error("`{}` could not be used", .path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }
@@ -81,6 +95,7 @@ impl StoreError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged { path, source: Damage::Sqlite(error) }
             }
+            Some(ErrorCode::DatabaseBusy) => Self::Busy(path),
             Some(ErrorCode::DiskFull) => Self::Full(path),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 Self::ReadOnly { path, source: error }
@@ -111,6 +126,10 @@ impl StoreError {
                 "a newer Roost has written it, and nothing was changed: run that one, or name another folder with `--data DIR`"
                     .into()
             }
+            Self::Unreadable { .. } => {
+                "the user that asks must be able to read it, and the folder that it is in: ask as the user that runs Roost".into()
+            }
+            Self::NotAFile(_) => "name the data folder of a Roost with `--data DIR`".into(),
             Self::NoDatabase(_) => "it is made when Roost runs first; name its data folder with `--data DIR`".into(),
             Self::Older(_) => "nothing was changed: `roost run` of this version brings it up to date".into(),
             Self::Unsteady(_) => "try again".into(),
@@ -118,7 +137,15 @@ impl StoreError {
             Self::Target { .. } => {
                 "nothing was changed: there must be as much space as the database takes, in a folder that you can write".into()
             }
-            Self::NoBackup { .. } => "nothing was changed: name a file that `roost backup` has written".into(),
+            Self::Aside { path, kept, .. } => format!(
+                "nothing is lost: rename `{1}` back to `{0}`, and `{1}-wal` to `{0}-wal` if there is one; or try again",
+                path.display(),
+                kept.display()
+            ),
+            Self::NoBackup { .. } | Self::Strange { .. } | Self::Unfinished(_) => "nothing was changed: name a file that `roost backup` has written".into(),
+            Self::NotFailed { run, state: Some(state) } if state == "running" => {
+                format!("it goes on by itself; `roost runs --state running` shows how far it is, `roost abandon {run}` ends it")
+            }
             Self::NotFailed { .. } => "`roost runs --failed` shows those that can be replayed".into(),
             Self::Foreign(_) => "nothing was changed: name another folder with `--data DIR`".into(),
             Self::Damaged { path, .. } => format!(
@@ -127,6 +154,14 @@ impl StoreError {
                 path.display()
             ),
             Self::Full(_) => FULL_HINT.into(),
+            Self::Displaced { path, .. } => format!(
+                "if it was moved, move it back, with its `-wal`, and start Roost again; else Roost goes on with what is at \
+                 `{}` then, or with a copy that `roost restore` puts there first",
+                path.display()
+            ),
+            Self::Busy(_) => "end it, and try again: nothing was changed since the last commit; to look at the database, use \
+                              `sqlite3 -readonly`"
+                .into(),
             Self::Sqlite { .. } => "nothing was changed since the last commit: see to the cause and start Roost again".into(),
         }
     }

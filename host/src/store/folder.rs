@@ -3,13 +3,15 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::StoreError;
+use crate::clock;
 
 /// Held for as long as the data folder is in use.
 #[derive(Debug)]
@@ -31,6 +33,50 @@ pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(parent).map_err(error)?;
     DirBuilder::new().mode(0o700).create(folder).map_err(error)?;
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(error)
+}
+
+/// Makes a file for its owner alone, unless it is there.
+pub(super) fn make_file(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// How often it is looked whether the database is still where it was.
+const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
+
+/// Which file has the database's name. Whoever deletes it, or puts another one there, leaves a host with a file that nobody
+/// finds again.
+#[derive(Debug)]
+pub(super) struct Place {
+    file: (u64, u64),
+    looked: Instant,
+}
+
+impl Place {
+    pub(super) fn new(path: &Path) -> Result<Self, StoreError> {
+        let error = |source| StoreError::File { what: "cannot read", path: path.to_owned(), source };
+        let file = fs::metadata(path).map_err(error)?;
+        Ok(Self { file: (file.dev(), file.ino()), looked: clock::monotonic() })
+    }
+
+    /// Looks now and then.
+    pub(super) fn look(&mut self, path: &Path) -> Result<(), StoreError> {
+        if self.looked.elapsed() < LOOK_AGAIN {
+            return Ok(());
+        }
+        self.looked = clock::monotonic();
+        match fs::metadata(path) {
+            Ok(file) if (file.dev(), file.ino()) == self.file => Ok(()),
+            Ok(_) => Err(StoreError::Displaced { path: path.to_owned(), how: "another file was put in its place" }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::Displaced { path: path.to_owned(), how: "it was deleted or moved away" })
+            }
+            // Who may not look there any more still has the file.
+            Err(_) => Ok(()),
+        }
+    }
 }
 
 /// I14: one host per data folder. The lock goes with the process that holds it, however that ends.
@@ -59,6 +105,16 @@ pub(super) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     file.set_len(0).and_then(|()| file.rewind()).map_err(error)?;
     writeln!(file, "{}", std::process::id()).map_err(error)?;
     Ok(Lock(file))
+}
+
+/// Whether a host has the folder, as far as whoever asks may know.
+pub(crate) fn is_in_use(folder: &Path) -> bool {
+    let Ok(mut file) = File::open(folder.join("lock")) else { return false };
+    let mut holder = String::new();
+    let Ok(pid) = file.read_to_string(&mut holder).map(|_| holder.trim()) else { return false };
+    // To try a lock is to have it for a moment: not while a host may be taking it that has not written its number yet.
+    let may_be = pid.parse::<u32>().is_ok_and(|pid| Path::new("/proc").join(pid.to_string()).exists());
+    may_be && flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 /// The MQTT client id of this data folder: made once, so that a broker takes a restarted host for the same client.
@@ -125,7 +181,9 @@ mod tests {
             StoreError::InUse { pid, .. } => assert_eq!(pid, Some(std::process::id())),
             other => panic!("{other}"),
         }
+        assert!(is_in_use(root.path()));
         drop(held);
+        assert!(!is_in_use(root.path()));
         lock(root.path()).unwrap();
     }
 

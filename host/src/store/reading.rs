@@ -21,12 +21,12 @@ pub(super) fn ask<T>(
     for _ in 0..TRIES {
         let before = stamp(path)?;
         let connection = connect(path, before.has_log)?;
-        let format = format_of(&connection, path)?;
+        let format = format_of(&connection, path).map_err(only_read)?;
         let answer = question(&connection, format);
         drop(connection);
         // Without a log nobody writes, and if somebody has begun to, there is one.
         if before.has_log || stamp(path)? == before {
-            return answer.map_err(|damage| StoreError::from_damage(path, damage));
+            return answer.map_err(|damage| only_read(StoreError::from_damage(path, damage)));
         }
     }
     Err(StoreError::Unsteady(path.to_owned()))
@@ -40,7 +40,7 @@ struct Stamp {
 }
 
 fn stamp(path: &Path) -> Result<Stamp, StoreError> {
-    let error = |source| StoreError::File { what: "cannot read", path: path.to_owned(), source };
+    let error = |source: io::Error| StoreError::Unreadable { path: path.to_owned(), source: source.into() };
     let has_log = match fs::metadata(log_of(path)) {
         Ok(_) => true,
         Err(source) if source.kind() == io::ErrorKind::NotFound => false,
@@ -50,7 +50,7 @@ fn stamp(path: &Path) -> Result<Stamp, StoreError> {
         Ok(file) if file.is_file() => {
             Ok(Stamp { has_log, file: (file.ino(), file.len(), file.mtime(), file.mtime_nsec()) })
         }
-        Ok(_) => Err(StoreError::NoDatabase(path.to_owned())),
+        Ok(_) => Err(StoreError::NotAFile(path.to_owned())),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StoreError::NoDatabase(path.to_owned())),
         Err(source) => Err(error(source)),
     }
@@ -70,13 +70,22 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 fn connect(path: &Path, has_log: bool) -> Result<Connection, StoreError> {
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri_of(path, has_log), read_only);
-    let connection = connection.map_err(|error| StoreError::from_sqlite(path, error))?;
+    let sqlite = |error| only_read(StoreError::from_sqlite(path, error));
+    let connection = connection.map_err(sqlite)?;
     let prepare = || {
         connection.busy_timeout(BUSY)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
     };
-    prepare().map_err(|error| StoreError::from_sqlite(path, error))?;
+    prepare().map_err(sqlite)?;
     Ok(connection)
+}
+
+/// Whoever only looks does not want to write.
+fn only_read(error: StoreError) -> StoreError {
+    match error {
+        StoreError::ReadOnly { path, source } => StoreError::Unreadable { path, source: source.into() },
+        other => other,
+    }
 }
 
 /// By which SQLite only reads it.

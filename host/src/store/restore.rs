@@ -5,14 +5,14 @@
 //! since is not.
 
 use std::{
-    fs, io,
+    fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::mpsc,
 };
 
 use roost_scheduler::{
     body::Body,
-    event::{Change, JobKey, RunEnded, RunKey, SavedRun},
+    event::{Change, RunEnded, RunKey, SavedRun},
     names::RunId,
     outcome::{Attempt, Cancelled, Failed, Outcome},
     time::Instant,
@@ -23,9 +23,10 @@ use super::{
     DATABASE, MIGRATIONS, Retention, RunView, StoreError, Wanted, backup, commit,
     error::Damage,
     folder, format_of, load, migrate,
-    reading::{ask, log_of, uri, with_suffix},
+    reading::{ask, uri, with_suffix},
+    replace::{gone, replace},
     retention::Past,
-    runs,
+    runs, soundness,
 };
 
 /// What came of it.
@@ -54,22 +55,30 @@ enum Fate {
 /// Puts the copy `from` in the place of the database, as far as nobody uses that. What cannot be restored changes nothing.
 pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored, StoreError> {
     check(from).map_err(|error| StoreError::NoBackup { path: from.to_owned(), source: Box::new(error) })?;
+    let path = data.join(DATABASE);
+    let unfinished = with_suffix(&path, ".restoring");
+    let file = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    if file(from) == file(&unfinished) {
+        let source = Box::new(StoreError::Unfinished(from.to_owned()));
+        return Err(StoreError::NoBackup { path: from.to_owned(), source });
+    }
     folder::make(data)?;
     let _lock = folder::lock(data)?;
-    let path = data.join(DATABASE);
     let known = settle(&path)?;
-    let unfinished = with_suffix(&path, ".restoring");
     let target = |source| StoreError::Target { path: path.clone(), source };
-    let cannot = |damage| match StoreError::from_damage(from, damage) {
-        source @ StoreError::Damaged { .. } => StoreError::NoBackup { path: from.to_owned(), source: Box::new(source) },
-        other => target(other.into()),
+    let cannot = |damage| match damage {
+        Damage::Sqlite(error) if is_of_disk(&error) => target(error.into()),
+        source => {
+            let source = Box::new(StoreError::Damaged { path: from.to_owned(), source });
+            StoreError::NoBackup { path: from.to_owned(), source }
+        }
     };
     // An earlier try may have left it.
     gone(&unfinished).and_then(|()| backup::make(&unfinished)).map_err(|error| target(error.into()))?;
     let copied = backup::copy(from, &unfinished, target);
     let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
     let placed = restored.and_then(|restored| {
-        let kept = replace(&path, &unfinished).map_err(|error| target(error.into()))?;
+        let kept = replace(&path, &unfinished)?;
         Ok(Restored { kept, ..restored })
     });
     let mut restored = placed.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
@@ -77,17 +86,29 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
     Ok(restored)
 }
 
+/// Whether it is the disk that is at fault, and not what is written on it.
+fn is_of_disk(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure};
+    let code = error.sqlite_error_code();
+    code.is_some_and(|code| {
+        matches!(code, CannotOpen | DiskFull | OutOfMemory | PermissionDenied | ReadOnly | SystemIoFailure)
+    })
+}
+
 /// Whether it is a copy of a database that this Roost knows, and whole.
 fn check(from: &Path) -> Result<(), StoreError> {
-    let (format, found) = ask(from, |connection, format| {
+    let (format, found, stranger) = ask(from, |connection, format| {
         let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        Ok((format, found))
+        Ok((format, found, soundness::stranger(connection, format)?))
     })?;
     if format == 0 {
         return Err(StoreError::Foreign(from.to_owned()));
     }
     if found != "ok" {
         return Err(StoreError::from_damage(from, Damage::Check(found)));
+    }
+    if let Some(what) = stranger {
+        return Err(StoreError::Strange { path: from.to_owned(), what });
     }
     Ok(())
 }
@@ -159,9 +180,7 @@ fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Rest
     }
     transaction.commit()?;
     // What this host cannot read, it must not be given.
-    load::load(&mut connection)?;
-    let (nobody, _) = mpsc::sync_channel(1);
-    load::jobs(&connection, 0..JobKey::MAX, &nobody)?;
+    soundness::check(&mut connection)?;
     Ok(restored)
 }
 
@@ -236,33 +255,5 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
             run.body = Body::new(&run.body.job_id(), run.body.label(), &run.body.policy(), &steps);
             Fate::Owes(run)
         }
-    }
-}
-
-/// At each moment there is the old database or the new one, and nothing is taken away before it has its new name. Only where
-/// an old log could not be read is there a moment with the old database without it: the new one must never meet that log.
-fn replace(path: &Path, with: &Path) -> io::Result<Option<PathBuf>> {
-    let kept = with_suffix(path, ".before-restore");
-    let was_there = fs::symlink_metadata(path).is_ok();
-    if was_there {
-        [kept.clone(), log_of(&kept)].iter().try_for_each(|old| gone(old))?;
-        // Not every file system has links; without, there is a moment with no database.
-        let keep = |from: &Path, to: &Path| fs::hard_link(from, to).or_else(|_| fs::rename(from, to));
-        // Where it could be read, its log is in it.
-        if fs::symlink_metadata(log_of(path)).is_ok() {
-            keep(&log_of(path), &log_of(&kept))?;
-        }
-        keep(path, &kept)?;
-    }
-    [log_of(path), with_suffix(path, "-shm")].iter().try_for_each(|old| gone(old))?;
-    fs::File::open(with)?.sync_all()?;
-    folder::put_in_place(with, path)?;
-    Ok(was_there.then_some(kept))
-}
-
-fn gone(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

@@ -105,6 +105,18 @@ pub(super) fn question(which: &str) -> String {
 }
 
 fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<RunView>, Damage> {
+    let mut runs = Vec::new();
+    each(connection, wanted, which, |run| runs.push(run))?;
+    Ok(runs)
+}
+
+/// Whether all of them can be shown.
+pub(super) fn check(connection: &Connection) -> Result<(), Damage> {
+    let all = Wanted { limit: usize::MAX, ..Wanted::default() };
+    [UNDER_WAY, ENDED].iter().try_for_each(|which| each(connection, &all, which, drop))
+}
+
+fn each(connection: &Connection, wanted: &Wanted, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
     let mut statement = connection.prepare(&question(which))?;
     let mut rows = statement.query(named_params! {
         ":state": wanted.state,
@@ -114,12 +126,12 @@ fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<R
         ":since": wanted.since.unwrap_or(Instant::MIN).millis(),
         ":limit": i64::try_from(wanted.limit).unwrap_or(i64::MAX),
     })?;
-    let mut runs = Vec::new();
+    let mut number = 0;
     while let Some(row) = rows.next()? {
-        let what = |what: String| Damage::Row { table: "runs", row: runs.len() as i64 + 1, what };
-        runs.push(view(row).map_err(what)?);
+        number += 1;
+        take(view(row).map_err(|what| Damage::Row { table: "runs", row: number, what })?);
     }
-    Ok(runs)
+    Ok(())
 }
 
 fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {

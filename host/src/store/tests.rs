@@ -5,7 +5,7 @@ mod crashes;
 mod formats;
 mod history;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use roost_scheduler::{
     body::{Body, PackedJob},
@@ -221,6 +221,17 @@ fn an_empty_folder_becomes_an_empty_store() {
 }
 
 #[test]
+fn what_is_kept_is_its_owners_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[plugin_saved(1, "coop")]).unwrap();
+    for name in ["roost.db", "roost.db-wal", "roost.db-shm"] {
+        let mode = fs::metadata(data.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
 fn only_one_host_has_a_folder() {
     let data = tempfile::tempdir().unwrap();
     let held = open(data.path()).unwrap();
@@ -272,7 +283,8 @@ fn a_run_that_failed_keeps_what_it_did_and_others_do_not() {
     ] {
         let text = report(&dead_letter(data.path(), &run_id(occurrence)).unwrap_err());
         assert!(text.starts_with(&told), "{text}");
-        assert!(text.ends_with("hint: `roost runs --failed` shows those that can be replayed"), "{text}");
+        let hint = if occurrence == 2 { "hint: it goes on by itself; " } else { "hint: `roost runs --failed` shows" };
+        assert!(text.contains(hint), "{text}");
     }
 }
 
@@ -304,6 +316,43 @@ async fn the_thread_commits_in_order_and_closes() {
     assert!(answers.recv().await.is_none());
     let (_, saved) = open(data.path()).unwrap();
     assert_eq!(saved.plugins[0].devices.len(), 1);
+}
+
+#[test]
+fn whoever_holds_a_transaction_open_is_waited_for_and_then_told_of() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    let other = Connection::open(data.path().join(DATABASE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
+    assert!(text.starts_with("another program holds a transaction open in `"), "{text}");
+    assert!(text.ends_with("use `sqlite3 -readonly`"), "{text}");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(HELD_UP / 4);
+            other.execute_batch("COMMIT").unwrap();
+        });
+        store.commit(&[plugin_saved(1, "coop")]).unwrap();
+    });
+}
+
+#[test]
+fn a_database_that_was_deleted_or_replaced_is_written_no_more() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join(DATABASE);
+    let (mut store, _) = open(data.path()).unwrap();
+    store.commit(&[plugin_saved(1, "coop")]).unwrap();
+    fs::rename(&path, data.path().join("away")).unwrap();
+    let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
+    assert!(
+        text.contains("is not the database any more that this Roost writes: it was deleted or moved away"),
+        "{text}"
+    );
+    fs::write(&path, "").unwrap();
+    let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
+    assert!(text.contains("another file was put in its place\nhint: if it was moved, move it back"), "{text}");
+    fs::rename(data.path().join("away"), &path).unwrap();
+    store.commit(&[plugin_saved(1, "coop")]).unwrap();
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ impl Store {
 
     /// All of them durable, or none.
     pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.place.look(&self.path)?;
         commit::commit(&mut self.connection, &mut self.past, changes)
             .map_err(|error| StoreError::from_sqlite(&self.path, error))
     }

@@ -1,7 +1,5 @@
 //! Copies, and going on with them.
 
-use std::os::unix::fs::PermissionsExt;
-
 use roost_scheduler::event::Tombstone;
 
 use super::*;
@@ -191,9 +189,20 @@ fn a_damaged_database_gives_way_with_its_log() {
     assert_eq!(jobs_in(data.path()).len(), 1);
     assert!(fs::read(data.path().join("roost.db.before-restore")).unwrap().starts_with(b"not a database"));
     assert_eq!(fs::read(data.path().join("roost.db.before-restore-wal")).unwrap(), b"its log");
-    // A later one replaces it.
-    restored(data.path(), &copy);
-    assert!(!data.path().join("roost.db.before-restore-wal").exists());
+    // A later one has a name of its own.
+    let second = restored(data.path(), &copy).kept.unwrap();
+    assert_eq!(second, data.path().join("roost.db.before-restore-2"));
+    // And can be restored in turn, as often as one likes.
+    restored(data.path(), &second);
+    restored(data.path(), &second);
+    assert!(second.exists() && data.path().join("roost.db.before-restore-4").exists());
+    let left = data.path().join("roost.db.restoring");
+    fs::copy(&copy, &left).unwrap();
+    let text = report(&restore(data.path(), &left, at(NOW)).unwrap_err());
+    assert!(
+        text.contains("caused by: `") && text.contains("restoring` is what a restore has left") && left.exists(),
+        "{text}"
+    );
     // And where there is none, there is one.
     let root = tempfile::tempdir().unwrap();
     assert!(restored(&root.path().join("var/data"), &copy).kept.is_none());
@@ -202,20 +211,40 @@ fn a_damaged_database_gives_way_with_its_log() {
 
 #[test]
 fn what_is_no_copy_changes_nothing() {
-    let (data, copy) = copied(&[]);
+    let (data, copy) = copied(&[run_saved(1, 40, 4), run_ended(None, 20, 21)]);
     let good = fs::read(&copy).unwrap();
     let mut scribbled = good.clone();
     scribbled[2 * 4096..3 * 4096].fill(0xa5);
-    let mut row = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut row, &good).unwrap();
-    let connection = Connection::open(row.path()).unwrap();
-    connection.execute("UPDATE jobs SET trigger = 'nonsense'", []).unwrap();
-    drop(connection);
+    let changed = |sql: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, &good).unwrap();
+        Connection::open(file.path()).unwrap().execute_batch(sql).unwrap();
+        fs::read(file.path()).unwrap()
+    };
     let before = fs::read(data.path().join(DATABASE)).unwrap();
     let bad = data.path().join("bad");
     for (bytes, told) in [
         (scribbled, "is damaged"),
-        (fs::read(row.path()).unwrap(), "in table `jobs`, row 1"),
+        (changed("UPDATE jobs SET trigger = 'nonsense'"), "in table `jobs`, row 1"),
+        (changed("DROP TABLE tombstones"), "is not a database that this Roost has made: index `"),
+        (changed("DROP INDEX runs_failed"), "has made: index `runs_failed` is not"),
+        (changed("CREATE TRIGGER theirs AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END"), "made: trigger `theirs`"),
+        (changed("UPDATE jobs SET id = -1"), "in table `jobs`, row -1"),
+        (changed("UPDATE jobs SET id = 9e15"), "in table `jobs`, row 9000000000000000"),
+        (
+            changed("UPDATE devices SET id = 4000000000; UPDATE jobs SET device = 4000000000"),
+            "in table `devices`, row 4",
+        ),
+        (
+            changed("INSERT INTO jobs SELECT 7, device, job, label, trigger, steps, policy, 1, 1, 1 FROM jobs"),
+            "another job",
+        ),
+        (changed("UPDATE runs SET ended = 9e18 WHERE state <> 'running'"), "9000000000000000000 is not an instant"),
+        (changed("UPDATE runs SET attempts = -1 WHERE state <> 'running'"), "Integer -1 out of range"),
+        (changed("UPDATE runs SET number = NULL WHERE state = 'running'"), "it has neither ended nor is it under way"),
+        (changed("DELETE FROM clock"), "is damaged"),
+        (changed("UPDATE clock SET series = -1"), "is damaged"),
+        (changed("PRAGMA user_version = 1"), "is not a database that this Roost has made"),
         (good[..good.len() - 4096].into(), "is damaged"),
         (Vec::new(), "is a database of another program"),
         (b"text".repeat(999), "is damaged"),
@@ -224,6 +253,13 @@ fn what_is_no_copy_changes_nothing() {
         let text = report(&restore(data.path(), &bad, at(NOW)).unwrap_err());
         assert!(text.contains("bad` cannot be restored\n  caused by: ") && text.contains(told), "{told}: {text}");
         assert!(text.ends_with("hint: nothing was changed: name a file that `roost backup` has written"), "{text}");
+    }
+    for path in [data.path(), Path::new("/dev/null")] {
+        let text = report(&restore(data.path(), path, at(NOW)).unwrap_err());
+        assert!(
+            text.contains("cannot be restored\n  caused by: `") && text.contains("` is not a file\nhint: "),
+            "{text}"
+        );
     }
     let text = report(&restore(data.path(), &data.path().join("none"), at(NOW)).unwrap_err());
     assert!(text.contains("cannot be restored\n  caused by: there is no `"), "{text}");
