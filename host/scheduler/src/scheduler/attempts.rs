@@ -28,7 +28,7 @@ impl Scheduler {
                 return self.end(now, slot, outcome, out);
             }
             if !self.may_start(slot) {
-                return;
+                return self.keep_waiting(slot, out);
             }
         }
         let Some(run) = self.runs.get(slot) else { return };
@@ -226,6 +226,7 @@ impl Scheduler {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
         }
+        self.keep_waiting(slot, out);
         self.pause(now, slot);
     }
 

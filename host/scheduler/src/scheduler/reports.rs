@@ -113,6 +113,7 @@ impl Scheduler {
         if run.has_not_started() {
             self.give_up_resource(slot);
         }
+        self.keep_waiting(slot, out);
         self.put(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
     }
 

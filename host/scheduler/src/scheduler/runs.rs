@@ -116,6 +116,13 @@ impl Scheduler {
         }
     }
 
+    /// Whoever has to wait is written down: people want to see what it waits for.
+    pub(super) fn keep_waiting(&mut self, slot: RunSlot, out: &mut Step) {
+        if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
+            self.save_run(slot, out);
+        }
+    }
+
     /// Keeps how far a run has come, if it is on disk.
     pub(super) fn save_progress_of(&self, slot: RunSlot, out: &mut Step) {
         if let Some(run) = self.runs.get(slot)

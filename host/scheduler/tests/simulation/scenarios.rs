@@ -236,10 +236,14 @@ fn a_broker_that_refuses_is_asked_again_after_growing_pauses_and_then_given_up()
     world.step(Event::Woke);
     for _ in 0..3 {
         world.refuse(0);
+        while world.commit() {}
         while world.in_flight.is_empty() && world.wake.is_some_and(|wake| wake < at("2027-03-01T06:20:00Z")) {
             world.now = world.wake.expect("a pause ends");
             world.step(Event::Woke);
+            while world.commit() {}
         }
+        let is_on_disk = world.disk.runs.len() == 1;
+        assert_eq!(is_on_disk, !world.in_flight.is_empty(), "who tries again can be seen");
     }
     let lines: Vec<&str> = world.log.iter().filter_map(|line| line.split_once("Z ")).map(|(_, text)| text).collect();
     assert_eq!(
