@@ -236,7 +236,8 @@ impl Desk {
         let shown = match question {
             Question::Abandon(_) => "`roost runs --state running` shows those that can be abandoned",
             Question::Replay(_) => {
-                "`roost runs --failed` shows those that can be replayed, as long as their plugin is there"
+                "`roost runs --failed` shows those that can be replayed, as long as their plugin is there, and `roost runs --state \
+                 running` those that are on their way"
             }
         };
         let run = |text: &str| text.parse::<RunId>().map_err(|error| Report::new(error.to_string()).hint(shown));

@@ -45,7 +45,8 @@ const NAMED: usize = 20;
 
 pub(super) fn backup(args: Backup) -> Result<()> {
     let config = config::load(&args.data.into())?;
-    Ok(store::back_up(&config.data, &args.file).map_err(|error| Report::from(&error))?)
+    store::back_up(&config.data, &args.file).map_err(|error| Report::from(&error))?;
+    Ok(writeln!(io::stderr(), "copied to `{}`", args.file.display())?)
 }
 
 pub(super) fn restore(args: Restore) -> Result<()> {
