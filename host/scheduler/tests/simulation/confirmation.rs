@@ -40,13 +40,13 @@ fn a_silent_device_is_tried_again_with_growing_pauses_and_its_run_can_be_replaye
 
 #[test]
 fn a_report_from_before_counts_only_if_the_step_says_so() {
-    for already in [false, true] {
+    for (already, retained) in [(false, false), (false, true), (true, false), (true, true)] {
         let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), already);
         let mut world = world(&[open]);
         world.now = at("2027-03-01T06:10:00Z");
         world.step(Event::Woke);
         world.subscribed(0, None);
-        world.report("door/state", true, true);
+        world.report("door/state", true, retained);
         world.run_until(at("2027-03-01T06:11:00Z"));
         let published = world.log.iter().any(|line| line.contains("publish"));
         assert_eq!(published, !already, "{:#?}", world.log);
