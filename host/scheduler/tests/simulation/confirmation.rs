@@ -4,9 +4,11 @@ use roost_scheduler::{
     event::Event,
     model::Misfire,
     names::{GroupName, ResourceName},
+    topic::{Grant, TopicFilter},
 };
 
 use crate::{
+    disk::everything,
     policies::{confirmed, each_step, in_group, lines, with},
     scenarios::{at, check, job, world},
     world::{World, name},
@@ -52,6 +54,36 @@ fn a_report_from_before_counts_only_if_the_step_says_so() {
         assert_eq!(published, !already, "{:#?}", world.log);
         assert!(world.log.iter().any(|line| line.contains("succeeded open")));
     }
+}
+
+#[test]
+fn what_the_broker_has_kept_says_nothing_of_what_was_sent() {
+    let open = with(confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false), |job| {
+        job.policy.retry.attempts = Some(1);
+    });
+    let mut world = world(&[open]);
+    world.is_silent = true;
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.subscribed(0, None);
+    assert_eq!(world.in_flight.len(), 1);
+    world.report("door/state", true, true);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    assert!(world.log.iter().any(|line| line.contains("failed open")), "{:#?}", world.log);
+}
+
+#[test]
+fn nobody_listens_outside_the_grant_of_now() {
+    let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false);
+    let mut world = world(std::slice::from_ref(&open));
+    let grant = Grant { subscribe: vec![name(TopicFilter::parse("elsewhere"))], ..everything() };
+    world.load_granted("coop", 2, &[("north", vec![open])], grant);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    assert!(
+        lines(&world).contains(&"06:10:00 denied open 06:10:00: the plugin may not read `door/state`".to_owned()),
+        "{:#?}",
+        world.log
+    );
 }
 
 #[test]

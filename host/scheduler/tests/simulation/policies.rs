@@ -168,6 +168,25 @@ fn of_a_group_only_the_newest_missed_run_is_made_up_for_whatever_its_age() {
 }
 
 #[test]
+fn what_comes_to_a_group_too_late_gives_way_to_what_was_done() {
+    let close = in_group("close", "at 2027-03-01T06:30:00Z", &[(0, "door/close")]);
+    let open = in_group("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
+    let mut world = world(std::slice::from_ref(&close));
+    world.run_until(at("2027-03-01T06:35:00Z"));
+    world.load("coop", 2, &[("north", vec![close, open])]);
+    world.run_until(at("2027-03-01T06:40:00Z"));
+    check(
+        &world,
+        &[
+            "06:30:00 publish door/close #1",
+            "06:30:00 succeeded close 06:30:00",
+            "06:35:00 missed open 06:10:00: only the newest one of its group, `close` of 06:30:00, is made up for",
+            "06:35:00 coop: 1 new, 0 changed, 0 gone, 1 unchanged",
+        ],
+    );
+}
+
+#[test]
 fn a_retry_of_open_never_lands_after_close() {
     let open = in_group("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
     let close = in_group("close", "at 2027-03-01T06:12:00Z", &[(0, "door/close")]);
