@@ -14,7 +14,7 @@ use crate::report::in_one_line;
 const PAYLOAD_BYTES: usize = 200;
 
 /// A plugin's text, which could move the cursor, or begin a line that looks like another message.
-pub(super) fn put_text(line: &mut String, text: &str) {
+fn put_text(line: &mut String, text: &str) {
     if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
         line.push_str(text);
     } else {
@@ -38,12 +38,17 @@ pub(super) fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Resu
             write!(line, "  expires after {}", Duration(expiry_ms.into()))?;
         }
         if let Some(content_type) = &properties.content_type {
-            write!(line, "  as {content_type}")?;
+            line.push_str("  as ");
+            put_text(line, content_type);
         }
         if let Some(topic) = &properties.response_topic {
-            write!(line, "  answer to {topic}")?;
+            line.push_str("  answer to ");
+            put_text(line, topic.as_str());
         }
-        properties.user.iter().try_for_each(|(name, value)| write!(line, "  with {name}={value}"))?;
+        for (name, value) in &properties.user {
+            line.push_str("  with ");
+            put_text(line, &format!("{name}={value}"));
+        }
     }
     if message.once {
         line.push_str("  once");
