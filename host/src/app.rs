@@ -300,6 +300,10 @@ impl App {
         match effect {
             Effect::Publish(publish) => self.link.publish(publish),
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
+            Effect::Call { call, .. } => {
+                let reply = Err("this version of Roost does not do tasks yet".into());
+                self.step(Event::Answered { call, reply }, hand);
+            }
             Effect::Announce(announcement) => diary::announce(&announcement, &self.scheduler),
             Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),

@@ -224,6 +224,10 @@ impl<'w> Rehearsal<'w> {
                 }
                 self.events.push_back(Event::Planned { plugin, device, generation, plan });
             }
+            Effect::Call { call, .. } => {
+                let reply = Err("this version of Roost does not do tasks yet".into());
+                self.events.push_back(Event::Answered { call, reply });
+            }
             Effect::Announce(_) | Effect::Answer { .. } => {}
         }
     }

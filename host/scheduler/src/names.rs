@@ -78,6 +78,10 @@ name!(
 );
 
 name!(
+    /// Something that a plugin can be asked to do when it is due.
+    TaskName, "task name", is_name, NAME_RULE
+);
+name!(
     /// A group of jobs of a device, of which only the newest run counts: `open` and `close` of a door.
     GroupName, "group name", is_name, NAME_RULE
 );
@@ -87,6 +91,13 @@ name!(
 );
 
 impl GroupName {
+    /// Of text that was one before.
+    pub(crate) fn known(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl TaskName {
     /// Of text that was one before.
     pub(crate) fn known(name: &str) -> Self {
         Self(name.into())

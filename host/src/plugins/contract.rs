@@ -14,7 +14,7 @@ use chrono::NaiveTime;
 use roost_scheduler::{
     calendar::parse_zone,
     limits as bounds,
-    model::{Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step},
+    model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step},
     names::{GroupName, JobId, PluginName, ResourceName},
     time::{Instant, Site},
     topic::{Grant, Topic, is_forbidden},
@@ -143,7 +143,7 @@ fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
             format!("it must be less than the period, {} ms, or runs would overtake each other", every.period_ms);
         return Err(Invalid::value("policy.jitter-ms", value, &rule));
     }
-    Ok(Job { id, label: job.label.map(Into::into), trigger, steps, policy })
+    Ok(Job { id, label: job.label.map(Into::into), trigger, action: Action::Steps(steps), policy })
 }
 
 fn trigger(trigger: wit::Trigger, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
