@@ -15,6 +15,7 @@ use std::{
 use axum::{Router, extract::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -49,9 +50,12 @@ impl Listener {
         }
     }
 
-    const fn most(&self) -> usize {
+    fn most(&self) -> usize {
         match self {
-            Self::Tcp(_) => limits::TCP_CONNECTIONS,
+            Self::Tcp(_) => {
+                let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+                limits::TCP_CONNECTIONS.min(usize::try_from(files / limits::FILES_EACH).unwrap_or(usize::MAX)).max(1)
+            }
             Self::Socket(_) => limits::SOCKET_CONNECTIONS,
         }
     }

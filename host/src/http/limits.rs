@@ -9,7 +9,9 @@ pub(super) const BLOCKING_THREADS: usize = 8;
 /// Connections over TCP at a time. Each takes a file, and the broker and the store need some, too. Whoever comes when all
 /// places are taken pushes out the one that has asked for nothing for the longest time.
 pub(super) const TCP_CONNECTIONS: usize = 1_024;
-/// The same of the socket in the data folder, which has room of its own: the owner gets through, whoever comes over TCP.
+/// Of so many files that the process may have open, one is for a connection over TCP, where files are few.
+pub(super) const FILES_EACH: u64 = 4;
+/// Connections to the socket in the data folder, which has room of its own: the owner gets through, whoever comes over TCP.
 pub(super) const SOCKET_CONNECTIONS: usize = 64;
 /// How long a request's head may take to come, and the next request of a connection: nobody may keep a place by doing
 /// nothing. A test does not wait as long for those who say nothing.

@@ -225,7 +225,7 @@ async fn one(desk: &Desk, text: &str) -> Answered<RunRecord> {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
-    #[schema(example = "coop-door/north/open/2027-03-01T06:30:00Z")]
+    #[schema(example = "coop-door/north/open/2027-03-01T06:30:00Z", max_length = 512)]
     pub(crate) run: String,
 }
 

@@ -78,3 +78,37 @@ impl Drop for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn the_socket_is_the_owners_alone_and_goes_with_the_host() {
+        let data = tempfile::tempdir().unwrap();
+        let path = path(data.path());
+        // What a crash left.
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(UnixStream::connect(&path).is_err());
+        let first = Socket::bind(data.path()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // The next one is there before the first one is gone.
+        let second = Socket::bind(data.path()).unwrap();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(second);
+        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn where_it_cannot_listen_there_is_no_socket() {
+        let data = tempfile::tempdir().unwrap();
+        fs::create_dir(path(data.path())).unwrap();
+        assert!(Socket::bind(data.path()).is_none());
+        let deep = data.path().join("d".repeat(120));
+        fs::create_dir(&deep).unwrap();
+        assert!(Socket::bind(&deep).is_none());
+    }
+}
