@@ -3,7 +3,9 @@
 //! take every event that is waiting → step each → hand the changes to the store as one transaction → start each effect
 //! as soon as what it depends on is durable → never wait in the loop.
 
+mod answers;
 mod diary;
+mod view;
 
 use std::{collections::VecDeque, mem, slice, time::Duration};
 
@@ -15,9 +17,12 @@ use roost_scheduler::{
 };
 use tokio::sync::mpsc;
 
+pub(crate) use self::{
+    answers::Answers,
+    view::{Gone, Look, View, view},
+};
 use crate::{
     clock::{self, Alarm, Clock},
-    control::Answers,
     mqtt::Link,
     plugins::Plugins,
     report::Report,
@@ -50,6 +55,8 @@ pub(crate) struct App {
     pub(crate) plugins: Plugins,
     pub(crate) answers: Answers,
     pub(crate) events: mpsc::Receiver<Event>,
+    /// Questions of those who look on.
+    pub(crate) looks: mpsc::Receiver<Look>,
     pub(crate) committed: mpsc::UnboundedReceiver<Committed>,
     pub(crate) clock: Clock,
 }
@@ -167,6 +174,10 @@ impl App {
                     rung.context("the kernel's timer cannot be read")?;
                     Event::Woke
                 }
+                Some(look) = self.looks.recv() => {
+                    look(&self.scheduler);
+                    continue;
+                }
                 () = std::future::ready(()), if is_more_durable => continue,
             };
             if matches!(event, Event::StopAsked) && !stopping {
@@ -199,6 +210,10 @@ impl App {
     async fn take(&mut self, event: Event, hand: &mut Hand) {
         let end = clock::monotonic() + TURN;
         self.step(event, hand);
+        // However many events there are: who looks on has a turn, too, and only one.
+        if let Ok(look) = self.looks.try_recv() {
+            look(&self.scheduler);
+        }
         for _ in 1..EVENTS_PER_TURN {
             if clock::monotonic() > end {
                 break;

@@ -2,13 +2,19 @@
 
 mod backup;
 mod check;
+mod client;
 mod compile;
+mod completions;
+mod jobs;
 mod next;
+mod plugins;
 mod replay;
 mod run;
 mod runs;
 mod show;
 mod simulate;
+mod status;
+mod table;
 mod when;
 
 use std::{ffi::OsString, io, process::ExitCode};
@@ -30,11 +36,15 @@ enum Command {
     Check(check::Args),
     Next(next::Args),
     Simulate(simulate::Args),
+    Status(status::Args),
+    Plugins(plugins::Args),
+    Jobs(jobs::Args),
     Runs(runs::Args),
     Replay(replay::Replay),
     Abandon(replay::Abandon),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Completions(completions::Args),
     #[command(hide = true)]
     Compile(compile::Args),
 }
@@ -48,11 +58,15 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
         Command::Simulate(args) => simulate::main(args),
+        Command::Status(args) => status::main(args),
+        Command::Plugins(args) => plugins::main(args),
+        Command::Jobs(args) => jobs::main(args),
         Command::Runs(args) => runs::main(args),
         Command::Replay(args) => replay::replay(args),
         Command::Abandon(args) => replay::abandon(args),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
+        Command::Completions(args) => completions::main::<Cli>(&args),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {

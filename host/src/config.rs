@@ -4,6 +4,7 @@ pub(crate) mod document;
 mod file;
 mod flags;
 pub(crate) mod grant;
+mod http;
 mod nearest;
 pub(crate) mod place;
 pub(crate) mod rules;
@@ -20,12 +21,15 @@ use chrono_tz::Tz;
 use roost_scheduler::time::Site;
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use self::flags::{DataFlags, Flags, PlaceFlags};
 use self::{
     file::{File, MqttFile},
     place::{HALF_A_LOCATION, Place},
     rules::Rules,
     system::system_zone,
+};
+pub(crate) use self::{
+    flags::{DataFlags, Flags, PlaceFlags},
+    http::{Http, Listen},
 };
 use crate::report::Report;
 
@@ -52,6 +56,7 @@ pub(crate) struct Config {
     /// What plugins have to keep to.
     pub(crate) rules: Rules,
     pub(crate) history: History,
+    pub(crate) http: Http,
 }
 
 /// The broker to connect to. Not `Debug`: it has a password.
@@ -131,6 +136,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
         },
         rules: file.rules,
         history: file.history,
+        http: Http::new(flags.http, file.http)?,
     })
 }
 

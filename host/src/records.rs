@@ -9,17 +9,21 @@ use roost_scheduler::{
     topic::Topic,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::hex;
 
-#[derive(Serialize, Deserialize)]
+/// A message of a job.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct StepRecord<'a> {
+pub(crate) struct StepRecord<'a> {
     #[serde(default, skip_serializing_if = "is_zero")]
     after_ms: u32,
     #[serde(borrow)]
+    #[schema(value_type = String)]
     topic: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    #[schema(value_type = String)]
     payload: Cow<'a, str>,
     /// Instead, where the payload is not text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,9 +40,10 @@ struct StepRecord<'a> {
     confirm: Option<ConfirmRecord>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// The device's report that a step waits for.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ConfirmRecord {
+pub(crate) struct ConfirmRecord {
     topic: String,
     matches: MatchesRecord,
     within_ms: u32,
@@ -46,9 +51,10 @@ struct ConfirmRecord {
     already: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+/// What such a report has to be.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum MatchesRecord {
+pub(crate) enum MatchesRecord {
     Any,
     Text(String),
     /// Where it is not text.
@@ -65,9 +71,10 @@ enum MatchesRecord {
     },
 }
 
-#[derive(Serialize, Deserialize)]
+/// What MQTT 5 can say besides.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PropertiesRecord {
+pub(crate) struct PropertiesRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expiry_ms: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,12 +82,14 @@ struct PropertiesRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response_topic: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Vec<String>>)]
     user: Vec<(String, String)>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// How a job's runs are treated.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PolicyRecord {
+pub(crate) struct PolicyRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grace_ms: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,9 +112,10 @@ struct PolicyRecord {
     needs: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// What happens when a job is due again before its run has ended.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum OverlapRecord {
+pub(crate) enum OverlapRecord {
     Queue(u32),
     Allow(u32),
     Replace,

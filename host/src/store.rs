@@ -38,7 +38,7 @@ pub(crate) use self::{
     folder::{client_id, is_in_use},
     restore::{Restored, restore},
     retention::Retention,
-    runs::{Owed, RunView, Wanted, dead_letter, runs},
+    runs::{After, Owed, RunView, Wanted, dead_letter, run, runs},
     writer::{Committed, Writer},
 };
 use self::{

@@ -40,7 +40,8 @@ def main():
     (plugins / "burst.toml").write_text(settings(first))
     shutil.copy(guest, plugins / "burst.wasm")
     process = subprocess.Popen(
-        [roost, "run", "--plugins", plugins, "--data", data, "--mqtt", f"mqtt://{work.HOST}:{work.PORT}"],
+        [roost, "run", "--plugins", plugins, "--data", data, "--mqtt", f"mqtt://{work.HOST}:{work.PORT}",
+         "--http", "off"],
         cwd=work.FOLDER,
         stdout=subprocess.DEVNULL,
         stderr=work.log("roost"),

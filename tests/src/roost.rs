@@ -54,7 +54,10 @@ impl Site {
     /// Runs `roost` here with arguments of the test's own.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.current_dir(self.path()).args(arguments).env_remove("ROOST_MQTT").env_remove("ROOST_CONFIG");
+        command.current_dir(self.path()).args(arguments);
+        for name in ["ROOST_MQTT", "ROOST_CONFIG", "ROOST_HTTP", "ROOST_URL", "ROOST_TOKEN"] {
+            command.env_remove(name);
+        }
         command
     }
 
@@ -76,7 +79,8 @@ impl Site {
     fn start_in(&self, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
         let place = ["--time-zone", "Europe/London", "--latitude", "51.4779", "--longitude", "-0.0015"];
         let mut command = self.command(&["run", "--plugins", "plugins", "--data", "data"]);
-        command.envs(environment.iter().copied());
+        // A port of its own: others run at the same time.
+        command.env("ROOST_HTTP", "127.0.0.1:0").envs(environment.iter().copied());
         command.args(place).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the binary starts");
         let log = Lines::of(process.stderr.take().expect("it is piped"));
@@ -115,6 +119,12 @@ impl Roost {
     /// The number of its process.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Where its HTTP API listens: an address and a port.
+    pub fn address(&self) -> String {
+        let line = self.says("listening on http://");
+        line.rsplit("http://").next().expect("it is there").trim().to_owned()
     }
 
     /// Whether it has ended by itself.

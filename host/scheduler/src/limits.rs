@@ -65,6 +65,8 @@ pub const RUNS_PER_STEP: usize = 1_000;
 pub const JOBS_PER_STEP: usize = 250;
 /// Jobs and devices that one step looks at when the clock was set.
 pub const PLACES_PER_STEP: u32 = 2_000;
+/// Places that one look at the jobs takes in: whoever looks must not hold up what is due.
+pub const PLACES_PER_VIEW: usize = 2_000;
 /// Devices of a new version that one step sets up.
 pub const DEVICES_PER_STEP: usize = 100;
 /// Missed occurrences of a job that are counted one by one; of more it is only said that there are more.

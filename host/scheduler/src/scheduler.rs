@@ -13,6 +13,7 @@ mod restore;
 mod run;
 mod runs;
 mod tasks;
+mod view;
 mod wishes;
 
 use std::{
@@ -24,6 +25,7 @@ use std::{
 
 use hashbrown::HashTable;
 
+pub use self::view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay};
 use self::{
     gates::{Group, GroupKey, Resource},
     jobs::Next,
@@ -226,30 +228,6 @@ enum Timer {
     Forget,
 }
 
-/// A job as people want to see it.
-#[derive(Clone, Debug)]
-pub struct JobView<'a> {
-    /// Whose.
-    pub device: &'a DeviceName,
-    /// Where that is.
-    pub site: &'a Site,
-    /// What it is.
-    pub job: &'a PackedJob,
-    /// When its next run is due.
-    pub next: NextRun,
-}
-
-/// When a job's next run is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NextRun {
-    /// Then.
-    Due(Instant),
-    /// Not before then: the sun does not do that for so long.
-    NotBefore(Instant),
-    /// There is none any more.
-    Never,
-}
-
 impl Scheduler {
     /// Takes an event, and answers with what to keep and what to do. Bounded (I10): what is left over is done by the
     /// next step, and [`Step::wake`] says when that is wanted.
@@ -346,72 +324,5 @@ impl Scheduler {
         let again = if self.forget_finished(now, out) { now } else { again };
         self.forgotten = last;
         self.timers.insert((again, Timer::Forget));
-    }
-
-    /// The jobs of a plugin, with their next runs.
-    pub fn jobs_of<'a>(&'a self, plugin: &PluginName) -> impl Iterator<Item = JobView<'a>> {
-        let plugin = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
-        let devices = plugin.into_iter().flat_map(|plugin| plugin.devices.values());
-        devices.filter_map(|key| self.devices.get(*key)).flat_map(|device| {
-            let jobs = device.jobs.iter().filter_map(|key| self.jobs.get(*key));
-            jobs.map(|state| JobView {
-                device: &device.name,
-                site: &device.site,
-                job: &state.job,
-                next: state.next.into(),
-            })
-        })
-    }
-
-    /// The plugins that there are.
-    pub fn plugin_names(&self) -> impl Iterator<Item = &PluginName> {
-        self.plugin_keys.keys()
-    }
-
-    /// A plugin's name.
-    #[must_use]
-    pub fn plugin_name(&self, key: PluginKey) -> Option<&PluginName> {
-        self.plugins.get(key).map(|plugin| &plugin.name)
-    }
-
-    /// What is known of the sun, for others who ask: an event takes long to find.
-    pub fn sky(&mut self) -> &mut Sky {
-        &mut self.sky
-    }
-
-    /// How many jobs there are.
-    #[must_use]
-    pub fn job_count(&self) -> usize {
-        self.jobs.len()
-    }
-
-    /// The runs that have been admitted and have not ended, with what they wait for: for whoever looks for a fault.
-    pub fn runs(&self) -> impl Iterator<Item = impl std::fmt::Debug> {
-        self.runs.iter().map(|(_, run)| run)
-    }
-
-    /// How many runs have been admitted and have not ended.
-    #[must_use]
-    pub fn run_count(&self) -> usize {
-        self.runs.len()
-    }
-
-    /// The runs that owe a step, which one (counted from 1), and when it is due.
-    pub fn owed(&self) -> impl Iterator<Item = (&RunId, usize, Instant)> {
-        self.runs.iter().filter_map(|(_, run)| run.next_owed().map(|(step, due)| (&run.id, step + 1, due)))
-    }
-
-    /// Whether a step that is owed comes due up to an instant, and could be sent although nothing can be kept any more.
-    #[must_use]
-    pub fn owes_until(&self, until: Instant) -> bool {
-        let can_be_sent = |run: &&Run| !self.failing || !run.is_owed() || run.can_go_on_unkept();
-        let mut runs = self.runs.iter().map(|(_, run)| run).filter(can_be_sent);
-        runs.any(|run| run.next_owed().is_some_and(|(_, due)| due <= until))
-    }
-
-    /// How many attempts are under way.
-    #[must_use]
-    pub fn attempts_under_way(&self) -> usize {
-        self.attempts.len()
     }
 }

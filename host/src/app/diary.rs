@@ -116,7 +116,7 @@ fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
     jobs.retain(|job| job.next != NextRun::Never);
     jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.body.id()));
     let count = jobs.len();
-    for JobView { device, site, job, next } in jobs.into_iter().take(NEXT_RUNS) {
+    for JobView { device, site, job, next, .. } in jobs.into_iter().take(NEXT_RUNS) {
         let local = |at: Instant| at.to_utc().with_timezone(&site.zone).format("%a %Y-%m-%d %H:%M:%S %Z");
         let id = job.body.id();
         match next {

@@ -5,16 +5,14 @@ use std::io::{self, Write};
 use anyhow::Result;
 use roost_scheduler::names::RunId;
 
-use crate::{
-    config::{self, DataFlags},
-    control::{self, Question},
-    store,
-};
+use super::client::Client;
+use crate::{config::DataFlags, http::runs::Which};
 
 /// Do runs again that have failed
 ///
 /// Each is done once more, at once and by what it was to do then, as a run of its own, whose name is written to standard
-/// output. The Roost of that data folder has to run.
+/// output. The Roost of that data folder has to run, or the one
+/// that `ROOST_URL` names.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost runs --failed
@@ -27,7 +25,8 @@ pub(super) struct Replay {
 /// End runs, whatever they owe
 ///
 /// What a run has not sent yet is never sent: a valve that it opened stays open. Nothing else ends a run that has begun and
-/// owes messages; see to the device yourself. The Roost of that data folder has to run.
+/// owes messages; see to the device yourself. The Roost of that data folder has to run, or the one
+/// that `ROOST_URL` names.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost runs --state running
@@ -47,19 +46,19 @@ struct Runs {
 }
 
 pub(super) fn replay(args: Replay) -> Result<()> {
-    ask(args.runs, Question::Replay)
+    ask(args.runs, "/api/v1/runs/replay")
 }
 
 pub(super) fn abandon(args: Abandon) -> Result<()> {
-    ask(args.runs, Question::Abandon)
+    ask(args.runs, "/api/v1/runs/abandon")
 }
 
 /// One after the other, until one cannot be done.
-fn ask(args: Runs, question: impl Fn(String) -> Question) -> Result<()> {
-    let config = config::load(&args.data.into())?;
+fn ask(args: Runs, path: &str) -> Result<()> {
+    let client = Client::new(args.data)?;
     for run in args.runs {
-        let done = control::ask(&config.data, &question(run.to_string()), store::is_in_use)?;
-        writeln!(io::stdout(), "{done}")?;
+        let done: Which = client.post(path, &Which { run: run.to_string() })?;
+        writeln!(io::stdout(), "{}", done.run)?;
     }
     Ok(())
 }

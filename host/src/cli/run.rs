@@ -13,10 +13,10 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
+    app::{self, Answers, App},
     clock::{self, Clock},
     config::{self, Broker, BuiltInPorts, Config, Flags},
-    control::{self, Answers},
+    http::{self, Desk},
     mqtt::{self, BrokerUrl, Link, Ports},
     plugins::{self, kept_grant},
     report::Report,
@@ -57,6 +57,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let keep = store::Retention { days: config.history.days, runs: config.history.runs };
     let (mut store, mut saved) = store::open(&config.data, keep).map_err(|error| Report::from(&error))?;
+    // Before anything is begun: a port that is taken is told at once.
+    let listening = http::listen(&config.data, &config.http)?;
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
@@ -70,14 +72,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
         store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let answers = Answers::default();
-    let data = config.data.clone();
-    let _listening = control::listen(&config.data, events_in.clone(), answers.clone(), move |run| {
-        store::dead_letter(&data, run).map_err(|error| Report::from(&error))
-    });
+    let (view, looks) = app::view();
+    let desk = Desk::new(events_in.clone(), answers.clone(), view, config.data.clone(), config.site.zone);
+    let _serving = listening.serve(desk)?;
     let options =
         plugins::Options { folder: config.plugins, data: config.data, site: config.site, rules: config.rules, known };
     let plugins = plugins::start(options, events_in)?;
-    App { scheduler, writer, link, plugins, answers, events, committed, clock }.run(stop).await
+    App { scheduler, writer, link, plugins, answers, events, looks, committed, clock }.run(stop).await
 }
 
 async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {

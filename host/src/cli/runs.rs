@@ -3,21 +3,27 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use chrono_tz::Tz;
+use chrono::DateTime;
 use roost_scheduler::time::Instant;
-use serde::Serialize;
 
-use super::when::{When, distance};
+use super::{
+    client::{self, Client},
+    plugins::line,
+    table::{local, table},
+    when::{When, distance},
+};
 use crate::{
     clock,
     config::{self, DataFlags},
+    http::runs::{NextStep, RunRecord},
     report::{Report, in_one_line},
-    store::{self, Owed, RunView, Wanted},
+    store::{self, Wanted},
 };
 
 /// Show what became of runs: first those under way, then those that have ended, the newest first
 ///
-/// It reads what a Roost has written down, whether it runs or not: up to a tenth of a second ago. Of a run under way it
+/// It reads what a Roost has written down, whether it runs or not: up to a tenth of a second ago. Where `ROOST_URL` names one
+/// that runs, that one is asked. Of a run under way it
 /// shows the next step; what is overdue by more than a day is in capitals.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -56,32 +62,14 @@ pub(super) struct Args {
     data: DataFlags,
 }
 
-/// A step that is later than this cannot be missed by the reader.
-const OVERDUE_MS: i64 = 24 * 60 * 60 * 1_000;
-
 pub(super) fn main(args: Args) -> Result<()> {
-    let config = config::load(&args.data.into())?;
-    let zone = config.site.zone;
-    let limit = args.limit as usize;
-    let wanted = Wanted {
-        state: if args.failed { Some("failed".into()) } else { args.state },
-        plugin: args.plugin,
-        device: args.device,
-        job: args.job,
-        since: args.since.map(|since| since.in_zone(zone)),
-        limit: limit + 1,
-    };
-    let mut runs = store::runs(&config.data, &wanted).map_err(|error| Report::from(&error))?;
-    let is_all = runs.len() <= limit;
-    runs.truncate(limit);
+    let is_json = args.json;
+    let (runs, is_all) = if client::is_named() { asked(args)? } else { read(args)? };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    if args.json {
-        for run in &runs {
-            serde_json::to_writer(&mut out, &Line::new(run, zone, clock::now())).map_err(io::Error::from)?;
-            writeln!(out)?;
-        }
+    if is_json {
+        runs.iter().try_for_each(|run| line(&mut out, run))?;
     } else {
-        out.write_all(table(&runs, zone, clock::now()).as_bytes())?;
+        out.write_all(shown(&runs, clock::now()).as_bytes())?;
     }
     out.flush()?;
     if runs.is_empty() {
@@ -92,41 +80,65 @@ pub(super) fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Columns as wide as what is in them; the last one as long as it is.
-fn table(runs: &[RunView], zone: Tz, now: Instant) -> String {
-    if runs.is_empty() {
-        return String::new();
-    }
-    let head = ["TIME", "STATE", "ATTEMPTS", "RUN", "REASON"].map(str::to_owned);
-    let rows: Vec<[String; 5]> = [head].into_iter().chain(runs.iter().map(|run| row(run, zone, now))).collect();
-    let widths: [usize; 5] = std::array::from_fn(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or_default());
-    let mut table = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        table.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        table.push('\n');
-    }
-    table
+/// From the data folder, whether a host runs there or not; and whether those are all.
+fn read(args: Args) -> Result<(Vec<RunRecord>, bool)> {
+    let config = config::load(&args.data.into())?;
+    let zone = config.site.zone;
+    let limit = args.limit as usize;
+    let wanted = Wanted {
+        state: if args.failed { Some("failed".into()) } else { args.state },
+        plugin: args.plugin,
+        device: args.device,
+        job: args.job,
+        since: args.since.map(|since| since.in_zone(zone)),
+        until: None,
+        after: None,
+        limit: limit + 1,
+    };
+    let runs = store::runs(&config.data, &wanted).map_err(|error| Report::from(&error))?;
+    let now = clock::now();
+    let records = runs.iter().take(limit).map(|run| RunRecord::new(run, zone, now)).collect();
+    Ok((records, runs.len() <= limit))
 }
 
-fn row(run: &RunView, host: Tz, now: Instant) -> [String; 5] {
-    let zone = run.zone.unwrap_or(host);
-    let reason = run.reason.as_deref().map(in_one_line);
-    let told = match (&run.owed, reason) {
-        (Some(owed), None) => next_step(owed, zone, now),
-        (Some(owed), Some(reason)) => format!("{}; {reason}", next_step(owed, zone, now)),
+/// From the host that the environment names.
+fn asked(args: Args) -> Result<(Vec<RunRecord>, bool)> {
+    let zone = config::load(&args.data.clone().into())?.site.zone;
+    let state = if args.failed { Some("failed".into()) } else { args.state };
+    let since = args.since.map(|since| since.in_zone(zone).to_string());
+    let query =
+        [("state", state), ("plugin", args.plugin), ("device", args.device), ("job", args.job), ("since", since)];
+    let query: Vec<_> = query.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let mut runs = Vec::new();
+    let is_more = Client::new(args.data)?.list("/api/v1/runs", &query, args.limit as usize, |run| {
+        runs.push(run);
+        Ok(())
+    })?;
+    Ok((runs, !is_more))
+}
+
+fn shown(runs: &[RunRecord], now: Instant) -> String {
+    let rows: Vec<[String; 5]> = runs.iter().map(|run| row(run, now)).collect();
+    table(["TIME", "STATE", "ATTEMPTS", "RUN", "REASON"], &rows)
+}
+
+fn row(run: &RunRecord, now: Instant) -> [String; 5] {
+    let reason = run.reason.as_deref().or(run.note.as_deref()).map(in_one_line);
+    let told = match (&run.next, reason) {
+        (Some(next), None) => next_step(next, now),
+        (Some(next), Some(reason)) => format!("{}; {reason}", next_step(next, now)),
         (None, reason) => reason.unwrap_or_default(),
     };
     let attempts = run.attempts.map_or_else(String::new, |attempts| attempts.to_string());
-    [local(run.id.occurrence, zone), run.state.clone(), attempts, run.id.to_string(), told]
+    [local(&run.occurrence), run.state.clone(), attempts, run.run.clone(), told]
 }
 
 /// `step 2 of 2 is due 2027-03-01 06:40:00 +00:00`
-fn next_step(Owed { step, of, due, has_started }: &Owed, zone: Tz, now: Instant) -> String {
-    let what = if *has_started && *step > 1 { "is owed since" } else { "waits since" };
-    let late_ms = now.ms_since(*due);
-    let due = local(*due, zone);
-    if late_ms > OVERDUE_MS {
+fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, now: Instant) -> String {
+    let what = if *owed { "is owed since" } else { "waits since" };
+    let late_ms = DateTime::parse_from_rfc3339(due).map_or(0, |due| now.ms_since(due.into()));
+    let due = local(due);
+    if *overdue {
         format!("step {step} of {of} {what} {due}, OVERDUE BY {}", distance(late_ms).to_uppercase())
     } else if late_ms >= 0 {
         format!("step {step} of {of} {what} {due}")
@@ -135,74 +147,12 @@ fn next_step(Owed { step, of, due, has_started }: &Owed, zone: Tz, now: Instant)
     }
 }
 
-/// `2027-03-01 06:30:00 +00:00`
-fn local(at: Instant, zone: Tz) -> String {
-    at.to_utc().with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %:z").to_string()
-}
-
-/// A run for programs. Times are RFC 3339 in the device's zone.
-#[derive(Serialize)]
-struct Line<'a> {
-    run: String,
-    plugin: &'a str,
-    device: &'a str,
-    job: &'a str,
-    occurrence: String,
-    state: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempts: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<NextStep>,
-}
-
-/// What a run under way does next.
-#[derive(Serialize)]
-struct NextStep {
-    /// Counted from 1.
-    step: usize,
-    of: usize,
-    due: String,
-    /// Whether it is sent whatever happens.
-    owed: bool,
-    /// By more than a day.
-    overdue: bool,
-}
-
-impl<'a> Line<'a> {
-    fn new(run: &'a RunView, host: Tz, now: Instant) -> Self {
-        let zone = run.zone.unwrap_or(host);
-        let text = |at: Instant| at.in_zone(zone);
-        Self {
-            run: run.id.to_string(),
-            plugin: run.id.plugin.as_str(),
-            device: run.id.device.as_str(),
-            job: run.id.job.as_str(),
-            occurrence: text(run.id.occurrence),
-            state: &run.state,
-            reason: run.reason.as_deref(),
-            started: run.started.map(text),
-            ended: run.ended.map(text),
-            attempts: run.attempts,
-            next: run.owed.as_ref().map(|&Owed { step, of, due, has_started }| NextStep {
-                step,
-                of,
-                due: text(due),
-                owed: has_started && step > 1,
-                overdue: now.ms_since(due) > OVERDUE_MS,
-            }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
+
     use super::*;
+    use crate::store::{Owed, RunView};
 
     fn at(text: &str) -> Instant {
         text.parse::<When>().unwrap().in_zone(Tz::UTC)
@@ -244,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_table_is_for_people() {
-        assert_eq!(table(&[], Tz::UTC, at("2027-07-04")), "");
+        assert_eq!(shown(&[], at("2027-07-04")), "");
         let expected = "\
 TIME                        STATE      ATTEMPTS  RUN                                            REASON
 2027-07-01 05:00:00 +01:00  running              sprinkler/lawn/water/2027-07-01T04:00:00Z      step 2 of 2 is owed since \
@@ -253,15 +203,16 @@ TIME                        STATE      ATTEMPTS  RUN                            
 2027-07-04 06:00:00 +00:00; the broker refused the message: \\u{1b}no
 2027-07-03 06:00:00 +00:00  succeeded  1         coop/north/open/2027-07-03T06:00:00Z
 ";
-        assert_eq!(table(&some(), Tz::UTC, at("2027-07-04T05:00")), expected);
+        assert_eq!(shown(&records(), at("2027-07-04T05:00")), expected);
+    }
+
+    fn records() -> Vec<RunRecord> {
+        some().iter().map(|run| RunRecord::new(run, Tz::UTC, at("2027-07-04T05:00"))).collect()
     }
 
     #[test]
     fn lines_are_for_programs() {
-        let lines: Vec<_> = some()
-            .iter()
-            .map(|run| serde_json::to_string(&Line::new(run, Tz::UTC, at("2027-07-04T05:00"))).unwrap())
-            .collect();
+        let lines: Vec<_> = records().iter().map(|run| serde_json::to_string(run).unwrap()).collect();
         assert_eq!(
             lines[0],
             r#"{"run":"sprinkler/lawn/water/2027-07-01T04:00:00Z","plugin":"sprinkler","device":"lawn","job":"water","#

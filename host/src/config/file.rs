@@ -8,6 +8,7 @@ use std::{
 use super::{
     BuiltInPorts, History, LogFormat,
     document::{Document, Table, Value},
+    http::HttpFile,
     parse_log,
     place::{PLACE_KEYS, Place},
     rules::{Rules, read_grants, read_resources},
@@ -26,6 +27,7 @@ pub(super) struct File {
     pub(super) log_format: Option<LogFormat>,
     pub(super) rules: Rules,
     pub(super) history: History,
+    pub(super) http: HttpFile,
 }
 
 /// Its `[mqtt]`.
@@ -38,7 +40,7 @@ pub(super) struct MqttFile {
     pub(super) ca_file: Option<PathBuf>,
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     PLACE_KEYS[0],
     PLACE_KEYS[1],
     PLACE_KEYS[2],
@@ -50,6 +52,7 @@ const KEYS: [&str; 11] = [
     "grants",
     "resource",
     "history",
+    "http",
 ];
 const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
 const MQTT_KEYS: [&str; 5] = ["url", "user", "password", "password_file", "ca_file"];
@@ -77,6 +80,7 @@ impl File {
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
             },
             history: top.get("history").map(|value| read_history(&value)).transpose()?.unwrap_or_default(),
+            http: top.get("http").map(|value| HttpFile::read(folder, &value)).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -95,7 +99,7 @@ fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
         (Some(_), Some(file)) => {
             return Err(file.error("there is a `password` and a `password_file`").hint("leave one of them out"));
         }
-        (None, Some(file)) => Some(read_password(folder, &file)?),
+        (None, Some(file)) => Some(read_secret(folder, &file, "password")?),
         (password, None) => password,
     };
     Ok(MqttFile {
@@ -131,11 +135,11 @@ fn read_history(value: &Value<'_>) -> Result<History, Report> {
 }
 
 /// The file's text, without the end of its last line.
-fn read_password(folder: &Path, file: &Value<'_>) -> Result<String, Report> {
+pub(super) fn read_secret(folder: &Path, file: &Value<'_>, what: &str) -> Result<String, Report> {
     let path = folder.join(file.text()?);
     let text = fs::read_to_string(&path);
     let text = text.map_err(|error| {
-        file.error(format!("the password file `{}` cannot be read", path.display()))
+        file.error(format!("the {what} file `{}` cannot be read", path.display()))
             .cause(error)
             .hint("the user that runs Roost must be able to read it")
     })?;

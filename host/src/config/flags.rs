@@ -6,7 +6,9 @@ use chrono_tz::Tz;
 use roost_scheduler::calendar::parse_zone;
 
 use super::{
-    LogFormat, parse_log,
+    LogFormat,
+    http::Listen,
+    parse_log,
     place::{parse_latitude, parse_longitude},
 };
 
@@ -22,6 +24,9 @@ pub(crate) struct Flags {
     /// The MQTT broker, such as `mqtt://127.0.0.1:1883`, or `mqtts://` for TLS [default: a broker that is built in]
     #[arg(long, value_name = "URL", env = "ROOST_MQTT", hide_env_values = true)]
     pub(crate) mqtt: Option<String>,
+    /// Where the HTTP API listens, such as `127.0.0.1:8080`, or `off` [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", env = "ROOST_HTTP", hide_env_values = true)]
+    pub(crate) http: Option<Listen>,
     #[command(flatten)]
     pub(crate) place: PlaceFlags,
     /// How much to log: error, warn, info, debug or trace; or for each part, such as `info,roost::mqtt=debug` [default:

@@ -189,3 +189,29 @@ fn bad_flags_are_refused() {
         assert!(error.contains(expected), "{words:?}: {error}");
     }
 }
+
+#[test]
+fn the_api_listens_where_it_is_told_to_and_on_loopback_otherwise() {
+    let listen = |text, words: &[&str]| {
+        let http = config(text, words).http;
+        (http.listen, http.is_asked_for)
+    };
+    let at = |text: &str| Listen::At(text.parse().unwrap());
+    assert_eq!(listen("", &[]), (at("127.0.0.1:8080"), false));
+    assert_eq!(listen("[http]\nlisten = '[::1]:80'", &[]), (at("[::1]:80"), true));
+    assert_eq!(listen("[http]\nlisten = '[::1]:80'", &["--http", "off"]), (Listen::Off, true));
+    assert_eq!(config("[http]\nhosts = ['Roost.LAN']", &[]).http.hosts, ["roost.lan"]);
+    let told = error("", &["--http", "192.0.2.1:80"]);
+    assert!(told.starts_with("`192.0.2.1:80` can be reached from other machines, and there is no token"), "{told}");
+    let folder = folder("[http]\nlisten = '0.0.0.0:80'\ntoken_file = 'token'");
+    fs::write(folder.path().join("token"), "0123456789abcdef\n").unwrap();
+    let http = load_from(&folder, &[]).ok().unwrap().http;
+    assert_eq!((http.listen, http.token.as_deref()), (at("0.0.0.0:80"), Some("0123456789abcdef")));
+    fs::write(folder.path().join("token"), "short\n").unwrap();
+    let told = load_from(&folder, &[]).err().unwrap().to_string();
+    assert!(told.contains("the token must have 16 or more"), "{told}");
+    let told = error("[http]\nlisten = 'here'", &[]);
+    assert!(told.starts_with("roost.toml:2:10: `here` is not an address with a port"), "{told}");
+    let told = error("[http]\nhosts = ['http://a']", &[]);
+    assert!(told.starts_with("roost.toml:2:10: `http://a` is not a host"), "{told}");
+}

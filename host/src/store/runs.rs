@@ -29,8 +29,20 @@ pub(crate) struct Wanted {
     pub(crate) job: Option<String>,
     /// Of those that have ended, what occurred from here on.
     pub(crate) since: Option<Instant>,
+    /// Of those that have ended, what occurred before.
+    pub(crate) until: Option<Instant>,
+    /// Only those that are listed behind that one.
+    pub(crate) after: Option<After>,
     /// At most so many.
     pub(crate) limit: usize,
+}
+
+/// A place in a list.
+#[derive(Clone, Debug)]
+pub(crate) struct After {
+    /// When its next step is due, if it is under way.
+    pub(crate) due: Option<Instant>,
+    pub(crate) run: RunId,
 }
 
 /// A run as it is known on disk.
@@ -75,10 +87,7 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
         if format < MIGRATIONS.len() {
             return Ok(None);
         }
-        let every = Wanted { since: None, limit: usize::MAX, ..wanted.clone() };
-        let mut runs = select(connection, &every, UNDER_WAY)?;
-        runs.sort_by_key(|run| run.owed.as_ref().map(|owed| owed.due));
-        runs.truncate(wanted.limit);
+        let mut runs = under_way(connection, wanted)?;
         let limit = wanted.limit - runs.len();
         let which = if wanted.state.as_deref() == Some("failed") { FAILED } else { ENDED };
         runs.append(&mut select(connection, &Wanted { limit, ..wanted.clone() }, which)?);
@@ -89,6 +98,36 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
         0 => StoreError::NoDatabase(path),
         _ => StoreError::Older(path),
     })
+}
+
+fn under_way(connection: &Connection, wanted: &Wanted) -> Result<Vec<RunView>, Damage> {
+    let due = |run: &RunView| run.owed.as_ref().map(|owed| owed.due);
+    let place = match &wanted.after {
+        None => None,
+        Some(After { due: Some(due), run }) => Some((Some(*due), run)),
+        // Those have been listed.
+        Some(After { due: None, .. }) => return Ok(Vec::new()),
+    };
+    let every = Wanted { since: None, until: None, after: None, limit: usize::MAX, ..wanted.clone() };
+    let mut runs = select(connection, &every, UNDER_WAY)?;
+    runs.retain(|run| place.is_none_or(|place| (due(run), &run.id) > place));
+    runs.sort_by(|one, other| (due(one), &one.id).cmp(&(due(other), &other.id)));
+    runs.truncate(wanted.limit);
+    Ok(runs)
+}
+
+/// One run.
+pub(crate) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreError> {
+    let wanted = Wanted {
+        plugin: Some(run.plugin.to_string()),
+        device: Some(run.device.to_string()),
+        job: Some(run.job.to_string()),
+        since: Some(run.occurrence),
+        until: Some(run.occurrence.plus_ms(1)),
+        limit: usize::MAX,
+        ..Wanted::default()
+    };
+    Ok(runs(data, &wanted)?.into_iter().find(|found| found.id == *run))
 }
 
 const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
@@ -102,10 +141,13 @@ pub(super) fn question(which: &str) -> String {
                 (SELECT time_zone FROM devices JOIN plugins ON plugins.id = devices.plugin
                  WHERE plugins.name = runs.plugin AND devices.name = runs.device),
                 number IS NOT NULL, steps, steps_done, start, failed, cancelled, note, why
-         FROM {which} AND occurrence >= :since AND (:state IS NULL OR state = :state)
+         FROM {which} AND occurrence >= :since AND occurrence <= :until
+                      AND (+occurrence, plugin, device, job, origin)
+                          < (:after, :after_plugin, :after_device, :after_job, :after_origin)
+                      AND (:state IS NULL OR state = :state)
                       AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
                       AND (:job IS NULL OR job = :job)
-         ORDER BY occurrence DESC LIMIT :limit"
+         ORDER BY occurrence DESC, plugin DESC, device DESC, job DESC, origin DESC LIMIT :limit"
     )
 }
 
@@ -123,12 +165,21 @@ pub(super) fn check(connection: &Connection) -> Result<(), Damage> {
 
 fn each(connection: &Connection, wanted: &Wanted, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
     let mut statement = connection.prepare(&question(which))?;
+    let after = wanted.after.as_ref().map(|after| &after.run);
+    let latest = after.map_or(Instant::MAX, |run| run.occurrence);
+    let until = wanted.until.map_or(latest, |until| until.plus_ms(-1).min(latest));
     let mut rows = statement.query(named_params! {
         ":state": wanted.state,
         ":plugin": wanted.plugin,
         ":device": wanted.device,
         ":job": wanted.job,
         ":since": wanted.since.unwrap_or(Instant::MIN).millis(),
+        ":until": until.millis(),
+        ":after": after.map_or(i64::MAX, |run| run.occurrence.millis()),
+        ":after_plugin": after.map_or("", |run| run.plugin.as_str()),
+        ":after_device": after.map_or("", |run| run.device.as_str()),
+        ":after_job": after.map_or("", |run| run.job.as_str()),
+        ":after_origin": after.map_or(String::new(), |run| run.origin.to_string()),
         ":limit": i64::try_from(wanted.limit).unwrap_or(i64::MAX),
     })?;
     let mut number = 0;

@@ -117,7 +117,7 @@ fn runs_that_failed_are_found_without_looking_at_all() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path()).unwrap();
     let plan = plan(&store, &runs::question(runs::FAILED));
-    assert_eq!(plan[0], "SEARCH runs USING INDEX runs_failed (occurrence>?)", "{plan:#?}");
+    assert_eq!(plan[0], "SEARCH runs USING INDEX runs_failed (occurrence>? AND occurrence<?)", "{plan:#?}");
     assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
 }
 
@@ -158,6 +158,19 @@ fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
     assert_eq!(some(Wanted { limit, plugin: Some("other".into()), ..Wanted::default() }), ["failed 25"]);
     assert_eq!(some(Wanted { limit, device: Some("south".into()), ..Wanted::default() }), [""; 0]);
     assert_eq!(some(Wanted { limit, job: Some("open".into()), ..Wanted::default() }).len(), 6);
+    assert_eq!(
+        some(Wanted { limit, since: Some(at(20)), until: Some(at(30)), ..Wanted::default() })[2..],
+        beside[3..5]
+    );
+    // Page by page it is the same list.
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let page = runs(data.path(), &Wanted { limit: 1, after: after.take(), ..Wanted::default() }).unwrap();
+        let Some(run) = page.into_iter().next() else { break };
+        paged.push(format!("{} {}", run.state, run.id.occurrence.millis()));
+        after = Some(After { due: run.owed.map(|owed| owed.due), run: run.id });
+    }
+    assert_eq!(paged, beside);
 }
 
 #[test]

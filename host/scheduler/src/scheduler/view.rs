@@ -1,0 +1,350 @@
+//! What people and programs may see of it. Nothing here changes anything.
+
+use std::ops::Bound::{Excluded, Unbounded};
+
+use super::{
+    Device, JobState, Scheduler,
+    run::{Run, State},
+};
+use crate::{
+    body::PackedJob,
+    event::{DeviceKey, JobKey, PluginKey, Version, Wish},
+    limits,
+    names::{DeviceName, JobId, PluginName, RunId},
+    outcome::Level,
+    time::{Instant, Site},
+    topic::Grant,
+    trigger::Sky,
+};
+
+/// A plugin as people want to see it.
+#[derive(Clone, Debug)]
+pub struct PluginView<'a> {
+    /// Its name.
+    pub name: &'a PluginName,
+    /// Which version goes on.
+    pub version: Version,
+    /// What it may publish and read.
+    pub grant: &'a Grant,
+    /// How many devices it has.
+    pub devices: usize,
+    /// Whether nothing of it is to start.
+    pub is_paused: bool,
+}
+
+/// A device as people want to see it.
+#[derive(Clone, Debug)]
+pub struct DeviceView<'a> {
+    /// Whose.
+    pub plugin: &'a PluginName,
+    /// Its name.
+    pub name: &'a DeviceName,
+    /// Where it is.
+    pub site: &'a Site,
+    /// When its plugin is asked for the next plan.
+    pub replan_at: Instant,
+    /// Why there is no newer plan, where the last one was at fault.
+    pub error: Option<&'a str>,
+    /// Whether a plan was asked for and has not come yet.
+    pub is_asked: bool,
+    /// How many jobs it has.
+    pub jobs: usize,
+    /// Whether nothing of it is to start.
+    pub is_paused: bool,
+}
+
+/// A job as people want to see it.
+#[derive(Clone, Debug)]
+pub struct JobView<'a> {
+    /// Among all jobs, as long as it is there.
+    pub key: JobKey,
+    /// Whose.
+    pub plugin: &'a PluginName,
+    /// Whose.
+    pub device: &'a DeviceName,
+    /// Where that is.
+    pub site: &'a Site,
+    /// What it is.
+    pub job: &'a PackedJob,
+    /// When its next run is due.
+    pub next: NextRun,
+    /// Up to here, everything is decided.
+    pub watermark: Instant,
+    /// What people have said of it.
+    pub wish: Option<&'a Wish>,
+    /// What of it is paused: all of its plugin, of its device, or the job itself.
+    pub paused: Option<Level>,
+}
+
+/// When a job's next run is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NextRun {
+    /// Then.
+    Due(Instant),
+    /// Not before then: the sun does not do that for so long.
+    NotBefore(Instant),
+    /// There is none any more.
+    Never,
+}
+
+/// A run that has not ended, as people want to see it.
+#[derive(Clone, Debug)]
+pub struct RunUnderWay<'a> {
+    /// Which.
+    pub id: &'a RunId,
+    /// When it should start, or should have.
+    pub start: Instant,
+    /// The step that is to be done next, counted from 1.
+    pub step: usize,
+    /// How many steps there are.
+    pub of: usize,
+    /// What it does, or waits for: `waiting`, `held`, `asking`, `listening`, `arming`, `sent`, `confirming`, `pausing`, `resting`.
+    pub state: &'static str,
+}
+
+impl Scheduler {
+    /// The plugins after one, by their names.
+    pub fn plugins_after<'a>(&'a self, after: Option<&PluginName>) -> impl Iterator<Item = PluginView<'a>> {
+        let from = (after.map_or(Unbounded, Excluded), Unbounded);
+        self.plugin_keys.range::<PluginName, _>(from).filter_map(|(_, key)| self.plugin_view(*key))
+    }
+
+    /// A plugin.
+    #[must_use]
+    pub fn plugin(&self, name: &PluginName) -> Option<PluginView<'_>> {
+        self.plugin_view(*self.plugin_keys.get(name)?)
+    }
+
+    fn plugin_view(&self, key: PluginKey) -> Option<PluginView<'_>> {
+        let plugin = self.plugins.get(key)?;
+        let devices = plugin.devices.len();
+        Some(PluginView {
+            name: &plugin.name,
+            version: plugin.version,
+            grant: &plugin.grant,
+            devices,
+            is_paused: plugin.paused,
+        })
+    }
+
+    /// The devices of a plugin after one, by their names.
+    pub fn devices_after<'a>(
+        &'a self,
+        plugin: &PluginName,
+        after: Option<&DeviceName>,
+    ) -> impl Iterator<Item = DeviceView<'a>> {
+        let plugin = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
+        let from = (after.map_or(Unbounded, Excluded), Unbounded);
+        let devices = plugin.map(|plugin| plugin.devices.range::<DeviceName, _>(from));
+        devices.into_iter().flatten().filter_map(|(_, key)| self.device_view(*key))
+    }
+
+    /// A device.
+    #[must_use]
+    pub fn device(&self, plugin: &PluginName, device: &DeviceName) -> Option<DeviceView<'_>> {
+        let plugin = self.plugins.get(*self.plugin_keys.get(plugin)?)?;
+        self.device_view(*plugin.devices.get(device)?)
+    }
+
+    fn device_view(&self, key: DeviceKey) -> Option<DeviceView<'_>> {
+        let device = self.devices.get(key)?;
+        Some(DeviceView {
+            plugin: self.plugin_name(device.plugin)?,
+            name: &device.name,
+            site: &device.site,
+            replan_at: device.replan_at,
+            error: device.error.as_deref(),
+            is_asked: device.asked,
+            jobs: device.jobs.len(),
+            is_paused: device.paused,
+        })
+    }
+
+    /// The jobs of a plugin, with their next runs.
+    pub fn jobs_of<'a>(&'a self, plugin: &PluginName) -> impl Iterator<Item = JobView<'a>> {
+        let plugin = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
+        let devices = plugin.into_iter().flat_map(|plugin| plugin.devices.values());
+        let devices = devices.filter_map(|key| self.devices.get(*key));
+        devices.flat_map(|device| device.jobs.iter()).filter_map(|key| self.job_view(*key))
+    }
+
+    /// Some of the jobs from a key on, in the order of their keys: all, those of a plugin, or those of a device. At most so
+    /// many; and from where to look on, unless those were the last. Bounded (I10), so there may be none, and more behind.
+    #[must_use]
+    pub fn jobs_from(
+        &self,
+        of: Option<(&PluginName, Option<&DeviceName>)>,
+        from: JobKey,
+        most: usize,
+    ) -> (Vec<JobView<'_>>, Option<JobKey>) {
+        let Some((plugin, device)) = of else { return self.jobs_at(from, most, |_| true) };
+        let Some(plugin) = self.plugin_keys.get(plugin).and_then(|key| Some((*key, self.plugins.get(*key)?))) else {
+            return (Vec::new(), None);
+        };
+        let device = match device.map(|name| plugin.1.devices.get(name)) {
+            Some(None) => return (Vec::new(), None),
+            Some(Some(device)) => Some(*device),
+            None => None,
+        };
+        let of_one = device.as_slice().iter();
+        let of_all = plugin.1.devices.values().take(if device.is_none() { limits::PLACES_PER_VIEW + 1 } else { 0 });
+        let devices = || of_one.clone().chain(of_all.clone()).filter_map(|key| self.devices.get(*key));
+        let places: usize = devices().map(|device| device.jobs.len() + 1).sum();
+        if places > limits::PLACES_PER_VIEW {
+            // Too many to put in order: they are picked out of all.
+            return self.jobs_at(from, most, |job| match device {
+                Some(device) => job.device == device,
+                None => self.devices.get(job.device).is_some_and(|device| device.plugin == plugin.0),
+            });
+        }
+        let mut keys: Vec<JobKey> = devices().flat_map(|device| device.jobs.iter()).copied().collect();
+        keys.retain(|key| *key >= from);
+        keys.sort_unstable();
+        let next = keys.get(most).copied();
+        (keys.into_iter().take(most).filter_map(|key| self.job_view(key)).collect(), next)
+    }
+
+    fn jobs_at(
+        &self,
+        from: JobKey,
+        most: usize,
+        is_wanted: impl Fn(&JobState) -> bool,
+    ) -> (Vec<JobView<'_>>, Option<JobKey>) {
+        let end = self.jobs.places();
+        let until = end.min(from.saturating_add(limits::PLACES_PER_VIEW as u32));
+        let mut found = Vec::new();
+        for key in from..until {
+            if !self.jobs.get(key).is_some_and(&is_wanted) {
+                continue;
+            }
+            if found.len() == most {
+                return (found, Some(key));
+            }
+            found.extend(self.job_view(key));
+        }
+        (found, Some(until).filter(|until| *until < end))
+    }
+
+    /// A job.
+    #[must_use]
+    pub fn job(&self, plugin: &PluginName, device: &DeviceName, job: &JobId) -> Option<JobView<'_>> {
+        let plugin = self.plugins.get(*self.plugin_keys.get(plugin)?)?;
+        self.job_view(self.job_key(*plugin.devices.get(device)?, job.as_str())?)
+    }
+
+    fn job_view(&self, key: JobKey) -> Option<JobView<'_>> {
+        let state = self.jobs.get(key)?;
+        let Device { plugin, name, site, .. } = self.devices.get(state.device)?;
+        let plugin = self.plugin_name(*plugin)?;
+        let (next, watermark) = (state.next.into(), state.watermark);
+        let (wish, paused) = (self.wishes.get(&key), self.is_paused(key));
+        Some(JobView { key, plugin, device: name, site, job: &state.job, next, watermark, wish, paused })
+    }
+
+    /// The runs of a job that have not ended, in the order they were admitted.
+    pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
+        self.line_of(job).filter_map(|slot| self.runs.get(slot)).map(|run| RunUnderWay {
+            id: &run.id,
+            start: run.start,
+            step: run.step() + 1,
+            of: run.steps,
+            state: word(run.state),
+        })
+    }
+
+    /// The plugins that there are.
+    pub fn plugin_names(&self) -> impl Iterator<Item = &PluginName> {
+        self.plugin_keys.keys()
+    }
+
+    /// A plugin's name.
+    #[must_use]
+    pub fn plugin_name(&self, key: PluginKey) -> Option<&PluginName> {
+        self.plugins.get(key).map(|plugin| &plugin.name)
+    }
+
+    /// What is known of the sun, for others who ask: an event takes long to find.
+    pub fn sky(&mut self) -> &mut Sky {
+        &mut self.sky
+    }
+
+    /// How many plugins there are.
+    #[must_use]
+    pub fn plugin_count(&self) -> usize {
+        self.plugin_keys.len()
+    }
+
+    /// How many devices there are.
+    #[must_use]
+    pub fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// How many jobs there are.
+    #[must_use]
+    pub fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// The runs that have been admitted and have not ended, with what they wait for: for whoever looks for a fault.
+    pub fn runs(&self) -> impl Iterator<Item = impl std::fmt::Debug> {
+        self.runs.iter().map(|(_, run)| run)
+    }
+
+    /// How many runs have been admitted and have not ended.
+    #[must_use]
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// The runs that owe a step, which one (counted from 1), and when it is due.
+    pub fn owed(&self) -> impl Iterator<Item = (&RunId, usize, Instant)> {
+        self.runs.iter().filter_map(|(_, run)| run.next_owed().map(|(step, due)| (&run.id, step + 1, due)))
+    }
+
+    /// Whether a step that is owed comes due up to an instant, and could be sent although nothing can be kept any more.
+    #[must_use]
+    pub fn owes_until(&self, until: Instant) -> bool {
+        let can_be_sent = |run: &&Run| !self.failing || !run.is_owed() || run.can_go_on_unkept();
+        let mut runs = self.runs.iter().map(|(_, run)| run).filter(can_be_sent);
+        runs.any(|run| run.next_owed().is_some_and(|(_, due)| due <= until))
+    }
+
+    /// How many attempts are under way.
+    #[must_use]
+    pub fn attempts_under_way(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// Since when there is a connection to the broker, if there is one.
+    #[must_use]
+    pub fn link_since(&self) -> Option<Instant> {
+        self.link.as_ref().map(|_| self.link_since)
+    }
+
+    /// Whether what is decided can be kept.
+    #[must_use]
+    pub fn can_keep(&self) -> bool {
+        !self.failing
+    }
+
+    /// Whether the host has been told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Waiting => "waiting",
+        State::Held(_) => "held",
+        State::Asking(_) => "asking",
+        State::Listening(_) => "listening",
+        State::Arming(_) => "arming",
+        State::Sent(_) => "sent",
+        State::Confirming(_) => "confirming",
+        State::Pausing(_) => "pausing",
+        State::Resting(_) => "resting",
+    }
+}

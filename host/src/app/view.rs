@@ -1,0 +1,40 @@
+//! How others look at what the loop has, without holding it up.
+
+use roost_scheduler::scheduler::Scheduler;
+use tokio::sync::{mpsc, oneshot};
+
+/// Looks that may wait for the loop: whoever comes then waits for a place.
+const LOOKS: usize = 64;
+
+/// A question to the scheduler, with its answer on the way back.
+pub(crate) type Look = Box<dyn FnOnce(&Scheduler) + Send>;
+
+/// Where questions are asked. The loop answers one at each turn, between events.
+#[derive(Clone, Debug)]
+pub(crate) struct View(mpsc::Sender<Look>);
+
+/// The loop has ended.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// Where they are asked, and where they come out.
+pub(crate) fn view() -> (View, mpsc::Receiver<Look>) {
+    let (to, looks) = mpsc::channel(LOOKS);
+    (View(to), looks)
+}
+
+impl View {
+    /// Looks at the scheduler. The loop waits for that, so it must be bounded: some 2,000 places at the most (I10).
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Scheduler) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let (to, seen) = oneshot::channel();
+        let ask = move |scheduler: &Scheduler| {
+            // Whoever has gone meanwhile does not hear it.
+            let _ = to.send(look(scheduler));
+        };
+        self.0.send(Box::new(ask)).await.map_err(|_| Gone)?;
+        seen.await.map_err(|_| Gone)
+    }
+}

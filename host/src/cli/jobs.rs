@@ -1,0 +1,100 @@
+//! `roost jobs`: what is planned.
+
+use std::{
+    io::{self, Write},
+    str::FromStr,
+};
+
+use anyhow::Result;
+use roost_scheduler::names::{DeviceName, PluginName};
+
+use super::{
+    client::Client,
+    plugins::line,
+    table::{local, table},
+};
+use crate::{config::DataFlags, http::JobRecord, report::in_one_line};
+
+/// Show the jobs that are planned, those that are due first in front
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  roost jobs
+  roost jobs coop-door
+  roost jobs coop-door/north --json")]
+pub(super) struct Args {
+    /// Only those of this plugin, or of this device of it
+    #[arg(value_name = "PLUGIN[/DEVICE]")]
+    of: Option<Of>,
+    /// How many to show at the most
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Write an object per line, in no particular order
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlags,
+}
+
+#[derive(Clone, Debug)]
+struct Of {
+    plugin: PluginName,
+    device: Option<DeviceName>,
+}
+
+impl FromStr for Of {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (plugin, device) = match text.split_once('/') {
+            Some((plugin, device)) => (plugin, Some(device)),
+            None => (text, None),
+        };
+        Ok(Self {
+            plugin: PluginName::parse(plugin).map_err(|error| error.to_string())?,
+            device: device.map(DeviceName::parse).transpose().map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+pub(super) fn main(args: Args) -> Result<()> {
+    let client = Client::new(args.data)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut query = Vec::new();
+    if let Some(Of { plugin, device }) = args.of {
+        query.push(("plugin", plugin.to_string()));
+        query.extend(device.map(|device| ("device", device.to_string())));
+    }
+    let (mut jobs, mut count) = (Vec::new(), 0);
+    let is_more = client.list("/api/v1/jobs", &query, args.limit as usize, |job: JobRecord| {
+        count += 1;
+        if args.json {
+            return line(&mut out, &job);
+        }
+        jobs.push(job);
+        Ok(())
+    })?;
+    jobs.sort_by_cached_key(|job| {
+        let at = job.due.as_ref().or(job.not_before.as_ref());
+        let at = at.and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
+        (at.is_none(), at, job.plugin.clone(), job.device.clone(), job.job.clone())
+    });
+    let rows: Vec<[String; 4]> = jobs.iter().map(row).collect();
+    out.write_all(table(["NEXT", "JOB", "TRIGGER", "LABEL"], &rows).as_bytes())?;
+    out.flush()?;
+    if count == 0 {
+        writeln!(io::stderr(), "there are no such jobs")?;
+    } else if is_more {
+        writeln!(io::stderr(), "there are more: `--limit` says how many to show")?;
+    }
+    Ok(())
+}
+
+fn row(job: &JobRecord) -> [String; 4] {
+    let next = match (&job.due, &job.not_before) {
+        (Some(due), _) => local(due),
+        (None, Some(at)) => format!("after {}", local(at)),
+        (None, None) => "never again".into(),
+    };
+    let name = format!("{}/{}/{}", job.plugin, job.device, job.job);
+    [next, name, job.trigger.clone(), job.label.as_deref().map(in_one_line).unwrap_or_default()]
+}

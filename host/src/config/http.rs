@@ -1,0 +1,102 @@
+//! Where the HTTP API listens, and to whom.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    str::FromStr,
+};
+
+use super::{document::Value, file::read_secret};
+use crate::report::Report;
+
+/// Unless somebody says otherwise: on this machine alone.
+const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Bytes of a token at the least: a shorter one can be guessed.
+const TOKEN_BYTES: usize = 16;
+const HTTP_KEYS: [&str; 3] = ["listen", "token_file", "hosts"];
+
+/// What is said about the HTTP API. Not `Debug`: it has a token.
+pub(crate) struct Http {
+    pub(crate) listen: Listen,
+    /// Whether somebody has said so. Where nobody has, a port that is taken is no error.
+    pub(crate) is_asked_for: bool,
+    /// What whoever asks has to show.
+    pub(crate) token: Option<String>,
+    /// Names by which the host is reached, besides `localhost` and addresses.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// An address, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Off,
+    At(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let wrong = |_| format!("`{text}` is not an address with a port: write it like `127.0.0.1:8080`, or `off`");
+        text.parse().map(Self::At).map_err(wrong)
+    }
+}
+
+/// `[http]` of `roost.toml`.
+#[derive(Default)]
+pub(super) struct HttpFile {
+    listen: Option<Listen>,
+    token: Option<String>,
+    hosts: Vec<String>,
+}
+
+impl HttpFile {
+    pub(super) fn read(folder: &Path, value: &Value<'_>) -> Result<Self, Report> {
+        let table = value.table(&HTTP_KEYS)?;
+        let hosts = table.get("hosts").map(|value| value.list()).transpose()?.unwrap_or_default();
+        Ok(Self {
+            listen: table.get("listen").map(|value| value.parsed(Listen::from_str)).transpose()?,
+            token: table.get("token_file").map(|file| read_token(folder, &file)).transpose()?,
+            hosts: hosts.iter().map(|host| host.parsed(parse_host)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn read_token(folder: &Path, file: &Value<'_>) -> Result<String, Report> {
+    let token = read_secret(folder, file, "token")?;
+    if token.len() < TOKEN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let what = format!("the token must have {TOKEN_BYTES} or more letters, digits and signs, and nothing else");
+        return Err(file.error(what).hint("`openssl rand -hex 32 > FILE` makes one"));
+    }
+    Ok(token)
+}
+
+/// A name as it stands in a URL.
+fn parse_host(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if text.is_empty() || !text.bytes().all(is_name) {
+        return Err(format!("`{text}` is not a host: write a name without a port, such as `roost.lan`"));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+impl Http {
+    pub(super) fn new(flag: Option<Listen>, file: HttpFile) -> Result<Self, Report> {
+        let HttpFile { listen, token, hosts } = file;
+        let said = flag.or(listen);
+        let http = Self { listen: said.unwrap_or(Listen::At(DEFAULT)), is_asked_for: said.is_some(), token, hosts };
+        match http.listen {
+            Listen::At(address) if !address.ip().is_loopback() && http.token.is_none() => {
+                let what = format!("`{address}` can be reached from other machines, and there is no token");
+                let report = Report::new(what).cause("whoever reaches the HTTP API can do everything with Roost");
+                Err(report.hint(
+                    "name a file with a secret by `token_file` below `[http]` in `roost.toml`, or listen on `127.0.0.1`",
+                ))
+            }
+            _ => Ok(http),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What can be asked, and its description.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{StatusCode, Uri, header},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::{sync::Semaphore, time::timeout};
+use utoipa::openapi::{
+    ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
+    path::PathItem,
+    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    checks::{Guard, content_type, guard},
+    desk::Desk,
+    devices, health, jobs, limits, plugins,
+    problem::Problem,
+    runs, status,
+};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything that can be asked: over TCP with a guard before it, on the socket without.
+pub(super) fn router(desk: Desk, checked: Option<Guard>) -> Router {
+    let (routes, mut api) = described();
+    describe(&mut api);
+    let text: Arc<str> = api.to_json().unwrap_or_default().into();
+    let description = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) });
+    let routes = routes
+        .route("/api/v1/openapi.json", description)
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(desk)
+        .layer(DefaultBodyLimit::max(limits::JSON_BYTES))
+        .layer(from_fn(in_time))
+        .layer(from_fn(content_type));
+    match checked {
+        Some(checked) => routes.layer(from_fn_with_state(checked, guard)),
+        None => routes,
+    }
+}
+
+/// Each kind has room of its own: whoever reads a long history holds up nobody who wants something done.
+fn described() -> (Router<Desk>, OpenApi) {
+    let health = OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz));
+    let reads = OpenApiRouter::new()
+        .routes(routes!(status::status))
+        .routes(routes!(plugins::plugins))
+        .routes(routes!(plugins::plugin))
+        .routes(routes!(devices::devices))
+        .routes(routes!(jobs::jobs))
+        .routes(routes!(jobs::job));
+    let histories = OpenApiRouter::new()
+        .routes(routes!(runs::runs))
+        .routes(routes!(runs::run))
+        .routes(routes!(runs::run_of_origin));
+    let writes = OpenApiRouter::new().routes(routes!(runs::replay)).routes(routes!(runs::abandon));
+    health
+        .merge(room(reads, limits::READS))
+        .merge(room(histories, limits::HISTORIES))
+        .merge(room(writes, limits::WRITES))
+        .split_for_parts()
+}
+
+fn room(routes: OpenApiRouter<Desk>, places: usize) -> OpenApiRouter<Desk> {
+    routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(places)), in_turn))
+}
+
+async fn in_turn(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    // Nobody closes it.
+    let _place = places.acquire().await;
+    next.run(request).await
+}
+
+async fn in_time(request: Request, next: Next) -> Result<Response, Problem> {
+    timeout(limits::REQUEST, next.run(request)).await.map_err(|_| {
+        let detail = format!("it was not done within {} s", limits::REQUEST.as_secs());
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint("others ask as well: try again")
+    })
+}
+
+async fn unknown(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is no `{}`", uri.path())).hint("`/api/v1/openapi.json` says what there is")
+}
+
+async fn not_allowed(request: Request) -> Response {
+    let detail = format!("`{}` does not take `{}`", request.uri().path(), request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response()
+}
+
+/// What all answers have in common.
+fn describe(api: &mut OpenApi) {
+    api.info = Info::new("Roost", VERSION);
+    api.info.description = Some(
+        "What plugins plan, what became of it, and what to do about it. Times are RFC 3339 in the device's zone."
+            .into(),
+    );
+    let components = api.components.get_or_insert_default();
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    components.security_schemes.insert("token".into(), RefOr::T(bearer));
+    // Where no token is configured, none is needed.
+    api.security = Some(vec![SecurityRequirement::default(), SecurityRequirement::new::<_, [&str; 0], _>("token", [])]);
+    for item in api.paths.paths.values_mut() {
+        let PathItem { get, put, post, delete, patch, .. } = item;
+        for operation in [get, put, post, delete, patch].into_iter().flatten() {
+            let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let other = ResponseBuilder::new()
+                .description("What is wrong, and what to do")
+                .content("application/problem+json", problem)
+                .build();
+            operation.responses.responses.insert("default".into(), RefOr::T(other));
+        }
+    }
+}

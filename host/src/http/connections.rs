@@ -1,0 +1,164 @@
+//! Connections: how many there are at a time, and how long one may say nothing.
+
+mod patient;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{Router, extract::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::sleep,
+};
+use tower::ServiceExt as _;
+
+use self::patient::Patient;
+use super::limits;
+
+/// What is listened on.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Socket(UnixListener),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // An answer is written in one piece, and must not wait for more of it.
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Self::Socket(listener) => Ok(Box::new(listener.accept().await?.0)),
+        }
+    }
+
+    fn most(&self) -> usize {
+        match self {
+            Self::Tcp(_) => {
+                let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+                limits::TCP_CONNECTIONS.min(usize::try_from(files / limits::FILES_EACH).unwrap_or(usize::MAX)).max(1)
+            }
+            Self::Socket(_) => limits::SOCKET_CONNECTIONS,
+        }
+    }
+}
+
+/// Serves until it is told to stop, and those who have asked by then are answered.
+pub(super) async fn serve(listener: Listener, router: Router, mut stopped: watch::Receiver<()>) {
+    let places = Arc::new(Places { most: listener.most(), taken: Mutex::default() });
+    let mut connections = JoinSet::new();
+    for number in 0.. {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!("a connection could not be taken: {error}");
+                sleep(limits::PAUSE).await;
+                continue;
+            }
+        };
+        if !places.make_room() {
+            continue;
+        }
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let (attended, left) = (attend(stream, router.clone(), is_busy.clone(), stopped.clone()), places.clone());
+        let handle = connections.spawn(async move {
+            // Also where it is pushed out.
+            let _place = Leaving { places: left, number };
+            attended.await;
+        });
+        places.take(number, Place { is_busy, handle });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn attend(stream: Box<dyn Stream>, router: Router, is_busy: Arc<AtomicBool>, mut stopped: watch::Receiver<()>) {
+    let answer = service_fn(move |request: Request<Incoming>| {
+        is_busy.store(true, Ordering::Relaxed);
+        let (router, is_busy) = (router.clone(), is_busy.clone());
+        async move {
+            let answer = router.oneshot(request).await;
+            is_busy.store(false, Ordering::Relaxed);
+            answer
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits::HEAD).max_buf_size(limits::HEAD_BYTES);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Patient::new(stream)), answer));
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!("somebody who asked has gone: {error}");
+    }
+}
+
+/// Who is connected.
+struct Places {
+    most: usize,
+    taken: Mutex<BTreeMap<u64, Place>>,
+}
+
+struct Place {
+    /// Whether a request of it is worked on.
+    is_busy: Arc<AtomicBool>,
+    handle: AbortHandle,
+}
+
+impl Places {
+    /// Where all places are taken, the oldest connection that has asked for nothing has to go. Whether there is room.
+    fn make_room(&self) -> bool {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.len() < self.most {
+            return true;
+        }
+        let idle = taken.iter().find(|(_, place)| !place.is_busy.load(Ordering::Relaxed)).map(|(number, _)| *number);
+        let place = idle.and_then(|number| taken.remove(&number));
+        place.inspect(|place| place.handle.abort()).is_some()
+    }
+
+    fn take(&self, number: u64, place: Place) {
+        // It may have gone already.
+        if !place.handle.is_finished() {
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(number, place);
+        }
+    }
+}
+
+struct Leaving {
+    places: Arc<Places>,
+    number: u64,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.places.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}

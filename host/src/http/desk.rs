@@ -1,0 +1,106 @@
+//! What answers are made with.
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::http::StatusCode;
+use chrono_tz::Tz;
+use roost_scheduler::{
+    event::{Done, Event, Request},
+    scheduler::Scheduler,
+    time::Instant,
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{limits, problem::Problem};
+use crate::{
+    app::{Answers, View},
+    clock,
+    store::StoreError,
+};
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Desk(Arc<Parts>);
+
+/// What it is made of.
+struct Parts {
+    events: mpsc::Sender<Event>,
+    answers: Answers,
+    view: View,
+    data: PathBuf,
+    zone: Tz,
+    started: Instant,
+    started_monotonic: std::time::Instant,
+}
+
+impl Desk {
+    pub(crate) fn new(events: mpsc::Sender<Event>, answers: Answers, view: View, data: PathBuf, zone: Tz) -> Self {
+        let (started, started_monotonic) = (clock::now(), clock::monotonic());
+        Self(Arc::new(Parts { events, answers, view, data, zone, started, started_monotonic }))
+    }
+
+    /// The zone that times are told in where there is no device's own.
+    pub(super) fn zone(&self) -> Tz {
+        self.0.zone
+    }
+
+    /// When the host started.
+    pub(super) fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    /// How long ago that was.
+    pub(super) fn uptime_ms(&self) -> u64 {
+        self.0.started_monotonic.elapsed().as_millis() as u64
+    }
+
+    /// Looks at the scheduler: some 2,000 places at the most, or the loop is held up.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Scheduler) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        Ok(self.0.view.look(look).await?)
+    }
+
+    /// Reads what is on disk, on a thread that may wait for it.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let desk = self.clone();
+        match tokio::task::spawn_blocking(move || read(&desk.0.data)).await {
+            Ok(read) => Ok(read?),
+            Err(error) => Err(Problem::bug(&error)),
+        }
+    }
+
+    /// Asks the core for something, and waits until it is done and durable. What cannot be done now is a conflict.
+    pub(super) async fn ask(&self, what: Request) -> Result<Done, Problem> {
+        let (request, answer) = self.0.answers.expect();
+        let waiting = Waiting { answers: &self.0.answers, request };
+        let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping");
+        let answered = timeout(limits::ANSWER, async {
+            self.0.events.send(Event::Asked { request, what }).await.map_err(|_| stopping())?;
+            answer.await.map_err(|_| stopping())?.map_err(Problem::from)
+        });
+        let answered = answered.await;
+        drop(waiting);
+        answered.unwrap_or_else(|_| {
+            let detail = format!("the host gave no answer within {} s", limits::ANSWER.as_secs());
+            let hint = "it may be done all the same: `roost runs` shows it; the host's log says what holds it up";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint(hint))
+        })
+    }
+}
+
+/// Somebody who may go before the answer comes.
+struct Waiting<'a> {
+    answers: &'a Answers,
+    request: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.answers.forget(self.request);
+    }
+}

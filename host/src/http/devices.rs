@@ -1,0 +1,118 @@
+//! Devices of plugins that are loaded.
+
+use axum::{Json, extract::State};
+use roost_scheduler::{
+    names::{DeviceName, PluginName},
+    scheduler::{DeviceView, Scheduler},
+    time::Instant,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    desk::Desk,
+    extract::Query,
+    page::{Limit, Page, cursor, resume},
+    problem::Answered,
+    words::Plugin,
+};
+
+/// A device.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct DeviceRecord {
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    pub(crate) plugin: String,
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    pub(crate) device: String,
+    pub(crate) time_zone: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latitude: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) longitude: Option<f64>,
+    /// When its plugin is asked for the next plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) replan_at: Option<String>,
+    /// Why it keeps the plan it has, where the last one was at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// Whether a plan was asked for and has not come yet.
+    pub(crate) planning: bool,
+    /// Whether nothing of it is started.
+    pub(crate) paused: bool,
+    pub(crate) jobs: usize,
+}
+
+impl From<DeviceView<'_>> for DeviceRecord {
+    fn from(device: DeviceView<'_>) -> Self {
+        let DeviceView { plugin, name, site, replan_at, error, is_asked, jobs, is_paused } = device;
+        Self {
+            plugin: plugin.to_string(),
+            device: name.to_string(),
+            time_zone: site.zone.name().into(),
+            latitude: site.location.map(|at| at.latitude()),
+            longitude: site.location.map(|at| at.longitude()),
+            replan_at: Some(replan_at).filter(|at| *at != Instant::MAX).map(|at| at.in_zone(site.zone)),
+            error: error.map(str::to_owned),
+            planning: is_asked,
+            paused: is_paused,
+            jobs,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Only those of this plugin
+    #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    plugin: Option<Plugin>,
+    /// How many at the most
+    #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
+    #[serde(default)]
+    limit: Limit,
+    /// `next` of the page before
+    cursor: Option<String>,
+}
+
+/// A place in the list of all devices.
+type After = (PluginName, Option<DeviceName>);
+
+/// The devices, by their plugins' names and their own
+#[utoipa::path(get, path = "/api/v1/devices", tag = "plugins", params(Wanted),
+    responses((status = 200, body = Page<DeviceRecord>)))]
+pub(super) async fn devices(
+    State(desk): State<Desk>,
+    Query(Wanted { plugin, limit: Limit(limit), cursor: at }): Query<Wanted>,
+) -> Answered<Page<DeviceRecord>> {
+    let after = resume(at.as_deref(), |text| {
+        let (plugin, device) = text.split_once('/')?;
+        Some((PluginName::parse(plugin).ok()?, Some(DeviceName::parse(device).ok()?)))
+    })?;
+    let only = plugin.map(|Plugin(name)| name);
+    let mut items = desk.look(move |scheduler| some(scheduler, only, after, limit + 1)).await?;
+    let is_more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| is_more).map(|last| cursor(&format!("{}/{}", last.plugin, last.device)));
+    Ok(Json(Page { items, next }))
+}
+
+fn some(scheduler: &Scheduler, only: Option<PluginName>, after: Option<After>, most: usize) -> Vec<DeviceRecord> {
+    let mut found = Vec::new();
+    let mut at = match (only.clone(), after) {
+        (Some(only), Some((plugin, device))) if only == plugin => Some((only, device)),
+        (Some(only), _) => Some((only, None)),
+        (None, Some(after)) => Some(after),
+        (None, None) => scheduler.plugins_after(None).next().map(|plugin| (plugin.name.clone(), None)),
+    };
+    while let Some((plugin, device)) = at {
+        let left = most - found.len();
+        found.extend(scheduler.devices_after(&plugin, device.as_ref()).take(left).map(DeviceRecord::from));
+        if found.len() == most || only.is_some() {
+            break;
+        }
+        at = scheduler.plugins_after(Some(&plugin)).next().map(|plugin| (plugin.name.clone(), None));
+    }
+    found
+}

@@ -1,0 +1,306 @@
+//! Jobs, and when they are due.
+
+use axum::{Json, extract::State};
+use chrono_tz::Tz;
+use roost_scheduler::{
+    body::PackedJob,
+    event::{JobKey, Wish},
+    names::{DeviceName, JobId, PluginName},
+    outcome::Level,
+    scheduler::{JobView, NextRun, RunUnderWay},
+    time::{Instant, Site},
+    trigger::Sky,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    desk::Desk,
+    extract::{Path, Query},
+    limits,
+    page::{Limit, Page, cursor, resume},
+    problem::{Answered, Problem},
+    words::{Device, Job, Plugin},
+};
+use crate::records;
+
+/// A job.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct JobRecord {
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    pub(crate) plugin: String,
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    pub(crate) device: String,
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    pub(crate) job: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    /// As `roost next` takes it.
+    pub(crate) trigger: String,
+    /// When its next run is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) due: Option<String>,
+    /// Instead, where that is not known: not before then, for the sun does not do that for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) not_before: Option<String>,
+    /// When it is due after that, as often as was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) following: Vec<String>,
+    /// What it sends, one after the other. What is usual is left out.
+    #[schema(value_type = Vec<records::StepRecord<'static>>)]
+    pub(crate) steps: Value,
+    /// How its runs are treated. What is usual is left out.
+    #[schema(value_type = records::PolicyRecord)]
+    pub(crate) policy: Value,
+    /// Instead of steps: what its plugin is asked to do then, and says what to send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<TaskRecord>,
+    /// What is paused of it: all of its `plugin`, all of its `device`, or the `job` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(plugin|device|job)$")]
+    pub(crate) paused: Option<String>,
+    /// The occurrence that somebody wants to be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) skip: Option<String>,
+    /// When somebody made it by hand, of one that no plan has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) made: Option<String>,
+    /// Its runs that have not ended; of a single job only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) runs: Vec<RunUnderWayRecord>,
+}
+
+/// A task, with its arguments.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TaskRecord {
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    pub(crate) task: String,
+    /// Any JSON.
+    pub(crate) args: Value,
+}
+
+/// A run that has not ended.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RunUnderWayRecord {
+    pub(crate) run: String,
+    /// What it does or waits for.
+    #[schema(pattern = "^(waiting|held|asking|listening|arming|sent|confirming|pausing|resting)$")]
+    pub(crate) state: String,
+    /// When it should start, or should have.
+    #[schema(format = DateTime)]
+    pub(crate) start: String,
+    /// The step that is done next, counted from 1.
+    pub(crate) step: usize,
+    pub(crate) of: usize,
+}
+
+/// A job as it is taken along from the loop, which does not wait until it is JSON.
+struct Taken {
+    key: JobKey,
+    plugin: PluginName,
+    device: DeviceName,
+    site: Site,
+    job: PackedJob,
+    next: NextRun,
+    wish: Wish,
+    paused: Option<Level>,
+}
+
+impl From<JobView<'_>> for Taken {
+    fn from(view: JobView<'_>) -> Self {
+        let JobView { key, plugin, device, site, job, next, wish, paused, .. } = view;
+        let (plugin, device, wish) = (plugin.clone(), device.clone(), wish.cloned().unwrap_or_default());
+        Self { key, plugin, device, site: *site, job: job.clone(), next, wish, paused }
+    }
+}
+
+impl Taken {
+    /// Of its messages.
+    fn bytes(&self) -> usize {
+        self.job.body.steps().map(|step| step.payload.len() + step.topic().len()).sum()
+    }
+
+    fn into_record(self, following: u32, sky: &mut Sky) -> JobRecord {
+        let Self { plugin, device, site, job, next, wish, paused, .. } = self;
+        let text = |at: Instant| at.in_zone(site.zone);
+        let (due, not_before) = match next {
+            NextRun::Due(at) => (Some(at), None),
+            NextRun::NotBefore(at) => (None, Some(at)),
+            NextRun::Never => (None, None),
+        };
+        let mut times = Vec::new();
+        let mut last = due;
+        while let Some(at) = last.filter(|_| times.len() < following as usize) {
+            last = job.trigger.find(at, &site, sky).ok();
+            times.extend(last.map(text));
+        }
+        JobRecord {
+            plugin: plugin.to_string(),
+            device: device.to_string(),
+            job: job.body.id().to_owned(),
+            label: job.body.label().map(str::to_owned),
+            trigger: job.trigger.to_string(),
+            due: due.map(text),
+            not_before: not_before.map(text),
+            following: times,
+            steps: serde_json::to_value(records::steps(&job.body)).unwrap_or_default(),
+            policy: serde_json::to_value(records::policy(&job.body.policy())).unwrap_or_default(),
+            task: job.body.task().map(|task| TaskRecord {
+                task: task.name.to_string(),
+                args: serde_json::from_str(&task.args).unwrap_or_default(),
+            }),
+            paused: paused.map(|what| level(what).to_owned()),
+            skip: wish.skip.map(text),
+            made: wish.by_hand.map(|by_hand| text(by_hand.made)),
+            runs: Vec::new(),
+        }
+    }
+}
+
+pub(super) const fn level(what: Level) -> &'static str {
+    match what {
+        Level::Plugin => "plugin",
+        Level::Device => "device",
+        Level::Job => "job",
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Only those of this plugin
+    #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    plugin: Option<Plugin>,
+    /// Only those of this device of the plugin, which has to be named as well
+    #[param(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    device: Option<Device>,
+    /// How many times to tell after the next one
+    #[param(value_type = u32, minimum = 0, maximum = 10, default = 0)]
+    #[serde(default)]
+    next: Following,
+    /// How many at the most; with long messages a page has fewer
+    #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
+    #[serde(default)]
+    limit: Limit,
+    /// `next` of the page before
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedOfOne {
+    /// How many times to tell after the next one
+    #[param(value_type = u32, minimum = 0, maximum = 10, default = 0)]
+    #[serde(default)]
+    next: Following,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Following(u32);
+
+impl<'de> Deserialize<'de> for Following {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(from)?;
+        if number <= limits::FOLLOWING {
+            Ok(Self(number))
+        } else {
+            Err(serde::de::Error::custom(format!("it must be 0 to {}", limits::FOLLOWING)))
+        }
+    }
+}
+
+/// The jobs, in the order in which they were first planned, more or less
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(Wanted),
+    responses((status = 200, body = Page<JobRecord>)))]
+pub(super) async fn jobs(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Page<JobRecord>> {
+    let Wanted { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = wanted;
+    let of = match (plugin, device) {
+        (Some(Plugin(plugin)), device) => Some((plugin, device.map(|Device(device)| device))),
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(Problem::bad_request("there is a `device`, and no `plugin`").hint("say whose device it is"));
+        }
+    };
+    let mut from = resume(at.as_deref(), |text| text.parse::<JobKey>().ok())?;
+    let (mut taken, mut bytes): (Vec<Taken>, usize) = (Vec::new(), 0);
+    let mut next = loop {
+        let (of, most) = (of.clone(), (limit - taken.len()).min(limits::JOBS_PER_LOOK));
+        let piece = desk.look(move |scheduler| {
+            let of = of.as_ref().map(|(plugin, device)| (plugin, device.as_ref()));
+            let (jobs, next) = scheduler.jobs_from(of, from.unwrap_or_default(), most);
+            (jobs.into_iter().map(Taken::from).collect::<Vec<_>>(), next)
+        });
+        let (jobs, next) = piece.await?;
+        bytes += jobs.iter().map(Taken::bytes).sum::<usize>();
+        taken.extend(jobs);
+        from = next;
+        if next.is_none() || taken.len() == limit || bytes > limits::PAGE_BYTES {
+            break next;
+        }
+    };
+    if let Some(place) = too_much(&taken) {
+        next = taken.get(place).map(|job| job.key);
+        taken.truncate(place);
+    }
+    // The sun takes long, and others ask as well.
+    let made = tokio::task::spawn_blocking(move || {
+        let mut sky = Sky::default();
+        taken.into_iter().map(|job| job.into_record(following, &mut sky)).collect()
+    });
+    let items = made.await.map_err(|error| Problem::bug(&error))?;
+    Ok(Json(Page { items, next: next.map(|key| cursor(&key.to_string())) }))
+}
+
+/// Where a page has to end. It has one job, however long that is.
+fn too_much(taken: &[Taken]) -> Option<usize> {
+    let mut bytes = 0;
+    let place = taken.iter().position(|job| {
+        bytes += job.bytes();
+        bytes > limits::PAGE_BYTES
+    })?;
+    Some(place.max(1)).filter(|place| *place < taken.len())
+}
+
+/// A job, and its runs that have not ended
+#[utoipa::path(get, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs",
+    params(
+        ("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"),
+        ("device" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+        ("job" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+        WantedOfOne,
+    ),
+    responses((status = 200, body = JobRecord)))]
+pub(super) async fn job(
+    State(desk): State<Desk>,
+    Path((Plugin(plugin), Device(device), Job(job))): Path<(Plugin, Device, Job)>,
+    Query(WantedOfOne { next: Following(following) }): Query<WantedOfOne>,
+) -> Answered<JobRecord> {
+    let none = none(&plugin, &device, &job);
+    let found = desk.look(move |scheduler| {
+        let found = scheduler.job(&plugin, &device, &job)?;
+        let zone = found.site.zone;
+        let runs = scheduler.runs_of_job(found.key).take(limits::RUNS).map(|run| under_way(&run, zone)).collect();
+        Some((Taken::from(found), runs))
+    });
+    let (taken, runs): (Taken, Vec<_>) = found.await?.ok_or(none)?;
+    let made = tokio::task::spawn_blocking(move || taken.into_record(following, &mut Sky::default()));
+    Ok(Json(JobRecord { runs, ..made.await.map_err(|error| Problem::bug(&error))? }))
+}
+
+fn under_way(run: &RunUnderWay<'_>, zone: Tz) -> RunUnderWayRecord {
+    let RunUnderWay { id, start, step, of, state } = *run;
+    RunUnderWayRecord { run: id.to_string(), state: state.into(), start: start.in_zone(zone), step, of }
+}
+
+fn none(plugin: &PluginName, device: &DeviceName, job: &JobId) -> Problem {
+    let problem = Problem::not_found(format!("there is no job `{plugin}/{device}/{job}`"));
+    problem.hint(format!("`roost jobs {plugin}/{device}` shows those of that device"))
+}

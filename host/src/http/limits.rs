@@ -1,0 +1,51 @@
+//! Every bound of the HTTP API, each with what it protects from (I10).
+
+use std::time::Duration;
+
+/// Added to the niceness of the thread: whoever asks must not make late what is due.
+pub(super) const NICE: i32 = 5;
+/// Threads that read the database for it, and pages of a plugin's file.
+pub(super) const BLOCKING_THREADS: usize = 8;
+/// Connections over TCP at a time. Each takes a file, and the broker and the store need some, too. Whoever comes when all
+/// places are taken pushes out the one that has asked for nothing for the longest time.
+pub(super) const TCP_CONNECTIONS: usize = 1_024;
+/// Of so many files that the process may have open, one is for a connection over TCP, where files are few.
+pub(super) const FILES_EACH: u64 = 4;
+/// Connections to the socket in the data folder, which has room of its own: the owner gets through, whoever comes over TCP.
+pub(super) const SOCKET_CONNECTIONS: usize = 64;
+/// How long a request's head may take to come, and the next request of a connection: nobody may keep a place by doing
+/// nothing. A test does not wait as long for those who say nothing.
+pub(super) const HEAD: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 15 });
+/// How long a request may take to come, to be done, and to be answered: what is asked for has to be on disk.
+pub(super) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
+/// How long the core may take to do what it is asked for, and to keep it: a little less, so that this is what is told.
+pub(super) const ANSWER: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 25 });
+/// How long an answer may wait for somebody who does not read it.
+pub(super) const UNREAD: Duration = Duration::from_secs(30);
+/// The pause after a connection could not be taken, for want of files, say.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// How long those who have asked are waited for when the host stops.
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
+/// Bytes of a request's head: names and queries are short.
+pub(super) const HEAD_BYTES: usize = 64 << 10;
+/// Bytes of a JSON body: a plan by hand, not a database.
+pub(super) const JSON_BYTES: usize = 256 << 10;
+/// Questions about what the loop has that are worked on at a time: it answers one at each of its turns.
+pub(super) const READS: usize = 32;
+/// Questions about the past that are worked on at a time: each takes a thread and reads the disk.
+pub(super) const HISTORIES: usize = 4;
+/// Requests that change something and are worked on at a time; so many may be slow to send what they want, too.
+pub(super) const WRITES: usize = 64;
+/// Items of a page at the most, and when nobody says how many.
+pub(super) const PAGE: u32 = 1_000;
+pub(super) const USUAL_PAGE: u32 = 100;
+/// Bytes of messages in a page of jobs: a page ends early when it has more.
+pub(super) const PAGE_BYTES: usize = 4 << 20;
+/// Jobs that one look takes along: to copy what is shared takes long, too.
+pub(super) const JOBS_PER_LOOK: usize = 500;
+/// Devices that one look counts the jobs of.
+pub(super) const DEVICES_PER_LOOK: usize = 1_000;
+/// Times that are told of a job in advance: the sun takes long to find.
+pub(super) const FOLLOWING: u32 = 10;
+/// Runs under way that are told of one job.
+pub(super) const RUNS: usize = 100;
