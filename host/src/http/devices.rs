@@ -63,7 +63,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Only those of this plugin
-    #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     plugin: Option<Plugin>,
     /// How many at the most
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
