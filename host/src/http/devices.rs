@@ -66,7 +66,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Only those of this plugin
-    #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     plugin: Option<Plugin>,
     /// How many at the most
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
@@ -91,18 +91,18 @@ pub(super) async fn devices(
         Some((PluginName::parse(plugin).ok()?, Some(DeviceName::parse(device).ok()?)))
     })?;
     let only = plugin.map(|Plugin(name)| name);
-    let mut items = desk.look(move |scheduler| some(scheduler, only, after, limit + 1)).await?;
+    let mut items = desk.look(move |scheduler| some(scheduler, only.as_ref(), after, limit + 1)).await?;
     let is_more = items.len() > limit;
     items.truncate(limit);
     let next = items.last().filter(|_| is_more).map(|last| cursor(&format!("{}/{}", last.plugin, last.device)));
     Ok(Json(Page { items, next }))
 }
 
-fn some(scheduler: &Scheduler, only: Option<PluginName>, after: Option<After>, most: usize) -> Vec<DeviceRecord> {
+fn some(scheduler: &Scheduler, only: Option<&PluginName>, after: Option<After>, most: usize) -> Vec<DeviceRecord> {
     let mut found = Vec::new();
-    let mut at = match (only.clone(), after) {
-        (Some(only), Some((plugin, device))) if only == plugin => Some((only, device)),
-        (Some(only), _) => Some((only, None)),
+    let mut at = match (only, after) {
+        (Some(only), Some((plugin, device))) if *only == plugin => Some((plugin, device)),
+        (Some(only), _) => Some((only.clone(), None)),
         (None, Some(after)) => Some(after),
         (None, None) => scheduler.plugins_after(None).next().map(|plugin| (plugin.name.clone(), None)),
     };

@@ -176,10 +176,10 @@ pub(super) const fn level(what: Level) -> &'static str {
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Only those of this plugin
-    #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     plugin: Option<Plugin>,
-    /// Only those of this device of the plugin, which has to be named as well
-    #[param(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    /// Only those of devices with this name
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     device: Option<Device>,
     /// How many times to tell after the next one
     #[param(value_type = u32, minimum = 0, maximum = 10, default = 0)]
@@ -222,19 +222,13 @@ impl<'de> Deserialize<'de> for Following {
     responses((status = 200, body = Page<JobRecord>)))]
 pub(super) async fn jobs(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Page<JobRecord>> {
     let Wanted { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = wanted;
-    let of = match (plugin, device) {
-        (Some(Plugin(plugin)), device) => Some((plugin, device.map(|Device(device)| device))),
-        (None, None) => None,
-        (None, Some(_)) => {
-            return Err(Problem::bad_request("there is a `device`, and no `plugin`").hint("say whose device it is"));
-        }
-    };
+    let of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
     let mut from = resume(at.as_deref(), |text| text.parse::<JobKey>().ok())?;
     let (mut taken, mut bytes): (Vec<Taken>, usize) = (Vec::new(), 0);
     let mut next = loop {
         let (of, most) = (of.clone(), (limit - taken.len()).min(limits::JOBS_PER_LOOK));
         let piece = desk.look(move |scheduler| {
-            let of = of.as_ref().map(|(plugin, device)| (plugin, device.as_ref()));
+            let of = (of.0.as_ref(), of.1.as_ref());
             let (jobs, next) = scheduler.jobs_from(of, from.unwrap_or_default(), most);
             (jobs.into_iter().map(Taken::from).collect::<Vec<_>>(), next)
         });

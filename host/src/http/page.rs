@@ -46,6 +46,7 @@ pub(super) fn resume<T>(cursor: Option<&str>, parse: impl FnOnce(&str) -> Option
     let Some(cursor) = cursor else { return Ok(None) };
     let text = hex::decode(cursor).and_then(|bytes| String::from_utf8(bytes).ok());
     let place = text.and_then(|text| parse(&text));
-    let none = || Problem::bad_request("`cursor` is none that this Roost has given").hint("begin again without it");
+    let none =
+        || Problem::not_found("there is no such page: `cursor` is none that Roost has given").hint("begin without it");
     place.map(Some).ok_or_else(none)
 }

@@ -142,19 +142,19 @@ pub(super) struct Wanted {
     #[param(inline)]
     state: Option<RunState>,
     /// Only those of this plugin
-    #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     plugin: Option<Plugin>,
     /// Only those of devices with this name
-    #[param(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     device: Option<Device>,
     /// Only those of jobs with this id
-    #[param(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     job: Option<Job>,
     /// Of those that have ended, only those of this time or later
-    #[param(value_type = String, format = DateTime, example = "2027-03-01T06:30:00Z")]
+    #[param(value_type = String, required = false, format = DateTime, example = "2027-03-01T06:30:00Z")]
     since: Option<Time>,
     /// Of those that have ended, only those before this time
-    #[param(value_type = String, format = DateTime)]
+    #[param(value_type = String, required = false, format = DateTime)]
     until: Option<Time>,
     /// How many at the most
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
@@ -243,7 +243,7 @@ pub(crate) struct Which {
 }
 
 fn parsed(text: &str) -> Result<RunId, Problem> {
-    text.parse::<RunId>().map_err(|error| Problem::bad_request(error.to_string()))
+    text.parse::<RunId>().map_err(|error| Problem::not_found(error.to_string()))
 }
 
 /// Do a run again that has failed

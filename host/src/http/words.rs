@@ -46,8 +46,9 @@ word!(
     Time, Instant, time
 );
 
+/// What is before 1970 is as far as that.
 fn time(text: &str) -> Result<Instant, String> {
-    let at = chrono::DateTime::parse_from_rfc3339(text).ok();
-    let at = at.and_then(|at| Instant::from_millis(at.timestamp_millis()));
-    at.ok_or_else(|| format!("`{text}` is not a time: write it like `2027-03-01T06:30:00Z`"))
+    let at = chrono::DateTime::parse_from_rfc3339(text);
+    let wrong = |_| format!("`{text}` is not a time: write it like `2027-03-01T06:30:00Z`");
+    at.map(Instant::from).map_err(wrong)
 }

@@ -90,7 +90,9 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
         let mut runs = under_way(connection, wanted)?;
         let limit = wanted.limit - runs.len();
         let which = if wanted.state.as_deref() == Some("failed") { FAILED } else { ENDED };
-        runs.append(&mut select(connection, &Wanted { limit, ..wanted.clone() }, which)?);
+        // Behind one that is under way, all that have ended are still to come.
+        let after = wanted.after.clone().filter(|after| after.due.is_none());
+        runs.append(&mut select(connection, &Wanted { limit, after, ..wanted.clone() }, which)?);
         Ok(Some(runs))
     })?;
     answer.ok_or_else(|| match found {

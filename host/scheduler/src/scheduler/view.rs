@@ -168,16 +168,20 @@ impl Scheduler {
         devices.flat_map(|device| device.jobs.iter()).filter_map(|key| self.job_view(*key))
     }
 
-    /// Some of the jobs from a key on, in the order of their keys: all, those of a plugin, or those of a device. At most so
-    /// many; and from where to look on, unless those were the last. Bounded (I10), so there may be none, and more behind.
+    /// Some of the jobs from a key on, in the order of their keys: all, or those of a plugin, or of devices with a name. At most
+    /// so many; and from where to look on, unless those were the last. Bounded (I10), so there may be none, and more behind.
     #[must_use]
     pub fn jobs_from(
         &self,
-        of: Option<(&PluginName, Option<&DeviceName>)>,
+        (plugin, device): (Option<&PluginName>, Option<&DeviceName>),
         from: JobKey,
         most: usize,
     ) -> (Vec<JobView<'_>>, Option<JobKey>) {
-        let Some((plugin, device)) = of else { return self.jobs_at(from, most, |_| true) };
+        let Some(plugin) = plugin else {
+            return self.jobs_at(from, most, |job| {
+                device.is_none_or(|name| self.devices.get(job.device).is_some_and(|device| device.name == *name))
+            });
+        };
         let Some(plugin) = self.plugin_keys.get(plugin).and_then(|key| Some((*key, self.plugins.get(*key)?))) else {
             return (Vec::new(), None);
         };
