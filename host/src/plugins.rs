@@ -7,7 +7,9 @@ mod component;
 mod contract;
 mod engine;
 mod folder;
+mod function;
 mod guest;
+mod inquiries;
 mod library;
 mod limiter;
 mod limits;
@@ -37,6 +39,7 @@ use tokio::{
     sync::mpsc,
 };
 
+pub(crate) use self::{contract::tasks::TaskDescription, inquiries::Inquiries};
 use self::{
     library::{Library, Question},
     load::Loader,
@@ -110,7 +113,13 @@ impl Plugins {
     /// Never waits; the answer is `Event::Planned`.
     pub(crate) fn plan(&self, plugin: PluginName, device: DeviceName, generation: Generation) {
         // Nobody listens only while the host stops.
-        let _ = self.questions.send(Question { plugin, device, generation });
+        let _ = self.questions.send(Question::Plan { plugin, device, generation });
+    }
+
+    /// For those who ask for people.
+    #[allow(dead_code, reason = "whoever asks comes next")]
+    pub(crate) fn inquiries(&self) -> Inquiries {
+        Inquiries::new(self.questions.clone())
     }
 
     /// Calls that are under way are given up; nothing depends on them.

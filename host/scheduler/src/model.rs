@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    names::{GroupName, JobId, ResourceName},
+    names::{GroupName, JobId, ResourceName, TaskName},
     topic::Topic,
     trigger::Trigger,
 };
@@ -22,6 +22,26 @@ pub struct Job {
     pub steps: Arc<[Step]>,
     /// How, when things do not go to plan.
     pub policy: Policy,
+}
+
+/// What a plugin is asked to do, because its messages are known only when it is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Which.
+    pub name: TaskName,
+    /// JSON text.
+    pub args: String,
+}
+
+/// What a plugin answers to a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// What to publish: none, or up to 100 messages in order of `after_ms`.
+    pub steps: Vec<Step>,
+    /// Whether the device's plan is to be asked for now.
+    pub replan: bool,
+    /// For people: why this, or why nothing.
+    pub note: Option<String>,
 }
 
 /// One message of a run, at its time.

@@ -78,6 +78,10 @@ name!(
 );
 
 name!(
+    /// Something that a plugin can be asked to do when it is due.
+    TaskName, "task name", is_name, NAME_RULE
+);
+name!(
     /// A group of jobs of a device, of which only the newest run counts: `open` and `close` of a door.
     GroupName, "group name", is_name, NAME_RULE
 );

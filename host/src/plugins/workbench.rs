@@ -15,6 +15,7 @@ use roost_scheduler::{
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
+    contract::tasks::TaskDescription,
     folder::{Offer, better_name, read_file, read_settings},
     limits,
     load::{Accepted, LoadError, Loader},
@@ -28,6 +29,7 @@ pub(crate) struct Inspection {
     pub(crate) plugin: PluginName,
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
+    pub(crate) tasks: Vec<TaskDescription>,
     pub(crate) devices: Vec<InspectedDevice>,
 }
 
@@ -105,12 +107,14 @@ impl Workbench {
         let linked = self.guests.block_on(self.loader.linked(&program));
         let linked = linked.map_err(|error| error.report(&program.plugin, None))?;
         let (imports, exports) = (linked.imports.clone(), linked.exports.clone());
+        // It was asked before its plans.
+        let tasks = program.tasks.get().map(|tasks| tasks.list().to_vec()).unwrap_or_default();
         let jobs = |plan: Result<Plan, String>| {
             plan.map_or_else(|_| Vec::new(), |plan| plan.jobs.iter().map(Job::from).collect())
         };
         let devices = loaded.devices.into_iter();
         let devices = devices.map(|LoadedDevice { name, site, plan }| InspectedDevice { name, site, jobs: jobs(plan) });
-        Ok(Inspection { plugin: loaded.plugin, imports, exports, devices: devices.collect() })
+        Ok(Inspection { plugin: loaded.plugin, imports, exports, tasks, devices: devices.collect() })
     }
 }
 
