@@ -300,6 +300,7 @@ impl App {
         match effect {
             Effect::Publish(publish) => self.link.publish(publish),
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
+            Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
             Effect::Announce(announcement) => diary::announce(&announcement, &self.scheduler),
             Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),

@@ -1,11 +1,11 @@
-//! Steps and policies as JSON: what the store keeps, and programs read. What is usual is left out, so that a person sees what matters.
+//! Actions and policies as JSON: what the store keeps, and programs read. What is usual is left out, so that a person sees what matters.
 
 use std::{borrow::Cow, sync::Arc};
 
 use roost_scheduler::{
     body::{Body, StepRef},
-    model::{Confirm, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step},
-    names::{GroupName, ResourceName},
+    model::{Action, Confirm, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Retry, Step, Task},
+    names::{GroupName, JobId, ResourceName, TaskName},
     topic::Topic,
 };
 use serde::{Deserialize, Serialize};
@@ -134,13 +134,41 @@ pub(crate) fn steps(body: &Body) -> impl Serialize {
     body.steps().map(StepRecord::from).collect::<Vec<_>>()
 }
 
-pub(crate) fn steps_to_json(body: &Body) -> serde_json::Result<String> {
-    serde_json::to_string(&steps(body))
+/// Where the plugin is asked, instead of a list of steps.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaskRecord {
+    task: String,
+    /// JSON text, as it was given.
+    args: String,
 }
 
-pub(crate) fn steps_from_json(text: &str) -> Result<Vec<Step>, String> {
+/// A list of steps, or a task.
+pub(crate) fn action_to_json(body: &Body) -> serde_json::Result<String> {
+    match body.task() {
+        Some(Task { name, args }) => serde_json::to_string(&TaskRecord { task: name.as_str().to_owned(), args }),
+        None => serde_json::to_string(&steps(body)),
+    }
+}
+
+/// A body of what [`action_to_json`] wrote.
+pub(crate) fn body_from_json(id: &JobId, label: Option<&str>, policy: &Policy, action: &str) -> Result<Body, String> {
+    Ok(match action_from_json(action)? {
+        Action::Steps(steps) if steps.is_empty() => return Err("it has no steps".into()),
+        Action::Steps(steps) => Body::new(id, label, policy, &steps),
+        Action::Task(task) => Body::of_task(id, label, policy, &task),
+    })
+}
+
+pub(crate) fn action_from_json(text: &str) -> Result<Action, String> {
+    if text.starts_with('{') {
+        let TaskRecord { task, args } = serde_json::from_str(text).map_err(|error| format!("task: {error}"))?;
+        let name = TaskName::parse(&task).map_err(|error| error.to_string())?;
+        return Ok(Action::Task(Task { name, args }.into()));
+    }
     let records: Vec<StepRecord<'_>> = serde_json::from_str(text).map_err(|error| format!("steps: {error}"))?;
-    records.into_iter().map(StepRecord::into_step).collect()
+    let steps: Result<Vec<Step>, String> = records.into_iter().map(StepRecord::into_step).collect();
+    Ok(Action::Steps(steps?.into()))
 }
 
 /// `None` for the default.
@@ -329,7 +357,7 @@ mod tests {
 
     #[test]
     fn usual_steps_are_short() {
-        let json = steps_to_json(&body(&[step(b"go \"on\"", None)])).unwrap();
+        let json = action_to_json(&body(&[step(b"go \"on\"", None)])).unwrap();
         assert_eq!(json, r#"[{"topic":"coop/north/door/open","payload":"go \"on\""}]"#);
     }
 
@@ -363,7 +391,17 @@ mod tests {
         let reported = reports.map(|matches| Step { confirm: confirm(matches), ..step(b"", None) });
         let plain = [step(b"", None), step("caf\u{e9}\0".as_bytes(), Some(MessageProperties::default())), last];
         let steps = [reported.as_slice(), &plain].concat();
-        assert_eq!(steps_from_json(&steps_to_json(&body(&steps)).unwrap()).unwrap(), steps);
+        let back = action_from_json(&action_to_json(&body(&steps)).unwrap()).unwrap();
+        assert_eq!(back, Action::Steps(steps.into()));
+    }
+
+    #[test]
+    fn tasks_come_back() {
+        let task = Task { name: TaskName::parse("water").unwrap(), args: r#"{"zone":2}"#.into() };
+        let body = Body::of_task(&JobId::parse("now").unwrap(), None, &Policy::default(), &task);
+        let json = action_to_json(&body).unwrap();
+        assert_eq!(json, r#"{"task":"water","args":"{\"zone\":2}"}"#);
+        assert_eq!(action_from_json(&json).unwrap(), Action::Task(task.into()));
     }
 
     #[test]
@@ -374,7 +412,7 @@ mod tests {
             (r#"[{"topic":"a/+"}]"#, "a/+"),
             (r#"[{"topic":"a","confirm":{"topic":"b","matches":{"hex":"0g"},"within_ms":1}}]"#, "not hexadecimal"),
         ] {
-            let error = steps_from_json(json).unwrap_err();
+            let error = action_from_json(json).unwrap_err();
             assert!(error.contains(told), "{json}: {error}");
         }
     }

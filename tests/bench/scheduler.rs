@@ -9,7 +9,7 @@ use std::{
 use roost_scheduler::{
     body::PackedJob,
     event::{Digest, Effect, Event, Loaded, LoadedDevice, Plan, Saved, Step, Version},
-    model::{Job, Message, Policy, Qos, Step as ActionStep},
+    model::{Action, Job, Message, Policy, Qos, Step as ActionStep},
     names::{DeviceName, JobId, PluginName},
     scheduler::Scheduler,
     time::{Instant, Site},
@@ -196,7 +196,7 @@ fn job(number: i64) -> Job {
         id: JobId::parse(&format!("job-{number}")).expect("a name"),
         label: None,
         trigger: Trigger::At(due),
-        steps: Arc::new([ActionStep { after_ms: 0, message, once: false, confirm: None }]),
+        action: Action::Steps(Arc::new([ActionStep { after_ms: 0, message, once: false, confirm: None }])),
         policy: Policy::default(),
     }
 }

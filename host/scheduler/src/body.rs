@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use self::code::{Reader, Writer, length, text};
 use crate::{
-    model::{Confirm, Job, Message, MessageProperties, Policy, Qos, Step},
-    names::JobId,
+    model::{Action, Confirm, Job, Message, MessageProperties, Policy, Qos, Step, Task},
+    names::{JobId, TaskName},
     topic::Topic,
     trigger::Trigger,
 };
@@ -29,7 +29,10 @@ impl From<&Job> for PackedJob {
 
 impl From<&Job> for Body {
     fn from(job: &Job) -> Self {
-        Self::new(&job.id, job.label.as_deref(), &job.policy, &job.steps)
+        match &job.action {
+            Action::Steps(steps) => Self::new(&job.id, job.label.as_deref(), &job.policy, steps),
+            Action::Task(task) => Self::of_task(&job.id, job.label.as_deref(), &job.policy, task),
+        }
     }
 }
 
@@ -39,17 +42,21 @@ impl From<&PackedJob> for Job {
             id: body.job_id(),
             label: body.label().map(Arc::from),
             trigger: trigger.clone(),
-            steps: body.steps().map(|step| step.to_step()).collect(),
+            action: match body.task() {
+                Some(task) => Action::Task(task.into()),
+                None => Action::Steps(body.steps().map(|step| step.to_step()).collect()),
+            },
             policy: body.policy(),
         }
     }
 }
 
-/// A job's id, label, policy and steps, in one piece of memory, which the job shares with its runs and with what is to be
+/// A job's id, label, policy and action, in one piece of memory, which the job shares with its runs and with what is to be
 /// kept of it. Equal bodies have equal bytes.
 ///
 /// ```text
 /// id · label · policy · count of steps · { after_ms · how · topic · payload · properties? · confirm? }
+/// id · label · policy · 0              · name of the task · arguments
 /// ```
 ///
 /// Numbers take 7 bits a byte, the lowest first; texts and payloads have their length in front. Of the policy, only what is
@@ -82,14 +89,29 @@ impl Body {
     /// Of a job's parts.
     #[must_use]
     pub fn new(id: &JobId, label: Option<&str>, policy: &Policy, steps: &[Step]) -> Self {
+        let mut to = Self::begin(id, label, policy);
+        to.number(length(steps.len()));
+        steps.iter().for_each(|step| to.step(step));
+        Self(to.0.into())
+    }
+
+    /// Of the parts of a job that asks its plugin.
+    #[must_use]
+    pub fn of_task(id: &JobId, label: Option<&str>, policy: &Policy, task: &Task) -> Self {
+        let mut to = Self::begin(id, label, policy);
+        to.number(0);
+        to.bytes(task.name.as_str().as_bytes());
+        to.bytes(task.args.as_bytes());
+        Self(to.0.into())
+    }
+
+    fn begin(id: &JobId, label: Option<&str>, policy: &Policy) -> Writer {
         // Room for an ordinary job.
         let mut to = Writer(Vec::with_capacity(256));
         to.bytes(id.as_str().as_bytes());
         to.optional(label);
         to.policy(policy);
-        to.number(length(steps.len()));
-        steps.iter().for_each(|step| to.step(step));
-        Self(to.0.into())
+        to
     }
 
     /// The job's id, as text.
@@ -128,15 +150,31 @@ impl Body {
 
     /// Its steps, in their order.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = StepRef<'_>> {
-        let mut from = self.read();
-        from.bytes();
-        from.optional();
-        from.policy();
+        let mut from = self.behind_policy();
         let count = from.number() as usize;
         (0..count).map(move |_| from.step())
     }
 
-    /// How many steps there are.
+    /// What the plugin is asked to do, where it is asked; then there are no steps.
+    #[must_use]
+    pub fn task(&self) -> Option<Task> {
+        let mut from = self.behind_policy();
+        (from.number() == 0).then(|| Task { name: TaskName::known(from.text()), args: from.text().to_owned() })
+    }
+
+    /// Whether the plugin is asked for its steps.
+    #[must_use]
+    pub fn asks_plugin(&self) -> bool {
+        self.behind_policy().number() == 0
+    }
+
+    /// The same with the steps that the plugin has answered.
+    #[must_use]
+    pub fn with_steps(&self, steps: &[Step]) -> Self {
+        Self::new(&self.job_id(), self.label(), &self.policy(), steps)
+    }
+
+    /// How many steps there are; none as long as the plugin has not been asked.
     #[must_use]
     pub fn step_count(&self) -> usize {
         self.steps().len()
@@ -155,7 +193,15 @@ impl Body {
         let (last, first): (Vec<StepRef<'_>>, Vec<StepRef<'_>>) = self.steps().skip(step).partition(is_taken_over);
         let done = self.steps().take(step).map(|done| done.to_step());
         let steps: Vec<Step> = done.chain(first.into_iter().chain(last).map(at_once)).collect();
-        Self::new(&self.job_id(), self.label(), &self.policy(), &steps)
+        self.with_steps(&steps)
+    }
+
+    fn behind_policy(&self) -> Reader<'_> {
+        let mut from = self.read();
+        from.bytes();
+        from.optional();
+        from.policy();
+        from
     }
 
     fn read(&self) -> Reader<'_> {

@@ -1,5 +1,7 @@
 //! What is to be kept, and what the store gives back of it.
 
+use std::sync::Arc;
+
 use crate::{
     body::{Body, PackedJob},
     event::Version,
@@ -118,6 +120,8 @@ pub struct RunEnded {
     pub ended: Instant,
     /// How many attempts its last step took.
     pub attempts: u32,
+    /// What its plugin said about it, for people.
+    pub note: Option<Arc<str>>,
 }
 
 /// What stays of a job that is gone.
@@ -221,4 +225,6 @@ pub struct Progress {
     pub cancelled: Option<Cancelled>,
     /// The owed step that was latest, if one was late.
     pub late: Option<Late>,
+    /// What its plugin said about it, for people.
+    pub note: Option<Arc<str>>,
 }

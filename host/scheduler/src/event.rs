@@ -8,7 +8,7 @@ pub use crate::change::{
 };
 use crate::{
     body::{Body, PackedJob, StepRef},
-    model::{Confirm, Job},
+    model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
     time::{Instant, Site},
     topic::Grant,
@@ -51,6 +51,9 @@ pub type AttemptId = u64;
 
 /// Listening to one device's reports.
 pub type WatchId = u64;
+
+/// Asking a plugin to do a task.
+pub type CallId = u64;
 
 /// A question of somebody outside, to be copied into the answer.
 pub type RequestId = u64;
@@ -95,6 +98,13 @@ pub enum Event {
         generation: Generation,
         /// The plan, or why there is none, in a sentence.
         plan: Result<Plan, String>,
+    },
+    /// The answer to [`Effect::Call`].
+    Answered {
+        /// Copied from the effect.
+        call: CallId,
+        /// What to publish, or why nothing was said, in a sentence.
+        reply: Result<Reply, String>,
     },
     /// A connection to the broker is there.
     LinkUp {
@@ -259,6 +269,19 @@ pub enum Effect {
         /// To be copied into the answer.
         generation: Generation,
     },
+    /// Ask a plugin what to publish for a task that is due. There is always an answer.
+    Call {
+        /// To be copied into the answer.
+        call: CallId,
+        /// Whose.
+        plugin: PluginName,
+        /// For which device.
+        device: DeviceName,
+        /// What it is to do.
+        task: Task,
+        /// When it should have been done.
+        due: Instant,
+    },
 }
 
 impl Effect {
@@ -269,7 +292,9 @@ impl Effect {
             Self::TellDurable(_) | Self::Announce(_) => true,
             // Where nothing was done, there is nothing to wait for.
             Self::Answer { answer, .. } => answer.is_ok(),
-            Self::Publish(_) | Self::Plan { .. } | Self::Watch { .. } | Self::Unwatch { .. } => false,
+            Self::Publish(_) | Self::Plan { .. } | Self::Call { .. } | Self::Watch { .. } | Self::Unwatch { .. } => {
+                false
+            }
         }
     }
 }

@@ -18,10 +18,30 @@ pub struct Job {
     pub label: Option<Arc<str>>,
     /// When.
     pub trigger: Trigger,
-    /// What: 1 to 100 messages, in order of `after_ms`.
-    pub steps: Arc<[Step]>,
+    /// What.
+    pub action: Action,
     /// How, when things do not go to plan.
     pub policy: Policy,
+}
+
+impl Job {
+    /// What it publishes; nothing is known of that before its plugin was asked, where it is.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        match &self.action {
+            Action::Steps(steps) => steps,
+            Action::Task(_) => &[],
+        }
+    }
+}
+
+/// What a job does when it is due.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// It publishes 1 to 100 messages, in order of `after_ms`.
+    Steps(Arc<[Step]>),
+    /// It asks the plugin then what to publish.
+    Task(Arc<Task>),
 }
 
 /// What a plugin is asked to do, because its messages are known only when it is due.

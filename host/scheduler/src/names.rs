@@ -97,6 +97,13 @@ impl GroupName {
     }
 }
 
+impl TaskName {
+    /// Of text that was one before.
+    pub(crate) fn known(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
 impl ResourceName {
     /// Of text that was one before.
     pub(crate) fn known(name: &str) -> Self {

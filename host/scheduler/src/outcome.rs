@@ -62,6 +62,8 @@ pub enum Attempt {
     PossiblySent,
     /// Something else was in its way, in words.
     Prevented(String),
+    /// The plugin did not say what to publish; why not, in words.
+    Unanswered(String),
     /// The device did not report that it did so.
     NoReport {
         /// For how long that was waited for.
@@ -238,6 +240,9 @@ impl fmt::Display for Failed {
             return write!(f, "step {step}: {why}");
         }
         let plural = if *attempts == 1 { "" } else { "s" };
+        if let Attempt::Unanswered(why) = last {
+            return write!(f, "the plugin was asked {attempts} time{plural} what to publish: {why}");
+        }
         write!(f, "step {step} was given up after {attempts} attempt{plural}: {last}")
     }
 }
@@ -250,7 +255,7 @@ impl fmt::Display for Attempt {
             Self::Overtaken => f.write_str("the time of a later step had come"),
             Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
             Self::PossiblySent => f.write_str("it was possibly sent"),
-            Self::Prevented(why) => f.write_str(why),
+            Self::Prevented(why) | Self::Unanswered(why) => f.write_str(why),
             Self::NoReport { within_ms, said } => {
                 write!(f, "the device did not report within {} that it was done", Duration((*within_ms).into()))?;
                 said.as_ref().map_or(Ok(()), |said| write!(f, "; its last report was `{said}`"))

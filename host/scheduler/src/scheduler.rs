@@ -12,6 +12,7 @@ mod requests;
 mod restore;
 mod run;
 mod runs;
+mod tasks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -32,8 +33,8 @@ use self::{
 use crate::{
     body::PackedJob,
     event::{
-        Announcement, AttemptId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step, Ticket,
-        Version, WatchId,
+        Announcement, AttemptId, CallId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step,
+        Ticket, Version, WatchId,
     },
     limits,
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
@@ -81,6 +82,8 @@ pub struct Scheduler {
     unconfirmed: HashMap<Ticket, Vec<JobKey>>,
     /// What is under way on the link; of a run that has ended meanwhile, too.
     attempts: BTreeMap<AttemptId, Option<RunSlot>>,
+    /// Who has asked its plugin.
+    calls: BTreeMap<CallId, RunSlot>,
     /// Who listens to a device's reports.
     watches: BTreeMap<WatchId, RunSlot>,
     /// Runs that leave as soon as what has to be kept of them is durable (I3).
@@ -105,6 +108,7 @@ pub struct Scheduler {
     /// From when to when the clock was set last, if it was forward.
     jumped: Option<(Instant, Instant)>,
     next_attempt: AttemptId,
+    next_call: CallId,
     next_run: RunKey,
     next_ticket: Ticket,
     next_turn: Turn,
@@ -233,6 +237,7 @@ impl Scheduler {
             Event::Planned { plugin, device, generation, plan } => {
                 self.work.push_back(Work::Replan { plugin, device, generation, plan });
             }
+            Event::Answered { call, reply } => self.answered_task(now, call, reply, &mut out),
             Event::LinkUp { link, credit } => {
                 self.link_down(now, &mut out);
                 self.link = Some(Link { id: link, credit });

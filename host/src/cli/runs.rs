@@ -218,6 +218,7 @@ mod tests {
             attempts: None,
             zone: None,
             owed: None,
+            note: None,
         }
     }
 

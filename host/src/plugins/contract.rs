@@ -15,7 +15,7 @@ use chrono::NaiveTime;
 use roost_scheduler::{
     calendar::parse_zone,
     limits as bounds,
-    model::{Job, Misfire, Overlap, Policy, Retry},
+    model::{Action, Job, Misfire, Overlap, Policy, Retry},
     names::{GroupName, JobId, PluginName, ResourceName},
     time::{Instant, Site},
     topic::Grant,
@@ -117,11 +117,6 @@ impl Invalid {
         Self { part: Some(part.into()), ..self }
     }
 
-    /// Something the contract has and this version has not.
-    fn not_yet(field: &str, value: &str, instead: &str) -> Self {
-        Self::new(format!("`{field}`: this version of Roost does not do `{value}` yet")).hint(instead)
-    }
-
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -150,15 +145,12 @@ pub(super) fn jobs(list: Vec<wit::Job>, terms: &Terms<'_>) -> Result<Vec<Job>, I
 
 fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
     let trigger = trigger(job.trigger, terms)?;
-    let steps = match job.action {
+    let action = match job.action {
         wit::Action::Steps(list) if list.is_empty() || list.len() > bounds::STEPS_PER_ACTION => {
             return Err(Invalid::value("action.steps", list.len(), "there must be 1 to 100"));
         }
-        wit::Action::Steps(list) => steps::steps(list, terms)?.into(),
-        wit::Action::Task(task) => {
-            terms.tasks.task("action.task", &task.name, task.args)?;
-            return Err(Invalid::not_yet("action", "task", "list the messages as `steps`"));
-        }
+        wit::Action::Steps(list) => Action::Steps(steps::steps(list, terms)?.into()),
+        wit::Action::Task(task) => Action::Task(terms.tasks.task("action.task", &task.name, task.args)?.into()),
     };
     let policy = policy(job.policy, terms)?;
     if let Trigger::Every(every) = &trigger
@@ -169,7 +161,7 @@ fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
             format!("it must be less than the period, {} ms, or runs would overtake each other", every.period_ms);
         return Err(Invalid::value("policy.jitter-ms", value, &rule));
     }
-    Ok(Job { id, label: job.label.map(Into::into), trigger, steps, policy })
+    Ok(Job { id, label: job.label.map(Into::into), trigger, action, policy })
 }
 
 fn trigger(trigger: wit::Trigger, terms: &Terms<'_>) -> Result<Trigger, Invalid> {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, mem, sync::Arc};
 
 use roost_scheduler::{
-    event::{Event, Generation, Version},
+    event::{CallId, Event, Generation, Version},
     model::Reply,
     names::{DeviceName, PluginName},
 };
@@ -23,6 +23,8 @@ use crate::{clock, report::Report};
 pub(super) enum Question {
     /// The scheduler's, for a plan.
     Plan { plugin: PluginName, device: DeviceName, generation: Generation },
+    /// The scheduler's, for what to publish.
+    Task { call: CallId, plugin: PluginName, device: DeviceName, errand: Errand },
     /// A person's, for what there is to be asked.
     Tasks { plugin: PluginName, answer: oneshot::Sender<Result<Vec<TaskDescription>, String>> },
     /// A person's, for what a task would do.
@@ -208,6 +210,13 @@ impl Library {
                 tokio::spawn(async move {
                     let plan = loader.answer(program.as_deref(), &device, clock::now).await;
                     let _ = events.send(Event::Planned { plugin, device, generation, plan }).await;
+                });
+            }
+            Question::Task { call, plugin, device, errand } => {
+                let program = program(&plugin);
+                tokio::spawn(async move {
+                    let reply = loader.reply(program.as_deref(), &device, errand, clock::now).await;
+                    let _ = events.send(Event::Answered { call, reply }).await;
                 });
             }
             Question::Tasks { plugin, answer } => {

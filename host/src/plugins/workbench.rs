@@ -8,7 +8,7 @@ use std::{
 
 use roost_scheduler::{
     event::{Loaded, LoadedDevice, Plan},
-    model::Job,
+    model::{Job, Reply, Task},
     names::{DeviceName, PluginName, ResourceName},
     time::{Instant, Site},
 };
@@ -18,7 +18,7 @@ use super::{
     contract::tasks::TaskDescription,
     folder::{Offer, better_name, read_file, read_settings},
     limits,
-    load::{Accepted, LoadError, Loader},
+    load::{Accepted, Errand, LoadError, Loader},
     program::Program,
 };
 use crate::{config::rules::Rules, report::Report};
@@ -99,6 +99,19 @@ impl Workbench {
     /// Waits for an answer.
     pub(crate) fn answer(&self, asked: Asked) -> Result<Plan, String> {
         self.guests.block_on(asked.0).expect("no call panics, and none is aborted before the workbench goes")
+    }
+
+    /// Asks a device what to publish for a task.
+    pub(crate) fn run_task(
+        &self,
+        specimen: &Specimen,
+        device: &DeviceName,
+        task: Task,
+        due: Instant,
+        now: Instant,
+    ) -> Result<Reply, String> {
+        let errand = Errand { name: task.name.to_string(), args: task.args, due: Some(due) };
+        self.guests.block_on(self.loader.reply(Some(&specimen.0), device, errand, || now))
     }
 
     /// Loads a plugin, and tells what it is.

@@ -12,7 +12,7 @@ use super::{
     progress::{Told, told},
     retention::Past,
 };
-use crate::records::{policy_to_json, steps_to_json};
+use crate::records::{action_to_json, policy_to_json};
 
 /// All of them, or none.
 pub(super) fn commit(connection: &mut Connection, past: &mut Past, changes: &[Change]) -> rusqlite::Result<()> {
@@ -125,7 +125,7 @@ fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
             body.id(),
             body.label(),
             trigger.to_string(),
-            steps_to_json(body).map_err(not_json)?,
+            action_to_json(body).map_err(not_json)?,
             policy_to_json(&body.policy()).map_err(not_json)?,
             watermark.millis(),
             due.map(Instant::millis),
@@ -152,12 +152,12 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
     let Told { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
     let row = RunRow {
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
-                           failed, cancelled, late, start)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                           failed, cancelled, late, start, note)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = 'running', reason = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
                          steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
-                         start = ?15
+                         start = ?15, note = ?16
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             saved.id.plugin.as_str(),
@@ -167,14 +167,15 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
             saved.id.origin.to_string(),
             saved.progress.started.map(Instant::millis),
             key,
-            steps_to_json(&saved.body).map_err(not_json)?,
+            action_to_json(&saved.body).map_err(not_json)?,
             policy_to_json(&saved.body.policy()).map_err(not_json)?,
             saved.progress.steps_done,
             saved.progress.armed,
             failed,
             cancelled,
             late,
-            saved.start.millis()
+            saved.start.millis(),
+            saved.progress.note
         ],
         has_failed: false,
     };
@@ -185,7 +186,7 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
     let Told { failed, cancelled, late } = told(progress).map_err(not_json)?;
     run(
         to,
-        "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7
+        "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7, note = ?8
          WHERE number = ?1",
         params![
             key,
@@ -194,7 +195,8 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
             progress.started.map(Instant::millis),
             failed,
             cancelled,
-            late
+            late,
+            progress.note
         ],
     )
 }
@@ -204,16 +206,19 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
 fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite::Result<()> {
     let reason = ended.outcome.to_string();
     let (steps, policy) = match &ended.body {
-        Some(body) => (Some(steps_to_json(body).map_err(not_json)?), policy_to_json(&body.policy()).map_err(not_json)?),
+        Some(body) => {
+            (Some(action_to_json(body).map_err(not_json)?), policy_to_json(&body.policy()).map_err(not_json)?)
+        }
         None => (None, None),
     };
     let row = RunRow {
-        insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy,
+                           note)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
                          number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
-                         late = NULL
+                         late = NULL, note = ?13
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             ended.id.plugin.as_str(),
@@ -227,7 +232,8 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
             ended.ended.millis(),
             ended.attempts,
             steps,
-            policy
+            policy,
+            ended.note
         ],
         has_failed: matches!(ended.outcome, Outcome::Failed(_)),
     };

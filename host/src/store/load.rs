@@ -8,7 +8,7 @@ use std::{
 };
 
 use roost_scheduler::{
-    body::{Body, PackedJob},
+    body::PackedJob,
     event::{
         DeviceKey, Digest, JobKey, PluginKey, Progress, RunKey, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun,
         Tombstone, Version,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     hex,
-    records::{policy_from_json, steps_from_json},
+    records::{body_from_json, policy_from_json},
 };
 
 /// Jobs that are handed on together.
@@ -179,10 +179,8 @@ pub(super) fn jobs(
         }
         let (id, policy) = (row.parsed(2, JobId::parse)?, row.policy(6)?);
         let trigger = row.parsed(4, |text| trigger::parse(text, Instant::MIN, &mut patterns))?;
-        let body = Body::new(&id, row.optional_text(3)?, &policy, &row.parsed(5, steps_from_json)?);
-        if body.step_count() == 0 {
-            return Err(row.damage("it has no steps"));
-        }
+        let label = row.optional_text(3)?;
+        let body = row.parsed(5, |action| body_from_json(&id, label, &policy, action))?;
         batch.push(SavedJob {
             key: row.get(0)?,
             device,
@@ -214,7 +212,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
     let sql =
         "SELECT number, plugin, device, job, occurrence, origin, steps, policy, start, steps_done, armed, started,
-                      failed, cancelled, late
+                      failed, cancelled, late, note
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, [], |row| {
@@ -225,7 +223,8 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             occurrence: row.instant(4)?,
             origin: row.parsed(5, str::parse)?,
         };
-        let body = Body::new(&id.job, None, &row.policy(7)?, &row.parsed(6, steps_from_json)?);
+        let policy = row.policy(7)?;
+        let body = row.parsed(6, |action| body_from_json(&id.job, None, &policy, action))?;
         let progress = Progress {
             steps_done: row.get(9)?,
             armed: row.get(10)?,
@@ -233,8 +232,9 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             failed: row.optional_parsed(12, failed_from_json)?,
             cancelled: row.optional_parsed(13, cancelled_from_json)?,
             late: row.optional_parsed(14, late_from_json)?,
+            note: row.optional_text(15)?.map(Into::into),
         };
-        if progress.steps_done >= body.step_count() {
+        if !body.asks_plugin() && progress.steps_done >= body.step_count() {
             return Err(row.damage("it has no step left to be done"));
         }
         let run = SavedRun { id, body, start: row.instant(8)?, progress };

@@ -25,6 +25,7 @@ enum AttemptRecord {
     Overtaken,
     PossiblySent,
     Prevented(String),
+    Unanswered(String),
     NoReport {
         within_ms: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +77,7 @@ pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
         AttemptRecord::Overtaken => Attempt::Overtaken,
         AttemptRecord::PossiblySent => Attempt::PossiblySent,
         AttemptRecord::Prevented(why) => Attempt::Prevented(why),
+        AttemptRecord::Unanswered(why) => Attempt::Unanswered(why),
         AttemptRecord::NoReport { within_ms, said } => Attempt::NoReport { within_ms, said },
     };
     Ok(Failed { step, attempts, last })
@@ -110,6 +112,7 @@ impl From<&Failed> for FailedRecord {
             Attempt::Overtaken => AttemptRecord::Overtaken,
             Attempt::PossiblySent => AttemptRecord::PossiblySent,
             Attempt::Prevented(why) => AttemptRecord::Prevented(why.clone()),
+            Attempt::Unanswered(why) => AttemptRecord::Unanswered(why.clone()),
             Attempt::NoReport { within_ms, said } => {
                 AttemptRecord::NoReport { within_ms: *within_ms, said: said.clone() }
             }

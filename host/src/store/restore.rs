@@ -11,7 +11,6 @@ use std::{
 };
 
 use roost_scheduler::{
-    body::Body,
     event::{Change, RunEnded, RunKey, SavedRun},
     names::RunId,
     outcome::{Attempt, Cancelled, Failed, Outcome},
@@ -216,13 +215,14 @@ fn bury(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::R
 /// Whether it goes on.
 fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) -> rusqlite::Result<bool> {
     let past = &mut Past::new(Retention::default());
-    let (id, body, started) = (run.id.clone(), run.body.clone(), run.progress.started);
+    let (id, body, progress) = (run.id.clone(), run.body.clone(), run.progress.clone());
+    let (started, note) = (progress.started, progress.note);
     let outcome = match fate(run, now) {
         Fate::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
         Fate::Ends(outcome) => outcome,
     };
     let (body, attempts) = if matches!(outcome, Outcome::Failed(_)) { (Some(body), 1) } else { (None, 0) };
-    let ended = RunEnded { key: Some(key), id, outcome, body, started, ended: now, attempts };
+    let ended = RunEnded { key: Some(key), id, outcome, body, started, ended: now, attempts, note };
     commit::write(to, past, &Change::RunEnded(ended)).map(|()| false)
 }
 
@@ -252,7 +252,7 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
     match &progress.failed {
         Some(failed) if steps.len() == done => Fate::Ends(Outcome::Failed(failed.clone())),
         _ => {
-            run.body = Body::new(&run.body.job_id(), run.body.label(), &run.body.policy(), &steps);
+            run.body = run.body.with_steps(&steps);
             Fate::Owes(run)
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use chrono_tz::Tz;
 use roost_scheduler::{
     body::Body,
+    model::Action,
     names::{DeviceName, JobId, PluginName, RunId},
     time::Instant,
 };
@@ -16,7 +17,7 @@ use super::{
     progress::{cancelled_from_json, failed_from_json},
     reading::ask,
 };
-use crate::records::{policy_from_json, steps_from_json};
+use crate::records::{action_from_json, body_from_json, policy_from_json};
 
 /// Which runs are wanted.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ pub(crate) struct RunView {
     pub(crate) attempts: Option<u32>,
     /// The device's, if it is known.
     pub(crate) zone: Option<Tz>,
+    /// What its plugin said about it.
+    pub(crate) note: Option<String>,
     /// What is still to be done.
     pub(crate) owed: Option<Owed>,
 }
@@ -96,7 +99,7 @@ pub(super) fn question(which: &str) -> String {
         "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, attempts,
                 (SELECT time_zone FROM devices JOIN plugins ON plugins.id = devices.plugin
                  WHERE plugins.name = runs.plugin AND devices.name = runs.device),
-                number IS NOT NULL, steps, steps_done, start, failed, cancelled
+                number IS NOT NULL, steps, steps_done, start, failed, cancelled, note
          FROM {which} AND occurrence >= :since AND (:state IS NULL OR state = :state)
                       AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
                       AND (:job IS NULL OR job = :job)
@@ -157,16 +160,21 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         attempts: row.get(9).map_err(told)?,
         zone: text(10)?.and_then(|zone| zone.parse().ok()),
         owed: None,
+        note: text(17)?.map(str::to_owned),
     };
     if row.get(11).map_err(told)? {
-        let (steps, done): (_, usize) = (steps_from_json(must(12)?)?, row.get(13).map_err(told)?);
-        let next = steps.get(done).ok_or("it has no step left to be done")?;
+        let (action, done): (_, usize) = (action_from_json(must(12)?)?, row.get(13).map_err(told)?);
+        let (of, after_ms) = match &action {
+            Action::Steps(steps) => (steps.len(), steps.get(done).ok_or("it has no step left to be done")?.after_ms),
+            // Its plugin has not said yet what there is to do.
+            Action::Task(_) => (1, 0),
+        };
         let start = instant(14)?.ok_or("it has no start")?;
         let due = match run.started {
-            Some(started) if done > 0 => started.plus_ms(next.after_ms.into()),
+            Some(started) if done > 0 => started.plus_ms(after_ms.into()),
             _ => start,
         };
-        run.owed = Some(Owed { step: done + 1, of: steps.len(), due, has_started: run.started.is_some() });
+        run.owed = Some(Owed { step: done + 1, of, due, has_started: run.started.is_some() });
         let failed = text(15)?.map(failed_from_json).transpose()?.map(|failed| failed.to_string());
         let cancelled = text(16)?.map(cancelled_from_json).transpose()?.map(|cancelled| cancelled.to_string());
         run.reason = cancelled.or(failed);
@@ -199,8 +207,7 @@ pub(crate) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> 
         let Some(steps) = steps.filter(|_| state == "failed") else { return Ok(Err(Some(state))) };
         let damage = |what| Damage::Row { table: "runs", row: 1, what };
         let policy = policy_from_json(policy.as_deref()).map_err(damage)?;
-        let steps = steps_from_json(&steps).map_err(damage)?;
-        Ok(Ok(Body::new(&run.job, None, &policy, &steps)))
+        Ok(Ok(body_from_json(&run.job, None, &policy, &steps).map_err(damage)?))
     })?;
     found.map_err(|state| StoreError::NotFailed { run: run.clone(), state })
 }

@@ -121,23 +121,42 @@ fn run_id(occurrence: i64) -> RunId {
 
 fn run_ended(key: Option<u64>, occurrence: i64, ended: i64) -> Change {
     let (id, outcome) = (run_id(occurrence), Outcome::Cancelled(Cancelled::DeviceRemoved));
-    Change::RunEnded(RunEnded { key, id, outcome, body: None, started: None, ended: at(ended), attempts: 0 })
+    Change::RunEnded(RunEnded {
+        key,
+        id,
+        outcome,
+        body: None,
+        started: None,
+        ended: at(ended),
+        attempts: 0,
+        note: None,
+    })
 }
 
 fn run_failed(id: RunId, variant: u32) -> Change {
     let outcome = Outcome::Failed(failed(variant));
     let body = Some(Body::new(&id.job, None, &policy(variant), &steps(variant)));
-    Change::RunEnded(RunEnded { key: None, id, outcome, body, started: Some(at(2)), ended: at(3), attempts: 3 })
+    Change::RunEnded(RunEnded {
+        key: None,
+        id,
+        outcome,
+        body,
+        started: Some(at(2)),
+        ended: at(3),
+        attempts: 3,
+        note: Some("dry".into()),
+    })
 }
 
 fn failed(variant: u32) -> Failed {
-    let last = match variant % 7 {
+    let last = match variant % 8 {
         0 => Attempt::LinkLost,
         6 => Attempt::HostStopped,
         1 => Attempt::Refused("no \"right\"".into()),
         2 => Attempt::Overtaken,
         3 => Attempt::PossiblySent,
         4 => Attempt::NoReport { within_ms: variant, said: None },
+        7 => Attempt::Unanswered("trap".into()),
         _ => Attempt::NoReport { within_ms: variant, said: Some("OPENING\u{1}".into()) },
     };
     Failed { step: 1, attempts: 3, last }
@@ -160,6 +179,7 @@ fn progress(variant: u32) -> Progress {
             _ => None,
         },
         late: variant.is_multiple_of(5).then(|| Late { step: 2, late_ms: i64::from(variant) << 32 }),
+        note: (variant % 3 == 1).then(|| "dry".into()),
     }
 }
 

@@ -41,6 +41,9 @@ impl Scheduler {
             let last = if run.attempts > 0 { run.last.clone() } else { Attempt::Overtaken };
             return self.give_up_step(now, slot, last, out);
         }
+        if run.body.asks_plugin() {
+            return self.ask(now, slot, out);
+        }
         if self.listens(now, slot, out) {
             self.send(now, slot, out);
         }

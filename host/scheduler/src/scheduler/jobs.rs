@@ -204,7 +204,7 @@ impl Scheduler {
 
     /// Decides an occurrence that no run is made of (I13).
     pub(super) fn decide(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
-        let ended = RunEnded { key: None, id, outcome, body: None, started: None, ended: now, attempts: 0 };
+        let ended = RunEnded { key: None, id, outcome, body: None, started: None, ended: now, attempts: 0, note: None };
         out.changes.push(Change::RunEnded(ended));
         self.save_progress(key, out);
     }

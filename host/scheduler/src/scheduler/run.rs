@@ -1,6 +1,6 @@
 //! A run, and what can be said of it without knowing anything else.
 
-use super::{AttemptId, JobKey, Ticket, Turn, reports::Watch};
+use super::{AttemptId, CallId, JobKey, Ticket, Turn, reports::Watch};
 use crate::{
     body::Body,
     event::{Progress, RunKey, SavedRun},
@@ -23,7 +23,7 @@ pub(super) struct Run {
     pub(super) is_kept: bool,
     pub(super) turn: Turn,
     pub(super) body: Body,
-    /// How many steps there are.
+    /// How many steps there are; none before the plugin was asked.
     pub(super) steps: usize,
     pub(super) policy: Policy,
     /// When it should start: its occurrence and its jitter.
@@ -56,6 +56,8 @@ pub(super) enum State {
     Waiting,
     /// It has to wait for another run; then its grace may end.
     Held(Option<Instant>),
+    /// Its plugin was asked what to publish.
+    Asking(CallId),
     /// It has asked for its device's reports, and waits so long for them.
     Listening(Instant),
     /// Its turn has come: it leaves as soon as what has to be kept of it is durable.
@@ -78,7 +80,7 @@ impl State {
             Self::Listening(until) | Self::Confirming(until) | Self::Pausing(until) | Self::Resting(until) => {
                 Some(until)
             }
-            Self::Waiting | Self::Arming(_) | Self::Sent(_) => None,
+            Self::Waiting | Self::Asking(_) | Self::Arming(_) | Self::Sent(_) => None,
         }
     }
 

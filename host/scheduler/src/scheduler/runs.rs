@@ -9,6 +9,7 @@
 //!  │ │                                            │                                  │ the step's time has come
 //!  │ └────────────────────────────────────────────┴──────────────────────────────────┘
 //!  ├── Held: behind another run, or for a resource (`gates.rs`)
+//!  ├── Asking: until the plugin has said what to publish (`tasks.rs`)
 //!  └── Listening: until the device's reports can be heard (`reports.rs`)
 //! ```
 
@@ -50,6 +51,9 @@ impl Scheduler {
                     *of = None;
                 }
             }
+            State::Asking(call) => {
+                self.calls.remove(&call);
+            }
             State::Arming(ticket) => {
                 self.arming.remove(&ticket);
                 self.give_credit_back();
@@ -89,8 +93,8 @@ impl Scheduler {
     /// Ends a run that was given up while it waited for the link, so that it does not stand in the way of the next one.
     pub(super) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        let idle = !matches!(run.state, State::Arming(_) | State::Sent(_) | State::Confirming(_));
-        if idle && run.is_given_up(now) && run.step() + 1 == run.steps {
+        let idle = !matches!(run.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
+        if idle && run.is_given_up(now) && run.step() + 1 >= run.steps {
             let last = run.last.clone();
             self.give_up_step(now, slot, last, out);
         }
@@ -227,6 +231,7 @@ impl Scheduler {
             started: run.progress.started,
             ended: now,
             attempts: run.attempts,
+            note: run.progress.note,
         }));
         if let Some(job) = run.job.filter(|_| run.key.is_none()) {
             self.save_progress(job, out);

@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     event::Event,
-    model::Misfire,
+    model::{Action, Misfire, Step},
     names::{GroupName, ResourceName},
     topic::{Grant, TopicFilter},
 };
@@ -140,8 +140,8 @@ fn what_a_run_needs_is_free_for_others_while_its_device_cannot_be_listened_to() 
 fn what_is_owed_is_sent_although_its_device_cannot_be_listened_to() {
     let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")]);
     let mut water = confirmed(water, false);
-    let steps = water.steps.to_vec();
-    water.steps = [roost_scheduler::model::Step { confirm: None, ..steps[0].clone() }, steps[1].clone()].into();
+    let steps = water.steps().to_vec();
+    water.action = Action::Steps([Step { confirm: None, ..steps[0].clone() }, steps[1].clone()].into());
     let mut world = world(&[water]);
     run_deaf_until(&mut world, "2027-03-01T06:20:00Z");
     check(
@@ -162,9 +162,9 @@ fn what_is_so_already_owes_what_follows_whatever_was_tried_before() {
         job.policy.misfire = Misfire::LatestOfGroup(name(GroupName::parse("valve")));
     });
     let open = with(each_step(open, |step| step.after_ms *= 1), |job| {
-        let mut steps = job.steps.to_vec();
+        let mut steps = job.steps().to_vec();
         steps[1].confirm = None;
-        job.steps = steps.into();
+        job.action = Action::Steps(steps.into());
     });
     let newer = with(job("newer", "at 2027-03-01T06:12:00Z", &[(0, "elsewhere")]), |job| {
         job.policy.misfire = Misfire::LatestOfGroup(name(GroupName::parse("valve")));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roost_scheduler::{
     event::{Digest, Event, Loaded, LoadedDevice, Plan, Version},
-    model::{Job, Qos, Step},
+    model::{Action, Job, Qos, Step},
     names::{DeviceName, PluginName},
     time::{Instant, Site},
 };
@@ -17,7 +17,7 @@ use crate::{
 
 fn qos0(mut job: Job) -> Job {
     let steps: Vec<Step> = job
-        .steps
+        .steps()
         .iter()
         .cloned()
         .map(|mut step| {
@@ -25,7 +25,7 @@ fn qos0(mut job: Job) -> Job {
             step
         })
         .collect();
-    job.steps = Arc::from(steps);
+    job.action = Action::Steps(Arc::from(steps));
     job
 }
 

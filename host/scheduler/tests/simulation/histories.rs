@@ -9,7 +9,7 @@ use std::{env, sync::Arc};
 
 use roost_scheduler::{
     event::{Event, Request},
-    model::{Confirm, Job, Matches, Misfire, Overlap, Step},
+    model::{Action, Confirm, Job, Matches, Misfire, Overlap, Step},
     names::{GroupName, ResourceName},
     time::Instant,
     topic::{Grant, Topic, TopicFilter},
@@ -72,7 +72,7 @@ fn any_job(dice: &mut Dice, now: Instant) -> Job {
     };
     policy.needs = dice.one_in(4).then(|| name(ResourceName::parse("pump")));
     policy.retry.attempts = dice.one_in(4).then_some(3);
-    job.steps = job.steps.iter().map(|step| any_step(dice, step)).collect();
+    job.action = Action::Steps(job.steps().iter().map(|step| any_step(dice, step)).collect());
     job
 }
 

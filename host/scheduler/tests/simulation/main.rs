@@ -10,5 +10,6 @@ mod large;
 mod policies;
 mod reconcile;
 mod scenarios;
+mod tasks;
 mod witness;
 mod world;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roost_scheduler::{
     event::{Event, Request},
-    model::{Confirm, Job, Matches, Misfire, Overlap, Step},
+    model::{Action, Confirm, Job, Matches, Misfire, Overlap, Step},
     names::{GroupName, ResourceName},
     topic::Topic,
 };
@@ -31,7 +31,7 @@ pub(crate) fn in_group(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
 
 pub(crate) fn each_step(job: Job, change: impl Fn(&mut Step)) -> Job {
     let steps: Vec<Step> = job
-        .steps
+        .steps()
         .iter()
         .cloned()
         .map(|mut step| {
@@ -39,7 +39,7 @@ pub(crate) fn each_step(job: Job, change: impl Fn(&mut Step)) -> Job {
             step
         })
         .collect();
-    Job { steps: Arc::from(steps), ..job }
+    Job { action: Action::Steps(Arc::from(steps)), ..job }
 }
 
 pub(crate) fn confirmed(job: Job, already: bool) -> Job {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roost_scheduler::{
     event::{Digest, Event, Loaded, LoadedDevice, Plan, Version},
-    model::{Job, Message, Policy, Qos, Step},
+    model::{Action, Job, Message, Policy, Qos, Step},
     names::{DeviceName, JobId, PluginName},
     time::Instant,
     topic::{Grant, Topic},
@@ -37,7 +37,7 @@ pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
         id: name(JobId::parse(id)),
         label: None,
         trigger: parse(trigger, at(START), &mut Patterns::default()).expect("a trigger"),
-        steps: steps.iter().map(step).collect(),
+        action: Action::Steps(steps.iter().map(step).collect()),
         policy: Policy::default(),
     }
 }

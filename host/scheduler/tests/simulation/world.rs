@@ -8,8 +8,8 @@ use std::{
 };
 
 use roost_scheduler::{
-    event::{Change, Digest, Effect, Event, Loaded, LoadedDevice, Plan, Publish, Request, Version, WatchId},
-    model::{Confirm, Job},
+    event::{CallId, Change, Digest, Effect, Event, Loaded, LoadedDevice, Plan, Publish, Request, Version, WatchId},
+    model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
     outcome::Outcome,
     scheduler::Scheduler,
@@ -55,6 +55,9 @@ pub(crate) struct World {
     /// The answers that a plugin gives when it is asked for a plan.
     pub(crate) plans: BTreeMap<(PluginName, DeviceName), Vec<Job>>,
     pub(crate) asked: Vec<(PluginName, DeviceName, u64)>,
+    /// What a plugin says to its tasks, and which it was asked to do.
+    pub(crate) reply: Result<Reply, String>,
+    pub(crate) called: Vec<(CallId, Task)>,
     /// Whether it is told at once.
     pub(crate) is_loud: bool,
     /// What happened, as text.
@@ -102,6 +105,8 @@ impl World {
             is_silent: false,
             plans: BTreeMap::new(),
             asked: Vec::new(),
+            reply: Err("trap".into()),
+            called: Vec::new(),
             is_loud: false,
             log: Vec::new(),
             dead_letters: Vec::new(),
@@ -198,6 +203,10 @@ impl World {
                 ));
             }
             Effect::Plan { plugin, device, generation } => self.asked.push((plugin, device, generation)),
+            Effect::Call { call, task, due, .. } => {
+                self.note(&format!("call {} {} of {due}", task.name, task.args));
+                self.called.push((call, task));
+            }
             Effect::Watch { link, watch, confirm } => {
                 if self.link == Some(link) {
                     self.watches.insert(watch, (confirm, false));
@@ -392,6 +401,7 @@ impl World {
         self.is_failing = false;
         self.lose_in_flight();
         self.asked.clear();
+        self.called.clear();
         self.link = None;
         self.disk.grants.values_mut().for_each(|grants| drop(grants.drain(..grants.len() - 1)));
         self.scheduler = self.disk.restart(self.now);
@@ -438,10 +448,18 @@ impl World {
         true
     }
 
+    /// Answers one task.
+    pub(crate) fn reply(&mut self) -> bool {
+        let Some((call, _)) = self.called.pop() else { return false };
+        let reply = self.reply.clone();
+        self.step(Event::Answered { call, reply });
+        true
+    }
+
     /// Everything goes well, until an instant.
     pub(crate) fn run_until(&mut self, until: Instant) {
         loop {
-            while self.commit() || self.answer() {}
+            while self.commit() || self.answer() || self.reply() {}
             if !self.in_flight.is_empty() {
                 self.ack(0);
                 continue;

@@ -128,7 +128,7 @@ fn what_is_allowed_comes_through_whole() {
     assert_eq!(jobs[0].policy, Policy { grace_ms: 1_000, jitter_ms: 5, priority: -3, retry, ..Policy::default() });
     assert_eq!(jobs[1].trigger, Trigger::Every(Every { period_ms: 1_000, anchor: Instant::MIN }));
     assert_eq!(jobs[2].policy.grace_ms, 300_000);
-    assert_eq!(jobs[2].steps[0].message.properties, None);
+    assert_eq!(jobs[2].steps()[0].message.properties, None);
 }
 
 #[test]

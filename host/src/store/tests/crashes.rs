@@ -123,7 +123,7 @@ fn ending(key: Option<u64>, id: RunId, variant: u32) -> RunEnded {
     };
     let body = matches!(outcome, Outcome::Failed(_)).then(|| saved_run(id.clone(), variant).body);
     let started = (!variant.is_multiple_of(3)).then(|| at(9));
-    RunEnded { key, id, outcome, body, started, ended: at(99), attempts: variant }
+    RunEnded { key, id, outcome, body, started, ended: at(99), attempts: variant, note: None }
 }
 
 /// The plain in-memory counterpart of the store. A slot is a key.

@@ -31,7 +31,7 @@ fn range_at(pointer: &str, min: f64, max: f64) -> wit::Matches {
 
 fn accepted(job: wit::Job) -> Step {
     let mut jobs = converted(vec![job], None, false).unwrap_or_else(|invalid| panic!("{invalid}"));
-    jobs.remove(0).steps[0].clone()
+    jobs.remove(0).steps()[0].clone()
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! What is known only when it is due: a run asks its plugin what to publish, and goes on with what that says.
+
+use super::{CallId, RunSlot, Scheduler, run::State};
+use crate::{
+    event::{Effect, Step},
+    model::Reply,
+    names::RunId,
+    outcome::{Attempt, Outcome},
+    time::Instant,
+};
+
+impl Scheduler {
+    /// A run's turn has come, and its plugin is to say what it does. That is an attempt, too.
+    pub(super) fn ask(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let Some(task) = run.body.task() else { return };
+        run.attempts += 1;
+        run.tried_since.get_or_insert(now);
+        let (plugin, device, due) = (run.id.plugin.clone(), run.id.device.clone(), run.start);
+        let call = self.next_call;
+        self.next_call += 1;
+        self.calls.insert(call, slot);
+        self.put(slot, State::Asking(call));
+        out.effects.push(Effect::Call { call, plugin, device, task, due });
+    }
+
+    /// The plugin has answered. Whoever does not wait for that any more has ended.
+    pub(super) fn answered_task(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
+        let Some(slot) = self.calls.remove(&call) else { return };
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let Reply { steps, replan, note } = match reply {
+            Ok(reply) => reply,
+            Err(why) => return self.attempt_failed(now, slot, Attempt::Unanswered(why), out),
+        };
+        // What is sent now is tried for as long as any message.
+        (run.attempts, run.tried_since) = (0, None);
+        run.progress.note = note.map(Into::into);
+        let id = run.id.clone();
+        if steps.is_empty() {
+            self.end(now, slot, Outcome::Succeeded(None), out);
+        } else {
+            run.body = run.body.with_steps(&steps);
+            run.steps = steps.len();
+            if run.key.is_some() {
+                self.save_run(slot, out);
+            }
+            self.enqueue(slot);
+        }
+        if replan {
+            self.ask_for_plan_of(&id, out);
+        }
+    }
+
+    fn ask_for_plan_of(&mut self, run: &RunId, out: &mut Step) {
+        let plugin = self.plugin_keys.get(&run.plugin).and_then(|key| self.plugins.get(*key));
+        if let Some(device) = plugin.and_then(|plugin| plugin.devices.get(&run.device)).copied() {
+            self.ask_for_plan(device, out);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Tasks: a run asks its plugin what to publish, and goes on with that.
+
+use roost_scheduler::{
+    event::Event,
+    model::{Action, Job, Reply, Task},
+    names::TaskName,
+    outcome::Outcome,
+};
+
+use crate::{
+    policies::with,
+    scenarios::{at, check, job, world},
+    world::{World, name},
+};
+
+fn task(id: &str, trigger: &str) -> Job {
+    let task = Task { name: name(TaskName::parse("water")), args: r#"{"zone":2}"#.into() };
+    Job { action: Action::Task(task.into()), ..job(id, trigger, &[]) }
+}
+
+fn says(steps: &[(u32, &str)]) -> Result<Reply, String> {
+    let steps = job("any", "every 1m", steps).steps().to_vec();
+    Ok(Reply { steps, replan: false, note: Some("the soil is dry".into()) })
+}
+
+#[test]
+fn a_plugin_is_asked_when_it_is_due_and_what_it_says_is_done() {
+    let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
+    world.reply = says(&[(0, "valve/on"), (60, "valve/off")]);
+    world.run_until(at("2027-03-01T06:10:30Z"));
+    // What was answered is on disk: it is not asked again.
+    world.reply = Err("trap".into());
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            r#"06:10:00 call water {"zone":2} of 06:10:00"#,
+            "06:10:00 publish valve/on #1",
+            "06:10:30 crash",
+            "06:11:00 publish valve/off #1",
+            "06:11:00 succeeded water 06:10:00",
+        ],
+    );
+    let ended = world.disk.history.values().next().expect("it has ended");
+    assert_eq!(ended.note.as_deref(), Some("the soil is dry"));
+}
+
+#[test]
+fn a_plugin_that_has_nothing_to_do_says_why() {
+    let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
+    world.reply = says(&[]);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(&world, &[r#"06:10:00 call water {"zone":2} of 06:10:00"#, "06:10:00 succeeded water 06:10:00"]);
+    assert!(world.disk.history.values().all(|ended| ended.note.is_some() && ended.started.is_none()));
+}
+
+#[test]
+fn a_plugin_that_fails_is_asked_again_until_it_is_given_up() {
+    let twice = with(task("water", "at 2027-03-01T06:10:00Z"), |job| job.policy.retry.attempts = Some(2));
+    let mut world = world(&[twice]);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    let calls = world.log.iter().filter(|line| line.contains(" call ")).count();
+    assert_eq!(calls, 2, "{:#?}", world.log);
+    let reason = "failed water 2027-03-01T06:10:00Z: the plugin was asked 2 times what to publish: trap";
+    assert!(world.log.last().is_some_and(|line| line.ends_with(reason)), "{:#?}", world.log);
+    // It is a dead letter, and is asked anew.
+    world.reply = says(&[(0, "valve/on")]);
+    let run = world.dead_letters[0].clone();
+    world.replay(&run);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    assert!(world.disk.history.values().any(|ended| matches!(ended.outcome, Outcome::Succeeded(_))));
+}
+
+#[test]
+fn an_answer_that_comes_too_late_starts_nothing() {
+    let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    assert_eq!(world.called.len(), 1);
+    world.reply = says(&[(0, "valve/on")]);
+    world.now = at("2027-03-01T06:15:01Z");
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    assert!(world.log.last().is_some_and(|line| line.contains("missed water")), "{:#?}", world.log);
+}
+
+#[test]
+fn an_answer_of_a_run_that_has_ended_is_dropped() {
+    let mut world: World = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
+    world.reply = says(&[(0, "valve/on")]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.remove("coop");
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(
+        &world,
+        &[r#"06:10:00 call water {"zone":2} of 06:10:00"#, "06:10:00 cancelled water 06:10:00: its plugin was removed"],
+    );
+}
+
+#[test]
+fn a_task_can_ask_for_a_new_plan() {
+    let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
+    world.reply = says(&[]).map(|reply| Reply { replan: true, ..reply });
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.reply();
+    assert_eq!(world.asked.len(), 1);
+}
