@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use roost_scheduler::{
     body::Body,
-    model::Job,
+    model::{Action, Job},
     time::{Instant, Site},
     trigger::{Duration, Search, Sky},
 };
@@ -140,6 +140,9 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: I
     if !treatment.is_empty() {
         writeln!(out, "      {treatment}")?;
     }
+    if let Action::Task(task) = &job.action {
+        writeln!(out, "      asks then for its task {} with {}", task.name, in_one_line(&task.args))?;
+    }
     for step in Body::from(job).steps() {
         let mut line = String::new();
         // Writing to a text cannot fail.
@@ -200,6 +203,14 @@ fn task_to_json(task: &TaskDescription) -> Value {
     json!({ "name": task.name.as_str(), "summary": task.summary, "args_schema": task.args_schema })
 }
 
+/// What the plugin is asked for when the job is due, if it is.
+fn asked(job: &Job) -> Option<Value> {
+    match &job.action {
+        Action::Task(task) => Some(json!({ "name": task.name.as_str(), "args": task.args })),
+        Action::Steps(_) => None,
+    }
+}
+
 fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
     let InspectedDevice { name, site, jobs } = device;
     let mut sky = Sky::default();
@@ -211,6 +222,7 @@ fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
                 "id": job.id.as_str(),
                 "label": job.label.as_deref(),
                 "trigger": job.trigger.to_string(),
+                "task": asked(job),
                 "steps": json!(records::steps(&job.into())),
                 "policy": json!(records::policy(&job.policy)),
                 "next": runs.iter().map(|run| run.in_zone(site.zone)).collect::<Vec<_>>(),

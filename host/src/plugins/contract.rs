@@ -54,8 +54,8 @@ pub(super) mod bindings {
         roost::device::{
             calendar, log, sun, types,
             types::{
-                Confirm, Context, Date, JsonRange, JsonValue, Location, Matches, Message, MessageProperties, Reply, Step,
-                SunEvent, Task, Time,
+                Confirm, Context, Date, JsonRange, JsonValue, Location, Matches, Message, MessageProperties, Reply,
+                Step, SunEvent, Task, Time,
             },
         },
         with_tasks::{WithTasksPre, exports::roost::device::tasks::TaskDescription},

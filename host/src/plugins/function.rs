@@ -68,11 +68,7 @@ impl Function for ScheduleJobs<'_> {
         bounds.lift_mib
     }
 
-    async fn call(
-        &self,
-        store: &mut Store<Guest>,
-        context: bindings::Context,
-    ) -> Result<Result<Self::Answer, String>> {
+    async fn call(&self, store: &mut Store<Guest>, context: bindings::Context) -> Result<Result<Self::Answer, String>> {
         let plugin = self.0.instantiate_async(&mut *store).await?;
         plugin.roost_device_schedule().call_schedule_jobs(store, &context).await
     }
@@ -87,11 +83,7 @@ impl Function for ListTasks<'_> {
     type Answer = Vec<bindings::TaskDescription>;
     type Accepted = Tasks;
 
-    async fn call(
-        &self,
-        store: &mut Store<Guest>,
-        _: bindings::Context,
-    ) -> Result<Result<Self::Answer, String>> {
+    async fn call(&self, store: &mut Store<Guest>, _: bindings::Context) -> Result<Result<Self::Answer, String>> {
         let plugin = self.0.instantiate_async(&mut *store).await?;
         plugin.roost_device_tasks().call_list_tasks(store).await.map(Ok)
     }
@@ -106,11 +98,7 @@ impl Function for RunTask<'_> {
     type Answer = bindings::Reply;
     type Accepted = Reply;
 
-    async fn call(
-        &self,
-        store: &mut Store<Guest>,
-        context: bindings::Context,
-    ) -> Result<Result<Self::Answer, String>> {
+    async fn call(&self, store: &mut Store<Guest>, context: bindings::Context) -> Result<Result<Self::Answer, String>> {
         let plugin = self.plugin.instantiate_async(&mut *store).await?;
         let task = bindings::Task { name: self.task.name.to_string(), args: self.task.args.clone() };
         plugin.roost_device_tasks().call_run_task(store, &context, &task, self.due.millis()).await

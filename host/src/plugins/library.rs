@@ -28,12 +28,7 @@ pub(super) enum Question {
     /// A person's, for what there is to be asked.
     Tasks { plugin: PluginName, answer: oneshot::Sender<Result<Vec<TaskDescription>, String>> },
     /// A person's, for what a task would do.
-    Rehearsal {
-        plugin: PluginName,
-        device: DeviceName,
-        errand: Errand,
-        answer: oneshot::Sender<Result<Reply, String>>,
-    },
+    Rehearsal { plugin: PluginName, device: DeviceName, errand: Errand, answer: oneshot::Sender<Result<Reply, String>> },
 }
 
 /// A load that has ended.
