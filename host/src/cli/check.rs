@@ -141,7 +141,8 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: I
         writeln!(out, "      {treatment}")?;
     }
     if let Action::Task(task) = &job.action {
-        writeln!(out, "      asks then for its task {} with {}", task.name, in_one_line(&task.args))?;
+        let args = if task.args == "null" { String::new() } else { format!("  {}", in_one_line(&task.args)) };
+        writeln!(out, "      asks the task {}{args}", task.name)?;
     }
     for step in Body::from(job).steps() {
         let mut line = String::new();

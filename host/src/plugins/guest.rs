@@ -294,7 +294,8 @@ mod tests {
             linked.plugin.instantiate_async(&mut store).await.unwrap();
             greedy.push(store);
         }
-        let plan = || calls.call(&ScheduleJobs(&linked.plugin), &program, device, clock::now());
+        let function = ScheduleJobs(&linked.plugin);
+        let plan = || calls.call(&function, &program, device, clock::now());
         assert!(plan().await.is_err_and(|error| error.lacks_what_others_have()), "even alone");
 
         let others_turn = calls.turns.acquire().await.unwrap();

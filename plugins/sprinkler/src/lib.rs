@@ -126,7 +126,7 @@ impl Tasks for Sprinkler {
                 let Water { zone, minutes } = task.args()?;
                 let zone = self.zone(&zone)?;
                 if !(0.1..=240.0).contains(&minutes) {
-                    return Err(Error::new(format!("args `minutes`: {minutes} is not 0.1 to 240")));
+                    return Err(Error::new("args `minutes`: they are not 0.1 to 240"));
                 }
                 let time = milliseconds((minutes * 60_000.0).round() as i64);
                 Ok(Reply::from(self.water(ctx, zone, Span::default(), time)).note(format!("{} for {time}", zone.name)))
@@ -292,7 +292,7 @@ mod tests {
             error(json!({ "zone": [], "minutes": 1 })),
             "args `zone`: it is neither a zone's number nor its name"
         );
-        assert_eq!(error(json!({ "zone": 1, "minutes": 300 })), "args `minutes`: 300 is not 0.1 to 240");
+        assert_eq!(error(json!({ "zone": 1, "minutes": 300 })), "args `minutes`: they are not 0.1 to 240");
         assert_eq!(error(json!({ "zone": 1 })), "args: missing field `minutes`");
         Ok(())
     }
