@@ -9,7 +9,7 @@ use std::{collections::VecDeque, mem, slice, time::Duration};
 
 use anyhow::Context as _;
 use roost_scheduler::{
-    event::{Change, Effect, Event},
+    event::{Change, Effect, Event, Refusal},
     scheduler::Scheduler,
     time::Instant,
 };
@@ -105,7 +105,7 @@ impl Hand {
     fn fail(&mut self, error: &StoreError, answers: &Answers) {
         let report = Report::from(error);
         let why = [slice::from_ref(&report.what), &report.causes].concat().join(": ");
-        let lost = || Err(format!("it could not be written down, and the host is stopping: {why}"));
+        let lost = || Err(Refusal::Lost(why.clone()));
         for (batch, effect) in self.waiting.drain(..) {
             if let Effect::Answer { request, answer } = effect {
                 answers.give(request, if batch < self.durable { answer } else { lost() });
@@ -312,7 +312,7 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use roost_scheduler::event::{Change, Ticket};
+    use roost_scheduler::event::{Change, Done, Ticket};
 
     use super::*;
 
@@ -351,21 +351,21 @@ mod tests {
     #[test]
     fn whoever_waits_for_what_cannot_be_kept_is_told() {
         let (answers, run) = (Answers::default(), "coop/north/open/2027-03-01T06:30:00Z");
-        let answer = |request| Effect::Answer { request, answer: Ok(run.parse().unwrap()) };
+        let answer = |request| Effect::Answer { request, answer: Ok(Done::Run(run.parse().unwrap())) };
         let ((kept, mut told), (lost, mut not_kept)) = (answers.expect(), answers.expect());
         let mut hand = Hand { durable: 7, ..gathered(1) };
         hand.waiting.extend([(6, answer(kept)), (7, answer(lost))]);
         hand.fail(&StoreError::Full("roost.db".into()), &answers);
-        assert_eq!(told.try_recv().unwrap().unwrap().to_string(), run);
-        let why = not_kept.try_recv().unwrap().unwrap_err();
+        assert_eq!(told.try_recv().unwrap(), Ok(Done::Run(run.parse().unwrap())));
+        let why = not_kept.try_recv().unwrap().unwrap_err().to_string();
         assert!(why.starts_with("it could not be written down, and the host is stopping: there is no space"), "{why}");
     }
 
     #[test]
     fn whoever_is_refused_something_does_not_wait_for_the_disk() {
         let answer = |answer| Effect::Answer { request: 1, answer };
-        assert!(answer(Ok("coop/north/open/2027-03-01T06:30:00Z".parse().unwrap())).after_commit());
-        assert!(!answer(Err("no".into())).after_commit());
+        assert!(answer(Ok(Done::Nothing)).after_commit());
+        assert!(!answer(Err(Refusal::Stopping)).after_commit());
     }
 
     #[test]

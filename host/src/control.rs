@@ -22,7 +22,7 @@ use std::{
 
 use roost_scheduler::{
     body::Body,
-    event::{Event, Request, RequestId},
+    event::{Done, Event, Refusal, Request, RequestId},
     names::RunId,
 };
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub(crate) use self::client::ask;
 use crate::report::Report;
 
 /// What a question is answered with: the run that it was done to, or a sentence.
-pub(crate) type Answer = Result<RunId, String>;
+pub(crate) type Answer = Result<Done, Refusal>;
 
 /// Who waits for answers.
 #[derive(Clone, Debug, Default)]
@@ -223,12 +223,13 @@ async fn line(from: impl tokio::io::AsyncRead + Unpin) -> Result<Vec<u8>, Report
 impl Desk {
     async fn reply(&self, line: &[u8]) -> Reply {
         match self.ask(line).await {
-            Ok(run) => Reply { done: Some(run.to_string()), ..Reply::default() },
+            Ok(Done::Run(run)) => Reply { done: Some(run.to_string()), ..Reply::default() },
+            Ok(Done::Job { .. } | Done::Nothing) => Reply { done: Some(String::new()), ..Reply::default() },
             Err(report) => report.into(),
         }
     }
 
-    async fn ask(&self, line: &[u8]) -> Result<RunId, Report> {
+    async fn ask(&self, line: &[u8]) -> Result<Done, Report> {
         let question: Question = serde_json::from_slice(line).map_err(|error| {
             let report = Report::new("that is not a request").cause(error);
             report.hint(r#"write `{"replay": "RUN"}` or `{"abandon": "RUN"}`, and end the line"#)
@@ -254,7 +255,7 @@ impl Desk {
         let gone = || Report::new("the host is stopping");
         let answered = timeout(limits::ANSWER, async {
             self.events.send(Event::Asked { request, what }).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())?.map_err(|why| Report::new(why).hint(shown))
+            answer.await.map_err(|_| gone())?.map_err(|why| Report::new(why.to_string()).hint(shown))
         });
         answered.await.unwrap_or_else(|_| {
             self.answers.forget(request);

@@ -130,7 +130,7 @@ impl<'w> Rehearsal<'w> {
         let mut rehearsal = Self {
             workbench,
             plugins: BTreeMap::new(),
-            scheduler: Scheduler::new(Saved::default(), [], workbench.resources(), from),
+            scheduler: Scheduler::new(Saved::default(), [], workbench.operator(), from),
             now: from,
             until,
             closing: false,

@@ -9,6 +9,7 @@ mod commit;
 mod error;
 mod folder;
 mod load;
+mod outcomes;
 mod progress;
 mod reading;
 mod replace;

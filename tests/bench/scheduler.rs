@@ -11,7 +11,7 @@ use roost_scheduler::{
     event::{Digest, Effect, Event, Loaded, LoadedDevice, Plan, Saved, Step, Version},
     model::{Action, Job, Message, Policy, Qos, Step as ActionStep},
     names::{DeviceName, JobId, PluginName},
-    scheduler::Scheduler,
+    scheduler::{Operator, Scheduler},
     time::{Instant, Site},
     topic::{Grant, Topic},
     trigger::Trigger,
@@ -119,7 +119,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let scheduler = Scheduler::new(Saved::default(), [], [], at(BEGIN_MS));
+        let scheduler = Scheduler::new(Saved::default(), [], Operator::default(), at(BEGIN_MS));
         Self { scheduler, answers: Vec::new(), again: false, published: 0, longest_ns: 0 }
     }
 

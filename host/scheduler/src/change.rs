@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     body::{Body, PackedJob},
-    event::Version,
+    event::{Digest, Version},
     names::{DeviceName, JobId, PluginName, RunId},
     outcome::{Cancelled, Failed, Late, Outcome},
     time::{Instant, Site},
@@ -31,6 +31,8 @@ pub enum Change {
         name: PluginName,
         /// What runs now.
         version: Version,
+        /// Whether nothing of it is to start.
+        paused: bool,
     },
     /// A plugin is gone, and its devices have gone before.
     PluginRemoved {
@@ -51,6 +53,8 @@ pub enum Change {
         replan_at: Instant,
         /// Why the newest plan was refused, if it was.
         error: Option<String>,
+        /// Whether nothing of it is to start.
+        paused: bool,
     },
     /// A device is gone, and its jobs have gone before.
     DeviceRemoved {
@@ -74,8 +78,16 @@ pub enum Change {
     JobRemoved {
         /// Its number.
         key: JobKey,
-        /// What must not be forgotten: up to here, everything was decided (I2).
-        tombstone: Tombstone,
+        /// What must not be forgotten: up to here, everything was decided (I2). `None` where that is so long ago that nothing
+        /// could admit it again.
+        tombstone: Option<Tombstone>,
+    },
+    /// People have said something of a job, or nothing any more.
+    WishSaved {
+        /// The job's number.
+        key: JobKey,
+        /// What.
+        wish: Wish,
     },
     /// Nothing could admit these occurrences again: their tombstones can go.
     TombstonesForgotten {
@@ -101,6 +113,35 @@ pub enum Change {
     SeriesBegun(u32),
     /// A run has ended (I13).
     RunEnded(RunEnded),
+}
+
+/// What people have said of a job, beside its plan. It goes when the job goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Whether no run of it is to start.
+    pub paused: bool,
+    /// The occurrence that is to be left out.
+    pub skip: Option<Instant>,
+    /// If it is theirs, and no plan touches it.
+    pub by_hand: Option<ByHand>,
+}
+
+/// A job that somebody has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByHand {
+    /// When.
+    pub made: Instant,
+    /// By what it is known that it was asked for before.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// By what a request that comes twice is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Of the key that whoever asks has given.
+    pub key: Digest,
+    /// Of all that was asked for.
+    pub request: Digest,
 }
 
 /// How a run ended.
@@ -148,6 +189,8 @@ pub struct Saved {
     pub tombstones: Vec<Tombstone>,
     /// How often the clock was set back.
     pub series: u32,
+    /// What people have said of jobs.
+    pub wishes: Vec<(JobKey, Wish)>,
 }
 
 /// A plugin as the store knows it.
@@ -161,6 +204,8 @@ pub struct SavedPlugin {
     pub version: Version,
     /// What it may publish and read: from the settings, the store does not know it.
     pub grant: Grant,
+    /// Whether nothing of it is to start.
+    pub paused: bool,
     /// Its devices.
     pub devices: Vec<SavedDevice>,
 }
@@ -178,6 +223,8 @@ pub struct SavedDevice {
     pub replan_at: Instant,
     /// Why the newest plan was refused, if it was.
     pub error: Option<String>,
+    /// Whether nothing of it is to start.
+    pub paused: bool,
 }
 
 /// A job as the store knows it.

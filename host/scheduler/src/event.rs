@@ -3,13 +3,13 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 pub use crate::change::{
-    Change, DeviceKey, JobKey, PluginKey, Progress, RunEnded, RunKey, Saved, SavedDevice, SavedJob, SavedPlugin,
-    SavedRun, Tombstone,
+    ByHand, Change, DeviceKey, Idempotency, JobKey, PluginKey, Progress, RunEnded, RunKey, Saved, SavedDevice,
+    SavedJob, SavedPlugin, SavedRun, Tombstone, Wish,
 };
 use crate::{
     body::{Body, PackedJob, StepRef},
     model::{Confirm, Job, Reply, Task},
-    names::{DeviceName, PluginName, RunId},
+    names::{DeviceName, JobName, PluginName, RunId},
     time::{Instant, Site},
     topic::Grant,
 };
@@ -38,6 +38,8 @@ impl Version {
     /// What a plugin has while its first version is not accepted completely, or it is being removed: after a crash,
     /// whatever is there is loaded anew.
     pub const NONE: Self = Self { component: Digest([0; 32]), settings: Digest([0; 32]) };
+    /// What the host's own jobs have, which are no plugin's.
+    pub const BUILT_IN: Self = Self { component: Digest([0xff; 32]), settings: Digest([0xff; 32]) };
 }
 
 /// Which loading of a plugin an answer belongs to; the core drops answers of one that is over.
@@ -170,6 +172,90 @@ pub enum Request {
     },
     /// A run is to end, whatever it owes.
     Abandon(RunId),
+    /// A job is to run now, besides its trigger.
+    RunNow(JobName),
+    /// A job's next run is to be left out.
+    Skip {
+        /// Whose.
+        job: JobName,
+        /// Or not, after all.
+        undo: bool,
+    },
+    /// Nothing of it is to start, or it may again. What has started goes on, and what is owed is sent.
+    Pause {
+        /// What.
+        what: Part,
+        /// Whether it is to be paused.
+        paused: bool,
+    },
+    /// All devices of a plugin are to be asked for their plans.
+    Replan(PluginName),
+    /// A job that no plan has.
+    Schedule(Box<NewJob>),
+    /// Such a job is to go.
+    Cancel(JobName),
+}
+
+/// What can be paused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Plugin(PluginName),
+    /// One of its devices.
+    Device(PluginName, DeviceName),
+    /// One job.
+    Job(JobName),
+}
+
+/// A job that somebody makes by hand.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Whose grant it has; the host's own has one device, [`own_device`](crate::scheduler::own_device).
+    pub plugin: PluginName,
+    /// Of which device.
+    pub device: DeviceName,
+    /// What.
+    pub job: PackedJob,
+    /// By what it is known that it was asked for before.
+    pub idempotency: Option<Idempotency>,
+    /// Whether it takes the place of one with the same id.
+    pub replaces: bool,
+}
+
+/// What was done that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It was done to this run, or makes this run.
+    Run(RunId),
+    /// The job is there.
+    Job {
+        /// Which.
+        job: JobName,
+        /// Whether it was not there before.
+        is_new: bool,
+    },
+    /// What it was.
+    Nothing,
+}
+
+/// Why something was not done that somebody asked for, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is about something that is not there.
+    #[error("{0}")]
+    Unknown(String),
+    /// As things are, it cannot be done.
+    #[error("{0}")]
+    Conflict(String),
+    /// There are too many already.
+    #[error("{0}")]
+    TooMany(String),
+    /// Nothing is begun any more.
+    #[error("the host is stopping")]
+    Stopping,
+    /// It was decided, and could not be kept.
+    #[error("it could not be written down, and the host is stopping: {0}")]
+    Lost(String),
 }
 
 /// A plugin's new version, accepted by the edge.
@@ -255,8 +341,8 @@ pub enum Effect {
     Answer {
         /// Whose.
         request: RequestId,
-        /// The run that it was done to, or a sentence.
-        answer: Result<RunId, String>,
+        /// What.
+        answer: Result<Done, Refusal>,
     },
     /// Say what a plugin's new version, or a new plan, changed.
     Announce(Announcement),

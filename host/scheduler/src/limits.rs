@@ -79,6 +79,11 @@ pub const PLACES_PER_STEP: u32 = 2_000;
 pub const DEVICES_PER_STEP: usize = 100;
 /// Missed occurrences of a job that are counted one by one; of more it is only said that there are more.
 pub const LOOK_BACK: u32 = 31;
+/// Jobs that people have made: a program that makes them must not fill the memory.
+pub const JOBS_BY_HAND: usize = 10_000;
+/// How long a job that was made by hand stays when it is never due again: somebody wants to see what became of it, and
+/// whoever asks for it twice is told that it is there.
+pub const FINISHED_MS: i64 = 86_400_000;
 /// The first pause before a plugin whose plan failed is asked again; it doubles.
 pub const REPLAN_PAUSE_MS: i64 = 60_000;
 /// The longest of these pauses.

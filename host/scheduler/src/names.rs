@@ -13,13 +13,13 @@ pub struct NameError {
     rule: &'static str,
 }
 
-const PLUGIN_RULE: &str = "1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost`";
+const PLUGIN_RULE: &str = "1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`";
 const NAME_RULE: &str = "1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit";
 
 fn is_plugin_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= limits::PLUGIN_NAME_BYTES
-        && name != "roost"
+        && !["roost", "api"].contains(&name)
         && name.bytes().next().is_some_and(allowed)
         && name.bytes().all(|byte| allowed(byte) || byte == b'-')
 }
@@ -68,6 +68,22 @@ name!(
     /// A plugin: the stem of its file. `coop-door` is `coop-door.wasm`.
     PluginName, "plugin name", is_plugin_name, PLUGIN_RULE
 );
+impl PluginName {
+    /// Whose the jobs of people are that belong to no plugin: the host's own.
+    #[must_use]
+    pub fn of_host() -> Self {
+        Self("roost".into())
+    }
+
+    /// Checks the name of a plugin, or of the host itself: what jobs and runs may belong to.
+    ///
+    /// # Errors
+    /// Where a character or the length is not allowed.
+    pub fn parse_owner(name: &str) -> Result<Self, NameError> {
+        if name == "roost" { Ok(Self::of_host()) } else { Self::parse(name) }
+    }
+}
+
 name!(
     /// A device, unique within its plugin.
     DeviceName, "device name", is_name, NAME_RULE
@@ -120,7 +136,7 @@ impl JobId {
 
 /// One occurrence of one job, for ever (I2).
 ///
-/// As text `coop-door/north/open/2027-03-01T06:30:00Z`, what a message carries as `roost-run`; with `/series-2` or
+/// As text `coop-door/north/open/2027-03-01T06:30:00Z`, what a message carries as `roost-run`; with `/series-2`, `/manual` or
 /// `/replay-2027-03-02T10:00:00Z` behind it where the origin is not the usual one (and with `-2` behind that, if the clock
 /// had been set back twice by then).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,6 +161,11 @@ pub enum Origin {
     Trigger,
     /// The same, after the clock was set back for so many times: an occurrence may come again, as another run.
     Series(u32),
+    /// A person who wanted it now.
+    Manual {
+        /// After the clock was set back for so many times.
+        series: u32,
+    },
     /// A person who wanted a failed run again, at that time.
     Replay {
         /// When.
@@ -168,6 +189,8 @@ impl fmt::Display for Origin {
         match self {
             Self::Trigger => Ok(()),
             Self::Series(number) => write!(f, "series-{number}"),
+            Self::Manual { series: 0 } => f.write_str("manual"),
+            Self::Manual { series } => write!(f, "manual-{series}"),
             Self::Replay { at, series: 0 } => write!(f, "replay-{at}"),
             Self::Replay { at, series } => write!(f, "replay-{at}-{series}"),
         }
@@ -185,6 +208,10 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, RunIdError> {
         let origin = match text.split_once('-') {
             None if text.is_empty() => Some(Self::Trigger),
+            None if text == "manual" => Some(Self::Manual { series: 0 }),
+            Some(("manual", number)) => {
+                number.parse().ok().filter(|number| *number > 0).map(|series| Self::Manual { series })
+            }
             Some(("series", number)) => number.parse().ok().filter(|number| *number > 0).map(Self::Series),
             Some(("replay", text)) => replay(text),
             _ => None,
@@ -201,7 +228,7 @@ impl FromStr for RunId {
         let mut next = || parts.next().ok_or_else(|| RunIdError(text.to_owned()));
         let wrong = |_| RunIdError(text.to_owned());
         Ok(Self {
-            plugin: PluginName::parse(next()?).map_err(wrong)?,
+            plugin: PluginName::parse_owner(next()?).map_err(wrong)?,
             device: DeviceName::parse(next()?).map_err(wrong)?,
             job: JobId::parse(next()?).map_err(wrong)?,
             occurrence: parse_instant(next()?).ok_or_else(|| RunIdError(text.to_owned()))?,
@@ -225,11 +252,12 @@ fn parse_instant(text: &str) -> Option<Instant> {
 }
 
 /// A job, among all jobs of all plugins.
-pub(crate) type JobName = (PluginName, DeviceName, JobId);
+pub type JobName = (PluginName, DeviceName, JobId);
 
 impl RunId {
     /// The job it is a run of.
-    pub(crate) fn of_job(self) -> JobName {
+    #[must_use]
+    pub fn of_job(self) -> JobName {
         (self.plugin, self.device, self.job)
     }
 }
@@ -250,7 +278,7 @@ mod tests {
         for good in ["coop-door", "a", "0x", &"a".repeat(63)] {
             assert!(PluginName::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "roost", "Coop", "-a", "a_b", "a.b", &"a".repeat(64), "ä"] {
+        for bad in ["", "roost", "api", "Coop", "-a", "a_b", "a.b", &"a".repeat(64), "ä"] {
             assert!(PluginName::parse(bad).is_err(), "{bad}");
         }
         for good in ["open", "A.b_c-1", &"z".repeat(64)] {
@@ -267,6 +295,9 @@ mod tests {
             "coop-door/north/open/2027-03-01T06:30:00Z",
             "coop-door/north/open/2027-03-01T06:30:00.250Z",
             "coop-door/north/tick/2027-03-01T06:30:00Z/series-2",
+            "coop-door/north/tick/2027-03-01T06:30:00.017Z/manual",
+            "coop-door/north/tick/2027-03-01T06:30:00Z/manual-3",
+            "roost/api/siesta/2027-03-01T06:30:00Z",
             "coop-door/north/open/2027-03-01T06:30:00Z/replay-2027-03-02T10:00:00.001Z",
             "coop-door/north/open/2027-03-01T06:30:00Z/replay-2027-03-02T10:00:00Z-2",
         ] {

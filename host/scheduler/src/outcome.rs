@@ -137,6 +137,17 @@ pub enum Cause {
     Deaf(String),
 }
 
+/// What people can pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// All jobs of all its devices.
+    Plugin,
+    /// All its jobs.
+    Device,
+    /// One.
+    Job,
+}
+
 /// Why a run was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skipped {
@@ -146,6 +157,15 @@ pub enum Skipped {
     Waiting(u32),
     /// As many were going on as may go on at once.
     GoingOn(u32),
+    /// Somebody has paused it.
+    Paused {
+        /// What was paused.
+        what: Level,
+        /// If it stands for others of its job, all up to its own occurrence.
+        several: Option<Several>,
+    },
+    /// Somebody wanted this one to be left out.
+    Unwanted,
 }
 
 /// Why a run was called off.
@@ -167,6 +187,8 @@ pub enum Cancelled {
         /// The newer one's occurrence.
         by: Instant,
     },
+    /// Somebody has cancelled its job.
+    JobCancelled,
     /// A person said so.
     Abandoned,
     /// It was under way when a copy was made that the host goes on with, and may have ended since.
@@ -197,6 +219,15 @@ impl Outcome {
             Self::Denied(_) => "denied",
         }
     }
+
+    /// The occurrences that it stands for, if it is about several.
+    #[must_use]
+    pub const fn several(&self) -> Option<Several> {
+        match self {
+            Self::Missed(Missed { several, .. }) | Self::Skipped(Skipped::Paused { several, .. }) => *several,
+            _ => None,
+        }
+    }
 }
 
 /// The reason, in a sentence; empty for a run that simply succeeded.
@@ -213,6 +244,18 @@ impl fmt::Display for Outcome {
                 let at_least = if *more { "at least " } else { "" };
                 write!(f, "{at_least}{count} missed since {since}; {why}")
             }
+            Self::Skipped(Skipped::Paused { what, several }) => {
+                if let Some(Several { since, count, more }) = several {
+                    let at_least = if *more { "at least " } else { "" };
+                    write!(f, "{at_least}{count} skipped since {since}; ")?;
+                }
+                f.write_str(match what {
+                    Level::Plugin => "its plugin was paused",
+                    Level::Device => "its device was paused",
+                    Level::Job => "its job was paused",
+                })
+            }
+            Self::Skipped(Skipped::Unwanted) => f.write_str("somebody wanted this one to be left out"),
             Self::Skipped(Skipped::Earlier(earlier)) => write!(f, "the run of {earlier} had not ended"),
             Self::Skipped(Skipped::Waiting(most)) => {
                 write!(f, "as many runs as may wait ({most}) were waiting already")
@@ -302,6 +345,7 @@ impl fmt::Display for Cancelled {
             Self::PluginRemoved => f.write_str("its plugin was removed"),
             Self::Replaced { by } => write!(f, "the run of {by} replaced it"),
             Self::NewerOfGroup { job, by } => write!(f, "a newer run of its group, `{job}` of {by}, took its place"),
+            Self::JobCancelled => f.write_str("somebody cancelled its job"),
             Self::Abandoned => f.write_str("somebody abandoned it"),
             Self::Restored => f.write_str("restored from a backup"),
         }

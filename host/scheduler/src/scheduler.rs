@@ -13,6 +13,7 @@ mod restore;
 mod run;
 mod runs;
 mod tasks;
+mod wishes;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -34,7 +35,7 @@ use crate::{
     body::PackedJob,
     event::{
         Announcement, AttemptId, CallId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step,
-        Ticket, Version, WatchId,
+        Ticket, Version, WatchId, Wish,
     },
     limits,
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
@@ -48,10 +49,10 @@ use crate::{
 /// What is due, what runs, what is owed.
 ///
 /// ```
-/// use roost_scheduler::{event::{Event, Saved}, scheduler::Scheduler, time::Instant};
+/// use roost_scheduler::{event::{Event, Saved}, scheduler::{Operator, Scheduler}, time::Instant};
 ///
 /// let now = Instant::from_millis(1_800_000_000_000).expect("in range");
-/// let mut scheduler = Scheduler::new(Saved::default(), [], [], now);
+/// let mut scheduler = Scheduler::new(Saved::default(), [], Operator::default(), now);
 /// let step = scheduler.step(now, Event::Woke);
 /// assert!(step.changes.is_empty() && step.effects.is_empty());
 /// ```
@@ -71,6 +72,10 @@ pub struct Scheduler {
     groups: BTreeMap<GroupKey, Group>,
     resources: BTreeMap<ResourceName, Resource>,
     tombstones: BTreeMap<JobName, Instant>,
+    /// What people have said of jobs.
+    wishes: BTreeMap<JobKey, Wish>,
+    /// Where the host's own jobs are, and what they may do.
+    own: Own,
     /// As far as old ones have been looked for, while they are.
     forgotten: Option<JobName>,
     timers: BTreeSet<(Instant, Timer)>,
@@ -116,6 +121,37 @@ pub struct Scheduler {
     last_replay: Instant,
 }
 
+/// What the operator has said, and the scheduler has to know.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// How many there are of what jobs need.
+    pub resources: Vec<(ResourceName, u32)>,
+    /// What jobs may publish that people make and that are no plugin's.
+    pub grant: Grant,
+    /// Where these are.
+    pub site: Site,
+}
+
+impl Default for Operator {
+    /// No resources, UTC, and what a plugin may do of which nothing is said.
+    fn default() -> Self {
+        let site = Site { zone: chrono_tz::UTC, location: None };
+        Self { resources: Vec::new(), grant: Grant::default_of(&PluginName::of_host()), site }
+    }
+}
+
+/// The device that the host's own jobs belong to.
+#[must_use]
+pub fn own_device() -> DeviceName {
+    DeviceName::parse("api").expect("it is a name")
+}
+
+#[derive(Debug)]
+struct Own {
+    grant: Grant,
+    site: Site,
+}
+
 /// The order in which runs were admitted.
 type Turn = u64;
 
@@ -136,6 +172,7 @@ struct Plugin {
     generation: Generation,
     grant: Grant,
     devices: BTreeMap<DeviceName, DeviceKey>,
+    paused: bool,
     /// What its new plans have changed so far.
     announcement: Announcement,
 }
@@ -154,6 +191,7 @@ struct Device {
     error: Option<String>,
     /// Whether a plan was asked for and has not come yet.
     asked: bool,
+    paused: bool,
     /// By their ids, which are in the jobs.
     jobs: HashTable<JobKey>,
 }
@@ -305,6 +343,7 @@ impl Scheduler {
             self.tombstones.remove(&name);
         }
         let again = if last.is_some() { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
+        let again = if self.forget_finished(now, out) { now } else { again };
         self.forgotten = last;
         self.timers.insert((again, Timer::Forget));
     }

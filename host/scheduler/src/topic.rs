@@ -151,10 +151,12 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// What a plugin has when nobody says otherwise: everything below its own name.
+    /// What a plugin has when nobody says otherwise: everything below its own name. What people do by hand is their own
+    /// affair: everything.
     #[must_use]
     pub fn default_of(plugin: &PluginName) -> Self {
-        let own = TopicFilter(format!("{plugin}/#").into());
+        let own = if *plugin == PluginName::of_host() { "#".into() } else { format!("{plugin}/#") };
+        let own = TopicFilter(own.into());
         Self { publish: vec![own.clone()], subscribe: vec![own] }
     }
 

@@ -62,12 +62,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link = link(&config, events_in.clone()).await?;
-    let resources = config.rules.resources.clone();
+    let operator = config.rules.operator(config.site);
     // From here on, a clock that is set is noticed.
     let mut clock = Clock::new();
     let (now, _) = clock.look();
     let scheduler =
-        store.jobs(|jobs| Scheduler::new(saved, jobs, resources, now)).map_err(|error| Report::from(&error))?;
+        store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let answers = Answers::default();
     let data = config.data.clone();
@@ -103,13 +103,14 @@ async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Li
 
 /// The store does not know what a plugin may do: its settings do, and the operator's (I8).
 fn restore_grants(saved: &mut Saved, config: &Config) {
-    for plugin in &mut saved.plugins {
+    for plugin in saved.plugins.iter_mut().filter(|plugin| plugin.version != Version::BUILT_IN) {
         plugin.grant = kept_grant(&config.data, &plugin.name, &plugin.version, config.rules.grants.get(&plugin.name));
     }
 }
 
 fn versions(saved: &Saved) -> Vec<(PluginName, Version)> {
-    saved.plugins.iter().map(|plugin| (plugin.name.clone(), plugin.version)).collect()
+    let of_files = saved.plugins.iter().filter(|plugin| plugin.version != Version::BUILT_IN);
+    of_files.map(|plugin| (plugin.name.clone(), plugin.version)).collect()
 }
 
 /// A thousand devices may be connected to the built-in broker.

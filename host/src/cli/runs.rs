@@ -219,6 +219,7 @@ mod tests {
             zone: None,
             owed: None,
             note: None,
+            why: None,
         }
     }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     names::{PluginName, ResourceName},
+    scheduler::Operator,
+    time::Site,
     topic::Grant,
 };
 
@@ -22,15 +24,25 @@ pub(crate) struct Rules {
     pub(crate) resources: BTreeMap<ResourceName, u32>,
 }
 
+impl Rules {
+    /// What the scheduler has to know of them, and where the host is.
+    pub(crate) fn operator(&self, site: Site) -> Operator {
+        let own = PluginName::of_host();
+        let grant = self.grants.get(&own).cloned().unwrap_or_else(|| Grant::default_of(&own));
+        Operator { resources: self.resources.clone().into_iter().collect(), grant, site }
+    }
+}
+
 const RESOURCE_KEYS: [&str; 2] = ["name", "capacity"];
 /// More than any place has pumps.
 const MOST: u32 = 10_000;
 
-/// `[grants.<plugin>]`
+/// `[grants.<plugin>]`, and `[grants.api]` for what is done by hand.
 pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant>, Report> {
     let mut grants = HashMap::new();
     for (name, value) in value.any_table()?.entries() {
-        let plugin = PluginName::parse(name).map_err(|error| {
+        let plugin = if name == "api" { Ok(PluginName::of_host()) } else { PluginName::parse(name) };
+        let plugin = plugin.map_err(|error| {
             value.error(error.to_string()).hint("grants are given to plugins, each below a line `[grants.<plugin>]`")
         })?;
         let grant = read_grant(&value.table(&GRANT_KEYS)?, &plugin)?;

@@ -20,8 +20,9 @@ fn host(data: &Path) -> Listening {
         while let Some(event) = events.recv().await {
             let Event::Asked { request, what } = event else { continue };
             match what {
-                Request::Replay { run, .. } => given.give(request, Ok(run)),
-                Request::Abandon(run) => given.give(request, Err(format!("there is no run {run}"))),
+                Request::Replay { run, .. } => given.give(request, Ok(Done::Run(run))),
+                Request::Abandon(run) => given.give(request, Err(Refusal::Unknown(format!("there is no run {run}")))),
+                _ => {}
             }
         }
     });

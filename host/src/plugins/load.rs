@@ -1,11 +1,12 @@
 //! From a file that came to rest to a plugin that runs: compile, link, plan every device, keep.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use roost_scheduler::{
     event::{Digest, Loaded, LoadedDevice, Plan, Version},
     model::Reply,
-    names::{DeviceName, PluginName, ResourceName},
+    names::{DeviceName, PluginName},
+    scheduler::Operator,
     time::{Instant, Site},
 };
 
@@ -147,8 +148,8 @@ impl Loader {
         })
     }
 
-    pub(super) fn resources(&self) -> &BTreeMap<ResourceName, u32> {
-        &self.rules.resources
+    pub(super) fn operator(&self) -> Operator {
+        self.rules.operator(self.site)
     }
 
     pub(super) fn propose(&self, offer: Offer) -> Result<Proposal, LoadError> {

@@ -9,7 +9,8 @@ use std::{
 use roost_scheduler::{
     event::{Loaded, LoadedDevice, Plan},
     model::{Job, Reply, Task},
-    names::{DeviceName, PluginName, ResourceName},
+    names::{DeviceName, PluginName},
+    scheduler::Operator,
     time::{Instant, Site},
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
@@ -54,9 +55,9 @@ pub(crate) struct Specimen(Arc<Program>);
 pub(crate) struct Asked(JoinHandle<Result<Plan, String>>);
 
 impl Workbench {
-    /// What jobs may need, and how many there are of each.
-    pub(crate) fn resources(&self) -> impl Iterator<Item = (ResourceName, u32)> {
-        self.loader.resources().iter().map(|(name, capacity)| (name.clone(), *capacity))
+    /// What the scheduler has to know of its host.
+    pub(crate) fn operator(&self) -> Operator {
+        self.loader.operator()
     }
 
     pub(crate) fn new(site: Site, rules: Rules) -> Result<Self, Report> {

@@ -2,13 +2,14 @@
 
 use roost_scheduler::{
     body::PackedJob,
-    event::{Change, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
+    event::{Change, JobKey, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone, Wish},
     outcome::Outcome,
     time::{Instant, Location},
 };
 use rusqlite::{Connection, Params, ToSql, Transaction, TransactionBehavior, params};
 
 use super::{
+    outcomes::outcome_to_json,
     progress::{Told, told},
     retention::Past,
 };
@@ -29,19 +30,19 @@ pub(super) fn commit(connection: &mut Connection, past: &mut Past, changes: &[Ch
 
 pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> rusqlite::Result<()> {
     match change {
-        Change::PluginSaved { key, name, version } => run(
+        Change::PluginSaved { key, name, version, paused } => run(
             to,
-            "INSERT INTO plugins (id, name, component, settings) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET name = ?2, component = ?3, settings = ?4",
-            params![key, name.as_str(), version.component.to_string(), version.settings.to_string()],
+            "INSERT INTO plugins (id, name, component, settings, paused) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET name = ?2, component = ?3, settings = ?4, paused = ?5",
+            params![key, name.as_str(), version.component.to_string(), version.settings.to_string(), paused],
         ),
         Change::PluginRemoved { key } => run(to, "DELETE FROM plugins WHERE id = ?1", params![key]),
-        Change::DeviceSaved { key, plugin, name, site, replan_at, error } => run(
+        Change::DeviceSaved { key, plugin, name, site, replan_at, error, paused } => run(
             to,
-            "INSERT INTO devices (id, plugin, name, time_zone, latitude, longitude, replan_at, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO devices (id, plugin, name, time_zone, latitude, longitude, replan_at, error, paused)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (id) DO UPDATE SET plugin = ?2, name = ?3, time_zone = ?4, latitude = ?5, longitude = ?6,
-                                            replan_at = ?7, error = ?8",
+                                            replan_at = ?7, error = ?8, paused = ?9",
             params![
                 key,
                 plugin,
@@ -50,7 +51,8 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
                 site.location.map(Location::latitude),
                 site.location.map(Location::longitude),
                 replan_at.millis(),
-                error
+                error,
+                paused
             ],
         ),
         Change::DeviceRemoved { key } => run(to, "DELETE FROM devices WHERE id = ?1", params![key]),
@@ -62,8 +64,10 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
         ),
         Change::JobRemoved { key, tombstone } => {
             run(to, "DELETE FROM jobs WHERE id = ?1", params![key])?;
-            save_tombstone(to, tombstone)
+            run(to, "DELETE FROM wishes WHERE job = ?1", params![key])?;
+            tombstone.as_ref().map_or(Ok(()), |tombstone| save_tombstone(to, tombstone))
         }
+        Change::WishSaved { key, wish } => save_wish(to, *key, wish),
         Change::TombstonesForgotten { before } => {
             run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
         }
@@ -134,6 +138,27 @@ fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
     )
 }
 
+fn save_wish(to: &Transaction<'_>, key: JobKey, wish: &Wish) -> rusqlite::Result<()> {
+    if *wish == Wish::default() {
+        return run(to, "DELETE FROM wishes WHERE job = ?1", params![key]);
+    }
+    let Wish { paused, skip, by_hand } = wish;
+    let idempotency = by_hand.as_ref().and_then(|by_hand| by_hand.idempotency);
+    run(
+        to,
+        "INSERT INTO wishes (job, paused, skip, made, key, request) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (job) DO UPDATE SET paused = ?2, skip = ?3, made = ?4, key = ?5, request = ?6",
+        params![
+            key,
+            paused,
+            skip.map(Instant::millis),
+            by_hand.as_ref().map(|by_hand| by_hand.made.millis()),
+            idempotency.map(|asked| asked.key.to_string()),
+            idempotency.map(|asked| asked.request.to_string())
+        ],
+    )
+}
+
 fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Result<()> {
     run(
         to,
@@ -155,7 +180,7 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
                            failed, cancelled, late, start, note)
          VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
-        update: "UPDATE runs SET state = 'running', reason = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
+        update: "UPDATE runs SET state = 'running', reason = NULL, why = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
                          steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
                          start = ?15, note = ?16
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
@@ -213,12 +238,12 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
     };
     let row = RunRow {
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy,
-                           note)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                           note, why)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
                          number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
-                         late = NULL, note = ?13
+                         late = NULL, note = ?13, why = ?14
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             ended.id.plugin.as_str(),
@@ -233,7 +258,8 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
             ended.attempts,
             steps,
             policy,
-            ended.note
+            ended.note,
+            outcome_to_json(&ended.outcome).map_err(not_json)?
         ],
         has_failed: matches!(ended.outcome, Outcome::Failed(_)),
     };

@@ -10,8 +10,8 @@ use std::{
 use roost_scheduler::{
     body::PackedJob,
     event::{
-        DeviceKey, Digest, JobKey, PluginKey, Progress, RunKey, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun,
-        Tombstone, Version,
+        ByHand, DeviceKey, Digest, Idempotency, JobKey, PluginKey, Progress, RunKey, Saved, SavedDevice, SavedJob,
+        SavedPlugin, SavedRun, Tombstone, Version, Wish,
     },
     model::Policy,
     names::{DeviceName, JobId, PluginName, RunId},
@@ -40,7 +40,8 @@ pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     let mut plugins = plugins(&transaction)?;
     devices(&transaction, &mut plugins)?;
     let series = transaction.query_row("SELECT series FROM clock", [], |row| row.get(0))?;
-    Ok(Saved { plugins, runs: runs(&transaction)?, tombstones: tombstones(&transaction)?, series })
+    let (runs, tombstones, wishes) = (runs(&transaction)?, tombstones(&transaction)?, wishes(&transaction)?);
+    Ok(Saved { plugins, runs, tombstones, series, wishes })
 }
 
 /// A row, and where it is if something is wrong with it.
@@ -117,19 +118,27 @@ fn each_row(
 
 fn plugins(connection: &Connection) -> Result<Vec<SavedPlugin>, Damage> {
     let mut plugins = Vec::new();
-    each_row(connection, "plugins", "SELECT id, name, component, settings FROM plugins ORDER BY id", [], |row| {
-        let name = row.parsed(1, PluginName::parse)?;
-        let version = Version { component: row.digest(2)?, settings: row.digest(3)? };
-        let grant = Grant::default_of(&name);
-        plugins.push(SavedPlugin { key: row.get(0)?, name, version, grant, devices: Vec::new() });
-        Ok(())
-    })?;
+    each_row(
+        connection,
+        "plugins",
+        "SELECT id, name, component, settings, paused FROM plugins ORDER BY id",
+        [],
+        |row| {
+            let name = row.parsed(1, PluginName::parse_owner)?;
+            let version = Version { component: row.digest(2)?, settings: row.digest(3)? };
+            let grant = Grant::default_of(&name);
+            let paused = row.get(4)?;
+            plugins.push(SavedPlugin { key: row.get(0)?, name, version, grant, paused, devices: Vec::new() });
+            Ok(())
+        },
+    )?;
     Ok(plugins)
 }
 
 fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), Damage> {
     let of_key: HashMap<PluginKey, usize> = plugins.iter().enumerate().map(|(at, plugin)| (plugin.key, at)).collect();
-    let sql = "SELECT id, plugin, name, time_zone, latitude, longitude, replan_at, error FROM devices ORDER BY id";
+    let sql =
+        "SELECT id, plugin, name, time_zone, latitude, longitude, replan_at, error, paused FROM devices ORDER BY id";
     each_row(connection, "devices", sql, [], |row| {
         let plugin = *of_key.get(&row.get(1)?).ok_or_else(|| row.damage("its plugin is missing"))?;
         let device = SavedDevice {
@@ -138,6 +147,7 @@ fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), D
             site: site(row, 3)?,
             replan_at: row.instant(6)?,
             error: row.get(7)?,
+            paused: row.get(8)?,
         };
         plugins[plugin].devices.push(device);
         Ok(())
@@ -217,7 +227,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, [], |row| {
         let id = RunId {
-            plugin: row.parsed(1, PluginName::parse)?,
+            plugin: row.parsed(1, PluginName::parse_owner)?,
             device: row.parsed(2, DeviceName::parse)?,
             job: row.parsed(3, JobId::parse)?,
             occurrence: row.instant(4)?,
@@ -249,7 +259,7 @@ fn tombstones(connection: &Connection) -> Result<Vec<Tombstone>, Damage> {
     let sql = "SELECT row_number() OVER (), plugin, device, job, watermark FROM tombstones";
     each_row(connection, "tombstones", sql, [], |row| {
         tombstones.push(Tombstone {
-            plugin: row.parsed(1, PluginName::parse)?,
+            plugin: row.parsed(1, PluginName::parse_owner)?,
             device: row.parsed(2, DeviceName::parse)?,
             job: row.parsed(3, JobId::parse)?,
             watermark: row.instant(4)?,
@@ -257,4 +267,19 @@ fn tombstones(connection: &Connection) -> Result<Vec<Tombstone>, Damage> {
         Ok(())
     })?;
     Ok(tombstones)
+}
+
+fn wishes(connection: &Connection) -> Result<Vec<(JobKey, Wish)>, Damage> {
+    let mut wishes = Vec::new();
+    let sql = "SELECT job, paused, skip, made, key, request FROM wishes";
+    each_row(connection, "wishes", sql, [], |row| {
+        let idempotency = match row.optional_text(4)? {
+            Some(_) => Some(Idempotency { key: row.digest(4)?, request: row.digest(5)? }),
+            None => None,
+        };
+        let by_hand = row.optional_instant(3)?.map(|made| ByHand { made, idempotency });
+        wishes.push((row.get(0)?, Wish { paused: row.get(1)?, skip: row.optional_instant(2)?, by_hand }));
+        Ok(())
+    })?;
+    Ok(wishes)
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FailedRecord {
+pub(super) struct FailedRecord {
     step: usize,
     attempts: u32,
     last: AttemptRecord,
@@ -35,18 +35,19 @@ enum AttemptRecord {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum CancelledRecord {
+pub(super) enum CancelledRecord {
     DeviceRemoved,
     PluginRemoved,
     Replaced { by: i64 },
     NewerOfGroup { job: String, by: i64 },
     Abandoned,
     Restored,
+    JobCancelled,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LateRecord {
+pub(super) struct LateRecord {
     step: usize,
     late_ms: i64,
 }
@@ -63,7 +64,7 @@ pub(super) fn told(progress: &Progress) -> serde_json::Result<Told> {
     Ok(Told {
         failed: failed.as_ref().map(|failed| serde_json::to_string(&FailedRecord::from(failed))).transpose()?,
         cancelled: cancelled.as_ref().map(|why| serde_json::to_string(&CancelledRecord::from(why))).transpose()?,
-        late: late.map(|Late { step, late_ms }| serde_json::to_string(&LateRecord { step, late_ms })).transpose()?,
+        late: late.as_ref().map(|late| serde_json::to_string(&LateRecord::from(late))).transpose()?,
     })
 }
 
@@ -95,12 +96,19 @@ pub(super) fn cancelled_from_json(text: &str) -> Result<Cancelled, String> {
         }
         CancelledRecord::Abandoned => Cancelled::Abandoned,
         CancelledRecord::Restored => Cancelled::Restored,
+        CancelledRecord::JobCancelled => Cancelled::JobCancelled,
     })
 }
 
 pub(super) fn late_from_json(text: &str) -> Result<Late, String> {
     let LateRecord { step, late_ms } = serde_json::from_str(text).map_err(|error| format!("late: {error}"))?;
     Ok(Late { step, late_ms })
+}
+
+impl From<&Late> for LateRecord {
+    fn from(Late { step, late_ms }: &Late) -> Self {
+        Self { step: *step, late_ms: *late_ms }
+    }
 }
 
 impl From<&Failed> for FailedRecord {
@@ -130,6 +138,7 @@ impl From<&Cancelled> for CancelledRecord {
             Cancelled::NewerOfGroup { job, by } => Self::NewerOfGroup { job: job.as_str().to_owned(), by: by.millis() },
             Cancelled::Abandoned => Self::Abandoned,
             Cancelled::Restored => Self::Restored,
+            Cancelled::JobCancelled => Self::JobCancelled,
         }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct RunView {
     pub(crate) zone: Option<Tz>,
     /// What its plugin said about it.
     pub(crate) note: Option<String>,
+    /// How it ended, with all values, as JSON: nothing of one that simply succeeded.
+    pub(crate) why: Option<String>,
     /// What is still to be done.
     pub(crate) owed: Option<Owed>,
 }
@@ -99,7 +101,7 @@ pub(super) fn question(which: &str) -> String {
         "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, attempts,
                 (SELECT time_zone FROM devices JOIN plugins ON plugins.id = devices.plugin
                  WHERE plugins.name = runs.plugin AND devices.name = runs.device),
-                number IS NOT NULL, steps, steps_done, start, failed, cancelled, note
+                number IS NOT NULL, steps, steps_done, start, failed, cancelled, note, why
          FROM {which} AND occurrence >= :since AND (:state IS NULL OR state = :state)
                       AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
                       AND (:job IS NULL OR job = :job)
@@ -145,7 +147,7 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         millis.map(|ms| Instant::from_millis(ms).ok_or_else(|| format!("{ms} is not an instant"))).transpose()
     };
     let id = RunId {
-        plugin: PluginName::parse(must(0)?).map_err(told)?,
+        plugin: PluginName::parse_owner(must(0)?).map_err(told)?,
         device: DeviceName::parse(must(1)?).map_err(told)?,
         job: JobId::parse(must(2)?).map_err(told)?,
         occurrence: instant(3)?.ok_or("it has no occurrence")?,
@@ -161,6 +163,7 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         zone: text(10)?.and_then(|zone| zone.parse().ok()),
         owed: None,
         note: text(17)?.map(str::to_owned),
+        why: text(18)?.map(str::to_owned),
     };
     if row.get(11).map_err(told)? {
         let (action, done): (_, usize) = (action_from_json(must(12)?)?, row.get(13).map_err(told)?);

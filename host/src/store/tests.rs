@@ -97,12 +97,12 @@ fn site(n: u32) -> Site {
 }
 
 fn plugin_saved(key: u32, name: &str) -> Change {
-    Change::PluginSaved { key, name: PluginName::parse(name).unwrap(), version: version(1) }
+    Change::PluginSaved { key, name: PluginName::parse(name).unwrap(), version: version(1), paused: false }
 }
 
 fn device_saved(key: u32, plugin: u32, name: &str) -> Change {
     let name = DeviceName::parse(name).unwrap();
-    Change::DeviceSaved { key, plugin, name, site: site(0), replan_at: at(5), error: None }
+    Change::DeviceSaved { key, plugin, name, site: site(0), replan_at: at(5), error: None, paused: false }
 }
 
 fn job_saved(key: u32, device: u32, id: &str) -> Change {

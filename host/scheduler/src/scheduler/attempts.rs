@@ -10,7 +10,7 @@ use crate::{
     body::StepRef,
     event::{Effect, Publish, Step},
     limits,
-    outcome::{Attempt, Cause, Denied, Late, Missed, Outcome, Why},
+    outcome::{Attempt, Cause, Denied, Late, Missed, Outcome, Skipped, Why},
     time::Instant,
     topic::Topic,
 };
@@ -62,6 +62,11 @@ impl Scheduler {
             };
             let why = Why::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
             return Some(Outcome::Missed(Missed { why, several: None }));
+        }
+        if run.id.origin.is_of_trigger()
+            && let Some(what) = self.is_run_paused(run)
+        {
+            return Some(Outcome::Skipped(Skipped::Paused { what, several: None }));
         }
         if let Some(name) = &run.policy.needs
             && !self.resources.contains_key(name)

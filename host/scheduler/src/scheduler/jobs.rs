@@ -90,7 +90,11 @@ impl Scheduler {
             self.disarm_timer(key);
         }
         let earlier: Vec<RunSlot> = self.line_of(key).collect();
-        let against = if earlier.is_empty() { Against::Join } else { self.against(now, &earlier, &policy, start) };
+        let against = match &earlier[..] {
+            _ if self.take_unwanted(key, occurrence, out) => Against::Skip(Skipped::Unwanted),
+            [] => Against::Join,
+            earlier => self.against(now, earlier, &policy, start),
+        };
         if !matches!(against, Against::TakePlace) {
             // I2: what is on disk does not pass a run that only the memory knows, so only the last one may be such a run.
             self.save_runs_of(key, out);
@@ -141,20 +145,27 @@ impl Scheduler {
                     let why = Why::Superseded { job: None, by };
                     self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);
                 }
-                Against::Replace => self.cut_short(now, *slot, Cancelled::Replaced { by }, newer, out),
+                Against::Replace => self.cut_short(now, *slot, Cancelled::Replaced { by }, Some(newer), out),
                 Against::Join | Against::Skip(_) => {}
             }
         }
     }
 
     /// A newer run of a group ends the older ones.
-    fn replace_in_group(&mut self, now: Instant, newest: RunSlot, id: &RunId, group: &GroupName, out: &mut Step) {
+    pub(super) fn replace_in_group(
+        &mut self,
+        now: Instant,
+        newest: RunSlot,
+        id: &RunId,
+        group: &GroupName,
+        out: &mut Step,
+    ) {
         let key = (id.plugin.clone(), id.device.clone(), group.clone());
         let older: Vec<RunSlot> =
             self.groups.get(&key).map(|group| group.runs.values().copied().collect()).unwrap_or_default();
         for slot in older.into_iter().filter(|slot| *slot != newest) {
             let reason = Cancelled::NewerOfGroup { job: id.job.clone(), by: id.occurrence };
-            self.cut_short(now, slot, reason, newest, out);
+            self.cut_short(now, slot, reason, Some(newest), out);
         }
     }
 

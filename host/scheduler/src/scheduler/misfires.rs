@@ -10,7 +10,7 @@ use crate::{
     limits,
     model::Misfire,
     names::{JobId, RunId},
-    outcome::{Missed, Outcome, Several, Why},
+    outcome::{Level, Missed, Outcome, Several, Skipped, Why},
     time::{Instant, Site},
     trigger::{Search, Sky, Trigger},
 };
@@ -64,6 +64,9 @@ impl Scheduler {
         if self.go_on_after_decided(key, occurrence, out) {
             return;
         }
+        if let Some(what) = self.is_paused(key) {
+            return self.pass_paused(now, key, what, until, out);
+        }
         if grouped {
             return self.group_timer(now, key, out);
         }
@@ -86,7 +89,7 @@ impl Scheduler {
         }
         if self.line_of(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
             let Some(passed) = self.passed(until, key) else { return };
-            return self.pass(now, &passed, Why::TooMany(limits::RUNS_PER_JOB), out);
+            return self.pass_missed(now, &passed, Why::TooMany(limits::RUNS_PER_JOB), out);
         }
         // All that are within their grace; what is certainly beyond it is recorded at once.
         let in_time = now.plus_ms(-i64::from(policy.grace_ms) - i64::from(policy.jitter_ms) - 1);
@@ -96,7 +99,18 @@ impl Scheduler {
         let Some(passed) = self.passed(in_time, key) else { return };
         let cause = self.cause_of(passed.newest, planned_late);
         let why = Why::TooLate { late_ms: now.ms_since(passed.newest), grace_ms: policy.grace_ms, cause };
-        self.pass(now, &passed, why, out);
+        self.pass_missed(now, &passed, why, out);
+    }
+
+    /// Whatever is due while it is paused is left out.
+    fn pass_paused(&mut self, now: Instant, key: JobKey, what: Level, until: Instant, out: &mut Step) {
+        self.disarm_timer(key);
+        let Some(passed) = self.passed(until, key) else { return };
+        self.pass(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
+    }
+
+    fn pass_missed(&mut self, now: Instant, passed: &Passed, why: Why, out: &mut Step) {
+        self.pass(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
     }
 
     /// What has passed of a job up to an instant.
@@ -130,7 +144,13 @@ impl Scheduler {
     }
 
     /// All that has passed is decided, and none of it is made up for.
-    fn pass(&mut self, now: Instant, passed: &Passed, why: Why, out: &mut Step) {
+    fn pass(
+        &mut self,
+        now: Instant,
+        passed: &Passed,
+        outcome: impl FnOnce(Option<Several>) -> Outcome,
+        out: &mut Step,
+    ) {
         let Passed { key, site, oldest: since, newest, count, more, .. } = *passed;
         self.save_runs_of(key, out);
         let id = self.run_id(key, newest);
@@ -141,7 +161,7 @@ impl Scheduler {
         }
         self.arm_timer(key);
         let several = Some(Several { since, count: count + 1, more }).filter(|_| count > 0);
-        self.decide(now, key, id, Outcome::Missed(Missed { why, several }), out);
+        self.decide(now, key, id, outcome(several), out);
     }
 
     /// A job of a group is due. Of all that are due, the one with the newest occurrence is made up for, and is decided last:
@@ -170,7 +190,7 @@ impl Scheduler {
 
     /// Another job of the group says what should hold now.
     fn give_way(&mut self, now: Instant, passed: &Passed, (job, by): (JobId, Instant), out: &mut Step) {
-        self.pass(now, passed, Why::Superseded { job: Some(job), by }, out);
+        self.pass_missed(now, passed, Why::Superseded { job: Some(job), by }, out);
     }
 
     fn job_id(&self, key: JobKey) -> JobId {

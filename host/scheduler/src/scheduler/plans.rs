@@ -9,9 +9,12 @@ use super::{
     run::Run,
 };
 use crate::{
-    event::{Announcement, Change, Effect, Generation, Loaded, LoadedDevice, Plan, Step, Tombstone, Version},
+    event::{
+        Announcement, Change, Effect, Generation, Loaded, LoadedDevice, NewJob, Plan, RequestId, Step, Tombstone,
+        Version,
+    },
     limits,
-    names::{DeviceName, PluginName},
+    names::{DeviceName, JobName, PluginName},
     outcome::{Cancelled, Outcome},
     time::Site,
 };
@@ -31,6 +34,10 @@ pub(super) enum Work {
     },
     Compare(Box<Comparison>),
     Adopt(Box<Adoption>),
+    /// Somebody has made a job.
+    Schedule(RequestId, Box<NewJob>),
+    /// Somebody takes one away.
+    Cancel(RequestId, JobName),
     /// Jobs whose plan is durable can be due.
     Arm(Ticket),
     DropDevice(DeviceKey, Cancelled),
@@ -85,6 +92,9 @@ impl Scheduler {
     pub(super) fn ask_for_plan(&mut self, key: DeviceKey, out: &mut Step) {
         let Some(device) = self.devices.get_mut(key) else { return };
         let Some(plugin) = self.plugins.get(device.plugin) else { return };
+        if plugin.version == Version::BUILT_IN {
+            return;
+        }
         if !mem::replace(&mut device.asked, true) {
             let (plugin, generation) = (plugin.name.clone(), plugin.generation);
             out.effects.push(Effect::Plan { plugin, device: device.name.clone(), generation });
@@ -103,6 +113,8 @@ impl Scheduler {
             }
             Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
             Some(Work::Adopt(adoption)) => self.adopt(now, *adoption, out),
+            Some(Work::Schedule(request, new)) => self.schedule(now, request, *new, out),
+            Some(Work::Cancel(request, job)) => self.cancel(now, request, &job, out),
             Some(Work::Arm(ticket)) => self.confirmed(ticket),
             Some(Work::ClockSet { device, job }) => self.after_clock_set(now, device, job, out),
             Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
@@ -148,7 +160,7 @@ impl Scheduler {
             device.asked = false;
             device.next_site = site;
             match plan {
-                Ok(plan) => work.push(Work::Compare(Box::new(Comparison::new(now, self.series, key, plan, site)))),
+                Ok(plan) => work.push(Work::Compare(Box::new(self.comparison(now, key, plan, site)))),
                 Err(error) => self.plan_failed(now, key, error, out),
             }
         }
@@ -171,12 +183,31 @@ impl Scheduler {
             generation: 0,
             grant: loaded.grant.clone(),
             devices: Default::default(),
+            paused: false,
             announcement: Announcement::new(name.clone()),
         };
         let key = self.plugins.insert(plugin);
         self.plugin_keys.insert(name.clone(), key);
-        out.changes.push(Change::PluginSaved { key, name: name.clone(), version: Version::NONE });
+        self.save_plugin(key, out);
         key
+    }
+
+    pub(super) fn save_plugin(&self, key: PluginKey, out: &mut Step) {
+        let Some(Plugin { name, version, paused, .. }) = self.plugins.get(key) else { return };
+        out.changes.push(Change::PluginSaved { key, name: name.clone(), version: *version, paused: *paused });
+    }
+
+    pub(super) fn save_device(&self, key: DeviceKey, out: &mut Step) {
+        let Some(device) = self.devices.get(key) else { return };
+        out.changes.push(Change::DeviceSaved {
+            key,
+            plugin: device.plugin,
+            name: device.name.clone(),
+            site: device.site,
+            replan_at: device.replan_at,
+            error: device.error.clone(),
+            paused: device.paused,
+        });
     }
 
     fn replan(
@@ -197,7 +228,7 @@ impl Scheduler {
         match plan {
             Ok(plan) => {
                 let Some(site) = self.devices.get(device).map(|device| device.next_site) else { return };
-                let comparison = Work::Compare(Box::new(Comparison::new(now, self.series, device, plan, site)));
+                let comparison = Work::Compare(Box::new(self.comparison(now, device, plan, site)));
                 self.put_in_front(vec![comparison, Work::Finish(key, None)]);
             }
             Err(error) => self.plan_failed(now, device, error, out),
@@ -205,7 +236,7 @@ impl Scheduler {
     }
 
     /// The device keeps the plan it has, and is asked again after a pause.
-    fn plan_failed(&mut self, now: Instant, key: DeviceKey, error: String, out: &mut Step) {
+    pub(super) fn plan_failed(&mut self, now: Instant, key: DeviceKey, error: String, out: &mut Step) {
         let Some(device) = self.devices.get_mut(key) else { return };
         let doubled = limits::REPLAN_PAUSE_MS << device.failures.min(16);
         device.failures += 1;
@@ -219,14 +250,7 @@ impl Scheduler {
         self.timers.insert((at, Timer::Replan(key)));
         device.replan_at = at;
         device.asked = false;
-        out.changes.push(Change::DeviceSaved {
-            key,
-            plugin: device.plugin,
-            name: device.name.clone(),
-            site: device.site,
-            replan_at: at,
-            error: device.error.clone(),
-        });
+        self.save_device(key, out);
     }
 
     /// Runs that are under way outlive what their job becomes.
@@ -247,9 +271,10 @@ impl Scheduler {
             Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
         self.disarm_timer(key);
         self.remove_job(key);
+        self.wishes.remove(&key);
         let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
         self.tombstones.insert(name, tombstone.watermark);
-        out.changes.push(Change::JobRemoved { key, tombstone });
+        out.changes.push(Change::JobRemoved { key, tombstone: Some(tombstone) });
     }
 
     /// A device goes, and its jobs go before: runs that have not started with them, owed steps stay (I5).
@@ -290,7 +315,7 @@ impl Scheduler {
         if plugin.version != Version::NONE {
             // First of all: whatever comes back after a crash half way is loaded anew, all of it.
             plugin.version = Version::NONE;
-            out.changes.push(Change::PluginSaved { key, name: name.clone(), version: Version::NONE });
+            self.save_plugin(key, out);
         }
         if devices.is_empty() {
             self.cancel_orphans(now, key, &Cancelled::PluginRemoved, out);
@@ -311,8 +336,9 @@ impl Scheduler {
         let Some(plugin) = self.plugins.get_mut(key) else { return };
         if let Some(version) = version {
             plugin.version = version;
-            out.changes.push(Change::PluginSaved { key, name: plugin.name.clone(), version });
+            self.save_plugin(key, out);
         }
+        let Some(plugin) = self.plugins.get_mut(key) else { return };
         let said = mem::replace(&mut plugin.announcement, Announcement::new(plugin.name.clone()));
         if version.is_some() || said.new + said.changed + said.gone > 0 {
             out.effects.push(Effect::Announce(said));
@@ -335,7 +361,7 @@ impl Scheduler {
 }
 
 impl Device {
-    fn new(plugin: PluginKey, name: &DeviceName, site: Site) -> Self {
+    pub(super) fn new(plugin: PluginKey, name: &DeviceName, site: Site) -> Self {
         Self {
             plugin,
             name: name.clone(),
@@ -345,6 +371,7 @@ impl Device {
             failures: 0,
             error: None,
             asked: false,
+            paused: false,
             jobs: Default::default(),
         }
     }

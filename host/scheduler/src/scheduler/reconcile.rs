@@ -26,6 +26,8 @@ pub(super) struct Comparison {
     /// Where the device is from this plan on.
     site: Site,
     left: vec::IntoIter<PackedJob>,
+    /// Those that people have made, where they have to be looked at: the device has moved.
+    by_hand: vec::IntoIter<PackedJob>,
     unchanged: HashSet<JobKey>,
     staged: Vec<Staged>,
 }
@@ -46,7 +48,7 @@ pub(super) struct Adoption {
 
 /// A job that is new or changed, and what it waits for.
 #[derive(Debug)]
-struct Staged {
+pub(super) struct Staged {
     job: PackedJob,
     existing: Option<JobKey>,
     /// Up to where everything was decided when it was compared.
@@ -61,24 +63,62 @@ impl Scheduler {
     /// Compares a piece of a plan, and lets the plan take effect after the last one.
     pub(super) fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
         for _ in 0..limits::JOBS_PER_STEP {
-            let Some(job) = comparison.left.next() else { return self.compared(now, comparison, out) };
+            let Some(job) = comparison.left.next() else {
+                let Some(job) = comparison.by_hand.next() else { return self.compared(now, comparison, out) };
+                self.compare_job(now, &mut comparison, job, out);
+                continue;
+            };
+            if self.is_by_hand(comparison.device, job.body.id()) {
+                let error = format!(
+                    "job `{0}`: somebody has made a job of that name by hand\ncancel that (`roost cancel`), or give the \
+                     plugin's another name",
+                    job.body.id()
+                );
+                return self.plan_failed(now, comparison.device, error, out);
+            }
             self.compare_job(now, &mut comparison, job, out);
         }
         self.work.push_front(Work::Compare(Box::new(comparison)));
     }
 
+    pub(super) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
+        let by_hand = if self.devices.get(device).is_some_and(|device| device.site != site) {
+            let of_device = |key: &&JobKey| self.jobs.get(**key).is_some_and(|state| state.device == device);
+            let by_hand = self.wishes.iter().filter(|(_, wish)| wish.by_hand.is_some()).map(|(key, _)| key);
+            by_hand.filter(of_device).filter_map(|key| self.jobs.get(*key)).map(|state| state.job.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        Comparison { by_hand: by_hand.into_iter(), ..Comparison::new(now, self.series, device, plan, site) }
+    }
+
     fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob, out: &mut Step) {
-        let Some(device) = self.devices.get(comparison.device) else { return };
+        match self.stage(now, comparison, job, out) {
+            Ok(staged) => comparison.staged.push(staged),
+            Err(unchanged) => {
+                comparison.unchanged.insert(unchanged);
+            }
+        }
+    }
+
+    /// What a job waits for that is new or changed, or which one is unchanged.
+    pub(super) fn stage(
+        &mut self,
+        now: Instant,
+        comparison: &mut Comparison,
+        job: PackedJob,
+        out: &mut Step,
+    ) -> Result<Staged, JobKey> {
         let existing = self.job_key(comparison.device, job.body.id());
         let state = existing.and_then(|key| self.jobs.get(key));
+        let site = self.devices.get(comparison.device).map(|device| device.site);
         let by_site = matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
-        let moved = by_site && device.site != comparison.site;
+        let moved = by_site && site != Some(comparison.site);
         if let (Some(key), Some(state)) = (existing, state)
             && state.job == job
             && !moved
         {
-            comparison.unchanged.insert(key);
-            return;
+            return Err(key);
         }
         let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
         // It does not wait for a clock that was set back while it was away, or another job.
@@ -93,7 +133,7 @@ impl Scheduler {
         let after = earliest(&job.trigger, watermark, comparison.asked);
         let next = self.next_of(&job, comparison.device, after, &comparison.site);
         let decided = ahead.unwrap_or(Instant::MIN);
-        comparison.staged.push(Staged { job, existing, watermark, decided, next, planned_late });
+        Ok(Staged { job, existing, watermark, decided, next, planned_late })
     }
 
     /// I2: what is known of a job that was here before.
@@ -114,7 +154,9 @@ impl Scheduler {
         counts.unchanged += unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let mut gone: Vec<JobKey> = device.jobs.iter().copied().filter(|job| !kept.contains(job)).collect();
+        let is_planned = |job: &JobKey| self.wishes.get(job).is_none_or(|wish| wish.by_hand.is_none());
+        let mut gone: Vec<JobKey> =
+            device.jobs.iter().copied().filter(|job| !kept.contains(job) && is_planned(job)).collect();
         gone.sort_unstable();
         let changed = staged.iter().filter(|staged| staged.existing.is_some()).count();
         counts.gone += gone.len();
@@ -151,12 +193,35 @@ impl Scheduler {
         device.site = site;
         device.failures = 0;
         device.error = None;
+        self.confirm_later(ticket, unconfirmed, out);
+        // The window that was asked for ends with the day after `asked`, whenever the answer came.
+        self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
+    }
+
+    /// What was planned is due as soon as that is durable (I3).
+    fn confirm_later(&mut self, ticket: Ticket, unconfirmed: Vec<JobKey>, out: &mut Step) {
         if !unconfirmed.is_empty() {
             self.unconfirmed.insert(ticket, unconfirmed);
             out.effects.push(Effect::TellDurable(ticket));
         }
-        // The window that was asked for ends with the day after `asked`, whenever the answer came.
-        self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
+    }
+
+    /// One job takes effect by itself, as if it were all that is new in a plan.
+    pub(super) fn adopt_alone(
+        &mut self,
+        now: Instant,
+        comparison: &Comparison,
+        staged: Staged,
+        out: &mut Step,
+    ) -> JobKey {
+        let Comparison { device, asked, series, site, .. } = *comparison;
+        let ticket = self.ticket();
+        let (gone, none) = (Vec::new().into_iter(), Vec::new().into_iter());
+        let mut adoption =
+            Adoption { device, asked, series, site, gone, staged: none, ticket, unconfirmed: Vec::new() };
+        let key = self.adopt_job(now, &mut adoption, staged, out);
+        self.confirm_later(ticket, adoption.unconfirmed, out);
+        key
     }
 
     /// An occurrence from before a plan belongs to the plan before: one that waits for its jitter, for its turn, or for that
@@ -172,7 +237,7 @@ impl Scheduler {
         }
     }
 
-    fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) {
+    fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) -> JobKey {
         let Adoption { device, asked, series, ref site, ticket, .. } = *adoption;
         let Staged { job, existing, mut watermark, decided, mut next, planned_late } = staged;
         // The clock was set back since: what was found by the clock before may be too late.
@@ -206,7 +271,7 @@ impl Scheduler {
                 self.new_job(device, &job, watermark)
             }
         };
-        let Some(state) = self.jobs.get_mut(key) else { return };
+        let Some(state) = self.jobs.get_mut(key) else { return key };
         state.grouped = job.body.policy().group().is_some();
         state.job = job.clone();
         state.decided = state.decided.max(decided);
@@ -218,6 +283,7 @@ impl Scheduler {
         if let Some((watermark, due)) = self.progress(key) {
             out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
         }
+        key
     }
 
     /// A place for a job; runs that outlived it before are its runs again.
@@ -240,7 +306,8 @@ impl Comparison {
     pub(super) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
         // The clock may have been set back since it was asked for.
         let (asked, left) = (plan.asked.min(now), plan.jobs.into_iter());
-        Self { device, asked, series, begins_series: false, site, left, unchanged: HashSet::new(), staged: Vec::new() }
+        let (by_hand, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
+        Self { device, asked, series, begins_series: false, site, left, by_hand, unchanged, staged }
     }
 }
 

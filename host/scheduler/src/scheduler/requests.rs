@@ -1,11 +1,11 @@
 //! What people ask for.
 
-use super::{RunSlot, Scheduler, run::Run};
+use super::{JobKey, NextRun, RunSlot, Scheduler, Timer, plans::Work, run::Run};
 use crate::{
     body::Body,
-    event::{Effect, Request, RequestId, Step},
+    event::{Done, Effect, Part, Refusal, Request, RequestId, Step},
     limits,
-    names::{Origin, RunId},
+    names::{JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},
     time::Instant,
 };
@@ -13,20 +13,127 @@ use crate::{
 impl Scheduler {
     pub(super) fn asked(&mut self, now: Instant, request: RequestId, what: Request, out: &mut Step) {
         let answer = match what {
-            _ if self.stopping || self.failing => Err("the host is stopping".into()),
+            _ if self.stopping || self.failing => Err(Refusal::Stopping),
             Request::Replay { run, body } => self.replay(now, &run, body, out),
             Request::Abandon(run) => self.abandon(now, run, out),
+            Request::RunNow(job) => self.run_now(now, &job, out),
+            Request::Skip { job, undo } => self.skip(&job, undo, out),
+            Request::Pause { what, paused } => self.set_paused(&what, paused, out),
+            Request::Replan(plugin) => self.replan_now(now, &plugin),
+            // In their turn among the plans, which take many steps.
+            Request::Schedule(new) => return self.work.push_back(Work::Schedule(request, new)),
+            Request::Cancel(job) => return self.work.push_back(Work::Cancel(request, job)),
         };
         out.effects.push(Effect::Answer { request, answer });
     }
 
+    /// The job that somebody means.
+    pub(super) fn find_job(&self, (plugin, device, job): &JobName) -> Result<JobKey, Refusal> {
+        let unknown = |what: String| Refusal::Unknown(what);
+        let of = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
+        let of = of.ok_or_else(|| unknown(format!("there is no plugin `{plugin}`")))?;
+        let of =
+            of.devices.get(device).ok_or_else(|| unknown(format!("plugin `{plugin}` has no device `{device}`")))?;
+        let found = self.job_key(*of, job.as_str());
+        found.ok_or_else(|| unknown(format!("device `{plugin}/{device}` has no job `{job}`")))
+    }
+
+    /// A job runs once more, behind its runs that are there; of a group, it says what should hold now.
+    fn run_now(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
+        let key = self.find_job(name)?;
+        let waiting = self.line_of(key).count();
+        if waiting >= limits::RUNS_PER_JOB as usize {
+            return Err(Refusal::TooMany(format!("{waiting} runs of its job wait already")));
+        }
+        let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
+        let body = state.job.body.clone();
+        let policy = body.policy();
+        let (origin, occurrence) = (Origin::Manual { series: self.series }, self.moment_of_its_own(now));
+        let id = RunId { origin, occurrence, ..self.run_id(key, occurrence) };
+        self.save_runs_of(key, out);
+        let group = policy.group().cloned();
+        let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, now));
+        // I2: before anything else is kept of its job, whose watermark it does not move.
+        self.save_run(slot, out);
+        if let Some(group) = group {
+            self.replace_in_group(now, slot, &id, &group, out);
+        }
+        self.enqueue(slot);
+        Ok(Done::Run(id))
+    }
+
+    /// Never the same twice: neither in a millisecond, nor when the clock was set back, for then the series is new.
+    fn moment_of_its_own(&mut self, now: Instant) -> Instant {
+        self.last_replay = now.max(self.last_replay.plus_ms(1));
+        self.last_replay
+    }
+
+    fn skip(&mut self, name: &JobName, undo: bool, out: &mut Step) -> Result<Done, Refusal> {
+        let key = self.find_job(name)?;
+        let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
+        let next = match state.next.into() {
+            NextRun::Due(next) => next,
+            NextRun::NotBefore(until) => {
+                return Err(Refusal::Conflict(format!(
+                    "nothing is due before {until}, and what comes then is not known yet"
+                )));
+            }
+            NextRun::Never => return Err(Refusal::Conflict("it is never due again".into())),
+        };
+        self.wish(key, |wish| wish.skip = (!undo).then_some(next), out);
+        Ok(Done::Run(self.run_id(key, next)))
+    }
+
+    fn set_paused(&mut self, what: &Part, paused: bool, out: &mut Step) -> Result<Done, Refusal> {
+        let plugin_key = |plugin: &PluginName| {
+            let key = self.plugin_keys.get(plugin).copied();
+            key.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))
+        };
+        match what {
+            Part::Plugin(plugin) => {
+                let key = plugin_key(plugin)?;
+                if let Some(plugin) = self.plugins.get_mut(key) {
+                    plugin.paused = paused;
+                }
+                self.save_plugin(key, out);
+            }
+            Part::Device(plugin, device) => {
+                let of = self.plugins.get(plugin_key(plugin)?).and_then(|plugin| plugin.devices.get(device)).copied();
+                let key = of.ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))?;
+                if let Some(device) = self.devices.get_mut(key) {
+                    device.paused = paused;
+                }
+                self.save_device(key, out);
+            }
+            Part::Job(job) => {
+                let key = self.find_job(job)?;
+                self.wish(key, |wish| wish.paused = paused, out);
+            }
+        }
+        Ok(Done::Nothing)
+    }
+
+    fn replan_now(&mut self, now: Instant, plugin: &PluginName) -> Result<Done, Refusal> {
+        let found = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
+        let found = found.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))?;
+        for key in found.devices.values() {
+            if let Some(device) = self.devices.get_mut(*key) {
+                self.timers.remove(&(device.replan_at, Timer::Replan(*key)));
+                device.replan_at = now;
+                self.timers.insert((now, Timer::Replan(*key)));
+            }
+        }
+        Ok(Done::Nothing)
+    }
+
     /// The same again, as a run of its own that starts now, behind those of its job and its group that are there.
-    fn replay(&mut self, now: Instant, run: &RunId, body: Body, out: &mut Step) -> Result<RunId, String> {
+    fn replay(&mut self, now: Instant, run: &RunId, body: Body, out: &mut Step) -> Result<Done, Refusal> {
         if self.find_run(run).is_some() {
-            return Err(format!("the run {run} has not ended"));
+            return Err(Refusal::Conflict(format!("the run {run} has not ended")));
         }
         if !self.plugin_keys.contains_key(&run.plugin) {
-            return Err(format!("there is no plugin `{}` any more, and only a plugin may publish", run.plugin));
+            let what = format!("there is no plugin `{}` any more, and only a plugin may publish", run.plugin);
+            return Err(Refusal::Conflict(what));
         }
         let job = self.job_of(run);
         let of_job: Vec<RunSlot> = match job {
@@ -35,14 +142,13 @@ impl Scheduler {
         };
         let again = |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
         if let Some(other) = of_job.iter().filter_map(|slot| self.runs.get(*slot)).find(|other| again(&other.id)) {
-            return Err(format!("it is being done again already, as {}", other.id));
+            return Err(Refusal::Conflict(format!("it is being done again already, as {}", other.id)));
         }
         if of_job.len() >= limits::RUNS_PER_JOB as usize {
-            return Err(format!("{} runs of its job wait already", of_job.len()));
+            return Err(Refusal::TooMany(format!("{} runs of its job wait already", of_job.len())));
         }
-        // Never the same twice: neither in a millisecond, nor when the clock was set back, for then the series is new.
-        self.last_replay = now.max(self.last_replay.plus_ms(1));
-        let id = RunId { origin: Origin::Replay { at: self.last_replay, series: self.series }, ..run.clone() };
+        let at = self.moment_of_its_own(now);
+        let id = RunId { origin: Origin::Replay { at, series: self.series }, ..run.clone() };
         let policy = body.policy();
         if let Some(job) = job {
             self.save_runs_of(job, out);
@@ -50,14 +156,15 @@ impl Scheduler {
         let slot = self.insert_run(Run::new(id.clone(), job, body, policy, now));
         self.save_run(slot, out);
         self.enqueue(slot);
-        Ok(id)
+        Ok(Done::Run(id))
     }
 
     /// The one thing that ends what is owed.
-    fn abandon(&mut self, now: Instant, run: RunId, out: &mut Step) -> Result<RunId, String> {
-        let slot = self.find_run(&run).ok_or_else(|| format!("there is no run {run} that has not ended"))?;
+    fn abandon(&mut self, now: Instant, run: RunId, out: &mut Step) -> Result<Done, Refusal> {
+        let slot = self.find_run(&run);
+        let slot = slot.ok_or_else(|| Refusal::Unknown(format!("there is no run {run} that has not ended")))?;
         self.end(now, slot, Outcome::Cancelled(Cancelled::Abandoned), out);
-        Ok(run)
+        Ok(Done::Run(run))
     }
 
     pub(super) fn find_run(&self, id: &RunId) -> Option<RunSlot> {

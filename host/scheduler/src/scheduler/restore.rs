@@ -1,26 +1,23 @@
 //! From what the store has kept to a scheduler.
 
 use super::{
-    Device, Instant, JobKey, JobState, Plugin, Scheduler, Timer, clock::waits_in_vain, gates::Resource, jobs::Next,
-    run::Run,
+    Device, Instant, JobKey, JobState, Operator, Own, Plugin, Scheduler, Timer, clock::waits_in_vain, gates::Resource,
+    jobs::Next, run::Run,
 };
 use crate::{
     event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
-    names::{Origin, ResourceName, RunId},
+    names::{Origin, RunId},
+    trigger::Trigger,
 };
 
 impl Scheduler {
-    /// Takes up what the store has kept. What fell due meanwhile is judged by the first step. Of the resources it is said
-    /// how many there are of each.
+    /// Takes up what the store has kept. What fell due meanwhile is judged by the first step.
     #[must_use]
-    pub fn new(
-        saved: Saved,
-        jobs: impl IntoIterator<Item = SavedJob>,
-        resources: impl IntoIterator<Item = (ResourceName, u32)>,
-        now: Instant,
-    ) -> Self {
-        let mut scheduler = Self::empty(now);
+    pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, operator: Operator, now: Instant) -> Self {
+        let Operator { resources, grant, site } = operator;
+        let mut scheduler = Self::empty(now, Own { grant, site });
         scheduler.series = saved.series;
+        scheduler.wishes = saved.wishes.into_iter().collect();
         scheduler.resources = resources.into_iter().map(|(name, capacity)| (name, Resource::new(capacity))).collect();
         let mut timers = vec![(now, Timer::Forget)];
         for plugin in saved.plugins {
@@ -33,6 +30,9 @@ impl Scheduler {
             timers.extend(scheduler.restore_job(now, saved.series, job));
         }
         scheduler.jobs.restored();
+        let jobs = &scheduler.jobs;
+        scheduler.wishes.retain(|job, _| jobs.get(*job).is_some());
+        scheduler.move_own_device();
         // All at once: that is faster, and takes half the memory.
         scheduler.timers = timers.into_iter().collect();
         scheduler.restore_groups();
@@ -50,6 +50,9 @@ impl Scheduler {
                 Origin::Replay { at, series } if series == scheduler.series => {
                     scheduler.last_replay = scheduler.last_replay.max(at);
                 }
+                Origin::Manual { series } if series == scheduler.series => {
+                    scheduler.last_replay = scheduler.last_replay.max(run.id.occurrence);
+                }
                 _ => {}
             }
             let slot = scheduler.insert_run(Run::restored(now, key, run, job));
@@ -58,7 +61,7 @@ impl Scheduler {
         scheduler
     }
 
-    fn empty(now: Instant) -> Self {
+    fn empty(now: Instant, own: Own) -> Self {
         Self {
             plugins: Default::default(),
             plugin_keys: Default::default(),
@@ -67,6 +70,8 @@ impl Scheduler {
             hasher: Default::default(),
             runs: Default::default(),
             tombstones: Default::default(),
+            wishes: Default::default(),
+            own,
             forgotten: None,
             runs_of: Default::default(),
             orphans: Default::default(),
@@ -103,7 +108,10 @@ impl Scheduler {
     }
 
     fn restore_plugin(&mut self, saved: SavedPlugin) {
-        let SavedPlugin { key, name, version, grant, devices } = saved;
+        let SavedPlugin { key, name, version, mut grant, paused, devices } = saved;
+        if version == Version::BUILT_IN {
+            grant = self.own.grant.clone();
+        }
         if version == Version::NONE {
             // A crash came before it was accepted, or removed, completely: nothing of it is due until it is loaded anew.
             self.removed(name.clone());
@@ -114,7 +122,8 @@ impl Scheduler {
             self.devices.restore(device.key, Device::restored(key, device));
         }
         self.plugin_keys.insert(name.clone(), key);
-        self.plugins.restore(key, Plugin { name, version, generation: 0, grant, devices: of_name, announcement });
+        let generation = 0;
+        self.plugins.restore(key, Plugin { name, version, generation, grant, devices: of_name, paused, announcement });
     }
 
     /// The job's timer, if it is to have one.
@@ -126,7 +135,13 @@ impl Scheduler {
             (decided, watermark, due) = (decided.max(watermark), now, None);
         }
         let owner = self.devices.get(device)?;
-        let (site, is_whole) = (owner.site, self.plugins.get(owner.plugin)?.version != Version::NONE);
+        let version = self.plugins.get(owner.plugin)?.version;
+        let (mut site, is_whole) = (owner.site, version != Version::NONE);
+        if version == Version::BUILT_IN && site != self.own.site {
+            // The host has moved.
+            site = self.own.site;
+            due = due.filter(|_| !matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_)));
+        }
         let next = match due {
             Some(occurrence) => Next::Due { occurrence, jitter_ms: self.jitter_of(&job, device, occurrence, &site) },
             // Either never, or not as far as was searched: the search tells.
@@ -173,6 +188,7 @@ impl Device {
             failures: u32::from(saved.error.is_some()),
             error: saved.error,
             asked: false,
+            paused: saved.paused,
             jobs: Default::default(),
         }
     }

@@ -180,10 +180,18 @@ impl Scheduler {
     }
 
     /// A newer run takes a run's place: its first step is not sent any more, and what it owes is sent at once, before the
-    /// newer one starts; but for what the newer one will owe as well, which waits until that has started (I5).
-    pub(super) fn cut_short(&mut self, now: Instant, slot: RunSlot, reason: Cancelled, heir: RunSlot, out: &mut Step) {
+    /// newer one starts; but for what the newer one will owe as well, which waits until that has started (I5). Or there is no
+    /// newer one, and all of it is sent.
+    pub(super) fn cut_short(
+        &mut self,
+        now: Instant,
+        slot: RunSlot,
+        reason: Cancelled,
+        heir: Option<RunSlot>,
+        out: &mut Step,
+    ) {
         self.disinherit(slot);
-        let Some((newer, heir)) = self.runs.get(heir).map(|heir| (heir.body.clone(), heir.turn)) else { return };
+        let newer = heir.and_then(|heir| self.runs.get(heir)).map(|heir| (heir.body.clone(), heir.turn));
         let Some(run) = self.runs.get_mut(slot) else { return };
         if matches!(run.state, State::Sent(_)) {
             run.on_the_wire = true;
@@ -194,9 +202,11 @@ impl Scheduler {
             return self.end(now, slot, Outcome::Cancelled(reason), out);
         }
         // Only to one that needs the same: it has what this one holds.
-        let may_yield = newer.policy().needs == run.policy.needs;
-        let will_be_owed =
-            |owed: &StepRef<'_>| may_yield && newer.steps().skip(1).any(|step| step.topic() == owed.topic());
+        let needs = run.policy.needs.clone();
+        let heir = newer.as_ref().filter(|(newer, _)| newer.policy().needs == needs);
+        let will_be_owed = |owed: &StepRef<'_>| {
+            heir.is_some_and(|(newer, _)| newer.steps().skip(1).any(|step| step.topic() == owed.topic()))
+        };
         let elapsed_ms = run.progress.started.map_or(0, |started| now.ms_since(started).max(0));
         let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), will_be_owed);
         self.take_out(slot);
@@ -206,7 +216,7 @@ impl Scheduler {
         run.progress.steps_done = first_left;
         run.progress.armed = false;
         run.progress.cancelled = Some(reason);
-        run.heir = Some(heir);
+        run.heir = newer.as_ref().map(|(_, turn)| *turn);
         run.yields = body.steps().skip(first_left).filter(will_be_owed).count();
         run.body = body;
         self.save_run(slot, out);

@@ -4,22 +4,25 @@ use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     body::Body,
-    event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version},
+    event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version, Wish},
     names::{DeviceName, JobId, PluginName, ResourceName, RunId},
-    scheduler::Scheduler,
+    scheduler::{Operator, Scheduler},
     time::{Instant, Site},
     topic::{Grant, TopicFilter},
 };
 
+use crate::world::site;
+
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
-    pub(crate) plugins: BTreeMap<u32, (PluginName, Version)>,
+    pub(crate) plugins: BTreeMap<u32, (PluginName, Version, bool)>,
     pub(crate) devices: BTreeMap<u32, DeviceRow>,
     pub(crate) jobs: BTreeMap<u32, SavedJob>,
     pub(crate) runs: BTreeMap<u64, SavedRun>,
     pub(crate) history: HashMap<RunId, RunEnded>,
     pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
     pub(crate) series: u32,
+    pub(crate) wishes: BTreeMap<u32, Wish>,
     /// The store does not have them, the settings do: of each plugin the one that is in force, or was last, and those that
     /// are loaded and may have had their turn already.
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
@@ -32,6 +35,13 @@ pub(crate) struct DeviceRow {
     site: Site,
     pub(crate) replan_at: Instant,
     error: Option<String>,
+    paused: bool,
+}
+
+impl DeviceRow {
+    pub(crate) fn has_error(&self) -> bool {
+        self.error.is_some()
+    }
 }
 
 impl Disk {
@@ -41,24 +51,24 @@ impl Disk {
             let device = self.devices.get(&saved.device);
             let plugin = device.and_then(|device| self.plugins.get(&device.plugin));
             device.is_some_and(|device| device.name == run.device)
-                && plugin.is_some_and(|(name, _)| *name == run.plugin)
-                && saved.job.body == *body
+                && plugin.is_some_and(|(name, ..)| *name == run.plugin)
+                && (saved.job.body == *body || saved.job.body.asks_plugin() && saved.job.body.id() == body.id())
         })
     }
 
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
-            Change::PluginSaved { key, name, version } => {
-                self.plugins.insert(key, (name, version));
+            Change::PluginSaved { key, name, version, paused } => {
+                self.plugins.insert(key, (name, version, paused));
             }
             Change::PluginRemoved { key } => {
                 self.plugins.remove(&key).expect("a plugin that is removed was there");
             }
-            Change::DeviceSaved { key, plugin, name, site, replan_at, error } => {
+            Change::DeviceSaved { key, plugin, name, site, replan_at, error, paused } => {
                 let is_same =
                     |(other, row): (&u32, &DeviceRow)| *other != key && row.plugin == plugin && row.name == name;
                 assert!(!self.devices.iter().any(is_same), "there are two devices `{name}`");
-                self.devices.insert(key, DeviceRow { plugin, name, site, replan_at, error });
+                self.devices.insert(key, DeviceRow { plugin, name, site, replan_at, error, paused });
             }
             Change::DeviceRemoved { key } => {
                 self.devices.remove(&key).expect("a device that is removed was there");
@@ -77,7 +87,17 @@ impl Disk {
             }
             Change::JobRemoved { key, tombstone } => {
                 self.jobs.remove(&key).expect("a job that is removed was there");
-                self.tombstones.insert((tombstone.plugin, tombstone.device, tombstone.job), tombstone.watermark);
+                self.wishes.remove(&key);
+                if let Some(Tombstone { plugin, device, job, watermark }) = tombstone {
+                    self.tombstones.insert((plugin, device, job), watermark);
+                }
+            }
+            Change::WishSaved { key, wish } => {
+                assert!(self.jobs.contains_key(&key), "a wish is of a job that is there");
+                self.wishes.remove(&key);
+                if wish != Wish::default() {
+                    self.wishes.insert(key, wish);
+                }
             }
             Change::TombstonesForgotten { before } => self.tombstones.retain(|_, watermark| *watermark >= before),
             Change::RunSaved { key, run } => {
@@ -102,7 +122,7 @@ impl Disk {
     }
 
     pub(crate) fn restart(&self, now: Instant) -> Scheduler {
-        Scheduler::new(self.saved(), self.jobs.values().cloned(), resources(), now)
+        Scheduler::new(self.saved(), self.jobs.values().cloned(), operator(), now)
     }
 
     fn saved(&self) -> Saved {
@@ -114,9 +134,11 @@ impl Disk {
                 site: row.site,
                 replan_at: row.replan_at,
                 error: row.error.clone(),
+                paused: row.paused,
             })
         };
-        let plugins = self.plugins.iter().map(|(key, (name, version))| SavedPlugin {
+        let plugins = self.plugins.iter().map(|(key, (name, version, paused))| SavedPlugin {
+            paused: *paused,
             key: *key,
             name: name.clone(),
             version: *version,
@@ -134,13 +156,15 @@ impl Disk {
             runs: self.runs.iter().map(|(key, run)| (*key, run.clone())).collect(),
             tombstones: tombstones.collect(),
             series: self.series,
+            wishes: self.wishes.iter().map(|(key, wish)| (*key, wish.clone())).collect(),
         }
     }
 }
 
 /// What the operator has.
-fn resources() -> [(ResourceName, u32); 1] {
-    [(ResourceName::parse("pump").expect("a name"), 1)]
+fn operator() -> Operator {
+    let resources = vec![(ResourceName::parse("pump").expect("a name"), 1)];
+    Operator { resources, grant: everything(), site: site() }
 }
 
 pub(crate) fn everything() -> Grant {

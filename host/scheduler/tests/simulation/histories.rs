@@ -8,9 +8,11 @@
 use std::{env, sync::Arc};
 
 use roost_scheduler::{
-    event::{Event, Request},
-    model::{Action, Confirm, Job, Matches, Misfire, Overlap, Step},
-    names::{GroupName, ResourceName},
+    body::PackedJob,
+    event::{Digest, Event, Idempotency, NewJob, Part, Request},
+    model::{Action, Confirm, Job, Matches, Misfire, Overlap, Reply, Step, Task},
+    names::{DeviceName, GroupName, JobId, JobName, PluginName, ResourceName, TaskName},
+    scheduler::own_device,
     time::Instant,
     topic::{Grant, Topic, TopicFilter},
     trigger::{Search, Sky},
@@ -73,7 +75,77 @@ fn any_job(dice: &mut Dice, now: Instant) -> Job {
     policy.needs = dice.one_in(4).then(|| name(ResourceName::parse("pump")));
     policy.retry.attempts = dice.one_in(4).then_some(3);
     job.action = Action::Steps(job.steps().iter().map(|step| any_step(dice, step)).collect());
+    if dice.one_in(6) {
+        job.action = Action::Task(Task { name: name(TaskName::parse("any")), args: "null".into() }.into());
+    }
     job
+}
+
+/// What a plugin says to a task.
+fn any_reply(dice: &mut Dice, now: Instant) -> Result<Reply, String> {
+    let steps = if dice.one_in(4) { Vec::new() } else { any_job(dice, now).steps().to_vec() };
+    let reply = Reply { steps, replan: dice.one_in(4), note: None };
+    if dice.one_in(4) { Err("trap".into()) } else { Ok(reply) }
+}
+
+fn reply(world: &mut World, dice: &mut Dice) {
+    world.reply = any_reply(dice, world.now);
+    world.reply();
+}
+
+/// Devices that people have something to say about: the last is the host's own.
+fn places() -> [(PluginName, DeviceName); 4] {
+    let place = |plugin, device| (name(PluginName::parse(plugin)), name(DeviceName::parse(device)));
+    [place("coop", "north"), place("coop", "south"), place("other", "other"), (PluginName::of_host(), own_device())]
+}
+
+fn by_hand(number: u64) -> JobId {
+    name(JobId::parse(&format!("hand{number}")))
+}
+
+/// Somebody wants something.
+fn want(world: &mut World, dice: &mut Dice) {
+    let (plugin, device) = places()[dice.index(4)].clone();
+    let ids = ["every", "cron", "job0", "job1", "job2", "job3", "job4", "hand0", "hand1"];
+    let job: JobName = (plugin.clone(), device.clone(), name(JobId::parse(ids[dice.index(ids.len())])));
+    let what = match dice.roll(9) {
+        0 | 1 => Request::RunNow(job),
+        2 => Request::Skip { job, undo: dice.one_in(4) },
+        3 | 4 => {
+            let what = match dice.roll(3) {
+                0 => Part::Plugin(plugin),
+                1 => Part::Device(plugin, device),
+                _ => Part::Job(job),
+            };
+            Request::Pause { what, paused: dice.one_in(3) }
+        }
+        5 => Request::Replan(plugin),
+        6 => Request::Cancel((plugin, device, by_hand(dice.roll(2)))),
+        _ => {
+            let made = Job { id: by_hand(dice.roll(2)), ..any_job(dice, world.now) };
+            let digest = |number| Digest([u8::try_from(number).expect("small"); 32]);
+            let idempotency =
+                dice.one_in(2).then(|| Idempotency { key: digest(dice.roll(4)), request: digest(dice.roll(2)) });
+            let job = PackedJob::from(&made);
+            Request::Schedule(Box::new(NewJob { plugin, device, job, idempotency, replaces: dice.one_in(2) }))
+        }
+    };
+    world.ask(what);
+}
+
+/// Nobody wants anything any more.
+fn want_nothing(world: &mut World) {
+    for (plugin, device) in places() {
+        for number in 0..2 {
+            world.ask(Request::Cancel((plugin.clone(), device.clone(), by_hand(number))));
+        }
+        for id in ["every", "cron"] {
+            let job = (plugin.clone(), device.clone(), name(JobId::parse(id)));
+            world.ask(Request::Pause { what: Part::Job(job), paused: false });
+        }
+        world.ask(Request::Pause { what: Part::Device(plugin.clone(), device), paused: false });
+        world.ask(Request::Pause { what: Part::Plugin(plugin), paused: false });
+    }
 }
 
 fn any_step(dice: &mut Dice, step: &Step) -> Step {
@@ -171,6 +243,8 @@ fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
             let run = world.in_flight[dice.index(world.in_flight.len())].run.clone();
             world.ask(Request::Abandon(run));
         }
+        35 if dice.one_in(2) => want(world, dice),
+        36 | 37 if !world.called.is_empty() => reply(world, dice),
         34 => {
             // Longer than any grace.
             if dice.one_in(6) {
@@ -220,6 +294,8 @@ fn history(seed: u64) -> i64 {
         world.crash();
     }
     world.is_silent = false;
+    world.reply = Ok(Reply { steps: Vec::new(), replan: false, note: None });
+    want_nothing(&mut world);
     world.link_up(100);
     world.load("coop", 201, &[("north", steady()), ("south", steady())]);
     world.remove("other");

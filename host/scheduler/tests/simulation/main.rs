@@ -11,5 +11,6 @@ mod policies;
 mod reconcile;
 mod scenarios;
 mod tasks;
+mod wishes;
 mod witness;
 mod world;

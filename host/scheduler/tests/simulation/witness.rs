@@ -6,7 +6,7 @@ use roost_scheduler::{
     event::{Publish, RunEnded, SavedRun},
     model::{Job, Overlap, Policy},
     names::{DeviceName, GroupName, JobId, Origin, PluginName, RunId},
-    outcome::{Cancelled, Missed, Outcome, Several},
+    outcome::{Cancelled, Outcome, Several},
     time::Instant,
     topic::Grant,
     trigger::{Search, Sky},
@@ -309,9 +309,9 @@ fn heir(ended: &RunEnded) -> Option<(&JobId, Instant)> {
 
 /// Whether a recorded end is that of several runs, and this is one of them.
 fn stands_for(ended: &RunEnded, run: &RunId) -> bool {
-    let Outcome::Missed(Missed { several: Some(Several { since, .. }), .. }) = &ended.outcome else { return false };
+    let Some(Several { since, .. }) = ended.outcome.several() else { return false };
     let same = RunId { occurrence: run.occurrence, ..ended.id.clone() } == *run;
-    same && *since <= run.occurrence && run.occurrence <= ended.id.occurrence
+    same && since <= run.occurrence && run.occurrence <= ended.id.occurrence
 }
 
 /// Every occurrence from `since` on has an end of its own, or is one of several that have one (I13).
@@ -324,17 +324,15 @@ pub(crate) fn is_accounted_for(
 ) {
     let of_job = |run: &&RunEnded| {
         let id: &RunId = &run.id;
-        !matches!(id.origin, Origin::Replay { .. })
-            && id.device.as_str() == device
-            && id.job == JobId::parse(job).expect("a name")
+        id.origin.is_of_trigger() && id.device.as_str() == device && id.job == JobId::parse(job).expect("a name")
     };
     let mut spans: Vec<(Instant, Instant)> = disk
         .history
         .values()
         .filter(of_job)
-        .map(|run| match &run.outcome {
-            Outcome::Missed(Missed { several: Some(several), .. }) => (several.since, run.id.occurrence),
-            _ => (run.id.occurrence, run.id.occurrence),
+        .map(|run| {
+            let since = run.outcome.several().map_or(run.id.occurrence, |several| several.since);
+            (since, run.id.occurrence)
         })
         .collect();
     spans.sort();

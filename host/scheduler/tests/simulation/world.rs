@@ -8,7 +8,9 @@ use std::{
 };
 
 use roost_scheduler::{
-    event::{CallId, Change, Digest, Effect, Event, Loaded, LoadedDevice, Plan, Publish, Request, Version, WatchId},
+    event::{
+        CallId, Change, Digest, Done, Effect, Event, Loaded, LoadedDevice, Plan, Publish, Request, Version, WatchId,
+    },
     model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
     outcome::Outcome,
@@ -220,7 +222,14 @@ impl World {
                 self.subscribing.retain(|other| *other != watch);
             }
             Effect::Answer { answer, .. } => {
-                let answer = answer.map_or_else(|refused| refused, |run| run.job.to_string());
+                let answer = match answer {
+                    Ok(Done::Run(run)) => run.job.to_string(),
+                    Ok(Done::Job { job: (plugin, device, job), is_new }) => {
+                        format!("{plugin}/{device}/{job}{}", if is_new { "" } else { ", as before" })
+                    }
+                    Ok(Done::Nothing) => "done".to_owned(),
+                    Err(refusal) => refusal.to_string(),
+                };
                 self.note(&format!("answer: {answer}"));
             }
         }

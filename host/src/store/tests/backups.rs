@@ -158,7 +158,7 @@ fn what_the_copy_does_not_know_is_decided_too() {
         let job = JobId::parse(job).unwrap();
         Tombstone { plugin: plugin.clone(), device: device.clone(), job, watermark: at(watermark) }
     };
-    let gone = Change::JobRemoved { key: 2, tombstone: stone("gone", NOW + 1) };
+    let gone = Change::JobRemoved { key: 2, tombstone: Some(stone("gone", NOW + 1)) };
     store.commit(&[job_saved(2, 1, "gone"), gone, job_saved(3, 1, "late")]).unwrap();
     drop(store);
     restored(data.path(), &copy);

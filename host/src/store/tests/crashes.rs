@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use roost_scheduler::{
-    event::{SavedDevice, SavedPlugin, Tombstone},
+    event::{ByHand, Idempotency, SavedDevice, SavedPlugin, Tombstone, Wish},
     topic::Grant,
 };
 
@@ -41,6 +41,10 @@ enum Act {
     },
     RemoveJob {
         slot: usize,
+    },
+    Wish {
+        slot: usize,
+        variant: i64,
     },
     Forget {
         before: i64,
@@ -86,7 +90,8 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(slot, device, variant, watermark)| Act::SaveJob { slot, device, variant, watermark }),
         (slot.clone(), instant.clone(), proptest::option::of(instant.clone()))
             .prop_map(|(slot, watermark, due)| Act::AdvanceJob { slot, watermark, due }),
-        slot.prop_map(|slot| Act::RemoveJob { slot }),
+        slot.clone().prop_map(|slot| Act::RemoveJob { slot }),
+        (slot, 0..9_i64).prop_map(|(slot, variant)| Act::Wish { slot, variant }),
         instant.prop_map(|before| Act::Forget { before }),
         (0..4_u64, 0..5_i64, 0..3_u8, 0..420_u32).prop_map(|(slot, occurrence, origin, variant)| Act::SaveRun {
             slot,
@@ -110,6 +115,16 @@ fn origin(number: u8) -> Origin {
         0 => Origin::Trigger,
         1 => Origin::Series(2),
         _ => Origin::Replay { at: at(7), series: 3 },
+    }
+}
+
+fn wish(variant: i64) -> Wish {
+    let digest = |byte: i64| Digest([byte as u8; 32]);
+    let idempotency = (variant % 4 == 3).then(|| Idempotency { key: digest(variant), request: digest(variant + 1) });
+    Wish {
+        paused: variant % 3 == 1,
+        skip: (variant % 5 == 2).then(|| at(variant)),
+        by_hand: (variant % 2 == 1).then(|| ByHand { made: at(variant), idempotency }),
     }
 }
 
@@ -155,6 +170,13 @@ impl Model {
             Act::SaveJob { .. } | Act::AdvanceJob { .. } | Act::RemoveJob { .. } | Act::Forget { .. } => {
                 self.take_job(act)
             }
+            Act::Wish { slot, variant } => {
+                let (key, wish) = (self.job(slot)?.key, wish(variant));
+                self.0.wishes.retain(|(known, _)| *known != key);
+                self.0.wishes.extend((wish != Wish::default()).then(|| (key, wish.clone())));
+                self.0.wishes.sort_by_key(|(key, _)| *key);
+                Some(Change::WishSaved { key, wish })
+            }
             Act::SaveRun { .. } | Act::Advance { .. } | Act::End { .. } | Act::EndUnsaved { .. } => self.take_run(act),
             Act::BeginSeries { series } => {
                 self.0.series = series;
@@ -167,16 +189,15 @@ impl Model {
         match *act {
             Act::SavePlugin { slot, version: n } => {
                 let (key, name) = (slot as u32, PluginName::parse(&format!("plugin-{slot}")).unwrap());
+                let paused = n % 3 == 1;
                 match self.plugin(slot) {
-                    Some(plugin) => plugin.version = version(n),
+                    Some(plugin) => (plugin.version, plugin.paused) = (version(n), paused),
                     None => {
-                        let grant = Grant::default_of(&name);
-                        let plugin =
-                            SavedPlugin { key, name: name.clone(), version: version(n), grant, devices: vec![] };
-                        self.0.plugins.push(plugin);
+                        let (name, grant, devices) = (name.clone(), Grant::default_of(&name), vec![]);
+                        self.0.plugins.push(SavedPlugin { key, name, version: version(n), grant, paused, devices });
                     }
                 }
-                Some(Change::PluginSaved { key, name, version: version(n) })
+                Some(Change::PluginSaved { key, name, version: version(n), paused })
             }
             Act::RemovePlugin { slot } => {
                 self.plugin(slot).filter(|plugin| plugin.devices.is_empty())?;
@@ -192,15 +213,17 @@ impl Model {
             Act::SaveDevice { slot, plugin, variant } => {
                 let (key, name) = (slot as u32, DeviceName::parse(&format!("device-{slot}")).unwrap());
                 let (replan_at, error) = (at(variant.into()), variant.is_multiple_of(2).then(|| "why".to_owned()));
-                let site = site(variant);
+                let (site, paused) = (site(variant), variant % 3 == 1);
                 if let Some(device) = self.device(slot) {
                     (device.site, device.replan_at, device.error) = (site, replan_at, error.clone());
+                    device.paused = paused;
                     let plugin = self.0.plugins.iter().find(|owner| owner.devices.iter().any(|d| d.key == key))?.key;
-                    return Some(Change::DeviceSaved { key, plugin, name, site, replan_at, error });
+                    return Some(Change::DeviceSaved { key, plugin, name, site, replan_at, error, paused });
                 }
                 let owner = self.plugin(plugin)?;
-                owner.devices.push(SavedDevice { key, name: name.clone(), site, replan_at, error: error.clone() });
-                Some(Change::DeviceSaved { key, plugin: plugin as u32, name, site, replan_at, error })
+                let (known, why) = (name.clone(), error.clone());
+                owner.devices.push(SavedDevice { key, name: known, site, replan_at, error: why, paused });
+                Some(Change::DeviceSaved { key, plugin: plugin as u32, name, site, replan_at, error, paused })
             }
             Act::RemoveDevice { slot } => {
                 self.device(slot)?;
@@ -246,8 +269,10 @@ impl Model {
                 })?;
                 let job = saved.job.body.job_id();
                 let stone = Tombstone { plugin, device, job, watermark: saved.watermark };
-                self.bury(stone.clone());
-                Some(Change::JobRemoved { key, tombstone: stone })
+                self.0.wishes.retain(|(known, _)| *known != key);
+                let tombstone = (slot != 3).then(|| stone.clone());
+                tombstone.clone().into_iter().for_each(|stone| self.bury(stone));
+                Some(Change::JobRemoved { key, tombstone })
             }
             Act::Forget { before } => {
                 self.0.tombstones.retain(|stone| stone.watermark >= at(before));

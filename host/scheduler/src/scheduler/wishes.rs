@@ -1,0 +1,238 @@
+//! What people want beside the plans: what they pause and leave out, and the jobs that they make themselves, which no plan
+//! touches.
+
+use super::{
+    Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, Scheduler, jobs::Next, own_device, reconcile::Comparison,
+    run::Run,
+};
+use crate::{
+    event::{Announcement, ByHand, Change, Done, Effect, NewJob, Plan, Refusal, RequestId, Step, Version, Wish},
+    limits,
+    names::{JobName, PluginName},
+    outcome::{Cancelled, Level, Outcome},
+};
+
+impl Scheduler {
+    /// People have said something of a job.
+    pub(super) fn wish(&mut self, key: JobKey, change: impl FnOnce(&mut Wish), out: &mut Step) {
+        let mut wish = self.wishes.get(&key).cloned().unwrap_or_default();
+        change(&mut wish);
+        if wish == Wish::default() {
+            self.wishes.remove(&key);
+        } else {
+            self.wishes.insert(key, wish.clone());
+        }
+        out.changes.push(Change::WishSaved { key, wish });
+    }
+
+    /// Whether somebody wanted an occurrence to be left out. What was wanted is done with then.
+    pub(super) fn take_unwanted(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+        let Some(skip) = self.wishes.get(&key).and_then(|wish| wish.skip).filter(|skip| *skip <= occurrence) else {
+            return false;
+        };
+        self.wish(key, |wish| wish.skip = None, out);
+        skip == occurrence
+    }
+
+    /// Whether nothing of a job is to start.
+    pub(super) fn is_paused(&self, key: JobKey) -> Option<Level> {
+        if self.wishes.get(&key).is_some_and(|wish| wish.paused) {
+            return Some(Level::Job);
+        }
+        let device = self.devices.get(self.jobs.get(key)?.device)?;
+        level(device, self.plugins.get(device.plugin))
+    }
+
+    /// The same of a run, whose job may have gone.
+    pub(super) fn is_run_paused(&self, run: &Run) -> Option<Level> {
+        if let Some(key) = run.job {
+            return self.is_paused(key);
+        }
+        let plugin = self.plugins.get(*self.plugin_keys.get(&run.id.plugin)?)?;
+        level(self.devices.get(*plugin.devices.get(&run.id.device)?)?, Some(plugin))
+    }
+
+    /// Whether a device has a job of that name that is no plan's.
+    pub(super) fn is_by_hand(&self, device: DeviceKey, id: &str) -> bool {
+        !self.wishes.is_empty()
+            && self.job_key(device, id).and_then(|key| self.wishes.get(&key)).is_some_and(|wish| wish.by_hand.is_some())
+    }
+
+    /// Somebody has made a job.
+    pub(super) fn schedule(&mut self, now: Instant, request: RequestId, new: NewJob, out: &mut Step) {
+        let answer = self.try_schedule(now, new, out);
+        out.effects.push(Effect::Answer { request, answer });
+    }
+
+    fn try_schedule(&mut self, now: Instant, new: NewJob, out: &mut Step) -> Result<Done, Refusal> {
+        let NewJob { plugin, device, job, idempotency, replaces } = new;
+        if let Some(asked) = idempotency
+            && let Some((key, before)) = self.asked_before(asked.key)
+        {
+            let Some(state) = self.jobs.get(key).filter(|_| before == asked.request) else {
+                let what = "the same idempotency key came before, with another request".to_owned();
+                return Err(Refusal::Conflict(what));
+            };
+            let job = self.run_id(key, state.watermark).of_job();
+            return Ok(Done::Job { job, is_new: false });
+        }
+        let own = plugin == PluginName::of_host() && device == own_device();
+        let place = if own { Some(self.own_device(out)) } else { self.find_device(&plugin, &device) };
+        let Some(place) = place else {
+            return Err(Refusal::Unknown(match self.plugin_keys.contains_key(&plugin) {
+                true => format!("plugin `{plugin}` has no device `{device}`"),
+                false => format!("there is no plugin `{plugin}`"),
+            }));
+        };
+        let name = (plugin, device, job.body.job_id());
+        let existing = self.job_key(place, job.body.id());
+        if let Some(existing) = existing {
+            self.may_replace(existing, &name, replaces)?;
+        }
+        self.make_place_by_hand(now, out)?;
+        let Some(site) = self.devices.get(place).map(|device| device.site) else { return Ok(Done::Nothing) };
+        let plan = Plan { asked: now, jobs: Vec::new() };
+        let mut alone = Comparison::new(now, self.series, place, plan, site);
+        let key = match self.stage(now, &mut alone, job, out) {
+            Ok(staged) => self.adopt_alone(now, &alone, staged, out),
+            Err(unchanged) => unchanged,
+        };
+        self.wish(key, |wish| wish.by_hand = Some(ByHand { made: now, idempotency }), out);
+        Ok(Done::Job { job: name, is_new: existing.is_none() })
+    }
+
+    /// The job that the same request has made before, and what that was.
+    fn asked_before(&self, key: crate::event::Digest) -> Option<(JobKey, crate::event::Digest)> {
+        let idempotency = |wish: &Wish| wish.by_hand.as_ref().and_then(|by_hand| by_hand.idempotency);
+        let mut asked = self.wishes.iter().filter_map(|(job, wish)| Some((*job, idempotency(wish)?)));
+        asked.find(|(_, asked)| asked.key == key).map(|(job, asked)| (job, asked.request))
+    }
+
+    fn may_replace(&self, key: JobKey, (plugin, device, job): &JobName, replaces: bool) -> Result<(), Refusal> {
+        let is_by_hand = self.wishes.get(&key).is_some_and(|wish| wish.by_hand.is_some());
+        match () {
+            () if !is_by_hand => {
+                Err(Refusal::Conflict(format!("job `{plugin}/{device}/{job}` is planned by its plugin")))
+            }
+            () if !replaces => Err(Refusal::Conflict(format!("there is a job `{plugin}/{device}/{job}` already"))),
+            () => Ok(()),
+        }
+    }
+
+    /// Room for one more, if need be of those that are done with.
+    fn make_place_by_hand(&mut self, now: Instant, out: &mut Step) -> Result<(), Refusal> {
+        let count = |wishes: &std::collections::BTreeMap<JobKey, Wish>| {
+            wishes.values().filter(|wish| wish.by_hand.is_some()).count()
+        };
+        if count(&self.wishes) >= limits::JOBS_BY_HAND {
+            self.drop_finished(now, out);
+        }
+        if count(&self.wishes) < limits::JOBS_BY_HAND {
+            return Ok(());
+        }
+        Err(Refusal::TooMany(format!("there are {} jobs that were made by hand already", limits::JOBS_BY_HAND)))
+    }
+
+    /// Lets jobs go that somebody made, and that are long done with; whether there are more.
+    pub(super) fn forget_finished(&mut self, now: Instant, out: &mut Step) -> bool {
+        self.drop_finished(now.plus_ms(-limits::FINISHED_MS), out)
+    }
+
+    /// Those whose last occurrence is before an instant, the oldest first.
+    fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
+        let by_hand = self.wishes.iter().filter(|(_, wish)| wish.by_hand.is_some()).map(|(key, _)| *key);
+        let is_finished = |key: JobKey| {
+            let state = self.jobs.get(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
+            let is_over = state.watermark < before && self.line_of(key).next().is_none();
+            is_over.then_some((state.watermark, key))
+        };
+        let mut finished: Vec<(Instant, JobKey)> = by_hand.filter_map(is_finished).collect();
+        finished.sort_unstable();
+        let is_more = finished.len() > limits::JOBS_PER_STEP;
+        for (_, key) in finished.into_iter().take(limits::JOBS_PER_STEP) {
+            self.disarm_timer(key);
+            self.remove_job(key);
+            self.wishes.remove(&key);
+            // Nothing that somebody makes from here on reaches back to what this one has done.
+            out.changes.push(Change::JobRemoved { key, tombstone: None });
+        }
+        is_more
+    }
+
+    /// Somebody takes away a job that somebody made. What its runs owe is sent at once.
+    pub(super) fn cancel(&mut self, now: Instant, request: RequestId, name: &JobName, out: &mut Step) {
+        let answer = self.try_cancel(now, name, out);
+        out.effects.push(Effect::Answer { request, answer });
+    }
+
+    fn try_cancel(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
+        let key = self.find_job(name)?;
+        self.may_replace(key, name, true)?;
+        // What is due at this very moment is decided as well.
+        self.admit_past(now, key, now.plus_ms(1), out);
+        for slot in self.line_of(key).collect::<Vec<_>>() {
+            if self.runs.get(slot).is_some_and(Run::has_not_started) {
+                self.end(now, slot, Outcome::Cancelled(Cancelled::JobCancelled), out);
+            } else {
+                self.cut_short(now, slot, Cancelled::JobCancelled, None, out);
+            }
+        }
+        self.save_runs_of(key, out);
+        self.drop_job(key, out);
+        Ok(Done::Nothing)
+    }
+
+    fn find_device(&self, plugin: &PluginName, device: &crate::names::DeviceName) -> Option<DeviceKey> {
+        self.plugins.get(*self.plugin_keys.get(plugin)?)?.devices.get(device).copied()
+    }
+
+    /// The place of the host's own jobs, on disk from the first of them on.
+    fn own_device(&mut self, out: &mut Step) -> DeviceKey {
+        let (plugin, device) = (PluginName::of_host(), own_device());
+        if let Some(key) = self.find_device(&plugin, &device) {
+            return key;
+        }
+        let plugin_key = self.own_plugin(&plugin, out);
+        let key = self.devices.insert(Device::new(plugin_key, &device, self.own.site));
+        if let Some(plugin) = self.plugins.get_mut(plugin_key) {
+            plugin.devices.insert(device, key);
+        }
+        self.save_device(key, out);
+        key
+    }
+
+    fn own_plugin(&mut self, name: &PluginName, out: &mut Step) -> PluginKey {
+        if let Some(key) = self.plugin_keys.get(name) {
+            return *key;
+        }
+        let key = self.plugins.insert(Plugin {
+            name: name.clone(),
+            version: Version::BUILT_IN,
+            generation: 0,
+            grant: self.own.grant.clone(),
+            devices: Default::default(),
+            paused: false,
+            announcement: Announcement::new(name.clone()),
+        });
+        self.plugin_keys.insert(name.clone(), key);
+        self.save_plugin(key, out);
+        key
+    }
+
+    /// The host may have another place than when it was started last.
+    pub(super) fn move_own_device(&mut self) {
+        if let Some(key) = self.find_device(&PluginName::of_host(), &own_device())
+            && let Some(device) = self.devices.get_mut(key)
+        {
+            device.site = self.own.site;
+            device.next_site = self.own.site;
+        }
+    }
+}
+
+fn level(device: &Device, plugin: Option<&Plugin>) -> Option<Level> {
+    if device.paused {
+        return Some(Level::Device);
+    }
+    plugin.is_some_and(|plugin| plugin.paused).then_some(Level::Plugin)
+}

@@ -1,0 +1,282 @@
+//! What people want: to run now, to leave out, to pause, and jobs of their own.
+
+use roost_scheduler::{
+    body::PackedJob,
+    event::{Digest, Event, Idempotency, NewJob, Part, Request},
+    model::{Action, Job},
+    names::{DeviceName, JobId, JobName, PluginName},
+    scheduler::own_device,
+};
+
+use crate::{
+    policies::in_group,
+    scenarios::{at, check, job, world},
+    world::{World, name},
+};
+
+fn named(job: &str) -> JobName {
+    (name(PluginName::parse("coop")), name(DeviceName::parse("north")), name(JobId::parse(job)))
+}
+
+fn pause(world: &mut World, what: Part, paused: bool) {
+    world.ask(Request::Pause { what, paused });
+}
+
+fn new(job: &Job) -> NewJob {
+    let (plugin, device) = (PluginName::of_host(), own_device());
+    NewJob { plugin, device, job: PackedJob::from(job), idempotency: None, replaces: false }
+}
+
+fn schedule(world: &mut World, new: NewJob) {
+    world.ask(Request::Schedule(Box::new(new)));
+}
+
+#[test]
+fn a_job_runs_now_whatever_its_trigger_says() {
+    let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
+    pause(&mut world, Part::Job(named("open")), true);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.ask(Request::RunNow(named("open")));
+    world.ask(Request::RunNow(named("shut")));
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 answer: device `coop/north` has no job `shut`",
+            "06:10:00 answer: done",
+            "06:10:00 answer: open",
+            "06:10:00 publish door/open #1",
+            "06:10:00 succeeded open 06:10:00 again",
+            "06:30:00 skipped open 06:30:00: its job was paused",
+        ],
+    );
+}
+
+#[test]
+fn what_runs_now_says_what_should_hold_in_its_group() {
+    let [open, close] = ["open", "close"].map(|id| in_group(id, "cron 30 8 * * *", &[(0, id)]));
+    let mut world = world(&[open, close]);
+    world.link_down();
+    for (minute, job) in [(10, "open"), (11, "close")] {
+        world.now = at(&format!("2027-03-01T06:{minute}:00Z"));
+        world.ask(Request::RunNow(named(job)));
+        while world.commit() {}
+    }
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 answer: open",
+            "06:11:00 cancelled open 06:10:00 again: a newer run of its group, `close` of 06:11:00, took its place",
+            "06:11:00 answer: close",
+            "06:11:00 publish close #1",
+            "06:11:00 succeeded close 06:11:00 again",
+        ],
+    );
+}
+
+#[test]
+fn the_next_run_is_left_out_and_only_that() {
+    let mut world =
+        world(&[job("tick", "every 10m", &[(0, "tick")]), job("once", "at 2027-03-01T05:59:00Z", &[(0, "x")])]);
+    world.log.clear();
+    world.ask(Request::Skip { job: named("tick"), undo: false });
+    world.ask(Request::Skip { job: named("once"), undo: false });
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:15:00Z"));
+    world.ask(Request::Skip { job: named("tick"), undo: false });
+    world.ask(Request::Skip { job: named("tick"), undo: true });
+    world.run_until(at("2027-03-01T06:25:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: it is never due again",
+            "06:00:00 answer: tick",
+            "06:05:00 crash",
+            "06:10:00 skipped tick 06:10:00: somebody wanted this one to be left out",
+            "06:15:00 answer: tick",
+            "06:15:00 answer: tick",
+            "06:20:00 publish tick #1",
+            "06:20:00 succeeded tick 06:20:00",
+        ],
+    );
+}
+
+#[test]
+fn what_is_paused_starts_nothing_and_keeps_what_it_owes() {
+    let water = job("water", "every 10m", &[(0, "valve/on"), (300, "valve/off")]);
+    let mut world = world(&[water]);
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    world.log.clear();
+    pause(&mut world, Part::Plugin(name(PluginName::parse("coop"))), true);
+    world.run_until(at("2027-03-01T06:25:00Z"));
+    world.crash();
+    // Away for a while, and all of it left out as one.
+    world.now = at("2027-03-01T06:55:00Z");
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:59:00Z"));
+    pause(&mut world, Part::Plugin(name(PluginName::parse("coop"))), false);
+    world.run_until(at("2027-03-01T07:06:00Z"));
+    check(
+        &world,
+        &[
+            "06:11:00 answer: done",
+            "06:15:00 publish valve/off #1",
+            "06:15:00 succeeded water 06:10:00",
+            "06:20:00 skipped water 06:20:00: its plugin was paused",
+            "06:25:00 crash",
+            "06:55:00 skipped water 06:50:00: 3 skipped since 2027-03-06:30:00; its plugin was paused"
+                .replace("2027-03-06", "06")
+                .as_str(),
+            "06:59:00 answer: done",
+            "07:00:00 publish valve/on #1",
+            "07:05:00 publish valve/off #1",
+            "07:05:00 succeeded water 07:00:00",
+        ],
+    );
+}
+
+#[test]
+fn what_waits_when_it_is_paused_does_not_start_later() {
+    let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
+    world.link_down();
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    let device = Part::Device(name(PluginName::parse("coop")), name(DeviceName::parse("north")));
+    pause(&mut world, device, true);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(&world, &["06:11:00 skipped open 06:10:00: its device was paused", "06:11:00 answer: done"]);
+}
+
+#[test]
+fn a_job_made_by_hand_outlives_a_crash_and_every_plan() {
+    let mut world = world(&[]);
+    schedule(&mut world, new(&job("siesta", "at 2027-03-01T06:10:00Z", &[(0, "blinds/down"), (300, "blinds/up")])));
+    schedule(&mut world, new(&job("siesta", "at 2027-03-01T06:20:00Z", &[(0, "blinds/up")])));
+    let of_plugin = NewJob {
+        plugin: name(PluginName::parse("coop")),
+        device: name(DeviceName::parse("north")),
+        ..new(&job("extra", "every 10m from 2027-03-01T06:10:00Z", &[(0, "extra")]))
+    };
+    schedule(&mut world, of_plugin);
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.crash();
+    world.load("coop", 2, &[("north", vec![])]);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:16:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: there is a job `roost/api/siesta` already",
+            "06:00:00 answer: roost/api/siesta",
+            "06:00:00 answer: coop/north/extra",
+            "06:05:00 crash",
+            "06:05:00 coop: 0 new, 0 changed, 0 gone, 0 unchanged",
+            "06:10:00 publish extra #1",
+            "06:10:00 publish blinds/down #1",
+            "06:10:00 succeeded extra 06:10:00",
+            "06:15:00 publish blinds/up #1",
+            "06:15:00 succeeded siesta 06:10:00",
+        ],
+    );
+}
+
+#[test]
+fn the_same_request_twice_makes_one_job() {
+    let mut world = world(&[]);
+    let asked = |request: u8, id: &str| {
+        let idempotency = Some(Idempotency { key: Digest([1; 32]), request: Digest([request; 32]) });
+        NewJob { idempotency, ..new(&job(id, "at 2027-03-01T06:10:00Z", &[(0, "x")])) }
+    };
+    schedule(&mut world, asked(1, "one"));
+    world.run_until(at("2027-03-01T06:00:00Z"));
+    world.crash();
+    schedule(&mut world, asked(1, "two"));
+    schedule(&mut world, asked(2, "three"));
+    world.link_up(100);
+    // It is known although it is done.
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    schedule(&mut world, asked(1, "four"));
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: roost/api/one",
+            "06:00:00 crash",
+            "06:00:00 answer: roost/api/one, as before",
+            "06:00:00 answer: the same idempotency key came before, with another request",
+            "06:10:00 publish x #1",
+            "06:10:00 succeeded one 06:10:00",
+            "06:20:00 answer: roost/api/one, as before",
+        ],
+    );
+    // Not for ever.
+    world.run_until(at("2027-03-03T07:00:00Z"));
+    assert!(world.disk.wishes.is_empty() && world.disk.jobs.is_empty(), "{:?}", world.disk.wishes);
+}
+
+#[test]
+fn what_is_cancelled_sends_what_it_owes_at_once() {
+    let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
+    schedule(&mut world, new(&job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])));
+    world.run_until(at("2027-03-01T06:12:00Z"));
+    let water = (PluginName::of_host(), own_device(), name(JobId::parse("water")));
+    world.ask(Request::Cancel(water));
+    world.ask(Request::Cancel(named("own")));
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: roost/api/water",
+            "06:10:00 publish valve/on #1",
+            "06:12:00 answer: job `coop/north/own` is planned by its plugin",
+            "06:12:00 answer: done",
+            "06:12:00 publish valve/off #1",
+            "06:12:00 cancelled water 06:10:00: somebody cancelled its job",
+        ],
+    );
+}
+
+#[test]
+fn a_job_made_by_hand_can_be_replaced_and_takes_no_plans_place() {
+    let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
+    let place = || (name(PluginName::parse("coop")), name(DeviceName::parse("north")));
+    let of_coop = |made: &Job, replaces| {
+        let (plugin, device) = place();
+        NewJob { plugin, device, replaces, ..new(made) }
+    };
+    schedule(&mut world, of_coop(&job("own", "every 10m", &[(0, "y")]), true));
+    schedule(&mut world, of_coop(&job("extra", "every 10m from 2027-03-01T06:10:00Z", &[(0, "y")]), true));
+    schedule(&mut world, of_coop(&job("extra", "every 15m from 2027-03-01T06:15:00Z", &[(0, "z")]), true));
+    world.run_until(at("2027-03-01T06:01:00Z"));
+    // A plan that has a job of that name is refused.
+    world.load("coop", 2, &[("north", vec![job("extra", "every 1m", &[(0, "plan")])])]);
+    world.run_until(at("2027-03-01T06:16:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: job `coop/north/own` is planned by its plugin",
+            "06:00:00 answer: coop/north/extra",
+            "06:00:00 answer: coop/north/extra, as before",
+            "06:01:00 coop: 0 new, 0 changed, 0 gone, 0 unchanged",
+            "06:15:00 publish z #1",
+            "06:15:00 succeeded extra 06:15:00",
+        ],
+    );
+    assert!(world.disk.devices.values().any(|row| row.has_error()), "the device says why it keeps its plan");
+}
+
+#[test]
+fn the_hosts_own_jobs_are_asked_of_no_plugin() {
+    let mut world = world(&[]);
+    let task =
+        roost_scheduler::model::Task { name: name(roost_scheduler::names::TaskName::parse("x")), args: "1".into() };
+    let made = Job { action: Action::Task(task.into()), ..job("any", "at 2027-03-01T06:10:00Z", &[]) };
+    schedule(&mut world, new(&made));
+    world.set_clock(86_400_000);
+    world.step(Event::Woke);
+    assert!(world.asked.iter().all(|(plugin, ..)| plugin.as_str() != "roost"));
+}
