@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roost_scheduler::{
-    model::Reply,
+    model::{Reply, Task},
     names::{DeviceName, PluginName},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -38,6 +38,11 @@ impl Inquiries {
     ) -> Result<Reply, String> {
         let errand = Errand { name, args, due: None };
         self.ask(|answer| Question::Rehearsal { plugin, device, errand, answer }).await
+    }
+
+    /// A task as a plugin takes it, for a job that asks for it; or why it does not.
+    pub(crate) async fn task(&self, plugin: PluginName, name: String, args: String) -> Result<Task, String> {
+        self.ask(|answer| Question::Check { plugin, name, args, answer }).await
     }
 
     async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<Result<A, String>>) -> Question) -> Result<A, String> {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, mem, sync::Arc};
 
 use roost_scheduler::{
     event::{CallId, Event, Generation, Version},
-    model::Reply,
+    model::{Reply, Task},
     names::{DeviceName, PluginName},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +27,8 @@ pub(super) enum Question {
     Task { call: CallId, plugin: PluginName, device: DeviceName, errand: Errand },
     /// A person's, for what there is to be asked.
     Tasks { plugin: PluginName, answer: oneshot::Sender<Result<Vec<TaskDescription>, String>> },
+    /// A person's, for whether there is such a task.
+    Check { plugin: PluginName, name: String, args: String, answer: oneshot::Sender<Result<Task, String>> },
     /// A person's, for what a task would do.
     Rehearsal { plugin: PluginName, device: DeviceName, errand: Errand, answer: oneshot::Sender<Result<Reply, String>> },
 }
@@ -218,6 +220,12 @@ impl Library {
                 let program = program(&plugin);
                 tokio::spawn(async move {
                     let _ = answer.send(loader.task_descriptions(program.as_deref(), clock::now).await);
+                });
+            }
+            Question::Check { plugin, name, args, answer } => {
+                let program = program(&plugin);
+                tokio::spawn(async move {
+                    let _ = answer.send(loader.task(program.as_deref(), &name, args, clock::now).await);
                 });
             }
             Question::Rehearsal { plugin, device, errand, answer } => {

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use roost_scheduler::{
     event::{Digest, Loaded, LoadedDevice, Plan, Version},
-    model::Reply,
+    model::{Reply, Task},
     names::{DeviceName, PluginName},
     scheduler::Operator,
     time::{Instant, Site},
@@ -332,6 +332,19 @@ impl Loader {
         let program = program.ok_or(NOT_THERE)?;
         let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
         Ok(tasks.list().to_vec())
+    }
+
+    /// What a person wants a plugin to be asked.
+    pub(super) async fn task(
+        &self,
+        program: Option<&Program>,
+        name: &str,
+        args: String,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Task, String> {
+        let program = program.ok_or(NOT_THERE)?;
+        let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
+        tasks.task("task", name, args).map_err(|invalid| invalid.to_string())
     }
 
     /// Deletes what neither runs nor ran last.

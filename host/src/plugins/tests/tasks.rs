@@ -55,6 +55,10 @@ async fn an_answer_comes_through() {
     let nobody = inquiries.rehearse_task(name("porch"), south, "water".into(), "{}".into()).await;
     assert_eq!(nobody, Err("the plugin has no device `south`".into()));
     assert!(inquiries.tasks(name("barn")).await.is_err());
+
+    let task = inquiries.task(name("porch"), "water".into(), "{}".into()).await.unwrap();
+    assert_eq!((task.name.as_str(), task.args.as_str()), ("water", "{}"));
+    assert_eq!(inquiries.task(name("porch"), "dry".into(), "{}".into()).await, Err(unknown));
 }
 
 #[tokio::test]
