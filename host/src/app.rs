@@ -315,10 +315,7 @@ impl App {
         match effect {
             Effect::Publish(publish) => self.link.publish(publish),
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
-            Effect::Call { call, .. } => {
-                let reply = Err("this version of Roost does not do tasks yet".into());
-                self.step(Event::Answered { call, reply }, hand);
-            }
+            Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
             Effect::Announce(announcement) => diary::announce(&announcement, &self.scheduler),
             Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),

@@ -1,5 +1,5 @@
-//! The edge to plugins: what lies in the folder becomes `Loaded` and `Removed`, and a question for a plan becomes
-//! `Planned`. Knows wasmtime and the contract; knows nothing of times, runs or messages (I12).
+//! The edge to plugins: what lies in the folder becomes `Loaded` and `Removed`, a question for a plan becomes `Planned`,
+//! and one for what to publish `Answered`. Knows wasmtime and the contract; knows nothing of times, runs or messages (I12).
 
 mod cache;
 pub(crate) mod compile;
@@ -7,7 +7,9 @@ mod component;
 mod contract;
 mod engine;
 mod folder;
+mod function;
 mod guest;
+mod inquiries;
 mod library;
 mod limiter;
 mod limits;
@@ -27,9 +29,10 @@ pub(crate) mod workbench;
 use std::path::{Path, PathBuf};
 
 use roost_scheduler::{
-    event::{Event, Generation, Version},
+    event::{CallId, Event, Generation, Version},
+    model::Task,
     names::{DeviceName, PluginName},
-    time::Site,
+    time::{Instant, Site},
     topic::Grant,
 };
 use tokio::{
@@ -37,9 +40,10 @@ use tokio::{
     sync::mpsc,
 };
 
+pub(crate) use self::{contract::tasks::TaskDescription, inquiries::Inquiries};
 use self::{
     library::{Library, Question},
-    load::Loader,
+    load::{Errand, Loader},
     versions::Versions,
     watch::Watch,
 };
@@ -80,7 +84,7 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
     let loader = Loader::open(&data, site, rules)?;
     let guests = guest_threads()?;
     let (to_library, sightings) = mpsc::channel(limits::SIGHTINGS);
-    // One question for each device at most: the scheduler asks again when it was answered.
+    // One question for each device, each run that is due and each inquiry at most: who asked waits for the answer.
     let (questions, asked) = mpsc::unbounded_channel();
     let names = known.iter().map(|(name, _)| name.clone()).collect();
     let library = Library::new(loader, known, events);
@@ -110,7 +114,19 @@ impl Plugins {
     /// Never waits; the answer is `Event::Planned`.
     pub(crate) fn plan(&self, plugin: PluginName, device: DeviceName, generation: Generation) {
         // Nobody listens only while the host stops.
-        let _ = self.questions.send(Question { plugin, device, generation });
+        let _ = self.questions.send(Question::Plan { plugin, device, generation });
+    }
+
+    /// Never waits; the answer is `Answered`, however it went.
+    pub(crate) fn run_task(&self, call: CallId, plugin: PluginName, device: DeviceName, task: Task, due: Instant) {
+        let errand = Errand { name: task.name.to_string(), args: task.args, due: Some(due) };
+        let _ = self.questions.send(Question::Task { call, plugin, device, errand });
+    }
+
+    /// For those who ask for people.
+    #[allow(dead_code, reason = "whoever asks comes next")]
+    pub(crate) fn inquiries(&self) -> Inquiries {
+        Inquiries::new(self.questions.clone())
     }
 
     /// Calls that are under way are given up; nothing depends on them.

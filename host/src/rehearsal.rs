@@ -224,8 +224,11 @@ impl<'w> Rehearsal<'w> {
                 }
                 self.events.push_back(Event::Planned { plugin, device, generation, plan });
             }
-            Effect::Call { call, .. } => {
-                let reply = Err("this version of Roost does not do tasks yet".into());
+            Effect::Call { call, plugin, device, task, due } => {
+                let reply = match self.plugins.get(&plugin) {
+                    Some(cast) => self.workbench.run_task(&cast.specimen, &device, task, due, self.now),
+                    None => Err(format!("`{plugin}` does not take part")),
+                };
                 self.events.push_back(Event::Answered { call, reply });
             }
             Effect::Announce(_) | Effect::Answer { .. } => {}

@@ -20,3 +20,16 @@ wit_bindgen::generate!({
     default_bindings_module: "roost_plugin_sdk::bindings",
     additional_derives: [Clone, PartialEq],
 });
+
+/// What a plugin may be besides, in the same types.
+pub mod with_tasks {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "with-tasks",
+        with: { "roost:device/types@1.0.0": crate::bindings::roost::device::types },
+        pub_export_macro: true,
+        export_macro_name: "export_tasks",
+        default_bindings_module: "roost_plugin_sdk::bindings::with_tasks",
+        additional_derives: [Clone, PartialEq],
+    });
+}

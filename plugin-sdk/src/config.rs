@@ -1,4 +1,4 @@
-//! From a device's settings, the JSON text that the host hands over, to its jobs.
+//! From JSON text that the host hands over, a device's settings or a task's arguments, to what they are in Rust.
 
 mod json;
 mod mistake;
@@ -6,20 +6,19 @@ mod mistake;
 use serde::de::DeserializeOwned;
 
 use self::json::Reader;
-use crate::{Context, Device, Job, Result, bindings::exports::roost::device::schedule as wit};
+use crate::{Context, Device, Error, Job, Result, bindings::exports::roost::device::schedule as wit};
 
 /// Settings in, jobs out: what an exported plugin does when it is asked.
 pub(crate) fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
-    let device: D = read(ctx.config())?;
+    let device: D = read("config", ctx.config())?;
     device.schedule_jobs(ctx)?.into_iter().map(Job::finish).collect()
 }
 
-/// Reads the settings. What is wrong is told with the key where it is wrong.
-fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
+/// Reads what is called `subject`. What is wrong is told with that, and with the key where it is wrong.
+pub(crate) fn read<T: DeserializeOwned>(subject: &str, text: &str) -> Result<T> {
     let mut reader = Reader::new(text);
-    let settings = T::deserialize(&mut reader)?;
-    reader.end()?;
-    Ok(settings)
+    let read = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    read.map_err(|mistake| Error::new(format_args!("{subject}{mistake}")))
 }
 
 #[cfg(test)]
@@ -30,6 +29,10 @@ mod tests {
 
     use super::*;
     use crate::{Span, Time};
+
+    fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
+        super::read("config", text)
+    }
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

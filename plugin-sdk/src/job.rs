@@ -7,11 +7,9 @@ mod tests;
 use std::fmt;
 
 use crate::{
-    Error, Instant, Matches, Result, Span, SunEvent, Time,
-    bindings::{
-        exports::roost::device::schedule as wit,
-        roost::device::types::{Confirm, Message, MessageProperties, Step},
-    },
+    Error, Instant, JsonValue, Matches, Messages, Result, Span, SunEvent, Time,
+    bindings::{exports::roost::device::schedule as wit, roost::device::types},
+    messages::said_of_messages,
 };
 
 /// Something the device should do, once or again and again: when it is due, what it publishes then, and how it is
@@ -36,10 +34,10 @@ pub struct Job {
     id: String,
     label: Option<String>,
     trigger: wit::Trigger,
-    steps: Vec<Step>,
+    /// With the first mistake that was made with the job.
+    messages: Messages,
+    task: Option<types::Task>,
     policy: wit::Policy,
-    /// The first one: the others may be its consequences.
-    mistake: Option<Error>,
 }
 
 /// When it is due. Each takes the job's id: unique within the device and the same from plan to plan, because it ties a
@@ -108,7 +106,7 @@ impl Job {
             retry: None,
             needs: None,
         };
-        Self { id: id.into(), label: None, trigger, steps: Vec::new(), policy, mistake: None }
+        Self { id: id.into(), label: None, trigger, messages: Messages::new(), task: None, policy }
     }
 
     /// Of [`every`](Self::every): counts from here instead of 1970. One in the future is the first due time.
@@ -166,107 +164,34 @@ impl Job {
     }
 }
 
-/// What it publishes. A run publishes its messages one after the other; once the first was sent the others are sent
-/// too, whatever happens: a crash, an update, the plugin's removal.
-impl Job {
-    /// Publishes a message, at QoS 1: together with the one before it, if there is one.
-    pub fn publish(self, topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
-        self.then(Span::default(), topic, payload)
-    }
+said_of_messages!(Job);
 
-    /// Publishes a message this long after the one before it.
-    pub fn then(mut self, after: Span, topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
-        let before = self.steps.last().map_or(0, |step| step.after_ms);
-        let wait = self.length("then", after);
-        let Some(after_ms) = before.checked_add(wait) else {
-            self.wrong("its messages go on for more than 49 days".into());
-            return self;
-        };
-        let (topic, payload) = (topic.into(), payload.into());
-        let message = Message { topic, payload, qos: 1, retain: false, properties: None };
-        self.steps.push(Step { after_ms, message, once: false, confirm: None });
+/// What it does besides publishing messages of its own.
+impl Job {
+    /// Publishes these, behind those that it has, if it has any: what a job and a [`Reply`](crate::Reply) have in common
+    /// is written once.
+    ///
+    /// ```
+    /// # use roost_plugin_sdk::{Job, Messages, minutes};
+    /// let round = Messages::new().publish("lawn/set", "ON").then(minutes(10), "lawn/set", "OFF");
+    /// let water = Job::daily("water", "05:00").messages(round);
+    /// ```
+    pub fn messages(mut self, messages: Messages) -> Self {
+        self.messages.append(messages);
         self
     }
 
-    /// Of the message before this: 0, sent once; 1, acknowledged by the broker, may be repeated; 2, exactly once between
-    /// host and broker.
-    pub fn qos(self, qos: u8) -> Self {
-        self.message("qos", |message| message.qos = qos)
-    }
-
-    /// Of the message before this: the broker keeps it for those who subscribe later. Right for a state, wrong for most
-    /// commands: a device that comes back would carry out an old one.
-    pub fn retain(self) -> Self {
-        self.message("retain", |message| message.retain = true)
-    }
-
-    /// Of the message before this: how long the broker may hold it for a device that is away.
-    pub fn expiry(mut self, expiry: Span) -> Self {
-        let expiry_ms = self.length("expiry", expiry);
-        self.property("expiry", |properties| properties.expiry_ms = Some(expiry_ms))
-    }
-
-    /// Of the message before this: its payload's media type, such as `application/json`.
-    pub fn content_type(self, media_type: impl Into<String>) -> Self {
-        self.property("content_type", |properties| properties.content_type = Some(media_type.into()))
-    }
-
-    /// Of the message before this: where a device is to answer.
-    pub fn response_topic(self, topic: impl Into<String>) -> Self {
-        self.property("response_topic", |properties| properties.response_topic = Some(topic.into()))
-    }
-
-    /// Of the message before this: a name and a value of the plugin's own; at most 16 of them.
-    pub fn user_property(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.property("user_property", |properties| {
-            properties.user.get_or_insert_default().push((name.into(), value.into()));
-        })
-    }
-
-    /// Of the message before this: sent once and never again, even if it is not known to have arrived. For feeders and
-    /// dispensers, where twice is worse than not at all. Else it is tried until it is done or given up, and may arrive
-    /// more than once.
+    /// Asks the plugin when it is due, instead of publishing messages that are known by now: for one of its
+    /// [`Tasks`](crate::Tasks), with these arguments, or with `()` if it takes none.
     ///
     /// ```
-    /// # use roost_plugin_sdk::Job;
-    /// let feed = Job::daily("feed", "07:00").publish("feeder/cat/portion/drop", "1").once();
+    /// # use roost_plugin_sdk::{Job, JsonValue};
+    /// let args = JsonValue::object([("zone", 2.into()), ("minutes", 1.5.into())]);
+    /// let water = Job::daily("water", "05:00").task("water", args);
+    /// let look = Job::daily("look", "12:00").task("look", ());
     /// ```
-    pub fn once(self) -> Self {
-        self.step("once", |step| step.once = true)
-    }
-
-    /// Of the message before this: it is done when the device has reported so on a topic, this long after it was
-    /// published at the latest. Else when the broker has it. If the report does not come in time the attempt has failed,
-    /// and is repeated as [`attempts`](Self::attempts), [`give_up_after`](Self::give_up_after) and
-    /// [`backoff`](Self::backoff) say, unless the message is sent [`once`](Self::once).
-    ///
-    /// A plugin may read what is below `<plugin>/`, unless its operator says otherwise.
-    ///
-    /// ```
-    /// # use roost_plugin_sdk::{Job, Matches, minutes};
-    /// let close = Job::sunset("close")
-    ///     .publish("coop-door/north/door/set", "CLOSE")
-    ///     .confirm("coop-door/north/door/state", Matches::json("/state", "closed"), minutes(1))
-    ///     .attempts(3);
-    /// ```
-    pub fn confirm(mut self, topic: impl Into<String>, matches: impl Into<Matches>, within: Span) -> Self {
-        let within_ms = self.length("confirm", within);
-        let confirm = Confirm { topic: topic.into(), matches: matches.into().0, within_ms, already: false };
-        self.step("confirm", |step| step.confirm = Some(confirm))
-    }
-
-    /// Of the report before this: one from before will do, retained or already heard. Then nothing is sent: a door that
-    /// is closed is not closed again.
-    ///
-    /// ```
-    /// # use roost_plugin_sdk::{Job, seconds};
-    /// let lamp = Job::sunset("lamp").publish("lamp/set", "ON").confirm("lamp/state", "ON", seconds(5)).already();
-    /// ```
-    pub fn already(mut self) -> Self {
-        match self.steps.last_mut().and_then(|step| step.confirm.as_mut()) {
-            Some(confirm) => confirm.already = true,
-            None => self.wrong("`already` is said of a report, so it comes after `confirm`".into()),
-        }
+    pub fn task(mut self, name: impl Into<String>, args: impl Into<JsonValue>) -> Self {
+        self.task = Some(types::Task { name: name.into(), args: args.into().into_text() });
         self
     }
 }
@@ -274,20 +199,30 @@ impl Job {
 impl Job {
     /// The job as the contract has it, or the first mistake that was made with it.
     pub(crate) fn finish(self) -> Result<wit::Job> {
-        let Self { id, label, trigger, steps, policy, mistake } = self;
-        let mistake = mistake.or_else(|| {
-            steps
-                .is_empty()
-                .then(|| Error::new("it has nothing to do, give it a message with `.publish(topic, payload)`"))
+        let Self { id, label, trigger, messages, task, policy } = self;
+        let action = messages.finish().and_then(|steps| match task {
+            None if steps.is_empty() => {
+                Err(Error::new("it has nothing to do, give it a message with `.publish(topic, payload)`"))
+            }
+            None => Ok(wit::Action::Steps(steps)),
+            Some(task) if steps.is_empty() => Ok(wit::Action::Task(task)),
+            Some(task) => Err(Error::new(format!(
+                "it has messages, and the task `{}` is to say which: it is one or the other",
+                task.name
+            ))),
         });
-        match mistake {
-            Some(mistake) => Err(mistake.context(format!("job `{id}`"))),
-            None => Ok(wit::Job { id, label, trigger, action: wit::Action::Steps(steps), policy: Some(policy) }),
+        match action {
+            Err(mistake) => Err(mistake.context(format!("job `{id}`"))),
+            Ok(action) => Ok(wit::Job { id, label, trigger, action, policy: Some(policy) }),
         }
     }
 
+    fn messages_mut(&mut self) -> &mut Messages {
+        &mut self.messages
+    }
+
     fn wrong(&mut self, sentence: String) {
-        self.mistake.get_or_insert(Error::new(sentence));
+        self.messages.wrong(sentence);
     }
 
     fn misplaced(&mut self, method: &str, of: &str) {
@@ -296,11 +231,7 @@ impl Job {
 
     /// A length of time in the contract's milliseconds.
     fn length(&mut self, of: &str, span: Span) -> u32 {
-        u32::try_from(span.millis()).unwrap_or_else(|_| {
-            let rule = if span < Span::default() { "is negative" } else { "is more than 49 days" };
-            self.wrong(format!("`{of}` {span} {rule}"));
-            0
-        })
+        self.messages.length(of, span)
     }
 
     fn time<T>(&mut self, of: &str, time: T) -> Option<Time>
@@ -308,28 +239,5 @@ impl Job {
         T: TryInto<Time, Error: fmt::Display>,
     {
         time.try_into().map_err(|error| self.wrong(format!("`{of}`: {error}"))).ok()
-    }
-
-    fn message(self, method: &str, change: impl FnOnce(&mut Message)) -> Self {
-        self.step(method, |step| change(&mut step.message))
-    }
-
-    fn step(mut self, method: &str, change: impl FnOnce(&mut Step)) -> Self {
-        match self.steps.last_mut() {
-            Some(step) => change(step),
-            None => self.wrong(format!("`{method}` is said of a message, so it comes after `publish`")),
-        }
-        self
-    }
-
-    fn property(self, method: &str, change: impl FnOnce(&mut MessageProperties)) -> Self {
-        self.message(method, |message| {
-            change(message.properties.get_or_insert(MessageProperties {
-                expiry_ms: None,
-                content_type: None,
-                response_topic: None,
-                user: None,
-            }));
-        })
     }
 }

@@ -61,6 +61,8 @@
 //! - A *job* is what a device declares: an id, when it is due, what it publishes then. [`Job`] builds one.
 //! - A *plan* is the list of all jobs that a device should have: what [`Device::schedule_jobs`] returns.
 //! - A *run* is one occurrence of one job. It has an id that is never used again, and messages carry it.
+//! - A *task* is something that a device can be asked to do when it is due, by a job or by a person, because its messages
+//!   are known only then: see [`Tasks`].
 //! - [`Context`] is the device that a plan is for, and the moment and the place of it.
 //!
 //! # What you can rely on
@@ -70,11 +72,11 @@
 //! - A message is tried until the broker has it (or the device has [confirmed](Job::confirm) it), or until the job's
 //!   patience is over; and how that ended is recorded. Once the first message of a run was sent, the others are sent
 //!   too: a valve that was opened is closed.
-//! - An error keeps the former plan, and people see its text. So does a panic.
+//! - An error keeps the former plan, and people see its text. So does a panic. A task that fails is tried again.
 //!
 //! # What it does not do
 //!
-//! - A plugin has no side effects: no files, no sockets, no messages but those of its jobs. Each call starts afresh, so
+//! - A plugin has no side effects: no files, no sockets, no messages but those of its jobs and tasks. Each call starts afresh, so
 //!   nothing is remembered from one to the next: equal settings and an equal day should give an equal plan.
 //! - A message may arrive twice: QoS 1 says so, and after a crash the host repeats what it is not sure of. Messages that
 //!   say how things should be (`OPEN`) bear it; those that change how they are (`TOGGLE`) do not, and are sent
@@ -82,7 +84,7 @@
 //!
 //! # Tests
 //!
-//! A plan can be looked at in a plain `cargo test`, with the calendar and the sun that the host has: see [`testing`].
+//! A plan, and what a task answers, can be looked at in a plain `cargo test`, with the calendar and the sun that the host has: see [`testing`].
 #![warn(missing_docs)]
 
 #[doc(hidden)]
@@ -94,7 +96,9 @@ mod host;
 mod job;
 pub mod log;
 mod matches;
+mod messages;
 mod sun;
+mod tasks;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod time;
@@ -104,7 +108,9 @@ pub use self::{
     error::{Error, Result},
     job::Job,
     matches::{JsonValue, Matches},
+    messages::Messages,
     sun::{Location, SunEvent},
+    tasks::{Reply, Task, TaskDescription, Tasks},
     time::{Date, Instant, Local, Span, Time, Weekday, days, hours, milliseconds, minutes, seconds},
 };
 
@@ -130,7 +136,8 @@ pub trait Device: serde::de::DeserializeOwned {
     fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>>;
 }
 
-/// Makes the crate a plugin: `roost_plugin_sdk::export!(CoopDoor);`, once, with the type that implements [`Device`].
+/// Makes the crate a plugin: `roost_plugin_sdk::export!(CoopDoor);`, once, with the type that implements [`Device`]; with
+/// `export!(CoopDoor, tasks)` if it implements [`Tasks`] as well.
 #[macro_export]
 macro_rules! export {
     ($device:ty) => {
@@ -154,7 +161,37 @@ macro_rules! export {
 
         // On this machine nobody asks; it must compile all the same.
         #[cfg(not(target_family = "wasm"))]
-        const _: $crate::__ScheduleJobs = $crate::__schedule_jobs::<$device>;
+        const _: () = $crate::__is_device::<$device>();
+    };
+    ($device:ty, tasks) => {
+        $crate::export!($device);
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            struct Component;
+
+            impl $crate::bindings::with_tasks::exports::roost::device::tasks::Guest for Component {
+                fn list_tasks()
+                -> ::std::vec::Vec<$crate::bindings::with_tasks::exports::roost::device::tasks::TaskDescription>
+                {
+                    $crate::__list_tasks::<$device>()
+                }
+
+                fn run_task(
+                    ctx: $crate::bindings::roost::device::types::Context,
+                    task: $crate::bindings::roost::device::types::Task,
+                    due: i64,
+                ) -> ::std::result::Result<$crate::bindings::roost::device::types::Reply, ::std::string::String>
+                {
+                    $crate::__run_task::<$device>(ctx, task, due)
+                }
+            }
+
+    $crate::bindings::with_tasks::export_tasks!(Component with_types_in $crate::bindings::with_tasks);
+        };
+
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = $crate::__has_tasks::<$device>();
     };
 }
 
@@ -167,12 +204,27 @@ pub fn __schedule_jobs<D: Device>(
     config::plan::<D>(&Context::new(call, host::Host)).map_err(|error| error.to_string())
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(target_family = "wasm")]
 #[doc(hidden)]
-pub type __ScheduleJobs = fn(&Context) -> Result<Vec<bindings::exports::roost::device::schedule::Job>>;
+#[must_use]
+pub fn __list_tasks<D: Tasks>() -> Vec<bindings::with_tasks::exports::roost::device::tasks::TaskDescription> {
+    tasks::list::<D>()
+}
+
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub fn __run_task<D: Tasks>(
+    call: bindings::roost::device::types::Context,
+    task: bindings::roost::device::types::Task,
+    due: i64,
+) -> std::result::Result<bindings::roost::device::types::Reply, String> {
+    tasks::run::<D>(&Context::new(call, host::Host), &Task::new(task, due)).map_err(|error| error.to_string())
+}
 
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
-pub fn __schedule_jobs<D: Device>(ctx: &Context) -> Result<Vec<bindings::exports::roost::device::schedule::Job>> {
-    config::plan::<D>(ctx)
-}
+pub const fn __is_device<D: Device>() {}
+
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub const fn __has_tasks<D: Tasks>() {}

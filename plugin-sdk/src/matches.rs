@@ -19,7 +19,8 @@ use crate::bindings::roost::device::types::{self as wit, JsonRange};
 #[derive(Clone, Debug)]
 pub struct Matches(pub(crate) wit::Matches);
 
-/// A JSON value to compare with: made of a text, a number, `true` or `false`, or of [JSON text](Self::parse).
+/// A JSON value, to compare with or to hand over: made of a text, a number, `true` or `false`, of `()` for `null`, of
+/// [members](Self::object), or of [JSON text](Self::parse).
 #[derive(Clone, Debug)]
 pub struct JsonValue(String);
 
@@ -52,6 +53,27 @@ impl JsonValue {
     /// JSON text: `{"r": 255, "g": 0}`, `null`. The host refuses a plan with what is none.
     pub fn parse(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// An object of these members.
+    ///
+    /// ```
+    /// # use roost_plugin_sdk::JsonValue;
+    /// let args = JsonValue::object([("zone", "lawn".into()), ("minutes", 1.5.into())]);
+    /// ```
+    #[must_use]
+    pub fn object<const N: usize>(members: [(&str, Self); N]) -> Self {
+        let mut json = String::from("{");
+        for (name, value) in members {
+            let comma = if json.len() > 1 { "," } else { "" };
+            json.extend([comma, Self::from(name).0.as_str(), ":", value.0.as_str()]);
+        }
+        json.push('}');
+        Self(json)
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.0
     }
 }
 
@@ -106,6 +128,13 @@ macro_rules! from_displayed {
     )*};
 }
 
+impl From<()> for JsonValue {
+    /// `null`: no arguments.
+    fn from((): ()) -> Self {
+        Self("null".into())
+    }
+}
+
 from_displayed!(bool i32 u32 i64 f64);
 
 #[cfg(test)]
@@ -114,7 +143,13 @@ mod tests {
 
     #[test]
     fn values_become_json() {
-        let cases: [(JsonValue, serde_json::Value); 7] = [
+        let cases: [(JsonValue, serde_json::Value); 10] = [
+            (().into(), serde_json::Value::Null),
+            (JsonValue::object([]), serde_json::json!({})),
+            (
+                JsonValue::object([("a \"b\"", 1.into()), ("c", JsonValue::object([("d", true.into())]))]),
+                serde_json::json!({ "a \"b\"": 1, "c": { "d": true } }),
+            ),
             ("open".into(), "open".into()),
             (String::from("a \"b\" \\ \u{1}\n\u{e4}").into(), "a \"b\" \\ \u{1}\n\u{e4}".into()),
             (true.into(), true.into()),

@@ -1,4 +1,5 @@
-//! Look at a plan in a plain `cargo test`, with the calendar, the sun and the triggers that the host has.
+//! Look at a plan, or at what a task answers, in a plain `cargo test`, with the calendar, the sun and the triggers that
+//! the host has.
 //!
 //! ```
 //! use roost_plugin_sdk::{Context, Device, Job, Result, testing::Bench};
@@ -34,7 +35,7 @@
 //!
 //! What the host would refuse whatever its settings, such as an impossible cron expression or two jobs of the same id, is
 //! an error here too. What it would refuse by its settings, such as a topic that is not granted or a resource that it has
-//! not, is not.
+//! not, is not. [`Tasks`] has an example of a task that is looked at.
 
 use std::collections::HashSet;
 
@@ -46,13 +47,13 @@ use roost_scheduler::{
 };
 
 use crate::{
-    Context, Device, Error, Instant, Result, Span,
+    Context, Device, Error, Instant, Result, Span, Task, Tasks,
     bindings::{
         exports::roost::device::schedule as wit,
         roost::device::types::{self, Step},
     },
     host::Host,
-    milliseconds,
+    milliseconds, tasks,
 };
 
 mod accept;
@@ -88,6 +89,10 @@ pub struct PlannedJob {
     site: Site,
     now: HostInstant,
 }
+
+/// What a device answered to a task.
+#[derive(Debug)]
+pub struct Answer(types::Reply);
 
 impl Bench {
     /// A device of a plugin. The names matter to [`Context::topic`].
@@ -134,16 +139,7 @@ impl Bench {
     /// Whatever keeps the device from having the plan: its settings, what it says itself, a job that the host refuses.
     pub fn schedule_jobs<D: Device>(&self) -> Result<Plan> {
         let (now, site) = (self.now()?, self.site()?);
-        let ctx = types::Context {
-            plugin: self.plugin.clone(),
-            device: self.device.clone(),
-            config: self.config.clone(),
-            time_zone: self.time_zone.clone(),
-            location: self.location.map(|(latitude, longitude)| types::Location { latitude, longitude }),
-            now: now.millis(),
-            until: calendar::end_of_tomorrow(now, site.zone).millis(),
-        };
-        let jobs = crate::config::plan::<D>(&Context::new(ctx, Host::at(site)))?;
+        let jobs = crate::config::plan::<D>(&self.context(now, site))?;
         let mut ids = HashSet::new();
         for job in &jobs {
             if !ids.insert(job.id.clone()) {
@@ -152,6 +148,41 @@ impl Bench {
         }
         let jobs: Result<_> = jobs.into_iter().map(|job| PlannedJob::accept(job, site, now)).collect();
         Ok(Plan { jobs: jobs? })
+    }
+
+    /// Reads the settings and asks what to publish for a task that is due at this moment, as the host would; `null` stands
+    /// for no arguments.
+    ///
+    /// # Errors
+    /// Whatever keeps the device from doing it: its settings, what it says itself, a task that is not in its list, a list
+    /// or an answer that the host refuses.
+    #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+    pub fn run_task<D: Tasks>(&self, name: &str, args: serde_json::Value) -> Result<Answer> {
+        let (now, site) = (self.now()?, self.site()?);
+        let list = tasks::list::<D>();
+        accept::tasks(&list)?;
+        let task = types::Task { name: name.into(), args: args.to_string() };
+        if !list.iter().any(|known| known.name == name) {
+            let names: Vec<_> = list.iter().map(|known| known.name.as_str()).collect();
+            return Err(Error::new(format!("there is no task `{name}` among {names:?}")));
+        }
+        accept::task(&task)?;
+        let reply = tasks::run::<D>(&self.context(now, site), &Task::new(task, now.millis()))?;
+        accept::reply(&reply).map_err(|error| error.context(format!("task `{name}`")))?;
+        Ok(Answer(reply))
+    }
+
+    fn context(&self, now: HostInstant, site: Site) -> Context {
+        let call = types::Context {
+            plugin: self.plugin.clone(),
+            device: self.device.clone(),
+            config: self.config.clone(),
+            time_zone: self.time_zone.clone(),
+            location: self.location.map(|(latitude, longitude)| types::Location { latitude, longitude }),
+            now: now.millis(),
+            until: calendar::end_of_tomorrow(now, site.zone).millis(),
+        };
+        Context::new(call, Host::at(site))
     }
 
     fn now(&self) -> Result<HostInstant> {
@@ -168,6 +199,26 @@ impl Bench {
             None => None,
         };
         Ok(Site { zone, location })
+    }
+}
+
+impl Answer {
+    /// What is published, as [`PlannedJob::messages`] tells it.
+    #[must_use]
+    pub fn messages(&self) -> Vec<String> {
+        self.0.steps.iter().map(told::step).collect()
+    }
+
+    /// What people are told besides; empty if nothing.
+    #[must_use]
+    pub fn note(&self) -> &str {
+        self.0.note.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the device wants to be asked for its plan.
+    #[must_use]
+    pub fn replans(&self) -> bool {
+        self.0.replan
     }
 }
 
@@ -193,7 +244,7 @@ impl PlannedJob {
     fn accept(job: wit::Job, site: Site, now: HostInstant) -> Result<Self> {
         let named = |error: Error| error.context(format!("job `{}`", job.id));
         let trigger = accept::trigger(&job.trigger, &site).map_err(named)?;
-        let steps = accept::steps(&job).map_err(named)?;
+        let steps = accept::action(&job).map_err(named)?;
         accept::policy(job.policy.as_ref(), &trigger).map_err(named)?;
         Ok(Self { steps, trigger, site, now, job })
     }
@@ -237,6 +288,16 @@ impl PlannedJob {
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
         self.steps.iter().map(told::step).collect()
+    }
+
+    /// The task that the plugin is asked for, if it is, with its arguments: `water {"zone":2}`. Whether it has one of that
+    /// name, [`Bench::run_task`] tells.
+    #[must_use]
+    pub fn task(&self) -> Option<String> {
+        match &self.job.action {
+            wit::Action::Task(task) => Some(format!("{} {}", task.name, task.args)),
+            wit::Action::Steps(_) => None,
+        }
     }
 
     /// How late a run may start.

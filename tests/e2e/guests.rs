@@ -16,8 +16,9 @@ fn check(site: &Site, name: &str, settings: Option<&str>) -> (bool, String) {
 }
 
 /// Guests that are refused, and what is said of them.
-const REFUSED: [(&str, &[&str]); 16] = [
+const REFUSED: [(&str, &[&str]); 17] = [
     ("aliased-payloads", &["more than 16 MiB", "lift_mib"]),
+    ("bad-tasks", &["does not say what its tasks are", "another task of the plugin has it already"]),
     ("core-module", &["core module", "wasm32-wasip2"]),
     ("eats-memory", &["256 MiB", "memory_mib"]),
     ("errors", &["no tide table", "put one into"]),
@@ -80,7 +81,7 @@ fn a_plan_that_breaks_a_rule_is_refused_by_its_name() {
     let site = Site::new();
     for (rule, text) in [
         ("duplicate-id", "job `good`: `id`: another job"),
-        ("task", "does not do `task` yet"),
+        ("task", "`action.task.name` `water`: the plugin has no tasks"),
         ("group-in-a-queue", "`policy.overlap` with `latest-of-group`"),
         ("unknown-resource", "name = \"no-such-pump\""),
         ("ungranted-report", "subscribe = [\"bad-jobs/#\", \"somebody/else/door\"]"),

@@ -9,6 +9,9 @@
 //!     { topic = "declared/lawn/valve/set", payload = "OFF", after_ms = 600_000, qos = 2, retain = true },
 //!     { topic = "declared/lawn/valve/set", confirm = { topic = "declared/lawn/state", bytes = "off", within_ms = 500 } },
 //! ]
+//! # instead of steps, what the task `reply` answers when the job is due; with `error`, or `replan` and `note`
+//! # reply = { steps = [{ topic = "declared/lawn/valve/set" }], note = "it is dry" }
+//! # or any task: task = "no-such-task"
 //! policy = { grace_ms = 60_000, overlap = "replace", misfire = { latest-of-group = "lawn" } }
 //! ```
 
@@ -17,8 +20,9 @@ use roost_plugin_sdk::bindings::{
         Action, Cron, Every, Guest, Job, Misfire, Overlap, Policy, Retry, Sun, Trigger,
     },
     roost::device::types::{
-        Confirm, Context, JsonRange, JsonValue, Matches, Message, MessageProperties, Step, SunEvent, Task, Time,
+        Confirm, Context, JsonRange, JsonValue, Matches, Message, MessageProperties, Reply, Step, SunEvent, Task, Time,
     },
+    with_tasks::exports::roost::device::tasks::{self, TaskDescription},
 };
 use serde::Deserialize;
 
@@ -36,6 +40,8 @@ struct JobConfig {
     trigger: TriggerConfig,
     #[serde(default)]
     steps: Vec<StepConfig>,
+    /// Instead of steps: the arguments of the task `reply`.
+    reply: Option<serde_json::Value>,
     /// Instead of steps.
     task: Option<String>,
     policy: Option<PolicyConfig>,
@@ -130,7 +136,31 @@ fn at_least_once() -> u8 {
     1
 }
 
+/// What a task answers.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ReplyConfig {
+    error: Option<String>,
+    steps: Vec<StepConfig>,
+    replan: bool,
+    note: Option<String>,
+}
+
 struct Declared;
+
+impl tasks::Guest for Declared {
+    fn list_tasks() -> Vec<TaskDescription> {
+        let summary = "Publish what the arguments say".into();
+        vec![TaskDescription { name: "reply".into(), summary, args_schema: Some(r#"{ "type": "object" }"#.into()) }]
+    }
+
+    fn run_task(_: Context, task: Task, _: i64) -> Result<Reply, String> {
+        let reply: ReplyConfig = serde_json::from_str(&task.args).map_err(|error| error.to_string())?;
+        let ReplyConfig { error, steps, replan, note } = reply;
+        let steps = steps.into_iter().map(StepConfig::declare).collect();
+        error.map_or(Ok(Reply { steps, replan, note }), Err)
+    }
+}
 
 impl Guest for Declared {
     fn schedule_jobs(ctx: Context) -> Result<Vec<Job>, String> {
@@ -143,9 +173,10 @@ impl JobConfig {
     fn declare(self, now: i64) -> Result<Job, String> {
         let trigger = self.trigger.declare(now).ok_or(format!("job `{}` has no trigger", self.id))?;
         let steps = self.steps.into_iter().map(StepConfig::declare).collect();
-        let action = match self.task {
-            Some(name) => Action::Task(Task { name, args: "null".into() }),
-            None => Action::Steps(steps),
+        let action = match (self.reply, self.task) {
+            (Some(reply), _) => Action::Task(Task { name: "reply".into(), args: reply.to_string() }),
+            (None, Some(name)) => Action::Task(Task { name, args: "null".into() }),
+            (None, None) => Action::Steps(steps),
         };
         Ok(Job { id: self.id, label: self.label, trigger, action, policy: self.policy.map(PolicyConfig::declare) })
     }
@@ -226,3 +257,4 @@ impl PolicyConfig {
 }
 
 roost_plugin_sdk::bindings::export_component!(Declared with_types_in roost_plugin_sdk::bindings);
+roost_plugin_sdk::bindings::with_tasks::export_tasks!(Declared with_types_in roost_plugin_sdk::bindings::with_tasks);

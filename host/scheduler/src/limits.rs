@@ -12,6 +12,16 @@ pub const JOBS_PER_PLAN: usize = 10_000;
 pub const DEVICES_PER_PLUGIN: usize = 10_000;
 /// Steps of an action: one run must not hold the link.
 pub const STEPS_PER_ACTION: usize = 100;
+/// Tasks of a plugin: people choose from them.
+pub const TASKS_PER_PLUGIN: usize = 100;
+/// Bytes of what a task says of itself: a sentence.
+pub const SUMMARY_BYTES: usize = 1_024;
+/// Bytes of the schema of a task's arguments: it stays in memory while the plugin runs.
+pub const SCHEMA_BYTES: usize = 16 * 1024;
+/// Bytes of a task's arguments: they are kept with each job, and with each run of it.
+pub const ARGS_BYTES: usize = 16 * 1024;
+/// Bytes of a plugin's note on what it answered: a sentence, kept with the run.
+pub const NOTE_BYTES: usize = 4_096;
 /// Bytes of a topic: what every broker takes.
 pub const TOPIC_BYTES: usize = 1024;
 /// `/` in a topic: brokers take more for an attack, and end the connection.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use roost_scheduler::{
     body::Body,
-    model::Job,
+    model::{Action, Job},
     time::{Instant, Site},
     trigger::{Duration, Search, Sky},
 };
@@ -18,7 +18,10 @@ use super::show::{put_message, treatment};
 use crate::{
     clock,
     config::{self, Config, PlaceFlags},
-    plugins::workbench::{InspectedDevice, Inspection, Workbench},
+    plugins::{
+        TaskDescription,
+        workbench::{InspectedDevice, Inspection, Workbench},
+    },
     records,
     report::{Report, in_one_line},
 };
@@ -33,7 +36,7 @@ const SEARCHES: usize = 100;
 /// Show what a plugin is and would do, or what is wrong with it
 ///
 /// Loads it as `roost run` would, with the settings beside it and the place in `roost.toml`, and asks each device for
-/// its jobs. Changes nothing, and needs no running Roost.
+/// its jobs. Shows its tasks as well, with the JSON Schema of their arguments. Changes nothing, and needs no running Roost.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost check plugins/coop-door.wasm
@@ -83,7 +86,7 @@ fn tell_all_but_last(mut faults: Vec<Report>) -> Option<Report> {
 }
 
 fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io::Result<()> {
-    let Inspection { plugin, imports, exports, devices } = inspection;
+    let Inspection { plugin, imports, exports, tasks, devices } = inspection;
     writeln!(out, "{plugin}")?;
     writeln!(out, "  exports  {}", exports.join(", "))?;
     // WASI is what toolchains import unasked; it says little about the plugin.
@@ -102,6 +105,9 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
             "  in vain  {what}: Roost never grants them, so opening one is an error; the plugin must do without"
         )?;
     }
+    for task in tasks {
+        write_task(out, task)?;
+    }
     let mut sky = Sky::default();
     for InspectedDevice { name, site, jobs } in devices {
         let plural = if jobs.len() == 1 { "" } else { "s" };
@@ -111,6 +117,14 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
         }
     }
     Ok(())
+}
+
+fn write_task(out: &mut impl Write, task: &TaskDescription) -> io::Result<()> {
+    writeln!(out, "  task {}: {}", task.name, in_one_line(&task.summary))?;
+    match &task.args_schema {
+        Some(schema) => writeln!(out, "    arguments  {}", in_one_line(&schema.to_string())),
+        None => Ok(()),
+    }
 }
 
 /// What it imports and will never be granted.
@@ -125,6 +139,10 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: I
     let treatment = treatment(&job.policy);
     if !treatment.is_empty() {
         writeln!(out, "      {treatment}")?;
+    }
+    if let Action::Task(task) = &job.action {
+        let args = if task.args == "null" { String::new() } else { format!("  {}", in_one_line(&task.args)) };
+        writeln!(out, "      asks the task {}{args}", task.name)?;
     }
     for step in Body::from(job).steps() {
         let mut line = String::new();
@@ -170,14 +188,27 @@ fn to_json(path: &Path, result: &Result<Inspection, Report>, now: Instant) -> Va
             "file": path.display().to_string(),
             "error": { "what": report.what, "causes": report.causes, "hint": report.hint },
         }),
-        Ok(Inspection { plugin, imports, exports, devices }) => json!({
+        Ok(Inspection { plugin, imports, exports, tasks, devices }) => json!({
             "file": path.display().to_string(),
             "plugin": plugin.as_str(),
             "imports": imports,
             "exports": exports,
             "in_vain": in_vain(imports),
+            "tasks": tasks.iter().map(task_to_json).collect::<Vec<_>>(),
             "devices": devices.iter().map(|device| device_to_json(device, now)).collect::<Vec<_>>(),
         }),
+    }
+}
+
+fn task_to_json(task: &TaskDescription) -> Value {
+    json!({ "name": task.name.as_str(), "summary": task.summary, "args_schema": task.args_schema })
+}
+
+/// What the plugin is asked for when the job is due, if it is.
+fn asked(job: &Job) -> Option<Value> {
+    match &job.action {
+        Action::Task(task) => Some(json!({ "name": task.name.as_str(), "args": task.args })),
+        Action::Steps(_) => None,
     }
 }
 
@@ -192,6 +223,7 @@ fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
                 "id": job.id.as_str(),
                 "label": job.label.as_deref(),
                 "trigger": job.trigger.to_string(),
+                "task": asked(job),
                 "steps": json!(records::steps(&job.into())),
                 "policy": json!(records::policy(&job.policy)),
                 "next": runs.iter().map(|run| run.in_zone(site.zone)).collect::<Vec<_>>(),

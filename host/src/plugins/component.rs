@@ -2,13 +2,18 @@
 
 use wasmtime::component::{Component, Linker, types::ComponentItem};
 
-use super::{contract::bindings::DevicePluginPre, guest::Guest, sections};
+use super::{
+    contract::bindings::{DevicePluginPre, WithTasksPre},
+    guest::Guest,
+    sections,
+};
 
 /// Of WASI 0.2, what is there. Files and sockets are as well, and hold nothing: toolchains import them unasked.
 const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 const SERVED: [&str; 4] =
     ["roost:device/types@1.", "roost:device/log@1.", "roost:device/calendar@1.", "roost:device/sun@1."];
 const SCHEDULE: &str = "roost:device/schedule";
+const TASKS: &str = "roost:device/tasks";
 
 /// Why a file is not a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,8 +28,8 @@ pub(super) enum ComponentError {
     CoreModule,
     #[error("it does not export `{SCHEDULE}@1.0.0`, as every plugin does; it exports {}", listed(.exports))]
     NoSchedule { exports: Vec<String> },
-    #[error("it was built for `{export}`, and this Roost speaks `{SCHEDULE}@1.0.0`")]
-    OtherVersion { export: String },
+    #[error("it was built for `{export}`, and this Roost speaks `{spoken}@1.0.0`")]
+    OtherVersion { export: String, spoken: &'static str },
     #[error("it wants {}, which this Roost does not serve", listed(.0))]
     NewerContract(Vec<String>),
     #[error("it wants {}, which plugins do not get", listed(.0))]
@@ -84,7 +89,9 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
 
 /// Ready to be instantiated for a call.
 pub(super) struct Linked {
-    pub(super) instance: DevicePluginPre<Guest>,
+    pub(super) plugin: DevicePluginPre<Guest>,
+    /// The same, of a plugin that can be asked when it is due.
+    pub(super) tasks: Option<WithTasksPre<Guest>>,
     pub(super) imports: Vec<String>,
     pub(super) exports: Vec<String>,
 }
@@ -103,20 +110,31 @@ impl Linked {
             .collect();
         let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
         check_exports(&exports)?;
+        let has_tasks = exported(&exports, TASKS)?.is_some();
         check_imports(&imports)?;
         let unfitting = |error: wasmtime::Error| ComponentError::Unfitting(format!("{error:#}"));
         let instance = linker.instantiate_pre(component).map_err(unfitting)?;
-        let instance = DevicePluginPre::new(instance).map_err(unfitting)?;
-        Ok(Self { instance, imports, exports })
+        let tasks = has_tasks.then(|| WithTasksPre::new(instance.clone())).transpose().map_err(unfitting)?;
+        let plugin = DevicePluginPre::new(instance).map_err(unfitting)?;
+        Ok(Self { plugin, tasks, imports, exports })
     }
 }
 
 fn check_exports(exports: &[String]) -> Result<(), ComponentError> {
-    let schedule = exports.iter().find(|name| name.split('@').next() == Some(SCHEDULE));
-    match schedule {
+    match exported(exports, SCHEDULE)? {
         None => Err(ComponentError::NoSchedule { exports: exports.to_vec() }),
-        Some(export) if !export.contains("@1.") => Err(ComponentError::OtherVersion { export: export.clone() }),
         Some(_) => Ok(()),
+    }
+}
+
+/// An interface of the contract in the version that this Roost speaks, if it is exported in any.
+fn exported<'a>(exports: &'a [String], interface: &'static str) -> Result<Option<&'a String>, ComponentError> {
+    let export = exports.iter().find(|name| name.split('@').next() == Some(interface));
+    match export {
+        Some(export) if !export[interface.len()..].starts_with("@1.") => {
+            Err(ComponentError::OtherVersion { export: export.clone(), spoken: interface })
+        }
+        export => Ok(export),
     }
 }
 

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use roost_scheduler::{
     calendar,
-    event::Plan,
     time::{Instant, Site},
 };
 use tokio::{sync::Semaphore, task::yield_now};
@@ -12,9 +11,9 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
-    component::Linked,
-    contract::{self, Invalid, bindings},
+    contract::{Invalid, bindings},
     engine::Engine,
+    function::{Function, ScheduleJobs},
     limiter::Limiter,
     limits,
     logs::{Journal, presentable},
@@ -24,27 +23,34 @@ use super::{
 };
 use crate::clock;
 
-/// Why a call gave no answer.
+/// Why a call gave no answer that the host takes.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    #[error("`schedule-jobs` said: {0}")]
-    Said(String),
-    #[error("`schedule-jobs` ran longer than {cpu_ms} ms")]
-    Cpu { cpu_ms: u32 },
-    #[error("`schedule-jobs` did not return within {wall_ms} ms")]
-    Wall { wall_ms: u32 },
-    #[error("`schedule-jobs` wanted more than {memory_mib} MiB of memory")]
-    Memory { memory_mib: u32 },
-    #[error("`schedule-jobs` passed more than {lift_mib} MiB to the host")]
-    Lift { lift_mib: u32 },
-    #[error("`schedule-jobs` wanted more than there is for all calls: {0}")]
-    Pool(String),
-    #[error("`schedule-jobs` ended the program with exit code {code}{}", aside(.stderr))]
-    Exit { code: i32, stderr: String },
-    #[error("`schedule-jobs` trapped: {reason}{}{}", trace(.frames), aside(.stderr))]
-    Trap { reason: String, frames: Vec<String>, stderr: String },
+    #[error("`{function}` {fault}")]
+    Failed { function: &'static str, fault: Fault },
     #[error(transparent)]
     Invalid(#[from] Invalid),
+}
+
+/// What a function did instead of answering.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("said: {0}")]
+    Said(String),
+    #[error("ran longer than {cpu_ms} ms")]
+    Cpu { cpu_ms: u32 },
+    #[error("did not return within {wall_ms} ms")]
+    Wall { wall_ms: u32 },
+    #[error("wanted more than {memory_mib} MiB of memory")]
+    Memory { memory_mib: u32 },
+    #[error("passed more than {lift_mib} MiB to the host")]
+    Lift { lift_mib: u32 },
+    #[error("wanted more than there is for all calls: {0}")]
+    Pool(String),
+    #[error("ended the program with exit code {code}{}", aside(.stderr))]
+    Exit { code: i32, stderr: String },
+    #[error("trapped: {reason}{}{}", trace(.frames), aside(.stderr))]
+    Trap { reason: String, frames: Vec<String>, stderr: String },
 }
 
 impl CallError {
@@ -54,28 +60,36 @@ impl CallError {
     }
 
     pub(super) fn hint(&self) -> Option<String> {
+        let (function, fault) = match self {
+            Self::Failed { function, fault } => (*function, fault),
+            Self::Invalid(invalid) => return invalid.hint.clone(),
+        };
         let raise =
             |key: &str| Some(format!("if the plugin needs that much, raise `{key}` in `[limits]` of its settings"));
-        match self {
-            Self::Cpu { .. } => raise("cpu_ms"),
-            Self::Wall { .. } => raise("wall_ms"),
-            Self::Memory { .. } => raise("memory_mib"),
-            Self::Lift { .. } => raise("lift_mib"),
-            Self::Invalid(invalid) => invalid.hint.clone(),
-            Self::Said(text) if text.starts_with("config") => Some(
+        match fault {
+            Fault::Cpu { .. } => raise("cpu_ms"),
+            Fault::Wall { .. } => raise("wall_ms"),
+            Fault::Memory { .. } => raise("memory_mib"),
+            // What other functions may pass nobody can raise.
+            Fault::Lift { .. } if function == ScheduleJobs::NAME => raise("lift_mib"),
+            Fault::Said(text) if text.starts_with("config") => Some(
                 "settings stand in a file beside the plugin with the same name, such as `feeder.toml` for `feeder.wasm`: \
                  in `[config]` for all devices, or in one device's \
                  `config`"
                     .into(),
             ),
             // ENOMEM
-            Self::Trap { reason, .. } if reason.contains("os error 12") => Some(
+            Fault::Trap { reason, .. } if reason.contains("os error 12") => Some(
                 "a plugin takes 4 GB of address space for each of its memories, though hardly any memory: allow the host \
                  more of it (`ulimit -v`)"
                     .into(),
             ),
-            Self::Said(_) | Self::Pool(_) | Self::Exit { .. } | Self::Trap { .. } => None,
+            Fault::Lift { .. } | Fault::Said(_) | Fault::Pool(_) | Fault::Exit { .. } | Fault::Trap { .. } => None,
         }
+    }
+
+    fn lacks_what_others_have(&self) -> bool {
+        matches!(self, Self::Failed { fault: Fault::Pool(_), .. })
     }
 }
 
@@ -114,58 +128,67 @@ impl Calls {
         Self { engine, turns: Semaphore::new(limits::CALLS_AT_ONCE) }
     }
 
-    /// Asks a plugin for the plan of one device.
-    pub(super) async fn plan(
+    /// Calls a function of a plugin, for one device.
+    pub(super) async fn call<F: Function>(
         &self,
+        function: &F,
         program: &Program,
-        linked: &Linked,
         device: &Device,
         now: Instant,
-    ) -> Result<Plan, CallError> {
+    ) -> Result<F::Accepted, CallError> {
         let turn = self.turns.acquire().await;
-        let answer = self.ask(program, linked, device, now).await;
-        if !matches!(answer, Err(CallError::Pool(_))) {
+        let answer = self.ask(function, program, device, now).await;
+        if !answer.as_ref().is_err_and(CallError::lacks_what_others_have) {
             return answer;
         }
         drop(turn);
         // I7: what it lacked another guest may have taken. Alone, it has nobody to blame.
         let _turns = self.turns.acquire_many(limits::CALLS_AT_ONCE as u32).await;
-        self.ask(program, linked, device, now).await
+        self.ask(function, program, device, now).await
     }
 
-    async fn ask(&self, program: &Program, linked: &Linked, device: &Device, now: Instant) -> Result<Plan, CallError> {
+    async fn ask<F: Function>(
+        &self,
+        function: &F,
+        program: &Program,
+        device: &Device,
+        now: Instant,
+    ) -> Result<F::Accepted, CallError> {
         let begun = clock::monotonic();
         let journal = Journal::new(program.log.clone(), device.name.clone());
-        let bounds = &program.settings.limits;
-        let mut store = self.store(program, device, now, journal.clone());
+        let bounds = &Limits { lift_mib: function.lift_mib(&program.settings.limits), ..program.settings.limits };
+        let mut store = self.store(program, bounds, device, now, journal.clone());
         let wall = Duration::from_millis(bounds.wall_ms.into());
         let answered = {
             let _ticking = self.engine.ticking();
-            let call = async {
-                let plugin = linked.instance.instantiate_async(&mut store).await?;
-                plugin.roost_device_schedule().call_schedule_jobs(&mut store, &context(program, device, now)).await
-            };
-            tokio::time::timeout(wall, call).await
+            tokio::time::timeout(wall, function.call(&mut store, context(program, device, now))).await
         };
         let memory_refused = store.data().limiter.refused;
         drop(store);
         let stderr = journal.finish();
-        match answered {
-            Err(_elapsed) => Err(CallError::Wall { wall_ms: bounds.wall_ms }),
-            Ok(Err(_)) if memory_refused => Err(CallError::Memory { memory_mib: bounds.memory_mib }),
-            Ok(Err(error)) => Err(told(&error, bounds, stderr)),
-            Ok(Ok(Err(text))) => Err(CallError::Said(presentable(&text))),
-            Ok(Ok(Ok(jobs))) => {
-                let jobs = contract::jobs(jobs, &program.terms(device))?;
-                let (plugin, device) = (&program.plugin, &device.name);
-                tracing::debug!(%plugin, %device, jobs = jobs.len(), took = ?begun.elapsed(), "planned");
-                Ok(Plan::new(now, &jobs))
+        let fault = match answered {
+            Ok(Ok(Ok(answer))) => {
+                let accepted = function.accept(answer, &program.terms(device), now)?;
+                let (plugin, device, function) = (&program.plugin, &device.name, F::NAME);
+                tracing::debug!(%plugin, %device, function, took = ?begun.elapsed(), "asked");
+                return Ok(accepted);
             }
-        }
+            Ok(Ok(Err(text))) => Fault::Said(presentable(&text)),
+            Ok(Err(_)) if memory_refused => Fault::Memory { memory_mib: bounds.memory_mib },
+            Ok(Err(error)) => told(&error, bounds, stderr),
+            Err(_elapsed) => Fault::Wall { wall_ms: bounds.wall_ms },
+        };
+        Err(CallError::Failed { function: F::NAME, fault })
     }
 
-    fn store(&self, program: &Program, device: &Device, now: Instant, journal: Journal) -> Store<Guest> {
-        let bounds = &program.settings.limits;
+    fn store(
+        &self,
+        program: &Program,
+        bounds: &Limits,
+        device: &Device,
+        now: Instant,
+        journal: Journal,
+    ) -> Store<Guest> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::HANDLES);
         let guest = Guest {
@@ -211,24 +234,24 @@ fn context(program: &Program, device: &Device, now: Instant) -> bindings::Contex
     }
 }
 
-fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> CallError {
+fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> Fault {
     if let Some(I32Exit(code)) = error.downcast_ref() {
-        return CallError::Exit { code: *code, stderr };
+        return Fault::Exit { code: *code, stderr };
     }
     if let Some(lacking) = error.downcast_ref::<PoolConcurrencyLimitError>() {
-        return CallError::Pool(lacking.to_string());
+        return Fault::Pool(lacking.to_string());
     }
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
-        return CallError::Cpu { cpu_ms: bounds.cpu_ms };
+        return Fault::Cpu { cpu_ms: bounds.cpu_ms };
     }
     let reason = trap.map_or_else(|| format!("{:#}", error.root_cause()), ToString::to_string);
     if reason.contains("fuel allocated for hostcalls") {
-        return CallError::Lift { lift_mib: bounds.lift_mib };
+        return Fault::Lift { lift_mib: bounds.lift_mib };
     }
     // What it said before it fell tells more than where.
     let frames = if stderr.is_empty() { frames(error) } else { Vec::new() };
-    CallError::Trap { reason, frames, stderr }
+    Fault::Trap { reason, frames, stderr }
 }
 
 /// The innermost functions. Only the whole backtrace as text has their names as they were written.
@@ -267,12 +290,13 @@ mod tests {
         let mut greedy = Vec::new();
         for _ in 0..limits::CALLS_AT_ONCE {
             let journal = Journal::new(program.log.clone(), device.name.clone());
-            let mut store = calls.store(&program, device, clock::now(), journal);
-            linked.instance.instantiate_async(&mut store).await.unwrap();
+            let mut store = calls.store(&program, &program.settings.limits, device, clock::now(), journal);
+            linked.plugin.instantiate_async(&mut store).await.unwrap();
             greedy.push(store);
         }
-        let plan = || calls.plan(&program, &linked, device, clock::now());
-        assert!(matches!(plan().await, Err(CallError::Pool(_))), "even alone");
+        let function = ScheduleJobs(&linked.plugin);
+        let plan = || calls.call(&function, &program, device, clock::now());
+        assert!(plan().await.is_err_and(|error| error.lacks_what_others_have()), "even alone");
 
         let others_turn = calls.turns.acquire().await.unwrap();
         let end_others = async {

@@ -3,25 +3,34 @@
 use std::{collections::HashMap, mem, sync::Arc};
 
 use roost_scheduler::{
-    event::{Event, Generation, Version},
+    event::{CallId, Event, Generation, Version},
+    model::{Reply, Task},
     names::{DeviceName, PluginName},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    contract::tasks::TaskDescription,
     folder::{Offer, Sighting},
     limits,
-    load::{Accepted, LoadError, Loader, Proposal},
+    load::{Accepted, Errand, LoadError, Loader, Proposal},
     program::Program,
 };
 use crate::{clock, report::Report};
 
-/// A question of the scheduler's.
+/// A question to a plugin.
 #[derive(Debug)]
-pub(super) struct Question {
-    pub(super) plugin: PluginName,
-    pub(super) device: DeviceName,
-    pub(super) generation: Generation,
+pub(super) enum Question {
+    /// The scheduler's, for a plan.
+    Plan { plugin: PluginName, device: DeviceName, generation: Generation },
+    /// The scheduler's, for what to publish.
+    Task { call: CallId, plugin: PluginName, device: DeviceName, errand: Errand },
+    /// A person's, for what there is to be asked.
+    Tasks { plugin: PluginName, answer: oneshot::Sender<Result<Vec<TaskDescription>, String>> },
+    /// A person's, for whether there is such a task.
+    Check { plugin: PluginName, name: String, args: String, answer: oneshot::Sender<Result<Task, String>> },
+    /// A person's, for what a task would do.
+    Rehearsal { plugin: PluginName, device: DeviceName, errand: Errand, answer: oneshot::Sender<Result<Reply, String>> },
 }
 
 /// A load that has ended.
@@ -190,13 +199,42 @@ impl Library {
     }
 
     fn ask(&self, question: Question) {
-        let Question { plugin, device, generation } = question;
-        let program = self.shelves.get(&plugin).and_then(|shelf| shelf.running.clone());
+        let program = |plugin| self.shelves.get(plugin).and_then(|shelf| shelf.running.clone());
         let (loader, events) = (self.loader.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let plan = loader.answer(program.as_deref(), &device, clock::now).await;
-            let _ = events.send(Event::Planned { plugin, device, generation, plan }).await;
-        });
+        match question {
+            Question::Plan { plugin, device, generation } => {
+                let program = program(&plugin);
+                tokio::spawn(async move {
+                    let plan = loader.answer(program.as_deref(), &device, clock::now).await;
+                    let _ = events.send(Event::Planned { plugin, device, generation, plan }).await;
+                });
+            }
+            Question::Task { call, plugin, device, errand } => {
+                let program = program(&plugin);
+                tokio::spawn(async move {
+                    let reply = loader.reply(program.as_deref(), &device, errand, clock::now).await;
+                    let _ = events.send(Event::Answered { call, reply }).await;
+                });
+            }
+            Question::Tasks { plugin, answer } => {
+                let program = program(&plugin);
+                tokio::spawn(async move {
+                    let _ = answer.send(loader.task_descriptions(program.as_deref(), clock::now).await);
+                });
+            }
+            Question::Check { plugin, name, args, answer } => {
+                let program = program(&plugin);
+                tokio::spawn(async move {
+                    let _ = answer.send(loader.task(program.as_deref(), &name, args, clock::now).await);
+                });
+            }
+            Question::Rehearsal { plugin, device, errand, answer } => {
+                let program = program(&plugin);
+                tokio::spawn(async move {
+                    let _ = answer.send(loader.reply(program.as_deref(), &device, errand, clock::now).await);
+                });
+            }
+        }
     }
 
     /// When nothing is being loaded, so that nothing is deleted that a load has just kept.

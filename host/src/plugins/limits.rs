@@ -28,6 +28,10 @@ pub(super) const GUEST_THREADS: usize = 2;
 pub(super) const NICE: i32 = 10;
 /// Calls at a time: each may copy `lift_mib` and hold `memory_mib`.
 pub(super) const CALLS_AT_ONCE: usize = 2;
+/// MiB that the answer to anything but a question for a plan may hold: such answers are kept, or sent, one by one.
+pub(super) const LIFT_MIB: u32 = 1;
+/// Questions of people's at a time: each holds its answer, and more wait where they are asked.
+pub(super) const INQUIRIES: usize = 8;
 /// Components that stay mapped between calls, each with a quarter of a megabyte or, of some toolchains, many. To map one
 /// again takes less than a call.
 pub(super) const COMPONENTS_READY: usize = 16;

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use roost_scheduler::{
     event::{Digest, Loaded, LoadedDevice, Plan, Version},
+    model::{Reply, Task},
     names::{DeviceName, PluginName},
     scheduler::Operator,
     time::{Instant, Site},
@@ -12,8 +13,10 @@ use roost_scheduler::{
 use super::{
     cache::{Cache, CacheError},
     component::{self, ComponentError, Linked},
+    contract::tasks::{TaskDescription, Tasks},
     engine::Engine,
     folder::Offer,
+    function::{ListTasks, RunTask, ScheduleJobs},
     guest::{CallError, Calls},
     program::Program,
     ready::Ready,
@@ -56,8 +59,31 @@ pub(super) enum LoadError {
         #[source]
         error: CallError,
     },
+    #[error("it does not say what its tasks are")]
+    Tasks(#[source] CallError),
+    #[error(transparent)]
+    Task(CallError),
     #[error("it cannot be kept in the data folder")]
     Keep(#[source] std::io::Error),
+}
+
+/// A task that a plugin is to be asked, before it is known whether it has it.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) name: String,
+    /// JSON text.
+    pub(super) args: String,
+    /// When it should be done; the moment of the call where nothing is said.
+    pub(super) due: Option<Instant>,
+}
+
+const NOT_THERE: &str = "the plugin cannot be asked: its last version is not there";
+
+/// Who is to be asked, for which device.
+fn subject<'p>(program: Option<&'p Program>, name: &DeviceName) -> Result<(&'p Program, &'p Device), String> {
+    let program = program.ok_or(NOT_THERE)?;
+    let device = program.device(name).ok_or_else(|| format!("the plugin has no device `{name}`"))?;
+    Ok((program, device))
 }
 
 impl LoadError {
@@ -65,9 +91,18 @@ impl LoadError {
         match self {
             Self::Component(error) => error.hint().map(Into::into),
             Self::Cache(CacheError::Compile(error)) => error.hint().map(Into::into),
-            Self::Plan { error, .. } => error.hint(),
+            Self::Plan { error, .. } | Self::Tasks(error) | Self::Task(error) => error.hint(),
             Self::Settings(report) => report.hint.clone(),
             Self::Cache(_) | Self::Kept(_) | Self::Keep(_) => None,
+        }
+    }
+
+    /// In one text, for a device that could not be asked.
+    fn in_full(&self) -> String {
+        match self {
+            Self::Plan { error, .. } | Self::Task(error) => error.in_full(),
+            Self::Tasks(error) => format!("{self}: {}", error.in_full()),
+            other => other.to_string(),
         }
     }
 
@@ -214,8 +249,55 @@ impl Loader {
         // I7: first the plugin's own turn, so that of a plugin with ten thousand devices one call waits among the others'.
         let _own_turn = program.turn.acquire().await;
         let linked = self.linked(program).await?;
-        let answer = self.calls.plan(program, &linked, device, clock()).await;
+        self.list_tasks(program, &linked, &clock).await?;
+        let answer = self.calls.call(&ScheduleJobs(&linked.plugin), program, device, clock()).await;
         answer.map_err(|error| LoadError::Plan { device: device.name.clone(), error })
+    }
+
+    /// What a plugin can be asked to do.
+    pub(super) async fn tasks<'p>(
+        &self,
+        program: &'p Program,
+        clock: impl Fn() -> Instant,
+    ) -> Result<&'p Tasks, LoadError> {
+        let _own_turn = program.turn.acquire().await;
+        let linked = self.linked(program).await?;
+        self.list_tasks(program, &linked, &clock).await
+    }
+
+    /// A version is asked once.
+    async fn list_tasks<'p>(
+        &self,
+        program: &'p Program,
+        linked: &Linked,
+        clock: &impl Fn() -> Instant,
+    ) -> Result<&'p Tasks, LoadError> {
+        let ask = async || match (&linked.tasks, program.settings.devices.first()) {
+            // All have the same tasks, and each plugin has a device.
+            (Some(plugin), Some(device)) => self.calls.call(&ListTasks(plugin), program, device, clock()).await,
+            _ => Ok(Tasks::default()),
+        };
+        program.tasks.get_or_try_init(ask).await.map_err(LoadError::Tasks)
+    }
+
+    /// Asks what to publish for a task that should have been done when it was due, or for one that is done now.
+    pub(super) async fn run_task(
+        &self,
+        program: &Program,
+        device: &Device,
+        errand: Errand,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Reply, LoadError> {
+        let _own_turn = program.turn.acquire().await;
+        let linked = self.linked(program).await?;
+        let tasks = self.list_tasks(program, &linked, &clock).await?;
+        let Errand { name, args, due } = errand;
+        let invalid = |invalid| LoadError::Task(CallError::Invalid(invalid));
+        let task = tasks.task("task", &name, args).map_err(invalid)?;
+        let plugin = linked.tasks.as_ref().expect("a plugin with a task exports tasks");
+        let now = clock();
+        let function = RunTask { plugin, task: &task, due: due.unwrap_or(now) };
+        self.calls.call(&function, program, device, now).await.map_err(LoadError::Task)
     }
 
     /// The answer to a question of the scheduler's: a plan, or why there is none, with what to do about it.
@@ -225,13 +307,44 @@ impl Loader {
         device: &DeviceName,
         clock: impl Fn() -> Instant,
     ) -> Result<Plan, String> {
-        let Some((program, device)) = program.and_then(|program| Some((program, program.device(device)?))) else {
-            return Err("the plugin cannot be asked: its last version is not there".into());
-        };
-        self.plan(program, device, clock).await.map_err(|error| match error {
-            LoadError::Plan { error, .. } => error.in_full(),
-            other => other.to_string(),
-        })
+        let (program, device) = subject(program, device)?;
+        self.plan(program, device, clock).await.map_err(|error| error.in_full())
+    }
+
+    /// The same for a task.
+    pub(super) async fn reply(
+        &self,
+        program: Option<&Program>,
+        device: &DeviceName,
+        errand: Errand,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Reply, String> {
+        let (program, device) = subject(program, device)?;
+        self.run_task(program, device, errand, clock).await.map_err(|error| error.in_full())
+    }
+
+    /// What a person wants to know.
+    pub(super) async fn task_descriptions(
+        &self,
+        program: Option<&Program>,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Vec<TaskDescription>, String> {
+        let program = program.ok_or(NOT_THERE)?;
+        let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
+        Ok(tasks.list().to_vec())
+    }
+
+    /// What a person wants a plugin to be asked.
+    pub(super) async fn task(
+        &self,
+        program: Option<&Program>,
+        name: &str,
+        args: String,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Task, String> {
+        let program = program.ok_or(NOT_THERE)?;
+        let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
+        tasks.task("task", name, args).map_err(|invalid| invalid.to_string())
     }
 
     /// Deletes what neither runs nor ran last.

@@ -10,10 +10,10 @@ use roost_scheduler::{
     names::{DeviceName, PluginName},
     trigger::{Patterns, Sky},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
-    contract::Terms,
+    contract::{Terms, tasks::Tasks},
     logs::Log,
     settings::{Device, Settings},
 };
@@ -43,6 +43,8 @@ pub(super) struct Program {
     /// Where each device stands in the settings.
     places: HashMap<DeviceName, usize>,
     rules: Arc<Rules>,
+    /// What it can be asked to do: known before it is asked anything else.
+    pub(super) tasks: OnceCell<Tasks>,
     /// One call of it at a time.
     pub(super) turn: Semaphore,
     pub(super) log: Arc<Log>,
@@ -54,7 +56,17 @@ impl Program {
         let devices = settings.devices.iter().enumerate();
         let places = devices.map(|(place, device)| (device.name.clone(), place)).collect();
         let log = Arc::new(Log::new(plugin.clone()));
-        Self { plugin, version, settings, places, rules, turn: Semaphore::new(1), log, almanac: Arc::default() }
+        Self {
+            plugin,
+            version,
+            settings,
+            places,
+            rules,
+            tasks: OnceCell::new(),
+            turn: Semaphore::new(1),
+            log,
+            almanac: Arc::default(),
+        }
     }
 
     pub(super) fn device(&self, name: &DeviceName) -> Option<&Device> {
@@ -69,6 +81,7 @@ impl Program {
             granted_by_operator: self.rules.grants.contains_key(&self.plugin),
             resources: &self.rules.resources,
             jobs: self.settings.limits.jobs,
+            tasks: self.tasks.get().unwrap_or(Tasks::NONE),
             almanac: &self.almanac,
         }
     }

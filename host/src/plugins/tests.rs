@@ -3,6 +3,7 @@
 mod edge;
 pub(super) mod guests;
 mod limits;
+mod tasks;
 
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use std::{
 
 use roost_scheduler::{
     event::{Loaded, LoadedDevice, Plan},
-    model::Job,
+    model::{Job, Reply, Task},
     names::{DeviceName, PluginName},
     scheduler::Operator,
     time::{Instant, Site},
@@ -16,9 +16,10 @@ use roost_scheduler::{
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
+    contract::tasks::TaskDescription,
     folder::{Offer, better_name, read_file, read_settings},
     limits,
-    load::{Accepted, LoadError, Loader},
+    load::{Accepted, Errand, LoadError, Loader},
     program::Program,
 };
 use crate::{config::rules::Rules, report::Report};
@@ -29,6 +30,7 @@ pub(crate) struct Inspection {
     pub(crate) plugin: PluginName,
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
+    pub(crate) tasks: Vec<TaskDescription>,
     pub(crate) devices: Vec<InspectedDevice>,
 }
 
@@ -100,18 +102,33 @@ impl Workbench {
         self.guests.block_on(asked.0).expect("no call panics, and none is aborted before the workbench goes")
     }
 
+    /// Asks a device what to publish for a task.
+    pub(crate) fn run_task(
+        &self,
+        specimen: &Specimen,
+        device: &DeviceName,
+        task: Task,
+        due: Instant,
+        now: Instant,
+    ) -> Result<Reply, String> {
+        let errand = Errand { name: task.name.to_string(), args: task.args, due: Some(due) };
+        self.guests.block_on(self.loader.reply(Some(&specimen.0), device, errand, || now))
+    }
+
     /// Loads a plugin, and tells what it is.
     pub(crate) fn inspect(&self, path: &Path, now: Instant) -> Result<Inspection, Report> {
         let (Specimen(program), loaded) = self.load(path, now)?;
         let linked = self.guests.block_on(self.loader.linked(&program));
         let linked = linked.map_err(|error| error.report(&program.plugin, None))?;
         let (imports, exports) = (linked.imports.clone(), linked.exports.clone());
+        // It was asked before its plans.
+        let tasks = program.tasks.get().map(|tasks| tasks.list().to_vec()).unwrap_or_default();
         let jobs = |plan: Result<Plan, String>| {
             plan.map_or_else(|_| Vec::new(), |plan| plan.jobs.iter().map(Job::from).collect())
         };
         let devices = loaded.devices.into_iter();
         let devices = devices.map(|LoadedDevice { name, site, plan }| InspectedDevice { name, site, jobs: jobs(plan) });
-        Ok(Inspection { plugin: loaded.plugin, imports, exports, devices: devices.collect() })
+        Ok(Inspection { plugin: loaded.plugin, imports, exports, tasks, devices: devices.collect() })
     }
 }
 

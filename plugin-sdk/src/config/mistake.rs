@@ -87,9 +87,9 @@ impl de::Error for Mistake {
 
 impl std::error::Error for Mistake {}
 
+/// What stands behind the name of the whole: `` `zones[1].minutes`: … ``.
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("config")?;
         if !self.0.key.is_empty() {
             write!(f, " `{}`", self.0.key)?;
         }

@@ -39,6 +39,14 @@ fn a_mistake_is_told_with_its_job() {
             Job::every("a", minutes(1)).publish("t", "").then(days(40), "t", "").then(days(40), "t", ""),
             "job `a`: its messages go on for more than 49 days",
         ),
+        (
+            Job::daily("a", "05:00").publish("t", "").task("b", ()),
+            "job `a`: it has messages, and the task `b` is to say which: it is one or the other",
+        ),
+        (
+            Job::daily("a", "05:00").messages(Messages::new().qos(1)),
+            "job `a`: `qos` is said of a message, so it comes after `publish`",
+        ),
     ];
     for (job, expected) in cases {
         assert_eq!(job.finish().unwrap_err().to_string(), expected);
@@ -76,4 +84,24 @@ fn the_last_word_counts() {
     assert!(matches!(policy.misfire, Some(wit::Misfire::LatestOfGroup(group)) if group == "g"));
     assert!(matches!(policy.overlap, Some(wit::Overlap::Replace)));
     assert_eq!(policy.needs.as_deref(), Some("pump"));
+}
+
+#[test]
+fn messages_that_are_shared_come_behind_those_that_are_there() {
+    let shared = Messages::new().publish("t", "2").once().then(seconds(5), "t", "3");
+    let job = Job::daily("a", "05:00").publish("t", "0").then(seconds(1), "t", "1").messages(shared).publish("t", "4");
+    let wit::Action::Steps(steps) = job.finish().expect("valid").action else { panic!("it publishes") };
+    let told: Vec<_> = steps.iter().map(|step| (step.after_ms, step.message.payload[0], step.once)).collect();
+    assert_eq!(
+        told,
+        [(0, b'0', false), (1_000, b'1', false), (1_000, b'2', true), (6_000, b'3', false), (6_000, b'4', false)]
+    );
+}
+
+#[test]
+fn a_task_has_its_arguments_as_json() {
+    let args = JsonValue::object([("zone", "lawn".into()), ("minutes", 1.5.into())]);
+    let job = Job::daily("a", "05:00").task("water", args).finish().expect("valid");
+    let wit::Action::Task(task) = job.action else { panic!("it asks") };
+    assert_eq!((task.name.as_str(), task.args.as_str()), ("water", r#"{"zone":"lawn","minutes":1.5}"#));
 }

@@ -1,8 +1,10 @@
 //! The rules by which the host takes a job or refuses it, as far as the contract has them.
 
+use std::collections::HashSet;
+
 use roost_scheduler::{
     calendar, limits,
-    names::{GroupName, JobId, ResourceName},
+    names::{GroupName, JobId, ResourceName, TaskName},
     time::{Instant as HostInstant, Site},
     topic::{Topic, is_forbidden},
     trigger::{Every, Patterns, Sun, Trigger},
@@ -13,6 +15,7 @@ use crate::{
     bindings::{
         exports::roost::device::schedule as wit,
         roost::device::types::{self, Confirm, Matches, Message, Step},
+        with_tasks::exports::roost::device::tasks::TaskDescription,
     },
     host,
 };
@@ -56,11 +59,16 @@ fn sun(sun: &wit::Sun) -> Result<Sun> {
     Ok(Sun { event: host::sun_event(sun.event.into()), offset_ms: sun.offset_ms, not_before, not_after })
 }
 
-pub(super) fn steps(job: &wit::Job) -> Result<Vec<Step>> {
+/// What a job publishes itself.
+pub(super) fn action(job: &wit::Job) -> Result<Vec<Step>> {
     JobId::parse(&job.id)?;
-    let wit::Action::Steps(steps) = &job.action else {
-        return Err(Error::new("it asks for a task, which no host does yet"));
-    };
+    match &job.action {
+        wit::Action::Steps(steps) => self::steps(steps).map(|()| steps.clone()),
+        wit::Action::Task(task) => self::task(task).map(|()| Vec::new()),
+    }
+}
+
+fn steps(steps: &[Step]) -> Result<()> {
     if steps.len() > limits::STEPS_PER_ACTION {
         return Err(Error::new(format!("it has {} messages, at most 100 are allowed", steps.len())));
     }
@@ -68,7 +76,55 @@ pub(super) fn steps(job: &wit::Job) -> Result<Vec<Step>> {
         message(&step.message)?;
         step.confirm.as_ref().map_or(Ok(()), confirm)?;
     }
-    Ok(steps.clone())
+    Ok(())
+}
+
+pub(super) fn task(task: &types::Task) -> Result<()> {
+    TaskName::parse(&task.name)?;
+    if task.args.len() > limits::ARGS_BYTES {
+        return Err(Error::new(format!("the arguments of the task `{}` have more than 16 KiB", task.name)));
+    }
+    match serde_json::from_str::<serde_json::Value>(&task.args) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::new(format!("the arguments of the task `{}` are not JSON: {error}", task.name))),
+    }
+}
+
+pub(super) fn tasks(list: &[TaskDescription]) -> Result<()> {
+    if list.len() > limits::TASKS_PER_PLUGIN {
+        return Err(Error::new(format!("there are {} tasks, at most 100 are allowed", list.len())));
+    }
+    let mut names = HashSet::new();
+    for task in list {
+        let name = TaskName::parse(&task.name)?;
+        if !names.insert(task.name.as_str()) {
+            return Err(Error::new(format!("two tasks have the name `{name}`")));
+        }
+        description(task).map_err(|error| error.context(format!("task `{name}`")))?;
+    }
+    Ok(())
+}
+
+fn description(task: &TaskDescription) -> Result<()> {
+    if task.summary.is_empty() || task.summary.len() > limits::SUMMARY_BYTES {
+        return Err(Error::new("its summary must have 1 byte to 1 KiB"));
+    }
+    let Some(schema) = &task.args_schema else { return Ok(()) };
+    if schema.len() > limits::SCHEMA_BYTES {
+        return Err(Error::new("the schema of its arguments has more than 16 KiB"));
+    }
+    match serde_json::from_str(schema) {
+        Ok(serde_json::Value::Object(_) | serde_json::Value::Bool(_)) => Ok(()),
+        Ok(_) => Err(Error::new("the schema of its arguments is neither an object nor `true` or `false`")),
+        Err(error) => Err(Error::new(format!("the schema of its arguments is not JSON: {error}"))),
+    }
+}
+
+pub(super) fn reply(reply: &types::Reply) -> Result<()> {
+    if reply.note.as_ref().is_some_and(|note| note.len() > limits::NOTE_BYTES) {
+        return Err(Error::new("its note has more than 4 KiB"));
+    }
+    steps(&reply.steps)
 }
 
 fn message(message: &Message) -> Result<()> {

@@ -68,3 +68,72 @@ fn what_a_job_does_is_told() {
         assert_eq!(accept(job).unwrap().messages(), [format!("0s t 1, {expected}")]);
     }
 }
+
+#[derive(serde::Deserialize)]
+struct Bed {}
+
+impl Device for Bed {
+    fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<crate::Job>> {
+        Ok(vec![crate::Job::every("a", minutes(1)).task("water", ()).label(ctx.device())])
+    }
+}
+
+impl Tasks for Bed {
+    fn list() -> Vec<crate::TaskDescription> {
+        vec![crate::TaskDescription::new("water", "Water the bed").args_schema("true")]
+    }
+
+    fn run_task(&self, ctx: &Context, task: &Task) -> Result<crate::Reply> {
+        let bed = crate::Messages::new().publish(ctx.topic("set"), "ON");
+        Ok(match task.args::<Option<String>>()?.as_deref() {
+            None => bed.into(),
+            Some("often") => crate::Reply::from(bed).replan().note("it is dry"),
+            Some("wildcard") => crate::Messages::new().publish("a/#", "").into(),
+            Some("mistake") => bed.expiry(minutes(-1)).into(),
+            Some("chatter") => crate::Reply::nothing("x".repeat(4_097)),
+            Some(_) => return Err(task.unknown()),
+        })
+    }
+}
+
+#[test]
+fn what_a_task_answers_is_told() {
+    let bench = Bench::new("bed", "roses");
+    let job = bench.schedule_jobs::<Bed>().unwrap();
+    assert_eq!((job.job("a").task().as_deref(), job.job("a").messages().len()), (Some("water null"), 0));
+    let run = |args: serde_json::Value| bench.run_task::<Bed>("water", args);
+    let plain = run(().into()).unwrap();
+    assert_eq!((plain.messages(), plain.note(), plain.replans()), (vec!["0s bed/roses/set ON".into()], "", false));
+    let often = run("often".into()).unwrap();
+    assert_eq!((often.note(), often.replans()), ("it is dry", true));
+    for (args, expected) in [
+        ("wildcard", "task `water`: `a/#` is not a topic: "),
+        ("mistake", "task `water`: `expiry` -1m is negative"),
+        ("chatter", "task `water`: its note has more than 4 KiB"),
+        ("other", "there is no task `water`"),
+    ] {
+        let told = run(args.into()).unwrap_err().to_string();
+        assert!(told.starts_with(expected), "{told}\n  does not begin with\n{expected}");
+    }
+    assert_eq!(run(5.into()).unwrap_err().to_string(), "args: `5` is not text");
+    let unknown = bench.run_task::<Bed>("dry", ().into()).unwrap_err();
+    assert_eq!(unknown.to_string(), "there is no task `dry` among [\"water\"]");
+}
+
+#[test]
+fn a_list_of_tasks_that_a_host_would_refuse_is_refused_here() {
+    let task = |name: &str| crate::TaskDescription::new(name, "Does something");
+    for (list, expected) in [
+        (vec![task("a b")], "`a b` is not a task name: "),
+        (vec![task("a"), task("a")], "two tasks have the name `a`"),
+        (vec![task("a"); 101], "there are 101 tasks, at most 100 are allowed"),
+        (vec![crate::TaskDescription::new("a", "")], "task `a`: its summary must have 1 byte to 1 KiB"),
+        (vec![task("a").args_schema("1")], "task `a`: the schema of its arguments is neither an object nor"),
+        (vec![task("a").args_schema("{")], "task `a`: the schema of its arguments is not JSON: "),
+        (vec![task("a").args_schema(" ".repeat(16_385))], "task `a`: the schema of its arguments has more than 16 KiB"),
+    ] {
+        let list: Vec<_> = list.into_iter().map(crate::TaskDescription::finish).collect();
+        let told = accept::tasks(&list).unwrap_err().to_string();
+        assert!(told.starts_with(expected), "{told}\n  does not begin with\n{expected}");
+    }
+}

@@ -1,9 +1,12 @@
-//! A coop door: opens when the sun is up, closes when the birds are in.
+//! A coop door: opens when the sun is up, closes when the birds are in, and does either when it is asked to.
 //!
 //! The door is anything that listens on a topic and knows a word for open and one for close; see `coop-door.toml` for
 //! what to set for ESPHome, Zigbee2MQTT and Tasmota.
 
-use roost_plugin_sdk::{Context, Device, Job, Matches, Result, Span, SunEvent, Time, minutes, seconds};
+use roost_plugin_sdk::{
+    Context, Device, Job, Matches, Messages, Reply, Result, Span, SunEvent, Task, TaskDescription, Tasks, Time,
+    minutes, seconds,
+};
 use serde::Deserialize;
 
 /// One door.
@@ -70,34 +73,61 @@ impl Device for CoopDoor {
             Some(time) => close.not_after(time),
             None => close,
         };
-        Ok(vec![
-            self.moving(ctx, open, &self.open_payload, &self.open_state),
-            self.moving(ctx, close, &self.close_payload, &self.closed_state),
-        ])
+        Ok(vec![self.treated(open.messages(self.open(ctx))), self.treated(close.messages(self.close(ctx)))])
+    }
+}
+
+impl Tasks for CoopDoor {
+    fn list() -> Vec<TaskDescription> {
+        vec![TaskDescription::new("open", "Open the door"), TaskDescription::new("close", "Close the door")]
+    }
+
+    fn run_task(&self, ctx: &Context, task: &Task) -> Result<Reply> {
+        match task.name() {
+            "open" => Ok(self.open(ctx).into()),
+            "close" => Ok(self.close(ctx).into()),
+            _ => Err(task.unknown()),
+        }
     }
 }
 
 impl CoopDoor {
-    fn moving(&self, ctx: &Context, job: Job, payload: &str, state: &str) -> Job {
+    fn open(&self, ctx: &Context) -> Messages {
+        self.moving(ctx, &self.open_payload, &self.open_state)
+    }
+
+    fn close(&self, ctx: &Context) -> Messages {
+        self.moving(ctx, &self.close_payload, &self.closed_state)
+    }
+
+    fn moving(&self, ctx: &Context, payload: &str, state: &str) -> Messages {
         let door = self.topic.clone().unwrap_or_else(|| ctx.topic("door/set"));
-        // After a power cut only the last one of both is made up for, however late: a door that should be closed by now is
-        // closed, and is not opened before.
-        let mut job = job.latest_of_group("door").publish(door, payload);
+        let mut message = Messages::new().publish(door, payload);
         if self.retain {
-            job = job.retain();
+            message = message.retain();
         }
-        let Some(topic) = &self.state_topic else { return job };
+        let Some(topic) = &self.state_topic else { return message };
         let state = match &self.state_pointer {
             Some(pointer) => Matches::json(pointer, state),
             None => state.into(),
         };
-        // Not `already`: what the broker has kept may be of yesterday, and to be told again does a door no harm. One that
-        // is stuck is not hammered at: it has failed after some minutes, for people to see.
-        job.confirm(topic, state, self.state_within).attempts(5).backoff(seconds(10))
+        // Not `already`: what the broker has kept may be of yesterday, and to be told again does a door no harm.
+        message.confirm(topic, state, self.state_within)
+    }
+
+    fn treated(&self, job: Job) -> Job {
+        // After a power cut only the last one of both is made up for, however late: a door that should be closed by now is
+        // closed, and is not opened before.
+        let job = job.latest_of_group("door");
+        match self.state_topic {
+            // A door that is stuck is not hammered at: it has failed after some minutes, for people to see.
+            Some(_) => job.attempts(5).backoff(seconds(10)),
+            None => job,
+        }
     }
 }
 
-roost_plugin_sdk::export!(CoopDoor);
+roost_plugin_sdk::export!(CoopDoor, tasks);
 
 #[cfg(test)]
 mod tests {
@@ -168,6 +198,19 @@ mod tests {
             plan.job("open").messages(),
             ["0s coop-door/north/door/set OPEN, confirmed by z/door /state=\"OPEN\" within 1m"]
         );
+        Ok(())
+    }
+
+    #[test]
+    fn it_does_what_it_is_asked_to() -> Result<()> {
+        let bench = Bench::new("coop-door", "north").config(json!({ "state_topic": "coop-door/north/door" }));
+        let answer = bench.run_task::<CoopDoor>("open", json!(null))?;
+        assert_eq!(
+            answer.messages(),
+            ["0s coop-door/north/door/set OPEN, confirmed by coop-door/north/door open within 1m"]
+        );
+        let answer = Bench::new("coop-door", "north").run_task::<CoopDoor>("close", json!({}))?;
+        assert_eq!(answer.messages(), ["0s coop-door/north/door/set CLOSE"]);
         Ok(())
     }
 

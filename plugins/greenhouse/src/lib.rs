@@ -1,11 +1,15 @@
 //! A greenhouse: aired by the calendar, misted through a part of the day, lit from sunset to bedtime.
 //!
 //! Cron and the sun say for themselves when they are due, and go on without being asked again. Misting at an interval
-//! within a window of the day is what no trigger says: here the plugin reckons, for today and tomorrow.
+//! within a window of the day is what no trigger says: here the plugin reckons, for today and tomorrow. Somebody who is
+//! too warm in there asks for the task `air`.
 
 use std::iter::successors;
 
-use roost_plugin_sdk::{Context, Date, Device, Error, Instant, Job, Result, Span, Time, hours, milliseconds, minutes};
+use roost_plugin_sdk::{
+    Context, Date, Device, Error, Instant, Job, Messages, Reply, Result, Span, Task, TaskDescription, Tasks, Time,
+    hours, milliseconds, minutes,
+};
 use serde::Deserialize;
 
 /// One greenhouse, with what it has of these.
@@ -64,8 +68,8 @@ impl Device for Greenhouse {
         if self.vent.is_empty() && self.mist.is_none() && self.lamps.is_none() {
             return Err(Error::new("config: there is nothing to do, set `vent`, `mist` or `lamps`"));
         }
-        let vent = self.vent_topic.clone().unwrap_or_else(|| ctx.topic("vent/set"));
-        let mut jobs: Vec<Job> = self.vent.iter().map(|airing| airing.job(&vent)).collect();
+        let airings = self.vent.iter();
+        let mut jobs: Vec<Job> = airings.map(|airing| airing.job().messages(self.air(ctx, airing.open_for))).collect();
         if let Some(mist) = &self.mist {
             jobs.extend(mist.jobs(ctx)?);
         }
@@ -76,16 +80,52 @@ impl Device for Greenhouse {
     }
 }
 
+impl Greenhouse {
+    /// The vent opens, and closes after that time.
+    fn air(&self, ctx: &Context, time: Span) -> Messages {
+        let vent = self.vent_topic.clone().unwrap_or_else(|| ctx.topic("vent/set"));
+        Messages::new().publish(&vent, "OPEN").then(time, &vent, "CLOSE")
+    }
+}
+
+/// What the task `air` is told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Air {
+    minutes: u16,
+}
+
+const AIR_ARGS: &str = r#"{
+    "type": "object",
+    "properties": { "minutes": { "type": "integer", "minimum": 1, "maximum": 240 } },
+    "required": ["minutes"],
+    "additionalProperties": false
+}"#;
+
+impl Tasks for Greenhouse {
+    fn list() -> Vec<TaskDescription> {
+        vec![TaskDescription::new("air", "Open the vent for some minutes").args_schema(AIR_ARGS)]
+    }
+
+    fn run_task(&self, ctx: &Context, task: &Task) -> Result<Reply> {
+        match task.name() {
+            "air" => match task.args::<Air>()?.minutes {
+                time @ 1..=240 => Ok(self.air(ctx, minutes(time.into())).into()),
+                time => Err(Error::new(format!("args `minutes`: {time} is not 1 to 240"))),
+            },
+            _ => Err(task.unknown()),
+        }
+    }
+}
+
 impl Airing {
-    fn job(&self, vent: &str) -> Job {
+    fn job(&self) -> Job {
         Job::cron(format!("vent-{}", self.name), self.when.as_str())
             .label(format!("Air the house, {}", self.name))
             .jitter(minutes(1))
             // Under glass heat kills within the hour. So air first, and rather late than never.
             .priority(1)
             .grace(hours(1))
-            .publish(vent, "OPEN")
-            .then(self.open_for, vent, "CLOSE")
     }
 }
 
@@ -196,7 +236,7 @@ fn later(key: &str, time: Time, than_key: &str, than: Time) -> Result<()> {
     Err(Error::new(format!("config `{key}`: {time} must be later in the day than `{than_key}`, which is {than}")))
 }
 
-roost_plugin_sdk::export!(Greenhouse);
+roost_plugin_sdk::export!(Greenhouse, tasks);
 
 #[cfg(test)]
 mod tests {
@@ -241,6 +281,19 @@ mod tests {
         let messages = ["0s greenhouse/tomatoes/vent/set OPEN", "45m greenhouse/tomatoes/vent/set CLOSE"];
         assert_eq!(plan.job("vent-summer").messages(), messages);
         assert_eq!((plan.job("vent-summer").jitter(), plan.job("vent-summer").priority()), (minutes(1), 1));
+        Ok(())
+    }
+
+    #[test]
+    fn it_is_aired_when_asked() -> Result<()> {
+        let bench = bench(lamps(), "2027-06-01T12:00:00Z");
+        let answer = bench.run_task::<Greenhouse>("air", json!({ "minutes": 10 }))?;
+        assert_eq!(
+            answer.messages(),
+            ["0s greenhouse/tomatoes/vent/set OPEN", "10m greenhouse/tomatoes/vent/set CLOSE"]
+        );
+        let error = bench.run_task::<Greenhouse>("air", json!({ "minutes": 0 })).unwrap_err();
+        assert_eq!(error.to_string(), "args `minutes`: 0 is not 1 to 240");
         Ok(())
     }
 

@@ -1,9 +1,11 @@
 //! A sprinkler: its zones one after the other, each on, then off.
 //!
 //! A whole round is one run, so that two zones never share the water pressure, and so that a valve that was opened is
-//! closed whatever happens in between.
+//! closed whatever happens in between. Asked to, it waters one zone at once: that is its task `water`.
 
-use roost_plugin_sdk::{Context, Device, Error, Job, Result, Span, Time, hours};
+use roost_plugin_sdk::{
+    Context, Device, Error, Job, Messages, Reply, Result, Span, Task, TaskDescription, Tasks, Time, hours, milliseconds,
+};
 use serde::Deserialize;
 
 /// One controller with its zones.
@@ -80,15 +82,79 @@ impl Device for Sprinkler {
         }
         let mut wait = Span::default();
         for zone in &self.zones {
-            let valve = zone.topic.clone().unwrap_or_else(|| ctx.topic(&format!("{}/set", zone.name)));
-            job = job.then(wait, &valve, self.on_payload.as_str()).then(zone.water, &valve, self.off_payload.as_str());
+            job = job.messages(self.water(ctx, zone, wait, zone.water));
             wait = self.pause;
         }
         Ok(vec![job])
     }
 }
 
+/// What the task `water` is told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Water {
+    zone: Which,
+    minutes: f64,
+}
+
+/// One of the zones: by its place in the settings, from 1 on, or by its name.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "it is neither a zone's number nor its name")]
+enum Which {
+    Number(usize),
+    Name(String),
+}
+
+const WATER_ARGS: &str = r#"{
+    "type": "object",
+    "properties": {
+        "zone": { "type": ["integer", "string"], "description": "its number, from 1 on, or its name" },
+        "minutes": { "type": "number", "minimum": 0.1, "maximum": 240 }
+    },
+    "required": ["zone", "minutes"],
+    "additionalProperties": false
+}"#;
+
+impl Tasks for Sprinkler {
+    fn list() -> Vec<TaskDescription> {
+        vec![TaskDescription::new("water", "Water one zone for some minutes").args_schema(WATER_ARGS)]
+    }
+
+    fn run_task(&self, ctx: &Context, task: &Task) -> Result<Reply> {
+        match task.name() {
+            "water" => {
+                let Water { zone, minutes } = task.args()?;
+                let zone = self.zone(&zone)?;
+                if !(0.1..=240.0).contains(&minutes) {
+                    return Err(Error::new("args `minutes`: they are not 0.1 to 240"));
+                }
+                let time = milliseconds((minutes * 60_000.0).round() as i64);
+                Ok(Reply::from(self.water(ctx, zone, Span::default(), time)).note(format!("{} for {time}", zone.name)))
+            }
+            _ => Err(task.unknown()),
+        }
+    }
+}
+
 impl Sprinkler {
+    /// A zone after a while: on, then off.
+    fn water(&self, ctx: &Context, zone: &Zone, wait: Span, time: Span) -> Messages {
+        let valve = zone.topic.clone().unwrap_or_else(|| ctx.topic(&format!("{}/set", zone.name)));
+        let (on, off) = (self.on_payload.as_str(), self.off_payload.as_str());
+        Messages::new().then(wait, &valve, on).then(time, &valve, off)
+    }
+
+    fn zone(&self, which: &Which) -> Result<&Zone> {
+        let found = match which {
+            Which::Number(number) => number.checked_sub(1).and_then(|place| self.zones.get(place)),
+            Which::Name(name) => self.zones.iter().find(|zone| zone.name == *name),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.zones.iter().map(|zone| zone.name.as_str()).collect();
+            Error::new(format!("args `zone`: there is no such zone, from 1 on they are {}", names.join(", ")))
+        })
+    }
+
     /// How long all zones take together.
     fn round(&self) -> Span {
         self.zones.iter().fold(Span::default(), |total, zone| total + zone.water + self.pause)
@@ -129,7 +195,7 @@ fn fits(round: Span, period: Span) -> Result<()> {
     Err(Error::new(format!("one round of all zones takes {round}, and the next one begins after {period}")))
 }
 
-roost_plugin_sdk::export!(Sprinkler);
+roost_plugin_sdk::export!(Sprinkler, tasks);
 
 #[cfg(test)]
 mod tests {
@@ -204,6 +270,30 @@ mod tests {
         let plan = plan(config, "2027-06-01T12:00:00Z")?;
         assert_eq!(plan.job("mist").due(2), ["2027-06-01T13:01:00+01:00", "2027-06-01T13:02:00+01:00"]);
         assert_eq!(plan.job("mist").messages().len(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn one_zone_is_watered_when_asked() -> Result<()> {
+        let bench = Bench::new("sprinkler", "garden").config(garden());
+        for zone in [json!(2), json!("beds")] {
+            let answer = bench.run_task::<Sprinkler>("water", json!({ "zone": zone, "minutes": 1.5 }))?;
+            assert_eq!(answer.messages(), ["0s sprinkler/garden/beds/set ON", "1m30s sprinkler/garden/beds/set OFF"]);
+            assert_eq!(answer.note(), "beds for 1m30s");
+        }
+        let error = |args| bench.run_task::<Sprinkler>("water", args).unwrap_err().to_string();
+        for zone in [json!(0), json!(3), json!("pond")] {
+            assert_eq!(
+                error(json!({ "zone": zone, "minutes": 1 })),
+                "args `zone`: there is no such zone, from 1 on they are lawn, beds"
+            );
+        }
+        assert_eq!(
+            error(json!({ "zone": [], "minutes": 1 })),
+            "args `zone`: it is neither a zone's number nor its name"
+        );
+        assert_eq!(error(json!({ "zone": 1, "minutes": 300 })), "args `minutes`: they are not 0.1 to 240");
+        assert_eq!(error(json!({ "zone": 1 })), "args: missing field `minutes`");
         Ok(())
     }
 

@@ -15,22 +15,22 @@ use crate::{
     plugins::{Options, Plugins, kept_grant, start},
 };
 
-struct Edge {
-    plugins: Plugins,
-    events: mpsc::Receiver<Event>,
+pub(super) struct Edge {
+    pub(super) plugins: Plugins,
+    pub(super) events: mpsc::Receiver<Event>,
 }
 
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
     data: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), data: tempfile::tempdir().unwrap() }
     }
 
-    fn start(&self, known: Vec<(PluginName, Version)>) -> Edge {
+    pub(super) fn start(&self, known: Vec<(PluginName, Version)>) -> Edge {
         let (sender, events) = mpsc::channel(16);
         let options = Options {
             folder: self.folder.path().into(),
@@ -42,12 +42,12 @@ impl Place {
         Edge { plugins: start(options, sender).unwrap(), events }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// As an installer does it: beside, then renamed.
-    fn put(&self, name: &str, bytes: &[u8]) {
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
         let beside = self.file(".incoming");
         fs::write(&beside, bytes).unwrap();
         fs::rename(beside, self.file(name)).unwrap();
@@ -55,7 +55,7 @@ impl Place {
 }
 
 impl Edge {
-    async fn loaded(&mut self) -> Loaded {
+    pub(super) async fn loaded(&mut self) -> Loaded {
         match self.events.recv().await {
             Some(Event::Loaded(loaded)) => loaded,
             other => panic!("{other:?}"),
@@ -63,7 +63,7 @@ impl Edge {
     }
 }
 
-fn name(name: &str) -> PluginName {
+pub(super) fn name(name: &str) -> PluginName {
     PluginName::parse(name).unwrap()
 }
 

@@ -96,4 +96,5 @@
       (canon lift (core func $plan "plan") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc")))))
 
   (instance $schedule (instantiate $schedule (with "log" (instance $log))))
-  (export "roost:device/schedule@1.0.0" (instance $schedule)))
+  (export "roost:device/schedule@1.0.0" (instance $schedule))
+  TASKS)

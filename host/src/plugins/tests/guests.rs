@@ -39,6 +39,22 @@ pub(in crate::plugins) fn guest(body: &str) -> Vec<u8> {
 
 /// The same with further items in its module.
 pub(super) fn guest_with(items: &str, body: &str) -> Vec<u8> {
-    let text = include_str!("guest.wat").replace("ITEMS", items).replace("BODY", body);
+    parse(items, body, "")
+}
+
+/// One task, `water`.
+pub(super) const ONE_TASK: &str = "(i32.const 96)";
+/// Answers that nothing is to be published, with the note `Water the porch`.
+pub(super) const NO_STEPS: &str =
+    "(i32.store8 (i32.const 1040) (i32.const 1)) (i32.store8 (i32.const 1036) (i32.const 1))
+    (i32.store (i32.const 1044) (i32.const 32)) (i32.store (i32.const 1048) (i32.const 15)) (i32.const 1024)";
+
+/// A component with an empty plan whose `list-tasks` and `run-task` have these bodies.
+pub(super) fn guest_with_tasks(list: &str, run: &str) -> Vec<u8> {
+    parse("", NOTHING, &include_str!("tasks.wat").replace("LIST", list).replace("RUN", run))
+}
+
+fn parse(items: &str, body: &str, tasks: &str) -> Vec<u8> {
+    let text = include_str!("guest.wat").replace("ITEMS", items).replace("BODY", body).replace("TASKS", tasks);
     wat::parse_str(text).unwrap()
 }

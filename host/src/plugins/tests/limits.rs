@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
+pub(super) async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
     let proposal = loader.propose(offer(component, None))?;
@@ -22,7 +22,7 @@ async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
 }
 
 /// The causes that a person is told.
-async fn told(component: Vec<u8>) -> String {
+pub(super) async fn told(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");
     error.report(&offer(Vec::new(), None).plugin, None).causes.join("; ")
 }

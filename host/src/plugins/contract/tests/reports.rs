@@ -1,5 +1,10 @@
 //! Steps that are sent once, and devices' own reports.
 
+use roost_scheduler::{
+    model::{Confirm, Matches, Step},
+    topic::Topic,
+};
+
 use super::*;
 
 fn confirmed(change: impl FnOnce(&mut wit::Confirm)) -> wit::Job {

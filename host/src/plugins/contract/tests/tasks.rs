@@ -1,0 +1,111 @@
+//! What a plugin can be asked to do, what its jobs ask, and what it answers.
+
+use roost_scheduler::model::Reply;
+
+use super::{
+    super::{
+        generated::roost::device::types,
+        tasks::{Tasks, reply, tasks as listed},
+    },
+    *,
+};
+
+fn description(name: &str, summary: &str, args_schema: Option<&str>) -> wit::TaskDescription {
+    wit::TaskDescription { name: name.into(), summary: summary.into(), args_schema: args_schema.map(Into::into) }
+}
+
+pub(super) fn tasks(names: &[&str]) -> Tasks {
+    listed(names.iter().map(|name| description(name, "Does something", None)).collect()).unwrap()
+}
+
+fn asking(name: &str, args: &str) -> wit::Job {
+    let task = types::Task { name: name.into(), args: args.into() };
+    wit::Job { action: wit::Action::Task(task), ..job("evening") }
+}
+
+fn answered(answer: wit::Reply) -> Result<Reply, Invalid> {
+    on_terms(None, false, |terms| {
+        let task = terms.tasks.task("task", "close", "null".into()).unwrap();
+        reply(&task, answer, terms)
+    })
+}
+
+fn no_reply() -> wit::Reply {
+    wit::Reply { steps: Vec::new(), replan: false, note: None }
+}
+
+#[test]
+fn a_list_comes_through_whole_or_is_refused() {
+    let schema = r#"{"type":"object"}"#;
+    let list = listed(vec![description("open", "Open", Some(schema)), description("close", "Close", Some("true"))]);
+    let list = list.unwrap();
+    assert_eq!(list.list()[0].args_schema, Some(serde_json::json!({ "type": "object" })));
+    assert_eq!(list.list()[1].name.as_str(), "close");
+    assert_eq!(listed(vec![description("a", &"x".repeat(1_024), None)]).map(|list| list.list().len()), Ok(1));
+
+    let one = |name: &str, summary: &str, schema: Option<&str>| vec![description(name, summary, schema)];
+    let cases = [
+        (vec![description("a", "A", None); 101], "there are 101 tasks, and a plugin may have 100"),
+        (one("a b", "A", None), "task number 1: `name`: `a b` is not a task name"),
+        (vec![description("a", "A", None); 2], "task `a`: `name`: another task of the plugin has it already"),
+        (one("a", "", None), "task `a`: `summary` of 0 bytes: it must have 1 to 1,024"),
+        (one("a", &"x".repeat(1_025), None), "task `a`: `summary` of 1025 bytes: it must have 1 to 1,024"),
+        (one("a", "A", Some("{")), "task `a`: `args-schema` is not JSON: EOF"),
+        (one("a", "A", Some("[]")), "task `a`: `args-schema` is neither an object nor `true` or `false`"),
+        (one("a", "A", Some(&" ".repeat(16_385))), "task `a`: `args-schema` of 16385 bytes: it may have 16,384"),
+    ];
+    for (list, expected) in cases {
+        let told = listed(list).unwrap_err().to_string();
+        assert!(told.starts_with(expected), "{told}\n  does not begin with\n{expected}");
+    }
+}
+
+#[test]
+fn a_job_asks_for_what_there_is() {
+    let jobs = converted(vec![asking("close", r#"{"slowly":true}"#)], None, false).unwrap();
+    let Action::Task(task) = &jobs[0].action else { panic!("it asks") };
+    assert_eq!((task.name.as_str(), task.args.as_str()), ("close", r#"{"slowly":true}"#));
+
+    let long = format!("\"{}\"", "x".repeat(16_383));
+    let cases = [
+        (asking("clos", "null"), "`action.task.name` `clos`: the plugin has no such task, only `open`, `close`"),
+        (asking("close", "{slowly}"), "`action.task.args`: they are not JSON: key must be a string"),
+        (asking("close", ""), "`action.task.args`: they are not JSON: EOF"),
+        (asking("close", &long), "`action.task.args` of 16385 bytes: they may have 16,384 (16 KiB)"),
+    ];
+    for (job, expected) in cases {
+        let told = converted(vec![job], None, false).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("job `evening`: {expected}")), "{told}\n  does not say\n{expected}");
+    }
+    let none = Tasks::NONE.task("task", "close", "null".into()).unwrap_err();
+    assert_eq!(none.to_string(), "`task.name` `close`: the plugin has no tasks");
+}
+
+#[test]
+fn an_answer_keeps_to_what_a_job_does() {
+    let nothing = answered(wit::Reply { replan: true, note: Some("it rained".into()), ..no_reply() }).unwrap();
+    assert_eq!(nothing, Reply { steps: Vec::new(), replan: true, note: Some("it rained".into()) });
+    let whole =
+        answered(wit::Reply { steps: vec![step(0), step(9)], note: Some(String::new()), ..no_reply() }).unwrap();
+    assert_eq!((whole.steps.len(), whole.steps[1].after_ms, whole.note), (2, 9, None));
+
+    let elsewhere = wit::Step { message: wit::Message { topic: "barn/door".into(), ..message() }, ..step(0) };
+    let cases = [
+        (wit::Reply { steps: vec![step(0); 101], ..no_reply() }, "task `close`: `steps` 101: there may be 0 to 100"),
+        (
+            wit::Reply { steps: vec![step(5), step(4)], ..no_reply() },
+            "task `close`, step 2: `after-ms` 4: it must not be less than the step before, 5",
+        ),
+        (
+            wit::Reply { steps: vec![elsewhere], ..no_reply() },
+            "task `close`, step 1: `topic` `barn/door` is outside what `coop-door` may publish to",
+        ),
+        (
+            wit::Reply { note: Some("x".repeat(4_097)), ..no_reply() },
+            "task `close`: `note` of 4097 bytes: it may have 4,096 (4 KiB)",
+        ),
+    ];
+    for (answer, expected) in cases {
+        assert_eq!(answered(answer).unwrap_err().to_string(), expected);
+    }
+}

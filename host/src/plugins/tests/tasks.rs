@@ -1,0 +1,136 @@
+//! Plugins that are asked when it is due: each under the limits of one call, each with an answer.
+
+use std::fs;
+
+use roost_scheduler::{
+    event::Event,
+    model::{Reply, Task},
+    names::{DeviceName, TaskName},
+    time::Instant,
+};
+
+use super::{
+    edge::{Edge, Place, name},
+    guests::{self, LOOPS, NO_STEPS, ONE_TASK},
+    limits::{load, told},
+};
+
+/// A running edge with the plugin `porch`, whose `run-task` has this body.
+async fn porch(run: &str) -> (Place, Edge) {
+    let place = Place::new();
+    place.put("porch.wasm", &guests::guest_with_tasks(ONE_TASK, run));
+    let mut edge = place.start(Vec::new());
+    edge.loaded().await;
+    (place, edge)
+}
+
+/// What the scheduler is told.
+async fn answer(edge: &mut Edge, task: &str) -> Result<Reply, String> {
+    let task = Task { name: TaskName::parse(task).unwrap(), args: "null".into() };
+    let device = DeviceName::parse("porch").unwrap();
+    edge.plugins.run_task(7, name("porch"), device, task, Instant::MIN);
+    match edge.events.recv().await {
+        Some(Event::Answered { call: 7, reply }) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_comes_through() {
+    let (_place, mut edge) = porch(NO_STEPS).await;
+    let reply = Reply { steps: Vec::new(), replan: true, note: Some("Water the porch".into()) };
+    assert_eq!(answer(&mut edge, "water").await, Ok(reply.clone()));
+    let unknown = answer(&mut edge, "dry").await.unwrap_err();
+    assert_eq!(unknown, "`task.name` `dry`: the plugin has no such task, only `water`");
+
+    let inquiries = edge.plugins.inquiries();
+    let tasks = inquiries.tasks(name("porch")).await.unwrap();
+    assert_eq!((tasks.len(), tasks[0].summary.as_str()), (1, "Water the porch"));
+    let porch = DeviceName::parse("porch").unwrap();
+    let rehearsed = inquiries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{}".into()).await;
+    assert_eq!(rehearsed, Ok(reply));
+    let wrong = inquiries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{".into()).await.unwrap_err();
+    assert!(wrong.starts_with("`task.args`: they are not JSON: "), "{wrong}");
+    let south = DeviceName::parse("south").unwrap();
+    let nobody = inquiries.rehearse_task(name("porch"), south, "water".into(), "{}".into()).await;
+    assert_eq!(nobody, Err("the plugin has no device `south`".into()));
+    assert!(inquiries.tasks(name("barn")).await.is_err());
+
+    let task = inquiries.task(name("porch"), "water".into(), "{}".into()).await.unwrap();
+    assert_eq!((task.name.as_str(), task.args.as_str()), ("water", "{}"));
+    assert_eq!(inquiries.task(name("porch"), "dry".into(), "{}".into()).await, Err(unknown));
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_told_of_the_function() {
+    for (body, expected) in [
+        ("(unreachable)", "`run-task` trapped: wasm trap: wasm `unreachable` instruction executed, in `run`"),
+        (LOOPS, "`run-task` ran longer than 500 ms\nif the plugin needs that much, raise `cpu_ms` in `[limits]` of"),
+        // An error of 5 bytes.
+        (
+            "(i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1028) (i32.const 16))
+            (i32.store (i32.const 1032) (i32.const 5)) (i32.const 1024)",
+            "`run-task` said: water",
+        ),
+        // And one of 2 MiB, which nobody can allow it.
+        (
+            "(drop (memory.grow (i32.const 40)))
+            (i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1028) (i32.const 4096))
+            (i32.store (i32.const 1032) (i32.const 2097152)) (i32.const 1024)",
+            "`run-task` passed more than 1 MiB to the host",
+        ),
+    ] {
+        let (_place, mut edge) = porch(body).await;
+        let told = answer(&mut edge, "water").await.unwrap_err();
+        assert!(told.starts_with(expected), "{told}\n  does not begin with\n{expected}");
+        assert!(!told.contains("lift_mib"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_without_tasks_says_so() {
+    let place = Place::new();
+    place.put("porch.wasm", &guests::numbered(1));
+    let mut edge = place.start(Vec::new());
+    edge.loaded().await;
+    let none = answer(&mut edge, "water").await.unwrap_err();
+    assert_eq!(none, "`task.name` `water`: the plugin has no tasks");
+    assert_eq!(edge.plugins.inquiries().tasks(name("porch")).await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_version_that_ran_before_is_asked_for_its_tasks_first() {
+    let place = Place::new();
+    place.put("porch.wasm", &guests::guest_with_tasks(ONE_TASK, NO_STEPS));
+    let mut edge = place.start(Vec::new());
+    let known = edge.loaded().await.version;
+    edge.plugins.stop();
+    fs::remove_file(place.file("porch.wasm")).unwrap();
+
+    let mut edge = place.start(vec![(name("porch"), known)]);
+    assert!(answer(&mut edge, "water").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_plugin_with_bad_tasks_is_refused() {
+    let list = |body: &str| guests::guest_with_tasks(body, NO_STEPS);
+    assert!(load(list(ONE_TASK)).await.is_ok());
+    let before = "it does not say what its tasks are";
+    assert_eq!(told(list(LOOPS)).await, format!("{before}; `list-tasks` ran longer than 500 ms"));
+    let nameless = format!("(i32.store (i32.const 68) (i32.const 0)) {ONE_TASK}");
+    let rule = "1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit";
+    assert_eq!(told(list(&nameless)).await, format!("{before}; task number 1: `name`: `` is not a task name: {rule}"));
+    let endless = format!("(i32.store (i32.const 100) (i32.const 1000000)) {ONE_TASK}");
+    assert!(told(list(&endless)).await.starts_with(&format!("{before}; `list-tasks` trapped: ")));
+}
+
+#[tokio::test]
+async fn another_major_version_of_tasks_is_refused() {
+    let text = include_str!("guest.wat").replace("ITEMS", "").replace("BODY", guests::NOTHING);
+    let tasks = include_str!("tasks.wat").replace("LIST", ONE_TASK).replace("RUN", NO_STEPS);
+    let later = wat::parse_str(text.replace("TASKS", &tasks.replace("tasks@1.0.0", "tasks@2.0.0"))).unwrap();
+    assert_eq!(
+        told(later).await,
+        "it was built for `roost:device/tasks@2.0.0`, and this Roost speaks `roost:device/tasks@1.0.0`"
+    );
+}
