@@ -7,13 +7,16 @@ mod compile;
 mod completions;
 mod jobs;
 mod next;
+mod part;
 mod plugins;
 mod replay;
 mod run;
 mod runs;
+mod schedule;
 mod show;
 mod simulate;
 mod status;
+mod steer;
 mod table;
 mod when;
 
@@ -39,6 +42,12 @@ enum Command {
     Status(status::Args),
     Plugins(plugins::Args),
     Jobs(jobs::Args),
+    RunNow(steer::RunNow),
+    Skip(steer::Skip),
+    Pause(steer::Pause),
+    Resume(steer::Resume),
+    Schedule(schedule::Schedule),
+    Cancel(schedule::Cancel),
     Runs(runs::Args),
     Replay(replay::Replay),
     Abandon(replay::Abandon),
@@ -61,6 +70,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => status::main(args),
         Command::Plugins(args) => plugins::main(args),
         Command::Jobs(args) => jobs::main(args),
+        Command::RunNow(args) => steer::run_now(args),
+        Command::Skip(args) => steer::skip(args),
+        Command::Pause(args) => steer::pause(args),
+        Command::Resume(args) => steer::resume(args),
+        Command::Schedule(args) => schedule::schedule(args),
+        Command::Cancel(args) => schedule::cancel(args),
         Command::Runs(args) => runs::main(args),
         Command::Replay(args) => replay::replay(args),
         Command::Abandon(args) => replay::abandon(args),

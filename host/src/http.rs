@@ -14,8 +14,10 @@ mod page;
 mod plugins;
 mod problem;
 pub(crate) mod runs;
+mod schedule;
 mod socket;
 mod status;
+mod wishes;
 mod words;
 
 use std::{
@@ -40,7 +42,7 @@ use self::{
 };
 pub(crate) use self::{
     desk::Desk, devices::DeviceRecord, jobs::JobRecord, page::Page, plugins::PluginRecord, problem::Problem,
-    socket::path as socket_path, status::Status,
+    schedule::NewJobRecord, socket::path as socket_path, status::Status,
 };
 use crate::{
     config::{Http, Listen},

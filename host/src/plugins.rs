@@ -124,7 +124,6 @@ impl Plugins {
     }
 
     /// For those who ask for people.
-    #[allow(dead_code, reason = "whoever asks comes next")]
     pub(crate) fn inquiries(&self) -> Inquiries {
         Inquiries::new(self.questions.clone())
     }

@@ -213,9 +213,12 @@ pub(crate) fn policy(policy: &Policy) -> impl Serialize {
 }
 
 pub(crate) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
+    let Some(text) = text else { return Ok(Policy::default()) };
+    policy_from_record(serde_json::from_str(text).map_err(|error| format!("policy: {error}"))?)
+}
+
+pub(crate) fn policy_from_record(record: PolicyRecord) -> Result<Policy, String> {
     let usual = Policy::default();
-    let Some(text) = text else { return Ok(usual) };
-    let record: PolicyRecord = serde_json::from_str(text).map_err(|error| format!("policy: {error}"))?;
     let wrong = |error: &dyn std::fmt::Display| format!("policy: {error}");
     let group = record.latest_of_group.map(|name| GroupName::parse(&name)).transpose();
     let misfire = match group.map_err(|error| wrong(&error))? {

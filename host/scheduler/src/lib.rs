@@ -48,6 +48,7 @@ pub mod model;
 pub mod names;
 pub mod outcome;
 mod ready;
+pub mod rules;
 pub mod scheduler;
 mod slots;
 pub mod time;

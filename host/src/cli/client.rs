@@ -14,7 +14,10 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -91,6 +94,15 @@ impl Client {
         self.ask(Method::POST, path, body.into())
     }
 
+    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {
+        self.ask(Method::DELETE, path, Bytes::new())
+    }
+
+    /// For what is answered with nothing.
+    pub(super) fn tell(&self, method: Method, path: &str) -> Result<(), Report> {
+        self.ask::<IgnoredAny>(method, path, Bytes::new()).map(drop)
+    }
+
     /// Page after page, up to so many items, and whether there are more.
     pub(super) fn list<T: DeserializeOwned>(
         &self,
@@ -131,7 +143,8 @@ impl Client {
             report.hint("it is no Roost, or one of another version")
         };
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(strange);
+            let nothing = status == StatusCode::NO_CONTENT || status == StatusCode::ACCEPTED && bytes.is_empty();
+            return serde_json::from_slice(if nothing { b"null" } else { &bytes[..] }).map_err(strange);
         }
         let Problem { detail, hint, .. } = serde_json::from_slice(&bytes).map_err(strange)?;
         let report = Report::new(detail);

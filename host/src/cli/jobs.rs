@@ -50,7 +50,7 @@ impl FromStr for Of {
             None => (text, None),
         };
         Ok(Self {
-            plugin: PluginName::parse(plugin).map_err(|error| error.to_string())?,
+            plugin: PluginName::parse_owner(plugin).map_err(|error| error.to_string())?,
             device: device.map(DeviceName::parse).transpose().map_err(|error| error.to_string())?,
         })
     }

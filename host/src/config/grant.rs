@@ -2,11 +2,44 @@
 
 use roost_scheduler::{
     names::PluginName,
-    topic::{Grant, TopicFilter},
+    topic::{Grant, Topic, TopicFilter},
 };
 
 use super::document::Table;
 use crate::report::Report;
+
+/// What a plugin does with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It sends messages there.
+    Publish,
+    /// It hears what is sent there.
+    Read,
+}
+
+/// The lines by which an operator would allow a topic that is outside a grant.
+pub(crate) fn how_to_allow(
+    plugin: &PluginName,
+    topic: &Topic,
+    access: Access,
+    grant: &Grant,
+    by_operator: bool,
+) -> String {
+    let (key, granted) = match access {
+        Access::Publish => ("publish", &grant.publish),
+        Access::Read => ("subscribe", &grant.subscribe),
+    };
+    let mut filters: Vec<_> = granted.iter().map(|filter| format!("{:?}", filter.as_str())).collect();
+    // All that a plugin has by default, or each of its topics would have to be added one by one.
+    let own = topic.as_str().strip_prefix(plugin.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    filters.push(if own { format!("\"{plugin}/#\"") } else { format!("{:?}", topic.as_str()) });
+    let (file, table) = match () {
+        () if *plugin == PluginName::of_host() => ("roost.toml".into(), "[grants.api]".into()),
+        () if by_operator => ("roost.toml".into(), format!("[grants.{plugin}]")),
+        () => (format!("plugins/{plugin}.toml"), "[grants]".into()),
+    };
+    format!("to allow it, put this into `{file}`:\n{table}\n{key} = [{}]", filters.join(", "))
+}
 
 /// The keys of a table of grants.
 pub(crate) const GRANT_KEYS: [&str; 2] = ["publish", "subscribe"];

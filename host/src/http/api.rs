@@ -23,7 +23,7 @@ use super::{
     desk::Desk,
     devices, health, jobs, limits, plugins,
     problem::Problem,
-    runs, status,
+    runs, schedule, status, wishes,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,7 +62,17 @@ fn described() -> (Router<Desk>, OpenApi) {
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(runs::run_of_origin));
-    let writes = OpenApiRouter::new().routes(routes!(runs::replay)).routes(routes!(runs::abandon));
+    let writes = OpenApiRouter::new()
+        .routes(routes!(runs::replay))
+        .routes(routes!(runs::abandon))
+        .routes(routes!(schedule::schedule))
+        .routes(routes!(schedule::replace, schedule::cancel))
+        .routes(routes!(wishes::run_now))
+        .routes(routes!(wishes::skip, wishes::unskip))
+        .routes(routes!(wishes::pause_job))
+        .routes(routes!(wishes::resume_job))
+        .routes(routes!(wishes::pause_device))
+        .routes(routes!(wishes::resume_device));
     health
         .merge(room(reads, limits::READS))
         .merge(room(histories, limits::HISTORIES))

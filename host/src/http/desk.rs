@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use chrono_tz::Tz;
 use roost_scheduler::{
     event::{Done, Event, Request},
-    scheduler::Scheduler,
+    names::PluginName,
+    scheduler::{Operator, Scheduler},
     time::Instant,
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -15,6 +16,8 @@ use super::{limits, problem::Problem};
 use crate::{
     app::{Answers, View},
     clock,
+    config::{Config, rules::Rules},
+    plugins::Inquiries,
     store::StoreError,
 };
 
@@ -29,14 +32,41 @@ struct Parts {
     view: View,
     data: PathBuf,
     zone: Tz,
+    inquiries: Inquiries,
+    rules: Rules,
+    operator: Operator,
     started: Instant,
     started_monotonic: std::time::Instant,
 }
 
 impl Desk {
-    pub(crate) fn new(events: mpsc::Sender<Event>, answers: Answers, view: View, data: PathBuf, zone: Tz) -> Self {
+    pub(crate) fn new(
+        events: mpsc::Sender<Event>,
+        answers: Answers,
+        view: View,
+        inquiries: Inquiries,
+        config: &Config,
+    ) -> Self {
         let (started, started_monotonic) = (clock::now(), clock::monotonic());
-        Self(Arc::new(Parts { events, answers, view, data, zone, started, started_monotonic }))
+        let (data, zone, rules) = (config.data.clone(), config.site.zone, config.rules.clone());
+        let operator = rules.operator(config.site);
+        let parts = Parts { events, answers, view, data, zone, inquiries, rules, operator, started, started_monotonic };
+        Self(Arc::new(parts))
+    }
+
+    /// Asks plugins.
+    pub(super) fn inquiries(&self) -> &Inquiries {
+        &self.0.inquiries
+    }
+
+    /// What the operator has said.
+    pub(super) fn operator(&self) -> &Operator {
+        &self.0.operator
+    }
+
+    /// Whether a plugin's grant is the operator's.
+    pub(super) fn is_granted_by_operator(&self, plugin: &PluginName) -> bool {
+        self.0.rules.grants.contains_key(plugin)
     }
 
     /// The zone that times are told in where there is no device's own.

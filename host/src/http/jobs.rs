@@ -277,6 +277,16 @@ pub(super) async fn job(
     Path((Plugin(plugin), Device(device), Job(job))): Path<(Plugin, Device, Job)>,
     Query(WantedOfOne { next: Following(following) }): Query<WantedOfOne>,
 ) -> Answered<JobRecord> {
+    record(&desk, plugin, device, job, following).await.map(Json)
+}
+
+pub(super) async fn record(
+    desk: &Desk,
+    plugin: PluginName,
+    device: DeviceName,
+    job: JobId,
+    following: u32,
+) -> Result<JobRecord, Problem> {
     let none = none(&plugin, &device, &job);
     let found = desk.look(move |scheduler| {
         let found = scheduler.job(&plugin, &device, &job)?;
@@ -286,7 +296,7 @@ pub(super) async fn job(
     });
     let (taken, runs): (Taken, Vec<_>) = found.await?.ok_or(none)?;
     let made = tokio::task::spawn_blocking(move || taken.into_record(following, &mut Sky::default()));
-    Ok(Json(JobRecord { runs, ..made.await.map_err(|error| Problem::bug(&error))? }))
+    Ok(JobRecord { runs, ..made.await.map_err(|error| Problem::bug(&error))? })
 }
 
 fn under_way(run: &RunUnderWay<'_>, zone: Tz) -> RunUnderWayRecord {

@@ -14,9 +14,9 @@ use std::{
 use chrono::NaiveTime;
 use roost_scheduler::{
     calendar::parse_zone,
-    limits as bounds,
     model::{Action, Job, Misfire, Overlap, Policy, Retry},
     names::{GroupName, JobId, PluginName, ResourceName},
+    rules::{self, Fault},
     time::{Instant, Site},
     topic::Grant,
     trigger::{Every, Sun, SunEvent, Trigger},
@@ -112,6 +112,12 @@ impl Invalid {
         Self::new(format!("`{field}` {value}: {rule}"))
     }
 
+    /// A rule that is broken, in the words of the contract.
+    fn broken(fault: Fault) -> Self {
+        let Fault { step, field, value, rule } = fault;
+        Self { step, ..Self::value(field, value, &rule) }
+    }
+
     /// In this part of the answer.
     fn of(self, part: impl Into<String>) -> Self {
         Self { part: Some(part.into()), ..self }
@@ -146,31 +152,19 @@ pub(super) fn jobs(list: Vec<wit::Job>, terms: &Terms<'_>) -> Result<Vec<Job>, I
 fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
     let trigger = trigger(job.trigger, terms)?;
     let action = match job.action {
-        wit::Action::Steps(list) if list.is_empty() || list.len() > bounds::STEPS_PER_ACTION => {
-            return Err(Invalid::value("action.steps", list.len(), "there must be 1 to 100"));
-        }
         wit::Action::Steps(list) => Action::Steps(steps::steps(list, terms)?.into()),
         wit::Action::Task(task) => Action::Task(terms.tasks.task("action.task", &task.name, task.args)?.into()),
     };
     let policy = policy(job.policy, terms)?;
-    if let Trigger::Every(every) = &trigger
-        && policy.jitter_ms >= every.period_ms
-    {
-        let value = format!("{}", policy.jitter_ms);
-        let rule =
-            format!("it must be less than the period, {} ms, or runs would overtake each other", every.period_ms);
-        return Err(Invalid::value("policy.jitter-ms", value, &rule));
-    }
-    Ok(Job { id, label: job.label.map(Into::into), trigger, action, policy })
+    let job = Job { id, label: job.label.map(Into::into), trigger, action, policy };
+    rules::job(&job).map_err(Invalid::broken)?;
+    Ok(job)
 }
 
 fn trigger(trigger: wit::Trigger, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
     Ok(match trigger {
         wit::Trigger::At(at) => Trigger::At(instant("trigger.at", at)?),
         wit::Trigger::Every(every) => {
-            if every.period_ms < bounds::PERIOD_MS {
-                return Err(Invalid::value("trigger.every.period-ms", every.period_ms, "it must be 1,000 or more"));
-            }
             let anchor = every.anchor.map(|anchor| instant("trigger.every.anchor", anchor)).transpose()?;
             Trigger::Every(Every { period_ms: every.period_ms, anchor: anchor.unwrap_or(Instant::MIN) })
         }
@@ -199,21 +193,8 @@ fn sun(sun: &wit::Sun, terms: &Terms<'_>) -> Result<Sun, Invalid> {
             terms.plugin
         )));
     }
-    if sun.offset_ms.unsigned_abs() > bounds::SUN_OFFSET_MS.unsigned_abs() {
-        let rule = "it must be -43,200,000 to 43,200,000 (12 hours)";
-        return Err(Invalid::value("trigger.sun.offset-ms", sun.offset_ms, rule));
-    }
     let not_before = sun.not_before.map(|time| self::time("trigger.sun.not-before", time)).transpose()?;
     let not_after = sun.not_after.map(|time| self::time("trigger.sun.not-after", time)).transpose()?;
-    if let (Some(before), Some(after)) = (not_before, not_after)
-        && after < before
-    {
-        return Err(Invalid::value(
-            "trigger.sun.not-after",
-            after,
-            &format!("it is earlier than `not-before`, {before}"),
-        ));
-    }
     Ok(Sun { event: event(sun.event), offset_ms: sun.offset_ms, not_before, not_after })
 }
 
@@ -250,42 +231,24 @@ fn policy(policy: Option<wit::Policy>, terms: &Terms<'_>) -> Result<Policy, Inva
             Misfire::LatestOfGroup(group.map_err(wrong)?)
         }
     };
-    let overlap = overlap(policy.overlap.as_ref(), &misfire)?;
-    let grace_ms = policy.grace_ms.unwrap_or(default.grace_ms);
-    if grace_ms < bounds::GRACE_MS {
-        return Err(Invalid::value("policy.grace-ms", grace_ms, "it must be 1,000 or more"));
-    }
     Ok(Policy {
         misfire,
-        grace_ms,
-        overlap,
+        grace_ms: policy.grace_ms.unwrap_or(default.grace_ms),
+        overlap: overlap(policy.overlap.as_ref()),
         jitter_ms: policy.jitter_ms.unwrap_or(default.jitter_ms),
         priority: policy.priority.unwrap_or(default.priority),
-        retry: retry(policy.retry)?,
+        retry: retry(policy.retry.as_ref()),
         needs: policy.needs.map(|name| needs(&name, terms)).transpose()?,
     })
 }
 
-fn overlap(overlap: Option<&wit::Overlap>, misfire: &Misfire) -> Result<Overlap, Invalid> {
-    let most = bounds::RUNS_PER_JOB;
-    let overlap = match overlap {
+const fn overlap(overlap: Option<&wit::Overlap>) -> Overlap {
+    match overlap {
         None | Some(wit::Overlap::Skip) => Overlap::Skip,
-        Some(wit::Overlap::Queue(count)) if (1..=most).contains(count) => Overlap::Queue(*count),
-        Some(wit::Overlap::Queue(count)) => {
-            return Err(Invalid::value("policy.overlap.queue", count, "it must be 1 to 1,000"));
-        }
-        Some(wit::Overlap::Allow(count)) if (2..=most).contains(count) => Overlap::Allow(*count),
-        Some(wit::Overlap::Allow(count)) => {
-            return Err(Invalid::value("policy.overlap.allow", count, "it must be 2 to 1,000"));
-        }
+        Some(wit::Overlap::Queue(count)) => Overlap::Queue(*count),
+        Some(wit::Overlap::Allow(count)) => Overlap::Allow(*count),
         Some(wit::Overlap::Replace) => Overlap::Replace,
-    };
-    if matches!((misfire, overlap), (Misfire::LatestOfGroup(_), Overlap::Queue(_) | Overlap::Allow(_))) {
-        let rule = "a newer run of a group takes the place of older ones, so that there is nothing to wait or to go on \
-                    beside it";
-        return Err(Invalid::value("policy.overlap", "with `latest-of-group`", rule).hint("leave `overlap` out"));
     }
-    Ok(overlap)
 }
 
 /// What the operator has so many of.
@@ -299,16 +262,12 @@ fn needs(name: &str, terms: &Terms<'_>) -> Result<ResourceName, Invalid> {
     )))
 }
 
-fn retry(retry: Option<wit::Retry>) -> Result<Retry, Invalid> {
+fn retry(retry: Option<&wit::Retry>) -> Retry {
     let default = Retry::default();
-    let Some(retry) = retry else { return Ok(default) };
-    if retry.attempts == Some(0) {
-        return Err(Invalid::value("policy.retry.attempts", 0, "it must be 1 or more"));
+    let Some(retry) = retry else { return default };
+    Retry {
+        attempts: retry.attempts,
+        give_up_after_ms: retry.give_up_after_ms.unwrap_or(default.give_up_after_ms),
+        backoff_ms: retry.backoff_ms.unwrap_or(default.backoff_ms),
     }
-    let backoff_ms = retry.backoff_ms.unwrap_or(default.backoff_ms);
-    if backoff_ms < bounds::BACKOFF_MS {
-        return Err(Invalid::value("policy.retry.backoff-ms", backoff_ms, "it must be 100 or more"));
-    }
-    let give_up_after_ms = retry.give_up_after_ms.unwrap_or(default.give_up_after_ms);
-    Ok(Retry { attempts: retry.attempts, give_up_after_ms, backoff_ms })
 }

@@ -4,6 +4,7 @@ use roost_scheduler::{
     limits as bounds,
     model::{Reply, Task},
     names::TaskName,
+    rules,
 };
 use serde_json::Value;
 
@@ -110,5 +111,6 @@ pub(in super::super) fn reply(task: &Task, reply: wit::Reply, terms: &Terms<'_>)
         return Err(named(Invalid::value("note", format!("of {bytes} bytes"), "it may have 4,096 (4 KiB)")));
     }
     let steps = steps::steps(list, terms).map_err(named)?;
+    rules::steps(&steps).map_err(Invalid::broken).map_err(named)?;
     Ok(Reply { steps, replan, note: note.filter(|note| !note.is_empty()) })
 }

@@ -1,0 +1,183 @@
+//! What jobs have to keep to, whoever made them: a plugin, or a person.
+
+use std::fmt::Display;
+
+use crate::{
+    limits,
+    model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Retry, Step},
+    topic::is_forbidden,
+    trigger::{Every, Sun, Trigger},
+};
+
+/// A rule that is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// In which step, counted from 1, if it is in one.
+    pub step: Option<usize>,
+    /// In which field, with hyphens between words and points between levels: `policy.grace-ms`.
+    pub field: &'static str,
+    /// What it says, where that is short.
+    pub value: String,
+    /// What it should.
+    pub rule: String,
+}
+
+impl Fault {
+    fn new(field: &'static str, value: impl Display, rule: impl Into<String>) -> Self {
+        Self { step: None, field, value: value.to_string(), rule: rule.into() }
+    }
+}
+
+type Checked = Result<(), Fault>;
+
+fn must(holds: bool, fault: impl FnOnce() -> Fault) -> Checked {
+    if holds { Ok(()) } else { Err(fault()) }
+}
+
+/// Checks a whole job. What it is allowed to do is not asked here.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn job(job: &Job) -> Checked {
+    trigger(&job.trigger)?;
+    if let Action::Steps(list) = &job.action {
+        let count = list.len();
+        let rule = "there must be 1 to 100";
+        must((1..=limits::STEPS_PER_ACTION).contains(&count), || Fault::new("action.steps", count, rule))?;
+        steps(list)?;
+    }
+    policy(&job.policy)?;
+    if let Trigger::Every(every) = &job.trigger {
+        let (jitter_ms, period_ms) = (job.policy.jitter_ms, every.period_ms);
+        let rule = || format!("it must be less than the period, {period_ms} ms, or runs would overtake each other");
+        must(jitter_ms < period_ms, || Fault::new("policy.jitter-ms", jitter_ms, rule()))?;
+    }
+    Ok(())
+}
+
+fn trigger(trigger: &Trigger) -> Checked {
+    match trigger {
+        Trigger::Every(Every { period_ms, .. }) => must(*period_ms >= limits::PERIOD_MS, || {
+            Fault::new("trigger.every.period-ms", period_ms, "it must be 1,000 or more")
+        }),
+        Trigger::Sun(sun) => {
+            let Sun { offset_ms, not_before, not_after, .. } = **sun;
+            must(offset_ms.unsigned_abs() <= limits::SUN_OFFSET_MS.unsigned_abs(), || {
+                let rule = "it must be -43,200,000 to 43,200,000 (12 hours)";
+                Fault::new("trigger.sun.offset-ms", offset_ms, rule)
+            })?;
+            match (not_before, not_after) {
+                (Some(before), Some(after)) => must(before <= after, || {
+                    Fault::new("trigger.sun.not-after", after, format!("it is earlier than `not-before`, {before}"))
+                }),
+                _ => Ok(()),
+            }
+        }
+        Trigger::At(_) | Trigger::Cron(_) => Ok(()),
+    }
+}
+
+/// Checks the messages of a job, or of a plugin's answer to a task, however many there are.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn steps(list: &[Step]) -> Checked {
+    let mut earlier = 0;
+    for (index, step) in list.iter().enumerate() {
+        let after_ms = step.after_ms;
+        let in_order = must(after_ms >= earlier, || {
+            Fault::new("after-ms", after_ms, format!("it must not be less than the step before, {earlier}"))
+        });
+        let checked = in_order.and_then(|()| message(&step.message));
+        let checked = checked.and_then(|()| step.confirm.as_deref().map_or(Ok(()), confirm));
+        checked.map_err(|fault| Fault { step: Some(index + 1), ..fault })?;
+        earlier = after_ms;
+    }
+    Ok(())
+}
+
+fn message(message: &Message) -> Checked {
+    let bytes = message.payload.len();
+    must(bytes <= limits::PAYLOAD_BYTES, || {
+        Fault::new("payload", format!("of {bytes} bytes"), "it may have 262,144 (256 KiB)")
+    })?;
+    message.properties.as_deref().map_or(Ok(()), properties)
+}
+
+fn properties(properties: &MessageProperties) -> Checked {
+    let MessageProperties { expiry_ms, content_type, user, .. } = properties;
+    must(*expiry_ms != Some(0), || Fault::new("properties.expiry-ms", 0, "it must be 1 or more"))?;
+    must(user.len() <= limits::USER_PROPERTIES, || Fault::new("properties.user", user.len(), "there may be 16"))?;
+    if let Some((name, _)) = user.iter().find(|(name, _)| name.starts_with("roost-")) {
+        let rule = "names that start with `roost-` are the host's";
+        return Err(Fault::new("properties.user", format!("`{name}`"), rule));
+    }
+    let texts = || user.iter().flat_map(|(name, value)| [name, value]).chain(content_type);
+    let bytes: usize = texts().map(String::len).sum();
+    must(bytes <= limits::PROPERTIES_BYTES, || {
+        let rule = "the content type and the user properties may have 32,768 (32 KiB) together";
+        Fault::new("properties", format!("of {bytes} bytes"), rule)
+    })?;
+    match texts().flat_map(|text| text.chars()).find(|char| is_forbidden(*char)) {
+        Some(char) => {
+            let value = format!("with the character U+{:04X}", u32::from(char));
+            Err(Fault::new("properties", value, "MQTT does not allow it"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn confirm(confirm: &Confirm) -> Checked {
+    must(confirm.within_ms > 0, || Fault::new("confirm.within-ms", 0, "it must be 1 or more"))?;
+    let short = |field, length: usize| {
+        must(length <= limits::CONDITION_BYTES, || {
+            Fault::new(field, format!("of {length} bytes"), "it may have 4,096 (4 KiB)")
+        })
+    };
+    let pointer = |field, text: &str| {
+        short(field, text.len())?;
+        let rule = "it must be empty or begin with `/` (RFC 6901)";
+        must(text.is_empty() || text.starts_with('/'), || Fault::new(field, format!("`{text}`"), rule))
+    };
+    match &confirm.matches {
+        Matches::Any => Ok(()),
+        Matches::Bytes(bytes) => short("confirm.matches.bytes", bytes.len()),
+        Matches::Json { pointer: place, value } => {
+            short("confirm.matches.json.value", value.len())?;
+            pointer("confirm.matches.json.pointer", place)
+        }
+        Matches::JsonRange { pointer: place, min, max } => {
+            must(min.is_finite() && max.is_finite() && min <= max, || {
+                let rule = "both must be finite, and `min` at most `max`";
+                Fault::new("confirm.matches.json-range", format!("{min} to {max}"), rule)
+            })?;
+            pointer("confirm.matches.json-range.pointer", place)
+        }
+    }
+}
+
+fn policy(policy: &Policy) -> Checked {
+    let most = limits::RUNS_PER_JOB;
+    match policy.overlap {
+        Overlap::Queue(count) => {
+            must((1..=most).contains(&count), || Fault::new("policy.overlap.queue", count, "it must be 1 to 1,000"))?
+        }
+        Overlap::Allow(count) => {
+            must((2..=most).contains(&count), || Fault::new("policy.overlap.allow", count, "it must be 2 to 1,000"))?
+        }
+        Overlap::Skip | Overlap::Replace => {}
+    }
+    let waits = matches!(policy.overlap, Overlap::Queue(_) | Overlap::Allow(_));
+    must(!(waits && matches!(policy.misfire, Misfire::LatestOfGroup(_))), || {
+        let rule = "a newer run of a group takes the place of older ones, so that there is nothing to wait or to go on \
+                    beside it: leave `overlap` out";
+        Fault::new("policy.overlap", "with `latest-of-group`", rule)
+    })?;
+    let grace_ms = policy.grace_ms;
+    must(grace_ms >= limits::GRACE_MS, || Fault::new("policy.grace-ms", grace_ms, "it must be 1,000 or more"))?;
+    let Retry { attempts, backoff_ms, .. } = policy.retry;
+    must(attempts != Some(0), || Fault::new("policy.retry.attempts", 0, "it must be 1 or more"))?;
+    must(backoff_ms >= limits::BACKOFF_MS, || {
+        Fault::new("policy.retry.backoff-ms", backoff_ms, "it must be 100 or more")
+    })
+}

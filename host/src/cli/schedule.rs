@@ -1,0 +1,129 @@
+//! `roost schedule` and `roost cancel`: jobs that a person makes.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::ArgGroup;
+use hyper::Method;
+use serde_json::Value;
+
+use super::{
+    client::Client,
+    part::{JobPath, PartName},
+    table::local,
+};
+use crate::{
+    config::DataFlags,
+    http::{JobRecord, NewJobRecord},
+    report::Report,
+};
+
+/// Make a job: a message, or a task of a plugin, once or again and again
+///
+/// It is kept over restarts, and no plan of a plugin touches it. Its name is written to standard output; `roost cancel` takes
+/// it away. More than one message, and how runs are treated, can be said over HTTP: see `/api/v1/openapi.json`.
+#[derive(clap::Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["topic", "task"])))]
+#[command(after_help = "Examples:
+  roost schedule at now+10m --topic porch/light/set --payload OFF
+  roost schedule cron 30 7 * * MON-FRI --topic radio/set --payload ON --id radio
+  roost schedule now --task sprinkler/lawn/water --args '{\"zone\": 2, \"minutes\": 1}'")]
+pub(super) struct Schedule {
+    /// When, as `roost next` takes it
+    #[arg(required = true, value_name = "TRIGGER")]
+    trigger: Vec<String>,
+    /// Where to send a message
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// What to send
+    #[arg(long, value_name = "TEXT", requires = "topic")]
+    payload: Option<String>,
+    /// 0: sent once; 1: acknowledged; 2: exactly once
+    #[arg(long, value_name = "N", requires = "topic", value_parser = clap::value_parser!(u8).range(0..=2))]
+    qos: Option<u8>,
+    /// The broker is to keep it for those who subscribe later
+    #[arg(long, requires = "topic")]
+    retain: bool,
+    /// What a plugin is to do, as `roost plugins PLUGIN` shows it
+    #[arg(long, value_name = "PLUGIN/DEVICE/TASK")]
+    task: Option<PartName>,
+    /// What it is told, as JSON
+    #[arg(long, value_name = "JSON", requires = "task")]
+    args: Option<Value>,
+    /// The job's name, unique among those of its device
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// Write the job as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlags,
+}
+
+/// Take jobs away that were made with `roost schedule`, or over HTTP
+///
+/// Their runs that have not started are cancelled; those that have send what they owe at once.
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  roost cancel radio")]
+pub(super) struct Cancel {
+    /// As `roost schedule` has written them
+    #[arg(required = true, value_name = "JOB")]
+    jobs: Vec<JobPath>,
+    #[command(flatten)]
+    data: DataFlags,
+}
+
+pub(super) fn schedule(args: Schedule) -> Result<()> {
+    let client = Client::new(args.data)?;
+    let (plugin, device, task) = match args.task {
+        None => (None, None, None),
+        Some(PartName { plugin, device: Some(device), job: Some(task) }) => {
+            (Some(plugin.to_string()), Some(device.to_string()), Some(task.to_string()))
+        }
+        Some(_) => {
+            let report = Report::new("`--task` names no task");
+            return Err(report.hint("write it like `sprinkler/lawn/water`: the plugin, the device, the task").into());
+        }
+    };
+    let new = NewJobRecord {
+        id: args.id,
+        label: args.label,
+        // A minus sign of typography stands for what the command line would take for an option.
+        trigger: args.trigger.join(" "),
+        plugin,
+        device,
+        topic: args.topic,
+        payload: args.payload,
+        qos: args.qos,
+        retain: args.retain.then_some(true),
+        steps: None,
+        task,
+        args: args.args,
+        policy: None,
+    };
+    let job: JobRecord = client.post("/api/v1/jobs", &new)?;
+    if args.json {
+        serde_json::to_writer(io::stdout(), &job)?;
+        writeln!(io::stdout())?;
+        return Ok(());
+    }
+    writeln!(io::stdout(), "{}/{}/{}", job.plugin, job.device, job.job)?;
+    match &job.due {
+        Some(due) => writeln!(io::stderr(), "its next run is due {}", local(due))?,
+        None => writeln!(io::stderr(), "`roost runs --job {}` shows what becomes of it", job.job)?,
+    }
+    Ok(())
+}
+
+pub(super) fn cancel(args: Cancel) -> Result<()> {
+    let client = Client::new(args.data)?;
+    for job in &args.jobs {
+        client.tell(Method::DELETE, &job.path())?;
+        writeln!(io::stderr(), "`{}` is cancelled", job.as_str())?;
+    }
+    Ok(())
+}
