@@ -160,10 +160,10 @@ fn policy(policy: &Policy) -> Checked {
     let most = limits::RUNS_PER_JOB;
     match policy.overlap {
         Overlap::Queue(count) => {
-            must((1..=most).contains(&count), || Fault::new("policy.overlap.queue", count, "it must be 1 to 1,000"))?
+            must((1..=most).contains(&count), || Fault::new("policy.overlap.queue", count, "it must be 1 to 1,000"))?;
         }
         Overlap::Allow(count) => {
-            must((2..=most).contains(&count), || Fault::new("policy.overlap.allow", count, "it must be 2 to 1,000"))?
+            must((2..=most).contains(&count), || Fault::new("policy.overlap.allow", count, "it must be 2 to 1,000"))?;
         }
         Overlap::Skip | Overlap::Replace => {}
     }

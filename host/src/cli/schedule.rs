@@ -48,7 +48,7 @@ pub(super) struct Schedule {
     #[arg(long, value_name = "PLUGIN/DEVICE/TASK")]
     task: Option<PartName>,
     /// What it is told, as JSON
-    #[arg(long, value_name = "JSON", requires = "task")]
+    #[arg(long, value_name = "JSON", requires = "task", value_parser = json)]
     args: Option<Value>,
     /// The job's name, unique among those of its device
     #[arg(long, value_name = "NAME")]
@@ -75,6 +75,10 @@ pub(super) struct Cancel {
     jobs: Vec<JobPath>,
     #[command(flatten)]
     data: DataFlags,
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))
 }
 
 pub(super) fn schedule(args: Schedule) -> Result<()> {
