@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod compile;
 mod completions;
+mod explain;
 mod jobs;
 mod next;
 mod part;
@@ -18,7 +19,6 @@ mod simulate;
 mod status;
 mod steer;
 mod table;
-mod when;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -42,6 +42,7 @@ enum Command {
     Status(status::Args),
     Plugins(plugins::Args),
     Jobs(jobs::Args),
+    Explain(explain::Args),
     RunNow(steer::RunNow),
     Skip(steer::Skip),
     Pause(steer::Pause),
@@ -70,6 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => status::main(args),
         Command::Plugins(args) => plugins::main(args),
         Command::Jobs(args) => jobs::main(args),
+        Command::Explain(args) => explain::main(args),
         Command::RunNow(args) => steer::run_now(args),
         Command::Skip(args) => steer::skip(args),
         Command::Pause(args) => steer::pause(args),

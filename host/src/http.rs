@@ -6,6 +6,7 @@ mod checks;
 mod connections;
 mod desk;
 mod devices;
+mod explain;
 mod extract;
 mod health;
 mod jobs;
@@ -41,8 +42,8 @@ use self::{
     socket::Socket,
 };
 pub(crate) use self::{
-    desk::Desk, devices::DeviceRecord, jobs::JobRecord, page::Page, plugins::PluginRecord, problem::Problem,
-    schedule::NewJobRecord, socket::path as socket_path, status::Status,
+    desk::Desk, devices::DeviceRecord, explain::Explanation, jobs::JobRecord, page::Page, plugins::PluginRecord,
+    problem::Problem, schedule::NewJobRecord, socket::path as socket_path, status::Status,
 };
 use crate::{
     config::{Http, Listen},

@@ -13,6 +13,7 @@ mod rehearsal;
 mod report;
 mod store;
 mod telemetry;
+mod when;
 
 fn main() -> std::process::ExitCode {
     give_large_blocks_back();

@@ -32,13 +32,15 @@ use std::{
 use roost_scheduler::event::{JobKey, Saved, SavedJob};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
+#[cfg(test)]
+pub(crate) use self::outcomes::outcome_to_json as why_as_json;
 pub(crate) use self::{
     backup::back_up,
     error::StoreError,
     folder::{client_id, is_in_use},
     restore::{Restored, restore},
     retention::Retention,
-    runs::{After, Owed, RunView, Wanted, dead_letter, run, runs},
+    runs::{After, Owed, RunView, Wanted, around, dead_letter, run, runs},
     writer::{Committed, Writer},
 };
 use self::{

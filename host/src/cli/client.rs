@@ -94,6 +94,12 @@ impl Client {
         self.ask(Method::POST, path, body.into())
     }
 
+    /// With a query behind the path.
+    pub(super) fn ask_about<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Report> {
+        let query: Vec<String> = query.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
+        self.get(&format!("{path}?{}", query.join("&")))
+    }
+
     pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {
         self.ask(Method::DELETE, path, Bytes::new())
     }
@@ -115,9 +121,8 @@ impl Client {
         loop {
             let limit = ("limit", left.min(PAGE).to_string());
             let cursor = next.map(|cursor| ("cursor", cursor));
-            let query = query.iter().cloned().chain([limit]).chain(cursor);
-            let query: Vec<String> = query.map(|(key, value)| format!("{key}={}", encoded(&value))).collect();
-            let page: Page<T> = self.get(&format!("{path}?{}", query.join("&")))?;
+            let query: Vec<_> = query.iter().cloned().chain([limit]).chain(cursor).collect();
+            let page: Page<T> = self.ask_about(path, &query)?;
             left = left.saturating_sub(page.items.len());
             page.items.into_iter().try_for_each(&mut take)?;
             if page.next.is_none() || left == 0 {

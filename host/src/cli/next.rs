@@ -9,11 +9,11 @@ use roost_scheduler::{
     trigger::{Never, Patterns, Sky, Trigger, parse},
 };
 
-use super::when::{When, distance};
 use crate::{
     clock,
     config::{self, PlaceFlags},
     report::Report,
+    when::{When, distance},
 };
 
 /// Show when a trigger fires

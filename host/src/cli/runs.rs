@@ -10,7 +10,6 @@ use super::{
     client::{self, Client},
     plugins::line,
     table::{local, table},
-    when::{When, distance},
 };
 use crate::{
     clock,
@@ -18,6 +17,7 @@ use crate::{
     http::runs::{NextStep, RunRecord},
     report::{Report, in_one_line},
     store::{self, Wanted},
+    when::{When, distance},
 };
 
 /// Show what became of runs: first those under way, then those that have ended, the newest first

@@ -26,13 +26,13 @@ use self::{
     differences::{Differences, Side},
     timeline::{Colours, Timeline},
 };
-use super::when::When;
 use crate::{
     clock,
     config::{self, Config, PlaceFlags},
     plugins::workbench::{Specimen, Workbench},
     rehearsal::{Happening, Rehearsal, What},
     report::Report,
+    when::When,
 };
 
 /// Ten years: more is a slip of the finger.

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 
-use super::{client::Client, table::local, when::distance};
-use crate::{config::DataFlags, http::Status};
+use super::{client::Client, table::local};
+use crate::{config::DataFlags, http::Status, when::distance};
 
 /// Show how a Roost is that runs
 ///

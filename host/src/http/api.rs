@@ -21,7 +21,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     checks::{Guard, content_type, guard},
     desk::Desk,
-    devices, health, jobs, limits, plugins,
+    devices, explain, health, jobs, limits, plugins,
     problem::Problem,
     runs, schedule, status, wishes,
 };
@@ -61,7 +61,8 @@ fn described() -> (Router<Desk>, OpenApi) {
     let histories = OpenApiRouter::new()
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
-        .routes(routes!(runs::run_of_origin));
+        .routes(routes!(runs::run_of_origin))
+        .routes(routes!(explain::explain));
     let writes = OpenApiRouter::new()
         .routes(routes!(runs::replay))
         .routes(routes!(runs::abandon))

@@ -35,6 +35,7 @@ struct Parts {
     inquiries: Inquiries,
     rules: Rules,
     operator: Operator,
+    history_days: u32,
     started: Instant,
     started_monotonic: std::time::Instant,
 }
@@ -50,8 +51,19 @@ impl Desk {
         let (started, started_monotonic) = (clock::now(), clock::monotonic());
         let (data, zone, rules) = (config.data.clone(), config.site.zone, config.rules.clone());
         let operator = rules.operator(config.site);
-        let parts = Parts { events, answers, view, data, zone, inquiries, rules, operator, started, started_monotonic };
-        Self(Arc::new(parts))
+        Self(Arc::new(Parts {
+            events,
+            answers,
+            view,
+            data,
+            zone,
+            inquiries,
+            rules,
+            operator,
+            history_days: config.history.days,
+            started,
+            started_monotonic,
+        }))
     }
 
     /// Asks plugins.
@@ -62,6 +74,11 @@ impl Desk {
     /// What the operator has said.
     pub(super) fn operator(&self) -> &Operator {
         &self.0.operator
+    }
+
+    /// For how long it is kept what became of runs.
+    pub(super) fn history_days(&self) -> u32 {
+        self.0.history_days
     }
 
     /// Whether a plugin's grant is the operator's.

@@ -300,7 +300,7 @@ pub(super) async fn record(
 }
 
 fn under_way(run: &RunUnderWay<'_>, zone: Tz) -> RunUnderWayRecord {
-    let RunUnderWay { id, start, step, of, state } = *run;
+    let RunUnderWay { id, start, step, of, state, .. } = *run;
     RunUnderWayRecord { run: id.to_string(), state: state.into(), start: start.in_zone(zone), step, of }
 }
 

@@ -87,7 +87,7 @@ enum DeniedRecord {
 }
 
 /// `None` of a run that simply succeeded.
-pub(super) fn outcome_to_json(outcome: &Outcome) -> serde_json::Result<Option<String>> {
+pub(crate) fn outcome_to_json(outcome: &Outcome) -> serde_json::Result<Option<String>> {
     let record = match outcome {
         Outcome::Succeeded(None) => return Ok(None),
         Outcome::Succeeded(Some(late)) => OutcomeRecord::Late(late.into()),

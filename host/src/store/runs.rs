@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use roost_scheduler::{
     body::Body,
     model::Action,
-    names::{DeviceName, JobId, PluginName, RunId},
+    names::{DeviceName, JobId, JobName, PluginName, RunId},
     time::Instant,
 };
 use rusqlite::{Connection, OptionalExtension, named_params, params};
@@ -136,8 +136,19 @@ const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
 const ENDED: &str = "runs WHERE state <> 'running'";
 pub(super) const FAILED: &str = "runs INDEXED BY runs_failed WHERE state = 'failed'";
 
-/// The runs of a kind that are wanted, the newest occurrence first.
-pub(super) fn question(which: &str) -> String {
+/// What is first.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    Newest,
+    Oldest,
+}
+
+/// The runs of a kind that are wanted, by their occurrences.
+pub(super) fn question(which: &str, first: Order) -> String {
+    let order = match first {
+        Order::Newest => "DESC",
+        Order::Oldest => "ASC",
+    };
     format!(
         "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, attempts,
                 (SELECT time_zone FROM devices JOIN plugins ON plugins.id = devices.plugin
@@ -149,24 +160,58 @@ pub(super) fn question(which: &str) -> String {
                       AND (:state IS NULL OR state = :state)
                       AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
                       AND (:job IS NULL OR job = :job)
-         ORDER BY occurrence DESC, plugin DESC, device DESC, job DESC, origin DESC LIMIT :limit"
+         ORDER BY occurrence {order}, plugin {order}, device {order}, job {order}, origin {order} LIMIT :limit"
     )
 }
 
 fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<RunView>, Damage> {
     let mut runs = Vec::new();
-    each(connection, wanted, which, |run| runs.push(run))?;
+    each(connection, wanted, (which, Order::Newest), |run| runs.push(run))?;
     Ok(runs)
 }
+
+/// Of the runs of a job that have ended, the newest up to an instant, and the first one after it.
+pub(crate) fn around(data: &Path, job: &JobName, at: Instant) -> Result<(Vec<RunView>, Option<RunView>), StoreError> {
+    let (plugin, device, job) = job;
+    let wanted = Wanted {
+        plugin: Some(plugin.to_string()),
+        device: Some(device.to_string()),
+        job: Some(job.to_string()),
+        ..Wanted::default()
+    };
+    let found = ask(&data.join(DATABASE), |connection, format| {
+        if format < MIGRATIONS.len() {
+            return Ok((Vec::new(), None));
+        }
+        let until = Some(at.plus_ms(1));
+        let before = select(connection, &Wanted { until, limit: BEFORE, ..wanted.clone() }, ENDED)?;
+        let mut after = None;
+        let of_after = Wanted { since: until, limit: 1, ..wanted.clone() };
+        each(connection, &of_after, (ENDED, Order::Oldest), |run| after = Some(run))?;
+        Ok((before, after))
+    });
+    match found {
+        Err(StoreError::NoDatabase(_)) => Ok((Vec::new(), None)),
+        found => found,
+    }
+}
+
+/// Runs that are looked at to explain one: those of an occurrence and, of others, one.
+const BEFORE: usize = 10;
 
 /// Whether all of them can be shown.
 pub(super) fn check(connection: &Connection) -> Result<(), Damage> {
     let all = Wanted { limit: usize::MAX, ..Wanted::default() };
-    [UNDER_WAY, ENDED].iter().try_for_each(|which| each(connection, &all, which, drop))
+    [UNDER_WAY, ENDED].iter().try_for_each(|which| each(connection, &all, (which, Order::Newest), drop))
 }
 
-fn each(connection: &Connection, wanted: &Wanted, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
-    let mut statement = connection.prepare(&question(which))?;
+fn each(
+    connection: &Connection,
+    wanted: &Wanted,
+    (which, first): (&str, Order),
+    mut take: impl FnMut(RunView),
+) -> Result<(), Damage> {
+    let mut statement = connection.prepare(&question(which, first))?;
     let after = wanted.after.as_ref().map(|after| &after.run);
     let latest = after.map_or(Instant::MAX, |run| run.occurrence);
     let until = wanted.until.map_or(latest, |until| until.plus_ms(-1).min(latest));

@@ -11,7 +11,7 @@ use crate::{
     event::{DeviceKey, JobKey, PluginKey, Version, Wish},
     limits,
     names::{DeviceName, JobId, PluginName, RunId},
-    outcome::Level,
+    outcome::{Attempt, Cause, Level},
     time::{Instant, Site},
     topic::Grant,
     trigger::Sky,
@@ -98,6 +98,14 @@ pub struct RunUnderWay<'a> {
     pub step: usize,
     /// How many steps there are.
     pub of: usize,
+    /// What held it up, or does so.
+    pub held_by: Option<&'a Cause>,
+    /// How many attempts were made at that step, and how the last one ended that did not get through.
+    pub attempts: u32,
+    /// See there.
+    pub last: Option<&'a Attempt>,
+    /// Until when it waits, where that is known.
+    pub until: Option<Instant>,
     /// What it does, or waits for: `waiting`, `held`, `asking`, `listening`, `arming`, `sent`, `confirming`, `pausing`, `resting`.
     pub state: &'static str,
 }
@@ -252,6 +260,10 @@ impl Scheduler {
             start: run.start,
             step: run.step() + 1,
             of: run.steps,
+            held_by: run.held_by.as_ref(),
+            attempts: run.attempts,
+            last: Some(&run.last).filter(|_| run.attempts > 0),
+            until: run.state.until(),
             state: word(run.state),
         })
     }

@@ -8,14 +8,14 @@ use roost_scheduler::{calendar::to_instant, time::Instant};
 
 /// An instant, or what a calendar and a clock on the wall show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
+pub(crate) enum When {
     At(Instant),
     Local(NaiveDateTime),
 }
 
 impl When {
     /// Where the clock on the wall is in that zone.
-    pub(super) fn in_zone(self, zone: Tz) -> Instant {
+    pub(crate) fn in_zone(self, zone: Tz) -> Instant {
         match self {
             Self::At(at) => at,
             Self::Local(local) => to_instant(local.date(), local.time(), zone),
@@ -48,7 +48,7 @@ impl FromStr for When {
 }
 
 /// How long that is, in the largest unit of which there are at least two, rounded down.
-pub(super) fn distance(ms: i64) -> String {
+pub(crate) fn distance(ms: i64) -> String {
     let units = [("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000), ("seconds", 1_000)];
     let unit = units.into_iter().find(|(_, length)| ms >= 2 * length);
     match unit {
