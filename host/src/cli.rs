@@ -9,12 +9,14 @@ mod jobs;
 mod next;
 mod plugins;
 mod replay;
+mod rollback;
 mod run;
 mod runs;
 mod show;
 mod simulate;
 mod status;
 mod table;
+mod upload;
 mod when;
 
 use std::{ffi::OsString, io, process::ExitCode};
@@ -38,6 +40,10 @@ enum Command {
     Simulate(simulate::Args),
     Status(status::Args),
     Plugins(plugins::Args),
+    Upload(upload::Args),
+    Remove(rollback::Remove),
+    Rollback(rollback::Rollback),
+    Replan(rollback::Replan),
     Jobs(jobs::Args),
     Runs(runs::Args),
     Replay(replay::Replay),
@@ -60,6 +66,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Simulate(args) => simulate::main(args),
         Command::Status(args) => status::main(args),
         Command::Plugins(args) => plugins::main(args),
+        Command::Upload(args) => upload::main(args),
+        Command::Remove(args) => rollback::remove(args),
+        Command::Rollback(args) => rollback::rollback(args),
+        Command::Replan(args) => rollback::replan(args),
         Command::Jobs(args) => jobs::main(args),
         Command::Runs(args) => runs::main(args),
         Command::Replay(args) => replay::replay(args),

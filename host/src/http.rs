@@ -39,7 +39,12 @@ use self::{
     socket::Socket,
 };
 pub(crate) use self::{
-    desk::Desk, devices::DeviceRecord, jobs::JobRecord, page::Page, plugins::PluginRecord, problem::Problem,
+    desk::Desk,
+    devices::DeviceRecord,
+    jobs::JobRecord,
+    page::Page,
+    plugins::{DifferencesRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord},
+    problem::Problem,
     socket::path as socket_path, status::Status,
 };
 use crate::{

@@ -73,11 +73,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let answers = Answers::default();
     let (view, looks) = app::view();
-    let desk = Desk::new(events_in.clone(), answers.clone(), view, config.data.clone(), config.site.zone);
+    let (data, site) = (config.data.clone(), config.site);
+    let options = plugins::Options { folder: config.plugins, data: config.data, site, rules: config.rules, known };
+    let plugins = plugins::start(options, events_in.clone())?;
+    let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), data, site.zone);
     let _serving = listening.serve(desk)?;
-    let options =
-        plugins::Options { folder: config.plugins, data: config.data, site: config.site, rules: config.rules, known };
-    let plugins = plugins::start(options, events_in)?;
     App { scheduler, writer, link, plugins, answers, events, looks, committed, clock }.run(stop).await
 }
 

@@ -15,6 +15,7 @@ use super::{limits, problem::Problem};
 use crate::{
     app::{Answers, View},
     clock,
+    plugins::ForPeople,
     store::StoreError,
 };
 
@@ -27,6 +28,7 @@ struct Parts {
     events: mpsc::Sender<Event>,
     answers: Answers,
     view: View,
+    plugins: ForPeople,
     data: PathBuf,
     zone: Tz,
     started: Instant,
@@ -34,9 +36,21 @@ struct Parts {
 }
 
 impl Desk {
-    pub(crate) fn new(events: mpsc::Sender<Event>, answers: Answers, view: View, data: PathBuf, zone: Tz) -> Self {
+    pub(crate) fn new(
+        events: mpsc::Sender<Event>,
+        answers: Answers,
+        view: View,
+        plugins: ForPeople,
+        data: PathBuf,
+        zone: Tz,
+    ) -> Self {
         let (started, started_monotonic) = (clock::now(), clock::monotonic());
-        Self(Arc::new(Parts { events, answers, view, data, zone, started, started_monotonic }))
+        Self(Arc::new(Parts { events, answers, view, plugins, data, zone, started, started_monotonic }))
+    }
+
+    /// What is to be seen of plugins apart from the scheduler, and to be done with them.
+    pub(super) fn plugins(&self) -> &ForPeople {
+        &self.0.plugins
     }
 
     /// The zone that times are told in where there is no device's own.
