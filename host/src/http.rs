@@ -45,7 +45,8 @@ pub(crate) use self::{
     page::Page,
     plugins::{DifferencesRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord},
     problem::Problem,
-    socket::path as socket_path, status::Status,
+    socket::path as socket_path,
+    status::Status,
 };
 use crate::{
     config::{Http, Listen},

@@ -105,6 +105,7 @@ fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
         ("a long answer", fs::read(guest("aliased-payloads")).unwrap(), "raise `lift_mib`"),
         ("no plan", fs::read(guest("no-schedule")).unwrap(), "it does not export"),
         ("a bomb", fs::read(guest("memory-bomb")).unwrap(), "compil"),
+        ("bad tasks", fs::read(guest("bad-tasks")).unwrap(), "it does not say what its tasks are"),
         ("a core module", fs::read(guest("core-module")).unwrap(), "has to be a component"),
     ] {
         fs::write(&file, content).unwrap();
@@ -136,7 +137,9 @@ fn the_board_tells_what_was_refused_and_what_runs() {
     assert!(plugin["error"]["causes"].to_string().contains("the door is jammed"), "{plugin}");
     more(&listener, "declared/tick");
     site.drop_in(&guest("declared"), "declared");
-    becomes(&host, &site, "declared", "it to be in order", |plugin| plugin["state"] == "running" && plugin["error"].is_null());
+    becomes(&host, &site, "declared", "it to be in order", |plugin| {
+        plugin["state"] == "running" && plugin["error"].is_null()
+    });
 
     // Nothing of these runs: one was never whole, one traps.
     fs::write(site.plugin("torn.wasm"), &fs::read(guest("declared")).unwrap()[..1_000]).unwrap();
@@ -189,8 +192,12 @@ fn what_ran_before_can_be_gone_back_to_even_over_a_restart() {
         assert_eq!(json(&site, &["rollback", "declared"])["component"], to["component"]);
         assert_eq!(bytes(&site, "declared").as_ref(), Some(content));
         let plugin = runs(to);
-        let plugin = if plugin["previous"] == from["component"] { plugin } else {
-            becomes(&host, &site, "declared", "the other to be remembered", |plugin| plugin["previous"] == from["component"])
+        let plugin = if plugin["previous"] == from["component"] {
+            plugin
+        } else {
+            becomes(&host, &site, "declared", "the other to be remembered", |plugin| {
+                plugin["previous"] == from["component"]
+            })
         };
         assert_eq!(plugin["jobs"], 1);
     }
@@ -209,7 +216,7 @@ fn a_folder_whose_disk_is_missing_is_not_changed() {
     let (_broker, site, _listener, host) = ticking("declared");
     let away = site.path().join("away");
     fs::rename(site.path().join("plugins"), &away).unwrap();
-    let file = guest("declared");
+    let file = guest("at-once");
     let put = ["upload", file.to_str().unwrap(), "--as", "other"];
     let (fine, told) = tried(&site, &put);
     assert!(!fine && told.contains("as if its disk were missing"), "{told}");

@@ -85,11 +85,7 @@ fn row(plugin: &PluginRecord) -> [String; 7] {
         plan,
         memory,
         // The last cause is where it began.
-        plugin
-            .error
-            .as_ref()
-            .map(|error| in_one_line(error.causes.last().unwrap_or(&error.what)))
-            .unwrap_or_default(),
+        plugin.error.as_ref().map(|error| in_one_line(error.causes.last().unwrap_or(&error.what))).unwrap_or_default(),
     ]
 }
 

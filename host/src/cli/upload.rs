@@ -95,7 +95,11 @@ fn told(jobs: &DifferencesRecord) -> String {
             }
         }
         if let Some(error) = &device.error {
-            text.push_str(&format!("  ! {} keeps its plan: {}\n", device.device, printable(error).replace('\n', "\n    ")));
+            text.push_str(&format!(
+                "  ! {} keeps its plan: {}\n",
+                device.device,
+                printable(error).replace('\n', "\n    ")
+            ));
         }
     }
     if jobs.left_out > 0 {

@@ -13,8 +13,8 @@ use roost_scheduler::{
     time::Instant,
 };
 
-pub(super) use self::tally::{Call, Tally};
 pub(crate) use self::tally::Used;
+pub(super) use self::tally::{Call, Tally};
 use super::{limits, settings::Limits};
 use crate::{clock, report::Report};
 

@@ -18,8 +18,7 @@ use super::{
     board::Board,
     folder::{Offer, name_like, settings_at},
     library::Question,
-    limits,
-    sections,
+    limits, sections,
     versions::{Versions, digest_of},
 };
 use crate::report::Report;
@@ -61,18 +60,13 @@ pub(crate) struct Installed {
 }
 
 impl Installer {
-    pub(super) fn new(
-        folder: &Path,
-        data: &Path,
-        board: Board,
-        questions: mpsc::UnboundedSender<Question>,
-    ) -> Self {
+    pub(super) fn new(folder: &Path, data: &Path, board: Board, questions: mpsc::UnboundedSender<Question>) -> Self {
         Self { folder: folder.into(), versions: Versions::at(data), board, questions, turn: Arc::default() }
     }
 
     /// What the host would make of a component, with the settings that lie in the folder. Nothing is kept.
     pub(crate) async fn try_out(&self, plugin: &PluginName, component: Arc<[u8]>) -> Result<Loaded, Refused> {
-        if !sections::whole(&component) {
+        if !component.is_empty() && !sections::whole(&component) {
             let report = Report::new(format!("plugin `{plugin}` was not loaded"));
             let report = report.cause("the file is cut off: a section says it is longer than the rest of it");
             return Err(Refused::Faulty(report.hint("copy it again")));
@@ -178,7 +172,8 @@ impl Installer {
     }
 }
 
-const WRITABLE: &str = "the user that Roost runs as must be allowed to write to the folder, and there must be room on its disk";
+const WRITABLE: &str =
+    "the user that Roost runs as must be allowed to write to the folder, and there must be room on its disk";
 
 /// A name that the watch leaves alone, then the right one.
 fn put(folder: &Path, plugin: &PluginName, path: &Path, component: &[u8]) -> io::Result<()> {

@@ -130,3 +130,72 @@ fn add(list: &mut SomeJobsRecord, id: &str) {
         list.ids.push(id.to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use roost_scheduler::{
+        event::Plan,
+        model::{Action, Job, Policy},
+        names::JobId,
+        time::Instant,
+        trigger::{Patterns, parse},
+    };
+
+    use super::*;
+
+    fn job(id: &str, trigger: &str) -> Job {
+        let (id, trigger) =
+            (JobId::parse(id).unwrap(), parse(trigger, Instant::MIN, &mut Patterns::default()).unwrap());
+        Job { id, label: None, trigger, action: Action::Steps(Arc::new([])), policy: Policy::default() }
+    }
+
+    fn there(site: Site, is_by_hand: bool, job: &Job) -> (String, Existing) {
+        (job.id.to_string(), Existing { job: job.into(), site, is_by_hand })
+    }
+
+    fn planned(device: &str, site: Site, jobs: &[Job]) -> LoadedDevice {
+        LoadedDevice { name: DeviceName::parse(device).unwrap(), site, plan: Ok(Plan::new(Instant::MIN, jobs)) }
+    }
+
+    #[test]
+    fn jobs_are_compared_as_the_scheduler_does() {
+        let london = Site { zone: chrono_tz::Europe::London, location: None };
+        let berlin = Site { zone: chrono_tz::Europe::Berlin, location: None };
+        let north = DeviceName::parse("north").unwrap();
+        let existing = || {
+            let jobs = [
+                there(london, false, &job("daily", "cron 0 6 * * *")),
+                there(london, false, &job("often", "every 1m")),
+                there(london, false, &job("gone", "every 2m")),
+                there(london, true, &job("mine", "every 3m")),
+            ];
+            BTreeMap::from([(north.clone(), jobs.into_iter().collect::<Jobs>())])
+        };
+        let plan = [job("daily", "cron 0 6 * * *"), job("often", "every 5m"), job("new", "every 1m")];
+        let counts = |all: &DifferencesRecord| [all.new, all.changed, all.gone, all.unchanged];
+        let same = compared(existing(), vec![planned("north", london, &plan)]);
+        assert_eq!(counts(&same), [1, 1, 1, 1]);
+        assert_eq!((&same.devices[0].changed.ids[0], &same.devices[0].gone.ids[0]), (&"often".into(), &"gone".into()));
+        let moved = compared(existing(), vec![planned("north", berlin, &plan)]);
+        assert_eq!(counts(&moved), [1, 2, 1, 0], "what follows the clock on the wall has changed");
+        let another = compared(existing(), vec![planned("south", london, &plan)]);
+        assert_eq!(counts(&another), [3, 0, 3, 0]);
+        let taken = compared(existing(), vec![planned("north", london, &[job("mine", "every 1m")])]);
+        assert_eq!(counts(&taken), [0, 0, 0, 4]);
+        assert!(taken.devices[0].error.as_ref().unwrap().starts_with("job `mine`: "));
+    }
+
+    #[test]
+    fn what_is_told_is_bounded() {
+        let site = Site { zone: chrono_tz::UTC, location: None };
+        let jobs: Vec<Job> =
+            (0..2 * limits::CHANGED_JOBS).map(|number| job(&format!("j{number}"), "every 1m")).collect();
+        let many = 2 * limits::CHANGED_DEVICES;
+        let devices = (0..many).map(|number| planned(&format!("d{number}"), site, &jobs)).collect();
+        let all = compared(BTreeMap::new(), devices);
+        assert_eq!((all.new, all.devices.len(), all.left_out), (many * jobs.len(), many / 2, many / 2));
+        assert_eq!((all.devices[0].new.count, all.devices[0].new.ids.len()), (jobs.len(), limits::CHANGED_JOBS));
+    }
+}

@@ -177,7 +177,8 @@ mod tests {
             (None, "application/wasm", most, 200),
         ] {
             let read = component(request(length, kind, vec![0; bytes].into())).await;
-            let expected = read.as_ref().map_or_else(|problem| problem.status, |bytes| if bytes.is_empty() { 0 } else { 200 });
+            let expected =
+                read.as_ref().map_or_else(|problem| problem.status, |bytes| if bytes.is_empty() { 0 } else { 200 });
             assert_eq!(expected, status, "{length:?} {kind} {bytes}");
         }
     }

@@ -63,13 +63,15 @@ mod tests {
     fn the_last_plan_and_the_longest_are_told_apart() {
         let tally = Tally::default();
         let planned = |ms| Some(Duration::from_millis(ms));
-        for (planned, has_failed, has_trapped, memory_bytes) in
-            [(planned(7), false, false, 10), (planned(3), false, false, 30), (None, true, true, 20), (None, true, false, 0)]
-        {
+        for (planned, has_failed, has_trapped, memory_bytes) in [
+            (planned(7), false, false, 10),
+            (planned(3), false, false, 30),
+            (None, true, true, 20),
+            (None, true, false, 0),
+        ] {
             tally.count(Call { planned, has_failed, has_trapped, memory_bytes });
         }
-        let used =
-            Used { calls: 4, failed: 2, traps: 1, plan_ms: Some(3), longest_plan_ms: Some(7), memory_bytes: 30 };
+        let used = Used { calls: 4, failed: 2, traps: 1, plan_ms: Some(3), longest_plan_ms: Some(7), memory_bytes: 30 };
         assert_eq!(tally.used(), used);
     }
 }
