@@ -142,7 +142,7 @@ fn runs_are_listed_in_pages_one_by_one_and_by_commands_elsewhere() {
 #[test]
 fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
     let (_broker, _site, host, address) = planned();
-    let (json, wasm) = ("content-type: application/json\r\n", "content-type: application/wasm\r\n");
+    let json = "content-type: application/json\r\n";
     let long = format!("{{\"run\":\"{}\"}}", "a".repeat(256 * 1024));
     for (method, path, headers, body, expected) in [
         ("GET", "/", "", "", 404),
@@ -174,6 +174,29 @@ fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
         ("POST", "/api/v1/runs/abandon", "content-type: text/plain\r\n", "{}", 415),
         ("POST", "/api/v1/runs/abandon", "content-type: application/wasm\r\n", "{}", 415),
         ("POST", "/api/v1/runs/abandon", json, &long, 413),
+        ("GET", "/healthz", "origin: http://evil.example\r\n", "", 403),
+        ("GET", "/healthz", "sec-fetch-site: cross-site\r\n", "", 403),
+    ] {
+        let (status, value) = ask(&address, method, path, headers, body);
+        assert_eq!(status, expected, "{method} {path}: {value}");
+    }
+    let (status, head, _) = talk(&address, "GET /healthz HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
+    assert_eq!(status, 421, "{head}");
+    let described = get(&address, "/api/v1/openapi.json");
+    assert!(text(&described, "openapi").starts_with("3.1"), "{described}");
+    for (path, item) in described["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            assert!(operation["responses"]["default"].is_object(), "{path}");
+        }
+    }
+    assert!(host.stop().success());
+}
+
+#[test]
+fn plugins_are_paused_and_planned_again_and_whatever_is_wrong_with_an_upload_is_told() {
+    let (_broker, _site, host, address) = planned();
+    let (json, wasm) = ("content-type: application/json\r\n", "content-type: application/wasm\r\n");
+    for (method, path, headers, body, expected) in [
         ("PUT", "/api/v1/plugins/coop_door", wasm, "x", 400),
         ("PUT", "/api/v1/plugins/roost", wasm, "x", 400),
         ("PUT", "/api/v1/plugins/other", json, "{}", 415),
@@ -190,8 +213,6 @@ fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
         ("POST", "/api/v1/plugins/other/pause", "", "", 404),
         ("POST", "/api/v1/plugins/other/resume", "", "", 404),
         ("POST", "/api/v1/plugins/other/replan", "", "", 404),
-        ("GET", "/healthz", "origin: http://evil.example\r\n", "", 403),
-        ("GET", "/healthz", "sec-fetch-site: cross-site\r\n", "", 403),
     ] {
         let (status, value) = ask(&address, method, path, headers, body);
         assert_eq!(status, expected, "{method} {path}: {value}");
@@ -206,15 +227,6 @@ fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
             talk(&address, &format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
         assert_eq!((status, told.as_str()), (204, ""), "{what}");
         assert_eq!(get(&address, "/api/v1/plugins/declared")["paused"], paused, "{what}");
-    }
-    let (status, head, _) = talk(&address, "GET /healthz HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
-    assert_eq!(status, 421, "{head}");
-    let described = get(&address, "/api/v1/openapi.json");
-    assert!(text(&described, "openapi").starts_with("3.1"), "{described}");
-    for (path, item) in described["paths"].as_object().unwrap() {
-        for operation in item.as_object().unwrap().values() {
-            assert!(operation["responses"]["default"].is_object(), "{path}");
-        }
     }
     assert!(host.stop().success());
 }

@@ -65,7 +65,7 @@ fn compared(mut existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>
         let of_device = match plan {
             Ok(plan) => of_device(jobs, plan.jobs, site),
             // It keeps the plan it has.
-            Err(error) => DeviceDifferencesRecord { error: Some(error), ..of_device_as_it_is(jobs) },
+            Err(error) => DeviceDifferencesRecord { error: Some(error), ..of_device_as_it_is(&jobs) },
         };
         told.insert(name, of_device);
     }
@@ -96,7 +96,7 @@ fn of_device(mut existing: Jobs, planned: Vec<PackedJob>, site: Site) -> DeviceD
     let conflict = |job: &&PackedJob| existing.get(job.body.id()).is_some_and(|existing| existing.is_by_hand);
     if let Some(job) = planned.iter().find(conflict) {
         let error = format!("job `{}`: somebody has made a job of that name by hand", job.body.id());
-        return DeviceDifferencesRecord { error: Some(error), ..of_device_as_it_is(existing) };
+        return DeviceDifferencesRecord { error: Some(error), ..of_device_as_it_is(&existing) };
     }
     for job in planned {
         let id = job.body.id();
@@ -118,7 +118,7 @@ fn gone_of(told: &mut DeviceDifferencesRecord, existing: Jobs) {
     told.gone.ids.sort();
 }
 
-fn of_device_as_it_is(jobs: Jobs) -> DeviceDifferencesRecord {
+fn of_device_as_it_is(jobs: &Jobs) -> DeviceDifferencesRecord {
     let mut told = DeviceDifferencesRecord::default();
     jobs.keys().for_each(|id| add(&mut told.unchanged, id));
     told
