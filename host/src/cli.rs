@@ -11,6 +11,7 @@ mod next;
 mod part;
 mod plugins;
 mod replay;
+mod rollback;
 mod run;
 mod runs;
 mod schedule;
@@ -19,6 +20,7 @@ mod simulate;
 mod status;
 mod steer;
 mod table;
+mod upload;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -41,6 +43,10 @@ enum Command {
     Simulate(simulate::Args),
     Status(status::Args),
     Plugins(plugins::Args),
+    Upload(upload::Args),
+    Remove(rollback::Remove),
+    Rollback(rollback::Rollback),
+    Replan(rollback::Replan),
     Jobs(jobs::Args),
     Explain(explain::Args),
     RunNow(steer::RunNow),
@@ -70,6 +76,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Simulate(args) => simulate::main(args),
         Command::Status(args) => status::main(args),
         Command::Plugins(args) => plugins::main(args),
+        Command::Upload(args) => upload::main(args),
+        Command::Remove(args) => rollback::remove(args),
+        Command::Rollback(args) => rollback::rollback(args),
+        Command::Replan(args) => rollback::replan(args),
         Command::Jobs(args) => jobs::main(args),
         Command::Explain(args) => explain::main(args),
         Command::RunNow(args) => steer::run_now(args),

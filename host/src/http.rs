@@ -42,8 +42,16 @@ use self::{
     socket::Socket,
 };
 pub(crate) use self::{
-    desk::Desk, devices::DeviceRecord, explain::Explanation, jobs::JobRecord, page::Page, plugins::PluginRecord,
-    problem::Problem, schedule::NewJobRecord, socket::path as socket_path, status::Status,
+    desk::Desk,
+    devices::DeviceRecord,
+    explain::Explanation,
+    jobs::JobRecord,
+    page::Page,
+    plugins::{DifferencesRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord},
+    problem::Problem,
+    schedule::NewJobRecord,
+    socket::path as socket_path,
+    status::Status,
 };
 use crate::{
     config::{Http, Listen},

@@ -1,6 +1,7 @@
 //! The edge to plugins: what lies in the folder becomes `Loaded` and `Removed`, a question for a plan becomes `Planned`,
 //! and one for what to publish `Answered`. Knows wasmtime and the contract; knows nothing of times, runs or messages (I12).
 
+mod board;
 mod cache;
 pub(crate) mod compile;
 mod component;
@@ -10,6 +11,7 @@ mod folder;
 mod function;
 mod guest;
 mod inquiries;
+mod installer;
 mod library;
 mod limiter;
 mod limits;
@@ -40,7 +42,12 @@ use tokio::{
     sync::mpsc,
 };
 
-pub(crate) use self::{contract::tasks::TaskDescription, inquiries::Inquiries};
+pub(crate) use self::{
+    board::{Board, Fault, Standing, State, Used},
+    contract::tasks::TaskDescription,
+    inquiries::Inquiries,
+    installer::{COMPONENT_BYTES, Installed, Installer, Refused, plugin_like},
+};
 use self::{
     library::{Library, Question},
     load::{Errand, Loader},
@@ -67,8 +74,17 @@ pub(crate) struct Options {
 /// The running edge.
 pub(crate) struct Plugins {
     questions: mpsc::UnboundedSender<Question>,
+    for_people: ForPeople,
     _watch: Watch,
     guests: Option<Runtime>,
+}
+
+/// What people can see of plugins, and do with them.
+#[derive(Clone, Debug)]
+pub(crate) struct ForPeople {
+    pub(crate) board: Board,
+    pub(crate) inquiries: Inquiries,
+    pub(crate) installer: Installer,
 }
 
 /// Starts the edge. Guests get threads of their own, so that they cannot hold up what keeps time.
@@ -87,14 +103,18 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
     // One question for each device, each run that is due and each inquiry at most: who asked waits for the answer.
     let (questions, asked) = mpsc::unbounded_channel();
     let names = known.iter().map(|(name, _)| name.clone()).collect();
-    let library = Library::new(loader, known, events);
+    let board = Board::default();
+    let library = Library::new(loader, known, events, board.clone());
+    let inquiries = Inquiries::new(questions.clone());
+    let installer = Installer::new(&folder, &data, board.clone(), questions.clone());
+    let for_people = ForPeople { board, inquiries, installer };
     guests.spawn(async {
         clock::is_set().await;
         library.run(sightings, asked).await;
     });
     let watch = Watch::start(folder, names, to_library)
         .map_err(|error| Report::new("the plugin folder cannot be watched").cause(error))?;
-    Ok(Plugins { questions, _watch: watch, guests: Some(guests) })
+    Ok(Plugins { questions, for_people, _watch: watch, guests: Some(guests) })
 }
 
 fn guest_threads() -> Result<Runtime, Report> {
@@ -123,9 +143,8 @@ impl Plugins {
         let _ = self.questions.send(Question::Task { call, plugin, device, errand });
     }
 
-    /// For those who ask for people.
-    pub(crate) fn inquiries(&self) -> Inquiries {
-        Inquiries::new(self.questions.clone())
+    pub(crate) fn for_people(&self) -> ForPeople {
+        self.for_people.clone()
     }
 
     /// Calls that are under way are given up; nothing depends on them.

@@ -68,7 +68,11 @@ fn what_is_planned_can_be_asked_for_in_pages() {
     assert_eq!((status["counts"]["jobs"].as_u64(), status["link"]["up"].as_bool()), (Some(6), Some(true)), "{status}");
     let plugin = &get(&address, "/api/v1/plugins")["items"][0];
     assert_eq!((plugin["devices"].as_u64(), plugin["jobs"].as_u64()), (Some(2), Some(6)), "{plugin}");
-    assert_eq!(*plugin, get(&address, "/api/v1/plugins/declared"));
+    let one = get(&address, "/api/v1/plugins/declared");
+    assert_eq!(
+        (&one["component"], &one["jobs"], &one["tasks"]),
+        (&plugin["component"], &6.into(), &Value::Array(vec![]))
+    );
     let first = get(&address, "/api/v1/devices?limit=1");
     assert_eq!(text(&first["items"][0], "device"), "north");
     let second = get(&address, &format!("/api/v1/devices?limit=1&cursor={}", text(&first, "next")));
@@ -164,7 +168,7 @@ fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
         ("POST", "/api/v1/runs/abandon", json, "{", 400),
         ("POST", "/api/v1/runs/abandon", json, "{\"run\":1}", 400),
         ("POST", "/api/v1/runs/abandon", json, "{\"run\":\"x\"}", 404),
-        ("POST", "/api/v1/runs/abandon", json, "{\"run\":\"a/b/c/2027-03-01T06:30:00Z\"}", 409),
+        ("POST", "/api/v1/runs/abandon", json, "{\"run\":\"a/b/c/2027-03-01T06:30:00Z\"}", 404),
         ("POST", "/api/v1/runs/replay", json, "{\"run\":\"a/b/c/2027-03-01T06:30:00Z\"}", 404),
         ("POST", "/api/v1/runs/abandon", "", "{}", 415),
         ("POST", "/api/v1/runs/abandon", "content-type: text/plain\r\n", "{}", 415),
@@ -184,6 +188,45 @@ fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
         for operation in item.as_object().unwrap().values() {
             assert!(operation["responses"]["default"].is_object(), "{path}");
         }
+    }
+    assert!(host.stop().success());
+}
+
+#[test]
+fn plugins_are_paused_and_planned_again_and_whatever_is_wrong_with_an_upload_is_told() {
+    let (_broker, _site, host, address) = planned();
+    let (json, wasm) = ("content-type: application/json\r\n", "content-type: application/wasm\r\n");
+    for (method, path, headers, body, expected) in [
+        ("PUT", "/api/v1/plugins/coop_door", wasm, "x", 400),
+        ("PUT", "/api/v1/plugins/roost", wasm, "x", 400),
+        ("PUT", "/api/v1/plugins/other", json, "{}", 415),
+        ("PUT", "/api/v1/plugins/other", "", "", 415),
+        ("PUT", "/api/v1/plugins/other", wasm, "x", 422),
+        ("POST", "/api/v1/check", wasm, "x", 400),
+        ("POST", "/api/v1/check?plugin=other&colour=red", wasm, "x", 400),
+        ("POST", "/api/v1/check?plugin=Other", wasm, "x", 400),
+        ("POST", "/api/v1/check?plugin=other", wasm, "x", 422),
+        ("DELETE", "/api/v1/plugins/other", "", "", 404),
+        ("DELETE", "/api/v1/plugins/roost", "", "", 404),
+        ("POST", "/api/v1/plugins/other/rollback", "", "", 404),
+        ("POST", "/api/v1/plugins/declared/rollback", "", "", 409),
+        ("POST", "/api/v1/plugins/other/pause", "", "", 404),
+        ("POST", "/api/v1/plugins/other/resume", "", "", 404),
+        ("POST", "/api/v1/plugins/other/replan", "", "", 404),
+    ] {
+        let (status, value) = ask(&address, method, path, headers, body);
+        assert_eq!(status, expected, "{method} {path}: {value}");
+    }
+    // Who says that so much comes is not waited for.
+    let head = format!("PUT /api/v1/plugins/other HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{wasm}");
+    let (status, _, told) = talk(&address, &format!("{head}content-length: 67108865\r\n\r\n"));
+    assert_eq!(status, 413, "{told}");
+    for (what, paused) in [("pause", true), ("replan", true), ("resume", false)] {
+        let path = format!("/api/v1/plugins/declared/{what}");
+        let (status, _, told) =
+            talk(&address, &format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
+        assert_eq!((status, told.as_str()), (204, ""), "{what}");
+        assert_eq!(get(&address, "/api/v1/plugins/declared")["paused"], paused, "{what}");
     }
     assert!(host.stop().success());
 }

@@ -13,6 +13,7 @@ mod outages;
 mod plugins;
 mod simulate;
 mod tasks;
+mod uploads;
 
 use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
 

@@ -14,10 +14,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
-use serde::{
-    Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -42,10 +39,16 @@ const URL: &str = "ROOST_URL";
 const TOKEN: &str = "ROOST_TOKEN";
 /// How long an answer may take: longer than the host takes for one.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// The same where a plugin is uploaded, which has to be compiled.
+const PATIENCE_WITH_UPLOADS: Duration = Duration::from_secs(620);
 /// Bytes of an answer at the most: it is held in memory.
 const ANSWER_BYTES: usize = 256 << 20;
 /// Items that are asked for at a time.
 const PAGE: usize = 1_000;
+
+/// A body, and what it is.
+type Content = (&'static str, Bytes);
+const WASM: &str = "application/wasm";
 
 /// Asks a host.
 pub(super) struct Client {
@@ -86,12 +89,27 @@ impl Client {
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {
-        self.ask(Method::GET, path, Bytes::new())
+        self.ask(Method::GET, path, None)
     }
 
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Report> {
         let body = serde_json::to_vec(body).map_err(|error| Report::new("the request is no JSON").cause(error))?;
-        self.ask(Method::POST, path, body.into())
+        self.ask(Method::POST, path, Some(("application/json", body.into())))
+    }
+
+    /// Without a body. What is answered with nothing is `()`.
+    pub(super) fn order<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Report> {
+        self.ask(method, path, None)
+    }
+
+    /// A plugin.
+    pub(super) fn upload<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        component: Vec<u8>,
+    ) -> Result<T, Report> {
+        self.ask(method, path, Some((WASM, component.into())))
     }
 
     /// With a query behind the path.
@@ -101,12 +119,7 @@ impl Client {
     }
 
     pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {
-        self.ask(Method::DELETE, path, Bytes::new())
-    }
-
-    /// For what is answered with nothing.
-    pub(super) fn tell(&self, method: Method, path: &str) -> Result<(), Report> {
-        self.ask::<IgnoredAny>(method, path, Bytes::new()).map(drop)
+        self.ask(Method::DELETE, path, None)
     }
 
     /// Page after page, up to so many items, and whether there are more.
@@ -132,14 +145,16 @@ impl Client {
         }
     }
 
-    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Report> {
+    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Content>) -> Result<T, Report> {
+        let is_upload = body.as_ref().is_some_and(|(kind, _)| *kind == WASM);
+        let patience = if is_upload { PATIENCE_WITH_UPLOADS } else { PATIENCE };
         let asked = async {
             let stream = self.place.connect().await?;
             self.place.talk(stream, method, path, body).await
         };
         let (status, bytes) = self.runtime.block_on(async {
-            timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
-                let report = Report::new(format!("{} did not answer within {} s", self.place, PATIENCE.as_secs()));
+            timeout(patience, asked).await.unwrap_or_else(|_| {
+                let report = Report::new(format!("{} did not answer within {} s", self.place, patience.as_secs()));
                 Err(report.hint("`roost runs` shows what became of runs; the host's log says what holds it up"))
             })
         })?;
@@ -148,8 +163,8 @@ impl Client {
             report.hint("it is no Roost, or one of another version")
         };
         if status.is_success() {
-            let nothing = status == StatusCode::NO_CONTENT || status == StatusCode::ACCEPTED && bytes.is_empty();
-            return serde_json::from_slice(if nothing { b"null" } else { &bytes[..] }).map_err(strange);
+            let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+            return serde_json::from_slice(text).map_err(strange);
         }
         let Problem { detail, hint, .. } = serde_json::from_slice(&bytes).map_err(strange)?;
         let report = Report::new(detail);
@@ -223,7 +238,7 @@ impl Place {
         stream: Box<dyn Stream>,
         method: Method,
         path: &str,
-        body: Bytes,
+        body: Option<Content>,
     ) -> Result<(StatusCode, Bytes), Report> {
         let gone = |error: &dyn std::error::Error| {
             let report = Report::new(format!("{self} did not answer")).chain(error);
@@ -242,9 +257,10 @@ impl Place {
                 }
             }
         }
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
+        if let Some((kind, _)) = body {
+            request = request.header(CONTENT_TYPE, kind);
         }
+        let body = body.map(|(_, bytes)| bytes).unwrap_or_default();
         let request = request.body(Full::new(body)).map_err(|error| gone(&error))?;
         let answer = sender.send_request(request).await.map_err(|error| gone(&error))?;
         let status = answer.status();

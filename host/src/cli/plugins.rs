@@ -1,28 +1,31 @@
-//! `roost plugins`: what is loaded.
+//! `roost plugins`: what is there, and how it is.
+
+mod one;
 
 use std::io::{self, Write};
 
 use anyhow::Result;
 use roost_scheduler::names::PluginName;
 
-use super::{
-    client::Client,
-    table::{local, table},
-};
+use super::{client::Client, table::table};
 use crate::{
     config::DataFlags,
     http::{DeviceRecord, PluginRecord},
     report::in_one_line,
 };
 
-/// Show the plugins that are loaded, or the devices of one
+/// Show the plugins, or one of them in full
+///
+/// Its state is `running`; `outdated` where the newest files were refused, and the version before runs; `refused` where nothing
+/// runs for that reason; `loading` where nothing runs yet; `removed` where its file is gone. A plan takes so many milliseconds at
+/// the longest, and a call so much memory.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost plugins
   roost plugins coop-door
   roost plugins --json")]
 pub(super) struct Args {
-    /// Show its devices
+    /// Show this one in full
     #[arg(value_name = "NAME", value_parser = PluginName::parse)]
     name: Option<PluginName>,
     /// Write an object per line
@@ -41,13 +44,13 @@ pub(super) fn main(args: Args) -> Result<()> {
             if args.json {
                 return line(&mut out, &plugin);
             }
-            rows.push(of_plugin(&plugin));
+            rows.push(row(&plugin));
             Ok(())
         })?;
         if rows.is_empty() && !args.json {
-            writeln!(io::stderr(), "no plugin is loaded")?;
+            writeln!(io::stderr(), "there is no plugin")?;
         }
-        let head = ["PLUGIN", "DEVICES", "JOBS", "VERSION", "PUBLISHES"];
+        let head = ["PLUGIN", "STATE", "DEVICES", "JOBS", "PLAN", "MEMORY", "ERROR"];
         return Ok(out.write_all(table(head, &rows).as_bytes()).and_then(|()| out.flush())?);
     };
     let plugin: PluginRecord = client.get(&format!("/api/v1/plugins/{name}"))?;
@@ -55,13 +58,12 @@ pub(super) fn main(args: Args) -> Result<()> {
         line(&mut out, &plugin)?;
         return Ok(out.flush()?);
     }
-    let mut rows = Vec::new();
+    let mut devices = Vec::new();
     client.list("/api/v1/devices", &[("plugin", name.to_string())], usize::MAX, |device: DeviceRecord| {
-        rows.push(of_device(&device));
+        devices.push(device);
         Ok(())
     })?;
-    let head = ["DEVICE", "JOBS", "TIME ZONE", "NEXT PLAN", "FAULT"];
-    out.write_all(table(head, &rows).as_bytes())?;
+    out.write_all(one::told(&plugin, &devices).as_bytes())?;
     Ok(out.flush()?)
 }
 
@@ -71,28 +73,28 @@ pub(super) fn line(out: &mut impl Write, record: &impl serde::Serialize) -> Resu
     Ok(writeln!(out)?)
 }
 
-fn of_plugin(plugin: &PluginRecord) -> [String; 5] {
-    let version = plugin.component.as_deref().map_or("?", |digest| digest.get(..12).unwrap_or(digest));
+fn row(plugin: &PluginRecord) -> [String; 7] {
+    let used = plugin.used.as_ref();
+    let plan = used.and_then(|used| used.longest_plan_ms).map(|ms| format!("{ms} ms")).unwrap_or_default();
+    let memory = used.filter(|used| used.calls > 0).map(|used| memory(used.memory_bytes)).unwrap_or_default();
     [
         plugin.plugin.clone(),
+        state(plugin),
         plugin.devices.to_string(),
         plugin.jobs.to_string(),
-        version.to_owned(),
-        in_one_line(&plugin.grant.publish.join(" ")),
+        plan,
+        memory,
+        // The last cause is where it began.
+        plugin.error.as_ref().map(|error| in_one_line(error.causes.last().unwrap_or(&error.what))).unwrap_or_default(),
     ]
 }
 
-fn of_device(device: &DeviceRecord) -> [String; 5] {
-    let plan = match (&device.replan_at, device.planning) {
-        (_, true) => "now".into(),
-        (Some(at), false) => local(at),
-        (None, false) => "none".into(),
-    };
-    [
-        device.device.clone(),
-        device.jobs.to_string(),
-        device.time_zone.clone(),
-        plan,
-        device.error.as_deref().map(in_one_line).unwrap_or_default(),
-    ]
+fn state(plugin: &PluginRecord) -> String {
+    if plugin.paused { format!("{}, paused", plugin.state) } else { plugin.state.clone() }
+}
+
+/// `3.1 MiB`.
+#[allow(clippy::cast_precision_loss, reason = "it is shown with one digit")]
+fn memory(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

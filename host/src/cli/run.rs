@@ -81,7 +81,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         known,
     };
     let plugins = plugins::start(options, events_in.clone())?;
-    let desk = Desk::new(events_in, answers.clone(), view, plugins.inquiries(), &config);
+    let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), &config);
     let _serving = listening.serve(desk)?;
     App { scheduler, writer, link, plugins, answers, events, looks, committed, clock }.run(stop).await
 }

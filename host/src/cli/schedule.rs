@@ -126,7 +126,7 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
 pub(super) fn cancel(args: Cancel) -> Result<()> {
     let client = Client::new(args.data)?;
     for job in &args.jobs {
-        client.tell(Method::DELETE, &job.path())?;
+        client.order::<()>(Method::DELETE, &job.path())?;
         writeln!(io::stderr(), "`{}` is cancelled", job.as_str())?;
     }
     Ok(())

@@ -115,7 +115,7 @@ pub(super) fn resume(args: Resume) -> Result<()> {
 fn tell(args: Parts, what: &str) -> Result<()> {
     let client = Client::new(args.data)?;
     for part in &args.parts {
-        client.tell(Method::POST, &format!("{}/{what}", part.path()))?;
+        client.order::<()>(Method::POST, &format!("{}/{what}", part.path()))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What can be asked, and its description.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -22,6 +22,7 @@ use super::{
     checks::{Guard, content_type, guard},
     desk::Desk,
     devices, explain, health, jobs, limits, plugins,
+    plugins::{steering, uploads},
     problem::Problem,
     runs, schedule, status, wishes,
 };
@@ -40,7 +41,6 @@ pub(super) fn router(desk: Desk, checked: Option<Guard>) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .with_state(desk)
         .layer(DefaultBodyLimit::max(limits::JSON_BYTES))
-        .layer(from_fn(in_time))
         .layer(from_fn(content_type));
     match checked {
         Some(checked) => routes.layer(from_fn_with_state(checked, guard)),
@@ -73,16 +73,25 @@ fn described() -> (Router<Desk>, OpenApi) {
         .routes(routes!(wishes::pause_job))
         .routes(routes!(wishes::resume_job))
         .routes(routes!(wishes::pause_device))
-        .routes(routes!(wishes::resume_device));
+        .routes(routes!(wishes::resume_device))
+        .routes(routes!(steering::replan))
+        .routes(routes!(steering::pause))
+        .routes(routes!(steering::resume))
+        .routes(routes!(steering::roll_back))
+        .routes(routes!(steering::remove));
+    // Beside what is read at the same address, which is not to wait for compiles.
+    let uploads = OpenApiRouter::new().routes(routes!(uploads::upload)).routes(routes!(uploads::check));
     health
-        .merge(room(reads, limits::READS))
-        .merge(room(histories, limits::HISTORIES))
-        .merge(room(writes, limits::WRITES))
+        .merge(room(reads, limits::READS, limits::REQUEST))
+        .merge(room(histories, limits::HISTORIES, limits::REQUEST))
+        .merge(room(writes, limits::WRITES, limits::REQUEST))
+        .merge(room(uploads, limits::UPLOADS, limits::UPLOAD))
         .split_for_parts()
 }
 
-fn room(routes: OpenApiRouter<Desk>, places: usize) -> OpenApiRouter<Desk> {
-    routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(places)), in_turn))
+fn room(routes: OpenApiRouter<Desk>, places: usize, within: Duration) -> OpenApiRouter<Desk> {
+    let routes = routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(places)), in_turn));
+    routes.route_layer(from_fn_with_state(within, in_time))
 }
 
 async fn in_turn(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
@@ -91,9 +100,9 @@ async fn in_turn(State(places): State<Arc<Semaphore>>, request: Request, next: N
     next.run(request).await
 }
 
-async fn in_time(request: Request, next: Next) -> Result<Response, Problem> {
-    timeout(limits::REQUEST, next.run(request)).await.map_err(|_| {
-        let detail = format!("it was not done within {} s", limits::REQUEST.as_secs());
+async fn in_time(State(within): State<Duration>, request: Request, next: Next) -> Result<Response, Problem> {
+    timeout(within, next.run(request)).await.map_err(|_| {
+        let detail = format!("it was not done within {} s", within.as_secs());
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint("others ask as well: try again")
     })
 }

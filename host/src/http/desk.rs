@@ -17,7 +17,7 @@ use crate::{
     app::{Answers, View},
     clock,
     config::{Config, rules::Rules},
-    plugins::Inquiries,
+    plugins::ForPeople,
     store::StoreError,
 };
 
@@ -30,9 +30,9 @@ struct Parts {
     events: mpsc::Sender<Event>,
     answers: Answers,
     view: View,
+    plugins: ForPeople,
     data: PathBuf,
     zone: Tz,
-    inquiries: Inquiries,
     rules: Rules,
     operator: Operator,
     history_days: u32,
@@ -45,7 +45,7 @@ impl Desk {
         events: mpsc::Sender<Event>,
         answers: Answers,
         view: View,
-        inquiries: Inquiries,
+        plugins: ForPeople,
         config: &Config,
     ) -> Self {
         let (started, started_monotonic) = (clock::now(), clock::monotonic());
@@ -57,7 +57,7 @@ impl Desk {
             view,
             data,
             zone,
-            inquiries,
+            plugins,
             rules,
             operator,
             history_days: config.history.days,
@@ -66,9 +66,9 @@ impl Desk {
         }))
     }
 
-    /// Asks plugins.
-    pub(super) fn inquiries(&self) -> &Inquiries {
-        &self.0.inquiries
+    /// What is to be seen of plugins apart from the scheduler, and to be done with them.
+    pub(super) fn plugins(&self) -> &ForPeople {
+        &self.0.plugins
     }
 
     /// What the operator has said.

@@ -49,3 +49,14 @@ pub(super) const DEVICES_PER_LOOK: usize = 1_000;
 pub(super) const FOLLOWING: u32 = 10;
 /// Runs under way that are told of one job.
 pub(super) const RUNS: usize = 100;
+/// Uploads that are worked on at a time: each holds a component, and later its plans.
+pub(super) const UPLOADS: usize = 2;
+/// How long an upload's bytes may take to come: whoever is slow takes the place of others.
+pub(super) const UPLOAD_BODY: Duration = Duration::from_secs(60);
+/// How long an upload may take in all: to wait for others, for its compile, and for a plan of each of its devices.
+pub(super) const UPLOAD: Duration = Duration::from_secs(600);
+/// Devices that are told of what an upload would change, and ids of jobs in each of their lists.
+pub(super) const CHANGED_DEVICES: usize = 500;
+pub(super) const CHANGED_JOBS: usize = 50;
+/// How long a plugin's tasks are waited for: it may be busy, or have to be compiled.
+pub(super) const TASKS: Duration = Duration::from_secs(5);

@@ -1,14 +1,22 @@
-//! Plugins that are loaded.
+//! Plugins that are there.
+
+mod differences;
+mod records;
+pub(super) mod steering;
+pub(super) mod uploads;
+
+use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
-use roost_scheduler::{
-    event::Version,
-    names::{DeviceName, PluginName},
-    scheduler::PluginView,
-};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use roost_scheduler::names::{DeviceName, PluginName};
+use serde::Deserialize;
+use tokio::time::timeout;
+use utoipa::IntoParams;
 
+use self::records::Core;
+pub(crate) use self::records::{
+    DifferencesRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord,
+};
 use super::{
     desk::Desk,
     extract::{Path, Query},
@@ -17,50 +25,7 @@ use super::{
     problem::{Answered, Problem},
     words::Plugin,
 };
-
-/// A plugin that is loaded.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct PluginRecord {
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
-    pub(crate) plugin: String,
-    /// SHA-256 of its file; missing where no version has been taken up completely.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) component: Option<String>,
-    /// SHA-256 of everything that is said about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) settings: Option<String>,
-    /// Whether nothing of it is started.
-    pub(crate) paused: bool,
-    pub(crate) grant: GrantRecord,
-    pub(crate) devices: usize,
-    pub(crate) jobs: usize,
-}
-
-/// What a plugin may do: MQTT topic filters.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct GrantRecord {
-    pub(crate) publish: Vec<String>,
-    pub(crate) subscribe: Vec<String>,
-}
-
-impl PluginRecord {
-    /// Without its jobs, which are counted apart.
-    fn new(plugin: &PluginView<'_>) -> Self {
-        let version = Some(plugin.version).filter(|version| *version != Version::NONE);
-        let texts = |filters: &[roost_scheduler::topic::TopicFilter]| {
-            filters.iter().map(|filter| filter.as_str().to_owned()).collect()
-        };
-        Self {
-            plugin: plugin.name.to_string(),
-            component: version.map(|version| version.component.to_string()),
-            settings: version.map(|version| version.settings.to_string()),
-            grant: GrantRecord { publish: texts(&plugin.grant.publish), subscribe: texts(&plugin.grant.subscribe) },
-            paused: plugin.is_paused,
-            devices: plugin.devices,
-            jobs: 0,
-        }
-    }
-}
+use crate::plugins::Standing;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -74,43 +39,60 @@ pub(super) struct Wanted {
     cursor: Option<String>,
 }
 
-/// The plugins that are loaded, by name
+/// The plugins, by name: those that run, and those whose files were refused
 #[utoipa::path(get, path = "/api/v1/plugins", tag = "plugins", params(Wanted),
     responses((status = 200, body = Page<PluginRecord>)))]
 pub(super) async fn plugins(
     State(desk): State<Desk>,
     Query(Wanted { limit: Limit(limit), cursor: at }): Query<Wanted>,
 ) -> Answered<Page<PluginRecord>> {
-    let after = resume(at.as_deref(), |text| PluginName::parse(text).ok())?;
+    let after = resume(at.as_deref(), |text| PluginName::parse_owner(text).ok())?;
+    let mut found: BTreeMap<PluginName, (Option<Core>, Option<Standing>)> = BTreeMap::new();
+    for (name, standing) in desk.plugins().board.plugins_after(after.as_ref(), limit + 1) {
+        found.entry(name).or_default().1 = Some(standing);
+    }
     let look = move |scheduler: &roost_scheduler::scheduler::Scheduler| {
         let found = scheduler.plugins_after(after.as_ref()).take(limit + 1);
-        found.map(|plugin| (plugin.name.clone(), PluginRecord::new(&plugin))).collect::<Vec<_>>()
+        found.map(|plugin| (plugin.name.clone(), Core::from(plugin))).collect::<Vec<_>>()
     };
-    let mut found = desk.look(look).await?;
-    let is_more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| is_more).map(|(name, _)| cursor(name.as_str()));
-    let mut items = Vec::with_capacity(found.len());
-    for (name, record) in found {
-        items.push(PluginRecord { jobs: jobs_of(&desk, &name).await?, ..record });
+    for (name, core) in desk.look(look).await? {
+        found.entry(name).or_default().0 = Some(core);
     }
+    let is_more = found.len() > limit;
+    let mut items = Vec::with_capacity(limit.min(found.len()));
+    let mut last = None;
+    for (name, (core, standing)) in found.into_iter().take(limit) {
+        let record = PluginRecord::new(name.to_string(), core.as_ref(), standing.as_ref(), desk.zone());
+        items.push(PluginRecord { jobs: jobs_of(&desk, &name).await?, ..record });
+        last = Some(name);
+    }
+    let next = last.filter(|_| is_more).map(|name| cursor(name.as_str()));
     Ok(Json(Page { items, next }))
 }
 
-/// A plugin
+/// A plugin, and what it can be asked to do
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
     responses((status = 200, body = PluginRecord)))]
 pub(super) async fn plugin(State(desk): State<Desk>, Path(Plugin(name)): Path<Plugin>) -> Answered<PluginRecord> {
+    let standing = desk.plugins().board.plugin(&name);
     let wanted = name.clone();
-    let found = desk.look(move |scheduler| scheduler.plugin(&wanted).map(|plugin| PluginRecord::new(&plugin))).await?;
-    let record = found.ok_or_else(|| none(&name))?;
-    Ok(Json(PluginRecord { jobs: jobs_of(&desk, &name).await?, ..record }))
+    let core = desk.look(move |scheduler| scheduler.plugin(&wanted).map(Core::from)).await?;
+    if core.is_none() && standing.is_none() {
+        return Err(none(&name));
+    }
+    let tasks = match standing.as_ref().and_then(|standing| standing.running) {
+        Some(_) => timeout(limits::TASKS, desk.plugins().inquiries.tasks(name.clone())).await.ok().and_then(Result::ok),
+        None => None,
+    };
+    let record = PluginRecord::new(name.to_string(), core.as_ref(), standing.as_ref(), desk.zone());
+    let tasks = tasks.map(|tasks| tasks.into_iter().map(Into::into).collect());
+    Ok(Json(PluginRecord { jobs: jobs_of(&desk, &name).await?, tasks, ..record }))
 }
 
 /// There is no such plugin.
 pub(super) fn none(name: &PluginName) -> Problem {
-    Problem::not_found(format!("there is no plugin `{name}`")).hint("`roost plugins` shows those that are loaded")
+    Problem::not_found(format!("there is no plugin `{name}`")).hint("`roost plugins` shows those that are there")
 }
 
 /// Counted in pieces: a plugin may have many devices.

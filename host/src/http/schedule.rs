@@ -315,7 +315,7 @@ async fn action(desk: &Desk, wanted: NewJobRecord, place: &Place) -> Result<Acti
                 Some((what, hint)) => Problem::unprocessable(what).hint(hint),
                 None => Problem::unprocessable(why),
             };
-            let inquiries = desk.inquiries();
+            let inquiries = &desk.plugins().inquiries;
             let accepted = inquiries.task(plugin.clone(), task.clone(), args.clone()).await.map_err(refused)?;
             // It is asked now what it would do, so that arguments it does not take are told at once.
             inquiries.rehearse_task(plugin, device, task, args).await.map_err(refused)?;

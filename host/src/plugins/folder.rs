@@ -16,7 +16,7 @@ use std::{
 use roost_scheduler::names::PluginName;
 
 use self::reading::{Look, Reading, identity, read};
-pub(super) use self::reading::{read_file, read_settings};
+pub(super) use self::reading::{read_file, read_settings, settings_at};
 use crate::report::Report;
 
 /// Both files of a plugin, read when they had come to rest.
@@ -69,7 +69,7 @@ const GONE: Duration = Duration::from_secs(3);
 /// The two files of one name.
 #[derive(Debug, Default)]
 struct Pair {
-    /// Whether the host counts on it: it was offered, or it ran before the host started.
+    /// Whether the host counts on it: it was offered, or something was told of it, or it ran before the host started.
     present: bool,
     /// As they were when they were last read.
     read: Look,
@@ -256,13 +256,14 @@ impl Folder {
                     unsettled.again(now + TORN_AGAIN);
                     pair.unsettled = Some(unsettled);
                 } else {
-                    pair.read = look;
+                    // It was told, and so has to be untold when it goes.
+                    (pair.present, pair.read) = (true, look);
                     let empty = look.component.is_some_and(|identity| identity.size == 0);
                     sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component, empty)));
                 }
             }
             Reading::Faulty(report) => {
-                pair.read = look;
+                (pair.present, pair.read) = (true, look);
                 sightings.push(Sighting::Faulty(Some(name.clone()), report));
             }
         }
@@ -415,14 +416,19 @@ fn torn(name: &PluginName, component: &Path, empty: bool) -> Report {
         .hint("copy it again; if it is still being copied, it is loaded when that is done")
 }
 
-/// What to do about a file whose name is no plugin's. Compilers write `coop_door.wasm` for a crate called `coop-door`.
+/// What to do about a file whose name is no plugin's.
 pub(super) fn better_name(stem: &str) -> String {
+    match name_like(stem) {
+        Some(name) => format!("rename the file to `{name}.wasm`"),
+        None => "rename the file".into(),
+    }
+}
+
+/// The plugin that was meant. Compilers write `coop_door.wasm` for a crate called `coop-door`.
+pub(crate) fn name_like(stem: &str) -> Option<PluginName> {
     let letters = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
     let better = letters.collect::<String>().to_ascii_lowercase();
-    match PluginName::parse(better.trim_matches('-')) {
-        Ok(name) => format!("rename the file to `{name}.wasm`"),
-        Err(_) => "rename the file".into(),
-    }
+    PluginName::parse(better.trim_matches('-')).ok()
 }
 
 #[cfg(test)]

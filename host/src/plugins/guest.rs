@@ -11,6 +11,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
+    board::Call,
     contract::{Invalid, bindings},
     engine::Engine,
     function::{Function, ScheduleJobs},
@@ -163,21 +164,28 @@ impl Calls {
             let _ticking = self.engine.ticking();
             tokio::time::timeout(wall, function.call(&mut store, context(program, device, now))).await
         };
-        let memory_refused = store.data().limiter.refused;
+        let (memory_refused, memory_bytes) = (store.data().limiter.refused, store.data().limiter.used());
         drop(store);
         let stderr = journal.finish();
+        let took = begun.elapsed();
+        let count = |has_failed: bool, has_trapped| {
+            let planned = Some(took).filter(|_| F::NAME == ScheduleJobs::NAME && !has_failed);
+            program.tally.count(Call { planned, has_failed, has_trapped, memory_bytes });
+        };
         let fault = match answered {
             Ok(Ok(Ok(answer))) => {
-                let accepted = function.accept(answer, &program.terms(device), now)?;
+                let accepted = function.accept(answer, &program.terms(device), now);
+                count(accepted.is_err(), false);
                 let (plugin, device, function) = (&program.plugin, &device.name, F::NAME);
-                tracing::debug!(%plugin, %device, function, took = ?begun.elapsed(), "asked");
-                return Ok(accepted);
+                tracing::debug!(%plugin, %device, function, ?took, "asked");
+                return Ok(accepted?);
             }
             Ok(Ok(Err(text))) => Fault::Said(presentable(&text)),
             Ok(Err(_)) if memory_refused => Fault::Memory { memory_mib: bounds.memory_mib },
             Ok(Err(error)) => told(&error, bounds, stderr),
             Err(_elapsed) => Fault::Wall { wall_ms: bounds.wall_ms },
         };
+        count(true, !matches!(fault, Fault::Said(_)));
         Err(CallError::Failed { function: F::NAME, fault })
     }
 

@@ -1,15 +1,20 @@
 //! Which version of each plugin runs, which is being loaded, and which waits for that.
 
-use std::{collections::HashMap, mem, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::Arc,
+};
 
 use roost_scheduler::{
-    event::{CallId, Event, Generation, Version},
+    event::{CallId, Digest, Event, Generation, Loaded, Version},
     model::{Reply, Task},
     names::{DeviceName, PluginName},
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    board::Board,
     contract::tasks::TaskDescription,
     folder::{Offer, Sighting},
     limits,
@@ -31,16 +36,24 @@ pub(super) enum Question {
     Check { plugin: PluginName, name: String, args: String, answer: oneshot::Sender<Result<Task, String>> },
     /// A person's, for what a task would do.
     Rehearsal { plugin: PluginName, device: DeviceName, errand: Errand, answer: oneshot::Sender<Result<Reply, String>> },
+    /// A person's, for what would become of files.
+    Trial { offer: Offer, answer: oneshot::Sender<Result<Loaded, Report>> },
 }
 
-/// A load that has ended.
-type Ended = (PluginName, Result<Accepted, LoadError>);
+/// Something that has ended for which there is only so much room.
+enum Ended {
+    Load(PluginName, Result<Accepted, LoadError>),
+    /// With what was tried, if it came to that.
+    Trial(Option<Digest>),
+}
 
 #[derive(Default)]
 struct Shelf {
     running: Option<Arc<Program>>,
     /// The one before: the store may not yet have heard of its successor.
     before: Option<Version>,
+    /// The component that ran before the one that runs, over restarts: what can be gone back to.
+    previous: Option<Digest>,
     loading: bool,
     /// Whether the last thing said of its files is that they are not taken.
     faulty: bool,
@@ -56,23 +69,40 @@ pub(super) struct Library {
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     loads: usize,
     unswept: bool,
+    /// The components that were tried last.
+    tried: VecDeque<Digest>,
+    board: Board,
 }
 
 impl Library {
-    pub(super) fn new(loader: Loader, known: Vec<(PluginName, Version)>, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(
+        loader: Loader,
+        known: Vec<(PluginName, Version)>,
+        events: mpsc::Sender<Event>,
+        board: Board,
+    ) -> Self {
         let mut shelves = HashMap::new();
         for (name, version) in known {
-            let running = loader
-                .kept(&name, version)
-                .inspect_err(|error| tracing::error!("the last version of plugin `{name}` cannot be asked: {error}"))
-                .ok()
-                .map(Arc::new);
-            shelves.insert(name, Shelf { running, before: Some(version), ..Shelf::default() });
+            let previous = loader.versions().before(&name).filter(|before| *before != version.component);
+            let running = match loader.kept(&name, version) {
+                Ok(program) => {
+                    board.runs(&name, version, program.settings.limits, previous);
+                    Some(Arc::new(program.counted(board.tally(&name))))
+                }
+                Err(error) => {
+                    let report = Report::new(format!("the last version of plugin `{name}` cannot be asked"));
+                    let report = report.chain(&error);
+                    tracing::error!("{report}");
+                    board.refused(&name, report);
+                    None
+                }
+            };
+            shelves.insert(name, Shelf { running, before: Some(version), previous, ..Shelf::default() });
         }
         let loader = Arc::new(loader);
         // Never more than one load for a plugin, and `LOADS_AT_ONCE` in all.
         let ended = mpsc::unbounded_channel();
-        Self { loader, shelves, events, ended, loads: 0, unswept: true }
+        Self { loader, shelves, events, ended, loads: 0, unswept: true, tried: VecDeque::new(), board }
     }
 
     /// Until nobody listens or asks any more.
@@ -84,7 +114,10 @@ impl Library {
         loop {
             let room = self.loads < limits::LOADS_AT_ONCE;
             tokio::select! {
-                Some(ended) = self.ended.1.recv() => self.load_ended(ended).await,
+                Some(ended) = self.ended.1.recv() => match ended {
+                    Ended::Load(plugin, result) => self.load_ended(plugin, result).await,
+                    Ended::Trial(tried) => self.trial_ended(tried),
+                },
                 Some(question) = questions.recv() => self.ask(question),
                 sighting = sightings.recv(), if room => match sighting {
                     Some(Sighting::Offered(offer)) => self.offered(offer),
@@ -104,7 +137,7 @@ impl Library {
             return;
         }
         let plugin = offer.plugin.clone();
-        let proposal = match self.loader.propose(offer) {
+        let mut proposal = match self.loader.propose(offer) {
             Ok(proposal) => proposal,
             Err(error) => return self.refused(&plugin, &error),
         };
@@ -114,9 +147,12 @@ impl Library {
                 tracing::info!("{plugin} is in order again: its files are those of the version that runs");
             }
             tracing::debug!(%plugin, "its files are as they were");
+            self.board.in_order(&plugin);
             return;
         }
         shelf.loading = true;
+        self.board.loading(&plugin);
+        proposal.tally = self.board.tally(&plugin);
         self.loads += 1;
         self.spawn_load(plugin, proposal);
     }
@@ -126,23 +162,23 @@ impl Library {
         let (loader, ended) = (self.loader.clone(), self.ended.0.clone());
         tokio::spawn(async move {
             let result = loader.load(proposal, running, clock::now).await;
-            let _ = ended.send((plugin, result));
+            let _ = ended.send(Ended::Load(plugin, result));
         });
     }
 
-    async fn load_ended(&mut self, (plugin, result): Ended) {
+    async fn load_ended(&mut self, plugin: PluginName, result: Result<Accepted, LoadError>) {
         self.loads -= 1;
         let Some(shelf) = self.shelves.get_mut(&plugin) else { return };
         shelf.loading = false;
         if shelf.withdrawn {
             self.shelves.remove(&plugin);
+            self.board.removed(&plugin);
             return;
         }
         let waiting = shelf.waiting.take();
         match result {
             Ok(Accepted { program, loaded }) => {
-                shelf.before = shelf.running.replace(program).map(|program| program.version).or(shelf.before);
-                self.unswept = true;
+                self.take_up(&plugin, program).await;
                 let jobs: usize = loaded
                     .devices
                     .iter()
@@ -164,14 +200,73 @@ impl Library {
         }
     }
 
+    /// From here on it is this version that answers.
+    async fn take_up(&mut self, plugin: &PluginName, program: Arc<Program>) {
+        let Some(shelf) = self.shelves.get_mut(plugin) else { return };
+        let (version, limits) = (program.version, program.settings.limits);
+        shelf.before = shelf.running.replace(program).map(|program| program.version).or(shelf.before);
+        self.unswept = true;
+        let ran = shelf.before.map(|before| before.component).filter(|component| *component != version.component);
+        if let Some(component) = ran {
+            shelf.previous = Some(component);
+            let (loader, name) = (self.loader.clone(), plugin.clone());
+            let kept = tokio::task::spawn_blocking(move || loader.versions().remember_before(&name, component)).await;
+            if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+                let report = Report::new(format!("which version of `{plugin}` ran before is not remembered"));
+                tracing::warn!("{}", report.cause(error).hint("after a restart there is none to go back to"));
+            }
+        }
+        self.board.runs(plugin, version, limits, shelf.previous);
+    }
+
+    /// Sees what would become of files. Nothing is kept, except what was compiled.
+    fn try_out(&mut self, offer: Offer, mut answer: oneshot::Sender<Result<Loaded, Report>>) {
+        self.loads += 1;
+        let running = self.shelves.get(&offer.plugin).and_then(|shelf| shelf.running.clone());
+        let (loader, ended, plugin) = (self.loader.clone(), self.ended.0.clone(), offer.plugin.clone());
+        tokio::spawn(async move {
+            let mut tried = None;
+            let trial = async {
+                let proposal = loader.propose(offer)?;
+                tried = Some(proposal.version.component);
+                Ok(loader.try_out(proposal, running, clock::now).await?.loaded)
+            };
+            let result = tokio::select! {
+                result = trial => Some(result),
+                () = answer.closed() => None,
+            };
+            if let Some(result) = result {
+                let _ = answer.send(result.map_err(|error: LoadError| error.report(&plugin, None)));
+            }
+            let _ = ended.send(Ended::Trial(tried));
+        });
+    }
+
+    fn trial_ended(&mut self, tried: Option<Digest>) {
+        self.loads -= 1;
+        if let Some(component) = tried {
+            self.tried.retain(|other| *other != component);
+            self.tried.push_back(component);
+            if self.tried.len() > limits::TRIED {
+                self.tried.pop_front();
+            }
+            self.unswept = true;
+        }
+        self.sweep();
+    }
+
     fn refused(&mut self, plugin: &PluginName, error: &LoadError) {
         self.shelves.entry(plugin.clone()).or_default().faulty = true;
+        self.board.refused(plugin, error.report(plugin, None));
         tracing::error!("{}", error.report(plugin, Some(self.consequence(plugin))));
     }
 
     fn faulty(&mut self, plugin: Option<&PluginName>, report: Report) {
         if let Some(shelf) = plugin.and_then(|plugin| self.shelves.get_mut(plugin)) {
             shelf.faulty = true;
+        }
+        if let Some(plugin) = plugin {
+            self.board.refused(plugin, report.clone());
         }
         let consequence = plugin.map(|plugin| self.consequence(plugin));
         let hint = [report.hint.as_deref(), consequence].into_iter().flatten().collect::<Vec<_>>().join("\n");
@@ -185,6 +280,8 @@ impl Library {
     }
 
     async fn withdrawn(&mut self, plugin: PluginName) {
+        self.board.removed(&plugin);
+        self.loader.versions().forget_before(&plugin);
         let Some(shelf) = self.shelves.get_mut(&plugin) else { return };
         shelf.waiting = None;
         shelf.withdrawn = shelf.loading;
@@ -198,7 +295,7 @@ impl Library {
         }
     }
 
-    fn ask(&self, question: Question) {
+    fn ask(&mut self, question: Question) {
         let program = |plugin| self.shelves.get(plugin).and_then(|shelf| shelf.running.clone());
         let (loader, events) = (self.loader.clone(), self.events.clone());
         match question {
@@ -234,6 +331,7 @@ impl Library {
                     let _ = answer.send(loader.reply(program.as_deref(), &device, errand, clock::now).await);
                 });
             }
+            Question::Trial { offer, answer } => self.try_out(offer, answer),
         }
     }
 
@@ -244,8 +342,9 @@ impl Library {
         }
         let running = self.shelves.values().filter_map(|shelf| shelf.running.as_ref()).map(|program| program.version);
         let in_use: Vec<_> = running.chain(self.shelves.values().filter_map(|shelf| shelf.before)).collect();
-        let loader = self.loader.clone();
-        tokio::task::spawn_blocking(move || loader.sweep(&in_use));
+        let before: Vec<_> = self.shelves.values().filter_map(|shelf| shelf.previous).collect();
+        let (loader, tried) = (self.loader.clone(), Vec::from(self.tried.clone()));
+        tokio::task::spawn_blocking(move || loader.sweep(&in_use, &before, &tried));
     }
 }
 

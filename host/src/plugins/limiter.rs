@@ -6,6 +6,7 @@ use super::limits;
 
 /// Counts all memories of a store together: the limit is the call's, not a memory's.
 pub(super) struct Limiter {
+    memory: usize,
     memory_left: usize,
     table_left: usize,
     /// Whether memory was refused.
@@ -14,7 +15,13 @@ pub(super) struct Limiter {
 
 impl Limiter {
     pub(super) const fn new(memory_mib: u32) -> Self {
-        Self { memory_left: memory_mib as usize * (1 << 20), table_left: limits::TABLE_ELEMENTS, refused: false }
+        let memory = memory_mib as usize * (1 << 20);
+        Self { memory, memory_left: memory, table_left: limits::TABLE_ELEMENTS, refused: false }
+    }
+
+    /// Bytes of memory that the call had: a memory never shrinks.
+    pub(super) const fn used(&self) -> usize {
+        self.memory - self.memory_left
     }
 }
 

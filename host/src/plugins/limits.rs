@@ -71,3 +71,9 @@ pub(super) const FRAMES: usize = 6;
 pub(super) const SIGHTINGS: usize = 4;
 /// Notifications that wait for the watch; more make it scan.
 pub(super) const NOTIFICATIONS: usize = 1_024;
+/// Bytes kept of each sentence of why files were refused, and how many sentences: each plugin has such a report.
+pub(super) const TOLD_BYTES: usize = 4 << 10;
+pub(super) const TOLD_CAUSES: usize = 8;
+/// Candidates that stay compiled after they were tried, for when they are put into the folder: whoever tries any number must
+/// not fill the disk.
+pub(super) const TRIED: usize = 4;

@@ -11,6 +11,7 @@ use roost_scheduler::{
 };
 
 use super::{
+    board::Tally,
     cache::{Cache, CacheError},
     component::{self, ComponentError, Linked},
     contract::tasks::{TaskDescription, Tasks},
@@ -125,6 +126,8 @@ pub(super) struct Proposal {
     pub(super) offer: Offer,
     pub(super) settings: Settings,
     pub(super) version: Version,
+    /// Where its calls are counted: nowhere, unless somebody says so.
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Loader {
@@ -157,14 +160,15 @@ impl Loader {
         let settings = Settings::parse(offer.settings.as_deref(), &offer.plugin, &self.site, grant)
             .map_err(LoadError::Settings)?;
         let version = Version { component: digest_of(&offer.component), settings: settings.digest() };
-        Ok(Proposal { offer, settings, version })
+        Ok(Proposal { offer, settings, version, tally: Arc::default() })
     }
 
     /// Compiles and links it; asks nothing.
     pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
-        let Proposal { offer, settings, version } = proposal;
+        let Proposal { offer, settings, version, tally } = proposal;
         self.link(version.component, || Ok(offer.component)).await?;
-        Ok(Arc::new(Program::new(offer.plugin, version, settings, self.rules.clone())))
+        let program = Program::new(offer.plugin, version, settings, self.rules.clone());
+        Ok(Arc::new(program.counted(tally)))
     }
 
     /// The component of a version, ready to be called.
@@ -195,16 +199,32 @@ impl Loader {
         Ok(linked)
     }
 
-    /// New bytes are accepted for all devices or none; where only the settings are new, a device that fails concerns
-    /// itself alone, unless all fail. Plans are asked for at the time that `clock` shows then.
+    /// What would be taken is kept.
     pub(super) async fn load(
         &self,
         proposal: Proposal,
         running: Option<Arc<Program>>,
         clock: impl Fn() -> Instant,
     ) -> Result<Accepted, LoadError> {
-        let same_bytes = running.is_some_and(|program| program.version.component == proposal.version.component);
         let bytes = proposal.offer.component.clone();
+        let Accepted { program, loaded } = self.try_out(proposal, running, clock).await?;
+        // I6: on disk before the scheduler hears of it, and so before the store says that it runs.
+        let (versions, plugin) = (self.versions.clone(), program.plugin.clone());
+        let (version, settings) = (program.version, program.settings.to_json());
+        let kept = tokio::task::spawn_blocking(move || versions.keep(&plugin, &version, &bytes, &settings)).await;
+        kept.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(LoadError::Keep)?;
+        Ok(Accepted { program, loaded })
+    }
+
+    /// New bytes are accepted for all devices or none; where only the settings are new, a device that fails concerns
+    /// itself alone, unless all fail. Plans are asked for at the time that `clock` shows then. Nothing is kept.
+    pub(super) async fn try_out(
+        &self,
+        proposal: Proposal,
+        running: Option<Arc<Program>>,
+        clock: impl Fn() -> Instant,
+    ) -> Result<Accepted, LoadError> {
+        let same_bytes = running.is_some_and(|program| program.version.component == proposal.version.component);
         let program = self.program(proposal).await?;
         let (mut devices, mut planned) = (Vec::new(), 0);
         for (index, device) in program.settings.devices.iter().enumerate() {
@@ -220,11 +240,6 @@ impl Loader {
             };
             devices.push(LoadedDevice { name: device.name.clone(), site: device.site, plan });
         }
-        // I6: on disk before the scheduler hears of it, and so before the store says that it runs.
-        let (versions, plugin) = (self.versions.clone(), program.plugin.clone());
-        let (version, settings) = (program.version, program.settings.to_json());
-        let kept = tokio::task::spawn_blocking(move || versions.keep(&plugin, &version, &bytes, &settings)).await;
-        kept.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(LoadError::Keep)?;
         let loaded = Loaded {
             plugin: program.plugin.clone(),
             version: program.version,
@@ -232,6 +247,10 @@ impl Loader {
             devices,
         };
         Ok(Accepted { program, loaded })
+    }
+
+    pub(super) fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     /// A version that ran before the host started: compiled, if it is not in the cache, when it is first asked.
@@ -347,9 +366,10 @@ impl Loader {
         tasks.task("task", name, args).map_err(|invalid| invalid.to_string())
     }
 
-    /// Deletes what neither runs nor ran last.
-    pub(super) fn sweep(&self, in_use: &[Version]) {
-        self.versions.sweep(in_use);
-        self.cache.sweep(&in_use.iter().map(|version| version.component).collect());
+    /// Deletes what neither runs nor ran before; of what was tried, only what was compiled is kept.
+    pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest], tried: &[Digest]) {
+        self.versions.sweep(in_use, before);
+        let components = in_use.iter().map(|version| &version.component).chain(before).chain(tried);
+        self.cache.sweep(&components.copied().collect());
     }
 }

@@ -13,6 +13,7 @@ use roost_scheduler::{
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
+    board::Tally,
     contract::{Terms, tasks::Tasks},
     logs::Log,
     settings::{Device, Settings},
@@ -49,6 +50,8 @@ pub(super) struct Program {
     pub(super) turn: Semaphore,
     pub(super) log: Arc<Log>,
     pub(super) almanac: Arc<Almanac>,
+    /// Where its calls are counted.
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Program {
@@ -66,7 +69,13 @@ impl Program {
             turn: Semaphore::new(1),
             log,
             almanac: Arc::default(),
+            tally: Arc::default(),
         }
+    }
+
+    /// The same, with its calls counted there.
+    pub(super) fn counted(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
     }
 
     pub(super) fn device(&self, name: &DeviceName) -> Option<&Device> {

@@ -1,4 +1,5 @@
-//! The last good versions, by content (I6): `<sha256>.wasm` and `<sha256>.json`.
+//! The last good versions, by content (I6): `<sha256>.wasm` and `<sha256>.json`. Which component of a plugin ran before the one
+//! that runs stands in `<plugin>.before`.
 
 use std::{
     collections::HashSet,
@@ -14,6 +15,7 @@ use roost_scheduler::{
 use sha2::{Digest as _, Sha256};
 
 use super::settings::Settings;
+use crate::hex;
 
 #[derive(Clone, Debug)]
 pub(super) struct Versions {
@@ -77,9 +79,28 @@ impl Versions {
         Settings::from_json(&text).map_err(|error| KeptError::Damaged { path, reason: error.to_string() })
     }
 
-    /// Deletes what belongs to none of these.
-    pub(super) fn sweep(&self, in_use: &[Version]) {
-        let components = in_use.iter().map(|version| self.component_path(version.component));
+    /// Remembers which component of a plugin ran before the one that runs.
+    pub(super) fn remember_before(&self, plugin: &PluginName, component: Digest) -> io::Result<()> {
+        keep_file(plugin, &self.before_path(plugin), component.to_string().as_bytes())?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// The component that ran before, if it is known.
+    pub(super) fn before(&self, plugin: &PluginName) -> Option<Digest> {
+        let digits = fs::read_to_string(self.before_path(plugin)).ok()?;
+        let digest = Digest(hex::decode(digits.trim())?.try_into().ok()?);
+        self.component_path(digest).is_file().then_some(digest)
+    }
+
+    /// The plugin is gone.
+    pub(super) fn forget_before(&self, plugin: &PluginName) {
+        let _ = fs::remove_file(self.before_path(plugin));
+    }
+
+    /// Deletes what belongs to none of these, nor ran before them.
+    pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest]) {
+        let components = in_use.iter().map(|version| &version.component).chain(before);
+        let components = components.map(|digest| self.component_path(*digest));
         let settings = in_use.iter().map(|version| self.settings_path(version.settings));
         let keep: HashSet<_> = components.chain(settings).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -93,6 +114,10 @@ impl Versions {
 
     fn component_path(&self, digest: Digest) -> PathBuf {
         self.folder.join(format!("{digest}.wasm"))
+    }
+
+    fn before_path(&self, plugin: &PluginName) -> PathBuf {
+        self.folder.join(format!("{plugin}.before"))
     }
 
     fn settings_path(&self, digest: Digest) -> PathBuf {
@@ -127,13 +152,20 @@ mod tests {
         versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
         assert_eq!(versions.component(version.component).unwrap(), b"bytes");
 
-        versions.sweep(&[version]);
+        versions.sweep(&[version], &[]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 2);
         fs::write(versions.component_path(version.component), "other").unwrap();
         assert!(matches!(versions.component(version.component), Err(KeptError::Damaged { .. })));
         versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
         assert!(versions.component(version.component).is_ok(), "a damaged one is kept anew");
-        versions.sweep(&[]);
+        assert_eq!(versions.before(&plugin), None);
+        versions.remember_before(&plugin, digest_of(b"lost")).unwrap();
+        assert_eq!(versions.before(&plugin), None, "its bytes are not there");
+        versions.remember_before(&plugin, version.component).unwrap();
+        versions.sweep(&[], &[version.component]);
+        assert_eq!(versions.before(&plugin), Some(version.component));
+        versions.forget_before(&plugin);
+        versions.sweep(&[], &[]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 0);
     }
 }

@@ -63,12 +63,7 @@ pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: L
         Err(error) => return unreadable(component, error),
     };
     let text = match look.settings.map(|_| read_settings(settings)) {
-        // Without them it would run with defaults, which a link whose target is away does not ask for.
-        None if fs::symlink_metadata(settings).is_ok() => {
-            let report = Report::new(format!("the settings of plugin `{name}` were not read"));
-            let report = report.cause(format!("`{}` is there, but it is no file", settings.display()));
-            return Reading::Faulty(report.hint("put a file in its place, or remove it"));
-        }
+        None if fs::symlink_metadata(settings).is_ok() => return Reading::Faulty(no_file(name, settings)),
         None => None,
         Some(Ok(text)) => Some(text),
         Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
@@ -102,6 +97,26 @@ pub(in crate::plugins) fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
     Ok(bytes)
+}
+
+/// Without them it would run with defaults, which a link whose target is away does not ask for.
+fn no_file(name: &PluginName, settings: &Path) -> Report {
+    let report = Report::new(format!("the settings of plugin `{name}` were not read"));
+    let report = report.cause(format!("`{}` is there, but it is no file", settings.display()));
+    report.hint("put a file in its place, or remove it")
+}
+
+/// The settings that lie there, if there are any.
+pub(in crate::plugins) fn settings_at(name: &PluginName, path: &Path) -> Result<Option<String>, Report> {
+    match read_settings(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_file(name, path)),
+        Err(error) => {
+            let report = Report::new(format!("the settings of plugin `{name}` were not read"));
+            Err(report.cause(format!("`{}` cannot be read: {error}", path.display())))
+        }
+    }
 }
 
 pub(in crate::plugins) fn read_settings(path: &Path) -> io::Result<String> {

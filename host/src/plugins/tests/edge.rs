@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{guests, site};
 use crate::{
     config::rules::Rules,
-    plugins::{Options, Plugins, kept_grant, start},
+    plugins::{ForPeople, Options, Plugins, Refused, State, kept_grant, limits, start},
 };
 
 pub(super) struct Edge {
@@ -140,4 +140,58 @@ async fn settings_alone_make_a_version() {
     assert_eq!(second.version.component, first.version.component);
     let devices: Vec<_> = second.devices.iter().map(|device| device.name.as_str()).collect();
     assert_eq!(devices, ["north", "south"]);
+}
+
+#[tokio::test]
+async fn what_is_tried_leaves_nothing_but_what_was_compiled_last() {
+    let place = Place::new();
+    place.put("porch.toml", b"[[device]]\nname = \"north\"\n[[device]]\nname = \"south\"\n");
+    let edge = place.start(Vec::new());
+    let installer = edge.plugins.for_people().installer;
+    for number in 1..=5 {
+        let loaded = installer.try_out(&name("porch"), guests::numbered(number).into()).await.unwrap();
+        assert_eq!(loaded.devices.len(), 2, "with the settings that lie there");
+    }
+    let refused = installer.try_out(&name("porch"), guests::guest(guests::TRAPS).into()).await.unwrap_err();
+    assert!(matches!(refused, Refused::Faulty(report) if report.to_string().contains("trapped")));
+    let entries = |folder: &str| fs::read_dir(place.data.path().join(folder)).unwrap().count();
+    // It is swept beside.
+    while entries("cache") > 2 * limits::TRIED {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!((entries("versions"), fs::read_dir(place.folder.path()).unwrap().count()), (0, 1));
+    assert!(edge.plugins.for_people().board.plugin(&name("porch")).is_none());
+}
+
+#[tokio::test]
+async fn calls_are_counted_over_versions_and_what_ran_before_is_remembered_until_it_is_removed() {
+    let place = Place::new();
+    let mut edge = place.start(Vec::new());
+    let ForPeople { board, installer, .. } = edge.plugins.for_people();
+    installer.install(&name("porch"), guests::numbered(1).into()).await.unwrap();
+    let first = edge.loaded().await.version;
+    place.put("porch.wasm", &guests::guest(guests::TRAPS));
+    let traps = || board.plugin(&name("porch")).unwrap().used.traps;
+    while traps() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(installer.roll_back(&name("porch")).await.unwrap().component == first.component, "what runs");
+    installer.install(&name("porch"), guests::numbered(2).into()).await.unwrap();
+    let second = edge.loaded().await.version;
+    let standing = board.plugin(&name("porch")).unwrap();
+    assert_eq!((standing.state, standing.previous), (State::Running, Some(first.component)));
+    assert_eq!((standing.used.calls, standing.used.failed, standing.used.traps), (3, 1, 1));
+    assert!(standing.used.memory_bytes > 0 && standing.used.plan_ms.is_some());
+    edge.plugins.stop();
+
+    let mut edge = place.start(vec![(name("porch"), second)]);
+    let ForPeople { board, installer, .. } = edge.plugins.for_people();
+    assert_eq!(installer.roll_back(&name("porch")).await.unwrap().component, first.component);
+    assert_eq!(edge.loaded().await.version, first);
+    assert_eq!(board.plugin(&name("porch")).unwrap().previous, Some(second.component));
+    installer.remove(&name("porch")).await.unwrap();
+    assert!(matches!(edge.events.recv().await, Some(Event::Removed(_))));
+    assert!(board.plugin(&name("porch")).is_none());
+    assert!(matches!(installer.roll_back(&name("porch")).await, Err(Refused::Unknown(_))));
+    assert!(!place.data.path().join("versions/porch.before").exists());
 }

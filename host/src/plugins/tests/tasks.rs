@@ -43,7 +43,7 @@ async fn an_answer_comes_through() {
     let unknown = answer(&mut edge, "dry").await.unwrap_err();
     assert_eq!(unknown, "`task.name` `dry`: the plugin has no such task, only `water`");
 
-    let inquiries = edge.plugins.inquiries();
+    let inquiries = edge.plugins.for_people().inquiries;
     let tasks = inquiries.tasks(name("porch")).await.unwrap();
     assert_eq!((tasks.len(), tasks[0].summary.as_str()), (1, "Water the porch"));
     let porch = DeviceName::parse("porch").unwrap();
@@ -95,7 +95,7 @@ async fn a_plugin_without_tasks_says_so() {
     edge.loaded().await;
     let none = answer(&mut edge, "water").await.unwrap_err();
     assert_eq!(none, "`task.name` `water`: the plugin has no tasks");
-    assert_eq!(edge.plugins.inquiries().tasks(name("porch")).await, Ok(Vec::new()));
+    assert_eq!(edge.plugins.for_people().inquiries.tasks(name("porch")).await, Ok(Vec::new()));
 }
 
 #[tokio::test]

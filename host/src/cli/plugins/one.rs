@@ -1,0 +1,75 @@
+//! A plugin in full, for people.
+
+use std::fmt::Write as _;
+
+use super::{memory, state};
+use crate::{
+    cli::table::{local, table},
+    http::{DeviceRecord, PluginRecord},
+    report::{in_one_line, printable},
+};
+
+/// A line for each thing that is known, then its devices.
+pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, said: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{what:<10}{}", printable(said).replace('\n', "\n            "));
+    };
+    line("plugin", &plugin.plugin);
+    let since = plugin.since.as_deref().map(|since| format!(", since {}", local(since))).unwrap_or_default();
+    let loading = if plugin.loading { ", while another version is being loaded" } else { "" };
+    line("state", &format!("{}{since}{loading}", state(plugin)));
+    if let Some(error) = &plugin.error {
+        let causes = error.causes.iter().map(|cause| format!("\ncaused by: {cause}"));
+        let hint = error.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        line("error", &format!("{}, at {}{}{hint}", error.what, local(&error.at), causes.collect::<String>()));
+    }
+    if let Some(component) = &plugin.component {
+        line("version", component);
+    }
+    if let Some(settings) = &plugin.settings {
+        line("settings", settings);
+    }
+    if let Some(previous) = &plugin.previous {
+        line("before", &format!("{previous} (`roost rollback {}`)", plugin.plugin));
+    }
+    if let Some(grant) = &plugin.grant {
+        line("publishes", &grant.publish.join(" "));
+        line("reads", &grant.subscribe.join(" "));
+    }
+    if let Some(used) = &plugin.used {
+        line("calls", &format!("{}, {} failed, {} of these trapped or stopped", used.calls, used.failed, used.traps));
+        let ms = |ms: Option<u64>| ms.map_or("none".into(), |ms| format!("{ms} ms"));
+        let of = plugin.limits.as_ref().map(|limits| format!(", of {} ms", limits.wall_ms)).unwrap_or_default();
+        line("plan", &format!("{} the last, {} the longest{of}", ms(used.plan_ms), ms(used.longest_plan_ms)));
+        let of = plugin.limits.as_ref().map(|limits| format!(", of {} MiB", limits.memory_mib)).unwrap_or_default();
+        line("memory", &format!("{} at the most{of}", memory(used.memory_bytes)));
+    }
+    for task in plugin.tasks.iter().flatten() {
+        line("task", &format!("{}: {}", task.task, task.summary));
+    }
+    line("jobs", &plugin.jobs.to_string());
+    let rows: Vec<_> = devices.iter().map(of_device).collect();
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&table(["DEVICE", "JOBS", "TIME ZONE", "NEXT PLAN", "FAULT"], &rows));
+    }
+    text
+}
+
+fn of_device(device: &DeviceRecord) -> [String; 5] {
+    let plan = match (&device.replan_at, device.planning) {
+        (_, true) => "now".into(),
+        (Some(at), false) => local(at),
+        (None, false) => "none".into(),
+    };
+    let paused = if device.paused { ", paused" } else { "" };
+    [
+        format!("{}{paused}", device.device),
+        device.jobs.to_string(),
+        device.time_zone.clone(),
+        plan,
+        device.error.as_deref().map(in_one_line).unwrap_or_default(),
+    ]
+}
