@@ -26,7 +26,7 @@ fn talk(address: &str, request: &str) -> (u16, String, String) {
     (status, head.to_lowercase(), body.to_owned())
 }
 
-fn ask(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
+pub(crate) fn ask(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{length}{headers}\r\n");
     let (status, head, text) = talk(address, &(head + body));

@@ -12,6 +12,7 @@ mod operations;
 mod outages;
 mod plugins;
 mod simulate;
+mod steering;
 mod tasks;
 mod uploads;
 

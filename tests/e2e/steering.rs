@@ -1,0 +1,175 @@
+//! Jobs that people make, and what they want of those that are planned.
+
+use roost_tests::{Broker, Listener, Roost, Site, sample};
+use serde_json::{Value, json};
+
+use crate::{
+    api::ask,
+    operations::{self, text},
+    ticking,
+};
+
+const JSON: &str = "content-type: application/json\r\n";
+
+fn post(address: &str, path: &str, body: &Value) -> (u16, Value) {
+    ask(address, "POST", path, JSON, &body.to_string())
+}
+
+/// What a command says on standard output.
+fn roost(site: &Site, arguments: &[&str]) -> String {
+    operations::roost(site, arguments).0
+}
+
+/// A host with the sprinkler and its garden, which waters by itself at no time soon.
+fn garden() -> (Broker, Site, Listener, Roost) {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let zones = r#"zones = [{ name = "lawn", water = "1m" }, { name = "beds", water = "1m" }]"#;
+    let config = format!("[[device]]\nname = \"garden\"\n[device.config]\nstart = \"05:30\"\nmonths_off = [1, 2]\n{zones}\n");
+    site.settings("sprinkler", &config);
+    site.drop_in(&sample("sprinkler"), "sprinkler");
+    let host = site.start(&broker);
+    host.says("sprinkler loaded");
+    (broker, site, listener, host)
+}
+
+#[test]
+fn a_message_that_was_scheduled_comes_although_the_host_is_killed() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let host = site.start(&broker);
+    let new = json!({"trigger": "at now+2s", "topic": "porch/light/set", "payload": "ON"});
+    let (status, job) = post(&host.address(), "/api/v1/jobs", &new);
+    assert_eq!((status, text(&job, "plugin")), (201, "roost"), "{job}");
+    host.kill();
+    let _host = site.start(&broker);
+    let message = listener.wait_for("porch/light/set");
+    assert_eq!(message.payload, "ON");
+    let run = message.property("roost-run").unwrap_or_default();
+    assert!(run.starts_with(&format!("roost/api/{}/", text(&job, "job"))), "{run}");
+}
+
+#[test]
+fn a_task_that_was_scheduled_is_done_to_its_end_although_the_host_is_killed_twice() {
+    let (broker, site, listener, host) = garden();
+    let args = json!({"zone": 2, "minutes": 0.1});
+    let new = json!({"trigger": "at now+2s", "plugin": "sprinkler", "device": "garden", "task": "water", "args": args});
+    let (status, job) = post(&host.address(), "/api/v1/jobs", &new);
+    assert_eq!((status, text(&job["task"], "task")), (201, "water"), "{job}");
+    host.kill();
+    let host = site.start(&broker);
+    let on = listener.wait_for("sprinkler/garden/beds/set");
+    assert_eq!(on.payload, "ON");
+    host.kill();
+    let host = site.start(&broker);
+    let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
+    let off = heard.last().unwrap();
+    assert_eq!((off.topic.as_str(), off.property("roost-run")), (on.topic.as_str(), on.property("roost-run")));
+    // What became of it can be seen, with what the plugin said.
+    host.says("succeeded sprinkler/garden/");
+    let name = format!("sprinkler/garden/{}", text(&job, "job"));
+    let told = roost(&site, &["explain", &name]);
+    assert!(told.contains("it ran: ") && told.contains("its plugin says: "), "{told}");
+}
+
+#[test]
+fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
+    let (_broker, site, _listener, host) = garden();
+    let address = host.address();
+    let task = |name: &str, args: Value| {
+        json!({"trigger": "now", "plugin": "sprinkler", "device": "garden", "task": name, "args": args})
+    };
+    let cases = [
+        (task("water", json!({"zone": 9, "minutes": 1})), 422, "there is no such zone"),
+        (task("flood", Value::Null), 422, "the plugin has no such task, only `water`"),
+        (json!({"trigger": "now", "task": "water"}), 400, "there is a `task`, and no `plugin`"),
+        (json!({"trigger": "now"}), 400, "it is not clear what the job is to do"),
+        (json!({"trigger": "now", "topic": "a/#"}), 400, "`a/#` is not a topic"),
+        (json!({"trigger": "now", "topic": "a", "qos": 3}), 400, "`qos` is not 0, 1 or 2"),
+        (json!({"trigger": "noww", "topic": "a"}), 400, "`noww` is not a trigger"),
+        (json!({"trigger": "at 2020-01-01T00:00:00Z", "topic": "a"}), 422, "has passed"),
+        (json!({"trigger": "every 10ms", "topic": "a"}), 400, "every 10ms"),
+        (json!({"trigger": "now", "steps": []}), 422, "`steps` 0: there must be 1 to 100"),
+        (
+            json!({"trigger": "now", "topic": "a", "policy": {"grace_ms": 1}}),
+            422,
+            "`policy.grace_ms` 1: it must be 1,000 or more",
+        ),
+        (json!({"trigger": "now", "topic": "a", "policy": {"needs": "pump"}}), 422, "there is no resource `pump`"),
+        (json!({"trigger": "now", "topic": "a", "colour": "red"}), 400, "unknown field `colour`"),
+        (json!({"trigger": "now", "topic": "a", "plugin": "nobody"}), 404, "there is no plugin `nobody`"),
+        (json!({"trigger": "now", "topic": "a", "plugin": "sprinkler"}), 404, "has no device `sprinkler`"),
+        (
+            json!({"trigger": "now", "topic": "barn/x", "plugin": "sprinkler", "device": "garden"}),
+            403,
+            "`topic` `barn/x` is outside what `sprinkler` may publish to",
+        ),
+    ];
+    for (body, expected, told) in cases {
+        let (status, problem) = post(&address, "/api/v1/jobs", &body);
+        assert_eq!(status, expected, "{body}: {problem}");
+        assert!(text(&problem, "detail").contains(told), "{body}: {problem}\n  does not say\n{told}");
+    }
+    assert_eq!(site.query("SELECT count(*) FROM jobs"), 1, "only the plugin's own");
+    drop(host);
+    // The operator says what may be done by hand.
+    std::fs::write(site.path().join("roost.toml"), "[grants.api]\npublish = [\"porch/#\"]\n").unwrap();
+    let broker = Broker::new();
+    let host = site.start(&broker);
+    let outside = json!({"trigger": "now", "topic": "barn/x"});
+    let (status, problem) = post(&host.address(), "/api/v1/jobs", &outside);
+    assert_eq!(status, 403, "{problem}");
+    assert!(text(&problem, "hint").contains("[grants.api]\npublish = [\"porch/#\", \"barn/x\"]"), "{problem}");
+}
+
+#[test]
+fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    let address = host.address();
+    let new = json!({"trigger": "every 1h", "topic": "a", "id": "hourly"});
+    let keyed = |body: &Value| {
+        ask(&address, "POST", "/api/v1/jobs", &format!("{JSON}idempotency-key: one\r\n"), &body.to_string())
+    };
+    assert_eq!(keyed(&new).0, 201);
+    assert_eq!(keyed(&new).0, 200);
+    let other = json!({"trigger": "every 2h", "topic": "a", "id": "hourly"});
+    assert_eq!(keyed(&other).0, 409);
+    assert_eq!(post(&address, "/api/v1/jobs", &new).0, 409, "the name is taken");
+    let path = "/api/v1/jobs/roost/api/hourly";
+    let put = |body: &Value| ask(&address, "PUT", path, JSON, &body.to_string());
+    let (status, job) = put(&json!({"trigger": "every 2h", "topic": "b"}));
+    assert_eq!((status, text(&job, "trigger")), (200, "every 2h"), "{job}");
+    assert_eq!(put(&json!({"id": "other", "trigger": "every 2h", "topic": "b"})).0, 400);
+    host.kill();
+    let host = site.start(&broker);
+    host.says("going on with 1 plugin, 1 job");
+    assert!(roost(&site, &["jobs", "roost"]).contains("roost/api/hourly"));
+    roost(&site, &["cancel", "hourly"]);
+    assert_eq!(roost(&site, &["jobs", "roost"]), "");
+    let (status, problem) = ask(&host.address(), "GET", path, "", "");
+    assert_eq!(status, 404, "{problem}");
+}
+
+#[test]
+fn a_job_is_run_now_left_out_and_paused_and_why_is_told() {
+    let (_broker, site, listener, host) = ticking("declared");
+    let job = "declared/declared/tick";
+    let run = roost(&site, &["run-now", job]);
+    host.says(&format!("succeeded {}", run.trim()));
+    assert!(run.trim().ends_with("/manual"), "{run}");
+    let by_hand = |message: &roost_tests::Message| message.property("roost-run") == Some(run.trim());
+    listener.wait("it", |heard| heard.iter().any(by_hand));
+
+    roost(&site, &["pause", "declared/declared"]);
+    host.says("its device was paused");
+    let told = roost(&site, &["explain", job]);
+    assert!(told.contains("was left out: its device was paused"), "{told}");
+    assert!(told.contains("note: its device is paused now"), "{told}");
+    roost(&site, &["resume", "declared/declared"]);
+    let so_far = listener.count("declared/tick");
+    listener.wait("more", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
+
+    let left_out = roost(&site, &["skip", job]);
+    host.says(&format!("skipped {}: somebody wanted this one to be left out", left_out.trim()));
+}
