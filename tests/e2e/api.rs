@@ -69,10 +69,8 @@ fn what_is_planned_can_be_asked_for_in_pages() {
     let plugin = &get(&address, "/api/v1/plugins")["items"][0];
     assert_eq!((plugin["devices"].as_u64(), plugin["jobs"].as_u64()), (Some(2), Some(6)), "{plugin}");
     let one = get(&address, "/api/v1/plugins/declared");
-    assert_eq!(
-        (&one["component"], &one["jobs"], &one["tasks"]),
-        (&plugin["component"], &6.into(), &Value::Array(vec![]))
-    );
+    assert_eq!((&one["component"], &one["jobs"]), (&plugin["component"], &6.into()));
+    assert!(one["tasks"].is_array() && plugin["tasks"].is_null(), "{one}");
     let first = get(&address, "/api/v1/devices?limit=1");
     assert_eq!(text(&first["items"][0], "device"), "north");
     let second = get(&address, &format!("/api/v1/devices?limit=1&cursor={}", text(&first, "next")));

@@ -60,10 +60,10 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
     let tried = upload(&site, &sample("coop-door"), &["--check"]);
     let [new, changed, gone, unchanged] = counts(&tried["jobs"]);
     assert!(new > 0 && [changed, gone, unchanged] == [0; 3], "{tried}");
-    assert_eq!((bytes(&site, "coop-door"), &tried["is_running"]), (None, &false.into()));
+    assert_eq!((bytes(&site, "coop-door"), &tried["running"]), (None, &false.into()));
 
     let installed = upload(&site, &sample("coop-door"), &[]);
-    assert_eq!((&installed["is_new"], counts(&installed["jobs"])), (&true.into(), [new, 0, 0, 0]), "{installed}");
+    assert_eq!((&installed["new"], counts(&installed["jobs"])), (&true.into(), [new, 0, 0, 0]), "{installed}");
     assert_eq!(installed["component"], tried["component"]);
     assert_eq!(bytes(&site, "coop-door"), fs::read(sample("coop-door")).ok());
     assert!(fs::read_dir(site.path().join("plugins")).unwrap().count() == 2, "nothing else is left there");
@@ -77,7 +77,7 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
     assert!(roost(&site, &["plugins"]).0.contains("coop-door  running"));
 
     let again = upload(&site, &sample("coop-door"), &["--check"]);
-    assert_eq!((counts(&again["jobs"]), &again["is_running"]), ([0, 0, 0, new], &true.into()), "{again}");
+    assert_eq!((counts(&again["jobs"]), &again["running"]), ([0, 0, 0, new], &true.into()), "{again}");
     assert!(roost(&site, &["replan", "coop-door"]).0.contains("is being asked"));
     assert!(roost(&site, &["remove", "coop-door"]).0.contains("its settings stay"));
     assert!(bytes(&site, "coop-door").is_none() && site.plugin("coop-door.toml").exists());
@@ -94,15 +94,16 @@ fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
     let before = bytes(&site, "declared");
     let whole = fs::read(guest("declared")).unwrap();
     let file = site.path().join("declared.wasm");
+    // On a busy machine some of them run out of time before they run out of what they are after.
     for (what, content, says) in [
         ("garbage", b"not a plugin".to_vec(), "it is not WebAssembly"),
         ("nothing", Vec::new(), "the file is empty"),
         ("half of it", whole[..whole.len() / 2].to_vec(), "the file is cut off"),
         ("a trap", fs::read(guest("traps")).unwrap(), "the door is jammed"),
         ("a loop", fs::read(guest("loops")).unwrap(), "ran longer than 500 ms"),
-        ("much memory", fs::read(guest("eats-memory")).unwrap(), "raise `memory_mib`"),
+        ("much memory", fs::read(guest("eats-memory")).unwrap(), "in `[limits]` of its settings"),
         ("an exit", fs::read(guest("exits")).unwrap(), "exit code"),
-        ("a long answer", fs::read(guest("aliased-payloads")).unwrap(), "raise `lift_mib`"),
+        ("a long answer", fs::read(guest("aliased-payloads")).unwrap(), "in `[limits]` of its settings"),
         ("no plan", fs::read(guest("no-schedule")).unwrap(), "it does not export"),
         ("a bomb", fs::read(guest("memory-bomb")).unwrap(), "compil"),
         ("bad tasks", fs::read(guest("bad-tasks")).unwrap(), "it does not say what its tasks are"),
@@ -119,8 +120,6 @@ fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
     assert_eq!((text(&shown, "state"), &shown["error"], &shown["used"]["traps"]), ("running", &Value::Null, &0.into()));
     more(&listener, "declared/tick");
 
-    // The settings in the folder count: these are not taken up yet when it is tried.
-    fs::write(&file, fs::read(guest("changes")).unwrap()).unwrap();
     let (fine, told) = tried(&site, &["upload", file.to_str().unwrap(), "--as", "changes_often"]);
     assert!(!fine && told.contains("--as changes-often"), "{told}");
     let (fine, told) = tried(&site, &["upload", "no-such.wasm"]);
@@ -178,7 +177,7 @@ fn what_ran_before_can_be_gone_back_to_even_over_a_restart() {
     let (fine, told) = tried(&site, &["rollback", "declared"]);
     assert!(!fine && told.contains("no other version of it has run"), "{told}");
     let two = install(&second);
-    assert_eq!((counts(&two["jobs"]), &two["is_new"]), ([0, 0, 0, 1], &false.into()), "{two}");
+    assert_eq!((counts(&two["jobs"]), &two["new"]), ([0, 0, 0, 1], &false.into()), "{two}");
     assert!(host.stop().success());
 
     let host = site.start(&broker);

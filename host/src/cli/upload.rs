@@ -71,7 +71,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     if args.json {
         return line(&mut out, &done);
     }
-    let how = if done.is_new { "is installed" } else { "is replaced" };
+    let how = if done.new { "is installed" } else { "is replaced" };
     writeln!(out, "{name} {how}: {}", counted(&done.trial.jobs))?;
     out.write_all(told(&done.trial.jobs).as_bytes())?;
     Ok(writeln!(io::stderr(), "it runs in a moment: `roost plugins {name}` shows it")?)

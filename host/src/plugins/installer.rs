@@ -89,10 +89,11 @@ impl Installer {
     /// Takes a plugin out of the folder. Its settings stay.
     pub(crate) async fn remove(&self, plugin: &PluginName) -> Result<(), Refused> {
         let turn = self.turn.clone().lock_owned().await;
-        let (path, folder) = (self.file(plugin, "wasm"), self.folder.clone());
+        let (path, folder, name) = (self.file(plugin, "wasm"), self.folder.clone(), plugin.clone());
         let removed = blocking(move || {
             let _turn = turn;
             fs::remove_file(&path)?;
+            tracing::info!("{name} was taken out of the folder, as somebody asked for");
             File::open(&folder)?.sync_all()
         });
         removed.await?.map_err(|error| {
@@ -145,6 +146,7 @@ impl Installer {
             let _turn = turn;
             let is_new = fs::symlink_metadata(&path).is_err();
             put(&folder, &name, &path, &component)?;
+            tracing::info!("{name} was put into the folder, as somebody asked for");
             Ok(Installed { component: digest_of(&component), is_new })
         });
         put.await?.map_err(|error: io::Error| {

@@ -29,12 +29,15 @@ pub(crate) struct PluginRecord {
     pub(crate) error: Option<FaultRecord>,
     /// SHA-256 of the file that runs; missing where no version has been taken up completely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) component: Option<String>,
     /// SHA-256 of everything that is said about what runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) settings: Option<String>,
     /// SHA-256 of the file that ran before, which can be gone back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) previous: Option<String>,
     /// Whether nothing of it is started.
     pub(crate) paused: bool,
@@ -125,11 +128,13 @@ pub(crate) struct TrialRecord {
     #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     pub(crate) plugin: String,
     /// Its SHA-256.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) component: String,
     /// SHA-256 of everything that is said about it.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) settings: String,
     /// Whether it runs already, with these settings.
-    pub(crate) is_running: bool,
+    pub(crate) running: bool,
     /// What it changes.
     pub(crate) jobs: DifferencesRecord,
 }
@@ -138,7 +143,7 @@ pub(crate) struct TrialRecord {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct InstalledRecord {
     /// Whether no file of that name was there before.
-    pub(crate) is_new: bool,
+    pub(crate) new: bool,
     #[serde(flatten)]
     pub(crate) trial: TrialRecord,
 }
@@ -156,6 +161,7 @@ pub(crate) struct RolledBackRecord {
     #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     pub(crate) plugin: String,
     /// Its SHA-256.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) component: String,
 }
 

@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use roost_scheduler::{event::Loaded, names::PluginName};
 use serde::Deserialize;
 use tokio::time::timeout;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
@@ -26,6 +26,12 @@ use super::{
 };
 use crate::plugins::{COMPONENT_BYTES, Installed, Refused, plugin_like};
 
+/// A component's bytes.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "it is described, and read in pieces")]
+struct Component(Vec<u8>);
+
 /// Install a plugin, or replace it
 ///
 /// It is tried first: compiled, linked, and asked for a plan of each device, with the settings that lie in the folder. If
@@ -33,7 +39,7 @@ use crate::plugins::{COMPONENT_BYTES, Installed, Refused, plugin_like};
 /// there: the answer comes before the new version runs. It does when `GET /api/v1/plugins/{plugin}` has this `component`.
 #[utoipa::path(put, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
-    request_body(content_type = "application/wasm", content = Vec<u8>, description = "A component of at most 64 MiB"),
+    request_body(content_type = "application/wasm", content = Component, description = "A component of at most 64 MiB"),
     responses(
         (status = 200, body = InstalledRecord, description = "It takes the place of another version"),
         (status = 201, body = InstalledRecord, description = "It is new"),
@@ -51,7 +57,7 @@ pub(in super::super) async fn upload(
     let trial = told(&desk, loaded).await?;
     let Installed { is_new, .. } = desk.plugins().installer.install(&plugin, component).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(InstalledRecord { is_new, trial })))
+    Ok((status, Json(InstalledRecord { new: is_new, trial })))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -67,7 +73,7 @@ pub(in super::super) struct As {
 ///
 /// What `PUT` does first, with the same answer.
 #[utoipa::path(post, path = "/api/v1/check", tag = "plugins", params(As),
-    request_body(content_type = "application/wasm", content = Vec<u8>, description = "A component of at most 64 MiB"),
+    request_body(content_type = "application/wasm", content = Component, description = "A component of at most 64 MiB"),
     responses(
         (status = 200, body = TrialRecord),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "It would be refused"),
@@ -86,12 +92,11 @@ pub(in super::super) async fn check(
 async fn told(desk: &Desk, loaded: Loaded) -> Result<TrialRecord, Problem> {
     let (plugin, version) = (loaded.plugin.clone(), loaded.version);
     let running = desk.look(move |scheduler| scheduler.plugin(&loaded.plugin).map(|plugin| plugin.version)).await?;
-    let is_running = running == Some(version);
     Ok(TrialRecord {
         plugin: plugin.to_string(),
         component: version.component.to_string(),
         settings: version.settings.to_string(),
-        is_running,
+        running: running == Some(version),
         jobs: differences(desk, plugin, loaded.devices).await?,
     })
 }
