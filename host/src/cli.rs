@@ -6,6 +6,7 @@ mod client;
 mod compile;
 mod completions;
 mod jobs;
+mod logs;
 mod next;
 mod plugins;
 mod replay;
@@ -40,6 +41,7 @@ enum Command {
     Plugins(plugins::Args),
     Jobs(jobs::Args),
     Runs(runs::Args),
+    Logs(logs::Args),
     Replay(replay::Replay),
     Abandon(replay::Abandon),
     Backup(backup::Backup),
@@ -62,6 +64,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plugins(args) => plugins::main(args),
         Command::Jobs(args) => jobs::main(args),
         Command::Runs(args) => runs::main(args),
+        Command::Logs(args) => logs::main(args),
         Command::Replay(args) => replay::replay(args),
         Command::Abandon(args) => replay::abandon(args),
         Command::Backup(args) => backup::backup(args),

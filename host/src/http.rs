@@ -6,10 +6,13 @@ mod checks;
 mod connections;
 mod desk;
 mod devices;
+mod events;
 mod extract;
+mod happenings;
 mod health;
 mod jobs;
 mod limits;
+mod logs;
 mod page;
 mod plugins;
 mod problem;
@@ -39,8 +42,16 @@ use self::{
     socket::Socket,
 };
 pub(crate) use self::{
-    desk::Desk, devices::DeviceRecord, jobs::JobRecord, page::Page, plugins::PluginRecord, problem::Problem,
-    socket::path as socket_path, status::Status,
+    desk::Desk,
+    devices::DeviceRecord,
+    happenings::{GapRecord, HappeningRecord},
+    jobs::JobRecord,
+    logs::Logs,
+    page::Page,
+    plugins::PluginRecord,
+    problem::Problem,
+    socket::path as socket_path,
+    status::Status,
 };
 use crate::{
     config::{Http, Listen},
@@ -133,13 +144,18 @@ async fn attend(
         }
     }
     if let Some(listener) = socket {
-        let router = api::router(desk, None);
+        let router = api::router(desk.clone(), None);
         match tokio::net::UnixListener::from_std(listener) {
             Ok(listener) => drop(servers.spawn(serve(Listener::Socket(listener), router, told))),
             Err(error) => tracing::error!("the socket in the data folder cannot be listened on\n  caused by: {error}"),
         }
     }
-    let _ = stopped.await;
+    let feed = desk.feed().clone();
+    tokio::select! {
+        _ = stopped => {}
+        () = feed.ring() => {}
+    }
+    feed.end();
     drop(stop);
     let _ = tokio::time::timeout(limits::FAREWELL, async { while servers.join_next().await.is_some() {} }).await;
 }

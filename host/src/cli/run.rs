@@ -16,7 +16,9 @@ use crate::{
     app::{self, Answers, App},
     clock::{self, Clock},
     config::{self, Broker, BuiltInPorts, Config, Flags},
+    feed::Feed,
     http::{self, Desk},
+    metrics::Metrics,
     mqtt::{self, BrokerUrl, Link, Ports},
     plugins::{self, kept_grant},
     report::Report,
@@ -73,12 +75,27 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let answers = Answers::default();
     let (view, looks) = app::view();
-    let desk = Desk::new(events_in.clone(), answers.clone(), view, config.data.clone(), config.site.zone);
+    let (feed, metrics) = (Feed::default(), Metrics::default());
+    let desk = Desk::new(
+        events_in.clone(),
+        answers.clone(),
+        view,
+        feed.clone(),
+        metrics.clone(),
+        config.data.clone(),
+        config.site.zone,
+    );
     let _serving = listening.serve(desk)?;
-    let options =
-        plugins::Options { folder: config.plugins, data: config.data, site: config.site, rules: config.rules, known };
+    let options = plugins::Options {
+        folder: config.plugins,
+        data: config.data,
+        site: config.site,
+        rules: config.rules,
+        known,
+        feed: feed.clone(),
+    };
     let plugins = plugins::start(options, events_in)?;
-    App { scheduler, writer, link, plugins, answers, events, looks, committed, clock }.run(stop).await
+    App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, feed, metrics }.run(stop).await
 }
 
 async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {

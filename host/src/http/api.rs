@@ -11,17 +11,22 @@ use axum::{
     routing::get,
 };
 use tokio::{sync::Semaphore, time::timeout};
-use utoipa::openapi::{
-    ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
-    path::PathItem,
-    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+use utoipa::{
+    PartialSchema as _,
+    openapi::{
+        ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
+        path::PathItem,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     checks::{Guard, content_type, guard},
     desk::Desk,
-    devices, health, jobs, limits, plugins,
+    devices, events,
+    happenings::GapRecord,
+    health, jobs, limits, logs, plugins,
     problem::Problem,
     runs, status,
 };
@@ -55,15 +60,20 @@ fn described() -> (Router<Desk>, OpenApi) {
         .routes(routes!(status::status))
         .routes(routes!(plugins::plugins))
         .routes(routes!(plugins::plugin))
+        .routes(routes!(logs::logs))
+        .routes(routes!(logs::all_logs))
         .routes(routes!(devices::devices))
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::job));
+    // Whoever follows has a place of its own, for as long as it takes.
+    let streams = OpenApiRouter::new().routes(routes!(events::events));
     let histories = OpenApiRouter::new()
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(runs::run_of_origin));
     let writes = OpenApiRouter::new().routes(routes!(runs::replay)).routes(routes!(runs::abandon));
     health
+        .merge(streams)
         .merge(room(reads, limits::READS))
         .merge(room(histories, limits::HISTORIES))
         .merge(room(writes, limits::WRITES))
@@ -104,6 +114,7 @@ fn describe(api: &mut OpenApi) {
             .into(),
     );
     let components = api.components.get_or_insert_default();
+    components.schemas.insert("GapRecord".into(), GapRecord::schema());
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.security_schemes.insert("token".into(), RefOr::T(bearer));
     // Where no token is configured, none is needed.

@@ -9,12 +9,17 @@ use roost_scheduler::{
     scheduler::Scheduler,
     time::Instant,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 
 use super::{limits, problem::Problem};
 use crate::{
     app::{Answers, View},
     clock,
+    feed::Feed,
+    metrics::Metrics,
     store::StoreError,
 };
 
@@ -29,14 +34,24 @@ struct Parts {
     view: View,
     data: PathBuf,
     zone: Tz,
-    started: Instant,
     started_monotonic: std::time::Instant,
+    feed: Feed,
+    metrics: Metrics,
+    streams: Arc<Semaphore>,
 }
 
 impl Desk {
-    pub(crate) fn new(events: mpsc::Sender<Event>, answers: Answers, view: View, data: PathBuf, zone: Tz) -> Self {
-        let (started, started_monotonic) = (clock::now(), clock::monotonic());
-        Self(Arc::new(Parts { events, answers, view, data, zone, started, started_monotonic }))
+    pub(crate) fn new(
+        events: mpsc::Sender<Event>,
+        answers: Answers,
+        view: View,
+        feed: Feed,
+        metrics: Metrics,
+        data: PathBuf,
+        zone: Tz,
+    ) -> Self {
+        let (started_monotonic, streams) = (clock::monotonic(), Arc::new(Semaphore::new(limits::STREAMS)));
+        Self(Arc::new(Parts { events, answers, view, data, zone, started_monotonic, feed, metrics, streams }))
     }
 
     /// The zone that times are told in where there is no device's own.
@@ -46,7 +61,27 @@ impl Desk {
 
     /// When the host started.
     pub(super) fn started(&self) -> Instant {
-        self.0.started
+        self.0.feed.start()
+    }
+
+    /// What happens.
+    pub(super) fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Places of those who follow what happens.
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
+    }
+
+    /// Questions that wait for the loop.
+    pub(super) fn waiting_looks(&self) -> usize {
+        self.0.view.waiting()
     }
 
     /// How long ago that was.

@@ -49,3 +49,10 @@ pub(super) const DEVICES_PER_LOOK: usize = 1_000;
 pub(super) const FOLLOWING: u32 = 10;
 /// Runs under way that are told of one job.
 pub(super) const RUNS: usize = 100;
+/// Streams of what happens at a time: each has a connection and a task, and keeps what its reader has not taken yet.
+pub(super) const STREAMS: usize = 256;
+/// Happenings that a stream looks at, and bytes that it sends, at a time.
+pub(super) const EVENTS_PER_PIECE: usize = 256;
+pub(super) const PIECE_BYTES: usize = 32 << 10;
+/// How often a stream says that it is there: proxies end connections that say nothing for a minute.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
