@@ -343,6 +343,7 @@ impl App {
             diary::note(&hand.changes, &self.scheduler);
             hand.untold.gather(&hand.changes, &self.scheduler);
             self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
+            self.metrics.changes_waiting.set(0);
             hand.gathering += 1;
             hand.committing = true;
             hand.committing_since = Some(clock::monotonic());

@@ -16,6 +16,7 @@ mod show;
 mod simulate;
 mod status;
 mod table;
+mod timeline;
 mod when;
 
 use std::{ffi::OsString, io, process::ExitCode};
@@ -41,6 +42,7 @@ enum Command {
     Plugins(plugins::Args),
     Jobs(jobs::Args),
     Runs(runs::Args),
+    Timeline(timeline::Args),
     Logs(logs::Args),
     Replay(replay::Replay),
     Abandon(replay::Abandon),
@@ -64,6 +66,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plugins(args) => plugins::main(args),
         Command::Jobs(args) => jobs::main(args),
         Command::Runs(args) => runs::main(args),
+        Command::Timeline(args) => timeline::main(args),
         Command::Logs(args) => logs::main(args),
         Command::Replay(args) => replay::replay(args),
         Command::Abandon(args) => replay::abandon(args),

@@ -13,12 +13,14 @@ mod health;
 mod jobs;
 mod limits;
 mod logs;
+mod metrics;
 mod page;
 mod plugins;
 mod problem;
 pub(crate) mod runs;
 mod socket;
 mod status;
+mod timeline;
 mod words;
 
 use std::{
@@ -52,6 +54,7 @@ pub(crate) use self::{
     problem::Problem,
     socket::path as socket_path,
     status::Status,
+    timeline::TimelineRecord,
 };
 use crate::{
     config::{Http, Listen},

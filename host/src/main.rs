@@ -10,6 +10,7 @@ mod http;
 mod metrics;
 mod mqtt;
 mod plugins;
+mod process;
 mod records;
 mod rehearsal;
 mod report;

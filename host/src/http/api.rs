@@ -26,9 +26,9 @@ use super::{
     desk::Desk,
     devices, events,
     happenings::GapRecord,
-    health, jobs, limits, logs, plugins,
+    health, jobs, limits, logs, metrics, plugins,
     problem::Problem,
-    runs, status,
+    runs, status, timeline,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -43,14 +43,15 @@ pub(super) fn router(desk: Desk, checked: Option<Guard>) -> Router {
         .route("/api/v1/openapi.json", description)
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
-        .with_state(desk)
+        .with_state(desk.clone())
         .layer(DefaultBodyLimit::max(limits::JSON_BYTES))
         .layer(from_fn(in_time))
         .layer(from_fn(content_type));
-    match checked {
+    let routes = match checked {
         Some(checked) => routes.layer(from_fn_with_state(checked, guard)),
         None => routes,
-    }
+    };
+    routes.layer(from_fn_with_state(desk, counted))
 }
 
 /// Each kind has room of its own: whoever reads a long history holds up nobody who wants something done.
@@ -58,6 +59,7 @@ fn described() -> (Router<Desk>, OpenApi) {
     let health = OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz));
     let reads = OpenApiRouter::new()
         .routes(routes!(status::status))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(plugins::plugins))
         .routes(routes!(plugins::plugin))
         .routes(routes!(logs::logs))
@@ -68,6 +70,7 @@ fn described() -> (Router<Desk>, OpenApi) {
     // Whoever follows has a place of its own, for as long as it takes.
     let streams = OpenApiRouter::new().routes(routes!(events::events));
     let histories = OpenApiRouter::new()
+        .routes(routes!(timeline::timeline))
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(runs::run_of_origin));
@@ -88,6 +91,12 @@ async fn in_turn(State(places): State<Arc<Semaphore>>, request: Request, next: N
     // Nobody closes it.
     let _place = places.acquire().await;
     next.run(request).await
+}
+
+async fn counted(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    desk.metrics().count_request(answer.status().as_u16());
+    answer
 }
 
 async fn in_time(request: Request, next: Next) -> Result<Response, Problem> {

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use chrono_tz::Tz;
 use roost_scheduler::{
     event::{Announcement, RunEnded},
-    names::RunId,
     outcome::Outcome,
     time::Instant,
     trigger::Duration,
@@ -122,7 +121,7 @@ impl HappeningRecord {
             by_ms: None,
         };
         match what {
-            Happening::Started { run, at } => record.run = Some(started(run, *at, zone)),
+            Happening::Started { run, at } => record.run = Some(RunRecord::under_way(run, Some(*at), zone)),
             Happening::Ended(run) => record.run = Some(ended(run, zone)),
             Happening::Planned(announcement) => record.plan = Some(announcement.into()),
             Happening::NotLoaded { report, .. } => record.hint.clone_from(&report.hint),
@@ -186,34 +185,15 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-fn started(id: &RunId, at: Instant, zone: Tz) -> RunRecord {
-    RunRecord {
-        run: id.to_string(),
-        plugin: id.plugin.to_string(),
-        device: id.device.to_string(),
-        job: id.job.to_string(),
-        occurrence: id.occurrence.in_zone(zone),
-        state: "running".into(),
-        reason: None,
-        started: Some(at.in_zone(zone)),
-        ended: None,
-        attempts: None,
-        note: None,
-        why: None,
-        next: None,
-    }
-}
-
 fn ended(run: &RunEnded, zone: Tz) -> RunRecord {
     let RunEnded { id, outcome, started: begun, ended, attempts, note, .. } = run;
     RunRecord {
         state: outcome.word().into(),
         reason: Some(outcome.to_string()).filter(|reason| !reason.is_empty()),
-        started: begun.map(|at| at.in_zone(zone)),
         ended: Some(ended.in_zone(zone)),
         attempts: Some(*attempts),
         note: note.as_deref().map(str::to_owned),
-        ..started(id, *ended, zone)
+        ..RunRecord::under_way(id, *begun, zone)
     }
 }
 
