@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What is answered to a request: the status, the head, and the body.
-fn talk(address: &str, request: &str) -> (u16, String, String) {
+pub(crate) fn talk(address: &str, request: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -26,7 +26,7 @@ fn talk(address: &str, request: &str) -> (u16, String, String) {
     (status, head.to_lowercase(), body.to_owned())
 }
 
-fn ask(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
+pub(crate) fn ask(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{length}{headers}\r\n");
     let (status, head, text) = talk(address, &(head + body));
@@ -40,7 +40,7 @@ fn ask(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u
     (status, value)
 }
 
-fn get(address: &str, path: &str) -> Value {
+pub(crate) fn get(address: &str, path: &str) -> Value {
     let (status, value) = ask(address, "GET", path, "", "");
     assert_eq!(status, 200, "{path}: {value}");
     value

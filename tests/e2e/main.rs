@@ -12,6 +12,7 @@ mod operations;
 mod outages;
 mod plugins;
 mod simulate;
+mod stream;
 mod tasks;
 
 use roost_tests::{Broker, Listener, Message, Roost, Site, guest};

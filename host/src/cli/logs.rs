@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Show what plugins wrote, and what went wrong with them
 ///
 /// Their lines, versions that were not taken, plans that were refused, runs that failed, were missed or denied: the newest
-/// thousand of each plugin since the host started.
+/// 500 of each plugin since the host started.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost logs

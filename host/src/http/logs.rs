@@ -41,7 +41,7 @@ pub(super) struct Wanted {
 /// What a plugin wrote, and what whoever mends it wants to know
 ///
 /// Its lines, whether its versions were taken, plans that were refused, runs that failed, were missed or denied: the newest
-/// thousand, fewer where they are long, since the host started. They outlive its versions, and the plugin by an hour.
+/// 500, fewer where they are long, since the host started. They outlive its versions, and the plugin by an hour.
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}/logs", tag = "plugins",
     params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), Wanted),
     responses((status = 200, body = Logs)))]

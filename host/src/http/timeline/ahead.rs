@@ -200,7 +200,7 @@ mod tests {
         body::Body,
         model::{Message, Policy, Qos, Step},
         topic::Topic,
-        trigger::parse,
+        trigger::{Patterns, parse},
     };
 
     use super::*;
@@ -226,7 +226,7 @@ mod tests {
         Planned {
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
-            job: PackedJob { trigger: parse(trigger).unwrap(), body },
+            job: PackedJob { trigger: parse(trigger, DAY, &mut Patterns::default()).unwrap(), body },
             site: Site { zone: chrono_tz::UTC, location: None },
             paused: None,
             skip: None,
