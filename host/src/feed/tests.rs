@@ -100,14 +100,3 @@ async fn those_who_follow_are_woken_and_told_when_it_is_over() {
     bell.changed().await.unwrap();
     assert!(*bell.borrow_and_update());
 }
-
-/// `cargo test --release feed::tests::cost -- --ignored --nocapture` would tell; here it only has to be possible.
-#[test]
-fn a_burst_is_told_without_anybody_waiting() {
-    let feed = Feed::default();
-    let many: Vec<Happening> = (0..25_000).map(|_| ended(Outcome::Succeeded(None))).collect();
-    let begun = clock::monotonic();
-    feed.tell_all(many);
-    eprintln!("25,000 happenings took {:?}", begun.elapsed());
-    assert_eq!(feed.last(), 25_000);
-}

@@ -157,13 +157,13 @@ async fn follow(desk: Desk, filter: Filter, from: Place, to: mpsc::Sender<Bytes>
     let Place { number: mut at, is_of_another } = from;
     let mut piece = BytesMut::from(format!("retry: 1000\nid: {}\n\n", id(feed, at)).as_bytes());
     if is_of_another {
-        piece.extend(gap(&id(feed, at), None));
+        piece.extend_from_slice(&gap(&id(feed, at), None));
     }
     loop {
         let found = feed.after(at, limits::EVENTS_PER_PIECE);
         if found.missed > 0 {
             at += found.missed;
-            piece.extend(gap(&id(feed, at), Some(found.missed)));
+            piece.extend_from_slice(&gap(&id(feed, at), Some(found.missed)));
         }
         let mut left: VecDeque<_> = found.entries.into();
         let is_more = left.len() == limits::EVENTS_PER_PIECE;
@@ -172,7 +172,7 @@ async fn follow(desk: Desk, filter: Filter, from: Place, to: mpsc::Sender<Bytes>
             if !filter.takes(&entry.what) {
                 continue;
             }
-            piece.extend(frame(feed, &entry, zone));
+            piece.extend_from_slice(&frame(feed, &entry, zone));
             if piece.len() >= limits::PIECE_BYTES && to.send(piece.split().freeze()).await.is_err() {
                 return;
             }
@@ -211,5 +211,71 @@ impl hyper::body::Body for Pieces {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{
+        app::{self, Answers},
+        feed::Feed,
+        metrics::Metrics,
+    };
+
+    fn desk() -> Desk {
+        let (events, _) = mpsc::channel(1);
+        let (view, _) = app::view();
+        let feed = Feed::default();
+        Desk::new(events, Answers::default(), view, feed, Metrics::default(), "data".into(), chrono_tz::UTC)
+    }
+
+    /// What a stream says before it waits.
+    async fn said(desk: &Desk, filter: Filter, from: Place) -> String {
+        let (to, mut pieces) = mpsc::channel(1);
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let following = tokio::spawn(follow(desk.clone(), filter, from, to, place));
+        let mut said = Vec::new();
+        loop {
+            let piece = pieces.recv().await.unwrap();
+            assert!(piece.len() < limits::PIECE_BYTES + 4_096);
+            if piece.starts_with(b": ") {
+                said.extend(piece);
+                break;
+            }
+            said.extend(piece);
+        }
+        drop(pieces);
+        // Nobody reads any more.
+        following.await.unwrap();
+        String::from_utf8(said).unwrap()
+    }
+
+    fn filter(kinds: &[Kind]) -> Filter {
+        Filter { kinds: kinds.to_vec(), plugin: None, device: None, logged: false }
+    }
+
+    #[tokio::test]
+    async fn whoever_was_away_for_too_long_is_told_what_he_missed_and_gets_the_rest() {
+        let desk = desk();
+        desk.feed().tell_all((0..20_000).map(|number| Happening::Link { up: number % 2 == 0 }));
+        let first = desk.feed().after(0, 0).missed;
+        let said = said(&desk, filter(&[]), Place { number: 3, is_of_another: false }).await;
+        let gap = format!("id: {}\nevent: gap\ndata: {{\"missed\":{}}}\n\n", id(desk.feed(), first), first - 3);
+        assert!(first > 3 && said.contains(&gap), "{}", &said[..300]);
+        assert_eq!(said.matches("event: link\n").count() as u64, 20_000 - first);
+    }
+
+    #[tokio::test]
+    async fn whoever_wants_little_still_learns_how_far_the_stream_has_come() {
+        let desk = desk();
+        desk.feed().tell_all((0..1_000).map(|_| Happening::Link { up: true }));
+        let said = said(&desk, filter(&[Kind::Clock]), Place { number: 0, is_of_another: false }).await;
+        assert!(!said.contains("data: "), "{said}");
+        assert!(said.ends_with(&format!(": \nid: {}\n\n", id(desk.feed(), 1_000))), "{said}");
     }
 }
