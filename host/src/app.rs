@@ -11,7 +11,7 @@ use std::{collections::VecDeque, mem, slice, time::Duration};
 
 use anyhow::Context as _;
 use roost_scheduler::{
-    event::{Change, Effect, Event, Refusal},
+    event::{Change, Effect, Event, Publish, Refusal},
     scheduler::Scheduler,
     time::Instant,
 };
@@ -23,6 +23,8 @@ pub(crate) use self::{
 };
 use crate::{
     clock::{self, Alarm, Clock},
+    feed::{Feed, Happening, Untold},
+    metrics::{Counter, Metrics},
     mqtt::Link,
     plugins::Plugins,
     report::Report,
@@ -59,6 +61,9 @@ pub(crate) struct App {
     pub(crate) looks: mpsc::Receiver<Look>,
     pub(crate) committed: mpsc::UnboundedReceiver<Committed>,
     pub(crate) clock: Clock,
+    /// Where what happens is told.
+    pub(crate) feed: Feed,
+    pub(crate) metrics: Metrics,
 }
 
 /// What the loop has in hand.
@@ -71,6 +76,10 @@ struct Hand {
     partial: bool,
     /// Whether a batch is on its way to the disk.
     committing: bool,
+    /// Since when.
+    committing_since: Option<std::time::Instant>,
+    /// What is to be told when it is there.
+    untold: Untold,
     /// The batches before this one are durable.
     durable: u64,
     /// Effects that wait for the batch of that number, or, when it is durable, for their turn.
@@ -119,6 +128,7 @@ impl Hand {
             }
         }
         self.committing = false;
+        self.untold = Untold::default();
         self.changes.clear();
         self.partial = false;
         self.failed_at = Some(clock::monotonic());
@@ -156,8 +166,7 @@ impl App {
                 () = &mut farewell, if stopping => break,
                 Some(committed) = self.committed.recv() => match committed {
                     Committed::Done(number) => {
-                        hand.committing = false;
-                        hand.durable = number + 1;
+                        self.kept(number, &mut hand);
                         continue;
                     }
                     Committed::Failed(error) => {
@@ -264,12 +273,41 @@ impl App {
         let (now, set_by_ms) = self.clock.look();
         if let Some(by_ms) = set_by_ms {
             diary::clock_set(by_ms, now);
+            self.feed.tell(Happening::ClockSet { by_ms, now });
             self.step_at(now, Event::ClockSet { by_ms }, hand);
         }
         self.step_at(now, event, hand);
     }
 
+    /// What is told, or counted, whatever comes of it.
+    fn look_at(&self, event: &Event) {
+        let count = |answers: &Counter, failures: &Counter, failed: bool| {
+            answers.add(1);
+            failures.add(failed.into());
+        };
+        match event {
+            Event::LinkUp { .. } => {
+                self.metrics.links.add(1);
+                self.feed.tell(Happening::Link { up: true });
+            }
+            Event::LinkDown { .. } => self.feed.tell(Happening::Link { up: false }),
+            Event::Planned { plan, .. } => count(&self.metrics.plans, &self.metrics.plans_failed, plan.is_err()),
+            Event::Answered { reply, .. } => count(&self.metrics.tasks, &self.metrics.tasks_failed, reply.is_err()),
+            _ => {}
+        }
+    }
+
+    /// A message leaves.
+    fn count(&self, publish: &Publish) {
+        self.metrics.published.add(1);
+        if publish.number == 1 {
+            let late_ms = clock::now().ms_since(publish.due).max(0);
+            self.metrics.lateness.observe(Duration::from_millis(late_ms.unsigned_abs()));
+        }
+    }
+
     fn step_at(&mut self, now: Instant, event: Event, hand: &mut Hand) {
+        self.look_at(&event);
         let mut step = self.scheduler.step(now, event);
         if hand.failed.is_some() {
             // Nothing is kept any more, so nothing begins that would have to be. What is owed does not wait for that.
@@ -277,6 +315,7 @@ impl App {
             step.effects.retain(|effect| !effect.after_commit());
         }
         hand.changes.extend(step.changes);
+        self.metrics.changes_waiting.set(hand.changes.len());
         hand.partial = step.partial;
         hand.wake = step.wake;
         for effect in step.effects {
@@ -288,13 +327,26 @@ impl App {
         }
     }
 
+    /// A batch is durable.
+    fn kept(&self, number: u64, hand: &mut Hand) {
+        hand.committing = false;
+        hand.durable = number + 1;
+        if let Some(since) = hand.committing_since.take() {
+            self.metrics.commits.observe(since.elapsed());
+        }
+        hand.untold.tell(&self.feed, &self.metrics);
+    }
+
     /// Hands what was gathered to the store, unless it is still busy: then more of it becomes one transaction.
     fn hand_over(&mut self, hand: &mut Hand) {
         if hand.can_be_kept() {
             diary::note(&hand.changes, &self.scheduler);
+            hand.untold.gather(&hand.changes, &self.scheduler);
             self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
+            self.metrics.changes_waiting.set(0);
             hand.gathering += 1;
             hand.committing = true;
+            hand.committing_since = Some(clock::monotonic());
         }
     }
 
@@ -313,10 +365,16 @@ impl App {
 
     fn start(&mut self, effect: Effect, hand: &mut Hand) {
         match effect {
-            Effect::Publish(publish) => self.link.publish(publish),
+            Effect::Publish(publish) => {
+                self.count(&publish);
+                self.link.publish(publish);
+            }
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
             Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
-            Effect::Announce(announcement) => diary::announce(&announcement, &self.scheduler),
+            Effect::Announce(announcement) => {
+                diary::announce(&announcement, &self.scheduler);
+                self.feed.tell(Happening::Planned(announcement));
+            }
             Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),
             Effect::Unwatch { link, watch } => self.link.unwatch(link, watch),

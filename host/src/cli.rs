@@ -7,6 +7,7 @@ mod compile;
 mod completions;
 mod explain;
 mod jobs;
+mod logs;
 mod next;
 mod part;
 mod plugins;
@@ -20,6 +21,7 @@ mod simulate;
 mod status;
 mod steer;
 mod table;
+mod timeline;
 mod upload;
 
 use std::{ffi::OsString, io, process::ExitCode};
@@ -56,6 +58,8 @@ enum Command {
     Schedule(schedule::Schedule),
     Cancel(schedule::Cancel),
     Runs(runs::Args),
+    Timeline(timeline::Args),
+    Logs(logs::Args),
     Replay(replay::Replay),
     Abandon(replay::Abandon),
     Backup(backup::Backup),
@@ -89,6 +93,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Schedule(args) => schedule::schedule(args),
         Command::Cancel(args) => schedule::cancel(args),
         Command::Runs(args) => runs::main(args),
+        Command::Timeline(args) => timeline::main(args),
+        Command::Logs(args) => logs::main(args),
         Command::Replay(args) => replay::replay(args),
         Command::Abandon(args) => replay::abandon(args),
         Command::Backup(args) => backup::backup(args),

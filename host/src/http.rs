@@ -6,11 +6,15 @@ mod checks;
 mod connections;
 mod desk;
 mod devices;
+mod events;
 mod explain;
 mod extract;
+mod happenings;
 mod health;
 mod jobs;
 mod limits;
+mod logs;
+mod metrics;
 mod page;
 mod plugins;
 mod problem;
@@ -18,6 +22,7 @@ pub(crate) mod runs;
 mod schedule;
 mod socket;
 mod status;
+mod timeline;
 mod wishes;
 mod words;
 
@@ -45,13 +50,16 @@ pub(crate) use self::{
     desk::Desk,
     devices::DeviceRecord,
     explain::Explanation,
+    happenings::{GapRecord, HappeningRecord},
     jobs::JobRecord,
+    logs::Logs,
     page::Page,
     plugins::{DifferencesRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord},
     problem::Problem,
     schedule::NewJobRecord,
     socket::path as socket_path,
     status::Status,
+    timeline::TimelineRecord,
 };
 use crate::{
     config::{Http, Listen},
@@ -144,13 +152,18 @@ async fn attend(
         }
     }
     if let Some(listener) = socket {
-        let router = api::router(desk, None);
+        let router = api::router(desk.clone(), None);
         match tokio::net::UnixListener::from_std(listener) {
             Ok(listener) => drop(servers.spawn(serve(Listener::Socket(listener), router, told))),
             Err(error) => tracing::error!("the socket in the data folder cannot be listened on\n  caused by: {error}"),
         }
     }
-    let _ = stopped.await;
+    let feed = desk.feed().clone();
+    tokio::select! {
+        _ = stopped => {}
+        () = feed.ring() => {}
+    }
+    feed.end();
     drop(stop);
     let _ = tokio::time::timeout(limits::FAREWELL, async { while servers.join_next().await.is_some() {} }).await;
 }

@@ -54,7 +54,7 @@ use self::{
     versions::Versions,
     watch::Watch,
 };
-use crate::{clock, config::rules::Rules, report::Report};
+use crate::{clock, config::rules::Rules, feed::Feed, report::Report};
 
 /// What the edge is told when it starts.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) rules: Rules,
     /// What the store says ran last.
     pub(crate) known: Vec<(PluginName, Version)>,
+    /// Where it tells what happens.
+    pub(crate) feed: Feed,
 }
 
 /// The running edge.
@@ -89,7 +91,7 @@ pub(crate) struct ForPeople {
 
 /// Starts the edge. Guests get threads of their own, so that they cannot hold up what keeps time.
 pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plugins, Report> {
-    let Options { folder, data, site, rules, known } = options;
+    let Options { folder, data, site, rules, known, feed } = options;
     // A folder that is missing although plugins ran is a disk that is missing: making it would hide that (I9).
     if known.is_empty() && !folder.exists() {
         match std::fs::create_dir_all(&folder) {
@@ -97,7 +99,7 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
             Err(error) => tracing::debug!(%error, "the plugin folder could not be made"),
         }
     }
-    let loader = Loader::open(&data, site, rules)?;
+    let loader = Loader::open(&data, site, rules, feed)?;
     let guests = guest_threads()?;
     let (to_library, sightings) = mpsc::channel(limits::SIGHTINGS);
     // One question for each device, each run that is due and each inquiry at most: who asked waits for the answer.

@@ -140,6 +140,10 @@ fn is_usual_qos(qos: &u8) -> bool {
     *qos == usual_qos()
 }
 
+pub(crate) fn step(step: &StepRef<'_>) -> impl Serialize {
+    StepRecord::from(*step)
+}
+
 pub(crate) fn steps(body: &Body) -> impl Serialize {
     body.steps().map(StepRecord::from).collect::<Vec<_>>()
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What is answered to a request: the status, the head, and the body.
-fn talk(address: &str, request: &str) -> (u16, String, String) {
+pub(crate) fn talk(address: &str, request: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -40,7 +40,7 @@ pub(crate) fn ask(address: &str, method: &str, path: &str, headers: &str, body: 
     (status, value)
 }
 
-fn get(address: &str, path: &str) -> Value {
+pub(crate) fn get(address: &str, path: &str) -> Value {
     let (status, value) = ask(address, "GET", path, "", "");
     assert_eq!(status, 200, "{path}: {value}");
     value

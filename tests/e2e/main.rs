@@ -13,6 +13,7 @@ mod outages;
 mod plugins;
 mod simulate;
 mod steering;
+mod stream;
 mod tasks;
 mod uploads;
 

@@ -25,7 +25,8 @@ fn garden() -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let zones = r#"zones = [{ name = "lawn", water = "1m" }, { name = "beds", water = "1m" }]"#;
-    let config = format!("[[device]]\nname = \"garden\"\n[device.config]\nstart = \"05:30\"\nmonths_off = [1, 2]\n{zones}\n");
+    let config =
+        format!("[[device]]\nname = \"garden\"\n[device.config]\nstart = \"05:30\"\nmonths_off = [1, 2]\n{zones}\n");
     site.settings("sprinkler", &config);
     site.drop_in(&sample("sprinkler"), "sprinkler");
     let host = site.start(&broker);
@@ -76,9 +77,7 @@ fn a_task_that_was_scheduled_is_done_to_its_end_although_the_host_is_killed_twic
 fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
     let (_broker, site, _listener, host) = garden();
     let address = host.address();
-    let task = |name: &str, args: Value| {
-        json!({"trigger": "now", "plugin": "sprinkler", "device": "garden", "task": name, "args": args})
-    };
+    let task = |name: &str, args: Value| json!({"trigger": "now", "plugin": "sprinkler", "device": "garden", "task": name, "args": args});
     let cases = [
         (task("water", json!({"zone": 9, "minutes": 1})), 422, "there is no such zone"),
         (task("flood", Value::Null), 422, "the plugin has no such task, only `water`"),

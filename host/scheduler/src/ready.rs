@@ -33,6 +33,10 @@ impl Ready {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.values().map(BTreeSet::len).sum()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<u32> {
         loop {
             let Entry::Occupied(mut lane) = self.lanes.entry(self.ring.pop_front()?) else { return None };

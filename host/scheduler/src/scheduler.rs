@@ -25,13 +25,16 @@ use std::{
 
 use hashbrown::HashTable;
 
-pub use self::view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay};
 use self::{
     gates::{Group, GroupKey, Resource},
     jobs::Next,
     plans::Work,
     reports::Report,
     run::Run,
+};
+pub use self::{
+    jobs::start_of,
+    view::{DeviceView, JobView, NextRun, PluginView, RunUnderWay},
 };
 use crate::{
     body::PackedJob,

@@ -24,6 +24,11 @@ pub(crate) fn view() -> (View, mpsc::Receiver<Look>) {
 }
 
 impl View {
+    /// How many questions wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
     /// Looks at the scheduler. The loop waits for that, so it must be bounded: some 2,000 places at the most (I10).
     pub(crate) async fn look<T: Send + 'static>(
         &self,

@@ -1,5 +1,7 @@
 //! The other end of the HTTP API: a command that asks.
 
+pub(super) mod stream;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -9,8 +11,8 @@ use std::{
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
-    Method, Request, StatusCode,
-    body::Bytes,
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
@@ -145,12 +147,44 @@ impl Client {
         }
     }
 
+    /// Reads events until the host ends that, or `take` has enough of them. Nothing for so long: the host is not there any more.
+    pub(super) fn follow(&self, path: &str, mut take: impl FnMut(stream::Event) -> bool) -> Result<(), Report> {
+        let silent = || Report::new(format!("{} says nothing any more", self.place));
+        self.runtime.block_on(async {
+            let asked = async {
+                let stream = self.place.connect().await?;
+                self.place.send(stream, Method::GET, path, None).await
+            };
+            let answer = timeout(PATIENCE, asked).await.map_err(|_| silent())??;
+            if !answer.status().is_success() {
+                let (status, bytes) = self.place.read(answer).await?;
+                return Err(self.refused(status, &bytes));
+            }
+            let (mut body, mut parser) = (answer.into_body(), stream::Parser::default());
+            loop {
+                let frame = match timeout(PATIENCE, body.frame()).await {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(frame)) => frame.map_err(|error| self.place.gone(&error))?,
+                    Err(_) => return Err(silent()),
+                };
+                let Ok(bytes) = frame.into_data() else { continue };
+                parser.put(&bytes);
+                while let Some(event) = parser.next() {
+                    if !take(event) {
+                        return Ok(());
+                    }
+                }
+            }
+        })
+    }
+
     fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Content>) -> Result<T, Report> {
         let is_upload = body.as_ref().is_some_and(|(kind, _)| *kind == WASM);
         let patience = if is_upload { PATIENCE_WITH_UPLOADS } else { PATIENCE };
         let asked = async {
             let stream = self.place.connect().await?;
-            self.place.talk(stream, method, path, body).await
+            let answer = self.place.send(stream, method, path, body).await?;
+            self.place.read(answer).await
         };
         let (status, bytes) = self.runtime.block_on(async {
             timeout(patience, asked).await.unwrap_or_else(|_| {
@@ -158,23 +192,31 @@ impl Client {
                 Err(report.hint("`roost runs` shows what became of runs; the host's log says what holds it up"))
             })
         })?;
-        let strange = |error: serde_json::Error| {
-            let report = Report::new(format!("what {} answered is not understood: {status}", self.place)).cause(error);
-            report.hint("it is no Roost, or one of another version")
-        };
         if status.is_success() {
             let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-            return serde_json::from_slice(text).map_err(strange);
+            return serde_json::from_slice(text).map_err(|error| self.strange(status, error));
         }
-        let Problem { detail, hint, .. } = serde_json::from_slice(&bytes).map_err(strange)?;
+        Err(self.refused(status, &bytes))
+    }
+
+    fn strange(&self, status: StatusCode, error: serde_json::Error) -> Report {
+        let report = Report::new(format!("what {} answered is not understood: {status}", self.place)).cause(error);
+        report.hint("it is no Roost, or one of another version")
+    }
+
+    fn refused(&self, status: StatusCode, bytes: &[u8]) -> Report {
+        let Problem { detail, hint, .. } = match serde_json::from_slice(bytes) {
+            Ok(problem) => problem,
+            Err(error) => return self.strange(status, error),
+        };
         let report = Report::new(detail);
-        Err(match hint {
+        match hint {
             _ if status == StatusCode::UNAUTHORIZED => {
                 report.hint(format!("put what is in its token file into `{TOKEN}`"))
             }
             Some(hint) => report.hint(hint),
             None => report,
-        })
+        }
     }
 }
 
@@ -233,17 +275,19 @@ impl Place {
         }
     }
 
-    async fn talk(
+    fn gone(&self, error: &dyn std::error::Error) -> Report {
+        let report = Report::new(format!("{self} did not answer")).chain(error);
+        report.hint("`roost runs` shows what became of runs; the host's log says what is wrong")
+    }
+
+    async fn send(
         &self,
         stream: Box<dyn Stream>,
         method: Method,
         path: &str,
         body: Option<Content>,
-    ) -> Result<(StatusCode, Bytes), Report> {
-        let gone = |error: &dyn std::error::Error| {
-            let report = Report::new(format!("{self} did not answer")).chain(error);
-            report.hint("`roost runs` shows what became of runs; the host's log says what is wrong")
-        };
+    ) -> Result<Response<Incoming>, Report> {
+        let gone = |error: &dyn std::error::Error| self.gone(error);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| gone(&error))?;
         tokio::spawn(connection);
@@ -262,9 +306,13 @@ impl Place {
         }
         let body = body.map(|(_, bytes)| bytes).unwrap_or_default();
         let request = request.body(Full::new(body)).map_err(|error| gone(&error))?;
-        let answer = sender.send_request(request).await.map_err(|error| gone(&error))?;
+        sender.send_request(request).await.map_err(|error| gone(&error))
+    }
+
+    async fn read(&self, answer: Response<Incoming>) -> Result<(StatusCode, Bytes), Report> {
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await.map_err(|error| gone(&*error))?;
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| self.gone(&*error))?;
         Ok((status, body.to_bytes()))
     }
 }

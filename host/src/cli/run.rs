@@ -16,7 +16,9 @@ use crate::{
     app::{self, Answers, App},
     clock::{self, Clock},
     config::{self, Broker, BuiltInPorts, Config, Flags},
+    feed::Feed,
     http::{self, Desk},
+    metrics::Metrics,
     mqtt::{self, BrokerUrl, Link, Ports},
     plugins::{self, kept_grant},
     report::Report,
@@ -73,17 +75,20 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
     let answers = Answers::default();
     let (view, looks) = app::view();
+    let (feed, metrics) = (Feed::default(), Metrics::default());
     let options = plugins::Options {
         folder: config.plugins.clone(),
         data: config.data.clone(),
         site: config.site,
         rules: config.rules.clone(),
         known,
+        feed: feed.clone(),
     };
     let plugins = plugins::start(options, events_in.clone())?;
-    let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), &config);
+    let watched = (feed.clone(), metrics.clone());
+    let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), watched, &config);
     let _serving = listening.serve(desk)?;
-    App { scheduler, writer, link, plugins, answers, events, looks, committed, clock }.run(stop).await
+    App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, feed, metrics }.run(stop).await
 }
 
 async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {

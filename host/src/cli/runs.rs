@@ -94,6 +94,7 @@ fn read(args: Args) -> Result<(Vec<RunRecord>, bool)> {
         until: None,
         after: None,
         limit: limit + 1,
+        in_order: false,
     };
     let runs = store::runs(&config.data, &wanted).map_err(|error| Report::from(&error))?;
     let now = clock::now();

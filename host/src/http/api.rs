@@ -11,20 +11,25 @@ use axum::{
     routing::get,
 };
 use tokio::{sync::Semaphore, time::timeout};
-use utoipa::openapi::{
-    ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
-    path::PathItem,
-    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+use utoipa::{
+    PartialSchema as _,
+    openapi::{
+        ContentBuilder, Info, OpenApi, Ref, RefOr, ResponseBuilder,
+        path::PathItem,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     checks::{Guard, content_type, guard},
     desk::Desk,
-    devices, explain, health, jobs, limits, plugins,
+    devices, events, explain,
+    happenings::GapRecord,
+    health, jobs, limits, logs, metrics, plugins,
     plugins::{steering, uploads},
     problem::Problem,
-    runs, schedule, status, wishes,
+    runs, schedule, status, timeline, wishes,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -39,13 +44,14 @@ pub(super) fn router(desk: Desk, checked: Option<Guard>) -> Router {
         .route("/api/v1/openapi.json", description)
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
-        .with_state(desk)
+        .with_state(desk.clone())
         .layer(DefaultBodyLimit::max(limits::JSON_BYTES))
         .layer(from_fn(content_type));
-    match checked {
+    let routes = match checked {
         Some(checked) => routes.layer(from_fn_with_state(checked, guard)),
         None => routes,
-    }
+    };
+    routes.layer(from_fn_with_state(desk, counted))
 }
 
 /// Each kind has room of its own: whoever reads a long history holds up nobody who wants something done.
@@ -53,12 +59,18 @@ fn described() -> (Router<Desk>, OpenApi) {
     let health = OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz));
     let reads = OpenApiRouter::new()
         .routes(routes!(status::status))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(plugins::plugins))
         .routes(routes!(plugins::plugin))
+        .routes(routes!(logs::logs))
+        .routes(routes!(logs::all_logs))
         .routes(routes!(devices::devices))
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::job));
+    // Whoever follows has a place of its own, for as long as it takes.
+    let streams = OpenApiRouter::new().routes(routes!(events::events));
     let histories = OpenApiRouter::new()
+        .routes(routes!(timeline::timeline))
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(runs::run_of_origin))
@@ -82,6 +94,7 @@ fn described() -> (Router<Desk>, OpenApi) {
     // Beside what is read at the same address, which is not to wait for compiles.
     let uploads = OpenApiRouter::new().routes(routes!(uploads::upload)).routes(routes!(uploads::check));
     health
+        .merge(streams)
         .merge(room(reads, limits::READS, limits::REQUEST))
         .merge(room(histories, limits::HISTORIES, limits::REQUEST))
         .merge(room(writes, limits::WRITES, limits::REQUEST))
@@ -98,6 +111,12 @@ async fn in_turn(State(places): State<Arc<Semaphore>>, request: Request, next: N
     // Nobody closes it.
     let _place = places.acquire().await;
     next.run(request).await
+}
+
+async fn counted(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    desk.metrics().count_request(answer.status().as_u16());
+    answer
 }
 
 async fn in_time(State(within): State<Duration>, request: Request, next: Next) -> Result<Response, Problem> {
@@ -124,6 +143,7 @@ fn describe(api: &mut OpenApi) {
             .into(),
     );
     let components = api.components.get_or_insert_default();
+    components.schemas.insert("GapRecord".into(), GapRecord::schema());
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.security_schemes.insert("token".into(), RefOr::T(bearer));
     // Where no token is configured, none is needed.

@@ -5,15 +5,21 @@ mod patient;
 use std::{
     collections::BTreeMap,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use axum::{Router, extract::Request};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use bytes::Bytes;
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
 use tokio::{
@@ -98,12 +104,8 @@ pub(super) async fn serve(listener: Listener, router: Router, mut stopped: watch
 async fn attend(stream: Box<dyn Stream>, router: Router, is_busy: Arc<AtomicBool>, mut stopped: watch::Receiver<()>) {
     let answer = service_fn(move |request: Request<Incoming>| {
         is_busy.store(true, Ordering::Relaxed);
-        let (router, is_busy) = (router.clone(), is_busy.clone());
-        async move {
-            let answer = router.oneshot(request).await;
-            is_busy.store(false, Ordering::Relaxed);
-            answer
-        }
+        let (router, busy) = (router.clone(), Busy(is_busy.clone()));
+        async move { router.oneshot(request).await.map(|answer| answer.map(|body| Answer { body, _busy: busy })) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits::HEAD).max_buf_size(limits::HEAD_BYTES);
@@ -117,6 +119,41 @@ async fn attend(stream: Box<dyn Stream>, router: Router, is_busy: Arc<AtomicBool
     };
     if let Err(error) = served {
         tracing::debug!("somebody who asked has gone: {error}");
+    }
+}
+
+/// A connection that is worked on, until this goes.
+struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// An answer on its way. Whoever still reads it is not pushed out: a stream may take days.
+struct Answer {
+    body: axum::body::Body,
+    _busy: Busy,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -10,13 +10,18 @@ use roost_scheduler::{
     scheduler::{Operator, Scheduler},
     time::Instant,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 
 use super::{limits, problem::Problem};
 use crate::{
     app::{Answers, View},
     clock,
     config::{Config, rules::Rules},
+    feed::Feed,
+    metrics::Metrics,
     plugins::ForPeople,
     store::StoreError,
 };
@@ -36,8 +41,10 @@ struct Parts {
     rules: Rules,
     operator: Operator,
     history_days: u32,
-    started: Instant,
     started_monotonic: std::time::Instant,
+    feed: Feed,
+    metrics: Metrics,
+    streams: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -46,9 +53,10 @@ impl Desk {
         answers: Answers,
         view: View,
         plugins: ForPeople,
+        (feed, metrics): (Feed, Metrics),
         config: &Config,
     ) -> Self {
-        let (started, started_monotonic) = (clock::now(), clock::monotonic());
+        let (started_monotonic, streams) = (clock::monotonic(), Arc::new(Semaphore::new(limits::STREAMS)));
         let (data, zone, rules) = (config.data.clone(), config.site.zone, config.rules.clone());
         let operator = rules.operator(config.site);
         Self(Arc::new(Parts {
@@ -61,8 +69,10 @@ impl Desk {
             rules,
             operator,
             history_days: config.history.days,
-            started,
             started_monotonic,
+            feed,
+            metrics,
+            streams,
         }))
     }
 
@@ -93,7 +103,27 @@ impl Desk {
 
     /// When the host started.
     pub(super) fn started(&self) -> Instant {
-        self.0.started
+        self.0.feed.start()
+    }
+
+    /// What happens.
+    pub(super) fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Places of those who follow what happens.
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
+    }
+
+    /// Questions that wait for the loop.
+    pub(super) fn waiting_looks(&self) -> usize {
+        self.0.view.waiting()
     }
 
     /// How long ago that was.

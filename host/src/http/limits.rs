@@ -60,3 +60,20 @@ pub(super) const CHANGED_DEVICES: usize = 500;
 pub(super) const CHANGED_JOBS: usize = 50;
 /// How long a plugin's tasks are waited for: it may be busy, or have to be compiled.
 pub(super) const TASKS: Duration = Duration::from_secs(5);
+/// Streams of what happens at a time: each has a connection and a task, and keeps what its reader has not taken yet.
+pub(super) const STREAMS: usize = 256;
+/// Happenings that a stream looks at, and bytes that it sends, at a time.
+pub(super) const EVENTS_PER_PIECE: usize = 256;
+pub(super) const PIECE_BYTES: usize = 32 << 10;
+/// How often a stream says that it is there: proxies end connections that say nothing for a minute.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
+/// Jobs that a timeline looks at: of more, nobody could read it, and it would take longer than a request may.
+pub(super) const TIMELINE_JOBS: usize = 10_000;
+/// Places of a timeline that one page looks at, besides one for each job.
+pub(super) const TIMELINE_PLACES: usize = 10_000;
+/// How far a timeline goes: a sun trigger is never due again that is not within 400 days.
+pub(super) const TIMELINE_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
+/// How far it goes when nobody says so.
+pub(super) const USUAL_TIMELINE_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Runs under way of a job that a timeline has, where nothing of them is on disk yet.
+pub(super) const TIMELINE_RUNS: usize = 8;

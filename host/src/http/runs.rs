@@ -107,6 +107,27 @@ impl RunRecord {
     }
 }
 
+impl RunRecord {
+    /// One that has begun, or waits.
+    pub(super) fn under_way(id: &RunId, started: Option<Instant>, zone: Tz) -> Self {
+        Self {
+            run: id.to_string(),
+            plugin: id.plugin.to_string(),
+            device: id.device.to_string(),
+            job: id.job.to_string(),
+            occurrence: id.occurrence.in_zone(zone),
+            state: "running".into(),
+            reason: None,
+            started: started.map(|at| at.in_zone(zone)),
+            ended: None,
+            attempts: None,
+            note: None,
+            why: None,
+            next: None,
+        }
+    }
+}
+
 /// Like what a run is, or ended.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -179,6 +200,7 @@ pub(super) async fn runs(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
         until: until.map(|Time(at)| at),
         after,
         limit: limit + 1,
+        in_order: false,
     };
     let mut runs = desk.read(move |data| store::runs(data, &wanted)).await?;
     let is_more = runs.len() > limit;

@@ -291,7 +291,7 @@ mod tests {
         let plugin = PluginName::parse("porch").unwrap();
         let settings = Settings::parse(None, &plugin, &site(), None).unwrap();
         let version = Version { component: Digest([0; 32]), settings: settings.digest() };
-        let program = Program::new(plugin, version, settings, Arc::default());
+        let program = Program::new(plugin, version, settings, Arc::default(), crate::feed::Feed::default());
         let device = &program.settings.devices[0];
         let calls = Calls::new(engine);
 

@@ -21,7 +21,7 @@ use super::{
     load::{Accepted, Errand, LoadError, Loader, Proposal},
     program::Program,
 };
-use crate::{clock, report::Report};
+use crate::{clock, feed::Happening, report::Report};
 
 /// A question to a plugin.
 #[derive(Debug)]
@@ -187,6 +187,8 @@ impl Library {
                     .sum();
                 let devices = counted(loaded.devices.len(), "device");
                 tracing::info!("{plugin} loaded: {devices}, {}", counted(jobs, "job"));
+                let devices = loaded.devices.len();
+                self.loader.feed().tell(Happening::Loaded { plugin, devices, jobs });
                 // The app is gone: so will this be.
                 let _ = self.events.send(Event::Loaded(loaded)).await;
             }
@@ -258,7 +260,7 @@ impl Library {
     fn refused(&mut self, plugin: &PluginName, error: &LoadError) {
         self.shelves.entry(plugin.clone()).or_default().faulty = true;
         self.board.refused(plugin, error.report(plugin, None));
-        tracing::error!("{}", error.report(plugin, Some(self.consequence(plugin))));
+        self.not_loaded(Some(plugin), error.report(plugin, Some(self.consequence(plugin))));
     }
 
     fn faulty(&mut self, plugin: Option<&PluginName>, report: Report) {
@@ -270,7 +272,12 @@ impl Library {
         }
         let consequence = plugin.map(|plugin| self.consequence(plugin));
         let hint = [report.hint.as_deref(), consequence].into_iter().flatten().collect::<Vec<_>>().join("\n");
-        tracing::error!("{}", report.hint(hint));
+        self.not_loaded(plugin, report.hint(hint));
+    }
+
+    fn not_loaded(&self, plugin: Option<&PluginName>, report: Report) {
+        tracing::error!("{report}");
+        self.loader.feed().tell(Happening::NotLoaded { plugin: plugin.cloned(), report: report.into() });
     }
 
     /// What comes of it that a version is not taken.
@@ -291,6 +298,7 @@ impl Library {
         }
         if ran {
             tracing::info!("{plugin} removed: its file is gone");
+            self.loader.feed().tell(Happening::Removed(plugin.clone()));
             let _ = self.events.send(Event::Removed(plugin)).await;
         }
     }

@@ -24,7 +24,7 @@ use super::{
     settings::{Device, Settings},
     versions::{KeptError, Versions, digest_of},
 };
-use crate::{config::rules::Rules, report::Report};
+use crate::{config::rules::Rules, feed::Feed, report::Report};
 
 /// What loading needs, and all loads share.
 pub(super) struct Loader {
@@ -35,6 +35,7 @@ pub(super) struct Loader {
     versions: Versions,
     site: Site,
     rules: Arc<Rules>,
+    feed: Feed,
 }
 
 /// A version that was accepted.
@@ -131,7 +132,7 @@ pub(super) struct Proposal {
 }
 
 impl Loader {
-    pub(super) fn open(data: &Path, site: Site, rules: Rules) -> Result<Self, Report> {
+    pub(super) fn open(data: &Path, site: Site, rules: Rules, feed: Feed) -> Result<Self, Report> {
         let trouble = |what: &str, error: &dyn std::fmt::Display| {
             Report::new(format!("{what} in `{}` cannot be used", data.display())).cause(error)
         };
@@ -148,7 +149,13 @@ impl Loader {
             versions,
             site,
             rules: rules.into(),
+            feed,
         })
+    }
+
+    /// Where it is told what happens.
+    pub(super) const fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     pub(super) fn operator(&self) -> Operator {
@@ -167,7 +174,7 @@ impl Loader {
     pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
         let Proposal { offer, settings, version, tally } = proposal;
         self.link(version.component, || Ok(offer.component)).await?;
-        let program = Program::new(offer.plugin, version, settings, self.rules.clone());
+        let program = Program::new(offer.plugin, version, settings, self.rules.clone(), self.feed.clone());
         Ok(Arc::new(program.counted(tally)))
     }
 
@@ -256,7 +263,7 @@ impl Loader {
     /// A version that ran before the host started: compiled, if it is not in the cache, when it is first asked.
     pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
         let settings = self.versions.settings(version.settings)?;
-        Ok(Program::new(plugin.clone(), version, settings, self.rules.clone()))
+        Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.feed.clone()))
     }
 
     pub(super) async fn plan(

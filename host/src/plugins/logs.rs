@@ -16,13 +16,18 @@ use wasmtime_wasi::{
 };
 
 use super::limits;
-use crate::{clock, report::printable};
+use crate::{
+    clock,
+    feed::{Feed, Happening},
+    report::printable,
+};
 
 /// A plugin's log. It has a budget, whatever the number of devices and calls (I7).
 #[derive(Debug)]
 pub(super) struct Log {
     plugin: PluginName,
     budget: Mutex<Budget>,
+    feed: Feed,
 }
 
 #[derive(Debug)]
@@ -48,9 +53,9 @@ impl Budget {
 }
 
 impl Log {
-    pub(super) fn new(plugin: PluginName) -> Self {
+    pub(super) fn new(plugin: PluginName, feed: Feed) -> Self {
         let budget = Budget { since: clock::monotonic(), lines: 0, left_out: 0 };
-        Self { plugin, budget: Mutex::new(budget) }
+        Self { plugin, budget: Mutex::new(budget), feed }
     }
 
     fn write(&self, device: &DeviceName, level: Level, line: &str) {
@@ -60,6 +65,7 @@ impl Log {
             return;
         }
         let line = &line[..line.floor_char_boundary(limits::LINE_BYTES)];
+        self.tell(Some(device), level, line);
         let plugin = &self.plugin;
         match level {
             Level::TRACE => tracing::trace!(target: "plugin", %plugin, %device, "{line}"),
@@ -73,8 +79,15 @@ impl Log {
     fn tell_left_out(&self, count: u64) {
         if count > 0 {
             let (plugin, limit) = (&self.plugin, limits::LINES_PER_MINUTE);
-            tracing::warn!(target: "plugin", %plugin, "{count} lines were left out: a plugin has {limit} a minute");
+            let line = format!("{count} lines were left out: a plugin has {limit} a minute");
+            tracing::warn!(target: "plugin", %plugin, "{line}");
+            self.tell(None, Level::WARN, &line);
         }
+    }
+
+    fn tell(&self, device: Option<&DeviceName>, level: Level, line: &str) {
+        let (plugin, device) = (self.plugin.clone(), device.cloned());
+        self.feed.tell(Happening::Said { plugin, device, level, line: line.into() });
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {

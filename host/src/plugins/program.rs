@@ -18,7 +18,7 @@ use super::{
     logs::Log,
     settings::{Device, Settings},
 };
-use crate::config::rules::Rules;
+use crate::{config::rules::Rules, feed::Feed};
 
 /// What is kept of the calendar and the sky while a version runs: parsed patterns and computed days.
 #[derive(Debug, Default)]
@@ -55,10 +55,10 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn new(plugin: PluginName, version: Version, settings: Settings, rules: Arc<Rules>) -> Self {
+    pub(super) fn new(plugin: PluginName, version: Version, settings: Settings, rules: Arc<Rules>, feed: Feed) -> Self {
         let devices = settings.devices.iter().enumerate();
         let places = devices.map(|(place, device)| (device.name.clone(), place)).collect();
-        let log = Arc::new(Log::new(plugin.clone()));
+        let log = Arc::new(Log::new(plugin.clone(), feed));
         Self {
             plugin,
             version,

@@ -20,7 +20,7 @@ pub(super) fn site() -> Site {
 }
 
 fn loader(data: &Path) -> Loader {
-    Loader::open(data, site(), Rules::default()).unwrap()
+    Loader::open(data, site(), Rules::default(), crate::feed::Feed::default()).unwrap()
 }
 
 fn offer(component: Vec<u8>, settings: Option<&str>) -> Offer {

@@ -22,7 +22,7 @@ use super::{
     load::{Accepted, Errand, LoadError, Loader},
     program::Program,
 };
-use crate::{config::rules::Rules, report::Report};
+use crate::{config::rules::Rules, feed::Feed, report::Report};
 
 /// What a plugin is, and what its devices would do.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Workbench {
 
     pub(crate) fn new(site: Site, rules: Rules) -> Result<Self, Report> {
         let scratch = Scratch::new()?;
-        let loader = Arc::new(Loader::open(&scratch.0, site, rules)?);
+        let loader = Arc::new(Loader::open(&scratch.0, site, rules, Feed::default())?);
         Ok(Self { loader, guests: super::guest_threads()?, _scratch: scratch })
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Wanted {
     pub(crate) after: Option<After>,
     /// At most so many.
     pub(crate) limit: usize,
+    /// Whether the oldest occurrence comes first, whatever its run is.
+    pub(crate) in_order: bool,
 }
 
 /// A place in a list.
@@ -78,7 +80,7 @@ pub(crate) struct Owed {
     pub(crate) has_started: bool,
 }
 
-/// First what is under way, the longest due first; then what has ended, the newest occurrence first.
+/// First what is under way, the longest due first; then what has ended, the newest occurrence first. Or all in order.
 pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreError> {
     let path = data.join(DATABASE);
     let mut found = 0;
@@ -86,6 +88,9 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
         found = format;
         if format < MIGRATIONS.len() {
             return Ok(None);
+        }
+        if wanted.in_order {
+            return Ok(Some(select(connection, wanted, ALL)?));
         }
         let mut runs = under_way(connection, wanted)?;
         let limit = wanted.limit - runs.len();
@@ -134,21 +139,12 @@ pub(crate) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreErro
 
 const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
 const ENDED: &str = "runs WHERE state <> 'running'";
+const ALL: &str = "runs WHERE TRUE";
 pub(super) const FAILED: &str = "runs INDEXED BY runs_failed WHERE state = 'failed'";
 
-/// What is first.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Order {
-    Newest,
-    Oldest,
-}
-
-/// The runs of a kind that are wanted, by their occurrences.
-pub(super) fn question(which: &str, first: Order) -> String {
-    let order = match first {
-        Order::Newest => "DESC",
-        Order::Oldest => "ASC",
-    };
+/// The runs of a kind that are wanted, the newest occurrence first, or in order.
+pub(super) fn question(which: &str, in_order: bool) -> String {
+    let (behind, order) = if in_order { (">", "ASC") } else { ("<", "DESC") };
     format!(
         "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, attempts,
                 (SELECT time_zone FROM devices JOIN plugins ON plugins.id = devices.plugin
@@ -156,7 +152,7 @@ pub(super) fn question(which: &str, first: Order) -> String {
                 number IS NOT NULL, steps, steps_done, start, failed, cancelled, note, why
          FROM {which} AND occurrence >= :since AND occurrence <= :until
                       AND (+occurrence, plugin, device, job, origin)
-                          < (:after, :after_plugin, :after_device, :after_job, :after_origin)
+                          {behind} (:after, :after_plugin, :after_device, :after_job, :after_origin)
                       AND (:state IS NULL OR state = :state)
                       AND (:plugin IS NULL OR plugin = :plugin) AND (:device IS NULL OR device = :device)
                       AND (:job IS NULL OR job = :job)
@@ -166,7 +162,7 @@ pub(super) fn question(which: &str, first: Order) -> String {
 
 fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<RunView>, Damage> {
     let mut runs = Vec::new();
-    each(connection, wanted, (which, Order::Newest), |run| runs.push(run))?;
+    each(connection, wanted, which, |run| runs.push(run))?;
     Ok(runs)
 }
 
@@ -186,8 +182,8 @@ pub(crate) fn around(data: &Path, job: &JobName, at: Instant) -> Result<(Vec<Run
         let until = Some(at.plus_ms(1));
         let before = select(connection, &Wanted { until, limit: BEFORE, ..wanted.clone() }, ENDED)?;
         let mut after = None;
-        let of_after = Wanted { since: until, limit: 1, ..wanted.clone() };
-        each(connection, &of_after, (ENDED, Order::Oldest), |run| after = Some(run))?;
+        let of_after = Wanted { since: until, limit: 1, in_order: true, ..wanted.clone() };
+        each(connection, &of_after, ENDED, |run| after = Some(run))?;
         Ok((before, after))
     });
     match found {
@@ -202,27 +198,28 @@ const BEFORE: usize = 10;
 /// Whether all of them can be shown.
 pub(super) fn check(connection: &Connection) -> Result<(), Damage> {
     let all = Wanted { limit: usize::MAX, ..Wanted::default() };
-    [UNDER_WAY, ENDED].iter().try_for_each(|which| each(connection, &all, (which, Order::Newest), drop))
+    [UNDER_WAY, ENDED].iter().try_for_each(|which| each(connection, &all, which, drop))
 }
 
-fn each(
-    connection: &Connection,
-    wanted: &Wanted,
-    (which, first): (&str, Order),
-    mut take: impl FnMut(RunView),
-) -> Result<(), Damage> {
-    let mut statement = connection.prepare(&question(which, first))?;
+fn each(connection: &Connection, wanted: &Wanted, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
+    let mut statement = connection.prepare(&question(which, wanted.in_order))?;
     let after = wanted.after.as_ref().map(|after| &after.run);
-    let latest = after.map_or(Instant::MAX, |run| run.occurrence);
-    let until = wanted.until.map_or(latest, |until| until.plus_ms(-1).min(latest));
+    let (mut since, mut until) = (wanted.since.unwrap_or(Instant::MIN), Instant::MAX);
+    until = wanted.until.map_or(until, |until| until.plus_ms(-1));
+    match after {
+        Some(after) if wanted.in_order => since = since.max(after.occurrence),
+        Some(after) => until = until.min(after.occurrence),
+        None => {}
+    }
+    let place = after.map_or(if wanted.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
     let mut rows = statement.query(named_params! {
         ":state": wanted.state,
         ":plugin": wanted.plugin,
         ":device": wanted.device,
         ":job": wanted.job,
-        ":since": wanted.since.unwrap_or(Instant::MIN).millis(),
+        ":since": since.millis(),
         ":until": until.millis(),
-        ":after": after.map_or(i64::MAX, |run| run.occurrence.millis()),
+        ":after": place,
         ":after_plugin": after.map_or("", |run| run.plugin.as_str()),
         ":after_device": after.map_or("", |run| run.device.as_str()),
         ":after_job": after.map_or("", |run| run.job.as_str()),

@@ -380,6 +380,14 @@ fn look(job: &PackedJob, after: Instant, site: &Site, sky: &mut Sky) -> (Search,
     (found, most)
 }
 
+/// When a run of a job's trigger starts: its jitter later than its occurrence.
+#[must_use]
+pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sky: &mut Sky) -> Instant {
+    let most = most_jitter(job, run.occurrence, site, sky);
+    let jitter_ms = if most == 0 { 0 } else { jitter::draw(run, most) };
+    run.occurrence.plus_ms(jitter_ms.into())
+}
+
 /// Less than to the next occurrence, so that the runs of a job start in their order.
 fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sky: &mut Sky) -> u32 {
     let most = job.body.policy().jitter_ms;

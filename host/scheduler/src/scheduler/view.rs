@@ -313,6 +313,12 @@ impl Scheduler {
         self.runs.len()
     }
 
+    /// How many runs could be sent, and wait for their turn.
+    #[must_use]
+    pub fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
     /// The runs that owe a step, which one (counted from 1), and when it is due.
     pub fn owed(&self) -> impl Iterator<Item = (&RunId, usize, Instant)> {
         self.runs.iter().filter_map(|(_, run)| run.next_owed().map(|(step, due)| (&run.id, step + 1, due)))

@@ -38,6 +38,7 @@ impl Place {
             site: site(),
             rules: Rules::default(),
             known,
+            feed: crate::feed::Feed::default(),
         };
         Edge { plugins: start(options, sender).unwrap(), events }
     }

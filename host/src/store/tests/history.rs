@@ -116,7 +116,7 @@ fn old_runs_are_found_without_looking_at_all() {
 fn runs_that_failed_are_found_without_looking_at_all() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path()).unwrap();
-    let plan = plan(&store, &runs::question(runs::FAILED, runs::Order::Newest));
+    let plan = plan(&store, &runs::question(runs::FAILED, false));
     assert_eq!(plan[0], "SEARCH runs USING INDEX runs_failed (occurrence>? AND occurrence<?)", "{plan:#?}");
     assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
 }

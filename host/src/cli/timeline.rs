@@ -1,0 +1,113 @@
+//! `roost timeline`: what happened and what comes, in the order of time.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::{
+    client::Client,
+    plugins::line,
+    table::{local, table},
+};
+use crate::{
+    config::{self, DataFlags},
+    http::TimelineRecord,
+    report::in_one_line,
+    when::When,
+};
+
+/// Characters of a message: more of it says no more to a person.
+const SHOWN: usize = 60;
+
+/// Show what happened and what is expected between two times, in their order
+///
+/// Of what is decided, the runs; of what is not, each message with the time at which it is to be sent. Times are those of the
+/// devices' zones.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  roost timeline
+  roost timeline --from 2027-03-01 --to 2027-03-02 --plugin coop-door
+  roost timeline --json")]
+pub(super) struct Args {
+    /// From when on, such as `2027-03-01T06:30:00Z`, or where you are `2027-03-01` or `2027-03-01T06:30` [default: now]
+    #[arg(long, value_name = "WHEN")]
+    from: Option<When>,
+    /// Until before when [default: a day later]
+    #[arg(long, value_name = "WHEN")]
+    to: Option<When>,
+    /// Only what is of this plugin
+    #[arg(long, value_name = "PLUGIN")]
+    plugin: Option<String>,
+    /// Only what is of this device
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// How many to show at the most
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Write an object per line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataFlags,
+}
+
+pub(super) fn main(args: Args) -> Result<()> {
+    let zone = config::load(&args.data.clone().into())?.site.zone;
+    let time = |when: Option<When>| when.map(|when| when.in_zone(zone).to_string());
+    let query = [("from", time(args.from)), ("to", time(args.to)), ("plugin", args.plugin), ("device", args.device)];
+    let query: Vec<_> = query.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let (mut rows, mut count) = (Vec::new(), 0);
+    let is_more = Client::new(args.data)?.list("/api/v1/timeline", &query, args.limit as usize, |record| {
+        count += 1;
+        if args.json {
+            return line(&mut out, &record);
+        }
+        rows.push(row(&record));
+        Ok(())
+    })?;
+    out.write_all(table(["TIME", "STATE", "JOB", "WHAT"], &rows).as_bytes())?;
+    out.flush()?;
+    if count == 0 {
+        writeln!(io::stderr(), "nothing happened then, and nothing is expected")?;
+    } else if is_more {
+        writeln!(io::stderr(), "there is more: `--limit` says how much to show")?;
+    }
+    Ok(())
+}
+
+fn row(record: &TimelineRecord) -> [String; 4] {
+    let state = match (&record.paused, record.skipped) {
+        (Some(_), _) => "paused".into(),
+        (None, true) => "to be skipped".into(),
+        (None, false) => record.state.clone(),
+    };
+    let name = format!("{}/{}/{}", record.plugin, record.device, record.job);
+    [local(&record.time), state, name, what(record)]
+}
+
+fn what(record: &TimelineRecord) -> String {
+    if let Some(message) = &record.message {
+        let text = |key: &str| message.get(key).and_then(Value::as_str);
+        let payload = match (text("payload"), text("payload_hex")) {
+            (Some(text), _) => in_one_line(text),
+            (None, Some(digits)) => format!("0x{digits}"),
+            (None, None) => String::new(),
+        };
+        return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), shortened(&payload))
+            .trim_end()
+            .into();
+    }
+    if let Some(task) = &record.task {
+        return format!("asks `{}` with {}", task.task, shortened(&in_one_line(&task.args.to_string())));
+    }
+    let run = record.run.as_ref();
+    let told = run.and_then(|run| run.reason.as_deref().or(run.note.as_deref()));
+    told.map(in_one_line).unwrap_or_default()
+}
+
+fn shortened(text: &str) -> String {
+    let short: String = text.chars().take(SHOWN).collect();
+    if short.len() < text.len() { short + "…" } else { short }
+}

@@ -1,0 +1,205 @@
+//! What happened, as JSON: in streams and in logs.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use chrono_tz::Tz;
+use roost_scheduler::{
+    event::{Announcement, RunEnded},
+    outcome::Outcome,
+    time::Instant,
+    trigger::Duration,
+};
+use serde::{Deserialize, Serialize};
+use tracing::Level;
+use utoipa::ToSchema;
+
+use super::runs::RunRecord;
+use crate::{
+    feed::{Entry, Feed, Happening},
+    report::Report,
+};
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct HappeningRecord {
+    /// What to go on from: as `after`, or as `Last-Event-ID`.
+    pub(crate) id: String,
+    #[schema(format = DateTime)]
+    pub(crate) time: String,
+    /// What it is about: a run, a plan, a version of a plugin, what a plugin wrote, the connection to the broker, the clock.
+    #[schema(pattern = "^(run|plan|plugin|log|link|clock)$")]
+    pub(crate) kind: String,
+    #[schema(pattern = "^(error|warn|info|debug|trace)$")]
+    pub(crate) level: String,
+    /// For people.
+    pub(crate) text: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plugin: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
+    /// Of kind `run`: it has begun, if its state is `running`, or has ended. One that has but a message to send is told when it
+    /// has ended. Times are in the host's zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<RunRecord>,
+    /// Of kind `plan`, where it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plan: Option<PlanRecord>,
+    /// Of kind `link`: whether there is a connection to the broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) up: Option<bool>,
+    /// Of kind `clock`: by how much it was set; negative if back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by_ms: Option<i64>,
+}
+
+/// How many jobs a plan has changed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct PlanRecord {
+    /// Whether it came with a new version.
+    pub(crate) loaded: bool,
+    pub(crate) new: usize,
+    pub(crate) changed: usize,
+    pub(crate) gone: usize,
+    pub(crate) unchanged: usize,
+}
+
+/// What a stream could not tell.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct GapRecord {
+    /// How many happenings, of whatever kind; `null` where that is not known, for they were of a host that has ended.
+    #[schema(required)]
+    pub(crate) missed: Option<u64>,
+}
+
+/// `19a2b3c4d5e-17`: of which start of the host, and which one.
+pub(super) fn id(feed: &Feed, number: u64) -> String {
+    format!("{:x}-{number}", feed.start().millis())
+}
+
+/// What an id stands for: when the host started whose it is, and its number.
+pub(super) fn parse_id(id: &str) -> Option<(Instant, u64)> {
+    let (start, number) = id.split_once('-')?;
+    Some((Instant::from_millis(i64::from_str_radix(start, 16).ok()?)?, number.parse().ok()?))
+}
+
+/// As it is sent to all who follow: made once.
+pub(super) fn frame(feed: &Feed, entry: &Entry, zone: Tz) -> Bytes {
+    let made = entry.frame.get_or_init(|| {
+        let record = HappeningRecord::new(feed, entry, zone);
+        event(&record.id, &record.kind, &serde_json::to_string(&record).unwrap_or_default())
+    });
+    made.clone()
+}
+
+/// A server-sent event. JSON is one line.
+pub(super) fn event(id: &str, kind: &str, data: &str) -> Bytes {
+    let mut text = String::with_capacity(id.len() + kind.len() + data.len() + 24);
+    let _ = write!(text, "id: {id}\nevent: {kind}\ndata: {data}\n\n");
+    text.into()
+}
+
+impl HappeningRecord {
+    pub(super) fn new(feed: &Feed, entry: &Entry, zone: Tz) -> Self {
+        let what = &entry.what;
+        let (level, text) = told(what);
+        let mut record = Self {
+            id: id(feed, entry.number),
+            time: entry.at.in_zone(zone),
+            kind: what.kind().word().into(),
+            level: word(level).into(),
+            text,
+            hint: None,
+            plugin: what.plugin().map(ToString::to_string),
+            device: what.device().map(ToString::to_string),
+            run: None,
+            plan: None,
+            up: None,
+            by_ms: None,
+        };
+        match what {
+            Happening::Started { run, at } => record.run = Some(RunRecord::under_way(run, Some(*at), zone)),
+            Happening::Ended(run) => record.run = Some(ended(run, zone)),
+            Happening::Planned(announcement) => record.plan = Some(announcement.into()),
+            Happening::NotLoaded { report, .. } => record.hint.clone_from(&report.hint),
+            Happening::Link { up } => record.up = Some(*up),
+            Happening::ClockSet { by_ms, .. } => record.by_ms = Some(*by_ms),
+            Happening::PlanRefused { .. }
+            | Happening::Loaded { .. }
+            | Happening::Removed(_)
+            | Happening::Said { .. } => {}
+        }
+        record
+    }
+}
+
+/// Like what the host's own log says.
+fn told(what: &Happening) -> (Level, String) {
+    match what {
+        Happening::Started { run, .. } => (Level::INFO, format!("started {run}")),
+        Happening::Ended(run) => {
+            let RunEnded { id, outcome, .. } = &**run;
+            let level = match outcome {
+                Outcome::Succeeded(None) | Outcome::Skipped(_) | Outcome::Cancelled(_) => Level::INFO,
+                _ => Level::WARN,
+            };
+            let reason = if *outcome == Outcome::Succeeded(None) { String::new() } else { format!(": {outcome}") };
+            (level, format!("{} {id}{reason}", outcome.word()))
+        }
+        Happening::Planned(Announcement { plugin, new, changed, gone, unchanged, .. }) => {
+            let text = format!("jobs of `{plugin}`: {new} new, {changed} changed, {gone} gone, {unchanged} unchanged");
+            (Level::INFO, text)
+        }
+        Happening::PlanRefused { plugin, device, error } => {
+            (Level::WARN, format!("device `{plugin}/{device}` keeps the plan it has: {error}"))
+        }
+        Happening::NotLoaded { report, .. } => {
+            let without_hint = Report { hint: None, ..(**report).clone() };
+            (Level::ERROR, without_hint.to_string())
+        }
+        Happening::Loaded { plugin, devices, jobs } => {
+            let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            (Level::INFO, format!("{plugin} loaded: {}, {}", counted(*devices, "device"), counted(*jobs, "job")))
+        }
+        Happening::Removed(plugin) => (Level::INFO, format!("{plugin} removed: its file is gone")),
+        Happening::Said { level, line, .. } => (*level, line.to_string()),
+        Happening::Link { up: true } => (Level::INFO, "connected to the broker".into()),
+        Happening::Link { up: false } => (Level::WARN, "there is no connection to the broker".into()),
+        Happening::ClockSet { by_ms, now } => {
+            let how = if *by_ms < 0 { "back" } else { "forward" };
+            (Level::WARN, format!("the clock was set {how} by {}, to {now}", Duration(by_ms.unsigned_abs())))
+        }
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+fn ended(run: &RunEnded, zone: Tz) -> RunRecord {
+    let RunEnded { id, outcome, started: begun, ended, attempts, note, .. } = run;
+    RunRecord {
+        state: outcome.word().into(),
+        reason: Some(outcome.to_string()).filter(|reason| !reason.is_empty()),
+        ended: Some(ended.in_zone(zone)),
+        attempts: Some(*attempts),
+        note: note.as_deref().map(str::to_owned),
+        ..RunRecord::under_way(id, *begun, zone)
+    }
+}
+
+impl From<&Announcement> for PlanRecord {
+    fn from(announcement: &Announcement) -> Self {
+        let Announcement { loaded, new, changed, gone, unchanged, .. } = *announcement;
+        Self { loaded, new, changed, gone, unchanged }
+    }
+}

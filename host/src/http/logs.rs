@@ -1,0 +1,98 @@
+//! What plugins wrote, and what was said about them.
+
+use axum::{Json, extract::State};
+use roost_scheduler::names::PluginName;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    desk::Desk,
+    extract::{Path, Query},
+    happenings::{HappeningRecord, id, parse_id},
+    page::Limit,
+    plugins::none,
+    problem::{Answered, Problem},
+    words::Plugin,
+};
+
+/// Of a plugin's log.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Logs {
+    /// The oldest first.
+    pub(crate) items: Vec<HappeningRecord>,
+    /// Whether there is more behind them already.
+    pub(crate) more: bool,
+    /// What to ask with as `after` for what comes behind them, here or of the events.
+    pub(crate) next: String,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// How many at the most
+    #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
+    #[serde(default)]
+    limit: Limit,
+    /// Those behind the one with this id; of a host that has ended: all. Without it, the newest
+    after: Option<String>,
+}
+
+/// What a plugin wrote, and what whoever mends it wants to know
+///
+/// Its lines, whether its versions were taken, plans that were refused, runs that failed, were missed or denied: the newest
+/// 500, fewer where they are long, since the host started. They outlive its versions, and the plugin by an hour.
+#[utoipa::path(get, path = "/api/v1/plugins/{plugin}/logs", tag = "plugins",
+    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), Wanted),
+    responses((status = 200, body = Logs)))]
+pub(super) async fn logs(
+    State(desk): State<Desk>,
+    Path(Plugin(name)): Path<Plugin>,
+    Query(Wanted { limit: Limit(limit), after }): Query<Wanted>,
+) -> Answered<Logs> {
+    let after = number(&desk, after)?;
+    if !desk.feed().plugins().contains(&name) {
+        let wanted = name.clone();
+        if !desk.look(move |scheduler| scheduler.plugin(&wanted).is_some()).await? {
+            return Err(none(&name));
+        }
+    }
+    Ok(Json(some(&desk, &[name], after, limit)))
+}
+
+/// The same of all plugins
+#[utoipa::path(get, path = "/api/v1/logs", tag = "plugins", params(Wanted), responses((status = 200, body = Logs)))]
+pub(super) async fn all_logs(
+    State(desk): State<Desk>,
+    Query(Wanted { limit: Limit(limit), after }): Query<Wanted>,
+) -> Answered<Logs> {
+    let after = number(&desk, after)?;
+    Ok(Json(some(&desk, &desk.feed().plugins(), after, limit)))
+}
+
+fn number(desk: &Desk, after: Option<String>) -> Result<Option<u64>, Problem> {
+    let number = after.map(|id| match parse_id(&id) {
+        Some((start, number)) => Ok(if start == desk.feed().start() { number } else { 0 }),
+        None => Err(Problem::bad_request(format!("`{id}` is not an event's id"))),
+    });
+    number.transpose()
+}
+
+fn some(desk: &Desk, plugins: &[PluginName], after: Option<u64>, limit: usize) -> Logs {
+    let feed = desk.feed();
+    // What comes meanwhile is not among them, whosever it is.
+    let last = feed.last();
+    let mut entries: Vec<_> = plugins.iter().flat_map(|plugin| feed.logged(plugin, after, limit + 1)).collect();
+    entries.retain(|entry| entry.number <= last);
+    entries.sort_unstable_by_key(|entry| entry.number);
+    let too_many = entries.len().saturating_sub(limit);
+    let more = after.is_some() && too_many > 0;
+    if more {
+        entries.truncate(limit);
+    } else {
+        entries.drain(..too_many);
+    }
+    let next = entries.last().filter(|_| more).map_or(last, |entry| entry.number);
+    let items = entries.iter().map(|entry| HappeningRecord::new(feed, entry, desk.zone())).collect();
+    Logs { items, more, next: id(feed, next) }
+}

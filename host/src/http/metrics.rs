@@ -1,0 +1,222 @@
+//! What is counted, for Prometheus: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+
+use std::fmt::{Display, Write as _};
+
+use axum::{
+    extract::State,
+    http::{HeaderName, header},
+};
+use roost_scheduler::scheduler::Scheduler;
+
+use super::{desk::Desk, limits, problem::Problem};
+use crate::{
+    clock,
+    metrics::{BOUNDS_MS, Counts, Histogram},
+    process::{self, Process},
+};
+
+/// What the loop has in hand.
+struct Now {
+    plugins: usize,
+    devices: usize,
+    jobs: usize,
+    runs: usize,
+    ready: usize,
+    attempts: usize,
+    is_up: bool,
+    can_keep: bool,
+}
+
+impl From<&Scheduler> for Now {
+    fn from(scheduler: &Scheduler) -> Self {
+        Self {
+            plugins: scheduler.plugin_count(),
+            devices: scheduler.device_count(),
+            jobs: scheduler.job_count(),
+            runs: scheduler.run_count(),
+            ready: scheduler.ready_count(),
+            attempts: scheduler.attempts_under_way(),
+            is_up: scheduler.link_since().is_some(),
+            can_keep: scheduler.can_keep(),
+        }
+    }
+}
+
+/// What is counted and measured, for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "host",
+    responses((status = 200, body = String, content_type = "text/plain", description = "Version 0.0.4 of the text format")))]
+pub(super) async fn metrics(State(desk): State<Desk>) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    // Before the look: that one would wait, too.
+    let looks = desk.waiting_looks();
+    let now = desk.look(|scheduler| Now::from(scheduler)).await?;
+    let mut text = Text::default();
+    text.gauge("roost_info", "The version that runs", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let started = desk.started().millis() as f64 / 1e3;
+    text.gauge("roost_start_time_seconds", "When the host started", &[], started);
+    of_loop(&mut text, &now);
+    text.gauge("roost_looks_waiting", "Questions of the HTTP API that wait for the loop", &[], looks);
+    counted(&mut text, desk.metrics());
+    text.gauge("roost_event_streams", "Streams of events that are open", &[], desk.feed().followers());
+    text.gauge("roost_event_streams_limit", "How many may be", &[], limits::STREAMS);
+    text.counter("roost_events_total", "What happened, as streams of events tell it", desk.feed().last());
+    if let Some(process) = process::look() {
+        of_process(&mut text, &process);
+    }
+    text.gauge("roost_clock_seconds", "What the host's clock shows", &[], clock::now().millis() as f64 / 1e3);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0))
+}
+
+fn of_loop(text: &mut Text, now: &Now) {
+    text.gauge("roost_plugins", "Plugins that are loaded", &[], now.plugins);
+    text.gauge("roost_devices", "Their devices", &[], now.devices);
+    text.gauge("roost_jobs", "Jobs that are planned", &[], now.jobs);
+    text.gauge("roost_runs", "Runs that have not ended", &[], now.runs);
+    text.gauge("roost_runs_ready", "Runs that could be sent, and wait for their turn", &[], now.ready);
+    text.gauge("roost_attempts", "Messages that the broker has not acknowledged yet", &[], now.attempts);
+    text.gauge("roost_link_up", "Whether there is a connection to the broker", &[], u8::from(now.is_up));
+    text.gauge("roost_store_up", "Whether what is decided can be kept", &[], u8::from(now.can_keep));
+}
+
+fn counted(text: &mut Text, counts: &Counts) {
+    text.head("roost_runs_total", "Runs that have ended", "counter");
+    for (outcome, count) in counts.ended() {
+        text.line("roost_runs_total", &[("outcome", outcome)], count);
+    }
+    text.counter("roost_messages_total", "Messages that were handed to the link", counts.published.get());
+    let late = "How late messages were handed to the link for the first time";
+    text.histogram("roost_lateness_seconds", late, &counts.lateness);
+    text.histogram("roost_commit_seconds", "How long it took until decisions were durable", &counts.commits);
+    text.gauge("roost_changes_waiting", "Changes that are gathered for the disk", &[], counts.changes_waiting.get());
+    text.counter("roost_links_total", "Connections to the broker that came about", counts.links.get());
+    text.counter("roost_plans_total", "Plans that plugins were asked for, while they ran", counts.plans.get());
+    text.counter("roost_plans_failed_total", "Those of them that were refused", counts.plans_failed.get());
+    text.counter("roost_tasks_total", "Tasks that plugins were asked to do", counts.tasks.get());
+    text.counter("roost_tasks_failed_total", "Those of them that got no answer", counts.tasks_failed.get());
+    text.head("roost_http_requests_total", "Requests that the HTTP API has answered", "counter");
+    for (status, count) in counts.requests() {
+        text.line("roost_http_requests_total", &[("status", &status.to_string())], count);
+    }
+}
+
+fn of_process(text: &mut Text, process: &Process) {
+    let Process { cpu_s, resident_bytes, virtual_bytes, threads, files } = *process;
+    text.counter("process_cpu_seconds_total", "CPU time, of children that compile not", cpu_s);
+    text.gauge("process_resident_memory_bytes", "Memory that is in use", &[], resident_bytes);
+    text.gauge("process_virtual_memory_bytes", "Address space that is in use", &[], virtual_bytes);
+    text.gauge("process_threads", "Threads", &[], threads);
+    text.gauge("process_open_fds", "Files that are open", &[], files);
+}
+
+/// The text so far.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}.\n# TYPE {name} {kind}\n");
+    }
+
+    /// What labels say needs no escapes.
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (place, (label, said)) in labels.iter().enumerate() {
+            let _ = write!(self.0, "{}{label}=\"{said}\"", if place == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.head(name, help, "gauge");
+        self.line(name, labels, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, help, "counter");
+        self.line(name, &[], value);
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.head(name, help, "histogram");
+        let cumulative = histogram.cumulative();
+        for (bound, count) in BOUNDS_MS.iter().zip(cumulative) {
+            let bound = (f64::from(*bound) / 1e3).to_string();
+            self.line(&format!("{name}_bucket"), &[("le", &bound)], count);
+        }
+        let count = cumulative[BOUNDS_MS.len()];
+        self.line(&format!("{name}_bucket"), &[("le", "+Inf")], count);
+        self.line(&format!("{name}_sum"), &[], histogram.sum());
+        self.line(&format!("{name}_count"), &[], count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, time::Duration};
+
+    use super::*;
+
+    /// Checks each line, and answers what each series says.
+    fn parsed(text: &str) -> HashMap<String, f64> {
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
+        };
+        let (mut kinds, mut series) = (HashMap::new(), HashMap::new());
+        assert!(text.ends_with('\n'));
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                assert!(is_name(help.split_once(' ').unwrap().0), "{line}");
+                continue;
+            }
+            if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').unwrap();
+                assert!(["gauge", "counter", "histogram"].contains(&kind), "{line}");
+                assert!(kinds.insert(name, kind).is_none(), "twice: {line}");
+                continue;
+            }
+            let (what, value) = line.rsplit_once(' ').unwrap();
+            let name = what.split('{').next().unwrap();
+            assert!(is_name(name), "{line}");
+            if let Some(labels) = what.strip_prefix(name).filter(|labels| !labels.is_empty()) {
+                let inside = labels.strip_prefix('{').and_then(|labels| labels.strip_suffix('}')).unwrap();
+                for label in inside.split(',') {
+                    let (key, said) = label.split_once('=').unwrap();
+                    assert!(is_name(key) && said.len() >= 2 && said.starts_with('"') && said.ends_with('"'), "{line}");
+                }
+            }
+            let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let family = of_histogram.filter(|name| kinds.get(name) == Some(&"histogram")).unwrap_or(name);
+            assert!(kinds.contains_key(family), "without a type: {line}");
+            assert!(kinds[family] != "counter" || name.ends_with("_total"), "{line}");
+            let value = if value == "+Inf" { f64::INFINITY } else { value.parse().unwrap() };
+            assert!(series.insert(what.to_owned(), value).is_none(), "twice: {line}");
+        }
+        series
+    }
+
+    #[test]
+    fn what_is_counted_is_in_the_text() {
+        let counts = Counts::default();
+        counts.count_end(&roost_scheduler::outcome::Outcome::Succeeded(None));
+        counts.lateness.observe(Duration::from_millis(7));
+        counts.count_request(200);
+        counts.count_request(404);
+        let mut text = Text::default();
+        counted(&mut text, &counts);
+        of_process(&mut text, &process::look().unwrap());
+        text.gauge("roost_info", "It", &[("version", "1"), ("other", "2")], 1);
+        let series = parsed(&text.0);
+        for (what, value) in [
+            ("roost_runs_total{outcome=\"succeeded\"}", 1.0),
+            ("roost_runs_total{outcome=\"denied\"}", 0.0),
+            ("roost_lateness_seconds_bucket{le=\"0.005\"}", 0.0),
+            ("roost_lateness_seconds_bucket{le=\"0.01\"}", 1.0),
+            ("roost_lateness_seconds_bucket{le=\"+Inf\"}", 1.0),
+            ("roost_lateness_seconds_sum", 0.007),
+            ("roost_http_requests_total{status=\"404\"}", 1.0),
+            ("roost_info{version=\"1\",other=\"2\"}", 1.0),
+        ] {
+            assert_eq!(series.get(what), Some(&value), "{what}: {series:?}");
+        }
+        assert!(series["process_resident_memory_bytes"] > 1e6);
+    }
+}

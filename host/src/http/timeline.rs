@@ -1,0 +1,337 @@
+//! What happened and what is expected, in the order of time.
+
+mod ahead;
+
+use std::collections::HashMap;
+
+use axum::{Json, extract::State, http::StatusCode};
+use roost_scheduler::{
+    event::JobKey,
+    names::{DeviceName, JobId, PluginName, RunId},
+    time::Instant,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use self::ahead::{Expected, Place, Planned, ahead, take};
+use super::{
+    desk::Desk,
+    extract::Query,
+    jobs::{TaskRecord, level},
+    limits,
+    page::{Limit, Page, cursor, resume},
+    problem::{Answered, Problem},
+    runs::RunRecord,
+    words::{Device, Plugin, Time},
+};
+use crate::{
+    clock, records,
+    store::{self, RunView},
+};
+
+/// A run that happened, or a message that is expected.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TimelineRecord {
+    /// When: of a run its occurrence, of a message when it is to be sent.
+    #[schema(format = DateTime)]
+    pub(crate) time: String,
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    pub(crate) plugin: String,
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    pub(crate) device: String,
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    pub(crate) job: String,
+    /// The nominal time, before jitter.
+    #[schema(format = DateTime)]
+    pub(crate) occurrence: String,
+    /// `expected`, or how the run is, or ended.
+    #[schema(pattern = "^(expected|running|succeeded|failed|missed|skipped|cancelled|denied)$")]
+    pub(crate) state: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    /// Which step of the job it is, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) step: Option<u32>,
+    /// The message. What is usual is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<records::StepRecord<'static>>)]
+    pub(crate) message: Option<Value>,
+    /// Instead: what its plugin is asked to do then, and says what to send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<TaskRecord>,
+    /// What is paused of it, so that it will not be: all of its `plugin`, all of its `device`, or the `job` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(plugin|device|job)$")]
+    pub(crate) paused: Option<String>,
+    /// Whether somebody wants this one to be left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) skipped: bool,
+    /// What is known of the run. Of one under way of which nothing is on disk yet, only which it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<RunRecord>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// From when on; without it, from now on
+    #[param(value_type = String, required = false, format = DateTime, example = "2027-03-01T00:00:00Z")]
+    from: Option<Time>,
+    /// Until before when; without it, for a day. At most 400 days behind `from`
+    #[param(value_type = String, required = false, format = DateTime)]
+    to: Option<Time>,
+    /// Only those of this plugin
+    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    plugin: Option<Plugin>,
+    /// Only those of devices with this name
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    device: Option<Device>,
+    /// How many at the most; with long messages a page has fewer
+    #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
+    #[serde(default)]
+    limit: Limit,
+    /// `next` of the page before; it outranks `from` and `to`
+    cursor: Option<String>,
+}
+
+/// What is told already, and of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Progress {
+    window: (Instant, Instant),
+    run: Option<RunId>,
+    expected: Option<Place>,
+}
+
+/// Whose.
+type Of = (Option<PluginName>, Option<DeviceName>);
+
+/// What happened and what is expected between two times, in their order
+///
+/// Of what is decided, the runs; of what is not, each message with the time at which it is to be sent, its jitter included. Plans
+/// may change until then, and `every`, when the clock is set.
+#[utoipa::path(get, path = "/api/v1/timeline", tag = "jobs", params(Wanted),
+    responses(
+        (status = 200, body = Page<TimelineRecord>),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "There are too many jobs"),
+    ))]
+pub(super) async fn timeline(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Page<TimelineRecord>> {
+    let Wanted { from, to, plugin, device, limit: Limit(limit), cursor: at } = wanted;
+    let progress = match resume(at.as_deref(), Progress::parse)? {
+        Some(progress) => progress,
+        None => Progress { window: window(from, to)?, run: None, expected: None },
+    };
+    let of: Of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
+    // First what is expected: what is decided meanwhile is among the runs, too.
+    let jobs = jobs(&desk, &of).await?;
+    let (window, after) = (progress.window, progress.expected.clone());
+    let found = tokio::task::spawn_blocking(move || {
+        let (expected, is_all) = ahead(&jobs, window, after.as_ref(), limit + 1);
+        (jobs, expected, is_all)
+    });
+    let (jobs, expected, is_all) = found.await.map_err(|error| Problem::bug(&error))?;
+    let wanted = store::Wanted {
+        plugin: of.0.map(|name| name.to_string()),
+        device: of.1.map(|name| name.to_string()),
+        since: Some(window.0),
+        until: Some(window.1),
+        after: progress.run.clone().map(|run| store::After { due: None, run }),
+        limit: limit + 1,
+        in_order: true,
+        ..store::Wanted::default()
+    };
+    let runs = desk.read(move |data| store::runs(data, &wanted)).await?;
+    if !is_all && expected.is_empty() {
+        let detail = "too much is expected before that to be looked at";
+        return Err(narrower(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
+    }
+    Ok(Json(merged(&desk, &jobs, (expected, is_all), &runs, progress, limit)))
+}
+
+fn narrower(problem: Problem) -> Problem {
+    problem.hint("name a plugin by `plugin`, or a device by `device`")
+}
+
+fn window(from: Option<Time>, to: Option<Time>) -> Result<(Instant, Instant), Problem> {
+    let from = from.map_or_else(clock::now, |Time(at)| at);
+    let to = to.map_or_else(|| from.plus_ms(limits::USUAL_TIMELINE_MS), |Time(at)| at);
+    match to.ms_since(from) {
+        length if length <= 0 => Err(Problem::bad_request("`to` must be later than `from`")),
+        length if length > limits::TIMELINE_MS => {
+            Err(Problem::bad_request("`to` may be at most 400 days behind `from`"))
+        }
+        _ => Ok((from, to)),
+    }
+}
+
+/// In pieces, for the loop has other things to do.
+async fn jobs(desk: &Desk, of: &Of) -> Result<Vec<Planned>, Problem> {
+    let (mut jobs, mut from): (Vec<Planned>, JobKey) = (Vec::new(), 0);
+    loop {
+        let of = of.clone();
+        let piece = desk.look(move |scheduler| take(scheduler, (of.0.as_ref(), of.1.as_ref()), from));
+        let (piece, next) = piece.await?;
+        jobs.extend(piece);
+        if jobs.len() > limits::TIMELINE_JOBS {
+            let detail = format!("a timeline has at most {} jobs, and there are more", limits::TIMELINE_JOBS);
+            return Err(narrower(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
+        }
+        match next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    jobs.sort_by_cached_key(|job| (job.plugin.clone(), job.device.clone(), job.job.body.job_id()));
+    Ok(jobs)
+}
+
+/// Both in the order of time, up to where one of them is not known.
+fn merged(
+    desk: &Desk,
+    jobs: &[Planned],
+    (expected, is_all): (Vec<Expected>, bool),
+    runs: &[RunView],
+    mut progress: Progress,
+    limit: usize,
+) -> Page<TimelineRecord> {
+    let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.owed.is_none())).collect();
+    // Where the list ends before the window does, the other one is told up to there.
+    let end = expected.last().filter(|_| !is_all).map(|last| last.place.at);
+    let (mut expected, mut runs) = (expected.into_iter().peekable(), runs.iter().peekable());
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    let is_more = loop {
+        let next_run = runs.peek().map(|run| run.id.occurrence);
+        let is_run = match (next_run, expected.peek()) {
+            (None, None) => break !is_all,
+            (Some(at), None) if end.is_some_and(|end| at > end) => break true,
+            (Some(_), None) => true,
+            (Some(at), Some(one)) => at <= one.place.at,
+            (None, Some(_)) => false,
+        };
+        if items.len() == limit || bytes > limits::PAGE_BYTES {
+            break true;
+        }
+        if is_run {
+            let Some(run) = runs.next() else { break false };
+            progress.run = Some(run.id.clone());
+            items.push(happened(desk, run));
+        } else {
+            let Some(one) = expected.next() else { break false };
+            let job = &jobs[one.job];
+            // Decided meanwhile, or on disk: then it is among the runs.
+            let is_known = match &one.run {
+                Some(run) => known.contains_key(run),
+                None => known.get(&job.run(one.place.occurrence)).is_some_and(|has_ended| *has_ended),
+            };
+            if !is_known {
+                let (record, length) = record(job, &one);
+                bytes += length;
+                items.push(record);
+            }
+            progress.expected = Some(one.place);
+        }
+    };
+    Page { items, next: is_more.then(|| cursor(&progress.to_string())) }
+}
+
+fn happened(desk: &Desk, run: &RunView) -> TimelineRecord {
+    let record = RunRecord::new(run, desk.zone(), clock::now());
+    TimelineRecord {
+        time: record.occurrence.clone(),
+        plugin: record.plugin.clone(),
+        device: record.device.clone(),
+        job: record.job.clone(),
+        occurrence: record.occurrence.clone(),
+        state: record.state.clone(),
+        label: None,
+        step: None,
+        message: None,
+        task: None,
+        paused: None,
+        skipped: false,
+        run: Some(record),
+    }
+}
+
+/// And how many bytes its message has.
+fn record(job: &Planned, one: &Expected) -> (TimelineRecord, usize) {
+    let Place { at, occurrence, step, .. } = one.place;
+    let text = |at: Instant| at.in_zone(job.site.zone);
+    let number = step.checked_sub(1).map(|step| step as usize);
+    let step_ref = number.and_then(|number| job.job.body.step(number));
+    let length = step_ref.as_ref().map_or(0, |step| step.payload.len() + step.topic().len());
+    let record = TimelineRecord {
+        time: text(at),
+        plugin: job.plugin.to_string(),
+        device: job.device.to_string(),
+        job: job.job.body.id().to_owned(),
+        occurrence: text(occurrence),
+        state: if one.run.is_some() { "running" } else { "expected" }.into(),
+        label: job.job.body.label().map(str::to_owned),
+        step: number.and_then(|_| step_ref.map(|_| step)),
+        message: step_ref.map(|step| serde_json::to_value(records::step(&step)).unwrap_or_default()),
+        task: number.and_then(|_| job.job.body.task()).map(|task| TaskRecord {
+            task: task.name.to_string(),
+            args: serde_json::from_str(&task.args).unwrap_or_default(),
+        }),
+        paused: job.paused.filter(|_| one.run.is_none()).map(|what| level(what).to_owned()),
+        skipped: one.run.is_none() && job.skip == Some(occurrence),
+        run: one.run.as_ref().map(|run| RunRecord::under_way(run, None, job.site.zone)),
+    };
+    (record, length)
+}
+
+/// `1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z 1803861000000/coop/north/open/1803861000000/1`, with `-`
+/// for what is not there.
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} ", self.window.0.millis(), self.window.1.millis())?;
+        match &self.run {
+            Some(run) => write!(f, "{run} ")?,
+            None => f.write_str("- ")?,
+        }
+        match &self.expected {
+            Some(Place { at, job: (plugin, device, job), occurrence, step }) => {
+                write!(f, "{}/{plugin}/{device}/{job}/{}/{step}", at.millis(), occurrence.millis())
+            }
+            None => f.write_str("-"),
+        }
+    }
+}
+
+impl Progress {
+    fn parse(text: &str) -> Option<Self> {
+        let time = |text: &str| Instant::from_millis(text.parse().ok()?);
+        let [from, to, run, expected] = text.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        let run = if run == "-" { None } else { Some(run.parse().ok()?) };
+        let place = |text: &str| {
+            let [at, plugin, device, job, occurrence, step] = text.split('/').collect::<Vec<_>>().try_into().ok()?;
+            let plugin = PluginName::parse_owner(plugin).ok()?;
+            let job = (plugin, DeviceName::parse(device).ok()?, JobId::parse(job).ok()?);
+            Some(Place { at: time(at)?, job, occurrence: time(occurrence)?, step: step.parse().ok()? })
+        };
+        let expected = if expected == "-" { None } else { Some(place(expected)?) };
+        Some(Self { window: (time(from)?, time(to)?), run, expected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_a_page_has_come_is_read_back() {
+        for text in [
+            "1803859200000 1803945600000 - -",
+            "1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z/series-2 -",
+            "1803859200000 1803945600000 - 1803861000000/roost/api/siesta/1803861000000/1",
+        ] {
+            assert_eq!(Progress::parse(text).unwrap().to_string(), text);
+        }
+        for bad in ["", "1 2 -", "1 2 x -", "1 2 - 1/a/b", "1 2 - - -", "-1 2 - -"] {
+            assert!(Progress::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

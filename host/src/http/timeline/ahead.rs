@@ -1,0 +1,279 @@
+//! What is expected of jobs, in the order of time: found as far as it is wanted, and no further.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use roost_scheduler::{
+    body::PackedJob,
+    event::JobKey,
+    names::{DeviceName, JobId, Origin, PluginName, RunId},
+    outcome::Level,
+    scheduler::{JobView, NextRun, Scheduler, start_of},
+    time::{Instant, Site},
+    trigger::{Search, Sky},
+};
+
+use super::limits;
+
+/// A job as it is taken along from the loop.
+#[derive(Clone)]
+pub(super) struct Planned {
+    pub(super) plugin: PluginName,
+    pub(super) device: DeviceName,
+    pub(super) job: PackedJob,
+    pub(super) site: Site,
+    pub(super) paused: Option<Level>,
+    pub(super) skip: Option<Instant>,
+    next: NextRun,
+    /// Up to here, everything is decided.
+    watermark: Instant,
+    /// Its runs that have not ended.
+    runs: Vec<Begun>,
+}
+
+/// A run that has not ended.
+#[derive(Clone)]
+struct Begun {
+    id: RunId,
+    /// When it should start, or should have.
+    start: Instant,
+    /// The step that is done next, counted from 1.
+    step: usize,
+    of: usize,
+}
+
+impl Planned {
+    fn new(view: &JobView<'_>, scheduler: &Scheduler) -> Self {
+        let runs = scheduler.runs_of_job(view.key).take(limits::TIMELINE_RUNS);
+        Self {
+            plugin: view.plugin.clone(),
+            device: view.device.clone(),
+            job: view.job.clone(),
+            site: *view.site,
+            paused: view.paused,
+            skip: view.wish.and_then(|wish| wish.skip),
+            next: view.next,
+            watermark: view.watermark,
+            runs: runs.map(|run| Begun { id: run.id.clone(), start: run.start, step: run.step, of: run.of }).collect(),
+        }
+    }
+
+    pub(super) fn run(&self, occurrence: Instant) -> RunId {
+        let (plugin, device, job) = (self.plugin.clone(), self.device.clone(), self.job.body.job_id());
+        RunId { plugin, device, job, occurrence, origin: Origin::Trigger }
+    }
+
+    /// How long after its occurrence something of a run may come.
+    fn span_ms(&self) -> i64 {
+        let last = self.job.body.steps().map(|step| step.after_ms).max().unwrap_or_default();
+        i64::from(last) + i64::from(self.job.body.policy().jitter_ms)
+    }
+
+    /// What is still to be sent by a run, unless it does something else than the job does now.
+    fn left_of(&self, run: &Begun) -> impl Iterator<Item = (u32, Instant)> {
+        let (count, start) = (self.job.body.step_count(), run.start);
+        let steps = (1..).zip(self.job.body.steps()).skip(if count == run.of { run.step - 1 } else { count });
+        steps.map(move |(number, step)| (number, start.plus_ms(step.after_ms.into())))
+    }
+
+    /// The first occurrence after an instant that is not decided, if it is before another.
+    fn first(&self, from: Instant, to: Instant, sky: &mut Sky) -> Option<Instant> {
+        let after = self.watermark.max(from.plus_ms(-1 - self.span_ms()));
+        match self.next {
+            NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
+            NextRun::Due(_) => self.following(after, to, sky),
+            NextRun::NotBefore(at) => self.following(after.max(at), to, sky),
+            NextRun::Never => None,
+        }
+    }
+
+    fn following(&self, mut after: Instant, to: Instant, sky: &mut Sky) -> Option<Instant> {
+        loop {
+            match self.job.trigger.next(after, &self.site, sky) {
+                Search::Found(at) => return Some(at).filter(|at| *at < to),
+                Search::NotUntil(until) if until < to => after = until,
+                Search::NotUntil(_) | Search::Never(_) => return None,
+            }
+        }
+    }
+}
+
+/// Jobs from a key on, as many as one look may take along.
+pub(super) fn take(
+    scheduler: &Scheduler,
+    of: (Option<&PluginName>, Option<&DeviceName>),
+    from: JobKey,
+) -> (Vec<Planned>, Option<JobKey>) {
+    let (jobs, next) = scheduler.jobs_from(of, from, limits::JOBS_PER_LOOK);
+    (jobs.iter().map(|view| Planned::new(view, scheduler)).collect(), next)
+}
+
+/// Where something stands in the order of time. Of jobs, by their names, for their numbers may change between two pages.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) at: Instant,
+    pub(super) job: (PluginName, DeviceName, JobId),
+    pub(super) occurrence: Instant,
+    /// Counted from 1; 0 is a run that is under way.
+    pub(super) step: u32,
+}
+
+/// Something that is expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) place: Place,
+    /// Which of the jobs.
+    pub(super) job: usize,
+    /// If it is a run that is under way.
+    pub(super) run: Option<RunId>,
+}
+
+/// What the heap holds: a run, an occurrence that is not looked into yet, or a message of one that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Run(usize),
+    Occurrence,
+    Step(u32),
+}
+
+/// What is expected from one instant on, before another, behind a place: at most so many. And whether that is all, or as far as
+/// can be looked at a time.
+pub(super) fn ahead(
+    jobs: &[Planned],
+    (from, to): (Instant, Instant),
+    after: Option<&Place>,
+    most: usize,
+) -> (Vec<Expected>, bool) {
+    let mut sky = Sky::default();
+    let begin = after.map_or(from, |after| after.at);
+    let mut heap = BinaryHeap::new();
+    for (index, job) in jobs.iter().enumerate() {
+        heap.extend(job.first(begin, to, &mut sky).map(|at| Reverse((at, index, at, What::Occurrence))));
+        for (place, run) in job.runs.iter().enumerate() {
+            let occurrence = run.id.occurrence;
+            heap.extend((occurrence >= begin).then_some(Reverse((occurrence, index, occurrence, What::Run(place)))));
+            let left = job.left_of(run).filter(|(_, at)| *at >= begin);
+            heap.extend(left.map(|(step, at)| Reverse((at, index, occurrence, What::Step(step)))));
+        }
+    }
+    let (mut found, mut places) = (Vec::new(), 0);
+    while let Some(Reverse((at, index, occurrence, what))) = heap.pop() {
+        if at >= to {
+            break;
+        }
+        let job = &jobs[index];
+        let (step, run) = match what {
+            What::Occurrence => {
+                if places >= limits::TIMELINE_PLACES {
+                    return (found, false);
+                }
+                let start = start_of(&job.job, &job.run(occurrence), &job.site, &mut sky);
+                let steps = job.job.body.steps().map(|step| start.plus_ms(step.after_ms.into()));
+                // Its plugin is asked then, and says what follows.
+                let asked = job.job.body.asks_plugin().then_some(start);
+                let steps = (1..).zip(steps.chain(asked)).filter(|(_, at)| *at >= begin);
+                let before = heap.len();
+                heap.extend(steps.map(|(step, at)| Reverse((at, index, occurrence, What::Step(step)))));
+                places += 1 + heap.len() - before;
+                let next = job.following(occurrence, to, &mut sky);
+                heap.extend(next.map(|at| Reverse((at, index, at, What::Occurrence))));
+                continue;
+            }
+            What::Run(place) => (0, Some(job.runs[place].id.clone())),
+            What::Step(step) => (step, None),
+        };
+        let name = (job.plugin.clone(), job.device.clone(), job.job.body.job_id());
+        let place = Place { at, job: name, occurrence, step };
+        if after.is_some_and(|after| place <= *after) {
+            continue;
+        }
+        if found.len() == most {
+            return (found, false);
+        }
+        found.push(Expected { place, job: index, run });
+    }
+    (found, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_scheduler::{
+        body::Body,
+        model::{Message, Policy, Qos, Step},
+        topic::Topic,
+        trigger::{Patterns, parse},
+    };
+
+    use super::*;
+
+    const DAY: Instant = Instant::from_millis(1_803_859_200_000).unwrap();
+
+    fn planned(id: &str, trigger: &str, after_ms: &[u32], jitter_ms: u32) -> Planned {
+        let step = |after_ms| Step {
+            after_ms,
+            message: Message {
+                topic: Topic::parse("a/b").unwrap(),
+                payload: b"x".as_slice().into(),
+                qos: Qos::AtLeastOnce,
+                retain: false,
+                properties: None,
+            },
+            once: false,
+            confirm: None,
+        };
+        let steps: Vec<Step> = after_ms.iter().copied().map(step).collect();
+        let policy = Policy { jitter_ms, ..Policy::default() };
+        let body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
+        Planned {
+            plugin: PluginName::parse("coop").unwrap(),
+            device: DeviceName::parse("north").unwrap(),
+            job: PackedJob { trigger: parse(trigger, DAY, &mut Patterns::default()).unwrap(), body },
+            site: Site { zone: chrono_tz::UTC, location: None },
+            paused: None,
+            skip: None,
+            next: NextRun::NotBefore(DAY.plus_ms(-1)),
+            watermark: DAY.plus_ms(-1),
+            runs: Vec::new(),
+        }
+    }
+
+    fn shown(found: &[Expected]) -> Vec<String> {
+        found.iter().map(|one| format!("{} {} {}", one.place.at, one.place.job.2, one.place.step)).collect()
+    }
+
+    #[test]
+    fn messages_come_in_the_order_of_time_and_pages_go_on() {
+        let jobs = [planned("a", "every 1h", &[0, 5_400_000], 0), planned("b", "every 1h", &[0], 60_000)];
+        let window = (DAY, DAY.plus_ms(6 * 3_600_000));
+        let (all, is_all) = ahead(&jobs, window, None, 1_000);
+        assert!(is_all && all.is_sorted_by_key(|one| one.place.clone()), "{:?}", shown(&all));
+        // Those of `a` that come an hour and a half later are no more within it.
+        assert_eq!(all.len(), 6 + 5 + 6, "{:?}", shown(&all));
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let (page, is_all) = ahead(&jobs, window, after.as_ref(), 4);
+            after = page.last().map(|one| one.place.clone());
+            paged.extend(page);
+            if is_all {
+                break;
+            }
+        }
+        assert_eq!(shown(&paged), shown(&all));
+    }
+
+    #[test]
+    fn what_is_decided_is_not_expected_and_what_began_before_is() {
+        let mut job = planned("a", "every 1h", &[0, 1_800_000], 0);
+        job.watermark = DAY.plus_ms(3_600_000);
+        let (found, _) = ahead(&[job.clone()], (DAY.plus_ms(8_000_000), DAY.plus_ms(10_800_000)), None, 9);
+        assert_eq!(shown(&found), ["2027-03-01T02:30:00Z a 2"]);
+        job.watermark = DAY.plus_ms(7_200_000);
+        assert!(ahead(&[job], (DAY, DAY.plus_ms(10_800_000)), None, 9).0.is_empty());
+    }
+
+    #[test]
+    fn one_page_looks_at_so_many_places_and_no_more() {
+        let (found, is_all) =
+            ahead(&[planned("a", "every 1s", &[0], 0)], (DAY, DAY.plus_ms(86_400_000)), None, usize::MAX);
+        assert!(!is_all && found.len() <= limits::TIMELINE_PLACES && found.len() > 1_000, "{}", found.len());
+    }
+}

@@ -1,0 +1,149 @@
+//! What is counted: numbers that only grow, and what the loop has in hand. To count costs next to nothing; who asks adds up.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use roost_scheduler::outcome::Outcome;
+
+/// Where is counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics(Arc<Counts>);
+
+/// What is counted. Anybody may read it.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// In the order of [`OUTCOMES`].
+    ended: [AtomicU64; 6],
+    /// Attempts that were handed to the link.
+    pub(crate) published: Counter,
+    /// How late first attempts were handed to the link.
+    pub(crate) lateness: Histogram,
+    /// How long it took until what was decided was durable.
+    pub(crate) commits: Histogram,
+    /// Changes that wait for the disk.
+    pub(crate) changes_waiting: Counter,
+    /// How often a connection to the broker came about.
+    pub(crate) links: Counter,
+    /// Answers to questions for a plan, and those of them that were none.
+    pub(crate) plans: Counter,
+    pub(crate) plans_failed: Counter,
+    /// Answers to what a task is to publish, and those of them that were none.
+    pub(crate) tasks: Counter,
+    pub(crate) tasks_failed: Counter,
+    /// Answers of the HTTP API by their status.
+    requests: Mutex<BTreeMap<u16, u64>>,
+}
+
+/// How runs end, in a word.
+pub(crate) const OUTCOMES: [&str; 6] = ["succeeded", "failed", "missed", "skipped", "cancelled", "denied"];
+
+impl std::ops::Deref for Metrics {
+    type Target = Counts;
+
+    fn deref(&self) -> &Counts {
+        &self.0
+    }
+}
+
+impl Counts {
+    pub(crate) fn count_end(&self, outcome: &Outcome) {
+        let place = match outcome {
+            Outcome::Succeeded(_) => 0,
+            Outcome::Failed(_) => 1,
+            Outcome::Missed(_) => 2,
+            Outcome::Skipped(_) => 3,
+            Outcome::Cancelled(_) => 4,
+            Outcome::Denied(_) => 5,
+        };
+        self.ended[place].fetch_add(1, Relaxed);
+    }
+
+    /// How many runs have ended like what.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        OUTCOMES.into_iter().zip(self.ended.iter().map(|count| count.load(Relaxed)))
+    }
+
+    pub(crate) fn count_request(&self, status: u16) {
+        *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
+    }
+
+    pub(crate) fn requests(&self) -> BTreeMap<u16, u64> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A number.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
+    }
+
+    pub(crate) fn set(&self, number: usize) {
+        self.0.store(number as u64, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Upper bounds in milliseconds: from what nobody notices to what everybody does.
+pub(crate) const BOUNDS_MS: [u32; 15] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000];
+
+/// How long something took, how often.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    /// Each by itself, up to its bound; the last one has none.
+    counts: [AtomicU64; BOUNDS_MS.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Histogram {
+    pub(crate) fn observe(&self, took: Duration) {
+        let us = took.as_micros() as u64;
+        let place = BOUNDS_MS.partition_point(|bound| u64::from(*bound) * 1_000 < us);
+        self.counts[place].fetch_add(1, Relaxed);
+        self.sum_us.fetch_add(us, Relaxed);
+    }
+
+    /// How many took no longer than each bound, then how many there are.
+    pub(crate) fn cumulative(&self) -> [u64; BOUNDS_MS.len() + 1] {
+        let mut sum = 0;
+        std::array::from_fn(|place| {
+            sum += self.counts[place].load(Relaxed);
+            sum
+        })
+    }
+
+    /// In seconds.
+    pub(crate) fn sum(&self) -> f64 {
+        self.sum_us.load(Relaxed) as f64 / 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_took_as_long_as_a_bound_is_within_it() {
+        let histogram = Histogram::default();
+        for ms in [0, 1, 2, 3, 60_000, 60_001] {
+            histogram.observe(Duration::from_millis(ms));
+        }
+        let cumulative = histogram.cumulative();
+        assert_eq!((cumulative[0], cumulative[1], cumulative[2]), (2, 3, 4));
+        assert_eq!((cumulative[BOUNDS_MS.len() - 1], cumulative[BOUNDS_MS.len()]), (5, 6));
+        assert!((histogram.sum() - 120.007).abs() < 1e-9);
+    }
+}
