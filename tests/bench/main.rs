@@ -4,6 +4,7 @@
 //! `--only WORD` picks groups, `--base FILE` compares with an earlier run.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its tables are for people, and so is its progress")]
 
+mod api;
 mod clock;
 mod components;
 mod devices;
@@ -35,10 +36,11 @@ struct Group {
 }
 
 /// The scheduler first: its memory is measured in this process, which then has little yet.
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     Group { word: "scheduler", title: "The scheduler alone, 1,000,000 jobs", measure: scheduler::scheduler },
     Group { word: "burst", title: "Jobs due at one instant", measure: end_to_end::burst },
     Group { word: "lateness", title: "500 jobs a second", measure: end_to_end::lateness_at_500 },
+    Group { word: "api", title: "200 event streams and 500 requests a second", measure: api::asked_and_followed },
     Group { word: "disk", title: "100 runs a second: the disk", measure: disk::disk },
     Group { word: "million", title: "1,000,000 jobs that wait", measure: million::million },
     Group { word: "samples", title: "Loading the samples", measure: loading::samples },

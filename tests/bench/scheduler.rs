@@ -137,6 +137,7 @@ impl Bench {
                 }
                 Effect::TellDurable(ticket) => self.answers.push(Event::Durable(ticket)),
                 Effect::Announce(_)
+                | Effect::Call { .. }
                 | Effect::Plan { .. }
                 | Effect::Watch { .. }
                 | Effect::Unwatch { .. }
