@@ -28,6 +28,8 @@ use super::{
 };
 use crate::{
     clock,
+    plugins::Fault,
+    report::Report,
     store::{self, RunView},
     when::When,
 };
@@ -95,6 +97,8 @@ struct Facts {
     under_way: Vec<(Instant, Origin, Progress)>,
     is_linked: bool,
     is_stopping: bool,
+    /// Why its plugin's newest files were refused, if they were, and when.
+    fault: Option<(Instant, String)>,
 }
 
 /// A job that is planned.
@@ -127,6 +131,7 @@ impl Facts {
             }),
             is_linked: scheduler.link_since().is_some(),
             is_stopping: scheduler.is_stopping(),
+            fault: None,
         }
     }
 }
@@ -142,6 +147,10 @@ pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wante
     let name = (plugin, device, job);
     let of = name.clone();
     let facts = desk.look(move |scheduler| Facts::of(scheduler, &of)).await?;
+    let fault = desk.plugins().board.plugin(&name.0).and_then(|standing| standing.fault);
+    let fault =
+        fault.map(|Fault { report: Report { what, causes, .. }, at }| (at, [vec![what], causes].concat().join(": ")));
+    let facts = Facts { fault, ..facts };
     let zone = facts.site.map_or(desk.zone(), |site| site.zone);
     let (at, now) = (at.map(|at| at.in_zone(zone)), clock::now());
     let (of, kept_days) = (name.clone(), desk.history_days());
@@ -214,7 +223,7 @@ impl Case {
                 (verdict.to_owned(), Some(occurrence), sentence)
             }
             (None, Err(never)) if self.facts.planned.is_some() => ("never".to_owned(), None, say.never(never)),
-            (None, Err(_)) => ("unknown".to_owned(), None, self.unknown()),
+            (None, Err(_)) => ("unknown".to_owned(), None, self.unknown(&say)),
         };
         let notes = self.notes(&say, &verdict);
         let (plugin, device, job) = &self.name;
@@ -266,7 +275,7 @@ impl Case {
         if let Some((.., progress)) = self.facts.under_way.iter().find(of_occurrence) {
             return ("running", say.under_way(occurrence, progress, self.facts.is_linked));
         }
-        let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown()) };
+        let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(say)) };
         if occurrence > self.now {
             let skip = planned.wish.skip == Some(occurrence);
             return ("due", say.due(occurrence, planned.job.body.policy().jitter_ms, planned.paused, skip));
@@ -282,23 +291,28 @@ impl Case {
         self.facts.planned.as_ref().is_some_and(|planned| matches!(planned.job.trigger, Trigger::Sun(_)))
     }
 
-    fn unknown(&self) -> String {
+    fn unknown(&self, say: &Sentence) -> String {
         let (plugin, device, job) = &self.name;
-        match () {
-            () if !self.facts.has_plugin => {
-                format!("there is no plugin `{plugin}`: either its file is not in the plugin folder, or it was refused")
+        match &self.facts.fault {
+            Some((at, why)) if !self.facts.has_plugin => {
+                format!("nothing of plugin `{plugin}` runs, for its file was refused {}: {why}", say.local(*at))
             }
-            () if !self.facts.has_device => {
+            _ if !self.facts.has_plugin => format!("there is no plugin `{plugin}` in the plugin folder"),
+            _ if !self.facts.has_device => {
                 format!("plugin `{plugin}` has no device `{device}`: its settings say which it has")
             }
-            () => format!("device `{plugin}/{device}` has no job `{job}`: it is not in its plan"),
+            _ => format!("device `{plugin}/{device}` has no job `{job}`: it is not in its plan"),
         }
     }
 
     /// What else has to do with it now.
     fn notes(&self, say: &Sentence, verdict: &str) -> Vec<String> {
-        let Facts { error, replan_at, planned, is_linked, is_stopping, .. } = &self.facts;
+        let Facts { error, replan_at, planned, is_linked, is_stopping, fault, .. } = &self.facts;
         let mut notes = Vec::new();
+        if let Some((at, why)) = fault.as_ref().filter(|_| self.facts.has_plugin) {
+            let at = say.local(*at);
+            notes.push(format!("its plugin goes on as it was, for its newest files were refused {at}: {why}"));
+        }
         if let Some(error) = error {
             let again = replan_at.map(|at| format!("; it is asked again {}", say.local(at))).unwrap_or_default();
             notes.push(format!("the device keeps an older plan, for the newest one was refused: {error}{again}"));

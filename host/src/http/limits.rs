@@ -77,3 +77,5 @@ pub(super) const TIMELINE_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
 pub(super) const USUAL_TIMELINE_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Runs under way of a job that a timeline has, where nothing of them is on disk yet.
 pub(super) const TIMELINE_RUNS: usize = 8;
+/// Plugins that are measured one by one for Prometheus: each is a handful of time series.
+pub(super) const PLUGINS_MEASURED: usize = 1_000;

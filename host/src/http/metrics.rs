@@ -6,12 +6,13 @@ use axum::{
     extract::State,
     http::{HeaderName, header},
 };
-use roost_scheduler::scheduler::Scheduler;
+use roost_scheduler::{names::PluginName, scheduler::Scheduler};
 
 use super::{desk::Desk, limits, problem::Problem};
 use crate::{
     clock,
     metrics::{BOUNDS_MS, Counts, Histogram},
+    plugins::{Standing, Used},
     process::{self, Process},
 };
 
@@ -56,6 +57,7 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<([(HeaderName, &
     of_loop(&mut text, &now);
     text.gauge("roost_looks_waiting", "Questions of the HTTP API that wait for the loop", &[], looks);
     counted(&mut text, desk.metrics());
+    of_plugins(&mut text, &desk.plugins().board.plugins_after(None, limits::PLUGINS_MEASURED));
     text.gauge("roost_event_streams", "Streams of events that are open", &[], desk.feed().followers());
     text.gauge("roost_event_streams_limit", "How many may be", &[], limits::STREAMS);
     text.counter("roost_events_total", "What happened, as streams of events tell it", desk.feed().last());
@@ -96,6 +98,31 @@ fn counted(text: &mut Text, counts: &Counts) {
     for (status, count) in counts.requests() {
         text.line("roost_http_requests_total", &[("status", &status.to_string())], count);
     }
+}
+
+/// Of each plugin what its calls used.
+fn of_plugins(text: &mut Text, plugins: &[(PluginName, Standing)]) {
+    let mut of_each = |name: &str, help: &str, kind: &str, value: fn(&Used) -> Option<f64>| {
+        text.head(name, help, kind);
+        for (plugin, standing) in plugins {
+            if let Some(value) = value(&standing.used) {
+                text.line(name, &[("plugin", plugin.as_str())], value);
+            }
+        }
+    };
+    of_each("roost_plugin_calls_total", "Calls of a plugin", "counter", |used| Some(used.calls as f64));
+    of_each("roost_plugin_calls_failed_total", "Those of them that gave no answer", "counter", |used| {
+        Some(used.failed as f64)
+    });
+    of_each("roost_plugin_plan_seconds", "How long its last plan took", "gauge", |used| {
+        used.plan_ms.map(|ms| ms as f64 / 1e3)
+    });
+    of_each("roost_plugin_longest_plan_seconds", "How long its longest plan took", "gauge", |used| {
+        used.longest_plan_ms.map(|ms| ms as f64 / 1e3)
+    });
+    of_each("roost_plugin_memory_bytes", "The most memory that a call of it had", "gauge", |used| {
+        Some(used.memory_bytes as f64)
+    });
 }
 
 fn of_process(text: &mut Text, process: &Process) {

@@ -67,6 +67,7 @@ fn facts(trigger: &str) -> Facts {
         under_way: Vec::new(),
         is_linked: true,
         is_stopping: false,
+        fault: None,
     }
 }
 
@@ -229,6 +230,12 @@ fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
         (Facts { planned: None, ..daily() }, None, "unknown", "device `coop-door/north` has no job `open`"),
         (Facts { planned: None, has_device: false, ..daily() }, None, "unknown", "has no device `north`"),
         (Facts { planned: None, has_plugin: false, ..daily() }, None, "unknown", "there is no plugin `coop-door`"),
+        (
+            Facts { planned: None, has_plugin: false, fault: Some((at(DUE), "torn".into())), ..daily() },
+            None,
+            "unknown",
+            "its file was refused Mon 2027-03-01 06:30:00 GMT: torn",
+        ),
     ];
     for (facts, wanted, verdict, expected) in cases {
         let told = told(facts, wanted, vec![], None);
@@ -249,6 +256,12 @@ fn a_plugin_that_fails_and_a_job_that_has_gone_are_told() {
         told_of.notes[0],
         "the device keeps an older plan, for the newest one was refused: `schedule-jobs` trapped; it is asked again Mon \
          2027-03-01 12:01:00 GMT"
+    );
+    let outdated = Facts { fault: Some((at(DUE), "it trapped".into())), ..facts("cron 30 6 * * *") };
+    let told_of = told(outdated, Some(DUE), vec![run(&Outcome::Succeeded(None))], None);
+    assert_eq!(
+        told_of.notes[0],
+        "its plugin goes on as it was, for its newest files were refused Mon 2027-03-01 06:30:00 GMT: it trapped"
     );
     let gone = Facts { planned: None, ..facts("cron 30 6 * * *") };
     let told_of = told(gone, None, vec![run(&Outcome::Cancelled(Cancelled::DeviceRemoved))], None);
