@@ -255,10 +255,17 @@ impl App {
         }
         self.writer.close();
         while let Ok(committed) = self.committed.try_recv() {
-            if let Committed::Failed(error) = committed {
-                hand.fail(&error, &self.answers);
+            match committed {
+                Committed::Done(number) => hand.durable = number + 1,
+                Committed::Failed(error) => hand.fail(&error, &self.answers),
             }
         }
+        while let Some(effect) = hand.next_durable() {
+            if let Effect::Answer { request, answer } = effect {
+                self.answers.give(request, answer);
+            }
+        }
+        self.answers.end();
         match hand.failed {
             Some(report) => Err(report.into()),
             None => {

@@ -56,6 +56,13 @@ pub enum Change {
         /// Whether nothing of it is to start.
         paused: bool,
     },
+    /// Nothing of a device is to start, or it may again.
+    DevicePaused {
+        /// Its number.
+        key: DeviceKey,
+        /// Whether it is paused.
+        paused: bool,
+    },
     /// A device is gone, and its jobs have gone before.
     DeviceRemoved {
         /// Its number.

@@ -133,6 +133,8 @@ pub enum Cause {
     EarlierRun,
     /// Others held what it needs.
     Taken(ResourceName),
+    /// Its plugin took too long to say what to publish.
+    SlowPlugin,
     /// The device's reports could not be listened to, in the broker's words.
     Deaf(String),
 }
@@ -333,6 +335,7 @@ impl fmt::Display for Cause {
             Self::Busy => f.write_str("the broker was busy with other runs"),
             Self::EarlierRun => f.write_str("an earlier run had not ended"),
             Self::Taken(name) => write!(f, "`{name}` was taken"),
+            Self::SlowPlugin => f.write_str("its plugin took too long to say what to publish"),
             Self::Deaf(reason) => write!(f, "the device's reports could not be listened to: {reason}"),
         }
     }

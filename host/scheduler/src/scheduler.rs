@@ -39,8 +39,8 @@ pub use self::{
 use crate::{
     body::PackedJob,
     event::{
-        Announcement, AttemptId, CallId, Change, DeviceKey, Event, Generation, JobKey, LinkId, PluginKey, RunKey, Step,
-        Ticket, Version, WatchId, Wish,
+        Announcement, AttemptId, CallId, Change, DeviceKey, Digest, Event, Generation, JobKey, LinkId, PluginKey,
+        RunKey, Step, Ticket, Version, WatchId, Wish,
     },
     limits,
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
@@ -79,6 +79,9 @@ pub struct Scheduler {
     tombstones: BTreeMap<JobName, Instant>,
     /// What people have said of jobs.
     wishes: BTreeMap<JobKey, Wish>,
+    /// The jobs among them that are people's own, and by which request each was made.
+    by_hand: BTreeSet<JobKey>,
+    requests: HashMap<Digest, JobKey>,
     /// Where the host's own jobs are, and what they may do.
     own: Own,
     /// As far as old ones have been looked for, while they are.

@@ -19,6 +19,8 @@ pub(crate) struct Answers(Arc<Mutex<Waiting>>);
 struct Waiting {
     last: RequestId,
     senders: HashMap<RequestId, oneshot::Sender<Answer>>,
+    /// Nobody is answered any more.
+    is_over: bool,
 }
 
 impl Answers {
@@ -27,7 +29,9 @@ impl Answers {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.last += 1;
         let (request, (sender, answer)) = (waiting.last, oneshot::channel());
-        waiting.senders.insert(request, sender);
+        if !waiting.is_over {
+            waiting.senders.insert(request, sender);
+        }
         (request, answer)
     }
 
@@ -37,6 +41,13 @@ impl Answers {
         if let Some(sender) = waiting.senders.remove(&request) {
             let _ = sender.send(answer);
         }
+    }
+
+    /// There are no more answers: whoever waits learns that at once.
+    pub(crate) fn end(&self) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.is_over = true;
+        waiting.senders.clear();
     }
 
     /// Nobody waits for it any more.

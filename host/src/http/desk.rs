@@ -126,7 +126,7 @@ impl Desk {
         self.0.view.waiting()
     }
 
-    /// How long ago that was.
+    /// How long the host runs.
     pub(super) fn uptime_ms(&self) -> u64 {
         self.0.started_monotonic.elapsed().as_millis() as u64
     }

@@ -88,7 +88,7 @@ pub(super) async fn devices(
 ) -> Answered<Page<DeviceRecord>> {
     let after = resume(at.as_deref(), |text| {
         let (plugin, device) = text.split_once('/')?;
-        Some((PluginName::parse(plugin).ok()?, Some(DeviceName::parse(device).ok()?)))
+        Some((PluginName::parse_owner(plugin).ok()?, Some(DeviceName::parse(device).ok()?)))
     })?;
     let only = plugin.map(|Plugin(name)| name);
     let mut items = desk.look(move |scheduler| some(scheduler, only.as_ref(), after, limit + 1)).await?;

@@ -156,7 +156,7 @@ impl Taken {
                 args: serde_json::from_str(&task.args).unwrap_or_default(),
             }),
             paused: paused.map(|what| level(what).to_owned()),
-            skip: wish.skip.map(text),
+            skip: wish.skip.filter(|skip| due == Some(*skip)).map(text),
             made: wish.by_hand.map(|by_hand| text(by_hand.made)),
             runs: Vec::new(),
         }

@@ -11,7 +11,7 @@ use axum::{
 use roost_scheduler::{
     body::PackedJob,
     event::{Digest, Done, Idempotency, NewJob, Request},
-    model::{Action, Job as Model, Policy},
+    model::{Action, Job as Model, Matches, Policy, Step},
     names::{DeviceName, JobId, PluginName},
     rules::{self, Fault},
     scheduler::own_device,
@@ -121,6 +121,16 @@ pub(super) async fn schedule(
     Body(body): Body<Value>,
 ) -> Result<Response, Problem> {
     let idempotency = idempotency(&headers, &body)?;
+    if let Some(asked) = idempotency {
+        // What was accepted then need not be acceptable now.
+        match desk.look(move |scheduler| scheduler.made_before(asked)).await? {
+            Some(Ok((plugin, device, job))) => {
+                return Ok(Json(jobs::record(&desk, plugin, device, job, 0).await?).into_response());
+            }
+            Some(Err(refusal)) => return Err(refusal.into()),
+            None => {}
+        }
+    }
     make(&desk, read(body)?, idempotency, false).await
 }
 
@@ -142,6 +152,9 @@ pub(super) async fn replace(
 ) -> Result<Response, Problem> {
     let wanted = read(body)?;
     let own = plugin == PluginName::of_host();
+    if own && device != own_device() {
+        return Err(Problem::not_found(format!("`{plugin}` has no device `{device}`, only `{}`", own_device())));
+    }
     let said = [
         ("plugin", &wanted.plugin, plugin.as_str()),
         ("device", &wanted.device, device.as_str()),
@@ -336,7 +349,24 @@ fn messages(steps: &Value) -> Result<Action, Problem> {
         return Err(Problem::bad_request("`steps` is not a list"));
     }
     let action = records::action_from_json(&steps.to_string());
+    if let Ok(Action::Steps(steps)) = &action {
+        steps.iter().try_for_each(condition)?;
+    }
     action.map_err(|error| Problem::bad_request(error.strip_prefix("steps: ").unwrap_or(&error).to_owned()))
+}
+
+/// What a report is compared with has to be JSON, or it never is so.
+fn condition(step: &Step) -> Result<(), Problem> {
+    let Some(Matches::Json { value, .. }) = step.confirm.as_deref().map(|confirm| &confirm.matches) else {
+        return Ok(());
+    };
+    match serde_json::from_str::<Value>(value) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let problem = Problem::unprocessable(format!("`confirm.matches.json.value` is not JSON: {error}"));
+            Err(problem.hint("a text needs its quotes, as in `\"open\"`"))
+        }
+    }
 }
 
 /// A rule that is broken, in the words of the API.

@@ -17,7 +17,6 @@ pub(crate) struct Inquiries {
     turns: Arc<Semaphore>,
 }
 
-#[allow(dead_code, reason = "whoever asks comes next")]
 impl Inquiries {
     pub(super) fn new(questions: mpsc::UnboundedSender<Question>) -> Self {
         Self { questions, turns: Arc::new(Semaphore::new(limits::INQUIRIES)) }

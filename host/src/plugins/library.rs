@@ -317,27 +317,30 @@ impl Library {
             Question::Task { call, plugin, device, errand } => {
                 let program = program(&plugin);
                 tokio::spawn(async move {
-                    let reply = loader.reply(program.as_deref(), &device, errand, clock::now).await;
+                    // The run waits for it whatever happens.
+                    let asked = async move { loader.reply(program.as_deref(), &device, errand, clock::now).await };
+                    let reply =
+                        tokio::spawn(asked).await.unwrap_or_else(|error| Err(format!("the call broke off: {error}")));
                     let _ = events.send(Event::Answered { call, reply }).await;
                 });
             }
             Question::Tasks { plugin, answer } => {
                 let program = program(&plugin);
-                tokio::spawn(async move {
-                    let _ = answer.send(loader.task_descriptions(program.as_deref(), clock::now).await);
-                });
+                tokio::spawn(while_awaited(answer, async move {
+                    loader.task_descriptions(program.as_deref(), clock::now).await
+                }));
             }
             Question::Check { plugin, name, args, answer } => {
                 let program = program(&plugin);
-                tokio::spawn(async move {
-                    let _ = answer.send(loader.task(program.as_deref(), &name, args, clock::now).await);
-                });
+                tokio::spawn(while_awaited(answer, async move {
+                    loader.task(program.as_deref(), &name, args, clock::now).await
+                }));
             }
             Question::Rehearsal { plugin, device, errand, answer } => {
                 let program = program(&plugin);
-                tokio::spawn(async move {
-                    let _ = answer.send(loader.reply(program.as_deref(), &device, errand, clock::now).await);
-                });
+                tokio::spawn(while_awaited(answer, async move {
+                    loader.reply(program.as_deref(), &device, errand, clock::now).await
+                }));
             }
             Question::Trial { offer, answer } => self.try_out(offer, answer),
         }
@@ -353,6 +356,14 @@ impl Library {
         let before: Vec<_> = self.shelves.values().filter_map(|shelf| shelf.previous).collect();
         let (loader, tried) = (self.loader.clone(), Vec::from(self.tried.clone()));
         tokio::task::spawn_blocking(move || loader.sweep(&in_use, &before, &tried));
+    }
+}
+
+/// Asks for somebody, for as long as he waits.
+async fn while_awaited<A>(mut answer: oneshot::Sender<A>, asked: impl Future<Output = A>) {
+    tokio::select! {
+        found = asked => drop(answer.send(found)),
+        () = answer.closed() => {}
     }
 }
 

@@ -55,6 +55,9 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
                 paused
             ],
         ),
+        Change::DevicePaused { key, paused } => {
+            run(to, "UPDATE devices SET paused = ?2 WHERE id = ?1", params![key, paused])
+        }
         Change::DeviceRemoved { key } => run(to, "DELETE FROM devices WHERE id = ?1", params![key]),
         Change::JobSaved(job) => save_job(to, job),
         Change::JobAdvanced { key, watermark, due, decided } => run(

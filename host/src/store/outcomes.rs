@@ -53,6 +53,7 @@ enum CauseRecord {
     Busy,
     EarlierRun,
     Taken(String),
+    SlowPlugin,
     Deaf(String),
 }
 
@@ -129,6 +130,7 @@ impl From<&Cause> for CauseRecord {
             Cause::Busy => Self::Busy,
             Cause::EarlierRun => Self::EarlierRun,
             Cause::Taken(name) => Self::Taken(name.to_string()),
+            Cause::SlowPlugin => Self::SlowPlugin,
             Cause::Deaf(reason) => Self::Deaf(reason.clone()),
         }
     }

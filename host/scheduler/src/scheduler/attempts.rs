@@ -4,11 +4,12 @@ use std::mem;
 
 use super::{
     AttemptId, LinkId, RunSlot, Scheduler, Ticket,
+    plans::Work,
     run::{Run, State},
 };
 use crate::{
     body::StepRef,
-    event::{Effect, Publish, Step},
+    event::{Effect, Publish, Refusal, Step},
     limits,
     outcome::{Attempt, Cause, Denied, Late, Missed, Outcome, Skipped, Why},
     time::Instant,
@@ -25,6 +26,11 @@ impl Scheduler {
         }
         if run.has_not_started() {
             if let Some(outcome) = self.why_not_start(now, run) {
+                if run.attempts > 0 && matches!(outcome, Outcome::Missed(_)) {
+                    // It was in time, and its plugin gave no answer.
+                    let last = run.last.clone();
+                    return self.give_up_step(now, slot, last, out);
+                }
                 return self.end(now, slot, outcome, out);
             }
             if !self.may_start(slot) {
@@ -148,6 +154,12 @@ impl Scheduler {
     /// Nothing is kept any more, so nothing leaves that would have to be. What is owed does.
     pub(super) fn store_failed(&mut self, now: Instant, out: &mut Step) {
         self.failing = true;
+        for work in mem::take(&mut self.work) {
+            // What will not be done any more.
+            if let Work::Schedule(request, _) | Work::Cancel(request, _) = work {
+                out.effects.push(Effect::Answer { request, answer: Err(Refusal::Stopping) });
+            }
+        }
         for slot in mem::take(&mut self.arming).into_values() {
             self.take_back(slot, out);
             self.give_credit_back();

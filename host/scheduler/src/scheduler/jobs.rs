@@ -90,11 +90,7 @@ impl Scheduler {
             self.disarm_timer(key);
         }
         let earlier: Vec<RunSlot> = self.line_of(key).collect();
-        let against = match &earlier[..] {
-            _ if self.take_unwanted(key, occurrence, out) => Against::Skip(Skipped::Unwanted),
-            [] => Against::Join,
-            earlier => self.against(now, earlier, &policy, start),
-        };
+        let against = if earlier.is_empty() { Against::Join } else { self.against(now, &earlier, &policy, start) };
         if !matches!(against, Against::TakePlace) {
             // I2: what is on disk does not pass a run that only the memory knows, so only the last one may be such a run.
             self.save_runs_of(key, out);

@@ -31,7 +31,7 @@ struct Passed {
 impl Scheduler {
     /// A job's timer went off.
     pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        if !self.is_made_up_later(now, key) {
+        if self.is_paused(key).is_some() || !self.is_made_up_later(now, key) {
             self.judge(now, key, now, out);
         }
     }
@@ -66,6 +66,9 @@ impl Scheduler {
         }
         if let Some(what) = self.is_paused(key) {
             return self.pass_paused(now, key, what, until, out);
+        }
+        if self.is_unwanted(key, occurrence) {
+            return self.leave_out(now, key, occurrence, out);
         }
         if grouped {
             return self.group_timer(now, key, out);
@@ -107,6 +110,23 @@ impl Scheduler {
         self.disarm_timer(key);
         let Some(passed) = self.passed(until, key) else { return };
         self.pass(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
+    }
+
+    /// Somebody wants this one to be left out.
+    fn leave_out(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
+        self.disarm_timer(key);
+        let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
+        let Some(site) = site else { return };
+        let only = Passed {
+            key,
+            site,
+            oldest: occurrence,
+            newest: occurrence,
+            before_newest: occurrence,
+            count: 0,
+            more: false,
+        };
+        self.pass(now, &only, |_| Outcome::Skipped(Skipped::Unwanted), out);
     }
 
     fn pass_missed(&mut self, now: Instant, passed: &Passed, why: Why, out: &mut Step) {
@@ -212,7 +232,14 @@ impl Scheduler {
     /// Another job of the same group that is due as well: the one that was due last.
     fn rival(&self, now: Instant, key: JobKey) -> Option<JobKey> {
         let group = self.groups.get(&self.group_of_job(key)?)?;
-        group.due.range(..=(now, JobKey::MAX)).next_back().map(|(_, rival)| *rival)
+        let mut due = group.due.range(..=(now, JobKey::MAX)).rev().map(|(_, rival)| *rival);
+        due.find(|rival| self.says_what_should_hold(*rival))
+    }
+
+    /// Whether what a job is due for counts: not where it is paused, or to be left out.
+    fn says_what_should_hold(&self, key: JobKey) -> bool {
+        let next = self.jobs.get(key).and_then(|state| state.next.due());
+        self.is_paused(key).is_none() && next.is_none_or(|next| !self.is_unwanted(key, next))
     }
 
     /// Another job of the group that was due after all that has passed of this one, whoever decided that and when.
@@ -220,6 +247,7 @@ impl Scheduler {
         let (.., group) = self.group_of_job(passed.key)?;
         let of_group = |job: &JobKey| {
             let state = self.jobs.get(*job).filter(|state| *job != passed.key && state.grouped);
+            let state = state.filter(|_| self.is_paused(*job).is_none());
             state.is_some_and(|state| state.job.body.policy().group() == Some(&group))
         };
         let device = self.devices.get(self.jobs.get(passed.key)?.device)?;
@@ -228,6 +256,7 @@ impl Scheduler {
         others.into_iter().find_map(|job| {
             let trigger = &self.jobs.get(job)?.job.trigger;
             match trigger.last(passed.newest, now, &passed.site, &mut self.sky) {
+                Search::Found(at) if self.is_unwanted(job, at) => None,
                 Search::Found(at) => Some((self.job_id(job), at)),
                 Search::NotUntil(_) | Search::Never(_) => None,
             }

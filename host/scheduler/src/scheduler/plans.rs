@@ -34,6 +34,8 @@ pub(super) enum Work {
     },
     Compare(Box<Comparison>),
     Adopt(Box<Adoption>),
+    /// These devices are asked for their plans.
+    Ask(vec::IntoIter<DeviceKey>),
     /// Somebody has made a job.
     Schedule(RequestId, Box<NewJob>),
     /// Somebody takes one away.
@@ -101,6 +103,15 @@ impl Scheduler {
         }
     }
 
+    fn ask_all(&mut self, mut devices: vec::IntoIter<DeviceKey>, out: &mut Step) {
+        for device in devices.by_ref().take(limits::DEVICES_PER_STEP) {
+            self.ask_for_plan(device, out);
+        }
+        if devices.len() > 0 {
+            self.work.push_front(Work::Ask(devices));
+        }
+    }
+
     /// Does a piece of what is to be done to the jobs.
     pub(super) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
         match self.work.pop_front() {
@@ -113,6 +124,7 @@ impl Scheduler {
             }
             Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
             Some(Work::Adopt(adoption)) => self.adopt(now, *adoption, out),
+            Some(Work::Ask(devices)) => self.ask_all(devices, out),
             Some(Work::Schedule(request, new)) => self.schedule(now, request, *new, out),
             Some(Work::Cancel(request, job)) => self.cancel(now, request, &job, out),
             Some(Work::Arm(ticket)) => self.confirmed(ticket),
@@ -271,7 +283,7 @@ impl Scheduler {
             Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
         self.disarm_timer(key);
         self.remove_job(key);
-        self.wishes.remove(&key);
+        self.forget_wish(key);
         let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
         self.tombstones.insert(name, tombstone.watermark);
         out.changes.push(Change::JobRemoved { key, tombstone: Some(tombstone) });

@@ -23,6 +23,8 @@ pub(super) struct Comparison {
     series: u32,
     /// Whether a job in it was decided by a clock that was set back.
     begins_series: bool,
+    /// Whether it is what somebody has made.
+    is_by_hand: bool,
     /// Where the device is from this plan on.
     site: Site,
     left: vec::IntoIter<PackedJob>,
@@ -83,9 +85,8 @@ impl Scheduler {
 
     pub(super) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
         let by_hand = if self.devices.get(device).is_some_and(|device| device.site != site) {
-            let of_device = |key: &&JobKey| self.jobs.get(**key).is_some_and(|state| state.device == device);
-            let by_hand = self.wishes.iter().filter(|(_, wish)| wish.by_hand.is_some()).map(|(key, _)| key);
-            by_hand.filter(of_device).filter_map(|key| self.jobs.get(*key)).map(|state| state.job.clone()).collect()
+            let by_hand = self.by_hand.iter().filter_map(|key| self.jobs.get(*key));
+            by_hand.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
         } else {
             Vec::new()
         };
@@ -122,7 +123,11 @@ impl Scheduler {
         }
         let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
         // It does not wait for a clock that was set back while it was away, or another job.
-        let ahead = known.filter(|watermark| waits_in_vain(&job.trigger, *watermark, now));
+        let ahead = known.filter(|watermark| {
+            // What a plan has at a time it has once, whatever the clock shows; a person means now.
+            let is_meant = comparison.is_by_hand && matches!(job.trigger, Trigger::At(_)) && *watermark > now;
+            is_meant || waits_in_vain(&job.trigger, *watermark, now)
+        });
         if ahead.is_some() && !comparison.begins_series {
             self.begin_series(out);
             comparison.begins_series = true;
@@ -154,7 +159,7 @@ impl Scheduler {
         counts.unchanged += unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let is_planned = |job: &JobKey| self.wishes.get(job).is_none_or(|wish| wish.by_hand.is_none());
+        let is_planned = |job: &JobKey| !self.by_hand.contains(job);
         let mut gone: Vec<JobKey> =
             device.jobs.iter().copied().filter(|job| !kept.contains(job) && is_planned(job)).collect();
         gone.sort_unstable();
@@ -250,7 +255,8 @@ impl Scheduler {
                 // An admitted run keeps its copy of the action.
                 self.save_runs_of(key, out);
                 self.disarm_timer(key);
-                let in_vain = |state: &&mut JobState| waits_in_vain(&job.trigger, state.watermark, now);
+                let in_vain =
+                    |state: &&mut JobState| decided > now || waits_in_vain(&job.trigger, state.watermark, now);
                 if let Some(state) = self.jobs.get_mut(key).filter(in_vain) {
                     state.watermark = watermark.min(now);
                 }
@@ -303,11 +309,17 @@ impl Scheduler {
 }
 
 impl Comparison {
+    /// Of a job that somebody makes, and no plan has.
+    pub(super) fn by_hand(now: Instant, series: u32, device: DeviceKey, site: Site) -> Self {
+        let plan = Plan { asked: now, jobs: Vec::new() };
+        Self { is_by_hand: true, ..Self::new(now, series, device, plan, site) }
+    }
+
     pub(super) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
         // The clock may have been set back since it was asked for.
         let (asked, left) = (plan.asked.min(now), plan.jobs.into_iter());
         let (by_hand, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
-        Self { device, asked, series, begins_series: false, site, left, by_hand, unchanged, staged }
+        Self { device, asked, series, begins_series: false, is_by_hand: false, site, left, by_hand, unchanged, staged }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What people ask for.
 
-use super::{JobKey, NextRun, RunSlot, Scheduler, Timer, plans::Work, run::Run};
+use super::{DeviceKey, JobKey, NextRun, RunSlot, Scheduler, plans::Work, run::Run};
 use crate::{
     body::Body,
-    event::{Done, Effect, Part, Refusal, Request, RequestId, Step},
+    event::{Change, Done, Effect, Part, Refusal, Request, RequestId, Step, Version},
     limits,
     names::{JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},
@@ -19,7 +19,7 @@ impl Scheduler {
             Request::RunNow(job) => self.run_now(now, &job, out),
             Request::Skip { job, undo } => self.skip(&job, undo, out),
             Request::Pause { what, paused } => self.set_paused(&what, paused, out),
-            Request::Replan(plugin) => self.replan_now(now, &plugin),
+            Request::Replan(plugin) => self.replan_now(&plugin),
             // In their turn among the plans, which take many steps.
             Request::Schedule(new) => return self.work.push_back(Work::Schedule(request, new)),
             Request::Cancel(job) => return self.work.push_back(Work::Cancel(request, job)),
@@ -103,7 +103,7 @@ impl Scheduler {
                 if let Some(device) = self.devices.get_mut(key) {
                     device.paused = paused;
                 }
-                self.save_device(key, out);
+                out.changes.push(Change::DevicePaused { key, paused });
             }
             Part::Job(job) => {
                 let key = self.find_job(job)?;
@@ -113,16 +113,14 @@ impl Scheduler {
         Ok(Done::Nothing)
     }
 
-    fn replan_now(&mut self, now: Instant, plugin: &PluginName) -> Result<Done, Refusal> {
+    fn replan_now(&mut self, plugin: &PluginName) -> Result<Done, Refusal> {
         let found = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
         let found = found.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))?;
-        for key in found.devices.values() {
-            if let Some(device) = self.devices.get_mut(*key) {
-                self.timers.remove(&(device.replan_at, Timer::Replan(*key)));
-                device.replan_at = now;
-                self.timers.insert((now, Timer::Replan(*key)));
-            }
+        if found.version == Version::BUILT_IN {
+            return Err(Refusal::Conflict(format!("no plugin plans what belongs to `{plugin}`")));
         }
+        let devices: Vec<DeviceKey> = found.devices.values().copied().collect();
+        self.work.push_back(Work::Ask(devices.into_iter()));
         Ok(Done::Nothing)
     }
 

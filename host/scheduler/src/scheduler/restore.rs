@@ -17,7 +17,6 @@ impl Scheduler {
         let Operator { resources, grant, site } = operator;
         let mut scheduler = Self::empty(now, Own { grant, site });
         scheduler.series = saved.series;
-        scheduler.wishes = saved.wishes.into_iter().collect();
         scheduler.resources = resources.into_iter().map(|(name, capacity)| (name, Resource::new(capacity))).collect();
         let mut timers = vec![(now, Timer::Forget)];
         for plugin in saved.plugins {
@@ -30,8 +29,11 @@ impl Scheduler {
             timers.extend(scheduler.restore_job(now, saved.series, job));
         }
         scheduler.jobs.restored();
-        let jobs = &scheduler.jobs;
-        scheduler.wishes.retain(|job, _| jobs.get(*job).is_some());
+        for (job, wish) in saved.wishes {
+            if scheduler.jobs.get(job).is_some() {
+                scheduler.remember_wish(job, wish);
+            }
+        }
         scheduler.move_own_device();
         // All at once: that is faster, and takes half the memory.
         scheduler.timers = timers.into_iter().collect();
@@ -71,6 +73,8 @@ impl Scheduler {
             runs: Default::default(),
             tombstones: Default::default(),
             wishes: Default::default(),
+            by_hand: Default::default(),
+            requests: Default::default(),
             own,
             forgotten: None,
             runs_of: Default::default(),

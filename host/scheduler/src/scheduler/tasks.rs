@@ -5,7 +5,7 @@ use crate::{
     event::{Effect, Step},
     model::Reply,
     names::RunId,
-    outcome::{Attempt, Outcome},
+    outcome::{Attempt, Cause, Outcome},
     time::Instant,
 };
 
@@ -30,8 +30,15 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Reply { steps, replan, note } = match reply {
             Ok(reply) => reply,
-            Err(why) => return self.attempt_failed(now, slot, Attempt::Unanswered(why), out),
+            Err(why) => {
+                // Others may have what it needs until it asks again (I7).
+                self.give_up_resource(slot);
+                return self.attempt_failed(now, slot, Attempt::Unanswered(why), out);
+            }
         };
+        if now.ms_since(run.start) > i64::from(run.policy.grace_ms) {
+            run.held_by = Some(Cause::SlowPlugin);
+        }
         // What is sent now is tried for as long as any message.
         (run.attempts, run.tried_since) = (0, None);
         run.progress.note = note.map(Into::into);

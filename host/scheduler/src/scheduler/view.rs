@@ -10,7 +10,7 @@ use crate::{
     body::PackedJob,
     event::{DeviceKey, JobKey, PluginKey, Version, Wish},
     limits,
-    names::{DeviceName, JobId, PluginName, RunId},
+    names::{DeviceName, JobId, Origin, PluginName, RunId},
     outcome::{Attempt, Cause, Level},
     time::{Instant, Site},
     topic::Grant,
@@ -68,6 +68,8 @@ pub struct JobView<'a> {
     pub job: &'a PackedJob,
     /// When its next run is due.
     pub next: NextRun,
+    /// What makes it.
+    pub origin: Origin,
     /// Up to here, everything is decided.
     pub watermark: Instant,
     /// What people have said of it.
@@ -250,7 +252,8 @@ impl Scheduler {
         let plugin = self.plugin_name(*plugin)?;
         let (next, watermark) = (state.next.into(), state.watermark);
         let (wish, paused) = (self.wishes.get(&key), self.is_paused(key));
-        Some(JobView { key, plugin, device: name, site, job: &state.job, next, watermark, wish, paused })
+        let origin = self.run_id(key, watermark).origin;
+        Some(JobView { key, plugin, device: name, site, job: &state.job, next, origin, watermark, wish, paused })
     }
 
     /// The runs of a job that have not ended, in the order they were admitted.

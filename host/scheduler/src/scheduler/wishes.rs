@@ -6,10 +6,11 @@ use super::{
     run::Run,
 };
 use crate::{
-    event::{Announcement, ByHand, Change, Done, Effect, NewJob, Plan, Refusal, RequestId, Step, Version, Wish},
+    event::{Announcement, ByHand, Change, Done, Effect, Idempotency, NewJob, Refusal, RequestId, Step, Version, Wish},
     limits,
     names::{JobName, PluginName},
     outcome::{Cancelled, Level, Outcome},
+    trigger::Trigger,
 };
 
 impl Scheduler {
@@ -17,21 +18,32 @@ impl Scheduler {
     pub(super) fn wish(&mut self, key: JobKey, change: impl FnOnce(&mut Wish), out: &mut Step) {
         let mut wish = self.wishes.get(&key).cloned().unwrap_or_default();
         change(&mut wish);
-        if wish == Wish::default() {
-            self.wishes.remove(&key);
-        } else {
-            self.wishes.insert(key, wish.clone());
-        }
+        self.remember_wish(key, wish.clone());
         out.changes.push(Change::WishSaved { key, wish });
     }
 
-    /// Whether somebody wanted an occurrence to be left out. What was wanted is done with then.
-    pub(super) fn take_unwanted(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
-        let Some(skip) = self.wishes.get(&key).and_then(|wish| wish.skip).filter(|skip| *skip <= occurrence) else {
-            return false;
-        };
-        self.wish(key, |wish| wish.skip = None, out);
-        skip == occurrence
+    pub(super) fn remember_wish(&mut self, key: JobKey, wish: Wish) {
+        self.forget_wish(key);
+        if let Some(by_hand) = &wish.by_hand {
+            self.by_hand.insert(key);
+            by_hand.idempotency.map(|asked| self.requests.insert(asked.key, key));
+        }
+        if wish != Wish::default() {
+            self.wishes.insert(key, wish);
+        }
+    }
+
+    pub(super) fn forget_wish(&mut self, key: JobKey) {
+        let by_hand = self.wishes.remove(&key).and_then(|wish| wish.by_hand);
+        if let Some(asked) = by_hand.and_then(|by_hand| by_hand.idempotency) {
+            self.requests.remove(&asked.key);
+        }
+        self.by_hand.remove(&key);
+    }
+
+    /// Whether somebody wants an occurrence to be left out, or wanted so: that is known until he wants something else.
+    pub(super) fn is_unwanted(&self, key: JobKey, occurrence: Instant) -> bool {
+        self.wishes.get(&key).is_some_and(|wish| wish.skip == Some(occurrence))
     }
 
     /// Whether nothing of a job is to start.
@@ -54,8 +66,7 @@ impl Scheduler {
 
     /// Whether a device has a job of that name that is no plan's.
     pub(super) fn is_by_hand(&self, device: DeviceKey, id: &str) -> bool {
-        !self.wishes.is_empty()
-            && self.job_key(device, id).and_then(|key| self.wishes.get(&key)).is_some_and(|wish| wish.by_hand.is_some())
+        !self.by_hand.is_empty() && self.job_key(device, id).is_some_and(|key| self.by_hand.contains(&key))
     }
 
     /// Somebody has made a job.
@@ -66,15 +77,8 @@ impl Scheduler {
 
     fn try_schedule(&mut self, now: Instant, new: NewJob, out: &mut Step) -> Result<Done, Refusal> {
         let NewJob { plugin, device, job, idempotency, replaces } = new;
-        if let Some(asked) = idempotency
-            && let Some((key, before)) = self.asked_before(asked.key)
-        {
-            let Some(state) = self.jobs.get(key).filter(|_| before == asked.request) else {
-                let what = "the same idempotency key came before, with another request".to_owned();
-                return Err(Refusal::Conflict(what));
-            };
-            let job = self.run_id(key, state.watermark).of_job();
-            return Ok(Done::Job { job, is_new: false });
+        if let Some(made) = idempotency.and_then(|asked| self.made_before(asked)) {
+            return made.map(|job| Done::Job { job, is_new: false });
         }
         let own = plugin == PluginName::of_host() && device == own_device();
         let place = if own { Some(self.own_device(out)) } else { self.find_device(&plugin, &device) };
@@ -89,29 +93,37 @@ impl Scheduler {
         if let Some(existing) = existing {
             self.may_replace(existing, &name, replaces)?;
         }
-        self.make_place_by_hand(now, out)?;
+        if existing.is_none() {
+            self.make_place_by_hand(now, out)?;
+        }
         let Some(site) = self.devices.get(place).map(|device| device.site) else { return Ok(Done::Nothing) };
-        let plan = Plan { asked: now, jobs: Vec::new() };
-        let mut alone = Comparison::new(now, self.series, place, plan, site);
+        let mut alone = Comparison::by_hand(now, self.series, place, site);
         let key = match self.stage(now, &mut alone, job, out) {
             Ok(staged) => self.adopt_alone(now, &alone, staged, out),
             Err(unchanged) => unchanged,
         };
-        self.wish(key, |wish| wish.by_hand = Some(ByHand { made: now, idempotency }), out);
+        let made_by = |before: Option<&ByHand>| {
+            let idempotency = idempotency.or_else(|| before.and_then(|before| before.idempotency));
+            Some(ByHand { made: now, idempotency })
+        };
+        self.wish(key, |wish| wish.by_hand = made_by(wish.by_hand.as_ref()), out);
         Ok(Done::Job { job: name, is_new: existing.is_none() })
     }
 
-    /// The job that the same request has made before, and what that was.
-    fn asked_before(&self, key: crate::event::Digest) -> Option<(JobKey, crate::event::Digest)> {
-        let idempotency = |wish: &Wish| wish.by_hand.as_ref().and_then(|by_hand| by_hand.idempotency);
-        let mut asked = self.wishes.iter().filter_map(|(job, wish)| Some((*job, idempotency(wish)?)));
-        asked.find(|(_, asked)| asked.key == key).map(|(job, asked)| (job, asked.request))
+    /// The job that the same request has made before, if one has; another request with its key is a mistake.
+    pub fn made_before(&self, asked: Idempotency) -> Option<Result<JobName, Refusal>> {
+        let key = *self.requests.get(&asked.key)?;
+        let before = self.wishes.get(&key)?.by_hand.as_ref()?.idempotency?;
+        if before.request != asked.request {
+            let what = "the same idempotency key came before, with another request".to_owned();
+            return Some(Err(Refusal::Conflict(what)));
+        }
+        Some(Ok(self.run_id(key, Instant::MIN).of_job()))
     }
 
     fn may_replace(&self, key: JobKey, (plugin, device, job): &JobName, replaces: bool) -> Result<(), Refusal> {
-        let is_by_hand = self.wishes.get(&key).is_some_and(|wish| wish.by_hand.is_some());
         match () {
-            () if !is_by_hand => {
+            () if !self.by_hand.contains(&key) => {
                 Err(Refusal::Conflict(format!("job `{plugin}/{device}/{job}` is planned by its plugin")))
             }
             () if !replaces => Err(Refusal::Conflict(format!("there is a job `{plugin}/{device}/{job}` already"))),
@@ -121,13 +133,10 @@ impl Scheduler {
 
     /// Room for one more, if need be of those that are done with.
     fn make_place_by_hand(&mut self, now: Instant, out: &mut Step) -> Result<(), Refusal> {
-        let count = |wishes: &std::collections::BTreeMap<JobKey, Wish>| {
-            wishes.values().filter(|wish| wish.by_hand.is_some()).count()
-        };
-        if count(&self.wishes) >= limits::JOBS_BY_HAND {
+        if self.by_hand.len() >= limits::JOBS_BY_HAND {
             self.drop_finished(now, out);
         }
-        if count(&self.wishes) < limits::JOBS_BY_HAND {
+        if self.by_hand.len() < limits::JOBS_BY_HAND {
             return Ok(());
         }
         Err(Refusal::TooMany(format!("there are {} jobs that were made by hand already", limits::JOBS_BY_HAND)))
@@ -135,24 +144,27 @@ impl Scheduler {
 
     /// Lets jobs go that somebody made, and that are long done with; whether there are more.
     pub(super) fn forget_finished(&mut self, now: Instant, out: &mut Step) -> bool {
-        self.drop_finished(now.plus_ms(-limits::FINISHED_MS), out)
+        // Not one that is being looked at.
+        self.work.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), out)
     }
 
     /// Those whose last occurrence is before an instant, the oldest first.
     fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
-        let by_hand = self.wishes.iter().filter(|(_, wish)| wish.by_hand.is_some()).map(|(key, _)| *key);
-        let is_finished = |key: JobKey| {
+        let is_finished = |key: &JobKey| {
+            let key = *key;
             let state = self.jobs.get(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
+            // What follows the sun waits for a place.
+            let state = Some(state).filter(|state| !matches!(state.job.trigger, Trigger::Sun(_)))?;
             let is_over = state.watermark < before && self.line_of(key).next().is_none();
             is_over.then_some((state.watermark, key))
         };
-        let mut finished: Vec<(Instant, JobKey)> = by_hand.filter_map(is_finished).collect();
+        let mut finished: Vec<(Instant, JobKey)> = self.by_hand.iter().filter_map(is_finished).collect();
         finished.sort_unstable();
         let is_more = finished.len() > limits::JOBS_PER_STEP;
         for (_, key) in finished.into_iter().take(limits::JOBS_PER_STEP) {
             self.disarm_timer(key);
             self.remove_job(key);
-            self.wishes.remove(&key);
+            self.forget_wish(key);
             // Nothing that somebody makes from here on reaches back to what this one has done.
             out.changes.push(Change::JobRemoved { key, tombstone: None });
         }

@@ -70,6 +70,9 @@ impl Disk {
                 assert!(!self.devices.iter().any(is_same), "there are two devices `{name}`");
                 self.devices.insert(key, DeviceRow { plugin, name, site, replan_at, error, paused });
             }
+            Change::DevicePaused { key, paused } => {
+                self.devices.get_mut(&key).expect("a device that is paused is there").paused = paused;
+            }
             Change::DeviceRemoved { key } => {
                 self.devices.remove(&key).expect("a device that is removed was there");
             }

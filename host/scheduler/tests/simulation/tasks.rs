@@ -3,7 +3,7 @@
 use roost_scheduler::{
     event::Event,
     model::{Action, Job, Reply, Task},
-    names::TaskName,
+    names::{ResourceName, TaskName},
     outcome::Outcome,
 };
 
@@ -74,6 +74,24 @@ fn a_plugin_that_fails_is_asked_again_until_it_is_given_up() {
 }
 
 #[test]
+fn a_plugin_that_fails_beyond_the_grace_has_failed_and_is_a_dead_letter() {
+    let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    let last = world.log.last().expect("it has ended");
+    assert!(last.contains("failed water") && last.ends_with("what to publish: trap"), "{:#?}", world.log);
+    assert_eq!(world.dead_letters.len(), 1);
+}
+
+#[test]
+fn a_plugin_that_fails_keeps_nothing_from_others_meanwhile() {
+    let pump = |job: &mut Job| job.policy.needs = Some(name(ResourceName::parse("pump")));
+    let other = with(job("other", "at 2027-03-01T06:10:30Z", &[(0, "other")]), pump);
+    let mut world = world(&[with(task("water", "at 2027-03-01T06:10:00Z"), pump), other]);
+    world.run_until(at("2027-03-01T06:12:00Z"));
+    assert!(world.log.iter().any(|line| line.contains("succeeded other")), "{:#?}", world.log);
+}
+
+#[test]
 fn an_answer_that_comes_too_late_starts_nothing() {
     let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
     world.now = at("2027-03-01T06:10:00Z");
@@ -82,7 +100,8 @@ fn an_answer_that_comes_too_late_starts_nothing() {
     world.reply = says(&[(0, "valve/on")]);
     world.now = at("2027-03-01T06:15:01Z");
     world.run_until(at("2027-03-01T06:20:00Z"));
-    assert!(world.log.last().is_some_and(|line| line.contains("missed water")), "{:#?}", world.log);
+    let last = world.log.last().expect("it has ended");
+    assert!(last.contains("missed water") && last.contains("its plugin took too long"), "{last}");
 }
 
 #[test]

@@ -140,6 +140,88 @@ fn what_is_paused_starts_nothing_and_keeps_what_it_owes() {
 }
 
 #[test]
+fn what_is_paused_or_left_out_takes_nobodys_place_in_its_group() {
+    // Like a door: what was due last says what should hold. Not where somebody did not want it.
+    for want in [
+        Request::Pause { what: Part::Job(named("open")), paused: true },
+        Request::Skip { job: named("open"), undo: false },
+    ] {
+        let open = in_group("open", "cron 0 8 * * *", &[(0, "door/open")]);
+        let close = in_group("close", "cron 0 7 * * *", &[(0, "door/close")]);
+        let mut world = world(&[open, close]);
+        world.ask(want);
+        world.run_until(at("2027-03-01T06:10:00Z"));
+        world.now = at("2027-03-01T09:00:00Z");
+        world.crash();
+        world.link_up(100);
+        world.run_until(at("2027-03-01T09:01:00Z"));
+        assert!(world.log.iter().any(|line| line.contains("succeeded close")), "{:#?}", world.log);
+        assert!(world.log.iter().any(|line| line.contains("skipped open")), "{:#?}", world.log);
+    }
+}
+
+#[test]
+fn what_would_be_made_up_for_is_not_where_it_fell_due_while_paused() {
+    let mut tick = job("tick", "every 10m", &[(0, "tick")]);
+    tick.policy.misfire = roost_scheduler::model::Misfire::RunAll;
+    tick.policy.grace_ms = 7_200_000;
+    let mut world = world(&[tick]);
+    world.link_down();
+    world.run_until(at("2027-03-01T06:15:00Z"));
+    world.log.clear();
+    pause(&mut world, Part::Job(named("tick")), true);
+    world.run_until(at("2027-03-01T06:35:00Z"));
+    pause(&mut world, Part::Job(named("tick")), false);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:45:00Z"));
+    let sent = world.log.iter().filter(|line| line.contains("publish")).count();
+    let skipped = world.log.iter().filter(|line| line.contains("skipped tick")).count();
+    assert_eq!((sent, skipped), (2, 2), "06:10, which waited, and 06:40: {:#?}", world.log);
+}
+
+#[test]
+fn at_is_meant_although_the_clock_was_set_back() {
+    let mut world = world(&[]);
+    schedule(&mut world, new(&job("radio", "at 2027-03-01T06:10:00Z", &[(0, "radio")])));
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    world.set_clock(-1_800_000);
+    world.run_until(at("2027-03-01T05:42:00Z"));
+    let again = new(&job("radio", "at 2027-03-01T05:45:00Z", &[(0, "radio")]));
+    schedule(&mut world, NewJob { replaces: true, ..again });
+    world.run_until(at("2027-03-01T05:50:00Z"));
+    assert_eq!(world.log.iter().filter(|line| line.contains("succeeded radio")).count(), 2, "{:#?}", world.log);
+}
+
+#[test]
+fn what_replaces_a_job_leaves_it_its_request() {
+    let mut world = world(&[]);
+    let idempotency = Some(Idempotency { key: Digest([1; 32]), request: Digest([1; 32]) });
+    let first = || NewJob { idempotency, ..new(&job("one", "every 1h", &[(0, "x")])) };
+    schedule(&mut world, first());
+    let other = NewJob { replaces: true, ..new(&job("one", "every 2h", &[(0, "y")])) };
+    schedule(&mut world, other);
+    schedule(&mut world, first());
+    assert_eq!(world.scheduler.job_count(), 1);
+    world.run_until(at("2027-03-01T06:00:00Z"));
+    assert!(
+        world.log.iter().filter(|line| line.ends_with("roost/api/one, as before")).count() == 2,
+        "{:#?}",
+        world.log
+    );
+}
+
+#[test]
+fn whoever_waits_is_told_when_the_disk_fails() {
+    let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
+    // A plan that takes many steps is before it.
+    let many: Vec<Job> = (0..600).map(|number| job(&format!("job{number}"), "every 1h", &[(0, "x")])).collect();
+    world.load("coop", 2, &[("north", many)]);
+    schedule(&mut world, new(&job("late", "every 1h", &[(0, "x")])));
+    world.fail_store();
+    assert!(world.log.iter().any(|line| line.ends_with("answer: the host is stopping")), "{:#?}", world.log.last());
+}
+
+#[test]
 fn what_waits_when_it_is_paused_does_not_start_later() {
     let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
     world.link_down();

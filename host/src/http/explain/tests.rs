@@ -123,6 +123,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::LinkDown), "there was no connection to the broker"),
         (too_late(Cause::Busy), "the broker was busy"),
         (too_late(Cause::EarlierRun), "an earlier run had not ended"),
+        (too_late(Cause::SlowPlugin), "its plugin took too long to say what to publish"),
         (too_late(Cause::Taken(pump())), "`pump` was taken"),
         (too_late(Cause::Deaf("not authorized".into())), "could not be listened to: not authorized"),
         (missed(Why::TooMany(1_000)), "as many runs as may wait (1000)"),

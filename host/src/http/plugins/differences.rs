@@ -71,7 +71,9 @@ fn compared(mut existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>
     }
     for (name, jobs) in existing {
         let mut gone = DeviceDifferencesRecord::default();
-        gone_of(&mut gone, jobs);
+        // With the device those go as well that people have made.
+        jobs.keys().for_each(|id| add(&mut gone.gone, id));
+        gone.gone.ids.sort();
         told.insert(name, gone);
     }
     let mut all = DifferencesRecord::default();
@@ -181,7 +183,7 @@ mod tests {
         let moved = compared(existing(), vec![planned("north", berlin, &plan)]);
         assert_eq!(counts(&moved), [1, 2, 1, 0], "what follows the clock on the wall has changed");
         let another = compared(existing(), vec![planned("south", london, &plan)]);
-        assert_eq!(counts(&another), [3, 0, 3, 0]);
+        assert_eq!(counts(&another), [3, 0, 4, 0]);
         let taken = compared(existing(), vec![planned("north", london, &[job("mine", "every 1m")])]);
         assert_eq!(counts(&taken), [0, 0, 0, 4]);
         assert!(taken.devices[0].error.as_ref().unwrap().starts_with("job `mine`: "));

@@ -24,6 +24,8 @@ pub(super) struct Planned {
     pub(super) paused: Option<Level>,
     pub(super) skip: Option<Instant>,
     next: NextRun,
+    /// What makes its runs.
+    origin: Origin,
     /// Up to here, everything is decided.
     watermark: Instant,
     /// Its runs that have not ended.
@@ -52,6 +54,7 @@ impl Planned {
             paused: view.paused,
             skip: view.wish.and_then(|wish| wish.skip),
             next: view.next,
+            origin: view.origin,
             watermark: view.watermark,
             runs: runs.map(|run| Begun { id: run.id.clone(), start: run.start, step: run.step, of: run.of }).collect(),
         }
@@ -59,7 +62,7 @@ impl Planned {
 
     pub(super) fn run(&self, occurrence: Instant) -> RunId {
         let (plugin, device, job) = (self.plugin.clone(), self.device.clone(), self.job.body.job_id());
-        RunId { plugin, device, job, occurrence, origin: Origin::Trigger }
+        RunId { plugin, device, job, occurrence, origin: self.origin }
     }
 
     /// How long after its occurrence something of a run may come.
@@ -230,6 +233,7 @@ mod tests {
             site: Site { zone: chrono_tz::UTC, location: None },
             paused: None,
             skip: None,
+            origin: Origin::Trigger,
             next: NextRun::NotBefore(DAY.plus_ms(-1)),
             watermark: DAY.plus_ms(-1),
             runs: Vec::new(),
