@@ -311,6 +311,9 @@ impl<'a> From<StepRef<'a>> for StepRecord<'a> {
 impl StepRecord<'_> {
     fn into_step(self) -> Result<Step, String> {
         let payload = match self.payload_hex {
+            Some(_) if !self.payload.is_empty() => {
+                return Err("there are `payload` and `payload_hex`: leave one out".into());
+            }
             Some(text) => hex::decode(&text).ok_or("`payload_hex` is not hexadecimal")?.into(),
             None => self.payload.as_bytes().into(),
         };

@@ -114,6 +114,12 @@ impl Body {
         to
     }
 
+    /// How long it is.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// The job's id, as text.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -83,6 +83,8 @@ pub const DEVICES_PER_STEP: usize = 100;
 pub const LOOK_BACK: u32 = 31;
 /// Jobs that people have made: a program that makes them must not fill the memory.
 pub const JOBS_BY_HAND: usize = 10_000;
+/// Bytes of what all of them do, for the same reason.
+pub const BYTES_BY_HAND: usize = 64 << 20;
 /// How long a job that was made by hand stays when it is never due again: somebody wants to see what became of it, and
 /// whoever asks for it twice is told that it is there.
 pub const FINISHED_MS: i64 = 86_400_000;

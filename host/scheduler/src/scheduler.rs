@@ -79,8 +79,9 @@ pub struct Scheduler {
     tombstones: BTreeMap<JobName, Instant>,
     /// What people have said of jobs.
     wishes: BTreeMap<JobKey, Wish>,
-    /// The jobs among them that are people's own, and by which request each was made.
-    by_hand: BTreeSet<JobKey>,
+    /// The jobs among them that are people's own, with the bytes of what each does, and by which request it was made.
+    by_hand: BTreeMap<JobKey, usize>,
+    by_hand_bytes: usize,
     requests: HashMap<Digest, JobKey>,
     /// Where the host's own jobs are, and what they may do.
     own: Own,

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::to_bytes,
     extract::{DefaultBodyLimit, Request, State},
     http::{StatusCode, Uri, header},
     middleware::{Next, from_fn, from_fn_with_state},
@@ -97,7 +98,7 @@ fn described() -> (Router<Desk>, OpenApi) {
         .merge(streams)
         .merge(room(reads, limits::READS, limits::REQUEST))
         .merge(room(histories, limits::HISTORIES, limits::REQUEST))
-        .merge(room(writes, limits::WRITES, limits::REQUEST))
+        .merge(room(writes, limits::WRITES, limits::REQUEST).route_layer(from_fn(whole)))
         .merge(room(uploads, limits::UPLOADS, limits::UPLOAD))
         .split_for_parts()
 }
@@ -105,6 +106,20 @@ fn described() -> (Router<Desk>, OpenApi) {
 fn room(routes: OpenApiRouter<Desk>, places: usize, within: Duration) -> OpenApiRouter<Desk> {
     let routes = routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(places)), in_turn));
     routes.route_layer(from_fn_with_state(within, in_time))
+}
+
+/// Whoever is slow to send what he wants takes nobody's place.
+async fn whole(request: Request, next: Next) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let read = timeout(limits::BODY, to_bytes(body, limits::JSON_BYTES)).await.map_err(|_| {
+        let detail = format!("the body did not come within {} s", limits::BODY.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+    })?;
+    let bytes = read.map_err(|_| {
+        let detail = format!("the body did not come whole, or has more than {} bytes", limits::JSON_BYTES);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    })?;
+    Ok(next.run(Request::from_parts(parts, bytes.into())).await)
 }
 
 async fn in_turn(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use roost_scheduler::{
     body::PackedJob,
     event::Wish,
-    names::{JobName, Origin},
+    names::{JobName, Origin, PluginName},
     outcome::Level,
     scheduler::{NextRun, Scheduler},
     time::{Instant, Site},
@@ -22,6 +22,7 @@ use self::sentence::{Progress, Sentence};
 use super::{
     desk::Desk,
     extract::Query,
+    limits,
     problem::{Answered, Problem},
     runs::RunRecord,
     words::{Device, Job, Plugin},
@@ -111,10 +112,11 @@ struct Planned {
 }
 
 impl Facts {
-    fn of(scheduler: &Scheduler, (plugin, device, job): &JobName) -> Self {
+    fn of(scheduler: &Scheduler, name: &JobName) -> Self {
+        let (plugin, device, job) = name;
         let found = scheduler.device(plugin, device);
         let planned = scheduler.job(plugin, device, job);
-        let runs = planned.iter().flat_map(|job| scheduler.runs_of_job(job.key)).take(super::limits::RUNS);
+        let runs = scheduler.runs_named(name).take(limits::RUNS);
         Self {
             has_plugin: scheduler.plugin(plugin).is_some(),
             has_device: found.is_some(),
@@ -145,6 +147,16 @@ pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wante
     let Wanted { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = wanted;
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let name = (plugin, device, job);
+    // How it ended is on disk a moment after it has.
+    let told = told(&desk, &name, at.as_ref()).await?;
+    if told.verdict != "forgotten" {
+        return Ok(Json(told));
+    }
+    tokio::time::sleep(limits::DURABLE).await;
+    self::told(&desk, &name, at.as_ref()).await.map(Json)
+}
+
+async fn told(desk: &Desk, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
     let of = name.clone();
     let facts = desk.look(move |scheduler| Facts::of(scheduler, &of)).await?;
     let fault = desk.plugins().board.plugin(&name.0).and_then(|standing| standing.fault);
@@ -154,12 +166,16 @@ pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wante
     let zone = facts.site.map_or(desk.zone(), |site| site.zone);
     let (at, now) = (at.map(|at| at.in_zone(zone)), clock::now());
     let (of, kept_days) = (name.clone(), desk.history_days());
+    if at.is_some_and(|at| at.ms_since(now) > limits::EXPLAINED_MS) {
+        let problem = Problem::bad_request("`at` is more than 400 days ahead");
+        return Err(problem.hint("`GET /api/v1/jobs` tells when a job is due next"));
+    }
     let told = desk.read(move |data| {
         let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut Sky::default());
         let (before, after) = store::around(data, &of, nominal.unwrap_or_else(|_| at.unwrap_or(now)))?;
         Ok(Case { name: of, facts, at, now, zone, kept_days, nominal, before, after }.explain())
     });
-    Ok(Json(told.await?))
+    told.await
 }
 
 impl Facts {
@@ -213,7 +229,10 @@ impl Case {
         let say = Sentence { zone: self.zone, now: self.now };
         let recorded = self.recorded();
         let (verdict, occurrence, sentence) = match (&recorded, self.nominal) {
-            (Some(run), _) => (run.state.clone(), Some(run.id.occurrence), say.ended(run, self.meant(run))),
+            (Some(run), _) => {
+                let meant = self.meant(run);
+                (run.state.clone(), Some(meant.unwrap_or(run.id.occurrence)), say.ended(run, meant))
+            }
             (None, Ok(nearest)) if self.at.is_some_and(|at| !is_of_day(at, nearest)) => {
                 let at = self.at.unwrap_or(self.now);
                 ("never".to_owned(), None, say.not_then(at, nearest, self.is_of_sun()))
@@ -223,7 +242,13 @@ impl Case {
                 (verdict.to_owned(), Some(occurrence), sentence)
             }
             (None, Err(never)) if self.facts.planned.is_some() => ("never".to_owned(), None, say.never(never)),
-            (None, Err(_)) => ("unknown".to_owned(), None, self.unknown(&say)),
+            (None, Err(_)) => match self.facts.under_way.first() {
+                Some((occurrence, _, progress)) => {
+                    let sentence = say.under_way(*occurrence, progress, self.facts.is_linked);
+                    ("running".to_owned(), Some(*occurrence), format!("{sentence}; its job has gone"))
+                }
+                None => ("unknown".to_owned(), None, self.unknown(&say)),
+            },
         };
         let notes = self.notes(&say, &verdict);
         let (plugin, device, job) = &self.name;
@@ -248,7 +273,8 @@ impl Case {
                 Some(at) => is_of_day(at, run.id.occurrence),
                 None => self.facts.planned.is_none(),
             };
-            return self.before.iter().find(is_wanted).cloned();
+            // What a job would have done that has gone is recorded, too.
+            return self.before.iter().chain(&self.after).find(is_wanted).cloned();
         };
         let at = self.at.unwrap_or(nominal);
         if self.facts.under_way.iter().any(|(occurrence, origin, _)| *occurrence == nominal && origin.is_of_trigger()) {
@@ -297,6 +323,7 @@ impl Case {
             Some((at, why)) if !self.facts.has_plugin => {
                 format!("nothing of plugin `{plugin}` runs, for its file was refused {}: {why}", say.local(*at))
             }
+            _ if *plugin == PluginName::of_host() => format!("nobody has made a job `{job}` by hand, or it has gone"),
             _ if !self.facts.has_plugin => format!("there is no plugin `{plugin}` in the plugin folder"),
             _ if !self.facts.has_device => {
                 format!("plugin `{plugin}` has no device `{device}`: its settings say which it has")

@@ -79,3 +79,9 @@ pub(super) const USUAL_TIMELINE_MS: i64 = 24 * 60 * 60 * 1_000;
 pub(super) const TIMELINE_RUNS: usize = 8;
 /// Plugins that are measured one by one for Prometheus: each is a handful of time series.
 pub(super) const PLUGINS_MEASURED: usize = 1_000;
+/// How long what was decided may take to be on disk, for those who ask at once.
+pub(super) const DURABLE: Duration = Duration::from_millis(300);
+/// How far ahead it is explained what will be: the sun is looked for no further.
+pub(super) const EXPLAINED_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
+/// How long the body of a request that changes something may take to come.
+pub(super) const BODY: Duration = Duration::from_secs(10);

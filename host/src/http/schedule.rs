@@ -191,6 +191,9 @@ pub(super) async fn cancel(
 }
 
 fn read(body: Value) -> Result<NewJobRecord, Problem> {
+    if !body.is_object() {
+        return Err(Problem::bad_request("the body is not a job: it is no JSON object"));
+    }
     serde_json::from_value(body).map_err(|error| Problem::bad_request(format!("the body is not a job: {error}")))
 }
 

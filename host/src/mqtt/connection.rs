@@ -283,7 +283,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let hint = "let Roost's user of the broker publish to the topics of the plugins";
                 let denied = ack.reason.code == NOT_AUTHORIZED;
                 tracing::warn!("{}", if denied { report.hint(hint) } else { report });
-                let reason = format!("the broker refused the message: {reason}");
                 self.untold.push(Event::Refused { link, attempt, reason });
             }
             Answer::Granted(watch) => self.granted(watch),

@@ -307,6 +307,7 @@ impl Scheduler {
                 }
             }
             self.save_runs_of(job, out);
+            self.call_off(now, job, &reason, out);
             self.drop_job(job, out);
         }
         if left {

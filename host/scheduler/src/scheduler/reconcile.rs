@@ -70,7 +70,7 @@ impl Scheduler {
                 self.compare_job(now, &mut comparison, job, out);
                 continue;
             };
-            if self.is_by_hand(comparison.device, job.body.id()) {
+            if self.is_by_hand(comparison.device, job.body.id(), out) {
                 let error = format!(
                     "job `{0}`: somebody has made a job of that name by hand\ncancel that (`roost cancel`), or give the \
                      plugin's another name",
@@ -85,7 +85,7 @@ impl Scheduler {
 
     pub(super) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
         let by_hand = if self.devices.get(device).is_some_and(|device| device.site != site) {
-            let by_hand = self.by_hand.iter().filter_map(|key| self.jobs.get(*key));
+            let by_hand = self.by_hand.keys().filter_map(|key| self.jobs.get(*key));
             by_hand.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
         } else {
             Vec::new()
@@ -159,7 +159,7 @@ impl Scheduler {
         counts.unchanged += unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let is_planned = |job: &JobKey| !self.by_hand.contains(job);
+        let is_planned = |job: &JobKey| !self.by_hand.contains_key(job);
         let mut gone: Vec<JobKey> =
             device.jobs.iter().copied().filter(|job| !kept.contains(job) && is_planned(job)).collect();
         gone.sort_unstable();

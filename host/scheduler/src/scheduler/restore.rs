@@ -74,6 +74,7 @@ impl Scheduler {
             tombstones: Default::default(),
             wishes: Default::default(),
             by_hand: Default::default(),
+            by_hand_bytes: 0,
             requests: Default::default(),
             own,
             forgotten: None,

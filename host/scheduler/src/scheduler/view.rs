@@ -10,7 +10,7 @@ use crate::{
     body::PackedJob,
     event::{DeviceKey, JobKey, PluginKey, Version, Wish},
     limits,
-    names::{DeviceName, JobId, Origin, PluginName, RunId},
+    names::{DeviceName, JobId, JobName, Origin, PluginName, RunId},
     outcome::{Attempt, Cause, Level},
     time::{Instant, Site},
     topic::Grant,
@@ -258,17 +258,18 @@ impl Scheduler {
 
     /// The runs of a job that have not ended, in the order they were admitted.
     pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
-        self.line_of(job).filter_map(|slot| self.runs.get(slot)).map(|run| RunUnderWay {
-            id: &run.id,
-            start: run.start,
-            step: run.step() + 1,
-            of: run.steps,
-            held_by: run.held_by.as_ref(),
-            attempts: run.attempts,
-            last: Some(&run.last).filter(|_| run.attempts > 0),
-            until: run.state.until(),
-            state: word(run.state),
-        })
+        self.line_of(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
+    }
+
+    /// The runs of a job that have not ended, whether it is still there or not.
+    pub fn runs_named(&self, name: &JobName) -> impl Iterator<Item = RunUnderWay<'_>> {
+        let (plugin, device, job) = name;
+        let key = self.job(plugin, device, job).map(|view| view.key);
+        let slots = match key {
+            Some(key) => self.line_of(key).collect(),
+            None => self.orphans_of(name),
+        };
+        slots.into_iter().filter_map(|slot| self.runs.get(slot)).map(run_view)
     }
 
     /// The plugins that there are.
@@ -371,5 +372,19 @@ fn word(state: State) -> &'static str {
         State::Confirming(_) => "confirming",
         State::Pausing(_) => "pausing",
         State::Resting(_) => "resting",
+    }
+}
+
+fn run_view(run: &Run) -> RunUnderWay<'_> {
+    RunUnderWay {
+        id: &run.id,
+        start: run.start,
+        step: run.step() + 1,
+        of: run.steps,
+        held_by: run.held_by.as_ref(),
+        attempts: run.attempts,
+        last: Some(&run.last).filter(|_| run.attempts > 0),
+        until: run.state.until(),
+        state: word(run.state),
     }
 }

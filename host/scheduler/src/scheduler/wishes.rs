@@ -25,7 +25,9 @@ impl Scheduler {
     pub(super) fn remember_wish(&mut self, key: JobKey, wish: Wish) {
         self.forget_wish(key);
         if let Some(by_hand) = &wish.by_hand {
-            self.by_hand.insert(key);
+            let bytes = self.jobs.get(key).map_or(0, |state| state.job.body.bytes());
+            self.by_hand.insert(key, bytes);
+            self.by_hand_bytes += bytes;
             by_hand.idempotency.map(|asked| self.requests.insert(asked.key, key));
         }
         if wish != Wish::default() {
@@ -38,7 +40,7 @@ impl Scheduler {
         if let Some(asked) = by_hand.and_then(|by_hand| by_hand.idempotency) {
             self.requests.remove(&asked.key);
         }
-        self.by_hand.remove(&key);
+        self.by_hand_bytes -= self.by_hand.remove(&key).unwrap_or_default();
     }
 
     /// Whether somebody wants an occurrence to be left out, or wanted so: that is known until he wants something else.
@@ -64,9 +66,25 @@ impl Scheduler {
         level(self.devices.get(*plugin.devices.get(&run.id.device)?)?, Some(plugin))
     }
 
-    /// Whether a device has a job of that name that is no plan's.
-    pub(super) fn is_by_hand(&self, device: DeviceKey, id: &str) -> bool {
-        !self.by_hand.is_empty() && self.job_key(device, id).is_some_and(|key| self.by_hand.contains(&key))
+    /// Whether a device has a job of that name that is no plan's. One that is done with makes room.
+    pub(super) fn is_by_hand(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
+        if self.by_hand.is_empty() {
+            return false;
+        }
+        let Some(key) = self.job_key(device, id).filter(|key| self.by_hand.contains_key(key)) else { return false };
+        if self.is_finished(key).is_some() {
+            self.drop_job(key, out);
+            return false;
+        }
+        true
+    }
+
+    /// When a job was due last that is never due again, and whose runs have ended.
+    fn is_finished(&self, key: JobKey) -> Option<Instant> {
+        let state = self.jobs.get(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
+        // What follows the sun waits for a place.
+        let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.line_of(key).next().is_none();
+        is_over.then_some(state.watermark)
     }
 
     /// Somebody has made a job.
@@ -93,9 +111,8 @@ impl Scheduler {
         if let Some(existing) = existing {
             self.may_replace(existing, &name, replaces)?;
         }
-        if existing.is_none() {
-            self.make_place_by_hand(now, out)?;
-        }
+        let replaced = existing.and_then(|key| self.by_hand.get(&key)).copied();
+        self.make_place_by_hand(now, replaced, job.body.bytes(), out)?;
         let Some(site) = self.devices.get(place).map(|device| device.site) else { return Ok(Done::Nothing) };
         let mut alone = Comparison::by_hand(now, self.series, place, site);
         let key = match self.stage(now, &mut alone, job, out) {
@@ -123,7 +140,7 @@ impl Scheduler {
 
     fn may_replace(&self, key: JobKey, (plugin, device, job): &JobName, replaces: bool) -> Result<(), Refusal> {
         match () {
-            () if !self.by_hand.contains(&key) => {
+            () if !self.by_hand.contains_key(&key) => {
                 Err(Refusal::Conflict(format!("job `{plugin}/{device}/{job}` is planned by its plugin")))
             }
             () if !replaces => Err(Refusal::Conflict(format!("there is a job `{plugin}/{device}/{job}` already"))),
@@ -132,14 +149,28 @@ impl Scheduler {
     }
 
     /// Room for one more, if need be of those that are done with.
-    fn make_place_by_hand(&mut self, now: Instant, out: &mut Step) -> Result<(), Refusal> {
-        if self.by_hand.len() >= limits::JOBS_BY_HAND {
+    fn make_place_by_hand(
+        &mut self,
+        now: Instant,
+        replaced: Option<usize>,
+        bytes: usize,
+        out: &mut Step,
+    ) -> Result<(), Refusal> {
+        let has_place = |of: &Self| replaced.is_some() || of.by_hand.len() < limits::JOBS_BY_HAND;
+        let has_room = |of: &Self| of.by_hand_bytes - replaced.unwrap_or_default() + bytes <= limits::BYTES_BY_HAND;
+        if replaced.is_none() && !(has_place(self) && has_room(self)) {
             self.drop_finished(now, out);
         }
-        if self.by_hand.len() < limits::JOBS_BY_HAND {
-            return Ok(());
+        match () {
+            () if !has_place(self) => {
+                Err(Refusal::TooMany(format!("there are {} jobs that were made by hand already", limits::JOBS_BY_HAND)))
+            }
+            () if !has_room(self) => {
+                let most = limits::BYTES_BY_HAND >> 20;
+                Err(Refusal::TooMany(format!("the jobs that were made by hand would have more than {most} MiB")))
+            }
+            () => Ok(()),
         }
-        Err(Refusal::TooMany(format!("there are {} jobs that were made by hand already", limits::JOBS_BY_HAND)))
     }
 
     /// Lets jobs go that somebody made, and that are long done with; whether there are more.
@@ -150,15 +181,8 @@ impl Scheduler {
 
     /// Those whose last occurrence is before an instant, the oldest first.
     fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
-        let is_finished = |key: &JobKey| {
-            let key = *key;
-            let state = self.jobs.get(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
-            // What follows the sun waits for a place.
-            let state = Some(state).filter(|state| !matches!(state.job.trigger, Trigger::Sun(_)))?;
-            let is_over = state.watermark < before && self.line_of(key).next().is_none();
-            is_over.then_some((state.watermark, key))
-        };
-        let mut finished: Vec<(Instant, JobKey)> = self.by_hand.iter().filter_map(is_finished).collect();
+        let is_finished = |key: &JobKey| Some((self.is_finished(*key).filter(|at| *at < before)?, *key));
+        let mut finished: Vec<(Instant, JobKey)> = self.by_hand.keys().filter_map(is_finished).collect();
         finished.sort_unstable();
         let is_more = finished.len() > limits::JOBS_PER_STEP;
         for (_, key) in finished.into_iter().take(limits::JOBS_PER_STEP) {
@@ -192,6 +216,15 @@ impl Scheduler {
         self.save_runs_of(key, out);
         self.drop_job(key, out);
         Ok(Done::Nothing)
+    }
+
+    /// A job of people's own goes with its device: no plan brings it back, so it is recorded what does not happen (I13).
+    pub(super) fn call_off(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
+        let next = self.jobs.get(key).filter(|_| self.by_hand.contains_key(&key)).and_then(|state| state.next.due());
+        if let Some(next) = next {
+            let id = self.run_id(key, next);
+            self.decide(now, key, id, Outcome::Cancelled(reason.clone()), out);
+        }
     }
 
     fn find_device(&self, plugin: &PluginName, device: &crate::names::DeviceName) -> Option<DeviceKey> {

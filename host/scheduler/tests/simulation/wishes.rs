@@ -362,3 +362,29 @@ fn the_hosts_own_jobs_are_asked_of_no_plugin() {
     world.step(Event::Woke);
     assert!(world.asked.iter().all(|(plugin, ..)| plugin.as_str() != "roost"));
 }
+
+#[test]
+fn what_people_made_for_a_device_that_goes_is_called_off_and_recorded() {
+    let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
+    let (plugin, device, _) = named("extra");
+    let extra = new(&job("extra", "at 2027-03-01T06:30:00Z", &[(0, "extra")]));
+    schedule(&mut world, NewJob { plugin, device, ..extra });
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    world.remove("coop");
+    world.run_until(at("2027-03-01T06:40:00Z"));
+    check(&world, &["06:00:00 answer: coop/north/extra", "06:10:00 cancelled extra 06:30:00: its plugin was removed"]);
+}
+
+#[test]
+fn what_is_done_with_makes_room_for_a_plan() {
+    let mut world = world(&[]);
+    let (plugin, device, _) = named("mist");
+    let mist = new(&job("mist", "at 2027-03-01T06:05:00Z", &[(0, "once")]));
+    schedule(&mut world, NewJob { plugin, device, ..mist });
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    world.load("coop", 2, &[("north", vec![job("mist", "every 15m", &[(0, "mist")])])]);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    let lines = world.log.iter().filter(|line| line.contains("succeeded mist")).count();
+    assert_eq!(lines, 2, "{:#?}", world.log);
+    assert!(world.disk.wishes.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
+}

@@ -102,7 +102,11 @@ impl Sentence {
             "confirming" => {
                 format!("the broker has {which}, and the device has until {until} to report that it did so")
             }
-            "pausing" => format!("{which} was tried {attempts} times: {last}; it is tried again {until}"),
+            "pausing" => {
+                let times = if *attempts == 1 { "once".into() } else { format!("{attempts} times") };
+                let tried = if *of == 0 { "its plugin was asked".into() } else { format!("{which} was tried") };
+                format!("{tried} {times}: {last}; that is done again {until}")
+            }
             _ => format!("{which} is due {until}"),
         };
         format!("it has not ended: it was due {}, and {what}", self.local(occurrence))
