@@ -97,7 +97,20 @@ pub(crate) struct RunUnderWayRecord {
     pub(crate) start: String,
     /// The step that is done next, counted from 1.
     pub(crate) step: usize,
+    /// How many there are; none as long as its plugin has not said what to send.
     pub(crate) of: usize,
+    /// Attempts at that step so far.
+    pub(crate) attempts: u32,
+    /// How the last one ended, if it did not get through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last: Option<String>,
+    /// What holds it up, or did last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held_by: Option<String>,
+    /// Until when it waits, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) until: Option<String>,
 }
 
 /// A job as it is taken along from the loop, which does not wait until it is JSON.
@@ -300,8 +313,20 @@ pub(super) async fn record(
 }
 
 fn under_way(run: &RunUnderWay<'_>, zone: Tz) -> RunUnderWayRecord {
-    let RunUnderWay { id, start, step, of, state, .. } = *run;
-    RunUnderWayRecord { run: id.to_string(), state: state.into(), start: start.in_zone(zone), step, of }
+    let RunUnderWay { id, start, step, of, state, attempts, until, .. } = *run;
+    let (last, held_by) = (run.last.map(ToString::to_string), run.held_by.map(ToString::to_string));
+    let until = until.map(|at| at.in_zone(zone));
+    RunUnderWayRecord {
+        run: id.to_string(),
+        state: state.into(),
+        start: start.in_zone(zone),
+        step,
+        of,
+        attempts,
+        last,
+        held_by,
+        until,
+    }
 }
 
 fn none(plugin: &PluginName, device: &DeviceName, job: &JobId) -> Problem {
