@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Added to the niceness of the thread: whoever asks must not make late what is due.
-pub(super) const NICE: i32 = 5;
+pub(super) const NICE: i32 = 10;
 /// Threads that read the database for it, and pages of a plugin's file.
 pub(super) const BLOCKING_THREADS: usize = 8;
 /// Connections over TCP at a time. Each takes a file, and the broker and the store need some, too. Whoever comes when all
