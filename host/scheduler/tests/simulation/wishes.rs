@@ -388,3 +388,21 @@ fn what_is_done_with_makes_room_for_a_plan() {
     assert_eq!(lines, 2, "{:#?}", world.log);
     assert!(world.disk.wishes.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
 }
+
+#[test]
+fn what_was_due_when_its_job_is_cancelled_has_a_recorded_end() {
+    let mut world = world(&[]);
+    let mut tick = job("tick", "every 10m from 2027-03-01T06:10:00Z", &[(0, "tick")]);
+    tick.policy.misfire = roost_scheduler::model::Misfire::RunAll;
+    tick.policy.grace_ms = 7_200_000;
+    schedule(&mut world, new(&tick));
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.link_down();
+    world.run_until(at("2027-03-01T06:35:00Z"));
+    world.ask(Request::Cancel((PluginName::of_host(), own_device(), name(JobId::parse("tick")))));
+    world.run_until(at("2027-03-01T06:36:00Z"));
+    for minute in [10, 20, 30] {
+        let due = format!("tick 2027-03-01T06:{minute}:00Z");
+        assert!(world.log.iter().any(|line| line.contains(&due)), "{due} has no end: {:#?}", world.log);
+    }
+}
