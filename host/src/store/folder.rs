@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,6 +13,10 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::StoreError;
 use crate::clock;
+
+/// How often the lock is tried, and the pause in between: a process that is being started is soon another program.
+const LOCK_TRIES: u32 = 20;
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Held for as long as the data folder is in use.
 #[derive(Debug)]
@@ -92,7 +97,7 @@ pub(super) fn lock(folder: &Path) -> Result<Lock, StoreError> {
         .mode(0o600)
         .open(&path)
         .map_err(error)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut holder = String::new();
@@ -105,6 +110,17 @@ pub(super) fn lock(folder: &Path) -> Result<Lock, StoreError> {
     file.set_len(0).and_then(|()| file.rewind()).map_err(error)?;
     writeln!(file, "{}", std::process::id()).map_err(error)?;
     Ok(Lock(file))
+}
+
+/// A process that is just being started by whoever had the lock has it, too, until it is another program.
+fn try_lock(file: &File) -> Result<(), rustix::io::Errno> {
+    for _ in 0..LOCK_TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(LOCK_AGAIN),
+            locked => return locked,
+        }
+    }
+    flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
 /// Whether a host has the folder, as far as whoever asks may know.

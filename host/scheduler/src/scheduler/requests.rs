@@ -100,10 +100,14 @@ impl Scheduler {
             Part::Device(plugin, device) => {
                 let of = self.plugins.get(plugin_key(plugin)?).and_then(|plugin| plugin.devices.get(device)).copied();
                 let key = of.ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))?;
-                if let Some(device) = self.devices.get_mut(key) {
-                    device.paused = paused;
+                let Some(device) = self.devices.get_mut(key) else { return Ok(Done::Nothing) };
+                device.paused = paused;
+                if device.error.is_some() {
+                    // It is on disk, and its error has been told.
+                    out.changes.push(Change::DevicePaused { key, paused });
+                } else {
+                    self.save_device(key, out);
                 }
-                out.changes.push(Change::DevicePaused { key, paused });
             }
             Part::Job(job) => {
                 let key = self.find_job(job)?;
