@@ -370,14 +370,14 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "wish: plan spares",
         "scheduler/reconcile.rs",
-        "let is_planned = |job: &JobKey| self.wishes.get(job).is_none_or(|wish| wish.by_hand.is_none());",
+        "let is_planned = |job: &JobKey| !self.by_hand.contains_key(job);",
         "let is_planned = |_: &JobKey| true;",
         "a plan takes away the jobs that people have made",
     ),
     fault(
         "wish: restore",
         "scheduler/restore.rs",
-        "scheduler.wishes = saved.wishes.into_iter().collect();",
+        "                scheduler.remember_wish(job, wish);\n",
         "",
         "what people wanted is forgotten when the host starts again",
     ),
