@@ -1,11 +1,11 @@
 //! What people ask for.
 
-use super::{DeviceKey, JobKey, NextRun, RunSlot, Scheduler, plans::Work, run::Run};
+use super::{DeviceKey, JobKey, NextRun, PluginKey, RunSlot, Scheduler, plans::Work, run::Run};
 use crate::{
     body::Body,
     event::{Change, Done, Effect, Part, Refusal, Request, RequestId, Step, Version},
     limits,
-    names::{JobName, Origin, PluginName, RunId},
+    names::{DeviceName, JobName, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome},
     time::Instant,
 };
@@ -29,13 +29,18 @@ impl Scheduler {
 
     /// The job that somebody means.
     pub(super) fn find_job(&self, (plugin, device, job): &JobName) -> Result<JobKey, Refusal> {
-        let unknown = |what: String| Refusal::Unknown(what);
-        let of = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
-        let of = of.ok_or_else(|| unknown(format!("there is no plugin `{plugin}`")))?;
-        let of =
-            of.devices.get(device).ok_or_else(|| unknown(format!("plugin `{plugin}` has no device `{device}`")))?;
-        let found = self.job_key(*of, job.as_str());
-        found.ok_or_else(|| unknown(format!("device `{plugin}/{device}` has no job `{job}`")))
+        let found = self.job_key(self.find_device(plugin, device)?, job.as_str());
+        found.ok_or_else(|| Refusal::Unknown(format!("device `{plugin}/{device}` has no job `{job}`")))
+    }
+
+    pub(super) fn find_device(&self, plugin: &PluginName, device: &DeviceName) -> Result<DeviceKey, Refusal> {
+        let of = self.plugins.get(self.find_plugin(plugin)?).and_then(|plugin| plugin.devices.get(device));
+        of.copied().ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))
+    }
+
+    fn find_plugin(&self, plugin: &PluginName) -> Result<PluginKey, Refusal> {
+        let key = self.plugin_keys.get(plugin).copied();
+        key.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))
     }
 
     /// A job runs once more, behind its runs that are there; of a group, it says what should hold now.
@@ -85,21 +90,16 @@ impl Scheduler {
     }
 
     fn set_paused(&mut self, what: &Part, paused: bool, out: &mut Step) -> Result<Done, Refusal> {
-        let plugin_key = |plugin: &PluginName| {
-            let key = self.plugin_keys.get(plugin).copied();
-            key.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))
-        };
         match what {
             Part::Plugin(plugin) => {
-                let key = plugin_key(plugin)?;
+                let key = self.find_plugin(plugin)?;
                 if let Some(plugin) = self.plugins.get_mut(key) {
                     plugin.paused = paused;
                 }
                 self.save_plugin(key, out);
             }
             Part::Device(plugin, device) => {
-                let of = self.plugins.get(plugin_key(plugin)?).and_then(|plugin| plugin.devices.get(device)).copied();
-                let key = of.ok_or_else(|| Refusal::Unknown(format!("plugin `{plugin}` has no device `{device}`")))?;
+                let key = self.find_device(plugin, device)?;
                 let Some(device) = self.devices.get_mut(key) else { return Ok(Done::Nothing) };
                 device.paused = paused;
                 if device.error.is_some() {
@@ -118,8 +118,7 @@ impl Scheduler {
     }
 
     fn replan_now(&mut self, plugin: &PluginName) -> Result<Done, Refusal> {
-        let found = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
-        let found = found.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))?;
+        let Some(found) = self.plugins.get(self.find_plugin(plugin)?) else { return Ok(Done::Nothing) };
         if found.version == Version::BUILT_IN {
             return Err(Refusal::Conflict(format!("no plugin plans what belongs to `{plugin}`")));
         }

@@ -99,13 +99,7 @@ impl Scheduler {
             return made.map(|job| Done::Job { job, is_new: false });
         }
         let own = plugin == PluginName::of_host() && device == own_device();
-        let place = if own { Some(self.own_device(out)) } else { self.find_device(&plugin, &device) };
-        let Some(place) = place else {
-            return Err(Refusal::Unknown(match self.plugin_keys.contains_key(&plugin) {
-                true => format!("plugin `{plugin}` has no device `{device}`"),
-                false => format!("there is no plugin `{plugin}`"),
-            }));
-        };
+        let place = if own { self.own_device(out) } else { self.find_device(&plugin, &device)? };
         let name = (plugin, device, job.body.job_id());
         let existing = self.job_key(place, job.body.id());
         if let Some(existing) = existing {
@@ -227,14 +221,10 @@ impl Scheduler {
         }
     }
 
-    fn find_device(&self, plugin: &PluginName, device: &crate::names::DeviceName) -> Option<DeviceKey> {
-        self.plugins.get(*self.plugin_keys.get(plugin)?)?.devices.get(device).copied()
-    }
-
     /// The place of the host's own jobs, on disk from the first of them on.
     fn own_device(&mut self, out: &mut Step) -> DeviceKey {
         let (plugin, device) = (PluginName::of_host(), own_device());
-        if let Some(key) = self.find_device(&plugin, &device) {
+        if let Ok(key) = self.find_device(&plugin, &device) {
             return key;
         }
         let plugin_key = self.own_plugin(&plugin, out);
@@ -266,7 +256,7 @@ impl Scheduler {
 
     /// The host may have another place than when it was started last.
     pub(super) fn move_own_device(&mut self) {
-        if let Some(key) = self.find_device(&PluginName::of_host(), &own_device())
+        if let Ok(key) = self.find_device(&PluginName::of_host(), &own_device())
             && let Some(device) = self.devices.get_mut(key)
         {
             device.site = self.own.site;
