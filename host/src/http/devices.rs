@@ -12,17 +12,17 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     desk::Desk,
     extract::Query,
-    page::{Limit, Page, cursor, resume},
+    page::{Limit, Page, cut, resume},
     problem::Answered,
-    words::Plugin,
+    words::{Device, Plugin},
 };
 
 /// A device.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DeviceRecord {
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Device)]
     pub(crate) device: String,
     pub(crate) time_zone: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Only those of this plugin
-    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(inline)]
     plugin: Option<Plugin>,
     /// How many at the most
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
@@ -91,10 +91,8 @@ pub(super) async fn devices(
         Some((PluginName::parse_owner(plugin).ok()?, Some(DeviceName::parse(device).ok()?)))
     })?;
     let only = plugin.map(|Plugin(name)| name);
-    let mut items = desk.look(move |scheduler| some(scheduler, only.as_ref(), after, limit + 1)).await?;
-    let is_more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| is_more).map(|last| cursor(&format!("{}/{}", last.plugin, last.device)));
+    let found = desk.look(move |scheduler| some(scheduler, only.as_ref(), after, limit + 1)).await?;
+    let (items, next) = cut(found, limit, |last| format!("{}/{}", last.plugin, last.device));
     Ok(Json(Page { items, next }))
 }
 

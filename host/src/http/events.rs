@@ -43,10 +43,10 @@ pub(super) struct Wanted {
     #[serde(default)]
     kind: Kinds,
     /// Only those of this plugin
-    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(inline)]
     plugin: Option<Plugin>,
     /// Only those of devices with this name
-    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(inline)]
     device: Option<Device>,
     /// Only what plugins' logs have
     #[serde(default)]

@@ -44,11 +44,11 @@ const SEARCHES: usize = 13;
 /// Why a run did or did not happen.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Explanation {
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Device)]
     pub(crate) device: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Job)]
     pub(crate) job: String,
     /// Which occurrence this is about: the one that is nearest to what was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,11 +73,11 @@ pub(crate) struct Explanation {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
-    #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(inline)]
     plugin: Plugin,
-    #[param(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(inline)]
     device: Device,
-    #[param(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(inline)]
     job: Job,
     /// When it should have happened, more or less: `2027-03-01T06:30:00Z`, or by the device's clock `2027-03-01T06:30`.
     /// Default: the last time that it was due

@@ -21,18 +21,18 @@ use super::{
     limits,
     page::{Limit, Page, cursor, resume},
     problem::{Answered, Problem},
-    words::{Device, Job, Plugin},
+    words::{Device, Job, JobPath, Plugin},
 };
 use crate::records;
 
 /// A job.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct JobRecord {
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Device)]
     pub(crate) device: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Job)]
     pub(crate) job: String,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,10 +189,10 @@ pub(super) const fn level(what: Level) -> &'static str {
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Only those of this plugin
-    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(inline)]
     plugin: Option<Plugin>,
     /// Only those of devices with this name
-    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(inline)]
     device: Option<Device>,
     /// How many times to tell after the next one
     #[param(value_type = u32, minimum = 0, maximum = 10, default = 0)]
@@ -278,18 +278,14 @@ fn too_much(taken: &[Taken]) -> Option<usize> {
 
 /// A job, and its runs that have not ended
 #[utoipa::path(get, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs",
-    params(
-        ("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"),
-        ("device" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
-        ("job" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
-        WantedOfOne,
-    ),
+    params(JobPath, WantedOfOne),
     responses((status = 200, body = JobRecord)))]
 pub(super) async fn job(
     State(desk): State<Desk>,
-    Path((Plugin(plugin), Device(device), Job(job))): Path<(Plugin, Device, Job)>,
+    Path(path): Path<JobPath>,
     Query(WantedOfOne { next: Following(following) }): Query<WantedOfOne>,
 ) -> Answered<JobRecord> {
+    let (plugin, device, job) = path.name();
     record(&desk, plugin, device, job, following).await.map(Json)
 }
 

@@ -12,7 +12,7 @@ use super::{
     page::Limit,
     plugins::none,
     problem::{Answered, Problem},
-    words::Plugin,
+    words::{Plugin, PluginPath},
 };
 
 /// Of a plugin's log.
@@ -43,11 +43,11 @@ pub(super) struct Wanted {
 /// Its lines, whether its versions were taken, plans that were refused, runs that failed, were missed or denied: the newest
 /// 500, fewer where they are long, since the host started. They outlive its versions, and the plugin by an hour.
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}/logs", tag = "plugins",
-    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), Wanted),
+    params(PluginPath, Wanted),
     responses((status = 200, body = Logs)))]
 pub(super) async fn logs(
     State(desk): State<Desk>,
-    Path(Plugin(name)): Path<Plugin>,
+    Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
     Query(Wanted { limit: Limit(limit), after }): Query<Wanted>,
 ) -> Answered<Logs> {
     let after = number(&desk, after)?;

@@ -36,6 +36,15 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
+/// The first `limit` of what was found when one more than that was looked for, and the cursor for those that come next: `place`
+/// says where one stands.
+pub(super) fn cut<T>(mut found: Vec<T>, limit: usize, place: impl FnOnce(&T) -> String) -> (Vec<T>, Option<String>) {
+    let is_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| is_more).map(|last| cursor(&place(last)));
+    (found, next)
+}
+
 /// Text that whoever asks hands back as it is: what it means is nobody's business, and may change.
 pub(super) fn cursor(text: &str) -> String {
     hex::encode(text.as_bytes())

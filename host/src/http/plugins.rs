@@ -21,9 +21,9 @@ use super::{
     desk::Desk,
     extract::{Path, Query},
     limits,
-    page::{Limit, Page, cursor, resume},
+    page::{Limit, Page, cut, resume},
     problem::{Answered, Problem},
-    words::Plugin,
+    words::{Plugin, PluginPath},
 };
 use crate::plugins::Standing;
 
@@ -58,23 +58,23 @@ pub(super) async fn plugins(
     for (name, core) in desk.look(look).await? {
         found.entry(name).or_default().0 = Some(core);
     }
-    let is_more = found.len() > limit;
-    let mut items = Vec::with_capacity(limit.min(found.len()));
-    let mut last = None;
-    for (name, (core, standing)) in found.into_iter().take(limit) {
+    let (found, next) = cut(found.into_iter().collect(), limit, |(name, _)| name.to_string());
+    let mut items = Vec::with_capacity(found.len());
+    for (name, (core, standing)) in found {
         let record = PluginRecord::new(name.to_string(), core.as_ref(), standing.as_ref(), desk.zone());
         items.push(PluginRecord { jobs: jobs_of(&desk, &name).await?, ..record });
-        last = Some(name);
     }
-    let next = last.filter(|_| is_more).map(|name| cursor(name.as_str()));
     Ok(Json(Page { items, next }))
 }
 
 /// A plugin, and what it can be asked to do
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}", tag = "plugins",
-    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(PluginPath),
     responses((status = 200, body = PluginRecord)))]
-pub(super) async fn plugin(State(desk): State<Desk>, Path(Plugin(name)): Path<Plugin>) -> Answered<PluginRecord> {
+pub(super) async fn plugin(
+    State(desk): State<Desk>,
+    Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
+) -> Answered<PluginRecord> {
     let standing = desk.plugins().board.plugin(&name);
     let wanted = name.clone();
     let core = desk.look(move |scheduler| scheduler.plugin(&wanted).map(Core::from)).await?;

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     desk::Desk,
     extract::{Json as Body, Path, Query},
-    page::{Limit, Page, cursor, resume},
+    page::{Limit, Page, cut, resume},
     problem::{Answered, Problem},
     words::{Device, Job, Plugin, Time},
 };
@@ -31,11 +31,11 @@ const OVERDUE_MS: i64 = 24 * 60 * 60 * 1_000;
 pub(crate) struct RunRecord {
     /// Its id: plugin, device, job, occurrence, and what made it, if that is not the job's trigger.
     pub(crate) run: String,
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Device)]
     pub(crate) device: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Job)]
     pub(crate) job: String,
     /// The nominal time, before jitter.
     #[schema(format = DateTime)]
@@ -163,13 +163,13 @@ pub(super) struct Wanted {
     #[param(inline)]
     state: Option<RunState>,
     /// Only those of this plugin
-    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(inline)]
     plugin: Option<Plugin>,
     /// Only those of devices with this name
-    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(inline)]
     device: Option<Device>,
     /// Only those of jobs with this id
-    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(inline)]
     job: Option<Job>,
     /// Of those that have ended, only those of this time or later
     #[param(value_type = String, required = false, format = DateTime, example = "2027-03-01T06:30:00Z")]
@@ -202,12 +202,10 @@ pub(super) async fn runs(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
         limit: limit + 1,
         in_order: false,
     };
-    let mut runs = desk.read(move |data| store::runs(data, &wanted)).await?;
-    let is_more = runs.len() > limit;
-    runs.truncate(limit);
-    let next = runs.last().filter(|_| is_more).map(|run| {
+    let runs = desk.read(move |data| store::runs(data, &wanted)).await?;
+    let (runs, next) = cut(runs, limit, |run| {
         let due = run.owed.as_ref().map(|owed| owed.due.to_string()).unwrap_or_default();
-        cursor(&format!("{due} {}", run.id))
+        format!("{due} {}", run.id)
     });
     let items = runs.iter().map(|run| RunRecord::new(run, desk.zone(), clock::now())).collect();
     Ok(Json(Page { items, next }))
@@ -296,10 +294,16 @@ pub(super) async fn abandon(State(desk): State<Desk>, Body(Which { run }): Body<
     done(abandon.await, shown)
 }
 
+pub(super) fn which(done: Done) -> Answered<Which> {
+    match done {
+        Done::Run(run) => Ok(Json(Which { run: run.to_string() })),
+        other => Err(Problem::bug(&format!("{other:?} is no run"))),
+    }
+}
+
 fn done(done: Result<Done, Problem>, shown: &str) -> Answered<Which> {
     match done {
-        Ok(Done::Run(run)) => Ok(Json(Which { run: run.to_string() })),
-        Ok(other) => Err(Problem::bug(&format!("{other:?} is no run"))),
+        Ok(done) => which(done),
         Err(problem) if problem.hint.is_none() && problem.status < 500 => Err(problem.hint(shown)),
         Err(problem) => Err(problem),
     }

@@ -29,7 +29,7 @@ use super::{
     extract::{Json as Body, Path},
     jobs::{self, JobRecord},
     problem::Problem,
-    words::{Device, Job, Plugin},
+    words::{Device, JobPath, Plugin},
 };
 use crate::{
     clock,
@@ -62,11 +62,11 @@ pub(crate) struct NewJobRecord {
     pub(crate) trigger: String,
     /// Under whose grant it publishes. Default: nobody's, but what `[grants.api]` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Option<Plugin>)]
     pub(crate) plugin: Option<String>,
     /// Of which device, where a plugin is named. Default: the one that has the plugin's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Option<Device>)]
     pub(crate) device: Option<String>,
     /// Where to, of a single message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,18 +138,15 @@ pub(super) async fn schedule(
 ///
 /// What its runs that have started owe is sent all the same.
 #[utoipa::path(put, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs", request_body = NewJobRecord,
-    params(
-        ("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"),
-        ("device" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
-        ("job" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
-    ),
+    params(JobPath),
     responses((status = 201, body = JobRecord, headers(("Location" = String, description = "Where the job is"))),
               (status = 200, body = JobRecord, description = "It has taken the place of another one")))]
 pub(super) async fn replace(
     State(desk): State<Desk>,
-    Path((Plugin(plugin), Device(device), Job(job))): Path<(Plugin, Device, Job)>,
+    Path(path): Path<JobPath>,
     Body(body): Body<Value>,
 ) -> Result<Response, Problem> {
+    let (plugin, device, job) = path.name();
     let wanted = read(body)?;
     let own = plugin == PluginName::of_host();
     if own && device != own_device() {
@@ -173,17 +170,10 @@ pub(super) async fn replace(
 ///
 /// Its runs that have not started are cancelled; those that have send what they owe at once.
 #[utoipa::path(delete, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs",
-    params(
-        ("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"),
-        ("device" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
-        ("job" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
-    ),
+    params(JobPath),
     responses((status = 204)))]
-pub(super) async fn cancel(
-    State(desk): State<Desk>,
-    Path((Plugin(plugin), Device(device), Job(job))): Path<(Plugin, Device, Job)>,
-) -> Result<StatusCode, Problem> {
-    let asked = desk.ask(Request::Cancel((plugin, device, job))).await;
+pub(super) async fn cancel(State(desk): State<Desk>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
+    let asked = desk.ask(Request::Cancel(path.name())).await;
     asked.map(|_| StatusCode::NO_CONTENT).map_err(|problem| match problem.status {
         409 => problem.hint("pause it instead, or change the plugin's settings"),
         _ => problem,

@@ -23,7 +23,7 @@ use super::{
     page::{Limit, Page, cursor, resume},
     problem::{Answered, Problem},
     runs::RunRecord,
-    words::{Device, Plugin, Time},
+    words::{Device, Job, Plugin, Time},
 };
 use crate::{
     clock, records,
@@ -36,11 +36,11 @@ pub(crate) struct TimelineRecord {
     /// When: of a run its occurrence, of a message when it is to be sent.
     #[schema(format = DateTime)]
     pub(crate) time: String,
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Device)]
     pub(crate) device: String,
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Job)]
     pub(crate) job: String,
     /// The nominal time, before jitter.
     #[schema(format = DateTime)]
@@ -84,10 +84,10 @@ pub(super) struct Wanted {
     #[param(value_type = String, required = false, format = DateTime)]
     to: Option<Time>,
     /// Only those of this plugin
-    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[param(inline)]
     plugin: Option<Plugin>,
     /// Only those of devices with this name
-    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[param(inline)]
     device: Option<Device>,
     /// How many at the most; with long messages a page has fewer
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]

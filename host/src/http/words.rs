@@ -3,10 +3,14 @@
 use std::fmt;
 
 use roost_scheduler::{
-    names::{DeviceName, JobId, PluginName},
+    names::{DeviceName, JobId, JobName, PluginName},
     time::Instant,
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 fn parsed<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     from: D,
@@ -16,7 +20,7 @@ fn parsed<'de, D: Deserializer<'de>, T, E: fmt::Display>(
 }
 
 macro_rules! word {
-    ($(#[$doc:meta])* $type:ident, $inner:ty, $parse:expr) => {
+    ($(#[$doc:meta])* $type:ident, $inner:ty, $parse:expr, $pattern:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub(super) struct $type(pub(super) $inner);
@@ -26,29 +30,82 @@ macro_rules! word {
                 parsed(from, $parse).map(Self)
             }
         }
+
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern)).into()
+            }
+        }
+
+        impl ToSchema for $type {}
     };
 }
 
 word!(
     /// A plugin, or `roost`, whose the jobs are that no plugin has.
-    Plugin, PluginName, PluginName::parse_owner
+    Plugin, PluginName, PluginName::parse_owner, r"^[a-z0-9][a-z0-9-]{0,62}$"
 );
 word!(
     /// A device.
-    Device, DeviceName, DeviceName::parse
+    Device, DeviceName, DeviceName::parse, r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 );
 word!(
     /// A job.
-    Job, JobId, JobId::parse
+    Job, JobId, JobId::parse, r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 );
-word!(
-    /// An instant: RFC 3339.
-    Time, Instant, time
-);
+
+/// An instant: RFC 3339.
+#[derive(Clone, Debug)]
+pub(super) struct Time(pub(super) Instant);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        parsed(from, time).map(Self)
+    }
+}
 
 /// What is before 1970 is as far as that.
 fn time(text: &str) -> Result<Instant, String> {
     let at = chrono::DateTime::parse_from_rfc3339(text);
     let wrong = |_| format!("`{text}` is not a time: write it like `2027-03-01T06:30:00Z`");
     at.map(Instant::from).map_err(wrong)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct PluginPath {
+    #[param(inline)]
+    pub(super) plugin: Plugin,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct DevicePath {
+    #[param(inline)]
+    plugin: Plugin,
+    #[param(inline)]
+    device: Device,
+}
+
+impl DevicePath {
+    pub(super) fn name(self) -> (PluginName, DeviceName) {
+        (self.plugin.0, self.device.0)
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct JobPath {
+    #[param(inline)]
+    plugin: Plugin,
+    #[param(inline)]
+    device: Device,
+    #[param(inline)]
+    job: Job,
+}
+
+impl JobPath {
+    pub(super) fn name(self) -> JobName {
+        (self.plugin.0, self.device.0, self.job.0)
+    }
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::super::words::{Device, Plugin};
 use crate::plugins::{Fault, Standing, State, TaskDescription, Used, settings::Limits};
 
 /// A plugin whose file lies in the folder, or of which something runs.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PluginRecord {
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
     /// `running`: the version whose files lie in the folder. `outdated`: a version runs, and the newest files were refused.
     /// `loading`: nothing runs yet. `refused`: nothing runs, and the newest files were refused. `removed`: its file is gone, and
@@ -125,7 +126,7 @@ pub(crate) struct TaskDescriptionRecord {
 /// What would become of a component.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TrialRecord {
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
     /// Its SHA-256.
     #[schema(pattern = "^[0-9a-f]{64}$")]
@@ -151,14 +152,14 @@ pub(crate) struct InstalledRecord {
 /// What a removal did.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RemovedRecord {
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
 }
 
 /// What lies in the folder now.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RolledBackRecord {
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
     /// Its SHA-256.
     #[schema(pattern = "^[0-9a-f]{64}$")]
@@ -181,7 +182,7 @@ pub(crate) struct DifferencesRecord {
 /// What a plan changes.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DeviceDifferencesRecord {
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(inline, value_type = Device)]
     pub(crate) device: String,
     pub(crate) new: SomeJobsRecord,
     pub(crate) changed: SomeJobsRecord,

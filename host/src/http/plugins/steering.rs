@@ -8,7 +8,7 @@ use super::{
         desk::Desk,
         extract::Path,
         problem::{Answered, Problem},
-        words::Plugin,
+        words::{Plugin, PluginPath},
     },
     none,
     records::{RemovedRecord, RolledBackRecord},
@@ -19,11 +19,11 @@ use crate::plugins::Installed;
 ///
 /// As at midnight. The answer comes before the plans do.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/replan", tag = "plugins",
-    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(PluginPath),
     responses((status = 204, description = "They are being asked")))]
 pub(in super::super) async fn replan(
     State(desk): State<Desk>,
-    Path(Plugin(plugin)): Path<Plugin>,
+    Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
     ask(&desk, Request::Replan(plugin)).await
 }
@@ -32,22 +32,22 @@ pub(in super::super) async fn replan(
 ///
 /// What has started goes on, and what is owed is sent. What comes due meanwhile is recorded as skipped.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/pause", tag = "plugins",
-    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(PluginPath),
     responses((status = 204, description = "It is paused")))]
 pub(in super::super) async fn pause(
     State(desk): State<Desk>,
-    Path(Plugin(plugin)): Path<Plugin>,
+    Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
     ask(&desk, Request::Pause { what: Part::Plugin(plugin), paused: true }).await
 }
 
 /// Start what comes due of a plugin again
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/resume", tag = "plugins",
-    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(PluginPath),
     responses((status = 204, description = "It goes on")))]
 pub(in super::super) async fn resume(
     State(desk): State<Desk>,
-    Path(Plugin(plugin)): Path<Plugin>,
+    Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
     ask(&desk, Request::Pause { what: Part::Plugin(plugin), paused: false }).await
 }
@@ -66,11 +66,11 @@ async fn ask(desk: &Desk, what: Request) -> Result<StatusCode, Problem> {
 /// Its `.wasm` is taken out of the folder, its settings stay there. The host counts it as gone when the file has been away for
 /// 3 s; what its runs owe is sent.
 #[utoipa::path(delete, path = "/api/v1/plugins/{plugin}", tag = "plugins",
-    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(PluginPath),
     responses((status = 202, body = RemovedRecord, description = "Its file is gone, and so will be its jobs")))]
 pub(in super::super) async fn remove(
     State(desk): State<Desk>,
-    Path(Plugin(plugin)): Path<Plugin>,
+    Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<(StatusCode, Json<RemovedRecord>), Problem> {
     desk.plugins().installer.remove(&plugin).await?;
     Ok((StatusCode::ACCEPTED, Json(RemovedRecord { plugin: plugin.to_string() })))
@@ -81,7 +81,7 @@ pub(in super::super) async fn remove(
 /// What ran before takes the place of what runs; where another file lies in the folder than the one that runs, such as one that
 /// was refused, what runs takes its place. Settings stay as they are. To do it again goes forward again.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/rollback", tag = "plugins",
-    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(PluginPath),
     responses(
         (status = 200, body = RolledBackRecord, description = "It lies in the folder, and is taken up as any other file there"),
         (status = 409, body = Problem, content_type = "application/problem+json",
@@ -89,7 +89,7 @@ pub(in super::super) async fn remove(
     ))]
 pub(in super::super) async fn roll_back(
     State(desk): State<Desk>,
-    Path(Plugin(plugin)): Path<Plugin>,
+    Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Answered<RolledBackRecord> {
     if desk.plugins().board.plugin(&plugin).is_none() {
         return Err(none(&plugin));

@@ -20,6 +20,7 @@ use super::{
         extract::{Path, Query},
         limits,
         problem::{Answered, Problem},
+        words::PluginPath,
     },
     differences::differences,
     records::{InstalledRecord, TrialRecord},
@@ -38,7 +39,7 @@ struct Component(Vec<u8>);
 /// anything of that fails, the folder stays as it was. Otherwise the file is put into the folder, and taken up as any other file
 /// there: the answer comes before the new version runs. It does when `GET /api/v1/plugins/{plugin}` has this `component`.
 #[utoipa::path(put, path = "/api/v1/plugins/{plugin}", tag = "plugins",
-    params(("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")),
+    params(PluginPath),
     request_body(content_type = "application/wasm", content = Component, description = "A component of at most 64 MiB"),
     responses(
         (status = 200, body = InstalledRecord, description = "It takes the place of another version"),

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use roost_scheduler::{
     body::PackedJob,
     event::JobKey,
-    names::{DeviceName, JobId, Origin, PluginName, RunId},
+    names::{DeviceName, JobName, Origin, PluginName, RunId},
     outcome::Level,
     scheduler::{JobView, NextRun, Scheduler, start_of},
     time::{Instant, Site},
@@ -114,7 +114,7 @@ pub(super) fn take(
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) at: Instant,
-    pub(super) job: (PluginName, DeviceName, JobId),
+    pub(super) job: JobName,
     pub(super) occurrence: Instant,
     /// Counted from 1; 0 is a run that is under way.
     pub(super) step: u32,
@@ -202,6 +202,7 @@ mod tests {
     use roost_scheduler::{
         body::Body,
         model::{Message, Policy, Qos, Step},
+        names::JobId,
         topic::Topic,
         trigger::{Patterns, parse},
     };
