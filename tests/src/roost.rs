@@ -152,7 +152,7 @@ impl Roost {
     /// Waits until it ends by itself.
     pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let status = self.process.wait().expect("it ran");
-        (status, self.log.all())
+        (status, self.log.whole())
     }
 }
 
