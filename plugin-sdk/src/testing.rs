@@ -42,16 +42,15 @@ use std::collections::HashSet;
 use chrono_tz::Tz;
 use roost_scheduler::{
     calendar,
+    model::{self, Action},
+    names::ResourceName,
     time::{Instant as HostInstant, Location as HostLocation, Site},
-    trigger::{Sky, Trigger},
+    trigger::Sky,
 };
 
 use crate::{
     Context, Device, Error, Instant, Result, Span, Task, Tasks,
-    bindings::{
-        exports::roost::device::schedule as wit,
-        roost::device::types::{self, Step},
-    },
+    bindings::{exports::roost::device::schedule as wit, roost::device::types},
     host::Host,
     milliseconds, tasks,
 };
@@ -83,16 +82,14 @@ pub struct Plan {
 /// One of them, as the host would have it.
 #[derive(Debug)]
 pub struct PlannedJob {
-    job: wit::Job,
-    steps: Vec<Step>,
-    trigger: Trigger,
+    job: model::Job,
     site: Site,
     now: HostInstant,
 }
 
 /// What a device answered to a task.
 #[derive(Debug)]
-pub struct Answer(types::Reply);
+pub struct Answer(model::Reply);
 
 impl Bench {
     /// A device of a plugin. The names matter to [`Context::topic`].
@@ -166,10 +163,9 @@ impl Bench {
             let names: Vec<_> = list.iter().map(|known| known.name.as_str()).collect();
             return Err(Error::new(format!("there is no task `{name}` among {names:?}")));
         }
-        accept::task(&task)?;
+        accept::task(task.clone())?;
         let reply = tasks::run::<D>(&self.context(now, site), &Task::new(task, now.millis()))?;
-        accept::reply(&reply).map_err(|error| error.context(format!("task `{name}`")))?;
-        Ok(Answer(reply))
+        accept::reply(reply).map(Answer).map_err(|error| error.context(format!("task `{name}`")))
     }
 
     fn context(&self, now: HostInstant, site: Site) -> Context {
@@ -242,29 +238,27 @@ impl Plan {
 
 impl PlannedJob {
     fn accept(job: wit::Job, site: Site, now: HostInstant) -> Result<Self> {
-        let named = |error: Error| error.context(format!("job `{}`", job.id));
-        let trigger = accept::trigger(&job.trigger, &site).map_err(named)?;
-        let steps = accept::action(&job).map_err(named)?;
-        accept::policy(job.policy.as_ref(), &trigger).map_err(named)?;
-        Ok(Self { steps, trigger, site, now, job })
+        let id = job.id.clone();
+        let named = |error: Error| error.context(format!("job `{id}`"));
+        Ok(Self { job: accept::job(job, &site).map_err(named)?, site, now })
     }
 
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.job.id
+        self.job.id.as_str()
     }
 
     /// What people see.
     #[must_use]
     pub fn label(&self) -> &str {
-        self.job.label.as_deref().unwrap_or(&self.job.id)
+        self.job.label.as_deref().unwrap_or_else(|| self.id())
     }
 
     /// When it is due, as it is written for people: `sunrise not-before 06:30`.
     #[must_use]
     pub fn trigger(&self) -> String {
-        self.trigger.to_string()
+        self.job.trigger.to_string()
     }
 
     /// The next so many times when it is due, without jitter, in RFC 3339 in the device's time zone. Fewer if there are
@@ -275,7 +269,7 @@ impl PlannedJob {
         let mut due = Vec::new();
         let mut after = self.now;
         while due.len() < count
-            && let Ok(at) = self.trigger.find(after, &self.site, &mut sky)
+            && let Ok(at) = self.job.trigger.find(after, &self.site, &mut sky)
         {
             due.push(at.in_zone(self.site.zone));
             after = at;
@@ -287,7 +281,7 @@ impl PlannedJob {
     /// digits), and what is not as usual: `qos 0`, `retained`, its properties, `once`, and how the device confirms it.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
-        self.steps.iter().map(told::step).collect()
+        self.job.steps().iter().map(told::step).collect()
     }
 
     /// The task that the plugin is asked for, if it is, with its arguments: `water {"zone":2}`. Whether it has one of that
@@ -295,46 +289,44 @@ impl PlannedJob {
     #[must_use]
     pub fn task(&self) -> Option<String> {
         match &self.job.action {
-            wit::Action::Task(task) => Some(format!("{} {}", task.name, task.args)),
-            wit::Action::Steps(_) => None,
+            Action::Task(task) => Some(format!("{} {}", task.name, task.args)),
+            Action::Steps(_) => None,
         }
     }
 
     /// How late a run may start.
     #[must_use]
     pub fn grace(&self) -> Span {
-        let grace_ms = self.job.policy.as_ref().and_then(|policy| policy.grace_ms);
-        milliseconds(grace_ms.unwrap_or(300_000).into())
+        milliseconds(self.job.policy.grace_ms.into())
     }
 
     /// How much later than it is due a run may start, so that not all start at once.
     #[must_use]
     pub fn jitter(&self) -> Span {
-        let jitter_ms = self.job.policy.as_ref().and_then(|policy| policy.jitter_ms);
-        milliseconds(jitter_ms.unwrap_or(0).into())
+        milliseconds(self.job.policy.jitter_ms.into())
     }
 
     /// Which missed runs are made up for: `run-once`, `run-all`, or `latest-of-group door`.
     #[must_use]
     pub fn misfire(&self) -> String {
-        told::misfire(self.job.policy.as_ref().and_then(|policy| policy.misfire.as_ref()))
+        told::misfire(&self.job.policy.misfire)
     }
 
     /// What happens to a run that is due before the one before it has ended: `skip`, `queue 3`, `allow 2`, or `replace`.
     #[must_use]
     pub fn overlap(&self) -> String {
-        told::overlap(self.job.policy.as_ref().and_then(|policy| policy.overlap.as_ref()))
+        told::overlap(self.job.policy.overlap)
     }
 
     /// What each run holds one of.
     #[must_use]
     pub fn needs(&self) -> Option<&str> {
-        self.job.policy.as_ref()?.needs.as_deref()
+        self.job.policy.needs.as_ref().map(ResourceName::as_str)
     }
 
     /// Of runs that could start at the same time, the higher goes first.
     #[must_use]
     pub fn priority(&self) -> i8 {
-        self.job.policy.as_ref().and_then(|policy| policy.priority).unwrap_or(0)
+        self.job.policy.priority
     }
 }

@@ -1,10 +1,10 @@
 //! What jobs have to keep to, whoever made them: a plugin, or a person.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use crate::{
     limits,
-    model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Retry, Step},
+    model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
     topic::is_forbidden,
     trigger::{Every, Sun, Trigger},
 };
@@ -27,6 +27,19 @@ impl Fault {
         Self { step: None, field, value: value.to_string(), rule: rule.into() }
     }
 }
+
+/// `step 2: `after-ms` 100: it must not be less than the step before, 200`
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, field, value, rule } = self;
+        if let Some(step) = step {
+            write!(f, "step {step}: ")?;
+        }
+        write!(f, "`{field}` {value}: {rule}")
+    }
+}
+
+impl std::error::Error for Fault {}
 
 type Checked = Result<(), Fault>;
 
@@ -77,11 +90,19 @@ fn trigger(trigger: &Trigger) -> Checked {
     }
 }
 
-/// Checks the messages of a job, or of a plugin's answer to a task, however many there are.
+/// Checks what a plugin answers to a task.
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn steps(list: &[Step]) -> Checked {
+pub fn reply(reply: &Reply) -> Checked {
+    let (count, bytes) = (reply.steps.len(), reply.note.as_ref().map_or(0, String::len));
+    must(count <= limits::STEPS_PER_ACTION, || Fault::new("steps", count, "there may be 0 to 100"))?;
+    must(bytes <= limits::NOTE_BYTES, || Fault::new("note", format!("of {bytes} bytes"), "it may have 4,096 (4 KiB)"))?;
+    steps(&reply.steps)
+}
+
+/// Checks messages, however many there are.
+fn steps(list: &[Step]) -> Checked {
     let mut earlier = 0;
     for (index, step) in list.iter().enumerate() {
         let after_ms = step.after_ms;

@@ -1,35 +1,52 @@
-//! The rules by which the host takes a job or refuses it, as far as the contract has them.
+//! What the host makes of a plugin's answers, or why it refuses them, as far as that does not depend on its settings.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use roost_scheduler::{
     calendar, limits,
+    model::{
+        Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Qos, Reply, Retry, Step,
+        Task,
+    },
     names::{GroupName, JobId, ResourceName, TaskName},
+    rules,
     time::{Instant as HostInstant, Site},
-    topic::{Topic, is_forbidden},
+    topic::Topic,
     trigger::{Every, Patterns, Sun, Trigger},
 };
 
 use crate::{
     Error, Result, Time,
     bindings::{
-        exports::roost::device::schedule as wit,
-        roost::device::types::{self, Confirm, Matches, Message, Step},
+        exports::roost::device::schedule as wit, roost::device::types,
         with_tasks::exports::roost::device::tasks::TaskDescription,
     },
     host,
 };
 
-pub(super) fn trigger(trigger: &wit::Trigger, site: &Site) -> Result<Trigger> {
+pub(super) fn job(job: wit::Job, site: &Site) -> Result<Job> {
+    let wit::Job { id, label, trigger, action, policy } = job;
+    let action = match action {
+        wit::Action::Steps(list) => Action::Steps(steps(list)?.into()),
+        wit::Action::Task(task) => Action::Task(self::task(task)?.into()),
+    };
+    let job = Job {
+        id: JobId::parse(&id)?,
+        label: label.map(Into::into),
+        trigger: self::trigger(trigger, site)?,
+        action,
+        policy: policy.map_or_else(|| Ok(Policy::default()), self::policy)?,
+    };
+    rules::job(&job)?;
+    Ok(job)
+}
+
+fn trigger(trigger: wit::Trigger, site: &Site) -> Result<Trigger> {
     Ok(match trigger {
-        wit::Trigger::At(at) => Trigger::At(instant(*at)?),
-        wit::Trigger::Every(wit::Every { period_ms, .. }) if *period_ms < limits::PERIOD_MS => {
-            return Err(Error::new("a period has at least a second"));
+        wit::Trigger::At(at) => Trigger::At(instant(at)?),
+        wit::Trigger::Every(wit::Every { period_ms, anchor }) => {
+            Trigger::Every(Every { period_ms, anchor: anchor.map_or(Ok(HostInstant::MIN), instant)? })
         }
-        wit::Trigger::Every(every) => Trigger::Every(Every {
-            period_ms: every.period_ms,
-            anchor: every.anchor.map_or(Ok(HostInstant::MIN), instant)?,
-        }),
         wit::Trigger::Cron(cron) => {
             let zone = cron.time_zone.as_deref().map(calendar::parse_zone).transpose()?;
             Trigger::Cron(Patterns::default().cron(&cron.expression, zone)?)
@@ -37,7 +54,11 @@ pub(super) fn trigger(trigger: &wit::Trigger, site: &Site) -> Result<Trigger> {
         wit::Trigger::Sun(_) if site.location.is_none() => {
             return Err(Error::new("the device has no location; its settings need `latitude` and `longitude`"));
         }
-        wit::Trigger::Sun(sun) => self::sun(sun)?.into(),
+        wit::Trigger::Sun(wit::Sun { event, offset_ms, not_before, not_after }) => {
+            let clock = |time: types::Time| host::time_to_chrono(Time::from(time));
+            let (not_before, not_after) = (not_before.map(clock).transpose()?, not_after.map(clock).transpose()?);
+            Sun { event: host::sun_event(event.into()), offset_ms, not_before, not_after }.into()
+        }
     })
 }
 
@@ -45,49 +66,96 @@ fn instant(millis: i64) -> Result<HostInstant> {
     host::instant(crate::Instant::from_millis(millis))
 }
 
-fn sun(sun: &wit::Sun) -> Result<Sun> {
-    if sun.offset_ms.unsigned_abs() > limits::SUN_OFFSET_MS.unsigned_abs() {
-        return Err(Error::new("an offset has at most 12 hours"));
-    }
-    let clock = |time: Option<types::Time>| time.map(|time| host::time_to_chrono(Time::from(time))).transpose();
-    let (not_before, not_after) = (clock(sun.not_before)?, clock(sun.not_after)?);
-    if let (Some(not_before), Some(not_after)) = (not_before, not_after)
-        && not_after < not_before
-    {
-        return Err(Error::new("`not_after` is before `not_before`"));
-    }
-    Ok(Sun { event: host::sun_event(sun.event.into()), offset_ms: sun.offset_ms, not_before, not_after })
+fn steps(list: Vec<types::Step>) -> Result<Vec<Step>> {
+    let numbered = |(index, proposed)| step(proposed).map_err(|error| error.context(format!("step {}", index + 1)));
+    list.into_iter().enumerate().map(numbered).collect()
 }
 
-/// What a job publishes itself.
-pub(super) fn action(job: &wit::Job) -> Result<Vec<Step>> {
-    JobId::parse(&job.id)?;
-    match &job.action {
-        wit::Action::Steps(steps) => self::steps(steps).map(|()| steps.clone()),
-        wit::Action::Task(task) => self::task(task).map(|()| Vec::new()),
-    }
+fn step(step: types::Step) -> Result<Step> {
+    let types::Step { after_ms, message, once, confirm } = step;
+    Ok(Step {
+        after_ms,
+        message: self::message(message)?,
+        once,
+        confirm: confirm.map(self::confirm).transpose()?.map(Arc::new),
+    })
 }
 
-fn steps(steps: &[Step]) -> Result<()> {
-    if steps.len() > limits::STEPS_PER_ACTION {
-        return Err(Error::new(format!("it has {} messages, at most 100 are allowed", steps.len())));
-    }
-    for step in steps {
-        message(&step.message)?;
-        step.confirm.as_ref().map_or(Ok(()), confirm)?;
-    }
-    Ok(())
+fn message(message: types::Message) -> Result<Message> {
+    let types::Message { topic, payload, qos, retain, properties } = message;
+    let topic = Topic::parse(&topic)?;
+    let no_qos = || Error::new(format!("qos {qos} for `{topic}` is none of 0, 1 and 2"));
+    let qos = Qos::from_number(qos).ok_or_else(no_qos)?;
+    let properties = properties.map(self::properties).transpose()?.map(Arc::new);
+    Ok(Message { topic, payload: payload.into(), qos, retain, properties })
 }
 
-pub(super) fn task(task: &types::Task) -> Result<()> {
-    TaskName::parse(&task.name)?;
-    if task.args.len() > limits::ARGS_BYTES {
-        return Err(Error::new(format!("the arguments of the task `{}` have more than 16 KiB", task.name)));
+fn properties(properties: types::MessageProperties) -> Result<MessageProperties> {
+    let types::MessageProperties { expiry_ms, content_type, response_topic, user } = properties;
+    let response_topic = response_topic.as_deref().map(Topic::parse).transpose()?;
+    Ok(MessageProperties { expiry_ms, content_type, response_topic, user: user.unwrap_or_default() })
+}
+
+fn confirm(confirm: types::Confirm) -> Result<Confirm> {
+    let types::Confirm { topic, matches, within_ms, already } = confirm;
+    let matches = match matches {
+        types::Matches::Any => Matches::Any,
+        types::Matches::Bytes(bytes) => Matches::Bytes(bytes.into()),
+        types::Matches::Json(types::JsonValue { pointer, value }) => {
+            json(&value).map_err(|error| Error::new(format!("`{value}` is not JSON: {error}")))?;
+            Matches::Json { pointer, value }
+        }
+        types::Matches::JsonRange(types::JsonRange { pointer, min, max }) => Matches::JsonRange { pointer, min, max },
+    };
+    Ok(Confirm { topic: Topic::parse(&topic)?, matches, within_ms, already })
+}
+
+fn json(text: &str) -> serde_json::Result<serde_json::Value> {
+    serde_json::from_str(text)
+}
+
+fn policy(policy: wit::Policy) -> Result<Policy> {
+    let default = Policy::default();
+    let wit::Policy { misfire, grace_ms, overlap, jitter_ms, priority, retry, needs } = policy;
+    Ok(Policy {
+        misfire: match misfire {
+            None | Some(wit::Misfire::RunOnce) => Misfire::RunOnce,
+            Some(wit::Misfire::RunAll) => Misfire::RunAll,
+            Some(wit::Misfire::LatestOfGroup(group)) => Misfire::LatestOfGroup(GroupName::parse(&group)?),
+        },
+        grace_ms: grace_ms.unwrap_or(default.grace_ms),
+        overlap: match overlap {
+            None | Some(wit::Overlap::Skip) => Overlap::Skip,
+            Some(wit::Overlap::Queue(runs)) => Overlap::Queue(runs),
+            Some(wit::Overlap::Allow(runs)) => Overlap::Allow(runs),
+            Some(wit::Overlap::Replace) => Overlap::Replace,
+        },
+        jitter_ms: jitter_ms.unwrap_or(default.jitter_ms),
+        priority: priority.unwrap_or(default.priority),
+        retry: retry.map_or(default.retry, |retry| Retry {
+            attempts: retry.attempts,
+            give_up_after_ms: retry.give_up_after_ms.unwrap_or(default.retry.give_up_after_ms),
+            backoff_ms: retry.backoff_ms.unwrap_or(default.retry.backoff_ms),
+        }),
+        needs: needs.as_deref().map(ResourceName::parse).transpose()?,
+    })
+}
+
+pub(super) fn task(task: types::Task) -> Result<Task> {
+    let types::Task { name, args } = task;
+    let name = TaskName::parse(&name)?;
+    if args.len() > limits::ARGS_BYTES {
+        return Err(Error::new(format!("the arguments of the task `{name}` have more than 16 KiB")));
     }
-    match serde_json::from_str::<serde_json::Value>(&task.args) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::new(format!("the arguments of the task `{}` are not JSON: {error}", task.name))),
-    }
+    json(&args).map_err(|error| Error::new(format!("the arguments of the task `{name}` are not JSON: {error}")))?;
+    Ok(Task { name, args })
+}
+
+pub(super) fn reply(reply: types::Reply) -> Result<Reply> {
+    let types::Reply { steps: list, replan, note } = reply;
+    let reply = Reply { steps: steps(list)?, replan, note };
+    rules::reply(&reply)?;
+    Ok(reply)
 }
 
 pub(super) fn tasks(list: &[TaskDescription]) -> Result<()> {
@@ -113,124 +181,9 @@ fn description(task: &TaskDescription) -> Result<()> {
     if schema.len() > limits::SCHEMA_BYTES {
         return Err(Error::new("the schema of its arguments has more than 16 KiB"));
     }
-    match serde_json::from_str(schema) {
+    match json(schema) {
         Ok(serde_json::Value::Object(_) | serde_json::Value::Bool(_)) => Ok(()),
         Ok(_) => Err(Error::new("the schema of its arguments is neither an object nor `true` or `false`")),
         Err(error) => Err(Error::new(format!("the schema of its arguments is not JSON: {error}"))),
-    }
-}
-
-pub(super) fn reply(reply: &types::Reply) -> Result<()> {
-    if reply.note.as_ref().is_some_and(|note| note.len() > limits::NOTE_BYTES) {
-        return Err(Error::new("its note has more than 4 KiB"));
-    }
-    steps(&reply.steps)
-}
-
-fn message(message: &Message) -> Result<()> {
-    let topic = Topic::parse(&message.topic)?;
-    if message.payload.len() > limits::PAYLOAD_BYTES {
-        return Err(Error::new(format!("the payload for `{topic}` has more than 256 KiB")));
-    }
-    if message.qos > 2 {
-        return Err(Error::new(format!("qos {} for `{topic}` is none of 0, 1 and 2", message.qos)));
-    }
-    let Some(properties) = &message.properties else { return Ok(()) };
-    if let Some(topic) = &properties.response_topic {
-        Topic::parse(topic)?;
-    }
-    if properties.expiry_ms == Some(0) {
-        return Err(Error::new(format!("the expiry for `{topic}` is 0")));
-    }
-    let user = properties.user.as_deref().unwrap_or_default();
-    if user.len() > limits::USER_PROPERTIES {
-        return Err(Error::new(format!("the message for `{topic}` has more than 16 user properties")));
-    }
-    let texts = || user.iter().flat_map(|(name, value)| [name, value]).chain(&properties.content_type);
-    if texts().map(String::len).sum::<usize>() > limits::PROPERTIES_BYTES {
-        return Err(Error::new(format!("the properties of the message for `{topic}` have more than 32 KiB")));
-    }
-    if texts().any(|text| text.contains(is_forbidden)) {
-        return Err(Error::new(format!(
-            "a property of the message for `{topic}` has a character that MQTT does not allow"
-        )));
-    }
-    match user.iter().find(|(name, _)| name.starts_with("roost-")) {
-        Some((name, _)) => Err(Error::new(format!("user properties like `{name}` belong to the host"))),
-        None => Ok(()),
-    }
-}
-
-fn confirm(confirm: &Confirm) -> Result<()> {
-    let topic = Topic::parse(&confirm.topic)?;
-    if confirm.within_ms == 0 {
-        return Err(Error::new(format!("a report on `{topic}` is waited for no time at all")));
-    }
-    let short = |bytes: usize| match bytes {
-        ..=limits::CONDITION_BYTES => Ok(()),
-        _ => Err(Error::new(format!("the condition on `{topic}` has more than 4 KiB"))),
-    };
-    let pointer = |text: &str| {
-        if !text.is_empty() && !text.starts_with('/') {
-            return Err(Error::new(format!("the JSON pointer `{text}` does not begin with `/`")));
-        }
-        short(text.len())
-    };
-    match &confirm.matches {
-        Matches::Any => Ok(()),
-        Matches::Bytes(bytes) => short(bytes.len()),
-        Matches::Json(json) => {
-            pointer(&json.pointer)?;
-            let value = serde_json::from_str::<serde_json::Value>(&json.value);
-            value.map_err(|error| Error::new(format!("`{}` is not JSON: {error}", json.value)))?;
-            short(json.value.len())
-        }
-        Matches::JsonRange(range) if range.min.is_finite() && range.max.is_finite() && range.min <= range.max => {
-            pointer(&range.pointer)
-        }
-        Matches::JsonRange(range) => Err(Error::new(format!("{} to {} is not a range", range.min, range.max))),
-    }
-}
-
-pub(super) fn policy(policy: Option<&wit::Policy>, trigger: &Trigger) -> Result<()> {
-    let Some(policy) = policy else { return Ok(()) };
-    if policy.grace_ms.is_some_and(|grace| grace < limits::GRACE_MS) {
-        return Err(Error::new("a grace has at least a second"));
-    }
-    if let (Trigger::Every(every), Some(jitter_ms)) = (trigger, policy.jitter_ms)
-        && jitter_ms >= every.period_ms
-    {
-        return Err(Error::new("its jitter is not less than its period"));
-    }
-    if let Some(wit::Misfire::LatestOfGroup(group)) = &policy.misfire {
-        GroupName::parse(group)?;
-    }
-    overlap(policy)?;
-    policy.needs.as_deref().map(ResourceName::parse).transpose()?;
-    let Some(retry) = &policy.retry else { return Ok(()) };
-    if retry.attempts == Some(0) {
-        return Err(Error::new("it is tried 0 times"));
-    }
-    if retry.backoff_ms.is_some_and(|pause| pause < limits::BACKOFF_MS) {
-        return Err(Error::new("a backoff has at least 100 ms"));
-    }
-    Ok(())
-}
-
-fn overlap(policy: &wit::Policy) -> Result<()> {
-    let most = limits::RUNS_PER_JOB;
-    match policy.overlap {
-        Some(wit::Overlap::Queue(_) | wit::Overlap::Allow(_))
-            if matches!(policy.misfire, Some(wit::Misfire::LatestOfGroup(_))) =>
-        {
-            Err(Error::new("a run of a group neither waits for older ones nor goes on beside them"))
-        }
-        Some(wit::Overlap::Queue(runs)) if !(1..=most).contains(&runs) => {
-            Err(Error::new(format!("`queue` {runs}: it must be 1 to 1,000")))
-        }
-        Some(wit::Overlap::Allow(runs)) if !(2..=most).contains(&runs) => {
-            Err(Error::new(format!("`allow` {runs}: it must be 2 to 1,000")))
-        }
-        _ => Ok(()),
     }
 }

@@ -21,27 +21,30 @@ fn confirmed(matches: Matches) -> crate::Job {
 fn what_a_host_would_refuse_is_refused_here() {
     let long = "x".repeat(4_097);
     for (job, expected) in [
-        (job().queue(0), "`queue` 0: it must be 1 to 1,000"),
-        (job().queue(1_001), "`queue` 1001: it must be 1 to 1,000"),
-        (job().allow(1), "`allow` 1: it must be 2 to 1,000"),
-        (job().allow(1_001), "`allow` 1001: it must be 2 to 1,000"),
+        (job().queue(0), "`policy.overlap.queue` 0: it must be 1 to 1,000"),
+        (job().queue(1_001), "`policy.overlap.queue` 1001: it must be 1 to 1,000"),
+        (job().allow(1), "`policy.overlap.allow` 1: it must be 2 to 1,000"),
+        (job().allow(1_001), "`policy.overlap.allow` 1001: it must be 2 to 1,000"),
         (job().latest_of_group("a door"), "`a door` is not a group name: "),
-        (job().latest_of_group("g").queue(1), "a run of a group neither waits for older ones nor goes on beside them"),
-        (job().latest_of_group("g").allow(2), "a run of a group neither waits for older ones nor goes on beside them"),
+        (job().latest_of_group("g").queue(1), "`policy.overlap` with `latest-of-group`: "),
+        (job().latest_of_group("g").allow(2), "`policy.overlap` with `latest-of-group`: "),
         (job().needs(""), "`` is not a resource name: "),
-        (job().jitter(minutes(1)), "its jitter is not less than its period"),
-        (job().grace(milliseconds(999)), "a grace has at least a second"),
-        (job().confirm("s/#", "1", seconds(1)), "`s/#` is not a topic: "),
-        (job().confirm("s", "1", seconds(0)), "a report on `s` is waited for no time at all"),
-        (confirmed(long.as_str().into()), "the condition on `s` has more than 4 KiB"),
-        (confirmed(Matches::json("state", true)), "the JSON pointer `state` does not begin with `/`"),
-        (confirmed(Matches::json(format!("/{long}"), true)), "the condition on `s` has more than 4 KiB"),
-        (confirmed(Matches::json("", long.as_str())), "the condition on `s` has more than 4 KiB"),
-        (confirmed(Matches::json("", JsonValue::parse("open"))), "`open` is not JSON: "),
-        (confirmed(Matches::json("", f64::NAN)), "`NaN` is not JSON: "),
-        (confirmed(Matches::json_range("", 2.0..=1.0)), "2 to 1 is not a range"),
-        (confirmed(Matches::json_range("", 0.0..=f64::INFINITY)), "0 to inf is not a range"),
-        (confirmed(Matches::json_range("a", 1.0..=2.0)), "the JSON pointer `a` does not begin with `/`"),
+        (job().jitter(minutes(1)), "`policy.jitter-ms` 60000: it must be less than the period, 60000 ms"),
+        (job().grace(milliseconds(999)), "`policy.grace-ms` 999: it must be 1,000 or more"),
+        (job().confirm("s/#", "1", seconds(1)), "step 1: `s/#` is not a topic: "),
+        (job().confirm("s", "1", seconds(0)), "step 1: `confirm.within-ms` 0: it must be 1 or more"),
+        (confirmed(long.as_str().into()), "step 1: `confirm.matches.bytes` of 4097 bytes: it may have 4,096 (4 KiB)"),
+        (
+            confirmed(Matches::json("state", true)),
+            "step 1: `confirm.matches.json.pointer` `state`: it must be empty or begin with `/`",
+        ),
+        (confirmed(Matches::json(format!("/{long}"), true)), "step 1: `confirm.matches.json.pointer` of 4098 bytes: "),
+        (confirmed(Matches::json("", long.as_str())), "step 1: `confirm.matches.json.value` of 4099 bytes: "),
+        (confirmed(Matches::json("", JsonValue::parse("open"))), "step 1: `open` is not JSON: "),
+        (confirmed(Matches::json("", f64::NAN)), "step 1: `NaN` is not JSON: "),
+        (confirmed(Matches::json_range("", 2.0..=1.0)), "step 1: `confirm.matches.json-range` 2 to 1: "),
+        (confirmed(Matches::json_range("", 0.0..=f64::INFINITY)), "step 1: `confirm.matches.json-range` 0 to inf: "),
+        (confirmed(Matches::json_range("a", 1.0..=2.0)), "step 1: `confirm.matches.json-range.pointer` `a`: "),
     ] {
         let told = accept(job).unwrap_err().to_string();
         assert!(told.starts_with(&format!("job `a`: {expected}")), "{told}\n  does not begin with\n{expected}");
@@ -107,9 +110,9 @@ fn what_a_task_answers_is_told() {
     let often = run("often".into()).unwrap();
     assert_eq!((often.note(), often.replans()), ("it is dry", true));
     for (args, expected) in [
-        ("wildcard", "task `water`: `a/#` is not a topic: "),
+        ("wildcard", "task `water`: step 1: `a/#` is not a topic: "),
         ("mistake", "task `water`: `expiry` -1m is negative"),
-        ("chatter", "task `water`: its note has more than 4 KiB"),
+        ("chatter", "task `water`: `note` of 4097 bytes: it may have 4,096 (4 KiB)"),
         ("other", "there is no task `water`"),
     ] {
         let told = run(args.into()).unwrap_err().to_string();

@@ -1,18 +1,14 @@
 //! What a job does, in words that a test can be compared with.
 
-use crate::{
-    bindings::{
-        exports::roost::device::schedule::{Misfire, Overlap},
-        roost::device::types::{Confirm, Matches, Step},
-    },
-    milliseconds,
-};
+use roost_scheduler::model::{Confirm, Matches, Misfire, Overlap, Qos, Step};
+
+use crate::milliseconds;
 
 pub(super) fn step(step: &Step) -> String {
     let message = &step.message;
     let mut text = format!("{} {} {}", milliseconds(step.after_ms.into()), message.topic, payload(&message.payload));
-    if message.qos != 1 {
-        text.push_str(&format!(", qos {}", message.qos));
+    if message.qos != Qos::AtLeastOnce {
+        text.push_str(&format!(", qos {}", message.qos as u8));
     }
     if message.retain {
         text.push_str(", retained");
@@ -27,7 +23,7 @@ pub(super) fn step(step: &Step) -> String {
         if let Some(topic) = &properties.response_topic {
             text.push_str(&format!(", answer to {topic}"));
         }
-        for (name, value) in properties.user.iter().flatten() {
+        for (name, value) in &properties.user {
             text.push_str(&format!(", {name}={value}"));
         }
     }
@@ -45,8 +41,8 @@ fn confirm(confirm: &Confirm) -> String {
     let condition = match &confirm.matches {
         Matches::Any => String::new(),
         Matches::Bytes(bytes) => format!(" {}", payload(bytes)),
-        Matches::Json(json) => format!(" {}={}", json.pointer, json.value),
-        Matches::JsonRange(range) => format!(" {}={}..={}", range.pointer, range.min, range.max),
+        Matches::Json { pointer, value } => format!(" {pointer}={value}"),
+        Matches::JsonRange { pointer, min, max } => format!(" {pointer}={min}..={max}"),
     };
     let already = if confirm.already { " or before" } else { "" };
     format!("confirmed by {}{condition} within {}{already}", confirm.topic, milliseconds(confirm.within_ms.into()))
@@ -57,19 +53,19 @@ fn payload(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(digits, Into::into)
 }
 
-pub(super) fn misfire(misfire: Option<&Misfire>) -> String {
+pub(super) fn misfire(misfire: &Misfire) -> String {
     match misfire {
-        None | Some(Misfire::RunOnce) => "run-once".into(),
-        Some(Misfire::RunAll) => "run-all".into(),
-        Some(Misfire::LatestOfGroup(group)) => format!("latest-of-group {group}"),
+        Misfire::RunOnce => "run-once".into(),
+        Misfire::RunAll => "run-all".into(),
+        Misfire::LatestOfGroup(group) => format!("latest-of-group {group}"),
     }
 }
 
-pub(super) fn overlap(overlap: Option<&Overlap>) -> String {
+pub(super) fn overlap(overlap: Overlap) -> String {
     match overlap {
-        None | Some(Overlap::Skip) => "skip".into(),
-        Some(Overlap::Queue(runs)) => format!("queue {runs}"),
-        Some(Overlap::Allow(runs)) => format!("allow {runs}"),
-        Some(Overlap::Replace) => "replace".into(),
+        Overlap::Skip => "skip".into(),
+        Overlap::Queue(runs) => format!("queue {runs}"),
+        Overlap::Allow(runs) => format!("allow {runs}"),
+        Overlap::Replace => "replace".into(),
     }
 }

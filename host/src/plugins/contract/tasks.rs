@@ -104,13 +104,8 @@ impl Tasks {
 pub(in super::super) fn reply(task: &Task, reply: wit::Reply, terms: &Terms<'_>) -> Result<Reply, Invalid> {
     let named = |invalid: Invalid| invalid.of(format!("task `{}`", task.name));
     let wit::Reply { steps: list, replan, note } = reply;
-    if list.len() > bounds::STEPS_PER_ACTION {
-        return Err(named(Invalid::value("steps", list.len(), "there may be 0 to 100")));
-    }
-    if let Some(bytes) = note.as_ref().map(String::len).filter(|bytes| *bytes > bounds::NOTE_BYTES) {
-        return Err(named(Invalid::value("note", format!("of {bytes} bytes"), "it may have 4,096 (4 KiB)")));
-    }
     let steps = steps::steps(list, terms).map_err(named)?;
-    rules::steps(&steps).map_err(Invalid::broken).map_err(named)?;
-    Ok(Reply { steps, replan, note: note.filter(|note| !note.is_empty()) })
+    let reply = Reply { steps, replan, note: note.filter(|note| !note.is_empty()) };
+    rules::reply(&reply).map_err(Invalid::broken).map_err(named)?;
+    Ok(reply)
 }
