@@ -5,30 +5,31 @@
 
 mod answers;
 mod diary;
+mod hand;
 mod view;
 
-use std::{collections::VecDeque, mem, slice, time::Duration};
+use std::{mem, time::Duration};
 
 use anyhow::Context as _;
 use roost_scheduler::{
-    event::{Change, Effect, Event, Publish, Refusal},
+    event::{Effect, Event, Loaded, Publish},
     scheduler::Scheduler,
     time::Instant,
 };
 use tokio::sync::mpsc;
 
+use self::hand::Hand;
 pub(crate) use self::{
     answers::Answers,
     view::{Gone, Look, View, view},
 };
 use crate::{
     clock::{self, Alarm, Clock},
-    feed::{Feed, Happening, Untold},
+    feed::{self, Feed, Happening},
     metrics::{Counter, Metrics},
     mqtt::Link,
     plugins::Plugins,
-    report::Report,
-    store::{Committed, StoreError, Writer},
+    store::{Committed, Writer},
 };
 
 /// Events that are taken before what they change is handed to the store: a batch must not grow without bound.
@@ -39,8 +40,6 @@ const TURN: Duration = Duration::from_millis(1);
 /// written as often as a transaction touches it. What a crash takes along is so much of what the broker acknowledged,
 /// which is then sent again.
 const GATHER: Duration = Duration::from_millis(100);
-/// Changes that are gathered no longer: a transaction must stay short, for the next one waits for it.
-const CHANGES_PER_BATCH: usize = 8_192;
 /// Changes that may wait for a slow disk: then nothing more is decided until it has caught up.
 const CHANGES_WAITING: usize = 131_072;
 /// How far ahead owed steps are still waited for when nothing can be kept any more. Whoever starts the host again has a
@@ -64,77 +63,6 @@ pub(crate) struct App {
     /// Where what happens is told.
     pub(crate) feed: Feed,
     pub(crate) metrics: Metrics,
-}
-
-/// What the loop has in hand.
-#[derive(Default)]
-struct Hand {
-    /// The number of the batch that is being gathered.
-    gathering: u64,
-    changes: Vec<Change>,
-    /// Whether they are a part of something that is committed as a whole.
-    partial: bool,
-    /// Whether a batch is on its way to the disk.
-    committing: bool,
-    /// Since when.
-    committing_since: Option<std::time::Instant>,
-    /// What is to be told when it is there.
-    untold: Untold,
-    /// The batches before this one are durable.
-    durable: u64,
-    /// Effects that wait for the batch of that number, or, when it is durable, for their turn.
-    waiting: VecDeque<(u64, Effect)>,
-    /// When the scheduler wants to be woken.
-    wake: Option<Instant>,
-    /// Why nothing is kept any more: then nothing more is begun either.
-    failed: Option<Report>,
-    /// Since when. Not by the wall clock, which may be set (I11).
-    failed_at: Option<std::time::Instant>,
-}
-
-impl Hand {
-    /// The batch that has to be durable before everything is. What comes after effects that wait does so too.
-    fn newest_batch(&self) -> Option<u64> {
-        if !self.changes.is_empty() {
-            return Some(self.gathering);
-        }
-        if self.committing { Some(self.gathering - 1) } else { self.waiting.back().map(|(batch, _)| *batch) }
-    }
-
-    /// The next effect that waited for a batch that is durable now.
-    fn next_durable(&mut self) -> Option<Effect> {
-        self.waiting.pop_front_if(|(batch, _)| *batch < self.durable).map(|(_, effect)| effect)
-    }
-
-    /// Whether there is something to hand over, and the store would take it.
-    fn can_be_kept(&self) -> bool {
-        !self.committing && !self.changes.is_empty() && !self.partial && self.failed.is_none()
-    }
-
-    /// Whether what was gathered is to be handed over now: when something waits for it, or there is enough of it.
-    fn is_due(&self) -> bool {
-        let is_awaited = self.waiting.back().is_some_and(|(batch, _)| *batch == self.gathering);
-        is_awaited || self.changes.len() >= CHANGES_PER_BATCH
-    }
-
-    /// A commit failed: memory must not run ahead of the disk, so what waits for it never starts. Who waits is told.
-    fn fail(&mut self, error: &StoreError, answers: &Answers) {
-        let report = Report::from(error);
-        let why = [slice::from_ref(&report.what), &report.causes].concat().join(": ");
-        let lost = || Err(Refusal::Lost(why.clone()));
-        for (batch, effect) in self.waiting.drain(..) {
-            if let Effect::Answer { request, answer } = effect {
-                answers.give(request, if batch < self.durable { answer } else { lost() });
-            }
-        }
-        self.committing = false;
-        self.untold = Untold::default();
-        self.changes.clear();
-        self.partial = false;
-        self.failed_at = Some(clock::monotonic());
-        tracing::error!("stopping, for what is decided cannot be kept any more: {report}");
-        self.failed.get_or_insert(report);
-    }
 }
 
 impl App {
@@ -166,7 +94,7 @@ impl App {
                 () = &mut farewell, if stopping => break,
                 Some(committed) = self.committed.recv() => match committed {
                     Committed::Done(number) => {
-                        self.kept(number, &mut hand);
+                        Self::kept(number, &mut hand, &self.feed, &self.metrics);
                         continue;
                     }
                     Committed::Failed(error) => {
@@ -249,14 +177,22 @@ impl App {
         }
         self.plugins.stop();
         self.link.stop().await;
+        // Of a batch that is on its way, and of the one behind it.
+        let mut last = Vec::new();
         if hand.failed.is_none() {
-            diary::note(&hand.changes, &self.scheduler);
+            last = feed::decided(&hand.changes, &self.scheduler);
+            if !hand.committing {
+                hand.untold = mem::take(&mut last);
+            }
             self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
         }
         self.writer.close();
         while let Ok(committed) = self.committed.try_recv() {
             match committed {
-                Committed::Done(number) => hand.durable = number + 1,
+                Committed::Done(number) => {
+                    Self::kept(number, &mut hand, &self.feed, &self.metrics);
+                    hand.untold = mem::take(&mut last);
+                }
                 Committed::Failed(error) => hand.fail(&error, &self.answers),
             }
         }
@@ -279,8 +215,7 @@ impl App {
     fn step(&mut self, event: Event, hand: &mut Hand) {
         let (now, set_by_ms) = self.clock.look();
         if let Some(by_ms) = set_by_ms {
-            diary::clock_set(by_ms, now);
-            self.feed.tell(Happening::ClockSet { by_ms, now });
+            self.feed.log(Happening::ClockSet { by_ms, now });
             self.step_at(now, Event::ClockSet { by_ms }, hand);
         }
         self.step_at(now, event, hand);
@@ -298,6 +233,12 @@ impl App {
                 self.feed.tell(Happening::Link { up: true });
             }
             Event::LinkDown { .. } => self.feed.tell(Happening::Link { up: false }),
+            Event::Loaded(Loaded { plugin, devices, .. }) => {
+                let plans = devices.iter().filter_map(|device| device.plan.as_ref().ok());
+                let jobs = plans.map(|plan| plan.jobs.len()).sum();
+                self.feed.log(Happening::Loaded { plugin: plugin.clone(), devices: devices.len(), jobs });
+            }
+            Event::Removed(plugin) => self.feed.log(Happening::Removed(plugin.clone())),
             Event::Planned { plan, .. } => count(&self.metrics.plans, &self.metrics.plans_failed, plan.is_err()),
             Event::Answered { reply, .. } => count(&self.metrics.tasks, &self.metrics.tasks_failed, reply.is_err()),
             _ => {}
@@ -334,21 +275,27 @@ impl App {
         }
     }
 
-    /// A batch is durable.
-    fn kept(&self, number: u64, hand: &mut Hand) {
+    /// A batch is durable, and so is what was decided in it.
+    fn kept(number: u64, hand: &mut Hand, feed: &Feed, metrics: &Metrics) {
         hand.committing = false;
         hand.durable = number + 1;
         if let Some(since) = hand.committing_since.take() {
-            self.metrics.commits.observe(since.elapsed());
+            metrics.commits.observe(since.elapsed());
         }
-        hand.untold.tell(&self.feed, &self.metrics);
+        let decided = mem::take(&mut hand.untold);
+        diary::note(&decided);
+        for what in &decided {
+            if let Happening::Ended(run) = what {
+                metrics.count_end(&run.outcome);
+            }
+        }
+        feed.tell_all(decided);
     }
 
     /// Hands what was gathered to the store, unless it is still busy: then more of it becomes one transaction.
     fn hand_over(&mut self, hand: &mut Hand) {
         if hand.can_be_kept() {
-            diary::note(&hand.changes, &self.scheduler);
-            hand.untold.gather(&hand.changes, &self.scheduler);
+            hand.untold = feed::decided(&hand.changes, &self.scheduler);
             self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
             self.metrics.changes_waiting.set(0);
             hand.gathering += 1;
@@ -379,81 +326,16 @@ impl App {
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
             Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
             Effect::Announce(announcement) => {
-                diary::announce(&announcement, &self.scheduler);
-                self.feed.tell(Happening::Planned(announcement));
+                let new_version = announcement.loaded.then(|| announcement.plugin.clone());
+                self.feed.log(Happening::Planned(announcement));
+                if let Some(plugin) = new_version {
+                    diary::next_runs(&plugin, &self.scheduler);
+                }
             }
             Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),
             Effect::Unwatch { link, watch } => self.link.unwatch(link, watch),
             Effect::Answer { request, answer } => self.answers.give(request, answer),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use roost_scheduler::event::{Change, Done, Ticket};
-
-    use super::*;
-
-    fn gathered(changes: usize) -> Hand {
-        let change = Change::TombstonesForgotten { before: Instant::MIN };
-        Hand { gathering: 7, changes: vec![change; changes], ..Hand::default() }
-    }
-
-    #[test]
-    fn what_nothing_waits_for_is_gathered_until_there_is_enough_of_it() {
-        assert!(!gathered(CHANGES_PER_BATCH - 1).is_due());
-        assert!(gathered(CHANGES_PER_BATCH).is_due());
-    }
-
-    #[test]
-    fn what_an_effect_waits_for_is_handed_over_at_once() {
-        let mut hand = gathered(1);
-        hand.waiting.push_back((6, Effect::TellDurable(Ticket::MIN)));
-        assert!(!hand.is_due(), "that one waits for the batch that is on its way");
-        hand.waiting.push_back((7, Effect::TellDurable(Ticket::MAX)));
-        assert!(hand.is_due());
-    }
-
-    #[test]
-    fn what_is_durable_has_its_turn_in_order() {
-        let mut hand = Hand { gathering: 8, durable: 7, ..Hand::default() };
-        hand.waiting.extend([(6, Effect::TellDurable(Ticket::MIN)), (7, Effect::TellDurable(Ticket::MAX))]);
-        assert_eq!(hand.newest_batch(), Some(7), "what comes now must not overtake them");
-        assert!(matches!(hand.next_durable(), Some(Effect::TellDurable(Ticket::MIN))));
-        assert!(hand.next_durable().is_none(), "the other batch is on its way");
-        hand.durable = 8;
-        assert!(matches!(hand.next_durable(), Some(Effect::TellDurable(Ticket::MAX))));
-        assert_eq!(hand.newest_batch(), None);
-    }
-
-    #[test]
-    fn whoever_waits_for_what_cannot_be_kept_is_told() {
-        let (answers, run) = (Answers::default(), "coop/north/open/2027-03-01T06:30:00Z");
-        let answer = |request| Effect::Answer { request, answer: Ok(Done::Run(run.parse().unwrap())) };
-        let ((kept, mut told), (lost, mut not_kept)) = (answers.expect(), answers.expect());
-        let mut hand = Hand { durable: 7, ..gathered(1) };
-        hand.waiting.extend([(6, answer(kept)), (7, answer(lost))]);
-        hand.fail(&StoreError::Full("roost.db".into()), &answers);
-        assert_eq!(told.try_recv().unwrap(), Ok(Done::Run(run.parse().unwrap())));
-        let why = not_kept.try_recv().unwrap().unwrap_err().to_string();
-        assert!(why.starts_with("it could not be written down, and the host is stopping: there is no space"), "{why}");
-    }
-
-    #[test]
-    fn whoever_is_refused_something_does_not_wait_for_the_disk() {
-        let answer = |answer| Effect::Answer { request: 1, answer };
-        assert!(answer(Ok(Done::Nothing)).after_commit());
-        assert!(!answer(Err(Refusal::Stopping)).after_commit());
-    }
-
-    #[test]
-    fn nothing_is_handed_over_twice_at_a_time_or_after_a_failure() {
-        assert!(gathered(1).can_be_kept());
-        assert!(!gathered(0).can_be_kept());
-        assert!(!Hand { partial: true, ..gathered(1) }.can_be_kept());
-        assert!(!Hand { committing: true, ..gathered(1) }.can_be_kept());
-        assert!(!Hand { failed: Some(Report::new("a full disk")), ..gathered(1) }.can_be_kept());
     }
 }

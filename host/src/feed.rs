@@ -6,10 +6,10 @@ mod limits;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
     collections::BTreeMap,
-    mem,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use tracing::Level;
 
 use self::ring::Ring;
-use crate::{clock, metrics::Metrics, report::Report};
+use crate::{clock, report::Report};
 
 /// Something that happened. Cheap to make: names and texts are shared, and JSON is made of it by whoever wants that.
 #[derive(Clone, Debug)]
@@ -260,6 +260,12 @@ impl Feed {
         Self(Arc::new(Parts { start, kept, stirred: Notify::new(), bell: watch::Sender::new(false) }))
     }
 
+    /// Tells one thing, and writes it into the log.
+    pub(crate) fn log(&self, what: Happening) {
+        what.log();
+        self.tell(what);
+    }
+
     /// Tells one thing.
     pub(crate) fn tell(&self, what: Happening) {
         self.tell_all([what]);
@@ -376,27 +382,6 @@ impl Kept {
             let quietest = self.plugins.iter().min_by_key(|(_, lines)| (lines.gone.is_none(), lines.ring.last()));
             let Some(name) = quietest.map(|(name, _)| name.clone()) else { return };
             self.plugins.remove(&name);
-        }
-    }
-}
-
-/// What was decided and is on its way to the disk: it is told when it is durable, so that whoever hears of it finds it there.
-#[derive(Debug, Default)]
-pub(crate) struct Untold(Vec<Happening>);
-
-impl Untold {
-    pub(crate) fn gather(&mut self, changes: &[Change], scheduler: &Scheduler) {
-        self.0.append(&mut decided(changes, scheduler));
-    }
-
-    pub(crate) fn tell(&mut self, feed: &Feed, metrics: &Metrics) {
-        for what in &self.0 {
-            if let Happening::Ended(run) = what {
-                metrics.count_end(&run.outcome);
-            }
-        }
-        if !self.0.is_empty() {
-            feed.tell_all(mem::take(&mut self.0));
         }
     }
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use roost_scheduler::{
-    event::{Announcement, Change, RunEnded},
     names::PluginName,
-    outcome::Outcome,
     scheduler::{JobView, NextRun, Scheduler},
     time::Instant,
-    trigger::Duration,
 };
+
+use crate::feed::Happening;
 
 /// Lines about one batch: a burst must not be slowed down by its log.
 const LINES_PER_BATCH: usize = 20;
@@ -21,30 +20,16 @@ const JOBS_LOOKED_AT: usize = 1_000;
 /// Plugins whose next runs are told when the host starts.
 const PLUGINS: usize = 8;
 
-/// Tells what was decided, when it is handed over to be kept.
-pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
+/// Tells what was decided.
+pub(crate) fn note(happenings: &[Happening]) {
     let mut lines = 0;
     let mut untold: BTreeMap<&str, usize> = BTreeMap::new();
-    for change in changes {
-        let what = match change {
-            Change::RunEnded(run) => run.outcome.word(),
-            Change::RunSaved { run, .. } if run.progress.steps_done == 0 && run.progress.started.is_some() => "started",
-            Change::DeviceSaved { error: Some(_), .. } => "devices keep the plan they have",
-            _ => continue,
-        };
-        if lines == LINES_PER_BATCH {
-            *untold.entry(what).or_default() += 1;
-            continue;
-        }
-        lines += 1;
-        match change {
-            Change::RunEnded(run) => note_run(run),
-            Change::RunSaved { run, .. } => tracing::info!("started {}", run.id),
-            Change::DeviceSaved { name, plugin, error: Some(error), .. } => {
-                let plugin = scheduler.plugin_name(*plugin).map_or("?", PluginName::as_str);
-                tracing::warn!("device `{plugin}/{name}` keeps the plan it has\n  caused by: {error}");
-            }
-            _ => {}
+    for happening in happenings {
+        if lines < LINES_PER_BATCH {
+            lines += 1;
+            happening.log();
+        } else {
+            *untold.entry(in_short(happening)).or_default() += 1;
         }
     }
     for (what, count) in untold {
@@ -52,23 +37,13 @@ pub(crate) fn note(changes: &[Change], scheduler: &Scheduler) {
     }
 }
 
-fn note_run(run: &RunEnded) {
-    let RunEnded { id, outcome, .. } = run;
-    match outcome {
-        Outcome::Succeeded(None) => tracing::info!("succeeded {id}"),
-        Outcome::Succeeded(Some(_)) => tracing::warn!("succeeded {id}: {outcome}"),
-        Outcome::Skipped(_) => tracing::info!("skipped {id}: {outcome}"),
-        Outcome::Cancelled(_) => tracing::info!("cancelled {id}: {outcome}"),
-        Outcome::Failed(_) | Outcome::Missed(_) | Outcome::Denied(_) => {
-            tracing::warn!("{} {id}: {outcome}", outcome.word());
-        }
+fn in_short(happening: &Happening) -> &'static str {
+    match happening {
+        Happening::Ended(run) => run.outcome.word(),
+        Happening::Started { .. } => "started",
+        Happening::PlanRefused { .. } => "devices keep the plan they have",
+        _ => "things that happened",
     }
-}
-
-/// Tells that the clock was set.
-pub(crate) fn clock_set(by_ms: i64, now: Instant) {
-    let how = if by_ms < 0 { "back" } else { "forward" };
-    tracing::warn!("the clock was set {how} by {}, to {now}", Duration(by_ms.unsigned_abs()));
 }
 
 /// Tells what is still owed when the host ends although nothing can be kept.
@@ -82,15 +57,6 @@ pub(crate) fn owed(scheduler: &Scheduler) {
     }
     if more > 0 {
         tracing::warn!("and {more} more that are owed");
-    }
-}
-
-/// Tells what a plugin's new version, or a new plan, changed, and of a version what comes next.
-pub(crate) fn announce(announcement: &Announcement, scheduler: &Scheduler) {
-    let Announcement { plugin, loaded, new, changed, gone, unchanged } = announcement;
-    tracing::info!("jobs of `{plugin}`: {new} new, {changed} changed, {gone} gone, {unchanged} unchanged");
-    if *loaded {
-        next_runs(plugin, scheduler);
     }
 }
 
@@ -108,7 +74,8 @@ pub(crate) fn taken_up(scheduler: &Scheduler) {
     }
 }
 
-fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
+/// Tells what of a plugin comes next.
+pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
     let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).take(JOBS_LOOKED_AT + 1).collect();
     if jobs.len() > JOBS_LOOKED_AT {
         return tracing::info!("next: `{plugin}` has more than {JOBS_LOOKED_AT} jobs, too many to look for the first");

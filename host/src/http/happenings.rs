@@ -6,19 +6,14 @@ use bytes::Bytes;
 use chrono_tz::Tz;
 use roost_scheduler::{
     event::{Announcement, RunEnded},
-    outcome::Outcome,
     time::Instant,
-    trigger::Duration,
 };
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 use utoipa::ToSchema;
 
 use super::runs::RunRecord;
-use crate::{
-    feed::{Entry, Feed, Happening},
-    report::Report,
-};
+use crate::feed::{Entry, Feed, Happening};
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -105,7 +100,7 @@ pub(super) fn event(id: &str, kind: &str, data: &str) -> Bytes {
 impl HappeningRecord {
     pub(super) fn new(feed: &Feed, entry: &Entry, zone: Tz) -> Self {
         let what = &entry.what;
-        let (level, text) = told(what);
+        let (level, text) = what.told();
         let mut record = Self {
             id: id(feed, entry.number),
             time: entry.at.in_zone(zone),
@@ -133,45 +128,6 @@ impl HappeningRecord {
             | Happening::Said { .. } => {}
         }
         record
-    }
-}
-
-/// Like what the host's own log says.
-fn told(what: &Happening) -> (Level, String) {
-    match what {
-        Happening::Started { run, .. } => (Level::INFO, format!("started {run}")),
-        Happening::Ended(run) => {
-            let RunEnded { id, outcome, .. } = &**run;
-            let level = match outcome {
-                Outcome::Succeeded(None) | Outcome::Skipped(_) | Outcome::Cancelled(_) => Level::INFO,
-                _ => Level::WARN,
-            };
-            let reason = if *outcome == Outcome::Succeeded(None) { String::new() } else { format!(": {outcome}") };
-            (level, format!("{} {id}{reason}", outcome.word()))
-        }
-        Happening::Planned(Announcement { plugin, new, changed, gone, unchanged, .. }) => {
-            let text = format!("jobs of `{plugin}`: {new} new, {changed} changed, {gone} gone, {unchanged} unchanged");
-            (Level::INFO, text)
-        }
-        Happening::PlanRefused { plugin, device, error } => {
-            (Level::WARN, format!("device `{plugin}/{device}` keeps the plan it has: {error}"))
-        }
-        Happening::NotLoaded { report, .. } => {
-            let without_hint = Report { hint: None, ..(**report).clone() };
-            (Level::ERROR, without_hint.to_string())
-        }
-        Happening::Loaded { plugin, devices, jobs } => {
-            let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-            (Level::INFO, format!("{plugin} loaded: {}, {}", counted(*devices, "device"), counted(*jobs, "job")))
-        }
-        Happening::Removed(plugin) => (Level::INFO, format!("{plugin} removed: its file is gone")),
-        Happening::Said { level, line, .. } => (*level, line.to_string()),
-        Happening::Link { up: true } => (Level::INFO, "connected to the broker".into()),
-        Happening::Link { up: false } => (Level::WARN, "there is no connection to the broker".into()),
-        Happening::ClockSet { by_ms, now } => {
-            let how = if *by_ms < 0 { "back" } else { "forward" };
-            (Level::WARN, format!("the clock was set {how} by {}, to {now}", Duration(by_ms.unsigned_abs())))
-        }
     }
 }
 

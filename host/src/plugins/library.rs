@@ -179,16 +179,6 @@ impl Library {
         match result {
             Ok(Accepted { program, loaded }) => {
                 self.take_up(&plugin, program).await;
-                let jobs: usize = loaded
-                    .devices
-                    .iter()
-                    .filter_map(|device| device.plan.as_ref().ok())
-                    .map(|plan| plan.jobs.len())
-                    .sum();
-                let devices = counted(loaded.devices.len(), "device");
-                tracing::info!("{plugin} loaded: {devices}, {}", counted(jobs, "job"));
-                let devices = loaded.devices.len();
-                self.loader.feed().tell(Happening::Loaded { plugin, devices, jobs });
                 // The app is gone: so will this be.
                 let _ = self.events.send(Event::Loaded(loaded)).await;
             }
@@ -276,8 +266,7 @@ impl Library {
     }
 
     fn not_loaded(&self, plugin: Option<&PluginName>, report: Report) {
-        tracing::error!("{report}");
-        self.loader.feed().tell(Happening::NotLoaded { plugin: plugin.cloned(), report: report.into() });
+        self.loader.feed().log(Happening::NotLoaded { plugin: plugin.cloned(), report: report.into() });
     }
 
     /// What comes of it that a version is not taken.
@@ -297,8 +286,6 @@ impl Library {
             self.shelves.remove(&plugin);
         }
         if ran {
-            tracing::info!("{plugin} removed: its file is gone");
-            self.loader.feed().tell(Happening::Removed(plugin.clone()));
             let _ = self.events.send(Event::Removed(plugin)).await;
         }
     }
@@ -365,8 +352,4 @@ async fn while_awaited<A>(mut answer: oneshot::Sender<A>, asked: impl Future<Out
         found = asked => drop(answer.send(found)),
         () = answer.closed() => {}
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
