@@ -34,7 +34,7 @@ check: ## what must hold before anything is tested: format, lints, licences, doc
 	else echo "cargo-deny is not installed: licences are not checked"; fi
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p roost-scheduler -p roost-plugin-sdk
 
-setup: wasm brokers ## install what building and testing need: the wasm target, Mosquitto
+setup: wasm brokers browser ## install what building and testing need: the wasm target, Mosquitto, Chromium
 
 wasm:
 	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
@@ -42,6 +42,9 @@ wasm:
 brokers:
 	@command -v mosquitto_sub > /dev/null && [ -x /usr/sbin/mosquitto ] && command -v rsync > /dev/null || \
 	{ $(INSTALL) mosquitto mosquitto-clients rsync; }
+
+browser:
+	@command -v chromium > /dev/null || { $(INSTALL) --no-install-recommends chromium; }
 
 # Puts a file where a running host, or anybody else, sees the old one or the new one and nothing between; and leaves it
 # alone when it is the same.
@@ -92,4 +95,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers plugins guests bench bench-peers sim soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests bench bench-peers sim soak mutants oracles

@@ -1,0 +1,100 @@
+//! A real browser, and a page of somebody who means harm.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use roost_tests::{PATIENCE, Site};
+use serde_json::Value;
+
+use crate::{
+    api::{ask, get},
+    operations::{runs, text},
+    ticking,
+};
+
+/// Somewhere else: it serves a page, and hears what the page has to say.
+fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (told, heard) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let (page, told) = (page.clone(), told.clone());
+            thread::spawn(move || answer(stream, &page, &told));
+        }
+    });
+    (address, heard)
+}
+
+fn answer(mut stream: TcpStream, page: &str, told: &mpsc::Sender<Value>) {
+    let mut request = Vec::new();
+    let mut piece = [0; 4_096];
+    while let Ok(count @ 1..) = stream.read(&mut piece) {
+        request.extend_from_slice(&piece[..count]);
+        let so_far = String::from_utf8_lossy(&request);
+        let Some((head, body)) = so_far.split_once("\r\n\r\n") else { continue };
+        if head.starts_with("GET ") {
+            let length = page.len();
+            let _ =
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{page}");
+            return;
+        }
+        if let Ok(value) = serde_json::from_str(body) {
+            let _ = told.send(value);
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            return;
+        }
+    }
+}
+
+/// A browser for which `coop.example` is this machine, as for one that was told so by a name server.
+fn browser(site: &Site, arguments: &[&str]) -> Command {
+    let mut command = Command::new("chromium");
+    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"]);
+    command.arg("--host-resolver-rules=MAP coop.example 127.0.0.1");
+    command.arg(format!("--user-data-dir={}", site.path().join("browser").display()));
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn a_page_of_another_place_reads_nothing_and_changes_nothing() {
+    let (_broker, site, _listener, host) = ticking("declared");
+    let address = host.address();
+    let named = address.replace("127.0.0.1", "coop.example");
+    let before = get(&address, "/api/v1/jobs/declared/declared/tick");
+    let page = include_str!("page.html").replace("HOST", &address).replace("NAMED", &named);
+    let (elsewhere, heard) = serve(page);
+
+    let mut running = browser(&site, &["--remote-debugging-port=0", &format!("http://{elsewhere}/")])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("`make setup` installs chromium");
+    let read = heard.recv_timeout(PATIENCE).expect("the page says what it has read");
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let read = read.as_object().unwrap();
+    assert_eq!(read.len(), 14, "{read:?}");
+    for (what, answer) in read {
+        assert!(answer.is_null(), "{what}: {answer}");
+    }
+
+    let after = get(&address, "/api/v1/jobs/declared/declared/tick");
+    assert_eq!((&after["trigger"], &after["paused"]), (&before["trigger"], &before["paused"]), "{after}");
+    assert_eq!(get(&address, "/api/v1/jobs?plugin=roost")["items"], Value::Array(Vec::new()));
+    assert_eq!(get(&address, "/api/v1/plugins")["items"].as_array().unwrap().len(), 1);
+    assert!(runs(&site, &[]).iter().all(|run| !text(run, "run").contains("manual")), "{:?}", runs(&site, &[]));
+    // What the page wanted is what others may: it did not fail for being wrong.
+    let (status, run) = ask(&address, "POST", "/api/v1/jobs/declared/declared/tick/run", "", "");
+    assert_eq!(status, 200, "{run}");
+
+    let named = browser(&site, &["--dump-dom", &format!("http://{named}/api/v1/status")]).output().unwrap();
+    let shown = String::from_utf8_lossy(&named.stdout).into_owned();
+    assert!(shown.contains("`coop.example` is not a name of this host"), "{shown}");
+    assert!(host.stop().success());
+}
