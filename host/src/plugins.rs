@@ -1,6 +1,7 @@
 //! The edge to plugins: what lies in the folder becomes `Loaded` and `Removed`, a question for a plan becomes `Planned`,
 //! and one for what to publish `Answered`. Knows wasmtime and the contract; knows nothing of times, runs or messages (I12).
 
+mod almanac;
 mod board;
 mod cache;
 pub(crate) mod compile;

@@ -1,6 +1,10 @@
 //! A settings file, read key by key. Whatever is wrong is reported with its place, and with what was probably meant.
 
-use std::ops::{Range, RangeInclusive};
+use std::{
+    fs,
+    ops::{Range, RangeInclusive},
+    path::Path,
+};
 
 use toml::{
     Spanned,
@@ -133,6 +137,18 @@ impl<'d> Value<'d> {
 
     pub(crate) fn text(&self) -> Result<&'d str, Report> {
         self.value.as_str().ok_or_else(|| self.expected("a text in quotes"))
+    }
+
+    /// A file's name: its text, without the end of its last line.
+    pub(crate) fn secret(&self, folder: &Path, what: &str) -> Result<String, Report> {
+        let path = folder.join(self.text()?);
+        let text = fs::read_to_string(&path).map_err(|error| {
+            self.error(format!("the {what} file `{}` cannot be read", path.display()))
+                .cause(error)
+                .hint("the user that runs Roost must be able to read it")
+        })?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
     }
 
     /// A text that stands for something.

@@ -1,9 +1,6 @@
 //! `roost.toml`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     BuiltInPorts, History, LogFormat,
@@ -99,7 +96,7 @@ fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
         (Some(_), Some(file)) => {
             return Err(file.error("there is a `password` and a `password_file`").hint("leave one of them out"));
         }
-        (None, Some(file)) => Some(read_secret(folder, &file, "password")?),
+        (None, Some(file)) => Some(file.secret(folder, "password")?),
         (password, None) => password,
     };
     Ok(MqttFile {
@@ -132,19 +129,6 @@ fn read_history(value: &Value<'_>) -> Result<History, Report> {
     let number = |key, range, default| table.get(key).map_or(Ok(default), |value| value.integer_in(range));
     let History { days, runs } = History::default();
     Ok(History { days: number("days", 1..=3_650, days)?, runs: number("runs", 1_000..=100_000_000, runs)? })
-}
-
-/// The file's text, without the end of its last line.
-pub(super) fn read_secret(folder: &Path, file: &Value<'_>, what: &str) -> Result<String, Report> {
-    let path = folder.join(file.text()?);
-    let text = fs::read_to_string(&path);
-    let text = text.map_err(|error| {
-        file.error(format!("the {what} file `{}` cannot be read", path.display()))
-            .cause(error)
-            .hint("the user that runs Roost must be able to read it")
-    })?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 fn parse_format(text: &str) -> Result<LogFormat, String> {

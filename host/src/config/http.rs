@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{document::Value, file::read_secret};
+use super::document::Value;
 use crate::report::Report;
 
 /// Unless somebody says otherwise: on this machine alone.
@@ -66,7 +66,7 @@ impl HttpFile {
 }
 
 fn read_token(folder: &Path, file: &Value<'_>) -> Result<String, Report> {
-    let token = read_secret(folder, file, "token")?;
+    let token = file.secret(folder, "token")?;
     if token.len() < TOKEN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         let what = format!("the token must have {TOKEN_BYTES} or more letters, digits and signs, and nothing else");
         return Err(file.error(what).hint("`openssl rand -hex 32 > FILE` makes one"));

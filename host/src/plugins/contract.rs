@@ -23,7 +23,7 @@ use roost_scheduler::{
 };
 
 use self::tasks::Tasks;
-use super::program::Almanac;
+use super::almanac::Almanac;
 
 /// What `wit/` says, in Rust.
 #[allow(unreachable_pub, clippy::all, reason = "generated")]

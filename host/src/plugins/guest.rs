@@ -11,6 +11,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
+    almanac::Almanac,
     board::Call,
     contract::{Invalid, bindings},
     engine::Engine,
@@ -18,7 +19,7 @@ use super::{
     limiter::Limiter,
     limits,
     logs::{Journal, presentable},
-    program::{Almanac, Program},
+    program::Program,
     settings::{Device, Limits},
     wasi::wasi,
 };

@@ -1,41 +1,21 @@
 //! One version of a plugin: its component, its settings, and what they share between calls.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use roost_scheduler::{
     event::Version,
     names::{DeviceName, PluginName},
-    trigger::{Patterns, Sky},
 };
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
+    almanac::Almanac,
     board::Tally,
     contract::{Terms, tasks::Tasks},
     logs::Log,
     settings::{Device, Settings},
 };
 use crate::{config::rules::Rules, feed::Feed};
-
-/// What is kept of the calendar and the sky while a version runs: parsed patterns and computed days.
-#[derive(Debug, Default)]
-pub(super) struct Almanac {
-    patterns: Mutex<Patterns>,
-    sky: Mutex<Sky>,
-}
-
-impl Almanac {
-    pub(super) fn patterns(&self) -> MutexGuard<'_, Patterns> {
-        self.patterns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn sky(&self) -> MutexGuard<'_, Sky> {
-        self.sky.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 pub(super) struct Program {
     pub(super) plugin: PluginName,
