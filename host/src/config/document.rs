@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, Read as _},
     ops::{Range, RangeInclusive},
     path::Path,
 };
@@ -13,6 +14,9 @@ use toml::{
 
 use super::nearest::nearest;
 use crate::report::Report;
+
+/// Bytes of a file with a password or a token in it.
+const SECRET_BYTES: u64 = 64 << 10;
 
 /// A TOML file that is well-formed.
 pub(crate) struct Document<'t> {
@@ -111,6 +115,17 @@ impl<'d> Table<'d> {
     }
 }
 
+/// A file that is one, of at most so many bytes: others may have no end.
+fn read_to_string(path: &Path, most: u64) -> io::Result<String> {
+    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+    if !fs::metadata(path)?.is_file() {
+        return Err(wrong("it is no file".into()));
+    }
+    let mut text = String::new();
+    fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > most { Err(wrong(format!("it has more than {most} bytes"))) } else { Ok(text) }
+}
+
 impl<'d> Value<'d> {
     /// What is wrong with it.
     pub(crate) fn error(&self, what: impl AsRef<str>) -> Report {
@@ -142,10 +157,10 @@ impl<'d> Value<'d> {
     /// A file's name: its text, without the end of its last line.
     pub(crate) fn secret(&self, folder: &Path, what: &str) -> Result<String, Report> {
         let path = folder.join(self.text()?);
-        let text = fs::read_to_string(&path).map_err(|error| {
+        let text = read_to_string(&path, SECRET_BYTES).map_err(|error| {
             self.error(format!("the {what} file `{}` cannot be read", path.display()))
                 .cause(error)
-                .hint("the user that runs Roost must be able to read it")
+                .hint("it must be a file of one line, and the user that runs Roost must be able to read it")
         })?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use http_body_util::LengthLimitError;
 use tokio::{sync::Semaphore, time::timeout};
 use utoipa::{
     PartialSchema as _,
@@ -23,7 +24,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    checks::{Guard, content_type, guard},
+    checks::{Guard, content_type, guard, sealed},
     desk::Desk,
     devices, events, explain,
     happenings::GapRecord,
@@ -52,7 +53,7 @@ pub(super) fn router(desk: Desk, checked: Option<Guard>) -> Router {
         Some(checked) => routes.layer(from_fn_with_state(checked, guard)),
         None => routes,
     };
-    routes.layer(from_fn_with_state(desk, counted))
+    routes.layer(from_fn(sealed)).layer(from_fn_with_state(desk, counted))
 }
 
 /// Each kind has room of its own: whoever reads a long history holds up nobody who wants something done.
@@ -115,9 +116,12 @@ async fn whole(request: Request, next: Next) -> Result<Response, Problem> {
         let detail = format!("the body did not come within {} s", limits::BODY.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     })?;
-    let bytes = read.map_err(|_| {
-        let detail = format!("the body did not come whole, or has more than {} bytes", limits::JSON_BYTES);
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    let bytes = read.map_err(|error| match error.into_inner() {
+        error if error.is::<LengthLimitError>() => {
+            let detail = format!("the body has more than {} bytes", limits::JSON_BYTES);
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        }
+        error => Problem::bad_request(format!("the body was cut off: {error}")),
     })?;
     Ok(next.run(Request::from_parts(parts, bytes.into())).await)
 }

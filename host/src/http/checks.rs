@@ -1,10 +1,10 @@
 //! Who may ask over TCP. A browser carries other people's requests, too: pages of other places must not get through.
 
-use std::{net::Ipv6Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::Response,
 };
@@ -35,7 +35,8 @@ impl Guard {
         if OPEN.contains(&path) { Ok(()) } else { self.token(headers) }
     }
 
-    /// A page whose name leads to this machine has that name as its host (DNS rebinding). An address cannot be led.
+    /// A page whose name leads to this machine has that name as its host (DNS rebinding). An address cannot be led; but only of
+    /// those that browsers trust, which are loopback's, do they say which page asks.
     fn host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Problem> {
         let host = text(headers, header::HOST);
         let host = host.ok_or_else(|| Problem::bad_request("the request has no `Host`"))?;
@@ -44,7 +45,9 @@ impl Guard {
         }
         let name = without_port(host);
         let is_known = |known: &String| name.eq_ignore_ascii_case(known);
-        if is_address(name) || name.eq_ignore_ascii_case("localhost") || self.0.hosts.iter().any(is_known) {
+        let address = address(name);
+        let is_own = address.is_some_and(|address| self.0.token.is_some() || address.is_loopback());
+        if is_own || name.eq_ignore_ascii_case("localhost") || self.0.hosts.iter().any(is_known) {
             return Ok(host);
         }
         let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, format!("`{name}` is not a name of this host"));
@@ -64,7 +67,7 @@ impl Guard {
     }
 }
 
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -75,11 +78,11 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn is_address(name: &str) -> bool {
+fn address(name: &str) -> Option<IpAddr> {
     let in_brackets = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     match in_brackets {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => name.parse::<std::net::Ipv4Addr>().is_ok(),
+        Some(address) => address.parse().ok().map(IpAddr::V6),
+        None => name.parse().ok().map(IpAddr::V4),
     }
 }
 
@@ -95,7 +98,7 @@ fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
             return Err(foreign("the request comes from a page of another place".into()));
         }
     }
-    match text(headers, header::HeaderName::from_static("sec-fetch-site")) {
+    match text(headers, HeaderName::from_static("sec-fetch-site")) {
         Some(site @ ("cross-site" | "same-site")) => {
             Err(foreign(format!("the request comes from a page of another place: it is `{site}`")))
         }
@@ -107,6 +110,20 @@ fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
     guard.check(request.uri().path(), request.headers())?;
     Ok(next.run(request).await)
+}
+
+/// What a page may do with answers that it should not have got: neither show them, nor run them, nor tell from them what there
+/// is.
+pub(super) async fn sealed(request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
 }
 
 /// Bodies are JSON, or a component: a form of some page is neither.
@@ -128,8 +145,6 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
-
     use super::*;
 
     const TOKEN: &str = "0123456789abcdef";
@@ -149,6 +164,11 @@ mod tests {
             ("127.0.0.1", 200),
             ("[::1]:8080", 200),
             ("[::1]", 200),
+            ("127.8.9.1", 200),
+            ("0.0.0.0:8080", 421),
+            ("192.168.1.5:8080", 421),
+            ("[::]:8080", 421),
+            ("[::ffff:127.0.0.1]:8080", 421),
             ("localhost:8080", 200),
             ("LocalHost", 200),
             ("Roost.lan:1", 200),
@@ -162,6 +182,7 @@ mod tests {
             assert_eq!(checked(None, "/", &[("host", host)]), status, "{host}");
         }
         assert_eq!(checked(None, "/", &[]), 400);
+        assert_eq!(checked(Some(TOKEN), "/healthz", &[("host", "192.168.1.5:8080")]), 200);
         assert_eq!(checked(None, "/healthz", &[("host", "evil.example")]), 421);
     }
 

@@ -53,6 +53,8 @@ pub(super) const RUNS: usize = 100;
 pub(super) const UPLOADS: usize = 2;
 /// How long an upload's bytes may take to come: whoever is slow takes the place of others.
 pub(super) const UPLOAD_BODY: Duration = Duration::from_secs(60);
+/// How long nothing of them may come.
+pub(super) const UPLOAD_PAUSE: Duration = Duration::from_secs(5);
 /// How long an upload may take in all: to wait for others, for its compile, and for a plan of each of its devices.
 pub(super) const UPLOAD: Duration = Duration::from_secs(600);
 /// Devices that are told of what an upload would change, and ids of jobs in each of their lists.

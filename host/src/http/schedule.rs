@@ -188,7 +188,11 @@ fn read(body: Value) -> Result<NewJobRecord, Problem> {
 }
 
 fn idempotency(headers: &HeaderMap, body: &Value) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Problem::bad_request("there is more than one `Idempotency-Key`"));
+    }
     let is_key = |key: &str| (1..=KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     let key = key.to_str().ok().filter(|key| is_key(key));
     let key =

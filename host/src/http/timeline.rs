@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use axum::{Json, extract::State, http::StatusCode};
 use roost_scheduler::{
+    body::Body,
     event::JobKey,
     names::{DeviceName, JobId, PluginName, RunId},
     time::Instant,
@@ -158,11 +159,9 @@ fn window(from: Option<Time>, to: Option<Time>) -> Result<(Instant, Instant), Pr
     let from = from.map_or_else(clock::now, |Time(at)| at);
     let to = to.map_or_else(|| from.plus_ms(limits::USUAL_TIMELINE_MS), |Time(at)| at);
     match to.ms_since(from) {
-        length if length <= 0 => Err(Problem::bad_request("`to` must be later than `from`")),
-        length if length > limits::TIMELINE_MS => {
-            Err(Problem::bad_request("`to` may be at most 400 days behind `from`"))
-        }
-        _ => Ok((from, to)),
+        ..=0 => Err(Problem::bad_request("`to` must be later than `from`")),
+        1..=limits::TIMELINE_MS => Ok((from, to)),
+        _ => Err(Problem::bad_request("`to` may be at most 400 days behind `from`")),
     }
 }
 
@@ -221,12 +220,10 @@ fn merged(
             let Some(one) = expected.next() else { break false };
             let job = &jobs[one.job];
             // Decided meanwhile, or on disk: then it is among the runs.
-            let is_known = match &one.run {
-                Some(run) => known.contains_key(run),
-                None => known.get(&job.run(one.place.occurrence)).is_some_and(|has_ended| *has_ended),
-            };
+            let run = one.run.as_ref().map_or_else(|| job.run(one.place.occurrence), |run| run.id.clone());
+            let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.place.step == 0);
             if !is_known {
-                let (record, length) = record(job, &one);
+                let (record, length) = record(job, one.body(jobs), &one);
                 bytes += length;
                 items.push(record);
             }
@@ -256,11 +253,12 @@ fn happened(desk: &Desk, run: &RunView) -> TimelineRecord {
 }
 
 /// And how many bytes its message has.
-fn record(job: &Planned, one: &Expected) -> (TimelineRecord, usize) {
+fn record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
     let Place { at, occurrence, step, .. } = one.place;
+    let has_begun = one.run.as_ref().is_some_and(|run| run.started.is_some());
     let text = |at: Instant| at.in_zone(job.site.zone);
     let number = step.checked_sub(1).map(|step| step as usize);
-    let step_ref = number.and_then(|number| job.job.body.step(number));
+    let step_ref = number.and_then(|number| body.step(number));
     let length = step_ref.as_ref().map_or(0, |step| step.payload.len() + step.topic().len());
     let record = TimelineRecord {
         time: text(at),
@@ -268,17 +266,17 @@ fn record(job: &Planned, one: &Expected) -> (TimelineRecord, usize) {
         device: job.device.to_string(),
         job: job.job.body.id().to_owned(),
         occurrence: text(occurrence),
-        state: if one.run.is_some() { "running" } else { "expected" }.into(),
+        state: if step == 0 { "running" } else { "expected" }.into(),
         label: job.job.body.label().map(str::to_owned),
         step: number.and_then(|_| step_ref.map(|_| step)),
         message: step_ref.map(|step| serde_json::to_value(records::step(&step)).unwrap_or_default()),
-        task: number.and_then(|_| job.job.body.task()).map(|task| TaskRecord {
+        task: number.and_then(|_| body.task()).map(|task| TaskRecord {
             task: task.name.to_string(),
             args: serde_json::from_str(&task.args).unwrap_or_default(),
         }),
-        paused: job.paused.filter(|_| one.run.is_none()).map(|what| level(what).to_owned()),
+        paused: job.paused.filter(|_| step > 0 && !has_begun).map(|what| level(what).to_owned()),
         skipped: one.run.is_none() && job.skip == Some(occurrence),
-        run: one.run.as_ref().map(|run| RunRecord::under_way(run, None, job.site.zone)),
+        run: one.run.as_ref().map(|run| RunRecord::under_way(&run.id, run.started, job.site.zone)),
     };
     (record, length)
 }
@@ -313,7 +311,10 @@ impl Progress {
             Some(Place { at: time(at)?, job, occurrence: time(occurrence)?, step: step.parse().ok()? })
         };
         let expected = if expected == "-" { None } else { Some(place(expected)?) };
-        Some(Self { window: (time(from)?, time(to)?), run, expected })
+        let window = (time(from)?, time(to)?);
+        // One that somebody else has made must not ask for more than a window may.
+        let is_window = (1..=limits::TIMELINE_MS).contains(&window.1.ms_since(window.0));
+        Some(Self { window, run, expected }).filter(|_| is_window)
     }
 }
 
@@ -330,7 +331,16 @@ mod tests {
         ] {
             assert_eq!(Progress::parse(text).unwrap().to_string(), text);
         }
-        for bad in ["", "1 2 -", "1 2 x -", "1 2 - 1/a/b", "1 2 - - -", "-1 2 - -"] {
+        for bad in [
+            "",
+            "1 2 -",
+            "1 2 x -",
+            "1 2 - 1/a/b",
+            "1 2 - - -",
+            "-1 2 - -",
+            "2 1 - -",
+            "1803859200000 253402300799000 - -",
+        ] {
             assert!(Progress::parse(bad).is_none(), "{bad}");
         }
     }

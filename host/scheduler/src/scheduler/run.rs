@@ -171,6 +171,12 @@ impl Run {
         self.on_the_wire = true;
     }
 
+    /// Whether an attempt at its current step has come to nothing; the one that is under way may not have.
+    pub(super) const fn has_failed(&self) -> bool {
+        let is_under_way = matches!(self.state, State::Asking(_) | State::Sent(_) | State::Confirming(_));
+        self.attempts > is_under_way as u32
+    }
+
     /// Whether it has more than one step.
     pub(super) const fn is_long(&self) -> bool {
         self.steps > 1

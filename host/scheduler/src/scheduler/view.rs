@@ -7,7 +7,7 @@ use super::{
     run::{Run, State},
 };
 use crate::{
-    body::PackedJob,
+    body::{Body, PackedJob},
     event::{DeviceKey, JobKey, PluginKey, Version, Wish},
     limits,
     names::{DeviceName, JobId, JobName, Origin, PluginName, RunId},
@@ -96,6 +96,10 @@ pub struct RunUnderWay<'a> {
     pub id: &'a RunId,
     /// When it should start, or should have.
     pub start: Instant,
+    /// When it has.
+    pub started: Option<Instant>,
+    /// What it does, which may not be what its job does now.
+    pub body: &'a Body,
     /// The step that is to be done next, counted from 1.
     pub step: usize,
     /// How many steps there are.
@@ -379,11 +383,13 @@ fn run_view(run: &Run) -> RunUnderWay<'_> {
     RunUnderWay {
         id: &run.id,
         start: run.start,
+        started: run.progress.started,
+        body: &run.body,
         step: run.step() + 1,
         of: run.steps,
         held_by: run.held_by.as_ref(),
         attempts: run.attempts,
-        last: Some(&run.last).filter(|_| run.attempts > 0),
+        last: Some(&run.last).filter(|_| run.has_failed()),
         until: run.state.until(),
         state: word(run.state),
     }

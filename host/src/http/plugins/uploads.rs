@@ -133,7 +133,11 @@ async fn component(request: Request) -> Result<Arc<[u8]>, Problem> {
 
 async fn whole(mut body: Body, length: u64) -> Result<Arc<[u8]>, Problem> {
     let mut bytes = Vec::with_capacity(usize::try_from(length.min(COMPONENT_BYTES)).unwrap_or_default());
-    while let Some(frame) = body.frame().await {
+    let slow = |_| {
+        let detail = format!("of the body, nothing came for {} s", limits::UPLOAD_PAUSE.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+    };
+    while let Some(frame) = timeout(limits::UPLOAD_PAUSE, body.frame()).await.map_err(slow)? {
         let frame = frame.map_err(|error| Problem::bad_request(format!("the body was cut off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() as u64 + data.len() as u64 > COMPONENT_BYTES {

@@ -3,11 +3,11 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use roost_scheduler::{
-    body::PackedJob,
+    body::{Body, PackedJob},
     event::JobKey,
     names::{DeviceName, JobName, Origin, PluginName, RunId},
     outcome::Level,
-    scheduler::{JobView, NextRun, Scheduler, start_of},
+    scheduler::{JobView, NextRun, RunUnderWay, Scheduler, start_of},
     time::{Instant, Site},
     trigger::{Search, Sky},
 };
@@ -29,18 +29,29 @@ pub(super) struct Planned {
     /// Up to here, everything is decided.
     watermark: Instant,
     /// Its runs that have not ended.
-    runs: Vec<Begun>,
+    runs: Vec<UnderWay>,
 }
 
 /// A run that has not ended.
-#[derive(Clone)]
-struct Begun {
-    id: RunId,
-    /// When it should start, or should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnderWay {
+    pub(super) id: RunId,
+    /// When it should start, where it has not.
     start: Instant,
+    pub(super) started: Option<Instant>,
+    /// What it does, which may not be what its job does now.
+    body: Body,
     /// The step that is done next, counted from 1.
     step: usize,
-    of: usize,
+}
+
+impl UnderWay {
+    /// What is still to be sent.
+    fn left(&self) -> impl Iterator<Item = (u32, Instant)> {
+        let start = self.started.unwrap_or(self.start);
+        let steps = (1..).zip(self.body.steps()).skip(self.step - 1);
+        steps.map(move |(number, step)| (number, start.plus_ms(step.after_ms.into())))
+    }
 }
 
 impl Planned {
@@ -56,7 +67,7 @@ impl Planned {
             next: view.next,
             origin: view.origin,
             watermark: view.watermark,
-            runs: runs.map(|run| Begun { id: run.id.clone(), start: run.start, step: run.step, of: run.of }).collect(),
+            runs: runs.map(UnderWay::from).collect(),
         }
     }
 
@@ -69,13 +80,6 @@ impl Planned {
     fn span_ms(&self) -> i64 {
         let last = self.job.body.steps().map(|step| step.after_ms).max().unwrap_or_default();
         i64::from(last) + i64::from(self.job.body.policy().jitter_ms)
-    }
-
-    /// What is still to be sent by a run, unless it does something else than the job does now.
-    fn left_of(&self, run: &Begun) -> impl Iterator<Item = (u32, Instant)> {
-        let (count, start) = (self.job.body.step_count(), run.start);
-        let steps = (1..).zip(self.job.body.steps()).skip(if count == run.of { run.step - 1 } else { count });
-        steps.map(move |(number, step)| (number, start.plus_ms(step.after_ms.into())))
     }
 
     /// The first occurrence after an instant that is not decided, if it is before another.
@@ -97,6 +101,13 @@ impl Planned {
                 Search::NotUntil(_) | Search::Never(_) => return None,
             }
         }
+    }
+}
+
+impl From<RunUnderWay<'_>> for UnderWay {
+    fn from(run: RunUnderWay<'_>) -> Self {
+        let RunUnderWay { id, start, started, body, step, .. } = run;
+        Self { id: id.clone(), start, started, body: body.clone(), step }
     }
 }
 
@@ -126,14 +137,22 @@ pub(super) struct Expected {
     pub(super) place: Place,
     /// Which of the jobs.
     pub(super) job: usize,
-    /// If it is a run that is under way.
-    pub(super) run: Option<RunId>,
+    /// If it is a run that is under way, or of one.
+    pub(super) run: Option<UnderWay>,
 }
 
-/// What the heap holds: a run, an occurrence that is not looked into yet, or a message of one that is.
+impl Expected {
+    /// What is to be done.
+    pub(super) fn body<'e>(&'e self, jobs: &'e [Planned]) -> &'e Body {
+        self.run.as_ref().map_or(&jobs[self.job].job.body, |run| &run.body)
+    }
+}
+
+/// What the heap holds: a run, a message of one, an occurrence that is not looked into yet, or a message of one that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     Run(usize),
+    Left(usize, u32),
     Occurrence,
     Step(u32),
 }
@@ -154,8 +173,8 @@ pub(super) fn ahead(
         for (place, run) in job.runs.iter().enumerate() {
             let occurrence = run.id.occurrence;
             heap.extend((occurrence >= begin).then_some(Reverse((occurrence, index, occurrence, What::Run(place)))));
-            let left = job.left_of(run).filter(|(_, at)| *at >= begin);
-            heap.extend(left.map(|(step, at)| Reverse((at, index, occurrence, What::Step(step)))));
+            let left = run.left().filter(|(_, at)| *at >= begin);
+            heap.extend(left.map(|(step, at)| Reverse((at, index, occurrence, What::Left(place, step)))));
         }
     }
     let (mut found, mut places) = (Vec::new(), 0);
@@ -181,7 +200,8 @@ pub(super) fn ahead(
                 heap.extend(next.map(|at| Reverse((at, index, at, What::Occurrence))));
                 continue;
             }
-            What::Run(place) => (0, Some(job.runs[place].id.clone())),
+            What::Run(place) => (0, Some(job.runs[place].clone())),
+            What::Left(place, step) => (step, Some(job.runs[place].clone())),
             What::Step(step) => (step, None),
         };
         let name = (job.plugin.clone(), job.device.clone(), job.job.body.job_id());
@@ -273,6 +293,21 @@ mod tests {
         assert_eq!(shown(&found), ["2027-03-01T02:30:00Z a 2"]);
         job.watermark = DAY.plus_ms(7_200_000);
         assert!(ahead(&[job], (DAY, DAY.plus_ms(10_800_000)), None, 9).0.is_empty());
+    }
+
+    #[test]
+    fn a_run_that_has_begun_goes_on_with_what_it_has_whatever_its_job_does_now() {
+        let (before, now) = (planned("a", "every 1h", &[0, 6_000], 0), planned("a", "every 1h", &[0, 9_000], 0));
+        let (mut job, body) = (now, before.job.body);
+        let started = Some(DAY.plus_ms(1_000));
+        job.watermark = DAY.plus_ms(3_599_999);
+        job.runs = vec![UnderWay { id: job.run(DAY), start: DAY, started, body: body.clone(), step: 2 }];
+        let jobs = [job];
+        let (found, _) = ahead(&jobs, (DAY.plus_ms(1), DAY.plus_ms(3_610_000)), None, 9);
+        let expected = ["2027-03-01T00:00:07Z a 2", "2027-03-01T01:00:00Z a 1", "2027-03-01T01:00:09Z a 2"];
+        assert_eq!(shown(&found), expected);
+        let bodies: Vec<bool> = found.iter().map(|one| *one.body(&jobs) == body).collect();
+        assert_eq!(bodies, [true, false, false]);
     }
 
     #[test]
