@@ -191,6 +191,8 @@ pub enum Cancelled {
     },
     /// Somebody has cancelled its job.
     JobCancelled,
+    /// Somebody has put another job in the place of its own.
+    JobReplaced,
     /// A person said so.
     Abandoned,
     /// It was under way when a copy was made that the host goes on with, and may have ended since.
@@ -348,6 +350,7 @@ impl fmt::Display for Cancelled {
             Self::PluginRemoved => f.write_str("its plugin was removed"),
             Self::Replaced { by } => write!(f, "the run of {by} replaced it"),
             Self::NewerOfGroup { job, by } => write!(f, "a newer run of its group, `{job}` of {by}, took its place"),
+            Self::JobReplaced => f.write_str("somebody put another job in the place of its own"),
             Self::JobCancelled => f.write_str("somebody cancelled its job"),
             Self::Abandoned => f.write_str("somebody abandoned it"),
             Self::Restored => f.write_str("restored from a backup"),

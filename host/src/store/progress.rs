@@ -43,6 +43,7 @@ pub(super) enum CancelledRecord {
     Abandoned,
     Restored,
     JobCancelled,
+    JobReplaced,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,6 +98,7 @@ pub(super) fn cancelled_from_json(text: &str) -> Result<Cancelled, String> {
         CancelledRecord::Abandoned => Cancelled::Abandoned,
         CancelledRecord::Restored => Cancelled::Restored,
         CancelledRecord::JobCancelled => Cancelled::JobCancelled,
+        CancelledRecord::JobReplaced => Cancelled::JobReplaced,
     })
 }
 
@@ -139,6 +141,7 @@ impl From<&Cancelled> for CancelledRecord {
             Cancelled::Abandoned => Self::Abandoned,
             Cancelled::Restored => Self::Restored,
             Cancelled::JobCancelled => Self::JobCancelled,
+            Cancelled::JobReplaced => Self::JobReplaced,
         }
     }
 }

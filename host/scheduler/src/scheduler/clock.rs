@@ -98,10 +98,12 @@ impl Scheduler {
         self.save_runs_of(key, out);
         self.disarm_timer(key);
         let next = self.following(key, watermark, &site);
+        let before = self.jobs.get(key).and_then(|state| state.next.due());
         if let Some(state) = self.jobs.get_mut(key) {
             state.watermark = watermark;
             state.next = next;
         }
+        self.keep_unwanted(key, before, out);
         self.arm_timer(key);
         self.save_progress(key, out);
     }

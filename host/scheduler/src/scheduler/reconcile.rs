@@ -278,6 +278,7 @@ impl Scheduler {
             }
         };
         let Some(state) = self.jobs.get_mut(key) else { return key };
+        let before = state.next.due();
         state.grouped = job.body.policy().group().is_some();
         state.job = job.clone();
         state.decided = state.decided.max(decided);
@@ -286,6 +287,7 @@ impl Scheduler {
         state.unconfirmed = Some(ticket);
         adoption.unconfirmed.push(key);
         let decided = state.decided;
+        self.keep_unwanted(key, before, out);
         if let Some((watermark, due)) = self.progress(key) {
             out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
         }

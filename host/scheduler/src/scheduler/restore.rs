@@ -149,6 +149,7 @@ impl Scheduler {
         }
         let next = match due {
             Some(occurrence) => Next::Due { occurrence, jitter_ms: self.jitter_of(&job, device, occurrence, &site) },
+            None if matches!(job.trigger, Trigger::At(at) if at <= watermark) => Next::Never,
             // Either never, or not as far as was searched: the search tells.
             None => Next::Search(watermark),
         };

@@ -173,7 +173,8 @@ impl Run {
 
     /// Whether an attempt at its current step has come to nothing; the one that is under way may not have.
     pub(super) const fn has_failed(&self) -> bool {
-        let is_under_way = matches!(self.state, State::Asking(_) | State::Sent(_) | State::Confirming(_));
+        let is_under_way =
+            matches!(self.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
         self.attempts > is_under_way as u32
     }
 

@@ -48,6 +48,17 @@ impl Scheduler {
         self.wishes.get(&key).is_some_and(|wish| wish.skip == Some(occurrence))
     }
 
+    /// The next occurrence is to be left out, also where that is another one than it was.
+    pub(super) fn keep_unwanted(&mut self, key: JobKey, before: Option<Instant>, out: &mut Step) {
+        let next = self.jobs.get(key).and_then(|state| state.next.due());
+        if let (Some(before), Some(next)) = (before, next)
+            && before != next
+            && self.is_unwanted(key, before)
+        {
+            self.wish(key, |wish| wish.skip = Some(next), out);
+        }
+    }
+
     /// Whether nothing of a job is to start.
     pub(super) fn is_paused(&self, key: JobKey) -> Option<Level> {
         if self.wishes.get(&key).is_some_and(|wish| wish.paused) {
@@ -109,15 +120,23 @@ impl Scheduler {
         self.make_place_by_hand(now, replaced, job.body.bytes(), out)?;
         let Some(site) = self.devices.get(place).map(|device| device.site) else { return Ok(Done::Nothing) };
         let mut alone = Comparison::by_hand(now, self.series, place, site);
-        let key = match self.stage(now, &mut alone, job, out) {
-            Ok(staged) => self.adopt_alone(now, &alone, staged, out),
-            Err(unchanged) => unchanged,
+        let (key, is_other) = match self.stage(now, &mut alone, job, out) {
+            Ok(staged) => (self.adopt_alone(now, &alone, staged, out), true),
+            Err(unchanged) => (unchanged, false),
         };
+        if is_other {
+            // Who says what is to be done means that, and not what was to be done before.
+            self.end_unstarted(now, key, &Cancelled::JobReplaced, out);
+        }
         let made_by = |before: Option<&ByHand>| {
             let idempotency = idempotency.or_else(|| before.and_then(|before| before.idempotency));
             Some(ByHand { made: now, idempotency })
         };
-        self.wish(key, |wish| wish.by_hand = made_by(wish.by_hand.as_ref()), out);
+        let change = |wish: &mut Wish| {
+            wish.by_hand = made_by(wish.by_hand.as_ref());
+            wish.skip = wish.skip.filter(|_| !is_other);
+        };
+        self.wish(key, change, out);
         Ok(Done::Job { job: name, is_new: existing.is_none() })
     }
 
@@ -200,16 +219,22 @@ impl Scheduler {
         self.may_replace(key, name, true)?;
         // What is due at this very moment is decided as well.
         self.admit_past(now, key, now.plus_ms(1), out);
+        self.end_unstarted(now, key, &Cancelled::JobCancelled, out);
         for slot in self.line_of(key).collect::<Vec<_>>() {
-            if self.runs.get(slot).is_some_and(Run::has_not_started) {
-                self.end(now, slot, Outcome::Cancelled(Cancelled::JobCancelled), out);
-            } else {
-                self.cut_short(now, slot, Cancelled::JobCancelled, None, out);
-            }
+            self.cut_short(now, slot, Cancelled::JobCancelled, None, out);
         }
         self.save_runs_of(key, out);
         self.drop_job(key, out);
         Ok(Done::Nothing)
+    }
+
+    /// Runs that have not started never do: their job is not wanted any more.
+    fn end_unstarted(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
+        for slot in self.line_of(key).collect::<Vec<_>>() {
+            if self.runs.get(slot).is_some_and(Run::has_not_started) {
+                self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
+            }
+        }
     }
 
     /// A job of people's own goes with its device: no plan brings it back, so it is recorded what does not happen (I13).

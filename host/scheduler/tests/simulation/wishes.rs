@@ -106,6 +106,56 @@ fn the_next_run_is_left_out_and_only_that() {
 }
 
 #[test]
+fn the_next_run_is_left_out_also_where_a_plan_or_the_clock_makes_it_another_one() {
+    let mut world =
+        world(&[job("close", "cron 30 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])]);
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.ask(Request::Skip { job: named("close"), undo: false });
+    world.ask(Request::Skip { job: named("tick"), undo: false });
+    let later = [job("close", "cron 40 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])];
+    world.load("coop", 2, &[("north", later.to_vec())]);
+    world.run_until(at("2027-03-01T06:06:00Z"));
+    world.set_clock(-1_800_000);
+    world.run_until(at("2027-03-01T05:37:00Z"));
+    world.crash();
+    world.link_up(100);
+    world.log.clear();
+    world.run_until(at("2027-03-01T05:55:00Z"));
+    world.run_until(at("2027-03-02T06:45:00Z"));
+    let of = |text: &str| world.log.iter().filter(|line| line.contains(text)).cloned().collect::<Vec<_>>();
+    let left_out = of("somebody wanted");
+    assert_eq!(left_out.len(), 2, "{left_out:#?}");
+    assert!(left_out[0].contains("T05:40:00Z skipped tick "), "{left_out:#?}");
+    assert!(left_out[1].contains("T06:40:00Z skipped close "), "{left_out:#?}");
+    assert_eq!(of("succeeded close").len(), 1, "the day after");
+    assert!(of("succeeded tick")[0].contains("T05:50:00Z"), "{:#?}", of("succeeded tick"));
+}
+
+#[test]
+fn what_somebody_puts_in_a_jobs_place_is_done_instead_of_it() {
+    let mut world = world(&[]);
+    let made = |job: Job| NewJob { replaces: true, ..new(&job) };
+    let own = || (PluginName::of_host(), own_device(), name(JobId::parse("lamp")));
+    world.link_down();
+    schedule(&mut world, made(job("lamp", "at 2027-03-01T06:00:01Z", &[(0, "old")])));
+    world.run_until(at("2027-03-01T06:00:02Z"));
+    schedule(&mut world, made(job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "new")])));
+    world.link_up(100);
+    world.ask(Request::Skip { job: own(), undo: false });
+    schedule(&mut world, made(job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "newer")])));
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    world.log.retain(|line| !line.contains("answer"));
+    check(
+        &world,
+        &[
+            "06:00:02 cancelled lamp 06:00:01: somebody put another job in the place of its own",
+            "06:10:00 publish newer #1",
+            "06:10:00 succeeded lamp 06:10:00",
+        ],
+    );
+}
+
+#[test]
 fn what_is_paused_starts_nothing_and_keeps_what_it_owes() {
     let water = job("water", "every 10m", &[(0, "valve/on"), (300, "valve/off")]);
     let mut world = world(&[water]);

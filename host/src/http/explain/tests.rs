@@ -141,6 +141,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (Outcome::Cancelled(Cancelled::Replaced { by }), "replaced it"),
         (Outcome::Cancelled(Cancelled::NewerOfGroup { job: close(), by }), "a newer run of its group, `close`"),
         (Outcome::Cancelled(Cancelled::JobCancelled), "somebody cancelled its job"),
+        (Outcome::Cancelled(Cancelled::JobReplaced), "somebody put another job in the place of its own"),
         (Outcome::Cancelled(Cancelled::Abandoned), "somebody abandoned it"),
         (Outcome::Cancelled(Cancelled::Restored), "restored from a backup"),
         (Outcome::Denied(Denied::Topic(topic())), "may not publish to `barn/door`"),
