@@ -269,6 +269,8 @@ pub struct SavedRun {
 pub struct Progress {
     /// How many steps are done.
     pub steps_done: usize,
+    /// How often the next one was tried.
+    pub attempts: u32,
     /// Whether the next one may have been sent: then it is not sent again if it says `once`.
     pub armed: bool,
     /// When its first step was sent for the first time, or may have been.

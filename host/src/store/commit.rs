@@ -180,10 +180,10 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
     let Told { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
     let row = RunRow {
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
-                           failed, cancelled, late, start, note)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                           failed, cancelled, late, start, note, attempts)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
-        update: "UPDATE runs SET state = 'running', reason = NULL, why = NULL, started = ?6, ended = NULL, attempts = NULL, number = ?7,
+        update: "UPDATE runs SET state = 'running', reason = NULL, why = NULL, started = ?6, ended = NULL, attempts = ?17, number = ?7,
                          steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
                          start = ?15, note = ?16
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
@@ -203,7 +203,8 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
             cancelled,
             late,
             saved.start.millis(),
-            saved.progress.note
+            saved.progress.note,
+            saved.progress.attempts
         ],
         has_failed: false,
     };
@@ -214,7 +215,8 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
     let Told { failed, cancelled, late } = told(progress).map_err(not_json)?;
     run(
         to,
-        "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7, note = ?8
+        "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7, note = ?8,
+                         attempts = ?9
          WHERE number = ?1",
         params![
             key,
@@ -224,7 +226,8 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
             failed,
             cancelled,
             late,
-            progress.note
+            progress.note,
+            progress.attempts
         ],
     )
 }

@@ -222,7 +222,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
     let sql =
         "SELECT number, plugin, device, job, occurrence, origin, steps, policy, start, steps_done, armed, started,
-                      failed, cancelled, late, note
+                      failed, cancelled, late, note, attempts
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, [], |row| {
@@ -237,6 +237,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
         let body = row.parsed(6, |action| body_from_json(&id.job, None, &policy, action))?;
         let progress = Progress {
             steps_done: row.get(9)?,
+            attempts: row.get::<Option<u32>>(16)?.unwrap_or_default(),
             armed: row.get(10)?,
             started: row.optional_instant(11)?,
             failed: row.optional_parsed(12, failed_from_json)?,

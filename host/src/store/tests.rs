@@ -166,6 +166,7 @@ fn progress(variant: u32) -> Progress {
     let by = at(variant.into());
     Progress {
         steps_done: variant as usize % 2,
+        attempts: variant % 4,
         armed: variant % 4 == 1,
         started: (!variant.is_multiple_of(3)).then(|| at(9)),
         failed: (variant % 7 < 6).then(|| failed(variant)),

@@ -26,7 +26,7 @@ impl Scheduler {
         }
         if run.has_not_started() {
             if let Some(outcome) = self.why_not_start(now, run) {
-                if run.attempts > 0 && matches!(outcome, Outcome::Missed(_)) {
+                if run.progress.attempts > 0 && matches!(outcome, Outcome::Missed(_)) {
                     // It was in time, and its plugin gave no answer.
                     let last = run.last.clone();
                     return self.give_up_step(now, slot, last, out);
@@ -44,7 +44,7 @@ impl Scheduler {
             return self.give_up_step(now, slot, Attempt::Prevented(format!("it was not sent: {why}")), out);
         }
         if run.is_overtaken(now) || run.is_given_up(now) {
-            let last = if run.attempts > 0 { run.last.clone() } else { Attempt::Overtaken };
+            let last = if run.progress.attempts > 0 { run.last.clone() } else { Attempt::Overtaken };
             return self.give_up_step(now, slot, last, out);
         }
         if run.body.asks_plugin() {
@@ -101,7 +101,7 @@ impl Scheduler {
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.link.as_mut()) else { return };
         link.credit -= 1;
-        run.attempts += 1;
+        run.progress.attempts += 1;
         run.tried_since.get_or_insert(now);
         let starts = run.has_not_started();
         run.progress.started.get_or_insert(now);
@@ -139,7 +139,7 @@ impl Scheduler {
         let Some(slot) = self.arming.remove(&ticket) else { return self.confirmed(ticket) };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.is_kept = true;
-        let is_first = run.step() == 0 && run.attempts == 1;
+        let is_first = run.step() == 0 && run.progress.attempts == 1;
         let is_too_late =
             |run: &Run| if is_first { self.why_not_start(now, run).is_some() } else { run.is_overtaken(now) };
         if self.runs.get(slot).is_some_and(is_too_late) {
@@ -175,9 +175,9 @@ impl Scheduler {
     /// An attempt that was about to leave never does.
     fn take_back(&mut self, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        run.attempts -= 1;
+        run.progress.attempts -= 1;
         run.progress.armed = false;
-        if run.attempts == 0 {
+        if run.progress.attempts == 0 {
             run.tried_since = None;
             if run.step() == 0 && !run.on_the_wire {
                 run.progress.started = None;
@@ -209,7 +209,7 @@ impl Scheduler {
             attempt,
             run: run.id.clone(),
             due,
-            number: run.attempts,
+            number: run.progress.attempts,
             expiry_ms: run.expiry_ms(now),
             body: run.body.clone(),
             step: run.step(),
@@ -246,7 +246,11 @@ impl Scheduler {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
         }
-        self.keep_waiting(slot, out);
+        if run.key.is_none() {
+            self.save_run(slot, out);
+        } else {
+            self.save_progress_of(slot, out);
+        }
         self.pause(now, slot);
     }
 
@@ -278,7 +282,7 @@ impl Scheduler {
                 continue;
             }
             run.last = Attempt::LinkLost;
-            if run.attempts > 1 {
+            if run.progress.attempts > 1 {
                 self.pause(now, slot);
             } else {
                 self.enqueue(slot);

@@ -106,7 +106,7 @@ impl Scheduler {
             // I5: sent all the same, and done when the broker has it.
             run.unheard = Some(run.step());
             let last = Attempt::Prevented(format!("{}; it was sent all the same", Cause::Deaf(reason)));
-            run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.attempts, last });
+            run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.progress.attempts, last });
             return self.enqueue(slot);
         }
         run.held_by = Some(Cause::Deaf(reason));

@@ -31,7 +31,6 @@ pub(super) struct Run {
     pub(super) progress: Progress,
     /// When the first attempt at the current step was made.
     pub(super) tried_since: Option<Instant>,
-    pub(super) attempts: u32,
     pub(super) last: Attempt,
     /// Whether some step may have reached the broker: only then the later ones are owed (I5).
     pub(super) on_the_wire: bool,
@@ -110,7 +109,6 @@ impl Run {
             start,
             progress: Progress::default(),
             tried_since: None,
-            attempts: 0,
             last: Attempt::LinkLost,
             on_the_wire: false,
             yields: 0,
@@ -138,7 +136,9 @@ impl Run {
         let was_due = run.progress.started.is_some() && is_due();
         if run.progress.armed || (was_due && !run.says_once()) {
             // An attempt may have been made, and what comes now may be a repeat.
-            run.attempts = 1;
+            run.progress.attempts = run.progress.attempts.max(1);
+        }
+        if run.progress.attempts > 0 {
             run.last = Attempt::HostStopped;
         }
         if run.progress.armed {
@@ -175,7 +175,7 @@ impl Run {
     pub(super) const fn has_failed(&self) -> bool {
         let is_under_way =
             matches!(self.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
-        self.attempts > is_under_way as u32
+        self.progress.attempts > is_under_way as u32
     }
 
     /// Whether it has more than one step.
@@ -200,7 +200,7 @@ impl Run {
 
     /// Whether it has taken over what others owe, and nothing of its own was sent.
     pub(super) fn is_unsent_heir(&self) -> bool {
-        self.step() == 0 && self.attempts == 0 && self.on_the_wire
+        self.step() == 0 && self.progress.attempts == 0 && self.on_the_wire
     }
 
     /// The step that it owes next, and when that is due.
@@ -212,7 +212,7 @@ impl Run {
     /// Whether the current step's time is over: `open` never follows `close`. A first step gives way to the next one;
     /// an owed step only to a later one that is due on the same topic, which says what should hold now.
     pub(super) fn is_overtaken(&self, now: Instant) -> bool {
-        if self.attempts == 0 && !self.is_owed() {
+        if self.progress.attempts == 0 && !self.is_owed() {
             return false;
         }
         let current = self.step();
@@ -233,15 +233,15 @@ impl Run {
         let retry = self.policy.retry;
         let tried_ms = self.tried_since.map_or(0, |since| now.ms_since(since));
         let out_of_time = tried_ms >= i64::from(retry.give_up_after_ms);
-        let out_of_attempts = retry.attempts.is_some_and(|most| self.attempts >= most);
+        let out_of_attempts = retry.attempts.is_some_and(|most| self.progress.attempts >= most);
         // I5: an owed step has no give-up.
         let given_up = !self.is_owed() && (out_of_time || out_of_attempts);
-        self.attempts > 0 && (given_up || self.is_spent())
+        self.progress.attempts > 0 && (given_up || self.is_spent())
     }
 
     /// I4: what says `once` is sent at most once.
     pub(super) fn is_spent(&self) -> bool {
-        self.attempts > 0 && self.says_once()
+        self.progress.attempts > 0 && self.says_once()
     }
 
     /// Whether the current step may be sent although nothing can be kept of that: it is owed, and what is on disk knows that.
@@ -261,9 +261,9 @@ impl Run {
 
     /// The pause before the next attempt: doubled each time, a quarter of it drawn by lot.
     pub(super) fn pause_ms(&self) -> i64 {
-        let doubled = u64::from(self.policy.retry.backoff_ms) << self.attempts.saturating_sub(1).min(31);
+        let doubled = u64::from(self.policy.retry.backoff_ms) << self.progress.attempts.saturating_sub(1).min(31);
         let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(limits::BACKOFF_CAP_MS);
-        i64::from(pause - jitter::salted(&self.id, self.attempts, pause / 4))
+        i64::from(pause - jitter::salted(&self.id, self.progress.attempts, pause / 4))
     }
 
     /// How long the broker may hold the message: no longer than it is good for. Seconds would be rounded up.

@@ -139,7 +139,7 @@ impl Scheduler {
     /// The current step was given up; the later ones are owed if anything may have reached the broker.
     pub(super) fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let failed = Failed { step: run.step() + 1, attempts: run.attempts, last };
+        let failed = Failed { step: run.step() + 1, attempts: run.progress.attempts, last };
         if !run.on_the_wire {
             return self.end(now, slot, Outcome::Failed(failed), out);
         }
@@ -160,7 +160,7 @@ impl Scheduler {
             };
             return self.end(now, slot, outcome, out);
         }
-        run.attempts = 0;
+        run.progress.attempts = 0;
         run.tried_since = None;
         self.unwatch(slot, out);
         self.save_progress_of(slot, out);
@@ -212,7 +212,7 @@ impl Scheduler {
         self.take_out(slot);
         self.unwatch(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
-        (run.attempts, run.tried_since) = (0, None);
+        (run.progress.attempts, run.tried_since) = (0, None);
         run.progress.steps_done = first_left;
         run.progress.armed = false;
         run.progress.cancelled = Some(reason);
@@ -240,7 +240,7 @@ impl Scheduler {
             outcome,
             started: run.progress.started,
             ended: now,
-            attempts: run.attempts,
+            attempts: run.progress.attempts,
             note: run.progress.note,
         }));
         if let Some(job) = run.job.filter(|_| run.key.is_none()) {

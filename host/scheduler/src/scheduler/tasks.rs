@@ -14,7 +14,7 @@ impl Scheduler {
     pub(super) fn ask(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(task) = run.body.task() else { return };
-        run.attempts += 1;
+        run.progress.attempts += 1;
         run.tried_since.get_or_insert(now);
         let (plugin, device, due) = (run.id.plugin.clone(), run.id.device.clone(), run.start);
         let call = self.next_call;
@@ -40,7 +40,7 @@ impl Scheduler {
             run.held_by = Some(Cause::SlowPlugin);
         }
         // What is sent now is tried for as long as any message.
-        (run.attempts, run.tried_since) = (0, None);
+        (run.progress.attempts, run.tried_since) = (0, None);
         run.progress.note = note.map(Into::into);
         let id = run.id.clone();
         if steps.is_empty() {

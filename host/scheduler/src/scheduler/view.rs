@@ -388,7 +388,7 @@ fn run_view(run: &Run) -> RunUnderWay<'_> {
         step: run.step() + 1,
         of: run.steps,
         held_by: run.held_by.as_ref(),
-        attempts: run.attempts,
+        attempts: run.progress.attempts,
         last: Some(&run.last).filter(|_| run.has_failed()),
         until: run.state.until(),
         state: word(run.state),

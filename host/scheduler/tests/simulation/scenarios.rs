@@ -228,6 +228,26 @@ fn a_run_that_is_due_while_the_one_before_is_under_way_is_skipped() {
 }
 
 #[test]
+fn attempts_are_counted_over_crashes() {
+    let mut open = job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
+    open.policy.retry.attempts = Some(4);
+    let mut world = world(&[open]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    for _ in 0..4 {
+        world.refuse(0);
+        while world.commit() {}
+        world.crash();
+        world.link_up(100);
+        while world.commit() {}
+    }
+    let told: Vec<&String> =
+        world.log.iter().filter(|line| line.contains("publish") || line.contains("failed")).collect();
+    assert_eq!(told.len(), 5, "{told:#?}");
+    assert!(told[4].contains("step 1 was given up after 4 attempts"), "{told:#?}");
+}
+
+#[test]
 fn a_broker_that_refuses_is_asked_again_after_growing_pauses_and_then_given_up() {
     let mut open = job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
     open.policy.retry.attempts = Some(3);
