@@ -90,7 +90,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "once: is_spent",
         "scheduler/run.rs",
-        "self.attempts > 0 && self.says_once()",
+        "self.progress.attempts > 0 && self.says_once()",
         "self.attempts == 1 && self.on_the_wire && self.says_once()",
         "I4: the first attempt at what says `once` does not count",
     ),
@@ -153,7 +153,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "grace: when the disk was slow",
         "scheduler/attempts.rs",
-        "let is_first = run.step() == 0 && run.attempts == 1;",
+        "let is_first = run.step() == 0 && run.progress.attempts == 1;",
         "let is_first = run.step() == 0 && run.attempts == 0;",
         "a run starts after its grace, or outside its grant, for it was only armed in time",
     ),
@@ -387,6 +387,20 @@ pub(crate) const FAULTS: &[Fault] = &[
         "        if run.id.origin.is_of_trigger()\n            && let",
         "        if run.steps > 1_000\n            && let",
         "what waited when it was paused starts all the same",
+    ),
+    fault(
+        "wish: left out",
+        "scheduler/wishes.rs",
+        "            && before != next\n",
+        "            && before == next\n",
+        "a plan that moves what is to be left out brings it back",
+    ),
+    fault(
+        "retry: a crash",
+        "scheduler/run.rs",
+        "run.progress.attempts = run.progress.attempts.max(1);",
+        "run.progress.attempts = 1;",
+        "each crash begins to count attempts anew",
     ),
     fault(
         "task: answer kept",
