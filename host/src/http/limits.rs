@@ -47,6 +47,8 @@ pub(super) const JOBS_PER_LOOK: usize = 500;
 pub(super) const DEVICES_PER_LOOK: usize = 1_000;
 /// Times that are told of a job in advance: the sun takes long to find.
 pub(super) const FOLLOWING: u32 = 10;
+/// Runs that are not on disk and that a list looks at: more of them than people read.
+pub(super) const UNSAVED_RUNS: usize = 10_000;
 /// Runs under way that are told of one job.
 pub(super) const RUNS: usize = 100;
 /// Uploads that are worked on at a time: each holds a component, and later its plans.

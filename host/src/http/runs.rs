@@ -1,5 +1,7 @@
 //! Runs: what became of them, and what a person decides about them.
 
+mod unsaved;
+
 use axum::{Json, extract::State};
 use chrono_tz::Tz;
 use roost_scheduler::{
@@ -202,7 +204,10 @@ pub(super) async fn runs(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
         limit: limit + 1,
         in_order: false,
     };
-    let runs = desk.read(move |data| store::runs(data, &wanted)).await?;
+    // Before the others are read: what is written down meanwhile is among those.
+    let (unsaved, asked) = (unsaved::unsaved(&desk, &wanted).await?, wanted.clone());
+    let saved = desk.read(move |data| store::runs(data, &asked)).await?;
+    let runs = unsaved::merged(saved, unsaved, &wanted);
     let (runs, next) = cut(runs, limit, |run| {
         let due = run.owed.as_ref().map(|owed| owed.due.to_string()).unwrap_or_default();
         format!("{due} {}", run.id)
@@ -249,7 +254,10 @@ pub(super) async fn run_of_origin(State(desk): State<Desk>, Path(parts): Path<[S
 async fn one(desk: &Desk, text: &str) -> Answered<RunRecord> {
     let id = parsed(text)?;
     let wanted = id.clone();
-    let run = desk.read(move |data| store::run(data, &wanted)).await?;
+    let run = match desk.read(move |data| store::run(data, &wanted)).await? {
+        None => unsaved::one(desk, id.clone()).await?,
+        found => found,
+    };
     let run = run.ok_or_else(|| Problem::not_found(format!("there is no run `{id}`")))?;
     Ok(Json(RunRecord::new(&run, desk.zone(), clock::now())))
 }

@@ -260,6 +260,16 @@ impl Scheduler {
         Some(JobView { key, plugin, device: name, site, job: &state.job, next, origin, watermark, wish, paused })
     }
 
+    /// Some of the runs that have not ended and are not to be found on disk, from a place on; and from where to look on, unless
+    /// those were all. Bounded (I10), so there may be none, and more behind.
+    #[must_use]
+    pub fn unsaved_runs(&self, from: u32) -> (Vec<RunUnderWay<'_>>, Option<u32>) {
+        let end = self.runs.places();
+        let until = end.min(from.saturating_add(limits::PLACES_PER_VIEW as u32));
+        let unsaved = (from..until).filter_map(|slot| self.runs.get(slot)).filter(|run| run.key.is_none());
+        (unsaved.map(run_view).collect(), Some(until).filter(|until| *until < end))
+    }
+
     /// The runs of a job that have not ended, in the order they were admitted.
     pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
         self.line_of(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
