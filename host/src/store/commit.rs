@@ -112,7 +112,7 @@ fn put(to: &Transaction<'_>, past: &mut Past, row: &RunRow<'_>, is_running: bool
     Ok(())
 }
 
-fn not_json(error: serde_json::Error) -> rusqlite::Error {
+pub(super) fn not_json(error: serde_json::Error) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
 

@@ -12,16 +12,17 @@ use std::{
 
 use roost_scheduler::{
     event::{Change, RunEnded, RunKey, SavedRun},
-    names::RunId,
+    names::{Origin, RunId},
     outcome::{Attempt, Cancelled, Failed, Outcome},
     time::Instant,
 };
-use rusqlite::{Connection, Transaction, config::DbConfig};
+use rusqlite::{Connection, Transaction, config::DbConfig, params};
 
 use super::{
     DATABASE, MIGRATIONS, Retention, RunView, StoreError, Wanted, backup, commit,
     error::Damage,
     folder, format_of, load, migrate,
+    outcomes::outcome_to_json,
     reading::{ask, uri, with_suffix},
     replace::{gone, replace},
     retention::Past,
@@ -164,6 +165,7 @@ fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Rest
     }
     let mut restored = Restored { jobs: 0, owed: Vec::new(), ended: 0, forgotten: Vec::new(), kept: None };
     let transaction = connection.transaction()?;
+    tell_what_was_due(&transaction, now)?;
     transaction.execute("UPDATE clock SET series = max(series, ?1)", [series])?;
     // Without a due time the scheduler looks for the next one behind the watermark (I2).
     let jobs = transaction.execute("UPDATE jobs SET watermark = max(watermark, ?1), due = NULL", [now.millis()])?;
@@ -181,6 +183,23 @@ fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Rest
     // What this host cannot read, it must not be given.
     soundness::check(&mut connection)?;
     Ok(restored)
+}
+
+/// I13: of each job what was due next, when the copy was made, and is not done any more.
+fn tell_what_was_due(to: &Transaction<'_>, now: Instant) -> Result<(), Damage> {
+    let origin = to.query_row("SELECT series FROM clock", [], |row| row.get(0))?;
+    let origin = if origin == 0 { Origin::Trigger } else { Origin::Series(origin) };
+    let outcome = Outcome::Cancelled(Cancelled::Restored);
+    let why = outcome_to_json(&outcome).map_err(commit::not_json)?;
+    to.execute(
+        "INSERT INTO runs (occurrence, plugin, device, job, origin, state, reason, ended, attempts, why)
+         SELECT jobs.due, plugins.name, devices.name, jobs.job, ?1, ?2, ?3, ?4, 0, ?5
+         FROM jobs JOIN devices ON devices.id = jobs.device JOIN plugins ON plugins.id = devices.plugin
+         WHERE jobs.due <= ?4
+         ON CONFLICT DO NOTHING",
+        params![origin.to_string(), outcome.word(), outcome.to_string(), now.millis(), why],
+    )?;
+    Ok(())
 }
 
 /// What the copy does not know of is decided as well, as far as the database that is there can tell: else a plan that names

@@ -85,6 +85,11 @@ fn what_was_before_now_counts_as_decided() {
     assert_eq!((came.jobs, came.ended, came.owed.len()), (1, 0, 0));
     let job = &jobs_in(data.path())[0];
     assert_eq!((job.watermark, job.due), (at(NOW), None));
+    // I13: what was due next has an end, and nobody knows how it was.
+    let told = runs(data.path(), &Wanted { limit: 9, ..Wanted::default() }).unwrap();
+    let told: Vec<_> = told.iter().map(|run| (run.id.to_string(), run.state.as_str(), run.reason.as_deref())).collect();
+    let id = "coop/north/open/1970-01-01T00:00:00.020Z".to_owned();
+    assert_eq!(told, [(id, "cancelled", Some("restored from a backup"))]);
     // A watermark that is ahead stays there.
     restore(data.path(), &came.kept.unwrap(), at(5)).unwrap();
     assert_eq!(jobs_in(data.path())[0].watermark, at(10));
@@ -112,7 +117,8 @@ fn of_the_runs_only_what_is_owed_is_left() {
     let running = "running ";
     assert_eq!(
         states.collect::<Vec<_>>(),
-        [cancelled, cancelled, running, running, running, running, running, possibly]
+        [cancelled, cancelled, running, running, running, running, running, possibly, cancelled],
+        "and what the job was due for next"
     );
     let (_, saved) = open(data.path()).unwrap();
     let left = |key: u64| {
