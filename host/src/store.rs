@@ -38,9 +38,10 @@ pub(crate) use self::{
     backup::back_up,
     error::StoreError,
     folder::{client_id, is_in_use},
+    outcomes::outcome_from_json,
     restore::{Restored, restore},
     retention::Retention,
-    runs::{After, Owed, RunView, Wanted, around, dead_letter, run, runs},
+    runs::{After, Around, Owed, RunView, Wanted, around, dead_letter, run, runs},
     writer::{Committed, Writer},
 };
 use self::{

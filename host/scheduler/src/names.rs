@@ -255,6 +255,15 @@ fn parse_instant(text: &str) -> Option<Instant> {
 pub type JobName = (PluginName, DeviceName, JobId);
 
 impl RunId {
+    /// When it was due, or somebody wanted it.
+    #[must_use]
+    pub const fn moment(&self) -> Instant {
+        match self.origin {
+            Origin::Replay { at, .. } => at,
+            Origin::Trigger | Origin::Series(_) | Origin::Manual { .. } => self.occurrence,
+        }
+    }
+
     /// The job it is a run of.
     #[must_use]
     pub fn of_job(self) -> JobName {

@@ -202,9 +202,9 @@ pub enum Cancelled {
 /// Why a run was not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// The plugin may not publish there (I8).
+    /// Its plugin, or the API, may not publish there (I8).
     Topic(Topic),
-    /// The plugin may not read there (I8).
+    /// Its plugin, or the API, may not read there (I8).
     Report(Topic),
     /// The operator has not said how many there are of it.
     Resource(ResourceName),
@@ -268,8 +268,8 @@ impl fmt::Display for Outcome {
                 write!(f, "as many runs as may go on at once ({most}) were going on already")
             }
             Self::Cancelled(cancelled) => cancelled.fmt(f),
-            Self::Denied(Denied::Topic(topic)) => write!(f, "the plugin may not publish to `{topic}`"),
-            Self::Denied(Denied::Report(topic)) => write!(f, "the plugin may not read `{topic}`"),
+            Self::Denied(Denied::Topic(topic)) => write!(f, "publishing to `{topic}` is not granted"),
+            Self::Denied(Denied::Report(topic)) => write!(f, "reading `{topic}` is not granted"),
             Self::Denied(Denied::Resource(name)) => {
                 write!(f, "it needs `{name}`, and no `[[resource]]` in the host's settings has that name")
             }

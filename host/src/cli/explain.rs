@@ -5,11 +5,15 @@ use std::io::{self, Write};
 use anyhow::Result;
 
 use super::{client::Client, part::JobPath};
-use crate::{config::DataFlags, http::Explanation, report::in_one_line};
+use crate::{
+    config::DataFlags,
+    http::Explanation,
+    report::{in_one_line, printable},
+};
 
 /// Say why a run did or did not happen
 ///
-/// About the time that is nearest to what was asked for, or the last time that the job was due.
+/// About the run that is nearest to what was asked for, or the job's last one: whether its trigger made it or somebody did.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost explain coop-door/north/open
@@ -42,7 +46,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     }
     writeln!(out, "{}", in_one_line(&told.sentence))?;
     for note in &told.notes {
-        writeln!(out, "note: {}", in_one_line(note))?;
+        writeln!(out, "note: {}", printable(note).replace('\n', "\n  "))?;
     }
     Ok(())
 }

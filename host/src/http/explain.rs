@@ -1,5 +1,7 @@
 //! Why a run did or did not happen: what was recorded, or else what can be told from the plan and the clock.
 
+mod facts;
+mod reason;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -7,18 +9,20 @@ mod tests;
 use axum::{Json, extract::State};
 use chrono_tz::Tz;
 use roost_scheduler::{
-    body::PackedJob,
-    event::Wish,
-    names::{JobName, Origin, PluginName},
-    outcome::Level,
-    scheduler::{NextRun, Scheduler},
-    time::{Instant, Site},
-    trigger::{Never, Search, Sky, Trigger},
+    names::{JobName, PluginName},
+    outcome::{Denied, Outcome},
+    scheduler::NextRun,
+    time::Instant,
+    topic::Topic,
+    trigger::{Never, Sky, Trigger},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use self::sentence::{Progress, Sentence};
+use self::{
+    facts::{Begun, Facts, Planned},
+    sentence::Sentence,
+};
 use super::{
     desk::Desk,
     extract::Query,
@@ -29,17 +33,14 @@ use super::{
 };
 use crate::{
     clock,
+    config::grant::{Access, how_to_allow},
     plugins::Fault,
     report::Report,
-    store::{self, RunView},
+    store::{self, Around, RunView},
     when::When,
 };
 
-/// How far from what was asked for a run may be that nothing was planned for then.
-const NEAR_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
-/// Searches for an occurrence in the past: a month each, of what follows the sun.
-const SEARCHES: usize = 13;
 
 /// Why a run did or did not happen.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -50,21 +51,21 @@ pub(crate) struct Explanation {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
-    /// Which occurrence this is about: the one that is nearest to what was asked for.
+    /// Which occurrence this is about: that of the run that is nearest to what was asked for, or should have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) occurrence: Option<String>,
-    /// What became of it. `due`: it has not come yet. `undecided`: it has come, and waits for others. `forgotten`: there is no
+    /// What became of it. `due`: it has not come yet. `undecided`: it has come, and nothing has started yet. `forgotten`: there is no
     /// record of it any more, or it was not planned then. `never`: nothing was or will be due. `unknown`: there is no such job.
     #[schema(
         pattern = "^(succeeded|failed|missed|skipped|cancelled|denied|running|due|undecided|forgotten|never|unknown)$"
     )]
     pub(crate) verdict: String,
-    /// The same for people.
+    /// The same for people, in one line.
     pub(crate) sentence: String,
-    /// What else has to do with it, as things are now.
+    /// What else has to do with it, as things are now, and what to do: some with lines to be copied.
     pub(crate) notes: Vec<String>,
-    /// The run, with its reason as data.
+    /// The run, with its reason as data; of one that nothing is on disk of yet, only which it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunRecord>,
 }
@@ -80,76 +81,24 @@ pub(super) struct Wanted {
     #[param(inline)]
     job: Job,
     /// When it should have happened, more or less: `2027-03-01T06:30:00Z`, or by the device's clock `2027-03-01T06:30`.
-    /// Default: the last time that it was due
+    /// Default: its last run, whatever made it
     #[param(example = "2027-03-01T06:30", max_length = 64)]
     at: Option<String>,
 }
 
-/// What the scheduler knows of a job.
-struct Facts {
-    has_plugin: bool,
-    has_device: bool,
-    /// Why the device keeps an older plan.
-    error: Option<String>,
-    replan_at: Option<Instant>,
-    site: Option<Site>,
-    planned: Option<Planned>,
-    /// Its runs that have not ended.
-    under_way: Vec<(Instant, Origin, Progress)>,
-    is_linked: bool,
-    is_stopping: bool,
-    /// Why its plugin's newest files were refused, if they were, and when.
-    fault: Option<(Instant, String)>,
-}
-
-/// A job that is planned.
-struct Planned {
-    job: PackedJob,
-    next: NextRun,
-    watermark: Instant,
-    wish: Wish,
-    paused: Option<Level>,
-}
-
-impl Facts {
-    fn of(scheduler: &Scheduler, name: &JobName) -> Self {
-        let (plugin, device, job) = name;
-        let found = scheduler.device(plugin, device);
-        let planned = scheduler.job(plugin, device, job);
-        let runs = scheduler.runs_named(name).take(limits::RUNS);
-        Self {
-            has_plugin: scheduler.plugin(plugin).is_some(),
-            has_device: found.is_some(),
-            error: found.as_ref().and_then(|device| device.error.map(str::to_owned)),
-            replan_at: found.as_ref().map(|device| device.replan_at),
-            site: found.as_ref().map(|device| *device.site),
-            under_way: runs.map(|run| (run.id.occurrence, run.id.origin, Progress::of(&run))).collect(),
-            planned: planned.as_ref().map(|view| Planned {
-                job: view.job.clone(),
-                next: view.next,
-                watermark: view.watermark,
-                wish: view.wish.cloned().unwrap_or_default(),
-                paused: view.paused,
-            }),
-            is_linked: scheduler.link_since().is_some(),
-            is_stopping: scheduler.is_stopping(),
-            fault: None,
-        }
-    }
-}
-
 /// Why a run did or did not happen
 ///
-/// About the occurrence of the job that is nearest to `at`: what was recorded when it was decided; or why it has not come yet,
-/// or what it waits for; or why there was none.
+/// About the run of the job that is nearest to `at`, whether its trigger made it or somebody did, under way or ended: what was
+/// recorded when it was decided; or why it has not come yet, or what it waits for; or why there was none.
 #[utoipa::path(get, path = "/api/v1/explain", tag = "runs", params(Wanted), responses((status = 200, body = Explanation)))]
 pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Explanation> {
     let Wanted { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = wanted;
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let name = (plugin, device, job);
-    // How it ended is on disk a moment after it has.
     let told = told(&desk, &name, at.as_ref()).await?;
-    if told.verdict != "forgotten" {
+    // How it ended is on disk a moment after it has: until then there is nothing, or that it has not ended.
+    let has_just_ended = told.run.as_ref().is_some_and(|run| run.next.is_some());
+    if told.verdict != "forgotten" && !has_just_ended {
         return Ok(Json(told));
     }
     tokio::time::sleep(limits::DURABLE).await;
@@ -162,49 +111,20 @@ async fn told(desk: &Desk, name: &JobName, at: Option<&When>) -> Result<Explanat
     let fault = desk.plugins().board.plugin(&name.0).and_then(|standing| standing.fault);
     let fault =
         fault.map(|Fault { report: Report { what, causes, .. }, at }| (at, [vec![what], causes].concat().join(": ")));
-    let facts = Facts { fault, ..facts };
+    let facts = Facts { fault, is_granted_by_operator: desk.is_granted_by_operator(&name.0), ..facts };
     let zone = facts.site.map_or(desk.zone(), |site| site.zone);
     let (at, now) = (at.map(|at| at.in_zone(zone)), clock::now());
-    let (of, kept_days) = (name.clone(), desk.history_days());
+    let (name, kept_days) = (name.clone(), desk.history_days());
     if at.is_some_and(|at| at.ms_since(now) > limits::EXPLAINED_MS) {
         let problem = Problem::bad_request("`at` is more than 400 days ahead");
         return Err(problem.hint("`GET /api/v1/jobs` tells when a job is due next"));
     }
     let told = desk.read(move |data| {
-        let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut Sky::default());
-        let (before, after) = store::around(data, &of, nominal.unwrap_or_else(|_| at.unwrap_or(now)))?;
-        Ok(Case { name: of, facts, at, now, zone, kept_days, nominal, before, after }.explain())
+        let mut case = Case::new(name, facts, at, now, (zone, kept_days));
+        case.disk = store::around(data, &case.name, case.nominal.ok(), at.unwrap_or(now), case.window())?;
+        Ok(case.explain())
     });
     told.await
-}
-
-impl Facts {
-    /// The occurrence that is meant: the nearest one, or the last one, if nobody says which.
-    fn nominal(&self, at: Instant, is_last: bool, sky: &mut Sky) -> Result<Instant, Option<Never>> {
-        let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return Err(None) };
-        let trigger = &planned.job.trigger;
-        let before = last(trigger, at, site, sky);
-        let after = trigger.find(at, site, sky);
-        match (before, after) {
-            (Some(before), Ok(after)) if !is_last && after.ms_since(at) < at.ms_since(before) => Ok(after),
-            (Some(before), _) => Ok(before),
-            (None, Ok(after)) => Ok(after),
-            (None, Err(never)) => Err(Some(never)),
-        }
-    }
-}
-
-/// The newest occurrence up to an instant, as far as it makes sense to look.
-fn last(trigger: &Trigger, at: Instant, site: &Site, sky: &mut Sky) -> Option<Instant> {
-    let mut until = at;
-    for _ in 0..SEARCHES {
-        match trigger.last(Instant::MIN, until, site, sky) {
-            Search::Found(found) => return Some(found),
-            Search::NotUntil(earlier) if earlier < until => until = earlier,
-            Search::NotUntil(_) | Search::Never(_) => return None,
-        }
-    }
-    None
 }
 
 /// Everything that an explanation is made of.
@@ -217,100 +137,171 @@ struct Case {
     zone: Tz,
     /// For how long it is kept what became of runs.
     kept_days: u32,
-    /// Which occurrence it is about, or why there is none.
+    /// The occurrence of its trigger that is nearest, or why there is none.
     nominal: Result<Instant, Option<Never>>,
-    /// Runs on disk up to that, the newest first, and the one after it.
-    before: Vec<RunView>,
-    after: Option<RunView>,
+    /// When the run of that starts.
+    start: Option<Instant>,
+    /// What comes next.
+    next: Option<NextRun>,
+    disk: Around,
+}
+
+/// A run that an explanation is about.
+enum Found<'a> {
+    UnderWay(&'a Begun),
+    /// Perhaps it stands for the one that is meant.
+    OnDisk(&'a RunView),
+}
+
+impl Found<'_> {
+    fn moment(&self) -> Instant {
+        match self {
+            Self::UnderWay(begun) => begun.id.moment(),
+            Self::OnDisk(run) => run.id.moment(),
+        }
+    }
 }
 
 impl Case {
+    fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Tz, u32)) -> Self {
+        let mut sky = Sky::default();
+        let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sky);
+        let start = nominal.ok().map(|nominal| facts.start(&name, nominal, &mut sky));
+        let next = facts.next(now, &mut sky);
+        Self { name, facts, at, now, zone, kept_days, nominal, start, next, disk: Around::default() }
+    }
+
+    /// From when to when a run may have been due that nobody has planned for the time that is meant.
+    fn window(&self) -> (Instant, Instant) {
+        match (self.at, self.nominal) {
+            (Some(at), _) => (at.plus_ms(-DAY_MS), at.plus_ms(DAY_MS + 1)),
+            (None, Ok(nominal)) if nominal <= self.now => (nominal, self.now.plus_ms(1)),
+            (None, Ok(_)) => (Instant::MIN, self.now.plus_ms(1)),
+            // What a job would have done that has gone is recorded, too.
+            (None, Err(_)) => (Instant::MIN, Instant::MAX),
+        }
+    }
+
     fn explain(self) -> Explanation {
         let say = Sentence { zone: self.zone, now: self.now };
-        let recorded = self.recorded();
-        let (verdict, occurrence, sentence) = match (&recorded, self.nominal) {
-            (Some(run), _) => {
-                let meant = self.meant(run);
-                (run.state.clone(), Some(meant.unwrap_or(run.id.occurrence)), say.ended(run, meant))
+        let mut notes = Vec::new();
+        let (mut about, mut run) = (None, None);
+        let (verdict, sentence) = match (self.found(), self.nominal) {
+            (Some(Found::OnDisk(found)), _) => {
+                let outcome = found.why.as_deref().and_then(|why| store::outcome_from_json(why).ok());
+                let meant = self.meant(found, outcome.as_ref());
+                let (mut sentence, hint) = say.on_disk(found, outcome.as_ref(), meant);
+                if found.state == "failed" && self.facts.can_be_done_again(&found.id) {
+                    sentence += &format!("; `roost replay {}` does it again", found.id);
+                }
+                notes.extend(hint);
+                if let Some(Outcome::Denied(denied)) = &outcome {
+                    notes.extend(self.how_to_allow(denied));
+                }
+                about = Some(meant.unwrap_or(found.id.occurrence));
+                run = Some(RunRecord::new(found, self.zone, self.now));
+                (found.state.clone(), sentence)
+            }
+            (Some(Found::UnderWay(Begun { id, started, progress })), _) => {
+                let (mut sentence, hint) = say.under_way(id, progress, self.facts.is_linked);
+                if self.facts.planned.is_none() {
+                    sentence += "; its job has gone";
+                }
+                notes.extend(hint);
+                about = Some(id.occurrence);
+                run = Some(RunRecord::under_way(id, *started, self.zone));
+                ("running".to_owned(), sentence)
             }
             (None, Ok(nearest)) if self.at.is_some_and(|at| !is_of_day(at, nearest)) => {
-                let at = self.at.unwrap_or(self.now);
-                ("never".to_owned(), None, say.not_then(at, nearest, self.is_of_sun()))
+                ("never".to_owned(), say.not_then(self.at.unwrap_or(self.now), nearest, self.is_of_sun()))
             }
             (None, Ok(occurrence)) => {
-                let (verdict, sentence) = self.unrecorded(&say, occurrence);
-                (verdict.to_owned(), Some(occurrence), sentence)
+                about = Some(occurrence);
+                let (verdict, sentence) = self.undone(&say, occurrence);
+                (verdict.to_owned(), sentence)
             }
-            (None, Err(never)) if self.facts.planned.is_some() => ("never".to_owned(), None, say.never(never)),
-            (None, Err(_)) => match self.facts.under_way.first() {
-                Some((occurrence, _, progress)) => {
-                    let sentence = say.under_way(*occurrence, progress, self.facts.is_linked);
-                    ("running".to_owned(), Some(*occurrence), format!("{sentence}; its job has gone"))
-                }
-                None => ("unknown".to_owned(), None, self.unknown(&say)),
-            },
+            (None, Err(never)) if self.facts.planned.is_some() => ("never".to_owned(), say.never(never)),
+            (None, Err(_)) => ("unknown".to_owned(), self.unknown(&say)),
         };
-        let notes = self.notes(&say, &verdict);
+        notes.extend(self.notes(&say, &verdict));
         let (plugin, device, job) = &self.name;
         Explanation {
             plugin: plugin.to_string(),
             device: device.to_string(),
             job: job.to_string(),
-            occurrence: occurrence.map(|at| at.in_zone(self.zone)),
+            occurrence: about.map(|at| at.in_zone(self.zone)),
             verdict,
             sentence,
             notes,
-            run: recorded.map(|run| RunRecord::new(&run, self.zone, self.now)),
+            run,
         }
     }
 
-    /// The run that is meant, or one that stands for it.
-    fn recorded(&self) -> Option<RunView> {
-        let of_trigger = |run: &&RunView| run.id.origin.is_of_trigger();
-        let Ok(nominal) = self.nominal else {
-            // Of a job that has gone, or is never due: what there is.
-            let is_wanted = |run: &&RunView| match self.at {
-                Some(at) => is_of_day(at, run.id.occurrence),
-                None => self.facts.planned.is_none(),
-            };
-            // What a job would have done that has gone is recorded, too.
-            return self.before.iter().chain(&self.after).find(is_wanted).cloned();
+    /// The run that is meant: one that is nearer than what the job's trigger would have made, or else that.
+    fn found(&self) -> Option<Found<'_>> {
+        let under_way = &self.facts.under_way;
+        let is_under_way = |run: &&RunView| under_way.iter().any(|begun| begun.id == run.id);
+        let on_disk = self.disk.nearest.iter().filter(|run| !is_under_way(run)).map(Found::OnDisk);
+        let all = under_way.iter().map(Found::UnderWay).chain(on_disk);
+        let target = self.at.unwrap_or(self.now);
+        let distance = |found: &Found<'_>| {
+            let is_ahead = self.at.is_none() && found.moment() > target;
+            (is_ahead, found.moment().ms_since(target).abs())
         };
-        let at = self.at.unwrap_or(nominal);
-        if self.facts.under_way.iter().any(|(occurrence, origin, _)| *occurrence == nominal && origin.is_of_trigger()) {
-            return None;
+        let nearest = all.filter(|found| self.is_nearer(found.moment())).min_by_key(distance);
+        nearest.or_else(|| self.of_nominal())
+    }
+
+    /// Whether a run is meant rather than what the trigger would have made.
+    fn is_nearer(&self, moment: Instant) -> bool {
+        match (self.at, self.nominal) {
+            (Some(at), Ok(nominal)) => is_of_day(at, moment) && moment.ms_since(at).abs() < nominal.ms_since(at).abs(),
+            (Some(at), Err(_)) => is_of_day(at, moment),
+            (None, Ok(nominal)) => moment <= self.now && (moment > nominal || nominal > self.now),
+            (None, Err(_)) => true,
         }
-        let exact = |run: &&RunView| run.id.occurrence == nominal;
-        let exact = self.before.iter().filter(of_trigger).find(exact);
-        // One that somebody wanted at about that time, where the job itself was not due then.
-        let by_hand = |run: &&RunView| is_near(run.id.occurrence, at) && !is_near(nominal, at);
-        let by_hand = self.before.iter().chain(&self.after).find(by_hand);
-        let stands_for =
-            self.after.iter().filter(of_trigger).find(|run| since(run).is_some_and(|since| since <= nominal));
-        exact.or(by_hand).or(stands_for).cloned()
+    }
+
+    /// The run of the trigger's occurrence, or one that stands for it.
+    fn of_nominal(&self) -> Option<Found<'_>> {
+        let nominal = self.nominal.ok()?;
+        let is_it = |begun: &&Begun| begun.id.occurrence == nominal && begun.id.origin.is_of_trigger();
+        if let Some(begun) = self.facts.under_way.iter().find(is_it) {
+            return Some(Found::UnderWay(begun));
+        }
+        let stands_for = |run: &&RunView| since(run).is_some_and(|since| since <= nominal);
+        let behind = self.disk.behind.as_ref().filter(stands_for);
+        self.disk.of_occurrence.as_ref().or(behind).map(Found::OnDisk)
     }
 
     /// The occurrence that was meant, where the record is about several.
-    fn meant(&self, run: &RunView) -> Option<Instant> {
-        self.nominal.ok().filter(|nominal| *nominal < run.id.occurrence && since(run).is_some())
+    fn meant(&self, run: &RunView, outcome: Option<&Outcome>) -> Option<Instant> {
+        outcome?.several()?;
+        self.nominal.ok().filter(|nominal| *nominal < run.id.occurrence)
     }
 
-    /// Of an occurrence that nothing is on disk about.
-    fn unrecorded(&self, say: &Sentence, occurrence: Instant) -> (&'static str, String) {
-        let of_occurrence = |(of, ..): &&(Instant, Origin, Progress)| *of == occurrence;
-        if let Some((.., progress)) = self.facts.under_way.iter().find(of_occurrence) {
-            return ("running", say.under_way(occurrence, progress, self.facts.is_linked));
-        }
+    /// Of an occurrence that there is no run of.
+    fn undone(&self, say: &Sentence, occurrence: Instant) -> (&'static str, String) {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(say)) };
-        if occurrence > self.now {
-            let skip = planned.wish.skip == Some(occurrence);
-            return ("due", say.due(occurrence, planned.job.body.policy().jitter_ms, planned.paused, skip));
+        let Planned { job, wish, paused, watermark, .. } = planned;
+        let left_out = match paused {
+            Some(what) => Some(format!("{} is paused", sentence::level(*what))),
+            None if wish.skip == Some(occurrence) => Some("somebody wants that".to_owned()),
+            None => None,
+        };
+        let start = self.start.unwrap_or(occurrence);
+        if occurrence <= *watermark && occurrence <= self.now {
+            let kept_ms = i64::from(self.kept_days) * DAY_MS;
+            let is_kept = self.now.ms_since(occurrence) < kept_ms;
+            return ("forgotten", say.forgotten(occurrence, self.disk.oldest, is_kept, self.kept_days));
         }
-        if occurrence > planned.watermark {
-            return ("undecided", say.undecided(occurrence, !self.facts.under_way.is_empty()));
-        }
-        let kept_ms = i64::from(self.kept_days) * DAY_MS;
-        ("forgotten", say.forgotten(occurrence, self.now.ms_since(occurrence) < kept_ms, self.kept_days))
+        let verdict = if occurrence > self.now { "due" } else { "undecided" };
+        let sentence = match left_out {
+            Some(why) => say.left_out(occurrence, &why),
+            None if start > self.now => say.due(occurrence, start, job.body.policy().jitter_ms),
+            None => say.undecided(occurrence, !self.facts.under_way.is_empty()),
+        };
+        (verdict, sentence)
     }
 
     fn is_of_sun(&self) -> bool {
@@ -320,11 +311,12 @@ impl Case {
     fn unknown(&self, say: &Sentence) -> String {
         let (plugin, device, job) = &self.name;
         match &self.facts.fault {
-            Some((at, why)) if !self.facts.has_plugin => {
+            Some((at, why)) if !self.facts.has_plugin() => {
+                let (why, _) = reason::lines(why);
                 format!("nothing of plugin `{plugin}` runs, for its file was refused {}: {why}", say.local(*at))
             }
             _ if *plugin == PluginName::of_host() => format!("nobody has made a job `{job}` by hand, or it has gone"),
-            _ if !self.facts.has_plugin => format!("there is no plugin `{plugin}` in the plugin folder"),
+            _ if !self.facts.has_plugin() => format!("there is no plugin `{plugin}` in the plugin folder"),
             _ if !self.facts.has_device => {
                 format!("plugin `{plugin}` has no device `{device}`: its settings say which it has")
             }
@@ -332,28 +324,43 @@ impl Case {
         }
     }
 
+    /// The lines by which an operator allows what was denied, unless it is allowed by now.
+    fn how_to_allow(&self, denied: &Denied) -> Option<String> {
+        let grant = self.facts.grant.as_ref()?;
+        let how =
+            |topic: &Topic, access| how_to_allow(&self.name.0, topic, access, grant, self.facts.is_granted_by_operator);
+        match denied {
+            Denied::Topic(topic) if !grant.allows_publish(topic.as_str()) => Some(how(topic, Access::Publish)),
+            Denied::Report(topic) if !grant.allows_subscribe(topic.as_str()) => Some(how(topic, Access::Read)),
+            Denied::Topic(_) | Denied::Report(_) => Some("that is allowed by now".into()),
+            Denied::Resource(_) => None,
+        }
+    }
+
     /// What else has to do with it now.
     fn notes(&self, say: &Sentence, verdict: &str) -> Vec<String> {
         let Facts { error, replan_at, planned, is_linked, is_stopping, fault, .. } = &self.facts;
         let mut notes = Vec::new();
-        if let Some((at, why)) = fault.as_ref().filter(|_| self.facts.has_plugin) {
-            let at = say.local(*at);
+        if let Some((at, why)) = fault.as_ref().filter(|_| self.facts.has_plugin()) {
+            let (at, (why, hint)) = (say.local(*at), reason::lines(why));
             notes.push(format!("its plugin goes on as it was, for its newest files were refused {at}: {why}"));
+            notes.extend(hint);
         }
         if let Some(error) = error {
-            let again = replan_at.map(|at| format!("; it is asked again {}", say.local(at))).unwrap_or_default();
-            notes.push(format!("the device keeps an older plan, for the newest one was refused: {error}{again}"));
+            let (why, hint) = reason::lines(error);
+            let again = match replan_at {
+                Some(at) if *at > self.now => format!("; it is asked again {}", say.local(*at)),
+                Some(_) => "; it is being asked again".into(),
+                None => String::new(),
+            };
+            notes.push(format!("the device keeps an older plan, for the newest one was refused: {why}{again}"));
+            notes.extend(hint);
         }
-        if let Some(planned) = planned {
-            if let Some(what) = planned.paused.filter(|_| verdict != "due") {
-                notes.push(format!("{} is paused now", sentence::level(what)));
-            }
-            match planned.next {
-                _ if verdict == "due" => {}
-                NextRun::Due(next) => notes.push(format!("it is due next {}", say.local(next))),
-                NextRun::NotBefore(at) => notes.push(format!("it is not due before {}", say.local(at))),
-                NextRun::Never => notes.push("it is never due again".into()),
-            }
+        if let Some(planned) = planned.as_ref().filter(|_| verdict != "due") {
+            // Of what has not started, the sentence has it.
+            let paused = planned.paused.filter(|_| verdict != "undecided");
+            notes.extend(paused.map(|what| format!("{} is paused now", sentence::level(what))));
+            notes.extend(self.next.map(|next| say.next(next, planned.wish.skip)));
         }
         if !is_linked {
             notes.push("there is no connection to the broker now".into());
@@ -370,13 +377,8 @@ fn is_of_day(one: Instant, other: Instant) -> bool {
     one.ms_since(other).abs() <= DAY_MS
 }
 
-fn is_near(one: Instant, other: Instant) -> bool {
-    one.ms_since(other).abs() <= NEAR_MS
-}
-
 /// From when on a record stands for all occurrences of its job, if it is about several.
 fn since(run: &RunView) -> Option<Instant> {
-    let why: serde_json::Value = serde_json::from_str(run.why.as_deref()?).ok()?;
-    let of = ["/missed/since", "/skipped/paused/since"].iter().find_map(|place| why.pointer(place)?.as_str())?;
-    Some(chrono::DateTime::parse_from_rfc3339(of).ok()?.into())
+    let outcome = store::outcome_from_json(run.why.as_deref()?).ok()?;
+    outcome.several().map(|several| several.since)
 }

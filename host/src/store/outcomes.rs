@@ -1,14 +1,16 @@
 //! How runs ended, as JSON: every value that the reason was made of, for programs that want to know why.
 
 use roost_scheduler::{
+    names::{JobId, ResourceName},
     outcome::{Cause, Denied, Level, Missed, Outcome, Several, Skipped, Why},
     time::Instant,
+    topic::Topic,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::progress::{CancelledRecord, FailedRecord, LateRecord};
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum OutcomeRecord {
     Late(LateRecord),
@@ -19,7 +21,7 @@ enum OutcomeRecord {
     Denied(DeniedRecord),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct MissedRecord {
     #[serde(flatten)]
     why: WhyRecord,
@@ -27,7 +29,7 @@ struct MissedRecord {
     several: Option<SeveralRecord>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WhyRecord {
     TooLate {
@@ -37,13 +39,13 @@ enum WhyRecord {
     },
     TooMany(u32),
     Superseded {
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         job: Option<String>,
         by: String,
     },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum CauseRecord {
     HostAway,
@@ -57,7 +59,7 @@ enum CauseRecord {
     Deaf(String),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct SeveralRecord {
     since: String,
     count: u32,
@@ -65,21 +67,29 @@ struct SeveralRecord {
     more: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum SkippedRecord {
     Earlier(String),
     Waiting(u32),
     GoingOn(u32),
     Paused {
-        what: &'static str,
+        what: LevelRecord,
         #[serde(flatten)]
         several: Option<SeveralRecord>,
     },
     Unwanted,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum LevelRecord {
+    Plugin,
+    Device,
+    Job,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum DeniedRecord {
     Topic(String),
@@ -99,6 +109,27 @@ pub(crate) fn outcome_to_json(outcome: &Outcome) -> serde_json::Result<Option<St
         Outcome::Denied(denied) => OutcomeRecord::Denied(denied.into()),
     };
     serde_json::to_string(&record).map(Some)
+}
+
+/// What was written so.
+pub(crate) fn outcome_from_json(text: &str) -> Result<Outcome, String> {
+    Ok(match serde_json::from_str(text).map_err(|error| format!("why: {error}"))? {
+        OutcomeRecord::Late(late) => Outcome::Succeeded(Some(late.into())),
+        OutcomeRecord::Failed(failed) => Outcome::Failed(failed.into()),
+        OutcomeRecord::Missed(missed) => Outcome::Missed(missed.try_into()?),
+        OutcomeRecord::Skipped(skipped) => Outcome::Skipped(skipped.try_into()?),
+        OutcomeRecord::Cancelled(cancelled) => Outcome::Cancelled(cancelled.try_into()?),
+        OutcomeRecord::Denied(denied) => Outcome::Denied(denied.try_into()?),
+    })
+}
+
+fn instant(text: &str) -> Result<Instant, String> {
+    let at = chrono::DateTime::parse_from_rfc3339(text).map_err(told)?;
+    Instant::from_millis(at.timestamp_millis()).ok_or_else(|| format!("{text} is not an instant"))
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 fn text(at: &Instant) -> String {
@@ -150,9 +181,9 @@ impl From<&Skipped> for SkippedRecord {
             Skipped::GoingOn(most) => Self::GoingOn(*most),
             Skipped::Paused { what, several } => {
                 let what = match what {
-                    Level::Plugin => "plugin",
-                    Level::Device => "device",
-                    Level::Job => "job",
+                    Level::Plugin => LevelRecord::Plugin,
+                    Level::Device => LevelRecord::Device,
+                    Level::Job => LevelRecord::Job,
                 };
                 Self::Paused { what, several: several.as_ref().map(Into::into) }
             }
@@ -168,5 +199,82 @@ impl From<&Denied> for DeniedRecord {
             Denied::Report(topic) => Self::Report(topic.to_string()),
             Denied::Resource(name) => Self::Resource(name.to_string()),
         }
+    }
+}
+
+impl TryFrom<MissedRecord> for Missed {
+    type Error = String;
+
+    fn try_from(MissedRecord { why, several }: MissedRecord) -> Result<Self, String> {
+        let why = match why {
+            WhyRecord::TooLate { late_ms, grace_ms, cause } => {
+                Why::TooLate { late_ms, grace_ms, cause: cause.try_into()? }
+            }
+            WhyRecord::TooMany(most) => Why::TooMany(most),
+            WhyRecord::Superseded { job, by } => {
+                let job = job.map(|job| JobId::parse(&job).map_err(told)).transpose()?;
+                Why::Superseded { job, by: instant(&by)? }
+            }
+        };
+        Ok(Self { why, several: several.map(TryInto::try_into).transpose()? })
+    }
+}
+
+impl TryFrom<CauseRecord> for Cause {
+    type Error = String;
+
+    fn try_from(cause: CauseRecord) -> Result<Self, String> {
+        Ok(match cause {
+            CauseRecord::HostAway => Self::HostAway,
+            CauseRecord::ClockSet => Self::ClockSet,
+            CauseRecord::PlannedLate => Self::PlannedLate,
+            CauseRecord::LinkDown => Self::LinkDown,
+            CauseRecord::Busy => Self::Busy,
+            CauseRecord::EarlierRun => Self::EarlierRun,
+            CauseRecord::Taken(name) => Self::Taken(ResourceName::parse(&name).map_err(told)?),
+            CauseRecord::SlowPlugin => Self::SlowPlugin,
+            CauseRecord::Deaf(reason) => Self::Deaf(reason),
+        })
+    }
+}
+
+impl TryFrom<SeveralRecord> for Several {
+    type Error = String;
+
+    fn try_from(SeveralRecord { since, count, more }: SeveralRecord) -> Result<Self, String> {
+        Ok(Self { since: instant(&since)?, count, more })
+    }
+}
+
+impl TryFrom<SkippedRecord> for Skipped {
+    type Error = String;
+
+    fn try_from(skipped: SkippedRecord) -> Result<Self, String> {
+        Ok(match skipped {
+            SkippedRecord::Earlier(earlier) => Self::Earlier(instant(&earlier)?),
+            SkippedRecord::Waiting(most) => Self::Waiting(most),
+            SkippedRecord::GoingOn(most) => Self::GoingOn(most),
+            SkippedRecord::Paused { what, several } => {
+                let what = match what {
+                    LevelRecord::Plugin => Level::Plugin,
+                    LevelRecord::Device => Level::Device,
+                    LevelRecord::Job => Level::Job,
+                };
+                Self::Paused { what, several: several.map(TryInto::try_into).transpose()? }
+            }
+            SkippedRecord::Unwanted => Self::Unwanted,
+        })
+    }
+}
+
+impl TryFrom<DeniedRecord> for Denied {
+    type Error = String;
+
+    fn try_from(denied: DeniedRecord) -> Result<Self, String> {
+        Ok(match denied {
+            DeniedRecord::Topic(topic) => Self::Topic(Topic::parse(&topic).map_err(told)?),
+            DeniedRecord::Report(topic) => Self::Report(Topic::parse(&topic).map_err(told)?),
+            DeniedRecord::Resource(name) => Self::Resource(ResourceName::parse(&name).map_err(told)?),
+        })
     }
 }

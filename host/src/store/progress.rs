@@ -70,41 +70,58 @@ pub(super) fn told(progress: &Progress) -> serde_json::Result<Told> {
 }
 
 pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
-    let FailedRecord { step, attempts, last } =
-        serde_json::from_str(text).map_err(|error| format!("failed: {error}"))?;
-    let last = match last {
-        AttemptRecord::LinkLost => Attempt::LinkLost,
-        AttemptRecord::HostStopped => Attempt::HostStopped,
-        AttemptRecord::Refused(reason) => Attempt::Refused(reason),
-        AttemptRecord::Overtaken => Attempt::Overtaken,
-        AttemptRecord::PossiblySent => Attempt::PossiblySent,
-        AttemptRecord::Prevented(why) => Attempt::Prevented(why),
-        AttemptRecord::Unanswered(why) => Attempt::Unanswered(why),
-        AttemptRecord::NoReport { within_ms, said } => Attempt::NoReport { within_ms, said },
-    };
-    Ok(Failed { step, attempts, last })
+    serde_json::from_str(text).map(FailedRecord::into).map_err(|error| format!("failed: {error}"))
 }
 
 pub(super) fn cancelled_from_json(text: &str) -> Result<Cancelled, String> {
-    let instant = |millis: i64| Instant::from_millis(millis).ok_or_else(|| format!("{millis} is not an instant"));
-    Ok(match serde_json::from_str(text).map_err(|error| format!("cancelled: {error}"))? {
-        CancelledRecord::DeviceRemoved => Cancelled::DeviceRemoved,
-        CancelledRecord::PluginRemoved => Cancelled::PluginRemoved,
-        CancelledRecord::Replaced { by } => Cancelled::Replaced { by: instant(by)? },
-        CancelledRecord::NewerOfGroup { job, by } => {
-            let job = JobId::parse(&job).map_err(|error| error.to_string())?;
-            Cancelled::NewerOfGroup { job, by: instant(by)? }
-        }
-        CancelledRecord::Abandoned => Cancelled::Abandoned,
-        CancelledRecord::Restored => Cancelled::Restored,
-        CancelledRecord::JobCancelled => Cancelled::JobCancelled,
-        CancelledRecord::JobReplaced => Cancelled::JobReplaced,
-    })
+    serde_json::from_str::<CancelledRecord>(text).map_err(|error| format!("cancelled: {error}"))?.try_into()
 }
 
 pub(super) fn late_from_json(text: &str) -> Result<Late, String> {
-    let LateRecord { step, late_ms } = serde_json::from_str(text).map_err(|error| format!("late: {error}"))?;
-    Ok(Late { step, late_ms })
+    serde_json::from_str(text).map(LateRecord::into).map_err(|error| format!("late: {error}"))
+}
+
+impl From<LateRecord> for Late {
+    fn from(LateRecord { step, late_ms }: LateRecord) -> Self {
+        Self { step, late_ms }
+    }
+}
+
+impl From<FailedRecord> for Failed {
+    fn from(FailedRecord { step, attempts, last }: FailedRecord) -> Self {
+        let last = match last {
+            AttemptRecord::LinkLost => Attempt::LinkLost,
+            AttemptRecord::HostStopped => Attempt::HostStopped,
+            AttemptRecord::Refused(reason) => Attempt::Refused(reason),
+            AttemptRecord::Overtaken => Attempt::Overtaken,
+            AttemptRecord::PossiblySent => Attempt::PossiblySent,
+            AttemptRecord::Prevented(why) => Attempt::Prevented(why),
+            AttemptRecord::Unanswered(why) => Attempt::Unanswered(why),
+            AttemptRecord::NoReport { within_ms, said } => Attempt::NoReport { within_ms, said },
+        };
+        Self { step, attempts, last }
+    }
+}
+
+impl TryFrom<CancelledRecord> for Cancelled {
+    type Error = String;
+
+    fn try_from(record: CancelledRecord) -> Result<Self, String> {
+        let instant = |millis: i64| Instant::from_millis(millis).ok_or_else(|| format!("{millis} is not an instant"));
+        Ok(match record {
+            CancelledRecord::DeviceRemoved => Self::DeviceRemoved,
+            CancelledRecord::PluginRemoved => Self::PluginRemoved,
+            CancelledRecord::Replaced { by } => Self::Replaced { by: instant(by)? },
+            CancelledRecord::NewerOfGroup { job, by } => {
+                let job = JobId::parse(&job).map_err(|error| error.to_string())?;
+                Self::NewerOfGroup { job, by: instant(by)? }
+            }
+            CancelledRecord::Abandoned => Self::Abandoned,
+            CancelledRecord::Restored => Self::Restored,
+            CancelledRecord::JobCancelled => Self::JobCancelled,
+            CancelledRecord::JobReplaced => Self::JobReplaced,
+        })
+    }
 }
 
 impl From<&Late> for LateRecord {

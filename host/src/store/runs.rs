@@ -166,34 +166,76 @@ fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<R
     Ok(runs)
 }
 
-/// Of the runs of a job that have ended, the newest up to an instant, and the first one after it.
-pub(crate) fn around(data: &Path, job: &JobName, at: Instant) -> Result<(Vec<RunView>, Option<RunView>), StoreError> {
-    let (plugin, device, job) = job;
-    let wanted = Wanted {
+/// What is on disk of a job that has to do with a time.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    /// The run that the job's trigger made of an occurrence.
+    pub(crate) of_occurrence: Option<RunView>,
+    /// If there is none, the first one after it: it may stand for several.
+    pub(crate) behind: Option<RunView>,
+    /// Those that are nearest to the time, whatever made them: one up to it, one after it, and one that was wanted again.
+    pub(crate) nearest: Vec<RunView>,
+    /// The oldest occurrence, of any job, that there is a run of.
+    pub(crate) oldest: Option<Instant>,
+}
+
+/// What is on disk of a job about an occurrence and, within a window, near a time.
+pub(crate) fn around(
+    data: &Path,
+    (plugin, device, job): &JobName,
+    occurrence: Option<Instant>,
+    at: Instant,
+    (since, until): (Instant, Instant),
+) -> Result<Around, StoreError> {
+    let of_job = || Wanted {
         plugin: Some(plugin.to_string()),
         device: Some(device.to_string()),
         job: Some(job.to_string()),
+        limit: 1,
         ..Wanted::default()
     };
+    let next = at.plus_ms(1);
     let found = ask(&data.join(DATABASE), |connection, format| {
         if format < MIGRATIONS.len() {
-            return Ok((Vec::new(), None));
+            return Ok(Around::default());
         }
-        let until = Some(at.plus_ms(1));
-        let before = select(connection, &Wanted { until, limit: BEFORE, ..wanted.clone() }, ENDED)?;
-        let mut after = None;
-        let of_after = Wanted { since: until, limit: 1, in_order: true, ..wanted.clone() };
-        each(connection, &of_after, ENDED, |run| after = Some(run))?;
-        Ok((before, after))
+        let mut found = Around::default();
+        if let Some(occurrence) = occurrence {
+            let behind = Some(occurrence.plus_ms(1));
+            let exact = Wanted { since: Some(occurrence), until: behind, ..of_job() };
+            found.of_occurrence = select(connection, &exact, OF_TRIGGER)?.pop();
+            if found.of_occurrence.is_none() {
+                let behind = Wanted { since: behind, in_order: true, ..of_job() };
+                found.behind = select(connection, &behind, OF_TRIGGER)?.pop();
+            }
+        }
+        let before = Wanted { since: Some(since), until: Some(next.min(until)), ..of_job() };
+        found.nearest = select(connection, &before, FIRST_TIME)?;
+        let after = Wanted { since: Some(next), until: Some(until), in_order: true, ..of_job() };
+        found.nearest.append(&mut select(connection, &after, FIRST_TIME)?);
+        let mut again: Option<RunView> = None;
+        let of_again = Wanted { until: Some(until), limit: usize::MAX, ..of_job() };
+        let distance = |run: &RunView| run.id.moment().ms_since(at).abs();
+        each(connection, &of_again, AGAIN, |run| {
+            if again.as_ref().is_none_or(|nearest| distance(&run) < distance(nearest)) {
+                again = Some(run);
+            }
+        })?;
+        found.nearest.extend(again);
+        let oldest: Option<i64> = connection.query_row("SELECT min(occurrence) FROM runs", [], |row| row.get(0))?;
+        found.oldest = oldest.and_then(Instant::from_millis);
+        Ok(found)
     });
     match found {
-        Err(StoreError::NoDatabase(_)) => Ok((Vec::new(), None)),
+        Err(StoreError::NoDatabase(_)) => Ok(Around::default()),
         found => found,
     }
 }
 
-/// Runs that are looked at to explain one: those of an occurrence and, of others, one.
-const BEFORE: usize = 10;
+const OF_TRIGGER: &str = "runs WHERE (origin = '' OR origin GLOB 'series-*')";
+/// A run that was wanted again has the occurrence of the one that failed.
+const FIRST_TIME: &str = "runs WHERE origin NOT GLOB 'replay-*'";
+const AGAIN: &str = "runs WHERE origin GLOB 'replay-*'";
 
 /// Whether all of them can be shown.
 pub(super) fn check(connection: &Connection) -> Result<(), Damage> {

@@ -98,6 +98,8 @@ pub struct RunUnderWay<'a> {
     pub start: Instant,
     /// When it has.
     pub started: Option<Instant>,
+    /// Until when it may start, if it has not, and if that ever ends.
+    pub grace_end: Option<Instant>,
     /// What it does, which may not be what its job does now.
     pub body: &'a Body,
     /// The step that is to be done next, counted from 1.
@@ -390,10 +392,12 @@ fn word(state: State) -> &'static str {
 }
 
 fn run_view(run: &Run) -> RunUnderWay<'_> {
+    let has_grace = run.has_not_started() && run.policy.group().is_none();
     RunUnderWay {
         id: &run.id,
         start: run.start,
         started: run.progress.started,
+        grace_end: has_grace.then(|| run.start.plus_ms(run.policy.grace_ms.into())),
         body: &run.body,
         step: run.step() + 1,
         of: run.steps,

@@ -80,7 +80,7 @@ fn nobody_listens_outside_the_grant_of_now() {
     world.load_granted("coop", 2, &[("north", vec![open])], grant);
     world.run_until(at("2027-03-01T06:20:00Z"));
     assert!(
-        lines(&world).contains(&"06:10:00 denied open 06:10:00: the plugin may not read `door/state`".to_owned()),
+        lines(&world).contains(&"06:10:00 denied open 06:10:00: reading `door/state` is not granted".to_owned()),
         "{:#?}",
         world.log
     );

@@ -397,7 +397,7 @@ fn a_topic_outside_the_grant_is_denied_when_the_run_starts() {
     world.run_until(at(START));
     world.log.clear();
     world.run_until(at("2027-03-01T07:00:00Z"));
-    check(&world, &["06:10:00 denied open 06:10:00: the plugin may not publish to `elsewhere/x`"]);
+    check(&world, &["06:10:00 denied open 06:10:00: publishing to `elsewhere/x` is not granted"]);
 }
 
 #[test]

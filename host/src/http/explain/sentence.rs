@@ -1,39 +1,24 @@
-//! What is said to people about a run, in whole sentences.
+//! What is said to people about a run, in whole sentences of one line.
 
 use chrono_tz::Tz;
 use roost_scheduler::{
-    outcome::Level,
-    scheduler::RunUnderWay,
+    names::{Origin, RunId},
+    outcome::{Level, Outcome},
+    scheduler::NextRun,
     time::Instant,
-    trigger::{Duration, Never},
+    trigger::Never,
 };
 
+use super::{
+    facts::Progress,
+    reason::{self, length, line, lines},
+};
 use crate::store::RunView;
 
 /// By which clock.
 pub(super) struct Sentence {
     pub(super) zone: Tz,
     pub(super) now: Instant,
-}
-
-/// What a run does that has not ended, or waits for.
-#[derive(Debug)]
-pub(super) struct Progress {
-    pub(super) state: &'static str,
-    pub(super) step: usize,
-    pub(super) of: usize,
-    pub(super) held_by: Option<String>,
-    pub(super) attempts: u32,
-    pub(super) last: Option<String>,
-    pub(super) until: Option<Instant>,
-}
-
-impl Progress {
-    pub(super) fn of(run: &RunUnderWay<'_>) -> Self {
-        let RunUnderWay { state, step, of, attempts, until, .. } = *run;
-        let (held_by, last) = (run.held_by.map(ToString::to_string), run.last.map(ToString::to_string));
-        Self { state, step, of, held_by, attempts, last, until }
-    }
 }
 
 pub(super) const fn level(what: Level) -> &'static str {
@@ -50,52 +35,81 @@ impl Sentence {
         at.to_utc().with_timezone(&self.zone).format("%a %Y-%m-%d %H:%M:%S %Z").to_string()
     }
 
-    /// Of a run that has ended. `meant` is an earlier occurrence that it stands for.
-    pub(super) fn ended(&self, run: &RunView, meant: Option<Instant>) -> String {
-        let due = self.local(meant.unwrap_or(run.id.occurrence));
-        let reason = run.reason.as_deref().unwrap_or_default();
-        match run.state.as_str() {
-            "succeeded" => {
-                let note = run.note.as_deref().map(|note| format!("; its plugin says: {note}")).unwrap_or_default();
-                let late = if reason.is_empty() { String::new() } else { format!("; {reason}") };
-                match (run.started, run.ended) {
-                    (Some(started), Some(ended)) => {
-                        let delay_ms = started.ms_since(run.id.occurrence).unsigned_abs();
-                        let begun = if delay_ms < 1_000 {
-                            "it began on time".to_owned()
-                        } else {
-                            format!("it began {} later", Duration(delay_ms))
-                        };
-                        format!("it ran: it was due {due}, {begun}, and was done {}{late}{note}", self.local(ended))
-                    }
-                    _ => format!("it was done without a message: it was due {due}{note}"),
-                }
-            }
-            "failed" => {
-                format!("it failed: it was due {due}, and {reason}; `roost replay {}` does it again", run.id)
-            }
-            "missed" => format!("it did not run: it was due {due}, and was missed: {reason}"),
-            "skipped" => format!("it did not run: it was due {due}, and was left out: {reason}"),
-            "cancelled" => format!("it was called off: it was due {due}, and {reason}"),
-            "denied" => {
-                format!(
-                    "it did not run: it was due {due}, and was not allowed: {reason}; grants and resources are the operator's to give"
-                )
-            }
-            other => format!("it is {other}: it was due {due}"),
+    /// What made a run, and when.
+    fn was_due(&self, run: &RunId) -> String {
+        let due = self.local(run.occurrence);
+        match run.origin {
+            Origin::Trigger | Origin::Series(_) => format!("it was due {due}"),
+            Origin::Manual { .. } => format!("somebody wanted it {due}"),
+            Origin::Replay { at, .. } => format!("it was due {due}, somebody wanted it again {}", self.local(at)),
         }
     }
 
-    /// Of a run that has not ended.
-    pub(super) fn under_way(&self, occurrence: Instant, progress: &Progress, is_linked: bool) -> String {
-        let Progress { state, step, of, held_by, attempts, last, until } = progress;
+    /// Of a run that is on disk, and what to do. `meant` is an earlier occurrence that it stands for.
+    pub(super) fn on_disk(
+        &self,
+        run: &RunView,
+        outcome: Option<&Outcome>,
+        meant: Option<Instant>,
+    ) -> (String, Option<String>) {
+        let due = self.was_due(&RunId { occurrence: meant.unwrap_or(run.id.occurrence), ..run.id.clone() });
+        let (reason, hint) = match outcome {
+            Some(outcome) => self.reason(&run.id.plugin, outcome),
+            // Of an older version, which kept only words.
+            None => lines(run.reason.as_deref().unwrap_or_default()),
+        };
+        let several = outcome.map(|outcome| self.several(outcome)).unwrap_or_default();
+        let sentence = match run.state.as_str() {
+            "succeeded" => self.succeeded(run, &due, &reason),
+            "failed" => format!("it failed: {due}, and {reason}"),
+            "missed" => format!("it did not run: {due}, and was missed{several}: {reason}"),
+            "skipped" => format!("it did not run: {due}, and was left out{several}: {reason}"),
+            "cancelled" => match run.started {
+                Some(started) => {
+                    format!("it began, and was cut short: {due}, began {}, and {reason}", self.local(started))
+                }
+                None => format!("it was called off: {due}, and {reason}"),
+            },
+            "denied" => format!("it did not run: {due}, and was not allowed: {reason}"),
+            "running" => format!("it has not ended: {due}"),
+            other => format!("it is {other}: {due}"),
+        };
+        (sentence, hint)
+    }
+
+    fn succeeded(&self, run: &RunView, due: &str, late: &str) -> String {
+        let note = run.note.as_deref().map(|note| format!("; its plugin says: {}", line(note))).unwrap_or_default();
+        let (Some(started), Some(ended)) = (run.started, run.ended) else {
+            return format!("it was done without a message: {due}{note}");
+        };
+        let delay_ms = started.ms_since(run.id.moment());
+        let begun = match delay_ms {
+            ..1_000 if run.id.origin.is_of_trigger() => "it began on time".to_owned(),
+            ..1_000 => "it began at once".to_owned(),
+            _ => format!("it began {} later", length(delay_ms)),
+        };
+        let late = if late.is_empty() { String::new() } else { format!("; {late}") };
+        format!("it ran: {due}, {begun}, and was done {}{late}{note}", self.local(ended))
+    }
+
+    /// Of a run that has not ended, and what to do.
+    pub(super) fn under_way(&self, run: &RunId, progress: &Progress, is_linked: bool) -> (String, Option<String>) {
+        let Progress { state, step, of, held_by, attempts, last, until, grace_end } = progress;
         let until = until.map(|at| self.local(at)).unwrap_or_default();
         let which = if *of > 1 { format!("step {step} of {of}") } else { "its message".into() };
-        let last = last.as_deref().unwrap_or_default();
+        let (last, hint) = last.as_ref().map(reason::attempt).unwrap_or_default();
+        let mut advice = None;
         let what = match *state {
-            "waiting" if !is_linked => format!("{which} waits for the connection to the broker, which is not there"),
+            "waiting" if !is_linked => {
+                let fate = grace_end.filter(|_| *attempts == 0).map(|end| self.fate(end)).unwrap_or_default();
+                format!("{which} waits for the connection to the broker, which is not there{fate}")
+            }
             "waiting" => format!("{which} waits for its turn with the broker"),
-            "held" => format!("it waits to start: {}", held_by.as_deref().unwrap_or("others go first")),
+            "held" => {
+                let why = held_by.as_ref().map_or_else(|| "others go first".into(), reason::cause);
+                let end = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
+                format!("it waits to start: {why}{}", end.unwrap_or_default())
+            }
             "asking" => "its plugin is being asked what to publish".into(),
             "listening" => format!("{which} waits until the device's reports can be heard"),
             "arming" | "sent" => format!("{which} is on its way to the broker"),
@@ -105,35 +119,53 @@ impl Sentence {
             "pausing" => {
                 let times = if *attempts == 1 { "once".into() } else { format!("{attempts} times") };
                 let tried = if *of == 0 { "its plugin was asked".into() } else { format!("{which} was tried") };
+                advice = hint;
                 format!("{tried} {times}: {last}; that is done again {until}")
             }
             _ => format!("{which} is due {until}"),
         };
-        format!("it has not ended: it was due {}, and {what}", self.local(occurrence))
+        (format!("it has not ended: {}, and {what}", self.was_due(run)), advice)
     }
 
-    /// Of an occurrence that is still to come.
-    pub(super) fn due(&self, occurrence: Instant, jitter_ms: u32, paused: Option<Level>, skip: bool) -> String {
-        let due = self.local(occurrence);
-        let jitter = match jitter_ms {
-            0 => String::new(),
-            most => format!(", or up to {} later", Duration(most.into())),
-        };
-        match paused {
-            Some(what) => {
-                format!("it has not come yet: it is due {due}, and will be left out, for {} is paused", level(what))
-            }
-            None if skip => {
-                format!("it has not come yet: it is due {due}, and will be left out, for somebody wants that")
-            }
-            None => format!("it has not come yet: it is due {due}{jitter}"),
+    /// What becomes of a run that waits for the connection, and may start until then.
+    fn fate(&self, grace_end: Instant) -> String {
+        let end = self.local(grace_end);
+        if grace_end < self.now {
+            format!("; it had until {end} to start, and will be missed when that is back")
+        } else {
+            format!("; it will be missed if that is not back by {end}")
         }
+    }
+
+    /// When a job is due, or was.
+    fn is_due(&self, occurrence: Instant) -> String {
+        let due = self.local(occurrence);
+        if occurrence > self.now {
+            format!("it has not come yet: it is due {due}")
+        } else {
+            format!("it has not started yet: it was due {due}")
+        }
+    }
+
+    /// Of an occurrence that has not started, for its time has not come.
+    pub(super) fn due(&self, occurrence: Instant, start: Instant, jitter_ms: u32) -> String {
+        let due = self.is_due(occurrence);
+        if start == occurrence {
+            return due;
+        }
+        let spread = length(i64::from(jitter_ms));
+        format!("{due}, and starts {}, for its runs are spread over {spread}", self.local(start))
+    }
+
+    /// Of one that will not start.
+    pub(super) fn left_out(&self, occurrence: Instant, why: &str) -> String {
+        format!("{}, and will be left out, for {why}", self.is_due(occurrence))
     }
 
     /// Of one that has come, and of which nothing is known yet.
     pub(super) fn undecided(&self, occurrence: Instant, has_earlier: bool) -> String {
         let due = self.local(occurrence);
-        let late = Duration(self.now.ms_since(occurrence).unsigned_abs());
+        let late = length(self.now.ms_since(occurrence));
         if has_earlier {
             format!("it waits: it was due {due}, {late} ago, and has its turn when the runs before it have ended")
         } else {
@@ -141,31 +173,65 @@ impl Sentence {
         }
     }
 
-    /// Of one that was decided, and of which there is no record.
-    pub(super) fn forgotten(&self, occurrence: Instant, is_kept: bool, kept_days: u32) -> String {
-        let due = self.local(occurrence);
-        if is_kept {
-            return format!(
-                "there is no record of {due}: most likely the job was first planned, or had another trigger, after that"
-            );
+    /// What comes next, unless somebody wants that to be left out.
+    pub(super) fn next(&self, next: NextRun, skipped: Option<Instant>) -> String {
+        match next {
+            NextRun::Due(next) if skipped == Some(next) => {
+                format!("it is due next {}, and will be left out then, for somebody wants that", self.local(next))
+            }
+            NextRun::Due(next) => format!("it is due next {}", self.local(next)),
+            NextRun::NotBefore(at) => format!("it is not due before {}", self.local(at)),
+            NextRun::Never => "it is never due again".into(),
         }
-        format!("there is no record of {due} any more: what became of runs is kept for {kept_days} days")
     }
 
-    /// Nothing was due on the day that is asked for.
+    /// Of one that was decided, and of which there is no record. The oldest occurrence, of any job, that there is one of.
+    pub(super) fn forgotten(
+        &self,
+        occurrence: Instant,
+        oldest: Option<Instant>,
+        is_kept: bool,
+        kept_days: u32,
+    ) -> String {
+        let due = self.local(occurrence);
+        let Some(oldest) = oldest else {
+            return format!("there is no record of {due}: this Roost has no record of any run yet");
+        };
+        let kept = format!("what became of runs is kept for {kept_days} days");
+        match (occurrence < oldest, is_kept) {
+            (true, true) => {
+                let oldest = self.local(oldest);
+                format!("there is no record of {due}: the oldest run that this Roost knows of was due {oldest}")
+            }
+            (true, false) => {
+                let oldest = self.local(oldest);
+                format!(
+                    "there is no record of {due}: the oldest run that this Roost knows of was due {oldest}, and {kept}"
+                )
+            }
+            (false, true) => format!(
+                "there is no record of {due}: most likely the job was first planned, or had another trigger, after that"
+            ),
+            (false, false) => format!("there is no record of {due}: {kept}"),
+        }
+    }
+
+    /// Nothing was due on the day that is asked for, or will be.
     pub(super) fn not_then(&self, at: Instant, nearest: Instant, is_of_sun: bool) -> String {
-        let why = if is_of_sun { ": where the device is, the sun did not do that on that day" } else { "" };
-        format!("nothing was due within a day of {}{why}; the nearest time is {}", self.local(at), self.local(nearest))
+        let (is, does) = if at > self.now { ("is", "does") } else { ("was", "did") };
+        let why = format!(": where the device is, the sun {does} not do that on that day");
+        let why = if is_of_sun { why } else { String::new() };
+        format!("nothing {is} due within a day of {}{why}; the nearest time is {}", self.local(at), self.local(nearest))
     }
 
     /// There is no occurrence at all.
     pub(super) fn never(&self, never: Option<Never>) -> String {
         match never {
             Some(Never::NoSuchSunEvent) => {
-                "there was no run: where the device is, the sun does not do that at this time of the year".into()
+                "there is no run: where the device is, the sun does not do that at this time of the year".into()
             }
-            Some(why) => format!("there was no run: {why}"),
-            None => "there was no run: it is never due".into(),
+            Some(why) => format!("there is no run: {why}"),
+            None => "there is no run: it is never due".into(),
         }
     }
 }

@@ -1,13 +1,16 @@
 use roost_scheduler::{
+    body::PackedJob,
+    event::Wish,
     model::{Job as Model, Policy, Qos},
-    names::{DeviceName, JobId, PluginName, ResourceName},
-    outcome::{Attempt, Cancelled, Cause, Denied, Failed, Late, Missed, Outcome, Several, Skipped, Why},
-    topic::Topic,
+    names::{DeviceName, JobId, Origin, PluginName, ResourceName, RunId},
+    outcome::{Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, Outcome, Several, Skipped, Why},
+    time::Site,
+    topic::{Grant, Topic},
     trigger::{Patterns, parse},
 };
 
-use super::*;
-use crate::store::why_as_json;
+use super::{facts::Progress, *};
+use crate::store::{outcome_from_json, why_as_json};
 
 const DUE: &str = "2027-03-01T06:30:00Z";
 
@@ -53,12 +56,13 @@ fn planned(trigger: &str) -> Planned {
         policy: Policy::default(),
     };
     let (next, watermark) = (NextRun::Due(at("2027-03-02T06:30:00Z")), at(DUE));
-    Planned { job: PackedJob::from(&job), next, watermark, wish: Wish::default(), paused: None }
+    let (origin, wish) = (Origin::Trigger, Wish::default());
+    Planned { job: PackedJob::from(&job), next, origin, watermark, wish, paused: None }
 }
 
 fn facts(trigger: &str) -> Facts {
     Facts {
-        has_plugin: true,
+        grant: Some(Grant::default_of(&name().0)),
         has_device: true,
         error: None,
         replan_at: None,
@@ -68,15 +72,46 @@ fn facts(trigger: &str) -> Facts {
         is_linked: true,
         is_stopping: false,
         fault: None,
+        is_granted_by_operator: false,
     }
 }
 
-/// What is told of the job at a time, where that is on disk.
-fn told(facts: Facts, wanted: Option<&str>, before: Vec<RunView>, after: Option<RunView>) -> Explanation {
-    let (wanted, now) = (wanted.map(at), at("2027-03-01T12:00:00Z"));
-    let nominal = facts.nominal(wanted.unwrap_or(now), wanted.is_none(), &mut Sky::default());
-    let zone = Tz::Europe__London;
-    Case { name: name(), facts, at: wanted, now, zone, kept_days: 30, nominal, before, after }.explain()
+const NOON: &str = "2027-03-01T12:00:00Z";
+
+/// What is told of the job at a time, where these runs are on disk.
+fn told(facts: Facts, wanted: Option<&str>, runs: Vec<RunView>) -> Explanation {
+    told_at(NOON, name(), facts, wanted, runs)
+}
+
+fn told_at(now: &str, name: JobName, facts: Facts, wanted: Option<&str>, runs: Vec<RunView>) -> Explanation {
+    let mut case = Case::new(name, facts, wanted.map(at), at(now), (Tz::Europe__London, 30));
+    let (since, until) = case.window();
+    let of_trigger = |run: &&RunView| run.id.origin.is_of_trigger();
+    let nominal = case.nominal.ok();
+    let behind = runs.iter().filter(of_trigger).filter(|run| nominal.is_some_and(|at| run.id.occurrence > at));
+    case.disk = Around {
+        of_occurrence: runs.iter().filter(of_trigger).find(|run| nominal == Some(run.id.occurrence)).cloned(),
+        behind: behind.min_by_key(|run| run.id.occurrence).cloned(),
+        oldest: runs.iter().map(|run| run.id.occurrence).min(),
+        nearest: runs.into_iter().filter(|run| (since..until).contains(&run.id.moment())).collect(),
+    };
+    case.explain()
+}
+
+/// A run that somebody wanted at that time.
+fn by_hand(when: &str, outcome: &Outcome) -> RunView {
+    let run = run(outcome);
+    let id = RunId { occurrence: at(when), origin: Origin::Manual { series: 0 }, ..run.id };
+    let started = run.started.map(|_| at(when));
+    RunView { id, started, ended: Some(at(when).plus_ms(40)), ..run }
+}
+
+fn progress(state: &'static str) -> Progress {
+    Progress { state, step: 1, of: 1, held_by: None, attempts: 0, last: None, until: None, grace_end: None }
+}
+
+fn begun(id: RunId, progress: Progress) -> Begun {
+    Begun { id, started: None, progress }
 }
 
 fn missed(why: Why) -> Outcome {
@@ -117,7 +152,10 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
             failed(Attempt::NoReport { within_ms: 30_000, said: Some("OPENING".into()) }),
             "its last report was `OPENING`",
         ),
-        (too_late(Cause::HostAway), "the host was not running, or the machine slept; it would have started 12m late"),
+        (
+            too_late(Cause::HostAway),
+            "the host was not running, or the machine slept; it would have started 12m late, and may start no more than 5m late",
+        ),
         (too_late(Cause::ClockSet), "the clock was set forward"),
         (too_late(Cause::PlannedLate), "it was planned only after it was due"),
         (too_late(Cause::LinkDown), "there was no connection to the broker"),
@@ -127,7 +165,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::Taken(pump())), "`pump` was taken"),
         (too_late(Cause::Deaf("not authorized".into())), "could not be listened to: not authorized"),
         (missed(Why::TooMany(1_000)), "as many runs as may wait (1000)"),
-        (missed(Why::Superseded { job: None, by }), "only the newest one, of 2027-03-01T06:45:00Z"),
+        (missed(Why::Superseded { job: None, by }), "only the newest one, of Mon 2027-03-01 06:45:00 GMT"),
         (missed(Why::Superseded { job: Some(close()), by }), "only the newest one of its group, `close`"),
         (Outcome::Skipped(Skipped::Earlier(by)), "had not ended"),
         (Outcome::Skipped(Skipped::Waiting(3)), "as many runs as may wait (3)"),
@@ -153,14 +191,18 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
 #[test]
 fn every_outcome_and_every_reason_can_be_asked_for() {
     for (outcome, expected) in outcomes() {
-        let told = told(facts("cron 30 6 * * *"), Some(DUE), vec![run(&outcome)], None);
+        let told = told(facts("cron 30 6 * * *"), Some(DUE), vec![run(&outcome)]);
         assert_eq!(told.verdict, outcome.word());
         assert!(told.sentence.contains(expected), "{}\n  does not contain\n{expected}", told.sentence);
         assert!(told.sentence.contains("it was due Mon 2027-03-01 06:30:00 GMT"), "{}", told.sentence);
-        assert_eq!(told.notes, ["it is due next Tue 2027-03-02 06:30:00 GMT"]);
-        // The reason is there as data, too.
+        assert_eq!(told.notes.last().unwrap(), "it is due next Tue 2027-03-02 06:30:00 GMT");
+        assert!(!told.sentence.contains('\n'), "{}", told.sentence);
+        let (sentence, _) = told.sentence.split_once("; `roost replay").unwrap_or((&told.sentence, ""));
+        assert!(!sentence.contains("T06:"), "a time by another clock: {sentence}");
+        // The reason is there as data, too, and nothing of it is lost there.
         let why = told.run.unwrap().why;
         assert_eq!(why.is_none(), outcome == Outcome::Succeeded(None), "{outcome}");
+        assert!(why.is_none_or(|why| outcome_from_json(&why.to_string()) == Ok(outcome)));
     }
 }
 
@@ -171,43 +213,61 @@ fn one_of_several_is_found_in_what_stands_for_them() {
     let missed = run(&Outcome::Missed(Missed { why, several }));
     let paused = run(&Outcome::Skipped(Skipped::Paused { what: Level::Job, several }));
     for run in [missed, paused] {
-        let told = told(facts("cron 30 6 * * *"), Some("2027-02-27T06:00:00Z"), vec![], Some(run));
+        let told = told(facts("cron 30 6 * * *"), Some("2027-02-27T06:00:00Z"), vec![run]);
         assert_eq!(told.occurrence.as_deref(), Some("2027-02-27T06:30:00Z"));
         assert!(told.sentence.contains("it was due Sat 2027-02-27 06:30:00 GMT"), "{}", told.sentence);
-        assert!(told.sentence.contains("5 "), "{}", told.sentence);
+        assert!(told.sentence.contains(", one of 5 since Thu 2027-02-25 06:30:00 GMT: "), "{}", told.sentence);
     }
 }
 
 #[test]
 fn what_has_not_ended_says_what_it_waits_for() {
-    let progress = |state, held_by: Option<&str>| Progress {
-        state,
-        step: 1,
-        of: 1,
-        held_by: held_by.map(str::to_owned),
-        attempts: 2,
-        last: Some("the broker refused the message: not authorized".into()),
-        until: Some(at("2027-03-01T12:05:00Z")),
+    let pump = Cause::Taken(ResourceName::parse("pump").unwrap());
+    let until = Some(at("2027-03-01T12:05:00Z"));
+    let refused = Attempt::Refused("not\nauthorized".into());
+    let with = |state, change: fn(&mut Progress)| {
+        let mut progress = Progress { until, ..progress(state) };
+        change(&mut progress);
+        progress
     };
+    let grace = |end: &str| Progress { grace_end: Some(at(end)), ..progress("waiting") };
     let cases = [
-        (progress("waiting", None), false, "its message waits for the connection to the broker, which is not there"),
-        (progress("waiting", None), true, "its message waits for its turn with the broker"),
-        (progress("held", Some("`pump` was taken")), true, "it waits to start: `pump` was taken"),
-        (progress("asking", None), true, "its plugin is being asked what to publish"),
-        (progress("confirming", None), true, "has until Mon 2027-03-01 12:05:00 GMT to report that it did so"),
+        (progress("waiting"), false, "its message waits for the connection to the broker, which is not there"),
         (
-            progress("pausing", None),
-            true,
-            "was tried 2 times: the broker refused the message: not authorized; that is done again",
+            grace("2027-03-01T12:01:00Z"),
+            false,
+            "which is not there; it will be missed if that is not back by Mon 2027-03-01 12:01:00 GMT",
         ),
-        (progress("resting", None), true, "its message is due Mon 2027-03-01 12:05:00 GMT"),
+        (
+            grace("2027-03-01T06:35:00Z"),
+            false,
+            "it had until Mon 2027-03-01 06:35:00 GMT to start, and will be missed when that is back",
+        ),
+        (progress("waiting"), true, "its message waits for its turn with the broker"),
+        (Progress { held_by: Some(pump), ..progress("held") }, true, "it waits to start: `pump` is taken"),
+        (
+            with("held", |run| {
+                (run.held_by, run.grace_end) = (Some(Cause::EarlierRun), Some(at("2027-03-01T12:05:00Z")));
+            }),
+            true,
+            "an earlier run has not ended; it will be missed if it cannot start by Mon 2027-03-01 12:05:00 GMT",
+        ),
+        (progress("asking"), true, "its plugin is being asked what to publish"),
+        (with("confirming", |_| {}), true, "has until Mon 2027-03-01 12:05:00 GMT to report that it did so"),
+        (
+            Progress { attempts: 2, last: Some(refused), ..with("pausing", |_| {}) },
+            true,
+            "was tried 2 times: the broker refused the message: not\\nauthorized; that is done again",
+        ),
+        (with("resting", |_| {}), true, "its message is due Mon 2027-03-01 12:05:00 GMT"),
     ];
     for (progress, is_linked, expected) in cases {
-        let under_way = vec![(at(DUE), Origin::Trigger, progress)];
-        let told = told(Facts { under_way, is_linked, ..facts("cron 30 6 * * *") }, None, vec![], None);
+        let under_way = vec![begun(run(&Outcome::Succeeded(None)).id, progress)];
+        let told = told(Facts { under_way, is_linked, ..facts("cron 30 6 * * *") }, None, vec![]);
         assert_eq!(told.verdict, "running");
         assert!(told.sentence.contains(expected), "{}\n  does not contain\n{expected}", told.sentence);
         assert_eq!(told.notes.iter().any(|note| note.contains("no connection")), !is_linked);
+        assert_eq!(told.run.unwrap().run, format!("coop-door/north/open/{DUE}"));
     }
 }
 
@@ -225,22 +285,24 @@ fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
         (with(|job| job.paused = Some(Level::Device)), tomorrow, "due", "will be left out, for its device is paused"),
         (with(|job| job.wish.skip = Some(at("2027-03-02T06:30:00Z"))), tomorrow, "due", "for somebody wants that"),
         (with(|job| job.watermark = Instant::MIN), None, "undecided", "5h30m ago, and is just being decided"),
-        (daily(), Some(DUE), "forgotten", "most likely the job was first planned"),
-        (daily(), Some("2026-03-01T06:30:00Z"), "forgotten", "is kept for 30 days"),
+        (daily(), Some(DUE), "forgotten", "this Roost has no record of any run yet"),
         (facts("at 2027-06-01T06:00:00Z"), Some(DUE), "never", "the nearest time is Tue 2027-06-01 07:00:00 BST"),
-        (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "the sun did not do that on that day"),
+        (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "nothing is due within a day of Mon 2027-06-21"),
+        (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "the sun does not do that on that day"),
+        (facts("sunrise"), Some("2026-06-21T04:00:00Z"), "never", "nothing was due within a day of Sun 2026-06-21"),
+        (facts("sunrise"), Some("2026-06-21T04:00:00Z"), "never", "the sun did not do that on that day"),
         (Facts { planned: None, ..daily() }, None, "unknown", "device `coop-door/north` has no job `open`"),
         (Facts { planned: None, has_device: false, ..daily() }, None, "unknown", "has no device `north`"),
-        (Facts { planned: None, has_plugin: false, ..daily() }, None, "unknown", "there is no plugin `coop-door`"),
+        (Facts { planned: None, grant: None, ..daily() }, None, "unknown", "there is no plugin `coop-door`"),
         (
-            Facts { planned: None, has_plugin: false, fault: Some((at(DUE), "torn".into())), ..daily() },
+            Facts { planned: None, grant: None, fault: Some((at(DUE), "torn".into())), ..daily() },
             None,
             "unknown",
             "its file was refused Mon 2027-03-01 06:30:00 GMT: torn",
         ),
     ];
     for (facts, wanted, verdict, expected) in cases {
-        let told = told(facts, wanted, vec![], None);
+        let told = told(facts, wanted, vec![]);
         assert!(told.sentence.contains(expected), "{}\n  does not contain\n{expected}", told.sentence);
         assert_eq!(told.verdict, verdict, "{}", told.sentence);
     }
@@ -253,19 +315,175 @@ fn a_plugin_that_fails_and_a_job_that_has_gone_are_told() {
         replan_at: Some(at("2027-03-01T12:01:00Z")),
         ..facts("cron 30 6 * * *")
     };
-    let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(None))], None);
+    let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(None))]);
     assert_eq!(
         told_of.notes[0],
         "the device keeps an older plan, for the newest one was refused: `schedule-jobs` trapped; it is asked again Mon \
          2027-03-01 12:01:00 GMT"
     );
     let outdated = Facts { fault: Some((at(DUE), "it trapped".into())), ..facts("cron 30 6 * * *") };
-    let told_of = told(outdated, Some(DUE), vec![run(&Outcome::Succeeded(None))], None);
+    let told_of = told(outdated, Some(DUE), vec![run(&Outcome::Succeeded(None))]);
     assert_eq!(
         told_of.notes[0],
         "its plugin goes on as it was, for its newest files were refused Mon 2027-03-01 06:30:00 GMT: it trapped"
     );
     let gone = Facts { planned: None, ..facts("cron 30 6 * * *") };
-    let told_of = told(gone, None, vec![run(&Outcome::Cancelled(Cancelled::DeviceRemoved))], None);
+    let told_of = told(gone, None, vec![run(&Outcome::Cancelled(Cancelled::DeviceRemoved))]);
     assert_eq!(told_of.verdict, "cancelled");
+}
+
+#[test]
+fn of_runs_by_hand_the_nearest_is_told_whether_it_has_ended_or_not() {
+    let daily = || facts("cron 30 6 * * *");
+    let times: Vec<String> = (0..14).map(|n| format!("2027-03-01T11:00:{:02}Z", n * 2)).collect();
+    let runs = || times.iter().map(|when| by_hand(when, &Outcome::Succeeded(None))).collect::<Vec<_>>();
+    for when in &times {
+        let told = told(daily(), Some(when), runs());
+        assert_eq!(told.verdict, "succeeded");
+        assert_eq!(told.run.unwrap().run, format!("coop-door/north/open/{when}/manual"));
+        let local = when.replace('T', " ").replace('Z', " GMT");
+        let expected = format!("it ran: somebody wanted it Mon {local}, it began at once");
+        assert!(told.sentence.starts_with(&expected), "{}", told.sentence);
+    }
+    // One that is under way.
+    let id = RunId { occurrence: at("2027-03-01T11:00:03Z"), ..runs()[0].id.clone() };
+    let with_one = || Facts { under_way: vec![begun(id.clone(), progress("sent"))], ..daily() };
+    let told_of = told(with_one(), Some("2027-03-01T11:00:03Z"), runs());
+    assert_eq!((told_of.verdict.as_str(), told_of.occurrence.as_deref()), ("running", Some("2027-03-01T11:00:03Z")));
+    let told_of = told(with_one(), Some("2027-03-01T11:00:04Z"), runs());
+    assert_eq!((told_of.verdict.as_str(), told_of.occurrence.as_deref()), ("succeeded", Some("2027-03-01T11:00:04Z")));
+    // What the trigger made, where that is nearer.
+    let of_trigger = || [runs(), vec![run(&Outcome::Succeeded(None))]].concat();
+    assert_eq!(told(daily(), Some("2027-03-01T08:00:00Z"), of_trigger()).occurrence.as_deref(), Some(DUE));
+    // The last one, whatever made it.
+    let told_of = told(daily(), None, of_trigger());
+    assert_eq!(told_of.occurrence.as_deref(), Some("2027-03-01T11:00:26Z"));
+    let of_yesterday = vec![by_hand("2027-02-28T11:00:00Z", &Outcome::Succeeded(None)), run(&Outcome::Succeeded(None))];
+    assert_eq!(told(daily(), None, of_yesterday).occurrence.as_deref(), Some(DUE));
+    // Also of a job that has never been due.
+    let told_of = told(facts("at 2027-06-01T06:00:00Z"), None, runs());
+    assert_eq!(told_of.occurrence.as_deref(), Some("2027-03-01T11:00:26Z"));
+}
+
+#[test]
+fn what_failed_is_told_with_how_to_do_it_again_only_where_that_can_be() {
+    let daily = || facts("cron 30 6 * * *");
+    let failed = || run(&failed(Attempt::LinkLost));
+    let again = RunId { origin: Origin::Replay { at: at("2027-03-01T11:00:00Z"), series: 0 }, ..failed().id };
+    let advised = |facts: Facts| told(facts, Some(DUE), vec![failed()]).sentence.contains("`roost replay ");
+    assert!(advised(daily()));
+    assert!(!advised(Facts { grant: None, has_device: false, planned: None, ..daily() }));
+    assert!(!advised(Facts { has_device: false, planned: None, ..daily() }));
+    assert!(!advised(Facts { is_stopping: true, ..daily() }));
+    assert!(!advised(Facts { under_way: vec![begun(again.clone(), progress("sent"))], ..daily() }));
+    // The one that was wanted again has a time of its own.
+    let ended = RunView { id: again, started: Some(at("2027-03-01T11:00:00.100Z")), ..run(&Outcome::Succeeded(None)) };
+    for wanted in [None, Some("2027-03-01T11:00:00Z")] {
+        let told = told(daily(), wanted, vec![failed(), ended.clone()]);
+        assert!(
+            told.sentence.starts_with(
+                "it ran: it was due Mon 2027-03-01 06:30:00 GMT, somebody wanted it again Mon 2027-03-01 11:00:00 GMT, \
+                 it began at once"
+            ),
+            "{}",
+            told.sentence
+        );
+    }
+    assert_eq!(told(daily(), Some(DUE), vec![failed(), ended]).verdict, "failed");
+}
+
+#[test]
+fn what_has_come_and_not_started_says_when_it_starts_or_that_it_will_not() {
+    let jittery = |change: fn(&mut Planned)| {
+        let mut facts = facts("cron 30 6 * * *");
+        facts.planned.iter_mut().for_each(|planned| {
+            let mut job = Model::from(&planned.job);
+            job.policy.jitter_ms = 30_000;
+            (planned.job, planned.watermark) = (PackedJob::from(&job), Instant::MIN);
+            planned.next = NextRun::Due(at(DUE));
+            change(planned);
+        });
+        facts
+    };
+    let soon = |change| told_at("2027-03-01T06:30:00.600Z", name(), jittery(change), None, vec![]);
+    let told = soon(|_| {});
+    assert_eq!(told.verdict, "undecided");
+    let (first, last) = ("it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT, and starts ", "over 30s");
+    assert!(told.sentence.starts_with(first) && told.sentence.ends_with(last), "{}", told.sentence);
+    assert_eq!(told.notes, ["it is due next Tue 2027-03-02 06:30:00 GMT"]);
+    let skipped = soon(|planned| planned.wish.skip = Some(at(DUE)));
+    assert!(skipped.sentence.ends_with("and will be left out, for somebody wants that"), "{}", skipped.sentence);
+    let paused = soon(|planned| planned.paused = Some(Level::Job));
+    assert!(paused.sentence.ends_with("and will be left out, for its job is paused"), "{}", paused.sentence);
+    // Before its time has come it is told as well.
+    let before = told_at("2027-03-01T06:00:00Z", name(), jittery(|_| {}), Some(DUE), vec![]);
+    let starts = |told: &Explanation| told.sentence.split_once("and starts").unwrap().1.to_owned();
+    assert!(before.sentence.starts_with("it has not come yet: it is due "), "{}", before.sentence);
+    assert_eq!(starts(&before), starts(&told));
+}
+
+#[test]
+fn what_was_called_off_had_not_begun_and_what_had_was_cut_short() {
+    let cancelled = run(&Outcome::Cancelled(Cancelled::Abandoned));
+    let begun = RunView { started: Some(at("2027-03-01T06:30:01Z")), ..cancelled.clone() };
+    let sentence = |run| told(facts("cron 30 6 * * *"), Some(DUE), vec![run]).sentence;
+    let due = "it was due Mon 2027-03-01 06:30:00 GMT";
+    assert_eq!(sentence(cancelled), format!("it was called off: {due}, and somebody abandoned it"));
+    assert_eq!(
+        sentence(begun),
+        format!("it began, and was cut short: {due}, began Mon 2027-03-01 06:30:01 GMT, and somebody abandoned it")
+    );
+}
+
+#[test]
+fn what_there_is_no_record_of_is_told_as_far_as_it_is_known() {
+    let run = || run(&Outcome::Succeeded(None));
+    let sentence = |wanted: &str, runs| {
+        let told = told(facts("cron 30 6 * * *"), Some(wanted), runs);
+        assert_eq!(told.verdict, "forgotten");
+        told.sentence
+    };
+    let oldest = "the oldest run that this Roost knows of was due Mon 2027-03-01 06:30:00 GMT";
+    assert!(sentence("2027-02-01T06:30:00Z", vec![run()]).ends_with(oldest));
+    assert!(
+        sentence("2026-07-01T06:30:00Z", vec![run()]).contains(&format!("{oldest}, and what became of runs is kept"))
+    );
+    let older = RunView { id: RunId { occurrence: at("2026-06-01T06:30:00Z"), ..run().id }, ..run() };
+    assert!(sentence("2026-07-01T06:30:00Z", vec![older.clone()]).ends_with("what became of runs is kept for 30 days"));
+    assert!(sentence("2027-02-20T06:30:00Z", vec![older]).contains("most likely the job was first planned"));
+}
+
+#[test]
+fn the_lines_that_say_what_to_do_are_notes() {
+    let hint =
+        "to allow it, put this into `plugins/coop-door.toml`:\n[grants]\npublish = [\"coop-door/#\", \"barn/door\"]";
+    let why = format!("task `open`: `topic` `barn/door` is outside what `coop-door` may publish to\n{hint}");
+    let told_of = told(facts("cron 30 6 * * *"), Some(DUE), vec![run(&failed(Attempt::Unanswered(why.clone())))]);
+    assert!(told_of.sentence.contains("may publish to; `roost replay "), "{}", told_of.sentence);
+    assert_eq!(told_of.notes[0], hint);
+    let pausing = Progress { last: Some(Attempt::Unanswered(why.clone())), attempts: 1, ..progress("pausing") };
+    let under_way = vec![begun(run(&Outcome::Succeeded(None)).id, pausing)];
+    let told_of = told(Facts { under_way, ..facts("cron 30 6 * * *") }, Some(DUE), vec![]);
+    assert!(!told_of.sentence.contains('\n') && told_of.notes[0] == hint, "{told_of:?}");
+    let failing = Facts { error: Some(why), ..facts("cron 30 6 * * *") };
+    let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(None))]);
+    assert!(told_of.notes[0].ends_with("is outside what `coop-door` may publish to") && told_of.notes[1] == hint);
+    // So is how to allow what was denied.
+    let denied = run(&Outcome::Denied(Denied::Topic(Topic::parse("barn/door").unwrap())));
+    let told_of = told(facts("cron 30 6 * * *"), Some(DUE), vec![denied]);
+    assert!(told_of.sentence.ends_with("was not allowed: its plugin may not publish to `barn/door`"));
+    assert_eq!(told_of.notes[0], hint);
+}
+
+#[test]
+fn what_jobs_made_by_hand_may_not_do_is_told_as_such() {
+    let of_host = PluginName::of_host();
+    let name = (of_host.clone(), DeviceName::parse("api").unwrap(), name().2);
+    let facts = Facts { grant: Some(Grant { publish: vec![], subscribe: vec![] }), ..facts("cron 30 6 * * *") };
+    let run = run(&Outcome::Denied(Denied::Report(Topic::parse("z/c").unwrap())));
+    let run = RunView { id: RunId { plugin: of_host, device: name.1.clone(), ..run.id }, ..run };
+    let told = told_at(NOON, name, facts, Some(DUE), vec![run]);
+    let expected = "was not allowed: jobs made by hand may not read `z/c`, by `[grants.api]` in `roost.toml`";
+    assert!(told.sentence.ends_with(expected), "{}", told.sentence);
+    assert!(told.notes[0].ends_with("`roost.toml`:\n[grants.api]\nsubscribe = [\"z/c\"]"), "{}", told.notes[0]);
 }

@@ -127,6 +127,42 @@ fn listed(data: &Path, wanted: &Wanted) -> Vec<String> {
 }
 
 #[test]
+fn around_a_time_is_the_nearest_of_a_job_whatever_made_it_and_what_stands_for_an_occurrence() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(data.path()).unwrap();
+    let ended = |id: RunId| {
+        let Change::RunEnded(ended) = run_ended(None, 0, 1) else { unreachable!() };
+        Change::RunEnded(RunEnded { id, ..ended })
+    };
+    let of = |occurrence, origin| RunId { origin, ..run_id(occurrence) };
+    let by_hand = |occurrence| of(occurrence, Origin::Manual { series: 0 });
+    let again = |occurrence, when| of(occurrence, Origin::Replay { at: at(when), series: 0 });
+    let mut runs: Vec<RunId> = (0..30).map(|n| by_hand(100 + 2 * n)).collect();
+    runs.extend([run_id(50), of(50, Origin::Series(1)), again(50, 131), again(50, 400), run_id(300)]);
+    runs.push(RunId { plugin: PluginName::parse("other").unwrap(), ..run_id(7) });
+    store.commit(&runs.into_iter().map(ended).collect::<Vec<_>>()).unwrap();
+    store.commit(&[run_saved(1, 163, 4)]).unwrap();
+    let (plugin, device, job) = run_id(0).of_job();
+    let job = (plugin, device, job);
+    let around = |occurrence: Option<i64>, when| {
+        let window = (Instant::MIN, at(350));
+        let found = around(data.path(), &job, occurrence.map(at), at(when), window).unwrap();
+        let told = |run: &RunView| format!("{} {}", run.id.occurrence.millis(), run.id.origin);
+        let nearest: Vec<_> = found.nearest.iter().map(told).collect();
+        (found.of_occurrence.as_ref().map(told), found.behind.as_ref().map(told), nearest, found.oldest)
+    };
+    let replay = |when| format!("50 replay-{}", at(when));
+    let (of_occurrence, behind, nearest, oldest) = around(Some(50), 100);
+    assert_eq!((of_occurrence.as_deref(), behind), (Some("50 series-1"), None));
+    assert_eq!((nearest, oldest), (vec!["100 manual".into(), "102 manual".into(), replay(131)], Some(at(7))));
+    let (of_occurrence, behind, nearest, _) = around(Some(170), 163);
+    assert_eq!((of_occurrence, behind.as_deref()), (None, Some("300 ")));
+    // One that is under way, too.
+    assert_eq!(nearest, ["163 ".into(), "300 ".into(), replay(131)]);
+    assert_eq!(around(None, 300).2, ["300 ".into(), replay(400)]);
+}
+
+#[test]
 fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();

@@ -1,0 +1,172 @@
+//! What the scheduler knows of a job, and what follows from its plan.
+
+use roost_scheduler::{
+    body::PackedJob,
+    event::Wish,
+    limits::{RUNS_PER_JOB, SUN_DAYS},
+    names::{JobName, Origin, RunId},
+    outcome::{Attempt, Cause, Level},
+    scheduler::{NextRun, RunUnderWay, Scheduler, start_of},
+    time::{Instant, Site},
+    topic::Grant,
+    trigger::{Never, Search, Sky, Trigger},
+};
+
+/// Searches for an occurrence in the past: a month each, of what follows the sun.
+const SEARCHES: usize = 13;
+
+/// What the scheduler knows of a job.
+pub(super) struct Facts {
+    /// What its plugin may publish and read, if there is such a plugin.
+    pub(super) grant: Option<Grant>,
+    pub(super) has_device: bool,
+    /// Why the device keeps an older plan.
+    pub(super) error: Option<String>,
+    pub(super) replan_at: Option<Instant>,
+    pub(super) site: Option<Site>,
+    pub(super) planned: Option<Planned>,
+    /// Its runs that have not ended.
+    pub(super) under_way: Vec<Begun>,
+    pub(super) is_linked: bool,
+    pub(super) is_stopping: bool,
+    /// Why its plugin's newest files were refused, if they were, and when.
+    pub(super) fault: Option<(Instant, String)>,
+    /// Whether it is the operator who says what its plugin may publish and read.
+    pub(super) is_granted_by_operator: bool,
+}
+
+/// A job that is planned.
+pub(super) struct Planned {
+    pub(super) job: PackedJob,
+    pub(super) next: NextRun,
+    /// What makes its runs.
+    pub(super) origin: Origin,
+    /// Up to here, everything is decided.
+    pub(super) watermark: Instant,
+    pub(super) wish: Wish,
+    pub(super) paused: Option<Level>,
+}
+
+/// A run that has not ended.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) id: RunId,
+    pub(super) started: Option<Instant>,
+    pub(super) progress: Progress,
+}
+
+/// What a run does that has not ended, or waits for.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) state: &'static str,
+    pub(super) step: usize,
+    pub(super) of: usize,
+    pub(super) held_by: Option<Cause>,
+    pub(super) attempts: u32,
+    pub(super) last: Option<Attempt>,
+    pub(super) until: Option<Instant>,
+    /// Until when it may start, if it has not, and if that ever ends.
+    pub(super) grace_end: Option<Instant>,
+}
+
+impl Begun {
+    fn of(run: &RunUnderWay<'_>) -> Self {
+        let RunUnderWay { state, step, of, attempts, until, grace_end, .. } = *run;
+        let (held_by, last) = (run.held_by.cloned(), run.last.cloned());
+        let progress = Progress { state, step, of, held_by, attempts, last, until, grace_end };
+        Self { id: run.id.clone(), started: run.started, progress }
+    }
+}
+
+impl Facts {
+    pub(super) fn of(scheduler: &Scheduler, name: &JobName) -> Self {
+        let (plugin, device, job) = name;
+        let found = scheduler.device(plugin, device);
+        let planned = scheduler.job(plugin, device, job);
+        let runs = scheduler.runs_named(name).take(RUNS_PER_JOB as usize);
+        Self {
+            grant: scheduler.plugin(plugin).map(|plugin| plugin.grant.clone()),
+            has_device: found.is_some(),
+            error: found.as_ref().and_then(|device| device.error.map(str::to_owned)),
+            replan_at: found.as_ref().map(|device| device.replan_at),
+            site: found.as_ref().map(|device| *device.site),
+            under_way: runs.map(|run| Begun::of(&run)).collect(),
+            planned: planned.as_ref().map(|view| Planned {
+                job: view.job.clone(),
+                next: view.next,
+                origin: view.origin,
+                watermark: view.watermark,
+                wish: view.wish.cloned().unwrap_or_default(),
+                paused: view.paused,
+            }),
+            is_linked: scheduler.link_since().is_some(),
+            is_stopping: scheduler.is_stopping(),
+            fault: None,
+            is_granted_by_operator: false,
+        }
+    }
+
+    pub(super) const fn has_plugin(&self) -> bool {
+        self.grant.is_some()
+    }
+
+    /// The occurrence that is meant: the nearest one, or the last one, if nobody says which.
+    pub(super) fn nominal(&self, at: Instant, is_last: bool, sky: &mut Sky) -> Result<Instant, Option<Never>> {
+        let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return Err(None) };
+        let trigger = &planned.job.trigger;
+        let before = last(trigger, at, site, sky);
+        let after = trigger.find(at, site, sky);
+        match (before, after) {
+            (Some(before), Ok(after)) if !is_last && after.ms_since(at) < at.ms_since(before) => Ok(after),
+            (Some(before), _) => Ok(before),
+            (None, Ok(after)) => Ok(after),
+            (None, Err(never)) => Err(Some(never)),
+        }
+    }
+
+    /// When the run of an occurrence starts, or should have.
+    pub(super) fn start(&self, (plugin, device, job): &JobName, occurrence: Instant, sky: &mut Sky) -> Instant {
+        let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return occurrence };
+        let (plugin, device, job) = (plugin.clone(), device.clone(), job.clone());
+        let run = RunId { plugin, device, job, occurrence, origin: planned.origin };
+        start_of(&planned.job, &run, site, sky)
+    }
+
+    /// What comes next: never what has come, though it may not be decided yet.
+    pub(super) fn next(&self, now: Instant, sky: &mut Sky) -> Option<NextRun> {
+        let (planned, site) = (self.planned.as_ref()?, self.site.as_ref()?);
+        Some(match planned.next {
+            NextRun::Due(at) | NextRun::NotBefore(at) if at <= now => match planned.job.trigger.find(now, site, sky) {
+                Ok(next) => NextRun::Due(next),
+                Err(Never::NoSuchSunEvent) => NextRun::NotBefore(now.plus_ms(i64::from(SUN_DAYS) * 86_400_000)),
+                Err(_) => NextRun::Never,
+            },
+            next => next,
+        })
+    }
+
+    /// Whether a run that failed would be taken if somebody wanted it again.
+    pub(super) fn can_be_done_again(&self, run: &RunId) -> bool {
+        let is_in_the_way = |other: &RunId| {
+            other == run || matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence
+        };
+        self.has_plugin()
+            && self.has_device
+            && !self.is_stopping
+            && self.under_way.len() < RUNS_PER_JOB as usize
+            && !self.under_way.iter().any(|begun| is_in_the_way(&begun.id))
+    }
+}
+
+/// The newest occurrence up to an instant, as far as it makes sense to look.
+fn last(trigger: &Trigger, at: Instant, site: &Site, sky: &mut Sky) -> Option<Instant> {
+    let mut until = at;
+    for _ in 0..SEARCHES {
+        match trigger.last(Instant::MIN, until, site, sky) {
+            Search::Found(found) => return Some(found),
+            Search::NotUntil(earlier) if earlier < until => until = earlier,
+            Search::NotUntil(_) | Search::Never(_) => return None,
+        }
+    }
+    None
+}

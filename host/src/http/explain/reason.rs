@@ -1,0 +1,125 @@
+//! Why a run ended as it did, in words for people and by the device's clock.
+
+use roost_scheduler::{
+    names::PluginName,
+    outcome::{Attempt, Cancelled, Cause, Denied, Failed, Missed, Outcome, Several, Skipped, Why},
+    trigger::Duration,
+};
+
+use super::sentence::Sentence;
+
+/// The first line of a text of several, and the others, which say what to do.
+pub(super) fn lines(text: &str) -> (String, Option<String>) {
+    match text.split_once('\n') {
+        Some((first, rest)) if !rest.trim().is_empty() => {
+            (first.trim_end().to_owned(), Some(rest.trim_end().to_owned()))
+        }
+        _ => (text.trim_end().to_owned(), None),
+    }
+}
+
+/// The same of a text that has no hint in it.
+pub(super) fn line(text: &str) -> String {
+    text.trim_end().replace('\n', "\\n")
+}
+
+/// How long that is, to the second if it is longer.
+pub(super) fn length(ms: i64) -> Duration {
+    let ms = ms.unsigned_abs();
+    Duration(if ms < 1_000 { ms } else { ms - ms % 1_000 })
+}
+
+impl Sentence {
+    /// Why, and what to do, where that is known.
+    pub(super) fn reason(&self, plugin: &PluginName, outcome: &Outcome) -> (String, Option<String>) {
+        let reason = match outcome {
+            Outcome::Failed(failed) => return failure(failed),
+            Outcome::Missed(Missed { why, .. }) => self.missed(why),
+            Outcome::Skipped(skipped) => self.skipped(*skipped),
+            Outcome::Cancelled(cancelled) => self.cancelled(cancelled),
+            Outcome::Denied(denied) => self::denied(plugin, denied),
+            Outcome::Succeeded(_) => outcome.to_string(),
+        };
+        (line(&reason), None)
+    }
+
+    /// Whom a record stands for, behind how it ended.
+    pub(super) fn several(&self, outcome: &Outcome) -> String {
+        let Some(Several { since, count, more }) = outcome.several() else { return String::new() };
+        let at_least = if more { "at least " } else { "" };
+        format!(", one of {at_least}{count} since {}", self.local(since))
+    }
+
+    fn missed(&self, why: &Why) -> String {
+        match why {
+            Why::TooLate { late_ms, grace_ms, cause } => {
+                let (late, grace) = (length(*late_ms), length(i64::from(*grace_ms)));
+                format!("{cause}; it would have started {late} late, and may start no more than {grace} late")
+            }
+            Why::TooMany(_) => why.to_string(),
+            Why::Superseded { job: None, by } => {
+                format!("only the newest one, of {}, is made up for", self.local(*by))
+            }
+            Why::Superseded { job: Some(job), by } => {
+                format!("only the newest one of its group, `{job}` of {}, is made up for", self.local(*by))
+            }
+        }
+    }
+
+    fn skipped(&self, skipped: Skipped) -> String {
+        match skipped {
+            Skipped::Earlier(earlier) => format!("the run of {} had not ended", self.local(earlier)),
+            Skipped::Paused { what, .. } => Outcome::Skipped(Skipped::Paused { what, several: None }).to_string(),
+            other => Outcome::Skipped(other).to_string(),
+        }
+    }
+
+    fn cancelled(&self, cancelled: &Cancelled) -> String {
+        match cancelled {
+            Cancelled::Replaced { by } => format!("the run of {} replaced it", self.local(*by)),
+            Cancelled::NewerOfGroup { job, by } => {
+                format!("a newer run of its group, `{job}` of {}, took its place", self.local(*by))
+            }
+            Cancelled::Restored => {
+                "this Roost was restored from a backup that was made before it had ended; it may have been done all the same"
+                    .into()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Why a step was given up.
+fn failure(failed: &Failed) -> (String, Option<String>) {
+    let Attempt::Unanswered(why) = &failed.last else { return (line(&failed.to_string()), None) };
+    let (why, hint) = lines(why);
+    (Failed { last: Attempt::Unanswered(why), ..failed.clone() }.to_string(), hint)
+}
+
+/// Why an attempt did not get through.
+pub(super) fn attempt(attempt: &Attempt) -> (String, Option<String>) {
+    match attempt {
+        Attempt::Unanswered(why) => lines(why),
+        other => (line(&other.to_string()), None),
+    }
+}
+
+/// What holds a run up now.
+pub(super) fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::EarlierRun => "an earlier run has not ended".into(),
+        Cause::Taken(name) => format!("`{name}` is taken"),
+        other => line(&other.to_string()),
+    }
+}
+
+fn denied(plugin: &PluginName, denied: &Denied) -> String {
+    let is_api = *plugin == PluginName::of_host();
+    let whose = if is_api { "jobs made by hand" } else { "its plugin" };
+    let by = if is_api { ", by `[grants.api]` in `roost.toml`" } else { "" };
+    match denied {
+        Denied::Topic(topic) => format!("{whose} may not publish to `{topic}`{by}"),
+        Denied::Report(topic) => format!("{whose} may not read `{topic}`{by}"),
+        Denied::Resource(_) => Outcome::Denied(denied.clone()).to_string(),
+    }
+}
