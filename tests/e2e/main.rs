@@ -17,6 +17,7 @@ mod steering;
 mod stream;
 mod tasks;
 mod uploads;
+mod why;
 
 use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
 

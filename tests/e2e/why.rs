@@ -1,0 +1,98 @@
+//! Why a run did or did not happen, as it is told while it happens.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use roost_tests::{Broker, PATIENCE, Site};
+use serde_json::{Value, json};
+
+use crate::{
+    api::ask,
+    operations::{self, text},
+};
+
+/// What a command says on standard output.
+fn roost(site: &Site, arguments: &[&str]) -> String {
+    operations::roost(site, arguments).0
+}
+
+fn schedule(address: &str, job: &Value) {
+    let (status, made) = ask(address, "POST", "/api/v1/jobs", "content-type: application/json\r\n", &job.to_string());
+    assert_eq!(status, 201, "{made}");
+}
+
+/// Asks why until a text is in the answer.
+fn explain_until(site: &Site, job: &str, expected: &str) -> String {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let told = roost(site, &["explain", job]);
+        if told.contains(expected) {
+            return told;
+        }
+        assert!(Instant::now() < end, "{told}\n  does not contain\n{expected}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn each_run_by_hand_is_told_at_its_time_and_the_last_one_without_a_time() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    schedule(&host.address(), &json!({"trigger": "cron 0 12 1 1 *", "topic": "lamp", "id": "lamp"}));
+    let job = "roost/api/lamp";
+    // The job itself has never been due.
+    assert!(roost(&site, &["explain", job]).starts_with("there is no record of "));
+    let mut runs = Vec::new();
+    for _ in 0..14 {
+        let run = roost(&site, &["run-now", job]).trim().to_owned();
+        // Asked at once: it is not told of another one, neither while it goes on nor when it has just ended.
+        let told: Value = serde_json::from_str(&roost(&site, &["explain", job, "--json"])).unwrap();
+        assert_eq!(text(&told["run"], "run"), run, "{told}");
+        runs.push(run);
+    }
+    for run in &runs {
+        let at = run.split('/').nth(3).unwrap();
+        let told: Value = serde_json::from_str(&roost(&site, &["explain", job, "--at", at, "--json"])).unwrap();
+        assert_eq!((text(&told["run"], "run"), text(&told, "verdict")), (run.as_str(), "succeeded"), "{told}");
+    }
+    let told = roost(&site, &["explain", job]);
+    assert!(told.starts_with("it ran: somebody wanted it ") && told.contains("it began at once"), "{told}");
+    assert!(told.contains("note: it is due next "), "{told}");
+}
+
+#[test]
+fn what_has_come_and_starts_later_says_when_and_whether_it_will() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    let policy = json!({"jitter_ms": 86_400_000});
+    schedule(&host.address(), &json!({"trigger": "at now+1s", "topic": "lamp", "id": "lamp", "policy": policy}));
+    let job = "roost/api/lamp";
+    let before = explain_until(&site, job, "and starts ");
+    let started = explain_until(&site, job, "it has not started yet: it was due ");
+    let starts = |told: &str| told.split_once("and starts ").unwrap().1.lines().next().unwrap().to_owned();
+    assert!(started.contains(", for its runs are spread over 1d"), "{started}");
+    assert_eq!(starts(&before), starts(&started));
+    assert!(started.contains("note: it is never due again") && !started.contains("due next"), "{started}");
+    roost(&site, &["skip", job]);
+    let told = roost(&site, &["explain", job]);
+    assert!(told.contains("and will be left out, for somebody wants that"), "{told}");
+}
+
+#[test]
+fn what_waits_for_the_connection_says_that_it_is_too_late() {
+    let (mut broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    host.says("connected to");
+    broker.stop();
+    host.says("lost");
+    schedule(&host.address(), &json!({"trigger": "now", "topic": "lamp", "id": "lamp", "policy": {"grace_ms": 3_000}}));
+    let job = "roost/api/lamp";
+    let told = explain_until(&site, job, "waits for the connection");
+    assert!(told.contains("it will be missed if that is not back by ") || told.contains("it had until "), "{told}");
+    explain_until(&site, job, "to start, and will be missed when that is back");
+    broker.start();
+    let told = explain_until(&site, job, "was missed: there was no connection to the broker");
+    assert!(told.contains(" late, and may start no more than 3s late"), "{told}");
+}
