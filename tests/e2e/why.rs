@@ -1,11 +1,6 @@
 //! Why a run did or did not happen, as it is told while it happens.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
-use roost_tests::{Broker, PATIENCE, Site};
+use roost_tests::{Broker, Roost, Site};
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,16 +19,8 @@ fn schedule(address: &str, job: &Value) {
 }
 
 /// Asks why until a text is in the answer.
-fn explain_until(site: &Site, job: &str, expected: &str) -> String {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let told = roost(site, &["explain", job]);
-        if told.contains(expected) {
-            return told;
-        }
-        assert!(Instant::now() < end, "{told}\n  does not contain\n{expected}");
-        thread::sleep(Duration::from_millis(50));
-    }
+fn explain_until(host: &Roost, site: &Site, job: &str, expected: &str) -> String {
+    host.until(expected, || Some(roost(site, &["explain", job])).filter(|told| told.contains(expected)))
 }
 
 #[test]
@@ -69,8 +56,8 @@ fn what_has_come_and_starts_later_says_when_and_whether_it_will() {
     let policy = json!({"jitter_ms": 86_400_000});
     schedule(&host.address(), &json!({"trigger": "at now+1s", "topic": "lamp", "id": "lamp", "policy": policy}));
     let job = "roost/api/lamp";
-    let before = explain_until(&site, job, "and starts ");
-    let started = explain_until(&site, job, "it has not started yet: it was due ");
+    let before = explain_until(&host, &site, job, "and starts ");
+    let started = explain_until(&host, &site, job, "it has not started yet: it was due ");
     let starts = |told: &str| told.split_once("and starts ").unwrap().1.lines().next().unwrap().to_owned();
     assert!(started.contains(", for its runs are spread over 1d"), "{started}");
     assert_eq!(starts(&before), starts(&started));
@@ -89,10 +76,10 @@ fn what_waits_for_the_connection_says_that_it_is_too_late() {
     host.says("lost");
     schedule(&host.address(), &json!({"trigger": "now", "topic": "lamp", "id": "lamp", "policy": {"grace_ms": 3_000}}));
     let job = "roost/api/lamp";
-    let told = explain_until(&site, job, "waits for the connection");
+    let told = explain_until(&host, &site, job, "waits for the connection");
     assert!(told.contains("it will be missed if that is not back by ") || told.contains("it had until "), "{told}");
-    explain_until(&site, job, "to start, and will be missed when that is back");
+    explain_until(&host, &site, job, "to start, and will be missed when that is back");
     broker.start();
-    let told = explain_until(&site, job, "was missed: there was no connection to the broker");
+    let told = explain_until(&host, &site, job, "was missed: there was no connection to the broker");
     assert!(told.contains(" late, and may start no more than 3s late"), "{told}");
 }

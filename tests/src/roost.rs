@@ -105,7 +105,12 @@ impl Site {
 impl Roost {
     /// Waits until a query has an answer.
     pub fn has(&self, site: &Site, sql: &str, expected: i64) {
-        self.log.wait(sql, |_| (site.query(sql) == expected).then_some(()));
+        self.until(sql, || (site.query(sql) == expected).then_some(()));
+    }
+
+    /// Waits until something is there.
+    pub fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+        self.log.wait(what, |_| found())
     }
 }
 
