@@ -10,7 +10,7 @@ use axum::{Json, extract::State};
 use chrono_tz::Tz;
 use roost_scheduler::{
     names::{JobName, PluginName},
-    outcome::{Denied, Outcome},
+    outcome::{Attempt, Denied, Level, Outcome},
     scheduler::NextRun,
     time::Instant,
     topic::Topic,
@@ -192,7 +192,10 @@ impl Case {
                 let meant = self.meant(found, outcome.as_ref());
                 let (mut sentence, hint) = say.on_disk(found, outcome.as_ref(), meant);
                 if found.state == "failed" && self.facts.can_be_done_again(&found.id) {
-                    sentence += &format!("; `roost replay {}` does it again", found.id);
+                    let is_unclear =
+                        matches!(&outcome, Some(Outcome::Failed(failed)) if failed.last == Attempt::PossiblySent);
+                    let whether = if is_unclear { "if it did not arrive, " } else { "" };
+                    sentence += &format!("; {whether}`roost replay {}` does it again", found.id);
                 }
                 notes.extend(hint);
                 if let Some(Outcome::Denied(denied)) = &outcome {
@@ -293,7 +296,10 @@ impl Case {
         if occurrence <= *watermark && occurrence <= self.now {
             let kept_ms = i64::from(self.kept_days) * DAY_MS;
             let is_kept = self.now.ms_since(occurrence) < kept_ms;
-            return ("forgotten", say.forgotten(occurrence, self.disk.oldest, is_kept, self.kept_days));
+            return (
+                "forgotten",
+                say.forgotten((occurrence, self.at.is_some()), self.disk.oldest, is_kept, self.kept_days),
+            );
         }
         let verdict = if occurrence > self.now { "due" } else { "undecided" };
         let sentence = match left_out {
@@ -337,6 +343,17 @@ impl Case {
         }
     }
 
+    /// What is paused now, and how to end that.
+    fn paused(&self, what: Level) -> String {
+        let (plugin, device, job) = &self.name;
+        let part = match what {
+            Level::Plugin => plugin.to_string(),
+            Level::Device => format!("{plugin}/{device}"),
+            Level::Job => format!("{plugin}/{device}/{job}"),
+        };
+        format!("{} is paused now; `roost resume {part}` ends that", sentence::level(what))
+    }
+
     /// What else has to do with it now.
     fn notes(&self, say: &Sentence, verdict: &str) -> Vec<String> {
         let Facts { error, replan_at, planned, is_linked, is_stopping, fault, .. } = &self.facts;
@@ -356,11 +373,10 @@ impl Case {
             notes.push(format!("the device keeps an older plan, for the newest one was refused: {why}{again}"));
             notes.extend(hint);
         }
-        if let Some(planned) = planned.as_ref().filter(|_| verdict != "due") {
-            // Of what has not started, the sentence has it.
-            let paused = planned.paused.filter(|_| verdict != "undecided");
-            notes.extend(paused.map(|what| format!("{} is paused now", sentence::level(what))));
-            notes.extend(self.next.map(|next| say.next(next, planned.wish.skip)));
+        if let Some(planned) = planned {
+            notes.extend(planned.paused.map(|what| self.paused(what)));
+            let next = self.next.filter(|_| verdict != "due");
+            notes.extend(next.map(|next| say.next(next, planned.wish.skip)));
         }
         if !is_linked {
             notes.push("there is no connection to the broker now".into());

@@ -56,13 +56,15 @@ impl Sentence {
                 let (late, grace) = (length(*late_ms), length(i64::from(*grace_ms)));
                 format!("{cause}; it would have started {late} late, and may start no more than {grace} late")
             }
-            Why::TooMany(_) => why.to_string(),
-            Why::Superseded { job: None, by } => {
-                format!("only the newest one, of {}, is made up for", self.local(*by))
-            }
-            Why::Superseded { job: Some(job), by } => {
-                format!("only the newest one of its group, `{job}` of {}, is made up for", self.local(*by))
-            }
+            Why::TooMany(most) => waiting(*most),
+            Why::Superseded { job: None, by } => format!(
+                "when it could have started, the run of {} was due as well, and only the newest is made up for",
+                self.local(*by)
+            ),
+            Why::Superseded { job: Some(job), by } => format!(
+                "when it could have started, `{job}` of {} was due as well, and only the newest of their group is made up for",
+                self.local(*by)
+            ),
         }
     }
 
@@ -70,7 +72,9 @@ impl Sentence {
         match skipped {
             Skipped::Earlier(earlier) => format!("the run of {} had not ended", self.local(earlier)),
             Skipped::Paused { what, .. } => Outcome::Skipped(Skipped::Paused { what, several: None }).to_string(),
-            other => Outcome::Skipped(other).to_string(),
+            Skipped::Waiting(most) => waiting(most),
+            Skipped::GoingOn(most) => format!("{most} of its runs were going on already, and no more may at once"),
+            Skipped::Unwanted => "somebody wanted that".into(),
         }
     }
 
@@ -89,11 +93,20 @@ impl Sentence {
     }
 }
 
+fn waiting(most: u32) -> String {
+    format!("{most} of its runs were waiting already, and no more may")
+}
+
 /// Why a step was given up.
 fn failure(failed: &Failed) -> (String, Option<String>) {
-    let Attempt::Unanswered(why) = &failed.last else { return (line(&failed.to_string()), None) };
-    let (why, hint) = lines(why);
-    (Failed { last: Attempt::Unanswered(why), ..failed.clone() }.to_string(), hint)
+    match &failed.last {
+        Attempt::Unanswered(why) => {
+            let (why, hint) = lines(why);
+            (Failed { last: Attempt::Unanswered(why), ..failed.clone() }.to_string(), hint)
+        }
+        Attempt::Prevented(why) => (format!("step {} was given up: {}", failed.step, line(why)), None),
+        _ => (line(&failed.to_string()), None),
+    }
 }
 
 /// Why an attempt did not get through.

@@ -66,7 +66,7 @@ impl Sentence {
             "skipped" => format!("it did not run: {due}, and was left out{several}: {reason}"),
             "cancelled" => match run.started {
                 Some(started) => {
-                    format!("it began, and was cut short: {due}, began {}, and {reason}", self.local(started))
+                    format!("it was cut short: {due}, began {}, and then {reason}", self.local(started))
                 }
                 None => format!("it was called off: {due}, and {reason}"),
             },
@@ -185,34 +185,32 @@ impl Sentence {
         }
     }
 
-    /// Of one that was decided, and of which there is no record. The oldest occurrence, of any job, that there is one of.
+    /// Of one that was decided, and of which there is no record, though somebody may have asked for it. The oldest occurrence,
+    /// of any job, that there is one of.
     pub(super) fn forgotten(
         &self,
-        occurrence: Instant,
+        (occurrence, is_asked_for): (Instant, bool),
         oldest: Option<Instant>,
         is_kept: bool,
         kept_days: u32,
     ) -> String {
         let due = self.local(occurrence);
-        let Some(oldest) = oldest else {
-            return format!("there is no record of {due}: this Roost has no record of any run yet");
+        let kept = if is_kept { String::new() } else { format!("what became of runs is kept for {kept_days} days") };
+        let why = match oldest {
+            None => "this Roost has no record of any run yet".into(),
+            Some(oldest) if occurrence < oldest => {
+                let and = if is_kept { "" } else { ", and " };
+                format!("the oldest run that this Roost knows of was due {}{and}{kept}", self.local(oldest))
+            }
+            Some(_) if is_kept => {
+                "most likely the job was first planned, or had another trigger, after that".to_owned()
+            }
+            Some(_) => kept,
         };
-        let kept = format!("what became of runs is kept for {kept_days} days");
-        match (occurrence < oldest, is_kept) {
-            (true, true) => {
-                let oldest = self.local(oldest);
-                format!("there is no record of {due}: the oldest run that this Roost knows of was due {oldest}")
-            }
-            (true, false) => {
-                let oldest = self.local(oldest);
-                format!(
-                    "there is no record of {due}: the oldest run that this Roost knows of was due {oldest}, and {kept}"
-                )
-            }
-            (false, true) => format!(
-                "there is no record of {due}: most likely the job was first planned, or had another trigger, after that"
-            ),
-            (false, false) => format!("there is no record of {due}: {kept}"),
+        if is_asked_for {
+            format!("there is no record of {due}: {why}")
+        } else {
+            format!("its last time was {due}, and there is no record of that: {why}")
         }
     }
 

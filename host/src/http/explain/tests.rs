@@ -139,10 +139,13 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (failed(Attempt::HostStopped), "the host was stopped"),
         (failed(Attempt::Refused("not authorized".into())), "the broker refused the message: not authorized"),
         (failed(Attempt::Overtaken), "the time of a later step had come"),
-        (failed(Attempt::PossiblySent), "was possibly sent, and is not to be repeated"),
+        (
+            failed(Attempt::PossiblySent),
+            "was possibly sent, and is not to be repeated; if it did not arrive, `roost replay",
+        ),
         (
             failed(Attempt::Prevented("the device's reports could not be listened to".into())),
-            "could not be listened to",
+            "step 1 was given up: the device's reports could not be listened to",
         ),
         (
             failed(Attempt::Unanswered("`run-task` said: zone 9".into())),
@@ -164,16 +167,22 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::SlowPlugin), "its plugin took too long to say what to publish"),
         (too_late(Cause::Taken(pump())), "`pump` was taken"),
         (too_late(Cause::Deaf("not authorized".into())), "could not be listened to: not authorized"),
-        (missed(Why::TooMany(1_000)), "as many runs as may wait (1000)"),
-        (missed(Why::Superseded { job: None, by }), "only the newest one, of Mon 2027-03-01 06:45:00 GMT"),
-        (missed(Why::Superseded { job: Some(close()), by }), "only the newest one of its group, `close`"),
+        (missed(Why::TooMany(1_000)), "1000 of its runs were waiting already"),
+        (
+            missed(Why::Superseded { job: None, by }),
+            "the run of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest is made up for",
+        ),
+        (
+            missed(Why::Superseded { job: Some(close()), by }),
+            "`close` of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest of their group",
+        ),
         (Outcome::Skipped(Skipped::Earlier(by)), "had not ended"),
-        (Outcome::Skipped(Skipped::Waiting(3)), "as many runs as may wait (3)"),
-        (Outcome::Skipped(Skipped::GoingOn(2)), "as many runs as may go on at once (2)"),
+        (Outcome::Skipped(Skipped::Waiting(3)), "3 of its runs were waiting already"),
+        (Outcome::Skipped(Skipped::GoingOn(2)), "2 of its runs were going on already"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Plugin, several: None }), "its plugin was paused"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Device, several: None }), "its device was paused"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Job, several: None }), "its job was paused"),
-        (Outcome::Skipped(Skipped::Unwanted), "somebody wanted this one to be left out"),
+        (Outcome::Skipped(Skipped::Unwanted), "was left out: somebody wanted that"),
         (Outcome::Cancelled(Cancelled::DeviceRemoved), "its device was removed"),
         (Outcome::Cancelled(Cancelled::PluginRemoved), "its plugin was removed"),
         (Outcome::Cancelled(Cancelled::Replaced { by }), "replaced it"),
@@ -197,7 +206,7 @@ fn every_outcome_and_every_reason_can_be_asked_for() {
         assert!(told.sentence.contains("it was due Mon 2027-03-01 06:30:00 GMT"), "{}", told.sentence);
         assert_eq!(told.notes.last().unwrap(), "it is due next Tue 2027-03-02 06:30:00 GMT");
         assert!(!told.sentence.contains('\n'), "{}", told.sentence);
-        let (sentence, _) = told.sentence.split_once("; `roost replay").unwrap_or((&told.sentence, ""));
+        let (sentence, _) = told.sentence.split_once("`roost replay").unwrap_or((&told.sentence, ""));
         assert!(!sentence.contains("T06:"), "a time by another clock: {sentence}");
         // The reason is there as data, too, and nothing of it is lost there.
         let why = told.run.unwrap().why;
@@ -414,6 +423,7 @@ fn what_has_come_and_not_started_says_when_it_starts_or_that_it_will_not() {
     let skipped = soon(|planned| planned.wish.skip = Some(at(DUE)));
     assert!(skipped.sentence.ends_with("and will be left out, for somebody wants that"), "{}", skipped.sentence);
     let paused = soon(|planned| planned.paused = Some(Level::Job));
+    assert_eq!(paused.notes[0], "its job is paused now; `roost resume coop-door/north/open` ends that");
     assert!(paused.sentence.ends_with("and will be left out, for its job is paused"), "{}", paused.sentence);
     // Before its time has come it is told as well.
     let before = told_at("2027-03-01T06:00:00Z", name(), jittery(|_| {}), Some(DUE), vec![]);
@@ -431,7 +441,7 @@ fn what_was_called_off_had_not_begun_and_what_had_was_cut_short() {
     assert_eq!(sentence(cancelled), format!("it was called off: {due}, and somebody abandoned it"));
     assert_eq!(
         sentence(begun),
-        format!("it began, and was cut short: {due}, began Mon 2027-03-01 06:30:01 GMT, and somebody abandoned it")
+        format!("it was cut short: {due}, began Mon 2027-03-01 06:30:01 GMT, and then somebody abandoned it")
     );
 }
 
@@ -451,6 +461,10 @@ fn what_there_is_no_record_of_is_told_as_far_as_it_is_known() {
     let older = RunView { id: RunId { occurrence: at("2026-06-01T06:30:00Z"), ..run().id }, ..run() };
     assert!(sentence("2026-07-01T06:30:00Z", vec![older.clone()]).ends_with("what became of runs is kept for 30 days"));
     assert!(sentence("2027-02-20T06:30:00Z", vec![older]).contains("most likely the job was first planned"));
+    let told = told(facts("cron 30 6 * * *"), None, vec![]);
+    assert!(
+        told.sentence.starts_with("its last time was Mon 2027-03-01 06:30:00 GMT, and there is no record of that: ")
+    );
 }
 
 #[test]
