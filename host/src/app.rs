@@ -12,7 +12,7 @@ use std::{mem, time::Duration};
 
 use anyhow::Context as _;
 use roost_scheduler::{
-    event::{Effect, Event, Loaded, Publish},
+    event::{Announcement, Effect, Event, Publish},
     scheduler::Scheduler,
     time::Instant,
 };
@@ -233,11 +233,6 @@ impl App {
                 self.feed.tell(Happening::Link { up: true });
             }
             Event::LinkDown { .. } => self.feed.tell(Happening::Link { up: false }),
-            Event::Loaded(Loaded { plugin, devices, .. }) => {
-                let plans = devices.iter().filter_map(|device| device.plan.as_ref().ok());
-                let jobs = plans.map(|plan| plan.jobs.len()).sum();
-                self.feed.log(Happening::Loaded { plugin: plugin.clone(), devices: devices.len(), jobs });
-            }
             Event::Removed(plugin) => self.feed.log(Happening::Removed(plugin.clone())),
             Event::Planned { plan, .. } => count(&self.metrics.plans, &self.metrics.plans_failed, plan.is_err()),
             Event::Answered { reply, .. } => count(&self.metrics.tasks, &self.metrics.tasks_failed, reply.is_err()),
@@ -317,6 +312,21 @@ impl App {
         false
     }
 
+    /// A version, or a plan, has taken effect.
+    fn announce(&self, announcement: Announcement) {
+        let Announcement { loaded, new, changed, unchanged, .. } = announcement;
+        let plugin = announcement.plugin.clone();
+        if loaded {
+            let devices = self.scheduler.plugin(&plugin).map_or(0, |plugin| plugin.devices);
+            let jobs = new + changed + unchanged;
+            self.feed.log(Happening::Loaded { plugin: plugin.clone(), devices, jobs });
+        }
+        self.feed.log(Happening::Planned(announcement));
+        if loaded {
+            diary::next_runs(&plugin, &self.scheduler);
+        }
+    }
+
     fn start(&mut self, effect: Effect, hand: &mut Hand) {
         match effect {
             Effect::Publish(publish) => {
@@ -325,13 +335,7 @@ impl App {
             }
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
             Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
-            Effect::Announce(announcement) => {
-                let new_version = announcement.loaded.then(|| announcement.plugin.clone());
-                self.feed.log(Happening::Planned(announcement));
-                if let Some(plugin) = new_version {
-                    diary::next_runs(&plugin, &self.scheduler);
-                }
-            }
+            Effect::Announce(announcement) => self.announce(announcement),
             Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),
             Effect::Unwatch { link, watch } => self.link.unwatch(link, watch),
