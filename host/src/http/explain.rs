@@ -117,7 +117,7 @@ async fn told(desk: &Desk, name: &JobName, at: Option<&When>) -> Result<Explanat
     let (name, kept_days) = (name.clone(), desk.history_days());
     if at.is_some_and(|at| at.ms_since(now) > limits::EXPLAINED_MS) {
         let problem = Problem::bad_request("`at` is more than 400 days ahead");
-        return Err(problem.hint("`GET /api/v1/jobs` tells when a job is due next"));
+        return Err(problem.hint("`roost jobs` tells when a job is due next"));
     }
     let told = desk.read(move |data| {
         let mut case = Case::new(name, facts, at, now, (zone, kept_days));
@@ -206,10 +206,7 @@ impl Case {
                 (found.state.clone(), sentence)
             }
             (Some(Found::UnderWay(Begun { id, started, progress })), _) => {
-                let (mut sentence, hint) = say.under_way(id, progress, self.facts.is_linked);
-                if self.facts.planned.is_none() {
-                    sentence += "; its job has gone";
-                }
+                let (sentence, hint) = say.under_way(id, progress, self.facts.is_linked);
                 notes.extend(hint);
                 about = Some(id.occurrence);
                 run = Some(RunRecord::under_way(id, *started, self.zone));
@@ -370,13 +367,15 @@ impl Case {
                 Some(_) => "; it is being asked again".into(),
                 None => String::new(),
             };
-            notes.push(format!("the device keeps an older plan, for the newest one was refused: {why}{again}"));
+            notes.push(format!("the device's newest plan was refused: {why}{again}"));
             notes.extend(hint);
         }
         if let Some(planned) = planned {
             notes.extend(planned.paused.map(|what| self.paused(what)));
             let next = self.next.filter(|_| verdict != "due");
             notes.extend(next.map(|next| say.next(next, planned.wish.skip)));
+        } else if verdict != "unknown" {
+            notes.push(format!("its job has gone: {}", self.unknown(say)));
         }
         if !is_linked {
             notes.push("there is no connection to the broker now".into());

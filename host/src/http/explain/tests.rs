@@ -327,7 +327,7 @@ fn a_plugin_that_fails_and_a_job_that_has_gone_are_told() {
     let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(None))]);
     assert_eq!(
         told_of.notes[0],
-        "the device keeps an older plan, for the newest one was refused: `schedule-jobs` trapped; it is asked again Mon \
+        "the device's newest plan was refused: `schedule-jobs` trapped; it is asked again Mon \
          2027-03-01 12:01:00 GMT"
     );
     let outdated = Facts { fault: Some((at(DUE), "it trapped".into())), ..facts("cron 30 6 * * *") };
