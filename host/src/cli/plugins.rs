@@ -84,9 +84,22 @@ fn row(plugin: &PluginRecord) -> [String; 7] {
         plugin.jobs.to_string(),
         plan,
         memory,
-        // The last cause is where it began.
-        plugin.error.as_ref().map(|error| in_one_line(error.causes.last().unwrap_or(&error.what))).unwrap_or_default(),
+        fault(plugin),
     ]
+}
+
+/// What is wrong with it, in short.
+fn fault(plugin: &PluginRecord) -> String {
+    match (&plugin.error, plugin.faults) {
+        // The last cause is where it began.
+        (Some(error), _) => in_one_line(error.causes.last().unwrap_or(&error.what)),
+        (None, 0) => String::new(),
+        (None, faults) => {
+            let devices =
+                if faults == 1 { "1 device keeps its".into() } else { format!("{faults} devices keep their") };
+            format!("{devices} old plan: `roost plugins {}` says why", plugin.plugin)
+        }
+    }
 }
 
 fn state(plugin: &PluginRecord) -> String {

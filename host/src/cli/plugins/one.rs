@@ -55,6 +55,12 @@ pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
         text.push('\n');
         text.push_str(&table(["DEVICE", "JOBS", "TIME ZONE", "NEXT PLAN", "FAULT"], &rows));
     }
+    for device in devices {
+        // What is more than a line stands below, where it can be copied.
+        if let Some(error) = device.error.as_deref().filter(|error| error.contains('\n')) {
+            let _ = writeln!(text, "\n{}: {}", device.device, printable(error).replace('\n', "\n  "));
+        }
+    }
     text
 }
 
@@ -70,6 +76,6 @@ fn of_device(device: &DeviceRecord) -> [String; 5] {
         device.jobs.to_string(),
         device.time_zone.clone(),
         plan,
-        device.error.as_deref().map(in_one_line).unwrap_or_default(),
+        device.error.as_deref().and_then(|error| error.lines().next()).map(in_one_line).unwrap_or_default(),
     ]
 }
