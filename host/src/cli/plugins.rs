@@ -95,9 +95,12 @@ fn fault(plugin: &PluginRecord) -> String {
         (Some(error), _) => in_one_line(error.causes.last().unwrap_or(&error.what)),
         (None, 0) => String::new(),
         (None, faults) => {
-            let devices =
-                if faults == 1 { "1 device keeps its".into() } else { format!("{faults} devices keep their") };
-            format!("{devices} old plan: `roost plugins {}` says why", plugin.plugin)
+            let plans = if faults == 1 {
+                "the plan of 1 device was".into()
+            } else {
+                format!("the plans of {faults} devices were")
+            };
+            format!("{plans} refused: `roost plugins {}` says why", plugin.plugin)
         }
     }
 }

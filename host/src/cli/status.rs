@@ -55,8 +55,9 @@ fn told(status: &Status) -> String {
     );
     // Writing to a string cannot fail.
     if faults.plugins > 0 || faults.devices > 0 {
-        let (plugins, devices) = (number(faults.plugins, "plugin"), number(faults.devices, "device"));
-        let _ = writeln!(text, "faults    {plugins}, {devices}: `roost plugins` says which");
+        let all = [(faults.plugins, "plugin"), (faults.devices, "device")].into_iter().filter(|(count, _)| *count > 0);
+        let all: Vec<String> = all.map(number).collect();
+        let _ = writeln!(text, "faults    {}: `roost plugins` says which", all.join(", "));
     }
     if paused.count > 0 {
         let more = paused.count - paused.first.len().min(paused.count);
@@ -67,7 +68,7 @@ fn told(status: &Status) -> String {
 }
 
 /// `2 devices`
-fn number(count: usize, what: &str) -> String {
+fn number((count, what): (usize, &str)) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -89,7 +90,8 @@ mod tests {
         let well = status(r#"{"plugins": 0, "devices": 0}"#, r#"{"count": 0, "first": []}"#);
         assert!(well.ends_with("runs      0 under way\n"), "{well}");
         let ill = status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
-        let expected = "faults    0 plugins, 1 device: `roost plugins` says which\npaused    porch, sprinkler/garden, and 10 more\n";
+        let expected =
+            "faults    1 device: `roost plugins` says which\npaused    porch, sprinkler/garden, and 10 more\n";
         assert_eq!(ill.strip_prefix(&well), Some(expected));
     }
 }

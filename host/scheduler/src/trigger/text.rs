@@ -51,10 +51,10 @@ impl Problem {
 }
 
 const AT: &str = "write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`";
-const CLOCK: &str = "write `cron 30 6 * * *` for every day, in quotes where a shell reads it, or `at 2027-03-01T06:30:00Z` for once";
 const EVERY: &str = "write `every 15m`, or `every 1h30m from 2027-03-01T06:30:00Z`";
 const CRON: &str = "write `cron 30 6 * * MON-FRI`, in quotes where a shell reads it, or `cron @daily in Europe/London`";
-const SHELL: &str = "your shell has put file names in the place of `*`: put the trigger in quotes, as in `'cron 30 6 * * *'`";
+const SHELL: &str =
+    "your shell has put file names in the place of `*`: put the trigger in quotes, as in `'cron 30 6 * * *'`";
 const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30`";
 const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`";
 const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI` (in quotes where a shell reads \
@@ -116,10 +116,22 @@ fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
         Err(_) if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() => {
             format!("`{text}` does not say how far it is from UTC; did you mean `{text}Z`?")
         }
-        Err(_) if clock(text).is_some() => return Err(Problem::new(format!("`{text}` has no date"), CLOCK)),
-        Err(_) => format!("`{text}` is not a date and time as in RFC 3339"),
+        Err(_) => match clock(text) {
+            Some(time) => return Err(without_date(text, time)),
+            None => format!("`{text}` is not a date and time as in RFC 3339"),
+        },
     };
     Err(Problem::new(reason, hint))
+}
+
+/// A time of day, where it is not said on which.
+fn without_date(text: &str, time: NaiveTime) -> Problem {
+    let (minute, hour) = (time.minute(), time.hour());
+    let hint = format!(
+        "for every day write `cron {minute} {hour} * * *`, in quotes where a shell reads it; for once \
+         `at 2027-03-01T{hour:02}:{minute:02}:00Z`, with `Z` or an offset such as `+01:00`"
+    );
+    Problem::new(format!("`{text}` has no date"), hint)
 }
 
 fn every(words: &[&str]) -> Result<Trigger, Problem> {
@@ -287,11 +299,11 @@ fn unknown(keyword: &str, rest: &[&str]) -> Problem {
     let text = [&[keyword], rest].concat().join(" ");
     let is_cron = keyword.starts_with('@')
         || (4..7).contains(&rest.len()) && keyword.starts_with(|first: char| first == '*' || first.is_ascii_digit());
-    let daily = if keyword == "daily" { rest.first().copied() } else { Some(keyword) };
+    let time = if keyword == "daily" { rest.first().copied() } else { Some(keyword) };
     if keyword.is_empty() {
         Problem::new("it is empty", ANY)
-    } else if let Some(time) = daily.and_then(clock) {
-        Problem::new(format!("did you mean `cron {} {} * * *`?", time.minute(), time.hour()), CLOCK)
+    } else if let Some((text, time)) = time.and_then(|text| Some((text, clock(text)?))) {
+        without_date(text, time)
     } else if keyword == "in" && duration_ms(&rest.concat()).is_ok() {
         Problem::new(format!("did you mean `at now+{}`?", rest.concat()), AT)
     } else if is_cron {
@@ -418,8 +430,6 @@ mod tests {
             ("at 2027-03-01T06:30:00", "did you mean `2027-03-01T06:30:00Z`?"),
             ("at noon", "`noon` is not a date and time"),
             ("at 7:30", "`7:30` has no date"),
-            ("7:30", "did you mean `cron 30 7 * * *`?"),
-            ("daily 07:30", "did you mean `cron 30 7 * * *`?"),
             ("in 2h", "did you mean `at now+2h`?"),
             ("in 5 m", "did you mean `at now+5m`?"),
             ("at", "the time is missing"),
@@ -449,9 +459,19 @@ mod tests {
     }
 
     #[test]
+    fn a_time_of_day_alone_is_no_trigger() {
+        for text in ["at 7:30", "7:30", "daily 07:30"] {
+            let hint = read(text).expect_err(text).hint().to_owned();
+            assert!(hint.starts_with("for every day write `cron 30 7 * * *`"), "{text}: {hint}");
+        }
+    }
+
+    #[test]
     fn who_lets_a_shell_make_files_names_of_a_star_is_told_so() {
         let hint = |text: &str| read(text).expect_err(text).hint().to_owned();
-        for files in ["data plugins roost.toml data plugins roost.toml", "plugins plugins", "a.b a.b", &"a ".repeat(200)] {
+        for files in
+            ["data plugins roost.toml data plugins roost.toml", "plugins plugins", "a.b a.b", &"a ".repeat(200)]
+        {
             assert_eq!(hint(&format!("cron 30 7 {files} MON-FRI")), SHELL, "{files}");
         }
         for text in ["cron 30 7 * * Monday", "cron 0 6 * * * * * * *", "cron 30 7 32 12 5"] {
