@@ -190,6 +190,7 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
     let told = said(&[&["schedule", "at", "2100-07-01T06:30"][..], &task].concat());
     assert!(told.contains("`sprinkler/garden` is paused"), "{told}");
     said(&["pause", "sprinkler/garden/water"]);
+    assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden, sprinkler/garden/water\n"));
     let told = said(&["resume", "sprinkler/garden/water"]);
     assert!(told.contains("but `sprinkler/garden` is paused"), "{told}");
     said(&["resume", "sprinkler/garden"]);
@@ -235,9 +236,11 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
 fn a_device_whose_plan_is_refused_is_seen_in_the_list() {
     let (_broker, site, _listener, host) = garden();
     let zones = r#"zones = [{ name = "lawn", water = "1m", topic = "barn/x" }]"#;
+    let other =
+        "[[device]]\nname = \"beds\"\nconfig = { every = \"1h\", zones = [{ name = \"mist\", water = \"1s\" }] }";
     site.settings(
         "sprinkler",
-        &format!("[[device]]\nname = \"garden\"\n[device.config]\nstart = \"05:30\"\n{zones}\n"),
+        &format!("[[device]]\nname = \"garden\"\n[device.config]\nstart = \"05:30\"\n{zones}\n{other}\n"),
     );
     host.says("outside what `sprinkler` may publish to");
     let list = roost(&site, &["plugins"]);

@@ -79,8 +79,9 @@ pub(super) fn main(args: Args) -> Result<()> {
     } else if !is_all {
         writeln!(io::stderr(), "there are more: `-n` says how many to show")?;
     }
-    if let Some(run) = runs.iter().find(|run| run.next.as_ref().is_some_and(|next| waits(next, clock::now()))) {
-        let RunRecord { plugin, device, job, .. } = run;
+    let now = clock::now();
+    let waits = |run: &&RunRecord| run.reason.is_none() && run.next.as_ref().is_some_and(|next| waits(next, now));
+    if let Some(RunRecord { plugin, device, job, .. }) = runs.iter().find(waits) {
         writeln!(io::stderr(), "`roost explain {plugin}/{device}/{job}` says what its run waits for")?;
     }
     Ok(())

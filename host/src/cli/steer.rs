@@ -43,7 +43,7 @@ pub(super) struct Skip {
 
 #[derive(clap::Args)]
 struct Jobs {
-    /// As `roost jobs` shows them
+    /// As `roost jobs` shows them; of a job of your own, its `NAME` alone will do
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<JobPath>,
     #[command(flatten)]
@@ -75,7 +75,7 @@ pub(super) struct Resume {
 
 #[derive(clap::Args)]
 struct Parts {
-    /// What
+    /// What; a job of your own is `roost/api/NAME`
     #[arg(required = true, value_name = "PLUGIN[/DEVICE[/JOB]]")]
     parts: Vec<PartName>,
     #[command(flatten)]

@@ -23,7 +23,11 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(error) => Err(Problem::bad_request(error.body_text())),
+            Err(error) => {
+                let why = error.body_text();
+                let why = why.strip_prefix("Invalid URL: ").unwrap_or(&why);
+                Err(Problem::bad_request(format!("the path is not understood: {why}")))
+            }
         }
     }
 }
@@ -45,7 +49,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match axum::Json::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(error) => Err(Problem::new(status(&error), error.body_text())),
+            Err(error) => Err(Problem::new(status(&error), format!("the body is not understood: {}", cause(&error)))),
         }
     }
 }
