@@ -217,13 +217,14 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
         let errors = refused(arguments);
         assert!(errors.contains(expected), "{arguments:?}: {errors}");
     }
+    assert!(roost(&site, &["plugins", "sprinkler"]).contains("(args: `minutes`, `zone`)"));
     roost(&site, &["schedule", "every", "1h", "--topic", "a", "--id", "hourly"]);
     assert!(refused(&["pause", "hourly"]).contains("write `roost/api/hourly`"));
     assert!(refused(&["cancel", "hurly"]).contains("did you mean `hourly`?"));
     roost(&site, &["schedule", "now", "--topic", "a", "--id", "once"]);
     host.says("succeeded roost/api/once");
     let (table, told) = operations::roost(&site, &["jobs", "roost"]);
-    assert!(!table.contains("roost/api/once") && told.contains("1 never due again"), "{table}{told}");
+    assert!(!table.contains("roost/api/once") && told.contains("1 more will never be due again"), "{table}{told}");
     assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never again"));
     for what in [&["jobs", "sprinklr"][..], &["runs", "--plugin", "sprinklr"], &["timeline", "--plugin", "sprinklr"]] {
         let told = said(what);

@@ -94,7 +94,7 @@ pub(super) fn main(args: Args) -> Result<()> {
         writeln!(io::stderr(), "there are more: `--limit` says how many to show")?;
     }
     if hidden > 0 {
-        writeln!(io::stderr(), "{hidden} never due again: `--all` shows them as well")?;
+        writeln!(io::stderr(), "{hidden} more will never be due again: `--all` shows them")?;
     }
     Ok(())
 }

@@ -321,7 +321,10 @@ async fn action(desk: &Desk, wanted: NewJobRecord, place: &Place) -> Result<Acti
                 Some((what, hint)) => Problem::unprocessable(what).hint(hint),
                 None if is_told_nothing && why.contains("args") => {
                     let problem = Problem::unprocessable(why);
-                    problem.hint("say `args`, on the command line such as `--args '{\"zone\": 2, \"minutes\": 10}'`")
+                    problem.hint(format!(
+                        "say `args`, on the command line such as `--args '{{\"zone\": 2}}'`: `roost plugins {}` lists them",
+                        place.plugin
+                    ))
                 }
                 None => Problem::unprocessable(why),
             };

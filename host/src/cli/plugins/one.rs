@@ -47,7 +47,10 @@ pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
         line("memory", &format!("{} at the most{of}", memory(used.memory_bytes)));
     }
     for task in plugin.tasks.iter().flatten() {
-        line("task", &format!("{}: {}", task.task, task.summary));
+        let args = task.args_schema.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        let args: Vec<_> = args.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
+        let args = if args.is_empty() { String::new() } else { format!(" (args: {})", args.join(", ")) };
+        line("task", &format!("{}: {}{args}", task.task, task.summary));
     }
     line("jobs", &plugin.jobs.to_string());
     let rows: Vec<_> = devices.iter().map(of_device).collect();
