@@ -22,6 +22,7 @@ mod status;
 mod steer;
 mod table;
 mod timeline;
+mod trigger;
 mod upload;
 
 use std::{ffi::OsString, io, process::ExitCode};

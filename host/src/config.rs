@@ -5,7 +5,7 @@ mod file;
 mod flags;
 pub(crate) mod grant;
 mod http;
-mod nearest;
+pub(crate) mod nearest;
 pub(crate) mod place;
 pub(crate) mod rules;
 mod system;

@@ -15,6 +15,7 @@ mod jobs;
 mod limits;
 mod logs;
 mod metrics;
+mod missing;
 mod page;
 mod plugins;
 mod problem;

@@ -178,6 +178,14 @@ fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
         let (status, value) = ask(&address, method, path, headers, body);
         assert_eq!(status, expected, "{method} {path}: {value}");
     }
+    for (path, told) in [
+        ("/api/v1/jobs?colour=red", "the query is not understood: colour: unknown field `colour`"),
+        ("/api/v1/plugins/Declared", "the path is not understood: "),
+        ("/api/v1/jobs/declared/north/d", "device `declared/north` has no job `d`"),
+    ] {
+        let detail = ask(&address, "GET", path, "", "").1["detail"].to_string();
+        assert!(detail.contains(told), "{path}: {detail}");
+    }
     let (status, head, _) = talk(&address, "GET /healthz HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
     assert_eq!(status, 421, "{head}");
     let described = get(&address, "/api/v1/openapi.json");

@@ -13,7 +13,7 @@ pub(crate) fn roost(site: &Site, arguments: &[&str]) -> (String, String) {
     (out, errors)
 }
 
-fn tried(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn tried(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = site.command(arguments);
     let Output { status, stdout, stderr } = command.env("ROOST_TIME_ZONE", "UTC").output().expect("the binary starts");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");

@@ -172,3 +172,82 @@ fn a_job_is_run_now_left_out_and_paused_and_why_is_told() {
     let left_out = roost(&site, &["skip", job]);
     host.says(&format!("skipped {}: somebody wanted this one to be left out", left_out.trim()));
 }
+
+#[test]
+fn a_command_says_what_is_paused_and_what_it_does_not_find() {
+    let (_broker, site, _listener, host) = garden();
+    let said = |arguments: &[&str]| operations::roost(&site, arguments).1;
+    let refused = |arguments: &[&str]| {
+        let (code, _, errors) = operations::tried(&site, arguments);
+        assert_eq!(code, Some(1), "{arguments:?}: {errors}");
+        errors
+    };
+    let told = said(&["pause", "sprinkler/garden"]);
+    assert!(told.contains("its jobs are left out until `roost resume sprinkler/garden`"), "{told}");
+    assert!(roost(&site, &["jobs"]).contains(", paused  sprinkler/garden/water"));
+    assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden\n"));
+    let task = ["--task", "sprinkler/garden/water", "--args", r#"{"zone": 1, "minutes": 1}"#, "--id", "extra"];
+    let told = said(&[&["schedule", "at", "2100-07-01T06:30"][..], &task].concat());
+    assert!(told.contains("`sprinkler/garden` is paused"), "{told}");
+    said(&["pause", "sprinkler/garden/water"]);
+    assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden, sprinkler/garden/water\n"));
+    let told = said(&["resume", "sprinkler/garden/water"]);
+    assert!(told.contains("but `sprinkler/garden` is paused"), "{told}");
+    said(&["resume", "sprinkler/garden"]);
+    assert!(!roost(&site, &["status"]).contains("paused"));
+
+    let job = "sprinkler/garden/water";
+    assert_eq!(operations::roost(&site, &["skip", job, "--undo"]).0, "");
+    assert!(said(&["skip", job]).contains("it will be left out"));
+    assert!(roost(&site, &["jobs"]).contains(", left out  sprinkler/garden/water"));
+    assert!(roost(&site, &["skip", job, "--undo"]).starts_with(job));
+    assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be left out"));
+
+    for (arguments, expected) in [
+        (&["cancel", "radio"][..], "no job `radio` that was made by hand\nhint: `roost jobs roost` lists"),
+        (&["run-now", "sprinkler"], "`sprinkler` is a plugin"),
+        (&["run-now", "sprinkler"], "as in `sprinkler/garden/"),
+        (&["run-now", "sprinkler/garden/watr"], "did you mean `sprinkler/garden/water`?"),
+        (&["pause", "sprinkler/lawn"], "`roost plugins sprinkler` lists its devices"),
+        (&["pause", "sprinklr"], "there is no plugin `sprinklr`\nhint: did you mean `sprinkler`?"),
+        (&["schedule", "now", "--task", "sprinkler/garden/water"], "such as `--args"),
+        (&["schedule", "every", "-5m", "--topic", "a"], "`every -5m` is not a trigger"),
+        (&["schedule", "now", "--topic", "a", "--needs", "pump"], "there is no resource `pump`"),
+    ] {
+        let errors = refused(arguments);
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
+    }
+    assert!(roost(&site, &["plugins", "sprinkler"]).contains("(args: `minutes`, `zone`)"));
+    roost(&site, &["schedule", "every", "1h", "--topic", "a", "--id", "hourly"]);
+    assert!(refused(&["pause", "hourly"]).contains("write `roost/api/hourly`"));
+    assert!(refused(&["cancel", "hurly"]).contains("did you mean `hourly`?"));
+    roost(&site, &["schedule", "now", "--topic", "a", "--id", "once"]);
+    host.says("succeeded roost/api/once");
+    let (table, told) = operations::roost(&site, &["jobs", "roost"]);
+    assert!(!table.contains("roost/api/once") && told.contains("1 more will never be due again"), "{table}{told}");
+    assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never again"));
+    for what in [&["jobs", "sprinklr"][..], &["runs", "--plugin", "sprinklr"], &["timeline", "--plugin", "sprinklr"]] {
+        let told = said(what);
+        assert!(told.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {told}");
+    }
+    assert!(said(&["jobs", "sprinkler/lawn"]).contains("plugin `sprinkler` has no device `lawn` now"));
+}
+
+#[test]
+fn a_device_whose_plan_is_refused_is_seen_in_the_list() {
+    let (_broker, site, _listener, host) = garden();
+    let zones = r#"zones = [{ name = "lawn", water = "1m", topic = "barn/x" }]"#;
+    let other =
+        "[[device]]\nname = \"beds\"\nconfig = { every = \"1h\", zones = [{ name = \"mist\", water = \"1s\" }] }";
+    site.settings(
+        "sprinkler",
+        &format!("[[device]]\nname = \"garden\"\n[device.config]\nstart = \"05:30\"\n{zones}\n{other}\n"),
+    );
+    host.says("outside what `sprinkler` may publish to");
+    let list = roost(&site, &["plugins"]);
+    assert!(list.contains("the plan of 1 device was refused: `roost plugins sprinkler` says why"), "{list}");
+    let one = roost(&site, &["plugins", "sprinkler"]);
+    assert!(one.contains("\n  [grants]\n") && !one.contains("\\n"), "{one}");
+    let status = roost(&site, &["status"]);
+    assert!(status.contains("faults    1 device: `roost plugins` says which"), "{status}");
+}

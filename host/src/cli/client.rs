@@ -3,7 +3,7 @@
 pub(super) mod stream;
 
 use std::{
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -29,8 +29,8 @@ use tokio_rustls::{
 };
 
 use crate::{
-    config::{self, DataFlags},
-    http::{Page, Problem, socket_path},
+    config::{self, DataFlags, nearest::nearest},
+    http::{DeviceRecord, Page, PluginRecord, Problem, socket_path},
     report::Report,
     store,
 };
@@ -145,6 +145,41 @@ impl Client {
             }
             next = page.next;
         }
+    }
+
+    /// Says on standard error what was named and is not there now: then it is no wonder that nothing was found. A host that does
+    /// not run knows nothing of that.
+    pub(super) fn tell_missing(&self, plugin: Option<&str>, device: Option<&str>) -> io::Result<()> {
+        let told = match (plugin, device) {
+            // It is there from the first job on that is made by hand.
+            (None | Some("roost"), _) => None,
+            (Some(plugin), device) => self.missing(plugin, device),
+        };
+        told.map_or(Ok(()), |told| writeln!(io::stderr(), "{told}"))
+    }
+
+    fn missing(&self, plugin: &str, device: Option<&str>) -> Option<String> {
+        let meant = |name: &str, known: &[String]| {
+            let meant = nearest(name, known.iter().map(String::as_str));
+            meant.map(|meant| format!(": did you mean `{meant}`?")).unwrap_or_default()
+        };
+        let mut known = Vec::new();
+        let name = |plugin: PluginRecord| {
+            known.push(plugin.plugin);
+            Ok(())
+        };
+        self.list("/api/v1/plugins", &[], usize::MAX, name).ok()?;
+        if !known.iter().any(|name| name == plugin) {
+            return Some(format!("there is no plugin `{plugin}` now{}", meant(plugin, &known)));
+        }
+        let mut known = Vec::new();
+        let name = |device: DeviceRecord| {
+            known.push(device.device);
+            Ok(())
+        };
+        self.list("/api/v1/devices", &[("plugin", plugin.to_owned())], usize::MAX, name).ok()?;
+        let device = device.filter(|device| !known.iter().any(|name| name == device))?;
+        Some(format!("plugin `{plugin}` has no device `{device}` now{}", meant(device, &known)))
     }
 
     /// Reads events until the host ends that, or `take` has enough of them. Nothing for so long: the host is not there any more.

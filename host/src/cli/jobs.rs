@@ -28,7 +28,10 @@ pub(super) struct Args {
     /// How many to show at the most
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Write an object per line, in no particular order
+    /// Show those as well that are never due again
+    #[arg(long)]
+    all: bool,
+    /// Write an object per line of all of them, in no particular order
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -59,11 +62,12 @@ impl FromStr for Of {
 pub(super) fn main(args: Args) -> Result<()> {
     let client = Client::new(args.data)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut query = Vec::new();
-    if let Some(Of { plugin, device }) = args.of {
-        query.push(("plugin", plugin.to_string()));
-        query.extend(device.map(|device| ("device", device.to_string())));
-    }
+    let (plugin, device) = match args.of {
+        Some(Of { plugin, device }) => (Some(plugin.to_string()), device.map(|device| device.to_string())),
+        None => (None, None),
+    };
+    let query = [("plugin", plugin.clone()), ("device", device.clone())];
+    let query: Vec<_> = query.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let (mut jobs, mut count) = (Vec::new(), 0);
     let is_more = client.list("/api/v1/jobs", &query, args.limit as usize, |job: JobRecord| {
         count += 1;
@@ -78,23 +82,34 @@ pub(super) fn main(args: Args) -> Result<()> {
         let at = at.and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
         (at.is_none(), at, job.plugin.clone(), job.device.clone(), job.job.clone())
     });
-    let rows: Vec<[String; 4]> = jobs.iter().map(row).collect();
+    let done = |job: &&JobRecord| job.due.is_none() && job.not_before.is_none();
+    let hidden = if args.all { 0 } else { jobs.iter().filter(done).count() };
+    let rows: Vec<[String; 4]> = jobs.iter().filter(|job| args.all || !done(job)).map(row).collect();
     out.write_all(table(["NEXT", "JOB", "TRIGGER", "LABEL"], &rows).as_bytes())?;
     out.flush()?;
     if count == 0 {
         writeln!(io::stderr(), "there are no such jobs")?;
+        client.tell_missing(plugin.as_deref(), device.as_deref())?;
     } else if is_more {
         writeln!(io::stderr(), "there are more: `--limit` says how many to show")?;
+    }
+    if hidden > 0 {
+        writeln!(io::stderr(), "{hidden} more will never be due again: `--all` shows them")?;
     }
     Ok(())
 }
 
 fn row(job: &JobRecord) -> [String; 4] {
-    let next = match (&job.due, &job.not_before) {
+    let mut next = match (&job.due, &job.not_before) {
         (Some(due), _) => local(due),
         (None, Some(at)) => format!("after {}", local(at)),
         (None, None) => "never again".into(),
     };
+    if job.paused.is_some() {
+        next.push_str(", paused");
+    } else if job.skip.is_some() {
+        next.push_str(", left out");
+    }
     let name = format!("{}/{}/{}", job.plugin, job.device, job.job);
     [next, name, job.trigger.clone(), job.label.as_deref().map(in_one_line).unwrap_or_default()]
 }

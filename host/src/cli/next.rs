@@ -9,6 +9,7 @@ use roost_scheduler::{
     trigger::{Never, Patterns, Sky, Trigger, parse},
 };
 
+use super::trigger::typed;
 use crate::{
     clock,
     config::{self, PlaceFlags},
@@ -22,12 +23,12 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost next every 15m
-  roost next cron 30 6 '*' '*' MON-FRI --time-zone Europe/London
+  roost next 'cron 30 6 * * MON-FRI' --time-zone Europe/London
   roost next 'cron @daily in Australia/Sydney' --count 3
   roost next sunrise not-before 06:30 --latitude 51.5 --longitude -0.1 --time-zone Europe/London
   roost next sunset -20m --latitude 69.65 --longitude 18.96 --json")]
 pub(super) struct Args {
-    /// `now`, `at TIME`, `every DURATION`, `cron EXPRESSION`, or a sun event such as `sunset -20m`
+    /// `now`, `at TIME`, `every DURATION`, `'cron EXPRESSION'`, or a sun event such as `sunset -20m`
     #[arg(required = true, value_name = "TRIGGER", allow_negative_numbers = true)]
     trigger: Vec<String>,
     #[command(flatten)]
@@ -44,25 +45,16 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// `cron`, seven fields, `in`, a time zone.
-const MOST_CRON_WORDS: usize = 10;
-
 pub(super) fn main(args: Args) -> Result<()> {
     let (site, now) = (config::load(&args.place.into())?.site, clock::now());
     // `now` is shown, unless it is asked what comes after.
     let from = args.from.map(|from| from.in_zone(site.zone));
     let after = from.unwrap_or(now.plus_ms(-1));
     let from = from.unwrap_or(now);
-    let text = args.trigger.join(" ");
+    let text = typed(&args.trigger, site.zone);
     let (times, end) = match parse(&text, now, &mut Patterns::default()) {
         Ok(trigger) => occurrences(&trigger, after, args.count, &site),
         Err(error) if error.never().is_some() => (Vec::new(), error.never()),
-        Err(error) if text.starts_with("cron") && args.trigger.len() > MOST_CRON_WORDS => {
-            let report = Report::new(error.to_string());
-            return Err(report
-                .hint("put it in quotes, or the shell makes a list of files of each `*`: `'cron 30 6 * * *'`")
-                .into());
-        }
         Err(error) => return Err(Report::new(error.to_string()).hint(error.hint()).into()),
     };
     if end == Some(Never::NoLocation) {

@@ -30,6 +30,14 @@ impl FromStr for PartName {
     }
 }
 
+impl fmt::Display for PartName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.plugin)?;
+        self.device.iter().try_for_each(|device| write!(f, "/{device}"))?;
+        self.job.iter().try_for_each(|job| write!(f, "/{job}"))
+    }
+}
+
 impl PartName {
     /// Where it is in the API.
     pub(super) fn path(&self) -> String {
@@ -76,6 +84,8 @@ mod tests {
         assert_eq!(path("coop-door").as_deref(), Ok("/api/v1/plugins/coop-door"));
         assert_eq!(path("coop-door/north").as_deref(), Ok("/api/v1/devices/coop-door/north"));
         assert_eq!(path("coop-door/north/open").as_deref(), Ok("/api/v1/jobs/coop-door/north/open"));
+        let again = |text: &str| text.parse::<PartName>().map(|part| part.to_string());
+        assert_eq!(again("coop-door/north").as_deref(), Ok("coop-door/north"));
         assert!(path("Coop").is_err() && path("coop/north/open/2027").is_err() && path("coop//open").is_err());
         let job = |text: &str| text.parse::<JobPath>().map(|job| job.path());
         assert_eq!(job("siesta").as_deref(), Ok("/api/v1/jobs/roost/api/siesta"));

@@ -84,9 +84,25 @@ fn row(plugin: &PluginRecord) -> [String; 7] {
         plugin.jobs.to_string(),
         plan,
         memory,
-        // The last cause is where it began.
-        plugin.error.as_ref().map(|error| in_one_line(error.causes.last().unwrap_or(&error.what))).unwrap_or_default(),
+        fault(plugin),
     ]
+}
+
+/// What is wrong with it, in short.
+fn fault(plugin: &PluginRecord) -> String {
+    match (&plugin.error, plugin.faults) {
+        // The last cause is where it began.
+        (Some(error), _) => in_one_line(error.causes.last().unwrap_or(&error.what)),
+        (None, 0) => String::new(),
+        (None, faults) => {
+            let plans = if faults == 1 {
+                "the plan of 1 device was".into()
+            } else {
+                format!("the plans of {faults} devices were")
+            };
+            format!("{plans} refused: `roost plugins {}` says why", plugin.plugin)
+        }
+    }
 }
 
 fn state(plugin: &PluginRecord) -> String {

@@ -30,7 +30,7 @@ pub(super) struct Replay {
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost runs --state running
-  roost abandon sprinkler/lawn/water/2027-03-01T05:30:00Z")]
+  roost abandon sprinkler/garden/water/2027-04-01T04:30:00Z")]
 pub(super) struct Abandon {
     #[command(flatten)]
     runs: Runs,

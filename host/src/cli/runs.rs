@@ -53,7 +53,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHEN")]
     since: Option<When>,
     /// How many to show at the most
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Write an object per line
     #[arg(long)]
@@ -64,6 +64,7 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let is_json = args.json;
+    let (data, plugin, device) = (args.data.clone(), args.plugin.clone(), args.device.clone());
     let (runs, is_all) = if client::is_named() { asked(args)? } else { read(args)? };
     let mut out = io::BufWriter::new(io::stdout().lock());
     if is_json {
@@ -74,10 +75,22 @@ pub(super) fn main(args: Args) -> Result<()> {
     out.flush()?;
     if runs.is_empty() {
         writeln!(io::stderr(), "there are no such runs")?;
+        Client::new(data)?.tell_missing(plugin.as_deref(), device.as_deref())?;
     } else if !is_all {
-        writeln!(io::stderr(), "there are more: `--limit` says how many to show")?;
+        writeln!(io::stderr(), "there are more: `-n` says how many to show")?;
+    }
+    let now = clock::now();
+    let waits = |run: &&RunRecord| run.reason.is_none() && run.next.as_ref().is_some_and(|next| waits(next, now));
+    if let Some(RunRecord { plugin, device, job, .. }) = runs.iter().find(waits) {
+        writeln!(io::stderr(), "`roost explain {plugin}/{device}/{job}` says what its run waits for")?;
     }
     Ok(())
+}
+
+/// Whether something holds up a run that has not begun.
+fn waits(next: &NextStep, now: Instant) -> bool {
+    let due = DateTime::parse_from_rfc3339(&next.due);
+    !next.owed && due.is_ok_and(|due| now.ms_since(due.into()) >= 0)
 }
 
 /// From the data folder, whether a host runs there or not; and whether those are all.

@@ -5,15 +5,17 @@ use std::io::{self, Write};
 use anyhow::Result;
 use clap::ArgGroup;
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     client::Client,
     part::{JobPath, PartName},
+    steer::paused,
     table::local,
+    trigger::typed,
 };
 use crate::{
-    config::DataFlags,
+    config::{self, DataFlags},
     http::{JobRecord, NewJobRecord},
     report::Report,
 };
@@ -21,36 +23,39 @@ use crate::{
 /// Make a job: a message, or a task of a plugin, once or again and again
 ///
 /// It is kept over restarts, and no plan of a plugin touches it. Its name is written to standard output; `roost cancel` takes
-/// it away. More than one message, and how runs are treated, can be said over HTTP: see `/api/v1/openapi.json`.
+/// it away. More than one message, and more of how runs are treated, can be said over HTTP: see `/api/v1/openapi.json`.
 #[derive(clap::Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["topic", "task"])))]
 #[command(after_help = "Examples:
   roost schedule at now+10m --topic porch/light/set --payload OFF
-  roost schedule cron 30 7 * * MON-FRI --topic radio/set --payload ON --id radio
-  roost schedule now --task sprinkler/lawn/water --args '{\"zone\": 2, \"minutes\": 1}'")]
+  roost schedule 'cron 30 7 * * MON-FRI' --topic radio/set --payload ON --id radio
+  roost schedule now --task sprinkler/garden/water --args '{\"zone\": 2, \"minutes\": 1}'")]
 pub(super) struct Schedule {
-    /// When, as `roost next` takes it
+    /// When, as `roost next` takes it: `now`, `at TIME`, `every DURATION`, `'cron EXPRESSION'`, or a sun event
     #[arg(required = true, value_name = "TRIGGER")]
     trigger: Vec<String>,
     /// Where to send a message
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
     /// What to send
-    #[arg(long, value_name = "TEXT", requires = "topic")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "task")]
     payload: Option<String>,
     /// 0: sent once; 1: acknowledged; 2: exactly once
-    #[arg(long, value_name = "N", requires = "topic", value_parser = clap::value_parser!(u8).range(0..=2))]
+    #[arg(long, value_name = "N", conflicts_with = "task", value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: Option<u8>,
     /// The broker is to keep it for those who subscribe later
-    #[arg(long, requires = "topic")]
+    #[arg(long, conflicts_with = "task")]
     retain: bool,
     /// What a plugin is to do, as `roost plugins PLUGIN` shows it
     #[arg(long, value_name = "PLUGIN/DEVICE/TASK")]
     task: Option<PartName>,
     /// What it is told, as JSON
-    #[arg(long, value_name = "JSON", requires = "task", value_parser = json)]
+    #[arg(long, value_name = "JSON", conflicts_with = "topic", value_parser = parsed)]
     args: Option<Value>,
-    /// The job's name, unique among those of its device
+    /// A `[[resource]]` of `roost.toml` that its runs hold from their first message to their last, such as `pump`
+    #[arg(long, value_name = "NAME")]
+    needs: Option<String>,
+    /// The job's name, unique among those of its device: with `--topic` it is called `roost/api/NAME`
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
     /// For people
@@ -77,11 +82,12 @@ pub(super) struct Cancel {
     data: DataFlags,
 }
 
-fn json(text: &str) -> Result<Value, String> {
+fn parsed(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))
 }
 
 pub(super) fn schedule(args: Schedule) -> Result<()> {
+    let zone = config::load(&args.data.clone().into())?.site.zone;
     let client = Client::new(args.data)?;
     let (plugin, device, task) = match args.task {
         None => (None, None, None),
@@ -90,14 +96,13 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
         }
         Some(_) => {
             let report = Report::new("`--task` names no task");
-            return Err(report.hint("write it like `sprinkler/lawn/water`: the plugin, the device, the task").into());
+            return Err(report.hint("write it like `sprinkler/garden/water`: the plugin, the device, the task").into());
         }
     };
     let new = NewJobRecord {
         id: args.id,
         label: args.label,
-        // A minus sign of typography stands for what the command line would take for an option.
-        trigger: args.trigger.join(" "),
+        trigger: typed(&args.trigger, zone),
         plugin,
         device,
         topic: args.topic,
@@ -107,7 +112,7 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
         steps: None,
         task,
         args: args.args,
-        policy: None,
+        policy: args.needs.map(|needs| json!({ "needs": needs })),
     };
     let job: JobRecord = client.post("/api/v1/jobs", &new)?;
     if args.json {
@@ -119,6 +124,9 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
     match &job.due {
         Some(due) => writeln!(io::stderr(), "its next run is due {}", local(due))?,
         None => writeln!(io::stderr(), "`roost runs --job {}` shows what becomes of it", job.job)?,
+    }
+    if let Some(paused) = paused(&job) {
+        writeln!(io::stderr(), "{paused}")?;
     }
     Ok(())
 }

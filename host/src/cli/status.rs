@@ -1,6 +1,9 @@
 //! `roost status`: how a host is that runs.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use anyhow::Result;
 
@@ -30,7 +33,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 }
 
 fn told(status: &Status) -> String {
-    let Status { version, started, uptime_ms, clock, link, store, counts, stopping } = status;
+    let Status { version, started, uptime_ms, clock, link, store, counts, faults, paused, stopping } = status;
     let up = distance(i64::try_from(*uptime_ms).unwrap_or(i64::MAX));
     let host = if *stopping { "is stopping" } else { "runs" };
     let broker = match &link.since {
@@ -38,7 +41,7 @@ fn told(status: &Status) -> String {
         None => "not connected".into(),
     };
     let store = if store.writes { "is written" } else { "cannot be written: the host's log says why" };
-    format!(
+    let mut text = format!(
         "roost {version}  {host} for {up}, since {}\nclock     {}, {}\nbroker    {broker}, {} messages under way\n\
          database  {store}\nplugins   {}, with {} devices and {} jobs\nruns      {} under way\n",
         local(started),
@@ -49,5 +52,46 @@ fn told(status: &Status) -> String {
         counts.devices,
         counts.jobs,
         counts.runs
-    )
+    );
+    // Writing to a string cannot fail.
+    if faults.plugins > 0 || faults.devices > 0 {
+        let all = [(faults.plugins, "plugin"), (faults.devices, "device")].into_iter().filter(|(count, _)| *count > 0);
+        let all: Vec<String> = all.map(number).collect();
+        let _ = writeln!(text, "faults    {}: `roost plugins` says which", all.join(", "));
+    }
+    if paused.count > 0 {
+        let more = paused.count - paused.first.len().min(paused.count);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let _ = writeln!(text, "paused    {}{more}", paused.first.join(", "));
+    }
+    text
+}
+
+/// `2 devices`
+fn number((count, what): (usize, &str)) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_at_fault_or_paused_has_a_line() {
+        let status = |faults: &str, paused: &str| {
+            let text = format!(
+                r#"{{"version": "1", "started": "2027-03-01T06:30:00Z", "uptime_ms": 1, "stopping": false,
+                    "clock": {{"now": "2027-03-01T06:30:00Z", "zone": "UTC"}}, "link": {{"up": false}}, "store": {{"writes": true}},
+                    "counts": {{"plugins": 1, "devices": 1, "jobs": 1, "runs": 0, "attempts": 0}},
+                    "faults": {faults}, "paused": {paused}}}"#
+            );
+            told(&serde_json::from_str(&text).expect("it is a status"))
+        };
+        let well = status(r#"{"plugins": 0, "devices": 0}"#, r#"{"count": 0, "first": []}"#);
+        assert!(well.ends_with("runs      0 under way\n"), "{well}");
+        let ill = status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
+        let expected =
+            "faults    1 device: `roost plugins` says which\npaused    porch, sprinkler/garden, and 10 more\n";
+        assert_eq!(ill.strip_prefix(&well), Some(expected));
+    }
 }

@@ -10,14 +10,17 @@ use super::{
     client::Client,
     part::{JobPath, PartName},
 };
-use crate::{config::DataFlags, http::runs::Which};
+use crate::{
+    config::DataFlags,
+    http::{JobRecord, PluginRecord, runs::Which},
+};
 
 /// Run jobs now, besides their triggers
 ///
 /// The names of the runs are written to standard output. A job that is paused runs as well.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
-  roost run-now sprinkler/lawn/water")]
+  roost run-now sprinkler/garden/water")]
 pub(super) struct RunNow {
     #[command(flatten)]
     jobs: Jobs,
@@ -27,9 +30,9 @@ pub(super) struct RunNow {
 ///
 /// The names of the runs that will be left out are written to standard output.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
-  roost skip sprinkler/lawn/water
-  roost skip sprinkler/lawn/water --undo")]
+#[command(after_help = "Examples:
+  roost skip sprinkler/garden/water
+  roost skip sprinkler/garden/water --undo")]
 pub(super) struct Skip {
     /// Do not leave it out, after all
     #[arg(long)]
@@ -40,7 +43,7 @@ pub(super) struct Skip {
 
 #[derive(clap::Args)]
 struct Jobs {
-    /// As `roost jobs` shows them
+    /// As `roost jobs` shows them; of a job of your own, its `NAME` alone will do
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<JobPath>,
     #[command(flatten)]
@@ -54,8 +57,8 @@ struct Jobs {
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost pause sprinkler
-  roost pause sprinkler/lawn
-  roost pause sprinkler/lawn/water")]
+  roost pause sprinkler/garden
+  roost pause sprinkler/garden/water")]
 pub(super) struct Pause {
     #[command(flatten)]
     parts: Parts,
@@ -64,7 +67,7 @@ pub(super) struct Pause {
 /// Start runs again of what was paused
 #[derive(clap::Args)]
 #[command(after_help = "Example:
-  roost resume sprinkler/lawn")]
+  roost resume sprinkler/garden")]
 pub(super) struct Resume {
     #[command(flatten)]
     parts: Parts,
@@ -72,7 +75,7 @@ pub(super) struct Resume {
 
 #[derive(clap::Args)]
 struct Parts {
-    /// What
+    /// What; a job of your own is `roost/api/NAME`
     #[arg(required = true, value_name = "PLUGIN[/DEVICE[/JOB]]")]
     parts: Vec<PartName>,
     #[command(flatten)]
@@ -81,41 +84,72 @@ struct Parts {
 
 pub(super) fn run_now(args: RunNow) -> Result<()> {
     let Jobs { jobs, data } = args.jobs;
-    each(&Client::new(data)?, &jobs, |client, path| client.post(&format!("{path}/run"), &Value::Null))
+    let client = Client::new(data)?;
+    for job in &jobs {
+        let Which { run } = client.post(&format!("{}/run", job.path()), &Value::Null)?;
+        writeln!(io::stdout(), "{run}")?;
+    }
+    Ok(())
 }
 
 pub(super) fn skip(args: Skip) -> Result<()> {
     let Jobs { jobs, data } = args.jobs;
-    each(&Client::new(data)?, &jobs, |client, path| {
-        let path = format!("{path}/skip");
-        if args.undo { client.delete(&path) } else { client.post(&path, &Value::Null) }
-    })
-}
-
-/// One after the other, until one cannot be done.
-fn each(
-    client: &Client,
-    jobs: &[JobPath],
-    ask: impl Fn(&Client, &str) -> Result<Which, crate::report::Report>,
-) -> Result<()> {
-    for job in jobs {
-        writeln!(io::stdout(), "{}", ask(client, &job.path())?.run)?;
+    let client = Client::new(data)?;
+    for job in &jobs {
+        let path = format!("{}/skip", job.path());
+        if args.undo && client.get::<JobRecord>(&job.path())?.skip.is_none() {
+            writeln!(io::stderr(), "no run of `{}` was to be left out", job.as_str())?;
+            continue;
+        }
+        let Which { run } = if args.undo { client.delete(&path)? } else { client.post(&path, &Value::Null)? };
+        writeln!(io::stdout(), "{run}")?;
+        writeln!(io::stderr(), "{}", if args.undo { "it is not left out any more" } else { "it will be left out" })?;
     }
     Ok(())
 }
 
 pub(super) fn pause(args: Pause) -> Result<()> {
-    tell(args.parts, "pause")
+    let Parts { parts, data } = args.parts;
+    let client = Client::new(data)?;
+    for part in &parts {
+        client.order::<()>(Method::POST, &format!("{}/pause", part.path()))?;
+        writeln!(io::stderr(), "{}", left_out(part))?;
+    }
+    Ok(())
+}
+
+/// What it means that something is paused.
+fn left_out(part: &PartName) -> String {
+    let what = if part.job.is_some() { "it is" } else { "its jobs are" };
+    format!("`{part}` is paused: {what} left out until `roost resume {part}`")
 }
 
 pub(super) fn resume(args: Resume) -> Result<()> {
-    tell(args.parts, "resume")
-}
-
-fn tell(args: Parts, what: &str) -> Result<()> {
-    let client = Client::new(args.data)?;
-    for part in &args.parts {
-        client.order::<()>(Method::POST, &format!("{}/{what}", part.path()))?;
+    let Parts { parts, data } = args.parts;
+    let client = Client::new(data)?;
+    for part in &parts {
+        client.order::<()>(Method::POST, &format!("{}/resume", part.path()))?;
+        writeln!(io::stderr(), "`{part}` is not paused any more")?;
+        let still = match part {
+            PartName { job: Some(_), .. } => paused(&client.get(&part.path())?),
+            PartName { plugin, device: Some(_), .. } => {
+                let plugin: PluginRecord = client.get(&format!("/api/v1/plugins/{plugin}"))?;
+                plugin.paused.then(|| plugin.plugin.parse().ok()).flatten().map(|plugin| left_out(&plugin))
+            }
+            _ => None,
+        };
+        still.map_or(Ok(()), |still| writeln!(io::stderr(), "but {still}"))?;
     }
     Ok(())
+}
+
+/// Why a job is left out, where it is paused, or what it belongs to.
+pub(super) fn paused(job: &JobRecord) -> Option<String> {
+    let JobRecord { plugin, device, job, paused, .. } = job;
+    let part = match paused.as_deref()? {
+        "plugin" => plugin.clone(),
+        "device" => format!("{plugin}/{device}"),
+        _ => format!("{plugin}/{device}/{job}"),
+    };
+    Some(left_out(&part.parse().ok()?))
 }

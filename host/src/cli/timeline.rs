@@ -55,11 +55,14 @@ pub(super) struct Args {
 pub(super) fn main(args: Args) -> Result<()> {
     let zone = config::load(&args.data.clone().into())?.site.zone;
     let time = |when: Option<When>| when.map(|when| when.in_zone(zone).to_string());
-    let query = [("from", time(args.from)), ("to", time(args.to)), ("plugin", args.plugin), ("device", args.device)];
-    let query: Vec<_> = query.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let (plugin, device) = (args.plugin, args.device);
+    let of = [("plugin", plugin.clone()), ("device", device.clone())];
+    let query = [("from", time(args.from)), ("to", time(args.to))].into_iter().chain(of);
+    let query: Vec<_> = query.filter_map(|(key, value)| Some((key, value?))).collect();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let (mut rows, mut count) = (Vec::new(), 0);
-    let is_more = Client::new(args.data)?.list("/api/v1/timeline", &query, args.limit as usize, |record| {
+    let client = Client::new(args.data)?;
+    let is_more = client.list("/api/v1/timeline", &query, args.limit as usize, |record| {
         count += 1;
         if args.json {
             return line(&mut out, &record);
@@ -71,6 +74,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     out.flush()?;
     if count == 0 {
         writeln!(io::stderr(), "nothing happened then, and nothing is expected")?;
+        client.tell_missing(plugin.as_deref(), device.as_deref())?;
     } else if is_more {
         writeln!(io::stderr(), "there is more: `--limit` says how much to show")?;
     }

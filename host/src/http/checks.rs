@@ -138,7 +138,7 @@ pub(super) async fn content_type(request: Request, next: Next) -> Result<Respons
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if !is_known && !is_read && (has_body || headers.contains_key(header::CONTENT_TYPE)) {
         let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON");
-        return Err(problem.hint("send `Content-Type: application/json`"));
+        return Err(problem.hint("send `Content-Type: application/json`, or `application/wasm` with a component"));
     }
     Ok(next.run(request).await)
 }

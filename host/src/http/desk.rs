@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use axum::http::StatusCode;
 use chrono_tz::Tz;
 use roost_scheduler::{
-    event::{Done, Event, Request},
+    event::{Done, Event, Part, Request},
     names::PluginName,
     scheduler::{Operator, Scheduler},
     time::Instant,
@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{limits, problem::Problem};
+use super::{limits, missing::missing, problem::Problem};
 use crate::{
     app::{Answers, View},
     clock,
@@ -153,6 +153,7 @@ impl Desk {
 
     /// Asks the core for something, and waits until it is done and durable. What cannot be done now is a conflict.
     pub(super) async fn ask(&self, what: Request) -> Result<Done, Problem> {
+        let named = named(&what);
         let (request, answer) = self.0.answers.expect();
         let waiting = Waiting { answers: &self.0.answers, request };
         let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping");
@@ -162,11 +163,26 @@ impl Desk {
         });
         let answered = answered.await;
         drop(waiting);
+        if let (Ok(Err(problem)), Some(named)) = (&answered, named)
+            && problem.status == StatusCode::NOT_FOUND
+        {
+            return Err(missing(self, named).await);
+        }
         answered.unwrap_or_else(|_| {
             let detail = format!("the host gave no answer within {} s", limits::ANSWER.as_secs());
             let hint = "it may be done all the same: `roost runs` shows it; the host's log says what holds it up";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint(hint))
         })
+    }
+}
+
+/// What of it has to be there.
+fn named(what: &Request) -> Option<Part> {
+    match what {
+        Request::RunNow(job) | Request::Cancel(job) | Request::Skip { job, .. } => Some(Part::Job(job.clone())),
+        Request::Pause { what, .. } => Some(what.clone()),
+        Request::Replan(plugin) => Some(Part::Plugin(plugin.clone())),
+        _ => None,
     }
 }
 

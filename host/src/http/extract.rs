@@ -23,7 +23,11 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(error) => Err(Problem::bad_request(error.body_text())),
+            Err(error) => {
+                let why = error.body_text();
+                let why = why.strip_prefix("Invalid URL: ").unwrap_or(&why);
+                Err(Problem::bad_request(format!("the path is not understood: {why}")))
+            }
         }
     }
 }
@@ -34,7 +38,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match axum::extract::Query::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(error) => Err(Problem::bad_request(error.body_text())),
+            Err(error) => Err(Problem::bad_request(format!("the query is not understood: {}", cause(&error)))),
         }
     }
 }
@@ -45,9 +49,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match axum::Json::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(error) => Err(Problem::new(status(&error), error.body_text())),
+            Err(error) => Err(Problem::new(status(&error), format!("the body is not understood: {}", cause(&error)))),
         }
     }
+}
+
+/// Where it began, without what was tried.
+fn cause(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// A body that is no JSON, and JSON that is not what is wanted, are both the asker's mistake.

@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use chrono_tz::Tz;
 use roost_scheduler::{
     body::PackedJob,
-    event::{JobKey, Wish},
+    event::{JobKey, Part, Wish},
     names::{DeviceName, JobId, PluginName},
     outcome::Level,
     scheduler::{JobView, NextRun, RunUnderWay},
@@ -19,6 +19,7 @@ use super::{
     desk::Desk,
     extract::{Path, Query},
     limits,
+    missing::missing,
     page::{Limit, Page, cursor, resume},
     problem::{Answered, Problem},
     words::{Device, Job, JobPath, Plugin},
@@ -296,14 +297,15 @@ pub(super) async fn record(
     job: JobId,
     following: u32,
 ) -> Result<JobRecord, Problem> {
-    let none = none(&plugin, &device, &job);
+    let name = (plugin.clone(), device.clone(), job.clone());
     let found = desk.look(move |scheduler| {
         let found = scheduler.job(&plugin, &device, &job)?;
         let zone = found.site.zone;
         let runs = scheduler.runs_of_job(found.key).take(limits::RUNS).map(|run| under_way(&run, zone)).collect();
         Some((Taken::from(found), runs))
     });
-    let (taken, runs): (Taken, Vec<_>) = found.await?.ok_or(none)?;
+    let found: Option<(Taken, Vec<_>)> = found.await?;
+    let Some((taken, runs)) = found else { return Err(missing(desk, Part::Job(name)).await) };
     let made = tokio::task::spawn_blocking(move || taken.into_record(following, &mut Sky::default()));
     Ok(JobRecord { runs, ..made.await.map_err(|error| Problem::bug(&error))? })
 }
@@ -323,9 +325,4 @@ fn under_way(run: &RunUnderWay<'_>, zone: Tz) -> RunUnderWayRecord {
         held_by,
         until,
     }
-}
-
-fn none(plugin: &PluginName, device: &DeviceName, job: &JobId) -> Problem {
-    let problem = Problem::not_found(format!("there is no job `{plugin}/{device}/{job}`"));
-    problem.hint(format!("`roost jobs {plugin}/{device}` shows those of that device"))
 }

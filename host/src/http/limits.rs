@@ -43,8 +43,12 @@ pub(super) const USUAL_PAGE: u32 = 100;
 pub(super) const PAGE_BYTES: usize = 4 << 20;
 /// Jobs that one look takes along: to copy what is shared takes long, too.
 pub(super) const JOBS_PER_LOOK: usize = 500;
-/// Devices that one look counts the jobs of.
+/// Devices that one look counts the jobs of, or looks for faults of.
 pub(super) const DEVICES_PER_LOOK: usize = 1_000;
+/// Names that are told of what is paused: the first say enough, and the rest is counted.
+pub(super) const PAUSED: usize = 10;
+/// Names that one is compared with that is not there: each takes some microseconds of the loop.
+pub(super) const NEAREST: usize = 200;
 /// Times that are told of a job in advance: the sun takes long to find.
 pub(super) const FOLLOWING: u32 = 10;
 /// Runs that are not on disk and that a list looks at: more of them than people read.

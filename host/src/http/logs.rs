@@ -1,7 +1,7 @@
 //! What plugins wrote, and what was said about them.
 
 use axum::{Json, extract::State};
-use roost_scheduler::names::PluginName;
+use roost_scheduler::{event::Part, names::PluginName};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -9,8 +9,8 @@ use super::{
     desk::Desk,
     extract::{Path, Query},
     happenings::{HappeningRecord, id, parse_id},
+    missing::missing,
     page::Limit,
-    plugins::none,
     problem::{Answered, Problem},
     words::{Plugin, PluginPath},
 };
@@ -54,7 +54,7 @@ pub(super) async fn logs(
     if !desk.feed().plugins().contains(&name) {
         let wanted = name.clone();
         if !desk.look(move |scheduler| scheduler.plugin(&wanted).is_some()).await? {
-            return Err(none(&name));
+            return Err(missing(&desk, Part::Plugin(name)).await);
         }
     }
     Ok(Json(some(&desk, &[name], after, limit)))

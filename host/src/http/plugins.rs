@@ -8,7 +8,10 @@ pub(super) mod uploads;
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
-use roost_scheduler::names::{DeviceName, PluginName};
+use roost_scheduler::{
+    event::Part,
+    names::{DeviceName, PluginName},
+};
 use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
@@ -21,6 +24,7 @@ use super::{
     desk::Desk,
     extract::{Path, Query},
     limits,
+    missing::missing,
     page::{Limit, Page, cut, resume},
     problem::{Answered, Problem},
     words::{Plugin, PluginPath},
@@ -62,7 +66,8 @@ pub(super) async fn plugins(
     let mut items = Vec::with_capacity(found.len());
     for (name, (core, standing)) in found {
         let record = PluginRecord::new(name.to_string(), core.as_ref(), standing.as_ref(), desk.zone());
-        items.push(PluginRecord { jobs: jobs_of(&desk, &name).await?, ..record });
+        let (jobs, faults) = counts(&desk, &name).await?;
+        items.push(PluginRecord { jobs, faults, ..record });
     }
     Ok(Json(Page { items, next }))
 }
@@ -79,7 +84,7 @@ pub(super) async fn plugin(
     let wanted = name.clone();
     let core = desk.look(move |scheduler| scheduler.plugin(&wanted).map(Core::from)).await?;
     if core.is_none() && standing.is_none() {
-        return Err(none(&name));
+        return Err(missing(&desk, Part::Plugin(name)).await);
     }
     let tasks = match standing.as_ref().and_then(|standing| standing.running) {
         Some(_) => timeout(limits::TASKS, desk.plugins().inquiries.tasks(name.clone())).await.ok().and_then(Result::ok),
@@ -87,31 +92,29 @@ pub(super) async fn plugin(
     };
     let record = PluginRecord::new(name.to_string(), core.as_ref(), standing.as_ref(), desk.zone());
     let tasks = tasks.map(|tasks| tasks.into_iter().map(Into::into).collect());
-    Ok(Json(PluginRecord { jobs: jobs_of(&desk, &name).await?, tasks, ..record }))
+    let (jobs, faults) = counts(&desk, &name).await?;
+    Ok(Json(PluginRecord { jobs, faults, tasks, ..record }))
 }
 
-/// There is no such plugin.
-pub(super) fn none(name: &PluginName) -> Problem {
-    Problem::not_found(format!("there is no plugin `{name}`")).hint("`roost plugins` shows those that are there")
-}
-
-/// Counted in pieces: a plugin may have many devices.
-async fn jobs_of(desk: &Desk, plugin: &PluginName) -> Result<usize, Problem> {
-    let (mut count, mut after): (usize, Option<DeviceName>) = (0, None);
+/// Its jobs, and its devices at fault, counted in pieces: a plugin may have many devices.
+async fn counts(desk: &Desk, plugin: &PluginName) -> Result<(usize, usize), Problem> {
+    let (mut jobs, mut faults, mut after): (usize, usize, Option<DeviceName>) = (0, 0, None);
     loop {
         let plugin = plugin.clone();
         let piece = desk.look(move |scheduler| {
             let devices = scheduler.devices_after(&plugin, after.as_ref()).take(limits::DEVICES_PER_LOOK);
-            let (mut jobs, mut seen, mut last) = (0, 0, None);
+            let (mut jobs, mut faults, mut seen, mut last) = (0, 0, 0, None);
             for device in devices {
-                (jobs, seen, last) = (jobs + device.jobs, seen + 1, Some(device.name));
+                jobs += device.jobs;
+                faults += usize::from(device.error.is_some());
+                (seen, last) = (seen + 1, Some(device.name));
             }
-            (jobs, last.filter(|_| seen == limits::DEVICES_PER_LOOK).cloned())
+            (jobs, faults, last.filter(|_| seen == limits::DEVICES_PER_LOOK).cloned())
         });
-        let (jobs, last) = piece.await?;
-        count += jobs;
+        let (more_jobs, more_faults, last) = piece.await?;
+        (jobs, faults) = (jobs + more_jobs, faults + more_faults);
         if last.is_none() {
-            return Ok(count);
+            return Ok((jobs, faults));
         }
         after = last;
     }

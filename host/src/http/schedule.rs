@@ -10,7 +10,7 @@ use axum::{
 };
 use roost_scheduler::{
     body::PackedJob,
-    event::{Digest, Done, Idempotency, NewJob, Request},
+    event::{Digest, Done, Idempotency, NewJob, Part, Request},
     model::{Action, Job as Model, Matches, Policy, Step},
     names::{DeviceName, JobId, PluginName},
     rules::{self, Fault},
@@ -28,6 +28,7 @@ use super::{
     desk::Desk,
     extract::{Json as Body, Path},
     jobs::{self, JobRecord},
+    missing::missing,
     problem::Problem,
     words::{Device, JobPath, Plugin},
 };
@@ -242,14 +243,8 @@ async fn place(desk: &Desk, wanted: &NewJobRecord) -> Result<Place, Problem> {
         Some((grant, scheduler.device(&of, &named).map(|device| *device.site)))
     });
     match found.await? {
-        None => {
-            Err(Problem::not_found(format!("there is no plugin `{plugin}`"))
-                .hint("`roost plugins` shows those there are"))
-        }
-        Some((_, None)) => {
-            let problem = Problem::not_found(format!("plugin `{plugin}` has no device `{device}`"));
-            Err(problem.hint("`GET /api/v1/devices` lists those there are: name one as `device`"))
-        }
+        None => Err(missing(desk, Part::Plugin(plugin)).await),
+        Some((_, None)) => Err(missing(desk, Part::Device(plugin, device)).await),
         Some((grant, Some(site))) => Ok(Place { plugin, device, site, grant }),
     }
 }
@@ -319,10 +314,18 @@ async fn action(desk: &Desk, wanted: NewJobRecord, place: &Place) -> Result<Acti
                 let problem = Problem::bad_request("there is a `task`, and no `plugin`");
                 return Err(problem.hint("say whose task it is, and for which device"));
             }
+            let is_told_nothing = args.is_none();
             let args = args.unwrap_or_default().to_string();
             let (plugin, device) = (place.plugin.clone(), place.device.clone());
             let refused = |why: String| match why.split_once('\n') {
                 Some((what, hint)) => Problem::unprocessable(what).hint(hint),
+                None if is_told_nothing && why.contains("args") => {
+                    let problem = Problem::unprocessable(why);
+                    problem.hint(format!(
+                        "say `args`, on the command line such as `--args '{{\"zone\": 2}}'`: `roost plugins {}` lists them",
+                        place.plugin
+                    ))
+                }
                 None => Problem::unprocessable(why),
             };
             let inquiries = &desk.plugins().inquiries;

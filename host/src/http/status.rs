@@ -1,11 +1,19 @@
 //! How the host is.
 
 use axum::{Json, extract::State};
-use roost_scheduler::{scheduler::Scheduler, time::Instant};
+use roost_scheduler::{
+    names::{DeviceName, PluginName},
+    scheduler::Scheduler,
+    time::Instant,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{desk::Desk, problem::Answered};
+use super::{
+    desk::Desk,
+    limits,
+    problem::{Answered, Problem},
+};
 use crate::clock;
 
 /// How a host is.
@@ -20,6 +28,10 @@ pub(crate) struct Status {
     pub(crate) link: LinkStatus,
     pub(crate) store: StoreStatus,
     pub(crate) counts: Counts,
+    #[serde(default)]
+    pub(crate) faults: Faults,
+    #[serde(default)]
+    pub(crate) paused: Paused,
     /// Whether it has been told to stop.
     pub(crate) stopping: bool,
 }
@@ -61,12 +73,38 @@ pub(crate) struct Counts {
     pub(crate) attempts: usize,
 }
 
+/// What does not run as its files say. `GET /api/v1/plugins` and `GET /api/v1/devices` say why.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Faults {
+    /// Plugins whose newest files were refused.
+    pub(crate) plugins: usize,
+    /// Devices that keep the plan they have, because the last one was at fault.
+    pub(crate) devices: usize,
+}
+
+/// What people have paused: plugins, devices and jobs.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Paused {
+    pub(crate) count: usize,
+    /// The names of the first of them, such as `sprinkler/garden`.
+    pub(crate) first: Vec<String>,
+}
+
+impl Paused {
+    fn add(&mut self, names: Vec<String>) {
+        self.count += names.len();
+        let room = limits::PAUSED.saturating_sub(self.first.len());
+        self.first.extend(names.into_iter().take(room));
+    }
+}
+
 /// What the host says of itself
 #[utoipa::path(get, path = "/api/v1/status", tag = "host", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(desk): State<Desk>) -> Answered<Status> {
     let (counts, link_since, writes, stopping) = desk
         .look(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
+    let (faults, paused) = troubles(&desk).await?;
     let zone = desk.zone();
     let text = |at: Instant| at.in_zone(zone);
     Ok(Json(Status {
@@ -77,8 +115,65 @@ pub(super) async fn status(State(desk): State<Desk>) -> Answered<Status> {
         link: LinkStatus { up: link_since.is_some(), since: link_since.map(text) },
         store: StoreStatus { writes },
         counts,
+        faults,
+        paused,
         stopping,
     }))
+}
+
+/// What does not run, and what is not to, counted in pieces.
+async fn troubles(desk: &Desk) -> Result<(Faults, Paused), Problem> {
+    let mut paused = Paused::default();
+    let mut faults = Faults { plugins: desk.plugins().board.faults(), devices: 0 };
+    let mut after = None;
+    loop {
+        let (of_devices, names, last) = desk.look(move |scheduler| of_devices(scheduler, after)).await?;
+        faults.devices += of_devices;
+        paused.add(names);
+        after = last;
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut from = Some(0);
+    while let Some(key) = from {
+        let (jobs, next) = desk.look(move |scheduler| scheduler.paused_jobs(key)).await?;
+        paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
+        from = next;
+    }
+    Ok((faults, paused))
+}
+
+/// A place among all devices: a plugin, and a device of it that has been looked at.
+type After = (PluginName, Option<DeviceName>);
+
+/// Of some devices, and of their plugins: how many are at fault, what is paused, and where to look on.
+fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String>, Option<After>) {
+    let (mut faults, mut paused, mut left) = (0, Vec::new(), limits::DEVICES_PER_LOOK);
+    let mut from = after;
+    loop {
+        let (name, device) = match from {
+            Some((name, device @ Some(_))) => (name, device),
+            last => {
+                let last = last.map(|(name, _)| name);
+                let Some(plugin) = scheduler.plugins_after(last.as_ref()).next() else { return (faults, paused, None) };
+                paused.extend(plugin.is_paused.then(|| plugin.name.to_string()));
+                (plugin.name.clone(), None)
+            }
+        };
+        let mut last = None;
+        for device in scheduler.devices_after(&name, device.as_ref()).take(left) {
+            faults += usize::from(device.error.is_some());
+            paused.extend(device.is_paused.then(|| format!("{}/{}", device.plugin, device.name)));
+            (left, last) = (left - 1, Some(device.name.clone()));
+        }
+        // A plugin without devices takes a place as well.
+        left = left.saturating_sub(1);
+        if left == 0 {
+            return (faults, paused, Some((name, last)));
+        }
+        from = Some((name, None));
+    }
 }
 
 fn counts(scheduler: &Scheduler) -> Counts {

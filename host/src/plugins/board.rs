@@ -113,6 +113,11 @@ impl Board {
         found.map(|(name, entry)| (name.clone(), entry.standing())).collect()
     }
 
+    /// How many there are whose newest files were refused.
+    pub(crate) fn faults(&self) -> usize {
+        self.entries().values().filter(|entry| entry.fault.is_some()).count()
+    }
+
     /// Those of which something runs.
     pub(super) fn running(&self) -> Vec<PluginName> {
         self.entries().iter().filter(|(_, entry)| entry.running.is_some()).map(|(name, _)| name.clone()).collect()

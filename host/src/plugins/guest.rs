@@ -75,9 +75,8 @@ impl CallError {
             // What other functions may pass nobody can raise.
             Fault::Lift { .. } if function == ScheduleJobs::NAME => raise("lift_mib"),
             Fault::Said(text) if text.starts_with("config") => Some(
-                "settings stand in a file beside the plugin with the same name, such as `feeder.toml` for `feeder.wasm`: \
-                 in `[config]` for all devices, or in one device's \
-                 `config`"
+                "that stands in the plugin's settings, the `.toml` beside its `.wasm`: in `[config]` for all devices, or in one \
+                 device's `config`"
                     .into(),
             ),
             // ENOMEM

@@ -272,6 +272,17 @@ impl Scheduler {
         (unsaved.map(run_view).collect(), Some(until).filter(|until| *until < end))
     }
 
+    /// Some of the jobs that are paused themselves, in the order of their keys, from a key on; and from where to look on. Bounded
+    /// (I10), so there may be none, and more behind.
+    #[must_use]
+    pub fn paused_jobs(&self, from: JobKey) -> (Vec<JobName>, Option<JobKey>) {
+        let mut wishes = self.wishes.range(from..);
+        let looked_at = wishes.by_ref().take(limits::PLACES_PER_VIEW);
+        let paused = looked_at.filter(|(key, wish)| wish.paused && self.jobs.get(**key).is_some());
+        let names = paused.map(|(key, _)| self.run_id(*key, Instant::MIN).of_job()).collect();
+        (names, wishes.next().map(|(key, _)| *key))
+    }
+
     /// The runs of a job that have not ended, in the order they were admitted.
     pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
         self.line_of(job).filter_map(|slot| self.runs.get(slot)).map(run_view)

@@ -52,11 +52,13 @@ impl Problem {
 
 const AT: &str = "write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`";
 const EVERY: &str = "write `every 15m`, or `every 1h30m from 2027-03-01T06:30:00Z`";
-const CRON: &str = "write `cron 30 6 * * MON-FRI`, or `cron @daily in Europe/London`";
+const CRON: &str = "write `cron 30 6 * * MON-FRI`, in quotes where a shell reads it, or `cron @daily in Europe/London`";
+const SHELL: &str =
+    "your shell has put file names in the place of `*`: put the trigger in quotes, as in `'cron 30 6 * * *'`";
 const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30`";
 const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`";
-const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI`, or a sun event as in \
-                   `sunset -20m`";
+const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI` (in quotes where a shell reads \
+                   it), or a sun event as in `sunset -20m`";
 
 /// The last one is the minus sign of typography.
 const SIGNS: [char; 3] = ['+', '-', '−'];
@@ -114,9 +116,22 @@ fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
         Err(_) if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() => {
             format!("`{text}` does not say how far it is from UTC; did you mean `{text}Z`?")
         }
-        Err(_) => format!("`{text}` is not a date and time as in RFC 3339"),
+        Err(_) => match clock(text) {
+            Some(time) => return Err(without_date(text, time)),
+            None => format!("`{text}` is not a date and time as in RFC 3339"),
+        },
     };
     Err(Problem::new(reason, hint))
+}
+
+/// A time of day, where it is not said on which.
+fn without_date(text: &str, time: NaiveTime) -> Problem {
+    let (minute, hour) = (time.minute(), time.hour());
+    let hint = format!(
+        "for every day write `cron {minute} {hour} * * *`, in quotes where a shell reads it; for once \
+         `at 2027-03-01T{hour:02}:{minute:02}:00Z`, with `Z` or an offset such as `+01:00`"
+    );
+    Problem::new(format!("`{text}` has no date"), hint)
 }
 
 fn every(words: &[&str]) -> Result<Trigger, Problem> {
@@ -145,7 +160,19 @@ fn cron(words: &[&str], patterns: &mut Patterns) -> Result<Trigger, Problem> {
         return Err(Problem::new("the expression is missing", CRON));
     }
     let cron = patterns.cron(&expression, zone);
-    cron.map(Trigger::Cron).map_err(|error| Problem { never: error.never(), ..Problem::new(error.to_string(), CRON) })
+    let hint = if has_file_names(&expression) { SHELL } else { CRON };
+    cron.map(Trigger::Cron).map_err(|error| Problem { never: error.never(), ..Problem::new(error.to_string(), hint) })
+}
+
+/// Whether a shell may have made files' names of each `*`: then none is left, and there are too many fields, or strange ones.
+fn has_file_names(expression: &str) -> bool {
+    let fields = || expression.split_whitespace();
+    let is_name = |field: &str| {
+        let longest = field.split(|c: char| !c.is_alphabetic()).map(str::len).max();
+        field.contains('.') || longest > Some("FRIL".len())
+    };
+    !fields().any(|field| field == "*")
+        && (fields().count() > 7 || expression.len() > limits::CRON_BYTES || fields().any(is_name))
 }
 
 fn sun(keyword: &str, rest: &[&str]) -> Result<Trigger, Problem> {
@@ -208,20 +235,24 @@ fn offset(text: &str) -> Result<i32, Problem> {
 }
 
 fn time_of_day(text: &str, clause: &str) -> Result<NaiveTime, Problem> {
-    let numbers: Option<Vec<u32>> = text
-        .split(':')
-        .map(|part| if (1..=2).contains(&part.len()) && !part.starts_with('+') { part.parse().ok() } else { None })
-        .collect();
-    let time = match numbers.as_deref() {
-        Some(&[hour, minute]) => NaiveTime::from_hms_opt(hour, minute, 0),
-        Some(&[hour, minute, second]) => NaiveTime::from_hms_opt(hour, minute, second),
-        _ => None,
-    };
-    time.ok_or_else(|| {
+    clock(text).ok_or_else(|| {
         let what =
             if text.is_empty() { "its time of day is missing".into() } else { format!("`{text}` is no time of day") };
         Problem::new(format!("after `{clause}`, {what}"), "times of day are written `06:30` or `06:30:15`")
     })
+}
+
+/// `06:30` or `06:30:15`.
+fn clock(text: &str) -> Option<NaiveTime> {
+    let numbers: Option<Vec<u32>> = text
+        .split(':')
+        .map(|part| if (1..=2).contains(&part.len()) && !part.starts_with('+') { part.parse().ok() } else { None })
+        .collect();
+    match numbers.as_deref() {
+        Some(&[hour, minute]) => NaiveTime::from_hms_opt(hour, minute, 0),
+        Some(&[hour, minute, second]) => NaiveTime::from_hms_opt(hour, minute, second),
+        _ => None,
+    }
 }
 
 /// Reads a duration such as `1h30m`, in milliseconds.
@@ -268,8 +299,13 @@ fn unknown(keyword: &str, rest: &[&str]) -> Problem {
     let text = [&[keyword], rest].concat().join(" ");
     let is_cron = keyword.starts_with('@')
         || (4..7).contains(&rest.len()) && keyword.starts_with(|first: char| first == '*' || first.is_ascii_digit());
+    let time = if keyword == "daily" { rest.first().copied() } else { Some(keyword) };
     if keyword.is_empty() {
         Problem::new("it is empty", ANY)
+    } else if let Some((text, time)) = time.and_then(|text| Some((text, clock(text)?))) {
+        without_date(text, time)
+    } else if keyword == "in" && duration_ms(&rest.concat()).is_ok() {
+        Problem::new(format!("did you mean `at now+{}`?", rest.concat()), AT)
     } else if is_cron {
         Problem::new(format!("did you mean `cron {}`?", text.to_uppercase().trim()), CRON)
     } else if DateTime::parse_from_rfc3339(keyword).is_ok() {
@@ -393,6 +429,9 @@ mod tests {
             ("2027-03-01T06:30:00Z", "did you mean `at 2027-03-01T06:30:00Z`?"),
             ("at 2027-03-01T06:30:00", "did you mean `2027-03-01T06:30:00Z`?"),
             ("at noon", "`noon` is not a date and time"),
+            ("at 7:30", "`7:30` has no date"),
+            ("in 2h", "did you mean `at now+2h`?"),
+            ("in 5 m", "did you mean `at now+5m`?"),
             ("at", "the time is missing"),
             ("at 1969-12-31T23:59:59Z", "not within the years 1970 to 9999"),
             ("now+2", "the duration `2` has no unit"),
@@ -416,6 +455,27 @@ mod tests {
             let error = read(text).expect_err(text);
             assert!(error.to_string().contains(part), "{text}: {error}");
             assert!(!error.hint().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_alone_is_no_trigger() {
+        for text in ["at 7:30", "7:30", "daily 07:30"] {
+            let hint = read(text).expect_err(text).hint().to_owned();
+            assert!(hint.starts_with("for every day write `cron 30 7 * * *`"), "{text}: {hint}");
+        }
+    }
+
+    #[test]
+    fn who_lets_a_shell_make_files_names_of_a_star_is_told_so() {
+        let hint = |text: &str| read(text).expect_err(text).hint().to_owned();
+        for files in
+            ["data plugins roost.toml data plugins roost.toml", "plugins plugins", "a.b a.b", &"a ".repeat(200)]
+        {
+            assert_eq!(hint(&format!("cron 30 7 {files} MON-FRI")), SHELL, "{files}");
+        }
+        for text in ["cron 30 7 * * Monday", "cron 0 6 * * * * * * *", "cron 30 7 32 12 5"] {
+            assert_eq!(hint(text), CRON, "{text}");
         }
     }
 

@@ -47,13 +47,22 @@ pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
         line("memory", &format!("{} at the most{of}", memory(used.memory_bytes)));
     }
     for task in plugin.tasks.iter().flatten() {
-        line("task", &format!("{}: {}", task.task, task.summary));
+        let args = task.args_schema.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        let args: Vec<_> = args.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
+        let args = if args.is_empty() { String::new() } else { format!(" (args: {})", args.join(", ")) };
+        line("task", &format!("{}: {}{args}", task.task, task.summary));
     }
     line("jobs", &plugin.jobs.to_string());
     let rows: Vec<_> = devices.iter().map(of_device).collect();
     if !rows.is_empty() {
         text.push('\n');
         text.push_str(&table(["DEVICE", "JOBS", "TIME ZONE", "NEXT PLAN", "FAULT"], &rows));
+    }
+    for device in devices {
+        // What is more than a line stands below, where it can be copied.
+        if let Some(error) = device.error.as_deref().filter(|error| error.contains('\n')) {
+            let _ = writeln!(text, "\n{}: {}", device.device, printable(error).replace('\n', "\n  "));
+        }
     }
     text
 }
@@ -70,6 +79,6 @@ fn of_device(device: &DeviceRecord) -> [String; 5] {
         device.jobs.to_string(),
         device.time_zone.clone(),
         plan,
-        device.error.as_deref().map(in_one_line).unwrap_or_default(),
+        device.error.as_deref().and_then(|error| error.lines().next()).map(in_one_line).unwrap_or_default(),
     ]
 }

@@ -52,6 +52,9 @@ pub(crate) struct PluginRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) used: Option<UsedRecord>,
     pub(crate) devices: usize,
+    /// Of these, those that keep the plan they have, because the last one was at fault.
+    #[serde(default)]
+    pub(crate) faults: usize,
     pub(crate) jobs: usize,
     /// What it can be asked to do; of a single plugin only, and missing where it cannot be asked now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,6 +224,7 @@ impl PluginRecord {
             limits: standing.and_then(|standing| standing.running).map(|(_, limits)| limits.into()),
             used: standing.map(|standing| standing.used.into()),
             devices: core.map_or(0, |core| core.devices),
+            faults: 0,
             jobs: 0,
             tasks: None,
         }

@@ -7,10 +7,10 @@ use super::{
     super::{
         desk::Desk,
         extract::Path,
+        missing::missing,
         problem::{Answered, Problem},
         words::{Plugin, PluginPath},
     },
-    none,
     records::{RemovedRecord, RolledBackRecord},
 };
 use crate::plugins::Installed;
@@ -53,12 +53,7 @@ pub(in super::super) async fn resume(
 }
 
 async fn ask(desk: &Desk, what: Request) -> Result<StatusCode, Problem> {
-    let done = desk.ask(what).await;
-    let hint = |problem: Problem| match problem.status {
-        404 => problem.hint("`roost plugins` shows those that are there"),
-        _ => problem,
-    };
-    done.map(|_| StatusCode::NO_CONTENT).map_err(hint)
+    desk.ask(what).await.map(|_| StatusCode::NO_CONTENT)
 }
 
 /// Remove a plugin
@@ -92,7 +87,7 @@ pub(in super::super) async fn roll_back(
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Answered<RolledBackRecord> {
     if desk.plugins().board.plugin(&plugin).is_none() {
-        return Err(none(&plugin));
+        return Err(missing(&desk, Part::Plugin(plugin)).await);
     }
     let Installed { component, .. } = desk.plugins().installer.roll_back(&plugin).await?;
     Ok(Json(RolledBackRecord { plugin: plugin.to_string(), component: component.to_string() }))

@@ -1,0 +1,92 @@
+//! What is named and is not there, with what is probably meant.
+
+use roost_scheduler::{
+    event::Part,
+    names::{DeviceName, JobId, PluginName},
+    scheduler::{Scheduler, own_device},
+};
+
+use super::{desk::Desk, limits, problem::Problem};
+use crate::config::nearest::nearest;
+
+/// What is missing of what somebody named.
+pub(super) async fn missing(desk: &Desk, part: Part) -> Problem {
+    let (plugin, ..) = parts(&part);
+    let is_refused = desk.plugins().board.plugin(plugin).is_some();
+    desk.look(move |scheduler| of(scheduler, &part, is_refused)).await.unwrap_or_else(|problem| problem)
+}
+
+fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
+    match part {
+        Part::Plugin(plugin) => (plugin, None, None),
+        Part::Device(plugin, device) => (plugin, Some(device), None),
+        Part::Job((plugin, device, job)) => (plugin, Some(device), Some(job)),
+    }
+}
+
+fn of(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
+    match parts(part) {
+        (plugin, Some(device), Some(job)) if *plugin == PluginName::of_host() && *device == own_device() => {
+            by_hand(scheduler, job)
+        }
+        (plugin, ..) if scheduler.plugin(plugin).is_none() => none(scheduler, plugin, is_refused),
+        (plugin, Some(device), _) if scheduler.device(plugin, device).is_none() => {
+            let problem = Problem::not_found(format!("plugin `{plugin}` has no device `{device}`"));
+            let known = scheduler.devices_after(plugin, None).map(|device| device.name.as_str());
+            match nearest(device.as_str(), known.take(limits::NEAREST)) {
+                Some(meant) => problem.hint(format!("did you mean `{plugin}/{meant}`?")),
+                None => problem.hint(format!("`roost plugins {plugin}` lists its devices")),
+            }
+        }
+        (plugin, Some(device), Some(job)) => {
+            let problem = Problem::not_found(format!("device `{plugin}/{device}` has no job `{job}`"));
+            match nearest_job(scheduler, (plugin, device), job) {
+                Some(meant) => problem.hint(format!("did you mean `{plugin}/{device}/{meant}`?")),
+                None => problem.hint(format!("`roost jobs {plugin}/{device}` lists its jobs")),
+            }
+        }
+        (plugin, ..) => none(scheduler, plugin, is_refused),
+    }
+}
+
+/// A plugin that does not run.
+fn none(scheduler: &Scheduler, plugin: &PluginName, is_refused: bool) -> Problem {
+    if is_refused {
+        let problem = Problem::not_found(format!("nothing runs of plugin `{plugin}`"));
+        return problem.hint(format!("`roost plugins {plugin}` says why"));
+    }
+    let problem = Problem::not_found(format!("there is no plugin `{plugin}`"));
+    let own = JobId::parse(plugin.as_str()).ok();
+    if own.is_some_and(|job| scheduler.job(&PluginName::of_host(), &own_device(), &job).is_some()) {
+        return problem.hint(format!("a job has that name, which was made by hand: write `roost/api/{plugin}`"));
+    }
+    match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::NEAREST).map(PluginName::as_str)) {
+        Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
+        None => problem.hint("`roost plugins` lists those that are there"),
+    }
+}
+
+/// A job that nobody has made. Commands take a name alone for one.
+fn by_hand(scheduler: &Scheduler, job: &JobId) -> Problem {
+    let plugin = PluginName::parse(job.as_str()).ok();
+    if let Some(plugin) = plugin.filter(|plugin| scheduler.plugin(plugin).is_some()) {
+        let problem = Problem::not_found(format!("`{plugin}` is a plugin, and no job that was made by hand"));
+        let first = scheduler.jobs_from((Some(&plugin), None), 0, 1).0.into_iter().next();
+        let example = first.map(|job| format!(", as in `{plugin}/{}/{}`", job.device, job.job.body.id()));
+        let example = example.unwrap_or_default();
+        return problem.hint(format!("name one of its jobs{example}: `roost jobs {plugin}` lists them"));
+    }
+    let problem = Problem::not_found(format!("there is no job `{job}` that was made by hand"));
+    let (roost, api) = (PluginName::of_host(), own_device());
+    match nearest_job(scheduler, (&roost, &api), job) {
+        Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
+        None => {
+            problem.hint("`roost jobs roost` lists those that are; a plugin's job is named like `coop-door/north/open`")
+        }
+    }
+}
+
+fn nearest_job(scheduler: &Scheduler, (plugin, device): (&PluginName, &DeviceName), job: &JobId) -> Option<String> {
+    let (jobs, _) = scheduler.jobs_from((Some(plugin), Some(device)), 0, limits::NEAREST);
+    nearest(job.as_str(), jobs.iter().map(|job| job.job.body.id())).map(str::to_owned)
+}
