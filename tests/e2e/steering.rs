@@ -251,3 +251,21 @@ fn a_device_whose_plan_is_refused_is_seen_in_the_list() {
     let status = roost(&site, &["status"]);
     assert!(status.contains("faults    1 device: `roost plugins` says which"), "{status}");
 }
+
+#[test]
+fn what_waits_for_the_broker_can_be_seen_and_ended() {
+    let site = Site::new();
+    let host = site.start_with(&["--mqtt", "mqtt://127.0.0.1:1"]);
+    let address = host.address();
+    let (status, job) = post(&address, "/api/v1/jobs", &json!({"trigger": "now", "topic": "away", "id": "away"}));
+    assert_eq!((status, &job["runs"][0]["last"]), (201, &Value::Null), "no attempt was made: {job}");
+    let run = text(&job["runs"][0], "run").to_owned();
+    let shown = roost(&site, &["runs", "--job", "away"]);
+    assert!(shown.contains("running") && shown.contains(&run), "{shown}");
+    let (status, one) = ask(&address, "GET", &format!("/api/v1/runs/{run}"), "", "");
+    assert_eq!((status, text(&one, "state")), (200, "running"), "{one}");
+    roost(&site, &["abandon", &run]);
+    let shown = roost(&site, &["runs", "--job", "away"]);
+    assert!(shown.contains("cancelled") && !shown.contains("running"), "{shown}");
+    assert!(host.stop().success());
+}

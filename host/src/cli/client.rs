@@ -73,11 +73,6 @@ enum Place {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Whether the environment names a host, instead of a data folder.
-pub(super) fn is_named() -> bool {
-    std::env::var_os(URL).is_some_and(|url| !url.is_empty())
-}
-
 impl Client {
     /// The host that the environment names, or the one of the data folder.
     pub(super) fn new(data: DataFlags) -> Result<Self, Report> {
@@ -88,6 +83,14 @@ impl Client {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Report::new("the runtime cannot be started").cause(error))?;
         Ok(Self { place, runtime })
+    }
+
+    /// Whether somebody can be asked: a host that the environment names, whether it answers or not, or one that runs here.
+    pub(super) fn has_host(&self) -> bool {
+        match &self.place {
+            Place::Folder(data) => std::os::unix::net::UnixStream::connect(socket_path(data)).is_ok(),
+            Place::Url { .. } => true,
+        }
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {

@@ -7,7 +7,7 @@ use chrono::DateTime;
 use roost_scheduler::time::Instant;
 
 use super::{
-    client::{self, Client},
+    client::Client,
     plugins::line,
     table::{local, table},
 };
@@ -22,9 +22,8 @@ use crate::{
 
 /// Show what became of runs: first those under way, then those that have ended, the newest first
 ///
-/// It reads what a Roost has written down, whether it runs or not: up to a tenth of a second ago. Where `ROOST_URL` names one
-/// that runs, that one is asked. Of a run under way it
-/// shows the next step; what is overdue by more than a day is in capitals.
+/// A Roost that runs is asked, here or where `ROOST_URL` says; of one that does not, it reads what it has written down. Of a run
+/// under way it shows the next step; what is overdue by more than a day is in capitals.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost runs
@@ -64,8 +63,10 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let is_json = args.json;
-    let (data, plugin, device) = (args.data.clone(), args.plugin.clone(), args.device.clone());
-    let (runs, is_all) = if client::is_named() { asked(args)? } else { read(args)? };
+    let (plugin, device) = (args.plugin.clone(), args.device.clone());
+    let client = Client::new(args.data.clone())?;
+    // What waits for the broker is known to a host, and not on disk.
+    let (runs, is_all) = if client.has_host() { asked(&client, args)? } else { read(args)? };
     let mut out = io::BufWriter::new(io::stdout().lock());
     if is_json {
         runs.iter().try_for_each(|run| line(&mut out, run))?;
@@ -75,7 +76,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     out.flush()?;
     if runs.is_empty() {
         writeln!(io::stderr(), "there are no such runs")?;
-        Client::new(data)?.tell_missing(plugin.as_deref(), device.as_deref())?;
+        client.tell_missing(plugin.as_deref(), device.as_deref())?;
     } else if !is_all {
         writeln!(io::stderr(), "there are more: `-n` says how many to show")?;
     }
@@ -93,7 +94,7 @@ fn waits(next: &NextStep, now: Instant) -> bool {
     !next.owed && due.is_ok_and(|due| now.ms_since(due.into()) >= 0)
 }
 
-/// From the data folder, whether a host runs there or not; and whether those are all.
+/// From the data folder, where no host runs; and whether those are all.
 fn read(args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let config = config::load(&args.data.into())?;
     let zone = config.site.zone;
@@ -115,16 +116,16 @@ fn read(args: Args) -> Result<(Vec<RunRecord>, bool)> {
     Ok((records, runs.len() <= limit))
 }
 
-/// From the host that the environment names.
-fn asked(args: Args) -> Result<(Vec<RunRecord>, bool)> {
-    let zone = config::load(&args.data.clone().into())?.site.zone;
+/// From the host that runs there, or that the environment names.
+fn asked(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
+    let zone = config::load(&args.data.into())?.site.zone;
     let state = if args.failed { Some("failed".into()) } else { args.state };
     let since = args.since.map(|since| since.in_zone(zone).to_string());
     let query =
         [("state", state), ("plugin", args.plugin), ("device", args.device), ("job", args.job), ("since", since)];
     let query: Vec<_> = query.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let mut runs = Vec::new();
-    let is_more = Client::new(args.data)?.list("/api/v1/runs", &query, args.limit as usize, |run| {
+    let is_more = client.list("/api/v1/runs", &query, args.limit as usize, |run| {
         runs.push(run);
         Ok(())
     })?;
