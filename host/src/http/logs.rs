@@ -35,6 +35,7 @@ pub(super) struct Wanted {
     #[serde(default)]
     limit: Limit,
     /// Those behind the one with this id; of a host that has ended: all. Without it, the newest
+    #[param(pattern = "^[0-9a-f]{1,12}-[0-9]{1,18}$")]
     after: Option<String>,
 }
 
