@@ -41,6 +41,8 @@ const URL: &str = "ROOST_URL";
 const TOKEN: &str = "ROOST_TOKEN";
 /// How long an answer may take: longer than the host takes for one.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long one is waited for that need not be there.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// The same where a plugin is uploaded, which has to be compiled.
 const PATIENCE_WITH_UPLOADS: Duration = Duration::from_secs(620);
 /// Bytes of an answer at the most: it is held in memory.
@@ -85,10 +87,17 @@ impl Client {
         Ok(Self { place, runtime })
     }
 
-    /// Whether somebody can be asked: a host that the environment names, whether it answers or not, or one that runs here.
+    /// Whether somebody can be asked: a host that the environment names, whether it answers or not, or one that runs here and
+    /// does.
     pub(super) fn has_host(&self) -> bool {
+        let asked = async {
+            let stream = self.place.connect().await?;
+            self.place.send(stream, Method::GET, "/healthz", None).await
+        };
         match &self.place {
-            Place::Folder(data) => std::os::unix::net::UnixStream::connect(socket_path(data)).is_ok(),
+            Place::Folder(_) => {
+                self.runtime.block_on(async { timeout(SIGN_OF_LIFE, asked).await.is_ok_and(|sent| sent.is_ok()) })
+            }
             Place::Url { .. } => true,
         }
     }

@@ -66,7 +66,8 @@ pub(super) fn main(args: Args) -> Result<()> {
     let (plugin, device) = (args.plugin.clone(), args.device.clone());
     let client = Client::new(args.data.clone())?;
     // What waits for the broker is known to a host, and not on disk.
-    let (runs, is_all) = if client.has_host() { asked(&client, args)? } else { read(args)? };
+    let has_host = client.has_host();
+    let (runs, is_all) = if has_host { asked(&client, args)? } else { read(args)? };
     let mut out = io::BufWriter::new(io::stdout().lock());
     if is_json {
         runs.iter().try_for_each(|run| line(&mut out, run))?;
@@ -82,7 +83,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     }
     let now = clock::now();
     let waits = |run: &&RunRecord| run.reason.is_none() && run.next.as_ref().is_some_and(|next| waits(next, now));
-    if let Some(RunRecord { plugin, device, job, .. }) = runs.iter().find(waits) {
+    if let Some(RunRecord { plugin, device, job, .. }) = runs.iter().find(waits).filter(|_| has_host) {
         writeln!(io::stderr(), "`roost explain {plugin}/{device}/{job}` says what its run waits for")?;
     }
     Ok(())
@@ -94,7 +95,7 @@ fn waits(next: &NextStep, now: Instant) -> bool {
     !next.owed && due.is_ok_and(|due| now.ms_since(due.into()) >= 0)
 }
 
-/// From the data folder, where no host runs; and whether those are all.
+/// From the data folder, where no host answers; and whether those are all.
 fn read(args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let config = config::load(&args.data.into())?;
     let zone = config.site.zone;

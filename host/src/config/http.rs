@@ -1,7 +1,7 @@
 //! Where the HTTP API listens, and to whom.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     str::FromStr,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Http {
     pub(crate) is_asked_for: bool,
     /// What whoever asks has to show.
     pub(crate) token: Option<String>,
-    /// Names by which the host is reached, besides `localhost` and addresses.
+    /// Names and addresses by which the host is reached, besides `localhost`.
     pub(crate) hosts: Vec<String>,
 }
 
@@ -74,13 +74,15 @@ fn read_token(folder: &Path, file: &Value<'_>) -> Result<String, Report> {
     Ok(token)
 }
 
-/// A name as it stands in a URL.
+/// A name or an address as it stands in a URL.
 fn parse_host(text: &str) -> Result<String, String> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    if text.is_empty() || !text.bytes().all(is_name) {
-        return Err(format!("`{text}` is not a host: write a name without a port, such as `roost.lan`"));
+    let in_brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let is_address = in_brackets.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok());
+    if is_address || (!text.is_empty() && text.bytes().all(is_name)) {
+        return Ok(text.to_ascii_lowercase());
     }
-    Ok(text.to_ascii_lowercase())
+    Err(format!("`{text}` is not a host: write it without a port, such as `roost.lan` or `[fd00::1]`"))
 }
 
 impl Http {

@@ -200,7 +200,8 @@ fn the_api_listens_where_it_is_told_to_and_on_loopback_otherwise() {
     assert_eq!(listen("", &[]), (at("127.0.0.1:8080"), false));
     assert_eq!(listen("[http]\nlisten = '[::1]:80'", &[]), (at("[::1]:80"), true));
     assert_eq!(listen("[http]\nlisten = '[::1]:80'", &["--http", "off"]), (Listen::Off, true));
-    assert_eq!(config("[http]\nhosts = ['Roost.LAN']", &[]).http.hosts, ["roost.lan"]);
+    let hosts = config("[http]\nhosts = ['Roost.LAN', '192.168.1.5', '[FD00::1]']", &[]).http.hosts;
+    assert_eq!(hosts, ["roost.lan", "192.168.1.5", "[fd00::1]"]);
     let told = error("", &["--http", "192.0.2.1:80"]);
     assert!(told.starts_with("`192.0.2.1:80` can be reached from other machines, and there is no token"), "{told}");
     let folder = folder("[http]\nlisten = '0.0.0.0:80'\ntoken_file = 'token'");

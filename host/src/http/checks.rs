@@ -51,7 +51,7 @@ impl Guard {
             return Ok(host);
         }
         let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, format!("`{name}` is not a name of this host"));
-        Err(problem.hint("use its address, or add the name to `hosts` below `[http]` in `roost.toml`"))
+        Err(problem.hint("ask `localhost`, or add it to `hosts` below `[http]` in `roost.toml`"))
     }
 
     fn token(&self, headers: &HeaderMap) -> Result<(), Problem> {

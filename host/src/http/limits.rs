@@ -48,11 +48,9 @@ pub(super) const DEVICES_PER_LOOK: usize = 1_000;
 /// Names that are told of what is paused: the first say enough, and the rest is counted.
 pub(super) const PAUSED: usize = 10;
 /// Names that one is compared with that is not there: each takes some microseconds of the loop.
-pub(super) const NEAREST: usize = 200;
+pub(super) const NEAREST: usize = 64;
 /// Times that are told of a job in advance: the sun takes long to find.
 pub(super) const FOLLOWING: u32 = 10;
-/// Runs that are not on disk and that a list looks at: more of them than people read.
-pub(super) const UNSAVED_RUNS: usize = 10_000;
 /// Runs under way that are told of one job.
 pub(super) const RUNS: usize = 100;
 /// Uploads that are worked on at a time: each holds a component, and later its plans.
@@ -60,7 +58,7 @@ pub(super) const UPLOADS: usize = 2;
 /// How long an upload's bytes may take to come: whoever is slow takes the place of others.
 pub(super) const UPLOAD_BODY: Duration = Duration::from_secs(60);
 /// How long nothing of them may come.
-pub(super) const UPLOAD_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const UPLOAD_PAUSE: Duration = Duration::from_secs(15);
 /// How long an upload may take in all: to wait for others, for its compile, and for a plan of each of its devices.
 pub(super) const UPLOAD: Duration = Duration::from_secs(600);
 /// Devices that are told of what an upload would change, and ids of jobs in each of their lists.

@@ -1,6 +1,6 @@
 //! Runs: what became of them, and what a person decides about them.
 
-mod unsaved;
+mod in_memory;
 
 use axum::{Json, extract::State};
 use chrono_tz::Tz;
@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     desk::Desk,
     extract::{Json as Body, Path, Query},
+    limits,
     page::{Limit, Page, cut, resume},
     problem::{Answered, Problem},
     words::{Device, Job, Plugin, Time},
@@ -204,10 +205,10 @@ pub(super) async fn runs(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
         limit: limit + 1,
         in_order: false,
     };
-    // Before the others are read: what is written down meanwhile is among those.
-    let (unsaved, asked) = (unsaved::unsaved(&desk, &wanted).await?, wanted.clone());
-    let saved = desk.read(move |data| store::runs(data, &asked)).await?;
-    let runs = unsaved::merged(saved, unsaved, &wanted);
+    // Before the others are read: what ends meanwhile is among those.
+    let in_memory = in_memory::in_memory(&desk, &wanted).await?;
+    let saved = desk.read(move |data| store::runs(data, &wanted)).await?;
+    let runs = in_memory::merged(saved, in_memory);
     let (runs, next) = cut(runs, limit, |run| {
         let due = run.owed.as_ref().map(|owed| owed.due.to_string()).unwrap_or_default();
         format!("{due} {}", run.id)
@@ -254,10 +255,19 @@ pub(super) async fn run_of_origin(State(desk): State<Desk>, Path(parts): Path<[S
 async fn one(desk: &Desk, text: &str) -> Answered<RunRecord> {
     let id = parsed(text)?;
     let wanted = id.clone();
-    let run = match desk.read(move |data| store::run(data, &wanted)).await? {
-        None => unsaved::one(desk, id.clone()).await?,
-        found => found,
+    let read = || {
+        let wanted = wanted.clone();
+        desk.read(move |data| store::run(data, &wanted))
     };
+    let mut run = read().await?;
+    if run.is_none() {
+        run = in_memory::one(desk, id.clone()).await?;
+    }
+    if run.is_none() {
+        // How it ended is on disk a moment after it has.
+        tokio::time::sleep(limits::DURABLE).await;
+        run = read().await?;
+    }
     let run = run.ok_or_else(|| Problem::not_found(format!("there is no run `{id}`")))?;
     Ok(Json(RunRecord::new(&run, desk.zone(), clock::now())))
 }

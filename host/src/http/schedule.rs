@@ -137,7 +137,7 @@ pub(super) async fn schedule(
 
 /// Make a job of that name, or replace one that was made like this
 ///
-/// What its runs that have started owe is sent all the same.
+/// Its runs that have not started are cancelled, whatever made them; what those owe that have is sent all the same.
 #[utoipa::path(put, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs", request_body = NewJobRecord,
     params(JobPath),
     responses((status = 201, body = JobRecord, headers(("Location" = String, description = "Where the job is"))),

@@ -250,6 +250,8 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
         return Fate::Ends(Outcome::Cancelled(Cancelled::Restored));
     };
     let progress = &mut run.progress;
+    // Those were at a step that may not be the next one any more.
+    progress.attempts = 0;
     let possibly_sent = |step: usize| Failed { step: step + 1, attempts: 1, last: Attempt::PossiblySent };
     if progress.steps_done == 0 {
         // It opened, or it did not; it does not open now.

@@ -235,7 +235,7 @@ pub(crate) fn around(
 const OF_TRIGGER: &str = "runs WHERE (origin = '' OR origin GLOB 'series-*')";
 /// A run that was wanted again has the occurrence of the one that failed.
 const FIRST_TIME: &str = "runs WHERE origin NOT GLOB 'replay-*'";
-const AGAIN: &str = "runs WHERE origin GLOB 'replay-*'";
+const AGAIN: &str = "runs INDEXED BY runs_again WHERE origin GLOB 'replay-*'";
 
 /// Whether all of them can be shown.
 pub(super) fn check(connection: &Connection) -> Result<(), Damage> {

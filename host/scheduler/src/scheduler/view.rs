@@ -104,6 +104,8 @@ pub struct RunUnderWay<'a> {
     pub body: &'a Body,
     /// The step that is to be done next, counted from 1.
     pub step: usize,
+    /// When that is due.
+    pub due: Instant,
     /// How many steps there are.
     pub of: usize,
     /// What held it up, or does so.
@@ -262,14 +264,14 @@ impl Scheduler {
         Some(JobView { key, plugin, device: name, site, job: &state.job, next, origin, watermark, wish, paused })
     }
 
-    /// Some of the runs that have not ended and are not to be found on disk, from a place on; and from where to look on, unless
-    /// those were all. Bounded (I10), so there may be none, and more behind.
+    /// Some of the runs that have not ended, from a place on; and from where to look on, unless those were all. Bounded (I10),
+    /// so there may be none, and more behind.
     #[must_use]
-    pub fn unsaved_runs(&self, from: u32) -> (Vec<RunUnderWay<'_>>, Option<u32>) {
+    pub fn runs_from(&self, from: u32) -> (Vec<RunUnderWay<'_>>, Option<u32>) {
         let end = self.runs.places();
         let until = end.min(from.saturating_add(limits::PLACES_PER_VIEW as u32));
-        let unsaved = (from..until).filter_map(|slot| self.runs.get(slot)).filter(|run| run.key.is_none());
-        (unsaved.map(run_view).collect(), Some(until).filter(|until| *until < end))
+        let runs = (from..until).filter_map(|slot| self.runs.get(slot)).map(run_view);
+        (runs.collect(), Some(until).filter(|until| *until < end))
     }
 
     /// Some of the jobs that are paused themselves, in the order of their keys, from a key on; and from where to look on. Bounded
@@ -411,6 +413,7 @@ fn run_view(run: &Run) -> RunUnderWay<'_> {
         grace_end: has_grace.then(|| run.start.plus_ms(run.policy.grace_ms.into())),
         body: &run.body,
         step: run.step() + 1,
+        due: run.due_of(run.step()).unwrap_or(run.start),
         of: run.steps,
         held_by: run.held_by.as_ref(),
         attempts: run.progress.attempts,

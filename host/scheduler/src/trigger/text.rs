@@ -54,7 +54,7 @@ const AT: &str = "write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an
 const EVERY: &str = "write `every 15m`, or `every 1h30m from 2027-03-01T06:30:00Z`";
 const CRON: &str = "write `cron 30 6 * * MON-FRI`, in quotes where a shell reads it, or `cron @daily in Europe/London`";
 const SHELL: &str =
-    "your shell has put file names in the place of `*`: put the trigger in quotes, as in `'cron 30 6 * * *'`";
+    "if a shell has put file names in the place of `*`, put the trigger in quotes, as in `'cron 30 6 * * *'`";
 const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30`";
 const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`";
 const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI` (in quotes where a shell reads \

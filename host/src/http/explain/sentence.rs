@@ -203,7 +203,8 @@ impl Sentence {
                 format!("the oldest run that this Roost knows of was due {}{and}{kept}", self.local(oldest))
             }
             Some(_) if is_kept => {
-                "most likely the job was first planned, or had another trigger, after that".to_owned()
+                "most likely the job was first planned, or had another trigger, after that, or a copy from before was restored"
+                    .to_owned()
             }
             Some(_) => kept,
         };

@@ -4,6 +4,9 @@
 ALTER TABLE runs ADD COLUMN note TEXT;
 ALTER TABLE runs ADD COLUMN why TEXT;
 
+-- Those that were done again are few, and lie among many others.
+CREATE INDEX runs_again ON runs (occurrence) WHERE origin GLOB 'replay-*';
+
 -- 1: nothing of it is to start.
 ALTER TABLE plugins ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;

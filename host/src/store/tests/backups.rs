@@ -12,7 +12,8 @@ fn under_way(key: u64, steps: &[(u32, bool)], steps_done: usize, armed: bool, st
     let id = run_id(key as i64);
     let steps: Vec<Step> = steps.iter().map(|&(after_ms, once)| Step { once, ..step(after_ms, b"") }).collect();
     let body = Body::new(&id.job, None, &policy(3), &steps);
-    let progress = Progress { steps_done, armed, started: started.map(at), ..Progress::default() };
+    let attempts = started.map_or(0, |_| 1);
+    let progress = Progress { steps_done, attempts, armed, started: started.map(at), ..Progress::default() };
     Change::RunSaved { key, run: SavedRun { id, body, start: at(8), progress } }
 }
 
@@ -125,6 +126,7 @@ fn of_the_runs_only_what_is_owed_is_left() {
         let (_, run) = saved.runs.iter().find(|(known, _)| *known == key).unwrap();
         let steps: Vec<_> = run.body.steps().map(|step| step.after_ms).collect();
         assert_eq!((run.body.policy(), run.progress.started, run.progress.armed), (policy(3), Some(at(9)), false));
+        assert_eq!(run.progress.attempts, 0, "I5: what says `once` and is owed has not been tried");
         (steps, run.progress.steps_done, run.progress.failed.clone().map(|failed| failed.step))
     };
     assert_eq!(left(3), (vec![0, 5, 6], 1, None));
