@@ -32,6 +32,9 @@ pub(crate) fn ask(address: &str, method: &str, path: &str, headers: &str, body: 
     let (status, head, text) = talk(address, &(head + body));
     let kind = if status < 300 { "application/json" } else { "application/problem+json" };
     assert!(head.contains(&format!("content-type: {kind}")), "{method} {path}: {head}\n{text}");
+    for sealed in ["x-content-type-options: nosniff", "cross-origin-resource-policy: same-origin"] {
+        assert!(head.contains(sealed), "{method} {path}: {head}");
+    }
     let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {path}: {error}: {text}"));
     if status >= 300 {
         assert_eq!((value["status"].as_u64(), value["type"].as_str()), (Some(status.into()), Some("about:blank")));

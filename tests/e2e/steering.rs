@@ -134,6 +134,8 @@ fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
     assert_eq!(keyed(&new).0, 200);
     let other = json!({"trigger": "every 2h", "topic": "a", "id": "hourly"});
     assert_eq!(keyed(&other).0, 409);
+    let two = format!("{JSON}idempotency-key: one\r\nidempotency-key: two\r\n");
+    assert_eq!(ask(&address, "POST", "/api/v1/jobs", &two, &new.to_string()).0, 400);
     assert_eq!(post(&address, "/api/v1/jobs", &new).0, 409, "the name is taken");
     let path = "/api/v1/jobs/roost/api/hourly";
     let put = |body: &Value| ask(&address, "PUT", path, JSON, &body.to_string());

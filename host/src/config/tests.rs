@@ -208,6 +208,14 @@ fn the_api_listens_where_it_is_told_to_and_on_loopback_otherwise() {
     fs::write(folder.path().join("token"), "0123456789abcdef\n").unwrap();
     let http = load_from(&folder, &[]).ok().unwrap().http;
     assert_eq!((http.listen, http.token.as_deref()), (at("0.0.0.0:80"), Some("0123456789abcdef")));
+    fs::write(folder.path().join("token"), "0".repeat(70_000)).unwrap();
+    let told = load_from(&folder, &[]).err().unwrap().to_string();
+    assert!(told.contains("it has more than 65536 bytes"), "{told}");
+    fs::remove_file(folder.path().join("token")).unwrap();
+    fs::create_dir(folder.path().join("token")).unwrap();
+    let told = load_from(&folder, &[]).err().unwrap().to_string();
+    assert!(told.contains("caused by: it is no file"), "{told}");
+    fs::remove_dir(folder.path().join("token")).unwrap();
     fs::write(folder.path().join("token"), "short\n").unwrap();
     let told = load_from(&folder, &[]).err().unwrap().to_string();
     assert!(told.contains("the token must have 16 or more"), "{told}");
