@@ -55,7 +55,14 @@ fn answer(mut stream: TcpStream, page: &str, told: &mpsc::Sender<Value>) {
 /// A browser for which `coop.example` is this machine, as for one that was told so by a name server.
 fn browser(site: &Site, arguments: &[&str]) -> Command {
     let mut command = Command::new("chromium");
-    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"]);
+    command.args([
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-extensions",
+        "--disable-dev-shm-usage",
+    ]);
     command.arg("--host-resolver-rules=MAP coop.example 127.0.0.1");
     command.arg(format!("--user-data-dir={}", site.path().join("browser").display()));
     command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
