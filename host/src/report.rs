@@ -98,6 +98,11 @@ pub(crate) fn in_one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n")
 }
 
+/// `1 job`, `2 jobs`
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 impl std::error::Error for Report {}
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use roost_scheduler::{
     time::Instant,
 };
 
-use crate::feed::Happening;
+use crate::{feed::Happening, report::counted};
 
 /// Lines about one batch: a burst must not be slowed down by its log.
 const LINES_PER_BATCH: usize = 20;
@@ -62,13 +62,12 @@ pub(crate) fn owed(scheduler: &Scheduler) {
 
 /// Tells with what the host goes on.
 pub(crate) fn taken_up(scheduler: &Scheduler) {
-    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let (jobs, runs) = (counted(scheduler.job_count(), "job"), counted(scheduler.run_count(), "run"));
+    let (jobs, runs) = (counted(scheduler.job_count() as u64, "job"), counted(scheduler.run_count() as u64, "run"));
     let plugins: Vec<&PluginName> = scheduler.plugin_names().collect();
     if plugins.is_empty() {
         return tracing::info!("nothing is remembered yet");
     }
-    tracing::info!("going on with {}, {jobs}, {runs} under way", counted(plugins.len(), "plugin"));
+    tracing::info!("going on with {}, {jobs}, {runs} under way", counted(plugins.len() as u64, "plugin"));
     for plugin in plugins.into_iter().take(PLUGINS) {
         next_runs(plugin, scheduler);
     }

@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::{
     clock,
     config::{self, DataFlags},
-    report::Report,
+    report::{Report, counted},
     store::{self, Restored},
 };
 
@@ -56,7 +56,6 @@ pub(super) fn restore(args: Restore) -> Result<()> {
 }
 
 fn told(Restored { jobs, owed, ended, forgotten, kept }: &Restored) -> String {
-    let counted = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let mut lines = vec![format!("restored {}", counted(*jobs, "job"))];
     if *ended > 0 {
         lines.push(format!("{} ended that had not when the copy was made", counted(*ended, "run")));

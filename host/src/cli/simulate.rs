@@ -31,7 +31,7 @@ use crate::{
     config::{self, Config, PlaceFlags},
     plugins::workbench::{Specimen, Workbench},
     rehearsal::{Happening, Rehearsal, What},
-    report::Report,
+    report::{Report, counted},
     when::When,
 };
 
@@ -213,10 +213,6 @@ fn zone_of(rehearsal: &Rehearsal<'_>, host: Tz) -> Tz {
     let zones = rehearsal.zones();
     let mut zones = zones.into_iter();
     zones.next().filter(|_| zones.next().is_none()).unwrap_or(host)
-}
-
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use std::{
 use anyhow::Result;
 
 use super::{client::Client, table::local};
-use crate::{config::DataFlags, http::Status, when::distance};
+use crate::{
+    report::counted,
+    {config::DataFlags, http::Status, when::distance},
+};
 
 /// Show how a Roost is that runs
 ///
@@ -43,14 +46,14 @@ fn told(status: &Status) -> String {
     let store = if store.writes { "is written" } else { "cannot be written: the host's log says why" };
     let mut text = format!(
         "roost {version}  {host} for {up}, since {}\nclock     {}, {}\nbroker    {broker}, {} messages under way\n\
-         database  {store}\nplugins   {}, with {} devices and {} jobs\nruns      {} under way\n",
+         database  {store}\nplugins   {}, with {} and {}\nruns      {} under way\n",
         local(started),
         local(&clock.now),
         clock.zone,
         counts.attempts,
         counts.plugins,
-        counts.devices,
-        counts.jobs,
+        counted(counts.devices as u64, "device"),
+        counted(counts.jobs as u64, "job"),
         counts.runs
     );
     // Writing to a string cannot fail.

@@ -8,7 +8,7 @@ use roost_scheduler::{
 use tracing::Level;
 
 use super::Happening;
-use crate::report::Report;
+use crate::report::{Report, counted};
 
 impl Happening {
     /// How grave it is, and what is said of it; without what to do about it.
@@ -36,10 +36,10 @@ impl Happening {
                 let without_hint = Report { hint: None, ..(**report).clone() };
                 (Level::ERROR, without_hint.to_string())
             }
-            Self::Loaded { plugin, devices, jobs } => {
-                let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-                (Level::INFO, format!("{plugin} loaded: {}, {}", counted(*devices, "device"), counted(*jobs, "job")))
-            }
+            Self::Loaded { plugin, devices, jobs } => (
+                Level::INFO,
+                format!("{plugin} loaded: {}, {}", counted(*devices as u64, "device"), counted(*jobs as u64, "job")),
+            ),
             Self::Removed(plugin) => (Level::INFO, format!("{plugin} removed: its file is gone")),
             Self::Said { level, line, .. } => (*level, line.to_string()),
             Self::Link { up: true } => (Level::INFO, "connected to the broker".into()),

@@ -319,10 +319,10 @@ async fn action(desk: &Desk, wanted: NewJobRecord, place: &Place) -> Result<Acti
             let (plugin, device) = (place.plugin.clone(), place.device.clone());
             let refused = |why: String| match why.split_once('\n') {
                 Some((what, hint)) => Problem::unprocessable(what).hint(hint),
-                None if is_told_nothing && why.contains("args") => {
+                None if is_told_nothing => {
                     let problem = Problem::unprocessable(why);
                     problem.hint(format!(
-                        "say `args`, on the command line such as `--args '{{\"zone\": 2}}'`: `roost plugins {}` lists them",
+                        "if it wants arguments, say `args`, on the command line such as `--args '{{\"zone\": 2}}'`: `roost plugins {}` lists them",
                         place.plugin
                     ))
                 }

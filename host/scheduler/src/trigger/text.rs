@@ -1,5 +1,8 @@
 //! The text in which a person writes a trigger.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use chrono::{DateTime, NaiveTime, Timelike};
@@ -380,132 +383,5 @@ impl fmt::Display for Duration {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<String, TriggerError> {
-        let now = Instant::from_millis(1_803_882_600_000).expect("2027-03-01T06:30:00Z");
-        parse(text, now, &mut Patterns::default()).map(|trigger| trigger.to_string())
-    }
-
-    #[test]
-    fn what_people_write_is_read() {
-        for (text, expected) in [
-            ("now", "at 2027-03-01T06:30:00Z"),
-            ("at now", "at 2027-03-01T06:30:00Z"),
-            (" at  now+2s ", "at 2027-03-01T06:30:02Z"),
-            ("at now + 1h30m", "at 2027-03-01T08:00:00Z"),
-            ("at 2027-03-01T06:30:00.250+01:00", "at 2027-03-01T05:30:00.250Z"),
-            ("every 90m", "every 1h30m"),
-            ("every 1500ms from 2027-03-01T06:30:00Z", "every 1s500ms from 2027-03-01T06:30:00Z"),
-            ("cron  30 6 * *  mon-fri", "cron 30 6 * * mon-fri"),
-            ("cron @daily in Europe/London", "cron @daily in Europe/London"),
-            ("Sunrise", "sunrise"),
-            ("sunset -20m", "sunset -20m"),
-            ("sunset −20m", "sunset -20m"),
-            ("sunset - 20m", "sunset -20m"),
-            ("civil-dusk+5m not-after 21:30", "civil-dusk +5m not-after 21:30"),
-            ("sunrise not-before 6:30 not-after 08:00:15", "sunrise not-before 06:30 not-after 08:00:15"),
-            ("solar-noon +12h", "solar-noon +12h"),
-        ] {
-            assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn errors_say_which_part_is_wrong() {
-        for (text, part) in [
-            ("", "it is empty"),
-            ("sunrize", "did you mean `sunrise`?"),
-            ("dusk", "did you mean `civil-dusk`?"),
-            ("evry 5m", "did you mean `every`?"),
-            ("15m", "did you mean `every 15m`?"),
-            ("30 6 * * *", "did you mean `cron 30 6 * * *`?"),
-            ("@daily", "did you mean `cron @DAILY`?"),
-            ("2027-03-01T06:30:00Z", "did you mean `at 2027-03-01T06:30:00Z`?"),
-            ("at 2027-03-01T06:30:00", "did you mean `2027-03-01T06:30:00Z`?"),
-            ("at noon", "`noon` is not a date and time"),
-            ("at 7:30", "`7:30` has no date"),
-            ("in 2h", "did you mean `at now+2h`?"),
-            ("in 5 m", "did you mean `at now+5m`?"),
-            ("at", "the time is missing"),
-            ("at 1969-12-31T23:59:59Z", "not within the years 1970 to 9999"),
-            ("now+2", "the duration `2` has no unit"),
-            ("every", "the period is missing"),
-            ("every 15min", "`min` where a unit should be"),
-            ("every 500ms", "`500ms` is shorter than a second"),
-            ("every 50d", "`50d` is longer than 49 days"),
-            ("every 99999999999999999999d", "is too long"),
-            ("every 5m since now", "`since` is not `from` and a time"),
-            ("cron", "the expression is missing"),
-            ("cron 0 6 * * * in Europe/Lodnon", "did you mean `Europe/London`?"),
-            ("sunset 20m", "did you mean `+20m` or `-20m`?"),
-            ("sunset -13h", "more than 12 hours"),
-            ("sunset before 21:00", "did you mean `not-before`?"),
-            ("sunset not-befor 21:00", "did you mean `not-before`?"),
-            ("sunset not-before", "its time of day is missing"),
-            ("sunset not-before 24:00", "`24:00` is no time of day"),
-            ("sunset not-after 21:00 not-after 22:00", "`not-after` is there twice"),
-            ("sunset not-before 21:00 not-after 20:00", "`not-before` is later than `not-after`"),
-        ] {
-            let error = read(text).expect_err(text);
-            assert!(error.to_string().contains(part), "{text}: {error}");
-            assert!(!error.hint().is_empty());
-        }
-    }
-
-    #[test]
-    fn a_time_of_day_alone_is_no_trigger() {
-        for text in ["at 7:30", "7:30", "daily 07:30"] {
-            let hint = read(text).expect_err(text).hint().to_owned();
-            assert!(hint.starts_with("for every day write `cron 30 7 * * *`"), "{text}: {hint}");
-        }
-    }
-
-    #[test]
-    fn who_lets_a_shell_make_files_names_of_a_star_is_told_so() {
-        let hint = |text: &str| read(text).expect_err(text).hint().to_owned();
-        for files in
-            ["data plugins roost.toml data plugins roost.toml", "plugins plugins", "a.b a.b", &"a ".repeat(200)]
-        {
-            assert_eq!(hint(&format!("cron 30 7 {files} MON-FRI")), SHELL, "{files}");
-        }
-        for text in ["cron 30 7 * * Monday", "cron 0 6 * * * * * * *", "cron 30 7 32 12 5"] {
-            assert_eq!(hint(text), CRON, "{text}");
-        }
-    }
-
-    #[test]
-    fn errors_of_cron_expressions_name_the_field() {
-        for (expression, part) in [
-            ("0 6 * *", "it has 4 fields"),
-            ("60 * * * *", "minute `60` is not one of 0 to 59"),
-            ("0 24 * * *", "hour `24` is not one of 0 to 23"),
-            ("0 0 0 * *", "day of month `0` is not one of 1 to 31"),
-            ("0 0 * * MOM", "day of week `MOM` is not one of 0 to 7 or SUN to SAT"),
-            ("0 0 * FOO *", "month `FOO` is not one of 1 to 12 or JAN to DEC"),
-            ("0 0 ? * *", "day of month `?`: write `*`"),
-            ("0/15 * * * *", "a step needs a range, as in `0-59/2` or `*/2`"),
-            ("*/0 * * * *", "a step is a number, 1 or more"),
-            ("50-10 * * * *", "the range ends before it begins"),
-            ("1,,2 * * * *", "there is nothing before or after a `,`"),
-            ("0 0 * * 1#6", "a month has a first (`#1`) to a fifth (`#5`) one"),
-            ("0 0 0 1 1 * 1969", "year `1969` is not one of 1970 to 2099"),
-            ("@reboot", "the start of a machine is not a time"),
-            ("@fortnightly", "the nicknames are"),
-            (&"1,".repeat(200), "it is longer than 256 bytes"),
-        ] {
-            let error = read(&format!("cron {expression}")).expect_err(expression);
-            assert!(error.to_string().contains(part), "{expression}: {error}");
-            assert_eq!(error.never(), None);
-        }
-        for expression in ["0 0 31 2 *", "0 0 30 FEB *", "0 0 31 4,6,9,11 *", "0 0 0 29 2 * 2027"] {
-            let error = read(&format!("cron {expression}")).expect_err(expression);
-            assert_eq!(error.never(), Some(Never::NoSuchDate), "{expression}");
-        }
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Facts {
     /// What its plugin may publish and read, if there is such a plugin.
     pub(super) grant: Option<Grant>,
     pub(super) has_device: bool,
-    /// Why the device keeps an older plan.
+    /// Why the device's newest plan was refused.
     pub(super) error: Option<String>,
     pub(super) replan_at: Option<Instant>,
     pub(super) site: Option<Site>,

@@ -7,6 +7,7 @@ use roost_scheduler::{
 };
 
 use super::sentence::Sentence;
+use crate::report::in_one_line;
 
 /// The first line of a text of several, and the others, which say what to do.
 pub(super) fn lines(text: &str) -> (String, Option<String>) {
@@ -18,9 +19,9 @@ pub(super) fn lines(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// The same of a text that has no hint in it.
+/// A text that has no hint in it.
 pub(super) fn line(text: &str) -> String {
-    text.trim_end().replace('\n', "\\n")
+    in_one_line(text.trim_end())
 }
 
 /// How long that is, to the second if it is longer.
