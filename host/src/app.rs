@@ -29,6 +29,7 @@ use crate::{
     metrics::{Counter, Metrics},
     mqtt::Link,
     plugins::Plugins,
+    service::{self, Watchdog},
     store::{Committed, Writer},
 };
 
@@ -76,6 +77,8 @@ impl App {
         tokio::pin!(stop, gathered, farewell);
         self.step(Event::Woke, &mut hand);
         diary::taken_up(&self.scheduler);
+        let mut watchdog = Watchdog::new();
+        service::started();
         while self.goes_on(stopping, &hand) {
             let is_more_durable = self.start_durable(&mut hand).await;
             if hand.is_due() {
@@ -92,6 +95,7 @@ impl App {
                     Event::StopAsked
                 }
                 () = &mut farewell, if stopping => break,
+                () = watchdog.sign() => continue,
                 Some(committed) = self.committed.recv() => match committed {
                     Committed::Done(number) => {
                         Self::kept(number, &mut hand, &self.feed, &self.metrics);
@@ -119,6 +123,7 @@ impl App {
             };
             if matches!(event, Event::StopAsked) && !stopping {
                 stopping = true;
+                service::stopping();
                 farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
             }
             self.take(event, &mut hand).await;

@@ -14,6 +14,7 @@ mod process;
 mod records;
 mod rehearsal;
 mod report;
+mod service;
 mod store;
 mod telemetry;
 mod when;

@@ -12,6 +12,7 @@ mod guests;
 mod operations;
 mod outages;
 mod plugins;
+mod readiness;
 mod simulate;
 mod steering;
 mod stream;

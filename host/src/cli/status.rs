@@ -36,7 +36,8 @@ pub(super) fn main(args: Args) -> Result<()> {
 }
 
 fn told(status: &Status) -> String {
-    let Status { version, started, uptime_ms, clock, link, store, counts, faults, paused, stopping } = status;
+    let Status { version, started, uptime_ms, clock, link, store, counts, faults, paused, stopping, not_ready } =
+        status;
     let up = distance(i64::try_from(*uptime_ms).unwrap_or(i64::MAX));
     let host = if *stopping { "is stopping" } else { "runs" };
     let broker = match &link.since {
@@ -57,6 +58,9 @@ fn told(status: &Status) -> String {
         counts.runs
     );
     // Writing to a string cannot fail.
+    if let Some(reason) = not_ready {
+        let _ = writeln!(text, "not ready {reason}");
+    }
     if faults.plugins > 0 || faults.devices > 0 {
         let all = [(faults.plugins, "plugin"), (faults.devices, "device")].into_iter().filter(|(count, _)| *count > 0);
         let all: Vec<String> = all.map(number).collect();

@@ -1,6 +1,12 @@
 //! What answers are made with.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use axum::http::StatusCode;
 use chrono_tz::Tz;
@@ -45,6 +51,7 @@ struct Parts {
     feed: Feed,
     metrics: Metrics,
     streams: Arc<Semaphore>,
+    has_been_ready: AtomicBool,
 }
 
 impl Desk {
@@ -73,6 +80,7 @@ impl Desk {
             feed,
             metrics,
             streams,
+            has_been_ready: AtomicBool::new(false),
         }))
     }
 
@@ -119,6 +127,16 @@ impl Desk {
     /// Places of those who follow what happens.
     pub(super) fn streams(&self) -> &Arc<Semaphore> {
         &self.0.streams
+    }
+
+    /// Whether the host has been ready since it started.
+    pub(super) fn has_been_ready(&self) -> bool {
+        self.0.has_been_ready.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the host is ready.
+    pub(super) fn note_ready(&self) {
+        self.0.has_been_ready.store(true, Ordering::Relaxed);
     }
 
     /// Questions that wait for the loop.

@@ -9,7 +9,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use roost_scheduler::{limits::CLOCK_LOST_BEFORE, scheduler::Scheduler};
+
 use super::{desk::Desk, problem::Problem};
+use crate::{clock, report::counted};
 
 /// It lives.
 #[derive(Serialize, ToSchema)]
@@ -27,7 +30,8 @@ pub(super) async fn healthz(State(desk): State<Desk>) -> Result<Json<Health>, Pr
 
 /// Whether the host does its work
 ///
-/// It does when it is connected to the broker, and what it decides can be kept.
+/// It does when its clock is set, the plugins that lay in the folder when it started are loaded or refused, it is connected
+/// to the broker, and what it decides can be kept.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -39,14 +43,46 @@ pub(super) async fn healthz(State(desk): State<Desk>) -> Result<Json<Health>, Pr
     )
 )]
 pub(super) async fn readyz(State(desk): State<Desk>) -> Result<Response, Problem> {
-    let wrong = desk.look(|scheduler| match () {
-        () if scheduler.is_stopping() => Some("the host is stopping"),
-        () if !scheduler.can_keep() => Some("nothing can be kept any more: the host's log says why"),
-        () if scheduler.link_since().is_none() => Some("there is no connection to the broker"),
-        () => None,
-    });
-    match wrong.await? {
+    match not_ready(&desk).await? {
         None => Ok(Json(Health { status: "ok" }).into_response()),
-        Some(wrong) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, wrong)),
+        Some(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)),
     }
+}
+
+/// Why the host does not do its work, if it does not.
+pub(super) async fn not_ready(desk: &Desk) -> Result<Option<String>, Problem> {
+    let board = &desk.plugins().board;
+    let (first_loads_ended, loads) = (board.have_first_loads_ended(), board.loads());
+    // Only until the scheduler has taken them once: a later version takes over without a gap.
+    let versions = if desk.has_been_ready() { Vec::new() } else { board.versions() };
+    let reason = desk.look(move |scheduler| {
+        let is_taken = |(name, version): &(_, _)| scheduler.plugin(name).is_some_and(|found| found.version == *version);
+        match host_trouble(scheduler) {
+            None if !first_loads_ended => {
+                Some(format!("plugins are being loaded: {} to go", counted(loads as u64, "plugin")))
+            }
+            None if !versions.iter().all(is_taken) => Some("the jobs of plugins are being taken up".to_owned()),
+            trouble => trouble,
+        }
+    });
+    let reason = reason.await?;
+    if reason.is_none() {
+        desk.note_ready();
+    }
+    Ok(reason)
+}
+
+/// Why the host does not do its work, plugins apart.
+fn host_trouble(scheduler: &Scheduler) -> Option<String> {
+    let now = clock::now();
+    let trouble = match () {
+        () if scheduler.is_stopping() => "the host is stopping",
+        () if !scheduler.can_keep() => "nothing can be written to disk any more: the host's log says why",
+        () if now < CLOCK_LOST_BEFORE => {
+            return Some(format!("the clock is not set: it shows {now}, and nothing is planned before it is set"));
+        }
+        () if scheduler.link_since().is_none() => "there is no connection to the broker",
+        () => return None,
+    };
+    Some(trouble.to_owned())
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     desk::Desk,
-    limits,
+    health, limits,
     problem::{Answered, Problem},
 };
 use crate::clock;
@@ -34,6 +34,9 @@ pub(crate) struct Status {
     pub(crate) paused: Paused,
     /// Whether it has been told to stop.
     pub(crate) stopping: bool,
+    /// Why the host does not do its work, if it does not: what `/readyz` answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) not_ready: Option<String>,
 }
 
 /// What its clock shows.
@@ -105,6 +108,7 @@ pub(super) async fn status(State(desk): State<Desk>) -> Answered<Status> {
         .look(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
     let (faults, paused) = troubles(&desk).await?;
+    let not_ready = health::not_ready(&desk).await?;
     let zone = desk.zone();
     let text = |at: Instant| at.in_zone(zone);
     Ok(Json(Status {
@@ -118,6 +122,7 @@ pub(super) async fn status(State(desk): State<Desk>) -> Answered<Status> {
         faults,
         paused,
         stopping,
+        not_ready,
     }))
 }
 

@@ -4,7 +4,10 @@ mod tally;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use roost_scheduler::{
@@ -20,7 +23,10 @@ use crate::{clock, report::Report};
 
 /// Every plugin whose file lies in the folder, or of which something runs. Each takes some kilobytes at the most.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Board(Arc<Mutex<BTreeMap<PluginName, Entry>>>);
+pub(crate) struct Board {
+    entries: Arc<Mutex<BTreeMap<PluginName, Entry>>>,
+    first_loads_ended: Arc<AtomicBool>,
+}
 
 /// How a plugin is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +124,28 @@ impl Board {
         self.entries().values().filter(|entry| entry.fault.is_some()).count()
     }
 
+    /// Whether the files that lay in the folder when the host started have all been loaded or refused.
+    pub(crate) fn have_first_loads_ended(&self) -> bool {
+        self.first_loads_ended.load(Ordering::Relaxed)
+    }
+
+    /// How many versions are being loaded.
+    pub(crate) fn loads(&self) -> usize {
+        self.entries().values().filter(|entry| entry.is_loading).count()
+    }
+
+    /// The versions that run.
+    pub(crate) fn versions(&self) -> Vec<(PluginName, Version)> {
+        let entries = self.entries();
+        let versions = entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.running?.0)));
+        versions.collect()
+    }
+
+    /// The files that lay in the folder when the host started have all been loaded or refused.
+    pub(super) fn first_loads_ended(&self) {
+        self.first_loads_ended.store(true, Ordering::Relaxed);
+    }
+
     /// Those of which something runs.
     pub(super) fn running(&self) -> Vec<PluginName> {
         self.entries().iter().filter(|(_, entry)| entry.running.is_some()).map(|(name, _)| name.clone()).collect()
@@ -168,7 +196,7 @@ impl Board {
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<PluginName, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) enum Sighting {
     Withdrawn(PluginName),
     /// To be told to people; of a plugin, if it is about one.
     Faulty(Option<PluginName>, Report),
+    /// Every file that lay in the folder when the host started has been offered or reported. Comes once.
+    Surveyed,
 }
 
 /// How a file was changed.
@@ -120,6 +122,11 @@ impl Folder {
     /// Whether the last scan could not read it.
     pub(super) fn is_unreadable(&self) -> bool {
         self.unreadable
+    }
+
+    /// Whether no file in it is still coming to rest.
+    pub(super) fn is_settled(&self) -> bool {
+        self.pairs.values().all(|pair| pair.unsettled.is_none())
     }
 
     /// Something happened to a path in it.

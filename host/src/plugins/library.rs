@@ -68,6 +68,8 @@ pub(super) struct Library {
     events: mpsc::Sender<Event>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     loads: usize,
+    /// Whether the watch has offered every file that lay in the folder when the host started.
+    surveyed: bool,
     unswept: bool,
     /// The components that were tried last.
     tried: VecDeque<Digest>,
@@ -102,7 +104,8 @@ impl Library {
         let loader = Arc::new(loader);
         // Never more than one load for a plugin, and `LOADS_AT_ONCE` in all.
         let ended = mpsc::unbounded_channel();
-        Self { loader, shelves, events, ended, loads: 0, unswept: true, tried: VecDeque::new(), board }
+        let (loads, surveyed, unswept, tried) = (0, false, true, VecDeque::new());
+        Self { loader, shelves, events, ended, loads, surveyed, unswept, tried, board }
     }
 
     /// Until nobody listens or asks any more.
@@ -123,8 +126,12 @@ impl Library {
                     Some(Sighting::Offered(offer)) => self.offered(offer),
                     Some(Sighting::Withdrawn(plugin)) => self.withdrawn(plugin).await,
                     Some(Sighting::Faulty(plugin, report)) => self.faulty(plugin.as_ref(), report),
+                    Some(Sighting::Surveyed) => self.surveyed = true,
                     None => return,
                 },
+            }
+            if self.surveyed && !self.shelves.values().any(|shelf| shelf.loading) {
+                self.board.first_loads_ended();
             }
         }
     }

@@ -26,6 +26,8 @@ use crate::clock;
 
 /// How long a change can go unseen where notifications do not come: network and container file systems.
 const SCAN: Duration = Duration::from_secs(5);
+/// How long a file that is still being written when the host starts may keep the host from being ready.
+const SURVEY: Duration = Duration::from_secs(10);
 /// A folder that is away costs nothing to look for.
 const SCAN_AWAY: Duration = Duration::from_secs(1);
 
@@ -88,6 +90,7 @@ struct Round {
 impl Round {
     fn run(mut self) {
         let mut scan_at = clock::monotonic();
+        let mut survey_until = Some(scan_at + SURVEY);
         loop {
             let mut found = Vec::new();
             let now = clock::monotonic();
@@ -96,6 +99,10 @@ impl Round {
                 scan_at = now + if self.folder.is_unreadable() { SCAN_AWAY } else { SCAN };
             }
             self.folder.settle(now, &mut found);
+            if survey_until.is_some_and(|until| self.folder.is_settled() || now >= until) {
+                survey_until = None;
+                found.push(Sighting::Surveyed);
+            }
             for sighting in found {
                 if self.sightings.blocking_send(sighting).is_err() {
                     return;

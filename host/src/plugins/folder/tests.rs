@@ -65,6 +65,7 @@ fn in_short(found: Vec<Sighting>) -> Vec<String> {
         }
         Sighting::Withdrawn(name) => format!("{name} gone"),
         Sighting::Faulty(_, report) => format!("fault: {}", [vec![report.what], report.causes].concat().join(": ")),
+        Sighting::Surveyed => unreachable!("the watch says that, not the folder"),
     };
     found.into_iter().map(short).collect()
 }

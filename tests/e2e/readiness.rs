@@ -1,0 +1,151 @@
+//! When a host says that it does its work, to programs that watch over it and to the service manager.
+
+use std::{
+    fs, io,
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use roost_tests::{Broker, Lines, Listener, Roost, Site, binary, guest, now_ms};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    api::{ask, get},
+    job, more,
+    operations::roost,
+};
+
+/// Waits until a host is ready; what it answered before that.
+fn ready(host: &Roost, address: &str) -> Vec<String> {
+    let mut reasons = Vec::new();
+    host.until("it to be ready", || {
+        let (status, answer) = ask(address, "GET", "/readyz", "", "");
+        let reason = answer["detail"].as_str().unwrap_or_default().to_owned();
+        if status != 200 && reasons.last() != Some(&reason) {
+            reasons.push(reason);
+        }
+        (status == 200).then_some(())
+    });
+    reasons
+}
+
+#[test]
+fn a_host_is_ready_when_the_plugins_that_lay_there_have_their_jobs() {
+    let (broker, site) = (Broker::new(), Site::new());
+    for name in ["one", "two", "three"] {
+        site.settings(name, &job("morning", "cron = \"30 6 * * *\"", &format!("{name}/x")));
+        site.drop_in(&guest("declared"), name);
+    }
+    // It is never loaded, and must not be waited for.
+    site.drop_in(&guest("core-module"), "broken");
+    let host = site.start(&broker);
+    let address = host.address();
+    let reasons = ready(&host, &address);
+    let status = get(&address, "/api/v1/status");
+    assert_eq!(
+        (status["counts"]["jobs"].as_u64(), status["faults"]["plugins"].as_u64()),
+        (Some(3), Some(1)),
+        "{status}"
+    );
+    assert!(status["not_ready"].is_null(), "{status}");
+    assert!(reasons.iter().any(|reason| reason.starts_with("plugins are being loaded: ")), "{reasons:?}");
+    assert!(!roost(&site, &["status"]).0.contains("not ready"));
+    // A later version takes over without a gap.
+    site.settings("one", &job("evening", "cron = \"30 18 * * *\"", "one/x"));
+    host.says("1 new, 0 changed, 1 gone");
+    assert_eq!(ask(&address, "GET", "/readyz", "", "").0, 200);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn a_host_whose_clock_is_not_set_says_so() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let clock = site.path().join("ahead");
+    // 12 hours after the epoch, as on a board without a clock of its own.
+    fs::write(&clock, (43_200_000 - now_ms()).to_string()).unwrap();
+    site.settings("declared", &job("morning", "cron = \"30 6 * * *\"", "declared/x"));
+    site.drop_in(&guest("declared"), "declared");
+    let host = site.start_ahead(&broker, &clock);
+    let address = host.address();
+    host.says("connected to the broker");
+    let (status, problem) = ask(&address, "GET", "/readyz", "", "");
+    let detail = problem["detail"].as_str().unwrap();
+    assert_eq!(status, 503);
+    assert!(detail.starts_with("the clock is not set: it shows 1970-01-01T1"), "{detail}");
+    let shown = roost(&site, &["status"]).0;
+    assert!(shown.contains("not ready the clock is not set: it shows 1970-01-01T1"), "{shown}");
+    fs::write(&clock, "0").unwrap();
+    ready(&host, &address);
+    assert_eq!(get(&address, "/api/v1/status")["counts"]["jobs"], 1);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn the_service_manager_is_notified_of_the_start_of_life_and_of_the_stop() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let path = site.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    // Long: it only ends a test that would otherwise hang.
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let next = || {
+        let mut text = [0; 256];
+        let length = manager.recv(&mut text).expect("a notification");
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let mut command = site.command(&["run", "--http", "off", "--mqtt", &broker.url()]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000").stderr(Stdio::null());
+    let mut host = command.spawn().unwrap();
+    assert_eq!(next(), "READY=1\n");
+    for _ in 0..3 {
+        assert_eq!(next(), "WATCHDOG=1\n");
+    }
+    kill_process(Pid::from_child(&host), Signal::TERM).unwrap();
+    let last = std::iter::repeat_with(next).find(|text| text != "WATCHDOG=1\n");
+    assert_eq!(last.as_deref(), Some("STOPPING=1\n"));
+    assert!(host.wait().unwrap().success());
+}
+
+/// The data folder is a small file system of its own, which only the host sees, and this test through it. What a service
+/// manager does, a shell does here: it starts the host again.
+#[test]
+fn a_host_whose_disk_is_full_comes_back_when_there_is_room() {
+    let (broker, site) = (Broker::new(), Site::new());
+    fs::create_dir(site.path().join("data")).unwrap();
+    site.settings("full", &job("tick", "every_ms = 1000", "full/tick"));
+    site.drop_in(&guest("declared"), "full");
+    let script = format!(
+        "mount -t tmpfs -o size=4m,mode=0700 tmpfs data && \
+         until '{}' run --http off --mqtt {}; do sleep 0.2; done",
+        binary().display(),
+        broker.url()
+    );
+    let mut shell = Command::new("unshare");
+    shell.args(["--map-root-user", "--mount", "--pid", "--kill-child", "sh", "-c", &script]).current_dir(site.path());
+    let mut shell = Killed(shell.stderr(Stdio::piped()).spawn().expect("`unshare` is in util-linux"));
+    let log = Lines::of(shell.0.stderr.take().unwrap());
+    let listener = Listener::new(broker.port);
+    listener.wait_for("full/tick");
+    // The folder as the host's file systems have it.
+    let filler = PathBuf::from(format!("/proc/{}/root{}/data/filler", shell.0.id(), site.path().display()));
+    let written = io::copy(&mut io::repeat(0), &mut fs::File::create(&filler).unwrap());
+    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    let errors = |lines: &[String]| lines.iter().filter(|line| line.starts_with("error: ")).count();
+    log.wait("several starts without room", |lines| (errors(lines) > 2).then_some(()));
+    let lines = log.all();
+    assert!(lines.iter().any(|line| line.to_lowercase().contains("no space left")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("hint: ") && line.contains("make space")), "{lines:?}");
+    fs::remove_file(&filler).unwrap();
+    more(&listener, "full/tick");
+}
+
+/// A process that ends with the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
