@@ -257,16 +257,18 @@ impl<'w> Rehearsal<'w> {
         self.happens(run.plugin, run.device, Some(run.job), What::Message(sent));
     }
 
-    /// A job whose sun event does not come that day has no run, which nothing else tells.
+    /// A job whose sun event does not come that day has no run, or one at a stated time, which nothing else says.
     fn look_at_the_sun(&mut self, plugin: &PluginName, device: &DeviceName, plan: &Plan) {
         let Some(site) = self.plugins.get(plugin).and_then(|cast| cast.sites.get(device)).copied() else { return };
         let Some(location) = site.location else { return };
         let today = calendar::to_local(self.now, site.zone).0;
         for job in &plan.jobs {
             if let Trigger::Sun(sun) = &job.trigger
-                && self.scheduler.sky().times(sun.event, today, location, site.zone).is_empty()
+                && !sun.happens_on(today, location, site.zone, self.scheduler.sky())
             {
-                self.note(plugin, device, Some(job.body.job_id()), format!("no {} on this day", sun.event));
+                let instead = sun.otherwise.map(|time| format!(", so it is due at {}", time.format("%H:%M")));
+                let text = format!("no {} on this day{}", sun.event, instead.unwrap_or_default());
+                self.note(plugin, device, Some(job.body.job_id()), text);
             }
         }
     }

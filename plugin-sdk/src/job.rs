@@ -90,9 +90,10 @@ impl Job {
         Self::sun(id, SunEvent::Sunset)
     }
 
-    /// When the sun does this, at the device's location. Not on days when it does not.
+    /// When the sun does this, at the device's location. Not on days when it does not, unless [`otherwise`](Self::otherwise)
+    /// says when then.
     pub fn sun(id: impl Into<String>, event: SunEvent) -> Self {
-        let sun = wit::Sun { event: event.into(), offset_ms: 0, not_before: None, not_after: None };
+        let sun = wit::Sun { event: event.into(), offset_ms: 0, not_before: None, not_after: None, otherwise: None };
         Self::new(id, wit::Trigger::Sun(sun))
     }
 
@@ -137,7 +138,10 @@ impl Job {
         self
     }
 
-    /// Of the sun: if that is earlier, then at this time.
+    /// Of the sun: if that is earlier, then at this time of the event's morning or evening.
+    ///
+    /// An evening may last beyond midnight: a time of day means the one within half a day of 18:00 on the evening that the
+    /// event belongs to, of 06:00 on its morning.
     pub fn not_before<T>(mut self, time: T) -> Self
     where
         T: TryInto<Time, Error: fmt::Display>,
@@ -150,7 +154,8 @@ impl Job {
         self
     }
 
-    /// Of the sun: if that is later, then at this time.
+    /// Of the sun: if that is later, then at this time of the event's morning or evening, as with
+    /// [`not_before`](Self::not_before): `"22:00"` is never after midnight.
     pub fn not_after<T>(mut self, time: T) -> Self
     where
         T: TryInto<Time, Error: fmt::Display>,
@@ -159,6 +164,25 @@ impl Job {
         match &mut self.trigger {
             wit::Trigger::Sun(sun) => sun.not_after = time,
             _ => self.misplaced("not_after", "a sun event"),
+        }
+        self
+    }
+
+    /// Of the sun: at this time, on a day without the event: far enough north there are nights without dusk in summer, and
+    /// days without sunrise in winter. Between [`not_before`](Self::not_before) and [`not_after`](Self::not_after).
+    ///
+    /// ```
+    /// # use roost_plugin_sdk::{Job, SunEvent};
+    /// let evening = Job::sun("close", SunEvent::CivilDusk).not_after("22:00").otherwise("22:00");
+    /// ```
+    pub fn otherwise<T>(mut self, time: T) -> Self
+    where
+        T: TryInto<Time, Error: fmt::Display>,
+    {
+        let time = self.time("otherwise", time).map(Into::into);
+        match &mut self.trigger {
+            wit::Trigger::Sun(sun) => sun.otherwise = time,
+            _ => self.misplaced("otherwise", "a sun event"),
         }
         self
     }

@@ -34,6 +34,11 @@ fn next_runs_come_strictly_after_the_given_time_in_the_given_zone() {
     assert_eq!(sydney, ["2027-03-02T00:00:00+11:00", "2027-03-03T00:00:00+11:00"]);
     assert_eq!(at(&["at", "2027-03-01T06:30:00Z"], &[]), [""; 0]);
     assert_eq!(at(&["sunset", "-20m", "not-before", "20:00"], &[])[0], "2027-03-01T20:00:00Z");
+    // There is no civil dusk at midsummer in Oulu, and at Helsinki it is after midnight.
+    let midsummer = ["--from", "2027-06-21", "--time-zone", "Europe/Helsinki", "--longitude", "25", "--latitude"];
+    let evening = |trigger: &[&str], latitude: &str| next(&[trigger, &midsummer, &[latitude]].concat())[0].clone();
+    assert_eq!(evening(&["civil-dusk", "not-after", "22:00"], "60.17"), "2027-06-21T22:00:00+03:00");
+    assert_eq!(evening(&["civil-dusk", "else", "22:30"], "65.01"), "2027-06-21T22:30:00+03:00");
     assert_eq!(next(&["now"]).len(), 1);
     assert_eq!(next(&["at", "now+2s"]).len(), 1);
 }

@@ -67,7 +67,7 @@ fn of_the_trigger(job: &mut Job, rule: &str) -> bool {
         Trigger::Cron(Cron { expression: expression.into(), time_zone: zone.map(Into::into) })
     };
     let sun = |offset_ms, not_before, not_after| {
-        Trigger::Sun(Sun { event: SunEvent::Sunrise, offset_ms, not_before, not_after })
+        Trigger::Sun(Sun { event: SunEvent::Sunrise, offset_ms, not_before, not_after, otherwise: None })
     };
     let time = |hour| Some(Time { hour, minute: 0, second: 0 });
     job.trigger = match rule {

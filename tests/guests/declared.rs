@@ -60,6 +60,7 @@ struct TriggerConfig {
     offset_ms: i32,
     not_before: Option<roost_plugin_sdk::Time>,
     not_after: Option<roost_plugin_sdk::Time>,
+    otherwise: Option<roost_plugin_sdk::Time>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +194,7 @@ impl TriggerConfig {
                 offset_ms: self.offset_ms,
                 not_before: self.not_before.map(Time::from),
                 not_after: self.not_after.map(Time::from),
+                otherwise: self.otherwise.map(Time::from),
             })
         });
         at.or(every).or(cron).or(sun)

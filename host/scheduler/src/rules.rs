@@ -6,7 +6,7 @@ use crate::{
     limits,
     model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
     topic::is_forbidden,
-    trigger::{Every, Sun, Trigger},
+    trigger::{Every, OutOfOrder, Sun, Trigger},
 };
 
 /// A rule that is broken.
@@ -74,17 +74,16 @@ fn trigger(trigger: &Trigger) -> Checked {
             Fault::new("trigger.every.period-ms", period_ms, "it must be 1,000 or more")
         }),
         Trigger::Sun(sun) => {
-            let Sun { offset_ms, not_before, not_after, .. } = **sun;
+            let Sun { offset_ms, .. } = **sun;
             must(offset_ms.unsigned_abs() <= limits::SUN_OFFSET_MS.unsigned_abs(), || {
                 let rule = "it must be -43,200,000 to 43,200,000 (12 hours)";
                 Fault::new("trigger.sun.offset-ms", offset_ms, rule)
             })?;
-            match (not_before, not_after) {
-                (Some(before), Some(after)) => must(before <= after, || {
-                    Fault::new("trigger.sun.not-after", after, format!("it is earlier than `not-before`, {before}"))
-                }),
-                _ => Ok(()),
-            }
+            sun.out_of_order().map_or(Ok(()), |OutOfOrder { earlier, later, counted_from }| {
+                let field = if later.0 == "otherwise" { "trigger.sun.otherwise" } else { "trigger.sun.not-after" };
+                let rule = format!("counted from {counted_from} on, it is earlier than `{}`, {}", earlier.0, earlier.1);
+                Err(Fault::new(field, later.1, rule))
+            })
         }
         Trigger::At(_) | Trigger::Cron(_) => Ok(()),
     }

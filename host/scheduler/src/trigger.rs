@@ -6,10 +6,11 @@ mod text;
 
 use std::fmt;
 
+pub(crate) use self::sun::OutOfOrder;
 pub use self::{
     cron::{Cron, CronError, Patterns},
     sun::{Sky, Sun, SunEvent},
-    text::{Duration, TriggerError, parse, parse_duration},
+    text::{Duration, TriggerError, parse, parse_duration, parse_stored},
 };
 use crate::{
     limits,

@@ -26,6 +26,7 @@ use crate::{
   roost next 'cron 30 6 * * MON-FRI' --time-zone Europe/London
   roost next 'cron @daily in Australia/Sydney' --count 3
   roost next sunrise not-before 06:30 --latitude 51.5 --longitude -0.1 --time-zone Europe/London
+  roost next civil-dusk not-after 22:00 else 22:00 --latitude 65.01 --longitude 25.47 --time-zone Europe/Helsinki
   roost next sunset -20m --latitude 69.65 --longitude 18.96 --json")]
 pub(super) struct Args {
     /// `now`, `at TIME`, `every DURATION`, `'cron EXPRESSION'`, or a sun event such as `sunset -20m`

@@ -193,9 +193,11 @@ fn sun(sun: &wit::Sun, terms: &Terms<'_>) -> Result<Sun, Invalid> {
             terms.plugin
         )));
     }
-    let not_before = sun.not_before.map(|time| self::time("trigger.sun.not-before", time)).transpose()?;
-    let not_after = sun.not_after.map(|time| self::time("trigger.sun.not-after", time)).transpose()?;
-    Ok(Sun { event: event(sun.event), offset_ms: sun.offset_ms, not_before, not_after })
+    let time = |field, time: Option<wit::Time>| time.map(|time| self::time(field, time)).transpose();
+    let not_before = time("trigger.sun.not-before", sun.not_before)?;
+    let not_after = time("trigger.sun.not-after", sun.not_after)?;
+    let otherwise = time("trigger.sun.otherwise", sun.otherwise)?;
+    Ok(Sun { event: event(sun.event), offset_ms: sun.offset_ms, not_before, not_after, otherwise })
 }
 
 fn time(field: &str, time: wit::Time) -> Result<NaiveTime, Invalid> {

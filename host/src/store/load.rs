@@ -188,7 +188,7 @@ pub(super) fn jobs(
             return Err(row.damage("its device is missing"));
         }
         let (id, policy) = (row.parsed(2, JobId::parse)?, row.policy(6)?);
-        let trigger = row.parsed(4, |text| trigger::parse(text, Instant::MIN, &mut patterns))?;
+        let trigger = row.parsed(4, |text| trigger::parse_stored(text, &mut patterns))?;
         let label = row.optional_text(3)?;
         let body = row.parsed(5, |action| body_from_json(&id, label, &policy, action))?;
         batch.push(SavedJob {

@@ -82,7 +82,7 @@ fn trigger(variant: u32) -> Trigger {
         "every 1h30m from 2027-03-01T06:30:00Z",
         "cron 30 6 * * MON-FRI in Europe/London",
         "cron @daily",
-        "sunset -20m not-before 17:00 not-after 21:30",
+        "sunset -20m not-before 17:00 not-after 21:30 else 20:00",
     ];
     trigger::parse(texts[variant as usize % texts.len()], Instant::MIN, &mut Patterns::default()).unwrap()
 }

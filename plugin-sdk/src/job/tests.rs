@@ -31,6 +31,7 @@ fn a_mistake_is_told_with_its_job() {
             Job::daily("a", "05:00").publish("t", "").confirm("s", "1", minutes(-1)),
             "job `a`: `confirm` -1m is negative",
         ),
+        (Job::daily("a", "05:00").otherwise("06:00").publish("t", ""), "job `a`: `otherwise` belongs to a sun event"),
         (Job::daily("a", "05:00").not_before("06:00").publish("t", ""), "job `a`: `not_before` belongs to a sun event"),
         (Job::sunrise("a").offset(days(60)).publish("t", ""), "job `a`: `offset` 60d is more than 12 hours"),
         (Job::every("a", minutes(-1)).publish("t", ""), "job `a`: `every` -1m is negative"),

@@ -54,10 +54,12 @@ fn trigger(trigger: wit::Trigger, site: &Site) -> Result<Trigger> {
         wit::Trigger::Sun(_) if site.location.is_none() => {
             return Err(Error::new("the device has no location; its settings need `latitude` and `longitude`"));
         }
-        wit::Trigger::Sun(wit::Sun { event, offset_ms, not_before, not_after }) => {
+        wit::Trigger::Sun(wit::Sun { event, offset_ms, not_before, not_after, otherwise }) => {
             let clock = |time: types::Time| host::time_to_chrono(Time::from(time));
-            let (not_before, not_after) = (not_before.map(clock).transpose()?, not_after.map(clock).transpose()?);
-            Sun { event: host::sun_event(event.into()), offset_ms, not_before, not_after }.into()
+            let [not_before, not_after, otherwise] = [not_before, not_after, otherwise].map(|time| time.map(clock));
+            let (not_before, not_after) = (not_before.transpose()?, not_after.transpose()?);
+            let otherwise = otherwise.transpose()?;
+            Sun { event: host::sun_event(event.into()), offset_ms, not_before, not_after, otherwise }.into()
         }
     })
 }

@@ -33,11 +33,15 @@ struct CoopDoor {
     open_offset: Span,
     /// Foxes are up early in June.
     open_not_before: Time,
+    /// On a day without the event. Default: as early as it may open.
+    open_otherwise: Option<Time>,
 
     close_at: SunEvent,
     /// Hens go in at dusk, the last one a little later.
     close_offset: Span,
     close_not_after: Option<Time>,
+    /// On an evening without the event, as in the summer of the north. Default: as late as it may close, or else 23:00.
+    close_otherwise: Option<Time>,
 }
 
 impl Default for CoopDoor {
@@ -54,12 +58,18 @@ impl Default for CoopDoor {
             state_within: minutes(1),
             open_at: SunEvent::Sunrise,
             open_offset: Span::default(),
-            open_not_before: "06:30".parse().unwrap_or_else(|_| unreachable!("it is a time of day")),
+            open_not_before: time("06:30"),
+            open_otherwise: None,
             close_at: SunEvent::CivilDusk,
             close_offset: minutes(10),
             close_not_after: None,
+            close_otherwise: None,
         }
     }
+}
+
+fn time(text: &str) -> Time {
+    text.parse().unwrap_or_else(|_| unreachable!("`{text}` is a time of day"))
 }
 
 impl Device for CoopDoor {
@@ -67,8 +77,12 @@ impl Device for CoopDoor {
         let open = Job::sun("open", self.open_at)
             .label("Open the door")
             .offset(self.open_offset)
-            .not_before(self.open_not_before);
-        let close = Job::sun("close", self.close_at).label("Close the door").offset(self.close_offset);
+            .not_before(self.open_not_before)
+            .otherwise(self.open_otherwise.unwrap_or(self.open_not_before));
+        let close = Job::sun("close", self.close_at)
+            .label("Close the door")
+            .offset(self.close_offset)
+            .otherwise(self.close_otherwise.or(self.close_not_after).unwrap_or_else(|| time("23:00")));
         let close = match self.close_not_after {
             Some(time) => close.not_after(time),
             None => close,
@@ -161,6 +175,29 @@ mod tests {
     fn summer_evenings_can_be_cut_short() -> Result<()> {
         let plan = plan(json!({ "close_not_after": "21:30" }), "2027-06-01T12:00:00+01:00")?;
         assert_eq!(plan.job("close").due(1), ["2027-06-01T21:30:00+01:00"]);
+        Ok(())
+    }
+
+    #[test]
+    fn it_closes_at_midsummer_in_the_north_and_opens_again() -> Result<()> {
+        // Oulu has no civil dusk from late May on, Tromsø no sunset and no sunrise.
+        for (zone, latitude, longitude) in [("Europe/Helsinki", 65.01, 25.47), ("Europe/Oslo", 69.65, 18.96)] {
+            let door = Bench::new("coop-door", "north").time_zone(zone).location(latitude, longitude);
+            let door = door.at("2027-06-21T12:00:00Z");
+            let plan = door.clone().schedule_jobs::<CoopDoor>()?;
+            assert_eq!(plan.job("close").due(1)[0][..16], *"2027-06-21T23:00", "{zone}");
+            assert_eq!(plan.job("open").due(1)[0][..16], *"2027-06-22T06:30", "{zone}");
+            let early = door.config(json!({ "close_not_after": "22:00" })).schedule_jobs::<CoopDoor>()?;
+            assert_eq!(early.job("close").due(1)[0][..16], *"2027-06-21T22:00", "{zone}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_evening_that_lasts_beyond_midnight_can_be_cut_short() -> Result<()> {
+        let door = Bench::new("coop-door", "north").time_zone("Europe/Helsinki").location(60.17, 24.94);
+        let door = door.config(json!({ "close_not_after": "22:00" })).at("2027-06-21T12:00:00+03:00");
+        assert_eq!(door.schedule_jobs::<CoopDoor>()?.job("close").due(1), ["2027-06-21T22:00:00+03:00"]);
         Ok(())
     }
 

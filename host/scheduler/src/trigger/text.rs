@@ -7,7 +7,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveTime, Timelike};
 
-use super::{Every, Never, Patterns, Sun, SunEvent, Trigger};
+use super::{Every, Never, OutOfOrder, Patterns, Sun, SunEvent, Trigger};
 use crate::{calendar::parse_zone, limits, time::Instant};
 
 /// Text that is not a trigger.
@@ -58,7 +58,7 @@ const EVERY: &str = "write `every 15m`, or `every 1h30m from 2027-03-01T06:30:00
 const CRON: &str = "write `cron 30 6 * * MON-FRI`, in quotes where a shell reads it, or `cron @daily in Europe/London`";
 const SHELL: &str =
     "if a shell has put file names in the place of `*`, put the trigger in quotes, as in `'cron 30 6 * * *'`";
-const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30`";
+const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30 else 21:00`";
 const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`";
 const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI` (in quotes where a shell reads \
                    it), or a sun event as in `sunset -20m`";
@@ -66,17 +66,34 @@ const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30
 /// The last one is the minus sign of typography.
 const SIGNS: [char; 3] = ['+', '-', '−'];
 
-/// Reads a trigger.
+/// Reads a trigger that a person wrote.
 ///
 /// # Errors
 /// Says what is wrong, and how it is written.
 pub fn parse(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
-    // As it is written down: a host that starts may read a million of them.
+    let trigger = read(text, now, patterns)?;
+    if let Trigger::Sun(sun) = &trigger {
+        in_order(sun).map_err(|problem| problem.of(text))?;
+    }
+    Ok(trigger)
+}
+
+/// Reads a trigger that was accepted and written down, be it by an earlier version that accepted times of day in another
+/// order: there the later rule holds, `not-after`.
+///
+/// # Errors
+/// Says what is wrong.
+pub fn parse_stored(text: &str, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
+    // A host that starts may read a million of them.
     if let Some(Ok(time)) = text.strip_prefix("at ").map(DateTime::parse_from_rfc3339)
         && let Some(instant) = Instant::from_millis(time.timestamp_millis())
     {
         return Ok(Trigger::At(instant));
     }
+    read(text, Instant::MIN, patterns)
+}
+
+fn read(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let keyword = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
     let rest = words.get(1..).unwrap_or_default();
@@ -186,7 +203,7 @@ fn sun(keyword: &str, rest: &[&str]) -> Result<Trigger, Problem> {
         .find(|(at, sign)| keyword[at + sign.len_utf8()..].starts_with(|next: char| next.is_ascii_digit()));
     let (name, attached) = keyword.split_at(sign.map_or(keyword.len(), |(at, _)| at));
     let Some(event) = SunEvent::parse(name) else { return Err(unknown(keyword, rest)) };
-    let mut sun = Sun { event, offset_ms: 0, not_before: None, not_after: None };
+    let mut sun = Sun { event, offset_ms: 0, not_before: None, not_after: None, otherwise: None };
     if !attached.is_empty() {
         sun.offset_ms = offset(attached)?;
     }
@@ -204,6 +221,10 @@ fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Pro
         let clamp = match word.to_lowercase().as_str() {
             "not-before" => &mut sun.not_before,
             "not-after" => &mut sun.not_after,
+            "else" => &mut sun.otherwise,
+            "otherwise" => {
+                return Err(Problem::new(format!("`{word}` is not a part of it; did you mean `else`?"), SUN));
+            }
             "before" | "after" => {
                 return Err(Problem::new(format!("`{word}` is not a part of it; did you mean `not-{word}`?"), SUN));
             }
@@ -211,8 +232,10 @@ fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Pro
                 return Err(Problem::new(format!("`{word}` has no sign; did you mean `+{word}` or `-{word}`?"), SUN));
             }
             other => {
-                let reason =
-                    format!("`{word}` is not a part of it{}", did_you_mean(other, &["not-before", "not-after"]));
+                let reason = format!(
+                    "`{word}` is not a part of it{}",
+                    did_you_mean(other, &["not-before", "not-after", "else"])
+                );
                 return Err(Problem::new(reason, SUN));
             }
         };
@@ -220,12 +243,16 @@ fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Pro
             return Err(Problem::new(format!("`{word}` is there twice"), SUN));
         }
     }
-    match (sun.not_before, sun.not_after) {
-        (Some(not_before), Some(not_after)) if not_before > not_after => {
-            Err(Problem::new("`not-before` is later than `not-after`", SUN))
-        }
-        _ => Ok(sun),
-    }
+    Ok(sun)
+}
+
+/// The times of day of a sun trigger have to be in order.
+fn in_order(sun: &Sun) -> Result<(), Problem> {
+    sun.out_of_order().map_or(Ok(()), |OutOfOrder { earlier, later, counted_from }| {
+        let name = |name| if name == "otherwise" { "else" } else { name };
+        let (earlier, later, from) = (name(earlier.0), name(later.0), counted_from.format("%H:%M"));
+        Err(Problem::new(format!("counted from {from} on, `{earlier}` is later than `{later}`"), SUN))
+    })
 }
 
 fn offset(text: &str) -> Result<i32, Problem> {
@@ -351,13 +378,13 @@ impl fmt::Display for Trigger {
 /// `sunset -20m not-before 20:00 not-after 21:30`
 impl fmt::Display for Sun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, offset_ms, not_before, not_after } = *self;
+        let Self { event, offset_ms, not_before, not_after, otherwise } = *self;
         write!(f, "{event}")?;
         if offset_ms != 0 {
             let sign = if offset_ms < 0 { '-' } else { '+' };
             write!(f, " {sign}{}", Duration(offset_ms.unsigned_abs().into()))?;
         }
-        for (clause, time) in [("not-before", not_before), ("not-after", not_after)] {
+        for (clause, time) in [("not-before", not_before), ("not-after", not_after), ("else", otherwise)] {
             if let Some(time) = time {
                 write!(f, " {clause} {}", time.format(if time.second() == 0 { "%H:%M" } else { "%H:%M:%S" }))?;
             }

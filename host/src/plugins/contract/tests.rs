@@ -68,7 +68,8 @@ fn cron(expression: &str, zone: Option<&str>) -> wit::Job {
 fn sun(offset_ms: i32, not_before: Option<(u8, u8)>, not_after: Option<(u8, u8)>) -> wit::Job {
     let time = |(hour, minute)| wit::Time { hour, minute, second: 0 };
     let (not_before, not_after) = (not_before.map(time), not_after.map(time));
-    with_trigger(wit::Trigger::Sun(wit::Sun { event: wit::SunEvent::Sunset, offset_ms, not_before, not_after }))
+    let event = wit::SunEvent::Sunset;
+    with_trigger(wit::Trigger::Sun(wit::Sun { event, offset_ms, not_before, not_after, otherwise: None }))
 }
 
 fn every(period_ms: u32, jitter_ms: u32) -> wit::Job {
@@ -105,6 +106,9 @@ fn refusal(job: wit::Job) -> String {
 #[test]
 fn what_is_allowed_comes_through_whole() {
     let mut proposed = sun(-43_200_000, Some((6, 30)), Some((6, 30)));
+    if let wit::Trigger::Sun(sun) = &mut proposed.trigger {
+        sun.otherwise = sun.not_after;
+    }
     proposed.label = Some("Open the door".into());
     proposed.policy = Some(wit::Policy {
         misfire: Some(wit::Misfire::RunOnce),
@@ -123,8 +127,13 @@ fn what_is_allowed_comes_through_whole() {
     )
     .unwrap();
     let half_past_six = NaiveTime::from_hms_opt(6, 30, 0);
-    let expected =
-        Sun { event: SunEvent::Sunset, offset_ms: -43_200_000, not_before: half_past_six, not_after: half_past_six };
+    let expected = Sun {
+        event: SunEvent::Sunset,
+        offset_ms: -43_200_000,
+        not_before: half_past_six,
+        not_after: half_past_six,
+        otherwise: half_past_six,
+    };
     assert_eq!(jobs[0].trigger, expected.into());
     assert_eq!(jobs[0].label.as_deref(), Some("Open the door"));
     let retry = Retry { attempts: Some(1), give_up_after_ms: 0, backoff_ms: 100 };
@@ -146,7 +155,7 @@ fn each_range_that_is_broken_is_named() {
         (cron("@daily", Some("Europe/Londo")), "`trigger.cron.time-zone`: "),
         (sun(43_200_001, None, None), "`trigger.sun.offset-ms` 43200001: it must be -43,200,000 to"),
         (sun(0, Some((24, 0)), None), "`trigger.sun.not-before` 24:00:00: it must be 0:00:00 to 23:59:59"),
-        (sun(0, Some((7, 0)), Some((6, 0))), "`trigger.sun.not-after` 06:00:00: it is earlier than"),
+        (sun(0, Some((7, 0)), Some((6, 0))), "`trigger.sun.not-after` 06:00:00: counted from 06:00:00 on, it"),
         (
             wit::Job { action: wit::Action::Steps(Vec::new()), ..job("open") },
             "`action.steps` 0: there must be 1 to 100",

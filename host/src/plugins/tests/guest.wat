@@ -48,7 +48,7 @@
     (export $cron "cron" (type $cron'))
     (type $sun' (record
       (field "event" $sun-event) (field "offset-ms" s32) (field "not-before" (option $time))
-      (field "not-after" (option $time))))
+      (field "not-after" (option $time)) (field "otherwise" (option $time))))
     (export $sun "sun" (type $sun'))
     (type $trigger' (variant (case "at" s64) (case "every" $every) (case "cron" $cron) (case "sun" $sun)))
     (export $trigger "trigger" (type $trigger'))

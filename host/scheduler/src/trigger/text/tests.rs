@@ -25,6 +25,8 @@ fn what_people_write_is_read() {
         ("sunset - 20m", "sunset -20m"),
         ("civil-dusk+5m not-after 21:30", "civil-dusk +5m not-after 21:30"),
         ("sunrise not-before 6:30 not-after 08:00:15", "sunrise not-before 06:30 not-after 08:00:15"),
+        ("sunset else 22:00 not-after 0:30 not-before 20:00", "sunset not-before 20:00 not-after 00:30 else 22:00"),
+        ("sunset -6h not-before 3:00 not-after 12:00", "sunset -6h not-before 03:00 not-after 12:00"),
         ("solar-noon +12h", "solar-noon +12h"),
     ] {
         assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
@@ -65,7 +67,11 @@ fn errors_say_which_part_is_wrong() {
         ("sunset not-before", "its time of day is missing"),
         ("sunset not-before 24:00", "`24:00` is no time of day"),
         ("sunset not-after 21:00 not-after 22:00", "`not-after` is there twice"),
-        ("sunset not-before 21:00 not-after 20:00", "`not-before` is later than `not-after`"),
+        ("sunset not-before 21:00 not-after 20:00", "counted from 06:00 on, `not-before` is later than `not-after`"),
+        ("sunset not-before 02:00 not-after 23:00", "`not-before` is later than `not-after`"),
+        ("sunset not-after 22:00 else 23:00", "`else` is later than `not-after`"),
+        ("sunset else", "after `else`, its time of day is missing"),
+        ("sunset otherwise 22:00", "did you mean `else`?"),
     ] {
         let error = read(text).expect_err(text);
         assert!(error.to_string().contains(part), "{text}: {error}");
@@ -120,4 +126,12 @@ fn errors_of_cron_expressions_name_the_field() {
         let error = read(&format!("cron {expression}")).expect_err(expression);
         assert_eq!(error.never(), Some(Never::NoSuchDate), "{expression}");
     }
+}
+
+#[test]
+fn what_an_earlier_version_accepted_is_read_from_disk() {
+    let text = "sunset not-before 02:00 not-after 22:00";
+    assert!(read(text).is_err());
+    let stored = super::super::parse_stored(text, &mut Patterns::default()).expect(text);
+    assert_eq!(stored.to_string(), text);
 }
