@@ -8,6 +8,7 @@ mod clocks;
 mod commands;
 mod crashes;
 mod delivery;
+mod fairness;
 mod guests;
 mod operations;
 mod outages;

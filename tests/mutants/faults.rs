@@ -46,6 +46,27 @@ pub(crate) const FAULTS: &[Fault] = &[
         "I2: the watermark stays behind a run that has ended; a crash makes it again",
     ),
     fault(
+        "rate: none",
+        "ready.rs",
+        "self.buckets.get(lane.key()).filter(|bucket| bucket.left(now) == 0)",
+        "self.buckets.get(lane.key()).filter(|_| false)",
+        "I7: a plugin sends more than its rate allows",
+    ),
+    fault(
+        "rate: what waits for the disk",
+        "rate.rs",
+        ".saturating_sub(self.reserved.into())",
+        "",
+        "I7: what is about to be sent is not counted, and all of it leaves at once",
+    ),
+    fault(
+        "rate: waking",
+        "ready.rs",
+        "self.over.first().map(|(until, _)| *until)",
+        "None",
+        "I4: nothing wakes what waits for a rate",
+    ),
+    fault(
         "saved before sent: long runs",
         "scheduler/attempts.rs",
         "if run.key.is_none() && (once || run.is_long()) {",

@@ -47,6 +47,7 @@ pub mod limits;
 pub mod model;
 pub mod names;
 pub mod outcome;
+pub mod rate;
 mod ready;
 pub mod rules;
 pub mod scheduler;

@@ -129,6 +129,11 @@ pub enum Cause {
     LinkDown,
     /// There was, but it was busy with other runs.
     Busy,
+    /// Its plugin had more to send than its rate allows.
+    OverRate {
+        /// Messages a second, in the long run.
+        per_second: u32,
+    },
     /// An earlier run, which goes first, had not ended.
     EarlierRun,
     /// Others held what it needs.
@@ -335,6 +340,10 @@ impl fmt::Display for Cause {
             Self::PlannedLate => f.write_str("it was planned only after it was due"),
             Self::LinkDown => f.write_str("there was no connection to the broker"),
             Self::Busy => f.write_str("the broker was busy with other runs"),
+            Self::OverRate { per_second } => {
+                let plural = if *per_second == 1 { "" } else { "s" };
+                write!(f, "its plugin had more to send than its rate of {per_second} message{plural} a second allows")
+            }
             Self::EarlierRun => f.write_str("an earlier run had not ended"),
             Self::Taken(name) => write!(f, "`{name}` was taken"),
             Self::SlowPlugin => f.write_str("its plugin took too long to say what to publish"),

@@ -44,6 +44,7 @@ use crate::{
     },
     limits,
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
+    rate::Rates,
     ready::Ready,
     slots::Slots,
     time::{Instant, Site},
@@ -139,13 +140,16 @@ pub struct Operator {
     pub grant: Grant,
     /// Where these are.
     pub site: Site,
+    /// How many messages each plugin may publish, and what people do by hand: that is the host's own (I7).
+    pub rates: Rates,
 }
 
 impl Default for Operator {
     /// No resources, UTC, and what a plugin may do of which nothing is said.
     fn default() -> Self {
         let site = Site { zone: chrono_tz::UTC, location: None };
-        Self { resources: Vec::new(), grant: Grant::default_of(&PluginName::of_host()), site }
+        let grant = Grant::default_of(&PluginName::of_host());
+        Self { resources: Vec::new(), grant, site, rates: Rates::default() }
     }
 }
 
@@ -240,6 +244,7 @@ impl Scheduler {
     /// next step, and [`Step::wake`] says when that is wanted.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
         let mut out = Step::default();
+        self.ready.set_time(now);
         if mem::take(&mut self.series_is_new) {
             out.changes.push(Change::SeriesBegun(self.series));
         }
@@ -288,7 +293,8 @@ impl Scheduler {
         out.wake = if timers_left || runs_left || work_left {
             Some(now)
         } else {
-            self.timers.first().map(|(at, _)| (*at).max(now))
+            let timer = self.timers.first().map(|(at, _)| *at);
+            timer.into_iter().chain(self.rates_allow_at()).min().map(|at| at.max(now))
         };
         out
     }
@@ -327,6 +333,7 @@ impl Scheduler {
         for name in old.collect::<Vec<_>>() {
             self.tombstones.remove(&name);
         }
+        self.ready.forget();
         let again = if last.is_some() { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
         let again = if self.forget_finished(now, out) { now } else { again };
         self.forgotten = last;

@@ -8,7 +8,7 @@ use super::{
     http::HttpFile,
     parse_log,
     place::{PLACE_KEYS, Place},
-    rules::{Rules, read_grants, read_resources},
+    rules::{Rules, read_grants, read_rates, read_resources},
 };
 use crate::report::Report;
 
@@ -37,7 +37,7 @@ pub(super) struct MqttFile {
     pub(super) ca_file: Option<PathBuf>,
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     PLACE_KEYS[0],
     PLACE_KEYS[1],
     PLACE_KEYS[2],
@@ -48,6 +48,7 @@ const KEYS: [&str; 12] = [
     "log",
     "grants",
     "resource",
+    "rates",
     "history",
     "http",
 ];
@@ -74,6 +75,7 @@ impl File {
             log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
             rules: Rules {
                 grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
+                rates: top.get("rates").map(|value| read_rates(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
             },
             history: top.get("history").map(|value| read_history(&value)).transpose()?.unwrap_or_default(),

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     names::{PluginName, ResourceName},
+    rate::{Rate, Rates},
     scheduler::Operator,
     time::Site,
     topic::Grant,
 };
 
 use super::{
-    document::Value,
+    document::{Table, Value},
     grant::{GRANT_KEYS, read_grant},
 };
 use crate::report::Report;
@@ -22,6 +23,8 @@ pub(crate) struct Rules {
     pub(crate) grants: HashMap<PluginName, Grant>,
     /// What jobs may need, and how many there are of each.
     pub(crate) resources: BTreeMap<ResourceName, u32>,
+    /// How many messages each plugin may publish.
+    pub(crate) rates: Rates,
 }
 
 impl Rules {
@@ -29,7 +32,8 @@ impl Rules {
     pub(crate) fn operator(&self, site: Site) -> Operator {
         let own = PluginName::of_host();
         let grant = self.grants.get(&own).cloned().unwrap_or_else(|| Grant::default_of(&own));
-        Operator { resources: self.resources.clone().into_iter().collect(), grant, site }
+        let resources = self.resources.clone().into_iter().collect();
+        Operator { resources, grant, site, rates: self.rates.clone() }
     }
 }
 
@@ -41,14 +45,43 @@ const MOST: u32 = 10_000;
 pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant>, Report> {
     let mut grants = HashMap::new();
     for (name, value) in value.any_table()?.entries() {
-        let plugin = if name == "api" { Ok(PluginName::of_host()) } else { PluginName::parse(name) };
-        let plugin = plugin.map_err(|error| {
-            value.error(error.to_string()).hint("grants are given to plugins, each below a line `[grants.<plugin>]`")
+        let plugin = plugin_or_api(name).map_err(|error| {
+            value.error(error).hint("grants are given to plugins, each below a line `[grants.<plugin>]`")
         })?;
         let grant = read_grant(&value.table(&GRANT_KEYS)?, &plugin)?;
         grants.insert(plugin, grant);
     }
     Ok(grants)
+}
+
+const RATE_KEYS: [&str; 2] = ["per_second", "burst"];
+/// What no broker takes, and no disk: as good as no rate at all.
+const MOST_MESSAGES: u32 = 10_000_000;
+
+/// `[rates]`, `[rates.plugins.<plugin>]`, and `[rates.plugins.api]` for what is done by hand. What is left out is as for all.
+pub(super) fn read_rates(value: &Value<'_>) -> Result<Rates, Report> {
+    let table = value.table(&[RATE_KEYS[0], RATE_KEYS[1], "plugins"])?;
+    let usual = read_rate(&table, Rate::default())?;
+    let mut of = BTreeMap::new();
+    for (name, value) in
+        table.get("plugins").map(|value| value.any_table()).transpose()?.iter().flat_map(Table::entries)
+    {
+        let plugin = plugin_or_api(name).map_err(|error| {
+            value.error(error).hint("a plugin's own rate stands below a line `[rates.plugins.<plugin>]`")
+        })?;
+        of.insert(plugin, read_rate(&value.table(&RATE_KEYS)?, usual)?);
+    }
+    Ok(Rates { usual, of })
+}
+
+fn read_rate(table: &Table<'_>, usual: Rate) -> Result<Rate, Report> {
+    let number = |key, usual| table.get(key).map_or(Ok(usual), |value| value.integer_in(1..=MOST_MESSAGES));
+    Ok(Rate { per_second: number(RATE_KEYS[0], usual.per_second)?, burst: number(RATE_KEYS[1], usual.burst)? })
+}
+
+/// A plugin, or by `api` the host itself, as far as it does what people ask by hand.
+fn plugin_or_api(name: &str) -> Result<PluginName, String> {
+    if name == "api" { Ok(PluginName::of_host()) } else { PluginName::parse(name).map_err(|error| error.to_string()) }
 }
 
 /// `[[resource]]`

@@ -1,5 +1,5 @@
 use clap::Parser;
-use roost_scheduler::names::PluginName;
+use roost_scheduler::{names::PluginName, rate::Rate};
 use tempfile::TempDir;
 
 use super::*;
@@ -96,6 +96,27 @@ fn plugins_are_granted_topics() {
     assert_eq!(of("coop-door").publish[0].as_str(), "home/+/door");
     assert_eq!(of("coop-door").subscribe[0].as_str(), "coop-door/#");
     assert!(of("quiet").publish.is_empty());
+}
+
+#[test]
+fn each_plugin_has_the_rate_of_all_or_its_own() {
+    let text = "[rates]\nburst = 500\n[rates.plugins.sprinkler]\nper_second = 10\n[rates.plugins.api]\nper_second = 3\nburst = 1\n";
+    let rates = config(text, &[]).rules.rates;
+    let of = |name| rates.of(&PluginName::parse(name).unwrap());
+    assert_eq!(of("coop-door"), Rate { per_second: 1_000, burst: 500 });
+    assert_eq!(of("sprinkler"), Rate { per_second: 10, burst: 500 });
+    assert_eq!(rates.of(&PluginName::of_host()), Rate { per_second: 3, burst: 1 });
+    assert_eq!(config("", &[]).rules.rates.of(&PluginName::of_host()), Rate { per_second: 1_000, burst: 100_000 });
+    for (text, expected) in [
+        ("[rates]\nburst = 0", "roost.toml:2:9: `burst` is 0, and must be 1 to 10000000"),
+        ("[rates]\nper_minute = 5", "roost.toml:2:1: unknown key `per_minute`"),
+        ("[rates.sprinkler]\nburst = 1", "roost.toml:1:8: unknown key `sprinkler`"),
+        ("[rates.plugins.Sprinkler]\nburst = 1", "roost.toml:1:1: `Sprinkler` is not a plugin name"),
+        ("[rates.plugins.sprinkler]\nbursts = 1", "roost.toml:2:1: unknown key `bursts`\nhint: did you mean `burst`?"),
+    ] {
+        let error = error(text, &[]);
+        assert!(error.starts_with(expected), "{text}:\n{error}");
+    }
 }
 
 #[test]

@@ -59,12 +59,14 @@ impl Scheduler {
     pub(super) fn why_not_start(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
         if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
+            // What came too late for its grace before there was a link was not held up by a rate.
+            let waited_for_link = run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.link_since);
             let cause = match &run.held_by {
-                Some(cause) => cause.clone(),
-                None if self.was_jumped_over(run.start) => Cause::ClockSet,
-                None if run.start < self.since => Cause::HostAway,
-                None if run.start < self.link_since => Cause::LinkDown,
-                None => Cause::Busy,
+                Some(cause) if !waited_for_link => cause.clone(),
+                _ if self.was_jumped_over(run.start) => Cause::ClockSet,
+                _ if run.start < self.since => Cause::HostAway,
+                _ if run.start < self.link_since => Cause::LinkDown,
+                _ => Cause::Busy,
             };
             let why = Why::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
             return Some(Outcome::Missed(Missed { why, several: None }));
@@ -101,6 +103,7 @@ impl Scheduler {
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.link.as_mut()) else { return };
         link.credit -= 1;
+        self.ready.reserve(&run.id.plugin);
         run.progress.attempts += 1;
         run.tried_since.get_or_insert(now);
         let starts = run.has_not_started();
@@ -175,6 +178,7 @@ impl Scheduler {
     /// An attempt that was about to leave never does.
     fn take_back(&mut self, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
+        self.ready.give_back(&run.id.plugin);
         run.progress.attempts -= 1;
         run.progress.armed = false;
         if run.progress.attempts == 0 {
@@ -195,6 +199,7 @@ impl Scheduler {
     /// The attempt leaves.
     fn publish(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return };
+        self.ready.spend(&run.id.plugin);
         let attempt = self.next_attempt;
         self.next_attempt += 1;
         self.attempts.insert(attempt, Some(slot));

@@ -13,6 +13,7 @@ impl Scheduler {
     /// The wall clock was set. All at once, for nothing may be due by a mixture of two clocks: some tens of nanoseconds for
     /// each run.
     pub(super) fn clock_set(&mut self, now: Instant, by_ms: i64, out: &mut Step) {
+        self.ready.shift(by_ms);
         self.jumped = (by_ms > 0).then(|| (now.plus_ms(-by_ms), now));
         if self.since > now {
             // What is due from here on did not have to wait for the host.

@@ -281,8 +281,7 @@ impl Scheduler {
     pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.held_by = Some(cause);
-        let grace_end = run.start.plus_ms(i64::from(run.policy.grace_ms) + 1);
-        let until = run.policy.group().is_none().then_some(grace_end);
+        let until = run.grace_end();
         self.put(slot, State::Held(until));
     }
 

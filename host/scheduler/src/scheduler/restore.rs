@@ -7,6 +7,7 @@ use super::{
 use crate::{
     event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
     names::{Origin, RunId},
+    ready::Ready,
     trigger::Trigger,
 };
 
@@ -14,8 +15,8 @@ impl Scheduler {
     /// Takes up what the store has kept. What fell due meanwhile is judged by the first step.
     #[must_use]
     pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, operator: Operator, now: Instant) -> Self {
-        let Operator { resources, grant, site } = operator;
-        let mut scheduler = Self::empty(now, Own { grant, site });
+        let Operator { resources, grant, site, rates } = operator;
+        let mut scheduler = Self::empty(now, Own { grant, site }, Ready::new(rates, now));
         scheduler.series = saved.series;
         scheduler.resources = resources.into_iter().map(|(name, capacity)| (name, Resource::new(capacity))).collect();
         let mut timers = vec![(now, Timer::Forget)];
@@ -63,7 +64,7 @@ impl Scheduler {
         scheduler
     }
 
-    fn empty(now: Instant, own: Own) -> Self {
+    fn empty(now: Instant, own: Own, ready: Ready) -> Self {
         Self {
             plugins: Default::default(),
             plugin_keys: Default::default(),
@@ -83,7 +84,7 @@ impl Scheduler {
             groups: Default::default(),
             resources: Default::default(),
             timers: Default::default(),
-            ready: Default::default(),
+            ready,
             work: Default::default(),
             adopting: false,
             unconfirmed: Default::default(),

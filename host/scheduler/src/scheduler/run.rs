@@ -1,6 +1,6 @@
 //! A run, and what can be said of it without knowing anything else.
 
-use super::{AttemptId, CallId, JobKey, Ticket, Turn, reports::Watch};
+use super::{AttemptId, CallId, JobKey, RunSlot, Ticket, Turn, reports::Watch};
 use crate::{
     body::Body,
     event::{Progress, RunKey, SavedRun},
@@ -8,6 +8,7 @@ use crate::{
     model::{Confirm, Policy},
     names::RunId,
     outcome::{Attempt, Cause},
+    ready::Place,
     time::Instant,
 };
 
@@ -53,6 +54,8 @@ pub(super) struct Run {
 pub(super) enum State {
     /// It could be sent, and waits for the link or its turn.
     Waiting,
+    /// The same, and its plugin has more to send than its rate allows: then its grace ends.
+    Limited(Instant),
     /// It has to wait for another run; then its grace may end.
     Held(Option<Instant>),
     /// Its plugin was asked what to publish.
@@ -76,9 +79,11 @@ impl State {
     pub(super) const fn until(self) -> Option<Instant> {
         match self {
             Self::Held(until) => until,
-            Self::Listening(until) | Self::Confirming(until) | Self::Pausing(until) | Self::Resting(until) => {
-                Some(until)
-            }
+            Self::Limited(until)
+            | Self::Listening(until)
+            | Self::Confirming(until)
+            | Self::Pausing(until)
+            | Self::Resting(until) => Some(until),
             Self::Waiting | Self::Asking(_) | Self::Arming(_) | Self::Sent(_) => None,
         }
     }
@@ -186,6 +191,22 @@ impl Run {
     /// I5: a later step of a run whose first step has been sent.
     pub(super) const fn is_owed(&self) -> bool {
         self.step() > 0
+    }
+
+    /// Where it stands among the runs of its plugin that could be sent.
+    pub(super) const fn place(&self, slot: RunSlot) -> Place {
+        Place::new(self.is_owed(), self.policy.priority, self.start, slot)
+    }
+
+    /// Whether what held it up last is its plugin's rate.
+    pub(super) const fn is_over_rate(&self) -> bool {
+        matches!(self.held_by, Some(Cause::OverRate { .. }))
+    }
+
+    /// When its grace is over, if it has one that still counts.
+    pub(super) fn grace_end(&self) -> Option<Instant> {
+        let has_grace = self.has_not_started() && self.policy.group().is_none();
+        has_grace.then(|| self.start.plus_ms(i64::from(self.policy.grace_ms) + 1))
     }
 
     /// Whether all that it owes is left to a newer run, if that starts.

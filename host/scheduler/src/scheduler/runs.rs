@@ -10,7 +10,8 @@
 //!  │ └────────────────────────────────────────────┴──────────────────────────────────┘
 //!  ├── Held: behind another run, or for a resource (`gates.rs`)
 //!  ├── Asking: until the plugin has said what to publish (`tasks.rs`)
-//!  └── Listening: until the device's reports can be heard (`reports.rs`)
+//!  ├── Listening: until the device's reports can be heard (`reports.rs`)
+//!  └── Limited: its plugin has more to send than its rate allows (`ready.rs`)
 //! ```
 
 use super::{RunSlot, Scheduler, Ticket, Timer, run::State};
@@ -18,17 +19,43 @@ use crate::{
     body::StepRef,
     event::{Change, RunEnded, Step},
     limits,
-    outcome::{Attempt, Cancelled, Failed, Outcome},
+    outcome::{Attempt, Cancelled, Cause, Failed, Outcome},
     time::Instant,
 };
 
 impl Scheduler {
     /// Puts a run into the queue for the link.
     pub(super) fn enqueue(&mut self, slot: RunSlot) {
-        if let Some(run) = self.runs.get_mut(slot) {
-            run.state = State::Waiting;
-            self.ready.push(&run.id.plugin, run.policy.priority, run.start, slot);
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.state = State::Waiting;
+        let over = self.ready.push(&run.id.plugin, run.place(slot));
+        if let Some(rate) = over {
+            run.held_by = Some(Cause::OverRate { per_second: rate.per_second });
+            if let Some(grace_end) = run.grace_end() {
+                self.put(slot, State::Limited(grace_end));
+            }
+        } else if run.is_over_rate() {
+            run.held_by = None;
         }
+    }
+
+    /// The grace of a run whose plugin is over its rate has ended.
+    fn was_limited(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        // It goes on waiting where that is not what it waits for.
+        run.state = State::Waiting;
+        let is_decided = self.link.is_some() && !self.stopping && !self.failing;
+        let run = self.runs.get(slot).filter(|run| is_decided && self.why_not_start(now, run).is_some());
+        if let Some(run) = run {
+            self.ready.remove(&run.id.plugin, run.place(slot));
+            self.attempt(now, slot, out);
+        }
+    }
+
+    /// When the rates of plugins allow more, where the link would take it.
+    pub(super) fn rates_allow_at(&self) -> Option<Instant> {
+        let takes_more = !self.stopping && self.link.as_ref().is_some_and(|link| link.credit > 0);
+        self.ready.wake().filter(|_| takes_more)
     }
 
     /// Gives a run another state, with its timer.
@@ -44,7 +71,11 @@ impl Scheduler {
     pub(super) fn take_out(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
-            State::Waiting => self.ready.remove(&run.id.plugin, run.policy.priority, run.start, slot),
+            State::Waiting => self.ready.remove(&run.id.plugin, run.place(slot)),
+            State::Limited(until) => {
+                self.ready.remove(&run.id.plugin, run.place(slot));
+                self.timers.remove(&(until, Timer::Run(slot)));
+            }
             // Its answer still gives the credit back.
             State::Sent(attempt) => {
                 if let Some(of) = self.attempts.get_mut(&attempt) {
@@ -56,6 +87,7 @@ impl Scheduler {
             }
             State::Arming(ticket) => {
                 self.arming.remove(&ticket);
+                self.ready.give_back(&run.id.plugin);
                 self.give_credit_back();
             }
             state => {
@@ -71,6 +103,7 @@ impl Scheduler {
         match run.state {
             State::Confirming(_) => self.not_reported(now, slot, out),
             State::Listening(_) => self.listened(now, slot, out),
+            State::Limited(_) => self.was_limited(now, slot, out),
             _ => {
                 self.leave_queue(slot);
                 self.enqueue(slot);
@@ -85,6 +118,9 @@ impl Scheduler {
                 return false;
             }
             let Some(slot) = self.ready.pop() else { return false };
+            if let Some(until) = self.runs.get(slot).and_then(|run| run.state.until()) {
+                self.timers.remove(&(until, Timer::Run(slot)));
+            }
             self.attempt(now, slot, out);
         }
         true
@@ -96,6 +132,7 @@ impl Scheduler {
         let idle = !matches!(run.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
         if idle && run.is_given_up(now) && run.step() + 1 >= run.steps {
             let last = run.last.clone();
+            self.take_out(slot);
             self.give_up_step(now, slot, last, out);
         }
     }

@@ -392,7 +392,7 @@ impl Scheduler {
 
 fn word(state: State) -> &'static str {
     match state {
-        State::Waiting => "waiting",
+        State::Waiting | State::Limited(_) => "waiting",
         State::Held(_) => "held",
         State::Asking(_) => "asking",
         State::Listening(_) => "listening",
@@ -405,12 +405,11 @@ fn word(state: State) -> &'static str {
 }
 
 fn run_view(run: &Run) -> RunUnderWay<'_> {
-    let has_grace = run.has_not_started() && run.policy.group().is_none();
     RunUnderWay {
         id: &run.id,
         start: run.start,
         started: run.progress.started,
-        grace_end: has_grace.then(|| run.start.plus_ms(run.policy.grace_ms.into())),
+        grace_end: run.grace_end().map(|end| end.plus_ms(-1)),
         body: &run.body,
         step: run.step() + 1,
         due: run.due_of(run.step()).unwrap_or(run.start),
@@ -418,7 +417,7 @@ fn run_view(run: &Run) -> RunUnderWay<'_> {
         held_by: run.held_by.as_ref(),
         attempts: run.progress.attempts,
         last: Some(&run.last).filter(|_| run.has_failed()),
-        until: run.state.until(),
+        until: run.state.until().filter(|_| !matches!(run.state, State::Limited(_))),
         state: word(run.state),
     }
 }

@@ -6,6 +6,7 @@ use roost_scheduler::{
     body::Body,
     event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version, Wish},
     names::{DeviceName, JobId, PluginName, ResourceName, RunId},
+    rate::Rates,
     scheduler::{Operator, Scheduler},
     time::{Instant, Site},
     topic::{Grant, TopicFilter},
@@ -26,6 +27,8 @@ pub(crate) struct Disk {
     /// The store does not have them, the settings do: of each plugin the one that is in force, or was last, and those that
     /// are loaded and may have had their turn already.
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
+    /// The settings have them, too.
+    pub(crate) rates: Rates,
 }
 
 #[derive(Clone)]
@@ -125,7 +128,7 @@ impl Disk {
     }
 
     pub(crate) fn restart(&self, now: Instant) -> Scheduler {
-        Scheduler::new(self.saved(), self.jobs.values().cloned(), operator(), now)
+        Scheduler::new(self.saved(), self.jobs.values().cloned(), operator(self.rates.clone()), now)
     }
 
     fn saved(&self) -> Saved {
@@ -165,9 +168,9 @@ impl Disk {
 }
 
 /// What the operator has.
-fn operator() -> Operator {
+fn operator(rates: Rates) -> Operator {
     let resources = vec![(ResourceName::parse("pump").expect("a name"), 1)];
-    Operator { resources, grant: everything(), site: site() }
+    Operator { resources, grant: everything(), site: site(), rates }
 }
 
 pub(crate) fn everything() -> Grant {

@@ -12,6 +12,7 @@ use roost_scheduler::{
     event::{Digest, Event, Idempotency, NewJob, Part, Request},
     model::{Action, Confirm, Job, Matches, Misfire, Overlap, Reply, Step, Task},
     names::{DeviceName, GroupName, JobId, JobName, PluginName, ResourceName, TaskName},
+    rate::{Rate, Rates},
     scheduler::own_device,
     time::Instant,
     topic::{Grant, Topic, TopicFilter},
@@ -183,6 +184,13 @@ fn any_grant(dice: &mut Dice) -> Grant {
     Grant { publish: filters.to_vec(), subscribe: filters.to_vec() }
 }
 
+/// So low that they are often in the way.
+fn any_rates(dice: &mut Dice) -> Rates {
+    let mut rate = || Rate { per_second: 1, burst: 1 + u32::try_from(dice.roll(2)).expect("small") };
+    let of = places().map(|(plugin, _)| (plugin, rate())).into();
+    Rates { of, ..Rates::default() }
+}
+
 /// One thing that may happen.
 fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
     match dice.roll(40) {
@@ -281,6 +289,9 @@ fn history(seed: u64) -> i64 {
     let mut dice = Dice(seed);
     let mut world = if seed.is_multiple_of(16) { World::new(at(START)) } else { World::alone(at(START)) };
     world.is_loud = number("SEED").is_some();
+    if dice.one_in(3) {
+        world.set_rates(any_rates(&mut dice));
+    }
     let since = world.now;
     // The clock is not set in all of them, so that some time is accounted for without that.
     let clock_is_set = dice.one_in(2);

@@ -8,6 +8,7 @@ mod disk;
 mod histories;
 mod large;
 mod policies;
+mod rates;
 mod reconcile;
 mod scenarios;
 mod tasks;

@@ -7,6 +7,7 @@ use roost_scheduler::{
     model::{Job, Overlap, Policy},
     names::{DeviceName, GroupName, JobId, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome, Several},
+    rate::{Rate, Rates},
     time::Instant,
     topic::Grant,
     trigger::{Search, Sky},
@@ -48,6 +49,8 @@ pub(crate) struct Witness {
     jumped: Option<(Instant, Instant)>,
     /// Runs that were under way when the clock was set, and that is not durable yet.
     shifted: Vec<RunId>,
+    /// How many thousandths of a message each plugin may send, and when that was so.
+    buckets: HashMap<PluginName, (Instant, i64)>,
 }
 
 /// What is known of a run on the wire.
@@ -74,6 +77,16 @@ impl Witness {
         assert!(in_time, "{run} starts {late_ms} ms late, after its grace");
         let by = |grant: &Grant| publish.body.steps().all(|step| grant.allows_publish(step.topic()));
         assert!(grants.is_empty() || grants.iter().any(by), "I8: {run} publishes outside its plugin's grant");
+    }
+
+    /// I7: no plugin sends more than its rate allows.
+    pub(crate) fn keeps_to_rate(&mut self, now: Instant, plugin: &PluginName, rates: &Rates) {
+        let Rate { per_second, burst } = rates.of(plugin);
+        let full = i64::from(burst) * 1_000;
+        let (since, left) = self.buckets.get(plugin).copied().unwrap_or((now, full));
+        let left = full.min(left + now.ms_since(since) * i64::from(per_second)) - 1_000;
+        assert!(left >= 0, "I7: {plugin} sends more than its rate allows");
+        self.buckets.insert(plugin.clone(), (now, left));
     }
 
     /// An attempt leaves although nothing can be kept any more.
@@ -201,6 +214,7 @@ impl Witness {
 
     /// From here on, occurrences have other ids: what is under way has to keep its own.
     pub(crate) fn clock_set(&mut self, from: Instant, to: Instant) {
+        self.buckets.values_mut().for_each(|(since, _)| *since = since.plus_ms(to.ms_since(from)));
         self.jumped = (from < to).then_some((from, to));
         self.clock_was_set_back |= to < from;
         self.shifted = self.going.keys().cloned().collect();
@@ -246,6 +260,7 @@ impl Witness {
     /// The memory is gone; what the disk knows goes on.
     pub(crate) fn crashed(&mut self, disk: &Disk) {
         self.shifted.clear();
+        self.buckets.clear();
         self.jumped = None;
         let kept: HashMap<&RunId, bool> =
             disk.runs.values().map(|saved| (&saved.id, saved.progress.started.is_some())).collect();

@@ -14,6 +14,7 @@ use roost_scheduler::{
     model::{Confirm, Job, Reply, Task},
     names::{DeviceName, PluginName, RunId},
     outcome::Outcome,
+    rate::Rates,
     scheduler::Scheduler,
     time::{Instant, Site},
     topic::Grant,
@@ -83,6 +84,13 @@ impl World {
         Self { twin, ..Self::alone(now) }
     }
 
+    /// The operator's settings from the beginning.
+    pub(crate) fn set_rates(&mut self, rates: Rates) {
+        self.disk.rates = rates;
+        self.scheduler = self.disk.restart(self.now);
+        self.twin = self.twin.is_some().then(|| self.disk.restart(self.now));
+    }
+
     /// Without a twin: that takes half the time.
     pub(crate) fn alone(now: Instant) -> Self {
         let disk = Disk::default();
@@ -135,6 +143,7 @@ impl World {
         let count = step.changes.len();
         for effect in &step.effects {
             if let Effect::Publish(publish) = effect {
+                self.witness.keeps_to_rate(self.now, &publish.run.plugin, &self.disk.rates);
                 self.witness.decided(
                     self.now,
                     publish,

@@ -35,6 +35,9 @@ impl Sentence {
     pub(super) fn reason(&self, plugin: &PluginName, outcome: &Outcome) -> (String, Option<String>) {
         let reason = match outcome {
             Outcome::Failed(failed) => return failure(failed),
+            Outcome::Missed(Missed { why: why @ Why::TooLate { cause, .. }, .. }) => {
+                return (line(&self.missed(why)), advice(plugin, cause));
+            }
             Outcome::Missed(Missed { why, .. }) => self.missed(why),
             Outcome::Skipped(skipped) => self.skipped(*skipped),
             Outcome::Cancelled(cancelled) => self.cancelled(cancelled),
@@ -121,10 +124,19 @@ pub(super) fn attempt(attempt: &Attempt) -> (String, Option<String>) {
 /// What holds a run up now.
 pub(super) fn cause(cause: &Cause) -> String {
     match cause {
+        Cause::OverRate { .. } => cause.to_string().replacen("had", "has", 1),
         Cause::EarlierRun => "an earlier run has not ended".into(),
         Cause::Taken(name) => format!("`{name}` is taken"),
         other => line(&other.to_string()),
     }
+}
+
+/// What to do about what holds a run up, or did.
+pub(super) fn advice(plugin: &PluginName, cause: &Cause) -> Option<String> {
+    let Cause::OverRate { .. } = cause else { return None };
+    let name = if *plugin == PluginName::of_host() { "api" } else { plugin.as_str() };
+    let table = format!("`[rates.plugins.{name}]` of `roost.toml`");
+    Some(format!("to allow it more, raise `per_second` or `burst` in {table}, and start Roost again"))
 }
 
 fn denied(plugin: &PluginName, denied: &Denied) -> String {

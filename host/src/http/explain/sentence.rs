@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 use roost_scheduler::{
     names::{Origin, RunId},
-    outcome::{Level, Outcome},
+    outcome::{Cause, Level, Outcome},
     scheduler::NextRun,
     time::Instant,
     trigger::Never,
@@ -104,7 +104,15 @@ impl Sentence {
                 let fate = grace_end.filter(|_| *attempts == 0).map(|end| self.fate(end)).unwrap_or_default();
                 format!("{which} waits for the connection to the broker, which is not there{fate}")
             }
-            "waiting" => format!("{which} waits for its turn with the broker"),
+            "waiting" => match held_by {
+                Some(cause @ Cause::OverRate { .. }) => {
+                    advice = reason::advice(&run.plugin, cause);
+                    let end =
+                        grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
+                    format!("{which} waits: {}{}", reason::cause(cause), end.unwrap_or_default())
+                }
+                _ => format!("{which} waits for its turn with the broker"),
+            },
             "held" => {
                 let why = held_by.as_ref().map_or_else(|| "others go first".into(), reason::cause);
                 let end = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));

@@ -165,6 +165,10 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::PlannedLate), "it was planned only after it was due"),
         (too_late(Cause::LinkDown), "there was no connection to the broker"),
         (too_late(Cause::Busy), "the broker was busy"),
+        (
+            too_late(Cause::OverRate { per_second: 1_000 }),
+            "its plugin had more to send than its rate of 1000 messages a second allows; it would have started 12m late",
+        ),
         (too_late(Cause::EarlierRun), "an earlier run had not ended"),
         (too_late(Cause::SlowPlugin), "its plugin took too long to say what to publish"),
         (too_late(Cause::Taken(pump())), "`pump` was taken"),
@@ -255,6 +259,12 @@ fn what_has_not_ended_says_what_it_waits_for() {
             "it had until Mon 2027-03-01 06:35:00 GMT to start, and will be missed when that is back",
         ),
         (progress("waiting"), true, "its message waits for its turn with the broker"),
+        (
+            Progress { held_by: Some(Cause::OverRate { per_second: 5 }), ..grace("2027-03-01T12:01:00Z") },
+            true,
+            "its message waits: its plugin has more to send than its rate of 5 messages a second allows; it will be missed if \
+             it cannot start by Mon 2027-03-01 12:01:00 GMT",
+        ),
         (Progress { held_by: Some(pump), ..progress("held") }, true, "it waits to start: `pump` is taken"),
         (
             with("held", |run| {

@@ -1,0 +1,111 @@
+//! Plugins that have more to send than their rate allows.
+
+use roost_scheduler::{
+    event::Event,
+    model::Job,
+    names::PluginName,
+    rate::{Rate, Rates},
+};
+
+use crate::{
+    policies::{lines, with},
+    scenarios::{START, at, check, job},
+    world::{World, name},
+};
+
+/// A message a second, and so many at once.
+fn world(burst: u32, jobs: &[Job]) -> World {
+    let mut world = World::new(at(START));
+    let rate = Rate { per_second: 1, burst };
+    world.set_rates(Rates { of: [(name(PluginName::parse("coop")), rate)].into(), ..Rates::default() });
+    world.link_up(10);
+    world.load("coop", 1, &[("north", jobs.to_vec())]);
+    world.run_until(world.now);
+    world.log.clear();
+    world
+}
+
+fn due_at_once(count: u32) -> Vec<Job> {
+    (0..count)
+        .map(|number| job(&format!("job{number}"), "at 2027-03-01T06:10:00Z", &[(0, &format!("t{number}"))]))
+        .collect()
+}
+
+#[test]
+fn what_is_over_the_rate_waits_and_is_missed_by_its_grace() {
+    let jobs = due_at_once(5).into_iter().map(|job| with(job, |job| job.policy.grace_ms = 1_500)).collect::<Vec<_>>();
+    let mut world = world(2, &jobs);
+    world.load("other", 1, &[("other", vec![job("own", "at 2027-03-01T06:10:01.600Z", &[(0, "other")])])]);
+    world.run_until(at("2027-03-01T06:00:00Z"));
+    world.log.clear();
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    let over = "its plugin had more to send than its rate of 1 message a second allows; it would have started 1s501ms late, \
+                and its grace is 1s500ms";
+    check(
+        &world,
+        &[
+            "06:10:00 publish t0 #1",
+            "06:10:00 publish t1 #1",
+            "06:10:00 succeeded job0 06:10:00",
+            "06:10:00 succeeded job1 06:10:00",
+            "06:10:01 publish t2 #1",
+            "06:10:01 succeeded job2 06:10:00",
+            &format!("06:10:01.501 missed job3 06:10:00: {over}"),
+            &format!("06:10:01.501 missed job4 06:10:00: {over}"),
+            "06:10:01.600 publish other #1",
+            "06:10:01.600 succeeded own 06:10:01.600",
+        ],
+    );
+}
+
+#[test]
+fn an_owed_step_waits_for_the_rate_and_goes_before_what_is_new() {
+    let mut jobs = due_at_once(4);
+    for job in &mut jobs {
+        (job.policy.priority, job.policy.grace_ms) = (100, 60_000);
+    }
+    jobs.push(job("water", "at 2027-03-01T06:09:55Z", &[(0, "valve/on"), (5, "valve/off")]));
+    let mut world = world(1, &jobs);
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    let published: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish")).collect();
+    assert_eq!(
+        published,
+        [
+            "06:09:55 publish valve/on #1",
+            "06:10:00 publish valve/off #1",
+            "06:10:01 publish t0 #1",
+            "06:10:02 publish t1 #1",
+            "06:10:03 publish t2 #1",
+            "06:10:04 publish t3 #1",
+        ]
+    );
+}
+
+#[test]
+fn a_connection_that_was_away_is_said_to_have_been() {
+    let mut world = world(1, &due_at_once(2));
+    world.link_down();
+    world.run_until(at("2027-03-01T07:10:00Z"));
+    world.log.clear();
+    world.link_up(10);
+    world.run_until(at("2027-03-01T07:10:01Z"));
+    let late = "there was no connection to the broker; it would have started 1h late, and its grace is 5m";
+    check(
+        &world,
+        &[&format!("07:10:00 missed job0 06:10:00: {late}"), &format!("07:10:00 missed job1 06:10:00: {late}")],
+    );
+}
+
+#[test]
+fn a_waiting_run_says_that_its_plugin_is_over_its_rate() {
+    let mut world = world(1, &due_at_once(3));
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    let (runs, _) = world.scheduler.runs_from(0);
+    let told: Vec<_> = runs.iter().map(|run| (run.state, run.held_by.map(ToString::to_string), run.until)).collect();
+    let over = Some("its plugin had more to send than its rate of 1 message a second allows".to_owned());
+    assert_eq!(told, [("waiting", over.clone(), None), ("waiting", over, None)]);
+    // The clock is set back by an hour: a second has not passed.
+    world.set_clock(-3_600_000);
+    world.step(Event::Woke);
+    assert_eq!(world.scheduler.run_count(), 2);
+}
