@@ -17,7 +17,9 @@ fn a_plugin_over_its_rate_waits_and_is_missed_and_says_why_while_what_it_owes_is
     std::fs::write(site.path().join("roost.toml"), rates).unwrap();
     let due_ms = now_ms() + 3_000;
     let job = |id: &str, steps: &str, policy: &str| {
-        format!("[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ at_ms = {due_ms} }}\nsteps = [{steps}]\npolicy = {{ {policy} }}\n")
+        format!(
+            "[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ at_ms = {due_ms} }}\nsteps = [{steps}]\npolicy = {{ {policy} }}\n"
+        )
     };
     let valve = r#"{ topic = "declared/valve", payload = "on" }, { topic = "declared/valve", payload = "off", after_ms = 1000 }"#;
     let mut settings = job("valve", valve, "priority = 100");

@@ -87,6 +87,7 @@ fn run(to: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result
 
 /// What is written of a run. Both statements have the same parameters, of which the first five are its id.
 struct RunRow<'a> {
+    plugin: &'a str,
     insert: &'a str,
     update: &'a str,
     params: &'a [&'a dyn ToSql],
@@ -98,16 +99,16 @@ fn put(to: &Transaction<'_>, past: &mut Past, row: &RunRow<'_>, is_running: bool
     let written = |sql| Ok::<_, rusqlite::Error>(to.prepare_cached(sql)?.execute(row.params)? > 0);
     // Most rows are what they are thought to be; only after a crash may they be not.
     if is_running && written(row.update)? {
-        past.turn(false, row.has_failed);
+        past.turn(row.plugin, false, row.has_failed);
     } else if written(row.insert)? {
-        past.add();
-        past.turn(false, row.has_failed);
+        past.add(row.plugin);
+        past.turn(row.plugin, false, row.has_failed);
     } else {
         let state = "SELECT state = 'failed' FROM runs
                      WHERE plugin = ?1 AND device = ?2 AND job = ?3 AND occurrence = ?4 AND origin = ?5";
         let had_failed = to.prepare_cached(state)?.query_row(&row.params[..5], |row| row.get(0))?;
         written(row.update)?;
-        past.turn(had_failed, row.has_failed);
+        past.turn(row.plugin, had_failed, row.has_failed);
     }
     Ok(())
 }
@@ -179,6 +180,7 @@ fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Resu
 fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
     let Told { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
     let row = RunRow {
+        plugin: saved.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
                            failed, cancelled, late, start, note, attempts)
          VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
@@ -243,6 +245,7 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
         None => (None, None),
     };
     let row = RunRow {
+        plugin: ended.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, reason, started, ended, attempts, steps, policy,
                            note, why)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)

@@ -1,9 +1,9 @@
 //! How much of the past is kept.
 
-use std::{path::Path, sync::mpsc, thread};
+use std::{cmp::Reverse, collections::HashMap, path::Path, sync::mpsc, thread};
 
 use roost_scheduler::{event::Change, outcome::Outcome, time::Instant};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Transaction};
+use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -15,33 +15,35 @@ const PRUNED_BEYOND: i64 = 500;
 /// stay that ended last: what was due long ago may have ended only now.
 const SPARED: i64 = 250;
 
-/// What deletes runs that are too old; too many; and too many that failed.
-pub(super) const STATEMENTS: [&str; 3] = [
-    "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
-         SELECT occurrence, plugin, device, job, origin
-         FROM (SELECT * FROM runs WHERE occurrence < ?1 AND state <> 'running' ORDER BY occurrence LIMIT ?3)
-         WHERE ended < ?1 LIMIT ?2) RETURNING state = 'failed'",
-    "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
-         SELECT occurrence, plugin, device, job, origin
-         FROM (SELECT * FROM runs WHERE occurrence >= ?4 AND state NOT IN ('running', 'failed')
-               ORDER BY occurrence LIMIT ?3)
-         WHERE ended < ?1 ORDER BY ended LIMIT ?2)",
-    "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
-         SELECT occurrence, plugin, device, job, origin
-         FROM (SELECT * FROM runs INDEXED BY runs_failed WHERE state = 'failed' ORDER BY occurrence LIMIT ?3)
-         WHERE ended < ?1 ORDER BY ended LIMIT ?2)",
-];
+/// For each run of a plugin that may be deleted, so many are looked at, of whichever plugin: those of others lie between them.
+const LOOKED_AT: i64 = 4;
 
-/// The first occurrence from somewhere on of a run that has ended and not failed.
-const FIRST: &str = "SELECT occurrence FROM runs WHERE occurrence >= ?1 AND state NOT IN ('running', 'failed')
-                     ORDER BY occurrence LIMIT 1";
+/// Deletes runs that are too old.
+const TOO_OLD: &str = "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
+     SELECT occurrence, plugin, device, job, origin
+     FROM (SELECT * FROM runs WHERE occurrence < ?1 AND state <> 'running' ORDER BY occurrence LIMIT ?3)
+     WHERE ended < ?1 LIMIT ?2) RETURNING plugin, state = 'failed'";
+
+/// The runs that have ended and not failed, and those that failed, from an occurrence and a plugin on.
+const OTHERS: &str = "SELECT occurrence, plugin, device, job, origin, ended FROM runs
+     WHERE (occurrence, plugin) >= (?1, ?2) AND state NOT IN ('running', 'failed') ORDER BY occurrence, plugin";
+const FAILED: &str = "SELECT occurrence, plugin, device, job, origin, ended FROM runs INDEXED BY runs_failed
+     WHERE (occurrence, plugin) >= (?1, ?2) AND state = 'failed' ORDER BY occurrence, plugin";
+
+const DELETE: &str =
+    "DELETE FROM runs WHERE occurrence = ?1 AND plugin = ?2 AND device = ?3 AND job = ?4 AND origin = ?5";
+
+/// What looks for runs that go, and deletes them.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 4] = [TOO_OLD, OTHERS, FAILED, DELETE];
 
 /// How much of the past is kept. What has not ended is not past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retention {
     /// For so long after a run has ended.
     pub(crate) days: u32,
-    /// At most so many runs: those that failed, for they may be wanted again, and the newest of the others.
+    /// At most so many runs: of too many, those of the plugin with the most go first, and of each those that failed last,
+    /// because they may be wanted again.
     pub(crate) runs: u32,
 }
 
@@ -62,18 +64,123 @@ pub(super) struct Past {
     rows: Rows,
 }
 
+/// The rows of each plugin that has some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rows(HashMap<String, PluginRows>);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rows {
-    pub(super) all: i64,
-    pub(super) failed: i64,
-    /// Of the occurrences from here on are all that have ended and not failed: what failed may lie in front of them, a
-    /// million, and is not to be looked through with each batch.
-    first: i64,
+struct PluginRows {
+    all: i64,
+    failed: i64,
+    /// From which occurrences on all lie that have ended and not failed, and all that failed: what lies in front of them is not
+    /// looked through with each batch.
+    others_from: i64,
+    failed_from: i64,
+}
+
+impl Default for PluginRows {
+    fn default() -> Self {
+        Self { all: 0, failed: 0, others_from: i64::MAX, failed_from: i64::MAX }
+    }
+}
+
+impl PluginRows {
+    const fn from(&mut self, which: Which) -> &mut i64 {
+        match which {
+            Which::Failed => &mut self.failed_from,
+            Which::Others => &mut self.others_from,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Failed,
+    Others,
+}
+
+impl Rows {
+    pub(super) fn all(&self) -> i64 {
+        self.0.values().map(|of| of.all).sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn failed(&self) -> i64 {
+        self.0.values().map(|of| of.failed).sum()
+    }
+
+    fn of(&mut self, plugin: &str) -> &mut PluginRows {
+        // Most are there, and need no name of their own.
+        if !self.0.contains_key(plugin) {
+            self.0.insert(plugin.to_owned(), PluginRows::default());
+        }
+        self.0.get_mut(plugin).expect("it is there now")
+    }
+
+    /// A run has ended, or had when it was counted.
+    fn has_ended(&mut self, plugin: &str, occurrence: i64, which: Which) {
+        let from = self.of(plugin).from(which);
+        *from = occurrence.min(*from);
+    }
+
+    fn deleted(&mut self, plugin: &str, has_failed: bool) {
+        let of = self.of(plugin);
+        (of.all, of.failed) = (of.all - 1, of.failed - i64::from(has_failed));
+    }
+
+    fn add(&mut self, since: &Self) {
+        for (plugin, since) in &since.0 {
+            let of = self.of(plugin);
+            (of.all, of.failed) = (of.all + since.all, of.failed + since.failed);
+            of.others_from = of.others_from.min(since.others_from);
+            of.failed_from = of.failed_from.min(since.failed_from);
+        }
+    }
+
+    /// Where there are too many, how many of which plugins are to go, and how many of these that failed. All plugins with more
+    /// runs than others are left with as many as each other, and the others keep theirs: so none is pushed below its share by
+    /// another. Of each plugin, those that failed go last.
+    fn to_go(&self, too_many: i64) -> Vec<ToGo> {
+        let mut all: Vec<i64> = self.0.values().map(|of| of.all).collect();
+        all.sort_unstable_by_key(|count| Reverse(*count));
+        let (mut level, mut sum) = (0, 0);
+        for (index, count) in all.iter().enumerate() {
+            sum += count;
+            level = (sum - too_many) / (index as i64 + 1);
+            if all.get(index + 1).is_none_or(|next| *next <= level) {
+                break;
+            }
+        }
+        let of_plugin = |(plugin, of): (&String, &PluginRows)| {
+            let failed = (of.failed - level).max(0);
+            ToGo { plugin: plugin.clone(), failed, others: of.all - level - failed }
+        };
+        self.0.iter().filter(|(_, of)| of.all > level).map(of_plugin).collect()
+    }
+}
+
+/// How many runs of a plugin are to go at most.
+#[derive(Debug, PartialEq, Eq)]
+struct ToGo {
+    plugin: String,
+    failed: i64,
+    others: i64,
+}
+
+/// A run that may be deleted.
+struct Old {
+    ended: i64,
+    occurrence: i64,
+    /// Its place among the searches.
+    plugin: usize,
+    device: String,
+    job: String,
+    origin: String,
 }
 
 impl Past {
-    pub(super) const fn new(keep: Retention) -> Self {
-        Self { keep, count: None, is_counted: false, rows: Rows { all: 0, failed: 0, first: i64::MAX } }
+    pub(super) fn new(keep: Retention) -> Self {
+        Self { keep, count: None, is_counted: false, rows: Rows::default() }
     }
 
     /// Counts them on a thread of its own: a million take a moment, and a commit must not wait for that. Nothing may be
@@ -81,30 +188,31 @@ impl Past {
     pub(super) fn start_counting(&mut self, path: &Path) {
         match counting(path) {
             Ok(count) => *self = Self { count: Some(count), ..Self::new(self.keep) },
-            Err(error) => tracing::warn!("runs are kept by their age alone, for they cannot be counted: {error}"),
+            Err(error) => tracing::warn!("runs are kept by their age alone, because they cannot be counted: {error}"),
         }
     }
 
     /// There is one more.
-    pub(super) const fn add(&mut self) {
-        self.rows.all += 1;
+    pub(super) fn add(&mut self, plugin: &str) {
+        self.rows.of(plugin).all += 1;
     }
 
     /// One that failed is there, or one is no longer.
-    pub(super) fn turn(&mut self, had_failed: bool, has_failed: bool) {
-        self.rows.failed += i64::from(has_failed) - i64::from(had_failed);
+    pub(super) fn turn(&mut self, plugin: &str, had_failed: bool, has_failed: bool) {
+        if had_failed != has_failed {
+            self.rows.of(plugin).failed += i64::from(has_failed) - i64::from(had_failed);
+        }
     }
 
     /// How many there are, once that is known.
-    fn rows(&mut self) -> Option<Rows> {
+    fn rows(&mut self) -> Option<&mut Rows> {
         if let Some(count) = &self.count
-            && let Ok(Rows { all, failed, first }) = count.try_recv()
+            && let Ok(mut rows) = count.try_recv()
         {
-            let since = self.rows;
-            self.rows = Rows { all: all + since.all, failed: failed + since.failed, first: first.min(since.first) };
-            (self.count, self.is_counted) = (None, true);
+            rows.add(&self.rows);
+            (self.rows, self.count, self.is_counted) = (rows, None, true);
         }
-        self.is_counted.then_some(self.rows)
+        self.is_counted.then_some(&mut self.rows)
     }
 
     /// The same as soon as it is known.
@@ -112,7 +220,7 @@ impl Past {
     pub(super) fn counted_now(&mut self) -> Rows {
         loop {
             match self.rows() {
-                Some(rows) => return rows,
+                Some(rows) => return rows.clone(),
                 None => thread::yield_now(),
             }
         }
@@ -125,27 +233,23 @@ impl Past {
             || changes.iter().filter_map(|change| if let Change::RunEnded(run) = change { Some(run) } else { None });
         let times = || ended().map(|run| run.ended);
         let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
-        let others = ended().filter(|run| !matches!(run.outcome, Outcome::Failed(_)));
-        let lowest = others.map(|run| run.id.occurrence.millis()).min();
-        self.rows.first = self.rows.first.min(lowest.unwrap_or(i64::MAX));
+        for run in ended() {
+            let which = if matches!(run.outcome, Outcome::Failed(_)) { Which::Failed } else { Which::Others };
+            self.rows.has_ended(run.id.plugin.as_str(), run.id.occurrence.millis(), which);
+        }
         let count = ended().count() as i64;
         let most = count + PRUNED_BEYOND;
         // What ends with this batch stays, even if the clock was set back meanwhile (I13).
         let before = last.plus_ms(-DAY_MS * i64::from(self.keep.days)).min(first);
         self.too_old(of, before, most.min(2 * count), most)?;
-        let Some(rows) = self.rows() else { return Ok(()) };
         let limit = i64::from(self.keep.runs);
-        // Others make room for those that failed, and these only for each other.
-        if rows.failed > limit {
-            let deleted = delete(of, 2, [first.millis(), most.min(rows.failed - limit), most + SPARED])?;
-            (self.rows.all, self.rows.failed) = (self.rows.all - deleted, self.rows.failed - deleted);
-        }
-        let too_many = self.rows.all - limit;
+        let Some(rows) = self.rows() else { return Ok(()) };
+        rows.0.retain(|_, of| of.all > 0);
+        let too_many = rows.all() - limit;
         if too_many > 0 {
-            let from = self.rows.first;
-            self.rows.all -= delete(of, 1, [first.millis(), most.min(too_many), most + SPARED, from])?;
-            let next = of.prepare_cached(FIRST)?.query_row([from], |row| row.get(0)).optional()?;
-            self.rows.first = next.unwrap_or(i64::MAX);
+            let (to_go, most) = (rows.to_go(too_many), most.min(too_many));
+            let deleted = rows.delete(of, Which::Failed, &to_go, first.millis(), most)?;
+            rows.delete(of, Which::Others, &to_go, first.millis(), most - deleted)?;
         }
         Ok(())
     }
@@ -153,18 +257,118 @@ impl Past {
     /// Only the oldest occurrences are looked at: one that ended long after them holds back those behind it until it is old
     /// itself.
     fn too_old(&mut self, of: &Transaction<'_>, before: Instant, most: i64, looked_at: i64) -> rusqlite::Result<()> {
-        let mut delete = of.prepare_cached(STATEMENTS[0])?;
+        let mut delete = of.prepare_cached(TOO_OLD)?;
         let mut rows = delete.query([before.millis(), most, looked_at])?;
         while let Some(row) = rows.next()? {
-            self.rows.all -= 1;
-            self.turn(row.get(0)?, false);
+            self.rows.deleted(row.get_ref(0)?.as_str()?, row.get(1)?);
         }
         Ok(())
     }
 }
 
-fn delete(of: &Transaction<'_>, which: usize, parameters: impl Params) -> rusqlite::Result<i64> {
-    Ok(of.prepare_cached(STATEMENTS[which])?.execute(parameters)? as i64)
+impl Rows {
+    /// Deletes runs that ended before an instant, the oldest first. Returns how many.
+    fn delete(
+        &mut self,
+        of: &Transaction<'_>,
+        which: Which,
+        to_go: &[ToGo],
+        before: i64,
+        most: i64,
+    ) -> rusqlite::Result<i64> {
+        let may_go = |to_go: &ToGo| most.min(if which == Which::Failed { to_go.failed } else { to_go.others });
+        let mut of_plugins: Vec<Search<'_>> = to_go
+            .iter()
+            .filter(|to_go| may_go(to_go) > 0)
+            .map(|to_go| Search { plugin: &to_go.plugin, most: may_go(to_go), found: 0, is_over: false })
+            .collect();
+        of_plugins.sort_unstable_by_key(|search| search.plugin);
+        let mut found = self.find(of, which, &mut of_plugins, most)?;
+        found.sort_by_key(|old| old.ended);
+        let mut delete = of.prepare_cached(DELETE)?;
+        let mut deleted = 0;
+        for Old { ended, occurrence, plugin, device, job, origin } in found {
+            let Search { plugin, most: ref mut left, .. } = of_plugins[plugin];
+            if ended < before && *left > 0 && deleted < most {
+                delete.execute(params![occurrence, plugin, device, job, origin])?;
+                self.deleted(plugin, which == Which::Failed);
+                (*left, deleted) = (*left - 1, deleted + 1);
+            } else {
+                self.has_ended(plugin, occurrence, which);
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// The oldest occurrences of plugins, in the order of these. The begin of each is moved behind those that are found.
+    fn find(
+        &mut self,
+        of: &Transaction<'_>,
+        which: Which,
+        of_plugins: &mut [Search<'_>],
+        most: i64,
+    ) -> rusqlite::Result<Vec<Old>> {
+        let mut question = of.prepare_cached(if which == Which::Failed { FAILED } else { OTHERS })?;
+        let spared = SPARED / of_plugins.len().max(1) as i64 + 1;
+        let mut left = LOOKED_AT * (most + SPARED);
+        let mut found = Vec::new();
+        while let Some((from, plugin)) = self.begin(which, of_plugins) {
+            let mut rows = question.query(params![from, plugin])?;
+            loop {
+                let Some(row) = rows.next()? else {
+                    // There is nothing behind.
+                    for search in of_plugins.iter().filter(|search| !search.is_over) {
+                        *self.of(search.plugin).from(which) = i64::MAX;
+                    }
+                    return Ok(found);
+                };
+                let (occurrence, plugin): (i64, &str) = (row.get(0)?, row.get_ref(1)?.as_str()?);
+                if left == 0 {
+                    for search in of_plugins.iter().filter(|search| !search.is_over) {
+                        let from = self.of(search.plugin).from(which);
+                        // Of this occurrence, plugins in front of the row have no more.
+                        *from = (occurrence + i64::from(search.plugin < plugin)).max(*from);
+                    }
+                    return Ok(found);
+                }
+                left -= 1;
+                let Ok(place) = of_plugins.binary_search_by_key(&plugin, |search| search.plugin) else { continue };
+                let search = &mut of_plugins[place];
+                if search.is_over {
+                    continue;
+                }
+                if search.found == search.most + spared {
+                    search.is_over = true;
+                    let behind = self.of(plugin).from(which);
+                    *behind = occurrence.max(*behind);
+                    // The others may begin far behind.
+                    if self.begin(which, of_plugins).is_none_or(|begin| begin > (occurrence, plugin)) {
+                        break;
+                    }
+                    continue;
+                }
+                search.found += 1;
+                let (device, job, origin, ended) = (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
+                found.push(Old { ended, occurrence, plugin: place, device, job, origin });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the first run may lie of those that are still looked for.
+    fn begin<'p>(&mut self, which: Which, of_plugins: &[Search<'p>]) -> Option<(i64, &'p str)> {
+        let searches = of_plugins.iter().filter(|search| !search.is_over);
+        searches.map(|search| (*self.of(search.plugin).from(which), search.plugin)).min()
+    }
+}
+
+/// The search for old runs of a plugin.
+struct Search<'p> {
+    plugin: &'p str,
+    /// How many are to go.
+    most: i64,
+    found: i64,
+    is_over: bool,
 }
 
 /// Begins to count, and answers when it is clear what is counted.
@@ -178,18 +382,27 @@ fn counting(path: &Path) -> Result<mpsc::Receiver<Rows>, Box<dyn std::error::Err
         match rows(&connection) {
             // The store may have been closed meanwhile.
             Ok(rows) => drop(to.send(rows)),
-            Err(error) => tracing::warn!("runs are kept by their age alone, for they cannot be counted: {error}"),
+            Err(error) => tracing::warn!("runs are kept by their age alone, because they cannot be counted: {error}"),
         }
     })?;
     Ok(count)
 }
 
+/// One by one: to have them grouped would take a copy of them.
 fn rows(connection: &Connection) -> rusqlite::Result<Rows> {
-    let number = |sql| connection.query_row(sql, [], |row| row.get(0));
-    let first = connection.query_row(FIRST, [i64::MIN], |row| row.get(0)).optional()?;
-    Ok(Rows {
-        all: number("SELECT count(*) FROM runs")?,
-        failed: number("SELECT count(*) FROM runs WHERE state = 'failed'")?,
-        first: first.unwrap_or(i64::MAX),
-    })
+    let mut all = Rows::default();
+    let mut question = connection.prepare("SELECT plugin, state, occurrence FROM runs")?;
+    let mut rows = question.query([])?;
+    while let Some(row) = rows.next()? {
+        let (plugin, state) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        let of = all.of(plugin);
+        of.all += 1;
+        of.failed += i64::from(state == "failed");
+        match state {
+            "running" => {}
+            "failed" => all.has_ended(plugin, row.get(2)?, Which::Failed),
+            _ => all.has_ended(plugin, row.get(2)?, Which::Others),
+        }
+    }
+    Ok(all)
 }

@@ -61,7 +61,7 @@ fn no_more_runs_are_kept_than_are_wanted_and_what_is_under_way_stays() {
     // What is there already is not counted twice.
     store.commit(&[run_ended(None, 2_605, 2_605), run_saved(7, 7, 0), run_ended(Some(7), 7, 7)]).unwrap();
     assert_eq!(kept(&store), 1_000);
-    assert_eq!(store.past.counted_now().all, 1_000);
+    assert_eq!(store.past.counted_now().all(), 1_000);
     drop(store);
     let (_, saved) = open(data.path()).unwrap();
     assert_eq!(saved.runs.len(), 599);
@@ -104,8 +104,9 @@ fn old_runs_are_found_without_looking_at_all() {
     let (store, _) = open(data.path()).unwrap();
     for sql in retention::STATEMENTS {
         let plan = plan(&store, sql);
-        assert!(plan[0].starts_with("SEARCH runs USING PRIMARY KEY (occurrence=? AND plugin=?"), "{plan:#?}");
-        assert!(!plan.iter().any(|line| line.starts_with("SCAN runs") && !line.contains("runs_failed")), "{plan:#?}");
+        let start = ["SEARCH runs USING PRIMARY KEY (", "SEARCH runs USING INDEX runs_failed ("];
+        assert!(start.iter().any(|start| plan[0].starts_with(start)), "{plan:#?}");
+        assert!(!plan.iter().any(|line| line.starts_with("SCAN runs")), "{plan:#?}");
         // What is looked at may be sorted.
         let mut all = plan.iter().take_while(|line| !line.starts_with("SCAN (subquery"));
         assert!(!all.any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
@@ -278,5 +279,73 @@ fn what_failed_outlives_what_did_not() {
     assert_eq!((kept(&store), failed(&store)), (1_000, 100));
     // One that is reported anew has failed no longer.
     store.commit(&[run_ended(None, 10_000, 40_002)]).unwrap();
-    assert_eq!((kept(&store), failed(&store), store.past.counted_now().failed), (1_000, 99, 99));
+    assert_eq!((kept(&store), failed(&store), store.past.counted_now().failed()), (1_000, 99, 99));
+}
+
+/// How many runs of a plugin are kept, and how many of those that failed.
+fn kept_of(store: &Store, plugin: &str) -> (i64, i64) {
+    let sql = "SELECT count(*), count(*) FILTER (WHERE state = 'failed') FROM runs WHERE plugin = ?1";
+    store.connection.query_row(sql, [plugin], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+}
+
+/// Runs of a plugin that end, or fail, one by one from an occurrence on.
+fn ends_of(plugin: &str, from: i64, count: i64, fails: bool) -> Vec<Change> {
+    let of_plugin = |n: i64| {
+        let change = if fails { run_failed(run_id(n), 0) } else { run_ended(None, n, n) };
+        let Change::RunEnded(ended) = change else { unreachable!() };
+        let id = RunId { plugin: PluginName::parse(plugin).unwrap(), ..ended.id };
+        Change::RunEnded(RunEnded { id, ended: at(n), ..ended })
+    };
+    (from..from + count).map(of_plugin).collect()
+}
+
+#[test]
+fn a_plugin_with_many_runs_pushes_out_nobody_elses() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 6_000 }).unwrap();
+    store.commit(&ends_of("quiet", 0, 90, false)).unwrap();
+    store.commit(&ends_of("quiet", 90, 10, true)).unwrap();
+    store.commit(&ends_of("half", 100, 4_000, false)).unwrap();
+    count(&mut store);
+    for batch in 0..30 {
+        store.commit(&ends_of("hog", 10_000 + batch * 1_000, 1_000, false)).unwrap();
+        assert!(kept(&store) <= 6_000, "{} in batch {batch}", kept(&store));
+        assert_eq!(kept_of(&store, "quiet"), (100, 10));
+        assert!(kept_of(&store, "half").0 >= 2_000, "less than a third of all");
+    }
+    // Each of the two has as many as is left to them, and a host that is started again goes on so.
+    assert_eq!((kept_of(&store, "half").0, kept_of(&store, "hog").0), (2_950, 2_950));
+    drop(store);
+    let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 6_000 }).unwrap();
+    count(&mut store);
+    store.commit(&ends_of("hog", 50_000, 500, true)).unwrap();
+    assert_eq!((kept_of(&store, "half").0, kept_of(&store, "hog")), (2_950, (2_950, 500)));
+    let oldest = "SELECT min(occurrence) FROM runs WHERE plugin = 'hog'";
+    let oldest: i64 = store.connection.query_row(oldest, [], |row| row.get(0)).unwrap();
+    assert_eq!(oldest, 40_000 - 2_450, "the oldest go");
+    // Two that publish, one after the other, both stay where they are.
+    for n in 0..200 {
+        store.commit(&ends_of("hog", 60_000 + n, 1, false)).unwrap();
+        store.commit(&ends_of("half", 60_000 + n, 1, false)).unwrap();
+    }
+    assert_eq!((kept_of(&store, "half").0, kept_of(&store, "hog")), (2_950, (2_950, 500)));
+}
+
+#[test]
+fn a_plugin_whose_runs_all_fail_pushes_out_nobody_elses() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 1_000 }).unwrap();
+    store.commit(&ends_of("quiet", 0, 100, false)).unwrap();
+    store.commit(&ends_of("quiet", 100, 100, true)).unwrap();
+    count(&mut store);
+    for batch in 0..6 {
+        store.commit(&ends_of("hog", 1_000 + batch * 1_000, 1_000, true)).unwrap();
+        assert_eq!(kept_of(&store, "quiet"), (200, 100));
+    }
+    store.commit(&ends_of("hog", 9_000, 1, true)).unwrap();
+    assert_eq!((kept_of(&store, "quiet"), kept_of(&store, "hog")), ((200, 100), (800, 800)));
+    // Its own that did not fail go first.
+    store.commit(&ends_of("hog", 9_001, 100, false)).unwrap();
+    store.commit(&ends_of("hog", 9_200, 1, true)).unwrap();
+    assert_eq!((kept_of(&store, "quiet"), kept_of(&store, "hog")), ((200, 100), (800, 800)));
 }
