@@ -57,8 +57,12 @@ const DATABASE: &str = "roost.db";
 const APPLICATION_ID: i64 = 0x526f_5354;
 
 /// What makes each format of the one before; a database's format (`user_version`) counts those it has been through.
-const MIGRATIONS: &[&str] =
-    &[include_str!("store/schema/1.sql"), include_str!("store/schema/2.sql"), include_str!("store/schema/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("store/schema/1.sql"),
+    include_str!("store/schema/2.sql"),
+    include_str!("store/schema/3.sql"),
+    include_str!("store/schema/4.sql"),
+];
 
 /// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.
 const CHECKPOINT_PAGES: i64 = 16_000;

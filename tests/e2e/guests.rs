@@ -83,6 +83,7 @@ fn a_plan_that_breaks_a_rule_is_refused_by_its_name() {
         ("duplicate-id", "job `good`: `id`: another job"),
         ("task", "`action.task.name` `water`: the plugin has no tasks"),
         ("group-in-a-queue", "`policy.overlap` with `latest-of-group`"),
+        ("put-off-for-ever", "`policy.overlap` replace: the next run, by `every 1m`, replaces each one"),
         ("unknown-resource", "name = \"no-such-pump\""),
         ("ungranted-report", "subscribe = [\"bad-jobs/#\", \"somebody/else/door\"]"),
         ("bad-json", "`confirm.matches.json.value` `open`: it is not JSON"),

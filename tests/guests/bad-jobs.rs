@@ -43,6 +43,11 @@ fn job(id: &str, ctx: &Context) -> Job {
 fn break_rule(job: &mut Job, rule: &str) -> Result<(), String> {
     let whole = of_the_job(job, rule) || of_the_trigger(job, rule) || of_the_policy(job, rule);
     let Action::Steps(steps) = &mut job.action else { return Ok(()) };
+    if rule == "put-off-for-ever" {
+        steps.push(Step { after_ms: 120_000, ..steps[0].clone() });
+        job.policy = Some(Policy { overlap: Some(Overlap::Replace), ..no_policy() });
+        return Ok(());
+    }
     if whole || of_the_steps(steps, rule) {
         return Ok(());
     }
@@ -88,17 +93,13 @@ fn of_the_trigger(job: &mut Job, rule: &str) -> bool {
     true
 }
 
+fn no_policy() -> Policy {
+    Policy { misfire: None, grace_ms: None, overlap: None, jitter_ms: None, priority: None, retry: None, needs: None }
+}
+
 fn of_the_policy(job: &mut Job, rule: &str) -> bool {
     let retry = Retry { attempts: None, give_up_after_ms: None, backoff_ms: None };
-    let mut policy = Policy {
-        misfire: None,
-        grace_ms: None,
-        overlap: None,
-        jitter_ms: None,
-        priority: None,
-        retry: None,
-        needs: None,
-    };
+    let mut policy = no_policy();
     match rule {
         "bad-group" => policy.misfire = Some(Misfire::LatestOfGroup("a door".into())),
         "group-in-a-queue" => {

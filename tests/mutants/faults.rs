@@ -25,6 +25,13 @@ const fn fault(
 /// All of them.
 pub(crate) const FAULTS: &[Fault] = &[
     fault(
+        "owed steps: put off for ever",
+        "scheduler/run.rs",
+        "Some(self.progress.put_off_until.map_or(own, |taken_over| taken_over.min(own)))",
+        "Some(own)",
+        "I5: newer runs begin the time of what is owed anew again and again, and it is never sent",
+    ),
+    fault(
         "watermark: progress",
         "scheduler/jobs.rs",
         "let unsaved = runs.find(|run| run.key.is_none());",

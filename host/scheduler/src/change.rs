@@ -283,4 +283,6 @@ pub struct Progress {
     pub late: Option<Late>,
     /// What its plugin said about it, for people.
     pub note: Option<Arc<str>>,
+    /// Until when newer runs may put off what it owes, where it has taken that over from an earlier one.
+    pub put_off_until: Option<Instant>,
 }

@@ -60,6 +60,14 @@ pub const SUBSCRIBE_MS: i64 = 10_000;
 pub const REPORT_BYTES: usize = 80;
 /// An owed step that is sent this much after its time is told to be late.
 pub const LATE_MS: i64 = 1_000;
+/// How long newer runs may put off an owed step by starting its time anew, or its own time again if that is longer: a light
+/// that follows motion stays on, a watering is begun again, but a valve that was opened gets closed (I5).
+pub const PUT_OFF_MS: u32 = 3_600_000;
+/// Stretches of a cron expression's time, each as long as an owed step's, that are looked at without a gap before its runs
+/// are said to put that step off for ever: a plan may have ten thousand such jobs.
+pub const OVERLAPS_LOOKED_AT: usize = 512;
+/// Gaps that are looked at for the same reason before it is taken to leave time.
+pub const GAPS_LOOKED_AT: usize = 8;
 /// The smallest step of the clock that counts as one: the shortest period, which no slewing reaches between two looks.
 pub const CLOCK_STEP_MS: i64 = 1_000;
 /// The beginning of 2026: a clock that shows less has lost the time, and what follows the wall clock waits until it is set.

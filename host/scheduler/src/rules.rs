@@ -2,11 +2,14 @@
 
 use std::fmt::{self, Display};
 
+use chrono_tz::Tz;
+
 use crate::{
     limits,
     model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
+    time::Site,
     topic::is_forbidden,
-    trigger::{Every, OutOfOrder, Sun, Trigger},
+    trigger::{Duration, Every, OutOfOrder, Search, Sky, Sun, Trigger},
 };
 
 /// A rule that is broken.
@@ -65,7 +68,60 @@ pub fn job(job: &Job) -> Checked {
         let rule = || format!("it must be less than the period, {period_ms} ms, or runs would overtake each other");
         must(jitter_ms < period_ms, || Fault::new("policy.jitter-ms", jitter_ms, rule()))?;
     }
-    Ok(())
+    owed_steps_are_sent(job)
+}
+
+/// I5: each run of a job that replaces the one before leaves what that owes to itself. Where the next one always comes before
+/// that is due, it would be put off until the scheduler's bound is reached, again and again.
+fn owed_steps_are_sent(job: &Job) -> Checked {
+    let replaces = job.policy.overlap == Overlap::Replace || job.policy.group().is_some();
+    let Some(after_ms) = job.steps().last().map(|step| step.after_ms).filter(|after_ms| replaces && *after_ms > 0)
+    else {
+        return Ok(());
+    };
+    must(!is_always_due_again_within(&job.trigger, after_ms), || {
+        let (field, value) = match job.policy.group() {
+            Some(_) => ("policy.misfire", "latest-of-group"),
+            None => ("policy.overlap", "replace"),
+        };
+        let (trigger, after) = (&job.trigger, Duration(after_ms.into()));
+        let rule = format!(
+            "the next run, by `{trigger}`, replaces each one before its step of {after} is due, so that this step is never \
+             sent: let that be earlier, let the job be due less often, or leave `{value}` out"
+        );
+        Fault::new(field, value, rule)
+    })
+}
+
+/// Whether a trigger is due so often that an owed step is put off for longer than it may be. By the calendar of UTC: summer
+/// time makes no difference to that.
+fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
+    match trigger {
+        Trigger::Every(every) => every.period_ms <= after_ms,
+        Trigger::Cron(_) => {
+            let (site, sky) = (Site { zone: Tz::UTC, location: None }, &mut Sky::default());
+            let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
+            let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
+            let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sky)) else { return false };
+            let (mut last, mut gaps, mut without_gap) = (first, 0, 0);
+            while gaps < limits::GAPS_LOOKED_AT && without_gap < limits::OVERLAPS_LOOKED_AT {
+                let Some(next) = found(trigger.next(last, &site, sky)) else { return false };
+                if next.ms_since(last) > i64::from(after_ms) {
+                    (first, last, gaps, without_gap) = (next, next, gaps + 1, 0);
+                    continue;
+                }
+                // All that lie in between are due before it, too.
+                let newest = found(trigger.last(next, last.plus_ms(after_ms.into()), &site, sky));
+                last = newest.unwrap_or(next);
+                without_gap += 1;
+                if last.ms_since(first) > most_ms {
+                    return true;
+                }
+            }
+            without_gap == limits::OVERLAPS_LOOKED_AT
+        }
+        Trigger::At(_) | Trigger::Sun(_) => false,
+    }
 }
 
 fn trigger(trigger: &Trigger) -> Checked {
@@ -200,4 +256,79 @@ fn policy(policy: &Policy) -> Checked {
     must(backoff_ms >= limits::BACKOFF_MS, || {
         Fault::new("policy.retry.backoff-ms", backoff_ms, "it must be 100 or more")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        model::{Message, Qos, Step},
+        names::{GroupName, JobId},
+        time::Instant,
+        topic::Topic,
+        trigger::{Patterns, parse},
+    };
+
+    use super::*;
+
+    /// A valve that is opened, and closed after so many minutes.
+    fn watering(trigger: &str, minutes: u32) -> Job {
+        let step = |after_ms, payload: &str| {
+            let topic = Topic::parse("valve").expect("a topic");
+            let payload = payload.as_bytes().into();
+            let message = Message { topic, payload, qos: Qos::AtLeastOnce, retain: false, properties: None };
+            Step { after_ms, message, once: false, confirm: None }
+        };
+        Job {
+            id: JobId::parse("water").expect("a name"),
+            label: None,
+            trigger: parse(trigger, Instant::MIN, &mut Patterns::default()).expect(trigger),
+            action: Action::Steps([step(0, "ON"), step(minutes * 60_000, "OFF")].into()),
+            policy: Policy { overlap: Overlap::Replace, ..Policy::default() },
+        }
+    }
+
+    #[test]
+    fn a_job_that_puts_what_it_owes_off_for_ever_is_refused() {
+        for (trigger, minutes, is_refused) in [
+            ("every 5m", 10, true),
+            ("every 10m", 10, true),
+            ("every 11m", 10, false),
+            ("cron */5 * * * *", 10, true),
+            ("cron * * * * * *", 10, true),
+            ("cron */5 * * * *", 4, false),
+            // For four hours, and for one.
+            ("cron */5 6-9 * * *", 10, true),
+            ("cron */5 6 * * *", 10, false),
+            ("cron 30 6 * * *", 1_439, false),
+            ("cron 30 6 * * *", 1_440, true),
+            ("cron 0 6,18 * * MON", 900, false),
+            ("cron 0 0 0 1 1 * 2030", 10, false),
+            ("cron */2 * * * * *", 1, true),
+            ("sunset", 1_500, false),
+            ("at 2027-03-01T06:00:00Z", 10, false),
+        ] {
+            let replacing = watering(trigger, minutes);
+            assert_eq!(
+                super::job(&replacing).is_err(),
+                is_refused,
+                "{trigger}, {minutes}: {:?}",
+                super::job(&replacing)
+            );
+            let skipping = Policy { overlap: Overlap::Skip, ..replacing.policy.clone() };
+            assert_eq!(super::job(&Job { policy: skipping, ..replacing.clone() }), Ok(()), "{trigger}, {minutes}");
+            let misfire = Misfire::LatestOfGroup(GroupName::parse("valve").expect("a name"));
+            let grouped = Policy { overlap: Overlap::Skip, misfire, ..replacing.policy.clone() };
+            assert_eq!(super::job(&Job { policy: grouped, ..replacing }).is_err(), is_refused, "{trigger}, {minutes}");
+        }
+    }
+
+    #[test]
+    fn it_says_what_is_never_sent_and_what_to_do() {
+        let fault = super::job(&watering("every 5m", 10)).expect_err("refused").to_string();
+        assert_eq!(
+            fault,
+            "`policy.overlap` replace: the next run, by `every 5m`, replaces each one before its step of 10m is due, so that \
+             this step is never sent: let that be earlier, let the job be due less often, or leave `replace` out"
+        );
+    }
 }

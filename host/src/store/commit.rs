@@ -182,12 +182,12 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
     let row = RunRow {
         plugin: saved.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
-                           failed, cancelled, late, start, note, attempts)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                           failed, cancelled, late, start, note, attempts, put_off_until)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = 'running', reason = NULL, why = NULL, started = ?6, ended = NULL, attempts = ?17, number = ?7,
                          steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
-                         start = ?15, note = ?16
+                         start = ?15, note = ?16, put_off_until = ?18
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             saved.id.plugin.as_str(),
@@ -206,7 +206,8 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
             late,
             saved.start.millis(),
             saved.progress.note,
-            saved.progress.attempts
+            saved.progress.attempts,
+            saved.progress.put_off_until.map(Instant::millis)
         ],
         has_failed: false,
     };
@@ -218,7 +219,7 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
     run(
         to,
         "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7, note = ?8,
-                         attempts = ?9
+                         attempts = ?9, put_off_until = ?10
          WHERE number = ?1",
         params![
             key,
@@ -229,7 +230,8 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
             cancelled,
             late,
             progress.note,
-            progress.attempts
+            progress.attempts,
+            progress.put_off_until.map(Instant::millis)
         ],
     )
 }

@@ -222,7 +222,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
     let sql =
         "SELECT number, plugin, device, job, occurrence, origin, steps, policy, start, steps_done, armed, started,
-                      failed, cancelled, late, note, attempts
+                      failed, cancelled, late, note, attempts, put_off_until
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, [], |row| {
@@ -244,6 +244,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             cancelled: row.optional_parsed(13, cancelled_from_json)?,
             late: row.optional_parsed(14, late_from_json)?,
             note: row.optional_text(15)?.map(Into::into),
+            put_off_until: row.optional_instant(17)?,
         };
         if !body.asks_plugin() && progress.steps_done >= body.step_count() {
             return Err(row.damage("it has no step left to be done"));

@@ -49,7 +49,7 @@ enum Fate {
     /// Nothing more of it is sent.
     Ends(Outcome),
     /// It goes on like this.
-    Owes(SavedRun),
+    Owes(Box<SavedRun>),
 }
 
 /// Puts the copy `from` in the place of the database, as far as nobody uses that. What cannot be restored changes nothing.
@@ -237,7 +237,7 @@ fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) ->
     let (id, body, progress) = (run.id.clone(), run.body.clone(), run.progress.clone());
     let (started, note) = (progress.started, progress.note);
     let outcome = match fate(run, now) {
-        Fate::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
+        Fate::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run: *run }).map(|()| true),
         Fate::Ends(outcome) => outcome,
     };
     let (body, attempts) = if matches!(outcome, Outcome::Failed(_)) { (Some(body), 1) } else { (None, 0) };
@@ -274,7 +274,7 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
         Some(failed) if steps.len() == done => Fate::Ends(Outcome::Failed(failed.clone())),
         _ => {
             run.body = run.body.with_steps(&steps);
-            Fate::Owes(run)
+            Fate::Owes(run.into())
         }
     }
 }

@@ -33,7 +33,7 @@ impl Scheduler {
                 }
                 return self.end(now, slot, outcome, out);
             }
-            if !self.may_start(slot) {
+            if !self.may_start(now, slot) {
                 return self.keep_waiting(slot, out);
             }
         }

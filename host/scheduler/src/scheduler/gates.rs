@@ -192,8 +192,9 @@ impl Scheduler {
             return;
         }
         for earlier in self.leaving_to(&line_of_run(run), run.turn) {
+            let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
             if let Some(run) = self.runs.get_mut(slot) {
-                run.inherit();
+                run.inherit(put_off_until);
             }
             let cancelled = self.runs.get(earlier).and_then(|run| run.progress.cancelled.clone());
             self.end(now, earlier, Outcome::Cancelled(cancelled.unwrap_or(Cancelled::Abandoned)), out);
@@ -204,6 +205,18 @@ impl Scheduler {
     pub(super) fn resume_yielding(&mut self, now: Instant, line: &Line, heir: Turn) {
         for slot in self.leaving_to(line, heir) {
             self.stop_yielding(now, slot);
+        }
+    }
+
+    /// I5: what was left to a run goes first, where it has been put off as long as it may be.
+    fn send_what_is_put_off_too_long(&mut self, now: Instant, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot) else { return };
+        let is_too_long =
+            |earlier: &Run| earlier.progress.put_off_until.is_some_and(|until| earlier.yields > 0 && until <= now);
+        for earlier in self.leaving_to(&line_of_run(run), run.turn) {
+            if self.runs.get(earlier).is_some_and(is_too_long) {
+                self.stop_yielding(now, earlier);
+            }
         }
     }
 
@@ -218,7 +231,8 @@ impl Scheduler {
     }
 
     /// Whether nothing stands in a run's way; else it is put where it waits.
-    pub(super) fn may_start(&mut self, slot: RunSlot) -> bool {
+    pub(super) fn may_start(&mut self, now: Instant, slot: RunSlot) -> bool {
+        self.send_what_is_put_off_too_long(now, slot);
         if self.is_blocked(slot) {
             self.hold(slot, Cause::EarlierRun);
             return false;

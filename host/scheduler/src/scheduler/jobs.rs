@@ -7,7 +7,7 @@ use crate::{
     body::{Body, PackedJob},
     event::{Change, RunEnded, Step},
     jitter, limits,
-    model::{Misfire, Overlap, Policy},
+    model::{Misfire, Overlap},
     names::{GroupName, Origin, RunId},
     outcome::{Cancelled, Cause, Missed, Outcome, Skipped, Why},
     time::{Instant, Site},
@@ -90,7 +90,7 @@ impl Scheduler {
             self.disarm_timer(key);
         }
         let earlier: Vec<RunSlot> = self.line_of(key).collect();
-        let against = if earlier.is_empty() { Against::Join } else { self.against(now, &earlier, &policy, start) };
+        let against = if earlier.is_empty() { Against::Join } else { self.against(now, &earlier, &body, start) };
         if !matches!(against, Against::TakePlace) {
             // I2: what is on disk does not pass a run that only the memory knows, so only the last one may be such a run.
             self.save_runs_of(key, out);
@@ -167,7 +167,8 @@ impl Scheduler {
 
     /// The overlap policy, for runs that are due before the ones before them have ended; and the misfire policy, for those
     /// that could not start.
-    fn against(&self, now: Instant, earlier: &[RunSlot], policy: &Policy, start: Instant) -> Against {
+    fn against(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> Against {
+        let policy = body.policy();
         let has_not_started = |slot: &&RunSlot| self.runs.get(**slot).is_some_and(Run::has_not_started);
         let waiting = u32::try_from(earlier.iter().filter(has_not_started).count()).unwrap_or(u32::MAX);
         let all = u32::try_from(earlier.len()).unwrap_or(u32::MAX);
@@ -186,16 +187,27 @@ impl Scheduler {
         if waiting == all && !queues {
             return Against::TakePlace;
         }
+        let is_put_off_too_long = |run: &Run| {
+            let until = run.first_left_to(body).and_then(|step| run.put_off_until(step));
+            until.is_some_and(|until| until <= now)
+        };
         match policy.overlap {
-            Overlap::Skip => {
-                let oldest = earlier.first().and_then(|slot| self.runs.get(*slot));
-                Against::Skip(Skipped::Earlier(oldest.map_or(start, |run| run.id.occurrence)))
+            Overlap::Skip => Against::Skip(self.behind(earlier, start)),
+            // I5: it would start the time of what is owed anew, and that has been done as often as may be.
+            Overlap::Replace if earlier.iter().filter_map(|slot| self.runs.get(*slot)).any(is_put_off_too_long) => {
+                Against::Skip(self.behind(earlier, start))
             }
             Overlap::Queue(most) => join_up_to(most),
             Overlap::Allow(most) if all < most => Against::Join,
             Overlap::Allow(most) => Against::Skip(Skipped::GoingOn(most)),
             Overlap::Replace => Against::Replace,
         }
+    }
+
+    /// There is no run of an occurrence, because an earlier one has not ended.
+    fn behind(&self, earlier: &[RunSlot], start: Instant) -> Skipped {
+        let oldest = earlier.first().and_then(|slot| self.runs.get(*slot));
+        Skipped::Earlier(oldest.map_or(start, |run| run.id.occurrence))
     }
 
     /// What held up an occurrence that has passed.

@@ -214,14 +214,35 @@ impl Run {
         self.yields > 0 && self.step() + self.yields >= self.steps
     }
 
-    /// It takes over what others owe: its own later steps are owed, whatever becomes of its first one.
-    pub(super) fn inherit(&mut self) {
+    /// It takes over what others owe: its own later steps are owed, whatever becomes of its first one, and may be put off no
+    /// longer than what it has taken over.
+    pub(super) fn inherit(&mut self, put_off_until: Option<Instant>) {
         self.on_the_wire = true;
+        let both = self.progress.put_off_until.into_iter().chain(put_off_until);
+        self.progress.put_off_until = both.min();
+    }
+
+    /// The first step of it that a newer run will owe as well, and leaves it to that, if it is owed at all.
+    pub(super) fn first_left_to(&self, newer: &Body) -> Option<usize> {
+        let is_owed = |step: &usize| {
+            let topic = self.body.step(*step).map(|step| step.topic().to_owned());
+            newer.steps().skip(1).any(|newer| Some(newer.topic()) == topic.as_deref())
+        };
+        let needs_the_same = newer.policy().needs == self.policy.needs;
+        (self.step().max(1)..self.steps).find(is_owed).filter(|_| needs_the_same && self.on_the_wire)
     }
 
     /// Whether it has taken over what others owe, and nothing of its own was sent.
     pub(super) fn is_unsent_heir(&self) -> bool {
         self.step() == 0 && self.progress.attempts == 0 && self.on_the_wire
+    }
+
+    /// Until when newer runs may put off what it owes from a step on, by owing that themselves: as long as what it has taken
+    /// over from earlier ones may be put off, and never longer than its own: the clock may have been set back meanwhile.
+    pub(super) fn put_off_until(&self, step: usize) -> Option<Instant> {
+        let after_ms = self.body.step(step)?.after_ms;
+        let own = self.due_of(step)?.plus_ms(limits::PUT_OFF_MS.max(after_ms).into());
+        Some(self.progress.put_off_until.map_or(own, |taken_over| taken_over.min(own)))
     }
 
     /// The step that it owes next, and when that is due.
@@ -305,6 +326,7 @@ impl Run {
     pub(super) fn shift(&mut self, by_ms: i64) {
         self.tried_since = self.tried_since.map(|since| since.plus_ms(by_ms));
         self.progress.started = self.progress.started.map(|started| started.plus_ms(by_ms));
+        self.progress.put_off_until = self.progress.put_off_until.map(|until| until.plus_ms(by_ms));
         let waits_for_its_start = matches!(self.state, State::Resting(_)) && self.step() == 0;
         if !waits_for_its_start {
             self.state = self.state.shifted(by_ms);

@@ -238,9 +238,12 @@ impl Scheduler {
         if !run.on_the_wire || first_left >= run.steps {
             return self.end(now, slot, Outcome::Cancelled(reason), out);
         }
-        // Only to one that needs the same: it has what this one holds.
+        // Only to one that needs the same: it has what this one holds. And not for ever.
         let needs = run.policy.needs.clone();
-        let heir = newer.as_ref().filter(|(newer, _)| newer.policy().needs == needs);
+        let first_of_heir = newer.as_ref().and_then(|(newer, _)| run.first_left_to(newer));
+        let put_off_until = run.put_off_until(first_of_heir.unwrap_or(first_left));
+        let may_be_put_off = put_off_until.is_none_or(|until| now < until);
+        let heir = newer.as_ref().filter(|(newer, _)| newer.policy().needs == needs && may_be_put_off);
         let will_be_owed = |owed: &StepRef<'_>| {
             heir.is_some_and(|(newer, _)| newer.steps().skip(1).any(|step| step.topic() == owed.topic()))
         };
@@ -253,6 +256,7 @@ impl Scheduler {
         run.progress.steps_done = first_left;
         run.progress.armed = false;
         run.progress.cancelled = Some(reason);
+        run.progress.put_off_until = put_off_until;
         run.heir = newer.as_ref().map(|(_, turn)| *turn);
         run.yields = body.steps().skip(first_left).filter(will_be_owed).count();
         run.body = body;

@@ -103,6 +103,47 @@ fn a_run_that_replaces_another_takes_over_what_it_owes() {
 }
 
 #[test]
+fn what_is_owed_is_not_put_off_for_ever() {
+    let water = job("water", "cron */5 * * * *", &[(0, "valve/on"), (600, "valve/off")]);
+    let mut replaced = world(&[with(water, |job| job.policy.overlap = Overlap::Replace)]);
+    replaced.run_until(at("2027-03-01T08:00:00Z"));
+    let lines = lines(&replaced);
+    let off: Vec<&String> = lines.iter().filter(|line| line.contains("publish valve/off")).collect();
+    // Due at 06:10, and put off for an hour at most: the last one that may begin its time anew is that of 07:05.
+    assert_eq!(off, ["07:15:00 publish valve/off #1"], "{lines:#?}");
+    let skipped = "07:10:00 skipped water 07:10:00: the run of 07:05:00 had not ended".to_owned();
+    assert!(lines.contains(&skipped), "{lines:#?}");
+    // It is open again after a while, which is what the job says.
+    assert!(lines.contains(&"07:20:00 publish valve/on #1".to_owned()), "{lines:#?}");
+}
+
+#[test]
+fn of_a_group_what_is_owed_is_sent_before_the_newest_where_it_was_put_off_too_long() {
+    let mut world = world(&[in_group("water", "cron */5 * * * *", &[(0, "valve/on"), (600, "valve/off")])]);
+    world.run_until(at("2027-03-01T07:59:00Z"));
+    let lines = lines(&world);
+    let off: Vec<&String> = lines.iter().filter(|line| line.contains("publish valve/off")).collect();
+    assert_eq!(off, ["07:10:00 publish valve/off #1"], "{lines:#?}");
+    let at_the_time: Vec<&String> = lines.iter().filter(|line| line.starts_with("07:10:00 publish")).collect();
+    assert_eq!(at_the_time, ["07:10:00 publish valve/off #1", "07:10:00 publish valve/on #1"]);
+}
+
+#[test]
+fn a_crash_does_not_begin_the_time_anew_that_something_is_put_off() {
+    let water = job("water", "cron */5 * * * *", &[(0, "valve/on"), (600, "valve/off")]);
+    let mut world = world(&[with(water, |job| job.policy.overlap = Overlap::Replace)]);
+    for minute in [20, 40] {
+        world.run_until(at(&format!("2027-03-01T06:{minute}:30Z")));
+        world.crash();
+        world.link_up(100);
+    }
+    world.run_until(at("2027-03-01T08:00:00Z"));
+    let lines = lines(&world);
+    let off: Vec<&String> = lines.iter().filter(|line| line.contains("publish valve/off")).collect();
+    assert_eq!(off, ["07:15:00 publish valve/off #1"], "{lines:#?}");
+}
+
+#[test]
 fn what_a_replaced_run_owes_elsewhere_is_sent_first_and_at_once() {
     let long = with(job("zones", "cron 1-59 6 * * *", &[(0, "z1/on"), (90, "z1/off")]), |job| {
         job.policy.overlap = Overlap::Replace;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use roost_scheduler::{
     event::{Publish, RunEnded, SavedRun},
+    limits,
     model::{Job, Overlap, Policy},
     names::{DeviceName, GroupName, JobId, Origin, PluginName, RunId},
     outcome::{Cancelled, Outcome, Several},
@@ -51,6 +52,8 @@ pub(crate) struct Witness {
     shifted: Vec<RunId>,
     /// How many thousandths of a message each plugin may send, and when that was so.
     buckets: HashMap<PluginName, (Instant, i64)>,
+    /// Until when what a run has taken over from earlier ones may be put off, by its device, its job and its occurrence.
+    put_off_until: HashMap<(PluginName, DeviceName, JobId, Instant), Instant>,
 }
 
 /// What is known of a run on the wire.
@@ -217,6 +220,7 @@ impl Witness {
         self.buckets.values_mut().for_each(|(since, _)| *since = since.plus_ms(to.ms_since(from)));
         self.jumped = (from < to).then_some((from, to));
         self.clock_was_set_back |= to < from;
+        self.put_off_until.values_mut().for_each(|until| *until = until.plus_ms(to.ms_since(from)));
         self.shifted = self.going.keys().cloned().collect();
     }
 
@@ -246,7 +250,38 @@ impl Witness {
         if ended.outcome == Outcome::Cancelled(Cancelled::Abandoned) {
             self.abandoned.insert((ended.id.plugin.clone(), ended.id.device.clone()));
         }
+        self.leaves_what_it_owes(ended);
         self.going.remove(&ended.id);
+    }
+
+    /// The clock was set while the host was away: what is owed has been put off for a time that cannot be known.
+    pub(crate) fn forgets_how_long_it_was(&mut self) {
+        self.put_off_until.clear();
+    }
+
+    /// Newer runs may begin the time of what is owed anew, but not for ever (I5).
+    fn leaves_what_it_owes(&mut self, ended: &RunEnded) {
+        let (Some((job, by)), Some(started)) = (heir(ended), ended.started) else { return };
+        let RunId { plugin, device, job: own_job, occurrence, .. } = ended.id.clone();
+        let (Some(first), Some(sent)) = (self.going.get(&ended.id), self.on_the_wire.get(&ended.id)) else { return };
+        let Some(last) = first.body.steps().skip(1).last().filter(|_| !sent.may_be_unsent) else { return };
+        let is_last = |(of, at, topic, ..): &(PluginName, DeviceName, String, RunId, usize)| {
+            (of, at, topic.as_str()) == (&plugin, &device, last.topic())
+        };
+        if self.received[sent.since..].iter().any(is_last) {
+            return;
+        }
+        let after_ms = last.after_ms;
+        let own = started.plus_ms(i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms)));
+        let taken_over = self.put_off_until.get(&(plugin.clone(), device.clone(), own_job, occurrence)).copied();
+        let until = taken_over.map_or(own, |until| until.min(own));
+        assert!(
+            ended.ended <= until,
+            "I5: {} leaves `{}` to {by}, and was to do so until {until}",
+            ended.id,
+            last.topic()
+        );
+        self.put_off_until.insert((plugin, device, job.clone(), by), until);
     }
 
     /// The same, on disk.

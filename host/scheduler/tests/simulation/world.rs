@@ -374,6 +374,7 @@ impl World {
     /// The host is started by a clock that shows something else.
     pub(crate) fn crash_and_shift(&mut self, by_ms: i64) {
         self.shift_clock(by_ms);
+        self.witness.forgets_how_long_it_was();
         self.crash();
     }
 
