@@ -18,7 +18,7 @@ use std::{
 };
 
 use chrono_tz::Tz;
-use roost_scheduler::time::Site;
+use roost_scheduler::{time::Site, topic::Topic};
 use tracing_subscriber::EnvFilter;
 
 use self::{
@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) broker: Option<Broker>,
     /// Where the built-in one listens.
     pub(crate) built_in: BuiltInPorts,
+    /// Where the host says on the broker whether it is there; `None`: nowhere.
+    pub(crate) status_topic: Option<Topic>,
     pub(crate) log: Log,
     /// What plugins have to keep to.
     pub(crate) rules: Rules,
@@ -68,6 +70,9 @@ pub(crate) struct Broker {
     /// Certificates to trust, besides the system's.
     pub(crate) ca_file: Option<PathBuf>,
 }
+
+/// Where the host says on the broker that it is there.
+pub(crate) const STATUS_TOPIC: &str = "roost/status";
 
 /// The ports of the built-in broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +127,10 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Report> {
 fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static str)) -> Result<Config, Report> {
     let (path, file) = read(folder, flags.place.config.as_deref())?;
     let (site, zone_from) = site(&flags.place, &file.place, system)?;
+    let status_topic = match file.mqtt.status_topic.clone() {
+        Some(said) => said,
+        None => Topic::parse(STATUS_TOPIC).ok(),
+    };
     Ok(Config {
         file: path,
         site,
@@ -130,6 +139,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
         data: flags.data.clone().or(file.data).unwrap_or_else(|| "data".into()),
         broker: broker(flags.mqtt.clone(), file.mqtt)?,
         built_in: file.built_in,
+        status_topic,
         log: Log {
             level: flags.log.clone().or(file.log_level).unwrap_or_else(|| "info".into()),
             format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),

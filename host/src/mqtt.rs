@@ -7,12 +7,17 @@
 mod broker;
 mod connection;
 mod correlate;
+mod echoes;
 mod failure;
+mod info;
+mod limits;
 mod message;
+mod negotiation;
 mod outage;
 mod outgoing;
 mod reason;
 mod report;
+mod suspects;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -26,25 +31,31 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use roost_scheduler::{
     event::{Event, LinkId, Publish, WatchId},
     model::Confirm,
+    topic::Topic,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 pub(crate) use self::{
     broker::{Ports, start_built_in},
+    info::{Info, LinkInfo},
     url::BrokerUrl,
 };
 use self::{
-    connection::{Connection, greet},
+    connection::{Connection, Memory, Verdict, greet},
     failure::Failure,
+    negotiation::{Manner, Manners},
     outage::Outage,
     transport::{Stream, Transport},
 };
-use crate::report::Report;
+use crate::{
+    config::grant::{Access, how_broker_allows},
+    report::Report,
+};
 
 /// Which broker, and as whom.
 #[derive(Clone)]
@@ -56,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) password: Option<String>,
     /// PEM, trusted besides the machine's certificates.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Where this host says whether it is there: retained, `online` or `offline`. `None`: nowhere.
+    pub(crate) status_topic: Option<Topic>,
     /// The same for ever, and no other client's (I14).
     pub(crate) client_id: String,
     pub(crate) pace: Pace,
@@ -88,7 +101,8 @@ impl Default for Pace {
 /// What the link is to do, in this order.
 #[derive(Debug)]
 enum Order {
-    Publish(Publish),
+    /// Since when it waits.
+    Publish(Publish, Instant),
     /// Listen to a device's reports.
     Watch(LinkId, WatchId, Arc<Confirm>),
     Unwatch(LinkId, WatchId),
@@ -105,12 +119,12 @@ pub(crate) struct Link {
 ///
 /// # Errors
 /// Where the settings cannot work, whatever the broker does: a `ca_file` that cannot be read.
-pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>) -> Result<Link, Report> {
+pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>, info: LinkInfo) -> Result<Link, Report> {
     let transport = Transport::new(settings.url.clone(), settings.ca_file.as_deref())?;
     // I10: the core has no more attempts under way than the credit it was given, and no more watches than runs.
     let (sender, orders) = mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel();
-    let links = Links { settings, transport, orders, events, stopped, last: 0, outage: Outage::default() };
+    let links = Links::new(settings, transport, (orders, events, stopped), info);
     Ok(Link { orders: sender, stop, task: tokio::spawn(links.run()) })
 }
 
@@ -118,7 +132,7 @@ impl Link {
     /// Sends a message if its link is there, and drops it if that is over: the core has been told. Never waits.
     pub(crate) fn publish(&self, publish: Publish) {
         // The other end is gone only after a panic there, which shows when the link is stopped.
-        let _ = self.orders.send(Order::Publish(publish));
+        let _ = self.orders.send(Order::Publish(publish, Instant::now()));
     }
 
     /// Listens to a device's reports, until the end of the link or [`Link::unwatch`]. Never waits.
@@ -149,25 +163,52 @@ struct Links {
     stopped: oneshot::Receiver<()>,
     last: LinkId,
     outage: Outage,
+    manners: Manners,
+    memory: Memory,
+    /// Whether nothing has failed since the last connection ended.
+    is_first_try: bool,
+    info: LinkInfo,
 }
+
+/// Where orders come from, where events go, and when to stop.
+type Ends = (mpsc::UnboundedReceiver<Order>, mpsc::Sender<Event>, oneshot::Receiver<()>);
 
 /// Why there is no link any more.
 enum End {
     Stopped,
     /// It never was.
     Failed(Failure),
-    Lost(Failure),
+    Lost(Failure, Verdict),
 }
 
 impl Links {
+    fn new(settings: Settings, transport: Transport, (orders, events, stopped): Ends, info: LinkInfo) -> Self {
+        Self {
+            settings,
+            transport,
+            orders,
+            events,
+            stopped,
+            last: 0,
+            outage: Outage::default(),
+            manners: Manners::default(),
+            memory: Memory::new(info.clone(), Instant::now()),
+            is_first_try: false,
+            info,
+        }
+    }
+
     async fn run(mut self) {
         loop {
-            let (failure, was_connected) = match self.next().await {
+            let end = self.next().await;
+            self.is_first_try = matches!(end, End::Lost(..));
+            let pause = match end {
                 End::Stopped => return,
-                End::Failed(failure) => (failure, false),
-                End::Lost(failure) => (failure, true),
+                // That was to be found out, and nothing else was under way.
+                End::Lost(_, Verdict::Convicted) => continue,
+                End::Failed(failure) => self.outage.failed(&self.settings, &failure, None),
+                End::Lost(failure, verdict) => self.outage.failed(&self.settings, &failure, Some(verdict)),
             };
-            let pause = self.outage.failed(&self.settings, &failure, was_connected);
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = &mut self.stopped => return,
@@ -175,21 +216,39 @@ impl Links {
         }
     }
 
+    /// One link, in the first manner that the broker takes.
     async fn next(&mut self) -> End {
+        let mut manner = self.manners.first(Instant::now());
+        let mut first = None;
+        loop {
+            let failure = match self.try_in(manner).await {
+                End::Failed(failure) => failure,
+                end => return end,
+            };
+            match self.manners.other(manner, &failure) {
+                Some(other) => manner = other,
+                // Of a broker that takes none, the first answer says most.
+                None => return End::Failed(first.filter(|_| !failure.is_of_login()).unwrap_or(failure)),
+            }
+            first.get_or_insert(failure);
+        }
+    }
+
+    async fn try_in(&mut self, manner: Manner) -> End {
         let opened = tokio::select! {
             opened = self.transport.open(self.settings.pace.connect) => opened,
             _ = &mut self.stopped => return End::Stopped,
         };
         match opened {
-            Ok(Stream::Plain(stream)) => self.live(stream).await,
-            Ok(Stream::Tls(stream)) => self.live(*stream).await,
+            Ok(Stream::Plain(stream)) => self.live(stream, manner).await,
+            Ok(Stream::Tls(stream)) => self.live(*stream, manner).await,
             Err(failure) => End::Failed(failure),
         }
     }
 
-    async fn live<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S) -> End {
+    async fn live<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S, manner: Manner) -> End {
         let Pace { keep_alive, connect: within, .. } = self.settings.pace;
-        let greeting = timeout(within, greet(&mut stream, self.settings.connect_packet()));
+        let greeting = timeout(within, greet(&mut stream, self.settings.connect_packet(manner), manner.version));
         let greeted = tokio::select! {
             greeted = greeting => greeted.unwrap_or(Err(Failure::NoAnswer { what: "CONNECT", within })),
             _ = &mut self.stopped => return End::Stopped,
@@ -199,14 +258,22 @@ impl Links {
             Err(failure) => return End::Failed(failure),
         };
         self.last += 1;
-        let mut connection = Connection::new(stream, self.last, keep_alive, limits, read);
-        self.outage.ended(&self.settings, connection.credit());
+        self.outage.ended(&self.settings, manner.version, limits.receive_maximum.min(connection::CREDIT));
+        self.tell_manner(manner);
+        self.tell_suspects();
+        self.info.connected(Some((self.settings.url.to_string(), manner.version.as_str())));
+        let memory = std::mem::replace(&mut self.memory, Memory::new(self.info.clone(), Instant::now()));
+        let of_settings = (keep_alive, self.settings.status_topic.clone());
+        let mut connection = Connection::new(stream, self.last, of_settings, (limits, read), memory);
         let Err(failure) = connection.run(&mut self.orders, &self.events, &mut self.stopped).await else {
             return End::Stopped;
         };
         if connection.was_steady() {
             self.outage.was_steady();
         }
+        let verdict = connection.judge(&failure);
+        self.memory = connection.take_memory();
+        self.info.connected(None);
         let mut untold = connection.into_untold();
         let untold = std::iter::from_fn(move || untold.pop());
         for event in untold.chain([Event::LinkDown { link: self.last }]) {
@@ -215,16 +282,50 @@ impl Links {
                 _ = &mut self.stopped => return End::Stopped,
             }
         }
-        End::Lost(failure)
+        let is_unwelcome = verdict == Verdict::Unwelcome;
+        End::Lost(if is_unwelcome { Failure::ClosedAfterConnack } else { failure }, verdict)
+    }
+
+    /// The connection before this one ended right after something was sent, and this one was made at once.
+    fn tell_suspects(&mut self) {
+        let named = self.memory.suspects.connected(self.is_first_try, Instant::now());
+        let Some(first) = named.first() else { return };
+        let more = named.len() - 1;
+        let more = if more == 0 { String::new() } else { format!(" or one of {more} more") };
+        tracing::warn!(
+            "the broker ended the connection right after {first}{more}: such are held back now and tried one at a time, alone, \
+             to find out which"
+        );
+    }
+
+    /// Says what is missing, once.
+    fn tell_manner(&mut self, manner: Manner) {
+        let url = &self.settings.url;
+        if self.manners.succeeded(manner, Instant::now()) {
+            let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
+            tracing::warn!(
+                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to, those for \
+                 devices that are away do not expire at the broker, and it does not say why it refuses one; all else is \
+                 as with MQTT 5, which is tried again at a new connection, in {hours} h at the earliest"
+            );
+        }
+        if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !manner.will) {
+            let what = format!("the broker `{url}` lets Roost in only without a last will on `{topic}`");
+            let hint = format!(
+                "{}; or set `status_topic = \"off\"` in `[mqtt]`",
+                how_broker_allows(topic.as_str(), Access::Publish)
+            );
+            tracing::warn!("{}", Report::new(what).hint(hint));
+        }
     }
 }
 
 impl Settings {
-    fn connect_packet(&self) -> rumqttc::v5::mqttbytes::v5::Packet {
+    fn connect_packet(&self, manner: Manner) -> rumqttc::v5::mqttbytes::v5::Packet {
         let user = self.user.as_deref().or(self.url.user.as_deref());
         let password = self.password.as_deref().or(self.url.password.as_deref());
         let login = (user.is_some() || password.is_some()).then(|| (user.unwrap_or(""), password.unwrap_or("")));
         let keep_alive_s = self.pace.keep_alive.as_secs().clamp(1, u16::MAX.into()) as u16;
-        wire::connect(&self.client_id, login, keep_alive_s)
+        wire::connect(&self.client_id, login, keep_alive_s, self.status_topic.as_ref().filter(|_| manner.will))
     }
 }

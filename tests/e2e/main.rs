@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
+mod brokers;
 mod browser;
 mod clocks;
 mod commands;

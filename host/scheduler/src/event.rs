@@ -136,6 +136,25 @@ pub enum Event {
         /// MQTT 5's reason, in words.
         reason: String,
     },
+    /// The link has not sent the message: the broker ended a connection right after one to this topic, and the link tries
+    /// such topics one at a time.
+    Deferred {
+        /// Copied from the effect.
+        link: LinkId,
+        /// Copied from the effect.
+        attempt: AttemptId,
+        /// How long to wait before it is tried again.
+        wait_ms: i64,
+    },
+    /// The broker ended the connection as soon as it got the message, which was alone on it.
+    EndedLink {
+        /// Copied from the effect.
+        link: LinkId,
+        /// Copied from the effect.
+        attempt: AttemptId,
+        /// How it did so, in words.
+        how: String,
+    },
     /// The broker has answered to [`Effect::Watch`]: from here on, reports come.
     Watching {
         /// Copied from the effect.

@@ -56,6 +56,13 @@ pub enum Attempt {
     HostStopped,
     /// The broker refused it, in its words.
     Refused(String),
+    /// The broker ended the connection as soon as it got the message, which was alone on it.
+    EndedLink {
+        /// Of the message.
+        topic: Topic,
+        /// How it did so, in words.
+        how: String,
+    },
     /// A later step's time had come.
     Overtaken,
     /// It may have arrived, or not, and is to be sent at most once.
@@ -142,6 +149,8 @@ pub enum Cause {
     SlowPlugin,
     /// The device's reports could not be listened to, in the broker's words.
     Deaf(String),
+    /// The broker had ended the connection at a message to this topic, and the link held others to it back.
+    HeldBack(Topic),
 }
 
 /// What people can pause.
@@ -306,6 +315,9 @@ impl fmt::Display for Attempt {
             Self::HostStopped => f.write_str("the host was stopped before the broker answered"),
             Self::Overtaken => f.write_str("the time of a later step had come"),
             Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
+            Self::EndedLink { topic, how } => {
+                write!(f, "the broker ended the connection at the message to `{topic}`, which was alone on it: {how}")
+            }
             Self::PossiblySent => f.write_str("it was possibly sent"),
             Self::Prevented(why) | Self::Unanswered(why) => f.write_str(why),
             Self::NoReport { within_ms, said } => {
@@ -348,6 +360,9 @@ impl fmt::Display for Cause {
             Self::Taken(name) => write!(f, "`{name}` was taken"),
             Self::SlowPlugin => f.write_str("its plugin took too long to say what to publish"),
             Self::Deaf(reason) => write!(f, "the device's reports could not be listened to: {reason}"),
+            Self::HeldBack(topic) => {
+                write!(f, "messages to `{topic}` were held back, because the broker had ended the connection at one")
+            }
         }
     }
 }

@@ -278,6 +278,8 @@ impl Scheduler {
             Event::LinkDown { .. } => {}
             Event::Acked { link, attempt } => self.acked(now, link, attempt, &mut out),
             Event::Refused { link, attempt, reason } => self.refused(now, link, attempt, reason, &mut out),
+            Event::Deferred { link, attempt, wait_ms } => self.deferred(now, link, attempt, wait_ms, &mut out),
+            Event::EndedLink { link, attempt, how } => self.ended_link(now, link, attempt, how, &mut out),
             Event::Watching { link, watch, refused } => self.watching(now, link, watch, refused, &mut out),
             Event::Reported { link, watch, matches, retained, said } => {
                 self.reported(now, link, watch, Report { matches, retained, said }, &mut out);

@@ -19,7 +19,7 @@ use crate::{
     feed::Feed,
     http::{self, Desk},
     metrics::Metrics,
-    mqtt::{self, BrokerUrl, Link, Ports},
+    mqtt::{self, BrokerUrl, Link, LinkInfo, Ports},
     plugins::{self, kept_grant},
     report::Report,
     store, telemetry,
@@ -65,7 +65,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let known = versions(&saved);
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
-    let link = link(&config, events_in.clone()).await?;
+    let link_info = LinkInfo::default();
+    let link = link(&config, events_in.clone(), link_info.clone()).await?;
     let operator = config.rules.operator(config.site);
     // From here on, a clock that is set is noticed.
     let mut clock = Clock::new();
@@ -85,13 +86,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
         feed: feed.clone(),
     };
     let plugins = plugins::start(options, events_in.clone())?;
-    let watched = (feed.clone(), metrics.clone());
+    let watched = (feed.clone(), metrics.clone(), link_info);
     let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), watched, &config);
     let _serving = listening.serve(desk)?;
     App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, feed, metrics }.run(stop).await
 }
 
-async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Link> {
+async fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow::Result<Link> {
     let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
     let pace = mqtt::Pace::default();
     let settings = match &config.broker {
@@ -100,16 +101,18 @@ async fn link(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Li
             user: user.clone(),
             password: password.clone(),
             ca_file: ca_file.clone(),
+            status_topic: config.status_topic.clone(),
             client_id,
             pace,
         },
         None => {
             let BuiltInPorts { devices, roost } = config.built_in;
             let url = mqtt::start_built_in(Ports { devices, roost }).await?;
-            mqtt::Settings { url, user: None, password: None, ca_file: None, client_id, pace }
+            let status_topic = config.status_topic.clone();
+            mqtt::Settings { url, user: None, password: None, ca_file: None, status_topic, client_id, pace }
         }
     };
-    Ok(mqtt::connect(settings, events)?)
+    Ok(mqtt::connect(settings, events, info)?)
 }
 
 /// The store does not know what a plugin may do: its settings do, and the operator's (I8).

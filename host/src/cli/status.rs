@@ -40,9 +40,12 @@ fn told(status: &Status) -> String {
         status;
     let up = distance(i64::try_from(*uptime_ms).unwrap_or(i64::MAX));
     let host = if *stopping { "is stopping" } else { "runs" };
-    let broker = match &link.since {
-        Some(since) => format!("connected since {}", local(since)),
-        None => "not connected".into(),
+    let broker = match (&link.since, &link.broker, &link.protocol) {
+        (Some(since), Some(broker), Some(protocol)) => {
+            format!("connected to {broker}, MQTT {protocol}, since {}", local(since))
+        }
+        (Some(since), ..) => format!("connected since {}", local(since)),
+        (None, ..) => "not connected".into(),
     };
     let store = if store.writes { "is written" } else { "cannot be written: the host's log says why" };
     let mut text = format!(
@@ -66,12 +69,24 @@ fn told(status: &Status) -> String {
         let all: Vec<String> = all.map(number).collect();
         let _ = writeln!(text, "faults    {}: `roost plugins` says which", all.join(", "));
     }
+    if link.held_back.count > 0 {
+        let all = named(link.held_back.count, &link.held_back.first);
+        let _ = writeln!(
+            text,
+            "held back {all}: the broker ends the connection at these topics, and the host's log says more"
+        );
+    }
     if paused.count > 0 {
-        let more = paused.count - paused.first.len().min(paused.count);
-        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        let _ = writeln!(text, "paused    {}{more}", paused.first.join(", "));
+        let _ = writeln!(text, "paused    {}", named(paused.count, &paused.first));
     }
     text
+}
+
+/// `porch, sprinkler/garden, and 10 more`
+fn named(count: usize, first: &[String]) -> String {
+    let more = count.saturating_sub(first.len());
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("{}{more}", first.join(", "))
 }
 
 /// `2 devices`

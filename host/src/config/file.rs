@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use roost_scheduler::topic::Topic;
+
 use super::{
     BuiltInPorts, History, LogFormat,
     document::{Document, Table, Value},
@@ -35,6 +37,8 @@ pub(super) struct MqttFile {
     /// Itself, or what its file holds.
     pub(super) password: Option<String>,
     pub(super) ca_file: Option<PathBuf>,
+    /// `Some(None)`: there is none.
+    pub(super) status_topic: Option<Option<Topic>>,
 }
 
 const KEYS: [&str; 13] = [
@@ -53,7 +57,7 @@ const KEYS: [&str; 13] = [
     "http",
 ];
 const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
-const MQTT_KEYS: [&str; 5] = ["url", "user", "password", "password_file", "ca_file"];
+const MQTT_KEYS: [&str; 6] = ["url", "user", "password", "password_file", "ca_file", "status_topic"];
 const HISTORY_KEYS: [&str; 2] = ["days", "runs"];
 const LOG_KEYS: [&str; 2] = ["level", "format"];
 
@@ -106,7 +110,17 @@ fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
         user: text_at(&table, "user")?,
         password,
         ca_file: path_at(folder, &table, "ca_file")?,
+        status_topic: table.get("status_topic").map(|value| read_status_topic(&value)).transpose()?,
     })
+}
+
+/// Where the host says that it is there, or `off`.
+fn read_status_topic(value: &Value<'_>) -> Result<Option<Topic>, Report> {
+    if value.text()? == "off" {
+        return Ok(None);
+    }
+    let topic = value.parsed(Topic::parse);
+    topic.map(Some).map_err(|report| report.hint("write a topic such as `roost/status`, or `off`"))
 }
 
 /// The ports of the built-in broker.

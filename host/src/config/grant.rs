@@ -41,6 +41,18 @@ pub(crate) fn how_to_allow(
     format!("to allow it, put this into `{file}`:\n{table}\n{key} = [{}]", filters.join(", "))
 }
 
+/// What an operator of the broker does, so that it takes messages to a topic, or lets Roost read it.
+pub(crate) fn how_broker_allows(topic: &str, access: Access) -> String {
+    let (verb, word) = match access {
+        Access::Publish => ("publish to", "write"),
+        Access::Read => ("read", "read"),
+    };
+    format!(
+        "let Roost's user of the broker {verb} `{topic}`: in Mosquitto's `acl_file`, the line `topic {word} {topic}` below \
+         the user's line"
+    )
+}
+
 /// The keys of a table of grants.
 pub(crate) const GRANT_KEYS: [&str; 2] = ["publish", "subscribe"];
 

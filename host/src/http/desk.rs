@@ -28,6 +28,7 @@ use crate::{
     config::{Config, rules::Rules},
     feed::Feed,
     metrics::Metrics,
+    mqtt::LinkInfo,
     plugins::ForPeople,
     store::StoreError,
 };
@@ -50,6 +51,7 @@ struct Parts {
     started_monotonic: std::time::Instant,
     feed: Feed,
     metrics: Metrics,
+    link: LinkInfo,
     streams: Arc<Semaphore>,
     has_been_ready: AtomicBool,
 }
@@ -60,7 +62,7 @@ impl Desk {
         answers: Answers,
         view: View,
         plugins: ForPeople,
-        (feed, metrics): (Feed, Metrics),
+        (feed, metrics, link): (Feed, Metrics, LinkInfo),
         config: &Config,
     ) -> Self {
         let (started_monotonic, streams) = (clock::monotonic(), Arc::new(Semaphore::new(limits::STREAMS)));
@@ -79,6 +81,7 @@ impl Desk {
             started_monotonic,
             feed,
             metrics,
+            link,
             streams,
             has_been_ready: AtomicBool::new(false),
         }))
@@ -122,6 +125,11 @@ impl Desk {
     /// What is counted.
     pub(super) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// How the link to the broker is.
+    pub(super) fn link(&self) -> &LinkInfo {
+        &self.0.link
     }
 
     /// Places of those who follow what happens.

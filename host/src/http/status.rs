@@ -14,7 +14,7 @@ use super::{
     health, limits,
     problem::{Answered, Problem},
 };
-use crate::clock;
+use crate::{clock, mqtt::Info};
 
 /// How a host is.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -55,6 +55,38 @@ pub(crate) struct LinkStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) since: Option<String>,
+    /// The address of the broker, while there is a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "mqtt://127.0.0.1:1883")]
+    pub(crate) broker: Option<String>,
+    /// The version of MQTT that is spoken on it, `5` or `3.1.1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(5|3\\.1\\.1)$")]
+    pub(crate) protocol: Option<String>,
+    /// Topics at which the broker ended the connection: they are tried again now and then, alone.
+    #[serde(default)]
+    pub(crate) held_back: HeldBack,
+}
+
+/// Topics that are held back.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct HeldBack {
+    pub(crate) count: usize,
+    /// The first of them.
+    pub(crate) first: Vec<String>,
+}
+
+impl LinkStatus {
+    fn new(since: Option<String>, info: Info) -> Self {
+        let Info { broker, protocol, held_back, held_back_count } = info;
+        Self {
+            up: since.is_some(),
+            since,
+            broker,
+            protocol: protocol.map(str::to_owned),
+            held_back: HeldBack { count: held_back_count, first: held_back },
+        }
+    }
 }
 
 /// The database.
@@ -116,7 +148,7 @@ pub(super) async fn status(State(desk): State<Desk>) -> Answered<Status> {
         started: text(desk.started()),
         uptime_ms: desk.uptime_ms(),
         clock: ClockStatus { now: text(clock::now()), zone: zone.name().into() },
-        link: LinkStatus { up: link_since.is_some(), since: link_since.map(text) },
+        link: LinkStatus::new(link_since.map(text), desk.link().get()),
         store: StoreStatus { writes },
         counts,
         faults,

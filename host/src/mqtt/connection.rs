@@ -4,34 +4,49 @@
 //! that does not read must not keep us from its acknowledgements, nor a busy core from answering in time.
 
 mod listening;
+mod trial;
 
-use std::{collections::HashSet, io, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{BufMut, BytesMut};
-use roost_scheduler::event::{self, Event, LinkId};
-use rumqttc::v5::mqttbytes::v5::{Disconnect, DisconnectReasonCode, Packet, PingReq, PubRel};
+use roost_scheduler::{
+    event::{self, Event, LinkId, WatchId},
+    model::Confirm,
+    topic::Topic,
+};
+use rumqttc::v5::mqttbytes::v5::{Disconnect, DisconnectReasonCode, Packet, PubRel};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot},
     task::yield_now,
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
+use self::trial::Trial;
+pub(super) use self::trial::Verdict;
 use super::{
     Order,
     correlate::{Answer, Ledger},
+    echoes::Echoes,
     failure::Failure,
+    info::LinkInfo,
     message::{fault, message},
     outgoing::Outgoing,
     reason::NOT_AUTHORIZED,
+    suspects::{Recent, Subject, Suspects},
     untold::Untold,
     watches::{PERIOD, Watches},
-    wire::{self, Incoming, Limits},
+    wire::{self, AckKind, Incoming, Limits, Version},
 };
 use crate::report::Report;
 
 /// Attempts under way at once: enough to fill a fast link, few enough that an outage repeats little.
-const CREDIT: u16 = 1_000;
+pub(super) const CREDIT: u16 = 1_000;
 /// Subscriptions, and ends of them, that the broker has not answered: with the credit, far fewer than there are packet ids.
 const SUBSCRIPTIONS: usize = 1_000;
 /// Orders taken at once: they leave with one write.
@@ -55,6 +70,20 @@ const ACK_TICKS: u32 = 5;
 /// soon lose patience.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// What goes on from one connection to the next.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) suspects: Suspects,
+    echoes: Echoes,
+    info: LinkInfo,
+}
+
+impl Memory {
+    pub(super) fn new(info: LinkInfo, now: Instant) -> Self {
+        Self { suspects: Suspects::new(now), echoes: Echoes::default(), info }
+    }
+}
+
 /// A connection after CONNACK.
 pub(super) struct Connection<S> {
     link: LinkId,
@@ -75,14 +104,31 @@ pub(super) struct Connection<S> {
     /// Since the connection began.
     ticks: u32,
     tick: Duration,
+    began: Instant,
+    /// Where this host says that it is there, if it does.
+    status_topic: Option<Topic>,
+    /// Whether it has not said so yet, because the broker may end the connection at that.
+    owes_status: bool,
+    recent: Recent,
+    suspects: Suspects,
+    echoes: Echoes,
+    info: LinkInfo,
+    trial: Option<Trial>,
+    /// The suspect that the broker has let pass last.
+    acquitted: Option<(Subject, Instant)>,
+    /// Subscriptions that wait for their trial: at most one for each run (I10).
+    held: VecDeque<(WatchId, Arc<Confirm>)>,
+    /// PINGREQs that the broker has not answered, and what was written before them.
+    pings: VecDeque<u64>,
 }
 
 /// Sends CONNECT and reads its answer, and perhaps more than that.
 pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     connect: Packet,
+    version: Version,
 ) -> Result<(Limits, BytesMut), Failure> {
-    let mut outgoing = Outgoing::default();
+    let mut outgoing = Outgoing::new(version);
     outgoing.push(&connect)?;
     while !outgoing.is_idle() {
         outgoing.advance(stream).await.map_err(before_connack)?;
@@ -92,7 +138,7 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         if stream.read_buf(&mut read).await.map_err(before_connack)? == 0 {
             return Err(Failure::ClosedAtOnce);
         }
-        if let Some(limits) = wire::next_connack(&mut read)? {
+        if let Some(limits) = wire::next_connack(&mut read, version)? {
             return Ok((limits, read));
         }
     }
@@ -107,7 +153,13 @@ fn before_connack(error: io::Error) -> Failure {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) fn new(stream: S, link: LinkId, keep_alive: Duration, limits: Limits, incoming: BytesMut) -> Self {
+    pub(super) fn new(
+        stream: S,
+        link: LinkId,
+        (keep_alive, status_topic): (Duration, Option<Topic>),
+        (limits, incoming): (Limits, BytesMut),
+        Memory { suspects, echoes, info }: Memory,
+    ) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let asked =
             limits.keep_alive_s.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()));
@@ -117,14 +169,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             reader,
             writer,
             incoming,
-            outgoing: Outgoing::default(),
-            ledger: Ledger::default(),
+            outgoing: Outgoing::new(limits.version),
+            ledger: Ledger::new(limits.version),
             watches: Watches::default(),
             warned: HashSet::new(),
             untold: Untold::new(link),
             heard: true,
             ticks: 0,
             tick: asked.unwrap_or(keep_alive) / 2,
+            began: Instant::now(),
+            status_topic,
+            owes_status: false,
+            recent: Recent::default(),
+            suspects,
+            echoes,
+            info,
+            trial: None,
+            acquitted: None,
+            held: VecDeque::new(),
+            pings: VecDeque::new(),
         };
         connection.untold.push(Event::LinkUp { link, credit: connection.credit().into() });
         connection
@@ -154,14 +217,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         events: &mpsc::Sender<Event>,
         stop: &mut oneshot::Receiver<()>,
     ) -> Result<(), Failure> {
-        self.outgoing.push(&wire::status("online", self.limits.retain))?;
+        self.greet_others()?;
         let (mut ticks, mut periods) = (ticks(self.tick), ticks(PERIOD));
         let mut taken = Vec::with_capacity(ORDERS_PER_WRITE);
         let (rest, mut is_resting) = (sleep(REST), false);
         tokio::pin!(rest);
         self.take_apart()?;
         loop {
+            self.go_on_trying()?;
             let room = self.room();
+            let trial_at = self.trial_at();
             self.incoming.reserve(READ_BYTES);
             let mut space = (&mut self.incoming).limit(READ_BYTES);
             tokio::select! {
@@ -189,6 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Err(_) => break,
                 },
                 _ = ticks.tick() => self.ticked()?,
+                () = sleep_until(trial_at.unwrap_or(self.began)), if trial_at.is_some() => {}
                 _ = &mut *stop => break,
             }
         }
@@ -202,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// so that a subscription waits behind a publish for which there is no room. The core sends none of those, and each
     /// acknowledgement makes room.
     fn room(&self) -> usize {
-        if self.outgoing.len() >= OUTGOING_BYTES {
+        if self.outgoing.len() >= OUTGOING_BYTES || self.is_trying() {
             return 0;
         }
         let under_way = self.ledger.attempts() + self.outgoing.unacknowledged();
@@ -212,14 +278,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn obey(&mut self, order: Order) -> Result<(), Failure> {
         match order {
-            Order::Publish(attempt) => self.send(&attempt),
+            Order::Publish(attempt, since) => self.send(&attempt, since),
             Order::Watch(link, watch, confirm) if link == self.link => self.listen(watch, &confirm),
             Order::Unwatch(link, watch) if link == self.link => self.stop_listening(watch),
             Order::Watch(..) | Order::Unwatch(..) => Ok(()),
         }
     }
 
-    fn send(&mut self, attempt: &event::Publish) -> Result<(), Failure> {
+    fn send(&mut self, attempt: &event::Publish, since: Instant) -> Result<(), Failure> {
         if attempt.link != self.link {
             return Ok(());
         }
@@ -228,15 +294,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut publish = message(attempt);
         // Any packet id, for its length.
         publish.pkid = 1;
-        if let Some(reason) = fault(asked).or_else(|| self.limits.refusal(&publish)) {
+        let reason = fault(asked).or_else(|| self.limits.refusal(&publish));
+        if let Some(reason) = reason.or_else(|| too_late(&publish, since)) {
             let report = Report::new(format!("the message of {} cannot be sent", attempt.run));
             tracing::warn!("{}", report.cause(&reason));
             self.untold.push(Event::Refused { link, attempt: id, reason });
             return Ok(());
         }
+        if self.holds_back(attempt) {
+            return Ok(());
+        }
         let packet_id = self.ledger.admit(id, &attempt.run, asked.qos);
         publish.pkid = packet_id.unwrap_or(0);
         self.outgoing.push(&Packet::Publish(publish))?;
+        self.is_sent(attempt, packet_id);
         if packet_id.is_none() {
             self.outgoing.mark(id);
         }
@@ -261,12 +332,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn take_apart(&mut self) -> Result<bool, Failure> {
-        while let Some(packet) = wire::next_packet(&mut self.incoming)? {
+        while let Some(packet) = wire::next_packet(&mut self.incoming, self.limits.version)? {
             match packet {
                 Incoming::Ack(ack) => self.acknowledged(&ack)?,
                 Incoming::Message(arrived) => self.arrived(arrived)?,
                 Incoming::Disconnect(reason) => return Err(Failure::Disconnected(reason)),
-                Incoming::Other => {}
+                Incoming::Pong => self.ponged(),
             }
         }
         Ok(self.watches.end_turn())
@@ -274,8 +345,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn acknowledged(&mut self, ack: &wire::Ack) -> Result<(), Failure> {
         let link = self.link;
+        if matches!(ack.kind, AckKind::Puback | AckKind::Pubrec | AckKind::Suback) {
+            self.recent.answered(ack.id);
+        }
         match self.ledger.answer(ack) {
-            Answer::Done(attempt) => self.untold.push(Event::Acked { link, attempt }),
+            Answer::Done(attempt) => self.answered(attempt, Event::Acked { link, attempt }),
             Answer::Refused(attempt, run, reason) => {
                 // At once, and not when it is given up a quarter of an hour later. The pauses between tries grow, so
                 // that this does not become a flood.
@@ -283,10 +357,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let hint = "let Roost's user of the broker publish to the topics of the plugins";
                 let denied = ack.reason.code == NOT_AUTHORIZED;
                 tracing::warn!("{}", if denied { report.hint(hint) } else { report });
-                self.untold.push(Event::Refused { link, attempt, reason });
+                self.answered(attempt, Event::Refused { link, attempt, reason });
             }
-            Answer::Granted(watch) => self.granted(watch),
-            Answer::NotGranted(watch, reason) => self.not_granted(watch, &reason)?,
+            Answer::Granted(watch) => {
+                self.watch_answered(watch);
+                self.granted(watch);
+            }
+            Answer::NotGranted(watch, reason) => {
+                self.watch_answered(watch);
+                self.not_granted(watch, &reason)?;
+            }
             Answer::Nothing => {}
             Answer::Release(id) => self.outgoing.push(&Packet::PubRel(PubRel::new(id, None)))?,
             Answer::Unknown => tracing::debug!(?ack, "the broker acknowledged what it was not sent"),
@@ -319,7 +399,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(Failure::Unacknowledged(self.tick * (ACK_TICKS - 1)));
         }
         self.heard = false;
-        self.outgoing.push(&Packet::PingReq(PingReq))
+        self.ping()
     }
 
     /// Sends what was published before, says `offline`, takes leave so that the broker does not publish the last will,
@@ -331,7 +411,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             self.obey(order)?;
         }
-        self.outgoing.push(&wire::status("offline", self.limits.retain))?;
+        if let Some(topic) = self.status_topic.as_ref().filter(|_| !self.owes_status) {
+            self.outgoing.push(&wire::status(topic, "offline", self.limits.retain))?;
+        }
         self.outgoing.push(&Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)))?;
         while !self.outgoing.is_idle() {
             self.outgoing.advance(&mut self.writer).await.map_err(Failure::Broken)?;
@@ -341,6 +423,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while self.reader.read(&mut rest).await.map_err(Failure::Broken)? > 0 {}
         Ok(())
     }
+}
+
+/// Why a message is not sent any more: it waited for the broker to read for longer than the broker itself may hold it, and
+/// not every broker is told how long that is.
+pub(super) fn too_late(publish: &rumqttc::v5::mqttbytes::v5::Publish, since: Instant) -> Option<String> {
+    let expiry_s = publish.properties.as_ref()?.message_expiry_interval?;
+    let waited = since.elapsed();
+    let is_late = waited >= Duration::from_secs(expiry_s.into());
+    is_late.then(|| format!("it waited {} s for the connection, and was good for {expiry_s} s", waited.as_secs()))
 }
 
 fn ticks(period: Duration) -> Interval {

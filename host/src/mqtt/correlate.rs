@@ -10,7 +10,7 @@ use roost_scheduler::{
 
 use super::{
     reason::Reason,
-    wire::{Ack, AckKind},
+    wire::{Ack, AckKind, Version},
 };
 
 /// What the broker has not answered yet. It leaves with its answer, so nothing is answered twice.
@@ -20,6 +20,9 @@ pub(super) struct Ledger {
     /// How many of them are attempts.
     attempts: usize,
     last_id: u16,
+    /// Whether PUBACK may answer to QoS 2: some brokers that speak 3.1.1 take such messages at QoS 1, and have no other way to
+    /// say so.
+    lowers_qos: bool,
     /// Counts [`Ledger::tick`].
     age: u32,
 }
@@ -61,6 +64,10 @@ pub(super) enum Answer {
 }
 
 impl Ledger {
+    pub(super) fn new(version: Version) -> Self {
+        Self { lowers_qos: version == Version::Three, ..Self::default() }
+    }
+
     /// How many attempts wait.
     pub(super) const fn attempts(&self) -> usize {
         self.attempts
@@ -107,7 +114,8 @@ impl Ledger {
     /// What an acknowledgement is about. MQTT 5.0, section 4.3.
     pub(super) fn answer(&mut self, ack: &Ack) -> Answer {
         let Some(waiting) = self.waiting.get_mut(&ack.id) else { return Answer::Unknown };
-        if waiting.next != ack.kind {
+        let is_lowered = self.lowers_qos && (waiting.next, ack.kind) == (AckKind::Pubrec, AckKind::Puback);
+        if waiting.next != ack.kind && !is_lowered {
             return Answer::OutOfOrder;
         }
         let is_refusal = ack.reason.is_refusal();

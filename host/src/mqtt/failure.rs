@@ -13,7 +13,7 @@ pub(super) enum Failure {
     Tls(io::Error),
     #[error("no answer to {what} within {} s", within.as_secs_f32())]
     NoAnswer { what: &'static str, within: Duration },
-    #[error("the broker does not speak MQTT 5")]
+    #[error("the broker speaks neither MQTT 5 nor 3.1.1")]
     Version,
     #[error("the broker did not let us in: {0}")]
     Login(Reason),
@@ -21,13 +21,15 @@ pub(super) enum Failure {
     Refused(Reason),
     #[error("the broker closed the connection instead of answering")]
     ClosedAtOnce,
+    #[error("the broker let Roost in, and closed the connection at once")]
+    ClosedAfterConnack,
     #[error("the broker closed the connection")]
     Closed,
     #[error("the broker ended the connection: {0}")]
     Disconnected(Reason),
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    #[error("the broker sent what is not MQTT 5: {0}")]
+    #[error("the broker sent what is not MQTT: {0}")]
     Malformed(String),
     #[error("the broker has not been heard of for {} s", .0.as_secs_f32())]
     Silent(Duration),
@@ -45,6 +47,11 @@ impl Failure {
         }
     }
 
+    /// Whether the broker understood CONNECT, and refused it.
+    pub(super) const fn is_of_login(&self) -> bool {
+        matches!(self, Self::Login(_) | Self::Refused(_))
+    }
+
     /// Whether it will stay so until a person does something: trying often would not help.
     pub(super) const fn needs_a_person(&self) -> bool {
         matches!(self, Self::Version | Self::Login(_))
@@ -54,16 +61,20 @@ impl Failure {
     pub(super) fn hint(&self, tls: bool) -> Option<&'static str> {
         Some(match self {
             Self::ClosedAtOnce if !tls => {
-                "Roost needs a broker that speaks MQTT 5, such as Mosquitto 1.6 or later, EMQX, HiveMQ or NanoMQ; \
-                 if this one does, it may want TLS: then the address starts with `mqtts://`"
+                "Roost needs a broker that speaks MQTT 5 or 3.1.1, such as Mosquitto; if this one does, it may want TLS: then \
+                 the address starts with `mqtts://`"
             }
             Self::Version | Self::ClosedAtOnce => {
-                "Roost needs a broker that speaks MQTT 5, such as Mosquitto 1.6 or later, EMQX, HiveMQ or NanoMQ; \
-                 or leave `url` out of `[mqtt]` to use the built-in broker"
+                "Roost needs a broker that speaks MQTT 5 or 3.1.1, such as Mosquitto; or leave `url` out of `[mqtt]` to use \
+                 the built-in broker"
             }
             Self::Login(_) => {
-                "set `user` and `password` in `[mqtt]`, and let the user publish to `roost/status` and to the topics \
-                 of the plugins, and read those on which devices report"
+                "set `user` and `password` in `[mqtt]`, and let the user publish to `status_topic` and to the topics of the \
+                 plugins, and read those on which devices report"
+            }
+            Self::ClosedAfterConnack => {
+                "the broker's log may say why; it may not accept this user, or the client id that is kept in the data folder \
+                 (`client-id`)"
             }
             Self::Unreachable(_) => {
                 "see that the broker runs and that host and port are right, or leave `url` out of `[mqtt]` to use the \

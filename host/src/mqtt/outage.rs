@@ -7,7 +7,7 @@ use std::{
 
 use roost_scheduler::time::Instant;
 
-use super::{Settings, failure::Failure};
+use super::{Settings, connection::Verdict, failure::Failure, wire::Version};
 use crate::{clock, report::Report};
 
 /// How many of the longest pauses lie between two tries where only a person can help: some brokers lock out who often
@@ -28,9 +28,14 @@ pub(super) struct Outage {
 
 impl Outage {
     /// Tells that a connection failed or was lost, unless that was said just before; how long to wait.
-    pub(super) fn failed(&mut self, settings: &Settings, failure: &Failure, was_connected: bool) -> Duration {
+    pub(super) fn failed(&mut self, settings: &Settings, failure: &Failure, lost: Option<Verdict>) -> Duration {
         let now = clock::now();
+        let was_connected = lost.is_some();
         self.since.get_or_insert(now);
+        if lost == Some(Verdict::Named) {
+            // The next connection leaves out what this one may have ended at.
+            self.tries = 0;
+        }
         let pause = self.pause(settings, failure, now);
         self.tries = self.tries.saturating_add(1);
         self.failures = self.failures.saturating_add(1);
@@ -53,8 +58,8 @@ impl Outage {
     }
 
     /// Tells that there is a connection.
-    pub(super) fn ended(&mut self, settings: &Settings, credit: u16) {
-        let how = if settings.url.tls { "MQTT 5 over TLS" } else { "MQTT 5" };
+    pub(super) fn ended(&mut self, settings: &Settings, version: Version, credit: u16) {
+        let how = if settings.url.tls { format!("{version} over TLS") } else { version.to_string() };
         let url = &settings.url;
         match self.since {
             Some(since) => {
@@ -100,19 +105,22 @@ mod tests {
         let (first, longest) = (settings.pace.first_pause, settings.pace.longest_pause);
         let mut outage = Outage::default();
         for expected in (0..40).map(|n| first.saturating_mul(1 << n.min(20)).min(longest)) {
-            let pause = outage.failed(&settings, &Failure::Closed, false);
+            let pause = outage.failed(&settings, &Failure::Closed, None);
             assert!(pause >= expected / 2 && pause <= expected, "{pause:?} for {expected:?}");
         }
-        outage.ended(&settings, 1);
-        assert!(outage.failed(&settings, &Failure::Closed, true) > first, "a short connection changes nothing");
+        outage.ended(&settings, Version::Five, 1);
+        assert!(
+            outage.failed(&settings, &Failure::Closed, Some(Verdict::Nothing)) > first,
+            "a short connection changes nothing"
+        );
         outage.was_steady();
-        assert!(outage.failed(&settings, &Failure::Closed, true) <= first);
+        assert!(outage.failed(&settings, &Failure::Closed, Some(Verdict::Nothing)) <= first);
     }
 
     #[test]
     fn what_needs_a_person_is_tried_seldom() {
         let settings = settings(1883);
         let login = Failure::Login(Reason { code: 0x86, text: None });
-        assert!(Outage::default().failed(&settings, &login, false) >= settings.pace.longest_pause * FOR_A_PERSON / 2);
+        assert!(Outage::default().failed(&settings, &login, None) >= settings.pace.longest_pause * FOR_A_PERSON / 2);
     }
 }

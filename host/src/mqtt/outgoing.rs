@@ -7,7 +7,7 @@ use roost_scheduler::event::AttemptId;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAck};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::failure::Failure;
+use super::{failure::Failure, wire::Version};
 
 /// Acknowledgements of the broker's messages that wait for the socket. A broker sends no more messages than it was allowed
 /// to before it has read them, so this many only wait at one that breaks the rules: memory must not grow by that.
@@ -16,6 +16,7 @@ const RECEIPTS: usize = 10_000;
 /// Encoded packets that the socket has not taken yet, many per write.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
+    version: Version,
     bytes: BytesMut,
     /// Of all that was ever queued here.
     queued: u64,
@@ -29,6 +30,10 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    pub(super) fn new(version: Version) -> Self {
+        Self { version, ..Self::default() }
+    }
+
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
@@ -45,7 +50,7 @@ impl Outgoing {
 
     pub(super) fn push(&mut self, packet: &Packet) -> Result<(), Failure> {
         let before = self.bytes.len();
-        let pushed = packet.write(&mut self.bytes, None);
+        let pushed = self.version.write(packet, &mut self.bytes);
         pushed.map_err(|error| Failure::Broken(io::Error::other(error)))?;
         self.queued += (self.bytes.len() - before) as u64;
         Ok(())

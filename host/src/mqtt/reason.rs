@@ -13,10 +13,14 @@ pub(super) struct Reason {
 
 /// What was sent speaks another version of MQTT than the broker.
 pub(super) const UNSUPPORTED_VERSION: u8 = 0x84;
+/// The client id is not accepted.
+pub(super) const BAD_CLIENT_ID: u8 = 0x85;
 /// The user or the password is wrong.
 pub(super) const BAD_LOGIN: u8 = 0x86;
 /// The user has no right to do that.
 pub(super) const NOT_AUTHORIZED: u8 = 0x87;
+/// The server is there, and does not serve.
+pub(super) const UNAVAILABLE: u8 = 0x88;
 /// Another client came with the same client id.
 pub(super) const TAKEN_OVER: u8 = 0x8E;
 
@@ -24,6 +28,11 @@ impl Reason {
     /// Codes below that are kinds of success; 0x10 says that nobody has subscribed.
     pub(super) const fn is_refusal(&self) -> bool {
         self.code >= 0x80
+    }
+
+    /// Whether a DISCONNECT with it may be the answer to a packet, rather than to the client or to nothing at all.
+    pub(super) const fn is_about_a_packet(&self) -> bool {
+        matches!(self.code, 0x80..=0x83 | NOT_AUTHORIZED | 0x8F | 0x90 | 0x93..=0x97 | 0x99..=0x9B)
     }
 }
 
@@ -36,10 +45,10 @@ const fn words(code: u8) -> &'static str {
         0x82 => "it saw a breach of the protocol",
         0x83 => "it does not do that",
         UNSUPPORTED_VERSION => "it does not speak MQTT 5",
-        0x85 => "it does not accept the client id",
+        BAD_CLIENT_ID => "it does not accept the client id",
         BAD_LOGIN => "wrong user or password",
         NOT_AUTHORIZED => "the user may not do that",
-        0x88 => "it is not available",
+        UNAVAILABLE => "it is not available",
         0x89 => "it is busy",
         0x8A => "this client is banned",
         0x8B => "it is shutting down",

@@ -5,6 +5,8 @@ mod conformance;
 mod false_broker;
 mod listening;
 mod outages;
+mod suspects;
+mod versions;
 
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use roost_scheduler::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Link, Pace, Settings, connect};
+use super::{Link, LinkInfo, Pace, Settings, connect};
 
 /// The second attempt at the only step of a run.
 pub(super) fn attempt(link: LinkId, attempt: AttemptId, topic: &str, payload: &[u8], qos: Qos) -> Publish {
@@ -73,6 +75,7 @@ pub(super) fn settings(port: u16) -> Settings {
         user: None,
         password: None,
         ca_file: None,
+        status_topic: Some(Topic::parse("roost/status").expect("valid")),
         client_id: "roost-test".to_owned(),
         pace: Pace {
             keep_alive: Duration::from_secs(30),
@@ -86,13 +89,15 @@ pub(super) fn settings(port: u16) -> Settings {
 /// A link and what comes back from it.
 struct Probe {
     link: Link,
+    info: LinkInfo,
     events: mpsc::Receiver<Event>,
 }
 
 impl Probe {
     fn connect(settings: Settings) -> Self {
         let (sender, events) = mpsc::channel(64);
-        Self { link: connect(settings, sender).expect("good settings"), events }
+        let info = LinkInfo::default();
+        Self { link: connect(settings, sender, info.clone()).expect("good settings"), info, events }
     }
 
     async fn next(&mut self) -> Event {

@@ -74,6 +74,11 @@ impl Watches {
         before
     }
 
+    /// Whether anybody listens to a topic.
+    pub(super) fn is_heard(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
     pub(super) fn contains(&self, watch: WatchId) -> bool {
         self.by_id.contains_key(&watch)
     }

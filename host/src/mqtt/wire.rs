@@ -1,7 +1,10 @@
-//! Packets as bytes. The codec is rumqttc's, but for the broker's answers and DISCONNECT, of which it does not know every
+//! Packets as bytes, in MQTT 5 and in 3.1.1 (`version.rs`). The codec is rumqttc's, but for the broker's answers and DISCONNECT, of which it does not know every
 //! reason code and form.
 
+mod version;
+
 use bytes::{Buf, Bytes, BytesMut};
+use roost_scheduler::topic::Topic;
 use rumqttc::v5::mqttbytes::{
     QoS,
     v5::{
@@ -10,6 +13,7 @@ use rumqttc::v5::mqttbytes::{
     },
 };
 
+pub(super) use self::version::Version;
 use super::{failure::Failure, message::RUN, reason::Reason};
 
 /// The largest packet that is read: a broker must not fill the memory.
@@ -18,8 +22,6 @@ pub(super) const INCOMING_PACKET_BYTES: usize = 1 << 20;
 const RECEIVE_MAXIMUM: u16 = 100;
 /// Of a broker's own explanation: it ends up in the log and in a run's outcome.
 const REASON_TEXT_CHARS: usize = 200;
-/// Where this host says whether it is there: retained, `online` or `offline`.
-const STATUS_TOPIC: &str = "roost/status";
 
 /// A packet from the broker, as far as it concerns us.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,8 +29,8 @@ pub(super) enum Incoming {
     Ack(Ack),
     Message(Arrived),
     Disconnect(Reason),
-    /// It needs no reaction: PINGRESP, and whatever we have not asked for.
-    Other,
+    /// PINGRESP.
+    Pong,
 }
 
 /// A message that somebody has published.
@@ -66,6 +68,8 @@ pub(super) enum AckKind {
 /// What a broker says about itself in CONNACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
+    /// Which MQTT it speaks.
+    pub(super) version: Version,
     /// Messages under way at once.
     pub(super) receive_maximum: u16,
     pub(super) packet_bytes: Option<u32>,
@@ -136,24 +140,37 @@ impl Frame {
 }
 
 /// The next packet after CONNACK.
-pub(super) fn next_packet(read: &mut BytesMut) -> Result<Option<Incoming>, Failure> {
+pub(super) fn next_packet(read: &mut BytesMut, version: Version) -> Result<Option<Incoming>, Failure> {
     let Some(frame) = next_frame(read)? else { return Ok(None) };
     let kind = match frame.kind() {
         4 => AckKind::Puback,
         5 => AckKind::Pubrec,
         7 => AckKind::Pubcomp,
-        9 => return granted(frame.body()).map(|ack| Some(Incoming::Ack(ack))),
+        9 => {
+            let granted = match version {
+                Version::Five => granted(frame.body()),
+                Version::Three => version::granted(frame.body()),
+            };
+            return granted.map(|ack| Some(Incoming::Ack(ack)));
+        }
         // For each topic a reason; it changes nothing.
         11 => AckKind::Unsuback,
-        14 => return Ok(Some(Incoming::Disconnect(reason(frame.body())))),
-        3 => return arrived(frame).map(|arrived| Some(Incoming::Message(arrived))),
-        13 => return frame.decoded().map(|_| Some(Incoming::Other)),
+        14 if version == Version::Five => return Ok(Some(Incoming::Disconnect(reason(frame.body())))),
+        3 => {
+            let arrived = match version {
+                Version::Five => arrived(frame),
+                Version::Three => version::arrived(frame),
+            };
+            return arrived.map(|arrived| Some(Incoming::Message(arrived)));
+        }
+        13 => return frame.decoded().map(|_| Some(Incoming::Pong)),
         other => return Err(Failure::Malformed(format!("packet type {other}, which no broker sends here"))),
     };
     match *frame.body() {
         [high, low, ref rest @ ..] => {
             let id = u16::from_be_bytes([high, low]);
-            let reason = if kind == AckKind::Unsuback { reason(&[]) } else { reason(rest) };
+            let has_reason = version == Version::Five && kind != AckKind::Unsuback;
+            let reason = if has_reason { reason(rest) } else { reason(&[]) };
             Ok(Some(Incoming::Ack(Ack { kind, id, reason })))
         }
         _ => Err(Failure::Malformed("an acknowledgement without a packet id".to_owned())),
@@ -209,17 +226,16 @@ fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// The broker's answer to CONNECT.
-pub(super) fn next_connack(read: &mut BytesMut) -> Result<Option<Limits>, Failure> {
+pub(super) fn next_connack(read: &mut BytesMut, version: Version) -> Result<Option<Limits>, Failure> {
     // At once: what looks like the start of another packet may never be complete.
     if read.first().is_some_and(|byte| !matches!(byte >> 4, 2 | 14)) {
         return Err(Failure::Malformed("something else than CONNACK after CONNECT".to_owned()));
     }
     let Some(frame) = next_frame(read)? else { return Ok(None) };
     match (frame.kind(), frame.body()) {
-        // MQTT 3.1.1's CONNACK has two bytes, 5's has three or more. 3.1.1, section 3.2.2.3.
-        (2, [_, 1]) => return Err(Failure::Version),
-        (2, [_, 4 | 5]) => return Err(Failure::Login(Reason { code: super::reason::BAD_LOGIN, text: None })),
-        (2, [_, code]) => return Err(Failure::Malformed(format!("CONNACK of MQTT 3.1.1 with return code {code}"))),
+        (2, body) if version == Version::Three => return version::connack(body).map(Some),
+        // MQTT 3.1.1's CONNACK has two bytes, 5's has three or more: whatever it says, it is not 5. 3.1.1, section 3.2.2.3.
+        (2, [_, _]) => return Err(Failure::Version),
         (2, [_, code, ..]) if *code >= 0x80 => {
             let code = *code;
             let text = match frame.decoded() {
@@ -239,6 +255,7 @@ pub(super) fn next_connack(read: &mut BytesMut) -> Result<Option<Limits>, Failur
 
 fn limits(said: Option<&ConnAckProperties>) -> Limits {
     Limits {
+        version: Version::Five,
         receive_maximum: said.and_then(|said| said.receive_max).unwrap_or(u16::MAX).max(1),
         packet_bytes: said.and_then(|said| said.max_packet_size),
         maximum_qos: said.and_then(|said| said.max_qos).unwrap_or(2),
@@ -298,8 +315,13 @@ pub(super) fn unsubscribe(topic: &str, id: u16) -> Packet {
 }
 
 /// CONNECT: no topic aliases, a clean start, nothing kept afterwards (the core is the only one that tries again), and `offline` as the
-/// last will.
-pub(super) fn connect(client_id: &str, login: Option<(&str, &str)>, keep_alive_s: u16) -> Packet {
+/// last will on the status topic, if there is one.
+pub(super) fn connect(
+    client_id: &str,
+    login: Option<(&str, &str)>,
+    keep_alive_s: u16,
+    status_topic: Option<&Topic>,
+) -> Packet {
     let mut properties = ConnectProperties::new();
     properties.session_expiry_interval = Some(0);
     properties.receive_maximum = Some(RECEIVE_MAXIMUM);
@@ -311,13 +333,13 @@ pub(super) fn connect(client_id: &str, login: Option<(&str, &str)>, keep_alive_s
         properties: Some(properties),
     };
     // QoS 0: a higher one could be more than the broker takes, and then it would not let us in.
-    let will = LastWill::new(STATUS_TOPIC, "offline", QoS::AtMostOnce, true, None);
-    Packet::Connect(connect, Some(will), login.map(|(user, password)| Login::new(user, password)))
+    let will = status_topic.map(|topic| LastWill::new(topic.as_str(), "offline", QoS::AtMostOnce, true, None));
+    Packet::Connect(connect, will, login.map(|(user, password)| Login::new(user, password)))
 }
 
 /// QoS 0: it needs neither a packet id nor credit, and what follows it on the connection comes after it.
-pub(super) fn status(text: &'static str, retain: bool) -> Packet {
-    let mut publish = Publish::new(STATUS_TOPIC, QoS::AtMostOnce, Bytes::from_static(text.as_bytes()), None);
+pub(super) fn status(topic: &Topic, text: &'static str, retain: bool) -> Packet {
+    let mut publish = Publish::new(topic.as_str(), QoS::AtMostOnce, Bytes::from_static(text.as_bytes()), None);
     publish.retain = retain;
     Packet::Publish(publish)
 }

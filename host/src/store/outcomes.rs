@@ -58,6 +58,7 @@ enum CauseRecord {
     Taken(String),
     SlowPlugin,
     Deaf(String),
+    HeldBack(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -116,7 +117,7 @@ pub(crate) fn outcome_to_json(outcome: &Outcome) -> serde_json::Result<Option<St
 pub(crate) fn outcome_from_json(text: &str) -> Result<Outcome, String> {
     Ok(match serde_json::from_str(text).map_err(|error| format!("why: {error}"))? {
         OutcomeRecord::Late(late) => Outcome::Succeeded(Some(late.into())),
-        OutcomeRecord::Failed(failed) => Outcome::Failed(failed.into()),
+        OutcomeRecord::Failed(failed) => Outcome::Failed(failed.try_into()?),
         OutcomeRecord::Missed(missed) => Outcome::Missed(missed.try_into()?),
         OutcomeRecord::Skipped(skipped) => Outcome::Skipped(skipped.try_into()?),
         OutcomeRecord::Cancelled(cancelled) => Outcome::Cancelled(cancelled.try_into()?),
@@ -165,6 +166,7 @@ impl From<&Cause> for CauseRecord {
             Cause::Taken(name) => Self::Taken(name.to_string()),
             Cause::SlowPlugin => Self::SlowPlugin,
             Cause::Deaf(reason) => Self::Deaf(reason.clone()),
+            Cause::HeldBack(topic) => Self::HeldBack(topic.to_string()),
         }
     }
 }
@@ -237,6 +239,7 @@ impl TryFrom<CauseRecord> for Cause {
             CauseRecord::Taken(name) => Self::Taken(ResourceName::parse(&name).map_err(told)?),
             CauseRecord::SlowPlugin => Self::SlowPlugin,
             CauseRecord::Deaf(reason) => Self::Deaf(reason),
+            CauseRecord::HeldBack(topic) => Self::HeldBack(Topic::parse(&topic).map_err(told)?),
         })
     }
 }

@@ -5,6 +5,7 @@ use roost_scheduler::{
     names::JobId,
     outcome::{Attempt, Cancelled, Failed, Late},
     time::Instant,
+    topic::Topic,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,10 @@ enum AttemptRecord {
     LinkLost,
     HostStopped,
     Refused(String),
+    EndedLink {
+        topic: String,
+        how: String,
+    },
     Overtaken,
     PossiblySent,
     Prevented(String),
@@ -70,7 +75,7 @@ pub(super) fn told(progress: &Progress) -> serde_json::Result<Told> {
 }
 
 pub(super) fn failed_from_json(text: &str) -> Result<Failed, String> {
-    serde_json::from_str(text).map(FailedRecord::into).map_err(|error| format!("failed: {error}"))
+    serde_json::from_str::<FailedRecord>(text).map_err(|error| format!("failed: {error}"))?.try_into()
 }
 
 pub(super) fn cancelled_from_json(text: &str) -> Result<Cancelled, String> {
@@ -87,19 +92,24 @@ impl From<LateRecord> for Late {
     }
 }
 
-impl From<FailedRecord> for Failed {
-    fn from(FailedRecord { step, attempts, last }: FailedRecord) -> Self {
+impl TryFrom<FailedRecord> for Failed {
+    type Error = String;
+
+    fn try_from(FailedRecord { step, attempts, last }: FailedRecord) -> Result<Self, String> {
         let last = match last {
             AttemptRecord::LinkLost => Attempt::LinkLost,
             AttemptRecord::HostStopped => Attempt::HostStopped,
             AttemptRecord::Refused(reason) => Attempt::Refused(reason),
+            AttemptRecord::EndedLink { topic, how } => {
+                Attempt::EndedLink { topic: Topic::parse(&topic).map_err(|error| error.to_string())?, how }
+            }
             AttemptRecord::Overtaken => Attempt::Overtaken,
             AttemptRecord::PossiblySent => Attempt::PossiblySent,
             AttemptRecord::Prevented(why) => Attempt::Prevented(why),
             AttemptRecord::Unanswered(why) => Attempt::Unanswered(why),
             AttemptRecord::NoReport { within_ms, said } => Attempt::NoReport { within_ms, said },
         };
-        Self { step, attempts, last }
+        Ok(Self { step, attempts, last })
     }
 }
 
@@ -136,6 +146,9 @@ impl From<&Failed> for FailedRecord {
             Attempt::LinkLost => AttemptRecord::LinkLost,
             Attempt::HostStopped => AttemptRecord::HostStopped,
             Attempt::Refused(reason) => AttemptRecord::Refused(reason.clone()),
+            Attempt::EndedLink { topic, how } => {
+                AttemptRecord::EndedLink { topic: topic.to_string(), how: how.clone() }
+            }
             Attempt::Overtaken => AttemptRecord::Overtaken,
             Attempt::PossiblySent => AttemptRecord::PossiblySent,
             Attempt::Prevented(why) => AttemptRecord::Prevented(why.clone()),

@@ -243,6 +243,38 @@ impl Scheduler {
         self.attempt_failed(now, slot, Attempt::Refused(reason), out);
     }
 
+    /// The broker ended the connection at the message. It may have passed it on all the same: what follows is owed (I5).
+    pub(super) fn ended_link(&mut self, now: Instant, link: LinkId, attempt: AttemptId, how: String, out: &mut Step) {
+        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.on_the_wire = true;
+        if run.watch.as_ref().is_some_and(|watch| watch.has_reported) {
+            return self.next_step(now, slot, out);
+        }
+        let Some(topic) = run.body.step(run.step()).map(|step| Topic::known(step.topic())) else { return };
+        self.attempt_failed(now, slot, Attempt::EndedLink { topic, how }, out);
+    }
+
+    /// The link did not send the message, and wants it later: as if its turn had not come.
+    pub(super) fn deferred(&mut self, now: Instant, link: LinkId, attempt: AttemptId, wait_ms: i64, out: &mut Step) {
+        let Some(slot) = self.answered(link, attempt) else { return };
+        self.take_back(slot, out);
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let topic = run.body.step(run.step()).map(|step| Topic::known(step.topic()));
+        run.held_by = topic.map(Cause::HeldBack);
+        if run.has_report_that_counts() {
+            self.start_without_sending(now, slot, out);
+            return self.next_step(now, slot, out);
+        }
+        let until = now.plus_ms(wait_ms.clamp(1, i64::from(limits::BACKOFF_CAP_MS)));
+        let until = until.min(run.gives_way_at().unwrap_or(Instant::MAX));
+        if run.has_not_started() {
+            self.give_up_resource(slot);
+        }
+        self.keep_waiting(slot, out);
+        self.put(slot, State::Pausing(until));
+    }
+
     /// An attempt did not get through, for sure.
     pub(super) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };

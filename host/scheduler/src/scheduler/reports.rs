@@ -1,6 +1,9 @@
 //! Devices' own reports that a step was done: they are listened to before the message leaves, and waited for after it.
 
-use super::{LinkId, RunSlot, Scheduler, WatchId, run::State};
+use super::{
+    LinkId, RunSlot, Scheduler, WatchId,
+    run::{Run, State},
+};
 use crate::{
     event::{Effect, Step},
     limits,
@@ -30,6 +33,20 @@ pub(super) struct Report {
     pub(super) matches: bool,
     pub(super) retained: bool,
     pub(super) said: String,
+}
+
+impl Run {
+    /// Whether the device has reported, although the attempt that was just decided never left. Without an attempt before
+    /// it, only a report that counts whatever made it so does, and the next one is waited for.
+    pub(super) fn has_report_that_counts(&mut self) -> bool {
+        let already = self.confirm().is_some_and(|confirm| confirm.already);
+        let Some(watch) = &mut self.watch else { return false };
+        if already || self.progress.attempts > 0 {
+            return watch.has_reported;
+        }
+        (watch.is_awaited, watch.has_reported) = (false, false);
+        false
+    }
 }
 
 impl Scheduler {
@@ -150,7 +167,7 @@ impl Scheduler {
     }
 
     /// What a run was to bring about is so already: its later steps follow as if it had done so.
-    fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(super) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let (starts, is_long) = (run.has_not_started(), run.is_long());
         run.begin(now);

@@ -252,6 +252,7 @@ fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
             world.ask(Request::Abandon(run));
         }
         35 if dice.one_in(2) => want(world, dice),
+        35 | 38 if !world.in_flight.is_empty() => suspect(world, dice),
         36 | 37 if !world.called.is_empty() => reply(world, dice),
         34 => {
             // Longer than any grace.
@@ -261,6 +262,15 @@ fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
             }
         }
         _ => wait(world, dice),
+    }
+}
+
+/// The link holds a message back, or the broker ends the connection at one that is alone.
+fn suspect(world: &mut World, dice: &mut Dice) {
+    if world.in_flight.len() == 1 && dice.one_in(3) {
+        world.end_at(0, dice.one_in(2));
+    } else {
+        world.defer(dice.index(world.in_flight.len()), dice.small(60_000));
     }
 }
 

@@ -11,6 +11,7 @@ mod policies;
 mod rates;
 mod reconcile;
 mod scenarios;
+mod suspects;
 mod tasks;
 mod wishes;
 mod witness;

@@ -124,6 +124,14 @@ impl Witness {
         }
     }
 
+    /// An attempt was decided, and has not left: whatever it says of once is still to come.
+    pub(crate) fn unsent(&mut self, publish: &Publish) {
+        self.once.remove(&(publish.run.clone(), publish.step));
+        if publish.step == 0 && publish.number == 1 && !self.on_the_wire.contains_key(&publish.run) {
+            self.going.remove(&publish.run);
+        }
+    }
+
     /// A run starts, or is tried again after a crash that knew nothing of it.
     fn starts(&mut self, publish: &Publish) {
         let (run, policy) = (&publish.run, publish.body.policy());

@@ -306,6 +306,30 @@ impl World {
         self.step(Event::Refused { link: publish.link, attempt: publish.attempt, reason });
     }
 
+    /// The link has not sent it, unless the broker has it already.
+    pub(crate) fn defer(&mut self, index: usize, wait_ms: i64) {
+        if self.arrived.contains(&self.in_flight[index].attempt) {
+            return self.ack(index);
+        }
+        let publish = self.in_flight.remove(index);
+        self.witness.unsent(&publish);
+        self.note(&format!("deferred {} #{}", publish.message().topic(), publish.number));
+        self.step(Event::Deferred { link: publish.link, attempt: publish.attempt, wait_ms });
+    }
+
+    /// The broker ends the connection at a message that is alone on it; every second time it has arrived all the same.
+    pub(crate) fn end_at(&mut self, index: usize, has_arrived: bool) {
+        let publish = self.in_flight.remove(index);
+        if has_arrived && self.arrived.insert(publish.attempt) {
+            self.witness.received(&publish);
+        } else {
+            self.witness.possibly_received(&publish);
+        }
+        let how = "the broker closed the connection".to_owned();
+        self.step(Event::EndedLink { link: publish.link, attempt: publish.attempt, how });
+        self.link_down();
+    }
+
     /// The message reaches the broker, and the device does what it says.
     fn deliver(&mut self, publish: &Publish) {
         if !self.arrived.insert(publish.attempt) {

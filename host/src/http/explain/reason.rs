@@ -7,7 +7,10 @@ use roost_scheduler::{
 };
 
 use super::sentence::Sentence;
-use crate::report::in_one_line;
+use crate::{
+    config::grant::{Access, how_broker_allows},
+    report::in_one_line,
+};
 
 /// The first line of a text of several, and the others, which say what to do.
 pub(super) fn lines(text: &str) -> (String, Option<String>) {
@@ -109,7 +112,15 @@ fn failure(failed: &Failed) -> (String, Option<String>) {
             (Failed { last: Attempt::Unanswered(why), ..failed.clone() }.to_string(), hint)
         }
         Attempt::Prevented(why) => (format!("step {} was given up: {}", failed.step, line(why)), None),
-        _ => (line(&failed.to_string()), None),
+        last => (line(&failed.to_string()), advice_on(last)),
+    }
+}
+
+/// What to do about an attempt that did not get through, where that is known.
+fn advice_on(attempt: &Attempt) -> Option<String> {
+    match attempt {
+        Attempt::EndedLink { topic, .. } => Some(how_broker_allows(topic.as_str(), Access::Publish)),
+        _ => None,
     }
 }
 
@@ -117,7 +128,7 @@ fn failure(failed: &Failed) -> (String, Option<String>) {
 pub(super) fn attempt(attempt: &Attempt) -> (String, Option<String>) {
     match attempt {
         Attempt::Unanswered(why) => lines(why),
-        other => (line(&other.to_string()), None),
+        other => (line(&other.to_string()), advice_on(other)),
     }
 }
 
@@ -133,10 +144,15 @@ pub(super) fn cause(cause: &Cause) -> String {
 
 /// What to do about what holds a run up, or did.
 pub(super) fn advice(plugin: &PluginName, cause: &Cause) -> Option<String> {
-    let Cause::OverRate { .. } = cause else { return None };
-    let name = if *plugin == PluginName::of_host() { "api" } else { plugin.as_str() };
-    let table = format!("`[rates.plugins.{name}]` of `roost.toml`");
-    Some(format!("to allow it more, raise `per_second` or `burst` in {table}, and start Roost again"))
+    match cause {
+        Cause::OverRate { .. } => {
+            let name = if *plugin == PluginName::of_host() { "api" } else { plugin.as_str() };
+            let table = format!("`[rates.plugins.{name}]` of `roost.toml`");
+            Some(format!("to allow it more, raise `per_second` or `burst` in {table}, and start Roost again"))
+        }
+        Cause::HeldBack(topic) => Some(how_broker_allows(topic.as_str(), Access::Publish)),
+        _ => None,
+    }
 }
 
 fn denied(plugin: &PluginName, denied: &Denied) -> String {

@@ -124,6 +124,11 @@ impl Sentence {
             "confirming" => {
                 format!("the broker has {which}, and the device has until {until} to report that it did so")
             }
+            "pausing" if *attempts == 0 && held_by.is_some() => {
+                advice = held_by.as_ref().and_then(|cause| reason::advice(&run.plugin, cause));
+                let why = held_by.as_ref().map(reason::cause).unwrap_or_default();
+                format!("{which} waits: {why}; it is tried again {until}")
+            }
             "pausing" => {
                 let times = if *attempts == 1 { "once".into() } else { format!("{attempts} times") };
                 let tried = if *of == 0 { "its plugin was asked".into() } else { format!("{which} was tried") };

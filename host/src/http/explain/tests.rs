@@ -129,6 +129,7 @@ fn failed(last: Attempt) -> Outcome {
 }
 
 /// Everything that can become of a run, and a word that the sentence must have.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn outcomes() -> Vec<(Outcome, &'static str)> {
     let by = at("2027-03-01T06:45:00Z");
     let topic = || Topic::parse("barn/door").unwrap();
@@ -140,6 +141,10 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (failed(Attempt::LinkLost), "the connection was lost"),
         (failed(Attempt::HostStopped), "the host was stopped"),
         (failed(Attempt::Refused("not authorized".into())), "the broker refused the message: not authorized"),
+        (
+            failed(Attempt::EndedLink { topic: topic(), how: "the broker closed the connection".into() }),
+            "the broker ended the connection at the message to `barn/door`, which was alone on it: the broker closed",
+        ),
         (failed(Attempt::Overtaken), "the time of a later step had come"),
         (
             failed(Attempt::PossiblySent),
@@ -170,6 +175,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::SlowPlugin), "its plugin took too long to say what to publish"),
         (too_late(Cause::Taken(pump())), "`pump` was taken"),
         (too_late(Cause::Deaf("not authorized".into())), "could not be listened to: not authorized"),
+        (too_late(Cause::HeldBack(topic())), "messages to `barn/door` were held back"),
         (missed(Why::TooMany(1_000)), "1000 of its runs were waiting already"),
         (
             missed(Why::Superseded { job: None, by }),

@@ -1,17 +1,21 @@
 //! Listening to devices' reports on a connection.
 
+use std::sync::Arc;
+
 use roost_scheduler::{
     event::{Event, WatchId},
     model::Confirm,
 };
 use rumqttc::v5::mqttbytes::v5::Packet;
+use tokio::time::Instant;
 
 use super::Connection;
 use crate::{
     mqtt::{
         failure::Failure,
         reason::Reason,
-        wire::{self, Arrived},
+        suspects::Subject,
+        wire::{self, Arrived, Version},
     },
     report::Report,
 };
@@ -22,23 +26,33 @@ const WARNINGS: usize = 100;
 
 impl<S> Connection<S> {
     /// Subscribes, even if that was done before for another watch: what the broker has kept is wanted again.
-    pub(super) fn listen(&mut self, watch: WatchId, confirm: &Confirm) -> Result<(), Failure> {
+    pub(super) fn listen(&mut self, watch: WatchId, confirm: &Arc<Confirm>) -> Result<(), Failure> {
         let topic = confirm.topic.as_str();
-        let mut subscribe = wire::subscribe(topic);
+        let subscribe = wire::subscribe(topic);
         if let Some(reason) = self.limits.refusal_of_subscription(&subscribe) {
             let report = Report::new(format!("the reports on `{topic}` cannot be listened to")).cause(&reason);
             self.is_deaf(watch, topic, &report, reason);
             return Ok(());
         }
+        if self.holds_back_watch(watch, confirm) {
+            return Ok(());
+        }
+        self.subscribe(watch, confirm)
+    }
+
+    pub(super) fn subscribe(&mut self, watch: WatchId, confirm: &Confirm) -> Result<(), Failure> {
         if let Some((topic, true)) = self.watches.add(watch, confirm) {
             self.unsubscribe(&topic)?;
         }
+        let mut subscribe = wire::subscribe(confirm.topic.as_str());
         subscribe.pkid = self.ledger.subscribe(watch);
+        self.recent.other(Subject::Subscribe(confirm.topic.as_str().into()), Some(subscribe.pkid), Instant::now());
         self.outgoing.push(&Packet::Subscribe(subscribe))
     }
 
     /// Unsubscribes, if nobody else listens to the same topic. The broker need not have answered to the subscription.
     pub(super) fn stop_listening(&mut self, watch: WatchId) -> Result<(), Failure> {
+        self.forget_watch(watch);
         match self.watches.remove(watch) {
             Some((topic, true)) => self.unsubscribe(&topic),
             _ => Ok(()),
@@ -78,7 +92,10 @@ impl<S> Connection<S> {
     }
 
     /// Somebody has published something. It is acknowledged whoever listens: the broker waits for that.
-    pub(super) fn arrived(&mut self, arrived: Arrived) -> Result<(), Failure> {
+    pub(super) fn arrived(&mut self, mut arrived: Arrived) -> Result<(), Failure> {
+        if self.limits.version == Version::Three {
+            arrived.is_ours = self.echoes.takes(&arrived);
+        }
         if let Some(id) = arrived.id {
             self.outgoing.push_receipt(id)?;
         }

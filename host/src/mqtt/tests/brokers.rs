@@ -7,13 +7,39 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    net::TcpStream,
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    net::{TcpListener, TcpStream},
     process::{Child, ChildStdout, Command},
     time::{Duration, sleep, timeout},
 };
 
-use crate::mqtt::{Ports, start_built_in};
+use crate::mqtt::{Ports, start_built_in, wire};
+
+/// A port before a broker, at which CONNECT in MQTT 5 is answered with this, and the end of the connection.
+pub(super) async fn refuse_5(broker: u16, answer: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = client.set_nodelay(true);
+                let mut first = [0; 256];
+                let length = client.read(&mut first).await.unwrap_or(0);
+                // The level of the protocol stands behind its name.
+                let level = first[..length].windows(5).find(|bytes| bytes.starts_with(b"MQTT")).map(|bytes| bytes[4]);
+                if level != Some(4) {
+                    let _ = client.write_all(answer).await;
+                    return;
+                }
+                let Ok(mut broker) = TcpStream::connect(("127.0.0.1", broker)).await else { return };
+                let _ = broker.set_nodelay(true);
+                let _ = broker.write_all(&first[..length]).await;
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
+            });
+        }
+    });
+    port
+}
 
 /// A broker under test.
 pub(super) struct Broker {
@@ -23,6 +49,8 @@ pub(super) struct Broker {
     pub(super) devices: u16,
     /// Whether it delivers with the QoS of the subscription, even where the message has a lower one.
     pub(super) raises_qos: bool,
+    /// Which MQTT it speaks with Roost.
+    pub(super) version: wire::Version,
     /// Mosquitto; the built-in broker ends with the test's process.
     child: Option<(Child, tempfile::TempDir)>,
 }
@@ -43,7 +71,7 @@ impl Broker {
     pub(super) async fn built_in() -> Self {
         let ports = Ports { devices: free_port(), roost: free_port() };
         start_built_in(ports).await.expect("free ports");
-        Self { roost: ports.roost, devices: ports.devices, raises_qos: true, child: None }
+        Self { roost: ports.roost, devices: ports.devices, raises_qos: true, version: wire::Version::Five, child: None }
     }
 
     /// On any port, open to everybody.
@@ -72,7 +100,15 @@ impl Broker {
             assert_eq!(child.try_wait().expect("our child"), None, "Mosquitto does not start");
             sleep(Duration::from_millis(5)).await;
         }
-        Self { roost: port, devices: port, raises_qos: false, child: Some((child, folder)) }
+        let child = Some((child, folder));
+        Self { roost: port, devices: port, raises_qos: false, version: wire::Version::Five, child }
+    }
+
+    /// One that refuses MQTT 5 from Roost, as brokers do that do not know it.
+    pub(super) async fn old() -> Self {
+        let broker = Self::mosquitto().await;
+        let roost = refuse_5(broker.roost, &[0x20, 2, 0, 1]).await;
+        Self { roost, version: wire::Version::Three, ..broker }
     }
 
     /// Without any farewell.

@@ -22,36 +22,59 @@ use super::{
 use crate::mqtt::{End, Pace, Settings, failure::Failure};
 
 const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
-const PINGRESP: &[u8] = &[0xD0, 0];
+pub(super) const PINGRESP: &[u8] = &[0xD0, 0];
 
-struct FalseBroker {
+pub(super) struct FalseBroker {
     listener: TcpListener,
 }
 
 /// A client's connection to it.
-struct Client {
+pub(super) struct Client {
     stream: TcpStream,
-    read: BytesMut,
+    pub(super) read: BytesMut,
 }
 
 impl FalseBroker {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self { listener: TcpListener::bind("127.0.0.1:0").await.expect("a free port") }
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         settings(self.listener.local_addr().expect("bound").port())
     }
 
     /// Takes one connection, and reads CONNECT.
     async fn accept(&self) -> Client {
-        let (stream, _) = self.listener.accept().await.expect("a client");
-        let mut client = Client { stream, read: BytesMut::new() };
-        let Packet::Connect(connect, Some(will), _) = client.next().await else { panic!("expected CONNECT") };
+        let (client, packet) = self.connect_packet().await;
+        let Packet::Connect(connect, Some(will), _) = packet else { panic!("expected CONNECT, with a will") };
         assert!(connect.clean_start);
         assert_eq!(connect.client_id, "roost-test");
         assert_eq!(connect.properties.expect("limits").session_expiry_interval, Some(0));
         assert_eq!((&will.topic[..], &will.message[..], will.retain), (&b"roost/status"[..], &b"offline"[..], true));
+        client
+    }
+
+    /// Takes one connection, and some of what comes first on it.
+    pub(super) async fn accept_any(&self) -> Client {
+        let (mut stream, _) = self.listener.accept().await.expect("a client");
+        let mut read = BytesMut::new();
+        stream.read_buf(&mut read).await.expect("the client is there");
+        Client { stream, read }
+    }
+
+    /// Takes one connection, and what comes first on it.
+    pub(super) async fn connect_packet(&self) -> (Client, Packet) {
+        let (stream, _) = self.listener.accept().await.expect("a client");
+        let mut client = Client { stream, read: BytesMut::new() };
+        let packet = client.next().await;
+        (client, packet)
+    }
+
+    /// Takes one connection of a client that says nothing of itself.
+    pub(super) async fn let_in(&self) -> Client {
+        let (mut client, packet) = self.connect_packet().await;
+        assert!(matches!(packet, Packet::Connect(_, None, _)), "there is no status topic, and no will");
+        client.send(CONNACK).await;
         client
     }
 
@@ -65,11 +88,11 @@ impl FalseBroker {
 }
 
 impl Client {
-    async fn send(&mut self, bytes: &[u8]) {
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the client is there");
     }
 
-    async fn next(&mut self) -> Packet {
+    pub(super) async fn next(&mut self) -> Packet {
         loop {
             // The other side's codec, with its own idea of what a packet is.
             if let Ok(packet) = Packet::read(&mut self.read, None) {
@@ -80,14 +103,14 @@ impl Client {
         }
     }
 
-    async fn publish(&mut self) -> Publish {
+    pub(super) async fn publish(&mut self) -> Publish {
         match self.next().await {
             Packet::Publish(publish) => publish,
             other => panic!("expected PUBLISH, got {other:?}"),
         }
     }
 
-    async fn subscribe(&mut self) -> (u16, String) {
+    pub(super) async fn subscribe(&mut self) -> (u16, String) {
         match self.next().await {
             Packet::Subscribe(subscribe) => (subscribe.pkid, subscribe.filters[0].path.clone()),
             other => panic!("expected SUBSCRIBE, got {other:?}"),
@@ -101,7 +124,7 @@ impl Client {
         }
     }
 
-    async fn suback(&mut self, id: u16, code: u8) {
+    pub(super) async fn suback(&mut self, id: u16, code: u8) {
         let [high, low] = id.to_be_bytes();
         self.send(&[0x90, 4, high, low, 0, code]).await;
     }
@@ -115,7 +138,7 @@ impl Client {
         self.send(&bytes).await;
     }
 
-    async fn puback(&mut self, id: u16) {
+    pub(super) async fn puback(&mut self, id: u16) {
         let [high, low] = id.to_be_bytes();
         self.send(&[0x40, 2, high, low]).await;
     }
@@ -130,7 +153,7 @@ impl Client {
     }
 
     /// Until the client closes.
-    async fn read_to_end(mut self) {
+    pub(super) async fn read_to_end(mut self) {
         while self.stream.read_buf(&mut self.read).await.is_ok_and(|read| read > 0) {
             self.read.clear();
         }
@@ -139,17 +162,20 @@ impl Client {
 
 #[tokio::test]
 async fn a_broker_that_answers_connect_with_something_else_is_told_apart() {
-    let said: [(&[u8], &str, &str); 5] = [
-        (&[0x20, 2, 0, 1], "does not speak MQTT 5", "Mosquitto 1.6"),
-        (&[0x20, 3, 0, 0x84, 0], "does not speak MQTT 5", "built-in broker"),
-        (b"", "closed the connection instead of answering", "Mosquitto 1.6"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what is not MQTT 5", "`mqtts://`"),
-        (&[0x20, 3, 0, 0x87, 0], "did not let us in: the user may not", "`user` and `password`"),
+    let said: [(&[u8], &str, &str, bool); 5] = [
+        (&[0x20, 2, 0, 1], "speaks neither MQTT 5 nor 3.1.1", "such as Mosquitto", true),
+        (&[0x20, 3, 0, 0x84, 0], "speaks neither MQTT 5 nor 3.1.1", "built-in broker", true),
+        (b"", "closed the connection instead of answering", "such as Mosquitto", false),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what is not MQTT: ", "`mqtts://`", true),
+        (&[0x20, 3, 0, 0x86, 0], "did not let us in: wrong user", "`user` and `password`", false),
     ];
-    for (answer, expected, hint) in said {
+    for (answer, expected, hint, is_tried_in_3_1_1) in said {
         let broker = FalseBroker::new().await;
         let (failure, ()) = tokio::join!(failure(broker.settings()), async {
             broker.accept().await.send(answer).await;
+            if is_tried_in_3_1_1 {
+                broker.accept_any().await.send(answer).await;
+            }
         });
         assert!(failure.to_string().contains(expected), "{answer:02x?}: {failure}");
         assert!(failure.hint(false).is_some_and(|text| text.contains(hint)), "{failure}");
@@ -191,6 +217,10 @@ async fn a_connection_that_breaks_is_made_again_under_a_new_number() {
         client.send(ending).await;
         drop(client);
         assert_eq!(probe.down().await, link);
+        if ending.is_empty() {
+            // It is the broker that goes away, not its answer to the message.
+            drop(broker.accept().await);
+        }
     }
 }
 
@@ -370,7 +400,7 @@ async fn a_broker_that_falls_silent_is_left() {
         assert_eq!(client.next().await, Packet::PingReq(rumqttc::v5::mqttbytes::v5::PingReq));
         client
     });
-    assert!(matches!(end, End::Lost(Failure::Silent(_))));
+    assert!(matches!(end, End::Lost(Failure::Silent(_), _)));
 }
 
 #[tokio::test]

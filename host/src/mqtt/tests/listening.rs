@@ -30,15 +30,17 @@ const STATE: &str = "coop/north/door/state";
 struct Device {
     stream: TcpStream,
     read: BytesMut,
+    version: wire::Version,
 }
 
 impl Device {
     async fn connect(broker: &Broker) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", broker.roost)).await.expect("it listens");
         stream.set_nodelay(true).expect("it is TCP");
-        let connect = wire::connect("device", None, 600);
-        let (_, read) = greet(&mut stream, connect).await.expect("it is open to everybody");
-        Self { stream, read }
+        let connect = wire::connect("device", None, 600, None);
+        let version = broker.version;
+        let (_, read) = greet(&mut stream, connect, version).await.expect("it is open to everybody");
+        Self { stream, read, version }
     }
 
     async fn says(&mut self, topic: &str, report: &str, qos: Qos, retain: bool) {
@@ -61,13 +63,13 @@ impl Device {
 
     async fn send(&mut self, packet: Packet) {
         let mut bytes = BytesMut::new();
-        packet.write(&mut bytes, None).expect("encodable");
+        self.version.write(&packet, &mut bytes).expect("encodable");
         self.stream.write_all(&bytes).await.expect("it is still there");
     }
 
     async fn acked(&mut self, kind: AckKind) {
         loop {
-            match wire::next_packet(&mut self.read).expect("readable") {
+            match wire::next_packet(&mut self.read, self.version).expect("readable") {
                 Some(Incoming::Ack(ack)) => return assert_eq!((ack.kind, ack.id), (kind, 1)),
                 Some(other) => panic!("unexpected {other:?}"),
                 None => assert_ne!(self.stream.read_buf(&mut self.read).await.expect("it is still there"), 0),
@@ -150,7 +152,12 @@ async fn mosquitto_brings_reports() {
     brings_reports(&Broker::mosquitto().await).await;
 }
 
-async fn brings_reports(broker: &Broker) {
+#[tokio::test]
+async fn a_broker_that_speaks_3_1_1_brings_reports() {
+    brings_reports(&Broker::old().await).await;
+}
+
+pub(super) async fn brings_reports(broker: &Broker) {
     let mut probe = Probe::connect(settings(broker.roost));
     let (link, _) = probe.up().await;
     let mut device = Device::connect(broker).await;

@@ -3,11 +3,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(bytes: &[u8]) -> Result<Option<Incoming>, Failure> {
-    next_packet(&mut BytesMut::from(bytes))
+    next_packet(&mut BytesMut::from(bytes), Version::Five)
 }
 
 fn read_connack(bytes: &[u8]) -> Result<Option<Limits>, Failure> {
-    next_connack(&mut BytesMut::from(bytes))
+    next_connack(&mut BytesMut::from(bytes), Version::Five)
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_subscription_wants_what_the_broker_has_kept_each_time() {
 #[test]
 fn a_session_ends_with_its_connection() {
     let mut bytes = BytesMut::new();
-    connect("roost", None, 30).write(&mut bytes, None).expect("encodable");
+    connect("roost", None, 30, None).write(&mut bytes, None).expect("encodable");
     let Packet::Connect(connect, ..) = Packet::read(&mut bytes, None).expect("readable") else { panic!("no CONNECT") };
     assert!(connect.clean_start);
     let said = connect.properties.expect("some");
@@ -138,12 +138,25 @@ fn what_no_broker_may_send_is_malformed() {
 #[test]
 fn connack_says_what_the_broker_takes() {
     let plain = read_connack(&[0x20, 3, 0, 0, 0]).expect("readable").expect("complete");
-    let expected =
-        Limits { receive_maximum: u16::MAX, packet_bytes: None, maximum_qos: 2, retain: true, keep_alive_s: None };
+    let version = Version::Five;
+    let expected = Limits {
+        version,
+        receive_maximum: u16::MAX,
+        packet_bytes: None,
+        maximum_qos: 2,
+        retain: true,
+        keep_alive_s: None,
+    };
     assert_eq!(plain, expected);
     let said = [0x20, 18, 0, 0, 15, 0x21, 0, 10, 0x24, 1, 0x25, 0, 0x27, 0, 0, 4, 0, 0x13, 0, 9];
-    let expected =
-        Limits { receive_maximum: 10, packet_bytes: Some(1024), maximum_qos: 1, retain: false, keep_alive_s: Some(9) };
+    let expected = Limits {
+        version,
+        receive_maximum: 10,
+        packet_bytes: Some(1024),
+        maximum_qos: 1,
+        retain: false,
+        keep_alive_s: Some(9),
+    };
     assert_eq!(read_connack(&said).expect("readable"), Some(expected));
 }
 
@@ -151,7 +164,9 @@ fn connack_says_what_the_broker_takes() {
 fn connack_says_why_not() {
     assert!(matches!(read_connack(&[0x20, 2, 0, 1]), Err(Failure::Version)));
     assert!(matches!(read_connack(&[0x20, 3, 0, 0x84, 0]), Err(Failure::Version)));
-    assert!(matches!(read_connack(&[0x20, 2, 0, 5]), Err(Failure::Login(_))));
+    // Whatever it says, it does not speak 5.
+    assert!(matches!(read_connack(&[0x20, 2, 0, 0]), Err(Failure::Version)));
+    assert!(matches!(read_connack(&[0x20, 2, 0, 5]), Err(Failure::Version)));
     assert!(matches!(read_connack(&[0x20, 3, 0, 0x87, 0]), Err(Failure::Login(_))));
     assert!(matches!(read_connack(&[0x20, 3, 0, 0x89, 0]), Err(Failure::Refused(_))));
     assert!(matches!(read_connack(&[0x20, 3, 0, 0xEE, 0]), Err(Failure::Refused(_))));
@@ -159,11 +174,63 @@ fn connack_says_why_not() {
     assert!(matches!(read_connack(b"HTTP/1.1"), Err(Failure::Malformed(_))));
 }
 
+#[test]
+fn packets_of_3_1_1_have_no_properties() {
+    let written = |packet: &Packet| {
+        let mut bytes = BytesMut::new();
+        Version::Three.write(packet, &mut bytes).expect("encodable");
+        bytes.to_vec()
+    };
+    let status = Topic::parse("s").expect("valid");
+    let connect = written(&connect("x", Some(("u", "p")), 30, Some(&status)));
+    let mut expected =
+        vec![0x10, 32, 0, 4, b'M', b'Q', b'T', b'T', 4, 0b1110_0110, 0, 30, 0, 1, b'x', 0, 1, b's', 0, 7];
+    expected.extend(b"offline");
+    expected.extend([0, 1, b'u', 0, 1, b'p']);
+    expected[1] = (expected.len() - 2) as u8;
+    assert_eq!(connect, expected);
+    let mut subscribe = subscribe("a/b");
+    subscribe.pkid = 0x0102;
+    assert_eq!(written(&Packet::Subscribe(subscribe)), [0x82, 8, 1, 2, 0, 3, b'a', b'/', b'b', 1]);
+    assert_eq!(written(&unsubscribe("a/b", 0x0102)), [0xA2, 7, 1, 2, 0, 3, b'a', b'/', b'b']);
+    assert_eq!(written(&super::status(&status, "on", true)), [0x31, 5, 0, 1, b's', b'o', b'n']);
+}
+
+#[test]
+fn answers_of_3_1_1_are_read() {
+    let read = |bytes: &[u8]| next_packet(&mut BytesMut::from(bytes), Version::Three);
+    let ack = |kind, code| Incoming::Ack(Ack { kind, id: 0x0102, reason: Reason { code, text: None } });
+    for (bytes, expected) in [
+        (&[0x40, 2, 1, 2][..], ack(AckKind::Puback, 0)),
+        (&[0x50, 2, 1, 2], ack(AckKind::Pubrec, 0)),
+        (&[0x70, 2, 1, 2], ack(AckKind::Pubcomp, 0)),
+        (&[0x90, 3, 1, 2, 1], ack(AckKind::Suback, 1)),
+        (&[0x90, 3, 1, 2, 0x80], ack(AckKind::Suback, 0x80)),
+        (&[0xB0, 2, 1, 2], ack(AckKind::Unsuback, 0)),
+        (&[0xD0, 0], Incoming::Pong),
+    ] {
+        assert_eq!(read(bytes).expect("readable"), Some(expected), "{bytes:02x?}");
+    }
+    for bytes in
+        [&[0x90, 2, 1, 2][..], &[0x90, 4, 1, 2, 0, 1], &[0x90, 3, 1, 2, 3], &[0xE0, 0], &[0x34, 5, 0, 1, b'a', 0, 1]]
+    {
+        assert!(matches!(read(bytes), Err(Failure::Malformed(_))), "{bytes:02x?}");
+    }
+    let connack = |bytes: &[u8]| next_connack(&mut BytesMut::from(bytes), Version::Three);
+    let limits = connack(&[0x20, 2, 0, 0]).expect("readable").expect("complete");
+    assert_eq!((limits.version, limits.receive_maximum, limits.maximum_qos), (Version::Three, u16::MAX, 2));
+    assert!(matches!(connack(&[0x20, 2, 0, 1]), Err(Failure::Version)));
+    assert!(matches!(connack(&[0x20, 2, 0, 2]), Err(Failure::Refused(_))));
+    assert!(matches!(connack(&[0x20, 2, 0, 4]), Err(Failure::Login(_))));
+    assert!(matches!(connack(&[0x20, 2, 0, 5]), Err(Failure::Login(_))));
+    assert!(matches!(connack(&[0x20, 3, 0, 0, 0]), Err(Failure::Malformed(_))));
+}
+
 /// Takes everything that is there.
-fn read_all(bytes: &[u8]) -> Result<Vec<Incoming>, Failure> {
+fn read_all(bytes: &[u8], version: Version) -> Result<Vec<Incoming>, Failure> {
     let mut read = BytesMut::from(bytes);
     let mut packets = Vec::new();
-    while let Some(packet) = next_packet(&mut read)? {
+    while let Some(packet) = next_packet(&mut read, version)? {
         packets.push(packet);
     }
     Ok(packets)
@@ -177,12 +244,14 @@ proptest! {
     ) {
         let mut packet = vec![kind, body.len() as u8];
         packet.extend(&body);
-        let framed = read_all(&packet);
-        if let Err(failure) = framed {
-            prop_assert!(matches!(failure, Failure::Malformed(_)), "{failure}");
+        for version in [Version::Three, Version::Five] {
+            let framed = read_all(&packet, version);
+            if let Err(failure) = framed {
+                prop_assert!(matches!(failure, Failure::Malformed(_)), "{failure}");
+            }
+            let _ = read_all(&body, version);
+            let _ = next_connack(&mut BytesMut::from(&packet[..]), version);
         }
-        let _ = read_all(&body);
-        let _ = read_connack(&packet);
     }
 
     #[test]
@@ -197,12 +266,15 @@ proptest! {
         let mut publish = Publish::new(topic.clone(), qos, payload.clone(), None);
         publish.pkid = id.unwrap_or(0);
         publish.retain = retained;
-        let mut bytes = BytesMut::new();
-        publish.write(&mut bytes).expect("encodable");
-        let expected = Arrived { topic, payload: payload.into(), id, retained, expires: false, is_ours: false };
-        prop_assert_eq!(read_all(&bytes).expect("readable"), [Incoming::Message(expected)]);
-        let place = place % bytes.len();
-        bytes[place] = byte;
-        let _ = read_all(&bytes);
+        for version in [Version::Three, Version::Five] {
+            let mut bytes = BytesMut::new();
+            version.write(&Packet::Publish(publish.clone()), &mut bytes).expect("encodable");
+            let (topic, payload) = (topic.clone(), Bytes::from(payload.clone()));
+            let expected = Arrived { topic, payload, id, retained, expires: false, is_ours: false };
+            prop_assert_eq!(read_all(&bytes, version).expect("readable"), [Incoming::Message(expected)]);
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            let _ = read_all(&bytes, version);
+        }
     }
 }

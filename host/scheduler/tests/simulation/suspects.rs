@@ -1,0 +1,74 @@
+//! Topics at which the broker ends the connection: the link holds their messages back.
+
+use roost_scheduler::{event::Event, model::Action};
+
+use crate::{
+    policies::{lines, with},
+    scenarios::{at, job, world},
+};
+
+#[test]
+fn a_message_that_the_link_holds_back_was_never_sent() {
+    let switch = with(job("switch", "at 2027-03-01T06:10:00Z", &[(0, "lamp/on"), (60, "lamp/off")]), |job| {
+        job.policy.retry.attempts = Some(2);
+        let mut steps = job.steps().to_vec();
+        steps[0].once = true;
+        job.action = Action::Steps(steps.into());
+    });
+    let mut world = world(&[switch]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    // As often as that may be: it is neither an attempt, nor sent once.
+    for _ in 0..5 {
+        while world.commit() {}
+        world.defer(0, 30_000);
+        assert_eq!(world.in_flight.len(), 0);
+        world.now = world.wake.expect("it is tried again");
+        world.step(Event::Woke);
+    }
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    let published: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish")).collect();
+    assert_eq!(
+        published[published.len() - 2..],
+        ["06:12:30 publish lamp/on #1".to_owned(), "06:13:30 publish lamp/off #1".to_owned()],
+        "the second step counts from the first, and that was sent late"
+    );
+    assert!(world.log.iter().any(|line| line.contains("succeeded switch")), "{:#?}", world.log);
+}
+
+#[test]
+fn a_run_that_is_held_back_beyond_its_grace_is_missed_and_says_why() {
+    let mut world = world(&[job("switch", "at 2027-03-01T06:10:00Z", &[(0, "lamp/on")])]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.defer(0, 600_000);
+    // Not longer than any other pause.
+    world.run_until(at("2027-03-01T06:14:59Z"));
+    world.now = at("2027-03-01T06:15:01Z");
+    world.step(Event::Woke);
+    let last = lines(&world).pop().expect("a line");
+    let why = "missed switch 06:10:00: messages to `lamp/on` were held back, because the broker had ended the connection at one; \
+               it would have started";
+    assert!(last.contains(why), "{last}");
+}
+
+#[test]
+fn a_message_at_which_the_broker_ends_the_connection_is_tried_and_given_up_with_that_reason() {
+    let switch = with(job("switch", "at 2027-03-01T06:10:00Z", &[(0, "lamp/on")]), |job| {
+        job.policy.retry.attempts = Some(2);
+    });
+    let mut world = world(&[switch]);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    for _ in 0..2 {
+        world.end_at(0, false);
+        world.link_up(1);
+        world.now = world.wake.unwrap_or(world.now);
+        world.step(Event::Woke);
+        while world.commit() {}
+    }
+    let last = lines(&world).pop().expect("a line");
+    let why = "failed switch 06:10:00: step 1 was given up after 2 attempts: the broker ended the connection at the message to \
+               `lamp/on`, which was alone on it: the broker closed the connection";
+    assert!(last.contains(why), "{last}");
+}

@@ -1,0 +1,132 @@
+//! How a broker is spoken to: in which version of MQTT, and with or without a last will.
+
+use tokio::time::Instant;
+
+use super::{failure::Failure, limits, reason::NOT_AUTHORIZED, wire::Version};
+
+/// One way to say CONNECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    pub(super) version: Version,
+    /// Whether the broker is to say `offline` for us.
+    pub(super) will: bool,
+}
+
+/// What is known of one broker.
+#[derive(Debug, Default)]
+pub(super) struct Manners {
+    /// Until then 3.1.1 is spoken at once.
+    three_until: Option<Instant>,
+    /// How often in a row it closed the connection instead of answering.
+    closed: u32,
+    /// Whether it did not let us in without saying so of the last will: that is tried once.
+    will: Will,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Will {
+    #[default]
+    Usual,
+    /// It was left out once since the broker last let us in.
+    LeftOut,
+}
+
+impl Manners {
+    /// How to begin.
+    pub(super) fn first(&self, now: Instant) -> Manner {
+        let is_three = self.three_until.is_some_and(|until| now < until);
+        Manner { version: if is_three { Version::Three } else { Version::Five }, will: true }
+    }
+
+    /// What else to try at once, after one that was refused.
+    pub(super) fn other(&mut self, refused: Manner, failure: &Failure) -> Option<Manner> {
+        if refused.version == Version::Five {
+            let is_of_version = match failure {
+                Failure::Version | Failure::Malformed(_) => true,
+                // It may be starting, or full: only one that does so again does not know this CONNECT.
+                Failure::ClosedAtOnce => {
+                    self.closed = self.closed.saturating_add(1);
+                    self.closed >= limits::CLOSED_AT_CONNECT
+                }
+                _ => false,
+            };
+            if is_of_version {
+                return Some(Manner { version: Version::Three, ..refused });
+            }
+        }
+        let may_be_the_will = matches!(failure, Failure::Login(reason) if reason.code == NOT_AUTHORIZED);
+        if refused.will && may_be_the_will && self.will == Will::Usual {
+            // Once: some brokers lock out clients that come again and again.
+            self.will = Will::LeftOut;
+            return Some(Manner { will: false, ..refused });
+        }
+        None
+    }
+
+    /// The broker let us in. Whether that is news: it does not speak 5.
+    pub(super) fn succeeded(&mut self, manner: Manner, now: Instant) -> bool {
+        (self.closed, self.will) = (0, Will::Usual);
+        match manner.version {
+            Version::Five => {
+                self.three_until = None;
+                false
+            }
+            Version::Three => {
+                let is_known = self.three_until.is_some_and(|until| now < until);
+                if !is_known {
+                    self.three_until = Some(now + limits::TRY_5_AGAIN);
+                }
+                !is_known
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::reason::Reason;
+
+    const FIVE: Manner = Manner { version: Version::Five, will: true };
+    const THREE: Manner = Manner { version: Version::Three, will: true };
+
+    fn login(code: u8) -> Failure {
+        Failure::Login(Reason { code, text: None })
+    }
+
+    #[test]
+    fn a_broker_that_refuses_5_is_spoken_to_in_3_1_1_for_a_while() {
+        let (now, mut manners) = (Instant::now(), Manners::default());
+        assert_eq!(manners.first(now), FIVE);
+        assert_eq!(manners.other(FIVE, &Failure::Version), Some(THREE));
+        assert_eq!(manners.other(THREE, &Failure::Version), None, "it speaks neither");
+        assert!(manners.succeeded(THREE, now), "that is news");
+        assert_eq!(manners.first(now), THREE);
+        assert!(!manners.succeeded(THREE, now));
+        let later = now + limits::TRY_5_AGAIN;
+        assert_eq!(manners.first(later), FIVE);
+        assert!(!manners.succeeded(FIVE, later));
+        assert_eq!(manners.first(now), FIVE);
+    }
+
+    #[test]
+    fn a_broker_that_closes_once_may_just_be_busy() {
+        let mut manners = Manners::default();
+        assert_eq!(manners.other(FIVE, &Failure::ClosedAtOnce), None);
+        assert_eq!(manners.other(FIVE, &Failure::ClosedAtOnce), Some(THREE));
+        manners.succeeded(FIVE, Instant::now());
+        assert_eq!(manners.other(FIVE, &Failure::ClosedAtOnce), None);
+    }
+
+    #[test]
+    fn a_last_will_is_left_out_once() {
+        let mut manners = Manners::default();
+        assert_eq!(manners.other(FIVE, &login(0x86)), None, "a wrong password is wrong without it, too");
+        let without = Manner { will: false, ..FIVE };
+        assert_eq!(manners.other(FIVE, &login(NOT_AUTHORIZED)), Some(without));
+        assert_eq!(manners.other(without, &login(NOT_AUTHORIZED)), None);
+        assert_eq!(manners.other(FIVE, &login(NOT_AUTHORIZED)), None, "not again and again");
+        manners.succeeded(without, Instant::now());
+        assert_eq!(manners.other(FIVE, &login(NOT_AUTHORIZED)), Some(without));
+    }
+}

@@ -1,0 +1,248 @@
+//! Brokers that close the connection on what their rules deny, without a word.
+
+use std::collections::BTreeSet;
+
+use roost_scheduler::{event::Event, model::Qos, topic::Topic};
+use rumqttc::v5::mqttbytes::v5::Packet;
+
+use super::{
+    Probe, attempt,
+    brokers::{Broker, Version, free_port},
+    false_broker::{FalseBroker, PINGRESP},
+    settings,
+};
+use crate::mqtt::Settings;
+
+/// Mosquitto 2.0.11 closes the connection on each message that is denied, if so many may wait as like.
+async fn strict(acl: &str) -> Broker {
+    let lines = "allow_anonymous true\nacl_file DIR/acl\nmax_queued_messages 0";
+    Broker::mosquitto_with(free_port(), lines, &[("acl", acl)]).await
+}
+
+/// What became of attempts: their numbers where the broker has them, and how it ended the connection at others.
+#[derive(Debug, Default)]
+struct Seen {
+    acked: BTreeSet<u64>,
+    refused: Vec<(u64, String)>,
+    ended_at: Vec<(u64, String)>,
+    deferred: Vec<(u64, i64)>,
+    links: u64,
+}
+
+impl Seen {
+    /// Takes an event; the link that is up, if it is.
+    fn take(&mut self, event: Event) -> Option<u64> {
+        match event {
+            Event::Acked { attempt, .. } => drop(self.acked.insert(attempt)),
+            Event::Refused { attempt, reason, .. } => self.refused.push((attempt, reason)),
+            Event::EndedLink { attempt, how, .. } => self.ended_at.push((attempt, how)),
+            Event::Deferred { attempt, wait_ms, .. } => self.deferred.push((attempt, wait_ms)),
+            Event::LinkUp { link, .. } => {
+                self.links += 1;
+                return Some(link);
+            }
+            Event::LinkDown { .. } => {}
+            other => panic!("unexpected {other:?}"),
+        }
+        None
+    }
+}
+
+impl Probe {
+    /// Takes events until something is so.
+    async fn until(&mut self, seen: &mut Seen, is_so: impl Fn(&Seen) -> bool) -> Option<u64> {
+        let mut link = None;
+        while !is_so(seen) {
+            let event = self.next().await;
+            link = seen.take(event).or(link);
+        }
+        link
+    }
+}
+
+#[tokio::test]
+async fn where_the_status_topic_is_denied_everything_else_is_sent() {
+    let broker = strict("topic write coop/#\ntopic read #\n").await;
+    let mut reader = broker.reader(Version::Five).await;
+    let mut probe = Probe::connect(settings(broker.roost));
+    let mut seen = Seen::default();
+    // The first ends at `online`, and the third at its trial.
+    let link = probe.until(&mut seen, |seen| seen.links == 3).await.expect("the third");
+    for number in 1..=100 {
+        probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
+    }
+    probe.until(&mut seen, |seen| seen.acked.len() == 100).await;
+    assert_eq!(seen.links, 3, "the status topic is left alone for a while");
+    assert!(reader.next().await.starts_with("coop/light|"));
+    probe.link.stop().await;
+}
+
+#[tokio::test]
+async fn a_status_topic_is_chosen_or_there_is_none() {
+    let broker = strict("topic write coop/#\ntopic read #\n").await;
+    let mut reader = broker.reader(Version::Five).await;
+    let chosen = Settings { status_topic: Some(Topic::parse("coop/roost").expect("valid")), ..settings(broker.roost) };
+    let mut probe = Probe::connect(chosen);
+    let (link, _) = probe.up().await;
+    let online = reader.next().await;
+    assert!(online.starts_with("coop/roost|0|") && online.contains("|online|"), "{online}");
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1);
+    assert!(reader.next().await.starts_with("coop/light|"));
+    // As if the process had been killed.
+    probe.link.task.abort();
+    assert!(reader.next().await.starts_with("coop/roost|0|0|offline|"));
+
+    let mut probe = Probe::connect(Settings { status_topic: None, ..settings(broker.roost) });
+    let (link, _) = probe.up().await;
+    probe.link.publish(attempt(link, 1, "coop/light", b"off", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1);
+    probe.link.stop().await;
+    assert!(reader.next().await.contains("|off|"), "nothing is said of the host");
+}
+
+#[tokio::test]
+async fn a_denied_topic_is_found_and_others_are_sent() {
+    let broker = strict("topic write coop/#\ntopic write roost/status\ntopic read #\n").await;
+    for (run, qos) in [(0, Qos::AtMostOnce), (1, Qos::AtLeastOnce), (2, Qos::ExactlyOnce)] {
+        let mut probe = Probe::connect(Settings { client_id: format!("roost-{run}"), ..settings(broker.roost) });
+        let (link, _) = probe.up().await;
+        let mut seen = Seen::default();
+        for number in 1..=20 {
+            let topic = if number == 10 { "porch/light".to_owned() } else { format!("coop/{number}") };
+            probe.link.publish(attempt(link, number, &topic, b"on", qos));
+        }
+        let link = probe.until(&mut seen, |seen| seen.links == 1).await.expect("it was lost, and is there again");
+        // Those that are suspects are tried, others are sent at once.
+        let mut left: BTreeSet<u64> = (101..=120).collect();
+        while left != BTreeSet::from([110]) {
+            for number in &left {
+                let topic = if *number == 110 { "porch/light".to_owned() } else { format!("coop/{}", number - 100) };
+                if *number != 110 {
+                    probe.link.publish(attempt(link, *number, &topic, b"on", qos));
+                }
+            }
+            let answers = seen.acked.len() + seen.deferred.len() + left.len() - 1;
+            probe.until(&mut seen, |seen| seen.acked.len() + seen.deferred.len() == answers).await;
+            left.retain(|number| !seen.acked.contains(number));
+        }
+        assert_eq!(seen.links, 1, "QoS {qos:?}: none of them ends the connection");
+        let link = loop {
+            probe.link.publish(attempt(link, 110, "porch/light", b"on", qos));
+            let answers = seen.deferred.len();
+            let again = probe.until(&mut seen, |seen| seen.links == 2 || seen.deferred.len() > answers).await;
+            if let Some(link) = again {
+                break link;
+            }
+        };
+        // MQTT 5 says so before the end, where it can say anything; and not everything is read that was sent before that.
+        let said =
+            [seen.refused.iter(), seen.ended_at.iter()].into_iter().flatten().filter(|(number, _)| *number == 110);
+        let said: Vec<&(u64, String)> = said.collect();
+        assert_eq!(said.len(), 1, "{seen:?}");
+        seen.deferred.clear();
+        probe.link.publish(attempt(link, 210, "porch/light", b"on", qos));
+        probe.link.publish(attempt(link, 211, "coop/1", b"on", qos));
+        probe.until(&mut seen, |seen| seen.acked.contains(&211) && !seen.deferred.is_empty()).await;
+        assert!(matches!(seen.deferred[..], [(210, 5_000..=10_500)]), "it is left alone for a while: {seen:?}");
+        assert_eq!(seen.links, 2);
+        probe.link.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_goes_away_makes_nothing_a_suspect() {
+    let port = free_port();
+    let broker = Broker::mosquitto_with(port, "allow_anonymous true", &[]).await;
+    let mut probe = Probe::connect(settings(port));
+    let (link, credit) = probe.up().await;
+    for number in 1..=u64::from(credit) {
+        probe.link.publish(attempt(link, number, &format!("coop/{number}"), b"on", Qos::AtLeastOnce));
+    }
+    let mut seen = Seen::default();
+    broker.kill().await;
+    // Longer away than the first pause.
+    tokio::time::sleep(settings(port).pace.first_pause * 2).await;
+    let _broker = Broker::mosquitto_with(port, "allow_anonymous true", &[]).await;
+    let link = probe.until(&mut seen, |seen| seen.links == 1).await.expect("it is back");
+    seen.acked.clear();
+    for number in 1..=u64::from(credit) {
+        probe.link.publish(attempt(link, number, &format!("coop/{number}"), b"on", Qos::AtLeastOnce));
+    }
+    probe.until(&mut seen, |seen| seen.acked.len() == credit as usize).await;
+    assert!(seen.deferred.is_empty(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_subscription_that_ends_the_connection_is_found() {
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(Settings { status_topic: None, ..broker.settings() });
+    let (mut client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    probe.watch(link, 1, "porch/state", "on");
+    assert_eq!(client.subscribe().await.1, "porch/state");
+    drop(client);
+    assert_eq!(probe.down().await, link);
+
+    let (mut client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    probe.watch(link, 2, "porch/state", "on");
+    probe.watch(link, 3, "coop/state", "on");
+    let id = client.publish().await.pkid;
+    let (other, topic) = client.subscribe().await;
+    assert_eq!(topic, "coop/state");
+    client.suback(other, 1).await;
+    assert_eq!(probe.watching().await, (3, None));
+    assert!(client.read.is_empty(), "it waits until it is alone");
+    client.puback(id).await;
+    assert_eq!(probe.acked().await, 1);
+    assert_eq!(client.subscribe().await.1, "porch/state");
+    probe.link.publish(attempt(link, 2, "coop/light", b"on", Qos::AtLeastOnce));
+    assert!(matches!(client.next().await, Packet::PingReq(_)), "nothing else is sent meanwhile");
+    drop(client);
+    let (watch, refused) = probe.watching().await;
+    let expected =
+        "the broker ended the connection at the subscription to `porch/state`: the broker closed the connection";
+    assert_eq!((watch, refused.as_deref()), (2, Some(expected)));
+    assert_eq!(probe.down().await, link);
+
+    let (_client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    probe.watch(link, 4, "porch/state", "on");
+    let expected = "the broker had ended the connection at the subscription to `porch/state`";
+    assert_eq!(probe.watching().await, (4, Some(expected.to_owned())), "it is left alone for a while");
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_its_time_over_a_suspect_holds_up_nothing_else() {
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(Settings { status_topic: None, ..broker.settings() });
+    let (mut client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    probe.link.publish(attempt(link, 1, "porch/light", b"on", Qos::AtLeastOnce));
+    client.publish().await;
+    drop(client);
+    probe.down().await;
+
+    let (mut client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    probe.link.publish(attempt(link, 2, "porch/light", b"on", Qos::AtLeastOnce));
+    let suspect = client.publish().await.pkid;
+    assert!(matches!(client.next().await, Packet::PingReq(_)));
+    client.send(PINGRESP).await;
+    probe.link.publish(attempt(link, 3, "coop/light", b"on", Qos::AtLeastOnce));
+    let id = client.publish().await.pkid;
+    client.puback(id).await;
+    assert_eq!(probe.acked().await, 3);
+    client.puback(suspect).await;
+    assert_eq!(probe.acked().await, 2);
+    tokio::join!(client.read_to_end(), probe.link.stop());
+}
+
+#[tokio::test]
+async fn a_broker_that_lets_in_and_closes_is_said_to_do_so() {
+    let broker = FalseBroker::new().await;
+    let settings = Settings { status_topic: None, ..broker.settings() };
+    let (end, ()) = tokio::join!(super::outages::end_of_first(settings), async {
+        broker.let_in().await;
+    });
+    let crate::mqtt::End::Lost(failure, _) = end else { panic!("it was let in") };
+    assert!(failure.to_string().contains("closed the connection at once"), "{failure}");
+    assert!(failure.hint(false).is_some_and(|hint| hint.contains("client-id")));
+}

@@ -1,0 +1,98 @@
+//! Brokers that do not speak MQTT 5, or not to everybody.
+
+use std::time::Duration;
+
+use roost_scheduler::model::Qos;
+use tokio::time::Instant;
+
+use super::{
+    Probe, attempt,
+    brokers::{Broker, Version, refuse_5},
+    confirm,
+    false_broker::FalseBroker,
+    settings,
+};
+use crate::mqtt::{connection::too_late, message::message};
+
+#[tokio::test]
+async fn a_broker_that_refuses_5_in_any_way_is_spoken_to_in_3_1_1() {
+    let broker = Broker::mosquitto().await;
+    let answers: [&[u8]; 5] = [&[0x20, 2, 0, 1], &[0x20, 3, 0, 0x84, 0], &[0x20, 2, 0, 0], b"", b"what?"];
+    for answer in answers {
+        let port = refuse_5(broker.roost, answer).await;
+        let mut probe = Probe::connect(settings(port));
+        let (link, _) = probe.up().await;
+        assert_eq!(probe.info.get().protocol, Some("3.1.1"), "{answer:02x?}");
+        assert_eq!(probe.info.get().broker, Some(format!("mqtt://127.0.0.1:{port}")));
+        let mut reader = broker.reader(Version::Five).await;
+        assert_eq!(reader.status().await.0, "online");
+        for (number, qos) in [(1, Qos::AtMostOnce), (2, Qos::AtLeastOnce), (3, Qos::ExactlyOnce)] {
+            probe.link.publish(attempt(link, number, "coop/light", b"on", qos));
+            assert_eq!(probe.acked().await, number);
+            assert_eq!(reader.next().await, format!("coop/light|{}|0|on|||", qos as u8));
+        }
+        probe.link.stop().await;
+        assert_eq!(reader.status().await.0, "offline");
+    }
+}
+
+#[tokio::test]
+async fn what_a_link_in_3_1_1_has_sent_itself_is_no_report() {
+    let broker = Broker::old().await;
+    let mut probe = Probe::connect(settings(broker.roost));
+    let (link, _) = probe.up().await;
+    probe.link.watch(link, 1, confirm("door/state", "open").into());
+    assert_eq!(probe.watching().await, (1, None));
+    probe.link.publish(attempt(link, 1, "door/state", b"open", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1);
+    probe.link.publish(attempt(link, 2, "door/state", b"shut", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 2);
+    // The device says the same.
+    let mut device = Probe::connect(crate::mqtt::Settings { client_id: "device".into(), ..settings(broker.roost) });
+    let (of_device, _) = device.up().await;
+    device.link.publish(attempt(of_device, 1, "door/state", b"open", Qos::AtLeastOnce));
+    assert_eq!(device.acked().await, 1);
+    let heard = probe.heard().await;
+    assert!(heard.matches && heard.said == "open", "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_broker_without_qos_2_takes_such_messages_at_qos_1() {
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(broker.settings());
+    let refused = async {
+        broker.accept_any().await.send(&[0x20, 2, 0, 1]).await;
+        let mut client = broker.accept_any().await;
+        client.send(&[0x20, 2, 0, 0]).await;
+        client
+    };
+    let (mut client, (link, _)) = tokio::join!(refused, probe.up());
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::ExactlyOnce));
+    client.puback(1).await;
+    assert_eq!(probe.acked().await, 1);
+}
+
+#[tokio::test]
+async fn a_last_will_that_the_broker_denies_is_left_out() {
+    let broker = FalseBroker::new().await;
+    let mut probe = Probe::connect(broker.settings());
+    let first = async {
+        broker.accept_any().await.send(&[0x20, 3, 0, 0x87, 0]).await;
+        broker.let_in().await
+    };
+    let (mut client, _) = tokio::join!(first, probe.up());
+    assert_eq!(&client.publish().await.payload[..], b"online");
+    tokio::join!(client.read_to_end(), probe.link.stop());
+}
+
+#[test]
+fn a_message_that_waits_in_the_host_longer_than_it_is_good_for_is_not_sent() {
+    let mut attempt = attempt(1, 1, "coop/light", b"on", Qos::AtLeastOnce);
+    let now = Instant::now();
+    let since = |seconds| now.checked_sub(Duration::from_secs(seconds)).expect("the machine runs for longer");
+    assert_eq!(too_late(&message(&attempt), since(60)), None, "it is always good");
+    attempt.expiry_ms = Some(5_000);
+    assert_eq!(too_late(&message(&attempt), since(1)), None);
+    let reason = too_late(&message(&attempt), since(6)).expect("too late");
+    assert!(reason.contains("it waited 6 s for the connection, and was good for 5 s"), "{reason}");
+}

@@ -1,0 +1,77 @@
+//! Brokers whose rules, versions and addresses are not what one would wish.
+
+use std::fs;
+
+use roost_tests::{Broker, Listener, Roost, Site, guest};
+use serde_json::{Value, json};
+
+use crate::{api::ask, job, more, operations};
+
+fn roost(site: &Site, arguments: &[&str]) -> String {
+    operations::roost(site, arguments).0
+}
+
+/// Makes a job by hand that is due only when it is asked for.
+fn by_hand(address: &str, id: &str, topic: &str, qos: u8) {
+    let job = json!({
+        "id": id, "trigger": "cron 0 12 1 1 *", "policy": {"attempts": 1},
+        "steps": [{"topic": topic, "payload": "ON", "qos": qos}],
+    });
+    let (status, made) = ask(address, "POST", "/api/v1/jobs", "content-type: application/json\r\n", &job.to_string());
+    assert_eq!(status, 201, "{made}");
+}
+
+/// Runs such a job, and waits until its newest run has ended.
+fn run(host: &Roost, site: &Site, id: &str) -> Value {
+    let run = roost(site, &["run-now", id]).trim().to_owned();
+    host.until(&format!("the end of {run}"), || {
+        let told: Value =
+            serde_json::from_str(&roost(site, &["explain", &format!("roost/api/{id}"), "--json"])).ok()?;
+        (told["run"]["run"] == run && told["verdict"] != "running").then_some(told)
+    })
+}
+
+#[test]
+fn a_topic_that_the_broker_denies_is_named_and_all_others_go_on() {
+    let site = Site::new();
+    let rules = site.path().join("acl");
+    fs::write(&rules, "topic write tick/#\ntopic write probe\ntopic read #\n").unwrap();
+    let broker = Broker::start_with(&format!("acl_file {}", rules.display()));
+    let listener = Listener::new(broker.port);
+    site.settings("tick", &job("tick", "every_ms = 1000", "tick/tick"));
+    site.drop_in(&guest("declared"), "tick");
+    let host = site.start(&broker);
+    // The status topic is the first that is denied.
+    host.says("the broker ends the connection at the message to `roost/status`, which was alone on it");
+    host.says("or set `status_topic = \"off\"` in `[mqtt]`");
+    more(&listener, "tick/tick");
+
+    let address = host.address();
+    by_hand(&address, "porch", "porch/light", 0);
+    assert_eq!(run(&host, &site, "porch")["verdict"], "succeeded", "at QoS 0 a message is done when it is written");
+    let told = run(&host, &site, "porch");
+    let sentence = told["sentence"].as_str().unwrap();
+    assert!(sentence.contains("the broker ended the connection at the message to `porch/light`"), "{told}");
+    assert!(told["notes"].to_string().contains("the line `topic write porch/light` below the user's line"), "{told}");
+    assert_eq!(told["run"]["why"]["failed"]["last"]["ended_link"]["topic"], "porch/light", "{told}");
+    host.says("the line `topic write porch/light` below the user's line");
+    more(&listener, "tick/tick");
+    assert_eq!(site.query("SELECT count(*) FROM runs WHERE plugin = 'tick' AND state <> 'succeeded'"), 0);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn a_status_topic_of_ones_own_or_none_is_a_setting() {
+    for (setting, expected) in [("\"porch/roost\"", Some("porch/roost")), ("\"off\"", None)] {
+        let (broker, site) = (Broker::new(), Site::new());
+        let listener = Listener::new(broker.port);
+        fs::write(site.path().join("roost.toml"), format!("[mqtt]\nstatus_topic = {setting}\n")).unwrap();
+        let host = site.start(&broker);
+        by_hand(&host.address(), "lamp", "lamp", 1);
+        assert_eq!(run(&host, &site, "lamp")["verdict"], "succeeded");
+        assert!(host.stop().success());
+        let heard = listener.wait("the lamp", |heard| heard.iter().any(|message| message.topic == "lamp"));
+        let said = heard.iter().find(|message| message.payload == "online").map(|message| message.topic.as_str());
+        assert_eq!(said, expected, "{heard:?}");
+    }
+}
