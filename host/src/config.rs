@@ -63,12 +63,14 @@ pub(crate) struct Config {
 
 /// The broker to connect to. Not `Debug`: it has a password.
 pub(crate) struct Broker {
-    /// As it was written.
-    pub(crate) url: String,
+    /// As they were written; at least one. They are tried in turn.
+    pub(crate) urls: Vec<String>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
     /// Certificates to trust, besides the system's.
     pub(crate) ca_file: Option<PathBuf>,
+    /// The certificate that Roost shows, and its key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// Where the host says on the broker that it is there.
@@ -185,9 +187,14 @@ fn site(
 }
 
 fn broker(flag: Option<String>, file: MqttFile) -> Result<Option<Broker>, Report> {
-    let Some(url) = flag.or(file.url) else {
-        let for_none =
-            [("user", file.user.is_some()), ("password", file.password.is_some()), ("ca_file", file.ca_file.is_some())];
+    let from_flag = flag.map(|urls| separated(&urls));
+    let Some(urls) = from_flag.or(file.urls) else {
+        let for_none = [
+            ("user", file.user.is_some()),
+            ("password", file.password.is_some()),
+            ("ca_file", file.ca_file.is_some()),
+            ("cert_file", file.identity.is_some()),
+        ];
         return match for_none.iter().find(|(_, is_there)| *is_there) {
             None => Ok(None),
             Some((key, _)) => Err(Report::new(format!("`[mqtt]` has a `{key}`, but no `url` of a broker")).hint(
@@ -195,7 +202,20 @@ fn broker(flag: Option<String>, file: MqttFile) -> Result<Option<Broker>, Report
             )),
         };
     };
-    Ok(Some(Broker { url, user: file.user, password: file.password, ca_file: file.ca_file }))
+    let MqttFile { user, password, ca_file, identity, .. } = file;
+    Ok(Some(Broker { urls, user, password, ca_file, identity }))
+}
+
+/// Addresses with commas between them. A comma may stand in a password as well.
+fn separated(text: &str) -> Vec<String> {
+    let mut urls: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        match urls.last_mut() {
+            Some(last) if !part.contains("://") => *last = format!("{last},{part}"),
+            _ => urls.push(part.trim().to_owned()),
+        }
+    }
+    urls
 }
 
 /// A level, or a filter of `tracing`. A single word that is no level would silently be taken for the name of a module.

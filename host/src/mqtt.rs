@@ -4,11 +4,13 @@
 //! carried over from one to the next, neither a session nor a message, because the core is the only one that tries
 //! again. What the broker answers goes to the core as events.
 
+mod addresses;
 mod broker;
 mod connection;
 mod correlate;
 mod echoes;
 mod failure;
+mod identity;
 mod info;
 mod limits;
 mod message;
@@ -40,17 +42,18 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use self::{
+    addresses::Addresses,
+    connection::{Connection, Memory, Verdict, greet},
+    failure::Failure,
+    negotiation::Manner,
+    outage::{Lost, Outage},
+    transport::Stream,
+};
 pub(crate) use self::{
     broker::{Ports, start_built_in},
     info::{Info, LinkInfo},
     url::BrokerUrl,
-};
-use self::{
-    connection::{Connection, Memory, Verdict, greet},
-    failure::Failure,
-    negotiation::{Manner, Manners},
-    outage::Outage,
-    transport::{Stream, Transport},
 };
 use crate::{
     config::grant::{Access, how_broker_allows},
@@ -60,13 +63,16 @@ use crate::{
 /// Which broker, and as whom.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    pub(crate) url: BrokerUrl,
+    /// At least one; they are tried in turn.
+    pub(crate) urls: Vec<BrokerUrl>,
     /// Outranks the URL's.
     pub(crate) user: Option<String>,
     /// Outranks the URL's.
     pub(crate) password: Option<String>,
     /// PEM, trusted besides the machine's certificates.
     pub(crate) ca_file: Option<PathBuf>,
+    /// PEM: the certificate that Roost shows to the broker, and its key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
     /// Where this host says whether it is there: retained, `online` or `offline`. `None`: nowhere.
     pub(crate) status_topic: Option<Topic>,
     /// The same for ever, and no other client's (I14).
@@ -118,13 +124,13 @@ pub(crate) struct Link {
 /// Connects in the background, for ever, on the tokio runtime that this is called on.
 ///
 /// # Errors
-/// Where the settings cannot work, whatever the broker does: a `ca_file` that cannot be read.
+/// Where the settings cannot work, whatever the broker does: certificates that cannot be read, or do not fit.
 pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>, info: LinkInfo) -> Result<Link, Report> {
-    let transport = Transport::new(settings.url.clone(), settings.ca_file.as_deref())?;
+    let addresses = Addresses::new(&settings)?;
     // I10: the core has no more attempts under way than the credit it was given, and no more watches than runs.
     let (sender, orders) = mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel();
-    let links = Links::new(settings, transport, (orders, events, stopped), info);
+    let links = Links::new(settings, addresses, (orders, events, stopped), info);
     Ok(Link { orders: sender, stop, task: tokio::spawn(links.run()) })
 }
 
@@ -157,13 +163,12 @@ impl Link {
 /// One link after the other.
 struct Links {
     settings: Settings,
-    transport: Transport,
+    addresses: Addresses,
     orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Sender<Event>,
     stopped: oneshot::Receiver<()>,
     last: LinkId,
     outage: Outage,
-    manners: Manners,
     memory: Memory,
     /// Whether nothing has failed since the last connection ended.
     is_first_try: bool,
@@ -182,16 +187,15 @@ enum End {
 }
 
 impl Links {
-    fn new(settings: Settings, transport: Transport, (orders, events, stopped): Ends, info: LinkInfo) -> Self {
+    fn new(settings: Settings, addresses: Addresses, (orders, events, stopped): Ends, info: LinkInfo) -> Self {
         Self {
             settings,
-            transport,
+            addresses,
             orders,
             events,
             stopped,
             last: 0,
             outage: Outage::default(),
-            manners: Manners::default(),
             memory: Memory::new(info.clone(), Instant::now()),
             is_first_try: false,
             info,
@@ -206,8 +210,20 @@ impl Links {
                 End::Stopped => return,
                 // That was to be found out, and nothing else was under way.
                 End::Lost(_, Verdict::Convicted) => continue,
-                End::Failed(failure) => self.outage.failed(&self.settings, &failure, None),
-                End::Lost(failure, verdict) => self.outage.failed(&self.settings, &failure, Some(verdict)),
+                End::Failed(failure) => {
+                    let is_round_over = self.addresses.is_last();
+                    let pause = self.outage.failed(
+                        &self.settings,
+                        self.addresses.url(),
+                        &failure,
+                        Lost::Never { is_round_over },
+                    );
+                    self.addresses.turn();
+                    pause
+                }
+                End::Lost(failure, verdict) => {
+                    self.outage.failed(&self.settings, self.addresses.url(), &failure, Lost::Now(verdict))
+                }
             };
             tokio::select! {
                 () = sleep(pause) => {}
@@ -218,14 +234,14 @@ impl Links {
 
     /// One link, in the first manner that the broker takes.
     async fn next(&mut self) -> End {
-        let mut manner = self.manners.first(Instant::now());
+        let mut manner = self.addresses.current().manners.first(Instant::now());
         let mut first = None;
         loop {
             let failure = match self.try_in(manner).await {
                 End::Failed(failure) => failure,
                 end => return end,
             };
-            match self.manners.other(manner, &failure) {
+            match self.addresses.current().manners.other(manner, &failure) {
                 Some(other) => manner = other,
                 // Of a broker that takes none, the first answer says most.
                 None => return End::Failed(first.filter(|_| !failure.is_of_login()).unwrap_or(failure)),
@@ -236,7 +252,7 @@ impl Links {
 
     async fn try_in(&mut self, manner: Manner) -> End {
         let opened = tokio::select! {
-            opened = self.transport.open(self.settings.pace.connect) => opened,
+            opened = self.addresses.transport().open(self.settings.pace.connect) => opened,
             _ = &mut self.stopped => return End::Stopped,
         };
         match opened {
@@ -248,7 +264,7 @@ impl Links {
 
     async fn live<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S, manner: Manner) -> End {
         let Pace { keep_alive, connect: within, .. } = self.settings.pace;
-        let greeting = timeout(within, greet(&mut stream, self.settings.connect_packet(manner), manner.version));
+        let greeting = timeout(within, greet(&mut stream, self.connect_packet(manner), manner.version));
         let greeted = tokio::select! {
             greeted = greeting => greeted.unwrap_or(Err(Failure::NoAnswer { what: "CONNECT", within })),
             _ = &mut self.stopped => return End::Stopped,
@@ -258,10 +274,11 @@ impl Links {
             Err(failure) => return End::Failed(failure),
         };
         self.last += 1;
-        self.outage.ended(&self.settings, manner.version, limits.receive_maximum.min(connection::CREDIT));
+        self.addresses.succeeded();
+        self.outage.ended(self.addresses.url(), manner.version, limits.receive_maximum.min(connection::CREDIT));
         self.tell_manner(manner);
         self.tell_suspects();
-        self.info.connected(Some((self.settings.url.to_string(), manner.version.as_str())));
+        self.info.connected(Some((self.addresses.url().to_string(), manner.version.as_str())));
         let memory = std::mem::replace(&mut self.memory, Memory::new(self.info.clone(), Instant::now()));
         let of_settings = (keep_alive, self.settings.status_topic.clone());
         let mut connection = Connection::new(stream, self.last, of_settings, (limits, read), memory);
@@ -300,8 +317,9 @@ impl Links {
 
     /// Says what is missing, once.
     fn tell_manner(&mut self, manner: Manner) {
-        let url = &self.settings.url;
-        if self.manners.succeeded(manner, Instant::now()) {
+        let is_news = self.addresses.current().manners.succeeded(manner, Instant::now());
+        let url = self.addresses.url();
+        if is_news {
             let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
             tracing::warn!(
                 "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to, those for \
@@ -318,14 +336,14 @@ impl Links {
             tracing::warn!("{}", Report::new(what).hint(hint));
         }
     }
-}
 
-impl Settings {
     fn connect_packet(&self, manner: Manner) -> rumqttc::v5::mqttbytes::v5::Packet {
-        let user = self.user.as_deref().or(self.url.user.as_deref());
-        let password = self.password.as_deref().or(self.url.password.as_deref());
+        let (settings, url) = (&self.settings, self.addresses.url());
+        let user = settings.user.as_deref().or(url.user.as_deref());
+        let password = settings.password.as_deref().or(url.password.as_deref());
         let login = (user.is_some() || password.is_some()).then(|| (user.unwrap_or(""), password.unwrap_or("")));
-        let keep_alive_s = self.pace.keep_alive.as_secs().clamp(1, u16::MAX.into()) as u16;
-        wire::connect(&self.client_id, login, keep_alive_s, self.status_topic.as_ref().filter(|_| manner.will))
+        let keep_alive_s = settings.pace.keep_alive.as_secs().clamp(1, u16::MAX.into()) as u16;
+        let status_topic = settings.status_topic.as_ref().filter(|_| manner.will);
+        wire::connect(&settings.client_id, login, keep_alive_s, status_topic)
     }
 }

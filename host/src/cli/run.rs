@@ -96,11 +96,15 @@ async fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> a
     let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
     let pace = mqtt::Pace::default();
     let settings = match &config.broker {
-        Some(Broker { url, user, password, ca_file }) => mqtt::Settings {
-            url: url.parse::<BrokerUrl>().map_err(|error| Report::new(format!("{error}")))?,
+        Some(Broker { urls, user, password, ca_file, identity }) => mqtt::Settings {
+            urls: urls
+                .iter()
+                .map(|url| url.parse::<BrokerUrl>().map_err(|error| Report::new(error.to_string())))
+                .collect::<Result<_, _>>()?,
             user: user.clone(),
             password: password.clone(),
             ca_file: ca_file.clone(),
+            identity: identity.clone(),
             status_topic: config.status_topic.clone(),
             client_id,
             pace,
@@ -109,7 +113,17 @@ async fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> a
             let BuiltInPorts { devices, roost } = config.built_in;
             let url = mqtt::start_built_in(Ports { devices, roost }).await?;
             let status_topic = config.status_topic.clone();
-            mqtt::Settings { url, user: None, password: None, ca_file: None, status_topic, client_id, pace }
+            let urls = vec![url];
+            mqtt::Settings {
+                urls,
+                user: None,
+                password: None,
+                ca_file: None,
+                identity: None,
+                status_topic,
+                client_id,
+                pace,
+            }
         }
     };
     Ok(mqtt::connect(settings, events, info)?)

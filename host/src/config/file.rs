@@ -32,11 +32,14 @@ pub(super) struct File {
 /// Its `[mqtt]`.
 #[derive(Default)]
 pub(super) struct MqttFile {
-    pub(super) url: Option<String>,
+    /// At least one.
+    pub(super) urls: Option<Vec<String>>,
     pub(super) user: Option<String>,
     /// Itself, or what its file holds.
     pub(super) password: Option<String>,
     pub(super) ca_file: Option<PathBuf>,
+    /// A certificate and its key.
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
     /// `Some(None)`: there is none.
     pub(super) status_topic: Option<Option<Topic>>,
 }
@@ -57,7 +60,8 @@ const KEYS: [&str; 13] = [
     "http",
 ];
 const BUILT_IN_KEYS: [&str; 2] = ["devices", "roost"];
-const MQTT_KEYS: [&str; 6] = ["url", "user", "password", "password_file", "ca_file", "status_topic"];
+const MQTT_KEYS: [&str; 8] =
+    ["url", "user", "password", "password_file", "ca_file", "cert_file", "key_file", "status_topic"];
 const HISTORY_KEYS: [&str; 2] = ["days", "runs"];
 const LOG_KEYS: [&str; 2] = ["level", "format"];
 
@@ -106,12 +110,41 @@ fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
         (password, None) => password,
     };
     Ok(MqttFile {
-        url: text_at(&table, "url")?,
+        urls: table.get("url").map(|value| read_urls(&value)).transpose()?,
         user: text_at(&table, "user")?,
         password,
         ca_file: path_at(folder, &table, "ca_file")?,
+        identity: read_identity(folder, &table)?,
         status_topic: table.get("status_topic").map(|value| read_status_topic(&value)).transpose()?,
     })
+}
+
+/// An address, or a list of them.
+fn read_urls(value: &Value<'_>) -> Result<Vec<String>, Report> {
+    if let Ok(one) = value.text() {
+        return Ok(vec![one.to_owned()]);
+    }
+    let hint =
+        "write an address, or several of one broker or of brokers that are joined: `[\"mqtt://one\", \"mqtt://two\"]`";
+    let list = value.list().map_err(|report| report.hint(hint))?;
+    if list.is_empty() {
+        return Err(value.error("`url` is an empty list").hint(hint));
+    }
+    list.iter().map(|item| item.text().map(str::to_owned)).collect()
+}
+
+/// A certificate is nothing without its key, and the other way round.
+fn read_identity(folder: &Path, table: &Table<'_>) -> Result<Option<(PathBuf, PathBuf)>, Report> {
+    match (path_at(folder, table, "cert_file")?, path_at(folder, table, "key_file")?) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(table.error("`[mqtt]` has a `cert_file`, but no `key_file`").hint(
+            "add `key_file`, the private key that belongs to the certificate; where both are in one file, name it twice",
+        )),
+        (None, Some(_)) => Err(table.error("`[mqtt]` has a `key_file`, but no `cert_file`").hint(
+            "add `cert_file`, the certificate that Roost shows to the broker; where both are in one file, name it twice",
+        )),
+    }
 }
 
 /// Where the host says that it is there, or `off`.

@@ -68,7 +68,7 @@ fn flags_stand_above_the_file_key_by_key() {
     assert_eq!(both.site.location.map(|at| (at.latitude(), at.longitude())), Some((51.5, -33.8)));
     assert_eq!(both.log.level, "warn,roost::mqtt=trace");
     let broker = both.broker.unwrap();
-    assert_eq!((broker.url.as_str(), broker.user.as_deref()), ("mqtt://two", Some("roost")));
+    assert_eq!((broker.urls, broker.user.as_deref()), (vec!["mqtt://two".to_owned()], Some("roost")));
 }
 
 #[test]
@@ -244,4 +244,32 @@ fn the_api_listens_where_it_is_told_to_and_on_loopback_otherwise() {
     assert!(told.starts_with("roost.toml:2:10: `here` is not an address with a port"), "{told}");
     let told = error("[http]\nhosts = ['http://a']", &[]);
     assert!(told.starts_with("roost.toml:2:10: `http://a` is not a host"), "{told}");
+}
+
+#[test]
+fn a_broker_has_one_address_or_several_and_a_certificate_with_its_key() {
+    let urls = |text: &str, words: &[&str]| config(text, words).broker.unwrap().urls;
+    assert_eq!(urls("[mqtt]\nurl = 'mqtt://one'", &[]), ["mqtt://one"]);
+    assert_eq!(urls("[mqtt]\nurl = ['mqtt://one', 'mqtts://two']", &[]), ["mqtt://one", "mqtts://two"]);
+    let flag = ["--mqtt", "mqtt://ada:pass,word@one,mqtts://two"];
+    assert_eq!(urls("[mqtt]\nurl = 'mqtt://three'", &flag), ["mqtt://ada:pass,word@one", "mqtts://two"]);
+    let mqtt = |lines: &str| format!("[mqtt]\nurl = 'mqtts://one'\n{lines}");
+    let identity = config(&mqtt("cert_file = 'roost.pem'\nkey_file = '/etc/roost.key'"), &[]).broker.unwrap().identity;
+    let (certificate, key) = identity.unwrap();
+    assert!(certificate.ends_with("roost.pem") && key == std::path::Path::new("/etc/roost.key"));
+    let topic = |text: &str| config(text, &[]).status_topic.map(|topic| topic.to_string());
+    assert_eq!(topic("").as_deref(), Some("roost/status"));
+    assert_eq!(topic("[mqtt]\nstatus_topic = 'home/roost'").as_deref(), Some("home/roost"));
+    assert_eq!(topic("[mqtt]\nstatus_topic = 'off'"), None);
+    for (text, expected) in [
+        (mqtt("cert_file = 'a'"), "but no `key_file`\nhint: add `key_file`"),
+        (mqtt("key_file = 'a'"), "but no `cert_file`\nhint: add `cert_file`"),
+        ("[mqtt]\nurl = []".to_owned(), "roost.toml:2:7: `url` is an empty list\nhint: write an address"),
+        ("[mqtt]\nurl = 3".to_owned(), "must be a list\nhint: write an address"),
+        (mqtt("status_topic = 'home/#'"), "hint: write a topic such as `roost/status`, or `off`"),
+        ("[mqtt]\ncert_file = 'a'\nkey_file = 'b'".to_owned(), "`[mqtt]` has a `cert_file`, but no `url` of a broker"),
+    ] {
+        let error = error(&text, &[]);
+        assert!(error.contains(expected), "{text}:\n{error}");
+    }
 }

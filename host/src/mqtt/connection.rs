@@ -43,7 +43,10 @@ use super::{
     watches::{PERIOD, Watches},
     wire::{self, AckKind, Incoming, Limits, Version},
 };
-use crate::report::Report;
+use crate::{
+    config::grant::{Access, how_broker_allows},
+    report::Report,
+};
 
 /// Attempts under way at once: enough to fill a fast link, few enough that an outage repeats little.
 pub(super) const CREDIT: u16 = 1_000;
@@ -148,6 +151,8 @@ fn before_connack(error: io::Error) -> Failure {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error.kind() {
         BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Failure::ClosedAtOnce,
+        // A broker that does not like our certificate says so after the handshake.
+        _ if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) => Failure::Tls(error),
         _ => Failure::Broken(error),
     }
 }
@@ -354,9 +359,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 // At once, and not when it is given up a quarter of an hour later. The pauses between tries grow, so
                 // that this does not become a flood.
                 let report = Report::new(format!("the broker refused the message of {run}")).cause(&reason);
-                let hint = "let Roost's user of the broker publish to the topics of the plugins";
-                let denied = ack.reason.code == NOT_AUTHORIZED;
-                tracing::warn!("{}", if denied { report.hint(hint) } else { report });
+                let denied = self.recent.topic_of(ack.id).filter(|_| ack.reason.code == NOT_AUTHORIZED);
+                let hint = denied.map(|topic| how_broker_allows(topic, Access::Publish));
+                tracing::warn!("{}", Report { hint, ..report });
                 self.answered(attempt, Event::Refused { link, attempt, reason });
             }
             Answer::Granted(watch) => {

@@ -85,6 +85,14 @@ impl Failure {
                 "the broker shows an authority's certificate as its own; give it one that the authority has signed, or make \
                  it with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
             }
+            Self::Tls(error) if error.to_string().contains("CertificateRequired") => {
+                "the broker asks for a certificate: name one that its authority has signed, and its key, as `cert_file` and \
+                 `key_file` in `[mqtt]`"
+            }
+            Self::Tls(error) if error.to_string().contains("received fatal alert") => {
+                "the broker does not accept Roost's certificate: see that an authority that the broker trusts has signed \
+                 `cert_file`, and that it is valid today"
+            }
             Self::Tls(_) => {
                 "see that the broker speaks TLS at this port; the certificate must be valid for the host in `url`; where it is not signed by a public authority, \
                  name the authority's certificate as `ca_file` in `[mqtt]`"

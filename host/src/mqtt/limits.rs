@@ -32,3 +32,5 @@ pub(super) const TOPICS_SHOWN: usize = 5;
 pub(super) const CLOSED_AT_CONNECT: u32 = 2;
 /// How long a broker that speaks 3.1.1 is spoken to so at once; a connection that is there is kept, whatever it speaks.
 pub(super) const TRY_5_AGAIN: Duration = Duration::from_secs(3_600);
+/// Addresses of one host that are tried: each may cost the time of a connection.
+pub(super) const ADDRESSES_OF_HOST: usize = 8;

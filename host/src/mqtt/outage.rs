@@ -1,13 +1,14 @@
 //! A time without the broker: how long to wait before the next try, and what to say meanwhile.
 
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
 
 use roost_scheduler::time::Instant;
 
-use super::{Settings, connection::Verdict, failure::Failure, wire::Version};
+use super::{Settings, connection::Verdict, failure::Failure, url::BrokerUrl, wire::Version};
 use crate::{clock, report::Report};
 
 /// How many of the longest pauses lie between two tries where only a person can help: some brokers lock out who often
@@ -22,45 +23,62 @@ pub(super) struct Outage {
     failures: u32,
     /// When the first of them was.
     since: Option<Instant>,
-    /// What was said last.
-    told: Option<String>,
+    /// What was said last of each address.
+    told: HashMap<String, String>,
+}
+
+/// Whether there was a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Until now, and what its end says.
+    Now(Verdict),
+    /// There was none.
+    Never {
+        /// Whether that was so at all addresses, one after the other.
+        is_round_over: bool,
+    },
 }
 
 impl Outage {
     /// Tells that a connection failed or was lost, unless that was said just before; how long to wait.
-    pub(super) fn failed(&mut self, settings: &Settings, failure: &Failure, lost: Option<Verdict>) -> Duration {
+    pub(super) fn failed(&mut self, settings: &Settings, url: &BrokerUrl, failure: &Failure, lost: Lost) -> Duration {
         let now = clock::now();
-        let was_connected = lost.is_some();
         self.since.get_or_insert(now);
-        if lost == Some(Verdict::Named) {
+        if lost == Lost::Now(Verdict::Named) {
             // The next connection leaves out what this one may have ended at.
             self.tries = 0;
         }
-        let pause = self.pause(settings, failure, now);
-        self.tries = self.tries.saturating_add(1);
         self.failures = self.failures.saturating_add(1);
-        let what = if was_connected { "lost the connection to the broker" } else { "no connection to the broker" };
+        let what = match lost {
+            Lost::Now(_) => "lost the connection to the broker",
+            Lost::Never { .. } => "no connection to the broker",
+        };
+        let (pause, next) = if lost == (Lost::Never { is_round_over: false }) {
+            (Duration::ZERO, "the next address is tried at once".to_owned())
+        } else {
+            let pause = self.pause(settings, failure, now);
+            self.tries = self.tries.saturating_add(1);
+            (pause, format!("next try in {:.1} s", pause.as_secs_f32()))
+        };
         let why = failure.to_string();
-        let next = format!("{what} `{}`, next try in {:.1} s", settings.url, pause.as_secs_f32());
-        let mut report = Report::new(next).cause(&why);
-        if let Some(hint) = failure.hint(settings.url.tls) {
+        let mut report = Report::new(format!("{what} `{url}`, {next}")).cause(&why);
+        if let Some(hint) = failure.hint(url.tls) {
             report = report.hint(hint);
         }
-        if self.told.as_ref() == Some(&why) {
+        let said = self.told.insert(url.to_string(), why.clone());
+        if said == Some(why) {
             tracing::debug!("{report}");
         } else if failure.needs_a_person() {
             tracing::error!("{report}");
         } else {
             tracing::warn!("{report}");
         }
-        self.told = Some(why);
         pause
     }
 
     /// Tells that there is a connection.
-    pub(super) fn ended(&mut self, settings: &Settings, version: Version, credit: u16) {
-        let how = if settings.url.tls { format!("{version} over TLS") } else { version.to_string() };
-        let url = &settings.url;
+    pub(super) fn ended(&mut self, url: &BrokerUrl, version: Version, credit: u16) {
+        let how = if url.tls { format!("{version} over TLS") } else { version.to_string() };
         match self.since {
             Some(since) => {
                 let (failures, seconds) = (self.failures, clock::now().ms_since(since).max(0) / 1_000);
@@ -99,28 +117,33 @@ mod tests {
     use super::*;
     use crate::mqtt::{reason::Reason, tests::settings};
 
+    const NEVER: Lost = Lost::Never { is_round_over: true };
+
     #[test]
     fn pauses_double_up_to_a_bound_and_begin_anew_after_a_steady_connection() {
         let settings = settings(1883);
         let (first, longest) = (settings.pace.first_pause, settings.pace.longest_pause);
         let mut outage = Outage::default();
         for expected in (0..40).map(|n| first.saturating_mul(1 << n.min(20)).min(longest)) {
-            let pause = outage.failed(&settings, &Failure::Closed, None);
+            let pause = outage.failed(&settings, &settings.urls[0], &Failure::Closed, NEVER);
             assert!(pause >= expected / 2 && pause <= expected, "{pause:?} for {expected:?}");
         }
-        outage.ended(&settings, Version::Five, 1);
+        outage.ended(&settings.urls[0], Version::Five, 1);
         assert!(
-            outage.failed(&settings, &Failure::Closed, Some(Verdict::Nothing)) > first,
+            outage.failed(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Verdict::Nothing)) > first,
             "a short connection changes nothing"
         );
         outage.was_steady();
-        assert!(outage.failed(&settings, &Failure::Closed, Some(Verdict::Nothing)) <= first);
+        assert!(outage.failed(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Verdict::Nothing)) <= first);
     }
 
     #[test]
     fn what_needs_a_person_is_tried_seldom() {
         let settings = settings(1883);
         let login = Failure::Login(Reason { code: 0x86, text: None });
-        assert!(Outage::default().failed(&settings, &login, None) >= settings.pace.longest_pause * FOR_A_PERSON / 2);
+        assert!(
+            Outage::default().failed(&settings, &settings.urls[0], &login, NEVER)
+                >= settings.pace.longest_pause * FOR_A_PERSON / 2
+        );
     }
 }

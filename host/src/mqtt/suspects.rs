@@ -211,6 +211,15 @@ impl Recent {
         }
     }
 
+    /// Where the message went that the broker has just answered to.
+    pub(super) fn topic_of(&self, id: u16) -> Option<&str> {
+        let packet = self.packets.front().filter(|packet| packet.id == Some(id))?;
+        match &packet.what {
+            What::Step(body, step) => Some(body.step(*step)?.topic()),
+            What::Other(_) => None,
+        }
+    }
+
     /// The broker has got past a mark.
     pub(super) fn passed(&mut self, mark: u64) {
         let count = mark.saturating_sub(self.gone).min(self.packets.len() as u64);

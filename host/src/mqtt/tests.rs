@@ -3,6 +3,7 @@
 mod brokers;
 mod conformance;
 mod false_broker;
+mod identity;
 mod listening;
 mod outages;
 mod suspects;
@@ -71,10 +72,11 @@ pub(super) fn confirm(topic: &str, report: &str) -> Confirm {
 /// For a broker on this machine, in a hurry.
 pub(super) fn settings(port: u16) -> Settings {
     Settings {
-        url: format!("mqtt://127.0.0.1:{port}").parse().expect("a good URL"),
+        urls: vec![format!("mqtt://127.0.0.1:{port}").parse().expect("a good URL")],
         user: None,
         password: None,
         ca_file: None,
+        identity: None,
         status_topic: Some(Topic::parse("roost/status").expect("valid")),
         client_id: "roost-test".to_owned(),
         pace: Pace {

@@ -2,7 +2,10 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -13,7 +16,7 @@ use tokio_rustls::{
     },
 };
 
-use super::{failure::Failure, url::BrokerUrl};
+use super::{Settings, failure::Failure, identity, limits, url::BrokerUrl};
 use crate::report::Report;
 
 /// What it takes to reach one broker.
@@ -29,27 +32,49 @@ pub(super) enum Stream {
 }
 
 impl Transport {
-    /// Reads the certificates that are trusted, where the URL asks for TLS.
-    pub(super) fn new(url: BrokerUrl, ca_file: Option<&Path>) -> Result<Self, Report> {
+    /// Reads the certificates, where the URL asks for TLS.
+    pub(super) fn new(url: &BrokerUrl, settings: &Settings) -> Result<Self, Report> {
+        let url = url.clone();
         if !url.tls {
             return Ok(Self { url, tls: None });
         }
         let what = || format!("no TLS connection to the broker `{url}` is possible");
         let host = ServerName::try_from(url.host.clone()).map_err(|error| Report::new(what()).chain(&error))?;
-        let roots = trusted(ca_file).map_err(|error| Report::new(what()).cause(error))?;
+        let roots = trusted(settings.ca_file.as_deref()).map_err(|error| Report::new(what()).cause(error))?;
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| Report::new(what()).chain(&error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match &settings.identity {
+            None => config.with_no_client_auth(),
+            Some((certificates, key)) => identity::show(config, certificates, key)?,
+        };
         Ok(Self { url, tls: Some((TlsConnector::from(Arc::new(config)), host)) })
+    }
+
+    pub(super) const fn url(&self) -> &BrokerUrl {
+        &self.url
+    }
+
+    /// The first of the host's addresses that answers. One that does not answer costs its own time only.
+    async fn reach(&self, within: Duration) -> Result<TcpStream, Failure> {
+        let no_answer = |what| Failure::NoAnswer { what, within };
+        let found = timeout(within, lookup_host((self.url.host.as_str(), self.url.port))).await;
+        let found = found.map_err(|_| no_answer("the question for the broker's address"))?;
+        let mut failure = Failure::Unreachable(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
+        for address in found.map_err(Failure::Unreachable)?.take(limits::ADDRESSES_OF_HOST) {
+            match timeout(within, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => return Ok(tcp),
+                Ok(Err(error)) => failure = Failure::Unreachable(error),
+                Err(_) => failure = no_answer("the TCP connection"),
+            }
+        }
+        Err(failure)
     }
 
     pub(super) async fn open(&self, within: Duration) -> Result<Stream, Failure> {
         let no_answer = |what| move |_| Failure::NoAnswer { what, within };
-        let connecting = TcpStream::connect((self.url.host.as_str(), self.url.port));
-        let tcp = timeout(within, connecting).await.map_err(no_answer("the TCP connection"))?;
-        let tcp = tcp.map_err(Failure::Unreachable)?;
+        let tcp = self.reach(within).await?;
         // A message must not wait until there are enough of them to fill a segment.
         tcp.set_nodelay(true).map_err(Failure::Unreachable)?;
         let Some((connector, host)) = &self.tls else { return Ok(Stream::Plain(tcp)) };

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Connection;
 use crate::{
+    config::grant::{Access, how_broker_allows},
     mqtt::{
         failure::Failure,
         reason::Reason,
@@ -77,7 +78,7 @@ impl<S> Connection<S> {
         let Some((topic, is_last)) = self.watches.remove(watch) else { return Ok(()) };
         let report = Report::new(format!("the broker refused the subscription to `{topic}`"))
             .cause(reason)
-            .hint("let Roost's user of the broker read the topics on which devices report");
+            .hint(how_broker_allows(&topic, Access::Read));
         self.is_deaf(watch, &topic, &report, format!("the broker refused the subscription to `{topic}`: {reason}"));
         if is_last { self.unsubscribe(&topic) } else { Ok(()) }
     }

@@ -10,17 +10,17 @@ use super::{
     settings,
 };
 use crate::{
-    mqtt::{End, LinkInfo, Links, Ports, Settings, failure::Failure, start_built_in, transport::Transport},
+    mqtt::{End, LinkInfo, Links, Ports, Settings, addresses::Addresses, failure::Failure, start_built_in},
     report::Report,
 };
 
 /// How the first connection ends.
 pub(super) async fn end_of_first(settings: Settings) -> End {
-    let transport = Transport::new(settings.url.clone(), settings.ca_file.as_deref()).expect("good settings");
+    let addresses = Addresses::new(&settings).expect("good settings");
     let (_orders, orders) = tokio::sync::mpsc::unbounded_channel();
     let (events, _kept) = tokio::sync::mpsc::channel(64);
     let (_stop, stopped) = tokio::sync::oneshot::channel();
-    Links::new(settings, transport, (orders, events, stopped), LinkInfo::default()).next().await
+    Links::new(settings, addresses, (orders, events, stopped), LinkInfo::default()).next().await
 }
 
 /// Why there is no first connection.
@@ -106,11 +106,11 @@ async fn a_login_is_needed_where_the_broker_wants_one() {
         assert!(matches!(failure, Failure::Login(_)) && failure.needs_a_person(), "{failure}");
         assert!(failure.hint(false).is_some_and(|hint| hint.contains("`user` and `password`")));
     }
-    let url = format!("mqtt://ada:secret@127.0.0.1:{}", broker.roost).parse().expect("a good URL");
-    Probe::connect(Settings { url, ..settings(broker.roost) }).up().await;
-    let url = format!("mqtt://nobody:nothing@127.0.0.1:{}", broker.roost).parse().expect("a good URL");
+    let urls = vec![format!("mqtt://ada:secret@127.0.0.1:{}", broker.roost).parse().expect("a good URL")];
+    Probe::connect(Settings { urls, ..settings(broker.roost) }).up().await;
+    let urls = vec![format!("mqtt://nobody:nothing@127.0.0.1:{}", broker.roost).parse().expect("a good URL")];
     let login = Settings { user: Some("ada".into()), password: Some("secret".into()), ..settings(broker.roost) };
-    Probe::connect(Settings { url, ..login }).up().await;
+    Probe::connect(Settings { urls, ..login }).up().await;
 }
 
 const PASSWORDS: &str = "ada:$7$101$WaYynnm4QPE4csPF$D5r/BTrcEumSkX0Y0HdWnnIzHG5ZZ8+YxSQdIFuu03jQljHIYUDgUL+fVZXfZ6BuR2AMncAIWr4KuWV5RoSsZA==\n";
@@ -128,7 +128,7 @@ async fn a_link_over_tls_carries_messages() {
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, files[2].1).expect("writable");
     let tls = |host: &str, ca_file| Settings {
-        url: format!("mqtts://{host}:{}", broker.roost).parse().expect("a good URL"),
+        urls: vec![format!("mqtts://{host}:{}", broker.roost).parse().expect("a good URL")],
         ca_file,
         ..settings(broker.roost)
     };
@@ -163,8 +163,8 @@ async fn a_ca_file_that_cannot_be_read_is_an_error_at_once() {
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "nothing").expect("writable");
     for path in [folder.path().join("absent.pem"), empty] {
-        let url = "mqtts://localhost".parse().expect("a good URL");
-        let settings = Settings { url, ca_file: Some(path.clone()), ..settings(1) };
+        let urls = vec!["mqtts://localhost".parse().expect("a good URL")];
+        let settings = Settings { urls, ca_file: Some(path.clone()), ..settings(1) };
         let (events, _kept) = tokio::sync::mpsc::channel(1);
         let report: Report = crate::mqtt::connect(settings, events, LinkInfo::default()).err().expect("an error");
         assert!(report.to_string().contains(&format!("the certificates in `{}`", path.display())), "{report}");

@@ -1,0 +1,129 @@
+//! Brokers that ask for a certificate, and brokers with several addresses.
+
+use std::{path::Path, time::Duration};
+
+use roost_scheduler::model::Qos;
+
+use super::{
+    Probe, attempt,
+    brokers::{Broker, free_port},
+    false_broker::FalseBroker,
+    outages::failure,
+    settings,
+};
+use crate::mqtt::{Pace, Settings, addresses::Addresses, failure::Failure};
+
+const FILES: [(&str, &str); 9] = [
+    ("server.pem", include_str!("certificates/server.pem")),
+    ("server.key", include_str!("certificates/server.key")),
+    ("ca.pem", include_str!("certificates/ca.pem")),
+    ("client-ca.pem", include_str!("certificates/client-ca.pem")),
+    ("client.pem", include_str!("certificates/client.pem")),
+    ("client.key", include_str!("certificates/client.key")),
+    ("encrypted.key", include_str!("certificates/encrypted.key")),
+    ("other.key", include_str!("certificates/other.key")),
+    ("unrelated.pem", include_str!("certificates/unrelated.pem")),
+];
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in FILES {
+        std::fs::write(folder.path().join(name), text).expect("writable");
+    }
+    std::fs::write(folder.path().join("empty.pem"), "nothing").expect("writable");
+    let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n-----END RSA PRIVATE KEY-----\n";
+    std::fs::write(folder.path().join("old.key"), old).expect("writable");
+    folder
+}
+
+fn with(folder: &Path, port: u16, identity: Option<(&str, &str)>) -> Settings {
+    Settings {
+        urls: vec![format!("mqtts://localhost:{port}").parse().expect("a good URL")],
+        ca_file: Some(folder.join("ca.pem")),
+        identity: identity.map(|(certificate, key)| (folder.join(certificate), folder.join(key))),
+        ..settings(port)
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_asks_for_a_certificate_gets_one() {
+    let folder = folder();
+    let lines = "certfile DIR/server.pem\nkeyfile DIR/server.key\ncafile DIR/client-ca.pem\nrequire_certificate true\n\
+                 use_identity_as_username true\nacl_file DIR/acl";
+    let acl = ("acl", "user roost\ntopic write #\n");
+    let broker = Broker::mosquitto_with(free_port(), lines, &[&FILES[..], &[acl]].concat()).await;
+
+    let without = failure(with(folder.path(), broker.roost, None)).await;
+    assert!(matches!(without, Failure::Tls(_)), "{without}");
+    assert!(without.hint(true).is_some_and(|hint| hint.contains("`cert_file` and `key_file`")), "{without}");
+    // The server's own is signed by another authority.
+    let stranger = failure(with(folder.path(), broker.roost, Some(("server.pem", "server.key")))).await;
+    assert!(matches!(stranger, Failure::Tls(_)), "{stranger}");
+    assert!(stranger.hint(true).is_some_and(|hint| hint.contains("does not accept Roost's certificate")), "{stranger}");
+
+    let mut probe = Probe::connect(with(folder.path(), broker.roost, Some(("client.pem", "client.key"))));
+    let (link, _) = probe.up().await;
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1, "it is known by its certificate");
+}
+
+#[tokio::test]
+async fn a_certificate_and_a_key_that_cannot_work_are_an_error_at_once() {
+    let folder = folder();
+    for (identity, what, hint) in [
+        (("absent.pem", "client.key"), "the certificate file `", "counts from its folder"),
+        (("client.pem", "absent.key"), "the key file `", "counts from its folder"),
+        (("empty.pem", "client.key"), "has no certificate in it", "`BEGIN CERTIFICATE`"),
+        (("client.key", "client.key"), "has no certificate in it", "`BEGIN CERTIFICATE`"),
+        (("client.pem", "empty.pem"), "has no private key in it", "`BEGIN PRIVATE KEY`"),
+        (("client.pem", "client.pem"), "has no private key in it", "`BEGIN PRIVATE KEY`"),
+        (("client.pem", "other.key"), "is not that of the certificate in", "must belong together"),
+        (("client.pem", "encrypted.key"), "has a password", "`openssl pkey -in "),
+        (("client.pem", "old.key"), "has a password", "`openssl pkey -in "),
+    ] {
+        let report = Addresses::new(&with(folder.path(), 1, Some(identity))).err().expect("an error").to_string();
+        assert!(report.contains(what) && report.contains(hint), "{identity:?}: {report}");
+    }
+    let plain = Settings { urls: settings(1).urls, ..with(folder.path(), 1, Some(("client.pem", "client.key"))) };
+    let report = Addresses::new(&plain).err().expect("an error").to_string();
+    assert!(report.contains("no address in `url` has that") && report.contains("`mqtts://`"), "{report}");
+}
+
+#[tokio::test]
+async fn addresses_are_tried_in_turn_and_none_is_waited_for() {
+    let broker = Broker::mosquitto().await;
+    // It listens, and never answers.
+    let dead = FalseBroker::new().await;
+    let url = |port: u16| format!("mqtt://127.0.0.1:{port}").parse().expect("a good URL");
+    let urls = vec![url(free_port()), dead.settings().urls[0].clone(), url(broker.roost)];
+    let pace = Pace {
+        connect: Duration::from_millis(100),
+        first_pause: Duration::from_secs(3_600),
+        longest_pause: Duration::from_secs(3_600),
+        ..settings(1).pace
+    };
+    let mut probe = Probe::connect(Settings { urls, pace, ..settings(1) });
+    // The pause would be an hour.
+    let (link, _) = probe.up().await;
+    assert_eq!(probe.info.get().broker, Some(format!("mqtt://127.0.0.1:{}", broker.roost)));
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1);
+    probe.link.stop().await;
+}
+
+#[tokio::test]
+async fn when_one_broker_is_lost_the_other_takes_over() {
+    let (one, two) = (Broker::mosquitto().await, Broker::mosquitto().await);
+    let url = |port: u16| format!("mqtt://127.0.0.1:{port}").parse().expect("a good URL");
+    let urls = vec![url(one.roost), url(two.roost)];
+    let mut probe = Probe::connect(Settings { urls, ..settings(1) });
+    let (link, _) = probe.up().await;
+    assert_eq!(probe.info.get().broker, Some(format!("mqtt://127.0.0.1:{}", one.roost)));
+    one.kill().await;
+    assert_eq!(probe.down().await, link);
+    let (link, _) = probe.up().await;
+    assert_eq!(probe.info.get().broker, Some(format!("mqtt://127.0.0.1:{}", two.roost)));
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    assert_eq!(probe.acked().await, 1);
+    probe.link.stop().await;
+}
