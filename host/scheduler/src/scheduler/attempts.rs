@@ -177,8 +177,15 @@ impl Scheduler {
 
     /// An attempt that was about to leave never does.
     fn take_back(&mut self, slot: RunSlot, out: &mut Step) {
+        if let Some(run) = self.runs.get(slot) {
+            self.ready.give_back(&run.id.plugin);
+        }
+        self.undo_attempt(slot, out);
+    }
+
+    /// As if no attempt had been made.
+    fn undo_attempt(&mut self, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        self.ready.give_back(&run.id.plugin);
         run.progress.attempts -= 1;
         run.progress.armed = false;
         if run.progress.attempts == 0 {
@@ -258,7 +265,8 @@ impl Scheduler {
     /// The link did not send the message, and wants it later: as if its turn had not come.
     pub(super) fn deferred(&mut self, now: Instant, link: LinkId, attempt: AttemptId, wait_ms: i64, out: &mut Step) {
         let Some(slot) = self.answered(link, attempt) else { return };
-        self.take_back(slot, out);
+        // It stays counted for its plugin's rate: trying costs everybody something.
+        self.undo_attempt(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
         let topic = run.body.step(run.step()).map(|step| Topic::known(step.topic()));
         run.held_by = topic.map(Cause::HeldBack);
