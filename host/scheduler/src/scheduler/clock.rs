@@ -32,7 +32,10 @@ impl Scheduler {
             match self.runs.get(slot) {
                 // From here on its occurrence would have another id.
                 Some(run) if run.key.is_none() => self.save_run(slot, out),
-                Some(run) if !run.has_not_started() => self.save_progress_of(slot, out),
+                // What it has taken over may be put off by the new clock, too, though nothing of its own was sent.
+                Some(run) if !run.has_not_started() || run.progress.put_off_until.is_some() => {
+                    self.save_progress_of(slot, out);
+                }
                 _ => {}
             }
         }

@@ -302,6 +302,10 @@ impl Witness {
 
     /// The memory is gone; what the disk knows goes on.
     pub(crate) fn crashed(&mut self, disk: &Disk) {
+        // A crash takes along by how much the clock was set, where that was not durable yet.
+        if !self.shifted.is_empty() {
+            self.forgets_how_long_it_was();
+        }
         self.shifted.clear();
         self.buckets.clear();
         self.jumped = None;
