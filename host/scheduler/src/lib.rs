@@ -52,6 +52,7 @@ mod ready;
 pub mod rules;
 pub mod scheduler;
 mod slots;
+pub mod text;
 pub mod time;
 pub mod topic;
 pub mod trigger;

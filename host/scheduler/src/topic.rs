@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{limits, names::PluginName};
+use crate::{limits, names::PluginName, text::excerpt};
 
 /// A topic that can be published to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,12 +23,7 @@ pub struct TopicError {
 
 impl TopicError {
     fn new(text: &str, what: &'static str, rule: &'static str) -> Self {
-        // What cannot be seen is written out, and would do harm in a terminal.
-        let text = text
-            .chars()
-            .take(80)
-            .map(|char| if is_forbidden(char) { char.escape_unicode().collect() } else { String::from(char) });
-        Self { text: text.collect(), what, rule }
+        Self { text: excerpt(text), what, rule }
     }
 }
 

@@ -14,7 +14,10 @@ use roost_scheduler::{
 };
 use serde_json::{Value, json};
 
-use super::show::{put_message, treatment};
+use super::{
+    output,
+    show::{put_message, treatment},
+};
 use crate::{
     clock,
     config::{self, Config, PlaceFlags},
@@ -56,7 +59,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     let Config { site, rules, .. } = config::load(&args.place.into())?;
     let (workbench, now) = (Workbench::new(site, rules)?, clock::now());
     let inspected: Vec<_> = args.plugins.iter().map(|path| (path, workbench.inspect(path, now))).collect();
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if args.json {
         let all: Vec<_> = inspected.iter().map(|(path, result)| to_json(path, result, now)).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;

@@ -1,15 +1,11 @@
 //! `roost upload`: a plugin's file into the folder of a host that runs, wherever that is.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::{fs, io::Write, path::PathBuf};
 
 use anyhow::Result;
 use hyper::Method;
 
-use super::{client::Client, plugins::line};
+use super::{client::Client, output, plugins::line};
 use crate::{
     config::DataFlags,
     http::{DifferencesRecord, InstalledRecord, TrialRecord},
@@ -58,7 +54,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     let component = fs::read(&args.file)
         .map_err(|error| Report::new(format!("`{}` cannot be read", args.file.display())).cause(error))?;
     let client = Client::new(args.data)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if args.check {
         let trial: TrialRecord = client.upload(Method::POST, &format!("/api/v1/check?plugin={name}"), component)?;
         if args.json {
@@ -74,7 +70,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     let how = if done.new { "is installed" } else { "is replaced" };
     writeln!(out, "{name} {how}: {}", counted(&done.trial.jobs))?;
     out.write_all(told(&done.trial.jobs).as_bytes())?;
-    Ok(writeln!(io::stderr(), "it runs in a moment: `roost plugins {name}` shows it")?)
+    Ok(writeln!(output::stderr(), "it runs in a moment: `roost plugins {name}` shows it")?)
 }
 
 fn counted(jobs: &DifferencesRecord) -> String {

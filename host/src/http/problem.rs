@@ -9,7 +9,11 @@ use roost_scheduler::event::Refusal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{app::Gone, report::Report, store::StoreError};
+use crate::{
+    app::Gone,
+    report::{Report, printable, shown},
+    store::StoreError,
+};
 
 /// What is wrong, why, and what to do.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -35,7 +39,7 @@ impl Problem {
             kind: "about:blank".into(),
             title: status.canonical_reason().unwrap_or("Problem").into(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: shown(&detail.into()),
             hint: None,
         }
     }
@@ -60,14 +64,15 @@ impl Problem {
 
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(printable(&hint.into()));
         self
     }
 
     /// What an edge reports.
     pub(super) fn of(status: StatusCode, report: Report) -> Self {
         let Report { what, causes, hint } = report;
-        Self { hint, ..Self::new(status, [vec![what], causes].concat().join(": ")) }
+        let problem = Self::new(status, [vec![what], causes].concat().join(": "));
+        hint.into_iter().fold(problem, Self::hint)
     }
 }
 

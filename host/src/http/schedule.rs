@@ -42,8 +42,6 @@ use crate::{
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Bytes of such a key.
 const KEY_BYTES: usize = 255;
-/// Bytes of a label: it is kept, and shown in tables.
-const LABEL_BYTES: usize = 1_024;
 
 /// A job to be made: when, and either one message (`topic`, …), or several (`steps`), or a `task` of a plugin.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -253,9 +251,6 @@ async fn place(desk: &Desk, wanted: &NewJobRecord) -> Result<Place, Problem> {
 async fn accept(desk: &Desk, wanted: NewJobRecord, place: &Place) -> Result<Model, Problem> {
     let id = wanted.id.clone().unwrap_or_else(made_up);
     let id = JobId::parse(&id).map_err(|error| Problem::bad_request(error.to_string()))?;
-    if wanted.label.as_ref().is_some_and(|label| label.len() > LABEL_BYTES) {
-        return Err(Problem::bad_request(format!("`label` may have {LABEL_BYTES} bytes")));
-    }
     let policy = policy(wanted.policy.clone())?;
     let trigger = trigger(&wanted.trigger, &place.site)?;
     let label = wanted.label.clone().map(Into::into);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use roost_scheduler::text::excerpt;
+
 /// Why a broker answers as it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reason {
@@ -80,7 +82,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:#04x})", words(self.code), self.code)?;
         match &self.text {
-            Some(text) => write!(f, ": {text}"),
+            // Its length is up to the broker, and the words are kept with the run.
+            Some(text) => write!(f, ": {}", excerpt(text)),
             None => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use roost_scheduler::{
     calendar,
+    text::excerpt,
     time::{Instant, Site},
 };
 use tokio::{sync::Semaphore, task::yield_now};
@@ -266,7 +267,7 @@ fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> Fault {
 fn frames(error: &wasmtime::Error) -> Vec<String> {
     let text = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
     let names = text.lines().filter_map(|line| line.split_once('!')).map(|(_, name)| name);
-    names.take(limits::FRAMES).map(|name| format!("`{}`", name.chars().take(80).collect::<String>())).collect()
+    names.take(limits::FRAMES).map(|name| format!("`{}`", excerpt(name))).collect()
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ fn a_list_of_tasks_that_a_host_would_refuse_is_refused_here() {
         (vec![task("a b")], "`a b` is not a task name: "),
         (vec![task("a"), task("a")], "two tasks have the name `a`"),
         (vec![task("a"); 101], "there are 101 tasks, at most 100 are allowed"),
-        (vec![crate::TaskDescription::new("a", "")], "task `a`: its summary must have 1 byte to 1 KiB"),
+        (vec![crate::TaskDescription::new("a", "")], "task `a`: `summary` of 0 bytes: it must have 1 to 1,024"),
         (vec![task("a").args_schema("1")], "task `a`: the schema of its arguments is neither an object nor"),
         (vec![task("a").args_schema("{")], "task `a`: the schema of its arguments is not JSON: "),
         (vec![task("a").args_schema(" ".repeat(16_385))], "task `a`: the schema of its arguments has more than 16 KiB"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roost_scheduler::{
     model::{Confirm, Matches, Message, MessageProperties, Qos, Step},
+    text::excerpt,
     topic::Topic,
 };
 
@@ -45,8 +46,7 @@ fn matches(matches: wit::Matches) -> Result<Matches, Invalid> {
         wit::Matches::Json(wit::JsonValue { pointer, value }) => {
             if let Err(error) = serde_json::from_str::<serde_json::Value>(&value) {
                 let rule = format!("it is not JSON: {error}; a text needs its quotes, as in `\"open\"`");
-                let shown: String = value.chars().take(80).collect();
-                return Err(Invalid::value("confirm.matches.json.value", format!("`{shown}`"), &rule));
+                return Err(Invalid::value("confirm.matches.json.value", format!("`{}`", excerpt(&value)), &rule));
             }
             Matches::Json { pointer, value }
         }

@@ -26,6 +26,10 @@ fn job(id: &str) -> wit::Job {
     }
 }
 
+fn labelled(label: &str) -> wit::Job {
+    wit::Job { label: Some(label.into()), ..job("open") }
+}
+
 fn no_policy() -> wit::Policy {
     wit::Policy {
         misfire: None,
@@ -146,6 +150,29 @@ fn what_is_allowed_comes_through_whole() {
 #[test]
 fn each_range_that_is_broken_is_named() {
     let cases = [
+        (labelled(&"x".repeat(5 << 20)), "job `open`: `label` of 5242880 bytes: it may have 1,024 (1 KiB)"),
+        (labelled("a\nb"), "job `open`: `label` with the character U+000A: people read it, so it must be one line"),
+        (labelled("a\u{202e}b"), "job `open`: `label` with the character U+202E: people read it"),
+        (labelled("a\u{200b}b"), "job `open`: `label` with the character U+200B: people read it"),
+        (job(&"a".repeat(5 << 20)), "…` is not a job id: 1 to 64 of"),
+        (
+            with_properties(|of| of.content_type = Some("x".repeat(256))),
+            "`properties.content-type` of 256 bytes: it may have 255",
+        ),
+        (
+            with_properties(|of| of.content_type = Some("text\u{2066}".into())),
+            "`properties.content-type` with the character U+2066: ",
+        ),
+        (
+            with_properties(|of| of.user = Some(vec![("zone".into(), "a\u{feff}".into())])),
+            "`properties.user` with the character U+FEFF: ",
+        ),
+        (
+            with_policy(|of| of.misfire = Some(wit::Misfire::LatestOfGroup("\n".repeat(5 << 20)))),
+            "…` is not a group name",
+        ),
+        (with_policy(|of| of.needs = Some("p".repeat(5 << 20))), "…` is not a resource name"),
+        (cron("* * * * *", Some(&"x".repeat(5 << 20))), "…` is not an IANA time zone"),
         (job("a b"), "job number 1: `id`: `a b` is not a job id"),
         (with_trigger(wit::Trigger::At(-1)), "job `open`: `trigger.at` -1: it must be 0 to"),
         (every(999, 0), "`trigger.every.period-ms` 999: it must be 1,000 or more"),
@@ -209,6 +236,7 @@ fn each_range_that_is_broken_is_named() {
     ];
     for (job, expected) in cases {
         let told = refusal(job);
+        assert!(told.len() < 2_000, "{} bytes for {expected}", told.len());
         assert!(told.contains(expected), "{told}\n  does not contain\n{expected}");
     }
 }
