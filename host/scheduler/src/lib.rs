@@ -56,3 +56,4 @@ pub mod text;
 pub mod time;
 pub mod topic;
 pub mod trigger;
+mod turns;

@@ -55,6 +55,12 @@ pub const SUN_DAYS_PER_SEARCH: u32 = 31;
 pub const SUN_DAYS: u32 = 400;
 /// Runs of a job that wait or go on at once.
 pub const RUNS_PER_JOB: u32 = 1_000;
+/// How long a run may hold a resource unless the operator says otherwise: longer than anything waters, and short enough that
+/// others have their turn on the same day.
+pub const LONGEST_HOLD_MS: u32 = 14_400_000;
+/// How much later than that a resource is taken from a run: the last step of one that takes exactly so long is on its way
+/// then, and is acknowledged in time.
+pub const HOLD_SLACK_MS: i64 = 60_000;
 /// Bytes of a condition on a report, and of its pointer: each is kept with the job.
 pub const CONDITION_BYTES: usize = 4_096;
 /// How long a report that the broker has kept is waited for when one from before will do: it comes with the answer to the

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     clock,
-    config::{self, Config, PlaceFlags},
+    config::{self, Config, PlaceFlags, grant::notes},
+    http::GrantRecord,
     plugins::{
         TaskDescription,
         workbench::{InspectedDevice, Inspection, Workbench},
@@ -89,7 +90,7 @@ fn tell_all_but_last(mut faults: Vec<Report>) -> Option<Report> {
 }
 
 fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io::Result<()> {
-    let Inspection { plugin, imports, exports, tasks, devices } = inspection;
+    let Inspection { plugin, imports, exports, grant, tasks, devices } = inspection;
     writeln!(out, "{plugin}")?;
     writeln!(out, "  exports  {}", exports.join(", "))?;
     // WASI is what toolchains import unasked; it says little about the plugin.
@@ -107,6 +108,9 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
             out,
             "  in vain  {what}: Roost never grants them, so opening one is an error; the plugin must do without"
         )?;
+    }
+    for note in notes(grant) {
+        writeln!(out, "  {}", in_one_line(&note))?;
     }
     for task in tasks {
         write_task(out, task)?;
@@ -191,12 +195,13 @@ fn to_json(path: &Path, result: &Result<Inspection, Report>, now: Instant) -> Va
             "file": path.display().to_string(),
             "error": { "what": report.what, "causes": report.causes, "hint": report.hint },
         }),
-        Ok(Inspection { plugin, imports, exports, tasks, devices }) => json!({
+        Ok(Inspection { plugin, imports, exports, grant, tasks, devices }) => json!({
             "file": path.display().to_string(),
             "plugin": plugin.as_str(),
             "imports": imports,
             "exports": exports,
             "in_vain": in_vain(imports),
+            "grant": GrantRecord::from(grant),
             "tasks": tasks.iter().map(task_to_json).collect::<Vec<_>>(),
             "devices": devices.iter().map(|device| device_to_json(device, now)).collect::<Vec<_>>(),
         }),

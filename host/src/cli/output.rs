@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn nothing_that_is_written_moves_a_cursor() {
         let mut out = Printable(Vec::new());
-        write!(out, "a\u{1b}[2J\r\u{202e}{}\n", "ü").unwrap();
+        write!(out, "a\u{1b}[2J\r\u{202e}ü\n").unwrap();
         assert_eq!(String::from_utf8(out.0).unwrap(), "a\\u001b[2J\\u000d\\u202eü\n");
     }
 }

@@ -1,6 +1,10 @@
 //! `roost upload`: a plugin's file into the folder of a host that runs, wherever that is.
 
-use std::{fs, io::Write, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use anyhow::Result;
 use hyper::Method;
@@ -9,7 +13,7 @@ use super::{client::Client, output, plugins::line};
 use crate::{
     config::DataFlags,
     http::{DifferencesRecord, InstalledRecord, TrialRecord},
-    report::{Report, printable},
+    report::{Report, in_one_line, printable},
 };
 
 /// Install a plugin, or replace it, in a Roost that runs
@@ -61,6 +65,7 @@ pub(super) fn main(args: Args) -> Result<()> {
             return line(&mut out, &trial);
         }
         writeln!(out, "{name} would be taken: {}", counted(&trial.jobs))?;
+        write_notes(&mut out, &trial)?;
         return Ok(out.write_all(told(&trial.jobs).as_bytes())?);
     }
     let done: InstalledRecord = client.upload(Method::PUT, &format!("/api/v1/plugins/{name}"), component)?;
@@ -69,8 +74,14 @@ pub(super) fn main(args: Args) -> Result<()> {
     }
     let how = if done.new { "is installed" } else { "is replaced" };
     writeln!(out, "{name} {how}: {}", counted(&done.trial.jobs))?;
+    write_notes(&mut out, &done.trial)?;
     out.write_all(told(&done.trial.jobs).as_bytes())?;
     Ok(writeln!(output::stderr(), "it runs in a moment: `roost plugins {name}` shows it")?)
+}
+
+/// What it may publish and read.
+fn write_notes(out: &mut impl Write, trial: &TrialRecord) -> io::Result<()> {
+    trial.notes.iter().try_for_each(|note| writeln!(out, "  {}", in_one_line(note)))
 }
 
 fn counted(jobs: &DifferencesRecord) -> String {

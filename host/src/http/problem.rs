@@ -119,3 +119,16 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_says_is_told_without_what_cannot_be_seen() {
+        let name = "a\u{202e}\u{1b}[2J".to_owned() + &"x".repeat(100_000);
+        let problem = Problem::bad_request(format!("`{name}` is no name")).hint("not \u{200b}this");
+        assert!(problem.detail.starts_with("`a\\u{202e}\\u{1b}[2Jxxx") && problem.detail.len() < 1_000);
+        assert_eq!(problem.hint.as_deref(), Some("not \\u{200b}this"));
+    }
+}

@@ -88,3 +88,16 @@ impl fmt::Display for Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brokers_own_words_stay_short_and_in_one_line() {
+        let text = "no\n2027-01-01 ERROR \u{1b}[2J".to_owned() + &"x".repeat(60_000);
+        let said = Reason { code: NOT_AUTHORIZED, text: Some(text) }.to_string();
+        assert!(said.starts_with("the user may not do that (0x87): no\\n2027-01-01 ERROR \\u{1b}[2Jxxx"), "{said}");
+        assert!(said.len() < 250 && said.ends_with('…'), "{}", said.len());
+    }
+}

@@ -21,10 +21,10 @@ use super::{
     limits,
     logs::{Journal, presentable},
     program::Program,
-    settings::{Device, Limits},
+    settings::Device,
     wasi::wasi,
 };
-use crate::clock;
+use crate::{clock, config::limits::Limits};
 
 /// Why a call gave no answer that the host takes.
 #[derive(Debug, thiserror::Error)]
@@ -290,7 +290,7 @@ mod tests {
         let component = Component::new(engine.wasm(), guests::guest(guests::NOTHING)).unwrap();
         let linked = engine.link(&component).unwrap();
         let plugin = PluginName::parse("porch").unwrap();
-        let settings = Settings::parse(None, &plugin, &site(), None).unwrap();
+        let settings = Settings::parse(None, &plugin, &site(), &crate::config::rules::Rules::default()).unwrap();
         let version = Version { component: Digest([0; 32]), settings: settings.digest() };
         let program = Program::new(plugin, version, settings, Arc::default(), crate::feed::Feed::default());
         let device = &program.settings.devices[0];

@@ -149,7 +149,7 @@ impl Journal {
         let left_out = std::mem::take(&mut self.log.budget().left_out);
         self.log.tell_left_out(left_out);
         let tail = String::from_utf8_lossy(&said.error_tail);
-        presentable(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join("\n"))
+        presentable(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join(" "))
     }
 
     fn append(&self, kind: StreamKind, bytes: &[u8]) {

@@ -66,3 +66,50 @@ impl Visit for Line<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(colours: bool) -> String {
+        let written = Written::default();
+        let sink = written.clone();
+        let builder = tracing_subscriber::fmt().fmt_fields(Fields).with_target(false).with_ansi(colours).without_time();
+        let subscriber = builder.with_writer(move || sink.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let name = "a\n2027 ERROR b\u{1b}[2J\u{202e}";
+            tracing::warn!(%name, text = name, number = 7, "one\r\ntwo\u{1b}[31m\0");
+        });
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn no_value_begins_a_line_or_moves_a_cursor() {
+        let expected = " WARN one\\r\n    two\\u{1b}[31m\\0 name=a\\n2027 ERROR b\\u{1b}[2J\\u{202e} \
+                        text=\"a\\n2027 ERROR b\\u{1b}[2J\\u{202e}\" number=7\n";
+        assert_eq!(written(false), expected);
+        let coloured = written(true);
+        assert!(coloured.contains("\u{1b}[3mname\u{1b}[0m\u{1b}[2m=\u{1b}[0ma\\n2027"), "{coloured:?}");
+        assert!(!coloured.contains("\u{1b}[2J") && !coloured.contains("\u{1b}[31m"), "{coloured:?}");
+    }
+}
