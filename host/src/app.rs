@@ -25,6 +25,7 @@ pub(crate) use self::{
 };
 use crate::{
     clock::{self, Alarm, Clock},
+    config::grant,
     feed::{self, Feed, Happening},
     metrics::{Counter, Metrics},
     mqtt::Link,
@@ -322,9 +323,10 @@ impl App {
         let Announcement { loaded, new, changed, unchanged, .. } = announcement;
         let plugin = announcement.plugin.clone();
         if loaded {
-            let devices = self.scheduler.plugin(&plugin).map_or(0, |plugin| plugin.devices);
-            let jobs = new + changed + unchanged;
-            self.feed.log(Happening::Loaded { plugin: plugin.clone(), devices, jobs });
+            let view = self.scheduler.plugin(&plugin);
+            let (devices, jobs) = (view.as_ref().map_or(0, |plugin| plugin.devices), new + changed + unchanged);
+            let notes = view.map(|plugin| grant::notes(plugin.grant)).unwrap_or_default();
+            self.feed.log(Happening::Loaded { plugin: plugin.clone(), devices, jobs, grant: notes.join("; ").into() });
         }
         self.feed.log(Happening::Planned(announcement));
         if loaded {

@@ -9,6 +9,7 @@ mod explain;
 mod jobs;
 mod logs;
 mod next;
+mod output;
 mod part;
 mod plugins;
 mod replay;

@@ -5,6 +5,8 @@ mod file;
 mod flags;
 pub(crate) mod grant;
 mod http;
+pub(crate) mod levels;
+pub(crate) mod limits;
 pub(crate) mod nearest;
 pub(crate) mod place;
 pub(crate) mod rules;

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use roost_scheduler::{
     event::{Announcement, Change, RunEnded},
-    names::{DeviceName, PluginName, RunId},
+    names::{DeviceName, PluginName, ResourceName, RunId},
     outcome::Outcome,
     scheduler::Scheduler,
     time::Instant,
@@ -55,6 +55,14 @@ pub(crate) enum Happening {
         plugin: PluginName,
         devices: usize,
         jobs: usize,
+        /// What it may publish and read, in words.
+        grant: Box<str>,
+    },
+    /// A run has held a resource for as long as one may, and goes on without it.
+    Freed {
+        run: RunId,
+        resource: ResourceName,
+        held_ms: i64,
     },
     /// A plugin's file is gone.
     Removed(PluginName),
@@ -80,7 +88,7 @@ impl Happening {
     /// Like what it is, in a word.
     pub(crate) const fn kind(&self) -> Kind {
         match self {
-            Self::Started { .. } | Self::Ended(_) => Kind::Run,
+            Self::Started { .. } | Self::Ended(_) | Self::Freed { .. } => Kind::Run,
             Self::Planned(_) | Self::PlanRefused { .. } => Kind::Plan,
             Self::NotLoaded { .. } | Self::Loaded { .. } | Self::Removed(_) => Kind::Plugin,
             Self::Said { .. } => Kind::Log,
@@ -92,7 +100,7 @@ impl Happening {
     /// Whom it is about, if that is a plugin.
     pub(crate) fn plugin(&self) -> Option<&PluginName> {
         match self {
-            Self::Started { run, .. } => Some(&run.plugin),
+            Self::Started { run, .. } | Self::Freed { run, .. } => Some(&run.plugin),
             Self::Ended(run) => Some(&run.id.plugin),
             Self::Planned(announcement) => Some(&announcement.plugin),
             Self::PlanRefused { plugin, .. }
@@ -107,7 +115,7 @@ impl Happening {
     /// Which device it is about, if it is one.
     pub(crate) fn device(&self) -> Option<&DeviceName> {
         match self {
-            Self::Started { run, .. } => Some(&run.device),
+            Self::Started { run, .. } | Self::Freed { run, .. } => Some(&run.device),
             Self::Ended(run) => Some(&run.id.device),
             Self::PlanRefused { device, .. } => Some(device),
             Self::Said { device, .. } => device.as_ref(),
@@ -120,7 +128,11 @@ impl Happening {
         match self {
             Self::Ended(run) => matches!(run.outcome, Outcome::Failed(_) | Outcome::Missed(_) | Outcome::Denied(_)),
             Self::NotLoaded { plugin, .. } => plugin.is_some(),
-            Self::PlanRefused { .. } | Self::Loaded { .. } | Self::Removed(_) | Self::Said { .. } => true,
+            Self::PlanRefused { .. }
+            | Self::Loaded { .. }
+            | Self::Freed { .. }
+            | Self::Removed(_)
+            | Self::Said { .. } => true,
             Self::Started { .. } | Self::Planned(_) | Self::Link { .. } | Self::ClockSet { .. } => false,
         }
     }
@@ -155,6 +167,9 @@ pub(crate) fn decided(changes: &[Change], scheduler: &Scheduler) -> Vec<Happenin
         }
         Change::RunSaved { run, .. } if run.progress.steps_done == 0 => {
             run.progress.started.map(|at| Happening::Started { run: run.id.clone(), at })
+        }
+        Change::ResourceFreed { run, resource, held_ms } => {
+            Some(Happening::Freed { run: run.clone(), resource: resource.clone(), held_ms: *held_ms })
         }
         Change::DeviceSaved { name, plugin, error: Some(error), .. } => Some(Happening::PlanRefused {
             plugin: scheduler.plugin_name(*plugin)?.clone(),

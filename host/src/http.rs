@@ -55,7 +55,9 @@ pub(crate) use self::{
     jobs::JobRecord,
     logs::Logs,
     page::Page,
-    plugins::{DifferencesRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord},
+    plugins::{
+        DifferencesRecord, GrantRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord,
+    },
     problem::Problem,
     schedule::NewJobRecord,
     socket::path as socket_path,

@@ -55,7 +55,12 @@ use self::{
     versions::Versions,
     watch::Watch,
 };
-use crate::{clock, config::rules::Rules, feed::Feed, report::Report};
+use crate::{
+    clock,
+    config::{grant::default_of, rules::Rules},
+    feed::Feed,
+    report::Report,
+};
 
 /// What the edge is told when it starts.
 #[derive(Debug)]
@@ -166,14 +171,22 @@ impl Drop for Plugins {
 
 /// What a plugin that ran before may publish and read: the operator's grant, or the one in its kept settings.
 pub(crate) fn kept_grant(data: &Path, name: &PluginName, version: &Version, operator: Option<&Grant>) -> Grant {
-    if let Some(grant) = operator {
-        return grant.clone();
-    }
     match Versions::at(data).settings(version.settings) {
-        Ok(settings) => settings.grant,
+        Ok(settings) => still_granted(name, settings.grant, operator),
+        Err(_) if operator.is_some() => still_granted(name, default_of(name), operator),
         Err(error) => {
             tracing::error!("the settings of plugin `{name}` are lost, so it gets the default grant: {error}");
-            Grant::default_of(name)
+            default_of(name)
         }
+    }
+}
+
+/// What a version may do that was accepted before: the operator's grant, if there is one. What it had by its name alone it has
+/// only as long as the name is its own.
+fn still_granted(name: &PluginName, kept: Grant, operator: Option<&Grant>) -> Grant {
+    match operator {
+        Some(grant) => grant.clone(),
+        None if kept == Grant::default_of(name) => default_of(name),
+        None => kept,
     }
 }

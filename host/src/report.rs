@@ -1,6 +1,9 @@
 //! How errors are told to people: what failed, why, and what to do.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+pub(crate) use roost_scheduler::text::in_one_line;
+use roost_scheduler::text::is_unprintable;
 
 /// One problem, told in full.
 ///
@@ -50,7 +53,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shown(&self.what))?;
+        // A name in it, such as a file's, must not begin a line of its own.
+        f.write_str(&in_one_line(&cut(&self.what)))?;
         for cause in &self.causes {
             write!(f, "\n  caused by: {}", shown(cause).replace('\n', "\n    "))?;
         }
@@ -64,38 +68,49 @@ impl fmt::Display for Report {
 /// Characters of a line at the most. It may have a name in it that is as long as a file.
 const LINE: usize = 1_000;
 
-/// What somebody may have said at any length: of lines that are too long the middle is left out.
-fn shown(text: &str) -> String {
-    let line = |line: &str| {
-        let count = line.chars().count();
-        if count <= LINE {
-            return line.to_owned();
-        }
-        let (first, last) = (line.chars().take(LINE / 2), line.chars().skip(count - LINE / 4));
-        format!("{}… and so on …{}", first.collect::<String>(), last.collect::<String>())
-    };
-    text.split('\n').map(|text| printable(&line(text))).collect::<Vec<_>>().join("\n")
-}
-
-/// Somebody else's text, fit to be shown: what would move a cursor, hide, or turn the direction of writing is escaped. Lines
-/// still end.
-pub(crate) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for char in text.chars() {
-        let hidden = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
-        if hidden || (char.is_control() && char != '\n') {
-            printable.extend(char.escape_debug());
-        } else {
-            printable.push(char);
-        }
+/// A line of any length: if it is too long, the middle is left out.
+fn cut(line: &str) -> String {
+    let count = line.chars().count();
+    if count <= LINE {
+        return line.to_owned();
     }
-    printable
+    let (first, last) = (line.chars().take(LINE / 2), line.chars().skip(count - LINE / 4));
+    format!("{}… and so on …{}", first.collect::<String>(), last.collect::<String>())
 }
 
-/// The same of a text that is to stay in its line.
-pub(crate) fn in_one_line(text: &str) -> String {
-    printable(text).replace('\n', "\\n")
+/// Text of any length, its lines too.
+pub(crate) fn shown(text: &str) -> String {
+    text.split('\n').map(|line| in_one_line(&cut(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// Text from outside, fit to be shown: unprintable characters are escaped. Lines still end.
+pub(crate) fn printable(text: &str) -> String {
+    text.split('\n').map(in_one_line).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON, or lines of text, in which no character is left that cannot be seen: as JSON escapes it, `\u202e`, so that what
+/// is JSON stays the same JSON. Line ends and tabs stay: in JSON they stand between values only.
+pub(crate) fn in_json(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
+    if bytes.iter().all(is_plain) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut escaped = Vec::with_capacity(bytes.len() + 64);
+    for piece in bytes.utf8_chunks() {
+        for char in piece.valid().chars() {
+            let mut buffer = [0; 4];
+            if is_unprintable(char) && !matches!(char, '\n' | '\t') {
+                for unit in char.encode_utf16(&mut [0; 2]) {
+                    escaped.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+            } else {
+                escaped.extend_from_slice(char.encode_utf8(&mut buffer).as_bytes());
+            }
+        }
+        // Bytes that are no text, if there are any, are for whoever knows what they are.
+        escaped.extend_from_slice(piece.invalid());
+    }
+    Cow::Owned(escaped)
 }
 
 /// `1 job`, `2 jobs`
@@ -108,6 +123,23 @@ impl std::error::Error for Report {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped_and_json_stays_the_same() {
+        let said = "grüße\u{9b}2J\u{202e}\u{7f}\u{e0041}\tx";
+        let json = serde_json::to_string(said).unwrap();
+        let escaped = String::from_utf8(in_json(json.as_bytes()).into_owned()).unwrap();
+        assert_eq!(escaped, "\"grüße\\u009b2J\\u202e\\u007f\\udb40\\udc41\\tx\"");
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), said);
+        assert_eq!(*in_json(b"a\tb\n"), *b"a\tb\n");
+    }
+
+    #[test]
+    fn no_name_begins_a_line_of_its_own() {
+        let report = Report::new("`a\nerror: b\u{202e}` is no name").cause("x\ny\u{1b}[2J").hint("do\nthis\0");
+        let expected = "`a\\nerror: b\\u{202e}` is no name\n  caused by: x\n    y\\u{1b}[2J\nhint: do\n  this\\0";
+        assert_eq!(report.to_string(), expected);
+    }
 
     #[test]
     fn what_is_too_long_is_shown_without_its_middle() {

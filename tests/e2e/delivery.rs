@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::operations::{roost, runs, text, the_run};
 
-const PUMP: &str = "[[resource]]\nname = \"pump\"\n";
+const PUMP: &str = "[[resource]]\nname = \"pump\"\nplugins = [\"declared\", \"lawn\", \"beds\"]\n";
 
 /// A job of the guest `declared` that turns something on, and off again after a while.
 fn on_and_off(id: &str, trigger: &str, topic: &str, off_after_ms: u32, policy: &str) -> String {

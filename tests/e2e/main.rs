@@ -10,6 +10,7 @@ mod commands;
 mod crashes;
 mod delivery;
 mod fairness;
+mod grants;
 mod guests;
 mod operations;
 mod outages;

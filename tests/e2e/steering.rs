@@ -95,6 +95,12 @@ fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
             "`policy.grace_ms` 1: it must be 1,000 or more",
         ),
         (json!({"trigger": "now", "topic": "a", "policy": {"needs": "pump"}}), 422, "there is no resource `pump`"),
+        (
+            json!({"trigger": "now", "topic": "a", "label": "x".repeat(1_025)}),
+            422,
+            "`label` of 1025 bytes: it may have",
+        ),
+        (json!({"trigger": "now", "topic": "a", "label": "a\u{202e}b"}), 422, "`label` with the character U+202E"),
         (json!({"trigger": "now", "topic": "a", "colour": "red"}), 400, "unknown field `colour`"),
         (json!({"trigger": "now", "topic": "a", "plugin": "nobody"}), 404, "there is no plugin `nobody`"),
         (json!({"trigger": "now", "topic": "a", "plugin": "sprinkler"}), 404, "has no device `sprinkler`"),

@@ -89,7 +89,10 @@ fn events_go_on_where_a_reader_left_off_and_a_restart_is_a_gap() {
     let (_, _, link) = stream.find(|(_, kind, _)| kind == "link");
     assert_eq!(link["up"], true, "{link}");
     let (_, _, loaded) = stream.find(|(_, kind, _)| kind == "plugin");
-    assert_eq!(text(&loaded, "text"), "ticking loaded: 1 device, 1 job");
+    assert_eq!(
+        text(&loaded, "text"),
+        "ticking loaded: 1 device, 1 job; it may publish to ticking/#, and read ticking/#"
+    );
     let (_, _, plan) = stream.find(|(_, kind, _)| kind == "plan");
     assert_eq!((plan["plan"]["new"].as_u64(), plan["plan"]["loaded"].as_bool()), (Some(1), Some(true)));
     let (id, _, first) = stream.find(|(_, kind, _)| kind == "run");

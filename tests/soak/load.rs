@@ -55,7 +55,7 @@ pub(crate) fn settings() -> String {
 }
 
 /// `roost.toml`.
-pub(crate) const HOST: &str = "[[resource]]\nname = \"pump\"\ncapacity = 1\n";
+pub(crate) const HOST: &str = "[[resource]]\nname = \"pump\"\ncapacity = 1\nplugins = [\"soak\"]\n";
 
 impl Job {
     /// When it is due, of a device, from an instant on and before another.

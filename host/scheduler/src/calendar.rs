@@ -3,7 +3,7 @@
 use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike};
 use chrono_tz::{GapInfo, TZ_VARIANTS, Tz};
 
-use crate::time::Instant;
+use crate::{limits, text::excerpt, time::Instant};
 
 /// Text that is not the name of a time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,10 +18,13 @@ pub struct ZoneError {
 /// # Errors
 /// Names the nearest zone there is, if one is near.
 pub fn parse_zone(name: &str) -> Result<Tz, ZoneError> {
-    name.parse().map_err(|_| ZoneError { name: name.into(), nearest: nearest_zone(name) })
+    name.parse().map_err(|_| ZoneError { name: excerpt(name), nearest: nearest_zone(name) })
 }
 
 fn nearest_zone(name: &str) -> Option<Tz> {
+    if name.len() > limits::ZONE_BYTES {
+        return None;
+    }
     let (name, city) = (name.to_lowercase(), name.to_lowercase().replace(' ', "_"));
     let distance = |zone: &Tz| {
         let zone = zone.name().to_lowercase();

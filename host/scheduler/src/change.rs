@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     body::{Body, PackedJob},
     event::{Digest, Version},
-    names::{DeviceName, JobId, PluginName, RunId},
+    names::{DeviceName, JobId, PluginName, ResourceName, RunId},
     outcome::{Cancelled, Failed, Late, Outcome},
     time::{Instant, Site},
     topic::Grant,
@@ -116,6 +116,15 @@ pub enum Change {
         /// How far.
         progress: Progress,
     },
+    /// A run has held a resource for as long as one may, and goes on without it. That it did is kept with its progress.
+    ResourceFreed {
+        /// Which run.
+        run: RunId,
+        /// What it held.
+        resource: ResourceName,
+        /// For how long, in milliseconds.
+        held_ms: i64,
+    },
     /// The clock was set back so often: what counts elapsed time makes runs of a new series.
     SeriesBegun(u32),
     /// A run has ended (I13).
@@ -168,7 +177,7 @@ pub struct RunEnded {
     pub ended: Instant,
     /// How many attempts its last step took.
     pub attempts: u32,
-    /// What its plugin said about it, for people.
+    /// What its plugin said about it, or the host, for people.
     pub note: Option<Arc<str>>,
 }
 
@@ -281,7 +290,7 @@ pub struct Progress {
     pub cancelled: Option<Cancelled>,
     /// The owed step that was latest, if one was late.
     pub late: Option<Late>,
-    /// What its plugin said about it, for people.
+    /// What its plugin said about it, or the host, for people.
     pub note: Option<Arc<str>>,
     /// Until when newer runs may put off what it owes, where it has taken that over from an earlier one.
     pub put_off_until: Option<Instant>,

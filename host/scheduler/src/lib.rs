@@ -52,6 +52,8 @@ mod ready;
 pub mod rules;
 pub mod scheduler;
 mod slots;
+pub mod text;
 pub mod time;
 pub mod topic;
 pub mod trigger;
+mod turns;

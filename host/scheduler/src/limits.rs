@@ -12,6 +12,12 @@ pub const JOBS_PER_PLAN: usize = 10_000;
 pub const DEVICES_PER_PLUGIN: usize = 10_000;
 /// Steps of an action: one run must not hold the link.
 pub const STEPS_PER_ACTION: usize = 100;
+/// Bytes of a job's label: a sentence, kept with the job and shown in tables.
+pub const LABEL_BYTES: usize = 1_024;
+/// Bytes of a message's content type: what RFC 6838 allows for both of its parts.
+pub const CONTENT_TYPE_BYTES: usize = 255;
+/// Bytes of a time zone's name for which a similar name is looked for: the search compares it with all 600 of them.
+pub const ZONE_BYTES: usize = 64;
 /// Tasks of a plugin: people choose from them.
 pub const TASKS_PER_PLUGIN: usize = 100;
 /// Bytes of what a task says of itself: a sentence.
@@ -49,6 +55,12 @@ pub const SUN_DAYS_PER_SEARCH: u32 = 31;
 pub const SUN_DAYS: u32 = 400;
 /// Runs of a job that wait or go on at once.
 pub const RUNS_PER_JOB: u32 = 1_000;
+/// How long a run may hold a resource unless the operator says otherwise: longer than anything waters, and short enough that
+/// others have their turn on the same day.
+pub const LONGEST_HOLD_MS: u32 = 14_400_000;
+/// How much later than that a resource is taken from a run: the last step of one that takes exactly so long is on its way
+/// then, and is acknowledged in time.
+pub const HOLD_SLACK_MS: i64 = 60_000;
 /// Bytes of a condition on a report, and of its pointer: each is kept with the job.
 pub const CONDITION_BYTES: usize = 4_096;
 /// How long a report that the broker has kept is waited for when one from before will do: it comes with the answer to the
@@ -117,6 +129,8 @@ pub const TOMBSTONES_PER_STEP: usize = 1_000;
 pub const FORGET_EVERY_MS: i64 = 86_400_000;
 /// Days of sun events that are remembered: 2 MB at most, enough for three events a day at a thousand places.
 pub const SKY_DAYS: usize = 8_192;
+/// Bytes of a trigger as a person writes it: a longer one is a mistake, and similar words are looked for in it.
+pub const TRIGGER_BYTES: usize = 1_024;
 /// Bytes of a cron expression: a longer one is a mistake, and would be kept on disk.
 pub const CRON_BYTES: usize = 256;
 /// Parsed cron expressions that are kept before those that no job uses are forgotten: 2 MB.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use crate::{
-    names::{GroupName, JobId, ResourceName, TaskName},
+    limits,
+    names::{GroupName, JobId, PluginName, ResourceName, TaskName},
     topic::Topic,
     trigger::Trigger,
 };
@@ -253,4 +254,54 @@ impl Default for Retry {
     fn default() -> Self {
         Self { attempts: None, give_up_after_ms: 900_000, backoff_ms: 1_000 }
     }
+}
+
+/// Something that the operator has a limited number of, such as a pump, and how plugins share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// How many runs may hold it at once.
+    pub capacity: u32,
+    /// The plugins whose jobs may need it; the host's own name stands for jobs that people make.
+    pub plugins: Vec<PluginName>,
+    /// How long a run may hold it, in milliseconds from its first step.
+    pub longest_hold_ms: u32,
+}
+
+/// Why a job may not need a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unneedable {
+    /// Its plugin is none of those that may.
+    NotGranted,
+    /// Its steps would hold the resource for longer than a run may.
+    TooLong {
+        /// How long, in milliseconds.
+        hold_ms: u32,
+        /// How long a run may.
+        longest_ms: u32,
+    },
+}
+
+impl Resource {
+    /// What the operator says when nothing is said but how many there are: people may use it, and each plugin has to be
+    /// named, for 4 hours each time.
+    #[must_use]
+    pub fn new(capacity: u32) -> Self {
+        Self { capacity, plugins: vec![PluginName::of_host()], longest_hold_ms: limits::LONGEST_HOLD_MS }
+    }
+
+    /// Why a job of a plugin may not need it, if it may not: `hold_ms` is when the job's last step is sent.
+    #[must_use]
+    pub fn unneedable(&self, plugin: &PluginName, hold_ms: u32) -> Option<Unneedable> {
+        if !self.plugins.contains(plugin) {
+            return Some(Unneedable::NotGranted);
+        }
+        let longest_ms = self.longest_hold_ms;
+        (hold_ms > longest_ms).then_some(Unneedable::TooLong { hold_ms, longest_ms })
+    }
+}
+
+/// How long a run of these steps holds what it needs: until its last step is sent.
+#[must_use]
+pub fn hold_ms(steps: &[Step]) -> u32 {
+    steps.last().map_or(0, |step| step.after_ms)
 }

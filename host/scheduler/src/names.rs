@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use crate::{limits, time::Instant};
+use crate::{limits, text::excerpt, time::Instant};
 
 /// A name that cannot be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ macro_rules! name {
                 if $valid(name) {
                     Ok(Self(name.into()))
                 } else {
-                    Err(NameError { what: $what, name: name.into(), rule: $rule })
+                    Err(NameError { what: $what, name: excerpt(name), rule: $rule })
                 }
             }
 
@@ -216,7 +216,7 @@ impl FromStr for Origin {
             Some(("replay", text)) => replay(text),
             _ => None,
         };
-        origin.ok_or_else(|| RunIdError(text.to_owned()))
+        origin.ok_or_else(|| RunIdError(excerpt(text)))
     }
 }
 
@@ -225,14 +225,14 @@ impl FromStr for RunId {
 
     fn from_str(text: &str) -> Result<Self, RunIdError> {
         let mut parts = text.splitn(5, '/');
-        let mut next = || parts.next().ok_or_else(|| RunIdError(text.to_owned()));
-        let wrong = |_| RunIdError(text.to_owned());
+        let mut next = || parts.next().ok_or_else(|| RunIdError(excerpt(text)));
+        let wrong = |_| RunIdError(excerpt(text));
         Ok(Self {
             plugin: PluginName::parse_owner(next()?).map_err(wrong)?,
             device: DeviceName::parse(next()?).map_err(wrong)?,
             job: JobId::parse(next()?).map_err(wrong)?,
-            occurrence: parse_instant(next()?).ok_or_else(|| RunIdError(text.to_owned()))?,
-            origin: parts.next().unwrap_or_default().parse().map_err(|_| RunIdError(text.to_owned()))?,
+            occurrence: parse_instant(next()?).ok_or_else(|| RunIdError(excerpt(text)))?,
+            origin: parts.next().unwrap_or_default().parse().map_err(|_| RunIdError(excerpt(text)))?,
         })
     }
 }

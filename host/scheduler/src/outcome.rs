@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::{
+    model::Qos,
     names::{JobId, ResourceName},
     time::Instant,
     topic::Topic,
@@ -218,10 +219,32 @@ pub enum Cancelled {
 pub enum Denied {
     /// Its plugin, or the API, may not publish there (I8).
     Topic(Topic),
+    /// Its plugin, or the API, may not publish with that QoS (I8).
+    Qos {
+        /// The message's topic.
+        topic: Topic,
+        /// Its QoS.
+        qos: Qos,
+        /// The highest one that is granted.
+        most: Qos,
+    },
+    /// Its plugin, or the API, may not publish a retained message (I8).
+    Retain(Topic),
     /// Its plugin, or the API, may not read there (I8).
     Report(Topic),
     /// The operator has not said how many there are of it.
     Resource(ResourceName),
+    /// The operator does not let its plugin, or people, hold that.
+    NotGranted(ResourceName),
+    /// It would hold a resource for longer than a run may.
+    HoldTooLong {
+        /// Which.
+        resource: ResourceName,
+        /// How long, in milliseconds.
+        hold_ms: u32,
+        /// How long a run may.
+        longest_ms: u32,
+    },
 }
 
 impl Outcome {
@@ -283,7 +306,21 @@ impl fmt::Display for Outcome {
             }
             Self::Cancelled(cancelled) => cancelled.fmt(f),
             Self::Denied(Denied::Topic(topic)) => write!(f, "publishing to `{topic}` is not granted"),
+            Self::Denied(Denied::Qos { topic, qos, most }) => {
+                let (qos, most) = (*qos as u8, *most as u8);
+                write!(f, "publishing to `{topic}` with QoS {qos} is not granted, only up to {most}")
+            }
+            Self::Denied(Denied::Retain(topic)) => {
+                write!(f, "publishing a retained message to `{topic}` is not granted")
+            }
             Self::Denied(Denied::Report(topic)) => write!(f, "reading `{topic}` is not granted"),
+            Self::Denied(Denied::NotGranted(name)) => {
+                write!(f, "it needs `{name}`, and its plugin is not among the `plugins` of that `[[resource]]`")
+            }
+            Self::Denied(Denied::HoldTooLong { resource, hold_ms, longest_ms }) => {
+                let (hold, longest) = (Duration((*hold_ms).into()), Duration((*longest_ms).into()));
+                write!(f, "it would hold `{resource}` for {hold}, and a run may for {longest}")
+            }
             Self::Denied(Denied::Resource(name)) => {
                 write!(f, "it needs `{name}`, and no `[[resource]]` in the host's settings has that name")
             }

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use crate::{
     limits,
     model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
+    text::{excerpt, is_unprintable},
     time::Site,
     topic::is_forbidden,
     trigger::{Duration, Every, OutOfOrder, Search, Sky, Sun, Trigger},
@@ -50,11 +51,49 @@ fn must(holds: bool, fault: impl FnOnce() -> Fault) -> Checked {
     if holds { Ok(()) } else { Err(fault()) }
 }
 
+/// Checks a text that people read: at most so many bytes, all of them in one line, and no character that is not seen or
+/// turns the direction of writing.
+///
+/// # Errors
+/// The rule that is broken, of the field with that name.
+pub fn text(field: &'static str, text: &str, most: usize) -> Checked {
+    let bytes = text.len();
+    must(bytes <= most, || {
+        let in_kib = if most.is_multiple_of(1_024) { format!(" ({} KiB)", most / 1_024) } else { String::new() };
+        Fault::new(field, format!("of {bytes} bytes"), format!("it may have {}{in_kib}", grouped(most)))
+    })?;
+    printable(field, text)
+}
+
+fn printable(field: &'static str, text: &str) -> Checked {
+    match text.chars().find(|char| is_unprintable(*char)) {
+        None => Ok(()),
+        Some(char) => {
+            let rule = "people read it, so it must be one line of characters that can be seen";
+            Err(Fault::new(field, format!("with the character U+{:04X}", u32::from(char)), rule))
+        }
+    }
+}
+
+/// `1,024`
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Checks a whole job. What it is allowed to do is not asked here.
 ///
 /// # Errors
 /// The first rule that is broken.
 pub fn job(job: &Job) -> Checked {
+    job.label.as_deref().map_or(Ok(()), |label| text("label", label, limits::LABEL_BYTES))?;
     trigger(&job.trigger)?;
     if let Action::Steps(list) = &job.action {
         let count = list.len();
@@ -150,10 +189,22 @@ fn trigger(trigger: &Trigger) -> Checked {
 /// # Errors
 /// The first rule that is broken.
 pub fn reply(reply: &Reply) -> Checked {
-    let (count, bytes) = (reply.steps.len(), reply.note.as_ref().map_or(0, String::len));
+    let count = reply.steps.len();
     must(count <= limits::STEPS_PER_ACTION, || Fault::new("steps", count, "there may be 0 to 100"))?;
-    must(bytes <= limits::NOTE_BYTES, || Fault::new("note", format!("of {bytes} bytes"), "it may have 4,096 (4 KiB)"))?;
+    reply.note.as_deref().map_or(Ok(()), |note| text("note", note, limits::NOTE_BYTES))?;
     steps(&reply.steps)
+}
+
+/// Checks what a task says of itself.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn summary(summary: &str) -> Checked {
+    let bytes = summary.len();
+    must((1..=limits::SUMMARY_BYTES).contains(&bytes), || {
+        Fault::new("summary", format!("of {bytes} bytes"), "it must have 1 to 1,024 (1 KiB)")
+    })?;
+    printable("summary", summary)
 }
 
 /// Checks messages, however many there are.
@@ -186,7 +237,7 @@ fn properties(properties: &MessageProperties) -> Checked {
     must(user.len() <= limits::USER_PROPERTIES, || Fault::new("properties.user", user.len(), "there may be 16"))?;
     if let Some((name, _)) = user.iter().find(|(name, _)| name.starts_with("roost-")) {
         let rule = "names that start with `roost-` are the host's";
-        return Err(Fault::new("properties.user", format!("`{name}`"), rule));
+        return Err(Fault::new("properties.user", format!("`{}`", excerpt(name)), rule));
     }
     let texts = || user.iter().flat_map(|(name, value)| [name, value]).chain(content_type);
     let bytes: usize = texts().map(String::len).sum();
@@ -194,13 +245,14 @@ fn properties(properties: &MessageProperties) -> Checked {
         let rule = "the content type and the user properties may have 32,768 (32 KiB) together";
         Fault::new("properties", format!("of {bytes} bytes"), rule)
     })?;
-    match texts().flat_map(|text| text.chars()).find(|char| is_forbidden(*char)) {
-        Some(char) => {
-            let value = format!("with the character U+{:04X}", u32::from(char));
-            Err(Fault::new("properties", value, "MQTT does not allow it"))
-        }
-        None => Ok(()),
+    if let Some(char) = texts().flat_map(|text| text.chars()).find(|char| is_forbidden(*char)) {
+        let value = format!("with the character U+{:04X}", u32::from(char));
+        return Err(Fault::new("properties", value, "MQTT does not allow it"));
     }
+    let kind = content_type.as_deref();
+    kind.map_or(Ok(()), |kind| text("properties.content-type", kind, limits::CONTENT_TYPE_BYTES))?;
+    let user = user.iter().flat_map(|(name, value)| [name, value]);
+    user.into_iter().try_for_each(|text| printable("properties.user", text))
 }
 
 fn confirm(confirm: &Confirm) -> Checked {
@@ -213,7 +265,7 @@ fn confirm(confirm: &Confirm) -> Checked {
     let pointer = |field, text: &str| {
         short(field, text.len())?;
         let rule = "it must be empty or begin with `/` (RFC 6901)";
-        must(text.is_empty() || text.starts_with('/'), || Fault::new(field, format!("`{text}`"), rule))
+        must(text.is_empty() || text.starts_with('/'), || Fault::new(field, format!("`{}`", excerpt(text)), rule))
     };
     match &confirm.matches {
         Matches::Any => Ok(()),

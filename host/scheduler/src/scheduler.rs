@@ -26,7 +26,7 @@ use std::{
 use hashbrown::HashTable;
 
 use self::{
-    gates::{Group, GroupKey, Resource},
+    gates::{Group, GroupKey, Pool},
     jobs::Next,
     plans::Work,
     reports::Report,
@@ -43,6 +43,7 @@ use crate::{
         RunKey, Step, Ticket, Version, WatchId, Wish,
     },
     limits,
+    model::Resource,
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
     rate::Rates,
     ready::Ready,
@@ -76,7 +77,7 @@ pub struct Scheduler {
     /// Runs that outlived their jobs.
     orphans: BTreeMap<RunId, RunSlot>,
     groups: BTreeMap<GroupKey, Group>,
-    resources: BTreeMap<ResourceName, Resource>,
+    resources: BTreeMap<ResourceName, Pool>,
     tombstones: BTreeMap<JobName, Instant>,
     /// What people have said of jobs.
     wishes: BTreeMap<JobKey, Wish>,
@@ -134,8 +135,8 @@ pub struct Scheduler {
 /// What the operator has said, and the scheduler has to know.
 #[derive(Clone, Debug)]
 pub struct Operator {
-    /// How many there are of what jobs need.
-    pub resources: Vec<(ResourceName, u32)>,
+    /// What jobs may need.
+    pub resources: Vec<(ResourceName, Resource)>,
     /// What jobs may publish that people make and that are no plugin's.
     pub grant: Grant,
     /// Where these are.
@@ -233,6 +234,8 @@ enum Timer {
     Job(JobKey),
     /// A run has waited long enough.
     Run(RunSlot),
+    /// A run has held a resource for long enough.
+    Hold(RunSlot),
     /// A device is to be asked for its plan.
     Replan(DeviceKey),
     /// Old tombstones are to be looked for.
@@ -311,6 +314,7 @@ impl Scheduler {
             let Some((_, timer)) = self.timers.pop_first() else { return false };
             match timer {
                 Timer::Run(run) => self.run_timer(now, run, out),
+                Timer::Hold(run) => self.held_long_enough(now, run, out),
                 // Nothing new is begun, nor decided: whoever starts the host again does that.
                 _ if self.failing || self.stopping => {}
                 Timer::Job(job) => self.job_timer(now, job, out),

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{limits, names::PluginName};
+use crate::{limits, model::Qos, names::PluginName, text::excerpt};
 
 /// A topic that can be published to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,12 +23,7 @@ pub struct TopicError {
 
 impl TopicError {
     fn new(text: &str, what: &'static str, rule: &'static str) -> Self {
-        // What cannot be seen is written out, and would do harm in a terminal.
-        let text = text
-            .chars()
-            .take(80)
-            .map(|char| if is_forbidden(char) { char.escape_unicode().collect() } else { String::from(char) });
-        Self { text: text.collect(), what, rule }
+        Self { text: excerpt(text), what, rule }
     }
 }
 
@@ -148,16 +143,37 @@ pub struct Grant {
     pub publish: Vec<TopicFilter>,
     /// Filters of the topics it may read.
     pub subscribe: Vec<TopicFilter>,
+    /// The highest QoS of a message.
+    pub max_qos: Qos,
+    /// Whether the broker may be asked to keep a message.
+    pub retain: bool,
+}
+
+/// Why a message is outside a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// Its topic is.
+    Topic,
+    /// Its QoS is above the highest one.
+    Qos,
+    /// It is retained.
+    Retain,
 }
 
 impl Grant {
+    /// These topics, with any QoS, retained or not.
+    #[must_use]
+    pub const fn of(publish: Vec<TopicFilter>, subscribe: Vec<TopicFilter>) -> Self {
+        Self { publish, subscribe, max_qos: Qos::ExactlyOnce, retain: true }
+    }
+
     /// What a plugin has when nobody says otherwise: everything below its own name. What people do by hand is their own
     /// affair: everything.
     #[must_use]
     pub fn default_of(plugin: &PluginName) -> Self {
         let own = if *plugin == PluginName::of_host() { "#".into() } else { format!("{plugin}/#") };
         let own = TopicFilter(own.into());
-        Self { publish: vec![own.clone()], subscribe: vec![own] }
+        Self::of(vec![own.clone()], vec![own])
     }
 
     /// Whether it may publish there.
@@ -170,6 +186,18 @@ impl Grant {
     #[must_use]
     pub fn allows_subscribe(&self, topic: &str) -> bool {
         self.subscribe.iter().any(|filter| filter.matches(topic))
+    }
+
+    /// Why it may not publish such a message, if it may not (I8).
+    #[must_use]
+    pub fn excess(&self, topic: &str, qos: Qos, retain: bool) -> Option<Excess> {
+        if !self.allows_publish(topic) {
+            return Some(Excess::Topic);
+        }
+        if qos > self.max_qos {
+            return Some(Excess::Qos);
+        }
+        (retain && !self.retain).then_some(Excess::Retain)
     }
 }
 
@@ -195,6 +223,17 @@ mod tests {
             let filter = TopicFilter::parse(filter).expect("valid");
             assert_eq!(filter.matches(topic), expected, "{filter} {topic}");
         }
+    }
+
+    #[test]
+    fn a_grant_has_ceilings_beside_its_topics() {
+        let own = Grant::default_of(&PluginName::parse("porch").expect("valid"));
+        assert_eq!(own.excess("porch/light", Qos::ExactlyOnce, true), None);
+        let low = Grant { max_qos: Qos::AtMostOnce, retain: false, ..own };
+        assert_eq!(low.excess("porch/light", Qos::AtMostOnce, false), None);
+        assert_eq!(low.excess("porch/light", Qos::AtLeastOnce, true), Some(Excess::Qos));
+        assert_eq!(low.excess("porch/light", Qos::AtMostOnce, true), Some(Excess::Retain));
+        assert_eq!(low.excess("barn/light", Qos::ExactlyOnce, true), Some(Excess::Topic));
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! `roost backup` and `roost restore`: what Roost remembers, in one file.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::{io::Write, path::PathBuf};
 
 use anyhow::Result;
 
+use super::output;
 use crate::{
     clock,
     config::{self, DataFlags},
@@ -46,13 +44,13 @@ const NAMED: usize = 20;
 pub(super) fn backup(args: Backup) -> Result<()> {
     let config = config::load(&args.data.into())?;
     store::back_up(&config.data, &args.file).map_err(|error| Report::from(&error))?;
-    Ok(writeln!(io::stderr(), "copied to `{}`", args.file.display())?)
+    Ok(writeln!(output::stderr(), "copied to `{}`", args.file.display())?)
 }
 
 pub(super) fn restore(args: Restore) -> Result<()> {
     let config = config::load(&args.data.into())?;
     let restored = store::restore(&config.data, &args.file, clock::now()).map_err(|error| Report::from(&error))?;
-    Ok(io::stderr().write_all(told(&restored).as_bytes())?)
+    Ok(output::stderr().write_all(told(&restored).as_bytes())?)
 }
 
 fn told(Restored { jobs, owed, ended, forgotten, kept }: &Restored) -> String {

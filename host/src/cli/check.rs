@@ -14,10 +14,14 @@ use roost_scheduler::{
 };
 use serde_json::{Value, json};
 
-use super::show::{put_message, treatment};
+use super::{
+    output,
+    show::{put_message, treatment},
+};
 use crate::{
     clock,
-    config::{self, Config, PlaceFlags},
+    config::{self, Config, PlaceFlags, grant::notes},
+    http::GrantRecord,
     plugins::{
         TaskDescription,
         workbench::{InspectedDevice, Inspection, Workbench},
@@ -56,7 +60,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     let Config { site, rules, .. } = config::load(&args.place.into())?;
     let (workbench, now) = (Workbench::new(site, rules)?, clock::now());
     let inspected: Vec<_> = args.plugins.iter().map(|path| (path, workbench.inspect(path, now))).collect();
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if args.json {
         let all: Vec<_> = inspected.iter().map(|(path, result)| to_json(path, result, now)).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
@@ -86,7 +90,7 @@ fn tell_all_but_last(mut faults: Vec<Report>) -> Option<Report> {
 }
 
 fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io::Result<()> {
-    let Inspection { plugin, imports, exports, tasks, devices } = inspection;
+    let Inspection { plugin, imports, exports, grant, tasks, devices } = inspection;
     writeln!(out, "{plugin}")?;
     writeln!(out, "  exports  {}", exports.join(", "))?;
     // WASI is what toolchains import unasked; it says little about the plugin.
@@ -104,6 +108,9 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
             out,
             "  in vain  {what}: Roost never grants them, so opening one is an error; the plugin must do without"
         )?;
+    }
+    for note in notes(grant) {
+        writeln!(out, "  {}", in_one_line(&note))?;
     }
     for task in tasks {
         write_task(out, task)?;
@@ -188,12 +195,13 @@ fn to_json(path: &Path, result: &Result<Inspection, Report>, now: Instant) -> Va
             "file": path.display().to_string(),
             "error": { "what": report.what, "causes": report.causes, "hint": report.hint },
         }),
-        Ok(Inspection { plugin, imports, exports, tasks, devices }) => json!({
+        Ok(Inspection { plugin, imports, exports, grant, tasks, devices }) => json!({
             "file": path.display().to_string(),
             "plugin": plugin.as_str(),
             "imports": imports,
             "exports": exports,
             "in_vain": in_vain(imports),
+            "grant": GrantRecord::from(grant),
             "tasks": tasks.iter().map(task_to_json).collect::<Vec<_>>(),
             "devices": devices.iter().map(|device| device_to_json(device, now)).collect::<Vec<_>>(),
         }),

@@ -28,6 +28,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
 };
 
+use super::output;
 use crate::{
     config::{self, DataFlags, nearest::nearest},
     http::{DeviceRecord, Page, PluginRecord, Problem, socket_path},
@@ -167,7 +168,7 @@ impl Client {
             (None | Some("roost"), _) => None,
             (Some(plugin), device) => self.missing(plugin, device),
         };
-        told.map_or(Ok(()), |told| writeln!(io::stderr(), "{told}"))
+        told.map_or(Ok(()), |told| writeln!(output::stderr(), "{told}"))
     }
 
     fn missing(&self, plugin: &str, device: Option<&str>) -> Option<String> {

@@ -18,5 +18,5 @@ pub(super) struct Args {
 pub(super) fn main<C: CommandFactory>(args: &Args) -> Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut C::command(), "roost", &mut text);
-    Ok(io::Write::write_all(&mut io::stdout(), &text)?)
+    Ok(io::Write::write_all(&mut super::output::unescaped(), &text)?)
 }

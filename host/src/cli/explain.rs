@@ -1,10 +1,10 @@
 //! `roost explain`: why a run did or did not happen.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::Result;
 
-use super::{client::Client, part::JobPath};
+use super::{client::Client, output, part::JobPath};
 use crate::{
     config::DataFlags,
     http::Explanation,
@@ -38,7 +38,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     let mut query: Vec<(&str, String)> = ["plugin", "device", "job"].into_iter().zip(parts).collect();
     query.extend(args.at.map(|at| ("at", at)));
     let told: Explanation = client.ask_about("/api/v1/explain", &query)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if args.json {
         serde_json::to_writer(&mut out, &told)?;
         writeln!(out)?;

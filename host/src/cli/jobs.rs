@@ -10,6 +10,7 @@ use roost_scheduler::names::{DeviceName, PluginName};
 
 use super::{
     client::Client,
+    output,
     plugins::line,
     table::{local, table},
 };
@@ -61,7 +62,7 @@ impl FromStr for Of {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let client = Client::new(args.data)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::stdout());
     let (plugin, device) = match args.of {
         Some(Of { plugin, device }) => (Some(plugin.to_string()), device.map(|device| device.to_string())),
         None => (None, None),
@@ -88,13 +89,13 @@ pub(super) fn main(args: Args) -> Result<()> {
     out.write_all(table(["NEXT", "JOB", "TRIGGER", "LABEL"], &rows).as_bytes())?;
     out.flush()?;
     if count == 0 {
-        writeln!(io::stderr(), "there are no such jobs")?;
+        writeln!(output::stderr(), "there are no such jobs")?;
         client.tell_missing(plugin.as_deref(), device.as_deref())?;
     } else if is_more {
-        writeln!(io::stderr(), "there are more: `--limit` says how many to show")?;
+        writeln!(output::stderr(), "there are more: `--limit` says how many to show")?;
     }
     if hidden > 0 {
-        writeln!(io::stderr(), "{hidden} more will never be due again: `--all` shows them")?;
+        writeln!(output::stderr(), "{hidden} more will never be due again: `--all` shows them")?;
     }
     Ok(())
 }

@@ -1,15 +1,11 @@
 //! `roost logs`: what plugins wrote, and what was said about them.
 
-use std::{
-    io::{self, Write},
-    thread,
-    time::Duration,
-};
+use std::{io::Write, thread, time::Duration};
 
 use anyhow::Result;
 use roost_scheduler::names::PluginName;
 
-use super::{client::Client, plugins::line, table::local};
+use super::{client::Client, output, plugins::line, table::local};
 use crate::{
     config::DataFlags,
     http::{GapRecord, HappeningRecord, Logs},
@@ -52,12 +48,12 @@ pub(super) fn main(args: Args) -> Result<()> {
     let client = Client::new(data)?;
     let of = plugin.as_ref().map_or_else(String::new, |plugin| format!("/plugins/{plugin}"));
     let Logs { items, next, .. } = client.get(&format!("/api/v1{of}/logs?limit={lines}"))?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     items.iter().try_for_each(|record| show(&mut out, record, json))?;
     out.flush()?;
     if !follow {
         if items.is_empty() {
-            writeln!(io::stderr(), "nothing was written since the host started")?;
+            writeln!(output::stderr(), "nothing was written since the host started")?;
         }
         return Ok(());
     }
@@ -66,7 +62,7 @@ pub(super) fn main(args: Args) -> Result<()> {
             show(&mut out, &record, json)?;
             Ok(out.flush()?)
         }
-        Told::Note(text) => Ok(writeln!(io::stderr(), "{text}")?),
+        Told::Note(text) => Ok(writeln!(output::stderr(), "{text}")?),
     })
 }
 

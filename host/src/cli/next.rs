@@ -9,7 +9,7 @@ use roost_scheduler::{
     trigger::{Never, Patterns, Sky, Trigger, parse},
 };
 
-use super::trigger::typed;
+use super::{output, trigger::typed};
 use crate::{
     clock,
     config::{self, PlaceFlags},
@@ -64,7 +64,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     }
     write(&times, from, site.zone, args.json)?;
     if let (true, Some(never)) = (times.is_empty(), end) {
-        writeln!(io::stderr(), "`{text}` never fires after {}: {never}", from.in_zone(site.zone))?;
+        writeln!(output::stderr(), "`{text}` never fires after {}: {never}", from.in_zone(site.zone))?;
     }
     Ok(())
 }
@@ -83,7 +83,7 @@ fn occurrences(trigger: &Trigger, after: Instant, count: u32, site: &Site) -> (V
 }
 
 fn write(times: &[Instant], from: Instant, zone: Tz, json: bool) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::stdout());
     if json {
         let times: Vec<_> = times.iter().map(|at| at.in_zone(zone)).collect();
         serde_json::to_writer_pretty(&mut out, &times).map_err(io::Error::from)?;

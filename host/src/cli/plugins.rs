@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use roost_scheduler::names::PluginName;
 
-use super::{client::Client, table::table};
+use super::{client::Client, output, table::table};
 use crate::{
     config::DataFlags,
     http::{DeviceRecord, PluginRecord},
@@ -37,7 +37,7 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let client = Client::new(args.data)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::stdout());
     let Some(name) = args.name else {
         let mut rows = Vec::new();
         client.list("/api/v1/plugins", &[], usize::MAX, |plugin: PluginRecord| {
@@ -48,7 +48,7 @@ pub(super) fn main(args: Args) -> Result<()> {
             Ok(())
         })?;
         if rows.is_empty() && !args.json {
-            writeln!(io::stderr(), "there is no plugin")?;
+            writeln!(output::stderr(), "there is no plugin")?;
         }
         let head = ["PLUGIN", "STATE", "DEVICES", "JOBS", "PLAN", "MEMORY", "ERROR"];
         return Ok(out.write_all(table(head, &rows).as_bytes()).and_then(|()| out.flush())?);

@@ -1,11 +1,11 @@
 //! `roost replay` and `roost abandon`: what a person decides about single runs.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use roost_scheduler::names::RunId;
 
-use super::client::Client;
+use super::{client::Client, output};
 use crate::{config::DataFlags, http::runs::Which};
 
 /// Do runs again that have failed
@@ -58,7 +58,7 @@ fn ask(args: Runs, path: &str) -> Result<()> {
     let client = Client::new(args.data)?;
     for run in args.runs {
         let done: Which = client.post(path, &Which { run: run.to_string() })?;
-        writeln!(io::stdout(), "{}", done.run)?;
+        writeln!(output::stdout(), "{}", done.run)?;
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! `roost remove`, `roost rollback` and `roost replan`: what is done with a plugin that is there.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use hyper::Method;
 use roost_scheduler::names::PluginName;
 use serde_json::json;
 
-use super::{client::Client, plugins::line};
+use super::{client::Client, output, plugins::line};
 use crate::{
     config::DataFlags,
     http::{RemovedRecord, RolledBackRecord},
@@ -53,7 +53,7 @@ struct Which {
 
 pub(super) fn remove(Remove { which: Which { name, json, data } }: Remove) -> Result<()> {
     let removed: RemovedRecord = Client::new(data)?.order(Method::DELETE, &format!("/api/v1/plugins/{name}"))?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if json {
         return line(&mut out, &removed);
     }
@@ -63,7 +63,7 @@ pub(super) fn remove(Remove { which: Which { name, json, data } }: Remove) -> Re
 pub(super) fn rollback(Rollback { which: Which { name, json, data } }: Rollback) -> Result<()> {
     let path = format!("/api/v1/plugins/{name}/rollback");
     let back: RolledBackRecord = Client::new(data)?.order(Method::POST, &path)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if json {
         return line(&mut out, &back);
     }
@@ -73,7 +73,7 @@ pub(super) fn rollback(Rollback { which: Which { name, json, data } }: Rollback)
 
 pub(super) fn replan(Replan { which: Which { name, json, data } }: Replan) -> Result<()> {
     let (): () = Client::new(data)?.order(Method::POST, &format!("/api/v1/plugins/{name}/replan"))?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if json {
         return line(&mut out, &json!({ "plugin": name.as_str() }));
     }

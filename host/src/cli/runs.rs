@@ -8,6 +8,7 @@ use roost_scheduler::time::Instant;
 
 use super::{
     client::Client,
+    output,
     plugins::line,
     table::{local, table},
 };
@@ -68,7 +69,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     // What waits for the broker is known to a host, and not on disk.
     let has_host = client.has_host();
     let (runs, is_all) = if has_host { asked(&client, args)? } else { read(args)? };
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::stdout());
     if is_json {
         runs.iter().try_for_each(|run| line(&mut out, run))?;
     } else {
@@ -76,15 +77,15 @@ pub(super) fn main(args: Args) -> Result<()> {
     }
     out.flush()?;
     if runs.is_empty() {
-        writeln!(io::stderr(), "there are no such runs")?;
+        writeln!(output::stderr(), "there are no such runs")?;
         client.tell_missing(plugin.as_deref(), device.as_deref())?;
     } else if !is_all {
-        writeln!(io::stderr(), "there are more: `-n` says how many to show")?;
+        writeln!(output::stderr(), "there are more: `-n` says how many to show")?;
     }
     let now = clock::now();
     let waits = |run: &&RunRecord| run.reason.is_none() && run.next.as_ref().is_some_and(|next| waits(next, now));
     if let Some(RunRecord { plugin, device, job, .. }) = runs.iter().find(waits).filter(|_| has_host) {
-        writeln!(io::stderr(), "`roost explain {plugin}/{device}/{job}` says what its run waits for")?;
+        writeln!(output::stderr(), "`roost explain {plugin}/{device}/{job}` says what its run waits for")?;
     }
     Ok(())
 }

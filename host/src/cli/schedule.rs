@@ -1,6 +1,6 @@
 //! `roost schedule` and `roost cancel`: jobs that a person makes.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use clap::ArgGroup;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::Client,
+    output,
     part::{JobPath, PartName},
     steer::paused,
     table::local,
@@ -116,17 +117,17 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
     };
     let job: JobRecord = client.post("/api/v1/jobs", &new)?;
     if args.json {
-        serde_json::to_writer(io::stdout(), &job)?;
-        writeln!(io::stdout())?;
+        serde_json::to_writer(output::stdout(), &job)?;
+        writeln!(output::stdout())?;
         return Ok(());
     }
-    writeln!(io::stdout(), "{}/{}/{}", job.plugin, job.device, job.job)?;
+    writeln!(output::stdout(), "{}/{}/{}", job.plugin, job.device, job.job)?;
     match &job.due {
-        Some(due) => writeln!(io::stderr(), "its next run is due {}", local(due))?,
-        None => writeln!(io::stderr(), "`roost runs --job {}` shows what becomes of it", job.job)?,
+        Some(due) => writeln!(output::stderr(), "its next run is due {}", local(due))?,
+        None => writeln!(output::stderr(), "`roost runs --job {}` shows what becomes of it", job.job)?,
     }
     if let Some(paused) = paused(&job) {
-        writeln!(io::stderr(), "{paused}")?;
+        writeln!(output::stderr(), "{paused}")?;
     }
     Ok(())
 }
@@ -135,7 +136,7 @@ pub(super) fn cancel(args: Cancel) -> Result<()> {
     let client = Client::new(args.data)?;
     for job in &args.jobs {
         client.order::<()>(Method::DELETE, &job.path())?;
-        writeln!(io::stderr(), "`{}` is cancelled", job.as_str())?;
+        writeln!(output::stderr(), "`{}` is cancelled", job.as_str())?;
     }
     Ok(())
 }

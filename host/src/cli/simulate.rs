@@ -26,6 +26,7 @@ use self::{
     differences::{Differences, Side},
     timeline::{Colours, Timeline},
 };
+use super::output;
 use crate::{
     clock,
     config::{self, Config, PlaceFlags},
@@ -89,7 +90,8 @@ pub(super) fn main(args: Args) -> Result<()> {
     let until = days_later(from, days, site.zone);
     let workbench = Workbench::new(site, rules)?;
     let rehearse = |plugins: Vec<(Specimen, Loaded)>| Rehearsal::new(&workbench, plugins, from, until);
-    let out = io::BufWriter::with_capacity(BUFFER, io::stdout().lock());
+    let out: Box<dyn Write> = if json { Box::new(output::stdout()) } else { Box::new(output::unescaped()) };
+    let out = io::BufWriter::with_capacity(BUFFER, out);
     match diff {
         None => {
             let rehearsal = rehearse(load_all(&workbench, &plugins, from)?);
@@ -201,7 +203,7 @@ fn write_json_differences(mut out: impl Write, differences: impl Iterator<Item =
 fn tell(sign: &str, happening: &Happening) -> io::Result<()> {
     let Happening { at, zone, what: What::Note(note), .. } = happening else { return Ok(()) };
     let subject: String = happening.subject().collect();
-    writeln!(io::stderr(), "{sign}{}  {subject}  {note}", at.in_zone(*zone))
+    writeln!(output::stderr(), "{sign}{}  {subject}  {note}", at.in_zone(*zone))
 }
 
 const fn is_message(happening: &Happening) -> bool {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{client::Client, table::local};
+use super::{client::Client, output, table::local};
 use crate::{
     report::counted,
     {config::DataFlags, http::Status, when::distance},
@@ -27,7 +27,7 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let status: Status = Client::new(args.data)?.get("/api/v1/status")?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if args.json {
         serde_json::to_writer(&mut out, &status).map_err(io::Error::from)?;
         return Ok(writeln!(out)?);

@@ -1,6 +1,6 @@
 //! `roost run-now`, `skip`, `pause` and `resume`: what a person wants of jobs that are planned.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use hyper::Method;
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     client::Client,
+    output,
     part::{JobPath, PartName},
 };
 use crate::{
@@ -87,7 +88,7 @@ pub(super) fn run_now(args: RunNow) -> Result<()> {
     let client = Client::new(data)?;
     for job in &jobs {
         let Which { run } = client.post(&format!("{}/run", job.path()), &Value::Null)?;
-        writeln!(io::stdout(), "{run}")?;
+        writeln!(output::stdout(), "{run}")?;
     }
     Ok(())
 }
@@ -98,12 +99,16 @@ pub(super) fn skip(args: Skip) -> Result<()> {
     for job in &jobs {
         let path = format!("{}/skip", job.path());
         if args.undo && client.get::<JobRecord>(&job.path())?.skip.is_none() {
-            writeln!(io::stderr(), "no run of `{}` was to be left out", job.as_str())?;
+            writeln!(output::stderr(), "no run of `{}` was to be left out", job.as_str())?;
             continue;
         }
         let Which { run } = if args.undo { client.delete(&path)? } else { client.post(&path, &Value::Null)? };
-        writeln!(io::stdout(), "{run}")?;
-        writeln!(io::stderr(), "{}", if args.undo { "it is not left out any more" } else { "it will be left out" })?;
+        writeln!(output::stdout(), "{run}")?;
+        writeln!(
+            output::stderr(),
+            "{}",
+            if args.undo { "it is not left out any more" } else { "it will be left out" }
+        )?;
     }
     Ok(())
 }
@@ -113,7 +118,7 @@ pub(super) fn pause(args: Pause) -> Result<()> {
     let client = Client::new(data)?;
     for part in &parts {
         client.order::<()>(Method::POST, &format!("{}/pause", part.path()))?;
-        writeln!(io::stderr(), "{}", left_out(part))?;
+        writeln!(output::stderr(), "{}", left_out(part))?;
     }
     Ok(())
 }
@@ -129,7 +134,7 @@ pub(super) fn resume(args: Resume) -> Result<()> {
     let client = Client::new(data)?;
     for part in &parts {
         client.order::<()>(Method::POST, &format!("{}/resume", part.path()))?;
-        writeln!(io::stderr(), "`{part}` is not paused any more")?;
+        writeln!(output::stderr(), "`{part}` is not paused any more")?;
         let still = match part {
             PartName { job: Some(_), .. } => paused(&client.get(&part.path())?),
             PartName { plugin, device: Some(_), .. } => {
@@ -138,7 +143,7 @@ pub(super) fn resume(args: Resume) -> Result<()> {
             }
             _ => None,
         };
-        still.map_or(Ok(()), |still| writeln!(io::stderr(), "but {still}"))?;
+        still.map_or(Ok(()), |still| writeln!(output::stderr(), "but {still}"))?;
     }
     Ok(())
 }

@@ -1,23 +1,45 @@
 //! Tables for people.
 
 use chrono::DateTime;
+use roost_scheduler::text::in_one_line;
 
-/// Columns as wide as what is in them; the last one as long as it is. Empty without rows.
+/// Characters of a cell at the most: the longest name of a run, and room. What was stored by another version may be longer.
+const CELL: usize = 300;
+/// Characters of the last cell of a row, which may hold sentences.
+const LAST_CELL: usize = 5_000;
+
+/// Columns as wide as their longest cell; the last one is not padded. Every cell is one printable line, and a cell that is
+/// too long is cut. Empty without rows.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let head = head.map(str::to_owned);
-    let width = |row: &[String; N], at: usize| row[at].chars().count();
-    let all = || [&head].into_iter().chain(rows);
-    let widths: [usize; N] = std::array::from_fn(|at| all().map(|row| width(row, at)).max().unwrap_or_default());
+    let cells = |row: &[String; N]| -> [String; N] { std::array::from_fn(|at| cell(&row[at], at + 1 == N)) };
+    let all: Vec<[String; N]> = [&head.map(str::to_owned)].into_iter().chain(rows).map(cells).collect();
+    let width = |at: usize| all.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(width);
     let mut table = String::new();
-    for row in all() {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        table.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+    for row in &all {
+        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+            table.push_str(cell);
+            let is_followed = row[at + 1..].iter().any(|cell| !cell.is_empty());
+            let padding = if is_followed { width + 2 - cell.chars().count() } else { 0 };
+            table.extend(std::iter::repeat_n(' ', padding));
+        }
+        table.truncate(table.trim_end_matches(' ').len());
         table.push('\n');
     }
     table
+}
+
+fn cell(text: &str, is_last: bool) -> String {
+    let most = if is_last { LAST_CELL } else { CELL };
+    let mut cell = in_one_line(text.get(..text.floor_char_boundary(4 * most)).unwrap_or_default());
+    if let Some((end, _)) = cell.char_indices().nth(most) {
+        cell.truncate(end);
+        cell.push('…');
+    }
+    cell
 }
 
 /// `2027-03-01 06:30:00 +00:00`, of RFC 3339.
@@ -25,5 +47,21 @@ pub(super) fn local(at: &str) -> String {
     match DateTime::parse_from_rfc3339(at) {
         Ok(at) => at.format("%Y-%m-%d %H:%M:%S %:z").to_string(),
         Err(_) => at.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_of_any_length_is_cut_and_stays_in_its_line() {
+        let (long, forged) = ("x".repeat(5 << 20), "a\nerror: b\u{202e}\u{1b}[2J".to_owned());
+        let rows = [[long.clone(), "b".into(), long], ["a".into(), forged, String::new()]];
+        let table = table(["ONE", "TWO", "THREE"], &rows);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 3, "{table}");
+        assert_eq!(lines[1].chars().count(), CELL + 1 + 2 + 28 + 2 + LAST_CELL + 1, "{}", lines[1].len());
+        assert_eq!(lines[2].trim_start_matches('a').trim_start(), "a\\nerror: b\\u{202e}\\u{1b}[2J");
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     client::Client,
+    output,
     plugins::line,
     table::{local, table},
 };
@@ -59,7 +60,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     let of = [("plugin", plugin.clone()), ("device", device.clone())];
     let query = [("from", time(args.from)), ("to", time(args.to))].into_iter().chain(of);
     let query: Vec<_> = query.filter_map(|(key, value)| Some((key, value?))).collect();
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::stdout());
     let (mut rows, mut count) = (Vec::new(), 0);
     let client = Client::new(args.data)?;
     let is_more = client.list("/api/v1/timeline", &query, args.limit as usize, |record| {
@@ -73,10 +74,10 @@ pub(super) fn main(args: Args) -> Result<()> {
     out.write_all(table(["TIME", "STATE", "JOB", "WHAT"], &rows).as_bytes())?;
     out.flush()?;
     if count == 0 {
-        writeln!(io::stderr(), "nothing happened then, and nothing is expected")?;
+        writeln!(output::stderr(), "nothing happened then, and nothing is expected")?;
         client.tell_missing(plugin.as_deref(), device.as_deref())?;
     } else if is_more {
-        writeln!(io::stderr(), "there is more: `--limit` says how much to show")?;
+        writeln!(output::stderr(), "there is more: `--limit` says how much to show")?;
     }
     Ok(())
 }

@@ -9,11 +9,11 @@ use std::{
 use anyhow::Result;
 use hyper::Method;
 
-use super::{client::Client, plugins::line};
+use super::{client::Client, output, plugins::line};
 use crate::{
     config::DataFlags,
     http::{DifferencesRecord, InstalledRecord, TrialRecord},
-    report::{Report, printable},
+    report::{Report, in_one_line, printable},
 };
 
 /// Install a plugin, or replace it, in a Roost that runs
@@ -58,13 +58,14 @@ pub(super) fn main(args: Args) -> Result<()> {
     let component = fs::read(&args.file)
         .map_err(|error| Report::new(format!("`{}` cannot be read", args.file.display())).cause(error))?;
     let client = Client::new(args.data)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if args.check {
         let trial: TrialRecord = client.upload(Method::POST, &format!("/api/v1/check?plugin={name}"), component)?;
         if args.json {
             return line(&mut out, &trial);
         }
         writeln!(out, "{name} would be taken: {}", counted(&trial.jobs))?;
+        write_notes(&mut out, &trial)?;
         return Ok(out.write_all(told(&trial.jobs).as_bytes())?);
     }
     let done: InstalledRecord = client.upload(Method::PUT, &format!("/api/v1/plugins/{name}"), component)?;
@@ -73,8 +74,14 @@ pub(super) fn main(args: Args) -> Result<()> {
     }
     let how = if done.new { "is installed" } else { "is replaced" };
     writeln!(out, "{name} {how}: {}", counted(&done.trial.jobs))?;
+    write_notes(&mut out, &done.trial)?;
     out.write_all(told(&done.trial.jobs).as_bytes())?;
-    Ok(writeln!(io::stderr(), "it runs in a moment: `roost plugins {name}` shows it")?)
+    Ok(writeln!(output::stderr(), "it runs in a moment: `roost plugins {name}` shows it")?)
+}
+
+/// What it may publish and read.
+fn write_notes(out: &mut impl Write, trial: &TrialRecord) -> io::Result<()> {
+    trial.notes.iter().try_for_each(|note| writeln!(out, "  {}", in_one_line(note)))
 }
 
 fn counted(jobs: &DifferencesRecord) -> String {

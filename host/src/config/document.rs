@@ -190,6 +190,10 @@ impl<'d> Value<'d> {
         })
     }
 
+    pub(crate) fn flag(&self) -> Result<bool, Report> {
+        self.value.as_bool().ok_or_else(|| self.expected("true or false"))
+    }
+
     /// Other keys than these are refused.
     pub(crate) fn table(&self, known: &[&str]) -> Result<Table<'d>, Report> {
         self.any_table()?.only(known)

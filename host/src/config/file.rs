@@ -8,6 +8,7 @@ use super::{
     BuiltInPorts, History, LogFormat,
     document::{Document, Table, Value},
     http::HttpFile,
+    limits::Limits,
     parse_log,
     place::{PLACE_KEYS, Place},
     rules::{Rules, read_grants, read_rates, read_resources},
@@ -44,7 +45,7 @@ pub(super) struct MqttFile {
     pub(super) status_topic: Option<Option<Topic>>,
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     PLACE_KEYS[0],
     PLACE_KEYS[1],
     PLACE_KEYS[2],
@@ -54,6 +55,7 @@ const KEYS: [&str; 13] = [
     "built_in_broker",
     "log",
     "grants",
+    "ceilings",
     "resource",
     "rates",
     "history",
@@ -85,6 +87,11 @@ impl File {
                 grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
                 rates: top.get("rates").map(|value| read_rates(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
+                ceilings: top
+                    .get("ceilings")
+                    .map(|value| Limits::read_ceilings(&value))
+                    .transpose()?
+                    .unwrap_or(Limits::MOST),
             },
             history: top.get("history").map(|value| read_history(&value)).transpose()?.unwrap_or_default(),
             http: top.get("http").map(|value| HttpFile::read(folder, &value)).transpose()?.unwrap_or_default(),

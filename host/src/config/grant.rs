@@ -1,11 +1,12 @@
 //! What a plugin may publish and read, as an operator writes it.
 
 use roost_scheduler::{
+    model::Qos,
     names::PluginName,
-    topic::{Grant, Topic, TopicFilter},
+    topic::{Excess, Grant, Topic, TopicFilter},
 };
 
-use super::document::Table;
+use super::{document::Table, levels};
 use crate::report::Report;
 
 /// What a plugin does with a topic.
@@ -15,6 +16,14 @@ pub(crate) enum Access {
     Publish,
     /// It hears what is sent there.
     Read,
+}
+
+/// What a plugin has when nobody says otherwise: everything below its own name, unless that belongs to another product.
+pub(crate) fn default_of(plugin: &PluginName) -> Grant {
+    match levels::owner_of(plugin) {
+        Some(_) => Grant::of(Vec::new(), Vec::new()),
+        None => Grant::default_of(plugin),
+    }
 }
 
 /// The lines by which an operator would allow a topic that is outside a grant.
@@ -32,13 +41,88 @@ pub(crate) fn how_to_allow(
     let mut filters: Vec<_> = granted.iter().map(|filter| format!("{:?}", filter.as_str())).collect();
     // All that a plugin has by default, or each of its topics would have to be added one by one.
     let own = topic.as_str().strip_prefix(plugin.as_str()).is_some_and(|rest| rest.starts_with('/'));
-    filters.push(if own { format!("\"{plugin}/#\"") } else { format!("{:?}", topic.as_str()) });
+    let owner = levels::owner_of(plugin).filter(|_| own);
+    let is_its_own = own && owner.is_none();
+    filters.push(if is_its_own { format!("\"{plugin}/#\"") } else { format!("{:?}", topic.as_str()) });
+    let lines = in_table(plugin, by_operator || owner.is_some(), &format!("{key} = [{}]", filters.join(", ")));
+    match owner {
+        Some(product) => format!(
+            "topics below `{plugin}/` belong to {product}, so a plugin of that name may use none of them unasked: give its \
+             file another name, or, if it is meant to do that,\n{lines}"
+        ),
+        None => format!("to allow it, {lines}"),
+    }
+}
+
+/// The line by which an operator would allow what is above a ceiling.
+pub(crate) fn how_to_raise(plugin: &PluginName, excess: Excess, qos: Qos, by_operator: bool) -> Option<String> {
+    let line = match excess {
+        Excess::Topic => return None,
+        Excess::Qos => format!("max_qos = {}", qos as u8),
+        Excess::Retain => "retain = true".to_owned(),
+    };
+    Some(format!("to allow it, {}", in_table(plugin, by_operator, &line)))
+}
+
+/// What is above a ceiling of a grant: `"qos" 2: the grant of "coop-door" allows up to 1`, with backticks.
+pub(crate) fn above(excess: Excess, whose: &str, qos: Qos, grant: &Grant) -> Option<String> {
+    Some(match excess {
+        Excess::Topic => return None,
+        Excess::Qos => format!("`qos` {}: the grant of {whose} allows up to {}", qos as u8, grant.max_qos as u8),
+        Excess::Retain => format!("`retain` true: the grant of {whose} allows no retained messages"),
+    })
+}
+
+/// Where a line of a grant belongs.
+fn in_table(plugin: &PluginName, by_operator: bool, line: &str) -> String {
     let (file, table) = match () {
         () if *plugin == PluginName::of_host() => ("roost.toml".into(), "[grants.api]".into()),
         () if by_operator => ("roost.toml".into(), format!("[grants.{plugin}]")),
         () => (format!("plugins/{plugin}.toml"), "[grants]".into()),
     };
-    format!("to allow it, put this into `{file}`:\n{table}\n{key} = [{}]", filters.join(", "))
+    format!("put this into `{file}`:\n{table}\n{line}")
+}
+
+/// Filters that are named of a grant; of more it is only said how many.
+const FILTERS: usize = 8;
+
+/// `it may publish to coop-door/#, and read coop-door/#`, for the log and for people who install a plugin.
+pub(crate) fn in_words(grant: &Grant) -> String {
+    let list = |filters: &[TopicFilter]| {
+        let mut named: Vec<&str> = filters.iter().take(FILTERS).map(TopicFilter::as_str).collect();
+        let more = filters.len().saturating_sub(FILTERS).to_string() + " more";
+        if filters.len() > FILTERS {
+            named.push(&more);
+        }
+        if named.is_empty() { "nothing".to_owned() } else { named.join(" ") }
+    };
+    let mut ceilings = String::new();
+    if grant.max_qos < Qos::ExactlyOnce {
+        ceilings.push_str(&format!(" with QoS {} at most", grant.max_qos as u8));
+    }
+    if !grant.retain {
+        ceilings.push_str(" not retained");
+    }
+    format!("it may publish to {}{ceilings}, and read {}", list(&grant.publish), list(&grant.subscribe))
+}
+
+/// Filters by which a plugin may publish to topics of other products, and which those are.
+pub(crate) fn of_others(grant: &Grant) -> Option<String> {
+    let reach = |filter: &TopicFilter| {
+        let level = filter.as_str().split('/').next().unwrap_or_default();
+        match level {
+            "#" | "+" => Some(format!("`{filter}` is every product's")),
+            level => levels::product_of(level).map(|product| format!("`{filter}` is {product}'s")),
+        }
+    };
+    let reached: Vec<String> = grant.publish.iter().filter_map(reach).take(FILTERS).collect();
+    (!reached.is_empty()).then(|| reached.join(", "))
+}
+
+/// What a person who installs a plugin wants to know of its grant.
+pub(crate) fn notes(grant: &Grant) -> Vec<String> {
+    let others = of_others(grant).map(|others| format!("beware, it may publish to topics of others: {others}"));
+    [Some(in_words(grant)), others].into_iter().flatten().collect()
 }
 
 /// What an operator of the broker does, so that it takes messages to a topic, or lets Roost read it.
@@ -54,14 +138,60 @@ pub(crate) fn how_broker_allows(topic: &str, access: Access) -> String {
 }
 
 /// The keys of a table of grants.
-pub(crate) const GRANT_KEYS: [&str; 2] = ["publish", "subscribe"];
+pub(crate) const GRANT_KEYS: [&str; 4] = ["publish", "subscribe", "max_qos", "retain"];
 
-/// Lists of topic filters; what is left out is as by default, an empty list grants nothing.
+/// Lists of topic filters, and ceilings; what is left out is as by default, an empty list grants nothing.
 pub(crate) fn read_grant(table: &Table<'_>, plugin: &PluginName) -> Result<Grant, Report> {
     let filters = |key, default| match table.get(key) {
         None => Ok(default),
         Some(list) => list.list()?.iter().map(|item| item.parsed(TopicFilter::parse)).collect(),
     };
-    let default = Grant::default_of(plugin);
-    Ok(Grant { publish: filters("publish", default.publish)?, subscribe: filters("subscribe", default.subscribe)? })
+    let default = default_of(plugin);
+    let max_qos = table.get("max_qos").map(|value| value.integer_in(0..=2)).transpose()?;
+    let max_qos = max_qos.and_then(|number| Qos::from_number(number as u8)).unwrap_or(default.max_qos);
+    Ok(Grant {
+        publish: filters("publish", default.publish)?,
+        subscribe: filters("subscribe", default.subscribe)?,
+        max_qos,
+        retain: table.get("retain").map_or(Ok(default.retain), |value| value.flag())?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> PluginName {
+        PluginName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_plugin_named_like_another_product_is_granted_nothing_unasked() {
+        let grant = default_of(&name("zigbee2mqtt"));
+        assert!(grant.publish.is_empty() && grant.subscribe.is_empty());
+        assert_eq!(default_of(&name("porch")), Grant::default_of(&name("porch")));
+        let topic = Topic::parse("zigbee2mqtt/bridge/request/restart").unwrap();
+        let hint = how_to_allow(&name("zigbee2mqtt"), &topic, Access::Publish, &grant, false);
+        assert_eq!(
+            hint,
+            "topics below `zigbee2mqtt/` belong to Zigbee2MQTT, so a plugin of that name may use none of them unasked: give \
+             its file another name, or, if it is meant to do that,\nput this into `roost.toml`:\n[grants.zigbee2mqtt]\n\
+             publish = [\"zigbee2mqtt/bridge/request/restart\"]"
+        );
+    }
+
+    #[test]
+    fn a_grant_is_told_in_words() {
+        let own = default_of(&name("porch"));
+        assert_eq!(in_words(&own), "it may publish to porch/#, and read porch/#");
+        assert_eq!(of_others(&own), None);
+        let filters = ["zigbee2mqtt/lamp/set", "#", "porch/#"].map(|text| TopicFilter::parse(text).unwrap());
+        let wide = Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::of(filters.to_vec(), Vec::new()) };
+        assert_eq!(
+            in_words(&wide),
+            "it may publish to zigbee2mqtt/lamp/set # porch/# with QoS 1 at most not retained, and read nothing"
+        );
+        let others = "`zigbee2mqtt/lamp/set` is Zigbee2MQTT's, `#` is every product's";
+        assert_eq!(of_others(&wide).as_deref(), Some(others));
+    }
 }

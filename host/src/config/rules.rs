@@ -3,43 +3,122 @@
 use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
+    limits::LONGEST_HOLD_MS,
+    model::{Resource, Unneedable},
     names::{PluginName, ResourceName},
     rate::{Rate, Rates},
     scheduler::Operator,
     time::Site,
     topic::Grant,
+    trigger::{Duration, parse_duration},
 };
 
 use super::{
     document::{Table, Value},
-    grant::{GRANT_KEYS, read_grant},
+    grant::{GRANT_KEYS, default_of, read_grant},
+    limits::Limits,
 };
 use crate::report::Report;
 
 /// See the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rules {
     /// They outrank what came with a plugin (I8).
     pub(crate) grants: HashMap<PluginName, Grant>,
-    /// What jobs may need, and how many there are of each.
-    pub(crate) resources: BTreeMap<ResourceName, u32>,
+    /// What jobs may need, and who shares it.
+    pub(crate) resources: BTreeMap<ResourceName, Resource>,
     /// How many messages each plugin may publish.
     pub(crate) rates: Rates,
+    /// The most that a plugin's own settings may ask for of the machine.
+    pub(crate) ceilings: Limits,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        let (grants, resources, rates) = Default::default();
+        Self { grants, resources, rates, ceilings: Limits::MOST }
+    }
 }
 
 impl Rules {
     /// What the scheduler has to know of them, and where the host is.
     pub(crate) fn operator(&self, site: Site) -> Operator {
         let own = PluginName::of_host();
-        let grant = self.grants.get(&own).cloned().unwrap_or_else(|| Grant::default_of(&own));
+        let grant = self.grants.get(&own).cloned().unwrap_or_else(|| default_of(&own));
         let resources = self.resources.clone().into_iter().collect();
         Operator { resources, grant, site, rates: self.rates.clone() }
     }
 }
 
-const RESOURCE_KEYS: [&str; 2] = ["name", "capacity"];
+const RESOURCE_KEYS: [&str; 4] = ["name", "capacity", "plugins", "longest_hold"];
 /// More than any place has pumps.
 const MOST: u32 = 10_000;
+
+/// Why a job may not need a resource, and the lines by which an operator would allow it.
+pub(crate) struct NotNeedable {
+    pub(crate) what: String,
+    pub(crate) hint: String,
+}
+
+impl Rules {
+    /// Whether a job of a plugin may need a resource that its steps hold for so long.
+    pub(crate) fn needable(&self, name: &ResourceName, plugin: &PluginName, hold_ms: u32) -> Result<(), NotNeedable> {
+        let is_api = *plugin == PluginName::of_host();
+        let whose = if is_api { "a job made by hand".into() } else { format!("a job of `{plugin}`") };
+        let holder = if is_api { "api" } else { plugin.as_str() };
+        let is_there = self.resources.contains_key(name);
+        let how = if is_there { "make its entry in `roost.toml` this" } else { "put this into `roost.toml`" };
+        let entry = |rule: &Resource, what: &str| NotNeedable {
+            what: what.to_owned(),
+            hint: format!(
+                "if that is wanted, {how}, and start Roost again:\n{}",
+                entry(name, &with(rule, plugin, hold_ms))
+            ),
+        };
+        let Some(rule) = self.resources.get(name) else {
+            let only = Resource { plugins: Vec::new(), ..Resource::new(1) };
+            return Err(entry(&only, &format!("`policy.needs`: there is no resource `{name}`")));
+        };
+        match rule.unneedable(plugin, hold_ms) {
+            None => Ok(()),
+            Some(Unneedable::NotGranted) => Err(entry(
+                rule,
+                &format!("`policy.needs`: {whose} may not hold `{name}`: its `plugins` do not name `{holder}`"),
+            )),
+            Some(Unneedable::TooLong { hold_ms, longest_ms }) => {
+                let (hold, longest) = (Duration(hold_ms.into()), Duration(longest_ms.into()));
+                let what = format!(
+                    "`policy.needs`: its steps would hold `{name}` for {hold}, and a run may hold it for {longest}"
+                );
+                Err(entry(rule, &what))
+            }
+        }
+    }
+}
+
+/// The same, with room for such a job.
+fn with(rule: &Resource, plugin: &PluginName, hold_ms: u32) -> Resource {
+    let mut rule = rule.clone();
+    if !rule.plugins.contains(plugin) {
+        rule.plugins.push(plugin.clone());
+    }
+    rule.longest_hold_ms = rule.longest_hold_ms.max(hold_ms);
+    rule
+}
+
+/// As it stands in `roost.toml`.
+fn entry(name: &ResourceName, rule: &Resource) -> String {
+    let Resource { capacity, plugins, longest_hold_ms } = rule;
+    let name_of =
+        |plugin: &PluginName| if *plugin == PluginName::of_host() { "api".into() } else { plugin.to_string() };
+    let plugins: Vec<String> = plugins.iter().map(|plugin| format!("\"{}\"", name_of(plugin))).collect();
+    let mut entry =
+        format!("[[resource]]\nname = \"{name}\"\ncapacity = {capacity}\nplugins = [{}]", plugins.join(", "));
+    if *longest_hold_ms != LONGEST_HOLD_MS {
+        entry.push_str(&format!("\nlongest_hold = \"{}\"", Duration((*longest_hold_ms).into())));
+    }
+    entry
+}
 
 /// `[grants.<plugin>]`, and `[grants.api]` for what is done by hand.
 pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant>, Report> {
@@ -85,8 +164,9 @@ fn plugin_or_api(name: &str) -> Result<PluginName, String> {
 }
 
 /// `[[resource]]`
-pub(super) fn read_resources(value: &Value<'_>) -> Result<BTreeMap<ResourceName, u32>, Report> {
-    let how = "begin each one with a line `[[resource]]`, and below it `name = \"pump\"` and `capacity = 1`";
+pub(super) fn read_resources(value: &Value<'_>) -> Result<BTreeMap<ResourceName, Resource>, Report> {
+    let how = "begin each one with a line `[[resource]]`, and below it `name = \"pump\"`, `capacity = 1` and \
+               `plugins = [\"sprinkler\"]`";
     let mut resources = BTreeMap::new();
     for value in value.list().map_err(|report| report.hint(how))? {
         let table = value.table(&RESOURCE_KEYS).map_err(|report| match value.any_table() {
@@ -95,10 +175,25 @@ pub(super) fn read_resources(value: &Value<'_>) -> Result<BTreeMap<ResourceName,
         })?;
         let named = table.get("name").ok_or_else(|| table.error("a resource has no `name`").hint(how))?;
         let name = named.parsed(ResourceName::parse)?;
-        let capacity = table.get("capacity").map_or(Ok(1), |value| value.integer_in(1..=MOST))?;
-        if resources.insert(name.clone(), capacity).is_some() {
+        let mut rule = Resource::new(table.get("capacity").map_or(Ok(1), |value| value.integer_in(1..=MOST))?);
+        if let Some(list) = table.get("plugins") {
+            rule.plugins = list.list()?.iter().map(|item| item.parsed(plugin_or_api)).collect::<Result<_, _>>()?;
+        }
+        if let Some(value) = table.get("longest_hold") {
+            rule.longest_hold_ms = longest_hold(&value)?;
+        }
+        if resources.insert(name.clone(), rule).is_some() {
             return Err(named.error(format!("there are two resources `{name}`")).hint("leave one of them out"));
         }
     }
     Ok(resources)
+}
+
+/// A second to 49 days.
+fn longest_hold(value: &Value<'_>) -> Result<u32, Report> {
+    let hold_ms = parse_duration(value.text()?).ok().and_then(|hold_ms| u32::try_from(hold_ms).ok());
+    hold_ms.filter(|hold_ms| *hold_ms >= 1_000).ok_or_else(|| {
+        let report = value.error("`longest_hold` must be a duration of 1 second to 49 days");
+        report.hint("write it such as `longest_hold = \"4h\"` or `longest_hold = \"1h30m\"`")
+    })
 }

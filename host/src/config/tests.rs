@@ -2,7 +2,7 @@ use clap::Parser;
 use roost_scheduler::{names::PluginName, rate::Rate};
 use tempfile::TempDir;
 
-use super::*;
+use super::{limits::Limits, *};
 
 #[derive(Parser)]
 struct Command {
@@ -120,17 +120,33 @@ fn each_plugin_has_the_rate_of_all_or_its_own() {
 }
 
 #[test]
+fn plugins_have_ceilings() {
+    assert_eq!(config("", &[]).rules.ceilings, Limits::MOST);
+    let ceilings = config("[ceilings]\nmemory_mib = 64\njobs = 100", &[]).rules.ceilings;
+    assert_eq!(ceilings, Limits { memory_mib: 64, jobs: 100, ..Limits::MOST });
+    let error = error("[ceilings]\nmemory = 64", &[]);
+    assert!(error.starts_with("roost.toml:2:1: unknown key `memory`"), "{error}");
+}
+
+#[test]
 fn resources_are_counted() {
     let text = "[[resource]]\nname = 'pump'\ncapacity = 2\n[[resource]]\nname = 'Well.1'\n";
     let resources = config(text, &[]).rules.resources;
-    let listed: Vec<_> = resources.iter().map(|(name, capacity)| (name.as_str(), *capacity)).collect();
+    let listed: Vec<_> = resources.iter().map(|(name, rule)| (name.as_str(), rule.capacity)).collect();
     assert_eq!(listed, [("Well.1", 1), ("pump", 2)]);
+    let of_people = resources.values().all(|rule| rule.plugins == [PluginName::of_host()]);
+    assert!(of_people && resources.values().all(|rule| rule.longest_hold_ms == 14_400_000));
+    let shared = "[[resource]]\nname = 'pump'\nplugins = ['sprinkler', 'api']\nlongest_hold = '1h30m'";
+    let shared = &config(shared, &[]).rules.resources.into_values().next().unwrap();
+    assert_eq!(shared.plugins, [PluginName::parse("sprinkler").unwrap(), PluginName::of_host()]);
+    assert_eq!(shared.longest_hold_ms, 5_400_000);
     assert!(config("", &[]).rules.resources.is_empty() && config("resource = []", &[]).rules.resources.is_empty());
 }
 
 #[test]
 fn a_resource_that_cannot_be_is_told_with_its_place() {
-    let how = "\nhint: begin each one with a line `[[resource]]`, and below it `name = \"pump\"` and `capacity = 1`";
+    let how = "\nhint: begin each one with a line `[[resource]]`, and below it `name = \"pump\"`, `capacity = 1` and \
+               `plugins = [\"sprinkler\"]`";
     for (text, expected) in [
         ("resource = 1", format!("roost.toml:1:12: `resource` is a whole number, and must be a list{how}")),
         ("[resource]\nname = 'pump'", format!("roost.toml:1:1: `resource` is a table, and must be a list{how}")),
@@ -145,6 +161,18 @@ fn a_resource_that_cannot_be_is_told_with_its_place() {
         (
             "[[resource]]\nname = 'pump'\ncapacity = 10001",
             "roost.toml:3:12: `capacity` is 10001, and must be 1 to 10000".into(),
+        ),
+        (
+            "[[resource]]\nname = 'pump'\nplugins = ['Pump']",
+            "roost.toml:3:12: `Pump` is not a plugin name: 1 to 63 of".into(),
+        ),
+        (
+            "[[resource]]\nname = 'pump'\nlongest_hold = '4'",
+            "roost.toml:3:16: `longest_hold` must be a duration of 1 second to 49 days\nhint: write it such as".into(),
+        ),
+        (
+            "[[resource]]\nname = 'pump'\nlongest_hold = '50d'",
+            "roost.toml:3:16: `longest_hold` must be a duration of 1 second to 49 days\nhint: write it such as".into(),
         ),
         (
             "[[resource]]\nname = 'pump'\n[[resource]]\nname = 'pump'",

@@ -36,10 +36,14 @@ impl Happening {
                 let without_hint = Report { hint: None, ..(**report).clone() };
                 (Level::ERROR, without_hint.to_string())
             }
-            Self::Loaded { plugin, devices, jobs } => (
-                Level::INFO,
-                format!("{plugin} loaded: {}, {}", counted(*devices as u64, "device"), counted(*jobs as u64, "job")),
-            ),
+            Self::Loaded { plugin, devices, jobs, grant } => {
+                let (devices, jobs) = (counted(*devices as u64, "device"), counted(*jobs as u64, "job"));
+                (Level::INFO, format!("{plugin} loaded: {devices}, {jobs}; {grant}"))
+            }
+            Self::Freed { run, resource, held_ms } => {
+                let held = Duration(held_ms.unsigned_abs());
+                (Level::WARN, format!("{run} held `{resource}` for {held}, and goes on without it: it owes steps"))
+            }
             Self::Removed(plugin) => (Level::INFO, format!("{plugin} removed: its file is gone")),
             Self::Said { level, line, .. } => (*level, line.to_string()),
             Self::Link { up: true } => (Level::INFO, "connected to the broker".into()),

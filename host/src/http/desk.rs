@@ -102,6 +102,11 @@ impl Desk {
         self.0.history_days
     }
 
+    /// What plugins have to keep to, and what people do by hand.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.0.rules
+    }
+
     /// Whether a plugin's grant is the operator's.
     pub(super) fn is_granted_by_operator(&self, plugin: &PluginName) -> bool {
         self.0.rules.grants.contains_key(plugin)

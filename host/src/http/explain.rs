@@ -13,7 +13,7 @@ use roost_scheduler::{
     outcome::{Attempt, Denied, Level, Outcome},
     scheduler::NextRun,
     time::Instant,
-    topic::Topic,
+    topic::{Excess, Topic},
     trigger::{Never, Sky, Trigger},
 };
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::grant::{Access, how_to_allow},
+    config::grant::{Access, how_to_allow, how_to_raise},
     plugins::Fault,
     report::Report,
     store::{self, Around, RunView},
@@ -332,11 +332,16 @@ impl Case {
         let grant = self.facts.grant.as_ref()?;
         let how =
             |topic: &Topic, access| how_to_allow(&self.name.0, topic, access, grant, self.facts.is_granted_by_operator);
+        let raise = |excess, qos| how_to_raise(&self.name.0, excess, qos, self.facts.is_granted_by_operator);
         match denied {
             Denied::Topic(topic) if !grant.allows_publish(topic.as_str()) => Some(how(topic, Access::Publish)),
             Denied::Report(topic) if !grant.allows_subscribe(topic.as_str()) => Some(how(topic, Access::Read)),
-            Denied::Topic(_) | Denied::Report(_) => Some("that is allowed by now".into()),
-            Denied::Resource(_) => None,
+            Denied::Qos { qos, .. } if *qos > grant.max_qos => raise(Excess::Qos, *qos),
+            Denied::Retain(_) if !grant.retain => raise(Excess::Retain, grant.max_qos),
+            Denied::Topic(_) | Denied::Report(_) | Denied::Qos { .. } | Denied::Retain(_) => {
+                Some("that is allowed by now".into())
+            }
+            Denied::Resource(_) | Denied::NotGranted(_) | Denied::HoldTooLong { .. } => None,
         }
     }
 

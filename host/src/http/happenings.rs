@@ -124,6 +124,7 @@ impl HappeningRecord {
             Happening::ClockSet { by_ms, .. } => record.by_ms = Some(*by_ms),
             Happening::PlanRefused { .. }
             | Happening::Loaded { .. }
+            | Happening::Freed { .. }
             | Happening::Removed(_)
             | Happening::Said { .. } => {}
         }

@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 
 use self::records::Core;
 pub(crate) use self::records::{
-    DifferencesRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord,
+    DifferencesRecord, GrantRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord,
 };
 use super::{
     desk::Desk,

@@ -9,7 +9,11 @@ use roost_scheduler::event::Refusal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{app::Gone, report::Report, store::StoreError};
+use crate::{
+    app::Gone,
+    report::{Report, printable, shown},
+    store::StoreError,
+};
 
 /// What is wrong, why, and what to do.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -35,7 +39,7 @@ impl Problem {
             kind: "about:blank".into(),
             title: status.canonical_reason().unwrap_or("Problem").into(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: shown(&detail.into()),
             hint: None,
         }
     }
@@ -60,14 +64,15 @@ impl Problem {
 
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(printable(&hint.into()));
         self
     }
 
     /// What an edge reports.
     pub(super) fn of(status: StatusCode, report: Report) -> Self {
         let Report { what, causes, hint } = report;
-        Self { hint, ..Self::new(status, [vec![what], causes].concat().join(": ")) }
+        let problem = Self::new(status, [vec![what], causes].concat().join(": "));
+        hint.into_iter().fold(problem, Self::hint)
     }
 }
 
@@ -112,5 +117,18 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_says_is_told_without_what_cannot_be_seen() {
+        let name = "a\u{202e}\u{1b}[2J".to_owned() + &"x".repeat(100_000);
+        let problem = Problem::bad_request(format!("`{name}` is no name")).hint("not \u{200b}this");
+        assert!(problem.detail.starts_with("`a\\u{202e}\\u{1b}[2Jxxx") && problem.detail.len() < 1_000);
+        assert_eq!(problem.hint.as_deref(), Some("not \\u{200b}this"));
     }
 }

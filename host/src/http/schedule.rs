@@ -11,7 +11,7 @@ use axum::{
 use roost_scheduler::{
     body::PackedJob,
     event::{Digest, Done, Idempotency, NewJob, Part, Request},
-    model::{Action, Job as Model, Matches, Policy, Step},
+    model::{Action, Job as Model, Matches, Message, Policy, Step, hold_ms},
     names::{DeviceName, JobId, PluginName},
     rules::{self, Fault},
     scheduler::own_device,
@@ -34,7 +34,10 @@ use super::{
 };
 use crate::{
     clock,
-    config::grant::{Access, how_to_allow},
+    config::{
+        grant::{self, Access, how_to_allow, how_to_raise},
+        rules::NotNeedable,
+    },
     records,
 };
 
@@ -42,8 +45,6 @@ use crate::{
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Bytes of such a key.
 const KEY_BYTES: usize = 255;
-/// Bytes of a label: it is kept, and shown in tables.
-const LABEL_BYTES: usize = 1_024;
 
 /// A job to be made: when, and either one message (`topic`, …), or several (`steps`), or a `task` of a plugin.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -253,9 +254,6 @@ async fn place(desk: &Desk, wanted: &NewJobRecord) -> Result<Place, Problem> {
 async fn accept(desk: &Desk, wanted: NewJobRecord, place: &Place) -> Result<Model, Problem> {
     let id = wanted.id.clone().unwrap_or_else(made_up);
     let id = JobId::parse(&id).map_err(|error| Problem::bad_request(error.to_string()))?;
-    if wanted.label.as_ref().is_some_and(|label| label.len() > LABEL_BYTES) {
-        return Err(Problem::bad_request(format!("`label` may have {LABEL_BYTES} bytes")));
-    }
     let policy = policy(wanted.policy.clone())?;
     let trigger = trigger(&wanted.trigger, &place.site)?;
     let label = wanted.label.clone().map(Into::into);
@@ -380,17 +378,24 @@ fn broken(fault: &Fault) -> Problem {
 /// I8, and what the operator has.
 fn allowed(desk: &Desk, job: &Model, place: &Place) -> Result<(), Problem> {
     let Place { plugin, grant, .. } = place;
+    let whose = if *plugin == PluginName::of_host() { "the API".into() } else { format!("`{plugin}`") };
     let outside = |field: &str, topic: &Topic, access: Access| {
         let verb = if access == Access::Publish { "publish to" } else { "read" };
-        let whose = if *plugin == PluginName::of_host() { "the API".into() } else { format!("`{plugin}`") };
         let problem =
             Problem::new(StatusCode::FORBIDDEN, format!("`{field}` `{topic}` is outside what {whose} may {verb}"));
         problem.hint(how_to_allow(plugin, topic, access, grant, desk.is_granted_by_operator(plugin)))
     };
     for step in job.steps() {
-        let topic = &step.message.topic;
-        if !grant.allows_publish(topic.as_str()) {
-            return Err(outside("topic", topic, Access::Publish));
+        let Message { topic, qos, retain, .. } = &step.message;
+        if let Some(excess) = grant.excess(topic.as_str(), *qos, *retain) {
+            let by_operator = desk.is_granted_by_operator(plugin);
+            let above = grant::above(excess, &whose, *qos, grant);
+            return Err(match (above, how_to_raise(plugin, excess, *qos, by_operator)) {
+                (Some(what), Some(hint)) => {
+                    Problem::new(StatusCode::FORBIDDEN, format!("{what}, in the message to `{topic}`")).hint(hint)
+                }
+                _ => outside("topic", topic, Access::Publish),
+            });
         }
         if let Some(confirm) = &step.confirm
             && !grant.allows_subscribe(confirm.topic.as_str())
@@ -398,13 +403,6 @@ fn allowed(desk: &Desk, job: &Model, place: &Place) -> Result<(), Problem> {
             return Err(outside("confirm.topic", &confirm.topic, Access::Read));
         }
     }
-    match &job.policy.needs {
-        Some(name) if !desk.operator().resources.iter().any(|(known, _)| known == name) => {
-            let problem = Problem::unprocessable(format!("`policy.needs`: there is no resource `{name}`"));
-            Err(problem.hint(format!(
-                "if there is one, put this into `roost.toml` and start Roost again:\n[[resource]]\nname = \"{name}\"\ncapacity = 1"
-            )))
-        }
-        _ => Ok(()),
-    }
+    let needed = job.policy.needs.as_ref().map(|name| desk.rules().needable(name, plugin, hold_ms(job.steps())));
+    needed.unwrap_or(Ok(())).map_err(|NotNeedable { what, hint }| Problem::unprocessable(what).hint(hint))
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use roost_scheduler::text::excerpt;
+
 /// Why a broker answers as it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reason {
@@ -80,8 +82,22 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:#04x})", words(self.code), self.code)?;
         match &self.text {
-            Some(text) => write!(f, ": {text}"),
+            // Its length is up to the broker, and the words are kept with the run.
+            Some(text) => write!(f, ": {}", excerpt(text)),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brokers_own_words_stay_short_and_in_one_line() {
+        let text = "no\n2027-01-01 ERROR \u{1b}[2J".to_owned() + &"x".repeat(60_000);
+        let said = Reason { code: NOT_AUTHORIZED, text: Some(text) }.to_string();
+        assert!(said.starts_with("the user may not do that (0x87): no\\n2027-01-01 ERROR \\u{1b}[2Jxxx"), "{said}");
+        assert!(said.len() < 250 && said.ends_with('…'), "{}", said.len());
     }
 }

@@ -18,8 +18,8 @@ use roost_scheduler::{
 
 pub(crate) use self::tally::Used;
 pub(super) use self::tally::{Call, Tally};
-use super::{limits, settings::Limits};
-use crate::{clock, report::Report};
+use super::limits;
+use crate::{clock, config::limits::Limits, report::Report};
 
 /// Every plugin whose file lies in the folder, or of which something runs. Each takes some kilobytes at the most.
 #[derive(Clone, Debug, Default)]

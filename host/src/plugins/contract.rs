@@ -6,15 +6,12 @@ pub(super) mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-};
+use std::{collections::HashSet, fmt};
 
 use chrono::NaiveTime;
 use roost_scheduler::{
     calendar::parse_zone,
-    model::{Action, Job, Misfire, Overlap, Policy, Retry},
+    model::{Action, Job, Misfire, Overlap, Policy, Retry, hold_ms},
     names::{GroupName, JobId, PluginName, ResourceName},
     rules::{self, Fault},
     time::{Instant, Site},
@@ -24,6 +21,7 @@ use roost_scheduler::{
 
 use self::tasks::Tasks;
 use super::almanac::Almanac;
+use crate::config::rules::{NotNeedable, Rules};
 
 /// What `wit/` says, in Rust.
 #[allow(unreachable_pub, clippy::all, reason = "generated")]
@@ -70,7 +68,7 @@ pub(super) struct Terms<'a> {
     pub(super) grant: &'a Grant,
     /// Whether the grant is the operator's, so that only the operator can widen it.
     pub(super) granted_by_operator: bool,
-    pub(super) resources: &'a BTreeMap<ResourceName, u32>,
+    pub(super) rules: &'a Rules,
     pub(super) jobs: usize,
     /// What jobs may ask the plugin for.
     pub(super) tasks: &'a Tasks,
@@ -155,9 +153,11 @@ fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
         wit::Action::Steps(list) => Action::Steps(steps::steps(list, terms)?.into()),
         wit::Action::Task(task) => Action::Task(terms.tasks.task("action.task", &task.name, task.args)?.into()),
     };
-    let policy = policy(job.policy, terms)?;
+    let policy = policy(job.policy)?;
     let job = Job { id, label: job.label.map(Into::into), trigger, action, policy };
     rules::job(&job).map_err(Invalid::broken)?;
+    // What a task will publish is known when it is due: the scheduler looks at it then.
+    job.policy.needs.as_ref().map_or(Ok(()), |name| needs(name, hold_ms(job.steps()), terms))?;
     Ok(job)
 }
 
@@ -221,9 +221,11 @@ const fn event(event: wit::SunEvent) -> SunEvent {
     }
 }
 
-fn policy(policy: Option<wit::Policy>, terms: &Terms<'_>) -> Result<Policy, Invalid> {
+fn policy(policy: Option<wit::Policy>) -> Result<Policy, Invalid> {
     let Some(policy) = policy else { return Ok(Policy::default()) };
     let default = Policy::default();
+    let wrong = |error| Invalid::new(format!("`policy.needs`: {error}"));
+    let needs = policy.needs.as_deref().map(ResourceName::parse).transpose().map_err(wrong)?;
     let misfire = match policy.misfire {
         None | Some(wit::Misfire::RunOnce) => Misfire::RunOnce,
         Some(wit::Misfire::RunAll) => Misfire::RunAll,
@@ -240,7 +242,7 @@ fn policy(policy: Option<wit::Policy>, terms: &Terms<'_>) -> Result<Policy, Inva
         jitter_ms: policy.jitter_ms.unwrap_or(default.jitter_ms),
         priority: policy.priority.unwrap_or(default.priority),
         retry: retry(policy.retry.as_ref()),
-        needs: policy.needs.map(|name| needs(&name, terms)).transpose()?,
+        needs,
     })
 }
 
@@ -253,15 +255,10 @@ const fn overlap(overlap: Option<&wit::Overlap>) -> Overlap {
     }
 }
 
-/// What the operator has so many of.
-fn needs(name: &str, terms: &Terms<'_>) -> Result<ResourceName, Invalid> {
-    let name = ResourceName::parse(name).map_err(|error| Invalid::new(format!("`policy.needs`: {error}")))?;
-    if terms.resources.contains_key(&name) {
-        return Ok(name);
-    }
-    Err(Invalid::new(format!("`policy.needs`: there is no resource `{name}`")).hint(format!(
-        "if there is one, put this into `roost.toml` and start Roost again:\n[[resource]]\nname = \"{name}\"\ncapacity = 1"
-    )))
+/// What the operator has so many of, for whom, and for how long.
+fn needs(name: &ResourceName, hold_ms: u32, terms: &Terms<'_>) -> Result<(), Invalid> {
+    let needable = terms.rules.needable(name, terms.plugin, hold_ms);
+    needable.map_err(|NotNeedable { what, hint }| Invalid::new(what).hint(hint))
 }
 
 fn retry(retry: Option<&wit::Retry>) -> Retry {

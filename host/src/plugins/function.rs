@@ -17,8 +17,8 @@ use super::{
     },
     guest::Guest,
     limits,
-    settings::Limits,
 };
+use crate::config::limits::Limits;
 
 /// A function that plugins export.
 pub(super) trait Function: Sync {

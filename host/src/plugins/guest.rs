@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use roost_scheduler::{
     calendar,
+    text::excerpt,
     time::{Instant, Site},
 };
 use tokio::{sync::Semaphore, task::yield_now};
@@ -20,10 +21,10 @@ use super::{
     limits,
     logs::{Journal, presentable},
     program::Program,
-    settings::{Device, Limits},
+    settings::Device,
     wasi::wasi,
 };
-use crate::clock;
+use crate::{clock, config::limits::Limits};
 
 /// Why a call gave no answer that the host takes.
 #[derive(Debug, thiserror::Error)]
@@ -266,7 +267,7 @@ fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> Fault {
 fn frames(error: &wasmtime::Error) -> Vec<String> {
     let text = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
     let names = text.lines().filter_map(|line| line.split_once('!')).map(|(_, name)| name);
-    names.take(limits::FRAMES).map(|name| format!("`{}`", name.chars().take(80).collect::<String>())).collect()
+    names.take(limits::FRAMES).map(|name| format!("`{}`", excerpt(name))).collect()
 }
 
 #[cfg(test)]
@@ -289,7 +290,7 @@ mod tests {
         let component = Component::new(engine.wasm(), guests::guest(guests::NOTHING)).unwrap();
         let linked = engine.link(&component).unwrap();
         let plugin = PluginName::parse("porch").unwrap();
-        let settings = Settings::parse(None, &plugin, &site(), None).unwrap();
+        let settings = Settings::parse(None, &plugin, &site(), &crate::config::rules::Rules::default()).unwrap();
         let version = Version { component: Digest([0; 32]), settings: settings.digest() };
         let program = Program::new(plugin, version, settings, Arc::default(), crate::feed::Feed::default());
         let device = &program.settings.devices[0];

@@ -22,6 +22,7 @@ use super::{
     program::Program,
     ready::Ready,
     settings::{Device, Settings},
+    still_granted,
     versions::{KeptError, Versions, digest_of},
 };
 use crate::{config::rules::Rules, feed::Feed, report::Report};
@@ -163,8 +164,7 @@ impl Loader {
     }
 
     pub(super) fn propose(&self, offer: Offer) -> Result<Proposal, LoadError> {
-        let grant = self.rules.grants.get(&offer.plugin);
-        let settings = Settings::parse(offer.settings.as_deref(), &offer.plugin, &self.site, grant)
+        let settings = Settings::parse(offer.settings.as_deref(), &offer.plugin, &self.site, &self.rules)
             .map_err(LoadError::Settings)?;
         let version = Version { component: digest_of(&offer.component), settings: settings.digest() };
         Ok(Proposal { offer, settings, version, tally: Arc::default() })
@@ -262,7 +262,9 @@ impl Loader {
 
     /// A version that ran before the host started: compiled, if it is not in the cache, when it is first asked.
     pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
-        let settings = self.versions.settings(version.settings)?;
+        let mut settings = self.versions.settings(version.settings)?;
+        settings.limits = settings.limits.within(&self.rules.ceilings);
+        settings.grant = still_granted(plugin, settings.grant, self.rules.grants.get(plugin));
         Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.feed.clone()))
     }
 

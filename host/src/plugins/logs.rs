@@ -19,7 +19,7 @@ use super::limits;
 use crate::{
     clock,
     feed::{Feed, Happening},
-    report::printable,
+    report::in_one_line,
 };
 
 /// A plugin's log. It has a budget, whatever the number of devices and calls (I7).
@@ -64,6 +64,8 @@ impl Log {
         if !room {
             return;
         }
+        // One call is one line: what follows a line end must not look like a line of the host's.
+        let line = in_one_line(line[..line.floor_char_boundary(limits::LINE_BYTES)].trim_end());
         let line = &line[..line.floor_char_boundary(limits::LINE_BYTES)];
         self.tell(Some(device), level, line);
         let plugin = &self.plugin;
@@ -108,10 +110,10 @@ fn tells(line: &str) -> bool {
     !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE")
 }
 
-/// A guest's words, fit to be shown and to be kept.
+/// A guest's words, fit to be shown and to be kept: in one line, so that nothing in them looks like the host's.
 pub(super) fn presentable(text: &str) -> String {
     let kept = &text[..text.floor_char_boundary(limits::SAID_BYTES)];
-    printable(kept) + if kept.len() < text.len() { " …" } else { "" }
+    in_one_line(kept) + if kept.len() < text.len() { " …" } else { "" }
 }
 
 /// Lines that have not ended yet, and the end of standard error.
@@ -147,7 +149,7 @@ impl Journal {
         let left_out = std::mem::take(&mut self.log.budget().left_out);
         self.log.tell_left_out(left_out);
         let tail = String::from_utf8_lossy(&said.error_tail);
-        presentable(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join("\n"))
+        presentable(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join(" "))
     }
 
     fn append(&self, kind: StreamKind, bytes: &[u8]) {
@@ -241,7 +243,10 @@ mod tests {
 
     #[test]
     fn what_a_guest_says_is_cut_and_moves_no_cursor() {
-        assert_eq!(presentable("no\ttides\r\x1b[2J\nfor 2031"), "no\\ttides\\r\\u{1b}[2J\nfor 2031");
+        assert_eq!(
+            presentable("no\ttides\r\x1b[2J\n2031 ERROR\u{202e}"),
+            "no\\ttides\\r\\u{1b}[2J\\n2031 ERROR\\u{202e}"
+        );
         let long = presentable(&"ß".repeat(limits::SAID_BYTES));
         assert!(long.len() < limits::SAID_BYTES + 8 && long.ends_with("ß …"));
     }

@@ -68,7 +68,7 @@ impl Program {
             site: &device.site,
             grant: &self.settings.grant,
             granted_by_operator: self.rules.grants.contains_key(&self.plugin),
-            resources: &self.rules.resources,
+            rules: &self.rules,
             jobs: self.settings.limits.jobs,
             tasks: self.tasks.get().unwrap_or(Tasks::NONE),
             almanac: &self.almanac,

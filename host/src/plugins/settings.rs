@@ -1,11 +1,11 @@
 //! What an operator says about a plugin, in `plugins/<name>.toml` beside it: its devices, what it may publish and read,
 //! and how much of the machine it may use.
 
-use std::{collections::HashSet, ops::RangeInclusive};
+use std::collections::HashSet;
 
 use roost_scheduler::{
     event::Digest,
-    limits::{DEVICES_PER_PLUGIN, JOBS_PER_PLAN},
+    limits::DEVICES_PER_PLUGIN,
     names::{DeviceName, PluginName},
     time::Site,
     topic::Grant,
@@ -18,8 +18,10 @@ use super::limits::CONFIG_BYTES;
 use crate::{
     config::{
         document::{Document, Table},
-        grant::{GRANT_KEYS, read_grant},
+        grant::{GRANT_KEYS, default_of, read_grant},
+        limits::Limits,
         place::{HALF_A_LOCATION, PLACE_KEYS, Place},
+        rules::Rules,
     },
     report::Report,
 };
@@ -48,57 +50,27 @@ pub(crate) struct Device {
     pub(crate) site: Site,
 }
 
-/// How much of the machine one call of the plugin may use (I7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Memory, all of it together. Pages that are never touched cost nothing.
-    pub(crate) memory_mib: u32,
-    /// Time that it computes.
-    pub(crate) cpu_ms: u32,
-    /// Time that it may take in all, waiting included.
-    pub(crate) wall_ms: u32,
-    /// Jobs in one plan.
-    pub(crate) jobs: usize,
-    /// How much its answer may hold when the host copies it out.
-    pub(crate) lift_mib: u32,
-}
-
-/// A plugin in Rust is content with 2, one in Python wants 256; beyond 2 GiB two calls at once would fill a small host.
-const MEMORY_MIB: RangeInclusive<u32> = 1..=2_048;
-/// A minute of a core for each plan is a plugin out of order.
-const CPU_MS: RangeInclusive<u32> = 10..=60_000;
-/// A plan that takes longer than five minutes holds up the plans of the others.
-const WALL_MS: RangeInclusive<u32> = 10..=300_000;
-/// I10: the scheduler takes no longer plans.
-const JOBS: RangeInclusive<u32> = 1..=JOBS_PER_PLAN as u32;
-/// The host holds two answers at once, each several times as large once it is taken apart.
-const LIFT_MIB: RangeInclusive<u32> = 1..=64;
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory_mib: 256, cpu_ms: 500, wall_ms: 10_000, jobs: JOBS_PER_PLAN, lift_mib: 16 }
-    }
-}
-
 impl Settings {
     /// Reads the file's text, if there is a file; without one there is one device, with the plugin's own name.
     ///
-    /// `defaults` is where the host is. `operator` is the grant of `roost.toml`, which outranks the file's (I8).
+    /// `defaults` is where the host is. The operator's grant, if `roost.toml` has one, outranks the file's (I8), and so do
+    /// the operator's ceilings.
     pub(crate) fn parse(
         text: Option<&str>,
         plugin: &PluginName,
         defaults: &Site,
-        operator: Option<&Grant>,
+        rules: &Rules,
     ) -> Result<Self, Report> {
+        let operator = rules.grants.get(plugin);
         let file = format!("{plugin}.toml");
         let document = Document::parse(&file, text.unwrap_or_default())?;
         let top = document.table(&["config", "device", "grants", "limits"])?;
         let granted = top.get("grants").map(|value| read_grant(&value.table(&GRANT_KEYS)?, plugin)).transpose()?;
-        let limits = top.get("limits").map(|value| read_limits(&value.table(&LIMIT_KEYS)?)).transpose()?;
+        let limits = top.get("limits").map(|value| Limits::read(&value, &rules.ceilings)).transpose()?;
         Ok(Self {
             devices: read_devices(&top, plugin, defaults)?,
-            grant: operator.cloned().or(granted).unwrap_or_else(|| Grant::default_of(plugin)),
-            limits: limits.unwrap_or_default(),
+            grant: operator.cloned().or(granted).unwrap_or_else(|| default_of(plugin)),
+            limits: limits.unwrap_or_else(|| Limits::default().within(&rules.ceilings)),
         })
     }
 
@@ -119,20 +91,6 @@ impl Settings {
     pub(crate) fn digest(&self) -> Digest {
         Digest(Sha256::digest(self.to_json()).into())
     }
-}
-
-const LIMIT_KEYS: [&str; 5] = ["memory_mib", "cpu_ms", "wall_ms", "jobs", "lift_mib"];
-
-fn read_limits(table: &Table<'_>) -> Result<Limits, Report> {
-    let limit = |key, range, default| table.get(key).map_or(Ok(default), |value| value.integer_in(range));
-    let usual = Limits::default();
-    Ok(Limits {
-        memory_mib: limit("memory_mib", MEMORY_MIB, usual.memory_mib)?,
-        cpu_ms: limit("cpu_ms", CPU_MS, usual.cpu_ms)?,
-        wall_ms: limit("wall_ms", WALL_MS, usual.wall_ms)?,
-        jobs: limit("jobs", JOBS, *JOBS.end())? as usize,
-        lift_mib: limit("lift_mib", LIFT_MIB, usual.lift_mib)?,
-    })
 }
 
 fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result<Vec<Device>, Report> {

@@ -12,6 +12,7 @@ use roost_scheduler::{
     names::{DeviceName, PluginName},
     scheduler::Operator,
     time::{Instant, Site},
+    topic::Grant,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 
@@ -30,6 +31,7 @@ pub(crate) struct Inspection {
     pub(crate) plugin: PluginName,
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
+    pub(crate) grant: Grant,
     pub(crate) tasks: Vec<TaskDescription>,
     pub(crate) devices: Vec<InspectedDevice>,
 }
@@ -128,7 +130,8 @@ impl Workbench {
         };
         let devices = loaded.devices.into_iter();
         let devices = devices.map(|LoadedDevice { name, site, plan }| InspectedDevice { name, site, jobs: jobs(plan) });
-        Ok(Inspection { plugin: loaded.plugin, imports, exports, tasks, devices: devices.collect() })
+        let (plugin, grant) = (loaded.plugin, loaded.grant);
+        Ok(Inspection { plugin, imports, exports, grant, tasks, devices: devices.collect() })
     }
 }
 

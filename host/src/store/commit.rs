@@ -76,6 +76,8 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
         }
         Change::RunSaved { key, run } => save_run(to, past, *key, run),
         Change::RunAdvanced { key, progress } => advance_run(to, *key, progress),
+        // With the run's progress.
+        Change::ResourceFreed { .. } => Ok(()),
         Change::SeriesBegun(series) => run(to, "UPDATE clock SET series = ?1", params![series]),
         Change::RunEnded(ended) => end_run(to, past, ended),
     }

@@ -1,6 +1,7 @@
 //! How runs ended, as JSON: every value that the reason was made of, for programs that want to know why.
 
 use roost_scheduler::{
+    model::Qos,
     names::{JobId, ResourceName},
     outcome::{Cause, Denied, Level, Missed, Outcome, Several, Skipped, Why},
     time::Instant,
@@ -95,8 +96,12 @@ enum LevelRecord {
 #[serde(rename_all = "snake_case")]
 enum DeniedRecord {
     Topic(String),
+    Qos { topic: String, qos: u8, most: u8 },
+    Retain(String),
     Report(String),
     Resource(String),
+    NotGranted(String),
+    HoldTooLong { resource: String, hold_ms: u32, longest_ms: u32 },
 }
 
 /// `None` of a run that simply succeeded.
@@ -200,8 +205,16 @@ impl From<&Denied> for DeniedRecord {
     fn from(denied: &Denied) -> Self {
         match denied {
             Denied::Topic(topic) => Self::Topic(topic.to_string()),
+            Denied::Qos { topic, qos, most } => {
+                Self::Qos { topic: topic.to_string(), qos: *qos as u8, most: *most as u8 }
+            }
+            Denied::Retain(topic) => Self::Retain(topic.to_string()),
             Denied::Report(topic) => Self::Report(topic.to_string()),
             Denied::Resource(name) => Self::Resource(name.to_string()),
+            Denied::NotGranted(name) => Self::NotGranted(name.to_string()),
+            Denied::HoldTooLong { resource, hold_ms, longest_ms } => {
+                Self::HoldTooLong { resource: resource.to_string(), hold_ms: *hold_ms, longest_ms: *longest_ms }
+            }
         }
     }
 }
@@ -277,10 +290,21 @@ impl TryFrom<DeniedRecord> for Denied {
     type Error = String;
 
     fn try_from(denied: DeniedRecord) -> Result<Self, String> {
+        let topic = |text: String| Topic::parse(&text).map_err(told);
+        let resource = |text: String| ResourceName::parse(&text).map_err(told);
+        let qos = |number: u8| Qos::from_number(number).ok_or_else(|| format!("{number} is not a QoS"));
         Ok(match denied {
-            DeniedRecord::Topic(topic) => Self::Topic(Topic::parse(&topic).map_err(told)?),
-            DeniedRecord::Report(topic) => Self::Report(Topic::parse(&topic).map_err(told)?),
-            DeniedRecord::Resource(name) => Self::Resource(ResourceName::parse(&name).map_err(told)?),
+            DeniedRecord::Topic(text) => Self::Topic(topic(text)?),
+            DeniedRecord::Qos { topic: text, qos: of, most } => {
+                Self::Qos { topic: topic(text)?, qos: qos(of)?, most: qos(most)? }
+            }
+            DeniedRecord::Retain(text) => Self::Retain(topic(text)?),
+            DeniedRecord::Report(text) => Self::Report(topic(text)?),
+            DeniedRecord::Resource(name) => Self::Resource(resource(name)?),
+            DeniedRecord::NotGranted(name) => Self::NotGranted(resource(name)?),
+            DeniedRecord::HoldTooLong { resource: name, hold_ms, longest_ms } => {
+                Self::HoldTooLong { resource: resource(name)?, hold_ms, longest_ms }
+            }
         })
     }
 }

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use crate::{config::LogFormat, report::in_json};
+
 /// Bytes that wait; what does not fit is counted and left out (I10).
 const WAITING_BYTES: usize = 4 << 20;
 /// How long the end of the host waits for the last lines to be written.
@@ -25,6 +27,7 @@ enum Order {
 /// Where lines are put. One call of `write` is one line.
 #[derive(Clone)]
 pub(super) struct Lines {
+    format: LogFormat,
     orders: Sender<Order>,
     waiting: Arc<AtomicUsize>,
     left_out: Arc<AtomicU64>,
@@ -35,9 +38,9 @@ pub(crate) struct Flush(Sender<Order>);
 
 impl Lines {
     /// Starts the thread that writes them.
-    pub(super) fn to(sink: impl Write + Send + 'static) -> io::Result<(Self, Flush)> {
+    pub(super) fn to(sink: impl Write + Send + 'static, format: LogFormat) -> io::Result<(Self, Flush)> {
         let (orders, inbox) = channel();
-        let lines = Self { orders: orders.clone(), waiting: Arc::default(), left_out: Arc::default() };
+        let lines = Self { format, orders: orders.clone(), waiting: Arc::default(), left_out: Arc::default() };
         let (waiting, left_out) = (lines.waiting.clone(), lines.left_out.clone());
         thread::Builder::new().name("log".into()).spawn(move || write_all(sink, &inbox, &waiting, &left_out))?;
         Ok((lines, Flush(orders)))
@@ -66,12 +69,19 @@ fn write_all(mut sink: impl Write, inbox: &Receiver<Order>, waiting: &AtomicUsiz
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let waiting = self.waiting.fetch_add(line.len(), Ordering::Relaxed);
-        if waiting > WAITING_BYTES || self.orders.send(Order::Write(line.to_vec())).is_err() {
-            self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+        let written = line.len();
+        // Of a line for people, the fields are escaped one by one: between them are colours.
+        let line = match self.format {
+            LogFormat::Human => line.to_vec(),
+            LogFormat::Json => in_json(line).into_owned(),
+        };
+        let length = line.len();
+        let waiting = self.waiting.fetch_add(length, Ordering::Relaxed);
+        if waiting > WAITING_BYTES || self.orders.send(Order::Write(line)).is_err() {
+            self.waiting.fetch_sub(length, Ordering::Relaxed);
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(line.len())
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -110,7 +120,7 @@ mod tests {
     #[test]
     fn whoever_does_not_read_holds_nobody_up_and_is_told_what_is_missing() {
         let ((go, halted), (sink, written)) = (channel(), channel());
-        let (mut lines, _flush) = Lines::to(Halted(halted, sink)).unwrap();
+        let (mut lines, _flush) = Lines::to(Halted(halted, sink), LogFormat::Human).unwrap();
         let line = vec![b'x'; 1 << 20];
         for _ in 0..100 {
             lines.write_all(&line).unwrap();

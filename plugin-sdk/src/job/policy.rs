@@ -7,7 +7,7 @@ const EMPTY_RETRY: wit::Retry = wit::Retry { attempts: None, give_up_after_ms: N
 
 /// How it is treated.
 impl Job {
-    /// For people: `Open the north door`. Else they see the id.
+    /// For people: `Open the north door`. One line of characters that can be seen, at most 1 KiB. Else they see the id.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
@@ -87,8 +87,9 @@ impl Job {
     }
 
     /// Each run holds one of these from its first message to its last, and waits for it within its
-    /// [grace](Self::grace). It is something the operator has a limited number of, whatever plugin wants it, and says so
-    /// in `roost.toml`: a `[[resource]]` with `name = "pump"` and `capacity = 1`. Without that the plan is refused.
+    /// [grace](Self::grace). It is something the operator has a limited number of, and says so in `roost.toml`: a
+    /// `[[resource]]` with `name = "pump"`, `capacity = 1`, and this plugin among its `plugins`. Without that the plan is
+    /// refused, and so is a job whose messages take longer than the `longest_hold` of the resource (4 hours unless said).
     ///
     /// ```
     /// # use roost_plugin_sdk::{Job, hours, minutes};
@@ -109,7 +110,7 @@ impl Job {
         self
     }
 
-    /// Of runs that could start at the same time, the higher goes first. Else 0.
+    /// Of the plugin's runs that could start at the same time, the higher goes first. Else 0.
     pub fn priority(mut self, priority: i8) -> Self {
         self.policy.priority = Some(priority);
         self

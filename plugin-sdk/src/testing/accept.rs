@@ -176,9 +176,7 @@ pub(super) fn tasks(list: &[TaskDescription]) -> Result<()> {
 }
 
 fn description(task: &TaskDescription) -> Result<()> {
-    if task.summary.is_empty() || task.summary.len() > limits::SUMMARY_BYTES {
-        return Err(Error::new("its summary must have 1 byte to 1 KiB"));
-    }
+    rules::summary(&task.summary)?;
     let Some(schema) = &task.args_schema else { return Ok(()) };
     if schema.len() > limits::SCHEMA_BYTES {
         return Err(Error::new("the schema of its arguments has more than 16 KiB"));

@@ -11,9 +11,10 @@ use crate::{
     body::StepRef,
     event::{Effect, Publish, Refusal, Step},
     limits,
+    model::Unneedable,
     outcome::{Attempt, Cause, Denied, Late, Missed, Outcome, Skipped, Why},
     time::Instant,
-    topic::Topic,
+    topic::{Excess, Topic},
 };
 
 impl Scheduler {
@@ -76,12 +77,23 @@ impl Scheduler {
         {
             return Some(Outcome::Skipped(Skipped::Paused { what, several: None }));
         }
-        if let Some(name) = &run.policy.needs
-            && !self.resources.contains_key(name)
-        {
-            return Some(Outcome::Denied(Denied::Resource(name.clone())));
+        if let Some(denied) = self.denied_resource(run) {
+            return Some(Outcome::Denied(denied));
         }
         self.denied(run).map(Outcome::Denied)
+    }
+
+    /// What a run needs and may not have: checked again, because the operator may have said something else since then.
+    fn denied_resource(&self, run: &Run) -> Option<Denied> {
+        let name = run.policy.needs.as_ref()?;
+        let Some(pool) = self.resources.get(name) else { return Some(Denied::Resource(name.clone())) };
+        let hold_ms = run.steps.checked_sub(1).and_then(|last| run.body.step(last)).map_or(0, |step| step.after_ms);
+        Some(match pool.rule.unneedable(&run.id.plugin, hold_ms)? {
+            Unneedable::NotGranted => Denied::NotGranted(name.clone()),
+            Unneedable::TooLong { hold_ms, longest_ms } => {
+                Denied::HoldTooLong { resource: name.clone(), hold_ms, longest_ms }
+            }
+        })
     }
 
     /// I8: checked again when it is published. An owed step uses the grant it was accepted under, so all of a run's
@@ -90,8 +102,13 @@ impl Scheduler {
         let key = self.plugin_keys.get(&run.id.plugin)?;
         let grant = &self.plugins.get(*key)?.grant;
         let no = |step: StepRef<'_>| {
-            if !grant.allows_publish(step.topic()) {
-                return Some(Denied::Topic(Topic::known(step.topic())));
+            if let Some(excess) = grant.excess(step.topic(), step.qos, step.retain) {
+                let topic = Topic::known(step.topic());
+                return Some(match excess {
+                    Excess::Topic => Denied::Topic(topic),
+                    Excess::Qos => Denied::Qos { topic, qos: step.qos, most: grant.max_qos },
+                    Excess::Retain => Denied::Retain(topic),
+                });
             }
             let report = step.confirm()?.topic;
             (!grant.allows_subscribe(report.as_str())).then_some(Denied::Report(report))
@@ -277,7 +294,7 @@ impl Scheduler {
         let until = now.plus_ms(wait_ms.clamp(1, i64::from(limits::BACKOFF_CAP_MS)));
         let until = until.min(run.gives_way_at().unwrap_or(Instant::MAX));
         if run.has_not_started() {
-            self.give_up_resource(slot);
+            self.give_up_resource(now, slot);
         }
         self.keep_waiting(slot, out);
         self.put(slot, State::Pausing(until));

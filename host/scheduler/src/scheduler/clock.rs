@@ -29,6 +29,11 @@ impl Scheduler {
                 before.map(|until| self.timers.remove(&(until, Timer::Run(slot))));
                 after.map(|until| self.timers.insert((until, Timer::Run(slot))));
             }
+            if let Some(hold) = self.runs.get_mut(slot).and_then(|run| run.holds.as_mut()) {
+                self.timers.remove(&(hold.until, Timer::Hold(slot)));
+                (hold.since, hold.until) = (hold.since.plus_ms(by_ms), hold.until.plus_ms(by_ms));
+                self.timers.insert((hold.until, Timer::Hold(slot)));
+            }
             match self.runs.get(slot) {
                 // From here on its occurrence would have another id.
                 Some(run) if run.key.is_none() => self.save_run(slot, out),

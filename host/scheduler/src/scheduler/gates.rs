@@ -1,20 +1,20 @@
 //! What a run that has not started has to wait for: earlier runs of its job and of its group, and what it needs.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    JobKey, RunSlot, Scheduler, Turn,
+    JobKey, RunSlot, Scheduler, Timer, Turn,
     run::{Run, State},
 };
 use crate::{
-    event::Step,
-    model::Overlap,
+    event::{Change, Step},
+    limits,
+    model::{Overlap, Resource},
     names::{DeviceName, GroupName, JobName, Origin, PluginName, ResourceName, RunId},
-    outcome::{Cancelled, Cause, Outcome},
+    outcome::{Attempt, Cancelled, Cause, Outcome},
     time::Instant,
+    trigger::Duration,
+    turns::Turns,
 };
 
 /// A group, among all groups of all devices.
@@ -29,20 +29,36 @@ pub(super) struct Group {
     pub(super) runs: BTreeMap<Turn, RunSlot>,
 }
 
-/// Something that the operator has so many of.
+/// Something that the operator has so many of, and who waits for it.
 #[derive(Debug)]
-pub(super) struct Resource {
-    capacity: u32,
+pub(super) struct Pool {
+    pub(super) rule: Resource,
     /// More than there are, where the operator has taken some away.
     held: u32,
-    /// Runs that wait for it: the higher priority first, then the one that was due first.
-    waiting: BTreeSet<(Reverse<i8>, Instant, RunSlot)>,
+    /// Round robin over plugins; within one the higher priority first, then the one that was due first (I7).
+    waiting: Turns,
 }
 
-impl Resource {
-    pub(super) const fn new(capacity: u32) -> Self {
-        Self { capacity, held: 0, waiting: BTreeSet::new() }
+impl Pool {
+    pub(super) fn new(rule: Resource) -> Self {
+        Self { rule, held: 0, waiting: Turns::default() }
     }
+
+    /// Until when a run may hold one.
+    fn until(&self, since: Instant) -> Instant {
+        since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)
+    }
+}
+
+/// That a run holds what it needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    /// Since when; of one that was taken over from an earlier run, since when that had it.
+    pub(super) since: Instant,
+    /// Whether it was.
+    inherited: bool,
+    /// When the run's timer looks whether it has held it for long enough.
+    pub(super) until: Instant,
 }
 
 /// The runs that a run has to do with.
@@ -60,8 +76,8 @@ impl Scheduler {
         let turn = self.next_turn;
         self.next_turn += 1;
         let (job, id, group) = (run.job, run.id.clone(), group_of(&run));
-        let holds = !run.has_not_started();
-        let needs = run.policy.needs.clone().filter(|_| holds);
+        let started = run.progress.started;
+        let needs = run.policy.needs.clone();
         run.turn = turn;
         let slot = self.runs.insert(run);
         match job {
@@ -71,20 +87,22 @@ impl Scheduler {
         if let Some(group) = group {
             self.groups.entry(group).or_default().runs.insert(turn, slot);
         }
-        if let Some(resource) = needs.and_then(|name| self.resources.get_mut(&name)) {
-            resource.held += 1;
-            if let Some(run) = self.runs.get_mut(slot) {
-                run.holds = true;
-            }
+        if let Some(started) = started
+            && let Some(pool) = needs.and_then(|name| self.resources.get_mut(&name))
+            && pool.until(started) > self.since
+        {
+            // It started before the host did, and goes on.
+            pool.held += 1;
+            self.take_hold(slot, started, false);
         }
         slot
     }
 
     /// A run that goes: what it holds is free, and nobody waits for it any more.
-    pub(super) fn forget_run(&mut self, slot: RunSlot) -> Line {
+    pub(super) fn forget_run(&mut self, now: Instant, slot: RunSlot) -> Line {
         let Some(run) = self.runs.get_mut(slot) else { return Line::default() };
         let line = line_of_run(run);
-        let needs = run.policy.needs.clone().filter(|_| run.holds);
+        let needs = run.policy.needs.clone().filter(|_| run.holds.is_some());
         match run.job {
             Some(job) => {
                 self.runs_of.remove(&(job, run.turn));
@@ -101,7 +119,8 @@ impl Scheduler {
             self.drop_empty_group(key);
         }
         if let Some(name) = needs {
-            self.release(&name);
+            self.let_go(slot);
+            self.release(now, &name);
         }
         line
     }
@@ -175,14 +194,65 @@ impl Scheduler {
     /// What a run needs may be held by one that yields to it: then it has that.
     fn inherits_resource(&mut self, slot: RunSlot) -> bool {
         let Some((line, turn)) = self.runs.get(slot).map(|run| (line_of_run(run), run.turn)) else { return false };
-        let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds && run.is_yielding());
+        let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
         let holder = self.leaving_to(&line, turn).into_iter().find(yields);
-        let Some(holder) = holder.and_then(|slot| self.runs.get_mut(slot)) else { return false };
-        holder.holds = false;
-        if let Some(run) = self.runs.get_mut(slot) {
-            run.holds = true;
-        }
+        let Some(hold) = holder.and_then(|holder| self.let_go(holder)) else { return false };
+        self.take_hold(slot, hold.since, true);
         true
+    }
+
+    /// A run has what it needs, until it ends or has had it for long enough.
+    fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let pool = run.policy.needs.as_ref().and_then(|name| self.resources.get(name));
+        let until = pool.map_or(Instant::MAX, |pool| pool.until(since));
+        run.holds = Some(Hold { since, inherited, until });
+        self.timers.insert((until, Timer::Hold(slot)));
+    }
+
+    /// A run does not have what it needs any more.
+    fn let_go(&mut self, slot: RunSlot) -> Option<Hold> {
+        let hold = self.runs.get_mut(slot)?.holds.take()?;
+        self.timers.remove(&(hold.until, Timer::Hold(slot)));
+        Some(hold)
+    }
+
+    /// A run has held a resource for as long as one may: others have their turn (I7). What has not started goes back into
+    /// the queue, a first step is given up, and owed steps go on without the resource (I5).
+    pub(super) fn held_long_enough(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let Some(hold) = run.holds else { return };
+        let Some(name) = run.policy.needs.clone() else { return };
+        let Some(pool) = self.resources.get(&name) else { return };
+        let since = run.progress.started.filter(|_| !hold.inherited).unwrap_or(hold.since);
+        let until = pool.until(since);
+        if until > now {
+            // It waited for its start while it had it.
+            run.holds = Some(Hold { since, until, ..hold });
+            self.timers.insert((until, Timer::Hold(slot)));
+            return;
+        }
+        if run.has_not_started() {
+            return self.give_up_resource(now, slot);
+        }
+        let held = Duration(now.ms_since(since).unsigned_abs());
+        let id = run.id.clone();
+        if !run.is_owed() {
+            if matches!(run.state, State::Sent(_)) {
+                run.on_the_wire = true;
+            }
+            let why = format!("it was tried for {held}, and `{name}` is held no longer than that");
+            self.take_out(slot);
+            self.give_up_step(now, slot, Attempt::Prevented(why), out);
+        }
+        let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
+        let said = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
+        run.progress.note = Some(format!("{said}it held `{name}` for {held}, and gave it up with steps owed").into());
+        out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
+        self.save_progress_of(slot, out);
+        self.let_go(slot);
+        self.stop_yielding(now, slot);
+        self.release(now, &name);
     }
 
     /// A run starts: what earlier ones have left to it is its own to do (I5).
@@ -238,18 +308,18 @@ impl Scheduler {
             return false;
         }
         let Some(run) = self.runs.get(slot) else { return false };
-        let Some(name) = run.policy.needs.clone().filter(|_| !run.holds) else { return true };
+        let Some(name) = run.policy.needs.clone().filter(|_| run.holds.is_none()) else { return true };
         if self.inherits_resource(slot) {
             return true;
         }
-        let Some(run) = self.runs.get_mut(slot) else { return false };
-        let Some(resource) = self.resources.get_mut(&name) else { return true };
-        if resource.held < resource.capacity && resource.waiting.is_empty() {
-            resource.held += 1;
-            run.holds = true;
+        let Some(run) = self.runs.get(slot) else { return false };
+        let Some(pool) = self.resources.get_mut(&name) else { return true };
+        if pool.held < pool.rule.capacity && pool.waiting.is_empty() {
+            pool.held += 1;
+            self.take_hold(slot, now, false);
             return true;
         }
-        resource.waiting.insert((Reverse(run.policy.priority), run.start, slot));
+        pool.waiting.push(&run.id.plugin, run.policy.priority, run.start, slot);
         self.hold(slot, Cause::Taken(name));
         false
     }
@@ -269,25 +339,25 @@ impl Scheduler {
 
     /// A run ends that never started: what it had from one that yielded to it, that has again.
     pub(super) fn give_back(&mut self, slot: RunSlot) {
-        let Some(run) = self.runs.get(slot).filter(|run| run.holds) else { return };
+        let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_some_and(|hold| hold.inherited)) else { return };
         let giver = self.leaving_to(&line_of_run(run), run.turn).into_iter().find(|giver| {
             let giver = self.runs.get(*giver);
-            giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && !giver.holds)
+            giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && giver.holds.is_none())
         });
-        let Some(giver) = giver.and_then(|giver| self.runs.get_mut(giver)) else { return };
-        giver.holds = true;
-        if let Some(run) = self.runs.get_mut(slot) {
-            run.holds = false;
+        let Some(giver) = giver else { return };
+        if let Some(hold) = self.let_go(slot) {
+            self.take_hold(giver, hold.since, true);
         }
     }
 
     /// A run that has not started after all: others may have what it held.
-    pub(super) fn give_up_resource(&mut self, slot: RunSlot) {
+    pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot) {
         self.give_back(slot);
-        let Some(run) = self.runs.get_mut(slot).filter(|run| run.holds) else { return };
-        run.holds = false;
-        if let Some(name) = run.policy.needs.clone() {
-            self.release(&name);
+        let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
+        if self.let_go(slot).is_some()
+            && let Some(name) = needs
+        {
+            self.release(now, &name);
         }
     }
 
@@ -302,24 +372,22 @@ impl Scheduler {
     /// A run waits for a resource no more.
     pub(super) fn leave_queue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
-        let resource = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name));
-        if let Some(resource) = resource.filter(|_| !run.holds) {
-            resource.waiting.remove(&(Reverse(run.policy.priority), run.start, slot));
+        let pool = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name));
+        if let Some(pool) = pool.filter(|_| run.holds.is_none()) {
+            pool.waiting.remove(&run.id.plugin, run.policy.priority, run.start, slot);
         }
     }
 
-    /// One more is free: whoever waits first has it.
-    fn release(&mut self, name: &ResourceName) {
-        let Some(resource) = self.resources.get_mut(name) else { return };
-        resource.held -= 1;
-        if resource.held >= resource.capacity {
+    /// One more is free: the run that waits first has it.
+    fn release(&mut self, now: Instant, name: &ResourceName) {
+        let Some(pool) = self.resources.get_mut(name) else { return };
+        pool.held -= 1;
+        if pool.held >= pool.rule.capacity {
             return;
         }
-        let Some((.., slot)) = resource.waiting.pop_first() else { return };
-        resource.held += 1;
-        if let Some(run) = self.runs.get_mut(slot) {
-            run.holds = true;
-        }
+        let Some(slot) = pool.waiting.pop() else { return };
+        pool.held += 1;
+        self.take_hold(slot, now, false);
         self.take_out(slot);
         self.enqueue(slot);
     }

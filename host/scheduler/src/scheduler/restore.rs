@@ -1,7 +1,7 @@
 //! From what the store has kept to a scheduler.
 
 use super::{
-    Device, Instant, JobKey, JobState, Operator, Own, Plugin, Scheduler, Timer, clock::waits_in_vain, gates::Resource,
+    Device, Instant, JobKey, JobState, Operator, Own, Plugin, Scheduler, Timer, clock::waits_in_vain, gates::Pool,
     jobs::Next, run::Run,
 };
 use crate::{
@@ -18,7 +18,7 @@ impl Scheduler {
         let Operator { resources, grant, site, rates } = operator;
         let mut scheduler = Self::empty(now, Own { grant, site }, Ready::new(rates, now));
         scheduler.series = saved.series;
-        scheduler.resources = resources.into_iter().map(|(name, capacity)| (name, Resource::new(capacity))).collect();
+        scheduler.resources = resources.into_iter().map(|(name, rule)| (name, Pool::new(rule))).collect();
         let mut timers = vec![(now, Timer::Forget)];
         for plugin in saved.plugins {
             timers.extend(plugin.devices.iter().map(|device| (device.replan_at, Timer::Replan(device.key))));

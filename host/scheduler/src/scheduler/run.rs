@@ -1,6 +1,6 @@
 //! A run, and what can be said of it without knowing anything else.
 
-use super::{AttemptId, CallId, JobKey, RunSlot, Ticket, Turn, reports::Watch};
+use super::{AttemptId, CallId, JobKey, RunSlot, Ticket, Turn, gates::Hold, reports::Watch};
 use crate::{
     body::Body,
     event::{Progress, RunKey, SavedRun},
@@ -42,7 +42,7 @@ pub(super) struct Run {
     /// What it was held up by, if it was.
     pub(super) held_by: Option<Cause>,
     /// Whether it holds what it needs.
-    pub(super) holds: bool,
+    pub(super) holds: Option<Hold>,
     /// Where it listens to its device's reports.
     pub(super) watch: Option<Watch>,
     /// The step that is owed, and goes without its device's report, for that cannot be listened to.
@@ -119,7 +119,7 @@ impl Run {
             yields: 0,
             heir: None,
             held_by: None,
-            holds: false,
+            holds: None,
             watch: None,
             unheard: None,
             state: State::Waiting,

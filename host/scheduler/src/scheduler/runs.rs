@@ -238,11 +238,12 @@ impl Scheduler {
         if !run.on_the_wire || first_left >= run.steps {
             return self.end(now, slot, Outcome::Cancelled(reason), out);
         }
-        // Only to one that needs the same: it has what this one holds. And not for ever.
+        // Only to one that needs the same: it has what this one holds, if it still does. And not for ever.
         let needs = run.policy.needs.clone();
+        let has_it = needs.is_none() || run.holds.is_some();
         let first_of_heir = newer.as_ref().and_then(|(newer, _)| run.first_left_to(newer));
         let put_off_until = run.put_off_until(first_of_heir.unwrap_or(first_left));
-        let may_be_put_off = put_off_until.is_none_or(|until| now < until);
+        let may_be_put_off = has_it && put_off_until.is_none_or(|until| now < until);
         let heir = newer.as_ref().filter(|(newer, _)| newer.policy().needs == needs && may_be_put_off);
         let will_be_owed = |owed: &StepRef<'_>| {
             heir.is_some_and(|(newer, _)| newer.steps().skip(1).any(|step| step.topic() == owed.topic()))
@@ -272,7 +273,7 @@ impl Scheduler {
         if unstarted.is_some() {
             self.give_back(slot);
         }
-        let line = self.forget_run(slot);
+        let line = self.forget_run(now, slot);
         let Some(run) = self.runs.remove(slot) else { return };
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,

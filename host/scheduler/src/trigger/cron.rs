@@ -11,6 +11,7 @@ use super::{Never, Search};
 use crate::{
     calendar::{Reading, clock_at},
     limits,
+    text::{excerpt, in_one_line},
     time::Instant,
 };
 
@@ -80,7 +81,7 @@ impl Patterns {
     /// Says what is wrong with it. One that never comes is refused too: nobody means it.
     pub fn cron(&mut self, expression: &str, zone: Option<Tz>) -> Result<Cron, CronError> {
         if expression.len() > limits::CRON_BYTES {
-            let expression = expression.chars().take(40).chain(['…']).collect();
+            let expression = excerpt(expression);
             let reason = format!("it is longer than {} bytes", limits::CRON_BYTES);
             return Err(CronError { expression, reason, never: None });
         }
@@ -91,14 +92,17 @@ impl Patterns {
         match Pattern::parse(&expression) {
             Ok(pattern) if !pattern.ever_comes() => {
                 let never = Never::NoSuchDate;
-                Err(CronError { expression, reason: never.to_string(), never: Some(never) })
+                Err(CronError { expression: excerpt(&expression), reason: never.to_string(), never: Some(never) })
             }
             Ok(pattern) => {
                 let parsed = Arc::new(Parsed { expression: expression.into(), pattern });
                 self.keep(parsed.clone());
                 Ok(Cron { parsed, zone })
             }
-            Err(reason) => Err(CronError { expression, reason, never: None }),
+            Err(reason) => {
+                let reason = in_one_line(&reason);
+                Err(CronError { expression: excerpt(&expression), reason, never: None })
+            }
         }
     }
 

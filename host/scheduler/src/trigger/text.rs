@@ -8,7 +8,12 @@ use std::fmt;
 use chrono::{DateTime, NaiveTime, Timelike};
 
 use super::{Every, Never, OutOfOrder, Patterns, Sun, SunEvent, Trigger};
-use crate::{calendar::parse_zone, limits, time::Instant};
+use crate::{
+    calendar::parse_zone,
+    limits,
+    text::{excerpt, in_one_line},
+    time::Instant,
+};
 
 /// Text that is not a trigger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +53,9 @@ impl Problem {
 
     /// Whoever sends a text of any length gets its beginning back.
     fn of(self, text: &str) -> TriggerError {
-        let shown = text.trim().chars().take(limits::CRON_BYTES).collect();
-        TriggerError { text: shown, reason: self.reason, hint: self.hint, never: self.never }
+        let shown = excerpt(text.trim());
+        let (reason, hint) = (in_one_line(&self.reason), in_one_line(&self.hint));
+        TriggerError { text: shown, reason, hint, never: self.never }
     }
 }
 
@@ -94,6 +100,9 @@ pub fn parse_stored(text: &str, patterns: &mut Patterns) -> Result<Trigger, Trig
 }
 
 fn read(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
+    if text.len() > limits::TRIGGER_BYTES {
+        return Err(Problem::new(format!("it is longer than {} bytes", limits::TRIGGER_BYTES), ANY).of(text));
+    }
     let words: Vec<&str> = text.split_whitespace().collect();
     let keyword = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
     let rest = words.get(1..).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use roost_scheduler::{
     body::Body,
     event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version, Wish},
+    model::Resource,
     names::{DeviceName, JobId, PluginName, ResourceName, RunId},
     rate::Rates,
     scheduler::{Operator, Scheduler},
@@ -114,6 +115,8 @@ impl Disk {
                 assert!(progress.steps_done >= run.progress.steps_done, "a run went backward");
                 run.progress = progress;
             }
+            // With the run's progress.
+            Change::ResourceFreed { .. } => {}
             Change::SeriesBegun(series) => {
                 assert!(series > self.series, "I2: a series is begun twice");
                 self.series = series;
@@ -169,11 +172,20 @@ impl Disk {
 
 /// What the operator has.
 fn operator(rates: Rates) -> Operator {
-    let resources = vec![(ResourceName::parse("pump").expect("a name"), 1)];
+    let name = |text| ResourceName::parse(text).expect("a name");
+    let of = |plugins: &[&str]| {
+        let plugins = plugins.iter().map(|text| PluginName::parse_owner(text).expect("a name")).collect();
+        Resource { capacity: 1, plugins, longest_hold_ms: LONGEST_HOLD_MS }
+    };
+    let (pump, well) = (of(&["coop", "other", "roost"]), of(&["other"]));
+    let resources = vec![(name("pump"), pump), (name("well"), well)];
     Operator { resources, grant: everything(), site: site(), rates }
 }
 
+/// A little longer than any steps take.
+pub(crate) const LONGEST_HOLD_MS: u32 = 300_000;
+
 pub(crate) fn everything() -> Grant {
     let all = TopicFilter::parse("#").expect("a filter");
-    Grant { publish: vec![all.clone()], subscribe: vec![all] }
+    Grant::of(vec![all.clone()], vec![all])
 }

@@ -10,7 +10,7 @@ use std::{env, sync::Arc};
 use roost_scheduler::{
     body::PackedJob,
     event::{Digest, Event, Idempotency, NewJob, Part, Request},
-    model::{Action, Confirm, Job, Matches, Misfire, Overlap, Reply, Step, Task},
+    model::{Action, Confirm, Job, Matches, Message, Misfire, Overlap, Qos, Reply, Step, Task},
     names::{DeviceName, GroupName, JobId, JobName, PluginName, ResourceName, TaskName},
     rate::{Rate, Rates},
     scheduler::own_device,
@@ -73,7 +73,8 @@ fn any_job(dice: &mut Dice, now: Instant) -> Job {
         2 => Overlap::Replace,
         _ => Overlap::Skip,
     };
-    policy.needs = dice.one_in(4).then(|| name(ResourceName::parse("pump")));
+    let what = if dice.one_in(6) { "well" } else { "pump" };
+    policy.needs = dice.one_in(4).then(|| name(ResourceName::parse(what)));
     policy.retry.attempts = dice.one_in(4).then_some(3);
     job.action = Action::Steps(job.steps().iter().map(|step| any_step(dice, step)).collect());
     if dice.one_in(6) {
@@ -157,7 +158,8 @@ fn any_step(dice: &mut Dice, step: &Step) -> Step {
         within_ms: 5_000,
         already: dice.one_in(3),
     });
-    Step { once: dice.one_in(8), confirm: confirm.map(Arc::new), ..step.clone() }
+    let message = Message { retain: dice.one_in(8), ..step.message.clone() };
+    Step { once: dice.one_in(8), confirm: confirm.map(Arc::new), message, ..step.clone() }
 }
 
 fn plan(dice: &mut Dice, now: Instant) -> Vec<Job> {
@@ -181,7 +183,8 @@ fn any_grant(dice: &mut Dice) -> Grant {
         return everything();
     }
     let filters = ["a", "valve/#", "steady/#", "z1/#", "z2/#", "state/#"].map(|text| name(TopicFilter::parse(text)));
-    Grant { publish: filters.to_vec(), subscribe: filters.to_vec() }
+    let max_qos = if !dice.one_in(4) { Qos::ExactlyOnce } else { Qos::AtMostOnce };
+    Grant { max_qos, retain: dice.one_in(2), ..Grant::of(filters.to_vec(), filters.to_vec()) }
 }
 
 /// So low that they are often in the way.

@@ -10,6 +10,7 @@ mod large;
 mod policies;
 mod rates;
 mod reconcile;
+mod resources;
 mod scenarios;
 mod suspects;
 mod tasks;

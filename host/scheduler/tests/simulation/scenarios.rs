@@ -11,7 +11,10 @@ use roost_scheduler::{
     trigger::{Patterns, parse},
 };
 
-use crate::world::{World, name, site};
+use crate::{
+    disk::everything,
+    world::{World, name, site},
+};
 
 pub(crate) const START: &str = "2027-03-01T06:00:00Z";
 
@@ -398,6 +401,35 @@ fn a_topic_outside_the_grant_is_denied_when_the_run_starts() {
     world.log.clear();
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(&world, &["06:10:00 denied open 06:10:00: publishing to `elsewhere/x` is not granted"]);
+}
+
+#[test]
+fn a_message_above_a_ceiling_of_the_grant_is_denied_when_the_run_starts() {
+    let mut world = World::new(at(START));
+    world.link_up(100);
+    let quiet = job("quiet", "at 2027-03-01T06:10:00Z", &[(0, "a")]);
+    let mut kept = job("kept", "at 2027-03-01T06:11:00Z", &[(0, "b"), (60, "b")]);
+    kept.action = Action::Steps(
+        kept.steps()
+            .iter()
+            .map(|step| {
+                let message = Message { qos: Qos::AtMostOnce, retain: step.after_ms > 0, ..step.message.clone() };
+                Step { message, ..step.clone() }
+            })
+            .collect(),
+    );
+    let grant = Grant { max_qos: Qos::AtMostOnce, retain: false, ..everything() };
+    world.load_granted("coop", 1, &[("north", vec![quiet, kept])], grant);
+    world.run_until(at(START));
+    world.log.clear();
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 denied quiet 06:10:00: publishing to `a` with QoS 1 is not granted, only up to 0",
+            "06:11:00 denied kept 06:11:00: publishing a retained message to `b` is not granted",
+        ],
+    );
 }
 
 #[test]

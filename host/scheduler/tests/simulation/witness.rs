@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use roost_scheduler::{
     event::{Publish, RunEnded, SavedRun},
-    limits,
+    limits::{self, HOLD_SLACK_MS},
     model::{Job, Overlap, Policy},
-    names::{DeviceName, GroupName, JobId, Origin, PluginName, RunId},
-    outcome::{Cancelled, Outcome, Several},
+    names::{DeviceName, GroupName, JobId, Origin, PluginName, ResourceName, RunId},
+    outcome::{Cancelled, Cause, Outcome, Several},
     rate::{Rate, Rates},
+    scheduler::RunUnderWay,
     time::Instant,
     topic::Grant,
     trigger::{Search, Sky},
 };
 
-use crate::{disk::Disk, world::site};
+use crate::{
+    disk::{Disk, LONGEST_HOLD_MS},
+    world::site,
+};
 
 /// Sees everything that leaves the scheduler.
 #[derive(Default)]
@@ -50,10 +54,22 @@ pub(crate) struct Witness {
     jumped: Option<(Instant, Instant)>,
     /// Runs that were under way when the clock was set, and that is not durable yet.
     shifted: Vec<RunId>,
+    /// Whether a crash takes along by how much the clock was set.
+    clock_set_is_not_kept: bool,
     /// How many thousandths of a message each plugin may send, and when that was so.
     buckets: HashMap<PluginName, (Instant, i64)>,
     /// Until when what a run has taken over from earlier ones may be put off, by its device, its job and its occurrence.
     put_off_until: HashMap<(PluginName, DeviceName, JobId, Instant), Instant>,
+    /// Since when runs that are going on hold what they need, by the scheduler's own measure.
+    holding: BTreeMap<RunId, (ResourceName, Instant)>,
+    /// Those that have held it for long enough, and go on without.
+    freed: BTreeSet<RunId>,
+    /// What runs that were cut short held since when: newer ones may have taken it over.
+    left: HashMap<(PluginName, DeviceName, ResourceName), Instant>,
+    /// Who started last with a resource, and who waited for it then.
+    turns: HashMap<ResourceName, (PluginName, BTreeSet<RunId>)>,
+    /// Who waits for a resource now, of those that start as soon as they have it.
+    waiting: BTreeMap<RunId, ResourceName>,
 }
 
 /// What is known of a run on the wire.
@@ -78,7 +94,9 @@ impl Witness {
         assert!(late_ms >= 0 || self.clock_was_set_back, "{run} starts {} ms too early", -late_ms);
         let in_time = late_ms <= i64::from(policy.grace_ms) || policy.group().is_some();
         assert!(in_time, "{run} starts {late_ms} ms late, after its grace");
-        let by = |grant: &Grant| publish.body.steps().all(|step| grant.allows_publish(step.topic()));
+        let by = |grant: &Grant| {
+            publish.body.steps().all(|step| grant.excess(step.topic(), step.qos, step.retain).is_none())
+        };
         assert!(grants.is_empty() || grants.iter().any(by), "I8: {run} publishes outside its plugin's grant");
     }
 
@@ -144,9 +162,13 @@ impl Witness {
         let most = others().map(|(_, sent)| most(&sent.body.policy())).fold(most(&policy), u32::max);
         assert!(at_once < most as usize, "{run} starts beside {at_once} others of its job");
         if let Some(needs) = &policy.needs {
-            let holds = |other: &&Publish| other.body.policy().needs.as_ref() == Some(needs) && other.run != *run;
+            let holds = |other: &&Publish| {
+                let same = other.body.policy().needs.as_ref() == Some(needs) && other.run != *run;
+                same && !self.freed.contains(&other.run)
+            };
             let holder = self.going.values().find(holds).map(|other| &other.run);
             assert!(holder.is_none(), "{run} starts although {holder:?} holds `{needs}`");
+            self.takes_its_turn(run, needs);
         }
         if let Some(group) = policy.group() {
             let of_group =
@@ -179,6 +201,57 @@ impl Witness {
             );
         }
         self.going.insert(run.clone(), publish.clone());
+    }
+
+    /// I7: a plugin does not have a resource twice while a run of another one waits for it.
+    fn takes_its_turn(&mut self, run: &RunId, needs: &ResourceName) {
+        assert!(
+            needs.as_str() != "well" || run.plugin.as_str() == "other",
+            "{run} holds `{needs}`, which is not granted"
+        );
+        let waits = |(_, what): &(&RunId, &ResourceName)| *what == needs;
+        let waiting: BTreeSet<RunId> = self.waiting.iter().filter(waits).map(|(run, _)| run.clone()).collect();
+        let took_over = self.left.contains_key(&(run.plugin.clone(), run.device.clone(), needs.clone()));
+        if let Some((last, before)) = self.turns.get(needs).filter(|(last, _)| *last == run.plugin && !took_over) {
+            let passed = waiting.intersection(before).find(|other| other.plugin != *last);
+            assert!(passed.is_none(), "I7: {run} has `{needs}` after another one of its plugin, and {passed:?} waits");
+        }
+        self.turns.insert(needs.clone(), (run.plugin.clone(), waiting));
+    }
+
+    /// After each step of the scheduler: who holds and waits for what.
+    pub(crate) fn looks_at(&mut self, now: Instant, runs: &[RunUnderWay<'_>]) {
+        self.waiting.clear();
+        for run in runs {
+            let Some(needs) = run.body.policy().needs else { continue };
+            match run.started {
+                // What asks its plugin or its device first may have to give its turn back.
+                None => {
+                    let waits = run.state == "held" && run.held_by == Some(&Cause::Taken(needs.clone()));
+                    let is_plain = !run.body.asks_plugin() && run.body.steps().all(|step| step.confirm().is_none());
+                    if waits && is_plain {
+                        self.waiting.insert(run.id.clone(), needs);
+                    }
+                }
+                Some(started) => {
+                    let is_new = self.holding.insert(run.id.clone(), (needs.clone(), started)).is_none();
+                    let held_ms = now.ms_since(started);
+                    let most = i64::from(LONGEST_HOLD_MS) + HOLD_SLACK_MS;
+                    let is_free = is_new || self.freed.contains(run.id);
+                    assert!(is_free || held_ms <= most, "I7: {} has held `{needs}` for {held_ms} ms", run.id);
+                }
+            }
+        }
+    }
+
+    /// A run goes on without what it needs.
+    pub(crate) fn freed(&mut self, now: Instant, run: &RunId, needs: &ResourceName) {
+        let left = self.left.get(&(run.plugin.clone(), run.device.clone(), needs.clone()));
+        let own = self.holding.get(run).map(|(_, since)| since);
+        let since = own.into_iter().chain(left).min();
+        let held_ms = since.map_or(i64::MAX, |since| now.ms_since(*since));
+        assert!(held_ms >= i64::from(LONGEST_HOLD_MS), "{run} has to let go after {held_ms} ms");
+        self.freed.insert(run.clone());
     }
 
     /// Whether a device still has a job that was due then: of a job that has gone, nothing is known.
@@ -227,13 +300,19 @@ impl Witness {
     pub(crate) fn clock_set(&mut self, from: Instant, to: Instant) {
         self.buckets.values_mut().for_each(|(since, _)| *since = since.plus_ms(to.ms_since(from)));
         self.jumped = (from < to).then_some((from, to));
+        let own = self.holding.values_mut().map(|(_, since)| since);
+        for since in self.left.values_mut().chain(own) {
+            *since = since.plus_ms(to.ms_since(from));
+        }
         self.clock_was_set_back |= to < from;
         self.put_off_until.values_mut().for_each(|until| *until = until.plus_ms(to.ms_since(from)));
         self.shifted = self.going.keys().cloned().collect();
+        self.clock_set_is_not_kept = true;
     }
 
     /// Everything so far is durable.
     pub(crate) fn all_is_kept(&mut self, disk: &Disk) {
+        self.clock_set_is_not_kept = false;
         for run in self.shifted.drain(..).filter(|run| self.going.contains_key(run)) {
             let is_kept = disk.runs.values().any(|saved| saved.id == run);
             assert!(is_kept, "I2: {run} was under way when the clock was set, and is not on disk");
@@ -259,6 +338,20 @@ impl Witness {
             self.abandoned.insert((ended.id.plugin.clone(), ended.id.device.clone()));
         }
         self.leaves_what_it_owes(ended);
+        let RunId { plugin, device, .. } = &ended.id;
+        if let (Some((needs, since)), Outcome::Cancelled(_)) = (self.holding.get(&ended.id), &ended.outcome)
+            && !self.freed.contains(&ended.id)
+        {
+            let left = self.left.entry((plugin.clone(), device.clone(), needs.clone())).or_insert(*since);
+            *left = (*left).min(*since);
+        }
+        self.turns.retain(|_, (_, waiting)| {
+            // Its turn may have come before it ended.
+            waiting.retain(|run| (&run.plugin, &run.device) != (plugin, device));
+            true
+        });
+        self.holding.remove(&ended.id);
+        self.freed.remove(&ended.id);
         self.going.remove(&ended.id);
     }
 
@@ -301,11 +394,26 @@ impl Witness {
     }
 
     /// The memory is gone; what the disk knows goes on.
-    pub(crate) fn crashed(&mut self, disk: &Disk) {
-        // A crash takes along by how much the clock was set, where that was not durable yet.
-        if !self.shifted.is_empty() {
+    pub(crate) fn crashed(&mut self, now: Instant, disk: &Disk) {
+        if std::mem::take(&mut self.clock_set_is_not_kept) {
             self.forgets_how_long_it_was();
         }
+        (self.left, self.turns, self.waiting) = Default::default();
+        self.holding = disk
+            .runs
+            .values()
+            .filter_map(|saved| {
+                let since = saved.progress.started?.min(now);
+                Some((saved.id.clone(), (saved.body.policy().needs?, since)))
+            })
+            .collect();
+        let most = i64::from(LONGEST_HOLD_MS) + HOLD_SLACK_MS;
+        self.freed = self
+            .holding
+            .iter()
+            .filter(|(_, (_, since))| now.ms_since(*since) >= most)
+            .map(|(run, _)| run.clone())
+            .collect();
         self.shifted.clear();
         self.buckets.clear();
         self.jumped = None;

@@ -137,6 +137,7 @@ impl World {
         for change in &step.changes {
             self.look_at(change);
         }
+        self.witness.looks_at(self.now, &self.scheduler.runs_from(0).0);
         let ends = |change: &Change| if let Change::RunEnded(ended) = change { Some(ended.id.clone()) } else { None };
         let ended = step.changes.iter().filter_map(ends).collect();
         self.wake = step.wake;
@@ -178,6 +179,10 @@ impl World {
     fn look_at(&mut self, change: &Change) {
         if let Change::RunSaved { run, .. } = change {
             self.witness.saved(run);
+        }
+        if let Change::ResourceFreed { run, resource, held_ms } = change {
+            self.witness.freed(self.now, run, resource);
+            self.note(&format!("freed {resource} of {} after {} s", run.job, held_ms / 1_000));
         }
         let Change::RunEnded(ended) = change else { return };
         self.witness.ends(ended);
@@ -449,7 +454,7 @@ impl World {
         self.disk.grants.values_mut().for_each(|grants| drop(grants.drain(..grants.len() - 1)));
         self.scheduler = self.disk.restart(self.now);
         self.twin = self.twin.is_some().then(|| self.disk.restart(self.now));
-        self.witness.crashed(&self.disk);
+        self.witness.crashed(self.now, &self.disk);
         self.step(Event::Woke);
     }
 

@@ -36,6 +36,12 @@ pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
     }
     if let Some(grant) = &plugin.grant {
         line("publishes", &grant.publish.join(" "));
+        if grant.max_qos < 2 {
+            line("qos", &format!("{} at most", grant.max_qos));
+        }
+        if !grant.retain {
+            line("retained", "no messages");
+        }
         line("reads", &grant.subscribe.join(" "));
     }
     if let Some(used) = &plugin.used {

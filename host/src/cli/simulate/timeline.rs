@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     iter,
 };
 
@@ -10,8 +10,14 @@ use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
 use chrono_tz::Tz;
 use clap::builder::styling::{AnsiColor, Style};
 
-use super::{super::show::put_message, differences::Side};
-use crate::rehearsal::{Happening, What};
+use super::{
+    super::{output, show::put_message},
+    differences::Side,
+};
+use crate::{
+    rehearsal::{Happening, What},
+    report::printable,
+};
 
 /// What stands out, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +32,7 @@ impl Colours {
     /// None but on a terminal, and not where somebody has said `NO_COLOR`.
     pub(super) fn of_stdout() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if unwanted || !io::stdout().is_terminal() {
+        if unwanted || !output::is_terminal() {
             return Self::default();
         }
         Self {
@@ -98,7 +104,7 @@ impl<W: Write> Timeline<W> {
         line.extend(iter::repeat_n(' ', self.width.saturating_sub(width) + 2));
         match &happening.what {
             What::Message(sent) => put_message(line, &sent.message())?,
-            What::Note(note) => write!(line, "! {}", note.replace('\n', "\n      "))?,
+            What::Note(note) => write!(line, "! {}", printable(note).replace('\n', "\n      "))?,
         }
         if happening.zone != self.zone {
             let there = happening.at.to_utc().with_timezone(&happening.zone);

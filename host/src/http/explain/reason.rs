@@ -162,6 +162,13 @@ fn denied(plugin: &PluginName, denied: &Denied) -> String {
     match denied {
         Denied::Topic(topic) => format!("{whose} may not publish to `{topic}`{by}"),
         Denied::Report(topic) => format!("{whose} may not read `{topic}`{by}"),
-        Denied::Resource(_) => Outcome::Denied(denied.clone()).to_string(),
+        Denied::Qos { topic, qos, most } => {
+            let (qos, most) = (*qos as u8, *most as u8);
+            format!("{whose} may not publish to `{topic}` with QoS {qos}, only up to {most}{by}")
+        }
+        Denied::Retain(topic) => format!("{whose} may not publish a retained message to `{topic}`{by}"),
+        Denied::Resource(_) | Denied::NotGranted(_) | Denied::HoldTooLong { .. } => {
+            Outcome::Denied(denied.clone()).to_string()
+        }
     }
 }

@@ -131,8 +131,8 @@ fn failed(last: Attempt) -> Outcome {
 /// Everything that can become of a run, and a word that the sentence must have.
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn outcomes() -> Vec<(Outcome, &'static str)> {
-    let by = at("2027-03-01T06:45:00Z");
     let topic = || Topic::parse("barn/door").unwrap();
+    let by = at("2027-03-01T06:45:00Z");
     let close = || JobId::parse("close").unwrap();
     let pump = || ResourceName::parse("pump").unwrap();
     vec![
@@ -200,15 +200,32 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (Outcome::Cancelled(Cancelled::JobReplaced), "somebody put another job in the place of its own"),
         (Outcome::Cancelled(Cancelled::Abandoned), "somebody abandoned it"),
         (Outcome::Cancelled(Cancelled::Restored), "restored from a backup"),
+    ]
+}
+
+fn denials() -> Vec<(Outcome, &'static str)> {
+    let topic = || Topic::parse("barn/door").unwrap();
+    let pump = || ResourceName::parse("pump").unwrap();
+    vec![
         (Outcome::Denied(Denied::Topic(topic())), "may not publish to `barn/door`"),
         (Outcome::Denied(Denied::Report(topic())), "may not read `barn/door`"),
         (Outcome::Denied(Denied::Resource(pump())), "it needs `pump`"),
+        (
+            Outcome::Denied(Denied::Qos { topic: topic(), qos: Qos::ExactlyOnce, most: Qos::AtMostOnce }),
+            "its plugin may not publish to `barn/door` with QoS 2, only up to 0",
+        ),
+        (Outcome::Denied(Denied::Retain(topic())), "its plugin may not publish a retained message to `barn/door`"),
+        (Outcome::Denied(Denied::NotGranted(pump())), "it needs `pump`, and its plugin is not among the `plugins`"),
+        (
+            Outcome::Denied(Denied::HoldTooLong { resource: pump(), hold_ms: 18_000_000, longest_ms: 14_400_000 }),
+            "it would hold `pump` for 5h, and a run may for 4h",
+        ),
     ]
 }
 
 #[test]
 fn every_outcome_and_every_reason_can_be_asked_for() {
-    for (outcome, expected) in outcomes() {
+    for (outcome, expected) in outcomes().into_iter().chain(denials()) {
         let told = told(facts("cron 30 6 * * *"), Some(DUE), vec![run(&outcome)]);
         assert_eq!(told.verdict, outcome.word());
         assert!(told.sentence.contains(expected), "{}\n  does not contain\n{expected}", told.sentence);

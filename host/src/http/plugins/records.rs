@@ -1,13 +1,20 @@
 //! Plugins as JSON.
 
 use chrono_tz::Tz;
-use roost_scheduler::{event::Version, scheduler::PluginView};
+use roost_scheduler::{
+    event::Version,
+    scheduler::PluginView,
+    topic::{Grant, TopicFilter},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::words::{Device, Plugin};
-use crate::plugins::{Fault, Standing, State, TaskDescription, Used, settings::Limits};
+use crate::{
+    config::limits::Limits,
+    plugins::{Fault, Standing, State, TaskDescription, Used},
+};
 
 /// A plugin whose file lies in the folder, or of which something runs.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -61,11 +68,23 @@ pub(crate) struct PluginRecord {
     pub(crate) tasks: Option<Vec<TaskDescriptionRecord>>,
 }
 
-/// What a plugin may do: MQTT topic filters.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+/// What a plugin may do: MQTT topic filters, and the ceilings of its messages.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct GrantRecord {
     pub(crate) publish: Vec<String>,
     pub(crate) subscribe: Vec<String>,
+    /// The highest QoS of a message.
+    #[schema(minimum = 0, maximum = 2)]
+    pub(crate) max_qos: u8,
+    /// Whether a message may be retained.
+    pub(crate) retain: bool,
+}
+
+impl From<&Grant> for GrantRecord {
+    fn from(Grant { publish, subscribe, max_qos, retain }: &Grant) -> Self {
+        let texts = |filters: &[TopicFilter]| filters.iter().map(ToString::to_string).collect();
+        Self { publish: texts(publish), subscribe: texts(subscribe), max_qos: *max_qos as u8, retain: *retain }
+    }
 }
 
 /// Why files were refused.
@@ -139,6 +158,10 @@ pub(crate) struct TrialRecord {
     pub(crate) settings: String,
     /// Whether it runs already, with these settings.
     pub(crate) running: bool,
+    /// What it may publish and read.
+    pub(crate) grant: GrantRecord,
+    /// The same in words, and a warning where it may publish to topics of other products.
+    pub(crate) notes: Vec<String>,
     /// What it changes.
     pub(crate) jobs: DifferencesRecord,
 }
@@ -220,7 +243,7 @@ impl PluginRecord {
             settings: version.map(|version| version.settings.to_string()),
             previous: standing.and_then(|standing| standing.previous).map(|digest| digest.to_string()),
             paused: core.is_some_and(|core| core.is_paused),
-            grant: core.map(|core| GrantRecord { publish: core.publish.clone(), subscribe: core.subscribe.clone() }),
+            grant: core.map(|core| core.grant.clone()),
             limits: standing.and_then(|standing| standing.running).map(|(_, limits)| limits.into()),
             used: standing.map(|standing| standing.used.into()),
             devices: core.map_or(0, |core| core.devices),
@@ -234,19 +257,14 @@ impl PluginRecord {
 /// What the scheduler knows of a plugin.
 pub(super) struct Core {
     version: Version,
-    publish: Vec<String>,
-    subscribe: Vec<String>,
+    grant: GrantRecord,
     devices: usize,
     is_paused: bool,
 }
 
 impl From<PluginView<'_>> for Core {
     fn from(PluginView { version, grant, devices, is_paused, .. }: PluginView<'_>) -> Self {
-        let texts = |filters: &[roost_scheduler::topic::TopicFilter]| {
-            filters.iter().map(|filter| filter.as_str().to_owned()).collect()
-        };
-        let (publish, subscribe) = (texts(&grant.publish), texts(&grant.subscribe));
-        Self { version, publish, subscribe, devices, is_paused }
+        Self { version, grant: grant.into(), devices, is_paused }
     }
 }
 

@@ -25,7 +25,10 @@ use super::{
     differences::differences,
     records::{InstalledRecord, TrialRecord},
 };
-use crate::plugins::{COMPONENT_BYTES, Installed, Refused, plugin_like};
+use crate::{
+    config::grant::notes,
+    plugins::{COMPONENT_BYTES, Installed, Refused, plugin_like},
+};
 
 /// A component's bytes.
 #[derive(ToSchema)]
@@ -92,12 +95,15 @@ pub(in super::super) async fn check(
 
 async fn told(desk: &Desk, loaded: Loaded) -> Result<TrialRecord, Problem> {
     let (plugin, version) = (loaded.plugin.clone(), loaded.version);
-    let running = desk.look(move |scheduler| scheduler.plugin(&loaded.plugin).map(|plugin| plugin.version)).await?;
+    let of = plugin.clone();
+    let running = desk.look(move |scheduler| scheduler.plugin(&of).map(|plugin| plugin.version)).await?;
     Ok(TrialRecord {
         plugin: plugin.to_string(),
         component: version.component.to_string(),
         settings: version.settings.to_string(),
         running: running == Some(version),
+        notes: notes(&loaded.grant),
+        grant: (&loaded.grant).into(),
         jobs: differences(desk, plugin, loaded.devices).await?,
     })
 }

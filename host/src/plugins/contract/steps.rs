@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use roost_scheduler::{
     model::{Confirm, Matches, Message, MessageProperties, Qos, Step},
-    topic::Topic,
+    text::excerpt,
+    topic::{Excess, Topic},
 };
 
 use super::{Invalid, Terms, wit};
-use crate::config::grant::{Access, how_to_allow};
+use crate::config::grant::{self, Access, how_to_allow, how_to_raise};
 
 /// However many there are.
 pub(super) fn steps(list: Vec<wit::Step>, terms: &Terms<'_>) -> Result<Vec<Step>, Invalid> {
@@ -45,8 +46,7 @@ fn matches(matches: wit::Matches) -> Result<Matches, Invalid> {
         wit::Matches::Json(wit::JsonValue { pointer, value }) => {
             if let Err(error) = serde_json::from_str::<serde_json::Value>(&value) {
                 let rule = format!("it is not JSON: {error}; a text needs its quotes, as in `\"open\"`");
-                let shown: String = value.chars().take(80).collect();
-                return Err(Invalid::value("confirm.matches.json.value", format!("`{shown}`"), &rule));
+                return Err(Invalid::value("confirm.matches.json.value", format!("`{}`", excerpt(&value)), &rule));
             }
             Matches::Json { pointer, value }
         }
@@ -56,11 +56,11 @@ fn matches(matches: wit::Matches) -> Result<Matches, Invalid> {
 
 fn message(message: wit::Message, terms: &Terms<'_>) -> Result<Message, Invalid> {
     let topic = topic("topic", &message.topic)?;
-    if !terms.grant.allows_publish(topic.as_str()) {
-        return Err(outside_grant("topic", &topic, terms));
-    }
     let qos =
         Qos::from_number(message.qos).ok_or_else(|| Invalid::value("qos", message.qos, "it must be 0, 1 or 2"))?;
+    if let Some(excess) = terms.grant.excess(topic.as_str(), qos, message.retain) {
+        return Err(above_ceiling(excess, &topic, qos, terms));
+    }
     let properties = message.properties.map(properties).transpose()?;
     let properties = properties.filter(|properties| *properties != MessageProperties::default()).map(Arc::new);
     Ok(Message { topic, payload: message.payload.into(), qos, retain: message.retain, properties })
@@ -81,6 +81,17 @@ fn outside_grant(field: &str, topic: &Topic, terms: &Terms<'_>) -> Invalid {
         grant,
         granted_by_operator,
     ))
+}
+
+/// I8. The same for its QoS, and for whether the broker keeps it.
+fn above_ceiling(excess: Excess, topic: &Topic, qos: Qos, terms: &Terms<'_>) -> Invalid {
+    let Terms { plugin, grant, granted_by_operator, .. } = *terms;
+    let above = grant::above(excess, &format!("`{plugin}`"), qos, grant);
+    let hint = how_to_raise(plugin, excess, qos, granted_by_operator);
+    match (above, hint) {
+        (Some(what), Some(hint)) => Invalid::new(format!("{what}, in the message to `{topic}`")).hint(hint),
+        _ => outside_grant("topic", topic, terms),
+    }
 }
 
 fn properties(properties: wit::MessageProperties) -> Result<MessageProperties, Invalid> {

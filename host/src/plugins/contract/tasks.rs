@@ -5,6 +5,7 @@ use roost_scheduler::{
     model::{Reply, Task},
     names::TaskName,
     rules,
+    text::excerpt,
 };
 use serde_json::Value;
 
@@ -45,10 +46,7 @@ pub(in super::super) fn tasks(list: Vec<wit::TaskDescription>) -> Result<Tasks, 
 
 fn description(name: TaskName, proposed: wit::TaskDescription) -> Result<TaskDescription, Invalid> {
     let wit::TaskDescription { summary, args_schema, .. } = proposed;
-    if summary.is_empty() || summary.len() > bounds::SUMMARY_BYTES {
-        let value = format!("of {} bytes", summary.len());
-        return Err(Invalid::value("summary", value, "it must have 1 to 1,024 (1 KiB)"));
-    }
+    rules::summary(&summary).map_err(Invalid::broken)?;
     Ok(TaskDescription { name, summary, args_schema: args_schema.as_deref().map(schema).transpose()? })
 }
 
@@ -79,7 +77,7 @@ impl Tasks {
     /// What the plugin is to be asked, in a job or by a person; `field` says where that stands.
     pub(in super::super) fn task(&self, field: &str, name: &str, args: String) -> Result<Task, Invalid> {
         let Some(TaskDescription { name, .. }) = self.get(name) else {
-            return Err(Invalid::new(format!("`{field}.name` `{name}`: {}", self.those_there_are())));
+            return Err(Invalid::new(format!("`{field}.name` `{}`: {}", excerpt(name), self.those_there_are())));
         };
         if args.len() > bounds::ARGS_BYTES {
             let value = format!("of {} bytes", args.len());

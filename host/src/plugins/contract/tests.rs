@@ -1,6 +1,10 @@
 //! Every range of the contract, by one job that breaks it.
 
-use roost_scheduler::{time::Location, topic::TopicFilter};
+use roost_scheduler::{
+    model::{Qos, Resource},
+    time::Location,
+    topic::TopicFilter,
+};
 
 use super::*;
 
@@ -24,6 +28,10 @@ fn job(id: &str) -> wit::Job {
         action: wit::Action::Steps(vec![step(0)]),
         policy: None,
     }
+}
+
+fn labelled(label: &str) -> wit::Job {
+    wit::Job { label: Some(label.into()), ..job("open") }
 }
 
 fn no_policy() -> wit::Policy {
@@ -82,12 +90,18 @@ fn every(period_ms: u32, jitter_ms: u32) -> wit::Job {
 fn on_terms<T>(location: Option<Location>, granted_by_operator: bool, what: impl FnOnce(&Terms<'_>) -> T) -> T {
     let plugin = PluginName::parse("coop-door").unwrap();
     let filters = vec![TopicFilter::parse("coop/#").unwrap()];
+    let resource = |name, plugins: &[&str]| {
+        let plugins = plugins.iter().map(|name| PluginName::parse(name).unwrap()).collect();
+        (ResourceName::parse(name).unwrap(), Resource { plugins, ..Resource::new(1) })
+    };
+    let resources = [resource("pump", &["coop-door"]), resource("spring", &["sprinkler"])].into();
+    let rules = Rules { resources, ..Rules::default() };
     what(&Terms {
         plugin: &plugin,
         site: &Site { zone: chrono_tz::Europe::London, location },
-        grant: &Grant { publish: filters.clone(), subscribe: filters },
+        grant: &Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::of(filters.clone(), filters) },
         granted_by_operator,
-        resources: &[(ResourceName::parse("pump").unwrap(), 1)].into(),
+        rules: &rules,
         jobs: 3,
         tasks: &tasks::tasks(&["open", "close"]),
         almanac: &Almanac::default(),
@@ -214,6 +228,40 @@ fn each_range_that_is_broken_is_named() {
 }
 
 #[test]
+fn a_text_of_any_length_or_with_characters_that_are_not_seen_is_refused_in_a_short_sentence() {
+    let cases = [
+        (labelled(&"x".repeat(5 << 20)), "job `open`: `label` of 5242880 bytes: it may have 1,024 (1 KiB)"),
+        (labelled("a\nb"), "job `open`: `label` with the character U+000A: people read it, so it must be one line"),
+        (labelled("a\u{202e}b"), "job `open`: `label` with the character U+202E: people read it"),
+        (labelled("a\u{200b}b"), "job `open`: `label` with the character U+200B: people read it"),
+        (job(&"a".repeat(5 << 20)), "…` is not a job id: 1 to 64 of"),
+        (
+            with_properties(|of| of.content_type = Some("x".repeat(256))),
+            "`properties.content-type` of 256 bytes: it may have 255",
+        ),
+        (
+            with_properties(|of| of.content_type = Some("text\u{2066}".into())),
+            "`properties.content-type` with the character U+2066: ",
+        ),
+        (
+            with_properties(|of| of.user = Some(vec![("zone".into(), "a\u{feff}".into())])),
+            "`properties.user` with the character U+FEFF: ",
+        ),
+        (
+            with_policy(|of| of.misfire = Some(wit::Misfire::LatestOfGroup("\n".repeat(5 << 20)))),
+            "…` is not a group name",
+        ),
+        (with_policy(|of| of.needs = Some("p".repeat(5 << 20))), "…` is not a resource name"),
+        (cron("* * * * *", Some(&"x".repeat(5 << 20))), "…` is not an IANA time zone"),
+    ];
+    for (job, expected) in cases {
+        let told = refusal(job);
+        assert!(told.len() < 2_000, "{} bytes for {expected}", told.len());
+        assert!(told.contains(expected), "{told}\n  does not contain\n{expected}");
+    }
+}
+
+#[test]
 fn a_plan_is_refused_as_a_whole() {
     let location = Location::new(51.5, -0.1);
     let told = |list| converted(list, location, false).unwrap_err().to_string();
@@ -238,6 +286,32 @@ fn a_topic_outside_the_grant_comes_with_the_lines_that_allow_it() {
     assert_eq!(
         of_operator.hint.unwrap(),
         "to allow it, put this into `roost.toml`:\n[grants.coop-door]\npublish = [\"coop/#\", \"barn/door\"]"
+    );
+}
+
+#[test]
+fn a_message_above_a_ceiling_comes_with_the_line_that_raises_it() {
+    let told = |change: fn(&mut wit::Message), by_operator| {
+        let list = vec![with_step(|step| change(&mut step.message))];
+        let invalid = converted(list, None, by_operator).unwrap_err();
+        (invalid.to_string(), invalid.hint.unwrap())
+    };
+    assert_eq!(
+        told(|message| message.qos = 2, true),
+        (
+            "job `open`, step 1: `qos` 2: the grant of `coop-door` allows up to 1, in the message to `coop/door`"
+                .into(),
+            "to allow it, put this into `roost.toml`:\n[grants.coop-door]\nmax_qos = 2".into()
+        )
+    );
+    assert_eq!(
+        told(|message| message.retain = true, false),
+        (
+            "job `open`, step 1: `retain` true: the grant of `coop-door` allows no retained messages, in the message to \
+             `coop/door`"
+                .into(),
+            "to allow it, put this into `plugins/coop-door.toml`:\n[grants]\nretain = true".into()
+        )
     );
 }
 

@@ -1,6 +1,7 @@
 //! Settings as they are kept beside the bytes of a version.
 
 use roost_scheduler::{
+    model::Qos,
     names::DeviceName,
     time::{Location, Site},
     topic::{Grant, TopicFilter},
@@ -30,6 +31,12 @@ struct DeviceRecord {
 struct GrantRecord {
     publish: Vec<String>,
     subscribe: Vec<String>,
+    /// Missing where every QoS is granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_qos: Option<u8>,
+    /// Missing where retained messages are granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retain: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -47,7 +54,12 @@ impl From<&Settings> for SettingsRecord {
         let Settings { devices, grant, limits: Limits { memory_mib, cpu_ms, wall_ms, jobs, lift_mib } } = settings;
         Self {
             devices: devices.iter().map(DeviceRecord::from).collect(),
-            grant: GrantRecord { publish: texts(&grant.publish), subscribe: texts(&grant.subscribe) },
+            grant: GrantRecord {
+                publish: texts(&grant.publish),
+                subscribe: texts(&grant.subscribe),
+                max_qos: Some(grant.max_qos as u8).filter(|_| grant.max_qos != Qos::ExactlyOnce),
+                retain: Some(false).filter(|_| !grant.retain),
+            },
             limits: LimitsRecord {
                 memory_mib: *memory_mib,
                 cpu_ms: *cpu_ms,
@@ -80,7 +92,15 @@ impl TryFrom<SettingsRecord> for Settings {
         let LimitsRecord { memory_mib, cpu_ms, wall_ms, jobs, lift_mib } = record.limits;
         Ok(Self {
             devices: record.devices.into_iter().map(Device::try_from).collect::<Result<_, _>>()?,
-            grant: Grant { publish: filters(record.grant.publish)?, subscribe: filters(record.grant.subscribe)? },
+            grant: Grant {
+                publish: filters(record.grant.publish)?,
+                subscribe: filters(record.grant.subscribe)?,
+                max_qos: match record.grant.max_qos {
+                    None => Qos::ExactlyOnce,
+                    Some(number) => Qos::from_number(number).ok_or_else(|| format!("{number} is not a QoS"))?,
+                },
+                retain: record.grant.retain.unwrap_or(true),
+            },
             limits: Limits { memory_mib, cpu_ms, wall_ms, jobs, lift_mib },
         })
     }

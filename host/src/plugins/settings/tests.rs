@@ -1,6 +1,6 @@
 use chrono_tz::Tz;
 use proptest::prelude::*;
-use roost_scheduler::time::Location;
+use roost_scheduler::{model::Qos, time::Location};
 
 use super::*;
 
@@ -13,16 +13,16 @@ fn host() -> Site {
 }
 
 fn parse(text: &str) -> Settings {
-    Settings::parse(Some(text), &plugin(), &host(), None).unwrap_or_else(|report| panic!("{report}"))
+    Settings::parse(Some(text), &plugin(), &host(), &Rules::default()).unwrap_or_else(|report| panic!("{report}"))
 }
 
 fn error(text: &str) -> String {
-    Settings::parse(Some(text), &plugin(), &host(), None).expect_err(text).to_string()
+    Settings::parse(Some(text), &plugin(), &host(), &Rules::default()).expect_err(text).to_string()
 }
 
 #[test]
 fn without_a_file_there_is_one_device() {
-    let settings = Settings::parse(None, &plugin(), &host(), None).unwrap();
+    let settings = Settings::parse(None, &plugin(), &host(), &Rules::default()).unwrap();
     assert_eq!(settings, parse(""));
     let device = &settings.devices[0];
     assert_eq!((device.name.as_str(), device.config.as_str(), device.site), ("coop-door", "{}", host()));
@@ -68,8 +68,9 @@ fn the_operators_grant_outranks_the_file() {
     let granted = parse(text).grant;
     assert_eq!(granted.publish.len(), 2);
     assert_eq!(granted.subscribe, Grant::default_of(&plugin()).subscribe);
-    let operator = Grant { publish: vec![], subscribe: vec![] };
-    let settings = Settings::parse(Some(text), &plugin(), &host(), Some(&operator)).unwrap();
+    let operator = Grant::of(vec![], vec![]);
+    let rules = Rules { grants: [(plugin(), operator.clone())].into(), ..Rules::default() };
+    let settings = Settings::parse(Some(text), &plugin(), &host(), &rules).unwrap();
     assert_eq!(settings.grant, operator);
 }
 
@@ -77,6 +78,47 @@ fn the_operators_grant_outranks_the_file() {
 fn limits_can_be_moved_within_bounds() {
     let limits = parse("[limits]\nmemory_mib = 64\njobs = 3").limits;
     assert_eq!(limits, Limits { memory_mib: 64, jobs: 3, ..Limits::default() });
+}
+
+#[test]
+fn the_operators_ceilings_bound_what_a_file_asks_for() {
+    let rules = Rules { ceilings: Limits { memory_mib: 128, cpu_ms: 400, ..Limits::MOST }, ..Rules::default() };
+    let parse = |text: &str| Settings::parse(Some(text), &plugin(), &host(), &rules);
+    let usual = parse("").unwrap().limits;
+    assert_eq!(usual, Limits { memory_mib: 128, cpu_ms: 400, ..Limits::default() }, "what is usual is too much");
+    assert_eq!(parse("[limits]\nmemory_mib = 64").unwrap().limits.memory_mib, 64);
+    assert_eq!(
+        parse("[limits]\njobs = 3\nmemory_mib = 256").unwrap_err().to_string(),
+        "coop-door.toml:3:14: `memory_mib` is 256, and the operator allows 128 at most\nhint: if the plugin needs that much, put \
+         this into `roost.toml` and start Roost again:\n  [ceilings]\n  memory_mib = 256"
+    );
+}
+
+#[test]
+fn a_plugin_named_like_another_product_needs_the_operators_word() {
+    let name = PluginName::parse("zigbee2mqtt").unwrap();
+    let parse = |text: Option<&str>, rules: &Rules| Settings::parse(text, &name, &host(), rules).unwrap().grant;
+    let nothing = Grant::of(vec![], vec![]);
+    assert_eq!(parse(None, &Rules::default()), nothing);
+    let word = Grant::default_of(&name);
+    let rules = Rules { grants: [(name.clone(), word.clone())].into(), ..Rules::default() };
+    assert_eq!(parse(None, &rules), word);
+    // Whoever writes it into the folder is the operator: an upload brings no settings.
+    let asked = parse(Some("[grants]\npublish = ['zigbee2mqtt/lamp/set']"), &Rules::default());
+    assert_eq!((asked.publish.len(), asked.subscribe.len()), (1, 0));
+}
+
+#[test]
+fn ceilings_of_a_grant_are_read_and_kept() {
+    let settings = parse("[grants]\nmax_qos = 1\nretain = false");
+    assert_eq!((settings.grant.max_qos, settings.grant.retain), (Qos::AtLeastOnce, false));
+    assert_eq!(settings.grant.publish, Grant::default_of(&plugin()).publish);
+    assert_eq!(Settings::from_json(&settings.to_json()).unwrap(), settings);
+    assert!(error("[grants]\nmax_qos = 3").starts_with("coop-door.toml:2:11: `max_qos` is 3, and must be 0 to 2"));
+    assert!(
+        error("[grants]\nretain = 1")
+            .starts_with("coop-door.toml:2:10: `retain` is a whole number, and must be true or")
+    );
 }
 
 #[test]

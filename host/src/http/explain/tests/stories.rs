@@ -154,7 +154,7 @@ fn the_lines_that_say_what_to_do_are_notes() {
 fn what_jobs_made_by_hand_may_not_do_is_told_as_such() {
     let of_host = PluginName::of_host();
     let name = (of_host.clone(), DeviceName::parse("api").unwrap(), name().2);
-    let facts = Facts { grant: Some(Grant { publish: vec![], subscribe: vec![] }), ..facts("cron 30 6 * * *") };
+    let facts = Facts { grant: Some(Grant::of(vec![], vec![])), ..facts("cron 30 6 * * *") };
     let run = run(&Outcome::Denied(Denied::Report(Topic::parse("z/c").unwrap())));
     let run = RunView { id: RunId { plugin: of_host, device: name.1.clone(), ..run.id }, ..run };
     let told = told_at(NOON, name, facts, Some(DUE), vec![run]);

@@ -78,7 +78,40 @@ fn a_resource_that_is_not_there_comes_with_the_lines_that_add_it() {
     assert_eq!(
         error.hint.as_deref(),
         Some(
-            "if there is one, put this into `roost.toml` and start Roost again:\n[[resource]]\nname = \"well\"\ncapacity = 1"
+            "if that is wanted, put this into `roost.toml`, and start Roost again:\n[[resource]]\nname = \"well\"\n\
+             capacity = 1\nplugins = [\"coop-door\"]"
         )
     );
+}
+
+#[test]
+fn a_resource_of_others_or_for_too_long_comes_with_the_lines_that_allow_it() {
+    let needing = |name: &str, after_ms| {
+        let policy = wit::Policy { needs: Some(name.into()), ..no_policy() };
+        wit::Job { action: wit::Action::Steps(vec![step(0), step(after_ms)]), policy: Some(policy), ..job("open") }
+    };
+    let told = |job| {
+        let invalid = converted(vec![job], None, false).unwrap_err();
+        (invalid.to_string(), invalid.hint.unwrap())
+    };
+    assert_eq!(
+        told(needing("spring", 0)),
+        (
+            "job `open`: `policy.needs`: a job of `coop-door` may not hold `spring`: its `plugins` do not name `coop-door`"
+                .into(),
+            "if that is wanted, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \"spring\"\n\
+             capacity = 1\nplugins = [\"sprinkler\", \"coop-door\"]"
+                .into()
+        )
+    );
+    assert_eq!(
+        told(needing("pump", 49 * 86_400_000)),
+        (
+            "job `open`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h".into(),
+            "if that is wanted, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \"pump\"\n\
+             capacity = 1\nplugins = [\"coop-door\"]\nlongest_hold = \"49d\""
+                .into()
+        )
+    );
+    assert!(converted(vec![needing("pump", 14_400_000)], None, false).is_ok());
 }

@@ -1,0 +1,194 @@
+//! Who holds what there is a limited number of, and for how long.
+
+use roost_scheduler::{
+    event::Event,
+    model::{Job, Overlap},
+    names::ResourceName,
+};
+
+use crate::{
+    disk::LONGEST_HOLD_MS,
+    policies::{in_group, lines, with},
+    scenarios::{START, at, job},
+    world::{World, name},
+};
+
+fn needs(what: &str, priority: i8, job: Job) -> Job {
+    with(job, |job| {
+        job.policy.needs = Some(name(ResourceName::parse(what)));
+        job.policy.priority = priority;
+        job.policy.grace_ms = 3_600_000;
+    })
+}
+
+fn watering(id: &str, priority: i8) -> Job {
+    needs("pump", priority, job(id, "at 2027-03-01T06:10:00Z", &[(0, &format!("{id}/on")), (60, &format!("{id}/off"))]))
+}
+
+fn two_plugins(coop: Vec<Job>, other: Vec<Job>) -> World {
+    let mut world = World::new(at(START));
+    world.link_up(100);
+    world.load("coop", 1, &[("north", coop)]);
+    world.load("other", 1, &[("other", other)]);
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.log.clear();
+    world
+}
+
+fn published(world: &World, end: &str) -> Vec<String> {
+    let is_of = |line: &&String| line.contains("publish") && line.contains(end);
+    lines(world).iter().filter(is_of).cloned().collect()
+}
+
+#[test]
+fn plugins_take_turns_at_a_resource_whatever_their_priority() {
+    let greedy = (0..4).map(|number| watering(&format!("g{number}"), 127)).collect();
+    let mut world = two_plugins(greedy, vec![watering("low", -128), watering("lower", -127)]);
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    assert_eq!(
+        published(&world, "/on"),
+        [
+            "06:10:00 publish g0/on #1",
+            "06:11:00 publish lower/on #1",
+            "06:12:00 publish g1/on #1",
+            "06:13:00 publish low/on #1",
+            "06:14:00 publish g2/on #1",
+            "06:15:00 publish g3/on #1",
+        ],
+    );
+}
+
+#[test]
+fn a_plugin_without_the_operators_word_holds_nothing() {
+    let coop = needs("well", 127, job("steals", "at 2027-03-01T06:10:00Z", &[(0, "a")]));
+    let other = needs("well", 0, job("draws", "at 2027-03-01T06:10:00Z", &[(0, "b")]));
+    let mut world = two_plugins(vec![coop], vec![other]);
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    assert_eq!(
+        lines(&world),
+        [
+            "06:10:00 denied steals 06:10:00: it needs `well`, and its plugin is not among the `plugins` of that \
+             `[[resource]]`",
+            "06:10:00 publish b #1",
+            "06:10:00 succeeded draws 06:10:00",
+        ],
+    );
+}
+
+#[test]
+fn steps_that_take_longer_than_a_resource_may_be_held_do_not_start() {
+    let most = LONGEST_HOLD_MS / 1_000;
+    let long = |id: &str, after_s| needs("pump", 0, job(id, "at 2027-03-01T06:10:00Z", &[(0, id), (after_s, "off")]));
+    let mut world = two_plugins(vec![long("exact", most)], vec![long("longer", most + 1)]);
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    assert_eq!(
+        lines(&world),
+        [
+            "06:10:00 denied longer 06:10:00: it would hold `pump` for 5m1s, and a run may for 5m",
+            "06:10:00 publish exact #1",
+            "06:15:00 publish off #1",
+            "06:15:00 succeeded exact 06:10:00",
+        ],
+        "one that takes exactly so long keeps the pump to its end"
+    );
+}
+
+/// All that arrives is taken but messages to one topic, which the broker refuses.
+fn run_refusing(world: &mut World, topic: &str, until: &str) {
+    let until = at(until);
+    loop {
+        while world.commit() || world.answer() {}
+        if let Some(sent) = world.in_flight.first() {
+            if sent.message().topic() == topic {
+                world.refuse(0);
+            } else {
+                world.ack(0);
+            }
+            continue;
+        }
+        let Some(wake) = world.wake.filter(|wake| *wake <= until) else { break };
+        world.now = world.now.max(wake);
+        world.step(Event::Woke);
+    }
+    world.now = until;
+}
+
+#[test]
+fn an_owed_step_that_is_retried_goes_on_without_the_resource_after_the_longest_hold() {
+    let mut world = two_plugins(vec![watering("lawn", 0)], vec![watering("beds", 0)]);
+    run_refusing(&mut world, "lawn/off", "2027-03-01T06:20:00Z");
+    let log = lines(&world);
+    assert!(log.contains(&"06:16:00 freed pump of lawn after 360 s".to_owned()), "{log:#?}");
+    assert!(log.contains(&"06:16:00 publish beds/on #1".to_owned()), "{log:#?}");
+    assert!(published(&world, "lawn/off").len() > 3, "it is owed all the same: {log:#?}");
+    world.run_until(at("2027-03-01T06:40:00Z"));
+    let ended: Vec<_> = world.disk.history.values().map(|ended| ended.note.as_deref()).collect();
+    assert!(ended.contains(&Some("it held `pump` for 6m, and gave it up with steps owed")), "{ended:?}");
+    let succeeded = lines(&world).iter().filter(|line| line.contains("succeeded")).count();
+    assert_eq!(succeeded, 2, "{:#?}", world.log);
+}
+
+#[test]
+fn a_first_step_that_is_retried_is_given_up_with_the_resource() {
+    let once = needs("pump", 0, job("lawn", "at 2027-03-01T06:10:00Z", &[(0, "lawn/on")]));
+    let stubborn = with(once, |job| job.policy.retry.give_up_after_ms = 4_000_000);
+    let mut world = two_plugins(vec![stubborn], vec![watering("beds", 0)]);
+    run_refusing(&mut world, "lawn/on", "2027-03-01T06:30:00Z");
+    let log = lines(&world);
+    let failed = "06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, and `pump` is held no longer than that";
+    assert!(log.contains(&failed.to_owned()), "{log:#?}");
+    assert!(log.contains(&"06:16:00 publish beds/on #1".to_owned()), "{log:#?}");
+}
+
+#[test]
+fn what_is_not_started_gives_the_resource_back_and_starts_later() {
+    // A run of a group waits for the link for as long as it takes.
+    let door = needs("pump", 0, in_group("door", "at 2027-03-01T06:10:00Z", &[(0, "door/on"), (60, "door/off")]));
+    let mut world = two_plugins(vec![watering("lawn", 0)], vec![door]);
+    world.run_until(at("2027-03-01T06:10:30Z"));
+    world.link_down();
+    world.run_until(at("2027-03-01T06:40:00Z"));
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:50:00Z"));
+    let log = lines(&world);
+    assert!(log.contains(&"06:41:00 succeeded door 06:10:00".to_owned()), "{log:#?}");
+}
+
+#[test]
+fn a_removed_plugin_leaves_the_queue_and_keeps_the_resource_only_for_what_it_owes() {
+    let mut world = two_plugins(vec![watering("lawn", 0), watering("trees", 0)], vec![watering("beds", 0)]);
+    world.run_until(at("2027-03-01T06:10:30Z"));
+    world.remove("coop");
+    run_refusing(&mut world, "lawn/off", "2027-03-01T06:20:00Z");
+    let log = lines(&world);
+    assert!(log.contains(&"06:10:30 cancelled trees 06:10:00: its plugin was removed".to_owned()), "{log:#?}");
+    assert_eq!(published(&world, "beds/on"), ["06:16:00 publish beds/on #1"], "{log:#?}");
+    assert!(published(&world, "trees").is_empty(), "{log:#?}");
+}
+
+#[test]
+fn after_a_crash_a_resource_is_held_for_the_rest_of_the_longest_hold() {
+    let mut world = two_plugins(vec![watering("lawn", 0)], vec![watering("beds", 0)]);
+    run_refusing(&mut world, "lawn/off", "2027-03-01T06:13:00Z");
+    world.crash();
+    world.link_up(100);
+    run_refusing(&mut world, "lawn/off", "2027-03-01T06:15:30Z");
+    assert!(published(&world, "beds/on").is_empty(), "{:#?}", lines(&world));
+    run_refusing(&mut world, "lawn/off", "2027-03-01T06:16:10Z");
+    assert_eq!(published(&world, "beds/on"), ["06:16:00 publish beds/on #1"]);
+    world.crash();
+    world.link_up(100);
+    run_refusing(&mut world, "lawn/off", "2027-03-01T06:18:00Z");
+    assert_eq!(published(&world, "beds/off"), ["06:17:00 publish beds/off #1"], "{:#?}", lines(&world));
+}
+
+#[test]
+fn runs_that_replace_each_other_hold_a_resource_as_one() {
+    let steps: &[(u32, &str)] = &[(0, "lawn/on"), (150, "lawn/off")];
+    let again =
+        with(needs("pump", 0, job("lawn", "cron * 6 * * *", steps)), |job| job.policy.overlap = Overlap::Replace);
+    let mut world = two_plugins(vec![again], vec![watering("beds", 0)]);
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    let beds = published(&world, "beds/on");
+    assert_eq!(beds.len(), 1, "it has its turn: {:#?}", lines(&world));
+}

@@ -1,0 +1,245 @@
+//! What a plugin may say, publish and hold: nothing that looks like the host's or belongs to others.
+
+use std::fs;
+
+use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
+
+use crate::operations::{roost, tried};
+
+const FORGED: &str = "x\n2027-01-01T00:00:00.000000Z ERROR roost::store: the disk is full\r\n\u{1b}[2J\u{202e}\u{0}y";
+
+/// Settings of the guest `speaks`.
+fn speaks(key: &str) -> String {
+    // JSON's escapes are TOML's, too.
+    format!("[config]\n{key} = {}\n", serde_json::to_string(FORGED).unwrap())
+}
+
+/// What would forge a line, or move a cursor.
+fn is_forged(line: &str) -> bool {
+    let hidden = line.contains(['\u{1b}', '\r', '\0', '\u{202e}']);
+    hidden || line.trim_start().starts_with("2027-01-01T00:00:00")
+}
+
+fn assert_honest(what: &str, text: &str) {
+    let forged: Vec<&str> = text.lines().filter(|line| is_forged(line)).collect();
+    assert!(forged.is_empty(), "{what}: {forged:#?}");
+}
+
+#[test]
+fn nothing_that_a_plugin_says_looks_like_a_line_of_the_hosts() {
+    for format in ["human", "json"] {
+        let (broker, site) = (Broker::new(), Site::new());
+        fs::write(site.path().join("roost.toml"), format!("[log]\nformat = \"{format}\"\n")).unwrap();
+        for key in ["log", "out", "err", "fail", "label"] {
+            site.settings(&format!("speaks-{key}"), &speaks(key));
+            site.drop_in(&guest("speaks"), &format!("speaks-{key}"));
+        }
+        let host = site.start(&broker);
+        for (name, end) in
+            [("log", "loaded"), ("out", "loaded"), ("err", "loaded"), ("fail", "not loaded"), ("label", "not loaded")]
+        {
+            host.log.wait(&format!("{name} {end}"), |lines| {
+                let says = |line: &&String| line.contains(&format!("speaks-{name}")) && line.contains(end);
+                lines.iter().find(says).cloned()
+            });
+        }
+        let said = host.log.all().join("\n");
+        assert_honest(format, &said);
+        assert!(said.contains("ERROR roost::store: the disk is full"), "it is shown, escaped: {said}");
+        if format == "json" {
+            host.log.all().iter().for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(line)));
+        }
+        // What people see of it.
+        for name in ["log", "out", "err", "fail", "label"] {
+            let name = format!("speaks-{name}");
+            for arguments in
+                [&["logs", &name][..], &["logs", &name, "--json"], &["plugins", &name], &["plugins", &name, "--json"]]
+            {
+                let (_, out, errors) = tried(&site, arguments);
+                assert_honest(&format!("{arguments:?}"), &(out + &errors));
+            }
+            let (_, out, errors) = tried(&site, &["check", &format!("plugins/{name}.wasm")]);
+            assert_honest(&format!("check of {name}"), &(out + &errors));
+        }
+    }
+}
+
+#[test]
+fn a_label_of_any_length_is_refused_and_one_that_is_stored_does_no_harm() {
+    let (broker, site) = (Broker::new(), Site::new());
+    site.settings("speaks", "[config]\nlabel_bytes = 5242880\n");
+    site.drop_in(&guest("speaks"), "speaks");
+    let host = site.start(&broker);
+    host.says("job `speak`: `label` of 5242880 bytes: it may have 1,024 (1 KiB)");
+    site.settings("speaks", "[config]\nlabel = \"now and then\"\n");
+    host.says("speaks loaded: 1 device, 1 job");
+    assert!(host.stop().success());
+
+    // As a version before this one has stored it.
+    site.execute("UPDATE jobs SET label = 'begin' || char(27, 8238) || replace(hex(zeroblob(2621440)), '00', 'xx')");
+    let host = site.start(&broker);
+    host.says("connected to the broker");
+    let (jobs, _) = roost(&site, &["jobs"]);
+    let line = jobs.lines().find(|line| line.contains("speaks/speaks/speak")).expect("the job");
+    assert!(line.contains("begin\\u{1b}\\u{202e}xxx") && line.ends_with('…') && line.len() < 10_000, "{}", line.len());
+    let (explained, _) = roost(&site, &["explain", "speaks/speaks/speak"]);
+    assert_honest("explain", &explained);
+}
+
+#[test]
+fn a_plugin_named_like_another_product_needs_the_operators_word() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let name = "zigbee2mqtt";
+    site.settings(name, &crate::job("restart", "every_ms = 1000", "zigbee2mqtt/bridge/request/restart"));
+    site.drop_in(&guest("declared"), name);
+    let host = site.start(&broker);
+    host.says("job `restart`, step 1: `topic` `zigbee2mqtt/bridge/request/restart` is outside what `zigbee2mqtt` may");
+    host.says("topics below `zigbee2mqtt/` belong to Zigbee2MQTT");
+    host.says("put this into `roost.toml`:");
+    host.says("[grants.zigbee2mqtt]");
+    host.says("publish = [\"zigbee2mqtt/bridge/request/restart\"]");
+    let (code, _, errors) = tried(&site, &["check", "plugins/zigbee2mqtt.wasm"]);
+    assert!(code == Some(1) && errors.contains("[grants.zigbee2mqtt]"), "{errors}");
+    assert!(host.stop().success());
+    assert!(listener.heard().iter().all(|message| !message.topic.starts_with(name)));
+
+    let word = "[grants.zigbee2mqtt]\npublish = [\"zigbee2mqtt/bridge/request/restart\"]\n";
+    fs::write(site.path().join("roost.toml"), word).unwrap();
+    let host = site.start(&broker);
+    let loaded = host.says("zigbee2mqtt loaded: 1 device, 1 job");
+    assert!(loaded.contains("; it may publish to zigbee2mqtt/bridge/request/restart, and read nothing"), "{loaded}");
+    assert!(
+        loaded.contains("beware, it may publish to topics of others: `zigbee2mqtt/bridge/request/restart`"),
+        "{loaded}"
+    );
+    listener.wait_for("zigbee2mqtt/bridge/request/restart");
+}
+
+#[test]
+fn who_installs_a_plugin_is_told_what_it_may_publish_and_read() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    host.says("connected to the broker");
+    let file = guest("speaks");
+    let file = file.to_str().unwrap();
+    let (out, _) = roost(&site, &["upload", file, "--check"]);
+    assert!(out.contains("\n  it may publish to speaks/#, and read speaks/#\n"), "{out}");
+    let (out, _) = roost(&site, &["upload", file, "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(answer["grant"]["publish"], serde_json::json!(["speaks/#"]), "{answer}");
+    host.says("speaks loaded: 1 device, 1 job; it may publish to speaks/#, and read speaks/#");
+    let (out, _) = roost(&site, &["check", "plugins/speaks.wasm"]);
+    assert!(out.contains("\n  it may publish to speaks/#, and read speaks/#\n"), "{out}");
+    let (code, _, errors) = tried(&site, &["upload", file, "--as", "homeassistant"]);
+    assert!(code == Some(1) && errors.contains("belong to Home Assistant"), "{errors}");
+}
+
+/// A job of the guest `declared` that holds the pump until it turns something off.
+fn pumping(id: &str, trigger: &str, plugin: &str, off_after_ms: u64, more: &str) -> String {
+    format!(
+        "[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ {trigger} }}\npolicy = {{ needs = \"pump\"{more} }}\nsteps = [\n\
+         {{ topic = \"{plugin}/{id}\", payload = \"on\" }},\n\
+         {{ topic = \"{plugin}/{id}\", payload = \"off\", after_ms = {off_after_ms} }},\n]\n"
+    )
+}
+
+fn with_pump(plugins: &str) -> (Broker, Site, Listener) {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    fs::write(site.path().join("roost.toml"), format!("[[resource]]\nname = \"pump\"\nplugins = [{plugins}]\n"))
+        .unwrap();
+    (broker, site, listener)
+}
+
+fn drop_in(site: &Site, name: &str, settings: &str) {
+    site.settings(name, settings);
+    site.drop_in(&guest("declared"), name);
+}
+
+#[test]
+fn a_pump_is_for_those_that_the_operator_names_and_not_for_weeks() {
+    let (broker, site, listener) = with_pump("\"garden\"");
+    let weeks = 49 * 86_400_000;
+    drop_in(&site, "thief", &pumping("steal", "in_ms = 0", "thief", 1, ", priority = 127"));
+    drop_in(&site, "garden", &pumping("flood", "in_ms = 0", "garden", weeks, ", priority = 127"));
+    let host = site.start(&broker);
+    host.says("job `steal`: `policy.needs`: a job of `thief` may not hold `pump`: its `plugins` do not name `thief`");
+    host.says("plugins = [\"garden\", \"thief\"]");
+    host.says("job `flood`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h");
+    host.says("longest_hold = \"49d\"");
+    let by_hand = ["schedule", "now", "--topic", "a", "--needs", "pump"];
+    let (code, _, errors) = tried(&site, &by_hand);
+    assert!(code == Some(1) && errors.contains("its `plugins` do not name `api`"), "{errors}");
+    site.settings("garden", &pumping("water", "in_ms = 0", "garden", 1, ""));
+    listener.wait_for("garden/water");
+    assert!(listener.heard().iter().all(|message| !message.topic.starts_with("thief")));
+    assert!(host.stop().success());
+
+    // Of people alone, where no plugin is named.
+    fs::write(site.path().join("roost.toml"), "[[resource]]\nname = \"pump\"\n").unwrap();
+    let host = site.start(&broker);
+    host.says("connected to the broker");
+    roost(&site, &by_hand);
+    listener.wait_for("a");
+}
+
+#[test]
+fn plugins_take_turns_at_a_pump_and_a_removed_one_leaves_the_queue() {
+    let (broker, site, listener) = with_pump("\"greedy\", \"modest\", \"goner\"");
+    let of = |plugin: &str, jobs: &[&str], priority: i8| -> String {
+        let more = format!(", priority = {priority}, grace_ms = 600000");
+        jobs.iter().map(|id| pumping(id, "in_ms = 0", plugin, 1_500, &more)).collect()
+    };
+    drop_in(&site, "greedy", &of("greedy", &["a", "b", "c", "d"], 127));
+    let host = site.start(&broker);
+    listener.wait_for("greedy/a");
+    drop_in(&site, "goner", &of("goner", &["x", "y", "z"], 127));
+    drop_in(&site, "modest", &of("modest", &["m", "n"], -128));
+    host.says("modest loaded");
+    host.says("goner loaded");
+    fs::remove_file(site.plugin("goner.wasm")).unwrap();
+    host.says("goner removed");
+    let on = |heard: &[Message], plugin: &str| {
+        heard.iter().filter(|message| message.payload == "on" && message.topic.starts_with(plugin)).count()
+    };
+    listener.wait("all that is watered", |heard| on(heard, "greedy") == 4);
+    let order = listener.heard();
+    // One at a time, and the modest one is through long before the greedy one is.
+    let payloads: Vec<&str> = order.iter().map(|message| message.payload.as_str()).collect();
+    assert!(
+        payloads.chunks(2).all(|pair| pair[0] == "on" && pair.get(1).is_none_or(|off| *off == "off")),
+        "{order:#?}"
+    );
+    assert_eq!(on(&order, "modest"), 2, "{order:#?}");
+    assert!(on(&order, "goner") <= 2, "what waited has left: {order:#?}");
+    let waiting = |host: &Roost| host.log.all().iter().filter(|line| line.contains("its plugin was removed")).count();
+    assert!(waiting(&host) >= 1, "{:#?}", host.log.all());
+}
+
+#[test]
+fn what_is_above_a_ceiling_is_refused_with_the_lines_that_raise_it_and_denied_where_it_was_accepted_before() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let steps = "steps = [{ topic = \"declared/door\", qos = 1, retain = true }]\n";
+    let job = format!("[[config.jobs]]\nid = \"open\"\ntrigger = {{ every_ms = 1000 }}\n{steps}");
+    drop_in(&site, "declared", &job);
+    let host = site.start(&broker);
+    listener.wait_for("declared/door");
+    assert!(host.stop().success());
+
+    fs::write(site.path().join("roost.toml"), "[grants.declared]\nmax_qos = 0\n[ceilings]\nmemory_mib = 64\n").unwrap();
+    let host = site.start(&broker);
+    host.says("job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`");
+    host.says("put this into `roost.toml`:");
+    host.says("max_qos = 1");
+    // I6: the version before goes on, I8: within what the operator says now.
+    host.says("publishing to `declared/door` with QoS 1 is not granted, only up to 0");
+    let (out, _) = roost(&site, &["explain", "declared/declared/open"]);
+    assert!(out.contains("with QoS 1, only up to 0") && out.contains("max_qos = 1"), "{out}");
+    site.settings("declared", &(job + "[limits]\nmemory_mib = 128\n"));
+    host.says("`memory_mib` is 128, and the operator allows 64 at most");
+    host.says("[ceilings]");
+    let said = host.log.all().join("\n");
+    assert!(said.contains("memory_mib = 128"), "{said}");
+}
