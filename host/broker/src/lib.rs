@@ -35,6 +35,8 @@ mod rare;
 mod retained;
 mod server;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod tree;
 mod watch;

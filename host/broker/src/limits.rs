@@ -37,10 +37,12 @@ pub(crate) const CLIENT_ID_BYTES: usize = 256;
 pub(crate) const TOPIC_BYTES: usize = 1_024;
 /// Separators in a topic or a filter: matching descends one level for each.
 pub(crate) const TOPIC_SEPARATORS: usize = 200;
-/// Subscriptions of one client.
-pub(crate) const SUBSCRIPTIONS_PER_CLIENT: usize = 1_000;
-/// Subscriptions of all clients: at their longest they take about 50 MiB.
-pub(crate) const SUBSCRIPTIONS: usize = 50_000;
+/// Filters in one packet: others have their turn after each packet that subscribes.
+pub(crate) const FILTERS_PER_PACKET: usize = 1_000;
+/// Subscriptions of one client: the host itself has one for each report that it waits for.
+pub(crate) const SUBSCRIPTIONS_PER_CLIENT: usize = 10_000;
+/// Subscriptions of all clients: at their longest they take about 100 MiB.
+pub(crate) const SUBSCRIPTIONS: usize = 100_000;
 /// Topic aliases that a client may set: each keeps a topic.
 pub(crate) const TOPIC_ALIASES: u16 = 16;
 

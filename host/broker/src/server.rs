@@ -15,7 +15,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc, oneshot},
-    task::{LocalSet, spawn_local},
+    task::{JoinSet, LocalSet, spawn_local},
     time::{sleep, timeout},
 };
 
@@ -153,14 +153,16 @@ async fn serve(
     totals: Arc<Mutex<Totals>>,
     stopped: oneshot::Receiver<()>,
 ) {
+    // None of these ends, unless by a fault of the broker: then it is started again, with what is on disk.
+    let mut tasks = JoinSet::new();
     for listener in listeners {
         match TcpListener::from_std(listener) {
-            Ok(listener) => drop(spawn_local(accept(Rc::clone(&shared), listener))),
+            Ok(listener) => drop(tasks.spawn_local(accept(Rc::clone(&shared), listener))),
             Err(error) => tracing::error!("built-in broker: a port cannot be listened on: {error}"),
         }
     }
     let ticking = Rc::clone(&shared);
-    spawn_local(async move {
+    tasks.spawn_local(async move {
         loop {
             let now = {
                 let mut core = ticking.core.borrow_mut();
@@ -172,13 +174,20 @@ async fn serve(
         }
     });
     let committed = Rc::clone(&shared);
-    spawn_local(async move {
+    tasks.spawn_local(async move {
         while let Some(ticket) = durable.recv().await {
             committed.core.borrow_mut().durable(ticket, clock::now());
         }
     });
-    // Also where the other end is dropped.
-    let _ = stopped.await;
+    tokio::select! {
+        // Also where the other end is dropped.
+        _ = stopped => {}
+        ended = tasks.join_next() => {
+            let why = ended.and_then(Result::err).map_or_else(|| "it has ended".to_owned(), |error| error.to_string());
+            tracing::error!("built-in broker: a part of it cannot go on: {why}");
+            return;
+        }
+    }
     shared.core.borrow_mut().shut_down(clock::now());
     let farewell = async {
         while shared.core.borrow().has_connections() {

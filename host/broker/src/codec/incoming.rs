@@ -273,7 +273,7 @@ fn subscribe<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Subscribe<
     let subscription_id = properties_of(reader, version, Place::Subscribe)?.subscription_id;
     let mut filters = Vec::new();
     while !reader.is_empty() {
-        if filters.len() >= limits::SUBSCRIPTIONS_PER_CLIENT {
+        if filters.len() >= limits::FILTERS_PER_PACKET {
             return Err(Fault::new(Reason::QuotaExceeded, "too many filters in one SUBSCRIBE"));
         }
         let filter = reader.text()?;
@@ -301,7 +301,7 @@ fn unsubscribe<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Unsubscr
     properties_of(reader, version, Place::Unsubscribe)?;
     let mut filters = Vec::new();
     while !reader.is_empty() {
-        if filters.len() >= limits::SUBSCRIPTIONS_PER_CLIENT {
+        if filters.len() >= limits::FILTERS_PER_PACKET {
             return Err(Fault::new(Reason::QuotaExceeded, "too many filters in one UNSUBSCRIBE"));
         }
         filters.push(reader.text()?);

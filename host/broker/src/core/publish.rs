@@ -122,6 +122,8 @@ impl Core {
 
     /// Retains a message and delivers it; says whether there is a subscription that matches.
     pub(super) fn route(&mut self, news: &News<'_>, now: Now) -> bool {
+        #[cfg(test)]
+        crate::tests::break_at(news.topic);
         let mut message = None;
         if news.retain {
             self.retain(news, &mut message, now);
