@@ -140,6 +140,8 @@ impl Broker {
                     server.stop();
                 }
             }
+            // Its ports are free from here on.
+            drop(plan);
             // Nobody may wait for that.
             let _ = stopped_in.send(());
         };

@@ -43,7 +43,9 @@ agree! {
     fn the_publisher_learns_that_there_is_no_subscriber(target) {
         let mut client = target.connect(&Who::five("a"));
         assert_eq!(client.publish(&Message::new("t", b"x").qos(1)), 0x10);
-        assert_eq!(client.publish(&Message::new("t", b"x").qos(2)), 0x10);
+        // Mosquitto 2.0.11 says so at QoS 1 alone.
+        let reason = if target.is_built_in { 0x10 } else { 0 };
+        assert_eq!(client.publish(&Message::new("t", b"x").qos(2)), reason);
         client.subscribe(&[("t", 0)]);
         assert_eq!(client.publish(&Message::new("t", b"x").qos(1)), 0);
     }
@@ -199,12 +201,14 @@ agree! {
         old.subscribe(&[("t", 1)]);
         let mut new = target.connect(&Who::five("same").lasting());
         assert!(new.session_present);
-        assert_eq!(old.ended(), Some(0x8E));
+        // Mosquitto 2.0.11 gives no reason.
+        let reason = target.is_built_in.then_some(0x8E);
+        assert_eq!(old.ended(), reason);
         new.publish(&Message::new("t", b"x").qos(1));
         assert_eq!(new.message().payload, b"x");
         let mut three = target.connect(&Who::three("same").lasting());
         assert!(three.session_present);
-        assert_eq!(new.ended(), Some(0x8E));
+        assert_eq!(new.ended(), reason);
         three.quiet();
     }
 
@@ -237,7 +241,10 @@ agree! {
         target.connect(&who).crash();
         target.connect(&who).disconnect(&[]);
         other.quiet();
-        // The session ends before the delay does.
+        if !target.is_built_in {
+            return;
+        }
+        // The session ends before the delay does: Mosquitto 2.0.11 forgets the will then.
         target.connect(&who).crash();
         target.connect(&Who::five("a")).disconnect(&[]);
         assert_eq!(other.message().payload, b"lost");
@@ -344,8 +351,8 @@ agree! {
             // QoS 3, no topic, a wildcard, an alias that is 0 or too large or unknown.
             (&[0x36, 6, 0, 1, b'a', 0, 1, 0], &[0x81]),
             (&[0x30, 3, 0, 0, 0], &[0x82]),
-            (&[0x30, 4, 0, 1, b'#', 0], &[0x81, 0x90]),
-            (&[0x30, 7, 0, 1, b'a', 3, 0x23, 0, 0], &[0x94]),
+            (&[0x30, 4, 0, 1, b'#', 0], &[0x82, 0x90]),
+            (&[0x30, 7, 0, 1, b'a', 3, 0x23, 0, 0], &[0x81, 0x94]),
             (&[0x30, 7, 0, 1, b'a', 3, 0x23, 0, 99], &[0x94]),
             (&[0x30, 6, 0, 0, 3, 0x23, 0, 9], &[0x82, 0x94]),
             // A packet identifier that is 0.
@@ -357,7 +364,8 @@ agree! {
             // A topic that is not UTF-8.
             (&[0x30, 4, 0, 1, 0xFF, 0], &[0x81]),
         ];
-        for (bytes, reasons) in five {
+        // Mosquitto 2.0.11 takes the first three as if nothing were wrong, or does not say what is.
+        for (bytes, reasons) in five.into_iter().skip(if target.is_built_in { 0 } else { 3 }) {
             let mut client = target.connect(&Who::five("wrong"));
             client.send(bytes);
             let reason = client.ended();
@@ -366,7 +374,7 @@ agree! {
         }
         let mut client = target.connect(&Who::five("wrong"));
         client.send(&Who::five("wrong").packet());
-        assert_eq!(client.ended(), Some(0x82), "a second CONNECT");
+        assert_eq!(client.ended(), target.is_built_in.then_some(0x82), "a second CONNECT");
         let mut client = target.open(4);
         client.send(&[0xC0, 0]);
         assert_eq!(client.ended(), None, "no CONNECT at all");
@@ -377,7 +385,7 @@ agree! {
         other.subscribe(&[("will", 1)]);
         let who = Who { keep_alive: 1, ..Who::five("silent").will("will", b"lost", false, &[]) };
         let mut client = target.connect(&who);
-        assert_eq!(client.ended(), Some(0x8D));
+        assert_eq!(client.ended(), target.is_built_in.then_some(0x8D));
         assert_eq!(other.message().payload, b"lost");
     }
 }
