@@ -99,6 +99,8 @@ pub(crate) const DISK_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// How long it may take to answer.
 pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before it is asked once more, after it did not answer.
+pub(crate) const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// How often in a row it may fail to answer before it is started again: a machine that was suspended is no fault.
 pub(crate) const WATCH_MISSES: u32 = 2;
 /// The longest pause between two tries to start it again.

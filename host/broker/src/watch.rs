@@ -54,7 +54,7 @@ impl Health {
     }
 }
 
-/// Watches until it is stopped. `pace`: how often it asks, and how long the answer may take.
+/// Watches until it is stopped. `every`: how often it asks.
 pub(crate) fn watch(
     plan: &Plan,
     mut server: Server,
@@ -64,8 +64,8 @@ pub(crate) fn watch(
     stop: &Receiver<()>,
     every: Duration,
 ) {
-    let mut misses = 0;
-    while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(every) {
+    let (mut misses, mut pause) = (0, every);
+    while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(pause) {
         let asked = if server.has_ended() {
             misses = limits::WATCH_MISSES;
             Err(io::Error::other("its thread has ended"))
@@ -79,10 +79,12 @@ pub(crate) fn watch(
                 }
                 let totals = server.totals();
                 health.change(|state| (state.problem, state.totals) = (None, totals));
+                pause = every;
                 continue;
             }
             Err(error) => {
                 misses += 1;
+                pause = every.min(limits::WATCH_AGAIN);
                 tracing::error!("built-in broker: it does not answer: {error}");
                 health.change(|state| state.problem = Some(format!("the built-in broker does not answer: {error}")));
             }
@@ -93,7 +95,7 @@ pub(crate) fn watch(
         tracing::error!("built-in broker: it is started again, with its sessions and retained messages from disk");
         health.change(|state| state.restarts += 1);
         let Some(next) = restart(plan, server, health, stop) else { return };
-        (server, misses) = (next, 0);
+        (server, misses, pause) = (next, 0, Duration::ZERO);
     }
     if !server.stop() {
         tracing::warn!(

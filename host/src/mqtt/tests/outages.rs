@@ -190,7 +190,7 @@ fn the_built_in_broker_says_that_a_port_is_taken() {
     let port = taken.local_addr().expect("bound").port();
     let folder = tempfile::tempdir().expect("a temporary folder");
     for ports in [Ports { devices: port, roost: None }, Ports { devices: free_port(), roost: Some(port) }] {
-        let report = start_built_in(ports, folder.path(), "roost-test").err().expect("the port is taken").to_string();
+        let report = start_built_in(ports, folder.path(), "roost-test").expect_err("the port is taken").to_string();
         assert!(report.contains(&format!("`127.0.0.1:{port}`")), "{report}");
         assert!(report.contains("`--mqtt mqtt://127.0.0.1:1883`"), "{report}");
     }
