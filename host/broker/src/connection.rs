@@ -126,7 +126,10 @@ impl Live {
             tokio::select! {
                 ready = stream.readable(), if may_read => {
                     ready?;
-                    self.read()?;
+                    // Everybody has a turn before more is read of one: the runtime looks at all sockets in between.
+                    if self.read()? > 0 {
+                        yield_now().await;
+                    }
                 }
                 ready = stream.writable(), if is_blocked => ready?,
                 () = wake.notified() => {}
@@ -176,13 +179,14 @@ impl Live {
         tokio::time::timeout(limits::TIME_TO_FLUSH, written).await.unwrap_or(Ok(()))
     }
 
-    fn read(&mut self) -> io::Result<()> {
+    /// Gives how many bytes that were.
+    fn read(&mut self) -> io::Result<usize> {
         let shared = Rc::clone(&self.shared);
         let mut scratch = shared.scratch.borrow_mut();
         let read = match self.stream.try_read(&mut scratch) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) => return Err(error),
         };
         self.last_input = clock::now().monotonic;
@@ -194,7 +198,7 @@ impl Live {
             drop(scratch);
             self.consume();
         }
-        Ok(())
+        Ok(read)
     }
 
     /// Takes the packets that are complete out of what was read.

@@ -29,10 +29,7 @@ impl Core {
         connection.version = Some(connect.version);
         connection.keep_alive_s = connect.keep_alive_s;
         connection.packet_bytes = limits::PACKET_BYTES.min(connect.packet_bytes as usize);
-        connection.window = match connect.version {
-            Version::Three => limits::IN_FLIGHT_3.into(),
-            Version::Five => limits::IN_FLIGHT.min(connect.receive_maximum).into(),
-        };
+        connection.window = limits::IN_FLIGHT.min(connect.receive_maximum).into();
         let assigned = connect.client_id.is_empty().then(|| self.assigned_id());
         let client = assigned.as_deref().unwrap_or(connect.client_id);
         let expiry_s = connect.session_expiry_s.min(limits::SESSION_EXPIRY_S);
