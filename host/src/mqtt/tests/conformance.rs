@@ -70,7 +70,12 @@ pub(super) async fn conforms(broker: &Broker) {
     the_last_will_says_offline(broker, &mut reader).await;
 }
 
-async fn every_qos_is_acknowledged_and_delivered(probe: &mut Probe, link: u64, readers: &mut [Reader; 2]) {
+async fn every_qos_is_acknowledged_and_delivered(
+    broker: &Broker,
+    probe: &mut Probe,
+    link: u64,
+    readers: &mut [Reader; 2],
+) {
     for (number, qos) in [(1, Qos::AtMostOnce), (2, Qos::AtLeastOnce), (3, Qos::ExactlyOnce)] {
         let mut publish = attempt(link, number, "coop/north/door/open", b"now", qos);
         publish.expiry_ms = Some(299_500);
