@@ -4,6 +4,8 @@
 //! wait for one has its [`Ticket`].
 
 mod load;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{
@@ -12,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -132,6 +134,7 @@ enum Order {
 pub(crate) struct Disk {
     orders: mpsc::Sender<Order>,
     backlog: Arc<AtomicUsize>,
+    is_closing: Arc<AtomicBool>,
 }
 
 /// The thread.
@@ -171,12 +174,13 @@ impl Writer {
     pub(crate) fn start(connection: Connection, durable: impl Fn(Ticket) + Send + 'static) -> Result<Self, DiskError> {
         let (orders, receiver) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&backlog);
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let (counted, closed) = (Arc::clone(&backlog), Arc::clone(&is_closing));
         let spawned = thread::Builder::new().name("broker-disk".to_owned()).spawn(move || {
-            write::run(connection, &receiver, &counted, &durable);
+            write::run(connection, &receiver, &counted, &closed, &durable);
         });
         let thread = spawned.map_err(DiskError::Thread)?;
-        Ok(Self { disk: Disk { orders, backlog }, thread })
+        Ok(Self { disk: Disk { orders, backlog, is_closing }, thread })
     }
 
     pub(crate) fn disk(&self) -> Disk {
@@ -185,6 +189,7 @@ impl Writer {
 
     /// From here on nothing is written any more; ends when what was handed over is.
     pub(crate) fn close(&self) {
+        self.disk.is_closing.store(true, Ordering::Relaxed);
         let _ = self.disk.orders.send(Order::Close);
     }
 

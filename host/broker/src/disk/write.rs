@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::Receiver,
     },
     thread,
@@ -17,6 +17,7 @@ pub(super) fn run(
     mut connection: Connection,
     orders: &Receiver<Order>,
     backlog: &AtomicUsize,
+    is_closing: &AtomicBool,
     durable: &dyn Fn(Ticket),
 ) {
     let mut is_open = true;
@@ -43,7 +44,7 @@ pub(super) fn run(
         if gathered.is_empty() {
             continue;
         }
-        if !insist(&mut connection, &gathered, is_open) {
+        if !insist(&mut connection, &gathered, is_closing) {
             return;
         }
         backlog.fetch_sub(bytes, Ordering::Relaxed);
@@ -51,23 +52,24 @@ pub(super) fn run(
     }
 }
 
-/// Tries until it is done: what waits for it is not acknowledged meanwhile. When the broker stops, once.
-fn insist(connection: &mut Connection, gathered: &[Vec<Op>], is_open: bool) -> bool {
+/// Tries until it is done: what waits for it is not acknowledged meanwhile. When the broker stops, once more.
+fn insist(connection: &mut Connection, gathered: &[Vec<Op>], is_closing: &AtomicBool) -> bool {
     let mut is_first = true;
     loop {
+        let is_last = is_closing.load(Ordering::Relaxed);
         let Err(error) = commit(connection, gathered) else {
             if !is_first {
                 tracing::info!("built-in broker: sessions and retained messages are written again");
             }
             return true;
         };
-        if is_first || !is_open {
+        if is_first || is_last {
             tracing::error!(
                 "built-in broker: sessions and retained messages cannot be written: {error}; messages that have to be \
                  kept are not acknowledged until they can"
             );
         }
-        if !is_open {
+        if is_last {
             return false;
         }
         is_first = false;
