@@ -81,15 +81,15 @@ pub(crate) const STATUS_TOPIC: &str = "roost/status";
 /// The ports of the built-in broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BuiltInPorts {
-    /// For people and devices.
+    /// For people, devices and Roost itself.
     pub(crate) devices: u16,
-    /// For Roost itself.
-    pub(crate) roost: u16,
+    /// Another one that does the same: earlier versions needed it for Roost.
+    pub(crate) roost: Option<u16>,
 }
 
 impl Default for BuiltInPorts {
     fn default() -> Self {
-        Self { devices: 1883, roost: 1884 }
+        Self { devices: 1883, roost: None }
     }
 }
 

@@ -42,6 +42,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+pub(crate) use roost_broker::{Broker as BuiltInBroker, Health as BuiltInHealth};
+
 use self::{
     addresses::Addresses,
     connection::{Connection, Memory, Verdict, greet},

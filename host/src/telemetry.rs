@@ -17,8 +17,8 @@ use self::{
 };
 use crate::config::LogFormat;
 
-/// The built-in broker calls every client that leaves an error, and the watcher that its folder was removed.
-const QUIET: &str = "rumqttd=off,notify=warn";
+/// The watcher complains that its folder was removed, which is said by others, and better.
+const QUIET: &str = "notify=warn";
 
 /// Starts to write the log. `level` is `error`, `warn`, `info`, `debug` or `trace`, or a filter such as
 /// `info,roost::mqtt=debug`. The last lines are written when what it returns is dropped.

@@ -7,7 +7,7 @@ use roost_tests::{Broker, Listener, Site, guest};
 use crate::{job, more, ticking};
 
 /// A sprinkler: on at once, off some seconds later.
-fn sprinkler(off_after_ms: u32) -> String {
+pub(crate) fn sprinkler(off_after_ms: u32) -> String {
     format!(
         "[[config.jobs]]\nid = \"water\"\ntrigger = {{ in_ms = 500 }}\nsteps = [\n\
          {{ topic = \"declared/valve\", payload = \"on\" }},\n\

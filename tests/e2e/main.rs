@@ -5,6 +5,7 @@
 mod api;
 mod brokers;
 mod browser;
+mod built_in_broker;
 mod clocks;
 mod commands;
 mod crashes;

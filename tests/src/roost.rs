@@ -76,9 +76,21 @@ impl Site {
         self.start_in(&[], arguments)
     }
 
+    /// Starts a host here, which may open so many files.
+    pub fn start_limited(&self, files: u32) -> Roost {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(binary());
+        command.current_dir(self.path()).arg("run").env_remove("ROOST_MQTT");
+        Self::started(command, &[], &[])
+    }
+
     fn start_in(&self, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
+        Self::started(self.command(&["run"]), environment, arguments)
+    }
+
+    fn started(mut command: Command, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
         let place = ["--time-zone", "Europe/London", "--latitude", "51.4779", "--longitude", "-0.0015"];
-        let mut command = self.command(&["run", "--plugins", "plugins", "--data", "data"]);
+        command.args(["--plugins", "plugins", "--data", "data"]);
         // A port of its own: others run at the same time.
         command.env("ROOST_HTTP", "127.0.0.1:0").envs(environment.iter().copied());
         command.args(place).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());

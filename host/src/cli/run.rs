@@ -19,7 +19,7 @@ use crate::{
     feed::Feed,
     http::{self, Desk},
     metrics::Metrics,
-    mqtt::{self, BrokerUrl, Link, LinkInfo, Ports},
+    mqtt::{self, BrokerUrl, BuiltInBroker, Link, LinkInfo, Ports},
     plugins::{self, kept_grant},
     report::Report,
     store, telemetry,
@@ -66,7 +66,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link_info = LinkInfo::default();
-    let link = link(&config, events_in.clone(), link_info.clone()).await?;
+    let (link, broker) = link(&config, events_in.clone(), link_info.clone())?;
     let operator = config.rules.operator(config.site);
     // From here on, a clock that is set is noticed.
     let mut clock = Clock::new();
@@ -87,14 +87,23 @@ async fn run(config: Config) -> anyhow::Result<()> {
     };
     let plugins = plugins::start(options, events_in.clone())?;
     let watched = (feed.clone(), metrics.clone(), link_info);
-    let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), watched, &config);
+    let health = broker.as_ref().map(BuiltInBroker::health);
+    let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), watched, health, &config);
     let _serving = listening.serve(desk)?;
-    App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, feed, metrics }.run(stop).await
+    let app = App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, feed, metrics };
+    let ended = app.run(stop).await;
+    // After the link has said goodbye.
+    if let Some(broker) = broker {
+        broker.stop().await;
+    }
+    ended
 }
 
-async fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow::Result<Link> {
+/// The link, and the broker that it connects to, where that is the built-in one.
+fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow::Result<(Link, Option<BuiltInBroker>)> {
     let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
     let pace = mqtt::Pace::default();
+    let mut built_in = None;
     let settings = match &config.broker {
         Some(Broker { urls, user, password, ca_file, identity }) => mqtt::Settings {
             urls: urls
@@ -111,7 +120,8 @@ async fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> a
         },
         None => {
             let BuiltInPorts { devices, roost } = config.built_in;
-            let url = mqtt::start_built_in(Ports { devices, roost }).await?;
+            let (broker, url) = mqtt::start_built_in(Ports { devices, roost }, &config.data, &client_id)?;
+            built_in = Some(broker);
             let status_topic = config.status_topic.clone();
             let urls = vec![url];
             mqtt::Settings {
@@ -126,7 +136,7 @@ async fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> a
             }
         }
     };
-    Ok(mqtt::connect(settings, events, info)?)
+    Ok((mqtt::connect(settings, events, info)?, built_in))
 }
 
 /// The store does not know what a plugin may do: its settings do, and the operator's (I8).

@@ -166,17 +166,12 @@ fn read_status_topic(value: &Value<'_>) -> Result<Option<Topic>, Report> {
 /// The ports of the built-in broker.
 fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
     let table = value.table(&BUILT_IN_KEYS)?;
-    let port = |key, default| -> Result<u16, Report> {
-        let Some(value) = table.get(key) else { return Ok(default) };
-        Ok(u16::try_from(value.integer_in(1..=65_535)?).unwrap_or(default))
+    let port = |key| -> Result<Option<u16>, Report> {
+        let Some(value) = table.get(key) else { return Ok(None) };
+        Ok(u16::try_from(value.integer_in(1..=65_535)?).ok())
     };
-    let BuiltInPorts { devices, roost } = BuiltInPorts::default();
-    let ports = BuiltInPorts { devices: port("devices", devices)?, roost: port("roost", roost)? };
-    if ports.devices == ports.roost {
-        let what = format!("`devices` and `roost` are both {}", ports.roost);
-        return Err(value.error(what).hint("give each a port of its own"));
-    }
-    Ok(ports)
+    let BuiltInPorts { devices, .. } = BuiltInPorts::default();
+    Ok(BuiltInPorts { devices: port("devices")?.unwrap_or(devices), roost: port("roost")? })
 }
 
 /// How much of the past is kept.

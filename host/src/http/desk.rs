@@ -28,7 +28,7 @@ use crate::{
     config::{Config, rules::Rules},
     feed::Feed,
     metrics::Metrics,
-    mqtt::LinkInfo,
+    mqtt::{BuiltInHealth, LinkInfo},
     plugins::ForPeople,
     store::StoreError,
 };
@@ -54,6 +54,7 @@ struct Parts {
     link: LinkInfo,
     streams: Arc<Semaphore>,
     has_been_ready: AtomicBool,
+    broker: Option<BuiltInHealth>,
 }
 
 impl Desk {
@@ -63,6 +64,7 @@ impl Desk {
         view: View,
         plugins: ForPeople,
         (feed, metrics, link): (Feed, Metrics, LinkInfo),
+        broker: Option<BuiltInHealth>,
         config: &Config,
     ) -> Self {
         let (started_monotonic, streams) = (clock::monotonic(), Arc::new(Semaphore::new(limits::STREAMS)));
@@ -84,6 +86,7 @@ impl Desk {
             link,
             streams,
             has_been_ready: AtomicBool::new(false),
+            broker,
         }))
     }
 
@@ -125,6 +128,11 @@ impl Desk {
     /// What happens.
     pub(super) fn feed(&self) -> &Feed {
         &self.0.feed
+    }
+
+    /// How the built-in broker is, where it is used.
+    pub(super) fn broker(&self) -> Option<&BuiltInHealth> {
+        self.0.broker.as_ref()
     }
 
     /// What is counted.

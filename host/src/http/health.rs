@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use roost_scheduler::{limits::CLOCK_LOST_BEFORE, scheduler::Scheduler};
 
 use super::{desk::Desk, problem::Problem};
-use crate::{clock, report::counted};
+use crate::{clock, mqtt::BuiltInHealth, report::counted};
 
 /// It lives.
 #[derive(Serialize, ToSchema)]
@@ -31,7 +31,7 @@ pub(super) async fn healthz(State(desk): State<Desk>) -> Result<Json<Health>, Pr
 /// Whether the host does its work
 ///
 /// It does when its clock is set, the plugins that lay in the folder when it started are loaded or refused, it is connected
-/// to the broker, and what it decides can be kept.
+/// to the broker, which answers if it is the built-in one, and what it decides can be kept.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -55,9 +55,10 @@ pub(super) async fn not_ready(desk: &Desk) -> Result<Option<String>, Problem> {
     let (first_loads_ended, loads) = (board.have_first_loads_ended(), board.loads());
     // Only until the scheduler has taken them once: a later version takes over without a gap.
     let versions = if desk.has_been_ready() { Vec::new() } else { board.versions() };
+    let broker = desk.broker().and_then(BuiltInHealth::problem);
     let reason = desk.look(move |scheduler| {
         let is_taken = |(name, version): &(_, _)| scheduler.plugin(name).is_some_and(|found| found.version == *version);
-        match host_trouble(scheduler) {
+        match host_trouble(scheduler, broker) {
             None if !first_loads_ended => {
                 Some(format!("plugins are being loaded: {} to go", counted(loads as u64, "plugin")))
             }
@@ -72,8 +73,8 @@ pub(super) async fn not_ready(desk: &Desk) -> Result<Option<String>, Problem> {
     Ok(reason)
 }
 
-/// Why the host does not do its work, plugins apart.
-fn host_trouble(scheduler: &Scheduler) -> Option<String> {
+/// Why the host does not do its work, plugins apart. `broker`: what is wrong with the built-in one.
+fn host_trouble(scheduler: &Scheduler, broker: Option<String>) -> Option<String> {
     let now = clock::now();
     let trouble = match () {
         () if scheduler.is_stopping() => "the host is stopping",
@@ -81,6 +82,7 @@ fn host_trouble(scheduler: &Scheduler) -> Option<String> {
         () if now < CLOCK_LOST_BEFORE => {
             return Some(format!("the clock is not set: it shows {now}, and nothing is planned before it is set"));
         }
+        () if broker.is_some() => return broker,
         () if scheduler.link_since().is_none() => "there is no connection to the broker",
         () => return None,
     };

@@ -12,6 +12,7 @@ use super::{desk::Desk, limits, problem::Problem};
 use crate::{
     clock,
     metrics::{BOUNDS_MS, Counts, Histogram},
+    mqtt::BuiltInHealth,
     plugins::{Standing, Used},
     process::{self, Process},
 };
@@ -61,6 +62,9 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<([(HeaderName, &
     text.gauge("roost_event_streams", "Streams of events that are open", &[], desk.feed().followers());
     text.gauge("roost_event_streams_limit", "How many may be", &[], limits::STREAMS);
     text.counter("roost_events_total", "What happened, as streams of events tell it", desk.feed().last());
+    if let Some(broker) = desk.broker() {
+        of_broker(&mut text, broker);
+    }
     if let Some(process) = process::look() {
         of_process(&mut text, &process);
     }
@@ -123,6 +127,27 @@ fn of_plugins(text: &mut Text, plugins: &[(PluginName, Standing)]) {
     of_each("roost_plugin_memory_bytes", "The most memory that a call of it had", "gauge", |used| {
         Some(used.memory_bytes as f64)
     });
+}
+
+fn of_broker(text: &mut Text, broker: &BuiltInHealth) {
+    let totals = broker.totals();
+    let is_up = broker.problem().is_none();
+    text.gauge("roost_broker_up", "Whether the built-in broker answers", &[], u8::from(is_up));
+    text.counter("roost_broker_restarts_total", "How often it was started again", broker.restarts());
+    text.gauge("roost_broker_clients", "Clients that are connected to it", &[], totals.clients);
+    text.gauge("roost_broker_sessions", "Their sessions, and those of clients that are away", &[], totals.sessions);
+    text.gauge("roost_broker_retained", "Messages that it retains", &[], totals.retained);
+    text.gauge(
+        "roost_broker_queued_bytes",
+        "What waits for clients, or for their acknowledgement",
+        &[],
+        totals.queue_bytes,
+    );
+    text.counter(
+        "roost_broker_dropped_total",
+        "Messages that clients were too slow for, or away for too long",
+        totals.dropped,
+    );
 }
 
 fn of_process(text: &mut Text, process: &Process) {
@@ -230,6 +255,7 @@ mod tests {
         let mut text = Text::default();
         counted(&mut text, &counts);
         of_process(&mut text, &process::look().unwrap());
+        of_broker(&mut text, &BuiltInHealth::default());
         text.gauge("roost_info", "It", &[("version", "1"), ("other", "2")], 1);
         let series = parsed(&text.0);
         for (what, value) in [
@@ -240,6 +266,7 @@ mod tests {
             ("roost_lateness_seconds_bucket{le=\"+Inf\"}", 1.0),
             ("roost_lateness_seconds_sum", 0.007),
             ("roost_http_requests_total{status=\"404\"}", 1.0),
+            ("roost_broker_up", 1.0),
             ("roost_info{version=\"1\",other=\"2\"}", 1.0),
         ] {
             assert_eq!(series.get(what), Some(&value), "{what}: {series:?}");

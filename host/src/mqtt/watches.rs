@@ -46,7 +46,7 @@ pub(super) struct Watches {
 struct Listeners {
     conditions: BTreeMap<WatchId, Condition>,
     /// What the broker has kept, as far as is known: nothing newer has come since. Brokers send it to who subscribes
-    /// again, but the built-in one does not.
+    /// again, but only to those.
     kept: Option<Box<[u8]>>,
     /// The newest report, as long as it waits to be looked at.
     late: Option<Late>,

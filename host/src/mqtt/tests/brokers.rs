@@ -13,7 +13,7 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-use crate::mqtt::{Ports, start_built_in, wire};
+use crate::mqtt::{BuiltInBroker, Ports, start_built_in, wire};
 
 /// A port before a broker, at which CONNECT in MQTT 5 is answered with this, and the end of the connection.
 pub(super) async fn refuse_5(broker: u16, answer: &'static [u8]) -> u16 {
@@ -47,12 +47,14 @@ pub(super) struct Broker {
     pub(super) roost: u16,
     /// Where others do.
     pub(super) devices: u16,
-    /// Whether it delivers with the QoS of the subscription, even where the message has a lower one.
-    pub(super) raises_qos: bool,
     /// Which MQTT it speaks with Roost.
     pub(super) version: wire::Version,
-    /// Mosquitto; the built-in broker ends with the test's process.
-    child: Option<(Child, tempfile::TempDir)>,
+    runs: Runs,
+}
+
+enum Runs {
+    Mosquitto(Child, tempfile::TempDir),
+    BuiltIn(BuiltInBroker, tempfile::TempDir),
 }
 
 /// Below those that the kernel gives out: else an outgoing connection could have it before it is used.
@@ -68,10 +70,13 @@ pub(super) fn free_port() -> u16 {
 }
 
 impl Broker {
-    pub(super) async fn built_in() -> Self {
-        let ports = Ports { devices: free_port(), roost: free_port() };
-        start_built_in(ports).await.expect("free ports");
-        Self { roost: ports.roost, devices: ports.devices, raises_qos: true, version: wire::Version::Five, child: None }
+    pub(super) fn built_in() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (devices, other) = (free_port(), free_port());
+        let ports = Ports { devices, roost: Some(other) };
+        let (broker, url) = start_built_in(ports, folder.path(), "roost-test").expect("free ports");
+        assert_eq!(url.port, devices);
+        Self { roost: devices, devices: other, version: wire::Version::Five, runs: Runs::BuiltIn(broker, folder) }
     }
 
     /// On any port, open to everybody.
@@ -100,8 +105,7 @@ impl Broker {
             assert_eq!(child.try_wait().expect("our child"), None, "Mosquitto does not start");
             sleep(Duration::from_millis(5)).await;
         }
-        let child = Some((child, folder));
-        Self { roost: port, devices: port, raises_qos: false, version: wire::Version::Five, child }
+        Self { roost: port, devices: port, version: wire::Version::Five, runs: Runs::Mosquitto(child, folder) }
     }
 
     /// One that refuses MQTT 5 from Roost, as brokers do that do not know it.
@@ -111,10 +115,12 @@ impl Broker {
         Self { roost, version: wire::Version::Three, ..broker }
     }
 
-    /// Without any farewell.
+    /// Without any farewell, as far as it can be.
     pub(super) async fn kill(self) {
-        let (mut child, _folder) = self.child.expect("only Mosquitto can be killed");
-        child.kill().await.expect("it runs");
+        match self.runs {
+            Runs::Mosquitto(mut child, _folder) => child.kill().await.expect("it runs"),
+            Runs::BuiltIn(broker, _folder) => broker.stop().await,
+        }
     }
 
     /// A client that has subscribed to everything, which shows in its receiving what the link retained.

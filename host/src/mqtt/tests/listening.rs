@@ -144,7 +144,7 @@ impl Probe {
 
 #[tokio::test]
 async fn the_built_in_broker_brings_reports() {
-    brings_reports(&Broker::built_in().await).await;
+    brings_reports(&Broker::built_in()).await;
 }
 
 #[tokio::test]
@@ -323,7 +323,7 @@ async fn a_flood_holds_nothing_up(probe: &mut Probe, link: LinkId, device: &mut 
 
 #[tokio::test]
 async fn the_built_in_broker_knows_more_letters_than_ascii_s() {
-    let broker = Broker::built_in().await;
+    let broker = Broker::built_in();
     let mut readers = [broker.reader(Version::Three).await, broker.reader(Version::Five).await];
     let mut probe = Probe::connect(settings(broker.roost));
     let (link, _) = probe.up().await;

@@ -184,12 +184,13 @@ async fn a_broker_that_is_not_there_is_waited_for() {
     probe.link.stop().await;
 }
 
-#[tokio::test]
-async fn the_built_in_broker_says_that_a_port_is_taken() {
+#[test]
+fn the_built_in_broker_says_that_a_port_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port();
-    for ports in [Ports { devices: port, roost: free_port() }, Ports { devices: free_port(), roost: port }] {
-        let report = start_built_in(ports).await.expect_err("the port is taken").to_string();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for ports in [Ports { devices: port, roost: None }, Ports { devices: free_port(), roost: Some(port) }] {
+        let report = start_built_in(ports, folder.path(), "roost-test").expect_err("the port is taken").to_string();
         assert!(report.contains(&format!("`127.0.0.1:{port}`")), "{report}");
         assert!(report.contains("`--mqtt mqtt://127.0.0.1:1883`"), "{report}");
     }
@@ -197,7 +198,7 @@ async fn the_built_in_broker_says_that_a_port_is_taken() {
 
 #[tokio::test]
 async fn the_built_in_broker_delivers_from_one_version_to_the_other() {
-    let broker = Broker::built_in().await;
+    let broker = Broker::built_in();
     let mut probe = Probe::connect(settings(broker.roost));
     let (link, _) = probe.up().await;
     let mut reader = broker.reader(Version::Three).await;
@@ -207,6 +208,6 @@ async fn the_built_in_broker_delivers_from_one_version_to_the_other() {
         probe.link.publish(attempt(link, number, &format!("coop/{number}"), payload.as_bytes(), Qos::AtLeastOnce));
     }
     for number in 1..=500 {
-        assert_eq!(reader.next().await, format!("coop/{number}|2|0|{number}|||"));
+        assert_eq!(reader.next().await, format!("coop/{number}|1|0|{number}|||"));
     }
 }

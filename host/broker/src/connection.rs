@@ -1,0 +1,313 @@
+//! One connection: bytes in, packets to the core, bytes out. It ends by itself, whatever it brings.
+
+use std::{
+    cell::RefCell,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::yield_now,
+    time::{sleep, sleep_until},
+};
+
+use crate::{
+    clock,
+    codec::{self, Fault, Frame, Reason},
+    core::{ConnectionId, Core, Next},
+    limits,
+    sockets::Sockets,
+};
+
+/// What the connections of a broker share. All of them run on one thread.
+pub(crate) struct Shared {
+    pub(crate) core: RefCell<Core>,
+    /// What is read goes through here: a connection that is idle has no memory for it.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Room for larger packets that are being read, in KiB.
+    pub(crate) reading: Arc<Semaphore>,
+    pub(crate) sockets: Arc<Sockets>,
+}
+
+/// A connection that is open.
+struct Live {
+    shared: Rc<Shared>,
+    stream: Arc<TcpStream>,
+    id: ConnectionId,
+    wake: Arc<Notify>,
+    /// What was read and is not a whole packet yet.
+    input: Vec<u8>,
+    /// A packet may be complete in `input`.
+    is_more: bool,
+    room: Option<OwnedSemaphorePermit>,
+    wanted: Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>>>>>,
+    output: Vec<u8>,
+    written: usize,
+    opened: Instant,
+    last_input: Instant,
+    last_output: Instant,
+    /// Since when a larger packet is being read.
+    larger_since: Option<Instant>,
+}
+
+/// Tells the core that a connection is gone, however it went.
+struct Farewell(Rc<Shared>, ConnectionId);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("built-in broker: a connection ended in a panic, which is a fault of the broker");
+        }
+        let Self(shared, id) = self;
+        shared.sockets.remove(*id);
+        // A panic while panicking would end the process.
+        let said = catch_unwind(AssertUnwindSafe(|| {
+            if let Ok(mut core) = shared.core.try_borrow_mut() {
+                core.closed(*id, clock::now());
+            }
+        }));
+        if said.is_err() {
+            tracing::error!(
+                "built-in broker: the end of a connection ended in a panic, which is a fault of the broker"
+            );
+        }
+    }
+}
+
+/// Runs a connection to its end.
+pub(crate) async fn run(shared: Rc<Shared>, stream: Arc<TcpStream>) {
+    let wake = Arc::new(Notify::new());
+    let id = shared.core.borrow_mut().open(Arc::clone(&wake));
+    shared.sockets.insert(id, &stream);
+    let _farewell = Farewell(Rc::clone(&shared), id);
+    let now = clock::now().monotonic;
+    let live = Live {
+        shared,
+        stream,
+        id,
+        wake,
+        input: Vec::new(),
+        is_more: false,
+        room: None,
+        wanted: None,
+        output: Vec::new(),
+        written: 0,
+        opened: now,
+        last_input: now,
+        last_output: now,
+        larger_since: None,
+    };
+    // That a connection broke is no trouble of the broker's.
+    let _ = live.run().await;
+}
+
+impl Live {
+    async fn run(mut self) -> io::Result<()> {
+        let mut timer = Box::pin(sleep(limits::TIME_TO_CONNECT));
+        let wake = Arc::clone(&self.wake);
+        let stream = Arc::clone(&self.stream);
+        loop {
+            let is_blocked = self.write()?;
+            if self.shared.core.borrow().is_closing(self.id) {
+                return self.flush().await;
+            }
+            let may_read = self.wanted.is_none() && self.shared.core.borrow().may_read(self.id);
+            if may_read && self.is_more {
+                self.consume();
+                yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                ready = stream.readable(), if may_read => {
+                    ready?;
+                    // Everybody has a turn before more is read of one: the runtime looks at all sockets in between.
+                    if self.read()? > 0 {
+                        yield_now().await;
+                    }
+                }
+                ready = stream.writable(), if is_blocked => ready?,
+                () = wake.notified() => {}
+                room = wanted(&mut self.wanted) => {
+                    self.wanted = None;
+                    self.room = room;
+                }
+                () = &mut timer => {
+                    let next = self.look_at_the_clock(may_read);
+                    timer = Box::pin(sleep_until(next.into()));
+                }
+            }
+        }
+    }
+
+    /// Writes what the client takes at once; says whether there is more.
+    fn write(&mut self) -> io::Result<bool> {
+        for _ in 0..limits::WRITES {
+            if self.written == self.output.len() {
+                self.output = self.shared.core.borrow_mut().take_output(self.id, clock::now());
+                self.written = 0;
+                if self.output.is_empty() {
+                    return Ok(false);
+                }
+            }
+            match self.stream.try_write(&self.output[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.written += written;
+                    self.last_output = clock::now().monotonic;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The last bytes, as far as the client takes them in time.
+    async fn flush(mut self) -> io::Result<()> {
+        let written = async {
+            while self.write()? {
+                self.stream.writable().await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limits::TIME_TO_FLUSH, written).await.unwrap_or(Ok(()))
+    }
+
+    /// Gives how many bytes that were.
+    fn read(&mut self) -> io::Result<usize> {
+        let shared = Rc::clone(&self.shared);
+        let mut scratch = shared.scratch.borrow_mut();
+        let read = match self.stream.try_read(&mut scratch) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        self.last_input = clock::now().monotonic;
+        if self.input.is_empty() {
+            let taken = self.packets(&scratch[..read]);
+            self.input.extend_from_slice(&scratch[taken..read]);
+        } else {
+            self.input.extend_from_slice(&scratch[..read]);
+            drop(scratch);
+            self.consume();
+        }
+        Ok(read)
+    }
+
+    /// Takes the packets that are complete out of what was read.
+    fn consume(&mut self) {
+        let mut input = std::mem::take(&mut self.input);
+        let taken = self.packets(&input);
+        if taken < input.len() {
+            input.drain(..taken);
+            self.input = input;
+        }
+    }
+
+    /// Gives how many bytes they had.
+    fn packets(&mut self, bytes: &[u8]) -> usize {
+        let now = clock::now();
+        let mut core = self.shared.core.borrow_mut();
+        let (mut taken, mut wanted) = (0, 0);
+        self.is_more = false;
+        loop {
+            match codec::frame(&bytes[taken..], limits::PACKET_BYTES) {
+                Ok(Frame::Complete { first, body, length }) => {
+                    taken += length;
+                    match core.receive(self.id, first, body, now) {
+                        Next::Continue => {}
+                        Next::Yield => {
+                            self.is_more = true;
+                            break;
+                        }
+                        Next::Close => {
+                            taken = bytes.len();
+                            break;
+                        }
+                    }
+                }
+                Ok(Frame::Incomplete(length)) => {
+                    wanted = length.unwrap_or(0);
+                    break;
+                }
+                Err(fault) => {
+                    core.fail(self.id, fault, now);
+                    taken = bytes.len();
+                    break;
+                }
+            }
+        }
+        drop(core);
+        self.make_room(wanted, now.monotonic);
+        taken
+    }
+
+    /// A larger packet is read when there is room for it.
+    fn make_room(&mut self, bytes: usize, now: Instant) {
+        if bytes <= limits::SMALL_PACKET_BYTES {
+            (self.room, self.wanted, self.larger_since) = (None, None, None);
+        } else if self.larger_since.is_none() {
+            self.larger_since = Some(now);
+            let (kib, reading) = (bytes.div_ceil(1_024) as u32, Arc::clone(&self.shared.reading));
+            match Arc::clone(&reading).try_acquire_many_owned(kib) {
+                Ok(room) => self.room = Some(room),
+                Err(_) => self.wanted = Some(Box::pin(async move { reading.acquire_many_owned(kib).await.ok() })),
+            }
+        }
+    }
+
+    /// Ends a connection that is silent for too long; says when to look again.
+    fn look_at_the_clock(&mut self, may_read: bool) -> Instant {
+        let now = clock::now();
+        let mut core = self.shared.core.borrow_mut();
+        let keep_alive_s = core.keep_alive_s(self.id);
+        let mut deadlines = Vec::with_capacity(3);
+        match keep_alive_s {
+            None => deadlines.push((
+                self.opened + limits::TIME_TO_CONNECT,
+                Fault::new(Reason::KeepAliveTimeout, "there was no complete CONNECT in time"),
+            )),
+            Some(0) => {}
+            // Where it is the broker that does not read, silence says nothing.
+            Some(_) if !may_read => {}
+            Some(seconds) => deadlines.push((
+                self.last_input + Duration::from_secs(seconds.into()) * 3 / 2,
+                Fault::new(Reason::KeepAliveTimeout, "nothing was heard of it for longer than its keep-alive"),
+            )),
+        }
+        if let Some(since) = self.larger_since {
+            let fault = Fault::new(Reason::KeepAliveTimeout, "a larger packet was not complete in time");
+            deadlines.push((since + limits::TIME_FOR_PACKET, fault));
+        }
+        if self.written < self.output.len() {
+            let fault = Fault::new(Reason::KeepAliveTimeout, "it does not read what is sent to it");
+            deadlines.push((self.last_output + limits::TIME_TO_READ, fault));
+        }
+        let mut next = now.after(Duration::from_secs(5));
+        for (deadline, fault) in deadlines {
+            if deadline <= now.monotonic {
+                core.fail(self.id, fault, now);
+                return next;
+            }
+            next = next.min(deadline);
+        }
+        next
+    }
+}
+
+/// Ready when there is room.
+async fn wanted(
+    wanted: &mut Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>>>>>,
+) -> Option<OwnedSemaphorePermit> {
+    match wanted {
+        Some(room) => room.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,453 @@
+//! What the broker decides: no sockets, no disk, no clock. Connections bring packets, and take away bytes.
+
+mod acks;
+mod connect;
+mod deliver;
+mod leave;
+mod publish;
+mod restore;
+mod subscribe;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    mem,
+    sync::Arc,
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    clock::Now,
+    codec::{self, AckKind, Disconnect, Fault, Packet, Reason, Version},
+    disk::{Disk, MessageId, Op, Ticket, Will},
+    limits,
+    queue::Queue,
+    rare::Rare,
+    retained::RetainedMessages,
+    tree::{Subscriber, Tree},
+};
+
+/// The number of a connection.
+pub(crate) type ConnectionId = u64;
+/// The number of a session, also on disk.
+pub(crate) type SessionId = u64;
+
+/// See the module.
+pub(crate) struct Core {
+    connections: HashMap<ConnectionId, Connection>,
+    /// Those that have not sent CONNECT.
+    silent: BTreeSet<ConnectionId>,
+    sessions: HashMap<SessionId, Session>,
+    clients: HashMap<Arc<str>, SessionId>,
+    tree: Tree,
+    retained: RetainedMessages,
+    /// Of clients that were connected, without a lasting session, when the broker was ended: they may come back.
+    orphaned_wills: HashMap<Arc<str>, (Will, Instant)>,
+    admission: Admission,
+    /// What belongs to the next transaction.
+    ops: Vec<Op>,
+    /// Its number.
+    ticket: Ticket,
+    durable: Ticket,
+    /// Connections for which something is held until it is durable.
+    holding: HashSet<ConnectionId>,
+    disk: Disk,
+    totals: Totals,
+    last_connection: ConnectionId,
+    last_session: SessionId,
+    last_message: MessageId,
+    /// Kept for its memory.
+    found: Vec<Subscriber>,
+    complaints: Complaints,
+}
+
+/// Who is let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission {
+    /// Clients at once.
+    pub(crate) most: usize,
+    /// Connections that have not sent CONNECT.
+    pub(crate) most_silent: usize,
+    /// Client identifiers that are let in even then: the host's own.
+    pub(crate) privileged: Vec<String>,
+}
+
+/// Sums over all clients, and counts since the broker was started.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Clients that are connected.
+    pub clients: usize,
+    /// Sessions, also of clients that are away.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// Bytes of the messages that wait for a client, or for its acknowledgement.
+    pub queue_bytes: usize,
+    /// Bytes that wait to be written to clients.
+    pub output_bytes: usize,
+    /// Messages that were dropped, because their clients were too slow or away for too long.
+    pub dropped: u64,
+    replay_bytes: usize,
+    will_bytes: usize,
+}
+
+/// Trouble that would fill the log if each case had a line.
+#[derive(Default)]
+struct Complaints {
+    queue: Rare,
+    output: Rare,
+    retained: Rare,
+    session: Rare,
+    admission: Rare,
+    fault: Rare,
+}
+
+/// A client that is connected, or about to be.
+struct Connection {
+    /// `None` before CONNECT.
+    version: Option<Version>,
+    session: Option<SessionId>,
+    /// What waits to be written.
+    out: Vec<u8>,
+    /// Bytes that have been taken to be written.
+    taken: usize,
+    /// Of these two, what is in the sum over everybody.
+    counted: usize,
+    /// Woken when there is something to write, and when it is to be closed.
+    wake: Arc<Notify>,
+    /// Answers that wait for the disk, and those behind them: answers keep their order [MQTT-4.6.0].
+    held: VecDeque<(Ticket, Answer)>,
+    /// Retained messages that new subscriptions have yet to get.
+    replay: VecDeque<Replay>,
+    replay_bytes: usize,
+    /// Messages to the client at once.
+    window: usize,
+    /// What the client takes.
+    packet_bytes: usize,
+    aliases: HashMap<u16, Box<str>>,
+    keep_alive_s: u16,
+    /// The last transaction that it has caused.
+    caused: Ticket,
+    /// When everything is written, it ends.
+    is_closing: bool,
+}
+
+/// What a client gets in return for a packet.
+#[derive(Debug)]
+enum Answer {
+    Ack(AckKind, u16, Reason),
+    Bytes(Vec<u8>),
+}
+
+/// A retained message that is to be sent, whatever it is then.
+struct Replay {
+    topic: Arc<str>,
+    subscriber: Subscriber,
+}
+
+/// What is known of a client, beyond a connection.
+struct Session {
+    client: Arc<str>,
+    connection: Option<ConnectionId>,
+    /// For how long it is kept after a connection.
+    expiry_s: u32,
+    /// Since when the client is away.
+    away: Option<Instant>,
+    /// Whether it is on disk.
+    is_kept: bool,
+    filters: HashSet<Box<str>>,
+    queue: Queue,
+    /// Messages of QoS 2 that the client has published and not released.
+    received: HashSet<u16>,
+    will: Option<Will>,
+    /// When the will is published, unless the client comes back.
+    will_due: Option<Instant>,
+}
+
+/// What a connection learns after it brought a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Others have their turn: that was a lot of work.
+    Yield,
+    Continue,
+    /// Nothing more is read.
+    Close,
+}
+
+impl Core {
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            clients: self.connections.values().filter(|connection| connection.session.is_some()).count(),
+            sessions: self.sessions.len(),
+            subscriptions: self.tree.len(),
+            retained: self.retained.len(),
+            ..self.totals
+        }
+    }
+
+    /// Whether there is a connection.
+    pub(crate) fn has_connections(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    /// A connection begins. `wake` is notified when it has something to do.
+    pub(crate) fn open(&mut self, wake: Arc<Notify>) -> ConnectionId {
+        self.last_connection += 1;
+        let connection = Connection {
+            version: None,
+            session: None,
+            out: Vec::new(),
+            taken: 0,
+            counted: 0,
+            wake,
+            held: VecDeque::new(),
+            replay: VecDeque::new(),
+            replay_bytes: 0,
+            window: 0,
+            packet_bytes: limits::PACKET_BYTES,
+            aliases: HashMap::new(),
+            keep_alive_s: 0,
+            caused: 0,
+            is_closing: false,
+        };
+        self.connections.insert(self.last_connection, connection);
+        self.silent.insert(self.last_connection);
+        if self.silent.len() > self.admission.most_silent
+            && let Some(oldest) = self.silent.pop_first()
+        {
+            self.close(oldest);
+        }
+        self.last_connection
+    }
+
+    /// The next packet of a connection.
+    pub(crate) fn receive(&mut self, id: ConnectionId, first: u8, body: &[u8], now: Now) -> Next {
+        let Some(connection) = self.connections.get(&id).filter(|connection| !connection.is_closing) else {
+            return Next::Close;
+        };
+        let took = codec::packet(first, body, connection.version).and_then(|packet| self.take(id, packet, now));
+        let next = took.unwrap_or_else(|fault| {
+            self.fail(id, fault, now);
+            Next::Close
+        });
+        self.commit();
+        next
+    }
+
+    fn take(&mut self, id: ConnectionId, packet: Packet<'_>, now: Now) -> Result<Next, Fault> {
+        match packet {
+            Packet::Connect(connect) => self.connect(id, &connect, now)?,
+            Packet::Publish(publish) => self.publish(id, &publish, now)?,
+            Packet::Ack(ack) => self.acknowledged(id, ack, now),
+            Packet::Subscribe(subscribe) => {
+                self.subscribe(id, &subscribe, now);
+                return Ok(Next::Yield);
+            }
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe),
+            Packet::Pingreq => {
+                let mut bytes = Vec::new();
+                codec::pingresp(&mut bytes);
+                self.answer(id, None, Answer::Bytes(bytes));
+            }
+            Packet::Disconnect(disconnect) => {
+                self.disconnected(id, disconnect, now)?;
+                return Ok(Next::Close);
+            }
+        }
+        Ok(Next::Continue)
+    }
+
+    fn disconnected(&mut self, id: ConnectionId, disconnect: Disconnect, now: Now) -> Result<(), Fault> {
+        if let Some(session) = self.session_of(id) {
+            match disconnect.session_expiry_s {
+                Some(1..) if session.expiry_s == 0 => {
+                    return Err(Fault::protocol("a session that was to end with its connection gets an expiry"));
+                }
+                Some(expiry_s) => session.expiry_s = expiry_s.min(limits::SESSION_EXPIRY_S),
+                None => {}
+            }
+        }
+        self.detach(id, disconnect.with_will, now);
+        self.close(id);
+        Ok(())
+    }
+
+    /// A connection has to end, because of what it brought or did not bring.
+    pub(crate) fn fail(&mut self, id: ConnectionId, fault: Fault, now: Now) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.is_closing) else {
+            return;
+        };
+        match connection.version {
+            Some(Version::Five) => codec::disconnect(&mut connection.out, fault.reason),
+            None if fault.reason == Reason::UnsupportedProtocolVersion => {
+                codec::refusal(&mut connection.out, Version::Three, fault.reason);
+            }
+            Some(Version::Three) | None => {}
+        }
+        let client = connection.session.and_then(|session| self.sessions.get(&session));
+        let client =
+            client.map_or_else(|| "that has not connected".to_owned(), |session| format!("{:?}", session.client));
+        self.complaints.fault.warn(now, |more| tracing::warn!("built-in broker: client {client} ended: {fault}{more}"));
+        self.detach(id, true, now);
+        self.close(id);
+        self.commit();
+    }
+
+    /// A connection is gone.
+    pub(crate) fn closed(&mut self, id: ConnectionId, now: Now) {
+        self.detach(id, true, now);
+        if let Some(connection) = self.connections.remove(&id) {
+            self.totals.output_bytes -= connection.counted;
+        }
+        self.silent.remove(&id);
+        self.holding.remove(&id);
+        self.commit();
+    }
+
+    /// What is to be written next, in the place of what has been written. Empty: nothing is.
+    pub(crate) fn take_output(&mut self, id: ConnectionId, now: Now) -> Vec<u8> {
+        let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
+        connection.taken = 0;
+        connection.count(&mut self.totals);
+        let session = connection.session;
+        if let Some(session) = session.filter(|_| connection.out.len() < limits::OUTPUT_BYTES / 2) {
+            self.pump(session, now);
+            self.commit();
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
+        connection.taken = connection.out.len();
+        mem::take(&mut connection.out)
+    }
+
+    /// Whether it ends when everything is written.
+    pub(crate) fn is_closing(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_none_or(|connection| connection.is_closing)
+    }
+
+    /// Whether its packets are read at the moment.
+    pub(crate) fn may_read(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| {
+            let waits_for_disk = connection.caused > self.durable && self.disk.is_behind();
+            !connection.is_closing
+                && !waits_for_disk
+                && connection.pending() <= limits::OUTPUT_STOPS_INPUT_BYTES
+                && connection.held.len() < usize::from(limits::RECEIVE_MAXIMUM)
+        })
+    }
+
+    /// After how many seconds of silence a client counts as lost, if it has said so; `None` before CONNECT.
+    pub(crate) fn keep_alive_s(&self, id: ConnectionId) -> Option<u16> {
+        self.connections.get(&id).filter(|connection| connection.version.is_some()).map(|one| one.keep_alive_s)
+    }
+
+    /// A transaction is durable, and those before it.
+    pub(crate) fn durable(&mut self, ticket: Ticket, now: Now) {
+        self.durable = ticket;
+        for id in mem::take(&mut self.holding) {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            while connection.held.front().is_some_and(|(ticket, _)| *ticket <= self.durable) {
+                let Some((_, answer)) = connection.held.pop_front() else { break };
+                connection.write(answer, &mut self.totals);
+            }
+            connection.wake.notify_one();
+            if !connection.held.is_empty() || connection.caused > self.durable {
+                self.holding.insert(id);
+            }
+            if let Some(session) = connection.session {
+                self.pump(session, now);
+            }
+        }
+        self.commit();
+    }
+
+    /// The host stops: clients hear of it, and their wills stay on disk.
+    pub(crate) fn shut_down(&mut self, now: Now) {
+        for connection in self.connections.values_mut() {
+            if connection.version == Some(Version::Five) && !connection.is_closing {
+                codec::disconnect(&mut connection.out, Reason::ServerShuttingDown);
+            }
+            connection.is_closing = true;
+            connection.wake.notify_one();
+        }
+        for (id, session) in &mut self.sessions {
+            if session.connection.take().is_some() && session.is_kept {
+                let (client, expiry_s) = (Arc::clone(&session.client), session.expiry_s);
+                self.ops.push(Op::Session { id: *id, client, expiry_s, away_ms: Some(now.wall_ms) });
+            }
+        }
+        for connection in self.connections.values_mut() {
+            connection.session = None;
+        }
+        self.commit();
+    }
+
+    fn session_of(&mut self, id: ConnectionId) -> Option<&mut Session> {
+        let session = self.connections.get(&id)?.session?;
+        self.sessions.get_mut(&session)
+    }
+
+    /// Hands over what belongs together.
+    fn commit(&mut self) {
+        if !self.ops.is_empty() {
+            self.disk.commit(self.ticket, mem::take(&mut self.ops));
+            self.ticket += 1;
+        }
+    }
+
+    /// Answers a packet, after the transaction that the answer depends on, if it depends on one.
+    fn answer(&mut self, id: ConnectionId, after: Option<Ticket>, answer: Answer) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let after = after.filter(|ticket| *ticket > self.durable);
+        if let Some(ticket) = after {
+            connection.caused = ticket;
+        }
+        if after.is_none() && connection.held.is_empty() {
+            connection.write(answer, &mut self.totals);
+            connection.wake.notify_one();
+        } else {
+            connection.held.push_back((after.unwrap_or(0), answer));
+            self.holding.insert(id);
+        }
+    }
+
+    /// The transaction that has what was added since there were so many.
+    fn ticket_since(&self, ops: usize) -> Option<Ticket> {
+        (self.ops.len() > ops).then_some(self.ticket)
+    }
+
+    /// Ends a connection when everything is written.
+    fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.is_closing = true;
+            connection.wake.notify_one();
+        }
+    }
+}
+
+impl Connection {
+    /// Bytes that are not written yet.
+    fn pending(&self) -> usize {
+        self.out.len() + self.taken
+    }
+
+    /// Corrects the sum over everybody.
+    fn count(&mut self, totals: &mut Totals) {
+        let pending = self.pending();
+        totals.output_bytes = totals.output_bytes - self.counted + pending;
+        self.counted = pending;
+    }
+
+    fn write(&mut self, answer: Answer, totals: &mut Totals) {
+        match answer {
+            Answer::Ack(kind, packet_id, reason) => {
+                codec::ack(&mut self.out, self.version.unwrap_or(Version::Three), kind, packet_id, reason);
+            }
+            Answer::Bytes(bytes) => self.out.extend(bytes),
+        }
+        self.count(totals);
+    }
+}

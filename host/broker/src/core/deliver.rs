@@ -1,0 +1,275 @@
+//! How messages get to clients: at once at QoS 0, by way of a queue otherwise.
+
+use std::sync::Arc;
+
+use super::{Connection, Core, SessionId, Totals, publish::News};
+use crate::{
+    clock::Now,
+    codec::{self, Delivery, Qos, SubscribeOptions},
+    disk::{Op, QueueOp},
+    limits,
+    message::{Message, seconds_left},
+    queue::Queued,
+};
+
+impl Core {
+    pub(super) fn deliver(
+        &mut self,
+        news: &News<'_>,
+        session: SessionId,
+        options: SubscribeOptions,
+        ids: impl Iterator<Item = u32>,
+        message: &mut Option<Arc<Message>>,
+        now: Now,
+    ) {
+        let retain = options.retain_as_published && news.retain;
+        let ids: Box<[u32]> = ids.collect();
+        match news.qos.min(options.qos) {
+            Qos::AtMostOnce => self.send_now(news, session, retain, &ids, now),
+            qos => {
+                let message = message.get_or_insert_with(|| Arc::new(news.to_message()));
+                self.enqueue(session, Arc::clone(message), qos, retain, ids, now);
+                self.pump(session, now);
+            }
+        }
+    }
+
+    /// At QoS 0 a message is written, or lost: it waits for no client that is away or slow.
+    fn send_now(&mut self, news: &News<'_>, session: SessionId, retain: bool, ids: &[u32], now: Now) {
+        let Some(id) = self.sessions.get(&session).and_then(|session| session.connection) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let delivery = Delivery {
+            topic: news.topic,
+            payload: news.payload,
+            properties: news.properties,
+            qos: Qos::AtMostOnce,
+            retain,
+            repeated: false,
+            packet_id: 0,
+            expiry_s: seconds_left(news.expires, now),
+            subscription_ids: ids,
+        };
+        let Some(size) = connection.size_for(&delivery) else { return };
+        let pending = connection.pending();
+        let is_full = pending > 0
+            && (pending + size > limits::OUTPUT_BYTES || self.totals.output_bytes + size > limits::OUTPUTS_BYTES);
+        if is_full {
+            self.totals.dropped += 1;
+            let client = self.sessions.get(&session).map(|session| Arc::clone(&session.client)).unwrap_or_default();
+            self.complaints.output.warn(now, |more| {
+                tracing::warn!(
+                    "built-in broker: client {client:?} reads too slowly: a message of QoS 0 is dropped{more}"
+                );
+            });
+            return;
+        }
+        connection.deliver(&delivery, &mut self.totals);
+    }
+
+    /// At QoS 1 and 2 a message waits for its client, within bounds; of too many the oldest is dropped.
+    pub(super) fn enqueue(
+        &mut self,
+        session: SessionId,
+        message: Arc<Message>,
+        qos: Qos,
+        retain: bool,
+        subscription_ids: Box<[u32]>,
+        now: Now,
+    ) {
+        let Some(queued) = self.queued(session, message, qos, retain, subscription_ids, now) else { return };
+        let cost = queued.cost();
+        loop {
+            let Some(found) = self.sessions.get_mut(&session) else { return };
+            let is_full =
+                found.queue.waiting() >= limits::QUEUE_MESSAGES || found.queue.bytes() + cost > limits::QUEUE_BYTES;
+            if !is_full || !self.drop_oldest(session, "its queue is full", now) {
+                break;
+            }
+        }
+        let Some(found) = self.sessions.get_mut(&session) else { return };
+        found.queue.push(queued);
+        self.totals.queue_bytes += cost;
+        if self.totals.queue_bytes > limits::QUEUES_BYTES {
+            self.shorten_longest(now);
+        }
+    }
+
+    /// A message with a number and a packet identifier, which is on disk with the next transaction if its session is.
+    fn queued(
+        &mut self,
+        session: SessionId,
+        message: Arc<Message>,
+        qos: Qos,
+        retain: bool,
+        subscription_ids: Box<[u32]>,
+        now: Now,
+    ) -> Option<Queued> {
+        let found = self.sessions.get_mut(&session)?;
+        let packet_id = found.queue.packet_id()?;
+        self.last_message += 1;
+        let id = self.last_message;
+        let mut kept = None;
+        if found.is_kept {
+            kept = Some(self.ticket);
+            let expires_ms = message.expires.map(|expires| now.to_wall(expires));
+            let (subscription_ids, message) = (subscription_ids.clone(), Arc::clone(&message));
+            let queued = QueueOp { id, packet_id, qos, retain, subscription_ids, expires_ms, message };
+            self.ops.push(Op::Queue { session, queued });
+        }
+        Some(Queued { id, packet_id, message, qos, retain, subscription_ids, repeated: false, kept })
+    }
+
+    /// Says whether there was one.
+    fn drop_oldest(&mut self, session: SessionId, why: &str, now: Now) -> bool {
+        let Some(found) = self.sessions.get_mut(&session) else { return false };
+        let Some(dropped) = found.queue.drop_front() else { return false };
+        self.totals.queue_bytes -= dropped.cost();
+        if dropped.kept.is_some() {
+            self.ops.push(Op::Unqueue(dropped.id));
+        }
+        if !dropped.message.is_expired(now) {
+            self.totals.dropped += 1;
+            let client = Arc::clone(&found.client);
+            self.complaints.queue.warn(now, |more| {
+                let topic = &dropped.message.topic;
+                tracing::warn!(
+                    "built-in broker: a message for client {client:?} on topic {topic:?} is dropped: {why}{more}"
+                );
+            });
+        }
+        true
+    }
+
+    /// All queues together are too long: the longest one is shortened, by more than a message.
+    fn shorten_longest(&mut self, now: Now) {
+        while self.totals.queue_bytes > limits::QUEUES_BYTES {
+            let longest = self.sessions.iter().filter(|(_, session)| session.queue.waiting() > 0);
+            let Some(longest) = longest.max_by_key(|(_, session)| session.queue.bytes()).map(|(id, _)| *id) else {
+                return;
+            };
+            let until = self.totals.queue_bytes.saturating_sub(limits::QUEUE_CUT_BYTES);
+            while self.totals.queue_bytes > until
+                && self.drop_oldest(longest, "all queues together are full, and its queue is the longest", now)
+            {
+            }
+        }
+    }
+
+    /// Writes as much of a session's queue as its client takes.
+    pub(super) fn pump(&mut self, session: SessionId, now: Now) {
+        self.replay(session, now);
+        loop {
+            let Some(found) = self.sessions.get_mut(&session) else { return };
+            let Some(id) = found.connection else { return };
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            let Some(front) = found.queue.front() else { return };
+            if connection.is_closing || connection.pending() >= limits::OUTPUT_BYTES {
+                return;
+            }
+            // A client that has had it must be known to have it: it would get it twice otherwise.
+            if front.qos == Qos::ExactlyOnce && front.kept.is_some_and(|ticket| ticket > self.durable) {
+                connection.caused = connection.caused.max(front.kept.unwrap_or(0));
+                self.holding.insert(id);
+                return;
+            }
+            let is_takeable = !front.message.is_expired(now) && connection.size_for(&front.delivery(now)).is_some();
+            if !is_takeable {
+                let Some(dropped) = found.queue.drop_front() else { return };
+                self.totals.queue_bytes -= dropped.cost();
+                if dropped.kept.is_some() {
+                    self.ops.push(Op::Unqueue(dropped.id));
+                }
+                continue;
+            }
+            if found.queue.in_flight() >= connection.window {
+                return;
+            }
+            let Some(sent) = found.queue.send_front() else { return };
+            connection.deliver(&sent.delivery(now), &mut self.totals);
+        }
+    }
+
+    /// Retained messages that new subscriptions have yet to get go first.
+    fn replay(&mut self, session: SessionId, now: Now) {
+        loop {
+            let Some(found) = self.sessions.get_mut(&session) else { return };
+            let Some(id) = found.connection else { return };
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            let Some(next) = connection.replay.front() else { return };
+            if connection.is_closing || connection.pending() >= limits::OUTPUT_BYTES {
+                return;
+            }
+            let subscriber = next.subscriber;
+            let retained = self.retained.get(&next.topic, now);
+            let qos = retained.as_ref().map_or(Qos::AtMostOnce, |retained| retained.qos.min(subscriber.options.qos));
+            let is_full = found.queue.in_flight() >= connection.window || found.queue.bytes() > limits::QUEUE_BYTES;
+            if qos > Qos::AtMostOnce && is_full {
+                return;
+            }
+            let Some(next) = connection.replay.pop_front() else { return };
+            connection.replay_bytes -= next.cost();
+            self.totals.replay_bytes -= next.cost();
+            let Some(retained) = retained else { continue };
+            let ids: Box<[u32]> = subscriber.id.into_iter().collect();
+            let mut queued = Queued {
+                id: 0,
+                packet_id: 0,
+                message: retained.message,
+                qos,
+                retain: true,
+                subscription_ids: ids,
+                repeated: false,
+                kept: None,
+            };
+            if connection.size_for(&queued.delivery(now)).is_none() {
+                continue;
+            }
+            if qos > Qos::AtMostOnce {
+                let Queued { message, subscription_ids, .. } = queued;
+                let Some(numbered) = self.queued(session, message, qos, true, subscription_ids, now) else { return };
+                queued = numbered;
+            }
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            connection.deliver(&queued.delivery(now), &mut self.totals);
+            if qos > Qos::AtMostOnce
+                && let Some(found) = self.sessions.get_mut(&session)
+            {
+                self.totals.queue_bytes += queued.cost();
+                found.queue.send(queued);
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// How many bytes it would have; `None` where the client does not take as many [MQTT-3.1.2-25].
+    fn size_for(&self, delivery: &Delivery<'_>) -> Option<usize> {
+        let size = codec::publish_size(self.version?, delivery);
+        (size <= self.packet_bytes).then_some(size)
+    }
+
+    fn deliver(&mut self, delivery: &Delivery<'_>, totals: &mut Totals) {
+        let Some(version) = self.version else { return };
+        if self.out.is_empty() {
+            self.wake.notify_one();
+        }
+        codec::publish(&mut self.out, version, delivery);
+        self.count(totals);
+    }
+}
+
+impl Queued {
+    fn delivery(&self, now: Now) -> Delivery<'_> {
+        Delivery {
+            topic: &self.message.topic,
+            payload: &self.message.payload,
+            properties: &self.message.properties,
+            qos: self.qos,
+            retain: self.retain,
+            repeated: self.repeated,
+            packet_id: self.packet_id,
+            expiry_s: seconds_left(self.message.expires, now),
+            subscription_ids: &self.subscription_ids,
+        }
+    }
+}

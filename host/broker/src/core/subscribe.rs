@@ -1,0 +1,110 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use super::{Answer, ConnectionId, Core, Replay, SessionId};
+use crate::{
+    clock::Now,
+    codec::{self, Reason, Subscribe, Unsubscribe, Version},
+    disk::Op,
+    limits, topic,
+    tree::Subscriber,
+};
+
+/// The only refusal that 3.1.1 knows.
+const FAILURE: u8 = 0x80;
+
+impl Core {
+    pub(super) fn subscribe(&mut self, id: ConnectionId, subscribe: &Subscribe<'_>, now: Now) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let (Some(version), Some(session)) = (connection.version, connection.session) else { return };
+        let before = self.ops.len();
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        for (filter, options) in &subscribe.filters {
+            let subscriber = Subscriber { session, options: *options, id: subscribe.subscription_id };
+            codes.push(match self.subscribe_to(filter, subscriber) {
+                Ok(is_new) => {
+                    if options.retain_handling == 0 || options.retain_handling == 1 && is_new {
+                        self.replay_later(id, filter, subscriber);
+                    }
+                    options.qos as u8
+                }
+                Err(_) if version == Version::Three => FAILURE,
+                Err(reason) => reason as u8,
+            });
+        }
+        let mut bytes = Vec::new();
+        codec::suback(&mut bytes, version, subscribe.packet_id, &codes);
+        self.answer(id, self.ticket_since(before), Answer::Bytes(bytes));
+        self.pump(session, now);
+    }
+
+    fn subscribe_to(&mut self, filter: &str, subscriber: Subscriber) -> Result<bool, Reason> {
+        if topic::is_shared(filter) {
+            return Err(Reason::SharedSubscriptionsNotSupported);
+        }
+        if !topic::is_filter(filter) {
+            return Err(Reason::TopicFilterInvalid);
+        }
+        let session = subscriber.session;
+        let found = self.sessions.get_mut(&session).ok_or(Reason::QuotaExceeded)?;
+        let is_new = !found.filters.contains(filter);
+        let is_full =
+            found.filters.len() >= limits::SUBSCRIPTIONS_PER_CLIENT || self.tree.len() >= limits::SUBSCRIPTIONS;
+        if is_new && is_full {
+            return Err(Reason::QuotaExceeded);
+        }
+        found.filters.insert(filter.into());
+        if found.is_kept {
+            let Subscriber { options, id, .. } = subscriber;
+            self.ops.push(Op::Subscribe { session, filter: filter.into(), options, id });
+        }
+        self.tree.insert(filter, subscriber);
+        Ok(is_new)
+    }
+
+    /// Notes which retained messages the client is to get: they are written as fast as it reads.
+    fn replay_later(&mut self, id: ConnectionId, filter: &str, subscriber: Subscriber) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for topic in self.retained.topics(filter) {
+            let replay = Replay { topic: topic.clone(), subscriber };
+            let cost = replay.cost();
+            let is_full = connection.replay_bytes + cost > limits::REPLAY_BYTES
+                || self.totals.replay_bytes + cost > limits::REPLAYS_BYTES;
+            if is_full {
+                self.totals.dropped += 1;
+                continue;
+            }
+            connection.replay_bytes += cost;
+            self.totals.replay_bytes += cost;
+            connection.replay.push_back(replay);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<'_>) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let (Some(version), Some(session)) = (connection.version, connection.session) else { return };
+        let before = self.ops.len();
+        let codes: Vec<_> =
+            unsubscribe.filters.iter().map(|filter| self.unsubscribe_from(session, filter) as u8).collect();
+        let mut bytes = Vec::new();
+        codec::unsuback(&mut bytes, version, unsubscribe.packet_id, &codes);
+        self.answer(id, self.ticket_since(before), Answer::Bytes(bytes));
+    }
+
+    fn unsubscribe_from(&mut self, session: SessionId, filter: &str) -> Reason {
+        let Some(found) = self.sessions.get_mut(&session) else { return Reason::NoSubscriptionExisted };
+        if !found.filters.remove(filter) {
+            return Reason::NoSubscriptionExisted;
+        }
+        if found.is_kept {
+            self.ops.push(Op::Unsubscribe { session, filter: filter.into() });
+        }
+        self.tree.remove(filter, session);
+        Reason::Success
+    }
+}
+
+impl Replay {
+    pub(super) fn cost(&self) -> usize {
+        self.topic.len() + size_of::<Self>()
+    }
+}

@@ -1,0 +1,92 @@
+//! Retained messages: the last one of each topic, for clients that subscribe later.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ops::Bound,
+    sync::Arc,
+};
+
+use crate::{clock::Now, codec::Qos, limits, message::Message, topic};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct RetainedMessages {
+    by_topic: BTreeMap<Arc<str>, Retained>,
+    bytes: usize,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Retained {
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: Qos,
+}
+
+impl RetainedMessages {
+    pub(crate) fn len(&self) -> usize {
+        self.by_topic.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is room for a message of so many bytes in the place of the one that its topic has.
+    pub(crate) fn has_room(&self, topic: &str, bytes: usize) -> bool {
+        match self.by_topic.get(topic) {
+            Some(old) => self.bytes - old.cost() + bytes <= limits::RETAINED_BYTES,
+            None => self.len() < limits::RETAINED_MESSAGES && self.bytes + bytes <= limits::RETAINED_BYTES,
+        }
+    }
+
+    /// Keeps a message in the place of the one that its topic has.
+    pub(crate) fn keep(&mut self, message: Arc<Message>, qos: Qos) {
+        let retained = Retained { message, qos };
+        self.bytes += retained.cost();
+        let old = match self.by_topic.entry(retained.message.topic.as_ref().into()) {
+            Entry::Occupied(mut place) => Some(place.insert(retained)),
+            Entry::Vacant(place) => {
+                place.insert(retained);
+                None
+            }
+        };
+        self.bytes -= old.map_or(0, |old| old.cost());
+    }
+
+    /// Forgets the one of a topic; says whether there was one.
+    pub(crate) fn forget(&mut self, topic: &str) -> bool {
+        let Some(old) = self.by_topic.remove(topic) else { return false };
+        self.bytes -= old.cost();
+        true
+    }
+
+    pub(crate) fn get(&self, topic: &str, now: Now) -> Option<Retained> {
+        self.by_topic.get(topic).filter(|retained| !retained.message.is_expired(now)).cloned()
+    }
+
+    /// The topics that a filter matches. Looks at those that begin like the filter up to its first wildcard.
+    pub(crate) fn topics<'a>(&'a self, filter: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+        let exact = topic::is_exact(filter);
+        let literal = filter.split(['+', '#']).next().unwrap_or_default();
+        // `a/#` matches `a`, too.
+        let start = if exact { literal } else { literal.strip_suffix('/').unwrap_or(literal) };
+        let from = (Bound::Included(start), Bound::Unbounded);
+        let range = self.by_topic.range::<str, _>(from).map(|(topic, _)| topic);
+        range
+            .take_while(move |topic| topic.starts_with(start))
+            .take(if exact { 1 } else { usize::MAX })
+            .filter(move |topic| if exact { topic.as_ref() == filter } else { topic::matches(filter, topic) })
+    }
+
+    /// The topics whose messages are of no use any more.
+    pub(crate) fn expired(&self, now: Now) -> Vec<Arc<str>> {
+        let expired = self.by_topic.iter().filter(|(_, retained)| retained.message.is_expired(now));
+        expired.map(|(topic, _)| Arc::clone(topic)).collect()
+    }
+}
+
+impl Retained {
+    fn cost(&self) -> usize {
+        self.message.size() + limits::QUEUED_MESSAGE_BYTES
+    }
+}

@@ -1,0 +1,229 @@
+//! The broker's thread: it accepts connections and runs them, on a runtime of its own, so that what clients do costs no
+//! time of the host's loop.
+
+use std::{
+    cell::RefCell,
+    io, net,
+    os::fd::AsRawFd as _,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rustix::process::{Resource, getrlimit};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc, oneshot},
+    task::{JoinSet, LocalSet, spawn_local},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    clock,
+    connection::{self, Shared},
+    core::{Admission, Core, Totals},
+    disk::{self, DiskError, Ticket, Writer},
+    limits,
+    sockets::Sockets,
+};
+
+/// A broker that runs, from the outside.
+pub(crate) struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    thread: JoinHandle<()>,
+    writer: Writer,
+    sockets: Arc<Sockets>,
+    totals: Arc<Mutex<Totals>>,
+}
+
+/// What is needed to start one, again and again.
+pub(crate) struct Plan {
+    pub(crate) listeners: Vec<net::TcpListener>,
+    pub(crate) file: std::path::PathBuf,
+    pub(crate) privileged: Vec<String>,
+}
+
+/// Why it does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotStarted {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("its thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+impl Server {
+    /// Starts it with what it remembers. From then on clients are served.
+    pub(crate) fn start(plan: &Plan) -> Result<Self, NotStarted> {
+        let (database, saved) = disk::open(&plan.file)?;
+        let (durable_in, durable) = mpsc::unbounded_channel();
+        let writer = Writer::start(database, move |ticket| {
+            // The broker ends before its writer does.
+            let _ = durable_in.send(ticket);
+        })?;
+        let listeners = plan.listeners.iter().map(net::TcpListener::try_clone).collect::<io::Result<Vec<_>>>();
+        let listeners = listeners.map_err(NotStarted::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(NotStarted::Thread)?;
+        let (sockets, totals) = (Arc::new(Sockets::default()), Arc::new(Mutex::new(Totals::default())));
+        let (shared_sockets, shared_totals) = (Arc::clone(&sockets), Arc::clone(&totals));
+        let (disk, admission) = (writer.disk(), admission(plan.privileged.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let run = move || {
+            let shared = Shared {
+                core: RefCell::new(Core::new(saved, disk, admission, clock::now())),
+                scratch: RefCell::new(vec![0; limits::READ_BYTES].into()),
+                reading: Arc::new(Semaphore::new(limits::READING_BYTES / 1_024)),
+                sockets: shared_sockets,
+            };
+            let serving = serve(Rc::new(shared), listeners, durable, shared_totals, stopped);
+            LocalSet::new().block_on(&runtime, serving);
+        };
+        let thread = thread::Builder::new().name("broker".to_owned()).spawn(run).map_err(NotStarted::Thread)?;
+        Ok(Self { stop: Some(stop), thread, writer, sockets, totals })
+    }
+
+    /// Whether it has ended by itself, which it never should.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says goodbye to clients, and waits until everything is on disk; says whether it is.
+    pub(crate) fn stop(mut self) -> bool {
+        self.stop = None;
+        let has_ended = wait(|| self.thread.is_finished());
+        self.writer.close();
+        has_ended & wait(|| self.writer.is_closed())
+    }
+
+    /// Gives one up that does not answer: its connections are ended, and nothing more is written by it, which is waited
+    /// for; says whether that is so.
+    pub(crate) fn abandon(mut self) -> bool {
+        self.stop = None;
+        self.sockets.end_all();
+        self.writer.close();
+        wait(|| self.writer.is_closed())
+    }
+}
+
+fn wait(is_done: impl Fn() -> bool) -> bool {
+    let pause = Duration::from_millis(5);
+    for _ in 0..limits::TIME_TO_STOP.as_millis() / pause.as_millis() {
+        if is_done() {
+            return true;
+        }
+        thread::sleep(pause);
+    }
+    is_done()
+}
+
+/// As many clients as files may be open, with some to spare for everything else in this process.
+fn admission(privileged: Vec<String>) -> Admission {
+    let files = open_files();
+    let most_silent = limits::SILENT_CONNECTIONS.min(files / 8);
+    let most = limits::CONNECTIONS.min(files.saturating_sub(reserved(files) + most_silent));
+    Admission { most, most_silent, privileged }
+}
+
+/// How many files may be open.
+fn open_files() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
+}
+
+/// How many of them are not the broker's.
+fn reserved(files: usize) -> usize {
+    limits::RESERVED_FILES.min(files / 4)
+}
+
+/// From this number on, files are left to others, whoever has the lower ones.
+pub(crate) fn first_reserved_file() -> usize {
+    let files = open_files();
+    files - reserved(files) / 2
+}
+
+async fn serve(
+    shared: Rc<Shared>,
+    listeners: Vec<net::TcpListener>,
+    mut durable: mpsc::UnboundedReceiver<Ticket>,
+    totals: Arc<Mutex<Totals>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    // None of these ends, unless by a fault of the broker: then it is started again, with what is on disk.
+    let mut tasks = JoinSet::new();
+    for listener in listeners {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => drop(tasks.spawn_local(accept(Rc::clone(&shared), listener))),
+            Err(error) => tracing::error!("built-in broker: a port cannot be listened on: {error}"),
+        }
+    }
+    let ticking = Rc::clone(&shared);
+    tasks.spawn_local(async move {
+        loop {
+            let now = {
+                let mut core = ticking.core.borrow_mut();
+                core.tick(clock::now());
+                core.totals()
+            };
+            *totals.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let committed = Rc::clone(&shared);
+    tasks.spawn_local(async move {
+        while let Some(ticket) = durable.recv().await {
+            committed.core.borrow_mut().durable(ticket, clock::now());
+        }
+    });
+    tokio::select! {
+        // Also where the other end is dropped.
+        _ = stopped => {}
+        ended = tasks.join_next() => {
+            let why = ended.and_then(Result::err).map_or_else(|| "it has ended".to_owned(), |error| error.to_string());
+            tracing::error!("built-in broker: a part of it cannot go on: {why}");
+            return;
+        }
+    }
+    shared.core.borrow_mut().shut_down(clock::now());
+    let farewell = async {
+        while shared.core.borrow().has_connections() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = timeout(limits::TIME_TO_FLUSH, farewell).await;
+}
+
+async fn accept(shared: Rc<Shared>, listener: TcpListener) {
+    let mut complaint = crate::rare::Rare::default();
+    loop {
+        match listener.accept().await {
+            // The kernel gives out the lowest number that is free: all below it are in use.
+            Ok((stream, _)) if stream.as_raw_fd().unsigned_abs() as usize >= first_reserved_file() => {
+                complaint.warn(clock::now(), |more| {
+                    tracing::warn!(
+                        "built-in broker: a connection is not accepted: nearly all files that may be open \
+                         (`ulimit -n`: {}) are, and the rest is for other work{more}",
+                        open_files()
+                    );
+                });
+                drop(stream);
+                sleep(limits::ACCEPT_PAUSE).await;
+            }
+            Ok((stream, _)) => {
+                // It only costs time if that cannot be had.
+                let _ = stream.set_nodelay(true);
+                spawn_local(connection::run(Rc::clone(&shared), Arc::new(stream)));
+            }
+            Err(error) => {
+                complaint.warn(clock::now(), |more| {
+                    tracing::warn!("built-in broker: a connection cannot be accepted: {error}{more}");
+                });
+                sleep(limits::ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

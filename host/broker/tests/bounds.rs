@@ -1,0 +1,173 @@
+//! What the broker does not let anybody have.
+
+mod support;
+
+use support::{Client, Message, Target, Who, packet};
+
+/// The broker of another process, when this program is started as one.
+#[test]
+fn serve() {
+    support::serve_if_asked();
+}
+
+/// How much memory a process has, in MiB.
+fn memory_mib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") / 1_024
+}
+
+#[test]
+fn retained_messages_are_bounded_in_bytes() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_process();
+    let mut client = target.connect(&Who::five("a"));
+    let large = vec![b'x'; 900_000];
+    let mut refused = 0;
+    for number in 0..400 {
+        match client.publish(&Message::new(&format!("large/{number}"), &large).qos(1).retain()) {
+            0x10 => assert_eq!(refused, 0, "what fits comes first"),
+            0x97 => refused += 1,
+            reason => panic!("{reason:x}"),
+        }
+    }
+    assert_eq!(400 - refused, (32 << 20) / 900_260);
+    // A message that replaces one has its room.
+    assert_eq!(client.publish(&Message::new("large/0", &large).qos(1).retain()), 0x10);
+    assert_eq!(client.publish(&Message::new("small", b"x").qos(1).retain()), 0x10);
+    // 3.1.1 knows no refusal: those that are there get it, later ones do not, and not the older one either.
+    let mut three = target.connect(&Who::three("b"));
+    three.publish(&Message::new("large/new", &large).qos(1).retain());
+    client.subscribe(&[("large/new", 1)]);
+    client.quiet();
+    three.publish(&Message::new("large/new", &large).qos(1).retain());
+    assert_eq!(client.message().payload.len(), large.len());
+    let memory = memory_mib(target.process_id());
+    assert!(memory < 160, "{memory} MiB");
+    target.is_alive();
+}
+
+/// A subscriber that does not read costs nobody else anything.
+#[test]
+fn a_slow_client_costs_only_itself() {
+    let target = Target::built_in();
+    let (mut slow, mut quick) = (target.connect(&Who::five("slow")), target.connect(&Who::five("quick")));
+    slow.subscribe(&[("t/#", 0)]);
+    quick.subscribe(&[("t/#", 1), ("u", 1)]);
+    let mut from = target.connect(&Who::five("from"));
+    let payload = vec![b'x'; 100_000];
+    for number in 0..200_u32 {
+        from.publish(&Message::new(&format!("t/{number}"), &payload).qos(1));
+        assert_eq!(quick.message().topic, format!("t/{number}"));
+    }
+    // It gets what fits, in its order, and goes on when it reads again.
+    let mut last = None;
+    slow.send(&[0xC0, 0]);
+    loop {
+        let next = slow.next();
+        if next.first == 0xD0 {
+            break;
+        }
+        let topic = String::from_utf8_lossy(&next.body[4..]).split(['\0', 'x']).next().unwrap_or_default().to_owned();
+        let number = topic.parse::<u32>().ok();
+        assert!(number > last, "{number:?} after {last:?}");
+        last = number;
+    }
+    from.publish(&Message::new("t/after", b"x").qos(1));
+    assert_eq!(slow.message().topic, "t/after");
+}
+
+/// Of too many messages the oldest are dropped, and a publisher never waits.
+#[test]
+fn a_queue_is_bounded() {
+    let target = Target::built_in();
+    let who = Who::three("away").lasting();
+    let mut away = target.connect(&who);
+    away.subscribe(&[("t", 1)]);
+    away.disconnect(&[]);
+    let mut from = target.connect(&Who::five("from"));
+    let payload = vec![0; 900_000];
+    for number in 0..20 {
+        let mut payload = payload.clone();
+        payload[0] = number;
+        assert_eq!(from.publish(&Message::new("t", &payload).qos(1)), 0);
+    }
+    let mut away = target.connect(&who);
+    let got: Vec<_> = (0..9).map(|_| away.message().payload[0]).collect();
+    assert_eq!(got, (11..20).collect::<Vec<_>>(), "8 MiB, the newest ones");
+    away.quiet();
+}
+
+#[test]
+fn a_client_cannot_have_more_subscriptions_than_allowed() {
+    let target = Target::built_in();
+    let mut client = target.connect(&Who::five("a"));
+    for hundred in 0..100 {
+        let filters: Vec<_> = (0..100).map(|number| format!("t/{}", hundred * 100 + number)).collect();
+        let filters: Vec<_> = filters.iter().map(|filter| (filter.as_str(), 0)).collect();
+        assert_eq!(client.subscribe(&filters), [0; 100]);
+    }
+    assert_eq!(client.subscribe(&[("more", 0), ("t/1", 1)]), [0x97, 1]);
+    assert_eq!(client.unsubscribe(&["t/1"]), [0]);
+    assert_eq!(client.subscribe(&[("more", 0)]), [0]);
+}
+
+#[test]
+fn packets_are_bounded() {
+    let target = Target::built_in();
+    let (mut client, _, properties) = target.try_connect(&Who::five("a"));
+    assert!(properties.contains(&(0x27, (1_u32 << 20).to_be_bytes().to_vec())));
+    client.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]);
+    assert_eq!(client.ended(), Some(0x95));
+    // One that is promised and does not come takes no memory, and keeps nobody from sending their own.
+    let mut idle: Vec<Client> = (0..50).map(|_| target.connect(&Who::five(""))).collect();
+    for client in &mut idle {
+        client.send(&[0x30, 0xF0, 0xFF, 0x3F, 0]);
+    }
+    target.is_alive();
+    let mut client = target.connect(&Who::five("a"));
+    for number in 0..3_000_u16 {
+        client.send(&Message::new("t", b"x").qos(2).id(number + 1).packet(5));
+    }
+    assert_eq!(client.ended(), Some(0x93), "more at once than the receive maximum");
+}
+
+/// Idle clients leave files to others, and the host's own client gets in.
+#[test]
+fn connections_leave_files_to_others() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_limited(256);
+    let mut silent: Vec<_> = (0..100).map(|_| target.open(5)).collect();
+    let mut connected = Vec::new();
+    let refused = loop {
+        let (client, code, _) = target.try_connect(&Who::five(""));
+        if code != 0 {
+            break code;
+        }
+        connected.push(client);
+    };
+    assert_eq!(refused, 0x89, "the server is busy");
+    assert_eq!(target.try_connect(&Who::three("three")).1, 3);
+    assert!((120..=170).contains(&connected.len()), "{}", connected.len());
+    let open = std::fs::read_dir(format!("/proc/{}/fd", target.process_id())).expect("our child").count();
+    assert!(open <= 256 - 32, "{open} files are open");
+    target.connect(&Who::five("host")).quiet();
+    assert_eq!(silent[0].ended(), None, "the first of those that say nothing has gone");
+    connected.truncate(10);
+    while target.try_connect(&Who::five("")).1 != 0 {}
+}
+
+/// Garbage that is no packet, in pieces.
+#[test]
+fn a_packet_may_come_byte_by_byte() {
+    let target = Target::built_in();
+    let mut client = target.open(5);
+    let bytes =
+        [Who::five("slow").packet(), packet(0x82, &[0, 1, 0, 0, 1, b't', 0]), Message::new("t", b"x").packet(5)];
+    for byte in bytes.concat() {
+        client.send(&[byte]);
+    }
+    assert_eq!([client.next().first, client.next().first, client.next().first], [0x20, 0x90, 0x30]);
+}

@@ -1,0 +1,187 @@
+//! What the broker remembers over a restart, and over `kill -9`.
+
+mod support;
+
+use support::{Message, Target, Who, packet};
+
+/// The broker of another process, when this program is started as one.
+#[test]
+fn serve() {
+    support::serve_if_asked();
+}
+
+/// What is sent while a client is away and the broker ends in some way.
+fn remembers(mut target: Target, end: fn(&mut Target), start: fn(&mut Target)) {
+    let devices = [Who::three("three").lasting(), Who::five("five").lasting()];
+    for who in &devices {
+        let mut device = target.connect(who);
+        device.subscribe_with(&[("d/+", 2)], if who.version == 5 { &[0x0B, 5] } else { &[] });
+        device.disconnect(&[]);
+    }
+    let mut other = target.connect(&Who::five("other"));
+    for (number, qos) in [(1, 1), (2, 2), (3, 1)] {
+        let message = Message::new("d/x", &[number]).qos(qos).id(number.into()).with(&[0x26, 0, 1, b'a', 0, 1, b'b']);
+        assert_eq!(other.publish(&message), 0);
+    }
+    other.publish(&Message::new("r/kept", b"kept").qos(1).retain());
+    other.publish(&Message::new("r/gone", b"gone").qos(1).retain());
+    other.publish(&Message::new("r/gone", b"").qos(1).retain());
+    end(&mut target);
+    start(&mut target);
+    for who in &devices {
+        let mut device = target.connect(who);
+        assert!(device.session_present, "{who:?}");
+        for (number, qos) in [(1, 1), (2, 2), (3, 1)] {
+            let message = device.message();
+            assert_eq!((message.payload.as_slice(), message.qos), (&[number][..], qos));
+            if who.version == 5 {
+                assert_eq!(message.property(0x0B), Some(&[5][..]));
+                assert!(message.property(0x26).is_some());
+            }
+        }
+        device.subscribe(&[("r/#", 1)]);
+        assert_eq!(device.message().payload, b"kept");
+        device.quiet();
+        device.disconnect(&[]);
+    }
+    // They still hear of what is new, and what was delivered does not come again.
+    let mut device = target.connect(&devices[0]);
+    let mut other = target.connect(&Who::five("other"));
+    assert_eq!(other.publish(&Message::new("d/x", b"new").qos(1)), 0);
+    assert_eq!(device.message().payload, b"new");
+    device.quiet();
+    // Transactions are in order: with this one, that the device has it is on disk.
+    other.publish(&Message::new("last", b"x").qos(1).retain());
+    end(&mut target);
+    start(&mut target);
+    let mut device = target.connect(&devices[1]);
+    assert_eq!(device.message().payload, b"new");
+    device.quiet();
+    target.connect(&devices[0]).quiet();
+}
+
+#[test]
+fn sessions_and_retained_messages_outlive_a_restart() {
+    remembers(Target::built_in(), Target::stop, Target::start);
+}
+
+#[test]
+fn sessions_and_retained_messages_outlive_a_kill() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_process();
+    remembers(target, Target::kill, Target::start_process);
+}
+
+/// What was acknowledged is there, wherever the kill falls; and nothing of QoS 2 comes twice.
+#[test]
+fn what_was_acknowledged_outlives_a_kill_in_the_middle() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_process();
+    let device = Who::three("device").lasting();
+    let mut away = target.connect(&device);
+    away.subscribe(&[("t", 2)]);
+    away.disconnect(&[]);
+    let sender = Who::three("sender").lasting();
+    let mut expected = Vec::new();
+    for round in 0..5_u16 {
+        let mut client = target.connect(&sender);
+        for number in 1..=20 + round {
+            let message = Message::new("t", format!("{round}/{number}").as_bytes()).qos(2).id(number);
+            client.publish(&message);
+            expected.push(message.payload);
+        }
+        // The last one of a round is begun, and gone through with after the kill.
+        let mut message = Message::new("t", format!("{round}/last").as_bytes()).qos(2).id(99);
+        client.send(&message.packet(4));
+        assert_eq!(client.next().first, 0x50);
+        expected.push(message.payload.clone());
+        target.kill();
+        target.start_process();
+        let mut client = target.connect(&sender);
+        assert!(client.session_present);
+        message.dup = true;
+        client.publish(&message);
+        client.disconnect(&[]);
+    }
+    let mut client = target.connect(&device);
+    let got: Vec<_> = expected.iter().map(|_| client.message().payload).collect();
+    assert_eq!(got, expected);
+    client.quiet();
+}
+
+/// A subscriber that has had a message, and said so, knows it again by its packet identifier.
+#[test]
+fn a_message_of_qos_2_is_delivered_once_over_a_kill() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_process();
+    let device = Who::five("device").lasting();
+    let mut client = target.connect(&device);
+    client.subscribe(&[("t", 2)]);
+    let mut other = target.connect(&Who::five("other"));
+    for number in [1, 2] {
+        other.publish(&Message::new("t", &[number]).qos(2));
+    }
+    let (first, second) = (client.unacknowledged(), client.unacknowledged());
+    client.send(&packet(0x50, &first.id.to_be_bytes()));
+    assert_eq!(client.next().first, 0x62);
+    target.kill();
+    target.start_process();
+    let mut client = target.connect(&device);
+    let released = client.next();
+    assert_eq!((released.first, &released.body[..2]), (0x62, &first.id.to_be_bytes()[..]));
+    client.send(&packet(0x70, &first.id.to_be_bytes()));
+    let again = client.message();
+    assert_eq!((again.payload, again.id, again.dup), (second.payload, second.id, true));
+    client.quiet();
+}
+
+#[test]
+fn a_client_that_does_not_come_back_after_a_restart_is_missed() {
+    let mut target = Target::built_in();
+    let device = Who::five("device").will("will", b"lost", true, &[]);
+    let mut client = target.connect(&device);
+    client.quiet();
+    target.stop();
+    assert_eq!(client.ended(), Some(0x8B), "the server is shutting down");
+    target.start();
+    // It has a minute; here it is enough that its will is not forgotten, nor published at once.
+    let mut other = target.connect(&Who::five("other"));
+    other.subscribe(&[("will", 1)]);
+    other.quiet();
+    target.connect(&device).crash();
+    assert_eq!(other.message().payload, b"lost");
+}
+
+/// Nothing is written for clients that are connected and ask for no more.
+#[test]
+fn what_nobody_has_to_wait_for_is_not_written() {
+    let mut target = Target::built_in();
+    let (mut from, mut to) = (target.connect(&Who::five("a")), target.connect(&Who::five("b")));
+    to.subscribe(&[("t", 1)]);
+    from.publish(&Message::new("t", b"x").qos(1));
+    assert_eq!(to.message().payload, b"x");
+    let size = || std::fs::metadata(target.file().with_extension("db-wal")).map_or(0, |file| file.len());
+    let before = size();
+    for _ in 0..100 {
+        from.publish(&Message::new("t", b"x").qos(1));
+        to.message();
+    }
+    assert_eq!(size(), before);
+    from.publish(&Message::new("t", b"x").qos(1).retain());
+    assert!(size() > before, "but a retained message is");
+    target.stop();
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_kept_aside() {
+    let mut target = Target::built_in();
+    target.connect(&Who::five("a")).publish(&Message::new("r", b"x").qos(1).retain());
+    target.stop();
+    std::fs::write(target.file(), vec![b'x'; 8_192]).expect("writable");
+    target.start();
+    target.is_alive();
+    assert_eq!(std::fs::read(target.file().with_extension("db.unreadable")).expect("kept"), vec![b'x'; 8_192]);
+}
