@@ -145,7 +145,9 @@ impl Witness {
     /// An attempt was decided, and has not left: whatever it says of once is still to come.
     pub(crate) fn unsent(&mut self, publish: &Publish) {
         self.once.remove(&(publish.run.clone(), publish.step));
-        if publish.step == 0 && publish.number == 1 && !self.on_the_wire.contains_key(&publish.run) {
+        // What was sent before a crash that knew nothing of it does not count.
+        let was_sent = self.on_the_wire.get(&publish.run).is_some_and(|sent| !sent.forgotten);
+        if publish.step == 0 && publish.number == 1 && !was_sent {
             self.going.remove(&publish.run);
         }
     }
