@@ -107,7 +107,7 @@ pub(crate) fn in_json(bytes: &[u8]) -> Cow<'_, [u8]> {
                 escaped.extend_from_slice(char.encode_utf8(&mut buffer).as_bytes());
             }
         }
-        // Bytes that are no text, if there are any, are for whoever knows what they are.
+        // Bytes that are no text stay as they are.
         escaped.extend_from_slice(piece.invalid());
     }
     Cow::Owned(escaped)

@@ -65,6 +65,38 @@ fn nothing_that_a_plugin_says_looks_like_a_line_of_the_hosts() {
 }
 
 #[test]
+fn nothing_that_a_device_a_file_or_a_request_says_looks_like_a_line_of_the_hosts() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let report = "confirm = { topic = \"declared/state\", bytes = \"closed\", within_ms = 1500 }";
+    let steps = format!("steps = [{{ topic = \"declared/door\", payload = \"close\", {report} }}]\n");
+    let job =
+        format!("[[config.jobs]]\nid = \"close\"\ntrigger = {{ in_ms = 0 }}\npolicy = {{ attempts = 1 }}\n{steps}");
+    // What stands in a file's name is shown as well, for such a file is refused.
+    fs::write(site.plugin("x\n2027-01-01T00:00:00Z ERROR roost::store: the disk is full\u{202e}\u{1b}[2J.wasm"), "")
+        .unwrap();
+    drop_in(&site, "declared", &job);
+    let listener = Listener::new(broker.port);
+    let host = site.start(&broker);
+    listener.wait_for("declared/door");
+    let said = FORGED.replace('\0', "");
+    broker.publish(&["-t", "declared/state", "-m", &said]);
+    host.says("failed declared/declared/close");
+    let address = host.address();
+    let query = "plugin=%0A2027-01-01T00%3A00%3A00Z%20ERROR%E2%80%AE";
+    let (status, body) = crate::api::ask(&address, "GET", &format!("/api/v1/jobs?{query}"), "", "");
+    assert!(status >= 400 && !is_forged(body["detail"].as_str().unwrap()), "{body}");
+    let body = serde_json::json!({"trigger": FORGED, "topic": FORGED, "label": FORGED}).to_string();
+    let (status, body) = crate::api::ask(&address, "POST", "/api/v1/jobs", "", &body);
+    assert!(status >= 400 && !is_forged(body["detail"].as_str().unwrap()), "{body}");
+    // The file's name is shown, escaped.
+    host.says("the disk is full\\u{202e}\\u{1b}[2J");
+    assert_honest("the log", &host.log.all().join("\n"));
+    let (_, out, errors) = tried(&site, &["runs", "--failed"]);
+    assert!(out.contains("its last report was `x\\n2027-01-01"), "{out}");
+    assert_honest("runs", &(out + &errors));
+}
+
+#[test]
 fn a_label_of_any_length_is_refused_and_one_that_is_stored_does_no_harm() {
     let (broker, site) = (Broker::new(), Site::new());
     site.settings("speaks", "[config]\nlabel_bytes = 5242880\n");
@@ -117,7 +149,7 @@ fn a_plugin_named_like_another_product_needs_the_operators_word() {
 }
 
 #[test]
-fn who_installs_a_plugin_is_told_what_it_may_publish_and_read() {
+fn an_installation_says_what_the_plugin_may_publish_and_read() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     host.says("connected to the broker");

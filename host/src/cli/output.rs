@@ -25,7 +25,7 @@ pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Escapes what cannot be seen or would move a cursor, whoever said it and whatever has let it through. What is written is
+/// Escapes what cannot be seen or would move a cursor, wherever it comes from. What is written is
 /// text, in whole characters.
 pub(super) struct Printable<W>(W);
 

@@ -18,7 +18,7 @@ pub(crate) enum Access {
     Read,
 }
 
-/// What a plugin has when nobody says otherwise: everything below its own name, unless that belongs to another product.
+/// The grant of a plugin about which nothing is said: everything below its own name, unless that belongs to another product.
 pub(crate) fn default_of(plugin: &PluginName) -> Grant {
     match levels::owner_of(plugin) {
         Some(_) => Grant::of(Vec::new(), Vec::new()),
@@ -86,7 +86,7 @@ fn in_table(plugin: &PluginName, by_operator: bool, line: &str) -> String {
 /// Filters that are named of a grant; of more it is only said how many.
 const FILTERS: usize = 8;
 
-/// `it may publish to coop-door/#, and read coop-door/#`, for the log and for people who install a plugin.
+/// `it may publish to coop-door/#, and read coop-door/#`
 pub(crate) fn in_words(grant: &Grant) -> String {
     let list = |filters: &[TopicFilter]| {
         let mut named: Vec<&str> = filters.iter().take(FILTERS).map(TopicFilter::as_str).collect();
@@ -96,13 +96,13 @@ pub(crate) fn in_words(grant: &Grant) -> String {
         }
         if named.is_empty() { "nothing".to_owned() } else { named.join(" ") }
     };
-    let mut ceilings = String::new();
-    if grant.max_qos < Qos::ExactlyOnce {
-        ceilings.push_str(&format!(" with QoS {} at most", grant.max_qos as u8));
-    }
-    if !grant.retain {
-        ceilings.push_str(" not retained");
-    }
+    let qos = grant.max_qos as u8;
+    let ceilings = match (grant.max_qos < Qos::ExactlyOnce, grant.retain) {
+        (false, true) => String::new(),
+        (true, true) => format!(" (QoS {qos} at most)"),
+        (false, false) => " (not retained)".to_owned(),
+        (true, false) => format!(" (QoS {qos} at most, not retained)"),
+    };
     format!("it may publish to {}{ceilings}, and read {}", list(&grant.publish), list(&grant.subscribe))
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn of_others(grant: &Grant) -> Option<String> {
     (!reached.is_empty()).then(|| reached.join(", "))
 }
 
-/// What a person who installs a plugin wants to know of its grant.
+/// A grant in words, and a warning if it reaches topics of other products: for the log and for `roost upload`.
 pub(crate) fn notes(grant: &Grant) -> Vec<String> {
     let others = of_others(grant).map(|others| format!("beware, it may publish to topics of others: {others}"));
     [Some(in_words(grant)), others].into_iter().flatten().collect()
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_told_in_words() {
+    fn a_grant_has_words() {
         let own = default_of(&name("porch"));
         assert_eq!(in_words(&own), "it may publish to porch/#, and read porch/#");
         assert_eq!(of_others(&own), None);
@@ -189,7 +189,7 @@ mod tests {
         let wide = Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::of(filters.to_vec(), Vec::new()) };
         assert_eq!(
             in_words(&wide),
-            "it may publish to zigbee2mqtt/lamp/set # porch/# with QoS 1 at most not retained, and read nothing"
+            "it may publish to zigbee2mqtt/lamp/set # porch/# (QoS 1 at most, not retained), and read nothing"
         );
         let others = "`zigbee2mqtt/lamp/set` is Zigbee2MQTT's, `#` is every product's";
         assert_eq!(of_others(&wide).as_deref(), Some(others));

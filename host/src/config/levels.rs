@@ -4,7 +4,7 @@
 use roost_scheduler::names::PluginName;
 
 /// The first level, as products have it by default, and the product. With `*`, all that begin so.
-const LEVELS: [(&str, &str); 68] = [
+const LEVELS: [(&str, &str); 69] = [
     ("homeassistant", "Home Assistant"),
     ("hass", "Home Assistant"),
     ("hass-agent", "HASS.Agent"),
@@ -18,7 +18,8 @@ const LEVELS: [(&str, &str); 68] = [
     ("stat", "Tasmota"),
     ("tele", "Tasmota"),
     ("sonoff*", "Tasmota"),
-    ("shell*", "Shelly"),
+    ("shellies", "Shelly"),
+    ("shelly*", "Shelly"),
     ("esphome", "ESPHome"),
     ("espeasy", "ESP Easy"),
     ("espurna", "ESPurna"),
@@ -106,7 +107,7 @@ mod tests {
         ] {
             assert_eq!(product_of(level), Some(product), "{level}");
         }
-        for own in ["coop-door", "sprinkler", "greenhouse", "homework", "porch", "she", "zigbee", ""] {
+        for own in ["coop-door", "sprinkler", "greenhouse", "homework", "porch", "shell", "zigbee", ""] {
             assert_eq!(product_of(own), None, "{own}");
         }
     }

@@ -25,7 +25,7 @@ use crate::report::Report;
 pub(crate) struct Rules {
     /// They outrank what came with a plugin (I8).
     pub(crate) grants: HashMap<PluginName, Grant>,
-    /// What jobs may need, and who shares it.
+    /// What jobs may need, and which plugins share it.
     pub(crate) resources: BTreeMap<ResourceName, Resource>,
     /// How many messages each plugin may publish.
     pub(crate) rates: Rates,

@@ -9,7 +9,7 @@ mod tests;
 use axum::{Json, extract::State};
 use chrono_tz::Tz;
 use roost_scheduler::{
-    names::{JobName, PluginName},
+    names::{JobName, PluginName, ResourceName},
     outcome::{Attempt, Denied, Level, Outcome},
     scheduler::NextRun,
     time::Instant,
@@ -111,7 +111,7 @@ async fn told(desk: &Desk, name: &JobName, at: Option<&When>) -> Result<Explanat
     let fault = desk.plugins().board.plugin(&name.0).and_then(|standing| standing.fault);
     let fault =
         fault.map(|Fault { report: Report { what, causes, .. }, at }| (at, [vec![what], causes].concat().join(": ")));
-    let facts = Facts { fault, is_granted_by_operator: desk.is_granted_by_operator(&name.0), ..facts };
+    let facts = Facts { fault, rules: desk.rules().clone(), ..facts };
     let zone = facts.site.map_or(desk.zone(), |site| site.zone);
     let (at, now) = (at.map(|at| at.in_zone(zone)), clock::now());
     let (name, kept_days) = (name.clone(), desk.history_days());
@@ -329,10 +329,14 @@ impl Case {
 
     /// The lines by which an operator allows what was denied, unless it is allowed by now.
     fn how_to_allow(&self, denied: &Denied) -> Option<String> {
-        let grant = self.facts.grant.as_ref()?;
-        let how =
-            |topic: &Topic, access| how_to_allow(&self.name.0, topic, access, grant, self.facts.is_granted_by_operator);
-        let raise = |excess, qos| how_to_raise(&self.name.0, excess, qos, self.facts.is_granted_by_operator);
+        let (grant, rules, plugin) = (self.facts.grant.as_ref()?, &self.facts.rules, &self.name.0);
+        let by_operator = rules.grants.contains_key(plugin);
+        let how = |topic: &Topic, access| how_to_allow(plugin, topic, access, grant, by_operator);
+        let raise = |excess, qos| how_to_raise(plugin, excess, qos, by_operator);
+        let need = |name: &ResourceName, hold_ms| match rules.needable(name, plugin, hold_ms) {
+            Ok(()) => Some("that is allowed by now".into()),
+            Err(not) => Some(not.hint),
+        };
         match denied {
             Denied::Topic(topic) if !grant.allows_publish(topic.as_str()) => Some(how(topic, Access::Publish)),
             Denied::Report(topic) if !grant.allows_subscribe(topic.as_str()) => Some(how(topic, Access::Read)),
@@ -341,7 +345,8 @@ impl Case {
             Denied::Topic(_) | Denied::Report(_) | Denied::Qos { .. } | Denied::Retain(_) => {
                 Some("that is allowed by now".into())
             }
-            Denied::Resource(_) | Denied::NotGranted(_) | Denied::HoldTooLong { .. } => None,
+            Denied::Resource(name) | Denied::NotGranted(name) => need(name, 0),
+            Denied::HoldTooLong { resource, hold_ms, .. } => need(resource, *hold_ms),
         }
     }
 

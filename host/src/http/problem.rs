@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_request_says_is_told_without_what_cannot_be_seen() {
+    fn a_problem_repeats_a_request_without_what_cannot_be_seen() {
         let name = "a\u{202e}\u{1b}[2J".to_owned() + &"x".repeat(100_000);
         let problem = Problem::bad_request(format!("`{name}` is no name")).hint("not \u{200b}this");
         assert!(problem.detail.starts_with("`a\\u{202e}\\u{1b}[2Jxxx") && problem.detail.len() < 1_000);

@@ -29,7 +29,7 @@ pub(super) struct Group {
     pub(super) runs: BTreeMap<Turn, RunSlot>,
 }
 
-/// Something that the operator has so many of, and who waits for it.
+/// A resource, of which the operator has a limited number, and the runs that wait for it.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) rule: Resource,

@@ -1,9 +1,9 @@
-//! Who holds what there is a limited number of, and for how long.
+//! Resources: which runs hold them, for how long, and in which order.
 
 use roost_scheduler::{
     event::Event,
-    model::{Job, Overlap},
-    names::ResourceName,
+    model::{Action, Job, Overlap, Reply, Task},
+    names::{ResourceName, TaskName},
 };
 
 use crate::{
@@ -91,6 +91,21 @@ fn steps_that_take_longer_than_a_resource_may_be_held_do_not_start() {
         ],
         "one that takes exactly so long keeps the pump to its end"
     );
+}
+
+#[test]
+fn a_reply_that_takes_longer_than_a_resource_may_be_held_does_not_start() {
+    let mut water = needs("pump", 0, job("lawn", "at 2027-03-01T06:10:00Z", &[]));
+    water.action = Action::Task(Task { name: name(TaskName::parse("water")), args: "null".into() }.into());
+    let mut world = two_plugins(vec![water], vec![watering("beds", 0)]);
+    let long = job("long", "now", &[(0, "lawn/on"), (LONGEST_HOLD_MS / 1_000 + 1, "lawn/off")]);
+    world.reply = Ok(Reply { steps: long.steps().to_vec(), replan: false, note: None });
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    let log = lines(&world);
+    let denied = "06:10:00 denied lawn 06:10:00: it would hold `pump` for 5m1s, and a run may for 5m";
+    assert!(log.contains(&denied.to_owned()), "{log:#?}");
+    assert_eq!(published(&world, "beds").len(), 2, "the pump is free for others: {log:#?}");
+    assert!(published(&world, "lawn").is_empty(), "{log:#?}");
 }
 
 /// All that arrives is taken but messages to one topic, which the broker refuses.

@@ -66,9 +66,9 @@ pub(crate) struct Witness {
     freed: BTreeSet<RunId>,
     /// What runs that were cut short held since when: newer ones may have taken it over.
     left: HashMap<(PluginName, DeviceName, ResourceName), Instant>,
-    /// Who started last with a resource, and who waited for it then.
+    /// By resource, the plugin that had it last, and the runs that waited for it then.
     turns: HashMap<ResourceName, (PluginName, BTreeSet<RunId>)>,
-    /// Who waits for a resource now, of those that start as soon as they have it.
+    /// The runs that wait for a resource now, of those that start as soon as they have it.
     waiting: BTreeMap<RunId, ResourceName>,
 }
 
@@ -221,7 +221,7 @@ impl Witness {
         self.turns.insert(needs.clone(), (run.plugin.clone(), waiting));
     }
 
-    /// After each step of the scheduler: who holds and waits for what.
+    /// After each step of the scheduler: which runs hold resources and wait for them.
     pub(crate) fn looks_at(&mut self, now: Instant, runs: &[RunUnderWay<'_>]) {
         self.waiting.clear();
         for run in runs {

@@ -12,6 +12,8 @@ use roost_scheduler::{
     trigger::{Never, Search, Sky, Trigger},
 };
 
+use crate::config::rules::Rules;
+
 /// Searches for an occurrence in the past: a month each, of what follows the sun.
 const SEARCHES: usize = 13;
 
@@ -31,8 +33,8 @@ pub(super) struct Facts {
     pub(super) is_stopping: bool,
     /// Why its plugin's newest files were refused, if they were, and when.
     pub(super) fault: Option<(Instant, String)>,
-    /// Whether it is the operator who says what its plugin may publish and read.
-    pub(super) is_granted_by_operator: bool,
+    /// What the operator says that its plugin has to keep to.
+    pub(super) rules: Rules,
 }
 
 /// A job that is planned.
@@ -102,7 +104,7 @@ impl Facts {
             is_linked: scheduler.link_since().is_some(),
             is_stopping: scheduler.is_stopping(),
             fault: None,
-            is_granted_by_operator: false,
+            rules: Rules::default(),
         }
     }
 

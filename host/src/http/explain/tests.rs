@@ -74,7 +74,7 @@ fn facts(trigger: &str) -> Facts {
         is_linked: true,
         is_stopping: false,
         fault: None,
-        is_granted_by_operator: false,
+        rules: crate::config::rules::Rules::default(),
     }
 }
 

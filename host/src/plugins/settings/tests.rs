@@ -103,7 +103,7 @@ fn a_plugin_named_like_another_product_needs_the_operators_word() {
     let word = Grant::default_of(&name);
     let rules = Rules { grants: [(name.clone(), word.clone())].into(), ..Rules::default() };
     assert_eq!(parse(None, &rules), word);
-    // Whoever writes it into the folder is the operator: an upload brings no settings.
+    // Settings in the folder are the operator's: an upload brings none.
     let asked = parse(Some("[grants]\npublish = ['zigbee2mqtt/lamp/set']"), &Rules::default());
     assert_eq!((asked.publish.len(), asked.subscribe.len()), (1, 0));
 }

@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf};
 use roost_scheduler::{
     event::{Event, Loaded, Version},
     names::{DeviceName, PluginName},
+    topic::Grant,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -108,6 +109,23 @@ async fn a_version_that_ran_before_is_not_loaded_again_and_answers() {
         other => panic!("{other:?}"),
     }
     assert_eq!(kept_grant(place.data.path(), &name("porch"), &known, None).publish[0].as_str(), "porch/#");
+    let operator = Grant::of(Vec::new(), Vec::new());
+    assert_eq!(kept_grant(place.data.path(), &name("porch"), &known, Some(&operator)), operator);
+}
+
+#[tokio::test]
+async fn a_version_keeps_no_grant_that_its_name_alone_gave_it_before() {
+    let place = Place::new();
+    place.put("zigbee2mqtt.wasm", &guests::numbered(1));
+    // As a host before this one has accepted it.
+    place.put("zigbee2mqtt.toml", b"[grants]\npublish = ['zigbee2mqtt/#']\nsubscribe = ['zigbee2mqtt/#']");
+    let mut edge = place.start(Vec::new());
+    let known = edge.loaded().await.version;
+    edge.plugins.stop();
+    let kept = |operator| kept_grant(place.data.path(), &name("zigbee2mqtt"), &known, operator);
+    assert!(kept(None).publish.is_empty() && kept(None).subscribe.is_empty());
+    let word = Grant::default_of(&name("zigbee2mqtt"));
+    assert_eq!(kept(Some(&word)), word);
 }
 
 #[tokio::test]

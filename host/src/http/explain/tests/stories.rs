@@ -1,6 +1,9 @@
 //! Which run is told of, and what is advised.
 
+use roost_scheduler::model::Resource;
+
 use super::*;
+use crate::config::rules::Rules;
 
 #[test]
 fn of_runs_by_hand_the_nearest_is_told_whether_it_has_ended_or_not() {
@@ -148,6 +151,11 @@ fn the_lines_that_say_what_to_do_are_notes() {
     let told_of = told(facts("cron 30 6 * * *"), Some(DUE), vec![denied]);
     assert!(told_of.sentence.ends_with("was not allowed: its plugin may not publish to `barn/door`"));
     assert_eq!(told_of.notes[0], hint);
+    let pump = ResourceName::parse("pump").unwrap();
+    let denied = run(&Outcome::Denied(Denied::NotGranted(pump.clone())));
+    let rules = Rules { resources: [(pump, Resource::new(1))].into(), ..Rules::default() };
+    let told_of = told(Facts { rules, ..facts("cron 30 6 * * *") }, Some(DUE), vec![denied]);
+    assert!(told_of.notes[0].ends_with("capacity = 1\nplugins = [\"api\", \"coop-door\"]"), "{}", told_of.notes[0]);
 }
 
 #[test]
