@@ -77,7 +77,7 @@ impl Scheduler {
         self.next_turn += 1;
         let (job, id, group) = (run.job, run.id.clone(), group_of(&run));
         let started = run.progress.started;
-        let needs = run.policy.needs.clone();
+        let (needs, is_owed) = (run.policy.needs.clone(), run.is_owed());
         run.turn = turn;
         let slot = self.runs.insert(run);
         match job {
@@ -89,9 +89,9 @@ impl Scheduler {
         }
         if let Some(started) = started
             && let Some(pool) = needs.and_then(|name| self.resources.get_mut(&name))
-            && pool.until(started) > self.since
+            && (pool.until(started) > self.since || !is_owed)
         {
-            // It started before the host did, and goes on.
+            // It started before the host did, and goes on; a first step that is tried for too long is given up at once.
             pool.held += 1;
             self.take_hold(slot, started, false);
         }
