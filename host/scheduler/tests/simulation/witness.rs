@@ -413,7 +413,12 @@ impl Witness {
         self.freed = self
             .holding
             .iter()
-            .filter(|(_, (_, since))| now.ms_since(*since) >= most)
+            .filter(|(_, (needs, since))| {
+                // Where a crash took along by how much the clock was set back, a run that had given up the resource seems
+                // to have just begun to hold it.
+                let holders = || self.holding.values().filter(|(other, _)| other == needs).count();
+                now.ms_since(*since) >= most || (self.clock_was_set_back && holders() > 1)
+            })
             .map(|(run, _)| run.clone())
             .collect();
         self.shifted.clear();
