@@ -38,11 +38,15 @@ pub(super) struct MqttFile {
     pub(super) user: Option<String>,
     /// Itself, or what its file holds.
     pub(super) password: Option<String>,
+    /// Whether the password stands in `roost.toml` itself.
+    pub(super) is_password_in_it: bool,
     pub(super) ca_file: Option<PathBuf>,
     /// A certificate and its key.
     pub(super) identity: Option<(PathBuf, PathBuf)>,
     /// `Some(None)`: there is none.
     pub(super) status_topic: Option<Option<Topic>>,
+    /// Of the password's file.
+    pub(super) warning: Option<Report>,
 }
 
 const KEYS: [&str; 14] = [
@@ -109,17 +113,20 @@ fn path_at(folder: &Path, table: &Table<'_>, key: &str) -> Result<Option<PathBuf
 
 fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
     let table = value.table(&MQTT_KEYS)?;
-    let password = match (text_at(&table, "password")?, table.get("password_file")) {
+    let (text, secret) = match (text_at(&table, "password")?, table.get("password_file")) {
         (Some(_), Some(file)) => {
             return Err(file.error("there is a `password` and a `password_file`").hint("leave one of them out"));
         }
-        (None, Some(file)) => Some(file.secret(folder, "password")?),
-        (password, None) => password,
+        (text, file) => (text, file.map(|file| file.secret(folder, "password")).transpose()?),
     };
+    let is_password_in_it = text.is_some();
+    let (from_file, warning) = secret.map(|secret| (secret.text, secret.warning)).unzip();
     Ok(MqttFile {
         urls: table.get("url").map(|value| read_urls(&value)).transpose()?,
         user: text_at(&table, "user")?,
-        password,
+        password: text.or(from_file),
+        is_password_in_it,
+        warning: warning.flatten(),
         ca_file: path_at(folder, &table, "ca_file")?,
         identity: read_identity(folder, &table)?,
         status_topic: table.get("status_topic").map(|value| read_status_topic(&value)).transpose()?,

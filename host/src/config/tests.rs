@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use clap::Parser;
 use roost_scheduler::{names::PluginName, rate::Rate};
 use tempfile::TempDir;
@@ -259,11 +261,11 @@ fn the_api_listens_where_it_is_told_to_and_on_loopback_otherwise() {
     assert_eq!((http.listen, http.token.as_deref()), (at("0.0.0.0:80"), Some("0123456789abcdef")));
     fs::write(folder.path().join("token"), "0".repeat(70_000)).unwrap();
     let told = load_from(&folder, &[]).err().unwrap().to_string();
-    assert!(told.contains("it has more than 65536 bytes"), "{told}");
+    assert!(told.contains("it has 70000 bytes, more than the 65536 allowed"), "{told}");
     fs::remove_file(folder.path().join("token")).unwrap();
     fs::create_dir(folder.path().join("token")).unwrap();
     let told = load_from(&folder, &[]).err().unwrap().to_string();
-    assert!(told.contains("caused by: it is no file"), "{told}");
+    assert!(told.contains("caused by: it is not a file"), "{told}");
     fs::remove_dir(folder.path().join("token")).unwrap();
     fs::write(folder.path().join("token"), "short\n").unwrap();
     let told = load_from(&folder, &[]).err().unwrap().to_string();
@@ -300,4 +302,42 @@ fn a_broker_has_one_address_or_several_and_a_certificate_with_its_key() {
         let error = error(&text, &[]);
         assert!(error.contains(expected), "{text}:\n{error}");
     }
+}
+
+#[test]
+fn a_secret_that_others_can_use_is_told() {
+    let folder = folder("[http]\ntoken_file = 'token'\n[mqtt]\nurl = 'mqtt://b'\npassword_file = 'password'");
+    let set = |name: &str, mode| {
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let told =
+        || load_from(&folder, &[]).map(|config| config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>());
+    for name in ["token", "password"] {
+        fs::write(folder.path().join(name), "0123456789abcdef\n").unwrap();
+        set(name, 0o640);
+    }
+    assert_eq!(told().unwrap(), [""; 0]);
+    set("token", 0o644);
+    let warnings = told().unwrap();
+    assert!(warnings[0].starts_with("every user of this machine can read the token file `"), "{warnings:?}");
+    assert!(warnings[0].contains("hint: `chmod 600 ") && warnings.len() == 1, "{warnings:?}");
+    set("password", 0o660);
+    let warnings = told().unwrap();
+    assert!(warnings[1].starts_with("other users can change the password file `"), "{warnings:?}");
+    set("password", 0o666);
+    let error = told().unwrap_err().to_string();
+    assert!(error.contains("roost.toml:5:17: every user of this machine can change the password file `"), "{error}");
+    assert!(error.contains("hint: `chmod 600 "), "{error}");
+}
+
+#[test]
+fn a_password_in_settings_that_others_can_read_is_told() {
+    let folder = folder("[mqtt]\nurl = 'mqtt://b'\npassword = 'secret'");
+    let warnings = |mode| {
+        fs::set_permissions(folder.path().join("roost.toml"), fs::Permissions::from_mode(mode)).unwrap();
+        load_from(&folder, &[]).ok().unwrap().warnings
+    };
+    assert_eq!(warnings(0o640), []);
+    let told = warnings(0o644)[0].to_string();
+    assert!(told.contains("has a password in it") && !told.contains("secret"), "{told}");
 }

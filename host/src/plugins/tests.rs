@@ -25,5 +25,5 @@ fn loader(data: &Path) -> Loader {
 
 fn offer(component: Vec<u8>, settings: Option<&str>) -> Offer {
     let plugin = PluginName::parse("porch").unwrap();
-    Offer { plugin, component: component.into(), settings: settings.map(Into::into) }
+    Offer { plugin, component: component.into(), settings: settings.map(Into::into), may_quote: true }
 }
