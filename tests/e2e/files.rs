@@ -73,7 +73,18 @@ fn what_roost_keeps_is_for_its_user_alone() {
     assert_eq!((mode(&data), mode(&site.path().join("copy.db"))), (0o700, 0o600));
     let found = below(&data);
     let has = |end: &str| found.iter().any(|path| path.to_str().unwrap().ends_with(end));
-    for end in ["roost.db", "roost.db-wal", "roost.db-shm", "lock", "client-id", "cache-key", "control.sock", ".json", ".cwasm", ".seal"] {
+    for end in [
+        "roost.db",
+        "roost.db-wal",
+        "roost.db-shm",
+        "lock",
+        "client-id",
+        "cache-key",
+        "control.sock",
+        ".json",
+        ".cwasm",
+        ".seal",
+    ] {
         assert!(has(end), "{end}: {found:?}");
     }
     for path in found {
@@ -105,7 +116,10 @@ fn a_data_folder_of_another_user_is_refused() {
     }
     chown(&data, Some(OTHER), None).unwrap();
     let said = refused(&site, &broker);
-    assert!(said.contains("data` belongs to user 54321, and Roost runs as user 0") && said.contains("hint: "), "{said}");
+    assert!(
+        said.contains("data` belongs to user 54321, and Roost runs as user 0") && said.contains("hint: "),
+        "{said}"
+    );
     chown(&data, Some(0), None).unwrap();
     lchown(data.join("lock"), Some(OTHER), None).unwrap();
     let said = refused(&site, &broker);
@@ -197,7 +211,10 @@ fn a_token_that_others_can_use_is_told_or_refused() {
     assert!(host.stop().success());
     set_mode(&token, 0o666);
     let said = refused(&site, &broker);
-    assert!(said.contains("every user of this machine can change the token file") && said.contains("chmod 600"), "{said}");
+    assert!(
+        said.contains("every user of this machine can change the token file") && said.contains("chmod 600"),
+        "{said}"
+    );
     set_mode(&token, 0o600);
     let host = site.start(&broker);
     host.says("connected to the broker");

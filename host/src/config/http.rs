@@ -75,7 +75,7 @@ fn read_token(folder: &Path, file: &Value<'_>) -> Result<Secret, Report> {
     let token = &secret.text;
     if token.len() < TOKEN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         let what = format!("the token must have {TOKEN_BYTES} or more letters, digits and signs, and nothing else");
-        return Err(file.error(what).hint("`openssl rand -hex 32 > FILE` makes one"));
+        return Err(file.error(what).hint("`(umask 077; openssl rand -hex 32 > FILE)` makes one"));
     }
     Ok(secret)
 }

@@ -63,8 +63,8 @@ pub(super) enum CacheError {
     Load(String),
     #[error("machine code cannot be run: {0}")]
     NotExecutable(String),
-    #[error("it has more parts than one call may have: {0}")]
-    TooManyParts(String),
+    #[error("it wants more than there is for one call: {0}")]
+    TooLarge(String),
 }
 
 impl CacheError {
@@ -77,11 +77,11 @@ impl CacheError {
                 Some("start Roost again; if that changes nothing, remove the folder `cache` in the data folder")
             }
             Self::NotExecutable(_) => Some(
-                "Roost compiles plugins to machine code: take `MemoryDenyWriteExecute` out of the systemd unit, or what else \
-                 forbids it (SELinux's `execmem`, a data folder on a disk that is mounted with `noexec`)",
+                "Roost compiles plugins to machine code, and something forbids that: `MemoryDenyWriteExecute` in the systemd \
+                 unit, SELinux's `execmem`, or a data folder on a disk that is mounted with `noexec`",
             ),
-            Self::TooManyParts(_) => Some(
-                "build it as one module, or of fewer; those that ordinary toolchains make have a few memories and tables",
+            Self::TooLarge(_) => Some(
+                "no ordinary toolchain makes that: see what the plugin is put together from (`wasm-tools objdump PLUGIN.wasm`)",
             ),
         }
     }
@@ -89,12 +89,11 @@ impl CacheError {
     /// Tells apart why the runtime does not take what was compiled.
     fn of_mapping(error: &wasmtime::Error) -> Self {
         let text = format!("{error:#}");
-        // EPERM and EACCES
-        if text.contains("os error 1)") || text.contains("os error 13)") {
+        if text.contains("make memory executable") {
             return Self::NotExecutable(text);
         }
         if POOL_LIMITS.iter().any(|limit| text.contains(limit)) {
-            return Self::TooManyParts(text);
+            return Self::TooLarge(text);
         }
         Self::Load(text)
     }

@@ -35,6 +35,8 @@ pub(super) enum CompileError {
     Size,
     #[error("the compiler was killed, as the kernel does when the machine has no memory left")]
     Killed,
+    #[error("the compiler could not start its threads")]
+    Threads,
     #[error("{0}")]
     Io(String),
     #[error("the compiler ended with {status}: {said}")]
@@ -47,6 +49,8 @@ pub(super) enum CompileError {
 pub(super) const WRITABLE: &str =
     "see that there is space in the data folder, and that the user that runs Roost can write there";
 
+const UNUSUAL: &str = "no ordinary plugin takes that much; do not use it unless you know who made it";
+
 impl CompileError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         Some(match self {
@@ -54,13 +58,19 @@ impl CompileError {
                 "a compile may take half of the machine's memory, or of what the service is allowed: compile it on a larger \
                  machine, or make the plugin smaller; an ordinary one takes a few dozen MiB"
             }
-            Self::Cpu | Self::Wall(_) | Self::Memory(_) | Self::Size => {
-                "no ordinary plugin takes that much; do not use it unless you know who made it"
+            Self::Cpu | Self::Wall(_) | Self::Memory(_) | Self::Size => UNUSUAL,
+            Self::Invalid(said) if said.contains("disabled") || said.contains("not enabled") => {
+                "it uses a part of WebAssembly that plugins do not have: build it for `wasm32-wasip2` with the default features"
             }
+            Self::Invalid(said) if said.contains("exceeds limit") => UNUSUAL,
             Self::Invalid(_) => "build it again; if it was copied, copy it again",
             Self::Io(_) => WRITABLE,
             Self::Killed => "free some memory, and put the file into the folder again",
             Self::Ended { .. } => "the compiler itself is at fault: use another version of the plugin or of Roost",
+            Self::Threads => {
+                "the user that runs Roost must be allowed a few more threads (`TasksMax` of systemd, `ulimit -u`), or the machine \
+                 must have more memory"
+            }
             Self::Start(_) => {
                 "`/proc` must be there, and the user that runs Roost must be allowed one more process (`TasksMax` of systemd, \
                  `ulimit -u`)"
@@ -81,13 +91,15 @@ impl Bounds {
     /// For a compile on this machine, and for one that is begun beside it.
     pub(super) fn of_machine() -> [Self; 2] {
         // Where nothing is known of the machine, it is taken for a large one.
-        let share = process::memory_limit().unwrap_or(u64::MAX) / limits::COMPILE_SHARE;
-        let memory = |share: u64| share.clamp(limits::COMPILE_ADDRESS_SPACE_LEAST, limits::COMPILE_ADDRESS_SPACE);
-        [
-            Self { wall: limits::COMPILE_WALL, memory: memory(share) },
-            Self { wall: limits::COMPILE_SOON, memory: memory(share / 2) },
-        ]
+        let [long, short] = shares(process::memory_limit().unwrap_or(u64::MAX));
+        [Self { wall: limits::COMPILE_WALL, memory: long }, Self { wall: limits::COMPILE_SOON, memory: short }]
     }
+}
+
+/// Of so much memory, what a compile may take, and one beside it.
+fn shares(memory: u64) -> [u64; 2] {
+    let share = memory / limits::COMPILE_SHARE;
+    [share, share / 2].map(|share| share.clamp(limits::COMPILE_ADDRESS_SPACE_LEAST, limits::COMPILE_ADDRESS_SPACE))
 }
 
 /// Compiles a component into an empty file.
@@ -95,6 +107,8 @@ pub(super) async fn compile(component: &[u8], into: File, bounds: Bounds) -> Res
     let mut child = command(bounds.memory)
         .env_clear()
         .env("RAYON_NUM_THREADS", limits::COMPILE_THREADS.to_string())
+        // Each arena takes 64 MiB of address space, which on a small machine is half of all that it may take.
+        .env("MALLOC_ARENA_MAX", limits::COMPILE_THREADS.to_string())
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(into)
@@ -148,6 +162,9 @@ fn judge(status: ExitStatus, said: String, bounds: Bounds) -> Result<(), Compile
     }
     if said.contains("memory allocation of") || said.contains("annot allocate memory") {
         return Err(CompileError::Memory(bounds.memory));
+    }
+    if said.contains("ThreadPoolBuildError") {
+        return Err(CompileError::Threads);
     }
     Err(CompileError::Ended { status, said })
 }
@@ -252,4 +269,38 @@ mod tests {
     }
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    #[tokio::test]
+    async fn what_takes_more_memory_than_a_small_machine_has_is_given_up() {
+        let sum = "local.get 0 i32.add ".repeat(600_000);
+        let module = format!("(core module (func (param i32) (result i32) local.get 0 {sum}))");
+        let large = wat::parse_str(format!("(component {module})")).unwrap();
+        let bounds = Bounds { memory: 256 << 20, ..BOUNDS };
+        let error = compile(&large, file(), bounds).await.unwrap_err();
+        assert_eq!(error.to_string(), "compiling it took more than 256 MiB of memory");
+        assert!(error.hint().unwrap().contains("half of the machine's memory"));
+    }
+
+    #[test]
+    fn a_small_machine_gives_a_compile_a_part_of_its_memory() {
+        let mib = |memory: u64| shares(memory << 20).map(|share| share >> 20);
+        assert_eq!(mib(8_192), [1_536, 1_536]);
+        assert_eq!(mib(2_048), [1_024, 512]);
+        assert_eq!(mib(430), [215, 128]);
+        assert_eq!(mib(64), [128, 128], "less would not do");
+        assert!(Bounds::of_machine().iter().all(|bounds| bounds.memory >= limits::COMPILE_ADDRESS_SPACE_LEAST));
+    }
+
+    #[test]
+    fn the_end_of_the_compiler_says_what_was_too_much() {
+        let told = |signal: Signal| {
+            let error = judge(ExitStatus::from_raw(signal.as_raw()), String::new(), BOUNDS).unwrap_err();
+            assert!(error.hint().is_some());
+            error.to_string()
+        };
+        assert_eq!(told(Signal::XCPU), "compiling it took more than 60 s of CPU time");
+        assert_eq!(told(Signal::XFSZ), "compiled, it has more than 512 MiB");
+        assert!(told(Signal::KILL).starts_with("the compiler was killed, as the kernel does when"));
+        assert!(told(Signal::SEGV).starts_with("the compiler ended with signal: 11"));
+    }
 }

@@ -12,8 +12,9 @@ pub(super) const CONFIG_BYTES: usize = 64 << 20;
 /// Address space of a compile at the most: one that wants more is a bomb, or too large for the machines that Roost is made
 /// for.
 pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
-/// The same on a small machine: what an ordinary plugin takes, and its compiler's own code. With less, none would compile.
-pub(super) const COMPILE_ADDRESS_SPACE_LEAST: u64 = 192 << 20;
+/// The same on a small machine: what an ordinary plugin takes, half of it the compiler's own code. With less, none would
+/// compile.
+pub(super) const COMPILE_ADDRESS_SPACE_LEAST: u64 = 128 << 20;
 /// A compile may take as large a part of the machine's memory, and one that is begun beside it half of that: together they
 /// leave a quarter to the host and to everything else.
 pub(super) const COMPILE_SHARE: u64 = 2;

@@ -2,6 +2,7 @@
 
 mod edge;
 pub(super) mod guests;
+mod hints;
 mod limits;
 mod tasks;
 
