@@ -162,7 +162,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
     })
 }
 
-/// A password that stands in the settings is read by all who may read these.
+/// Every user that can read the settings can read a password in them.
 fn exposed_password(path: &Path) -> Option<Report> {
     files::exposure(path).ok().filter(|exposure| *exposure != Exposure::None)?;
     let report =

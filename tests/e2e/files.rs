@@ -14,7 +14,7 @@ use crate::{
     ticking,
 };
 
-/// A user that is not the one who runs the tests, where that is root and can give files away.
+/// A user other than root, which can give files away.
 const OTHER: u32 = 54_321;
 
 fn is_root() -> bool {
@@ -173,7 +173,7 @@ fn a_file_that_a_link_leads_to_is_not_shown() {
     let said = host.says("spy.toml:1:1: that cannot be read as settings");
     let all = [said, everything(&site, &host)].concat();
     assert!(!all.contains("hunter2") && !all.contains("swordfish"), "{all}");
-    // A user who may read it can have it shown.
+    // `roost check` shows it to a user that may read it.
     let (_, _, said) = tried(&site, &["check", "plugins/spy.wasm"]);
     assert!(said.contains("unknown key `swordfish`"), "{said}");
     more(&listener, "declared/tick");
@@ -199,7 +199,7 @@ fn a_link_of_another_user_to_a_file_that_is_not_that_users_is_not_followed() {
 }
 
 #[test]
-fn a_token_that_others_can_use_is_told_or_refused() {
+fn a_token_that_others_can_use_is_reported_or_refused() {
     let (broker, site) = (Broker::new(), Site::new());
     let token = site.path().join("token");
     fs::write(&token, "0123456789abcdef\n").unwrap();

@@ -26,7 +26,7 @@ pub(crate) struct Document<'t> {
     root: Spanned<DeTable<'t>>,
 }
 
-/// What a file held that is not for everybody.
+/// A password or a token that was in a file.
 pub(crate) struct Secret {
     pub(crate) text: String,
     /// That more users can use the file than should.
@@ -174,7 +174,7 @@ impl<'d> Value<'d> {
             Exposure::Changeable => Some(exposed("other users can change").hint(close)),
             Exposure::Open => {
                 let report = self.error(exposed("every user of this machine can change").what);
-                return Err(report.cause(format!("a user who sets the {what} decides who gets in")).hint(close));
+                return Err(report.cause(format!("a user that can set the {what} lets in any other")).hint(close));
             }
         };
         let line = text.strip_suffix('\n').unwrap_or(&text);

@@ -305,39 +305,39 @@ fn a_broker_has_one_address_or_several_and_a_certificate_with_its_key() {
 }
 
 #[test]
-fn a_secret_that_others_can_use_is_told() {
+fn a_secret_that_others_can_use_is_reported() {
     let folder = folder("[http]\ntoken_file = 'token'\n[mqtt]\nurl = 'mqtt://b'\npassword_file = 'password'");
     let set = |name: &str, mode| {
         fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
     };
-    let told =
+    let warnings =
         || load_from(&folder, &[]).map(|config| config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>());
     for name in ["token", "password"] {
         fs::write(folder.path().join(name), "0123456789abcdef\n").unwrap();
         set(name, 0o640);
     }
-    assert_eq!(told().unwrap(), [""; 0]);
+    assert_eq!(warnings().unwrap(), [""; 0]);
     set("token", 0o644);
-    let warnings = told().unwrap();
-    assert!(warnings[0].starts_with("every user of this machine can read the token file `"), "{warnings:?}");
-    assert!(warnings[0].contains("hint: `chmod 600 ") && warnings.len() == 1, "{warnings:?}");
+    let found = warnings().unwrap();
+    assert!(found[0].starts_with("every user of this machine can read the token file `"), "{found:?}");
+    assert!(found[0].contains("hint: `chmod 600 ") && found.len() == 1, "{found:?}");
     set("password", 0o660);
-    let warnings = told().unwrap();
-    assert!(warnings[1].starts_with("other users can change the password file `"), "{warnings:?}");
+    let found = warnings().unwrap();
+    assert!(found[1].starts_with("other users can change the password file `"), "{found:?}");
     set("password", 0o666);
-    let error = told().unwrap_err().to_string();
+    let error = warnings().unwrap_err().to_string();
     assert!(error.contains("roost.toml:5:17: every user of this machine can change the password file `"), "{error}");
     assert!(error.contains("hint: `chmod 600 "), "{error}");
 }
 
 #[test]
-fn a_password_in_settings_that_others_can_read_is_told() {
+fn a_password_in_settings_that_others_can_read_is_reported() {
     let folder = folder("[mqtt]\nurl = 'mqtt://b'\npassword = 'secret'");
     let warnings = |mode| {
         fs::set_permissions(folder.path().join("roost.toml"), fs::Permissions::from_mode(mode)).unwrap();
         load_from(&folder, &[]).ok().unwrap().warnings
     };
     assert_eq!(warnings(0o640), []);
-    let told = warnings(0o644)[0].to_string();
-    assert!(told.contains("has a password in it") && !told.contains("secret"), "{told}");
+    let message = warnings(0o644)[0].to_string();
+    assert!(message.contains("has a password in it") && !message.contains("secret"), "{message}");
 }

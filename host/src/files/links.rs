@@ -1,4 +1,4 @@
-//! Links on the way to a file. A link is followed with the rights of the user that runs Roost, which the user who made it may
+//! Links on the way to a file. A link is followed with the rights of the user that runs Roost, which the user that made it may
 //! not have: a link of another user leads to that user's own files, or nowhere (as `fs.protected_symlinks` of the kernel has
 //! it for shared folders).
 

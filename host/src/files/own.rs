@@ -40,7 +40,7 @@ impl FolderError {
         match self {
             Self::NotAFolder(_) => "name a folder with `--data DIR`; it is made if it does not exist".into(),
             Self::OfAnother { path, owner, user } => format!(
-                "a user who can write there decides what Roost runs and sends: run Roost as user {owner}, or hand the folder \
+                "a user that can write there decides what Roost runs and sends: run Roost as user {owner}, or hand the folder \
                  over with `chown -R {user} {0}`, or name a folder that does not exist, such as `--data {0}/roost`, which \
                  Roost makes",
                 path.display()
@@ -51,7 +51,7 @@ impl FolderError {
                 path.display()
             ),
             Self::Open { .. } => {
-                "a user who can write there decides what Roost runs and sends: name a folder on a disk that keeps \
+                "a user that can write there decides what Roost runs and sends: name a folder on a disk that keeps \
                  permissions with `--data DIR`"
                     .into()
             }

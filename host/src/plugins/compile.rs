@@ -49,7 +49,7 @@ pub(super) enum CompileError {
 pub(super) const WRITABLE: &str =
     "see that there is space in the data folder, and that the user that runs Roost can write there";
 
-const UNUSUAL: &str = "no ordinary plugin takes that much; do not use it unless you know who made it";
+const UNUSUAL: &str = "no ordinary plugin takes that much; do not use it unless you know its author";
 
 impl CompileError {
     pub(super) fn hint(&self) -> Option<&'static str> {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_with_a_component_is_told() {
+    async fn what_is_wrong_with_a_component_is_reported() {
         let into = file();
         let error = compile(b"\0asm\x0d\0\x01\0\x01\x01\x00", into.try_clone().unwrap(), BOUNDS).await.unwrap_err();
         assert!(matches!(&error, CompileError::Invalid(said) if said.contains("unexpected end")), "{error:?}");
@@ -293,14 +293,14 @@ mod tests {
 
     #[test]
     fn the_end_of_the_compiler_says_what_was_too_much() {
-        let told = |signal: Signal| {
+        let message = |signal: Signal| {
             let error = judge(ExitStatus::from_raw(signal.as_raw()), String::new(), BOUNDS).unwrap_err();
             assert!(error.hint().is_some());
             error.to_string()
         };
-        assert_eq!(told(Signal::XCPU), "compiling it took more than 60 s of CPU time");
-        assert_eq!(told(Signal::XFSZ), "compiled, it has more than 512 MiB");
-        assert!(told(Signal::KILL).starts_with("the compiler was killed, as the kernel does when"));
-        assert!(told(Signal::SEGV).starts_with("the compiler ended with signal: 11"));
+        assert_eq!(message(Signal::XCPU), "compiling it took more than 60 s of CPU time");
+        assert_eq!(message(Signal::XFSZ), "compiled, it has more than 512 MiB");
+        assert!(message(Signal::KILL).starts_with("the compiler was killed, as the kernel does when"));
+        assert!(message(Signal::SEGV).starts_with("the compiler ended with signal: 11"));
     }
 }

@@ -131,7 +131,7 @@ fn without_quotes(report: &Report) -> Report {
     let report = Report::new(format!("{place}: that cannot be read as settings"));
     let report =
         report.cause("what stands there is not shown: a link leads to a file outside of the folder of plugins");
-    report.hint("put the file itself there, or let `roost check PLUGIN.wasm` show it to a user who may read that file")
+    report.hint("put the file itself there, or let `roost check PLUGIN.wasm` show it to a user that may read that file")
 }
 
 /// What an offer would be, before anything is done with it.

@@ -25,7 +25,7 @@ const LOCK_AGAIN: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not read: closing it ends the lock")] File);
 
-/// Opens the data folder, and makes it if it does not exist, for the user that runs Roost alone: who can write there decides
+/// Opens the data folder, and makes it if it does not exist, for the user that runs Roost alone: a user that can write there decides
 /// what is sent.
 pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
     Folder::own(folder).map_err(StoreError::Folder)

@@ -2,7 +2,7 @@
 
 use super::{guests, limits::load, offer};
 
-async fn told(component: Vec<u8>) -> String {
+async fn message(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");
     error.report(&offer(Vec::new(), None).plugin, None).to_string()
 }
@@ -13,9 +13,9 @@ fn import(instance: &str) -> Vec<u8> {
 
 /// Why it is refused, and what to do, each with a text that is in it.
 async fn is_refused(component: Vec<u8>, why: &str, hint: &str) {
-    let told = told(component).await;
-    let (causes, hinted) = told.split_once("\nhint: ").unwrap_or_else(|| panic!("no hint: {told}"));
-    assert!(causes.contains(why) && hinted.contains(hint), "{told}");
+    let message = message(component).await;
+    let (causes, hinted) = message.split_once("\nhint: ").unwrap_or_else(|| panic!("no hint: {message}"));
+    assert!(causes.contains(why) && hinted.contains(hint), "{message}");
 }
 
 #[tokio::test]

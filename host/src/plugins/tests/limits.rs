@@ -153,14 +153,17 @@ async fn components_that_were_asked_last_stay_ready() {
 async fn what_a_file_elsewhere_says_is_not_quoted() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
-    let told = |may_quote| {
+    let message = |may_quote| {
         let settings = Some("[config]\n[hunter2]\n");
         let offer = Offer { may_quote, ..offer(guests::guest(guests::NOTHING), settings) };
         let name = offer.plugin.clone();
         loader.propose(offer).err().unwrap().report(&name, None).to_string()
     };
-    assert!(told(true).contains("porch.toml:2:2: unknown key `hunter2`"), "{}", told(true));
-    let told = told(false);
-    assert!(told.contains("porch.toml:2:2: that cannot be read as settings") && told.contains("hint: "), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(message(true).contains("porch.toml:2:2: unknown key `hunter2`"), "{}", message(true));
+    let message = message(false);
+    assert!(
+        message.contains("porch.toml:2:2: that cannot be read as settings") && message.contains("hint: "),
+        "{message}"
+    );
+    assert!(!message.contains("hunter2"), "{message}");
 }
