@@ -208,6 +208,7 @@ fn a_token_that_others_can_use_is_reported_or_refused() {
     let host = site.start(&broker);
     host.says("every user of this machine can read the token file");
     host.says("chmod 600");
+    host.says("connected to the broker");
     assert!(host.stop().success());
     set_mode(&token, 0o666);
     let said = refused(&site, &broker);
