@@ -141,7 +141,8 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
         None => Topic::parse(STATUS_TOPIC).ok(),
     };
     let in_it = path.as_ref().filter(|_| file.mqtt.is_password_in_it).and_then(|path| exposed_password(path));
-    let warnings = [file.http.warning.clone(), file.mqtt.warning.clone(), in_it].into_iter().flatten().collect();
+    let of_files = file.http.warning.iter().chain(&file.mqtt.warnings).cloned();
+    let warnings = of_files.chain(in_it).collect();
     Ok(Config {
         warnings,
         file: path,

@@ -155,30 +155,36 @@ impl<'d> Value<'d> {
     /// A file's name: its text, without the end of its last line.
     pub(crate) fn secret(&self, folder: &Path, what: &str) -> Result<Secret, Report> {
         let path = folder.join(self.text()?);
-        let read = files::read(&path, SECRET_BYTES).and_then(|bytes| Ok((bytes, files::exposure(&path)?)));
-        let text = read.and_then(|(bytes, exposure)| {
-            let text =
-                String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text"))?;
-            Ok((text, exposure))
-        });
-        let (text, exposure) = text.map_err(|error| {
+        let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not text");
+        let text = files::read(&path, SECRET_BYTES).and_then(|bytes| String::from_utf8(bytes).map_err(not_text));
+        let text = text.map_err(|error| {
             self.error(format!("the {what} file `{}` cannot be read", path.display()))
                 .cause(error)
                 .hint("it must be a file of one line, and the user that runs Roost must be able to read it")
         })?;
-        let exposed = |how: &str| Report::new(format!("{how} the {what} file `{}`", path.display()));
-        let close = format!("`chmod 600 {}`, as the user that runs Roost", path.display());
-        let warning = match exposure {
-            Exposure::None => None,
-            Exposure::Readable => Some(exposed("every user of this machine can read").hint(close)),
-            Exposure::Changeable => Some(exposed("other users can change").hint(close)),
-            Exposure::Open => {
-                let report = self.error(exposed("every user of this machine can change").what);
-                return Err(report.cause(format!("a user that can set the {what} lets in any other")).hint(close));
-            }
-        };
+        let warning = self.exposure(folder, what)?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         Ok(Secret { text: line.strip_suffix('\r').unwrap_or(line).to_owned(), warning })
+    }
+
+    /// A file's name: a warning where more users can use the file than should.
+    ///
+    /// # Errors
+    /// Where every user can change it.
+    pub(crate) fn exposure(&self, folder: &Path, what: &str) -> Result<Option<Report>, Report> {
+        let path = folder.join(self.text()?);
+        let hint = format!("`chmod 600 {}`, as the user that runs Roost", path.display());
+        let exposed = |how: &str| format!("{how} the {what} file `{}`", path.display());
+        Ok(match files::exposure(&path) {
+            Ok(Exposure::Open) => {
+                let report = self.error(exposed("every user of this machine can change"));
+                return Err(report.cause(format!("a user that can set the {what} lets in any other")).hint(hint));
+            }
+            Ok(Exposure::Changeable) => Some(Report::new(exposed("other users can change")).hint(hint)),
+            Ok(Exposure::Readable) => Some(Report::new(exposed("every user of this machine can read")).hint(hint)),
+            // A file that is not there is reported where it is read.
+            Ok(Exposure::None) | Err(_) => None,
+        })
     }
 
     /// A text that stands for something.

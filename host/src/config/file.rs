@@ -45,8 +45,8 @@ pub(super) struct MqttFile {
     pub(super) identity: Option<(PathBuf, PathBuf)>,
     /// `Some(None)`: there is none.
     pub(super) status_topic: Option<Option<Topic>>,
-    /// Of the password's file.
-    pub(super) warning: Option<Report>,
+    /// Of the files of the password and of the key.
+    pub(super) warnings: Vec<Report>,
 }
 
 const KEYS: [&str; 14] = [
@@ -119,14 +119,17 @@ fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
         }
         (text, file) => (text, file.map(|file| file.secret(folder, "password")).transpose()?),
     };
-    let is_password_in_it = text.is_some();
-    let (from_file, warning) = secret.map(|secret| (secret.text, secret.warning)).unzip();
+    let (from_file, of_password) = secret.map(|secret| (secret.text, secret.warning)).unzip();
+    let of_key = table.get("key_file").map(|file| file.exposure(folder, "key")).transpose()?;
+    let urls = table.get("url").map(|value| read_urls(&value)).transpose()?;
+    let has_password = |url: &String| url.rsplit_once('@').is_some_and(|(user, _)| user.matches(':').count() > 1);
+    let is_password_in_it = text.is_some() || urls.iter().flatten().any(has_password);
     Ok(MqttFile {
-        urls: table.get("url").map(|value| read_urls(&value)).transpose()?,
+        urls,
         user: text_at(&table, "user")?,
         password: text.or(from_file),
         is_password_in_it,
-        warning: warning.flatten(),
+        warnings: [of_password, of_key].into_iter().flatten().flatten().collect(),
         ca_file: path_at(folder, &table, "ca_file")?,
         identity: read_identity(folder, &table)?,
         status_topic: table.get("status_topic").map(|value| read_status_topic(&value)).transpose()?,

@@ -325,6 +325,12 @@ fn a_secret_that_others_can_use_is_reported() {
     let found = warnings().unwrap();
     assert!(found[1].starts_with("other users can change the password file `"), "{found:?}");
     set("password", 0o666);
+    // The key of a certificate is a secret, too.
+    let with_key = super::tests::folder("[mqtt]\nurl = 'mqtts://b'\ncert_file = 'cert'\nkey_file = 'key'");
+    fs::write(with_key.path().join("key"), "").unwrap();
+    fs::set_permissions(with_key.path().join("key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let found = load_from(&with_key, &[]).ok().unwrap().warnings;
+    assert!(found[0].to_string().starts_with("every user of this machine can read the key file `"), "{found:?}");
     let error = warnings().unwrap_err().to_string();
     assert!(error.contains("roost.toml:5:17: every user of this machine can change the password file `"), "{error}");
     assert!(error.contains("hint: `chmod 600 "), "{error}");
@@ -340,4 +346,11 @@ fn a_password_in_settings_that_others_can_read_is_reported() {
     assert_eq!(warnings(0o640), []);
     let message = warnings(0o644)[0].to_string();
     assert!(message.contains("has a password in it") && !message.contains("secret"), "{message}");
+    let in_url = |text: &str| {
+        let folder = super::tests::folder(text);
+        fs::set_permissions(folder.path().join("roost.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+        load_from(&folder, &[]).ok().unwrap().warnings.len()
+    };
+    assert_eq!(in_url("[mqtt]\nurl = 'mqtt://ada:secret@b'"), 1);
+    assert_eq!(in_url("[mqtt]\nurl = 'mqtt://ada@b:1883'"), 0);
 }
