@@ -187,6 +187,7 @@ const IO: u8 = 4;
 /// The exit code, and what to say.
 pub(crate) fn child(memory: u64) -> Result<(), (u8, String)> {
     confine::close_inherited();
+    #[allow(clippy::disallowed_methods, reason = "it is a file, and what goes there is machine code")]
     let into = std::io::stdout().as_fd().try_clone_to_owned();
     into.map_err(|error| error.to_string()).map_or_else(
         |error| Err((IO, format!("standard output cannot be used: {error}"))),

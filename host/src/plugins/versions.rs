@@ -154,6 +154,7 @@ mod tests {
     use roost_scheduler::topic::Grant;
 
     use super::*;
+    use crate::config::rules::Rules;
 
     #[test]
     fn a_damaged_component_is_noticed_and_what_is_not_in_use_goes() {
@@ -188,7 +189,7 @@ mod tests {
         let versions = Versions::open(data.path()).unwrap();
         let plugin = PluginName::parse("coop").unwrap();
         let site = crate::plugins::tests::site();
-        let settings = Settings::parse(None, &plugin, &site, None).unwrap();
+        let settings = Settings::parse(None, &plugin, &site, &Rules::default()).unwrap();
         let version = Version { component: digest_of(b"bytes"), settings: settings.digest() };
         versions.keep(&plugin, &version, b"bytes", &settings.to_json()).unwrap();
         assert_eq!(versions.settings(version.settings).unwrap(), settings);
