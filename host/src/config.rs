@@ -33,7 +33,10 @@ pub(crate) use self::{
     flags::{DataFlags, Flags, PlaceFlags},
     http::{Http, Listen},
 };
-use crate::report::Report;
+use crate::{
+    files::{self, Exposure},
+    report::Report,
+};
 
 /// Read if it exists, unless another file is named.
 const DEFAULT_FILE: &str = "roost.toml";
@@ -61,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     pub(crate) history: History,
     pub(crate) http: Http,
+    /// What is accepted, and should be otherwise: for the log.
+    pub(crate) warnings: Vec<Report>,
 }
 
 /// The broker to connect to. Not `Debug`: it has a password.
@@ -135,7 +140,11 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
         Some(said) => said,
         None => Topic::parse(STATUS_TOPIC).ok(),
     };
+    let in_it = path.as_ref().filter(|_| file.mqtt.is_password_in_it).and_then(|path| exposed_password(path));
+    let of_files = file.http.warning.iter().chain(&file.mqtt.warnings).cloned();
+    let warnings = of_files.chain(in_it).collect();
     Ok(Config {
+        warnings,
         file: path,
         site,
         zone_from,
@@ -152,6 +161,14 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static 
         history: file.history,
         http: Http::new(flags.http, file.http)?,
     })
+}
+
+/// Every user that can read the settings can read a password in them.
+fn exposed_password(path: &Path) -> Option<Report> {
+    files::exposure(path).ok().filter(|exposure| *exposure != Exposure::None)?;
+    let report =
+        Report::new(format!("`{}` has a password in it, and other users can read or change it", path.display()));
+    Some(report.hint(format!("`chmod 600 {}`, or name a file with the password by `password_file`", path.display())))
 }
 
 /// The file, if one is named or there is one in the folder.

@@ -5,6 +5,7 @@ mod cli;
 mod clock;
 mod config;
 mod feed;
+mod files;
 mod hex;
 mod http;
 mod metrics;

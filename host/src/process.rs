@@ -1,6 +1,9 @@
 //! What the kernel says of this process: proc(5).
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// What it uses.
 #[derive(Debug)]
@@ -28,4 +31,57 @@ pub(crate) fn look() -> Option<Process> {
         resident_bytes: number(24)? * page,
         files: fs::read_dir("/proc/self/fd").ok()?.count(),
     })
+}
+
+/// Bytes of memory that this process and those beside it may use: the machine's, or those of the control group that it is in.
+pub(crate) fn memory_limit() -> Option<u64> {
+    memory_limit_in(Path::new("/"))
+}
+
+fn memory_limit_in(root: &Path) -> Option<u64> {
+    let machine = fs::read_to_string(root.join("proc/meminfo")).ok();
+    let machine = machine.as_deref().and_then(total_in).map(|kib| kib * 1_024);
+    machine.into_iter().chain(limits_of_groups(root)).min()
+}
+
+/// `MemTotal:       24683652 kB`
+fn total_in(meminfo: &str) -> Option<u64> {
+    meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// Of the control group (cgroups(7), version 2) that the process is in, and of those that this one is in.
+fn limits_of_groups(root: &Path) -> Vec<u64> {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::/")) else { return Vec::new() };
+    let mounted = root.join("sys/fs/cgroup");
+    let limit = |folder: PathBuf, file: &str| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
+    // `max` is no number.
+    let folders = Path::new(group).ancestors().map(|group| mounted.join(group));
+    folders.flat_map(|folder| ["memory.max", "memory.high"].map(|file| limit(folder.clone(), file))).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_limit_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        assert_eq!(memory_limit_in(root.path()), None);
+        write("proc/meminfo", "MemTotal:         439000 kB\nMemFree:         1 kB\n");
+        assert_eq!(memory_limit_in(root.path()), Some(439_000 << 10));
+        write("proc/self/cgroup", "0::/system.slice/roost.service\n");
+        write("sys/fs/cgroup/system.slice/roost.service/memory.max", "max\n");
+        assert_eq!(memory_limit_in(root.path()), Some(439_000 << 10));
+        write("sys/fs/cgroup/system.slice/memory.max", "268435456\n");
+        assert_eq!(memory_limit_in(root.path()), Some(256 << 20));
+        write("sys/fs/cgroup/system.slice/roost.service/memory.high", "134217728\n");
+        assert_eq!(memory_limit_in(root.path()), Some(128 << 20));
+        assert!(memory_limit().is_some());
+    }
 }

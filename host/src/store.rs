@@ -94,11 +94,15 @@ pub(crate) struct Store {
 
 /// Opens what is kept in a data folder, and makes both if need be. [`Store::jobs`] has the rest of what is kept.
 pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), StoreError> {
-    folder::make(data)?;
-    let lock = folder::lock(data)?;
+    let folder = folder::open(data)?;
+    let lock = folder::lock(&folder, data)?;
     let path = data.join(DATABASE);
     // SQLite gives the database's mode to its log.
-    folder::make_file(&path).map_err(|source| StoreError::File { what: "cannot make", path: path.clone(), source })?;
+    folder.open_or_create(DATABASE).map_err(|source| StoreError::File {
+        what: "cannot make",
+        path: path.clone(),
+        source,
+    })?;
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
     let place = Place::new(&path)?;

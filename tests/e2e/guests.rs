@@ -1,8 +1,13 @@
 //! What `roost check` says of each guest; and that there is no guest without a test.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use roost_tests::{Site, guest, root};
+use roost_tests::{Site, binary, guest, root};
 
 /// What a check says of a guest, with settings or without.
 fn check(site: &Site, name: &str, settings: Option<&str>) -> (bool, String) {
@@ -106,4 +111,53 @@ fn every_guest_has_a_test() {
         let wasm = path.extension().is_some_and(|extension| extension == "wasm");
         assert!(!wasm || tests.contains(&format!("\"{name}\"")), "no test speaks of the guest `{name}`");
     }
+}
+
+#[test]
+fn where_machine_code_is_forbidden_the_hint_names_what_forbids_it() {
+    // What `MemoryDenyWriteExecute=yes` of systemd does, where the kernel has it: PR_SET_MDWE.
+    let number = if cfg!(target_arch = "aarch64") { 167 } else { 157 };
+    let site = Site::new();
+    site.drop_in(&guest("at-once"), "at-once");
+    let script = format!("exit 77 if syscall({number}, 65, 1, 0, 0, 0); exec @ARGV");
+    let mut forbidden = Command::new("perl");
+    let forbidden = forbidden.args(["-e", &script]).arg(binary()).args(["check", "plugins/at-once.wasm"]);
+    let output = forbidden.current_dir(site.path()).output().unwrap();
+    if output.status.code() == Some(77) {
+        return;
+    }
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("machine code cannot be run") && said.contains("MemoryDenyWriteExecute"), "{said}");
+}
+
+#[test]
+fn the_compiler_is_confined() {
+    let out = tempfile::tempfile().unwrap();
+    let mut compiler = Command::new(binary());
+    let compiler = compiler.args(["compile", "1610612736"]).stdin(Stdio::piped()).stdout(out.try_clone().unwrap());
+    let mut compiler = compiler.spawn().unwrap();
+    let mut component = compiler.stdin.take().unwrap();
+    // It is confined before it reads, and waits for what it reads.
+    let folder = Path::new("/proc").join(compiler.id().to_string());
+    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+        line.trim_start_matches(':').split_whitespace().next().unwrap().to_owned()
+    };
+    while value(&read("limits"), "Max open files") != "0" {
+        assert!(compiler.try_wait().unwrap().is_none(), "it ended");
+        std::thread::yield_now();
+    }
+    let (limits, status) = (read("limits"), read("status"));
+    assert_eq!(value(&limits, "Max address space"), "1610612736");
+    assert_eq!(value(&limits, "Max file size"), (512 << 20).to_string());
+    assert_eq!((value(&limits, "Max cpu time"), value(&limits, "Max core file size")), ("60".into(), "0".into()));
+    assert_eq!(value(&status, "NoNewPrivs"), "1");
+    assert_eq!(read("oom_score_adj").trim(), "1000");
+    let open = fs::read_dir(folder.join("fd")).unwrap().count();
+    assert!(open <= 4, "standard input, output and error, and the file: {open}");
+    component.write_all(&fs::read(guest("at-once")).unwrap()).unwrap();
+    drop(component);
+    assert!(compiler.wait().unwrap().success());
+    assert!(out.metadata().unwrap().len() > 0);
 }

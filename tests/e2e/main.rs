@@ -11,6 +11,7 @@ mod commands;
 mod crashes;
 mod delivery;
 mod fairness;
+mod files;
 mod grants;
 mod guests;
 mod operations;

@@ -242,7 +242,7 @@ fn what_cannot_be_loaded_is_refused_as_a_check_refuses_it() {
     assert_eq!((code, out.as_str()), (Some(1), ""));
     let checked = site.command(&["check", "plugins/garbage.wasm"]).output().unwrap();
     assert_eq!(errors, String::from_utf8(checked.stderr).unwrap());
-    assert!(errors.contains("it is not WebAssembly"), "{errors}");
+    assert!(errors.contains("it is not a WebAssembly component"), "{errors}");
     fs::create_dir(site.path().join("other")).unwrap();
     for folder in ["plugins", "other"] {
         fs::copy(guest("changes"), site.path().join(folder).join("changes.wasm")).unwrap();

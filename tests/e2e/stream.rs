@@ -175,7 +175,7 @@ fn a_plugins_logs_outlive_its_versions() {
     // The host is started again: whoever follows is still there.
     let host = site.start(&broker);
     std::fs::write(site.plugin("tides.wasm"), "garbage").unwrap();
-    followed.wait_for(0, "it is not WebAssembly");
+    followed.wait_for(0, "it is not a WebAssembly component");
     follow.kill().unwrap();
     follow.wait().unwrap();
     assert!(host.stop().success());

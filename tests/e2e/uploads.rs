@@ -96,7 +96,7 @@ fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
     let file = site.path().join("declared.wasm");
     // On a busy machine some of them run out of time before they run out of what they are after.
     for (what, content, says) in [
-        ("garbage", b"not a plugin".to_vec(), "it is not WebAssembly"),
+        ("garbage", b"not a plugin".to_vec(), "it is not a WebAssembly component"),
         ("nothing", Vec::new(), "the file is empty"),
         ("half of it", whole[..whole.len() / 2].to_vec(), "the file is cut off"),
         ("a trap", fs::read(guest("traps")).unwrap(), "the door is jammed"),

@@ -6,7 +6,10 @@ use roost_scheduler::{
     names::PluginName,
     scheduler::Scheduler,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    fs::Mode,
+    process::{Resource, Rlimit, getrlimit, setrlimit, umask},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -38,6 +41,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: &Args) -> anyhow::Result<()> {
+    write_for_no_other_user();
     let config = config::load(&args.flags)?;
     let _flush = telemetry::start(&config.log.level, config.log.format).context("the log cannot be started")?;
     let file = config.file.as_ref().map_or("no settings".into(), |path| format!("settings from `{}`", path.display()));
@@ -47,6 +51,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
         config.site.zone,
         config.zone_from
     );
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     clock::follow_file().context("the file that shifts the clock cannot be followed")?;
     allow_open_files();
     // The loop and the link share this thread: what is due is written to the broker without waking another one.
@@ -149,6 +154,12 @@ fn restore_grants(saved: &mut Saved, config: &Config) {
 fn versions(saved: &Saved) -> Vec<(PluginName, Version)> {
     let of_files = saved.plugins.iter().filter(|plugin| plugin.version != Version::BUILT_IN);
     of_files.map(|plugin| (plugin.name.clone(), plugin.version)).collect()
+}
+
+/// What the host makes, no other user may write to, from the moment that it is there: files, folders, the socket.
+fn write_for_no_other_user() {
+    let mask = umask(Mode::RWXG | Mode::RWXO);
+    umask(mask | Mode::WGRP | Mode::WOTH);
 }
 
 /// A thousand devices may be connected to the built-in broker.

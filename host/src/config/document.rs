@@ -1,8 +1,7 @@
 //! A settings file, read key by key. Whatever is wrong is reported with its place, and with what was probably meant.
 
 use std::{
-    fs,
-    io::{self, Read as _},
+    io,
     ops::{Range, RangeInclusive},
     path::Path,
 };
@@ -13,7 +12,10 @@ use toml::{
 };
 
 use super::nearest::nearest;
-use crate::report::Report;
+use crate::{
+    files::{self, Exposure},
+    report::Report,
+};
 
 /// Bytes of a file with a password or a token in it.
 const SECRET_BYTES: u64 = 64 << 10;
@@ -22,6 +24,13 @@ const SECRET_BYTES: u64 = 64 << 10;
 pub(crate) struct Document<'t> {
     source: Source<'t>,
     root: Spanned<DeTable<'t>>,
+}
+
+/// A password or a token that was in a file.
+pub(crate) struct Secret {
+    pub(crate) text: String,
+    /// That more users can use the file than should.
+    pub(crate) warning: Option<Report>,
 }
 
 /// What places are counted in.
@@ -115,17 +124,6 @@ impl<'d> Table<'d> {
     }
 }
 
-/// A file that is one, of at most so many bytes: others may have no end.
-fn read_to_string(path: &Path, most: u64) -> io::Result<String> {
-    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
-    if !fs::metadata(path)?.is_file() {
-        return Err(wrong("it is no file".into()));
-    }
-    let mut text = String::new();
-    fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > most { Err(wrong(format!("it has more than {most} bytes"))) } else { Ok(text) }
-}
-
 impl<'d> Value<'d> {
     /// What is wrong with it.
     pub(crate) fn error(&self, what: impl AsRef<str>) -> Report {
@@ -155,15 +153,38 @@ impl<'d> Value<'d> {
     }
 
     /// A file's name: its text, without the end of its last line.
-    pub(crate) fn secret(&self, folder: &Path, what: &str) -> Result<String, Report> {
+    pub(crate) fn secret(&self, folder: &Path, what: &str) -> Result<Secret, Report> {
         let path = folder.join(self.text()?);
-        let text = read_to_string(&path, SECRET_BYTES).map_err(|error| {
+        let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not text");
+        let text = files::read(&path, SECRET_BYTES).and_then(|bytes| String::from_utf8(bytes).map_err(not_text));
+        let text = text.map_err(|error| {
             self.error(format!("the {what} file `{}` cannot be read", path.display()))
                 .cause(error)
                 .hint("it must be a file of one line, and the user that runs Roost must be able to read it")
         })?;
+        let warning = self.exposure(folder, what)?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
-        Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+        Ok(Secret { text: line.strip_suffix('\r').unwrap_or(line).to_owned(), warning })
+    }
+
+    /// A file's name: a warning where more users can use the file than should.
+    ///
+    /// # Errors
+    /// Where every user can change it.
+    pub(crate) fn exposure(&self, folder: &Path, what: &str) -> Result<Option<Report>, Report> {
+        let path = folder.join(self.text()?);
+        let hint = format!("`chmod 600 {}`, as the user that runs Roost", path.display());
+        let exposed = |how: &str| format!("{how} the {what} file `{}`", path.display());
+        Ok(match files::exposure(&path) {
+            Ok(Exposure::Open) => {
+                let report = self.error(exposed("every user of this machine can change"));
+                return Err(report.cause(format!("a user that can set the {what} lets in any other")).hint(hint));
+            }
+            Ok(Exposure::Changeable) => Some(Report::new(exposed("other users can change")).hint(hint)),
+            Ok(Exposure::Readable) => Some(Report::new(exposed("every user of this machine can read")).hint(hint)),
+            // A file that is not there is reported where it is read.
+            Ok(Exposure::None) | Err(_) => None,
+        })
     }
 
     /// A text that stands for something.

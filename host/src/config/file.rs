@@ -38,11 +38,15 @@ pub(super) struct MqttFile {
     pub(super) user: Option<String>,
     /// Itself, or what its file holds.
     pub(super) password: Option<String>,
+    /// Whether the password stands in `roost.toml` itself.
+    pub(super) is_password_in_it: bool,
     pub(super) ca_file: Option<PathBuf>,
     /// A certificate and its key.
     pub(super) identity: Option<(PathBuf, PathBuf)>,
     /// `Some(None)`: there is none.
     pub(super) status_topic: Option<Option<Topic>>,
+    /// Of the files of the password and of the key.
+    pub(super) warnings: Vec<Report>,
 }
 
 const KEYS: [&str; 14] = [
@@ -109,17 +113,23 @@ fn path_at(folder: &Path, table: &Table<'_>, key: &str) -> Result<Option<PathBuf
 
 fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
     let table = value.table(&MQTT_KEYS)?;
-    let password = match (text_at(&table, "password")?, table.get("password_file")) {
+    let (text, secret) = match (text_at(&table, "password")?, table.get("password_file")) {
         (Some(_), Some(file)) => {
             return Err(file.error("there is a `password` and a `password_file`").hint("leave one of them out"));
         }
-        (None, Some(file)) => Some(file.secret(folder, "password")?),
-        (password, None) => password,
+        (text, file) => (text, file.map(|file| file.secret(folder, "password")).transpose()?),
     };
+    let (from_file, of_password) = secret.map(|secret| (secret.text, secret.warning)).unzip();
+    let of_key = table.get("key_file").map(|file| file.exposure(folder, "key")).transpose()?;
+    let urls = table.get("url").map(|value| read_urls(&value)).transpose()?;
+    let has_password = |url: &String| url.rsplit_once('@').is_some_and(|(user, _)| user.matches(':').count() > 1);
+    let is_password_in_it = text.is_some() || urls.iter().flatten().any(has_password);
     Ok(MqttFile {
-        urls: table.get("url").map(|value| read_urls(&value)).transpose()?,
+        urls,
         user: text_at(&table, "user")?,
-        password,
+        password: text.or(from_file),
+        is_password_in_it,
+        warnings: [of_password, of_key].into_iter().flatten().flatten().collect(),
         ca_file: path_at(folder, &table, "ca_file")?,
         identity: read_identity(folder, &table)?,
         status_topic: table.get("status_topic").map(|value| read_status_topic(&value)).transpose()?,

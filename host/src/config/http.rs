@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use super::document::Value;
+use super::document::{Secret, Value};
 use crate::report::Report;
 
 /// Unless somebody says otherwise: on this machine alone.
@@ -51,27 +51,33 @@ pub(super) struct HttpFile {
     listen: Option<Listen>,
     token: Option<String>,
     hosts: Vec<String>,
+    /// Of the token's file.
+    pub(super) warning: Option<Report>,
 }
 
 impl HttpFile {
     pub(super) fn read(folder: &Path, value: &Value<'_>) -> Result<Self, Report> {
         let table = value.table(&HTTP_KEYS)?;
         let hosts = table.get("hosts").map(|value| value.list()).transpose()?.unwrap_or_default();
+        let secret = table.get("token_file").map(|file| read_token(folder, &file)).transpose()?;
+        let (token, warning) = secret.map(|secret| (secret.text, secret.warning)).unzip();
         Ok(Self {
             listen: table.get("listen").map(|value| value.parsed(Listen::from_str)).transpose()?,
-            token: table.get("token_file").map(|file| read_token(folder, &file)).transpose()?,
+            token,
+            warning: warning.flatten(),
             hosts: hosts.iter().map(|host| host.parsed(parse_host)).collect::<Result<_, _>>()?,
         })
     }
 }
 
-fn read_token(folder: &Path, file: &Value<'_>) -> Result<String, Report> {
-    let token = file.secret(folder, "token")?;
+fn read_token(folder: &Path, file: &Value<'_>) -> Result<Secret, Report> {
+    let secret = file.secret(folder, "token")?;
+    let token = &secret.text;
     if token.len() < TOKEN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         let what = format!("the token must have {TOKEN_BYTES} or more letters, digits and signs, and nothing else");
-        return Err(file.error(what).hint("`openssl rand -hex 32 > FILE` makes one"));
+        return Err(file.error(what).hint("`(umask 077; openssl rand -hex 32 > FILE)` makes one"));
     }
-    Ok(token)
+    Ok(secret)
 }
 
 /// A name or an address as it stands in a URL.
@@ -87,7 +93,7 @@ fn parse_host(text: &str) -> Result<String, String> {
 
 impl Http {
     pub(super) fn new(flag: Option<Listen>, file: HttpFile) -> Result<Self, Report> {
-        let HttpFile { listen, token, hosts } = file;
+        let HttpFile { listen, token, hosts, warning: _ } = file;
         let said = flag.or(listen);
         let http = Self { listen: said.unwrap_or(Listen::At(DEFAULT)), is_asked_for: said.is_some(), token, hosts };
         match http.listen {

@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use clap::Parser;
 use roost_scheduler::{names::PluginName, rate::Rate};
 use tempfile::TempDir;
@@ -259,11 +261,11 @@ fn the_api_listens_where_it_is_told_to_and_on_loopback_otherwise() {
     assert_eq!((http.listen, http.token.as_deref()), (at("0.0.0.0:80"), Some("0123456789abcdef")));
     fs::write(folder.path().join("token"), "0".repeat(70_000)).unwrap();
     let told = load_from(&folder, &[]).err().unwrap().to_string();
-    assert!(told.contains("it has more than 65536 bytes"), "{told}");
+    assert!(told.contains("it has 70000 bytes, more than the 65536 allowed"), "{told}");
     fs::remove_file(folder.path().join("token")).unwrap();
     fs::create_dir(folder.path().join("token")).unwrap();
     let told = load_from(&folder, &[]).err().unwrap().to_string();
-    assert!(told.contains("caused by: it is no file"), "{told}");
+    assert!(told.contains("caused by: it is not a file"), "{told}");
     fs::remove_dir(folder.path().join("token")).unwrap();
     fs::write(folder.path().join("token"), "short\n").unwrap();
     let told = load_from(&folder, &[]).err().unwrap().to_string();
@@ -300,4 +302,55 @@ fn a_broker_has_one_address_or_several_and_a_certificate_with_its_key() {
         let error = error(&text, &[]);
         assert!(error.contains(expected), "{text}:\n{error}");
     }
+}
+
+#[test]
+fn a_secret_that_others_can_use_is_reported() {
+    let folder = folder("[http]\ntoken_file = 'token'\n[mqtt]\nurl = 'mqtt://b'\npassword_file = 'password'");
+    let set = |name: &str, mode| {
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let warnings =
+        || load_from(&folder, &[]).map(|config| config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>());
+    for name in ["token", "password"] {
+        fs::write(folder.path().join(name), "0123456789abcdef\n").unwrap();
+        set(name, 0o640);
+    }
+    assert_eq!(warnings().unwrap(), [""; 0]);
+    set("token", 0o644);
+    let found = warnings().unwrap();
+    assert!(found[0].starts_with("every user of this machine can read the token file `"), "{found:?}");
+    assert!(found[0].contains("hint: `chmod 600 ") && found.len() == 1, "{found:?}");
+    set("password", 0o660);
+    let found = warnings().unwrap();
+    assert!(found[1].starts_with("other users can change the password file `"), "{found:?}");
+    set("password", 0o666);
+    // The key of a certificate is a secret, too.
+    let with_key = super::tests::folder("[mqtt]\nurl = 'mqtts://b'\ncert_file = 'cert'\nkey_file = 'key'");
+    fs::write(with_key.path().join("key"), "").unwrap();
+    fs::set_permissions(with_key.path().join("key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let found = load_from(&with_key, &[]).ok().unwrap().warnings;
+    assert!(found[0].to_string().starts_with("every user of this machine can read the key file `"), "{found:?}");
+    let error = warnings().unwrap_err().to_string();
+    assert!(error.contains("roost.toml:5:17: every user of this machine can change the password file `"), "{error}");
+    assert!(error.contains("hint: `chmod 600 "), "{error}");
+}
+
+#[test]
+fn a_password_in_settings_that_others_can_read_is_reported() {
+    let folder = folder("[mqtt]\nurl = 'mqtt://b'\npassword = 'secret'");
+    let warnings = |mode| {
+        fs::set_permissions(folder.path().join("roost.toml"), fs::Permissions::from_mode(mode)).unwrap();
+        load_from(&folder, &[]).ok().unwrap().warnings
+    };
+    assert_eq!(warnings(0o640), []);
+    let message = warnings(0o644)[0].to_string();
+    assert!(message.contains("has a password in it") && !message.contains("secret"), "{message}");
+    let in_url = |text: &str| {
+        let folder = super::tests::folder(text);
+        fs::set_permissions(folder.path().join("roost.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+        load_from(&folder, &[]).ok().unwrap().warnings.len()
+    };
+    assert_eq!(in_url("[mqtt]\nurl = 'mqtt://ada:secret@b'"), 1);
+    assert_eq!(in_url("[mqtt]\nurl = 'mqtt://ada@b:1883'"), 0);
 }

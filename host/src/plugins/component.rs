@@ -22,8 +22,8 @@ pub(super) enum ComponentError {
     Empty,
     #[error("it is WebAssembly as text, and has to be binary")]
     Text,
-    #[error("it is not WebAssembly: it starts with {start}")]
-    NotWasm { start: String },
+    #[error("it is not a WebAssembly component{}", but(*.looks_like))]
+    NotWasm { looks_like: Option<&'static str> },
     #[error("it is a core module, and has to be a component")]
     CoreModule,
     #[error("it does not export `{SCHEDULE}@1.0.0`, as every plugin does; it exports {}", listed(.exports))]
@@ -60,12 +60,25 @@ impl ComponentError {
     }
 }
 
+fn but(looks_like: Option<&str>) -> String {
+    looks_like.map(|what| format!(", but looks like {what}")).unwrap_or_default()
+}
+
 fn listed(names: &[String]) -> String {
     if names.is_empty() {
         return "nothing".into();
     }
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
+
+/// What other files begin with. Bytes of a file that is no plugin are never shown: a link may lead to a secret.
+const LOOKS: [(&[u8], &str); 5] = [
+    (b"\x7fELF", "a program of this machine"),
+    (b"<", "a web page"),
+    (b"\x1f\x8b", "an archive"),
+    (b"PK\x03\x04", "an archive"),
+    (b"#!", "a script"),
+];
 
 /// What can be told from the first bytes, before anything is compiled.
 pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
@@ -77,8 +90,8 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
         if text.starts_with(b"(component") || text.starts_with(b"(module") || text.starts_with(b";;") {
             return Err(ComponentError::Text);
         }
-        let start = bytes.iter().take(8).map(|byte| char::from(*byte).escape_default().to_string()).collect::<String>();
-        return Err(ComponentError::NotWasm { start: format!("`{start}`") });
+        let known = LOOKS.iter().find(|(start, _)| bytes.starts_with(start));
+        return Err(ComponentError::NotWasm { looks_like: known.map(|(_, what)| *what) });
     }
     // The preamble's last two bytes are the layer: 0 is a core module, 1 a component.
     if bytes.get(6..8) == Some(&[0, 0]) {
@@ -160,8 +173,9 @@ mod tests {
         assert_eq!(told(b"\n (component)"), "it is WebAssembly as text, and has to be binary");
         assert_eq!(
             told(b"\x7fELF\x02\x01\x01\0\0"),
-            r"it is not WebAssembly: it starts with `\u{7f}ELF\u{2}\u{1}\u{1}\u{0}`"
+            "it is not a WebAssembly component, but looks like a program of this machine"
         );
+        assert_eq!(told(b"hunter2"), "it is not a WebAssembly component");
         assert_eq!(told(b"\0asm\x01\0\0\0"), "it is a core module, and has to be a component");
         assert_eq!(recognise(b"\0asm\x0d\0\x01\0"), Ok(()));
     }

@@ -16,7 +16,7 @@ use std::{
 use roost_scheduler::names::PluginName;
 
 use self::reading::{Look, Reading, identity, read};
-pub(super) use self::reading::{read_file, read_settings, settings_at};
+pub(super) use self::reading::{may_quote, read_settings, settings_at};
 use crate::report::Report;
 
 /// Both files of a plugin, read when they had come to rest.
@@ -25,6 +25,8 @@ pub(super) struct Offer {
     pub(super) plugin: PluginName,
     pub(super) component: Arc<[u8]>,
     pub(super) settings: Option<String>,
+    /// Whether errors may show what the settings say: not where a link leads to a file elsewhere, which may be any.
+    pub(super) may_quote: bool,
 }
 
 /// What a look at the folder found.

@@ -50,6 +50,8 @@ pub(super) enum Fault {
     Lift { lift_mib: u32 },
     #[error("wanted more than there is for all calls: {0}")]
     Pool(String),
+    #[error("has another type than in the contract: {0}")]
+    Type(String),
     #[error("ended the program with exit code {code}{}", aside(.stderr))]
     Exit { code: i32, stderr: String },
     #[error("trapped: {reason}{}{}", trace(.frames), aside(.stderr))]
@@ -86,7 +88,16 @@ impl CallError {
                  more of it (`ulimit -v`)"
                     .into(),
             ),
-            Fault::Lift { .. } | Fault::Said(_) | Fault::Pool(_) | Fault::Exit { .. } | Fault::Trap { .. } => None,
+            Fault::Lift { .. } => Some("the plugin has to answer with less: that limit cannot be raised".into()),
+            Fault::Pool(_) => Some(
+                "the plugin is put together from more parts than any ordinary toolchain makes: build it with fewer modules".into(),
+            ),
+            Fault::Type(_) => Some("build the plugin against the `wit/` of this Roost, or install the Roost it was built for".into()),
+            Fault::Exit { .. } | Fault::Trap { .. } => {
+                Some("the fault is in the plugin: its author can repeat it with `roost check`".into())
+            }
+            // The plugin's own words.
+            Fault::Said(_) => None,
         }
     }
 
@@ -249,6 +260,10 @@ fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> Fault {
     }
     if let Some(lacking) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Fault::Pool(lacking.to_string());
+    }
+    // Only a call finds that out: before, components are compared by the names of what they export.
+    if format!("{error:#}").contains("failed to convert function to given type") {
+        return Fault::Type(error.root_cause().to_string());
     }
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {

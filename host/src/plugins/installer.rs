@@ -2,8 +2,7 @@
 //! taken up as if anybody had put it there.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,12 +15,15 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
     board::Board,
-    folder::{Offer, name_like, settings_at},
+    folder::{Offer, may_quote, name_like, settings_at},
     library::Question,
     limits, sections,
     versions::{Versions, digest_of},
 };
-use crate::report::Report;
+use crate::{
+    files::{self, Folder},
+    report::Report,
+};
 
 /// Bytes that an upload may have.
 pub(crate) const COMPONENT_BYTES: u64 = limits::COMPONENT_BYTES;
@@ -72,9 +74,10 @@ impl Installer {
             return Err(Refused::Faulty(report.hint("copy it again")));
         }
         let (name, path) = (plugin.clone(), self.file(plugin, "toml"));
-        let settings = blocking(move || settings_at(&name, &path)).await?.map_err(Refused::Faulty)?;
+        let read = blocking(move || (settings_at(&name, &path), may_quote(&path))).await?;
+        let (settings, may_quote) = (read.0.map_err(Refused::Faulty)?, read.1);
         let (sender, answer) = oneshot::channel();
-        let offer = Offer { plugin: plugin.clone(), component, settings };
+        let offer = Offer { plugin: plugin.clone(), component, settings, may_quote };
         // Nobody listens only while the host stops, and then nobody answers.
         let _ = self.questions.send(Question::Trial { offer, answer: sender });
         answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Faulty)
@@ -94,7 +97,7 @@ impl Installer {
             let _turn = turn;
             fs::remove_file(&path)?;
             tracing::info!("{name} was taken out of the folder, as somebody asked for");
-            File::open(&folder)?.sync_all()
+            Folder::open(&folder)?.sync()
         });
         removed.await?.map_err(|error| {
             let path = self.file(plugin, "wasm");
@@ -119,7 +122,7 @@ impl Installer {
         let (path, versions) = (self.file(plugin, "wasm"), self.versions.clone());
         let previous = standing.previous;
         let found = blocking(move || {
-            let lies = super::folder::read_file(&path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes));
+            let lies = files::read(&path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes));
             let back_to = running.filter(|running| lies != Some(*running)).or(previous)?;
             Some(versions.component(back_to))
         });
@@ -145,7 +148,7 @@ impl Installer {
             // Also where nobody waits for it any more.
             let _turn = turn;
             let is_new = fs::symlink_metadata(&path).is_err();
-            put(&folder, &name, &path, &component)?;
+            put(&folder, &name, &component)?;
             tracing::info!("{name} was put into the folder, as somebody asked for");
             Ok(Installed { component: digest_of(&component), is_new })
         });
@@ -178,21 +181,9 @@ const WRITABLE: &str =
     "the user that Roost runs as must be allowed to write to the folder, and there must be room on its disk";
 
 /// A name that the watch leaves alone, then the right one.
-fn put(folder: &Path, plugin: &PluginName, path: &Path, component: &[u8]) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory));
-    }
-    let part = folder.join(format!(".{plugin}.wasm.part"));
-    let written = File::create(&part).and_then(|mut file| {
-        file.write_all(component)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    written?;
-    File::open(folder)?.sync_all()
+fn put(folder: &Path, plugin: &PluginName, component: &[u8]) -> io::Result<()> {
+    let name = format!("{plugin}.wasm");
+    Folder::open(folder)?.replace(&name, &format!(".{name}.part"), component, files::READABLE)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
@@ -207,21 +198,24 @@ pub(crate) fn plugin_like(name: &str) -> Option<PluginName> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
+    fn what_a_planted_link_leads_to_is_not_written() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, victim) = (root.path().join("plugins"), root.path().join("victim"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, folder.join(".porch.wasm.part")).unwrap();
+        symlink(&victim, folder.join("porch.wasm")).unwrap();
         let name = PluginName::parse("porch").unwrap();
-        let path = folder.path().join("porch.wasm");
-        put(folder.path(), &name, &path, b"one").unwrap();
-        put(folder.path(), &name, &path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(put(folder.path(), &name, &path, b"three").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
-        assert!(put(Path::new("/nowhere"), &name, Path::new("/nowhere/porch.wasm"), b"").is_err());
+        put(&folder, &name, b"component").unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert!(fs::symlink_metadata(folder.join("porch.wasm")).unwrap().is_file());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left behind");
+        assert!(put(Path::new("/nowhere"), &name, b"").is_err());
     }
 
     #[test]

@@ -9,8 +9,19 @@ pub(super) const SETTINGS_BYTES: u64 = 8 << 20;
 /// Bytes of what all devices of a plugin are configured with, each with its copy of what they share: ten thousand with six
 /// kilobytes each.
 pub(super) const CONFIG_BYTES: usize = 64 << 20;
-/// Address space of a compile: one that wants more is a bomb, or too large for the machines that Roost is made for.
+/// Address space of a compile at the most: one that wants more is a bomb, or too large for the machines that Roost is made
+/// for.
 pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
+/// The same on a small machine: what an ordinary plugin takes, half of it the compiler's own code. With less, none would
+/// compile.
+pub(super) const COMPILE_ADDRESS_SPACE_LEAST: u64 = 128 << 20;
+/// A compile may take as large a part of the machine's memory, and one that is begun beside it half of that: together they
+/// leave a quarter to the host and to everything else.
+pub(super) const COMPILE_SHARE: u64 = 2;
+/// Bytes of a compiled component: several times those of the largest component. A bomb must not fill the disk.
+pub(super) const COMPILED_BYTES: u64 = 512 << 20;
+/// Bytes of a seal that are read: one more than it has.
+pub(super) const SEAL_BYTES: u64 = 33;
 /// Threads of a compile: each takes address space for a stack and an arena of its own.
 pub(super) const COMPILE_THREADS: usize = 2;
 /// CPU seconds of a compile. A hostile file can keep a compiler busy for hours.

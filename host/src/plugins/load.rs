@@ -13,6 +13,7 @@ use roost_scheduler::{
 use super::{
     board::Tally,
     cache::{Cache, CacheError},
+    compile::WRITABLE,
     component::{self, ComponentError, Linked},
     contract::tasks::{TaskDescription, Tasks},
     engine::Engine,
@@ -25,7 +26,7 @@ use super::{
     still_granted,
     versions::{KeptError, Versions, digest_of},
 };
-use crate::{config::rules::Rules, feed::Feed, report::Report};
+use crate::{config::rules::Rules, feed::Feed, files::FolderError, report::Report};
 
 /// What loading needs, and all loads share.
 pub(super) struct Loader {
@@ -93,10 +94,11 @@ impl LoadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Component(error) => error.hint().map(Into::into),
-            Self::Cache(CacheError::Compile(error)) => error.hint().map(Into::into),
+            Self::Cache(error) => error.hint().map(Into::into),
             Self::Plan { error, .. } | Self::Tasks(error) | Self::Task(error) => error.hint(),
             Self::Settings(report) => report.hint.clone(),
-            Self::Cache(_) | Self::Kept(_) | Self::Keep(_) => None,
+            Self::Kept(KeptError::Damaged { .. }) => Some("put the plugin's file into the folder again".into()),
+            Self::Kept(_) | Self::Keep(_) => Some(WRITABLE.into()),
         }
     }
 
@@ -123,6 +125,15 @@ impl LoadError {
     }
 }
 
+/// The place of what is wrong with settings, without what they say there.
+fn without_quotes(report: &Report) -> Report {
+    let place = report.what.split(": ").next().unwrap_or_default();
+    let report = Report::new(format!("{place}: that cannot be read as settings"));
+    let report =
+        report.cause("what stands there is not shown: a link leads to a file outside of the folder of plugins");
+    report.hint("put the file itself there, or let `roost check PLUGIN.wasm` show it to a user that may read that file")
+}
+
 /// What an offer would be, before anything is done with it.
 pub(super) struct Proposal {
     pub(super) offer: Offer,
@@ -134,13 +145,13 @@ pub(super) struct Proposal {
 
 impl Loader {
     pub(super) fn open(data: &Path, site: Site, rules: Rules, feed: Feed) -> Result<Self, Report> {
-        let trouble = |what: &str, error: &dyn std::fmt::Display| {
-            Report::new(format!("{what} in `{}` cannot be used", data.display())).cause(error)
+        let trouble = |what: &str, error: &FolderError| {
+            Report::new(format!("{what} in `{}` cannot be used", data.display())).chain(error).hint(error.hint())
         };
         let engine = Engine::new()
             .map_err(|error| Report::new("the WebAssembly engine cannot be started").cause(format!("{error:#}")))?;
         let engine = Arc::new(engine);
-        let cache = Cache::open(&data.join("cache"), engine.wasm()).map_err(|error| trouble("the cache", &error))?;
+        let cache = Cache::open(data, engine.wasm()).map_err(|error| trouble("the cache", &error))?;
         let versions = Versions::open(data).map_err(|error| trouble("the kept versions", &error))?;
         Ok(Self {
             calls: Calls::new(engine.clone()),
@@ -164,8 +175,11 @@ impl Loader {
     }
 
     pub(super) fn propose(&self, offer: Offer) -> Result<Proposal, LoadError> {
-        let settings = Settings::parse(offer.settings.as_deref(), &offer.plugin, &self.site, &self.rules)
-            .map_err(LoadError::Settings)?;
+        let settings = Settings::parse(offer.settings.as_deref(), &offer.plugin, &self.site, &self.rules);
+        let settings = settings.map_err(|report| match offer.may_quote {
+            true => LoadError::Settings(report),
+            false => LoadError::Settings(without_quotes(&report)),
+        })?;
         let version = Version { component: digest_of(&offer.component), settings: settings.digest() };
         Ok(Proposal { offer, settings, version, tally: Arc::default() })
     }

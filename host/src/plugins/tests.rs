@@ -2,6 +2,7 @@
 
 mod edge;
 pub(super) mod guests;
+mod hints;
 mod limits;
 mod tasks;
 
@@ -25,5 +26,5 @@ fn loader(data: &Path) -> Loader {
 
 fn offer(component: Vec<u8>, settings: Option<&str>) -> Offer {
     let plugin = PluginName::parse("porch").unwrap();
-    Offer { plugin, component: component.into(), settings: settings.map(Into::into) }
+    Offer { plugin, component: component.into(), settings: settings.map(Into::into), may_quote: true }
 }

@@ -3,8 +3,8 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
-    io::{self, Write as _},
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,10 @@ use roost_scheduler::{
 use sha2::{Digest as _, Sha256};
 
 use super::settings::Settings;
-use crate::hex;
+use crate::{
+    files::{self, Folder, FolderError},
+    hex,
+};
 
 #[derive(Clone, Debug)]
 pub(super) struct Versions {
@@ -40,9 +43,9 @@ pub(super) fn digest_of(bytes: &[u8]) -> Digest {
 }
 
 impl Versions {
-    pub(super) fn open(data: &Path) -> io::Result<Self> {
+    pub(super) fn open(data: &Path) -> Result<Self, FolderError> {
         let versions = Self::at(data);
-        fs::create_dir_all(&versions.folder)?;
+        Folder::own(&versions.folder)?;
         Ok(versions)
     }
 
@@ -58,14 +61,26 @@ impl Versions {
         component: &[u8],
         settings: &str,
     ) -> io::Result<()> {
-        let kept = keep_file(plugin, &self.component_path(version.component), component)?;
-        let kept = keep_file(plugin, &self.settings_path(version.settings), settings.as_bytes())? || kept;
-        if kept { File::open(&self.folder)?.sync_all() } else { Ok(()) }
+        self.keep_file(plugin, &component_name(version.component), component)?;
+        self.keep_file(plugin, &settings_name(version.settings), settings.as_bytes())
     }
 
     pub(super) fn component(&self, digest: Digest) -> Result<Vec<u8>, KeptError> {
-        let path = self.component_path(digest);
-        let bytes = fs::read(&path).map_err(|error| KeptError::Read { path: path.clone(), error })?;
+        self.kept(&component_name(digest), digest)
+    }
+
+    pub(super) fn settings(&self, digest: Digest) -> Result<Settings, KeptError> {
+        let name = settings_name(digest);
+        let bytes = self.kept(&name, digest)?;
+        let damaged = |reason: String| KeptError::Damaged { path: self.folder.join(&name), reason };
+        let text = String::from_utf8(bytes).map_err(|error| damaged(error.to_string()))?;
+        Settings::from_json(&text).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// What was kept by that name. It fits its digest, which the database has: what was changed since is not used (I8).
+    fn kept(&self, name: &str, digest: Digest) -> Result<Vec<u8>, KeptError> {
+        let path = self.folder.join(name);
+        let bytes = self.read(name).map_err(|error| KeptError::Read { path: path.clone(), error })?;
         if digest_of(&bytes) == digest {
             Ok(bytes)
         } else {
@@ -73,36 +88,29 @@ impl Versions {
         }
     }
 
-    pub(super) fn settings(&self, digest: Digest) -> Result<Settings, KeptError> {
-        let path = self.settings_path(digest);
-        let text = fs::read_to_string(&path).map_err(|error| KeptError::Read { path: path.clone(), error })?;
-        Settings::from_json(&text).map_err(|error| KeptError::Damaged { path, reason: error.to_string() })
-    }
-
     /// Remembers which component of a plugin ran before the one that runs.
     pub(super) fn remember_before(&self, plugin: &PluginName, component: Digest) -> io::Result<()> {
-        keep_file(plugin, &self.before_path(plugin), component.to_string().as_bytes())?;
-        File::open(&self.folder)?.sync_all()
+        self.keep_file(plugin, &before_name(plugin), component.to_string().as_bytes())
     }
 
     /// The component that ran before, if it is known.
     pub(super) fn before(&self, plugin: &PluginName) -> Option<Digest> {
-        let digits = fs::read_to_string(self.before_path(plugin)).ok()?;
+        let digits = String::from_utf8(self.read(&before_name(plugin)).ok()?).ok()?;
         let digest = Digest(hex::decode(digits.trim())?.try_into().ok()?);
-        self.component_path(digest).is_file().then_some(digest)
+        self.folder.join(component_name(digest)).is_file().then_some(digest)
     }
 
     /// The plugin is gone.
     pub(super) fn forget_before(&self, plugin: &PluginName) {
-        let _ = fs::remove_file(self.before_path(plugin));
+        let _ = Folder::open(&self.folder).and_then(|folder| folder.remove(&before_name(plugin)));
     }
 
     /// Deletes what belongs to none of these, nor ran before them.
     pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest]) {
         let components = in_use.iter().map(|version| &version.component).chain(before);
-        let components = components.map(|digest| self.component_path(*digest));
-        let settings = in_use.iter().map(|version| self.settings_path(version.settings));
-        let keep: HashSet<_> = components.chain(settings).collect();
+        let components = components.map(|digest| component_name(*digest));
+        let settings = in_use.iter().map(|version| settings_name(version.settings));
+        let keep: HashSet<_> = components.chain(settings).map(|name| self.folder.join(name)).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let ours = path.extension().is_some_and(|extension| extension == "wasm" || extension == "json");
@@ -112,35 +120,41 @@ impl Versions {
         }
     }
 
-    fn component_path(&self, digest: Digest) -> PathBuf {
-        self.folder.join(format!("{digest}.wasm"))
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        Folder::open(&self.folder)?.open_file(name)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
-    fn before_path(&self, plugin: &PluginName) -> PathBuf {
-        self.folder.join(format!("{plugin}.before"))
-    }
-
-    fn settings_path(&self, digest: Digest) -> PathBuf {
-        self.folder.join(format!("{digest}.json"))
+    /// Two plugins may keep the same file at the same time.
+    fn keep_file(&self, plugin: &PluginName, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.read(name).is_ok_and(|kept| kept == bytes) {
+            return Ok(());
+        }
+        Folder::own(&self.folder)?.replace(name, &format!(".{plugin}.part"), bytes, files::PRIVATE)
     }
 }
 
-/// Answers whether it was not there before. Two plugins may keep the same file at the same time.
-fn keep_file(plugin: &PluginName, path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    if fs::read(path).is_ok_and(|kept| kept == bytes) {
-        return Ok(false);
-    }
-    let part = path.with_extension(format!("{plugin}.part"));
-    let mut file = File::create(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
-    Ok(true)
+fn component_name(digest: Digest) -> String {
+    format!("{digest}.wasm")
+}
+
+fn settings_name(digest: Digest) -> String {
+    format!("{digest}.json")
+}
+
+fn before_name(plugin: &PluginName) -> String {
+    format!("{plugin}.before")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use roost_scheduler::topic::Grant;
+
     use super::*;
+    use crate::config::rules::Rules;
 
     #[test]
     fn a_damaged_component_is_noticed_and_what_is_not_in_use_goes() {
@@ -154,7 +168,7 @@ mod tests {
 
         versions.sweep(&[version], &[]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 2);
-        fs::write(versions.component_path(version.component), "other").unwrap();
+        fs::write(versions.folder.join(component_name(version.component)), "other").unwrap();
         assert!(matches!(versions.component(version.component), Err(KeptError::Damaged { .. })));
         versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
         assert!(versions.component(version.component).is_ok(), "a damaged one is kept anew");
@@ -167,5 +181,46 @@ mod tests {
         versions.forget_before(&plugin);
         versions.sweep(&[], &[]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn settings_that_were_changed_are_not_used() {
+        let data = tempfile::tempdir().unwrap();
+        let versions = Versions::open(data.path()).unwrap();
+        let plugin = PluginName::parse("coop").unwrap();
+        let site = crate::plugins::tests::site();
+        let settings = Settings::parse(None, &plugin, &site, &Rules::default()).unwrap();
+        let version = Version { component: digest_of(b"bytes"), settings: settings.digest() };
+        versions.keep(&plugin, &version, b"bytes", &settings.to_json()).unwrap();
+        assert_eq!(versions.settings(version.settings).unwrap(), settings);
+
+        let widened = settings.to_json().replace("coop/#", "#");
+        assert!(Settings::from_json(&widened).is_ok() && widened != settings.to_json());
+        fs::write(versions.folder.join(settings_name(version.settings)), widened).unwrap();
+        let error = versions.settings(version.settings).unwrap_err();
+        assert!(error.to_string().ends_with("is damaged: its contents do not fit its name"), "{error}");
+        let granted = crate::plugins::kept_grant(data.path(), &plugin, &version, None);
+        assert_eq!(granted, Grant::default_of(&plugin));
+    }
+
+    #[test]
+    fn what_is_kept_is_for_the_owner_alone_and_planted_links_are_not_written_through() {
+        let data = tempfile::tempdir().unwrap();
+        let versions = Versions::open(data.path()).unwrap();
+        let victim = data.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let plugin = PluginName::parse("coop").unwrap();
+        let version = Version { component: digest_of(b"bytes"), settings: digest_of(b"{}") };
+        let names = [component_name(version.component), settings_name(version.settings), before_name(&plugin)];
+        for name in names.iter().map(String::as_str).chain([".coop.part"]) {
+            symlink(&victim, versions.folder.join(name)).unwrap();
+        }
+        versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
+        versions.remember_before(&plugin, version.component).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        for name in &names {
+            let found = fs::symlink_metadata(versions.folder.join(name)).unwrap();
+            assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600, "{name}");
+        }
     }
 }

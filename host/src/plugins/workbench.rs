@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,12 +19,12 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
     contract::tasks::TaskDescription,
-    folder::{Offer, better_name, read_file, read_settings},
+    folder::{Offer, better_name, read_settings},
     limits,
     load::{Accepted, Errand, LoadError, Loader},
     program::Program,
 };
-use crate::{config::rules::Rules, feed::Feed, report::Report};
+use crate::{config::rules::Rules, feed::Feed, files, report::Report};
 
 /// What a plugin is, and what its devices would do.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl Workbench {
             Some(settings) => Some(settings),
             None => settings_beside(path)?,
         };
-        let accepted = self.accept(Offer { plugin, component, settings }, now);
+        let accepted = self.accept(Offer { plugin, component, settings, may_quote: true }, now);
         accepted.map_err(|report| report.cause(format!("it was to be compared as `{}`", candidate.display())))
     }
 
@@ -142,7 +143,8 @@ fn unusable(path: &Path) -> Report {
 
 fn offer(path: &Path) -> Result<Offer, Report> {
     let (plugin, component) = (name_of(path)?, read_component(path)?);
-    Ok(Offer { plugin, component, settings: settings_beside(path)? })
+    // The user who looks here reads the files with that user's own rights.
+    Ok(Offer { plugin, component, settings: settings_beside(path)?, may_quote: true })
 }
 
 /// The plugin that a file is.
@@ -166,7 +168,7 @@ fn settings_beside(component: &Path) -> Result<Option<String>, Report> {
 }
 
 fn read_component(path: &Path) -> Result<Arc<[u8]>, Report> {
-    Ok(read_file(path, limits::COMPONENT_BYTES).map_err(|error| unusable(path).cause(error))?.into())
+    Ok(files::read(path, limits::COMPONENT_BYTES).map_err(|error| unusable(path).cause(error))?.into())
 }
 
 /// A folder that goes when it is dropped.
@@ -179,8 +181,8 @@ impl Scratch {
         let process = std::process::id();
         for number in 0..1_000 {
             let path = base.join(format!("roost-workbench-{process}-{number}"));
-            // Made here and now, and by nobody else: code is run from what lies in it.
-            match fs::create_dir(&path) {
+            // Made here and now, and for this user alone: code is run from what lies in it.
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),

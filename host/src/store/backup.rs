@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{self, Path, PathBuf},
     process,
 };
@@ -14,6 +14,7 @@ use super::{
     folder,
     reading::{ask, with_suffix},
 };
+use crate::files;
 
 /// Names that are tried for a copy that is not ready.
 const NAMES: u32 = 100;
@@ -27,8 +28,8 @@ pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Exists(to.to_owned()));
     }
     let target = |source| StoreError::Target { path: to.to_owned(), source };
-    let unfinished = make_beside(to).map_err(|error| target(error.into()))?;
-    let done = copy(&path, &unfinished, target);
+    let (unfinished, file) = make_beside(to).map_err(|error| target(error.into()))?;
+    let done = copy(&path, &unfinished, &file, target);
     let done = done.and_then(|()| folder::put_in_place(&unfinished, to).map_err(|error| target(error.into())));
     done.inspect_err(|_| drop(fs::remove_file(&unfinished)))
 }
@@ -38,6 +39,7 @@ pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
 pub(super) fn copy(
     from: &Path,
     to: &Path,
+    file: &File,
     target: impl Fn(Box<dyn std::error::Error + Send + Sync>) -> StoreError,
 ) -> Result<(), StoreError> {
     // SQLite takes text, and must not take it for anything but a path.
@@ -45,7 +47,7 @@ pub(super) fn copy(
     let name = absolute.to_str().ok_or_else(|| target("its name is not UTF-8".into()))?;
     ask(from, |connection, _| {
         // An earlier try may have left something.
-        if let Err(error) = OpenOptions::new().write(true).truncate(true).open(to) {
+        if let Err(error) = file.set_len(0) {
             return Ok(Err(target(error.into())));
         }
         match connection.execute("VACUUM INTO ?1", [name]) {
@@ -60,22 +62,29 @@ pub(super) fn copy(
             },
         }
     })??;
-    File::open(to).and_then(|file| file.sync_all()).map_err(|error| target(error.into()))
+    // SQLite has opened it by its name.
+    let number = |file: &fs::Metadata| (file.dev(), file.ino());
+    let is_ours = fs::symlink_metadata(to).and_then(|found| Ok(number(&found) == number(&file.metadata()?)));
+    match is_ours.and_then(|is_ours| file.sync_all().map(|()| is_ours)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(target("another file was put in its place while it was written".into())),
+        Err(error) => Err(target(error.into())),
+    }
 }
 
 /// An empty file beside a path, by a name that nobody has.
-fn make_beside(path: &Path) -> io::Result<PathBuf> {
+fn make_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     for number in 0..NAMES {
         let name = with_suffix(path, &format!(".new-{}", process::id().wrapping_add(number)));
         match make(&name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return made.map(|()| name),
+            made => return made.map(|file| (name, file)),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// An empty file, for its owner alone, where there is none.
-pub(super) fn make(path: &Path) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(|_| ())
+pub(super) fn make(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(files::PRIVATE.bits()).open(path)
 }

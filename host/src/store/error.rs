@@ -8,15 +8,15 @@ use std::{
 use roost_scheduler::names::RunId;
 use rusqlite::ErrorCode;
 
-use crate::report::Report;
+use crate::{files::FolderError, report::Report};
 
 const FULL_HINT: &str = "nothing was damaged: make space and start Roost again";
 
 /// Why the data folder cannot be used, or a commit was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error("`{}` is not a folder", .0.display())]
-    NotAFolder(PathBuf),
+    #[error(transparent)]
+    Folder(FolderError),
     #[error("{what} `{}`", .path.display())]
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("the data folder `{}` is in use{}", .folder.display(), by_process(*.pid))]
@@ -113,7 +113,7 @@ impl StoreError {
 
     fn hint(&self) -> String {
         match self {
-            Self::NotAFolder(_) => "name a folder with `--data DIR`; it is made if it does not exist".into(),
+            Self::Folder(error) => error.hint(),
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => FULL_HINT.into(),
             Self::File { .. } | Self::ReadOnly { .. } => {
                 "the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"

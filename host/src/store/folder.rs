@@ -1,10 +1,10 @@
 //! The data folder: its lock (I14), and the MQTT client id that is kept in it.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::MetadataExt,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +12,10 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::StoreError;
-use crate::clock;
+use crate::{
+    clock,
+    files::{self, Folder},
+};
 
 /// How often the lock is tried, and the pause in between: a process that is being started is soon another program.
 const LOCK_TRIES: u32 = 20;
@@ -22,30 +25,10 @@ const LOCK_AGAIN: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not read: closing it ends the lock")] File);
 
-/// Makes the folder if it does not exist, for its owner alone: what it keeps is nobody else's business.
-pub(super) fn make(folder: &Path) -> Result<(), StoreError> {
-    let error = |source| StoreError::File { what: "cannot make the data folder", path: folder.to_owned(), source };
-    match fs::metadata(folder) {
-        Ok(metadata) if metadata.is_dir() => return Ok(()),
-        Ok(_) => return Err(StoreError::NotAFolder(folder.to_owned())),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(error(source)),
-    }
-    let parent = match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(error)?;
-    DirBuilder::new().mode(0o700).create(folder).map_err(error)?;
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(error)
-}
-
-/// Makes a file for its owner alone, unless it is there.
-pub(super) fn make_file(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
+/// Opens the data folder, and makes it if it does not exist, for the user that runs Roost alone: a user that can write there decides
+/// what is sent.
+pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
+    Folder::own(folder).map_err(StoreError::Folder)
 }
 
 /// How often it is looked whether the database is still where it was.
@@ -85,25 +68,20 @@ impl Place {
 }
 
 /// I14: one host per data folder. The lock goes with the process that holds it, however that ends.
-pub(super) fn lock(folder: &Path) -> Result<Lock, StoreError> {
-    let path = folder.join("lock");
-    let error =
-        |source: io::Error| StoreError::File { what: "cannot lock the data folder by", path: path.clone(), source };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(error)?;
+pub(super) fn lock(folder: &Folder, path: &Path) -> Result<Lock, StoreError> {
+    let error = |source: io::Error| StoreError::File {
+        what: "cannot lock the data folder by",
+        path: path.join("lock"),
+        source,
+    };
+    let mut file = folder.open_or_create("lock").map_err(error)?;
     match try_lock(&file) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut holder = String::new();
             let read = file.read_to_string(&mut holder);
             let pid = read.ok().and_then(|_| holder.trim().parse().ok());
-            return Err(StoreError::InUse { folder: folder.to_owned(), pid });
+            return Err(StoreError::InUse { folder: path.to_owned(), pid });
         }
         Err(errno) => return Err(error(errno.into())),
     }
@@ -149,22 +127,15 @@ pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
     let mut random = [0; 8];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(error("cannot make"))?;
     let id = format!("roost-{:016x}", u64::from_ne_bytes(random));
-    write_durably(&path, format!("{id}\n").as_bytes()).map_err(error("cannot write"))?;
+    let written = Folder::open(folder)
+        .and_then(|folder| folder.replace("client-id", "client-id.new", format!("{id}\n").as_bytes(), files::PRIVATE));
+    written.map_err(error("cannot write"))?;
     Ok(id)
 }
 
 /// What any MQTT broker takes: letters, digits and `-`, not too many. An operator may have chosen one.
 fn is_client_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// The whole file or none of it, whatever crashes.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished: PathBuf = path.with_extension("new");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    put_in_place(&unfinished, path)
 }
 
 /// Gives a file that is on the disk its name, whatever crashes.
@@ -176,31 +147,24 @@ pub(super) fn put_in_place(unfinished: &Path, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
     #[test]
-    fn the_folder_is_made_for_its_owner_alone() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("var/roost");
-        make(&folder).unwrap();
-        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
-        make(&folder).unwrap();
-    }
-
-    #[test]
     fn a_second_host_is_told_who_has_the_folder() {
         let root = tempfile::tempdir().unwrap();
-        let held = lock(root.path()).unwrap();
-        match lock(root.path()).unwrap_err() {
+        let folder = open(root.path()).unwrap();
+        let lock = || lock(&folder, root.path());
+        let held = lock().unwrap();
+        match lock().unwrap_err() {
             StoreError::InUse { pid, .. } => assert_eq!(pid, Some(std::process::id())),
             other => panic!("{other}"),
         }
         assert!(is_in_use(root.path()));
         drop(held);
         assert!(!is_in_use(root.path()));
-        lock(root.path()).unwrap();
+        lock().unwrap();
     }
 
     #[test]
@@ -211,5 +175,24 @@ mod tests {
         assert_eq!(client_id(root.path()).unwrap(), first);
         fs::write(root.path().join("client-id"), "not usable\n").unwrap();
         assert!(client_id(root.path()).unwrap().starts_with("roost-"));
+    }
+
+    #[test]
+    fn planted_links_are_not_written_through() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, victim) = (root.path().join("data"), root.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        let folder = open(&data).unwrap();
+        for name in ["lock", "client-id.new"] {
+            symlink(&victim, data.join(name)).unwrap();
+        }
+        assert!(lock(&folder, &data).is_err());
+        client_id(&data).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        fs::remove_file(data.join("lock")).unwrap();
+        lock(&folder, &data).unwrap();
+        for name in ["lock", "client-id"] {
+            assert_eq!(fs::symlink_metadata(data.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        }
     }
 }

@@ -62,8 +62,8 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
         let source = Box::new(StoreError::Unfinished(from.to_owned()));
         return Err(StoreError::NoBackup { path: from.to_owned(), source });
     }
-    folder::make(data)?;
-    let _lock = folder::lock(data)?;
+    let folder = folder::open(data)?;
+    let _lock = folder::lock(&folder, data)?;
     let known = settle(&path)?;
     let target = |source| StoreError::Target { path: path.clone(), source };
     let cannot = |damage| match damage {
@@ -74,8 +74,8 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
         }
     };
     // An earlier try may have left it.
-    gone(&unfinished).and_then(|()| backup::make(&unfinished)).map_err(|error| target(error.into()))?;
-    let copied = backup::copy(from, &unfinished, target);
+    let made = gone(&unfinished).and_then(|()| backup::make(&unfinished));
+    let copied = backup::copy(from, &unfinished, &made.map_err(|error| target(error.into()))?, target);
     let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
     let placed = restored.and_then(|restored| {
         let kept = replace(&path, &unfinished)?;

@@ -1,17 +1,12 @@
 //! Both files of a plugin, read as one: stat, read, stat again.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use roost_scheduler::names::PluginName;
-use rustix::fs::OFlags;
 
 use super::Offer;
 use crate::{
+    files,
     plugins::{limits, sections},
     report::Report,
 };
@@ -57,7 +52,7 @@ pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: L
         let report = Report::new(format!("plugin `{name}` was not loaded"));
         Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())))
     };
-    let bytes = match read_file(component, limits::COMPONENT_BYTES) {
+    let bytes = match files::read(component, limits::COMPONENT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
         Err(error) => return unreadable(component, error),
@@ -75,28 +70,13 @@ pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: L
     if !sections::whole(&bytes) {
         return Reading::Torn;
     }
-    Reading::Whole(Offer { plugin: name.clone(), component: bytes.into(), settings: text })
+    let may_quote = text.is_none() || may_quote(settings);
+    Reading::Whole(Offer { plugin: name.clone(), component: bytes.into(), settings: text, may_quote })
 }
 
-/// All of a file that is a file, and has no more bytes than that.
-///
-/// # Errors
-/// Also where the path leads to a pipe or a device by now: waiting for its bytes could take for ever.
-pub(in crate::plugins) fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    if found.len() <= most {
-        file.take(most + 1).read_to_end(&mut bytes)?;
-    }
-    if found.len().max(bytes.len() as u64) > most {
-        let what = format!("it has {} bytes, more than the {most} allowed", found.len().max(bytes.len() as u64));
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-    }
-    Ok(bytes)
+/// Whether what a file says may be shown: it lies in the folder, though a link may lead to it.
+pub(in crate::plugins) fn may_quote(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| !files::leads_out_of(folder, path))
 }
 
 /// Without them it would run with defaults, which a link whose target is away does not ask for.
@@ -121,5 +101,5 @@ pub(in crate::plugins) fn settings_at(name: &PluginName, path: &Path) -> Result<
 
 pub(in crate::plugins) fn read_settings(path: &Path) -> io::Result<String> {
     let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    String::from_utf8(read_file(path, limits::SETTINGS_BYTES)?).map_err(not_text)
+    String::from_utf8(files::read(path, limits::SETTINGS_BYTES)?).map_err(not_text)
 }

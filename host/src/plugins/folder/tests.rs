@@ -250,7 +250,7 @@ fn what_is_not_a_file_is_told_once_and_read_never() {
     let told = bench.scan();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(bench.scan().is_empty());
-    assert_eq!(read_file(Path::new("/dev/zero"), 8).unwrap_err().to_string(), "it is not a file");
+    assert_eq!(crate::files::read(Path::new("/dev/zero"), 8).unwrap_err().to_string(), "it is not a file");
 }
 
 #[test]
@@ -304,4 +304,26 @@ fn settings_that_lead_nowhere_are_not_taken_for_none() {
     let found = bench.scan();
     assert!(found.iter().any(|found| found.contains("the settings of plugin `porch` were not read")), "{found:?}");
     assert!(!found.contains(&"porch 13".into()), "{found:?}");
+}
+
+#[test]
+fn what_a_link_leads_to_outside_of_the_folder_is_not_quoted() {
+    let mut bench = Bench::new(&[]);
+    let secret = bench.root.path().join("secret");
+    fs::write(&secret, "hunter2 = 1").unwrap();
+    bench.write("porch.wasm", &component(3));
+    symlink(&secret, bench.file("porch.toml")).unwrap();
+    // As Kubernetes mounts them: the file that the link leads to lies in the folder, too.
+    fs::create_dir(bench.file("..data")).unwrap();
+    bench.write("..data/attic.toml", b"a = 1");
+    bench.write("attic.wasm", &component(3));
+    symlink("..data/attic.toml", bench.file("attic.toml")).unwrap();
+    let mut found = Vec::new();
+    bench.folder.scan(bench.now, &mut found);
+    bench.folder.settle(bench.now, &mut found);
+    let quoted = found.iter().map(|sighting| match sighting {
+        Sighting::Offered(offer) => (offer.plugin.as_str(), offer.may_quote),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(quoted.collect::<Vec<_>>(), [("attic", true), ("porch", false)]);
 }

@@ -54,6 +54,13 @@ pub(super) fn guest_with_tasks(list: &str, run: &str) -> Vec<u8> {
     parse("", NOTHING, &include_str!("tasks.wat").replace("LIST", list).replace("RUN", run))
 }
 
+/// A component with an empty plan whose text was changed.
+pub(super) fn changed(from: &str, to: &str) -> Vec<u8> {
+    let text = include_str!("guest.wat").replace("ITEMS", "").replace("BODY", NOTHING).replace("TASKS", "");
+    assert!(text.contains(from), "{from}");
+    wat::parse_str(text.replace(from, to)).unwrap()
+}
+
 fn parse(items: &str, body: &str, tasks: &str) -> Vec<u8> {
     let text = include_str!("guest.wat").replace("ITEMS", items).replace("BODY", body).replace("TASKS", tasks);
     wat::parse_str(text).unwrap()

@@ -8,6 +8,7 @@ use super::{guests, loader, offer};
 use crate::{
     clock,
     plugins::{
+        folder::Offer,
         limits,
         load::{Accepted, LoadError},
         ready::Ready,
@@ -101,7 +102,7 @@ async fn a_flood_of_lines_hurts_nobody() {
 async fn what_is_no_plugin_is_told_apart() {
     let module = wat::parse_str("(module)").unwrap();
     let other = wat::parse_str("(component)").unwrap();
-    assert_eq!(told(b"hello".to_vec()).await, "it is not WebAssembly: it starts with `hello`");
+    assert_eq!(told(b"hello".to_vec()).await, "it is not a WebAssembly component");
     assert_eq!(told(module).await, "it is a core module, and has to be a component");
     assert_eq!(
         told(other).await,
@@ -146,4 +147,23 @@ async fn components_that_were_asked_last_stay_ready() {
     ready.put(digest(most), linked);
     assert!(ready.get(digest(0)).is_some());
     assert!(ready.get(digest(1)).is_none(), "of the others it was asked first");
+}
+
+#[tokio::test]
+async fn what_a_file_elsewhere_says_is_not_quoted() {
+    let data = tempfile::tempdir().unwrap();
+    let loader = loader(data.path());
+    let message = |may_quote| {
+        let settings = Some("[config]\n[hunter2]\n");
+        let offer = Offer { may_quote, ..offer(guests::guest(guests::NOTHING), settings) };
+        let name = offer.plugin.clone();
+        loader.propose(offer).err().unwrap().report(&name, None).to_string()
+    };
+    assert!(message(true).contains("porch.toml:2:2: unknown key `hunter2`"), "{}", message(true));
+    let message = message(false);
+    assert!(
+        message.contains("porch.toml:2:2: that cannot be read as settings") && message.contains("hint: "),
+        "{message}"
+    );
+    assert!(!message.contains("hunter2"), "{message}");
 }

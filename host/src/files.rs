@@ -1,0 +1,236 @@
+//! Files that Roost makes, and the folders that are its own.
+//!
+//! Nothing that lies in a folder already is written to, neither a file that another user has put there nor what a link leads
+//! to. A new file is made where there is none, in the folder that was opened, whatever has the folder's path by then; it is
+//! flushed, and then it gets its name.
+
+mod links;
+mod own;
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::Path,
+};
+
+use rustix::{
+    fs::{AtFlags, Mode, OFlags},
+    io::Errno,
+};
+
+pub(crate) use self::{links::leads_out_of, own::FolderError};
+
+/// For the user that runs Roost alone: what is in the data folder, and copies of it.
+pub(crate) const PRIVATE: Mode = Mode::from_raw_mode(0o600);
+/// For others to read as well, unless the user's mask forbids it: plugins.
+pub(crate) const READABLE: Mode = Mode::from_raw_mode(0o644);
+
+/// How often a file that has the name of a new one is removed: another process may put one there again and again.
+const TRIES: usize = 16;
+
+/// An open folder.
+#[derive(Debug)]
+pub(crate) struct Folder(OwnedFd);
+
+impl Folder {
+    /// Opens one that others may use as well.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
+    /// Makes an empty file to write, and to read what was written. What had its name is removed, not written to.
+    pub(crate) fn create(&self, name: &str, mode: Mode) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for _ in 0..TRIES {
+            match rustix::fs::openat(&self.0, name, flags, mode) {
+                Err(Errno::EXIST) => self.remove(name)?,
+                made => return Ok(made?.into()),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Opens a file to read and write it, and makes it where there is none. A link is an error.
+    pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, name, flags, PRIVATE).map(Into::into).map_err(not_a_link)
+    }
+
+    /// Opens a file to read it. A link is an error.
+    pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, name, flags, Mode::empty()).map(Into::into).map_err(not_a_link)
+    }
+
+    /// Gives a file new contents: all of them or none, whatever crashes. Until they are durable they are in the file `part`,
+    /// which no other thread may use meanwhile.
+    pub(crate) fn replace(&self, name: &str, part: &str, contents: &[u8], mode: Mode) -> io::Result<()> {
+        let written = self.create(part, mode).and_then(|mut file| {
+            file.write_all(contents)?;
+            file.sync_all()?;
+            self.rename(part, name)
+        });
+        written.inspect_err(|_| drop(self.remove(part)))?;
+        self.sync()
+    }
+
+    /// Gives a file another name, which no other file has after that.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Removes a file, if it is there.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+
+    /// Makes durable which files there are.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.0)?)
+    }
+}
+
+/// What the kernel says of a link where none is followed is that there are too many.
+fn not_a_link(error: Errno) -> io::Error {
+    match error {
+        Errno::LOOP => io::Error::new(io::ErrorKind::InvalidInput, "it is a link, and has to be a file"),
+        other => other.into(),
+    }
+}
+
+/// All of a file that is a file, and has no more bytes than that.
+///
+/// # Errors
+/// Also where the path leads to a pipe or a device by now, because waiting for its bytes could take for ever; and where a link
+/// on the way is another user's, and leads to a file which that user does not own.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let found = file.metadata()?;
+    let mut bytes = Vec::new();
+    if found.len() <= most {
+        file.take(most + 1).read_to_end(&mut bytes)?;
+    }
+    if found.len().max(bytes.len() as u64) > most {
+        let what = format!("it has {} bytes, more than the {most} allowed", found.len().max(bytes.len() as u64));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
+}
+
+/// Opens a file that [`read`] would read.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    links::check(path, &found)?;
+    Ok(file)
+}
+
+/// Which users besides root and the one that runs Roost may use a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exposure {
+    /// None, or a group that may read it.
+    None,
+    /// Every user may read it.
+    Readable,
+    /// A group, or the user that it belongs to, may change it.
+    Changeable,
+    /// Every user may change it.
+    Open,
+}
+
+/// Which users may use a file.
+pub(crate) fn exposure(path: &Path) -> io::Result<Exposure> {
+    let found = std::fs::metadata(path)?;
+    let is_ours = found.uid() == 0 || found.uid() == rustix::process::geteuid().as_raw();
+    Ok(match found.mode() {
+        mode if mode & 0o002 != 0 => Exposure::Open,
+        mode if mode & 0o020 != 0 || !is_ours => Exposure::Changeable,
+        mode if mode & 0o004 != 0 => Exposure::Readable,
+        _ => Exposure::None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_a_planted_link_leads_to_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, folder.path().join("part")).unwrap();
+        symlink(&victim, folder.path().join("name")).unwrap();
+        let opened = Folder::open(folder.path()).unwrap();
+        assert_eq!(opened.open_or_create("name").unwrap_err().to_string(), "it is a link, and has to be a file");
+        assert_eq!(opened.open_file("name").unwrap_err().to_string(), "it is a link, and has to be a file");
+        opened.replace("name", "part", b"new", PRIVATE).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        let name = folder.path().join("name");
+        assert_eq!(fs::read(&name).unwrap(), b"new");
+        let found = fs::symlink_metadata(&name).unwrap();
+        assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600);
+        assert!(fs::symlink_metadata(folder.path().join("part")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = Folder::open(folder.path()).unwrap();
+        opened.replace("name", "part", b"one", READABLE).unwrap();
+        opened.replace("name", "part", b"two", READABLE).unwrap();
+        assert_eq!(fs::read(folder.path().join("name")).unwrap(), b"two");
+        fs::remove_file(folder.path().join("name")).unwrap();
+        fs::create_dir(folder.path().join("name")).unwrap();
+        assert!(opened.replace("name", "part", b"three", READABLE).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        fs::create_dir(folder.path().join("part")).unwrap();
+        assert!(opened.replace("other", "part", b"", READABLE).is_err(), "what cannot be removed is an error");
+    }
+
+    #[test]
+    fn only_a_file_of_bounded_size_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert_eq!(read(&path, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read(folder.path(), 4).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(read(Path::new("/dev/zero"), 4).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn who_may_use_a_file_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "").unwrap();
+        let expected = [
+            (0o400, Exposure::None),
+            (0o640, Exposure::None),
+            (0o644, Exposure::Readable),
+            (0o664, Exposure::Changeable),
+            (0o602, Exposure::Open),
+        ];
+        for (mode, expected) in expected {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(exposure(&path).unwrap(), expected, "{mode:o}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Links on the way to a file. A link is followed with the rights of the user that runs Roost, which the user that made it may
+//! not have: a link of another user leads to that user's own files, or nowhere (as `fs.protected_symlinks` of the kernel has
+//! it for shared folders).
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::process::geteuid;
+
+/// Links that are followed, as many as the kernel follows.
+const LINKS: usize = 40;
+
+/// Whether each link on the way to a file that was opened is the file's owner's, root's, or the user's that runs Roost.
+pub(super) fn check(path: &Path, opened: &Metadata) -> io::Result<()> {
+    let trusted = [0, geteuid().as_raw(), opened.uid()];
+    let at = walk(path, |link, found| {
+        if trusted.contains(&found.uid()) {
+            return Ok(());
+        }
+        let what = format!(
+            "the link `{}` of user {} leads to a file that this user does not own; put the file itself there, or make the link \
+             as the user that runs Roost",
+            link.display(),
+            found.uid()
+        );
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
+    })?;
+    // What was looked at has to be what was opened: links can be changed in between.
+    let found = fs::symlink_metadata(&at)?;
+    if (found.dev(), found.ino()) == (opened.dev(), opened.ino()) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, "it was changed while it was read"))
+}
+
+/// Whether a path leads to a file outside of a folder.
+pub(crate) fn leads_out_of(folder: &Path, path: &Path) -> bool {
+    match (fs::canonicalize(folder), fs::canonicalize(path)) {
+        (Ok(folder), Ok(path)) => !path.starts_with(folder),
+        // What cannot be found out is taken for the worse.
+        _ => true,
+    }
+}
+
+/// Follows a path to its end, and asks at each link whether it may be followed. Answers with the path without links.
+fn walk(path: &Path, may_follow: impl Fn(&Path, &Metadata) -> io::Result<()>) -> io::Result<PathBuf> {
+    let mut rest: Vec<OsString> = components(&std::path::absolute(path)?);
+    let mut at = PathBuf::new();
+    let mut links = 0;
+    while let Some(component) = rest.pop() {
+        match Path::new(&component).components().next() {
+            Some(Component::RootDir) => at = "/".into(),
+            Some(Component::ParentDir) => drop(at.pop()),
+            Some(Component::Normal(name)) => at.push(name),
+            _ => continue,
+        }
+        let found = fs::symlink_metadata(&at)?;
+        if !found.is_symlink() {
+            continue;
+        }
+        links += 1;
+        if links > LINKS {
+            return Err(rustix::io::Errno::LOOP.into());
+        }
+        may_follow(&at, &found)?;
+        rest.extend(components(&fs::read_link(&at)?));
+        at.pop();
+    }
+    Ok(at)
+}
+
+/// The last one first.
+fn components(path: &Path) -> Vec<OsString> {
+    path.components().rev().map(|component| AsRef::<OsStr>::as_ref(&component).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{lchown, symlink};
+
+    use super::*;
+    use crate::files::read;
+
+    #[test]
+    fn a_link_of_another_user_leads_to_that_users_files_only() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path();
+        fs::create_dir_all(folder.join("deep/er")).unwrap();
+        fs::write(folder.join("deep/secret"), "secret").unwrap();
+        symlink("deep/er/../secret", folder.join("link")).unwrap();
+        symlink(folder.join("link"), folder.join("chain")).unwrap();
+        symlink("deep", folder.join("way")).unwrap();
+        symlink("loop", folder.join("loop")).unwrap();
+        for name in ["link", "chain", "way/secret", "way/er/../secret"] {
+            assert_eq!(read(&folder.join(name), 100).unwrap(), b"secret", "{name}: a link of one's own");
+        }
+        assert!(read(&folder.join("loop"), 100).is_err());
+        // Only root gives files away.
+        if geteuid().is_root() {
+            for name in ["link", "way"] {
+                lchown(folder.join(name), Some(4_711), None).unwrap();
+            }
+            for name in ["link", "chain", "way/secret"] {
+                let error = read(&folder.join(name), 100).unwrap_err();
+                assert!(error.to_string().contains("of user 4711 leads to"), "{name}: {error}");
+            }
+            lchown(folder.join("deep/secret"), Some(4_711), None).unwrap();
+            for name in ["link", "chain", "way/secret"] {
+                assert_eq!(read(&folder.join(name), 100).unwrap(), b"secret", "{name}: a link to one's own");
+            }
+        }
+    }
+
+    #[test]
+    fn where_a_path_leads_is_known() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("plugins");
+        fs::create_dir(&folder).unwrap();
+        fs::write(root.path().join("outside"), "").unwrap();
+        fs::write(folder.join("inside"), "").unwrap();
+        symlink("inside", folder.join("in")).unwrap();
+        symlink("../outside", folder.join("out")).unwrap();
+        let out = |name: &str| leads_out_of(&folder, &folder.join(name));
+        assert_eq!(["inside", "in", "out", "nowhere"].map(out), [false, false, true, true]);
+    }
+}

@@ -1,0 +1,206 @@
+//! Folders in which only Roost writes: the data folder, and those in it.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, Mode, Stat},
+    process::geteuid,
+};
+
+use super::Folder;
+
+/// What the user that runs Roost may do there, and no other.
+const ALONE: u32 = 0o700;
+const OF_OTHERS: u32 = 0o077;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Why a folder cannot be Roost's own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FolderError {
+    #[error("`{}` is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    #[error("`{}` belongs to user {owner}, and Roost runs as user {user}", .path.display())]
+    OfAnother { path: PathBuf, owner: u32, user: u32 },
+    #[error("`{}` belongs to user {owner}, and lies among the files of Roost", .path.display())]
+    Planted { path: PathBuf, owner: u32 },
+    #[error("other users can write to `{}`, and that cannot be taken from them (its mode is {mode:03o})", .path.display())]
+    Open { path: PathBuf, mode: u32 },
+    #[error("`{}` cannot be used", .path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl FolderError {
+    /// What to do.
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::NotAFolder(_) => "name a folder with `--data DIR`; it is made if it does not exist".into(),
+            Self::OfAnother { path, owner, user } => format!(
+                "a user that can write there decides what Roost runs and sends: run Roost as user {owner}, or hand the folder \
+                 over with `chown -R {user} {0}`, or name a folder that does not exist, such as `--data {0}/roost`, which \
+                 Roost makes",
+                path.display()
+            ),
+            Self::Planted { path, .. } => format!(
+                "if Roost ran as that user before, hand the folder over with `chown -R`; else find out why it is there, and \
+                 remove it: `{}`",
+                path.display()
+            ),
+            Self::Open { .. } => {
+                "a user that can write there decides what Roost runs and sends: name a folder on a disk that keeps \
+                 permissions with `--data DIR`"
+                    .into()
+            }
+            Self::Io { .. } => {
+                "the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"
+                    .into()
+            }
+        }
+    }
+}
+
+impl From<FolderError> for io::Error {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Io { source, .. } => source,
+            other => Self::other(other),
+        }
+    }
+}
+
+impl Folder {
+    /// Opens a folder of Roost's own, and makes it if there is none. Where others may look into it or write to it, that is
+    /// taken from them; a folder of another user is refused, and so is one with files of another user.
+    pub(crate) fn own(path: &Path) -> Result<Self, FolderError> {
+        let io = |source| FolderError::Io { path: path.to_owned(), source };
+        make(path)?;
+        let folder = Self::open(path).map_err(io)?;
+        let (found, user) = (folder.stat().map_err(io)?, geteuid().as_raw());
+        if found.st_uid != user {
+            return Err(FolderError::OfAnother { path: path.to_owned(), owner: found.st_uid, user });
+        }
+        if found.st_mode & OF_OTHERS != 0 {
+            folder.close_to_others(path, found.st_mode)?;
+        }
+        folder.find_planted(path)?;
+        Ok(folder)
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(&self.0)?)
+    }
+
+    fn close_to_others(&self, path: &Path, mode: u32) -> Result<(), FolderError> {
+        let changed = rustix::fs::fchmod(&self.0, Mode::from_raw_mode(ALONE));
+        // Some file systems say that they have, and have not.
+        let now = self.stat().map_err(|source| FolderError::Io { path: path.to_owned(), source })?.st_mode & 0o777;
+        if now & WRITABLE_BY_OTHERS != 0 {
+            return Err(FolderError::Open { path: path.to_owned(), mode: now });
+        }
+        match changed {
+            Ok(()) => tracing::warn!(
+                "`{}` was open to other users (mode {:03o}), and is for the user that runs Roost alone now (mode {now:03o})",
+                path.display(),
+                mode & 0o777
+            ),
+            Err(error) => tracing::warn!("other users can look into `{}` (mode {now:03o}): {error}", path.display()),
+        }
+        Ok(())
+    }
+
+    /// A file of another user got there while others could write to the folder. Root can write everywhere anyway.
+    fn find_planted(&self, path: &Path) -> Result<(), FolderError> {
+        let io = |source: rustix::io::Errno| FolderError::Io { path: path.to_owned(), source: source.into() };
+        let user = geteuid().as_raw();
+        for entry in Dir::read_from(&self.0).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) if found.st_uid != user && found.st_uid != 0 => {
+                    let name = String::from_utf8_lossy(name.to_bytes()).into_owned();
+                    return Err(FolderError::Planted { path: path.join(name), owner: found.st_uid });
+                }
+                Ok(_) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(io(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder, for its owner alone, unless it is there.
+fn make(path: &Path) -> Result<(), FolderError> {
+    let error = |source| FolderError::Io { path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => return Err(FolderError::NotAFolder(path.to_owned())),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(error(source)),
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(error)?;
+    DirBuilder::new().mode(ALONE).create(path).map_err(error)?;
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_folder_is_made_for_its_owner_alone_and_an_open_one_is_closed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("var/roost");
+        Folder::own(&path).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        for open in [0o777, 0o770, 0o775, 0o755, 0o701] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
+            Folder::own(&path).unwrap();
+            assert_eq!(mode(&path), 0o700);
+        }
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(matches!(Folder::own(&root.path().join("file")), Err(FolderError::NotAFolder(_))));
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        // Root's, for all others.
+        let (owner, user) = (fs::metadata("/proc/1").map(|_| 0).unwrap(), geteuid().as_raw());
+        if user != owner {
+            assert!(matches!(Folder::own(Path::new("/etc")), Err(FolderError::OfAnother { owner: 0, .. })));
+            return;
+        }
+        let path = root.path().join("data");
+        Folder::own(&path).unwrap();
+        symlink("/etc/passwd", path.join("lock")).unwrap();
+        lchown(path.join("lock"), Some(4_711), None).unwrap();
+        let error = Folder::own(&path).unwrap_err();
+        assert!(
+            error.to_string().ends_with("data/lock` belongs to user 4711, and lies among the files of Roost"),
+            "{error}"
+        );
+        fs::remove_file(path.join("lock")).unwrap();
+        Folder::own(&path).unwrap();
+        chown(&path, Some(4_711), None).unwrap();
+        let error = Folder::own(&path).unwrap_err();
+        assert!(error.to_string().ends_with("data` belongs to user 4711, and Roost runs as user 0"), "{error}");
+        assert!(error.hint().contains("chown -R 0 "), "{}", error.hint());
+    }
+}
