@@ -7,11 +7,13 @@ mod leave;
 mod publish;
 mod restore;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     mem,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::Instant,
 };
 
@@ -22,7 +24,7 @@ use crate::{
     codec::{self, AckKind, Disconnect, Fault, Packet, Reason, Version},
     disk::{Disk, MessageId, Op, Ticket, Will},
     limits,
-    queue::Queue,
+    queue::{Load, Queue},
     rare::Rare,
     retained::RetainedMessages,
     tree::{Subscriber, Tree},
@@ -54,6 +56,10 @@ pub(crate) struct Core {
     holding: HashSet<ConnectionId>,
     disk: Disk,
     totals: Totals,
+    /// Bytes of all messages in queues, each counted once.
+    queued_bytes: Arc<AtomicUsize>,
+    /// Sessions whose clients would take more, if there were room for it.
+    starving: BTreeSet<SessionId>,
     last_connection: ConnectionId,
     last_session: SessionId,
     last_message: MessageId,
@@ -91,8 +97,10 @@ pub struct Totals {
     pub output_bytes: usize,
     /// Messages that were dropped, because their clients were too slow or away for too long.
     pub dropped: u64,
+    load: Load,
     replay_bytes: usize,
     will_bytes: usize,
+    filter_bytes: usize,
 }
 
 /// Trouble that would fill the log if each case had a line.
@@ -185,6 +193,7 @@ impl Core {
             sessions: self.sessions.len(),
             subscriptions: self.tree.len(),
             retained: self.retained.len(),
+            queue_bytes: self.totals.load.bytes,
             ..self.totals
         }
     }
@@ -234,6 +243,12 @@ impl Core {
             self.fail(id, fault, now);
             Next::Close
         });
+        if !self.ops.is_empty()
+            && let Some(connection) = self.connections.get_mut(&id)
+        {
+            connection.caused = self.ticket;
+            self.holding.insert(id);
+        }
         self.commit();
         next
     }
@@ -318,6 +333,7 @@ impl Core {
             self.pump(session, now);
             self.commit();
         }
+        self.feed_starving(now);
         let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
         connection.taken = connection.out.len();
         mem::take(&mut connection.out)

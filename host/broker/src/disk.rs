@@ -22,6 +22,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode};
 
+#[cfg(test)]
+pub(crate) use self::load::SavedSession;
 pub(crate) use self::load::{Saved, SavedMessage};
 use crate::{
     codec::{Qos, SubscribeOptions},
@@ -155,6 +157,12 @@ pub(crate) enum DiskError {
 }
 
 impl Disk {
+    /// A disk that keeps nothing.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        Self { orders: mpsc::channel().0, backlog: Arc::default(), is_closing: Arc::default() }
+    }
+
     /// Hands over what belongs together. Never waits.
     pub(crate) fn commit(&self, ticket: Ticket, ops: Vec<Op>) {
         let bytes = ops.iter().map(Op::size).sum();

@@ -10,10 +10,19 @@ fn serve() {
     support::serve_if_asked();
 }
 
+/// The most memory that a process has had, in MiB.
+fn most_memory_mib(process: u32) -> u64 {
+    memory_of(process, "VmHWM:")
+}
+
 /// How much memory a process has, in MiB.
 fn memory_mib(process: u32) -> u64 {
+    memory_of(process, "VmRSS:")
+}
+
+fn memory_of(process: u32, what: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    let line = status.lines().find(|line| line.starts_with(what)).expect("a line");
     line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") / 1_024
 }
 
@@ -170,4 +179,60 @@ fn a_packet_may_come_byte_by_byte() {
         client.send(&[byte]);
     }
     assert_eq!([client.next().first, client.next().first, client.next().first], [0x20, 0x90, 0x30]);
+}
+
+/// A disk that is slow, or full, costs no memory: those whose messages have to be kept wait, and others do not.
+#[test]
+fn what_waits_for_the_disk_is_bounded() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_process();
+    let mut client = target.connect(&Who::five("a"));
+    client.publish(&Message::new("r", b"x").qos(1).retain());
+    // From here on the broker cannot write.
+    let lock = rusqlite::Connection::open(target.file()).expect("a database");
+    lock.execute_batch("BEGIN EXCLUSIVE").expect("it is free");
+    let flood = std::thread::spawn(move || {
+        let large = vec![b'x'; 900_000];
+        for _ in 0..300 {
+            client.send(&Message::new("r", &large).retain().packet(5));
+        }
+        client
+    });
+    for _ in 0..20 {
+        target.is_alive();
+    }
+    lock.execute_batch("ROLLBACK").expect("it was begun");
+    let mut client = flood.join().expect("all of it is taken in the end");
+    client.quiet();
+    let most = most_memory_mib(target.process_id());
+    assert!(most < 160, "{most} MiB");
+}
+
+/// Large messages for many clients at once are written to some after the other.
+#[test]
+fn a_large_message_for_many_clients_takes_no_room_for_each() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_process();
+    let mut clients: Vec<_> = (0..400).map(|_| target.connect(&Who::five(""))).collect();
+    for client in &mut clients {
+        client.subscribe(&[("t", 1)]);
+    }
+    let mut from = target.connect(&Who::five("from"));
+    let large = vec![b'x'; 900_000];
+    assert_eq!(from.publish(&Message::new("t", &large).qos(1)), 0);
+    for client in &mut clients {
+        assert_eq!(client.message().payload.len(), large.len());
+    }
+    let most = most_memory_mib(target.process_id());
+    assert!(most < 200, "{most} MiB");
+}
+
+#[test]
+fn a_client_that_never_connects_is_not_waited_for() {
+    let target = Target::built_in();
+    let mut client = target.open(5);
+    client.send(&[0x10, 14, 0, 4]);
+    assert_eq!(client.ended(), None);
 }

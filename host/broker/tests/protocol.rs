@@ -250,6 +250,14 @@ agree! {
         assert_eq!(other.message().payload, b"lost");
     }
 
+    fn a_will_is_published_after_its_delay(target) {
+        let mut other = target.connect(&Who::five("other"));
+        other.subscribe(&[("will", 1)]);
+        target.connect(&Who::five("a").lasting().will("will", b"lost", false, &[0x18, 0, 0, 0, 1])).crash();
+        assert_eq!(other.message().payload, b"lost");
+        assert!(target.connect(&Who::five("a").lasting()).session_present);
+    }
+
     fn a_session_ends_with_its_connection(target) {
         let mut client = target.connect(&Who::five("a"));
         client.subscribe(&[("t", 1)]);

@@ -62,6 +62,10 @@ impl Core {
         if will.is_some_and(|will| will_bytes + will.message.size() > limits::WILL_BYTES) {
             return Some(Reason::QuotaExceeded);
         }
+        let is_remembered = will.is_some() || connect.session_expiry_s > 0;
+        if is_remembered && self.disk.is_behind() {
+            return Some(Reason::ServerBusy);
+        }
         let connected = self.connections.values().filter(|connection| connection.session.is_some()).count();
         if connected >= self.admission.most && !self.admission.privileged.iter().any(|one| one == client) {
             let most = self.admission.most;
@@ -172,6 +176,7 @@ fn keep_will(will: &codec::Will<'_>) -> Will {
         payload: will.payload.into(),
         properties: will.properties.as_ref().into(),
         expires: None,
+        counted: Default::default(),
     };
     let (qos, retain, delay_s, expiry_s) = (will.qos, will.retain, will.delay_s, will.expiry_s);
     Will { message: message.into(), qos, retain, delay_s, expiry_s }

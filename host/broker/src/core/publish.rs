@@ -36,6 +36,7 @@ impl News<'_> {
             payload: self.payload.into(),
             properties: self.properties.into(),
             expires: self.expires,
+            counted: Default::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     codec::{self, Reason, Subscribe, Unsubscribe, Version},
     disk::Op,
     limits, topic,
-    tree::Subscriber,
+    tree::{self, Subscriber},
 };
 
 /// The only refusal that 3.1.1 knows.
@@ -47,8 +47,8 @@ impl Core {
         let session = subscriber.session;
         let found = self.sessions.get_mut(&session).ok_or(Reason::QuotaExceeded)?;
         let is_new = !found.filters.contains(filter);
-        let is_full =
-            found.filters.len() >= limits::SUBSCRIPTIONS_PER_CLIENT || self.tree.len() >= limits::SUBSCRIPTIONS;
+        let is_full = found.filters.len() >= limits::SUBSCRIPTIONS_PER_CLIENT
+            || self.totals.filter_bytes + tree::cost(filter) > limits::SUBSCRIPTIONS_BYTES;
         if is_new && is_full {
             return Err(Reason::QuotaExceeded);
         }
@@ -57,7 +57,9 @@ impl Core {
             let Subscriber { options, id, .. } = subscriber;
             self.ops.push(Op::Subscribe { session, filter: filter.into(), options, id });
         }
-        self.tree.insert(filter, subscriber);
+        if self.tree.insert(filter, subscriber) {
+            self.totals.filter_bytes += tree::cost(filter);
+        }
         Ok(is_new)
     }
 
@@ -99,6 +101,7 @@ impl Core {
             self.ops.push(Op::Unsubscribe { session, filter: filter.into() });
         }
         self.tree.remove(filter, session);
+        self.totals.filter_bytes -= tree::cost(filter);
         Reason::Success
     }
 }

@@ -10,7 +10,8 @@ use super::{Op, Ticket, Writer, open};
 use crate::{codec::Qos, message::Message};
 
 fn retain(topic: &str) -> Vec<Op> {
-    let message = Message { topic: topic.into(), payload: [1].into(), properties: [].into(), expires: None };
+    let (topic, payload, properties) = (topic.into(), [1].into(), [].into());
+    let message = Message { topic, payload, properties, expires: None, counted: Default::default() };
     vec![Op::Retain { message: Arc::new(message), qos: Qos::AtLeastOnce, expires_ms: None }]
 }
 
