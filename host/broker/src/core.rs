@@ -65,12 +65,14 @@ pub(crate) struct Core {
     last_connection: ConnectionId,
     last_session: SessionId,
     last_message: MessageId,
+    /// How much has been looked at in this turn.
+    work: usize,
     /// Kept for its memory.
     found: Vec<Subscriber>,
     complaints: Complaints,
 }
 
-/// Who is let in.
+/// Which clients are let in.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     /// Clients at once.
@@ -138,6 +140,11 @@ impl Core {
         self.last_connection
     }
 
+    /// A connection has its turn.
+    pub(crate) fn begin_turn(&mut self) {
+        self.work = 0;
+    }
+
     /// The next packet of a connection.
     pub(crate) fn receive(&mut self, id: ConnectionId, first: u8, body: &[u8], now: Now) -> Next {
         let Some(connection) = self.connections.get(&id).filter(|connection| !connection.is_closing) else {
@@ -155,7 +162,7 @@ impl Core {
             self.holding.insert(id);
         }
         self.commit();
-        next
+        if next == Next::Continue && self.work > limits::WORK { Next::Yield } else { next }
     }
 
     fn take(&mut self, id: ConnectionId, packet: Packet<'_>, now: Now) -> Result<Next, Fault> {

@@ -31,6 +31,12 @@ pub(crate) const WRITES: usize = 16;
 /// What is read from one client before others have their turn.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
+/// Subscriptions and retained topics that are looked at for one client before others have their turn: about a
+/// millisecond of work.
+pub(crate) const WORK: usize = 20_000;
+/// The same for one SUBSCRIBE, which is not interrupted: of more, the rest of its filters is refused.
+pub(crate) const WORK_PER_SUBSCRIBE: usize = 1_000_000;
+
 /// Of a client identifier: it is kept with the session.
 pub(crate) const CLIENT_ID_BYTES: usize = 256;
 /// Of a topic or a filter: they are kept in the tree of subscriptions, level by level.

@@ -1,4 +1,4 @@
-//! CONNECT: who is let in, and what is left of an earlier connection.
+//! CONNECT: which clients are let in, and what is left of an earlier connection.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},

@@ -35,6 +35,7 @@ impl Core {
             last_connection: 0,
             last_session: 0,
             last_message: 0,
+            work: 0,
             found: Vec::new(),
             complaints: Complaints::default(),
         };

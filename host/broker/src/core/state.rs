@@ -61,7 +61,7 @@ pub(super) struct Connection {
     pub(super) out: Vec<u8>,
     /// Bytes that have been taken to be written.
     pub(super) taken: usize,
-    /// Of these two, what is in the sum over everybody.
+    /// Of these two, what is in the sum over all clients.
     pub(super) counted: usize,
     /// Woken when there is something to write, and when it is to be closed.
     pub(super) wake: Arc<Notify>,
@@ -120,7 +120,7 @@ impl Connection {
         self.out.len() + self.taken
     }
 
-    /// Corrects the sum over everybody.
+    /// Corrects the sum over all clients.
     pub(super) fn count(&mut self, totals: &mut Totals) {
         let pending = self.pending();
         totals.output_bytes = totals.output_bytes - self.counted + pending;

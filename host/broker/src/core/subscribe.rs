@@ -17,6 +17,7 @@ impl Core {
         let Some(connection) = self.connections.get(&id) else { return };
         let (Some(version), Some(session)) = (connection.version, connection.session) else { return };
         let before = self.ops.len();
+        self.work = 0;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, options) in &subscribe.filters {
             let subscriber = Subscriber { session, options: *options, id: subscribe.subscription_id };
@@ -44,6 +45,9 @@ impl Core {
         if !topic::is_filter(filter) {
             return Err(Reason::TopicFilterInvalid);
         }
+        if self.work > limits::WORK_PER_SUBSCRIBE {
+            return Err(Reason::QuotaExceeded);
+        }
         let session = subscriber.session;
         let found = self.sessions.get_mut(&session).ok_or(Reason::QuotaExceeded)?;
         let is_new = !found.filters.contains(filter);
@@ -66,6 +70,7 @@ impl Core {
     /// Notes which retained messages the client is to get: they are written as fast as it reads.
     fn replay_later(&mut self, id: ConnectionId, filter: &str, subscriber: Subscriber) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        self.work += if topic::is_exact(filter) { 1 } else { self.retained.len() };
         for topic in self.retained.topics(filter) {
             let replay = Replay { topic: topic.clone(), subscriber };
             let cost = replay.cost();
