@@ -66,7 +66,7 @@ fn what_is_retained_is_there_after_a_restart() {
     assert_eq!(listener.wait_for("house/door").payload, "shut");
     assert!(roost.stop().success());
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(site.path().join("data/broker.db")).unwrap());
-    assert_eq!(mode & 0o777, 0o600, "what a household says is for nobody else on the machine");
+    assert_eq!(mode & 0o777, 0o600, "other users of the machine cannot read it");
 }
 
 /// MQTT 5 CONNECT as `x`, and the broker's answer.

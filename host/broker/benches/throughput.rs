@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Message, Target, Who, packet};
+use support::{Connect, Message, Target, packet};
 
 const MESSAGES: usize = 1_000_000;
 const WINDOW: usize = 100;
@@ -39,7 +39,7 @@ fn memory() -> String {
 fn connect(port: u16, id: &str, more: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.set_nodelay(true).expect("a socket");
-    stream.write_all(&[&Who::three(id).packet(), more].concat()).expect("it is connected");
+    stream.write_all(&[&Connect::three(id).packet(), more].concat()).expect("it is connected");
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).expect("an answer");
     stream

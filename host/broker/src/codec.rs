@@ -5,6 +5,8 @@
 mod incoming;
 mod properties;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub(crate) use self::{

@@ -126,7 +126,7 @@ impl Live {
             tokio::select! {
                 ready = stream.readable(), if may_read => {
                     ready?;
-                    // Everybody has a turn before more is read of one: the runtime looks at all sockets in between.
+                    // Each connection has a turn before more is read of one: the runtime looks at all sockets in between.
                     if self.read()? > 0 {
                         yield_now().await;
                     }
@@ -215,6 +215,7 @@ impl Live {
     fn packets(&mut self, bytes: &[u8]) -> usize {
         let now = clock::now();
         let mut core = self.shared.core.borrow_mut();
+        core.begin_turn();
         let (mut taken, mut wanted) = (0, 0);
         self.is_more = false;
         loop {

@@ -6,12 +6,15 @@ mod deliver;
 mod leave;
 mod publish;
 mod restore;
+mod state;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     mem,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::Instant,
 };
 
@@ -19,14 +22,15 @@ use tokio::sync::Notify;
 
 use crate::{
     clock::Now,
-    codec::{self, AckKind, Disconnect, Fault, Packet, Reason, Version},
+    codec::{self, Disconnect, Fault, Packet, Reason, Version},
     disk::{Disk, MessageId, Op, Ticket, Will},
     limits,
-    queue::Queue,
-    rare::Rare,
     retained::RetainedMessages,
     tree::{Subscriber, Tree},
 };
+
+pub use self::state::Totals;
+use self::state::{Answer, Complaints, Connection, Replay, Session};
 
 /// The number of a connection.
 pub(crate) type ConnectionId = u64;
@@ -54,15 +58,21 @@ pub(crate) struct Core {
     holding: HashSet<ConnectionId>,
     disk: Disk,
     totals: Totals,
+    /// Bytes of all messages in queues, each counted once.
+    queued_bytes: Arc<AtomicUsize>,
+    /// Sessions whose clients would take more, if there were room for it.
+    starving: BTreeSet<SessionId>,
     last_connection: ConnectionId,
     last_session: SessionId,
     last_message: MessageId,
+    /// How much has been looked at in this turn.
+    work: usize,
     /// Kept for its memory.
     found: Vec<Subscriber>,
     complaints: Complaints,
 }
 
-/// Who is let in.
+/// Which clients are let in.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     /// Clients at once.
@@ -71,101 +81,6 @@ pub(crate) struct Admission {
     pub(crate) most_silent: usize,
     /// Client identifiers that are let in even then: the host's own.
     pub(crate) privileged: Vec<String>,
-}
-
-/// Sums over all clients, and counts since the broker was started.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Totals {
-    /// Clients that are connected.
-    pub clients: usize,
-    /// Sessions, also of clients that are away.
-    pub sessions: usize,
-    /// Subscriptions of all sessions.
-    pub subscriptions: usize,
-    /// Retained messages.
-    pub retained: usize,
-    /// Bytes of the messages that wait for a client, or for its acknowledgement.
-    pub queue_bytes: usize,
-    /// Bytes that wait to be written to clients.
-    pub output_bytes: usize,
-    /// Messages that were dropped, because their clients were too slow or away for too long.
-    pub dropped: u64,
-    replay_bytes: usize,
-    will_bytes: usize,
-}
-
-/// Trouble that would fill the log if each case had a line.
-#[derive(Default)]
-struct Complaints {
-    queue: Rare,
-    output: Rare,
-    retained: Rare,
-    session: Rare,
-    admission: Rare,
-    fault: Rare,
-}
-
-/// A client that is connected, or about to be.
-struct Connection {
-    /// `None` before CONNECT.
-    version: Option<Version>,
-    session: Option<SessionId>,
-    /// What waits to be written.
-    out: Vec<u8>,
-    /// Bytes that have been taken to be written.
-    taken: usize,
-    /// Of these two, what is in the sum over everybody.
-    counted: usize,
-    /// Woken when there is something to write, and when it is to be closed.
-    wake: Arc<Notify>,
-    /// Answers that wait for the disk, and those behind them: answers keep their order [MQTT-4.6.0].
-    held: VecDeque<(Ticket, Answer)>,
-    /// Retained messages that new subscriptions have yet to get.
-    replay: VecDeque<Replay>,
-    replay_bytes: usize,
-    /// Messages to the client at once.
-    window: usize,
-    /// What the client takes.
-    packet_bytes: usize,
-    aliases: HashMap<u16, Box<str>>,
-    keep_alive_s: u16,
-    /// The last transaction that it has caused.
-    caused: Ticket,
-    /// When everything is written, it ends.
-    is_closing: bool,
-}
-
-/// What a client gets in return for a packet.
-#[derive(Debug)]
-enum Answer {
-    Ack(AckKind, u16, Reason),
-    Bytes(Vec<u8>),
-}
-
-/// A retained message that is to be sent, whatever it is then.
-struct Replay {
-    topic: Arc<str>,
-    subscriber: Subscriber,
-}
-
-/// What is known of a client, beyond a connection.
-struct Session {
-    client: Arc<str>,
-    connection: Option<ConnectionId>,
-    /// For how long it is kept after a connection.
-    expiry_s: u32,
-    /// Since when the client is away.
-    away: Option<Instant>,
-    /// Whether it is on disk.
-    is_kept: bool,
-    filters: HashSet<Box<str>>,
-    queue: Queue,
-    /// Messages of QoS 2 that the client has published and not released.
-    received: HashSet<u16>,
-    will: Option<Will>,
-    /// When the will is published, unless the client comes back.
-    will_due: Option<Instant>,
 }
 
 /// What a connection learns after it brought a packet.
@@ -185,6 +100,7 @@ impl Core {
             sessions: self.sessions.len(),
             subscriptions: self.tree.len(),
             retained: self.retained.len(),
+            queue_bytes: self.totals.load.bytes,
             ..self.totals
         }
     }
@@ -224,6 +140,11 @@ impl Core {
         self.last_connection
     }
 
+    /// A connection has its turn.
+    pub(crate) fn begin_turn(&mut self) {
+        self.work = 0;
+    }
+
     /// The next packet of a connection.
     pub(crate) fn receive(&mut self, id: ConnectionId, first: u8, body: &[u8], now: Now) -> Next {
         let Some(connection) = self.connections.get(&id).filter(|connection| !connection.is_closing) else {
@@ -234,8 +155,14 @@ impl Core {
             self.fail(id, fault, now);
             Next::Close
         });
+        if !self.ops.is_empty()
+            && let Some(connection) = self.connections.get_mut(&id)
+        {
+            connection.caused = self.ticket;
+            self.holding.insert(id);
+        }
         self.commit();
-        next
+        if next == Next::Continue && self.work > limits::WORK { Next::Yield } else { next }
     }
 
     fn take(&mut self, id: ConnectionId, packet: Packet<'_>, now: Now) -> Result<Next, Fault> {
@@ -318,6 +245,7 @@ impl Core {
             self.pump(session, now);
             self.commit();
         }
+        self.feed_starving(now);
         let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
         connection.taken = connection.out.len();
         mem::take(&mut connection.out)
@@ -425,29 +353,5 @@ impl Core {
             connection.is_closing = true;
             connection.wake.notify_one();
         }
-    }
-}
-
-impl Connection {
-    /// Bytes that are not written yet.
-    fn pending(&self) -> usize {
-        self.out.len() + self.taken
-    }
-
-    /// Corrects the sum over everybody.
-    fn count(&mut self, totals: &mut Totals) {
-        let pending = self.pending();
-        totals.output_bytes = totals.output_bytes - self.counted + pending;
-        self.counted = pending;
-    }
-
-    fn write(&mut self, answer: Answer, totals: &mut Totals) {
-        match answer {
-            Answer::Ack(kind, packet_id, reason) => {
-                codec::ack(&mut self.out, self.version.unwrap_or(Version::Three), kind, packet_id, reason);
-            }
-            Answer::Bytes(bytes) => self.out.extend(bytes),
-        }
-        self.count(totals);
     }
 }

@@ -1,6 +1,6 @@
 //! What outlives the broker: sessions, their messages, retained messages and last wills, in a database of its own.
 //!
-//! Transactions are made on a thread of their own, each of everything that has come in the meantime. Whoever has to
+//! Transactions are made on a thread of their own, each of everything that has come in the meantime. What has to
 //! wait for one has its [`Ticket`].
 
 mod load;
@@ -22,6 +22,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode};
 
+#[cfg(test)]
+pub(crate) use self::load::SavedSession;
 pub(crate) use self::load::{Saved, SavedMessage};
 use crate::{
     codec::{Qos, SubscribeOptions},
@@ -135,6 +137,7 @@ pub(crate) struct Disk {
     orders: mpsc::Sender<Order>,
     backlog: Arc<AtomicUsize>,
     is_closing: Arc<AtomicBool>,
+    is_failing: Arc<AtomicBool>,
 }
 
 /// The thread.
@@ -155,6 +158,17 @@ pub(crate) enum DiskError {
 }
 
 impl Disk {
+    /// A disk that keeps nothing.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            orders: mpsc::channel().0,
+            backlog: Arc::default(),
+            is_closing: Arc::default(),
+            is_failing: Arc::default(),
+        }
+    }
+
     /// Hands over what belongs together. Never waits.
     pub(crate) fn commit(&self, ticket: Ticket, ops: Vec<Op>) {
         let bytes = ops.iter().map(Op::size).sum();
@@ -163,7 +177,7 @@ impl Disk {
         let _ = self.orders.send(Order::Commit { ticket, ops, bytes });
     }
 
-    /// Whether so much waits that those who cause it have to wait, too.
+    /// Whether so much waits that the clients that cause it have to wait, too.
     pub(crate) fn is_behind(&self) -> bool {
         self.backlog.load(Ordering::Relaxed) > limits::DISK_BACKLOG_BYTES
     }
@@ -175,12 +189,14 @@ impl Writer {
         let (orders, receiver) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let is_closing = Arc::new(AtomicBool::new(false));
-        let (counted, closed) = (Arc::clone(&backlog), Arc::clone(&is_closing));
+        let is_failing = Arc::new(AtomicBool::new(false));
+        let disk = Disk { orders, backlog, is_closing, is_failing };
+        let shared = disk.clone();
         let spawned = thread::Builder::new().name("broker-disk".to_owned()).spawn(move || {
-            write::run(connection, &receiver, &counted, &closed, &durable);
+            write::run(connection, &receiver, &shared, &durable);
         });
         let thread = spawned.map_err(DiskError::Thread)?;
-        Ok(Self { disk: Disk { orders, backlog, is_closing }, thread })
+        Ok(Self { disk, thread })
     }
 
     pub(crate) fn disk(&self) -> Disk {
@@ -191,6 +207,11 @@ impl Writer {
     pub(crate) fn close(&self) {
         self.disk.is_closing.store(true, Ordering::Relaxed);
         let _ = self.disk.orders.send(Order::Close);
+    }
+
+    /// Whether the last transaction has failed, and is tried again.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.disk.is_failing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -142,7 +142,7 @@ impl Broker {
             }
             // Its ports are free from here on.
             drop(plan);
-            // Nobody may wait for that.
+            // The receiver is gone where the broker was dropped.
             let _ = stopped_in.send(());
         };
         thread::Builder::new().name("broker-watch".to_owned()).spawn(run).map_err(StartError::Thread)?;

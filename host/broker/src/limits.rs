@@ -31,6 +31,12 @@ pub(crate) const WRITES: usize = 16;
 /// What is read from one client before others have their turn.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
+/// Subscriptions and retained topics that are looked at for one client before others have their turn: about a
+/// millisecond of work.
+pub(crate) const WORK: usize = 20_000;
+/// The same for one SUBSCRIBE, which is not interrupted: of more, the rest of its filters is refused.
+pub(crate) const WORK_PER_SUBSCRIBE: usize = 1_000_000;
+
 /// Of a client identifier: it is kept with the session.
 pub(crate) const CLIENT_ID_BYTES: usize = 256;
 /// Of a topic or a filter: they are kept in the tree of subscriptions, level by level.
@@ -41,8 +47,10 @@ pub(crate) const TOPIC_SEPARATORS: usize = 200;
 pub(crate) const FILTERS_PER_PACKET: usize = 1_000;
 /// Subscriptions of one client: the host itself has one for each report that it waits for.
 pub(crate) const SUBSCRIPTIONS_PER_CLIENT: usize = 10_000;
-/// Subscriptions of all clients: at their longest they take about 100 MiB.
-pub(crate) const SUBSCRIPTIONS: usize = 100_000;
+/// Bytes of the subscriptions of all clients, in the tree that they are looked up in.
+pub(crate) const SUBSCRIPTIONS_BYTES: usize = 64 << 20;
+/// What a level of a filter costs there besides its text.
+pub(crate) const LEVEL_BYTES: usize = 256;
 /// Topic aliases that a client may set: each keeps a topic.
 pub(crate) const TOPIC_ALIASES: u16 = 16;
 
@@ -65,7 +73,8 @@ pub(crate) const SESSION_EXPIRY_S: u32 = 30 * 24 * 3_600;
 pub(crate) const QUEUE_MESSAGES: usize = 50_000;
 /// Bytes of the messages that wait for one session, or for its acknowledgement; of more, the oldest is dropped.
 pub(crate) const QUEUE_BYTES: usize = 8 << 20;
-/// Bytes of the messages that wait for all sessions; of more, the longest queue is shortened.
+/// Bytes of the messages that wait for all sessions, each counted once in memory, and once for each lasting session on
+/// disk; of more, the longest queue is shortened.
 pub(crate) const QUEUES_BYTES: usize = 64 << 20;
 /// How much the longest queue is shortened at once: to find it takes a look at every session.
 pub(crate) const QUEUE_CUT_BYTES: usize = 1 << 20;
@@ -84,13 +93,18 @@ pub(crate) const RECEIVE_MAXIMUM: u16 = 2_048;
 
 /// Bytes that wait to be written to one client: beyond that, messages of QoS 0 are dropped, and none of a higher QoS is
 /// taken from its queue.
-pub(crate) const OUTPUT_BYTES: usize = 1 << 20;
-/// The same for all clients.
+pub(crate) const OUTPUT_BYTES: usize = 2 << 20;
+/// The same for all clients: near it, the client that most of it waits for is disconnected.
 pub(crate) const OUTPUTS_BYTES: usize = 64 << 20;
+/// Beyond that, a message up to this size is still written to a client that has nothing to read.
+pub(crate) const SMALL_OUTPUT_BYTES: usize = 4 * 1024;
+/// Clients that wait for room are looked at so many at a time.
+pub(crate) const STARVING: usize = 16;
 /// Beyond this, nothing is read from a client that does not read its answers.
-pub(crate) const OUTPUT_STOPS_INPUT_BYTES: usize = 2 << 20;
+pub(crate) const OUTPUT_STOPS_INPUT_BYTES: usize = 4 << 20;
 
-/// Bytes that wait for the disk: beyond that, nothing is read from clients whose messages have to be kept.
+/// Bytes that wait for the disk: beyond that, nothing is read from clients whose messages have to be kept, and none is let
+/// in that would bring more.
 pub(crate) const DISK_BACKLOG_BYTES: usize = 16 << 20;
 /// The pause before a transaction that failed is tried again, on a full disk for example.
 pub(crate) const DISK_PAUSE: Duration = Duration::from_secs(1);

@@ -41,7 +41,38 @@ pub(crate) struct Queue {
     released: HashMap<u16, MessageId>,
     used: HashSet<u16>,
     last: u16,
-    bytes: usize,
+    load: Load,
+}
+
+/// What queues hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Load {
+    pub(crate) messages: usize,
+    /// As if each queue had its own copies.
+    pub(crate) bytes: usize,
+    /// Of them what is on disk, where each queue has its own copies.
+    pub(crate) kept_bytes: usize,
+}
+
+impl Load {
+    pub(crate) fn add(&mut self, queued: &Queued) {
+        self.messages += 1;
+        self.bytes += queued.cost();
+        self.kept_bytes += if queued.kept.is_some() { queued.cost() } else { 0 };
+    }
+
+    pub(crate) fn remove(&mut self, queued: &Queued) {
+        self.messages -= 1;
+        self.bytes -= queued.cost();
+        self.kept_bytes -= if queued.kept.is_some() { queued.cost() } else { 0 };
+    }
+
+    /// A queue is gone.
+    pub(crate) fn remove_all(&mut self, other: Self) {
+        self.messages -= other.messages;
+        self.bytes -= other.bytes;
+        self.kept_bytes -= other.kept_bytes;
+    }
 }
 
 impl Queued {
@@ -54,7 +85,11 @@ impl Queued {
 impl Queue {
     /// Bytes of what waits and of what is not acknowledged.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.load.bytes
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        self.load
     }
 
     /// How many messages wait.
@@ -82,7 +117,7 @@ impl Queue {
 
     /// A message that waits for its turn. Its packet identifier has to be one of this queue.
     pub(crate) fn push(&mut self, queued: Queued) {
-        self.bytes += queued.cost();
+        self.load.add(&queued);
         self.waiting.push_back(queued);
     }
 
@@ -106,7 +141,7 @@ impl Queue {
     /// The oldest message that waits is not to be sent any more.
     pub(crate) fn drop_front(&mut self) -> Option<Queued> {
         let dropped = self.waiting.pop_front()?;
-        self.bytes -= dropped.cost();
+        self.load.remove(&dropped);
         self.used.remove(&dropped.packet_id);
         Some(dropped)
     }
@@ -121,7 +156,7 @@ impl Queue {
 
     /// A message that is sent at once, beside those that wait.
     pub(crate) fn send(&mut self, queued: Queued) {
-        self.bytes += queued.cost();
+        self.load.add(&queued);
         self.sent.insert(queued.packet_id, queued);
     }
 
@@ -131,7 +166,7 @@ impl Queue {
             return None;
         }
         let queued = self.sent.remove(&packet_id)?;
-        self.bytes -= queued.cost();
+        self.load.remove(&queued);
         self.used.remove(&packet_id);
         Some(queued)
     }
@@ -145,7 +180,7 @@ impl Queue {
             return Err(NotFound);
         }
         let queued = self.sent.remove(&packet_id).ok_or(NotFound)?;
-        self.bytes -= queued.cost();
+        self.load.remove(&queued);
         self.released.insert(packet_id, queued.id);
         Ok(Some(queued))
     }

@@ -89,6 +89,11 @@ impl Server {
         self.thread.is_finished()
     }
 
+    /// Whether what it has to keep cannot be written at the moment.
+    pub(crate) fn cannot_write(&self) -> bool {
+        self.writer.is_failing()
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,7 +145,7 @@ fn reserved(files: usize) -> usize {
     limits::RESERVED_FILES.min(files / 4)
 }
 
-/// From this number on, files are left to others, whoever has the lower ones.
+/// From this number on, files are left to the rest of the process.
 pub(crate) fn first_reserved_file() -> usize {
     let files = open_files();
     files - reserved(files) / 2

@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 
-use crate::{codec::SubscribeOptions, core::SessionId};
+use crate::{codec::SubscribeOptions, core::SessionId, limits};
 
 /// All subscriptions.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     root: Node,
     count: usize,
+}
+
+/// What a filter costs, in bytes, where it shares no level with others.
+pub(crate) fn cost(filter: &str) -> usize {
+    filter.len() + limits::LEVEL_BYTES * filter.split('/').count()
 }
 
 /// One session's subscription.
@@ -22,7 +27,7 @@ pub(crate) struct Subscriber {
 
 #[derive(Debug, Default)]
 struct Node {
-    levels: HashMap<Box<str>, Node>,
+    levels: HashMap<Box<str>, Box<Node>>,
     /// The level `+`.
     any: Option<Box<Node>>,
     /// Of filters that end here.
@@ -48,7 +53,7 @@ impl Tree {
                 Some("+") => node = node.any.get_or_insert_default(),
                 Some(level) => {
                     if !node.levels.contains_key(level) {
-                        node.levels.insert(level.into(), Node::default());
+                        node.levels.insert(level.into(), Box::default());
                     }
                     let Some(next) = node.levels.get_mut(level) else { return false };
                     node = next;

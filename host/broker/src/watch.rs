@@ -22,7 +22,10 @@ use crate::{
 /// The topic over which the broker is asked: clients that subscribe to `#` do not see it.
 const TOPIC: &str = "$roost-broker/watch";
 
-/// How the broker is, for whoever looks.
+/// What is wrong where it answers and does not acknowledge what it has to keep.
+const CANNOT_WRITE: &str = "the built-in broker cannot write to its database";
+
+/// The state of the broker, which can be read at any time.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<State>>);
 
@@ -78,7 +81,8 @@ pub(crate) fn watch(
                     tracing::info!("built-in broker: it answers again");
                 }
                 let totals = server.totals();
-                health.change(|state| (state.problem, state.totals) = (None, totals));
+                let problem = server.cannot_write().then(|| CANNOT_WRITE.to_owned());
+                health.change(|state| (state.problem, state.totals) = (problem, totals));
                 pause = every;
                 continue;
             }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Client, Message, Target, Who, packet};
+use support::{Client, Connect, Message, Target, packet};
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
@@ -43,7 +43,7 @@ struct Witness(Client);
 
 impl Witness {
     fn new(target: &Target) -> Self {
-        let mut client = target.connect(&Who::five("witness"));
+        let mut client = target.connect(&Connect::five("witness"));
         client.subscribe(&[("$witness", 1)]);
         Self(client)
     }
@@ -59,10 +59,10 @@ impl Witness {
 fn a_packet_that_only_servers_send_ends_its_connection_alone() {
     let target = Target::built_in();
     let mut witness = Witness::new(&target);
-    let mut client = target.connect(&Who::five("x"));
+    let mut client = target.connect(&Connect::five("x"));
     client.send(&[0xB0, 0x04, 0x00, 0x01, 0x00, 0x00]);
     assert_eq!(client.ended(), Some(0x82));
-    let mut client = target.connect(&Who::five("x"));
+    let mut client = target.connect(&Connect::five("x"));
     client.quiet();
     witness.is_served();
     target.is_alive();
@@ -166,17 +166,18 @@ impl Random {
     }
 
     fn connect(&mut self, version: u8) -> Vec<u8> {
-        let mut who = Who { version, ..Who::five(self.pick(&["x", "y", "z", ""])) };
-        who.clean = self.below(2) == 0;
-        who.keep_alive = self.below(3) as u16 * 30_000;
+        let mut connect = Connect { version, ..Connect::five(self.pick(&["x", "y", "z", ""])) };
+        connect.clean = self.below(2) == 0;
+        connect.keep_alive = self.below(3) as u16 * 30_000;
         if version == 5 && self.below(2) == 0 {
-            who = who.with(self.pick(&[&[0x11, 0, 0, 0, 9][..], &[0x21, 0, 1], &[0x27, 0, 0, 0, 40], &[0x22, 0, 5]]));
+            connect =
+                connect.with(self.pick(&[&[0x11, 0, 0, 0, 9][..], &[0x21, 0, 1], &[0x27, 0, 0, 0, 40], &[0x22, 0, 5]]));
         }
         if self.below(3) == 0 {
             let properties: &[u8] = self.pick(&[&[], &[0x18, 0, 0, 0, 1], &[0x02, 0, 0, 0, 1]]);
-            who = who.will(self.pick(&["t", "t/x", "w"]), b"lost", self.below(2) == 0, properties);
+            connect = connect.will(self.pick(&["t", "t/x", "w"]), b"lost", self.below(2) == 0, properties);
         }
-        who.packet()
+        connect.packet()
     }
 
     fn packet(&mut self, version: u8) -> Vec<u8> {

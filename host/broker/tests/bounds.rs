@@ -1,8 +1,8 @@
-//! What the broker does not let anybody have.
+//! The bounds of the broker.
 
 mod support;
 
-use support::{Client, Message, Target, Who, packet};
+use support::{Client, Connect, Message, Target, packet};
 
 /// The broker of another process, when this program is started as one.
 #[test]
@@ -10,10 +10,19 @@ fn serve() {
     support::serve_if_asked();
 }
 
+/// The most memory that a process has had, in MiB.
+fn most_memory_mib(process: u32) -> u64 {
+    memory_of(process, "VmHWM:")
+}
+
 /// How much memory a process has, in MiB.
 fn memory_mib(process: u32) -> u64 {
+    memory_of(process, "VmRSS:")
+}
+
+fn memory_of(process: u32, what: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    let line = status.lines().find(|line| line.starts_with(what)).expect("a line");
     line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") / 1_024
 }
 
@@ -22,7 +31,7 @@ fn retained_messages_are_bounded_in_bytes() {
     let mut target = Target::built_in();
     target.stop();
     target.start_process();
-    let mut client = target.connect(&Who::five("a"));
+    let mut client = target.connect(&Connect::five("a"));
     let large = vec![b'x'; 900_000];
     let mut refused = 0;
     for number in 0..400 {
@@ -37,7 +46,7 @@ fn retained_messages_are_bounded_in_bytes() {
     assert_eq!(client.publish(&Message::new("large/0", &large).qos(1).retain()), 0x10);
     assert_eq!(client.publish(&Message::new("small", b"x").qos(1).retain()), 0x10);
     // 3.1.1 knows no refusal: those that are there get it, later ones do not, and not the older one either.
-    let mut three = target.connect(&Who::three("b"));
+    let mut three = target.connect(&Connect::three("b"));
     three.publish(&Message::new("large/new", &large).qos(1).retain());
     client.subscribe(&[("large/new", 1)]);
     client.quiet();
@@ -48,14 +57,14 @@ fn retained_messages_are_bounded_in_bytes() {
     target.is_alive();
 }
 
-/// A subscriber that does not read costs nobody else anything.
+/// A subscriber that does not read costs other clients nothing.
 #[test]
 fn a_slow_client_costs_only_itself() {
     let target = Target::built_in();
-    let (mut slow, mut quick) = (target.connect(&Who::five("slow")), target.connect(&Who::five("quick")));
+    let (mut slow, mut quick) = (target.connect(&Connect::five("slow")), target.connect(&Connect::five("quick")));
     slow.subscribe(&[("t/#", 0)]);
     quick.subscribe(&[("t/#", 1), ("u", 1)]);
-    let mut from = target.connect(&Who::five("from"));
+    let mut from = target.connect(&Connect::five("from"));
     let payload = vec![b'x'; 100_000];
     for number in 0..200_u32 {
         from.publish(&Message::new(&format!("t/{number}"), &payload).qos(1));
@@ -82,18 +91,18 @@ fn a_slow_client_costs_only_itself() {
 #[test]
 fn a_queue_is_bounded() {
     let target = Target::built_in();
-    let who = Who::three("away").lasting();
-    let mut away = target.connect(&who);
+    let connect = Connect::three("away").lasting();
+    let mut away = target.connect(&connect);
     away.subscribe(&[("t", 1)]);
     away.disconnect(&[]);
-    let mut from = target.connect(&Who::five("from"));
+    let mut from = target.connect(&Connect::five("from"));
     let payload = vec![0; 900_000];
     for number in 0..20 {
         let mut payload = payload.clone();
         payload[0] = number;
         assert_eq!(from.publish(&Message::new("t", &payload).qos(1)), 0);
     }
-    let mut away = target.connect(&who);
+    let mut away = target.connect(&connect);
     let got: Vec<_> = (0..9).map(|_| away.message().payload[0]).collect();
     assert_eq!(got, (11..20).collect::<Vec<_>>(), "8 MiB, the newest ones");
     away.quiet();
@@ -102,7 +111,7 @@ fn a_queue_is_bounded() {
 #[test]
 fn a_client_cannot_have_more_subscriptions_than_allowed() {
     let target = Target::built_in();
-    let mut client = target.connect(&Who::five("a"));
+    let mut client = target.connect(&Connect::five("a"));
     for hundred in 0..100 {
         let filters: Vec<_> = (0..100).map(|number| format!("t/{}", hundred * 100 + number)).collect();
         let filters: Vec<_> = filters.iter().map(|filter| (filter.as_str(), 0)).collect();
@@ -116,17 +125,17 @@ fn a_client_cannot_have_more_subscriptions_than_allowed() {
 #[test]
 fn packets_are_bounded() {
     let target = Target::built_in();
-    let (mut client, _, properties) = target.try_connect(&Who::five("a"));
+    let (mut client, _, properties) = target.try_connect(&Connect::five("a"));
     assert!(properties.contains(&(0x27, (1_u32 << 20).to_be_bytes().to_vec())));
     client.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]);
     assert_eq!(client.ended(), Some(0x95));
-    // One that is promised and does not come takes no memory, and keeps nobody from sending their own.
-    let mut idle: Vec<Client> = (0..50).map(|_| target.connect(&Who::five(""))).collect();
+    // One that is promised and does not come takes no memory, and keeps no other client from sending its own.
+    let mut idle: Vec<Client> = (0..50).map(|_| target.connect(&Connect::five(""))).collect();
     for client in &mut idle {
         client.send(&[0x30, 0xF0, 0xFF, 0x3F, 0]);
     }
     target.is_alive();
-    let mut client = target.connect(&Who::five("a"));
+    let mut client = target.connect(&Connect::five("a"));
     for number in 0..3_000_u16 {
         client.send(&Message::new("t", b"x").qos(2).id(number + 1).packet(5));
     }
@@ -142,21 +151,21 @@ fn connections_leave_files_to_others() {
     let mut silent: Vec<_> = (0..100).map(|_| target.open(5)).collect();
     let mut connected = Vec::new();
     let refused = loop {
-        let (client, code, _) = target.try_connect(&Who::five(""));
+        let (client, code, _) = target.try_connect(&Connect::five(""));
         if code != 0 {
             break code;
         }
         connected.push(client);
     };
     assert_eq!(refused, 0x89, "the server is busy");
-    assert_eq!(target.try_connect(&Who::three("three")).1, 3);
+    assert_eq!(target.try_connect(&Connect::three("three")).1, 3);
     assert!((120..=170).contains(&connected.len()), "{}", connected.len());
     let open = std::fs::read_dir(format!("/proc/{}/fd", target.process_id())).expect("our child").count();
     assert!(open <= 256 - 32, "{open} files are open");
-    target.connect(&Who::five("host")).quiet();
+    target.connect(&Connect::five("host")).quiet();
     assert_eq!(silent[0].ended(), None, "the first of those that say nothing has gone");
     connected.truncate(10);
-    while target.try_connect(&Who::five("")).1 != 0 {}
+    while target.try_connect(&Connect::five("")).1 != 0 {}
 }
 
 /// Garbage that is no packet, in pieces.
@@ -165,9 +174,65 @@ fn a_packet_may_come_byte_by_byte() {
     let target = Target::built_in();
     let mut client = target.open(5);
     let bytes =
-        [Who::five("slow").packet(), packet(0x82, &[0, 1, 0, 0, 1, b't', 0]), Message::new("t", b"x").packet(5)];
+        [Connect::five("slow").packet(), packet(0x82, &[0, 1, 0, 0, 1, b't', 0]), Message::new("t", b"x").packet(5)];
     for byte in bytes.concat() {
         client.send(&[byte]);
     }
     assert_eq!([client.next().first, client.next().first, client.next().first], [0x20, 0x90, 0x30]);
+}
+
+/// A disk that is slow, or full, costs no memory: those whose messages have to be kept wait, and others do not.
+#[test]
+fn what_waits_for_the_disk_is_bounded() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_process();
+    let mut client = target.connect(&Connect::five("a"));
+    client.publish(&Message::new("r", b"x").qos(1).retain());
+    // From here on the broker cannot write.
+    let lock = rusqlite::Connection::open(target.file()).expect("a database");
+    lock.execute_batch("BEGIN EXCLUSIVE").expect("it is free");
+    let flood = std::thread::spawn(move || {
+        let large = vec![b'x'; 900_000];
+        for _ in 0..300 {
+            client.send(&Message::new("r", &large).retain().packet(5));
+        }
+        client
+    });
+    for _ in 0..20 {
+        target.is_alive();
+    }
+    lock.execute_batch("ROLLBACK").expect("it was begun");
+    let mut client = flood.join().expect("all of it is taken in the end");
+    client.quiet();
+    let most = most_memory_mib(target.process_id());
+    assert!(most < 160, "{most} MiB");
+}
+
+/// Large messages for many clients at once are written to some after the other.
+#[test]
+fn a_large_message_for_many_clients_takes_no_room_for_each() {
+    let mut target = Target::built_in();
+    target.stop();
+    target.start_process();
+    let mut clients: Vec<_> = (0..400).map(|_| target.connect(&Connect::five(""))).collect();
+    for client in &mut clients {
+        client.subscribe(&[("t", 1)]);
+    }
+    let mut from = target.connect(&Connect::five("from"));
+    let large = vec![b'x'; 900_000];
+    assert_eq!(from.publish(&Message::new("t", &large).qos(1)), 0);
+    for client in &mut clients {
+        assert_eq!(client.message().payload.len(), large.len());
+    }
+    let most = most_memory_mib(target.process_id());
+    assert!(most < 200, "{most} MiB");
+}
+
+#[test]
+fn a_client_that_never_connects_is_not_waited_for() {
+    let target = Target::built_in();
+    let mut client = target.open(5);
+    client.send(&[0x10, 14, 0, 4]);
+    assert_eq!(client.ended(), None);
 }

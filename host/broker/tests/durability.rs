@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Message, Target, Who, packet};
+use support::{Connect, Message, Target, packet};
 
 /// The broker of another process, when this program is started as one.
 #[test]
@@ -12,13 +12,13 @@ fn serve() {
 
 /// What is sent while a client is away and the broker ends in some way.
 fn remembers(mut target: Target, end: fn(&mut Target), start: fn(&mut Target)) {
-    let devices = [Who::three("three").lasting(), Who::five("five").lasting()];
-    for who in &devices {
-        let mut device = target.connect(who);
-        device.subscribe_with(&[("d/+", 2)], if who.version == 5 { &[0x0B, 5] } else { &[] });
+    let devices = [Connect::three("three").lasting(), Connect::five("five").lasting()];
+    for connect in &devices {
+        let mut device = target.connect(connect);
+        device.subscribe_with(&[("d/+", 2)], if connect.version == 5 { &[0x0B, 5] } else { &[] });
         device.disconnect(&[]);
     }
-    let mut other = target.connect(&Who::five("other"));
+    let mut other = target.connect(&Connect::five("other"));
     for (number, qos) in [(1, 1), (2, 2), (3, 1)] {
         let message = Message::new("d/x", &[number]).qos(qos).id(number.into()).with(&[0x26, 0, 1, b'a', 0, 1, b'b']);
         assert_eq!(other.publish(&message), 0);
@@ -28,13 +28,13 @@ fn remembers(mut target: Target, end: fn(&mut Target), start: fn(&mut Target)) {
     other.publish(&Message::new("r/gone", b"").qos(1).retain());
     end(&mut target);
     start(&mut target);
-    for who in &devices {
-        let mut device = target.connect(who);
-        assert!(device.session_present, "{who:?}");
+    for connect in &devices {
+        let mut device = target.connect(connect);
+        assert!(device.session_present, "{connect:?}");
         for (number, qos) in [(1, 1), (2, 2), (3, 1)] {
             let message = device.message();
             assert_eq!((message.payload.as_slice(), message.qos), (&[number][..], qos));
-            if who.version == 5 {
+            if connect.version == 5 {
                 assert_eq!(message.property(0x0B), Some(&[5][..]));
                 assert!(message.property(0x26).is_some());
             }
@@ -46,7 +46,7 @@ fn remembers(mut target: Target, end: fn(&mut Target), start: fn(&mut Target)) {
     }
     // They still hear of what is new, and what was delivered does not come again.
     let mut device = target.connect(&devices[0]);
-    let mut other = target.connect(&Who::five("other"));
+    let mut other = target.connect(&Connect::five("other"));
     assert_eq!(other.publish(&Message::new("d/x", b"new").qos(1)), 0);
     assert_eq!(device.message().payload, b"new");
     device.quiet();
@@ -79,11 +79,11 @@ fn what_was_acknowledged_outlives_a_kill_in_the_middle() {
     let mut target = Target::built_in();
     target.stop();
     target.start_process();
-    let device = Who::three("device").lasting();
+    let device = Connect::three("device").lasting();
     let mut away = target.connect(&device);
     away.subscribe(&[("t", 2)]);
     away.disconnect(&[]);
-    let sender = Who::three("sender").lasting();
+    let sender = Connect::three("sender").lasting();
     let mut expected = Vec::new();
     for round in 0..5_u16 {
         let mut client = target.connect(&sender);
@@ -117,10 +117,10 @@ fn a_message_of_qos_2_is_delivered_once_over_a_kill() {
     let mut target = Target::built_in();
     target.stop();
     target.start_process();
-    let device = Who::five("device").lasting();
+    let device = Connect::five("device").lasting();
     let mut client = target.connect(&device);
     client.subscribe(&[("t", 2)]);
-    let mut other = target.connect(&Who::five("other"));
+    let mut other = target.connect(&Connect::five("other"));
     for number in [1, 2] {
         other.publish(&Message::new("t", &[number]).qos(2));
     }
@@ -141,14 +141,14 @@ fn a_message_of_qos_2_is_delivered_once_over_a_kill() {
 #[test]
 fn a_client_that_does_not_come_back_after_a_restart_is_missed() {
     let mut target = Target::built_in();
-    let device = Who::five("device").will("will", b"lost", true, &[]);
+    let device = Connect::five("device").will("will", b"lost", true, &[]);
     let mut client = target.connect(&device);
     client.quiet();
     target.stop();
     assert_eq!(client.ended(), Some(0x8B), "the server is shutting down");
     target.start();
     // It has a minute; here it is enough that its will is not forgotten, nor published at once.
-    let mut other = target.connect(&Who::five("other"));
+    let mut other = target.connect(&Connect::five("other"));
     other.subscribe(&[("will", 1)]);
     other.quiet();
     target.connect(&device).crash();
@@ -157,9 +157,9 @@ fn a_client_that_does_not_come_back_after_a_restart_is_missed() {
 
 /// Nothing is written for clients that are connected and ask for no more.
 #[test]
-fn what_nobody_has_to_wait_for_is_not_written() {
+fn what_reaches_only_connected_clients_is_not_written() {
     let mut target = Target::built_in();
-    let (mut from, mut to) = (target.connect(&Who::five("a")), target.connect(&Who::five("b")));
+    let (mut from, mut to) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
     to.subscribe(&[("t", 1)]);
     from.publish(&Message::new("t", b"x").qos(1));
     assert_eq!(to.message().payload, b"x");
@@ -178,7 +178,7 @@ fn what_nobody_has_to_wait_for_is_not_written() {
 #[test]
 fn a_database_that_cannot_be_read_is_kept_aside() {
     let mut target = Target::built_in();
-    target.connect(&Who::five("a")).publish(&Message::new("r", b"x").qos(1).retain());
+    target.connect(&Connect::five("a")).publish(&Message::new("r", b"x").qos(1).retain());
     target.stop();
     std::fs::write(target.file(), vec![b'x'; 8_192]).expect("writable");
     target.start();

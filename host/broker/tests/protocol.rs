@@ -2,14 +2,14 @@
 
 mod support;
 
-use support::{Message, Target, Who, packet};
+use support::{Connect, Message, Target, packet};
 
 /// User property `a`: `b`.
 const USER: &[u8] = &[0x26, 0, 1, b'a', 0, 1, b'b'];
 
 agree! {
     fn every_qos_passes_between_versions(target) {
-        for (from, to) in [(Who::three("a"), Who::five("b")), (Who::five("a"), Who::three("b"))] {
+        for (from, to) in [(Connect::three("a"), Connect::five("b")), (Connect::five("a"), Connect::three("b"))] {
             let (mut from, mut to) = (target.connect(&from), target.connect(&to));
             to.subscribe(&[("t/+", 2), ("low", 0)]);
             for qos in 0..=2 {
@@ -26,7 +26,7 @@ agree! {
     }
 
     fn properties_of_a_message_are_passed_on(target) {
-        let (mut from, mut to) = (target.connect(&Who::five("a")), target.connect(&Who::five("b")));
+        let (mut from, mut to) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
         to.subscribe(&[("t", 1)]);
         // Payload format, expiry, content type, response topic, correlation data, two user properties.
         let message = Message::new("t", b"x").qos(1).with(&[1, 1, 2, 0, 0, 0, 100, 3, 0, 1, b'c', 8, 0, 1, b'r', 9, 0, 1, 7]);
@@ -41,7 +41,7 @@ agree! {
     }
 
     fn the_publisher_learns_that_there_is_no_subscriber(target) {
-        let mut client = target.connect(&Who::five("a"));
+        let mut client = target.connect(&Connect::five("a"));
         assert_eq!(client.publish(&Message::new("t", b"x").qos(1)), 0x10);
         // Mosquitto 2.0.11 says so at QoS 1 alone.
         let reason = if target.is_built_in { 0x10 } else { 0 };
@@ -51,7 +51,7 @@ agree! {
     }
 
     fn retained_messages_wait_for_subscriptions(target) {
-        let (mut from, mut to) = (target.connect(&Who::three("a")), target.connect(&Who::five("b")));
+        let (mut from, mut to) = (target.connect(&Connect::three("a")), target.connect(&Connect::five("b")));
         from.publish(&Message::new("r/1", b"one").qos(1).retain());
         from.publish(&Message::new("r/2", b"two").qos(1).retain());
         from.publish(&Message::new("r/2", b"").qos(1).retain());
@@ -72,7 +72,7 @@ agree! {
     }
 
     fn retain_handling_is_kept_to(target) {
-        let mut client = target.connect(&Who::five("a"));
+        let mut client = target.connect(&Connect::five("a"));
         client.publish(&Message::new("r", b"x").qos(1).retain());
         client.subscribe(&[("r", 0x20)]);
         client.quiet();
@@ -86,7 +86,7 @@ agree! {
     }
 
     fn wildcards_do_not_match_topics_with_a_dollar(target) {
-        let mut client = target.connect(&Who::five("a"));
+        let mut client = target.connect(&Connect::five("a"));
         client.subscribe(&[("#", 0), ("+/b", 0)]);
         client.publish(&Message::new("$own/b", b"x").qos(1));
         client.quiet();
@@ -97,7 +97,7 @@ agree! {
     }
 
     fn a_client_can_be_spared_its_own_messages(target) {
-        let (mut own, mut other) = (target.connect(&Who::five("a")), target.connect(&Who::five("b")));
+        let (mut own, mut other) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
         own.subscribe(&[("t", 4)]);
         other.subscribe(&[("t", 0)]);
         own.publish(&Message::new("t", b"x").qos(1));
@@ -106,14 +106,14 @@ agree! {
     }
 
     fn a_subscription_has_a_number(target) {
-        let mut client = target.connect(&Who::five("a"));
+        let mut client = target.connect(&Connect::five("a"));
         client.subscribe_with(&[("t/#", 1)], &[0x0B, 0x81, 1]);
         client.publish(&Message::new("t", b"x").qos(1));
         assert_eq!(client.message().property(0x0B), Some(&[0x81, 1][..]));
     }
 
     fn topic_aliases_stand_for_topics(target) {
-        let (mut from, mut to) = (target.connect(&Who::five("a")), target.connect(&Who::five("b")));
+        let (mut from, mut to) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
         to.subscribe(&[("t", 1), ("u", 1)]);
         from.publish(&Message::new("t", b"1").qos(1).with(&[0x23, 0, 1]));
         from.publish(&Message::new("", b"2").qos(1).with(&[0x23, 0, 1]));
@@ -125,22 +125,22 @@ agree! {
     }
 
     fn a_session_lasts(target) {
-        for who in [Who::three("three"), Who::five("five")] {
-            let mut client = target.connect(&who.clone().lasting());
+        for connect in [Connect::three("three"), Connect::five("five")] {
+            let mut client = target.connect(&connect.clone().lasting());
             assert!(!client.session_present);
             client.subscribe(&[("s/#", 2)]);
             client.disconnect(&[]);
-            let mut other = target.connect(&Who::five("other"));
+            let mut other = target.connect(&Connect::five("other"));
             for (number, qos) in [(1, 1), (2, 2), (3, 0), (4, 1)] {
                 let sent = other.publish(&Message::new("s/x", &[number]).qos(qos).id(number.into()));
-                assert_eq!(sent, 0, "somebody has subscribed");
+                assert_eq!(sent, 0, "there is a subscription");
             }
-            let mut client = target.connect(&who.clone().lasting());
+            let mut client = target.connect(&connect.clone().lasting());
             assert!(client.session_present);
             assert_eq!([client.message(), client.message(), client.message()].map(|one| one.payload[0]), [1, 2, 4]);
             client.quiet();
             client.disconnect(&[]);
-            let mut client = target.connect(&who);
+            let mut client = target.connect(&connect);
             assert!(!client.session_present);
             other.publish(&Message::new("s/x", b"x").qos(1));
             client.quiet();
@@ -149,10 +149,10 @@ agree! {
     }
 
     fn what_is_not_acknowledged_comes_again(target) {
-        let who = Who::five("again").lasting();
-        let mut client = target.connect(&who);
+        let connect = Connect::five("again").lasting();
+        let mut client = target.connect(&connect);
         client.subscribe(&[("t", 2)]);
-        let mut other = target.connect(&Who::three("other"));
+        let mut other = target.connect(&Connect::three("other"));
         for qos in [1, 2, 2] {
             other.publish(&Message::new("t", &[qos]).qos(qos));
         }
@@ -161,7 +161,7 @@ agree! {
         client.send(&packet(0x50, &first[2].id.to_be_bytes()));
         assert_eq!(client.next().first, 0x62);
         client.crash();
-        let mut client = target.connect(&who);
+        let mut client = target.connect(&connect);
         assert!(client.session_present);
         let (mut again, mut released) = (Vec::new(), Vec::new());
         for _ in 0..3 {
@@ -179,7 +179,7 @@ agree! {
     }
 
     fn a_message_of_qos_2_is_taken_once(target) {
-        let (mut from, mut to) = (target.connect(&Who::five("a")), target.connect(&Who::five("b")));
+        let (mut from, mut to) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
         to.subscribe(&[("t", 0)]);
         let mut message = Message::new("t", b"x").qos(2).id(7);
         from.send(&message.packet(5));
@@ -197,87 +197,95 @@ agree! {
     }
 
     fn a_newer_connection_takes_the_session_over(target) {
-        let mut old = target.connect(&Who::five("same").lasting());
+        let mut old = target.connect(&Connect::five("same").lasting());
         old.subscribe(&[("t", 1)]);
-        let mut new = target.connect(&Who::five("same").lasting());
+        let mut new = target.connect(&Connect::five("same").lasting());
         assert!(new.session_present);
         // Mosquitto 2.0.11 gives no reason.
         let reason = target.is_built_in.then_some(0x8E);
         assert_eq!(old.ended(), reason);
         new.publish(&Message::new("t", b"x").qos(1));
         assert_eq!(new.message().payload, b"x");
-        let mut three = target.connect(&Who::three("same").lasting());
+        let mut three = target.connect(&Connect::three("same").lasting());
         assert!(three.session_present);
         assert_eq!(new.ended(), reason);
         three.quiet();
     }
 
     fn a_will_is_published_when_a_client_is_lost(target) {
-        let mut other = target.connect(&Who::five("other"));
+        let mut other = target.connect(&Connect::five("other"));
         other.subscribe(&[("will/#", 0x20 | 8 | 1)]);
-        for who in [Who::three("a"), Who::five("a")] {
-            let who = who.will("will/a", b"lost", true, &[]);
-            target.connect(&who).crash();
+        for connect in [Connect::three("a"), Connect::five("a")] {
+            let connect = connect.will("will/a", b"lost", true, &[]);
+            target.connect(&connect).crash();
             let will = other.message();
             assert_eq!((will.payload.as_slice(), will.qos, will.retain), (&b"lost"[..], 1, true));
-            target.connect(&who).disconnect(&[]);
+            target.connect(&connect).disconnect(&[]);
             other.quiet();
         }
-        target.connect(&Who::five("a").will("will/a", b"lost", false, USER)).disconnect(&[4]);
+        target.connect(&Connect::five("a").will("will/a", b"lost", false, USER)).disconnect(&[4]);
         let will = other.message();
         assert_eq!((will.payload.as_slice(), will.property(0x26).is_some()), (&b"lost"[..], true));
         // Something that no server may be sent.
-        let mut client = target.connect(&Who::five("a").will("will/a", b"lost", false, &[]));
+        let mut client = target.connect(&Connect::five("a").will("will/a", b"lost", false, &[]));
         client.send(&packet(0x30, &[0, 0, 0]));
         client.ended();
         assert_eq!(other.message().payload, b"lost");
     }
 
     fn a_will_waits_for_its_delay(target) {
-        let mut other = target.connect(&Who::five("other"));
+        let mut other = target.connect(&Connect::five("other"));
         other.subscribe(&[("will", 1)]);
         // An hour, and a session of an hour: the client comes back in time.
-        let who = Who::five("a").lasting().will("will", b"lost", false, &[0x18, 0, 0, 0x0E, 0x10]);
-        target.connect(&who).crash();
-        target.connect(&who).disconnect(&[]);
+        let connect = Connect::five("a").lasting().will("will", b"lost", false, &[0x18, 0, 0, 0x0E, 0x10]);
+        target.connect(&connect).crash();
+        target.connect(&connect).disconnect(&[]);
         other.quiet();
         if !target.is_built_in {
             return;
         }
         // The session ends before the delay does: Mosquitto 2.0.11 forgets the will then.
-        target.connect(&who).crash();
-        target.connect(&Who::five("a")).disconnect(&[]);
+        target.connect(&connect).crash();
+        target.connect(&Connect::five("a")).disconnect(&[]);
         assert_eq!(other.message().payload, b"lost");
     }
 
+    fn a_will_is_published_after_its_delay(target) {
+        let mut other = target.connect(&Connect::five("other"));
+        other.subscribe(&[("will", 1)]);
+        target.connect(&Connect::five("a").lasting().will("will", b"lost", false, &[0x18, 0, 0, 0, 1])).crash();
+        assert_eq!(other.message().payload, b"lost");
+        assert!(target.connect(&Connect::five("a").lasting()).session_present);
+    }
+
     fn a_session_ends_with_its_connection(target) {
-        let mut client = target.connect(&Who::five("a"));
+        let mut client = target.connect(&Connect::five("a"));
         client.subscribe(&[("t", 1)]);
         client.disconnect(&[]);
-        let who = Who { clean: false, ..Who::five("a") };
-        let mut client = target.connect(&who);
+        let connect = Connect { clean: false, ..Connect::five("a") };
+        let mut client = target.connect(&connect);
         assert!(!client.session_present);
         client.subscribe(&[("t", 1)]);
         client.disconnect(&[]);
         // A client may say so when it goes.
-        let lasting = Who::five("a").lasting();
+        let lasting = Connect::five("a").lasting();
         target.connect(&lasting).disconnect(&[0, 5, 0x11, 0, 0, 0, 0]);
         assert!(!target.connect(&lasting).session_present);
     }
 
     fn a_nameless_client_gets_a_name(target) {
-        let (mut client, code, properties) = target.try_connect(&Who::five(""));
+        let (mut client, code, properties) = target.try_connect(&Connect::five(""));
         let name = properties.into_iter().find(|(id, _)| *id == 0x12).map(|(_, name)| name);
         assert!(code == 0 && name.is_some_and(|name| name.len() > 4));
         client.quiet();
-        target.connect(&Who::three("")).quiet();
-        assert_eq!(target.try_connect(&Who::three("").lasting()).1, 2);
+        target.connect(&Connect::three("")).quiet();
+        assert_eq!(target.try_connect(&Connect::three("").lasting()).1, 2);
     }
 
     fn messages_are_not_more_at_once_than_a_client_takes(target) {
-        let mut client = target.connect(&Who::five("few").with(&[0x21, 0, 2]));
+        let mut client = target.connect(&Connect::five("few").with(&[0x21, 0, 2]));
         client.subscribe(&[("t", 1)]);
-        let mut other = target.connect(&Who::five("other"));
+        let mut other = target.connect(&Connect::five("other"));
         for number in 1..=4 {
             other.publish(&Message::new("t", &[number]).qos(1));
         }
@@ -290,9 +298,9 @@ agree! {
     }
 
     fn a_message_larger_than_a_client_takes_is_not_sent(target) {
-        let mut client = target.connect(&Who::five("small").with(&[0x27, 0, 0, 0, 50]));
+        let mut client = target.connect(&Connect::five("small").with(&[0x27, 0, 0, 0, 50]));
         client.subscribe(&[("t", 1)]);
-        let mut other = target.connect(&Who::five("other"));
+        let mut other = target.connect(&Connect::five("other"));
         for qos in [0, 1] {
             other.publish(&Message::new("t", &[b'x'; 100]).qos(qos));
             other.publish(&Message::new("t", b"small").qos(qos));
@@ -302,24 +310,24 @@ agree! {
     }
 
     fn a_message_is_not_delivered_after_its_time(target) {
-        let who = Who::five("late").lasting();
-        let mut client = target.connect(&who);
+        let connect = Connect::five("late").lasting();
+        let mut client = target.connect(&connect);
         client.subscribe(&[("t", 1)]);
         client.disconnect(&[]);
-        let mut other = target.connect(&Who::five("other"));
+        let mut other = target.connect(&Connect::five("other"));
         other.publish(&Message::new("t", b"stale").qos(1).with(&[2, 0, 0, 0, 1]));
         other.publish(&Message::new("r", b"stale").qos(1).retain().with(&[2, 0, 0, 0, 1]));
         other.publish(&Message::new("t", b"fresh").qos(1).with(&[2, 0, 0, 1, 0]));
         // Time has to pass.
         std::thread::sleep(std::time::Duration::from_millis(2_100));
-        let mut client = target.connect(&who);
+        let mut client = target.connect(&connect);
         assert_eq!(client.message().payload, b"fresh");
         client.subscribe(&[("r", 1)]);
         client.quiet();
     }
 
     fn overlapping_subscriptions_are_served(target) {
-        let mut client = target.connect(&Who::five("a"));
+        let mut client = target.connect(&Connect::five("a"));
         client.subscribe_with(&[("t/#", 0)], &[0x0B, 1]);
         client.subscribe_with(&[("t/+", 2)], &[0x0B, 2]);
         client.publish(&Message::new("t/x", b"x").qos(2));
@@ -336,10 +344,10 @@ agree! {
     }
 
     fn filters_that_are_none_are_refused(target) {
-        let mut client = target.connect(&Who::five("a"));
+        let mut client = target.connect(&Connect::five("a"));
         assert_eq!(client.subscribe(&[("good/+/#", 1)]), [1]);
         assert_eq!(client.unsubscribe(&["good/+/#", "never"]), [0, 0x11]);
-        assert_eq!(target.connect(&Who::three("b")).unsubscribe(&["never"]), []);
+        assert_eq!(target.connect(&Connect::three("b")).unsubscribe(&["never"]), []);
     }
 
     fn errors_end_the_connection_and_say_why(target) {
@@ -366,14 +374,14 @@ agree! {
         ];
         // Mosquitto 2.0.11 takes the first three as if nothing were wrong, or does not say what is.
         for (bytes, reasons) in five.into_iter().skip(if target.is_built_in { 0 } else { 3 }) {
-            let mut client = target.connect(&Who::five("wrong"));
+            let mut client = target.connect(&Connect::five("wrong"));
             client.send(bytes);
             let reason = client.ended();
             assert!(reason.is_some_and(|reason| reasons.contains(&reason)), "{bytes:x?}: {reason:x?}");
             target.is_alive();
         }
-        let mut client = target.connect(&Who::five("wrong"));
-        client.send(&Who::five("wrong").packet());
+        let mut client = target.connect(&Connect::five("wrong"));
+        client.send(&Connect::five("wrong").packet());
         assert_eq!(client.ended(), target.is_built_in.then_some(0x82), "a second CONNECT");
         let mut client = target.open(4);
         client.send(&[0xC0, 0]);
@@ -381,10 +389,10 @@ agree! {
     }
 
     fn a_client_that_is_silent_is_lost(target) {
-        let mut other = target.connect(&Who::five("other"));
+        let mut other = target.connect(&Connect::five("other"));
         other.subscribe(&[("will", 1)]);
-        let who = Who { keep_alive: 1, ..Who::five("silent").will("will", b"lost", false, &[]) };
-        let mut client = target.connect(&who);
+        let connect = Connect { keep_alive: 1, ..Connect::five("silent").will("will", b"lost", false, &[]) };
+        let mut client = target.connect(&connect);
         assert_eq!(client.ended(), target.is_built_in.then_some(0x8D));
         assert_eq!(other.message().payload, b"lost");
     }
@@ -393,14 +401,14 @@ agree! {
 #[test]
 fn what_is_not_served_is_said() {
     let target = Target::built_in();
-    let (mut client, _, properties) = target.try_connect(&Who::five("a"));
+    let (mut client, _, properties) = target.try_connect(&Connect::five("a"));
     assert!(properties.contains(&(0x2A, vec![0])), "no shared subscriptions");
     assert_eq!(client.subscribe(&[("$share/g/t", 1), ("a#", 1), ("fine", 1)]), [0x9E, 0x8F, 1]);
     assert_eq!(
-        target.connect(&Who::three("b")).subscribe(&[("$share/g/t", 1), ("a#", 1), ("fine", 1)]),
+        target.connect(&Connect::three("b")).subscribe(&[("$share/g/t", 1), ("a#", 1), ("fine", 1)]),
         [0x80, 0x80, 1]
     );
-    let with_authentication = Who::five("c").with(&[0x15, 0, 1, b'x']);
+    let with_authentication = Connect::five("c").with(&[0x15, 0, 1, b'x']);
     assert_eq!(target.try_connect(&with_authentication).1, 0x8C);
     // MQTT 3.1, and something later than 5.
     for (name, level) in [(&b"\0\x06MQIsdp"[..], 3), (b"\0\x04MQTT", 6)] {
@@ -409,7 +417,7 @@ fn what_is_not_served_is_said() {
         let refused = client.next();
         assert_eq!((refused.first, refused.body), (0x20, vec![0, 1]));
     }
-    let longest = Who::five("a").with(&[0x11, 0xFF, 0xFF, 0xFF, 0xFF]);
+    let longest = Connect::five("a").with(&[0x11, 0xFF, 0xFF, 0xFF, 0xFF]);
     let (_, _, properties) = target.try_connect(&longest);
     assert!(properties.contains(&(0x11, (30 * 24 * 3_600_u32).to_be_bytes().to_vec())), "a month at most");
 }

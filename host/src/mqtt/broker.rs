@@ -22,7 +22,7 @@ const FILE: &str = "broker.db";
 /// Where it listens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ports {
-    /// For everything that speaks MQTT, 3.1.1 or 5: where tools look unless told otherwise.
+    /// For everything that speaks MQTT, 3.1.1 or 5: where tools look by default.
     pub(crate) devices: u16,
     /// Another one, which does the same.
     pub(crate) roost: Option<u16>,

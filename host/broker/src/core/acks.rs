@@ -19,7 +19,7 @@ impl Core {
             AckKind::Pubrec => {
                 let reason = match found.queue.release(packet_id) {
                     Ok(Some(released)) => {
-                        self.totals.queue_bytes -= released.cost();
+                        self.totals.load.remove(&released);
                         if released.kept.is_some() {
                             self.ops.push(Op::Release(released.id));
                         }
@@ -54,7 +54,7 @@ impl Core {
     fn done(&mut self, session: super::SessionId, packet_id: u16, qos: Qos) {
         let Some(found) = self.sessions.get_mut(&session) else { return };
         let Some(done) = found.queue.acknowledge(packet_id, qos) else { return };
-        self.totals.queue_bytes -= done.cost();
+        self.totals.load.remove(&done);
         if done.kept.is_some() {
             self.ops.push(Op::Unqueue(done.id));
         }

@@ -1,4 +1,4 @@
-//! CONNECT: who is let in, and what is left of an earlier connection.
+//! CONNECT: which clients are let in, and what is left of an earlier connection.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -61,6 +61,10 @@ impl Core {
         let Totals { will_bytes, .. } = self.totals;
         if will.is_some_and(|will| will_bytes + will.message.size() > limits::WILL_BYTES) {
             return Some(Reason::QuotaExceeded);
+        }
+        let is_remembered = will.is_some() || connect.session_expiry_s > 0;
+        if is_remembered && self.disk.is_behind() {
+            return Some(Reason::ServerBusy);
         }
         let connected = self.connections.values().filter(|connection| connection.session.is_some()).count();
         if connected >= self.admission.most && !self.admission.privileged.iter().any(|one| one == client) {
@@ -172,6 +176,7 @@ fn keep_will(will: &codec::Will<'_>) -> Will {
         payload: will.payload.into(),
         properties: will.properties.as_ref().into(),
         expires: None,
+        counted: Default::default(),
     };
     let (qos, retain, delay_s, expiry_s) = (will.qos, will.retain, will.delay_s, will.expiry_s);
     Will { message: message.into(), qos, retain, delay_s, expiry_s }

@@ -1,15 +1,15 @@
 //! How messages get to clients: at once at QoS 0, by way of a queue otherwise.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{Connection, Core, SessionId, Totals, publish::News};
 use crate::{
     clock::Now,
-    codec::{self, Delivery, Qos, SubscribeOptions},
+    codec::{self, Delivery, Qos, SubscribeOptions, Version},
     disk::{Op, QueueOp},
     limits,
     message::{Message, seconds_left},
-    queue::Queued,
+    queue::{Load, Queued},
 };
 
 impl Core {
@@ -50,10 +50,7 @@ impl Core {
             subscription_ids: ids,
         };
         let Some(size) = connection.size_for(&delivery) else { return };
-        let pending = connection.pending();
-        let is_full = pending > 0
-            && (pending + size > limits::OUTPUT_BYTES || self.totals.output_bytes + size > limits::OUTPUTS_BYTES);
-        if is_full {
+        if !connection.has_room(size, &self.totals) {
             self.totals.dropped += 1;
             let client = self.sessions.get(&session).map(|session| Arc::clone(&session.client)).unwrap_or_default();
             self.complaints.output.warn(now, |more| {
@@ -87,9 +84,9 @@ impl Core {
             }
         }
         let Some(found) = self.sessions.get_mut(&session) else { return };
+        self.totals.load.add(&queued);
         found.queue.push(queued);
-        self.totals.queue_bytes += cost;
-        if self.totals.queue_bytes > limits::QUEUES_BYTES {
+        if self.queues_are_full(0) {
             self.shorten_longest(now);
         }
     }
@@ -116,6 +113,7 @@ impl Core {
             let queued = QueueOp { id, packet_id, qos, retain, subscription_ids, expires_ms, message };
             self.ops.push(Op::Queue { session, queued });
         }
+        message.count(&self.queued_bytes);
         Some(Queued { id, packet_id, message, qos, retain, subscription_ids, repeated: false, kept })
     }
 
@@ -123,7 +121,7 @@ impl Core {
     fn drop_oldest(&mut self, session: SessionId, why: &str, now: Now) -> bool {
         let Some(found) = self.sessions.get_mut(&session) else { return false };
         let Some(dropped) = found.queue.drop_front() else { return false };
-        self.totals.queue_bytes -= dropped.cost();
+        self.totals.load.remove(&dropped);
         if dropped.kept.is_some() {
             self.ops.push(Op::Unqueue(dropped.id));
         }
@@ -140,15 +138,32 @@ impl Core {
         true
     }
 
+    /// Whether there is no room in memory or on disk for so many bytes more.
+    fn queues_are_full(&self, bytes: usize) -> bool {
+        let Load { messages, kept_bytes, .. } = self.totals.load;
+        let in_memory = self.queued_bytes.load(Ordering::Relaxed) + messages * limits::QUEUED_MESSAGE_BYTES;
+        in_memory.max(kept_bytes) + bytes > limits::QUEUES_BYTES
+    }
+
+    /// Room has come about, perhaps: some of those that wait for it get more.
+    pub(super) fn feed_starving(&mut self, now: Now) {
+        for _ in 0..limits::STARVING {
+            if self.totals.output_bytes > limits::OUTPUTS_BYTES / 2 {
+                return;
+            }
+            let Some(session) = self.starving.pop_first() else { return };
+            self.pump(session, now);
+        }
+    }
+
     /// All queues together are too long: the longest one is shortened, by more than a message.
     fn shorten_longest(&mut self, now: Now) {
-        while self.totals.queue_bytes > limits::QUEUES_BYTES {
+        while self.queues_are_full(0) {
             let longest = self.sessions.iter().filter(|(_, session)| session.queue.waiting() > 0);
             let Some(longest) = longest.max_by_key(|(_, session)| session.queue.bytes()).map(|(id, _)| *id) else {
                 return;
             };
-            let until = self.totals.queue_bytes.saturating_sub(limits::QUEUE_CUT_BYTES);
-            while self.totals.queue_bytes > until
+            while self.queues_are_full(limits::QUEUE_CUT_BYTES)
                 && self.drop_oldest(longest, "all queues together are full, and its queue is the longest", now)
             {
             }
@@ -175,13 +190,21 @@ impl Core {
             let is_takeable = !front.message.is_expired(now) && connection.size_for(&front.delivery(now)).is_some();
             if !is_takeable {
                 let Some(dropped) = found.queue.drop_front() else { return };
-                self.totals.queue_bytes -= dropped.cost();
+                self.totals.load.remove(&dropped);
                 if dropped.kept.is_some() {
                     self.ops.push(Op::Unqueue(dropped.id));
                 }
                 continue;
             }
             if found.queue.in_flight() >= connection.window {
+                return;
+            }
+            let size = codec::publish_size(connection.version.unwrap_or(Version::Three), &front.delivery(now));
+            if !connection.has_room(size, &self.totals) {
+                // Its own output wakes it otherwise.
+                if connection.pending() == 0 {
+                    self.starving.insert(session);
+                }
                 return;
             }
             let Some(sent) = found.queue.send_front() else { return };
@@ -206,24 +229,27 @@ impl Core {
             if qos > Qos::AtMostOnce && is_full {
                 return;
             }
-            let Some(next) = connection.replay.pop_front() else { return };
-            connection.replay_bytes -= next.cost();
-            self.totals.replay_bytes -= next.cost();
-            let Some(retained) = retained else { continue };
-            let ids: Box<[u32]> = subscriber.id.into_iter().collect();
-            let mut queued = Queued {
+            let queued = retained.map(|retained| Queued {
                 id: 0,
                 packet_id: 0,
                 message: retained.message,
                 qos,
                 retain: true,
-                subscription_ids: ids,
+                subscription_ids: subscriber.id.into_iter().collect(),
                 repeated: false,
                 kept: None,
-            };
-            if connection.size_for(&queued.delivery(now)).is_none() {
-                continue;
+            });
+            let size = queued.as_ref().and_then(|queued| connection.size_for(&queued.delivery(now)));
+            if size.is_some_and(|size| !connection.has_room(size, &self.totals)) {
+                if connection.pending() == 0 {
+                    self.starving.insert(session);
+                }
+                return;
             }
+            let Some(next) = connection.replay.pop_front() else { return };
+            connection.replay_bytes -= next.cost();
+            self.totals.replay_bytes -= next.cost();
+            let Some(mut queued) = queued.filter(|_| size.is_some()) else { continue };
             if qos > Qos::AtMostOnce {
                 let Queued { message, subscription_ids, .. } = queued;
                 let Some(numbered) = self.queued(session, message, qos, true, subscription_ids, now) else { return };
@@ -234,7 +260,7 @@ impl Core {
             if qos > Qos::AtMostOnce
                 && let Some(found) = self.sessions.get_mut(&session)
             {
-                self.totals.queue_bytes += queued.cost();
+                self.totals.load.add(&queued);
                 found.queue.send(queued);
             }
         }
@@ -242,6 +268,14 @@ impl Core {
 }
 
 impl Connection {
+    /// Whether so many bytes may be added to what waits to be written.
+    fn has_room(&self, size: usize, totals: &Totals) -> bool {
+        let pending = self.pending();
+        let is_full = pending > 0 && pending + size > limits::OUTPUT_BYTES;
+        let is_small = pending == 0 && size <= limits::SMALL_OUTPUT_BYTES;
+        !is_full && (is_small || totals.output_bytes + size <= limits::OUTPUTS_BYTES)
+    }
+
     /// How many bytes it would have; `None` where the client does not take as many [MQTT-3.1.2-25].
     fn size_for(&self, delivery: &Delivery<'_>) -> Option<usize> {
         let size = codec::publish_size(self.version?, delivery);

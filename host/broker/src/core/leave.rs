@@ -3,7 +3,12 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use super::{ConnectionId, Core, SessionId};
-use crate::{clock::Now, disk::Op, disk::Will, limits};
+use crate::{
+    clock::Now,
+    codec::{Fault, Reason},
+    disk::{Op, Will},
+    limits, tree,
+};
 
 impl Core {
     /// A session has no connection any more.
@@ -41,8 +46,10 @@ impl Core {
         self.clients.remove(&ended.client);
         for filter in &ended.filters {
             self.tree.remove(filter, session);
+            self.totals.filter_bytes -= tree::cost(filter);
         }
-        self.totals.queue_bytes -= ended.queue.bytes();
+        self.totals.load.remove_all(ended.queue.load());
+        self.starving.remove(&session);
         if ended.is_kept {
             self.ops.push(Op::EndSession(session));
         }
@@ -81,7 +88,21 @@ impl Core {
             self.retained.forget(&topic);
             self.ops.push(Op::Unretain(topic));
         }
+        self.end_slowest(now);
+        self.feed_starving(now);
         self.commit();
+    }
+
+    /// Where little room is left for what waits to be written, the client that most of it waits for has to come back.
+    fn end_slowest(&mut self, now: Now) {
+        if self.totals.output_bytes <= limits::OUTPUTS_BYTES * 3 / 4 {
+            return;
+        }
+        let slowest = self.connections.iter().filter(|(_, connection)| !connection.is_closing);
+        if let Some(slowest) = slowest.max_by_key(|(_, connection)| connection.pending()).map(|(id, _)| *id) {
+            let fault = Fault::new(Reason::QuotaExceeded, "it reads too slowly, and there is no room for others");
+            self.fail(slowest, fault, now);
+        }
     }
 
     pub(super) fn forget_will(&mut self, session: SessionId) -> Option<Will> {

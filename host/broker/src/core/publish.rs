@@ -14,7 +14,7 @@ use crate::{
     message::Message,
 };
 
-/// A message that somebody has published.
+/// A message that has been published.
 pub(super) struct News<'a> {
     pub(super) from: Option<SessionId>,
     pub(super) topic: &'a str,
@@ -36,6 +36,7 @@ impl News<'_> {
             payload: self.payload.into(),
             properties: self.properties.into(),
             expires: self.expires,
+            counted: Default::default(),
         }
     }
 }
@@ -131,6 +132,7 @@ impl Core {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.tree.find(news.topic, &mut found);
+        self.work += found.len();
         if let Some(from) = news.from {
             found.retain(|subscriber| !(subscriber.options.no_local && subscriber.session == from));
         }

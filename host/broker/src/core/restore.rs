@@ -9,7 +9,7 @@ use crate::{
     limits,
     message::Message,
     queue::Queued,
-    tree::Subscriber,
+    tree::{self, Subscriber},
 };
 
 impl Core {
@@ -30,9 +30,12 @@ impl Core {
             holding: Default::default(),
             disk,
             totals: Totals::default(),
+            queued_bytes: Default::default(),
+            starving: Default::default(),
             last_connection: 0,
             last_session: 0,
             last_message: 0,
+            work: 0,
             found: Vec::new(),
             complaints: Complaints::default(),
         };
@@ -62,6 +65,7 @@ impl Core {
             let (session, options, id) = (subscription.session, subscription.options, subscription.id);
             let Some(found) = self.sessions.get_mut(&session) else { continue };
             self.tree.insert(&subscription.filter, Subscriber { session, options, id });
+            self.totals.filter_bytes += tree::cost(&subscription.filter);
             found.filters.insert(subscription.filter.into());
         }
         for message in saved.messages {
@@ -111,7 +115,8 @@ impl Core {
             repeated: true,
             kept: Some(0),
         };
-        self.totals.queue_bytes += queued.cost();
+        queued.message.count(&self.queued_bytes);
+        self.totals.load.add(&queued);
         session.queue.restore(queued);
     }
 }

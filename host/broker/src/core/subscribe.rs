@@ -6,7 +6,7 @@ use crate::{
     codec::{self, Reason, Subscribe, Unsubscribe, Version},
     disk::Op,
     limits, topic,
-    tree::Subscriber,
+    tree::{self, Subscriber},
 };
 
 /// The only refusal that 3.1.1 knows.
@@ -17,6 +17,7 @@ impl Core {
         let Some(connection) = self.connections.get(&id) else { return };
         let (Some(version), Some(session)) = (connection.version, connection.session) else { return };
         let before = self.ops.len();
+        self.work = 0;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, options) in &subscribe.filters {
             let subscriber = Subscriber { session, options: *options, id: subscribe.subscription_id };
@@ -44,11 +45,14 @@ impl Core {
         if !topic::is_filter(filter) {
             return Err(Reason::TopicFilterInvalid);
         }
+        if self.work > limits::WORK_PER_SUBSCRIBE {
+            return Err(Reason::QuotaExceeded);
+        }
         let session = subscriber.session;
         let found = self.sessions.get_mut(&session).ok_or(Reason::QuotaExceeded)?;
         let is_new = !found.filters.contains(filter);
-        let is_full =
-            found.filters.len() >= limits::SUBSCRIPTIONS_PER_CLIENT || self.tree.len() >= limits::SUBSCRIPTIONS;
+        let is_full = found.filters.len() >= limits::SUBSCRIPTIONS_PER_CLIENT
+            || self.totals.filter_bytes + tree::cost(filter) > limits::SUBSCRIPTIONS_BYTES;
         if is_new && is_full {
             return Err(Reason::QuotaExceeded);
         }
@@ -57,13 +61,16 @@ impl Core {
             let Subscriber { options, id, .. } = subscriber;
             self.ops.push(Op::Subscribe { session, filter: filter.into(), options, id });
         }
-        self.tree.insert(filter, subscriber);
+        if self.tree.insert(filter, subscriber) {
+            self.totals.filter_bytes += tree::cost(filter);
+        }
         Ok(is_new)
     }
 
     /// Notes which retained messages the client is to get: they are written as fast as it reads.
     fn replay_later(&mut self, id: ConnectionId, filter: &str, subscriber: Subscriber) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        self.work += if topic::is_exact(filter) { 1 } else { self.retained.len() };
         for topic in self.retained.topics(filter) {
             let replay = Replay { topic: topic.clone(), subscriber };
             let cost = replay.cost();
@@ -99,6 +106,7 @@ impl Core {
             self.ops.push(Op::Unsubscribe { session, filter: filter.into() });
         }
         self.tree.remove(filter, session);
+        self.totals.filter_bytes -= tree::cost(filter);
         Reason::Success
     }
 }

@@ -101,7 +101,8 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Saved> {
 }
 
 fn message(topic: String, properties: Vec<u8>, payload: Vec<u8>) -> rusqlite::Result<Message> {
-    Ok(Message { topic: topic.into(), payload: payload.into(), properties: properties.into(), expires: None })
+    let (topic, payload, properties) = (topic.into(), payload.into(), properties.into());
+    Ok(Message { topic, payload, properties, expires: None, counted: Default::default() })
 }
 
 fn qos(number: u8) -> rusqlite::Result<Qos> {

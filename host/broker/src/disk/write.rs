@@ -1,25 +1,16 @@
 //! The thread that makes transactions.
 
 use std::{
-    sync::{
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::Receiver,
-    },
+    sync::{atomic::Ordering, mpsc::Receiver},
     thread,
 };
 
 use rusqlite::{Connection, params};
 
-use super::{Op, Order, QueueOp, Ticket, Will};
+use super::{Disk, Op, Order, QueueOp, Ticket, Will};
 use crate::{codec::SubscribeOptions, limits};
 
-pub(super) fn run(
-    mut connection: Connection,
-    orders: &Receiver<Order>,
-    backlog: &AtomicUsize,
-    is_closing: &AtomicBool,
-    durable: &dyn Fn(Ticket),
-) {
+pub(super) fn run(mut connection: Connection, orders: &Receiver<Order>, disk: &Disk, durable: &dyn Fn(Ticket)) {
     let mut is_open = true;
     while is_open {
         let Ok(order) = orders.recv() else { return };
@@ -44,21 +35,22 @@ pub(super) fn run(
         if gathered.is_empty() {
             continue;
         }
-        if !insist(&mut connection, &gathered, is_closing) {
+        if !insist(&mut connection, &gathered, disk) {
             return;
         }
-        backlog.fetch_sub(bytes, Ordering::Relaxed);
+        disk.backlog.fetch_sub(bytes, Ordering::Relaxed);
         durable(last);
     }
 }
 
 /// Tries until it is done: what waits for it is not acknowledged meanwhile. When the broker stops, once more.
-fn insist(connection: &mut Connection, gathered: &[Vec<Op>], is_closing: &AtomicBool) -> bool {
+fn insist(connection: &mut Connection, gathered: &[Vec<Op>], disk: &Disk) -> bool {
     let mut is_first = true;
     loop {
-        let is_last = is_closing.load(Ordering::Relaxed);
+        let is_last = disk.is_closing.load(Ordering::Relaxed);
         let Err(error) = commit(connection, gathered) else {
             if !is_first {
+                disk.is_failing.store(false, Ordering::Relaxed);
                 tracing::info!("built-in broker: sessions and retained messages are written again");
             }
             return true;
@@ -73,6 +65,7 @@ fn insist(connection: &mut Connection, gathered: &[Vec<Op>], is_closing: &Atomic
             return false;
         }
         is_first = false;
+        disk.is_failing.store(true, Ordering::Relaxed);
         thread::sleep(limits::DISK_PAUSE);
     }
 }

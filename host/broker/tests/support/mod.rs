@@ -137,21 +137,21 @@ impl Target {
         }
     }
 
-    pub fn connect(&self, who: &Who) -> Client {
-        let (client, code, _) = self.try_connect(who);
-        assert_eq!(code, 0, "{who:?}");
+    pub fn connect(&self, connect: &Connect) -> Client {
+        let (client, code, _) = self.try_connect(connect);
+        assert_eq!(code, 0, "{connect:?}");
         client
     }
 
     /// With the return code and the properties of CONNACK.
-    pub fn try_connect(&self, who: &Who) -> (Client, u8, Vec<(u8, Vec<u8>)>) {
-        let mut client = self.open(who.version);
-        client.send(&who.packet());
+    pub fn try_connect(&self, connect: &Connect) -> (Client, u8, Vec<(u8, Vec<u8>)>) {
+        let mut client = self.open(connect.version);
+        client.send(&connect.packet());
         let connack = client.next();
         assert_eq!(connack.first, 0x20);
         client.session_present = connack.body[0] == 1;
         let code = connack.body[1];
-        (client, code, if who.version == 5 { properties(&connack.body[2..]).0 } else { Vec::new() })
+        (client, code, if connect.version == 5 { properties(&connack.body[2..]).0 } else { Vec::new() })
     }
 
     /// A connection on which nothing was said.
@@ -164,7 +164,7 @@ impl Target {
 
     /// That it serves a client as if nothing had happened.
     pub fn is_alive(&self) {
-        let mut client = self.connect(&Who::five(""));
+        let mut client = self.connect(&Connect::five(""));
         client.subscribe(&[("alive", 1)]);
         client.publish(&Message::new("alive", b"yes").qos(1));
         assert_eq!(client.message().payload, b"yes");
@@ -212,7 +212,7 @@ macro_rules! agree {
 
 /// What a client says in CONNECT.
 #[derive(Clone, Debug)]
-pub struct Who {
+pub struct Connect {
     pub version: u8,
     pub id: String,
     pub clean: bool,
@@ -230,7 +230,7 @@ pub struct Will {
     pub properties: Vec<u8>,
 }
 
-impl Who {
+impl Connect {
     pub fn five(id: &str) -> Self {
         Self { version: 5, id: id.to_owned(), clean: true, keep_alive: 60, properties: Vec::new(), will: None }
     }

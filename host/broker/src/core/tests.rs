@@ -1,0 +1,122 @@
+//! What takes its time, without taking it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+
+use super::{Admission, ConnectionId, Core, Next};
+use crate::{
+    clock::{self, Now},
+    codec::Qos,
+    disk::{Disk, Saved, SavedSession, Will},
+    limits,
+    message::Message,
+};
+
+fn core(saved: Saved, now: Now) -> Core {
+    let admission = Admission { most: 10, most_silent: 10, privileged: Vec::new() };
+    Core::new(saved, Disk::nowhere(), admission, now)
+}
+
+fn later(now: Now, seconds: u64) -> Now {
+    let after = Duration::from_secs(seconds);
+    Now { monotonic: now.monotonic + after, wall_ms: now.wall_ms + i64::try_from(after.as_millis()).expect("soon") }
+}
+
+fn message(topic: &str) -> Message {
+    let (payload, properties) = ([1].into(), [].into());
+    Message { topic: topic.into(), payload, properties, expires: None, counted: Default::default() }
+}
+
+/// MQTT 5, with an expiry in seconds.
+fn connect(core: &mut Core, client: u8, expiry_s: u8, now: Now) -> (ConnectionId, bool) {
+    let id = core.open(Arc::new(Notify::new()));
+    let body = [b"\0\x04MQTT\x05\0\0\0\x05\x11\0\0\0".as_slice(), &[expiry_s, 0, 1, client]].concat();
+    assert_eq!(core.receive(id, 0x10, &body, now), Next::Continue);
+    let answer = core.take_output(id, now);
+    assert_eq!((answer[0], answer[3]), (0x20, 0));
+    (id, answer[2] == 1)
+}
+
+#[test]
+fn a_session_ends_when_its_time_is_over() {
+    let now = clock::now();
+    let mut core = core(Saved::default(), now);
+    let (id, _) = connect(&mut core, b'a', 100, now);
+    core.tick(later(now, 1_000));
+    core.closed(id, later(now, 1_000));
+    core.tick(later(now, 1_099));
+    assert_eq!(core.totals().sessions, 1);
+    let (id, was_there) = connect(&mut core, b'a', 100, later(now, 1_099));
+    assert!(was_there);
+    core.closed(id, later(now, 1_100));
+    core.tick(later(now, 1_200));
+    assert_eq!(core.totals().sessions, 0);
+}
+
+#[test]
+fn a_session_ages_while_the_broker_is_away() {
+    let now = clock::now();
+    let session = |id, client: &str, away_ms| SavedSession { id, client: client.to_owned(), expiry_s: 100, away_ms };
+    let ago = |seconds: i64| Some(now.wall_ms - seconds * 1_000);
+    // One that is over, one that has a second, one by a clock that was set back, and one that was connected.
+    let sessions =
+        vec![session(1, "a", ago(101)), session(2, "b", ago(99)), session(3, "c", ago(-5)), session(4, "d", None)];
+    let mut core = core(Saved { sessions, ..Saved::default() }, now);
+    assert_eq!(core.totals().sessions, 3);
+    core.tick(later(now, 2));
+    assert_eq!(core.totals().sessions, 2);
+    core.tick(later(now, 101));
+    assert_eq!(core.totals().sessions, 0);
+}
+
+#[test]
+fn a_client_has_a_minute_to_come_back_after_a_restart() {
+    let now = clock::now();
+    let will = |topic: &str, delay_s| {
+        let message = message(topic).into();
+        Will { message, qos: Qos::AtLeastOnce, retain: true, delay_s, expiry_s: None }
+    };
+    let wills =
+        vec![("a".to_owned(), will("wa", 0)), ("b".to_owned(), will("wb", 0)), ("c".to_owned(), will("wc", 90))];
+    let mut core = core(Saved { wills, ..Saved::default() }, now);
+    core.tick(later(now, 59));
+    assert_eq!(core.totals().retained, 0);
+    connect(&mut core, b'a', 0, later(now, 59));
+    core.tick(later(now, 60));
+    assert_eq!(core.totals().retained, 1, "the one that has not come back");
+    core.tick(later(now, 90));
+    assert_eq!(core.totals().retained, 2, "and the one whose will waits for longer");
+}
+
+#[test]
+fn of_too_many_sessions_the_one_that_is_away_longest_goes() {
+    let now = clock::now();
+    let session = |number: i64| SavedSession {
+        id: number.unsigned_abs(),
+        client: format!("client-{number}"),
+        expiry_s: limits::SESSION_EXPIRY_S,
+        away_ms: Some(now.wall_ms - number * 1_000),
+    };
+    let most = i64::try_from(limits::SESSIONS_AWAY).expect("few");
+    let sessions = (1..=most).map(session).collect();
+    let mut core = core(Saved { sessions, ..Saved::default() }, now);
+    let (id, _) = connect(&mut core, b'a', 100, now);
+    assert_eq!(core.totals().sessions, limits::SESSIONS_AWAY + 1);
+    core.closed(id, now);
+    assert_eq!(core.totals().sessions, limits::SESSIONS_AWAY);
+    assert!(!core.clients.contains_key(format!("client-{most}").as_str()));
+    assert!(core.clients.contains_key("client-1") && core.clients.contains_key("a"));
+}
+
+#[test]
+fn a_retained_message_ends_when_its_time_is_over() {
+    let now = clock::now();
+    let retained =
+        vec![(message("a"), Qos::AtLeastOnce, Some(now.wall_ms + 5_000)), (message("b"), Qos::AtMostOnce, None)];
+    let mut core = core(Saved { retained, ..Saved::default() }, now);
+    core.tick(later(now, 4));
+    assert_eq!(core.totals().retained, 2);
+    core.tick(later(now, 5));
+    assert_eq!(core.totals().retained, 1);
+}
