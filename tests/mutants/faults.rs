@@ -153,8 +153,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "owed: taken over",
         "scheduler/gates.rs",
-        "                run.inherit();\n",
-        "                let _ = run;\n",
+        "                run.inherit(put_off_until);\n",
+        "                let _ = (run, put_off_until);\n",
         "I5: what a newer run takes over is owed only if its own first step is sent",
     ),
     fault(
@@ -174,8 +174,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "grace: as a turn comes",
         "scheduler/attempts.rs",
-        "        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            let cause = match",
-        "        if late_ms > 2 * i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            let cause = match",
+        "        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // What came",
+        "        if late_ms > 2 * i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // What came",
         "a run starts after its grace",
     ),
     fault(
