@@ -145,9 +145,11 @@ impl Witness {
     /// An attempt was decided, and has not left: whatever it says of once is still to come.
     pub(crate) fn unsent(&mut self, publish: &Publish) {
         self.once.remove(&(publish.run.clone(), publish.step));
-        if publish.step == 0 && publish.number == 1 && !self.on_the_wire.contains_key(&publish.run) {
-            self.going.remove(&publish.run);
-        }
+    }
+
+    /// Nothing of a run has been sent, as far as the host knows: a crash may have made it forget.
+    pub(crate) fn has_not_started(&mut self, run: &RunId) {
+        self.going.remove(run);
     }
 
     /// A run starts, or is tried again after a crash that knew nothing of it.
