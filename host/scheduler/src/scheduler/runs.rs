@@ -17,9 +17,9 @@
 use super::{RunSlot, Scheduler, Ticket, Timer, run::State};
 use crate::{
     body::StepRef,
-    event::{Change, RunEnded, Step},
+    event::{Change, Progress, RunEnded, Step},
     limits,
-    outcome::{Attempt, Cancelled, Cause, Failed, Outcome},
+    outcome::{Attempt, Cancelled, Cause, Failed, Outcome, Success},
     time::Instant,
 };
 
@@ -193,12 +193,15 @@ impl Scheduler {
             let outcome = match (run.progress.cancelled.take(), run.progress.failed.take()) {
                 (Some(cancelled), _) => Outcome::Cancelled(cancelled),
                 (None, Some(failed)) => Outcome::Failed(failed),
-                (None, None) => Outcome::Succeeded(run.progress.late),
+                (None, None) => {
+                    let Progress { late, no_subscriber, .. } = run.progress;
+                    Outcome::Succeeded(Success { late, no_subscriber })
+                }
             };
             return self.end(now, slot, outcome, out);
         }
         run.progress.attempts = 0;
-        run.tried_since = None;
+        (run.tried_since, run.unsubscribed_since) = (None, None);
         self.unwatch(slot, out);
         self.save_progress_of(slot, out);
         self.await_step(now, slot);
