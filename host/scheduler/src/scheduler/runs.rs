@@ -86,9 +86,11 @@ impl Scheduler {
                 self.calls.remove(&call);
             }
             State::Arming(ticket) => {
-                self.arming.remove(&ticket);
-                self.ready.give_back(&run.id.plugin);
-                self.give_credit_back();
+                // Once: a run that is taken out may end before it waits in anything else, and is taken out again (I7).
+                if self.arming.remove(&ticket).is_some() {
+                    self.ready.give_back(&run.id.plugin);
+                    self.give_credit_back();
+                }
             }
             state => {
                 state.until().map(|until| self.timers.remove(&(until, Timer::Run(slot))));

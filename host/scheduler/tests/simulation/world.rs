@@ -47,6 +47,8 @@ pub(crate) struct World {
     arrived: HashSet<u64>,
     pub(crate) link: Option<u64>,
     links: u64,
+    /// How many messages the link takes that are not answered.
+    credit: u32,
     /// Subscriptions that the broker has not answered.
     pub(crate) subscribing: Vec<WatchId>,
     /// Who listens to a device's reports, and whether the broker has said that they come.
@@ -113,6 +115,7 @@ impl World {
             arrived: HashSet::new(),
             link: None,
             links: 0,
+            credit: 0,
             subscribing: Vec::new(),
             watches: BTreeMap::new(),
             unheard: HashSet::new(),
@@ -273,6 +276,7 @@ impl World {
         let whose = if self.is_loud { format!(" by {}", publish.run) } else { String::new() };
         self.note(&format!("publish {topic} #{}{whose}", publish.number));
         self.in_flight.push(publish);
+        assert!(self.in_flight.len() <= self.credit as usize, "I7: more is sent than the link takes");
     }
 
     /// The oldest batch becomes durable.
@@ -408,6 +412,7 @@ impl World {
         self.link_down();
         self.links += 1;
         self.link = Some(self.links);
+        self.credit = credit;
         self.step(Event::LinkUp { link: self.links, credit });
     }
 
