@@ -17,7 +17,7 @@ use bytes::Bytes;
 use roost_scheduler::{
     event::{Announcement, Change, RunEnded},
     names::{DeviceName, PluginName, ResourceName, RunId},
-    outcome::Outcome,
+    outcome::{Outcome, Success},
     scheduler::Scheduler,
     time::Instant,
 };
@@ -141,7 +141,7 @@ impl Happening {
     fn bytes(&self) -> usize {
         match self {
             // Reasons have numbers in them, and now and then a sentence.
-            Self::Ended(run) if run.outcome == Outcome::Succeeded(None) => {
+            Self::Ended(run) if run.outcome == Outcome::Succeeded(Success::PLAIN) => {
                 run.note.as_ref().map_or(0, |note| note.len())
             }
             Self::Ended(run) => 256 + run.note.as_ref().map_or(0, |note| note.len()),

@@ -246,7 +246,7 @@ impl<'w> Rehearsal<'w> {
 
     fn send(&mut self, publish: Publish) {
         let Publish { link, attempt, run, step, body, .. } = publish;
-        self.events.push_back(Event::Acked { link, attempt });
+        self.events.push_back(Event::Acked { link, attempt, no_subscriber: false });
         let confirm = body.step(step).and_then(|step| step.confirm());
         let waits = |(_, topic): &(&WatchId, &Topic)| confirm.as_ref().is_some_and(|confirm| confirm.topic == **topic);
         for (watch, _) in self.watches.iter().filter(waits) {

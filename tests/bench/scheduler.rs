@@ -133,7 +133,11 @@ impl Bench {
             match effect {
                 Effect::Publish(publish) => {
                     self.published += 1;
-                    self.answers.push(Event::Acked { link: publish.link, attempt: publish.attempt });
+                    self.answers.push(Event::Acked {
+                        link: publish.link,
+                        attempt: publish.attempt,
+                        no_subscriber: false,
+                    });
                 }
                 Effect::TellDurable(ticket) => self.answers.push(Event::Durable(ticket)),
                 Effect::Announce(_)

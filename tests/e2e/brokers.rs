@@ -75,3 +75,43 @@ fn a_status_topic_of_ones_own_or_none_is_a_setting() {
         assert_eq!(said, expected, "{heard:?}");
     }
 }
+
+#[test]
+fn what_is_owed_waits_for_a_device_that_is_back_soon_and_the_run_says_if_nobody_listened() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    let address = host.address();
+    // Nobody has ever listened: that is said, and holds up nothing.
+    by_hand(&address, "lamp", "lamp", 1);
+    let told = run(&host, &site, "lamp");
+    assert_eq!(told["verdict"], "succeeded");
+    assert!(
+        told["sentence"].as_str().unwrap().contains("the broker had no subscriber for the topic of step 1"),
+        "{told}"
+    );
+    assert_eq!(told["run"]["why"]["no_subscriber"]["step"], 1, "{told}");
+    assert!(roost(&site, &["runs"]).contains("the broker had no subscriber"));
+
+    let listener = Listener::new(broker.port);
+    let job = json!({
+        "id": "valve", "trigger": "cron 0 12 1 1 *",
+        "steps": [
+            {"topic": "valve", "payload": "ON", "qos": 1},
+            {"topic": "valve", "payload": "OFF", "qos": 1, "after_ms": 1_000},
+        ],
+    });
+    let (status, made) = ask(&address, "POST", "/api/v1/jobs", "content-type: application/json\r\n", &job.to_string());
+    assert_eq!(status, 201, "{made}");
+    roost(&site, &["run-now", "valve"]);
+    listener.wait_for("valve");
+    drop(listener);
+    let waits = "step 2 of 2 was tried";
+    let told =
+        host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|told| told.contains(waits)));
+    host.says("the broker has no subscriber for `valve`: what a run owes there is sent again for up to 5 min");
+    assert!(told.contains("the broker has it, and had no subscriber for its topic; that is done again"), "{told}");
+    let listener = Listener::new(broker.port);
+    assert_eq!(listener.wait_for("valve").payload, "OFF");
+    host.says("succeeded roost/api/valve/");
+    assert!(host.stop().success());
+}

@@ -290,6 +290,8 @@ pub struct Progress {
     pub cancelled: Option<Cancelled>,
     /// The owed step that was latest, if one was late.
     pub late: Option<Late>,
+    /// The first step, counted from 1, for whose topic the broker had no subscriber, if there was one.
+    pub no_subscriber: Option<usize>,
     /// What its plugin said about it, or the host, for people.
     pub note: Option<Arc<str>>,
     /// Until when newer runs may put off what it owes, where it has taken that over from an earlier one.

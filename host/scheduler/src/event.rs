@@ -126,6 +126,8 @@ pub enum Event {
         link: LinkId,
         /// Copied from the effect.
         attempt: AttemptId,
+        /// Whether it says that no client has subscribed to the topic. Not every broker says so.
+        no_subscriber: bool,
     },
     /// The broker does not want the message.
     Refused {

@@ -70,6 +70,9 @@ pub const KEPT_REPORT_MS: i64 = 250;
 pub const SUBSCRIBE_MS: i64 = 10_000;
 /// Bytes of a device's last report that are kept to explain a failure.
 pub const REPORT_BYTES: usize = 80;
+/// How long an owed step is sent again and again where the broker has no subscriber for its topic: a device that was there is back
+/// soon, from its own restart or its broker's. What has never subscribed must not hold up the job's next run for longer.
+pub const NO_SUBSCRIBER_MS: i64 = 300_000;
 /// An owed step that is sent this much after its time is told to be late.
 pub const LATE_MS: i64 = 1_000;
 /// How long newer runs may put off an owed step by starting its time anew, or its own time again if that is longer: a light

@@ -14,8 +14,8 @@ use crate::{
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every step is done; an owed one perhaps late.
-    Succeeded(Option<Late>),
+    /// Every step is done.
+    Succeeded(Success),
     /// A step was tried and given up.
     Failed(Failed),
     /// It was due and did not start.
@@ -26,6 +26,20 @@ pub enum Outcome {
     Cancelled(Cancelled),
     /// It was not allowed.
     Denied(Denied),
+}
+
+/// What there is to say of a run of which every step is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Success {
+    /// The owed step that was latest, if one was late.
+    pub late: Option<Late>,
+    /// The first step, counted from 1, for whose topic the broker had no subscriber.
+    pub no_subscriber: Option<usize>,
+}
+
+impl Success {
+    /// Nothing.
+    pub const PLAIN: Self = Self { late: None, no_subscriber: None };
 }
 
 /// An owed step that was late.
@@ -64,6 +78,8 @@ pub enum Attempt {
         /// How it did so, in words.
         how: String,
     },
+    /// The broker has it, and had no subscriber for its topic.
+    NoSubscriber,
     /// A later step's time had come.
     Overtaken,
     /// It may have arrived, or not, and is to be sent at most once.
@@ -275,10 +291,7 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Succeeded(None) => Ok(()),
-            Self::Succeeded(Some(Late { step, late_ms })) => {
-                write!(f, "step {step} was sent {} late", Duration(late_ms.unsigned_abs()))
-            }
+            Self::Succeeded(success) => success.fmt(f),
             Self::Failed(failed) => failed.fmt(f),
             Self::Missed(Missed { why, several: None }) => why.fmt(f),
             Self::Missed(Missed { why, several: Some(Several { since, count, more }) }) => {
@@ -328,6 +341,20 @@ impl fmt::Display for Outcome {
     }
 }
 
+impl fmt::Display for Success {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { late, no_subscriber } = self;
+        if let Some(Late { step, late_ms }) = late {
+            write!(f, "step {step} was sent {} late", Duration(late_ms.unsigned_abs()))?;
+        }
+        if let Some(step) = no_subscriber {
+            let also = if late.is_some() { "; " } else { "" };
+            write!(f, "{also}the broker had no subscriber for the topic of step {step}")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, attempts, last } = self;
@@ -350,6 +377,7 @@ impl fmt::Display for Attempt {
         match self {
             Self::LinkLost => f.write_str("the connection was lost before the broker answered"),
             Self::HostStopped => f.write_str("the host was stopped before the broker answered"),
+            Self::NoSubscriber => f.write_str("the broker has it, and had no subscriber for its topic"),
             Self::Overtaken => f.write_str("the time of a later step had come"),
             Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
             Self::EndedLink { topic, how } => {

@@ -279,7 +279,7 @@ impl Scheduler {
                 self.link_down(now, &mut out);
             }
             Event::LinkDown { .. } => {}
-            Event::Acked { link, attempt } => self.acked(now, link, attempt, &mut out),
+            Event::Acked { link, attempt, no_subscriber } => self.acked(now, link, attempt, no_subscriber, &mut out),
             Event::Refused { link, attempt, reason } => self.refused(now, link, attempt, reason, &mut out),
             Event::Deferred { link, attempt, wait_ms } => self.deferred(now, link, attempt, wait_ms, &mut out),
             Event::EndedLink { link, attempt, how } => self.ended_link(now, link, attempt, how, &mut out),

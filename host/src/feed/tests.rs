@@ -59,7 +59,7 @@ fn a_plugins_logs_have_what_it_wrote_and_what_went_wrong() {
     let feed = Feed::default();
     feed.tell(said("coop", "one"));
     feed.tell(said("other", "two"));
-    feed.tell(ended(Outcome::Succeeded(None)));
+    feed.tell(ended(Outcome::Succeeded(Success::PLAIN)));
     feed.tell(ended(Outcome::Denied(roost_scheduler::outcome::Denied::Topic(
         roost_scheduler::topic::Topic::parse("x").unwrap(),
     ))));

@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     event::{Announcement, RunEnded},
-    outcome::Outcome,
+    outcome::{Outcome, Success},
     trigger::Duration,
 };
 use tracing::Level;
@@ -18,10 +18,13 @@ impl Happening {
             Self::Ended(run) => {
                 let RunEnded { id, outcome, .. } = &**run;
                 let level = match outcome {
-                    Outcome::Succeeded(None) | Outcome::Skipped(_) | Outcome::Cancelled(_) => Level::INFO,
+                    Outcome::Succeeded(Success { late: None, .. }) | Outcome::Skipped(_) | Outcome::Cancelled(_) => {
+                        Level::INFO
+                    }
                     _ => Level::WARN,
                 };
-                let reason = if *outcome == Outcome::Succeeded(None) { String::new() } else { format!(": {outcome}") };
+                let reason =
+                    if *outcome == Outcome::Succeeded(Success::PLAIN) { String::new() } else { format!(": {outcome}") };
                 (level, format!("{} {id}{reason}", outcome.word()))
             }
             Self::Planned(Announcement { plugin, new, changed, gone, unchanged, .. }) => {

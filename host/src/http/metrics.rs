@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_counted_is_in_the_text() {
         let counts = Counts::default();
-        counts.count_end(&roost_scheduler::outcome::Outcome::Succeeded(None));
+        counts.count_end(&roost_scheduler::outcome::Outcome::Succeeded(roost_scheduler::outcome::Success::PLAIN));
         counts.lateness.observe(Duration::from_millis(7));
         counts.count_request(200);
         counts.count_request(404);

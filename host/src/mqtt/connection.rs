@@ -16,6 +16,7 @@ use std::{
 use bytes::{BufMut, BytesMut};
 use roost_scheduler::{
     event::{self, Event, LinkId, WatchId},
+    limits::NO_SUBSCRIBER_MS,
     model::Confirm,
     topic::Topic,
 };
@@ -69,6 +70,9 @@ const REST: Duration = Duration::from_millis(1);
 /// Ticks that a message or a subscription may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
 /// otherwise hold its credit for ever.
 const ACK_TICKS: u32 = 5;
+/// Topics of which a warning says that they cannot be listened to, or that nobody does: the core tries again every few seconds,
+/// and the run's outcome says it, too.
+const WARNINGS: usize = 100;
 /// For the farewell to a broker that does not read: acknowledgements were waited for before, and what stops the host may
 /// soon lose patience.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -98,7 +102,7 @@ pub(super) struct Connection<S> {
     outgoing: Outgoing,
     ledger: Ledger,
     watches: Watches,
-    /// Topics that cannot be listened to, of which that was said.
+    /// Topics that cannot be listened to, or to which nobody listens, of which that was said.
     warned: HashSet<Box<str>>,
     /// Events that the core has not taken yet.
     untold: Untold,
@@ -322,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn written(&mut self, written: io::Result<()>) -> Result<(), Failure> {
         written.map_err(Failure::Broken)?;
         while let Some(attempt) = self.outgoing.next_done() {
-            self.untold.push(Event::Acked { link: self.link, attempt });
+            self.untold.push(Event::Acked { link: self.link, attempt, no_subscriber: false });
         }
         Ok(())
     }
@@ -354,13 +358,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.recent.answered(ack.id);
         }
         match self.ledger.answer(ack) {
-            Answer::Done(attempt) => self.answered(attempt, Event::Acked { link, attempt }),
+            Answer::Done(attempt, no_subscriber) => {
+                if no_subscriber {
+                    self.tell_no_subscriber(ack.id);
+                }
+                self.answered(attempt, Event::Acked { link, attempt, no_subscriber });
+            }
             Answer::Refused(attempt, run, reason) => {
                 // At once, and not when it is given up a quarter of an hour later. The pauses between tries grow, so
                 // that this does not become a flood.
                 let report = Report::new(format!("the broker refused the message of {run}")).cause(&reason);
-                let denied = self.recent.topic_of(ack.id).filter(|_| ack.reason.code == NOT_AUTHORIZED);
-                let hint = denied.map(|topic| how_broker_allows(topic, Access::Publish));
+                let denied = self.recent.step_of(ack.id).filter(|_| ack.reason.code == NOT_AUTHORIZED);
+                let hint = denied.map(|(topic, _)| how_broker_allows(topic, Access::Publish));
                 tracing::warn!("{}", Report { hint, ..report });
                 self.answered(attempt, Event::Refused { link, attempt, reason });
             }
@@ -380,6 +389,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Ok(())
+    }
+
+    /// Of a later step of a run, once for each topic: a device that should hear it is away.
+    fn tell_no_subscriber(&mut self, id: u16) {
+        let Some((topic, 1..)) = self.recent.step_of(id) else { return };
+        if self.warned.len() < WARNINGS && self.warned.insert(topic.into()) {
+            tracing::warn!(
+                "the broker has no subscriber for `{topic}`: what a run owes there is sent again for up to {} min, unless none of \
+                 its messages had one",
+                NO_SUBSCRIBER_MS / 60_000
+            );
+        }
     }
 
     /// Hands over as much as the core takes without waiting.

@@ -9,7 +9,7 @@ use roost_scheduler::{
 };
 
 use super::{
-    reason::Reason,
+    reason::{NO_MATCHING_SUBSCRIBERS, Reason},
     wire::{Ack, AckKind, Version},
 };
 
@@ -32,6 +32,8 @@ struct Waiting {
     what: What,
     next: AckKind,
     since: u32,
+    /// Whether the broker has said that no client has subscribed to the message's topic.
+    no_subscriber: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,11 +44,14 @@ enum What {
     Unsubscription,
 }
 
+/// Whether the broker has said that no client has subscribed to a message's topic.
+pub(super) type NoSubscriber = bool;
+
 /// What an acknowledgement means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The broker has the message.
-    Done(AttemptId),
+    /// The broker has the message, and perhaps nobody who has subscribed to its topic.
+    Done(AttemptId, NoSubscriber),
     /// The broker does not want it.
     Refused(AttemptId, RunId, String),
     /// The broker sends what comes to the topic.
@@ -107,7 +112,7 @@ impl Ledger {
                 break;
             }
         }
-        self.waiting.insert(self.last_id, Waiting { what, next, since: self.age });
+        self.waiting.insert(self.last_id, Waiting { what, next, since: self.age, no_subscriber: false });
         self.last_id
     }
 
@@ -118,6 +123,8 @@ impl Ledger {
         if waiting.next != ack.kind && !is_lowered {
             return Answer::OutOfOrder;
         }
+        waiting.no_subscriber |= ack.reason.code == NO_MATCHING_SUBSCRIBERS;
+        let no_subscriber = waiting.no_subscriber;
         let is_refusal = ack.reason.is_refusal();
         if ack.kind == AckKind::Pubrec && !is_refusal {
             waiting.next = AckKind::Pubcomp;
@@ -129,7 +136,11 @@ impl Ledger {
         match what {
             What::Attempt(attempt, run) => {
                 self.attempts -= 1;
-                if is_refusal { Answer::Refused(attempt, run, ack.reason.to_string()) } else { Answer::Done(attempt) }
+                if is_refusal {
+                    Answer::Refused(attempt, run, ack.reason.to_string())
+                } else {
+                    Answer::Done(attempt, no_subscriber)
+                }
             }
             What::Subscription(watch) if is_refusal => Answer::NotGranted(watch, ack.reason.clone()),
             What::Subscription(watch) => Answer::Granted(watch),
@@ -162,7 +173,7 @@ mod tests {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.admit(6, &run(), Qos::AtMostOnce), None);
         assert_eq!(ledger.admit(7, &run(), Qos::AtLeastOnce), Some(1));
-        assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0x10)), Answer::Done(7));
+        assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0x10)), Answer::Done(7, true));
         assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0)), Answer::Unknown);
         assert_eq!(ledger.attempts(), 0);
     }
@@ -174,7 +185,10 @@ mod tests {
         assert_eq!(ledger.answer(&ack(AckKind::Pubcomp, 1, 0)), Answer::OutOfOrder);
         assert_eq!(ledger.answer(&ack(AckKind::Pubrec, 1, 0)), Answer::Release(1));
         assert_eq!(ledger.attempts(), 1, "its credit is not free before PUBCOMP");
-        assert_eq!(ledger.answer(&ack(AckKind::Pubcomp, 1, 0)), Answer::Done(7));
+        assert_eq!(ledger.answer(&ack(AckKind::Pubcomp, 1, 0)), Answer::Done(7, false));
+        ledger.admit(8, &run(), Qos::ExactlyOnce);
+        assert_eq!(ledger.answer(&ack(AckKind::Pubrec, 2, 0x10)), Answer::Release(2));
+        assert_eq!(ledger.answer(&ack(AckKind::Pubcomp, 2, 0)), Answer::Done(8, true), "the first of them says so");
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(super) struct Reason {
     pub(super) text: Option<String>,
 }
 
+/// The broker has the message, and no client has subscribed to its topic.
+pub(super) const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 /// What was sent speaks another version of MQTT than the broker.
 pub(super) const UNSUPPORTED_VERSION: u8 = 0x84;
 /// The client id is not accepted.
@@ -41,7 +43,7 @@ impl Reason {
 const fn words(code: u8) -> &'static str {
     match code {
         0x00 => "done",
-        0x10 => "there are no subscribers",
+        NO_MATCHING_SUBSCRIBERS => "there are no subscribers",
         0x80 => "it does not say why",
         0x81 => "it could not read the packet",
         0x82 => "it saw a breach of the protocol",

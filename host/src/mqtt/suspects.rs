@@ -211,11 +211,11 @@ impl Recent {
         }
     }
 
-    /// Where the message went that the broker has just answered to.
-    pub(super) fn topic_of(&self, id: u16) -> Option<&str> {
+    /// The topic of the message that the broker has just answered to, and which step of its run it is, counted from 0.
+    pub(super) fn step_of(&self, id: u16) -> Option<(&str, usize)> {
         let packet = self.packets.front().filter(|packet| packet.id == Some(id))?;
         match &packet.what {
-            What::Step(body, step) => Some(body.step(*step)?.topic()),
+            What::Step(body, step) => Some((body.step(*step)?.topic(), *step)),
             What::Other(_) => None,
         }
     }

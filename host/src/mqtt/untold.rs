@@ -117,14 +117,14 @@ mod tests {
     fn answers_and_reports_take_turns() {
         let mut untold = Untold::new(1);
         for attempt in 1..=3 {
-            untold.push(Event::Acked { link: 1, attempt });
+            untold.push(Event::Acked { link: 1, attempt, no_subscriber: false });
         }
         for watch in 1..=5 {
             untold.report(watch, true, false, &"on".into());
         }
         let expected = ["1: on!", "acked 1", "2: on!", "acked 2", "3: on!", "acked 3", "4: on!", "5: on!"];
         assert_eq!(told(&mut untold), expected);
-        untold.push(Event::Acked { link: 1, attempt: 4 });
+        untold.push(Event::Acked { link: 1, attempt: 4, no_subscriber: false });
         assert_eq!(told(&mut untold), ["acked 4"]);
     }
 }

@@ -184,12 +184,12 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
     let row = RunRow {
         plugin: saved.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
-                           failed, cancelled, late, start, note, attempts, put_off_until)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+                           failed, cancelled, late, start, note, attempts, put_off_until, no_subscriber)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = 'running', reason = NULL, why = NULL, started = ?6, ended = NULL, attempts = ?17, number = ?7,
                          steps = ?8, policy = ?9, steps_done = ?10, armed = ?11, failed = ?12, cancelled = ?13, late = ?14,
-                         start = ?15, note = ?16, put_off_until = ?18
+                         start = ?15, note = ?16, put_off_until = ?18, no_subscriber = ?19
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             saved.id.plugin.as_str(),
@@ -209,7 +209,8 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
             saved.start.millis(),
             saved.progress.note,
             saved.progress.attempts,
-            saved.progress.put_off_until.map(Instant::millis)
+            saved.progress.put_off_until.map(Instant::millis),
+            saved.progress.no_subscriber
         ],
         has_failed: false,
     };
@@ -221,7 +222,7 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
     run(
         to,
         "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7, note = ?8,
-                         attempts = ?9, put_off_until = ?10
+                         attempts = ?9, put_off_until = ?10, no_subscriber = ?11
          WHERE number = ?1",
         params![
             key,
@@ -233,7 +234,8 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
             late,
             progress.note,
             progress.attempts,
-            progress.put_off_until.map(Instant::millis)
+            progress.put_off_until.map(Instant::millis),
+            progress.no_subscriber
         ],
     )
 }
@@ -256,7 +258,7 @@ fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite:
          ON CONFLICT (occurrence, plugin, device, job, origin) DO NOTHING",
         update: "UPDATE runs SET state = ?6, reason = ?7, started = ?8, ended = ?9, attempts = ?10, steps = ?11, policy = ?12,
                          number = NULL, start = NULL, steps_done = NULL, armed = NULL, failed = NULL, cancelled = NULL,
-                         late = NULL, note = ?13, why = ?14
+                         late = NULL, no_subscriber = NULL, note = ?13, why = ?14
          WHERE occurrence = ?4 AND plugin = ?1 AND device = ?2 AND job = ?3 AND origin = ?5",
         params: params![
             ended.id.plugin.as_str(),

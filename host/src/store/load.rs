@@ -222,7 +222,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
     let mut runs = Vec::new();
     let sql =
         "SELECT number, plugin, device, job, occurrence, origin, steps, policy, start, steps_done, armed, started,
-                      failed, cancelled, late, note, attempts, put_off_until
+                      failed, cancelled, late, note, attempts, put_off_until, no_subscriber
                FROM runs
                WHERE number IS NOT NULL ORDER BY number";
     each_row(connection, "runs", sql, [], |row| {
@@ -245,6 +245,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             late: row.optional_parsed(14, late_from_json)?,
             note: row.optional_text(15)?.map(Into::into),
             put_off_until: row.optional_instant(17)?,
+            no_subscriber: row.get(18)?,
         };
         if !body.asks_plugin() && progress.steps_done >= body.step_count() {
             return Err(row.damage("it has no step left to be done"));

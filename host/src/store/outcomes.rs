@@ -3,7 +3,7 @@
 use roost_scheduler::{
     model::Qos,
     names::{JobId, ResourceName},
-    outcome::{Cause, Denied, Level, Missed, Outcome, Several, Skipped, Why},
+    outcome::{Cause, Denied, Level, Missed, Outcome, Several, Skipped, Success, Why},
     time::Instant,
     topic::Topic,
 };
@@ -15,11 +15,21 @@ use super::progress::{CancelledRecord, FailedRecord, LateRecord};
 #[serde(rename_all = "snake_case")]
 enum OutcomeRecord {
     Late(LateRecord),
+    NoSubscriber(NoSubscriberRecord),
     Failed(FailedRecord),
     Missed(MissedRecord),
     Skipped(SkippedRecord),
     Cancelled(CancelledRecord),
     Denied(DeniedRecord),
+}
+
+/// Of a run that succeeded.
+#[derive(Serialize, Deserialize)]
+struct NoSubscriberRecord {
+    /// The first step, counted from 1, for whose topic the broker had no subscriber.
+    step: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    late: Option<LateRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,8 +117,11 @@ enum DeniedRecord {
 /// `None` of a run that simply succeeded.
 pub(crate) fn outcome_to_json(outcome: &Outcome) -> serde_json::Result<Option<String>> {
     let record = match outcome {
-        Outcome::Succeeded(None) => return Ok(None),
-        Outcome::Succeeded(Some(late)) => OutcomeRecord::Late(late.into()),
+        Outcome::Succeeded(Success::PLAIN) => return Ok(None),
+        Outcome::Succeeded(Success { late, no_subscriber: Some(step) }) => {
+            OutcomeRecord::NoSubscriber(NoSubscriberRecord { step: *step, late: late.as_ref().map(Into::into) })
+        }
+        Outcome::Succeeded(Success { late: Some(late), no_subscriber: None }) => OutcomeRecord::Late(late.into()),
         Outcome::Failed(failed) => OutcomeRecord::Failed(failed.into()),
         Outcome::Missed(missed) => OutcomeRecord::Missed(missed.into()),
         Outcome::Skipped(skipped) => OutcomeRecord::Skipped(skipped.into()),
@@ -121,7 +134,10 @@ pub(crate) fn outcome_to_json(outcome: &Outcome) -> serde_json::Result<Option<St
 /// What was written so.
 pub(crate) fn outcome_from_json(text: &str) -> Result<Outcome, String> {
     Ok(match serde_json::from_str(text).map_err(|error| format!("why: {error}"))? {
-        OutcomeRecord::Late(late) => Outcome::Succeeded(Some(late.into())),
+        OutcomeRecord::Late(late) => Outcome::Succeeded(Success { late: Some(late.into()), no_subscriber: None }),
+        OutcomeRecord::NoSubscriber(NoSubscriberRecord { step, late }) => {
+            Outcome::Succeeded(Success { late: late.map(Into::into), no_subscriber: Some(step) })
+        }
         OutcomeRecord::Failed(failed) => Outcome::Failed(failed.try_into()?),
         OutcomeRecord::Missed(missed) => Outcome::Missed(missed.try_into()?),
         OutcomeRecord::Skipped(skipped) => Outcome::Skipped(skipped.try_into()?),

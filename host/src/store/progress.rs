@@ -27,6 +27,7 @@ enum AttemptRecord {
         topic: String,
         how: String,
     },
+    NoSubscriber,
     Overtaken,
     PossiblySent,
     Prevented(String),
@@ -103,6 +104,7 @@ impl TryFrom<FailedRecord> for Failed {
             AttemptRecord::EndedLink { topic, how } => {
                 Attempt::EndedLink { topic: Topic::parse(&topic).map_err(|error| error.to_string())?, how }
             }
+            AttemptRecord::NoSubscriber => Attempt::NoSubscriber,
             AttemptRecord::Overtaken => Attempt::Overtaken,
             AttemptRecord::PossiblySent => Attempt::PossiblySent,
             AttemptRecord::Prevented(why) => Attempt::Prevented(why),
@@ -149,6 +151,7 @@ impl From<&Failed> for FailedRecord {
             Attempt::EndedLink { topic, how } => {
                 AttemptRecord::EndedLink { topic: topic.to_string(), how: how.clone() }
             }
+            Attempt::NoSubscriber => AttemptRecord::NoSubscriber,
             Attempt::Overtaken => AttemptRecord::Overtaken,
             Attempt::PossiblySent => AttemptRecord::PossiblySent,
             Attempt::Prevented(why) => AttemptRecord::Prevented(why.clone()),

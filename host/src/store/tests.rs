@@ -181,6 +181,7 @@ fn progress(variant: u32) -> Progress {
         },
         late: variant.is_multiple_of(5).then(|| Late { step: 2, late_ms: i64::from(variant) << 32 }),
         note: (variant % 3 == 1).then(|| "dry".into()),
+        no_subscriber: (variant % 7 == 3).then_some(2),
         put_off_until: (variant % 5 == 2).then_some(by),
     }
 }

@@ -44,6 +44,9 @@ impl Scheduler {
         {
             return self.give_up_step(now, slot, Attempt::Prevented(format!("it was not sent: {why}")), out);
         }
+        if run.has_waited_for_subscriber(now) {
+            return self.done_without_subscriber(now, slot, out);
+        }
         if run.is_overtaken(now) || run.is_given_up(now) {
             let last = if run.progress.attempts > 0 { run.last.clone() } else { Attempt::Overtaken };
             return self.give_up_step(now, slot, last, out);
@@ -248,7 +251,14 @@ impl Scheduler {
     }
 
     /// The broker has the message.
-    pub(super) fn acked(&mut self, now: Instant, link: LinkId, attempt: AttemptId, out: &mut Step) {
+    pub(super) fn acked(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        attempt: AttemptId,
+        no_subscriber: bool,
+        out: &mut Step,
+    ) {
         let Some(slot) = self.answered(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
@@ -257,8 +267,30 @@ impl Scheduler {
                 let until = watch.until.unwrap_or(now);
                 self.put(slot, State::Confirming(until));
             }
+            None if no_subscriber => self.no_subscriber(now, slot, out),
             _ => self.next_step(now, slot, out),
         }
+    }
+
+    /// The broker has the message, and nobody to pass it on to. What is owed is sent again for a while.
+    fn no_subscriber(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let failing = self.failing;
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.unsubscribed_since.get_or_insert(now);
+        let until = run.waits_for_subscriber_until().filter(|until| *until > now && !failing);
+        let Some(until) = until else { return self.done_without_subscriber(now, slot, out) };
+        run.last = Attempt::NoSubscriber;
+        let pause_end = now.plus_ms(run.pause_ms());
+        self.save_progress_of(slot, out);
+        self.put(slot, State::Pausing(until.min(pause_end)));
+    }
+
+    fn done_without_subscriber(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        if let Some(run) = self.runs.get_mut(slot) {
+            let step = run.step() + 1;
+            run.progress.no_subscriber.get_or_insert(step);
+        }
+        self.next_step(now, slot, out);
     }
 
     /// The broker does not want the message.

@@ -47,6 +47,8 @@ pub(super) struct Run {
     pub(super) watch: Option<Watch>,
     /// The step that is owed, and goes without its device's report, for that cannot be listened to.
     pub(super) unheard: Option<usize>,
+    /// Since when the current step is sent to a topic that nobody has subscribed to.
+    pub(super) unsubscribed_since: Option<Instant>,
     pub(super) state: State,
 }
 
@@ -122,6 +124,7 @@ impl Run {
             holds: None,
             watch: None,
             unheard: None,
+            unsubscribed_since: None,
             state: State::Waiting,
         }
     }
@@ -281,6 +284,27 @@ impl Run {
         self.progress.attempts > 0 && (given_up || self.is_spent())
     }
 
+    /// Until when the current step is sent again where the broker has no subscriber; `None`: that need not be. What was not
+    /// heard before by anybody needs no end, what the broker keeps waits there, and other steps do not wait for this one.
+    pub(super) fn waits_for_subscriber_until(&self) -> Option<Instant> {
+        let step = self.body.step(self.step())?;
+        let is_wanted = self.is_owed()
+            && self.progress.no_subscriber.is_none()
+            && self.progress.cancelled.is_none()
+            && !step.retain
+            && !step.once;
+        let longest = self.unsubscribed_since?.plus_ms(limits::NO_SUBSCRIBER_MS);
+        let next = self.due_of(self.step() + 1).unwrap_or(Instant::MAX);
+        is_wanted.then_some(longest.min(next))
+    }
+
+    /// Whether the broker has the current step, and there was no subscriber for long enough.
+    pub(super) fn has_waited_for_subscriber(&self, now: Instant) -> bool {
+        self.last == Attempt::NoSubscriber
+            && self.unsubscribed_since.is_some()
+            && self.waits_for_subscriber_until().is_none_or(|until| until <= now)
+    }
+
     /// I4: what says `once` is sent at most once.
     pub(super) fn is_spent(&self) -> bool {
         self.progress.attempts > 0 && self.says_once()
@@ -325,6 +349,7 @@ impl Run {
     /// Time was measured from a clock that was wrong.
     pub(super) fn shift(&mut self, by_ms: i64) {
         self.tried_since = self.tried_since.map(|since| since.plus_ms(by_ms));
+        self.unsubscribed_since = self.unsubscribed_since.map(|since| since.plus_ms(by_ms));
         self.progress.started = self.progress.started.map(|started| started.plus_ms(by_ms));
         self.progress.put_off_until = self.progress.put_off_until.map(|until| until.plus_ms(by_ms));
         let waits_for_its_start = matches!(self.state, State::Resting(_)) && self.step() == 0;

@@ -17,9 +17,9 @@
 use super::{RunSlot, Scheduler, Ticket, Timer, run::State};
 use crate::{
     body::StepRef,
-    event::{Change, RunEnded, Step},
+    event::{Change, Progress, RunEnded, Step},
     limits,
-    outcome::{Attempt, Cancelled, Cause, Failed, Outcome},
+    outcome::{Attempt, Cancelled, Cause, Failed, Outcome, Success},
     time::Instant,
 };
 
@@ -86,9 +86,11 @@ impl Scheduler {
                 self.calls.remove(&call);
             }
             State::Arming(ticket) => {
-                self.arming.remove(&ticket);
-                self.ready.give_back(&run.id.plugin);
-                self.give_credit_back();
+                // Once: a run that is taken out may end before it waits in anything else, and is taken out again (I7).
+                if self.arming.remove(&ticket).is_some() {
+                    self.ready.give_back(&run.id.plugin);
+                    self.give_credit_back();
+                }
             }
             state => {
                 state.until().map(|until| self.timers.remove(&(until, Timer::Run(slot))));
@@ -193,12 +195,15 @@ impl Scheduler {
             let outcome = match (run.progress.cancelled.take(), run.progress.failed.take()) {
                 (Some(cancelled), _) => Outcome::Cancelled(cancelled),
                 (None, Some(failed)) => Outcome::Failed(failed),
-                (None, None) => Outcome::Succeeded(run.progress.late),
+                (None, None) => {
+                    let Progress { late, no_subscriber, .. } = run.progress;
+                    Outcome::Succeeded(Success { late, no_subscriber })
+                }
             };
             return self.end(now, slot, outcome, out);
         }
         run.progress.attempts = 0;
-        run.tried_since = None;
+        (run.tried_since, run.unsubscribed_since) = (None, None);
         self.unwatch(slot, out);
         self.save_progress_of(slot, out);
         self.await_step(now, slot);

@@ -5,7 +5,7 @@ use crate::{
     event::{Effect, Step},
     model::Reply,
     names::RunId,
-    outcome::{Attempt, Cause, Outcome},
+    outcome::{Attempt, Cause, Outcome, Success},
     time::Instant,
 };
 
@@ -44,7 +44,7 @@ impl Scheduler {
         run.progress.note = note.map(Into::into);
         let id = run.id.clone();
         if steps.is_empty() {
-            self.end(now, slot, Outcome::Succeeded(None), out);
+            self.end(now, slot, Outcome::Succeeded(Success::PLAIN), out);
         } else {
             run.body = run.body.with_steps(&steps);
             run.steps = steps.len();

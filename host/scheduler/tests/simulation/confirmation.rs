@@ -73,6 +73,26 @@ fn what_the_broker_has_kept_says_nothing_of_what_was_sent() {
 }
 
 #[test]
+fn a_step_that_was_done_while_it_waited_for_the_disk_gives_its_turn_back_once() {
+    let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), true);
+    let open = each_step(open, |step| step.once = true);
+    let late = |id: &str| job(id, "at 2027-03-01T06:10:10Z", &[(0, id)]);
+    let mut world = world(&[open, late("a"), late("b")]);
+    world.link_up(1);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.step(Event::Woke);
+    world.subscribed(0, None);
+    world.now = at("2027-03-01T06:10:01Z");
+    world.step(Event::Woke);
+    world.report("door/state", true, false);
+    world.now = at("2027-03-01T06:10:10Z");
+    world.step(Event::Woke);
+    while world.commit() {}
+    assert!(lines(&world).contains(&"06:10:01 succeeded open 06:10:00".to_owned()), "{:#?}", world.log);
+    assert_eq!(world.in_flight.len(), 1, "the link takes one at a time: {:#?}", lines(&world));
+}
+
+#[test]
 fn nobody_listens_outside_the_grant_of_now() {
     let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false);
     let mut world = world(std::slice::from_ref(&open));

@@ -216,7 +216,8 @@ fn happen(world: &mut World, dice: &mut Dice, clock_is_set: bool) {
             world.answer();
         }
         9 if !world.in_flight.is_empty() => world.refuse(dice.index(world.in_flight.len())),
-        10..=17 if !world.in_flight.is_empty() => world.ack(dice.index(world.in_flight.len())),
+        10..=16 if !world.in_flight.is_empty() => world.ack(dice.index(world.in_flight.len())),
+        17 if !world.in_flight.is_empty() => world.ack_to_nobody(dice.index(world.in_flight.len())),
         18..=25 => {
             world.commit();
         }

@@ -12,6 +12,7 @@ mod rates;
 mod reconcile;
 mod resources;
 mod scenarios;
+mod subscribers;
 mod suspects;
 mod tasks;
 mod wishes;

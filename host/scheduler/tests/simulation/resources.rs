@@ -156,6 +156,20 @@ fn a_first_step_that_is_retried_is_given_up_with_the_resource() {
 }
 
 #[test]
+fn a_first_step_that_waits_for_the_disk_and_is_given_up_gives_its_turn_back_once() {
+    let late = |id: &str| job(id, "at 2027-03-01T06:16:01Z", &[(0, id)]);
+    let mut world = two_plugins(vec![watering("lawn", 0)], vec![late("a"), late("b")]);
+    world.link_up(1);
+    for now in ["2027-03-01T06:10:00Z", "2027-03-01T06:16:01Z"] {
+        world.now = at(now);
+        world.step(Event::Woke);
+    }
+    while world.commit() {}
+    assert!(lines(&world)[0].starts_with("06:16:01 failed lawn 06:10:00: step 1: it was tried for"), "{:#?}", world.log);
+    assert_eq!(world.in_flight.len(), 1, "the link takes one at a time: {:#?}", lines(&world));
+}
+
+#[test]
 fn what_is_not_started_gives_the_resource_back_and_starts_later() {
     // A run of a group waits for the link for as long as it takes.
     let door = needs("pump", 0, in_group("door", "at 2027-03-01T06:10:00Z", &[(0, "door/on"), (60, "door/off")]));

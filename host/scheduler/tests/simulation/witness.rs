@@ -145,11 +145,11 @@ impl Witness {
     /// An attempt was decided, and has not left: whatever it says of once is still to come.
     pub(crate) fn unsent(&mut self, publish: &Publish) {
         self.once.remove(&(publish.run.clone(), publish.step));
-        // What was sent before a crash that knew nothing of it does not count.
-        let was_sent = self.on_the_wire.get(&publish.run).is_some_and(|sent| !sent.forgotten);
-        if publish.step == 0 && publish.number == 1 && !was_sent {
-            self.going.remove(&publish.run);
-        }
+    }
+
+    /// Nothing of a run has been sent, as far as the host knows: a crash may have made it forget.
+    pub(crate) fn has_not_started(&mut self, run: &RunId) {
+        self.going.remove(run);
     }
 
     /// A run starts, or is tried again after a crash that knew nothing of it.

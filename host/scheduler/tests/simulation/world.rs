@@ -47,12 +47,18 @@ pub(crate) struct World {
     arrived: HashSet<u64>,
     pub(crate) link: Option<u64>,
     links: u64,
+    /// How many messages the link takes that are not answered.
+    credit: u32,
     /// Subscriptions that the broker has not answered.
     pub(crate) subscribing: Vec<WatchId>,
     /// Who listens to a device's reports, and whether the broker has said that they come.
     watches: BTreeMap<WatchId, (Arc<Confirm>, bool)>,
     /// Where somebody wanted to listen, and the broker did not let him.
     unheard: HashSet<String>,
+    /// The run whose message the link holds back by this event.
+    deferred: Option<RunId>,
+    /// Topics that nobody has subscribed to.
+    pub(crate) unsubscribed: HashSet<String>,
     /// Whether devices do not report what they do.
     pub(crate) is_silent: bool,
     /// The answers that a plugin gives when it is asked for a plan.
@@ -109,9 +115,12 @@ impl World {
             arrived: HashSet::new(),
             link: None,
             links: 0,
+            credit: 0,
             subscribing: Vec::new(),
             watches: BTreeMap::new(),
             unheard: HashSet::new(),
+            deferred: None,
+            unsubscribed: HashSet::new(),
             is_silent: false,
             plans: BTreeMap::new(),
             asked: Vec::new(),
@@ -134,6 +143,9 @@ impl World {
                 step
             }
         };
+        if let Some(run) = self.deferred.take() {
+            self.look_at_deferred(&run);
+        }
         for change in &step.changes {
             self.look_at(change);
         }
@@ -264,6 +276,7 @@ impl World {
         let whose = if self.is_loud { format!(" by {}", publish.run) } else { String::new() };
         self.note(&format!("publish {topic} #{}{whose}", publish.number));
         self.in_flight.push(publish);
+        assert!(self.in_flight.len() <= self.credit as usize, "I7: more is sent than the link takes");
     }
 
     /// The oldest batch becomes durable.
@@ -292,13 +305,24 @@ impl World {
 
     /// The broker has what was sent, and says so.
     pub(crate) fn ack(&mut self, index: usize) {
+        let is_heard = !self.unsubscribed.contains(self.in_flight[index].message().topic());
+        self.ack_to(index, is_heard);
+    }
+
+    /// The broker has what was sent, and nobody to pass it on to.
+    pub(crate) fn ack_to_nobody(&mut self, index: usize) {
+        self.ack_to(index, false);
+    }
+
+    fn ack_to(&mut self, index: usize, is_heard: bool) {
         // What was sent before has arrived before.
         let sent: Vec<Publish> = self.in_flight[..=index].to_vec();
         for sent in sent {
             self.deliver(&sent);
         }
         let publish = self.in_flight.remove(index);
-        self.step(Event::Acked { link: publish.link, attempt: publish.attempt });
+        let (link, attempt) = (publish.link, publish.attempt);
+        self.step(Event::Acked { link, attempt, no_subscriber: !is_heard });
     }
 
     /// The broker does not want it, unless it has it already.
@@ -319,7 +343,20 @@ impl World {
         let publish = self.in_flight.remove(index);
         self.witness.unsent(&publish);
         self.note(&format!("deferred {} #{}", publish.message().topic(), publish.number));
+        self.deferred = Some(publish.run);
         self.step(Event::Deferred { link: publish.link, attempt: publish.attempt, wait_ms });
+    }
+
+    /// A run of which a message was held back may not have started, and then others go first.
+    fn look_at_deferred(&mut self, run: &RunId) {
+        let mut place = Some(0);
+        while let Some(from) = place {
+            let (runs, next) = self.scheduler.runs_from(from);
+            if runs.iter().any(|other| other.id == run && other.started.is_none()) {
+                self.witness.has_not_started(run);
+            }
+            place = next;
+        }
     }
 
     /// The broker ends the connection at a message that is alone on it; every second time it has arrived all the same.
@@ -375,6 +412,7 @@ impl World {
         self.link_down();
         self.links += 1;
         self.link = Some(self.links);
+        self.credit = credit;
         self.step(Event::LinkUp { link: self.links, credit });
     }
 

@@ -5,7 +5,9 @@ use roost_scheduler::{
     event::Wish,
     model::{Job as Model, Policy, Qos},
     names::{DeviceName, JobId, Origin, PluginName, ResourceName, RunId},
-    outcome::{Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, Outcome, Several, Skipped, Why},
+    outcome::{
+        Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, Outcome, Several, Skipped, Success, Why,
+    },
     time::Site,
     topic::{Grant, Topic},
     trigger::{Patterns, parse},
@@ -136,8 +138,16 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
     let close = || JobId::parse("close").unwrap();
     let pump = || ResourceName::parse("pump").unwrap();
     vec![
-        (Outcome::Succeeded(None), "it began on time"),
-        (Outcome::Succeeded(Some(Late { step: 2, late_ms: 90_000 })), "step 2 was sent 1m30s late"),
+        (Outcome::Succeeded(Success::PLAIN), "it began on time"),
+        (
+            Outcome::Succeeded(Success { late: Some(Late { step: 2, late_ms: 90_000 }), ..Success::PLAIN }),
+            "step 2 was sent 1m30s late",
+        ),
+        (
+            Outcome::Succeeded(Success { no_subscriber: Some(2), ..Success::PLAIN }),
+            "; the broker had no subscriber for the topic of step 2",
+        ),
+        (failed(Attempt::NoSubscriber), "the broker has it, and had no subscriber"),
         (failed(Attempt::LinkLost), "the connection was lost"),
         (failed(Attempt::HostStopped), "the host was stopped"),
         (failed(Attempt::Refused("not authorized".into())), "the broker refused the message: not authorized"),
@@ -236,7 +246,7 @@ fn every_outcome_and_every_reason_can_be_asked_for() {
         assert!(!sentence.contains("T06:"), "a time by another clock: {sentence}");
         // The reason is there as data, too, and nothing of it is lost there.
         let why = told.run.unwrap().why;
-        assert_eq!(why.is_none(), outcome == Outcome::Succeeded(None), "{outcome}");
+        assert_eq!(why.is_none(), outcome == Outcome::Succeeded(Success::PLAIN), "{outcome}");
         assert!(why.is_none_or(|why| outcome_from_json(&why.to_string()) == Ok(outcome)));
     }
 }
@@ -303,7 +313,7 @@ fn what_has_not_ended_says_what_it_waits_for() {
         (with("resting", |_| {}), true, "its message is due Mon 2027-03-01 12:05:00 GMT"),
     ];
     for (progress, is_linked, expected) in cases {
-        let under_way = vec![begun(run(&Outcome::Succeeded(None)).id, progress)];
+        let under_way = vec![begun(run(&Outcome::Succeeded(Success::PLAIN)).id, progress)];
         let told = told(Facts { under_way, is_linked, ..facts("cron 30 6 * * *") }, None, vec![]);
         assert_eq!(told.verdict, "running");
         assert!(told.sentence.contains(expected), "{}\n  does not contain\n{expected}", told.sentence);
@@ -356,14 +366,14 @@ fn a_plugin_that_fails_and_a_job_that_has_gone_are_told() {
         replan_at: Some(at("2027-03-01T12:01:00Z")),
         ..facts("cron 30 6 * * *")
     };
-    let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(None))]);
+    let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]);
     assert_eq!(
         told_of.notes[0],
         "the device's newest plan was refused: `schedule-jobs` trapped; it is asked again Mon \
          2027-03-01 12:01:00 GMT"
     );
     let outdated = Facts { fault: Some((at(DUE), "it trapped".into())), ..facts("cron 30 6 * * *") };
-    let told_of = told(outdated, Some(DUE), vec![run(&Outcome::Succeeded(None))]);
+    let told_of = told(outdated, Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]);
     assert_eq!(
         told_of.notes[0],
         "its plugin goes on as it was, for its newest files were refused Mon 2027-03-01 06:30:00 GMT: it trapped"

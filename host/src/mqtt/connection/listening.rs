@@ -9,7 +9,7 @@ use roost_scheduler::{
 use rumqttc::v5::mqttbytes::v5::Packet;
 use tokio::time::Instant;
 
-use super::Connection;
+use super::{Connection, WARNINGS};
 use crate::{
     config::grant::{Access, how_broker_allows},
     mqtt::{
@@ -20,10 +20,6 @@ use crate::{
     },
     report::Report,
 };
-
-/// Topics of which a warning says that they cannot be listened to: the core asks again every few seconds, and the run's
-/// outcome says it, too.
-const WARNINGS: usize = 100;
 
 impl<S> Connection<S> {
     /// Subscribes, even if that was done before for another watch: what the broker has kept is wanted again.

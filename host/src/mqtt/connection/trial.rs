@@ -193,7 +193,7 @@ impl<S> Connection<S> {
                 self.is_sent(attempt, packet_id);
                 if packet_id.is_none() {
                     is_answered = true;
-                    answer = Some(Event::Acked { link: self.link, attempt: attempt.attempt });
+                    answer = Some(Event::Acked { link: self.link, attempt: attempt.attempt, no_subscriber: false });
                 }
             }
             Of::Watch(watch, confirm) => self.subscribe(*watch, confirm)?,

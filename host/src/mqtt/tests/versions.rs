@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roost_scheduler::model::Qos;
+use roost_scheduler::{event::Event, model::Qos};
 use tokio::time::Instant;
 
 use super::{
@@ -95,4 +95,20 @@ fn a_message_that_waits_in_the_host_longer_than_it_is_good_for_is_not_sent() {
     assert_eq!(too_late(&message(&attempt), since(1)), None);
     let reason = too_late(&message(&attempt), since(6)).expect("too late");
     assert!(reason.contains("it waited 6 s for the connection, and was good for 5 s"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_broker_that_has_no_subscriber_says_so() {
+    let broker = Broker::mosquitto().await;
+    let mut probe = Probe::connect(crate::mqtt::Settings { status_topic: None, ..settings(broker.roost) });
+    let (link, _) = probe.up().await;
+    // Of QoS 2 Mosquitto says nothing.
+    probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
+    let event = probe.next().await;
+    assert!(matches!(event, Event::Acked { attempt: 1, no_subscriber: true, .. }), "{event:?}");
+    probe.link.watch(link, 1, confirm("coop/light", "off").into());
+    assert_eq!(probe.watching().await, (1, None));
+    probe.link.publish(attempt(link, 3, "coop/light", b"on", Qos::AtLeastOnce));
+    let event = probe.next().await;
+    assert!(matches!(event, Event::Acked { attempt: 3, no_subscriber: false, .. }), "{event:?}");
 }

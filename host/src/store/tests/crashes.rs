@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use roost_scheduler::{
     event::{ByHand, Idempotency, SavedDevice, SavedPlugin, Tombstone, Wish},
+    outcome::Success,
     topic::Grant,
 };
 
@@ -130,10 +131,11 @@ fn wish(variant: i64) -> Wish {
 
 /// How a run ended, and what is kept of what it did.
 fn ending(key: Option<u64>, id: RunId, variant: u32) -> RunEnded {
-    let outcome = match variant % 4 {
-        0 => Outcome::Succeeded(None),
-        1 => Outcome::Succeeded(Some(Late { step: 2, late_ms: variant.into() })),
-        2 => Outcome::Cancelled(Cancelled::Abandoned),
+    let outcome = match variant % 5 {
+        0 => Outcome::Succeeded(Success::PLAIN),
+        1 => Outcome::Succeeded(Success { late: Some(Late { step: 2, late_ms: variant.into() }), ..Success::PLAIN }),
+        2 => Outcome::Succeeded(Success { late: None, no_subscriber: Some(variant as usize) }),
+        3 => Outcome::Cancelled(Cancelled::Abandoned),
         _ => Outcome::Failed(failed(variant)),
     };
     let body = matches!(outcome, Outcome::Failed(_)).then(|| saved_run(id.clone(), variant).body);

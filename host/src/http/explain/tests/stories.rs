@@ -9,7 +9,7 @@ use crate::config::rules::Rules;
 fn of_runs_by_hand_the_nearest_is_told_whether_it_has_ended_or_not() {
     let daily = || facts("cron 30 6 * * *");
     let times: Vec<String> = (0..14).map(|n| format!("2027-03-01T11:00:{:02}Z", n * 2)).collect();
-    let runs = || times.iter().map(|when| by_hand(when, &Outcome::Succeeded(None))).collect::<Vec<_>>();
+    let runs = || times.iter().map(|when| by_hand(when, &Outcome::Succeeded(Success::PLAIN))).collect::<Vec<_>>();
     for when in &times {
         let told = told(daily(), Some(when), runs());
         assert_eq!(told.verdict, "succeeded");
@@ -26,12 +26,15 @@ fn of_runs_by_hand_the_nearest_is_told_whether_it_has_ended_or_not() {
     let told_of = told(with_one(), Some("2027-03-01T11:00:04Z"), runs());
     assert_eq!((told_of.verdict.as_str(), told_of.occurrence.as_deref()), ("succeeded", Some("2027-03-01T11:00:04Z")));
     // What the trigger made, where that is nearer.
-    let of_trigger = || [runs(), vec![run(&Outcome::Succeeded(None))]].concat();
+    let of_trigger = || [runs(), vec![run(&Outcome::Succeeded(Success::PLAIN))]].concat();
     assert_eq!(told(daily(), Some("2027-03-01T08:00:00Z"), of_trigger()).occurrence.as_deref(), Some(DUE));
     // The last one, whatever made it.
     let told_of = told(daily(), None, of_trigger());
     assert_eq!(told_of.occurrence.as_deref(), Some("2027-03-01T11:00:26Z"));
-    let of_yesterday = vec![by_hand("2027-02-28T11:00:00Z", &Outcome::Succeeded(None)), run(&Outcome::Succeeded(None))];
+    let of_yesterday = vec![
+        by_hand("2027-02-28T11:00:00Z", &Outcome::Succeeded(Success::PLAIN)),
+        run(&Outcome::Succeeded(Success::PLAIN)),
+    ];
     assert_eq!(told(daily(), None, of_yesterday).occurrence.as_deref(), Some(DUE));
     // Also of a job that has never been due.
     let told_of = told(facts("at 2027-06-01T06:00:00Z"), None, runs());
@@ -50,7 +53,11 @@ fn what_failed_is_told_with_how_to_do_it_again_only_where_that_can_be() {
     assert!(!advised(Facts { is_stopping: true, ..daily() }));
     assert!(!advised(Facts { under_way: vec![begun(again.clone(), progress("sent"))], ..daily() }));
     // The one that was wanted again has a time of its own.
-    let ended = RunView { id: again, started: Some(at("2027-03-01T11:00:00.100Z")), ..run(&Outcome::Succeeded(None)) };
+    let ended = RunView {
+        id: again,
+        started: Some(at("2027-03-01T11:00:00.100Z")),
+        ..run(&Outcome::Succeeded(Success::PLAIN))
+    };
     for wanted in [None, Some("2027-03-01T11:00:00Z")] {
         let told = told(daily(), wanted, vec![failed(), ended.clone()]);
         assert!(
@@ -111,7 +118,7 @@ fn what_was_called_off_had_not_begun_and_what_had_was_cut_short() {
 
 #[test]
 fn what_there_is_no_record_of_is_told_as_far_as_it_is_known() {
-    let run = || run(&Outcome::Succeeded(None));
+    let run = || run(&Outcome::Succeeded(Success::PLAIN));
     let sentence = |wanted: &str, runs| {
         let told = told(facts("cron 30 6 * * *"), Some(wanted), runs);
         assert_eq!(told.verdict, "forgotten");
@@ -140,11 +147,11 @@ fn the_lines_that_say_what_to_do_are_notes() {
     assert!(told_of.sentence.contains("may publish to; `roost replay "), "{}", told_of.sentence);
     assert_eq!(told_of.notes[0], hint);
     let pausing = Progress { last: Some(Attempt::Unanswered(why.clone())), attempts: 1, ..progress("pausing") };
-    let under_way = vec![begun(run(&Outcome::Succeeded(None)).id, pausing)];
+    let under_way = vec![begun(run(&Outcome::Succeeded(Success::PLAIN)).id, pausing)];
     let told_of = told(Facts { under_way, ..facts("cron 30 6 * * *") }, Some(DUE), vec![]);
     assert!(!told_of.sentence.contains('\n') && told_of.notes[0] == hint, "{told_of:?}");
     let failing = Facts { error: Some(why), ..facts("cron 30 6 * * *") };
-    let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(None))]);
+    let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]);
     assert!(told_of.notes[0].ends_with("is outside what `coop-door` may publish to") && told_of.notes[1] == hint);
     // So is how to allow what was denied.
     let denied = run(&Outcome::Denied(Denied::Topic(Topic::parse("barn/door").unwrap())));

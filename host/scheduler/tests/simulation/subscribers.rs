@@ -1,0 +1,107 @@
+//! Brokers that have nobody to pass a message on to.
+
+use roost_scheduler::model::{Action, Overlap};
+
+use crate::{
+    policies::{lines, with},
+    scenarios::{at, check, job, world},
+    world::World,
+};
+
+fn deaf(world: &mut World, topics: &[&str]) {
+    world.unsubscribed = topics.iter().map(|topic| (*topic).to_owned()).collect();
+}
+
+#[test]
+fn what_is_owed_waits_for_a_device_that_was_there() {
+    let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")])]);
+    deaf(&mut world, &["valve/off"]);
+    world.run_until(at("2027-03-01T06:12:00Z"));
+    let tries = lines(&world).iter().filter(|line| line.contains("publish valve/off")).count();
+    assert!((5..8).contains(&tries), "with growing pauses: {:#?}", world.log);
+    let under_way = world.scheduler.runs_from(0).0.first().map(|run| (run.state, run.last.map(ToString::to_string)));
+    let last = "the broker has it, and had no subscriber for its topic";
+    assert_eq!(under_way, Some(("pausing", Some(last.to_owned()))));
+    // It is back.
+    deaf(&mut world, &[]);
+    world.log.clear();
+    world.run_until(at("2027-03-01T06:16:00Z"));
+    let ends = lines(&world);
+    assert!(ends[0].contains("publish valve/off"), "{ends:?}");
+    assert!(
+        ends[1].ends_with("succeeded water 06:10:00: step 2 was sent 1s late") || ends[1].contains("succeeded water"),
+        "{ends:?}"
+    );
+    assert_eq!(ends.len(), 2);
+}
+
+#[test]
+fn the_wait_for_a_subscriber_ends_and_is_recorded() {
+    let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")])]);
+    deaf(&mut world, &["valve/off"]);
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    let last = lines(&world).pop().expect("a line");
+    assert!(last.starts_with("06:16:00 succeeded water 06:10:00: "), "after five minutes: {last}");
+    assert!(last.ends_with("the broker had no subscriber for the topic of step 2"), "{last}");
+    assert!(world.dead_letters.is_empty());
+}
+
+#[test]
+fn a_device_that_nobody_has_heard_of_holds_up_nothing() {
+    let mut world = world(&[
+        job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "lamp/on")]),
+        job("water", "at 2027-03-01T06:11:00Z", &[(0, "valve/on"), (60, "valve/off"), (90, "valve/check")]),
+    ]);
+    deaf(&mut world, &["lamp/on", "valve/on", "valve/off", "valve/check"]);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 publish lamp/on #1",
+            "06:10:00 succeeded lamp 06:10:00: the broker had no subscriber for the topic of step 1",
+            "06:11:00 publish valve/on #1",
+            "06:12:00 publish valve/off #1",
+            "06:12:30 publish valve/check #1",
+            "06:12:30 succeeded water 06:11:00: the broker had no subscriber for the topic of step 1",
+        ],
+    );
+}
+
+#[test]
+fn other_steps_do_not_wait_for_a_device_that_is_away() {
+    let zones = &[(0, "z1/on"), (60, "z1/off"), (63, "z2/on"), (120, "z2/off")];
+    let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", zones)]);
+    deaf(&mut world, &["z1/off"]);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    let on_time = ["06:11:03 publish z2/on #1", "06:12:00 publish z2/off #1"];
+    let lines = lines(&world);
+    assert!(on_time.iter().all(|expected| lines.iter().any(|line| line == expected)), "{lines:#?}");
+    assert!(lines.last().is_some_and(|line| line.ends_with("no subscriber for the topic of step 2")), "{lines:#?}");
+}
+
+#[test]
+fn a_newer_run_and_what_is_kept_or_sent_once_do_not_wait() {
+    let water = |change: &dyn Fn(&mut roost_scheduler::model::Step)| {
+        with(job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")]), |job| {
+            let mut steps = job.steps().to_vec();
+            change(&mut steps[1]);
+            job.action = Action::Steps(steps.into());
+        })
+    };
+    for job in [water(&|step| step.once = true), water(&|step| step.message.retain = true)] {
+        let mut world = world(&[job]);
+        deaf(&mut world, &["valve/off"]);
+        world.run_until(at("2027-03-01T06:20:00Z"));
+        let last = lines(&world).pop().expect("a line");
+        assert!(last.starts_with("06:11:00 succeeded water 06:10:00: the broker had no subscriber"), "{last}");
+    }
+    let replaced = with(job("water", "every 3m", &[(0, "valve/on"), (60, "valve/off")]), |job| {
+        job.policy.overlap = Overlap::Replace;
+    });
+    let mut world = world(&[replaced]);
+    deaf(&mut world, &["valve/off"]);
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    let on: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish valve/on")).collect();
+    let starts: Vec<&str> = on.iter().map(|line| &line[..8]).collect();
+    assert_eq!(starts, ["06:03:00", "06:06:00", "06:09:00"], "each starts on time: {:#?}", world.log);
+}
