@@ -3,6 +3,7 @@
 
 mod almanac;
 mod board;
+mod bytes;
 mod cache;
 pub(crate) mod compile;
 mod component;
@@ -18,12 +19,14 @@ mod limiter;
 mod limits;
 mod load;
 mod logs;
+mod memory;
 mod program;
 mod ready;
 mod sections;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod versions;
 mod wasi;
 mod watch;
@@ -112,6 +115,7 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
     let (questions, asked) = mpsc::unbounded_channel();
     let names = known.iter().map(|(name, _)| name.clone()).collect();
     let board = Board::default();
+    let room = loader.room().clone();
     let library = Library::new(loader, known, events, board.clone());
     let inquiries = Inquiries::new(questions.clone());
     let installer = Installer::new(&folder, &data, board.clone(), questions.clone());
@@ -120,7 +124,7 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
         clock::is_set().await;
         library.run(sightings, asked).await;
     });
-    let watch = Watch::start(folder, names, to_library)
+    let watch = Watch::start(folder, names, room, to_library)
         .map_err(|error| Report::new("the plugin folder cannot be watched").cause(error))?;
     Ok(Plugins { questions, for_people, _watch: watch, guests: Some(guests) })
 }

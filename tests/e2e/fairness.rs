@@ -1,8 +1,10 @@
 //! One plugin against the others: what each may use of what all share.
 
-use roost_tests::{Broker, Listener, Site, guest, now_ms};
+use std::fs;
 
-use crate::operations;
+use roost_tests::{Broker, Listener, Roost, Site, guest, now_ms};
+
+use crate::{job, operations};
 
 /// What a command says on standard output.
 fn roost(site: &Site, arguments: &[&str]) -> String {
@@ -41,4 +43,78 @@ fn a_plugin_over_its_rate_waits_and_is_missed_and_says_why_while_what_it_owes_is
     let said = roost(&site, &["explain", "declared/declared/job11"]);
     assert!(said.contains("more to send than its rate of 1 message a second allows"), "{said}");
     assert!(said.contains("[rates.plugins.declared]"), "{said}");
+}
+
+/// The most memory that a host has had at once, in MiB.
+fn peak_mib(host: &Roost) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", host.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
+}
+
+/// What a host may have: the total for its guests, and 64 MiB for itself.
+const PEAK_MIB: u64 = 384 + 64;
+
+#[test]
+fn guests_that_wait_hold_up_nobody() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    for number in 0..20 {
+        site.drop_in(&guest("sleeps"), &format!("a-sleeper-{number}"));
+    }
+    site.settings("good", &job("tick", "every_ms = 1000", "good/tick"));
+    site.drop_in(&guest("declared"), "good");
+    let host = site.start(&broker);
+    listener.wait_for("good/tick");
+    // Each sleeps for as long as it may.
+    assert!(!host.log.all().iter().any(|line| line.contains("was not loaded")), "they have been waited for");
+    assert!(host.stop().success());
+}
+
+#[test]
+fn guests_that_want_more_than_there_is_wait_for_each_other() {
+    let (broker, site) = (Broker::new(), Site::new());
+    for number in 0..4 {
+        site.settings(&format!("hoards-{number}"), "[config]\nmib = 200\nfor = \"1s\"\n");
+        site.drop_in(&guest("hoards"), &format!("hoards-{number}"));
+    }
+    site.settings("greedy", "[config]\nmib = 1\nfor = \"1s\"\n[limits]\nmemory_mib = 500\n");
+    site.drop_in(&guest("hoards"), "greedy");
+    let host = site.start(&broker);
+    let hint = "lower `memory_mib` in `[limits]` of its settings, or raise `memory_mib` in `[guests]` of `roost.toml`";
+    host.says(hint);
+    for number in 0..4 {
+        host.says(&format!("jobs of `hoards-{number}`: 1 new"));
+    }
+    let peak = peak_mib(&host);
+    assert!(peak < PEAK_MIB, "{peak} MiB");
+    assert!(host.stop().success());
+}
+
+#[test]
+fn files_wait_unread_until_there_is_room_for_them() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let host = site.start(&broker);
+    host.says("connected to the broker");
+    // A section that says nothing, of 60 MiB.
+    let errors = fs::read(guest("errors")).unwrap();
+    let mut section = vec![0; 60 << 20];
+    section[0] = 1;
+    for number in 0..12 {
+        let mut bytes = errors.clone();
+        bytes.extend([0, 0x80, 0x80, 0x80, 0x1e]);
+        section[1..2].copy_from_slice(&[b'a' + number]);
+        bytes.extend(&section);
+        fs::write(site.plugin(&format!("large-{number}.wasm")), bytes).unwrap();
+    }
+    site.settings("small", &job("tick", "every_ms = 1000", "small/tick"));
+    site.drop_in(&guest("declared"), "small");
+    host.says("jobs of `small`: 1 new");
+    for number in 0..12 {
+        host.says(&format!("plugin `large-{number}` was not loaded"));
+    }
+    assert!(host.log.all().iter().filter(|line| line.contains("no tide table")).count() >= 12);
+    let peak = peak_mib(&host);
+    assert!(peak < PEAK_MIB, "{peak} MiB");
+    assert!(host.stop().success());
 }

@@ -148,6 +148,9 @@ fn of_the_steps(steps: &mut Vec<Step>, rule: &str) -> bool {
         "impatient" => confirm(step, &own, Matches::Any, 0),
         "bad-json" => confirm(step, &own, Matches::Json(JsonValue { pointer, value: "open".into() }), 1_000),
         "bad-range" => confirm(step, &own, Matches::JsonRange(JsonRange { pointer, min: 2.0, max: 1.0 }), 1_000),
+        "nan-range" => {
+            confirm(step, &own, Matches::JsonRange(JsonRange { pointer, min: f64::NAN, max: f64::NAN }), 1_000);
+        }
         "many-steps" => *steps = vec![step.clone(); 101],
         "backward-steps" => {
             let mut earlier = step.clone();

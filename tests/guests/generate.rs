@@ -6,6 +6,16 @@
 //! - `core-module`: WebAssembly, but not a component.
 //! - `lying-pointer`: its answer lies outside its memory.
 //! - `no-schedule`: a component that exports nothing at all.
+//! - `realloc-loops`: never gives out the memory that the host asks for.
+//! - `realloc-lies`: gives out memory that it does not have.
+//! - `bad-text`: answers with text that is none.
+//! - `bad-case`: answers neither with jobs nor with an error.
+//! - `grows-tables`: makes its tables as large as it can, and then some.
+//! - `giant-memory`: begins with four gigabytes.
+//! - `data-bomb`: 800 KB that a compiler makes gigabytes of.
+//! - `deep-types`: thousands of types, each inside the one before.
+//! - `deep-components`: thousands of components, each inside the one before.
+//! - `future-world`: made for a contract that does not exist yet.
 
 #[cfg(not(target_family = "wasm"))]
 fn main() -> anyhow::Result<()> {
@@ -21,11 +31,12 @@ mod generate {
 
     use anyhow::{Context, Result};
     use wasm_encoder::{
-        BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
-        GlobalType, Instruction, MemArg, MemorySection, MemoryType, Module, StartSection, TypeSection, ValType,
+        BlockType, CodeSection, Component, ComponentTypeSection, ConstExpr, DataSection, ExportKind, ExportSection,
+        Function, FunctionSection, GlobalSection, GlobalType, Instruction, MemArg, MemorySection, MemoryType, Module,
+        NestedComponentSection, PrimitiveValType, RefType, StartSection, TableSection, TableType, TypeSection, ValType,
     };
     use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-    use wit_parser::Resolve;
+    use wit_parser::{Resolve, SourceMap};
 
     /// Locals that the compile bomb mixes in nested loops.
     const MIXED_LOCALS: u32 = 100;
@@ -50,7 +61,51 @@ mod generate {
         put(folder, "start-loops", &component(&Guest { loops_at_start: true, ..Guest::default() })?)?;
         put(folder, "core-module", &core_module(&Guest::default()))?;
         put(folder, "lying-pointer", &component(&Guest { answer_at: i32::MAX - 7, ..Guest::default() })?)?;
-        put(folder, "no-schedule", &empty)
+        put(folder, "no-schedule", &empty)?;
+        for (name, allocate) in [("realloc-loops", never as fn() -> Function), ("realloc-lies", || at(-16))] {
+            put(folder, name, &component(&Guest { allocate: Some(allocate), ..Guest::default() })?)?;
+        }
+        // An error, whose text are two bytes that no UTF-8 has; and what is neither.
+        let answer =
+            |bytes: &[u8]| Guest { data: vec![(ANSWER, bytes.to_vec())], answer_at: ANSWER, ..Guest::default() };
+        put(folder, "bad-text", &component(&answer(&[1, 0, 0, 0, 12, 2, 0, 0, 2, 0, 0, 0, 0xff, 0xfe]))?)?;
+        put(folder, "bad-case", &component(&answer(&[7]))?)?;
+        put(folder, "grows-tables", &component(&Guest { body: Some(grow_tables), ..Guest::default() })?)?;
+        put(folder, "giant-memory", &component(&Guest { pages: 65_536, ..Guest::default() })?)?;
+        let data = (0..DATA_PIECES).map(|piece| (piece * DATA_APART + 4_096, vec![1])).collect();
+        put(folder, "data-bomb", &component(&Guest { pages: DATA_PAGES, data, ..Guest::default() })?)?;
+        put(folder, "deep-types", &deep_types())?;
+        put(folder, "deep-components", &deep_components())?;
+        put(folder, "future-world", &component(&Guest { future: true, ..Guest::default() })?)
+    }
+
+    /// Where answers lie that are not empty.
+    const ANSWER: i32 = 512;
+    const DATA_PIECES: i32 = 60_000;
+    const DATA_APART: i32 = 4_096;
+    /// 250 MiB.
+    const DATA_PAGES: u64 = 4_000;
+    const DEEP: u32 = 20_000;
+
+    fn deep_types() -> Vec<u8> {
+        let mut types = ComponentTypeSection::new();
+        types.defined_type().list(PrimitiveValType::U8);
+        for inner in 0..DEEP {
+            types.defined_type().list(wasm_encoder::ComponentValType::Type(inner));
+        }
+        let mut component = Component::new();
+        component.section(&types);
+        component.finish()
+    }
+
+    fn deep_components() -> Vec<u8> {
+        (0..DEEP)
+            .fold(Component::new(), |inner, _| {
+                let mut outer = Component::new();
+                outer.section(&NestedComponentSection(&inner));
+                outer
+            })
+            .finish()
     }
 
     /// Whoever looks sees the old file or the new one.
@@ -71,13 +126,33 @@ mod generate {
         loops_at_start: bool,
         /// Where it says that its answer is.
         answer_at: i32,
+        /// What gives out memory.
+        allocate: Option<fn() -> Function>,
+        /// What lies in its memory, and where.
+        data: Vec<(i32, Vec<u8>)>,
+        /// Of its memory when it begins: one, if nothing is said.
+        pages: u64,
+        /// Whether it was made for another version of the contract.
+        future: bool,
     }
 
     /// The module as a component that exports `schedule`.
     fn component(guest: &Guest) -> Result<Vec<u8>> {
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
         let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_dir(&wit)?;
+        let package = if guest.future {
+            let mut sources = SourceMap::default();
+            for entry in fs::read_dir(&wit)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "wit") {
+                    sources.push(&path, fs::read_to_string(&path)?.replace("roost:device@1.0.0", "roost:device@2.0.0"));
+                }
+            }
+            let group = sources.parse().map_err(|(_, error)| anyhow::anyhow!("{error:?}"))?;
+            resolve.push_group(group).map_err(|error| anyhow::anyhow!("{error:?}"))?
+        } else {
+            resolve.push_dir(&wit)?.0
+        };
         let world = resolve.select_world(&[package], Some("device-plugin"))?;
         let mut module = core_module(guest);
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
@@ -103,28 +178,57 @@ mod generate {
         let mut functions = FunctionSection::new();
         functions.function(0).function(1).function(2);
         let mut memories = MemorySection::new();
-        memories.memory(MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None });
+        memories.memory(MemoryType {
+            minimum: guest.pages.max(1),
+            maximum: None,
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        });
         let mut globals = GlobalSection::new();
         let free = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
         globals.global(free, &ConstExpr::i32_const(1_024));
+        let mut tables = TableSection::new();
+        tables.table(TableType {
+            element_type: RefType::FUNCREF,
+            table64: false,
+            minimum: 0,
+            maximum: None,
+            shared: false,
+        });
+        let version = if guest.future { 2 } else { 1 };
         let mut exports = ExportSection::new();
         exports
             .export("memory", ExportKind::Memory, 0)
-            .export("roost:device/schedule@1.0.0#schedule-jobs", ExportKind::Func, SCHEDULE_JOBS)
+            .export(&format!("roost:device/schedule@{version}.0.0#schedule-jobs"), ExportKind::Func, SCHEDULE_JOBS)
             .export("cabi_realloc", ExportKind::Func, ALLOCATE);
 
         let mut code = CodeSection::new();
-        code.function(&schedule_jobs(guest)).function(&allocate()).function(&spin());
+        let allocate = guest.allocate.unwrap_or(allocate)();
+        code.function(&schedule_jobs(guest)).function(&allocate).function(&spin());
         for _ in 0..guest.copies {
             functions.function(0);
             code.function(&schedule_jobs(guest));
         }
+        let mut data = DataSection::new();
+        for (offset, bytes) in &guest.data {
+            data.active(0, &ConstExpr::i32_const(*offset), bytes.iter().copied());
+        }
         let mut module = Module::new();
-        module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports);
+        module
+            .section(&types)
+            .section(&functions)
+            .section(&tables)
+            .section(&memories)
+            .section(&globals)
+            .section(&exports);
         if guest.loops_at_start {
             module.section(&StartSection { function_index: START });
         }
         module.section(&code);
+        if !guest.data.is_empty() {
+            module.section(&data);
+        }
         module.finish()
     }
 
@@ -204,6 +308,39 @@ mod generate {
             .instruction(&Instruction::LocalGet(4))
             .instruction(&Instruction::End);
         function
+    }
+
+    /// Gives out nothing.
+    fn never() -> Function {
+        let mut function = Function::new([]);
+        function
+            .instruction(&Instruction::Loop(BlockType::Empty))
+            .instruction(&Instruction::Br(0))
+            .instruction(&Instruction::End)
+            .instruction(&Instruction::Unreachable)
+            .instruction(&Instruction::End);
+        function
+    }
+
+    /// Gives out always the same.
+    fn at(address: i32) -> Function {
+        let mut function = Function::new([]);
+        function.instruction(&Instruction::I32Const(address)).instruction(&Instruction::End);
+        function
+    }
+
+    /// Until it gets no more, and then it falls.
+    fn grow_tables(function: &mut Function) {
+        function
+            .instruction(&Instruction::Loop(BlockType::Empty))
+            .instruction(&Instruction::RefNull(wasm_encoder::HeapType::FUNC))
+            .instruction(&Instruction::I32Const(65_536))
+            .instruction(&Instruction::TableGrow(0))
+            .instruction(&Instruction::I32Const(-1))
+            .instruction(&Instruction::I32Ne)
+            .instruction(&Instruction::BrIf(0))
+            .instruction(&Instruction::End)
+            .instruction(&Instruction::Unreachable);
     }
 
     fn spin() -> Function {

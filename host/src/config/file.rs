@@ -11,7 +11,7 @@ use super::{
     limits::Limits,
     parse_log,
     place::{PLACE_KEYS, Place},
-    rules::{Rules, read_grants, read_rates, read_resources},
+    rules::{Rules, read_grants, read_guests, read_rates, read_resources},
 };
 use crate::report::Report;
 
@@ -49,7 +49,7 @@ pub(super) struct MqttFile {
     pub(super) warnings: Vec<Report>,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     PLACE_KEYS[0],
     PLACE_KEYS[1],
     PLACE_KEYS[2],
@@ -62,6 +62,7 @@ const KEYS: [&str; 14] = [
     "ceilings",
     "resource",
     "rates",
+    "guests",
     "history",
     "http",
 ];
@@ -89,6 +90,7 @@ impl File {
             log_format: in_log("format").map(|value| value.parsed(parse_format)).transpose()?,
             rules: Rules {
                 grants: top.get("grants").map(|value| read_grants(&value)).transpose()?.unwrap_or_default(),
+                memory: top.get("guests").map(|value| read_guests(&value)).transpose()?.unwrap_or_default(),
                 rates: top.get("rates").map(|value| read_rates(&value)).transpose()?.unwrap_or_default(),
                 resources: top.get("resource").map(|value| read_resources(&value)).transpose()?.unwrap_or_default(),
                 ceilings: top

@@ -1,6 +1,9 @@
 //! What the operator says that plugins have to keep to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::RangeInclusive,
+};
 
 use roost_scheduler::{
     limits::LONGEST_HOLD_MS,
@@ -31,12 +34,30 @@ pub(crate) struct Rules {
     pub(crate) rates: Rates,
     /// The most that a plugin's own settings may ask for of the machine.
     pub(crate) ceilings: Limits,
+    /// How much memory the calls of all plugins may have together.
+    pub(crate) memory: GuestMemory,
+}
+
+/// In MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GuestMemory(u32);
+
+impl GuestMemory {
+    pub(crate) const fn mib(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for GuestMemory {
+    fn default() -> Self {
+        Self(GUESTS_MIB)
+    }
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        let (grants, resources, rates) = Default::default();
-        Self { grants, resources, rates, ceilings: Limits::MOST }
+        let (grants, resources, rates, memory) = Default::default();
+        Self { grants, resources, rates, ceilings: Limits::MOST, memory }
     }
 }
 
@@ -131,6 +152,18 @@ pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant
         grants.insert(plugin, grant);
     }
     Ok(grants)
+}
+
+/// For all calls together, unless the operator says otherwise: the 256 that a plugin in Python wants, and what others have
+/// beside it. A small machine has a thousand.
+const GUESTS_MIB: u32 = 384;
+/// Less than that leaves nothing for a plugin in Go; more than that no machine that Roost is made for has.
+const GUEST_MIB: RangeInclusive<u32> = 192..=1 << 20;
+
+/// `[guests]`
+pub(super) fn read_guests(value: &Value<'_>) -> Result<GuestMemory, Report> {
+    let table = value.table(&["memory_mib"])?;
+    Ok(GuestMemory(table.get("memory_mib").map_or(Ok(GUESTS_MIB), |value| value.integer_in(GUEST_MIB))?))
 }
 
 const RATE_KEYS: [&str; 2] = ["per_second", "burst"];

@@ -131,6 +131,14 @@ fn plugins_have_ceilings() {
 }
 
 #[test]
+fn all_guests_together_have_so_much_memory() {
+    assert_eq!(config("", &[]).rules.memory.mib(), 384);
+    assert_eq!(config("[guests]\nmemory_mib = 1024", &[]).rules.memory.mib(), 1_024);
+    let told = error("[guests]\nmemory_mib = 100", &[]);
+    assert!(told.starts_with("roost.toml:2:14: `memory_mib` is 100, and must be 192 to 1048576"), "{told}");
+}
+
+#[test]
 fn resources_are_counted() {
     let text = "[[resource]]\nname = 'pump'\ncapacity = 2\n[[resource]]\nname = 'Well.1'\n";
     let resources = config(text, &[]).rules.resources;

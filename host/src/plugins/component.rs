@@ -5,7 +5,7 @@ use wasmtime::component::{Component, Linker, types::ComponentItem};
 use super::{
     contract::bindings::{DevicePluginPre, WithTasksPre},
     guest::Guest,
-    sections,
+    limits, sections,
 };
 
 /// Of WASI 0.2, what is there. Files and sockets are as well, and hold nothing: toolchains import them unasked.
@@ -105,6 +105,8 @@ pub(super) struct Linked {
     pub(super) plugin: DevicePluginPre<Guest>,
     /// The same, of a plugin that can be asked when it is due.
     pub(super) tasks: Option<WithTasksPre<Guest>>,
+    /// Whether it has one memory, and few tables: then many may be called at a time.
+    pub(super) is_ordinary: bool,
     pub(super) imports: Vec<String>,
     pub(super) exports: Vec<String>,
 }
@@ -129,7 +131,10 @@ impl Linked {
         let instance = linker.instantiate_pre(component).map_err(unfitting)?;
         let tasks = has_tasks.then(|| WithTasksPre::new(instance.clone())).transpose().map_err(unfitting)?;
         let plugin = DevicePluginPre::new(instance).map_err(unfitting)?;
-        Ok(Self { plugin, tasks, imports, exports })
+        let is_ordinary = component
+            .resources_required()
+            .is_some_and(|required| required.num_memories <= 1 && required.num_tables <= limits::ORDINARY_TABLES);
+        Ok(Self { plugin, tasks, is_ordinary, imports, exports })
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) fn config() -> Config {
 /// Memories, tables and stacks that all calls have in turn. Mapping them for each call, and touching each page for the
 /// first time, takes longer than what most guests do in them.
 fn pool() -> PoolingAllocationConfig {
-    let calls = limits::CALLS_AT_ONCE as u32;
+    let calls = limits::CALLS_ALIVE as u32;
+    let (ordinary, large) = (limits::ORDINARY_CALLS as u32, limits::LARGE_CALLS as u32);
     let (instances, memories) = (limits::INSTANCES as u32, limits::MEMORIES as u32);
     let mut pool = PoolingAllocationConfig::new();
     // As much as all calls may have together, so that no guest takes what is another's. Only stacks have no limit of
@@ -41,10 +42,10 @@ fn pool() -> PoolingAllocationConfig {
         .total_core_instances(calls * instances)
         .max_core_instances_per_component(instances)
         .max_core_instance_size(limits::INSTANCE_BYTES)
-        .total_memories(calls * memories)
+        .total_memories(ordinary + large * memories)
         .max_memories_per_component(memories)
         .max_memories_per_module(memories)
-        .total_tables(calls * instances)
+        .total_tables(ordinary * limits::ORDINARY_TABLES + large * instances)
         .max_tables_per_component(instances)
         .max_tables_per_module(instances)
         .table_elements(limits::TABLE_ELEMENTS)

@@ -9,7 +9,6 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,13 +16,17 @@ use roost_scheduler::names::PluginName;
 
 use self::reading::{Look, Reading, identity, read};
 pub(super) use self::reading::{may_quote, read_settings, settings_at};
+use super::{
+    bytes::{Bytes, LoadRoom},
+    limits,
+};
 use crate::report::Report;
 
 /// Both files of a plugin, read when they had come to rest.
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
     pub(super) plugin: PluginName,
-    pub(super) component: Arc<[u8]>,
+    pub(super) component: Bytes,
     pub(super) settings: Option<String>,
     /// Whether errors may show what the settings say: not where a link leads to a file elsewhere, which may be any.
     pub(super) may_quote: bool,
@@ -113,12 +116,13 @@ pub(super) struct Folder {
     /// The names it had when it was found to have none of the known plugins (I9).
     unmounted: Option<BTreeSet<PluginName>>,
     unreadable: bool,
+    room: LoadRoom,
 }
 
 impl Folder {
-    pub(super) fn new(path: PathBuf, known: impl IntoIterator<Item = PluginName>) -> Self {
+    pub(super) fn new(path: PathBuf, known: impl IntoIterator<Item = PluginName>, room: LoadRoom) -> Self {
         let pairs = known.into_iter().map(|name| (name, Pair { present: true, ..Pair::default() })).collect();
-        Self { path, pairs, misnamed: HashSet::new(), seen: None, unmounted: None, unreadable: false }
+        Self { path, pairs, misnamed: HashSet::new(), seen: None, unmounted: None, unreadable: false, room }
     }
 
     /// Whether the last scan could not read it.
@@ -246,7 +250,7 @@ impl Folder {
                 return;
             }
         }
-        match read(name, &component, &settings, look) {
+        match read(name, &component, &settings, look, &self.room) {
             Reading::Whole(offer) => {
                 pair.present = true;
                 pair.read = look;
@@ -257,6 +261,10 @@ impl Folder {
             }
             Reading::Changing => {
                 unsettled.again(now + Touch::Finished.quiet());
+                pair.unsettled = Some(unsettled);
+            }
+            Reading::Waiting => {
+                unsettled.again(now + limits::LOAD_PAUSE);
                 pair.unsettled = Some(unsettled);
             }
             Reading::Torn => {

@@ -7,7 +7,7 @@ use roost_scheduler::{
     text::excerpt,
     time::{Instant, Site},
 };
-use tokio::{sync::Semaphore, task::yield_now};
+use tokio::task::yield_now;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
@@ -20,8 +20,10 @@ use super::{
     limiter::Limiter,
     limits,
     logs::{Journal, presentable},
+    memory::{Memory, Share},
     program::Program,
     settings::Device,
+    turns::{Turns, Yielded},
     wasi::wasi,
 };
 use crate::{clock, config::limits::Limits};
@@ -52,6 +54,8 @@ pub(super) enum Fault {
     Pool(String),
     #[error("has another type than in the contract: {0}")]
     Type(String),
+    #[error("wanted memory that other plugins' calls had")]
+    Crowded,
     #[error("ended the program with exit code {code}{}", aside(.stderr))]
     Exit { code: i32, stderr: String },
     #[error("trapped: {reason}{}{}", trace(.frames), aside(.stderr))]
@@ -96,13 +100,33 @@ impl CallError {
             Fault::Exit { .. } | Fault::Trap { .. } => {
                 Some("the fault is in the plugin: its author can repeat it with `roost check`".into())
             }
-            // The plugin's own words.
-            Fault::Said(_) => None,
+            Fault::Crowded => Some("it is asked again when the calls of others have ended".into()),
+            Fault::Said(_) => Some("the plugin says so itself: see what its author says of its settings".into()),
         }
     }
 
-    fn lacks_what_others_have(&self) -> bool {
-        matches!(self, Self::Failed { fault: Fault::Pool(_), .. })
+    fn lacks(&self) -> Option<Lack> {
+        match self {
+            Self::Failed { fault, .. } => fault.lacks(),
+            Self::Invalid(_) => None,
+        }
+    }
+}
+
+/// What another guest may have had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    Memory,
+    Pool,
+}
+
+impl Fault {
+    const fn lacks(&self) -> Option<Lack> {
+        match self {
+            Self::Crowded => Some(Lack::Memory),
+            Self::Pool(_) => Some(Lack::Pool),
+            _ => None,
+        }
     }
 }
 
@@ -119,6 +143,7 @@ pub(super) struct Guest {
     wasi: WasiCtx,
     table: ResourceTable,
     limiter: Limiter,
+    yielded: Yielded,
     pub(super) journal: Journal,
     pub(super) site: Site,
     pub(super) almanac: Arc<Almanac>,
@@ -133,31 +158,46 @@ impl WasiView for Guest {
 /// Calls that may go on at the same time.
 pub(super) struct Calls {
     engine: Arc<Engine>,
-    turns: Semaphore,
+    turns: Turns,
+    memory: Memory,
 }
 
 impl Calls {
-    pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, turns: Semaphore::new(limits::CALLS_AT_ONCE) }
+    /// With so much memory for all of them together.
+    pub(super) fn new(engine: Arc<Engine>, memory_mib: u32) -> Self {
+        Self { engine, turns: Turns::new(), memory: Memory::new(memory_mib) }
+    }
+
+    pub(super) const fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Calls a function of a plugin, for one device.
     pub(super) async fn call<F: Function>(
         &self,
         function: &F,
+        is_ordinary: bool,
         program: &Program,
         device: &Device,
         now: Instant,
     ) -> Result<F::Accepted, CallError> {
-        let turn = self.turns.acquire().await;
-        let answer = self.ask(function, program, device, now).await;
-        if !answer.as_ref().is_err_and(CallError::lacks_what_others_have) {
-            return answer;
+        let (mut place, mut share) = (self.turns.place(is_ordinary).await, self.memory.share());
+        let mut lacked: [Option<Lack>; 2] = [None; 2];
+        loop {
+            let answer = self.ask(function, program, device, now, share).await;
+            drop(place);
+            let lack = answer.as_ref().err().and_then(CallError::lacks);
+            let Some(lack) = lack.filter(|lack| !lacked.contains(&Some(*lack))) else { return answer };
+            lacked = [lacked[1], Some(lack)];
+            // I7: what it lacked another guest may have taken. With all of its memory, or alone, no other is to blame.
+            let all = lacked.contains(&Some(Lack::Memory));
+            share =
+                if all { self.memory.reserve(program.settings.limits.memory_mib).await } else { self.memory.share() };
+            place = match lack {
+                Lack::Memory => self.turns.place(is_ordinary).await,
+                Lack::Pool => self.turns.alone().await,
+            };
         }
-        drop(turn);
-        // I7: what it lacked another guest may have taken. Alone, it has nobody to blame.
-        let _turns = self.turns.acquire_many(limits::CALLS_AT_ONCE as u32).await;
-        self.ask(function, program, device, now).await
     }
 
     async fn ask<F: Function>(
@@ -166,17 +206,21 @@ impl Calls {
         program: &Program,
         device: &Device,
         now: Instant,
+        share: Share,
     ) -> Result<F::Accepted, CallError> {
         let begun = clock::monotonic();
         let journal = Journal::new(program.log.clone(), device.name.clone());
-        let bounds = &Limits { lift_mib: function.lift_mib(&program.settings.limits), ..program.settings.limits };
-        let mut store = self.store(program, bounds, device, now, journal.clone());
-        let wall = Duration::from_millis(bounds.wall_ms.into());
-        let answered = {
+        let limits = program.settings.limits;
+        let (lift_mib, memory_mib) = (function.lift_mib(&limits), limits.memory_mib.min(self.memory.most_mib()));
+        let bounds = &Limits { lift_mib, memory_mib, ..limits };
+        let mut store = self.store(program, bounds, device, now, journal.clone(), share);
+        let (wall, yielded) = (Duration::from_millis(bounds.wall_ms.into()), store.data().yielded.clone());
+        let (answered, _turn) = {
             let _ticking = self.engine.ticking();
-            tokio::time::timeout(wall, function.call(&mut store, context(program, device, now))).await
+            self.turns.run(function.call(&mut store, context(program, device, now)), &yielded, wall).await
         };
-        let (memory_refused, memory_bytes) = (store.data().limiter.refused, store.data().limiter.used());
+        let Limiter { refused: memory_refused, crowded, .. } = store.data().limiter;
+        let memory_bytes = store.data().limiter.used();
         drop(store);
         let stderr = journal.finish();
         let took = begun.elapsed();
@@ -185,19 +229,22 @@ impl Calls {
             program.tally.count(Call { planned, has_failed, has_trapped, memory_bytes });
         };
         let fault = match answered {
-            Ok(Ok(Ok(answer))) => {
+            Some(Ok(Ok(answer))) => {
                 let accepted = function.accept(answer, &program.terms(device), now);
                 count(accepted.is_err(), false);
                 let (plugin, device, function) = (&program.plugin, &device.name, F::NAME);
                 tracing::debug!(%plugin, %device, function, ?took, "asked");
                 return Ok(accepted?);
             }
-            Ok(Ok(Err(text))) => Fault::Said(presentable(&text)),
-            Ok(Err(_)) if memory_refused => Fault::Memory { memory_mib: bounds.memory_mib },
-            Ok(Err(error)) => told(&error, bounds, stderr),
-            Err(_elapsed) => Fault::Wall { wall_ms: bounds.wall_ms },
+            Some(Ok(Err(text))) => Fault::Said(presentable(&text)),
+            Some(Err(_)) if memory_refused => Fault::Memory { memory_mib: bounds.memory_mib },
+            Some(Err(_)) if crowded => Fault::Crowded,
+            Some(Err(error)) => told(&error, bounds, stderr),
+            None => Fault::Wall { wall_ms: bounds.wall_ms },
         };
-        count(true, !matches!(fault, Fault::Said(_)));
+        if fault.lacks().is_none() {
+            count(true, !matches!(fault, Fault::Said(_)));
+        }
         Err(CallError::Failed { function: F::NAME, fault })
     }
 
@@ -208,13 +255,15 @@ impl Calls {
         device: &Device,
         now: Instant,
         journal: Journal,
+        share: Share,
     ) -> Store<Guest> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::HANDLES);
         let guest = Guest {
             wasi: wasi(program, device, now, &journal),
             table,
-            limiter: Limiter::new(bounds.memory_mib),
+            limiter: Limiter::new(bounds.memory_mib, share),
+            yielded: Yielded::default(),
             journal,
             site: device.site,
             almanac: program.almanac.clone(),
@@ -225,13 +274,14 @@ impl Calls {
         store.set_max_component_handles(limits::HANDLES);
         // Each fire stands for a tick in which the guest computed: one that waits for a poll is not charged for it.
         let budget = u64::from(bounds.cpu_ms).div_ceil(limits::EPOCH.as_millis() as u64);
-        let mut fires = 0;
+        let (mut fires, yielded) = (0, store.data().yielded.clone());
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             fires += 1;
             if fires > budget {
                 return Ok(UpdateDeadline::Interrupt);
             }
+            yielded.set();
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(yield_now())))
         });
         store
@@ -309,20 +359,21 @@ mod tests {
         let version = Version { component: Digest([0; 32]), settings: settings.digest() };
         let program = Program::new(plugin, version, settings, Arc::default(), crate::feed::Feed::default());
         let device = &program.settings.devices[0];
-        let calls = Calls::new(engine);
+        let calls = Calls::new(engine, crate::config::rules::Rules::default().memory.mib());
 
         let mut greedy = Vec::new();
-        for _ in 0..limits::CALLS_AT_ONCE {
+        for _ in 0..limits::CALLS_ALIVE {
             let journal = Journal::new(program.log.clone(), device.name.clone());
-            let mut store = calls.store(&program, &program.settings.limits, device, clock::now(), journal);
+            let mut store =
+                calls.store(&program, &program.settings.limits, device, clock::now(), journal, calls.memory.share());
             linked.plugin.instantiate_async(&mut store).await.unwrap();
             greedy.push(store);
         }
         let function = ScheduleJobs(&linked.plugin);
-        let plan = || calls.call(&function, &program, device, clock::now());
-        assert!(plan().await.is_err_and(|error| error.lacks_what_others_have()), "even alone");
+        let plan = || calls.call(&function, true, &program, device, clock::now());
+        assert!(plan().await.is_err_and(|error| error.lacks() == Some(Lack::Pool)), "even alone");
 
-        let others_turn = calls.turns.acquire().await.unwrap();
+        let others_turn = calls.turns.place(true).await;
         let end_others = async {
             yield_now().await;
             drop((greedy, others_turn));

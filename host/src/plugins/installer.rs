@@ -77,7 +77,7 @@ impl Installer {
         let read = blocking(move || (settings_at(&name, &path), may_quote(&path))).await?;
         let (settings, may_quote) = (read.0.map_err(Refused::Faulty)?, read.1);
         let (sender, answer) = oneshot::channel();
-        let offer = Offer { plugin: plugin.clone(), component, settings, may_quote };
+        let offer = Offer { plugin: plugin.clone(), component: component.into(), settings, may_quote };
         // Nobody listens only while the host stops, and then nobody answers.
         let _ = self.questions.send(Question::Trial { offer, answer: sender });
         answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Faulty)

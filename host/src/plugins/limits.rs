@@ -37,8 +37,20 @@ pub(super) const COMPILE_ERROR_BYTES: usize = 16 << 10;
 pub(super) const GUEST_THREADS: usize = 2;
 /// Added to the niceness of guests and compiles, so that the loop, the store and the link come first.
 pub(super) const NICE: i32 = 10;
-/// Calls at a time: each may copy `lift_mib` and hold `memory_mib`.
+/// Calls that compute at a time: each may copy `lift_mib`. One that waits for something gives its turn to another.
 pub(super) const CALLS_AT_ONCE: usize = 2;
+/// Calls of guests with one memory at a time, waiting ones included: what waits must not hold up what does not, and each takes
+/// four gigabytes of address space.
+pub(super) const ORDINARY_CALLS: usize = 24;
+/// Calls of guests with several memories at a time, which take sixteen times as much.
+pub(super) const LARGE_CALLS: usize = 1;
+/// All of them.
+pub(super) const CALLS_ALIVE: usize = ORDINARY_CALLS + LARGE_CALLS;
+/// Tables of an ordinary guest: its own, and one of each part that the toolchain puts beside it. Each takes 8 MiB of address
+/// space.
+pub(super) const ORDINARY_TABLES: u32 = 8;
+/// MiB of memory that each call has, whatever others take: as much as a guest in Rust wants, twice.
+pub(super) const CALL_MIB: u32 = 4;
 /// MiB that the answer to anything but a question for a plan may hold: such answers are kept, or sent, one by one.
 pub(super) const LIFT_MIB: u32 = 1;
 /// Questions of people's at a time: each holds its answer, and more wait where they are asked.
@@ -46,8 +58,13 @@ pub(super) const INQUIRIES: usize = 8;
 /// Components that stay mapped between calls, each with a quarter of a megabyte or, of some toolchains, many. To map one
 /// again takes less than a call.
 pub(super) const COMPONENTS_READY: usize = 16;
-/// Loads at a time: each holds its bytes while it waits for the compiler.
-pub(super) const LOADS_AT_ONCE: usize = 16;
+/// Loads at a time: more than there are places for calls, so that those whose plans are waited for do not hold up the others.
+pub(super) const LOADS_AT_ONCE: usize = 64;
+/// Bytes of the components that are being loaded, from the folder to the plan: one of the largest, and small ones beside it.
+/// The others stay in the folder until it is their turn.
+pub(super) const LOAD_BYTES: u64 = 72 << 20;
+/// How long a file waits before it is looked at again whether there is room for it.
+pub(super) const LOAD_PAUSE: Duration = Duration::from_millis(100);
 /// How often a guest that computes is interrupted, and the unit in which its CPU time is counted.
 pub(super) const EPOCH: Duration = Duration::from_millis(10);
 /// Core instances and tables of one call: what components of every toolchain need, with room.
@@ -59,10 +76,10 @@ pub(super) const MEMORIES: usize = 16;
 pub(super) const INSTANCE_BYTES: usize = COMPONENT_BYTES as usize;
 /// Stacks of all calls: one for each, and one for each place where an asynchronous guest waits. What was touched of them
 /// is never given back, half a megabyte each at most.
-pub(super) const STACKS: u32 = 64;
+pub(super) const STACKS: u32 = 96;
 /// Bytes of a memory, and of a table, that are kept for the next call: what an ordinary call touches.
 pub(super) const KEPT_BYTES: usize = 256 << 10;
-/// Elements of all tables of one call: 8 bytes each of the host's memory.
+/// Elements of all tables of one call: 8 bytes each, which count as memory.
 pub(super) const TABLE_ELEMENTS: usize = 1 << 20;
 /// Handles a guest may hold: each is a small allocation of the host's.
 pub(super) const HANDLES: usize = 10_000;
@@ -78,7 +95,7 @@ pub(super) const SAID_BYTES: usize = 4 << 10;
 pub(super) const STDERR_TAIL_BYTES: usize = 2 << 10;
 /// Functions named of a trap's backtrace: the innermost say what happened.
 pub(super) const FRAMES: usize = 6;
-/// Sightings that wait for the library: each may hold a component's bytes.
+/// Sightings that wait for the library.
 pub(super) const SIGHTINGS: usize = 4;
 /// Notifications that wait for the watch; more make it scan.
 pub(super) const NOTIFICATIONS: usize = 1_024;

@@ -12,6 +12,7 @@ use roost_scheduler::{
 
 use super::{
     board::Tally,
+    bytes::{Bytes, LoadRoom},
     cache::{Cache, CacheError},
     compile::WRITABLE,
     component::{self, ComponentError, Linked},
@@ -20,13 +21,19 @@ use super::{
     folder::Offer,
     function::{ListTasks, RunTask, ScheduleJobs},
     guest::{CallError, Calls},
+    limits,
     program::Program,
     ready::Ready,
     settings::{Device, Settings},
     still_granted,
     versions::{KeptError, Versions, digest_of},
 };
-use crate::{config::rules::Rules, feed::Feed, files::FolderError, report::Report};
+use crate::{
+    config::{limits::Limits, rules::Rules},
+    feed::Feed,
+    files::FolderError,
+    report::Report,
+};
 
 /// What loading needs, and all loads share.
 pub(super) struct Loader {
@@ -34,6 +41,7 @@ pub(super) struct Loader {
     cache: Cache,
     ready: Ready,
     calls: Calls,
+    room: LoadRoom,
     versions: Versions,
     site: Site,
     rules: Arc<Rules>,
@@ -63,6 +71,8 @@ pub(super) enum LoadError {
         #[source]
         error: CallError,
     },
+    #[error("it may use {limit_mib} MiB of memory, and of the {total_mib} MiB for all plugins one can have {most_mib}")]
+    Memory { limit_mib: u32, most_mib: u32, total_mib: u32 },
     #[error("it does not say what its tasks are")]
     Tasks(#[source] CallError),
     #[error(transparent)]
@@ -96,6 +106,10 @@ impl LoadError {
             Self::Component(error) => error.hint().map(Into::into),
             Self::Cache(error) => error.hint().map(Into::into),
             Self::Plan { error, .. } | Self::Tasks(error) | Self::Task(error) => error.hint(),
+            Self::Memory { .. } => Some(
+                "lower `memory_mib` in `[limits]` of its settings, or raise `memory_mib` in `[guests]` of `roost.toml`"
+                    .into(),
+            ),
             Self::Settings(report) => report.hint.clone(),
             Self::Kept(KeptError::Damaged { .. }) => Some("put the plugin's file into the folder again".into()),
             Self::Kept(_) | Self::Keep(_) => Some(WRITABLE.into()),
@@ -154,15 +168,21 @@ impl Loader {
         let cache = Cache::open(data, engine.wasm()).map_err(|error| trouble("the cache", &error))?;
         let versions = Versions::open(data).map_err(|error| trouble("the kept versions", &error))?;
         Ok(Self {
-            calls: Calls::new(engine.clone()),
+            calls: Calls::new(engine.clone(), rules.memory.mib()),
             engine,
             cache,
             ready: Ready::default(),
+            room: LoadRoom::default(),
             versions,
             site,
             rules: rules.into(),
             feed,
         })
+    }
+
+    /// Room for what is read to be loaded.
+    pub(super) const fn room(&self) -> &LoadRoom {
+        &self.room
     }
 
     /// Where it is told what happens.
@@ -180,6 +200,11 @@ impl Loader {
             true => LoadError::Settings(report),
             false => LoadError::Settings(without_quotes(&report)),
         })?;
+        let (limit_mib, memory) = (settings.limits.memory_mib, self.calls.memory());
+        // The usual limit is no wish: it ends where the total does.
+        if limit_mib > memory.most_mib() && limit_mib != Limits::default().memory_mib {
+            return Err(LoadError::Memory { limit_mib, most_mib: memory.most_mib(), total_mib: memory.total_mib() });
+        }
         let version = Version { component: digest_of(&offer.component), settings: settings.digest() };
         Ok(Proposal { offer, settings, version, tally: Arc::default() })
     }
@@ -187,7 +212,8 @@ impl Loader {
     /// Compiles and links it; asks nothing.
     pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
         let Proposal { offer, settings, version, tally } = proposal;
-        self.link(version.component, || Ok(offer.component)).await?;
+        component::recognise(&offer.component)?;
+        self.link(version.component, async || Ok(offer.component)).await?;
         let program = Program::new(offer.plugin, version, settings, self.rules.clone(), self.feed.clone());
         Ok(Arc::new(program.counted(tally)))
     }
@@ -195,14 +221,20 @@ impl Loader {
     /// The component of a version, ready to be called.
     pub(super) async fn linked(&self, program: &Program) -> Result<Arc<Linked>, LoadError> {
         let digest = program.version.component;
-        self.link(digest, || self.versions.component(digest).map(Into::into)).await
+        let kept = async || {
+            // However large it is: they are compiled one after the other.
+            let room = self.room.wait_for(limits::COMPONENT_BYTES).await;
+            let bytes = self.versions.component(digest)?;
+            Ok(Bytes::in_room(bytes, room))
+        };
+        self.link(digest, kept).await
     }
 
     /// `bytes` are asked for where they have to be compiled.
     async fn link(
         &self,
         digest: Digest,
-        bytes: impl FnOnce() -> Result<Arc<[u8]>, KeptError>,
+        bytes: impl AsyncFnOnce() -> Result<Bytes, KeptError>,
     ) -> Result<Arc<Linked>, LoadError> {
         if let Some(linked) = self.ready.get(digest) {
             return Ok(linked);
@@ -210,7 +242,7 @@ impl Loader {
         let component = match self.cache.load(digest) {
             Some(component) => component,
             None => {
-                let bytes = bytes()?;
+                let bytes = bytes().await?;
                 component::recognise(&bytes)?;
                 self.cache.compile(digest, &bytes).await?
             }
@@ -292,7 +324,7 @@ impl Loader {
         let _own_turn = program.turn.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await?;
-        let answer = self.calls.call(&ScheduleJobs(&linked.plugin), program, device, clock()).await;
+        let answer = self.calls.call(&ScheduleJobs(&linked.plugin), linked.is_ordinary, program, device, clock()).await;
         answer.map_err(|error| LoadError::Plan { device: device.name.clone(), error })
     }
 
@@ -316,7 +348,9 @@ impl Loader {
     ) -> Result<&'p Tasks, LoadError> {
         let ask = async || match (&linked.tasks, program.settings.devices.first()) {
             // All have the same tasks, and each plugin has a device.
-            (Some(plugin), Some(device)) => self.calls.call(&ListTasks(plugin), program, device, clock()).await,
+            (Some(plugin), Some(device)) => {
+                self.calls.call(&ListTasks(plugin), linked.is_ordinary, program, device, clock()).await
+            }
             _ => Ok(Tasks::default()),
         };
         program.tasks.get_or_try_init(ask).await.map_err(LoadError::Tasks)
@@ -339,7 +373,7 @@ impl Loader {
         let plugin = linked.tasks.as_ref().expect("a plugin with a task exports tasks");
         let now = clock();
         let function = RunTask { plugin, task: &task, due: due.unwrap_or(now) };
-        self.calls.call(&function, program, device, now).await.map_err(LoadError::Task)
+        self.calls.call(&function, linked.is_ordinary, program, device, now).await.map_err(LoadError::Task)
     }
 
     /// The answer to a question of the scheduler's: a plan, or why there is none, with what to do about it.

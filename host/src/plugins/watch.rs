@@ -19,6 +19,7 @@ use roost_scheduler::names::PluginName;
 use tokio::sync::mpsc::Sender;
 
 use super::{
+    bytes::LoadRoom,
     folder::{Folder, Sighting, Touch},
     limits,
 };
@@ -49,12 +50,13 @@ impl Watch {
     pub(super) fn start(
         path: PathBuf,
         known: Vec<PluginName>,
+        room: LoadRoom,
         sightings: Sender<Sighting>,
     ) -> Result<Self, std::io::Error> {
         let (hints, waiting) = sync_channel(limits::NOTIFICATIONS);
         let stopped = Arc::new(AtomicBool::new(false));
         let round = Round {
-            folder: Folder::new(path.clone(), known),
+            folder: Folder::new(path.clone(), known, room),
             path,
             notifier: None,
             hints: hints.clone(),

@@ -18,6 +18,7 @@ use roost_scheduler::{
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
+    bytes::Bytes,
     contract::tasks::TaskDescription,
     folder::{Offer, better_name, read_settings},
     limits,
@@ -167,7 +168,7 @@ fn settings_beside(component: &Path) -> Result<Option<String>, Report> {
     }
 }
 
-fn read_component(path: &Path) -> Result<Arc<[u8]>, Report> {
+fn read_component(path: &Path) -> Result<Bytes, Report> {
     Ok(files::read(path, limits::COMPONENT_BYTES).map_err(|error| unusable(path).cause(error))?.into())
 }
 

@@ -7,7 +7,10 @@ use roost_scheduler::names::PluginName;
 use super::Offer;
 use crate::{
     files,
-    plugins::{limits, sections},
+    plugins::{
+        bytes::{Bytes, LoadRoom},
+        limits, sections,
+    },
     report::Report,
 };
 
@@ -32,6 +35,8 @@ pub(super) enum Reading {
     Whole(Offer),
     Torn,
     Changing,
+    /// There is no room for it now.
+    Waiting,
     Faulty(Report),
 }
 
@@ -47,11 +52,14 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 }
 
 /// Stat, read, stat again: only what looks the same before and after is what was read.
-pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: Look) -> Reading {
+pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: Look, room: &LoadRoom) -> Reading {
     let unreadable = |path: &Path, error: io::Error| {
         let report = Report::new(format!("plugin `{name}` was not loaded"));
         Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())))
     };
+    let size = |of: Option<Identity>, most: u64| of.map_or(0, |of| of.size.min(most));
+    let all = size(look.component, limits::COMPONENT_BYTES) + size(look.settings, limits::SETTINGS_BYTES);
+    let Some(room) = room.take(all) else { return Reading::Waiting };
     let bytes = match files::read(component, limits::COMPONENT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
@@ -71,7 +79,8 @@ pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: L
         return Reading::Torn;
     }
     let may_quote = text.is_none() || may_quote(settings);
-    Reading::Whole(Offer { plugin: name.clone(), component: bytes.into(), settings: text, may_quote })
+    let component = Bytes::in_room(bytes, Some(room));
+    Reading::Whole(Offer { plugin: name.clone(), component, settings: text, may_quote })
 }
 
 /// Whether what a file says may be shown: it lies in the folder, though a link may lead to it.

@@ -27,7 +27,7 @@ impl Bench {
         let path = root.path().join("plugins");
         fs::create_dir(&path).unwrap();
         let known = known.iter().map(|name| PluginName::parse(name).unwrap()).collect::<Vec<_>>();
-        Self { folder: Folder::new(path, known), root, now: clock::monotonic() }
+        Self { folder: Folder::new(path, known, LoadRoom::default()), root, now: clock::monotonic() }
     }
 
     fn file(&self, name: &str) -> PathBuf {
