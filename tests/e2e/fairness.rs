@@ -46,14 +46,14 @@ fn a_plugin_over_its_rate_waits_and_is_missed_and_says_why_while_what_it_owes_is
 }
 
 /// The most memory that a host has had at once, in MiB.
-fn peak_mib(host: &Roost) -> u64 {
+pub(crate) fn peak_mib(host: &Roost) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", host.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
 }
 
 /// What a host may have: the total for its guests, and 64 MiB for itself.
-const PEAK_MIB: u64 = 384 + 64;
+pub(crate) const PEAK_MIB: u64 = 384 + 64;
 
 #[test]
 fn guests_that_wait_hold_up_nobody() {

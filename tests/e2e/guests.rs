@@ -21,21 +21,33 @@ fn check(site: &Site, name: &str, settings: Option<&str>) -> (bool, String) {
 }
 
 /// Guests that are refused, and what is said of them.
-const REFUSED: [(&str, &[&str]); 17] = [
+pub(crate) const REFUSED: [(&str, &[&str]); 29] = [
     ("aliased-payloads", &["more than 16 MiB", "lift_mib"]),
+    ("bad-case", &["invalid expected discriminant", "fault in the plugin"]),
     ("bad-tasks", &["does not say what its tasks are", "another task of the plugin has it already"]),
+    ("bad-text", &["invalid utf-8", "fault in the plugin"]),
     ("core-module", &["core module", "wasm32-wasip2"]),
+    ("data-bomb", &["compil", "unless you know who made it"]),
+    ("deep-components", &["compil", "unless you know who made it"]),
+    ("deep-types", &["type nesting is too deep", "build it again"]),
     ("eats-memory", &["256 MiB", "memory_mib"]),
     ("errors", &["no tide table", "put one into"]),
-    ("exits", &["exit code"]),
-    ("log-spam", &["longer than 500 ms"]),
+    ("exits", &["exit code", "fault in the plugin"]),
+    ("future-world", &["`roost:device/schedule@2.0.0`", "install a newer Roost"]),
+    ("giant-memory", &["256 MiB", "memory_mib"]),
+    ("grows-tables", &["unreachable", "fault in the plugin"]),
+    ("log-spam", &["longer than 500 ms", "cpu_ms"]),
     ("loops", &["longer than 500 ms", "cpu_ms"]),
-    ("lying-pointer", &["out of bounds"]),
+    ("lying-pointer", &["out of bounds", "fault in the plugin"]),
     ("memory-bomb", &["compil"]),
+    ("million-steps", &["256 MiB", "memory_mib"]),
     ("no-schedule", &["does not export", "roost:device/schedule"]),
     ("other-world", &["kitchen:timer/egg", "device-plugin"]),
+    ("realloc-lies", &["realloc return: beyond end of memory", "fault in the plugin"]),
+    ("realloc-loops", &["longer than 500 ms", "cpu_ms"]),
+    ("recurses", &["call stack exhausted", "fault in the plugin"]),
     ("sleeps", &["10000 ms", "wall_ms"]),
-    ("start-loops", &["longer than 500 ms"]),
+    ("start-loops", &["longer than 500 ms", "cpu_ms"]),
     ("too-many-jobs", &["10001", "10000"]),
     ("traps", &["trapped", "the door is jammed"]),
     ("wants-forecast", &["weather:client/forecast"]),
@@ -50,6 +62,7 @@ fn a_check_says_what_is_wrong_and_what_to_do() {
         for text in texts {
             assert!(said.contains(text), "{name}: no `{text}` in\n{said}");
         }
+        assert!(said.contains("hint: "), "{name}: what to do?\n{said}");
     }
 }
 
@@ -77,6 +90,10 @@ fn a_good_guest_is_shown_with_its_jobs_and_next_runs() {
     let burst = "[config]\nfirst = 0\njobs = 3\ntotal = 3\nt0_ms = 4000000000000\nspread_ms = 0\ntopic = \"burst/x\"\n";
     let (fine, said) = check(&site, "burst", Some(burst));
     assert!(fine && said.contains("3 jobs"), "{said}");
+    let (fine, said) = check(&site, "each-second", None);
+    assert!(fine && said.contains("10000 jobs"), "{said}");
+    let (fine, said) = check(&site, "hoards", Some("[config]\nmib = 100\nfor = \"0s\"\n"));
+    assert!(fine && said.contains("1 job"), "{said}");
     let (fine, said) = check(&site, "at-once", None);
     assert!(fine && said.contains("1 job"), "{said}");
 }
@@ -91,6 +108,14 @@ fn a_plan_that_breaks_a_rule_is_refused_by_its_name() {
         ("put-off-for-ever", "`policy.overlap` replace: the next run, by `every 1m`, replaces each one"),
         ("unknown-resource", "name = \"no-such-pump\""),
         ("ungranted-report", "subscribe = [\"bad-jobs/#\", \"somebody/else/door\"]"),
+        ("ungranted-topic", "publish = [\"bad-jobs/#\", \"somebody/else/door\"]"),
+        ("dollar-topic", "`$SYS/broker`"),
+        ("wildcard-topic", "`bad-jobs/bad-jobs/bad/#`"),
+        ("nan-range", "NaN"),
+        ("at-before-1970", "`trigger.at` -1"),
+        ("at-after-9999", "9223372036854775807"),
+        ("never-cron", "`0 0 31 2 *`"),
+        ("many-steps", "101"),
         ("bad-json", "`confirm.matches.json.value` `open`: it is not JSON"),
     ] {
         let (fine, said) = check(&site, "bad-jobs", Some(&format!("[config]\nbreak = \"{rule}\"\n")));

@@ -14,6 +14,7 @@ mod fairness;
 mod files;
 mod grants;
 mod guests;
+mod hostile;
 mod operations;
 mod outages;
 mod plugins;

@@ -8,6 +8,7 @@
 mod broker;
 mod device;
 pub mod figure;
+pub mod hostile;
 mod lines;
 mod listener;
 mod roost;

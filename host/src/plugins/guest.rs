@@ -71,7 +71,10 @@ impl CallError {
     pub(super) fn hint(&self) -> Option<String> {
         let (function, fault) = match self {
             Self::Failed { function, fault } => (*function, fault),
-            Self::Invalid(invalid) => return invalid.hint.clone(),
+            Self::Invalid(invalid) => {
+                let mend = "mend the plugin or its settings; `roost check` says whether that was enough";
+                return Some(invalid.hint.clone().unwrap_or_else(|| mend.into()));
+            }
         };
         let raise =
             |key: &str| Some(format!("if the plugin needs that much, raise `{key}` in `[limits]` of its settings"));

@@ -3,12 +3,12 @@
 use super::{
     JobKey, Scheduler,
     jobs::{Due, Next},
-    run::Run,
+    run::{Run, State},
 };
 use crate::{
     event::Step,
     limits,
-    model::Misfire,
+    model::{Misfire, Overlap},
     names::{JobId, RunId},
     outcome::{Level, Missed, Outcome, Several, Skipped, Why},
     time::{Instant, Site},
@@ -36,15 +36,25 @@ impl Scheduler {
         }
     }
 
-    /// Of runs that were missed and are all made up for, one goes after the other. Until the one before has ended, the next
+    /// Of runs that were missed and are all made up for, one goes after the other; and what is due while a run waits for the rate
+    /// of its plugin waits for that. Until the one before has ended, the next
     /// one is part of its job: it costs nothing there, and is in nobody's way (I7).
     fn is_made_up_later(&self, now: Instant, key: JobKey) -> bool {
         let mut before = self.line_of(key).filter_map(|slot| self.runs.get(slot)).peekable();
         let (Some(_), Some(state)) = (before.peek(), self.jobs.get(key)) else { return false };
+        let policy = state.job.body.policy();
+        // I7: a plugin that is over its rate costs no more than what it sends. What comes meanwhile is decided all at once.
+        let waits_for_rate = policy.misfire == Misfire::RunOnce && !matches!(policy.overlap, Overlap::Queue(_));
+        if waits_for_rate
+            && state.next.due().is_some()
+            && self
+                .line_of(key)
+                .all(|slot| self.runs.get(slot).is_some_and(|run| matches!(run.state, State::Limited(_))))
+        {
+            return true;
+        }
         let is_late = state.next.timer().is_some_and(|start| now.ms_since(start) >= limits::LATE_MS);
-        state.next.due().is_some()
-            && state.job.body.policy().misfire == Misfire::RunAll
-            && (is_late || before.any(Run::has_not_started))
+        state.next.due().is_some() && policy.misfire == Misfire::RunAll && (is_late || before.any(Run::has_not_started))
     }
 
     /// A run of a job has ended: what is made up for after it has its turn.

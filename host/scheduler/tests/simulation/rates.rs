@@ -109,3 +109,25 @@ fn a_waiting_run_says_that_its_plugin_is_over_its_rate() {
     world.step(Event::Woke);
     assert_eq!(world.scheduler.run_count(), 2);
 }
+
+#[test]
+fn what_is_due_while_a_run_waits_for_the_rate_is_decided_at_once_when_it_has_ended() {
+    let jobs = [job("one", "every 1s", &[(0, "one")]), job("two", "every 1s", &[(0, "two")])];
+    let mut world = world(1, &jobs);
+    world.run_until(at("2027-03-01T06:00:04Z"));
+    check(
+        &world,
+        &[
+            "06:00:01 publish two #1",
+            "06:00:01 succeeded two 06:00:00",
+            "06:00:02 publish one #1",
+            "06:00:02 succeeded one 06:00:01",
+            "06:00:03 publish two #1",
+            "06:00:03 succeeded two 06:00:01",
+            "06:00:03 missed two 06:00:02: 1 missed since 06:00:02; only the newest one, of 06:00:03, is made up for",
+            "06:00:04 publish one #1",
+            "06:00:04 succeeded one 06:00:02",
+            "06:00:04 missed one 06:00:03: 1 missed since 06:00:03; only the newest one, of 06:00:04, is made up for",
+        ],
+    );
+}

@@ -55,7 +55,14 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: Look, room: &LoadRoom) -> Reading {
     let unreadable = |path: &Path, error: io::Error| {
         let report = Report::new(format!("plugin `{name}` was not loaded"));
-        Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())))
+        let hint = match error.kind() {
+            io::ErrorKind::InvalidData => "save the file as UTF-8",
+            io::ErrorKind::FileTooLarge => {
+                "see whether it is the right file: those that are known to be of use are smaller"
+            }
+            _ => "put a file there that the user that runs Roost may read",
+        };
+        Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())).hint(hint))
     };
     let size = |of: Option<Identity>, most: u64| of.map_or(0, |of| of.size.min(most));
     let all = size(look.component, limits::COMPONENT_BYTES) + size(look.settings, limits::SETTINGS_BYTES);

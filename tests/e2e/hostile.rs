@@ -1,0 +1,105 @@
+//! Everything hostile at once, beside a plugin that does its work.
+
+use std::collections::HashMap;
+
+use roost_tests::{Broker, PATIENCE, Roost, Site, guest, hostile};
+use serde_json::Value;
+
+use crate::{
+    fairness::{PEAK_MIB, peak_mib},
+    operations,
+};
+
+const DEVICES: i64 = 20;
+
+/// A plugin that publishes once a second for each of its devices.
+fn ticks(site: &Site) {
+    let job = "[[device.config.jobs]]\nid = \"tick\"\ntrigger = { every_ms = 1000 }\n";
+    let device = |number: i64| {
+        format!("[[device]]\nname = \"d{number}\"\n{job}steps = [{{ topic = \"good/d{number}/tick\" }}]\n")
+    };
+    site.settings("good", &(0..DEVICES).map(device).collect::<String>());
+    site.drop_in(&guest("declared"), "good");
+}
+
+/// What is said of each plugin's files that were refused: all causes, and what to do.
+fn refusals(site: &Site) -> HashMap<String, (String, Option<String>)> {
+    let (listed, _) = operations::roost(site, &["plugins", "--json"]);
+    let records = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+    let of = |record: Value| {
+        let error = record.get("error")?;
+        let causes = error["causes"].as_array()?.iter().filter_map(text).collect::<Vec<_>>().join("; ");
+        Some((text(&record["plugin"])?, (causes, error.get("hint").and_then(text))))
+    };
+    records.filter_map(of).collect()
+}
+
+fn wait_for_refusals(host: &Roost, site: &Site, names: &[String]) -> HashMap<String, (String, Option<String>)> {
+    let mut said = HashMap::new();
+    // Compilers take their time with some of them.
+    for _ in 0..4 {
+        said = refusals(site);
+        if names.iter().all(|name| said.contains_key(name)) {
+            return said;
+        }
+        let missing = names.iter().find(|name| !said.contains_key(*name)).unwrap();
+        host.says(&format!("plugin `{missing}` was not loaded"));
+        said = host.until("that in the list", || Some(refusals(site)).filter(|said| said.contains_key(missing)));
+    }
+    host.until("all of them", || Some(refusals(site)).filter(|said| names.iter().all(|name| said.contains_key(name))));
+    said.extend(refusals(site));
+    said
+}
+
+#[test]
+fn nothing_hostile_takes_a_tick_from_a_good_plugin_or_its_memory_from_the_host() {
+    let (broker, site) = (Broker::new(), Site::new());
+    ticks(&site);
+    let host = site.start(&broker);
+    let ticked = "SELECT count(DISTINCT device) FROM history WHERE plugin = 'good'";
+    host.says("jobs of `good`: 20 new");
+    host.has(&site, ticked, DEVICES);
+
+    let names = hostile::drop_all(&site);
+    let said = wait_for_refusals(&host, &site, &names);
+    for name in &names {
+        let (causes, hint) = &said[name];
+        assert!(!causes.is_empty() && hint.is_some(), "{name}: {causes}, {hint:?}");
+    }
+    for (name, text) in [
+        ("a-sleeper-7", "did not return within 10000 ms"),
+        ("bad-never-cron", "0 0 31 2 *"),
+        ("large-3", "no tide table"),
+        ("recurses", "call stack exhausted"),
+        ("cut-off", "cut off"),
+        ("too-large", "more than the"),
+    ] {
+        assert!(said[name].0.contains(text), "{name}: {}", said[name].0);
+    }
+    for number in 0..3 {
+        host.says(&format!("jobs of `hoards-{number}`: 1 new"));
+    }
+    for odd in [
+        "`plugins/pipe.wasm` was not read",
+        "`plugins/folder.wasm` was not read",
+        "`plugins/two words.wasm` was not loaded",
+    ] {
+        host.says(odd);
+    }
+    // A bomb goes off while the host stops.
+    site.drop_in(&guest("compile-bomb"), "compile-bomb");
+    let before = site.query("SELECT count(*) FROM history WHERE plugin = 'good'");
+    host.until("more ticks", || {
+        (site.query("SELECT count(*) FROM history WHERE plugin = 'good'") > before + 40).then_some(())
+    });
+
+    let peak = peak_mib(&host);
+    assert!(peak < PEAK_MIB, "{peak} MiB");
+    assert!(host.stop().success(), "within {PATIENCE:?}");
+    let lost = "SELECT count(*) FROM history WHERE plugin = 'good' AND state <> 'succeeded'";
+    assert_eq!(site.query(lost), 0, "ticks that were not sent");
+    let gaps = "SELECT count(*) FROM (SELECT device, max(occurrence) - min(occurrence) AS span, count(*) AS ticks
+                FROM runs WHERE plugin = 'good' GROUP BY device) WHERE span / 1000 + 1 <> ticks";
+    assert_eq!(site.query(gaps), 0, "devices whose ticks have a gap");
+}
