@@ -72,6 +72,10 @@ bench: plugins guests ## measure speed and size; ONLY=word,word picks, BASE=file
 sim: ## rehearse made-up histories, 10,000 unless HISTORIES=n says otherwise; SEED=n repeats one and tells it
 	HISTORIES=$${HISTORIES:-10000} cargo test --quiet --profile sim -p roost-scheduler --test simulation -- histories --nocapture
 
+fuzz: ## try text, settings and plans that nobody would write: CASES=n of each, a million unless it is said; tests try a few hundred
+	PROPTEST_CASES=$${CASES:-1000000} cargo test --quiet --profile sim -p roost-scheduler --test fuzz
+	PROPTEST_CASES=$${CASES:-1000000} cargo test --quiet --profile sim -p roost fuzz::
+
 soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments
 	cargo build --bins
 	cargo test --quiet --test soak
@@ -95,4 +99,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests bench bench-peers sim soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests bench bench-peers sim fuzz soak mutants oracles

@@ -12,7 +12,7 @@ pub(crate) mod place;
 pub(crate) mod rules;
 mod system;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     fs, io,

@@ -10,6 +10,7 @@ mod components;
 mod devices;
 mod disk;
 mod end_to_end;
+mod hostile;
 mod idle;
 mod loading;
 mod log;
@@ -36,7 +37,7 @@ struct Group {
 }
 
 /// The scheduler first: its memory is measured in this process, which then has little yet.
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     Group { word: "scheduler", title: "The scheduler alone, 1,000,000 jobs", measure: scheduler::scheduler },
     Group { word: "burst", title: "Jobs due at one instant", measure: end_to_end::burst },
     Group { word: "lateness", title: "500 jobs a second", measure: end_to_end::lateness_at_500 },
@@ -47,6 +48,7 @@ const GROUPS: [Group; 11] = [
     Group { word: "drop", title: "Dropping a plugin in", measure: loading::dropped },
     Group { word: "thousand", title: "1,000 distinct plugins", measure: thousand::thousand },
     Group { word: "devices", title: "10,000 devices of one plugin", measure: devices::devices },
+    Group { word: "hostile", title: "Beside everything hostile", measure: hostile::beside_hostile },
     Group { word: "idle", title: "Idle, with the samples", measure: idle::idle },
 ];
 

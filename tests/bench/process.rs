@@ -46,6 +46,11 @@ impl Process {
         Memory { rss_bytes: kilobytes("Rss:"), pss_bytes: kilobytes("Pss:") }
     }
 
+    /// The most that it has had of the RAM at once.
+    pub(crate) fn peak_bytes(self) -> f64 {
+        1024.0 * self.number("status", "VmHWM:")
+    }
+
     /// What it has given to disks.
     pub(crate) fn written_bytes(self) -> f64 {
         self.number("io", "write_bytes:")

@@ -6,6 +6,8 @@ use tempfile::TempDir;
 
 use super::{limits::Limits, *};
 
+pub(crate) mod fuzz;
+
 #[derive(Parser)]
 struct Command {
     #[command(flatten)]

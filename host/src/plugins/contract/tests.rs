@@ -8,6 +8,7 @@ use roost_scheduler::{
 
 use super::*;
 
+mod fuzz;
 mod policies;
 mod reports;
 mod tasks;

@@ -4,6 +4,8 @@ use roost_scheduler::{model::Qos, time::Location};
 
 use super::*;
 
+mod fuzz;
+
 fn plugin() -> PluginName {
     PluginName::parse("coop-door").unwrap()
 }
