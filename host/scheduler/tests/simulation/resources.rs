@@ -165,7 +165,11 @@ fn a_first_step_that_waits_for_the_disk_and_is_given_up_gives_its_turn_back_once
         world.step(Event::Woke);
     }
     while world.commit() {}
-    assert!(lines(&world)[0].starts_with("06:16:01 failed lawn 06:10:00: step 1: it was tried for"), "{:#?}", world.log);
+    assert!(
+        lines(&world)[0].starts_with("06:16:01 failed lawn 06:10:00: step 1: it was tried for"),
+        "{:#?}",
+        world.log
+    );
     assert_eq!(world.in_flight.len(), 1, "the link takes one at a time: {:#?}", lines(&world));
 }
 
