@@ -64,6 +64,8 @@ pub(crate) struct Witness {
     holding: BTreeMap<RunId, (ResourceName, Instant)>,
     /// Those that have held it for long enough, and go on without.
     freed: BTreeSet<RunId>,
+    /// Those of which that cannot be known after a crash: they may hold it.
+    may_be_freed: BTreeSet<RunId>,
     /// What runs that were cut short held since when: newer ones may have taken it over.
     left: HashMap<(PluginName, DeviceName, ResourceName), Instant>,
     /// By resource, the plugin that had it last, and the runs that waited for it then.
@@ -253,6 +255,7 @@ impl Witness {
         let since = own.into_iter().chain(left).min();
         let held_ms = since.map_or(i64::MAX, |since| now.ms_since(*since));
         assert!(held_ms >= i64::from(LONGEST_HOLD_MS), "{run} has to let go after {held_ms} ms");
+        self.may_be_freed.remove(run);
         self.freed.insert(run.clone());
     }
 
@@ -342,7 +345,7 @@ impl Witness {
         self.leaves_what_it_owes(ended);
         let RunId { plugin, device, .. } = &ended.id;
         if let (Some((needs, since)), Outcome::Cancelled(_)) = (self.holding.get(&ended.id), &ended.outcome)
-            && !self.freed.contains(&ended.id)
+            && (!self.freed.contains(&ended.id) || self.may_be_freed.contains(&ended.id))
         {
             let left = self.left.entry((plugin.clone(), device.clone(), needs.clone())).or_insert(*since);
             *left = (*left).min(*since);
@@ -354,6 +357,7 @@ impl Witness {
         });
         self.holding.remove(&ended.id);
         self.freed.remove(&ended.id);
+        self.may_be_freed.remove(&ended.id);
         self.going.remove(&ended.id);
     }
 
@@ -410,17 +414,16 @@ impl Witness {
             })
             .collect();
         let most = i64::from(LONGEST_HOLD_MS) + HOLD_SLACK_MS;
-        self.freed = self
-            .holding
-            .iter()
-            .filter(|(_, (needs, since))| {
-                // Where a crash took along by how much the clock was set back, a run that had given up the resource seems
-                // to have just begun to hold it.
-                let holders = || self.holding.values().filter(|(other, _)| other == needs).count();
-                now.ms_since(*since) >= most || (self.clock_was_set_back && holders() > 1)
-            })
-            .map(|(run, _)| run.clone())
-            .collect();
+        let is_over = |(_, (_, since)): &(&RunId, &(ResourceName, Instant))| now.ms_since(*since) >= most;
+        self.freed = self.holding.iter().filter(is_over).map(|(run, _)| run.clone()).collect();
+        // Where a crash took along by how much the clock was set back, a run that had given up the resource seems to have
+        // just begun to hold it; and which of them that is cannot be seen, so that each may leave it to a newer one.
+        let may_be_freed = |of: &(&RunId, &(ResourceName, Instant))| {
+            let holders = || self.holding.values().filter(|(other, _)| *other == of.1.0).count();
+            self.clock_was_set_back && !is_over(of) && holders() > 1
+        };
+        self.may_be_freed = self.holding.iter().filter(may_be_freed).map(|(run, _)| run.clone()).collect();
+        self.freed.extend(self.may_be_freed.iter().cloned());
         self.shifted.clear();
         self.buckets.clear();
         self.jumped = None;
