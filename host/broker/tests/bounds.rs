@@ -142,6 +142,15 @@ fn packets_are_bounded() {
     assert_eq!(client.ended(), Some(0x93), "more at once than the receive maximum");
 }
 
+/// A client that is disconnected while it sends learns why.
+#[test]
+fn a_flood_does_not_hide_the_reason() {
+    let target = Target::built_in();
+    let mut client = target.connect(&Connect::five("a"));
+    client.try_send(&[&[0xB0, 4, 0, 1, 0, 0][..], &vec![0; 1 << 20]].concat());
+    assert_eq!(client.ended(), Some(0x82));
+}
+
 /// Idle clients leave files to others, and the host's own client gets in.
 #[test]
 fn connections_leave_files_to_others() {
