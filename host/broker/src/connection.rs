@@ -83,7 +83,7 @@ impl Drop for Farewell {
 /// Runs a connection to its end.
 pub(crate) async fn run(shared: Rc<Shared>, stream: Arc<TcpStream>) {
     let wake = Arc::new(Notify::new());
-    let id = shared.core.borrow_mut().open(Arc::clone(&wake));
+    let id = shared.core.borrow_mut().open(Arc::clone(&wake), clock::now());
     shared.sockets.insert(id, &stream);
     let _farewell = Farewell(Rc::clone(&shared), id);
     let now = clock::now().monotonic;

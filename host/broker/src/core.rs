@@ -12,7 +12,7 @@ mod subscribe;
 mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     mem,
     sync::{Arc, atomic::AtomicUsize},
     time::Instant,
@@ -41,7 +41,7 @@ pub(crate) type SessionId = u64;
 pub(crate) struct Core {
     connections: HashMap<ConnectionId, Connection>,
     /// Those that have not sent CONNECT.
-    silent: BTreeSet<ConnectionId>,
+    silent: BTreeMap<ConnectionId, Instant>,
     sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     tree: Tree,
@@ -111,7 +111,7 @@ impl Core {
     }
 
     /// A connection begins. `wake` is notified when it has something to do.
-    pub(crate) fn open(&mut self, wake: Arc<Notify>) -> ConnectionId {
+    pub(crate) fn open(&mut self, wake: Arc<Notify>, now: Now) -> ConnectionId {
         self.last_connection += 1;
         let connection = Connection {
             version: None,
@@ -131,13 +131,19 @@ impl Core {
             is_closing: false,
         };
         self.connections.insert(self.last_connection, connection);
-        self.silent.insert(self.last_connection);
-        if self.silent.len() > self.admission.most_silent
-            && let Some(oldest) = self.silent.pop_first()
-        {
-            self.close(oldest);
-        }
+        self.silent.insert(self.last_connection, now.monotonic);
+        while self.silent.len() > self.admission.most_silent
+            && self.silent.first_key_value().is_some_and(|(_, opened)| now.monotonic >= *opened + limits::TIME_TO_SPEAK)
+            && self.end_oldest_silent()
+        {}
         self.last_connection
+    }
+
+    /// Ends the oldest connection that has not sent CONNECT; says whether there was one.
+    pub(crate) fn end_oldest_silent(&mut self) -> bool {
+        let Some((oldest, _)) = self.silent.pop_first() else { return false };
+        self.close(oldest);
+        true
     }
 
     /// A connection has its turn.

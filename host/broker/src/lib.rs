@@ -117,6 +117,7 @@ impl Broker {
         for &address in &addresses {
             let listener = TcpListener::bind(address).and_then(|listener| {
                 listener.set_nonblocking(true)?;
+                rustix::net::listen(&listener, limits::BACKLOG)?;
                 Ok(listener)
             });
             listeners.push(listener.map_err(|source| StartError::Listen { address, source })?);

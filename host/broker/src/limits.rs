@@ -8,6 +8,12 @@ pub(crate) const CONNECTIONS: usize = 10_000;
 pub(crate) const RESERVED_FILES: usize = 256;
 /// Connections that have not sent CONNECT yet: of more, the oldest is closed, so that a client that speaks gets in.
 pub(crate) const SILENT_CONNECTIONS: usize = 64;
+/// How long one is spared: after a restart, hundreds of devices come at once, and are asked one after the other.
+pub(crate) const TIME_TO_SPEAK: Duration = Duration::from_secs(3);
+/// How many of them make room at once where no more files may be opened.
+pub(crate) const SILENT_ENDED: usize = 16;
+/// Connections that the kernel keeps until they are accepted: of more, clients would have to try again a second later.
+pub(crate) const BACKLOG: i32 = 1_024;
 /// From the TCP connection to a complete CONNECT: an idle connection must not hold a file.
 pub(crate) const TIME_TO_CONNECT: Duration = Duration::from_secs(10);
 /// The pause after the kernel refused to accept a connection: without one, the loop would spin.

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, oneshot},
     task::{JoinSet, LocalSet, spawn_local},
     time::{sleep, timeout},
@@ -202,12 +202,26 @@ async fn serve(
     let _ = timeout(limits::TIME_TO_FLUSH, farewell).await;
 }
 
+/// Whether a connection has a file that is not left to others. The kernel gives out the lowest number that is free: all
+/// below it are in use. Connections that say nothing make room, several at a time, because the next ones get the lower numbers
+/// of those that are gone.
+fn has_file(shared: &Shared, stream: &TcpStream) -> bool {
+    let file = stream.as_raw_fd().unsigned_abs() as usize;
+    let first_reserved = first_reserved_file();
+    let last_resort = first_reserved + reserved(open_files()) / 4;
+    if file < first_reserved {
+        return true;
+    }
+    let mut core = shared.core.borrow_mut();
+    let ended = (0..limits::SILENT_ENDED).filter(|_| core.end_oldest_silent()).count();
+    ended > 0 && file < last_resort
+}
+
 async fn accept(shared: Rc<Shared>, listener: TcpListener) {
     let mut complaint = crate::rare::Rare::default();
     loop {
         match listener.accept().await {
-            // The kernel gives out the lowest number that is free: all below it are in use.
-            Ok((stream, _)) if stream.as_raw_fd().unsigned_abs() as usize >= first_reserved_file() => {
+            Ok((stream, _)) if !has_file(&shared, &stream) => {
                 complaint.warn(clock::now(), |more| {
                     tracing::warn!(
                         "built-in broker: a connection is not accepted: nearly all files that may be open \

@@ -30,7 +30,7 @@ fn message(topic: &str) -> Message {
 
 /// MQTT 5, with an expiry in seconds.
 fn connect(core: &mut Core, client: u8, expiry_s: u8, now: Now) -> (ConnectionId, bool) {
-    let id = core.open(Arc::new(Notify::new()));
+    let id = core.open(Arc::new(Notify::new()), now);
     let body = [b"\0\x04MQTT\x05\0\0\0\x05\x11\0\0\0".as_slice(), &[expiry_s, 0, 1, client]].concat();
     assert_eq!(core.receive(id, 0x10, &body, now), Next::Continue);
     let answer = core.take_output(id, now);
