@@ -17,3 +17,4 @@ mod tasks;
 mod wishes;
 mod witness;
 mod world;
+mod zones;
