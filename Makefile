@@ -83,12 +83,13 @@ soak: setup guests ## kill the host again and again while it works, and count: R
 mutants: ## break the core line by line, and see that the histories notice: ONLY=word picks, HISTORIES=n for each
 	cargo test --quiet --test mutants
 
-oracles: ## compare `roost next` with another cron and with an ephemeris
+oracles: ## compare `roost next` with another cron, with an ephemeris, and with the newest time zones
 	cargo build -p roost
 	@[ -x $(ORACLES)/bin/pip ] || { $(VENV) && python3 -m venv $(ORACLES); }
-	@$(ORACLES)/bin/pip install --quiet cronsim ephem
+	@$(ORACLES)/bin/pip install --quiet --upgrade cronsim ephem tzdata
 	$(ORACLES)/bin/python tests/oracles/cron.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/sun.py target/debug/roost
+	$(ORACLES)/bin/python tests/oracles/zones.py target/debug/roost
 
 bench-peers: brokers plugins ## run Roost and other schedulers at the same works: ROUNDS=n, ONLY=text
 	cargo build --quiet --release -p roost

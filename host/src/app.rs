@@ -8,7 +8,7 @@ mod diary;
 mod hand;
 mod view;
 
-use std::{mem, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use roost_scheduler::{
@@ -16,7 +16,10 @@ use roost_scheduler::{
     scheduler::Scheduler,
     time::Instant,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior},
+};
 
 use self::hand::Hand;
 pub(crate) use self::{
@@ -32,6 +35,7 @@ use crate::{
     plugins::Plugins,
     service::{self, Watchdog},
     store::{Committed, Writer},
+    zones::{self, Changed},
 };
 
 /// Events that are taken before what they change is handed to the store: a batch must not grow without bound.
@@ -62,9 +66,22 @@ pub(crate) struct App {
     pub(crate) looks: mpsc::Receiver<Look>,
     pub(crate) committed: mpsc::UnboundedReceiver<Committed>,
     pub(crate) clock: Clock,
+    /// By which rules of time zones the jobs are due, as the disk has it.
+    pub(crate) zones: Option<Arc<str>>,
     /// Where what happens is told.
     pub(crate) feed: Feed,
     pub(crate) metrics: Metrics,
+}
+
+/// When to look whether the system has other rules of time zones.
+fn looks_at_zones() -> Interval {
+    let mut looks = tokio::time::interval(zones::LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
+fn zones_changed(Changed { in_use, zones }: Changed) -> Event {
+    Event::ZonesChanged { zones: Some(zones), rules: in_use.to_string().into() }
 }
 
 impl App {
@@ -77,7 +94,9 @@ impl App {
         let (gathered, farewell) = (tokio::time::sleep(GATHER), tokio::time::sleep(FAREWELL));
         tokio::pin!(stop, gathered, farewell);
         self.step(Event::Woke, &mut hand);
+        self.compare_zones(&mut hand);
         diary::taken_up(&self.scheduler);
+        let mut zones = looks_at_zones();
         let mut watchdog = Watchdog::new();
         service::started();
         while self.goes_on(stopping, &hand) {
@@ -120,6 +139,11 @@ impl App {
                     look(&self.scheduler);
                     continue;
                 }
+                // Between two steps: none of them sees rules that change (I1).
+                _ = zones.tick(), if has_room => match zones::look_again() {
+                    Some(changed) => zones_changed(changed),
+                    None => continue,
+                },
                 () = std::future::ready(()), if is_more_durable => continue,
             };
             if matches!(event, Event::StopAsked) && !stopping {
@@ -133,6 +157,16 @@ impl App {
             }
         }
         self.end(hand).await
+    }
+
+    /// Jobs that were planned by other rules of time zones than those of now may be due at another time.
+    fn compare_zones(&mut self, hand: &mut Hand) {
+        let in_use = zones::in_use();
+        tracing::info!("the time zones are {in_use}");
+        let rules: Arc<str> = in_use.to_string().into();
+        if self.zones.as_ref() != Some(&rules) {
+            self.step(Event::ZonesChanged { zones: None, rules }, hand);
+        }
     }
 
     /// Until it is told to stop, and what is under way has been acknowledged; or until nothing can be kept any more, and
@@ -343,6 +377,7 @@ impl App {
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
             Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
             Effect::Announce(announcement) => self.announce(announcement),
+            Effect::ZonesMoved { rules, jobs } => diary::zones_moved(&rules, jobs),
             Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),
             Effect::Unwatch { link, watch } => self.link.unwatch(link, watch),

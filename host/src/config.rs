@@ -19,8 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono_tz::Tz;
-use roost_scheduler::{time::Site, topic::Topic};
+use roost_scheduler::{time::Site, topic::Topic, zone::Zone};
 use tracing_subscriber::EnvFilter;
 
 use self::{
@@ -133,7 +132,7 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Report> {
     load_in(Path::new(""), flags, || system_zone(Path::new("/"), std::env::var("TZ").ok().as_deref()))
 }
 
-fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Tz, &'static str)) -> Result<Config, Report> {
+fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'static str)) -> Result<Config, Report> {
     let (path, file) = read(folder, flags.place.config.as_deref())?;
     let (site, zone_from) = site(&flags.place, &file.place, system)?;
     let status_topic = match file.mqtt.status_topic.clone() {
@@ -189,7 +188,7 @@ fn read(folder: &Path, named: Option<&Path>) -> Result<(Option<PathBuf>, File), 
 fn site(
     flags: &PlaceFlags,
     file: &Place,
-    system: impl FnOnce() -> (Tz, &'static str),
+    system: impl FnOnce() -> (Zone, &'static str),
 ) -> Result<(Site, &'static str), Report> {
     let (zone, zone_from) = match (flags.time_zone, file.zone) {
         (Some(zone), _) => (zone, "`--time-zone` or `ROOST_TIME_ZONE`"),

@@ -19,6 +19,7 @@ mod service;
 mod store;
 mod telemetry;
 mod when;
+mod zones;
 
 fn main() -> std::process::ExitCode {
     give_large_blocks_back();

@@ -1,9 +1,8 @@
 //! What would happen: the real scheduler and the real plugins, in a world where nothing goes wrong. Time jumps to what
 //! comes next, what is decided is durable at once, and the broker acknowledges each message as it is sent.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use chrono_tz::Tz;
 use roost_scheduler::{
     body::{Body, StepRef},
     calendar,
@@ -14,6 +13,7 @@ use roost_scheduler::{
     time::{Instant, Site},
     topic::Topic,
     trigger::Trigger,
+    zone::Zone,
 };
 
 use crate::plugins::workbench::{Asked, Specimen, Workbench};
@@ -26,7 +26,7 @@ const LINK: u64 = 1;
 pub(crate) struct Happening {
     pub(crate) at: Instant,
     /// Of the device.
-    pub(crate) zone: Tz,
+    pub(crate) zone: Zone,
     pub(crate) plugin: PluginName,
     pub(crate) device: DeviceName,
     /// Unless it concerns the device as a whole.
@@ -231,7 +231,7 @@ impl<'w> Rehearsal<'w> {
                 };
                 self.events.push_back(Event::Answered { call, reply });
             }
-            Effect::Announce(_) | Effect::Answer { .. } => {}
+            Effect::Announce(_) | Effect::Answer { .. } | Effect::ZonesMoved { .. } => {}
         }
     }
 
@@ -279,13 +279,17 @@ impl<'w> Rehearsal<'w> {
 
     fn happens(&mut self, plugin: PluginName, device: DeviceName, job: Option<JobId>, what: What) {
         let site = self.plugins.get(&plugin).and_then(|cast| cast.sites.get(&device));
-        let zone = site.map_or(Tz::UTC, |site| site.zone);
+        let zone = site.map_or(Zone::UTC, |site| site.zone);
         self.happened.push_back(Happening { at: self.now, zone, plugin, device, job, what });
     }
 
-    /// The time zones of all devices.
-    pub(crate) fn zones(&self) -> HashSet<Tz> {
-        self.plugins.values().flat_map(|cast| cast.sites.values()).map(|site| site.zone).collect()
+    /// The time zones of all devices, each once.
+    pub(crate) fn zones(&self) -> Vec<Zone> {
+        let sites = self.plugins.values().flat_map(|cast| cast.sites.values());
+        let mut zones: Vec<Zone> = sites.map(|site| site.zone).collect();
+        zones.sort_unstable_by_key(|zone| zone.name());
+        zones.dedup();
+        zones
     }
 }
 

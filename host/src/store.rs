@@ -63,6 +63,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("store/schema/3.sql"),
     include_str!("store/schema/4.sql"),
     include_str!("store/schema/5.sql"),
+    include_str!("store/schema/6.sql"),
 ];
 
 /// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.

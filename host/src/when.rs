@@ -3,8 +3,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
-use chrono_tz::Tz;
-use roost_scheduler::{calendar::to_instant, time::Instant};
+use roost_scheduler::{calendar::to_instant, time::Instant, zone::Zone};
 
 /// An instant, or what a calendar and a clock on the wall show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +14,7 @@ pub(crate) enum When {
 
 impl When {
     /// Where the clock on the wall is in that zone.
-    pub(crate) fn in_zone(self, zone: Tz) -> Instant {
+    pub(crate) fn in_zone(self, zone: Zone) -> Instant {
         match self {
             Self::At(at) => at,
             Self::Local(local) => to_instant(local.date(), local.time(), zone),
@@ -61,6 +60,7 @@ pub(crate) fn distance(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zones::zone;
 
     #[test]
     fn times_are_instants_or_local() {
@@ -74,7 +74,7 @@ mod tests {
             // The clock is set forward over it.
             ("2027-03-28T01:30", "2027-03-28T01:00:00Z"),
         ] {
-            let when = text.parse::<When>().map(|when| when.in_zone(Tz::Europe__London).to_string());
+            let when = text.parse::<When>().map(|when| when.in_zone(zone("Europe/London")).to_string());
             assert_eq!(when.as_deref(), Ok(expected), "{text}");
         }
         for text in

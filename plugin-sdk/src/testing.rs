@@ -39,13 +39,13 @@
 
 use std::collections::HashSet;
 
-use chrono_tz::Tz;
 use roost_scheduler::{
     calendar,
     model::{self, Action},
     names::ResourceName,
     time::{Instant as HostInstant, Location as HostLocation, Site},
     trigger::Sky,
+    zone::Zone,
 };
 
 use crate::{
@@ -186,7 +186,7 @@ impl Bench {
     }
 
     fn site(&self) -> Result<Site> {
-        let zone: Tz = calendar::parse_zone(&self.time_zone)?;
+        let zone: Zone = calendar::parse_zone(&self.time_zone)?;
         let location = match self.location {
             Some((latitude, longitude)) => {
                 let location = HostLocation::new(latitude, longitude);

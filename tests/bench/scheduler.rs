@@ -15,6 +15,7 @@ use roost_scheduler::{
     time::{Instant, Site},
     topic::{Grant, Topic},
     trigger::Trigger,
+    zone::Zone,
 };
 
 use roost_tests::figure::Figure;
@@ -141,6 +142,7 @@ impl Bench {
                 }
                 Effect::TellDurable(ticket) => self.answers.push(Event::Durable(ticket)),
                 Effect::Announce(_)
+                | Effect::ZonesMoved { .. }
                 | Effect::Call { .. }
                 | Effect::Plan { .. }
                 | Effect::Watch { .. }
@@ -172,7 +174,7 @@ fn loaded() -> Loaded {
     let plugin = PluginName::parse("bench").expect("a name");
     let device = |device: i64| LoadedDevice {
         name: DeviceName::parse(&format!("at-{device}")).expect("a name"),
-        site: Site { zone: chrono_tz::UTC, location: None },
+        site: Site { zone: Zone::UTC, location: None },
         plan: Ok(Plan {
             asked: at(BEGIN_MS),
             jobs: (device * JOBS_PER_DEVICE..(device + 1) * JOBS_PER_DEVICE)

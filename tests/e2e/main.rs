@@ -25,6 +25,7 @@ mod stream;
 mod tasks;
 mod uploads;
 mod why;
+mod zones;
 
 use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
 

@@ -84,7 +84,8 @@ impl Site {
         Self::started(command, &[], &[])
     }
 
-    fn start_in(&self, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
+    /// Starts a host here, with variables and arguments of the test's own.
+    pub fn start_in(&self, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
         Self::started(self.command(&["run"]), environment, arguments)
     }
 

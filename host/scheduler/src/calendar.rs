@@ -1,43 +1,56 @@
 //! Local dates and times of day, and the instants they stand for.
 
-use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike};
-use chrono_tz::{GapInfo, TZ_VARIANTS, Tz};
+use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
-use crate::{limits, text::excerpt, time::Instant};
+use crate::{
+    limits,
+    text::excerpt,
+    time::Instant,
+    zone::{AtLocal, Zone},
+};
 
 /// Text that is not the name of a time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not an IANA time zone{}", .nearest.map_or_else(String::new, |zone| format!("; did you mean `{zone}`?")))]
 pub struct ZoneError {
     name: String,
-    nearest: Option<Tz>,
+    nearest: Option<&'static str>,
 }
 
-/// Reads the IANA name of a time zone, such as `Europe/London`.
+impl ZoneError {
+    /// No zone has that name; the nearest one that is built in may be meant.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: excerpt(name), nearest: nearest_zone(name) }
+    }
+}
+
+/// Reads the IANA name of a time zone, such as `Europe/London`: one with the rules that are built in. The host has newer ones,
+/// if the system does.
 ///
 /// # Errors
 /// Names the nearest zone there is, if one is near.
-pub fn parse_zone(name: &str) -> Result<Tz, ZoneError> {
-    name.parse().map_err(|_| ZoneError { name: excerpt(name), nearest: nearest_zone(name) })
+pub fn parse_zone(name: &str) -> Result<Zone, ZoneError> {
+    Zone::bundled(name).ok_or_else(|| ZoneError::new(name))
 }
 
-fn nearest_zone(name: &str) -> Option<Tz> {
+fn nearest_zone(name: &str) -> Option<&'static str> {
     if name.len() > limits::ZONE_BYTES {
         return None;
     }
     let (name, city) = (name.to_lowercase(), name.to_lowercase().replace(' ', "_"));
-    let distance = |zone: &Tz| {
-        let zone = zone.name().to_lowercase();
+    let distance = |zone: &str| {
+        let zone = zone.to_lowercase();
         // People know their city better than the continent that the name files it under.
         if zone.rsplit('/').next() == Some(&city) { 0 } else { strsim::damerau_levenshtein(&zone, &name) }
     };
-    let (near, zone) = TZ_VARIANTS.iter().map(|zone| (distance(zone), *zone)).min_by_key(|(near, _)| *near)?;
+    let (near, zone) = Zone::bundled_names().map(|zone| (distance(zone), zone)).min()?;
     (near <= name.len() / 4).then_some(zone)
 }
 
 /// What calendar and clock show at an instant; milliseconds are cut off.
 #[must_use]
-pub fn to_local(at: Instant, zone: Tz) -> (NaiveDate, NaiveTime) {
+pub fn to_local(at: Instant, zone: Zone) -> (NaiveDate, NaiveTime) {
     let local = clock_at(at, zone);
     (local.date(), local.time())
 }
@@ -45,7 +58,7 @@ pub fn to_local(at: Instant, zone: Tz) -> (NaiveDate, NaiveTime) {
 /// When calendar and clock show this. A time that is skipped is the first instant after the gap; of a time that comes
 /// twice it is the earlier. Never decreases as date and time increase.
 #[must_use]
-pub fn to_instant(date: NaiveDate, time: NaiveTime, zone: Tz) -> Instant {
+pub fn to_instant(date: NaiveDate, time: NaiveTime, zone: Zone) -> Instant {
     match Reading::of(date.and_time(time), zone) {
         Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } => at,
     }
@@ -54,7 +67,7 @@ pub fn to_instant(date: NaiveDate, time: NaiveTime, zone: Tz) -> Instant {
 /// When the next local date begins. Some zones have no midnight on the day that summer time starts: there it is the
 /// first instant after it.
 #[must_use]
-pub fn next_midnight(now: Instant, zone: Tz) -> Instant {
+pub fn next_midnight(now: Instant, zone: Zone) -> Instant {
     let tomorrow = to_local(now, zone).0 + Days::new(1);
     match Reading::of(tomorrow.and_time(NaiveTime::MIN), zone) {
         // A clock that was set back over midnight shows it twice, and the first one may be past.
@@ -65,12 +78,12 @@ pub fn next_midnight(now: Instant, zone: Tz) -> Instant {
 
 /// When the local date after tomorrow begins: how far ahead a plan has to reach.
 #[must_use]
-pub fn end_of_tomorrow(now: Instant, zone: Tz) -> Instant {
+pub fn end_of_tomorrow(now: Instant, zone: Zone) -> Instant {
     next_midnight(next_midnight(now, zone), zone)
 }
 
 /// What calendar and clock show, whole seconds.
-pub(crate) fn clock_at(at: Instant, zone: Tz) -> NaiveDateTime {
+pub(crate) fn clock_at(at: Instant, zone: Zone) -> NaiveDateTime {
     let local = at.to_utc().with_timezone(&zone).naive_local();
     local.with_nanosecond(0).unwrap_or(local)
 }
@@ -90,24 +103,28 @@ pub(crate) enum Reading {
 }
 
 impl Reading {
-    pub(crate) fn of(local: NaiveDateTime, zone: Tz) -> Self {
-        match zone.from_local_datetime(&local) {
-            LocalResult::Single(at) => Self::Once(at.into()),
-            LocalResult::Ambiguous(earlier, later) => Self::Twice(earlier.into(), later.into()),
-            LocalResult::None => Self::Never { resumes: end_of_gap(local, zone) },
+    pub(crate) fn of(local: NaiveDateTime, zone: Zone) -> Self {
+        let millis = i64::from(local.and_utc().timestamp_subsec_millis());
+        let instant = |seconds: i64| Instant::from_millis_clamped(seconds.saturating_mul(1_000).saturating_add(millis));
+        match zone.at_local(local.and_utc().timestamp()) {
+            AtLocal::Once(at) => Self::Once(instant(at)),
+            AtLocal::Twice(earlier, later) => Self::Twice(instant(earlier), instant(later)),
+            AtLocal::Never { resumes } => {
+                Self::Never { resumes: Instant::from_millis_clamped(resumes.saturating_mul(1_000)) }
+            }
         }
     }
 }
 
-fn end_of_gap(local: NaiveDateTime, zone: Tz) -> Instant {
-    let end: Option<DateTime<Tz>> = GapInfo::new(&local, &zone).and_then(|gap| gap.end);
-    // A gap without an end does not exist; if the tables had one, standard time would be the best guess.
-    end.map_or_else(|| local.and_utc().into(), Into::into)
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+
+    fn zone(name: &str) -> Zone {
+        parse_zone(name).expect("a zone")
+    }
 
     fn at(text: &str) -> Instant {
         DateTime::parse_from_rfc3339(text).expect("RFC 3339").into()
@@ -151,24 +168,24 @@ mod tests {
 
     #[test]
     fn a_plan_reaches_to_the_end_of_tomorrow() {
-        let zone = Tz::America__Santiago;
+        let zone = zone("America/Santiago");
         assert_eq!(end_of_tomorrow(at("2027-09-03T00:00:00-04:00"), zone), at("2027-09-05T01:00:00-03:00"));
-        assert_eq!(end_of_tomorrow(at("2027-06-01T23:59:59Z"), Tz::UTC), at("2027-06-03T00:00:00Z"));
+        assert_eq!(end_of_tomorrow(at("2027-06-01T23:59:59Z"), Zone::UTC), at("2027-06-03T00:00:00Z"));
     }
 
     #[test]
     fn local_times_have_no_milliseconds() {
-        let (date, time) = to_local(at("2027-06-01T10:00:00.999Z"), Tz::Europe__London);
+        let (date, time) = to_local(at("2027-06-01T10:00:00.999Z"), zone("Europe/London"));
         assert_eq!(date.and_time(time), local("2027-06-01T11:00:00"));
     }
 
     #[test]
     fn an_unknown_zone_names_the_nearest() {
         for (name, nearest) in [
-            ("Europe/Lodnon", Some(Tz::Europe__London)),
-            ("europe/london", Some(Tz::Europe__London)),
-            ("London", Some(Tz::Europe__London)),
-            ("New York", Some(Tz::America__New_York)),
+            ("Europe/Lodnon", Some("Europe/London")),
+            ("europe/london", Some("Europe/London")),
+            ("London", Some("Europe/London")),
+            ("New York", Some("America/New_York")),
             ("xyzzy", None),
         ] {
             assert_eq!(parse_zone(name).expect_err("no zone").nearest, nearest, "{name}");

@@ -127,6 +127,8 @@ pub enum Change {
     },
     /// The clock was set back so often: what counts elapsed time makes runs of a new series.
     SeriesBegun(u32),
+    /// All jobs are due by these rules of time zones.
+    ZonesKnown(Arc<str>),
     /// A run has ended (I13).
     RunEnded(RunEnded),
 }
@@ -207,6 +209,8 @@ pub struct Saved {
     pub series: u32,
     /// What people have said of jobs.
     pub wishes: Vec<(JobKey, Wish)>,
+    /// By which rules of time zones the jobs are due; `None` if that is not known.
+    pub zones: Option<Arc<str>>,
 }
 
 /// A plugin as the store knows it.

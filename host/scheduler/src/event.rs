@@ -12,6 +12,7 @@ use crate::{
     names::{DeviceName, JobName, PluginName, RunId},
     time::{Instant, Site},
     topic::Grant,
+    zone::Zone,
 };
 
 /// A SHA-256.
@@ -90,6 +91,13 @@ pub enum Event {
     Loaded(Loaded),
     /// A plugin's file was gone for long enough (I9).
     Removed(PluginName),
+    /// The rules of time zones have changed ([`Zone::update`]), or other ones are in use than when the host ran last.
+    ZonesChanged {
+        /// Which zones have other rules; `None` if it is not known which do.
+        zones: Option<Vec<Zone>>,
+        /// What the rules in use are called, to be kept.
+        rules: Arc<str>,
+    },
     /// The answer to [`Effect::Plan`].
     Planned {
         /// Whose.
@@ -365,6 +373,13 @@ pub enum Effect {
         /// What.
         answer: Result<Done, Refusal>,
     },
+    /// Say how many jobs are due at another time, because the rules of time zones have changed.
+    ZonesMoved {
+        /// What the rules are called.
+        rules: Arc<str>,
+        /// How many.
+        jobs: u64,
+    },
     /// Say what a plugin's new version, or a new plan, changed.
     Announce(Announcement),
     /// Ask a plugin for the plan of one device.
@@ -396,7 +411,7 @@ impl Effect {
     #[must_use]
     pub fn after_commit(&self) -> bool {
         match self {
-            Self::TellDurable(_) | Self::Announce(_) => true,
+            Self::TellDurable(_) | Self::Announce(_) | Self::ZonesMoved { .. } => true,
             // Where nothing was done, there is nothing to wait for.
             Self::Answer { answer, .. } => answer.is_ok(),
             Self::Publish(_) | Self::Plan { .. } | Self::Call { .. } | Self::Watch { .. } | Self::Unwatch { .. } => {

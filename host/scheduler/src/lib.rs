@@ -8,7 +8,7 @@
 //! use roost_scheduler::{time::{Instant, Site}, trigger::{Patterns, Search, Sky, parse}};
 //!
 //! let now = Instant::from_millis(1_800_000_000_000).expect("in range"); // 2027-01-15T08:00:00Z
-//! let site = Site { zone: chrono_tz::Europe::London, location: None };
+//! let site = Site { zone: roost_scheduler::calendar::parse_zone("Europe/London").expect("a zone"), location: None };
 //! let trigger = parse("cron 30 6 * * MON-FRI", now, &mut Patterns::default()).expect("a trigger");
 //! let Search::Found(next) = trigger.next(now, &site, &mut Sky::default()) else { unreachable!("it fires") };
 //! assert_eq!(next.to_string(), "2027-01-18T06:30:00Z");
@@ -57,3 +57,4 @@ pub mod time;
 pub mod topic;
 pub mod trigger;
 mod turns;
+pub mod zone;

@@ -104,6 +104,8 @@ pub const MESSAGES_AT_ONCE: u32 = 100_000;
 pub const RATE_PAUSE_MS: u64 = 10;
 /// Jobs that one step compares with a plan, adopts, arms or drops.
 pub const JOBS_PER_STEP: usize = 250;
+/// Jobs that one step looks at when the rules of time zones have changed: each is searched for once, and again if it moves.
+pub const ZONED_JOBS_PER_STEP: u32 = 250;
 /// Jobs and devices that one step looks at when the clock was set.
 pub const PLACES_PER_STEP: u32 = 2_000;
 /// Places that one look at the jobs takes in: whoever looks must not hold up what is due.
@@ -134,6 +136,9 @@ pub const FORGET_EVERY_MS: i64 = 86_400_000;
 pub const SKY_DAYS: usize = 8_192;
 /// Bytes of a trigger as a person writes it: a longer one is a mistake, and similar words are looked for in it.
 pub const TRIGGER_BYTES: usize = 1_024;
+/// The year 2500, in seconds since 1970: up to then the rules of a zone are written down, 17 kB where there is summer time. Later
+/// years are as those 400 years before.
+pub const ZONE_UNTIL_S: i64 = 16_725_225_600;
 /// Bytes of a cron expression: a longer one is a mistake, and would be kept on disk.
 pub const CRON_BYTES: usize = 256;
 /// Parsed cron expressions that are kept before those that no job uses are forgotten: 2 MB.

@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Display};
 
-use chrono_tz::Tz;
-
 use crate::{
     limits,
     model::{Action, Confirm, Job, Matches, Message, MessageProperties, Misfire, Overlap, Policy, Reply, Retry, Step},
@@ -11,6 +9,7 @@ use crate::{
     time::Site,
     topic::is_forbidden,
     trigger::{Duration, Every, OutOfOrder, Search, Sky, Sun, Trigger},
+    zone::Zone,
 };
 
 /// A rule that is broken.
@@ -138,7 +137,7 @@ fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
     match trigger {
         Trigger::Every(every) => every.period_ms <= after_ms,
         Trigger::Cron(_) => {
-            let (site, sky) = (Site { zone: Tz::UTC, location: None }, &mut Sky::default());
+            let (site, sky) = (Site { zone: Zone::UTC, location: None }, &mut Sky::default());
             let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
             let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
             let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sky)) else { return false };

@@ -15,6 +15,7 @@ mod runs;
 mod tasks;
 mod view;
 mod wishes;
+mod zones;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -51,6 +52,7 @@ use crate::{
     time::{Instant, Site},
     topic::Grant,
     trigger::Sky,
+    zone::Zone,
 };
 
 /// What is due, what runs, what is owed.
@@ -148,7 +150,7 @@ pub struct Operator {
 impl Default for Operator {
     /// No resources, UTC, and what a plugin may do of which nothing is said.
     fn default() -> Self {
-        let site = Site { zone: chrono_tz::UTC, location: None };
+        let site = Site { zone: Zone::UTC, location: None };
         let grant = Grant::default_of(&PluginName::of_host());
         Self { resources: Vec::new(), grant, site, rates: Rates::default() }
     }
@@ -259,6 +261,7 @@ impl Scheduler {
         self.run_timers(now, &mut out);
         match event {
             Event::Woke | Event::ClockSet { .. } => {}
+            Event::ZonesChanged { zones, rules } => self.zones_changed(zones, rules),
             Event::StopAsked => self.stopping = true,
             Event::StoreFailed => self.store_failed(now, &mut out),
             Event::Durable(ticket) => self.durable(now, ticket, &mut out),

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use chrono_tz::Tz;
+
+use crate::zone::Zone;
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 /// From 0 to the end of the year 9999.
@@ -54,7 +55,7 @@ impl Instant {
 
     /// RFC 3339 in a time zone, with its offset, milliseconds only where there are any.
     #[must_use]
-    pub fn in_zone(self, zone: Tz) -> String {
+    pub fn in_zone(self, zone: Zone) -> String {
         self.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, true)
     }
 }
@@ -105,7 +106,7 @@ impl Location {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Site {
     /// The zone that cron expressions and times of day are meant in.
-    pub zone: Tz,
+    pub zone: Zone,
     /// What sun triggers need.
     pub location: Option<Location>,
 }

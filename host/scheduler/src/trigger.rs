@@ -8,7 +8,7 @@ use std::fmt;
 
 pub(crate) use self::sun::OutOfOrder;
 pub use self::{
-    cron::{Cron, CronError, Patterns},
+    cron::{Cron, CronError, FindZone, Patterns},
     sun::{Sky, Sun, SunEvent},
     text::{Duration, TriggerError, parse, parse_duration, parse_stored},
 };

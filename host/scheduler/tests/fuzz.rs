@@ -4,6 +4,7 @@
 
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::FileFailurePersistence};
 use roost_scheduler::{
+    calendar,
     time::{Instant, Location, Site},
     topic::{Topic, TopicFilter},
     trigger::{Patterns, Search, Sky, parse, parse_duration, parse_stored},
@@ -145,7 +146,7 @@ proptest! {
     #[test]
     fn what_a_trigger_finds_is_behind_what_was_asked_for(text in trigger_texts(), far in any::<bool>()) {
         let location = Location::new(70.0, 25.0).filter(|_| far);
-        let site = Site { zone: chrono_tz::Europe::Helsinki, location: location.or(Location::new(-51.5, 0.1)) };
+        let site = Site { zone: calendar::parse_zone("Europe/Helsinki").expect("a zone"), location: location.or(Location::new(-51.5, 0.1)) };
         if let Ok(trigger) = parse(&text, now(), &mut Patterns::default())
             && let Search::Found(next) = trigger.next(now(), &site, &mut Sky::default())
         {

@@ -1,20 +1,24 @@
 //! What a sun trigger's times of day mean, most of all where an evening lasts beyond midnight.
 
 use chrono::{Days, NaiveDate, NaiveTime, Timelike};
-use chrono_tz::Tz;
 use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
     trigger::{Patterns, Search, Sky, SunEvent, Trigger, parse},
+    zone::Zone,
 };
 
 const HOUR_MS: i64 = 3_600_000;
+
+fn zone(name: &str) -> Zone {
+    calendar::parse_zone(name).expect(name)
+}
 
 fn at(text: &str) -> Instant {
     chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339").into()
 }
 
-fn site(zone: Tz, latitude: f64, longitude: f64) -> Site {
+fn site(zone: Zone, latitude: f64, longitude: f64) -> Site {
     Site { zone, location: Location::new(latitude, longitude) }
 }
 
@@ -48,19 +52,19 @@ fn day_from_noon(text: &str, date: &str, site: &Site) -> Vec<String> {
 }
 
 fn helsinki() -> Site {
-    site(Tz::Europe__Helsinki, 60.17, 24.94)
+    site(zone("Europe/Helsinki"), 60.17, 24.94)
 }
 
 fn fairbanks() -> Site {
-    site(Tz::America__Anchorage, 64.84, -147.72)
+    site(zone("America/Anchorage"), 64.84, -147.72)
 }
 
 fn reykjavik() -> Site {
-    site(Tz::Atlantic__Reykjavik, 64.15, -21.94)
+    site(zone("Atlantic/Reykjavik"), 64.15, -21.94)
 }
 
 fn tromso() -> Site {
-    site(Tz::Europe__Oslo, 69.6492, 18.9553)
+    site(zone("Europe/Oslo"), 69.6492, 18.9553)
 }
 
 #[test]
@@ -80,10 +84,10 @@ fn an_evening_lasts_beyond_midnight() {
         (reykjavik(), "2027-06-21", "sunset not-before 20:00 not-after 23:30", "21T23:30"),
         (reykjavik(), "2027-12-21", "sunset not-before 20:00 not-after 23:30", "21T20:00"),
         // A clock that goes by UTC, half a day away from the sun's.
-        (site(Tz::UTC, -36.85, 174.76), "2027-06-20", "sunset", "21T05:11"),
-        (site(Tz::UTC, -36.85, 174.76), "2027-06-20", "sunset not-before 05:30", "21T05:30"),
-        (site(Tz::UTC, -36.85, 174.76), "2027-06-20", "sunset not-after 05:00", "21T05:00"),
-        (site(Tz::UTC, 39.74, -104.98), "2027-06-20", "sunrise not-after 12:15", "21T11:32"),
+        (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset", "21T05:11"),
+        (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset not-before 05:30", "21T05:30"),
+        (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset not-after 05:00", "21T05:00"),
+        (site(Zone::UTC, 39.74, -104.98), "2027-06-20", "sunrise not-after 12:15", "21T11:32"),
     ] {
         assert_eq!(day_from_noon(text, date, &place), [expected], "{text} on {date} in {}", place.zone);
     }
@@ -92,7 +96,7 @@ fn an_evening_lasts_beyond_midnight() {
 #[test]
 fn a_morning_may_begin_before_midnight_and_end_after_noon() {
     // Where the sun is highest at 13:00 and more, it rises after noon when the polar night has just ended.
-    let utqiagvik = site(Tz::America__Anchorage, 71.29, -156.79);
+    let utqiagvik = site(zone("America/Anchorage"), 71.29, -156.79);
     for (place, date, text, expected) in [
         (tromso(), "2027-05-17", "sunrise not-before 06:30", vec!["18T06:30"]),
         (tromso(), "2027-05-17", "sunrise not-after 00:30", vec!["18T00:30"]),
@@ -102,12 +106,12 @@ fn a_morning_may_begin_before_midnight_and_end_after_noon() {
         // It sets at 11:40, and the evening is the one of that day.
         (tromso(), "2026-11-26", "sunset not-before 20:00", vec!["26T20:00"]),
         // Moved by six hours, so are its times of day.
-        (site(Tz::Europe__London, 51.5, -0.1), "2027-01-10", "sunrise +6h not-after 13:00", vec!["10T13:00"]),
-        (site(Tz::Europe__London, 51.5, -0.1), "2027-06-10", "solar-noon +1h not-before 14:30", vec!["10T14:30"]),
+        (site(zone("Europe/London"), 51.5, -0.1), "2027-01-10", "sunrise +6h not-after 13:00", vec!["10T13:00"]),
+        (site(zone("Europe/London"), 51.5, -0.1), "2027-06-10", "solar-noon +1h not-before 14:30", vec!["10T14:30"]),
     ] {
         assert_eq!(day_from_noon(text, date, &place), expected, "{text} on {date} in {}", place.zone);
     }
-    let greenwich = site(Tz::Europe__London, 51.5, -0.1);
+    let greenwich = site(zone("Europe/London"), 51.5, -0.1);
     let noon = between(
         &trigger("sunset -6h not-before 11:00"),
         at("2027-01-10T00:00:00Z"),
@@ -122,7 +126,7 @@ fn a_morning_may_begin_before_midnight_and_end_after_noon() {
 fn a_day_without_the_event_has_none_unless_it_is_said_when() {
     let helsinki_end = "civil-dusk +10m not-after 22:00 else 22:00";
     // Oulu has no civil dusk from late May on.
-    let oulu = site(Tz::Europe__Helsinki, 65.01, 25.47);
+    let oulu = site(zone("Europe/Helsinki"), 65.01, 25.47);
     for (place, date, text, expected) in [
         (oulu, "2027-06-21", "civil-dusk +10m not-after 22:00", vec![]),
         (oulu, "2027-06-21", helsinki_end, vec!["21T22:00"]),
@@ -139,7 +143,7 @@ fn a_day_without_the_event_has_none_unless_it_is_said_when() {
 
 #[test]
 fn each_evening_of_a_year_has_one_run_where_a_fallback_is_stated() {
-    for place in [helsinki(), fairbanks(), reykjavik(), tromso(), site(Tz::Antarctica__McMurdo, -77.85, 166.67)] {
+    for place in [helsinki(), fairbanks(), reykjavik(), tromso(), site(zone("Antarctica/McMurdo"), -77.85, 166.67)] {
         let (zone, sky) = (place.zone, &mut Sky::default());
         let start = at("2027-01-01T10:00:00Z");
         for text in ["civil-dusk +10m not-before 17:00 not-after 22:00 else 22:00", "sunset not-after 23:30 else 23:30"]
@@ -154,7 +158,7 @@ fn each_evening_of_a_year_has_one_run_where_a_fallback_is_stated() {
 
 #[test]
 fn summer_time_does_not_move_a_clamp() {
-    let london = site(Tz::Europe__London, 51.5, -0.1);
+    let london = site(zone("Europe/London"), 51.5, -0.1);
     for (date, text, expected) in [
         // 01:00 becomes 02:00; 02:00 becomes 01:00.
         ("2027-03-27", "sunrise not-before 06:30", "28T06:45"),
@@ -167,14 +171,14 @@ fn summer_time_does_not_move_a_clamp() {
         assert_eq!(day_from_noon(text, date, &london), [expected], "{text} on {date}");
     }
     // Sydney: the same, the other way round.
-    let sydney = site(Tz::Australia__Sydney, -33.87, 151.21);
+    let sydney = site(zone("Australia/Sydney"), -33.87, 151.21);
     assert_eq!(day_from_noon("sunset not-before 20:30 not-after 23:00", "2027-12-21", &sydney), ["21T20:30"]);
     assert_eq!(day_from_noon("sunset not-after 19:30", "2027-10-03", &sydney), ["03T18:58"]);
     assert_eq!(day_from_noon("civil-dusk not-after 19:00", "2027-12-21", &sydney), ["21T19:00"]);
 }
 
 /// The rule in other words: the evening of an event is the date that its noon was on.
-fn clamped(event: SunEvent, happens: Instant, clamps: [Option<NaiveTime>; 2], zone: Tz) -> Instant {
+fn clamped(event: SunEvent, happens: Instant, clamps: [Option<NaiveTime>; 2], zone: Zone) -> Instant {
     let is_evening =
         !matches!(event, SunEvent::Sunrise | SunEvent::CivilDawn | SunEvent::NauticalDawn | SunEvent::AstronomicalDawn);
     let (date, time) = calendar::to_local(happens, zone);
@@ -204,13 +208,13 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
         fairbanks(),
         reykjavik(),
         tromso(),
-        site(Tz::Atlantic__Reykjavik, 78.0, -21.9),
-        site(Tz::Europe__London, 51.5, -0.1),
-        site(Tz::America__Bogota, 0.0, -74.0),
-        site(Tz::Asia__Kathmandu, 27.7, 85.3),
-        site(Tz::Australia__Sydney, -33.9, 151.2),
-        site(Tz::America__Punta_Arenas, -53.2, -70.9),
-        site(Tz::Pacific__Auckland, -77.85, 166.67),
+        site(zone("Atlantic/Reykjavik"), 78.0, -21.9),
+        site(zone("Europe/London"), 51.5, -0.1),
+        site(zone("America/Bogota"), 0.0, -74.0),
+        site(zone("Asia/Kathmandu"), 27.7, 85.3),
+        site(zone("Australia/Sydney"), -33.9, 151.2),
+        site(zone("America/Punta_Arenas"), -53.2, -70.9),
+        site(zone("Pacific/Auckland"), -77.85, 166.67),
     ];
     let evening = ["not-after 22:00", "not-before 20:00", "not-before 20:00 not-after 23:30", "not-before 00:10"];
     let morning = ["not-before 06:30", "not-after 05:00", "not-before 23:45 not-after 08:00", "not-after 23:30"];

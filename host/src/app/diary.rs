@@ -46,6 +46,14 @@ fn in_short(happening: &Happening) -> &'static str {
     }
 }
 
+/// Says how many jobs are due at another time than was planned, because the rules of time zones have changed.
+pub(crate) fn zones_moved(rules: &str, jobs: u64) {
+    if jobs > 0 {
+        let (jobs, are) = (counted(jobs, "job"), if jobs == 1 { "is" } else { "are" });
+        tracing::info!("{jobs} {are} due at another time, because the time zones have changed: they are {rules}");
+    }
+}
+
 /// Tells what is still owed when the host ends although nothing can be kept.
 pub(crate) fn owed(scheduler: &Scheduler) {
     let mut owed: Vec<(Instant, String)> =

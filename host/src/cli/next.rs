@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use chrono_tz::Tz;
 use roost_scheduler::{
     time::{Instant, Site},
-    trigger::{Never, Patterns, Sky, Trigger, parse},
+    trigger::{Never, Sky, Trigger, parse},
+    zone::Zone,
 };
 
 use super::{output, trigger::typed};
@@ -15,6 +15,7 @@ use crate::{
     config::{self, PlaceFlags},
     report::Report,
     when::{When, distance},
+    zones,
 };
 
 /// Show when a trigger fires
@@ -53,7 +54,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     let after = from.unwrap_or(now.plus_ms(-1));
     let from = from.unwrap_or(now);
     let text = typed(&args.trigger, site.zone);
-    let (times, end) = match parse(&text, now, &mut Patterns::default()) {
+    let (times, end) = match parse(&text, now, &mut zones::patterns()) {
         Ok(trigger) => occurrences(&trigger, after, args.count, &site),
         Err(error) if error.never().is_some() => (Vec::new(), error.never()),
         Err(error) => return Err(Report::new(error.to_string()).hint(error.hint()).into()),
@@ -82,7 +83,7 @@ fn occurrences(trigger: &Trigger, after: Instant, count: u32, site: &Site) -> (V
     (times, None)
 }
 
-fn write(times: &[Instant], from: Instant, zone: Tz, json: bool) -> Result<()> {
+fn write(times: &[Instant], from: Instant, zone: Zone, json: bool) -> Result<()> {
     let mut out = io::BufWriter::new(output::stdout());
     if json {
         let times: Vec<_> = times.iter().map(|at| at.in_zone(zone)).collect();
@@ -97,7 +98,7 @@ fn write(times: &[Instant], from: Instant, zone: Tz, json: bool) -> Result<()> {
 }
 
 /// `Mon 2027-03-01 06:30:00 +00:00  in 3 days`
-fn line(at: Instant, from: Instant, zone: Tz) -> String {
+fn line(at: Instant, from: Instant, zone: Zone) -> String {
     let local = at.to_utc().with_timezone(&zone);
     let milliseconds = if at.millis() % 1_000 == 0 { "" } else { "%.3f" };
     format!("{}  in {}", local.format(&format!("%a %Y-%m-%d %H:%M:%S{milliseconds} %:z")), distance(at.ms_since(from)))
@@ -105,25 +106,26 @@ fn line(at: Instant, from: Instant, zone: Tz) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::zones::zone;
     use roost_scheduler::time::Location;
 
     use super::*;
 
     fn at(text: &str) -> Instant {
-        text.parse::<When>().expect("a time").in_zone(Tz::UTC)
+        text.parse::<When>().expect("a time").in_zone(Zone::UTC)
     }
 
     fn trigger(text: &str) -> Trigger {
-        parse(text, Instant::MIN, &mut Patterns::default()).expect("a trigger")
+        parse(text, Instant::MIN, &mut zones::patterns()).expect("a trigger")
     }
 
     fn tromso() -> Site {
-        Site { zone: Tz::Europe__Oslo, location: Location::new(69.6492, 18.9553) }
+        Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) }
     }
 
     #[test]
     fn a_line_shows_local_time_and_how_long_it_is_until_then() {
-        let (from, zone) = (at("2027-02-26T06:00:00Z"), Tz::Europe__London);
+        let (from, zone) = (at("2027-02-26T06:00:00Z"), zone("Europe/London"));
         assert_eq!(line(at("2027-03-01T06:30:00Z"), from, zone), "Mon 2027-03-01 06:30:00 +00:00  in 3 days");
         assert_eq!(line(at("2027-02-26T06:00:00.5Z"), from, zone), "Fri 2027-02-26 06:00:00.500 +00:00  in 500 ms");
         let distances = [1_000, 1_999, 119_000, 120_000, 7_200_000, 172_799_999].map(distance);
@@ -133,13 +135,13 @@ mod tests {
     #[test]
     fn the_sunrise_after_a_polar_night_is_found() {
         let (times, end) = occurrences(&trigger("sunrise"), at("2026-12-01T00:00:00Z"), 2, &tromso());
-        let days: Vec<_> = times.iter().map(|at| at.in_zone(Tz::Europe__Oslo)[..10].to_owned()).collect();
+        let days: Vec<_> = times.iter().map(|at| at.in_zone(zone("Europe/Oslo"))[..10].to_owned()).collect();
         assert_eq!((days, end), (vec!["2027-01-15".into(), "2027-01-16".into()], None));
     }
 
     #[test]
     fn what_never_fires_says_why() {
-        let equator = Site { zone: Tz::UTC, location: Location::new(0.0, 0.0) };
+        let equator = Site { zone: Zone::UTC, location: Location::new(0.0, 0.0) };
         let never = |text: &str, site: &Site| occurrences(&trigger(text), at("2027-06-01T00:00:00Z"), 3, site);
         assert_eq!(never("at 2027-01-01T00:00:00Z", &equator), (vec![], Some(Never::Over)));
         assert_eq!(never("cron 0 0 0 1 1 * 2027", &equator), (vec![], Some(Never::Over)));

@@ -68,6 +68,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let listening = http::listen(&config.data, &config.http)?;
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
+    let zones = saved.zones.clone();
     let (events_in, events) = mpsc::channel::<Event>(EVENTS);
     let (committed_in, committed) = mpsc::unbounded_channel();
     let link_info = LinkInfo::default();
@@ -95,7 +96,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let health = broker.as_ref().map(BuiltInBroker::health);
     let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), watched, health, &config);
     let _serving = listening.serve(desk)?;
-    let app = App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, feed, metrics };
+    let app = App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, zones, feed, metrics };
     let ended = app.run(stop).await;
     // After the link has said goodbye.
     if let Some(broker) = broker {

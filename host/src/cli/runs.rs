@@ -166,13 +166,14 @@ fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, now: Instant)
 
 #[cfg(test)]
 mod tests {
-    use chrono_tz::Tz;
+    use crate::zones::zone;
+    use roost_scheduler::zone::Zone;
 
     use super::*;
     use crate::store::{Owed, RunView};
 
     fn at(text: &str) -> Instant {
-        text.parse::<When>().unwrap().in_zone(Tz::UTC)
+        text.parse::<When>().unwrap().in_zone(Zone::UTC)
     }
 
     fn run(id: &str, state: &str) -> RunView {
@@ -197,7 +198,7 @@ mod tests {
             RunView {
                 owed: owed(2, "2027-07-01T04:10:00.250Z"),
                 started,
-                zone: Some(Tz::Europe__London),
+                zone: Some(zone("Europe/London")),
                 ..run("sprinkler/lawn/water/2027-07-01T04:00:00Z", "running")
             },
             RunView {
@@ -224,7 +225,7 @@ TIME                        STATE      ATTEMPTS  RUN                            
     }
 
     fn records() -> Vec<RunRecord> {
-        some().iter().map(|run| RunRecord::new(run, Tz::UTC, at("2027-07-04T05:00"))).collect()
+        some().iter().map(|run| RunRecord::new(run, Zone::UTC, at("2027-07-04T05:00"))).collect()
     }
 
     #[test]

@@ -14,11 +14,11 @@ use std::{
 
 use anyhow::Result;
 use chrono::Days;
-use chrono_tz::Tz;
 use roost_scheduler::{
     calendar::{to_instant, to_local},
     event::Loaded,
     time::Instant,
+    zone::Zone,
 };
 
 use self::{
@@ -121,7 +121,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 }
 
 /// The same time of day, so many days later.
-fn days_later(from: Instant, days: u32, zone: Tz) -> Instant {
+fn days_later(from: Instant, days: u32, zone: Zone) -> Instant {
     let (date, time) = to_local(from, zone);
     to_instant(date + Days::new(days.into()), time, zone)
 }
@@ -143,7 +143,7 @@ fn twice(path: &Path, name: &str) -> Report {
     report.hint("plugins are named like their files: give one of them another name, or compare them with `--diff`")
 }
 
-fn write_timeline(out: impl Write, happenings: impl Iterator<Item = Happening>, zone: Tz) -> io::Result<()> {
+fn write_timeline(out: impl Write, happenings: impl Iterator<Item = Happening>, zone: Zone) -> io::Result<()> {
     let mut timeline = Timeline::new(out, zone, Colours::of_stdout());
     let (mut messages, mut notes) = (0_u64, 0_u64);
     for happening in happenings {
@@ -157,7 +157,7 @@ fn write_timeline(out: impl Write, happenings: impl Iterator<Item = Happening>, 
 fn write_differences(
     out: impl Write,
     differences: impl Iterator<Item = (Side, Happening)>,
-    zone: Tz,
+    zone: Zone,
 ) -> io::Result<()> {
     let mut timeline = Timeline::new(out, zone, Colours::of_stdout());
     let (mut removed, mut added) = (0_u64, 0_u64);
@@ -211,7 +211,7 @@ const fn is_message(happening: &Happening) -> bool {
 }
 
 /// In which zone times are shown: that of all devices if they share one, else the host's.
-fn zone_of(rehearsal: &Rehearsal<'_>, host: Tz) -> Tz {
+fn zone_of(rehearsal: &Rehearsal<'_>, host: Zone) -> Zone {
     let zones = rehearsal.zones();
     let mut zones = zones.into_iter();
     zones.next().filter(|_| zones.next().is_none()).unwrap_or(host)
@@ -227,7 +227,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::rehearsal::Sent;
+    use crate::{rehearsal::Sent, zones::zone};
 
     /// On the topic `coop/<job>`, of the device `coop/north` in London.
     pub(super) fn message(at: &str, job: &str, payload: &[u8]) -> Happening {
@@ -238,7 +238,7 @@ mod tests {
     pub(super) fn sending(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> Happening {
         let topic = Topic::parse(&format!("coop/{job}")).unwrap();
         let empty = Message { topic, payload: [].into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
-        let (occurrence, job) = (at.parse::<When>().unwrap().in_zone(Tz::UTC), JobId::parse(job).unwrap());
+        let (occurrence, job) = (at.parse::<When>().unwrap().in_zone(Zone::UTC), JobId::parse(job).unwrap());
         let body = Body::new(
             &job,
             None,
@@ -250,8 +250,8 @@ mod tests {
 
     pub(super) fn note(at: &str, text: &str) -> Happening {
         Happening {
-            at: at.parse::<When>().unwrap().in_zone(Tz::UTC),
-            zone: Tz::Europe__London,
+            at: at.parse::<When>().unwrap().in_zone(Zone::UTC),
+            zone: zone("Europe/London"),
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
             job: None,
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn days_are_days_of_the_calendar() {
-        let zone = Tz::Europe__London;
+        let zone = zone("Europe/London");
         let later =
             |from: &str, days| days_later(from.parse::<When>().unwrap().in_zone(zone), days, zone).in_zone(zone);
         assert_eq!(later("2027-03-27", 1), "2027-03-28T00:00:00Z");

@@ -36,8 +36,20 @@ pub(super) fn main(args: Args) -> Result<()> {
 }
 
 fn told(status: &Status) -> String {
-    let Status { version, started, uptime_ms, clock, link, store, counts, faults, paused, stopping, not_ready } =
-        status;
+    let Status {
+        version,
+        started,
+        uptime_ms,
+        clock,
+        time_zones,
+        link,
+        store,
+        counts,
+        faults,
+        paused,
+        stopping,
+        not_ready,
+    } = status;
     let up = distance(i64::try_from(*uptime_ms).unwrap_or(i64::MAX));
     let host = if *stopping { "is stopping" } else { "runs" };
     let broker = match (&link.since, &link.broker, &link.protocol) {
@@ -48,8 +60,10 @@ fn told(status: &Status) -> String {
         (None, ..) => "not connected".into(),
     };
     let store = if store.writes { "is written" } else { "cannot be written: the host's log says why" };
+    let release = time_zones.release.as_deref().unwrap_or("of an unknown release");
+    let rules = time_zones.folder.as_ref().map_or("built in".into(), |folder| format!("from {folder}"));
     let mut text = format!(
-        "roost {version}  {host} for {up}, since {}\nclock     {}, {}\nbroker    {broker}, {} messages under way\n\
+        "roost {version}  {host} for {up}, since {}\nclock     {}, {}\nzones     {release}, {rules}\nbroker    {broker}, {} messages under way\n\
          database  {store}\nplugins   {}, with {} and {}\nruns      {} under way\n",
         local(started),
         local(&clock.now),
@@ -63,6 +77,9 @@ fn told(status: &Status) -> String {
     // Writing to a string cannot fail.
     if let Some(reason) = not_ready {
         let _ = writeln!(text, "not ready {reason}");
+    }
+    for fault in &time_zones.faults {
+        let _ = writeln!(text, "zones     {fault}");
     }
     if faults.plugins > 0 || faults.devices > 0 {
         let all = [(faults.plugins, "plugin"), (faults.devices, "device")].into_iter().filter(|(count, _)| *count > 0);
@@ -103,7 +120,7 @@ mod tests {
         let status = |faults: &str, paused: &str| {
             let text = format!(
                 r#"{{"version": "1", "started": "2027-03-01T06:30:00Z", "uptime_ms": 1, "stopping": false,
-                    "clock": {{"now": "2027-03-01T06:30:00Z", "zone": "UTC"}}, "link": {{"up": false}}, "store": {{"writes": true}},
+                    "clock": {{"now": "2027-03-01T06:30:00Z", "zone": "UTC"}}, "time_zones": {{"release": "2027a"}}, "link": {{"up": false}}, "store": {{"writes": true}},
                     "counts": {{"plugins": 1, "devices": 1, "jobs": 1, "runs": 0, "attempts": 0}},
                     "faults": {faults}, "paused": {paused}}}"#
             );
@@ -111,6 +128,7 @@ mod tests {
         };
         let well = status(r#"{"plugins": 0, "devices": 0}"#, r#"{"count": 0, "first": []}"#);
         assert!(well.ends_with("runs      0 under way\n"), "{well}");
+        assert!(well.contains("\nzones     2027a, built in\n"), "{well}");
         let ill = status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
         let expected =
             "faults    1 device: `roost plugins` says which\npaused    porch, sprinkler/garden, and 10 more\n";

@@ -1,9 +1,8 @@
 //! What can be said on the command line and in the environment.
 
+use crate::zones;
+use roost_scheduler::zone::Zone;
 use std::path::PathBuf;
-
-use chrono_tz::Tz;
-use roost_scheduler::calendar::parse_zone;
 
 use super::{
     LogFormat,
@@ -46,8 +45,8 @@ pub(crate) struct PlaceFlags {
     #[arg(long, value_name = "FILE", env = "ROOST_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
     /// The time zone that times of day are meant in, such as `Europe/London` [default: the system's]
-    #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", hide_env_values = true, value_parser = parse_zone)]
-    pub(crate) time_zone: Option<Tz>,
+    #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", hide_env_values = true, value_parser = zones::find)]
+    pub(crate) time_zone: Option<Zone>,
     /// Where the devices are, in degrees, north positive: what sun events need
     #[arg(long, value_name = "N", env = "ROOST_LATITUDE", hide_env_values = true)]
     #[arg(allow_negative_numbers = true, value_parser = parse_latitude)]
@@ -68,8 +67,8 @@ pub(crate) struct DataFlags {
     #[arg(long, value_name = "FILE", env = "ROOST_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
     /// The time zone that times are shown in where a device's own is not known [default: the system's]
-    #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", hide = true, value_parser = parse_zone)]
-    time_zone: Option<Tz>,
+    #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", hide = true, value_parser = zones::find)]
+    time_zone: Option<Zone>,
 }
 
 impl From<DataFlags> for Flags {

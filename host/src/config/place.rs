@@ -1,13 +1,10 @@
 //! Where something is: a time zone and a location, each of which may be left to someone else to say.
 
-use chrono_tz::Tz;
-use roost_scheduler::{
-    calendar::parse_zone,
-    time::{Location, Site},
-};
+use roost_scheduler::time::{Location, Site};
+use roost_scheduler::zone::Zone;
 
 use super::document::{Table, Value};
-use crate::report::Report;
+use crate::{report::Report, zones};
 
 /// The keys that say it, in a table of settings.
 pub(crate) const PLACE_KEYS: [&str; 3] = ["time_zone", "latitude", "longitude"];
@@ -15,7 +12,7 @@ pub(crate) const PLACE_KEYS: [&str; 3] = ["time_zone", "latitude", "longitude"];
 /// As much as is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Place {
-    pub(crate) zone: Option<Tz>,
+    pub(crate) zone: Option<Zone>,
     pub(crate) latitude: Option<f64>,
     pub(crate) longitude: Option<f64>,
 }
@@ -24,7 +21,7 @@ impl Place {
     /// From [`PLACE_KEYS`] of a table.
     pub(crate) fn read(table: &Table<'_>) -> Result<Self, Report> {
         Ok(Self {
-            zone: table.get("time_zone").map(|value| value.parsed(parse_zone)).transpose()?,
+            zone: table.get("time_zone").map(|value| value.parsed(zones::find)).transpose()?,
             latitude: table.get("latitude").map(|value| read_degrees(&value, 90.0)).transpose()?,
             longitude: table.get("longitude").map(|value| read_degrees(&value, 180.0)).transpose()?,
         })

@@ -1,27 +1,28 @@
 //! The time zone of the machine.
 
+use crate::zones;
+use roost_scheduler::zone::Zone;
 use std::{fs, path::Path};
 
-use chrono_tz::Tz;
-
 /// The zone, and what says so. `TZ` is what the variable holds: a name, or with a colon before it, as in POSIX.
-pub(super) fn system_zone(root: &Path, tz: Option<&str>) -> (Tz, &'static str) {
-    let variable = || tz?.trim_start_matches(':').parse().ok();
+pub(super) fn system_zone(root: &Path, tz: Option<&str>) -> (Zone, &'static str) {
+    let variable = || zones::find(tz?.trim_start_matches(':')).ok();
     let link = || {
         // The link of tzset(3): its target is below `/usr/share/zoneinfo/`.
         let target = fs::read_link(root.join("etc/localtime")).ok()?;
-        target.to_str()?.split_once("zoneinfo/")?.1.parse().ok()
+        zones::find(target.to_str()?.split_once("zoneinfo/")?.1).ok()
     };
-    let name = || fs::read_to_string(root.join("etc/timezone")).ok()?.trim().parse().ok();
+    let name = || zones::find(fs::read_to_string(root.join("etc/timezone")).ok()?.trim()).ok();
     variable()
         .map(|zone| (zone, "`TZ`"))
         .or_else(|| link().map(|zone| (zone, "`/etc/localtime`")))
         .or_else(|| name().map(|zone| (zone, "`/etc/timezone`")))
-        .unwrap_or((Tz::UTC, "nobody, so it is UTC"))
+        .unwrap_or((Zone::UTC, "nobody, so it is UTC"))
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::zones::zone;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -29,14 +30,14 @@ mod tests {
     #[test]
     fn the_zone_comes_from_the_first_that_names_one() {
         let root = tempfile::tempdir().unwrap();
-        let zone = |tz| system_zone(root.path(), tz).0;
-        assert_eq!(zone(None), Tz::UTC);
+        let found = |tz| system_zone(root.path(), tz).0;
+        assert_eq!(found(None), Zone::UTC);
         fs::create_dir(root.path().join("etc")).unwrap();
         fs::write(root.path().join("etc/timezone"), "Asia/Tokyo\n").unwrap();
-        assert_eq!(zone(None), Tz::Asia__Tokyo);
+        assert_eq!(found(None), zone("Asia/Tokyo"));
         symlink("/usr/share/zoneinfo/America/Indiana/Knox", root.path().join("etc/localtime")).unwrap();
-        assert_eq!(zone(None), Tz::America__Indiana__Knox);
-        assert_eq!(zone(Some(":Europe/London")), Tz::Europe__London);
-        assert_eq!(zone(Some("CET-1CEST")), Tz::America__Indiana__Knox, "a rule is not a name");
+        assert_eq!(found(None), zone("America/Indiana/Knox"));
+        assert_eq!(found(Some(":Europe/London")), zone("Europe/London"));
+        assert_eq!(found(Some("CET-1CEST")), zone("America/Indiana/Knox"), "a rule is not a name");
     }
 }

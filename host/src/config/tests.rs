@@ -1,7 +1,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::zones::zone;
 use clap::Parser;
-use roost_scheduler::{names::PluginName, rate::Rate};
+use roost_scheduler::{names::PluginName, rate::Rate, zone::Zone};
 use tempfile::TempDir;
 
 use super::{limits::Limits, *};
@@ -25,7 +26,7 @@ fn folder(text: &str) -> TempDir {
 }
 
 fn load_from(folder: &TempDir, words: &[&str]) -> Result<Config, Report> {
-    load_in(folder.path(), &flags(words), || (Tz::Asia__Tokyo, "the test"))
+    load_in(folder.path(), &flags(words), || (zone("Asia/Tokyo"), "the test"))
 }
 
 fn config(text: &str, words: &[&str]) -> Config {
@@ -42,7 +43,7 @@ fn error(text: &str, words: &[&str]) -> String {
 fn without_anything_there_are_defaults() {
     let config = load_from(&tempfile::tempdir().unwrap(), &[]).ok().unwrap();
     assert_eq!((config.plugins.to_str(), config.data.to_str()), (Some("plugins"), Some("data")));
-    assert_eq!(config.site, Site { zone: Tz::Asia__Tokyo, location: None });
+    assert_eq!(config.site, Site { zone: zone("Asia/Tokyo"), location: None });
     assert_eq!((config.zone_from, config.file), ("the test", None));
     assert_eq!(config.log, Log { level: "info".into(), format: LogFormat::Human });
     assert!(config.broker.is_none() && config.rules.grants.is_empty());
@@ -63,12 +64,12 @@ fn flags_stand_above_the_file_key_by_key() {
         format = 'json'
     ";
     let file = config(text, &[]);
-    assert_eq!(file.site.zone, Tz::Europe__London);
+    assert_eq!(file.site.zone, zone("Europe/London"));
     assert_eq!(file.site.location.unwrap().longitude(), -1.0);
     assert_eq!(file.log, Log { level: "debug".into(), format: LogFormat::Json });
     let words = ["--time-zone=UTC", "--longitude", "-33.8", "--mqtt", "mqtt://two", "--log", "warn,roost::mqtt=trace"];
     let both = config(text, &words);
-    assert_eq!(both.site.zone, Tz::UTC);
+    assert_eq!(both.site.zone, Zone::UTC);
     assert_eq!(both.site.location.map(|at| (at.latitude(), at.longitude())), Some((51.5, -33.8)));
     assert_eq!(both.log.level, "warn,roost::mqtt=trace");
     let broker = both.broker.unwrap();

@@ -9,12 +9,12 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use chrono_tz::Tz;
 use roost_scheduler::{
     event::{Done, Event, Part, Request},
     names::PluginName,
     scheduler::{Operator, Scheduler},
     time::Instant,
+    zone::Zone,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -44,7 +44,7 @@ struct Parts {
     view: View,
     plugins: ForPeople,
     data: PathBuf,
-    zone: Tz,
+    zone: Zone,
     rules: Rules,
     operator: Operator,
     history_days: u32,
@@ -116,7 +116,7 @@ impl Desk {
     }
 
     /// The zone that times are told in where there is no device's own.
-    pub(super) fn zone(&self) -> Tz {
+    pub(super) fn zone(&self) -> Zone {
         self.0.zone
     }
 

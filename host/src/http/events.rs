@@ -1,5 +1,6 @@
 //! What happens, as it happens: server-sent events.
 
+use roost_scheduler::zone::Zone;
 use std::{
     collections::VecDeque,
     convert::Infallible,
@@ -14,7 +15,6 @@ use axum::{
     response::Response,
 };
 use bytes::{Bytes, BytesMut};
-use chrono_tz::Tz;
 use hyper::body::Frame;
 use roost_scheduler::names::{DeviceName, PluginName};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -154,7 +154,7 @@ impl Place {
 /// Until the reader has gone, or the host stops.
 async fn follow(
     feed: Feed,
-    zone: Tz,
+    zone: Zone,
     filter: Filter,
     from: Place,
     to: mpsc::Sender<Bytes>,
@@ -234,7 +234,7 @@ mod tests {
     async fn said(feed: &Feed, filter: Filter, from: Place) -> String {
         let (to, mut pieces) = mpsc::channel(1);
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let following = tokio::spawn(follow(feed.clone(), Tz::UTC, filter, from, to, place));
+        let following = tokio::spawn(follow(feed.clone(), Zone::UTC, filter, from, to, place));
         let mut said = Vec::new();
         loop {
             let piece = pieces.recv().await.unwrap();

@@ -7,7 +7,6 @@ mod sentence;
 mod tests;
 
 use axum::{Json, extract::State};
-use chrono_tz::Tz;
 use roost_scheduler::{
     names::{JobName, PluginName, ResourceName},
     outcome::{Attempt, Denied, Level, Outcome},
@@ -15,6 +14,7 @@ use roost_scheduler::{
     time::Instant,
     topic::{Excess, Topic},
     trigger::{Never, Sky, Trigger},
+    zone::Zone,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -134,7 +134,7 @@ struct Case {
     /// What was asked for, if anything was.
     at: Option<Instant>,
     now: Instant,
-    zone: Tz,
+    zone: Zone,
     /// For how long it is kept what became of runs.
     kept_days: u32,
     /// The occurrence of its trigger that is nearest, or why there is none.
@@ -163,7 +163,7 @@ impl Found<'_> {
 }
 
 impl Case {
-    fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Tz, u32)) -> Self {
+    fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Zone, u32)) -> Self {
         let mut sky = Sky::default();
         let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sky);
         let start = nominal.ok().map(|nominal| facts.start(&name, nominal, &mut sky));

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use chrono_tz::Tz;
 use roost_scheduler::{
     event::{Announcement, RunEnded},
     time::Instant,
+    zone::Zone,
 };
 use serde::{Deserialize, Serialize};
 use tracing::Level;
@@ -82,7 +82,7 @@ pub(super) fn parse_id(id: &str) -> Option<(Instant, u64)> {
 }
 
 /// As it is sent to all who follow: made once.
-pub(super) fn frame(feed: &Feed, entry: &Entry, zone: Tz) -> Bytes {
+pub(super) fn frame(feed: &Feed, entry: &Entry, zone: Zone) -> Bytes {
     let made = entry.frame.get_or_init(|| {
         let record = HappeningRecord::new(feed, entry, zone);
         event(&record.id, &record.kind, &serde_json::to_string(&record).unwrap_or_default())
@@ -98,7 +98,7 @@ pub(super) fn event(id: &str, kind: &str, data: &str) -> Bytes {
 }
 
 impl HappeningRecord {
-    pub(super) fn new(feed: &Feed, entry: &Entry, zone: Tz) -> Self {
+    pub(super) fn new(feed: &Feed, entry: &Entry, zone: Zone) -> Self {
         let what = &entry.what;
         let (level, text) = what.told();
         let mut record = Self {
@@ -142,7 +142,7 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-fn ended(run: &RunEnded, zone: Tz) -> RunRecord {
+fn ended(run: &RunEnded, zone: Zone) -> RunRecord {
     let RunEnded { id, outcome, started: begun, ended, attempts, note, .. } = run;
     RunRecord {
         state: outcome.word().into(),

@@ -1,7 +1,6 @@
 //! Jobs, and when they are due.
 
 use axum::{Json, extract::State};
-use chrono_tz::Tz;
 use roost_scheduler::{
     body::PackedJob,
     event::{JobKey, Part, Wish},
@@ -10,6 +9,7 @@ use roost_scheduler::{
     scheduler::{JobView, NextRun, RunUnderWay},
     time::{Instant, Site},
     trigger::Sky,
+    zone::Zone,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -310,7 +310,7 @@ pub(super) async fn record(
     Ok(JobRecord { runs, ..made.await.map_err(|error| Problem::bug(&error))? })
 }
 
-fn under_way(run: &RunUnderWay<'_>, zone: Tz) -> RunUnderWayRecord {
+fn under_way(run: &RunUnderWay<'_>, zone: Zone) -> RunUnderWayRecord {
     let RunUnderWay { id, start, step, of, state, attempts, until, .. } = *run;
     let (last, held_by) = (run.last.map(ToString::to_string), run.held_by.map(ToString::to_string));
     let until = until.map(|at| at.in_zone(zone));

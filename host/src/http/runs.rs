@@ -3,11 +3,11 @@
 mod in_memory;
 
 use axum::{Json, extract::State};
-use chrono_tz::Tz;
 use roost_scheduler::{
     event::{Done, Request},
     names::RunId,
     time::Instant,
+    zone::Zone,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -83,7 +83,7 @@ pub(crate) struct NextStep {
 
 impl RunRecord {
     /// In its device's zone, or the host's, where that is not known.
-    pub(crate) fn new(run: &RunView, host: Tz, now: Instant) -> Self {
+    pub(crate) fn new(run: &RunView, host: Zone, now: Instant) -> Self {
         let zone = run.zone.unwrap_or(host);
         let text = |at: Instant| at.in_zone(zone);
         Self {
@@ -112,7 +112,7 @@ impl RunRecord {
 
 impl RunRecord {
     /// One that has begun, or waits.
-    pub(super) fn under_way(id: &RunId, started: Option<Instant>, zone: Tz) -> Self {
+    pub(super) fn under_way(id: &RunId, started: Option<Instant>, zone: Zone) -> Self {
         Self {
             run: id.to_string(),
             plugin: id.plugin.to_string(),

@@ -17,7 +17,7 @@ use roost_scheduler::{
     scheduler::own_device,
     time::{Instant, Site},
     topic::{Grant, Topic},
-    trigger::{self, Patterns, Trigger},
+    trigger::{self, Trigger},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -38,7 +38,7 @@ use crate::{
         grant::{self, Access, how_to_allow, how_to_raise},
         rules::NotNeedable,
     },
-    records,
+    records, zones,
 };
 
 /// Says that two requests are one: 1 to 255 visible characters of ASCII.
@@ -278,7 +278,7 @@ fn policy(wanted: Option<Value>) -> Result<Policy, Problem> {
 
 fn trigger(text: &str, site: &Site) -> Result<Trigger, Problem> {
     let now = clock::now();
-    let trigger = trigger::parse(text, now, &mut Patterns::default())
+    let trigger = trigger::parse(text, now, &mut zones::patterns())
         .map_err(|error| Problem::bad_request(error.to_string()).hint(error.hint()))?;
     match &trigger {
         Trigger::At(at) if *at < now => Err(past(*at, now)),

@@ -14,7 +14,11 @@ use super::{
     health, limits,
     problem::{Answered, Problem},
 };
-use crate::{clock, mqtt::Info};
+use crate::{
+    clock,
+    mqtt::Info,
+    zones::{self, InUse},
+};
 
 /// How a host is.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -25,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) started: String,
     pub(crate) uptime_ms: u64,
     pub(crate) clock: ClockStatus,
+    #[serde(default)]
+    pub(crate) time_zones: TimeZonesStatus,
     pub(crate) link: LinkStatus,
     pub(crate) store: StoreStatus,
     pub(crate) counts: Counts,
@@ -46,6 +52,26 @@ pub(crate) struct ClockStatus {
     pub(crate) now: String,
     /// The zone of what is not of a device.
     pub(crate) zone: String,
+}
+
+/// The rules of time zones.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TimeZonesStatus {
+    /// The IANA release that is in use, such as `2026f`, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) release: Option<String>,
+    /// The system's folder that it comes from. None: the release is the one that is built in, which is not older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<String>,
+    /// Why the system's rules are not used, or not all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) faults: Vec<String>,
+}
+
+impl From<InUse> for TimeZonesStatus {
+    fn from(InUse { release, folder, faults }: InUse) -> Self {
+        Self { release, folder: folder.map(|folder| folder.display().to_string()), faults }
+    }
 }
 
 /// The connection to the broker.
@@ -148,6 +174,7 @@ pub(super) async fn status(State(desk): State<Desk>) -> Answered<Status> {
         started: text(desk.started()),
         uptime_ms: desk.uptime_ms(),
         clock: ClockStatus { now: text(clock::now()), zone: zone.name().into() },
+        time_zones: zones::in_use().into(),
         link: LinkStatus::new(link_since.map(text), desk.link().get()),
         store: StoreStatus { writes },
         counts,

@@ -10,7 +10,6 @@ use std::{collections::HashSet, fmt};
 
 use chrono::NaiveTime;
 use roost_scheduler::{
-    calendar::parse_zone,
     model::{Action, Job, Misfire, Overlap, Policy, Retry, hold_ms},
     names::{GroupName, JobId, PluginName, ResourceName},
     rules::{self, Fault},
@@ -21,7 +20,10 @@ use roost_scheduler::{
 
 use self::tasks::Tasks;
 use super::almanac::Almanac;
-use crate::config::rules::{NotNeedable, Rules};
+use crate::{
+    config::rules::{NotNeedable, Rules},
+    zones,
+};
 
 /// What `wit/` says, in Rust.
 #[allow(unreachable_pub, clippy::all, reason = "generated")]
@@ -179,7 +181,7 @@ fn instant(field: &str, millis: i64) -> Result<Instant, Invalid> {
 }
 
 fn cron(cron: &wit::Cron, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
-    let zone = cron.time_zone.as_deref().map(parse_zone).transpose();
+    let zone = cron.time_zone.as_deref().map(zones::find).transpose();
     let zone = zone.map_err(|error| Invalid::new(format!("`trigger.cron.time-zone`: {error}")))?;
     let cron = terms.almanac.patterns().cron(&cron.expression, zone);
     cron.map(Trigger::Cron).map_err(|error| Invalid::new(format!("`trigger.cron.expression`: {error}")))

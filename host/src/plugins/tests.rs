@@ -14,10 +14,10 @@ use roost_scheduler::{
 };
 
 use super::{folder::Offer, load::Loader};
-use crate::config::rules::Rules;
+use crate::{config::rules::Rules, zones::zone};
 
 pub(super) fn site() -> Site {
-    Site { zone: chrono_tz::Europe::London, location: Location::new(51.5, -0.1) }
+    Site { zone: zone("Europe/London"), location: Location::new(51.5, -0.1) }
 }
 
 fn loader(data: &Path) -> Loader {

@@ -78,6 +78,7 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
         Change::RunAdvanced { key, progress } => advance_run(to, *key, progress),
         // With the run's progress.
         Change::ResourceFreed { .. } => Ok(()),
+        Change::ZonesKnown(rules) => run(to, "UPDATE clock SET zones = ?1", params![rules]),
         Change::SeriesBegun(series) => run(to, "UPDATE clock SET series = ?1", params![series]),
         Change::RunEnded(ended) => end_run(to, past, ended),
     }

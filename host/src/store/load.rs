@@ -17,7 +17,7 @@ use roost_scheduler::{
     names::{DeviceName, JobId, PluginName, RunId},
     time::{Instant, Location, Site},
     topic::Grant,
-    trigger::{self, Patterns},
+    trigger,
 };
 use rusqlite::{Connection, Params, types::FromSql};
 
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     hex,
     records::{body_from_json, policy_from_json},
+    zones,
 };
 
 /// Jobs that are handed on together.
@@ -39,9 +40,10 @@ pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     let transaction = connection.transaction()?;
     let mut plugins = plugins(&transaction)?;
     devices(&transaction, &mut plugins)?;
-    let series = transaction.query_row("SELECT series FROM clock", [], |row| row.get(0))?;
+    let (series, zones) =
+        transaction.query_row("SELECT series, zones FROM clock", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (runs, tombstones, wishes) = (runs(&transaction)?, tombstones(&transaction)?, wishes(&transaction)?);
-    Ok(Saved { plugins, runs, tombstones, series, wishes })
+    Ok(Saved { plugins, runs, tombstones, series, wishes, zones })
 }
 
 /// A row, and where it is if something is wrong with it.
@@ -156,7 +158,7 @@ fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), D
 
 /// From three columns.
 fn site(row: &Row<'_>, first: usize) -> Result<Site, Damage> {
-    let zone = row.parsed(first, str::parse)?;
+    let zone = row.parsed(first, zones::find)?;
     let location = match (row.get(first + 1)?, row.get(first + 2)?) {
         (Some(latitude), Some(longitude)) => {
             Some(Location::new(latitude, longitude).ok_or_else(|| row.damage("its location is not on Earth"))?)
@@ -178,7 +180,7 @@ pub(super) fn jobs(
     to: &mpsc::SyncSender<Vec<SavedJob>>,
 ) -> Result<(), Damage> {
     let devices: HashSet<DeviceKey> = device_keys(connection)?;
-    let mut patterns = Patterns::default();
+    let mut patterns = zones::patterns();
     let mut batch = Vec::with_capacity(JOBS_PER_BATCH);
     let sql = "SELECT id, device, job, label, trigger, steps, policy, watermark, due, decided FROM jobs
                WHERE ?1 <= id AND id < ?2 ORDER BY id";

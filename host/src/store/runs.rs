@@ -1,13 +1,14 @@
 //! What became of runs, for people.
 
+use crate::zones;
 use std::path::Path;
 
-use chrono_tz::Tz;
 use roost_scheduler::{
     body::Body,
     model::Action,
     names::{DeviceName, JobId, JobName, PluginName, RunId},
     time::Instant,
+    zone::Zone,
 };
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
@@ -59,7 +60,7 @@ pub(crate) struct RunView {
     /// At its last step.
     pub(crate) attempts: Option<u32>,
     /// The device's, if it is known.
-    pub(crate) zone: Option<Tz>,
+    pub(crate) zone: Option<Zone>,
     /// What its plugin said about it.
     pub(crate) note: Option<String>,
     /// How it ended, with all values, as JSON: nothing of one that simply succeeded.
@@ -297,7 +298,7 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         started: instant(7)?,
         ended: instant(8)?,
         attempts: row.get(9).map_err(told)?,
-        zone: text(10)?.and_then(|zone| zone.parse().ok()),
+        zone: text(10)?.and_then(|zone| zones::find(zone).ok()),
         owed: None,
         note: text(17)?.map(str::to_owned),
         why: text(18)?.map(str::to_owned),

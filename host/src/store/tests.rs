@@ -16,12 +16,13 @@ use roost_scheduler::{
     time::{Instant, Location, Site},
     topic::Topic,
     trigger::{self, Patterns, Trigger},
+    zone::Zone,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::report::Report;
+use crate::{report::Report, zones::zone};
 
 fn at(millis: i64) -> Instant {
     Instant::from_millis(millis).unwrap()
@@ -93,7 +94,7 @@ fn version(n: u8) -> Version {
 
 fn site(n: u32) -> Site {
     let location = n.is_multiple_of(2).then(|| Location::new(51.123_456_789_012_3, -0.1 - f64::from(n)).unwrap());
-    Site { zone: if n.is_multiple_of(3) { chrono_tz::UTC } else { chrono_tz::Europe::London }, location }
+    Site { zone: if n.is_multiple_of(3) { Zone::UTC } else { zone("Europe/London") }, location }
 }
 
 fn plugin_saved(key: u32, name: &str) -> Change {

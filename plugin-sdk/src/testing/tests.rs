@@ -1,11 +1,12 @@
 //! What a host would refuse, whatever its settings.
 
 use crate::{JsonValue, Matches, milliseconds, minutes, seconds};
+use roost_scheduler::zone::Zone;
 
 use super::*;
 
 fn accept(job: crate::Job) -> Result<PlannedJob> {
-    let site = Site { zone: Tz::UTC, location: None };
+    let site = Site { zone: Zone::UTC, location: None };
     PlannedJob::accept(job.finish()?, site, HostInstant::MIN)
 }
 

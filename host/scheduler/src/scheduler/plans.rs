@@ -7,6 +7,7 @@ use super::{
     Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, RunSlot, Scheduler, Ticket, Timer,
     reconcile::{Adoption, Comparison},
     run::Run,
+    zones::ZonesChanged,
 };
 use crate::{
     event::{
@@ -48,6 +49,8 @@ pub(super) enum Work {
         device: DeviceKey,
         job: JobKey,
     },
+    /// Devices and jobs are looked at, because the rules of time zones have changed.
+    ZonesChanged(Box<ZonesChanged>),
     /// All devices of a plugin are done, of a new version if there is one.
     Finish(PluginKey, Option<Version>),
 }
@@ -128,6 +131,7 @@ impl Scheduler {
             Some(Work::Schedule(request, new)) => self.schedule(now, request, *new, out),
             Some(Work::Cancel(request, job)) => self.cancel(now, request, &job, out),
             Some(Work::Arm(ticket)) => self.confirmed(ticket),
+            Some(Work::ZonesChanged(changed)) => self.after_zones_changed(changed, out),
             Some(Work::ClockSet { device, job }) => self.after_clock_set(now, device, job, out),
             Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
             Some(Work::Finish(plugin, version)) => self.finish(now, plugin, version, out),

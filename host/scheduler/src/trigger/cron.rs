@@ -4,15 +4,14 @@ mod pattern;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use chrono_tz::Tz;
-
 use self::pattern::Pattern;
 use super::{Never, Search};
 use crate::{
-    calendar::{Reading, clock_at},
+    calendar::{Reading, ZoneError, clock_at, parse_zone},
     limits,
     text::{excerpt, in_one_line},
     time::Instant,
+    zone::Zone,
 };
 
 /// A cron expression, and the time zone it is meant in.
@@ -20,7 +19,7 @@ use crate::{
 pub struct Cron {
     parsed: Arc<Parsed>,
     /// Default: the device's.
-    pub zone: Option<Tz>,
+    pub zone: Option<Zone>,
 }
 
 #[derive(Debug)]
@@ -64,22 +63,41 @@ impl CronError {
 #[derive(Debug)]
 pub struct Patterns {
     known: HashMap<Arc<str>, Arc<Parsed>>,
+    find_zone: FindZone,
     /// How many to know before those that nobody uses are forgotten.
     sweep_at: usize,
 }
 
+/// Finds a time zone by its IANA name.
+pub type FindZone = fn(&str) -> Result<Zone, ZoneError>;
+
 impl Default for Patterns {
+    /// With the time zones that are built in.
     fn default() -> Self {
-        Self { known: HashMap::new(), sweep_at: limits::CRON_PATTERNS }
+        Self::with_zones(parse_zone)
     }
 }
 
 impl Patterns {
+    /// With time zones as something else finds them.
+    #[must_use]
+    pub fn with_zones(find_zone: FindZone) -> Self {
+        Self { known: HashMap::new(), find_zone, sweep_at: limits::CRON_PATTERNS }
+    }
+
+    /// Finds a time zone.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn zone(&self, name: &str) -> Result<Zone, ZoneError> {
+        (self.find_zone)(name)
+    }
+
     /// Parses an expression, or finds it.
     ///
     /// # Errors
     /// Says what is wrong with it. One that never comes is refused too: nobody means it.
-    pub fn cron(&mut self, expression: &str, zone: Option<Tz>) -> Result<Cron, CronError> {
+    pub fn cron(&mut self, expression: &str, zone: Option<Zone>) -> Result<Cron, CronError> {
         if expression.len() > limits::CRON_BYTES {
             let expression = excerpt(expression);
             let reason = format!("it is longer than {} bytes", limits::CRON_BYTES);
@@ -123,7 +141,7 @@ impl Cron {
         &self.parsed.expression
     }
 
-    pub(super) fn next(&self, after: Instant, zone: Tz) -> Search {
+    pub(super) fn next(&self, after: Instant, zone: Zone) -> Search {
         let zone = self.zone.unwrap_or(zone);
         let next =
             if self.parsed.pattern.follows_clock() { self.by_the_clock(after, zone) } else { self.fixed(after, zone) };
@@ -135,7 +153,7 @@ impl Cron {
     }
 
     /// The newest occurrence in a range is found by halving it: what `next` says is the one truth about occurrences.
-    pub(super) fn last(&self, after: Instant, until: Instant, zone: Tz) -> Search {
+    pub(super) fn last(&self, after: Instant, until: Instant, zone: Zone) -> Search {
         let range = until.ms_since(after);
         let mut reach = range.min(60_000);
         let mut newest = self.within(until.plus_ms(-reach), until, zone);
@@ -155,7 +173,7 @@ impl Cron {
         Search::Found(newest)
     }
 
-    fn within(&self, after: Instant, until: Instant, zone: Tz) -> Option<Instant> {
+    fn within(&self, after: Instant, until: Instant, zone: Zone) -> Option<Instant> {
         match self.next(after, zone) {
             Search::Found(at) if at <= until => Some(at),
             _ => None,
@@ -165,7 +183,7 @@ impl Cron {
     /// Fixed times of day: one that is skipped comes right after the gap, one that repeats comes once. cron(8): "those
     /// jobs that would have run in the interval that has been skipped will be run immediately", and the other way round
     /// "running the same job twice is avoided".
-    fn fixed(&self, after: Instant, zone: Tz) -> Option<Instant> {
+    fn fixed(&self, after: Instant, zone: Zone) -> Option<Instant> {
         let mut local = match Repeat::around(after, zone) {
             // All that repeats was due when the clock showed it first.
             Some(repeat) if after >= repeat.begins => repeat.last_shown(zone),
@@ -184,7 +202,7 @@ impl Cron {
     }
 
     /// Whenever the clock shows it: not in a gap, twice where the clock repeats it.
-    fn by_the_clock(&self, after: Instant, zone: Tz) -> Option<Instant> {
+    fn by_the_clock(&self, after: Instant, zone: Zone) -> Option<Instant> {
         let mut local = self.parsed.pattern.first_after(clock_at(after, zone))?;
         if let Some(repeat) = Repeat::around(after, zone)
             && after < repeat.begins
@@ -212,7 +230,7 @@ struct Repeat {
 
 impl Repeat {
     /// The one that an instant is in, be it in its first or its second pass.
-    fn around(at: Instant, zone: Tz) -> Option<Self> {
+    fn around(at: Instant, zone: Zone) -> Option<Self> {
         let Reading::Twice(mut first, mut second) = Reading::of(clock_at(at, zone), zone) else { return None };
         // Between the two passes over one time of day the offset changes once: halve until that is found.
         let offset = |at: Instant| clock_at(at, zone).and_utc().timestamp_millis() - at.millis() / 1000 * 1000;
@@ -225,7 +243,7 @@ impl Repeat {
     }
 
     /// The last second that is shown twice.
-    fn last_shown(&self, zone: Tz) -> chrono::NaiveDateTime {
+    fn last_shown(&self, zone: Zone) -> chrono::NaiveDateTime {
         clock_at(self.begins.plus_ms(-1), zone)
     }
 }

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, fmt, mem};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
-use chrono_tz::Tz;
 use solar_positioning::{Horizon, SolarEvents, delta_t};
 
 use super::{Never, Search};
@@ -11,6 +10,7 @@ use crate::{
     calendar::{next_midnight, to_instant, to_local},
     limits,
     time::{Instant, Location},
+    zone::Zone,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -132,7 +132,7 @@ impl Sun {
         Some(OutOfOrder { earlier, later, counted_from: self.start(noon).time() })
     }
 
-    pub(super) fn next(&self, after: Instant, zone: Tz, location: Location, sky: &mut Sky) -> Search {
+    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, sky: &mut Sky) -> Search {
         let first = solar_day(after.plus_ms(-REACH_MS), location);
         let end = first + i64::from(limits::SUN_DAYS_PER_SEARCH);
         let mut later = |day| self.due(day, zone, location, sky).into_iter().find(|due| *due > after);
@@ -147,7 +147,7 @@ impl Sun {
         Instant::from_millis(bound).map_or(Search::Never(Never::Over), Search::NotUntil)
     }
 
-    pub(super) fn last(&self, after: Instant, until: Instant, zone: Tz, location: Location, sky: &mut Sky) -> Search {
+    pub(super) fn last(&self, after: Instant, until: Instant, zone: Zone, location: Location, sky: &mut Sky) -> Search {
         let end = solar_day(until.plus_ms(REACH_MS), location) + 1;
         let first = end - i64::from(limits::SUN_DAYS_PER_SEARCH);
         let mut earlier = |day| self.due(day, zone, location, sky).into_iter().rfind(|due| *due <= until);
@@ -166,13 +166,13 @@ impl Sun {
 
     /// Whether its event happens on the morning, noon or evening of a local date.
     #[must_use]
-    pub fn happens_on(&self, date: NaiveDate, location: Location, zone: Tz, sky: &mut Sky) -> bool {
+    pub fn happens_on(&self, date: NaiveDate, location: Location, zone: Zone, sky: &mut Sky) -> bool {
         let day = solar_day(to_instant(date, NOON, zone), location);
         !sky.on(self.event, day, location).is_empty()
     }
 
     /// When it is due on a day of the sun, in order: once, or near the poles perhaps never or twice.
-    fn due(&self, day: i64, zone: Tz, location: Location, sky: &mut Sky) -> Vec<Instant> {
+    fn due(&self, day: i64, zone: Zone, location: Location, sky: &mut Sky) -> Vec<Instant> {
         let at = |time| {
             let local = self.on(noon_of(day, zone, location), time);
             to_instant(local.date(), local.time(), zone)
@@ -215,7 +215,7 @@ const NOON: NaiveTime = NaiveTime::from_hms_opt(12, 0, 0).expect("a time of day"
 
 /// What a clock shows at noon of a day of the sun: 12:00. Where it shows something else by more than four hours when the sun
 /// is highest, the zone is not that of the place, as in a container that knows only UTC; there the sun's own noon counts.
-fn noon_of(day: i64, zone: Tz, location: Location) -> NaiveDateTime {
+fn noon_of(day: i64, zone: Zone, location: Location) -> NaiveDateTime {
     let (date, time) = to_local(Instant::from_millis_clamped(solar_noon(day, location)), zone);
     date.and_time(if (8..16).contains(&time.hour()) { NOON } else { time })
 }
@@ -259,7 +259,7 @@ struct Day {
 impl Sky {
     /// When an event happens on a local date, in order: once on most days, near the poles perhaps never or twice.
     #[must_use]
-    pub fn times(&mut self, event: SunEvent, date: NaiveDate, location: Location, zone: Tz) -> Vec<Instant> {
+    pub fn times(&mut self, event: SunEvent, date: NaiveDate, location: Location, zone: Zone) -> Vec<Instant> {
         let start = to_instant(date, NaiveTime::MIN, zone);
         let end = next_midnight(start, zone);
         let days = solar_day(start, location) - 1..=solar_day(end, location) + 1;

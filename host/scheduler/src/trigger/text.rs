@@ -9,7 +9,6 @@ use chrono::{DateTime, NaiveTime, Timelike};
 
 use super::{Every, Never, OutOfOrder, Patterns, Sun, SunEvent, Trigger};
 use crate::{
-    calendar::parse_zone,
     limits,
     text::{excerpt, in_one_line},
     time::Instant,
@@ -180,7 +179,7 @@ fn every(words: &[&str]) -> Result<Trigger, Problem> {
 fn cron(words: &[&str], patterns: &mut Patterns) -> Result<Trigger, Problem> {
     let (expression, zone) = match words {
         [expression @ .., "in", zone] => {
-            (expression, Some(parse_zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
+            (expression, Some(patterns.zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
         }
         expression => (expression, None),
     };

@@ -7,6 +7,7 @@ use roost_scheduler::{
     model::{Action, Job, Qos, Step},
     names::{DeviceName, PluginName},
     time::{Instant, Site},
+    zone::Zone,
 };
 
 use crate::{
@@ -29,7 +30,7 @@ fn qos0(mut job: Job) -> Job {
     job
 }
 
-fn loaded(version: u8, devices: Vec<(&str, Site, Result<Plan, String>)>) -> Event {
+pub(crate) fn loaded(version: u8, devices: Vec<(&str, Site, Result<Plan, String>)>) -> Event {
     let digest = Digest([version; 32]);
     let devices = devices
         .into_iter()
@@ -186,7 +187,7 @@ fn an_answer_of_a_plugin_that_was_removed_does_not_reach_its_successor() {
 fn a_device_that_moves_and_whose_plan_fails_once_does_not_keep_a_time_of_its_old_zone() {
     let open = job("open", "cron 30 6 * * *", &[(0, "door/open")]);
     let mut world = world(std::slice::from_ref(&open));
-    let new_york = Site { zone: chrono_tz::America::New_York, location: None };
+    let new_york = Site { zone: Zone::bundled("America/New_York").expect("a zone"), location: None };
     world.step(loaded(2, vec![("north", new_york, Err("trap".into()))]));
     world.run_until(at("2027-03-01T06:05:00Z")); // asked again after a minute, and answered with the same plan
     world.log.clear();
@@ -422,7 +423,7 @@ fn a_message_that_is_repeated_after_a_crash_says_so() {
 #[test]
 fn a_sunset_found_after_a_long_search_is_on_disk_as_the_next_one() {
     let place = roost_scheduler::time::Location::new(78.2, 15.6);
-    let svalbard = Site { zone: chrono_tz::Arctic::Longyearbyen, location: place };
+    let svalbard = Site { zone: Zone::bundled("Arctic/Longyearbyen").expect("a zone"), location: place };
     let mut world = World::new(at("2027-05-01T12:00:00Z"));
     let plan = Plan::new(world.now, &[job("dusk", "sunset", &[(0, "a")])]);
     world.step(loaded(1, vec![("north", svalbard, Ok(plan))]));

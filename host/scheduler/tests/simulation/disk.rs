@@ -117,6 +117,7 @@ impl Disk {
             }
             // With the run's progress.
             Change::ResourceFreed { .. } => {}
+            Change::ZonesKnown(_) => {}
             Change::SeriesBegun(series) => {
                 assert!(series > self.series, "I2: a series is begun twice");
                 self.series = series;
@@ -161,6 +162,7 @@ impl Disk {
             watermark: *watermark,
         });
         Saved {
+            zones: None,
             plugins: plugins.collect(),
             runs: self.runs.iter().map(|(key, run)| (*key, run.clone())).collect(),
             tombstones: tombstones.collect(),

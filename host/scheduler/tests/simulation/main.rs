@@ -18,3 +18,4 @@ mod tasks;
 mod wishes;
 mod witness;
 mod world;
+mod zones;

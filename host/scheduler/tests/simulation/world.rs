@@ -18,6 +18,7 @@ use roost_scheduler::{
     scheduler::Scheduler,
     time::{Instant, Site},
     topic::Grant,
+    zone::Zone,
 };
 
 use crate::{
@@ -80,7 +81,7 @@ pub(crate) fn name<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
 }
 
 pub(crate) fn site() -> Site {
-    Site { zone: chrono_tz::Europe::London, location: None }
+    Site { zone: Zone::bundled("Europe/London").expect("a zone"), location: None }
 }
 
 impl World {
@@ -219,6 +220,7 @@ impl World {
             Effect::TellDurable(ticket) => {
                 self.step(Event::Durable(ticket));
             }
+            Effect::ZonesMoved { rules, jobs } => self.note(&format!("time zones {rules}: {jobs} jobs moved")),
             Effect::Announce(said) => {
                 if said.loaded
                     && let Some(grants) = self.disk.grants.get_mut(&said.plugin)

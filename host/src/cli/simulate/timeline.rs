@@ -1,5 +1,6 @@
 //! What happens as people read it: a heading for each day, a line for each message.
 
+use roost_scheduler::zone::Zone;
 use std::{
     fmt::{self, Write as _},
     io::{self, Write},
@@ -7,7 +8,6 @@ use std::{
 };
 
 use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
-use chrono_tz::Tz;
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::{
@@ -56,7 +56,7 @@ impl Colours {
 /// Writes happenings in order of time.
 pub(super) struct Timeline<W> {
     out: W,
-    zone: Tz,
+    zone: Zone,
     colours: Colours,
     /// The day that the last line is on. When the clocks change it gets a second heading: a time of day may come twice.
     heading: Option<(NaiveDate, FixedOffset)>,
@@ -70,7 +70,7 @@ pub(super) struct Timeline<W> {
 const WIDEST: usize = 40;
 
 impl<W: Write> Timeline<W> {
-    pub(super) fn new(out: W, zone: Tz, colours: Colours) -> Self {
+    pub(super) fn new(out: W, zone: Zone, colours: Colours) -> Self {
         Self { out, zone, colours, heading: None, width: 0, line: String::new() }
     }
 
@@ -89,7 +89,7 @@ impl<W: Write> Timeline<W> {
         &mut self,
         style: Style,
         side: Option<Side>,
-        local: &DateTime<Tz>,
+        local: &DateTime<Zone>,
         happening: &Happening,
     ) -> fmt::Result {
         let line = &mut self.line;
@@ -115,7 +115,7 @@ impl<W: Write> Timeline<W> {
         writeln!(line, "{style:#}")
     }
 
-    fn head(&mut self, local: &DateTime<Tz>) -> io::Result<()> {
+    fn head(&mut self, local: &DateTime<Zone>) -> io::Result<()> {
         let heading = (local.date_naive(), local.offset().fix());
         if self.heading == Some(heading) {
             return Ok(());
@@ -138,7 +138,7 @@ impl<W: Write> Timeline<W> {
 }
 
 /// `06:30:00`, with milliseconds where there are any.
-fn put_time(line: &mut String, local: &DateTime<Tz>) -> fmt::Result {
+fn put_time(line: &mut String, local: &DateTime<Zone>) -> fmt::Result {
     put_two_digits(line, local.hour());
     line.push(':');
     put_two_digits(line, local.minute());
@@ -157,6 +157,7 @@ fn put_two_digits(line: &mut String, number: u32) {
 
 #[cfg(test)]
 mod tests {
+    use crate::zones::zone;
     use roost_scheduler::model::{Message, MessageProperties, Qos};
 
     use super::*;
@@ -164,7 +165,7 @@ mod tests {
 
     fn written(side: Option<Side>, colours: Colours, happenings: &[Happening]) -> String {
         let mut out = Vec::new();
-        let mut timeline = Timeline::new(&mut out, Tz::Europe__London, colours);
+        let mut timeline = Timeline::new(&mut out, zone("Europe/London"), colours);
         happenings.iter().for_each(|happening| timeline.write(side, happening).unwrap());
         timeline.end("that was all").unwrap();
         String::from_utf8(out).unwrap()

@@ -1,12 +1,12 @@
 //! What is said to people about a run, in whole sentences of one line.
 
-use chrono_tz::Tz;
 use roost_scheduler::{
     names::{Origin, RunId},
     outcome::{Cause, Level, Outcome},
     scheduler::NextRun,
     time::Instant,
     trigger::Never,
+    zone::Zone,
 };
 
 use super::{
@@ -17,7 +17,7 @@ use crate::store::RunView;
 
 /// By which clock.
 pub(super) struct Sentence {
-    pub(super) zone: Tz,
+    pub(super) zone: Zone,
     pub(super) now: Instant,
 }
 

@@ -1,5 +1,6 @@
 mod stories;
 
+use crate::zones::zone;
 use roost_scheduler::{
     body::PackedJob,
     event::Wish,
@@ -70,7 +71,7 @@ fn facts(trigger: &str) -> Facts {
         has_device: true,
         error: None,
         replan_at: None,
-        site: Some(Site { zone: Tz::Europe__London, location: roost_scheduler::time::Location::new(69.6, 18.9) }),
+        site: Some(Site { zone: zone("Europe/London"), location: roost_scheduler::time::Location::new(69.6, 18.9) }),
         planned: Some(planned(trigger)),
         under_way: Vec::new(),
         is_linked: true,
@@ -88,7 +89,7 @@ fn told(facts: Facts, wanted: Option<&str>, runs: Vec<RunView>) -> Explanation {
 }
 
 fn told_at(now: &str, name: JobName, facts: Facts, wanted: Option<&str>, runs: Vec<RunView>) -> Explanation {
-    let mut case = Case::new(name, facts, wanted.map(at), at(now), (Tz::Europe__London, 30));
+    let mut case = Case::new(name, facts, wanted.map(at), at(now), (zone("Europe/London"), 30));
     let (since, until) = case.window();
     let of_trigger = |run: &&RunView| run.id.origin.is_of_trigger();
     let nominal = case.nominal.ok();

@@ -135,6 +135,7 @@ fn add(list: &mut SomeJobsRecord, id: &str) {
 
 #[cfg(test)]
 mod tests {
+    use crate::zones::zone;
     use std::sync::Arc;
 
     use roost_scheduler::{
@@ -143,6 +144,7 @@ mod tests {
         names::JobId,
         time::Instant,
         trigger::{Patterns, parse},
+        zone::Zone,
     };
 
     use super::*;
@@ -163,8 +165,8 @@ mod tests {
 
     #[test]
     fn jobs_are_compared_as_the_scheduler_does() {
-        let london = Site { zone: chrono_tz::Europe::London, location: None };
-        let berlin = Site { zone: chrono_tz::Europe::Berlin, location: None };
+        let london = Site { zone: zone("Europe/London"), location: None };
+        let berlin = Site { zone: zone("Europe/Berlin"), location: None };
         let north = DeviceName::parse("north").unwrap();
         let existing = || {
             let jobs = [
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_told_is_bounded() {
-        let site = Site { zone: chrono_tz::UTC, location: None };
+        let site = Site { zone: Zone::UTC, location: None };
         let jobs: Vec<Job> =
             (0..2 * limits::CHANGED_JOBS).map(|number| job(&format!("j{number}"), "every 1m")).collect();
         let many = 2 * limits::CHANGED_DEVICES;

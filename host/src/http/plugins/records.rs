@@ -1,10 +1,10 @@
 //! Plugins as JSON.
 
-use chrono_tz::Tz;
 use roost_scheduler::{
     event::Version,
     scheduler::PluginView,
     topic::{Grant, TopicFilter},
+    zone::Zone,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -229,7 +229,7 @@ pub(crate) struct SomeJobsRecord {
 
 impl PluginRecord {
     /// Of what the scheduler knows, if it does, and of what stands on the board. Without its jobs, which are counted apart.
-    pub(super) fn new(name: String, core: Option<&Core>, standing: Option<&Standing>, zone: Tz) -> Self {
+    pub(super) fn new(name: String, core: Option<&Core>, standing: Option<&Standing>, zone: Zone) -> Self {
         let version = core.map(|core| core.version).filter(|version| *version != Version::NONE);
         let is_own = version == Some(Version::BUILT_IN);
         let version = version.filter(|_| !is_own);
@@ -278,7 +278,7 @@ const fn word(state: State) -> &'static str {
 }
 
 impl FaultRecord {
-    fn new(fault: &Fault, zone: Tz) -> Self {
+    fn new(fault: &Fault, zone: Zone) -> Self {
         let report = fault.report.clone();
         Self { what: report.what, causes: report.causes, hint: report.hint, at: fault.at.in_zone(zone) }
     }

@@ -225,6 +225,7 @@ mod tests {
         names::JobId,
         topic::Topic,
         trigger::{Patterns, parse},
+        zone::Zone,
     };
 
     use super::*;
@@ -251,7 +252,7 @@ mod tests {
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
             job: PackedJob { trigger: parse(trigger, DAY, &mut Patterns::default()).unwrap(), body },
-            site: Site { zone: chrono_tz::UTC, location: None },
+            site: Site { zone: Zone::UTC, location: None },
             paused: None,
             skip: None,
             origin: Origin::Trigger,

@@ -7,6 +7,7 @@ use roost_scheduler::{
 };
 
 use super::*;
+use crate::zones::zone;
 
 mod fuzz;
 mod policies;
@@ -99,7 +100,7 @@ fn on_terms<T>(location: Option<Location>, granted_by_operator: bool, what: impl
     let rules = Rules { resources, ..Rules::default() };
     what(&Terms {
         plugin: &plugin,
-        site: &Site { zone: chrono_tz::Europe::London, location },
+        site: &Site { zone: zone("Europe/London"), location },
         grant: &Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::of(filters.clone(), filters) },
         granted_by_operator,
         rules: &rules,

@@ -1,6 +1,6 @@
-use chrono_tz::Tz;
+use crate::zones::zone;
 use proptest::prelude::*;
-use roost_scheduler::{model::Qos, time::Location};
+use roost_scheduler::{model::Qos, time::Location, zone::Zone};
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn plugin() -> PluginName {
 }
 
 fn host() -> Site {
-    Site { zone: Tz::Europe__London, location: Location::new(51.5, -0.1) }
+    Site { zone: zone("Europe/London"), location: Location::new(51.5, -0.1) }
 }
 
 fn parse(text: &str) -> Settings {
@@ -55,13 +55,13 @@ fn a_device_wins_over_the_plugin_key_by_key() {
     assert_eq!(north.config, r#"{"speed":3,"times":{"close":"dusk","open":"06:30:00"}}"#);
     assert_eq!(north.site, host());
     assert_eq!(south.config, r#"{"extra":[1.0,true],"speed":3,"times":{"open":"dawn"}}"#);
-    assert_eq!(south.site, Site { zone: Tz::Australia__Sydney, location: Location::new(-33.9, 151.0) });
+    assert_eq!(south.site, Site { zone: zone("Australia/Sydney"), location: Location::new(-33.9, 151.0) });
 }
 
 #[test]
 fn another_time_zone_keeps_the_location() {
     let settings = parse("[[device]]\nname = 'a'\ntime_zone = 'UTC'");
-    assert_eq!(settings.devices[0].site, Site { zone: Tz::UTC, ..host() });
+    assert_eq!(settings.devices[0].site, Site { zone: Zone::UTC, ..host() });
 }
 
 #[test]

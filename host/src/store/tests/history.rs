@@ -1,6 +1,7 @@
 //! What is kept of the past, and how it is looked at.
 
 use super::*;
+use roost_scheduler::zone::Zone;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -222,7 +223,7 @@ fn a_run_that_is_under_way_shows_what_it_owes() {
     let owed = |step, due, has_started| Some(Owed { step, of: 2, due: at(due), has_started });
     assert_eq!(found[0].owed, owed(1, 8, false));
     assert_eq!(found[1].owed, owed(2, 9 + 600_005, true));
-    assert_eq!(found[1].zone, Some(chrono_tz::UTC));
+    assert_eq!(found[1].zone, Some(Zone::UTC));
     assert_eq!(found[0].reason.as_deref(), Some("its device was removed"));
     let told = "step 1 was given up after 3 attempts: the device did not report within 5ms that it was done; its last \
                 report was `OPENING\u{1}`";

@@ -1,0 +1,129 @@
+//! The rules of time zones change.
+
+use roost_scheduler::{
+    event::{Event, Plan},
+    model::Job,
+    time::Site,
+    zone::Zone,
+};
+
+use crate::{
+    corners::loaded,
+    policies::{in_group, lines, with},
+    scenarios::{at, job},
+    world::World,
+};
+
+fn rules(of: &str) -> &'static [u8] {
+    Zone::bundled_bytes(of).expect(of)
+}
+
+/// A town with rules of its own, which no other test knows; and a device there, at 06:00 UTC.
+fn world(of: &str, jobs: &[Job]) -> (World, Zone) {
+    let town = Zone::from_tzif("Test/Town", rules(of)).expect("rules");
+    let mut world = World::new(at("2027-03-01T06:00:00Z"));
+    world.link_up(100);
+    let site = Site { zone: town, location: roost_scheduler::time::Location::new(51.5, -0.1) };
+    let plan = Plan::new(world.now, jobs);
+    world.step(loaded(1, vec![("north", site, Ok(plan))]));
+    world.run_until(at("2027-03-01T06:00:00Z"));
+    world.log.clear();
+    (world, town)
+}
+
+fn change(world: &mut World, town: Zone, of: &str) {
+    town.update(rules(of)).expect("rules");
+    world.step(Event::ZonesChanged { zones: Some(vec![town]), rules: "2027a".into() });
+    world.run_until(world.now);
+}
+
+fn daily() -> Vec<Job> {
+    vec![
+        job("seven", "cron 0 7 * * *", &[(0, "seven")]),
+        job("noon", "cron 0 12 * * * in Europe/London", &[(0, "noon")]),
+        job("five", "cron */5 * * * *", &[(0, "five")]),
+        job("every", "every 12h", &[(0, "every")]),
+    ]
+}
+
+fn sent(world: &World, topic: &str) -> Vec<String> {
+    let topic = format!("publish {topic} #1");
+    lines(world)
+        .iter()
+        .filter(|line| line.ends_with(&topic))
+        .map(|line| line.replace(&format!(" {topic}"), ""))
+        .collect()
+}
+
+#[test]
+fn what_is_not_yet_due_moves_once_and_says_so() {
+    let (mut world, town) = world("Etc/GMT", &daily());
+    change(&mut world, town, "Etc/GMT+1");
+    assert!(lines(&world).contains(&"06:00:00 time zones 2027a: 1 jobs moved".to_owned()), "{:?}", lines(&world));
+    world.run_until(at("2027-03-02T09:00:00Z"));
+    assert_eq!(sent(&world, "seven"), ["08:00:00", "2027-03-02T08:00:00"]);
+    assert_eq!(sent(&world, "noon"), ["12:00:00"]);
+    assert_eq!(sent(&world, "every"), ["12:00:00", "2027-03-02T00:00:00"]);
+    assert_eq!(sent(&world, "five").len(), 27 * 12);
+}
+
+#[test]
+fn what_has_come_by_the_old_rules_does_not_come_again_by_the_new_ones() {
+    for (before, after, next) in [("Etc/GMT", "Etc/GMT+1", "08:00:00"), ("Etc/GMT+1", "Etc/GMT", "07:00:00")] {
+        let (mut world, town) = world(before, &daily());
+        world.run_until(at("2027-03-01T08:10:00Z"));
+        let first = sent(&world, "seven");
+        change(&mut world, town, after);
+        // The host stops, and starts by the new rules: nothing moves again.
+        world.crash();
+        world.link_up(100);
+        world.step(Event::ZonesChanged { zones: None, rules: "2027a".into() });
+        world.run_until(at("2027-03-02T09:00:00Z"));
+        assert_eq!(sent(&world, "seven"), [first[0].clone(), format!("2027-03-02T{next}")], "{before} {after}");
+        let moved: Vec<_> = lines(&world).into_iter().filter(|line| line.contains("time zones")).collect();
+        assert_eq!(moved, ["08:10:00 time zones 2027a: 1 jobs moved", "08:10:00 time zones 2027a: 0 jobs moved"]);
+        assert!(!lines(&world).iter().any(|line| line.contains("missed")), "{:#?}", lines(&world));
+    }
+}
+
+#[test]
+fn rules_that_changed_while_the_host_was_away_move_what_it_had_planned() {
+    let (mut world, town) = world("Etc/GMT", &daily());
+    town.update(rules("Etc/GMT+1")).expect("rules");
+    world.crash();
+    world.link_up(100);
+    world.step(Event::ZonesChanged { zones: None, rules: "2027a".into() });
+    world.run_until(at("2027-03-01T09:00:00Z"));
+    assert_eq!(sent(&world, "seven"), ["08:00:00"]);
+}
+
+#[test]
+fn the_sun_stays_where_it_is_and_its_times_of_day_move() {
+    let jobs = [
+        job("dusk", "sunset not-after 17:30", &[(0, "dusk")]),
+        in_group("open", "sunrise not-before 07:00", &[(0, "open")]),
+        with(job("jittered", "cron 0 20 * * *", &[(0, "jittered")]), |job| job.policy.jitter_ms = 600_000),
+    ];
+    let (mut world, town) = world("Etc/GMT", &jobs);
+    change(&mut world, town, "Etc/GMT+1");
+    assert!(lines(&world).contains(&"06:00:00 time zones 2027a: 3 jobs moved".to_owned()), "{:?}", lines(&world));
+    world.run_until(at("2027-03-01T22:00:00Z"));
+    assert_eq!(sent(&world, "open"), ["08:00:00"]);
+    // It sets at 17:40, which is before 17:30 there.
+    assert_eq!(sent(&world, "dusk").iter().map(|at| &at[..5]).collect::<Vec<_>>(), ["17:40"]);
+    assert_eq!(sent(&world, "jittered")[0][..3], *"21:");
+}
+
+#[test]
+fn an_occurrence_that_nobody_wanted_stays_unwanted() {
+    use roost_scheduler::event::Request;
+    let (mut world, town) = world("Etc/GMT", &daily());
+    let name = |text| crate::world::name(roost_scheduler::names::JobId::parse(text));
+    let plugin = crate::world::name(roost_scheduler::names::PluginName::parse("coop"));
+    let device = crate::world::name(roost_scheduler::names::DeviceName::parse("north"));
+    world.ask(Request::Skip { job: (plugin, device, name("seven")), undo: false });
+    world.run_until(world.now);
+    change(&mut world, town, "Etc/GMT+1");
+    world.run_until(at("2027-03-02T09:00:00Z"));
+    assert_eq!(sent(&world, "seven"), ["2027-03-02T08:00:00"]);
+}

@@ -1,0 +1,351 @@
+//! Time zones: the system's, where they are newer than those that are built in.
+//!
+//! The one place that reads them. What it knows belongs to the process, as what a clock shows does: settings, plans, rows and
+//! flags all name zones, and all have to mean the same.
+
+mod folder;
+mod limits;
+
+use std::{
+    collections::BTreeMap,
+    env, fmt,
+    path::PathBuf,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use roost_scheduler::{
+    calendar::ZoneError,
+    trigger::Patterns,
+    zone::{BUNDLED_RELEASE, Zone},
+};
+use tracing::{info, warn};
+
+use self::folder::{Fingerprint, Folder};
+
+/// Where systems keep them, in the order that C libraries look.
+const FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"];
+
+static ZONES: LazyLock<Mutex<Zones>> = LazyLock::new(|| Mutex::new(Zones::new(Places::of_the_system())));
+
+fn zones() -> MutexGuard<'static, Zones> {
+    ZONES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Finds a zone by its IANA name.
+///
+/// # Errors
+/// There is none of that name.
+pub(crate) fn find(name: &str) -> Result<Zone, ZoneError> {
+    zones().find(name)
+}
+
+/// Reads cron expressions, and triggers, with these zones.
+pub(crate) fn patterns() -> Patterns {
+    Patterns::with_zones(find)
+}
+
+/// Which rules are in use.
+pub(crate) fn in_use() -> InUse {
+    zones().in_use()
+}
+
+/// Looks whether the system has other rules than before. Once a change has settled, what has changed.
+pub(crate) fn look_again() -> Option<Changed> {
+    zones().look_again()
+}
+
+/// How often to look.
+pub(crate) const LOOK_EVERY: Duration = limits::LOOK_EVERY;
+
+/// Which rules are in use, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InUse {
+    /// The IANA release, such as `2026f`; `None` if the folder does not say.
+    pub(crate) release: Option<String>,
+    /// The system's folder, or `None` where those are used that are built in.
+    pub(crate) folder: Option<PathBuf>,
+    /// Why the system's are not used, or not all of them.
+    pub(crate) faults: Vec<String>,
+}
+
+/// `2026f, built in`
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.release.as_deref().unwrap_or("of an unknown release"))?;
+        match &self.folder {
+            Some(folder) => write!(f, ", from {}", folder.display()),
+            None => f.write_str(", built in"),
+        }
+    }
+}
+
+/// The rules of some zones are others now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// Which are in use now.
+    pub(crate) in_use: InUse,
+    /// Of the zones that are used, those that have other rules.
+    pub(crate) zones: Vec<Zone>,
+}
+
+/// Where zones may be.
+#[derive(Debug)]
+struct Places {
+    folders: Vec<PathBuf>,
+    /// Somebody has named the folder: then it need not say of which release it is.
+    is_named: bool,
+}
+
+impl Places {
+    /// `TZDIR` as the C library reads it, or the usual ones.
+    fn of_the_system() -> Self {
+        match env::var_os("TZDIR").filter(|folder| !folder.is_empty()) {
+            Some(folder) => Self { folders: vec![folder.into()], is_named: true },
+            None => Self { folders: FOLDERS.map(PathBuf::from).to_vec(), is_named: false },
+        }
+    }
+
+    /// The system's folder if it is to be used, and what is to be said of it.
+    fn choose(&self) -> (Option<Folder>, Vec<String>) {
+        let Some(path) = self.folders.iter().find(|path| path.is_dir()) else {
+            let missing = || format!("`TZDIR` names {}, which is no folder", self.folders[0].display());
+            return (None, self.is_named.then(missing).into_iter().collect());
+        };
+        let folder = Folder::open(path);
+        match &folder.release {
+            Some(release) if is_newer(release, BUNDLED_RELEASE) => (Some(folder), Vec::new()),
+            None if self.is_named => (Some(folder), Vec::new()),
+            Some(_) => (None, Vec::new()),
+            None => {
+                let fault = format!("{} does not say of which release it is (`tzdata.zi`)", path.display());
+                (None, vec![fault])
+            }
+        }
+    }
+}
+
+/// Releases are named by their year, and letters in their order.
+fn is_newer(release: &str, than: &str) -> bool {
+    let split =
+        |release: &str| release.split_at_checked(4).map(|(year, rest)| (year.to_owned(), rest.len(), rest.to_owned()));
+    split(release) > split(than)
+}
+
+/// What is known of zones.
+#[derive(Debug)]
+struct Zones {
+    places: Places,
+    folder: Option<Folder>,
+    faults: Vec<String>,
+    known: BTreeMap<String, Zone>,
+    /// What the folder looked like when the rules in use were read, and when it was last looked at.
+    read: Fingerprint,
+    seen: Fingerprint,
+}
+
+impl Zones {
+    fn new(places: Places) -> Self {
+        let (folder, faults) = places.choose();
+        let read = Fingerprint::of(&places.folders, []);
+        Self { places, folder, faults, known: BTreeMap::new(), seen: read.clone(), read }
+    }
+
+    fn find(&mut self, name: &str) -> Result<Zone, ZoneError> {
+        if let Some(zone) = self.known.get(name) {
+            return Ok(*zone);
+        }
+        let zone = self.bytes(name).and_then(|bytes| match Zone::from_tzif(name, &bytes) {
+            Ok(zone) => Some(zone),
+            Err(error) => {
+                self.fault(name, &error.to_string());
+                None
+            }
+        });
+        let zone = zone
+            .or_else(|| Zone::from_tzif(name, Zone::bundled_bytes(name)?).ok())
+            .ok_or_else(|| ZoneError::new(name))?;
+        self.known.insert(name.to_owned(), zone);
+        let fingerprint = self.look();
+        (self.read, self.seen) = (fingerprint.clone(), fingerprint);
+        Ok(zone)
+    }
+
+    /// The rules of a zone that the system has.
+    fn bytes(&mut self, name: &str) -> Option<Vec<u8>> {
+        match self.folder.as_ref()?.read(name) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.fault(name, &error);
+                None
+            }
+        }
+    }
+
+    fn fault(&mut self, name: &str, why: &str) {
+        let folder = self.folder.as_ref().map(|folder| folder.path.display().to_string()).unwrap_or_default();
+        let fault = format!("{folder}/{name}: {why}; its rules of {BUNDLED_RELEASE}, which are built in, are used");
+        warn!(hint = "install the package `tzdata` again", "{fault}");
+        self.faults.push(fault);
+    }
+
+    fn in_use(&self) -> InUse {
+        let faults = self.faults.clone();
+        match &self.folder {
+            Some(folder) => InUse { release: folder.release.clone(), folder: Some(folder.path.clone()), faults },
+            None => InUse { release: Some(BUNDLED_RELEASE.to_owned()), folder: None, faults },
+        }
+    }
+
+    fn look(&self) -> Fingerprint {
+        Fingerprint::of(&self.places.folders, self.known.keys().map(String::as_str))
+    }
+
+    /// A package is unpacked file by file: what changes is read when it has stayed the same for two looks.
+    fn look_again(&mut self) -> Option<Changed> {
+        let now = self.look();
+        let has_settled = std::mem::replace(&mut self.seen, now.clone()) == now;
+        if now == self.read || !has_settled {
+            return None;
+        }
+        self.read = now;
+        let before = self.in_use();
+        (self.folder, self.faults) = self.places.choose();
+        let mut zones = Vec::new();
+        for (name, zone) in self.known.clone() {
+            let of_system = self.bytes(&name).map(|bytes| zone.update(&bytes));
+            let updated = match of_system {
+                Some(Ok(differ)) => Ok(differ),
+                other => {
+                    if let Some(Err(error)) = other {
+                        self.fault(&name, &error.to_string());
+                    }
+                    // A zone that is not there any more keeps its rules.
+                    Zone::bundled_bytes(&name).map_or(Ok(false), |bytes| zone.update(bytes))
+                }
+            };
+            if updated == Ok(true) {
+                zones.push(zone);
+            }
+        }
+        let in_use = self.in_use();
+        if zones.is_empty() && in_use == before {
+            return None;
+        }
+        info!("the time zones are {in_use}");
+        Some(Changed { in_use, zones })
+    }
+}
+
+/// A zone with the rules that are built in, for tests.
+#[cfg(test)]
+pub(crate) fn zone(name: &str) -> Zone {
+    roost_scheduler::calendar::parse_zone(name).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use roost_scheduler::time::Instant;
+
+    use super::*;
+
+    const SUMMER: &str = "2027-07-01T12:00:00Z";
+
+    fn planted(release: Option<&str>) -> (tempfile::TempDir, Places) {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(release) = release {
+            fs::write(folder.path().join("tzdata.zi"), format!("# version {release}\nL Europe/London GB\n")).unwrap();
+        }
+        fs::create_dir(folder.path().join("Europe")).unwrap();
+        plant(folder.path(), "Asia/Tokyo");
+        let places = Places { folders: vec![folder.path().to_owned()], is_named: true };
+        (folder, places)
+    }
+
+    /// London has the rules of another zone.
+    fn plant(folder: &Path, rules: &str) {
+        fs::write(folder.join("Europe/London"), Zone::bundled_bytes(rules).unwrap()).unwrap();
+    }
+
+    fn noon(zone: Zone) -> String {
+        chrono::DateTime::parse_from_rfc3339(SUMMER).map(|at| Instant::from(at).in_zone(zone)[11..].to_owned()).unwrap()
+    }
+
+    #[test]
+    fn the_systems_zones_are_used_where_they_are_newer() {
+        for (release, expected) in [
+            (Some("2999a"), "21:00:00+09:00"),
+            (Some("2999"), "21:00:00+09:00"),
+            (None, "21:00:00+09:00"),
+            (Some(BUNDLED_RELEASE), "13:00:00+01:00"),
+            (Some("2007k"), "13:00:00+01:00"),
+        ] {
+            let (_folder, places) = planted(release);
+            let mut zones = Zones::new(places);
+            assert_eq!(noon(zones.find("Europe/London").unwrap()), expected, "{release:?}");
+            // What the folder lacks is built in.
+            assert_eq!(noon(zones.find("Asia/Kathmandu").unwrap()), "17:45:00+05:45");
+            // A link that is not a file is followed as the folder says.
+            assert_eq!(
+                noon(zones.find("GB").unwrap()),
+                if release == Some("2999a") || release == Some("2999") { "21:00:00+09:00" } else { "13:00:00+01:00" }
+            );
+            for name in
+                ["posix/Europe/London", "right/UTC", "../Europe/London", "/etc/passwd", "tzdata.zi", "Europe", ""]
+            {
+                assert!(zones.find(name).is_err(), "{name}");
+            }
+        }
+        assert!(is_newer("2026g", "2026f") && is_newer("2026za", "2026z") && !is_newer("2026f", "2026f"));
+    }
+
+    #[test]
+    fn a_folder_that_nobody_named_has_to_say_its_release() {
+        let (_folder, places) = planted(None);
+        let mut zones = Zones::new(Places { is_named: false, ..places });
+        assert_eq!(noon(zones.find("Europe/London").unwrap()), "13:00:00+01:00");
+        assert!(zones.in_use().faults[0].contains("does not say of which release"), "{:?}", zones.in_use());
+        let nothing = Places { folders: vec!["/nonexistent".into()], is_named: false };
+        assert_eq!(
+            Zones::new(nothing).in_use(),
+            InUse { release: Some(BUNDLED_RELEASE.into()), folder: None, faults: vec![] }
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_gives_way_to_what_is_built_in() {
+        for bytes in [&b"TZif"[..], b"", &[b'x'; 300_000]] {
+            let (folder, places) = planted(Some("2999a"));
+            fs::write(folder.path().join("Europe/London"), bytes).unwrap();
+            let mut zones = Zones::new(places);
+            assert_eq!(noon(zones.find("Europe/London").unwrap()), "13:00:00+01:00");
+            let faults = zones.in_use().faults;
+            assert!(
+                faults.len() == 1 && faults[0].contains("Europe/London: ") && faults[0].contains("built in"),
+                "{faults:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn rules_that_change_are_read_once_they_have_settled() {
+        let (folder, places) = planted(Some("2999a"));
+        let mut zones = Zones::new(places);
+        let (london, nepal) = (zones.find("Europe/London").unwrap(), zones.find("Asia/Kathmandu").unwrap());
+        assert_eq!(zones.look_again(), None);
+        plant(folder.path(), "Asia/Kolkata");
+        fs::write(folder.path().join("tzdata.zi"), "# version 2999b\n").unwrap();
+        assert_eq!(zones.look_again(), None, "it may not be whole yet");
+        let changed = zones.look_again().unwrap();
+        assert_eq!((changed.zones, changed.in_use.release.as_deref()), (vec![london], Some("2999b")));
+        assert_eq!((noon(london), noon(nepal)), ("17:30:00+05:30".to_owned(), "17:45:00+05:45".to_owned()));
+        assert_eq!(zones.look_again(), None);
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert_eq!(zones.look_again(), None);
+        let gone = zones.look_again().unwrap();
+        assert_eq!((gone.zones, gone.in_use.folder), (vec![london], None));
+        assert_eq!(noon(london), "13:00:00+01:00");
+    }
+}

@@ -1,0 +1,100 @@
+//! Time zones that the system has newer ones of.
+
+use std::{fs, path::Path};
+
+use roost_scheduler::zone::{BUNDLED_RELEASE, Zone};
+use roost_tests::{Broker, Site, guest};
+use serde_json::Value;
+
+use crate::job;
+
+/// A folder as the package `tzdata` has it, in which London has the rules of another zone.
+fn plant(folder: &Path, release: &str, rules: &str) {
+    fs::create_dir_all(folder.join("Europe")).unwrap();
+    let file = folder.join("Europe/London");
+    fs::write(file.with_extension("new"), Zone::bundled_bytes(rules).unwrap()).unwrap();
+    fs::rename(file.with_extension("new"), file).unwrap();
+    fs::write(folder.join("tzdata.zi"), format!("# version {release}\nL Europe/London GB\n")).unwrap();
+}
+
+/// Noon in London on 1 July 2027, by the rules that Roost finds.
+fn noon(site: &Site, folder: &Path, zone: &str) -> (String, String) {
+    let arguments =
+        ["next", "cron 0 12 * * *", "--from", "2027-07-01T00:00:00Z", "--count", "1", "--json", "--time-zone", zone];
+    let output = site.command(&arguments).env("TZDIR", folder).output().unwrap();
+    let times: Vec<String> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (times.concat(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn the_systems_zones_are_used_where_they_are_newer_and_whole() {
+    let site = Site::new();
+    let folder = site.path().join("zoneinfo");
+    let (tokyo, london) = ("2027-07-01T12:00:00+09:00", "2027-07-01T12:00:00+01:00");
+    for (release, expected) in [("2999a", tokyo), (BUNDLED_RELEASE, london), ("2019c", london)] {
+        plant(&folder, release, "Asia/Tokyo");
+        for zone in ["Europe/London", "GB"] {
+            assert_eq!(noon(&site, &folder, zone).0, expected, "{zone} of {release}");
+        }
+    }
+    plant(&folder, "2999a", "Asia/Tokyo");
+    for zone in ["posix/Europe/London", "../zoneinfo/Europe/London", "Europe"] {
+        let (found, said) = noon(&site, &folder, zone);
+        assert!(found.is_empty() && said.contains("is not an IANA time zone"), "{zone}: {found}{said}");
+    }
+    fs::write(folder.join("Europe/London"), "TZif").unwrap();
+    assert_eq!(noon(&site, &folder, "Europe/London").0, london);
+    assert_eq!(noon(&site, &site.path().join("nothing"), "Europe/London").0, london);
+}
+
+fn status(site: &Site) -> Value {
+    let output = site.command(&["status", "--json"]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+/// When the job is due, in hours of UTC.
+fn due(site: &Site) -> i64 {
+    site.query("SELECT due / 3600000 % 24 FROM jobs")
+}
+
+#[test]
+fn a_change_of_rules_moves_what_is_not_yet_due_also_while_the_host_is_away() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let folder = site.path().join("zoneinfo");
+    plant(&folder, "2999a", "Etc/GMT");
+    site.settings("declared", &job("noon", "cron = \"0 12 * * *\"", "declared/noon"));
+    site.drop_in(&guest("declared"), "declared");
+    let start = || site.start_in(&[("TZDIR", &folder)], &["--mqtt", &broker.url()]);
+    let roost = start();
+    roost.says(&format!("the time zones are 2999a, from {}", folder.display()));
+    roost.has(&site, "SELECT count(*) FROM jobs WHERE due / 3600000 % 24 = 12", 1);
+    let zones = roost.until("a status", || status(&site)["time_zones"]["release"].as_str().map(str::to_owned));
+    assert_eq!(
+        (zones.as_str(), &status(&site)["time_zones"]["folder"]),
+        ("2999a", &folder.display().to_string().into())
+    );
+
+    // While it runs.
+    plant(&folder, "2999b", "Asia/Tokyo");
+    roost.says("1 job is due at another time, because the time zones have changed: they are 2999b");
+    roost.has(&site, "SELECT count(*) FROM jobs WHERE due / 3600000 % 24 = 3", 1);
+    roost.has(&site, "SELECT count(*) FROM clock WHERE zones LIKE '2999b, from %'", 1);
+    assert_eq!(status(&site)["time_zones"]["release"], "2999b");
+    let shown = site.command(&["status"]).output().unwrap();
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("zones     2999b, from "));
+    roost.stop();
+
+    // While it is away: the rules are those that are built in.
+    fs::remove_dir_all(&folder).unwrap();
+    let roost = start();
+    roost.says("1 job is due at another time, because the time zones have changed: they are 2");
+    roost.has(&site, "SELECT count(*) FROM jobs WHERE due / 3600000 % 24 IN (11, 12)", 1);
+    roost.stop();
+    let before = due(&site);
+
+    // And nothing moves again.
+    let roost = start();
+    roost.says("1 job");
+    roost.stop();
+    assert_eq!(due(&site), before);
+}
