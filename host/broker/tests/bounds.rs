@@ -137,7 +137,7 @@ fn packets_are_bounded() {
     target.is_alive();
     let mut client = target.connect(&Connect::five("a"));
     for number in 0..3_000_u16 {
-        client.send(&Message::new("t", b"x").qos(2).id(number + 1).packet(5));
+        client.try_send(&Message::new("t", b"x").qos(2).id(number + 1).packet(5));
     }
     assert_eq!(client.ended(), Some(0x93), "more at once than the receive maximum");
 }

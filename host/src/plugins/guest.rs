@@ -65,7 +65,12 @@ pub(super) enum Fault {
 impl CallError {
     /// With what to do about it, for where there is room for one text only.
     pub(super) fn in_full(&self) -> String {
-        self.hint().map_or_else(|| self.to_string(), |hint| format!("{self}\n{hint}"))
+        let hint = match self {
+            // What a person asked for may be at fault as well as the plugin.
+            Self::Invalid(invalid) => invalid.hint.clone(),
+            Self::Failed { .. } => self.hint(),
+        };
+        hint.map_or_else(|| self.to_string(), |hint| format!("{self}\n{hint}"))
     }
 
     pub(super) fn hint(&self) -> Option<String> {
