@@ -277,8 +277,9 @@ impl Feed {
 
     /// Tells one thing, and writes it into the log.
     pub(crate) fn log(&self, what: Happening) {
+        // First, so that what is read in the log can be asked for.
+        self.tell(what.clone());
         what.log();
-        self.tell(what);
     }
 
     /// Tells one thing.
