@@ -34,7 +34,7 @@ pub(crate) use self::{
 };
 use crate::{
     files::{self, Exposure},
-    report::Report,
+    report::{Report, utf8},
 };
 
 /// Read if it exists, unless another file is named.
@@ -173,8 +173,10 @@ fn exposed_password(path: &Path) -> Option<Report> {
 /// The file, if one is named or there is one in the folder.
 fn read(folder: &Path, named: Option<&Path>) -> Result<(Option<PathBuf>, File), Report> {
     let path = named.map_or_else(|| folder.join(DEFAULT_FILE), Path::to_owned);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
+    let text = match fs::read(&path) {
+        Ok(bytes) => utf8(bytes).map_err(|encoding| {
+            Report::new(format!("the settings `{}` cannot be read", path.display())).cause(encoding)
+        })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => return Ok((None, File::default())),
         Err(error) => {
             let report = Report::new(format!("the settings `{}` cannot be read", path.display())).cause(error);

@@ -3,7 +3,11 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
-use roost_scheduler::{calendar::to_instant, time::Instant, zone::Zone};
+use roost_scheduler::{
+    calendar::{no_such_time, to_instant},
+    time::Instant,
+    zone::Zone,
+};
 
 /// An instant, or what a calendar and a clock on the wall show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +43,10 @@ impl FromStr for When {
         let time = ["%H:%M", "%H:%M:%S"].iter().find_map(|format| NaiveTime::parse_from_str(time, format).ok());
         let local = date.zip(time).map(|(date, time)| Self::Local(date.and_time(time)));
         local.ok_or_else(|| {
-            "write `2027-03-01T06:30:00Z`, with `Z` or an offset such as `+01:00`, or a local time: `2027-03-01` or \
+            let wrong = no_such_time(text).map(|why| format!("{why}; "));
+            wrong.unwrap_or_default()
+                + "write `2027-03-01T06:30:00Z`, with `Z` or an offset such as `+01:00`, or a local time: `2027-03-01` or \
              `2027-03-01T06:30`"
-                .into()
         })
     }
 }
@@ -82,5 +87,10 @@ mod tests {
         {
             assert!(text.parse::<When>().is_err(), "{text}");
         }
+        let leap_day = "2027-02-29".parse::<When>().unwrap_err();
+        assert!(
+            leap_day.starts_with("there is no 29 February 2027: February has 28 days that year; write"),
+            "{leap_day}"
+        );
     }
 }

@@ -382,8 +382,8 @@ impl FromStr for Time {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text::time(text)
-            .ok_or_else(|| Error::new(format!("`{text}` is not a time of day, write it like `06:30` or `06:30:15`")))
+        let not_one = || format!("`{text}` is not a time of day, write it like `06:30` or `06:30:15`");
+        text::time(text).ok_or_else(|| Error::new(text::no_such(text).unwrap_or_else(not_one)))
     }
 }
 
@@ -391,7 +391,8 @@ impl FromStr for Date {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text::date(text).ok_or_else(|| Error::new(format!("`{text}` is not a date, write it like `2027-03-01`")))
+        let not_one = || format!("`{text}` is not a date, write it like `2027-03-01`");
+        text::date(text).ok_or_else(|| Error::new(text::no_such(text).unwrap_or_else(not_one)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Local dates and times of day, and the instants they stand for.
 
-use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use crate::{
     limits,
@@ -46,6 +46,45 @@ fn nearest_zone(name: &str) -> Option<&'static str> {
     };
     let (near, zone) = Zone::bundled_names().map(|zone| (distance(zone), zone)).min()?;
     (near <= name.len() / 4).then_some(zone)
+}
+
+/// What is wrong with a date, with or without a time, that is written as in RFC 3339 and of which there is none: `2027-02-29`,
+/// `2027-04-31T06:30`, `2027-03-01T25:00`.
+#[must_use]
+pub fn no_such_time(text: &str) -> Option<String> {
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to)?;
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse::<u32>().ok() } else { None }
+    };
+    let is = |at: usize, characters: &[u8]| text.as_bytes().get(at).is_some_and(|byte| characters.contains(byte));
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    if !is(4, b"-") || !is(7, b"-") {
+        return None;
+    }
+    let Some(first) = NaiveDate::from_ymd_opt(year.cast_signed(), month, 1) else {
+        return Some(format!("there is no month {month}, they are 01 to 12"));
+    };
+    let days = u32::from(first.num_days_in_month());
+    if day == 0 || day > days {
+        let name = first.format("%B");
+        return Some(format!("there is no {day} {name} {year}: {name} has {days} days that year"));
+    }
+    is(10, b"Tt ").then(|| no_such_clock(text.get(11..)?)).flatten()
+}
+
+/// The same of a time of day: `25:00`, `06:60`.
+#[must_use]
+pub fn no_such_clock(text: &str) -> Option<String> {
+    let end = text.find(|other: char| !other.is_ascii_digit() && other != ':').unwrap_or(text.len());
+    let parts = [("hour", 23), ("minute", 59), ("second", 59)];
+    let wrong = text[..end].split(':').zip(parts).find_map(|(digits, (what, most))| {
+        let number = digits.parse::<u32>().ok().filter(|number| *number > most && digits.len() <= 2)?;
+        Some((what, most, number))
+    });
+    wrong.filter(|_| text[..end].contains(':')).map(|(what, most, number)| match (what, number) {
+        ("hour", 24) => "there is no hour 24: a day ends where `00:00` of the next one begins".to_owned(),
+        _ => format!("there is no {what} {number}, they are 00 to {most}"),
+    })
 }
 
 /// What calendar and clock show at an instant; milliseconds are cut off.
@@ -163,6 +202,29 @@ mod tests {
             ("Pacific/Apia", "2011-12-29T12:00:00-10:00", "2011-12-31T00:00:00+14:00"),
         ] {
             assert_eq!(next_midnight(at(now), parse_zone(zone).expect("zone")), at(expected), "{zone} {now}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_does_not_exist_is_said_to() {
+        for (text, expected) in [
+            ("2027-02-29", Some("there is no 29 February 2027: February has 28 days that year")),
+            ("2028-02-30T06:30:00Z", Some("there is no 30 February 2028: February has 29 days that year")),
+            ("2027-04-31T06:30:00+01:00", Some("there is no 31 April 2027: April has 30 days that year")),
+            ("2027-03-00", Some("there is no 0 March 2027: March has 31 days that year")),
+            ("2027-13-01", Some("there is no month 13, they are 01 to 12")),
+            ("2027-03-01T25:00:00Z", Some("there is no hour 25, they are 00 to 23")),
+            ("2027-03-01T24:00", Some("there is no hour 24: a day ends where `00:00` of the next one begins")),
+            ("2027-03-01 06:60", Some("there is no minute 60, they are 00 to 59")),
+            ("2027-03-01T06:30:61.5Z", Some("there is no second 61, they are 00 to 59")),
+            ("2027-02-28T06:30:00Z", None),
+            ("2028-02-29", None),
+            ("2027-3-1", None),
+            ("tomorrow", None),
+            ("2027-02-2é", None),
+            ("", None),
+        ] {
+            assert_eq!(no_such_time(text).as_deref(), expected, "{text}");
         }
     }
 

@@ -84,6 +84,12 @@ impl fmt::Display for Never {
 }
 
 impl Trigger {
+    /// What it stands for, where most people do not expect that.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        if let Self::Cron(cron) = self { cron.note() } else { None }
+    }
+
     /// The first occurrence strictly after an instant.
     #[must_use]
     pub fn next(&self, after: Instant, site: &Site, sky: &mut Sky) -> Search {

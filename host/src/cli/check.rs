@@ -143,6 +143,9 @@ fn in_vain(imports: &[String]) -> Vec<&'static str> {
 fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: Instant) -> io::Result<()> {
     let label = job.label.as_ref().map_or_else(String::new, |label| format!("  ({})", in_one_line(label)));
     writeln!(out, "    {}: {}{label}", job.id, job.trigger)?;
+    if let Some(note) = job.trigger.note() {
+        writeln!(out, "      note: {note}")?;
+    }
     let treatment = treatment(&job.policy);
     if !treatment.is_empty() {
         writeln!(out, "      {treatment}")?;

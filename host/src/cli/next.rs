@@ -55,7 +55,12 @@ pub(super) fn main(args: Args) -> Result<()> {
     let from = from.unwrap_or(now);
     let text = typed(&args.trigger, site.zone);
     let (times, end) = match parse(&text, now, &mut zones::patterns()) {
-        Ok(trigger) => occurrences(&trigger, after, args.count, &site),
+        Ok(trigger) => {
+            if let Some(note) = trigger.note() {
+                writeln!(output::stderr(), "note: {note}")?;
+            }
+            occurrences(&trigger, after, args.count, &site)
+        }
         Err(error) if error.never().is_some() => (Vec::new(), error.never()),
         Err(error) => return Err(Report::new(error.to_string()).hint(error.hint()).into()),
     };

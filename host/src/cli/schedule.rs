@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::ArgGroup;
 use hyper::Method;
+use roost_scheduler::trigger::parse;
 use serde_json::{Value, json};
 
 use super::{
@@ -16,9 +17,11 @@ use super::{
     trigger::typed,
 };
 use crate::{
+    clock,
     config::{self, DataFlags},
     http::{JobRecord, NewJobRecord},
     report::Report,
+    zones,
 };
 
 /// Make a job: a message, or a task of a plugin, once or again and again
@@ -122,6 +125,10 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
         return Ok(());
     }
     writeln!(output::stdout(), "{}/{}/{}", job.plugin, job.device, job.job)?;
+    let trigger = parse(&new.trigger, clock::now(), &mut zones::patterns());
+    if let Some(note) = trigger.ok().and_then(|trigger| trigger.note()) {
+        writeln!(output::stderr(), "note: {note}")?;
+    }
     match &job.due {
         Some(due) => writeln!(output::stderr(), "its next run is due {}", local(due))?,
         None => writeln!(output::stderr(), "`roost runs --job {}` shows what becomes of it", job.job)?,

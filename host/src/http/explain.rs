@@ -215,6 +215,10 @@ impl Case {
             (None, Ok(nearest)) if self.at.is_some_and(|at| !is_of_day(at, nearest)) => {
                 ("never".to_owned(), say.not_then(self.at.unwrap_or(self.now), nearest, self.is_of_sun()))
             }
+            (None, Ok(occurrence)) if let Some(next) = self.first_due(occurrence) => {
+                about = Some(next);
+                ("due".to_owned(), self.not_yet(&say, occurrence, next))
+            }
             (None, Ok(occurrence)) => {
                 about = Some(occurrence);
                 let (verdict, sentence) = self.undone(&say, occurrence);
@@ -235,6 +239,22 @@ impl Case {
             notes,
             run,
         }
+    }
+
+    /// When a job is due that has no run yet, where nobody asks for a time: its last one was before it was planned.
+    fn first_due(&self, last: Instant) -> Option<Instant> {
+        let planned = self.facts.planned.as_ref().filter(|_| self.at.is_none())?;
+        match self.next {
+            Some(NextRun::Due(next)) if last <= planned.watermark && last <= self.now => Some(next),
+            _ => None,
+        }
+    }
+
+    fn not_yet(&self, say: &Sentence, last: Instant, next: Instant) -> String {
+        let is_unwanted = self.facts.planned.as_ref().is_some_and(|planned| planned.wish.skip == Some(next));
+        let due = if is_unwanted { say.left_out(next, "somebody wants that") } else { say.due(next, next, 0) };
+        let is_kept = self.now.ms_since(last) < i64::from(self.kept_days) * DAY_MS;
+        format!("{due}; {}", say.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
     }
 
     /// The run that is meant: one that is nearer than what the job's trigger would have made, or else that.

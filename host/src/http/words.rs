@@ -3,6 +3,7 @@
 use std::fmt;
 
 use roost_scheduler::{
+    calendar::no_such_time,
     names::{DeviceName, JobId, JobName, PluginName},
     time::Instant,
 };
@@ -67,7 +68,10 @@ impl<'de> Deserialize<'de> for Time {
 /// What is before 1970 is as far as that.
 fn time(text: &str) -> Result<Instant, String> {
     let at = chrono::DateTime::parse_from_rfc3339(text);
-    let wrong = |_| format!("`{text}` is not a time: write it like `2027-03-01T06:30:00Z`");
+    let wrong = |_| match no_such_time(text) {
+        Some(why) => format!("`{text}`: {why}"),
+        None => format!("`{text}` is not a time: write it like `2027-03-01T06:30:00Z`"),
+    };
     at.map(Instant::from).map_err(wrong)
 }
 

@@ -184,7 +184,13 @@ fn cron(cron: &wit::Cron, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
     let zone = cron.time_zone.as_deref().map(zones::find).transpose();
     let zone = zone.map_err(|error| Invalid::new(format!("`trigger.cron.time-zone`: {error}")))?;
     let cron = terms.almanac.patterns().cron(&cron.expression, zone);
-    cron.map(Trigger::Cron).map_err(|error| Invalid::new(format!("`trigger.cron.expression`: {error}")))
+    cron.map(Trigger::Cron).map_err(|error| {
+        let invalid = Invalid::new(format!("`trigger.cron.expression`: {error}"));
+        match error.hint() {
+            Some(hint) => invalid.hint(hint.to_owned()),
+            None => invalid,
+        }
+    })
 }
 
 fn sun(sun: &wit::Sun, terms: &Terms<'_>) -> Result<Sun, Invalid> {

@@ -6,10 +6,7 @@ use crate::{days, hours, minutes, seconds};
 #[test]
 fn a_mistake_is_told_with_its_job() {
     let cases = [
-        (
-            Job::daily("a", "25:00").publish("t", ""),
-            "job `a`: `daily`: `25:00` is not a time of day, write it like `06:30` or `06:30:15`",
-        ),
+        (Job::daily("a", "25:00").publish("t", ""), "job `a`: `daily`: no clock shows `25:00`"),
         (Job::daily("a", "05:00"), "job `a`: it has nothing to do, give it a message with `.publish(topic, payload)`"),
         (
             Job::daily("a", "05:00").qos(1).publish("t", ""),

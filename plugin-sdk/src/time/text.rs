@@ -26,6 +26,22 @@ pub(super) fn time(text: &str) -> Option<Time> {
     if parts.next().is_some() { None } else { Time::new(hour, minute, second).ok() }
 }
 
+/// Why there is no such date or time of day, where it is written like one: numbers as `2027-03-01` or `06:30` has them.
+pub(super) fn no_such(text: &str) -> Option<String> {
+    let numbers = |separator: char| -> Option<Vec<u16>> {
+        let digits = |part: &str| if part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse().ok() } else { None };
+        text.split(separator).map(digits).collect()
+    };
+    let short = |number: u16| u8::try_from(number).ok();
+    let error = match (numbers('-').as_deref(), numbers(':').as_deref()) {
+        (Some(&[year, month, day]), _) => Date::new(year, short(month)?, short(day)?).err()?,
+        (_, Some(&[hour, minute])) => Time::new(short(hour)?, short(minute)?, 0).err()?,
+        (_, Some(&[hour, minute, second])) => Time::new(short(hour)?, short(minute)?, short(second)?).err()?,
+        _ => return None,
+    };
+    Some(error.to_string())
+}
+
 /// `2027-03-01`.
 pub(super) fn date(text: &str) -> Option<Date> {
     let mut parts = text.split('-');

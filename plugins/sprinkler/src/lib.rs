@@ -27,6 +27,8 @@ struct Sprinkler {
     pause: Span,
     /// What all zones draw from, if others do so as well: a `[[resource]]` in `roost.toml`.
     pump: Option<String>,
+    /// How late a round may begin, for want of the pump perhaps. Default: an hour with `start`, 5 minutes with `every`.
+    grace: Option<Span>,
     #[serde(default = "on")]
     on_payload: String,
     #[serde(default = "off")]
@@ -69,11 +71,16 @@ impl Device for Sprinkler {
             (Some(start), None) => {
                 fits(round, hours(24))?;
                 // Watering an hour late, for want of the pump perhaps, does no harm. In the heat of the day it would.
-                Job::cron("water", self.cron(start)?).label("Water all zones").grace(hours(1))
+                let grace = self.grace.unwrap_or_else(|| hours(1));
+                Job::cron("water", self.cron(start)?).label("Water all zones").grace(grace)
             }
             (None, Some(every)) => {
                 fits(round, every)?;
-                Job::every("mist", every).label("Mist all zones")
+                let job = Job::every("mist", every).label("Mist all zones");
+                match self.grace {
+                    Some(grace) => job.grace(grace),
+                    None => job,
+                }
             }
             _ => return Err(Error::new("one of `start` and `every` must be set, and not both")),
         };
@@ -242,6 +249,14 @@ mod tests {
         let plan = plan(garden_with("pump", json!("well")), "2027-06-01T12:00:00+01:00")?;
         assert_eq!(plan.job("water").needs(), Some("well"));
         assert_eq!(self::plan(garden(), "2027-06-01T12:00:00+01:00")?.job("water").needs(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_round_waits_as_long_for_the_pump_as_is_said() -> Result<()> {
+        let now = "2027-06-01T12:00:00+01:00";
+        assert_eq!(plan(garden(), now)?.job("water").grace(), hours(1));
+        assert_eq!(plan(garden_with("grace", json!("3h")), now)?.job("water").grace(), hours(3));
         Ok(())
     }
 

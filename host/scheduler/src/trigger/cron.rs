@@ -1,5 +1,6 @@
 //! Cron expressions, with the rules of Debian's cron(8).
 
+mod hints;
 mod pattern;
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -48,10 +49,17 @@ impl fmt::Display for Cron {
 pub struct CronError {
     expression: String,
     reason: String,
+    hint: Option<String>,
     never: Option<Never>,
 }
 
 impl CronError {
+    /// What to write instead, where that can be guessed.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Why it never comes, where that is all that is wrong with it.
     #[must_use]
     pub const fn never(&self) -> Option<Never> {
@@ -101,7 +109,7 @@ impl Patterns {
         if expression.len() > limits::CRON_BYTES {
             let expression = excerpt(expression);
             let reason = format!("it is longer than {} bytes", limits::CRON_BYTES);
-            return Err(CronError { expression, reason, never: None });
+            return Err(CronError { expression, reason, hint: None, never: None });
         }
         let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
         if let Some(parsed) = self.known.get(expression.as_str()) {
@@ -110,7 +118,8 @@ impl Patterns {
         match Pattern::parse(&expression) {
             Ok(pattern) if !pattern.ever_comes() => {
                 let never = Never::NoSuchDate;
-                Err(CronError { expression: excerpt(&expression), reason: never.to_string(), never: Some(never) })
+                let (expression, reason) = (excerpt(&expression), never.to_string());
+                Err(CronError { expression, reason, hint: None, never: Some(never) })
             }
             Ok(pattern) => {
                 let parsed = Arc::new(Parsed { expression: expression.into(), pattern });
@@ -118,8 +127,8 @@ impl Patterns {
                 Ok(Cron { parsed, zone })
             }
             Err(reason) => {
-                let reason = in_one_line(&reason);
-                Err(CronError { expression: excerpt(&expression), reason, never: None })
+                let (reason, hint) = (in_one_line(&reason), hints::hint(&expression).map(|hint| in_one_line(&hint)));
+                Err(CronError { expression: excerpt(&expression), reason, hint, never: None })
             }
         }
     }
@@ -139,6 +148,12 @@ impl Cron {
     #[must_use]
     pub fn expression(&self) -> &str {
         &self.parsed.expression
+    }
+
+    /// What it stands for, where most people do not expect that: `1-7 * 1` is not the first Monday of a month.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        hints::note(self.expression())
     }
 
     pub(super) fn next(&self, after: Instant, zone: Zone) -> Search {

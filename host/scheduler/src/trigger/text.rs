@@ -7,8 +7,9 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveTime, Timelike};
 
-use super::{Every, Never, OutOfOrder, Patterns, Sun, SunEvent, Trigger};
+use super::{CronError, Every, Never, OutOfOrder, Patterns, Sun, SunEvent, Trigger};
 use crate::{
+    calendar::{no_such_clock, no_such_time},
     limits,
     text::{excerpt, in_one_line},
     time::Instant,
@@ -110,6 +111,9 @@ fn read(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigger, Tr
         "every" => every(rest),
         "cron" => cron(rest, patterns),
         word if word.starts_with("now") => at(&words, now),
+        word if ["cron_tz=", "tz=", "@every", "@reboot"].iter().any(|other| word.starts_with(other)) => {
+            Err(of_another_cron(&words.join(" ")))
+        }
         word => sun(word, rest),
     };
     trigger.map_err(|problem| problem.of(text))
@@ -146,7 +150,10 @@ fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
         }
         Err(_) => match clock(text) {
             Some(time) => return Err(without_date(text, time)),
-            None => format!("`{text}` is not a date and time as in RFC 3339"),
+            None => match no_such_time(text).or_else(|| no_such_clock(text)) {
+                Some(why) => format!("`{text}`: {why}"),
+                None => format!("`{text}` is not a date and time as in RFC 3339"),
+            },
         },
     };
     Err(Problem::new(reason, hint))
@@ -188,8 +195,11 @@ fn cron(words: &[&str], patterns: &mut Patterns) -> Result<Trigger, Problem> {
         return Err(Problem::new("the expression is missing", CRON));
     }
     let cron = patterns.cron(&expression, zone);
-    let hint = if has_file_names(&expression) { SHELL } else { CRON };
-    cron.map(Trigger::Cron).map_err(|error| Problem { never: error.never(), ..Problem::new(error.to_string(), hint) })
+    cron.map(Trigger::Cron).map_err(|error| {
+        let general = if has_file_names(&expression) { SHELL } else { CRON };
+        let hint = error.hint().unwrap_or(general);
+        Problem { never: error.never(), ..Problem::new(error.to_string(), hint) }
+    })
 }
 
 /// Whether a shell may have made files' names of each `*`: then none is left, and there are too many fields, or strange ones.
@@ -276,6 +286,7 @@ fn time_of_day(text: &str, clause: &str) -> Result<NaiveTime, Problem> {
     clock(text).ok_or_else(|| {
         let what =
             if text.is_empty() { "its time of day is missing".into() } else { format!("`{text}` is no time of day") };
+        let what = no_such_clock(text).map_or(what, |why| format!("`{text}`: {why}"));
         Problem::new(format!("after `{clause}`, {what}"), "times of day are written `06:30` or `06:30:15`")
     })
 }
@@ -317,6 +328,11 @@ fn duration_ms(text: &str) -> Result<u64, Problem> {
             "h" => 3_600_000,
             "d" => 86_400_000,
             "" => return Err(Problem::new(format!("the duration `{text}` has no unit"), DURATION)),
+            "w" => {
+                let days = number.parse::<u64>().unwrap_or(1).saturating_mul(7);
+                let hint = format!("a week is `7d`: write `{days}d`");
+                return Err(Problem::new(format!("the duration `{text}` has weeks, and there is no such unit"), hint));
+            }
             _ => {
                 let reason = format!("the duration `{text}` has `{unit}` where a unit should be");
                 return Err(Problem::new(reason, DURATION));
@@ -332,6 +348,13 @@ fn duration_ms(text: &str) -> Result<u64, Problem> {
     Ok(total)
 }
 
+/// What is cron elsewhere: what it means is known where cron expressions are.
+fn of_another_cron(text: &str) -> Problem {
+    let error = Patterns::default().cron(text, None).err();
+    let hint = error.as_ref().and_then(CronError::hint).unwrap_or(CRON);
+    Problem::new("it is of another cron", hint)
+}
+
 /// The first word is none that a trigger begins with.
 fn unknown(keyword: &str, rest: &[&str]) -> Problem {
     let text = [&[keyword], rest].concat().join(" ");
@@ -342,6 +365,8 @@ fn unknown(keyword: &str, rest: &[&str]) -> Problem {
         Problem::new("it is empty", ANY)
     } else if let Some((text, time)) = time.and_then(|text| Some((text, clock(text)?))) {
         without_date(text, time)
+    } else if let Some(why) = time.and_then(|text| no_such_time(text).or_else(|| no_such_clock(text))) {
+        Problem::new(why, AT)
     } else if keyword == "in" && duration_ms(&rest.concat()).is_ok() {
         Problem::new(format!("did you mean `at now+{}`?", rest.concat()), AT)
     } else if is_cron {

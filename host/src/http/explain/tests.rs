@@ -337,6 +337,13 @@ fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
         (with(|job| job.paused = Some(Level::Device)), tomorrow, "due", "will be left out, for its device is paused"),
         (with(|job| job.wish.skip = Some(at("2027-03-02T06:30:00Z"))), tomorrow, "due", "for somebody wants that"),
         (with(|job| job.watermark = Instant::MIN), None, "undecided", "5h30m ago, and is just being decided"),
+        // Nobody asks for a time, and none of its runs is known.
+        (
+            daily(),
+            None,
+            "due",
+            "it has not come yet: it is due Tue 2027-03-02 06:30:00 GMT; its last time was Mon 2027-03-01",
+        ),
         (daily(), Some(DUE), "forgotten", "this Roost has no record of any run yet"),
         (facts("at 2027-06-01T06:00:00Z"), Some(DUE), "never", "the nearest time is Tue 2027-06-01 07:00:00 BST"),
         (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "nothing is due within a day of Mon 2027-06-21"),

@@ -1,11 +1,14 @@
 //! What is expected of jobs, in the order of time: found as far as it is wanted, and no further.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+};
 
 use roost_scheduler::{
     body::{Body, PackedJob},
     event::JobKey,
-    names::{DeviceName, JobName, Origin, PluginName, RunId},
+    names::{DeviceName, GroupName, JobName, Origin, PluginName, RunId},
     outcome::Level,
     scheduler::{JobView, NextRun, RunUnderWay, Scheduler, start_of},
     time::{Instant, Site},
@@ -74,6 +77,18 @@ impl Planned {
     pub(super) fn run(&self, occurrence: Instant) -> RunId {
         let (plugin, device, job) = (self.plugin.clone(), self.device.clone(), self.job.body.job_id());
         RunId { plugin, device, job, occurrence, origin: self.origin }
+    }
+
+    /// The runs that end those of a job: of its group, which is of its device.
+    fn group(&self) -> Option<(PluginName, DeviceName, GroupName)> {
+        let group = self.job.body.policy().group()?.clone();
+        Some((self.plugin.clone(), self.device.clone(), group))
+    }
+
+    /// Whether a run of it starts at an instant, and is wanted.
+    fn starts_at(&self, at: Instant, sky: &mut Sky) -> bool {
+        let is_due = self.job.trigger.next(at.plus_ms(-1), &self.site, sky) == Search::Found(at);
+        is_due && self.job.body.policy().jitter_ms == 0 && self.paused.is_none() && self.skip != Some(at)
     }
 
     /// How long after its occurrence something of a run may come.
@@ -168,6 +183,17 @@ pub(super) fn ahead(
     let mut sky = Sky::default();
     let begin = after.map_or(from, |after| after.at);
     let mut heap = BinaryHeap::new();
+    let mut groups: HashMap<_, Vec<usize>> = HashMap::new();
+    for (index, job) in jobs.iter().enumerate() {
+        if let Some(group) = job.group() {
+            groups.entry(group).or_default().push(index);
+        }
+    }
+    // Of those that start at one instant, the scheduler looks at one after the other, and the last one counts.
+    let gives_way = |index: usize, start: Instant, sky: &mut Sky| {
+        let group = jobs[index].group().and_then(|group| groups.get(&group));
+        group.is_some_and(|group| group.iter().any(|other| *other > index && jobs[*other].starts_at(start, sky)))
+    };
     for (index, job) in jobs.iter().enumerate() {
         heap.extend(job.first(begin, to, &mut sky).map(|at| Reverse((at, index, at, What::Occurrence))));
         for (place, run) in job.runs.iter().enumerate() {
@@ -192,7 +218,8 @@ pub(super) fn ahead(
                 let steps = job.job.body.steps().map(|step| start.plus_ms(step.after_ms.into()));
                 // Its plugin is asked then, and says what follows.
                 let asked = job.job.body.asks_plugin().then_some(start);
-                let steps = (1..).zip(steps.chain(asked)).filter(|(_, at)| *at >= begin);
+                let replaced = gives_way(index, start, &mut sky);
+                let steps = (1..).zip(steps.chain(asked)).filter(|(_, at)| *at >= begin && !replaced);
                 let before = heap.len();
                 heap.extend(steps.map(|(step, at)| Reverse((at, index, occurrence, What::Step(step)))));
                 places += 1 + heap.len() - before;
@@ -221,7 +248,7 @@ pub(super) fn ahead(
 mod tests {
     use roost_scheduler::{
         body::Body,
-        model::{Message, Policy, Qos, Step},
+        model::{Message, Misfire, Policy, Qos, Step},
         names::JobId,
         topic::Topic,
         trigger::{Patterns, parse},
@@ -309,6 +336,33 @@ mod tests {
         assert_eq!(shown(&found), expected);
         let bodies: Vec<bool> = found.iter().map(|one| *one.body(&jobs) == body).collect();
         assert_eq!(bodies, [true, false, false]);
+    }
+
+    #[test]
+    fn of_a_group_only_the_last_one_that_starts_at_an_instant_is_expected() {
+        let grouped = |id, trigger, steps: &[u32]| {
+            let misfire = Misfire::LatestOfGroup(GroupName::parse("door").unwrap());
+            let planned = planned(id, trigger, steps, 0);
+            let policy = Policy { misfire, ..Policy::default() };
+            let steps: Vec<Step> = planned.job.body.steps().map(|step| step.to_step()).collect();
+            let body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
+            Planned { job: PackedJob { body, ..planned.job }, ..planned }
+        };
+        let window = (DAY, DAY.plus_ms(3 * 3_600_000));
+        let jobs = [grouped("open", "every 1h", &[0, 60_000]), grouped("close", "every 2h", &[0])];
+        let (found, _) = ahead(&jobs, window, None, 99);
+        let alone = ["2027-03-01T01:00:00Z open 1", "2027-03-01T01:01:00Z open 2"];
+        let expected = [&["2027-03-01T00:00:00Z close 1"][..], &alone, &["2027-03-01T02:00:00Z close 1"]].concat();
+        assert_eq!(shown(&found), expected);
+        // One that is paused, or of another device, ends nobody's run.
+        for change in [(|job: &mut Planned| job.paused = Some(Level::Job)) as fn(&mut Planned), |job| {
+            job.device = DeviceName::parse("south").unwrap();
+        }] {
+            let mut jobs = jobs.clone();
+            change(&mut jobs[1]);
+            let (found, _) = ahead(&jobs, window, None, 99);
+            assert_eq!(shown(&found).iter().filter(|line| line.contains("open")).count(), 6, "{:?}", shown(&found));
+        }
     }
 
     #[test]

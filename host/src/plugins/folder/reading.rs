@@ -11,7 +11,7 @@ use crate::{
         bytes::{Bytes, LoadRoom},
         limits, sections,
     },
-    report::Report,
+    report::{Report, utf8},
 };
 
 /// What tells one content of a file from another without reading it.
@@ -117,5 +117,5 @@ pub(in crate::plugins) fn settings_at(name: &PluginName, path: &Path) -> Result<
 
 pub(in crate::plugins) fn read_settings(path: &Path) -> io::Result<String> {
     let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    String::from_utf8(files::read(path, limits::SETTINGS_BYTES)?).map_err(not_text)
+    utf8(files::read(path, limits::SETTINGS_BYTES)?).map_err(not_text)
 }

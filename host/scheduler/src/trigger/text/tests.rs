@@ -65,7 +65,12 @@ fn errors_say_which_part_is_wrong() {
         ("sunset before 21:00", "did you mean `not-before`?"),
         ("sunset not-befor 21:00", "did you mean `not-before`?"),
         ("sunset not-before", "its time of day is missing"),
-        ("sunset not-before 24:00", "`24:00` is no time of day"),
+        ("sunset not-before 24:00", "after `not-before`, `24:00`: there is no hour 24: a day ends"),
+        ("sunset not-before 6", "`6` is no time of day"),
+        ("at 2027-02-29T06:30:00Z", "there is no 29 February 2027: February has 28 days that year"),
+        ("at 25:00", "there is no hour 25"),
+        ("2027-02-29T06:30:00Z", "there is no 29 February 2027"),
+        ("every 1h from 2027-04-31T00:00:00Z", "there is no 31 April 2027"),
         ("sunset not-after 21:00 not-after 22:00", "`not-after` is there twice"),
         ("sunset not-before 21:00 not-after 20:00", "counted from 06:00 on, `not-before` is later than `not-after`"),
         ("sunset not-before 02:00 not-after 23:00", "`not-before` is later than `not-after`"),
@@ -125,6 +130,55 @@ fn errors_of_cron_expressions_name_the_field() {
     for expression in ["0 0 31 2 *", "0 0 30 FEB *", "0 0 31 4,6,9,11 *", "0 0 0 29 2 * 2027"] {
         let error = read(&format!("cron {expression}")).expect_err(expression);
         assert_eq!(error.never(), Some(Never::NoSuchDate), "{expression}");
+    }
+}
+
+#[test]
+fn what_is_cron_elsewhere_gets_the_hint_that_fits() {
+    for (text, hint) in [
+        (
+            "cron CRON_TZ=Europe/London 30 6 * * *",
+            "a time zone stands behind the expression: `cron 30 6 * * * in Europe/London`",
+        ),
+        ("TZ=Asia/Tokyo 30 6 * * MON", "`cron 30 6 * * MON in Asia/Tokyo`"),
+        ("cron @every 5m", "a period is a trigger of its own: `every 5m`"),
+        ("@every 1h30m", "`every 1h30m`"),
+        ("cron @reboot", "`now` runs once"),
+        ("@reboot", "`now` runs once"),
+        ("cron 0 12 ? * MON", "`?` is `*` here: `cron 0 12 * * MON`"),
+        ("cron 0 12 L-3 * *", "no expression says 3 days before it"),
+        ("cron 2w", "for a period of weeks write `every 14d`"),
+        ("every 2w", "a week is `7d`: write `14d`"),
+        ("cron 61 * * * *", "write `cron 30 6 * * MON-FRI`"),
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.hint().contains(hint), "{text}: {error}\n{}", error.hint());
+    }
+}
+
+#[test]
+fn two_day_fields_are_explained() {
+    let note = |text: &str| parse(text, Instant::MIN, &mut Patterns::default()).expect(text).note();
+    for (text, expected) in [
+        ("cron 0 6 1-7 * 1", Some("for the first MON of a month write `cron 0 6 * * MON#1`")),
+        ("cron 0 0 6 8-14 * SUN", Some("for the second SUN of a month write `cron 0 0 6 * * SUN#2`")),
+        ("cron 0 6 25-31 * fri", Some("for the last FRI of a month write `cron 0 6 * * FRIL`")),
+        ("cron 0 6 13 * FRI", Some("says, as in cron(8), not only where both do")),
+        ("cron 0 6 * * MON", None),
+        ("cron 0 6 1-7 * *", None),
+        ("cron 0 6 */2 * 1", None),
+        ("cron @daily", None),
+        ("sunset", None),
+    ] {
+        let said = note(text);
+        assert_eq!(said.is_some(), expected.is_some(), "{text}: {said:?}");
+        let suggested = said.as_deref().and_then(|said| Some(said.rsplit_once("write `")?.1.trim_end_matches('`')));
+        if let (Some(said), Some(expected)) = (&said, expected) {
+            assert!(said.contains(expected), "{text}: {said}");
+        }
+        if let Some(suggested) = suggested {
+            assert_eq!(note(suggested), None, "{suggested}");
+        }
     }
 }
 
