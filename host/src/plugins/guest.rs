@@ -68,6 +68,8 @@ impl CallError {
         let hint = match self {
             // What a person asked for may be at fault as well as the plugin.
             Self::Invalid(invalid) => invalid.hint.clone(),
+            // It is the plugin's own sentence.
+            Self::Failed { fault: Fault::Said(_), .. } => None,
             Self::Failed { .. } => self.hint(),
         };
         hint.map_or_else(|| self.to_string(), |hint| format!("{self}\n{hint}"))
