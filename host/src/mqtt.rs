@@ -268,7 +268,7 @@ impl Links {
         let Pace { keep_alive, connect: within, .. } = self.settings.pace;
         let greeting = timeout(within, greet(&mut stream, self.connect_packet(manner), manner.version));
         let greeted = tokio::select! {
-            greeted = greeting => greeted.unwrap_or(Err(Failure::NoAnswer { what: "CONNECT", within })),
+            greeted = greeting => greeted.unwrap_or(Err(Failure::NoAnswer { what: failure::CONNECT, within })),
             _ = &mut self.stopped => return End::Stopped,
         };
         let (limits, read) = match greeted {

@@ -4,6 +4,9 @@ use std::{io, time::Duration};
 
 use super::reason::{BAD_LOGIN, NOT_AUTHORIZED, Reason, TAKEN_OVER, UNSUPPORTED_VERSION};
 
+/// What a broker may not answer to.
+pub(super) const CONNECT: &str = "CONNECT";
+
 /// Why a connection could not be made, or ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {

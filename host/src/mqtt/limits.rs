@@ -27,9 +27,9 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 pub(super) const LONGEST_STATUS_PAUSE: Duration = Duration::from_secs(3_600);
 /// Topics that are named where people look: in the log and in the host's status.
 pub(super) const TOPICS_SHOWN: usize = 5;
-/// How often in a row a broker closes the connection at CONNECT in MQTT 5 before 3.1.1 is tried: once may be a broker that is
-/// starting, or has enough clients.
-pub(super) const CLOSED_AT_CONNECT: u32 = 2;
+/// How often in a row a broker does not answer to CONNECT in MQTT 5 before 3.1.1 is tried: once may be a broker that is starting,
+/// or has enough clients.
+pub(super) const UNANSWERED_CONNECTS: u32 = 2;
 /// How long a broker that speaks 3.1.1 is spoken to so at once; a connection that is there is kept, whatever it speaks.
 pub(super) const TRY_5_AGAIN: Duration = Duration::from_secs(3_600);
 /// Addresses of one host that are tried: each may cost the time of a connection.

@@ -2,7 +2,12 @@
 
 use tokio::time::Instant;
 
-use super::{failure::Failure, limits, reason::NOT_AUTHORIZED, wire::Version};
+use super::{
+    failure::{CONNECT, Failure},
+    limits,
+    reason::NOT_AUTHORIZED,
+    wire::Version,
+};
 
 /// One way to say CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +22,8 @@ pub(super) struct Manner {
 pub(super) struct Manners {
     /// Until then 3.1.1 is spoken at once.
     three_until: Option<Instant>,
-    /// How often in a row it closed the connection instead of answering.
-    closed: u32,
+    /// How often in a row it did not answer: it closed the connection, or said nothing.
+    unanswered: u32,
     /// Whether it did not let us in without saying so of the last will: that is tried once.
     will: Will,
 }
@@ -43,10 +48,11 @@ impl Manners {
         if refused.version == Version::Five {
             let is_of_version = match failure {
                 Failure::Version | Failure::Malformed(_) => true,
-                // It may be starting, or full: only one that does so again does not know this CONNECT.
-                Failure::ClosedAtOnce => {
-                    self.closed = self.closed.saturating_add(1);
-                    self.closed >= limits::CLOSED_AT_CONNECT
+                // It may be starting, or full: only one that does so again does not know this CONNECT. amqtt waits for more
+                // of it.
+                Failure::ClosedAtOnce | Failure::NoAnswer { what: CONNECT, .. } => {
+                    self.unanswered = self.unanswered.saturating_add(1);
+                    self.three_until.is_some() || self.unanswered >= limits::UNANSWERED_CONNECTS
                 }
                 _ => false,
             };
@@ -65,7 +71,7 @@ impl Manners {
 
     /// The broker let us in. Whether that is news: it does not speak 5.
     pub(super) fn succeeded(&mut self, manner: Manner, now: Instant) -> bool {
-        (self.closed, self.will) = (0, Will::Usual);
+        (self.unanswered, self.will) = (0, Will::Usual);
         match manner.version {
             Version::Five => {
                 self.three_until = None;
@@ -115,7 +121,12 @@ mod tests {
         assert_eq!(manners.other(FIVE, &Failure::ClosedAtOnce), None);
         assert_eq!(manners.other(FIVE, &Failure::ClosedAtOnce), Some(THREE));
         manners.succeeded(FIVE, Instant::now());
-        assert_eq!(manners.other(FIVE, &Failure::ClosedAtOnce), None);
+        let silent = |what| Failure::NoAnswer { what, within: std::time::Duration::from_secs(5) };
+        assert_eq!(manners.other(FIVE, &silent(CONNECT)), None);
+        assert_eq!(manners.other(FIVE, &silent("the TLS handshake")), None);
+        assert_eq!(manners.other(FIVE, &silent(CONNECT)), Some(THREE));
+        manners.succeeded(THREE, Instant::now());
+        assert_eq!(manners.other(FIVE, &silent(CONNECT)), Some(THREE), "it was so before");
     }
 
     #[test]
