@@ -233,7 +233,13 @@ impl Scheduler {
             return;
         }
         if run.has_not_started() {
-            return self.give_up_resource(now, slot);
+            let listens = matches!(run.state, State::Listening(_));
+            self.give_up_resource(now, slot, out);
+            if listens {
+                self.take_out(slot);
+                self.enqueue(slot);
+            }
+            return;
         }
         let held = Duration(now.ms_since(since).unsigned_abs());
         let id = run.id.clone();
@@ -350,8 +356,12 @@ impl Scheduler {
         }
     }
 
-    /// A run that has not started after all: others may have what it held.
-    pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot) {
+    /// A run that has not started after all: others may have what it held. Until it has that again it does not listen to its
+    /// device: a report would start it.
+    pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) {
+            self.unwatch(slot, out);
+        }
         self.give_back(slot);
         let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
         if self.let_go(slot).is_some()
