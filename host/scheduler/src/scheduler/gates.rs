@@ -196,8 +196,11 @@ impl Scheduler {
         let Some((line, turn)) = self.runs.get(slot).map(|run| (line_of_run(run), run.turn)) else { return false };
         let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
         let holder = self.leaving_to(&line, turn).into_iter().find(yields);
+        let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
         let Some(hold) = holder.and_then(|holder| self.let_go(holder)) else { return false };
-        self.take_hold(slot, hold.since, true);
+        // While it waited for its start it had nothing of it.
+        let since = started.filter(|_| !hold.inherited).unwrap_or(hold.since);
+        self.take_hold(slot, since, true);
         true
     }
 
