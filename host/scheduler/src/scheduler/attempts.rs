@@ -326,7 +326,7 @@ impl Scheduler {
         let until = now.plus_ms(wait_ms.clamp(1, i64::from(limits::BACKOFF_CAP_MS)));
         let until = until.min(run.gives_way_at().unwrap_or(Instant::MAX));
         if run.has_not_started() {
-            self.give_up_resource(now, slot);
+            self.give_up_resource(now, slot, out);
         }
         self.keep_waiting(slot, out);
         self.put(slot, State::Pausing(until));

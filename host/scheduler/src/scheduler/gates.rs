@@ -196,8 +196,11 @@ impl Scheduler {
         let Some((line, turn)) = self.runs.get(slot).map(|run| (line_of_run(run), run.turn)) else { return false };
         let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
         let holder = self.leaving_to(&line, turn).into_iter().find(yields);
+        let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
         let Some(hold) = holder.and_then(|holder| self.let_go(holder)) else { return false };
-        self.take_hold(slot, hold.since, true);
+        // While it waited for its start it had nothing of it.
+        let since = started.filter(|_| !hold.inherited).unwrap_or(hold.since);
+        self.take_hold(slot, since, true);
         true
     }
 
@@ -233,7 +236,13 @@ impl Scheduler {
             return;
         }
         if run.has_not_started() {
-            return self.give_up_resource(now, slot);
+            let listens = matches!(run.state, State::Listening(_));
+            self.give_up_resource(now, slot, out);
+            if listens {
+                self.take_out(slot);
+                self.enqueue(slot);
+            }
+            return;
         }
         let held = Duration(now.ms_since(since).unsigned_abs());
         let id = run.id.clone();
@@ -350,8 +359,12 @@ impl Scheduler {
         }
     }
 
-    /// A run that has not started after all: others may have what it held.
-    pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot) {
+    /// A run that has not started after all: others may have what it held. Until it has that again it does not listen to its
+    /// device: a report would start it.
+    pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) {
+            self.unwatch(slot, out);
+        }
         self.give_back(slot);
         let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
         if self.let_go(slot).is_some()

@@ -128,7 +128,7 @@ impl Scheduler {
         }
         run.held_by = Some(Cause::Deaf(reason));
         if run.has_not_started() {
-            self.give_up_resource(now, slot);
+            self.give_up_resource(now, slot, out);
         }
         self.keep_waiting(slot, out);
         self.put(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));

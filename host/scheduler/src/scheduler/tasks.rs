@@ -32,7 +32,7 @@ impl Scheduler {
             Ok(reply) => reply,
             Err(why) => {
                 // Others may have what it needs until it asks again (I7).
-                self.give_up_resource(now, slot);
+                self.give_up_resource(now, slot, out);
                 return self.attempt_failed(now, slot, Attempt::Unanswered(why), out);
             }
         };

@@ -8,7 +8,7 @@ use roost_scheduler::{
 
 use crate::{
     disk::LONGEST_HOLD_MS,
-    policies::{in_group, lines, with},
+    policies::{confirmed, in_group, lines, with},
     scenarios::{START, at, job},
     world::{World, name},
 };
@@ -171,6 +171,28 @@ fn a_first_step_that_waits_for_the_disk_and_is_given_up_gives_its_turn_back_once
         world.log
     );
     assert_eq!(world.in_flight.len(), 1, "the link takes one at a time: {:#?}", lines(&world));
+}
+
+#[test]
+fn a_report_does_not_start_a_run_that_has_given_its_resource_back() {
+    let lawn = confirmed(watering("lawn", 0), true);
+    let mut world =
+        two_plugins(vec![lawn], vec![watering("beds", 0), job("a", "at 2027-03-01T06:10:05Z", &[(0, "a")])]);
+    world.link_up(1);
+    for now in ["2027-03-01T06:10:00Z", "2027-03-01T06:10:05Z"] {
+        world.now = at(now);
+        world.step(Event::Woke);
+        while world.commit() {}
+    }
+    assert_eq!(world.in_flight.len(), 1, "the link takes no more: {:#?}", lines(&world));
+    world.subscribed(0, None);
+    world.now = at("2027-03-01T06:16:00Z");
+    world.step(Event::Woke);
+    world.report("door/state", true, false);
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    let order: Vec<String> =
+        published(&world, "").iter().map(|line| line.split(' ').nth(2).unwrap_or("").into()).collect();
+    assert_eq!(order, ["a", "beds/on", "beds/off", "lawn/on", "lawn/off"], "{:#?}", lines(&world));
 }
 
 #[test]
