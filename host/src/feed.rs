@@ -277,9 +277,10 @@ impl Feed {
 
     /// Tells one thing, and writes it into the log.
     pub(crate) fn log(&self, what: Happening) {
+        let logged = what.clone();
         // First, so that what is read in the log can be asked for.
-        self.tell(what.clone());
-        what.log();
+        self.tell(what);
+        logged.log();
     }
 
     /// Tells one thing.
