@@ -113,7 +113,8 @@ fn files_wait_unread_until_there_is_room_for_them() {
     for number in 0..12 {
         host.says(&format!("plugin `large-{number}` was not loaded"));
     }
-    assert!(host.log.all().iter().filter(|line| line.contains("no tide table")).count() >= 12);
+    let reasons = |lines: &[String]| lines.iter().filter(|line| line.contains("no tide table")).count();
+    host.log.wait("the reason of each", |lines| (reasons(lines) >= 12).then_some(()));
     let peak = peak_mib(&host);
     assert!(peak < PEAK_MIB, "{peak} MiB");
     assert!(host.stop().success());

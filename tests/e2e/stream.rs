@@ -240,7 +240,8 @@ fn a_timeline_has_what_happened_and_what_comes() {
     let (mut times, mut states, mut cursor) = (Vec::new(), Vec::new(), String::new());
     while times.len() < 40 {
         let page = get(&address, &format!("/api/v1/timeline?plugin=ticking&from={from}&limit=7{cursor}"));
-        for item in page["items"].as_array().unwrap() {
+        // A run that is under way is listed, and so is each message of it that is expected.
+        for item in page["items"].as_array().unwrap().iter().filter(|item| item["state"] != "running") {
             times.push(text(item, "occurrence").to_owned());
             states.push(text(item, "state").to_owned());
         }
