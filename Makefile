@@ -22,10 +22,10 @@ run: wasm plugins ## build everything and run Roost with the sample plugins
 
 test: setup check plugins guests ## run all tests, after `check`
 	cargo build --bins --tests
-	@cargo test --no-fail-fast 2>&1 | tee target/test.log
+	@FROM=1000 cargo test --no-fail-fast 2>&1 | tee target/test.log
 	@awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed " passed, " failed " failed" }' target/test.log
 	@cargo test --quiet --test soak
-	@$(MAKE) --no-print-directory sim
+	@FROM=1000 $(MAKE) --no-print-directory sim
 
 check: ## what must hold before anything is tested: format, lints, licences, docs
 	cargo fmt --all --check
@@ -69,7 +69,7 @@ bench: plugins guests ## measure speed and size; ONLY=word,word picks, BASE=file
 	cargo build --quiet --release -p roost
 	mkdir -p target/tmp && TMPDIR=$(CURDIR)/target/tmp cargo bench --quiet -p roost-tests --bench figures -- $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(abspath $(BASE)))
 
-sim: ## rehearse made-up histories, 10,000 unless HISTORIES=n says otherwise; SEED=n repeats one and tells it
+sim: ## rehearse made-up histories, 10,000 unless HISTORIES=n says otherwise, fresh ones unless FROM=n names the first seed; SEED=n repeats one and prints it
 	HISTORIES=$${HISTORIES:-10000} cargo test --quiet --profile sim -p roost-scheduler --test simulation -- histories --nocapture
 
 fuzz: ## try text, settings and plans that nobody would write: CASES=n of each, a million unless it is said; tests try a few hundred

@@ -385,6 +385,6 @@ fn histories_that_nobody_has_seen() {
         run(seed);
         return;
     }
-    let fresh = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "seed") >> 16;
-    run_all(fresh, number("HISTORIES").unwrap_or(200));
+    let fresh = || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "seed") >> 16;
+    run_all(number("FROM").unwrap_or_else(fresh), number("HISTORIES").unwrap_or(200));
 }
