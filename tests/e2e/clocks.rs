@@ -62,7 +62,7 @@ impl World {
 fn an_hour_that_summer_time_skips_is_made_up_for_and_elapsed_time_goes_on() {
     let jobs =
         job("fixed", "cron = \"30 1 * * *\"", "declared/fixed") + &job("tick", "every_ms = 1000", "declared/tick");
-    let world = World::at(SPRING - 4 * SECOND, &jobs);
+    let world = World::at(SPRING - 10 * SECOND, &jobs);
     world.listener.wait_for("declared/fixed");
     world.has("fixed", "succeeded", 1);
     assert_eq!(world.occurrence("fixed"), SPRING, "right after the gap");
@@ -74,7 +74,7 @@ fn an_hour_that_summer_time_skips_is_made_up_for_and_elapsed_time_goes_on() {
 fn an_hour_that_summer_time_repeats_has_its_jobs_once() {
     let jobs =
         job("fixed", "cron = \"30 1 * * *\"", "declared/fixed") + &job("tick", "every_ms = 1000", "declared/tick");
-    let world = World::at(AUTUMN - 4 * SECOND, &jobs);
+    let world = World::at(AUTUMN - 10 * SECOND, &jobs);
     world.listener.wait_for("declared/fixed");
     world.has("fixed", "succeeded", 1);
     assert_eq!(world.occurrence("fixed"), AUTUMN);
