@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
 use crate::{names::PluginName, time::Instant};
@@ -14,9 +14,12 @@ type Turn = (Reverse<i8>, Instant, u32);
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
+    /// Of plugins with runs that wait.
     lanes: BTreeMap<PluginName, BTreeSet<Turn>>,
-    /// Plugins with a lane, the next one to be served in front.
+    /// Plugins with a lane, in the order they are served.
     ring: VecDeque<PluginName>,
+    /// The plugin that was served last: it comes after all others, also after those that have come since.
+    last: Option<PluginName>,
 }
 
 impl Turns {
@@ -29,29 +32,38 @@ impl Turns {
     }
 
     pub(crate) fn remove(&mut self, plugin: &PluginName, priority: i8, due: Instant, run: u32) {
-        if let Some(lane) = self.lanes.get_mut(plugin) {
-            lane.remove(&(Reverse(priority), due, run));
+        let Some(lane) = self.lanes.get_mut(plugin) else { return };
+        lane.remove(&(Reverse(priority), due, run));
+        if lane.is_empty() {
+            self.lanes.remove(plugin);
+            self.ring.retain(|other| other != plugin);
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.values().all(BTreeSet::is_empty)
+        self.lanes.is_empty()
+    }
+
+    /// A run of this plugin is served, be it one that had not to wait.
+    pub(crate) fn serve(&mut self, plugin: &PluginName) {
+        if self.last.as_ref() != Some(plugin) {
+            self.last = Some(plugin.clone());
+        }
     }
 
     /// The run whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<u32> {
-        loop {
-            let Entry::Occupied(mut lane) = self.lanes.entry(self.ring.pop_front()?) else { continue };
-            let first = lane.get_mut().pop_first();
-            if lane.get().is_empty() {
-                lane.remove();
-            } else {
-                self.ring.push_back(lane.key().clone());
-            }
-            if let Some((_, _, run)) = first {
-                return Some(run);
-            }
+        let place = self.ring.iter().position(|plugin| Some(plugin) != self.last.as_ref()).unwrap_or(0);
+        let plugin = self.ring.remove(place)?;
+        self.serve(&plugin);
+        let lane = self.lanes.get_mut(&plugin)?;
+        let first = lane.pop_first();
+        if lane.is_empty() {
+            self.lanes.remove(&plugin);
+        } else {
+            self.ring.push_back(plugin);
         }
+        first.map(|(_, _, run)| run)
     }
 }
 
@@ -74,5 +86,22 @@ mod tests {
         let order: Vec<u32> = std::iter::from_fn(|| turns.pop()).collect();
         assert_eq!(order, [0, 9, 1, 8, 2]);
         assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn a_plugin_that_has_just_been_served_comes_after_one_that_has_come_since() {
+        let [first, second] = ["first", "second"].map(|name| PluginName::parse(name).expect("valid"));
+        let mut turns = Turns::default();
+        turns.serve(&first);
+        turns.push(&first, 0, Instant::MIN, 1);
+        turns.push(&second, 0, Instant::MAX, 2);
+        assert_eq!(turns.pop(), Some(2), "the first one did not have to wait");
+        turns.push(&first, 0, Instant::MIN, 3);
+        assert_eq!(turns.pop(), Some(1));
+        turns.push(&second, 0, Instant::MAX, 4);
+        assert_eq!(turns.pop(), Some(4), "more of the first one waited when it was served");
+        assert_eq!(turns.pop(), Some(3));
+        turns.push(&first, 0, Instant::MIN, 5);
+        assert_eq!(turns.pop(), Some(5), "no other one waits");
     }
 }

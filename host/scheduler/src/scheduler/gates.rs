@@ -325,6 +325,7 @@ impl Scheduler {
         let Some(pool) = self.resources.get_mut(&name) else { return true };
         if pool.held < pool.rule.capacity && pool.waiting.is_empty() {
             pool.held += 1;
+            pool.waiting.serve(&run.id.plugin);
             self.take_hold(slot, now, false);
             return true;
         }
