@@ -69,9 +69,9 @@ fn world() -> (Broker, Site, Roost) {
     fs::create_dir(site.path().join("new")).expect("a folder");
     fs::write(site.path().join("new/coop-door.wasm"), component).expect("a file");
     let roost = site.start(&broker);
-    roost.says("coop-door: accepted");
-    roost.says("greenhouse: accepted");
-    roost.says("sprinkler: accepted");
+    roost.says("jobs of `coop-door`");
+    roost.says("jobs of `greenhouse`");
+    roost.says("jobs of `sprinkler`");
     (broker, site, roost)
 }
 
@@ -155,7 +155,9 @@ fn every_settings_block_of_the_pages_is_accepted() {
             let (first, _) = code.split_once('\n').expect("a first line");
             let file = first.strip_prefix("# ").unwrap_or_else(|| panic!("{page}: which file is this?\n{code}"));
             fs::write(site.path().join(file), &code).expect("a file");
-            let output = site.command(&["check", "plugins/coop-door.wasm"]).output().expect("the binary starts");
+            let mut check = site.command(&["check", "plugins/coop-door.wasm"]);
+            check.env("ROOST_LATITUDE", "51.4779").env("ROOST_LONGITUDE", "-0.0015");
+            let output = check.output().expect("the binary starts");
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && errors.is_empty(), "{page}: {errors}\n{code}");
             fs::remove_file(site.path().join(file)).expect("it was written");
