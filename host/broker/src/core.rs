@@ -56,6 +56,8 @@ pub(crate) struct Core {
     durable: Ticket,
     /// Connections for which something is held until it is durable.
     holding: HashSet<ConnectionId>,
+    /// A client that acknowledges nothing while there is no room for others: it is ended after the packet at hand.
+    unresponsive: Option<ConnectionId>,
     disk: Disk,
     totals: Totals,
     /// Bytes of all messages in queues, each counted once.
@@ -121,6 +123,7 @@ impl Core {
             counted: 0,
             wake,
             held: VecDeque::new(),
+            held_acks: 0,
             replay: VecDeque::new(),
             replay_bytes: 0,
             window: 0,
@@ -167,7 +170,7 @@ impl Core {
             connection.caused = self.ticket;
             self.holding.insert(id);
         }
-        self.commit();
+        self.finish(now);
         if next == Next::Continue && self.work > limits::WORK { Next::Yield } else { next }
     }
 
@@ -181,11 +184,7 @@ impl Core {
                 return Ok(Next::Yield);
             }
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe),
-            Packet::Pingreq => {
-                let mut bytes = Vec::new();
-                codec::pingresp(&mut bytes);
-                self.answer(id, None, Answer::Bytes(bytes));
-            }
+            Packet::Pingreq => self.pong(id),
             Packet::Disconnect(disconnect) => {
                 self.disconnected(id, disconnect, now)?;
                 return Ok(Next::Close);
@@ -238,7 +237,7 @@ impl Core {
         }
         self.silent.remove(&id);
         self.holding.remove(&id);
-        self.commit();
+        self.finish(now);
     }
 
     /// What is to be written next, in the place of what has been written. Empty: nothing is.
@@ -249,7 +248,7 @@ impl Core {
         let session = connection.session;
         if let Some(session) = session.filter(|_| connection.out.len() < limits::OUTPUT_BYTES / 2) {
             self.pump(session, now);
-            self.commit();
+            self.finish(now);
         }
         self.feed_starving(now);
         let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
@@ -285,6 +284,7 @@ impl Core {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             while connection.held.front().is_some_and(|(ticket, _)| *ticket <= self.durable) {
                 let Some((_, answer)) = connection.held.pop_front() else { break };
+                connection.held_acks -= usize::from(answer.ends_message());
                 connection.write(answer, &mut self.totals);
             }
             connection.wake.notify_one();
@@ -295,7 +295,7 @@ impl Core {
                 self.pump(session, now);
             }
         }
-        self.commit();
+        self.finish(now);
     }
 
     /// The host stops: clients hear of it, and their wills stay on disk.
@@ -332,6 +332,17 @@ impl Core {
         }
     }
 
+    /// An event has been dealt with.
+    fn finish(&mut self, now: Now) {
+        self.commit();
+        while let Some(id) = self.unresponsive.take() {
+            let why = "it does not acknowledge messages, and there is no room for those of others";
+            self.fail(id, Fault::new(Reason::QuotaExceeded, why), now);
+            self.shorten_longest(now);
+            self.commit();
+        }
+    }
+
     /// Answers a packet, after the transaction that the answer depends on, if it depends on one.
     fn answer(&mut self, id: ConnectionId, after: Option<Ticket>, answer: Answer) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -343,9 +354,18 @@ impl Core {
             connection.write(answer, &mut self.totals);
             connection.wake.notify_one();
         } else {
+            connection.held_acks += usize::from(answer.ends_message());
             connection.held.push_back((after.unwrap_or(0), answer));
             self.holding.insert(id);
         }
+    }
+
+    /// PINGRESP waits for no disk, unlike other answers: a client that gets none believes that the broker is gone.
+    fn pong(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        codec::pingresp(&mut connection.out);
+        connection.count(&mut self.totals);
+        connection.wake.notify_one();
     }
 
     /// The transaction that has what was added since there were so many.

@@ -94,8 +94,16 @@ pub(crate) const REPLAYS_BYTES: usize = 32 << 20;
 /// Messages to a client at once that are not acknowledged, where the client allows as many, which only MQTT 5 knows. With
 /// fewer, a client that has its turn seldom, on a busy machine, falls behind.
 pub(crate) const IN_FLIGHT: u16 = 1_000;
+/// Bytes of the messages to a client at once that are not acknowledged, beyond the first one: a client that never
+/// acknowledges must not hold what the queues of others need.
+pub(crate) const IN_FLIGHT_BYTES: usize = 4 << 20;
 /// Messages from a client at once that are not acknowledged: their packet ids are kept.
 pub(crate) const RECEIVE_MAXIMUM: u16 = 2_048;
+/// Packet identifiers of QoS 2 that all sessions have used and not released: MQTT 3.1.1 knows no receive maximum, and they
+/// stay in memory and on disk as long as their sessions do.
+pub(crate) const RECEIVED_IDS: usize = 250_000;
+/// Those that a session may have even then.
+pub(crate) const RECEIVED_IDS_ALWAYS: usize = 64;
 
 /// Bytes that wait to be written to one client: beyond that, messages of QoS 0 are dropped, and none of a higher QoS is
 /// taken from its queue.

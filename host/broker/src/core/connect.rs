@@ -163,8 +163,10 @@ impl Core {
     fn resume(&mut self, session: SessionId, now: Now) {
         let Some(found) = self.sessions.get_mut(&session) else { return };
         let Some(connection) = found.connection else { return };
-        for packet_id in found.queue.resume() {
-            self.answer(connection, None, super::Answer::Ack(codec::AckKind::Pubrel, packet_id, Reason::Success));
+        // That they are released may not be on disk yet.
+        let after = Some(self.ticket - 1);
+        for packet_id in found.queue.released() {
+            self.answer(connection, after, super::Answer::Ack(codec::AckKind::Pubrel, packet_id, Reason::Success));
         }
         self.pump(session, now);
     }

@@ -140,8 +140,8 @@ impl Core {
 
     /// Whether there is no room in memory or on disk for so many bytes more.
     fn queues_are_full(&self, bytes: usize) -> bool {
-        let Load { messages, kept_bytes, .. } = self.totals.load;
-        let in_memory = self.queued_bytes.load(Ordering::Relaxed) + messages * limits::QUEUED_MESSAGE_BYTES;
+        let Load { own_bytes, kept_bytes, .. } = self.totals.load;
+        let in_memory = self.queued_bytes.load(Ordering::Relaxed) + own_bytes;
         in_memory.max(kept_bytes) + bytes > limits::QUEUES_BYTES
     }
 
@@ -156,13 +156,16 @@ impl Core {
         }
     }
 
-    /// All queues together are too long: the longest one is shortened, by more than a message.
-    fn shorten_longest(&mut self, now: Now) {
+    /// All queues together are too long: the longest one is shortened, by more than a message. What is sent cannot be
+    /// dropped: where there is no more than that, its client is ended.
+    pub(super) fn shorten_longest(&mut self, now: Now) {
         while self.queues_are_full(0) {
-            let longest = self.sessions.iter().filter(|(_, session)| session.queue.waiting() > 0);
-            let Some(longest) = longest.max_by_key(|(_, session)| session.queue.bytes()).map(|(id, _)| *id) else {
+            let longest = self.sessions.iter().max_by_key(|(_, session)| session.queue.bytes());
+            let Some((&longest, session)) = longest.filter(|(_, session)| session.queue.bytes() > 0) else { return };
+            if session.queue.waiting() == 0 {
+                self.unresponsive = session.connection;
                 return;
-            };
+            }
             while self.queues_are_full(limits::QUEUE_CUT_BYTES)
                 && self.drop_oldest(longest, "all queues together are full, and its queue is the longest", now)
             {
@@ -196,7 +199,7 @@ impl Core {
                 }
                 continue;
             }
-            if found.queue.in_flight() >= connection.window {
+            if !found.queue.may_send(connection.window) {
                 return;
             }
             let size = codec::publish_size(connection.version.unwrap_or(Version::Three), &front.delivery(now));
@@ -225,7 +228,7 @@ impl Core {
             let subscriber = next.subscriber;
             let retained = self.retained.get(&next.topic, now);
             let qos = retained.as_ref().map_or(Qos::AtMostOnce, |retained| retained.qos.min(subscriber.options.qos));
-            let is_full = found.queue.in_flight() >= connection.window || found.queue.bytes() > limits::QUEUE_BYTES;
+            let is_full = !found.queue.may_send(connection.window) || found.queue.bytes() > limits::QUEUE_BYTES;
             if qos > Qos::AtMostOnce && is_full {
                 return;
             }

@@ -17,6 +17,7 @@ impl Core {
         self.totals.replay_bytes -= mem::take(&mut connection.replay_bytes);
         connection.replay.clear();
         connection.held.clear();
+        connection.held_acks = 0;
         connection.aliases.clear();
         let Some(session) = connection.session.take() else { return };
         let Some(found) = self.sessions.get_mut(&session) else { return };
@@ -33,7 +34,8 @@ impl Core {
             self.end_session(session, now);
             return;
         }
-        let Some(found) = self.sessions.get(&session) else { return };
+        let Some(found) = self.sessions.get_mut(&session) else { return };
+        found.queue.interrupt();
         let client = Arc::clone(&found.client);
         self.ops.push(Op::Session { id: session, client, expiry_s, away_ms: Some(now.wall_ms) });
         self.bound_sessions(now);
@@ -48,6 +50,7 @@ impl Core {
             self.tree.remove(filter, session);
             self.totals.filter_bytes -= tree::cost(filter);
         }
+        self.totals.received_ids -= ended.received.len();
         self.totals.load.remove_all(ended.queue.load());
         self.starving.remove(&session);
         if ended.is_kept {
@@ -90,7 +93,7 @@ impl Core {
         }
         self.end_slowest(now);
         self.feed_starving(now);
-        self.commit();
+        self.finish(now);
     }
 
     /// Where little room is left for what waits to be written, the client that most of it waits for has to come back.

@@ -39,6 +39,7 @@ pub struct Totals {
     pub(super) replay_bytes: usize,
     pub(super) will_bytes: usize,
     pub(super) filter_bytes: usize,
+    pub(super) received_ids: usize,
 }
 
 /// Trouble that would fill the log if each case had a line.
@@ -67,6 +68,8 @@ pub(super) struct Connection {
     pub(super) wake: Arc<Notify>,
     /// Answers that wait for the disk, and those behind them: answers keep their order [MQTT-4.6.0].
     pub(super) held: VecDeque<(Ticket, Answer)>,
+    /// Those of them that end a message from the client.
+    pub(super) held_acks: usize,
     /// Retained messages that new subscriptions have yet to get.
     pub(super) replay: VecDeque<Replay>,
     pub(super) replay_bytes: usize,
@@ -112,6 +115,13 @@ pub(super) struct Session {
     pub(super) will: Option<Will>,
     /// When the will is published, unless the client comes back.
     pub(super) will_due: Option<Instant>,
+}
+
+impl Answer {
+    /// Whether it ends a message from the client: with PUBREC, one goes on.
+    pub(super) fn ends_message(&self) -> bool {
+        matches!(self, Self::Ack(AckKind::Puback | AckKind::Pubcomp, ..))
+    }
 }
 
 impl Connection {
