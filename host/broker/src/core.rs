@@ -5,6 +5,7 @@ mod connect;
 mod deliver;
 mod leave;
 mod publish;
+mod replay;
 mod restore;
 mod state;
 mod subscribe;
@@ -124,13 +125,13 @@ impl Core {
             wake,
             held: VecDeque::new(),
             held_acks: 0,
-            replay: VecDeque::new(),
-            replay_bytes: 0,
+            replays: BTreeMap::new(),
             window: 0,
             packet_bytes: limits::PACKET_BYTES,
             aliases: HashMap::new(),
             keep_alive_s: 0,
             caused: 0,
+            is_privileged: false,
             is_closing: false,
         };
         self.connections.insert(self.last_connection, connection);
@@ -152,6 +153,12 @@ impl Core {
     /// A connection has its turn.
     pub(crate) fn begin_turn(&mut self) {
         self.work = 0;
+    }
+
+    /// Whether its turn was so much work that the next one has to wait for those of others. The host's own client never
+    /// waits.
+    pub(crate) fn was_heavy(&self, id: ConnectionId) -> bool {
+        self.work > limits::HEAVY_WORK && self.connections.get(&id).is_some_and(|connection| !connection.is_privileged)
     }
 
     /// The next packet of a connection.
@@ -247,7 +254,8 @@ impl Core {
         connection.count(&mut self.totals);
         let session = connection.session;
         if let Some(session) = session.filter(|_| connection.out.len() < limits::OUTPUT_BYTES / 2) {
-            self.pump(session, now);
+            self.replay(session, now);
+            self.pump_queue(session, now);
             self.finish(now);
         }
         self.feed_starving(now);

@@ -1,6 +1,6 @@
 //! The end of a connection, of a session, and last wills.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{ConnectionId, Core, SessionId};
 use crate::{
@@ -14,8 +14,7 @@ impl Core {
     /// A session has no connection any more.
     pub(super) fn detach(&mut self, id: ConnectionId, with_will: bool, now: Now) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        self.totals.replay_bytes -= mem::take(&mut connection.replay_bytes);
-        connection.replay.clear();
+        connection.replays.clear();
         connection.held.clear();
         connection.held_acks = 0;
         connection.aliases.clear();

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::{Admission, ConnectionId, Core, Next};
 use crate::{
     clock::{self, Now},
-    codec::Qos,
+    codec::{self, Qos},
     disk::{Disk, Saved, SavedSession, Will},
     limits,
     message::Message,
@@ -119,6 +119,57 @@ fn a_topic_that_passes_many_filters_is_work() {
     let topic = format!("{}b", "a/".repeat(13));
     let turns = (0..10).take_while(|_| publish(&mut core, from, &topic, b"", 0, now) == Next::Continue).count();
     assert!(turns < 3, "others have their turn after {turns}");
+}
+
+/// One SUBSCRIBE that looks at each retained message a hundred times does it in many turns, and the client gets them all.
+#[test]
+fn retained_messages_are_looked_up_a_part_at_a_time() {
+    let now = clock::now();
+    let names = (0..limits::RETAINED_MESSAGES).map(|number| format!("r/{number}"));
+    let retained = names.map(|topic| (message(&topic), Qos::AtLeastOnce, None)).collect();
+    let mut core = core(Saved { retained, ..Saved::default() }, now);
+    let (id, _) = connect(&mut core, b'a', 0, now);
+    let mut body = vec![0, 1, 0];
+    for number in 0..99 {
+        body.extend([0, 7]);
+        body.extend(format!("+/+/{number:03}\0").as_bytes());
+    }
+    body.extend(b"\0\x03r/#\0");
+    core.begin_turn();
+    assert_eq!(core.receive(id, 0x82, &body, now), Next::Yield);
+    let (mut turns, mut topics) = (0, std::collections::BTreeSet::new());
+    while topics.len() < limits::RETAINED_MESSAGES {
+        assert!(core.work <= limits::WORK, "{}", core.work);
+        core.begin_turn();
+        let output = core.take_output(id, now);
+        let mut rest = output.as_slice();
+        while let Ok(codec::Frame::Complete { first, body, length }) = codec::frame(rest, limits::PACKET_BYTES) {
+            if first == 0x31 {
+                assert!(topics.insert(body[2..2 + usize::from(body[1])].to_vec()), "each comes once");
+            }
+            rest = &rest[length..];
+        }
+        turns += 1;
+        assert!(turns < 1_000, "{} have come", topics.len());
+    }
+    assert!(turns > 20);
+}
+
+/// What has not been sent when a client unsubscribes is not sent.
+#[test]
+fn retained_messages_end_with_the_subscription() {
+    let now = clock::now();
+    let retained = (0..100_u8).map(|number| {
+        let payload = vec![number; 60_000].into();
+        (Message { payload, ..message(&format!("r/{number}")) }, Qos::AtMostOnce, None)
+    });
+    let mut core = core(Saved { retained: retained.collect(), ..Saved::default() }, now);
+    let (id, _) = connect(&mut core, b'a', 0, now);
+    subscribe(&mut core, id, "r/#", 0, &[], now);
+    let first = core.take_output(id, now).len();
+    core.receive(id, 0xA2, b"\0\x02\0\0\x03r/#", now);
+    let rest = core.take_output(id, now);
+    assert!(first > 1_000_000 && rest.len() < 100, "{first} bytes, and {} after UNSUBSCRIBE", rest.len());
 }
 
 /// What one message holds besides its own bytes counts, too.
