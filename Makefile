@@ -34,14 +34,15 @@ check: ## what must hold before anything is tested: format, lints, licences, doc
 	else echo "cargo-deny is not installed: licences are not checked"; fi
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p roost-scheduler -p roost-plugin-sdk
 
-setup: wasm brokers browser ## install what building and testing need: the wasm target, Mosquitto, Chromium
+setup: wasm brokers browser ## install what building and testing need: the wasm target, Mosquitto, curl, sqlite3, Chromium
 
 wasm:
 	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
 
 brokers:
-	@command -v mosquitto_sub > /dev/null && [ -x /usr/sbin/mosquitto ] && command -v rsync > /dev/null || \
-	{ $(INSTALL) mosquitto mosquitto-clients rsync; }
+	@command -v mosquitto_sub > /dev/null && [ -x /usr/sbin/mosquitto ] && command -v rsync > /dev/null && \
+	command -v curl > /dev/null && command -v sqlite3 > /dev/null || \
+	{ $(INSTALL) mosquitto mosquitto-clients rsync curl sqlite3; }
 
 browser:
 	@command -v chromium > /dev/null || { $(INSTALL) --no-install-recommends chromium; }

@@ -116,8 +116,8 @@ pub use self::{
 
 /// The example there has to compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+#[doc = include_str!("../../docs/plugins.md")]
+struct Page;
 
 /// A device, as its settings describe it.
 ///

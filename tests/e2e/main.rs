@@ -10,6 +10,7 @@ mod clocks;
 mod commands;
 mod crashes;
 mod delivery;
+mod docs;
 mod fairness;
 mod files;
 mod grants;

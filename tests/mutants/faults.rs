@@ -55,8 +55,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "rate: none",
         "ready.rs",
-        "self.buckets.get(lane.key()).filter(|bucket| bucket.left(now) == 0)",
-        "self.buckets.get(lane.key()).filter(|_| false)",
+        "lane.bucket.left(now) > 0 {",
+        "true {",
         "I7: a plugin sends more than its rate allows",
     ),
     fault(
@@ -107,13 +107,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         "run.progress.armed = once;",
         "run.progress.armed = false;",
         "I4: after a crash nobody knows that it was sent",
-    ),
-    fault(
-        "once: a crash",
-        "scheduler/run.rs",
-        "if run.progress.armed || (was_due && !run.says_once()) {",
-        "if was_due && !run.says_once() {",
-        "I4: what was armed before a crash is sent again",
     ),
     fault(
         "once: is_spent",
@@ -223,9 +216,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "resources: turns",
         "turns.rs",
-        "            let first = lane.get_mut().pop_first();\n",
-        "            let first = lane.get_mut().pop_first();\n            if !lane.get().is_empty() {\n                \
-         self.ring.push_front(lane.key().clone());\n                return first.map(|(_, _, run)| run);\n            }\n",
+        "Some(plugin) != self.last.as_ref()",
+        "Some(plugin) == self.last.as_ref()",
         "I7: a plugin has a pump again and again while others wait",
     ),
     fault(
@@ -392,7 +384,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "resource: deaf",
         "scheduler/reports.rs",
-        "            self.give_up_resource(now, slot);\n",
+        "            self.give_up_resource(now, slot, out);\n",
         "",
         "I7: a run that cannot be begun keeps what others need",
     ),

@@ -57,6 +57,10 @@ impl Bucket {
         Self { rate, level: u64::from(rate.burst) * MESSAGE, at: now, reserved: 0 }
     }
 
+    pub(crate) const fn rate(&self) -> Rate {
+        self.rate
+    }
+
     const fn capacity(&self) -> u64 {
         self.rate.burst as u64 * MESSAGE
     }

@@ -3,7 +3,8 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
 };
 
 use crate::{
@@ -31,28 +32,35 @@ impl Place {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    lanes: BTreeMap<PluginName, BTreeSet<Place>>,
-    /// Plugins with a lane that are within their rate, the next one to be served in front.
+    /// Of plugins with runs that could be sent, or that have published of late.
+    lanes: BTreeMap<PluginName, Lane>,
+    /// Plugins with runs that are within their rate, the next one to be served in front.
     ring: VecDeque<PluginName>,
-    /// Plugins with a lane that were over their rate, by when they are served again.
+    /// Plugins with runs that were over their rate, by when they are served again.
     over: BTreeSet<(Instant, PluginName)>,
     rates: Rates,
-    /// Of plugins that have published of late.
-    buckets: BTreeMap<PluginName, Bucket>,
     /// The time of the step that is under way.
     now: Instant,
 }
 
+/// The runs of a plugin that could be sent, and how many of them may be.
+#[derive(Debug)]
+struct Lane {
+    runs: BTreeSet<Place>,
+    bucket: Bucket,
+    /// Whether it is in the ring, or over its rate.
+    is_listed: bool,
+}
+
+impl Lane {
+    fn new(rate: Rate, now: Instant) -> Self {
+        Self { runs: BTreeSet::new(), bucket: Bucket::full(rate, now), is_listed: false }
+    }
+}
+
 impl Ready {
     pub(crate) fn new(rates: Rates, now: Instant) -> Self {
-        Self {
-            lanes: BTreeMap::new(),
-            ring: VecDeque::new(),
-            over: BTreeSet::new(),
-            rates,
-            buckets: BTreeMap::new(),
-            now,
-        }
+        Self { lanes: BTreeMap::new(), ring: VecDeque::new(), over: BTreeSet::new(), rates, now }
     }
 
     /// A step begins.
@@ -62,25 +70,32 @@ impl Ready {
 
     /// Adds a run. Returns the rate of its plugin if there are more of that before the run than may be sent now.
     pub(crate) fn push(&mut self, plugin: &PluginName, place: Place) -> Option<Rate> {
-        let lane = self.lanes.entry(plugin.clone()).or_insert_with(|| {
+        let now = self.now;
+        let lane = self.lane(plugin);
+        lane.runs.insert(place);
+        let was_listed = mem::replace(&mut lane.is_listed, true);
+        let over = (lane.runs.len() as u64 > lane.bucket.left(now)).then_some(lane.bucket.rate());
+        if !was_listed {
             self.ring.push_back(plugin.clone());
-            BTreeSet::new()
-        });
-        lane.insert(place);
-        let bucket = self.buckets.get(plugin);
-        let rate = self.rates.of(plugin);
-        let left = bucket.map_or(u64::from(rate.burst), |bucket| bucket.left(self.now));
-        (lane.len() as u64 > left).then_some(rate)
+        }
+        over
+    }
+
+    fn lane(&mut self, plugin: &PluginName) -> &mut Lane {
+        if !self.lanes.contains_key(plugin) {
+            self.lanes.insert(plugin.clone(), Lane::new(self.rates.of(plugin), self.now));
+        }
+        self.lanes.get_mut(plugin).expect("it was inserted")
     }
 
     pub(crate) fn remove(&mut self, plugin: &PluginName, place: Place) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
-            lane.remove(&place);
+            lane.runs.remove(&place);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lanes.values().map(BTreeSet::len).sum()
+        self.lanes.values().map(|lane| lane.runs.len()).sum()
     }
 
     /// The run that is served next.
@@ -90,22 +105,17 @@ impl Ready {
             self.ring.extend(self.over.pop_first().map(|(_, plugin)| plugin));
         }
         loop {
-            let Entry::Occupied(mut lane) = self.lanes.entry(self.ring.pop_front()?) else { continue };
-            if lane.get().is_empty() {
-                lane.remove();
-                continue;
+            let plugin = self.ring.pop_front()?;
+            let Some(lane) = self.lanes.get_mut(&plugin) else { continue };
+            let place = if lane.runs.is_empty() || lane.bucket.left(now) > 0 { lane.runs.pop_first() } else { None };
+            lane.is_listed = !lane.runs.is_empty();
+            let is_over = place.is_none();
+            if lane.is_listed && is_over {
+                self.over.insert((lane.bucket.again_at(now), plugin));
+            } else if lane.is_listed {
+                self.ring.push_back(plugin);
             }
-            if let Some(bucket) = self.buckets.get(lane.key()).filter(|bucket| bucket.left(now) == 0) {
-                self.over.insert((bucket.again_at(now), lane.key().clone()));
-                continue;
-            }
-            let first = lane.get_mut().pop_first();
-            if lane.get().is_empty() {
-                lane.remove();
-            } else {
-                self.ring.push_back(lane.key().clone());
-            }
-            if let Some(place) = first {
+            if let Some(place) = place {
                 return Some(place.run);
             }
         }
@@ -118,37 +128,32 @@ impl Ready {
 
     /// A plugin is about to publish.
     pub(crate) fn reserve(&mut self, plugin: &PluginName) {
-        if let Some(bucket) = self.buckets.get_mut(plugin) {
-            return bucket.reserve();
-        }
-        let mut bucket = Bucket::full(self.rates.of(plugin), self.now);
-        bucket.reserve();
-        self.buckets.insert(plugin.clone(), bucket);
+        self.lane(plugin).bucket.reserve();
     }
 
     /// It publishes.
     pub(crate) fn spend(&mut self, plugin: &PluginName) {
-        if let Some(bucket) = self.buckets.get_mut(plugin) {
-            bucket.take(self.now);
+        if let Some(lane) = self.lanes.get_mut(plugin) {
+            lane.bucket.take(self.now);
         }
     }
 
     /// It does not, after all.
     pub(crate) fn give_back(&mut self, plugin: &PluginName) {
-        if let Some(bucket) = self.buckets.get_mut(plugin) {
-            bucket.give_back();
+        if let Some(lane) = self.lanes.get_mut(plugin) {
+            lane.bucket.give_back();
         }
     }
 
-    /// Forgets the plugins that may send as much as if they never had.
+    /// Forgets the plugins that have nothing to send and may send as much as if they never had.
     pub(crate) fn forget(&mut self) {
-        self.buckets.retain(|_, bucket| !bucket.is_full(self.now));
+        self.lanes.retain(|_, lane| lane.is_listed || !lane.bucket.is_full(self.now));
     }
 
     /// The clock was set.
     pub(crate) fn shift(&mut self, by_ms: i64) {
-        self.buckets.values_mut().for_each(|bucket| bucket.shift(by_ms));
-        let over = std::mem::take(&mut self.over);
+        self.lanes.values_mut().for_each(|lane| lane.bucket.shift(by_ms));
+        let over = mem::take(&mut self.over);
         self.over = over.into_iter().map(|(until, plugin)| (until.plus_ms(by_ms), plugin)).collect();
     }
 }

@@ -237,10 +237,12 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
         };
         let policy = row.policy(7)?;
         let body = row.parsed(6, |action| body_from_json(&id.job, None, &policy, action))?;
+        let armed = row.get(10)?;
         let progress = Progress {
             steps_done: row.get(9)?,
-            attempts: row.get::<Option<u32>>(16)?.unwrap_or_default(),
-            armed: row.get(10)?,
+            // An older version did not count them: a step that is armed has been tried.
+            attempts: row.get::<Option<u32>>(16)?.unwrap_or_else(|| u32::from(armed)),
+            armed,
             started: row.optional_instant(11)?,
             failed: row.optional_parsed(12, failed_from_json)?,
             cancelled: row.optional_parsed(13, cancelled_from_json)?,

@@ -167,7 +167,14 @@ impl Scheduler {
         }
     }
 
-    /// What a run that has not started has to wait for.
+    /// Whether no other run can be in a run's way, nor leave anything to it.
+    fn is_alone(&self, slot: RunSlot) -> bool {
+        self.runs.get(slot).is_some_and(|run| {
+            run.policy.group().is_none() && run.job.is_some_and(|job| self.line_of(job).nth(1).is_none())
+        })
+    }
+
+    /// Whether a run that has not started has to wait for earlier ones.
     fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
@@ -266,10 +273,10 @@ impl Scheduler {
 
     /// A run starts: what earlier ones have left to it is its own to do (I5).
     pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get(slot) else { return };
-        if run.job.is_some_and(|job| self.line_of(job).nth(1).is_none()) && run.policy.group().is_none() {
+        if self.is_alone(slot) {
             return;
         }
+        let Some(run) = self.runs.get(slot) else { return };
         for earlier in self.leaving_to(&line_of_run(run), run.turn) {
             let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
             if let Some(run) = self.runs.get_mut(slot) {
@@ -311,10 +318,12 @@ impl Scheduler {
 
     /// Whether nothing stands in a run's way; else it is put where it waits.
     pub(super) fn may_start(&mut self, now: Instant, slot: RunSlot) -> bool {
-        self.send_what_is_put_off_too_long(now, slot);
-        if self.is_blocked(slot) {
-            self.hold(slot, Cause::EarlierRun);
-            return false;
+        if !self.is_alone(slot) {
+            self.send_what_is_put_off_too_long(now, slot);
+            if self.is_blocked(slot) {
+                self.hold(slot, Cause::EarlierRun);
+                return false;
+            }
         }
         let Some(run) = self.runs.get(slot) else { return false };
         let Some(name) = run.policy.needs.clone().filter(|_| run.holds.is_none()) else { return true };

@@ -142,7 +142,7 @@ impl Run {
         run.tried_since = run.progress.started.filter(|_| run.step() == 0);
         let is_due = || run.step() == 0 || run.due_of(run.step()).is_some_and(|due| due <= now);
         let was_due = run.progress.started.is_some() && is_due();
-        if run.progress.armed || (was_due && !run.says_once()) {
+        if was_due && !run.says_once() {
             // An attempt may have been made, and what comes now may be a repeat.
             run.progress.attempts = run.progress.attempts.max(1);
         }
