@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     /// Room for larger packets that are being read, in KiB.
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) sockets: Arc<Sockets>,
+    /// Turns of clients that cause much work: one at a time, so that all others have theirs in between.
+    pub(crate) heavy: Semaphore,
 }
 
 /// A connection that is open.
@@ -45,6 +47,10 @@ struct Live {
     input: Vec<u8>,
     /// A packet may be complete in `input`.
     is_more: bool,
+    /// There may be something to read.
+    is_readable: bool,
+    /// The last turn was much work.
+    is_heavy: bool,
     room: Option<OwnedSemaphorePermit>,
     wanted: Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>>>>>,
     output: Vec<u8>,
@@ -94,6 +100,8 @@ pub(crate) async fn run(shared: Rc<Shared>, stream: Arc<TcpStream>) {
         wake,
         input: Vec::new(),
         is_more: false,
+        is_readable: false,
+        is_heavy: false,
         room: None,
         wanted: None,
         output: Vec::new(),
@@ -112,24 +120,37 @@ impl Live {
         let mut timer = Box::pin(sleep(limits::TIME_TO_CONNECT));
         let wake = Arc::clone(&self.wake);
         let stream = Arc::clone(&self.stream);
+        let shared = Rc::clone(&self.shared);
         loop {
+            let turn = if self.is_heavy {
+                let turn = shared.heavy.acquire().await;
+                yield_now().await;
+                Some(turn)
+            } else {
+                None
+            };
+            shared.core.borrow_mut().begin_turn();
             let is_blocked = self.write()?;
-            if self.shared.core.borrow().is_closing(self.id) {
+            if shared.core.borrow().is_closing(self.id) {
+                drop(turn);
                 return self.flush().await;
             }
-            let may_read = self.wanted.is_none() && self.shared.core.borrow().may_read(self.id);
-            if may_read && self.is_more {
-                self.consume();
+            let may_read = self.wanted.is_none() && shared.core.borrow().may_read(self.id);
+            let has_read = may_read && (self.is_more || self.is_readable);
+            if has_read {
+                self.take_in()?;
+            }
+            self.is_heavy = shared.core.borrow().was_heavy(self.id);
+            drop(turn);
+            if has_read {
+                // Each connection has a turn before more is read of one: the runtime looks at all sockets in between.
                 yield_now().await;
                 continue;
             }
             tokio::select! {
                 ready = stream.readable(), if may_read => {
                     ready?;
-                    // Each connection has a turn before more is read of one: the runtime looks at all sockets in between.
-                    if self.read()? > 0 {
-                        yield_now().await;
-                    }
+                    self.is_readable = true;
                 }
                 ready = stream.writable(), if is_blocked => ready?,
                 () = wake.notified() => {}
@@ -138,6 +159,10 @@ impl Live {
                     self.room = room;
                 }
                 () = &mut timer => {
+                    if may_read {
+                        // On a busy machine, what came in time may not have been read.
+                        self.take_in()?;
+                    }
                     let next = self.look_at_the_clock(may_read);
                     timer = Box::pin(sleep_until(next.into()));
                 }
@@ -179,14 +204,19 @@ impl Live {
         tokio::time::timeout(limits::TIME_TO_FLUSH, written).await.unwrap_or(Ok(()))
     }
 
-    /// Gives how many bytes that were.
-    fn read(&mut self) -> io::Result<usize> {
+    /// Takes packets that were read before, or reads.
+    fn take_in(&mut self) -> io::Result<()> {
+        if self.is_more {
+            self.consume();
+            return Ok(());
+        }
+        self.is_readable = false;
         let shared = Rc::clone(&self.shared);
         let mut scratch = shared.scratch.borrow_mut();
         let read = match self.stream.try_read(&mut scratch) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
         self.last_input = clock::now().monotonic;
@@ -198,7 +228,7 @@ impl Live {
             drop(scratch);
             self.consume();
         }
-        Ok(read)
+        Ok(())
     }
 
     /// Takes the packets that are complete out of what was read.
@@ -215,7 +245,6 @@ impl Live {
     fn packets(&mut self, bytes: &[u8]) -> usize {
         let now = clock::now();
         let mut core = self.shared.core.borrow_mut();
-        core.begin_turn();
         let (mut taken, mut wanted) = (0, 0);
         self.is_more = false;
         loop {

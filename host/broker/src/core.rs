@@ -5,6 +5,7 @@ mod connect;
 mod deliver;
 mod leave;
 mod publish;
+mod replay;
 mod restore;
 mod state;
 mod subscribe;
@@ -56,6 +57,8 @@ pub(crate) struct Core {
     durable: Ticket,
     /// Connections for which something is held until it is durable.
     holding: HashSet<ConnectionId>,
+    /// A client that acknowledges nothing while there is no room for others: it is ended after the packet at hand.
+    unresponsive: Option<ConnectionId>,
     disk: Disk,
     totals: Totals,
     /// Bytes of all messages in queues, each counted once.
@@ -121,13 +124,14 @@ impl Core {
             counted: 0,
             wake,
             held: VecDeque::new(),
-            replay: VecDeque::new(),
-            replay_bytes: 0,
+            held_acks: 0,
+            replays: BTreeMap::new(),
             window: 0,
             packet_bytes: limits::PACKET_BYTES,
             aliases: HashMap::new(),
             keep_alive_s: 0,
             caused: 0,
+            is_privileged: false,
             is_closing: false,
         };
         self.connections.insert(self.last_connection, connection);
@@ -151,6 +155,12 @@ impl Core {
         self.work = 0;
     }
 
+    /// Whether its turn was so much work that the next one has to wait for those of others. The host's own client never
+    /// waits.
+    pub(crate) fn was_heavy(&self, id: ConnectionId) -> bool {
+        self.work > limits::HEAVY_WORK && self.connections.get(&id).is_some_and(|connection| !connection.is_privileged)
+    }
+
     /// The next packet of a connection.
     pub(crate) fn receive(&mut self, id: ConnectionId, first: u8, body: &[u8], now: Now) -> Next {
         let Some(connection) = self.connections.get(&id).filter(|connection| !connection.is_closing) else {
@@ -167,7 +177,7 @@ impl Core {
             connection.caused = self.ticket;
             self.holding.insert(id);
         }
-        self.commit();
+        self.finish(now);
         if next == Next::Continue && self.work > limits::WORK { Next::Yield } else { next }
     }
 
@@ -181,11 +191,7 @@ impl Core {
                 return Ok(Next::Yield);
             }
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe),
-            Packet::Pingreq => {
-                let mut bytes = Vec::new();
-                codec::pingresp(&mut bytes);
-                self.answer(id, None, Answer::Bytes(bytes));
-            }
+            Packet::Pingreq => self.pong(id),
             Packet::Disconnect(disconnect) => {
                 self.disconnected(id, disconnect, now)?;
                 return Ok(Next::Close);
@@ -238,7 +244,7 @@ impl Core {
         }
         self.silent.remove(&id);
         self.holding.remove(&id);
-        self.commit();
+        self.finish(now);
     }
 
     /// What is to be written next, in the place of what has been written. Empty: nothing is.
@@ -248,8 +254,9 @@ impl Core {
         connection.count(&mut self.totals);
         let session = connection.session;
         if let Some(session) = session.filter(|_| connection.out.len() < limits::OUTPUT_BYTES / 2) {
-            self.pump(session, now);
-            self.commit();
+            self.replay(session, now);
+            self.pump_queue(session, now);
+            self.finish(now);
         }
         self.feed_starving(now);
         let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
@@ -285,6 +292,7 @@ impl Core {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             while connection.held.front().is_some_and(|(ticket, _)| *ticket <= self.durable) {
                 let Some((_, answer)) = connection.held.pop_front() else { break };
+                connection.held_acks -= usize::from(answer.ends_message());
                 connection.write(answer, &mut self.totals);
             }
             connection.wake.notify_one();
@@ -295,7 +303,7 @@ impl Core {
                 self.pump(session, now);
             }
         }
-        self.commit();
+        self.finish(now);
     }
 
     /// The host stops: clients hear of it, and their wills stay on disk.
@@ -332,6 +340,17 @@ impl Core {
         }
     }
 
+    /// An event has been dealt with.
+    fn finish(&mut self, now: Now) {
+        self.commit();
+        while let Some(id) = self.unresponsive.take() {
+            let why = "it does not acknowledge messages, and there is no room for those of others";
+            self.fail(id, Fault::new(Reason::QuotaExceeded, why), now);
+            self.shorten_longest(now);
+            self.commit();
+        }
+    }
+
     /// Answers a packet, after the transaction that the answer depends on, if it depends on one.
     fn answer(&mut self, id: ConnectionId, after: Option<Ticket>, answer: Answer) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -343,9 +362,18 @@ impl Core {
             connection.write(answer, &mut self.totals);
             connection.wake.notify_one();
         } else {
+            connection.held_acks += usize::from(answer.ends_message());
             connection.held.push_back((after.unwrap_or(0), answer));
             self.holding.insert(id);
         }
+    }
+
+    /// PINGRESP waits for no disk, unlike other answers: a client that gets none believes that the broker is gone.
+    fn pong(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        codec::pingresp(&mut connection.out);
+        connection.count(&mut self.totals);
+        connection.wake.notify_one();
     }
 
     /// The transaction that has what was added since there were so many.

@@ -116,7 +116,10 @@ impl Op {
     /// Bytes that it holds while it waits.
     fn size(&self) -> usize {
         let more = match self {
-            Self::Queue { queued: QueueOp { message, .. }, .. } | Self::Retain { message, .. } => message.size(),
+            Self::Queue { queued: QueueOp { message, subscription_ids, .. }, .. } => {
+                message.size() + size_of_val(&**subscription_ids)
+            }
+            Self::Retain { message, .. } => message.size(),
             Self::Will { will, .. } => will.message.size(),
             Self::Subscribe { filter, .. } | Self::Unsubscribe { filter, .. } => filter.len(),
             _ => 0,
@@ -174,7 +177,9 @@ impl Disk {
         let bytes = ops.iter().map(Op::size).sum();
         self.backlog.fetch_add(bytes, Ordering::Relaxed);
         // The thread ends only when it is closed; then nothing is promised any more.
-        let _ = self.orders.send(Order::Commit { ticket, ops, bytes });
+        if self.orders.send(Order::Commit { ticket, ops, bytes }).is_err() {
+            self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Whether so much waits that the clients that cause it have to wait, too.

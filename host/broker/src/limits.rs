@@ -37,11 +37,11 @@ pub(crate) const WRITES: usize = 16;
 /// What is read from one client before others have their turn.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// Subscriptions and retained topics that are looked at for one client before others have their turn: about a
-/// millisecond of work.
+/// Levels of filters, subscriptions and retained topics that are looked at for one client before others have their turn:
+/// about a millisecond of work.
 pub(crate) const WORK: usize = 20_000;
-/// The same for one SUBSCRIBE, which is not interrupted: of more, the rest of its filters is refused.
-pub(crate) const WORK_PER_SUBSCRIBE: usize = 1_000_000;
+/// A turn of more work is heavy: of all clients with heavy turns, one has its turn, then all others, and so on.
+pub(crate) const HEAVY_WORK: usize = WORK / 4;
 
 /// Of a client identifier: it is kept with the session.
 pub(crate) const CLIENT_ID_BYTES: usize = 256;
@@ -60,7 +60,7 @@ pub(crate) const LEVEL_BYTES: usize = 256;
 /// Topic aliases that a client may set: each keeps a topic.
 pub(crate) const TOPIC_ALIASES: u16 = 16;
 
-/// Retained messages: a new subscription to `#` looks at each of them.
+/// Retained messages: a new subscription to `#` looks at each of them, a part in each of its client's turns.
 pub(crate) const RETAINED_MESSAGES: usize = 10_000;
 /// Bytes of all retained messages: they stay in memory.
 pub(crate) const RETAINED_BYTES: usize = 32 << 20;
@@ -86,16 +86,20 @@ pub(crate) const QUEUES_BYTES: usize = 64 << 20;
 pub(crate) const QUEUE_CUT_BYTES: usize = 1 << 20;
 /// What a message in a queue costs besides its bytes.
 pub(crate) const QUEUED_MESSAGE_BYTES: usize = 256;
-/// Retained messages that a new subscription has yet to get, of one client, as bytes of their topics.
-pub(crate) const REPLAY_BYTES: usize = 4 << 20;
-/// The same of all clients.
-pub(crate) const REPLAYS_BYTES: usize = 32 << 20;
 
 /// Messages to a client at once that are not acknowledged, where the client allows as many, which only MQTT 5 knows. With
 /// fewer, a client that has its turn seldom, on a busy machine, falls behind.
 pub(crate) const IN_FLIGHT: u16 = 1_000;
+/// Bytes of the messages to a client at once that are not acknowledged, beyond the first one: a client that never
+/// acknowledges must not hold what the queues of others need.
+pub(crate) const IN_FLIGHT_BYTES: usize = 4 << 20;
 /// Messages from a client at once that are not acknowledged: their packet ids are kept.
 pub(crate) const RECEIVE_MAXIMUM: u16 = 2_048;
+/// Packet identifiers of QoS 2 that all sessions have used and not released: MQTT 3.1.1 knows no receive maximum, and they
+/// stay in memory and on disk as long as their sessions do.
+pub(crate) const RECEIVED_IDS: usize = 250_000;
+/// Those that a session may have even then.
+pub(crate) const RECEIVED_IDS_ALWAYS: usize = 64;
 
 /// Bytes that wait to be written to one client: beyond that, messages of QoS 0 are dropped, and none of a higher QoS is
 /// taken from its queue.

@@ -42,12 +42,15 @@ pub(crate) struct Queue {
     used: HashSet<u16>,
     last: u16,
     load: Load,
+    /// Of that, what is sent and not acknowledged.
+    in_flight_bytes: usize,
 }
 
 /// What queues hold.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Load {
-    pub(crate) messages: usize,
+    /// Without the messages themselves, which queues share in memory.
+    pub(crate) own_bytes: usize,
     /// As if each queue had its own copies.
     pub(crate) bytes: usize,
     /// Of them what is on disk, where each queue has its own copies.
@@ -56,29 +59,34 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn add(&mut self, queued: &Queued) {
-        self.messages += 1;
+        self.own_bytes += queued.own_cost();
         self.bytes += queued.cost();
         self.kept_bytes += if queued.kept.is_some() { queued.cost() } else { 0 };
     }
 
     pub(crate) fn remove(&mut self, queued: &Queued) {
-        self.messages -= 1;
+        self.own_bytes -= queued.own_cost();
         self.bytes -= queued.cost();
         self.kept_bytes -= if queued.kept.is_some() { queued.cost() } else { 0 };
     }
 
     /// A queue is gone.
     pub(crate) fn remove_all(&mut self, other: Self) {
-        self.messages -= other.messages;
+        self.own_bytes -= other.own_bytes;
         self.bytes -= other.bytes;
         self.kept_bytes -= other.kept_bytes;
     }
 }
 
 impl Queued {
-    /// What it costs.
+    /// The bytes that it costs.
     pub(crate) fn cost(&self) -> usize {
-        self.message.size() + limits::QUEUED_MESSAGE_BYTES
+        self.message.size() + self.own_cost()
+    }
+
+    /// The same without its message.
+    fn own_cost(&self) -> usize {
+        limits::QUEUED_MESSAGE_BYTES + size_of_val(&*self.subscription_ids)
     }
 }
 
@@ -100,6 +108,11 @@ impl Queue {
     /// How many messages are sent and not acknowledged.
     pub(crate) fn in_flight(&self) -> usize {
         self.sent.len() + self.released.len()
+    }
+
+    /// Whether the client may be sent another message before it acknowledges one, where it takes so many at once.
+    pub(crate) fn may_send(&self, window: usize) -> bool {
+        self.in_flight() < window && self.in_flight_bytes <= limits::IN_FLIGHT_BYTES
     }
 
     /// The next packet identifier that is free, if one is.
@@ -150,6 +163,7 @@ impl Queue {
     pub(crate) fn send_front(&mut self) -> Option<&Queued> {
         let queued = self.waiting.pop_front()?;
         let packet_id = queued.packet_id;
+        self.in_flight_bytes += queued.cost();
         self.sent.insert(packet_id, queued);
         self.sent.get(&packet_id)
     }
@@ -157,6 +171,7 @@ impl Queue {
     /// A message that is sent at once, beside those that wait.
     pub(crate) fn send(&mut self, queued: Queued) {
         self.load.add(&queued);
+        self.in_flight_bytes += queued.cost();
         self.sent.insert(queued.packet_id, queued);
     }
 
@@ -166,6 +181,7 @@ impl Queue {
             return None;
         }
         let queued = self.sent.remove(&packet_id)?;
+        self.in_flight_bytes -= queued.cost();
         self.load.remove(&queued);
         self.used.remove(&packet_id);
         Some(queued)
@@ -180,6 +196,7 @@ impl Queue {
             return Err(NotFound);
         }
         let queued = self.sent.remove(&packet_id).ok_or(NotFound)?;
+        self.in_flight_bytes -= queued.cost();
         self.load.remove(&queued);
         self.released.insert(packet_id, queued.id);
         Ok(Some(queued))
@@ -192,14 +209,19 @@ impl Queue {
         Some(id)
     }
 
-    /// The client is connected again: what it did not acknowledge waits once more, in the old order. Gives the packet
-    /// identifiers of those for which PUBREL has to be sent again.
-    pub(crate) fn resume(&mut self) -> Vec<u16> {
+    /// The connection has ended: messages that the client did not acknowledge wait once more, in the old order. The bounds
+    /// of queues apply to them again.
+    pub(crate) fn interrupt(&mut self) {
+        self.in_flight_bytes = 0;
         let mut again: BTreeMap<MessageId, Queued> = self.sent.drain().map(|(_, queued)| (queued.id, queued)).collect();
         while let Some((_, mut queued)) = again.pop_last() {
             queued.repeated = true;
             self.waiting.push_front(queued);
         }
+    }
+
+    /// The packet identifiers for which PUBREL has to be sent again to a client that is connected again.
+    pub(crate) fn released(&self) -> Vec<u16> {
         let mut released: Vec<_> = self.released.iter().map(|(packet_id, id)| (*id, *packet_id)).collect();
         released.sort_unstable();
         released.into_iter().map(|(_, packet_id)| packet_id).collect()

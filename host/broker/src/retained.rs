@@ -22,6 +22,14 @@ pub(crate) struct Retained {
     pub(crate) qos: Qos,
 }
 
+/// What a look at some topics finds.
+pub(crate) enum Found {
+    Message(Arc<str>, Retained),
+    /// None of them up to this one, and there are more.
+    LookedAt(Arc<str>),
+    End,
+}
+
 impl RetainedMessages {
     pub(crate) fn len(&self) -> usize {
         self.by_topic.len()
@@ -60,22 +68,32 @@ impl RetainedMessages {
         true
     }
 
-    pub(crate) fn get(&self, topic: &str, now: Now) -> Option<Retained> {
-        self.by_topic.get(topic).filter(|retained| !retained.message.is_expired(now)).cloned()
-    }
-
-    /// The topics that a filter matches. Looks at those that begin like the filter up to its first wildcard.
-    pub(crate) fn topics<'a>(&'a self, filter: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
-        let exact = topic::is_exact(filter);
+    /// The next message that a filter matches, among the topics from `from` on. Looks at those that begin like the filter up
+    /// to its first wildcard, and takes each off the budget.
+    pub(crate) fn next(&self, filter: &str, from: &Bound<Arc<str>>, budget: &mut usize, now: Now) -> Found {
+        let is_exact = topic::is_exact(filter);
         let literal = filter.split(['+', '#']).next().unwrap_or_default();
         // `a/#` matches `a`, too.
-        let start = if exact { literal } else { literal.strip_suffix('/').unwrap_or(literal) };
-        let from = (Bound::Included(start), Bound::Unbounded);
-        let range = self.by_topic.range::<str, _>(from).map(|(topic, _)| topic);
-        range
-            .take_while(move |topic| topic.starts_with(start))
-            .take(if exact { 1 } else { usize::MAX })
-            .filter(move |topic| if exact { topic.as_ref() == filter } else { topic::matches(filter, topic) })
+        let start = if is_exact { literal } else { literal.strip_suffix('/').unwrap_or(literal) };
+        let from = match from {
+            Bound::Unbounded => Bound::Included(start),
+            Bound::Included(topic) => Bound::Included(topic.as_ref()),
+            Bound::Excluded(topic) => Bound::Excluded(topic.as_ref()),
+        };
+        let range = self.by_topic.range::<str, _>((from, Bound::Unbounded));
+        for (topic, retained) in range.take_while(|(topic, _)| topic.starts_with(start)) {
+            if is_exact && topic.as_ref() != filter {
+                break;
+            }
+            if topic::matches(filter, topic) && !retained.message.is_expired(now) {
+                return Found::Message(Arc::clone(topic), retained.clone());
+            }
+            *budget = budget.saturating_sub(1);
+            if *budget == 0 {
+                return Found::LookedAt(Arc::clone(topic));
+            }
+        }
+        Found::End
     }
 
     /// The topics whose messages are of no use any more.

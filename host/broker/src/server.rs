@@ -76,6 +76,7 @@ impl Server {
                 scratch: RefCell::new(vec![0; limits::READ_BYTES].into()),
                 reading: Arc::new(Semaphore::new(limits::READING_BYTES / 1_024)),
                 sockets: shared_sockets,
+                heavy: Semaphore::new(1),
             };
             let serving = serve(Rc::new(shared), listeners, durable, shared_totals, stopped);
             LocalSet::new().block_on(&runtime, serving);

@@ -76,10 +76,10 @@ impl Tree {
         }
     }
 
-    /// Appends every subscription that matches; a session may be there more than once.
-    pub(crate) fn find(&self, topic: &str, found: &mut Vec<Subscriber>) {
+    /// Appends every subscription that matches; a session may be there more than once. Returns the number of nodes visited.
+    pub(crate) fn find(&self, topic: &str, found: &mut Vec<Subscriber>) -> usize {
         let is_own = topic.starts_with('$');
-        self.root.find(topic.split('/'), !is_own, found);
+        self.root.find(topic.split('/'), !is_own, found)
     }
 }
 
@@ -121,20 +121,22 @@ impl Node {
     }
 
     /// `wildcards`: not on the first level of a topic that begins with `$` [MQTT-4.7.2-1].
-    fn find(&self, mut levels: std::str::Split<'_, char>, wildcards: bool, found: &mut Vec<Subscriber>) {
+    fn find(&self, mut levels: std::str::Split<'_, char>, wildcards: bool, found: &mut Vec<Subscriber>) -> usize {
         if wildcards {
             found.extend_from_slice(&self.below);
         }
         let Some(level) = levels.next() else {
             found.extend_from_slice(&self.here);
-            return;
+            return 1;
         };
+        let mut visited = 1;
         if let Some(next) = self.levels.get(level) {
-            next.find(levels.clone(), true, found);
+            visited += next.find(levels.clone(), true, found);
         }
         if let Some(next) = self.any.as_ref().filter(|_| wildcards) {
-            next.find(levels, true, found);
+            visited += next.find(levels, true, found);
         }
+        visited
     }
 }
 

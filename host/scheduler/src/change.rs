@@ -106,8 +106,8 @@ pub enum Change {
     RunSaved {
         /// Its number.
         key: RunKey,
-        /// The rest.
-        run: SavedRun,
+        /// The rest; in a box, because the other changes are much smaller, and most runs are never saved.
+        run: Box<SavedRun>,
     },
     /// A saved run has come further.
     RunAdvanced {

@@ -237,7 +237,7 @@ fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) ->
     let (id, body, progress) = (run.id.clone(), run.body.clone(), run.progress.clone());
     let (started, note) = (progress.started, progress.note);
     let outcome = match fate(run, now) {
-        Fate::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run: *run }).map(|()| true),
+        Fate::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
         Fate::Ends(outcome) => outcome,
     };
     let (body, attempts) = if matches!(outcome, Outcome::Failed(_)) { (Some(body), 1) } else { (None, 0) };

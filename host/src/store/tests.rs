@@ -193,7 +193,7 @@ fn saved_run(id: RunId, variant: u32) -> SavedRun {
 }
 
 fn run_saved(key: u64, occurrence: i64, variant: u32) -> Change {
-    Change::RunSaved { key, run: saved_run(run_id(occurrence), variant) }
+    Change::RunSaved { key, run: Box::new(saved_run(run_id(occurrence), variant)) }
 }
 
 fn jobs_in(data: &Path) -> Vec<SavedJob> {

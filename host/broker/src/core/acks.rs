@@ -33,6 +33,7 @@ impl Core {
             }
             AckKind::Pubrel => {
                 let was_there = found.received.remove(&packet_id);
+                self.totals.received_ids -= usize::from(was_there);
                 if was_there && found.is_kept {
                     self.ops.push(Op::Forget { session, packet_id });
                 }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{ConnectionId, Core, Session, SessionId, Totals};
+use super::{Admission, ConnectionId, Core, Session, SessionId, Totals};
 use crate::{
     clock::Now,
     codec::{self, Acceptance, Connect, Fault, Reason, Version},
@@ -27,6 +27,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         self.silent.remove(&id);
         connection.version = Some(connect.version);
+        connection.is_privileged = self.admission.is_privileged(connect.client_id);
         connection.keep_alive_s = connect.keep_alive_s;
         connection.packet_bytes = limits::PACKET_BYTES.min(connect.packet_bytes as usize);
         connection.window = limits::IN_FLIGHT.min(connect.receive_maximum).into();
@@ -67,7 +68,7 @@ impl Core {
             return Some(Reason::ServerBusy);
         }
         let connected = self.connections.values().filter(|connection| connection.session.is_some()).count();
-        if connected >= self.admission.most && !self.admission.privileged.iter().any(|one| one == client) {
+        if connected >= self.admission.most && !self.admission.is_privileged(client) {
             let most = self.admission.most;
             self.complaints.admission.warn(now, |more| {
                 tracing::warn!(
@@ -163,10 +164,18 @@ impl Core {
     fn resume(&mut self, session: SessionId, now: Now) {
         let Some(found) = self.sessions.get_mut(&session) else { return };
         let Some(connection) = found.connection else { return };
-        for packet_id in found.queue.resume() {
-            self.answer(connection, None, super::Answer::Ack(codec::AckKind::Pubrel, packet_id, Reason::Success));
+        // That they are released may not be on disk yet.
+        let after = Some(self.ticket - 1);
+        for packet_id in found.queue.released() {
+            self.answer(connection, after, super::Answer::Ack(codec::AckKind::Pubrel, packet_id, Reason::Success));
         }
         self.pump(session, now);
+    }
+}
+
+impl Admission {
+    fn is_privileged(&self, client: &str) -> bool {
+        self.privileged.iter().any(|one| one == client)
     }
 }
 

@@ -92,7 +92,7 @@ impl Core {
     }
 
     /// A message with a number and a packet identifier, which is on disk with the next transaction if its session is.
-    fn queued(
+    pub(super) fn queued(
         &mut self,
         session: SessionId,
         message: Arc<Message>,
@@ -139,16 +139,16 @@ impl Core {
     }
 
     /// Whether there is no room in memory or on disk for so many bytes more.
-    fn queues_are_full(&self, bytes: usize) -> bool {
-        let Load { messages, kept_bytes, .. } = self.totals.load;
-        let in_memory = self.queued_bytes.load(Ordering::Relaxed) + messages * limits::QUEUED_MESSAGE_BYTES;
+    pub(super) fn queues_are_full(&self, bytes: usize) -> bool {
+        let Load { own_bytes, kept_bytes, .. } = self.totals.load;
+        let in_memory = self.queued_bytes.load(Ordering::Relaxed) + own_bytes;
         in_memory.max(kept_bytes) + bytes > limits::QUEUES_BYTES
     }
 
     /// Room has come about, perhaps: some of those that wait for it get more.
     pub(super) fn feed_starving(&mut self, now: Now) {
         for _ in 0..limits::STARVING {
-            if self.totals.output_bytes > limits::OUTPUTS_BYTES / 2 {
+            if self.totals.output_bytes > limits::OUTPUTS_BYTES / 2 || self.queues_are_full(0) {
                 return;
             }
             let Some(session) = self.starving.pop_first() else { return };
@@ -156,13 +156,16 @@ impl Core {
         }
     }
 
-    /// All queues together are too long: the longest one is shortened, by more than a message.
-    fn shorten_longest(&mut self, now: Now) {
+    /// All queues together are too long: the longest one is shortened, by more than a message. What is sent cannot be
+    /// dropped: where there is no more than that, its client is ended.
+    pub(super) fn shorten_longest(&mut self, now: Now) {
         while self.queues_are_full(0) {
-            let longest = self.sessions.iter().filter(|(_, session)| session.queue.waiting() > 0);
-            let Some(longest) = longest.max_by_key(|(_, session)| session.queue.bytes()).map(|(id, _)| *id) else {
+            let longest = self.sessions.iter().max_by_key(|(_, session)| session.queue.bytes());
+            let Some((&longest, session)) = longest.filter(|(_, session)| session.queue.bytes() > 0) else { return };
+            if session.queue.waiting() == 0 {
+                self.unresponsive = session.connection;
                 return;
-            };
+            }
             while self.queues_are_full(limits::QUEUE_CUT_BYTES)
                 && self.drop_oldest(longest, "all queues together are full, and its queue is the longest", now)
             {
@@ -170,9 +173,20 @@ impl Core {
         }
     }
 
-    /// Writes as much of a session's queue as its client takes.
+    /// Writes as much of a session's queue as its client takes, after retained messages.
     pub(super) fn pump(&mut self, session: SessionId, now: Now) {
-        self.replay(session, now);
+        let connection = self.sessions.get(&session).and_then(|session| session.connection);
+        if let Some(connection) = connection.and_then(|id| self.connections.get(&id))
+            && !connection.replays.is_empty()
+        {
+            // They may be many: they are looked up in the client's own turn.
+            connection.wake.notify_one();
+        }
+        self.pump_queue(session, now);
+    }
+
+    /// The same without retained messages.
+    pub(super) fn pump_queue(&mut self, session: SessionId, now: Now) {
         loop {
             let Some(found) = self.sessions.get_mut(&session) else { return };
             let Some(id) = found.connection else { return };
@@ -196,7 +210,7 @@ impl Core {
                 }
                 continue;
             }
-            if found.queue.in_flight() >= connection.window {
+            if !found.queue.may_send(connection.window) {
                 return;
             }
             let size = codec::publish_size(connection.version.unwrap_or(Version::Three), &front.delivery(now));
@@ -211,65 +225,11 @@ impl Core {
             connection.deliver(&sent.delivery(now), &mut self.totals);
         }
     }
-
-    /// Retained messages that new subscriptions have yet to get go first.
-    fn replay(&mut self, session: SessionId, now: Now) {
-        loop {
-            let Some(found) = self.sessions.get_mut(&session) else { return };
-            let Some(id) = found.connection else { return };
-            let Some(connection) = self.connections.get_mut(&id) else { return };
-            let Some(next) = connection.replay.front() else { return };
-            if connection.is_closing || connection.pending() >= limits::OUTPUT_BYTES {
-                return;
-            }
-            let subscriber = next.subscriber;
-            let retained = self.retained.get(&next.topic, now);
-            let qos = retained.as_ref().map_or(Qos::AtMostOnce, |retained| retained.qos.min(subscriber.options.qos));
-            let is_full = found.queue.in_flight() >= connection.window || found.queue.bytes() > limits::QUEUE_BYTES;
-            if qos > Qos::AtMostOnce && is_full {
-                return;
-            }
-            let queued = retained.map(|retained| Queued {
-                id: 0,
-                packet_id: 0,
-                message: retained.message,
-                qos,
-                retain: true,
-                subscription_ids: subscriber.id.into_iter().collect(),
-                repeated: false,
-                kept: None,
-            });
-            let size = queued.as_ref().and_then(|queued| connection.size_for(&queued.delivery(now)));
-            if size.is_some_and(|size| !connection.has_room(size, &self.totals)) {
-                if connection.pending() == 0 {
-                    self.starving.insert(session);
-                }
-                return;
-            }
-            let Some(next) = connection.replay.pop_front() else { return };
-            connection.replay_bytes -= next.cost();
-            self.totals.replay_bytes -= next.cost();
-            let Some(mut queued) = queued.filter(|_| size.is_some()) else { continue };
-            if qos > Qos::AtMostOnce {
-                let Queued { message, subscription_ids, .. } = queued;
-                let Some(numbered) = self.queued(session, message, qos, true, subscription_ids, now) else { return };
-                queued = numbered;
-            }
-            let Some(connection) = self.connections.get_mut(&id) else { return };
-            connection.deliver(&queued.delivery(now), &mut self.totals);
-            if qos > Qos::AtMostOnce
-                && let Some(found) = self.sessions.get_mut(&session)
-            {
-                self.totals.load.add(&queued);
-                found.queue.send(queued);
-            }
-        }
-    }
 }
 
 impl Connection {
     /// Whether so many bytes may be added to what waits to be written.
-    fn has_room(&self, size: usize, totals: &Totals) -> bool {
+    pub(super) fn has_room(&self, size: usize, totals: &Totals) -> bool {
         let pending = self.pending();
         let is_full = pending > 0 && pending + size > limits::OUTPUT_BYTES;
         let is_small = pending == 0 && size <= limits::SMALL_OUTPUT_BYTES;
@@ -277,12 +237,12 @@ impl Connection {
     }
 
     /// How many bytes it would have; `None` where the client does not take as many [MQTT-3.1.2-25].
-    fn size_for(&self, delivery: &Delivery<'_>) -> Option<usize> {
+    pub(super) fn size_for(&self, delivery: &Delivery<'_>) -> Option<usize> {
         let size = codec::publish_size(self.version?, delivery);
         (size <= self.packet_bytes).then_some(size)
     }
 
-    fn deliver(&mut self, delivery: &Delivery<'_>, totals: &mut Totals) {
+    pub(super) fn deliver(&mut self, delivery: &Delivery<'_>, totals: &mut Totals) {
         let Some(version) = self.version else { return };
         if self.out.is_empty() {
             self.wake.notify_one();
@@ -293,7 +253,7 @@ impl Connection {
 }
 
 impl Queued {
-    fn delivery(&self, now: Now) -> Delivery<'_> {
+    pub(super) fn delivery(&self, now: Now) -> Delivery<'_> {
         Delivery {
             topic: &self.message.topic,
             payload: &self.message.payload,

@@ -1,6 +1,6 @@
 //! The end of a connection, of a session, and last wills.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{ConnectionId, Core, SessionId};
 use crate::{
@@ -14,9 +14,9 @@ impl Core {
     /// A session has no connection any more.
     pub(super) fn detach(&mut self, id: ConnectionId, with_will: bool, now: Now) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        self.totals.replay_bytes -= mem::take(&mut connection.replay_bytes);
-        connection.replay.clear();
+        connection.replays.clear();
         connection.held.clear();
+        connection.held_acks = 0;
         connection.aliases.clear();
         let Some(session) = connection.session.take() else { return };
         let Some(found) = self.sessions.get_mut(&session) else { return };
@@ -33,7 +33,8 @@ impl Core {
             self.end_session(session, now);
             return;
         }
-        let Some(found) = self.sessions.get(&session) else { return };
+        let Some(found) = self.sessions.get_mut(&session) else { return };
+        found.queue.interrupt();
         let client = Arc::clone(&found.client);
         self.ops.push(Op::Session { id: session, client, expiry_s, away_ms: Some(now.wall_ms) });
         self.bound_sessions(now);
@@ -48,6 +49,7 @@ impl Core {
             self.tree.remove(filter, session);
             self.totals.filter_bytes -= tree::cost(filter);
         }
+        self.totals.received_ids -= ended.received.len();
         self.totals.load.remove_all(ended.queue.load());
         self.starving.remove(&session);
         if ended.is_kept {
@@ -90,7 +92,7 @@ impl Core {
         }
         self.end_slowest(now);
         self.feed_starving(now);
-        self.commit();
+        self.finish(now);
     }
 
     /// Where little room is left for what waits to be written, the client that most of it waits for has to come back.

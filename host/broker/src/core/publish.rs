@@ -68,9 +68,18 @@ impl Core {
             self.answer(id, Some(self.ticket - 1), Answer::Ack(AckKind::Pubrec, packet_id, Reason::Success));
             return Ok(());
         }
-        let unacknowledged = connection.held.len() + session.received.len();
+        let unacknowledged = connection.held_acks + session.received.len();
         if kind.is_some() && version == Version::Five && unacknowledged >= limits::RECEIVE_MAXIMUM.into() {
             return Err(Fault::new(Reason::ReceiveMaximumExceeded, "more messages at once than the broker allows"));
+        }
+        if publish.qos == Qos::ExactlyOnce
+            && self.totals.received_ids >= limits::RECEIVED_IDS
+            && session.received.len() >= limits::RECEIVED_IDS_ALWAYS
+        {
+            return Err(Fault::new(
+                Reason::QuotaExceeded,
+                "it releases no messages of QoS 2, and there is no room for more",
+            ));
         }
         let news = News {
             from: Some(from),
@@ -96,6 +105,7 @@ impl Core {
             && let Some(session) = self.sessions.get_mut(&from)
         {
             session.received.insert(packet_id);
+            self.totals.received_ids += 1;
             if session.is_kept {
                 self.ops.push(Op::Receive { session: from, packet_id });
             }
@@ -131,7 +141,7 @@ impl Core {
         }
         let mut found = std::mem::take(&mut self.found);
         found.clear();
-        self.tree.find(news.topic, &mut found);
+        self.work += self.tree.find(news.topic, &mut found);
         self.work += found.len();
         if let Some(from) = news.from {
             found.retain(|subscriber| !(subscriber.options.no_local && subscriber.session == from));

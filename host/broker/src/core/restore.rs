@@ -28,6 +28,7 @@ impl Core {
             ticket: 1,
             durable: 0,
             holding: Default::default(),
+            unresponsive: None,
             disk,
             totals: Totals::default(),
             queued_bytes: Default::default(),
@@ -46,8 +47,13 @@ impl Core {
 
     fn restore(&mut self, saved: Saved, now: Now) {
         for session in saved.sessions {
-            let client: Arc<str> = session.client.into();
             self.last_session = self.last_session.max(session.id);
+            if session.expiry_s == 0 {
+                // It was to end with its connection, which ended with the broker. Its will waits like that of any client.
+                self.ops.push(Op::EndSession(session.id));
+                continue;
+            }
+            let client: Arc<str> = session.client.into();
             self.clients.insert(Arc::clone(&client), session.id);
             let mut restored = Session::new(client);
             restored.is_kept = true;
@@ -74,6 +80,7 @@ impl Core {
         for (session, packet_id) in saved.received {
             if let Some(found) = self.sessions.get_mut(&session) {
                 found.received.insert(packet_id);
+                self.totals.received_ids += 1;
             }
         }
         for (message, qos, expires_ms) in saved.retained {

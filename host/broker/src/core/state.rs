@@ -1,7 +1,8 @@
 //! What the core knows of clients.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    ops::Bound,
     sync::Arc,
     time::Instant,
 };
@@ -36,9 +37,9 @@ pub struct Totals {
     /// Messages that were dropped, because their clients were too slow or away for too long.
     pub dropped: u64,
     pub(super) load: Load,
-    pub(super) replay_bytes: usize,
     pub(super) will_bytes: usize,
     pub(super) filter_bytes: usize,
+    pub(super) received_ids: usize,
 }
 
 /// Trouble that would fill the log if each case had a line.
@@ -67,9 +68,10 @@ pub(super) struct Connection {
     pub(super) wake: Arc<Notify>,
     /// Answers that wait for the disk, and those behind them: answers keep their order [MQTT-4.6.0].
     pub(super) held: VecDeque<(Ticket, Answer)>,
-    /// Retained messages that new subscriptions have yet to get.
-    pub(super) replay: VecDeque<Replay>,
-    pub(super) replay_bytes: usize,
+    /// Those of them that end a message from the client.
+    pub(super) held_acks: usize,
+    /// New subscriptions that have yet to get retained messages, by their filters.
+    pub(super) replays: BTreeMap<Box<str>, Replay>,
     /// Messages to the client at once.
     pub(super) window: usize,
     /// What the client takes.
@@ -78,6 +80,8 @@ pub(super) struct Connection {
     pub(super) keep_alive_s: u16,
     /// The last transaction that it has caused.
     pub(super) caused: Ticket,
+    /// It is the host's own: it comes before others.
+    pub(super) is_privileged: bool,
     /// When everything is written, it ends.
     pub(super) is_closing: bool,
 }
@@ -89,10 +93,11 @@ pub(super) enum Answer {
     Bytes(Vec<u8>),
 }
 
-/// A retained message that is to be sent, whatever it is then.
+/// How far the retained messages of a new subscription are sent.
 pub(super) struct Replay {
-    pub(super) topic: Arc<str>,
     pub(super) subscriber: Subscriber,
+    /// The topics that have yet to be looked at.
+    pub(super) from: Bound<Arc<str>>,
 }
 
 /// What is known of a client, beyond a connection.
@@ -112,6 +117,13 @@ pub(super) struct Session {
     pub(super) will: Option<Will>,
     /// When the will is published, unless the client comes back.
     pub(super) will_due: Option<Instant>,
+}
+
+impl Answer {
+    /// Whether it ends a message from the client: with PUBREC, one goes on.
+    pub(super) fn ends_message(&self) -> bool {
+        matches!(self, Self::Ack(AckKind::Puback | AckKind::Pubcomp, ..))
+    }
 }
 
 impl Connection {

@@ -1,6 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use super::{Answer, ConnectionId, Core, Replay, SessionId};
+use super::{Answer, ConnectionId, Core, SessionId};
 use crate::{
     clock::Now,
     codec::{self, Reason, Subscribe, Unsubscribe, Version},
@@ -17,14 +17,13 @@ impl Core {
         let Some(connection) = self.connections.get(&id) else { return };
         let (Some(version), Some(session)) = (connection.version, connection.session) else { return };
         let before = self.ops.len();
-        self.work = 0;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, options) in &subscribe.filters {
             let subscriber = Subscriber { session, options: *options, id: subscribe.subscription_id };
             codes.push(match self.subscribe_to(filter, subscriber) {
                 Ok(is_new) => {
                     if options.retain_handling == 0 || options.retain_handling == 1 && is_new {
-                        self.replay_later(id, filter, subscriber);
+                        self.replay_later(session, filter, subscriber);
                     }
                     options.qos as u8
                 }
@@ -35,6 +34,7 @@ impl Core {
         let mut bytes = Vec::new();
         codec::suback(&mut bytes, version, subscribe.packet_id, &codes);
         self.answer(id, self.ticket_since(before), Answer::Bytes(bytes));
+        self.replay(session, now);
         self.pump(session, now);
     }
 
@@ -44,9 +44,6 @@ impl Core {
         }
         if !topic::is_filter(filter) {
             return Err(Reason::TopicFilterInvalid);
-        }
-        if self.work > limits::WORK_PER_SUBSCRIBE {
-            return Err(Reason::QuotaExceeded);
         }
         let session = subscriber.session;
         let found = self.sessions.get_mut(&session).ok_or(Reason::QuotaExceeded)?;
@@ -67,25 +64,6 @@ impl Core {
         Ok(is_new)
     }
 
-    /// Notes which retained messages the client is to get: they are written as fast as it reads.
-    fn replay_later(&mut self, id: ConnectionId, filter: &str, subscriber: Subscriber) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        self.work += if topic::is_exact(filter) { 1 } else { self.retained.len() };
-        for topic in self.retained.topics(filter) {
-            let replay = Replay { topic: topic.clone(), subscriber };
-            let cost = replay.cost();
-            let is_full = connection.replay_bytes + cost > limits::REPLAY_BYTES
-                || self.totals.replay_bytes + cost > limits::REPLAYS_BYTES;
-            if is_full {
-                self.totals.dropped += 1;
-                continue;
-            }
-            connection.replay_bytes += cost;
-            self.totals.replay_bytes += cost;
-            connection.replay.push_back(replay);
-        }
-    }
-
     pub(super) fn unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<'_>) {
         let Some(connection) = self.connections.get(&id) else { return };
         let (Some(version), Some(session)) = (connection.version, connection.session) else { return };
@@ -99,6 +77,9 @@ impl Core {
 
     fn unsubscribe_from(&mut self, session: SessionId, filter: &str) -> Reason {
         let Some(found) = self.sessions.get_mut(&session) else { return Reason::NoSubscriptionExisted };
+        if let Some(connection) = found.connection.and_then(|id| self.connections.get_mut(&id)) {
+            connection.replays.remove(filter);
+        }
         if !found.filters.remove(filter) {
             return Reason::NoSubscriptionExisted;
         }
@@ -108,11 +89,5 @@ impl Core {
         self.tree.remove(filter, session);
         self.totals.filter_bytes -= tree::cost(filter);
         Reason::Success
-    }
-}
-
-impl Replay {
-    pub(super) fn cost(&self) -> usize {
-        self.topic.len() + size_of::<Self>()
     }
 }

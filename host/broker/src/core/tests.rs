@@ -7,14 +7,14 @@ use tokio::sync::Notify;
 use super::{Admission, ConnectionId, Core, Next};
 use crate::{
     clock::{self, Now},
-    codec::Qos,
+    codec::{self, Qos},
     disk::{Disk, Saved, SavedSession, Will},
     limits,
     message::Message,
 };
 
 fn core(saved: Saved, now: Now) -> Core {
-    let admission = Admission { most: 10, most_silent: 10, privileged: Vec::new() };
+    let admission = Admission { most: 20, most_silent: 10, privileged: Vec::new() };
     Core::new(saved, Disk::nowhere(), admission, now)
 }
 
@@ -36,6 +36,239 @@ fn connect(core: &mut Core, client: u8, expiry_s: u8, now: Now) -> (ConnectionId
     let answer = core.take_output(id, now);
     assert_eq!((answer[0], answer[3]), (0x20, 0));
     (id, answer[2] == 1)
+}
+
+/// Speaks MQTT 3.1.1, with a session that lasts.
+fn connect_three(core: &mut Core, client: u8, now: Now) -> ConnectionId {
+    let id = core.open(Arc::new(Notify::new()), now);
+    let body = [b"\0\x04MQTT\x04\0\0\0\0\x01".as_slice(), &[client]].concat();
+    core.begin_turn();
+    assert_eq!(core.receive(id, 0x10, &body, now), Next::Continue);
+    core.take_output(id, now);
+    id
+}
+
+/// MQTT 5: one filter, with properties.
+fn subscribe(core: &mut Core, id: ConnectionId, filter: &str, qos: u8, properties: &[u8], now: Now) {
+    let mut body = vec![0, 1, properties.len() as u8];
+    body.extend(properties);
+    body.extend([0, filter.len() as u8]);
+    body.extend(filter.as_bytes());
+    body.push(qos);
+    core.begin_turn();
+    assert_eq!(core.receive(id, 0x82, &body, now), Next::Yield);
+}
+
+/// MQTT 5, with a packet identifier of 1.
+fn publish(core: &mut Core, id: ConnectionId, topic: &str, payload: &[u8], flags: u8, now: Now) -> Next {
+    let mut body = vec![0, topic.len() as u8];
+    body.extend(topic.as_bytes());
+    if flags & 6 != 0 {
+        body.extend([0, 1]);
+    }
+    body.push(0);
+    body.extend(payload);
+    core.receive(id, 0x30 | flags, &body, now)
+}
+
+/// A subscriber that reads and never acknowledges.
+#[test]
+fn a_client_that_does_not_acknowledge_costs_only_itself() {
+    let now = clock::now();
+    let mut core = core(Saved::default(), now);
+    let (from, _) = connect(&mut core, b'f', 0, now);
+    let (quick, _) = connect(&mut core, b'q', 0, now);
+    subscribe(&mut core, quick, "q", 1, &[], now);
+    core.take_output(quick, now);
+    let payload = vec![b'x'; 900_000];
+    for client in *b"01234567" {
+        let (silent, _) = connect(&mut core, client, 100, now);
+        subscribe(&mut core, silent, "s/#", 1, &[], now);
+        let mut sent = 0;
+        for number in 0..60 {
+            publish(&mut core, from, &format!("s/{client}/{number}"), &payload, 2, now);
+            for id in 1..=core.last_connection {
+                let output = core.take_output(id, now);
+                sent += if id == silent { output.len() } else { 0 };
+            }
+        }
+        assert!(sent > 900_000, "it gets what it may have at once");
+        assert!(sent < limits::IN_FLIGHT_BYTES + 2_000_000, "{sent} bytes at once");
+        publish(&mut core, from, "q", b"x", 2, now);
+        assert_eq!(core.take_output(quick, now).first(), Some(&0x32), "others get theirs");
+        core.receive(quick, 0x40, &[0, 1], now);
+    }
+    assert!(core.queued_bytes.load(std::sync::atomic::Ordering::Relaxed) <= limits::QUEUES_BYTES);
+}
+
+/// Levels of filters that are passed on the way to none are work, too.
+#[test]
+fn a_topic_that_passes_many_filters_is_work() {
+    let now = clock::now();
+    let mut core = core(Saved::default(), now);
+    for client in *b"01" {
+        let (id, _) = connect(&mut core, client, 0, now);
+        let last = char::from(client);
+        for number in 0..4_096 {
+            let levels: String = (0..12).map(|bit| if number >> bit & 1 == 0 { "+/" } else { "a/" }).collect();
+            subscribe(&mut core, id, &format!("{levels}a/{last}"), 0, &[], now);
+        }
+    }
+    let (from, _) = connect(&mut core, b'f', 0, now);
+    core.begin_turn();
+    let topic = format!("{}b", "a/".repeat(13));
+    let turns = (0..10).take_while(|_| publish(&mut core, from, &topic, b"", 0, now) == Next::Continue).count();
+    assert!(turns < 3, "others have their turn after {turns}");
+}
+
+/// One SUBSCRIBE that looks at each retained message a hundred times does it in many turns, and the client gets them all.
+#[test]
+fn retained_messages_are_looked_up_a_part_at_a_time() {
+    let now = clock::now();
+    let names = (0..limits::RETAINED_MESSAGES).map(|number| format!("r/{number}"));
+    let retained = names.map(|topic| (message(&topic), Qos::AtLeastOnce, None)).collect();
+    let mut core = core(Saved { retained, ..Saved::default() }, now);
+    let (id, _) = connect(&mut core, b'a', 0, now);
+    let mut body = vec![0, 1, 0];
+    for number in 0..99 {
+        body.extend([0, 7]);
+        body.extend(format!("+/+/{number:03}\0").as_bytes());
+    }
+    body.extend(b"\0\x03r/#\0");
+    core.begin_turn();
+    assert_eq!(core.receive(id, 0x82, &body, now), Next::Yield);
+    let (mut turns, mut topics) = (0, std::collections::BTreeSet::new());
+    while topics.len() < limits::RETAINED_MESSAGES {
+        assert!(core.work <= limits::WORK, "{}", core.work);
+        core.begin_turn();
+        let output = core.take_output(id, now);
+        let mut rest = output.as_slice();
+        while let Ok(codec::Frame::Complete { first, body, length }) = codec::frame(rest, limits::PACKET_BYTES) {
+            if first == 0x31 {
+                assert!(topics.insert(body[2..2 + usize::from(body[1])].to_vec()), "each comes once");
+            }
+            rest = &rest[length..];
+        }
+        turns += 1;
+        assert!(turns < 1_000, "{} have come", topics.len());
+    }
+    assert!(turns > 20);
+}
+
+/// What has not been sent when a client unsubscribes is not sent.
+#[test]
+fn retained_messages_end_with_the_subscription() {
+    let now = clock::now();
+    let retained = (0..100_u8).map(|number| {
+        let payload = vec![number; 60_000].into();
+        (Message { payload, ..message(&format!("r/{number}")) }, Qos::AtMostOnce, None)
+    });
+    let mut core = core(Saved { retained: retained.collect(), ..Saved::default() }, now);
+    let (id, _) = connect(&mut core, b'a', 0, now);
+    subscribe(&mut core, id, "r/#", 0, &[], now);
+    let first = core.take_output(id, now).len();
+    core.receive(id, 0xA2, b"\0\x02\0\0\x03r/#", now);
+    let rest = core.take_output(id, now);
+    assert!(first > 1_000_000 && rest.len() < 100, "{first} bytes, and {} after UNSUBSCRIBE", rest.len());
+}
+
+/// What one message holds besides its own bytes counts, too.
+#[test]
+fn subscription_identifiers_count_in_a_queue() {
+    let now = clock::now();
+    let mut core = core(Saved::default(), now);
+    let (id, _) = connect(&mut core, b'a', 0, now);
+    for number in 0..1_000 {
+        let levels: String = (0..10).map(|bit| if number >> bit & 1 == 0 { "+/" } else { "a/" }).collect();
+        subscribe(&mut core, id, &format!("{levels}a"), 1, &[0x0B, 0xFF, 0xFF, 0xFF, 0x7F], now);
+    }
+    publish(&mut core, id, &format!("{}a", "a/".repeat(10)), b"x", 2, now);
+    assert!(core.totals().queue_bytes > 4_000, "{}", core.totals().queue_bytes);
+}
+
+/// A client that lasts sends as many messages of QoS 2 at once as CONNACK allows, before any of it is on disk.
+#[test]
+fn a_client_may_use_the_whole_receive_maximum() {
+    let now = clock::now();
+    let mut core = core(Saved::default(), now);
+    let (id, _) = connect(&mut core, b'a', 100, now);
+    for number in 1..=limits::RECEIVE_MAXIMUM + 1 {
+        let [high, low] = number.to_be_bytes();
+        let next = core.receive(id, 0x34, &[0, 1, b't', high, low, 0], now);
+        let expected = if number > limits::RECEIVE_MAXIMUM { Next::Close } else { Next::Continue };
+        assert_eq!(next, expected, "{number}");
+    }
+}
+
+/// Packet identifiers of 3.1.1 clients, which know no receive maximum, are bounded over all sessions.
+#[test]
+fn messages_that_are_never_released_are_bounded() {
+    let now = clock::now();
+    let mut core = core(Saved::default(), now);
+    let mut ended = Vec::new();
+    for client in *b"01234567" {
+        let id = connect_three(&mut core, client, now);
+        for number in 1..=u16::MAX {
+            core.begin_turn();
+            let [high, low] = number.to_be_bytes();
+            if core.receive(id, 0x34, &[0, 1, b't', high, low], now) == Next::Close {
+                ended.push(client);
+                break;
+            }
+            core.ops.clear();
+        }
+    }
+    let kept: usize = core.sessions.values().map(|session| session.received.len()).sum();
+    assert!(kept <= limits::RECEIVED_IDS + 8 * limits::RECEIVED_IDS_ALWAYS, "{kept}");
+    assert!(ended.ends_with(b"567"), "{ended:?}");
+    let id = connect_three(&mut core, b'8', now);
+    assert_eq!(core.receive(id, 0x34, &[0, 1, b't', 0, 1], now), Next::Continue, "an ordinary client is served");
+}
+
+/// With a disk that takes nothing, a client still knows that its broker is there.
+#[test]
+fn a_ping_is_answered_while_the_disk_is_full() {
+    let now = clock::now();
+    let mut core = core(Saved::default(), now);
+    let (id, _) = connect(&mut core, b'a', 0, now);
+    publish(&mut core, id, "t", b"x", 3, now);
+    assert_eq!(core.take_output(id, now), [0_u8; 0], "not acknowledged yet");
+    core.receive(id, 0xC0, &[], now);
+    assert_eq!(core.take_output(id, now), [0xD0, 0]);
+}
+
+/// PUBREL says that a message is over: it waits for the disk, over a new connection, too.
+#[test]
+fn a_message_is_not_released_before_that_is_on_disk() {
+    let now = clock::now();
+    let mut core = core(Saved::default(), now);
+    let (id, _) = connect(&mut core, b'a', 100, now);
+    subscribe(&mut core, id, "t", 2, &[], now);
+    publish(&mut core, id, "t", b"x", 4, now);
+    core.durable(core.ticket - 1, now);
+    let output = core.take_output(id, now);
+    assert!(output.contains(&0x34), "the message is delivered: {output:x?}");
+    core.receive(id, 0x50, &[0, 1], now);
+    assert!(!core.take_output(id, now).contains(&0x62));
+    let again = core.open(Arc::new(Notify::new()), now);
+    core.receive(again, 0x10, b"\0\x04MQTT\x05\0\0\0\x05\x11\0\0\0\x64\0\x01a", now);
+    assert!(!core.take_output(again, now).contains(&0x62), "it is not on disk");
+    core.durable(core.ticket - 1, now);
+    assert_eq!(core.take_output(again, now), [0x62, 2, 0, 1]);
+}
+
+/// A client that wants its session to end with the connection has a minute like any other.
+#[test]
+fn a_session_that_ended_with_the_broker_leaves_its_will() {
+    let now = clock::now();
+    let message = message("will").into();
+    let will = Will { message, qos: Qos::AtLeastOnce, retain: true, delay_s: 0, expiry_s: None };
+    let session = SavedSession { id: 1, client: "a".to_owned(), expiry_s: 0, away_ms: None };
+    let saved = Saved { sessions: vec![session], wills: vec![("a".to_owned(), will)], ..Saved::default() };
+    let mut core = core(saved, now);
+    assert_eq!((core.totals().sessions, core.totals().retained), (0, 0));
+    core.tick(later(now, 60));
+    assert_eq!(core.totals().retained, 1);
 }
 
 #[test]

@@ -548,6 +548,11 @@ impl Client {
         assert_eq!(self.next_or_end(), None);
     }
 
+    /// What is left of it for a program that speaks for itself.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// As a client that crashes; returns when the broker has noticed, as far as can be seen.
     pub fn crash(self) {
         let _ = self.stream.shutdown(std::net::Shutdown::Both);

@@ -62,7 +62,7 @@ impl Scheduler {
                 let watch = self.next_watch;
                 self.next_watch += 1;
                 self.watches.insert(watch, slot);
-                run.watch = Some(Watch {
+                run.watch = Some(Box::new(Watch {
                     id: watch,
                     is_heard: false,
                     is_settled: false,
@@ -70,7 +70,7 @@ impl Scheduler {
                     has_reported: false,
                     until: None,
                     said: None,
-                });
+                }));
                 out.effects.push(Effect::Watch { link: link.id, watch, confirm: confirm.into() });
                 now.plus_ms(limits::SUBSCRIBE_MS)
             }

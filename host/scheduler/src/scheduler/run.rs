@@ -43,8 +43,8 @@ pub(super) struct Run {
     pub(super) held_by: Option<Cause>,
     /// Whether it holds what it needs.
     pub(super) holds: Option<Hold>,
-    /// Where it listens to its device's reports.
-    pub(super) watch: Option<Watch>,
+    /// Where it listens to its device's reports; few do.
+    pub(super) watch: Option<Box<Watch>>,
     /// The step that is owed, and goes without its device's report, for that cannot be listened to.
     pub(super) unheard: Option<usize>,
     /// Since when the current step is sent to a topic that nobody has subscribed to.

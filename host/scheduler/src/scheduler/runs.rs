@@ -153,7 +153,7 @@ impl Scheduler {
             self.next_run += 1;
             self.next_run
         });
-        out.changes.push(Change::RunSaved { key, run: run.to_saved() });
+        out.changes.push(Change::RunSaved { key, run: Box::new(run.to_saved()) });
         if let Some(job) = run.job {
             self.save_progress(job, out);
         }

@@ -108,7 +108,7 @@ impl Disk {
             }
             Change::TombstonesForgotten { before } => self.tombstones.retain(|_, watermark| *watermark >= before),
             Change::RunSaved { key, run } => {
-                self.runs.insert(key, run);
+                self.runs.insert(key, *run);
             }
             Change::RunAdvanced { key, progress } => {
                 let run = self.runs.get_mut(&key).expect("a run that advances is there");

@@ -14,7 +14,7 @@ fn under_way(key: u64, steps: &[(u32, bool)], steps_done: usize, armed: bool, st
     let body = Body::new(&id.job, None, &policy(3), &steps);
     let attempts = started.map_or(0, |_| 1);
     let progress = Progress { steps_done, attempts, armed, started: started.map(at), ..Progress::default() };
-    Change::RunSaved { key, run: SavedRun { id, body, start: at(8), progress } }
+    Change::RunSaved { key, run: Box::new(SavedRun { id, body, start: at(8), progress }) }
 }
 
 /// A data folder and a copy of it, with a job and these runs.

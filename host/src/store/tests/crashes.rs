@@ -305,7 +305,7 @@ impl Model {
                     None => self.0.runs.push((slot, run.clone())),
                 }
                 self.2.remove(&run.id);
-                Some(Change::RunSaved { key: slot, run })
+                Some(Change::RunSaved { key: slot, run: Box::new(run) })
             }
             Act::Advance { slot, variant } => {
                 let progress = progress(variant);
