@@ -139,9 +139,9 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
         Some(said) => said,
         None => Topic::parse(STATUS_TOPIC).ok(),
     };
-    let in_it = path.as_ref().filter(|_| file.mqtt.is_password_in_it).and_then(|path| exposed_password(path));
+    let of_settings = path.as_ref().and_then(|path| exposed_settings(path, file.mqtt.is_password_in_it));
     let of_files = file.http.warning.iter().chain(&file.mqtt.warnings).cloned();
-    let warnings = of_files.chain(in_it).collect();
+    let warnings = of_files.chain(of_settings).collect();
     Ok(Config {
         warnings,
         file: path,
@@ -162,12 +162,21 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
     })
 }
 
-/// Every user that can read the settings can read a password in them.
-fn exposed_password(path: &Path) -> Option<Report> {
-    files::exposure(path).ok().filter(|exposure| *exposure != Exposure::None)?;
-    let report =
-        Report::new(format!("`{}` has a password in it, and other users can read or change it", path.display()));
-    Some(report.hint(format!("`chmod 600 {}`, or name a file with the password by `password_file`", path.display())))
+/// A user that can read the settings knows a password in them, and one that can change them decides what plugins may do.
+fn exposed_settings(path: &Path, has_password: bool) -> Option<Report> {
+    let name = path.display();
+    match files::exposure(path).ok()? {
+        Exposure::Open => {
+            let report = Report::new(format!("every user of this machine can change the settings `{name}`"));
+            let report = report.cause("they say what plugins may publish, and to which broker Roost connects");
+            Some(report.hint(format!("`chmod 600 {name}`, as the user that runs Roost")))
+        }
+        Exposure::Readable | Exposure::Changeable if has_password => {
+            let report = Report::new(format!("`{name}` has a password in it, and other users can read or change it"));
+            Some(report.hint(format!("`chmod 600 {name}`, or name a file with the password by `password_file`")))
+        }
+        Exposure::Readable | Exposure::Changeable | Exposure::None => None,
+    }
 }
 
 /// The file, if one is named or there is one in the folder.

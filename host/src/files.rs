@@ -22,7 +22,10 @@ use rustix::{
     io::Errno,
 };
 
-pub(crate) use self::{links::leads_out_of, own::FolderError};
+pub(crate) use self::{
+    links::leads_out_of,
+    own::{FolderError, exposed_above},
+};
 
 /// For the user that runs Roost alone: what is in the data folder, and copies of it.
 pub(crate) const PRIVATE: Mode = Mode::from_raw_mode(0o600);

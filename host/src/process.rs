@@ -49,15 +49,27 @@ fn total_in(meminfo: &str) -> Option<u64> {
     meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Of the control group (cgroups(7), version 2) that the process is in, and of those that this one is in.
+/// Of the control groups (cgroups(7)) that the process is in, and of those that these are in.
 fn limits_of_groups(root: &Path) -> Vec<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::/")) else { return Vec::new() };
-    let mounted = root.join("sys/fs/cgroup");
-    let limit = |folder: PathBuf, file: &str| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
-    // `max` is no number.
-    let folders = Path::new(group).ancestors().map(|group| mounted.join(group));
-    folders.flat_map(|folder| ["memory.max", "memory.high"].map(|file| limit(folder.clone(), file))).flatten().collect()
+    let limit = |file: PathBuf| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let limits = groups.lines().filter_map(|line| {
+        // `0::/system.slice/roost.service`, and of version 1 `5:memory:/system.slice/roost.service`.
+        let [_, controllers, group]: [&str; 3] = line.splitn(3, ':').collect::<Vec<_>>().try_into().ok()?;
+        let (mounted, files): (&str, &[&str]) = match controllers {
+            "" => ("sys/fs/cgroup", &["memory.max", "memory.high"]),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                ("sys/fs/cgroup/memory", &["memory.limit_in_bytes"])
+            }
+            _ => return None,
+        };
+        let folders = Path::new(group.strip_prefix('/')?).ancestors().map(|group| root.join(mounted).join(group));
+        // `max` is no number; without a limit version 1 has one that no machine reaches.
+        let limits: Vec<u64> =
+            folders.flat_map(|folder| files.iter().filter_map(move |file| limit(folder.join(file)))).collect();
+        Some(limits)
+    });
+    limits.flatten().collect()
 }
 
 #[cfg(test)]
@@ -82,6 +94,12 @@ mod tests {
         assert_eq!(memory_limit_in(root.path()), Some(256 << 20));
         write("sys/fs/cgroup/system.slice/roost.service/memory.high", "134217728\n");
         assert_eq!(memory_limit_in(root.path()), Some(128 << 20));
+        // Version 1, and both of them at once, as systemd mounts them in its hybrid mode.
+        write("proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/system.slice/roost.service\n0::/nothing\n");
+        write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(memory_limit_in(root.path()), Some(439_000 << 10));
+        write("sys/fs/cgroup/memory/system.slice/roost.service/memory.limit_in_bytes", "67108864\n");
+        assert_eq!(memory_limit_in(root.path()), Some(64 << 20));
         assert!(memory_limit().is_some());
     }
 }

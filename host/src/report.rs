@@ -70,27 +70,27 @@ const LINE: usize = 1_000;
 
 /// A text, or in which encoding it seems to be instead of UTF-8, and where that shows.
 pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String, String> {
-    String::from_utf8(bytes).map_err(|error| {
-        let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
-        let zeros = |parity: usize| bytes.iter().skip(parity).step_by(2).take(64).filter(|byte| **byte == 0).count();
-        let encoding = match bytes {
-            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some("UTF-16"),
-            _ if zeros(0).max(zeros(1)) > 2 => Some("UTF-16"),
-            _ => None,
-        };
-        match encoding {
-            Some(encoding) => format!("it is {encoding}, and must be UTF-8: save it as UTF-8"),
-            None => {
-                let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
-                let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-                let column = 1 + String::from_utf8_lossy(&bytes[start..at]).chars().count();
-                // Not what stands there: it may be a file that is not to be shown.
-                format!(
-                    "it is not UTF-8, and looks like Latin-1 or Windows-1252: line {line}, column {column}; save it as UTF-8"
-                )
-            }
+    let is_utf16 = matches!(bytes[..], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) || has_zeros(&bytes);
+    match String::from_utf8(bytes) {
+        _ if is_utf16 => Err("it is UTF-16, and must be UTF-8: save it as UTF-8".into()),
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+            let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+            let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            let column = 1 + String::from_utf8_lossy(&bytes[start..at]).chars().count();
+            // Not what stands there: it may be a file that is not to be shown.
+            Err(format!(
+                "it is not UTF-8, and looks like Latin-1 or Windows-1252: line {line}, column {column}; save it as UTF-8"
+            ))
         }
-    })
+    }
+}
+
+/// Whether each second byte is 0, as in UTF-16 that has no mark at its beginning.
+fn has_zeros(bytes: &[u8]) -> bool {
+    let zeros = |parity: usize| bytes.iter().skip(parity).step_by(2).take(64).filter(|byte| **byte == 0).count();
+    zeros(0).max(zeros(1)) > 2
 }
 
 /// A line of any length: if it is too long, the middle is left out.
@@ -173,7 +173,8 @@ mod tests {
             let pairs = text.flat_map(|byte| if place == 0 { [byte, 0] } else { [0, byte] });
             bom.into_iter().chain(pairs).collect::<Vec<u8>>()
         };
-        for bytes in [utf16([0xFF, 0xFE], 0), utf16([0xFE, 0xFF], 1), utf16([b'#', 0xE9], 0)] {
+        let without_mark = utf16([b'#', 0], 0);
+        for bytes in [utf16([0xFF, 0xFE], 0), utf16([0xFE, 0xFF], 1), utf16([b'#', 0xE9], 0), without_mark] {
             assert_eq!(utf8(bytes), Err("it is UTF-16, and must be UTF-8: save it as UTF-8".into()));
         }
         let latin1 = b"[config]\nname = \"Caf\xE9\"\n".to_vec();

@@ -7,7 +7,7 @@ mod folder;
 mod limits;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fmt,
     path::PathBuf,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
@@ -38,6 +38,20 @@ fn zones() -> MutexGuard<'static, Zones> {
 /// There is none of that name.
 pub(crate) fn find(name: &str) -> Result<Zone, ZoneError> {
     zones().find(name)
+}
+
+/// Finds a zone that was accepted and written down. Where neither the system nor Roost has it any more, the host goes on: its
+/// times are those of UTC until the system has it again, which is logged and shown by `roost status`.
+///
+/// # Errors
+/// The text is not the name of a zone.
+pub(crate) fn find_stored(name: &str) -> Result<Zone, ZoneError> {
+    zones().find_stored(name)
+}
+
+/// Reads triggers that were accepted and written down.
+pub(crate) fn stored_patterns() -> Patterns {
+    Patterns::with_zones(find_stored)
 }
 
 /// Reads cron expressions, and triggers, with these zones.
@@ -125,6 +139,13 @@ impl Places {
     }
 }
 
+/// What is reported with zones that are damaged or missing.
+const INSTALL: &str = "install the package `tzdata` again, or name another zone in the settings";
+
+fn missing(name: &str) -> String {
+    format!("neither the system nor Roost knows the time zone {name}: its times are taken for those of UTC")
+}
+
 /// Releases are named by their year, and letters in their order.
 fn is_newer(release: &str, than: &str) -> bool {
     let split =
@@ -139,6 +160,8 @@ struct Zones {
     folder: Option<Folder>,
     faults: Vec<String>,
     known: BTreeMap<String, Zone>,
+    /// Those of them that there are no rules of.
+    missing: BTreeSet<String>,
     /// What the folder looked like when the rules in use were read, and when it was last looked at.
     read: Fingerprint,
     seen: Fingerprint,
@@ -148,13 +171,17 @@ impl Zones {
     fn new(places: Places) -> Self {
         let (folder, faults) = places.choose();
         let read = Fingerprint::of(&places.folders, []);
-        Self { places, folder, faults, known: BTreeMap::new(), seen: read.clone(), read }
+        Self { places, folder, faults, known: BTreeMap::new(), missing: BTreeSet::new(), seen: read.clone(), read }
     }
 
     fn find(&mut self, name: &str) -> Result<Zone, ZoneError> {
-        if let Some(zone) = self.known.get(name) {
-            return Ok(*zone);
+        match self.known.get(name) {
+            Some(_) if self.missing.contains(name) => return Err(ZoneError::new(name)),
+            Some(zone) => return Ok(*zone),
+            None => {}
         }
+        // Before they are read: what changes after that is noticed.
+        let fingerprint = self.fingerprint([name]);
         let zone = self.bytes(name).and_then(|bytes| match Zone::from_tzif(name, &bytes) {
             Ok(zone) => Some(zone),
             Err(error) => {
@@ -165,10 +192,29 @@ impl Zones {
         let zone = zone
             .or_else(|| Zone::from_tzif(name, Zone::bundled_bytes(name)?).ok())
             .ok_or_else(|| ZoneError::new(name))?;
-        self.known.insert(name.to_owned(), zone);
-        let fingerprint = self.look();
-        (self.read, self.seen) = (fingerprint.clone(), fingerprint);
+        self.know(zone, &fingerprint);
         Ok(zone)
+    }
+
+    fn find_stored(&mut self, name: &str) -> Result<Zone, ZoneError> {
+        if let Some(zone) = self.known.get(name) {
+            return Ok(*zone);
+        }
+        self.find(name).or_else(|error| {
+            let rules = Zone::bundled_bytes("UTC").filter(|_| folder::is_name(name)).ok_or(error.clone())?;
+            let zone = Zone::from_tzif(name, rules).map_err(|_| error)?;
+            warn!(hint = INSTALL, "{}", missing(name));
+            self.missing.insert(name.to_owned());
+            self.know(zone, &self.fingerprint([name]));
+            Ok(zone)
+        })
+    }
+
+    fn know(&mut self, zone: Zone, fingerprint: &Fingerprint) {
+        self.known.insert(zone.name().to_owned(), zone);
+        // What has changed of other zones meanwhile is still to be read.
+        self.read.add(fingerprint);
+        self.seen.add(fingerprint);
     }
 
     /// The rules of a zone that the system has.
@@ -185,25 +231,25 @@ impl Zones {
     fn fault(&mut self, name: &str, why: &str) {
         let folder = self.folder.as_ref().map(|folder| folder.path.display().to_string()).unwrap_or_default();
         let fault = format!("{folder}/{name}: {why}; its rules of {BUNDLED_RELEASE}, which are built in, are used");
-        warn!(hint = "install the package `tzdata` again", "{fault}");
+        warn!(hint = INSTALL, "{fault}");
         self.faults.push(fault);
     }
 
     fn in_use(&self) -> InUse {
-        let faults = self.faults.clone();
+        let faults = self.faults.iter().cloned().chain(self.missing.iter().map(|name| missing(name))).collect();
         match &self.folder {
             Some(folder) => InUse { release: folder.release.clone(), folder: Some(folder.path.clone()), faults },
             None => InUse { release: Some(BUNDLED_RELEASE.to_owned()), folder: None, faults },
         }
     }
 
-    fn look(&self) -> Fingerprint {
-        Fingerprint::of(&self.places.folders, self.known.keys().map(String::as_str))
+    fn fingerprint<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Fingerprint {
+        Fingerprint::of(&self.places.folders, names)
     }
 
     /// A package is unpacked file by file: what changes is read when it has stayed the same for two looks.
     fn look_again(&mut self) -> Option<Changed> {
-        let now = self.look();
+        let now = self.fingerprint(self.known.keys().map(String::as_str));
         let has_settled = std::mem::replace(&mut self.seen, now.clone()) == now;
         if now == self.read || !has_settled {
             return None;
@@ -215,7 +261,10 @@ impl Zones {
         for (name, zone) in self.known.clone() {
             let of_system = self.bytes(&name).map(|bytes| zone.update(&bytes));
             let updated = match of_system {
-                Some(Ok(differ)) => Ok(differ),
+                Some(Ok(differ)) => {
+                    self.missing.remove(&name);
+                    Ok(differ)
+                }
                 other => {
                     if let Some(Err(error)) = other {
                         self.fault(&name, &error.to_string());
@@ -327,6 +376,33 @@ mod tests {
                 "{faults:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_zone_that_is_looked_up_first_hides_no_change_of_others() {
+        let (folder, places) = planted(Some("2999a"));
+        let mut zones = Zones::new(places);
+        let london = zones.find("Europe/London").unwrap();
+        plant(folder.path(), "Asia/Kolkata");
+        zones.find("Asia/Kathmandu").unwrap();
+        assert_eq!(zones.look_again(), None, "it may not be whole yet");
+        assert_eq!(zones.look_again().unwrap().zones, [london]);
+    }
+
+    #[test]
+    fn a_stored_zone_that_is_nowhere_is_reported_and_is_there_when_the_system_has_it_again() {
+        let (folder, places) = planted(Some("2999a"));
+        let mut zones = Zones::new(places);
+        assert!(zones.find_stored("../London").is_err() && zones.find("Europe/Atlantis").is_err());
+        let zone = zones.find_stored("Europe/Atlantis").unwrap();
+        assert_eq!((zone.name(), noon(zone).as_str()), ("Europe/Atlantis", "12:00:00Z"));
+        assert!(zones.in_use().faults[0].contains("knows the time zone Europe/Atlantis"), "{:?}", zones.in_use());
+        assert!(zones.find("Europe/Atlantis").is_err(), "settings cannot name it");
+        fs::copy(folder.path().join("Europe/London"), folder.path().join("Europe/Atlantis")).unwrap();
+        assert_eq!(zones.look_again(), None, "it may not be whole yet");
+        let changed = zones.look_again().unwrap();
+        assert_eq!((changed.zones, changed.in_use.faults), (vec![zone], vec![]));
+        assert_eq!(noon(zones.find("Europe/Atlantis").unwrap()), "21:00:00+09:00");
     }
 
     #[test]

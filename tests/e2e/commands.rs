@@ -1,8 +1,13 @@
 //! What a person types and reads.
 
-use std::process::Output;
+use std::{fs, process::Output};
 
-use roost_tests::{Site, guest, sample};
+use roost_tests::{Broker, Site, guest, sample};
+
+use crate::{
+    api::{ask, get},
+    job,
+};
 
 /// Exit code, standard output and standard error of `roost …`, at Greenwich unless it says otherwise.
 fn roost(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -69,11 +74,93 @@ fn a_check_shows_what_a_plugin_would_do() {
         assert!(out.contains(part), "{out}");
     }
     assert_eq!(out.matches("      next ").count(), 6, "{out}");
-    assert!(!out.contains("in vain"), "{out}");
+    assert!(!out.contains("denied   "), "{out}");
     for (name, what) in [("wants-files", "files"), ("wants-sockets", "sockets")] {
         site.drop_in(&guest(name), name);
         let (code, out, _) = roost(&site, &["check", &format!("plugins/{name}.wasm")]);
         assert_eq!(code, Some(0));
-        assert!(out.contains(&format!("in vain  {what}: Roost never grants them")), "{out}");
+        assert!(out.contains(&format!("denied   {what}: Roost never grants them")), "{out}");
     }
+}
+
+const FIRST_MONDAY: &str = "for the first MON of a month write `cron 0 6 * * MON#1`";
+
+#[test]
+fn what_cron_means_elsewhere_is_explained_wherever_it_is_written() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let both = "cron 0 6 1-7 * 1";
+    let (code, _, errors) = roost(&site, &["next", both, "--count", "1"]);
+    assert!(code == Some(0) && errors.starts_with("note: ") && errors.contains(FIRST_MONDAY), "{errors}");
+    for (trigger, hint) in [
+        ("cron CRON_TZ=Europe/Oslo 30 6 * * *", "behind the expression: `cron 30 6 * * * in Europe/Oslo`"),
+        ("@every 5m", "a period is a trigger of its own: `every 5m`"),
+        ("@reboot", "hint: `now` runs once"),
+        ("cron 0 12 ? * MON", "hint: `?` is `*` here: `cron 0 12 * * MON`"),
+        ("cron 0 12 L-3 * *", "no expression says 3 days before it"),
+        ("every 2w", "hint: a week is `7d`: write `14d`"),
+        ("at 2027-02-29T06:00:00Z", "there is no 29 February 2027: February has 28 days that year"),
+        ("at 2027-02-29 06:00", "`2027-02-29 06:00`: there is no 29 February 2027"),
+    ] {
+        let (code, out, errors) = roost(&site, &["next", trigger]);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{trigger}");
+        assert!(errors.contains(hint), "{trigger}: {errors}");
+    }
+
+    site.settings("declared", &job("first", "cron = \"0 6 1-7 * 1\"", "declared/x"));
+    site.drop_in(&guest("declared"), "declared");
+    let (code, out, _) = roost(&site, &["check", "plugins/declared.wasm"]);
+    assert!(code == Some(0) && out.contains("note: ") && out.contains(FIRST_MONDAY), "{out}");
+
+    let host = site.start(&broker);
+    host.says("1 new");
+    let (code, out, errors) = roost(&site, &["schedule", both, "--topic", "a/b", "--id", "by-hand"]);
+    assert_eq!((code, out.as_str()), (Some(0), "roost/api/by-hand\n"), "{errors}");
+    assert!(errors.contains("note: ") && errors.contains(FIRST_MONDAY), "{errors}");
+    let address = host.address();
+    for job in ["declared/declared/first", "roost/api/by-hand"] {
+        let shown = get(&address, &format!("/api/v1/jobs/{job}"));
+        assert!(shown["note"].as_str().is_some_and(|note| note.contains(FIRST_MONDAY)), "{shown}");
+    }
+    let (status, problem) = ask(
+        &address,
+        "POST",
+        "/api/v1/jobs",
+        "content-type: application/json\r\n",
+        r#"{"trigger": "at 2027-02-29T06:00:00Z", "topic": "a/b"}"#,
+    );
+    assert!(status == 400 && problem.to_string().contains("there is no 29 February 2027"), "{status}: {problem}");
+
+    // A job that never ran: first when it is due.
+    for job in ["declared/declared/first", "roost/api/by-hand"] {
+        let (code, out, errors) = roost(&site, &["explain", job]);
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(out.starts_with("it has not come yet: it is due ") && out.contains("06:00:00"), "{out}");
+    }
+}
+
+#[test]
+fn settings_in_another_encoding_are_named_by_it() {
+    let site = Site::new();
+    site.drop_in(&sample("coop-door"), "coop");
+    let text = "[config]\n# H\u{fc}hner\n";
+    let utf16 = |unit: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
+    let with_mark = |mark: &[u8], bytes: Vec<u8>| [mark, &bytes].concat();
+    let latin1: Vec<u8> = text.chars().map(|char| u8::try_from(u32::from(char)).unwrap()).collect();
+    for (bytes, expected) in [
+        (with_mark(&[0xFF, 0xFE], utf16(u16::to_le_bytes)), "it is UTF-16, and must be UTF-8"),
+        (with_mark(&[0xFE, 0xFF], utf16(u16::to_be_bytes)), "it is UTF-16, and must be UTF-8"),
+        (utf16(u16::to_le_bytes), "it is UTF-16, and must be UTF-8"),
+        (latin1, "looks like Latin-1 or Windows-1252: line 2, column 4"),
+    ] {
+        fs::write(site.plugin("coop.toml"), &bytes).unwrap();
+        fs::write(site.path().join("other.toml"), &bytes).unwrap();
+        for arguments in [&["check", "plugins/coop.wasm"][..], &["run", "--config", "other.toml"]] {
+            let (code, _, errors) = roost(&site, arguments);
+            assert!(code == Some(1) && errors.contains(expected), "{arguments:?}: {errors}");
+        }
+    }
+    // As some editors write UTF-8.
+    fs::write(site.plugin("coop.toml"), with_mark(&[0xEF, 0xBB, 0xBF], "# H\u{fc}hner\n".into())).unwrap();
+    let (code, _, errors) = roost(&site, &["check", "plugins/coop.wasm"]);
+    assert_eq!(code, Some(0), "{errors}");
 }

@@ -356,3 +356,77 @@ fn a_run_that_replaces_another_takes_over_what_that_owes_or_has_it_sent_at_once(
     let due: Vec<i64> = heard.iter().rev().take(3).map(occurrence_ms).collect();
     assert_eq!((due[1], due[0]), (due[2], due[2] + 1_000));
 }
+
+#[test]
+fn of_two_sprinklers_on_one_pump_the_second_waits_for_80_minutes_if_its_grace_lets_it() {
+    const MINUTE: i64 = 60_000;
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    fs::write(site.path().join("roost.toml"), "[[resource]]\nname = \"pump\"\nplugins = [\"sprinkler\"]\n").unwrap();
+    let clock = site.path().join("ahead");
+    // Not at midnight, when the day of the month changes.
+    let at_ms = now_ms() + 5_000;
+    let (hour, minute, second) = (at_ms / 3_600_000 % 24, at_ms / 60_000 % 60, at_ms / 1_000 % 60);
+    let controller = |name: &str, start: &str, grace: &str| {
+        format!(
+            "[[device]]\nname = \"{name}\"\ntime_zone = \"UTC\"\n[device.config]\n\
+             start = \"{start}\"\npump = \"pump\"\n{grace}zones = [{{ name = \"lawn\", water = \"80m\" }}]\n"
+        )
+    };
+    let start = format!("{hour:02}:{minute:02}:{second:02}");
+    let controllers =
+        [("a", ""), ("b", "grace = \"2h\"\n"), ("c", "")].map(|(name, grace)| controller(name, &start, grace));
+    site.settings("sprinkler", &controllers.concat());
+    site.drop_in(&sample("sprinkler"), "sprinkler");
+    fs::write(&clock, "0").unwrap();
+    let host = site.start_ahead(&broker, &clock);
+    let first = listener.wait("one of them", |heard| !heard.is_empty());
+    host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
+    assert_eq!((payloads(&first), first[0].topic.as_str()), (vec!["ON"], "sprinkler/a/lawn/set"));
+    host.kill();
+
+    fs::write(&clock, (80 * MINUTE + 10_000).to_string()).unwrap();
+    let host = site.start_ahead(&broker, &clock);
+    let heard = listener.wait("the second one", |heard| heard.len() > 2);
+    let heard: Vec<_> = heard.iter().map(|message| (message.topic.as_str(), message.payload.as_str())).collect();
+    assert_eq!(
+        heard,
+        [("sprinkler/a/lawn/set", "ON"), ("sprinkler/a/lawn/set", "OFF"), ("sprinkler/b/lawn/set", "ON")]
+    );
+    let missed = the_run(&host, &site, &["--state", "missed"]);
+    assert_eq!(text(&missed, "device"), "c", "an hour, where nothing is said: {missed}");
+}
+
+#[test]
+fn runs_that_replace_one_another_put_off_what_they_owe_only_so_long() {
+    /// 2027-03-01T00:00:00Z
+    const MIDNIGHT: i64 = 1_803_859_200_000;
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let clock = site.path().join("ahead");
+    // Off two and a half hours after it went on; where runs replace one another, no later than as long again.
+    let trigger = "cron = \"0 0,1,3,5 * * *\"";
+    site.settings("declared", &on_and_off("light", trigger, "declared/light", 9_000_000, "overlap = \"replace\""));
+    site.drop_in(&guest("declared"), "declared");
+    // Restarts, because what runs measure by the clock moves with one that is set.
+    let shortly_before = |hours: i64, minutes: i64| {
+        let shown = MIDNIGHT + (hours * 60 + minutes) * 60_000 - 4_000;
+        fs::write(&clock, (shown - now_ms()).to_string()).unwrap();
+        site.start_ahead(&broker, &clock)
+    };
+    for (hour, so_far) in [(0, 1), (1, 2), (3, 3)] {
+        let host = shortly_before(hour, 0);
+        let heard = listener.wait("the light", |heard| heard.len() >= so_far);
+        assert_eq!(payloads(&heard), vec!["on"; so_far]);
+        host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1 AND state = 'running'", 1);
+        host.kill();
+    }
+    let host = shortly_before(5, 0);
+    let skipped = the_run(&host, &site, &["--state", "skipped"]);
+    assert!(text(&skipped, "reason").contains("had not ended"), "{skipped}");
+    assert_eq!(text(&skipped, "occurrence"), "2027-03-01T05:00:00Z");
+    host.kill();
+    let _host = shortly_before(5, 30);
+    let off = listener.wait("off", |heard| heard.len() > 3).pop().unwrap();
+    assert_eq!((off.payload.as_str(), off.property("roost-due")), ("off", Some("2027-03-01T05:30:00Z")));
+}

@@ -105,7 +105,7 @@ fn an_owed_step_is_shown_and_can_be_abandoned_even_over_a_crash() {
     host.says("connected to the broker");
     // The reason is on disk when the answer is there.
     assert_eq!(roost(&site, &["abandon", run]).0.trim(), run);
-    assert_eq!(text(&runs(&site, &["--state", "cancelled"])[0], "reason"), "somebody abandoned it");
+    assert_eq!(text(&runs(&site, &["--state", "cancelled"])[0], "reason"), "it was abandoned by hand");
     assert!(host.stop().success());
     assert_eq!(listener.count("declared/valve"), 1);
 }

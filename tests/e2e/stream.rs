@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use roost_tests::{Broker, Lines, PATIENCE, Site, guest};
+use roost_tests::{Broker, Lines, Listener, Message, PATIENCE, Site, guest};
 use serde_json::Value;
 
 use crate::{
@@ -259,4 +259,34 @@ fn a_timeline_has_what_happened_and_what_comes() {
         ask(&address, "GET", "/api/v1/timeline?from=2027-03-02T00:00:00Z&to=2027-03-01T00:00:00Z", "", "");
     assert_eq!((status, text(&problem, "detail")), (400, "`to` must be later than `from`"));
     assert!(host.stop().success());
+}
+
+#[test]
+fn of_two_messages_of_a_group_that_are_due_at_once_the_timeline_has_the_one_that_is_sent() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let listener = Listener::new(broker.port);
+    let policy = "policy = { misfire = { latest-of-group = \"door\" } }\n";
+    // The last one of a plan counts, whatever its name.
+    for (name, ids) in [("first", ["close", "open"]), ("second", ["open", "close"])] {
+        let jobs: String =
+            ids.iter().map(|id| job(id, "cron = \"*/3 * * * * *\"", &format!("{name}/door")) + policy).collect();
+        site.settings(name, &jobs);
+        site.drop_in(&guest("declared"), name);
+    }
+    let host = site.start(&broker);
+    let address = host.address();
+    for (name, last) in [("first", "open"), ("second", "close")] {
+        let topic = format!("{name}/door");
+        let of = |heard: &[Message]| heard.iter().filter(|message| message.topic == topic).count();
+        listener.wait(&topic, |heard| of(heard) > 2);
+        let heard = listener.heard();
+        assert!(
+            heard.iter().filter(|message| message.topic == topic).all(|message| message.payload == last),
+            "{heard:?}"
+        );
+        let ahead = get(&address, &format!("/api/v1/timeline?plugin={name}&limit=20"));
+        let expected: Vec<&Value> =
+            ahead["items"].as_array().unwrap().iter().filter(|item| item["state"] == "expected").collect();
+        assert!(expected.len() > 9 && expected.iter().all(|item| item["job"] == last), "{name}: {ahead}");
+    }
 }

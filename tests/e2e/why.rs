@@ -45,7 +45,7 @@ fn each_run_by_hand_is_told_at_its_time_and_the_last_one_without_a_time() {
         assert_eq!((text(&told["run"], "run"), text(&told, "verdict")), (run.as_str(), "succeeded"), "{told}");
     }
     let told = roost(&site, &["explain", job]);
-    assert!(told.starts_with("it ran: somebody wanted it ") && told.contains("it began at once"), "{told}");
+    assert!(told.starts_with("it ran: it was started by hand ") && told.contains("it began at once"), "{told}");
     assert!(told.contains("note: it is due next "), "{told}");
 }
 
@@ -64,7 +64,7 @@ fn what_has_come_and_starts_later_says_when_and_whether_it_will() {
     assert!(started.contains("note: it is never due again") && !started.contains("due next"), "{started}");
     roost(&site, &["skip", job]);
     let told = roost(&site, &["explain", job]);
-    assert!(told.contains("and will be left out, for somebody wants that"), "{told}");
+    assert!(told.contains("and will be left out, because that was asked for by hand"), "{told}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use roost_scheduler::zone::{BUNDLED_RELEASE, Zone};
 use roost_tests::{Broker, Site, guest};
 use serde_json::Value;
 
-use crate::job;
+use crate::{job, operations};
 
 /// A folder as the package `tzdata` has it, in which London has the rules of another zone.
 fn plant(folder: &Path, release: &str, rules: &str) {
@@ -97,4 +97,43 @@ fn a_change_of_rules_moves_what_is_not_yet_due_also_while_the_host_is_away() {
     roost.says("1 job");
     roost.stop();
     assert_eq!(due(&site), before);
+}
+
+#[test]
+fn a_zone_that_the_system_has_lost_does_not_stop_the_host() {
+    let (broker, site) = (Broker::new(), Site::new());
+    let folder = site.path().join("zoneinfo");
+    plant(&folder, "2999a", "Etc/GMT");
+    let tokyo = Zone::bundled_bytes("Asia/Tokyo").unwrap();
+    fs::write(folder.join("Europe/Atlantis"), tokyo).unwrap();
+    let jobs = job("noon", "cron = \"0 12 * * *\"", "declared/noon")
+        + &job("siesta", "cron = \"0 14 * * *\", time_zone = \"Europe/Atlantis\"", "declared/siesta");
+    site.settings("declared", &format!("[[device]]\nname = \"isle\"\ntime_zone = \"Europe/Atlantis\"\n{jobs}"));
+    site.drop_in(&guest("declared"), "declared");
+    let start = || site.start_in(&[("TZDIR", &folder)], &["--mqtt", &broker.url()]);
+    let at =
+        |job: &str, hour: u8| format!("SELECT count(*) FROM jobs WHERE job = '{job}' AND due / 3600000 % 24 = {hour}");
+    let roost = start();
+    roost.says("2 new");
+    roost.has(&site, &at("noon", 3), 1);
+    roost.has(&site, &at("siesta", 5), 1);
+    roost.stop();
+
+    fs::remove_file(folder.join("Europe/Atlantis")).unwrap();
+    let roost = start();
+    let missing =
+        "neither the system nor Roost knows the time zone Europe/Atlantis: its times are taken for those of UTC";
+    roost.says(missing);
+    roost.says("connected to the broker");
+    roost.until("it is shown", || status(&site)["time_zones"]["faults"].to_string().contains(missing).then_some(()));
+    let (copy, _) = operations::roost(&site, &["backup", "copy.db"]);
+    assert!(copy.is_empty(), "{copy}");
+
+    // The package is there again.
+    fs::write(folder.join("Europe/Atlantis"), tokyo).unwrap();
+    fs::write(folder.join("tzdata.zi"), "# version 2999b\n").unwrap();
+    roost.says(&format!("the time zones are 2999b, from {}", folder.display()));
+    roost.has(&site, &at("noon", 3), 1);
+    roost.has(&site, &at("siesta", 5), 1);
+    assert_eq!(status(&site)["time_zones"]["faults"], Value::Null);
 }

@@ -309,7 +309,7 @@ impl fmt::Display for Outcome {
                     Level::Job => "its job was paused",
                 })
             }
-            Self::Skipped(Skipped::Unwanted) => f.write_str("somebody wanted this one to be left out"),
+            Self::Skipped(Skipped::Unwanted) => f.write_str("this one was left out by hand"),
             Self::Skipped(Skipped::Earlier(earlier)) => write!(f, "the run of {earlier} had not ended"),
             Self::Skipped(Skipped::Waiting(most)) => {
                 write!(f, "as many runs as may wait ({most}) were waiting already")
@@ -439,9 +439,9 @@ impl fmt::Display for Cancelled {
             Self::PluginRemoved => f.write_str("its plugin was removed"),
             Self::Replaced { by } => write!(f, "the run of {by} replaced it"),
             Self::NewerOfGroup { job, by } => write!(f, "a newer run of its group, `{job}` of {by}, took its place"),
-            Self::JobReplaced => f.write_str("somebody put another job in the place of its own"),
-            Self::JobCancelled => f.write_str("somebody cancelled its job"),
-            Self::Abandoned => f.write_str("somebody abandoned it"),
+            Self::JobReplaced => f.write_str("its job was replaced by hand"),
+            Self::JobCancelled => f.write_str("its job was cancelled by hand"),
+            Self::Abandoned => f.write_str("it was abandoned by hand"),
             Self::Restored => f.write_str("restored from a backup"),
         }
     }

@@ -101,12 +101,12 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
         imported.push(format!("{} of WASI 0.2", wasi.len()));
     }
     writeln!(out, "  imports  {}", if imported.is_empty() { "nothing".into() } else { imported.join(", ") })?;
-    let in_vain = in_vain(imports);
-    if !in_vain.is_empty() {
-        let what = in_vain.join(" and ");
+    let denied = denied(imports);
+    if !denied.is_empty() {
+        let what = denied.join(" and ");
         writeln!(
             out,
-            "  in vain  {what}: Roost never grants them, so opening one is an error; the plugin must do without"
+            "  denied   {what}: Roost never grants them, so opening one is an error; the plugin must do without"
         )?;
     }
     for note in notes(grant) {
@@ -135,7 +135,7 @@ fn write_task(out: &mut impl Write, task: &TaskDescription) -> io::Result<()> {
 }
 
 /// What it imports and will never be granted.
-fn in_vain(imports: &[String]) -> Vec<&'static str> {
+fn denied(imports: &[String]) -> Vec<&'static str> {
     let imported = |start: &str| imports.iter().any(|name| name.starts_with(start));
     NEVER_GRANTED.iter().filter(|(_, start)| imported(start)).map(|(what, _)| *what).collect()
 }
@@ -203,7 +203,7 @@ fn to_json(path: &Path, result: &Result<Inspection, Report>, now: Instant) -> Va
             "plugin": plugin.as_str(),
             "imports": imports,
             "exports": exports,
-            "in_vain": in_vain(imports),
+            "denied": denied(imports),
             "grant": GrantRecord::from(grant),
             "tasks": tasks.iter().map(task_to_json).collect::<Vec<_>>(),
             "devices": devices.iter().map(|device| device_to_json(device, now)).collect::<Vec<_>>(),

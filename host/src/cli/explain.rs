@@ -13,7 +13,7 @@ use crate::{
 
 /// Say why a run did or did not happen
 ///
-/// About the run that is nearest to what was asked for, or the job's last one: whether its trigger made it or somebody did.
+/// About the run that is nearest to what was asked for, or the job's last one: whether its trigger made it or a person did.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost explain coop-door/north/open

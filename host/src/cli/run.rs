@@ -31,7 +31,7 @@ use crate::{
 /// Events that may wait for the loop: twice what the link and the guests can have under way.
 const EVENTS: usize = 4_096;
 
-/// Run the host: load the plugins and do what they plan, until it is told to stop
+/// Run the host: load the plugins and do what they plan, until it is stopped
 ///
 /// Everything that can be said here can be said in `roost.toml` too. Stop it with Ctrl-C or SIGTERM.
 #[derive(clap::Args)]
@@ -46,7 +46,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
     let _flush = telemetry::start(&config.log.level, config.log.format).context("the log cannot be started")?;
     let file = config.file.as_ref().map_or("no settings".into(), |path| format!("settings from `{}`", path.display()));
     tracing::info!(
-        "roost {}, {file}; times are meant in {}, as said by {}",
+        "roost {}, {file}; times are meant in {} ({})",
         env!("CARGO_PKG_VERSION"),
         config.site.zone,
         config.zone_from

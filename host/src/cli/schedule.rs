@@ -5,7 +5,6 @@ use std::io::Write;
 use anyhow::Result;
 use clap::ArgGroup;
 use hyper::Method;
-use roost_scheduler::trigger::parse;
 use serde_json::{Value, json};
 
 use super::{
@@ -17,11 +16,9 @@ use super::{
     trigger::typed,
 };
 use crate::{
-    clock,
     config::{self, DataFlags},
     http::{JobRecord, NewJobRecord},
     report::Report,
-    zones,
 };
 
 /// Make a job: a message, or a task of a plugin, once or again and again
@@ -53,7 +50,7 @@ pub(super) struct Schedule {
     /// What a plugin is to do, as `roost plugins PLUGIN` shows it
     #[arg(long, value_name = "PLUGIN/DEVICE/TASK")]
     task: Option<PartName>,
-    /// What it is told, as JSON
+    /// The task's arguments, as JSON
     #[arg(long, value_name = "JSON", conflicts_with = "topic", value_parser = parsed)]
     args: Option<Value>,
     /// A `[[resource]]` of `roost.toml` that its runs hold from their first message to their last, such as `pump`
@@ -125,8 +122,7 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
         return Ok(());
     }
     writeln!(output::stdout(), "{}/{}/{}", job.plugin, job.device, job.job)?;
-    let trigger = parse(&new.trigger, clock::now(), &mut zones::patterns());
-    if let Some(note) = trigger.ok().and_then(|trigger| trigger.note()) {
+    if let Some(note) = &job.note {
         writeln!(output::stderr(), "note: {note}")?;
     }
     match &job.due {

@@ -45,7 +45,7 @@ const BUFFER: usize = 1 << 16;
 ///
 /// Loads them as `roost run` would, with the settings beside them, and lets the time pass: the real scheduler, no broker,
 /// and nothing goes wrong. Each local midnight every device is asked for its plan anew. What becomes no message, such as
-/// a run that is left out, a plan that is refused, a sun event that does not come, is told as well: in the timeline after
+/// a run that is left out, a plan that is refused, a sun event that does not come, is shown as well: in the timeline after
 /// a `!`, with `--json` on standard error.
 ///
 /// A run counts if it starts within the days that are shown; what it owes after that is shown too, so that a valve that

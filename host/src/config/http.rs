@@ -99,7 +99,7 @@ impl Http {
         match http.listen {
             Listen::At(address) if !address.ip().is_loopback() && http.token.is_none() => {
                 let what = format!("`{address}` can be reached from other machines, and there is no token");
-                let report = Report::new(what).cause("whoever reaches the HTTP API can do everything with Roost");
+                let report = Report::new(what).cause("a client that reaches the HTTP API can do everything with Roost");
                 Err(report.hint(
                     "name a file with a secret by `token_file` below `[http]` in `roost.toml`, or listen on `127.0.0.1`",
                 ))

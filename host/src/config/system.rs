@@ -17,7 +17,7 @@ pub(super) fn system_zone(root: &Path, tz: Option<&str>) -> (Zone, &'static str)
         .map(|zone| (zone, "`TZ`"))
         .or_else(|| link().map(|zone| (zone, "`/etc/localtime`")))
         .or_else(|| name().map(|zone| (zone, "`/etc/timezone`")))
-        .unwrap_or((Zone::UTC, "nobody, so it is UTC"))
+        .unwrap_or((Zone::UTC, "the default: no setting names another"))
 }
 
 #[cfg(test)]

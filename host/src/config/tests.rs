@@ -328,6 +328,12 @@ fn a_secret_that_others_can_use_is_reported() {
         set(name, 0o640);
     }
     assert_eq!(warnings().unwrap(), [""; 0]);
+    // A user that can change the settings need not know a secret.
+    set("roost.toml", 0o666);
+    let found = warnings().unwrap();
+    assert!(found[0].starts_with("every user of this machine can change the settings `"), "{found:?}");
+    assert!(found[0].contains("hint: `chmod 600 ") && found.len() == 1, "{found:?}");
+    set("roost.toml", 0o664);
     set("token", 0o644);
     let found = warnings().unwrap();
     assert!(found[0].starts_with("every user of this machine can read the token file `"), "{found:?}");

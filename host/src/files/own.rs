@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,9 @@ use super::Folder;
 const ALONE: u32 = 0o700;
 const OF_OTHERS: u32 = 0o077;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// See inode(7).
+const OTHERS_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
 
 /// Why a folder cannot be Roost's own.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +138,25 @@ impl Folder {
     }
 }
 
+/// A folder above another in which another user can put something else in its place: which one, and what is wrong with it.
+pub(crate) fn exposed_above(path: &Path) -> Option<String> {
+    let path = fs::canonicalize(path).ok()?;
+    let user = geteuid().as_raw();
+    let problem = |folder: &Path| {
+        let found = fs::metadata(folder).ok()?;
+        let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+        // In one with the sticky bit, such as `/tmp`, each user moves only what belongs to that user.
+        let is_open = mode & OTHERS_WRITE != 0 && mode & STICKY == 0;
+        let is_of_another = owner != 0 && owner != user;
+        match (is_of_another, is_open) {
+            (true, _) => Some(format!("`{}` belongs to user {owner}", folder.display())),
+            (false, true) => Some(format!("every user can write to `{}` (mode {mode:03o})", folder.display())),
+            (false, false) => None,
+        }
+    };
+    path.ancestors().skip(1).find_map(problem)
+}
+
 /// Makes a folder, for its owner alone, unless it is there.
 fn make(path: &Path) -> Result<(), FolderError> {
     let error = |source| FolderError::Io { path: path.to_owned(), source };
@@ -176,6 +198,25 @@ mod tests {
         }
         fs::write(root.path().join("file"), "").unwrap();
         assert!(matches!(Folder::own(&root.path().join("file")), Err(FolderError::NotAFolder(_))));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_exchange_is_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        let (above, path) = (root.path().join("var"), root.path().join("var/lib/roost"));
+        Folder::own(&path).unwrap();
+        // The folders of the test itself lie in one that all may write to, with the sticky bit.
+        assert_eq!(exposed_above(&path), None);
+        fs::set_permissions(&above, fs::Permissions::from_mode(0o777)).unwrap();
+        let said = exposed_above(&path).unwrap();
+        assert!(said.starts_with("every user can write to `") && said.ends_with("/var` (mode 777)"), "{said}");
+        fs::set_permissions(&above, fs::Permissions::from_mode(0o1777)).unwrap();
+        assert_eq!(exposed_above(&path), None);
+        // Only root gives folders away.
+        if geteuid().is_root() {
+            chown(&above, Some(4_711), None).unwrap();
+            assert!(exposed_above(&path).unwrap().ends_with("/var` belongs to user 4711"));
+        }
     }
 
     #[test]

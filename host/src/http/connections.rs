@@ -118,7 +118,7 @@ async fn attend(stream: Box<dyn Stream>, router: Router, is_busy: Arc<AtomicBool
         }
     };
     if let Err(error) = served {
-        tracing::debug!("somebody who asked has gone: {error}");
+        tracing::debug!("a client has gone: {error}");
     }
 }
 

@@ -88,12 +88,12 @@ impl Filter {
     }
 }
 
-/// What happens, from now on or from where somebody left off
+/// What happens, from now on or from where a client left off
 ///
-/// Server-sent events, until either side ends it: `event` is the kind, `data` the JSON. Whoever is away, or reads more slowly
-/// than things happen, may miss some: then `event: gap` says how many, with a `GapRecord` as its data. Whoever comes back says
-/// which `id` was the last, and goes on behind it. At least every 15 s there is a comment or an `id` alone. What is told of
-/// runs is on disk.
+/// Server-sent events, until either side ends it: `event` is the kind, `data` the JSON. A client that was away, or reads more
+/// slowly than things happen, may miss some: then `event: gap` says how many, with a `GapRecord` as its data. A client that
+/// comes back says which `id` was the last, and goes on behind it. At least every 15 s there is a comment or an `id` alone. What
+/// is said of runs is on disk.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(
         Wanted,

@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use self::{
     facts::{Begun, Facts, Planned},
-    sentence::Sentence,
+    sentence::{BY_HAND, Sentence},
 };
 use super::{
     desk::Desk,
@@ -88,7 +88,7 @@ pub(super) struct Wanted {
 
 /// Why a run did or did not happen
 ///
-/// About the run of the job that is nearest to `at`, whether its trigger made it or somebody did, under way or ended: what was
+/// About the run of the job that is nearest to `at`, whether its trigger made it or a person did, under way or ended: what was
 /// recorded when it was decided; or why it has not come yet, or what it waits for; or why there was none.
 #[utoipa::path(get, path = "/api/v1/explain", tag = "runs", params(Wanted), responses((status = 200, body = Explanation)))]
 pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Explanation> {
@@ -117,7 +117,7 @@ async fn told(desk: &Desk, name: &JobName, at: Option<&When>) -> Result<Explanat
     let (name, kept_days) = (name.clone(), desk.history_days());
     if at.is_some_and(|at| at.ms_since(now) > limits::EXPLAINED_MS) {
         let problem = Problem::bad_request("`at` is more than 400 days ahead");
-        return Err(problem.hint("`roost jobs` tells when a job is due next"));
+        return Err(problem.hint("`roost jobs` says when a job is due next"));
     }
     let told = desk.read(move |data| {
         let mut case = Case::new(name, facts, at, now, (zone, kept_days));
@@ -252,7 +252,7 @@ impl Case {
 
     fn not_yet(&self, say: &Sentence, last: Instant, next: Instant) -> String {
         let is_unwanted = self.facts.planned.as_ref().is_some_and(|planned| planned.wish.skip == Some(next));
-        let due = if is_unwanted { say.left_out(next, "somebody wants that") } else { say.due(next, next, 0) };
+        let due = if is_unwanted { say.left_out(next, BY_HAND) } else { say.due(next, next, 0) };
         let is_kept = self.now.ms_since(last) < i64::from(self.kept_days) * DAY_MS;
         format!("{due}; {}", say.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
     }
@@ -306,7 +306,7 @@ impl Case {
         let Planned { job, wish, paused, watermark, .. } = planned;
         let left_out = match paused {
             Some(what) => Some(format!("{} is paused", sentence::level(*what))),
-            None if wish.skip == Some(occurrence) => Some("somebody wants that".to_owned()),
+            None if wish.skip == Some(occurrence) => Some(BY_HAND.to_owned()),
             None => None,
         };
         let start = self.start.unwrap_or(occurrence);
@@ -338,7 +338,9 @@ impl Case {
                 let (why, _) = reason::lines(why);
                 format!("nothing of plugin `{plugin}` runs, for its file was refused {}: {why}", say.local(*at))
             }
-            _ if *plugin == PluginName::of_host() => format!("nobody has made a job `{job}` by hand, or it has gone"),
+            _ if *plugin == PluginName::of_host() => {
+                format!("there is no job `{job}` that was made by hand, or it has gone")
+            }
             _ if !self.facts.has_plugin() => format!("there is no plugin `{plugin}` in the plugin folder"),
             _ if !self.facts.has_device => {
                 format!("plugin `{plugin}` has no device `{device}`: its settings say which it has")

@@ -36,8 +36,8 @@ pub(crate) struct HappeningRecord {
     pub(crate) plugin: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
-    /// Of kind `run`: it has begun, if its state is `running`, or has ended. One that has but a message to send is told when it
-    /// has ended. Times are in the host's zone.
+    /// Of kind `run`: it has begun, if its state is `running`, or has ended. One that has but a message to send is reported when
+    /// it has ended. Times are in the host's zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunRecord>,
     /// Of kind `plan`, where it was taken.

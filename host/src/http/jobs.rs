@@ -40,6 +40,9 @@ pub(crate) struct JobRecord {
     pub(crate) label: Option<String>,
     /// As `roost next` takes it.
     pub(crate) trigger: String,
+    /// What the trigger may be mistaken for: `1-7 * 1` is not the first Monday.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
     /// When its next run is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -64,11 +67,11 @@ pub(crate) struct JobRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(plugin|device|job)$")]
     pub(crate) paused: Option<String>,
-    /// The occurrence that somebody wants to be left out.
+    /// The occurrence that is left out, because a person asked for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) skip: Option<String>,
-    /// When somebody made it by hand, of one that no plan has.
+    /// When it was made by hand, of a job that no plan has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) made: Option<String>,
@@ -160,6 +163,7 @@ impl Taken {
             job: job.body.id().to_owned(),
             label: job.body.label().map(str::to_owned),
             trigger: job.trigger.to_string(),
+            note: job.trigger.note(),
             due: due.map(text),
             not_before: not_before.map(text),
             following: times,

@@ -39,7 +39,7 @@ pub(super) struct Wanted {
     after: Option<String>,
 }
 
-/// What a plugin wrote, and what whoever mends it wants to know
+/// What a plugin wrote, and what its author needs to mend it
 ///
 /// Its lines, whether its versions were taken, plans that were refused, runs that failed, were missed or denied: the newest
 /// 500, fewer where they are long, since the host started. They outlive its versions, and the plugin by an hour.

@@ -61,7 +61,7 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<([(HeaderName, &
     of_plugins(&mut text, &desk.plugins().board.plugins_after(None, limits::PLUGINS_MEASURED));
     text.gauge("roost_event_streams", "Streams of events that are open", &[], desk.feed().followers());
     text.gauge("roost_event_streams_limit", "How many may be", &[], limits::STREAMS);
-    text.counter("roost_events_total", "What happened, as streams of events tell it", desk.feed().last());
+    text.counter("roost_events_total", "What happened, as streams of events report it", desk.feed().last());
     if let Some(broker) = desk.broker() {
         of_broker(&mut text, broker);
     }

@@ -62,7 +62,7 @@ pub(crate) struct NewJobRecord {
     /// When: `now`, `at now+2s`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI`, `sunset -20m`.
     #[schema(example = "at now+2s")]
     pub(crate) trigger: String,
-    /// Under whose grant it publishes. Default: nobody's, but what `[grants.api]` says.
+    /// The plugin under whose grant it publishes. Default: none; what `[grants.api]` says counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(inline, value_type = Option<Plugin>)]
     pub(crate) plugin: Option<String>,
@@ -168,7 +168,7 @@ pub(super) async fn replace(
     make(&desk, NewJobRecord { plugin, device, id: Some(job.to_string()), ..wanted }, None, true).await
 }
 
-/// Take a job away that somebody made
+/// Take away a job that was made by hand
 ///
 /// Its runs that have not started are cancelled; those that have send what they owe at once.
 #[utoipa::path(delete, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs",

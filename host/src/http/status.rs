@@ -38,7 +38,7 @@ pub(crate) struct Status {
     pub(crate) faults: Faults,
     #[serde(default)]
     pub(crate) paused: Paused,
-    /// Whether it has been told to stop.
+    /// Whether it is stopping.
     pub(crate) stopping: bool,
     /// Why the host does not do its work, if it does not: what `/readyz` answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]

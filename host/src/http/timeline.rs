@@ -66,7 +66,7 @@ pub(crate) struct TimelineRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(plugin|device|job)$")]
     pub(crate) paused: Option<String>,
-    /// Whether somebody wants this one to be left out.
+    /// Whether this one is left out, because a person asked for that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) skipped: bool,
     /// What is known of the run. Of one under way of which nothing is on disk yet, only which it is.

@@ -67,8 +67,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Report> {
     if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
         let plain = path.with_extension("plain.pem");
         let hint = format!(
-            "Roost starts without anybody to ask for it: take it off with `openssl pkey -in {} -out {}`, and let nobody else read \
-             that file",
+            "Roost starts unattended and cannot ask for it: remove it with `openssl pkey -in {} -out {}`, and make that file \
+             readable for the user that runs Roost alone",
             path.display(),
             plain.display()
         );

@@ -96,7 +96,7 @@ impl Installer {
         let removed = blocking(move || {
             let _turn = turn;
             fs::remove_file(&path)?;
-            tracing::info!("{name} was taken out of the folder, as somebody asked for");
+            tracing::info!("{name} was taken out of the folder by request");
             Folder::open(&folder)?.sync()
         });
         removed.await?.map_err(|error| {
@@ -149,7 +149,7 @@ impl Installer {
             let _turn = turn;
             let is_new = fs::symlink_metadata(&path).is_err();
             put(&folder, &name, &component)?;
-            tracing::info!("{name} was put into the folder, as somebody asked for");
+            tracing::info!("{name} was put into the folder by request");
             Ok(Installed { component: digest_of(&component), is_new })
         });
         put.await?.map_err(|error: io::Error| {

@@ -15,6 +15,7 @@ use super::StoreError;
 use crate::{
     clock,
     files::{self, Folder},
+    report::Report,
 };
 
 /// How often the lock is tried, and the pause in between: a process that is being started is soon another program.
@@ -28,7 +29,14 @@ pub(super) struct Lock(#[expect(dead_code, reason = "held, not read: closing it 
 /// Opens the data folder, and makes it if it does not exist, for the user that runs Roost alone: a user that can write there decides
 /// what is sent.
 pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
-    Folder::own(folder).map_err(StoreError::Folder)
+    let opened = Folder::own(folder).map_err(StoreError::Folder)?;
+    if let Some(problem) = files::exposed_above(folder) {
+        let what = format!("another user can put another folder in the place of `{}`", folder.display());
+        let hint =
+            "choose a data folder below folders that belong to root or to the user that runs Roost (`--data DIR`)";
+        tracing::warn!("{}", Report::new(what).cause(problem).hint(hint));
+    }
+    Ok(opened)
 }
 
 /// How often it is looked whether the database is still where it was.

@@ -158,7 +158,7 @@ fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), D
 
 /// From three columns.
 fn site(row: &Row<'_>, first: usize) -> Result<Site, Damage> {
-    let zone = row.parsed(first, zones::find)?;
+    let zone = row.parsed(first, zones::find_stored)?;
     let location = match (row.get(first + 1)?, row.get(first + 2)?) {
         (Some(latitude), Some(longitude)) => {
             Some(Location::new(latitude, longitude).ok_or_else(|| row.damage("its location is not on Earth"))?)
@@ -180,7 +180,7 @@ pub(super) fn jobs(
     to: &mpsc::SyncSender<Vec<SavedJob>>,
 ) -> Result<(), Damage> {
     let devices: HashSet<DeviceKey> = device_keys(connection)?;
-    let mut patterns = zones::patterns();
+    let mut patterns = zones::stored_patterns();
     let mut batch = Vec::with_capacity(JOBS_PER_BATCH);
     let sql = "SELECT id, device, job, label, trigger, steps, policy, watermark, due, decided FROM jobs
                WHERE ?1 <= id AND id < ?2 ORDER BY id";

@@ -63,7 +63,7 @@ fn is_release(text: &str) -> bool {
 }
 
 /// A zone's name leads to a file below the folder, and `posix/` and `right/` are other databases.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
             && !part.starts_with(['.', '-'])
@@ -91,13 +91,20 @@ fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
 
 /// What shows that files have changed: their inode, size and time of change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint(Vec<Option<(u64, u64, i64, i64)>>);
+pub(super) struct Fingerprint(BTreeMap<String, Option<(u64, u64, i64, i64)>>);
 
 impl Fingerprint {
     pub(super) fn of<'a>(folders: &[PathBuf], names: impl IntoIterator<Item = &'a str>) -> Self {
         let folder = folders.iter().find(|folder| folder.is_dir()).or(folders.first());
-        let names: Vec<&str> = [SOURCE, "+VERSION"].into_iter().chain(names).collect();
         let of = |path: PathBuf| fs::metadata(path).ok().map(|of| (of.ino(), of.len(), of.mtime(), of.mtime_nsec()));
-        Self(folder.into_iter().flat_map(|folder| names.iter().map(|name| of(folder.join(name)))).collect())
+        let names = [SOURCE, "+VERSION"].into_iter().chain(names);
+        Self(names.filter_map(|name| Some((name.to_owned(), of(folder?.join(name))))).collect())
+    }
+
+    /// Has also the files of another one that it does not have.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (name, of) in &other.0 {
+            self.0.entry(name.clone()).or_insert(*of);
+        }
     }
 }

@@ -88,7 +88,7 @@ impl Greenhouse {
     }
 }
 
-/// What the task `air` is told.
+/// The arguments of the task `air`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Air {

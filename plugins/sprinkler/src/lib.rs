@@ -96,7 +96,7 @@ impl Device for Sprinkler {
     }
 }
 
-/// What the task `water` is told.
+/// The arguments of the task `water`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Water {

@@ -72,7 +72,7 @@ impl Scheduler {
             };
             if self.is_by_hand(comparison.device, job.body.id(), out) {
                 let error = format!(
-                    "job `{0}`: somebody has made a job of that name by hand\ncancel that (`roost cancel`), or give the \
+                    "job `{0}`: there is a job of that name that was made by hand\ncancel that (`roost cancel`), or give the \
                      plugin's another name",
                     job.body.id()
                 );

@@ -127,7 +127,8 @@ fn at(words: &[&str], now: Instant) -> Result<Trigger, Problem> {
             Some(later) => later_by(now, later)?,
             None => return Err(Problem::new(format!("after `now`, `{rest}` is not `+` and a duration"), AT)),
         },
-        None => instant(&text, AT)?,
+        // Between the date and the time may be a space (RFC 3339, 5.6).
+        None => instant(&words.join(" "), AT)?,
     };
     Ok(Trigger::At(instant))
 }
@@ -352,7 +353,7 @@ fn duration_ms(text: &str) -> Result<u64, Problem> {
 fn of_another_cron(text: &str) -> Problem {
     let error = Patterns::default().cron(text, None).err();
     let hint = error.as_ref().and_then(CronError::hint).unwrap_or(CRON);
-    Problem::new("it is of another cron", hint)
+    Problem::new("other kinds of cron take that, and Roost does not", hint)
 }
 
 /// The first word is none that a trigger begins with.

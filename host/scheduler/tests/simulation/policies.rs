@@ -415,7 +415,7 @@ fn only_a_person_ends_what_is_owed() {
         &world,
         &[
             "06:10:00 publish valve/on #1",
-            "06:11:00 cancelled water 06:10:00: somebody abandoned it",
+            "06:11:00 cancelled water 06:10:00: it was abandoned by hand",
             "06:11:00 answer: water",
         ],
     );

@@ -96,7 +96,7 @@ fn the_next_run_is_left_out_and_only_that() {
             "06:00:00 answer: it is never due again",
             "06:00:00 answer: tick",
             "06:05:00 crash",
-            "06:10:00 skipped tick 06:10:00: somebody wanted this one to be left out",
+            "06:10:00 skipped tick 06:10:00: this one was left out by hand",
             "06:15:00 answer: tick",
             "06:15:00 answer: tick",
             "06:20:00 publish tick #1",
@@ -123,7 +123,7 @@ fn the_next_run_is_left_out_also_where_a_plan_or_the_clock_makes_it_another_one(
     world.run_until(at("2027-03-01T05:55:00Z"));
     world.run_until(at("2027-03-02T06:45:00Z"));
     let of = |text: &str| world.log.iter().filter(|line| line.contains(text)).cloned().collect::<Vec<_>>();
-    let left_out = of("somebody wanted");
+    let left_out = of("left out by hand");
     assert_eq!(left_out.len(), 2, "{left_out:#?}");
     assert!(left_out[0].contains("T05:40:00Z skipped tick "), "{left_out:#?}");
     assert!(left_out[1].contains("T06:40:00Z skipped close "), "{left_out:#?}");
@@ -148,7 +148,7 @@ fn what_somebody_puts_in_a_jobs_place_is_done_instead_of_it() {
     check(
         &world,
         &[
-            "06:00:02 cancelled lamp 06:00:01: somebody put another job in the place of its own",
+            "06:00:02 cancelled lamp 06:00:01: its job was replaced by hand",
             "06:10:00 publish newer #1",
             "06:10:00 succeeded lamp 06:10:00",
         ],
@@ -367,7 +367,7 @@ fn what_is_cancelled_sends_what_it_owes_at_once() {
             "06:12:00 answer: job `coop/north/own` is planned by its plugin",
             "06:12:00 answer: done",
             "06:12:00 publish valve/off #1",
-            "06:12:00 cancelled water 06:10:00: somebody cancelled its job",
+            "06:12:00 cancelled water 06:10:00: its job was cancelled by hand",
         ],
     );
 }

@@ -6,7 +6,7 @@ use roost_scheduler::{
     trigger::Duration,
 };
 
-use super::sentence::Sentence;
+use super::sentence::{BY_HAND, Sentence};
 use crate::{
     config::grant::{Access, how_broker_allows},
     report::in_one_line,
@@ -81,7 +81,7 @@ impl Sentence {
             Skipped::Paused { what, .. } => Outcome::Skipped(Skipped::Paused { what, several: None }).to_string(),
             Skipped::Waiting(most) => waiting(most),
             Skipped::GoingOn(most) => format!("{most} of its runs were going on already, and no more may at once"),
-            Skipped::Unwanted => "somebody wanted that".into(),
+            Skipped::Unwanted => BY_HAND.into(),
         }
     }
 

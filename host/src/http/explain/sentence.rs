@@ -29,6 +29,9 @@ pub(super) const fn level(what: Level) -> &'static str {
     }
 }
 
+/// Why an occurrence is left out that a person has said so of.
+pub(super) const BY_HAND: &str = "that was asked for by hand";
+
 impl Sentence {
     /// `Mon 2027-03-01 06:30:00 GMT`
     pub(super) fn local(&self, at: Instant) -> String {
@@ -40,8 +43,8 @@ impl Sentence {
         let due = self.local(run.occurrence);
         match run.origin {
             Origin::Trigger | Origin::Series(_) => format!("it was due {due}"),
-            Origin::Manual { .. } => format!("somebody wanted it {due}"),
-            Origin::Replay { at, .. } => format!("it was due {due}, somebody wanted it again {}", self.local(at)),
+            Origin::Manual { .. } => format!("it was started by hand {due}"),
+            Origin::Replay { at, .. } => format!("it was due {due}, it was replayed by hand {}", self.local(at)),
         }
     }
 
@@ -172,7 +175,7 @@ impl Sentence {
 
     /// Of one that will not start.
     pub(super) fn left_out(&self, occurrence: Instant, why: &str) -> String {
-        format!("{}, and will be left out, for {why}", self.is_due(occurrence))
+        format!("{}, and will be left out, because {why}", self.is_due(occurrence))
     }
 
     /// Of one that has come, and of which nothing is known yet.
@@ -190,7 +193,7 @@ impl Sentence {
     pub(super) fn next(&self, next: NextRun, skipped: Option<Instant>) -> String {
         match next {
             NextRun::Due(next) if skipped == Some(next) => {
-                format!("it is due next {}, and will be left out then, for somebody wants that", self.local(next))
+                format!("it is due next {}, and will be left out then, because {BY_HAND}", self.local(next))
             }
             NextRun::Due(next) => format!("it is due next {}", self.local(next)),
             NextRun::NotBefore(at) => format!("it is not due before {}", self.local(at)),

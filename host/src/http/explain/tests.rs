@@ -202,14 +202,14 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (Outcome::Skipped(Skipped::Paused { what: Level::Plugin, several: None }), "its plugin was paused"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Device, several: None }), "its device was paused"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Job, several: None }), "its job was paused"),
-        (Outcome::Skipped(Skipped::Unwanted), "was left out: somebody wanted that"),
+        (Outcome::Skipped(Skipped::Unwanted), "was left out: that was asked for by hand"),
         (Outcome::Cancelled(Cancelled::DeviceRemoved), "its device was removed"),
         (Outcome::Cancelled(Cancelled::PluginRemoved), "its plugin was removed"),
         (Outcome::Cancelled(Cancelled::Replaced { by }), "replaced it"),
         (Outcome::Cancelled(Cancelled::NewerOfGroup { job: close(), by }), "a newer run of its group, `close`"),
-        (Outcome::Cancelled(Cancelled::JobCancelled), "somebody cancelled its job"),
-        (Outcome::Cancelled(Cancelled::JobReplaced), "somebody put another job in the place of its own"),
-        (Outcome::Cancelled(Cancelled::Abandoned), "somebody abandoned it"),
+        (Outcome::Cancelled(Cancelled::JobCancelled), "its job was cancelled by hand"),
+        (Outcome::Cancelled(Cancelled::JobReplaced), "its job was replaced by hand"),
+        (Outcome::Cancelled(Cancelled::Abandoned), "it was abandoned by hand"),
         (Outcome::Cancelled(Cancelled::Restored), "restored from a backup"),
     ]
 }
@@ -334,8 +334,18 @@ fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
     let tomorrow = Some("2027-03-02T06:00:00Z");
     let cases = [
         (daily(), tomorrow, "due", "it has not come yet: it is due Tue 2027-03-02 06:30:00 GMT"),
-        (with(|job| job.paused = Some(Level::Device)), tomorrow, "due", "will be left out, for its device is paused"),
-        (with(|job| job.wish.skip = Some(at("2027-03-02T06:30:00Z"))), tomorrow, "due", "for somebody wants that"),
+        (
+            with(|job| job.paused = Some(Level::Device)),
+            tomorrow,
+            "due",
+            "will be left out, because its device is paused",
+        ),
+        (
+            with(|job| job.wish.skip = Some(at("2027-03-02T06:30:00Z"))),
+            tomorrow,
+            "due",
+            "because that was asked for by hand",
+        ),
         (with(|job| job.watermark = Instant::MIN), None, "undecided", "5h30m ago, and is just being decided"),
         // Nobody asks for a time, and none of its runs is known.
         (

@@ -97,7 +97,7 @@ fn of_device(mut existing: Jobs, planned: Vec<PackedJob>, site: Site) -> DeviceD
     let mut told = DeviceDifferencesRecord::default();
     let conflict = |job: &&PackedJob| existing.get(job.body.id()).is_some_and(|existing| existing.is_by_hand);
     if let Some(job) = planned.iter().find(conflict) {
-        let error = format!("job `{}`: somebody has made a job of that name by hand", job.body.id());
+        let error = format!("job `{}`: there is a job of that name that was made by hand", job.body.id());
         return DeviceDifferencesRecord { error: Some(error), ..of_device_as_it_is(&existing) };
     }
     for job in planned {

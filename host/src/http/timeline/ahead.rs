@@ -20,6 +20,7 @@ use super::limits;
 /// A job as it is taken along from the loop.
 #[derive(Clone)]
 pub(super) struct Planned {
+    key: JobKey,
     pub(super) plugin: PluginName,
     pub(super) device: DeviceName,
     pub(super) job: PackedJob,
@@ -61,6 +62,7 @@ impl Planned {
     fn new(view: &JobView<'_>, scheduler: &Scheduler) -> Self {
         let runs = scheduler.runs_of_job(view.key).take(limits::TIMELINE_RUNS);
         Self {
+            key: view.key,
             plugin: view.plugin.clone(),
             device: view.device.clone(),
             job: view.job.clone(),
@@ -85,10 +87,9 @@ impl Planned {
         Some((self.plugin.clone(), self.device.clone(), group))
     }
 
-    /// Whether a run of it starts at an instant, and is wanted.
-    fn starts_at(&self, at: Instant, sky: &mut Sky) -> bool {
-        let is_due = self.job.trigger.next(at.plus_ms(-1), &self.site, sky) == Search::Found(at);
-        is_due && self.job.body.policy().jitter_ms == 0 && self.paused.is_none() && self.skip != Some(at)
+    /// Whether its run of an occurrence starts there and then, unless a person has said otherwise.
+    fn starts_at(&self, at: Instant) -> bool {
+        self.job.body.policy().jitter_ms == 0 && self.paused.is_none() && self.skip != Some(at)
     }
 
     /// How long after its occurrence something of a run may come.
@@ -97,9 +98,9 @@ impl Planned {
         i64::from(last) + i64::from(self.job.body.policy().jitter_ms)
     }
 
-    /// The first occurrence after an instant that is not decided, if it is before another.
+    /// The first occurrence from an instant on that is not decided, if it is before another.
     fn first(&self, from: Instant, to: Instant, sky: &mut Sky) -> Option<Instant> {
-        let after = self.watermark.max(from.plus_ms(-1 - self.span_ms()));
+        let after = self.watermark.max(from.plus_ms(-1));
         match self.next {
             NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
             NextRun::Due(_) => self.following(after, to, sky),
@@ -163,13 +164,80 @@ impl Expected {
     }
 }
 
-/// What the heap holds: a run, a message of one, an occurrence that is not looked into yet, or a message of one that is.
+/// A run, a message of one, or a message of an occurrence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     Run(usize),
     Left(usize, u32),
-    Occurrence,
     Step(u32),
+}
+
+/// The occurrences of jobs, in the order of time.
+struct Occurrences<'j> {
+    jobs: &'j [Planned],
+    /// Of each job the number of its group.
+    groups: Vec<Option<usize>>,
+    waiting: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Those of one instant, and whether they count.
+    at_once: Vec<(Instant, usize, bool)>,
+}
+
+impl<'j> Occurrences<'j> {
+    /// Those of which something may come from one instant on, before another.
+    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sky: &mut Sky) -> Self {
+        let (mut numbers, mut spans_ms) = (HashMap::new(), Vec::new());
+        let number_of = |job: &Planned| {
+            let next = numbers.len();
+            let number = *numbers.entry(job.group()?).or_insert(next);
+            spans_ms.resize(numbers.len(), 0);
+            spans_ms[number] = job.span_ms().max(spans_ms[number]);
+            Some(number)
+        };
+        let groups: Vec<Option<usize>> = jobs.iter().map(number_of).collect();
+        let mut waiting = BinaryHeap::new();
+        for (index, (job, group)) in jobs.iter().zip(&groups).enumerate() {
+            // Another job of its group may end a run of which something would come.
+            let span_ms = group.map_or_else(|| job.span_ms(), |number| spans_ms[number]);
+            let first = job.first(from.plus_ms(-span_ms), to, sky);
+            waiting.extend(first.map(|at| Reverse((at, index))));
+        }
+        Self { jobs, groups, waiting, at_once: Vec::new() }
+    }
+
+    /// The next one that is not later than an instant, its job, and whether it counts.
+    fn next(&mut self, until: Option<Instant>) -> Option<(Instant, usize, bool)> {
+        if self.at_once.is_empty() {
+            let Reverse((at, _)) = *self.waiting.peek()?;
+            if until.is_none_or(|until| at <= until) {
+                self.take_at(at);
+            }
+        }
+        self.at_once.pop()
+    }
+
+    /// Takes all that are due at an instant. Of the jobs of a group that start there and then, the scheduler has the one with
+    /// the highest key run.
+    fn take_at(&mut self, at: Instant) {
+        let mut last: HashMap<usize, JobKey> = HashMap::new();
+        let mut due = Vec::new();
+        while let Some(Reverse((_, index))) = self.waiting.peek().copied().filter(|Reverse((next, _))| *next == at) {
+            self.waiting.pop();
+            let job = &self.jobs[index];
+            let group = self.groups[index].filter(|_| job.starts_at(at));
+            if let Some(group) = group {
+                last.entry(group).and_modify(|last| *last = job.key.max(*last)).or_insert(job.key);
+            }
+            due.push((index, group));
+        }
+        let counts = |index: usize, group: Option<usize>| {
+            group.and_then(|group| last.get(&group)).is_none_or(|last| *last == self.jobs[index].key)
+        };
+        self.at_once.extend(due.into_iter().map(|(index, group)| (at, index, counts(index, group))));
+    }
+
+    fn push(&mut self, at: Option<Instant>, index: usize) {
+        self.waiting.extend(at.map(|at| Reverse((at, index))));
+    }
 }
 
 /// What is expected from one instant on, before another, behind a place: at most so many. And whether that is all, or as far as
@@ -182,20 +250,9 @@ pub(super) fn ahead(
 ) -> (Vec<Expected>, bool) {
     let mut sky = Sky::default();
     let begin = after.map_or(from, |after| after.at);
+    let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sky);
     let mut heap = BinaryHeap::new();
-    let mut groups: HashMap<_, Vec<usize>> = HashMap::new();
     for (index, job) in jobs.iter().enumerate() {
-        if let Some(group) = job.group() {
-            groups.entry(group).or_default().push(index);
-        }
-    }
-    // Of those that start at one instant, the scheduler looks at one after the other, and the last one counts.
-    let gives_way = |index: usize, start: Instant, sky: &mut Sky| {
-        let group = jobs[index].group().and_then(|group| groups.get(&group));
-        group.is_some_and(|group| group.iter().any(|other| *other > index && jobs[*other].starts_at(start, sky)))
-    };
-    for (index, job) in jobs.iter().enumerate() {
-        heap.extend(job.first(begin, to, &mut sky).map(|at| Reverse((at, index, at, What::Occurrence))));
         for (place, run) in job.runs.iter().enumerate() {
             let occurrence = run.id.occurrence;
             heap.extend((occurrence >= begin).then_some(Reverse((occurrence, index, occurrence, What::Run(place)))));
@@ -204,29 +261,32 @@ pub(super) fn ahead(
         }
     }
     let (mut found, mut places) = (Vec::new(), 0);
-    while let Some(Reverse((at, index, occurrence, what))) = heap.pop() {
-        if at >= to {
-            break;
-        }
-        let job = &jobs[index];
-        let (step, run) = match what {
-            What::Occurrence => {
-                if places >= limits::TIMELINE_PLACES {
-                    return (found, false);
-                }
+    loop {
+        let known = heap.peek().map(|Reverse((at, ..))| *at);
+        if let Some((occurrence, index, counts)) = occurrences.next(known) {
+            if places >= limits::TIMELINE_PLACES {
+                return (found, false);
+            }
+            let job = &jobs[index];
+            if counts {
                 let start = start_of(&job.job, &job.run(occurrence), &job.site, &mut sky);
                 let steps = job.job.body.steps().map(|step| start.plus_ms(step.after_ms.into()));
                 // Its plugin is asked then, and says what follows.
                 let asked = job.job.body.asks_plugin().then_some(start);
-                let replaced = gives_way(index, start, &mut sky);
-                let steps = (1..).zip(steps.chain(asked)).filter(|(_, at)| *at >= begin && !replaced);
+                let steps = (1..).zip(steps.chain(asked)).filter(|(_, at)| *at >= begin);
                 let before = heap.len();
                 heap.extend(steps.map(|(step, at)| Reverse((at, index, occurrence, What::Step(step)))));
-                places += 1 + heap.len() - before;
-                let next = job.following(occurrence, to, &mut sky);
-                heap.extend(next.map(|at| Reverse((at, index, at, What::Occurrence))));
-                continue;
+                places += heap.len() - before;
             }
+            places += 1;
+            occurrences.push(job.following(occurrence, to, &mut sky), index);
+            continue;
+        }
+        let Some(Reverse((at, index, occurrence, what))) = heap.pop().filter(|Reverse((at, ..))| *at < to) else {
+            return (found, true);
+        };
+        let job = &jobs[index];
+        let (step, run) = match what {
             What::Run(place) => (0, Some(job.runs[place].clone())),
             What::Left(place, step) => (step, Some(job.runs[place].clone())),
             What::Step(step) => (step, None),
@@ -241,7 +301,6 @@ pub(super) fn ahead(
         }
         found.push(Expected { place, job: index, run });
     }
-    (found, true)
 }
 
 #[cfg(test)]
@@ -276,6 +335,7 @@ mod tests {
         let policy = Policy { jitter_ms, ..Policy::default() };
         let body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
         Planned {
+            key: 0,
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
             job: PackedJob { trigger: parse(trigger, DAY, &mut Patterns::default()).unwrap(), body },
@@ -340,26 +400,30 @@ mod tests {
 
     #[test]
     fn of_a_group_only_the_last_one_that_starts_at_an_instant_is_expected() {
-        let grouped = |id, trigger, steps: &[u32]| {
+        let grouped = |key, id, trigger, steps: &[u32]| {
             let misfire = Misfire::LatestOfGroup(GroupName::parse("door").unwrap());
             let planned = planned(id, trigger, steps, 0);
             let policy = Policy { misfire, ..Policy::default() };
             let steps: Vec<Step> = planned.job.body.steps().map(|step| step.to_step()).collect();
             let body = Body::new(&JobId::parse(id).unwrap(), None, &policy, &steps);
-            Planned { job: PackedJob { body, ..planned.job }, ..planned }
+            Planned { key, job: PackedJob { body, ..planned.job }, ..planned }
         };
         let window = (DAY, DAY.plus_ms(3 * 3_600_000));
-        let jobs = [grouped("open", "every 1h", &[0, 60_000]), grouped("close", "every 2h", &[0])];
+        // In the order of their names, which is not that of a plan.
+        let jobs = [grouped(2, "close", "every 2h", &[0]), grouped(1, "open", "every 1h", &[0, 60_000])];
         let (found, _) = ahead(&jobs, window, None, 99);
         let alone = ["2027-03-01T01:00:00Z open 1", "2027-03-01T01:01:00Z open 2"];
         let expected = [&["2027-03-01T00:00:00Z close 1"][..], &alone, &["2027-03-01T02:00:00Z close 1"]].concat();
         assert_eq!(shown(&found), expected);
-        // One that is paused, or of another device, ends nobody's run.
+        // Also where the window begins behind the instant at which they start.
+        let (found, _) = ahead(&jobs, (DAY.plus_ms(1), DAY.plus_ms(3_600_000)), None, 99);
+        assert!(found.is_empty(), "{:?}", shown(&found));
+        // One that is paused, or of another device, supersedes no run.
         for change in [(|job: &mut Planned| job.paused = Some(Level::Job)) as fn(&mut Planned), |job| {
             job.device = DeviceName::parse("south").unwrap();
         }] {
             let mut jobs = jobs.clone();
-            change(&mut jobs[1]);
+            change(&mut jobs[0]);
             let (found, _) = ahead(&jobs, window, None, 99);
             assert_eq!(shown(&found).iter().filter(|line| line.contains("open")).count(), 6, "{:?}", shown(&found));
         }

@@ -116,8 +116,8 @@ impl TryFrom<DeviceRecord> for Device {
             }
             None => None,
         };
-        let zone =
-            crate::zones::find(&record.time_zone).map_err(|_| format!("`{}` is not a time zone", record.time_zone))?;
+        let zone = crate::zones::find_stored(&record.time_zone)
+            .map_err(|_| format!("`{}` is not a time zone", record.time_zone))?;
         let name = DeviceName::parse(&record.name).map_err(|error| error.to_string())?;
         Ok(Self { name, config: record.config, site: Site { zone, location } })
     }

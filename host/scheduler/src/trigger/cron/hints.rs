@@ -25,24 +25,31 @@ pub(super) fn hint(expression: &str) -> Option<String> {
         }
         _ => {}
     }
-    let days = || fields.iter().filter(|field| field.starts_with(|first: char| first.is_ascii_alphanumeric()));
     if fields.contains(&"?") {
         return Some(format!("`?` is `*` here: `cron {}`", expression.replace('?', "*")));
     }
-    if let Some(before) = days().find_map(|field| field.strip_prefix("L-")) {
+    if let Some(before) = fields.iter().find_map(|field| field.strip_prefix("L-")) {
         return Some(format!(
             "`L` is the last day of a month, and no expression says {before} days before it: a plugin may compute the date and \
              list it as `at`"
         ));
     }
-    let is_weeks =
-        |field: &&&str| field.len() > 1 && field.ends_with('W') && field[..field.len() - 1].parse::<u32>().is_ok();
-    if fields.len() == 1
-        && let Some(weeks) = days().find(is_weeks).and_then(|field| field.trim_end_matches('W').parse::<u32>().ok())
+    if let [field] = fields[..]
+        && let Some(weeks) = field.strip_suffix('W').and_then(|weeks| weeks.parse::<u32>().ok())
     {
         return Some(format!("for a period of weeks write `every {}d`", weeks.saturating_mul(7)));
     }
     None
+}
+
+const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
+/// The name of a day of the week, where a field says one day.
+fn day_of(field: &str) -> Option<&'static str> {
+    match field.parse::<usize>() {
+        Ok(number) => DAYS.get(number % 7).copied(),
+        Err(_) => DAYS.into_iter().find(|name| *name == field),
+    }
 }
 
 /// What an expression stands for that most people do not expect: with both day fields, a day need satisfy only one.
@@ -54,37 +61,19 @@ pub(super) fn note(expression: &str) -> Option<String> {
     if fields.len() < 5 || day_of_month.starts_with('*') || day_of_week.starts_with('*') {
         return None;
     }
-    let is_one_day = |field: &str| !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let nth = match day_of_month {
-        "1-7" => Some("#1"),
-        "8-14" => Some("#2"),
-        "15-21" => Some("#3"),
-        "22-28" => Some("#4"),
-        "25-31" => Some("L"),
+        "1-7" => Some(("#1", "first")),
+        "8-14" => Some(("#2", "second")),
+        "15-21" => Some(("#3", "third")),
+        "22-28" => Some(("#4", "fourth")),
+        "25-31" => Some(("L", "last")),
         _ => None,
     };
-    let day = match day_of_week {
-        "0" | "7" => "SUN",
-        "1" => "MON",
-        "2" => "TUE",
-        "3" => "WED",
-        "4" => "THU",
-        "5" => "FRI",
-        "6" => "SAT",
-        name => name,
-    };
-    let instead = nth.filter(|_| is_one_day(day_of_week)).map(|nth| {
+    let instead = nth.zip(day_of(day_of_week)).map(|((nth, which), day)| {
         let mut fields = fields.clone();
-        let day = format!("{day}{nth}");
-        (fields[at + 2], fields[at + 4]) = ("*", &day);
-        let which = match nth {
-            "#1" => "first",
-            "#2" => "second",
-            "#3" => "third",
-            "#4" => "fourth",
-            _ => "last",
-        };
-        format!("; for the {which} {} of a month write `cron {}`", &day[..3], fields.join(" "))
+        let of_week = format!("{day}{nth}");
+        (fields[at + 2], fields[at + 4]) = ("*", &of_week);
+        format!("; for the {which} {day} of a month write `cron {}`", fields.join(" "))
     });
     Some(format!(
         "it is due on each day that the day of the month (`{day_of_month}`) or the day of the week (`{day_of_week}`) says, as in \

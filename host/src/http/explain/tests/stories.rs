@@ -15,7 +15,7 @@ fn of_runs_by_hand_the_nearest_is_told_whether_it_has_ended_or_not() {
         assert_eq!(told.verdict, "succeeded");
         assert_eq!(told.run.unwrap().run, format!("coop-door/north/open/{when}/manual"));
         let local = when.replace('T', " ").replace('Z', " GMT");
-        let expected = format!("it ran: somebody wanted it Mon {local}, it began at once");
+        let expected = format!("it ran: it was started by hand Mon {local}, it began at once");
         assert!(told.sentence.starts_with(&expected), "{}", told.sentence);
     }
     // One that is under way.
@@ -62,7 +62,7 @@ fn what_failed_is_told_with_how_to_do_it_again_only_where_that_can_be() {
         let told = told(daily(), wanted, vec![failed(), ended.clone()]);
         assert!(
             told.sentence.starts_with(
-                "it ran: it was due Mon 2027-03-01 06:30:00 GMT, somebody wanted it again Mon 2027-03-01 11:00:00 GMT, \
+                "it ran: it was due Mon 2027-03-01 06:30:00 GMT, it was replayed by hand Mon 2027-03-01 11:00:00 GMT, \
                  it began at once"
             ),
             "{}",
@@ -92,10 +92,14 @@ fn what_has_come_and_not_started_says_when_it_starts_or_that_it_will_not() {
     assert!(told.sentence.starts_with(first) && told.sentence.ends_with(last), "{}", told.sentence);
     assert_eq!(told.notes, ["it is due next Tue 2027-03-02 06:30:00 GMT"]);
     let skipped = soon(|planned| planned.wish.skip = Some(at(DUE)));
-    assert!(skipped.sentence.ends_with("and will be left out, for somebody wants that"), "{}", skipped.sentence);
+    assert!(
+        skipped.sentence.ends_with("and will be left out, because that was asked for by hand"),
+        "{}",
+        skipped.sentence
+    );
     let paused = soon(|planned| planned.paused = Some(Level::Job));
     assert_eq!(paused.notes[0], "its job is paused now; `roost resume coop-door/north/open` ends that");
-    assert!(paused.sentence.ends_with("and will be left out, for its job is paused"), "{}", paused.sentence);
+    assert!(paused.sentence.ends_with("and will be left out, because its job is paused"), "{}", paused.sentence);
     // Before its time has come it is told as well.
     let before = told_at("2027-03-01T06:00:00Z", name(), jittery(|_| {}), Some(DUE), vec![]);
     let starts = |told: &Explanation| told.sentence.split_once("and starts").unwrap().1.to_owned();
@@ -109,10 +113,10 @@ fn what_was_called_off_had_not_begun_and_what_had_was_cut_short() {
     let begun = RunView { started: Some(at("2027-03-01T06:30:01Z")), ..cancelled.clone() };
     let sentence = |run| told(facts("cron 30 6 * * *"), Some(DUE), vec![run]).sentence;
     let due = "it was due Mon 2027-03-01 06:30:00 GMT";
-    assert_eq!(sentence(cancelled), format!("it was called off: {due}, and somebody abandoned it"));
+    assert_eq!(sentence(cancelled), format!("it was called off: {due}, and it was abandoned by hand"));
     assert_eq!(
         sentence(begun),
-        format!("it was cut short: {due}, began Mon 2027-03-01 06:30:01 GMT, and then somebody abandoned it")
+        format!("it was cut short: {due}, began Mon 2027-03-01 06:30:01 GMT, and then it was abandoned by hand")
     );
 }
 
