@@ -1,12 +1,13 @@
 //! Real brokers, started for one test, and a real client that reads along.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     path::Path,
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use roost_scheduler::model::Qos;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
@@ -62,17 +63,45 @@ pub(super) struct Abilities {
     pub(super) five: bool,
     /// It takes messages of QoS 2 as such, and not at QoS 1.
     pub(super) qos_2: bool,
+    /// It delivers messages at the QoS of the subscription, even if they were sent at a lower one.
+    raises_qos: bool,
+    /// It brings a retained message again for no reason.
+    repeats_retained: bool,
     /// A subscription with a wildcard brings retained messages.
     pub(super) retained_for_wildcards: bool,
+    /// How many levels a topic may have.
+    pub(super) levels: usize,
 }
 
 impl Abilities {
-    const ALL: Self = Self { five: true, qos_2: true, retained_for_wildcards: true };
+    /// Mosquitto's.
+    const ALL: Self = Self {
+        five: true,
+        qos_2: true,
+        raises_qos: false,
+        repeats_retained: false,
+        retained_for_wildcards: true,
+        levels: 201,
+    };
 
     /// Of the brokers that `make conformance` installs. MQTT 3.1.1 is all that they speak.
     fn of(program: &str) -> Self {
-        let is_rabbitmq = program == "rabbitmq";
-        Self { five: false, qos_2: !is_rabbitmq, retained_for_wildcards: !is_rabbitmq }
+        let old = Self { five: false, ..Self::ALL };
+        match program {
+            "rabbitmq" => Self { qos_2: false, retained_for_wildcards: false, ..old },
+            "aedes" | "aedes-0.51" => Self { levels: 100, ..old },
+            "amqtt" => Self { raises_qos: true, repeats_retained: true, ..old },
+            other => panic!("`BROKER={other}` is not one that `tests/brokers/serve` knows"),
+        }
+    }
+
+    /// At which QoS a reader gets a message.
+    pub(super) fn delivered(self, sent: Qos) -> u8 {
+        match (self.qos_2, self.raises_qos) {
+            (_, true) => 2,
+            (true, _) => sent as u8,
+            (false, _) => (sent as u8).min(1),
+        }
     }
 }
 
@@ -213,7 +242,8 @@ impl Broker {
         command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("this test needs mosquitto_sub: `make setup` installs it");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut reader = Reader { lines, heard: VecDeque::new(), _child: child };
+        let repeats = self.abilities.repeats_retained.then(HashSet::new);
+        let mut reader = Reader { lines, heard: VecDeque::new(), repeats, _child: child };
         while !reader.line().await.starts_with("Subscribed") {}
         reader
     }
@@ -237,6 +267,8 @@ pub(super) struct Reader {
     lines: Lines<BufReader<ChildStdout>>,
     /// Messages that came ahead of the broker's answer.
     heard: VecDeque<String>,
+    /// The retained messages so far, where each counts once.
+    repeats: Option<HashSet<String>>,
     _child: Child,
 }
 
@@ -261,7 +293,19 @@ impl Reader {
         // Long: it only ends a test that would otherwise hang.
         let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("a line within a minute");
         let line = line.expect("UTF-8").expect("the reader is still there");
-        self.heard.extend(line.strip_prefix("heard ").map(str::to_owned));
+        if let Some(message) = line.strip_prefix("heard ")
+            && !self.is_repeated(message)
+        {
+            self.heard.push_back(message.to_owned());
+        }
         line
+    }
+
+    fn is_repeated(&mut self, message: &str) -> bool {
+        let Some(retained) = &mut self.repeats else { return false };
+        match message.split('|').collect::<Vec<_>>()[..] {
+            [topic, _, "1", payload, ..] => !retained.insert(format!("{topic}|{payload}")),
+            _ => false,
+        }
     }
 }
