@@ -41,8 +41,8 @@ wasm:
 	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
 
 brokers:
-	@command -v mosquitto_sub > /dev/null && [ -x /usr/sbin/mosquitto ] && command -v rsync > /dev/null || \
-	{ $(INSTALL) mosquitto mosquitto-clients rsync; }
+	@command -v mosquitto_sub > /dev/null && [ -x /usr/sbin/mosquitto ] && command -v rsync > /dev/null && command -v openssl > /dev/null || \
+	{ $(INSTALL) mosquitto mosquitto-clients rsync openssl; }
 
 browser:
 	@command -v chromium > /dev/null || { $(INSTALL) --no-install-recommends chromium; }
