@@ -77,6 +77,16 @@ fuzz: ## try text, settings and plans that nobody would write: CASES=n of each, 
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --quiet --profile sim -p roost-scheduler --test fuzz
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --quiet --profile sim -p roost fuzz::
 
+deb: plugins ## build a Debian package: the program, a service, manual pages, completions and the sample plugins
+	cargo build --release -p roost
+	@rm -rf target/deb && mkdir -p target/deb
+	target/release/roost manual target/deb/man
+	@target/release/roost completions bash > target/deb/roost
+	@target/release/roost completions zsh > target/deb/_roost
+	@target/release/roost completions fish > target/deb/roost.fish
+	@command -v cargo-deb > /dev/null || cargo install --locked cargo-deb
+	cargo deb --quiet --no-build --no-strip -p roost --output target/debian/
+
 soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments
 	cargo build --bins
 	cargo test --quiet --test soak
@@ -112,4 +122,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests bench bench-peers conformance sim fuzz soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests deb bench bench-peers conformance sim fuzz soak mutants oracles

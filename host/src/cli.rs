@@ -8,6 +8,7 @@ mod completions;
 mod explain;
 mod jobs;
 mod logs;
+mod manual;
 mod next;
 mod output;
 mod part;
@@ -67,6 +68,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Completions(completions::Args),
+    Manual(manual::Args),
     #[command(hide = true)]
     Compile(compile::Args),
 }
@@ -102,6 +104,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
         Command::Completions(args) => completions::main::<Cli>(&args),
+        Command::Manual(args) => manual::main::<Cli>(&args),
         Command::Compile(args) => return compile::main(&args),
     };
     match done {
