@@ -313,8 +313,8 @@ impl Links {
         let more = named.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" or one of {more} more") };
         tracing::warn!(
-            "the broker ended the connection right after {first}{more}: such are held back now and tried one at a time, alone, \
-             to find out which"
+            "the broker ended the connection right after {first}{more}: these topics are held back now and tried one at a time, \
+             to find out at which of them"
         );
     }
 
@@ -325,9 +325,9 @@ impl Links {
         if is_news {
             let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
             tracing::warn!(
-                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to, those for \
-                 devices that are away do not expire at the broker, and it does not say why it refuses one; all else is \
-                 as with MQTT 5, which is tried again at a new connection, in {hours} h at the earliest"
+                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to, do not expire \
+                 at the broker while a device is away, and count as delivered even where the broker denies them or no \
+                 client has subscribed; all else is as with MQTT 5, which is tried again at a new connection, in {hours} h at the earliest"
             );
         }
         if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !manner.will) {

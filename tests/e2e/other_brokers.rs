@@ -31,7 +31,7 @@ fn another_broker_that_speaks_only_3_1_1_gets_every_message_and_what_is_missing_
     host.says("speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to");
     let status = roost(&site, &["status"]);
     assert!(status.contains(&format!("connected to {}, MQTT 3.1.1, since ", broker.url())), "{status}");
-    assert!(status.contains("missing   run ids, expiry and reasons of refusals"), "{status}");
+    assert!(status.contains("missing   run ids, expiry and refusals of messages"), "{status}");
     assert_eq!(retained(broker.port, "roost/status").as_deref(), Some("online"));
 
     // A device's report.
