@@ -138,7 +138,7 @@ pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>, info: Lin
 }
 
 impl Link {
-    /// Sends a message if its link is there, and drops it if that is over: the core has been told. Never waits.
+    /// Sends a message if its link is there, and drops it if that is over: the core has had the event. Never waits.
     pub(crate) fn publish(&self, publish: Publish) {
         // The other end is gone only after a panic there, which shows when the link is stopped.
         let _ = self.orders.send(Order::Publish(publish, Instant::now()));
@@ -225,7 +225,11 @@ impl Links {
                     pause
                 }
                 End::Lost(failure, verdict) => {
-                    self.outage.failed(&self.settings, self.addresses.url(), &failure, Lost::Now(verdict))
+                    let pause = self.outage.failed(&self.settings, self.addresses.url(), &failure, Lost::Now(verdict));
+                    if verdict == Verdict::Unwelcome {
+                        self.addresses.turn();
+                    }
+                    pause
                 }
             };
             tokio::select! {
@@ -277,7 +281,10 @@ impl Links {
             Err(failure) => return End::Failed(failure),
         };
         self.last += 1;
-        self.addresses.succeeded();
+        if self.addresses.succeeded() {
+            // Its rules may be others.
+            self.memory.suspects.retry_all(Instant::now());
+        }
         self.outage.ended(self.addresses.url(), manner.version, limits.receive_maximum.min(connection::CREDIT));
         self.tell_manner(manner);
         self.tell_suspects();
