@@ -61,6 +61,8 @@ pub const LONGEST_HOLD_MS: u32 = 14_400_000;
 /// How much later than that a resource is taken from a run: the last step of one that takes exactly so long is on its way
 /// then, and is acknowledged in time.
 pub const HOLD_SLACK_MS: i64 = 60_000;
+/// Runs that hold a resource, as many as are named to a person who asks what another one waits for.
+pub const HOLDERS_PER_VIEW: usize = 4;
 /// Bytes of a condition on a report, and of its pointer: each is kept with the job.
 pub const CONDITION_BYTES: usize = 4_096;
 /// How long a report that the broker has kept is waited for when one from before will do: it comes with the answer to the
