@@ -7,6 +7,7 @@ WASM := target/wasm32-wasip2/guest
 GUESTS := $(patsubst tests/guests/%.rs,%,$(filter-out tests/guests/lib.rs tests/guests/generate.rs,$(wildcard tests/guests/*.rs)))
 ORACLES := target/oracles
 PEERS := target/peers
+BROKERS := target/brokers
 # For installing packages: nothing when we are root.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 INSTALL := $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y
@@ -40,9 +41,8 @@ wasm:
 	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
 
 brokers:
-	@command -v mosquitto_sub > /dev/null && [ -x /usr/sbin/mosquitto ] && command -v rsync > /dev/null && \
-	command -v curl > /dev/null && command -v sqlite3 > /dev/null || \
-	{ $(INSTALL) mosquitto mosquitto-clients rsync curl sqlite3; }
+	@[ -x /usr/sbin/mosquitto ] && for program in mosquitto_sub rsync curl openssl sqlite3; do command -v $$program > /dev/null || exit 1; done || \
+	{ $(INSTALL) mosquitto mosquitto-clients rsync curl openssl sqlite3; }
 
 browser:
 	@command -v chromium > /dev/null || { $(INSTALL) --no-install-recommends chromium; }
@@ -92,6 +92,17 @@ oracles: ## compare `roost next` with another cron, with an ephemeris, and with 
 	$(ORACLES)/bin/python tests/oracles/sun.py target/debug/roost
 	$(ORACLES)/bin/python tests/oracles/zones.py target/debug/roost
 
+conformance: brokers guests ## try the link to the broker with RabbitMQ, aedes and amqtt, which it installs; ONLY=name picks one
+	@[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || { $(INSTALL) --no-install-recommends rabbitmq-server; }
+	@command -v npm > /dev/null || { $(INSTALL) --no-install-recommends npm; }
+	@[ -x $(BROKERS)/amqtt/bin/pip ] || { $(VENV) && python3 -m venv $(BROKERS)/amqtt; }
+	@$(BROKERS)/amqtt/bin/pip install --quiet -r tests/brokers/requirements.txt
+	@mkdir -p $(BROKERS)/aedes && cp tests/brokers/package.json tests/brokers/package-lock.json $(BROKERS)/aedes
+	@cd $(BROKERS)/aedes && npm ci --silent --no-audit --no-fund
+	cargo build --bins
+	@for broker in $(or $(ONLY),rabbitmq aedes aedes-0.51 amqtt); do echo "$$broker:"; \
+		BROKER=$$broker cargo test --quiet -p roost -p roost-tests --bin roost --test e2e another_broker -- --test-threads 1; done
+
 bench-peers: brokers plugins ## run Roost and other schedulers at the same works: ROUNDS=n, ONLY=text
 	cargo build --quiet --release -p roost
 	@command -v redis-server > /dev/null || { $(INSTALL) redis-server; }
@@ -101,4 +112,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests bench bench-peers sim fuzz soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests bench bench-peers conformance sim fuzz soak mutants oracles

@@ -23,6 +23,7 @@ mod suspects;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod unsubscribing;
 mod untold;
 mod url;
 mod watches;

@@ -112,7 +112,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         "once: is_spent",
         "scheduler/run.rs",
         "self.progress.attempts > 0 && self.says_once()",
-        "self.attempts == 1 && self.on_the_wire && self.says_once()",
+        "self.progress.attempts == 1 && self.on_the_wire && self.says_once()",
         "I4: the first attempt at what says `once` does not count",
     ),
     fault(
@@ -175,7 +175,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         "grace: when the disk was slow",
         "scheduler/attempts.rs",
         "let is_first = run.step() == 0 && run.progress.attempts == 1;",
-        "let is_first = run.step() == 0 && run.attempts == 0;",
+        "let is_first = run.step() == 0 && run.progress.attempts == 0;",
         "a run starts after its grace, or outside its grant, for it was only armed in time",
     ),
     fault(

@@ -12,6 +12,7 @@ pub mod hostile;
 mod lines;
 mod listener;
 mod roost;
+mod without_5;
 
 use std::{
     net::TcpListener,

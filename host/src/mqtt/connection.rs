@@ -40,6 +40,7 @@ use super::{
     outgoing::Outgoing,
     reason::NOT_AUTHORIZED,
     suspects::{Recent, Subject, Suspects},
+    unsubscribing::Unsubscribing,
     untold::Untold,
     watches::{PERIOD, Watches},
     wire::{self, AckKind, Incoming, Limits, Version},
@@ -102,6 +103,7 @@ pub(super) struct Connection<S> {
     outgoing: Outgoing,
     ledger: Ledger,
     watches: Watches,
+    unsubscribing: Unsubscribing,
     /// Topics that cannot be listened to, or to which nobody listens, of which that was said.
     warned: HashSet<Box<str>>,
     /// Events that the core has not taken yet.
@@ -181,6 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             outgoing: Outgoing::new(limits.version),
             ledger: Ledger::new(limits.version),
             watches: Watches::default(),
+            unsubscribing: Unsubscribing::default(),
             warned: HashSet::new(),
             untold: Untold::new(link),
             heard: true,
@@ -281,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return 0;
         }
         let under_way = self.ledger.attempts() + self.outgoing.unacknowledged();
-        let subscriptions = SUBSCRIPTIONS.saturating_sub(self.ledger.subscriptions());
+        let subscriptions = SUBSCRIPTIONS.saturating_sub(self.ledger.subscriptions() + self.unsubscribing.waiting());
         usize::from(self.credit()).saturating_sub(under_way).min(subscriptions).min(ORDERS_PER_WRITE)
     }
 
@@ -381,7 +384,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.watch_answered(watch);
                 self.not_granted(watch, &reason)?;
             }
-            Answer::Nothing => {}
+            Answer::Unsubscribed(topic) => self.unsubscribed(&topic)?,
             Answer::Release(id) => self.outgoing.push(&Packet::PubRel(PubRel::new(id, None)))?,
             Answer::Unknown => tracing::debug!(?ack, "the broker acknowledged what it was not sent"),
             Answer::OutOfOrder => {

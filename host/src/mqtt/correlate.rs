@@ -1,6 +1,6 @@
 //! Which packet id stands for what, on one connection.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use roost_scheduler::{
     event::{AttemptId, WatchId},
@@ -40,8 +40,8 @@ struct Waiting {
 enum What {
     Attempt(AttemptId, RunId),
     Subscription(WatchId),
-    /// Of a topic that nobody listens to any more: the answer changes nothing, but only then is the packet id free.
-    Unsubscription,
+    /// The end of the subscription to a topic.
+    Unsubscription(Arc<str>),
 }
 
 /// Whether the broker has said that no client has subscribed to a message's topic.
@@ -58,8 +58,8 @@ pub(super) enum Answer {
     Granted(WatchId),
     /// It does not.
     NotGranted(WatchId, Reason),
-    /// Nothing is to be done.
-    Nothing,
+    /// The broker sends nothing more that comes to the topic.
+    Unsubscribed(Arc<str>),
     /// PUBREL is to be sent with this packet id.
     Release(u16),
     /// Nothing waits for it.
@@ -100,8 +100,8 @@ impl Ledger {
     }
 
     /// Gives a packet id to the end of a subscription.
-    pub(super) fn unsubscribe(&mut self) -> u16 {
-        self.insert(What::Unsubscription, AckKind::Unsuback)
+    pub(super) fn unsubscribe(&mut self, topic: Arc<str>) -> u16 {
+        self.insert(What::Unsubscription(topic), AckKind::Unsuback)
     }
 
     fn insert(&mut self, what: What, next: AckKind) -> u16 {
@@ -144,7 +144,7 @@ impl Ledger {
             }
             What::Subscription(watch) if is_refusal => Answer::NotGranted(watch, ack.reason.clone()),
             What::Subscription(watch) => Answer::Granted(watch),
-            What::Unsubscription => Answer::Nothing,
+            What::Unsubscription(topic) => Answer::Unsubscribed(topic),
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn subscriptions_share_the_packet_ids() {
         let mut ledger = Ledger::default();
-        let ids = [ledger.subscribe(7), ledger.unsubscribe(), ledger.subscribe(8)];
+        let ids = [ledger.subscribe(7), ledger.unsubscribe("a".into()), ledger.subscribe(8)];
         assert_eq!(ids, [1, 2, 3]);
         assert_eq!(ledger.admit(9, &run(), Qos::AtLeastOnce), Some(4));
         assert_eq!((ledger.attempts(), ledger.subscriptions()), (1, 3));
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(ledger.answer(&ack(AckKind::Puback, 1, 0)), Answer::OutOfOrder);
         assert_eq!(ledger.answer(&ack(AckKind::Suback, 4, 0)), Answer::OutOfOrder);
         assert_eq!(ledger.answer(&ack(AckKind::Suback, 1, 1)), Answer::Granted(7));
-        assert_eq!(ledger.answer(&ack(AckKind::Unsuback, 2, 0x11)), Answer::Nothing);
+        assert_eq!(ledger.answer(&ack(AckKind::Unsuback, 2, 0x11)), Answer::Unsubscribed("a".into()));
         assert!(matches!(ledger.answer(&ack(AckKind::Suback, 3, 0x87)), Answer::NotGranted(8, _)));
         assert_eq!(ledger.answer(&ack(AckKind::Suback, 3, 0x87)), Answer::Unknown);
         assert_eq!((ledger.attempts(), ledger.subscriptions()), (1, 1));

@@ -60,10 +60,9 @@ struct Late {
 }
 
 impl Watches {
-    /// One more, before the broker is asked: what it has kept may come ahead of its answer. The same as [`Self::remove`]
-    /// about a watch that was there before under that number.
-    pub(super) fn add(&mut self, watch: WatchId, confirm: &Confirm) -> Option<(Arc<str>, bool)> {
-        let before = self.remove(watch);
+    /// One more, before the broker is asked: what it has kept may come ahead of its answer. There is none under that
+    /// number.
+    pub(super) fn add(&mut self, watch: WatchId, confirm: &Confirm) {
         let topic = match self.topics.get_key_value(confirm.topic.as_str()) {
             Some((topic, _)) => topic.clone(),
             None => confirm.topic.as_str().into(),
@@ -71,7 +70,6 @@ impl Watches {
         let listeners = self.topics.entry(topic.clone()).or_default();
         listeners.conditions.insert(watch, (&confirm.matches).into());
         self.by_id.insert(watch, topic);
-        before
     }
 
     /// Whether anybody listens to a topic.

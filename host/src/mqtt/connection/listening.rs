@@ -37,10 +37,13 @@ impl<S> Connection<S> {
         self.subscribe(watch, confirm)
     }
 
-    pub(super) fn subscribe(&mut self, watch: WatchId, confirm: &Confirm) -> Result<(), Failure> {
-        if let Some((topic, true)) = self.watches.add(watch, confirm) {
-            self.unsubscribe(&topic)?;
+    pub(super) fn subscribe(&mut self, watch: WatchId, confirm: &Arc<Confirm>) -> Result<(), Failure> {
+        // In case there is one under that number.
+        self.stop_listening(watch)?;
+        if self.unsubscribing.holds_back(watch, confirm) {
+            return Ok(());
         }
+        self.watches.add(watch, confirm);
         let mut subscribe = wire::subscribe(confirm.topic.as_str());
         subscribe.pkid = self.ledger.subscribe(watch);
         self.recent.other(Subject::Subscribe(confirm.topic.as_str().into()), Some(subscribe.pkid), Instant::now());
@@ -50,15 +53,23 @@ impl<S> Connection<S> {
     /// Unsubscribes, if nobody else listens to the same topic. The broker need not have answered to the subscription.
     pub(super) fn stop_listening(&mut self, watch: WatchId) -> Result<(), Failure> {
         self.forget_watch(watch);
+        self.unsubscribing.forget(watch);
         match self.watches.remove(watch) {
             Some((topic, true)) => self.unsubscribe(&topic),
             _ => Ok(()),
         }
     }
 
-    fn unsubscribe(&mut self, topic: &str) -> Result<(), Failure> {
-        let id = self.ledger.unsubscribe();
+    fn unsubscribe(&mut self, topic: &Arc<str>) -> Result<(), Failure> {
+        self.unsubscribing.begin(topic.clone());
+        let id = self.ledger.unsubscribe(topic.clone());
         self.outgoing.push(&wire::unsubscribe(topic, id))
+    }
+
+    /// The broker has ended the subscription to a topic: the watches that wait for that subscribe anew.
+    pub(super) fn unsubscribed(&mut self, topic: &str) -> Result<(), Failure> {
+        let waiting = self.unsubscribing.end(topic);
+        waiting.iter().try_for_each(|(watch, confirm)| self.subscribe(*watch, confirm))
     }
 
     /// The broker has said yes.

@@ -1,11 +1,14 @@
 //! Real brokers, started for one test, and a real client that reads along.
 
 use std::{
+    collections::{HashSet, VecDeque},
     path::Path,
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use roost_scheduler::model::Qos;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpListener, TcpStream},
@@ -49,12 +52,85 @@ pub(super) struct Broker {
     pub(super) devices: u16,
     /// Which MQTT it speaks with Roost.
     pub(super) version: wire::Version,
+    pub(super) abilities: Abilities,
     runs: Runs,
+}
+
+/// What brokers do, or do not do, whatever Roost does. Nothing that Roost promises depends on it.
+#[derive(Clone, Copy)]
+pub(super) struct Abilities {
+    /// Devices may speak MQTT 5 with it.
+    pub(super) five: bool,
+    /// It takes messages of QoS 2 as such, and not at QoS 1.
+    pub(super) qos_2: bool,
+    /// It delivers messages at the QoS of the subscription, even if they were sent at a lower one.
+    raises_qos: bool,
+    /// It brings a retained message again for no reason.
+    repeats_retained: bool,
+    /// A subscription with a wildcard brings retained messages.
+    pub(super) retained_for_wildcards: bool,
+    /// How many levels a topic may have.
+    pub(super) levels: usize,
+}
+
+impl Abilities {
+    /// Mosquitto's.
+    const ALL: Self = Self {
+        five: true,
+        qos_2: true,
+        raises_qos: false,
+        repeats_retained: false,
+        retained_for_wildcards: true,
+        levels: 201,
+    };
+
+    /// Of the brokers that `make conformance` installs. MQTT 3.1.1 is all that they speak.
+    fn of(program: &str) -> Self {
+        let old = Self { five: false, ..Self::ALL };
+        match program {
+            "rabbitmq" => Self { qos_2: false, retained_for_wildcards: false, ..old },
+            "aedes" | "aedes-0.51" => Self { levels: 100, ..old },
+            "amqtt" => Self { raises_qos: true, repeats_retained: true, ..old },
+            other => panic!("`BROKER={other}` is not one that `tests/brokers/serve` knows"),
+        }
+    }
+
+    /// At which QoS a reader gets a message.
+    pub(super) fn delivered(self, sent: Qos) -> u8 {
+        match (self.qos_2, self.raises_qos) {
+            (_, true) => 2,
+            (true, _) => sent as u8,
+            (false, _) => (sent as u8).min(1),
+        }
+    }
 }
 
 enum Runs {
     Mosquitto(Child, tempfile::TempDir),
     BuiltIn(BuiltInBroker, tempfile::TempDir),
+    Another(Group, tempfile::TempDir),
+}
+
+/// A process and those that it has started.
+struct Group(Child);
+
+impl Group {
+    async fn kill(&mut self) {
+        self.signal();
+        let _ = self.0.wait().await;
+    }
+
+    fn signal(&self) {
+        if let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal();
+    }
 }
 
 /// Below those that the kernel gives out: else an outgoing connection could have it before it is used.
@@ -76,7 +152,8 @@ impl Broker {
         let ports = Ports { devices, roost: Some(other) };
         let (broker, url) = start_built_in(ports, folder.path(), "roost-test").expect("free ports");
         assert_eq!(url.port, devices);
-        Self { roost: devices, devices: other, version: wire::Version::Five, runs: Runs::BuiltIn(broker, folder) }
+        let (version, abilities) = (wire::Version::Five, Abilities::ALL);
+        Self { roost: devices, devices: other, version, abilities, runs: Runs::BuiltIn(broker, folder) }
     }
 
     /// On any port, open to everybody.
@@ -101,11 +178,29 @@ impl Broker {
         let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
         let child = Command::new(program).arg("-c").arg(&path).stderr(Stdio::null()).kill_on_drop(true).spawn();
         let mut child = child.expect("this test needs Mosquitto: `make setup` installs it");
-        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert_eq!(child.try_wait().expect("our child"), None, "Mosquitto does not start");
-            sleep(Duration::from_millis(5)).await;
-        }
-        Self { roost: port, devices: port, version: wire::Version::Five, runs: Runs::Mosquitto(child, folder) }
+        listens(port, &mut child).await;
+        let (version, abilities) = (wire::Version::Five, Abilities::ALL);
+        Self { roost: port, devices: port, version, abilities, runs: Runs::Mosquitto(child, folder) }
+    }
+
+    /// The one that the variable `BROKER` names (`make conformance` does), or Mosquitto.
+    pub(super) async fn another() -> Self {
+        Self::another_at(free_port()).await
+    }
+
+    pub(super) async fn another_at(port: u16) -> Self {
+        let Ok(program) = std::env::var("BROKER") else {
+            return Self::mosquitto_with(port, "allow_anonymous true", &[]).await;
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let serve = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/brokers/serve");
+        let mut command = Command::new(serve);
+        command.arg(&program).arg(port.to_string()).arg(folder.path()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut group = Group(command.spawn().expect("this test needs brokers: `make conformance` installs them"));
+        listens(port, &mut group.0).await;
+        let (version, abilities) = (wire::Version::Three, Abilities::of(&program));
+        Self { roost: port, devices: port, version, abilities, runs: Runs::Another(group, folder) }
     }
 
     /// One that refuses MQTT 5 from Roost, as brokers do that do not know it.
@@ -120,24 +215,49 @@ impl Broker {
         match self.runs {
             Runs::Mosquitto(mut child, _folder) => child.kill().await.expect("it runs"),
             Runs::BuiltIn(broker, _folder) => broker.stop().await,
+            Runs::Another(mut group, _folder) => group.kill().await,
         }
     }
 
-    /// A client that has subscribed to everything, which shows in its receiving what the link retained.
+    /// A client that has subscribed to everything. It speaks 3.1.1 where the broker speaks nothing else.
     pub(super) async fn reader(&self, version: Version) -> Reader {
+        self.reader_of("#", version).await
+    }
+
+    /// A client that has subscribed to what the link says of itself.
+    pub(super) async fn status_reader(&self) -> Reader {
+        self.reader_of("roost/status", Version::Three).await
+    }
+
+    /// Its subscription is there. What it receives shows what the link retained.
+    async fn reader_of(&self, filter: &str, version: Version) -> Reader {
         let version = match version {
-            Version::Three => "mqttv311",
-            Version::Five => "mqttv5",
+            Version::Five if self.abilities.five => "mqttv5",
+            Version::Three | Version::Five => "mqttv311",
         };
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &self.devices.to_string(), "-V", version, "-q", "2", "-t", "#"]);
-        command.args(["-F", "%t|%q|%r|%p|%E|%F|%P"]).stdout(Stdio::piped()).kill_on_drop(true);
+        // It says what it does, and would say so only when it ends.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub", "-d", "-h", "127.0.0.1", "-p", &self.devices.to_string()]);
+        command.args(["-V", version, "-q", "2", "-t", filter, "-F", "heard %t|%q|%r|%p|%E|%F|%P"]);
+        command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("this test needs mosquitto_sub: `make setup` installs it");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Reader { lines, _child: child }
+        let repeats = self.abilities.repeats_retained.then(HashSet::new);
+        let mut reader = Reader { lines, heard: VecDeque::new(), repeats, _child: child };
+        while !reader.line().await.starts_with("Subscribed") {}
+        reader
     }
 }
 
+/// Waits until something listens at a port.
+async fn listens(port: u16, child: &mut Child) {
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        assert_eq!(child.try_wait().expect("our child"), None, "the broker does not start");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[derive(Clone, Copy)]
 pub(super) enum Version {
     Three,
     Five,
@@ -145,6 +265,10 @@ pub(super) enum Version {
 
 pub(super) struct Reader {
     lines: Lines<BufReader<ChildStdout>>,
+    /// Messages that came ahead of the broker's answer.
+    heard: VecDeque<String>,
+    /// The retained messages so far, where each counts once.
+    repeats: Option<HashSet<String>>,
     _child: Child,
 }
 
@@ -159,8 +283,29 @@ impl Reader {
 
     /// `topic|QoS|retained|payload|expiry|is text|user properties`
     pub(super) async fn next(&mut self) -> String {
+        while self.heard.is_empty() {
+            self.line().await;
+        }
+        self.heard.pop_front().expect("there is one")
+    }
+
+    async fn line(&mut self) -> String {
         // Long: it only ends a test that would otherwise hang.
-        let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("a message within a minute");
-        line.expect("UTF-8").expect("the reader is still there")
+        let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("a line within a minute");
+        let line = line.expect("UTF-8").expect("the reader is still there");
+        if let Some(message) = line.strip_prefix("heard ")
+            && !self.is_repeated(message)
+        {
+            self.heard.push_back(message.to_owned());
+        }
+        line
+    }
+
+    fn is_repeated(&mut self, message: &str) -> bool {
+        let Some(retained) = &mut self.repeats else { return false };
+        match message.split('|').collect::<Vec<_>>()[..] {
+            [topic, _, "1", payload, ..] => !retained.insert(format!("{topic}|{payload}")),
+            _ => false,
+        }
     }
 }

@@ -302,9 +302,15 @@ async fn subscriptions_are_counted_and_share_the_packet_ids() {
     assert_eq!(probe.acked().await, 1);
     client.suback(1, 1).await;
 
-    // What the broker has kept may come ahead of its answer, and be as large as it likes.
+    // A subscription waits until the one before it has ended.
     probe.watch(link, 4, "a", "on");
-    let (id, _) = client.subscribe().await;
+    probe.watch(link, 5, "c", "on");
+    assert_eq!(client.subscribe().await.1, "c");
+    client.send(&[0xB0, 4, 0, 5, 0, 0]).await;
+    let (id, topic) = client.subscribe().await;
+    assert_eq!(topic, "a");
+
+    // What the broker has kept may come ahead of its answer, and be as large as it likes.
     client.message("a", &[b'x'; 1_000_000], None, true).await;
     client.suback(id, 0).await;
     let said = format!("{}…", "x".repeat(77));

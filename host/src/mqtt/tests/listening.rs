@@ -31,6 +31,9 @@ struct Device {
     stream: TcpStream,
     read: BytesMut,
     version: wire::Version,
+    has_qos_2: bool,
+    /// Of its last message. Brokers may not be through with one when they have acknowledged it.
+    packet_id: u16,
 }
 
 impl Device {
@@ -40,7 +43,7 @@ impl Device {
         let connect = wire::connect("device", None, 600, None);
         let version = broker.version;
         let (_, read) = greet(&mut stream, connect, version).await.expect("it is open to everybody");
-        Self { stream, read, version }
+        Self { stream, read, version, has_qos_2: broker.abilities.qos_2, packet_id: 0 }
     }
 
     async fn says(&mut self, topic: &str, report: &str, qos: Qos, retain: bool) {
@@ -48,16 +51,17 @@ impl Device {
         edit(&mut report, |message| message.retain = retain);
         let mut publish = message(&report);
         publish.properties = None;
-        publish.pkid = u16::from(qos != Qos::AtMostOnce);
+        self.packet_id = self.packet_id % 1_000 + 1;
+        publish.pkid = if qos == Qos::AtMostOnce { 0 } else { self.packet_id };
         self.send(Packet::Publish(publish)).await;
         match qos {
             Qos::AtMostOnce => {}
-            Qos::AtLeastOnce => self.acked(AckKind::Puback).await,
-            Qos::ExactlyOnce => {
+            Qos::ExactlyOnce if self.has_qos_2 => {
                 self.acked(AckKind::Pubrec).await;
-                self.send(Packet::PubRel(PubRel::new(1, None))).await;
+                self.send(Packet::PubRel(PubRel::new(self.packet_id, None))).await;
                 self.acked(AckKind::Pubcomp).await;
             }
+            Qos::AtLeastOnce | Qos::ExactlyOnce => self.acked(AckKind::Puback).await,
         }
     }
 
@@ -70,7 +74,7 @@ impl Device {
     async fn acked(&mut self, kind: AckKind) {
         loop {
             match wire::next_packet(&mut self.read, self.version).expect("readable") {
-                Some(Incoming::Ack(ack)) => return assert_eq!((ack.kind, ack.id), (kind, 1)),
+                Some(Incoming::Ack(ack)) => return assert_eq!((ack.kind, ack.id), (kind, self.packet_id)),
                 Some(other) => panic!("unexpected {other:?}"),
                 None => assert_ne!(self.stream.read_buf(&mut self.read).await.expect("it is still there"), 0),
             }
@@ -148,8 +152,8 @@ async fn the_built_in_broker_brings_reports() {
 }
 
 #[tokio::test]
-async fn mosquitto_brings_reports() {
-    brings_reports(&Broker::mosquitto().await).await;
+async fn another_broker_brings_reports() {
+    brings_reports(&Broker::another().await).await;
 }
 
 #[tokio::test]

@@ -33,9 +33,9 @@ pub(super) async fn failure(settings: Settings) -> Failure {
 }
 
 #[tokio::test]
-async fn a_killed_broker_comes_back_and_nothing_is_acknowledged_twice() {
+async fn another_broker_is_killed_and_comes_back_and_nothing_is_acknowledged_twice() {
     let port = free_port();
-    let mut broker = Broker::mosquitto_with(port, "allow_anonymous true", &[]).await;
+    let mut broker = Broker::another_at(port).await;
     let mut probe = Probe::connect(settings(port));
     let mut acked = BTreeSet::new();
     let mut next = 0;
@@ -60,7 +60,7 @@ async fn a_killed_broker_comes_back_and_nothing_is_acknowledged_twice() {
                     acked_on_link += 1;
                     if acked_on_link == 2_000 {
                         broker.kill().await;
-                        broker = Broker::mosquitto_with(port, "allow_anonymous true", &[]).await;
+                        broker = Broker::another_at(port).await;
                     }
                 }
                 // The broker was back so soon that it may have been the topic.

@@ -1,0 +1,118 @@
+//! Brokers that ask for a certificate, and brokers with several addresses.
+
+use std::{collections::HashSet, fs, path::Path, process::Command};
+
+use roost_tests::{Broker, Listener, Site, free_port, guest, now_ms};
+
+use crate::{job, operations};
+
+/// Makes a key and a certificate for a name, which an authority signs, or which is an authority.
+fn certificate(folder: &Path, file: &str, name: &str, authority: Option<&str>) {
+    let mut openssl = Command::new("openssl");
+    openssl.current_dir(folder).args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    ]);
+    openssl.args(["-days", "2", "-subj", &format!("/CN={name}")]);
+    openssl.args(["-keyout", &format!("{file}.key"), "-out", &format!("{file}.pem")]);
+    if let Some(authority) = authority {
+        openssl.args(["-CA", &format!("{authority}.pem"), "-CAkey", &format!("{authority}.key")]);
+        openssl.args([
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-addext",
+            &format!("subjectAltName=DNS:{name}"),
+        ]);
+    }
+    let made = openssl.output().expect("openssl is not installed: run `make setup`");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[test]
+fn a_broker_that_asks_for_a_certificate_knows_roost_by_its_own() {
+    let (site, files) = (Site::new(), tempfile::tempdir().unwrap());
+    for (file, name, authority) in [
+        ("broker-ca", "Brokers", None),
+        ("broker", "localhost", Some("broker-ca")),
+        ("client-ca", "Clients", None),
+        ("roost", "roost", Some("client-ca")),
+    ] {
+        certificate(files.path(), file, name, authority);
+    }
+    fs::write(files.path().join("acl"), "topic read #\nuser roost\ntopic write #\n").unwrap();
+    let (plain, folder) = (free_port(), files.path().display());
+    let broker = Broker::start_with(&format!(
+        "certfile {folder}/broker.pem\nkeyfile {folder}/broker.key\ncafile {folder}/client-ca.pem\nrequire_certificate true\n\
+         use_identity_as_username true\nacl_file {folder}/acl\nlistener {plain} 127.0.0.1\n"
+    ));
+    site.settings("tick", &job("tick", "every_ms = 1000", "tick/tick"));
+    site.drop_in(&guest("declared"), "tick");
+
+    let tls = format!("[mqtt]\nurl = \"mqtts://localhost:{}\"\nca_file = \"{folder}/broker-ca.pem\"\n", broker.port);
+    fs::write(site.path().join("roost.toml"), &tls).unwrap();
+    let host = site.start_with(&[]);
+    host.says("name one that its authority has signed, and its key, as `cert_file` and `key_file` in `[mqtt]`");
+    assert!(host.stop().success());
+
+    let identity = format!("{tls}cert_file = \"{folder}/roost.pem\"\nkey_file = \"{folder}/roost.key\"\n");
+    fs::write(site.path().join("roost.toml"), identity).unwrap();
+    let host = site.start_with(&[]);
+    host.says(&format!("connected to the broker `mqtts://localhost:{}`, MQTT 5 over TLS", broker.port));
+    host.until("a run that succeeded", || {
+        (site.query("SELECT count(*) FROM runs WHERE state = 'succeeded'") > 0).then_some(())
+    });
+    // The broker knows the user by the certificate: without that name nothing may be written.
+    assert_eq!(retained(plain), "online");
+    assert!(host.stop().success());
+    assert_eq!(retained(plain), "offline");
+}
+
+/// What the host says of itself.
+fn retained(port: u16) -> String {
+    let mut command = Command::new("mosquitto_sub");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "roost/status", "-C", "1", "-W", "10"]);
+    String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn another_address_takes_over_and_nothing_is_lost() {
+    const JOBS: i64 = 60;
+    let (mut one, two, site) = (Broker::new(), Broker::new(), Site::new());
+    let (at_one, at_two) = (Listener::new(one.port), Listener::new(two.port));
+    let dead = format!("mqtt://127.0.0.1:{}", free_port());
+    let urls = format!("[mqtt]\nurl = [\"{dead}\", \"{}\", \"{}\"]\n", one.url(), two.url());
+    fs::write(site.path().join("roost.toml"), urls).unwrap();
+    let begins_ms = now_ms() + 4_000;
+    site.settings(
+        "burst",
+        &format!(
+            "[grants]\npublish = [\"burst/#\"]\n[[device]]\nname = \"one\"\nconfig = {{ first = 0, jobs = {JOBS}, \
+             total = {JOBS}, t0_ms = {begins_ms}, spread_ms = 6000, then_ms = 2000, topic = \"burst/x\" }}\n"
+        ),
+    );
+    site.drop_in(&guest("burst"), "burst");
+    let host = site.start_with(&[]);
+    host.says(&format!("no connection to the broker `{dead}`, the next address is tried at once"));
+    host.says(&format!("connected to the broker `{}`", one.url()));
+    at_one.wait("a third of the messages", |heard| heard.len() > 20);
+    one.kill();
+    host.says(&format!("lost the connection to the broker `{}`", one.url()));
+    host.says(&format!("connected to the broker `{}`", two.url()));
+    let status = operations::roost(&site, &["status"]).0;
+    assert!(status.contains(&format!("connected to {}, MQTT 5, since ", two.url())), "{status}");
+    host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", JOBS);
+    let both = 2 * usize::try_from(JOBS).unwrap();
+    let heard = |listener: &Listener| -> HashSet<String> {
+        listener.heard().into_iter().map(|message| message.payload).collect()
+    };
+    host.until("all messages", || {
+        let all: HashSet<String> = heard(&at_one).union(&heard(&at_two)).cloned().collect();
+        (all.len() == both).then_some(())
+    });
+    assert!(host.stop().success());
+}

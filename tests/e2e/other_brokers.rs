@@ -1,0 +1,75 @@
+//! Brokers that speak only MQTT 3.1.1: every promise that does not hang on MQTT 5 is kept.
+
+use roost_tests::{Broker, Device, Listener, Roost, Site, guest, now_ms};
+use serde_json::{Value, json};
+
+use crate::{api::ask, operations};
+
+const JOBS: usize = 100;
+
+fn roost(site: &Site, arguments: &[&str]) -> String {
+    operations::roost(site, arguments).0
+}
+
+/// Makes a job by hand, which is due only when it is asked for, and runs it.
+fn begin(host: &Roost, site: &Site, id: &str, steps: &Value) {
+    let job = json!({"id": id, "trigger": "cron 0 12 1 1 *", "steps": steps}).to_string();
+    let (status, made) = ask(&host.address(), "POST", "/api/v1/jobs", "content-type: application/json\r\n", &job);
+    assert_eq!(status, 201, "{made}");
+    roost(site, &["run-now", id]);
+}
+
+fn has_succeeded(host: &Roost, site: &Site, job: &str) {
+    host.has(site, &format!("SELECT count(*) FROM runs WHERE job = '{job}' AND state = 'succeeded'"), 1);
+}
+
+#[test]
+fn another_broker_that_speaks_only_3_1_1_gets_every_message_and_what_is_missing_is_said_once() {
+    let (mut broker, site) = (Broker::without_5(), Site::new());
+    let listener = Listener::v3(broker.port);
+    let host = site.start(&broker);
+    host.says("speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to");
+    let status = roost(&site, &["status"]);
+    assert!(status.contains(&format!("connected to {}, MQTT 3.1.1, since ", broker.url())), "{status}");
+    assert!(status.contains("missing   run ids, expiry and reasons of refusals"), "{status}");
+    assert_eq!(broker.retained("roost/status").as_deref(), Some("online"));
+
+    // A device's report.
+    let _door = Device::answering(&broker, &listener, "door/set", "door/state", "open");
+    let report = json!({"topic": "door/state", "matches": {"text": "open"}, "within_ms": 60_000});
+    begin(&host, &site, "door", &json!([{"topic": "door/set", "payload": "open", "qos": 1, "confirm": report}]));
+    has_succeeded(&host, &site, "door");
+
+    // Messages, and those that they owe, while the broker is killed.
+    let begins_ms = now_ms() + 3_000;
+    site.settings(
+        "burst",
+        &format!(
+            "[grants]\npublish = [\"burst/#\"]\n[[device]]\nname = \"one\"\nconfig = {{ first = 0, jobs = {JOBS}, \
+             total = {JOBS}, t0_ms = {begins_ms}, spread_ms = 4000, then_ms = 1000, topic = \"burst/x\" }}\n"
+        ),
+    );
+    site.drop_in(&guest("burst"), "burst");
+    let valve = |payload, after_ms| json!({"topic": "valve", "payload": payload, "qos": 1, "retain": true, "after_ms": after_ms});
+    listener.wait("a third of the messages", |heard| {
+        heard.iter().filter(|message| message.topic.starts_with("burst/")).count() > JOBS / 3
+    });
+    begin(&host, &site, "valve", &json!([valve("ON", 0), valve("OFF", 1_000)]));
+    assert_eq!(listener.wait_for("valve").payload, "ON");
+    broker.kill();
+    host.says("lost the connection to the broker");
+    broker.start();
+    has_succeeded(&host, &site, "valve");
+    assert_eq!(broker.retained("valve").as_deref(), Some("OFF"));
+    host.has(
+        &site,
+        "SELECT count(*) FROM runs WHERE plugin = 'burst' AND state = 'succeeded'",
+        i64::try_from(JOBS).unwrap(),
+    );
+    let said = host.log.all().iter().filter(|line| line.contains("speaks MQTT 3.1.1, and not 5")).count();
+    assert_eq!(said, 1, "also after another connection");
+
+    host.kill();
+    let listener = Listener::v3(broker.port);
+    listener.wait("the last will", |_| broker.retained("roost/status").as_deref() == Some("offline"));
+}
