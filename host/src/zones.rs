@@ -113,7 +113,7 @@ pub(crate) struct Changed {
 #[derive(Debug)]
 struct Places {
     folders: Vec<PathBuf>,
-    /// Somebody has named the folder: then it need not say of which release it is.
+    /// Whether `TZDIR` names the folder: then it need not say of which release it is.
     is_named: bool,
 }
 

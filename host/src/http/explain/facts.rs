@@ -118,7 +118,7 @@ impl Facts {
         self.grant.is_some()
     }
 
-    /// The occurrence that is meant: the nearest one, or the last one, if nobody says which.
+    /// The occurrence that is meant: the nearest one, or the last one, if no time is asked for.
     pub(super) fn nominal(&self, at: Instant, is_last: bool, sky: &mut Sky) -> Result<Instant, Option<Never>> {
         let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return Err(None) };
         let trigger = &planned.job.trigger;
@@ -153,7 +153,7 @@ impl Facts {
         })
     }
 
-    /// Whether a run that failed would be taken if somebody wanted it again.
+    /// Whether a run that failed would be taken if it was replayed.
     pub(super) fn can_be_done_again(&self, run: &RunId) -> bool {
         let is_in_the_way = |other: &RunId| {
             other == run || matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence

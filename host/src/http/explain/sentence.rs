@@ -194,7 +194,7 @@ impl Sentence {
         }
     }
 
-    /// What comes next, unless somebody wants that to be left out.
+    /// What comes next, unless a person asked for that to be left out.
     pub(super) fn next(&self, next: NextRun, skipped: Option<Instant>) -> String {
         match next {
             NextRun::Due(next) if skipped == Some(next) => {

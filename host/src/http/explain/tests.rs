@@ -354,7 +354,7 @@ fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
             "because that was asked for by hand",
         ),
         (with(|job| job.watermark = Instant::MIN), None, "undecided", "5h30m ago, and is just being decided"),
-        // Nobody asks for a time, and none of its runs is known.
+        // No time is asked for, and none of its runs is known.
         (
             daily(),
             None,
