@@ -141,13 +141,14 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
     };
     let of_settings = path.as_ref().and_then(|path| exposed_settings(path, file.mqtt.is_password_in_it));
     let of_files = file.http.warning.iter().chain(&file.mqtt.warnings).cloned();
-    let warnings = of_files.chain(of_settings).collect();
+    let plugins = flags.plugins.clone().or(file.plugins).unwrap_or_else(|| "plugins".into());
+    let warnings = of_files.chain(of_settings).chain(exposed_plugins(&plugins)).collect();
     Ok(Config {
         warnings,
         file: path,
         site,
         zone_from,
-        plugins: flags.plugins.clone().or(file.plugins).unwrap_or_else(|| "plugins".into()),
+        plugins,
         data: flags.data.clone().or(file.data).unwrap_or_else(|| "data".into()),
         broker: broker(flags.mqtt.clone(), file.mqtt)?,
         built_in: file.built_in,
@@ -177,6 +178,15 @@ fn exposed_settings(path: &Path, has_password: bool) -> Option<Report> {
         }
         Exposure::Readable | Exposure::Changeable | Exposure::None => None,
     }
+}
+
+/// A user that can put a plugin there decides what it may do, where the operator does not say it.
+fn exposed_plugins(folder: &Path) -> Option<Report> {
+    files::exposure(folder).ok().filter(|exposure| *exposure == Exposure::Open)?;
+    let report = Report::new(format!("every user of this machine can put plugins into `{}`", folder.display()));
+    let report =
+        report.cause("the settings beside a plugin say what it may publish, unless `[grants]` in `roost.toml` does");
+    Some(report.hint(format!("`chmod o-w {}`, as the user that the folder belongs to", folder.display())))
 }
 
 /// The file, if one is named or there is one in the folder.

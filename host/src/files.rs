@@ -14,7 +14,7 @@ use std::{
         fd::OwnedFd,
         unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -23,7 +23,7 @@ use rustix::{
 };
 
 pub(crate) use self::{
-    links::leads_out_of,
+    links::lies_in,
     own::{FolderError, exposed_above},
 };
 
@@ -115,7 +115,12 @@ fn not_a_link(error: Errno) -> io::Error {
 /// Also where the path leads to a pipe or a device by now, because waiting for its bytes could take for ever; and where a link
 /// on the way is another user's, and leads to a file which that user does not own.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
+    read_through(path, most).map(|(bytes, _)| bytes)
+}
+
+/// The same, and the file's own path, which links may have led to: the path may lead elsewhere by now.
+pub(crate) fn read_through(path: &Path, most: u64) -> io::Result<(Vec<u8>, PathBuf)> {
+    let (file, at) = open(path)?;
     let found = file.metadata()?;
     let mut bytes = Vec::new();
     if found.len() <= most {
@@ -125,19 +130,19 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         let what = format!("it has {} bytes, more than the {most} allowed", found.len().max(bytes.len() as u64));
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
-    Ok(bytes)
+    Ok((bytes, at))
 }
 
-/// Opens a file that [`read`] would read.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a file that [`read`] would read, and finds its own path.
+fn open(path: &Path) -> io::Result<(File, PathBuf)> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
     }
-    links::check(path, &found)?;
-    Ok(file)
+    let at = links::check(path, &found)?;
+    Ok((file, at))
 }
 
 /// Which users besides root and the one that runs Roost may use a file.

@@ -81,16 +81,22 @@ pub(crate) struct InUse {
     pub(crate) folder: Option<PathBuf>,
     /// Why the system's are not used, or not all of them.
     pub(crate) faults: Vec<String>,
+    /// Zones that are used, and that there are no rules of.
+    pub(crate) missing: Vec<String>,
 }
 
-/// `2026f, built in`
+/// `2026f, built in`, and then `, without Europe/London`: jobs that were planned by other rules may be due at another time.
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.release.as_deref().unwrap_or("of an unknown release"))?;
         match &self.folder {
-            Some(folder) => write!(f, ", from {}", folder.display()),
-            None => f.write_str(", built in"),
+            Some(folder) => write!(f, ", from {}", folder.display())?,
+            None => f.write_str(", built in")?,
         }
+        self.missing.iter().enumerate().try_for_each(|(index, name)| {
+            let before = if index == 0 { ", without" } else { " and" };
+            write!(f, "{before} {name}")
+        })
     }
 }
 
@@ -107,7 +113,7 @@ pub(crate) struct Changed {
 #[derive(Debug)]
 struct Places {
     folders: Vec<PathBuf>,
-    /// Somebody has named the folder: then it need not say of which release it is.
+    /// Whether `TZDIR` names the folder: then it need not say of which release it is.
     is_named: bool,
 }
 
@@ -228,19 +234,27 @@ impl Zones {
         }
     }
 
+    /// Reports a zone's file once, however often it is asked for.
     fn fault(&mut self, name: &str, why: &str) {
         let folder = self.folder.as_ref().map(|folder| folder.path.display().to_string()).unwrap_or_default();
-        let fault = format!("{folder}/{name}: {why}; its rules of {BUNDLED_RELEASE}, which are built in, are used");
-        warn!(hint = INSTALL, "{fault}");
-        self.faults.push(fault);
+        let instead = match Zone::bundled_bytes(name) {
+            Some(_) => format!("its rules of {BUNDLED_RELEASE}, which are built in, are used"),
+            None => "that zone is not built in either".to_owned(),
+        };
+        let fault = format!("{folder}/{name}: {why}; {instead}");
+        if !self.faults.contains(&fault) {
+            warn!(hint = INSTALL, "{fault}");
+            self.faults.push(fault);
+        }
     }
 
     fn in_use(&self) -> InUse {
         let faults = self.faults.iter().cloned().chain(self.missing.iter().map(|name| missing(name))).collect();
-        match &self.folder {
-            Some(folder) => InUse { release: folder.release.clone(), folder: Some(folder.path.clone()), faults },
-            None => InUse { release: Some(BUNDLED_RELEASE.to_owned()), folder: None, faults },
-        }
+        let (release, folder) = match &self.folder {
+            Some(folder) => (folder.release.clone(), Some(folder.path.clone())),
+            None => (Some(BUNDLED_RELEASE.to_owned()), None),
+        };
+        InUse { release, folder, faults, missing: self.missing.iter().cloned().collect() }
     }
 
     fn fingerprint<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Fingerprint {
@@ -359,7 +373,7 @@ mod tests {
         let nothing = Places { folders: vec!["/nonexistent".into()], is_named: false };
         assert_eq!(
             Zones::new(nothing).in_use(),
-            InUse { release: Some(BUNDLED_RELEASE.into()), folder: None, faults: vec![] }
+            InUse { release: Some(BUNDLED_RELEASE.into()), folder: None, faults: vec![], missing: vec![] }
         );
     }
 
@@ -375,6 +389,11 @@ mod tests {
                 faults.len() == 1 && faults[0].contains("Europe/London: ") && faults[0].contains("built in"),
                 "{faults:?}"
             );
+            // One that is not built in either is asked for again and again, by a plugin perhaps.
+            fs::write(folder.path().join("Europe/Atlantis"), bytes).unwrap();
+            assert!((0..3).all(|_| zones.find("Europe/Atlantis").is_err()));
+            let faults = zones.in_use().faults;
+            assert!(faults.len() == 2 && faults[1].ends_with("not built in either"), "{faults:?}");
         }
     }
 
@@ -397,6 +416,7 @@ mod tests {
         let zone = zones.find_stored("Europe/Atlantis").unwrap();
         assert_eq!((zone.name(), noon(zone).as_str()), ("Europe/Atlantis", "12:00:00Z"));
         assert!(zones.in_use().faults[0].contains("knows the time zone Europe/Atlantis"), "{:?}", zones.in_use());
+        assert!(zones.in_use().to_string().ends_with(", without Europe/Atlantis"), "{}", zones.in_use());
         assert!(zones.find("Europe/Atlantis").is_err(), "settings cannot name it");
         fs::copy(folder.path().join("Europe/London"), folder.path().join("Europe/Atlantis")).unwrap();
         assert_eq!(zones.look_again(), None, "it may not be whole yet");

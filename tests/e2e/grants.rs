@@ -250,6 +250,25 @@ fn plugins_take_turns_at_a_pump_and_a_removed_one_leaves_the_queue() {
 }
 
 #[test]
+fn a_run_that_holds_a_pump_is_named_and_can_be_ended_though_its_plugin_was_removed() {
+    let (broker, site, listener) = with_pump("\"greedy\", \"modest\"");
+    drop_in(&site, "greedy", &pumping("hog", "in_ms = 0", "greedy", 3_600_000, ""));
+    let host = site.start(&broker);
+    listener.wait_for("greedy/hog");
+    drop_in(&site, "modest", &pumping("m", "in_ms = 0", "modest", 1, ", grace_ms = 600000"));
+    host.says("modest loaded");
+    fs::remove_file(site.plugin("greedy.wasm")).unwrap();
+    host.says("greedy removed");
+    // I5: its valve is open, and is closed when it is due.
+    let (told, _) = roost(&site, &["explain", "modest/modest/m"]);
+    assert!(told.contains("it waits to start: `pump` is taken by `greedy/greedy/hog/"), "{told}");
+    let holder = told.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
+    assert!(listener.heard().iter().all(|message| message.topic == "greedy/hog"));
+    roost(&site, &["abandon", holder.split(' ').next().unwrap()]);
+    listener.wait_for("modest/m");
+}
+
+#[test]
 fn what_is_above_a_ceiling_is_refused_with_the_lines_that_raise_it_and_denied_where_it_was_accepted_before() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);

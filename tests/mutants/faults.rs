@@ -202,8 +202,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "resources: how many",
         "scheduler/gates.rs",
-        "if pool.held < pool.rule.capacity && pool.waiting.is_empty() {",
-        "if pool.held <= pool.rule.capacity && pool.waiting.is_empty() {",
+        "self.holders.len() >= self.rule.capacity as usize",
+        "self.holders.len() > self.rule.capacity as usize",
         "one more run starts than there are pumps",
     ),
     fault(

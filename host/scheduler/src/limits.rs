@@ -61,6 +61,8 @@ pub const LONGEST_HOLD_MS: u32 = 14_400_000;
 /// How much later than that a resource is taken from a run: the last step of one that takes exactly so long is on its way
 /// then, and is acknowledged in time.
 pub const HOLD_SLACK_MS: i64 = 60_000;
+/// Runs that hold a resource, as many as are named to a person who asks what another one waits for.
+pub const HOLDERS_PER_VIEW: usize = 4;
 /// Bytes of a condition on a report, and of its pointer: each is kept with the job.
 pub const CONDITION_BYTES: usize = 4_096;
 /// How long a report that the broker has kept is waited for when one from before will do: it comes with the answer to the
@@ -97,7 +99,7 @@ pub const RUNS_PER_STEP: usize = 1_000;
 /// Messages a second that a plugin may publish in the long run, unless the operator says otherwise: more than any house or
 /// greenhouse sends, and a million runs of history last for a quarter of an hour at least.
 pub const MESSAGES_PER_SECOND: u32 = 1_000;
-/// Messages that it may publish at once after a pause: what a fleet of a hundred thousand devices is told at midnight.
+/// Messages that it may publish at once after a pause: one for each device of a fleet of a hundred thousand, at midnight.
 pub const MESSAGES_AT_ONCE: u32 = 100_000;
 /// The longest that a plugin over its rate waits although a message might be sent, so that several go at once: a step for
 /// each message would be most of the work.

@@ -103,7 +103,7 @@ impl Zone {
         let current = self.rules();
         let differ = (rules.first, &rules.changes) != (current.first, &current.changes)
             || rules.abbreviations != current.abbreviations;
-        // One process updates its zones one after the other: nobody else has done so meanwhile.
+        // One process updates its zones one after the other: no other thread has done so meanwhile.
         Ok(differ && current.newer.set(Box::leak(Box::new(rules))).is_ok())
     }
 

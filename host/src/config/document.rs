@@ -84,20 +84,25 @@ impl<'t> Document<'t> {
 
     /// The top of the file. Other keys than these are refused.
     pub(crate) fn table(&self, known: &[&str]) -> Result<Table<'_>, Report> {
+        self.table_or(known, "")
+    }
+
+    /// The same; `elsewhere` says where keys belong that people write here.
+    pub(crate) fn table_or(&self, known: &[&str], elsewhere: &str) -> Result<Table<'_>, Report> {
         let table = Table { source: self.source, entries: self.root.get_ref(), span: 0..0 };
-        table.only(known)
+        table.only(known, elsewhere)
     }
 }
 
 impl<'d> Table<'d> {
-    fn only(self, known: &[&str]) -> Result<Self, Report> {
+    fn only(self, known: &[&str], elsewhere: &str) -> Result<Self, Report> {
         for key in self.entries.keys() {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) {
                 let report = self.source.report(&key.span(), format!("unknown key `{name}`"));
                 return Err(match nearest(name, known.iter().copied()) {
                     Some(meant) => report.hint(format!("did you mean `{meant}`?")),
-                    None => report.hint(format!("known here: {}", in_backticks(known))),
+                    None => report.hint(format!("known here: {}{elsewhere}", in_backticks(known))),
                 });
             }
         }
@@ -217,7 +222,7 @@ impl<'d> Value<'d> {
 
     /// Other keys than these are refused.
     pub(crate) fn table(&self, known: &[&str]) -> Result<Table<'d>, Report> {
-        self.any_table()?.only(known)
+        self.any_table()?.only(known, "")
     }
 
     /// Whatever its keys are.

@@ -316,6 +316,25 @@ fn a_broker_has_one_address_or_several_and_a_certificate_with_its_key() {
 }
 
 #[test]
+fn a_plugin_folder_that_every_user_can_write_to_is_reported() {
+    let folder = folder("");
+    let plugins = folder.path().join("plugins");
+    let warnings = || {
+        let config =
+            load_from(&folder, &["--plugins", plugins.to_str().unwrap()]).unwrap_or_else(|error| panic!("{error}"));
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), [""; 0], "it is not there yet");
+    fs::create_dir(&plugins).unwrap();
+    for (mode, count) in [(0o755, 0), (0o775, 0), (0o777, 1), (0o1777, 1)] {
+        fs::set_permissions(&plugins, fs::Permissions::from_mode(mode)).unwrap();
+        let found = warnings();
+        assert_eq!(found.len(), count, "{mode:o}: {found:?}");
+        assert!(found.iter().all(|report| report.starts_with("every user of this machine can put plugins into `")));
+    }
+}
+
+#[test]
 fn a_secret_that_others_can_use_is_reported() {
     let folder = folder("[http]\ntoken_file = 'token'\n[mqtt]\nurl = 'mqtt://b'\npassword_file = 'password'");
     let set = |name: &str, mode| {

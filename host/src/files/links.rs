@@ -15,8 +15,9 @@ use rustix::process::geteuid;
 /// Links that are followed, as many as the kernel follows.
 const LINKS: usize = 40;
 
-/// Whether each link on the way to a file that was opened is the file's owner's, root's, or the user's that runs Roost.
-pub(super) fn check(path: &Path, opened: &Metadata) -> io::Result<()> {
+/// Whether each link on the way to a file that was opened is the file's owner's, root's, or the user's that runs Roost. Answers
+/// with the path of the file itself.
+pub(super) fn check(path: &Path, opened: &Metadata) -> io::Result<PathBuf> {
     let trusted = [0, geteuid().as_raw(), opened.uid()];
     let at = walk(path, |link, found| {
         if trusted.contains(&found.uid()) {
@@ -33,18 +34,15 @@ pub(super) fn check(path: &Path, opened: &Metadata) -> io::Result<()> {
     // What was looked at has to be what was opened: links can be changed in between.
     let found = fs::symlink_metadata(&at)?;
     if (found.dev(), found.ino()) == (opened.dev(), opened.ino()) {
-        return Ok(());
+        return Ok(at);
     }
     Err(io::Error::new(io::ErrorKind::NotFound, "it was changed while it was read"))
 }
 
-/// Whether a path leads to a file outside of a folder.
-pub(crate) fn leads_out_of(folder: &Path, path: &Path) -> bool {
-    match (fs::canonicalize(folder), fs::canonicalize(path)) {
-        (Ok(folder), Ok(path)) => !path.starts_with(folder),
-        // What cannot be found out is taken for the worse.
-        _ => true,
-    }
+/// Whether a file lies in a folder or below it, by the file's own path.
+pub(crate) fn lies_in(folder: &Path, file: &Path) -> bool {
+    // A folder that cannot be looked at has no file in it.
+    fs::canonicalize(folder).is_ok_and(|folder| file.starts_with(folder))
 }
 
 /// Follows a path to its end, and asks at each link whether it may be followed. Answers with the path without links.
@@ -84,7 +82,7 @@ mod tests {
     use std::os::unix::fs::{lchown, symlink};
 
     use super::*;
-    use crate::files::read;
+    use crate::files::{read, read_through};
 
     #[test]
     fn a_link_of_another_user_leads_to_that_users_files_only() {
@@ -125,7 +123,12 @@ mod tests {
         fs::write(folder.join("inside"), "").unwrap();
         symlink("inside", folder.join("in")).unwrap();
         symlink("../outside", folder.join("out")).unwrap();
-        let out = |name: &str| leads_out_of(&folder, &folder.join(name));
-        assert_eq!(["inside", "in", "out", "nowhere"].map(out), [false, false, true, true]);
+        let is_in = |name: &str| lies_in(&folder, &read_through(&folder.join(name), 100).unwrap().1);
+        assert_eq!(["inside", "in", "out"].map(is_in), [true, true, false]);
+        let (_, at) = read_through(&folder.join("out"), 100).unwrap();
+        // What the link leads to by now is not what was read.
+        fs::remove_file(folder.join("out")).unwrap();
+        symlink("inside", folder.join("out")).unwrap();
+        assert!(!lies_in(&folder, &at) && !lies_in(Path::new("/nowhere"), &at));
     }
 }

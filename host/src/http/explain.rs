@@ -241,7 +241,7 @@ impl Case {
         }
     }
 
-    /// When a job is due that has no run yet, where nobody asks for a time: its last one was before it was planned.
+    /// When a job is due that has no run yet, where no time is asked for: its last one was before it was planned.
     fn first_due(&self, last: Instant) -> Option<Instant> {
         let planned = self.facts.planned.as_ref().filter(|_| self.at.is_none())?;
         match self.next {

@@ -69,7 +69,7 @@ pub(crate) struct TimeZonesStatus {
 }
 
 impl From<InUse> for TimeZonesStatus {
-    fn from(InUse { release, folder, faults }: InUse) -> Self {
+    fn from(InUse { release, folder, faults, missing: _ }: InUse) -> Self {
         Self { release, folder: folder.map(|folder| folder.display().to_string()), faults }
     }
 }

@@ -18,7 +18,7 @@ pub(super) enum Failure {
     NoAnswer { what: &'static str, within: Duration },
     #[error("the broker speaks neither MQTT 5 nor 3.1.1")]
     Version,
-    #[error("the broker did not let us in: {0}")]
+    #[error("the broker did not let Roost in: {0}")]
     Login(Reason),
     #[error("the broker refused the connection: {0}")]
     Refused(Reason),
@@ -34,7 +34,7 @@ pub(super) enum Failure {
     Broken(io::Error),
     #[error("the broker sent what is not MQTT: {0}")]
     Malformed(String),
-    #[error("the broker has not been heard of for {} s", .0.as_secs_f32())]
+    #[error("the broker has sent nothing for {} s", .0.as_secs_f32())]
     Silent(Duration),
     #[error("the broker has not acknowledged a message or a subscription for {} s", .0.as_secs_f32())]
     Unacknowledged(Duration),
@@ -64,8 +64,8 @@ impl Failure {
     pub(super) fn hint(&self, tls: bool) -> Option<&'static str> {
         Some(match self {
             Self::ClosedAtOnce if !tls => {
-                "Roost needs a broker that speaks MQTT 5 or 3.1.1, such as Mosquitto; if this one does, it may want TLS: then \
-                 the address starts with `mqtts://`"
+                "a broker that closes because it does not know MQTT 5 is tried in 3.1.1 next; if it closes then, too, it may \
+                 want TLS: then the address starts with `mqtts://`"
             }
             Self::Version | Self::ClosedAtOnce => {
                 "Roost needs a broker that speaks MQTT 5 or 3.1.1, such as Mosquitto; or leave `url` out of `[mqtt]` to use \

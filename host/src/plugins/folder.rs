@@ -15,7 +15,7 @@ use std::{
 use roost_scheduler::names::PluginName;
 
 use self::reading::{Look, Reading, identity, read};
-pub(super) use self::reading::{may_quote, read_settings, settings_at};
+pub(super) use self::reading::{SettingsText, read_settings, settings_at};
 use super::{
     bytes::{Bytes, LoadRoom},
     limits,
@@ -27,9 +27,7 @@ use crate::report::Report;
 pub(super) struct Offer {
     pub(super) plugin: PluginName,
     pub(super) component: Bytes,
-    pub(super) settings: Option<String>,
-    /// Whether errors may show what the settings say: not where a link leads to a file elsewhere, which may be any.
-    pub(super) may_quote: bool,
+    pub(super) settings: Option<SettingsText>,
 }
 
 /// What a look at the folder found.

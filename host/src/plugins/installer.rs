@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
     board::Board,
-    folder::{Offer, may_quote, name_like, settings_at},
+    folder::{Offer, name_like, settings_at},
     library::Question,
     limits, sections,
     versions::{Versions, digest_of},
@@ -74,10 +74,9 @@ impl Installer {
             return Err(Refused::Faulty(report.hint("copy it again")));
         }
         let (name, path) = (plugin.clone(), self.file(plugin, "toml"));
-        let read = blocking(move || (settings_at(&name, &path), may_quote(&path))).await?;
-        let (settings, may_quote) = (read.0.map_err(Refused::Faulty)?, read.1);
+        let settings = blocking(move || settings_at(&name, &path)).await?.map_err(Refused::Faulty)?;
         let (sender, answer) = oneshot::channel();
-        let offer = Offer { plugin: plugin.clone(), component: component.into(), settings, may_quote };
+        let offer = Offer { plugin: plugin.clone(), component: component.into(), settings };
         // Nobody listens only while the host stops, and then nobody answers.
         let _ = self.questions.send(Question::Trial { offer, answer: sender });
         answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Faulty)

@@ -195,8 +195,10 @@ impl Loader {
     }
 
     pub(super) fn propose(&self, offer: Offer) -> Result<Proposal, LoadError> {
-        let settings = Settings::parse(offer.settings.as_deref(), &offer.plugin, &self.site, &self.rules);
-        let settings = settings.map_err(|report| match offer.may_quote {
+        let (text, may_quote) =
+            offer.settings.as_ref().map_or((None, true), |read| (Some(read.text.as_str()), read.may_quote));
+        let settings = Settings::parse(text, &offer.plugin, &self.site, &self.rules);
+        let settings = settings.map_err(|report| match may_quote {
             true => LoadError::Settings(report),
             false => LoadError::Settings(without_quotes(&report)),
         })?;

@@ -64,7 +64,7 @@ impl Settings {
         let operator = rules.grants.get(plugin);
         let file = format!("{plugin}.toml");
         let document = Document::parse(&file, text.unwrap_or_default())?;
-        let top = document.table(&["config", "device", "grants", "limits"])?;
+        let top = document.table_or(&["config", "device", "grants", "limits"], ELSEWHERE)?;
         let granted = top.get("grants").map(|value| read_grant(&value.table(&GRANT_KEYS)?, plugin)).transpose()?;
         let limits = top.get("limits").map(|value| Limits::read(&value, &rules.ceilings)).transpose()?;
         Ok(Self {
@@ -129,6 +129,10 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
     }
     Ok(devices)
 }
+
+/// Where keys belong that people write at the top.
+const ELSEWHERE: &str =
+    "; settings of the plugin's own belong below `[config]`, and where a device is below `[[device]]`";
 
 const DEVICE_KEYS: [&str; 5] = ["name", "config", PLACE_KEYS[0], PLACE_KEYS[1], PLACE_KEYS[2]];
 

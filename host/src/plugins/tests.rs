@@ -26,5 +26,5 @@ fn loader(data: &Path) -> Loader {
 
 fn offer(component: Vec<u8>, settings: Option<&str>) -> Offer {
     let plugin = PluginName::parse("porch").unwrap();
-    Offer { plugin, component: component.into(), settings: settings.map(Into::into), may_quote: true }
+    Offer { plugin, component: component.into(), settings: settings.map(|text| text.to_owned().into()) }
 }

@@ -20,7 +20,7 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use super::{
     bytes::Bytes,
     contract::tasks::TaskDescription,
-    folder::{Offer, better_name, read_settings},
+    folder::{Offer, SettingsText, better_name, read_settings},
     limits,
     load::{Accepted, Errand, LoadError, Loader},
     program::Program,
@@ -83,7 +83,7 @@ impl Workbench {
             Some(settings) => Some(settings),
             None => settings_beside(path)?,
         };
-        let accepted = self.accept(Offer { plugin, component, settings, may_quote: true }, now);
+        let accepted = self.accept(Offer { plugin, component, settings }, now);
         accepted.map_err(|report| report.cause(format!("it was to be compared as `{}`", candidate.display())))
     }
 
@@ -144,8 +144,7 @@ fn unusable(path: &Path) -> Report {
 
 fn offer(path: &Path) -> Result<Offer, Report> {
     let (plugin, component) = (name_of(path)?, read_component(path)?);
-    // The user who looks here reads the files with that user's own rights.
-    Ok(Offer { plugin, component, settings: settings_beside(path)?, may_quote: true })
+    Ok(Offer { plugin, component, settings: settings_beside(path)? })
 }
 
 /// The plugin that a file is.
@@ -159,10 +158,11 @@ fn name_of(path: &Path) -> Result<PluginName, Report> {
     PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))
 }
 
-fn settings_beside(component: &Path) -> Result<Option<String>, Report> {
+/// Errors may show what they say: a user that looks here reads the files with that user's own rights.
+fn settings_beside(component: &Path) -> Result<Option<SettingsText>, Report> {
     let path = component.with_extension("toml");
     match read_settings(&path) {
-        Ok(text) => Ok(Some(text)),
+        Ok(read) => Ok(Some(SettingsText { may_quote: true, ..read })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unusable(component).cause(format!("`{}` cannot be read: {error}", path.display()))),
     }

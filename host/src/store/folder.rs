@@ -42,8 +42,8 @@ pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
 /// How often it is looked whether the database is still where it was.
 const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
 
-/// Which file has the database's name. Whoever deletes it, or puts another one there, leaves a host with a file that nobody
-/// finds again.
+/// The file that has the database's name. If it is deleted, or another one is put there, the host writes to a file that no
+/// later host finds.
 #[derive(Debug)]
 pub(super) struct Place {
     file: (u64, u64),
@@ -69,7 +69,7 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::Displaced { path: path.to_owned(), how: "it was deleted or moved away" })
             }
-            // Who may not look there any more still has the file.
+            // A host that may not look there any more still has the file open.
             Err(_) => Ok(()),
         }
     }
@@ -98,7 +98,7 @@ pub(super) fn lock(folder: &Folder, path: &Path) -> Result<Lock, StoreError> {
     Ok(Lock(file))
 }
 
-/// A process that is just being started by whoever had the lock has it, too, until it is another program.
+/// A process that is just being started by the host that had the lock has it, too, until it is another program.
 fn try_lock(file: &File) -> Result<(), rustix::io::Errno> {
     for _ in 0..LOCK_TRIES {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -109,7 +109,7 @@ fn try_lock(file: &File) -> Result<(), rustix::io::Errno> {
     flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Whether a host has the folder, as far as whoever asks may know.
+/// Whether a host has the folder, as far as this process may know.
 pub(crate) fn is_in_use(folder: &Path) -> bool {
     let Ok(mut file) = File::open(folder.join("lock")) else { return false };
     let mut holder = String::new();

@@ -202,7 +202,7 @@ pub(super) fn jobs(
             decided: row.instant(9)?,
         });
         if batch.len() == JOBS_PER_BATCH {
-            // Whoever does not want any more is told of what is wrong, all the same.
+            // A receiver that is gone wants no more jobs; what is wrong with the next ones is reported all the same.
             let _ = to.send(mem::replace(&mut batch, Vec::with_capacity(JOBS_PER_BATCH)));
         }
         Ok(())

@@ -272,7 +272,7 @@ impl Scheduler {
         }
     }
 
-    /// The broker has the message, and nobody to pass it on to. What is owed is sent again for a while.
+    /// The broker has the message, and no subscriber to pass it on to. Owed steps are sent again for a while.
     fn no_subscriber(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let failing = self.failing;
         let Some(run) = self.runs.get_mut(slot) else { return };

@@ -33,15 +33,19 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) rule: Resource,
-    /// More than there are, where the operator has taken some away.
-    held: u32,
+    /// The runs that hold it: more than there are, where the operator has taken some away.
+    holders: BTreeSet<RunSlot>,
     /// Round robin over plugins; within one the higher priority first, then the one that was due first (I7).
     waiting: Turns,
 }
 
 impl Pool {
     pub(super) fn new(rule: Resource) -> Self {
-        Self { rule, held: 0, waiting: Turns::default() }
+        Self { rule, holders: BTreeSet::new(), waiting: Turns::default() }
+    }
+
+    fn is_taken(&self) -> bool {
+        self.holders.len() >= self.rule.capacity as usize
     }
 
     /// Until when a run may hold one.
@@ -70,6 +74,13 @@ pub(super) struct Line {
 }
 
 impl Scheduler {
+    /// The runs that hold a resource, some of them where there are many.
+    pub fn holders_of(&self, resource: &ResourceName) -> impl Iterator<Item = &RunId> {
+        let pool = self.resources.get(resource).into_iter();
+        let holders = pool.flat_map(|pool| pool.holders.iter().take(limits::HOLDERS_PER_VIEW));
+        holders.filter_map(|slot| self.runs.get(*slot)).map(|run| &run.id)
+    }
+
     /// A run that is there from now on.
     pub(super) fn insert_run(&mut self, mut run: Run) -> RunSlot {
         debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
@@ -88,11 +99,10 @@ impl Scheduler {
             self.groups.entry(group).or_default().runs.insert(turn, slot);
         }
         if let Some(started) = started
-            && let Some(pool) = needs.and_then(|name| self.resources.get_mut(&name))
+            && let Some(pool) = needs.and_then(|name| self.resources.get(&name))
             && (pool.until(started) > self.since || !is_owed)
         {
             // It started before the host did, and goes on; a first step that is tried for too long is given up at once.
-            pool.held += 1;
             self.take_hold(slot, started, false);
         }
         slot
@@ -214,15 +224,22 @@ impl Scheduler {
     /// A run has what it needs, until it ends or has had it for long enough.
     fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let pool = run.policy.needs.as_ref().and_then(|name| self.resources.get(name));
-        let until = pool.map_or(Instant::MAX, |pool| pool.until(since));
+        let mut until = Instant::MAX;
+        if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
+            pool.holders.insert(slot);
+            until = pool.until(since);
+        }
         run.holds = Some(Hold { since, inherited, until });
         self.timers.insert((until, Timer::Hold(slot)));
     }
 
     /// A run does not have what it needs any more.
     fn let_go(&mut self, slot: RunSlot) -> Option<Hold> {
-        let hold = self.runs.get_mut(slot)?.holds.take()?;
+        let run = self.runs.get_mut(slot)?;
+        let hold = run.holds.take()?;
+        if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
+            pool.holders.remove(&slot);
+        }
         self.timers.remove(&(hold.until, Timer::Hold(slot)));
         Some(hold)
     }
@@ -332,8 +349,7 @@ impl Scheduler {
         }
         let Some(run) = self.runs.get(slot) else { return false };
         let Some(pool) = self.resources.get_mut(&name) else { return true };
-        if pool.held < pool.rule.capacity && pool.waiting.is_empty() {
-            pool.held += 1;
+        if !pool.is_taken() && pool.waiting.is_empty() {
             pool.waiting.serve(&run.id.plugin);
             self.take_hold(slot, now, false);
             return true;
@@ -404,12 +420,10 @@ impl Scheduler {
     /// One more is free: the run that waits first has it.
     fn release(&mut self, now: Instant, name: &ResourceName) {
         let Some(pool) = self.resources.get_mut(name) else { return };
-        pool.held -= 1;
-        if pool.held >= pool.rule.capacity {
+        if pool.is_taken() {
             return;
         }
         let Some(slot) = pool.waiting.pop() else { return };
-        pool.held += 1;
         self.take_hold(slot, now, false);
         self.take_out(slot);
         self.enqueue(slot);

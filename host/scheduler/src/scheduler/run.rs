@@ -47,7 +47,7 @@ pub(super) struct Run {
     pub(super) watch: Option<Box<Watch>>,
     /// The step that is owed, and goes without its device's report, for that cannot be listened to.
     pub(super) unheard: Option<usize>,
-    /// Since when the current step is sent to a topic that nobody has subscribed to.
+    /// Since when the current step is sent to a topic without a subscriber.
     pub(super) unsubscribed_since: Option<Instant>,
     pub(super) state: State,
 }

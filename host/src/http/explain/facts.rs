@@ -64,6 +64,8 @@ pub(super) struct Progress {
     pub(super) step: usize,
     pub(super) of: usize,
     pub(super) held_by: Option<Cause>,
+    /// The runs that have the resource that it waits for.
+    pub(super) holders: Vec<RunId>,
     pub(super) attempts: u32,
     pub(super) last: Option<Attempt>,
     pub(super) until: Option<Instant>,
@@ -72,10 +74,14 @@ pub(super) struct Progress {
 }
 
 impl Begun {
-    fn of(run: &RunUnderWay<'_>) -> Self {
+    fn of(run: &RunUnderWay<'_>, scheduler: &Scheduler) -> Self {
         let RunUnderWay { state, step, of, attempts, until, grace_end, .. } = *run;
         let (held_by, last) = (run.held_by.cloned(), run.last.cloned());
-        let progress = Progress { state, step, of, held_by, attempts, last, until, grace_end };
+        let holders = match run.held_by {
+            Some(Cause::Taken(resource)) => scheduler.holders_of(resource).cloned().collect(),
+            _ => Vec::new(),
+        };
+        let progress = Progress { state, step, of, held_by, holders, attempts, last, until, grace_end };
         Self { id: run.id.clone(), started: run.started, progress }
     }
 }
@@ -92,7 +98,7 @@ impl Facts {
             error: found.as_ref().and_then(|device| device.error.map(str::to_owned)),
             replan_at: found.as_ref().map(|device| device.replan_at),
             site: found.as_ref().map(|device| *device.site),
-            under_way: runs.map(|run| Begun::of(&run)).collect(),
+            under_way: runs.map(|run| Begun::of(&run, scheduler)).collect(),
             planned: planned.as_ref().map(|view| Planned {
                 job: view.job.clone(),
                 next: view.next,
@@ -112,7 +118,7 @@ impl Facts {
         self.grant.is_some()
     }
 
-    /// The occurrence that is meant: the nearest one, or the last one, if nobody says which.
+    /// The occurrence that is meant: the nearest one, or the last one, if no time is asked for.
     pub(super) fn nominal(&self, at: Instant, is_last: bool, sky: &mut Sky) -> Result<Instant, Option<Never>> {
         let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return Err(None) };
         let trigger = &planned.job.trigger;
@@ -147,7 +153,7 @@ impl Facts {
         })
     }
 
-    /// Whether a run that failed would be taken if somebody wanted it again.
+    /// Whether a run that failed would be taken if it was replayed.
     pub(super) fn can_be_done_again(&self, run: &RunId) -> bool {
         let is_in_the_way = |other: &RunId| {
             other == run || matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence

@@ -97,7 +97,7 @@ impl Sentence {
 
     /// Of a run that has not ended, and what to do.
     pub(super) fn under_way(&self, run: &RunId, progress: &Progress, is_linked: bool) -> (String, Option<String>) {
-        let Progress { state, step, of, held_by, attempts, last, until, grace_end } = progress;
+        let Progress { state, step, of, held_by, holders, attempts, last, until, grace_end } = progress;
         let until = until.map(|at| self.local(at)).unwrap_or_default();
         let which = if *of > 1 { format!("step {step} of {of}") } else { "its message".into() };
         let (last, hint) = last.as_ref().map(reason::attempt).unwrap_or_default();
@@ -119,7 +119,12 @@ impl Sentence {
             "held" => {
                 let why = held_by.as_ref().map_or_else(|| "others go first".into(), reason::cause);
                 let end = grace_end.map(|end| format!("; it will be missed if it cannot start by {}", self.local(end)));
-                format!("it waits to start: {why}{}", end.unwrap_or_default())
+                let by: Vec<String> = holders.iter().map(|run| format!("`{run}`")).collect();
+                let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+                advice = holders.first().map(|run| {
+                    format!("`roost abandon {run}` would make it free, and send nothing of what that run still owes")
+                });
+                format!("it waits to start: {why}{by}{}", end.unwrap_or_default())
             }
             "asking" => "its plugin is being asked what to publish".into(),
             "listening" => format!("{which} waits until the device's reports can be heard"),
@@ -189,7 +194,7 @@ impl Sentence {
         }
     }
 
-    /// What comes next, unless somebody wants that to be left out.
+    /// What comes next, unless a person asked for that to be left out.
     pub(super) fn next(&self, next: NextRun, skipped: Option<Instant>) -> String {
         match next {
             NextRun::Due(next) if skipped == Some(next) => {

@@ -112,7 +112,8 @@ fn by_hand(when: &str, outcome: &Outcome) -> RunView {
 }
 
 fn progress(state: &'static str) -> Progress {
-    Progress { state, step: 1, of: 1, held_by: None, attempts: 0, last: None, until: None, grace_end: None }
+    let (held_by, holders, last, until, grace_end) = (None, Vec::new(), None, None, None);
+    Progress { state, step: 1, of: 1, held_by, holders, attempts: 0, last, until, grace_end }
 }
 
 fn begun(id: RunId, progress: Progress) -> Begun {
@@ -269,6 +270,7 @@ fn one_of_several_is_found_in_what_stands_for_them() {
 #[test]
 fn what_has_not_ended_says_what_it_waits_for() {
     let pump = Cause::Taken(ResourceName::parse("pump").unwrap());
+    let hog = "greedy/greedy/hog/2027-03-01T11:00:00Z".parse().unwrap();
     let until = Some(at("2027-03-01T12:05:00Z"));
     let refused = Attempt::Refused("not\nauthorized".into());
     let with = |state, change: fn(&mut Progress)| {
@@ -296,7 +298,12 @@ fn what_has_not_ended_says_what_it_waits_for() {
             "its message waits: its plugin has more to send than its rate of 5 messages a second allows; it will be missed if \
              it cannot start by Mon 2027-03-01 12:01:00 GMT",
         ),
-        (Progress { held_by: Some(pump), ..progress("held") }, true, "it waits to start: `pump` is taken"),
+        (Progress { held_by: Some(pump.clone()), ..progress("held") }, true, "it waits to start: `pump` is taken"),
+        (
+            Progress { held_by: Some(pump), holders: vec![hog], ..progress("held") },
+            true,
+            "it waits to start: `pump` is taken by `greedy/greedy/hog/2027-03-01T11:00:00Z`",
+        ),
         (
             with("held", |run| {
                 (run.held_by, run.grace_end) = (Some(Cause::EarlierRun), Some(at("2027-03-01T12:05:00Z")));
@@ -347,7 +354,7 @@ fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
             "because that was asked for by hand",
         ),
         (with(|job| job.watermark = Instant::MIN), None, "undecided", "5h30m ago, and is just being decided"),
-        // Nobody asks for a time, and none of its runs is known.
+        // No time is asked for, and none of its runs is known.
         (
             daily(),
             None,

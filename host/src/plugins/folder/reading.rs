@@ -30,6 +30,21 @@ pub(super) struct Look {
     pub(super) settings: Option<Identity>,
 }
 
+/// The settings of a plugin, as they stand in their file.
+#[derive(Clone, Debug)]
+pub(in crate::plugins) struct SettingsText {
+    pub(in crate::plugins) text: String,
+    /// Whether errors may show what they say: not where a link led to a file elsewhere, which may be any.
+    pub(in crate::plugins) may_quote: bool,
+}
+
+#[cfg(test)]
+impl From<String> for SettingsText {
+    fn from(text: String) -> Self {
+        Self { text, may_quote: true }
+    }
+}
+
 /// What reading a settled pair came to.
 pub(super) enum Reading {
     Whole(Offer),
@@ -75,7 +90,7 @@ pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: L
     let text = match look.settings.map(|_| read_settings(settings)) {
         None if fs::symlink_metadata(settings).is_ok() => return Reading::Faulty(no_file(name, settings)),
         None => None,
-        Some(Ok(text)) => Some(text),
+        Some(Ok(read)) => Some(read),
         Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
         Some(Err(error)) => return unreadable(settings, error),
     };
@@ -85,14 +100,8 @@ pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: L
     if !sections::whole(&bytes) {
         return Reading::Torn;
     }
-    let may_quote = text.is_none() || may_quote(settings);
     let component = Bytes::in_room(bytes, Some(room));
-    Reading::Whole(Offer { plugin: name.clone(), component, settings: text, may_quote })
-}
-
-/// Whether what a file says may be shown: it lies in the folder, though a link may lead to it.
-pub(in crate::plugins) fn may_quote(path: &Path) -> bool {
-    path.parent().is_some_and(|folder| !files::leads_out_of(folder, path))
+    Reading::Whole(Offer { plugin: name.clone(), component, settings: text })
 }
 
 /// Without them it would run with defaults, which a link whose target is away does not ask for.
@@ -103,9 +112,9 @@ fn no_file(name: &PluginName, settings: &Path) -> Report {
 }
 
 /// The settings that lie there, if there are any.
-pub(in crate::plugins) fn settings_at(name: &PluginName, path: &Path) -> Result<Option<String>, Report> {
+pub(in crate::plugins) fn settings_at(name: &PluginName, path: &Path) -> Result<Option<SettingsText>, Report> {
     match read_settings(path) {
-        Ok(text) => Ok(Some(text)),
+        Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_file(name, path)),
         Err(error) => {
@@ -115,7 +124,9 @@ pub(in crate::plugins) fn settings_at(name: &PluginName, path: &Path) -> Result<
     }
 }
 
-pub(in crate::plugins) fn read_settings(path: &Path) -> io::Result<String> {
+pub(in crate::plugins) fn read_settings(path: &Path) -> io::Result<SettingsText> {
     let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    utf8(files::read(path, limits::SETTINGS_BYTES)?).map_err(not_text)
+    let (bytes, at) = files::read_through(path, limits::SETTINGS_BYTES)?;
+    let may_quote = path.parent().is_some_and(|folder| files::lies_in(folder, &at));
+    Ok(SettingsText { text: utf8(bytes).map_err(not_text)?, may_quote })
 }

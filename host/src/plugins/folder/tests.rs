@@ -61,7 +61,12 @@ impl Bench {
 fn in_short(found: Vec<Sighting>) -> Vec<String> {
     let short = |sighting| match sighting {
         Sighting::Offered(offer) => {
-            format!("{} {}{}", offer.plugin, offer.component.len(), offer.settings.unwrap_or_default())
+            format!(
+                "{} {}{}",
+                offer.plugin,
+                offer.component.len(),
+                offer.settings.map_or_else(String::new, |read| read.text)
+            )
         }
         Sighting::Withdrawn(name) => format!("{name} gone"),
         Sighting::Faulty(_, report) => format!("fault: {}", [vec![report.what], report.causes].concat().join(": ")),
@@ -322,7 +327,7 @@ fn what_a_link_leads_to_outside_of_the_folder_is_not_quoted() {
     bench.folder.scan(bench.now, &mut found);
     bench.folder.settle(bench.now, &mut found);
     let quoted = found.iter().map(|sighting| match sighting {
-        Sighting::Offered(offer) => (offer.plugin.as_str(), offer.may_quote),
+        Sighting::Offered(offer) => (offer.plugin.as_str(), offer.settings.as_ref().is_some_and(|read| read.may_quote)),
         other => panic!("{other:?}"),
     });
     assert_eq!(quoted.collect::<Vec<_>>(), [("attic", true), ("porch", false)]);

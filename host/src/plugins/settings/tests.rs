@@ -127,6 +127,11 @@ fn ceilings_of_a_grant_are_read_and_kept() {
 fn errors_say_where_and_what_to_do() {
     for (text, expected) in [
         ("[confg]", "coop-door.toml:1:2: unknown key `confg`\nhint: did you mean `config`?"),
+        (
+            "time_zone = 'UTC'",
+            "coop-door.toml:1:1: unknown key `time_zone`\nhint: known here: `config`, `device`, `grants`, `limits`; settings \
+             of the plugin's own belong below `[config]`, and where a device is below `[[device]]`",
+        ),
         ("[[devices]]\nname = 'a'", "coop-door.toml:1:3: unknown key `devices`\nhint: did you mean `device`?"),
         (
             "[[device]]\ntime_zone = 'UTC'",

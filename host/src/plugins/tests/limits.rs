@@ -8,7 +8,7 @@ use super::{guests, loader, offer};
 use crate::{
     clock,
     plugins::{
-        folder::Offer,
+        folder::{Offer, SettingsText},
         limits,
         load::{Accepted, LoadError},
         ready::Ready,
@@ -154,8 +154,8 @@ async fn what_a_file_elsewhere_says_is_not_quoted() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
     let message = |may_quote| {
-        let settings = Some("[config]\n[hunter2]\n");
-        let offer = Offer { may_quote, ..offer(guests::guest(guests::NOTHING), settings) };
+        let settings = Some(SettingsText { text: "[config]\n[hunter2]\n".into(), may_quote });
+        let offer = Offer { settings, ..offer(guests::guest(guests::NOTHING), None) };
         let name = offer.plugin.clone();
         loader.propose(offer).err().unwrap().report(&name, None).to_string()
     };

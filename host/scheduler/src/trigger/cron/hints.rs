@@ -9,7 +9,10 @@ pub(super) fn hint(expression: &str) -> Option<String> {
         // As it is written: zones have small letters.
         let (_, zone) = expression.split_at(first.len() - zone.len());
         let (zone, rest) = zone.trim_start().split_once(char::is_whitespace).unwrap_or((zone, "30 6 * * *"));
-        return Some(format!("a time zone stands behind the expression: `cron {} in {zone}`", rest.trim()));
+        return Some(format!(
+            "a time zone stands behind the expression: `cron {} in {zone}`; in a plugin's plan it is `time-zone`",
+            rest.trim()
+        ));
     }
     match first {
         "@EVERY" => {
