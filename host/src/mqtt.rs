@@ -138,7 +138,7 @@ pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>, info: Lin
 }
 
 impl Link {
-    /// Sends a message if its link is there, and drops it if that is over: the core has been told. Never waits.
+    /// Sends a message if its link is there, and drops it if that is over: the core has had the event. Never waits.
     pub(crate) fn publish(&self, publish: Publish) {
         // The other end is gone only after a panic there, which shows when the link is stopped.
         let _ = self.orders.send(Order::Publish(publish, Instant::now()));
@@ -225,7 +225,11 @@ impl Links {
                     pause
                 }
                 End::Lost(failure, verdict) => {
-                    self.outage.failed(&self.settings, self.addresses.url(), &failure, Lost::Now(verdict))
+                    let pause = self.outage.failed(&self.settings, self.addresses.url(), &failure, Lost::Now(verdict));
+                    if verdict == Verdict::Unwelcome {
+                        self.addresses.turn();
+                    }
+                    pause
                 }
             };
             tokio::select! {
@@ -277,7 +281,10 @@ impl Links {
             Err(failure) => return End::Failed(failure),
         };
         self.last += 1;
-        self.addresses.succeeded();
+        if self.addresses.succeeded() {
+            // Its rules may be others.
+            self.memory.suspects.retry_all(Instant::now());
+        }
         self.outage.ended(self.addresses.url(), manner.version, limits.receive_maximum.min(connection::CREDIT));
         self.tell_manner(manner);
         self.tell_suspects();
@@ -313,8 +320,8 @@ impl Links {
         let more = named.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" or one of {more} more") };
         tracing::warn!(
-            "the broker ended the connection right after {first}{more}: such are held back now and tried one at a time, alone, \
-             to find out which"
+            "the broker ended the connection right after {first}{more}: these topics are held back now and tried one at a time, \
+             to find out at which of them"
         );
     }
 
@@ -325,9 +332,9 @@ impl Links {
         if is_news {
             let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
             tracing::warn!(
-                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to, those for \
-                 devices that are away do not expire at the broker, and it does not say why it refuses one; all else is \
-                 as with MQTT 5, which is tried again at a new connection, in {hours} h at the earliest"
+                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to, do not expire \
+                 at the broker while a device is away, and count as delivered even where the broker denies them or no \
+                 client has subscribed; all else is as with MQTT 5, which is tried again at a new connection, in {hours} h at the earliest"
             );
         }
         if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !manner.will) {

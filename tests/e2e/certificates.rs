@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs, path::Path, process::Command};
 
-use roost_tests::{Broker, Listener, Site, free_port, guest, now_ms};
+use roost_tests::{Broker, Listener, Site, free_port, guest, now_ms, retained};
 
 use crate::{job, operations};
 
@@ -67,16 +67,9 @@ fn a_broker_that_asks_for_a_certificate_knows_roost_by_its_own() {
         (site.query("SELECT count(*) FROM runs WHERE state = 'succeeded'") > 0).then_some(())
     });
     // The broker knows the user by the certificate: without that name nothing may be written.
-    assert_eq!(retained(plain), "online");
+    assert_eq!(retained(plain, "roost/status").as_deref(), Some("online"));
     assert!(host.stop().success());
-    assert_eq!(retained(plain), "offline");
-}
-
-/// What the host says of itself.
-fn retained(port: u16) -> String {
-    let mut command = Command::new("mosquitto_sub");
-    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "roost/status", "-C", "1", "-W", "10"]);
-    String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+    assert_eq!(retained(plain, "roost/status").as_deref(), Some("offline"));
 }
 
 #[test]

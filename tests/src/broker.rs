@@ -99,15 +99,6 @@ impl Broker {
         assert!(status.success(), "{arguments:?}");
     }
 
-    /// The message that it has retained on a topic.
-    pub fn retained(&self, topic: &str) -> Option<String> {
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-t", topic, "-q", "1", "-C", "1", "-W", "10"]);
-        let heard = command.stderr(Stdio::null()).output();
-        let heard = heard.expect("mosquitto_sub is not installed: run `make setup`").stdout;
-        String::from_utf8(heard).ok()?.lines().next().map(str::to_owned)
-    }
-
     /// Ends it in an orderly way.
     pub fn stop(&mut self) {
         self.end(Signal::TERM);

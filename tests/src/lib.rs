@@ -24,7 +24,7 @@ use std::{
 pub use broker::Broker;
 pub use device::Device;
 pub use lines::Lines;
-pub use listener::{Listener, Message};
+pub use listener::{Listener, Message, retained};
 pub use roost::{Roost, Site};
 
 /// How long anything may take before a test is given up: much longer than it does, on a machine that is busy.

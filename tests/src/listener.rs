@@ -1,6 +1,7 @@
 //! Somebody who listens: an ordinary `mosquitto_sub`.
 
 use std::{
+    io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -10,6 +11,23 @@ use crate::Lines;
 
 /// What is published until it is heard: then the subscription is there.
 const PROBE: &str = "probe";
+
+/// The message that a broker has retained on a topic.
+pub fn retained(port: u16, topic: &str) -> Option<String> {
+    let mut process = Command::new("mosquitto_sub")
+        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", topic, "-q", "1", "-W", "10", "-F", "%t\t%p"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mosquitto_sub is not installed: run `make setup`");
+    let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    // amqtt sends others first, to which it has not subscribed.
+    let payload = |line: String| Some(line.split_once('\t').filter(|(of, _)| *of == topic)?.1.to_owned());
+    let found = lines.filter_map(payload).next();
+    let _ = process.kill();
+    let _ = process.wait();
+    found
+}
 
 /// A subscriber to everything.
 pub struct Listener {

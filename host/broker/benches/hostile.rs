@@ -36,6 +36,34 @@ fn main() {
     let subscribe = packet(0x82, &[&[0, 1, 0], &filters[..]].concat());
     attack("subscribe 100 times to 10,000 retained topics", clients, &subscribe, retain_all);
     attack("the same with a filter that none matches", clients, &subscribe_to_none(), retain_all);
+    attack("subscribe and unsubscribe with 500 long filters", clients, &subscribe_and_unsubscribe(), |_| Vec::new());
+    let large = Message::new("large", &vec![b'x'; 900_000]).qos(1).packet(5);
+    attack("publish large messages for 1,000 sessions that are away", clients.min(30), &large, go_away);
+}
+
+fn go_away(target: &Target) -> Vec<Client> {
+    for number in 0..1_000 {
+        let mut client = target.connect(&Connect::five(&format!("away-{number}")).lasting());
+        client.subscribe(&[("large", 1)]);
+        client.disconnect(&[]);
+    }
+    Vec::new()
+}
+
+/// Long filters, made and removed.
+fn subscribe_and_unsubscribe() -> Vec<u8> {
+    let mut filters = Vec::new();
+    let mut subscriptions = Vec::new();
+    for number in 0..500 {
+        let filter = format!("{number:03}{}", "/".repeat(200));
+        filters.extend([0, filter.len() as u8]);
+        filters.extend(filter.as_bytes());
+        subscriptions.extend([0, filter.len() as u8]);
+        subscriptions.extend(filter.as_bytes());
+        subscriptions.push(0);
+    }
+    [packet(0x82, &[&[0, 1, 0], &subscriptions[..]].concat()), packet(0xA2, &[&[0, 1, 0], &filters[..]].concat())]
+        .concat()
 }
 
 fn subscribe_to_none() -> Vec<u8> {
@@ -76,7 +104,16 @@ fn attack(what: &str, clients: usize, bytes: &[u8], prepare: fn(&Target) -> Vec<
         })
         .into_iter()
         .collect();
-    thread::sleep(ATTACK);
+    let end = Instant::now() + ATTACK;
+    let mut last = None;
+    while Instant::now() < end {
+        let problem = target.broker().health().problem();
+        if problem != last {
+            println!("  {problem:?}");
+            last = problem;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
     is_over.store(true, Ordering::Relaxed);
     println!("{clients} clients {what}:");
     for one in measured {

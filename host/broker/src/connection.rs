@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) sockets: Arc<Sockets>,
     /// Turns of clients that cause much work: one at a time, so that all others have theirs in between.
     pub(crate) heavy: Semaphore,
+    /// Notified when the work of a round is used up.
+    pub(crate) round: Notify,
 }
 
 /// A connection that is open.
@@ -58,7 +60,7 @@ struct Live {
     opened: Instant,
     last_input: Instant,
     last_output: Instant,
-    /// Since when a larger packet is being read.
+    /// Since when a larger packet is being read: not as long as it waits for room.
     larger_since: Option<Instant>,
 }
 
@@ -122,7 +124,7 @@ impl Live {
         let stream = Arc::clone(&self.stream);
         let shared = Rc::clone(&self.shared);
         loop {
-            let turn = if self.is_heavy {
+            let turn = if self.is_heavy || shared.core.borrow().has_to_wait(self.id) {
                 let turn = shared.heavy.acquire().await;
                 yield_now().await;
                 Some(turn)
@@ -140,7 +142,7 @@ impl Live {
             if has_read {
                 self.take_in()?;
             }
-            self.is_heavy = shared.core.borrow().was_heavy(self.id);
+            self.end_turn(turn.is_some());
             drop(turn);
             if has_read {
                 // Each connection has a turn before more is read of one: the runtime looks at all sockets in between.
@@ -156,7 +158,7 @@ impl Live {
                 () = wake.notified() => {}
                 room = wanted(&mut self.wanted) => {
                     self.wanted = None;
-                    self.room = room;
+                    (self.room, self.larger_since) = (room, Some(clock::now().monotonic));
                 }
                 () = &mut timer => {
                     if may_read {
@@ -167,6 +169,16 @@ impl Live {
                     timer = Box::pin(sleep_until(next.into()));
                 }
             }
+        }
+    }
+
+    fn end_turn(&mut self, has_waited: bool) {
+        let mut core = self.shared.core.borrow_mut();
+        // A part of a packet is no work yet.
+        let is_in_packet = self.is_heavy && !self.input.is_empty();
+        self.is_heavy = core.end_turn(self.id, has_waited) || is_in_packet;
+        if core.is_round_full() {
+            self.shared.round.notify_one();
         }
     }
 
@@ -283,11 +295,12 @@ impl Live {
     fn make_room(&mut self, bytes: usize, now: Instant) {
         if bytes <= limits::SMALL_PACKET_BYTES {
             (self.room, self.wanted, self.larger_since) = (None, None, None);
-        } else if self.larger_since.is_none() {
-            self.larger_since = Some(now);
+        } else if self.larger_since.is_none() && self.wanted.is_none() {
             let (kib, reading) = (bytes.div_ceil(1_024) as u32, Arc::clone(&self.shared.reading));
             match Arc::clone(&reading).try_acquire_many_owned(kib) {
-                Ok(room) => self.room = Some(room),
+                Ok(room) => (self.room, self.larger_since) = (Some(room), Some(now)),
+                // Others cannot keep the host's own messages from coming.
+                Err(_) if self.shared.core.borrow().is_privileged(self.id) => self.larger_since = Some(now),
                 Err(_) => self.wanted = Some(Box::pin(async move { reading.acquire_many_owned(kib).await.ok() })),
             }
         }

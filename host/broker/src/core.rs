@@ -26,6 +26,7 @@ use crate::{
     codec::{self, Disconnect, Fault, Packet, Reason, Version},
     disk::{Disk, MessageId, Op, Ticket, Will},
     limits,
+    queue::Queued,
     retained::RetainedMessages,
     tree::{Subscriber, Tree},
 };
@@ -52,6 +53,8 @@ pub(crate) struct Core {
     admission: Admission,
     /// What belongs to the next transaction.
     ops: Vec<Op>,
+    /// Messages in it that are not to be kept after all.
+    cancelled: HashSet<MessageId>,
     /// Its number.
     ticket: Ticket,
     durable: Ticket,
@@ -70,6 +73,8 @@ pub(crate) struct Core {
     last_message: MessageId,
     /// How much has been looked at in this turn.
     work: usize,
+    /// The same since all connections had their turns.
+    round_work: usize,
     /// Kept for its memory.
     found: Vec<Subscriber>,
     complaints: Complaints,
@@ -155,10 +160,32 @@ impl Core {
         self.work = 0;
     }
 
-    /// Whether its turn was so much work that the next one has to wait for those of others. The host's own client never
-    /// waits.
-    pub(crate) fn was_heavy(&self, id: ConnectionId) -> bool {
-        self.work > limits::HEAVY_WORK && self.connections.get(&id).is_some_and(|connection| !connection.is_privileged)
+    /// A connection has had its turn. True if that was so much work that its next turn has to wait for those of others.
+    /// The host's own client never waits. `has_waited`: it was the one heavy turn of its round.
+    pub(crate) fn end_turn(&mut self, id: ConnectionId, has_waited: bool) -> bool {
+        self.round_work += if has_waited { 0 } else { self.work };
+        self.work > limits::HEAVY_WORK && !self.is_privileged(id)
+    }
+
+    /// All connections that were ready have had their turns.
+    pub(crate) fn begin_round(&mut self) {
+        self.round_work = 0;
+    }
+
+    /// Whether there has been so much work in this round that other clients wait for the next one.
+    pub(crate) fn is_round_full(&self) -> bool {
+        self.round_work > limits::ROUND_WORK
+    }
+
+    /// The same for one connection. One that has not sent CONNECT has its turn, for that alone: it may be the host's own.
+    pub(crate) fn has_to_wait(&self, id: ConnectionId) -> bool {
+        let is_unknown = self.silent.contains_key(&id);
+        self.is_round_full() && !is_unknown && !self.is_privileged(id)
+    }
+
+    /// Whether it is the host's own.
+    pub(crate) fn is_privileged(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| connection.is_privileged)
     }
 
     /// The next packet of a connection.
@@ -183,14 +210,17 @@ impl Core {
 
     fn take(&mut self, id: ConnectionId, packet: Packet<'_>, now: Now) -> Result<Next, Fault> {
         match packet {
-            Packet::Connect(connect) => self.connect(id, &connect, now)?,
+            Packet::Connect(connect) => {
+                self.connect(id, &connect, now)?;
+                return Ok(Next::Yield);
+            }
             Packet::Publish(publish) => self.publish(id, &publish, now)?,
             Packet::Ack(ack) => self.acknowledged(id, ack, now),
             Packet::Subscribe(subscribe) => {
                 self.subscribe(id, &subscribe, now);
                 return Ok(Next::Yield);
             }
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe, now),
             Packet::Pingreq => self.pong(id),
             Packet::Disconnect(disconnect) => {
                 self.disconnected(id, disconnect, now)?;
@@ -335,8 +365,28 @@ impl Core {
     /// Hands over what belongs together.
     fn commit(&mut self) {
         if !self.ops.is_empty() {
-            self.disk.commit(self.ticket, mem::take(&mut self.ops));
+            let ops = self.take_ops();
+            self.disk.commit(self.ticket, ops);
             self.ticket += 1;
+        }
+    }
+
+    /// What belongs to the next transaction, without messages that were dropped meanwhile.
+    fn take_ops(&mut self) -> Vec<Op> {
+        let mut ops = mem::take(&mut self.ops);
+        if !self.cancelled.is_empty() {
+            ops.retain(|op| !matches!(op, Op::Queue { queued, .. } if self.cancelled.contains(&queued.id)));
+            self.cancelled.clear();
+        }
+        ops
+    }
+
+    /// A message of a queue is not kept any more.
+    fn unqueue(&mut self, queued: &Queued) {
+        match queued.kept {
+            Some(ticket) if ticket == self.ticket => drop(self.cancelled.insert(queued.id)),
+            Some(_) => self.ops.push(Op::Unqueue(queued.id)),
+            None => {}
         }
     }
 
@@ -352,8 +402,14 @@ impl Core {
     }
 
     /// Answers a packet, after the transaction that the answer depends on, if it depends on one.
-    fn answer(&mut self, id: ConnectionId, after: Option<Ticket>, answer: Answer) {
+    fn answer(&mut self, id: ConnectionId, after: Option<Ticket>, answer: Answer, now: Now) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if let Answer::Bytes(bytes) = &answer
+            && bytes.len() > connection.packet_bytes
+        {
+            let fault = Fault::new(Reason::PacketTooLarge, "it takes no packets as large as an answer has to be");
+            return self.fail(id, fault, now);
+        }
         let after = after.filter(|ticket| *ticket > self.durable);
         if let Some(ticket) = after {
             connection.caused = ticket;

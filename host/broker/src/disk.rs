@@ -22,9 +22,9 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode};
 
-#[cfg(test)]
-pub(crate) use self::load::SavedSession;
 pub(crate) use self::load::{Saved, SavedMessage};
+#[cfg(test)]
+pub(crate) use self::load::{SavedSession, SavedSubscription};
 use crate::{
     codec::{Qos, SubscribeOptions},
     core::SessionId,
@@ -114,7 +114,7 @@ pub(crate) struct Will {
 
 impl Op {
     /// Bytes that it holds while it waits.
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let more = match self {
             Self::Queue { queued: QueueOp { message, subscription_ids, .. }, .. } => {
                 message.size() + size_of_val(&**subscription_ids)
@@ -278,6 +278,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     // A transaction is durable when it is committed.
     connection.pragma_update(None, "synchronous", "full")?;
+    // One large transaction must not leave a large journal for ever.
+    connection.pragma_update_and_check(None, "journal_size_limit", limits::JOURNAL_BYTES, |_| Ok(()))?;
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (application, format) = (pragma("application_id")?, pragma("user_version")?);
     if (application, format) == (APPLICATION_ID, FORMAT) {

@@ -42,6 +42,9 @@ pub(crate) const READ_BYTES: usize = 64 * 1024;
 pub(crate) const WORK: usize = 20_000;
 /// A turn of more work is heavy: of all clients with heavy turns, one has its turn, then all others, and so on.
 pub(crate) const HEAVY_WORK: usize = WORK / 4;
+/// Beyond so much work between two turns of one client, each other client is treated as a heavy one: many of them that have
+/// said nothing until now must not keep the host's own client waiting.
+pub(crate) const ROUND_WORK: usize = 10 * WORK;
 
 /// Of a client identifier: it is kept with the session.
 pub(crate) const CLIENT_ID_BYTES: usize = 256;
@@ -59,6 +62,8 @@ pub(crate) const SUBSCRIPTIONS_BYTES: usize = 64 << 20;
 pub(crate) const LEVEL_BYTES: usize = 256;
 /// Topic aliases that a client may set: each keeps a topic.
 pub(crate) const TOPIC_ALIASES: u16 = 16;
+/// Bytes of the topics that aliases of all clients stand for.
+pub(crate) const ALIASES_BYTES: usize = 16 << 20;
 
 /// Retained messages: a new subscription to `#` looks at each of them, a part in each of its client's turns.
 pub(crate) const RETAINED_MESSAGES: usize = 10_000;
@@ -82,8 +87,8 @@ pub(crate) const QUEUE_BYTES: usize = 8 << 20;
 /// Bytes of the messages that wait for all sessions, each counted once in memory, and once for each lasting session on
 /// disk; of more, the longest queue is shortened.
 pub(crate) const QUEUES_BYTES: usize = 64 << 20;
-/// How much the longest queue is shortened at once: to find it takes a look at every session.
-pub(crate) const QUEUE_CUT_BYTES: usize = 1 << 20;
+/// How much the longest queues are shortened at once: to find them takes a look at every session.
+pub(crate) const QUEUE_CUT_BYTES: usize = 4 << 20;
 /// What a message in a queue costs besides its bytes.
 pub(crate) const QUEUED_MESSAGE_BYTES: usize = 256;
 
@@ -116,6 +121,8 @@ pub(crate) const OUTPUT_STOPS_INPUT_BYTES: usize = 4 << 20;
 /// Bytes that wait for the disk: beyond that, nothing is read from clients whose messages have to be kept, and none is let
 /// in that would bring more.
 pub(crate) const DISK_BACKLOG_BYTES: usize = 16 << 20;
+/// What the journal is cut to when it has been written to the database.
+pub(crate) const JOURNAL_BYTES: i64 = 8 << 20;
 /// The pause before a transaction that failed is tried again, on a full disk for example.
 pub(crate) const DISK_PAUSE: Duration = Duration::from_secs(1);
 

@@ -14,8 +14,8 @@ use std::{
 use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, oneshot},
-    task::{JoinSet, LocalSet, spawn_local},
+    sync::{Notify, Semaphore, mpsc, oneshot},
+    task::{JoinSet, LocalSet, spawn_local, yield_now},
     time::{sleep, timeout},
 };
 
@@ -77,6 +77,7 @@ impl Server {
                 reading: Arc::new(Semaphore::new(limits::READING_BYTES / 1_024)),
                 sockets: shared_sockets,
                 heavy: Semaphore::new(1),
+                round: Notify::new(),
             };
             let serving = serve(Rc::new(shared), listeners, durable, shared_totals, stopped);
             LocalSet::new().block_on(&runtime, serving);
@@ -177,6 +178,14 @@ async fn serve(
             };
             *totals.lock().unwrap_or_else(PoisonError::into_inner) = now;
             sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let rounds = Rc::clone(&shared);
+    tasks.spawn_local(async move {
+        loop {
+            rounds.round.notified().await;
+            yield_now().await;
+            rounds.core.borrow_mut().begin_round();
         }
     });
     let committed = Rc::clone(&shared);

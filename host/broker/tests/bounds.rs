@@ -130,11 +130,14 @@ fn packets_are_bounded() {
     client.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]);
     assert_eq!(client.ended(), Some(0x95));
     // One that is promised and does not come takes no memory, and keeps no other client from sending its own.
-    let mut idle: Vec<Client> = (0..50).map(|_| target.connect(&Connect::five(""))).collect();
+    let mut idle: Vec<Client> = (0..100).map(|_| target.connect(&Connect::five(""))).collect();
     for client in &mut idle {
         client.send(&[0x30, 0xF0, 0xFF, 0x3F, 0]);
     }
     target.is_alive();
+    // The host's own messages do not wait until those have gone.
+    let large = Message::new("t", &vec![b'x'; 900_000]).qos(1);
+    assert_eq!(target.connect(&Connect::five("host")).publish(&large), 0x10);
     let mut client = target.connect(&Connect::five("a"));
     for number in 0..3_000_u16 {
         client.try_send(&Message::new("t", b"x").qos(2).id(number + 1).packet(5));

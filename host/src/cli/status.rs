@@ -87,7 +87,7 @@ fn told(status: &Status) -> String {
         let _ = writeln!(text, "faults    {}: `roost plugins` says which", all.join(", "));
     }
     if link.protocol.as_deref() == Some("3.1.1") {
-        text.push_str("missing   run ids, expiry and reasons of refusals: the broker speaks MQTT 3.1.1, and not 5\n");
+        text.push_str("missing   run ids, expiry and refusals of messages: the broker speaks MQTT 3.1.1, and not 5\n");
     }
     if link.held_back.count > 0 {
         let all = named(link.held_back.count, &link.held_back.first);

@@ -9,6 +9,8 @@ pub(super) struct Addresses {
     current: usize,
     /// How many failed since the last connection.
     failed: usize,
+    /// Which one that connection was to.
+    last: Option<usize>,
 }
 
 pub(super) struct Address {
@@ -29,7 +31,7 @@ impl Addresses {
             let what = "`cert_file` is for brokers with TLS, and no address in `url` has that";
             return Err(Report::new(what).hint("with TLS the address starts with `mqtts://`"));
         }
-        Ok(Self { all, current: 0, failed: 0 })
+        Ok(Self { all, current: 0, failed: 0, last: None })
     }
 
     pub(super) fn current(&mut self) -> &mut Address {
@@ -55,8 +57,10 @@ impl Addresses {
         self.current = (self.current + 1) % self.all.len();
     }
 
-    /// The current one has a broker; when that is lost, it is the first to be tried again.
-    pub(super) fn succeeded(&mut self) {
+    /// The current one has a broker; when that is lost, it is the first to be tried again. Whether the connection before
+    /// this one was to another.
+    pub(super) fn succeeded(&mut self) -> bool {
         self.failed = 0;
+        self.last.replace(self.current).is_some_and(|last| last != self.current)
     }
 }

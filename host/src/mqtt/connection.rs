@@ -71,7 +71,7 @@ const REST: Duration = Duration::from_millis(1);
 /// Ticks that a message or a subscription may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
 /// otherwise hold its credit for ever.
 const ACK_TICKS: u32 = 5;
-/// Topics of which a warning says that they cannot be listened to, or that nobody does: the core tries again every few seconds,
+/// Topics of which a warning says that they cannot be listened to, or have no subscriber: the core tries again every few seconds,
 /// and the run's outcome says it, too.
 const WARNINGS: usize = 100;
 /// For the farewell to a broker that does not read: acknowledgements were waited for before, and what stops the host may
@@ -104,7 +104,7 @@ pub(super) struct Connection<S> {
     ledger: Ledger,
     watches: Watches,
     unsubscribing: Unsubscribing,
-    /// Topics that cannot be listened to, or to which nobody listens, of which that was said.
+    /// Topics that cannot be listened to, or have no subscriber, of which that was logged.
     warned: HashSet<Box<str>>,
     /// Events that the core has not taken yet.
     untold: Untold,
@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.ticks > 0
     }
 
-    /// What the core has not been told yet.
+    /// The events that the core has not taken yet.
     pub(super) fn into_untold(mut self) -> Untold {
         self.watches.end(&mut self.untold);
         self.untold

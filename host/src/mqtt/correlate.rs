@@ -50,7 +50,7 @@ pub(super) type NoSubscriber = bool;
 /// What an acknowledgement means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The broker has the message, and perhaps nobody who has subscribed to its topic.
+    /// The broker has the message, and perhaps no client that has subscribed to its topic.
     Done(AttemptId, NoSubscriber),
     /// The broker does not want it.
     Refused(AttemptId, RunId, String),

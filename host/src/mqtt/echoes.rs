@@ -17,7 +17,7 @@ const KEPT: usize = 10_000;
 pub(super) struct Echoes {
     hasher: RandomState,
     /// How often each message has been sent and has not come back yet: at most as many as are under way, and those that
-    /// the broker lets nobody hear (I10: see [`Echoes::sent`]).
+    /// the broker delivers to no client (I10: see [`Echoes::sent`]).
     live: HashMap<u64, u32>,
     /// The newest retained message on a topic, where it is ours.
     kept: HashMap<u64, u64>,
@@ -83,7 +83,7 @@ mod tests {
         assert!(echoes.takes(&arrived("open", false)));
         assert!(!echoes.takes(&arrived("open", false)), "the device says so, too");
         echoes.sent("door/state", b"open", false, false);
-        assert!(!echoes.takes(&arrived("open", false)), "nobody listened");
+        assert!(!echoes.takes(&arrived("open", false)), "no watch listened");
         echoes.sent("door/state", b"open", false, true);
         echoes.end();
         assert!(!echoes.takes(&arrived("open", false)));

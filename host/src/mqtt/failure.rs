@@ -18,7 +18,7 @@ pub(super) enum Failure {
     NoAnswer { what: &'static str, within: Duration },
     #[error("the broker speaks neither MQTT 5 nor 3.1.1")]
     Version,
-    #[error("the broker did not let us in: {0}")]
+    #[error("the broker did not let Roost in: {0}")]
     Login(Reason),
     #[error("the broker refused the connection: {0}")]
     Refused(Reason),
@@ -34,7 +34,7 @@ pub(super) enum Failure {
     Broken(io::Error),
     #[error("the broker sent what is not MQTT: {0}")]
     Malformed(String),
-    #[error("the broker has not been heard of for {} s", .0.as_secs_f32())]
+    #[error("the broker has sent nothing for {} s", .0.as_secs_f32())]
     Silent(Duration),
     #[error("the broker has not acknowledged a message or a subscription for {} s", .0.as_secs_f32())]
     Unacknowledged(Duration),

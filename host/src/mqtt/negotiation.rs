@@ -24,7 +24,7 @@ pub(super) struct Manners {
     three_until: Option<Instant>,
     /// How often in a row it did not answer: it closed the connection, or said nothing.
     unanswered: u32,
-    /// Whether it did not let us in without saying so of the last will: that is tried once.
+    /// Whether the last will was left out already, because it may be what the broker denies.
     will: Will,
 }
 
@@ -69,7 +69,7 @@ impl Manners {
         None
     }
 
-    /// The broker let us in. Whether that is news: it does not speak 5.
+    /// The broker let us in. Whether that shows for the first time that it does not speak 5.
     pub(super) fn succeeded(&mut self, manner: Manner, now: Instant) -> bool {
         (self.unanswered, self.will) = (0, Will::Usual);
         match manner.version {
@@ -78,11 +78,11 @@ impl Manners {
                 false
             }
             Version::Three => {
-                let is_known = self.three_until.is_some_and(|until| now < until);
-                if !is_known {
+                let is_news = self.three_until.is_none();
+                if self.three_until.is_none_or(|until| until <= now) {
                     self.three_until = Some(now + limits::TRY_5_AGAIN);
                 }
-                !is_known
+                is_news
             }
         }
     }
@@ -111,6 +111,8 @@ mod tests {
         assert!(!manners.succeeded(THREE, now));
         let later = now + limits::TRY_5_AGAIN;
         assert_eq!(manners.first(later), FIVE);
+        assert!(!manners.succeeded(THREE, later), "it was said an hour ago");
+        assert_eq!(manners.first(later), THREE);
         assert!(!manners.succeeded(FIVE, later));
         assert_eq!(manners.first(now), FIVE);
     }

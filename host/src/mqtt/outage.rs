@@ -11,8 +11,8 @@ use roost_scheduler::time::Instant;
 use super::{Settings, connection::Verdict, failure::Failure, url::BrokerUrl, wire::Version};
 use crate::{clock, report::Report};
 
-/// How many of the longest pauses lie between two tries where only a person can help: some brokers lock out who often
-/// comes with a wrong password.
+/// How many of the longest pauses lie between two tries where only a person can help: some brokers lock out clients that
+/// often come with a wrong password.
 const FOR_A_PERSON: u32 = 6;
 
 #[derive(Default)]
@@ -23,8 +23,8 @@ pub(super) struct Outage {
     failures: u32,
     /// When the first of them was.
     since: Option<Instant>,
-    /// What was said last of each address.
-    told: HashMap<String, String>,
+    /// What was logged last of each address.
+    logged: HashMap<String, String>,
 }
 
 /// Whether there was a connection.
@@ -40,7 +40,7 @@ pub(super) enum Lost {
 }
 
 impl Outage {
-    /// Tells that a connection failed or was lost, unless that was said just before; how long to wait.
+    /// Logs that a connection failed or was lost, unless that was logged just before; returns how long to wait.
     pub(super) fn failed(&mut self, settings: &Settings, url: &BrokerUrl, failure: &Failure, lost: Lost) -> Duration {
         let now = clock::now();
         self.since.get_or_insert(now);
@@ -65,7 +65,7 @@ impl Outage {
         if let Some(hint) = failure.hint(url.tls) {
             report = report.hint(hint);
         }
-        let said = self.told.insert(url.to_string(), why.clone());
+        let said = self.logged.insert(url.to_string(), why.clone());
         if said == Some(why) {
             tracing::debug!("{report}");
         } else if failure.needs_a_person() {
@@ -76,7 +76,7 @@ impl Outage {
         pause
     }
 
-    /// Tells that there is a connection.
+    /// Logs that there is a connection.
     pub(super) fn ended(&mut self, url: &BrokerUrl, version: Version, credit: u16) {
         let how = if url.tls { format!("{version} over TLS") } else { version.to_string() };
         match self.since {

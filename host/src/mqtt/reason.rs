@@ -29,7 +29,7 @@ pub(super) const UNAVAILABLE: u8 = 0x88;
 pub(super) const TAKEN_OVER: u8 = 0x8E;
 
 impl Reason {
-    /// Codes below that are kinds of success; 0x10 says that nobody has subscribed.
+    /// Codes below that are kinds of success; 0x10 says that no client has subscribed.
     pub(super) const fn is_refusal(&self) -> bool {
         self.code >= 0x80
     }

@@ -45,7 +45,7 @@ impl From<&Matches> for Condition {
     }
 }
 
-/// A payload, read as JSON once at most, and not before somebody wants it.
+/// A payload, read as JSON once at most, and not before a condition needs it.
 pub(super) struct Report<'payload> {
     payload: &'payload [u8],
     json: OnceCell<Option<Value>>,

@@ -78,8 +78,9 @@ impl Suspects {
         named
     }
 
-    /// A connection ended for another reason: what the broker's rules are may be different now.
+    /// The broker's rules may be different now: a connection ended for another reason, or this is another broker.
     pub(super) fn retry_all(&mut self, now: Instant) {
+        self.next_turn = now;
         for suspect in self.known.values_mut() {
             suspect.not_before = now;
         }

@@ -60,7 +60,7 @@ impl Transport {
     async fn reach(&self, within: Duration) -> Result<TcpStream, Failure> {
         let no_answer = |what| Failure::NoAnswer { what, within };
         let found = timeout(within, lookup_host((self.url.host.as_str(), self.url.port))).await;
-        let found = found.map_err(|_| no_answer("the question for the broker's address"))?;
+        let found = found.map_err(|_| no_answer("the lookup of the broker's address"))?;
         let mut failure = Failure::Unreachable(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
         for address in found.map_err(Failure::Unreachable)?.take(limits::ADDRESSES_OF_HOST) {
             match timeout(within, TcpStream::connect(address)).await {
@@ -90,16 +90,16 @@ fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     // A machine may hold certificates that rustls does not read; the others count.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
-        let told = |error: &dyn std::error::Error| format!("the certificates in `{}`: {error}", path.display());
-        let pem = std::fs::read(path).map_err(|error| told(&error))?;
+        let wrong = |error: &dyn std::error::Error| format!("the certificates in `{}`: {error}", path.display());
+        let pem = std::fs::read(path).map_err(|error| wrong(&error))?;
         let mut found = 0;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|error| told(&error))?;
-            roots.add(certificate).map_err(|error| told(&error))?;
+            let certificate = certificate.map_err(|error| wrong(&error))?;
+            roots.add(certificate).map_err(|error| wrong(&error))?;
             found += 1;
         }
         if found == 0 {
-            return Err(told(&io::Error::other("there are none; PEM is expected")));
+            return Err(wrong(&io::Error::other("there are none; PEM is expected")));
         }
     }
     if roots.is_empty() {

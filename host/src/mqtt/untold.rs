@@ -10,7 +10,7 @@ use roost_scheduler::event::{Event, LinkId, WatchId};
 /// Events that wait until the core takes them.
 ///
 /// I10: answers are at most one for each attempt and each subscription under way, and one for each order that was turned
-/// down while it was taken. Reports come from outside, as many as anybody on the broker likes; of those, only the newest of each kind
+/// down while it was taken. Reports come from outside, as many as the broker's clients like; of those, only the newest of each kind
 /// waits: for each watch at most four, of [`limits::REPORT_BYTES`](roost_scheduler::limits::REPORT_BYTES). Nothing is lost
 /// by that: one match is as good as two, and of the others people see the last.
 #[derive(Debug)]

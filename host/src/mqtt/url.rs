@@ -41,7 +41,7 @@ fn parse(text: &str) -> Result<BrokerUrl, String> {
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "mqtt" => false,
         "mqtts" => true,
-        other => return Err(format!("`{other}://` is not spoken here")),
+        other => return Err(format!("`{other}://` is not supported")),
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
@@ -162,7 +162,7 @@ mod tests {
     fn bad_urls_say_what_is_wrong_and_the_right_form() {
         for (text, part) in [
             ("broker:1883", "does not start with `mqtt://`"),
-            ("http://broker", "`http://` is not spoken here"),
+            ("http://broker", "`http://` is not supported"),
             ("mqtt://", "no host"),
             ("mqtt://:1883", "no host"),
             ("mqtt://broker:0", "not a port"),

@@ -72,7 +72,7 @@ impl Watches {
         self.by_id.insert(watch, topic);
     }
 
-    /// Whether anybody listens to a topic.
+    /// Whether a watch listens to a topic.
     pub(super) fn is_heard(&self, topic: &str) -> bool {
         self.topics.contains_key(topic)
     }
@@ -104,7 +104,7 @@ impl Watches {
         }
     }
 
-    /// A message has come. Those to topics that nobody listens to any more are dropped.
+    /// A message has come. Those to topics without a watch are dropped.
     pub(super) fn take(&mut self, arrived: Arrived, untold: &mut Untold) {
         self.messages += 1;
         let Some((topic, _)) = self.topics.get_key_value(arrived.topic.as_str()) else { return };

@@ -1,5 +1,5 @@
-//! Packets as bytes, in MQTT 5 and in 3.1.1 (`version.rs`). The codec is rumqttc's, but for the broker's answers and DISCONNECT, of which it does not know every
-//! reason code and form.
+//! Packets as bytes, in MQTT 5 and in 3.1.1 (`version.rs`). The codec is rumqttc's, but for the broker's answers and
+//! DISCONNECT, of which it does not know every reason code and form.
 
 mod version;
 
@@ -33,7 +33,7 @@ pub(super) enum Incoming {
     Pong,
 }
 
-/// A message that somebody has published.
+/// A message of another client, or of our own.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Arrived {
     pub(super) topic: String,

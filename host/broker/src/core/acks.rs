@@ -29,7 +29,7 @@ impl Core {
                     Err(_) => Reason::PacketIdentifierNotFound,
                 };
                 // PUBREL lets the client forget the packet identifier: then it must not be used for this message again.
-                self.answer(id, self.ticket_since(before), Answer::Ack(AckKind::Pubrel, packet_id, reason));
+                self.answer(id, self.ticket_since(before), Answer::Ack(AckKind::Pubrel, packet_id, reason), now);
             }
             AckKind::Pubrel => {
                 let was_there = found.received.remove(&packet_id);
@@ -39,7 +39,7 @@ impl Core {
                 }
                 let reason = if was_there { Reason::Success } else { Reason::PacketIdentifierNotFound };
                 // After PUBCOMP the client may use the packet identifier for another message.
-                self.answer(id, self.ticket_since(before), Answer::Ack(AckKind::Pubcomp, packet_id, reason));
+                self.answer(id, self.ticket_since(before), Answer::Ack(AckKind::Pubcomp, packet_id, reason), now);
             }
             AckKind::Pubcomp => {
                 if let Some(message) = found.queue.complete(packet_id)
@@ -56,8 +56,6 @@ impl Core {
         let Some(found) = self.sessions.get_mut(&session) else { return };
         let Some(done) = found.queue.acknowledge(packet_id, qos) else { return };
         self.totals.load.remove(&done);
-        if done.kept.is_some() {
-            self.ops.push(Op::Unqueue(done.id));
-        }
+        self.unqueue(&done);
     }
 }

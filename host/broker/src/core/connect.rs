@@ -18,7 +18,17 @@ use crate::{
 impl Core {
     pub(super) fn connect(&mut self, id: ConnectionId, connect: &Connect<'_>, now: Now) -> Result<(), Fault> {
         let will = connect.will.as_ref().map(keep_will);
-        if let Some(reason) = self.refusal(connect, will.as_ref(), now) {
+        let assigned = connect.client_id.is_empty().then(|| self.assigned_id());
+        let expiry_s = connect.session_expiry_s.min(limits::SESSION_EXPIRY_S);
+        let mut acceptance = Acceptance {
+            session_present: false,
+            session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
+            assigned_id: assigned.as_deref(),
+        };
+        let mut connack = Vec::new();
+        codec::connack(&mut connack, connect.version, &acceptance);
+        let is_too_large = (connack.len() > connect.packet_bytes as usize).then_some(Reason::PacketTooLarge);
+        if let Some(reason) = self.refusal(connect, will.as_ref(), now).or(is_too_large) {
             let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
             codec::refusal(&mut connection.out, connect.version, reason);
             self.close(id);
@@ -31,17 +41,11 @@ impl Core {
         connection.keep_alive_s = connect.keep_alive_s;
         connection.packet_bytes = limits::PACKET_BYTES.min(connect.packet_bytes as usize);
         connection.window = limits::IN_FLIGHT.min(connect.receive_maximum).into();
-        let assigned = connect.client_id.is_empty().then(|| self.assigned_id());
         let client = assigned.as_deref().unwrap_or(connect.client_id);
-        let expiry_s = connect.session_expiry_s.min(limits::SESSION_EXPIRY_S);
         let (session, session_present) = self.session_for(client, connect.clean_start, now);
         self.attach(id, session, expiry_s, will);
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        let acceptance = Acceptance {
-            session_present,
-            session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
-            assigned_id: assigned.as_deref(),
-        };
+        acceptance.session_present = session_present;
         codec::connack(&mut connection.out, connect.version, &acceptance);
         connection.count(&mut self.totals);
         connection.wake.notify_one();
@@ -167,7 +171,7 @@ impl Core {
         // That they are released may not be on disk yet.
         let after = Some(self.ticket - 1);
         for packet_id in found.queue.released() {
-            self.answer(connection, after, super::Answer::Ack(codec::AckKind::Pubrel, packet_id, Reason::Success));
+            self.answer(connection, after, super::Answer::Ack(codec::AckKind::Pubrel, packet_id, Reason::Success), now);
         }
         self.pump(session, now);
     }

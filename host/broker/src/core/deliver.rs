@@ -1,6 +1,9 @@
 //! How messages get to clients: at once at QoS 0, by way of a queue otherwise.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BinaryHeap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{Connection, Core, SessionId, Totals, publish::News};
 use crate::{
@@ -86,9 +89,7 @@ impl Core {
         let Some(found) = self.sessions.get_mut(&session) else { return };
         self.totals.load.add(&queued);
         found.queue.push(queued);
-        if self.queues_are_full(0) {
-            self.shorten_longest(now);
-        }
+        self.shorten_longest(now);
     }
 
     /// A message with a number and a packet identifier, which is on disk with the next transaction if its session is.
@@ -122,12 +123,10 @@ impl Core {
         let Some(found) = self.sessions.get_mut(&session) else { return false };
         let Some(dropped) = found.queue.drop_front() else { return false };
         self.totals.load.remove(&dropped);
-        if dropped.kept.is_some() {
-            self.ops.push(Op::Unqueue(dropped.id));
-        }
+        let client = Arc::clone(&found.client);
+        self.unqueue(&dropped);
         if !dropped.message.is_expired(now) {
             self.totals.dropped += 1;
-            let client = Arc::clone(&found.client);
             self.complaints.queue.warn(now, |more| {
                 let topic = &dropped.message.topic;
                 tracing::warn!(
@@ -156,19 +155,28 @@ impl Core {
         }
     }
 
-    /// All queues together are too long: the longest one is shortened, by more than a message. What is sent cannot be
+    /// All queues together are too long: the longest ones are shortened, by more than a message. What is sent cannot be
     /// dropped: where there is no more than that, its client is ended.
     pub(super) fn shorten_longest(&mut self, now: Now) {
-        while self.queues_are_full(0) {
-            let longest = self.sessions.iter().max_by_key(|(_, session)| session.queue.bytes());
-            let Some((&longest, session)) = longest.filter(|(_, session)| session.queue.bytes() > 0) else { return };
-            if session.queue.waiting() == 0 {
-                self.unresponsive = session.connection;
-                return;
+        if !self.queues_are_full(0) {
+            return;
+        }
+        self.work += self.sessions.len();
+        let queues = self.sessions.iter().map(|(id, session)| (session.queue.bytes(), *id));
+        let mut longest: BinaryHeap<_> = queues.filter(|(bytes, _)| *bytes > 0).collect();
+        while self.queues_are_full(limits::QUEUE_CUT_BYTES)
+            && let Some((_, id)) = longest.pop()
+        {
+            if !self.drop_oldest(id, "all queues together are full, and its queue is the longest", now) {
+                let connection = self.sessions.get(&id).and_then(|session| session.connection);
+                // When that is ended, after the packet at hand, there is room. Once in a packet that is waited for.
+                if std::mem::replace(&mut self.unresponsive, connection).is_none() {
+                    return;
+                }
+                continue;
             }
-            while self.queues_are_full(limits::QUEUE_CUT_BYTES)
-                && self.drop_oldest(longest, "all queues together are full, and its queue is the longest", now)
-            {
+            if let Some(session) = self.sessions.get(&id).filter(|session| session.queue.bytes() > 0) {
+                longest.push((session.queue.bytes(), id));
             }
         }
     }
@@ -205,9 +213,7 @@ impl Core {
             if !is_takeable {
                 let Some(dropped) = found.queue.drop_front() else { return };
                 self.totals.load.remove(&dropped);
-                if dropped.kept.is_some() {
-                    self.ops.push(Op::Unqueue(dropped.id));
-                }
+                self.unqueue(&dropped);
                 continue;
             }
             if !found.queue.may_send(connection.window) {

@@ -17,7 +17,7 @@ impl Core {
         connection.replays.clear();
         connection.held.clear();
         connection.held_acks = 0;
-        connection.aliases.clear();
+        connection.forget_aliases(&mut self.totals);
         let Some(session) = connection.session.take() else { return };
         let Some(found) = self.sessions.get_mut(&session) else { return };
         found.connection = None;

@@ -1,11 +1,12 @@
 //! PUBLISH: what becomes of a message.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Answer, ConnectionId, Core, SessionId};
+use super::{Answer, Connection, ConnectionId, Core, SessionId, Totals};
 use crate::{
     clock::Now,
     codec::{AckKind, Fault, Publish, Qos, Reason, SubscribeOptions, Version},
@@ -45,19 +46,8 @@ impl Core {
     pub(super) fn publish(&mut self, id: ConnectionId, publish: &Publish<'_>, now: Now) -> Result<(), Fault> {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         let (Some(version), Some(from)) = (connection.version, connection.session) else { return Ok(()) };
-        let aliased: Box<str>;
-        let topic = match publish.topic_alias {
-            None => publish.topic,
-            Some(alias) if publish.topic.is_empty() => {
-                let unknown = Fault::new(Reason::TopicAliasInvalid, "a topic alias that was not set");
-                aliased = connection.aliases.get(&alias).ok_or(unknown)?.clone();
-                &aliased
-            }
-            Some(alias) => {
-                connection.aliases.insert(alias, publish.topic.into());
-                publish.topic
-            }
-        };
+        let topic = connection.topic_of(publish, &mut self.totals)?;
+        let topic = topic.as_ref();
         let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
         let (kind, packet_id) = match publish.qos {
             Qos::AtMostOnce => (None, 0),
@@ -65,20 +55,18 @@ impl Core {
             Qos::ExactlyOnce => (Some(AckKind::Pubrec), publish.packet_id),
         };
         if publish.qos == Qos::ExactlyOnce && session.received.contains(&packet_id) {
-            self.answer(id, Some(self.ticket - 1), Answer::Ack(AckKind::Pubrec, packet_id, Reason::Success));
+            self.answer(id, Some(self.ticket - 1), Answer::Ack(AckKind::Pubrec, packet_id, Reason::Success), now);
             return Ok(());
         }
         let unacknowledged = connection.held_acks + session.received.len();
         if kind.is_some() && version == Version::Five && unacknowledged >= limits::RECEIVE_MAXIMUM.into() {
             return Err(Fault::new(Reason::ReceiveMaximumExceeded, "more messages at once than the broker allows"));
         }
-        if publish.qos == Qos::ExactlyOnce
-            && self.totals.received_ids >= limits::RECEIVED_IDS
-            && session.received.len() >= limits::RECEIVED_IDS_ALWAYS
-        {
+        let is_full = self.totals.received_ids >= limits::RECEIVED_IDS;
+        if publish.qos == Qos::ExactlyOnce && is_full && session.received.len() >= limits::RECEIVED_IDS_ALWAYS {
             return Err(Fault::new(
                 Reason::QuotaExceeded,
-                "it releases no messages of QoS 2, and there is no room for more",
+                "it does not release messages of QoS 2, and others do not either",
             ));
         }
         let news = News {
@@ -110,7 +98,7 @@ impl Core {
                 self.ops.push(Op::Receive { session: from, packet_id });
             }
         }
-        self.answer(id, self.ticket_since(before), Answer::Ack(kind, packet_id, reason));
+        self.answer(id, self.ticket_since(before), Answer::Ack(kind, packet_id, reason), now);
         Ok(())
     }
 
@@ -186,5 +174,24 @@ impl Core {
         self.retained.keep(Arc::clone(message), news.qos);
         let expires_ms = news.expires.map(|expires| now.to_wall(expires));
         self.ops.push(Op::Retain { message: Arc::clone(message), qos: news.qos, expires_ms });
+    }
+}
+
+impl Connection {
+    /// The topic of a message: its own, or the one that its alias stands for.
+    fn topic_of<'a>(&mut self, publish: &Publish<'a>, totals: &mut Totals) -> Result<Cow<'a, str>, Fault> {
+        let Some(alias) = publish.topic_alias else { return Ok(publish.topic.into()) };
+        let old = self.aliases.get(&alias);
+        if publish.topic.is_empty() {
+            let unknown = Fault::new(Reason::TopicAliasInvalid, "a topic alias that was not set");
+            return Ok(old.ok_or(unknown)?.to_string().into());
+        }
+        let bytes = totals.alias_bytes - old.map_or(0, |old| old.len()) + publish.topic.len();
+        if bytes > limits::ALIASES_BYTES {
+            return Err(Fault::new(Reason::QuotaExceeded, "there is no room for more topic aliases"));
+        }
+        totals.alias_bytes = bytes;
+        self.aliases.insert(alias, publish.topic.into());
+        Ok(publish.topic.into())
     }
 }

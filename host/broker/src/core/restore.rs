@@ -25,6 +25,7 @@ impl Core {
             orphaned_wills: Default::default(),
             admission,
             ops: Vec::new(),
+            cancelled: Default::default(),
             ticket: 1,
             durable: 0,
             holding: Default::default(),
@@ -37,6 +38,7 @@ impl Core {
             last_session: 0,
             last_message: 0,
             work: 0,
+            round_work: 0,
             found: Vec::new(),
             complaints: Complaints::default(),
         };

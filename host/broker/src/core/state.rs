@@ -40,6 +40,7 @@ pub struct Totals {
     pub(super) will_bytes: usize,
     pub(super) filter_bytes: usize,
     pub(super) received_ids: usize,
+    pub(super) alias_bytes: usize,
 }
 
 /// Trouble that would fill the log if each case had a line.
@@ -137,6 +138,11 @@ impl Connection {
         let pending = self.pending();
         totals.output_bytes = totals.output_bytes - self.counted + pending;
         self.counted = pending;
+    }
+
+    /// Forgets what its topic aliases stand for.
+    pub(super) fn forget_aliases(&mut self, totals: &mut Totals) {
+        totals.alias_bytes -= self.aliases.drain().map(|(_, topic)| topic.len()).sum::<usize>();
     }
 
     pub(super) fn write(&mut self, answer: Answer, totals: &mut Totals) {

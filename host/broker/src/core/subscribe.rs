@@ -12,11 +12,17 @@ use crate::{
 /// The only refusal that 3.1.1 knows.
 const FAILURE: u8 = 0x80;
 
+/// How many levels filters have: so many nodes are looked at, made or removed.
+fn levels<'a>(filters: impl Iterator<Item = &'a str>) -> usize {
+    filters.map(|filter| filter.split('/').count()).sum()
+}
+
 impl Core {
     pub(super) fn subscribe(&mut self, id: ConnectionId, subscribe: &Subscribe<'_>, now: Now) {
         let Some(connection) = self.connections.get(&id) else { return };
         let (Some(version), Some(session)) = (connection.version, connection.session) else { return };
         let before = self.ops.len();
+        self.work += levels(subscribe.filters.iter().map(|(filter, _)| *filter));
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, options) in &subscribe.filters {
             let subscriber = Subscriber { session, options: *options, id: subscribe.subscription_id };
@@ -33,7 +39,7 @@ impl Core {
         }
         let mut bytes = Vec::new();
         codec::suback(&mut bytes, version, subscribe.packet_id, &codes);
-        self.answer(id, self.ticket_since(before), Answer::Bytes(bytes));
+        self.answer(id, self.ticket_since(before), Answer::Bytes(bytes), now);
         self.replay(session, now);
         self.pump(session, now);
     }
@@ -64,15 +70,16 @@ impl Core {
         Ok(is_new)
     }
 
-    pub(super) fn unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<'_>) {
+    pub(super) fn unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<'_>, now: Now) {
         let Some(connection) = self.connections.get(&id) else { return };
         let (Some(version), Some(session)) = (connection.version, connection.session) else { return };
         let before = self.ops.len();
+        self.work += levels(unsubscribe.filters.iter().copied());
         let codes: Vec<_> =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe_from(session, filter) as u8).collect();
         let mut bytes = Vec::new();
         codec::unsuback(&mut bytes, version, unsubscribe.packet_id, &codes);
-        self.answer(id, self.ticket_since(before), Answer::Bytes(bytes));
+        self.answer(id, self.ticket_since(before), Answer::Bytes(bytes), now);
     }
 
     fn unsubscribe_from(&mut self, session: SessionId, filter: &str) -> Reason {

@@ -50,7 +50,7 @@ impl<S> Connection<S> {
         self.outgoing.push(&Packet::Subscribe(subscribe))
     }
 
-    /// Unsubscribes, if nobody else listens to the same topic. The broker need not have answered to the subscription.
+    /// Unsubscribes, if no other watch listens to the same topic. The broker need not have answered to the subscription.
     pub(super) fn stop_listening(&mut self, watch: WatchId) -> Result<(), Failure> {
         self.forget_watch(watch);
         self.unsubscribing.forget(watch);
@@ -99,7 +99,7 @@ impl<S> Connection<S> {
         self.untold.push(Event::Watching { link: self.link, watch, refused: Some(reason) });
     }
 
-    /// Somebody has published something. It is acknowledged whoever listens: the broker waits for that.
+    /// A message has come. It is acknowledged even where no watch listens: the broker waits for that.
     pub(super) fn arrived(&mut self, mut arrived: Arrived) -> Result<(), Failure> {
         if self.limits.version == Version::Three {
             arrived.is_ours = self.echoes.takes(&arrived);

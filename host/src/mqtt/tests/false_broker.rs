@@ -167,7 +167,7 @@ async fn a_broker_that_answers_connect_with_something_else_is_told_apart() {
         (&[0x20, 3, 0, 0x84, 0], "speaks neither MQTT 5 nor 3.1.1", "built-in broker", true),
         (b"", "closed the connection instead of answering", "such as Mosquitto", false),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what is not MQTT: ", "`mqtts://`", true),
-        (&[0x20, 3, 0, 0x86, 0], "did not let us in: wrong user", "`user` and `password`", false),
+        (&[0x20, 3, 0, 0x86, 0], "did not let Roost in: wrong user", "`user` and `password`", false),
     ];
     for (answer, expected, hint, is_tried_in_3_1_1) in said {
         let broker = FalseBroker::new().await;

@@ -236,6 +236,61 @@ async fn a_broker_that_takes_its_time_over_a_suspect_holds_up_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_one_broker_denies_is_tried_at_once_at_another() {
+    let strict = strict("topic write coop/#\ntopic read #\n").await;
+    let open = Broker::mosquitto().await;
+    let urls = [&strict, &open].iter().flat_map(|broker| settings(broker.roost).urls).collect();
+    let mut probe = Probe::connect(Settings { urls, status_topic: None, ..settings(1) });
+    let (link, _) = probe.up().await;
+    let mut seen = Seen::default();
+    probe.link.publish(attempt(link, 1, "porch/light", b"on", Qos::AtLeastOnce));
+    let link = probe.until(&mut seen, |seen| seen.links == 1).await.expect("the second");
+    probe.link.publish(attempt(link, 2, "porch/light", b"on", Qos::AtLeastOnce));
+    let link = probe.until(&mut seen, |seen| seen.links == 2).await.expect("the third");
+    assert_eq!(seen.refused.len(), 2, "{seen:?}");
+    probe.link.publish(attempt(link, 3, "porch/light", b"on", Qos::AtLeastOnce));
+    probe.until(&mut seen, |seen| !seen.deferred.is_empty()).await;
+    strict.kill().await;
+    let mut link = probe.until(&mut seen, |seen| seen.links == 3).await.expect("the fourth");
+    for number in 4.. {
+        let deferred = seen.deferred.len();
+        probe.link.publish(attempt(link, number, "porch/light", b"on", Qos::AtLeastOnce));
+        let after = probe.until(&mut seen, |seen| !seen.acked.is_empty() || seen.deferred.len() > deferred).await;
+        link = after.unwrap_or(link);
+        if !seen.acked.is_empty() {
+            break;
+        }
+        let wait_ms = seen.deferred[deferred].1;
+        assert!(wait_ms < 5_000, "for the pause after a trial, and not for the strict broker's: {wait_ms} ms");
+        tokio::time::sleep(std::time::Duration::from_millis(wait_ms.unsigned_abs())).await;
+    }
+    assert_eq!(probe.info.get().held_back_count, 0);
+}
+
+#[tokio::test]
+async fn after_a_broker_that_lets_in_and_closes_the_next_address_has_its_turn() {
+    let (closing, open) = (FalseBroker::new().await, Broker::mosquitto().await);
+    let urls = [closing.settings().urls, settings(open.roost).urls].concat();
+    let mut probe = Probe::connect(Settings { urls, status_topic: None, ..settings(1) });
+    let closes = async {
+        loop {
+            closing.let_in().await;
+        }
+    };
+    let open_url = format!("mqtt://127.0.0.1:{}", open.roost);
+    let connected = async {
+        probe.up().await;
+        probe.down().await;
+        probe.up().await;
+        probe.info.get().broker
+    };
+    tokio::select! {
+        broker = connected => assert_eq!(broker, Some(open_url)),
+        () = closes => {}
+    }
+}
+
+#[tokio::test]
 async fn a_broker_that_lets_in_and_closes_is_said_to_do_so() {
     let broker = FalseBroker::new().await;
     let settings = Settings { status_topic: None, ..broker.settings() };
