@@ -64,8 +64,8 @@ impl Failure {
     pub(super) fn hint(&self, tls: bool) -> Option<&'static str> {
         Some(match self {
             Self::ClosedAtOnce if !tls => {
-                "Roost needs a broker that speaks MQTT 5 or 3.1.1, such as Mosquitto; if this one does, it may want TLS: then \
-                 the address starts with `mqtts://`"
+                "a broker that closes because it does not know MQTT 5 is tried in 3.1.1 next; if it closes then, too, it may \
+                 want TLS: then the address starts with `mqtts://`"
             }
             Self::Version | Self::ClosedAtOnce => {
                 "Roost needs a broker that speaks MQTT 5 or 3.1.1, such as Mosquitto; or leave `url` out of `[mqtt]` to use \

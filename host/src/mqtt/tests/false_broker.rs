@@ -165,7 +165,7 @@ async fn a_broker_that_answers_connect_with_something_else_is_told_apart() {
     let said: [(&[u8], &str, &str, bool); 5] = [
         (&[0x20, 2, 0, 1], "speaks neither MQTT 5 nor 3.1.1", "such as Mosquitto", true),
         (&[0x20, 3, 0, 0x84, 0], "speaks neither MQTT 5 nor 3.1.1", "built-in broker", true),
-        (b"", "closed the connection instead of answering", "such as Mosquitto", false),
+        (b"", "closed the connection instead of answering", "tried in 3.1.1 next", false),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what is not MQTT: ", "`mqtts://`", true),
         (&[0x20, 3, 0, 0x86, 0], "did not let Roost in: wrong user", "`user` and `password`", false),
     ];
