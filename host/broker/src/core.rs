@@ -91,7 +91,7 @@ pub(crate) struct Admission {
     pub(crate) privileged: Vec<String>,
 }
 
-/// What a connection learns after it brought a packet.
+/// What a connection does after a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Others have their turn: that was a lot of work.
@@ -336,7 +336,7 @@ impl Core {
         self.finish(now);
     }
 
-    /// The host stops: clients hear of it, and their wills stay on disk.
+    /// The host stops: clients are disconnected, and their wills stay on disk.
     pub(crate) fn shut_down(&mut self, now: Now) {
         for connection in self.connections.values_mut() {
             if connection.version == Some(Version::Five) && !connection.is_closing {
