@@ -25,7 +25,7 @@ const PAGES: [(&str, &[(&str, &str)]); 6] = [
 ];
 
 /// Commands in `sh` blocks, and what runs them instead of this test.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 10] = [
     ("make run", "it runs until it is stopped: each end-to-end test runs the same program"),
     ("make test", "it runs this test"),
     ("mosquitto_sub -h 127.0.0.1", "it runs until it is stopped: the listener of the tests is this program"),
@@ -33,6 +33,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("ROOST_URL=https://roost.example.org", "there is no such host: `steering.rs` has the same with a host of its own"),
     ("curl -N", "it follows events until it is stopped: `stream.rs`"),
     ("(umask 077; openssl rand", "a random token: `api.rs` makes its own"),
+    ("rabbitmqctl ", "it sets up another broker: `make conformance` has one that needs no permissions"),
     ("cargo ", "the plugin of `docs/plugins.md` is built by a test below"),
     ("printf ", "the plugin of `docs/plugins.md` is built by a test below"),
 ];

@@ -1,6 +1,6 @@
 //! Why a run did or did not happen, as it is told while it happens.
 
-use roost_tests::{Broker, Roost, Site};
+use roost_tests::{Broker, Message, Roost, Site};
 use serde_json::{Value, json};
 
 use crate::{
@@ -47,6 +47,18 @@ fn each_run_by_hand_is_told_at_its_time_and_the_last_one_without_a_time() {
     let told = roost(&site, &["explain", job]);
     assert!(told.starts_with("it ran: it was started by hand ") && told.contains("it began at once"), "{told}");
     assert!(told.contains("note: it is due next "), "{told}");
+}
+
+#[test]
+fn a_run_that_has_just_ended_is_not_taken_for_one_that_never_was() {
+    let (_broker, site, listener, _host) = crate::ticking("ticking");
+    let ticks = |heard: &[Message]| heard.len();
+    for so_far in 1..=8 {
+        // Asked right after it was sent: how it ended may not be on disk yet.
+        listener.wait("a tick", |heard| ticks(heard) > so_far);
+        let told: Value = serde_json::from_str(&roost(&site, &["explain", "ticking/ticking/tick", "--json"])).unwrap();
+        assert!(["succeeded", "running"].contains(&text(&told, "verdict")), "{told}");
+    }
 }
 
 #[test]

@@ -64,10 +64,10 @@ struct Live {
     larger_since: Option<Instant>,
 }
 
-/// Tells the core that a connection is gone, however it went.
-struct Farewell(Rc<Shared>, ConnectionId);
+/// Reports to the core that a connection is gone, however it ended.
+struct CloseOnDrop(Rc<Shared>, ConnectionId);
 
-impl Drop for Farewell {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("built-in broker: a connection ended in a panic, which is a fault of the broker");
@@ -93,7 +93,7 @@ pub(crate) async fn run(shared: Rc<Shared>, stream: Arc<TcpStream>) {
     let wake = Arc::new(Notify::new());
     let id = shared.core.borrow_mut().open(Arc::clone(&wake), clock::now());
     shared.sockets.insert(id, &stream);
-    let _farewell = Farewell(Rc::clone(&shared), id);
+    let _close = CloseOnDrop(Rc::clone(&shared), id);
     let now = clock::now().monotonic;
     let live = Live {
         shared,

@@ -1,6 +1,7 @@
 //! What the broker decides: no sockets, no disk, no clock. Connections bring packets, and take away bytes.
 
 mod acks;
+mod commit;
 mod connect;
 mod deliver;
 mod leave;
@@ -11,6 +12,7 @@ mod state;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -26,7 +28,6 @@ use crate::{
     codec::{self, Disconnect, Fault, Packet, Reason, Version},
     disk::{Disk, MessageId, Op, Ticket, Will},
     limits,
-    queue::Queued,
     retained::RetainedMessages,
     tree::{Subscriber, Tree},
 };
@@ -91,7 +92,7 @@ pub(crate) struct Admission {
     pub(crate) privileged: Vec<String>,
 }
 
-/// What a connection learns after it brought a packet.
+/// What a connection does after a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Others have their turn: that was a lot of work.
@@ -153,39 +154,6 @@ impl Core {
         let Some((oldest, _)) = self.silent.pop_first() else { return false };
         self.close(oldest);
         true
-    }
-
-    /// A connection has its turn.
-    pub(crate) fn begin_turn(&mut self) {
-        self.work = 0;
-    }
-
-    /// A connection has had its turn. True if that was so much work that its next turn has to wait for those of others.
-    /// The host's own client never waits. `has_waited`: it was the one heavy turn of its round.
-    pub(crate) fn end_turn(&mut self, id: ConnectionId, has_waited: bool) -> bool {
-        self.round_work += if has_waited { 0 } else { self.work };
-        self.work > limits::HEAVY_WORK && !self.is_privileged(id)
-    }
-
-    /// All connections that were ready have had their turns.
-    pub(crate) fn begin_round(&mut self) {
-        self.round_work = 0;
-    }
-
-    /// Whether there has been so much work in this round that other clients wait for the next one.
-    pub(crate) fn is_round_full(&self) -> bool {
-        self.round_work > limits::ROUND_WORK
-    }
-
-    /// The same for one connection. One that has not sent CONNECT has its turn, for that alone: it may be the host's own.
-    pub(crate) fn has_to_wait(&self, id: ConnectionId) -> bool {
-        let is_unknown = self.silent.contains_key(&id);
-        self.is_round_full() && !is_unknown && !self.is_privileged(id)
-    }
-
-    /// Whether it is the host's own.
-    pub(crate) fn is_privileged(&self, id: ConnectionId) -> bool {
-        self.connections.get(&id).is_some_and(|connection| connection.is_privileged)
     }
 
     /// The next packet of a connection.
@@ -336,7 +304,7 @@ impl Core {
         self.finish(now);
     }
 
-    /// The host stops: clients hear of it, and their wills stay on disk.
+    /// The host stops: clients are disconnected, and their wills stay on disk.
     pub(crate) fn shut_down(&mut self, now: Now) {
         for connection in self.connections.values_mut() {
             if connection.version == Some(Version::Five) && !connection.is_closing {
@@ -360,45 +328,6 @@ impl Core {
     fn session_of(&mut self, id: ConnectionId) -> Option<&mut Session> {
         let session = self.connections.get(&id)?.session?;
         self.sessions.get_mut(&session)
-    }
-
-    /// Hands over what belongs together.
-    fn commit(&mut self) {
-        if !self.ops.is_empty() {
-            let ops = self.take_ops();
-            self.disk.commit(self.ticket, ops);
-            self.ticket += 1;
-        }
-    }
-
-    /// What belongs to the next transaction, without messages that were dropped meanwhile.
-    fn take_ops(&mut self) -> Vec<Op> {
-        let mut ops = mem::take(&mut self.ops);
-        if !self.cancelled.is_empty() {
-            ops.retain(|op| !matches!(op, Op::Queue { queued, .. } if self.cancelled.contains(&queued.id)));
-            self.cancelled.clear();
-        }
-        ops
-    }
-
-    /// A message of a queue is not kept any more.
-    fn unqueue(&mut self, queued: &Queued) {
-        match queued.kept {
-            Some(ticket) if ticket == self.ticket => drop(self.cancelled.insert(queued.id)),
-            Some(_) => self.ops.push(Op::Unqueue(queued.id)),
-            None => {}
-        }
-    }
-
-    /// An event has been dealt with.
-    fn finish(&mut self, now: Now) {
-        self.commit();
-        while let Some(id) = self.unresponsive.take() {
-            let why = "it does not acknowledge messages, and there is no room for those of others";
-            self.fail(id, Fault::new(Reason::QuotaExceeded, why), now);
-            self.shorten_longest(now);
-            self.commit();
-        }
     }
 
     /// Answers a packet, after the transaction that the answer depends on, if it depends on one.

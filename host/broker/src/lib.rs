@@ -155,7 +155,7 @@ impl Broker {
         self.health.clone()
     }
 
-    /// Says goodbye to clients, and returns when everything is on disk.
+    /// Disconnects clients, and returns when everything is on disk.
     pub async fn stop(self) {
         // Where the other end is gone, it has stopped.
         let _ = self.stop.send(());

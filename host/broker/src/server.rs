@@ -100,7 +100,7 @@ impl Server {
         *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says goodbye to clients, and waits until everything is on disk; says whether it is.
+    /// Disconnects clients, and waits until everything is on disk; says whether it is.
     pub(crate) fn stop(mut self) -> bool {
         self.stop = None;
         let has_ended = wait(|| self.thread.is_finished());
@@ -204,12 +204,12 @@ async fn serve(
         }
     }
     shared.core.borrow_mut().shut_down(clock::now());
-    let farewell = async {
+    let closing = async {
         while shared.core.borrow().has_connections() {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    let _ = timeout(limits::TIME_TO_FLUSH, farewell).await;
+    let _ = timeout(limits::TIME_TO_FLUSH, closing).await;
 }
 
 /// Whether a connection has a file that is not left to others. The kernel gives out the lowest number that is free: all

@@ -347,7 +347,7 @@ agree! {
         let mut client = target.connect(&Connect::five("a"));
         assert_eq!(client.subscribe(&[("good/+/#", 1)]), [1]);
         assert_eq!(client.unsubscribe(&["good/+/#", "never"]), [0, 0x11]);
-        assert_eq!(target.connect(&Connect::three("b")).unsubscribe(&["never"]), []);
+        assert_eq!(target.connect(&Connect::three("b")).unsubscribe(&["never"]), [0_u8; 0]);
     }
 
     fn errors_end_the_connection_and_say_why(target) {

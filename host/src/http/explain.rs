@@ -95,14 +95,28 @@ pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wante
     let Wanted { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = wanted;
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let name = (plugin, device, job);
-    let told = told(&desk, &name, at.as_ref()).await?;
-    // How it ended is on disk a moment after it has: until then there is nothing, or that it has not ended.
-    let has_just_ended = told.run.as_ref().is_some_and(|run| run.next.is_some());
-    if told.verdict != "forgotten" && !has_just_ended {
-        return Ok(Json(told));
+    let mut explanation = told(&desk, &name, at.as_ref()).await?;
+    for _ in 0..limits::EXPLAINED_AGAIN {
+        if !explanation.may_be_early(at.is_some()) {
+            break;
+        }
+        tokio::time::sleep(limits::DURABLE).await;
+        explanation = told(&desk, &name, at.as_ref()).await?;
     }
-    tokio::time::sleep(limits::DURABLE).await;
-    self::told(&desk, &name, at.as_ref()).await.map(Json)
+    Ok(Json(explanation))
+}
+
+impl Explanation {
+    /// Whether a moment later there may be more to say: how a run ended is on disk a little after it has. Until then there is
+    /// nothing of it, as of a job that never ran, or that it has not ended.
+    fn may_be_early(&self, has_time: bool) -> bool {
+        match (&self.run, self.verdict.as_str()) {
+            (Some(run), _) => run.next.is_some(),
+            (None, "forgotten") => true,
+            (None, "due") => !has_time,
+            (None, _) => false,
+        }
+    }
 }
 
 async fn told(desk: &Desk, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {

@@ -85,6 +85,9 @@ pub(super) const USUAL_TIMELINE_MS: i64 = 24 * 60 * 60 * 1_000;
 pub(super) const TIMELINE_RUNS: usize = 8;
 /// Plugins that are measured one by one for Prometheus: each is a handful of time series.
 pub(super) const PLUGINS_MEASURED: usize = 1_000;
+/// How often an explanation is made again where a run may have ended that is not on disk yet: of a job that is due each second
+/// the next one may have come meanwhile.
+pub(super) const EXPLAINED_AGAIN: usize = 2;
 /// How long what was decided may take to be on disk, for those who ask at once.
 pub(super) const DURABLE: Duration = Duration::from_millis(300);
 /// How far ahead it is explained what will be: the sun is looked for no further.

@@ -83,7 +83,7 @@ impl Core {
             if let Some((will, _)) = self.orphaned_wills.remove(&client) {
                 self.totals.will_bytes -= will.message.size();
                 self.ops.push(Op::NoWill(client));
-                self.say_will(&will, now);
+                self.send_will(&will, now);
             }
         }
         for topic in self.retained.expired(now) {
@@ -118,11 +118,11 @@ impl Core {
 
     fn publish_will(&mut self, session: SessionId, now: Now) {
         if let Some(will) = self.forget_will(session) {
-            self.say_will(&will, now);
+            self.send_will(&will, now);
         }
     }
 
-    fn say_will(&mut self, will: &Will, now: Now) {
+    fn send_will(&mut self, will: &Will, now: Now) {
         let expires = will.expiry_s.map(|expiry_s| now.after(Duration::from_secs(expiry_s.into())));
         let news = super::publish::News {
             from: None,

@@ -35,7 +35,7 @@ pub(super) fn run(mut connection: Connection, orders: &Receiver<Order>, disk: &D
         if gathered.is_empty() {
             continue;
         }
-        if !insist(&mut connection, &gathered, disk) {
+        if !commit_with_retries(&mut connection, &gathered, disk) {
             return;
         }
         disk.backlog.fetch_sub(bytes, Ordering::Relaxed);
@@ -44,7 +44,7 @@ pub(super) fn run(mut connection: Connection, orders: &Receiver<Order>, disk: &D
 }
 
 /// Tries until it is done: what waits for it is not acknowledged meanwhile. When the broker stops, once more.
-fn insist(connection: &mut Connection, gathered: &[Vec<Op>], disk: &Disk) -> bool {
+fn commit_with_retries(connection: &mut Connection, gathered: &[Vec<Op>], disk: &Disk) -> bool {
     let mut is_first = true;
     loop {
         let is_last = disk.is_closing.load(Ordering::Relaxed);

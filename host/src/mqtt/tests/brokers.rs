@@ -69,27 +69,19 @@ pub(super) struct Abilities {
     repeats_retained: bool,
     /// A subscription with a wildcard brings retained messages.
     pub(super) retained_for_wildcards: bool,
-    /// How many levels a topic may have.
-    pub(super) levels: usize,
 }
 
 impl Abilities {
     /// Mosquitto's.
-    const ALL: Self = Self {
-        five: true,
-        qos_2: true,
-        raises_qos: false,
-        repeats_retained: false,
-        retained_for_wildcards: true,
-        levels: 201,
-    };
+    const ALL: Self =
+        Self { five: true, qos_2: true, raises_qos: false, repeats_retained: false, retained_for_wildcards: true };
 
     /// Of the brokers that `make conformance` installs. MQTT 3.1.1 is all that they speak.
     fn of(program: &str) -> Self {
         let old = Self { five: false, ..Self::ALL };
         match program {
             "rabbitmq" => Self { qos_2: false, retained_for_wildcards: false, ..old },
-            "aedes" | "aedes-0.51" => Self { levels: 100, ..old },
+            "aedes" | "aedes-0.51" => old,
             "amqtt" => Self { raises_qos: true, repeats_retained: true, ..old },
             other => panic!("`BROKER={other}` is not one that `tests/brokers/serve` knows"),
         }
