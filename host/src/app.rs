@@ -3,10 +3,10 @@
 //! take every event that is waiting → step each → hand the changes to the store as one transaction → start each effect
 //! as soon as what it depends on is durable → never wait in the loop.
 
-mod answers;
-mod diary;
-mod hand;
-mod view;
+mod batch;
+mod inspector;
+mod log;
+mod replies;
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -21,15 +21,15 @@ use tokio::{
     time::{Interval, MissedTickBehavior},
 };
 
-use self::hand::Hand;
+use self::batch::CommitBatch;
 pub(crate) use self::{
-    answers::Answers,
-    view::{Gone, Look, View, view},
+    inspector::{Inspector, LoopClosed, Question, inspector},
+    replies::PendingReplies,
 };
 use crate::{
     clock::{self, Alarm, Clock},
     config::grant,
-    feed::{self, Feed, Happening},
+    event_log::{self, EventLog, HostEvent},
     metrics::{Counter, Metrics},
     mqtt::Link,
     plugins::Plugins,
@@ -60,16 +60,16 @@ pub(crate) struct App {
     pub(crate) writer: Writer,
     pub(crate) link: Link,
     pub(crate) plugins: Plugins,
-    pub(crate) answers: Answers,
+    pub(crate) answers: PendingReplies,
     pub(crate) events: mpsc::Receiver<Event>,
     /// Questions of those who look on.
-    pub(crate) looks: mpsc::Receiver<Look>,
+    pub(crate) looks: mpsc::Receiver<Question>,
     pub(crate) committed: mpsc::UnboundedReceiver<Committed>,
     pub(crate) clock: Clock,
     /// By which rules of time zones the jobs are due, as the disk has it.
     pub(crate) zones: Option<Arc<str>>,
     /// Where what happens is told.
-    pub(crate) feed: Feed,
+    pub(crate) feed: EventLog,
     pub(crate) metrics: Metrics,
 }
 
@@ -89,13 +89,13 @@ impl App {
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         clock::keep_time();
         let mut alarm = Alarm::new().context("the kernel gave no timer")?;
-        let mut hand = Hand::default();
+        let mut hand = CommitBatch::default();
         let mut stopping = false;
-        let (gathered, farewell) = (tokio::time::sleep(GATHER), tokio::time::sleep(FAREWELL));
-        tokio::pin!(stop, gathered, farewell);
+        let (gathered, disconnect) = (tokio::time::sleep(GATHER), tokio::time::sleep(FAREWELL));
+        tokio::pin!(stop, gathered, disconnect);
         self.step(Event::Woke, &mut hand);
         self.compare_zones(&mut hand);
-        diary::taken_up(&self.scheduler);
+        log::taken_up(&self.scheduler);
         let mut zones = looks_at_zones();
         let mut watchdog = Watchdog::new();
         service::started();
@@ -114,7 +114,7 @@ impl App {
                     tracing::info!("stopping, as soon as what is under way is acknowledged");
                     Event::StopAsked
                 }
-                () = &mut farewell, if stopping => break,
+                () = &mut disconnect, if stopping => break,
                 () = watchdog.sign() => continue,
                 Some(committed) = self.committed.recv() => match committed {
                     Committed::Done(number) => {
@@ -149,7 +149,7 @@ impl App {
             if matches!(event, Event::StopAsked) && !stopping {
                 stopping = true;
                 service::stopping();
-                farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                disconnect.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
             }
             self.take(event, &mut hand).await;
             if had_none && !hand.changes.is_empty() {
@@ -160,7 +160,7 @@ impl App {
     }
 
     /// Jobs that were planned by other rules of time zones than those of now may be due at another time.
-    fn compare_zones(&mut self, hand: &mut Hand) {
+    fn compare_zones(&mut self, hand: &mut CommitBatch) {
         let in_use = zones::in_use();
         tracing::info!("the time zones are {in_use}");
         let rules: Arc<str> = in_use.to_string().into();
@@ -171,7 +171,7 @@ impl App {
 
     /// Until it is told to stop, and what is under way has been acknowledged; or until nothing can be kept any more, and
     /// what is owed soon was sent.
-    fn goes_on(&self, stopping: bool, hand: &Hand) -> bool {
+    fn goes_on(&self, stopping: bool, hand: &CommitBatch) -> bool {
         let is_under_way = hand.committing || self.scheduler.attempts_under_way() > 0;
         match hand.failed_at {
             Some(at) if !stopping => {
@@ -184,7 +184,7 @@ impl App {
     }
 
     /// Takes an event, and those that wait behind it.
-    async fn take(&mut self, event: Event, hand: &mut Hand) {
+    async fn take(&mut self, event: Event, hand: &mut CommitBatch) {
         let end = clock::monotonic() + TURN;
         self.step(event, hand);
         // However many events there are: who looks on has a turn, too, and only one.
@@ -208,19 +208,19 @@ impl App {
     }
 
     /// Keeps what is left to be kept, and takes leave.
-    async fn end(mut self, mut hand: Hand) -> anyhow::Result<()> {
+    async fn end(mut self, mut hand: CommitBatch) -> anyhow::Result<()> {
         while hand.partial {
             self.step(Event::Woke, &mut hand);
         }
         if hand.failed.is_some() {
-            diary::owed(&self.scheduler);
+            log::owed(&self.scheduler);
         }
         self.plugins.stop();
         self.link.stop().await;
         // Of a batch that is on its way, and of the one behind it.
         let mut last = Vec::new();
         if hand.failed.is_none() {
-            last = feed::decided(&hand.changes, &self.scheduler);
+            last = event_log::decided(&hand.changes, &self.scheduler);
             if !hand.committing {
                 hand.untold = mem::take(&mut last);
             }
@@ -252,10 +252,10 @@ impl App {
     }
 
     /// Steps, gathers what is to be kept, and starts what waits for nothing.
-    fn step(&mut self, event: Event, hand: &mut Hand) {
+    fn step(&mut self, event: Event, hand: &mut CommitBatch) {
         let (now, set_by_ms) = self.clock.look();
         if let Some(by_ms) = set_by_ms {
-            self.feed.log(Happening::ClockSet { by_ms, now });
+            self.feed.log(HostEvent::ClockSet { by_ms, now });
             self.step_at(now, Event::ClockSet { by_ms }, hand);
         }
         self.step_at(now, event, hand);
@@ -270,10 +270,10 @@ impl App {
         match event {
             Event::LinkUp { .. } => {
                 self.metrics.links.add(1);
-                self.feed.tell(Happening::Link { up: true });
+                self.feed.tell(HostEvent::Link { up: true });
             }
-            Event::LinkDown { .. } => self.feed.tell(Happening::Link { up: false }),
-            Event::Removed(plugin) => self.feed.log(Happening::Removed(plugin.clone())),
+            Event::LinkDown { .. } => self.feed.tell(HostEvent::Link { up: false }),
+            Event::Removed(plugin) => self.feed.log(HostEvent::Removed(plugin.clone())),
             Event::Planned { plan, .. } => count(&self.metrics.plans, &self.metrics.plans_failed, plan.is_err()),
             Event::Answered { reply, .. } => count(&self.metrics.tasks, &self.metrics.tasks_failed, reply.is_err()),
             _ => {}
@@ -289,7 +289,7 @@ impl App {
         }
     }
 
-    fn step_at(&mut self, now: Instant, event: Event, hand: &mut Hand) {
+    fn step_at(&mut self, now: Instant, event: Event, hand: &mut CommitBatch) {
         self.look_at(&event);
         let mut step = self.scheduler.step(now, event);
         if hand.failed.is_some() {
@@ -311,16 +311,16 @@ impl App {
     }
 
     /// A batch is durable, and so is what was decided in it.
-    fn kept(number: u64, hand: &mut Hand, feed: &Feed, metrics: &Metrics) {
+    fn kept(number: u64, hand: &mut CommitBatch, feed: &EventLog, metrics: &Metrics) {
         hand.committing = false;
         hand.durable = number + 1;
         if let Some(since) = hand.committing_since.take() {
             metrics.commits.observe(since.elapsed());
         }
         let decided = mem::take(&mut hand.untold);
-        diary::note(&decided);
+        log::note(&decided);
         for what in &decided {
-            if let Happening::Ended(run) = what {
+            if let HostEvent::Ended(run) = what {
                 metrics.count_end(&run.outcome);
             }
         }
@@ -328,9 +328,9 @@ impl App {
     }
 
     /// Hands what was gathered to the store, unless it is still busy: then more of it becomes one transaction.
-    fn hand_over(&mut self, hand: &mut Hand) {
+    fn hand_over(&mut self, hand: &mut CommitBatch) {
         if hand.can_be_kept() {
-            hand.untold = feed::decided(&hand.changes, &self.scheduler);
+            hand.untold = event_log::decided(&hand.changes, &self.scheduler);
             self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
             self.metrics.changes_waiting.set(0);
             hand.gathering += 1;
@@ -340,7 +340,7 @@ impl App {
     }
 
     /// Starts what waited for a batch that is durable now; whether more is left.
-    async fn start_durable(&mut self, hand: &mut Hand) -> bool {
+    async fn start_durable(&mut self, hand: &mut CommitBatch) -> bool {
         let end = clock::monotonic() + TURN;
         while let Some(effect) = hand.next_durable() {
             self.start(effect, hand);
@@ -360,15 +360,15 @@ impl App {
             let view = self.scheduler.plugin(&plugin);
             let (devices, jobs) = (view.as_ref().map_or(0, |plugin| plugin.devices), new + changed + unchanged);
             let notes = view.map(|plugin| grant::notes(plugin.grant)).unwrap_or_default();
-            self.feed.log(Happening::Loaded { plugin: plugin.clone(), devices, jobs, grant: notes.join("; ").into() });
+            self.feed.log(HostEvent::Loaded { plugin: plugin.clone(), devices, jobs, grant: notes.join("; ").into() });
         }
-        self.feed.log(Happening::Planned(announcement));
+        self.feed.log(HostEvent::Planned(announcement));
         if loaded {
-            diary::next_runs(&plugin, &self.scheduler);
+            log::next_runs(&plugin, &self.scheduler);
         }
     }
 
-    fn start(&mut self, effect: Effect, hand: &mut Hand) {
+    fn start(&mut self, effect: Effect, hand: &mut CommitBatch) {
         match effect {
             Effect::Publish(publish) => {
                 self.count(&publish);
@@ -377,8 +377,8 @@ impl App {
             Effect::Plan { plugin, device, generation } => self.plugins.plan(plugin, device, generation),
             Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
             Effect::Announce(announcement) => self.announce(announcement),
-            Effect::ZonesMoved { rules, jobs } => diary::zones_moved(&rules, jobs),
-            Effect::TellDurable(ticket) => self.step(Event::Durable(ticket), hand),
+            Effect::ZonesMoved { rules, jobs } => log::zones_moved(&rules, jobs),
+            Effect::NotifyDurable(ticket) => self.step(Event::Durable(ticket), hand),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),
             Effect::Unwatch { link, watch } => self.link.unwatch(link, watch),
             Effect::Answer { request, answer } => self.answers.give(request, answer),

@@ -5,24 +5,24 @@ mod check;
 mod client;
 mod compile;
 mod completions;
+mod control;
 mod explain;
+mod format;
 mod jobs;
 mod logs;
 mod manual;
 mod next;
 mod output;
-mod part;
 mod plugins;
 mod replay;
 mod rollback;
 mod run;
 mod runs;
 mod schedule;
-mod show;
 mod simulate;
 mod status;
-mod steer;
 mod table;
+mod target;
 mod timeline;
 mod trigger;
 mod upload;
@@ -54,10 +54,10 @@ enum Command {
     Replan(rollback::Replan),
     Jobs(jobs::Args),
     Explain(explain::Args),
-    RunNow(steer::RunNow),
-    Skip(steer::Skip),
-    Pause(steer::Pause),
-    Resume(steer::Resume),
+    RunNow(control::RunNow),
+    Skip(control::Skip),
+    Pause(control::Pause),
+    Resume(control::Resume),
     Schedule(schedule::Schedule),
     Cancel(schedule::Cancel),
     Runs(runs::Args),
@@ -90,10 +90,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Replan(args) => rollback::replan(args),
         Command::Jobs(args) => jobs::main(args),
         Command::Explain(args) => explain::main(args),
-        Command::RunNow(args) => steer::run_now(args),
-        Command::Skip(args) => steer::skip(args),
-        Command::Pause(args) => steer::pause(args),
-        Command::Resume(args) => steer::resume(args),
+        Command::RunNow(args) => control::run_now(args),
+        Command::Skip(args) => control::skip(args),
+        Command::Pause(args) => control::pause(args),
+        Command::Resume(args) => control::resume(args),
         Command::Schedule(args) => schedule::schedule(args),
         Command::Cancel(args) => schedule::cancel(args),
         Command::Runs(args) => runs::main(args),

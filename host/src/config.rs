@@ -8,8 +8,8 @@ mod http;
 pub(crate) mod levels;
 pub(crate) mod limits;
 pub(crate) mod nearest;
-pub(crate) mod place;
 pub(crate) mod rules;
+pub(crate) mod site;
 mod system;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,12 +24,12 @@ use tracing_subscriber::EnvFilter;
 
 use self::{
     file::{File, MqttFile},
-    place::{HALF_A_LOCATION, Place},
     rules::Rules,
+    site::{HALF_A_LOCATION, SiteSettings},
     system::system_zone,
 };
 pub(crate) use self::{
-    flags::{DataFlags, Flags, PlaceFlags},
+    flags::{DataFlags, Flags, SiteFlags},
     http::{Http, Listen},
 };
 use crate::{
@@ -207,8 +207,8 @@ fn read(folder: &Path, named: Option<&Path>) -> Result<(Option<PathBuf>, File), 
 }
 
 fn site(
-    flags: &PlaceFlags,
-    file: &Place,
+    flags: &SiteFlags,
+    file: &SiteSettings,
     system: impl FnOnce() -> (Zone, &'static str),
 ) -> Result<(Site, &'static str), Report> {
     let (zone, zone_from) = match (flags.time_zone, file.zone) {
@@ -216,7 +216,7 @@ fn site(
         (None, Some(zone)) => (zone, "the settings"),
         (None, None) => system(),
     };
-    let place = Place {
+    let place = SiteSettings {
         zone: Some(zone),
         latitude: flags.latitude.or(file.latitude),
         longitude: flags.longitude.or(file.longitude),

@@ -2,30 +2,30 @@
 //! above the edges, as `cli` does; none of them knows it.
 
 mod api;
-mod checks;
+mod auth;
 mod connections;
-mod desk;
 mod devices;
 mod events;
 mod explain;
 mod extract;
-mod happenings;
 mod health;
+mod host_events;
 mod jobs;
 mod limits;
 mod logs;
 mod metrics;
 mod missing;
+mod overrides;
 mod page;
+mod params;
 mod plugins;
 mod problem;
 pub(crate) mod runs;
 mod schedule;
 mod socket;
+mod state;
 mod status;
 mod timeline;
-mod wishes;
-mod words;
 
 use std::{
     io,
@@ -43,15 +43,14 @@ use tokio::{
 };
 
 use self::{
-    checks::Guard,
+    auth::Guard,
     connections::{Listener, serve},
     socket::Socket,
 };
 pub(crate) use self::{
-    desk::Desk,
     devices::DeviceRecord,
     explain::Explanation,
-    happenings::{GapRecord, HappeningRecord},
+    host_events::{GapRecord, HostEventRecord},
     jobs::JobRecord,
     logs::Logs,
     page::Page,
@@ -61,6 +60,7 @@ pub(crate) use self::{
     problem::Problem,
     schedule::NewJobRecord,
     socket::path as socket_path,
+    state::ApiState,
     status::Status,
     timeline::TimelineRecord,
 };
@@ -116,7 +116,7 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 
 impl Listening {
     /// Serves on a thread of its own, which what keeps time does not wait for.
-    pub(crate) fn serve(self, desk: Desk) -> anyhow::Result<Serving> {
+    pub(crate) fn serve(self, desk: ApiState) -> anyhow::Result<Serving> {
         let Self { tcp, mut socket } = self;
         let on_socket = socket.as_mut().and_then(Socket::listener);
         let (stop, stopped) = oneshot::channel();
@@ -142,7 +142,7 @@ impl Listening {
 async fn attend(
     tcp: Option<(TcpListener, Guard)>,
     socket: Option<UnixListener>,
-    desk: Desk,
+    desk: ApiState,
     stopped: oneshot::Receiver<()>,
 ) {
     let (stop, told) = watch::channel(());

@@ -7,24 +7,24 @@
 mod addresses;
 mod broker;
 mod connection;
-mod correlate;
 mod echoes;
 mod failure;
 mod identity;
+mod in_flight;
 mod info;
 mod limits;
 mod message;
 mod negotiation;
-mod outage;
 mod outgoing;
+mod pending_events;
 mod reason;
+mod reconnect;
 mod report;
 mod suspects;
 #[cfg(test)]
 mod tests;
 mod transport;
 mod unsubscribing;
-mod untold;
 mod url;
 mod watches;
 mod wire;
@@ -47,10 +47,10 @@ pub(crate) use roost_broker::{Broker as BuiltInBroker, Health as BuiltInHealth};
 
 use self::{
     addresses::Addresses,
-    connection::{Connection, Memory, Verdict, greet},
+    connection::{Connection, Memory, Verdict, handshake},
     failure::Failure,
-    negotiation::Manner,
-    outage::{Lost, Outage},
+    negotiation::ConnectOptions,
+    reconnect::{Lost, Reconnect},
     transport::Stream,
 };
 pub(crate) use self::{
@@ -80,12 +80,12 @@ pub(crate) struct Settings {
     pub(crate) status_topic: Option<Topic>,
     /// The same for ever, and no other client's (I14).
     pub(crate) client_id: String,
-    pub(crate) pace: Pace,
+    pub(crate) pace: Timeouts,
 }
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct Timeouts {
     /// The broker hears of us at least that often, or takes us for gone; half of it is how long we wait for its answer.
     pub(crate) keep_alive: Duration,
     /// For each of the TCP connection, the TLS handshake and the answer to CONNECT.
@@ -96,7 +96,7 @@ pub(crate) struct Pace {
     pub(crate) longest_pause: Duration,
 }
 
-impl Default for Pace {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             keep_alive: Duration::from_secs(30),
@@ -171,7 +171,7 @@ struct Links {
     events: mpsc::Sender<Event>,
     stopped: oneshot::Receiver<()>,
     last: LinkId,
-    outage: Outage,
+    outage: Reconnect,
     memory: Memory,
     /// Whether nothing has failed since the last connection ended.
     is_first_try: bool,
@@ -198,7 +198,7 @@ impl Links {
             events,
             stopped,
             last: 0,
-            outage: Outage::default(),
+            outage: Reconnect::default(),
             memory: Memory::new(info.clone(), Instant::now()),
             is_first_try: false,
             info,
@@ -257,7 +257,7 @@ impl Links {
         }
     }
 
-    async fn try_in(&mut self, manner: Manner) -> End {
+    async fn try_in(&mut self, manner: ConnectOptions) -> End {
         let opened = tokio::select! {
             opened = self.addresses.transport().open(self.settings.pace.connect) => opened,
             _ = &mut self.stopped => return End::Stopped,
@@ -269,9 +269,9 @@ impl Links {
         }
     }
 
-    async fn live<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S, manner: Manner) -> End {
-        let Pace { keep_alive, connect: within, .. } = self.settings.pace;
-        let greeting = timeout(within, greet(&mut stream, self.connect_packet(manner), manner.version));
+    async fn live<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S, manner: ConnectOptions) -> End {
+        let Timeouts { keep_alive, connect: within, .. } = self.settings.pace;
+        let greeting = timeout(within, handshake(&mut stream, self.connect_packet(manner), manner.version));
         let greeted = tokio::select! {
             greeted = greeting => greeted.unwrap_or(Err(Failure::NoAnswer { what: failure::CONNECT, within })),
             _ = &mut self.stopped => return End::Stopped,
@@ -326,7 +326,7 @@ impl Links {
     }
 
     /// Says what is missing, once.
-    fn tell_manner(&mut self, manner: Manner) {
+    fn tell_manner(&mut self, manner: ConnectOptions) {
         let is_news = self.addresses.current().manners.succeeded(manner, Instant::now());
         let url = self.addresses.url();
         if is_news {
@@ -347,7 +347,7 @@ impl Links {
         }
     }
 
-    fn connect_packet(&self, manner: Manner) -> rumqttc::v5::mqttbytes::v5::Packet {
+    fn connect_packet(&self, manner: ConnectOptions) -> rumqttc::v5::mqttbytes::v5::Packet {
         let (settings, url) = (&self.settings, self.addresses.url());
         let user = settings.user.as_deref().or(url.user.as_deref());
         let password = settings.password.as_deref().or(url.password.as_deref());

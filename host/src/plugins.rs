@@ -1,10 +1,9 @@
 //! The edge to plugins: what lies in the folder becomes `Loaded` and `Removed`, a question for a plan becomes `Planned`,
 //! and one for what to publish `Answered`. Knows wasmtime and the contract; knows nothing of times, runs or messages (I12).
 
-mod almanac;
-mod board;
 mod bytes;
 mod cache;
+mod call_slots;
 pub(crate) mod compile;
 mod component;
 mod contract;
@@ -12,25 +11,26 @@ mod engine;
 mod folder;
 mod function;
 mod guest;
-mod inquiries;
 mod installer;
-mod library;
 mod limiter;
 mod limits;
+mod linked_cache;
 mod load;
 mod logs;
 mod memory;
 mod program;
-mod ready;
+mod queries;
+mod registry;
+pub(crate) mod sandbox;
 mod sections;
 pub(crate) mod settings;
+mod statuses;
 #[cfg(test)]
 mod tests;
-mod turns;
+mod trigger_cache;
 mod versions;
 mod wasi;
 mod watch;
-pub(crate) mod workbench;
 
 use std::path::{Path, PathBuf};
 
@@ -47,21 +47,21 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    board::{Board, Fault, Standing, State, Used},
     contract::tasks::TaskDescription,
-    inquiries::Inquiries,
     installer::{COMPONENT_BYTES, Installed, Installer, Refused, plugin_like},
+    queries::PluginQueries,
+    statuses::{Fault, PluginStatus, PluginStatuses, State, Usage},
 };
 use self::{
-    library::{Library, Question},
-    load::{Errand, Loader},
+    load::{Loader, TaskCall},
+    registry::{Question, Registry},
     versions::Versions,
     watch::Watch,
 };
 use crate::{
     clock,
     config::{grant::default_of, rules::Rules},
-    feed::Feed,
+    event_log::EventLog,
     report::Report,
 };
 
@@ -79,22 +79,22 @@ pub(crate) struct Options {
     /// What the store says ran last.
     pub(crate) known: Vec<(PluginName, Version)>,
     /// Where it tells what happens.
-    pub(crate) feed: Feed,
+    pub(crate) feed: EventLog,
 }
 
 /// The running edge.
 pub(crate) struct Plugins {
     questions: mpsc::UnboundedSender<Question>,
-    for_people: ForPeople,
+    for_people: PluginHandle,
     _watch: Watch,
     guests: Option<Runtime>,
 }
 
 /// What people can see of plugins, and do with them.
 #[derive(Clone, Debug)]
-pub(crate) struct ForPeople {
-    pub(crate) board: Board,
-    pub(crate) inquiries: Inquiries,
+pub(crate) struct PluginHandle {
+    pub(crate) board: PluginStatuses,
+    pub(crate) inquiries: PluginQueries,
     pub(crate) installer: Installer,
 }
 
@@ -114,12 +114,12 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
     // One question for each device, each run that is due and each inquiry at most: who asked waits for the answer.
     let (questions, asked) = mpsc::unbounded_channel();
     let names = known.iter().map(|(name, _)| name.clone()).collect();
-    let board = Board::default();
+    let board = PluginStatuses::default();
     let room = loader.room().clone();
-    let library = Library::new(loader, known, events, board.clone());
-    let inquiries = Inquiries::new(questions.clone());
+    let library = Registry::new(loader, known, events, board.clone());
+    let inquiries = PluginQueries::new(questions.clone());
     let installer = Installer::new(&folder, &data, board.clone(), questions.clone());
-    let for_people = ForPeople { board, inquiries, installer };
+    let for_people = PluginHandle { board, inquiries, installer };
     guests.spawn(async {
         clock::is_set().await;
         library.run(sightings, asked).await;
@@ -151,11 +151,11 @@ impl Plugins {
 
     /// Never waits; the answer is `Answered`, however it went.
     pub(crate) fn run_task(&self, call: CallId, plugin: PluginName, device: DeviceName, task: Task, due: Instant) {
-        let errand = Errand { name: task.name.to_string(), args: task.args, due: Some(due) };
+        let errand = TaskCall { name: task.name.to_string(), args: task.args, due: Some(due) };
         let _ = self.questions.send(Question::Task { call, plugin, device, errand });
     }
 
-    pub(crate) fn for_people(&self) -> ForPeople {
+    pub(crate) fn for_people(&self) -> PluginHandle {
         self.for_people.clone()
     }
 

@@ -16,9 +16,9 @@ mod replace;
 mod restore;
 mod retention;
 mod runs;
-mod soundness;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::{
@@ -41,11 +41,11 @@ pub(crate) use self::{
     outcomes::outcome_from_json,
     restore::{Restored, restore},
     retention::Retention,
-    runs::{After, Around, Owed, RunView, Wanted, around, dead_letter, run, runs},
+    runs::{Around, Owed, RunCursor, RunFilter, RunView, around, dead_letter, run, runs},
     writer::{Committed, Writer},
 };
 use self::{
-    folder::{Lock, Place},
+    folder::{DataFolder, Lock},
     retention::Past,
 };
 use crate::report::Report;
@@ -89,7 +89,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
-    place: Place,
+    place: DataFolder,
     past: Past,
     _lock: Lock,
 }
@@ -107,7 +107,7 @@ pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), Store
     })?;
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
-    let place = Place::new(&path)?;
+    let place = DataFolder::new(&path)?;
     Ok((Store { connection, path, place, past: Past::new(keep), _lock: lock }, saved))
 }
 

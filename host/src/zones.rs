@@ -16,7 +16,7 @@ use std::{
 
 use roost_scheduler::{
     calendar::ZoneError,
-    trigger::Patterns,
+    trigger::CronCache,
     zone::{BUNDLED_RELEASE, Zone},
 };
 use tracing::{info, warn};
@@ -50,13 +50,13 @@ pub(crate) fn find_stored(name: &str) -> Result<Zone, ZoneError> {
 }
 
 /// Reads triggers that were accepted and written down.
-pub(crate) fn stored_patterns() -> Patterns {
-    Patterns::with_zones(find_stored)
+pub(crate) fn stored_patterns() -> CronCache {
+    CronCache::with_zones(find_stored)
 }
 
 /// Reads cron expressions, and triggers, with these zones.
-pub(crate) fn patterns() -> Patterns {
-    Patterns::with_zones(find)
+pub(crate) fn patterns() -> CronCache {
+    CronCache::with_zones(find)
 }
 
 /// Which rules are in use.

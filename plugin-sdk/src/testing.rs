@@ -44,7 +44,7 @@ use roost_scheduler::{
     model::{self, Action},
     names::ResourceName,
     time::{Instant as HostInstant, Location as HostLocation, Site},
-    trigger::Sky,
+    trigger::SunCache,
     zone::Zone,
 };
 
@@ -64,7 +64,7 @@ mod told;
 ///
 /// Unless said otherwise it has the settings `{}`, is in UTC without a location, and is asked at noon on 2027-06-01.
 #[derive(Clone, Debug)]
-pub struct Bench {
+pub struct TestHost {
     plugin: String,
     device: String,
     config: String,
@@ -91,7 +91,7 @@ pub struct PlannedJob {
 #[derive(Debug)]
 pub struct Answer(model::Reply);
 
-impl Bench {
+impl TestHost {
     /// A device of a plugin. The names matter to [`Context::topic`].
     #[must_use]
     pub fn new(plugin: &str, device: &str) -> Self {
@@ -265,7 +265,7 @@ impl PlannedJob {
     /// no more.
     #[must_use]
     pub fn due(&self, count: usize) -> Vec<String> {
-        let mut sky = Sky::default();
+        let mut sky = SunCache::default();
         let mut due = Vec::new();
         let mut after = self.now;
         while due.len() < count
@@ -285,7 +285,7 @@ impl PlannedJob {
     }
 
     /// The task that the plugin is asked for, if it is, with its arguments: `water {"zone":2}`. Whether it has one of that
-    /// name, [`Bench::run_task`] tells.
+    /// name, [`TestHost::run_task`] tells.
     #[must_use]
     pub fn task(&self) -> Option<String> {
         match &self.job.action {

@@ -140,7 +140,7 @@ impl Bench {
                         no_subscriber: false,
                     });
                 }
-                Effect::TellDurable(ticket) => self.answers.push(Event::Durable(ticket)),
+                Effect::NotifyDurable(ticket) => self.answers.push(Event::Durable(ticket)),
                 Effect::Announce(_)
                 | Effect::ZonesMoved { .. }
                 | Effect::Call { .. }

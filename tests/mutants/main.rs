@@ -7,12 +7,12 @@
 #![allow(clippy::print_stdout, reason = "its table is for people")]
 
 mod faults;
-mod workshop;
+mod runner;
 
 use std::{env, process::ExitCode};
 
 use faults::{FAULTS, Fault};
-use workshop::{Noticed, Workshop};
+use runner::{MutationRunner, Noticed};
 
 /// How many histories nobody has seen a fault has to get past.
 const HISTORIES: u64 = 1_000;
@@ -20,7 +20,7 @@ const HISTORIES: u64 = 1_000;
 fn main() -> ExitCode {
     let only = env::var("ONLY").unwrap_or_default();
     let histories = env::var("HISTORIES").map_or(HISTORIES, |text| text.parse().expect("a whole number"));
-    let workshop = Workshop::new(histories);
+    let workshop = MutationRunner::new(histories);
     let missing: Vec<String> = FAULTS.iter().filter_map(|fault| workshop.find(fault).err()).collect();
     if !missing.is_empty() {
         println!("{}", missing.join("\n"));

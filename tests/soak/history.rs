@@ -12,10 +12,10 @@ use roost_scheduler::{names::RunId, time::Instant};
 use roost_tests::{Broker, Listener, Message, Roost, Site, guest, now_ms};
 
 use crate::{
-    dice::Dice,
     disk::{Row, rows},
     ends::Ends,
     load::{DEVICES, HOST, settings},
+    rng::Dice,
 };
 
 /// For how long the host lives in a round.

@@ -5,18 +5,18 @@
 //! `ROUNDS=n` says how often, `SEED=n` repeats the moments. What the host does in them is up to the machine.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its table is for people, and so are the faults")]
 
-#[path = "../../host/scheduler/tests/simulation/dice.rs"]
-mod dice;
 mod disk;
 mod ends;
 mod history;
 mod judge;
 mod load;
+#[path = "../../host/scheduler/tests/simulation/rng.rs"]
+mod rng;
 
 use std::{env, hash::BuildHasher, process::ExitCode};
 
-use dice::Dice;
 use judge::Verdict;
+use rng::Dice;
 
 /// How many faults are told; there may be one behind all of them.
 const TOLD: usize = 40;

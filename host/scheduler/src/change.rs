@@ -94,7 +94,7 @@ pub enum Change {
         /// The job's number.
         key: JobKey,
         /// What.
-        wish: Wish,
+        wish: Override,
     },
     /// Nothing could admit these occurrences again: their tombstones can go.
     TombstonesForgotten {
@@ -135,18 +135,18 @@ pub enum Change {
 
 /// What people have said of a job, beside its plan. It goes when the job goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct Override {
     /// Whether no run of it is to start.
     pub paused: bool,
     /// The occurrence that is to be left out.
     pub skip: Option<Instant>,
     /// If it is theirs, and no plan touches it.
-    pub by_hand: Option<ByHand>,
+    pub by_hand: Option<AdHoc>,
 }
 
 /// A job that somebody has made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ByHand {
+pub struct AdHoc {
     /// When.
     pub made: Instant,
     /// By what it is known that it was asked for before.
@@ -208,7 +208,7 @@ pub struct Saved {
     /// How often the clock was set back.
     pub series: u32,
     /// What people have said of jobs.
-    pub wishes: Vec<(JobKey, Wish)>,
+    pub wishes: Vec<(JobKey, Override)>,
     /// By which rules of time zones the jobs are due; `None` if that is not known.
     pub zones: Option<Arc<str>>,
 }

@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 pub use crate::change::{
-    ByHand, Change, DeviceKey, Idempotency, JobKey, PluginKey, Progress, RunEnded, RunKey, Saved, SavedDevice,
-    SavedJob, SavedPlugin, SavedRun, Tombstone, Wish,
+    AdHoc, Change, DeviceKey, Idempotency, JobKey, Override, PluginKey, Progress, RunEnded, RunKey, Saved, SavedDevice,
+    SavedJob, SavedPlugin, SavedRun, Tombstone,
 };
 use crate::{
     body::{Body, PackedJob, StepRef},
@@ -62,7 +62,7 @@ pub type CallId = u64;
 pub type RequestId = u64;
 
 /// A commit that the scheduler wants to be told of.
-pub type Ticket = NonZeroU32;
+pub type CommitToken = NonZeroU32;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -71,8 +71,8 @@ pub enum Event {
     Woke,
     /// The host is to stop: nothing more is sent, but acknowledgements are still taken.
     StopAsked,
-    /// What came before [`Effect::TellDurable`] is durable.
-    Durable(Ticket),
+    /// What came before [`Effect::NotifyDurable`] is durable.
+    Durable(CommitToken),
     /// Nothing can be kept any more: what owes steps is seen to its end as far as that goes, nothing else is begun.
     StoreFailed,
     /// The wall clock was set, not just slewed.
@@ -239,7 +239,7 @@ pub enum Part {
 /// A job that somebody makes by hand.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    /// Whose grant it has; the host's own has one device, [`own_device`](crate::scheduler::own_device).
+    /// Whose grant it has; the host's own has one device, [`api_device`](crate::scheduler::api_device).
     pub plugin: PluginName,
     /// Of which device.
     pub device: DeviceName,
@@ -348,7 +348,7 @@ pub enum Effect {
     /// Send a message.
     Publish(Publish),
     /// Answer with [`Event::Durable`] as soon as all changes up to here are durable.
-    TellDurable(Ticket),
+    NotifyDurable(CommitToken),
     /// Listen to a device's reports, until [`Effect::Unwatch`] or the end of the link. What the broker has kept is wanted
     /// as well.
     Watch {
@@ -411,7 +411,7 @@ impl Effect {
     #[must_use]
     pub fn after_commit(&self) -> bool {
         match self {
-            Self::TellDurable(_) | Self::Announce(_) | Self::ZonesMoved { .. } => true,
+            Self::NotifyDurable(_) | Self::Announce(_) | Self::ZonesMoved { .. } => true,
             // Where nothing was done, there is nothing to wait for.
             Self::Answer { answer, .. } => answer.is_ok(),
             Self::Publish(_) | Self::Plan { .. } | Self::Call { .. } | Self::Watch { .. } | Self::Unwatch { .. } => {

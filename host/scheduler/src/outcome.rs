@@ -101,14 +101,14 @@ pub enum Attempt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
     /// Why.
-    pub why: Why,
+    pub why: MissedReason,
     /// If it stands for others of its job, all up to its own occurrence.
     pub several: Option<Several>,
 }
 
 /// Why a run was missed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum MissedReason {
     /// It could have started only after its grace.
     TooLate {
         /// How late it was when it could have started.
@@ -393,7 +393,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for MissedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLate { late_ms, grace_ms, cause } => {

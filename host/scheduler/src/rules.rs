@@ -8,7 +8,7 @@ use crate::{
     text::{excerpt, is_unprintable},
     time::Site,
     topic::is_forbidden,
-    trigger::{Duration, Every, OutOfOrder, Search, Sky, Sun, Trigger},
+    trigger::{Duration, Every, OutOfOrder, Search, Sun, SunCache, Trigger},
     zone::Zone,
 };
 
@@ -137,7 +137,7 @@ fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
     match trigger {
         Trigger::Every(every) => every.period_ms <= after_ms,
         Trigger::Cron(_) => {
-            let (site, sky) = (Site { zone: Zone::UTC, location: None }, &mut Sky::default());
+            let (site, sky) = (Site { zone: Zone::UTC, location: None }, &mut SunCache::default());
             let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
             let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
             let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sky)) else { return false };
@@ -316,7 +316,7 @@ mod tests {
         names::{GroupName, JobId},
         time::Instant,
         topic::Topic,
-        trigger::{Patterns, parse},
+        trigger::{CronCache, parse},
     };
 
     use super::*;
@@ -332,7 +332,7 @@ mod tests {
         Job {
             id: JobId::parse("water").expect("a name"),
             label: None,
-            trigger: parse(trigger, Instant::MIN, &mut Patterns::default()).expect(trigger),
+            trigger: parse(trigger, Instant::MIN, &mut CronCache::default()).expect(trigger),
             action: Action::Steps([step(0, "ON"), step(minutes * 60_000, "OFF")].into()),
             policy: Policy { overlap: Overlap::Replace, ..Policy::default() },
         }

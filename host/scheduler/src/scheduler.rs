@@ -2,10 +2,11 @@
 
 mod attempts;
 mod clock;
-mod gates;
 mod jobs;
 mod misfires;
+mod overrides;
 mod plans;
+mod queues;
 mod reconcile;
 mod reports;
 mod requests;
@@ -14,7 +15,6 @@ mod run;
 mod runs;
 mod tasks;
 mod view;
-mod wishes;
 mod zones;
 
 use std::{
@@ -27,9 +27,9 @@ use std::{
 use hashbrown::HashTable;
 
 use self::{
-    gates::{Group, GroupKey, Pool},
     jobs::Next,
     plans::Work,
+    queues::{Group, GroupKey, Pool},
     reports::Report,
     run::Run,
 };
@@ -40,18 +40,18 @@ pub use self::{
 use crate::{
     body::PackedJob,
     event::{
-        Announcement, AttemptId, CallId, Change, DeviceKey, Digest, Event, Generation, JobKey, LinkId, PluginKey,
-        RunKey, Step, Ticket, Version, WatchId, Wish,
+        Announcement, AttemptId, CallId, Change, CommitToken, DeviceKey, Digest, Event, Generation, JobKey, LinkId,
+        Override, PluginKey, RunKey, Step, Version, WatchId,
     },
+    fair_queue::FairQueue,
     limits,
     model::Resource,
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
     rate::Rates,
-    ready::Ready,
     slots::Slots,
     time::{Instant, Site},
     topic::Grant,
-    trigger::Sky,
+    trigger::SunCache,
     zone::Zone,
 };
 
@@ -75,29 +75,29 @@ pub struct Scheduler {
     hasher: RandomState,
     runs: Slots<Run>,
     /// The runs of each job, in the order they were admitted.
-    runs_of: BTreeMap<(JobKey, Turn), RunSlot>,
+    runs_of: BTreeMap<(JobKey, Seq), RunSlot>,
     /// Runs that outlived their jobs.
     orphans: BTreeMap<RunId, RunSlot>,
     groups: BTreeMap<GroupKey, Group>,
     resources: BTreeMap<ResourceName, Pool>,
     tombstones: BTreeMap<JobName, Instant>,
     /// What people have said of jobs.
-    wishes: BTreeMap<JobKey, Wish>,
+    wishes: BTreeMap<JobKey, Override>,
     /// The jobs among them that are people's own, with the bytes of what each does, and by which request it was made.
     by_hand: BTreeMap<JobKey, usize>,
     by_hand_bytes: usize,
     requests: HashMap<Digest, JobKey>,
     /// Where the host's own jobs are, and what they may do.
-    own: Own,
+    own: HostScope,
     /// As far as old ones have been looked for, while they are.
     forgotten: Option<JobName>,
     timers: BTreeSet<(Instant, Timer)>,
-    ready: Ready,
+    ready: FairQueue,
     work: VecDeque<Work>,
     /// Whether a plan has taken effect in part: the disk must know all of it or nothing.
     adopting: bool,
     /// Jobs whose plan is not durable yet, and so are not due yet (I3).
-    unconfirmed: HashMap<Ticket, Vec<JobKey>>,
+    unconfirmed: HashMap<CommitToken, Vec<JobKey>>,
     /// What is under way on the link; of a run that has ended meanwhile, too.
     attempts: BTreeMap<AttemptId, Option<RunSlot>>,
     /// Who has asked its plugin.
@@ -105,9 +105,9 @@ pub struct Scheduler {
     /// Who listens to a device's reports.
     watches: BTreeMap<WatchId, RunSlot>,
     /// Runs that leave as soon as what has to be kept of them is durable (I3).
-    arming: BTreeMap<Ticket, RunSlot>,
+    arming: BTreeMap<CommitToken, RunSlot>,
     /// Runs of which it is not known yet that they are durable.
-    keeping: HashMap<Ticket, (RunSlot, RunKey)>,
+    keeping: HashMap<CommitToken, (RunSlot, RunKey)>,
     link: Option<Link>,
     /// When the link last came up: what was due before had to wait for it.
     link_since: Instant,
@@ -115,7 +115,7 @@ pub struct Scheduler {
     since: Instant,
     /// Of the plugin that was loaded last: no two loads share one.
     generation: Generation,
-    sky: Sky,
+    sky: SunCache,
     stopping: bool,
     /// Whether nothing can be kept any more.
     failing: bool,
@@ -128,8 +128,8 @@ pub struct Scheduler {
     next_attempt: AttemptId,
     next_call: CallId,
     next_run: RunKey,
-    next_ticket: Ticket,
-    next_turn: Turn,
+    next_ticket: CommitToken,
+    next_turn: Seq,
     next_watch: WatchId,
     last_replay: Instant,
 }
@@ -158,18 +158,18 @@ impl Default for Operator {
 
 /// The device that the host's own jobs belong to.
 #[must_use]
-pub fn own_device() -> DeviceName {
+pub fn api_device() -> DeviceName {
     DeviceName::parse("api").expect("it is a name")
 }
 
 #[derive(Debug)]
-struct Own {
+struct HostScope {
     grant: Grant,
     site: Site,
 }
 
 /// The order in which runs were admitted.
-type Turn = u64;
+type Seq = u64;
 
 /// A run's place; runs that are on disk have a [`RunKey`] as well.
 type RunSlot = u32;
@@ -225,7 +225,7 @@ struct JobState {
     /// Whether it was due before it was planned.
     planned_late: bool,
     /// The plan's commit that has to be durable before the job is due.
-    unconfirmed: Option<Ticket>,
+    unconfirmed: Option<CommitToken>,
     /// Whether it is in a group.
     grouped: bool,
 }

@@ -8,8 +8,8 @@ use std::fmt;
 
 pub(crate) use self::sun::OutOfOrder;
 pub use self::{
-    cron::{Cron, CronError, FindZone, Patterns},
-    sun::{Sky, Sun, SunEvent},
+    cron::{Cron, CronCache, CronError, FindZone},
+    sun::{Sun, SunCache, SunEvent},
     text::{Duration, TriggerError, parse, parse_duration, parse_stored},
 };
 use crate::{
@@ -92,7 +92,7 @@ impl Trigger {
 
     /// The first occurrence strictly after an instant.
     #[must_use]
-    pub fn next(&self, after: Instant, site: &Site, sky: &mut Sky) -> Search {
+    pub fn next(&self, after: Instant, site: &Site, sky: &mut SunCache) -> Search {
         match (self, site.location) {
             (Self::At(at), _) if *at > after => Search::Found(*at),
             (Self::At(_), _) => Search::Never(Never::Over),
@@ -106,7 +106,7 @@ impl Trigger {
     /// The newest occurrence in `after < occurrence ≤ until`; `Never` if there is none, and `NotUntil` if there is none
     /// after that instant: search on with it as `until`.
     #[must_use]
-    pub fn last(&self, after: Instant, until: Instant, site: &Site, sky: &mut Sky) -> Search {
+    pub fn last(&self, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Search {
         if until <= after {
             return Search::Never(Never::Over);
         }
@@ -125,7 +125,7 @@ impl Trigger {
     ///
     /// # Errors
     /// Says why there is none, at the latest when the sun has been looked for on 400 days.
-    pub fn find(&self, after: Instant, site: &Site, sky: &mut Sky) -> Result<Instant, Never> {
+    pub fn find(&self, after: Instant, site: &Site, sky: &mut SunCache) -> Result<Instant, Never> {
         let end = after.plus_ms(i64::from(limits::SUN_DAYS) * 86_400_000);
         let mut from = after;
         loop {

@@ -7,7 +7,7 @@ use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
     topic::{Topic, TopicFilter},
-    trigger::{Patterns, Search, Sky, parse, parse_duration, parse_stored},
+    trigger::{CronCache, Search, SunCache, parse, parse_duration, parse_stored},
 };
 
 /// What a text is changed by.
@@ -133,11 +133,11 @@ proptest! {
 
     #[test]
     fn a_trigger_is_refused_with_a_reason_or_reads_back_what_it_writes(text in trigger_texts()) {
-        match parse(&text, now(), &mut Patterns::default()) {
+        match parse(&text, now(), &mut CronCache::default()) {
             Err(error) => prop_assert!(!error.to_string().trim().is_empty(), "{}", text),
             Ok(trigger) => {
                 let written = trigger.to_string();
-                let read = parse_stored(&written, &mut Patterns::default());
+                let read = parse_stored(&written, &mut CronCache::default());
                 prop_assert_eq!(read.map_err(|error| error.to_string()), Ok(trigger), "{} is written as {}", text, written);
             }
         }
@@ -147,8 +147,8 @@ proptest! {
     fn what_a_trigger_finds_is_behind_what_was_asked_for(text in trigger_texts(), far in any::<bool>()) {
         let location = Location::new(70.0, 25.0).filter(|_| far);
         let site = Site { zone: calendar::parse_zone("Europe/Helsinki").expect("a zone"), location: location.or(Location::new(-51.5, 0.1)) };
-        if let Ok(trigger) = parse(&text, now(), &mut Patterns::default())
-            && let Search::Found(next) = trigger.next(now(), &site, &mut Sky::default())
+        if let Ok(trigger) = parse(&text, now(), &mut CronCache::default())
+            && let Search::Found(next) = trigger.next(now(), &site, &mut SunCache::default())
         {
             prop_assert!(next > now(), "{}", text);
         }

@@ -4,7 +4,7 @@ use chrono::{Days, NaiveDate, NaiveTime, Timelike};
 use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
-    trigger::{Patterns, Search, Sky, SunEvent, Trigger, parse},
+    trigger::{CronCache, Search, SunCache, SunEvent, Trigger, parse},
     zone::Zone,
 };
 
@@ -23,10 +23,10 @@ fn site(zone: Zone, latitude: f64, longitude: f64) -> Site {
 }
 
 fn trigger(text: &str) -> Trigger {
-    parse(text, Instant::MIN, &mut Patterns::default()).expect(text)
+    parse(text, Instant::MIN, &mut CronCache::default()).expect(text)
 }
 
-fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut Sky) -> Vec<Instant> {
+fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Vec<Instant> {
     let (mut times, mut from) = (Vec::new(), after);
     loop {
         match trigger.next(from, site, sky) {
@@ -47,7 +47,7 @@ fn day_from_noon(text: &str, date: &str, site: &Site) -> Vec<String> {
     let noon = NaiveTime::from_hms_opt(12, 0, 0).expect("noon");
     let start = calendar::to_instant(date, noon, site.zone);
     let end = calendar::to_instant(date + Days::new(1), noon, site.zone);
-    let times = between(&trigger(text), start, end, site, &mut Sky::default());
+    let times = between(&trigger(text), start, end, site, &mut SunCache::default());
     times.into_iter().map(|time| time.in_zone(site.zone)[8..16].to_owned()).collect()
 }
 
@@ -117,7 +117,7 @@ fn a_morning_may_begin_before_midnight_and_end_after_noon() {
         at("2027-01-10T00:00:00Z"),
         at("2027-01-11T00:00:00Z"),
         &greenwich,
-        &mut Sky::default(),
+        &mut SunCache::default(),
     );
     assert_eq!(noon, [at("2027-01-10T11:00:00Z")]);
 }
@@ -144,7 +144,7 @@ fn a_day_without_the_event_has_none_unless_it_is_said_when() {
 #[test]
 fn each_evening_of_a_year_has_one_run_where_a_fallback_is_stated() {
     for place in [helsinki(), fairbanks(), reykjavik(), tromso(), site(zone("Antarctica/McMurdo"), -77.85, 166.67)] {
-        let (zone, sky) = (place.zone, &mut Sky::default());
+        let (zone, sky) = (place.zone, &mut SunCache::default());
         let start = at("2027-01-01T10:00:00Z");
         for text in ["civil-dusk +10m not-before 17:00 not-after 22:00 else 22:00", "sunset not-after 23:30 else 23:30"]
         {
@@ -220,7 +220,7 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
     let morning = ["not-before 06:30", "not-after 05:00", "not-before 23:45 not-after 08:00", "not-after 23:30"];
     let (start, end) = (at("2027-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z"));
     for place in places {
-        let (sky, location) = (&mut Sky::default(), place.location.expect("a location"));
+        let (sky, location) = (&mut SunCache::default(), place.location.expect("a location"));
         for (event, clauses) in [
             (SunEvent::Sunset, evening),
             (SunEvent::CivilDusk, evening),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use roost_scheduler::{
     calendar,
     time::{Instant, Location, Site},
-    trigger::{Every, Never, Patterns, Search, Sky, Sun, SunEvent, Trigger, parse},
+    trigger::{CronCache, Every, Never, Search, Sun, SunCache, SunEvent, Trigger, parse},
     zone::Zone,
 };
 
@@ -36,11 +36,11 @@ fn site(zone: Zone) -> Site {
 }
 
 fn cron(expression: &str) -> Trigger {
-    Trigger::Cron(Patterns::default().cron(expression, None).expect(expression))
+    Trigger::Cron(CronCache::default().cron(expression, None).expect(expression))
 }
 
 /// Every occurrence in `after < occurrence ≤ until`, oldest first.
-fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut Sky) -> Vec<Instant> {
+fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Vec<Instant> {
     let (mut times, mut from) = (Vec::new(), after);
     loop {
         match trigger.next(from, site, sky) {
@@ -59,7 +59,7 @@ fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: 
 }
 
 /// The newest occurrence, searched on as long as it takes.
-fn last(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut Sky) -> Option<Instant> {
+fn last(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Option<Instant> {
     let mut until = until;
     loop {
         match trigger.last(after, until, site, sky) {
@@ -147,7 +147,7 @@ fn crons() -> impl Strategy<Value = Trigger> {
     let nicknames = prop::sample::select(nicknames.to_vec()).prop_map(str::to_owned);
     let expressions = prop_oneof![9 => expressions(), 1 => nicknames];
     (expressions, prop::option::of(zones())).prop_filter_map("comes", |(expression, zone)| {
-        Patterns::default().cron(&expression, zone).ok().map(Trigger::Cron)
+        CronCache::default().cron(&expression, zone).ok().map(Trigger::Cron)
     })
 }
 
@@ -167,7 +167,7 @@ fn suns() -> impl Strategy<Value = Sun> {
             let sun = Sun { event, offset_ms, not_before, not_after, otherwise };
             let sun =
                 [sun, Sun { not_before: not_after, not_after: not_before, ..sun }, Sun { otherwise: None, ..sun }];
-            sun.into_iter().find(|sun| parse(&sun.to_string(), Instant::MIN, &mut Patterns::default()).is_ok())
+            sun.into_iter().find(|sun| parse(&sun.to_string(), Instant::MIN, &mut CronCache::default()).is_ok())
         },
     )
 }
@@ -210,7 +210,7 @@ proptest! {
     #[test]
     fn a_trigger_reads_back_what_it_writes(trigger in triggers()) {
         let text = trigger.to_string();
-        let read = parse(&text, Instant::MIN, &mut Patterns::default()).expect(&text);
+        let read = parse(&text, Instant::MIN, &mut CronCache::default()).expect(&text);
         prop_assert_eq!(read, trigger, "{}", text);
     }
 
@@ -218,7 +218,7 @@ proptest! {
     fn occurrences_increase_and_the_last_is_the_last(
         trigger in triggers(), after in instants(), range in 0..40 * DAY_MS, site in sites(),
     ) {
-        let (sky, site) = (&mut Sky::default(), &site);
+        let (sky, site) = (&mut SunCache::default(), &site);
         // An hour is enough for what comes by the second.
         let until = match trigger.next(after, site, sky) {
             Search::Found(first) if matches!(trigger.next(first, site, sky), Search::Found(second) if second.ms_since(first) < 600_000) =>
@@ -241,7 +241,7 @@ proptest! {
             .filter(|at| *at >= anchor && (at - anchor) % period == 0)
             .map(Instant::from_millis_clamped)
             .collect();
-        let found = between(&Trigger::Every(every), after, until, &site(Zone::UTC), &mut Sky::default());
+        let found = between(&Trigger::Every(every), after, until, &site(Zone::UTC), &mut SunCache::default());
         prop_assert_eq!(found, expected);
     }
 
@@ -249,8 +249,8 @@ proptest! {
     fn cron_reads_the_calendar_as_croner_does(expression in expressions(), after in instants()) {
         let after = after.to_utc();
         let expected = croner(&expression).find_next_occurrence(&after.naive_utc(), false).ok();
-        let found = Patterns::default().cron(&expression, None).ok().map(|cron| {
-            Trigger::Cron(cron).next(after.into(), &site(Zone::UTC), &mut Sky::default())
+        let found = CronCache::default().cron(&expression, None).ok().map(|cron| {
+            Trigger::Cron(cron).next(after.into(), &site(Zone::UTC), &mut SunCache::default())
         });
         prop_assert_eq!(found, expected.map(|at| Search::Found(at.and_utc().into())), "{}", expression);
     }
@@ -268,7 +268,7 @@ proptest! {
             .filter(|at| fields.is_time_matching(&at.to_utc().with_timezone(&zone).naive_local()).expect("a time"))
             .collect();
         let until = Instant::from_millis_clamped((first + 1_439) * 60_000);
-        prop_assert_eq!(between(&trigger, after, until, &site(zone), &mut Sky::default()), expected, "{}", trigger);
+        prop_assert_eq!(between(&trigger, after, until, &site(zone), &mut SunCache::default()), expected, "{}", trigger);
     }
 
     #[test]
@@ -282,12 +282,12 @@ proptest! {
             .map(|date| calendar::to_instant(date, time, zone))
             .filter(|at| after < *at && *at <= until)
             .collect();
-        prop_assert_eq!(between(&trigger, after, until, &site(zone), &mut Sky::default()), expected, "{}", trigger);
+        prop_assert_eq!(between(&trigger, after, until, &site(zone), &mut SunCache::default()), expected, "{}", trigger);
     }
 
     #[test]
     fn a_sun_trigger_is_its_events_moved_and_clamped(sun in suns(), after in instants(), site in sites()) {
-        let (sky, zone) = (&mut Sky::default(), site.zone);
+        let (sky, zone) = (&mut SunCache::default(), site.zone);
         let sun = Sun { otherwise: None, ..sun };
         let location = site.location.expect("a location");
         let date = calendar::to_local(after, zone).0;
@@ -321,7 +321,7 @@ proptest! {
     fn the_suns_times_are_on_their_date_and_none_is_lost(
         event in prop::sample::select(SunEvent::ALL.to_vec()), after in instants(), site in sites(),
     ) {
-        let (sky, location) = (&mut Sky::default(), site.location.expect("a location"));
+        let (sky, location) = (&mut SunCache::default(), site.location.expect("a location"));
         let first = calendar::to_local(after, site.zone).0;
         let mut times = Vec::new();
         for date in first.iter_days().take(5) {
@@ -410,7 +410,7 @@ const CLOCK_CHANGES: &[(&str, &str, &str, &[&str])] = &[
 fn cron_follows_cron_8_when_the_clock_changes() {
     for (name, expression, from, expected) in CLOCK_CHANGES {
         let zone = zone(name);
-        let (trigger, sky, mut after) = (cron(expression), &mut Sky::default(), at(from));
+        let (trigger, sky, mut after) = (cron(expression), &mut SunCache::default(), at(from));
         let mut found = Vec::new();
         for _ in *expected {
             after = trigger.find(after, &site(zone), sky).expect("it comes");
@@ -425,7 +425,7 @@ fn seconds_change_nothing_about_fixed_times() {
     let zone = zone("Europe/London");
     for from in ["2027-03-27T12:00:00Z", "2027-10-30T12:00:00Z", "2027-10-31T01:10:00Z"].map(at) {
         for (five, six) in [("30 1 * * *", "0 30 1 * * *"), ("0 1-2 * * *", "0 0 1-2 * * * *")] {
-            let next = |expression| cron(expression).next(from, &site(zone), &mut Sky::default());
+            let next = |expression| cron(expression).next(from, &site(zone), &mut SunCache::default());
             assert_eq!(next(five), next(six), "{six} from {from}");
         }
     }
@@ -434,7 +434,7 @@ fn seconds_change_nothing_about_fixed_times() {
 #[test]
 fn a_year_ends_an_expression() {
     let trigger = cron("0 0 12 24 12 * 2027,2028");
-    let next = |from: &str| trigger.next(at(from), &site(Zone::UTC), &mut Sky::default());
+    let next = |from: &str| trigger.next(at(from), &site(Zone::UTC), &mut SunCache::default());
     assert_eq!(next("2026-01-01T00:00:00Z"), Search::Found(at("2027-12-24T12:00:00Z")));
     assert_eq!(next("2027-12-24T12:00:00Z"), Search::Found(at("2028-12-24T12:00:00Z")));
     assert_eq!(next("2028-12-24T12:00:00Z"), Search::Never(Never::Over));
@@ -442,14 +442,14 @@ fn a_year_ends_an_expression() {
 
 #[test]
 fn nothing_comes_after_the_end_of_time() {
-    let (near, sky) = (at("9999-12-31T23:59:30Z"), &mut Sky::default());
+    let (near, sky) = (at("9999-12-31T23:59:30Z"), &mut SunCache::default());
     for text in ["cron * * * * *", "every 1m", "at 9999-01-01T00:00:00Z"] {
-        let trigger = parse(text, Instant::MIN, &mut Patterns::default()).expect("a trigger");
+        let trigger = parse(text, Instant::MIN, &mut CronCache::default()).expect("a trigger");
         for zone in [Zone::UTC, zone("Pacific/Kiritimati"), zone("America/New_York")] {
             assert_eq!(trigger.next(near, &site(zone), sky), Search::Never(Never::Over), "{text} in {zone}");
         }
     }
-    let sunrise = parse("sunrise", Instant::MIN, &mut Patterns::default()).expect("a trigger");
+    let sunrise = parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger");
     assert!(sunrise.find(near, &site(Zone::UTC), sky).is_err());
 }
 
@@ -457,12 +457,12 @@ fn nothing_comes_after_the_end_of_time() {
 fn clamped_events_of_one_instant_are_one_occurrence() {
     // Tromsø on the day that has two sunsets, one just after midnight and one just before the next.
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
-    let (location, sky) = (tromso.location.expect("a location"), &mut Sky::default());
+    let (location, sky) = (tromso.location.expect("a location"), &mut SunCache::default());
     let year = NaiveDate::from_ymd_opt(2027, 1, 1).expect("a date").iter_days().take_while(|date| date.year() == 2027);
     let twice =
         year.filter(|date| sky.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2).collect::<Vec<_>>();
     assert!(!twice.is_empty());
-    let sunset = parse("sunset not-before 22:00 not-after 22:00", Instant::MIN, &mut Patterns::default());
+    let sunset = parse("sunset not-before 22:00 not-after 22:00", Instant::MIN, &mut CronCache::default());
     let (sunset, time) = (sunset.expect("a trigger"), NaiveTime::from_hms_opt(22, 0, 0).expect("a time"));
     for date in twice {
         // The evening that the first one belongs to began the day before.
@@ -477,7 +477,7 @@ fn clamped_events_of_one_instant_are_one_occurrence() {
 fn a_polar_night_is_searched_in_bounded_pieces() {
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
     let (sunrise, sky) =
-        (parse("sunrise", Instant::MIN, &mut Patterns::default()).expect("a trigger"), &mut Sky::default());
+        (parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger"), &mut SunCache::default());
     let night = at("2026-12-01T00:00:00Z");
     assert!(matches!(sunrise.next(night, &tromso, sky), Search::NotUntil(bound) if bound > night));
     let morning = sunrise.find(night, &tromso, sky).expect("the night ends");

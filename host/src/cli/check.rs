@@ -10,21 +10,21 @@ use roost_scheduler::{
     body::Body,
     model::{Action, Job},
     time::{Instant, Site},
-    trigger::{Duration, Search, Sky},
+    trigger::{Duration, Search, SunCache},
 };
 use serde_json::{Value, json};
 
 use super::{
+    format::{put_message, treatment},
     output,
-    show::{put_message, treatment},
 };
 use crate::{
     clock,
-    config::{self, Config, PlaceFlags, grant::notes},
+    config::{self, Config, SiteFlags, grant::notes},
     http::GrantRecord,
     plugins::{
         TaskDescription,
-        workbench::{InspectedDevice, Inspection, Workbench},
+        sandbox::{InspectedDevice, Inspection, Sandbox},
     },
     records,
     report::{Report, in_one_line},
@@ -50,7 +50,7 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "PLUGIN.wasm")]
     plugins: Vec<PathBuf>,
     #[command(flatten)]
-    place: PlaceFlags,
+    place: SiteFlags,
     /// Write an array of objects, one for each plugin
     #[arg(long)]
     json: bool,
@@ -58,7 +58,7 @@ pub(super) struct Args {
 
 pub(super) fn main(args: Args) -> Result<()> {
     let Config { site, rules, .. } = config::load(&args.place.into())?;
-    let (workbench, now) = (Workbench::new(site, rules)?, clock::now());
+    let (workbench, now) = (Sandbox::new(site, rules)?, clock::now());
     let inspected: Vec<_> = args.plugins.iter().map(|path| (path, workbench.inspect(path, now))).collect();
     let mut out = output::stdout();
     if args.json {
@@ -115,7 +115,7 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
     for task in tasks {
         write_task(out, task)?;
     }
-    let mut sky = Sky::default();
+    let mut sky = SunCache::default();
     for InspectedDevice { name, site, jobs } in devices {
         let plural = if jobs.len() == 1 { "" } else { "s" };
         writeln!(out, "  device {name} ({}), {} job{plural}", site.zone, jobs.len())?;
@@ -140,7 +140,7 @@ fn denied(imports: &[String]) -> Vec<&'static str> {
     NEVER_GRANTED.iter().filter(|(_, start)| imported(start)).map(|(what, _)| *what).collect()
 }
 
-fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: Instant) -> io::Result<()> {
+fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut SunCache, now: Instant) -> io::Result<()> {
     let label = job.label.as_ref().map_or_else(String::new, |label| format!("  ({})", in_one_line(label)));
     writeln!(out, "    {}: {}{label}", job.id, job.trigger)?;
     if let Some(note) = job.trigger.note() {
@@ -173,7 +173,7 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut Sky, now: I
     }
 }
 
-fn next_runs(job: &Job, site: &Site, sky: &mut Sky, now: Instant) -> (Vec<Instant>, Option<String>) {
+fn next_runs(job: &Job, site: &Site, sky: &mut SunCache, now: Instant) -> (Vec<Instant>, Option<String>) {
     let mut runs = Vec::new();
     let mut after = now;
     for _ in 0..SEARCHES {
@@ -225,7 +225,7 @@ fn asked(job: &Job) -> Option<Value> {
 
 fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
     let InspectedDevice { name, site, jobs } = device;
-    let mut sky = Sky::default();
+    let mut sky = SunCache::default();
     let jobs: Vec<_> = jobs
         .iter()
         .map(|job| {

@@ -57,12 +57,12 @@ const WASM: &str = "application/wasm";
 
 /// Asks a host.
 pub(super) struct Client {
-    place: Place,
+    place: Endpoint,
     runtime: Runtime,
 }
 
 /// Where it is.
-enum Place {
+enum Endpoint {
     /// On this machine, by its data folder.
     Folder(PathBuf),
     Url {
@@ -80,8 +80,8 @@ impl Client {
     /// The host that the environment names, or the one of the data folder.
     pub(super) fn new(data: DataFlags) -> Result<Self, Report> {
         let place = match std::env::var(URL) {
-            Ok(url) if !url.is_empty() => Place::parse(&url)?,
-            _ => Place::Folder(config::load(&data.into())?.data),
+            Ok(url) if !url.is_empty() => Endpoint::parse(&url)?,
+            _ => Endpoint::Folder(config::load(&data.into())?.data),
         };
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Report::new("the runtime cannot be started").cause(error))?;
@@ -96,10 +96,10 @@ impl Client {
             self.place.send(stream, Method::GET, "/healthz", None).await
         };
         match &self.place {
-            Place::Folder(_) => {
+            Endpoint::Folder(_) => {
                 self.runtime.block_on(async { timeout(SIGN_OF_LIFE, asked).await.is_ok_and(|sent| sent.is_ok()) })
             }
-            Place::Url { .. } => true,
+            Endpoint::Url { .. } => true,
         }
     }
 
@@ -274,7 +274,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Folder(data) => write!(f, "the Roost on `{}`", data.display()),
@@ -285,7 +285,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl Place {
+impl Endpoint {
     fn parse(url: &str) -> Result<Self, Report> {
         let wrong = || {
             let report = Report::new(format!("`{url}` is not where a Roost can be"));
@@ -424,8 +424,8 @@ mod tests {
             ("http://a/b", None),
             ("http://me@a", None),
         ] {
-            match (Place::parse(url), expected) {
-                (Ok(Place::Url { tls, authority, .. }), Some(expected)) => {
+            match (Endpoint::parse(url), expected) {
+                (Ok(Endpoint::Url { tls, authority, .. }), Some(expected)) => {
                     assert_eq!(host_and_port(&authority, tls), expected, "{url}");
                 }
                 (Err(_), None) => {}

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::{client::Client, output, part::JobPath};
+use super::{client::Client, output, target::JobPath};
 use crate::{
     config::DataFlags,
     http::Explanation,

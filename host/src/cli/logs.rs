@@ -8,7 +8,7 @@ use roost_scheduler::names::PluginName;
 use super::{client::Client, output, plugins::line, table::local};
 use crate::{
     config::DataFlags,
-    http::{GapRecord, HappeningRecord, Logs},
+    http::{GapRecord, HostEventRecord, Logs},
     report::{Report, printable},
 };
 
@@ -58,17 +58,17 @@ pub(super) fn main(args: Args) -> Result<()> {
         return Ok(());
     }
     go_on(&client, plugin.as_ref(), next, |event| match event {
-        Told::Happening(record) => {
+        LogEntry::HostEvent(record) => {
             show(&mut out, &record, json)?;
             Ok(out.flush()?)
         }
-        Told::Note(text) => Ok(writeln!(output::stderr(), "{text}")?),
+        LogEntry::Note(text) => Ok(writeln!(output::stderr(), "{text}")?),
     })
 }
 
 /// What follows.
-enum Told {
-    Happening(Box<HappeningRecord>),
+enum LogEntry {
+    HostEvent(Box<HostEventRecord>),
     /// For people.
     Note(String),
 }
@@ -77,7 +77,7 @@ fn go_on(
     client: &Client,
     plugin: Option<&PluginName>,
     mut last: String,
-    mut tell: impl FnMut(Told) -> Result<()>,
+    mut tell: impl FnMut(LogEntry) -> Result<()>,
 ) -> Result<()> {
     let mut is_away = false;
     loop {
@@ -91,12 +91,12 @@ fn go_on(
             }
             let told = match event.kind.as_str() {
                 _ if event.data.is_empty() => return true,
-                "gap" => Told::Note(match serde_json::from_str(&event.data) {
+                "gap" => LogEntry::Note(match serde_json::from_str(&event.data) {
                     Ok(GapRecord { missed: Some(missed) }) => format!("up to {missed} of what happened were missed"),
                     _ => "the host was started again".into(),
                 }),
                 _ => match serde_json::from_str(&event.data) {
-                    Ok(record) => Told::Happening(Box::new(record)),
+                    Ok(record) => LogEntry::HostEvent(Box::new(record)),
                     Err(_) => return true,
                 },
             };
@@ -108,18 +108,18 @@ fn go_on(
         }
         if !is_away {
             let why = ended.err().map_or_else(String::new, |report| format!(": {}", report.what));
-            tell(Told::Note(format!("waiting for the host{why}")))?;
+            tell(LogEntry::Note(format!("waiting for the host{why}")))?;
             is_away = true;
         }
         thread::sleep(PAUSE);
     }
 }
 
-fn show(out: &mut impl Write, record: &HappeningRecord, json: bool) -> Result<()> {
+fn show(out: &mut impl Write, record: &HostEventRecord, json: bool) -> Result<()> {
     if json {
         return line(out, record);
     }
-    let HappeningRecord { time, level, text, hint, plugin, device, .. } = record;
+    let HostEventRecord { time, level, text, hint, plugin, device, .. } = record;
     let of = match (plugin, device) {
         (Some(plugin), Some(device)) => format!("{plugin}/{device}"),
         (Some(plugin), None) => plugin.clone(),

@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use anyhow::Result;
 use roost_scheduler::{
     time::{Instant, Site},
-    trigger::{Never, Sky, Trigger, parse},
+    trigger::{Never, SunCache, Trigger, parse},
     zone::Zone,
 };
 
 use super::{output, trigger::typed};
 use crate::{
     clock,
-    config::{self, PlaceFlags},
+    config::{self, SiteFlags},
     report::Report,
     when::{When, distance},
     zones,
@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "TRIGGER", allow_negative_numbers = true)]
     trigger: Vec<String>,
     #[command(flatten)]
-    place: PlaceFlags,
+    place: SiteFlags,
     /// Show what comes after this time, such as `2027-03-01T06:30:00Z`, or where you are `2027-03-01` or
     /// `2027-03-01T06:30` [default: now, itself included]
     #[arg(long, value_name = "TIME")]
@@ -77,7 +77,7 @@ pub(super) fn main(args: Args) -> Result<()> {
 
 /// The occurrences after an instant, and why there are no more of them, if so.
 fn occurrences(trigger: &Trigger, after: Instant, count: u32, site: &Site) -> (Vec<Instant>, Option<Never>) {
-    let (mut times, mut sky, mut after) = (Vec::new(), Sky::default(), after);
+    let (mut times, mut sky, mut after) = (Vec::new(), SunCache::default(), after);
     for _ in 0..count {
         match trigger.find(after, site, &mut sky) {
             Ok(at) => times.push(at),

@@ -1,6 +1,6 @@
 //! `roost plugins`: what is there, and how it is.
 
-mod one;
+mod detail;
 
 use std::io::{self, Write};
 
@@ -63,7 +63,7 @@ pub(super) fn main(args: Args) -> Result<()> {
         devices.push(device);
         Ok(())
     })?;
-    out.write_all(one::told(&plugin, &devices).as_bytes())?;
+    out.write_all(detail::told(&plugin, &devices).as_bytes())?;
     Ok(out.flush()?)
 }
 

@@ -16,11 +16,11 @@ use tokio::{
 };
 
 use crate::{
-    app::{self, Answers, App},
+    app::{self, App, PendingReplies},
     clock::{self, Clock},
     config::{self, Broker, BuiltInPorts, Config, Flags},
-    feed::Feed,
-    http::{self, Desk},
+    event_log::EventLog,
+    http::{self, ApiState},
     metrics::Metrics,
     mqtt::{self, BrokerUrl, BuiltInBroker, Link, LinkInfo, Ports},
     plugins::{self, kept_grant},
@@ -80,9 +80,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let scheduler =
         store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
-    let answers = Answers::default();
-    let (view, looks) = app::view();
-    let (feed, metrics) = (Feed::default(), Metrics::default());
+    let answers = PendingReplies::default();
+    let (view, looks) = app::inspector();
+    let (feed, metrics) = (EventLog::default(), Metrics::default());
     let options = plugins::Options {
         folder: config.plugins.clone(),
         data: config.data.clone(),
@@ -94,7 +94,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let plugins = plugins::start(options, events_in.clone())?;
     let watched = (feed.clone(), metrics.clone(), link_info);
     let health = broker.as_ref().map(BuiltInBroker::health);
-    let desk = Desk::new(events_in, answers.clone(), view, plugins.for_people(), watched, health, &config);
+    let desk = ApiState::new(events_in, answers.clone(), view, plugins.for_people(), watched, health, &config);
     let _serving = listening.serve(desk)?;
     let app = App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, zones, feed, metrics };
     let ended = app.run(stop).await;
@@ -108,7 +108,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 /// The link, and the broker that it connects to, where that is the built-in one.
 fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow::Result<(Link, Option<BuiltInBroker>)> {
     let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
-    let pace = mqtt::Pace::default();
+    let pace = mqtt::Timeouts::default();
     let mut built_in = None;
     let settings = match &config.broker {
         Some(Broker { urls, user, password, ca_file, identity }) => mqtt::Settings {

@@ -17,7 +17,7 @@ use crate::{
     config::{self, DataFlags},
     http::runs::{NextStep, RunRecord},
     report::{Report, in_one_line},
-    store::{self, Wanted},
+    store::{self, RunFilter},
     when::{When, distance},
 };
 
@@ -101,7 +101,7 @@ fn read(args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let config = config::load(&args.data.into())?;
     let zone = config.site.zone;
     let limit = args.limit as usize;
-    let wanted = Wanted {
+    let wanted = RunFilter {
         state: if args.failed { Some("failed".into()) } else { args.state },
         plugin: args.plugin,
         device: args.device,

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{
     client::Client,
+    control::paused,
     output,
-    part::{JobPath, PartName},
-    steer::paused,
     table::local,
+    target::{JobPath, PartName},
     trigger::typed,
 };
 use crate::{

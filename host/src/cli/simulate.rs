@@ -29,10 +29,10 @@ use self::{
 use super::output;
 use crate::{
     clock,
-    config::{self, Config, PlaceFlags},
-    plugins::workbench::{Specimen, Workbench},
-    rehearsal::{Happening, Rehearsal, What},
+    config::{self, Config, SiteFlags},
+    plugins::sandbox::{LoadedPlugin, Sandbox},
     report::{Report, counted},
+    simulation::{SimulatedEvent, SimulatedEventKind, Simulation},
     when::When,
 };
 
@@ -71,7 +71,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u32).range(DAYS))]
     days: u32,
     #[command(flatten)]
-    place: PlaceFlags,
+    place: SiteFlags,
     /// Write an array of objects, one for each message: at, due, plugin, device, job, step, topic, payload (or
     /// `payload_base64`, where it is no text), qos, retain, and properties, where there are any
     #[arg(long)]
@@ -88,8 +88,8 @@ pub(super) fn main(args: Args) -> Result<()> {
     let Config { site, rules, .. } = config::load(&place.into())?;
     let from = from.map_or_else(clock::now, |from| from.in_zone(site.zone));
     let until = days_later(from, days, site.zone);
-    let workbench = Workbench::new(site, rules)?;
-    let rehearse = |plugins: Vec<(Specimen, Loaded)>| Rehearsal::new(&workbench, plugins, from, until);
+    let workbench = Sandbox::new(site, rules)?;
+    let rehearse = |plugins: Vec<(LoadedPlugin, Loaded)>| Simulation::new(&workbench, plugins, from, until);
     let out: Box<dyn Write> = if json { Box::new(output::stdout()) } else { Box::new(output::unescaped()) };
     let out = io::BufWriter::with_capacity(BUFFER, out);
     match diff {
@@ -126,7 +126,7 @@ fn days_later(from: Instant, days: u32, zone: Zone) -> Instant {
     to_instant(date + Days::new(days.into()), time, zone)
 }
 
-fn load_all(workbench: &Workbench, paths: &[PathBuf], from: Instant) -> Result<Vec<(Specimen, Loaded)>> {
+fn load_all(workbench: &Sandbox, paths: &[PathBuf], from: Instant) -> Result<Vec<(LoadedPlugin, Loaded)>> {
     let mut names = HashSet::new();
     let load = |path: &PathBuf| {
         let (specimen, loaded) = workbench.load(path, from)?;
@@ -143,7 +143,7 @@ fn twice(path: &Path, name: &str) -> Report {
     report.hint("plugins are named like their files: give one of them another name, or compare them with `--diff`")
 }
 
-fn write_timeline(out: impl Write, happenings: impl Iterator<Item = Happening>, zone: Zone) -> io::Result<()> {
+fn write_timeline(out: impl Write, happenings: impl Iterator<Item = SimulatedEvent>, zone: Zone) -> io::Result<()> {
     let mut timeline = Timeline::new(out, zone, Colours::of_stdout());
     let (mut messages, mut notes) = (0_u64, 0_u64);
     for happening in happenings {
@@ -156,7 +156,7 @@ fn write_timeline(out: impl Write, happenings: impl Iterator<Item = Happening>, 
 
 fn write_differences(
     out: impl Write,
-    differences: impl Iterator<Item = (Side, Happening)>,
+    differences: impl Iterator<Item = (Side, SimulatedEvent)>,
     zone: Zone,
 ) -> io::Result<()> {
     let mut timeline = Timeline::new(out, zone, Colours::of_stdout());
@@ -169,7 +169,7 @@ fn write_differences(
     timeline.end(&format!("{} removed, {added} added", counted(removed, "message")))
 }
 
-fn write_json(out: impl Write, happenings: impl Iterator<Item = Happening>) -> io::Result<()> {
+fn write_json(out: impl Write, happenings: impl Iterator<Item = SimulatedEvent>) -> io::Result<()> {
     let mut array = json::Array::begin(out)?;
     for happening in happenings {
         match is_message(&happening) {
@@ -182,7 +182,10 @@ fn write_json(out: impl Write, happenings: impl Iterator<Item = Happening>) -> i
     out.flush()
 }
 
-fn write_json_differences(mut out: impl Write, differences: impl Iterator<Item = (Side, Happening)>) -> io::Result<()> {
+fn write_json_differences(
+    mut out: impl Write,
+    differences: impl Iterator<Item = (Side, SimulatedEvent)>,
+) -> io::Result<()> {
     write!(out, "{{\"removed\": ")?;
     let (mut removed, mut added) = (json::Array::begin(out)?, json::Array::begin(Vec::new())?);
     for (side, happening) in differences {
@@ -200,18 +203,18 @@ fn write_json_differences(mut out: impl Write, differences: impl Iterator<Item =
 }
 
 /// What standard output has no place for.
-fn tell(sign: &str, happening: &Happening) -> io::Result<()> {
-    let Happening { at, zone, what: What::Note(note), .. } = happening else { return Ok(()) };
+fn tell(sign: &str, happening: &SimulatedEvent) -> io::Result<()> {
+    let SimulatedEvent { at, zone, what: SimulatedEventKind::Note(note), .. } = happening else { return Ok(()) };
     let subject: String = happening.subject().collect();
     writeln!(output::stderr(), "{sign}{}  {subject}  {note}", at.in_zone(*zone))
 }
 
-const fn is_message(happening: &Happening) -> bool {
-    matches!(happening.what, What::Message(_))
+const fn is_message(happening: &SimulatedEvent) -> bool {
+    matches!(happening.what, SimulatedEventKind::Message(_))
 }
 
 /// In which zone times are shown: that of all devices if they share one, else the host's.
-fn zone_of(rehearsal: &Rehearsal<'_>, host: Zone) -> Zone {
+fn zone_of(rehearsal: &Simulation<'_>, host: Zone) -> Zone {
     let zones = rehearsal.zones();
     let mut zones = zones.into_iter();
     zones.next().filter(|_| zones.next().is_none()).unwrap_or(host)
@@ -227,15 +230,15 @@ mod tests {
     };
 
     use super::*;
-    use crate::{rehearsal::Sent, zones::zone};
+    use crate::{simulation::Sent, zones::zone};
 
     /// On the topic `coop/<job>`, of the device `coop/north` in London.
-    pub(super) fn message(at: &str, job: &str, payload: &[u8]) -> Happening {
+    pub(super) fn message(at: &str, job: &str, payload: &[u8]) -> SimulatedEvent {
         sending(at, job, |message| Message { payload: payload.into(), ..message })
     }
 
     /// The same of a message that is made of an empty one.
-    pub(super) fn sending(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> Happening {
+    pub(super) fn sending(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> SimulatedEvent {
         let topic = Topic::parse(&format!("coop/{job}")).unwrap();
         let empty = Message { topic, payload: [].into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
         let (occurrence, job) = (at.parse::<When>().unwrap().in_zone(Zone::UTC), JobId::parse(job).unwrap());
@@ -245,17 +248,21 @@ mod tests {
             &Policy::default(),
             &[Step { after_ms: 0, message: make(empty), once: false, confirm: None }],
         );
-        Happening { job: Some(job), what: What::Message(Sent { occurrence, step: 0, body }), ..note(at, "") }
+        SimulatedEvent {
+            job: Some(job),
+            what: SimulatedEventKind::Message(Sent { occurrence, step: 0, body }),
+            ..note(at, "")
+        }
     }
 
-    pub(super) fn note(at: &str, text: &str) -> Happening {
-        Happening {
+    pub(super) fn note(at: &str, text: &str) -> SimulatedEvent {
+        SimulatedEvent {
             at: at.parse::<When>().unwrap().in_zone(Zone::UTC),
             zone: zone("Europe/London"),
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
             job: None,
-            what: What::Note(text.into()),
+            what: SimulatedEventKind::Note(text.into()),
         }
     }
 

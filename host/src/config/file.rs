@@ -10,15 +10,15 @@ use super::{
     http::HttpFile,
     limits::Limits,
     parse_log,
-    place::{PLACE_KEYS, Place},
     rules::{Rules, read_grants, read_guests, read_rates, read_resources},
+    site::{SITE_KEYS, SiteSettings},
 };
 use crate::report::Report;
 
 /// What it says. Paths in it count from its own folder.
 #[derive(Default)]
 pub(super) struct File {
-    pub(super) place: Place,
+    pub(super) place: SiteSettings,
     pub(super) plugins: Option<PathBuf>,
     pub(super) data: Option<PathBuf>,
     pub(super) mqtt: MqttFile,
@@ -50,9 +50,9 @@ pub(super) struct MqttFile {
 }
 
 const KEYS: [&str; 15] = [
-    PLACE_KEYS[0],
-    PLACE_KEYS[1],
-    PLACE_KEYS[2],
+    SITE_KEYS[0],
+    SITE_KEYS[1],
+    SITE_KEYS[2],
     "plugins",
     "data",
     "mqtt",
@@ -81,7 +81,7 @@ impl File {
         let log = top.get("log").map(|value| value.table(&LOG_KEYS)).transpose()?;
         let in_log = |key| log.as_ref().and_then(|table| table.get(key));
         Ok(Self {
-            place: Place::read(&top)?,
+            place: SiteSettings::read(&top)?,
             plugins: path_at(folder, &top, "plugins")?,
             data: path_at(folder, &top, "data")?,
             mqtt: top.get("mqtt").map(|value| read_mqtt(folder, &value)).transpose()?.unwrap_or_default(),

@@ -8,7 +8,7 @@ use super::{
     LogFormat,
     http::Listen,
     parse_log,
-    place::{parse_latitude, parse_longitude},
+    site::{parse_latitude, parse_longitude},
 };
 
 /// The settings of a host.
@@ -28,7 +28,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDRESS", env = "ROOST_HTTP", hide_env_values = true)]
     pub(crate) http: Option<Listen>,
     #[command(flatten)]
-    pub(crate) place: PlaceFlags,
+    pub(crate) place: SiteFlags,
     /// How much to log: error, warn, info, debug or trace; or for each part, such as `info,roost::mqtt=debug` [default:
     /// info]
     #[arg(long, value_name = "LEVEL", env = "ROOST_LOG", hide_env_values = true, value_parser = parse_log)]
@@ -40,7 +40,7 @@ pub(crate) struct Flags {
 
 /// Where the host is: what is needed to tell times, whether it runs or not.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct PlaceFlags {
+pub(crate) struct SiteFlags {
     /// A file with settings [default: roost.toml, if there is one]
     #[arg(long, value_name = "FILE", env = "ROOST_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
@@ -73,12 +73,12 @@ pub(crate) struct DataFlags {
 
 impl From<DataFlags> for Flags {
     fn from(DataFlags { data, config, time_zone }: DataFlags) -> Self {
-        Self { data, place: PlaceFlags { config, time_zone, ..PlaceFlags::default() }, ..Self::default() }
+        Self { data, place: SiteFlags { config, time_zone, ..SiteFlags::default() }, ..Self::default() }
     }
 }
 
-impl From<PlaceFlags> for Flags {
-    fn from(place: PlaceFlags) -> Self {
+impl From<SiteFlags> for Flags {
+    fn from(place: SiteFlags) -> Self {
         Self { place, ..Self::default() }
     }
 }

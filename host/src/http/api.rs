@@ -24,20 +24,21 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    checks::{Guard, content_type, guard, sealed},
-    desk::Desk,
-    devices, events, explain,
-    happenings::GapRecord,
-    health, jobs, limits, logs, metrics, plugins,
+    auth::{Guard, content_type, guard, security_headers},
+    devices, events, explain, health,
+    host_events::GapRecord,
+    jobs, limits, logs, metrics, overrides, plugins,
     plugins::{steering, uploads},
     problem::Problem,
-    runs, schedule, status, timeline, wishes,
+    runs, schedule,
+    state::ApiState,
+    status, timeline,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Everything that can be asked: over TCP with a guard before it, on the socket without.
-pub(super) fn router(desk: Desk, checked: Option<Guard>) -> Router {
+pub(super) fn router(desk: ApiState, checked: Option<Guard>) -> Router {
     let (routes, mut api) = described();
     describe(&mut api);
     let text: Arc<str> = api.to_json().unwrap_or_default().into();
@@ -53,11 +54,11 @@ pub(super) fn router(desk: Desk, checked: Option<Guard>) -> Router {
         Some(checked) => routes.layer(from_fn_with_state(checked, guard)),
         None => routes,
     };
-    routes.layer(from_fn(sealed)).layer(from_fn_with_state(desk, counted))
+    routes.layer(from_fn(security_headers)).layer(from_fn_with_state(desk, counted))
 }
 
 /// Each kind has room of its own: whoever reads a long history holds up nobody who wants something done.
-fn described() -> (Router<Desk>, OpenApi) {
+fn described() -> (Router<ApiState>, OpenApi) {
     let health = OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz));
     let reads = OpenApiRouter::new()
         .routes(routes!(status::status))
@@ -82,12 +83,12 @@ fn described() -> (Router<Desk>, OpenApi) {
         .routes(routes!(runs::abandon))
         .routes(routes!(schedule::schedule))
         .routes(routes!(schedule::replace, schedule::cancel))
-        .routes(routes!(wishes::run_now))
-        .routes(routes!(wishes::skip, wishes::unskip))
-        .routes(routes!(wishes::pause_job))
-        .routes(routes!(wishes::resume_job))
-        .routes(routes!(wishes::pause_device))
-        .routes(routes!(wishes::resume_device))
+        .routes(routes!(overrides::run_now))
+        .routes(routes!(overrides::skip, overrides::unskip))
+        .routes(routes!(overrides::pause_job))
+        .routes(routes!(overrides::resume_job))
+        .routes(routes!(overrides::pause_device))
+        .routes(routes!(overrides::resume_device))
         .routes(routes!(steering::replan))
         .routes(routes!(steering::pause))
         .routes(routes!(steering::resume))
@@ -104,9 +105,9 @@ fn described() -> (Router<Desk>, OpenApi) {
         .split_for_parts()
 }
 
-fn room(routes: OpenApiRouter<Desk>, places: usize, within: Duration) -> OpenApiRouter<Desk> {
-    let routes = routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(places)), in_turn));
-    routes.route_layer(from_fn_with_state(within, in_time))
+fn room(routes: OpenApiRouter<ApiState>, places: usize, within: Duration) -> OpenApiRouter<ApiState> {
+    let routes = routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(places)), limit_concurrency));
+    routes.route_layer(from_fn_with_state(within, limit_time))
 }
 
 /// Whoever is slow to send what he wants takes nobody's place.
@@ -126,19 +127,19 @@ async fn whole(request: Request, next: Next) -> Result<Response, Problem> {
     Ok(next.run(Request::from_parts(parts, bytes.into())).await)
 }
 
-async fn in_turn(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+async fn limit_concurrency(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
     // Nobody closes it.
     let _place = places.acquire().await;
     next.run(request).await
 }
 
-async fn counted(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+async fn counted(State(desk): State<ApiState>, request: Request, next: Next) -> Response {
     let answer = next.run(request).await;
     desk.metrics().count_request(answer.status().as_u16());
     answer
 }
 
-async fn in_time(State(within): State<Duration>, request: Request, next: Next) -> Result<Response, Problem> {
+async fn limit_time(State(within): State<Duration>, request: Request, next: Next) -> Result<Response, Problem> {
     timeout(within, next.run(request)).await.map_err(|_| {
         let detail = format!("it was not done within {} s", within.as_secs());
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint("others ask as well: try again")

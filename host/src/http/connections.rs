@@ -1,6 +1,6 @@
 //! Connections: how many there are at a time, and how long one may say nothing.
 
-mod patient;
+mod write_timeout;
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use self::patient::Patient;
+use self::write_timeout::WriteTimeout;
 use super::limits;
 
 /// What is listened on.
@@ -69,7 +69,7 @@ impl Listener {
 
 /// Serves until it is told to stop, and those who have asked by then are answered.
 pub(super) async fn serve(listener: Listener, router: Router, mut stopped: watch::Receiver<()>) {
-    let places = Arc::new(Places { most: listener.most(), taken: Mutex::default() });
+    let places = Arc::new(Connections { most: listener.most(), taken: Mutex::default() });
     let mut connections = JoinSet::new();
     for number in 0.. {
         let stream = tokio::select! {
@@ -95,7 +95,7 @@ pub(super) async fn serve(listener: Listener, router: Router, mut stopped: watch
             let _place = Leaving { places: left, number };
             attended.await;
         });
-        places.take(number, Place { is_busy, handle });
+        places.take(number, ConnectionSlot { is_busy, handle });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -109,7 +109,7 @@ async fn attend(stream: Box<dyn Stream>, router: Router, is_busy: Arc<AtomicBool
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits::HEAD).max_buf_size(limits::HEAD_BYTES);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(Patient::new(stream)), answer));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(WriteTimeout::new(stream)), answer));
     let served = tokio::select! {
         served = connection.as_mut() => served,
         _ = stopped.changed() => {
@@ -158,18 +158,18 @@ impl Body for Answer {
 }
 
 /// Who is connected.
-struct Places {
+struct Connections {
     most: usize,
-    taken: Mutex<BTreeMap<u64, Place>>,
+    taken: Mutex<BTreeMap<u64, ConnectionSlot>>,
 }
 
-struct Place {
+struct ConnectionSlot {
     /// Whether a request of it is worked on.
     is_busy: Arc<AtomicBool>,
     handle: AbortHandle,
 }
 
-impl Places {
+impl Connections {
     /// Where all places are taken, the oldest connection that has asked for nothing has to go. Whether there is room.
     fn make_room(&self) -> bool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,7 +181,7 @@ impl Places {
         place.inspect(|place| place.handle.abort()).is_some()
     }
 
-    fn take(&self, number: u64, place: Place) {
+    fn take(&self, number: u64, place: ConnectionSlot) {
         // It may have gone already.
         if !place.handle.is_finished() {
             self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(number, place);
@@ -190,7 +190,7 @@ impl Places {
 }
 
 struct Leaving {
-    places: Arc<Places>,
+    places: Arc<Connections>,
     number: u64,
 }
 

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    desk::Desk,
     extract::Query,
     page::{Limit, Page, cut, resume},
+    params::{Device, Plugin},
     problem::Answered,
-    words::{Device, Plugin},
+    state::ApiState,
 };
 
 /// A device.
@@ -64,7 +64,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct DevicesQuery {
     /// Only those of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
@@ -80,11 +80,11 @@ pub(super) struct Wanted {
 type After = (PluginName, Option<DeviceName>);
 
 /// The devices, by their plugins' names and their own
-#[utoipa::path(get, path = "/api/v1/devices", tag = "plugins", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/devices", tag = "plugins", params(DevicesQuery),
     responses((status = 200, body = Page<DeviceRecord>)))]
 pub(super) async fn devices(
-    State(desk): State<Desk>,
-    Query(Wanted { plugin, limit: Limit(limit), cursor: at }): Query<Wanted>,
+    State(desk): State<ApiState>,
+    Query(DevicesQuery { plugin, limit: Limit(limit), cursor: at }): Query<DevicesQuery>,
 ) -> Answered<Page<DeviceRecord>> {
     let after = resume(at.as_deref(), |text| {
         let (plugin, device) = text.split_once('/')?;

@@ -25,19 +25,19 @@ use tokio::{
 use utoipa::IntoParams;
 
 use super::{
-    desk::Desk,
     extract::Query,
-    happenings::{GapRecord, HappeningRecord, event, frame, id, parse_id},
+    host_events::{GapRecord, HostEventRecord, event, frame, id, parse_id},
     limits,
+    params::{Device, Plugin},
     problem::Problem,
-    words::{Device, Plugin},
+    state::ApiState,
 };
-use crate::feed::{Feed, Happening, Kind};
+use crate::event_log::{EventLog, HostEvent, Kind};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct EventsQuery {
     /// Only those of these kinds, such as `run,log`: of `run`, `plan`, `plugin`, `log`, `link` and `clock`
     #[param(value_type = String, required = false, pattern = "^(run|plan|plugin|log|link|clock)(,(run|plan|plugin|log|link|clock))*$")]
     #[serde(default)]
@@ -80,7 +80,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, what: &Happening) -> bool {
+    fn takes(&self, what: &HostEvent) -> bool {
         (self.kinds.is_empty() || self.kinds.contains(&what.kind()))
             && self.plugin.as_ref().is_none_or(|plugin| what.plugin() == Some(plugin))
             && self.device.as_ref().is_none_or(|device| what.device() == Some(device))
@@ -96,19 +96,19 @@ impl Filter {
 /// is said of runs is on disk.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(
-        Wanted,
+        EventsQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was read; `after` outranks it"),
     ),
-    responses((status = 200, body = HappeningRecord, content_type = "text/event-stream",
+    responses((status = 200, body = HostEventRecord, content_type = "text/event-stream",
         description = "A stream of these, each as the `data` of an event")))]
 pub(super) async fn events(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     headers: HeaderMap,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<EventsQuery>,
 ) -> Result<Response, Problem> {
-    let Wanted { kind: Kinds(kinds), plugin, device, logged, after } = wanted;
+    let EventsQuery { kind: Kinds(kinds), plugin, device, logged, after } = wanted;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let from = Place::find(&desk, after.or(last).as_deref().filter(|id| !id.is_empty()))?;
+    let from = Position::find(&desk, after.or(last).as_deref().filter(|id| !id.is_empty()))?;
     let place = desk.streams().clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{} streams are open already, and there may be no more", limits::STREAMS);
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint("end one of them, or try again when one has ended")
@@ -128,15 +128,15 @@ pub(super) async fn events(
 }
 
 /// Where somebody goes on.
-struct Place {
+struct Position {
     /// Behind that one.
     number: u64,
     /// Whether what came before belongs to a host that has ended.
     is_of_another: bool,
 }
 
-impl Place {
-    fn find(desk: &Desk, after: Option<&str>) -> Result<Self, Problem> {
+impl Position {
+    fn find(desk: &ApiState, after: Option<&str>) -> Result<Self, Problem> {
         let feed = desk.feed();
         let (number, is_of_another) = match after {
             None => (feed.last(), false),
@@ -153,16 +153,16 @@ impl Place {
 
 /// Until the reader has gone, or the host stops.
 async fn follow(
-    feed: Feed,
+    feed: EventLog,
     zone: Zone,
     filter: Filter,
-    from: Place,
+    from: Position,
     to: mpsc::Sender<Bytes>,
     place: OwnedSemaphorePermit,
 ) {
     let feed = &feed;
     let mut bell = feed.bell();
-    let Place { number: mut at, is_of_another } = from;
+    let Position { number: mut at, is_of_another } = from;
     let mut piece = BytesMut::from(format!("retry: 1000\nid: {}\n\n", id(feed, at)).as_bytes());
     if is_of_another {
         piece.extend_from_slice(&gap(&id(feed, at), None));
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     /// What a stream says before it waits.
-    async fn said(feed: &Feed, filter: Filter, from: Place) -> String {
+    async fn said(feed: &EventLog, filter: Filter, from: Position) -> String {
         let (to, mut pieces) = mpsc::channel(1);
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let following = tokio::spawn(follow(feed.clone(), Zone::UTC, filter, from, to, place));
@@ -257,10 +257,10 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_was_away_for_too_long_is_told_what_he_missed_and_gets_the_rest() {
-        let feed = Feed::default();
-        feed.tell_all((0..20_000).map(|number| Happening::Link { up: number % 2 == 0 }));
+        let feed = EventLog::default();
+        feed.tell_all((0..20_000).map(|number| HostEvent::Link { up: number % 2 == 0 }));
         let first = feed.after(0, 0).missed;
-        let said = said(&feed, filter(&[]), Place { number: 3, is_of_another: false }).await;
+        let said = said(&feed, filter(&[]), Position { number: 3, is_of_another: false }).await;
         let gap = format!("id: {}\nevent: gap\ndata: {{\"missed\":{}}}\n\n", id(&feed, first), first - 3);
         assert!(first > 3 && said.contains(&gap), "{}", &said[..300]);
         assert_eq!(said.matches("event: link\n").count() as u64, 20_000 - first);
@@ -268,9 +268,9 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_wants_little_still_learns_how_far_the_stream_has_come() {
-        let feed = Feed::default();
-        feed.tell_all((0..1_000).map(|_| Happening::Link { up: true }));
-        let said = said(&feed, filter(&[Kind::Clock]), Place { number: 0, is_of_another: false }).await;
+        let feed = EventLog::default();
+        feed.tell_all((0..1_000).map(|_| HostEvent::Link { up: true }));
+        let said = said(&feed, filter(&[Kind::Clock]), Position { number: 0, is_of_another: false }).await;
         assert!(!said.contains("data: "), "{said}");
         assert!(said.ends_with(&format!(": \nid: {}\n\n", id(&feed, 1_000))), "{said}");
     }

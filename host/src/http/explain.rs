@@ -13,23 +13,23 @@ use roost_scheduler::{
     scheduler::NextRun,
     time::Instant,
     topic::{Excess, Topic},
-    trigger::{Never, Sky, Trigger},
+    trigger::{Never, SunCache, Trigger},
     zone::Zone,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use self::{
-    facts::{Begun, Facts, Planned},
+    facts::{ActiveRun, Facts, Planned},
     sentence::{BY_HAND, Sentence},
 };
 use super::{
-    desk::Desk,
     extract::Query,
     limits,
+    params::{Device, Job, Plugin},
     problem::{Answered, Problem},
     runs::RunRecord,
-    words::{Device, Job, Plugin},
+    state::ApiState,
 };
 use crate::{
     clock,
@@ -73,7 +73,7 @@ pub(crate) struct Explanation {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct ExplainQuery {
     #[param(inline)]
     plugin: Plugin,
     #[param(inline)]
@@ -90,9 +90,9 @@ pub(super) struct Wanted {
 ///
 /// About the run of the job that is nearest to `at`, whether its trigger made it or a person did, under way or ended: what was
 /// recorded when it was decided; or why it has not come yet, or what it waits for; or why there was none.
-#[utoipa::path(get, path = "/api/v1/explain", tag = "runs", params(Wanted), responses((status = 200, body = Explanation)))]
-pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Explanation> {
-    let Wanted { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = wanted;
+#[utoipa::path(get, path = "/api/v1/explain", tag = "runs", params(ExplainQuery), responses((status = 200, body = Explanation)))]
+pub(super) async fn explain(State(desk): State<ApiState>, Query(wanted): Query<ExplainQuery>) -> Answered<Explanation> {
+    let ExplainQuery { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = wanted;
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let name = (plugin, device, job);
     let mut explanation = told(&desk, &name, at.as_ref()).await?;
@@ -119,7 +119,7 @@ impl Explanation {
     }
 }
 
-async fn told(desk: &Desk, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
+async fn told(desk: &ApiState, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
     let of = name.clone();
     let facts = desk.look(move |scheduler| Facts::of(scheduler, &of)).await?;
     let fault = desk.plugins().board.plugin(&name.0).and_then(|standing| standing.fault);
@@ -162,7 +162,7 @@ struct Case {
 
 /// A run that an explanation is about.
 enum Found<'a> {
-    UnderWay(&'a Begun),
+    UnderWay(&'a ActiveRun),
     /// Perhaps it stands for the one that is meant.
     OnDisk(&'a RunView),
 }
@@ -178,7 +178,7 @@ impl Found<'_> {
 
 impl Case {
     fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Zone, u32)) -> Self {
-        let mut sky = Sky::default();
+        let mut sky = SunCache::default();
         let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sky);
         let start = nominal.ok().map(|nominal| facts.start(&name, nominal, &mut sky));
         let next = facts.next(now, &mut sky);
@@ -219,7 +219,7 @@ impl Case {
                 run = Some(RunRecord::new(found, self.zone, self.now));
                 (found.state.clone(), sentence)
             }
-            (Some(Found::UnderWay(Begun { id, started, progress })), _) => {
+            (Some(Found::UnderWay(ActiveRun { id, started, progress })), _) => {
                 let (sentence, hint) = say.under_way(id, progress, self.facts.is_linked);
                 notes.extend(hint);
                 about = Some(id.occurrence);
@@ -299,7 +299,7 @@ impl Case {
     /// The run of the trigger's occurrence, or one that stands for it.
     fn of_nominal(&self) -> Option<Found<'_>> {
         let nominal = self.nominal.ok()?;
-        let is_it = |begun: &&Begun| begun.id.occurrence == nominal && begun.id.origin.is_of_trigger();
+        let is_it = |begun: &&ActiveRun| begun.id.occurrence == nominal && begun.id.origin.is_of_trigger();
         if let Some(begun) = self.facts.under_way.iter().find(is_it) {
             return Some(Found::UnderWay(begun));
         }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use roost_scheduler::{limits::CLOCK_LOST_BEFORE, scheduler::Scheduler};
 
-use super::{desk::Desk, problem::Problem};
+use super::{problem::Problem, state::ApiState};
 use crate::{clock, mqtt::BuiltInHealth, report::counted};
 
 /// It lives.
@@ -23,7 +23,7 @@ pub(super) struct Health {
 
 /// Whether the host lives: its loop answers
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
-pub(super) async fn healthz(State(desk): State<Desk>) -> Result<Json<Health>, Problem> {
+pub(super) async fn healthz(State(desk): State<ApiState>) -> Result<Json<Health>, Problem> {
     desk.look(|_| ()).await?;
     Ok(Json(Health { status: "ok" }))
 }
@@ -42,7 +42,7 @@ pub(super) async fn healthz(State(desk): State<Desk>) -> Result<Json<Health>, Pr
         (status = 503, body = Problem, content_type = "application/problem+json", description = "What it waits for"),
     )
 )]
-pub(super) async fn readyz(State(desk): State<Desk>) -> Result<Response, Problem> {
+pub(super) async fn readyz(State(desk): State<ApiState>) -> Result<Response, Problem> {
     match not_ready(&desk).await? {
         None => Ok(Json(Health { status: "ok" }).into_response()),
         Some(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)),
@@ -50,7 +50,7 @@ pub(super) async fn readyz(State(desk): State<Desk>) -> Result<Response, Problem
 }
 
 /// Why the host does not do its work, if it does not.
-pub(super) async fn not_ready(desk: &Desk) -> Result<Option<String>, Problem> {
+pub(super) async fn not_ready(desk: &ApiState) -> Result<Option<String>, Problem> {
     let board = &desk.plugins().board;
     let (first_loads_ended, loads) = (board.have_first_loads_ended(), board.loads());
     // Only until the scheduler has taken them once: a later version takes over without a gap.

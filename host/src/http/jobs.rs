@@ -3,12 +3,12 @@
 use axum::{Json, extract::State};
 use roost_scheduler::{
     body::PackedJob,
-    event::{JobKey, Part, Wish},
+    event::{JobKey, Override, Part},
     names::{DeviceName, JobId, PluginName},
     outcome::Level,
     scheduler::{JobView, NextRun, RunUnderWay},
     time::{Instant, Site},
-    trigger::Sky,
+    trigger::SunCache,
     zone::Zone,
 };
 use serde::{Deserialize, Serialize};
@@ -16,13 +16,13 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    desk::Desk,
     extract::{Path, Query},
     limits,
     missing::missing,
     page::{Limit, Page, cursor, resume},
+    params::{Device, Job, JobPath, Plugin},
     problem::{Answered, Problem},
-    words::{Device, Job, JobPath, Plugin},
+    state::ApiState,
 };
 use crate::records;
 
@@ -118,18 +118,18 @@ pub(crate) struct RunUnderWayRecord {
 }
 
 /// A job as it is taken along from the loop, which does not wait until it is JSON.
-struct Taken {
+struct JobSnapshot {
     key: JobKey,
     plugin: PluginName,
     device: DeviceName,
     site: Site,
     job: PackedJob,
     next: NextRun,
-    wish: Wish,
+    wish: Override,
     paused: Option<Level>,
 }
 
-impl From<JobView<'_>> for Taken {
+impl From<JobView<'_>> for JobSnapshot {
     fn from(view: JobView<'_>) -> Self {
         let JobView { key, plugin, device, site, job, next, wish, paused, .. } = view;
         let (plugin, device, wish) = (plugin.clone(), device.clone(), wish.cloned().unwrap_or_default());
@@ -137,13 +137,13 @@ impl From<JobView<'_>> for Taken {
     }
 }
 
-impl Taken {
+impl JobSnapshot {
     /// Of its messages.
     fn bytes(&self) -> usize {
         self.job.body.steps().map(|step| step.payload.len() + step.topic().len()).sum()
     }
 
-    fn into_record(self, following: u32, sky: &mut Sky) -> JobRecord {
+    fn into_record(self, following: u32, sky: &mut SunCache) -> JobRecord {
         let Self { plugin, device, site, job, next, wish, paused, .. } = self;
         let text = |at: Instant| at.in_zone(site.zone);
         let (due, not_before) = match next {
@@ -192,7 +192,7 @@ pub(super) const fn level(what: Level) -> &'static str {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct JobsQuery {
     /// Only those of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
@@ -214,7 +214,7 @@ pub(super) struct Wanted {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WantedOfOne {
+pub(super) struct JobQuery {
     /// How many times to tell after the next one
     #[param(value_type = u32, minimum = 0, maximum = 10, default = 0)]
     #[serde(default)]
@@ -236,22 +236,22 @@ impl<'de> Deserialize<'de> for Following {
 }
 
 /// The jobs, in the order in which they were first planned, more or less
-#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobsQuery),
     responses((status = 200, body = Page<JobRecord>)))]
-pub(super) async fn jobs(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Page<JobRecord>> {
-    let Wanted { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = wanted;
+pub(super) async fn jobs(State(desk): State<ApiState>, Query(wanted): Query<JobsQuery>) -> Answered<Page<JobRecord>> {
+    let JobsQuery { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = wanted;
     let of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
     let mut from = resume(at.as_deref(), |text| text.parse::<JobKey>().ok())?;
-    let (mut taken, mut bytes): (Vec<Taken>, usize) = (Vec::new(), 0);
+    let (mut taken, mut bytes): (Vec<JobSnapshot>, usize) = (Vec::new(), 0);
     let mut next = loop {
         let (of, most) = (of.clone(), (limit - taken.len()).min(limits::JOBS_PER_LOOK));
         let piece = desk.look(move |scheduler| {
             let of = (of.0.as_ref(), of.1.as_ref());
             let (jobs, next) = scheduler.jobs_from(of, from.unwrap_or_default(), most);
-            (jobs.into_iter().map(Taken::from).collect::<Vec<_>>(), next)
+            (jobs.into_iter().map(JobSnapshot::from).collect::<Vec<_>>(), next)
         });
         let (jobs, next) = piece.await?;
-        bytes += jobs.iter().map(Taken::bytes).sum::<usize>();
+        bytes += jobs.iter().map(JobSnapshot::bytes).sum::<usize>();
         taken.extend(jobs);
         from = next;
         if next.is_none() || taken.len() == limit || bytes > limits::PAGE_BYTES {
@@ -264,7 +264,7 @@ pub(super) async fn jobs(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
     }
     // The sun takes long, and others ask as well.
     let made = tokio::task::spawn_blocking(move || {
-        let mut sky = Sky::default();
+        let mut sky = SunCache::default();
         taken.into_iter().map(|job| job.into_record(following, &mut sky)).collect()
     });
     let items = made.await.map_err(|error| Problem::bug(&error))?;
@@ -272,7 +272,7 @@ pub(super) async fn jobs(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
 }
 
 /// Where a page has to end. It has one job, however long that is.
-fn too_much(taken: &[Taken]) -> Option<usize> {
+fn too_much(taken: &[JobSnapshot]) -> Option<usize> {
     let mut bytes = 0;
     let place = taken.iter().position(|job| {
         bytes += job.bytes();
@@ -283,19 +283,19 @@ fn too_much(taken: &[Taken]) -> Option<usize> {
 
 /// A job, and its runs that have not ended
 #[utoipa::path(get, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs",
-    params(JobPath, WantedOfOne),
+    params(JobPath, JobQuery),
     responses((status = 200, body = JobRecord)))]
 pub(super) async fn job(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(path): Path<JobPath>,
-    Query(WantedOfOne { next: Following(following) }): Query<WantedOfOne>,
+    Query(JobQuery { next: Following(following) }): Query<JobQuery>,
 ) -> Answered<JobRecord> {
     let (plugin, device, job) = path.name();
     record(&desk, plugin, device, job, following).await.map(Json)
 }
 
 pub(super) async fn record(
-    desk: &Desk,
+    desk: &ApiState,
     plugin: PluginName,
     device: DeviceName,
     job: JobId,
@@ -306,11 +306,11 @@ pub(super) async fn record(
         let found = scheduler.job(&plugin, &device, &job)?;
         let zone = found.site.zone;
         let runs = scheduler.runs_of_job(found.key).take(limits::RUNS).map(|run| under_way(&run, zone)).collect();
-        Some((Taken::from(found), runs))
+        Some((JobSnapshot::from(found), runs))
     });
-    let found: Option<(Taken, Vec<_>)> = found.await?;
+    let found: Option<(JobSnapshot, Vec<_>)> = found.await?;
     let Some((taken, runs)) = found else { return Err(missing(desk, Part::Job(name)).await) };
-    let made = tokio::task::spawn_blocking(move || taken.into_record(following, &mut Sky::default()));
+    let made = tokio::task::spawn_blocking(move || taken.into_record(following, &mut SunCache::default()));
     Ok(JobRecord { runs, ..made.await.map_err(|error| Problem::bug(&error))? })
 }
 

@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    desk::Desk,
     extract::{Path, Query},
-    happenings::{HappeningRecord, id, parse_id},
+    host_events::{HostEventRecord, id, parse_id},
     missing::missing,
     page::Limit,
+    params::{Plugin, PluginPath},
     problem::{Answered, Problem},
-    words::{Plugin, PluginPath},
+    state::ApiState,
 };
 
 /// Of a plugin's log.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Logs {
     /// The oldest first.
-    pub(crate) items: Vec<HappeningRecord>,
+    pub(crate) items: Vec<HostEventRecord>,
     /// Whether there is more behind them already.
     pub(crate) more: bool,
     /// What to ask with as `after` for what comes behind them, here or of the events.
@@ -29,7 +29,7 @@ pub(crate) struct Logs {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct LogsQuery {
     /// How many at the most
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
@@ -44,12 +44,12 @@ pub(super) struct Wanted {
 /// Its lines, whether its versions were taken, plans that were refused, runs that failed, were missed or denied: the newest
 /// 500, fewer where they are long, since the host started. They outlive its versions, and the plugin by an hour.
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}/logs", tag = "plugins",
-    params(PluginPath, Wanted),
+    params(PluginPath, LogsQuery),
     responses((status = 200, body = Logs)))]
 pub(super) async fn logs(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
-    Query(Wanted { limit: Limit(limit), after }): Query<Wanted>,
+    Query(LogsQuery { limit: Limit(limit), after }): Query<LogsQuery>,
 ) -> Answered<Logs> {
     let after = number(&desk, after)?;
     if !desk.feed().plugins().contains(&name) {
@@ -62,16 +62,16 @@ pub(super) async fn logs(
 }
 
 /// The same of all plugins
-#[utoipa::path(get, path = "/api/v1/logs", tag = "plugins", params(Wanted), responses((status = 200, body = Logs)))]
+#[utoipa::path(get, path = "/api/v1/logs", tag = "plugins", params(LogsQuery), responses((status = 200, body = Logs)))]
 pub(super) async fn all_logs(
-    State(desk): State<Desk>,
-    Query(Wanted { limit: Limit(limit), after }): Query<Wanted>,
+    State(desk): State<ApiState>,
+    Query(LogsQuery { limit: Limit(limit), after }): Query<LogsQuery>,
 ) -> Answered<Logs> {
     let after = number(&desk, after)?;
     Ok(Json(some(&desk, &desk.feed().plugins(), after, limit)))
 }
 
-fn number(desk: &Desk, after: Option<String>) -> Result<Option<u64>, Problem> {
+fn number(desk: &ApiState, after: Option<String>) -> Result<Option<u64>, Problem> {
     let number = after.map(|id| match parse_id(&id) {
         Some((start, number)) => Ok(if start == desk.feed().start() { number } else { 0 }),
         None => Err(Problem::bad_request(format!("`{id}` is not an event's id"))),
@@ -79,7 +79,7 @@ fn number(desk: &Desk, after: Option<String>) -> Result<Option<u64>, Problem> {
     number.transpose()
 }
 
-fn some(desk: &Desk, plugins: &[PluginName], after: Option<u64>, limit: usize) -> Logs {
+fn some(desk: &ApiState, plugins: &[PluginName], after: Option<u64>, limit: usize) -> Logs {
     let feed = desk.feed();
     // What comes meanwhile is not among them, whosever it is.
     let last = feed.last();
@@ -94,6 +94,6 @@ fn some(desk: &Desk, plugins: &[PluginName], after: Option<u64>, limit: usize) -
         entries.drain(..too_many);
     }
     let next = entries.last().filter(|_| more).map_or(last, |entry| entry.number);
-    let items = entries.iter().map(|entry| HappeningRecord::new(feed, entry, desk.zone())).collect();
+    let items = entries.iter().map(|entry| HostEventRecord::new(feed, entry, desk.zone())).collect();
     Logs { items, more, next: id(feed, next) }
 }

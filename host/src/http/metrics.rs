@@ -8,12 +8,12 @@ use axum::{
 };
 use roost_scheduler::{names::PluginName, scheduler::Scheduler};
 
-use super::{desk::Desk, limits, problem::Problem};
+use super::{limits, problem::Problem, state::ApiState};
 use crate::{
     clock,
     metrics::{BOUNDS_MS, Counts, Histogram},
     mqtt::BuiltInHealth,
-    plugins::{Standing, Used},
+    plugins::{PluginStatus, Usage},
     process::{self, Process},
 };
 
@@ -47,7 +47,9 @@ impl From<&Scheduler> for Now {
 /// What is counted and measured, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "host",
     responses((status = 200, body = String, content_type = "text/plain", description = "Version 0.0.4 of the text format")))]
-pub(super) async fn metrics(State(desk): State<Desk>) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+pub(super) async fn metrics(
+    State(desk): State<ApiState>,
+) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
     // Before the look: that one would wait, too.
     let looks = desk.waiting_looks();
     let now = desk.look(|scheduler| Now::from(scheduler)).await?;
@@ -105,8 +107,8 @@ fn counted(text: &mut Text, counts: &Counts) {
 }
 
 /// Of each plugin what its calls used.
-fn of_plugins(text: &mut Text, plugins: &[(PluginName, Standing)]) {
-    let mut of_each = |name: &str, help: &str, kind: &str, value: fn(&Used) -> Option<f64>| {
+fn of_plugins(text: &mut Text, plugins: &[(PluginName, PluginStatus)]) {
+    let mut of_each = |name: &str, help: &str, kind: &str, value: fn(&Usage) -> Option<f64>| {
         text.head(name, help, kind);
         for (plugin, standing) in plugins {
             if let Some(value) = value(&standing.used) {

@@ -3,14 +3,14 @@
 use roost_scheduler::{
     event::Part,
     names::{DeviceName, JobId, PluginName},
-    scheduler::{Scheduler, own_device},
+    scheduler::{Scheduler, api_device},
 };
 
-use super::{desk::Desk, limits, problem::Problem};
+use super::{limits, problem::Problem, state::ApiState};
 use crate::config::nearest::nearest;
 
 /// What is missing of what somebody named.
-pub(super) async fn missing(desk: &Desk, part: Part) -> Problem {
+pub(super) async fn missing(desk: &ApiState, part: Part) -> Problem {
     let (plugin, ..) = parts(&part);
     let is_refused = desk.plugins().board.plugin(plugin).is_some();
     desk.look(move |scheduler| of(scheduler, &part, is_refused)).await.unwrap_or_else(|problem| problem)
@@ -26,7 +26,7 @@ fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
 
 fn of(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
     match parts(part) {
-        (plugin, Some(device), Some(job)) if *plugin == PluginName::of_host() && *device == own_device() => {
+        (plugin, Some(device), Some(job)) if *plugin == PluginName::of_host() && *device == api_device() => {
             by_hand(scheduler, job)
         }
         (plugin, ..) if scheduler.plugin(plugin).is_none() => none(scheduler, plugin, is_refused),
@@ -57,7 +57,7 @@ fn none(scheduler: &Scheduler, plugin: &PluginName, is_refused: bool) -> Problem
     }
     let problem = Problem::not_found(format!("there is no plugin `{plugin}`"));
     let own = JobId::parse(plugin.as_str()).ok();
-    if own.is_some_and(|job| scheduler.job(&PluginName::of_host(), &own_device(), &job).is_some()) {
+    if own.is_some_and(|job| scheduler.job(&PluginName::of_host(), &api_device(), &job).is_some()) {
         return problem.hint(format!("a job has that name, which was made by hand: write `roost/api/{plugin}`"));
     }
     match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::NEAREST).map(PluginName::as_str)) {
@@ -77,7 +77,7 @@ fn by_hand(scheduler: &Scheduler, job: &JobId) -> Problem {
         return problem.hint(format!("name one of its jobs{example}: `roost jobs {plugin}` lists them"));
     }
     let problem = Problem::not_found(format!("there is no job `{job}` that was made by hand"));
-    let (roost, api) = (PluginName::of_host(), own_device());
+    let (roost, api) = (PluginName::of_host(), api_device());
     match nearest_job(scheduler, (&roost, &api), job) {
         Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
         None => {

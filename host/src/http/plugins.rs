@@ -21,20 +21,20 @@ pub(crate) use self::records::{
     DifferencesRecord, GrantRecord, InstalledRecord, PluginRecord, RemovedRecord, RolledBackRecord, TrialRecord,
 };
 use super::{
-    desk::Desk,
     extract::{Path, Query},
     limits,
     missing::missing,
     page::{Limit, Page, cut, resume},
+    params::{Plugin, PluginPath},
     problem::{Answered, Problem},
-    words::{Plugin, PluginPath},
+    state::ApiState,
 };
-use crate::plugins::Standing;
+use crate::plugins::PluginStatus;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct PluginsQuery {
     /// How many at the most
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
@@ -44,14 +44,14 @@ pub(super) struct Wanted {
 }
 
 /// The plugins, by name: those that run, and those whose files were refused
-#[utoipa::path(get, path = "/api/v1/plugins", tag = "plugins", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/plugins", tag = "plugins", params(PluginsQuery),
     responses((status = 200, body = Page<PluginRecord>)))]
 pub(super) async fn plugins(
-    State(desk): State<Desk>,
-    Query(Wanted { limit: Limit(limit), cursor: at }): Query<Wanted>,
+    State(desk): State<ApiState>,
+    Query(PluginsQuery { limit: Limit(limit), cursor: at }): Query<PluginsQuery>,
 ) -> Answered<Page<PluginRecord>> {
     let after = resume(at.as_deref(), |text| PluginName::parse_owner(text).ok())?;
-    let mut found: BTreeMap<PluginName, (Option<Core>, Option<Standing>)> = BTreeMap::new();
+    let mut found: BTreeMap<PluginName, (Option<Core>, Option<PluginStatus>)> = BTreeMap::new();
     for (name, standing) in desk.plugins().board.plugins_after(after.as_ref(), limit + 1) {
         found.entry(name).or_default().1 = Some(standing);
     }
@@ -77,7 +77,7 @@ pub(super) async fn plugins(
     params(PluginPath),
     responses((status = 200, body = PluginRecord)))]
 pub(super) async fn plugin(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
 ) -> Answered<PluginRecord> {
     let standing = desk.plugins().board.plugin(&name);
@@ -97,7 +97,7 @@ pub(super) async fn plugin(
 }
 
 /// Its jobs, and its devices at fault, counted in pieces: a plugin may have many devices.
-async fn counts(desk: &Desk, plugin: &PluginName) -> Result<(usize, usize), Problem> {
+async fn counts(desk: &ApiState, plugin: &PluginName) -> Result<(usize, usize), Problem> {
     let (mut jobs, mut faults, mut after): (usize, usize, Option<DeviceName>) = (0, 0, None);
     loop {
         let plugin = plugin.clone();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    app::Gone,
+    app::LoopClosed,
     report::{Report, printable, shown},
     store::StoreError,
 };
@@ -76,8 +76,8 @@ impl Problem {
     }
 }
 
-impl From<Gone> for Problem {
-    fn from(Gone: Gone) -> Self {
+impl From<LoopClosed> for Problem {
+    fn from(LoopClosed: LoopClosed) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping")
     }
 }

@@ -14,12 +14,12 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    desk::Desk,
     extract::{Json as Body, Path, Query},
     limits,
     page::{Limit, Page, cut, resume},
+    params::{Device, Job, Plugin, Time},
     problem::{Answered, Problem},
-    words::{Device, Job, Plugin, Time},
+    state::ApiState,
 };
 use crate::{
     clock,
@@ -161,7 +161,7 @@ impl RunState {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct RunsQuery {
     /// Only those that are, or ended, like this
     #[param(inline)]
     state: Option<RunState>,
@@ -189,12 +189,12 @@ pub(super) struct Wanted {
 }
 
 /// What became of runs: first those under way, the longest due first, then those that have ended, the newest first
-#[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunsQuery),
     responses((status = 200, body = Page<RunRecord>)))]
-pub(super) async fn runs(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Page<RunRecord>> {
-    let Wanted { state, plugin, device, job, since, until, limit: Limit(limit), cursor: at } = wanted;
+pub(super) async fn runs(State(desk): State<ApiState>, Query(wanted): Query<RunsQuery>) -> Answered<Page<RunRecord>> {
+    let RunsQuery { state, plugin, device, job, since, until, limit: Limit(limit), cursor: at } = wanted;
     let after = resume(at.as_deref(), place)?;
-    let wanted = store::Wanted {
+    let wanted = store::RunFilter {
         state: state.map(|state| state.word().to_owned()),
         plugin: plugin.map(|Plugin(name)| name.to_string()),
         device: device.map(|Device(name)| name.to_string()),
@@ -218,11 +218,11 @@ pub(super) async fn runs(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
 }
 
 /// `2027-03-01T06:40:00Z coop/north/open/2027-03-01T06:30:00Z`, without the time where the run has ended.
-fn place(text: &str) -> Option<store::After> {
+fn place(text: &str) -> Option<store::RunCursor> {
     let (due, run) = text.split_once(' ')?;
     let time = |due: &str| Instant::from_millis(chrono::DateTime::parse_from_rfc3339(due).ok()?.timestamp_millis());
     let due = if due.is_empty() { None } else { Some(time(due)?) };
-    Some(store::After { due, run: run.parse().ok()? })
+    Some(store::RunCursor { due, run: run.parse().ok()? })
 }
 
 /// A run: the rest of the path is its id
@@ -234,7 +234,7 @@ fn place(text: &str) -> Option<store::After> {
         ("occurrence" = String, Path, format = DateTime),
     ),
     responses((status = 200, body = RunRecord)))]
-pub(super) async fn run(State(desk): State<Desk>, Path(parts): Path<[String; 4]>) -> Answered<RunRecord> {
+pub(super) async fn run(State(desk): State<ApiState>, Path(parts): Path<[String; 4]>) -> Answered<RunRecord> {
     one(&desk, &parts.join("/")).await
 }
 
@@ -248,11 +248,11 @@ pub(super) async fn run(State(desk): State<Desk>, Path(parts): Path<[String; 4]>
         ("origin" = String, Path, description = "What made it, such as `replay-2027-03-02T10:00:00Z`"),
     ),
     responses((status = 200, body = RunRecord)))]
-pub(super) async fn run_of_origin(State(desk): State<Desk>, Path(parts): Path<[String; 5]>) -> Answered<RunRecord> {
+pub(super) async fn run_of_origin(State(desk): State<ApiState>, Path(parts): Path<[String; 5]>) -> Answered<RunRecord> {
     one(&desk, &parts.join("/")).await
 }
 
-async fn one(desk: &Desk, text: &str) -> Answered<RunRecord> {
+async fn one(desk: &ApiState, text: &str) -> Answered<RunRecord> {
     let id = parsed(text)?;
     let wanted = id.clone();
     let read = || {
@@ -289,7 +289,7 @@ fn parsed(text: &str) -> Result<RunId, Problem> {
 /// It is done once more, at once and by what it was to do then, as a run of its own, which is the answer.
 #[utoipa::path(post, path = "/api/v1/runs/replay", tag = "runs", request_body = Which,
     responses((status = 200, body = Which)))]
-pub(super) async fn replay(State(desk): State<Desk>, Body(Which { run }): Body<Which>) -> Answered<Which> {
+pub(super) async fn replay(State(desk): State<ApiState>, Body(Which { run }): Body<Which>) -> Answered<Which> {
     let shown = "`roost runs --failed` shows those that can be replayed, as long as their plugin is there, and `roost runs \
                  --state running` those that are on their way";
     let replay = async {
@@ -306,7 +306,7 @@ pub(super) async fn replay(State(desk): State<Desk>, Body(Which { run }): Body<W
 /// What it has not sent yet is never sent.
 #[utoipa::path(post, path = "/api/v1/runs/abandon", tag = "runs", request_body = Which,
     responses((status = 200, body = Which)))]
-pub(super) async fn abandon(State(desk): State<Desk>, Body(Which { run }): Body<Which>) -> Answered<Which> {
+pub(super) async fn abandon(State(desk): State<ApiState>, Body(Which { run }): Body<Which>) -> Answered<Which> {
     let shown = "`roost runs --state running` shows those that can be abandoned";
     let abandon = async { desk.ask(Request::Abandon(parsed(&run)?)).await };
     done(abandon.await, shown)

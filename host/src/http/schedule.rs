@@ -14,7 +14,7 @@ use roost_scheduler::{
     model::{Action, Job as Model, Matches, Message, Policy, Step, hold_ms},
     names::{DeviceName, JobId, PluginName},
     rules::{self, Fault},
-    scheduler::own_device,
+    scheduler::api_device,
     time::{Instant, Site},
     topic::{Grant, Topic},
     trigger::{self, Trigger},
@@ -25,12 +25,12 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::{
-    desk::Desk,
     extract::{Json as Body, Path},
     jobs::{self, JobRecord},
     missing::missing,
+    params::{Device, JobPath, Plugin},
     problem::Problem,
-    words::{Device, JobPath, Plugin},
+    state::ApiState,
 };
 use crate::{
     clock,
@@ -101,7 +101,7 @@ pub(crate) struct NewJobRecord {
 }
 
 /// Where a job is to be, and what it may do there.
-struct Place {
+struct JobTarget {
     plugin: PluginName,
     device: DeviceName,
     site: Site,
@@ -118,7 +118,7 @@ struct Place {
     responses((status = 201, body = JobRecord, headers(("Location" = String, description = "Where the job is"))),
               (status = 200, body = JobRecord, description = "It is there already, by the same request")))]
 pub(super) async fn schedule(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     headers: HeaderMap,
     Body(body): Body<Value>,
 ) -> Result<Response, Problem> {
@@ -144,15 +144,15 @@ pub(super) async fn schedule(
     responses((status = 201, body = JobRecord, headers(("Location" = String, description = "Where the job is"))),
               (status = 200, body = JobRecord, description = "It has taken the place of another one")))]
 pub(super) async fn replace(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(path): Path<JobPath>,
     Body(body): Body<Value>,
 ) -> Result<Response, Problem> {
     let (plugin, device, job) = path.name();
     let wanted = read(body)?;
     let own = plugin == PluginName::of_host();
-    if own && device != own_device() {
-        return Err(Problem::not_found(format!("`{plugin}` has no device `{device}`, only `{}`", own_device())));
+    if own && device != api_device() {
+        return Err(Problem::not_found(format!("`{plugin}` has no device `{device}`, only `{}`", api_device())));
     }
     let said = [
         ("plugin", &wanted.plugin, plugin.as_str()),
@@ -174,7 +174,7 @@ pub(super) async fn replace(
 #[utoipa::path(delete, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs",
     params(JobPath),
     responses((status = 204)))]
-pub(super) async fn cancel(State(desk): State<Desk>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
+pub(super) async fn cancel(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
     let asked = desk.ask(Request::Cancel(path.name())).await;
     asked.map(|_| StatusCode::NO_CONTENT).map_err(|problem| match problem.status {
         409 => problem.hint("pause it instead, or change the plugin's settings"),
@@ -204,7 +204,7 @@ fn idempotency(headers: &HeaderMap, body: &Value) -> Result<Option<Idempotency>,
 }
 
 async fn make(
-    desk: &Desk,
+    desk: &ApiState,
     wanted: NewJobRecord,
     idempotency: Option<Idempotency>,
     replaces: bool,
@@ -225,15 +225,15 @@ async fn make(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(record)).into_response())
 }
 
-async fn place(desk: &Desk, wanted: &NewJobRecord) -> Result<Place, Problem> {
+async fn place(desk: &ApiState, wanted: &NewJobRecord) -> Result<JobTarget, Problem> {
     let name = |error: &dyn std::fmt::Display| Problem::bad_request(error.to_string());
     let Some(plugin) = &wanted.plugin else {
         if wanted.device.is_some() {
             return Err(Problem::bad_request("there is a `device`, and no `plugin`").hint("say whose device it is"));
         }
         let operator = desk.operator();
-        let (plugin, device) = (PluginName::of_host(), own_device());
-        return Ok(Place { plugin, device, site: operator.site, grant: operator.grant.clone() });
+        let (plugin, device) = (PluginName::of_host(), api_device());
+        return Ok(JobTarget { plugin, device, site: operator.site, grant: operator.grant.clone() });
     };
     let plugin = PluginName::parse(plugin).map_err(|error| name(&error))?;
     let device =
@@ -246,12 +246,12 @@ async fn place(desk: &Desk, wanted: &NewJobRecord) -> Result<Place, Problem> {
     match found.await? {
         None => Err(missing(desk, Part::Plugin(plugin)).await),
         Some((_, None)) => Err(missing(desk, Part::Device(plugin, device)).await),
-        Some((grant, Some(site))) => Ok(Place { plugin, device, site, grant }),
+        Some((grant, Some(site))) => Ok(JobTarget { plugin, device, site, grant }),
     }
 }
 
 /// Checked as a plugin's plan is.
-async fn accept(desk: &Desk, wanted: NewJobRecord, place: &Place) -> Result<Model, Problem> {
+async fn accept(desk: &ApiState, wanted: NewJobRecord, place: &JobTarget) -> Result<Model, Problem> {
     let id = wanted.id.clone().unwrap_or_else(made_up);
     let id = JobId::parse(&id).map_err(|error| Problem::bad_request(error.to_string()))?;
     let policy = policy(wanted.policy.clone())?;
@@ -294,7 +294,7 @@ fn past(at: Instant, now: Instant) -> Problem {
     Problem::unprocessable(format!("{at} has passed: it is {now}")).hint("write `now` for at once, or `at now+2s`")
 }
 
-async fn action(desk: &Desk, wanted: NewJobRecord, place: &Place) -> Result<Action, Problem> {
+async fn action(desk: &ApiState, wanted: NewJobRecord, place: &JobTarget) -> Result<Action, Problem> {
     let NewJobRecord { topic, payload, qos, retain, steps, task, args, .. } = wanted;
     let of_message = payload.is_some() || qos.is_some() || retain.is_some();
     match (topic, steps, task) {
@@ -376,8 +376,8 @@ fn broken(fault: &Fault) -> Problem {
 }
 
 /// I8, and what the operator has.
-fn allowed(desk: &Desk, job: &Model, place: &Place) -> Result<(), Problem> {
-    let Place { plugin, grant, .. } = place;
+fn allowed(desk: &ApiState, job: &Model, place: &JobTarget) -> Result<(), Problem> {
+    let JobTarget { plugin, grant, .. } = place;
     let whose = if *plugin == PluginName::of_host() { "the API".into() } else { format!("`{plugin}`") };
     let outside = |field: &str, topic: &Topic, access: Access| {
         let verb = if access == Access::Publish { "publish to" } else { "read" };

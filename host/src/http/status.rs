@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    desk::Desk,
     health, limits,
     problem::{Answered, Problem},
+    state::ApiState,
 };
 use crate::{
     clock,
@@ -161,7 +161,7 @@ impl Paused {
 
 /// What the host says of itself
 #[utoipa::path(get, path = "/api/v1/status", tag = "host", responses((status = 200, body = Status)))]
-pub(super) async fn status(State(desk): State<Desk>) -> Answered<Status> {
+pub(super) async fn status(State(desk): State<ApiState>) -> Answered<Status> {
     let (counts, link_since, writes, stopping) = desk
         .look(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
@@ -186,7 +186,7 @@ pub(super) async fn status(State(desk): State<Desk>) -> Answered<Status> {
 }
 
 /// What does not run, and what is not to, counted in pieces.
-async fn troubles(desk: &Desk) -> Result<(Faults, Paused), Problem> {
+async fn troubles(desk: &ApiState) -> Result<(Faults, Paused), Problem> {
     let mut paused = Paused::default();
     let mut faults = Faults { plugins: desk.plugins().board.faults(), devices: 0 };
     let mut after = None;

@@ -15,16 +15,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use self::ahead::{Expected, Place, Planned, ahead, take};
+use self::ahead::{Expected, Planned, SortKey, ahead, take};
 use super::{
-    desk::Desk,
     extract::Query,
     jobs::{TaskRecord, level},
     limits,
     page::{Limit, Page, cursor, resume},
+    params::{Device, Job, Plugin, Time},
     problem::{Answered, Problem},
     runs::RunRecord,
-    words::{Device, Job, Plugin, Time},
+    state::ApiState,
 };
 use crate::{
     clock, records,
@@ -77,7 +77,7 @@ pub(crate) struct TimelineRecord {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct TimelineQuery {
     /// From when on; without it, from now on
     #[param(value_type = String, required = false, format = DateTime, example = "2027-03-01T00:00:00Z")]
     from: Option<Time>,
@@ -103,7 +103,7 @@ pub(super) struct Wanted {
 struct Progress {
     window: (Instant, Instant),
     run: Option<RunId>,
-    expected: Option<Place>,
+    expected: Option<SortKey>,
 }
 
 /// Whose.
@@ -113,13 +113,16 @@ type Of = (Option<PluginName>, Option<DeviceName>);
 ///
 /// Of what is decided, the runs; of what is not, each message with the time at which it is to be sent, its jitter included. Plans
 /// may change until then, and `every`, when the clock is set.
-#[utoipa::path(get, path = "/api/v1/timeline", tag = "jobs", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/timeline", tag = "jobs", params(TimelineQuery),
     responses(
         (status = 200, body = Page<TimelineRecord>),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "There are too many jobs"),
     ))]
-pub(super) async fn timeline(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Answered<Page<TimelineRecord>> {
-    let Wanted { from, to, plugin, device, limit: Limit(limit), cursor: at } = wanted;
+pub(super) async fn timeline(
+    State(desk): State<ApiState>,
+    Query(wanted): Query<TimelineQuery>,
+) -> Answered<Page<TimelineRecord>> {
+    let TimelineQuery { from, to, plugin, device, limit: Limit(limit), cursor: at } = wanted;
     let progress = match resume(at.as_deref(), Progress::parse)? {
         Some(progress) => progress,
         None => Progress { window: window(from, to)?, run: None, expected: None },
@@ -133,15 +136,15 @@ pub(super) async fn timeline(State(desk): State<Desk>, Query(wanted): Query<Want
         (jobs, expected, is_all)
     });
     let (jobs, expected, is_all) = found.await.map_err(|error| Problem::bug(&error))?;
-    let wanted = store::Wanted {
+    let wanted = store::RunFilter {
         plugin: of.0.map(|name| name.to_string()),
         device: of.1.map(|name| name.to_string()),
         since: Some(window.0),
         until: Some(window.1),
-        after: progress.run.clone().map(|run| store::After { due: None, run }),
+        after: progress.run.clone().map(|run| store::RunCursor { due: None, run }),
         limit: limit + 1,
         in_order: true,
-        ..store::Wanted::default()
+        ..store::RunFilter::default()
     };
     let runs = desk.read(move |data| store::runs(data, &wanted)).await?;
     if !is_all && expected.is_empty() {
@@ -166,7 +169,7 @@ fn window(from: Option<Time>, to: Option<Time>) -> Result<(Instant, Instant), Pr
 }
 
 /// In pieces, for the loop has other things to do.
-async fn jobs(desk: &Desk, of: &Of) -> Result<Vec<Planned>, Problem> {
+async fn jobs(desk: &ApiState, of: &Of) -> Result<Vec<Planned>, Problem> {
     let (mut jobs, mut from): (Vec<Planned>, JobKey) = (Vec::new(), 0);
     loop {
         let of = of.clone();
@@ -188,7 +191,7 @@ async fn jobs(desk: &Desk, of: &Of) -> Result<Vec<Planned>, Problem> {
 
 /// Both in the order of time, up to where one of them is not known.
 fn merged(
-    desk: &Desk,
+    desk: &ApiState,
     jobs: &[Planned],
     (expected, is_all): (Vec<Expected>, bool),
     runs: &[RunView],
@@ -233,7 +236,7 @@ fn merged(
     Page { items, next: is_more.then(|| cursor(&progress.to_string())) }
 }
 
-fn happened(desk: &Desk, run: &RunView) -> TimelineRecord {
+fn happened(desk: &ApiState, run: &RunView) -> TimelineRecord {
     let record = RunRecord::new(run, desk.zone(), clock::now());
     TimelineRecord {
         time: record.occurrence.clone(),
@@ -254,7 +257,7 @@ fn happened(desk: &Desk, run: &RunView) -> TimelineRecord {
 
 /// And how many bytes its message has.
 fn record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
-    let Place { at, occurrence, step, .. } = one.place;
+    let SortKey { at, occurrence, step, .. } = one.place;
     let has_begun = one.run.as_ref().is_some_and(|run| run.started.is_some());
     let text = |at: Instant| at.in_zone(job.site.zone);
     let number = step.checked_sub(1).map(|step| step as usize);
@@ -291,7 +294,7 @@ impl std::fmt::Display for Progress {
             None => f.write_str("- ")?,
         }
         match &self.expected {
-            Some(Place { at, job: (plugin, device, job), occurrence, step }) => {
+            Some(SortKey { at, job: (plugin, device, job), occurrence, step }) => {
                 write!(f, "{}/{plugin}/{device}/{job}/{}/{step}", at.millis(), occurrence.millis())
             }
             None => f.write_str("-"),
@@ -308,7 +311,7 @@ impl Progress {
             let [at, plugin, device, job, occurrence, step] = text.split('/').collect::<Vec<_>>().try_into().ok()?;
             let plugin = PluginName::parse_owner(plugin).ok()?;
             let job = (plugin, DeviceName::parse(device).ok()?, JobId::parse(job).ok()?);
-            Some(Place { at: time(at)?, job, occurrence: time(occurrence)?, step: step.parse().ok()? })
+            Some(SortKey { at: time(at)?, job, occurrence: time(occurrence)?, step: step.parse().ok()? })
         };
         let expected = if expected == "-" { None } else { Some(place(expected)?) };
         let window = (time(from)?, time(to)?);

@@ -1,6 +1,6 @@
 //! Where the broker is reached, and what is known of each of these places.
 
-use super::{Settings, negotiation::Manners, transport::Transport, url::BrokerUrl};
+use super::{Settings, negotiation::BrokerProfile, transport::Transport, url::BrokerUrl};
 use crate::report::Report;
 
 /// All addresses, and the one that it is the turn of.
@@ -15,14 +15,15 @@ pub(super) struct Addresses {
 
 pub(super) struct Address {
     transport: Transport,
-    pub(super) manners: Manners,
+    pub(super) manners: BrokerProfile,
 }
 
 impl Addresses {
     /// Reads the certificates.
     pub(super) fn new(settings: &Settings) -> Result<Self, Report> {
-        let address =
-            |url: &BrokerUrl| Ok(Address { transport: Transport::new(url, settings)?, manners: Manners::default() });
+        let address = |url: &BrokerUrl| {
+            Ok(Address { transport: Transport::new(url, settings)?, manners: BrokerProfile::default() })
+        };
         let all = settings.urls.iter().map(address).collect::<Result<Vec<_>, Report>>()?;
         if all.is_empty() {
             return Err(Report::new("there is no address of a broker"));

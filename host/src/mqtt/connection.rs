@@ -32,16 +32,16 @@ use self::trial::Trial;
 pub(super) use self::trial::Verdict;
 use super::{
     Order,
-    correlate::{Answer, Ledger},
     echoes::Echoes,
     failure::Failure,
+    in_flight::{Answer, InFlight},
     info::LinkInfo,
     message::{fault, message},
     outgoing::Outgoing,
+    pending_events::PendingEvents,
     reason::NOT_AUTHORIZED,
     suspects::{Recent, Subject, Suspects},
     unsubscribing::Unsubscribing,
-    untold::Untold,
     watches::{PERIOD, Watches},
     wire::{self, AckKind, Incoming, Limits, Version},
 };
@@ -101,13 +101,13 @@ pub(super) struct Connection<S> {
     /// Read and not yet taken apart.
     incoming: BytesMut,
     outgoing: Outgoing,
-    ledger: Ledger,
+    ledger: InFlight,
     watches: Watches,
     unsubscribing: Unsubscribing,
     /// Topics that cannot be listened to, or have no subscriber, of which that was logged.
     warned: HashSet<Box<str>>,
     /// Events that the core has not taken yet.
-    untold: Untold,
+    untold: PendingEvents,
     /// Whether the broker has sent anything since the last tick.
     heard: bool,
     /// Since the connection began.
@@ -132,7 +132,7 @@ pub(super) struct Connection<S> {
 }
 
 /// Sends CONNECT and reads its answer, and perhaps more than that.
-pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     connect: Packet,
     version: Version,
@@ -181,11 +181,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             writer,
             incoming,
             outgoing: Outgoing::new(limits.version),
-            ledger: Ledger::new(limits.version),
+            ledger: InFlight::new(limits.version),
             watches: Watches::default(),
             unsubscribing: Unsubscribing::default(),
             warned: HashSet::new(),
-            untold: Untold::new(link),
+            untold: PendingEvents::new(link),
             heard: true,
             ticks: 0,
             tick: asked.unwrap_or(keep_alive) / 2,
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The events that the core has not taken yet.
-    pub(super) fn into_untold(mut self) -> Untold {
+    pub(super) fn into_untold(mut self) -> PendingEvents {
         self.watches.end(&mut self.untold);
         self.untold
     }
@@ -257,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => self.written(written)?,
                 _ = orders.recv_many(&mut taken, room), if room > 0 => {
                     for order in taken.drain(..) {
-                        self.obey(order)?;
+                        self.execute(order)?;
                     }
                 }
                 permit = events.reserve(), if !self.untold.is_empty() => match permit {
@@ -270,8 +270,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ = &mut *stop => break,
             }
         }
-        if !matches!(timeout(FAREWELL, self.farewell(orders)).await, Ok(Ok(()))) {
-            tracing::debug!("the broker did not take the farewell");
+        if !matches!(timeout(FAREWELL, self.disconnect(orders)).await, Ok(Ok(()))) {
+            tracing::debug!("the broker did not take the disconnect");
         }
         Ok(())
     }
@@ -288,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         usize::from(self.credit()).saturating_sub(under_way).min(subscriptions).min(ORDERS_PER_WRITE)
     }
 
-    fn obey(&mut self, order: Order) -> Result<(), Failure> {
+    fn execute(&mut self, order: Order) -> Result<(), Failure> {
         match order {
             Order::Publish(attempt, since) => self.send(&attempt, since),
             Order::Watch(link, watch, confirm) if link == self.link => self.listen(watch, &confirm),
@@ -434,11 +434,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends what was published before, says `offline`, takes leave so that the broker does not publish the last will,
     /// and reads on until the broker has closed: closing with something unread would reset the connection and could take
     /// the farewell along.
-    async fn farewell(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), Failure> {
+    async fn disconnect(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), Failure> {
         while self.room() > 0
             && let Ok(order) = orders.try_recv()
         {
-            self.obey(order)?;
+            self.execute(order)?;
         }
         if let Some(topic) = self.status_topic.as_ref().filter(|_| !self.owes_status) {
             self.outgoing.push(&wire::status(topic, "offline", self.limits.retain))?;

@@ -11,7 +11,7 @@ use super::{
 
 /// One way to say CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Manner {
+pub(super) struct ConnectOptions {
     pub(super) version: Version,
     /// Whether the broker is to say `offline` for us.
     pub(super) will: bool,
@@ -19,7 +19,7 @@ pub(super) struct Manner {
 
 /// What is known of one broker.
 #[derive(Debug, Default)]
-pub(super) struct Manners {
+pub(super) struct BrokerProfile {
     /// Until then 3.1.1 is spoken at once.
     three_until: Option<Instant>,
     /// How often in a row it did not answer: it closed the connection, or said nothing.
@@ -36,15 +36,15 @@ enum Will {
     LeftOut,
 }
 
-impl Manners {
+impl BrokerProfile {
     /// How to begin.
-    pub(super) fn first(&self, now: Instant) -> Manner {
+    pub(super) fn first(&self, now: Instant) -> ConnectOptions {
         let is_three = self.three_until.is_some_and(|until| now < until);
-        Manner { version: if is_three { Version::Three } else { Version::Five }, will: true }
+        ConnectOptions { version: if is_three { Version::Three } else { Version::Five }, will: true }
     }
 
     /// What else to try at once, after one that was refused.
-    pub(super) fn other(&mut self, refused: Manner, failure: &Failure) -> Option<Manner> {
+    pub(super) fn other(&mut self, refused: ConnectOptions, failure: &Failure) -> Option<ConnectOptions> {
         if refused.version == Version::Five {
             let is_of_version = match failure {
                 Failure::Version | Failure::Malformed(_) => true,
@@ -57,20 +57,20 @@ impl Manners {
                 _ => false,
             };
             if is_of_version {
-                return Some(Manner { version: Version::Three, ..refused });
+                return Some(ConnectOptions { version: Version::Three, ..refused });
             }
         }
         let may_be_the_will = matches!(failure, Failure::Login(reason) if reason.code == NOT_AUTHORIZED);
         if refused.will && may_be_the_will && self.will == Will::Usual {
             // Once: some brokers lock out clients that come again and again.
             self.will = Will::LeftOut;
-            return Some(Manner { will: false, ..refused });
+            return Some(ConnectOptions { will: false, ..refused });
         }
         None
     }
 
     /// The broker let us in. Whether that shows for the first time that it does not speak 5.
-    pub(super) fn succeeded(&mut self, manner: Manner, now: Instant) -> bool {
+    pub(super) fn succeeded(&mut self, manner: ConnectOptions, now: Instant) -> bool {
         (self.unanswered, self.will) = (0, Will::Usual);
         match manner.version {
             Version::Five => {
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
     use crate::mqtt::reason::Reason;
 
-    const FIVE: Manner = Manner { version: Version::Five, will: true };
-    const THREE: Manner = Manner { version: Version::Three, will: true };
+    const FIVE: ConnectOptions = ConnectOptions { version: Version::Five, will: true };
+    const THREE: ConnectOptions = ConnectOptions { version: Version::Three, will: true };
 
     fn login(code: u8) -> Failure {
         Failure::Login(Reason { code, text: None })
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_broker_that_refuses_5_is_spoken_to_in_3_1_1_for_a_while() {
-        let (now, mut manners) = (Instant::now(), Manners::default());
+        let (now, mut manners) = (Instant::now(), BrokerProfile::default());
         assert_eq!(manners.first(now), FIVE);
         assert_eq!(manners.other(FIVE, &Failure::Version), Some(THREE));
         assert_eq!(manners.other(THREE, &Failure::Version), None, "it speaks neither");
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_broker_that_closes_once_may_just_be_busy() {
-        let mut manners = Manners::default();
+        let mut manners = BrokerProfile::default();
         assert_eq!(manners.other(FIVE, &Failure::ClosedAtOnce), None);
         assert_eq!(manners.other(FIVE, &Failure::ClosedAtOnce), Some(THREE));
         manners.succeeded(FIVE, Instant::now());
@@ -133,9 +133,9 @@ mod tests {
 
     #[test]
     fn a_last_will_is_left_out_once() {
-        let mut manners = Manners::default();
+        let mut manners = BrokerProfile::default();
         assert_eq!(manners.other(FIVE, &login(0x86)), None, "a wrong password is wrong without it, too");
-        let without = Manner { will: false, ..FIVE };
+        let without = ConnectOptions { will: false, ..FIVE };
         assert_eq!(manners.other(FIVE, &login(NOT_AUTHORIZED)), Some(without));
         assert_eq!(manners.other(without, &login(NOT_AUTHORIZED)), None);
         assert_eq!(manners.other(FIVE, &login(NOT_AUTHORIZED)), None, "not again and again");

@@ -10,8 +10,8 @@ use std::{
 use roost_scheduler::{event::WatchId, limits::CONDITION_BYTES, model::Confirm};
 
 use super::{
+    pending_events::PendingEvents,
     report::{Condition, Report},
-    untold::Untold,
     wire::Arrived,
 };
 
@@ -96,7 +96,7 @@ impl Watches {
     }
 
     /// The broker has said yes: what is known of what it has kept is told.
-    pub(super) fn granted(&self, watch: WatchId, untold: &mut Untold) {
+    pub(super) fn granted(&self, watch: WatchId, untold: &mut PendingEvents) {
         let Some(listeners) = self.by_id.get(&watch).and_then(|topic| self.topics.get(topic)) else { return };
         if let (Some(kept), Some(condition)) = (&listeners.kept, listeners.conditions.get(&watch)) {
             let report = Report::new(kept);
@@ -105,7 +105,7 @@ impl Watches {
     }
 
     /// A message has come. Those to topics without a watch are dropped.
-    pub(super) fn take(&mut self, arrived: Arrived, untold: &mut Untold) {
+    pub(super) fn take(&mut self, arrived: Arrived, untold: &mut PendingEvents) {
         self.messages += 1;
         let Some((topic, _)) = self.topics.get_key_value(arrived.topic.as_str()) else { return };
         let topic = topic.clone();
@@ -140,13 +140,13 @@ impl Watches {
     }
 
     /// A [`PERIOD`] is over: looks at what waits, as much as there is time for.
-    pub(super) fn next_period(&mut self, untold: &mut Untold) {
+    pub(super) fn next_period(&mut self, untold: &mut PendingEvents) {
         self.looks = self.looks.saturating_sub(LOOKS_PER_PERIOD);
         while self.looks < LOOKS_PER_PERIOD && self.look_at_late(untold) {}
     }
 
     /// The connection is over: looks at all that waits.
-    pub(super) fn end(&mut self, untold: &mut Untold) {
+    pub(super) fn end(&mut self, untold: &mut PendingEvents) {
         while self.look_at_late(untold) {}
     }
 
@@ -173,7 +173,7 @@ impl Watches {
     }
 
     /// Looks at what has waited longest; whether there was anything.
-    fn look_at_late(&mut self, untold: &mut Untold) -> bool {
+    fn look_at_late(&mut self, untold: &mut PendingEvents) -> bool {
         let Some(topic) = self.late.pop_front() else { return false };
         if let Some(late) = self.take_late(&topic) {
             self.look(&topic, &late.payload, late.retained, untold);
@@ -181,7 +181,7 @@ impl Watches {
         true
     }
 
-    fn look(&mut self, topic: &str, payload: &[u8], retained: bool, untold: &mut Untold) {
+    fn look(&mut self, topic: &str, payload: &[u8], retained: bool, untold: &mut PendingEvents) {
         let Some(listeners) = self.topics.get(topic) else { return };
         let report = Report::new(payload);
         let said = report.said().into();

@@ -19,7 +19,7 @@ use roost_scheduler::{
 };
 
 use self::tasks::Tasks;
-use super::almanac::Almanac;
+use super::trigger_cache::TriggerCache;
 use crate::{
     config::rules::{NotNeedable, Rules},
     zones,
@@ -74,7 +74,7 @@ pub(super) struct Terms<'a> {
     pub(super) jobs: usize,
     /// What jobs may ask the plugin for.
     pub(super) tasks: &'a Tasks,
-    pub(super) almanac: &'a Almanac,
+    pub(super) almanac: &'a TriggerCache,
 }
 
 /// What is wrong with an answer: where, what it says, and the rule.

@@ -24,7 +24,7 @@ use crate::report::Report;
 
 /// Both files of a plugin, read when they had come to rest.
 #[derive(Clone, Debug)]
-pub(super) struct Offer {
+pub(super) struct Candidate {
     pub(super) plugin: PluginName,
     pub(super) component: Bytes,
     pub(super) settings: Option<SettingsText>,
@@ -32,9 +32,9 @@ pub(super) struct Offer {
 
 /// What a look at the folder found.
 #[derive(Debug)]
-pub(super) enum Sighting {
+pub(super) enum FolderEvent {
     /// New or changed.
-    Offered(Offer),
+    Offered(Candidate),
     /// Gone for long enough.
     Withdrawn(PluginName),
     /// To be told to people; of a plugin, if it is about one.
@@ -45,7 +45,7 @@ pub(super) enum Sighting {
 
 /// How a file was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Touch {
+pub(super) enum Debounce {
     /// Its writer has closed it, or it was moved here whole.
     Finished,
     /// It was linked here, or copying has just begun.
@@ -54,7 +54,7 @@ pub(super) enum Touch {
     Written,
 }
 
-impl Touch {
+impl Debounce {
     const fn quiet(self) -> Duration {
         match self {
             Self::Finished => Duration::from_millis(20),
@@ -73,7 +73,7 @@ const GONE: Duration = Duration::from_secs(3);
 
 /// The two files of one name.
 #[derive(Debug, Default)]
-struct Pair {
+struct Entry {
     /// Whether the host counts on it: it was offered, or something was told of it, or it ran before the host started.
     present: bool,
     /// As they were when they were last read.
@@ -107,7 +107,7 @@ impl Unsettled {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    pairs: BTreeMap<PluginName, Pair>,
+    pairs: BTreeMap<PluginName, Entry>,
     misnamed: HashSet<OsString>,
     /// Which folder it is, by device and inode: a mount or a new folder is another one.
     seen: Option<(u64, u64)>,
@@ -119,7 +119,7 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(path: PathBuf, known: impl IntoIterator<Item = PluginName>, room: LoadRoom) -> Self {
-        let pairs = known.into_iter().map(|name| (name, Pair { present: true, ..Pair::default() })).collect();
+        let pairs = known.into_iter().map(|name| (name, Entry { present: true, ..Entry::default() })).collect();
         Self { path, pairs, misnamed: HashSet::new(), seen: None, unmounted: None, unreadable: false, room }
     }
 
@@ -134,7 +134,7 @@ impl Folder {
     }
 
     /// Something happened to a path in it.
-    pub(super) fn touched(&mut self, path: &Path, touch: Touch, now: Instant) {
+    pub(super) fn touched(&mut self, path: &Path, touch: Debounce, now: Instant) {
         let (Some(name), Some(extension)) = (plugin_name(path), path.extension()) else { return };
         let pair = self.pairs.entry(name).or_default();
         let unsettled = pair.unsettled.get_or_insert(Unsettled {
@@ -156,7 +156,7 @@ impl Folder {
     }
 
     /// Looks at everything. Answers whether it is another folder than before, so that it has to be watched anew.
-    pub(super) fn scan(&mut self, now: Instant, sightings: &mut Vec<Sighting>) -> bool {
+    pub(super) fn scan(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) -> bool {
         let (identity, looks) = match self.list(sightings) {
             Ok(listed) => listed,
             Err(error) => {
@@ -195,7 +195,7 @@ impl Folder {
     }
 
     /// What has come to rest by now.
-    pub(super) fn settle(&mut self, now: Instant, sightings: &mut Vec<Sighting>) {
+    pub(super) fn settle(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) {
         let due: Vec<_> = self
             .pairs
             .iter()
@@ -210,15 +210,15 @@ impl Folder {
 
     /// When to settle again.
     pub(super) fn wake(&self) -> Option<Instant> {
-        let unsettled = |pair: &Pair| pair.unsettled.map(|unsettled| unsettled.until());
-        let gone = |pair: &Pair| {
+        let unsettled = |pair: &Entry| pair.unsettled.map(|unsettled| unsettled.until());
+        let gone = |pair: &Entry| {
             let counts = self.unmounted.is_none() && !self.unreadable;
             pair.gone_since.filter(|_| counts).map(|since| since + GONE)
         };
         self.pairs.values().flat_map(|pair| [unsettled(pair), gone(pair)]).flatten().min()
     }
 
-    fn settle_one(&mut self, name: &PluginName, now: Instant, sightings: &mut Vec<Sighting>) {
+    fn settle_one(&mut self, name: &PluginName, now: Instant, sightings: &mut Vec<FolderEvent>) {
         let (component, settings) = (self.file(name, "wasm"), self.file(name, "toml"));
         let Some(pair) = self.pairs.get_mut(name) else { return };
         let Some(mut unsettled) = pair.unsettled.take() else { return };
@@ -252,13 +252,13 @@ impl Folder {
             Reading::Whole(offer) => {
                 pair.present = true;
                 pair.read = look;
-                sightings.push(Sighting::Offered(offer));
+                sightings.push(FolderEvent::Offered(offer));
                 if self.unmounted.as_ref().is_some_and(|then| !then.contains(name)) {
                     self.is_mounted();
                 }
             }
             Reading::Changing => {
-                unsettled.again(now + Touch::Finished.quiet());
+                unsettled.again(now + Debounce::Finished.quiet());
                 pair.unsettled = Some(unsettled);
             }
             Reading::Waiting => {
@@ -274,19 +274,19 @@ impl Folder {
                     // It was told, and so has to be untold when it goes.
                     (pair.present, pair.read) = (true, look);
                     let empty = look.component.is_some_and(|identity| identity.size == 0);
-                    sightings.push(Sighting::Faulty(Some(name.clone()), torn(name, &component, empty)));
+                    sightings.push(FolderEvent::Faulty(Some(name.clone()), incomplete(name, &component, empty)));
                 }
             }
             Reading::Faulty(report) => {
                 (pair.present, pair.read) = (true, look);
-                sightings.push(Sighting::Faulty(Some(name.clone()), report));
+                sightings.push(FolderEvent::Faulty(Some(name.clone()), report));
             }
         }
     }
 
     /// I9: gone counts when the folder can be read, is the one it was, and the file has been gone for 3 s.
-    fn withdraw(&mut self, now: Instant, sightings: &mut Vec<Sighting>) {
-        let overdue = |pair: &Pair| pair.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
+    fn withdraw(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) {
+        let overdue = |pair: &Entry| pair.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
         if self.unmounted.is_some() || !self.pairs.values().any(overdue) {
             return;
         }
@@ -303,7 +303,7 @@ impl Folder {
             if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 pair.present = false;
                 pair.read = Look { component: None, ..pair.read };
-                sightings.push(Sighting::Withdrawn(name.clone()));
+                sightings.push(FolderEvent::Withdrawn(name.clone()));
             }
         }
     }
@@ -312,7 +312,7 @@ impl Folder {
         self.path.join(format!("{name}.{extension}"))
     }
 
-    fn list(&mut self, sightings: &mut Vec<Sighting>) -> io::Result<((u64, u64), BTreeMap<PluginName, Look>)> {
+    fn list(&mut self, sightings: &mut Vec<FolderEvent>) -> io::Result<((u64, u64), BTreeMap<PluginName, Look>)> {
         let identity_before = folder_identity(&self.path)?;
         let mut looks = BTreeMap::<PluginName, Look>::new();
         let mut misnamed = HashSet::new();
@@ -337,7 +337,7 @@ impl Folder {
     }
 
     /// A file that would be a plugin if it were called otherwise: told once.
-    fn misname(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<Sighting>) {
+    fn misname(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<FolderEvent>) {
         let Some(name) = path.file_name() else { return };
         let hidden = name.as_encoded_bytes().starts_with(b".");
         if hidden || path.extension().is_none_or(|extension| extension != "wasm") {
@@ -353,11 +353,11 @@ impl Folder {
             Err(error) => report.cause(error),
             Ok(_) => report,
         };
-        sightings.push(Sighting::Faulty(None, report.hint(better_name(&stem))));
+        sightings.push(FolderEvent::Faulty(None, report.hint(better_name(&stem))));
     }
 
     /// A folder, a pipe, or a link that leads nowhere, where a plugin's file would be: told once.
-    fn not_a_file(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<Sighting>) {
+    fn not_a_file(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<FolderEvent>) {
         let Some(name) = path.file_name().filter(|name| !name.as_encoded_bytes().starts_with(b".")) else { return };
         let cause = match fs::metadata(path) {
             Ok(found) if found.is_file() => return,
@@ -370,11 +370,11 @@ impl Folder {
         misnamed.insert(name.to_owned());
         if !self.misnamed.contains(name) {
             let report = Report::new(format!("`{}` was not read", path.display())).cause(cause);
-            sightings.push(Sighting::Faulty(None, report.hint("put the file itself there, or remove it")));
+            sightings.push(FolderEvent::Faulty(None, report.hint("put the file itself there, or remove it")));
         }
     }
 
-    fn became_unreadable(&mut self, error: &io::Error, sightings: &mut Vec<Sighting>) {
+    fn became_unreadable(&mut self, error: &io::Error, sightings: &mut Vec<FolderEvent>) {
         self.seen = None;
         for pair in self.pairs.values_mut() {
             pair.gone_since = None;
@@ -382,12 +382,12 @@ impl Folder {
         if !std::mem::replace(&mut self.unreadable, true) {
             let report = Report::new(format!("the plugin folder `{}` cannot be read", self.path.display()));
             let hint = "the plugins that run go on; changes are taken in as soon as it can be read";
-            sightings.push(Sighting::Faulty(None, report.cause(error).hint(hint)));
+            sightings.push(FolderEvent::Faulty(None, report.cause(error).hint(hint)));
         }
     }
 
     /// I9: a folder that has none of the plugins it should have is most likely a mount point without its disk.
-    fn judge_mount(&mut self, renewed: bool, looks: &BTreeMap<PluginName, Look>, sightings: &mut Vec<Sighting>) {
+    fn judge_mount(&mut self, renewed: bool, looks: &BTreeMap<PluginName, Look>, sightings: &mut Vec<FolderEvent>) {
         let files = || looks.iter().filter(|(_, look)| look.component.is_some()).map(|(name, _)| name);
         let is_known = |name: &PluginName| self.pairs.get(name).is_some_and(|pair| pair.present);
         if files().any(is_known) {
@@ -397,7 +397,7 @@ impl Folder {
             let report = Report::new(format!("`{}` has none of the plugins that ran before", self.path.display()));
             let hint = "it is taken for a folder whose disk is missing, and they go on as they were\n\
                         to forget them, put any plugin into the folder, or one of them and delete it, while Roost runs";
-            sightings.push(Sighting::Faulty(None, report.hint(hint)));
+            sightings.push(FolderEvent::Faulty(None, report.hint(hint)));
         } else if self.unmounted.as_ref().is_some_and(|then| files().any(|name| !then.contains(name))) {
             self.is_mounted();
         }
@@ -424,7 +424,7 @@ fn folder_identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-fn torn(name: &PluginName, component: &Path, empty: bool) -> Report {
+fn incomplete(name: &PluginName, component: &Path, empty: bool) -> Report {
     let how = if empty { "empty" } else { "cut off: a section says it is longer than the rest of the file" };
     Report::new(format!("plugin `{name}` was not loaded"))
         .cause(format!("`{}` is {how}", component.display()))

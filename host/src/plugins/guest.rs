@@ -12,18 +12,18 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
-    almanac::Almanac,
-    board::Call,
+    call_slots::{CallSlots, Yielded},
     contract::{Invalid, bindings},
     engine::Engine,
     function::{Function, ScheduleJobs},
     limiter::Limiter,
     limits,
-    logs::{Journal, presentable},
+    logs::{CallOutput, sanitize},
     memory::{Memory, Share},
     program::Program,
     settings::Device,
-    turns::{Turns, Yielded},
+    statuses::Call,
+    trigger_cache::TriggerCache,
     wasi::wasi,
 };
 use crate::{clock, config::limits::Limits};
@@ -154,9 +154,9 @@ pub(super) struct Guest {
     table: ResourceTable,
     limiter: Limiter,
     yielded: Yielded,
-    pub(super) journal: Journal,
+    pub(super) journal: CallOutput,
     pub(super) site: Site,
-    pub(super) almanac: Arc<Almanac>,
+    pub(super) almanac: Arc<TriggerCache>,
 }
 
 impl WasiView for Guest {
@@ -168,14 +168,14 @@ impl WasiView for Guest {
 /// Calls that may go on at the same time.
 pub(super) struct Calls {
     engine: Arc<Engine>,
-    turns: Turns,
+    turns: CallSlots,
     memory: Memory,
 }
 
 impl Calls {
     /// With so much memory for all of them together.
     pub(super) fn new(engine: Arc<Engine>, memory_mib: u32) -> Self {
-        Self { engine, turns: Turns::new(), memory: Memory::new(memory_mib) }
+        Self { engine, turns: CallSlots::new(), memory: Memory::new(memory_mib) }
     }
 
     pub(super) const fn memory(&self) -> &Memory {
@@ -219,7 +219,7 @@ impl Calls {
         share: Share,
     ) -> Result<F::Accepted, CallError> {
         let begun = clock::monotonic();
-        let journal = Journal::new(program.log.clone(), device.name.clone());
+        let journal = CallOutput::new(program.log.clone(), device.name.clone());
         let limits = program.settings.limits;
         let (lift_mib, memory_mib) = (function.lift_mib(&limits), limits.memory_mib.min(self.memory.most_mib()));
         let bounds = &Limits { lift_mib, memory_mib, ..limits };
@@ -246,7 +246,7 @@ impl Calls {
                 tracing::debug!(%plugin, %device, function, ?took, "asked");
                 return Ok(accepted?);
             }
-            Some(Ok(Err(text))) => Fault::Said(presentable(&text)),
+            Some(Ok(Err(text))) => Fault::Said(sanitize(&text)),
             Some(Err(_)) if memory_refused => Fault::Memory { memory_mib: bounds.memory_mib },
             Some(Err(_)) if crowded => Fault::Crowded,
             Some(Err(error)) => told(&error, bounds, stderr),
@@ -264,7 +264,7 @@ impl Calls {
         bounds: &Limits,
         device: &Device,
         now: Instant,
-        journal: Journal,
+        journal: CallOutput,
         share: Share,
     ) -> Store<Guest> {
         let mut table = ResourceTable::new();
@@ -367,13 +367,13 @@ mod tests {
         let plugin = PluginName::parse("porch").unwrap();
         let settings = Settings::parse(None, &plugin, &site(), &crate::config::rules::Rules::default()).unwrap();
         let version = Version { component: Digest([0; 32]), settings: settings.digest() };
-        let program = Program::new(plugin, version, settings, Arc::default(), crate::feed::Feed::default());
+        let program = Program::new(plugin, version, settings, Arc::default(), crate::event_log::EventLog::default());
         let device = &program.settings.devices[0];
         let calls = Calls::new(engine, crate::config::rules::Rules::default().memory.mib());
 
         let mut greedy = Vec::new();
         for _ in 0..limits::CALLS_ALIVE {
-            let journal = Journal::new(program.log.clone(), device.name.clone());
+            let journal = CallOutput::new(program.log.clone(), device.name.clone());
             let mut store =
                 calls.store(&program, &program.settings.limits, device, clock::now(), journal, calls.memory.share());
             linked.plugin.instantiate_async(&mut store).await.unwrap();

@@ -14,10 +14,11 @@ use roost_scheduler::{
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
-    board::Board,
-    folder::{Offer, name_like, settings_at},
-    library::Question,
-    limits, sections,
+    folder::{Candidate, name_like, settings_at},
+    limits,
+    registry::Question,
+    sections,
+    statuses::PluginStatuses,
     versions::{Versions, digest_of},
 };
 use crate::{
@@ -33,7 +34,7 @@ pub(crate) const COMPONENT_BYTES: u64 = limits::COMPONENT_BYTES;
 pub(crate) struct Installer {
     folder: Arc<Path>,
     versions: Versions,
-    board: Board,
+    board: PluginStatuses,
     questions: mpsc::UnboundedSender<Question>,
     /// Held while the folder is changed.
     turn: Arc<Mutex<()>>,
@@ -62,7 +63,12 @@ pub(crate) struct Installed {
 }
 
 impl Installer {
-    pub(super) fn new(folder: &Path, data: &Path, board: Board, questions: mpsc::UnboundedSender<Question>) -> Self {
+    pub(super) fn new(
+        folder: &Path,
+        data: &Path,
+        board: PluginStatuses,
+        questions: mpsc::UnboundedSender<Question>,
+    ) -> Self {
         Self { folder: folder.into(), versions: Versions::at(data), board, questions, turn: Arc::default() }
     }
 
@@ -76,7 +82,7 @@ impl Installer {
         let (name, path) = (plugin.clone(), self.file(plugin, "toml"));
         let settings = blocking(move || settings_at(&name, &path)).await?.map_err(Refused::Faulty)?;
         let (sender, answer) = oneshot::channel();
-        let offer = Offer { plugin: plugin.clone(), component: component.into(), settings };
+        let offer = Candidate { plugin: plugin.clone(), component: component.into(), settings };
         // Nobody listens only while the host stops, and then nobody answers.
         let _ = self.questions.send(Question::Trial { offer, answer: sender });
         answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Faulty)

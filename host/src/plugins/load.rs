@@ -11,26 +11,26 @@ use roost_scheduler::{
 };
 
 use super::{
-    board::Tally,
     bytes::{Bytes, LoadRoom},
     cache::{Cache, CacheError},
     compile::WRITABLE,
     component::{self, ComponentError, Linked},
     contract::tasks::{TaskDescription, Tasks},
     engine::Engine,
-    folder::Offer,
+    folder::Candidate,
     function::{ListTasks, RunTask, ScheduleJobs},
     guest::{CallError, Calls},
     limits,
+    linked_cache::LinkedCache,
     program::Program,
-    ready::Ready,
     settings::{Device, Settings},
+    statuses::UsageCounter,
     still_granted,
     versions::{KeptError, Versions, digest_of},
 };
 use crate::{
     config::{limits::Limits, rules::Rules},
-    feed::Feed,
+    event_log::EventLog,
     files::FolderError,
     report::Report,
 };
@@ -39,13 +39,13 @@ use crate::{
 pub(super) struct Loader {
     engine: Arc<Engine>,
     cache: Cache,
-    ready: Ready,
+    ready: LinkedCache,
     calls: Calls,
     room: LoadRoom,
     versions: Versions,
     site: Site,
     rules: Arc<Rules>,
-    feed: Feed,
+    feed: EventLog,
 }
 
 /// A version that was accepted.
@@ -83,7 +83,7 @@ pub(super) enum LoadError {
 
 /// A task that a plugin is to be asked, before it is known whether it has it.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct TaskCall {
     pub(super) name: String,
     /// JSON text.
     pub(super) args: String,
@@ -150,15 +150,15 @@ fn without_quotes(report: &Report) -> Report {
 
 /// What an offer would be, before anything is done with it.
 pub(super) struct Proposal {
-    pub(super) offer: Offer,
+    pub(super) offer: Candidate,
     pub(super) settings: Settings,
     pub(super) version: Version,
     /// Where its calls are counted: nowhere, unless somebody says so.
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Arc<UsageCounter>,
 }
 
 impl Loader {
-    pub(super) fn open(data: &Path, site: Site, rules: Rules, feed: Feed) -> Result<Self, Report> {
+    pub(super) fn open(data: &Path, site: Site, rules: Rules, feed: EventLog) -> Result<Self, Report> {
         let trouble = |what: &str, error: &FolderError| {
             Report::new(format!("{what} in `{}` cannot be used", data.display())).chain(error).hint(error.hint())
         };
@@ -171,7 +171,7 @@ impl Loader {
             calls: Calls::new(engine.clone(), rules.memory.mib()),
             engine,
             cache,
-            ready: Ready::default(),
+            ready: LinkedCache::default(),
             room: LoadRoom::default(),
             versions,
             site,
@@ -186,7 +186,7 @@ impl Loader {
     }
 
     /// Where it is told what happens.
-    pub(super) const fn feed(&self) -> &Feed {
+    pub(super) const fn feed(&self) -> &EventLog {
         &self.feed
     }
 
@@ -194,7 +194,7 @@ impl Loader {
         self.rules.operator(self.site)
     }
 
-    pub(super) fn propose(&self, offer: Offer) -> Result<Proposal, LoadError> {
+    pub(super) fn propose(&self, offer: Candidate) -> Result<Proposal, LoadError> {
         let (text, may_quote) =
             offer.settings.as_ref().map_or((None, true), |read| (Some(read.text.as_str()), read.may_quote));
         let settings = Settings::parse(text, &offer.plugin, &self.site, &self.rules);
@@ -363,13 +363,13 @@ impl Loader {
         &self,
         program: &Program,
         device: &Device,
-        errand: Errand,
+        errand: TaskCall,
         clock: impl Fn() -> Instant,
     ) -> Result<Reply, LoadError> {
         let _own_turn = program.turn.acquire().await;
         let linked = self.linked(program).await?;
         let tasks = self.list_tasks(program, &linked, &clock).await?;
-        let Errand { name, args, due } = errand;
+        let TaskCall { name, args, due } = errand;
         let invalid = |invalid| LoadError::Task(CallError::Invalid(invalid));
         let task = tasks.task("task", &name, args).map_err(invalid)?;
         let plugin = linked.tasks.as_ref().expect("a plugin with a task exports tasks");
@@ -394,7 +394,7 @@ impl Loader {
         &self,
         program: Option<&Program>,
         device: &DeviceName,
-        errand: Errand,
+        errand: TaskCall,
         clock: impl Fn() -> Instant,
     ) -> Result<Reply, String> {
         let (program, device) = subject(program, device)?;

@@ -18,7 +18,7 @@ use wasmtime_wasi::{
 use super::limits;
 use crate::{
     clock,
-    feed::{Feed, Happening},
+    event_log::{EventLog, HostEvent},
     report::in_one_line,
 };
 
@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Log {
     plugin: PluginName,
     budget: Mutex<Budget>,
-    feed: Feed,
+    feed: EventLog,
 }
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Budget {
 }
 
 impl Log {
-    pub(super) fn new(plugin: PluginName, feed: Feed) -> Self {
+    pub(super) fn new(plugin: PluginName, feed: EventLog) -> Self {
         let budget = Budget { since: clock::monotonic(), lines: 0, left_out: 0 };
         Self { plugin, budget: Mutex::new(budget), feed }
     }
@@ -89,7 +89,7 @@ impl Log {
 
     fn tell(&self, device: Option<&DeviceName>, level: Level, line: &str) {
         let (plugin, device) = (self.plugin.clone(), device.cloned());
-        self.feed.tell(Happening::Said { plugin, device, level, line: line.into() });
+        self.feed.tell(HostEvent::Logged { plugin, device, level, line: line.into() });
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
@@ -99,10 +99,10 @@ impl Log {
 
 /// What one call says.
 #[derive(Clone, Debug)]
-pub(super) struct Journal {
+pub(super) struct CallOutput {
     log: Arc<Log>,
     device: DeviceName,
-    said: Arc<Mutex<Said>>,
+    said: Arc<Mutex<LineBuffer>>,
 }
 
 /// Not an empty line, nor advice for whoever runs a program in a shell of their own.
@@ -111,20 +111,20 @@ fn tells(line: &str) -> bool {
 }
 
 /// A guest's words, fit to be shown and to be kept: in one line, so that nothing in them looks like the host's.
-pub(super) fn presentable(text: &str) -> String {
+pub(super) fn sanitize(text: &str) -> String {
     let kept = &text[..text.floor_char_boundary(limits::SAID_BYTES)];
     in_one_line(kept) + if kept.len() < text.len() { " …" } else { "" }
 }
 
 /// Lines that have not ended yet, and the end of standard error.
 #[derive(Debug, Default)]
-struct Said {
+struct LineBuffer {
     output: Vec<u8>,
     error: Vec<u8>,
     error_tail: Vec<u8>,
 }
 
-impl Journal {
+impl CallOutput {
     pub(super) fn new(log: Arc<Log>, device: DeviceName) -> Self {
         Self { log, device, said: Arc::default() }
     }
@@ -149,7 +149,7 @@ impl Journal {
         let left_out = std::mem::take(&mut self.log.budget().left_out);
         self.log.tell_left_out(left_out);
         let tail = String::from_utf8_lossy(&said.error_tail);
-        presentable(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join(" "))
+        sanitize(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join(" "))
     }
 
     fn append(&self, kind: StreamKind, bytes: &[u8]) {
@@ -160,12 +160,12 @@ impl Journal {
         }
     }
 
-    fn said(&self) -> MutexGuard<'_, Said> {
+    fn said(&self) -> MutexGuard<'_, LineBuffer> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Said {
+impl LineBuffer {
     /// The lines that are complete now. What is longer than a line may be is cut off, not kept.
     fn append(&mut self, kind: StreamKind, bytes: &[u8]) -> Vec<String> {
         if kind == StreamKind::Error {
@@ -196,7 +196,7 @@ pub(super) enum StreamKind {
 /// A standard stream that ends in the journal, and never fills up.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    journal: Journal,
+    journal: CallOutput,
     kind: StreamKind,
 }
 
@@ -243,17 +243,14 @@ mod tests {
 
     #[test]
     fn what_a_guest_says_is_cut_and_moves_no_cursor() {
-        assert_eq!(
-            presentable("no\ttides\r\x1b[2J\n2031 ERROR\u{202e}"),
-            "no\\ttides\\r\\u{1b}[2J\\n2031 ERROR\\u{202e}"
-        );
-        let long = presentable(&"ß".repeat(limits::SAID_BYTES));
+        assert_eq!(sanitize("no\ttides\r\x1b[2J\n2031 ERROR\u{202e}"), "no\\ttides\\r\\u{1b}[2J\\n2031 ERROR\\u{202e}");
+        let long = sanitize(&"ß".repeat(limits::SAID_BYTES));
         assert!(long.len() < limits::SAID_BYTES + 8 && long.ends_with("ß …"));
     }
 
     #[test]
     fn lines_are_put_together_and_cut_off() {
-        let mut said = Said::default();
+        let mut said = LineBuffer::default();
         assert!(said.append(StreamKind::Error, b"thread pan").is_empty());
         assert_eq!(said.append(StreamKind::Error, b"icked\r\nat x\nnote"), ["thread panicked", "at x"]);
         assert_eq!(said.error, b"note");

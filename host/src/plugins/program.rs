@@ -9,13 +9,13 @@ use roost_scheduler::{
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
-    almanac::Almanac,
-    board::Tally,
     contract::{Terms, tasks::Tasks},
     logs::Log,
     settings::{Device, Settings},
+    statuses::UsageCounter,
+    trigger_cache::TriggerCache,
 };
-use crate::{config::rules::Rules, feed::Feed};
+use crate::{config::rules::Rules, event_log::EventLog};
 
 pub(super) struct Program {
     pub(super) plugin: PluginName,
@@ -29,13 +29,19 @@ pub(super) struct Program {
     /// One call of it at a time.
     pub(super) turn: Semaphore,
     pub(super) log: Arc<Log>,
-    pub(super) almanac: Arc<Almanac>,
+    pub(super) almanac: Arc<TriggerCache>,
     /// Where its calls are counted.
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Arc<UsageCounter>,
 }
 
 impl Program {
-    pub(super) fn new(plugin: PluginName, version: Version, settings: Settings, rules: Arc<Rules>, feed: Feed) -> Self {
+    pub(super) fn new(
+        plugin: PluginName,
+        version: Version,
+        settings: Settings,
+        rules: Arc<Rules>,
+        feed: EventLog,
+    ) -> Self {
         let devices = settings.devices.iter().enumerate();
         let places = devices.map(|(place, device)| (device.name.clone(), place)).collect();
         let log = Arc::new(Log::new(plugin.clone(), feed));
@@ -54,7 +60,7 @@ impl Program {
     }
 
     /// The same, with its calls counted there.
-    pub(super) fn counted(self, tally: Arc<Tally>) -> Self {
+    pub(super) fn counted(self, tally: Arc<UsageCounter>) -> Self {
         Self { tally, ..self }
     }
 

@@ -20,8 +20,8 @@ use crate::{
         document::{Document, Table},
         grant::{GRANT_KEYS, default_of, read_grant},
         limits::Limits,
-        place::{HALF_A_LOCATION, PLACE_KEYS, Place},
         rules::Rules,
+        site::{HALF_A_LOCATION, SITE_KEYS, SiteSettings},
     },
     report::Report,
 };
@@ -134,7 +134,7 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
 const ELSEWHERE: &str =
     "; settings of the plugin's own belong below `[config]`, and where a device is below `[[device]]`";
 
-const DEVICE_KEYS: [&str; 5] = ["name", "config", PLACE_KEYS[0], PLACE_KEYS[1], PLACE_KEYS[2]];
+const DEVICE_KEYS: [&str; 5] = ["name", "config", SITE_KEYS[0], SITE_KEYS[1], SITE_KEYS[2]];
 
 fn read_device(table: &Table<'_>, shared: &Map<String, Json>, defaults: &Site) -> Result<Device, Report> {
     let Some(name) = table.get("name") else {
@@ -148,7 +148,7 @@ fn read_device(table: &Table<'_>, shared: &Map<String, Json>, defaults: &Site) -
     Ok(Device {
         name: name.parsed(DeviceName::parse)?,
         config: Json::Object(config).to_string(),
-        site: Place::read(table)?.site(defaults).map_err(half)?,
+        site: SiteSettings::read(table)?.site(defaults).map_err(half)?,
     })
 }
 

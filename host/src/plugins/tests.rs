@@ -13,7 +13,7 @@ use roost_scheduler::{
     time::{Location, Site},
 };
 
-use super::{folder::Offer, load::Loader};
+use super::{folder::Candidate, load::Loader};
 use crate::{config::rules::Rules, zones::zone};
 
 pub(super) fn site() -> Site {
@@ -21,10 +21,10 @@ pub(super) fn site() -> Site {
 }
 
 fn loader(data: &Path) -> Loader {
-    Loader::open(data, site(), Rules::default(), crate::feed::Feed::default()).unwrap()
+    Loader::open(data, site(), Rules::default(), crate::event_log::EventLog::default()).unwrap()
 }
 
-fn offer(component: Vec<u8>, settings: Option<&str>) -> Offer {
+fn offer(component: Vec<u8>, settings: Option<&str>) -> Candidate {
     let plugin = PluginName::parse("porch").unwrap();
-    Offer { plugin, component: component.into(), settings: settings.map(|text| text.to_owned().into()) }
+    Candidate { plugin, component: component.into(), settings: settings.map(|text| text.to_owned().into()) }
 }

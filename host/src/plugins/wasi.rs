@@ -12,13 +12,13 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
 
 use super::{
     limits,
-    logs::{Journal, StreamKind},
+    logs::{CallOutput, StreamKind},
     program::Program,
     settings::Device,
 };
 
 /// No files, no sockets, no environment; clock and random numbers are given, so that equal questions get equal answers.
-pub(super) fn wasi(program: &Program, device: &Device, now: Instant, journal: &Journal) -> WasiCtx {
+pub(super) fn wasi(program: &Program, device: &Device, now: Instant, journal: &CallOutput) -> WasiCtx {
     let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
     let random = |kind: &str| {
         let seed = format!("{kind}/{}/{}/{day}", program.plugin, device.name);

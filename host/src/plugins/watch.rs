@@ -20,7 +20,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     bytes::LoadRoom,
-    folder::{Folder, Sighting, Touch},
+    folder::{Debounce, Folder, FolderEvent},
     limits,
 };
 use crate::clock;
@@ -51,7 +51,7 @@ impl Watch {
         path: PathBuf,
         known: Vec<PluginName>,
         room: LoadRoom,
-        sightings: Sender<Sighting>,
+        sightings: Sender<FolderEvent>,
     ) -> Result<Self, std::io::Error> {
         let (hints, waiting) = sync_channel(limits::NOTIFICATIONS);
         let stopped = Arc::new(AtomicBool::new(false));
@@ -86,7 +86,7 @@ struct Round {
     waiting: Receiver<Hint>,
     overflowed: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
-    sightings: Sender<Sighting>,
+    sightings: Sender<FolderEvent>,
 }
 
 impl Round {
@@ -103,7 +103,7 @@ impl Round {
             self.folder.settle(now, &mut found);
             if survey_until.is_some_and(|until| self.folder.is_settled() || now >= until) {
                 survey_until = None;
-                found.push(Sighting::Surveyed);
+                found.push(FolderEvent::Surveyed);
             }
             for sighting in found {
                 if self.sightings.blocking_send(sighting).is_err() {
@@ -117,7 +117,7 @@ impl Round {
         }
     }
 
-    fn scan(&mut self, now: Instant, found: &mut Vec<Sighting>) {
+    fn scan(&mut self, now: Instant, found: &mut Vec<FolderEvent>) {
         // Watched before it is scanned, or what happens in between would be seen only by the next scan.
         if self.notifier.is_none() {
             self.watch();
@@ -178,15 +178,15 @@ impl Round {
     }
 }
 
-const fn touch(kind: &EventKind) -> Option<Touch> {
+const fn touch(kind: &EventKind) -> Option<Debounce> {
     match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Touch::Finished),
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Debounce::Finished),
         EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::To | RenameMode::Both)) => {
-            Some(Touch::Finished)
+            Some(Debounce::Finished)
         }
-        EventKind::Modify(ModifyKind::Metadata(_)) | EventKind::Remove(_) => Some(Touch::Finished),
-        EventKind::Create(_) => Some(Touch::Begun),
-        EventKind::Modify(_) => Some(Touch::Written),
+        EventKind::Modify(ModifyKind::Metadata(_)) | EventKind::Remove(_) => Some(Debounce::Finished),
+        EventKind::Create(_) => Some(Debounce::Begun),
+        EventKind::Modify(_) => Some(Debounce::Written),
         EventKind::Access(_) | EventKind::Any | EventKind::Other => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     body::PackedJob,
-    event::{Change, JobKey, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone, Wish},
+    event::{Change, JobKey, Override, Progress, RunEnded, RunKey, SavedJob, SavedRun, Tombstone},
     outcome::Outcome,
     time::{Instant, Location},
 };
@@ -10,7 +10,7 @@ use rusqlite::{Connection, Params, ToSql, Transaction, TransactionBehavior, para
 
 use super::{
     outcomes::outcome_to_json,
-    progress::{Told, told},
+    progress::{ProgressText, told},
     retention::Past,
 };
 use crate::records::{action_to_json, policy_to_json};
@@ -145,11 +145,11 @@ fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
     )
 }
 
-fn save_wish(to: &Transaction<'_>, key: JobKey, wish: &Wish) -> rusqlite::Result<()> {
-    if *wish == Wish::default() {
+fn save_wish(to: &Transaction<'_>, key: JobKey, wish: &Override) -> rusqlite::Result<()> {
+    if *wish == Override::default() {
         return run(to, "DELETE FROM wishes WHERE job = ?1", params![key]);
     }
-    let Wish { paused, skip, by_hand } = wish;
+    let Override { paused, skip, by_hand } = wish;
     let idempotency = by_hand.as_ref().and_then(|by_hand| by_hand.idempotency);
     run(
         to,
@@ -181,7 +181,7 @@ fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Resu
 }
 
 fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
-    let Told { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
+    let ProgressText { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
     let row = RunRow {
         plugin: saved.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
@@ -219,7 +219,7 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
 }
 
 fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqlite::Result<()> {
-    let Told { failed, cancelled, late } = told(progress).map_err(not_json)?;
+    let ProgressText { failed, cancelled, late } = told(progress).map_err(not_json)?;
     run(
         to,
         "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7, note = ?8,

@@ -45,12 +45,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 })
 /// The file that has the database's name. If it is deleted, or another one is put there, the host writes to a file that no
 /// later host finds.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct DataFolder {
     file: (u64, u64),
     looked: Instant,
 }
 
-impl Place {
+impl DataFolder {
     pub(super) fn new(path: &Path) -> Result<Self, StoreError> {
         let error = |source| StoreError::File { what: "cannot read", path: path.to_owned(), source };
         let file = fs::metadata(path).map_err(error)?;

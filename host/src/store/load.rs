@@ -10,8 +10,8 @@ use std::{
 use roost_scheduler::{
     body::PackedJob,
     event::{
-        ByHand, DeviceKey, Digest, Idempotency, JobKey, PluginKey, Progress, RunKey, Saved, SavedDevice, SavedJob,
-        SavedPlugin, SavedRun, Tombstone, Version, Wish,
+        AdHoc, DeviceKey, Digest, Idempotency, JobKey, Override, PluginKey, Progress, RunKey, Saved, SavedDevice,
+        SavedJob, SavedPlugin, SavedRun, Tombstone, Version,
     },
     model::Policy,
     names::{DeviceName, JobId, PluginName, RunId},
@@ -276,7 +276,7 @@ fn tombstones(connection: &Connection) -> Result<Vec<Tombstone>, Damage> {
     Ok(tombstones)
 }
 
-fn wishes(connection: &Connection) -> Result<Vec<(JobKey, Wish)>, Damage> {
+fn wishes(connection: &Connection) -> Result<Vec<(JobKey, Override)>, Damage> {
     let mut wishes = Vec::new();
     let sql = "SELECT job, paused, skip, made, key, request FROM wishes";
     each_row(connection, "wishes", sql, [], |row| {
@@ -284,8 +284,8 @@ fn wishes(connection: &Connection) -> Result<Vec<(JobKey, Wish)>, Damage> {
             Some(_) => Some(Idempotency { key: row.digest(4)?, request: row.digest(5)? }),
             None => None,
         };
-        let by_hand = row.optional_instant(3)?.map(|made| ByHand { made, idempotency });
-        wishes.push((row.get(0)?, Wish { paused: row.get(1)?, skip: row.optional_instant(2)?, by_hand }));
+        let by_hand = row.optional_instant(3)?.map(|made| AdHoc { made, idempotency });
+        wishes.push((row.get(0)?, Override { paused: row.get(1)?, skip: row.optional_instant(2)?, by_hand }));
         Ok(())
     })?;
     Ok(wishes)

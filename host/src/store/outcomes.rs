@@ -3,7 +3,7 @@
 use roost_scheduler::{
     model::Qos,
     names::{JobId, ResourceName},
-    outcome::{Cause, Denied, Level, Missed, Outcome, Several, Skipped, Success, Why},
+    outcome::{Cause, Denied, Level, Missed, MissedReason, Outcome, Several, Skipped, Success},
     time::Instant,
     topic::Topic,
 };
@@ -35,14 +35,14 @@ struct NoSubscriberRecord {
 #[derive(Serialize, Deserialize)]
 struct MissedRecord {
     #[serde(flatten)]
-    why: WhyRecord,
+    why: MissedReasonRecord,
     #[serde(flatten)]
     several: Option<SeveralRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum WhyRecord {
+enum MissedReasonRecord {
     TooLate {
         late_ms: i64,
         grace_ms: u32,
@@ -162,12 +162,12 @@ fn text(at: &Instant) -> String {
 impl From<&Missed> for MissedRecord {
     fn from(Missed { why, several }: &Missed) -> Self {
         let why = match why {
-            Why::TooLate { late_ms, grace_ms, cause } => {
-                WhyRecord::TooLate { late_ms: *late_ms, grace_ms: *grace_ms, cause: cause.into() }
+            MissedReason::TooLate { late_ms, grace_ms, cause } => {
+                MissedReasonRecord::TooLate { late_ms: *late_ms, grace_ms: *grace_ms, cause: cause.into() }
             }
-            Why::TooMany(most) => WhyRecord::TooMany(*most),
-            Why::Superseded { job, by } => {
-                WhyRecord::Superseded { job: job.as_ref().map(ToString::to_string), by: text(by) }
+            MissedReason::TooMany(most) => MissedReasonRecord::TooMany(*most),
+            MissedReason::Superseded { job, by } => {
+                MissedReasonRecord::Superseded { job: job.as_ref().map(ToString::to_string), by: text(by) }
             }
         };
         Self { why, several: several.as_ref().map(Into::into) }
@@ -240,13 +240,13 @@ impl TryFrom<MissedRecord> for Missed {
 
     fn try_from(MissedRecord { why, several }: MissedRecord) -> Result<Self, String> {
         let why = match why {
-            WhyRecord::TooLate { late_ms, grace_ms, cause } => {
-                Why::TooLate { late_ms, grace_ms, cause: cause.try_into()? }
+            MissedReasonRecord::TooLate { late_ms, grace_ms, cause } => {
+                MissedReason::TooLate { late_ms, grace_ms, cause: cause.try_into()? }
             }
-            WhyRecord::TooMany(most) => Why::TooMany(most),
-            WhyRecord::Superseded { job, by } => {
+            MissedReasonRecord::TooMany(most) => MissedReason::TooMany(most),
+            MissedReasonRecord::Superseded { job, by } => {
                 let job = job.map(|job| JobId::parse(&job).map_err(told)).transpose()?;
-                Why::Superseded { job, by: instant(&by)? }
+                MissedReason::Superseded { job, by: instant(&by)? }
             }
         };
         Ok(Self { why, several: several.map(TryInto::try_into).transpose()? })

@@ -60,15 +60,15 @@ pub(super) struct LateRecord {
 }
 
 /// What is kept of a run's progress as JSON: `None` where there is nothing to tell.
-pub(super) struct Told {
+pub(super) struct ProgressText {
     pub(super) failed: Option<String>,
     pub(super) cancelled: Option<String>,
     pub(super) late: Option<String>,
 }
 
-pub(super) fn told(progress: &Progress) -> serde_json::Result<Told> {
+pub(super) fn told(progress: &Progress) -> serde_json::Result<ProgressText> {
     let Progress { failed, cancelled, late, .. } = progress;
-    Ok(Told {
+    Ok(ProgressText {
         failed: failed.as_ref().map(|failed| serde_json::to_string(&FailedRecord::from(failed))).transpose()?,
         cancelled: cancelled.as_ref().map(|why| serde_json::to_string(&CancelledRecord::from(why))).transpose()?,
         late: late.as_ref().map(|late| serde_json::to_string(&LateRecord::from(late))).transpose()?,

@@ -34,12 +34,12 @@ pub(super) fn ask<T>(
 
 /// What changes when somebody writes.
 #[derive(PartialEq, Eq)]
-struct Stamp {
+struct DataVersion {
     has_log: bool,
     file: (u64, u64, i64, i64),
 }
 
-fn stamp(path: &Path) -> Result<Stamp, StoreError> {
+fn stamp(path: &Path) -> Result<DataVersion, StoreError> {
     let error = |source: io::Error| StoreError::Unreadable { path: path.to_owned(), source: source.into() };
     let has_log = match fs::metadata(log_of(path)) {
         Ok(_) => true,
@@ -48,7 +48,7 @@ fn stamp(path: &Path) -> Result<Stamp, StoreError> {
     };
     match fs::metadata(path) {
         Ok(file) if file.is_file() => {
-            Ok(Stamp { has_log, file: (file.ino(), file.len(), file.mtime(), file.mtime_nsec()) })
+            Ok(DataVersion { has_log, file: (file.ino(), file.len(), file.mtime(), file.mtime_nsec()) })
         }
         Ok(_) => Err(StoreError::NotAFile(path.to_owned())),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StoreError::NoDatabase(path.to_owned())),

@@ -19,14 +19,14 @@ use roost_scheduler::{
 use rusqlite::{Connection, Transaction, config::DbConfig, params};
 
 use super::{
-    DATABASE, MIGRATIONS, Retention, RunView, StoreError, Wanted, backup, commit,
+    DATABASE, MIGRATIONS, Retention, RunFilter, RunView, StoreError, backup, commit,
     error::Damage,
     folder, format_of, load, migrate,
     outcomes::outcome_to_json,
     reading::{ask, uri, with_suffix},
     replace::{gone, replace},
     retention::Past,
-    runs, soundness,
+    runs, verify,
 };
 
 /// What came of it.
@@ -45,7 +45,7 @@ pub(crate) struct Restored {
 
 /// What becomes of a run that was under way when the copy was made.
 #[derive(Debug)]
-enum Fate {
+enum RestoreDecision {
     /// Nothing more of it is sent.
     Ends(Outcome),
     /// It goes on like this.
@@ -64,7 +64,7 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
     }
     let folder = folder::open(data)?;
     let _lock = folder::lock(&folder, data)?;
-    let known = settle(&path)?;
+    let known = checkpoint(&path)?;
     let target = |source| StoreError::Target { path: path.clone(), source };
     let cannot = |damage| match damage {
         Damage::Sqlite(error) if is_of_disk(&error) => target(error.into()),
@@ -97,9 +97,9 @@ fn is_of_disk(error: &rusqlite::Error) -> bool {
 
 /// Whether it is a copy of a database that this Roost knows, and whole.
 fn check(from: &Path) -> Result<(), StoreError> {
-    let (format, found, stranger) = ask(from, |connection, format| {
+    let (format, found, schema_mismatch) = ask(from, |connection, format| {
         let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        Ok((format, found, soundness::stranger(connection, format)?))
+        Ok((format, found, verify::schema_mismatch(connection, format)?))
     })?;
     if format == 0 {
         return Err(StoreError::Foreign(from.to_owned()));
@@ -107,7 +107,7 @@ fn check(from: &Path) -> Result<(), StoreError> {
     if found != "ok" {
         return Err(StoreError::from_damage(from, Damage::Check(found)));
     }
-    if let Some(what) = stranger {
+    if let Some(what) = schema_mismatch {
         return Err(StoreError::Strange { path: from.to_owned(), what });
     }
     Ok(())
@@ -122,7 +122,7 @@ struct Known {
 
 /// Makes one file of a database and its log, as far as it can still be read. It is put aside, in any case, unless it is
 /// another program's.
-fn settle(path: &Path) -> Result<Known, StoreError> {
+fn checkpoint(path: &Path) -> Result<Known, StoreError> {
     if fs::symlink_metadata(path).is_err() {
         return Ok(Known::default());
     }
@@ -144,7 +144,7 @@ fn settle(path: &Path) -> Result<Known, StoreError> {
         Ok(()) => {}
     }
     let series = ask(path, |connection, _| Ok(connection.query_row("SELECT series FROM clock", [], |row| row.get(0))?));
-    let under_way = Wanted { state: Some("running".into()), limit: usize::MAX, ..Wanted::default() };
+    let under_way = RunFilter { state: Some("running".into()), limit: usize::MAX, ..RunFilter::default() };
     let owes = |run: &RunView| run.owed.as_ref().is_some_and(|owed| owed.has_started && owed.of > 1);
     let data = path.parent().unwrap_or(Path::new(""));
     let owed = runs(data, &under_way).unwrap_or_default().into_iter().filter(owes).map(|run| run.id).collect();
@@ -160,7 +160,7 @@ fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Rest
     let format = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
     migrate(&mut connection, usize::try_from(format).unwrap_or(MIGRATIONS.len()))?;
     let saved = load::load(&mut connection)?;
-    if let Err(error) = bury(&mut connection, before, now) {
+    if let Err(error) = add_tombstones(&mut connection, before, now) {
         tracing::debug!("the jobs that are there are not known: {error}");
     }
     let mut restored = Restored { jobs: 0, owed: Vec::new(), ended: 0, forgotten: Vec::new(), kept: None };
@@ -181,7 +181,7 @@ fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Rest
     }
     transaction.commit()?;
     // What this host cannot read, it must not be given.
-    soundness::check(&mut connection)?;
+    verify::check(&mut connection)?;
     Ok(restored)
 }
 
@@ -204,7 +204,7 @@ fn tell_what_was_due(to: &Transaction<'_>, now: Instant) -> Result<(), Damage> {
 
 /// What the copy does not know of is decided as well, as far as the database that is there can tell: else a plan that names
 /// it again would have it done again (I2).
-fn bury(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::Result<()> {
+fn add_tombstones(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::Result<()> {
     if fs::symlink_metadata(before).is_err() {
         return Ok(());
     }
@@ -222,13 +222,13 @@ fn bury(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::R
     );
     let gone = "INSERT INTO main.tombstones SELECT * FROM before.tombstones WHERE true
                 ON CONFLICT DO UPDATE SET watermark = max(watermark, excluded.watermark)";
-    let bury = |connection: &mut Connection| {
+    let add_tombstones = |connection: &mut Connection| {
         let transaction = connection.transaction()?;
         transaction.execute(&unknown, [now.millis()])?;
         transaction.execute(gone, [])?;
         transaction.commit()
     };
-    bury(connection).and(connection.execute_batch("DETACH before"))
+    add_tombstones(connection).and(connection.execute_batch("DETACH before"))
 }
 
 /// Whether it goes on.
@@ -237,17 +237,17 @@ fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) ->
     let (id, body, progress) = (run.id.clone(), run.body.clone(), run.progress.clone());
     let (started, note) = (progress.started, progress.note);
     let outcome = match fate(run, now) {
-        Fate::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
-        Fate::Ends(outcome) => outcome,
+        RestoreDecision::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
+        RestoreDecision::Ends(outcome) => outcome,
     };
     let (body, attempts) = if matches!(outcome, Outcome::Failed(_)) { (Some(body), 1) } else { (None, 0) };
     let ended = RunEnded { key: Some(key), id, outcome, body, started, ended: now, attempts, note };
     commit::write(to, past, &Change::RunEnded(ended)).map(|()| false)
 }
 
-fn fate(mut run: SavedRun, now: Instant) -> Fate {
+fn fate(mut run: SavedRun, now: Instant) -> RestoreDecision {
     let Some(started) = run.progress.started.filter(|_| run.body.step_count() > 1) else {
-        return Fate::Ends(Outcome::Cancelled(Cancelled::Restored));
+        return RestoreDecision::Ends(Outcome::Cancelled(Cancelled::Restored));
     };
     let progress = &mut run.progress;
     // Those were at a step that may not be the next one any more.
@@ -271,10 +271,10 @@ fn fate(mut run: SavedRun, now: Instant) -> Fate {
     }
     progress.armed = false;
     match &progress.failed {
-        Some(failed) if steps.len() == done => Fate::Ends(Outcome::Failed(failed.clone())),
+        Some(failed) if steps.len() == done => RestoreDecision::Ends(Outcome::Failed(failed.clone())),
         _ => {
             run.body = run.body.with_steps(&steps);
-            Fate::Owes(run.into())
+            RestoreDecision::Owes(run.into())
         }
     }
 }

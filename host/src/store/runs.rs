@@ -22,7 +22,7 @@ use crate::records::{action_from_json, body_from_json, policy_from_json};
 
 /// Which runs are wanted.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct RunFilter {
     /// `running`, `succeeded`, …
     pub(crate) state: Option<String>,
     pub(crate) plugin: Option<String>,
@@ -33,7 +33,7 @@ pub(crate) struct Wanted {
     /// Of those that have ended, what occurred before.
     pub(crate) until: Option<Instant>,
     /// Only those that are listed behind that one.
-    pub(crate) after: Option<After>,
+    pub(crate) after: Option<RunCursor>,
     /// At most so many.
     pub(crate) limit: usize,
     /// Whether the oldest occurrence comes first, whatever its run is.
@@ -42,7 +42,7 @@ pub(crate) struct Wanted {
 
 /// A place in a list.
 #[derive(Clone, Debug)]
-pub(crate) struct After {
+pub(crate) struct RunCursor {
     /// When its next step is due, if it is under way.
     pub(crate) due: Option<Instant>,
     pub(crate) run: RunId,
@@ -82,7 +82,7 @@ pub(crate) struct Owed {
 }
 
 /// First what is under way, the longest due first; then what has ended, the newest occurrence first. Or all in order.
-pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreError> {
+pub(crate) fn runs(data: &Path, wanted: &RunFilter) -> Result<Vec<RunView>, StoreError> {
     let path = data.join(DATABASE);
     let mut found = 0;
     let answer = ask(&path, |connection, format| {
@@ -98,7 +98,7 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
         let which = if wanted.state.as_deref() == Some("failed") { FAILED } else { ENDED };
         // Behind one that is under way, all that have ended are still to come.
         let after = wanted.after.clone().filter(|after| after.due.is_none());
-        runs.append(&mut select(connection, &Wanted { limit, after, ..wanted.clone() }, which)?);
+        runs.append(&mut select(connection, &RunFilter { limit, after, ..wanted.clone() }, which)?);
         Ok(Some(runs))
     })?;
     answer.ok_or_else(|| match found {
@@ -108,15 +108,15 @@ pub(crate) fn runs(data: &Path, wanted: &Wanted) -> Result<Vec<RunView>, StoreEr
     })
 }
 
-fn under_way(connection: &Connection, wanted: &Wanted) -> Result<Vec<RunView>, Damage> {
+fn under_way(connection: &Connection, wanted: &RunFilter) -> Result<Vec<RunView>, Damage> {
     let due = |run: &RunView| run.owed.as_ref().map(|owed| owed.due);
     let place = match &wanted.after {
         None => None,
-        Some(After { due: Some(due), run }) => Some((Some(*due), run)),
+        Some(RunCursor { due: Some(due), run }) => Some((Some(*due), run)),
         // Those have been listed.
-        Some(After { due: None, .. }) => return Ok(Vec::new()),
+        Some(RunCursor { due: None, .. }) => return Ok(Vec::new()),
     };
-    let every = Wanted { since: None, until: None, after: None, limit: usize::MAX, ..wanted.clone() };
+    let every = RunFilter { since: None, until: None, after: None, limit: usize::MAX, ..wanted.clone() };
     let mut runs = select(connection, &every, UNDER_WAY)?;
     runs.retain(|run| place.is_none_or(|place| (due(run), &run.id) > place));
     runs.sort_by(|one, other| (due(one), &one.id).cmp(&(due(other), &other.id)));
@@ -126,14 +126,14 @@ fn under_way(connection: &Connection, wanted: &Wanted) -> Result<Vec<RunView>, D
 
 /// One run.
 pub(crate) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreError> {
-    let wanted = Wanted {
+    let wanted = RunFilter {
         plugin: Some(run.plugin.to_string()),
         device: Some(run.device.to_string()),
         job: Some(run.job.to_string()),
         since: Some(run.occurrence),
         until: Some(run.occurrence.plus_ms(1)),
         limit: usize::MAX,
-        ..Wanted::default()
+        ..RunFilter::default()
     };
     Ok(runs(data, &wanted)?.into_iter().find(|found| found.id == *run))
 }
@@ -161,7 +161,7 @@ pub(super) fn question(which: &str, in_order: bool) -> String {
     )
 }
 
-fn select(connection: &Connection, wanted: &Wanted, which: &str) -> Result<Vec<RunView>, Damage> {
+fn select(connection: &Connection, wanted: &RunFilter, which: &str) -> Result<Vec<RunView>, Damage> {
     let mut runs = Vec::new();
     each(connection, wanted, which, |run| runs.push(run))?;
     Ok(runs)
@@ -188,12 +188,12 @@ pub(crate) fn around(
     at: Instant,
     (since, until): (Instant, Instant),
 ) -> Result<Around, StoreError> {
-    let of_job = || Wanted {
+    let of_job = || RunFilter {
         plugin: Some(plugin.to_string()),
         device: Some(device.to_string()),
         job: Some(job.to_string()),
         limit: 1,
-        ..Wanted::default()
+        ..RunFilter::default()
     };
     let next = at.plus_ms(1);
     let found = ask(&data.join(DATABASE), |connection, format| {
@@ -203,19 +203,19 @@ pub(crate) fn around(
         let mut found = Around::default();
         if let Some(occurrence) = occurrence {
             let behind = Some(occurrence.plus_ms(1));
-            let exact = Wanted { since: Some(occurrence), until: behind, ..of_job() };
+            let exact = RunFilter { since: Some(occurrence), until: behind, ..of_job() };
             found.of_occurrence = select(connection, &exact, OF_TRIGGER)?.pop();
             if found.of_occurrence.is_none() {
-                let behind = Wanted { since: behind, in_order: true, ..of_job() };
+                let behind = RunFilter { since: behind, in_order: true, ..of_job() };
                 found.behind = select(connection, &behind, OF_TRIGGER)?.pop();
             }
         }
-        let before = Wanted { since: Some(since), until: Some(next.min(until)), ..of_job() };
+        let before = RunFilter { since: Some(since), until: Some(next.min(until)), ..of_job() };
         found.nearest = select(connection, &before, FIRST_TIME)?;
-        let after = Wanted { since: Some(next), until: Some(until), in_order: true, ..of_job() };
+        let after = RunFilter { since: Some(next), until: Some(until), in_order: true, ..of_job() };
         found.nearest.append(&mut select(connection, &after, FIRST_TIME)?);
         let mut again: Option<RunView> = None;
-        let of_again = Wanted { until: Some(until), limit: usize::MAX, ..of_job() };
+        let of_again = RunFilter { until: Some(until), limit: usize::MAX, ..of_job() };
         let distance = |run: &RunView| run.id.moment().ms_since(at).abs();
         each(connection, &of_again, AGAIN, |run| {
             if again.as_ref().is_none_or(|nearest| distance(&run) < distance(nearest)) {
@@ -240,11 +240,11 @@ const AGAIN: &str = "runs INDEXED BY runs_again WHERE origin GLOB 'replay-*'";
 
 /// Whether all of them can be shown.
 pub(super) fn check(connection: &Connection) -> Result<(), Damage> {
-    let all = Wanted { limit: usize::MAX, ..Wanted::default() };
+    let all = RunFilter { limit: usize::MAX, ..RunFilter::default() };
     [UNDER_WAY, ENDED].iter().try_for_each(|which| each(connection, &all, which, drop))
 }
 
-fn each(connection: &Connection, wanted: &Wanted, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
+fn each(connection: &Connection, wanted: &RunFilter, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
     let mut statement = connection.prepare(&question(which, wanted.in_order))?;
     let after = wanted.after.as_ref().map(|after| &after.run);
     let (mut since, mut until) = (wanted.since.unwrap_or(Instant::MIN), Instant::MAX);

@@ -10,7 +10,7 @@ use crate::{Date, Error, Instant, Local, Result, SunEvent, Time, log::Level};
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     site: time::Site,
-    sky: Rc<RefCell<trigger::Sky>>,
+    sky: Rc<RefCell<trigger::SunCache>>,
 }
 
 impl Host {

@@ -12,7 +12,7 @@ use roost_scheduler::{
     rules,
     time::{Instant as HostInstant, Site},
     topic::Topic,
-    trigger::{Every, Patterns, Sun, Trigger},
+    trigger::{CronCache, Every, Sun, Trigger},
 };
 
 use crate::{
@@ -49,7 +49,7 @@ fn trigger(trigger: wit::Trigger, site: &Site) -> Result<Trigger> {
         }
         wit::Trigger::Cron(cron) => {
             let zone = cron.time_zone.as_deref().map(calendar::parse_zone).transpose()?;
-            Trigger::Cron(Patterns::default().cron(&cron.expression, zone)?)
+            Trigger::Cron(CronCache::default().cron(&cron.expression, zone)?)
         }
         wit::Trigger::Sun(_) if site.location.is_none() => {
             return Err(Error::new("the device has no location; its settings need `latitude` and `longitude`"));

@@ -104,7 +104,7 @@ impl Tasks for Bed {
 
 #[test]
 fn what_a_task_answers_is_told() {
-    let bench = Bench::new("bed", "roses");
+    let bench = TestHost::new("bed", "roses");
     let job = bench.schedule_jobs::<Bed>().unwrap();
     assert_eq!((job.job("a").task().as_deref(), job.job("a").messages().len()), (Some("water null"), 0));
     let run = |args: serde_json::Value| bench.run_task::<Bed>("water", args);

@@ -145,13 +145,13 @@ roost_plugin_sdk::export!(CoopDoor, tasks);
 
 #[cfg(test)]
 mod tests {
-    use roost_plugin_sdk::testing::{Bench, Plan};
+    use roost_plugin_sdk::testing::{Plan, TestHost};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn plan(config: Value, now: &str) -> Result<Plan> {
-        let bench = Bench::new("coop-door", "north").time_zone("Europe/London").location(51.4779, -0.0015);
+        let bench = TestHost::new("coop-door", "north").time_zone("Europe/London").location(51.4779, -0.0015);
         bench.config(config).at(now).schedule_jobs::<CoopDoor>()
     }
 
@@ -182,7 +182,7 @@ mod tests {
     fn it_closes_at_midsummer_in_the_north_and_opens_again() -> Result<()> {
         // Oulu has no civil dusk from late May on, Tromsø no sunset and no sunrise.
         for (zone, latitude, longitude) in [("Europe/Helsinki", 65.01, 25.47), ("Europe/Oslo", 69.65, 18.96)] {
-            let door = Bench::new("coop-door", "north").time_zone(zone).location(latitude, longitude);
+            let door = TestHost::new("coop-door", "north").time_zone(zone).location(latitude, longitude);
             let door = door.at("2027-06-21T12:00:00Z");
             let plan = door.clone().schedule_jobs::<CoopDoor>()?;
             assert_eq!(plan.job("close").due(1)[0][..16], *"2027-06-21T23:00", "{zone}");
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn an_evening_that_lasts_beyond_midnight_can_be_cut_short() -> Result<()> {
-        let door = Bench::new("coop-door", "north").time_zone("Europe/Helsinki").location(60.17, 24.94);
+        let door = TestHost::new("coop-door", "north").time_zone("Europe/Helsinki").location(60.17, 24.94);
         let door = door.config(json!({ "close_not_after": "22:00" })).at("2027-06-21T12:00:00+03:00");
         assert_eq!(door.schedule_jobs::<CoopDoor>()?.job("close").due(1), ["2027-06-21T22:00:00+03:00"]);
         Ok(())
@@ -240,13 +240,13 @@ mod tests {
 
     #[test]
     fn it_does_what_it_is_asked_to() -> Result<()> {
-        let bench = Bench::new("coop-door", "north").config(json!({ "state_topic": "coop-door/north/door" }));
+        let bench = TestHost::new("coop-door", "north").config(json!({ "state_topic": "coop-door/north/door" }));
         let answer = bench.run_task::<CoopDoor>("open", json!(null))?;
         assert_eq!(
             answer.messages(),
             ["0s coop-door/north/door/set OPEN, confirmed by coop-door/north/door open within 1m"]
         );
-        let answer = Bench::new("coop-door", "north").run_task::<CoopDoor>("close", json!({}))?;
+        let answer = TestHost::new("coop-door", "north").run_task::<CoopDoor>("close", json!({}))?;
         assert_eq!(answer.messages(), ["0s coop-door/north/door/set CLOSE"]);
         Ok(())
     }

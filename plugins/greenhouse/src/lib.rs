@@ -240,13 +240,13 @@ roost_plugin_sdk::export!(Greenhouse, tasks);
 
 #[cfg(test)]
 mod tests {
-    use roost_plugin_sdk::testing::{Bench, Plan};
+    use roost_plugin_sdk::testing::{Plan, TestHost};
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn bench(config: Value, now: &str) -> Bench {
-        Bench::new("greenhouse", "tomatoes")
+    fn bench(config: Value, now: &str) -> TestHost {
+        TestHost::new("greenhouse", "tomatoes")
             .time_zone("Europe/London")
             .location(51.4779, -0.0015)
             .config(config)
@@ -436,7 +436,8 @@ mod tests {
         );
         let vent = json!({ "vent": [{ "name": "never", "when": "0 12 31 FEB *", "open_for": "1h" }] });
         assert!(error(vent).starts_with("job `vent-never`: "));
-        let nowhere = Bench::new("greenhouse", "tomatoes").config(lamps()).schedule_jobs::<Greenhouse>().unwrap_err();
+        let nowhere =
+            TestHost::new("greenhouse", "tomatoes").config(lamps()).schedule_jobs::<Greenhouse>().unwrap_err();
         assert!(nowhere.to_string().starts_with("job `lamps-on`: the device has no location"), "{nowhere}");
     }
 }

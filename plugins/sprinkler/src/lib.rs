@@ -206,13 +206,13 @@ roost_plugin_sdk::export!(Sprinkler, tasks);
 
 #[cfg(test)]
 mod tests {
-    use roost_plugin_sdk::testing::{Bench, Plan};
+    use roost_plugin_sdk::testing::{Plan, TestHost};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn plan(config: Value, now: &str) -> Result<Plan> {
-        let bench = Bench::new("sprinkler", "garden").time_zone("Europe/London");
+        let bench = TestHost::new("sprinkler", "garden").time_zone("Europe/London");
         bench.config(config).at(now).schedule_jobs::<Sprinkler>()
     }
 
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn one_zone_is_watered_when_asked() -> Result<()> {
-        let bench = Bench::new("sprinkler", "garden").config(garden());
+        let bench = TestHost::new("sprinkler", "garden").config(garden());
         for zone in [json!(2), json!("beds")] {
             let answer = bench.run_task::<Sprinkler>("water", json!({ "zone": zone, "minutes": 1.5 }))?;
             assert_eq!(answer.messages(), ["0s sprinkler/garden/beds/set ON", "1m30s sprinkler/garden/beds/set OFF"]);

@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::{
-    AttemptId, LinkId, RunSlot, Scheduler, Ticket,
+    AttemptId, CommitToken, LinkId, RunSlot, Scheduler,
     plans::Work,
     run::{Run, State},
 };
@@ -12,7 +12,7 @@ use crate::{
     event::{Effect, Publish, Refusal, Step},
     limits,
     model::Unneedable,
-    outcome::{Attempt, Cause, Denied, Late, Missed, Outcome, Skipped, Why},
+    outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
     time::Instant,
     topic::{Excess, Topic},
 };
@@ -54,7 +54,7 @@ impl Scheduler {
         if run.body.asks_plugin() {
             return self.ask(now, slot, out);
         }
-        if self.listens(now, slot, out) {
+        if self.ensure_subscribed(now, slot, out) {
             self.send(now, slot, out);
         }
     }
@@ -67,12 +67,12 @@ impl Scheduler {
             let waited_for_link = run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.link_since);
             let cause = match &run.held_by {
                 Some(cause) if !waited_for_link => cause.clone(),
-                _ if self.was_jumped_over(run.start) => Cause::ClockSet,
+                _ if self.was_skipped_by_clock(run.start) => Cause::ClockSet,
                 _ if run.start < self.since => Cause::HostAway,
                 _ if run.start < self.link_since => Cause::LinkDown,
                 _ => Cause::Busy,
             };
-            let why = Why::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
+            let why = MissedReason::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
             return Some(Outcome::Missed(Missed { why, several: None }));
         }
         if run.id.origin.is_of_trigger()
@@ -148,11 +148,11 @@ impl Scheduler {
         let ticket = self.ticket();
         self.arming.insert(ticket, slot);
         self.put(slot, State::Arming(ticket));
-        out.effects.push(Effect::TellDurable(ticket));
+        out.effects.push(Effect::NotifyDurable(ticket));
     }
 
     /// What an attempt depends on is durable, or the plan of some jobs.
-    pub(super) fn durable(&mut self, now: Instant, ticket: Ticket, out: &mut Step) {
+    pub(super) fn durable(&mut self, now: Instant, ticket: CommitToken, out: &mut Step) {
         if let Some((slot, key)) = self.keeping.remove(&ticket) {
             if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
                 run.is_kept = true;

@@ -74,7 +74,7 @@ impl Scheduler {
     }
 
     /// Whether the clock has never shown that time, for it was set past it.
-    pub(super) fn was_jumped_over(&self, at: Instant) -> bool {
+    pub(super) fn was_skipped_by_clock(&self, at: Instant) -> bool {
         self.jumped.is_some_and(|(from, to)| from < at && at <= to)
     }
 
@@ -95,7 +95,7 @@ impl Scheduler {
     /// A job does not wait for a clock that was set back.
     fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get_mut(key) else { return };
-        if waits_in_vain(&state.job.trigger, state.watermark, now) {
+        if is_ahead_of_clock(&state.job.trigger, state.watermark, now) {
             state.decided = state.decided.max(state.watermark);
             self.go_on_after(key, now, out);
         }
@@ -120,7 +120,7 @@ impl Scheduler {
 
 /// Whether a job was decided up to a time that the clock does not show for long. What counts elapsed time waits for no clock;
 /// what follows the wall clock comes once for each time that it shows, but for a clock that was plainly wrong.
-pub(super) fn waits_in_vain(trigger: &Trigger, watermark: Instant, now: Instant) -> bool {
+pub(super) fn is_ahead_of_clock(trigger: &Trigger, watermark: Instant, now: Instant) -> bool {
     let ahead_ms = watermark.ms_since(now);
     match trigger {
         Trigger::At(_) => false,

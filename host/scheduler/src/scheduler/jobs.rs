@@ -2,16 +2,16 @@
 
 use std::hash::BuildHasher;
 
-use super::{DeviceKey, JobKey, JobState, NextRun, RunSlot, Scheduler, Timer, gates::GroupKey, run::Run};
+use super::{DeviceKey, JobKey, JobState, NextRun, RunSlot, Scheduler, Timer, queues::GroupKey, run::Run};
 use crate::{
     body::{Body, PackedJob},
     event::{Change, RunEnded, Step},
     jitter, limits,
     model::{Misfire, Overlap},
     names::{GroupName, Origin, RunId},
-    outcome::{Cancelled, Cause, Missed, Outcome, Skipped, Why},
+    outcome::{Cancelled, Cause, Missed, MissedReason, Outcome, Skipped},
     time::{Instant, Site},
-    trigger::{Search, Sky},
+    trigger::{Search, SunCache},
 };
 
 /// What a job waits for.
@@ -64,7 +64,7 @@ pub(super) struct Due {
 }
 
 /// What becomes of a run with others of its job before it.
-enum Against {
+enum OverlapDecision {
     /// It goes behind them.
     Join,
     /// None of them has started, and it takes their place.
@@ -90,8 +90,9 @@ impl Scheduler {
             self.disarm_timer(key);
         }
         let earlier: Vec<RunSlot> = self.line_of(key).collect();
-        let against = if earlier.is_empty() { Against::Join } else { self.against(now, &earlier, &body, start) };
-        if !matches!(against, Against::TakePlace) {
+        let against =
+            if earlier.is_empty() { OverlapDecision::Join } else { self.against(now, &earlier, &body, start) };
+        if !matches!(against, OverlapDecision::TakePlace) {
             // I2: what is on disk does not pass a run that only the memory knows, so only the last one may be such a run.
             self.save_runs_of(key, out);
         }
@@ -100,13 +101,13 @@ impl Scheduler {
         state.next = following;
         self.arm_timer(key);
 
-        if let Against::Skip(skipped) = against {
+        if let OverlapDecision::Skip(skipped) = against {
             return self.decide(now, key, id, Outcome::Skipped(skipped), out);
         }
         let late_ms = now.ms_since(start);
         if late_ms > i64::from(policy.grace_ms) && policy.group().is_none() {
             let cause = self.cause_of(occurrence, planned_late);
-            let why = Why::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
+            let why = MissedReason::TooLate { late_ms, grace_ms: policy.grace_ms, cause };
             return self.decide(now, key, id, Outcome::Missed(Missed { why, several: None }), out);
         }
         let group = policy.group().cloned();
@@ -128,7 +129,7 @@ impl Scheduler {
         now: Instant,
         earlier: &[RunSlot],
         by: Instant,
-        against: &Against,
+        against: &OverlapDecision,
         newer: RunSlot,
         out: &mut Step,
     ) {
@@ -136,13 +137,13 @@ impl Scheduler {
             // What a person wants again is not for the newest one to make up for.
             let is_wanted = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_of_trigger());
             match against {
-                Against::TakePlace if is_wanted => {}
-                Against::TakePlace => {
-                    let why = Why::Superseded { job: None, by };
+                OverlapDecision::TakePlace if is_wanted => {}
+                OverlapDecision::TakePlace => {
+                    let why = MissedReason::Superseded { job: None, by };
                     self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);
                 }
-                Against::Replace => self.cut_short(now, *slot, Cancelled::Replaced { by }, Some(newer), out),
-                Against::Join | Against::Skip(_) => {}
+                OverlapDecision::Replace => self.cut_short(now, *slot, Cancelled::Replaced { by }, Some(newer), out),
+                OverlapDecision::Join | OverlapDecision::Skip(_) => {}
             }
         }
     }
@@ -167,16 +168,16 @@ impl Scheduler {
 
     /// The overlap policy, for runs that are due before the ones before them have ended; and the misfire policy, for those
     /// that could not start.
-    fn against(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> Against {
+    fn against(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> OverlapDecision {
         let policy = body.policy();
         let has_not_started = |slot: &&RunSlot| self.runs.get(**slot).is_some_and(Run::has_not_started);
         let waiting = u32::try_from(earlier.iter().filter(has_not_started).count()).unwrap_or(u32::MAX);
         let all = u32::try_from(earlier.len()).unwrap_or(u32::MAX);
         if policy.group().is_some() {
-            return Against::Join;
+            return OverlapDecision::Join;
         }
         let join_up_to = |most: u32| {
-            if waiting < most { Against::Join } else { Against::Skip(Skipped::Waiting(most)) }
+            if waiting < most { OverlapDecision::Join } else { OverlapDecision::Skip(Skipped::Waiting(most)) }
         };
         let is_missed = waiting > 0 || now.ms_since(start) >= limits::LATE_MS;
         if policy.misfire == Misfire::RunAll && is_missed {
@@ -185,22 +186,22 @@ impl Scheduler {
         }
         let queues = matches!(policy.overlap, Overlap::Queue(_)) && self.link.is_some();
         if waiting == all && !queues {
-            return Against::TakePlace;
+            return OverlapDecision::TakePlace;
         }
         let is_put_off_too_long = |run: &Run| {
             let until = run.first_left_to(body).and_then(|step| run.put_off_until(step));
             until.is_some_and(|until| until <= now)
         };
         match policy.overlap {
-            Overlap::Skip => Against::Skip(self.behind(earlier, start)),
+            Overlap::Skip => OverlapDecision::Skip(self.behind(earlier, start)),
             // I5: it would start the time of what is owed anew, and that has been done as often as may be.
             Overlap::Replace if earlier.iter().filter_map(|slot| self.runs.get(*slot)).any(is_put_off_too_long) => {
-                Against::Skip(self.behind(earlier, start))
+                OverlapDecision::Skip(self.behind(earlier, start))
             }
             Overlap::Queue(most) => join_up_to(most),
-            Overlap::Allow(most) if all < most => Against::Join,
-            Overlap::Allow(most) => Against::Skip(Skipped::GoingOn(most)),
-            Overlap::Replace => Against::Replace,
+            Overlap::Allow(most) if all < most => OverlapDecision::Join,
+            Overlap::Allow(most) => OverlapDecision::Skip(Skipped::GoingOn(most)),
+            Overlap::Replace => OverlapDecision::Replace,
         }
     }
 
@@ -214,7 +215,7 @@ impl Scheduler {
     pub(super) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
         if planned_late {
             Cause::PlannedLate
-        } else if self.was_jumped_over(occurrence) {
+        } else if self.was_skipped_by_clock(occurrence) {
             Cause::ClockSet
         } else {
             Cause::HostAway
@@ -382,7 +383,7 @@ impl JobState {
 }
 
 /// A job's first occurrence after an instant, and how much later its run starts at most.
-fn look(job: &PackedJob, after: Instant, site: &Site, sky: &mut Sky) -> (Search, u32) {
+fn look(job: &PackedJob, after: Instant, site: &Site, sky: &mut SunCache) -> (Search, u32) {
     let found = job.trigger.next(after, site, sky);
     let most = if let Search::Found(occurrence) = found { most_jitter(job, occurrence, site, sky) } else { 0 };
     (found, most)
@@ -390,14 +391,14 @@ fn look(job: &PackedJob, after: Instant, site: &Site, sky: &mut Sky) -> (Search,
 
 /// When a run of a job's trigger starts: its jitter later than its occurrence.
 #[must_use]
-pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sky: &mut Sky) -> Instant {
+pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sky: &mut SunCache) -> Instant {
     let most = most_jitter(job, run.occurrence, site, sky);
     let jitter_ms = if most == 0 { 0 } else { jitter::draw(run, most) };
     run.occurrence.plus_ms(jitter_ms.into())
 }
 
 /// Less than to the next occurrence, so that the runs of a job start in their order.
-fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sky: &mut Sky) -> u32 {
+fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sky: &mut SunCache) -> u32 {
     let most = job.body.policy().jitter_ms;
     if most > 0
         && let Search::Found(next) = job.trigger.next(occurrence, site, sky)

@@ -10,13 +10,13 @@ use crate::{
     limits,
     model::{Misfire, Overlap},
     names::{JobId, RunId},
-    outcome::{Level, Missed, Outcome, Several, Skipped, Why},
+    outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
     time::{Instant, Site},
-    trigger::{Search, Sky, Trigger},
+    trigger::{Search, SunCache, Trigger},
 };
 
 /// What has passed of a job.
-struct Passed {
+struct PassedOccurrences {
     key: JobKey,
     site: Site,
     oldest: Instant,
@@ -32,7 +32,7 @@ impl Scheduler {
     /// A job's timer went off.
     pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         if self.is_paused(key).is_some() || !self.is_made_up_later(now, key) {
-            self.judge(now, key, now, out);
+            self.decide_misfire(now, key, now, out);
         }
     }
 
@@ -65,7 +65,7 @@ impl Scheduler {
     }
 
     /// Decides what has passed of a job: of what is beyond the limits, no further than `until`.
-    pub(super) fn judge(&mut self, now: Instant, key: JobKey, until: Instant, out: &mut Step) {
+    pub(super) fn decide_misfire(&mut self, now: Instant, key: JobKey, until: Instant, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let Next::Due { occurrence, jitter_ms } = state.next else {
             return self.search(key, state.watermark_or_search(), out);
@@ -102,7 +102,7 @@ impl Scheduler {
         }
         if self.line_of(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
             let Some(passed) = self.passed(until, key) else { return };
-            return self.pass_missed(now, &passed, Why::TooMany(limits::RUNS_PER_JOB), out);
+            return self.pass_missed(now, &passed, MissedReason::TooMany(limits::RUNS_PER_JOB), out);
         }
         // All that are within their grace; what is certainly beyond it is recorded at once.
         let in_time = now.plus_ms(-i64::from(policy.grace_ms) - i64::from(policy.jitter_ms) - 1);
@@ -111,7 +111,7 @@ impl Scheduler {
         }
         let Some(passed) = self.passed(in_time, key) else { return };
         let cause = self.cause_of(passed.newest, planned_late);
-        let why = Why::TooLate { late_ms: now.ms_since(passed.newest), grace_ms: policy.grace_ms, cause };
+        let why = MissedReason::TooLate { late_ms: now.ms_since(passed.newest), grace_ms: policy.grace_ms, cause };
         self.pass_missed(now, &passed, why, out);
     }
 
@@ -127,7 +127,7 @@ impl Scheduler {
         self.disarm_timer(key);
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
-        let only = Passed {
+        let only = PassedOccurrences {
             key,
             site,
             oldest: occurrence,
@@ -139,12 +139,12 @@ impl Scheduler {
         self.pass(now, &only, |_| Outcome::Skipped(Skipped::Unwanted), out);
     }
 
-    fn pass_missed(&mut self, now: Instant, passed: &Passed, why: Why, out: &mut Step) {
+    fn pass_missed(&mut self, now: Instant, passed: &PassedOccurrences, why: MissedReason, out: &mut Step) {
         self.pass(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
     }
 
     /// What has passed of a job up to an instant.
-    fn passed(&mut self, until: Instant, key: JobKey) -> Option<Passed> {
+    fn passed(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
         let state = self.jobs.get(key)?;
         let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
         let site = self.devices.get(state.device)?.site;
@@ -152,17 +152,18 @@ impl Scheduler {
             Some((from, _)) if oldest <= from => until.min(from),
             _ => until,
         };
-        let mut passed = Passed { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
+        let mut passed =
+            PassedOccurrences { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
         passed.look(&trigger, until, &mut self.sky);
         Some(passed)
     }
 
     /// The newest is made up for, and the older ones are recorded.
-    fn admit_newest(&mut self, now: Instant, passed: &Passed, out: &mut Step) {
-        let Passed { key, site, oldest, newest, before_newest, count, more } = *passed;
+    fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
+        let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
         if count > 0 {
             let several = Some(Several { since: oldest, count, more });
-            let missed = Missed { why: Why::Superseded { job: None, by: newest }, several };
+            let missed = Missed { why: MissedReason::Superseded { job: None, by: newest }, several };
             let id = self.run_id(key, before_newest);
             self.decide(now, key, id, Outcome::Missed(missed), out);
         }
@@ -177,11 +178,11 @@ impl Scheduler {
     fn pass(
         &mut self,
         now: Instant,
-        passed: &Passed,
+        passed: &PassedOccurrences,
         outcome: impl FnOnce(Option<Several>) -> Outcome,
         out: &mut Step,
     ) {
-        let Passed { key, site, oldest: since, newest, count, more, .. } = *passed;
+        let PassedOccurrences { key, site, oldest: since, newest, count, more, .. } = *passed;
         self.save_runs_of(key, out);
         let id = self.run_id(key, newest);
         let following = self.following(key, newest, &site);
@@ -200,27 +201,27 @@ impl Scheduler {
     fn group_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         self.disarm_timer(key);
         let Some(passed) = self.passed(now, key) else { return };
-        let rival = self.rival(now, key).and_then(|rival| self.passed(now, rival));
-        let Some(rival) = rival else {
+        let competitor = self.competitor(now, key).and_then(|competitor| self.passed(now, competitor));
+        let Some(competitor) = competitor else {
             return match self.newer_run(&passed).or_else(|| self.due_since(now, &passed)) {
-                Some(by) => self.give_way(now, &passed, by, out),
+                Some(by) => self.yield_to(now, &passed, by, out),
                 None => self.admit_newest(now, &passed, out),
             };
         };
-        if (rival.newest, rival.key) > (passed.newest, key) {
-            let by = (self.job_id(rival.key), rival.newest);
-            return self.give_way(now, &passed, by, out);
+        if (competitor.newest, competitor.key) > (passed.newest, key) {
+            let by = (self.job_id(competitor.key), competitor.newest);
+            return self.yield_to(now, &passed, by, out);
         }
         // It is not decided before the others are.
         self.arm_timer(key);
-        self.disarm_timer(rival.key);
+        self.disarm_timer(competitor.key);
         let by = (self.job_id(key), passed.newest);
-        self.give_way(now, &rival, by, out);
+        self.yield_to(now, &competitor, by, out);
     }
 
     /// Another job of the group says what should hold now.
-    fn give_way(&mut self, now: Instant, passed: &Passed, (job, by): (JobId, Instant), out: &mut Step) {
-        self.pass_missed(now, passed, Why::Superseded { job: Some(job), by }, out);
+    fn yield_to(&mut self, now: Instant, passed: &PassedOccurrences, (job, by): (JobId, Instant), out: &mut Step) {
+        self.pass_missed(now, passed, MissedReason::Superseded { job: Some(job), by }, out);
     }
 
     fn job_id(&self, key: JobKey) -> JobId {
@@ -228,7 +229,7 @@ impl Scheduler {
     }
 
     /// A run of the group that is newer than all that has passed of this job, perhaps of a job that has gone.
-    fn newer_run(&self, passed: &Passed) -> Option<(JobId, Instant)> {
+    fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let group = self.groups.get(&self.group_of_job(passed.key)?)?;
         let runs = group.runs.values().filter_map(|slot| self.runs.get(*slot));
         // By the clock as it is now.
@@ -240,10 +241,10 @@ impl Scheduler {
     }
 
     /// Another job of the same group that is due as well: the one that was due last.
-    fn rival(&self, now: Instant, key: JobKey) -> Option<JobKey> {
+    fn competitor(&self, now: Instant, key: JobKey) -> Option<JobKey> {
         let group = self.groups.get(&self.group_of_job(key)?)?;
-        let mut due = group.due.range(..=(now, JobKey::MAX)).rev().map(|(_, rival)| *rival);
-        due.find(|rival| self.says_what_should_hold(*rival))
+        let mut due = group.due.range(..=(now, JobKey::MAX)).rev().map(|(_, competitor)| *competitor);
+        due.find(|competitor| self.says_what_should_hold(*competitor))
     }
 
     /// Whether what a job is due for counts: not where it is paused, or to be left out.
@@ -253,7 +254,7 @@ impl Scheduler {
     }
 
     /// Another job of the group that was due after all that has passed of this one, whoever decided that and when.
-    fn due_since(&mut self, now: Instant, passed: &Passed) -> Option<(JobId, Instant)> {
+    fn due_since(&mut self, now: Instant, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let (.., group) = self.group_of_job(passed.key)?;
         let of_group = |job: &JobKey| {
             let state = self.jobs.get(*job).filter(|state| *job != passed.key && state.grouped);
@@ -274,9 +275,9 @@ impl Scheduler {
     }
 }
 
-impl Passed {
+impl PassedOccurrences {
     /// Finds the newest of several occurrences that have passed, and counts the others.
-    fn look(&mut self, trigger: &Trigger, until: Instant, sky: &mut Sky) {
+    fn look(&mut self, trigger: &Trigger, until: Instant, sky: &mut SunCache) {
         if let Trigger::Every(every) = trigger {
             let period_ms = i64::from(every.period_ms);
             let passed = until.ms_since(self.oldest).max(0) / period_ms;

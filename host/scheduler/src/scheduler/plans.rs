@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, mem, vec};
 
 use super::{
-    Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, RunSlot, Scheduler, Ticket, Timer,
+    CommitToken, Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, RunSlot, Scheduler, Timer,
     reconcile::{Adoption, Comparison},
     run::Run,
     zones::ZonesChanged,
@@ -42,7 +42,7 @@ pub(super) enum Work {
     /// Somebody takes one away.
     Cancel(RequestId, JobName),
     /// Jobs whose plan is durable can be due.
-    Arm(Ticket),
+    Arm(CommitToken),
     DropDevice(DeviceKey, Cancelled),
     /// Devices and jobs from here on are looked at, for the clock was set.
     ClockSet {
@@ -75,7 +75,7 @@ impl Scheduler {
     }
 
     /// A plan's commit is durable: its jobs may be due (I3).
-    pub(super) fn confirmed(&mut self, ticket: Ticket) {
+    pub(super) fn confirmed(&mut self, ticket: CommitToken) {
         let Some(jobs) = self.unconfirmed.get_mut(&ticket) else { return };
         let piece = jobs.split_off(jobs.len().saturating_sub(limits::JOBS_PER_STEP));
         if jobs.is_empty() {

@@ -4,7 +4,9 @@
 
 use std::{collections::HashSet, vec};
 
-use super::{DeviceKey, Instant, JobKey, JobState, Scheduler, Ticket, clock::waits_in_vain, jobs::Next, plans::Work};
+use super::{
+    CommitToken, DeviceKey, Instant, JobKey, JobState, Scheduler, clock::is_ahead_of_clock, jobs::Next, plans::Work,
+};
 use crate::{
     body::PackedJob,
     calendar,
@@ -44,7 +46,7 @@ pub(super) struct Adoption {
     site: Site,
     gone: vec::IntoIter<JobKey>,
     staged: vec::IntoIter<Staged>,
-    ticket: Ticket,
+    ticket: CommitToken,
     unconfirmed: Vec<JobKey>,
 }
 
@@ -126,7 +128,7 @@ impl Scheduler {
         let ahead = known.filter(|watermark| {
             // What a plan has at a time it has once, whatever the clock shows; a person means now.
             let is_meant = comparison.is_by_hand && matches!(job.trigger, Trigger::At(_)) && *watermark > now;
-            is_meant || waits_in_vain(&job.trigger, *watermark, now)
+            is_meant || is_ahead_of_clock(&job.trigger, *watermark, now)
         });
         if ahead.is_some() && !comparison.begins_series {
             self.begin_series(out);
@@ -204,10 +206,10 @@ impl Scheduler {
     }
 
     /// What was planned is due as soon as that is durable (I3).
-    fn confirm_later(&mut self, ticket: Ticket, unconfirmed: Vec<JobKey>, out: &mut Step) {
+    fn confirm_later(&mut self, ticket: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
         if !unconfirmed.is_empty() {
             self.unconfirmed.insert(ticket, unconfirmed);
-            out.effects.push(Effect::TellDurable(ticket));
+            out.effects.push(Effect::NotifyDurable(ticket));
         }
     }
 
@@ -238,7 +240,7 @@ impl Scheduler {
         // More than once where all that were missed are made up for, or where others of its group are decided before.
         while self.jobs.get(job).is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < asked)) {
             self.disarm_timer(job);
-            self.judge(now, job, asked.plus_ms(-1), out);
+            self.decide_misfire(now, job, asked.plus_ms(-1), out);
         }
     }
 
@@ -256,7 +258,7 @@ impl Scheduler {
                 self.save_runs_of(key, out);
                 self.disarm_timer(key);
                 let in_vain =
-                    |state: &&mut JobState| decided > now || waits_in_vain(&job.trigger, state.watermark, now);
+                    |state: &&mut JobState| decided > now || is_ahead_of_clock(&job.trigger, state.watermark, now);
                 if let Some(state) = self.jobs.get_mut(key).filter(in_vain) {
                     state.watermark = watermark.min(now);
                 }

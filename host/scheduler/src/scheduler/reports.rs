@@ -51,9 +51,9 @@ impl Run {
 
 impl Scheduler {
     /// Whether a run listens to its device, if it has to; else it begins to.
-    pub(super) fn listens(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
+    pub(super) fn ensure_subscribed(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return false };
-        let Some(confirm) = run.confirm().filter(|_| run.unheard != Some(run.step())) else { return true };
+        let Some(confirm) = run.confirm().filter(|_| run.unconfirmed_step != Some(run.step())) else { return true };
         let until = match &run.watch {
             Some(watch) if watch.is_heard && (watch.is_settled || !confirm.already) => return true,
             Some(watch) if watch.is_heard => now.plus_ms(limits::KEPT_REPORT_MS),
@@ -98,7 +98,7 @@ impl Scheduler {
         self.take_out(slot);
         match refused {
             None => self.enqueue(slot),
-            Some(reason) => self.is_deaf(now, slot, reason, out),
+            Some(reason) => self.subscribe_failed(now, slot, reason, out),
         }
     }
 
@@ -110,18 +110,18 @@ impl Scheduler {
                 watch.is_settled = true;
                 self.enqueue(slot);
             }
-            _ => self.is_deaf(now, slot, "the broker did not answer to the subscription".into(), out),
+            _ => self.subscribe_failed(now, slot, "the broker did not answer to the subscription".into(), out),
         }
     }
 
     /// The device's reports cannot be listened to. What is owed is sent without them; of anything else nothing is sent, and
     /// the broker is asked again after a pause.
-    fn is_deaf(&mut self, now: Instant, slot: RunSlot, reason: String, out: &mut Step) {
+    fn subscribe_failed(&mut self, now: Instant, slot: RunSlot, reason: String, out: &mut Step) {
         self.unwatch(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
         if run.is_owed() {
             // I5: sent all the same, and done when the broker has it.
-            run.unheard = Some(run.step());
+            run.unconfirmed_step = Some(run.step());
             let last = Attempt::Prevented(format!("{}; it was sent all the same", Cause::Deaf(reason)));
             run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.progress.attempts, last });
             return self.enqueue(slot);
@@ -178,7 +178,7 @@ impl Scheduler {
                 let ticket = self.ticket();
                 let key = self.runs.get(slot).and_then(|run| run.key);
                 self.keeping.extend(key.map(|key| (ticket, (slot, key))));
-                out.effects.push(Effect::TellDurable(ticket));
+                out.effects.push(Effect::NotifyDurable(ticket));
             }
         }
     }

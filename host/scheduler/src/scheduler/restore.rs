@@ -1,13 +1,13 @@
 //! From what the store has kept to a scheduler.
 
 use super::{
-    Device, Instant, JobKey, JobState, Operator, Own, Plugin, Scheduler, Timer, clock::waits_in_vain, gates::Pool,
-    jobs::Next, run::Run,
+    Device, HostScope, Instant, JobKey, JobState, Operator, Plugin, Scheduler, Timer, clock::is_ahead_of_clock,
+    jobs::Next, queues::Pool, run::Run,
 };
 use crate::{
-    event::{Announcement, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Ticket, Version},
+    event::{Announcement, CommitToken, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Version},
+    fair_queue::FairQueue,
     names::{Origin, RunId},
-    ready::Ready,
     trigger::Trigger,
 };
 
@@ -16,7 +16,7 @@ impl Scheduler {
     #[must_use]
     pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, operator: Operator, now: Instant) -> Self {
         let Operator { resources, grant, site, rates } = operator;
-        let mut scheduler = Self::empty(now, Own { grant, site }, Ready::new(rates, now));
+        let mut scheduler = Self::empty(now, HostScope { grant, site }, FairQueue::new(rates, now));
         scheduler.series = saved.series;
         scheduler.resources = resources.into_iter().map(|(name, rule)| (name, Pool::new(rule))).collect();
         let mut timers = vec![(now, Timer::Forget)];
@@ -64,7 +64,7 @@ impl Scheduler {
         scheduler
     }
 
-    fn empty(now: Instant, own: Own, ready: Ready) -> Self {
+    fn empty(now: Instant, own: HostScope, ready: FairQueue) -> Self {
         Self {
             plugins: Default::default(),
             plugin_keys: Default::default(),
@@ -106,7 +106,7 @@ impl Scheduler {
             next_attempt: 0,
             next_call: 0,
             next_run: 0,
-            next_ticket: Ticket::MIN,
+            next_ticket: CommitToken::MIN,
             next_turn: 0,
             next_watch: 0,
             last_replay: now,
@@ -135,7 +135,7 @@ impl Scheduler {
     /// The job's timer, if it is to have one.
     fn restore_job(&mut self, now: Instant, series: u32, saved: SavedJob) -> Option<(Instant, Timer)> {
         let SavedJob { key, device, job, mut watermark, mut due, mut decided } = saved;
-        if waits_in_vain(&job.trigger, watermark, now) {
+        if is_ahead_of_clock(&job.trigger, watermark, now) {
             // The clock was set back while the host was away.
             self.begin_series_once(series);
             (decided, watermark, due) = (decided.max(watermark), now, None);

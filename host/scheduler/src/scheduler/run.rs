@@ -1,14 +1,14 @@
 //! A run, and what can be said of it without knowing anything else.
 
-use super::{AttemptId, CallId, JobKey, RunSlot, Ticket, Turn, gates::Hold, reports::Watch};
+use super::{AttemptId, CallId, CommitToken, JobKey, RunSlot, Seq, queues::Hold, reports::Watch};
 use crate::{
     body::Body,
     event::{Progress, RunKey, SavedRun},
+    fair_queue::Rank,
     jitter, limits,
     model::{Confirm, Policy},
     names::RunId,
     outcome::{Attempt, Cause},
-    ready::Place,
     time::Instant,
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Run {
     pub(super) key: Option<RunKey>,
     /// Whether that is durable, for all that is known, and that it has started.
     pub(super) is_kept: bool,
-    pub(super) turn: Turn,
+    pub(super) turn: Seq,
     pub(super) body: Body,
     /// How many steps there are; none before the plugin was asked.
     pub(super) steps: usize,
@@ -38,7 +38,7 @@ pub(super) struct Run {
     /// How many of its last steps it leaves to a newer run, if that starts.
     pub(super) yields: usize,
     /// Which that is.
-    pub(super) heir: Option<Turn>,
+    pub(super) heir: Option<Seq>,
     /// What it was held up by, if it was.
     pub(super) held_by: Option<Cause>,
     /// Whether it holds what it needs.
@@ -46,7 +46,7 @@ pub(super) struct Run {
     /// Where it listens to its device's reports; few do.
     pub(super) watch: Option<Box<Watch>>,
     /// The step that is owed, and goes without its device's report, for that cannot be listened to.
-    pub(super) unheard: Option<usize>,
+    pub(super) unconfirmed_step: Option<usize>,
     /// Since when the current step is sent to a topic without a subscriber.
     pub(super) unsubscribed_since: Option<Instant>,
     pub(super) state: State,
@@ -65,7 +65,7 @@ pub(super) enum State {
     /// It has asked for its device's reports, and waits so long for them.
     Listening(Instant),
     /// Its turn has come: it leaves as soon as what has to be kept of it is durable.
-    Arming(Ticket),
+    Arming(CommitToken),
     /// An attempt is under way.
     Sent(AttemptId),
     /// The broker has it, and the device is to report until then.
@@ -123,7 +123,7 @@ impl Run {
             held_by: None,
             holds: None,
             watch: None,
-            unheard: None,
+            unconfirmed_step: None,
             unsubscribed_since: None,
             state: State::Waiting,
         }
@@ -197,8 +197,8 @@ impl Run {
     }
 
     /// Where it stands among the runs of its plugin that could be sent.
-    pub(super) const fn place(&self, slot: RunSlot) -> Place {
-        Place::new(self.is_owed(), self.policy.priority, self.start, slot)
+    pub(super) const fn place(&self, slot: RunSlot) -> Rank {
+        Rank::new(self.is_owed(), self.policy.priority, self.start, slot)
     }
 
     /// Whether what held it up last is its plugin's rate.

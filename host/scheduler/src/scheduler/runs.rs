@@ -8,13 +8,13 @@
 //!  │ │ └──────────────────────────┘ └────────▶ Pausing ◀──────┘                  Resting
 //!  │ │                                            │                                  │ the step's time has come
 //!  │ └────────────────────────────────────────────┴──────────────────────────────────┘
-//!  ├── Held: behind another run, or for a resource (`gates.rs`)
+//!  ├── Held: behind another run, or for a resource (`queues.rs`)
 //!  ├── Asking: until the plugin has said what to publish (`tasks.rs`)
 //!  ├── Listening: until the device's reports can be heard (`reports.rs`)
-//!  └── Limited: its plugin has more to send than its rate allows (`ready.rs`)
+//!  └── Limited: its plugin has more to send than its rate allows (`fair_queue.rs`)
 //! ```
 
-use super::{RunSlot, Scheduler, Ticket, Timer, run::State};
+use super::{CommitToken, RunSlot, Scheduler, Timer, run::State};
 use crate::{
     body::StepRef,
     event::{Change, Progress, RunEnded, Step},
@@ -139,10 +139,10 @@ impl Scheduler {
         }
     }
 
-    /// A ticket for [`Effect::TellDurable`].
-    pub(super) fn ticket(&mut self) -> Ticket {
+    /// A ticket for [`Effect::NotifyDurable`].
+    pub(super) fn ticket(&mut self) -> CommitToken {
         let ticket = self.next_ticket;
-        self.next_ticket = ticket.checked_add(1).unwrap_or(Ticket::MIN);
+        self.next_ticket = ticket.checked_add(1).unwrap_or(CommitToken::MIN);
         ticket
     }
 

@@ -8,13 +8,13 @@ use super::{
 };
 use crate::{
     body::{Body, PackedJob},
-    event::{DeviceKey, JobKey, PluginKey, Version, Wish},
+    event::{DeviceKey, JobKey, Override, PluginKey, Version},
     limits,
     names::{DeviceName, JobId, JobName, Origin, PluginName, RunId},
     outcome::{Attempt, Cause, Level},
     time::{Instant, Site},
     topic::Grant,
-    trigger::Sky,
+    trigger::SunCache,
 };
 
 /// A plugin as people want to see it.
@@ -73,7 +73,7 @@ pub struct JobView<'a> {
     /// Up to here, everything is decided.
     pub watermark: Instant,
     /// What people have said of it.
-    pub wish: Option<&'a Wish>,
+    pub wish: Option<&'a Override>,
     /// What of it is paused: all of its plugin, of its device, or the job itself.
     pub paused: Option<Level>,
 }
@@ -313,7 +313,7 @@ impl Scheduler {
     }
 
     /// What is known of the sun, for others who ask: an event takes long to find.
-    pub fn sky(&mut self) -> &mut Sky {
+    pub fn sky(&mut self) -> &mut SunCache {
         &mut self.sky
     }
 

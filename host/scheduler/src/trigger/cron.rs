@@ -69,7 +69,7 @@ impl CronError {
 
 /// Parsed expressions, each kept once: a thousand devices share theirs.
 #[derive(Debug)]
-pub struct Patterns {
+pub struct CronCache {
     known: HashMap<Arc<str>, Arc<Parsed>>,
     find_zone: FindZone,
     /// How many to know before those that nobody uses are forgotten.
@@ -79,14 +79,14 @@ pub struct Patterns {
 /// Finds a time zone by its IANA name.
 pub type FindZone = fn(&str) -> Result<Zone, ZoneError>;
 
-impl Default for Patterns {
+impl Default for CronCache {
     /// With the time zones that are built in.
     fn default() -> Self {
         Self::with_zones(parse_zone)
     }
 }
 
-impl Patterns {
+impl CronCache {
     /// With time zones as something else finds them.
     #[must_use]
     pub fn with_zones(find_zone: FindZone) -> Self {

@@ -132,7 +132,7 @@ impl Sun {
         Some(OutOfOrder { earlier, later, counted_from: self.start(noon).time() })
     }
 
-    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, sky: &mut Sky) -> Search {
+    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, sky: &mut SunCache) -> Search {
         let first = solar_day(after.plus_ms(-REACH_MS), location);
         let end = first + i64::from(limits::SUN_DAYS_PER_SEARCH);
         let mut later = |day| self.due(day, zone, location, sky).into_iter().find(|due| *due > after);
@@ -147,7 +147,14 @@ impl Sun {
         Instant::from_millis(bound).map_or(Search::Never(Never::Over), Search::NotUntil)
     }
 
-    pub(super) fn last(&self, after: Instant, until: Instant, zone: Zone, location: Location, sky: &mut Sky) -> Search {
+    pub(super) fn last(
+        &self,
+        after: Instant,
+        until: Instant,
+        zone: Zone,
+        location: Location,
+        sky: &mut SunCache,
+    ) -> Search {
         let end = solar_day(until.plus_ms(REACH_MS), location) + 1;
         let first = end - i64::from(limits::SUN_DAYS_PER_SEARCH);
         let mut earlier = |day| self.due(day, zone, location, sky).into_iter().rfind(|due| *due <= until);
@@ -166,13 +173,13 @@ impl Sun {
 
     /// Whether its event happens on the morning, noon or evening of a local date.
     #[must_use]
-    pub fn happens_on(&self, date: NaiveDate, location: Location, zone: Zone, sky: &mut Sky) -> bool {
+    pub fn happens_on(&self, date: NaiveDate, location: Location, zone: Zone, sky: &mut SunCache) -> bool {
         let day = solar_day(to_instant(date, NOON, zone), location);
         !sky.on(self.event, day, location).is_empty()
     }
 
     /// When it is due on a day of the sun, in order: once, or near the poles perhaps never or twice.
-    fn due(&self, day: i64, zone: Zone, location: Location, sky: &mut Sky) -> Vec<Instant> {
+    fn due(&self, day: i64, zone: Zone, location: Location, sky: &mut SunCache) -> Vec<Instant> {
         let at = |time| {
             let local = self.on(noon_of(day, zone, location), time);
             to_instant(local.date(), local.time(), zone)
@@ -241,7 +248,7 @@ fn solar_noon(day: i64, location: Location) -> i64 {
 ///
 /// An event takes tens of microseconds to find, and a plan of many doors asks for the same ones again and again.
 #[derive(Debug, Default)]
-pub struct Sky {
+pub struct SunCache {
     young: HashMap<Day, Vec<Instant>>,
     /// What was young before; what of it is not asked for until `young` is full is forgotten (I10).
     old: HashMap<Day, Vec<Instant>>,
@@ -256,7 +263,7 @@ struct Day {
     longitude: u64,
 }
 
-impl Sky {
+impl SunCache {
     /// When an event happens on a local date, in order: once on most days, near the poles perhaps never or twice.
     #[must_use]
     pub fn times(&mut self, event: SunEvent, date: NaiveDate, location: Location, zone: Zone) -> Vec<Instant> {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveTime, Timelike};
 
-use super::{CronError, Every, Never, OutOfOrder, Patterns, Sun, SunEvent, Trigger};
+use super::{CronCache, CronError, Every, Never, OutOfOrder, Sun, SunEvent, Trigger};
 use crate::{
     calendar::{no_such_clock, no_such_time},
     limits,
@@ -76,7 +76,7 @@ const SIGNS: [char; 3] = ['+', '-', '−'];
 ///
 /// # Errors
 /// Says what is wrong, and how it is written.
-pub fn parse(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
+pub fn parse(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
     let trigger = read(text, now, patterns)?;
     if let Trigger::Sun(sun) = &trigger {
         in_order(sun).map_err(|problem| problem.of(text))?;
@@ -89,7 +89,7 @@ pub fn parse(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigge
 ///
 /// # Errors
 /// Says what is wrong.
-pub fn parse_stored(text: &str, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
+pub fn parse_stored(text: &str, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
     // A host that starts may read a million of them.
     if let Some(Ok(time)) = text.strip_prefix("at ").map(DateTime::parse_from_rfc3339)
         && let Some(instant) = Instant::from_millis(time.timestamp_millis())
@@ -99,7 +99,7 @@ pub fn parse_stored(text: &str, patterns: &mut Patterns) -> Result<Trigger, Trig
     read(text, Instant::MIN, patterns)
 }
 
-fn read(text: &str, now: Instant, patterns: &mut Patterns) -> Result<Trigger, TriggerError> {
+fn read(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
     if text.len() > limits::TRIGGER_BYTES {
         return Err(Problem::new(format!("it is longer than {} bytes", limits::TRIGGER_BYTES), ANY).of(text));
     }
@@ -184,7 +184,7 @@ fn every(words: &[&str]) -> Result<Trigger, Problem> {
     }
 }
 
-fn cron(words: &[&str], patterns: &mut Patterns) -> Result<Trigger, Problem> {
+fn cron(words: &[&str], patterns: &mut CronCache) -> Result<Trigger, Problem> {
     let (expression, zone) = match words {
         [expression @ .., "in", zone] => {
             (expression, Some(patterns.zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
@@ -351,7 +351,7 @@ fn duration_ms(text: &str) -> Result<u64, Problem> {
 
 /// What is cron elsewhere: what it means is known where cron expressions are.
 fn of_another_cron(text: &str) -> Problem {
-    let error = Patterns::default().cron(text, None).err();
+    let error = CronCache::default().cron(text, None).err();
     let hint = error.as_ref().and_then(CronError::hint).unwrap_or(CRON);
     Problem::new("other kinds of cron take that, and Roost does not", hint)
 }

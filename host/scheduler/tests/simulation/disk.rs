@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use roost_scheduler::{
     body::Body,
-    event::{Change, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version, Wish},
+    event::{Change, Override, RunEnded, Saved, SavedDevice, SavedJob, SavedPlugin, SavedRun, Tombstone, Version},
     model::Resource,
     names::{DeviceName, JobId, PluginName, ResourceName, RunId},
     rate::Rates,
@@ -24,7 +24,7 @@ pub(crate) struct Disk {
     pub(crate) history: HashMap<RunId, RunEnded>,
     pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
     pub(crate) series: u32,
-    pub(crate) wishes: BTreeMap<u32, Wish>,
+    pub(crate) wishes: BTreeMap<u32, Override>,
     /// The store does not have them, the settings do: of each plugin the one that is in force, or was last, and those that
     /// are loaded and may have had their turn already.
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
@@ -102,7 +102,7 @@ impl Disk {
             Change::WishSaved { key, wish } => {
                 assert!(self.jobs.contains_key(&key), "a wish is of a job that is there");
                 self.wishes.remove(&key);
-                if wish != Wish::default() {
+                if wish != Override::default() {
                     self.wishes.insert(key, wish);
                 }
             }

@@ -13,17 +13,17 @@ use roost_scheduler::{
     model::{Action, Confirm, Job, Matches, Message, Misfire, Overlap, Qos, Reply, Step, Task},
     names::{DeviceName, GroupName, JobId, JobName, PluginName, ResourceName, TaskName},
     rate::{Rate, Rates},
-    scheduler::own_device,
+    scheduler::api_device,
     time::Instant,
     topic::{Grant, Topic, TopicFilter},
-    trigger::{Search, Sky},
+    trigger::{Search, SunCache},
 };
 
 use crate::{
-    dice::Dice,
+    checker::is_accounted_for,
     disk::everything,
+    rng::Dice,
     scenarios::{START, at, job},
-    witness::is_accounted_for,
     world::{World, name, site},
 };
 
@@ -98,7 +98,7 @@ fn reply(world: &mut World, dice: &mut Dice) {
 /// Devices that people have something to say about: the last is the host's own.
 fn places() -> [(PluginName, DeviceName); 4] {
     let place = |plugin, device| (name(PluginName::parse(plugin)), name(DeviceName::parse(device)));
-    [place("coop", "north"), place("coop", "south"), place("other", "other"), (PluginName::of_host(), own_device())]
+    [place("coop", "north"), place("coop", "south"), place("other", "other"), (PluginName::of_host(), api_device())]
 }
 
 fn by_hand(number: u64) -> JobId {
@@ -335,7 +335,7 @@ fn history(seed: u64) -> i64 {
     assert_eq!(world.scheduler.attempts_under_way(), 0, "I10: answers are waited for that nobody gives");
     world.witness.all_is_done(&world.disk);
     for job in steady() {
-        let next = |after: Instant| match job.trigger.next(after, &site(), &mut Sky::default()) {
+        let next = |after: Instant| match job.trigger.next(after, &site(), &mut SunCache::default()) {
             Search::Found(next) => next,
             Search::NotUntil(_) | Search::Never(_) => Instant::MAX,
         };

@@ -8,7 +8,7 @@ use roost_scheduler::{
     names::{DeviceName, JobId, PluginName},
     time::Instant,
     topic::{Grant, Topic},
-    trigger::{Patterns, parse},
+    trigger::{CronCache, parse},
 };
 
 use crate::{
@@ -39,7 +39,7 @@ pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
     Job {
         id: name(JobId::parse(id)),
         label: None,
-        trigger: parse(trigger, at(START), &mut Patterns::default()).expect("a trigger"),
+        trigger: parse(trigger, at(START), &mut CronCache::default()).expect("a trigger"),
         action: Action::Steps(steps.iter().map(step).collect()),
         policy: Policy::default(),
     }

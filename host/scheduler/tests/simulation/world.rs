@@ -22,8 +22,8 @@ use roost_scheduler::{
 };
 
 use crate::{
+    checker::Checker,
     disk::{Disk, everything},
-    witness::Witness,
 };
 
 pub(crate) struct World {
@@ -35,7 +35,7 @@ pub(crate) struct World {
     pub(crate) latest: Instant,
     pub(crate) wake: Option<Instant>,
     pub(crate) disk: Disk,
-    pub(crate) witness: Witness,
+    pub(crate) witness: Checker,
     /// Steps whose changes are not durable yet, with the effects that wait for them.
     uncommitted: VecDeque<(Vec<Change>, Vec<Effect>)>,
     /// Whether the last of these is not complete.
@@ -108,7 +108,7 @@ impl World {
             latest: now,
             wake: Some(now),
             disk,
-            witness: Witness::default(),
+            witness: Checker::default(),
             uncommitted: VecDeque::new(),
             partial: false,
             is_failing: false,
@@ -217,7 +217,7 @@ impl World {
         match effect {
             Effect::Publish(publish) if self.link == Some(publish.link) => self.sent(publish),
             Effect::Publish(_) => {}
-            Effect::TellDurable(ticket) => {
+            Effect::NotifyDurable(ticket) => {
                 self.step(Event::Durable(ticket));
             }
             Effect::ZonesMoved { rules, jobs } => self.note(&format!("time zones {rules}: {jobs} jobs moved")),

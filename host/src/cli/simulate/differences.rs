@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::VecDeque, iter::Peekable};
 
-use crate::rehearsal::Happening;
+use crate::simulation::SimulatedEvent;
 
 /// Which of the two has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +21,13 @@ impl Side {
 }
 
 /// Goes through both at once, instant by instant; within an instant the order does not count.
-pub(super) struct Differences<I: Iterator<Item = Happening>> {
+pub(super) struct Differences<I: Iterator<Item = SimulatedEvent>> {
     old: Peekable<I>,
     new: Peekable<I>,
-    found: VecDeque<(Side, Happening)>,
+    found: VecDeque<(Side, SimulatedEvent)>,
 }
 
-impl<I: Iterator<Item = Happening>> Differences<I> {
+impl<I: Iterator<Item = SimulatedEvent>> Differences<I> {
     pub(super) fn new(old: I, new: I) -> Self {
         Self { old: old.peekable(), new: new.peekable(), found: VecDeque::new() }
     }
@@ -45,7 +45,7 @@ impl<I: Iterator<Item = Happening>> Differences<I> {
         Some(())
     }
 
-    fn merge(&mut self, old: Vec<Happening>, new: Vec<Happening>) {
+    fn merge(&mut self, old: Vec<SimulatedEvent>, new: Vec<SimulatedEvent>) {
         let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
         loop {
             let order = match (old.peek(), new.peek()) {
@@ -69,12 +69,12 @@ impl<I: Iterator<Item = Happening>> Differences<I> {
 }
 
 /// By what makes a happening unique in its instant.
-fn order(one: &Happening, other: &Happening) -> Ordering {
+fn order(one: &SimulatedEvent, other: &SimulatedEvent) -> Ordering {
     one.identity().cmp(&other.identity())
 }
 
-impl<I: Iterator<Item = Happening>> Iterator for Differences<I> {
-    type Item = (Side, Happening);
+impl<I: Iterator<Item = SimulatedEvent>> Iterator for Differences<I> {
+    type Item = (Side, SimulatedEvent);
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.found.is_empty() {
@@ -94,7 +94,7 @@ mod tests {
     const SIX: &str = "2027-03-01T06:00:00Z";
     const SEVEN: &str = "2027-03-01T07:00:00Z";
 
-    fn differences(old: &[Happening], new: &[Happening]) -> Vec<(Side, Happening)> {
+    fn differences(old: &[SimulatedEvent], new: &[SimulatedEvent]) -> Vec<(Side, SimulatedEvent)> {
         Differences::new(old.iter().cloned(), new.iter().cloned()).collect()
     }
 

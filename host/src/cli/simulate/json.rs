@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use roost_scheduler::model::MessageProperties;
 use serde::Serialize;
 
-use crate::rehearsal::{Happening, What};
+use crate::simulation::{SimulatedEvent, SimulatedEventKind};
 
 /// An array that is written while it grows, a line for each message.
 pub(super) struct Array<W> {
@@ -20,7 +20,7 @@ impl<W: Write> Array<W> {
     }
 
     /// Adds a message; what is none is left out.
-    pub(super) fn push(&mut self, happening: &Happening) -> io::Result<()> {
+    pub(super) fn push(&mut self, happening: &SimulatedEvent) -> io::Result<()> {
         let Some(record) = Record::of(happening) else { return Ok(()) };
         self.out.write_all(if self.any { b",\n  " } else { b"\n  " })?;
         self.any = true;
@@ -66,8 +66,10 @@ struct Properties {
 }
 
 impl<'h> Record<'h> {
-    fn of(happening: &'h Happening) -> Option<Self> {
-        let Happening { at, zone, plugin, device, job: Some(job), what: What::Message(sent) } = happening else {
+    fn of(happening: &'h SimulatedEvent) -> Option<Self> {
+        let SimulatedEvent { at, zone, plugin, device, job: Some(job), what: SimulatedEventKind::Message(sent) } =
+            happening
+        else {
             return None;
         };
         let message = sent.message();

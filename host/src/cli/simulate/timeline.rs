@@ -11,12 +11,12 @@ use chrono::{DateTime, FixedOffset, NaiveDate, Offset as _, Timelike as _};
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::{
-    super::{output, show::put_message},
+    super::{format::put_message, output},
     differences::Side,
 };
 use crate::{
-    rehearsal::{Happening, What},
     report::printable,
+    simulation::{SimulatedEvent, SimulatedEventKind},
 };
 
 /// What stands out, and how.
@@ -43,12 +43,12 @@ impl Colours {
         }
     }
 
-    const fn of(self, side: Option<Side>, what: &What) -> Style {
+    const fn of(self, side: Option<Side>, what: &SimulatedEventKind) -> Style {
         match (side, what) {
             (Some(Side::Old), _) => self.removed,
             (Some(Side::New), _) => self.added,
-            (None, What::Note(_)) => self.note,
-            (None, What::Message(_)) => Style::new(),
+            (None, SimulatedEventKind::Note(_)) => self.note,
+            (None, SimulatedEventKind::Message(_)) => Style::new(),
         }
     }
 }
@@ -75,7 +75,7 @@ impl<W: Write> Timeline<W> {
     }
 
     /// Writes a line, with a sign for the side that alone has it.
-    pub(super) fn write(&mut self, side: Option<Side>, happening: &Happening) -> io::Result<()> {
+    pub(super) fn write(&mut self, side: Option<Side>, happening: &SimulatedEvent) -> io::Result<()> {
         let local = happening.at.to_utc().with_timezone(&self.zone);
         self.head(&local)?;
         self.line.clear();
@@ -90,7 +90,7 @@ impl<W: Write> Timeline<W> {
         style: Style,
         side: Option<Side>,
         local: &DateTime<Zone>,
-        happening: &Happening,
+        happening: &SimulatedEvent,
     ) -> fmt::Result {
         let line = &mut self.line;
         write!(line, "{style}")?;
@@ -103,8 +103,8 @@ impl<W: Write> Timeline<W> {
         self.width = self.width.max(width.min(WIDEST));
         line.extend(iter::repeat_n(' ', self.width.saturating_sub(width) + 2));
         match &happening.what {
-            What::Message(sent) => put_message(line, &sent.message())?,
-            What::Note(note) => write!(line, "! {}", printable(note).replace('\n', "\n      "))?,
+            SimulatedEventKind::Message(sent) => put_message(line, &sent.message())?,
+            SimulatedEventKind::Note(note) => write!(line, "! {}", printable(note).replace('\n', "\n      "))?,
         }
         if happening.zone != self.zone {
             let there = happening.at.to_utc().with_timezone(&happening.zone);
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::cli::simulate::tests::{message, note, sending};
 
-    fn written(side: Option<Side>, colours: Colours, happenings: &[Happening]) -> String {
+    fn written(side: Option<Side>, colours: Colours, happenings: &[SimulatedEvent]) -> String {
         let mut out = Vec::new();
         let mut timeline = Timeline::new(&mut out, zone("Europe/London"), colours);
         happenings.iter().for_each(|happening| timeline.write(side, happening).unwrap());

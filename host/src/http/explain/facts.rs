@@ -2,14 +2,14 @@
 
 use roost_scheduler::{
     body::PackedJob,
-    event::Wish,
+    event::Override,
     limits::{RUNS_PER_JOB, SUN_DAYS},
     names::{JobName, Origin, RunId},
     outcome::{Attempt, Cause, Level},
     scheduler::{NextRun, RunUnderWay, Scheduler, start_of},
     time::{Instant, Site},
     topic::Grant,
-    trigger::{Never, Search, Sky, Trigger},
+    trigger::{Never, Search, SunCache, Trigger},
 };
 
 use crate::config::rules::Rules;
@@ -28,7 +28,7 @@ pub(super) struct Facts {
     pub(super) site: Option<Site>,
     pub(super) planned: Option<Planned>,
     /// Its runs that have not ended.
-    pub(super) under_way: Vec<Begun>,
+    pub(super) under_way: Vec<ActiveRun>,
     pub(super) is_linked: bool,
     pub(super) is_stopping: bool,
     /// Why its plugin's newest files were refused, if they were, and when.
@@ -45,13 +45,13 @@ pub(super) struct Planned {
     pub(super) origin: Origin,
     /// Up to here, everything is decided.
     pub(super) watermark: Instant,
-    pub(super) wish: Wish,
+    pub(super) wish: Override,
     pub(super) paused: Option<Level>,
 }
 
 /// A run that has not ended.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(super) struct ActiveRun {
     pub(super) id: RunId,
     pub(super) started: Option<Instant>,
     pub(super) progress: Progress,
@@ -73,7 +73,7 @@ pub(super) struct Progress {
     pub(super) grace_end: Option<Instant>,
 }
 
-impl Begun {
+impl ActiveRun {
     fn of(run: &RunUnderWay<'_>, scheduler: &Scheduler) -> Self {
         let RunUnderWay { state, step, of, attempts, until, grace_end, .. } = *run;
         let (held_by, last) = (run.held_by.cloned(), run.last.cloned());
@@ -98,7 +98,7 @@ impl Facts {
             error: found.as_ref().and_then(|device| device.error.map(str::to_owned)),
             replan_at: found.as_ref().map(|device| device.replan_at),
             site: found.as_ref().map(|device| *device.site),
-            under_way: runs.map(|run| Begun::of(&run, scheduler)).collect(),
+            under_way: runs.map(|run| ActiveRun::of(&run, scheduler)).collect(),
             planned: planned.as_ref().map(|view| Planned {
                 job: view.job.clone(),
                 next: view.next,
@@ -119,7 +119,7 @@ impl Facts {
     }
 
     /// The occurrence that is meant: the nearest one, or the last one, if no time is asked for.
-    pub(super) fn nominal(&self, at: Instant, is_last: bool, sky: &mut Sky) -> Result<Instant, Option<Never>> {
+    pub(super) fn nominal(&self, at: Instant, is_last: bool, sky: &mut SunCache) -> Result<Instant, Option<Never>> {
         let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return Err(None) };
         let trigger = &planned.job.trigger;
         let before = last(trigger, at, site, sky);
@@ -133,7 +133,7 @@ impl Facts {
     }
 
     /// When the run of an occurrence starts, or should have.
-    pub(super) fn start(&self, (plugin, device, job): &JobName, occurrence: Instant, sky: &mut Sky) -> Instant {
+    pub(super) fn start(&self, (plugin, device, job): &JobName, occurrence: Instant, sky: &mut SunCache) -> Instant {
         let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return occurrence };
         let (plugin, device, job) = (plugin.clone(), device.clone(), job.clone());
         let run = RunId { plugin, device, job, occurrence, origin: planned.origin };
@@ -141,7 +141,7 @@ impl Facts {
     }
 
     /// What comes next: never what has come, though it may not be decided yet.
-    pub(super) fn next(&self, now: Instant, sky: &mut Sky) -> Option<NextRun> {
+    pub(super) fn next(&self, now: Instant, sky: &mut SunCache) -> Option<NextRun> {
         let (planned, site) = (self.planned.as_ref()?, self.site.as_ref()?);
         Some(match planned.next {
             NextRun::Due(at) | NextRun::NotBefore(at) if at <= now => match planned.job.trigger.find(now, site, sky) {
@@ -167,7 +167,7 @@ impl Facts {
 }
 
 /// The newest occurrence up to an instant, as far as it makes sense to look.
-fn last(trigger: &Trigger, at: Instant, site: &Site, sky: &mut Sky) -> Option<Instant> {
+fn last(trigger: &Trigger, at: Instant, site: &Site, sky: &mut SunCache) -> Option<Instant> {
     let mut until = at;
     for _ in 0..SEARCHES {
         match trigger.last(Instant::MIN, until, site, sky) {

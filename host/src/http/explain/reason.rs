@@ -2,7 +2,7 @@
 
 use roost_scheduler::{
     names::PluginName,
-    outcome::{Attempt, Cancelled, Cause, Denied, Failed, Missed, Outcome, Several, Skipped, Why},
+    outcome::{Attempt, Cancelled, Cause, Denied, Failed, Missed, MissedReason, Outcome, Several, Skipped},
     trigger::Duration,
 };
 
@@ -38,7 +38,7 @@ impl Sentence {
     pub(super) fn reason(&self, plugin: &PluginName, outcome: &Outcome) -> (String, Option<String>) {
         let reason = match outcome {
             Outcome::Failed(failed) => return failure(failed),
-            Outcome::Missed(Missed { why: why @ Why::TooLate { cause, .. }, .. }) => {
+            Outcome::Missed(Missed { why: why @ MissedReason::TooLate { cause, .. }, .. }) => {
                 return (line(&self.missed(why)), advice(plugin, cause));
             }
             Outcome::Missed(Missed { why, .. }) => self.missed(why),
@@ -57,18 +57,18 @@ impl Sentence {
         format!(", one of {at_least}{count} since {}", self.local(since))
     }
 
-    fn missed(&self, why: &Why) -> String {
+    fn missed(&self, why: &MissedReason) -> String {
         match why {
-            Why::TooLate { late_ms, grace_ms, cause } => {
+            MissedReason::TooLate { late_ms, grace_ms, cause } => {
                 let (late, grace) = (length(*late_ms), length(i64::from(*grace_ms)));
                 format!("{cause}; it would have started {late} late, and may start no more than {grace} late")
             }
-            Why::TooMany(most) => waiting(*most),
-            Why::Superseded { job: None, by } => format!(
+            MissedReason::TooMany(most) => waiting(*most),
+            MissedReason::Superseded { job: None, by } => format!(
                 "when it could have started, the run of {} was due as well, and only the newest is made up for",
                 self.local(*by)
             ),
-            Why::Superseded { job: Some(job), by } => format!(
+            MissedReason::Superseded { job: Some(job), by } => format!(
                 "when it could have started, `{job}` of {} was due as well, and only the newest of their group is made up for",
                 self.local(*by)
             ),

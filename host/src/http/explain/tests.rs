@@ -3,15 +3,16 @@ mod stories;
 use crate::zones::zone;
 use roost_scheduler::{
     body::PackedJob,
-    event::Wish,
+    event::Override,
     model::{Job as Model, Policy, Qos},
     names::{DeviceName, JobId, Origin, PluginName, ResourceName, RunId},
     outcome::{
-        Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, Outcome, Several, Skipped, Success, Why,
+        Attempt, Cancelled, Cause, Denied, Failed, Late, Level, Missed, MissedReason, Outcome, Several, Skipped,
+        Success,
     },
     time::Site,
     topic::{Grant, Topic},
-    trigger::{Patterns, parse},
+    trigger::{CronCache, parse},
 };
 
 use super::{facts::Progress, *};
@@ -56,12 +57,12 @@ fn planned(trigger: &str) -> Planned {
     let job = Model {
         id: name().2,
         label: None,
-        trigger: parse(trigger, at(DUE), &mut Patterns::default()).unwrap(),
+        trigger: parse(trigger, at(DUE), &mut CronCache::default()).unwrap(),
         action: roost_scheduler::model::Action::Steps([step].into()),
         policy: Policy::default(),
     };
     let (next, watermark) = (NextRun::Due(at("2027-03-02T06:30:00Z")), at(DUE));
-    let (origin, wish) = (Origin::Trigger, Wish::default());
+    let (origin, wish) = (Origin::Trigger, Override::default());
     Planned { job: PackedJob::from(&job), next, origin, watermark, wish, paused: None }
 }
 
@@ -116,16 +117,16 @@ fn progress(state: &'static str) -> Progress {
     Progress { state, step: 1, of: 1, held_by, holders, attempts: 0, last, until, grace_end }
 }
 
-fn begun(id: RunId, progress: Progress) -> Begun {
-    Begun { id, started: None, progress }
+fn begun(id: RunId, progress: Progress) -> ActiveRun {
+    ActiveRun { id, started: None, progress }
 }
 
-fn missed(why: Why) -> Outcome {
+fn missed(why: MissedReason) -> Outcome {
     Outcome::Missed(Missed { why, several: None })
 }
 
 fn too_late(cause: Cause) -> Outcome {
-    missed(Why::TooLate { late_ms: 720_000, grace_ms: 300_000, cause })
+    missed(MissedReason::TooLate { late_ms: 720_000, grace_ms: 300_000, cause })
 }
 
 fn failed(last: Attempt) -> Outcome {
@@ -188,13 +189,13 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::Taken(pump())), "`pump` was taken"),
         (too_late(Cause::Deaf("not authorized".into())), "could not be listened to: not authorized"),
         (too_late(Cause::HeldBack(topic())), "messages to `barn/door` were held back"),
-        (missed(Why::TooMany(1_000)), "1000 of its runs were waiting already"),
+        (missed(MissedReason::TooMany(1_000)), "1000 of its runs were waiting already"),
         (
-            missed(Why::Superseded { job: None, by }),
+            missed(MissedReason::Superseded { job: None, by }),
             "the run of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest is made up for",
         ),
         (
-            missed(Why::Superseded { job: Some(close()), by }),
+            missed(MissedReason::Superseded { job: Some(close()), by }),
             "`close` of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest of their group",
         ),
         (Outcome::Skipped(Skipped::Earlier(by)), "had not ended"),
@@ -256,7 +257,7 @@ fn every_outcome_and_every_reason_can_be_asked_for() {
 #[test]
 fn one_of_several_is_found_in_what_stands_for_them() {
     let several = Some(Several { since: at("2027-02-25T06:30:00Z"), count: 5, more: false });
-    let why = Why::Superseded { job: None, by: at("2027-03-02T06:30:00Z") };
+    let why = MissedReason::Superseded { job: None, by: at("2027-03-02T06:30:00Z") };
     let missed = run(&Outcome::Missed(Missed { why, several }));
     let paused = run(&Outcome::Skipped(Skipped::Paused { what: Level::Job, several }));
     for run in [missed, paused] {

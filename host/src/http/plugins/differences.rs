@@ -11,7 +11,7 @@ use roost_scheduler::{
 };
 
 use super::{
-    super::{desk::Desk, limits, problem::Problem},
+    super::{limits, problem::Problem, state::ApiState},
     records::{DeviceDifferencesRecord, DifferencesRecord, SomeJobsRecord},
 };
 
@@ -26,7 +26,7 @@ type Jobs = HashMap<String, Existing>;
 
 /// Compares what each device would do with what it does.
 pub(super) async fn differences(
-    desk: &Desk,
+    desk: &ApiState,
     plugin: PluginName,
     devices: Vec<LoadedDevice>,
 ) -> Result<DifferencesRecord, Problem> {
@@ -36,7 +36,7 @@ pub(super) async fn differences(
 }
 
 /// In pieces: a plugin may have many jobs.
-async fn existing(desk: &Desk, plugin: PluginName) -> Result<BTreeMap<DeviceName, Jobs>, Problem> {
+async fn existing(desk: &ApiState, plugin: PluginName) -> Result<BTreeMap<DeviceName, Jobs>, Problem> {
     let mut found: BTreeMap<DeviceName, Jobs> = BTreeMap::new();
     let mut from = Some(JobKey::default());
     while let Some(start) = from {
@@ -143,7 +143,7 @@ mod tests {
         model::{Action, Job, Policy},
         names::JobId,
         time::Instant,
-        trigger::{Patterns, parse},
+        trigger::{CronCache, parse},
         zone::Zone,
     };
 
@@ -151,7 +151,7 @@ mod tests {
 
     fn job(id: &str, trigger: &str) -> Job {
         let (id, trigger) =
-            (JobId::parse(id).unwrap(), parse(trigger, Instant::MIN, &mut Patterns::default()).unwrap());
+            (JobId::parse(id).unwrap(), parse(trigger, Instant::MIN, &mut CronCache::default()).unwrap());
         Job { id, label: None, trigger, action: Action::Steps(Arc::new([])), policy: Policy::default() }
     }
 

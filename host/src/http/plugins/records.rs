@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::words::{Device, Plugin};
+use super::super::params::{Device, Plugin};
 use crate::{
     config::limits::Limits,
-    plugins::{Fault, Standing, State, TaskDescription, Used},
+    plugins::{Fault, PluginStatus, State, TaskDescription, Usage},
 };
 
 /// A plugin whose file lies in the folder, or of which something runs.
@@ -229,7 +229,7 @@ pub(crate) struct SomeJobsRecord {
 
 impl PluginRecord {
     /// Of what the scheduler knows, if it does, and of what stands on the board. Without its jobs, which are counted apart.
-    pub(super) fn new(name: String, core: Option<&Core>, standing: Option<&Standing>, zone: Zone) -> Self {
+    pub(super) fn new(name: String, core: Option<&Core>, standing: Option<&PluginStatus>, zone: Zone) -> Self {
         let version = core.map(|core| core.version).filter(|version| *version != Version::NONE);
         let is_own = version == Some(Version::BUILT_IN);
         let version = version.filter(|_| !is_own);
@@ -290,8 +290,8 @@ impl From<Limits> for LimitsRecord {
     }
 }
 
-impl From<Used> for UsedRecord {
-    fn from(Used { calls, failed, traps, plan_ms, longest_plan_ms, memory_bytes }: Used) -> Self {
+impl From<Usage> for UsedRecord {
+    fn from(Usage { calls, failed, traps, plan_ms, longest_plan_ms, memory_bytes }: Usage) -> Self {
         Self { calls, failed, traps, plan_ms, longest_plan_ms, memory_bytes }
     }
 }

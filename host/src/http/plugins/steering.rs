@@ -5,11 +5,11 @@ use roost_scheduler::event::{Part, Request};
 
 use super::{
     super::{
-        desk::Desk,
         extract::Path,
         missing::missing,
+        params::{Plugin, PluginPath},
         problem::{Answered, Problem},
-        words::{Plugin, PluginPath},
+        state::ApiState,
     },
     records::{RemovedRecord, RolledBackRecord},
 };
@@ -22,7 +22,7 @@ use crate::plugins::Installed;
     params(PluginPath),
     responses((status = 204, description = "They are being asked")))]
 pub(in super::super) async fn replan(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
     ask(&desk, Request::Replan(plugin)).await
@@ -35,7 +35,7 @@ pub(in super::super) async fn replan(
     params(PluginPath),
     responses((status = 204, description = "It is paused")))]
 pub(in super::super) async fn pause(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
     ask(&desk, Request::Pause { what: Part::Plugin(plugin), paused: true }).await
@@ -46,13 +46,13 @@ pub(in super::super) async fn pause(
     params(PluginPath),
     responses((status = 204, description = "It goes on")))]
 pub(in super::super) async fn resume(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
     ask(&desk, Request::Pause { what: Part::Plugin(plugin), paused: false }).await
 }
 
-async fn ask(desk: &Desk, what: Request) -> Result<StatusCode, Problem> {
+async fn ask(desk: &ApiState, what: Request) -> Result<StatusCode, Problem> {
     desk.ask(what).await.map(|_| StatusCode::NO_CONTENT)
 }
 
@@ -64,7 +64,7 @@ async fn ask(desk: &Desk, what: Request) -> Result<StatusCode, Problem> {
     params(PluginPath),
     responses((status = 202, body = RemovedRecord, description = "Its file is gone, and so will be its jobs")))]
 pub(in super::super) async fn remove(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<(StatusCode, Json<RemovedRecord>), Problem> {
     desk.plugins().installer.remove(&plugin).await?;
@@ -83,7 +83,7 @@ pub(in super::super) async fn remove(
             description = "There is no version to go back to"),
     ))]
 pub(in super::super) async fn roll_back(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Answered<RolledBackRecord> {
     if desk.plugins().board.plugin(&plugin).is_none() {

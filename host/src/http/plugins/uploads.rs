@@ -16,11 +16,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
-        desk::Desk,
         extract::{Path, Query},
         limits,
+        params::PluginPath,
         problem::{Answered, Problem},
-        words::PluginPath,
+        state::ApiState,
     },
     differences::differences,
     records::{InstalledRecord, TrialRecord},
@@ -51,7 +51,7 @@ struct Component(Vec<u8>);
             description = "It would be refused; the folder is as it was"),
     ))]
 pub(in super::super) async fn upload(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<InstalledRecord>), Problem> {
@@ -83,7 +83,7 @@ pub(in super::super) struct As {
         (status = 422, body = Problem, content_type = "application/problem+json", description = "It would be refused"),
     ))]
 pub(in super::super) async fn check(
-    State(desk): State<Desk>,
+    State(desk): State<ApiState>,
     Query(As { plugin }): Query<As>,
     request: Request,
 ) -> Answered<TrialRecord> {
@@ -93,7 +93,7 @@ pub(in super::super) async fn check(
     Ok(Json(told(&desk, loaded).await?))
 }
 
-async fn told(desk: &Desk, loaded: Loaded) -> Result<TrialRecord, Problem> {
+async fn told(desk: &ApiState, loaded: Loaded) -> Result<TrialRecord, Problem> {
     let (plugin, version) = (loaded.plugin.clone(), loaded.version);
     let of = plugin.clone();
     let running = desk.look(move |scheduler| scheduler.plugin(&of).map(|plugin| plugin.version)).await?;

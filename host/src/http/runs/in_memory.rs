@@ -9,11 +9,11 @@ use roost_scheduler::{
     time::Instant,
 };
 
-use super::super::{desk::Desk, problem::Problem};
-use crate::store::{Owed, RunView, Wanted};
+use super::super::{problem::Problem, state::ApiState};
+use crate::store::{Owed, RunFilter, RunView};
 
 /// Those that are wanted, the longest due first; in pieces, for the loop has other things to do.
-pub(super) async fn in_memory(desk: &Desk, wanted: &Wanted) -> Result<Vec<RunView>, Problem> {
+pub(super) async fn in_memory(desk: &ApiState, wanted: &RunFilter) -> Result<Vec<RunView>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
     let is_running = wanted.state.as_deref().is_none_or(|state| state == "running");
     while let Some(first) = from.filter(|_| is_running) {
@@ -33,7 +33,7 @@ pub(super) async fn in_memory(desk: &Desk, wanted: &Wanted) -> Result<Vec<RunVie
 }
 
 /// One of them.
-pub(super) async fn one(desk: &Desk, run: RunId) -> Result<Option<RunView>, Problem> {
+pub(super) async fn one(desk: &ApiState, run: RunId) -> Result<Option<RunView>, Problem> {
     let name = run.clone().of_job();
     let look = desk.look(move |scheduler| {
         let mut runs = scheduler.runs_named(&name);
@@ -57,7 +57,7 @@ fn place(run: &RunView) -> (Option<Instant>, &RunId) {
     (run.owed.as_ref().map(|owed| owed.due), &run.id)
 }
 
-fn is_wanted(run: &RunUnderWay<'_>, wanted: &Wanted) -> bool {
+fn is_wanted(run: &RunUnderWay<'_>, wanted: &RunFilter) -> bool {
     let RunUnderWay { id, due, .. } = *run;
     let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
     // Behind one that has ended, there is none.

@@ -12,7 +12,7 @@ use roost_scheduler::{
     outcome::Level,
     scheduler::{JobView, NextRun, RunUnderWay, Scheduler, start_of},
     time::{Instant, Site},
-    trigger::{Search, Sky},
+    trigger::{Search, SunCache},
 };
 
 use super::limits;
@@ -99,7 +99,7 @@ impl Planned {
     }
 
     /// The first occurrence from an instant on that is not decided, if it is before another.
-    fn first(&self, from: Instant, to: Instant, sky: &mut Sky) -> Option<Instant> {
+    fn first(&self, from: Instant, to: Instant, sky: &mut SunCache) -> Option<Instant> {
         let after = self.watermark.max(from.plus_ms(-1));
         match self.next {
             NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
@@ -109,7 +109,7 @@ impl Planned {
         }
     }
 
-    fn following(&self, mut after: Instant, to: Instant, sky: &mut Sky) -> Option<Instant> {
+    fn following(&self, mut after: Instant, to: Instant, sky: &mut SunCache) -> Option<Instant> {
         loop {
             match self.job.trigger.next(after, &self.site, sky) {
                 Search::Found(at) => return Some(at).filter(|at| *at < to),
@@ -139,7 +139,7 @@ pub(super) fn take(
 
 /// Where something stands in the order of time. Of jobs, by their names, for their numbers may change between two pages.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct SortKey {
     pub(super) at: Instant,
     pub(super) job: JobName,
     pub(super) occurrence: Instant,
@@ -150,7 +150,7 @@ pub(super) struct Place {
 /// Something that is expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
-    pub(super) place: Place,
+    pub(super) place: SortKey,
     /// Which of the jobs.
     pub(super) job: usize,
     /// If it is a run that is under way, or of one.
@@ -184,7 +184,7 @@ struct Occurrences<'j> {
 
 impl<'j> Occurrences<'j> {
     /// Those of which something may come from one instant on, before another.
-    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sky: &mut Sky) -> Self {
+    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sky: &mut SunCache) -> Self {
         let (mut numbers, mut spans_ms) = (HashMap::new(), Vec::new());
         let number_of = |job: &Planned| {
             let next = numbers.len();
@@ -245,10 +245,10 @@ impl<'j> Occurrences<'j> {
 pub(super) fn ahead(
     jobs: &[Planned],
     (from, to): (Instant, Instant),
-    after: Option<&Place>,
+    after: Option<&SortKey>,
     most: usize,
 ) -> (Vec<Expected>, bool) {
-    let mut sky = Sky::default();
+    let mut sky = SunCache::default();
     let begin = after.map_or(from, |after| after.at);
     let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sky);
     let mut heap = BinaryHeap::new();
@@ -292,7 +292,7 @@ pub(super) fn ahead(
             What::Step(step) => (step, None),
         };
         let name = (job.plugin.clone(), job.device.clone(), job.job.body.job_id());
-        let place = Place { at, job: name, occurrence, step };
+        let place = SortKey { at, job: name, occurrence, step };
         if after.is_some_and(|after| place <= *after) {
             continue;
         }
@@ -310,7 +310,7 @@ mod tests {
         model::{Message, Misfire, Policy, Qos, Step},
         names::JobId,
         topic::Topic,
-        trigger::{Patterns, parse},
+        trigger::{CronCache, parse},
         zone::Zone,
     };
 
@@ -338,7 +338,7 @@ mod tests {
             key: 0,
             plugin: PluginName::parse("coop").unwrap(),
             device: DeviceName::parse("north").unwrap(),
-            job: PackedJob { trigger: parse(trigger, DAY, &mut Patterns::default()).unwrap(), body },
+            job: PackedJob { trigger: parse(trigger, DAY, &mut CronCache::default()).unwrap(), body },
             site: Site { zone: Zone::UTC, location: None },
             paused: None,
             skip: None,

@@ -19,7 +19,7 @@ use super::{
     outages::{end_of_first, failure},
     settings,
 };
-use crate::mqtt::{End, Pace, Settings, failure::Failure};
+use crate::mqtt::{End, Settings, Timeouts, failure::Failure};
 
 const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
 pub(super) const PINGRESP: &[u8] = &[0xD0, 0];
@@ -186,7 +186,7 @@ async fn a_broker_that_answers_connect_with_something_else_is_told_apart() {
 async fn a_broker_that_never_answers_is_given_up() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Pace { connect: Duration::from_millis(50), ..settings.pace }, ..settings };
+    let settings = Settings { pace: Timeouts { connect: Duration::from_millis(50), ..settings.pace }, ..settings };
     let (failure, _held) = tokio::join!(failure(settings), broker.accept());
     assert!(matches!(failure, Failure::NoAnswer { what: "CONNECT", .. }), "{failure}");
 }
@@ -324,7 +324,7 @@ async fn subscriptions_are_counted_and_share_the_packet_ids() {
 async fn a_broker_that_does_not_answer_to_a_subscription_is_left() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Pace { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let settings = Settings { pace: Timeouts { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     probe.watch(link, 1, "a", "on");
@@ -375,7 +375,7 @@ async fn reports_wait_in_small_numbers_for_a_core_that_is_slow_to_listen() {
 async fn acknowledgements_are_read_while_the_broker_does_not_read() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Pace { keep_alive: Duration::from_secs(2), ..settings.pace }, ..settings };
+    let settings = Settings { pace: Timeouts { keep_alive: Duration::from_secs(2), ..settings.pace }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     // Far more than the buffers of both sockets hold.
@@ -400,7 +400,7 @@ async fn acknowledgements_are_read_while_the_broker_does_not_read() {
 async fn a_broker_that_falls_silent_is_left() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Pace { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let settings = Settings { pace: Timeouts { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
     let (end, _held) = tokio::join!(end_of_first(settings), async {
         let mut client = broker.welcome(CONNACK).await;
         assert_eq!(client.next().await, Packet::PingReq(rumqttc::v5::mqttbytes::v5::PingReq));
@@ -413,7 +413,7 @@ async fn a_broker_that_falls_silent_is_left() {
 async fn a_broker_that_loses_an_acknowledgement_is_left() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Pace { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let settings = Settings { pace: Timeouts { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
@@ -447,12 +447,12 @@ async fn the_link_stops_at_once_whatever_it_is_doing() {
     // While there is no broker.
     let absent = settings(super::brokers::free_port());
     let pace =
-        Pace { first_pause: Duration::from_secs(3_600), longest_pause: Duration::from_secs(3_600), ..absent.pace };
+        Timeouts { first_pause: Duration::from_secs(3_600), longest_pause: Duration::from_secs(3_600), ..absent.pace };
     Probe::connect(Settings { pace, ..absent }).link.stop().await;
     // While a broker does not answer.
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let pace = Pace { connect: Duration::from_secs(3_600), ..settings.pace };
+    let pace = Timeouts { connect: Duration::from_secs(3_600), ..settings.pace };
     let probe = Probe::connect(Settings { pace, ..settings });
     let _held = broker.accept().await;
     probe.link.stop().await;

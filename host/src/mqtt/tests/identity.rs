@@ -11,7 +11,7 @@ use super::{
     outages::failure,
     settings,
 };
-use crate::mqtt::{Pace, Settings, addresses::Addresses, failure::Failure};
+use crate::mqtt::{Settings, Timeouts, addresses::Addresses, failure::Failure};
 
 const FILES: [(&str, &str); 9] = [
     ("server.pem", include_str!("certificates/server.pem")),
@@ -96,7 +96,7 @@ async fn addresses_are_tried_in_turn_and_none_is_waited_for() {
     let dead = FalseBroker::new().await;
     let url = |port: u16| format!("mqtt://127.0.0.1:{port}").parse().expect("a good URL");
     let urls = vec![url(free_port()), dead.settings().urls[0].clone(), url(broker.roost)];
-    let pace = Pace {
+    let pace = Timeouts {
         connect: Duration::from_millis(100),
         first_pause: Duration::from_secs(3_600),
         longest_pause: Duration::from_secs(3_600),

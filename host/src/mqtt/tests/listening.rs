@@ -19,7 +19,7 @@ use super::{
     confirm, edit, settings,
 };
 use crate::mqtt::{
-    connection::greet,
+    connection::handshake,
     message::message,
     wire::{self, AckKind, Incoming},
 };
@@ -42,7 +42,7 @@ impl Device {
         stream.set_nodelay(true).expect("it is TCP");
         let connect = wire::connect("device", None, 600, None);
         let version = broker.version;
-        let (_, read) = greet(&mut stream, connect, version).await.expect("it is open to everybody");
+        let (_, read) = handshake(&mut stream, connect, version).await.expect("it is open to everybody");
         Self { stream, read, version, has_qos_2: broker.abilities.qos_2, packet_id: 0 }
     }
 

@@ -14,7 +14,7 @@ fn arrived(topic: &str, payload: &str, retained: bool) -> Arrived {
     }
 }
 
-fn told(untold: &mut Untold) -> Vec<(WatchId, bool, bool, String)> {
+fn told(untold: &mut PendingEvents) -> Vec<(WatchId, bool, bool, String)> {
     let fields = |event| match event {
         Event::Reported { watch, matches, retained, said, .. } => (watch, matches, retained, said),
         other => panic!("unexpected {other:?}"),
@@ -39,7 +39,7 @@ fn the_last_watch_of_a_topic_ends_the_subscription() {
 
 #[test]
 fn each_watch_of_a_topic_hears_and_has_its_own_condition() {
-    let (mut watches, mut untold) = (Watches::default(), Untold::new(1));
+    let (mut watches, mut untold) = (Watches::default(), PendingEvents::new(1));
     watches.add(1, &confirm("a", "on"));
     watches.add(2, &confirm("a", "off"));
     watches.add(3, &confirm("b", "on"));
@@ -52,7 +52,7 @@ fn each_watch_of_a_topic_hears_and_has_its_own_condition() {
 
 #[test]
 fn what_the_broker_has_kept_is_told_to_later_watches() {
-    let (mut watches, mut untold) = (Watches::default(), Untold::new(1));
+    let (mut watches, mut untold) = (Watches::default(), PendingEvents::new(1));
     watches.add(1, &confirm("a", "on"));
     watches.take(arrived("a", "on", true), &mut untold);
     watches.granted(1, &mut untold);
@@ -82,7 +82,7 @@ fn what_the_broker_has_kept_is_told_to_later_watches() {
 
 #[test]
 fn a_flood_is_not_looked_at_in_full_but_its_end_is() {
-    let (mut watches, mut untold) = (Watches::default(), Untold::new(1));
+    let (mut watches, mut untold) = (Watches::default(), PendingEvents::new(1));
     let listeners = 100;
     for watch in 1..=listeners {
         watches.add(watch, &confirm("a", "last"));
@@ -111,7 +111,7 @@ fn a_flood_is_not_looked_at_in_full_but_its_end_is() {
 
 #[test]
 fn json_takes_its_share_of_a_period() {
-    let (mut watches, mut untold) = (Watches::default(), Untold::new(1));
+    let (mut watches, mut untold) = (Watches::default(), PendingEvents::new(1));
     watches.add(1, &confirm("a", "text"));
     let long = format!("[{}0]", "0,".repeat(30_000));
     watches.take(arrived("a", &long, false), &mut untold);
@@ -124,7 +124,7 @@ fn json_takes_its_share_of_a_period() {
 
 #[test]
 fn large_reports_are_looked_at_now_and_then_however_many_turns_bring_them() {
-    let (mut watches, mut untold) = (Watches::default(), Untold::new(1));
+    let (mut watches, mut untold) = (Watches::default(), PendingEvents::new(1));
     watches.add(1, &json("a", "/0"));
     let long = format!("[0{}]", ",0".repeat(30_000));
     let (periods, mut looked) = (20, 0);
@@ -146,7 +146,7 @@ fn large_reports_are_looked_at_now_and_then_however_many_turns_bring_them() {
 
 #[test]
 fn what_waits_to_be_looked_at_is_bounded_and_each_topic_has_its_turn() {
-    let (mut watches, mut untold) = (Watches::default(), Untold::new(1));
+    let (mut watches, mut untold) = (Watches::default(), PendingEvents::new(1));
     let long = format!("[1{}]", " ".repeat(60_000));
     let topics = 1 + LATE_BYTES / long.len();
     let name = |number: usize| format!("device/{number}");

@@ -4,7 +4,7 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use roost_scheduler::names::PluginName;
 
-use super::Offer;
+use super::Candidate;
 use crate::{
     files,
     plugins::{
@@ -47,7 +47,7 @@ impl From<String> for SettingsText {
 
 /// What reading a settled pair came to.
 pub(super) enum Reading {
-    Whole(Offer),
+    Whole(Candidate),
     Torn,
     Changing,
     /// There is no room for it now.
@@ -101,7 +101,7 @@ pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: L
         return Reading::Torn;
     }
     let component = Bytes::in_room(bytes, Some(room));
-    Reading::Whole(Offer { plugin: name.clone(), component, settings: text })
+    Reading::Whole(Candidate { plugin: name.clone(), component, settings: text })
 }
 
 /// Without them it would run with defaults, which a link whose target is away does not ask for.

@@ -38,7 +38,7 @@ impl Bench {
         fs::write(self.file(name), bytes).unwrap();
     }
 
-    fn touched(&mut self, name: &str, touch: Touch) {
+    fn touched(&mut self, name: &str, touch: Debounce) {
         self.folder.touched(&self.file(name), touch, self.now);
     }
 
@@ -58,9 +58,9 @@ impl Bench {
     }
 }
 
-fn in_short(found: Vec<Sighting>) -> Vec<String> {
+fn in_short(found: Vec<FolderEvent>) -> Vec<String> {
     let short = |sighting| match sighting {
-        Sighting::Offered(offer) => {
+        FolderEvent::Offered(offer) => {
             format!(
                 "{} {}{}",
                 offer.plugin,
@@ -68,9 +68,9 @@ fn in_short(found: Vec<Sighting>) -> Vec<String> {
                 offer.settings.map_or_else(String::new, |read| read.text)
             )
         }
-        Sighting::Withdrawn(name) => format!("{name} gone"),
-        Sighting::Faulty(_, report) => format!("fault: {}", [vec![report.what], report.causes].concat().join(": ")),
-        Sighting::Surveyed => unreachable!("the watch says that, not the folder"),
+        FolderEvent::Withdrawn(name) => format!("{name} gone"),
+        FolderEvent::Faulty(_, report) => format!("fault: {}", [vec![report.what], report.causes].concat().join(": ")),
+        FolderEvent::Surveyed => unreachable!("the watch says that, not the folder"),
     };
     found.into_iter().map(short).collect()
 }
@@ -94,10 +94,10 @@ fn a_copy_is_taken_when_it_has_been_closed() {
     let mut bench = Bench::new(&[]);
     bench.scan();
     bench.write("a.wasm", &component(1));
-    bench.touched("a.wasm", Touch::Begun);
-    bench.touched("a.wasm", Touch::Written);
+    bench.touched("a.wasm", Debounce::Begun);
+    bench.touched("a.wasm", Debounce::Written);
     assert_eq!(bench.later(1_000), [""; 0]);
-    bench.touched("a.wasm", Touch::Finished);
+    bench.touched("a.wasm", Debounce::Finished);
     assert_eq!(bench.later(15), [""; 0]);
     assert_eq!(bench.later(5), ["a 11"]);
 }
@@ -107,10 +107,10 @@ fn both_files_settle_together() {
     let mut bench = Bench::new(&[]);
     bench.scan();
     bench.write("a.wasm", &component(1));
-    bench.touched("a.wasm", Touch::Finished);
+    bench.touched("a.wasm", Debounce::Finished);
     assert_eq!(bench.later(15), [""; 0]);
     bench.write("a.toml", b" # new");
-    bench.touched("a.toml", Touch::Finished);
+    bench.touched("a.toml", Debounce::Finished);
     assert_eq!(bench.later(15), [""; 0]);
     assert_eq!(bench.later(5), ["a 11 # new"]);
 }
@@ -121,7 +121,7 @@ fn a_torn_file_is_tried_again_and_told_once() {
     bench.scan();
     let whole = component(100);
     bench.write("a.wasm", &whole[..50]);
-    bench.touched("a.wasm", Touch::Finished);
+    bench.touched("a.wasm", Debounce::Finished);
     assert_eq!(bench.later(50), [""; 0]);
     let told: Vec<_> = (0..40).flat_map(|_| bench.later(250)).collect();
     assert_eq!(told.len(), 1, "{told:?}");
@@ -129,7 +129,7 @@ fn a_torn_file_is_tried_again_and_told_once() {
     assert_eq!(bench.scan(), [""; 0]);
 
     OpenOptions::new().append(true).open(bench.file("a.wasm")).unwrap().write_all(&whole[50..]).unwrap();
-    bench.touched("a.wasm", Touch::Finished);
+    bench.touched("a.wasm", Debounce::Finished);
     assert_eq!(bench.later(50), ["a 110"]);
 }
 
@@ -150,7 +150,7 @@ fn a_link_counts_as_what_it_points_to() {
     bench.scan();
     fs::write(bench.root.path().join("built.wasm"), component(1)).unwrap();
     symlink("../built.wasm", bench.file("a.wasm")).unwrap();
-    bench.touched("a.wasm", Touch::Begun);
+    bench.touched("a.wasm", Debounce::Begun);
     assert_eq!(bench.later(300), ["a 11"]);
     fs::write(bench.root.path().join("built.wasm"), component(2)).unwrap();
     bench.scan();
@@ -165,11 +165,11 @@ fn what_comes_back_within_three_seconds_was_never_gone() {
     bench.scan();
     for name in ["a.wasm", "b.wasm"] {
         fs::remove_file(bench.file(name)).unwrap();
-        bench.touched(name, Touch::Finished);
+        bench.touched(name, Debounce::Finished);
     }
     assert_eq!(bench.later(2_000), [""; 0]);
     bench.write("b.wasm", &component(2));
-    bench.touched("b.wasm", Touch::Finished);
+    bench.touched("b.wasm", Debounce::Finished);
     assert_eq!(bench.later(50), ["b 12"]);
     assert_eq!(bench.later(3_000), ["a gone"]);
     assert_eq!(bench.later(60_000), [""; 0]);
@@ -182,7 +182,7 @@ fn a_folder_that_is_away_removes_nothing_and_is_told_once() {
     bench.scan();
     let away = bench.root.path().join("away");
     fs::rename(&bench.folder.path, &away).unwrap();
-    bench.touched("a.wasm", Touch::Finished);
+    bench.touched("a.wasm", Debounce::Finished);
     assert_eq!(bench.later(5_000), [""; 0]);
     let told = bench.scan();
     assert!(told.len() == 1 && told[0].contains("cannot be read"), "{told:?}");
@@ -202,7 +202,7 @@ fn an_empty_folder_is_taken_for_unmounted_until_something_is_put_into_it() {
     assert_eq!(bench.later(60_000), [""; 0]);
     assert_eq!(bench.scan(), [""; 0]);
     bench.write("b.wasm", &component(2));
-    bench.touched("b.wasm", Touch::Finished);
+    bench.touched("b.wasm", Debounce::Finished);
     assert_eq!(bench.later(50), ["b 12"]);
     assert_eq!(bench.scan(), [""; 0]);
     assert_eq!(bench.later(3_000), ["a gone"]);
@@ -216,7 +216,7 @@ fn a_disk_that_is_unmounted_while_the_host_runs_removes_nothing() {
     // What a mount point shows when its disk is gone: another folder, and nothing in it.
     fs::rename(&bench.folder.path, bench.root.path().join("disk")).unwrap();
     fs::create_dir(&bench.folder.path).unwrap();
-    bench.touched("a.wasm", Touch::Finished);
+    bench.touched("a.wasm", Debounce::Finished);
     assert_eq!(bench.later(4_000), [""; 0]);
     let told = bench.scan();
     assert!(told.len() == 1 && told[0].contains("none of the plugins"), "{told:?}");
@@ -289,12 +289,12 @@ fn settings_that_go_are_missed_only_after_a_while() {
     assert_eq!(bench.scan(), ["porch 13a = 1"]);
     let remove = |bench: &mut Bench| {
         fs::remove_file(bench.file("porch.toml")).unwrap();
-        bench.touched("porch.toml", Touch::Finished);
+        bench.touched("porch.toml", Debounce::Finished);
     };
     remove(&mut bench);
     assert_eq!((bench.later(20), bench.later(2_000)), (vec![], vec![]));
     bench.write("porch.toml", "a = 2".as_bytes());
-    bench.touched("porch.toml", Touch::Finished);
+    bench.touched("porch.toml", Debounce::Finished);
     assert_eq!(bench.later(20), ["porch 13a = 2"]);
     remove(&mut bench);
     assert_eq!((bench.later(20), bench.later(2_990)), (vec![], vec![]));
@@ -327,7 +327,9 @@ fn what_a_link_leads_to_outside_of_the_folder_is_not_quoted() {
     bench.folder.scan(bench.now, &mut found);
     bench.folder.settle(bench.now, &mut found);
     let quoted = found.iter().map(|sighting| match sighting {
-        Sighting::Offered(offer) => (offer.plugin.as_str(), offer.settings.as_ref().is_some_and(|read| read.may_quote)),
+        FolderEvent::Offered(offer) => {
+            (offer.plugin.as_str(), offer.settings.as_ref().is_some_and(|read| read.may_quote))
+        }
         other => panic!("{other:?}"),
     });
     assert_eq!(quoted.collect::<Vec<_>>(), [("attic", true), ("porch", false)]);

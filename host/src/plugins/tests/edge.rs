@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{guests, site};
 use crate::{
     config::rules::Rules,
-    plugins::{ForPeople, Options, Plugins, Refused, State, kept_grant, limits, start},
+    plugins::{Options, PluginHandle, Plugins, Refused, State, kept_grant, limits, start},
 };
 
 pub(super) struct Edge {
@@ -21,12 +21,12 @@ pub(super) struct Edge {
     pub(super) events: mpsc::Receiver<Event>,
 }
 
-pub(super) struct Place {
+pub(super) struct TestFolder {
     folder: TempDir,
     data: TempDir,
 }
 
-impl Place {
+impl TestFolder {
     pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), data: tempfile::tempdir().unwrap() }
     }
@@ -39,7 +39,7 @@ impl Place {
             site: site(),
             rules: Rules::default(),
             known,
-            feed: crate::feed::Feed::default(),
+            feed: crate::event_log::EventLog::default(),
         };
         Edge { plugins: start(options, sender).unwrap(), events }
     }
@@ -71,7 +71,7 @@ pub(super) fn name(name: &str) -> PluginName {
 
 #[tokio::test]
 async fn a_dropped_file_is_loaded_and_a_broken_update_changes_nothing() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
     fs::write(place.file("porch.wasm"), guests::numbered(1)).unwrap();
     let first = edge.loaded().await;
@@ -93,7 +93,7 @@ async fn a_dropped_file_is_loaded_and_a_broken_update_changes_nothing() {
 
 #[tokio::test]
 async fn a_version_that_ran_before_is_not_loaded_again_and_answers() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.put("porch.wasm", &guests::numbered(1));
     let mut edge = place.start(Vec::new());
     let known = edge.loaded().await.version;
@@ -115,7 +115,7 @@ async fn a_version_that_ran_before_is_not_loaded_again_and_answers() {
 
 #[tokio::test]
 async fn a_version_keeps_no_grant_that_its_name_alone_gave_it_before() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.put("zigbee2mqtt.wasm", &guests::numbered(1));
     // As a host before this one has accepted it.
     place.put("zigbee2mqtt.toml", b"[grants]\npublish = ['zigbee2mqtt/#']\nsubscribe = ['zigbee2mqtt/#']");
@@ -130,7 +130,7 @@ async fn a_version_keeps_no_grant_that_its_name_alone_gave_it_before() {
 
 #[tokio::test]
 async fn a_question_about_what_is_not_there_is_answered() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
     edge.plugins.plan(name("porch"), DeviceName::parse("porch").unwrap(), 1);
     assert!(matches!(edge.events.recv().await, Some(Event::Planned { plan: Err(_), .. })));
@@ -138,7 +138,7 @@ async fn a_question_about_what_is_not_there_is_answered() {
 
 #[tokio::test]
 async fn a_deleted_file_is_a_removed_plugin() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.put("porch.wasm", &guests::numbered(1));
     place.put("other.wasm", &guests::numbered(2));
     let mut edge = place.start(Vec::new());
@@ -150,7 +150,7 @@ async fn a_deleted_file_is_a_removed_plugin() {
 
 #[tokio::test]
 async fn settings_alone_make_a_version() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.put("porch.wasm", &guests::numbered(1));
     let mut edge = place.start(Vec::new());
     let first = edge.loaded().await;
@@ -163,7 +163,7 @@ async fn settings_alone_make_a_version() {
 
 #[tokio::test]
 async fn what_is_tried_leaves_nothing_but_what_was_compiled_last() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.put("porch.toml", b"[[device]]\nname = \"north\"\n[[device]]\nname = \"south\"\n");
     let edge = place.start(Vec::new());
     let installer = edge.plugins.for_people().installer;
@@ -184,9 +184,9 @@ async fn what_is_tried_leaves_nothing_but_what_was_compiled_last() {
 
 #[tokio::test]
 async fn calls_are_counted_over_versions_and_what_ran_before_is_remembered_until_it_is_removed() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
-    let ForPeople { board, installer, .. } = edge.plugins.for_people();
+    let PluginHandle { board, installer, .. } = edge.plugins.for_people();
     installer.install(&name("porch"), guests::numbered(1).into()).await.unwrap();
     let first = edge.loaded().await.version;
     place.put("porch.wasm", &guests::guest(guests::TRAPS));
@@ -204,7 +204,7 @@ async fn calls_are_counted_over_versions_and_what_ran_before_is_remembered_until
     edge.plugins.stop();
 
     let mut edge = place.start(vec![(name("porch"), second)]);
-    let ForPeople { board, installer, .. } = edge.plugins.for_people();
+    let PluginHandle { board, installer, .. } = edge.plugins.for_people();
     assert_eq!(installer.roll_back(&name("porch")).await.unwrap().component, first.component);
     assert_eq!(edge.loaded().await.version, first);
     assert_eq!(board.plugin(&name("porch")).unwrap().previous, Some(second.component));

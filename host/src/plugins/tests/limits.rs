@@ -8,10 +8,10 @@ use super::{guests, loader, offer};
 use crate::{
     clock,
     plugins::{
-        folder::{Offer, SettingsText},
+        folder::{Candidate, SettingsText},
         limits,
+        linked_cache::LinkedCache,
         load::{Accepted, LoadError},
-        ready::Ready,
     },
 };
 
@@ -139,7 +139,7 @@ async fn components_that_were_asked_last_stay_ready() {
     let program = loader.program(program).await.map_err(|error| error.to_string()).unwrap();
     let linked = loader.linked(&program).await.map_err(|error| error.to_string()).unwrap();
 
-    let ready = Ready::default();
+    let ready = LinkedCache::default();
     let digest = |number| Digest([number; 32]);
     let most = limits::COMPONENTS_READY as u8;
     (0..most).for_each(|number| ready.put(digest(number), linked.clone()));
@@ -155,7 +155,7 @@ async fn what_a_file_elsewhere_says_is_not_quoted() {
     let loader = loader(data.path());
     let message = |may_quote| {
         let settings = Some(SettingsText { text: "[config]\n[hunter2]\n".into(), may_quote });
-        let offer = Offer { settings, ..offer(guests::guest(guests::NOTHING), None) };
+        let offer = Candidate { settings, ..offer(guests::guest(guests::NOTHING), None) };
         let name = offer.plugin.clone();
         loader.propose(offer).err().unwrap().report(&name, None).to_string()
     };

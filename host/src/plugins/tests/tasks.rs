@@ -10,14 +10,14 @@ use roost_scheduler::{
 };
 
 use super::{
-    edge::{Edge, Place, name},
+    edge::{Edge, TestFolder, name},
     guests::{self, LOOPS, NO_STEPS, ONE_TASK},
     limits::{load, told},
 };
 
 /// A running edge with the plugin `porch`, whose `run-task` has this body.
-async fn porch(run: &str) -> (Place, Edge) {
-    let place = Place::new();
+async fn porch(run: &str) -> (TestFolder, Edge) {
+    let place = TestFolder::new();
     place.put("porch.wasm", &guests::guest_with_tasks(ONE_TASK, run));
     let mut edge = place.start(Vec::new());
     edge.loaded().await;
@@ -89,7 +89,7 @@ async fn what_goes_wrong_is_told_of_the_function() {
 
 #[tokio::test]
 async fn a_plugin_without_tasks_says_so() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.put("porch.wasm", &guests::numbered(1));
     let mut edge = place.start(Vec::new());
     edge.loaded().await;
@@ -100,7 +100,7 @@ async fn a_plugin_without_tasks_says_so() {
 
 #[tokio::test]
 async fn a_version_that_ran_before_is_asked_for_its_tasks_first() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.put("porch.wasm", &guests::guest_with_tasks(ONE_TASK, NO_STEPS));
     let mut edge = place.start(Vec::new());
     let known = edge.loaded().await.version;

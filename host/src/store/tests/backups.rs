@@ -87,7 +87,7 @@ fn what_was_before_now_counts_as_decided() {
     let job = &jobs_in(data.path())[0];
     assert_eq!((job.watermark, job.due), (at(NOW), None));
     // I13: what was due next has an end, and nobody knows how it was.
-    let told = runs(data.path(), &Wanted { limit: 9, ..Wanted::default() }).unwrap();
+    let told = runs(data.path(), &RunFilter { limit: 9, ..RunFilter::default() }).unwrap();
     let told: Vec<_> = told.iter().map(|run| (run.id.to_string(), run.state.as_str(), run.reason.as_deref())).collect();
     let id = "coop/north/open/1970-01-01T00:00:00.020Z".to_owned();
     assert_eq!(told, [(id, "cancelled", Some("restored from a backup"))]);

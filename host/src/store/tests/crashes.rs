@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use roost_scheduler::{
-    event::{ByHand, Idempotency, SavedDevice, SavedPlugin, Tombstone, Wish},
+    event::{AdHoc, Idempotency, Override, SavedDevice, SavedPlugin, Tombstone},
     outcome::Success,
     topic::Grant,
 };
@@ -43,7 +43,7 @@ enum Act {
     RemoveJob {
         slot: usize,
     },
-    Wish {
+    Override {
         slot: usize,
         variant: i64,
     },
@@ -92,7 +92,7 @@ fn act() -> impl Strategy<Value = Act> {
         (slot.clone(), instant.clone(), proptest::option::of(instant.clone()))
             .prop_map(|(slot, watermark, due)| Act::AdvanceJob { slot, watermark, due }),
         slot.clone().prop_map(|slot| Act::RemoveJob { slot }),
-        (slot, 0..9_i64).prop_map(|(slot, variant)| Act::Wish { slot, variant }),
+        (slot, 0..9_i64).prop_map(|(slot, variant)| Act::Override { slot, variant }),
         instant.prop_map(|before| Act::Forget { before }),
         (0..4_u64, 0..5_i64, 0..3_u8, 0..420_u32).prop_map(|(slot, occurrence, origin, variant)| Act::SaveRun {
             slot,
@@ -119,13 +119,13 @@ fn origin(number: u8) -> Origin {
     }
 }
 
-fn wish(variant: i64) -> Wish {
+fn wish(variant: i64) -> Override {
     let digest = |byte: i64| Digest([byte as u8; 32]);
     let idempotency = (variant % 4 == 3).then(|| Idempotency { key: digest(variant), request: digest(variant + 1) });
-    Wish {
+    Override {
         paused: variant % 3 == 1,
         skip: (variant % 5 == 2).then(|| at(variant)),
-        by_hand: (variant % 2 == 1).then(|| ByHand { made: at(variant), idempotency }),
+        by_hand: (variant % 2 == 1).then(|| AdHoc { made: at(variant), idempotency }),
     }
 }
 
@@ -172,10 +172,10 @@ impl Model {
             Act::SaveJob { .. } | Act::AdvanceJob { .. } | Act::RemoveJob { .. } | Act::Forget { .. } => {
                 self.take_job(act)
             }
-            Act::Wish { slot, variant } => {
+            Act::Override { slot, variant } => {
                 let (key, wish) = (self.job(slot)?.key, wish(variant));
                 self.0.wishes.retain(|(known, _)| *known != key);
-                self.0.wishes.extend((wish != Wish::default()).then(|| (key, wish.clone())));
+                self.0.wishes.extend((wish != Override::default()).then(|| (key, wish.clone())));
                 self.0.wishes.sort_by_key(|(key, _)| *key);
                 Some(Change::WishSaved { key, wish })
             }
@@ -273,7 +273,7 @@ impl Model {
                 let stone = Tombstone { plugin, device, job, watermark: saved.watermark };
                 self.0.wishes.retain(|(known, _)| *known != key);
                 let tombstone = (slot != 3).then(|| stone.clone());
-                tombstone.clone().into_iter().for_each(|stone| self.bury(stone));
+                tombstone.clone().into_iter().for_each(|stone| self.add_tombstones(stone));
                 Some(Change::JobRemoved { key, tombstone })
             }
             Act::Forget { before } => {
@@ -284,7 +284,7 @@ impl Model {
         }
     }
 
-    fn bury(&mut self, stone: Tombstone) {
+    fn add_tombstones(&mut self, stone: Tombstone) {
         let same =
             |old: &&mut Tombstone| (&old.plugin, &old.device, &old.job) == (&stone.plugin, &stone.device, &stone.job);
         match self.0.tombstones.iter_mut().find(same) {
@@ -352,7 +352,7 @@ impl Model {
 fn everything_in(data: &Path) -> String {
     let (mut store, saved) = open(data).unwrap();
     let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
-    let mut known = runs(data, &Wanted { limit: usize::MAX, ..Wanted::default() }).unwrap();
+    let mut known = runs(data, &RunFilter { limit: usize::MAX, ..RunFilter::default() }).unwrap();
     known.retain(|run| run.owed.is_none());
     known.sort_by(|one, other| one.id.cmp(&other.id));
     let ended = known.into_iter().map(|run| {

@@ -18,7 +18,7 @@ pub(super) fn format_1(data: &Path) -> Connection {
 fn what_a_host_has_only_begun_is_no_database_yet() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join(DATABASE), "").unwrap();
-    let text = report(&runs(data.path(), &Wanted::default()).unwrap_err());
+    let text = report(&runs(data.path(), &RunFilter::default()).unwrap_err());
     assert!(text.starts_with("there is no `"), "{text}");
 }
 
@@ -41,7 +41,7 @@ fn a_database_of_the_first_format_goes_on() {
     ))
     .unwrap();
     drop(old);
-    let text = report(&runs(data.path(), &Wanted { limit: 9, ..Wanted::default() }).unwrap_err());
+    let text = report(&runs(data.path(), &RunFilter { limit: 9, ..RunFilter::default() }).unwrap_err());
     assert!(text.contains("was written by an older Roost\nhint: nothing was changed"), "{text}");
 
     let (mut store, saved) = open(data.path()).unwrap();
@@ -126,7 +126,7 @@ fn the_database_of_another_program_is_left_alone() {
     other.execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
     drop(other);
     let before = fs::read(data.path().join(DATABASE)).unwrap();
-    for error in [open(data.path()).unwrap_err(), runs(data.path(), &Wanted::default()).unwrap_err()] {
+    for error in [open(data.path()).unwrap_err(), runs(data.path(), &RunFilter::default()).unwrap_err()] {
         assert!(report(&error).contains("another program"), "{error:?}");
     }
     assert_eq!(fs::read(data.path().join(DATABASE)).unwrap(), before);

@@ -123,7 +123,7 @@ fn runs_that_failed_are_found_without_looking_at_all() {
     assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
 }
 
-fn listed(data: &Path, wanted: &Wanted) -> Vec<String> {
+fn listed(data: &Path, wanted: &RunFilter) -> Vec<String> {
     let found = runs(data, wanted).unwrap();
     found.iter().map(|run| format!("{} {}", run.state, run.id.occurrence.millis())).collect()
 }
@@ -173,7 +173,7 @@ fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
     let other = RunId { plugin: PluginName::parse("other").unwrap(), ..run_id(25) };
     let ended = [run_ended(None, 20, 21), run_ended(None, 30, 31), run_failed(run_id(5), 0), run_failed(other, 0)];
     store.commit(&[under_way.as_slice(), &ended].concat()).unwrap();
-    let all = Wanted { limit: 9, ..Wanted::default() };
+    let all = RunFilter { limit: 9, ..RunFilter::default() };
     // With the host, and without.
     let beside = listed(data.path(), &all);
     drop(store);
@@ -186,27 +186,30 @@ fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
     assert_eq!(listed(data.path(), &all), beside);
     assert_eq!(files(), before, "looking leaves no trace");
     assert_eq!(beside, ["running 40", "running 10", "cancelled 30", "failed 25", "cancelled 20", "failed 5"]);
-    let some = |wanted: Wanted| listed(data.path(), &wanted);
+    let some = |wanted: RunFilter| listed(data.path(), &wanted);
     let limit = 9;
-    assert_eq!(some(Wanted { limit: 3, ..Wanted::default() }), beside[..3]);
-    assert_eq!(some(Wanted { limit: 1, ..Wanted::default() }), beside[..1]);
-    assert_eq!(some(Wanted { limit, since: Some(at(25)), ..Wanted::default() }), beside[..4]);
-    assert_eq!(some(Wanted { limit, state: Some("failed".into()), ..Wanted::default() }), ["failed 25", "failed 5"]);
-    assert_eq!(some(Wanted { limit, state: Some("running".into()), ..Wanted::default() }), beside[..2]);
-    assert_eq!(some(Wanted { limit, plugin: Some("other".into()), ..Wanted::default() }), ["failed 25"]);
-    assert_eq!(some(Wanted { limit, device: Some("south".into()), ..Wanted::default() }), [""; 0]);
-    assert_eq!(some(Wanted { limit, job: Some("open".into()), ..Wanted::default() }).len(), 6);
+    assert_eq!(some(RunFilter { limit: 3, ..RunFilter::default() }), beside[..3]);
+    assert_eq!(some(RunFilter { limit: 1, ..RunFilter::default() }), beside[..1]);
+    assert_eq!(some(RunFilter { limit, since: Some(at(25)), ..RunFilter::default() }), beside[..4]);
     assert_eq!(
-        some(Wanted { limit, since: Some(at(20)), until: Some(at(30)), ..Wanted::default() })[2..],
+        some(RunFilter { limit, state: Some("failed".into()), ..RunFilter::default() }),
+        ["failed 25", "failed 5"]
+    );
+    assert_eq!(some(RunFilter { limit, state: Some("running".into()), ..RunFilter::default() }), beside[..2]);
+    assert_eq!(some(RunFilter { limit, plugin: Some("other".into()), ..RunFilter::default() }), ["failed 25"]);
+    assert_eq!(some(RunFilter { limit, device: Some("south".into()), ..RunFilter::default() }), [""; 0]);
+    assert_eq!(some(RunFilter { limit, job: Some("open".into()), ..RunFilter::default() }).len(), 6);
+    assert_eq!(
+        some(RunFilter { limit, since: Some(at(20)), until: Some(at(30)), ..RunFilter::default() })[2..],
         beside[3..5]
     );
     // Page by page it is the same list.
     let (mut paged, mut after) = (Vec::new(), None);
     loop {
-        let page = runs(data.path(), &Wanted { limit: 1, after: after.take(), ..Wanted::default() }).unwrap();
+        let page = runs(data.path(), &RunFilter { limit: 1, after: after.take(), ..RunFilter::default() }).unwrap();
         let Some(run) = page.into_iter().next() else { break };
         paged.push(format!("{} {}", run.state, run.id.occurrence.millis()));
-        after = Some(After { due: run.owed.map(|owed| owed.due), run: run.id });
+        after = Some(RunCursor { due: run.owed.map(|owed| owed.due), run: run.id });
     }
     assert_eq!(paged, beside);
 }
@@ -219,7 +222,7 @@ fn a_run_that_is_under_way_shows_what_it_owes() {
     store
         .commit(&[device_saved(1, 1, "north"), plugin_saved(1, "coop"), run_saved(1, 1, 6), run_saved(2, 2, 5)])
         .unwrap();
-    let found = runs(data.path(), &Wanted { limit: 9, ..Wanted::default() }).unwrap();
+    let found = runs(data.path(), &RunFilter { limit: 9, ..RunFilter::default() }).unwrap();
     let owed = |step, due, has_started| Some(Owed { step, of: 2, due: at(due), has_started });
     assert_eq!(found[0].owed, owed(1, 8, false));
     assert_eq!(found[1].owed, owed(2, 9 + 600_005, true));
@@ -234,7 +237,7 @@ fn a_run_that_is_under_way_shows_what_it_owes() {
 fn without_a_database_there_is_nothing_to_look_at_and_nothing_is_made() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
-    let text = report(&runs(&data, &Wanted::default()).unwrap_err());
+    let text = report(&runs(&data, &RunFilter::default()).unwrap_err());
     assert!(
         text.ends_with("roost.db`\nhint: it is made when Roost runs first; name its data folder with `--data DIR`")
     );

@@ -4,7 +4,7 @@ use super::*;
 
 fn read(text: &str) -> Result<String, TriggerError> {
     let now = Instant::from_millis(1_803_882_600_000).expect("2027-03-01T06:30:00Z");
-    parse(text, now, &mut Patterns::default()).map(|trigger| trigger.to_string())
+    parse(text, now, &mut CronCache::default()).map(|trigger| trigger.to_string())
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn what_is_cron_elsewhere_gets_the_hint_that_fits() {
 
 #[test]
 fn two_day_fields_are_explained() {
-    let note = |text: &str| parse(text, Instant::MIN, &mut Patterns::default()).expect(text).note();
+    let note = |text: &str| parse(text, Instant::MIN, &mut CronCache::default()).expect(text).note();
     for (text, expected) in [
         ("cron 0 6 1-7 * 1", Some("for the first MON of a month write `cron 0 6 * * MON#1`")),
         ("cron 0 0 6 8-14 * SUN", Some("for the second SUN of a month write `cron 0 0 6 * * SUN#2`")),
@@ -191,6 +191,6 @@ fn two_day_fields_are_explained() {
 fn what_an_earlier_version_accepted_is_read_from_disk() {
     let text = "sunset not-before 02:00 not-after 22:00";
     assert!(read(text).is_err());
-    let stored = super::super::parse_stored(text, &mut Patterns::default()).expect(text);
+    let stored = super::super::parse_stored(text, &mut CronCache::default()).expect(text);
     assert_eq!(stored.to_string(), text);
 }

@@ -1,0 +1,212 @@
+//! Runs that could be sent, waiting for the link: served round robin over plugins, within the rate of each, and by priority
+//! within one (I7).
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+};
+
+use crate::{
+    names::PluginName,
+    rate::{Bucket, Rate, Rates},
+    time::Instant,
+};
+
+/// Where a run stands among those of its plugin: owed steps first, or a plugin that is always over its rate would keep them
+/// back for ever (I5); then the higher priority, then the one that was due first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    is_first: bool,
+    priority: Reverse<i8>,
+    due: Instant,
+    run: u32,
+}
+
+impl Rank {
+    pub(crate) const fn new(is_owed: bool, priority: i8, due: Instant, run: u32) -> Self {
+        Self { is_first: !is_owed, priority: Reverse(priority), due, run }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct FairQueue {
+    /// Of plugins with runs that could be sent, or that have published of late.
+    lanes: BTreeMap<PluginName, Lane>,
+    /// Plugins with runs that are within their rate, the next one to be served in front.
+    ring: VecDeque<PluginName>,
+    /// Plugins with runs that were over their rate, by when they are served again.
+    over: BTreeSet<(Instant, PluginName)>,
+    rates: Rates,
+    /// The time of the step that is under way.
+    now: Instant,
+}
+
+/// The runs of a plugin that could be sent, and how many of them may be.
+#[derive(Debug)]
+struct Lane {
+    runs: BTreeSet<Rank>,
+    bucket: Bucket,
+    /// Whether it is in the ring, or over its rate.
+    is_listed: bool,
+}
+
+impl Lane {
+    fn new(rate: Rate, now: Instant) -> Self {
+        Self { runs: BTreeSet::new(), bucket: Bucket::full(rate, now), is_listed: false }
+    }
+}
+
+impl FairQueue {
+    pub(crate) fn new(rates: Rates, now: Instant) -> Self {
+        Self { lanes: BTreeMap::new(), ring: VecDeque::new(), over: BTreeSet::new(), rates, now }
+    }
+
+    /// A step begins.
+    pub(crate) const fn set_time(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// Adds a run. Returns the rate of its plugin if there are more of that before the run than may be sent now.
+    pub(crate) fn push(&mut self, plugin: &PluginName, place: Rank) -> Option<Rate> {
+        let now = self.now;
+        let lane = self.lane(plugin);
+        lane.runs.insert(place);
+        let was_listed = mem::replace(&mut lane.is_listed, true);
+        let over = (lane.runs.len() as u64 > lane.bucket.left(now)).then_some(lane.bucket.rate());
+        if !was_listed {
+            self.ring.push_back(plugin.clone());
+        }
+        over
+    }
+
+    fn lane(&mut self, plugin: &PluginName) -> &mut Lane {
+        if !self.lanes.contains_key(plugin) {
+            self.lanes.insert(plugin.clone(), Lane::new(self.rates.of(plugin), self.now));
+        }
+        self.lanes.get_mut(plugin).expect("it was inserted")
+    }
+
+    pub(crate) fn remove(&mut self, plugin: &PluginName, place: Rank) {
+        if let Some(lane) = self.lanes.get_mut(plugin) {
+            lane.runs.remove(&place);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.runs.len()).sum()
+    }
+
+    /// The run that is served next.
+    pub(crate) fn pop(&mut self) -> Option<u32> {
+        let now = self.now;
+        while self.over.first().is_some_and(|(until, _)| *until <= now) {
+            self.ring.extend(self.over.pop_first().map(|(_, plugin)| plugin));
+        }
+        loop {
+            let plugin = self.ring.pop_front()?;
+            let Some(lane) = self.lanes.get_mut(&plugin) else { continue };
+            let place = if lane.runs.is_empty() || lane.bucket.left(now) > 0 { lane.runs.pop_first() } else { None };
+            lane.is_listed = !lane.runs.is_empty();
+            let is_over = place.is_none();
+            if lane.is_listed && is_over {
+                self.over.insert((lane.bucket.again_at(now), plugin));
+            } else if lane.is_listed {
+                self.ring.push_back(plugin);
+            }
+            if let Some(place) = place {
+                return Some(place.run);
+            }
+        }
+    }
+
+    /// When to look again, where the rates alone are in the way.
+    pub(crate) fn wake(&self) -> Option<Instant> {
+        self.over.first().map(|(until, _)| *until)
+    }
+
+    /// A plugin is about to publish.
+    pub(crate) fn reserve(&mut self, plugin: &PluginName) {
+        self.lane(plugin).bucket.reserve();
+    }
+
+    /// It publishes.
+    pub(crate) fn spend(&mut self, plugin: &PluginName) {
+        if let Some(lane) = self.lanes.get_mut(plugin) {
+            lane.bucket.take(self.now);
+        }
+    }
+
+    /// It does not, after all.
+    pub(crate) fn give_back(&mut self, plugin: &PluginName) {
+        if let Some(lane) = self.lanes.get_mut(plugin) {
+            lane.bucket.give_back();
+        }
+    }
+
+    /// Forgets the plugins that have nothing to send and may send as much as if they never had.
+    pub(crate) fn forget(&mut self) {
+        self.lanes.retain(|_, lane| lane.is_listed || !lane.bucket.is_full(self.now));
+    }
+
+    /// The clock was set.
+    pub(crate) fn shift(&mut self, by_ms: i64) {
+        self.lanes.values_mut().for_each(|lane| lane.bucket.shift(by_ms));
+        let over = mem::take(&mut self.over);
+        self.over = over.into_iter().map(|(until, plugin)| (until.plus_ms(by_ms), plugin)).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(name: &str) -> PluginName {
+        PluginName::parse(name).expect("valid")
+    }
+
+    const NOW: Instant = Instant::from_millis(0).expect("the epoch");
+
+    #[test]
+    fn a_plugin_with_many_runs_does_not_delay_another_and_priority_orders_within_one() {
+        let (many, few) = (plugin("many"), plugin("few"));
+        let mut ready = FairQueue::new(Rates::default(), NOW);
+        for run in 0..5 {
+            ready.push(&many, Rank::new(false, 0, Instant::MIN.plus_ms(i64::from(run)), run));
+        }
+        ready.push(&many, Rank::new(false, 7, Instant::MAX, 5));
+        ready.push(&many, Rank::new(true, -7, Instant::MAX, 6));
+        ready.push(&few, Rank::new(false, -3, Instant::MAX, 9));
+        let order: Vec<u32> = std::iter::from_fn(|| ready.pop()).collect();
+        assert_eq!(order, [6, 9, 5, 0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_plugin_over_its_rate_waits_and_others_do_not() {
+        let (fast, slow) = (plugin("fast"), plugin("slow"));
+        let of = [(slow.clone(), Rate { per_second: 10, burst: 2 })].into();
+        let mut ready = FairQueue::new(Rates { of, ..Rates::default() }, NOW);
+        let over: Vec<bool> = (0..4).map(|run| ready.push(&slow, Rank::new(false, 0, NOW, run)).is_some()).collect();
+        assert_eq!(over, [false, false, true, true]);
+        (10..13).for_each(|run| assert_eq!(ready.push(&fast, Rank::new(false, 0, NOW, run)), None));
+        let send = |ready: &mut FairQueue, after_ms: i64| {
+            ready.set_time(NOW.plus_ms(after_ms));
+            let mut sent = Vec::new();
+            while let Some(run) = ready.pop() {
+                let plugin = if run < 10 { &slow } else { &fast };
+                ready.reserve(plugin);
+                ready.spend(plugin);
+                sent.push(run);
+            }
+            sent
+        };
+        assert_eq!(send(&mut ready, 0), [0, 10, 1, 11, 12]);
+        assert_eq!(ready.wake(), Some(NOW.plus_ms(100)));
+        assert_eq!(send(&mut ready, 99), []);
+        assert_eq!(send(&mut ready, 100), [2]);
+        assert_eq!(send(&mut ready, 250), [3]);
+        assert_eq!(send(&mut ready, 250), []);
+        assert_eq!((ready.wake(), ready.len()), (None, 0));
+    }
+}

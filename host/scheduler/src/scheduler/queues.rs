@@ -1,0 +1,482 @@
+//! What a run that has not started has to wait for: earlier runs of its job and of its group, and what it needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    JobKey, RunSlot, Scheduler, Seq, Timer,
+    run::{Run, State},
+};
+use crate::{
+    event::{Change, Step},
+    limits,
+    model::{Overlap, Resource},
+    names::{DeviceName, GroupName, JobName, Origin, PluginName, ResourceName, RunId},
+    outcome::{Attempt, Cancelled, Cause, Outcome},
+    time::Instant,
+    trigger::Duration,
+    turns::Turns,
+};
+
+/// A group, among all groups of all devices.
+pub(super) type GroupKey = (PluginName, DeviceName, GroupName);
+
+/// Jobs of a device of which only the newest run counts.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// When its jobs are due.
+    pub(super) due: BTreeSet<(Instant, JobKey)>,
+    /// Its runs, in the order they were admitted.
+    pub(super) runs: BTreeMap<Seq, RunSlot>,
+}
+
+/// A resource, of which the operator has a limited number, and the runs that wait for it.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) rule: Resource,
+    /// The runs that hold it: more than there are, where the operator has taken some away.
+    holders: BTreeSet<RunSlot>,
+    /// Round robin over plugins; within one the higher priority first, then the one that was due first (I7).
+    waiting: Turns,
+}
+
+impl Pool {
+    pub(super) fn new(rule: Resource) -> Self {
+        Self { rule, holders: BTreeSet::new(), waiting: Turns::default() }
+    }
+
+    fn is_taken(&self) -> bool {
+        self.holders.len() >= self.rule.capacity as usize
+    }
+
+    /// Until when a run may hold one.
+    fn until(&self, since: Instant) -> Instant {
+        since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)
+    }
+}
+
+/// That a run holds what it needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    /// Since when; of one that was taken over from an earlier run, since when that had it.
+    pub(super) since: Instant,
+    /// Whether it was.
+    inherited: bool,
+    /// When the run's timer looks whether it has held it for long enough.
+    pub(super) until: Instant,
+}
+
+/// The runs that a run has to do with.
+#[derive(Debug, Default)]
+pub(super) struct Siblings {
+    job: Option<JobKey>,
+    orphan: Option<JobName>,
+    group: Option<GroupKey>,
+}
+
+impl Scheduler {
+    /// The runs that hold a resource, some of them where there are many.
+    pub fn holders_of(&self, resource: &ResourceName) -> impl Iterator<Item = &RunId> {
+        let pool = self.resources.get(resource).into_iter();
+        let holders = pool.flat_map(|pool| pool.holders.iter().take(limits::HOLDERS_PER_VIEW));
+        holders.filter_map(|slot| self.runs.get(*slot)).map(|run| &run.id)
+    }
+
+    /// A run that is there from now on.
+    pub(super) fn insert_run(&mut self, mut run: Run) -> RunSlot {
+        debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        let (job, id, group) = (run.job, run.id.clone(), group_of(&run));
+        let started = run.progress.started;
+        let (needs, is_owed) = (run.policy.needs.clone(), run.is_owed());
+        run.turn = turn;
+        let slot = self.runs.insert(run);
+        match job {
+            Some(job) => self.runs_of.insert((job, turn), slot),
+            None => self.orphans.insert(id, slot),
+        };
+        if let Some(group) = group {
+            self.groups.entry(group).or_default().runs.insert(turn, slot);
+        }
+        if let Some(started) = started
+            && let Some(pool) = needs.and_then(|name| self.resources.get(&name))
+            && (pool.until(started) > self.since || !is_owed)
+        {
+            // It started before the host did, and goes on; a first step that is tried for too long is given up at once.
+            self.take_hold(slot, started, false);
+        }
+        slot
+    }
+
+    /// A run that goes: what it holds is free, and nobody waits for it any more.
+    pub(super) fn forget_run(&mut self, now: Instant, slot: RunSlot) -> Siblings {
+        let Some(run) = self.runs.get_mut(slot) else { return Siblings::default() };
+        let line = line_of_run(run);
+        let needs = run.policy.needs.clone().filter(|_| run.holds.is_some());
+        match run.job {
+            Some(job) => {
+                self.runs_of.remove(&(job, run.turn));
+            }
+            None => {
+                self.orphans.remove(&run.id);
+            }
+        }
+        let turn = run.turn;
+        if let Some(key) = &line.group
+            && let Some(group) = self.groups.get_mut(key)
+        {
+            group.runs.remove(&turn);
+            self.drop_empty_group(key);
+        }
+        if let Some(name) = needs {
+            self.let_go(slot);
+            self.release(now, &name);
+        }
+        line
+    }
+
+    pub(super) fn drop_empty_group(&mut self, key: &GroupKey) {
+        if self.groups.get(key).is_some_and(|group| group.due.is_empty() && group.runs.is_empty()) {
+            self.groups.remove(key);
+        }
+    }
+
+    /// The runs of a job, in the order they were admitted.
+    pub(super) fn line_of(&self, job: JobKey) -> impl Iterator<Item = RunSlot> {
+        self.runs_of.range((job, 0)..=(job, Seq::MAX)).map(|(_, slot)| *slot)
+    }
+
+    /// The runs that have outlived a job.
+    pub(super) fn orphans_of(&self, name: &JobName) -> Vec<RunSlot> {
+        let (plugin, device, job) = name.clone();
+        let first = RunId { plugin, device, job, occurrence: Instant::MIN, origin: Origin::Trigger };
+        let is_of = |id: &RunId| (&id.plugin, &id.device, &id.job) == (&name.0, &name.1, &name.2);
+        let of_job = self.orphans.range(first..).take_while(|(id, _)| is_of(id));
+        let mut slots: Vec<RunSlot> = of_job.map(|(_, slot)| *slot).collect();
+        slots.sort_unstable_by_key(|slot| self.runs.get(*slot).map(|run| run.turn));
+        slots
+    }
+
+    /// A job is gone, and its runs go on.
+    pub(super) fn orphan_runs(&mut self, job: JobKey) {
+        for slot in self.line_of(job).collect::<Vec<_>>() {
+            let Some(run) = self.runs.get_mut(slot) else { continue };
+            run.job = None;
+            self.runs_of.remove(&(job, run.turn));
+            self.orphans.insert(run.id.clone(), slot);
+        }
+    }
+
+    /// A job is back, and its runs are its runs again.
+    pub(super) fn adopt_orphans(&mut self, job: JobKey, name: &JobName) {
+        for slot in self.orphans_of(name) {
+            let Some(run) = self.runs.get_mut(slot) else { continue };
+            run.job = Some(job);
+            self.orphans.remove(&run.id);
+            self.runs_of.insert((job, run.turn), slot);
+        }
+    }
+
+    /// Whether no other run can be in a run's way, nor leave anything to it.
+    fn is_alone(&self, slot: RunSlot) -> bool {
+        self.runs.get(slot).is_some_and(|run| {
+            run.policy.group().is_none() && run.job.is_some_and(|job| self.line_of(job).nth(1).is_none())
+        })
+    }
+
+    /// Whether a run that has not started has to wait for earlier ones.
+    fn is_blocked(&self, slot: RunSlot) -> bool {
+        let Some(run) = self.runs.get(slot) else { return false };
+        let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
+        let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.turn);
+        let before =
+            |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.turn < run.turn && !yields(other));
+        let earlier = match run.job {
+            Some(job) => self.line_of(job).filter(before).count(),
+            None => self.orphans_of(&run.id.clone().of_job()).iter().filter(|slot| before(slot)).count(),
+        };
+        let group = group_of(run).and_then(|key| self.groups.get(&key));
+        let of_group = group.is_some_and(|group| group.runs.range(..run.turn).any(|(_, slot)| before(slot)));
+        earlier >= at_once as usize || of_group
+    }
+
+    /// A run has nothing left but what a newer one is to take over.
+    pub(super) fn yield_to_newer(&mut self, slot: RunSlot) {
+        self.put(slot, State::Held(None));
+        if let Some(line) = self.runs.get(slot).map(line_of_run) {
+            self.wake_next(&line);
+        }
+    }
+
+    /// What a run needs may be held by one that yields to it: then it has that.
+    fn inherits_resource(&mut self, slot: RunSlot) -> bool {
+        let Some((line, turn)) = self.runs.get(slot).map(|run| (line_of_run(run), run.turn)) else { return false };
+        let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
+        let holder = self.leaving_to(&line, turn).into_iter().find(yields);
+        let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
+        let Some(hold) = holder.and_then(|holder| self.let_go(holder)) else { return false };
+        // While it waited for its start it had nothing of it.
+        let since = started.filter(|_| !hold.inherited).unwrap_or(hold.since);
+        self.take_hold(slot, since, true);
+        true
+    }
+
+    /// A run has what it needs, until it ends or has had it for long enough.
+    fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let mut until = Instant::MAX;
+        if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
+            pool.holders.insert(slot);
+            until = pool.until(since);
+        }
+        run.holds = Some(Hold { since, inherited, until });
+        self.timers.insert((until, Timer::Hold(slot)));
+    }
+
+    /// A run does not have what it needs any more.
+    fn let_go(&mut self, slot: RunSlot) -> Option<Hold> {
+        let run = self.runs.get_mut(slot)?;
+        let hold = run.holds.take()?;
+        if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
+            pool.holders.remove(&slot);
+        }
+        self.timers.remove(&(hold.until, Timer::Hold(slot)));
+        Some(hold)
+    }
+
+    /// A run has held a resource for as long as one may: others have their turn (I7). What has not started goes back into
+    /// the queue, a first step is given up, and owed steps go on without the resource (I5).
+    pub(super) fn held_long_enough(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let Some(hold) = run.holds else { return };
+        let Some(name) = run.policy.needs.clone() else { return };
+        let Some(pool) = self.resources.get(&name) else { return };
+        let since = run.progress.started.filter(|_| !hold.inherited).unwrap_or(hold.since);
+        let until = pool.until(since);
+        if until > now {
+            // It waited for its start while it had it.
+            run.holds = Some(Hold { since, until, ..hold });
+            self.timers.insert((until, Timer::Hold(slot)));
+            return;
+        }
+        if run.has_not_started() {
+            let listens = matches!(run.state, State::Listening(_));
+            self.give_up_resource(now, slot, out);
+            if listens {
+                self.take_out(slot);
+                self.enqueue(slot);
+            }
+            return;
+        }
+        let held = Duration(now.ms_since(since).unsigned_abs());
+        let id = run.id.clone();
+        if !run.is_owed() {
+            if matches!(run.state, State::Sent(_)) {
+                run.on_the_wire = true;
+            }
+            let why = format!("it was tried for {held}, and `{name}` is held no longer than that");
+            self.take_out(slot);
+            self.give_up_step(now, slot, Attempt::Prevented(why), out);
+        }
+        let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
+        let said = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
+        run.progress.note = Some(format!("{said}it held `{name}` for {held}, and gave it up with steps owed").into());
+        out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
+        self.save_progress_of(slot, out);
+        self.let_go(slot);
+        self.stop_yielding(now, slot);
+        self.release(now, &name);
+    }
+
+    /// A run starts: what earlier ones have left to it is its own to do (I5).
+    pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        if self.is_alone(slot) {
+            return;
+        }
+        let Some(run) = self.runs.get(slot) else { return };
+        for earlier in self.leaving_to(&line_of_run(run), run.turn) {
+            let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
+            if let Some(run) = self.runs.get_mut(slot) {
+                run.inherit(put_off_until);
+            }
+            let cancelled = self.runs.get(earlier).and_then(|run| run.progress.cancelled.clone());
+            self.end(now, earlier, Outcome::Cancelled(cancelled.unwrap_or(Cancelled::Abandoned)), out);
+        }
+    }
+
+    /// The newer run never started: what was left to it is sent at once.
+    pub(super) fn resume_yielding(&mut self, now: Instant, line: &Siblings, heir: Seq) {
+        for slot in self.leaving_to(line, heir) {
+            self.stop_yielding(now, slot);
+        }
+    }
+
+    /// I5: what was left to a run goes first, where it has been put off as long as it may be.
+    fn send_what_is_put_off_too_long(&mut self, now: Instant, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot) else { return };
+        let is_too_long =
+            |earlier: &Run| earlier.progress.put_off_until.is_some_and(|until| earlier.yields > 0 && until <= now);
+        for earlier in self.leaving_to(&line_of_run(run), run.turn) {
+            if self.runs.get(earlier).is_some_and(is_too_long) {
+                self.stop_yielding(now, earlier);
+            }
+        }
+    }
+
+    pub(super) fn stop_yielding(&mut self, now: Instant, slot: RunSlot) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        let was_yielding = run.is_yielding();
+        (run.yields, run.heir) = (0, None);
+        if was_yielding {
+            self.take_out(slot);
+            self.await_step(now, slot);
+        }
+    }
+
+    /// Whether nothing stands in a run's way; else it is put where it waits.
+    pub(super) fn may_start(&mut self, now: Instant, slot: RunSlot) -> bool {
+        if !self.is_alone(slot) {
+            self.send_what_is_put_off_too_long(now, slot);
+            if self.is_blocked(slot) {
+                self.hold(slot, Cause::EarlierRun);
+                return false;
+            }
+        }
+        let Some(run) = self.runs.get(slot) else { return false };
+        let Some(name) = run.policy.needs.clone().filter(|_| run.holds.is_none()) else { return true };
+        if self.inherits_resource(slot) {
+            return true;
+        }
+        let Some(run) = self.runs.get(slot) else { return false };
+        let Some(pool) = self.resources.get_mut(&name) else { return true };
+        if !pool.is_taken() && pool.waiting.is_empty() {
+            pool.waiting.serve(&run.id.plugin);
+            self.take_hold(slot, now, false);
+            return true;
+        }
+        pool.waiting.push(&run.id.plugin, run.policy.priority, run.start, slot);
+        self.hold(slot, Cause::Taken(name));
+        false
+    }
+
+    /// Somebody else is to be the heir: what the one before had from a run, that has again.
+    pub(super) fn disinherit(&mut self, slot: RunSlot) {
+        let Some((line, heir)) = self.runs.get(slot).and_then(|run| Some((line_of_run(run), run.heir?))) else {
+            return;
+        };
+        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let of_group = group.and_then(|group| group.runs.get(&heir)).copied();
+        let of_job = line.job.and_then(|job| self.runs_of.get(&(job, heir))).copied();
+        if let Some(heir) = of_group.or(of_job) {
+            self.give_back(heir);
+        }
+    }
+
+    /// A run ends that never started: what it had from one that yielded to it, that has again.
+    pub(super) fn give_back(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_some_and(|hold| hold.inherited)) else { return };
+        let giver = self.leaving_to(&line_of_run(run), run.turn).into_iter().find(|giver| {
+            let giver = self.runs.get(*giver);
+            giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && giver.holds.is_none())
+        });
+        let Some(giver) = giver else { return };
+        if let Some(hold) = self.let_go(slot) {
+            self.take_hold(giver, hold.since, true);
+        }
+    }
+
+    /// A run that has not started after all: others may have what it held. Until it has that again it does not listen to its
+    /// device: a report would start it.
+    pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+        if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) {
+            self.unwatch(slot, out);
+        }
+        self.give_back(slot);
+        let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
+        if self.let_go(slot).is_some()
+            && let Some(name) = needs
+        {
+            self.release(now, &name);
+        }
+    }
+
+    /// A run waits for others, until its grace ends.
+    pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
+        let Some(run) = self.runs.get_mut(slot) else { return };
+        run.held_by = Some(cause);
+        let until = run.grace_end();
+        self.put(slot, State::Held(until));
+    }
+
+    /// A run waits for a resource no more.
+    pub(super) fn leave_queue(&mut self, slot: RunSlot) {
+        let Some(run) = self.runs.get(slot) else { return };
+        let pool = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name));
+        if let Some(pool) = pool.filter(|_| run.holds.is_none()) {
+            pool.waiting.remove(&run.id.plugin, run.policy.priority, run.start, slot);
+        }
+    }
+
+    /// One more is free: the run that waits first has it.
+    fn release(&mut self, now: Instant, name: &ResourceName) {
+        let Some(pool) = self.resources.get_mut(name) else { return };
+        if pool.is_taken() {
+            return;
+        }
+        let Some(slot) = pool.waiting.pop() else { return };
+        self.take_hold(slot, now, false);
+        self.take_out(slot);
+        self.enqueue(slot);
+    }
+
+    /// Those that leave some of what they owe to a run.
+    fn leaving_to(&self, line: &Siblings, heir: Seq) -> Vec<RunSlot> {
+        let of_job = match (line.job, &line.orphan) {
+            (Some(job), _) => self.line_of(job).collect(),
+            (None, Some(name)) => self.orphans_of(name),
+            (None, None) => Vec::new(),
+        };
+        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let of_group = group.into_iter().flat_map(|group| group.runs.values().copied());
+        let mut slots: Vec<RunSlot> = of_job.into_iter().chain(of_group).collect();
+        slots.retain(|slot| self.runs.get(*slot).is_some_and(|run| run.yields > 0 && run.heir == Some(heir)));
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+
+    /// A run has ended: the next one of its job and of its group may start.
+    pub(super) fn wake_next(&mut self, line: &Siblings) {
+        if line.job.is_none() && line.orphan.is_none() {
+            return;
+        }
+        let is_held = |slot: &RunSlot| {
+            let waits_for_runs = |run: &&Run| {
+                matches!(run.state, State::Held(_)) && run.held_by == Some(Cause::EarlierRun) && !run.is_yielding()
+            };
+            self.runs.get(*slot).filter(waits_for_runs).is_some()
+        };
+        let of_job = match (line.job, &line.orphan) {
+            (Some(job), _) => self.line_of(job).find(is_held),
+            (None, Some(name)) => self.orphans_of(name).into_iter().find(is_held),
+            (None, None) => None,
+        };
+        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let of_group = group.and_then(|group| group.runs.values().copied().find(is_held));
+        for slot in [of_job, of_group].into_iter().flatten() {
+            if !self.is_blocked(slot) && self.runs.get(slot).is_some_and(|run| run.state != State::Waiting) {
+                self.take_out(slot);
+                self.enqueue(slot);
+            }
+        }
+    }
+}
+
+fn line_of_run(run: &Run) -> Siblings {
+    let orphan = run.job.is_none().then(|| run.id.clone().of_job());
+    Siblings { job: run.job, orphan, group: group_of(run) }
+}
+
+fn group_of(run: &Run) -> Option<GroupKey> {
+    Some((run.id.plugin.clone(), run.id.device.clone(), run.policy.group()?.clone()))
+}

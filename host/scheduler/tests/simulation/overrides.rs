@@ -1,0 +1,458 @@
+//! What people want: to run now, to leave out, to pause, and jobs of their own.
+
+use roost_scheduler::{
+    body::PackedJob,
+    event::{Digest, Event, Idempotency, NewJob, Part, Request},
+    model::{Action, Job},
+    names::{DeviceName, JobId, JobName, PluginName},
+    scheduler::api_device,
+};
+
+use crate::{
+    policies::in_group,
+    scenarios::{at, check, job, world},
+    world::{World, name},
+};
+
+fn named(job: &str) -> JobName {
+    (name(PluginName::parse("coop")), name(DeviceName::parse("north")), name(JobId::parse(job)))
+}
+
+fn pause(world: &mut World, what: Part, paused: bool) {
+    world.ask(Request::Pause { what, paused });
+}
+
+fn new(job: &Job) -> NewJob {
+    let (plugin, device) = (PluginName::of_host(), api_device());
+    NewJob { plugin, device, job: PackedJob::from(job), idempotency: None, replaces: false }
+}
+
+fn schedule(world: &mut World, new: NewJob) {
+    world.ask(Request::Schedule(Box::new(new)));
+}
+
+#[test]
+fn a_job_runs_now_whatever_its_trigger_says() {
+    let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
+    pause(&mut world, Part::Job(named("open")), true);
+    world.now = at("2027-03-01T06:10:00Z");
+    world.ask(Request::RunNow(named("open")));
+    world.ask(Request::RunNow(named("shut")));
+    world.run_until(at("2027-03-01T07:00:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 answer: device `coop/north` has no job `shut`",
+            "06:10:00 answer: done",
+            "06:10:00 answer: open",
+            "06:10:00 publish door/open #1",
+            "06:10:00 succeeded open 06:10:00 again",
+            "06:30:00 skipped open 06:30:00: its job was paused",
+        ],
+    );
+}
+
+#[test]
+fn what_runs_now_says_what_should_hold_in_its_group() {
+    let [open, close] = ["open", "close"].map(|id| in_group(id, "cron 30 8 * * *", &[(0, id)]));
+    let mut world = world(&[open, close]);
+    world.link_down();
+    for (minute, job) in [(10, "open"), (11, "close")] {
+        world.now = at(&format!("2027-03-01T06:{minute}:00Z"));
+        world.ask(Request::RunNow(named(job)));
+        while world.commit() {}
+    }
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(
+        &world,
+        &[
+            "06:10:00 answer: open",
+            "06:11:00 cancelled open 06:10:00 again: a newer run of its group, `close` of 06:11:00, took its place",
+            "06:11:00 answer: close",
+            "06:11:00 publish close #1",
+            "06:11:00 succeeded close 06:11:00 again",
+        ],
+    );
+}
+
+#[test]
+fn the_next_run_is_left_out_and_only_that() {
+    let mut world =
+        world(&[job("tick", "every 10m", &[(0, "tick")]), job("once", "at 2027-03-01T05:59:00Z", &[(0, "x")])]);
+    world.log.clear();
+    world.ask(Request::Skip { job: named("tick"), undo: false });
+    world.ask(Request::Skip { job: named("once"), undo: false });
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.crash();
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:15:00Z"));
+    world.ask(Request::Skip { job: named("tick"), undo: false });
+    world.ask(Request::Skip { job: named("tick"), undo: true });
+    world.run_until(at("2027-03-01T06:25:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: it is never due again",
+            "06:00:00 answer: tick",
+            "06:05:00 crash",
+            "06:10:00 skipped tick 06:10:00: this one was left out by hand",
+            "06:15:00 answer: tick",
+            "06:15:00 answer: tick",
+            "06:20:00 publish tick #1",
+            "06:20:00 succeeded tick 06:20:00",
+        ],
+    );
+}
+
+#[test]
+fn the_next_run_is_left_out_also_where_a_plan_or_the_clock_makes_it_another_one() {
+    let mut world =
+        world(&[job("close", "cron 30 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])]);
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.ask(Request::Skip { job: named("close"), undo: false });
+    world.ask(Request::Skip { job: named("tick"), undo: false });
+    let later = [job("close", "cron 40 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])];
+    world.load("coop", 2, &[("north", later.to_vec())]);
+    world.run_until(at("2027-03-01T06:06:00Z"));
+    world.set_clock(-1_800_000);
+    world.run_until(at("2027-03-01T05:37:00Z"));
+    world.crash();
+    world.link_up(100);
+    world.log.clear();
+    world.run_until(at("2027-03-01T05:55:00Z"));
+    world.run_until(at("2027-03-02T06:45:00Z"));
+    let of = |text: &str| world.log.iter().filter(|line| line.contains(text)).cloned().collect::<Vec<_>>();
+    let left_out = of("left out by hand");
+    assert_eq!(left_out.len(), 2, "{left_out:#?}");
+    assert!(left_out[0].contains("T05:40:00Z skipped tick "), "{left_out:#?}");
+    assert!(left_out[1].contains("T06:40:00Z skipped close "), "{left_out:#?}");
+    assert_eq!(of("succeeded close").len(), 1, "the day after");
+    assert!(of("succeeded tick")[0].contains("T05:50:00Z"), "{:#?}", of("succeeded tick"));
+}
+
+#[test]
+fn what_somebody_puts_in_a_jobs_place_is_done_instead_of_it() {
+    let mut world = world(&[]);
+    let made = |job: Job| NewJob { replaces: true, ..new(&job) };
+    let own = || (PluginName::of_host(), api_device(), name(JobId::parse("lamp")));
+    world.link_down();
+    schedule(&mut world, made(job("lamp", "at 2027-03-01T06:00:01Z", &[(0, "old")])));
+    world.run_until(at("2027-03-01T06:00:02Z"));
+    schedule(&mut world, made(job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "new")])));
+    world.link_up(100);
+    world.ask(Request::Skip { job: own(), undo: false });
+    schedule(&mut world, made(job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "newer")])));
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    world.log.retain(|line| !line.contains("answer"));
+    check(
+        &world,
+        &[
+            "06:00:02 cancelled lamp 06:00:01: its job was replaced by hand",
+            "06:10:00 publish newer #1",
+            "06:10:00 succeeded lamp 06:10:00",
+        ],
+    );
+}
+
+#[test]
+fn what_is_paused_starts_nothing_and_keeps_what_it_owes() {
+    let water = job("water", "every 10m", &[(0, "valve/on"), (300, "valve/off")]);
+    let mut world = world(&[water]);
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    world.log.clear();
+    pause(&mut world, Part::Plugin(name(PluginName::parse("coop"))), true);
+    world.run_until(at("2027-03-01T06:25:00Z"));
+    world.crash();
+    // Away for a while, and all of it left out as one.
+    world.now = at("2027-03-01T06:55:00Z");
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:59:00Z"));
+    pause(&mut world, Part::Plugin(name(PluginName::parse("coop"))), false);
+    world.run_until(at("2027-03-01T07:06:00Z"));
+    check(
+        &world,
+        &[
+            "06:11:00 answer: done",
+            "06:15:00 publish valve/off #1",
+            "06:15:00 succeeded water 06:10:00",
+            "06:20:00 skipped water 06:20:00: its plugin was paused",
+            "06:25:00 crash",
+            "06:55:00 skipped water 06:50:00: 3 skipped since 2027-03-06:30:00; its plugin was paused"
+                .replace("2027-03-06", "06")
+                .as_str(),
+            "06:59:00 answer: done",
+            "07:00:00 publish valve/on #1",
+            "07:05:00 publish valve/off #1",
+            "07:05:00 succeeded water 07:00:00",
+        ],
+    );
+}
+
+#[test]
+fn what_is_paused_or_left_out_takes_nobodys_place_in_its_group() {
+    // Like a door: what was due last says what should hold. Not where somebody did not want it.
+    for want in [
+        Request::Pause { what: Part::Job(named("open")), paused: true },
+        Request::Skip { job: named("open"), undo: false },
+    ] {
+        let open = in_group("open", "cron 0 8 * * *", &[(0, "door/open")]);
+        let close = in_group("close", "cron 0 7 * * *", &[(0, "door/close")]);
+        let mut world = world(&[open, close]);
+        world.ask(want);
+        world.run_until(at("2027-03-01T06:10:00Z"));
+        world.now = at("2027-03-01T09:00:00Z");
+        world.crash();
+        world.link_up(100);
+        world.run_until(at("2027-03-01T09:01:00Z"));
+        assert!(world.log.iter().any(|line| line.contains("succeeded close")), "{:#?}", world.log);
+        assert!(world.log.iter().any(|line| line.contains("skipped open")), "{:#?}", world.log);
+    }
+}
+
+#[test]
+fn what_would_be_made_up_for_is_not_where_it_fell_due_while_paused() {
+    let mut tick = job("tick", "every 10m", &[(0, "tick")]);
+    tick.policy.misfire = roost_scheduler::model::Misfire::RunAll;
+    tick.policy.grace_ms = 7_200_000;
+    let mut world = world(&[tick]);
+    world.link_down();
+    world.run_until(at("2027-03-01T06:15:00Z"));
+    world.log.clear();
+    pause(&mut world, Part::Job(named("tick")), true);
+    world.run_until(at("2027-03-01T06:35:00Z"));
+    pause(&mut world, Part::Job(named("tick")), false);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:45:00Z"));
+    let sent = world.log.iter().filter(|line| line.contains("publish")).count();
+    let skipped = world.log.iter().filter(|line| line.contains("skipped tick")).count();
+    assert_eq!((sent, skipped), (2, 2), "06:10, which waited, and 06:40: {:#?}", world.log);
+}
+
+#[test]
+fn at_is_meant_although_the_clock_was_set_back() {
+    let mut world = world(&[]);
+    schedule(&mut world, new(&job("radio", "at 2027-03-01T06:10:00Z", &[(0, "radio")])));
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    world.set_clock(-1_800_000);
+    world.run_until(at("2027-03-01T05:42:00Z"));
+    let again = new(&job("radio", "at 2027-03-01T05:45:00Z", &[(0, "radio")]));
+    schedule(&mut world, NewJob { replaces: true, ..again });
+    world.run_until(at("2027-03-01T05:50:00Z"));
+    assert_eq!(world.log.iter().filter(|line| line.contains("succeeded radio")).count(), 2, "{:#?}", world.log);
+}
+
+#[test]
+fn what_replaces_a_job_leaves_it_its_request() {
+    let mut world = world(&[]);
+    let idempotency = Some(Idempotency { key: Digest([1; 32]), request: Digest([1; 32]) });
+    let first = || NewJob { idempotency, ..new(&job("one", "every 1h", &[(0, "x")])) };
+    schedule(&mut world, first());
+    let other = NewJob { replaces: true, ..new(&job("one", "every 2h", &[(0, "y")])) };
+    schedule(&mut world, other);
+    schedule(&mut world, first());
+    assert_eq!(world.scheduler.job_count(), 1);
+    world.run_until(at("2027-03-01T06:00:00Z"));
+    assert!(
+        world.log.iter().filter(|line| line.ends_with("roost/api/one, as before")).count() == 2,
+        "{:#?}",
+        world.log
+    );
+}
+
+#[test]
+fn whoever_waits_is_told_when_the_disk_fails() {
+    let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
+    // A plan that takes many steps is before it.
+    let many: Vec<Job> = (0..600).map(|number| job(&format!("job{number}"), "every 1h", &[(0, "x")])).collect();
+    world.load("coop", 2, &[("north", many)]);
+    schedule(&mut world, new(&job("late", "every 1h", &[(0, "x")])));
+    world.fail_store();
+    assert!(world.log.iter().any(|line| line.ends_with("answer: the host is stopping")), "{:#?}", world.log.last());
+}
+
+#[test]
+fn what_waits_when_it_is_paused_does_not_start_later() {
+    let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
+    world.link_down();
+    world.run_until(at("2027-03-01T06:11:00Z"));
+    let device = Part::Device(name(PluginName::parse("coop")), name(DeviceName::parse("north")));
+    pause(&mut world, device, true);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(&world, &["06:11:00 skipped open 06:10:00: its device was paused", "06:11:00 answer: done"]);
+}
+
+#[test]
+fn a_job_made_by_hand_outlives_a_crash_and_every_plan() {
+    let mut world = world(&[]);
+    schedule(&mut world, new(&job("siesta", "at 2027-03-01T06:10:00Z", &[(0, "blinds/down"), (300, "blinds/up")])));
+    schedule(&mut world, new(&job("siesta", "at 2027-03-01T06:20:00Z", &[(0, "blinds/up")])));
+    let of_plugin = NewJob {
+        plugin: name(PluginName::parse("coop")),
+        device: name(DeviceName::parse("north")),
+        ..new(&job("extra", "every 10m from 2027-03-01T06:10:00Z", &[(0, "extra")]))
+    };
+    schedule(&mut world, of_plugin);
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.crash();
+    world.load("coop", 2, &[("north", vec![])]);
+    world.link_up(100);
+    world.run_until(at("2027-03-01T06:16:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: there is a job `roost/api/siesta` already",
+            "06:00:00 answer: roost/api/siesta",
+            "06:00:00 answer: coop/north/extra",
+            "06:05:00 crash",
+            "06:05:00 coop: 0 new, 0 changed, 0 gone, 0 unchanged",
+            "06:10:00 publish extra #1",
+            "06:10:00 publish blinds/down #1",
+            "06:10:00 succeeded extra 06:10:00",
+            "06:15:00 publish blinds/up #1",
+            "06:15:00 succeeded siesta 06:10:00",
+        ],
+    );
+}
+
+#[test]
+fn the_same_request_twice_makes_one_job() {
+    let mut world = world(&[]);
+    let asked = |request: u8, id: &str| {
+        let idempotency = Some(Idempotency { key: Digest([1; 32]), request: Digest([request; 32]) });
+        NewJob { idempotency, ..new(&job(id, "at 2027-03-01T06:10:00Z", &[(0, "x")])) }
+    };
+    schedule(&mut world, asked(1, "one"));
+    world.run_until(at("2027-03-01T06:00:00Z"));
+    world.crash();
+    schedule(&mut world, asked(1, "two"));
+    schedule(&mut world, asked(2, "three"));
+    world.link_up(100);
+    // It is known although it is done.
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    schedule(&mut world, asked(1, "four"));
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: roost/api/one",
+            "06:00:00 crash",
+            "06:00:00 answer: roost/api/one, as before",
+            "06:00:00 answer: the same idempotency key came before, with another request",
+            "06:10:00 publish x #1",
+            "06:10:00 succeeded one 06:10:00",
+            "06:20:00 answer: roost/api/one, as before",
+        ],
+    );
+    // Not for ever.
+    world.run_until(at("2027-03-03T07:00:00Z"));
+    assert!(world.disk.wishes.is_empty() && world.disk.jobs.is_empty(), "{:?}", world.disk.wishes);
+}
+
+#[test]
+fn what_is_cancelled_sends_what_it_owes_at_once() {
+    let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
+    schedule(&mut world, new(&job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])));
+    world.run_until(at("2027-03-01T06:12:00Z"));
+    let water = (PluginName::of_host(), api_device(), name(JobId::parse("water")));
+    world.ask(Request::Cancel(water));
+    world.ask(Request::Cancel(named("own")));
+    world.run_until(at("2027-03-01T06:30:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: roost/api/water",
+            "06:10:00 publish valve/on #1",
+            "06:12:00 answer: job `coop/north/own` is planned by its plugin",
+            "06:12:00 answer: done",
+            "06:12:00 publish valve/off #1",
+            "06:12:00 cancelled water 06:10:00: its job was cancelled by hand",
+        ],
+    );
+}
+
+#[test]
+fn a_job_made_by_hand_can_be_replaced_and_takes_no_plans_place() {
+    let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
+    let place = || (name(PluginName::parse("coop")), name(DeviceName::parse("north")));
+    let of_coop = |made: &Job, replaces| {
+        let (plugin, device) = place();
+        NewJob { plugin, device, replaces, ..new(made) }
+    };
+    schedule(&mut world, of_coop(&job("own", "every 10m", &[(0, "y")]), true));
+    schedule(&mut world, of_coop(&job("extra", "every 10m from 2027-03-01T06:10:00Z", &[(0, "y")]), true));
+    schedule(&mut world, of_coop(&job("extra", "every 15m from 2027-03-01T06:15:00Z", &[(0, "z")]), true));
+    world.run_until(at("2027-03-01T06:01:00Z"));
+    // A plan that has a job of that name is refused.
+    world.load("coop", 2, &[("north", vec![job("extra", "every 1m", &[(0, "plan")])])]);
+    world.run_until(at("2027-03-01T06:16:00Z"));
+    check(
+        &world,
+        &[
+            "06:00:00 answer: job `coop/north/own` is planned by its plugin",
+            "06:00:00 answer: coop/north/extra",
+            "06:00:00 answer: coop/north/extra, as before",
+            "06:01:00 coop: 0 new, 0 changed, 0 gone, 0 unchanged",
+            "06:15:00 publish z #1",
+            "06:15:00 succeeded extra 06:15:00",
+        ],
+    );
+    assert!(world.disk.devices.values().any(|row| row.has_error()), "the device says why it keeps its plan");
+}
+
+#[test]
+fn the_hosts_own_jobs_are_asked_of_no_plugin() {
+    let mut world = world(&[]);
+    let task =
+        roost_scheduler::model::Task { name: name(roost_scheduler::names::TaskName::parse("x")), args: "1".into() };
+    let made = Job { action: Action::Task(task.into()), ..job("any", "at 2027-03-01T06:10:00Z", &[]) };
+    schedule(&mut world, new(&made));
+    world.set_clock(86_400_000);
+    world.step(Event::Woke);
+    assert!(world.asked.iter().all(|(plugin, ..)| plugin.as_str() != "roost"));
+}
+
+#[test]
+fn what_people_made_for_a_device_that_goes_is_called_off_and_recorded() {
+    let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
+    let (plugin, device, _) = named("extra");
+    let extra = new(&job("extra", "at 2027-03-01T06:30:00Z", &[(0, "extra")]));
+    schedule(&mut world, NewJob { plugin, device, ..extra });
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    world.remove("coop");
+    world.run_until(at("2027-03-01T06:40:00Z"));
+    check(&world, &["06:00:00 answer: coop/north/extra", "06:10:00 cancelled extra 06:30:00: its plugin was removed"]);
+}
+
+#[test]
+fn what_is_done_with_makes_room_for_a_plan() {
+    let mut world = world(&[]);
+    let (plugin, device, _) = named("mist");
+    let mist = new(&job("mist", "at 2027-03-01T06:05:00Z", &[(0, "once")]));
+    schedule(&mut world, NewJob { plugin, device, ..mist });
+    world.run_until(at("2027-03-01T06:10:00Z"));
+    world.load("coop", 2, &[("north", vec![job("mist", "every 15m", &[(0, "mist")])])]);
+    world.run_until(at("2027-03-01T06:20:00Z"));
+    let lines = world.log.iter().filter(|line| line.contains("succeeded mist")).count();
+    assert_eq!(lines, 2, "{:#?}", world.log);
+    assert!(world.disk.wishes.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
+}
+
+#[test]
+fn what_was_due_when_its_job_is_cancelled_has_a_recorded_end() {
+    let mut world = world(&[]);
+    let mut tick = job("tick", "every 10m from 2027-03-01T06:10:00Z", &[(0, "tick")]);
+    tick.policy.misfire = roost_scheduler::model::Misfire::RunAll;
+    tick.policy.grace_ms = 7_200_000;
+    schedule(&mut world, new(&tick));
+    world.run_until(at("2027-03-01T06:05:00Z"));
+    world.link_down();
+    world.run_until(at("2027-03-01T06:35:00Z"));
+    world.ask(Request::Cancel((PluginName::of_host(), api_device(), name(JobId::parse("tick")))));
+    world.run_until(at("2027-03-01T06:36:00Z"));
+    for minute in [10, 20, 30] {
+        let due = format!("tick 2027-03-01T06:{minute}:00Z");
+        assert!(world.log.iter().any(|line| line.contains(&due)), "{due} has no end: {:#?}", world.log);
+    }
+}

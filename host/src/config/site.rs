@@ -1,0 +1,74 @@
+//! Where something is: a time zone and a location, each of which may be left to someone else to say.
+
+use roost_scheduler::time::{Location, Site};
+use roost_scheduler::zone::Zone;
+
+use super::document::{Table, Value};
+use crate::{report::Report, zones};
+
+/// The keys that say it, in a table of settings.
+pub(crate) const SITE_KEYS: [&str; 3] = ["time_zone", "latitude", "longitude"];
+
+/// As much as is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct SiteSettings {
+    pub(crate) zone: Option<Zone>,
+    pub(crate) latitude: Option<f64>,
+    pub(crate) longitude: Option<f64>,
+}
+
+impl SiteSettings {
+    /// From [`SITE_KEYS`] of a table.
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self, Report> {
+        Ok(Self {
+            zone: table.get("time_zone").map(|value| value.parsed(zones::find)).transpose()?,
+            latitude: table.get("latitude").map(|value| read_degrees(&value, 90.0)).transpose()?,
+            longitude: table.get("longitude").map(|value| read_degrees(&value, 180.0)).transpose()?,
+        })
+    }
+
+    /// Both or neither; the error says which is missing.
+    pub(crate) fn location(&self) -> Result<Option<Location>, String> {
+        match (self.latitude, self.longitude) {
+            (None, None) => Ok(None),
+            (Some(_), None) => Err("there is a `latitude`, but no `longitude`".to_owned()),
+            (None, Some(_)) => Err("there is a `longitude`, but no `latitude`".to_owned()),
+            (Some(latitude), Some(longitude)) => Location::new(latitude, longitude)
+                .map(Some)
+                .ok_or_else(|| "`latitude` must be -90 to 90, and `longitude` -180 to 180".to_owned()),
+        }
+    }
+
+    /// What is not said is as in `otherwise`.
+    pub(crate) fn site(&self, otherwise: &Site) -> Result<Site, String> {
+        let location = self.location()?.or(otherwise.location);
+        Ok(Site { zone: self.zone.unwrap_or(otherwise.zone), location })
+    }
+}
+
+/// What to do about half a location.
+pub(crate) const HALF_A_LOCATION: &str = "give both, in degrees, north and east positive, or neither";
+
+fn read_degrees(value: &Value<'_>, most: f64) -> Result<f64, Report> {
+    let degrees = value.number()?;
+    within(degrees, most).map_err(|rule| value.error(format!("`{}` is {degrees}: {rule}", value.key())))
+}
+
+fn within(degrees: f64, most: f64) -> Result<f64, String> {
+    if (-most..=most).contains(&degrees) { Ok(degrees) } else { Err(format!("degrees are -{most} to {most}")) }
+}
+
+/// Of a flag.
+pub(super) fn parse_latitude(text: &str) -> Result<f64, String> {
+    parse_degrees(text, 90.0)
+}
+
+/// Of a flag.
+pub(super) fn parse_longitude(text: &str) -> Result<f64, String> {
+    parse_degrees(text, 180.0)
+}
+
+fn parse_degrees(text: &str, most: f64) -> Result<f64, String> {
+    let degrees = text.parse().map_err(|_| "it is not a number of degrees, such as `51.5`".to_owned())?;
+    within(degrees, most)
+}

@@ -1,0 +1,228 @@
+//! Who may ask over TCP. A browser carries other people's requests, too: pages of other places must not get through.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
+use subtle::ConstantTimeEq as _;
+
+use super::problem::Problem;
+
+/// What whoever asks has to show, and how the host may be called.
+#[derive(Clone)]
+pub(super) struct Guard(Arc<Rules>);
+
+struct Rules {
+    token: Option<String>,
+    hosts: Vec<String>,
+}
+
+/// Answered whoever asks, for they say nothing about plugins: balancers and systemd have no token.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+impl Guard {
+    pub(super) fn new(token: Option<String>, hosts: Vec<String>) -> Self {
+        Self(Arc::new(Rules { token, hosts }))
+    }
+
+    fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+        let host = self.host(headers)?;
+        same_origin(headers, host)?;
+        if OPEN.contains(&path) { Ok(()) } else { self.token(headers) }
+    }
+
+    /// A page whose name leads to this machine has that name as its host (DNS rebinding). An address cannot be led; but only of
+    /// those that browsers trust, which are loopback's, do they say which page asks.
+    fn host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Problem> {
+        let host = text(headers, header::HOST);
+        let host = host.ok_or_else(|| Problem::bad_request("the request has no `Host`"))?;
+        if headers.get_all(header::HOST).iter().count() > 1 {
+            return Err(Problem::bad_request("the request has more than one `Host`"));
+        }
+        let name = without_port(host);
+        let is_known = |known: &String| name.eq_ignore_ascii_case(known);
+        let address = address(name);
+        let is_own = address.is_some_and(|address| self.0.token.is_some() || address.is_loopback());
+        if is_own || name.eq_ignore_ascii_case("localhost") || self.0.hosts.iter().any(is_known) {
+            return Ok(host);
+        }
+        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, format!("`{name}` is not a name of this host"));
+        Err(problem.hint("ask `localhost`, or add it to `hosts` below `[http]` in `roost.toml`"))
+    }
+
+    fn token(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(token) = &self.0.token else { return Ok(()) };
+        let hint = "send `Authorization: Bearer TOKEN`, with what is in the host's token file";
+        let problem = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail).hint(hint);
+        let said = headers.get(header::AUTHORIZATION).ok_or_else(|| problem("there is no token"))?.as_bytes();
+        let shown = match said.split_at_checked(7) {
+            Some((scheme, shown)) if scheme.eq_ignore_ascii_case(b"bearer ") => shown,
+            _ => return Err(problem("there is no token")),
+        };
+        if bool::from(shown.ct_eq(token.as_bytes())) { Ok(()) } else { Err(problem("the token is wrong")) }
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+fn address(name: &str) -> Option<IpAddr> {
+    let in_brackets = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    match in_brackets {
+        Some(address) => address.parse().ok().map(IpAddr::V6),
+        None => name.parse().ok().map(IpAddr::V4),
+    }
+}
+
+/// Browsers say which page a request is of.
+fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
+    let foreign = |what: String| Problem::new(StatusCode::FORBIDDEN, what);
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let authority = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
+        if !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
+            return Err(foreign("the request comes from a page of another place".into()));
+        }
+    }
+    match text(headers, HeaderName::from_static("sec-fetch-site")) {
+        Some(site @ ("cross-site" | "same-site")) => {
+            Err(foreign(format!("the request comes from a page of another place: it is `{site}`")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Over TCP only.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
+    guard.check(request.uri().path(), request.headers())?;
+    Ok(next.run(request).await)
+}
+
+/// What a page may do with answers that it should not have got: neither show them, nor run them, nor tell from them what there
+/// is.
+pub(super) async fn security_headers(request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// Bodies are JSON, or a component: a form of some page is neither.
+pub(super) async fn content_type(request: Request, next: Next) -> Result<Response, Problem> {
+    let headers = request.headers();
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || text(headers, header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let kind = text(headers, header::CONTENT_TYPE).map(|kind| kind.split(';').next().unwrap_or(kind).trim());
+    let is_known = kind.is_some_and(|kind| {
+        ["application/json", "application/wasm"].iter().any(|known| kind.eq_ignore_ascii_case(known))
+    });
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_known && !is_read && (has_body || headers.contains_key(header::CONTENT_TYPE)) {
+        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON");
+        return Err(problem.hint("send `Content-Type: application/json`, or `application/wasm` with a component"));
+    }
+    Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    /// The status of what is refused, else 200.
+    fn checked(token: Option<&str>, path: &str, headers: &[(&'static str, &'static str)]) -> u16 {
+        let guard = Guard::new(token.map(str::to_owned), vec!["roost.lan".into()]);
+        let headers =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        guard.check(path, &headers.collect()).map_or_else(|problem| problem.status, |()| 200)
+    }
+
+    #[test]
+    fn the_host_is_an_address_or_a_known_name() {
+        for (host, status) in [
+            ("127.0.0.1:8080", 200),
+            ("127.0.0.1", 200),
+            ("[::1]:8080", 200),
+            ("[::1]", 200),
+            ("127.8.9.1", 200),
+            ("0.0.0.0:8080", 421),
+            ("192.168.1.5:8080", 421),
+            ("[::]:8080", 421),
+            ("[::ffff:127.0.0.1]:8080", 421),
+            ("localhost:8080", 200),
+            ("LocalHost", 200),
+            ("Roost.lan:1", 200),
+            ("evil.example", 421),
+            ("127.0.0.1.evil.example:8080", 421),
+            ("localhost.evil.example", 421),
+            ("localhost:8080:9", 421),
+            ("", 421),
+            ("user@127.0.0.1", 421),
+        ] {
+            assert_eq!(checked(None, "/", &[("host", host)]), status, "{host}");
+        }
+        assert_eq!(checked(None, "/", &[]), 400);
+        assert_eq!(checked(Some(TOKEN), "/healthz", &[("host", "192.168.1.5:8080")]), 200);
+        assert_eq!(checked(None, "/healthz", &[("host", "evil.example")]), 421);
+    }
+
+    #[test]
+    fn pages_of_other_places_are_refused() {
+        for (header, value, status) in [
+            ("origin", "http://localhost:8080", 200),
+            ("origin", "https://LOCALHOST:8080", 200),
+            ("origin", "http://localhost:3000", 403),
+            ("origin", "http://localhost", 403),
+            ("origin", "null", 403),
+            ("origin", "http://evil.example", 403),
+            ("origin", "ftp://localhost:8080", 403),
+            ("sec-fetch-site", "same-origin", 200),
+            ("sec-fetch-site", "none", 200),
+            ("sec-fetch-site", "cross-site", 403),
+            ("sec-fetch-site", "same-site", 403),
+        ] {
+            assert_eq!(checked(None, "/", &[("host", "localhost:8080"), (header, value)]), status, "{header}: {value}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_a_token_it_has_to_be_shown() {
+        let host = ("host", "localhost");
+        assert_eq!(checked(Some(TOKEN), "/api/v1/status", &[host]), 401);
+        assert_eq!(checked(Some(TOKEN), "/healthz", &[host]), 200);
+        assert_eq!(checked(Some(TOKEN), "/readyz", &[host]), 200);
+        assert_eq!(checked(Some(TOKEN), "/healthz/", &[host]), 401);
+        for (shown, status) in [
+            ("Bearer 0123456789abcdef", 200),
+            ("bearer 0123456789abcdef", 200),
+            ("Bearer 0123456789abcdeg", 401),
+            ("Bearer 0123456789abcde", 401),
+            ("Bearer 0123456789abcdef0", 401),
+            ("Bearer ", 401),
+            ("Basic 0123456789abcdef", 401),
+            ("", 401),
+        ] {
+            assert_eq!(checked(Some(TOKEN), "/", &[host, ("authorization", shown)]), status, "{shown}");
+        }
+    }
+}

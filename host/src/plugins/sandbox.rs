@@ -1,0 +1,205 @@
+//! Plugins apart from a running host, looked at and asked without a trace.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use roost_scheduler::{
+    event::{Loaded, LoadedDevice, Plan},
+    model::{Job, Reply, Task},
+    names::{DeviceName, PluginName},
+    scheduler::Operator,
+    time::{Instant, Site},
+    topic::Grant,
+};
+use tokio::{runtime::Runtime, task::JoinHandle};
+
+use super::{
+    bytes::Bytes,
+    contract::tasks::TaskDescription,
+    folder::{Candidate, SettingsText, better_name, read_settings},
+    limits,
+    load::{Accepted, LoadError, Loader, TaskCall},
+    program::Program,
+};
+use crate::{config::rules::Rules, event_log::EventLog, files, report::Report};
+
+/// What a plugin is, and what its devices would do.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    pub(crate) plugin: PluginName,
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+    pub(crate) grant: Grant,
+    pub(crate) tasks: Vec<TaskDescription>,
+    pub(crate) devices: Vec<InspectedDevice>,
+}
+
+#[derive(Debug)]
+pub(crate) struct InspectedDevice {
+    pub(crate) name: DeviceName,
+    pub(crate) site: Site,
+    pub(crate) jobs: Vec<Job>,
+}
+
+/// Loads plugins as a running host would, and asks them when it is told to.
+pub(crate) struct Sandbox {
+    loader: Arc<Loader>,
+    guests: Runtime,
+    _scratch: TempDir,
+}
+
+/// A plugin that was loaded, and can be asked again.
+pub(crate) struct LoadedPlugin(Arc<Program>);
+
+/// A plan that was asked for.
+pub(crate) struct Asked(JoinHandle<Result<Plan, String>>);
+
+impl Sandbox {
+    /// What the scheduler has to know of its host.
+    pub(crate) fn operator(&self) -> Operator {
+        self.loader.operator()
+    }
+
+    pub(crate) fn new(site: Site, rules: Rules) -> Result<Self, Report> {
+        let scratch = TempDir::new()?;
+        let loader = Arc::new(Loader::open(&scratch.0, site, rules, EventLog::default())?);
+        Ok(Self { loader, guests: super::guest_threads()?, _scratch: scratch })
+    }
+
+    /// Loads a plugin with the settings beside it, and asks each device for its plan: what the scheduler is to be told.
+    pub(crate) fn load(&self, path: &Path, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
+        self.accept(offer(path)?, now)
+    }
+
+    /// The same with the component of another file, and with the settings beside that if there are any: what a new version
+    /// would be.
+    pub(crate) fn load_as(
+        &self,
+        path: &Path,
+        candidate: &Path,
+        now: Instant,
+    ) -> Result<(LoadedPlugin, Loaded), Report> {
+        let (plugin, component) = (name_of(path)?, read_component(candidate)?);
+        let settings = match settings_beside(candidate)? {
+            Some(settings) => Some(settings),
+            None => settings_beside(path)?,
+        };
+        let accepted = self.accept(Candidate { plugin, component, settings }, now);
+        accepted.map_err(|report| report.cause(format!("it was to be compared as `{}`", candidate.display())))
+    }
+
+    fn accept(&self, offer: Candidate, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
+        let plugin = offer.plugin.clone();
+        let loading = async { self.loader.load(self.loader.propose(offer)?, None, || now).await };
+        let Accepted { program, loaded } =
+            self.guests.block_on(loading).map_err(|error: LoadError| error.report(&plugin, None))?;
+        Ok((LoadedPlugin(program), loaded))
+    }
+
+    /// Asks a device for its plan again, and does not wait for the answer.
+    pub(crate) fn ask(&self, specimen: &LoadedPlugin, device: &DeviceName, now: Instant) -> Asked {
+        let (loader, program, device) = (self.loader.clone(), specimen.0.clone(), device.clone());
+        Asked(self.guests.spawn(async move { loader.answer(Some(&program), &device, || now).await }))
+    }
+
+    /// Waits for an answer.
+    pub(crate) fn answer(&self, asked: Asked) -> Result<Plan, String> {
+        self.guests.block_on(asked.0).expect("no call panics, and none is aborted before the workbench goes")
+    }
+
+    /// Asks a device what to publish for a task.
+    pub(crate) fn run_task(
+        &self,
+        specimen: &LoadedPlugin,
+        device: &DeviceName,
+        task: Task,
+        due: Instant,
+        now: Instant,
+    ) -> Result<Reply, String> {
+        let errand = TaskCall { name: task.name.to_string(), args: task.args, due: Some(due) };
+        self.guests.block_on(self.loader.reply(Some(&specimen.0), device, errand, || now))
+    }
+
+    /// Loads a plugin, and tells what it is.
+    pub(crate) fn inspect(&self, path: &Path, now: Instant) -> Result<Inspection, Report> {
+        let (LoadedPlugin(program), loaded) = self.load(path, now)?;
+        let linked = self.guests.block_on(self.loader.linked(&program));
+        let linked = linked.map_err(|error| error.report(&program.plugin, None))?;
+        let (imports, exports) = (linked.imports.clone(), linked.exports.clone());
+        // It was asked before its plans.
+        let tasks = program.tasks.get().map(|tasks| tasks.list().to_vec()).unwrap_or_default();
+        let jobs = |plan: Result<Plan, String>| {
+            plan.map_or_else(|_| Vec::new(), |plan| plan.jobs.iter().map(Job::from).collect())
+        };
+        let devices = loaded.devices.into_iter();
+        let devices = devices.map(|LoadedDevice { name, site, plan }| InspectedDevice { name, site, jobs: jobs(plan) });
+        let (plugin, grant) = (loaded.plugin, loaded.grant);
+        Ok(Inspection { plugin, imports, exports, grant, tasks, devices: devices.collect() })
+    }
+}
+
+/// What stands at the beginning of what is said of a file that cannot be read.
+fn unusable(path: &Path) -> Report {
+    Report::new(format!("`{}` cannot be loaded", path.display()))
+}
+
+fn offer(path: &Path) -> Result<Candidate, Report> {
+    let (plugin, component) = (name_of(path)?, read_component(path)?);
+    Ok(Candidate { plugin, component, settings: settings_beside(path)? })
+}
+
+/// The plugin that a file is.
+fn name_of(path: &Path) -> Result<PluginName, Report> {
+    let report = || unusable(path);
+    if path.is_dir() || path.extension().is_none_or(|extension| extension != "wasm") {
+        let report = report().cause("it is not a `.wasm` file");
+        return Err(report.hint("name the plugin's file, such as `plugins/coop-door.wasm`"));
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))
+}
+
+/// Errors may show what they say: a user that looks here reads the files with that user's own rights.
+fn settings_beside(component: &Path) -> Result<Option<SettingsText>, Report> {
+    let path = component.with_extension("toml");
+    match read_settings(&path) {
+        Ok(read) => Ok(Some(SettingsText { may_quote: true, ..read })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(component).cause(format!("`{}` cannot be read: {error}", path.display()))),
+    }
+}
+
+fn read_component(path: &Path) -> Result<Bytes, Report> {
+    Ok(files::read(path, limits::COMPONENT_BYTES).map_err(|error| unusable(path).cause(error))?.into())
+}
+
+/// A folder that goes when it is dropped.
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new() -> Result<Self, Report> {
+        let base = std::env::temp_dir();
+        let failed = |error| Report::new(format!("a folder cannot be made in `{}`", base.display())).cause(error);
+        let process = std::process::id();
+        for number in 0..1_000 {
+            let path = base.join(format!("roost-workbench-{process}-{number}"));
+            // Made here and now, and for this user alone: code is run from what lies in it.
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(std::io::ErrorKind::AlreadyExists.into()))
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

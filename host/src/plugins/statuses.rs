@@ -1,0 +1,248 @@
+//! How each plugin is, for whoever wants to know, at any time and from any thread. Nothing depends on it.
+
+mod usage;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use roost_scheduler::{
+    event::{Digest, Version},
+    names::PluginName,
+    time::Instant,
+};
+
+pub(crate) use self::usage::Usage;
+pub(super) use self::usage::{Call, UsageCounter};
+use super::limits;
+use crate::{clock, config::limits::Limits, report::Report};
+
+/// Every plugin whose file lies in the folder, or of which something runs. Each takes some kilobytes at the most.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PluginStatuses {
+    entries: Arc<Mutex<BTreeMap<PluginName, Entry>>>,
+    first_loads_ended: Arc<AtomicBool>,
+}
+
+/// How a plugin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The version runs whose files lie in the folder.
+    Running,
+    /// A version runs, and the newest files were refused.
+    Outdated,
+    /// Nothing runs: the first version is being loaded.
+    Loading,
+    /// Nothing runs, and the newest files were refused.
+    Refused,
+}
+
+/// What is known of a plugin.
+#[derive(Clone, Debug)]
+pub(crate) struct PluginStatus {
+    pub(crate) state: State,
+    /// Since when it is in that state.
+    pub(crate) since: Instant,
+    /// Whether a version is being loaded.
+    pub(crate) is_loading: bool,
+    /// What runs, and what a call of it may use.
+    pub(crate) running: Option<(Version, Limits)>,
+    /// The component that ran before.
+    pub(crate) previous: Option<Digest>,
+    /// Why the newest files were refused.
+    pub(crate) fault: Option<Fault>,
+    /// What its calls used since the host started, whichever version.
+    pub(crate) used: Usage,
+}
+
+/// Why files were refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) report: Report,
+    pub(crate) at: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    since: Instant,
+    is_loading: bool,
+    running: Option<(Version, Limits)>,
+    previous: Option<Digest>,
+    fault: Option<Fault>,
+    tally: Arc<UsageCounter>,
+}
+
+impl Entry {
+    fn new() -> Self {
+        let (running, previous, fault) = (None, None, None);
+        Self { since: clock::now(), is_loading: false, running, previous, fault, tally: Arc::default() }
+    }
+
+    fn state(&self) -> State {
+        match (&self.running, &self.fault) {
+            (Some(_), None) => State::Running,
+            (Some(_), Some(_)) => State::Outdated,
+            (None, Some(_)) => State::Refused,
+            (None, None) => State::Loading,
+        }
+    }
+
+    fn standing(&self) -> PluginStatus {
+        PluginStatus {
+            state: self.state(),
+            since: self.since,
+            is_loading: self.is_loading,
+            running: self.running,
+            previous: self.previous,
+            fault: self.fault.clone(),
+            used: self.tally.used(),
+        }
+    }
+}
+
+impl PluginStatuses {
+    /// How a plugin is.
+    pub(crate) fn plugin(&self, name: &PluginName) -> Option<PluginStatus> {
+        self.entries().get(name).map(Entry::standing)
+    }
+
+    /// Some of them, by name, after one.
+    pub(crate) fn plugins_after(&self, after: Option<&PluginName>, most: usize) -> Vec<(PluginName, PluginStatus)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let entries = self.entries();
+        let from = (after.map_or(Unbounded, Excluded), Unbounded);
+        let found = entries.range::<PluginName, _>(from).take(most);
+        found.map(|(name, entry)| (name.clone(), entry.standing())).collect()
+    }
+
+    /// How many there are whose newest files were refused.
+    pub(crate) fn faults(&self) -> usize {
+        self.entries().values().filter(|entry| entry.fault.is_some()).count()
+    }
+
+    /// Whether the files that lay in the folder when the host started have all been loaded or refused.
+    pub(crate) fn have_first_loads_ended(&self) -> bool {
+        self.first_loads_ended.load(Ordering::Relaxed)
+    }
+
+    /// How many versions are being loaded.
+    pub(crate) fn loads(&self) -> usize {
+        self.entries().values().filter(|entry| entry.is_loading).count()
+    }
+
+    /// The versions that run.
+    pub(crate) fn versions(&self) -> Vec<(PluginName, Version)> {
+        let entries = self.entries();
+        let versions = entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.running?.0)));
+        versions.collect()
+    }
+
+    /// The files that lay in the folder when the host started have all been loaded or refused.
+    pub(super) fn first_loads_ended(&self) {
+        self.first_loads_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Those of which something runs.
+    pub(super) fn running(&self) -> Vec<PluginName> {
+        self.entries().iter().filter(|(_, entry)| entry.running.is_some()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Where a plugin's calls are counted. Kept over its versions.
+    pub(super) fn tally(&self, name: &PluginName) -> Arc<UsageCounter> {
+        self.entries().entry(name.clone()).or_insert_with(Entry::new).tally.clone()
+    }
+
+    /// A version is being loaded.
+    pub(super) fn loading(&self, name: &PluginName) {
+        self.change(name, |entry| entry.is_loading = true);
+    }
+
+    /// A version runs: the one whose files lie there.
+    pub(super) fn runs(&self, name: &PluginName, version: Version, limits: Limits, previous: Option<Digest>) {
+        self.change(name, |entry| {
+            entry.running = Some((version, limits));
+            (entry.is_loading, entry.previous, entry.fault) = (false, previous, None);
+        });
+    }
+
+    /// Its files were refused.
+    pub(super) fn refused(&self, name: &PluginName, report: Report) {
+        let fault = Fault { report: bounded(report), at: clock::now() };
+        self.change(name, |entry| (entry.is_loading, entry.fault) = (false, Some(fault)));
+    }
+
+    /// Its files are those of what runs.
+    pub(super) fn in_order(&self, name: &PluginName) {
+        self.change(name, |entry| (entry.is_loading, entry.fault) = (false, None));
+    }
+
+    /// Its file is gone.
+    pub(super) fn removed(&self, name: &PluginName) {
+        self.entries().remove(name);
+    }
+
+    fn change(&self, name: &PluginName, change: impl FnOnce(&mut Entry)) {
+        let mut entries = self.entries();
+        let entry = entries.entry(name.clone()).or_insert_with(Entry::new);
+        let (state, version) = (entry.state(), entry.running.map(|(version, _)| version));
+        change(entry);
+        if entry.state() != state || entry.running.map(|(version, _)| version) != version {
+            entry.since = clock::now();
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<PluginName, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A guest may have said much.
+fn bounded(report: Report) -> Report {
+    let cut = |text: String| {
+        let kept = text.floor_char_boundary(limits::TOLD_BYTES);
+        if kept < text.len() { format!("{} …", &text[..kept]) } else { text }
+    };
+    let Report { what, causes, hint } = report;
+    let causes = causes.into_iter().take(limits::TOLD_CAUSES).map(cut).collect();
+    Report { what: cut(what), causes, hint: hint.map(cut) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_follows_from_what_runs_and_what_was_refused() {
+        let (board, name) = (PluginStatuses::default(), PluginName::parse("porch").unwrap());
+        let state = || board.plugin(&name).map(|standing| (standing.state, standing.is_loading));
+        let (version, no) = (Version::NONE, || Report::new("no"));
+        assert_eq!(state(), None);
+        board.loading(&name);
+        assert_eq!(state(), Some((State::Loading, true)));
+        board.refused(&name, no());
+        assert_eq!(state(), Some((State::Refused, false)));
+        board.loading(&name);
+        assert_eq!(state(), Some((State::Refused, true)));
+        board.runs(&name, version, Limits::default(), None);
+        assert_eq!(state(), Some((State::Running, false)));
+        board.refused(&name, no());
+        assert_eq!(state(), Some((State::Outdated, false)));
+        board.in_order(&name);
+        assert_eq!(state(), Some((State::Running, false)));
+        board.removed(&name);
+        assert_eq!(state(), None);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_report_is_bounded() {
+        let long = || "é".repeat(1 << 20);
+        let report = (0..100).fold(Report::new(long()).hint(long()), |report, _| report.cause(long()));
+        let Report { what, causes, hint } = bounded(report);
+        assert!(what.len() + hint.unwrap().len() < 3 * limits::TOLD_BYTES);
+        assert_eq!(causes.len(), limits::TOLD_CAUSES);
+    }
+}
