@@ -191,7 +191,7 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
         errors
     };
     let told = said(&["pause", "sprinkler/garden"]);
-    assert!(told.contains("its jobs are left out until `roost resume sprinkler/garden`"), "{told}");
+    assert!(told.contains("the runs of its jobs are skipped until `roost resume sprinkler/garden`"), "{told}");
     assert!(roost(&site, &["jobs"]).contains(", paused  sprinkler/garden/water"));
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden\n"));
     let task = ["--task", "sprinkler/garden/water", "--args", r#"{"zone": 1, "minutes": 1}"#, "--id", "extra"];
@@ -200,16 +200,16 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
     said(&["pause", "sprinkler/garden/water"]);
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden, sprinkler/garden/water\n"));
     let told = said(&["resume", "sprinkler/garden/water"]);
-    assert!(told.contains("but `sprinkler/garden` is paused"), "{told}");
+    assert!(told.contains("note: `sprinkler/garden` is paused"), "{told}");
     said(&["resume", "sprinkler/garden"]);
     assert!(!roost(&site, &["status"]).contains("paused"));
 
     let job = "sprinkler/garden/water";
     assert_eq!(operations::roost(&site, &["skip", job, "--undo"]).0, "");
-    assert!(said(&["skip", job]).contains("it will be left out"));
-    assert!(roost(&site, &["jobs"]).contains(", left out  sprinkler/garden/water"));
+    assert!(said(&["skip", job]).contains("it will be skipped"));
+    assert!(roost(&site, &["jobs"]).contains(", skipped  sprinkler/garden/water"));
     assert!(roost(&site, &["skip", job, "--undo"]).starts_with(job));
-    assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be left out"));
+    assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be skipped"));
 
     for (arguments, expected) in [
         (&["cancel", "radio"][..], "no job `radio` that was made by hand\nhint: `roost jobs roost` lists"),
@@ -232,8 +232,8 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
     roost(&site, &["schedule", "now", "--topic", "a", "--id", "once"]);
     host.says("succeeded roost/api/once");
     let (table, told) = operations::roost(&site, &["jobs", "roost"]);
-    assert!(!table.contains("roost/api/once") && told.contains("1 more will never be due again"), "{table}{told}");
-    assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never again"));
+    assert!(!table.contains("roost/api/once") && told.contains("no next run: 1 job"), "{table}{told}");
+    assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never  "));
     for what in [&["jobs", "sprinklr"][..], &["runs", "--plugin", "sprinklr"], &["timeline", "--plugin", "sprinklr"]] {
         let told = said(what);
         assert!(told.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {told}");
@@ -253,11 +253,11 @@ fn a_device_whose_plan_is_refused_is_seen_in_the_list() {
     );
     host.says("outside what `sprinkler` may publish to");
     let list = roost(&site, &["plugins"]);
-    assert!(list.contains("the plan of 1 device was refused: `roost plugins sprinkler` says why"), "{list}");
+    assert!(list.contains("the plan of 1 device was refused: see `roost plugins sprinkler`"), "{list}");
     let one = roost(&site, &["plugins", "sprinkler"]);
     assert!(one.contains("\n  [grants]\n") && !one.contains("\\n"), "{one}");
     let status = roost(&site, &["status"]);
-    assert!(status.contains("faults    1 device: `roost plugins` says which"), "{status}");
+    assert!(status.contains("faults    1 device: see `roost plugins`"), "{status}");
 }
 
 #[test]
