@@ -70,7 +70,7 @@ fn a_task_that_was_scheduled_is_done_to_its_end_although_the_host_is_killed_twic
     host.says("succeeded sprinkler/garden/");
     let name = format!("sprinkler/garden/{}", text(&job, "job"));
     let told = roost(&site, &["explain", &name]);
-    assert!(told.contains("it ran: ") && told.contains("its plugin says: "), "{told}");
+    assert!(told.contains("it ran: ") && told.contains("its plugin reported: "), "{told}");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_job_is_run_now_left_out_and_paused_and_why_is_told() {
     roost(&site, &["pause", "declared/declared"]);
     host.says("its device was paused");
     let told = roost(&site, &["explain", job]);
-    assert!(told.contains("was left out: its device was paused"), "{told}");
+    assert!(told.contains("was skipped: its device was paused"), "{told}");
     assert!(told.contains("note: its device is paused now"), "{told}");
     roost(&site, &["resume", "declared/declared"]);
     let so_far = listener.count("declared/tick");

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     limits,
-    missing::missing,
+    not_found::not_found,
     page::{Limit, Page, cursor, resume},
     params::{Device, Job, JobPath, Plugin},
     problem::{Answered, Problem},
@@ -143,7 +143,7 @@ impl JobSnapshot {
         self.job.body.steps().map(|step| step.payload.len() + step.topic().len()).sum()
     }
 
-    fn into_record(self, following: u32, sky: &mut SunCache) -> JobRecord {
+    fn into_record(self, following: u32, sun: &mut SunCache) -> JobRecord {
         let Self { plugin, device, site, job, next, wish, paused, .. } = self;
         let text = |at: Instant| at.in_zone(site.zone);
         let (due, not_before) = match next {
@@ -154,7 +154,7 @@ impl JobSnapshot {
         let mut times = Vec::new();
         let mut last = due;
         while let Some(at) = last.filter(|_| times.len() < following as usize) {
-            last = job.trigger.find(at, &site, sky).ok();
+            last = job.trigger.find(at, &site, sun).ok();
             times.extend(last.map(text));
         }
         JobRecord {
@@ -238,14 +238,14 @@ impl<'de> Deserialize<'de> for Following {
 /// The jobs, in the order in which they were first planned, more or less
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobsQuery),
     responses((status = 200, body = Page<JobRecord>)))]
-pub(super) async fn jobs(State(desk): State<ApiState>, Query(wanted): Query<JobsQuery>) -> Answered<Page<JobRecord>> {
+pub(super) async fn jobs(State(state): State<ApiState>, Query(wanted): Query<JobsQuery>) -> Answered<Page<JobRecord>> {
     let JobsQuery { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = wanted;
     let of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
     let mut from = resume(at.as_deref(), |text| text.parse::<JobKey>().ok())?;
     let (mut taken, mut bytes): (Vec<JobSnapshot>, usize) = (Vec::new(), 0);
     let mut next = loop {
-        let (of, most) = (of.clone(), (limit - taken.len()).min(limits::JOBS_PER_LOOK));
-        let piece = desk.look(move |scheduler| {
+        let (of, most) = (of.clone(), (limit - taken.len()).min(limits::JOBS_PER_QUERY));
+        let piece = state.inspect(move |scheduler| {
             let of = (of.0.as_ref(), of.1.as_ref());
             let (jobs, next) = scheduler.jobs_from(of, from.unwrap_or_default(), most);
             (jobs.into_iter().map(JobSnapshot::from).collect::<Vec<_>>(), next)
@@ -264,8 +264,8 @@ pub(super) async fn jobs(State(desk): State<ApiState>, Query(wanted): Query<Jobs
     }
     // The sun takes long, and others ask as well.
     let made = tokio::task::spawn_blocking(move || {
-        let mut sky = SunCache::default();
-        taken.into_iter().map(|job| job.into_record(following, &mut sky)).collect()
+        let mut sun = SunCache::default();
+        taken.into_iter().map(|job| job.into_record(following, &mut sun)).collect()
     });
     let items = made.await.map_err(|error| Problem::bug(&error))?;
     Ok(Json(Page { items, next: next.map(|key| cursor(&key.to_string())) }))
@@ -286,30 +286,30 @@ fn too_much(taken: &[JobSnapshot]) -> Option<usize> {
     params(JobPath, JobQuery),
     responses((status = 200, body = JobRecord)))]
 pub(super) async fn job(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(path): Path<JobPath>,
     Query(JobQuery { next: Following(following) }): Query<JobQuery>,
 ) -> Answered<JobRecord> {
     let (plugin, device, job) = path.name();
-    record(&desk, plugin, device, job, following).await.map(Json)
+    record(&state, plugin, device, job, following).await.map(Json)
 }
 
 pub(super) async fn record(
-    desk: &ApiState,
+    state: &ApiState,
     plugin: PluginName,
     device: DeviceName,
     job: JobId,
     following: u32,
 ) -> Result<JobRecord, Problem> {
     let name = (plugin.clone(), device.clone(), job.clone());
-    let found = desk.look(move |scheduler| {
+    let found = state.inspect(move |scheduler| {
         let found = scheduler.job(&plugin, &device, &job)?;
         let zone = found.site.zone;
-        let runs = scheduler.runs_of_job(found.key).take(limits::RUNS).map(|run| under_way(&run, zone)).collect();
+        let runs = scheduler.runs_of_job(found.key).take(limits::RUNS_OF_JOB).map(|run| under_way(&run, zone)).collect();
         Some((JobSnapshot::from(found), runs))
     });
     let found: Option<(JobSnapshot, Vec<_>)> = found.await?;
-    let Some((taken, runs)) = found else { return Err(missing(desk, Part::Job(name)).await) };
+    let Some((taken, runs)) = found else { return Err(not_found(state, Part::Job(name)).await) };
     let made = tokio::task::spawn_blocking(move || taken.into_record(following, &mut SunCache::default()));
     Ok(JobRecord { runs, ..made.await.map_err(|error| Problem::bug(&error))? })
 }

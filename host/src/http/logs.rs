@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     host_events::{HostEventRecord, id, parse_id},
-    missing::missing,
+    not_found::not_found,
     page::Limit,
     params::{Plugin, PluginPath},
     problem::{Answered, Problem},
@@ -47,43 +47,43 @@ pub(super) struct LogsQuery {
     params(PluginPath, LogsQuery),
     responses((status = 200, body = Logs)))]
 pub(super) async fn logs(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
     Query(LogsQuery { limit: Limit(limit), after }): Query<LogsQuery>,
 ) -> Answered<Logs> {
-    let after = number(&desk, after)?;
-    if !desk.feed().plugins().contains(&name) {
+    let after = number(&state, after)?;
+    if !state.event_log().plugins().contains(&name) {
         let wanted = name.clone();
-        if !desk.look(move |scheduler| scheduler.plugin(&wanted).is_some()).await? {
-            return Err(missing(&desk, Part::Plugin(name)).await);
+        if !state.inspect(move |scheduler| scheduler.plugin(&wanted).is_some()).await? {
+            return Err(not_found(&state, Part::Plugin(name)).await);
         }
     }
-    Ok(Json(some(&desk, &[name], after, limit)))
+    Ok(Json(some(&state, &[name], after, limit)))
 }
 
 /// The same of all plugins
 #[utoipa::path(get, path = "/api/v1/logs", tag = "plugins", params(LogsQuery), responses((status = 200, body = Logs)))]
 pub(super) async fn all_logs(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Query(LogsQuery { limit: Limit(limit), after }): Query<LogsQuery>,
 ) -> Answered<Logs> {
-    let after = number(&desk, after)?;
-    Ok(Json(some(&desk, &desk.feed().plugins(), after, limit)))
+    let after = number(&state, after)?;
+    Ok(Json(some(&state, &state.event_log().plugins(), after, limit)))
 }
 
-fn number(desk: &ApiState, after: Option<String>) -> Result<Option<u64>, Problem> {
+fn number(state: &ApiState, after: Option<String>) -> Result<Option<u64>, Problem> {
     let number = after.map(|id| match parse_id(&id) {
-        Some((start, number)) => Ok(if start == desk.feed().start() { number } else { 0 }),
+        Some((start, number)) => Ok(if start == state.event_log().start() { number } else { 0 }),
         None => Err(Problem::bad_request(format!("`{id}` is not an event's id"))),
     });
     number.transpose()
 }
 
-fn some(desk: &ApiState, plugins: &[PluginName], after: Option<u64>, limit: usize) -> Logs {
-    let feed = desk.feed();
+fn some(state: &ApiState, plugins: &[PluginName], after: Option<u64>, limit: usize) -> Logs {
+    let event_log = state.event_log();
     // What comes meanwhile is not among them, whosever it is.
-    let last = feed.last();
-    let mut entries: Vec<_> = plugins.iter().flat_map(|plugin| feed.logged(plugin, after, limit + 1)).collect();
+    let last = event_log.last();
+    let mut entries: Vec<_> = plugins.iter().flat_map(|plugin| event_log.logged(plugin, after, limit + 1)).collect();
     entries.retain(|entry| entry.number <= last);
     entries.sort_unstable_by_key(|entry| entry.number);
     let too_many = entries.len().saturating_sub(limit);
@@ -94,6 +94,6 @@ fn some(desk: &ApiState, plugins: &[PluginName], after: Option<u64>, limit: usiz
         entries.drain(..too_many);
     }
     let next = entries.last().filter(|_| more).map_or(last, |entry| entry.number);
-    let items = entries.iter().map(|entry| HostEventRecord::new(feed, entry, desk.zone())).collect();
-    Logs { items, more, next: id(feed, next) }
+    let items = entries.iter().map(|entry| HostEventRecord::new(event_log, entry, state.zone())).collect();
+    Logs { items, more, next: id(event_log, next) }
 }

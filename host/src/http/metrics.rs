@@ -48,23 +48,23 @@ impl From<&Scheduler> for Now {
 #[utoipa::path(get, path = "/metrics", tag = "host",
     responses((status = 200, body = String, content_type = "text/plain", description = "Version 0.0.4 of the text format")))]
 pub(super) async fn metrics(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
 ) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
     // Before the look: that one would wait, too.
-    let looks = desk.waiting_looks();
-    let now = desk.look(|scheduler| Now::from(scheduler)).await?;
+    let looks = state.waiting_queries();
+    let now = state.inspect(|scheduler| Now::from(scheduler)).await?;
     let mut text = Text::default();
     text.gauge("roost_info", "The version that runs", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    let started = desk.started().millis() as f64 / 1e3;
+    let started = state.started().millis() as f64 / 1e3;
     text.gauge("roost_start_time_seconds", "When the host started", &[], started);
     of_loop(&mut text, &now);
     text.gauge("roost_looks_waiting", "Questions of the HTTP API that wait for the loop", &[], looks);
-    counted(&mut text, desk.metrics());
-    of_plugins(&mut text, &desk.plugins().board.plugins_after(None, limits::PLUGINS_MEASURED));
-    text.gauge("roost_event_streams", "Streams of events that are open", &[], desk.feed().followers());
+    counted(&mut text, state.metrics());
+    of_plugins(&mut text, &state.plugins().board.plugins_after(None, limits::PLUGINS_MEASURED));
+    text.gauge("roost_event_streams", "Streams of events that are open", &[], state.event_log().followers());
     text.gauge("roost_event_streams_limit", "How many may be", &[], limits::STREAMS);
-    text.counter("roost_events_total", "What happened, as streams of events report it", desk.feed().last());
-    if let Some(broker) = desk.broker() {
+    text.counter("roost_events_total", "What happened, as streams of events report it", state.event_log().last());
+    if let Some(broker) = state.broker() {
         of_broker(&mut text, broker);
     }
     if let Some(process) = process::look() {
@@ -110,8 +110,8 @@ fn counted(text: &mut Text, counts: &Counts) {
 fn of_plugins(text: &mut Text, plugins: &[(PluginName, PluginStatus)]) {
     let mut of_each = |name: &str, help: &str, kind: &str, value: fn(&Usage) -> Option<f64>| {
         text.head(name, help, kind);
-        for (plugin, standing) in plugins {
-            if let Some(value) = value(&standing.used) {
+        for (plugin, status) in plugins {
+            if let Some(value) = value(&status.used) {
                 text.line(name, &[("plugin", plugin.as_str())], value);
             }
         }

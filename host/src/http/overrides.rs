@@ -17,8 +17,8 @@ use super::{
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/run", tag = "jobs",
     params(JobPath),
     responses((status = 200, body = Which)))]
-pub(super) async fn run_now(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
-    which(desk.ask(Request::RunNow(path.name())).await?)
+pub(super) async fn run_now(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
+    which(state.request(Request::RunNow(path.name())).await?)
 }
 
 /// Leave out a job's next run
@@ -27,16 +27,16 @@ pub(super) async fn run_now(State(desk): State<ApiState>, Path(path): Path<JobPa
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/skip", tag = "jobs",
     params(JobPath),
     responses((status = 200, body = Which)))]
-pub(super) async fn skip(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
-    which(desk.ask(Request::Skip { job: path.name(), undo: false }).await?)
+pub(super) async fn skip(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
+    which(state.request(Request::Skip { job: path.name(), undo: false }).await?)
 }
 
 /// Do not leave it out, after all
 #[utoipa::path(delete, path = "/api/v1/jobs/{plugin}/{device}/{job}/skip", tag = "jobs",
     params(JobPath),
     responses((status = 200, body = Which)))]
-pub(super) async fn unskip(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
-    which(desk.ask(Request::Skip { job: path.name(), undo: true }).await?)
+pub(super) async fn unskip(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
+    which(state.request(Request::Skip { job: path.name(), undo: true }).await?)
 }
 
 /// Start no run of a job, until it is resumed
@@ -45,16 +45,16 @@ pub(super) async fn unskip(State(desk): State<ApiState>, Path(path): Path<JobPat
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/pause", tag = "jobs",
     params(JobPath),
     responses((status = 204)))]
-pub(super) async fn pause_job(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
-    pause(&desk, Part::Job(path.name()), true).await
+pub(super) async fn pause_job(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
+    pause(&state, Part::Job(path.name()), true).await
 }
 
 /// Start runs of a job again
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/resume", tag = "jobs",
     params(JobPath),
     responses((status = 204)))]
-pub(super) async fn resume_job(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
-    pause(&desk, Part::Job(path.name()), false).await
+pub(super) async fn resume_job(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
+    pause(&state, Part::Job(path.name()), false).await
 }
 
 /// Start no run of a device's jobs, until it is resumed
@@ -62,11 +62,11 @@ pub(super) async fn resume_job(State(desk): State<ApiState>, Path(path): Path<Jo
     params(DevicePath),
     responses((status = 204)))]
 pub(super) async fn pause_device(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(path): Path<DevicePath>,
 ) -> Result<StatusCode, Problem> {
     let (plugin, device) = path.name();
-    pause(&desk, Part::Device(plugin, device), true).await
+    pause(&state, Part::Device(plugin, device), true).await
 }
 
 /// Start runs of a device's jobs again
@@ -74,13 +74,13 @@ pub(super) async fn pause_device(
     params(DevicePath),
     responses((status = 204)))]
 pub(super) async fn resume_device(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(path): Path<DevicePath>,
 ) -> Result<StatusCode, Problem> {
     let (plugin, device) = path.name();
-    pause(&desk, Part::Device(plugin, device), false).await
+    pause(&state, Part::Device(plugin, device), false).await
 }
 
-pub(super) async fn pause(desk: &ApiState, what: Part, paused: bool) -> Result<StatusCode, Problem> {
-    desk.ask(Request::Pause { what, paused }).await.map(|_| StatusCode::NO_CONTENT)
+pub(super) async fn pause(state: &ApiState, what: Part, paused: bool) -> Result<StatusCode, Problem> {
+    state.request(Request::Pause { what, paused }).await.map(|_| StatusCode::NO_CONTENT)
 }

@@ -21,7 +21,7 @@ pub(super) struct Limit(pub(super) usize);
 
 impl Default for Limit {
     fn default() -> Self {
-        Self(limits::USUAL_PAGE as usize)
+        Self(limits::DEFAULT_PAGE as usize)
     }
 }
 

@@ -191,7 +191,7 @@ pub(super) struct RunsQuery {
 /// What became of runs: first those under way, the longest due first, then those that have ended, the newest first
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunsQuery),
     responses((status = 200, body = Page<RunRecord>)))]
-pub(super) async fn runs(State(desk): State<ApiState>, Query(wanted): Query<RunsQuery>) -> Answered<Page<RunRecord>> {
+pub(super) async fn runs(State(state): State<ApiState>, Query(wanted): Query<RunsQuery>) -> Answered<Page<RunRecord>> {
     let RunsQuery { state, plugin, device, job, since, until, limit: Limit(limit), cursor: at } = wanted;
     let after = resume(at.as_deref(), place)?;
     let wanted = store::RunFilter {
@@ -206,14 +206,14 @@ pub(super) async fn runs(State(desk): State<ApiState>, Query(wanted): Query<Runs
         in_order: false,
     };
     // Before the others are read: what ends meanwhile is among those.
-    let in_memory = in_memory::in_memory(&desk, &wanted).await?;
-    let saved = desk.read(move |data| store::runs(data, &wanted)).await?;
+    let in_memory = in_memory::in_memory(&state, &wanted).await?;
+    let saved = state.read(move |data| store::runs(data, &wanted)).await?;
     let runs = in_memory::merged(saved, in_memory);
     let (runs, next) = cut(runs, limit, |run| {
         let due = run.owed.as_ref().map(|owed| owed.due.to_string()).unwrap_or_default();
         format!("{due} {}", run.id)
     });
-    let items = runs.iter().map(|run| RunRecord::new(run, desk.zone(), clock::now())).collect();
+    let items = runs.iter().map(|run| RunRecord::new(run, state.zone(), clock::now())).collect();
     Ok(Json(Page { items, next }))
 }
 
@@ -234,8 +234,8 @@ fn place(text: &str) -> Option<store::RunCursor> {
         ("occurrence" = String, Path, format = DateTime),
     ),
     responses((status = 200, body = RunRecord)))]
-pub(super) async fn run(State(desk): State<ApiState>, Path(parts): Path<[String; 4]>) -> Answered<RunRecord> {
-    one(&desk, &parts.join("/")).await
+pub(super) async fn run(State(state): State<ApiState>, Path(parts): Path<[String; 4]>) -> Answered<RunRecord> {
+    one(&state, &parts.join("/")).await
 }
 
 /// A run that its job's trigger has not made: the rest of the path is its id
@@ -248,20 +248,20 @@ pub(super) async fn run(State(desk): State<ApiState>, Path(parts): Path<[String;
         ("origin" = String, Path, description = "What made it, such as `replay-2027-03-02T10:00:00Z`"),
     ),
     responses((status = 200, body = RunRecord)))]
-pub(super) async fn run_of_origin(State(desk): State<ApiState>, Path(parts): Path<[String; 5]>) -> Answered<RunRecord> {
-    one(&desk, &parts.join("/")).await
+pub(super) async fn run_of_origin(State(state): State<ApiState>, Path(parts): Path<[String; 5]>) -> Answered<RunRecord> {
+    one(&state, &parts.join("/")).await
 }
 
-async fn one(desk: &ApiState, text: &str) -> Answered<RunRecord> {
+async fn one(state: &ApiState, text: &str) -> Answered<RunRecord> {
     let id = parsed(text)?;
     let wanted = id.clone();
     let read = || {
         let wanted = wanted.clone();
-        desk.read(move |data| store::run(data, &wanted))
+        state.read(move |data| store::run(data, &wanted))
     };
     let mut run = read().await?;
     if run.is_none() {
-        run = in_memory::one(desk, id.clone()).await?;
+        run = in_memory::one(state, id.clone()).await?;
     }
     if run.is_none() {
         // How it ended is on disk a moment after it has.
@@ -269,7 +269,7 @@ async fn one(desk: &ApiState, text: &str) -> Answered<RunRecord> {
         run = read().await?;
     }
     let run = run.ok_or_else(|| Problem::not_found(format!("there is no run `{id}`")))?;
-    Ok(Json(RunRecord::new(&run, desk.zone(), clock::now())))
+    Ok(Json(RunRecord::new(&run, state.zone(), clock::now())))
 }
 
 /// Which run.
@@ -289,14 +289,14 @@ fn parsed(text: &str) -> Result<RunId, Problem> {
 /// It is done once more, at once and by what it was to do then, as a run of its own, which is the answer.
 #[utoipa::path(post, path = "/api/v1/runs/replay", tag = "runs", request_body = Which,
     responses((status = 200, body = Which)))]
-pub(super) async fn replay(State(desk): State<ApiState>, Body(Which { run }): Body<Which>) -> Answered<Which> {
+pub(super) async fn replay(State(state): State<ApiState>, Body(Which { run }): Body<Which>) -> Answered<Which> {
     let shown = "`roost runs --failed` shows those that can be replayed, as long as their plugin is there, and `roost runs \
                  --state running` those that are on their way";
     let replay = async {
         let run = parsed(&run)?;
         let failed = run.clone();
-        let body = desk.read(move |data| store::dead_letter(data, &failed)).await?;
-        desk.ask(Request::Replay { run, body }).await
+        let body = state.read(move |data| store::dead_letter(data, &failed)).await?;
+        state.request(Request::Replay { run, body }).await
     };
     done(replay.await, shown)
 }
@@ -306,9 +306,9 @@ pub(super) async fn replay(State(desk): State<ApiState>, Body(Which { run }): Bo
 /// What it has not sent yet is never sent.
 #[utoipa::path(post, path = "/api/v1/runs/abandon", tag = "runs", request_body = Which,
     responses((status = 200, body = Which)))]
-pub(super) async fn abandon(State(desk): State<ApiState>, Body(Which { run }): Body<Which>) -> Answered<Which> {
+pub(super) async fn abandon(State(state): State<ApiState>, Body(Which { run }): Body<Which>) -> Answered<Which> {
     let shown = "`roost runs --state running` shows those that can be abandoned";
-    let abandon = async { desk.ask(Request::Abandon(parsed(&run)?)).await };
+    let abandon = async { state.request(Request::Abandon(parsed(&run)?)).await };
     done(abandon.await, shown)
 }
 

@@ -27,7 +27,7 @@ use utoipa::ToSchema;
 use super::{
     extract::{Json as Body, Path},
     jobs::{self, JobRecord},
-    missing::missing,
+    not_found::not_found,
     params::{Device, JobPath, Plugin},
     problem::Problem,
     state::ApiState,
@@ -118,22 +118,22 @@ struct JobTarget {
     responses((status = 201, body = JobRecord, headers(("Location" = String, description = "Where the job is"))),
               (status = 200, body = JobRecord, description = "It is there already, by the same request")))]
 pub(super) async fn schedule(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     headers: HeaderMap,
     Body(body): Body<Value>,
 ) -> Result<Response, Problem> {
     let idempotency = idempotency(&headers, &body)?;
     if let Some(asked) = idempotency {
         // What was accepted then need not be acceptable now.
-        match desk.look(move |scheduler| scheduler.made_before(asked)).await? {
+        match state.inspect(move |scheduler| scheduler.made_before(asked)).await? {
             Some(Ok((plugin, device, job))) => {
-                return Ok(Json(jobs::record(&desk, plugin, device, job, 0).await?).into_response());
+                return Ok(Json(jobs::record(&state, plugin, device, job, 0).await?).into_response());
             }
             Some(Err(refusal)) => return Err(refusal.into()),
             None => {}
         }
     }
-    make(&desk, read(body)?, idempotency, false).await
+    make(&state, read(body)?, idempotency, false).await
 }
 
 /// Make a job of that name, or replace one that was made like this
@@ -144,7 +144,7 @@ pub(super) async fn schedule(
     responses((status = 201, body = JobRecord, headers(("Location" = String, description = "Where the job is"))),
               (status = 200, body = JobRecord, description = "It has taken the place of another one")))]
 pub(super) async fn replace(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(path): Path<JobPath>,
     Body(body): Body<Value>,
 ) -> Result<Response, Problem> {
@@ -165,7 +165,7 @@ pub(super) async fn replace(
         return Err(Problem::bad_request(format!("`{field}` is `{value}`, and the path says `{place}`")));
     }
     let (plugin, device) = ((!own).then(|| plugin.to_string()), (!own).then(|| device.to_string()));
-    make(&desk, NewJobRecord { plugin, device, id: Some(job.to_string()), ..wanted }, None, true).await
+    make(&state, NewJobRecord { plugin, device, id: Some(job.to_string()), ..wanted }, None, true).await
 }
 
 /// Take away a job that was made by hand
@@ -174,8 +174,8 @@ pub(super) async fn replace(
 #[utoipa::path(delete, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs",
     params(JobPath),
     responses((status = 204)))]
-pub(super) async fn cancel(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
-    let asked = desk.ask(Request::Cancel(path.name())).await;
+pub(super) async fn cancel(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
+    let asked = state.request(Request::Cancel(path.name())).await;
     asked.map(|_| StatusCode::NO_CONTENT).map_err(|problem| match problem.status {
         409 => problem.hint("pause it instead, or change the plugin's settings"),
         _ => problem,
@@ -204,20 +204,20 @@ fn idempotency(headers: &HeaderMap, body: &Value) -> Result<Option<Idempotency>,
 }
 
 async fn make(
-    desk: &ApiState,
+    state: &ApiState,
     wanted: NewJobRecord,
     idempotency: Option<Idempotency>,
     replaces: bool,
 ) -> Result<Response, Problem> {
-    let place = place(desk, &wanted).await?;
-    let job = accept(desk, wanted, &place).await?;
+    let place = place(state, &wanted).await?;
+    let job = accept(state, wanted, &place).await?;
     let (plugin, device) = (place.plugin, place.device);
     let new = NewJob { plugin, device, job: PackedJob::from(&job), idempotency, replaces };
-    let Done::Job { job: (plugin, device, job), is_new } = desk.ask(Request::Schedule(new.into())).await? else {
+    let Done::Job { job: (plugin, device, job), is_new } = state.request(Request::Schedule(new.into())).await? else {
         return Err(Problem::bug(&"it was made, and is no job"));
     };
     let location = format!("/api/v1/jobs/{plugin}/{device}/{job}");
-    let record = jobs::record(desk, plugin, device, job, 0).await?;
+    let record = jobs::record(state, plugin, device, job, 0).await?;
     if !is_new {
         return Ok(Json(record).into_response());
     }
@@ -225,13 +225,13 @@ async fn make(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(record)).into_response())
 }
 
-async fn place(desk: &ApiState, wanted: &NewJobRecord) -> Result<JobTarget, Problem> {
+async fn place(state: &ApiState, wanted: &NewJobRecord) -> Result<JobTarget, Problem> {
     let name = |error: &dyn std::fmt::Display| Problem::bad_request(error.to_string());
     let Some(plugin) = &wanted.plugin else {
         if wanted.device.is_some() {
             return Err(Problem::bad_request("there is a `device`, and no `plugin`").hint("say whose device it is"));
         }
-        let operator = desk.operator();
+        let operator = state.operator();
         let (plugin, device) = (PluginName::of_host(), api_device());
         return Ok(JobTarget { plugin, device, site: operator.site, grant: operator.grant.clone() });
     };
@@ -239,28 +239,28 @@ async fn place(desk: &ApiState, wanted: &NewJobRecord) -> Result<JobTarget, Prob
     let device =
         DeviceName::parse(wanted.device.as_deref().unwrap_or(plugin.as_str())).map_err(|error| name(&error))?;
     let (of, named) = (plugin.clone(), device.clone());
-    let found = desk.look(move |scheduler| {
+    let found = state.inspect(move |scheduler| {
         let grant = scheduler.plugin(&of)?.grant.clone();
         Some((grant, scheduler.device(&of, &named).map(|device| *device.site)))
     });
     match found.await? {
-        None => Err(missing(desk, Part::Plugin(plugin)).await),
-        Some((_, None)) => Err(missing(desk, Part::Device(plugin, device)).await),
+        None => Err(not_found(state, Part::Plugin(plugin)).await),
+        Some((_, None)) => Err(not_found(state, Part::Device(plugin, device)).await),
         Some((grant, Some(site))) => Ok(JobTarget { plugin, device, site, grant }),
     }
 }
 
 /// Checked as a plugin's plan is.
-async fn accept(desk: &ApiState, wanted: NewJobRecord, place: &JobTarget) -> Result<Model, Problem> {
+async fn accept(state: &ApiState, wanted: NewJobRecord, place: &JobTarget) -> Result<Model, Problem> {
     let id = wanted.id.clone().unwrap_or_else(made_up);
     let id = JobId::parse(&id).map_err(|error| Problem::bad_request(error.to_string()))?;
     let policy = policy(wanted.policy.clone())?;
     let trigger = trigger(&wanted.trigger, &place.site)?;
     let label = wanted.label.clone().map(Into::into);
-    let action = action(desk, wanted, place).await?;
+    let action = action(state, wanted, place).await?;
     let job = Model { id, label, trigger, action, policy };
     rules::job(&job).map_err(|fault| broken(&fault))?;
-    allowed(desk, &job, place)?;
+    allowed(state, &job, place)?;
     Ok(job)
 }
 
@@ -294,7 +294,7 @@ fn past(at: Instant, now: Instant) -> Problem {
     Problem::unprocessable(format!("{at} has passed: it is {now}")).hint("write `now` for at once, or `at now+2s`")
 }
 
-async fn action(desk: &ApiState, wanted: NewJobRecord, place: &JobTarget) -> Result<Action, Problem> {
+async fn action(state: &ApiState, wanted: NewJobRecord, place: &JobTarget) -> Result<Action, Problem> {
     let NewJobRecord { topic, payload, qos, retain, steps, task, args, .. } = wanted;
     let of_message = payload.is_some() || qos.is_some() || retain.is_some();
     match (topic, steps, task) {
@@ -326,7 +326,7 @@ async fn action(desk: &ApiState, wanted: NewJobRecord, place: &JobTarget) -> Res
                 }
                 None => Problem::unprocessable(why),
             };
-            let inquiries = &desk.plugins().inquiries;
+            let inquiries = &state.plugins().inquiries;
             let accepted = inquiries.task(plugin.clone(), task.clone(), args.clone()).await.map_err(refused)?;
             // It is asked now what it would do, so that arguments it does not take are told at once.
             inquiries.rehearse_task(plugin, device, task, args).await.map_err(refused)?;
@@ -376,19 +376,19 @@ fn broken(fault: &Fault) -> Problem {
 }
 
 /// I8, and what the operator has.
-fn allowed(desk: &ApiState, job: &Model, place: &JobTarget) -> Result<(), Problem> {
+fn allowed(state: &ApiState, job: &Model, place: &JobTarget) -> Result<(), Problem> {
     let JobTarget { plugin, grant, .. } = place;
     let whose = if *plugin == PluginName::of_host() { "the API".into() } else { format!("`{plugin}`") };
     let outside = |field: &str, topic: &Topic, access: Access| {
         let verb = if access == Access::Publish { "publish to" } else { "read" };
         let problem =
             Problem::new(StatusCode::FORBIDDEN, format!("`{field}` `{topic}` is outside what {whose} may {verb}"));
-        problem.hint(how_to_allow(plugin, topic, access, grant, desk.is_granted_by_operator(plugin)))
+        problem.hint(how_to_allow(plugin, topic, access, grant, state.is_granted_by_operator(plugin)))
     };
     for step in job.steps() {
         let Message { topic, qos, retain, .. } = &step.message;
         if let Some(excess) = grant.excess(topic.as_str(), *qos, *retain) {
-            let by_operator = desk.is_granted_by_operator(plugin);
+            let by_operator = state.is_granted_by_operator(plugin);
             let above = grant::above(excess, &whose, *qos, grant);
             return Err(match (above, how_to_raise(plugin, excess, *qos, by_operator)) {
                 (Some(what), Some(hint)) => {
@@ -403,6 +403,6 @@ fn allowed(desk: &ApiState, job: &Model, place: &JobTarget) -> Result<(), Proble
             return Err(outside("confirm.topic", &confirm.topic, Access::Read));
         }
     }
-    let needed = job.policy.needs.as_ref().map(|name| desk.rules().needable(name, plugin, hold_ms(job.steps())));
+    let needed = job.policy.needs.as_ref().map(|name| state.rules().needable(name, plugin, hold_ms(job.steps())));
     needed.unwrap_or(Ok(())).map_err(|NotNeedable { what, hint }| Problem::unprocessable(what).hint(hint))
 }

@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{limits, missing::missing, problem::Problem};
+use super::{limits, not_found::not_found, problem::Problem};
 use crate::{
     app::{Inspector, PendingReplies},
     clock,
@@ -49,7 +49,7 @@ struct Parts {
     operator: Operator,
     history_days: u32,
     started_monotonic: std::time::Instant,
-    feed: EventLog,
+    event_log: EventLog,
     metrics: Metrics,
     link: LinkInfo,
     streams: Arc<Semaphore>,
@@ -63,7 +63,7 @@ impl ApiState {
         answers: PendingReplies,
         view: Inspector,
         plugins: PluginHandle,
-        (feed, metrics, link): (EventLog, Metrics, LinkInfo),
+        (event_log, metrics, link): (EventLog, Metrics, LinkInfo),
         broker: Option<BuiltInHealth>,
         config: &Config,
     ) -> Self {
@@ -81,7 +81,7 @@ impl ApiState {
             operator,
             history_days: config.history.days,
             started_monotonic,
-            feed,
+            event_log,
             metrics,
             link,
             streams,
@@ -122,12 +122,12 @@ impl ApiState {
 
     /// When the host started.
     pub(super) fn started(&self) -> Instant {
-        self.0.feed.start()
+        self.0.event_log.start()
     }
 
     /// What happens.
-    pub(super) fn feed(&self) -> &EventLog {
-        &self.0.feed
+    pub(super) fn event_log(&self) -> &EventLog {
+        &self.0.event_log
     }
 
     /// How the built-in broker is, where it is used.
@@ -161,7 +161,7 @@ impl ApiState {
     }
 
     /// Questions that wait for the loop.
-    pub(super) fn waiting_looks(&self) -> usize {
+    pub(super) fn waiting_queries(&self) -> usize {
         self.0.view.waiting()
     }
 
@@ -183,8 +183,8 @@ impl ApiState {
         &self,
         read: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let desk = self.clone();
-        match tokio::task::spawn_blocking(move || read(&desk.0.data)).await {
+        let state = self.clone();
+        match tokio::task::spawn_blocking(move || read(&state.0.data)).await {
             Ok(read) => Ok(read?),
             Err(error) => Err(Problem::bug(&error)),
         }
@@ -196,7 +196,7 @@ impl ApiState {
         let (request, answer) = self.0.answers.expect();
         let waiting = Waiting { answers: &self.0.answers, request };
         let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping");
-        let answered = timeout(limits::ANSWER, async {
+        let answered = timeout(limits::REPLY, async {
             self.0.events.send(Event::Asked { request, what }).await.map_err(|_| stopping())?;
             answer.await.map_err(|_| stopping())?.map_err(Problem::from)
         });
@@ -208,7 +208,7 @@ impl ApiState {
             return Err(missing(self, named).await);
         }
         answered.unwrap_or_else(|_| {
-            let detail = format!("the host gave no answer within {} s", limits::ANSWER.as_secs());
+            let detail = format!("the host gave no answer within {} s", limits::REPLY.as_secs());
             let hint = "it may be done all the same: `roost runs` shows it; the host's log says what holds it up";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint(hint))
         })

@@ -154,28 +154,28 @@ pub(crate) struct Paused {
 impl Paused {
     fn add(&mut self, names: Vec<String>) {
         self.count += names.len();
-        let room = limits::PAUSED.saturating_sub(self.first.len());
+        let room = limits::PAUSED_NAMES.saturating_sub(self.first.len());
         self.first.extend(names.into_iter().take(room));
     }
 }
 
 /// What the host says of itself
 #[utoipa::path(get, path = "/api/v1/status", tag = "host", responses((status = 200, body = Status)))]
-pub(super) async fn status(State(desk): State<ApiState>) -> Answered<Status> {
-    let (counts, link_since, writes, stopping) = desk
+pub(super) async fn status(State(state): State<ApiState>) -> Answered<Status> {
+    let (counts, link_since, writes, stopping) = state
         .look(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
-    let (faults, paused) = troubles(&desk).await?;
-    let not_ready = health::not_ready(&desk).await?;
-    let zone = desk.zone();
+    let (faults, paused) = troubles(&state).await?;
+    let not_ready = health::not_ready(&state).await?;
+    let zone = state.zone();
     let text = |at: Instant| at.in_zone(zone);
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        started: text(desk.started()),
-        uptime_ms: desk.uptime_ms(),
+        started: text(state.started()),
+        uptime_ms: state.uptime_ms(),
         clock: ClockStatus { now: text(clock::now()), zone: zone.name().into() },
         time_zones: zones::in_use().into(),
-        link: LinkStatus::new(link_since.map(text), desk.link().get()),
+        link: LinkStatus::new(link_since.map(text), state.link().get()),
         store: StoreStatus { writes },
         counts,
         faults,
@@ -186,12 +186,12 @@ pub(super) async fn status(State(desk): State<ApiState>) -> Answered<Status> {
 }
 
 /// What does not run, and what is not to, counted in pieces.
-async fn troubles(desk: &ApiState) -> Result<(Faults, Paused), Problem> {
+async fn troubles(state: &ApiState) -> Result<(Faults, Paused), Problem> {
     let mut paused = Paused::default();
-    let mut faults = Faults { plugins: desk.plugins().board.faults(), devices: 0 };
+    let mut faults = Faults { plugins: state.plugins().board.faults(), devices: 0 };
     let mut after = None;
     loop {
-        let (of_devices, names, last) = desk.look(move |scheduler| of_devices(scheduler, after)).await?;
+        let (of_devices, names, last) = state.inspect(move |scheduler| of_devices(scheduler, after)).await?;
         faults.devices += of_devices;
         paused.add(names);
         after = last;
@@ -201,7 +201,7 @@ async fn troubles(desk: &ApiState) -> Result<(Faults, Paused), Problem> {
     }
     let mut from = Some(0);
     while let Some(key) = from {
-        let (jobs, next) = desk.look(move |scheduler| scheduler.paused_jobs(key)).await?;
+        let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
         paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
         from = next;
     }
@@ -213,7 +213,7 @@ type After = (PluginName, Option<DeviceName>);
 
 /// Of some devices, and of their plugins: how many are at fault, what is paused, and where to look on.
 fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String>, Option<After>) {
-    let (mut faults, mut paused, mut left) = (0, Vec::new(), limits::DEVICES_PER_LOOK);
+    let (mut faults, mut paused, mut left) = (0, Vec::new(), limits::DEVICES_PER_QUERY);
     let mut from = after;
     loop {
         let (name, device) = match from {

@@ -119,7 +119,7 @@ type Of = (Option<PluginName>, Option<DeviceName>);
         (status = 422, body = Problem, content_type = "application/problem+json", description = "There are too many jobs"),
     ))]
 pub(super) async fn timeline(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Query(wanted): Query<TimelineQuery>,
 ) -> Answered<Page<TimelineRecord>> {
     let TimelineQuery { from, to, plugin, device, limit: Limit(limit), cursor: at } = wanted;
@@ -129,7 +129,7 @@ pub(super) async fn timeline(
     };
     let of: Of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
     // First what is expected: what is decided meanwhile is among the runs, too.
-    let jobs = jobs(&desk, &of).await?;
+    let jobs = jobs(&state, &of).await?;
     let (window, after) = (progress.window, progress.expected.clone());
     let found = tokio::task::spawn_blocking(move || {
         let (expected, is_all) = ahead(&jobs, window, after.as_ref(), limit + 1);
@@ -146,12 +146,12 @@ pub(super) async fn timeline(
         in_order: true,
         ..store::RunFilter::default()
     };
-    let runs = desk.read(move |data| store::runs(data, &wanted)).await?;
+    let runs = state.read(move |data| store::runs(data, &wanted)).await?;
     if !is_all && expected.is_empty() {
         let detail = "too much is expected before that to be looked at";
         return Err(narrower(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
     }
-    Ok(Json(merged(&desk, &jobs, (expected, is_all), &runs, progress, limit)))
+    Ok(Json(merged(&state, &jobs, (expected, is_all), &runs, progress, limit)))
 }
 
 fn narrower(problem: Problem) -> Problem {
@@ -160,7 +160,7 @@ fn narrower(problem: Problem) -> Problem {
 
 fn window(from: Option<Time>, to: Option<Time>) -> Result<(Instant, Instant), Problem> {
     let from = from.map_or_else(clock::now, |Time(at)| at);
-    let to = to.map_or_else(|| from.plus_ms(limits::USUAL_TIMELINE_MS), |Time(at)| at);
+    let to = to.map_or_else(|| from.plus_ms(limits::DEFAULT_TIMELINE_MS), |Time(at)| at);
     match to.ms_since(from) {
         ..=0 => Err(Problem::bad_request("`to` must be later than `from`")),
         1..=limits::TIMELINE_MS => Ok((from, to)),
@@ -169,11 +169,11 @@ fn window(from: Option<Time>, to: Option<Time>) -> Result<(Instant, Instant), Pr
 }
 
 /// In pieces, for the loop has other things to do.
-async fn jobs(desk: &ApiState, of: &Of) -> Result<Vec<Planned>, Problem> {
+async fn jobs(state: &ApiState, of: &Of) -> Result<Vec<Planned>, Problem> {
     let (mut jobs, mut from): (Vec<Planned>, JobKey) = (Vec::new(), 0);
     loop {
         let of = of.clone();
-        let piece = desk.look(move |scheduler| take(scheduler, (of.0.as_ref(), of.1.as_ref()), from));
+        let piece = state.inspect(move |scheduler| take(scheduler, (of.0.as_ref(), of.1.as_ref()), from));
         let (piece, next) = piece.await?;
         jobs.extend(piece);
         if jobs.len() > limits::TIMELINE_JOBS {
@@ -191,7 +191,7 @@ async fn jobs(desk: &ApiState, of: &Of) -> Result<Vec<Planned>, Problem> {
 
 /// Both in the order of time, up to where one of them is not known.
 fn merged(
-    desk: &ApiState,
+    state: &ApiState,
     jobs: &[Planned],
     (expected, is_all): (Vec<Expected>, bool),
     runs: &[RunView],
@@ -218,7 +218,7 @@ fn merged(
         if is_run {
             let Some(run) = runs.next() else { break false };
             progress.run = Some(run.id.clone());
-            items.push(happened(desk, run));
+            items.push(happened(state, run));
         } else {
             let Some(one) = expected.next() else { break false };
             let job = &jobs[one.job];
@@ -236,8 +236,8 @@ fn merged(
     Page { items, next: is_more.then(|| cursor(&progress.to_string())) }
 }
 
-fn happened(desk: &ApiState, run: &RunView) -> TimelineRecord {
-    let record = RunRecord::new(run, desk.zone(), clock::now());
+fn happened(state: &ApiState, run: &RunView) -> TimelineRecord {
+    let record = RunRecord::new(run, state.zone(), clock::now());
     TimelineRecord {
         time: record.occurrence.clone(),
         plugin: record.plugin.clone(),

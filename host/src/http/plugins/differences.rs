@@ -26,23 +26,23 @@ type Jobs = HashMap<String, Existing>;
 
 /// Compares what each device would do with what it does.
 pub(super) async fn differences(
-    desk: &ApiState,
+    state: &ApiState,
     plugin: PluginName,
     devices: Vec<LoadedDevice>,
 ) -> Result<DifferencesRecord, Problem> {
-    let existing = existing(desk, plugin).await?;
+    let existing = existing(state, plugin).await?;
     // Of many jobs it takes long, and others ask as well.
     tokio::task::spawn_blocking(move || compared(existing, devices)).await.map_err(|error| Problem::bug(&error))
 }
 
 /// In pieces: a plugin may have many jobs.
-async fn existing(desk: &ApiState, plugin: PluginName) -> Result<BTreeMap<DeviceName, Jobs>, Problem> {
+async fn existing(state: &ApiState, plugin: PluginName) -> Result<BTreeMap<DeviceName, Jobs>, Problem> {
     let mut found: BTreeMap<DeviceName, Jobs> = BTreeMap::new();
     let mut from = Some(JobKey::default());
     while let Some(start) = from {
         let plugin = plugin.clone();
-        let piece = desk.look(move |scheduler| {
-            let (jobs, next) = scheduler.jobs_from((Some(&plugin), None), start, limits::JOBS_PER_LOOK);
+        let piece = state.inspect(move |scheduler| {
+            let (jobs, next) = scheduler.jobs_from((Some(&plugin), None), start, limits::JOBS_PER_QUERY);
             let taken = jobs.into_iter().map(|view| {
                 let is_by_hand = view.wish.is_some_and(|wish| wish.by_hand.is_some());
                 (view.device.clone(), Existing { job: view.job.clone(), site: *view.site, is_by_hand })

@@ -229,23 +229,23 @@ pub(crate) struct SomeJobsRecord {
 
 impl PluginRecord {
     /// Of what the scheduler knows, if it does, and of what stands on the board. Without its jobs, which are counted apart.
-    pub(super) fn new(name: String, core: Option<&Core>, standing: Option<&PluginStatus>, zone: Zone) -> Self {
+    pub(super) fn new(name: String, core: Option<&Core>, status: Option<&PluginStatus>, zone: Zone) -> Self {
         let version = core.map(|core| core.version).filter(|version| *version != Version::NONE);
         let is_own = version == Some(Version::BUILT_IN);
         let version = version.filter(|_| !is_own);
         Self {
             plugin: name,
-            state: standing.map_or(if is_own { "built-in" } else { "removed" }, |standing| word(standing.state)).into(),
-            since: standing.map(|standing| standing.since.in_zone(zone)),
-            loading: standing.is_some_and(|standing| standing.is_loading),
-            error: standing.and_then(|standing| standing.fault.as_ref()).map(|fault| FaultRecord::new(fault, zone)),
+            state: status.map_or(if is_own { "built-in" } else { "removed" }, |status| word(status.state)).into(),
+            since: status.map(|status| status.since.in_zone(zone)),
+            loading: status.is_some_and(|status| status.is_loading),
+            error: status.and_then(|status| status.fault.as_ref()).map(|fault| FaultRecord::new(fault, zone)),
             component: version.map(|version| version.component.to_string()),
             settings: version.map(|version| version.settings.to_string()),
-            previous: standing.and_then(|standing| standing.previous).map(|digest| digest.to_string()),
+            previous: status.and_then(|status| status.previous).map(|digest| digest.to_string()),
             paused: core.is_some_and(|core| core.is_paused),
             grant: core.map(|core| core.grant.clone()),
-            limits: standing.and_then(|standing| standing.running).map(|(_, limits)| limits.into()),
-            used: standing.map(|standing| standing.used.into()),
+            limits: status.and_then(|status| status.running).map(|(_, limits)| limits.into()),
+            used: status.map(|status| status.used.into()),
             devices: core.map_or(0, |core| core.devices),
             faults: 0,
             jobs: 0,

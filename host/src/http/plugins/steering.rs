@@ -6,7 +6,7 @@ use roost_scheduler::event::{Part, Request};
 use super::{
     super::{
         extract::Path,
-        missing::missing,
+        not_found::not_found,
         params::{Plugin, PluginPath},
         problem::{Answered, Problem},
         state::ApiState,
@@ -22,10 +22,10 @@ use crate::plugins::Installed;
     params(PluginPath),
     responses((status = 204, description = "They are being asked")))]
 pub(in super::super) async fn replan(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    ask(&desk, Request::Replan(plugin)).await
+    ask(&state, Request::Replan(plugin)).await
 }
 
 /// Start nothing of a plugin
@@ -35,10 +35,10 @@ pub(in super::super) async fn replan(
     params(PluginPath),
     responses((status = 204, description = "It is paused")))]
 pub(in super::super) async fn pause(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    ask(&desk, Request::Pause { what: Part::Plugin(plugin), paused: true }).await
+    ask(&state, Request::Pause { what: Part::Plugin(plugin), paused: true }).await
 }
 
 /// Start what comes due of a plugin again
@@ -46,14 +46,14 @@ pub(in super::super) async fn pause(
     params(PluginPath),
     responses((status = 204, description = "It goes on")))]
 pub(in super::super) async fn resume(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    ask(&desk, Request::Pause { what: Part::Plugin(plugin), paused: false }).await
+    ask(&state, Request::Pause { what: Part::Plugin(plugin), paused: false }).await
 }
 
-async fn ask(desk: &ApiState, what: Request) -> Result<StatusCode, Problem> {
-    desk.ask(what).await.map(|_| StatusCode::NO_CONTENT)
+async fn ask(state: &ApiState, what: Request) -> Result<StatusCode, Problem> {
+    state.request(what).await.map(|_| StatusCode::NO_CONTENT)
 }
 
 /// Remove a plugin
@@ -64,10 +64,10 @@ async fn ask(desk: &ApiState, what: Request) -> Result<StatusCode, Problem> {
     params(PluginPath),
     responses((status = 202, body = RemovedRecord, description = "Its file is gone, and so will be its jobs")))]
 pub(in super::super) async fn remove(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<(StatusCode, Json<RemovedRecord>), Problem> {
-    desk.plugins().installer.remove(&plugin).await?;
+    state.plugins().installer.remove(&plugin).await?;
     Ok((StatusCode::ACCEPTED, Json(RemovedRecord { plugin: plugin.to_string() })))
 }
 
@@ -83,12 +83,12 @@ pub(in super::super) async fn remove(
             description = "There is no version to go back to"),
     ))]
 pub(in super::super) async fn roll_back(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Answered<RolledBackRecord> {
-    if desk.plugins().board.plugin(&plugin).is_none() {
-        return Err(missing(&desk, Part::Plugin(plugin)).await);
+    if state.plugins().board.plugin(&plugin).is_none() {
+        return Err(not_found(&state, Part::Plugin(plugin)).await);
     }
-    let Installed { component, .. } = desk.plugins().installer.roll_back(&plugin).await?;
+    let Installed { component, .. } = state.plugins().installer.roll_back(&plugin).await?;
     Ok(Json(RolledBackRecord { plugin: plugin.to_string(), component: component.to_string() }))
 }

@@ -51,15 +51,15 @@ struct Component(Vec<u8>);
             description = "It would be refused; the folder is as it was"),
     ))]
 pub(in super::super) async fn upload(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<InstalledRecord>), Problem> {
     let plugin = named(&name)?;
     let component = component(request).await?;
-    let loaded = desk.plugins().installer.try_out(&plugin, component.clone()).await?;
-    let trial = told(&desk, loaded).await?;
-    let Installed { is_new, .. } = desk.plugins().installer.install(&plugin, component).await?;
+    let loaded = state.plugins().installer.try_out(&plugin, component.clone()).await?;
+    let trial = told(&state, loaded).await?;
+    let Installed { is_new, .. } = state.plugins().installer.install(&plugin, component).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(InstalledRecord { new: is_new, trial })))
 }
@@ -83,20 +83,20 @@ pub(in super::super) struct As {
         (status = 422, body = Problem, content_type = "application/problem+json", description = "It would be refused"),
     ))]
 pub(in super::super) async fn check(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Query(As { plugin }): Query<As>,
     request: Request,
 ) -> Answered<TrialRecord> {
     let plugin = named(&plugin)?;
     let component = component(request).await?;
-    let loaded = desk.plugins().installer.try_out(&plugin, component).await?;
-    Ok(Json(told(&desk, loaded).await?))
+    let loaded = state.plugins().installer.try_out(&plugin, component).await?;
+    Ok(Json(told(&state, loaded).await?))
 }
 
-async fn told(desk: &ApiState, loaded: Loaded) -> Result<TrialRecord, Problem> {
+async fn told(state: &ApiState, loaded: Loaded) -> Result<TrialRecord, Problem> {
     let (plugin, version) = (loaded.plugin.clone(), loaded.version);
     let of = plugin.clone();
-    let running = desk.look(move |scheduler| scheduler.plugin(&of).map(|plugin| plugin.version)).await?;
+    let running = state.inspect(move |scheduler| scheduler.plugin(&of).map(|plugin| plugin.version)).await?;
     Ok(TrialRecord {
         plugin: plugin.to_string(),
         component: version.component.to_string(),
@@ -104,7 +104,7 @@ async fn told(desk: &ApiState, loaded: Loaded) -> Result<TrialRecord, Problem> {
         running: running == Some(version),
         notes: notes(&loaded.grant),
         grant: (&loaded.grant).into(),
-        jobs: differences(desk, plugin, loaded.devices).await?,
+        jobs: differences(state, plugin, loaded.devices).await?,
     })
 }
 
@@ -140,10 +140,10 @@ async fn component(request: Request) -> Result<Arc<[u8]>, Problem> {
 async fn whole(mut body: Body, length: u64) -> Result<Arc<[u8]>, Problem> {
     let mut bytes = Vec::with_capacity(usize::try_from(length.min(COMPONENT_BYTES)).unwrap_or_default());
     let slow = |_| {
-        let detail = format!("of the body, nothing came for {} s", limits::UPLOAD_PAUSE.as_secs());
+        let detail = format!("of the body, nothing came for {} s", limits::UPLOAD_STALL.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     };
-    while let Some(frame) = timeout(limits::UPLOAD_PAUSE, body.frame()).await.map_err(slow)? {
+    while let Some(frame) = timeout(limits::UPLOAD_STALL, body.frame()).await.map_err(slow)? {
         let frame = frame.map_err(|error| Problem::bad_request(format!("the body was cut off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() as u64 + data.len() as u64 > COMPONENT_BYTES {

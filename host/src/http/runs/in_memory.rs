@@ -13,12 +13,12 @@ use super::super::{problem::Problem, state::ApiState};
 use crate::store::{Owed, RunFilter, RunView};
 
 /// Those that are wanted, the longest due first; in pieces, for the loop has other things to do.
-pub(super) async fn in_memory(desk: &ApiState, wanted: &RunFilter) -> Result<Vec<RunView>, Problem> {
+pub(super) async fn in_memory(state: &ApiState, wanted: &RunFilter) -> Result<Vec<RunView>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
     let is_running = wanted.state.as_deref().is_none_or(|state| state == "running");
     while let Some(first) = from.filter(|_| is_running) {
         let (limit, wanted) = (wanted.limit, wanted.clone());
-        let look = desk.look(move |scheduler| {
+        let look = state.inspect(move |scheduler| {
             let (runs, next) = scheduler.runs_from(first);
             let runs = runs.iter().filter(|run| is_wanted(run, &wanted)).map(|run| view(scheduler, run));
             (runs.collect::<Vec<_>>(), next)
@@ -33,9 +33,9 @@ pub(super) async fn in_memory(desk: &ApiState, wanted: &RunFilter) -> Result<Vec
 }
 
 /// One of them.
-pub(super) async fn one(desk: &ApiState, run: RunId) -> Result<Option<RunView>, Problem> {
+pub(super) async fn one(state: &ApiState, run: RunId) -> Result<Option<RunView>, Problem> {
     let name = run.clone().of_job();
-    let look = desk.look(move |scheduler| {
+    let look = state.inspect(move |scheduler| {
         let mut runs = scheduler.runs_named(&name);
         runs.find(|found| *found.id == run).map(|found| view(scheduler, &found))
     });

@@ -99,19 +99,19 @@ impl Planned {
     }
 
     /// The first occurrence from an instant on that is not decided, if it is before another.
-    fn first(&self, from: Instant, to: Instant, sky: &mut SunCache) -> Option<Instant> {
+    fn first(&self, from: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
         let after = self.watermark.max(from.plus_ms(-1));
         match self.next {
             NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
-            NextRun::Due(_) => self.following(after, to, sky),
-            NextRun::NotBefore(at) => self.following(after.max(at), to, sky),
+            NextRun::Due(_) => self.following(after, to, sun),
+            NextRun::NotBefore(at) => self.following(after.max(at), to, sun),
             NextRun::Never => None,
         }
     }
 
-    fn following(&self, mut after: Instant, to: Instant, sky: &mut SunCache) -> Option<Instant> {
+    fn following(&self, mut after: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
         loop {
-            match self.job.trigger.next(after, &self.site, sky) {
+            match self.job.trigger.next(after, &self.site, sun) {
                 Search::Found(at) => return Some(at).filter(|at| *at < to),
                 Search::NotUntil(until) if until < to => after = until,
                 Search::NotUntil(_) | Search::Never(_) => return None,
@@ -133,7 +133,7 @@ pub(super) fn take(
     of: (Option<&PluginName>, Option<&DeviceName>),
     from: JobKey,
 ) -> (Vec<Planned>, Option<JobKey>) {
-    let (jobs, next) = scheduler.jobs_from(of, from, limits::JOBS_PER_LOOK);
+    let (jobs, next) = scheduler.jobs_from(of, from, limits::JOBS_PER_QUERY);
     (jobs.iter().map(|view| Planned::new(view, scheduler)).collect(), next)
 }
 
@@ -184,7 +184,7 @@ struct Occurrences<'j> {
 
 impl<'j> Occurrences<'j> {
     /// Those of which something may come from one instant on, before another.
-    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sky: &mut SunCache) -> Self {
+    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sun: &mut SunCache) -> Self {
         let (mut numbers, mut spans_ms) = (HashMap::new(), Vec::new());
         let number_of = |job: &Planned| {
             let next = numbers.len();
@@ -198,7 +198,7 @@ impl<'j> Occurrences<'j> {
         for (index, (job, group)) in jobs.iter().zip(&groups).enumerate() {
             // Another job of its group may end a run of which something would come.
             let span_ms = group.map_or_else(|| job.span_ms(), |number| spans_ms[number]);
-            let first = job.first(from.plus_ms(-span_ms), to, sky);
+            let first = job.first(from.plus_ms(-span_ms), to, sun);
             waiting.extend(first.map(|at| Reverse((at, index))));
         }
         Self { jobs, groups, waiting, at_once: Vec::new() }
@@ -248,9 +248,9 @@ pub(super) fn ahead(
     after: Option<&SortKey>,
     most: usize,
 ) -> (Vec<Expected>, bool) {
-    let mut sky = SunCache::default();
+    let mut sun = SunCache::default();
     let begin = after.map_or(from, |after| after.at);
-    let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sky);
+    let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sun);
     let mut heap = BinaryHeap::new();
     for (index, job) in jobs.iter().enumerate() {
         for (place, run) in job.runs.iter().enumerate() {
@@ -264,12 +264,12 @@ pub(super) fn ahead(
     loop {
         let known = heap.peek().map(|Reverse((at, ..))| *at);
         if let Some((occurrence, index, counts)) = occurrences.next(known) {
-            if places >= limits::TIMELINE_PLACES {
+            if places >= limits::TIMELINE_ENTRIES {
                 return (found, false);
             }
             let job = &jobs[index];
             if counts {
-                let start = start_of(&job.job, &job.run(occurrence), &job.site, &mut sky);
+                let start = start_of(&job.job, &job.run(occurrence), &job.site, &mut sun);
                 let steps = job.job.body.steps().map(|step| start.plus_ms(step.after_ms.into()));
                 // Its plugin is asked then, and says what follows.
                 let asked = job.job.body.asks_plugin().then_some(start);
@@ -279,7 +279,7 @@ pub(super) fn ahead(
                 places += heap.len() - before;
             }
             places += 1;
-            occurrences.push(job.following(occurrence, to, &mut sky), index);
+            occurrences.push(job.following(occurrence, to, &mut sun), index);
             continue;
         }
         let Some(Reverse((at, index, occurrence, what))) = heap.pop().filter(|Reverse((at, ..))| *at < to) else {
@@ -433,6 +433,6 @@ mod tests {
     fn one_page_looks_at_so_many_places_and_no_more() {
         let (found, is_all) =
             ahead(&[planned("a", "every 1s", &[0], 0)], (DAY, DAY.plus_ms(86_400_000)), None, usize::MAX);
-        assert!(!is_all && found.len() <= limits::TIMELINE_PLACES && found.len() > 1_000, "{}", found.len());
+        assert!(!is_all && found.len() <= limits::TIMELINE_ENTRIES && found.len() > 1_000, "{}", found.len());
     }
 }

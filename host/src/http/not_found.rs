@@ -10,10 +10,10 @@ use super::{limits, problem::Problem, state::ApiState};
 use crate::config::nearest::nearest;
 
 /// What is missing of what somebody named.
-pub(super) async fn missing(desk: &ApiState, part: Part) -> Problem {
+pub(super) async fn missing(state: &ApiState, part: Part) -> Problem {
     let (plugin, ..) = parts(&part);
-    let is_refused = desk.plugins().board.plugin(plugin).is_some();
-    desk.look(move |scheduler| of(scheduler, &part, is_refused)).await.unwrap_or_else(|problem| problem)
+    let is_refused = state.plugins().board.plugin(plugin).is_some();
+    state.inspect(move |scheduler| of(scheduler, &part, is_refused)).await.unwrap_or_else(|problem| problem)
 }
 
 fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
@@ -33,7 +33,7 @@ fn of(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
         (plugin, Some(device), _) if scheduler.device(plugin, device).is_none() => {
             let problem = Problem::not_found(format!("plugin `{plugin}` has no device `{device}`"));
             let known = scheduler.devices_after(plugin, None).map(|device| device.name.as_str());
-            match nearest(device.as_str(), known.take(limits::NEAREST)) {
+            match nearest(device.as_str(), known.take(limits::SUGGESTION_CANDIDATES)) {
                 Some(meant) => problem.hint(format!("did you mean `{plugin}/{meant}`?")),
                 None => problem.hint(format!("`roost plugins {plugin}` lists its devices")),
             }
@@ -60,7 +60,7 @@ fn none(scheduler: &Scheduler, plugin: &PluginName, is_refused: bool) -> Problem
     if own.is_some_and(|job| scheduler.job(&PluginName::of_host(), &api_device(), &job).is_some()) {
         return problem.hint(format!("a job has that name, which was made by hand: write `roost/api/{plugin}`"));
     }
-    match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::NEAREST).map(PluginName::as_str)) {
+    match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::SUGGESTION_CANDIDATES).map(PluginName::as_str)) {
         Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
         None => problem.hint("`roost plugins` lists those that are there"),
     }
@@ -87,6 +87,6 @@ fn by_hand(scheduler: &Scheduler, job: &JobId) -> Problem {
 }
 
 fn nearest_job(scheduler: &Scheduler, (plugin, device): (&PluginName, &DeviceName), job: &JobId) -> Option<String> {
-    let (jobs, _) = scheduler.jobs_from((Some(plugin), Some(device)), 0, limits::NEAREST);
+    let (jobs, _) = scheduler.jobs_from((Some(plugin), Some(device)), 0, limits::SUGGESTION_CANDIDATES);
     nearest(job.as_str(), jobs.iter().map(|job| job.job.body.id())).map(str::to_owned)
 }
