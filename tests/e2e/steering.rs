@@ -82,7 +82,7 @@ fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
         (task("water", json!({"zone": 9, "minutes": 1})), 422, "there is no such zone"),
         (task("flood", Value::Null), 422, "the plugin has no such task, only `water`"),
         (json!({"trigger": "now", "task": "water"}), 400, "there is a `task`, and no `plugin`"),
-        (json!({"trigger": "now"}), 400, "it is not clear what the job is to do"),
+        (json!({"trigger": "now"}), 400, "the job has no action, or several"),
         (json!({"trigger": "now", "topic": "a/#"}), 400, "`a/#` is not a topic"),
         (json!({"trigger": "now", "topic": "a", "qos": 3}), 400, "`qos` is not 0, 1 or 2"),
         (json!({"trigger": "noww", "topic": "a"}), 400, "`noww` is not a trigger"),
@@ -212,7 +212,7 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
     assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be skipped"));
 
     for (arguments, expected) in [
-        (&["cancel", "radio"][..], "no job `radio` that was made by hand\nhint: `roost jobs roost` lists"),
+        (&["cancel", "radio"][..], "no ad-hoc job `radio`\nhint: `roost jobs roost` lists"),
         (&["run-now", "sprinkler"], "`sprinkler` is a plugin"),
         (&["run-now", "sprinkler"], "as in `sprinkler/garden/"),
         (&["run-now", "sprinkler/garden/watr"], "did you mean `sprinkler/garden/water`?"),

@@ -70,7 +70,7 @@ pub(super) async fn not_ready(state: &ApiState) -> Result<Option<String>, Proble
     });
     let reason = reason.await?;
     if reason.is_none() {
-        state.note_ready();
+        state.set_ready();
     }
     Ok(reason)
 }

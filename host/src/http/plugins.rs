@@ -1,4 +1,4 @@
-//! Plugins that are there.
+//! Plugins.
 
 mod differences;
 mod records;
@@ -35,15 +35,15 @@ use crate::plugins::PluginStatus;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PluginsQuery {
-    /// How many at the most
+    /// The maximum number of items
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// `next` of the page before
+    /// The value of `next` of the previous page
     cursor: Option<String>,
 }
 
-/// The plugins, by name: those that run, and those whose files were refused
+/// List plugins, ordered by name: those that run, and those with refused files
 #[utoipa::path(get, path = "/api/v1/plugins", tag = "plugins", params(PluginsQuery),
     responses((status = 200, body = Page<PluginRecord>)))]
 pub(super) async fn plugins(
@@ -55,11 +55,11 @@ pub(super) async fn plugins(
     for (name, status) in state.plugins().board.plugins_after(after.as_ref(), limit + 1) {
         found.entry(name).or_default().1 = Some(status);
     }
-    let look = move |scheduler: &roost_scheduler::scheduler::Scheduler| {
+    let query = move |scheduler: &roost_scheduler::scheduler::Scheduler| {
         let found = scheduler.plugins_after(after.as_ref()).take(limit + 1);
         found.map(|plugin| (plugin.name.clone(), Core::from(plugin))).collect::<Vec<_>>()
     };
-    for (name, core) in state.inspect(look).await? {
+    for (name, core) in state.inspect(query).await? {
         found.entry(name).or_default().0 = Some(core);
     }
     let (found, next) = cut(found.into_iter().collect(), limit, |(name, _)| name.to_string());
@@ -72,7 +72,7 @@ pub(super) async fn plugins(
     Ok(Json(Page { items, next }))
 }
 
-/// A plugin, and what it can be asked to do
+/// Get a plugin and its tasks
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(PluginPath),
     responses((status = 200, body = PluginRecord)))]
@@ -81,8 +81,8 @@ pub(super) async fn plugin(
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
 ) -> Answered<PluginRecord> {
     let status = state.plugins().board.plugin(&name);
-    let wanted = name.clone();
-    let core = state.inspect(move |scheduler| scheduler.plugin(&wanted).map(Core::from)).await?;
+    let plugin = name.clone();
+    let core = state.inspect(move |scheduler| scheduler.plugin(&plugin).map(Core::from)).await?;
     if core.is_none() && status.is_none() {
         return Err(not_found(&state, Part::Plugin(name)).await);
     }
@@ -96,12 +96,12 @@ pub(super) async fn plugin(
     Ok(Json(PluginRecord { jobs, faults, tasks, ..record }))
 }
 
-/// Its jobs, and its devices at fault, counted in pieces: a plugin may have many devices.
+/// Counts the jobs of a plugin and its devices with refused plans, in batches: a plugin may have many devices.
 async fn counts(state: &ApiState, plugin: &PluginName) -> Result<(usize, usize), Problem> {
     let (mut jobs, mut faults, mut after): (usize, usize, Option<DeviceName>) = (0, 0, None);
     loop {
         let plugin = plugin.clone();
-        let piece = state.inspect(move |scheduler| {
+        let batch = state.inspect(move |scheduler| {
             let devices = scheduler.devices_after(&plugin, after.as_ref()).take(limits::DEVICES_PER_QUERY);
             let (mut jobs, mut faults, mut seen, mut last) = (0, 0, 0, None);
             for device in devices {
@@ -111,7 +111,7 @@ async fn counts(state: &ApiState, plugin: &PluginName) -> Result<(usize, usize),
             }
             (jobs, faults, last.filter(|_| seen == limits::DEVICES_PER_QUERY).cloned())
         });
-        let (more_jobs, more_faults, last) = piece.await?;
+        let (more_jobs, more_faults, last) = batch.await?;
         (jobs, faults) = (jobs + more_jobs, faults + more_faults);
         if last.is_none() {
             return Ok((jobs, faults));
