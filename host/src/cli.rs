@@ -73,8 +73,8 @@ enum Command {
     Compile(compile::Args),
 }
 
-/// Parses the command line and runs the command. Exit codes: 0 on success, 1 if the command failed, 2 (from clap) if the
-/// command line is not valid.
+/// Parses the command line and runs the command. Exit codes: 0 on success, 1 if the command failed, 2 (from clap) if
+/// the command line is not valid.
 #[allow(clippy::print_stderr, reason = "errors go to standard error")]
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os().map(escape_offset));

@@ -1,5 +1,5 @@
-//! The HTTP API, served over TCP and over a Unix socket in the data folder. Like `cli`, it depends on the edges; none of them
-//! depends on it.
+//! The HTTP API, served over TCP and over a Unix socket in the data folder. Like `cli`, it depends on the edges; none
+//! of them depends on it.
 
 mod api;
 mod auth;

@@ -14,7 +14,8 @@ use crate::{
 
 /// Back up the database to a file, whether or not the host is running
 ///
-/// The backup is a consistent snapshot. It does not contain the plugins and their settings, which are files of your own.
+/// The backup is a consistent snapshot. It does not contain the plugins and their settings, which are files of your
+/// own.
 #[derive(clap::Args)]
 pub(super) struct Backup {
     /// The file to write; it must not exist yet
@@ -27,9 +28,9 @@ pub(super) struct Backup {
 /// Restore the database from a backup
 ///
 /// Runs that were due before now are not caught up. Only owed messages are sent: if a run of the backup has opened
-/// something, it is closed, possibly for the second time. The host must not be running. The current database is kept beside
-/// the restored one as `roost.db.before-restore`, with a number appended if that file exists; you can restore it in turn, or
-/// delete it.
+/// something, it is closed, possibly for the second time. The host must not be running. The current database is kept
+/// beside the restored one as `roost.db.before-restore`, with a number appended if that file exists; you can restore it
+/// in turn, or delete it.
 #[derive(clap::Args)]
 pub(super) struct Restore {
     /// The backup to restore

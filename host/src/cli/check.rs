@@ -39,9 +39,9 @@ const SEARCHES: usize = 100;
 
 /// Check plugins, and show what they would do
 ///
-/// Loads each plugin as `roost run` would, with the settings file beside it and the location in `roost.toml`, and requests
-/// the plan of each device. Shows the grant, the tasks with the JSON Schema of their arguments, and the jobs with their next
-/// runs. Changes nothing, and does not need a running host.
+/// Loads each plugin as `roost run` would, with the settings file beside it and the location in `roost.toml`, and
+/// requests the plan of each device. Shows the grant, the tasks with the JSON Schema of their arguments, and the jobs
+/// with their next runs. Changes nothing, and does not need a running host.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost check plugins/coop-door.wasm
@@ -51,14 +51,14 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "PLUGIN.wasm")]
     plugins: Vec<PathBuf>,
     #[command(flatten)]
-    place: SiteFlags,
+    site: SiteFlags,
     /// Print a JSON array with an object for each plugin
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let Config { site, rules, .. } = config::load(&args.place.into())?;
+    let Config { site, rules, .. } = config::load(&args.site.into())?;
     let (sandbox, now) = (Sandbox::new(site, rules)?, clock::now());
     let inspected: Vec<_> = args.plugins.iter().map(|path| (path, sandbox.inspect(path, now))).collect();
     let mut out = output::stdout();

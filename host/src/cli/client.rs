@@ -159,8 +159,8 @@ impl Client {
         }
     }
 
-    /// Prints a note to standard error if a filter names a plugin or a device that does not exist. Prints nothing if the host
-    /// is not running.
+    /// Prints a note to standard error if a filter names a plugin or a device that does not exist. Prints nothing if
+    /// the host is not running.
     pub(super) fn note_missing(&self, plugin: Option<&str>, device: Option<&str>) -> io::Result<()> {
         let note = match (plugin, device) {
             // The built-in plugin is listed only once there is an ad-hoc job.
@@ -194,8 +194,8 @@ impl Client {
         Some(format!("plugin `{plugin}` has no device `{device}` now{}", suggestion(device, &known)))
     }
 
-    /// Passes server-sent events to `take` until the host ends the stream or `take` returns false. Fails if the host sends
-    /// nothing for [`REQUEST_TIMEOUT`].
+    /// Passes server-sent events to `take` until the host ends the stream or `take` returns false. Fails if the host
+    /// sends nothing for [`REQUEST_TIMEOUT`].
     pub(super) fn follow(&self, path: &str, mut take: impl FnMut(stream::Event) -> bool) -> Result<(), Report> {
         let silent = || Report::new(format!("{} has stopped responding", self.endpoint));
         self.runtime.block_on(async {

@@ -53,8 +53,8 @@ struct Jobs {
 
 /// Pause plugins, devices or jobs until they are resumed
 ///
-/// Runs that fall due during a pause are recorded as skipped and are not caught up. Runs that have started continue, so that
-/// a valve that was opened is closed.
+/// Runs that fall due during a pause are recorded as skipped and are not caught up. Runs that have started continue, so
+/// that a valve that was opened is closed.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost pause sprinkler

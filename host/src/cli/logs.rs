@@ -17,8 +17,8 @@ const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Show the logs of plugins
 ///
-/// Shows what plugins have logged, and the host's messages about them: refused versions and plans, and runs that failed, were
-/// missed or were denied. The host keeps the newest 500 entries of each plugin since it started.
+/// Shows what plugins have logged, and the host's messages about them: refused versions and plans, and runs that
+/// failed, were missed or were denied. The host keeps the newest 500 entries of each plugin since it started.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost logs

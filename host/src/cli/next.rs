@@ -34,9 +34,9 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "TRIGGER", allow_negative_numbers = true)]
     trigger: Vec<String>,
     #[command(flatten)]
-    place: SiteFlags,
-    /// Show times after this one, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the configured
-    /// time zone [default: now, included]
+    site: SiteFlags,
+    /// Show times after this one, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the
+    /// configured time zone [default: now, included]
     #[arg(long, value_name = "TIME")]
     from: Option<When>,
     /// The number of times to show
@@ -48,7 +48,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let (site, now) = (config::load(&args.place.into())?.site, clock::now());
+    let (site, now) = (config::load(&args.site.into())?.site, clock::now());
     // Without `--from`, the current millisecond is included.
     let from = args.from.map(|from| from.in_zone(site.zone));
     let after = from.unwrap_or(now.plus_ms(-1));

@@ -15,7 +15,8 @@ pub(super) fn stderr() -> Printable<io::StderrLock<'static>> {
     Printable(io::stderr().lock())
 }
 
-/// Locks standard output without escaping: for shell scripts, and for coloured lines with parts that are escaped one by one.
+/// Locks standard output without escaping: for shell scripts, and for coloured lines with parts that are escaped one by
+/// one.
 pub(super) fn unescaped() -> io::StdoutLock<'static> {
     io::stdout().lock()
 }

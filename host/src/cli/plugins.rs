@@ -16,9 +16,9 @@ use crate::{
 
 /// List plugins, or show one in detail
 ///
-/// STATE is `running`; `outdated` if the newest files were refused and the previous version runs; `refused` if no version
-/// runs for that reason; `loading` if no version runs yet; or `removed` if the file is gone. PLAN is the longest time that a
-/// plan took, MEMORY the most memory that a call used.
+/// STATE is `running`; `outdated` if the newest files were refused and the previous version runs; `refused` if no
+/// version runs for that reason; `loading` if no version runs yet; or `removed` if the file is gone. PLAN is the
+/// longest time that a plan took, MEMORY the most memory that a call used.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost plugins

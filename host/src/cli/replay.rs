@@ -10,8 +10,8 @@ use crate::{config::DataFlags, http::runs::RunName};
 
 /// Replay runs that failed
 ///
-/// Each is repeated at once, with the steps that it had then, as a new run. Prints the names of the new runs. The host of the
-/// data folder, or the one at `ROOST_URL`, must be running.
+/// Each is repeated at once, with the steps that it had then, as a new run. Prints the names of the new runs. The host
+/// of the data folder, or the one at `ROOST_URL`, must be running.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost runs --failed
@@ -23,9 +23,9 @@ pub(super) struct Replay {
 
 /// Abandon runs and their owed messages
 ///
-/// Messages that a run has not sent yet are never sent: a valve that it opened stays open, so check the device yourself. No
-/// other command ends a run that has begun and owes messages. The host of the data folder, or the one at `ROOST_URL`, must be
-/// running.
+/// Messages that a run has not sent yet are never sent: a valve that it opened stays open, so check the device
+/// yourself. No other command ends a run that has begun and owes messages. The host of the data folder, or the one at
+/// `ROOST_URL`, must be running.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost runs --state running

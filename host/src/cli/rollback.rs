@@ -15,8 +15,8 @@ use crate::{
 
 /// Remove a plugin
 ///
-/// Deletes the component from the plugin folder; its settings file stays. Its jobs are removed 3 seconds later, and the owed
-/// messages of its runs are sent.
+/// Deletes the component from the plugin folder; its settings file stays. Its jobs are removed 3 seconds later, and the
+/// owed messages of its runs are sent.
 #[derive(clap::Args)]
 pub(super) struct Remove {
     #[command(flatten)]
@@ -25,8 +25,8 @@ pub(super) struct Remove {
 
 /// Roll a plugin back to its previous version
 ///
-/// Running it a second time undoes the rollback. If the file in the folder was refused, it is replaced by the version that
-/// runs. The settings file is not changed.
+/// Running it a second time undoes the rollback. If the file in the folder was refused, it is replaced by the version
+/// that runs. The settings file is not changed.
 #[derive(clap::Args)]
 pub(super) struct Rollback {
     #[command(flatten)]

@@ -33,8 +33,8 @@ const EVENTS: usize = 4_096;
 
 /// Run the host
 ///
-/// Loads the plugins and publishes what they plan, until it is stopped with Ctrl-C or SIGTERM. Every option can also be set in
-/// `roost.toml`.
+/// Loads the plugins and publishes what they plan, until it is stopped with Ctrl-C or SIGTERM. Every option can also be
+/// set in `roost.toml`.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -55,7 +55,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     clock::follow_file().context("the file that shifts the clock cannot be watched")?;
     raise_open_files_limit();
-    // The loop and the link share this thread, so that a due message is written to the broker without waking another one.
+    // The loop and the link share this thread, so that a due message is written to the broker without waking another
+    // one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the runtime cannot be started")?.block_on(run(config))
 }
@@ -146,7 +147,8 @@ fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow:
     Ok((mqtt::connect(settings, events, info)?, built_in))
 }
 
-/// Sets the grants of the plugins, which the store does not hold: they come from the plugins' and the operator's settings (I8).
+/// Sets the grants of the plugins, which the store does not hold: they come from the plugins' and the operator's
+/// settings (I8).
 fn restore_grants(saved: &mut Saved, config: &Config) {
     for plugin in saved.plugins.iter_mut().filter(|plugin| plugin.version != Version::BUILT_IN) {
         plugin.grant = kept_grant(&config.data, &plugin.name, &plugin.version, config.rules.grants.get(&plugin.name));

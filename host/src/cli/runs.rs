@@ -23,8 +23,8 @@ use crate::{
 
 /// List runs: first those under way, then those that have ended, newest first
 ///
-/// Queries the running host, here or at `ROOST_URL`; if no host is running, it reads the database. REASON shows the next step
-/// of a run under way, in capitals if that is overdue by more than a day.
+/// Queries the running host, here or at `ROOST_URL`; if no host is running, it reads the database. REASON shows the
+/// next step of a run under way, in capitals if that is overdue by more than a day.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost runs
@@ -48,8 +48,8 @@ pub(super) struct Args {
     /// Only runs of this job
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
-    /// Of the runs that have ended, only those due at this time or later, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or
-    /// `2027-03-01T06:30` in the configured time zone
+    /// Of the runs that have ended, only those due at this time or later, such as `2027-03-01T06:30:00Z`, or
+    /// `2027-03-01` or `2027-03-01T06:30` in the configured time zone
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
     /// The maximum number of runs to list

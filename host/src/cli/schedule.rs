@@ -23,8 +23,8 @@ use crate::{
 
 /// Schedule a job that publishes a message or calls a task of a plugin
 ///
-/// The job survives restarts, and no plan of a plugin changes it. Prints its name; `roost cancel` deletes it. Jobs of several
-/// messages and with other policies can be made over HTTP: see `/api/v1/openapi.json`.
+/// The job survives restarts, and no plan of a plugin changes it. Prints its name; `roost cancel` deletes it. Jobs of
+/// several messages and with other policies can be made over HTTP: see `/api/v1/openapi.json`.
 #[derive(clap::Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["topic", "task"])))]
 #[command(after_help = "Examples:

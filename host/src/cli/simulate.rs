@@ -43,16 +43,16 @@ const BUFFER: usize = 1 << 16;
 
 /// Simulate plugins, and show every message that they would publish
 ///
-/// Loads the plugins as `roost run` would, with the settings files beside them, and runs the real scheduler in virtual time,
-/// without a broker and without failures. A new plan of each device is requested each local midnight. Notes about anything
-/// else, such as a skipped run, a refused plan, or a day without a sunrise, follow a `!` in the timeline; with `--json` they
-/// go to standard error.
+/// Loads the plugins as `roost run` would, with the settings files beside them, and runs the real scheduler in virtual
+/// time, without a broker and without failures. A new plan of each device is requested each local midnight. Notes about
+/// anything else, such as a skipped run, a refused plan, or a day without a sunrise, follow a `!` in the timeline; with
+/// `--json` they go to standard error.
 ///
-/// A run is shown if it starts within the given days. All its messages are shown, also later ones, so that a valve that is
-/// opened is seen to be closed.
+/// A run is shown if it starts within the given days. All its messages are shown, also later ones, so that a valve that
+/// is opened is seen to be closed.
 ///
-/// In JSON, `at` is the time at which a message would be sent, and `due` the same time without jitter: the occurrence of its
-/// run plus the step's `after`. Steps count from 1.
+/// In JSON, `at` is the time at which a message would be sent, and `due` the same time without jitter: the occurrence
+/// of its run plus the step's `after`. Steps count from 1.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost simulate plugins/coop-door.wasm
@@ -63,29 +63,30 @@ pub(super) struct Args {
     /// The plugins to simulate
     #[arg(required = true, value_name = "PLUGIN.wasm")]
     plugins: Vec<PathBuf>,
-    /// Begin at this time, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the configured time zone
-    /// [default: now]
+    /// Begin at this time, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the configured time
+    /// zone [default: now]
     #[arg(long, value_name = "TIME")]
     from: Option<When>,
     /// The number of calendar days to show, in the configured time zone
     #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u32).range(DAYS))]
     days: u32,
     #[command(flatten)]
-    place: SiteFlags,
+    site: SiteFlags,
     /// Print a JSON array with an object for each message: at, due, plugin, device, job, step, topic, payload (or
     /// `payload_base64` if it is not text), qos, retain, and properties if there are any
     #[arg(long)]
     json: bool,
-    /// Show only what would change if this file replaced the given plugin: `-` marks messages that would no longer be sent,
-    /// `+` new ones. Uses the settings file beside OTHER.wasm or, if there is none, that of the plugin. With `--json`, prints an
-    /// object of two arrays, `removed` and `added`. The exit code is 0 whether or not there are differences
+    /// Show only what would change if this file replaced the given plugin: `-` marks messages that would no longer be
+    /// sent, `+` new ones. Uses the settings file beside OTHER.wasm or, if there is none, that of the plugin. With
+    /// `--json`, prints an object of two arrays, `removed` and `added`. The exit code is 0 whether or not there are
+    /// differences
     #[arg(long, value_name = "OTHER.wasm")]
     diff: Option<PathBuf>,
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let Args { plugins, from, days, place, json, diff } = args;
-    let Config { site, rules, .. } = config::load(&place.into())?;
+    let Args { plugins, from, days, site, json, diff } = args;
+    let Config { site, rules, .. } = config::load(&site.into())?;
     let from = from.map_or_else(clock::now, |from| from.in_zone(site.zone));
     let until = days_later(from, days, site.zone);
     let sandbox = Sandbox::new(site, rules)?;

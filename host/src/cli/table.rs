@@ -8,8 +8,8 @@ const CELL: usize = 300;
 /// Characters of the last cell of a row, which may hold sentences.
 const LAST_CELL: usize = 5_000;
 
-/// Formats a table with columns as wide as their longest cell. Cells are escaped to one printable line each, and truncated.
-/// Without rows the table is empty.
+/// Formats a table with columns as wide as their longest cell. Cells are escaped to one printable line each, and
+/// truncated. Without rows the table is empty.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     if rows.is_empty() {
         return String::new();

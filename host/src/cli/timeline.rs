@@ -23,8 +23,8 @@ const PAYLOAD_CHARS: usize = 60;
 
 /// Show the past and expected runs between two times, in order
 ///
-/// Shows the runs that have been decided, and each message that is expected after them with the time at which it will be
-/// sent. Times are in the time zones of the devices.
+/// Shows the runs that have been decided, and each message that is expected after them with the time at which it will
+/// be sent. Times are in the time zones of the devices.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost timeline

@@ -3,8 +3,8 @@
 use crate::when::When;
 use roost_scheduler::zone::Zone;
 
-/// Joins the words of a trigger. Restores the hyphen of an offset (see `escape_offset`), and converts a local time of the zone
-/// to UTC.
+/// Joins the words of a trigger. Restores the hyphen of an offset (see `escape_offset`), and converts a local time of
+/// the zone to UTC.
 pub(super) fn normalize(words: &[String], zone: Zone) -> String {
     let text = words.join(" ").replace('−', "-");
     let time = text.strip_prefix("at ").and_then(|time| time.trim().parse::<When>().ok());

@@ -18,8 +18,8 @@ use crate::{
 
 /// Install or replace a plugin on a running host
 ///
-/// The host first checks the plugin with its settings file there; if it is refused, nothing changes. Set `ROOST_URL` to upload
-/// to a remote host.
+/// The host first checks the plugin with its settings file there; if it is refused, nothing changes. Set `ROOST_URL` to
+/// upload to a remote host.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost upload coop-door.wasm

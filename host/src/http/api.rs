@@ -57,8 +57,8 @@ pub(super) fn router(state: ApiState, guard: Option<Guard>) -> Router {
     routes.layer(from_fn(security_headers)).layer(from_fn_with_state(state, count_request))
 }
 
-/// Returns the routes and their description. Each kind of request has a concurrency limit of its own, so that slow reads of the
-/// history do not delay writes.
+/// Returns the routes and their description. Each kind of request has a concurrency limit of its own, so that slow
+/// reads of the history do not delay writes.
 fn routes() -> (Router<ApiState>, OpenApi) {
     let health = OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz));
     let reads = OpenApiRouter::new()
@@ -112,7 +112,8 @@ fn limited(routes: OpenApiRouter<ApiState>, most: usize, within: Duration) -> Op
     routes.route_layer(from_fn_with_state(within, limit_time))
 }
 
-/// Reads the whole body before the request counts against the concurrency limit, so that slow clients do not block others.
+/// Reads the whole body before the request counts against the concurrency limit, so that slow clients do not block
+/// others.
 async fn buffer_body(request: Request, next: Next) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let read = timeout(limits::BODY, to_bytes(body, limits::JSON_BYTES)).await.map_err(|_| {

@@ -35,9 +35,9 @@ impl Guard {
         if PUBLIC_PATHS.contains(&path) { Ok(()) } else { self.check_token(headers) }
     }
 
-    /// Returns the `Host` of a request if it is a name of this host. A page of a domain that resolves to this machine (DNS
-    /// rebinding) sends its own domain. Addresses cannot be rebound, but browsers send `Sec-Fetch-Site` only to trustworthy ones, which
-    /// are those of the loopback interface.
+    /// Returns the `Host` of a request if it is a name of this host. A page of a domain that resolves to this machine
+    /// (DNS rebinding) sends its own domain. Addresses cannot be rebound, but browsers send `Sec-Fetch-Site` only to
+    /// trustworthy ones, which are those of the loopback interface.
     fn host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Problem> {
         let host = text(headers, header::HOST);
         let host = host.ok_or_else(|| Problem::bad_request("the request has no `Host`"))?;

@@ -90,10 +90,10 @@ impl Filter {
 
 /// Stream events
 ///
-/// Sends server-sent events until either side closes the connection: `event` is the kind, `data` a JSON object. A client that
-/// reconnects sends the last `id` that it received and gets the events after it. If events are lost, because the client was
-/// away for too long or reads too slowly, `event: gap` has a `GapRecord` with their number. At least every 15 s the stream has
-/// a comment or an `id` alone. Events of runs are sent only after they are on disk.
+/// Sends server-sent events until either side closes the connection: `event` is the kind, `data` a JSON object. A
+/// client that reconnects sends the last `id` that it received and gets the events after it. If events are lost,
+/// because the client was away for too long or reads too slowly, `event: gap` has a `GapRecord` with their number. At
+/// least every 15 s the stream has a comment or an `id` alone. Events of runs are sent only after they are on disk.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(
         EventsQuery,

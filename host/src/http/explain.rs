@@ -51,13 +51,14 @@ pub(crate) struct Explanation {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
-    /// The occurrence that is explained: the one of the run that is nearest to the requested time, or that should have been.
+    /// The occurrence that is explained: the one of the run that is nearest to the requested time, or that should have
+    /// been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) occurrence: Option<String>,
-    /// The state or outcome of the run, or else: `due` if the occurrence is in the future; `undecided` if it is past and no run
-    /// has started yet; `forgotten` if there is no record of it, because it is too old or was not planned then; `never` if the
-    /// job is not due around that time; `unknown` if there is no such job.
+    /// The state or outcome of the run, or else: `due` if the occurrence is in the future; `undecided` if it is past
+    /// and no run has started yet; `forgotten` if there is no record of it, because it is too old or was not planned
+    /// then; `never` if the job is not due around that time; `unknown` if there is no such job.
     #[schema(
         pattern = "^(succeeded|failed|missed|skipped|cancelled|denied|running|due|undecided|forgotten|never|unknown)$"
     )]
@@ -89,8 +90,8 @@ pub(super) struct ExplainQuery {
 
 /// Explain why a run did or did not happen
 ///
-/// Explains the run of the job that is nearest to `at`, whether it was started by its trigger or by hand: its recorded outcome
-/// if it has ended, what it waits for if it has not, or why there is no such run.
+/// Explains the run of the job that is nearest to `at`, whether it was started by its trigger or by hand: its recorded
+/// outcome if it has ended, what it waits for if it has not, or why there is no such run.
 #[utoipa::path(get, path = "/api/v1/explain", tag = "runs", params(ExplainQuery), responses((status = 200, body = Explanation)))]
 pub(super) async fn explain(State(state): State<ApiState>, Query(query): Query<ExplainQuery>) -> Answered<Explanation> {
     let ExplainQuery { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = query;
@@ -108,8 +109,8 @@ pub(super) async fn explain(State(state): State<ApiState>, Query(query): Query<E
 }
 
 impl Explanation {
-    /// Checks whether the explanation may soon change. The outcome of a run is on disk shortly after its end; until then the run
-    /// looks as if it were under way, or had never been.
+    /// Checks whether the explanation may soon change. The outcome of a run is on disk shortly after its end; until
+    /// then the run looks as if it were under way, or had never been.
     fn may_be_premature(&self, has_time: bool) -> bool {
         match (&self.run, self.verdict.as_str()) {
             (Some(run), _) => run.next.is_some(),
@@ -256,8 +257,8 @@ impl Case {
         }
     }
 
-    /// Returns the next occurrence of a job that has not run yet, if no time is requested: its last occurrence was before it was
-    /// planned.
+    /// Returns the next occurrence of a job that has not run yet, if no time is requested: its last occurrence was
+    /// before it was planned.
     fn first_due(&self, last: Instant) -> Option<Instant> {
         let planned = self.facts.planned.as_ref().filter(|_| self.at.is_none())?;
         match self.next {
@@ -273,8 +274,8 @@ impl Case {
         format!("{due}; {}", writer.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
     }
 
-    /// Finds the run to explain: one that is nearer to the requested time than the trigger's occurrence, or else the run of that
-    /// occurrence.
+    /// Finds the run to explain: one that is nearer to the requested time than the trigger's occurrence, or else the
+    /// run of that occurrence.
     fn found(&self) -> Option<Found<'_>> {
         let under_way = &self.facts.under_way;
         let is_under_way = |run: &&RunView| under_way.iter().any(|active| active.id == run.id);

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use roost_scheduler::{limits::CLOCK_LOST_BEFORE, scheduler::Scheduler};
 
 use super::{problem::Problem, state::ApiState};
-use crate::{clock, mqtt::BuiltInHealth, report::counted};
+use crate::{clock, mqtt::BuiltInHealth};
 
 /// The host is healthy.
 #[derive(Serialize, ToSchema)]
@@ -32,8 +32,8 @@ pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Json<Health
 
 /// Check that the host is ready
 ///
-/// The host is ready when its clock is set, the plugins that were in the folder at the start are loaded or refused, it is
-/// connected to the broker, the built-in broker, if used, responds, and the database can be written.
+/// The host is ready when its clock is set, the plugins that were in the folder at the start are loaded or refused, it
+/// is connected to the broker, the built-in broker, if used, responds, and the database can be written.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -62,7 +62,7 @@ pub(super) async fn not_ready(state: &ApiState) -> Result<Option<String>, Proble
         let is_taken = |(name, version): &(_, _)| scheduler.plugin(name).is_some_and(|found| found.version == *version);
         match host_trouble(scheduler, broker) {
             None if !first_loads_ended => {
-                Some(format!("{} still loading", counted(loads as u64, "plugin")))
+                Some(format!("plugins are loading: {loads} remaining"))
             }
             None if !versions.iter().all(is_taken) => Some("the jobs of plugins are being activated".to_owned()),
             trouble => trouble,

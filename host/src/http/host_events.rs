@@ -22,7 +22,8 @@ pub(crate) struct HostEventRecord {
     pub(crate) id: String,
     #[schema(format = DateTime)]
     pub(crate) time: String,
-    /// The subject: a run, a plan, a version of a plugin, a log line of a plugin, the connection to the broker, or the clock.
+    /// The subject: a run, a plan, a version of a plugin, a log line of a plugin, the connection to the broker, or the
+    /// clock.
     #[schema(pattern = "^(run|plan|plugin|log|link|clock)$")]
     pub(crate) kind: String,
     #[schema(pattern = "^(error|warn|info|debug|trace)$")]
@@ -36,8 +37,8 @@ pub(crate) struct HostEventRecord {
     pub(crate) plugin: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
-    /// For kind `run`: the run, which has begun if its state is `running`, or else has ended. A run of a single message is only
-    /// reported when it has ended. Times are in the host's time zone.
+    /// For kind `run`: the run, which has begun if its state is `running`, or else has ended. A run of a single message
+    /// is only reported when it has ended. Times are in the host's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunRecord>,
     /// For kind `plan`: what the plan has changed, unless it was refused.

@@ -6,19 +6,20 @@ use std::time::Duration;
 pub(super) const NICE: i32 = 10;
 /// Threads for blocking work: reads of the database and of plugin files.
 pub(super) const BLOCKING_THREADS: usize = 8;
-/// Connections over TCP at a time. Each needs a file descriptor, as do the broker and the store. A further connection evicts the
-/// oldest idle one.
+/// Connections over TCP at a time. Each needs a file descriptor, as do the broker and the store. A further connection
+/// evicts the oldest idle one.
 pub(super) const TCP_CONNECTIONS: usize = 1_024;
 /// One connection over TCP is allowed per this many file descriptors of the process, if those are few.
 pub(super) const FILES_EACH: u64 = 4;
-/// Connections to the socket in the data folder. Their separate limit ensures that the operator is served whatever clients do
-/// over TCP.
+/// Connections to the socket in the data folder. Their separate limit ensures that the operator is served whatever
+/// clients do over TCP.
 pub(super) const SOCKET_CONNECTIONS: usize = 64;
 /// Timeout for the head of a request, and for the next request of a connection. It is shorter in tests.
 pub(super) const HEAD: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 15 });
 /// Timeout for a request, including the wait for its turn and for the disk.
 pub(super) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
-/// Timeout for the scheduler's reply to a command: shorter than [`REQUEST`], so that its error is the one that is reported.
+/// Timeout for the scheduler's reply to a command: shorter than [`REQUEST`], so that its error is the one that is
+/// reported.
 pub(super) const REPLY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 25 });
 /// Timeout for a write to a client that does not read.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -85,8 +86,8 @@ pub(super) const DEFAULT_TIMELINE_MS: i64 = 24 * 60 * 60 * 1_000;
 pub(super) const TIMELINE_RUNS: usize = 8;
 /// Plugins with metrics of their own: each has several time series.
 pub(super) const PLUGINS_MEASURED: usize = 1_000;
-/// How often an explanation is retried because the outcome of a run may not be on disk yet. Bounded, because the job may be due
-/// again meanwhile.
+/// How often an explanation is retried because the outcome of a run may not be on disk yet. Bounded, because the job
+/// may be due again meanwhile.
 pub(super) const EXPLAIN_RETRIES: usize = 2;
 /// The time after which the outcome of a run is expected to be on disk.
 pub(super) const DURABLE: Duration = Duration::from_millis(300);

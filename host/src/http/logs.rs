@@ -34,16 +34,17 @@ pub(super) struct LogsQuery {
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// Only entries after the one with this id; all entries if the host has been restarted since. Default: the newest entries
+    /// Only entries after the one with this id; all entries if the host has been restarted since. Default: the newest
+    /// entries
     #[param(pattern = "^[0-9a-f]{1,12}-[0-9]{1,18}$")]
     after: Option<String>,
 }
 
 /// Get the log of a plugin
 ///
-/// Has what the plugin has logged, and the host's messages about it: loaded and refused versions, refused plans, and runs that
-/// failed, were missed or were denied. The host keeps the newest 500 entries of each plugin since it started, fewer if they
-/// are long, and up to an hour after the plugin is removed.
+/// Has what the plugin has logged, and the host's messages about it: loaded and refused versions, refused plans, and
+/// runs that failed, were missed or were denied. The host keeps the newest 500 entries of each plugin since it started,
+/// fewer if they are long, and up to an hour after the plugin is removed.
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}/logs", tag = "plugins",
     params(PluginPath, LogsQuery),
     responses((status = 200, body = Logs)))]

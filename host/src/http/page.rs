@@ -36,8 +36,8 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-/// Truncates a list, which was searched for up to `limit + 1` items, to a page. Returns its items and the cursor of the next page,
-/// if there is one. `position` returns the text of the cursor after an item.
+/// Truncates a list, which was searched for up to `limit + 1` items, to a page. Returns its items and the cursor of the
+/// next page, if there is one. `position` returns the text of the cursor after an item.
 pub(super) fn cut<T>(mut found: Vec<T>, limit: usize, position: impl FnOnce(&T) -> String) -> (Vec<T>, Option<String>) {
     let is_more = found.len() > limit;
     found.truncate(limit);

@@ -110,8 +110,8 @@ struct JobTarget {
 
 /// Make a job
 ///
-/// The job survives restarts, and no plan of a plugin changes it. When it has no next run it is kept for a day, so that its
-/// outcome can be read. With the header `Idempotency-Key`, repetitions of a request do not make another job.
+/// The job survives restarts, and no plan of a plugin changes it. When it has no next run it is kept for a day, so that
+/// its outcome can be read. With the header `Idempotency-Key`, repetitions of a request do not make another job.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = NewJobRecord,
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
         description = "Repetitions of a request with the same key make no second job while the first one exists")),
@@ -138,8 +138,8 @@ pub(super) async fn schedule(
 
 /// Make or replace a job
 ///
-/// Replaces only jobs that were made over the API. Runs of the replaced job that have not started are cancelled; runs that have
-/// started send their owed messages.
+/// Replaces only jobs that were made over the API. Runs of the replaced job that have not started are cancelled; runs
+/// that have started send their owed messages.
 #[utoipa::path(put, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs", request_body = NewJobRecord,
     params(JobPath),
     responses((status = 201, body = JobRecord, headers(("Location" = String, description = "The path of the job"))),

@@ -190,7 +190,8 @@ impl ApiState {
         }
     }
 
-    /// Sends a request to the scheduler and waits until it is done and durable. A request that is refused is a conflict.
+    /// Sends a request to the scheduler and waits until it is done and durable. A request that is refused is a
+    /// conflict.
     pub(super) async fn request(&self, what: Request) -> Result<Done, Problem> {
         let subject = subject(&what);
         let (request, reply) = self.0.replies.expect();

@@ -60,7 +60,8 @@ pub(crate) struct TimeZonesStatus {
     /// The IANA release that is in use, such as `2026f`, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) release: Option<String>,
-    /// The system's folder that the rules are from. Omitted if the built-in rules are used because they are as new or newer.
+    /// The system's folder that the rules are from. Omitted if the built-in rules are used because they are as new or
+    /// newer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) folder: Option<String>,
     /// Why the system's rules are not used, or only in part.
@@ -89,7 +90,8 @@ pub(crate) struct LinkStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(5|3\\.1\\.1)$")]
     pub(crate) protocol: Option<String>,
-    /// Topics that are held back because the broker closes the connection at messages to them. They are retried occasionally.
+    /// Topics that are held back because the broker closes the connection at messages to them. They are retried
+    /// occasionally.
     #[serde(default)]
     pub(crate) held_back: HeldBack,
 }
@@ -163,7 +165,7 @@ impl Paused {
 #[utoipa::path(get, path = "/api/v1/status", tag = "host", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(state): State<ApiState>) -> Answered<Status> {
     let (counts, link_since, writes, stopping) = state
-        .look(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
+        .inspect(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
     let (faults, paused) = faults_and_pauses(&state).await?;
     let not_ready = health::not_ready(&state).await?;
@@ -211,8 +213,8 @@ async fn faults_and_pauses(state: &ApiState) -> Result<(Faults, Paused), Problem
 /// A position in the list of all devices: a plugin, and the device of it that was visited last.
 type After = (PluginName, Option<DeviceName>);
 
-/// Visits a batch of devices and their plugins. Returns the number of faults, the names of what is paused, and the position to
-/// continue from.
+/// Visits a batch of devices and their plugins. Returns the number of faults, the names of what is paused, and the
+/// position to continue from.
 fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String>, Option<After>) {
     let (mut faults, mut paused, mut left) = (0, Vec::new(), limits::DEVICES_PER_QUERY);
     let mut from = after;

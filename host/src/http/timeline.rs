@@ -111,8 +111,8 @@ type OwnerFilter = (Option<PluginName>, Option<DeviceName>);
 
 /// Get the timeline between two times
 ///
-/// Has the runs that have been decided, and each message that is expected after them, with the time at which it will be sent,
-/// including jitter. Expected messages may change with new plans and, for `every`, when the clock is set.
+/// Has the runs that have been decided, and each message that is expected after them, with the time at which it will be
+/// sent, including jitter. Expected messages may change with new plans and, for `every`, when the clock is set.
 #[utoipa::path(get, path = "/api/v1/timeline", tag = "jobs", params(TimelineQuery),
     responses(
         (status = 200, body = Page<TimelineRecord>),
@@ -200,7 +200,7 @@ fn merge(
 ) -> Page<TimelineRecord> {
     let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.owed.is_none())).collect();
     // If the expected messages are not complete, the runs are included up to their end.
-    let end = expected.last().filter(|_| !is_all).map(|last| last.place.at);
+    let end = expected.last().filter(|_| !is_all).map(|last| last.key.at);
     let (mut expected, mut runs) = (expected.into_iter().peekable(), runs.iter().peekable());
     let (mut items, mut bytes) = (Vec::new(), 0);
     let is_more = loop {
@@ -209,7 +209,7 @@ fn merge(
             (None, None) => break !is_all,
             (Some(at), None) if end.is_some_and(|end| at > end) => break true,
             (Some(_), None) => true,
-            (Some(at), Some(one)) => at <= one.place.at,
+            (Some(at), Some(one)) => at <= one.key.at,
             (None, Some(_)) => false,
         };
         if items.len() == limit || bytes > limits::PAGE_BYTES {
@@ -223,14 +223,14 @@ fn merge(
             let Some(one) = expected.next() else { break false };
             let job = &jobs[one.job];
             // A run that was decided meanwhile, or is on disk, is among the runs.
-            let run = one.run.as_ref().map_or_else(|| job.run(one.place.occurrence), |run| run.id.clone());
-            let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.place.step == 0);
+            let run = one.run.as_ref().map_or_else(|| job.run(one.key.occurrence), |run| run.id.clone());
+            let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.key.step == 0);
             if !is_known {
                 let (record, length) = expected_record(job, one.body(jobs), &one);
                 bytes += length;
                 items.push(record);
             }
-            progress.expected = Some(one.place);
+            progress.expected = Some(one.key);
         }
     };
     Page { items, next: is_more.then(|| cursor(&progress.to_string())) }
@@ -257,7 +257,7 @@ fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
 
 /// Returns the record of an expected message, and the size of the message in bytes.
 fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
-    let SortKey { at, occurrence, step, .. } = one.place;
+    let SortKey { at, occurrence, step, .. } = one.key;
     let has_begun = one.run.as_ref().is_some_and(|run| run.started.is_some());
     let text = |at: Instant| at.in_zone(job.site.zone);
     let number = step.checked_sub(1).map(|step| step as usize);
@@ -284,8 +284,8 @@ fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecor
     (record, length)
 }
 
-/// Formats the position, such as `1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z 1803861000000/coop/north/open/1803861000000/1`, with `-`
-/// for missing parts.
+/// Formats the position, such as `1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z
+/// 1803861000000/coop/north/open/1803861000000/1`, with `-` for missing parts.
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} ", self.window.0.millis(), self.window.1.millis())?;
@@ -307,13 +307,13 @@ impl Progress {
         let time = |text: &str| Instant::from_millis(text.parse().ok()?);
         let [from, to, run, expected] = text.split(' ').collect::<Vec<_>>().try_into().ok()?;
         let run = if run == "-" { None } else { Some(run.parse().ok()?) };
-        let place = |text: &str| {
+        let sort_key = |text: &str| {
             let [at, plugin, device, job, occurrence, step] = text.split('/').collect::<Vec<_>>().try_into().ok()?;
             let plugin = PluginName::parse_owner(plugin).ok()?;
             let job = (plugin, DeviceName::parse(device).ok()?, JobId::parse(job).ok()?);
             Some(SortKey { at: time(at)?, job, occurrence: time(occurrence)?, step: step.parse().ok()? })
         };
-        let expected = if expected == "-" { None } else { Some(place(expected)?) };
+        let expected = if expected == "-" { None } else { Some(sort_key(expected)?) };
         let window = (time(from)?, time(to)?);
         // A forged cursor must not exceed the longest period.
         let is_window = (1..=limits::TIMELINE_MS).contains(&window.1.ms_since(window.0));

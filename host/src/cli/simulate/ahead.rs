@@ -11,7 +11,8 @@ const BATCH: usize = 256;
 /// Batches that are buffered at most (I10).
 const BATCHES: usize = 8;
 
-/// Runs an iterator on a new thread and returns its items in order. The thread ends when the returned iterator is dropped.
+/// Runs an iterator on a new thread and returns its items in order. The thread ends when the returned iterator is
+/// dropped.
 pub(super) fn ahead<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     mut items: impl Iterator<Item = T> + Send + 'scope,

@@ -58,8 +58,8 @@ pub(super) struct Timeline<W> {
     out: W,
     zone: Zone,
     colours: Colours,
-    /// The day and the offset of the last heading. A day on which the clocks change has two headings, because a time of day may
-    /// occur twice.
+    /// The day and the offset of the last heading. A day on which the clocks change has two headings, because a time of
+    /// day may occur twice.
     heading: Option<(NaiveDate, FixedOffset)>,
     /// The width of the widest subject so far, which aligns what follows.
     width: usize,

@@ -118,7 +118,8 @@ impl Facts {
         self.grant.is_some()
     }
 
-    /// Returns the occurrence of the trigger that is nearest to `at`, or with `is_last` the last one. Fails if there is none.
+    /// Returns the occurrence of the trigger that is nearest to `at`, or with `is_last` the last one. Fails if there is
+    /// none.
     pub(super) fn nominal(&self, at: Instant, is_last: bool, sun: &mut SunCache) -> Result<Instant, Option<Never>> {
         let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return Err(None) };
         let trigger = &planned.job.trigger;

@@ -48,7 +48,8 @@ impl Sentence {
         }
     }
 
-    /// Explains a run that is on disk. Returns the sentence and a hint. `covered` is an earlier occurrence that the record covers.
+    /// Explains a run that is on disk. Returns the sentence and a hint. `covered` is an earlier occurrence that the
+    /// record covers.
     pub(super) fn on_disk(
         &self,
         run: &RunView,
@@ -206,8 +207,9 @@ impl Sentence {
         }
     }
 
-    /// Explains an occurrence that was decided and has no record. `is_requested` is whether the client has requested its time,
-    /// `oldest` the oldest recorded occurrence of any job, and `is_kept` whether the occurrence is within the history.
+    /// Explains an occurrence that was decided and has no record. `is_requested` is whether the client has requested
+    /// its time, `oldest` the oldest recorded occurrence of any job, and `is_kept` whether the occurrence is within the
+    /// history.
     pub(super) fn forgotten(
         &self,
         (occurrence, is_requested): (Instant, bool),

@@ -21,9 +21,9 @@ use crate::{
 pub(crate) struct PluginRecord {
     #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    /// `running`: the version in the folder runs. `outdated`: the newest files were refused, and the previous version runs.
-    /// `loading`: no version runs yet. `refused`: the newest files were refused, and no version runs. `removed`: the file is
-    /// gone, and the jobs are about to be removed. `built-in`: the plugin is the host itself.
+    /// `running`: the version in the folder runs. `outdated`: the newest files were refused, and the previous version
+    /// runs. `loading`: no version runs yet. `refused`: the newest files were refused, and no version runs. `removed`:
+    /// the file is gone, and the jobs are about to be removed. `built-in`: the plugin is the host itself.
     #[schema(pattern = "^(running|outdated|loading|refused|removed|built-in)$")]
     pub(crate) state: String,
     /// When it entered that state with that version.

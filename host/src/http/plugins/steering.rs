@@ -30,8 +30,8 @@ pub(in super::super) async fn replan(
 
 /// Pause the jobs of a plugin until it is resumed
 ///
-/// Runs that fall due during the pause are recorded as skipped and are not caught up. Runs that have started continue, and
-/// owed messages are sent.
+/// Runs that fall due during the pause are recorded as skipped and are not caught up. Runs that have started continue,
+/// and owed messages are sent.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/pause", tag = "plugins",
     params(PluginPath),
     responses((status = 204, description = "The plugin is paused")))]
@@ -59,8 +59,8 @@ async fn request(state: &ApiState, what: Request) -> Result<StatusCode, Problem>
 
 /// Remove a plugin
 ///
-/// Deletes its `.wasm` file from the plugin folder; its settings file stays. The host removes its jobs when the file has been
-/// missing for 3 s, and sends the owed messages of its runs.
+/// Deletes its `.wasm` file from the plugin folder; its settings file stays. The host removes its jobs when the file
+/// has been missing for 3 s, and sends the owed messages of its runs.
 #[utoipa::path(delete, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(PluginPath),
     responses((status = 202, body = RemovedRecord, description = "The file is deleted, and the jobs will be removed")))]
@@ -74,8 +74,8 @@ pub(in super::super) async fn remove(
 
 /// Roll a plugin back to its previous version
 ///
-/// A second request undoes the rollback. If the file in the folder is not the version that runs, for example because it was
-/// refused, it is replaced by the version that runs. The settings file is not changed.
+/// A second request undoes the rollback. If the file in the folder is not the version that runs, for example because it
+/// was refused, it is replaced by the version that runs. The settings file is not changed.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/rollback", tag = "plugins",
     params(PluginPath),
     responses(

@@ -38,10 +38,10 @@ struct Component(Vec<u8>);
 
 /// Install or replace a plugin
 ///
-/// The component is checked first: it is compiled and linked with the settings file in the folder, and a plan of each device is
-/// requested. If that fails, the folder is not changed. Otherwise the file is written to the folder and loaded like any other
-/// file there. The response does not wait for that: the new version runs when `GET /api/v1/plugins/{plugin}` has its
-/// `component`.
+/// The component is checked first: it is compiled and linked with the settings file in the folder, and a plan of each
+/// device is requested. If that fails, the folder is not changed. Otherwise the file is written to the folder and
+/// loaded like any other file there. The response does not wait for that: the new version runs when `GET
+/// /api/v1/plugins/{plugin}` has its `component`.
 #[utoipa::path(put, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(PluginPath),
     request_body(content_type = "application/wasm", content = Component, description = "A component of at most 64 MiB"),

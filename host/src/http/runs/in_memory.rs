@@ -1,4 +1,5 @@
-//! Runs under way, from the scheduler. A run of a single message is not on disk while it waits for the broker or for its turn.
+//! Runs under way, from the scheduler. A run of a single message is not on disk while it waits for the broker or for
+//! its turn.
 
 use std::collections::HashSet;
 
@@ -11,7 +12,8 @@ use roost_scheduler::{
 use super::super::{problem::Problem, state::ApiState};
 use crate::store::{Owed, RunFilter, RunView};
 
-/// Returns the runs under way that match a filter, longest due first. Queries the scheduler in batches, to not hold up the loop.
+/// Returns the runs under way that match a filter, longest due first. Queries the scheduler in batches, to not hold up
+/// the loop.
 pub(super) async fn in_memory(state: &ApiState, filter: &RunFilter) -> Result<Vec<RunView>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
     let is_running = filter.state.as_deref().is_none_or(|state| state == "running");
@@ -41,8 +43,8 @@ pub(super) async fn find(state: &ApiState, run: RunId) -> Result<Option<RunView>
     query.await
 }
 
-/// Merges saved runs with those in memory: first those under way, longest due first. A saved run takes precedence, because it has
-/// more details.
+/// Merges saved runs with those in memory: first those under way, longest due first. A saved run takes precedence,
+/// because it has more details.
 pub(super) fn merge(saved: Vec<RunView>, mut in_memory: Vec<RunView>) -> Vec<RunView> {
     let known: HashSet<RunId> = saved.iter().map(|run| run.id.clone()).collect();
     in_memory.retain(|run| !known.contains(&run.id));

@@ -87,7 +87,8 @@ impl Planned {
         Some((self.plugin.clone(), self.device.clone(), group))
     }
 
-    /// Checks whether the run of an occurrence starts exactly then: it has no jitter, and is neither paused nor skipped.
+    /// Checks whether the run of an occurrence starts exactly then: it has no jitter, and is neither paused nor
+    /// skipped.
     fn starts_at(&self, at: Instant) -> bool {
         self.job.body.policy().jitter_ms == 0 && self.paused.is_none() && self.skip != Some(at)
     }
@@ -150,7 +151,7 @@ pub(super) struct SortKey {
 /// An expected message, or a run under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
-    pub(super) place: SortKey,
+    pub(super) key: SortKey,
     /// The index of the job.
     pub(super) job: usize,
     /// The run, if it is under way.
@@ -164,8 +165,8 @@ impl Expected {
     }
 }
 
-/// The kind of an entry in the heap: a run under way, a remaining step of one, or a step of a future occurrence. Runs are given
-/// by index.
+/// The kind of an entry in the heap: a run under way, a remaining step of one, or a step of a future occurrence. Runs
+/// are given by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Entry {
     Run(usize),
@@ -216,8 +217,8 @@ impl<'j> Occurrences<'j> {
         self.at_once.pop()
     }
 
-    /// Takes all occurrences of an instant. Of the jobs of a group that start then, the scheduler runs the one with the highest
-    /// key.
+    /// Takes all occurrences of an instant. Of the jobs of a group that start then, the scheduler runs the one with the
+    /// highest key.
     fn take_at(&mut self, at: Instant) {
         let mut last: HashMap<usize, JobKey> = HashMap::new();
         let mut due = Vec::new();
@@ -241,8 +242,8 @@ impl<'j> Occurrences<'j> {
     }
 }
 
-/// Returns up to `most` expected messages of a period, after a position, and whether these are all. A page examines at most
-/// [`limits::TIMELINE_ENTRIES`] entries.
+/// Returns up to `most` expected messages of a period, after a position, and whether these are all. A page examines at
+/// most [`limits::TIMELINE_ENTRIES`] entries.
 pub(super) fn ahead(
     jobs: &[Planned],
     (from, to): (Instant, Instant),
@@ -254,11 +255,11 @@ pub(super) fn ahead(
     let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sun);
     let mut heap = BinaryHeap::new();
     for (index, job) in jobs.iter().enumerate() {
-        for (place, run) in job.runs.iter().enumerate() {
+        for (number, run) in job.runs.iter().enumerate() {
             let occurrence = run.id.occurrence;
-            heap.extend((occurrence >= begin).then_some(Reverse((occurrence, index, occurrence, Entry::Run(place)))));
+            heap.extend((occurrence >= begin).then_some(Reverse((occurrence, index, occurrence, Entry::Run(number)))));
             let remaining = run.remaining().filter(|(_, at)| *at >= begin);
-            heap.extend(remaining.map(|(step, at)| Reverse((at, index, occurrence, Entry::Remaining(place, step)))));
+            heap.extend(remaining.map(|(step, at)| Reverse((at, index, occurrence, Entry::Remaining(number, step)))));
         }
     }
     let (mut found, mut examined) = (Vec::new(), 0);
@@ -288,19 +289,19 @@ pub(super) fn ahead(
         };
         let job = &jobs[index];
         let (step, run) = match what {
-            Entry::Run(place) => (0, Some(job.runs[place].clone())),
-            Entry::Remaining(place, step) => (step, Some(job.runs[place].clone())),
+            Entry::Run(number) => (0, Some(job.runs[number].clone())),
+            Entry::Remaining(number, step) => (step, Some(job.runs[number].clone())),
             Entry::Step(step) => (step, None),
         };
         let name = (job.plugin.clone(), job.device.clone(), job.job.body.job_id());
-        let place = SortKey { at, job: name, occurrence, step };
-        if after.is_some_and(|after| place <= *after) {
+        let key = SortKey { at, job: name, occurrence, step };
+        if after.is_some_and(|after| key <= *after) {
             continue;
         }
         if found.len() == most {
             return (found, false);
         }
-        found.push(Expected { place, job: index, run });
+        found.push(Expected { key, job: index, run });
     }
 }
 
@@ -351,7 +352,7 @@ mod tests {
     }
 
     fn shown(found: &[Expected]) -> Vec<String> {
-        found.iter().map(|one| format!("{} {} {}", one.place.at, one.place.job.2, one.place.step)).collect()
+        found.iter().map(|one| format!("{} {} {}", one.key.at, one.key.job.2, one.key.step)).collect()
     }
 
     #[test]
@@ -359,13 +360,13 @@ mod tests {
         let jobs = [planned("a", "every 1h", &[0, 5_400_000], 0), planned("b", "every 1h", &[0], 60_000)];
         let window = (DAY, DAY.plus_ms(6 * 3_600_000));
         let (all, is_all) = ahead(&jobs, window, None, 1_000);
-        assert!(is_all && all.is_sorted_by_key(|one| one.place.clone()), "{:?}", shown(&all));
+        assert!(is_all && all.is_sorted_by_key(|one| one.key.clone()), "{:?}", shown(&all));
         // The last second step of `a`, an hour and a half later, is outside the period.
         assert_eq!(all.len(), 6 + 5 + 6, "{:?}", shown(&all));
         let (mut paged, mut after) = (Vec::new(), None);
         loop {
             let (page, is_all) = ahead(&jobs, window, after.as_ref(), 4);
-            after = page.last().map(|one| one.place.clone());
+            after = page.last().map(|one| one.key.clone());
             paged.extend(page);
             if is_all {
                 break;
