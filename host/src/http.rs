@@ -95,7 +95,9 @@ pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
             }
             Err(error) => {
                 let report = Report::new(format!("the HTTP API cannot listen on `{address}`")).cause(&error);
-                let report = report.hint("configure another address with `--http ADDRESS`, or turn the listener off with `--http off`");
+                let report = report.hint(
+                    "configure another address with `--http ADDRESS`, or turn the listener off with `--http off`",
+                );
                 if http.is_asked_for {
                     return Err(report);
                 }

@@ -139,7 +139,10 @@ fn of_a_copy_that_is_restored_only_what_is_owed_is_sent() {
     assert!(host.stop().success());
     let before = listener.heard();
     let (_, told) = roost(&site, &["restore", "copy.db"]);
-    assert!(told.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"), "{told}");
+    assert!(
+        told.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
+        "{told}"
+    );
     assert!(told.contains("the previous database is kept as `data/roost.db.before-restore`"), "{told}");
 
     let host = site.start(&broker);

@@ -89,7 +89,10 @@ fn what_waits_for_the_connection_says_that_it_is_too_late() {
     schedule(&host.address(), &json!({"trigger": "now", "topic": "lamp", "id": "lamp", "policy": {"grace_ms": 3_000}}));
     let job = "roost/api/lamp";
     let told = explain_until(&host, &site, job, "waits for the connection");
-    assert!(told.contains("it will be missed if the connection is not back by ") || told.contains("it had until "), "{told}");
+    assert!(
+        told.contains("it will be missed if the connection is not back by ") || told.contains("it had until "),
+        "{told}"
+    );
     explain_until(&host, &site, job, "to start, and will be missed when the connection is back");
     broker.start();
     let told = explain_until(&host, &site, job, "was missed: there was no connection to the broker");

@@ -105,10 +105,7 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
     let denied = denied(imports);
     if !denied.is_empty() {
         let what = denied.join(" and ");
-        writeln!(
-            out,
-            "  denied   {what}: Roost never grants them; opening one in the plugin returns an error"
-        )?;
+        writeln!(out, "  denied   {what}: Roost never grants them; opening one in the plugin returns an error")?;
     }
     for note in notes(grant) {
         writeln!(out, "  {}", in_one_line(&note))?;

@@ -107,7 +107,8 @@ impl Client {
     }
 
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Report> {
-        let body = serde_json::to_vec(body).map_err(|error| Report::new("the request cannot be written as JSON").cause(error))?;
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Report::new("the request cannot be written as JSON").cause(error))?;
         self.request(Method::POST, path, Some(("application/json", body.into())))
     }
 

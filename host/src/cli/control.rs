@@ -104,11 +104,7 @@ pub(super) fn skip(args: Skip) -> Result<()> {
         }
         let RunName { run } = if args.undo { client.delete(&path)? } else { client.post(&path, &Value::Null)? };
         writeln!(output::stdout(), "{run}")?;
-        writeln!(
-            output::stderr(),
-            "{}",
-            if args.undo { "it will not be skipped" } else { "it will be skipped" }
-        )?;
+        writeln!(output::stderr(), "{}", if args.undo { "it will not be skipped" } else { "it will be skipped" })?;
     }
     Ok(())
 }

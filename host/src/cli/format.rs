@@ -101,7 +101,9 @@ pub(super) fn describe_policy(policy: &Policy) -> String {
     match misfire {
         Misfire::RunOnce => {}
         Misfire::RunAll => words.push("all missed runs are caught up".to_owned()),
-        Misfire::LatestOfGroup(group) => words.push(format!("only the latest missed run of group `{group}` is caught up")),
+        Misfire::LatestOfGroup(group) => {
+            words.push(format!("only the latest missed run of group `{group}` is caught up"))
+        }
     }
     if *grace_ms != default.grace_ms && !matches!(misfire, Misfire::LatestOfGroup(_)) {
         words.push(format!("may start {} late", Duration((*grace_ms).into())));
@@ -193,7 +195,10 @@ mod tests {
             retry: Retry { attempts: Some(3), ..Retry::default() },
             ..Policy::default()
         };
-        assert_eq!(describe_policy(&grouped), "only the latest missed run of group `door` is caught up, needs `pump`, up to 3 attempts");
+        assert_eq!(
+            describe_policy(&grouped),
+            "only the latest missed run of group `door` is caught up, needs `pump`, up to 3 attempts"
+        );
         let all = Policy {
             misfire: Misfire::RunAll,
             grace_ms: 3_600_000,

@@ -99,7 +99,11 @@ pub(super) fn main(args: Args) -> Result<()> {
         writeln!(output::stderr(), "there are more jobs: raise `--limit` to list them")?;
     }
     if hidden > 0 {
-        writeln!(output::stderr(), "not listed because they have no next run: {}; `--all` lists them", counted(hidden as u64, "job"))?;
+        writeln!(
+            output::stderr(),
+            "not listed because they have no next run: {}; `--all` lists them",
+            counted(hidden as u64, "job")
+        )?;
     }
     Ok(())
 }

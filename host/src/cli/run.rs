@@ -45,7 +45,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<()> {
     forbid_writes_by_others();
     let config = config::load(&args.flags)?;
     let _flush = telemetry::start(&config.log.level, config.log.format).context("the log cannot be started")?;
-    let file = config.file.as_ref().map_or("no settings file".into(), |path| format!("settings from `{}`", path.display()));
+    let file =
+        config.file.as_ref().map_or("no settings file".into(), |path| format!("settings from `{}`", path.display()));
     tracing::info!(
         "roost {}, {file}; time zone {} ({})",
         env!("CARGO_PKG_VERSION"),

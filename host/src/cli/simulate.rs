@@ -105,9 +105,7 @@ pub(super) fn main(args: Args) -> Result<()> {
         Some(other) => {
             let [plugin] = plugins.as_slice() else {
                 let report = Report::new("`--diff` compares one plugin, and several are given");
-                return Err(report
-                    .hint("name one plugin, and with `--diff` the file that would replace it")
-                    .into());
+                return Err(report.hint("name one plugin, and with `--diff` the file that would replace it").into());
             };
             let old = simulate(vec![sandbox.load(plugin, from)?]);
             let new = simulate(vec![sandbox.load_as(plugin, &other, from)?]);

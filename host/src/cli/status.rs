@@ -132,9 +132,9 @@ mod tests {
         let healthy = status(r#"{"plugins": 0, "devices": 0}"#, r#"{"count": 0, "first": []}"#);
         assert!(healthy.ends_with("runs      0 under way\n"), "{healthy}");
         assert!(healthy.contains("\nzones     2027a, built in\n"), "{healthy}");
-        let faulty = status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
-        let expected =
-            "faults    1 device: see `roost plugins`\npaused    porch, sprinkler/garden, and 10 more\n";
+        let faulty =
+            status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
+        let expected = "faults    1 device: see `roost plugins`\npaused    porch, sprinkler/garden, and 10 more\n";
         assert_eq!(faulty.strip_prefix(&healthy), Some(expected));
     }
 }

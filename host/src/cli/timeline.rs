@@ -101,9 +101,7 @@ fn what(record: &TimelineRecord) -> String {
             (None, Some(digits)) => format!("0x{digits}"),
             (None, None) => String::new(),
         };
-        return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), truncate(&payload))
-            .trim_end()
-            .into();
+        return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), truncate(&payload)).trim_end().into();
     }
     if let Some(task) = &record.task {
         return format!("calls task `{}` with {}", task.task, truncate(&in_one_line(&task.args.to_string())));

@@ -145,12 +145,14 @@ async fn count_request(State(state): State<ApiState>, request: Request, next: Ne
 async fn limit_time(State(within): State<Duration>, request: Request, next: Next) -> Result<Response, Problem> {
     timeout(within, next.run(request)).await.map_err(|_| {
         let detail = format!("the request was not completed within {} s", within.as_secs());
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint("the host may be busy with other requests: try again")
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .hint("the host may be busy with other requests: try again")
     })
 }
 
 async fn unknown(uri: Uri) -> Problem {
-    Problem::not_found(format!("there is no `{}`", uri.path())).hint("see `/api/v1/openapi.json` for the paths that exist")
+    Problem::not_found(format!("there is no `{}`", uri.path()))
+        .hint("see `/api/v1/openapi.json` for the paths that exist")
 }
 
 async fn not_allowed(request: Request) -> Response {

@@ -96,7 +96,12 @@ pub(super) async fn devices(
     Ok(Json(Page { items, next }))
 }
 
-fn devices_after(scheduler: &Scheduler, only: Option<&PluginName>, after: Option<After>, most: usize) -> Vec<DeviceRecord> {
+fn devices_after(
+    scheduler: &Scheduler,
+    only: Option<&PluginName>,
+    after: Option<After>,
+    most: usize,
+) -> Vec<DeviceRecord> {
     let mut found = Vec::new();
     let mut at = match (only, after) {
         (Some(only), Some((plugin, device))) if *only == plugin => Some((plugin, device)),

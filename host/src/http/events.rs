@@ -271,7 +271,8 @@ mod tests {
     async fn a_heartbeat_has_the_position_also_if_the_filter_excludes_all_events() {
         let event_log = EventLog::default();
         event_log.tell_all((0..1_000).map(|_| HostEvent::Link { up: true }));
-        let text = received(&event_log, filter(&[Kind::Clock]), Position { number: 0, is_of_earlier_start: false }).await;
+        let text =
+            received(&event_log, filter(&[Kind::Clock]), Position { number: 0, is_of_earlier_start: false }).await;
         assert!(!text.contains("data: "), "{text}");
         assert!(text.ends_with(&format!(": \nid: {}\n\n", id(&event_log, 1_000))), "{text}");
     }

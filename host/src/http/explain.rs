@@ -407,7 +407,9 @@ impl Case {
         let mut notes = Vec::new();
         if let Some((at, why)) = fault.as_ref().filter(|_| self.facts.has_plugin()) {
             let (at, (why, hint)) = (writer.local(*at), reason::lines(why));
-            notes.push(format!("its plugin runs in its previous version, because the newest files were refused {at}: {why}"));
+            notes.push(format!(
+                "its plugin runs in its previous version, because the newest files were refused {at}: {why}"
+            ));
             notes.extend(hint);
         }
         if let Some(error) = error {

@@ -61,9 +61,7 @@ pub(super) async fn not_ready(state: &ApiState) -> Result<Option<String>, Proble
     let reason = state.inspect(move |scheduler| {
         let is_taken = |(name, version): &(_, _)| scheduler.plugin(name).is_some_and(|found| found.version == *version);
         match host_trouble(scheduler, broker) {
-            None if !first_loads_ended => {
-                Some(format!("plugins are loading: {loads} remaining"))
-            }
+            None if !first_loads_ended => Some(format!("plugins are loading: {loads} remaining")),
             None if !versions.iter().all(is_taken) => Some("the jobs of plugins are being activated".to_owned()),
             trouble => trouble,
         }

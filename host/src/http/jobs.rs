@@ -305,7 +305,8 @@ pub(super) async fn record(
     let found = state.inspect(move |scheduler| {
         let found = scheduler.job(&plugin, &device, &job)?;
         let zone = found.site.zone;
-        let runs = scheduler.runs_of_job(found.key).take(limits::RUNS_OF_JOB).map(|run| under_way(&run, zone)).collect();
+        let runs =
+            scheduler.runs_of_job(found.key).take(limits::RUNS_OF_JOB).map(|run| under_way(&run, zone)).collect();
         Some((JobSnapshot::from(found), runs))
     });
     let found: Option<(JobSnapshot, Vec<_>)> = found.await?;

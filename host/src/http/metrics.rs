@@ -94,7 +94,12 @@ fn of_counts(text: &mut Text, counts: &Counts) {
     let late = "Lateness of messages when they were first passed to the link";
     text.histogram("roost_lateness_seconds", late, &counts.lateness);
     text.histogram("roost_commit_seconds", "Time until decisions were durable", &counts.commits);
-    text.gauge("roost_changes_waiting", "Changes that wait to be written to the disk", &[], counts.changes_waiting.get());
+    text.gauge(
+        "roost_changes_waiting",
+        "Changes that wait to be written to the disk",
+        &[],
+        counts.changes_waiting.get(),
+    );
     text.counter("roost_links_total", "Connections to the broker that were established", counts.links.get());
     text.counter("roost_plans_total", "Plans that were requested from running plugins", counts.plans.get());
     text.counter("roost_plans_failed_total", "Requested plans that were refused", counts.plans_failed.get());
@@ -137,7 +142,12 @@ fn of_broker(text: &mut Text, broker: &BuiltInHealth) {
     text.gauge("roost_broker_up", "Whether the built-in broker responds", &[], u8::from(is_up));
     text.counter("roost_broker_restarts_total", "Restarts of the built-in broker", broker.restarts());
     text.gauge("roost_broker_clients", "Clients connected to the built-in broker", &[], totals.clients);
-    text.gauge("roost_broker_sessions", "Sessions of the built-in broker, including those of disconnected clients", &[], totals.sessions);
+    text.gauge(
+        "roost_broker_sessions",
+        "Sessions of the built-in broker, including those of disconnected clients",
+        &[],
+        totals.sessions,
+    );
     text.gauge("roost_broker_retained", "Messages that the built-in broker retains", &[], totals.retained);
     text.gauge(
         "roost_broker_queued_bytes",

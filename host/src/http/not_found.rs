@@ -60,7 +60,8 @@ fn no_plugin(scheduler: &Scheduler, plugin: &PluginName, is_refused: bool) -> Pr
     if ad_hoc.is_some_and(|job| scheduler.job(&PluginName::of_host(), &api_device(), &job).is_some()) {
         return problem.hint(format!("there is an ad-hoc job of that name: write `roost/api/{plugin}`"));
     }
-    match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::SUGGESTION_CANDIDATES).map(PluginName::as_str)) {
+    match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::SUGGESTION_CANDIDATES).map(PluginName::as_str))
+    {
         Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
         None => problem.hint("`roost plugins` lists the plugins"),
     }
@@ -80,9 +81,8 @@ fn no_ad_hoc_job(scheduler: &Scheduler, job: &JobId) -> Problem {
     let (roost, api) = (PluginName::of_host(), api_device());
     match nearest_job(scheduler, (&roost, &api), job) {
         Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
-        None => {
-            problem.hint("`roost jobs roost` lists ad-hoc jobs; the job of a plugin is named like `coop-door/north/open`")
-        }
+        None => problem
+            .hint("`roost jobs roost` lists ad-hoc jobs; the job of a plugin is named like `coop-door/north/open`"),
     }
 }
 

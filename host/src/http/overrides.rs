@@ -53,7 +53,10 @@ pub(super) async fn pause_job(State(state): State<ApiState>, Path(path): Path<Jo
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/resume", tag = "jobs",
     params(JobPath),
     responses((status = 204)))]
-pub(super) async fn resume_job(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
+pub(super) async fn resume_job(
+    State(state): State<ApiState>,
+    Path(path): Path<JobPath>,
+) -> Result<StatusCode, Problem> {
     pause(&state, Part::Job(path.name()), false).await
 }
 

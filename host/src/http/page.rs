@@ -55,7 +55,6 @@ pub(super) fn resume<T>(cursor: Option<&str>, parse: impl FnOnce(&str) -> Option
     let Some(cursor) = cursor else { return Ok(None) };
     let text = hex::decode(cursor).and_then(|bytes| String::from_utf8(bytes).ok());
     let position = text.and_then(|text| parse(&text));
-    let invalid =
-        || Problem::not_found("there is no such page: `cursor` is not valid").hint("start without a cursor");
+    let invalid = || Problem::not_found("there is no such page: `cursor` is not valid").hint("start without a cursor");
     position.map(Some).ok_or_else(invalid)
 }

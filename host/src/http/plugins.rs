@@ -87,7 +87,9 @@ pub(super) async fn plugin(
         return Err(not_found(&state, Part::Plugin(name)).await);
     }
     let tasks = match status.as_ref().and_then(|status| status.running) {
-        Some(_) => timeout(limits::TASKS, state.plugins().inquiries.tasks(name.clone())).await.ok().and_then(Result::ok),
+        Some(_) => {
+            timeout(limits::TASKS, state.plugins().inquiries.tasks(name.clone())).await.ok().and_then(Result::ok)
+        }
         None => None,
     };
     let record = PluginRecord::new(name.to_string(), core.as_ref(), status.as_ref(), state.zone());

@@ -248,7 +248,10 @@ pub(super) async fn run(State(state): State<ApiState>, Path(parts): Path<[String
         ("origin" = String, Path, description = "The origin of the run, such as `replay-2027-03-02T10:00:00Z`"),
     ),
     responses((status = 200, body = RunRecord)))]
-pub(super) async fn run_of_origin(State(state): State<ApiState>, Path(parts): Path<[String; 5]>) -> Answered<RunRecord> {
+pub(super) async fn run_of_origin(
+    State(state): State<ApiState>,
+    Path(parts): Path<[String; 5]>,
+) -> Answered<RunRecord> {
     find(&state, &parts.join("/")).await
 }
 

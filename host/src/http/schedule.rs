@@ -160,9 +160,9 @@ pub(super) async fn replace(
         ("device", &new.device, device.as_str()),
         ("id", &new.id, job.as_str()),
     ];
-    let conflict = names.iter().find_map(|(field, value, in_path)| {
-        Some((field, value.as_deref().filter(|value| value != in_path)?, in_path))
-    });
+    let conflict = names
+        .iter()
+        .find_map(|(field, value, in_path)| Some((field, value.as_deref().filter(|value| value != in_path)?, in_path)));
     if let Some((field, value, in_path)) = conflict {
         return Err(Problem::bad_request(format!("`{field}` is `{value}` in the body and `{in_path}` in the path")));
     }
@@ -199,8 +199,7 @@ fn idempotency(headers: &HeaderMap, body: &Value) -> Result<Option<Idempotency>,
     }
     let is_key = |key: &str| (1..=KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     let key = key.to_str().ok().filter(|key| is_key(key));
-    let key =
-        key.ok_or_else(|| Problem::bad_request("`Idempotency-Key` must be 1 to 255 visible ASCII characters"))?;
+    let key = key.ok_or_else(|| Problem::bad_request("`Idempotency-Key` must be 1 to 255 visible ASCII characters"))?;
     let digest = |bytes: &[u8]| Digest(Sha256::digest(bytes).into());
     Ok(Some(Idempotency { key: digest(key.as_bytes()), request: digest(body.to_string().as_bytes()) }))
 }
@@ -294,7 +293,8 @@ fn trigger(text: &str, site: &Site) -> Result<Trigger, Problem> {
 }
 
 fn past(at: Instant, now: Instant) -> Problem {
-    Problem::unprocessable(format!("{at} has passed: it is {now}")).hint("use `now` to run at once, or a time such as `at now+2s`")
+    Problem::unprocessable(format!("{at} has passed: it is {now}"))
+        .hint("use `now` to run at once, or a time such as `at now+2s`")
 }
 
 async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Result<Action, Problem> {

@@ -210,7 +210,8 @@ impl ApiState {
         }
         outcome.unwrap_or_else(|_| {
             let detail = format!("the scheduler did not reply within {} s", limits::REPLY.as_secs());
-            let hint = "the request may still be carried out: check `roost runs`, and see the host's log for the reason";
+            let hint =
+                "the request may still be carried out: check `roost runs`, and see the host's log for the reason";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint(hint))
         })
     }

@@ -45,7 +45,10 @@ pub(super) fn describe(plugin: &PluginRecord, devices: &[DeviceRecord]) -> Strin
         line("reads", &grant.subscribe.join(" "));
     }
     if let Some(usage) = &plugin.used {
-        line("calls", &format!("{}, {} failed, {} of these trapped or stopped", usage.calls, usage.failed, usage.traps));
+        line(
+            "calls",
+            &format!("{}, {} failed, {} of these trapped or stopped", usage.calls, usage.failed, usage.traps),
+        );
         let ms = |ms: Option<u64>| ms.map_or("none".into(), |ms| format!("{ms} ms"));
         let of = plugin.limits.as_ref().map(|limits| format!(", of {} ms", limits.wall_ms)).unwrap_or_default();
         line("plan", &format!("last {}, longest {}{of}", ms(usage.plan_ms), ms(usage.longest_plan_ms)));

@@ -243,14 +243,19 @@ impl Sentence {
         let (is, does) = if at > self.now { ("is", "does") } else { ("was", "did") };
         let why = format!(": that sun event {does} not occur at the device's location on that day");
         let why = if is_of_sun { why } else { String::new() };
-        format!("nothing {is} due within a day of {}{why}; the nearest occurrence is {}", self.local(at), self.local(nearest))
+        format!(
+            "nothing {is} due within a day of {}{why}; the nearest occurrence is {}",
+            self.local(at),
+            self.local(nearest)
+        )
     }
 
     /// Explains that the job has no occurrence at all.
     pub(super) fn never(&self, never: Option<Never>) -> String {
         match never {
             Some(Never::NoSuchSunEvent) => {
-                "there is no run: that sun event does not occur at the device's location at this time of the year".into()
+                "there is no run: that sun event does not occur at the device's location at this time of the year"
+                    .into()
             }
             Some(why) => format!("there is no run: {why}"),
             None => "there is no run: it is never due".into(),

@@ -264,7 +264,11 @@ fn an_occurrence_is_found_in_the_record_that_covers_it() {
         let explanation = explain(facts("cron 30 6 * * *"), Some("2027-02-27T06:00:00Z"), vec![run]);
         assert_eq!(explanation.occurrence.as_deref(), Some("2027-02-27T06:30:00Z"));
         assert!(explanation.sentence.contains("it was due Sat 2027-02-27 06:30:00 GMT"), "{}", explanation.sentence);
-        assert!(explanation.sentence.contains(", one of 5 since Thu 2027-02-25 06:30:00 GMT: "), "{}", explanation.sentence);
+        assert!(
+            explanation.sentence.contains(", one of 5 since Thu 2027-02-25 06:30:00 GMT: "),
+            "{}",
+            explanation.sentence
+        );
     }
 }
 
@@ -365,9 +369,19 @@ fn an_occurrence_without_a_record_is_explained_by_the_plan_and_the_clock() {
         (daily(), Some(DUE), "forgotten", "no run has been recorded yet"),
         (facts("at 2027-06-01T06:00:00Z"), Some(DUE), "never", "the nearest occurrence is Tue 2027-06-01 07:00:00 BST"),
         (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "nothing is due within a day of Mon 2027-06-21"),
-        (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "that sun event does not occur at the device's location on that day"),
+        (
+            facts("sunrise"),
+            Some("2027-06-21T04:00:00Z"),
+            "never",
+            "that sun event does not occur at the device's location on that day",
+        ),
         (facts("sunrise"), Some("2026-06-21T04:00:00Z"), "never", "nothing was due within a day of Sun 2026-06-21"),
-        (facts("sunrise"), Some("2026-06-21T04:00:00Z"), "never", "that sun event did not occur at the device's location on that day"),
+        (
+            facts("sunrise"),
+            Some("2026-06-21T04:00:00Z"),
+            "never",
+            "that sun event did not occur at the device's location on that day",
+        ),
         (Facts { planned: None, ..daily() }, None, "unknown", "device `coop-door/north` has no job `open`"),
         (Facts { planned: None, has_device: false, ..daily() }, None, "unknown", "has no device `north`"),
         (Facts { planned: None, grant: None, ..daily() }, None, "unknown", "there is no plugin `coop-door`"),

@@ -22,9 +22,15 @@ fn the_nearest_run_by_hand_is_explained_whether_it_has_ended_or_not() {
     let id = RunId { occurrence: at("2027-03-01T11:00:03Z"), ..runs()[0].id.clone() };
     let with_one = || Facts { under_way: vec![active(id.clone(), progress("sent"))], ..daily() };
     let explanation = explain(with_one(), Some("2027-03-01T11:00:03Z"), runs());
-    assert_eq!((explanation.verdict.as_str(), explanation.occurrence.as_deref()), ("running", Some("2027-03-01T11:00:03Z")));
+    assert_eq!(
+        (explanation.verdict.as_str(), explanation.occurrence.as_deref()),
+        ("running", Some("2027-03-01T11:00:03Z"))
+    );
     let explanation = explain(with_one(), Some("2027-03-01T11:00:04Z"), runs());
-    assert_eq!((explanation.verdict.as_str(), explanation.occurrence.as_deref()), ("succeeded", Some("2027-03-01T11:00:04Z")));
+    assert_eq!(
+        (explanation.verdict.as_str(), explanation.occurrence.as_deref()),
+        ("succeeded", Some("2027-03-01T11:00:04Z"))
+    );
     // The run of the trigger, if it is nearer.
     let of_trigger = || [runs(), vec![run(&Outcome::Succeeded(Success::PLAIN))]].concat();
     assert_eq!(explain(daily(), Some("2027-03-01T08:00:00Z"), of_trigger()).occurrence.as_deref(), Some(DUE));
@@ -89,7 +95,11 @@ fn a_past_occurrence_that_has_not_started_is_explained_by_its_start_or_its_skip(
     let explanation = soon(|_| {});
     assert_eq!(explanation.verdict, "undecided");
     let (first, last) = ("it has not started yet: it was due Mon 2027-03-01 06:30:00 GMT, and starts ", "over 30s");
-    assert!(explanation.sentence.starts_with(first) && explanation.sentence.ends_with(last), "{}", explanation.sentence);
+    assert!(
+        explanation.sentence.starts_with(first) && explanation.sentence.ends_with(last),
+        "{}",
+        explanation.sentence
+    );
     assert_eq!(explanation.notes, ["it is due next Tue 2027-03-02 06:30:00 GMT"]);
     let skipped = soon(|planned| planned.overrides.skip = Some(at(DUE)));
     assert!(
@@ -116,7 +126,9 @@ fn a_cancelled_run_is_explained_by_whether_it_had_begun() {
     assert_eq!(sentence(cancelled), format!("it was cancelled before it began: {due}, and it was abandoned by hand"));
     assert_eq!(
         sentence(begun),
-        format!("it was cancelled under way: {due}, began Mon 2027-03-01 06:30:01 GMT, and then it was abandoned by hand")
+        format!(
+            "it was cancelled under way: {due}, began Mon 2027-03-01 06:30:01 GMT, and then it was abandoned by hand"
+        )
     );
 }
 
@@ -130,15 +142,15 @@ fn a_missing_record_is_explained_by_the_history_that_is_kept() {
     };
     let oldest = "the oldest recorded run was due Mon 2027-03-01 06:30:00 GMT";
     assert!(sentence("2027-02-01T06:30:00Z", vec![run()]).ends_with(oldest));
-    assert!(
-        sentence("2026-07-01T06:30:00Z", vec![run()]).contains(&format!("{oldest}, and outcomes are kept"))
-    );
+    assert!(sentence("2026-07-01T06:30:00Z", vec![run()]).contains(&format!("{oldest}, and outcomes are kept")));
     let older = RunView { id: RunId { occurrence: at("2026-06-01T06:30:00Z"), ..run().id }, ..run() };
     assert!(sentence("2026-07-01T06:30:00Z", vec![older.clone()]).ends_with("outcomes are kept for 30 days"));
     assert!(sentence("2027-02-20T06:30:00Z", vec![older]).contains("most likely the job was planned"));
     let explanation = explain(facts("cron 30 6 * * *"), None, vec![]);
     assert!(
-        explanation.sentence.contains("; it was last due Mon 2027-03-01 06:30:00 GMT, and there is no record of that run: ")
+        explanation
+            .sentence
+            .contains("; it was last due Mon 2027-03-01 06:30:00 GMT, and there is no record of that run: ")
     );
 }
 
@@ -147,7 +159,8 @@ fn hints_are_notes() {
     let hint =
         "to allow it, put this into `plugins/coop-door.toml`:\n[grants]\npublish = [\"coop-door/#\", \"barn/door\"]";
     let why = format!("task `open`: `topic` `barn/door` is outside what `coop-door` may publish to\n{hint}");
-    let explanation = explain(facts("cron 30 6 * * *"), Some(DUE), vec![run(&failed(Attempt::Unanswered(why.clone())))]);
+    let explanation =
+        explain(facts("cron 30 6 * * *"), Some(DUE), vec![run(&failed(Attempt::Unanswered(why.clone())))]);
     assert!(explanation.sentence.contains("may publish to; `roost replay "), "{}", explanation.sentence);
     assert_eq!(explanation.notes[0], hint);
     let pausing = Progress { last: Some(Attempt::Unanswered(why.clone())), attempts: 1, ..progress("pausing") };
@@ -156,7 +169,9 @@ fn hints_are_notes() {
     assert!(!explanation.sentence.contains('\n') && explanation.notes[0] == hint, "{explanation:?}");
     let failing = Facts { error: Some(why), ..facts("cron 30 6 * * *") };
     let explanation = explain(failing, Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]);
-    assert!(explanation.notes[0].ends_with("is outside what `coop-door` may publish to") && explanation.notes[1] == hint);
+    assert!(
+        explanation.notes[0].ends_with("is outside what `coop-door` may publish to") && explanation.notes[1] == hint
+    );
     // So are the settings that allow what was denied.
     let denied = run(&Outcome::Denied(Denied::Topic(Topic::parse("barn/door").unwrap())));
     let explanation = explain(facts("cron 30 6 * * *"), Some(DUE), vec![denied]);
@@ -166,7 +181,11 @@ fn hints_are_notes() {
     let denied = run(&Outcome::Denied(Denied::NotGranted(pump.clone())));
     let rules = Rules { resources: [(pump, Resource::new(1))].into(), ..Rules::default() };
     let explanation = explain(Facts { rules, ..facts("cron 30 6 * * *") }, Some(DUE), vec![denied]);
-    assert!(explanation.notes[0].ends_with("capacity = 1\nplugins = [\"api\", \"coop-door\"]"), "{}", explanation.notes[0]);
+    assert!(
+        explanation.notes[0].ends_with("capacity = 1\nplugins = [\"api\", \"coop-door\"]"),
+        "{}",
+        explanation.notes[0]
+    );
 }
 
 #[test]
@@ -179,5 +198,9 @@ fn a_denial_of_an_ad_hoc_job_names_the_grant_of_the_api() {
     let explanation = explain_at(NOON, name, facts, Some(DUE), vec![run]);
     let expected = "was denied: ad-hoc jobs may not read `z/c`, by `[grants.api]` in `roost.toml`";
     assert!(explanation.sentence.ends_with(expected), "{}", explanation.sentence);
-    assert!(explanation.notes[0].ends_with("`roost.toml`:\n[grants.api]\nsubscribe = [\"z/c\"]"), "{}", explanation.notes[0]);
+    assert!(
+        explanation.notes[0].ends_with("`roost.toml`:\n[grants.api]\nsubscribe = [\"z/c\"]"),
+        "{}",
+        explanation.notes[0]
+    );
 }
