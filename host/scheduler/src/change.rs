@@ -90,11 +90,11 @@ pub enum Change {
         tombstone: Option<Tombstone>,
     },
     /// People have said something of a job, or nothing any more.
-    WishSaved {
+    OverrideSaved {
         /// The job's number.
         key: JobKey,
         /// What.
-        wish: Override,
+        job_override: Override,
     },
     /// Nothing could admit these occurrences again: their tombstones can go.
     TombstonesForgotten {
@@ -141,7 +141,7 @@ pub struct Override {
     /// The occurrence that is to be left out.
     pub skip: Option<Instant>,
     /// If it is theirs, and no plan touches it.
-    pub by_hand: Option<AdHoc>,
+    pub ad_hoc: Option<AdHoc>,
 }
 
 /// A job that somebody has made.
@@ -208,7 +208,7 @@ pub struct Saved {
     /// How often the clock was set back.
     pub series: u32,
     /// What people have said of jobs.
-    pub wishes: Vec<(JobKey, Override)>,
+    pub overrides: Vec<(JobKey, Override)>,
     /// By which rules of time zones the jobs are due; `None` if that is not known.
     pub zones: Option<Arc<str>>,
 }

@@ -70,7 +70,7 @@ pub enum Event {
     /// Time has passed.
     Woke,
     /// The host is to stop: nothing more is sent, but acknowledgements are still taken.
-    StopAsked,
+    StopRequested,
     /// What came before [`Effect::NotifyDurable`] is durable.
     Durable(CommitToken),
     /// Nothing can be kept any more: what owes steps is seen to its end as far as that goes, nothing else is begun.
@@ -81,7 +81,7 @@ pub enum Event {
         by_ms: i64,
     },
     /// Somebody wants something; the answer is [`Effect::Answer`].
-    Asked {
+    Requested {
         /// To be copied into the answer.
         request: RequestId,
         /// What.

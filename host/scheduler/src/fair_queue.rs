@@ -69,10 +69,10 @@ impl FairQueue {
     }
 
     /// Adds a run. Returns the rate of its plugin if there are more of that before the run than may be sent now.
-    pub(crate) fn push(&mut self, plugin: &PluginName, place: Rank) -> Option<Rate> {
+    pub(crate) fn push(&mut self, plugin: &PluginName, rank: Rank) -> Option<Rate> {
         let now = self.now;
         let lane = self.lane(plugin);
-        lane.runs.insert(place);
+        lane.runs.insert(rank);
         let was_listed = mem::replace(&mut lane.is_listed, true);
         let over = (lane.runs.len() as u64 > lane.bucket.left(now)).then_some(lane.bucket.rate());
         if !was_listed {
@@ -88,9 +88,9 @@ impl FairQueue {
         self.lanes.get_mut(plugin).expect("it was inserted")
     }
 
-    pub(crate) fn remove(&mut self, plugin: &PluginName, place: Rank) {
+    pub(crate) fn remove(&mut self, plugin: &PluginName, rank: Rank) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
-            lane.runs.remove(&place);
+            lane.runs.remove(&rank);
         }
     }
 
@@ -107,16 +107,16 @@ impl FairQueue {
         loop {
             let plugin = self.ring.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&plugin) else { continue };
-            let place = if lane.runs.is_empty() || lane.bucket.left(now) > 0 { lane.runs.pop_first() } else { None };
+            let rank = if lane.runs.is_empty() || lane.bucket.left(now) > 0 { lane.runs.pop_first() } else { None };
             lane.is_listed = !lane.runs.is_empty();
-            let is_over = place.is_none();
+            let is_over = rank.is_none();
             if lane.is_listed && is_over {
                 self.over.insert((lane.bucket.again_at(now), plugin));
             } else if lane.is_listed {
                 self.ring.push_back(plugin);
             }
-            if let Some(place) = place {
-                return Some(place.run);
+            if let Some(rank) = rank {
+                return Some(rank.run);
             }
         }
     }
@@ -139,9 +139,9 @@ impl FairQueue {
     }
 
     /// It does not, after all.
-    pub(crate) fn give_back(&mut self, plugin: &PluginName) {
+    pub(crate) fn cancel_reservation(&mut self, plugin: &PluginName) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
-            lane.bucket.give_back();
+            lane.bucket.cancel_reservation();
         }
     }
 
@@ -171,14 +171,14 @@ mod tests {
     #[test]
     fn a_plugin_with_many_runs_does_not_delay_another_and_priority_orders_within_one() {
         let (many, few) = (plugin("many"), plugin("few"));
-        let mut ready = FairQueue::new(Rates::default(), NOW);
+        let mut queue = FairQueue::new(Rates::default(), NOW);
         for run in 0..5 {
-            ready.push(&many, Rank::new(false, 0, Instant::MIN.plus_ms(i64::from(run)), run));
+            queue.push(&many, Rank::new(false, 0, Instant::MIN.plus_ms(i64::from(run)), run));
         }
-        ready.push(&many, Rank::new(false, 7, Instant::MAX, 5));
-        ready.push(&many, Rank::new(true, -7, Instant::MAX, 6));
-        ready.push(&few, Rank::new(false, -3, Instant::MAX, 9));
-        let order: Vec<u32> = std::iter::from_fn(|| ready.pop()).collect();
+        queue.push(&many, Rank::new(false, 7, Instant::MAX, 5));
+        queue.push(&many, Rank::new(true, -7, Instant::MAX, 6));
+        queue.push(&few, Rank::new(false, -3, Instant::MAX, 9));
+        let order: Vec<u32> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(order, [6, 9, 5, 0, 1, 2, 3, 4]);
     }
 
@@ -186,27 +186,27 @@ mod tests {
     fn a_plugin_over_its_rate_waits_and_others_do_not() {
         let (fast, slow) = (plugin("fast"), plugin("slow"));
         let of = [(slow.clone(), Rate { per_second: 10, burst: 2 })].into();
-        let mut ready = FairQueue::new(Rates { of, ..Rates::default() }, NOW);
-        let over: Vec<bool> = (0..4).map(|run| ready.push(&slow, Rank::new(false, 0, NOW, run)).is_some()).collect();
+        let mut queue = FairQueue::new(Rates { of, ..Rates::default() }, NOW);
+        let over: Vec<bool> = (0..4).map(|run| queue.push(&slow, Rank::new(false, 0, NOW, run)).is_some()).collect();
         assert_eq!(over, [false, false, true, true]);
-        (10..13).for_each(|run| assert_eq!(ready.push(&fast, Rank::new(false, 0, NOW, run)), None));
-        let send = |ready: &mut FairQueue, after_ms: i64| {
-            ready.set_time(NOW.plus_ms(after_ms));
+        (10..13).for_each(|run| assert_eq!(queue.push(&fast, Rank::new(false, 0, NOW, run)), None));
+        let send = |queue: &mut FairQueue, after_ms: i64| {
+            queue.set_time(NOW.plus_ms(after_ms));
             let mut sent = Vec::new();
-            while let Some(run) = ready.pop() {
+            while let Some(run) = queue.pop() {
                 let plugin = if run < 10 { &slow } else { &fast };
-                ready.reserve(plugin);
-                ready.spend(plugin);
+                queue.reserve(plugin);
+                queue.spend(plugin);
                 sent.push(run);
             }
             sent
         };
-        assert_eq!(send(&mut ready, 0), [0, 10, 1, 11, 12]);
-        assert_eq!(ready.wake(), Some(NOW.plus_ms(100)));
-        assert_eq!(send(&mut ready, 99), []);
-        assert_eq!(send(&mut ready, 100), [2]);
-        assert_eq!(send(&mut ready, 250), [3]);
-        assert_eq!(send(&mut ready, 250), []);
-        assert_eq!((ready.wake(), ready.len()), (None, 0));
+        assert_eq!(send(&mut queue, 0), [0, 10, 1, 11, 12]);
+        assert_eq!(queue.wake(), Some(NOW.plus_ms(100)));
+        assert_eq!(send(&mut queue, 99), []);
+        assert_eq!(send(&mut queue, 100), [2]);
+        assert_eq!(send(&mut queue, 250), [3]);
+        assert_eq!(send(&mut queue, 250), []);
+        assert_eq!((queue.wake(), queue.len()), (None, 0));
     }
 }

@@ -110,17 +110,17 @@ pub const JOBS_PER_STEP: usize = 250;
 /// Jobs that one step looks at when the rules of time zones have changed: each is searched for once, and again if it moves.
 pub const ZONED_JOBS_PER_STEP: u32 = 250;
 /// Jobs and devices that one step looks at when the clock was set.
-pub const PLACES_PER_STEP: u32 = 2_000;
+pub const SLOTS_PER_STEP: u32 = 2_000;
 /// Places that one look at the jobs takes in: whoever looks must not hold up what is due.
-pub const PLACES_PER_VIEW: usize = 2_000;
+pub const SLOTS_PER_VIEW: usize = 2_000;
 /// Devices of a new version that one step sets up.
 pub const DEVICES_PER_STEP: usize = 100;
 /// Missed occurrences of a job that are counted one by one; of more it is only said that there are more.
 pub const LOOK_BACK: u32 = 31;
 /// Jobs that people have made: a program that makes them must not fill the memory.
-pub const JOBS_BY_HAND: usize = 10_000;
+pub const AD_HOC_JOBS: usize = 10_000;
 /// Bytes of what all of them do, for the same reason.
-pub const BYTES_BY_HAND: usize = 64 << 20;
+pub const AD_HOC_BYTES: usize = 64 << 20;
 /// How long a job that was made by hand stays when it is never due again: somebody wants to see what became of it, and
 /// whoever asks for it twice is told that it is there.
 pub const FINISHED_MS: i64 = 86_400_000;
@@ -136,7 +136,7 @@ pub const TOMBSTONES_PER_STEP: usize = 1_000;
 /// How often old tombstones are looked for.
 pub const FORGET_EVERY_MS: i64 = 86_400_000;
 /// Days of sun events that are remembered: 2 MB at most, enough for three events a day at a thousand places.
-pub const SKY_DAYS: usize = 8_192;
+pub const SUN_CACHE_DAYS: usize = 8_192;
 /// Bytes of a trigger as a person writes it: a longer one is a mistake, and similar words are looked for in it.
 pub const TRIGGER_BYTES: usize = 1_024;
 /// The year 2500, in seconds since 1970: up to then the rules of a zone are written down, 17 kB where there is summer time. Later

@@ -269,7 +269,7 @@ pub struct Resource {
 
 /// Why a job may not need a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unneedable {
+pub enum ResourceRefusal {
     /// Its plugin is none of those that may.
     NotGranted,
     /// Its steps would hold the resource for longer than a run may.
@@ -291,12 +291,12 @@ impl Resource {
 
     /// Why a job of a plugin may not need it, if it may not: `hold_ms` is when the job's last step is sent.
     #[must_use]
-    pub fn unneedable(&self, plugin: &PluginName, hold_ms: u32) -> Option<Unneedable> {
+    pub fn refusal(&self, plugin: &PluginName, hold_ms: u32) -> Option<ResourceRefusal> {
         if !self.plugins.contains(plugin) {
-            return Some(Unneedable::NotGranted);
+            return Some(ResourceRefusal::NotGranted);
         }
         let longest_ms = self.longest_hold_ms;
-        (hold_ms > longest_ms).then_some(Unneedable::TooLong { hold_ms, longest_ms })
+        (hold_ms > longest_ms).then_some(ResourceRefusal::TooLong { hold_ms, longest_ms })
     }
 }
 

@@ -165,7 +165,7 @@ pub enum Cause {
     /// Its plugin took too long to say what to publish.
     SlowPlugin,
     /// The device's reports could not be listened to, in the broker's words.
-    Deaf(String),
+    SubscribeFailed(String),
     /// The broker had ended the connection at a message to this topic, and the link held others to it back.
     HeldBack(Topic),
 }
@@ -185,11 +185,11 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skipped {
     /// An earlier one had not ended.
-    Earlier(Instant),
+    EarlierRun(Instant),
     /// As many were waiting as may wait.
-    Waiting(u32),
+    TooManyWaiting(u32),
     /// As many were going on as may go on at once.
-    GoingOn(u32),
+    TooManyRunning(u32),
     /// Somebody has paused it.
     Paused {
         /// What was paused.
@@ -198,7 +198,7 @@ pub enum Skipped {
         several: Option<Several>,
     },
     /// Somebody wanted this one to be left out.
-    Unwanted,
+    ByOperator,
 }
 
 /// Why a run was called off.
@@ -309,12 +309,12 @@ impl fmt::Display for Outcome {
                     Level::Job => "its job was paused",
                 })
             }
-            Self::Skipped(Skipped::Unwanted) => f.write_str("this one was left out by hand"),
-            Self::Skipped(Skipped::Earlier(earlier)) => write!(f, "the run of {earlier} had not ended"),
-            Self::Skipped(Skipped::Waiting(most)) => {
+            Self::Skipped(Skipped::ByOperator) => f.write_str("this one was left out by hand"),
+            Self::Skipped(Skipped::EarlierRun(earlier)) => write!(f, "the run of {earlier} had not ended"),
+            Self::Skipped(Skipped::TooManyWaiting(most)) => {
                 write!(f, "as many runs as may wait ({most}) were waiting already")
             }
-            Self::Skipped(Skipped::GoingOn(most)) => {
+            Self::Skipped(Skipped::TooManyRunning(most)) => {
                 write!(f, "as many runs as may go on at once ({most}) were going on already")
             }
             Self::Cancelled(cancelled) => cancelled.fmt(f),
@@ -424,7 +424,7 @@ impl fmt::Display for Cause {
             Self::EarlierRun => f.write_str("an earlier run had not ended"),
             Self::Taken(name) => write!(f, "`{name}` was taken"),
             Self::SlowPlugin => f.write_str("its plugin took too long to say what to publish"),
-            Self::Deaf(reason) => write!(f, "the device's reports could not be listened to: {reason}"),
+            Self::SubscribeFailed(reason) => write!(f, "the device's reports could not be listened to: {reason}"),
             Self::HeldBack(topic) => {
                 write!(f, "messages to `{topic}` were held back, because the broker had ended the connection at one")
             }

@@ -86,13 +86,13 @@ impl Bucket {
 
     /// It is sent.
     pub(crate) fn take(&mut self, now: Instant) {
-        self.give_back();
+        self.cancel_reservation();
         self.level = self.level_at(now).saturating_sub(MESSAGE);
         self.at = self.at.max(now);
     }
 
     /// It is not sent after all.
-    pub(crate) const fn give_back(&mut self) {
+    pub(crate) const fn cancel_reservation(&mut self) {
         self.reserved = self.reserved.saturating_sub(1);
     }
 

@@ -137,19 +137,19 @@ fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
     match trigger {
         Trigger::Every(every) => every.period_ms <= after_ms,
         Trigger::Cron(_) => {
-            let (site, sky) = (Site { zone: Zone::UTC, location: None }, &mut SunCache::default());
+            let (site, sun_cache) = (Site { zone: Zone::UTC, location: None }, &mut SunCache::default());
             let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
             let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
-            let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sky)) else { return false };
+            let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sun_cache)) else { return false };
             let (mut last, mut gaps, mut without_gap) = (first, 0, 0);
             while gaps < limits::GAPS_LOOKED_AT && without_gap < limits::OVERLAPS_LOOKED_AT {
-                let Some(next) = found(trigger.next(last, &site, sky)) else { return false };
+                let Some(next) = found(trigger.next(last, &site, sun_cache)) else { return false };
                 if next.ms_since(last) > i64::from(after_ms) {
                     (first, last, gaps, without_gap) = (next, next, gaps + 1, 0);
                     continue;
                 }
                 // All that lie in between are due before it, too.
-                let newest = found(trigger.last(next, last.plus_ms(after_ms.into()), &site, sky));
+                let newest = found(trigger.last(next, last.plus_ms(after_ms.into()), &site, sun_cache));
                 last = newest.unwrap_or(next);
                 without_gap += 1;
                 if last.ms_since(first) > most_ms {

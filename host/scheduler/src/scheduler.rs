@@ -82,17 +82,17 @@ pub struct Scheduler {
     resources: BTreeMap<ResourceName, Pool>,
     tombstones: BTreeMap<JobName, Instant>,
     /// What people have said of jobs.
-    wishes: BTreeMap<JobKey, Override>,
+    overrides: BTreeMap<JobKey, Override>,
     /// The jobs among them that are people's own, with the bytes of what each does, and by which request it was made.
-    by_hand: BTreeMap<JobKey, usize>,
-    by_hand_bytes: usize,
+    ad_hoc: BTreeMap<JobKey, usize>,
+    ad_hoc_bytes: usize,
     requests: HashMap<Digest, JobKey>,
     /// Where the host's own jobs are, and what they may do.
-    own: HostScope,
+    host: HostScope,
     /// As far as old ones have been looked for, while they are.
-    forgotten: Option<JobName>,
+    forget_after: Option<JobName>,
     timers: BTreeSet<(Instant, Timer)>,
-    ready: FairQueue,
+    fair_queue: FairQueue,
     work: VecDeque<Work>,
     /// Whether a plan has taken effect in part: the disk must know all of it or nothing.
     adopting: bool,
@@ -107,7 +107,7 @@ pub struct Scheduler {
     /// Runs that leave as soon as what has to be kept of them is durable (I3).
     arming: BTreeMap<CommitToken, RunSlot>,
     /// Runs of which it is not known yet that they are durable.
-    keeping: HashMap<CommitToken, (RunSlot, RunKey)>,
+    saving: HashMap<CommitToken, (RunSlot, RunKey)>,
     link: Option<Link>,
     /// When the link last came up: what was due before had to wait for it.
     link_since: Instant,
@@ -115,7 +115,7 @@ pub struct Scheduler {
     since: Instant,
     /// Of the plugin that was loaded last: no two loads share one.
     generation: Generation,
-    sky: SunCache,
+    sun_cache: SunCache,
     stopping: bool,
     /// Whether nothing can be kept any more.
     failing: bool,
@@ -128,8 +128,8 @@ pub struct Scheduler {
     next_attempt: AttemptId,
     next_call: CallId,
     next_run: RunKey,
-    next_ticket: CommitToken,
-    next_turn: Seq,
+    next_commit_token: CommitToken,
+    next_seq: Seq,
     next_watch: WatchId,
     last_replay: Instant,
 }
@@ -249,7 +249,7 @@ impl Scheduler {
     /// next step, and [`Step::wake`] says when that is wanted.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
         let mut out = Step::default();
-        self.ready.set_time(now);
+        self.fair_queue.set_time(now);
         if mem::take(&mut self.series_is_new) {
             out.changes.push(Change::SeriesBegun(self.series));
         }
@@ -262,21 +262,21 @@ impl Scheduler {
         match event {
             Event::Woke | Event::ClockSet { .. } => {}
             Event::ZonesChanged { zones, rules } => self.zones_changed(zones, rules),
-            Event::StopAsked => self.stopping = true,
+            Event::StopRequested => self.stopping = true,
             Event::StoreFailed => self.store_failed(now, &mut out),
-            Event::Durable(ticket) => self.durable(now, ticket, &mut out),
-            Event::Asked { request, what } => self.asked(now, request, what, &mut out),
+            Event::Durable(token) => self.durable(now, token, &mut out),
+            Event::Requested { request, what } => self.handle_request(now, request, what, &mut out),
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Removed(plugin) => self.removed(plugin),
             Event::Planned { plugin, device, generation, plan } => {
                 self.work.push_back(Work::Replan { plugin, device, generation, plan });
             }
-            Event::Answered { call, reply } => self.answered_task(now, call, reply, &mut out),
+            Event::Answered { call, reply } => self.task_answered(now, call, reply, &mut out),
             Event::LinkUp { link, credit } => {
                 self.link_down(now, &mut out);
                 self.link = Some(Link { id: link, credit });
                 self.link_since = now;
-                self.watch_again(&mut out);
+                self.resubscribe(&mut out);
             }
             Event::LinkDown { link } if self.link.as_ref().is_some_and(|up| up.id == link) => {
                 self.link_down(now, &mut out);
@@ -286,7 +286,7 @@ impl Scheduler {
             Event::Refused { link, attempt, reason } => self.refused(now, link, attempt, reason, &mut out),
             Event::Deferred { link, attempt, wait_ms } => self.deferred(now, link, attempt, wait_ms, &mut out),
             Event::EndedLink { link, attempt, how } => self.ended_link(now, link, attempt, how, &mut out),
-            Event::Watching { link, watch, refused } => self.watching(now, link, watch, refused, &mut out),
+            Event::Watching { link, watch, refused } => self.watch_answered(now, link, watch, refused, &mut out),
             Event::Reported { link, watch, matches, retained, said } => {
                 self.reported(now, link, watch, Report { matches, retained, said }, &mut out);
             }
@@ -317,11 +317,11 @@ impl Scheduler {
             let Some((_, timer)) = self.timers.pop_first() else { return false };
             match timer {
                 Timer::Run(run) => self.run_timer(now, run, out),
-                Timer::Hold(run) => self.held_long_enough(now, run, out),
+                Timer::Hold(run) => self.hold_expired(now, run, out),
                 // Nothing new is begun, nor decided: whoever starts the host again does that.
                 _ if self.failing || self.stopping => {}
                 Timer::Job(job) => self.job_timer(now, job, out),
-                Timer::Replan(device) => self.ask_for_plan(device, out),
+                Timer::Replan(device) => self.request_plan(device, out),
                 Timer::Forget => self.forget(now, out),
             }
         }
@@ -331,7 +331,7 @@ impl Scheduler {
     /// Lets tombstones go that nothing could need again.
     fn forget(&mut self, now: Instant, out: &mut Step) {
         let before = now.plus_ms(-limits::TOMBSTONE_MS);
-        let from = self.forgotten.take();
+        let from = self.forget_after.take();
         if from.is_none() && !self.tombstones.is_empty() {
             out.changes.push(Change::TombstonesForgotten { before });
         }
@@ -342,10 +342,10 @@ impl Scheduler {
         for name in old.collect::<Vec<_>>() {
             self.tombstones.remove(&name);
         }
-        self.ready.forget();
+        self.fair_queue.forget();
         let again = if last.is_some() { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
         let again = if self.forget_finished(now, out) { now } else { again };
-        self.forgotten = last;
+        self.forget_after = last;
         self.timers.insert((again, Timer::Forget));
     }
 }

@@ -92,13 +92,13 @@ impl Trigger {
 
     /// The first occurrence strictly after an instant.
     #[must_use]
-    pub fn next(&self, after: Instant, site: &Site, sky: &mut SunCache) -> Search {
+    pub fn next(&self, after: Instant, site: &Site, sun_cache: &mut SunCache) -> Search {
         match (self, site.location) {
             (Self::At(at), _) if *at > after => Search::Found(*at),
             (Self::At(_), _) => Search::Never(Never::Over),
             (Self::Every(every), _) => every.next(after),
             (Self::Cron(cron), _) => cron.next(after, site.zone),
-            (Self::Sun(sun), Some(location)) => sun.next(after, site.zone, location, sky),
+            (Self::Sun(sun), Some(location)) => sun.next(after, site.zone, location, sun_cache),
             (Self::Sun(_), None) => Search::Never(Never::NoLocation),
         }
     }
@@ -106,7 +106,7 @@ impl Trigger {
     /// The newest occurrence in `after < occurrence ≤ until`; `Never` if there is none, and `NotUntil` if there is none
     /// after that instant: search on with it as `until`.
     #[must_use]
-    pub fn last(&self, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Search {
+    pub fn last(&self, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Search {
         if until <= after {
             return Search::Never(Never::Over);
         }
@@ -115,7 +115,7 @@ impl Trigger {
             (Self::At(_), _) => Search::Never(Never::Over),
             (Self::Every(every), _) => every.last(after, until),
             (Self::Cron(cron), _) => cron.last(after, until, site.zone),
-            (Self::Sun(sun), Some(location)) => sun.last(after, until, site.zone, location, sky),
+            (Self::Sun(sun), Some(location)) => sun.last(after, until, site.zone, location, sun_cache),
             (Self::Sun(_), None) => Search::Never(Never::NoLocation),
         }
     }
@@ -125,11 +125,11 @@ impl Trigger {
     ///
     /// # Errors
     /// Says why there is none, at the latest when the sun has been looked for on 400 days.
-    pub fn find(&self, after: Instant, site: &Site, sky: &mut SunCache) -> Result<Instant, Never> {
+    pub fn find(&self, after: Instant, site: &Site, sun_cache: &mut SunCache) -> Result<Instant, Never> {
         let end = after.plus_ms(i64::from(limits::SUN_DAYS) * 86_400_000);
         let mut from = after;
         loop {
-            match self.next(from, site, sky) {
+            match self.next(from, site, sun_cache) {
                 Search::Found(at) => return Ok(at),
                 Search::Never(never) => return Err(never),
                 Search::NotUntil(bound) if bound >= end => return Err(Never::NoSuchSunEvent),

@@ -26,10 +26,10 @@ fn trigger(text: &str) -> Trigger {
     parse(text, Instant::MIN, &mut CronCache::default()).expect(text)
 }
 
-fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Vec<Instant> {
+fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Vec<Instant> {
     let (mut times, mut from) = (Vec::new(), after);
     loop {
-        match trigger.next(from, site, sky) {
+        match trigger.next(from, site, sun_cache) {
             Search::Found(time) if time <= until => times.push(time),
             Search::NotUntil(bound) if bound < until => {
                 from = bound;
@@ -144,11 +144,11 @@ fn a_day_without_the_event_has_none_unless_it_is_said_when() {
 #[test]
 fn each_evening_of_a_year_has_one_run_where_a_fallback_is_stated() {
     for place in [helsinki(), fairbanks(), reykjavik(), tromso(), site(zone("Antarctica/McMurdo"), -77.85, 166.67)] {
-        let (zone, sky) = (place.zone, &mut SunCache::default());
+        let (zone, sun_cache) = (place.zone, &mut SunCache::default());
         let start = at("2027-01-01T10:00:00Z");
         for text in ["civil-dusk +10m not-before 17:00 not-after 22:00 else 22:00", "sunset not-after 23:30 else 23:30"]
         {
-            let times = between(&trigger(text), start, start.plus_ms(365 * 24 * HOUR_MS), &place, sky);
+            let times = between(&trigger(text), start, start.plus_ms(365 * 24 * HOUR_MS), &place, sun_cache);
             let dates: Vec<_> = times.iter().map(|time| calendar::to_local(*time, zone).0).collect();
             assert_eq!(dates.len(), 365, "{text} in {zone}");
             assert!(dates.windows(2).all(|pair| pair[0] + Days::new(1) == pair[1]), "{text} in {zone}");
@@ -220,7 +220,7 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
     let morning = ["not-before 06:30", "not-after 05:00", "not-before 23:45 not-after 08:00", "not-after 23:30"];
     let (start, end) = (at("2027-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z"));
     for place in places {
-        let (sky, location) = (&mut SunCache::default(), place.location.expect("a location"));
+        let (sun_cache, location) = (&mut SunCache::default(), place.location.expect("a location"));
         for (event, clauses) in [
             (SunEvent::Sunset, evening),
             (SunEvent::CivilDusk, evening),
@@ -229,7 +229,7 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
         ] {
             let first = calendar::to_local(start, place.zone).0 - Days::new(3);
             let events: Vec<_> =
-                first.iter_days().take(373).flat_map(|date| sky.times(event, date, location, place.zone)).collect();
+                first.iter_days().take(373).flat_map(|date| sun_cache.times(event, date, location, place.zone)).collect();
             for clauses in clauses {
                 let trigger = trigger(&format!("{event} {clauses}"));
                 let Trigger::Sun(sun) = &trigger else { panic!("a sun trigger") };
@@ -238,7 +238,7 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
                     events.iter().map(|happens| clamped(event, *happens, clamps, place.zone)).collect();
                 expected.dedup();
                 expected.retain(|due| start < *due && *due <= end);
-                assert_eq!(between(&trigger, start, end, &place, sky), expected, "{trigger} in {}", place.zone);
+                assert_eq!(between(&trigger, start, end, &place, sun_cache), expected, "{trigger} in {}", place.zone);
             }
         }
     }

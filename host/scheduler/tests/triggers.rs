@@ -40,10 +40,10 @@ fn cron(expression: &str) -> Trigger {
 }
 
 /// Every occurrence in `after < occurrence ≤ until`, oldest first.
-fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Vec<Instant> {
+fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Vec<Instant> {
     let (mut times, mut from) = (Vec::new(), after);
     loop {
-        match trigger.next(from, site, sky) {
+        match trigger.next(from, site, sun_cache) {
             Search::Found(time) if time <= until => {
                 assert!(time > from, "`{trigger}`: {time} is not after {from}");
                 times.push(time);
@@ -59,10 +59,10 @@ fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: 
 }
 
 /// The newest occurrence, searched on as long as it takes.
-fn last(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Option<Instant> {
+fn last(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Option<Instant> {
     let mut until = until;
     loop {
-        match trigger.last(after, until, site, sky) {
+        match trigger.last(after, until, site, sun_cache) {
             Search::Found(time) => return Some(time),
             Search::Never(_) => return None,
             Search::NotUntil(bound) => {
@@ -218,19 +218,19 @@ proptest! {
     fn occurrences_increase_and_the_last_is_the_last(
         trigger in triggers(), after in instants(), range in 0..40 * DAY_MS, site in sites(),
     ) {
-        let (sky, site) = (&mut SunCache::default(), &site);
+        let (sun_cache, site) = (&mut SunCache::default(), &site);
         // An hour is enough for what comes by the second.
-        let until = match trigger.next(after, site, sky) {
-            Search::Found(first) if matches!(trigger.next(first, site, sky), Search::Found(second) if second.ms_since(first) < 600_000) =>
+        let until = match trigger.next(after, site, sun_cache) {
+            Search::Found(first) if matches!(trigger.next(first, site, sun_cache), Search::Found(second) if second.ms_since(first) < 600_000) =>
                 after.plus_ms(range % 7_200_000),
             _ => after.plus_ms(range),
         };
-        let times = between(&trigger, after, until, site, sky);
-        prop_assert_eq!(last(&trigger, after, until, site, sky), times.last().copied());
+        let times = between(&trigger, after, until, site, sun_cache);
+        prop_assert_eq!(last(&trigger, after, until, site, sun_cache), times.last().copied());
         // What lies between two instants does not depend on where the search began.
         let middle = after.plus_ms(until.ms_since(after) / 2);
         let later: Vec<_> = times.iter().copied().filter(|time| *time > middle).collect();
-        prop_assert_eq!(between(&trigger, middle, until, site, sky), later);
+        prop_assert_eq!(between(&trigger, middle, until, site, sun_cache), later);
     }
 
     #[test]
@@ -287,16 +287,16 @@ proptest! {
 
     #[test]
     fn a_sun_trigger_is_its_events_moved_and_clamped(sun in suns(), after in instants(), site in sites()) {
-        let (sky, zone) = (&mut SunCache::default(), site.zone);
+        let (sun_cache, zone) = (&mut SunCache::default(), site.zone);
         let sun = Sun { otherwise: None, ..sun };
         let location = site.location.expect("a location");
         let date = calendar::to_local(after, zone).0;
         let dates = (date - chrono::Days::new(5)).iter_days().take(14);
         let moved: Vec<_> = dates
-            .flat_map(|date| sky.times(sun.event, date, location, zone))
+            .flat_map(|date| sun_cache.times(sun.event, date, location, zone))
             .map(|event| event.plus_ms(sun.offset_ms.into()))
             .collect();
-        let due = between(&sun.into(), after, after.plus_ms(4 * DAY_MS), &site, sky);
+        let due = between(&sun.into(), after, after.plus_ms(4 * DAY_MS), &site, sun_cache);
         for due in &due {
             // Each is at an event, or at one of its times of day because the event is not.
             let is_at = |time: Option<NaiveTime>| {
@@ -321,11 +321,11 @@ proptest! {
     fn the_suns_times_are_on_their_date_and_none_is_lost(
         event in prop::sample::select(SunEvent::ALL.to_vec()), after in instants(), site in sites(),
     ) {
-        let (sky, location) = (&mut SunCache::default(), site.location.expect("a location"));
+        let (sun_cache, location) = (&mut SunCache::default(), site.location.expect("a location"));
         let first = calendar::to_local(after, site.zone).0;
         let mut times = Vec::new();
         for date in first.iter_days().take(5) {
-            let today = sky.times(event, date, location, site.zone);
+            let today = sun_cache.times(event, date, location, site.zone);
             prop_assert!(today.len() <= 2);
             prop_assert!(today.iter().all(|at| calendar::to_local(*at, site.zone).0 == date && at.millis() % 1_000 == 0));
             times.extend(today);
@@ -334,7 +334,7 @@ proptest! {
         let sun = Trigger::from(Sun { event, offset_ms: 0, not_before: None, not_after: None, otherwise: None });
         let start = calendar::to_instant(first, NaiveTime::MIN, site.zone).plus_ms(-1);
         let end = calendar::to_instant(first + chrono::Days::new(5), NaiveTime::MIN, site.zone).plus_ms(-1);
-        prop_assert_eq!(between(&sun, start, end, &site, sky), times);
+        prop_assert_eq!(between(&sun, start, end, &site, sun_cache), times);
     }
 
     #[test]
@@ -410,10 +410,10 @@ const CLOCK_CHANGES: &[(&str, &str, &str, &[&str])] = &[
 fn cron_follows_cron_8_when_the_clock_changes() {
     for (name, expression, from, expected) in CLOCK_CHANGES {
         let zone = zone(name);
-        let (trigger, sky, mut after) = (cron(expression), &mut SunCache::default(), at(from));
+        let (trigger, sun_cache, mut after) = (cron(expression), &mut SunCache::default(), at(from));
         let mut found = Vec::new();
         for _ in *expected {
-            after = trigger.find(after, &site(zone), sky).expect("it comes");
+            after = trigger.find(after, &site(zone), sun_cache).expect("it comes");
             found.push(after.in_zone(zone)[8..].to_owned());
         }
         assert_eq!(found, *expected, "`{expression}` in {zone} from {from}");
@@ -442,32 +442,32 @@ fn a_year_ends_an_expression() {
 
 #[test]
 fn nothing_comes_after_the_end_of_time() {
-    let (near, sky) = (at("9999-12-31T23:59:30Z"), &mut SunCache::default());
+    let (near, sun_cache) = (at("9999-12-31T23:59:30Z"), &mut SunCache::default());
     for text in ["cron * * * * *", "every 1m", "at 9999-01-01T00:00:00Z"] {
         let trigger = parse(text, Instant::MIN, &mut CronCache::default()).expect("a trigger");
         for zone in [Zone::UTC, zone("Pacific/Kiritimati"), zone("America/New_York")] {
-            assert_eq!(trigger.next(near, &site(zone), sky), Search::Never(Never::Over), "{text} in {zone}");
+            assert_eq!(trigger.next(near, &site(zone), sun_cache), Search::Never(Never::Over), "{text} in {zone}");
         }
     }
     let sunrise = parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger");
-    assert!(sunrise.find(near, &site(Zone::UTC), sky).is_err());
+    assert!(sunrise.find(near, &site(Zone::UTC), sun_cache).is_err());
 }
 
 #[test]
 fn clamped_events_of_one_instant_are_one_occurrence() {
     // Tromsø on the day that has two sunsets, one just after midnight and one just before the next.
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
-    let (location, sky) = (tromso.location.expect("a location"), &mut SunCache::default());
+    let (location, sun_cache) = (tromso.location.expect("a location"), &mut SunCache::default());
     let year = NaiveDate::from_ymd_opt(2027, 1, 1).expect("a date").iter_days().take_while(|date| date.year() == 2027);
     let twice =
-        year.filter(|date| sky.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2).collect::<Vec<_>>();
+        year.filter(|date| sun_cache.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2).collect::<Vec<_>>();
     assert!(!twice.is_empty());
     let sunset = parse("sunset not-before 22:00 not-after 22:00", Instant::MIN, &mut CronCache::default());
     let (sunset, time) = (sunset.expect("a trigger"), NaiveTime::from_hms_opt(22, 0, 0).expect("a time"));
     for date in twice {
         // The evening that the first one belongs to began the day before.
         let start = calendar::to_instant(date, NaiveTime::MIN, tromso.zone);
-        let times = between(&sunset, start.plus_ms(-DAY_MS), start.plus_ms(DAY_MS), &tromso, sky);
+        let times = between(&sunset, start.plus_ms(-DAY_MS), start.plus_ms(DAY_MS), &tromso, sun_cache);
         let expected = [date - chrono::Days::new(1), date].map(|date| calendar::to_instant(date, time, tromso.zone));
         assert_eq!(times, expected, "{date}");
     }
@@ -476,16 +476,16 @@ fn clamped_events_of_one_instant_are_one_occurrence() {
 #[test]
 fn a_polar_night_is_searched_in_bounded_pieces() {
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
-    let (sunrise, sky) =
+    let (sunrise, sun_cache) =
         (parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger"), &mut SunCache::default());
     let night = at("2026-12-01T00:00:00Z");
-    assert!(matches!(sunrise.next(night, &tromso, sky), Search::NotUntil(bound) if bound > night));
-    let morning = sunrise.find(night, &tromso, sky).expect("the night ends");
+    assert!(matches!(sunrise.next(night, &tromso, sun_cache), Search::NotUntil(bound) if bound > night));
+    let morning = sunrise.find(night, &tromso, sun_cache).expect("the night ends");
     assert_eq!(calendar::to_local(morning, tromso.zone).0, NaiveDate::from_ymd_opt(2027, 1, 15).expect("a date"));
     let end = morning.plus_ms(-1);
     assert!(
-        matches!(sunrise.last(at("2026-11-01T00:00:00Z"), end, &tromso, sky), Search::NotUntil(bound) if bound < end)
+        matches!(sunrise.last(at("2026-11-01T00:00:00Z"), end, &tromso, sun_cache), Search::NotUntil(bound) if bound < end)
     );
-    let before = last(&sunrise, at("2026-11-01T00:00:00Z"), end, &tromso, sky).expect("one in November");
+    let before = last(&sunrise, at("2026-11-01T00:00:00Z"), end, &tromso, sun_cache).expect("one in November");
     assert_eq!(calendar::to_local(before, tromso.zone).0, NaiveDate::from_ymd_opt(2026, 11, 27).expect("a date"));
 }

@@ -11,7 +11,7 @@ use crate::{
     body::StepRef,
     event::{Effect, Publish, Refusal, Step},
     limits,
-    model::Unneedable,
+    model::ResourceRefusal,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
     time::Instant,
     topic::{Excess, Topic},
@@ -21,12 +21,12 @@ impl Scheduler {
     /// A run's turn has come.
     pub(super) fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        if self.failing && !run.can_go_on_unkept() {
+        if self.failing && !run.can_continue_unsaved() {
             // Nothing is begun, and nothing can be armed, that is not on disk.
             return;
         }
         if run.has_not_started() {
-            if let Some(outcome) = self.why_not_start(now, run) {
+            if let Some(outcome) = self.start_refusal(now, run) {
                 if run.progress.attempts > 0 && matches!(outcome, Outcome::Missed(_)) {
                     // It was in time, and its plugin gave no answer.
                     let last = run.last.clone();
@@ -35,12 +35,12 @@ impl Scheduler {
                 return self.end(now, slot, outcome, out);
             }
             if !self.may_start(now, slot) {
-                return self.keep_waiting(slot, out);
+                return self.save_waiting(slot, out);
             }
         }
         let Some(run) = self.runs.get(slot) else { return };
         if run.is_unsent_heir()
-            && let Some(why) = self.why_not_start(now, run)
+            && let Some(why) = self.start_refusal(now, run)
         {
             return self.give_up_step(now, slot, Attempt::Prevented(format!("it was not sent: {why}")), out);
         }
@@ -52,7 +52,7 @@ impl Scheduler {
             return self.give_up_step(now, slot, last, out);
         }
         if run.body.asks_plugin() {
-            return self.ask(now, slot, out);
+            return self.call_plugin(now, slot, out);
         }
         if self.ensure_subscribed(now, slot, out) {
             self.send(now, slot, out);
@@ -60,7 +60,7 @@ impl Scheduler {
     }
 
     /// Whether a run that has not started may not do so.
-    pub(super) fn why_not_start(&self, now: Instant, run: &Run) -> Option<Outcome> {
+    pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
         if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
             // What came too late for its grace before there was a link was not held up by a rate.
@@ -91,9 +91,9 @@ impl Scheduler {
         let name = run.policy.needs.as_ref()?;
         let Some(pool) = self.resources.get(name) else { return Some(Denied::Resource(name.clone())) };
         let hold_ms = run.steps.checked_sub(1).and_then(|last| run.body.step(last)).map_or(0, |step| step.after_ms);
-        Some(match pool.rule.unneedable(&run.id.plugin, hold_ms)? {
-            Unneedable::NotGranted => Denied::NotGranted(name.clone()),
-            Unneedable::TooLong { hold_ms, longest_ms } => {
+        Some(match pool.rule.refusal(&run.id.plugin, hold_ms)? {
+            ResourceRefusal::NotGranted => Denied::NotGranted(name.clone()),
+            ResourceRefusal::TooLong { hold_ms, longest_ms } => {
                 Denied::HoldTooLong { resource: name.clone(), hold_ms, longest_ms }
             }
         })
@@ -123,7 +123,7 @@ impl Scheduler {
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.link.as_mut()) else { return };
         link.credit -= 1;
-        self.ready.reserve(&run.id.plugin);
+        self.fair_queue.reserve(&run.id.plugin);
         run.progress.attempts += 1;
         run.tried_since.get_or_insert(now);
         let starts = run.has_not_started();
@@ -145,30 +145,30 @@ impl Scheduler {
         if self.runs.get(slot).is_some_and(|run| run.key.is_none()) || self.failing {
             return self.publish(now, slot, out);
         }
-        let ticket = self.ticket();
-        self.arming.insert(ticket, slot);
-        self.put(slot, State::Arming(ticket));
-        out.effects.push(Effect::NotifyDurable(ticket));
+        let token = self.commit_token();
+        self.arming.insert(token, slot);
+        self.set_state(slot, State::Arming(token));
+        out.effects.push(Effect::NotifyDurable(token));
     }
 
     /// What an attempt depends on is durable, or the plan of some jobs.
-    pub(super) fn durable(&mut self, now: Instant, ticket: CommitToken, out: &mut Step) {
-        if let Some((slot, key)) = self.keeping.remove(&ticket) {
+    pub(super) fn durable(&mut self, now: Instant, token: CommitToken, out: &mut Step) {
+        if let Some((slot, key)) = self.saving.remove(&token) {
             if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
-                run.is_kept = true;
+                run.is_durable = true;
             }
             return;
         }
-        let Some(slot) = self.arming.remove(&ticket) else { return self.confirmed(ticket) };
+        let Some(slot) = self.arming.remove(&token) else { return self.plan_durable(token) };
         let Some(run) = self.runs.get_mut(slot) else { return };
-        run.is_kept = true;
+        run.is_durable = true;
         let is_first = run.step() == 0 && run.progress.attempts == 1;
         let is_too_late =
-            |run: &Run| if is_first { self.why_not_start(now, run).is_some() } else { run.is_overtaken(now) };
+            |run: &Run| if is_first { self.start_refusal(now, run).is_some() } else { run.is_overtaken(now) };
         if self.runs.get(slot).is_some_and(is_too_late) {
             // The disk took its time.
-            self.take_back(slot, out);
-            self.give_credit_back();
+            self.cancel_attempt(slot, out);
+            self.return_credit();
             return self.enqueue(slot);
         }
         self.publish(now, slot, out);
@@ -184,8 +184,8 @@ impl Scheduler {
             }
         }
         for slot in mem::take(&mut self.arming).into_values() {
-            self.take_back(slot, out);
-            self.give_credit_back();
+            self.cancel_attempt(slot, out);
+            self.return_credit();
             self.enqueue(slot);
         }
         let yielding: Vec<RunSlot> =
@@ -196,9 +196,9 @@ impl Scheduler {
     }
 
     /// An attempt that was about to leave never does.
-    fn take_back(&mut self, slot: RunSlot, out: &mut Step) {
+    fn cancel_attempt(&mut self, slot: RunSlot, out: &mut Step) {
         if let Some(run) = self.runs.get(slot) {
-            self.ready.give_back(&run.id.plugin);
+            self.fair_queue.cancel_reservation(&run.id.plugin);
         }
         self.undo_attempt(slot, out);
     }
@@ -217,7 +217,7 @@ impl Scheduler {
         self.save_progress_of(slot, out);
     }
 
-    pub(super) fn give_credit_back(&mut self) {
+    pub(super) fn return_credit(&mut self) {
         if let Some(link) = &mut self.link {
             link.credit += 1;
         }
@@ -226,7 +226,7 @@ impl Scheduler {
     /// The attempt leaves.
     fn publish(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return };
-        self.ready.spend(&run.id.plugin);
+        self.fair_queue.spend(&run.id.plugin);
         let attempt = self.next_attempt;
         self.next_attempt += 1;
         self.attempts.insert(attempt, Some(slot));
@@ -259,13 +259,13 @@ impl Scheduler {
         no_subscriber: bool,
         out: &mut Step,
     ) {
-        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(slot) = self.take_attempt(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
         match &run.watch {
             Some(watch) if !watch.has_reported => {
                 let until = watch.until.unwrap_or(now);
-                self.put(slot, State::Confirming(until));
+                self.set_state(slot, State::Confirming(until));
             }
             None if no_subscriber => self.no_subscriber(now, slot, out),
             _ => self.next_step(now, slot, out),
@@ -282,7 +282,7 @@ impl Scheduler {
         run.last = Attempt::NoSubscriber;
         let pause_end = now.plus_ms(run.pause_ms());
         self.save_progress_of(slot, out);
-        self.put(slot, State::Pausing(until.min(pause_end)));
+        self.set_state(slot, State::Pausing(until.min(pause_end)));
     }
 
     fn done_without_subscriber(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
@@ -295,13 +295,13 @@ impl Scheduler {
 
     /// The broker does not want the message.
     pub(super) fn refused(&mut self, now: Instant, link: LinkId, attempt: AttemptId, reason: String, out: &mut Step) {
-        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(slot) = self.take_attempt(link, attempt) else { return };
         self.attempt_failed(now, slot, Attempt::Refused(reason), out);
     }
 
     /// The broker ended the connection at the message. It may have passed it on all the same: what follows is owed (I5).
     pub(super) fn ended_link(&mut self, now: Instant, link: LinkId, attempt: AttemptId, how: String, out: &mut Step) {
-        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(slot) = self.take_attempt(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
         if run.watch.as_ref().is_some_and(|watch| watch.has_reported) {
@@ -313,7 +313,7 @@ impl Scheduler {
 
     /// The link did not send the message, and wants it later: as if its turn had not come.
     pub(super) fn deferred(&mut self, now: Instant, link: LinkId, attempt: AttemptId, wait_ms: i64, out: &mut Step) {
-        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(slot) = self.take_attempt(link, attempt) else { return };
         // It stays counted for its plugin's rate: trying costs everybody something.
         self.undo_attempt(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
@@ -324,19 +324,19 @@ impl Scheduler {
             return self.next_step(now, slot, out);
         }
         let until = now.plus_ms(wait_ms.clamp(1, i64::from(limits::BACKOFF_CAP_MS)));
-        let until = until.min(run.gives_way_at().unwrap_or(Instant::MAX));
+        let until = until.min(run.superseded_at().unwrap_or(Instant::MAX));
         if run.has_not_started() {
             self.give_up_resource(now, slot, out);
         }
-        self.keep_waiting(slot, out);
-        self.put(slot, State::Pausing(until));
+        self.save_waiting(slot, out);
+        self.set_state(slot, State::Pausing(until));
     }
 
     /// An attempt did not get through, for sure.
     pub(super) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.last = last;
-        if run.is_given_up(now) || run.gives_way_at().is_some_and(|due| due <= now) {
+        if run.is_given_up(now) || run.superseded_at().is_some_and(|due| due <= now) {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
         }
@@ -349,7 +349,7 @@ impl Scheduler {
     }
 
     /// Which run an answer is for; an answer of a link that is over is for none.
-    fn answered(&mut self, link: LinkId, attempt: AttemptId) -> Option<RunSlot> {
+    fn take_attempt(&mut self, link: LinkId, attempt: AttemptId) -> Option<RunSlot> {
         let up = self.link.as_mut().filter(|up| up.id == link)?;
         let slot = self.attempts.remove(&attempt)?;
         up.credit += 1;
@@ -361,7 +361,7 @@ impl Scheduler {
     pub(super) fn link_down(&mut self, now: Instant, out: &mut Step) {
         self.link = None;
         for slot in mem::take(&mut self.arming).into_values() {
-            self.take_back(slot, out);
+            self.cancel_attempt(slot, out);
             self.enqueue(slot);
         }
         for slot in mem::take(&mut self.attempts).into_values().flatten() {
@@ -388,8 +388,8 @@ impl Scheduler {
     /// Waits before the next attempt, but not beyond the time of an owed step that is waiting for this one.
     fn pause(&mut self, now: Instant, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot) {
-            let until = now.plus_ms(run.pause_ms()).min(run.gives_way_at().unwrap_or(Instant::MAX));
-            self.put(slot, State::Pausing(until));
+            let until = now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
+            self.set_state(slot, State::Pausing(until));
         }
     }
 }

@@ -13,14 +13,14 @@ impl Scheduler {
     /// The wall clock was set. All at once, for nothing may be due by a mixture of two clocks: some tens of nanoseconds for
     /// each run.
     pub(super) fn clock_set(&mut self, now: Instant, by_ms: i64, out: &mut Step) {
-        self.ready.shift(by_ms);
+        self.fair_queue.shift(by_ms);
         self.jumped = (by_ms > 0).then(|| (now.plus_ms(-by_ms), now));
         if self.since > now {
             // What is due from here on did not have to wait for the host.
             self.since = now;
         }
         self.link_since = self.link_since.min(now);
-        for slot in 0..self.runs.places() {
+        for slot in 0..self.runs.slot_count() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             let before = run.state.until();
             run.shift(by_ms);
@@ -54,15 +54,15 @@ impl Scheduler {
     /// Goes through devices and jobs after the clock was set: plans may depend on the day, and what counts elapsed time
     /// must not wait until the clock has caught up.
     pub(super) fn after_clock_set(&mut self, now: Instant, device: DeviceKey, job: JobKey, out: &mut Step) {
-        let devices = self.devices.places().min(device.saturating_add(limits::PLACES_PER_STEP));
+        let devices = self.devices.slot_count().min(device.saturating_add(limits::SLOTS_PER_STEP));
         for key in device..devices {
-            self.ask_for_plan(key, out);
+            self.request_plan(key, out);
         }
-        let jobs = self.jobs.places().min(job.saturating_add(limits::PLACES_PER_STEP));
+        let jobs = self.jobs.slot_count().min(job.saturating_add(limits::SLOTS_PER_STEP));
         for key in job..jobs {
             self.set_back(now, key, out);
         }
-        if devices < self.devices.places() || jobs < self.jobs.places() {
+        if devices < self.devices.slot_count() || jobs < self.jobs.slot_count() {
             self.work.push_back(Work::ClockSet { device: devices, job: jobs });
         }
     }
@@ -85,10 +85,10 @@ impl Scheduler {
     }
 
     /// If a job's next occurrence was decided before the clock was set back, the job goes on behind all of that.
-    pub(super) fn go_on_after_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+    pub(super) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
         let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
         let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
-        self.go_on_after(key, to, out);
+        self.resume_after(key, to, out);
         true
     }
 
@@ -97,22 +97,22 @@ impl Scheduler {
         let Some(state) = self.jobs.get_mut(key) else { return };
         if is_ahead_of_clock(&state.job.trigger, state.watermark, now) {
             state.decided = state.decided.max(state.watermark);
-            self.go_on_after(key, now, out);
+            self.resume_after(key, now, out);
         }
     }
 
-    fn go_on_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
+    fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
-        let next = self.following(key, watermark, &site);
+        let next = self.next_after(key, watermark, &site);
         let before = self.jobs.get(key).and_then(|state| state.next.due());
         if let Some(state) = self.jobs.get_mut(key) {
             state.watermark = watermark;
             state.next = next;
         }
-        self.keep_unwanted(key, before, out);
+        self.move_skip(key, before, out);
         self.arm_timer(key);
         self.save_progress(key, out);
     }

@@ -84,15 +84,15 @@ impl Scheduler {
         let (body, planned_late) = (state.job.body.clone(), state.planned_late);
         let policy = body.policy();
         let start = occurrence.plus_ms(jitter_ms.into());
-        for earlier in self.line_of(key).collect::<Vec<_>>() {
+        for earlier in self.run_slots(key).collect::<Vec<_>>() {
             self.end_if_given_up(now, earlier, out);
             // Whose end may have set it for this occurrence.
             self.disarm_timer(key);
         }
-        let earlier: Vec<RunSlot> = self.line_of(key).collect();
-        let against =
-            if earlier.is_empty() { OverlapDecision::Join } else { self.against(now, &earlier, &body, start) };
-        if !matches!(against, OverlapDecision::TakePlace) {
+        let earlier: Vec<RunSlot> = self.run_slots(key).collect();
+        let decision =
+            if earlier.is_empty() { OverlapDecision::Join } else { self.overlap_decision(now, &earlier, &body, start) };
+        if !matches!(decision, OverlapDecision::TakePlace) {
             // I2: what is on disk does not pass a run that only the memory knows, so only the last one may be such a run.
             self.save_runs_of(key, out);
         }
@@ -101,7 +101,7 @@ impl Scheduler {
         state.next = following;
         self.arm_timer(key);
 
-        if let OverlapDecision::Skip(skipped) = against {
+        if let OverlapDecision::Skip(skipped) = decision {
             return self.decide(now, key, id, Outcome::Skipped(skipped), out);
         }
         let late_ms = now.ms_since(start);
@@ -115,29 +115,29 @@ impl Scheduler {
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);
         } else {
-            self.make_room(now, &earlier, occurrence, &against, slot, out);
+            self.end_earlier_runs(now, &earlier, occurrence, &decision, slot, out);
         }
-        if self.line_of(key).nth(1).is_some() {
+        if self.run_slots(key).nth(1).is_some() {
             self.save_run(slot, out);
         }
         self.await_step(now, slot);
     }
 
     /// What is done to the earlier runs of a job.
-    fn make_room(
+    fn end_earlier_runs(
         &mut self,
         now: Instant,
         earlier: &[RunSlot],
         by: Instant,
-        against: &OverlapDecision,
+        decision: &OverlapDecision,
         newer: RunSlot,
         out: &mut Step,
     ) {
         for slot in earlier {
             // What a person wants again is not for the newest one to make up for.
-            let is_wanted = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_of_trigger());
-            match against {
-                OverlapDecision::TakePlace if is_wanted => {}
+            let is_match = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_of_trigger());
+            match decision {
+                OverlapDecision::TakePlace if is_match => {}
                 OverlapDecision::TakePlace => {
                     let why = MissedReason::Superseded { job: None, by };
                     self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);
@@ -168,7 +168,7 @@ impl Scheduler {
 
     /// The overlap policy, for runs that are due before the ones before them have ended; and the misfire policy, for those
     /// that could not start.
-    fn against(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> OverlapDecision {
+    fn overlap_decision(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> OverlapDecision {
         let policy = body.policy();
         let has_not_started = |slot: &&RunSlot| self.runs.get(**slot).is_some_and(Run::has_not_started);
         let waiting = u32::try_from(earlier.iter().filter(has_not_started).count()).unwrap_or(u32::MAX);
@@ -177,7 +177,7 @@ impl Scheduler {
             return OverlapDecision::Join;
         }
         let join_up_to = |most: u32| {
-            if waiting < most { OverlapDecision::Join } else { OverlapDecision::Skip(Skipped::Waiting(most)) }
+            if waiting < most { OverlapDecision::Join } else { OverlapDecision::Skip(Skipped::TooManyWaiting(most)) }
         };
         let is_missed = waiting > 0 || now.ms_since(start) >= limits::LATE_MS;
         if policy.misfire == Misfire::RunAll && is_missed {
@@ -189,26 +189,26 @@ impl Scheduler {
             return OverlapDecision::TakePlace;
         }
         let is_put_off_too_long = |run: &Run| {
-            let until = run.first_left_to(body).and_then(|step| run.put_off_until(step));
+            let until = run.first_step_left_to(body).and_then(|step| run.put_off_until(step));
             until.is_some_and(|until| until <= now)
         };
         match policy.overlap {
-            Overlap::Skip => OverlapDecision::Skip(self.behind(earlier, start)),
+            Overlap::Skip => OverlapDecision::Skip(self.skipped_behind(earlier, start)),
             // I5: it would start the time of what is owed anew, and that has been done as often as may be.
             Overlap::Replace if earlier.iter().filter_map(|slot| self.runs.get(*slot)).any(is_put_off_too_long) => {
-                OverlapDecision::Skip(self.behind(earlier, start))
+                OverlapDecision::Skip(self.skipped_behind(earlier, start))
             }
             Overlap::Queue(most) => join_up_to(most),
             Overlap::Allow(most) if all < most => OverlapDecision::Join,
-            Overlap::Allow(most) => OverlapDecision::Skip(Skipped::GoingOn(most)),
+            Overlap::Allow(most) => OverlapDecision::Skip(Skipped::TooManyRunning(most)),
             Overlap::Replace => OverlapDecision::Replace,
         }
     }
 
     /// There is no run of an occurrence, because an earlier one has not ended.
-    fn behind(&self, earlier: &[RunSlot], start: Instant) -> Skipped {
+    fn skipped_behind(&self, earlier: &[RunSlot], start: Instant) -> Skipped {
         let oldest = earlier.first().and_then(|slot| self.runs.get(*slot));
-        Skipped::Earlier(oldest.map_or(start, |run| run.id.occurrence))
+        Skipped::EarlierRun(oldest.map_or(start, |run| run.id.occurrence))
     }
 
     /// What held up an occurrence that has passed.
@@ -238,7 +238,7 @@ impl Scheduler {
     /// Up to where a job is decided, and what comes then, as the disk has to know it.
     pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
         let state = self.jobs.get(key)?;
-        let mut runs = self.line_of(key).filter_map(|slot| self.runs.get(slot));
+        let mut runs = self.run_slots(key).filter_map(|slot| self.runs.get(slot));
         let unsaved = runs.find(|run| run.key.is_none());
         Some(match unsaved {
             Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
@@ -247,21 +247,21 @@ impl Scheduler {
     }
 
     /// What a job waits for after an occurrence.
-    pub(super) fn following(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
+    pub(super) fn next_after(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
         let Some(state) = self.jobs.get(key) else { return Next::Never };
-        let (found, most) = look(&state.job, after, site, &mut self.sky);
+        let (found, most) = look(&state.job, after, site, &mut self.sun_cache);
         self.next(&state.job, state.device, found, most)
     }
 
     /// What a job of a device waits for after an instant.
     pub(super) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
-        let (found, most) = look(job, after, site, &mut self.sky);
+        let (found, most) = look(job, after, site, &mut self.sun_cache);
         self.next(job, device, found, most)
     }
 
     fn next(&self, job: &PackedJob, device: DeviceKey, found: Search, most: u32) -> Next {
         match found {
-            Search::Found(occurrence) => Next::Due { occurrence, jitter_ms: self.draw(job, device, occurrence, most) },
+            Search::Found(occurrence) => Next::Due { occurrence, jitter_ms: self.draw_jitter(job, device, occurrence, most) },
             Search::NotUntil(until) => Next::Search(until),
             Search::Never(_) => Next::Never,
         }
@@ -269,11 +269,11 @@ impl Scheduler {
 
     /// How much later than its occurrence a run starts.
     pub(super) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
-        let most = most_jitter(job, occurrence, site, &mut self.sky);
-        self.draw(job, device, occurrence, most)
+        let most = most_jitter(job, occurrence, site, &mut self.sun_cache);
+        self.draw_jitter(job, device, occurrence, most)
     }
 
-    fn draw(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant, most: u32) -> u32 {
+    fn draw_jitter(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant, most: u32) -> u32 {
         if most == 0 { 0 } else { jitter::draw(&self.run_of(job, device, occurrence), most) }
     }
 
@@ -281,7 +281,7 @@ impl Scheduler {
     pub(super) fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
-        let next = self.following(key, after, &site);
+        let next = self.next_after(key, after, &site);
         if let Some(state) = self.jobs.get_mut(key) {
             state.next = next;
         }
@@ -383,25 +383,25 @@ impl JobState {
 }
 
 /// A job's first occurrence after an instant, and how much later its run starts at most.
-fn look(job: &PackedJob, after: Instant, site: &Site, sky: &mut SunCache) -> (Search, u32) {
-    let found = job.trigger.next(after, site, sky);
-    let most = if let Search::Found(occurrence) = found { most_jitter(job, occurrence, site, sky) } else { 0 };
+fn look(job: &PackedJob, after: Instant, site: &Site, sun_cache: &mut SunCache) -> (Search, u32) {
+    let found = job.trigger.next(after, site, sun_cache);
+    let most = if let Search::Found(occurrence) = found { most_jitter(job, occurrence, site, sun_cache) } else { 0 };
     (found, most)
 }
 
 /// When a run of a job's trigger starts: its jitter later than its occurrence.
 #[must_use]
-pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sky: &mut SunCache) -> Instant {
-    let most = most_jitter(job, run.occurrence, site, sky);
+pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
+    let most = most_jitter(job, run.occurrence, site, sun_cache);
     let jitter_ms = if most == 0 { 0 } else { jitter::draw(run, most) };
     run.occurrence.plus_ms(jitter_ms.into())
 }
 
 /// Less than to the next occurrence, so that the runs of a job start in their order.
-fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sky: &mut SunCache) -> u32 {
+fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sun_cache: &mut SunCache) -> u32 {
     let most = job.body.policy().jitter_ms;
     if most > 0
-        && let Search::Found(next) = job.trigger.next(occurrence, site, sky)
+        && let Search::Found(next) = job.trigger.next(occurrence, site, sun_cache)
     {
         let room = next.ms_since(occurrence) - 1;
         return most.min(u32::try_from(room).unwrap_or(u32::MAX));

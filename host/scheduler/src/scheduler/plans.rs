@@ -75,17 +75,17 @@ impl Scheduler {
     }
 
     /// A plan's commit is durable: its jobs may be due (I3).
-    pub(super) fn confirmed(&mut self, ticket: CommitToken) {
-        let Some(jobs) = self.unconfirmed.get_mut(&ticket) else { return };
+    pub(super) fn plan_durable(&mut self, token: CommitToken) {
+        let Some(jobs) = self.unconfirmed.get_mut(&token) else { return };
         let piece = jobs.split_off(jobs.len().saturating_sub(limits::JOBS_PER_STEP));
         if jobs.is_empty() {
-            self.unconfirmed.remove(&ticket);
+            self.unconfirmed.remove(&token);
         } else {
-            self.work.push_front(Work::Arm(ticket));
+            self.work.push_front(Work::Arm(token));
         }
         for key in piece {
             if let Some(state) = self.jobs.get_mut(key)
-                && state.unconfirmed == Some(ticket)
+                && state.unconfirmed == Some(token)
             {
                 state.unconfirmed = None;
                 self.arm_timer(key);
@@ -94,7 +94,7 @@ impl Scheduler {
     }
 
     /// Asks for a device's plan.
-    pub(super) fn ask_for_plan(&mut self, key: DeviceKey, out: &mut Step) {
+    pub(super) fn request_plan(&mut self, key: DeviceKey, out: &mut Step) {
         let Some(device) = self.devices.get_mut(key) else { return };
         let Some(plugin) = self.plugins.get(device.plugin) else { return };
         if plugin.version == Version::BUILT_IN {
@@ -106,12 +106,12 @@ impl Scheduler {
         }
     }
 
-    fn ask_all(&mut self, mut devices: vec::IntoIter<DeviceKey>, out: &mut Step) {
+    fn request_plans(&mut self, mut devices: vec::IntoIter<DeviceKey>, out: &mut Step) {
         for device in devices.by_ref().take(limits::DEVICES_PER_STEP) {
-            self.ask_for_plan(device, out);
+            self.request_plan(device, out);
         }
         if devices.len() > 0 {
-            self.work.push_front(Work::Ask(devices));
+            self.work.push_front(Work::RequestPlans(devices));
         }
     }
 
@@ -127,10 +127,10 @@ impl Scheduler {
             }
             Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
             Some(Work::Adopt(adoption)) => self.adopt(now, *adoption, out),
-            Some(Work::Ask(devices)) => self.ask_all(devices, out),
+            Some(Work::RequestPlans(devices)) => self.request_plans(devices, out),
             Some(Work::Schedule(request, new)) => self.schedule(now, request, *new, out),
             Some(Work::Cancel(request, job)) => self.cancel(now, request, &job, out),
-            Some(Work::Arm(ticket)) => self.confirmed(ticket),
+            Some(Work::Arm(token)) => self.plan_durable(token),
             Some(Work::ZonesChanged(changed)) => self.after_zones_changed(changed, out),
             Some(Work::ClockSet { device, job }) => self.after_clock_set(now, device, job, out),
             Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
@@ -271,7 +271,7 @@ impl Scheduler {
 
     /// Runs that are under way outlive what their job becomes.
     pub(super) fn save_runs_of(&mut self, job: JobKey, out: &mut Step) {
-        for slot in self.line_of(job).collect::<Vec<_>>() {
+        for slot in self.run_slots(job).collect::<Vec<_>>() {
             if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
                 self.save_run(slot, out);
             }
@@ -287,7 +287,7 @@ impl Scheduler {
             Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
         self.disarm_timer(key);
         self.remove_job(key);
-        self.forget_wish(key);
+        self.forget_override(key);
         let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
         self.tombstones.insert(name, tombstone.watermark);
         out.changes.push(Change::JobRemoved { key, tombstone: Some(tombstone) });
@@ -305,13 +305,13 @@ impl Scheduler {
         for job in jobs {
             // What is due at this very moment is decided as well.
             self.admit_past(now, job, now.plus_ms(1), out);
-            for slot in self.line_of(job).collect::<Vec<_>>() {
+            for slot in self.run_slots(job).collect::<Vec<_>>() {
                 if self.runs.get(slot).is_some_and(Run::has_not_started) {
                     self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
                 }
             }
             self.save_runs_of(job, out);
-            self.call_off(now, job, &reason, out);
+            self.record_cancelled(now, job, &reason, out);
             self.drop_job(job, out);
         }
         if left {

@@ -84,19 +84,19 @@ impl Scheduler {
     /// A run that is there from now on.
     pub(super) fn insert_run(&mut self, mut run: Run) -> RunSlot {
         debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
-        let turn = self.next_turn;
-        self.next_turn += 1;
+        let seq = self.next_seq;
+        self.next_seq += 1;
         let (job, id, group) = (run.job, run.id.clone(), group_of(&run));
         let started = run.progress.started;
         let (needs, is_owed) = (run.policy.needs.clone(), run.is_owed());
-        run.turn = turn;
+        run.seq = seq;
         let slot = self.runs.insert(run);
         match job {
-            Some(job) => self.runs_of.insert((job, turn), slot),
+            Some(job) => self.runs_of.insert((job, seq), slot),
             None => self.orphans.insert(id, slot),
         };
         if let Some(group) = group {
-            self.groups.entry(group).or_default().runs.insert(turn, slot);
+            self.groups.entry(group).or_default().runs.insert(seq, slot);
         }
         if let Some(started) = started
             && let Some(pool) = needs.and_then(|name| self.resources.get(&name))
@@ -111,28 +111,28 @@ impl Scheduler {
     /// A run that goes: what it holds is free, and nobody waits for it any more.
     pub(super) fn forget_run(&mut self, now: Instant, slot: RunSlot) -> Siblings {
         let Some(run) = self.runs.get_mut(slot) else { return Siblings::default() };
-        let line = line_of_run(run);
+        let siblings = siblings_of(run);
         let needs = run.policy.needs.clone().filter(|_| run.holds.is_some());
         match run.job {
             Some(job) => {
-                self.runs_of.remove(&(job, run.turn));
+                self.runs_of.remove(&(job, run.seq));
             }
             None => {
                 self.orphans.remove(&run.id);
             }
         }
-        let turn = run.turn;
-        if let Some(key) = &line.group
+        let seq = run.seq;
+        if let Some(key) = &siblings.group
             && let Some(group) = self.groups.get_mut(key)
         {
-            group.runs.remove(&turn);
+            group.runs.remove(&seq);
             self.drop_empty_group(key);
         }
         if let Some(name) = needs {
-            self.let_go(slot);
+            self.drop_hold(slot);
             self.release(now, &name);
         }
-        line
+        siblings
     }
 
     pub(super) fn drop_empty_group(&mut self, key: &GroupKey) {
@@ -142,7 +142,7 @@ impl Scheduler {
     }
 
     /// The runs of a job, in the order they were admitted.
-    pub(super) fn line_of(&self, job: JobKey) -> impl Iterator<Item = RunSlot> {
+    pub(super) fn run_slots(&self, job: JobKey) -> impl Iterator<Item = RunSlot> {
         self.runs_of.range((job, 0)..=(job, Seq::MAX)).map(|(_, slot)| *slot)
     }
 
@@ -153,16 +153,16 @@ impl Scheduler {
         let is_of = |id: &RunId| (&id.plugin, &id.device, &id.job) == (&name.0, &name.1, &name.2);
         let of_job = self.orphans.range(first..).take_while(|(id, _)| is_of(id));
         let mut slots: Vec<RunSlot> = of_job.map(|(_, slot)| *slot).collect();
-        slots.sort_unstable_by_key(|slot| self.runs.get(*slot).map(|run| run.turn));
+        slots.sort_unstable_by_key(|slot| self.runs.get(*slot).map(|run| run.seq));
         slots
     }
 
     /// A job is gone, and its runs go on.
     pub(super) fn orphan_runs(&mut self, job: JobKey) {
-        for slot in self.line_of(job).collect::<Vec<_>>() {
+        for slot in self.run_slots(job).collect::<Vec<_>>() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.job = None;
-            self.runs_of.remove(&(job, run.turn));
+            self.runs_of.remove(&(job, run.seq));
             self.orphans.insert(run.id.clone(), slot);
         }
     }
@@ -173,14 +173,14 @@ impl Scheduler {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.job = Some(job);
             self.orphans.remove(&run.id);
-            self.runs_of.insert((job, run.turn), slot);
+            self.runs_of.insert((job, run.seq), slot);
         }
     }
 
     /// Whether no other run can be in a run's way, nor leave anything to it.
     fn is_alone(&self, slot: RunSlot) -> bool {
         self.runs.get(slot).is_some_and(|run| {
-            run.policy.group().is_none() && run.job.is_some_and(|job| self.line_of(job).nth(1).is_none())
+            run.policy.group().is_none() && run.job.is_some_and(|job| self.run_slots(job).nth(1).is_none())
         })
     }
 
@@ -188,33 +188,33 @@ impl Scheduler {
     fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
-        let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.turn);
+        let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.seq);
         let before =
-            |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.turn < run.turn && !yields(other));
+            |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
         let earlier = match run.job {
-            Some(job) => self.line_of(job).filter(before).count(),
+            Some(job) => self.run_slots(job).filter(before).count(),
             None => self.orphans_of(&run.id.clone().of_job()).iter().filter(|slot| before(slot)).count(),
         };
         let group = group_of(run).and_then(|key| self.groups.get(&key));
-        let of_group = group.is_some_and(|group| group.runs.range(..run.turn).any(|(_, slot)| before(slot)));
+        let of_group = group.is_some_and(|group| group.runs.range(..run.seq).any(|(_, slot)| before(slot)));
         earlier >= at_once as usize || of_group
     }
 
     /// A run has nothing left but what a newer one is to take over.
     pub(super) fn yield_to_newer(&mut self, slot: RunSlot) {
-        self.put(slot, State::Held(None));
-        if let Some(line) = self.runs.get(slot).map(line_of_run) {
-            self.wake_next(&line);
+        self.set_state(slot, State::Held(None));
+        if let Some(siblings) = self.runs.get(slot).map(siblings_of) {
+            self.wake_next(&siblings);
         }
     }
 
     /// What a run needs may be held by one that yields to it: then it has that.
     fn inherits_resource(&mut self, slot: RunSlot) -> bool {
-        let Some((line, turn)) = self.runs.get(slot).map(|run| (line_of_run(run), run.turn)) else { return false };
+        let Some((siblings, seq)) = self.runs.get(slot).map(|run| (siblings_of(run), run.seq)) else { return false };
         let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
-        let holder = self.leaving_to(&line, turn).into_iter().find(yields);
+        let holder = self.yielding_to(&siblings, seq).into_iter().find(yields);
         let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
-        let Some(hold) = holder.and_then(|holder| self.let_go(holder)) else { return false };
+        let Some(hold) = holder.and_then(|holder| self.drop_hold(holder)) else { return false };
         // While it waited for its start it had nothing of it.
         let since = started.filter(|_| !hold.inherited).unwrap_or(hold.since);
         self.take_hold(slot, since, true);
@@ -234,7 +234,7 @@ impl Scheduler {
     }
 
     /// A run does not have what it needs any more.
-    fn let_go(&mut self, slot: RunSlot) -> Option<Hold> {
+    fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
         let run = self.runs.get_mut(slot)?;
         let hold = run.holds.take()?;
         if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
@@ -246,7 +246,7 @@ impl Scheduler {
 
     /// A run has held a resource for as long as one may: others have their turn (I7). What has not started goes back into
     /// the queue, a first step is given up, and owed steps go on without the resource (I5).
-    pub(super) fn held_long_enough(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(super) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(hold) = run.holds else { return };
         let Some(name) = run.policy.needs.clone() else { return };
@@ -263,7 +263,7 @@ impl Scheduler {
             let listens = matches!(run.state, State::Listening(_));
             self.give_up_resource(now, slot, out);
             if listens {
-                self.take_out(slot);
+                self.stop_waiting(slot);
                 self.enqueue(slot);
             }
             return;
@@ -275,7 +275,7 @@ impl Scheduler {
                 run.on_the_wire = true;
             }
             let why = format!("it was tried for {held}, and `{name}` is held no longer than that");
-            self.take_out(slot);
+            self.stop_waiting(slot);
             self.give_up_step(now, slot, Attempt::Prevented(why), out);
         }
         let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
@@ -283,7 +283,7 @@ impl Scheduler {
         run.progress.note = Some(format!("{said}it held `{name}` for {held}, and gave it up with steps owed").into());
         out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
         self.save_progress_of(slot, out);
-        self.let_go(slot);
+        self.drop_hold(slot);
         self.stop_yielding(now, slot);
         self.release(now, &name);
     }
@@ -294,7 +294,7 @@ impl Scheduler {
             return;
         }
         let Some(run) = self.runs.get(slot) else { return };
-        for earlier in self.leaving_to(&line_of_run(run), run.turn) {
+        for earlier in self.yielding_to(&siblings_of(run), run.seq) {
             let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
             if let Some(run) = self.runs.get_mut(slot) {
                 run.inherit(put_off_until);
@@ -305,18 +305,18 @@ impl Scheduler {
     }
 
     /// The newer run never started: what was left to it is sent at once.
-    pub(super) fn resume_yielding(&mut self, now: Instant, line: &Siblings, heir: Seq) {
-        for slot in self.leaving_to(line, heir) {
+    pub(super) fn resume_yielding(&mut self, now: Instant, siblings: &Siblings, heir: Seq) {
+        for slot in self.yielding_to(siblings, heir) {
             self.stop_yielding(now, slot);
         }
     }
 
     /// I5: what was left to a run goes first, where it has been put off as long as it may be.
-    fn send_what_is_put_off_too_long(&mut self, now: Instant, slot: RunSlot) {
+    fn resume_overdue(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         let is_too_long =
             |earlier: &Run| earlier.progress.put_off_until.is_some_and(|until| earlier.yields > 0 && until <= now);
-        for earlier in self.leaving_to(&line_of_run(run), run.turn) {
+        for earlier in self.yielding_to(&siblings_of(run), run.seq) {
             if self.runs.get(earlier).is_some_and(is_too_long) {
                 self.stop_yielding(now, earlier);
             }
@@ -328,7 +328,7 @@ impl Scheduler {
         let was_yielding = run.is_yielding();
         (run.yields, run.heir) = (0, None);
         if was_yielding {
-            self.take_out(slot);
+            self.stop_waiting(slot);
             self.await_step(now, slot);
         }
     }
@@ -336,7 +336,7 @@ impl Scheduler {
     /// Whether nothing stands in a run's way; else it is put where it waits.
     pub(super) fn may_start(&mut self, now: Instant, slot: RunSlot) -> bool {
         if !self.is_alone(slot) {
-            self.send_what_is_put_off_too_long(now, slot);
+            self.resume_overdue(now, slot);
             if self.is_blocked(slot) {
                 self.hold(slot, Cause::EarlierRun);
                 return false;
@@ -361,26 +361,26 @@ impl Scheduler {
 
     /// Somebody else is to be the heir: what the one before had from a run, that has again.
     pub(super) fn disinherit(&mut self, slot: RunSlot) {
-        let Some((line, heir)) = self.runs.get(slot).and_then(|run| Some((line_of_run(run), run.heir?))) else {
+        let Some((siblings, heir)) = self.runs.get(slot).and_then(|run| Some((siblings_of(run), run.heir?))) else {
             return;
         };
-        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let group = siblings.group.as_ref().and_then(|key| self.groups.get(key));
         let of_group = group.and_then(|group| group.runs.get(&heir)).copied();
-        let of_job = line.job.and_then(|job| self.runs_of.get(&(job, heir))).copied();
+        let of_job = siblings.job.and_then(|job| self.runs_of.get(&(job, heir))).copied();
         if let Some(heir) = of_group.or(of_job) {
-            self.give_back(heir);
+            self.return_hold(heir);
         }
     }
 
     /// A run ends that never started: what it had from one that yielded to it, that has again.
-    pub(super) fn give_back(&mut self, slot: RunSlot) {
+    pub(super) fn return_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_some_and(|hold| hold.inherited)) else { return };
-        let giver = self.leaving_to(&line_of_run(run), run.turn).into_iter().find(|giver| {
+        let giver = self.yielding_to(&siblings_of(run), run.seq).into_iter().find(|giver| {
             let giver = self.runs.get(*giver);
             giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && giver.holds.is_none())
         });
         let Some(giver) = giver else { return };
-        if let Some(hold) = self.let_go(slot) {
+        if let Some(hold) = self.drop_hold(slot) {
             self.take_hold(giver, hold.since, true);
         }
     }
@@ -391,9 +391,9 @@ impl Scheduler {
         if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) {
             self.unwatch(slot, out);
         }
-        self.give_back(slot);
+        self.return_hold(slot);
         let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
-        if self.let_go(slot).is_some()
+        if self.drop_hold(slot).is_some()
             && let Some(name) = needs
         {
             self.release(now, &name);
@@ -405,7 +405,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.held_by = Some(cause);
         let until = run.grace_end();
-        self.put(slot, State::Held(until));
+        self.set_state(slot, State::Held(until));
     }
 
     /// A run waits for a resource no more.
@@ -425,18 +425,18 @@ impl Scheduler {
         }
         let Some(slot) = pool.waiting.pop() else { return };
         self.take_hold(slot, now, false);
-        self.take_out(slot);
+        self.stop_waiting(slot);
         self.enqueue(slot);
     }
 
     /// Those that leave some of what they owe to a run.
-    fn leaving_to(&self, line: &Siblings, heir: Seq) -> Vec<RunSlot> {
-        let of_job = match (line.job, &line.orphan) {
-            (Some(job), _) => self.line_of(job).collect(),
+    fn yielding_to(&self, siblings: &Siblings, heir: Seq) -> Vec<RunSlot> {
+        let of_job = match (siblings.job, &siblings.orphan) {
+            (Some(job), _) => self.run_slots(job).collect(),
             (None, Some(name)) => self.orphans_of(name),
             (None, None) => Vec::new(),
         };
-        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let group = siblings.group.as_ref().and_then(|key| self.groups.get(key));
         let of_group = group.into_iter().flat_map(|group| group.runs.values().copied());
         let mut slots: Vec<RunSlot> = of_job.into_iter().chain(of_group).collect();
         slots.retain(|slot| self.runs.get(*slot).is_some_and(|run| run.yields > 0 && run.heir == Some(heir)));
@@ -446,8 +446,8 @@ impl Scheduler {
     }
 
     /// A run has ended: the next one of its job and of its group may start.
-    pub(super) fn wake_next(&mut self, line: &Siblings) {
-        if line.job.is_none() && line.orphan.is_none() {
+    pub(super) fn wake_next(&mut self, siblings: &Siblings) {
+        if siblings.job.is_none() && siblings.orphan.is_none() {
             return;
         }
         let is_held = |slot: &RunSlot| {
@@ -456,23 +456,23 @@ impl Scheduler {
             };
             self.runs.get(*slot).filter(waits_for_runs).is_some()
         };
-        let of_job = match (line.job, &line.orphan) {
-            (Some(job), _) => self.line_of(job).find(is_held),
+        let of_job = match (siblings.job, &siblings.orphan) {
+            (Some(job), _) => self.run_slots(job).find(is_held),
             (None, Some(name)) => self.orphans_of(name).into_iter().find(is_held),
             (None, None) => None,
         };
-        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let group = siblings.group.as_ref().and_then(|key| self.groups.get(key));
         let of_group = group.and_then(|group| group.runs.values().copied().find(is_held));
         for slot in [of_job, of_group].into_iter().flatten() {
             if !self.is_blocked(slot) && self.runs.get(slot).is_some_and(|run| run.state != State::Waiting) {
-                self.take_out(slot);
+                self.stop_waiting(slot);
                 self.enqueue(slot);
             }
         }
     }
 }
 
-fn line_of_run(run: &Run) -> Siblings {
+fn siblings_of(run: &Run) -> Siblings {
     let orphan = run.job.is_none().then(|| run.id.clone().of_job());
     Siblings { job: run.job, orphan, group: group_of(run) }
 }

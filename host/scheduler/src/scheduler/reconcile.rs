@@ -26,12 +26,12 @@ pub(super) struct Comparison {
     /// Whether a job in it was decided by a clock that was set back.
     begins_series: bool,
     /// Whether it is what somebody has made.
-    is_by_hand: bool,
+    is_ad_hoc: bool,
     /// Where the device is from this plan on.
     site: Site,
     left: vec::IntoIter<PackedJob>,
     /// Those that people have made, where they have to be looked at: the device has moved.
-    by_hand: vec::IntoIter<PackedJob>,
+    ad_hoc: vec::IntoIter<PackedJob>,
     unchanged: HashSet<JobKey>,
     staged: Vec<Staged>,
 }
@@ -46,7 +46,7 @@ pub(super) struct Adoption {
     site: Site,
     gone: vec::IntoIter<JobKey>,
     staged: vec::IntoIter<Staged>,
-    ticket: CommitToken,
+    token: CommitToken,
     unconfirmed: Vec<JobKey>,
 }
 
@@ -68,11 +68,11 @@ impl Scheduler {
     pub(super) fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
         for _ in 0..limits::JOBS_PER_STEP {
             let Some(job) = comparison.left.next() else {
-                let Some(job) = comparison.by_hand.next() else { return self.compared(now, comparison, out) };
+                let Some(job) = comparison.ad_hoc.next() else { return self.compared(now, comparison, out) };
                 self.compare_job(now, &mut comparison, job, out);
                 continue;
             };
-            if self.is_by_hand(comparison.device, job.body.id(), out) {
+            if self.is_ad_hoc(comparison.device, job.body.id(), out) {
                 let error = format!(
                     "job `{0}`: there is a job of that name that was made by hand\ncancel that (`roost cancel`), or give the \
                      plugin's another name",
@@ -86,13 +86,13 @@ impl Scheduler {
     }
 
     pub(super) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
-        let by_hand = if self.devices.get(device).is_some_and(|device| device.site != site) {
-            let by_hand = self.by_hand.keys().filter_map(|key| self.jobs.get(*key));
-            by_hand.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
+        let ad_hoc = if self.devices.get(device).is_some_and(|device| device.site != site) {
+            let ad_hoc = self.ad_hoc.keys().filter_map(|key| self.jobs.get(*key));
+            ad_hoc.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
         } else {
             Vec::new()
         };
-        Comparison { by_hand: by_hand.into_iter(), ..Comparison::new(now, self.series, device, plan, site) }
+        Comparison { ad_hoc: ad_hoc.into_iter(), ..Comparison::new(now, self.series, device, plan, site) }
     }
 
     fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob, out: &mut Step) {
@@ -127,7 +127,7 @@ impl Scheduler {
         // It does not wait for a clock that was set back while it was away, or another job.
         let ahead = known.filter(|watermark| {
             // What a plan has at a time it has once, whatever the clock shows; a person means now.
-            let is_meant = comparison.is_by_hand && matches!(job.trigger, Trigger::At(_)) && *watermark > now;
+            let is_meant = comparison.is_ad_hoc && matches!(job.trigger, Trigger::At(_)) && *watermark > now;
             is_meant || is_ahead_of_clock(&job.trigger, *watermark, now)
         });
         if ahead.is_some() && !comparison.begins_series {
@@ -161,7 +161,7 @@ impl Scheduler {
         counts.unchanged += unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let is_planned = |job: &JobKey| !self.by_hand.contains_key(job);
+        let is_planned = |job: &JobKey| !self.ad_hoc.contains_key(job);
         let mut gone: Vec<JobKey> =
             device.jobs.iter().copied().filter(|job| !kept.contains(job) && is_planned(job)).collect();
         gone.sort_unstable();
@@ -169,10 +169,10 @@ impl Scheduler {
         counts.gone += gone.len();
         counts.changed += changed;
         counts.new += staged.len() - changed;
-        let ticket = self.ticket();
+        let token = self.commit_token();
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
-        self.adopt(now, Adoption { device: key, asked, series, site, gone, staged, ticket, unconfirmed }, out);
+        self.adopt(now, Adoption { device: key, asked, series, site, gone, staged, token, unconfirmed }, out);
     }
 
     /// Adopts a piece of a plan. All pieces are committed together.
@@ -194,22 +194,22 @@ impl Scheduler {
 
     /// A plan has taken effect.
     fn adopted(&mut self, adoption: Adoption, out: &mut Step) {
-        let Adoption { device: key, asked, site, ticket, unconfirmed, .. } = adoption;
+        let Adoption { device: key, asked, site, token, unconfirmed, .. } = adoption;
         self.adopting = false;
         let Some(device) = self.devices.get_mut(key) else { return };
         device.site = site;
         device.failures = 0;
         device.error = None;
-        self.confirm_later(ticket, unconfirmed, out);
+        self.confirm_later(token, unconfirmed, out);
         // The window that was asked for ends with the day after `asked`, whenever the answer came.
         self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
     }
 
     /// What was planned is due as soon as that is durable (I3).
-    fn confirm_later(&mut self, ticket: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
+    fn confirm_later(&mut self, token: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
         if !unconfirmed.is_empty() {
-            self.unconfirmed.insert(ticket, unconfirmed);
-            out.effects.push(Effect::NotifyDurable(ticket));
+            self.unconfirmed.insert(token, unconfirmed);
+            out.effects.push(Effect::NotifyDurable(token));
         }
     }
 
@@ -222,12 +222,12 @@ impl Scheduler {
         out: &mut Step,
     ) -> JobKey {
         let Comparison { device, asked, series, site, .. } = *comparison;
-        let ticket = self.ticket();
+        let token = self.commit_token();
         let (gone, none) = (Vec::new().into_iter(), Vec::new().into_iter());
         let mut adoption =
-            Adoption { device, asked, series, site, gone, staged: none, ticket, unconfirmed: Vec::new() };
+            Adoption { device, asked, series, site, gone, staged: none, token, unconfirmed: Vec::new() };
         let key = self.adopt_job(now, &mut adoption, staged, out);
-        self.confirm_later(ticket, adoption.unconfirmed, out);
+        self.confirm_later(token, adoption.unconfirmed, out);
         key
     }
 
@@ -245,7 +245,7 @@ impl Scheduler {
     }
 
     fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) -> JobKey {
-        let Adoption { device, asked, series, ref site, ticket, .. } = *adoption;
+        let Adoption { device, asked, series, ref site, token, .. } = *adoption;
         let Staged { job, existing, mut watermark, decided, mut next, planned_late } = staged;
         // The clock was set back since: what was found by the clock before may be too late.
         let is_outdated = series != self.series;
@@ -257,9 +257,9 @@ impl Scheduler {
                 // An admitted run keeps its copy of the action.
                 self.save_runs_of(key, out);
                 self.disarm_timer(key);
-                let in_vain =
+                let is_stale =
                     |state: &&mut JobState| decided > now || is_ahead_of_clock(&job.trigger, state.watermark, now);
-                if let Some(state) = self.jobs.get_mut(key).filter(in_vain) {
+                if let Some(state) = self.jobs.get_mut(key).filter(is_stale) {
                     state.watermark = watermark.min(now);
                 }
                 if let Some(state) = self.jobs.get(key)
@@ -286,10 +286,10 @@ impl Scheduler {
         state.decided = state.decided.max(decided);
         state.next = next;
         state.planned_late = planned_late;
-        state.unconfirmed = Some(ticket);
+        state.unconfirmed = Some(token);
         adoption.unconfirmed.push(key);
         let decided = state.decided;
-        self.keep_unwanted(key, before, out);
+        self.move_skip(key, before, out);
         if let Some((watermark, due)) = self.progress(key) {
             out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
         }
@@ -314,16 +314,16 @@ impl Scheduler {
 
 impl Comparison {
     /// Of a job that somebody makes, and no plan has.
-    pub(super) fn by_hand(now: Instant, series: u32, device: DeviceKey, site: Site) -> Self {
+    pub(super) fn ad_hoc(now: Instant, series: u32, device: DeviceKey, site: Site) -> Self {
         let plan = Plan { asked: now, jobs: Vec::new() };
-        Self { is_by_hand: true, ..Self::new(now, series, device, plan, site) }
+        Self { is_ad_hoc: true, ..Self::new(now, series, device, plan, site) }
     }
 
     pub(super) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
         // The clock may have been set back since it was asked for.
         let (asked, left) = (plan.asked.min(now), plan.jobs.into_iter());
-        let (by_hand, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
-        Self { device, asked, series, begins_series: false, is_by_hand: false, site, left, by_hand, unchanged, staged }
+        let (ad_hoc, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
+        Self { device, asked, series, begins_series: false, is_ad_hoc: false, site, left, ad_hoc, unchanged, staged }
     }
 }
 

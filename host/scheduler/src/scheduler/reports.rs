@@ -16,11 +16,11 @@ use crate::{
 pub(super) struct Watch {
     id: WatchId,
     /// Whether the broker has said that reports come.
-    is_heard: bool,
+    is_subscribed: bool,
     /// Whether what the broker has kept was waited for, if that counts.
-    is_settled: bool,
+    has_awaited_retained: bool,
     /// Whether an attempt is out: from then on reports count.
-    is_awaited: bool,
+    counts_reports: bool,
     pub(super) has_reported: bool,
     /// Until when the device has to report.
     pub(super) until: Option<Instant>,
@@ -44,7 +44,7 @@ impl Run {
         if already || self.progress.attempts > 0 {
             return watch.has_reported;
         }
-        (watch.is_awaited, watch.has_reported) = (false, false);
+        (watch.counts_reports, watch.has_reported) = (false, false);
         false
     }
 }
@@ -55,8 +55,8 @@ impl Scheduler {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return false };
         let Some(confirm) = run.confirm().filter(|_| run.unconfirmed_step != Some(run.step())) else { return true };
         let until = match &run.watch {
-            Some(watch) if watch.is_heard && (watch.is_settled || !confirm.already) => return true,
-            Some(watch) if watch.is_heard => now.plus_ms(limits::KEPT_REPORT_MS),
+            Some(watch) if watch.is_subscribed && (watch.has_awaited_retained || !confirm.already) => return true,
+            Some(watch) if watch.is_subscribed => now.plus_ms(limits::KEPT_REPORT_MS),
             Some(_) => now.plus_ms(limits::SUBSCRIBE_MS),
             None => {
                 let watch = self.next_watch;
@@ -64,9 +64,9 @@ impl Scheduler {
                 self.watches.insert(watch, slot);
                 run.watch = Some(Box::new(Watch {
                     id: watch,
-                    is_heard: false,
-                    is_settled: false,
-                    is_awaited: false,
+                    is_subscribed: false,
+                    has_awaited_retained: false,
+                    counts_reports: false,
                     has_reported: false,
                     until: None,
                     said: None,
@@ -75,12 +75,12 @@ impl Scheduler {
                 now.plus_ms(limits::SUBSCRIBE_MS)
             }
         };
-        self.put(slot, State::Listening(until));
+        self.set_state(slot, State::Listening(until));
         false
     }
 
     /// The broker has answered to a subscription.
-    pub(super) fn watching(
+    pub(super) fn watch_answered(
         &mut self,
         now: Instant,
         link: LinkId,
@@ -91,11 +91,11 @@ impl Scheduler {
         let Some(slot) = self.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(heard) = &mut run.watch else { return };
-        heard.is_heard = refused.is_none();
+        heard.is_subscribed = refused.is_none();
         if !matches!(run.state, State::Listening(_)) {
             return;
         }
-        self.take_out(slot);
+        self.stop_waiting(slot);
         match refused {
             None => self.enqueue(slot),
             Some(reason) => self.subscribe_failed(now, slot, reason, out),
@@ -103,11 +103,11 @@ impl Scheduler {
     }
 
     /// A run has waited for its device's reports, or for one that the broker had kept, for long enough.
-    pub(super) fn listened(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(super) fn listening_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         match &mut run.watch {
-            Some(watch) if watch.is_heard => {
-                watch.is_settled = true;
+            Some(watch) if watch.is_subscribed => {
+                watch.has_awaited_retained = true;
                 self.enqueue(slot);
             }
             _ => self.subscribe_failed(now, slot, "the broker did not answer to the subscription".into(), out),
@@ -122,16 +122,16 @@ impl Scheduler {
         if run.is_owed() {
             // I5: sent all the same, and done when the broker has it.
             run.unconfirmed_step = Some(run.step());
-            let last = Attempt::Prevented(format!("{}; it was sent all the same", Cause::Deaf(reason)));
+            let last = Attempt::Prevented(format!("{}; it was sent all the same", Cause::SubscribeFailed(reason)));
             run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.progress.attempts, last });
             return self.enqueue(slot);
         }
-        run.held_by = Some(Cause::Deaf(reason));
+        run.held_by = Some(Cause::SubscribeFailed(reason));
         if run.has_not_started() {
             self.give_up_resource(now, slot, out);
         }
-        self.keep_waiting(slot, out);
-        self.put(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
+        self.save_waiting(slot, out);
+        self.set_state(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
     }
 
     /// An attempt leaves: from here on its device's reports count.
@@ -139,7 +139,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         if let Some(watch) = &mut run.watch {
-            (watch.is_awaited, watch.has_reported, watch.said) = (true, false, None);
+            (watch.counts_reports, watch.has_reported, watch.said) = (true, false, None);
             watch.until = Some(now.plus_ms(within_ms.into()));
         }
     }
@@ -151,7 +151,7 @@ impl Scheduler {
         let already = run.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut run.watch else { return };
         // What was so before says nothing, unless the step says that it does.
-        if !already && (!watch.is_awaited || report.retained) {
+        if !already && (!watch.counts_reports || report.retained) {
             return;
         }
         if !report.matches {
@@ -160,7 +160,7 @@ impl Scheduler {
         }
         watch.has_reported = true;
         if !matches!(run.state, State::Sent(_)) {
-            self.take_out(slot);
+            self.stop_waiting(slot);
             self.start_without_sending(now, slot, out);
             self.next_step(now, slot, out);
         }
@@ -175,10 +175,10 @@ impl Scheduler {
             self.take_over(now, slot, out);
             if is_long {
                 self.save_run(slot, out);
-                let ticket = self.ticket();
+                let token = self.commit_token();
                 let key = self.runs.get(slot).and_then(|run| run.key);
-                self.keeping.extend(key.map(|key| (ticket, (slot, key))));
-                out.effects.push(Effect::NotifyDurable(ticket));
+                self.saving.extend(key.map(|key| (token, (slot, key))));
+                out.effects.push(Effect::NotifyDurable(token));
             }
         }
     }
@@ -216,19 +216,19 @@ impl Scheduler {
             run.watch = None;
             self.watches.remove(&watch);
             if matches!(run.state, State::Listening(_)) {
-                self.take_out(slot);
+                self.stop_waiting(slot);
                 self.enqueue(slot);
             }
         }
     }
 
     /// A new link: who still waits for a report subscribes again.
-    pub(super) fn watch_again(&mut self, out: &mut Step) {
+    pub(super) fn resubscribe(&mut self, out: &mut Step) {
         let Some(link) = &self.link else { return };
         for (watch, slot) in &self.watches {
             let Some(run) = self.runs.get_mut(*slot) else { continue };
             if let Some(watch) = &mut run.watch {
-                (watch.is_heard, watch.is_settled) = (false, false);
+                (watch.is_subscribed, watch.has_awaited_retained) = (false, false);
             }
             if let Some(confirm) = run.confirm() {
                 out.effects.push(Effect::Watch { link: link.id, watch: *watch, confirm: confirm.into() });

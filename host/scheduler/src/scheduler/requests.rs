@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Scheduler {
-    pub(super) fn asked(&mut self, now: Instant, request: RequestId, what: Request, out: &mut Step) {
+    pub(super) fn handle_request(&mut self, now: Instant, request: RequestId, what: Request, out: &mut Step) {
         let answer = match what {
             _ if self.stopping || self.failing => Err(Refusal::Stopping),
             Request::Replay { run, body } => self.replay(now, &run, body, out),
@@ -46,14 +46,14 @@ impl Scheduler {
     /// A job runs once more, behind its runs that are there; of a group, it says what should hold now.
     fn run_now(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
-        let waiting = self.line_of(key).count();
+        let waiting = self.run_slots(key).count();
         if waiting >= limits::RUNS_PER_JOB as usize {
             return Err(Refusal::TooMany(format!("{waiting} runs of its job wait already")));
         }
         let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
         let body = state.job.body.clone();
         let policy = body.policy();
-        let (origin, occurrence) = (Origin::Manual { series: self.series }, self.moment_of_its_own(now));
+        let (origin, occurrence) = (Origin::Manual { series: self.series }, self.unique_instant(now));
         let id = RunId { origin, occurrence, ..self.run_id(key, occurrence) };
         self.save_runs_of(key, out);
         let group = policy.group().cloned();
@@ -68,7 +68,7 @@ impl Scheduler {
     }
 
     /// Never the same twice: neither in a millisecond, nor when the clock was set back, for then the series is new.
-    fn moment_of_its_own(&mut self, now: Instant) -> Instant {
+    fn unique_instant(&mut self, now: Instant) -> Instant {
         self.last_replay = now.max(self.last_replay.plus_ms(1));
         self.last_replay
     }
@@ -85,7 +85,7 @@ impl Scheduler {
             }
             NextRun::Never => return Err(Refusal::Conflict("it is never due again".into())),
         };
-        self.wish(key, |wish| wish.skip = (!undo).then_some(next), out);
+        self.change_override(key, |job_override| job_override.skip = (!undo).then_some(next), out);
         Ok(Done::Run(self.run_id(key, next)))
     }
 
@@ -111,7 +111,7 @@ impl Scheduler {
             }
             Part::Job(job) => {
                 let key = self.find_job(job)?;
-                self.wish(key, |wish| wish.paused = paused, out);
+                self.change_override(key, |job_override| job_override.paused = paused, out);
             }
         }
         Ok(Done::Nothing)
@@ -123,7 +123,7 @@ impl Scheduler {
             return Err(Refusal::Conflict(format!("no plugin plans what belongs to `{plugin}`")));
         }
         let devices: Vec<DeviceKey> = found.devices.values().copied().collect();
-        self.work.push_back(Work::Ask(devices.into_iter()));
+        self.work.push_back(Work::RequestPlans(devices.into_iter()));
         Ok(Done::Nothing)
     }
 
@@ -138,7 +138,7 @@ impl Scheduler {
         }
         let job = self.job_of(run);
         let of_job: Vec<RunSlot> = match job {
-            Some(job) => self.line_of(job).collect(),
+            Some(job) => self.run_slots(job).collect(),
             None => self.orphans_of(&run.clone().of_job()),
         };
         let again = |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
@@ -148,7 +148,7 @@ impl Scheduler {
         if of_job.len() >= limits::RUNS_PER_JOB as usize {
             return Err(Refusal::TooMany(format!("{} runs of its job wait already", of_job.len())));
         }
-        let at = self.moment_of_its_own(now);
+        let at = self.unique_instant(now);
         let id = RunId { origin: Origin::Replay { at, series: self.series }, ..run.clone() };
         let policy = body.policy();
         if let Some(job) = job {
@@ -172,6 +172,6 @@ impl Scheduler {
         if let Some(slot) = self.orphans.get(id) {
             return Some(*slot);
         }
-        self.line_of(self.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
+        self.run_slots(self.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
     }
 }

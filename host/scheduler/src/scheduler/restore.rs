@@ -30,12 +30,12 @@ impl Scheduler {
             timers.extend(scheduler.restore_job(now, saved.series, job));
         }
         scheduler.jobs.restored();
-        for (job, wish) in saved.wishes {
+        for (job, job_override) in saved.overrides {
             if scheduler.jobs.get(job).is_some() {
-                scheduler.remember_wish(job, wish);
+                scheduler.remember_override(job, job_override);
             }
         }
-        scheduler.move_own_device();
+        scheduler.move_host_device();
         // All at once: that is faster, and takes half the memory.
         scheduler.timers = timers.into_iter().collect();
         scheduler.restore_groups();
@@ -64,7 +64,7 @@ impl Scheduler {
         scheduler
     }
 
-    fn empty(now: Instant, own: HostScope, ready: FairQueue) -> Self {
+    fn empty(now: Instant, host: HostScope, fair_queue: FairQueue) -> Self {
         Self {
             plugins: Default::default(),
             plugin_keys: Default::default(),
@@ -73,18 +73,18 @@ impl Scheduler {
             hasher: Default::default(),
             runs: Default::default(),
             tombstones: Default::default(),
-            wishes: Default::default(),
-            by_hand: Default::default(),
-            by_hand_bytes: 0,
+            overrides: Default::default(),
+            ad_hoc: Default::default(),
+            ad_hoc_bytes: 0,
             requests: Default::default(),
-            own,
-            forgotten: None,
+            host,
+            forget_after: None,
             runs_of: Default::default(),
             orphans: Default::default(),
             groups: Default::default(),
             resources: Default::default(),
             timers: Default::default(),
-            ready,
+            fair_queue,
             work: Default::default(),
             adopting: false,
             unconfirmed: Default::default(),
@@ -92,12 +92,12 @@ impl Scheduler {
             calls: Default::default(),
             watches: Default::default(),
             arming: Default::default(),
-            keeping: Default::default(),
+            saving: Default::default(),
             link: None,
             link_since: now,
             since: now,
             generation: 0,
-            sky: Default::default(),
+            sun_cache: Default::default(),
             stopping: false,
             failing: false,
             series: 0,
@@ -106,8 +106,8 @@ impl Scheduler {
             next_attempt: 0,
             next_call: 0,
             next_run: 0,
-            next_ticket: CommitToken::MIN,
-            next_turn: 0,
+            next_commit_token: CommitToken::MIN,
+            next_seq: 0,
             next_watch: 0,
             last_replay: now,
         }
@@ -116,7 +116,7 @@ impl Scheduler {
     fn restore_plugin(&mut self, saved: SavedPlugin) {
         let SavedPlugin { key, name, version, mut grant, paused, devices } = saved;
         if version == Version::BUILT_IN {
-            grant = self.own.grant.clone();
+            grant = self.host.grant.clone();
         }
         if version == Version::NONE {
             // A crash came before it was accepted, or removed, completely: nothing of it is due until it is loaded anew.
@@ -143,9 +143,9 @@ impl Scheduler {
         let owner = self.devices.get(device)?;
         let version = self.plugins.get(owner.plugin)?.version;
         let (mut site, is_whole) = (owner.site, version != Version::NONE);
-        if version == Version::BUILT_IN && site != self.own.site {
+        if version == Version::BUILT_IN && site != self.host.site {
             // The host has moved.
-            site = self.own.site;
+            site = self.host.site;
             due = due.filter(|_| !matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_)));
         }
         let next = match due {

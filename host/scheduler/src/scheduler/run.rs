@@ -21,8 +21,8 @@ pub(super) struct Run {
     /// Its row, once it is on disk.
     pub(super) key: Option<RunKey>,
     /// Whether that is durable, for all that is known, and that it has started.
-    pub(super) is_kept: bool,
-    pub(super) turn: Seq,
+    pub(super) is_durable: bool,
+    pub(super) seq: Seq,
     pub(super) body: Body,
     /// How many steps there are; none before the plugin was asked.
     pub(super) steps: usize,
@@ -108,8 +108,8 @@ impl Run {
             id,
             job,
             key: None,
-            is_kept: false,
-            turn: 0,
+            is_durable: false,
+            seq: 0,
             steps: body.step_count(),
             body,
             policy,
@@ -134,7 +134,7 @@ impl Run {
     pub(super) fn restored(now: Instant, key: RunKey, saved: SavedRun, job: Option<JobKey>) -> Self {
         let policy = saved.body.policy();
         let mut run =
-            Self { key: Some(key), is_kept: true, ..Self::new(saved.id, job, saved.body, policy, saved.start) };
+            Self { key: Some(key), is_durable: true, ..Self::new(saved.id, job, saved.body, policy, saved.start) };
         run.progress = saved.progress;
         // A clock that has lost the time: as long as the host was away is as long as nobody knows.
         run.progress.started = run.progress.started.map(|started| started.min(now));
@@ -142,7 +142,7 @@ impl Run {
         run.tried_since = run.progress.started.filter(|_| run.step() == 0);
         let is_due = || run.step() == 0 || run.due_of(run.step()).is_some_and(|due| due <= now);
         let was_due = run.progress.started.is_some() && is_due();
-        if was_due && !run.says_once() {
+        if was_due && !run.is_once() {
             // An attempt may have been made, and what comes now may be a repeat.
             run.progress.attempts = run.progress.attempts.max(1);
         }
@@ -197,7 +197,7 @@ impl Run {
     }
 
     /// Where it stands among the runs of its plugin that could be sent.
-    pub(super) const fn place(&self, slot: RunSlot) -> Rank {
+    pub(super) const fn rank(&self, slot: RunSlot) -> Rank {
         Rank::new(self.is_owed(), self.policy.priority, self.start, slot)
     }
 
@@ -226,7 +226,7 @@ impl Run {
     }
 
     /// The first step of it that a newer run will owe as well, and leaves it to that, if it is owed at all.
-    pub(super) fn first_left_to(&self, newer: &Body) -> Option<usize> {
+    pub(super) fn first_step_left_to(&self, newer: &Body) -> Option<usize> {
         let is_owed = |step: &usize| {
             let topic = self.body.step(*step).map(|step| step.topic().to_owned());
             newer.steps().skip(1).any(|newer| Some(newer.topic()) == topic.as_deref())
@@ -268,7 +268,7 @@ impl Run {
     }
 
     /// When a later step's time comes, a first step that is still being tried is given up; an owed one never (I5).
-    pub(super) fn gives_way_at(&self) -> Option<Instant> {
+    pub(super) fn superseded_at(&self) -> Option<Instant> {
         let gives_way = self.on_the_wire && !self.is_owed();
         if gives_way { self.due_of(self.step() + 1) } else { None }
     }
@@ -288,14 +288,14 @@ impl Run {
     /// heard before by anybody needs no end, what the broker keeps waits there, and other steps do not wait for this one.
     pub(super) fn waits_for_subscriber_until(&self) -> Option<Instant> {
         let step = self.body.step(self.step())?;
-        let is_wanted = self.is_owed()
+        let is_match = self.is_owed()
             && self.progress.no_subscriber.is_none()
             && self.progress.cancelled.is_none()
             && !step.retain
             && !step.once;
         let longest = self.unsubscribed_since?.plus_ms(limits::NO_SUBSCRIBER_MS);
         let next = self.due_of(self.step() + 1).unwrap_or(Instant::MAX);
-        is_wanted.then_some(longest.min(next))
+        is_match.then_some(longest.min(next))
     }
 
     /// Whether the broker has the current step, and there was no subscriber for long enough.
@@ -307,16 +307,16 @@ impl Run {
 
     /// I4: what says `once` is sent at most once.
     pub(super) fn is_spent(&self) -> bool {
-        self.progress.attempts > 0 && self.says_once()
+        self.progress.attempts > 0 && self.is_once()
     }
 
     /// Whether the current step may be sent although nothing can be kept of that: it is owed, and what is on disk knows that.
-    pub(super) fn can_go_on_unkept(&self) -> bool {
-        self.is_owed() && self.is_kept && !self.says_once()
+    pub(super) fn can_continue_unsaved(&self) -> bool {
+        self.is_owed() && self.is_durable && !self.is_once()
     }
 
     /// Whether the current step is not to be repeated.
-    pub(super) fn says_once(&self) -> bool {
+    pub(super) fn is_once(&self) -> bool {
         self.body.step(self.step()).is_some_and(|step| step.once)
     }
 

@@ -28,11 +28,11 @@ impl Scheduler {
     pub(super) fn enqueue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.state = State::Waiting;
-        let over = self.ready.push(&run.id.plugin, run.place(slot));
+        let over = self.fair_queue.push(&run.id.plugin, run.rank(slot));
         if let Some(rate) = over {
             run.held_by = Some(Cause::OverRate { per_second: rate.per_second });
             if let Some(grace_end) = run.grace_end() {
-                self.put(slot, State::Limited(grace_end));
+                self.set_state(slot, State::Limited(grace_end));
             }
         } else if run.is_over_rate() {
             run.held_by = None;
@@ -40,14 +40,14 @@ impl Scheduler {
     }
 
     /// The grace of a run whose plugin is over its rate has ended.
-    fn was_limited(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    fn rate_grace_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         // It goes on waiting where that is not what it waits for.
         run.state = State::Waiting;
         let is_decided = self.link.is_some() && !self.stopping && !self.failing;
-        let run = self.runs.get(slot).filter(|run| is_decided && self.why_not_start(now, run).is_some());
+        let run = self.runs.get(slot).filter(|run| is_decided && self.start_refusal(now, run).is_some());
         if let Some(run) = run {
-            self.ready.remove(&run.id.plugin, run.place(slot));
+            self.fair_queue.remove(&run.id.plugin, run.rank(slot));
             self.attempt(now, slot, out);
         }
     }
@@ -55,11 +55,11 @@ impl Scheduler {
     /// When the rates of plugins allow more, where the link would take it.
     pub(super) fn rates_allow_at(&self) -> Option<Instant> {
         let takes_more = !self.stopping && self.link.as_ref().is_some_and(|link| link.credit > 0);
-        self.ready.wake().filter(|_| takes_more)
+        self.fair_queue.wake().filter(|_| takes_more)
     }
 
     /// Gives a run another state, with its timer.
-    pub(super) fn put(&mut self, slot: RunSlot, state: State) {
+    pub(super) fn set_state(&mut self, slot: RunSlot, state: State) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.state = state;
         if let Some(until) = state.until() {
@@ -68,12 +68,12 @@ impl Scheduler {
     }
 
     /// Takes a run out of whatever it waits in.
-    pub(super) fn take_out(&mut self, slot: RunSlot) {
+    pub(super) fn stop_waiting(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
-            State::Waiting => self.ready.remove(&run.id.plugin, run.place(slot)),
+            State::Waiting => self.fair_queue.remove(&run.id.plugin, run.rank(slot)),
             State::Limited(until) => {
-                self.ready.remove(&run.id.plugin, run.place(slot));
+                self.fair_queue.remove(&run.id.plugin, run.rank(slot));
                 self.timers.remove(&(until, Timer::Run(slot)));
             }
             // Its answer still gives the credit back.
@@ -85,11 +85,11 @@ impl Scheduler {
             State::Asking(call) => {
                 self.calls.remove(&call);
             }
-            State::Arming(ticket) => {
+            State::Arming(token) => {
                 // Once: a run that is taken out may end before it waits in anything else, and is taken out again (I7).
-                if self.arming.remove(&ticket).is_some() {
-                    self.ready.give_back(&run.id.plugin);
-                    self.give_credit_back();
+                if self.arming.remove(&token).is_some() {
+                    self.fair_queue.cancel_reservation(&run.id.plugin);
+                    self.return_credit();
                 }
             }
             state => {
@@ -104,8 +104,8 @@ impl Scheduler {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
             State::Confirming(_) => self.not_reported(now, slot, out),
-            State::Listening(_) => self.listened(now, slot, out),
-            State::Limited(_) => self.was_limited(now, slot, out),
+            State::Listening(_) => self.listening_ended(now, slot, out),
+            State::Limited(_) => self.rate_grace_ended(now, slot, out),
             _ => {
                 self.leave_queue(slot);
                 self.enqueue(slot);
@@ -119,7 +119,7 @@ impl Scheduler {
             if self.stopping || self.link.as_ref().is_none_or(|link| link.credit == 0) {
                 return false;
             }
-            let Some(slot) = self.ready.pop() else { return false };
+            let Some(slot) = self.fair_queue.pop() else { return false };
             if let Some(until) = self.runs.get(slot).and_then(|run| run.state.until()) {
                 self.timers.remove(&(until, Timer::Run(slot)));
             }
@@ -134,16 +134,16 @@ impl Scheduler {
         let idle = !matches!(run.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
         if idle && run.is_given_up(now) && run.step() + 1 >= run.steps {
             let last = run.last.clone();
-            self.take_out(slot);
+            self.stop_waiting(slot);
             self.give_up_step(now, slot, last, out);
         }
     }
 
     /// A ticket for [`Effect::NotifyDurable`].
-    pub(super) fn ticket(&mut self) -> CommitToken {
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.checked_add(1).unwrap_or(CommitToken::MIN);
-        ticket
+    pub(super) fn commit_token(&mut self) -> CommitToken {
+        let token = self.next_commit_token;
+        self.next_commit_token = token.checked_add(1).unwrap_or(CommitToken::MIN);
+        token
     }
 
     /// Puts a run on disk, so that it outlives the process and its job.
@@ -160,7 +160,7 @@ impl Scheduler {
     }
 
     /// Whoever has to wait is written down: people want to see what it waits for.
-    pub(super) fn keep_waiting(&mut self, slot: RunSlot, out: &mut Step) {
+    pub(super) fn save_waiting(&mut self, slot: RunSlot, out: &mut Step) {
         if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
             self.save_run(slot, out);
         }
@@ -216,7 +216,7 @@ impl Scheduler {
             return self.yield_to_newer(slot);
         }
         match run.due_of(run.step()) {
-            Some(due) if due > now => self.put(slot, State::Resting(due)),
+            Some(due) if due > now => self.set_state(slot, State::Resting(due)),
             _ => self.enqueue(slot),
         }
     }
@@ -233,7 +233,7 @@ impl Scheduler {
         out: &mut Step,
     ) {
         self.disinherit(slot);
-        let newer = heir.and_then(|heir| self.runs.get(heir)).map(|heir| (heir.body.clone(), heir.turn));
+        let newer = heir.and_then(|heir| self.runs.get(heir)).map(|heir| (heir.body.clone(), heir.seq));
         let Some(run) = self.runs.get_mut(slot) else { return };
         if matches!(run.state, State::Sent(_)) {
             run.on_the_wire = true;
@@ -246,7 +246,7 @@ impl Scheduler {
         // Only to one that needs the same: it has what this one holds, if it still does. And not for ever.
         let needs = run.policy.needs.clone();
         let has_it = needs.is_none() || run.holds.is_some();
-        let first_of_heir = newer.as_ref().and_then(|(newer, _)| run.first_left_to(newer));
+        let first_of_heir = newer.as_ref().and_then(|(newer, _)| run.first_step_left_to(newer));
         let put_off_until = run.put_off_until(first_of_heir.unwrap_or(first_left));
         let may_be_put_off = has_it && put_off_until.is_none_or(|until| now < until);
         let heir = newer.as_ref().filter(|(newer, _)| newer.policy().needs == needs && may_be_put_off);
@@ -255,7 +255,7 @@ impl Scheduler {
         };
         let elapsed_ms = run.progress.started.map_or(0, |started| now.ms_since(started).max(0));
         let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), will_be_owed);
-        self.take_out(slot);
+        self.stop_waiting(slot);
         self.unwatch(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
         (run.progress.attempts, run.tried_since) = (0, None);
@@ -263,7 +263,7 @@ impl Scheduler {
         run.progress.armed = false;
         run.progress.cancelled = Some(reason);
         run.progress.put_off_until = put_off_until;
-        run.heir = newer.as_ref().map(|(_, turn)| *turn);
+        run.heir = newer.as_ref().map(|(_, seq)| *seq);
         run.yields = body.steps().skip(first_left).filter(will_be_owed).count();
         run.body = body;
         self.save_run(slot, out);
@@ -272,13 +272,13 @@ impl Scheduler {
 
     /// I13: each run ends in a recorded outcome.
     pub(super) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
-        self.take_out(slot);
+        self.stop_waiting(slot);
         self.unwatch(slot, out);
-        let unstarted = self.runs.get(slot).filter(|run| run.has_not_started()).map(|run| run.turn);
+        let unstarted = self.runs.get(slot).filter(|run| run.has_not_started()).map(|run| run.seq);
         if unstarted.is_some() {
-            self.give_back(slot);
+            self.return_hold(slot);
         }
-        let line = self.forget_run(now, slot);
+        let siblings = self.forget_run(now, slot);
         let Some(run) = self.runs.remove(slot) else { return };
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
@@ -294,11 +294,11 @@ impl Scheduler {
             self.save_progress(job, out);
         }
         if let Some(job) = run.job {
-            self.make_up_next(now, job);
+            self.catch_up_next(now, job);
         }
         if let Some(heir) = unstarted {
-            self.resume_yielding(now, &line, heir);
+            self.resume_yielding(now, &siblings, heir);
         }
-        self.wake_next(&line);
+        self.wake_next(&siblings);
     }
 }

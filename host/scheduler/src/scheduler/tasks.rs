@@ -11,7 +11,7 @@ use crate::{
 
 impl Scheduler {
     /// A run's turn has come, and its plugin is to say what it does. That is an attempt, too.
-    pub(super) fn ask(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    pub(super) fn call_plugin(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(task) = run.body.task() else { return };
         run.progress.attempts += 1;
@@ -20,12 +20,12 @@ impl Scheduler {
         let call = self.next_call;
         self.next_call += 1;
         self.calls.insert(call, slot);
-        self.put(slot, State::Asking(call));
+        self.set_state(slot, State::Asking(call));
         out.effects.push(Effect::Call { call, plugin, device, task, due });
     }
 
     /// The plugin has answered. Whoever does not wait for that any more has ended.
-    pub(super) fn answered_task(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
+    pub(super) fn task_answered(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
         let Some(slot) = self.calls.remove(&call) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Reply { steps, replan, note } = match reply {
@@ -54,14 +54,14 @@ impl Scheduler {
             self.enqueue(slot);
         }
         if replan {
-            self.ask_for_plan_of(&id, out);
+            self.request_plan_of(&id, out);
         }
     }
 
-    fn ask_for_plan_of(&mut self, run: &RunId, out: &mut Step) {
+    fn request_plan_of(&mut self, run: &RunId, out: &mut Step) {
         let plugin = self.plugin_keys.get(&run.plugin).and_then(|key| self.plugins.get(*key));
         if let Some(device) = plugin.and_then(|plugin| plugin.devices.get(&run.device)).copied() {
-            self.ask_for_plan(device, out);
+            self.request_plan(device, out);
         }
     }
 }

@@ -46,7 +46,7 @@ pub struct DeviceView<'a> {
     /// Why there is no newer plan, where the last one was at fault.
     pub error: Option<&'a str>,
     /// Whether a plan was asked for and has not come yet.
-    pub is_asked: bool,
+    pub plan_requested: bool,
     /// How many jobs it has.
     pub jobs: usize,
     /// Whether nothing of it is to start.
@@ -73,7 +73,7 @@ pub struct JobView<'a> {
     /// Up to here, everything is decided.
     pub watermark: Instant,
     /// What people have said of it.
-    pub wish: Option<&'a Override>,
+    pub job_override: Option<&'a Override>,
     /// What of it is paused: all of its plugin, of its device, or the job itself.
     pub paused: Option<Level>,
 }
@@ -172,7 +172,7 @@ impl Scheduler {
             site: &device.site,
             replan_at: device.replan_at,
             error: device.error.as_deref(),
-            is_asked: device.asked,
+            plan_requested: device.asked,
             jobs: device.jobs.len(),
             is_paused: device.paused,
         })
@@ -209,10 +209,10 @@ impl Scheduler {
             None => None,
         };
         let of_one = device.as_slice().iter();
-        let of_all = plugin.1.devices.values().take(if device.is_none() { limits::PLACES_PER_VIEW + 1 } else { 0 });
+        let of_all = plugin.1.devices.values().take(if device.is_none() { limits::SLOTS_PER_VIEW + 1 } else { 0 });
         let devices = || of_one.clone().chain(of_all.clone()).filter_map(|key| self.devices.get(*key));
         let places: usize = devices().map(|device| device.jobs.len() + 1).sum();
-        if places > limits::PLACES_PER_VIEW {
+        if places > limits::SLOTS_PER_VIEW {
             // Too many to put in order: they are picked out of all.
             return self.jobs_at(from, most, |job| match device {
                 Some(device) => job.device == device,
@@ -230,13 +230,13 @@ impl Scheduler {
         &self,
         from: JobKey,
         most: usize,
-        is_wanted: impl Fn(&JobState) -> bool,
+        is_match: impl Fn(&JobState) -> bool,
     ) -> (Vec<JobView<'_>>, Option<JobKey>) {
-        let end = self.jobs.places();
-        let until = end.min(from.saturating_add(limits::PLACES_PER_VIEW as u32));
+        let end = self.jobs.slot_count();
+        let until = end.min(from.saturating_add(limits::SLOTS_PER_VIEW as u32));
         let mut found = Vec::new();
         for key in from..until {
-            if !self.jobs.get(key).is_some_and(&is_wanted) {
+            if !self.jobs.get(key).is_some_and(&is_match) {
                 continue;
             }
             if found.len() == most {
@@ -259,17 +259,17 @@ impl Scheduler {
         let Device { plugin, name, site, .. } = self.devices.get(state.device)?;
         let plugin = self.plugin_name(*plugin)?;
         let (next, watermark) = (state.next.into(), state.watermark);
-        let (wish, paused) = (self.wishes.get(&key), self.is_paused(key));
+        let (job_override, paused) = (self.overrides.get(&key), self.is_paused(key));
         let origin = self.run_id(key, watermark).origin;
-        Some(JobView { key, plugin, device: name, site, job: &state.job, next, origin, watermark, wish, paused })
+        Some(JobView { key, plugin, device: name, site, job: &state.job, next, origin, watermark, job_override, paused })
     }
 
     /// Some of the runs that have not ended, from a place on; and from where to look on, unless those were all. Bounded (I10),
     /// so there may be none, and more behind.
     #[must_use]
     pub fn runs_from(&self, from: u32) -> (Vec<RunUnderWay<'_>>, Option<u32>) {
-        let end = self.runs.places();
-        let until = end.min(from.saturating_add(limits::PLACES_PER_VIEW as u32));
+        let end = self.runs.slot_count();
+        let until = end.min(from.saturating_add(limits::SLOTS_PER_VIEW as u32));
         let runs = (from..until).filter_map(|slot| self.runs.get(slot)).map(run_view);
         (runs.collect(), Some(until).filter(|until| *until < end))
     }
@@ -278,16 +278,16 @@ impl Scheduler {
     /// (I10), so there may be none, and more behind.
     #[must_use]
     pub fn paused_jobs(&self, from: JobKey) -> (Vec<JobName>, Option<JobKey>) {
-        let mut wishes = self.wishes.range(from..);
-        let looked_at = wishes.by_ref().take(limits::PLACES_PER_VIEW);
-        let paused = looked_at.filter(|(key, wish)| wish.paused && self.jobs.get(**key).is_some());
+        let mut overrides = self.overrides.range(from..);
+        let looked_at = overrides.by_ref().take(limits::SLOTS_PER_VIEW);
+        let paused = looked_at.filter(|(key, job_override)| job_override.paused && self.jobs.get(**key).is_some());
         let names = paused.map(|(key, _)| self.run_id(*key, Instant::MIN).of_job()).collect();
-        (names, wishes.next().map(|(key, _)| *key))
+        (names, overrides.next().map(|(key, _)| *key))
     }
 
     /// The runs of a job that have not ended, in the order they were admitted.
     pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
-        self.line_of(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
+        self.run_slots(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
     }
 
     /// The runs of a job that have not ended, whether it is still there or not.
@@ -295,7 +295,7 @@ impl Scheduler {
         let (plugin, device, job) = name;
         let key = self.job(plugin, device, job).map(|view| view.key);
         let slots = match key {
-            Some(key) => self.line_of(key).collect(),
+            Some(key) => self.run_slots(key).collect(),
             None => self.orphans_of(name),
         };
         slots.into_iter().filter_map(|slot| self.runs.get(slot)).map(run_view)
@@ -313,8 +313,8 @@ impl Scheduler {
     }
 
     /// What is known of the sun, for others who ask: an event takes long to find.
-    pub fn sky(&mut self) -> &mut SunCache {
-        &mut self.sky
+    pub fn sun_cache(&mut self) -> &mut SunCache {
+        &mut self.sun_cache
     }
 
     /// How many plugins there are.
@@ -349,7 +349,7 @@ impl Scheduler {
     /// How many runs could be sent, and wait for their turn.
     #[must_use]
     pub fn ready_count(&self) -> usize {
-        self.ready.len()
+        self.fair_queue.len()
     }
 
     /// The runs that owe a step, which one (counted from 1), and when it is due.
@@ -360,7 +360,7 @@ impl Scheduler {
     /// Whether a step that is owed comes due up to an instant, and could be sent although nothing can be kept any more.
     #[must_use]
     pub fn owes_until(&self, until: Instant) -> bool {
-        let can_be_sent = |run: &&Run| !self.failing || !run.is_owed() || run.can_go_on_unkept();
+        let can_be_sent = |run: &&Run| !self.failing || !run.is_owed() || run.can_continue_unsaved();
         let mut runs = self.runs.iter().map(|(_, run)| run).filter(can_be_sent);
         runs.any(|run| run.next_owed().is_some_and(|(_, due)| due <= until))
     }

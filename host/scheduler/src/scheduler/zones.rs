@@ -40,18 +40,18 @@ impl Scheduler {
 
     /// Goes through devices and jobs: plans are made of local times, too.
     pub(super) fn after_zones_changed(&mut self, mut changed: Box<ZonesChanged>, out: &mut Step) {
-        let devices = self.devices.places().min(changed.device.saturating_add(limits::DEVICES_PER_STEP as u32));
+        let devices = self.devices.slot_count().min(changed.device.saturating_add(limits::DEVICES_PER_STEP as u32));
         for key in changed.device..devices {
             if self.devices.get(key).is_some_and(|device| changed.concerns(device.site.zone)) {
-                self.ask_for_plan(key, out);
+                self.request_plan(key, out);
             }
         }
-        let jobs = self.jobs.places().min(changed.job.saturating_add(limits::ZONED_JOBS_PER_STEP));
+        let jobs = self.jobs.slot_count().min(changed.job.saturating_add(limits::ZONED_JOBS_PER_STEP));
         for key in changed.job..jobs {
             changed.moved += u64::from(self.move_job(key, &changed, out));
         }
         (changed.device, changed.job) = (devices, jobs);
-        if devices < self.devices.places() || jobs < self.jobs.places() {
+        if devices < self.devices.slot_count() || jobs < self.jobs.slot_count() {
             self.work.push_back(Work::ZonesChanged(changed));
         } else {
             // Not before: after a crash all of it is done again.
@@ -82,7 +82,7 @@ impl Scheduler {
         self.disarm_timer(key);
         let Some(state) = self.jobs.get(key) else { return false };
         // What comes before it by the new rules has come before it by the old ones.
-        let decided = match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, &mut self.sky) {
+        let decided = match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, &mut self.sun_cache) {
             Search::Found(before) => before,
             Search::NotUntil(_) | Search::Never(_) => state.watermark,
         };
@@ -92,7 +92,7 @@ impl Scheduler {
             state.watermark = decided;
             state.next = Next::Due { occurrence, jitter_ms };
         }
-        self.keep_unwanted(key, Some(due), out);
+        self.move_skip(key, Some(due), out);
         self.arm_timer(key);
         self.save_progress(key, out);
         true
@@ -101,14 +101,14 @@ impl Scheduler {
     /// The occurrence that is nearest to one that another version of the rules said.
     fn nearest(&mut self, key: JobKey, due: Instant, site: &Site) -> Option<Instant> {
         let state = self.jobs.get(key)?;
-        let (trigger, watermark, sky) = (&state.job.trigger, state.watermark, &mut self.sky);
+        let (trigger, watermark, sun_cache) = (&state.job.trigger, state.watermark, &mut self.sun_cache);
         let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
         let just_before = due.plus_ms(-1);
-        let after = found(trigger.next(watermark.max(just_before), site, sky));
+        let after = found(trigger.next(watermark.max(just_before), site, sun_cache));
         if after == Some(due) {
             return after;
         }
-        let before = found(trigger.last(watermark, just_before, site, sky));
+        let before = found(trigger.last(watermark, just_before, site, sun_cache));
         match (before, after) {
             (Some(before), Some(after)) if due.ms_since(before) < after.ms_since(due) => Some(before),
             (before, after) => after.or(before),

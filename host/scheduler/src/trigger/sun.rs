@@ -132,10 +132,10 @@ impl Sun {
         Some(OutOfOrder { earlier, later, counted_from: self.start(noon).time() })
     }
 
-    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, sky: &mut SunCache) -> Search {
+    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, sun_cache: &mut SunCache) -> Search {
         let first = solar_day(after.plus_ms(-REACH_MS), location);
         let end = first + i64::from(limits::SUN_DAYS_PER_SEARCH);
-        let mut later = |day| self.due(day, zone, location, sky).into_iter().find(|due| *due > after);
+        let mut later = |day| self.due(day, zone, location, sun_cache).into_iter().find(|due| *due > after);
         for day in first..end {
             if let Some(due) = later(day) {
                 let next = self.otherwise.and_then(|_| later(day + 1));
@@ -153,11 +153,11 @@ impl Sun {
         until: Instant,
         zone: Zone,
         location: Location,
-        sky: &mut SunCache,
+        sun_cache: &mut SunCache,
     ) -> Search {
         let end = solar_day(until.plus_ms(REACH_MS), location) + 1;
         let first = end - i64::from(limits::SUN_DAYS_PER_SEARCH);
-        let mut earlier = |day| self.due(day, zone, location, sky).into_iter().rfind(|due| *due <= until);
+        let mut earlier = |day| self.due(day, zone, location, sun_cache).into_iter().rfind(|due| *due <= until);
         for day in (first..end).rev() {
             if let Some(due) = earlier(day) {
                 let before = self.otherwise.and_then(|_| earlier(day - 1));
@@ -173,19 +173,19 @@ impl Sun {
 
     /// Whether its event happens on the morning, noon or evening of a local date.
     #[must_use]
-    pub fn happens_on(&self, date: NaiveDate, location: Location, zone: Zone, sky: &mut SunCache) -> bool {
+    pub fn happens_on(&self, date: NaiveDate, location: Location, zone: Zone, sun_cache: &mut SunCache) -> bool {
         let day = solar_day(to_instant(date, NOON, zone), location);
-        !sky.on(self.event, day, location).is_empty()
+        !sun_cache.on(self.event, day, location).is_empty()
     }
 
     /// When it is due on a day of the sun, in order: once, or near the poles perhaps never or twice.
-    fn due(&self, day: i64, zone: Zone, location: Location, sky: &mut SunCache) -> Vec<Instant> {
+    fn due(&self, day: i64, zone: Zone, location: Location, sun_cache: &mut SunCache) -> Vec<Instant> {
         let at = |time| {
             let local = self.on(noon_of(day, zone, location), time);
             to_instant(local.date(), local.time(), zone)
         };
         let (not_before, not_after) = (self.not_before.map(at), self.not_after.map(at));
-        let events = sky.on(self.event, day, location);
+        let events = sun_cache.on(self.event, day, location);
         if events.is_empty() {
             return self.otherwise.map(at).into_iter().collect();
         }
@@ -281,7 +281,7 @@ impl SunCache {
     fn on(&mut self, event: SunEvent, number: i64, location: Location) -> &[Instant] {
         let (latitude, longitude) = (location.latitude().to_bits(), location.longitude().to_bits());
         let day = Day { event, number, latitude, longitude };
-        if !self.young.contains_key(&day) && self.young.len() >= limits::SKY_DAYS / 2 {
+        if !self.young.contains_key(&day) && self.young.len() >= limits::SUN_CACHE_DAYS / 2 {
             self.old = mem::take(&mut self.young);
         }
         let old = &mut self.old;

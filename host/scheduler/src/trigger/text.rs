@@ -76,8 +76,8 @@ const SIGNS: [char; 3] = ['+', '-', '−'];
 ///
 /// # Errors
 /// Says what is wrong, and how it is written.
-pub fn parse(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
-    let trigger = read(text, now, patterns)?;
+pub fn parse(text: &str, now: Instant, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
+    let trigger = read(text, now, cron_cache)?;
     if let Trigger::Sun(sun) = &trigger {
         in_order(sun).map_err(|problem| problem.of(text))?;
     }
@@ -89,17 +89,17 @@ pub fn parse(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigg
 ///
 /// # Errors
 /// Says what is wrong.
-pub fn parse_stored(text: &str, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
+pub fn parse_stored(text: &str, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
     // A host that starts may read a million of them.
     if let Some(Ok(time)) = text.strip_prefix("at ").map(DateTime::parse_from_rfc3339)
         && let Some(instant) = Instant::from_millis(time.timestamp_millis())
     {
         return Ok(Trigger::At(instant));
     }
-    read(text, Instant::MIN, patterns)
+    read(text, Instant::MIN, cron_cache)
 }
 
-fn read(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
+fn read(text: &str, now: Instant, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
     if text.len() > limits::TRIGGER_BYTES {
         return Err(Problem::new(format!("it is longer than {} bytes", limits::TRIGGER_BYTES), ANY).of(text));
     }
@@ -109,7 +109,7 @@ fn read(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigger, T
     let trigger = match keyword.as_str() {
         "at" => at(rest, now),
         "every" => every(rest),
-        "cron" => cron(rest, patterns),
+        "cron" => cron(rest, cron_cache),
         word if word.starts_with("now") => at(&words, now),
         word if ["cron_tz=", "tz=", "@every", "@reboot"].iter().any(|other| word.starts_with(other)) => {
             Err(of_another_cron(&words.join(" ")))
@@ -184,10 +184,10 @@ fn every(words: &[&str]) -> Result<Trigger, Problem> {
     }
 }
 
-fn cron(words: &[&str], patterns: &mut CronCache) -> Result<Trigger, Problem> {
+fn cron(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
     let (expression, zone) = match words {
         [expression @ .., "in", zone] => {
-            (expression, Some(patterns.zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
+            (expression, Some(cron_cache.zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
         }
         expression => (expression, None),
     };
@@ -195,7 +195,7 @@ fn cron(words: &[&str], patterns: &mut CronCache) -> Result<Trigger, Problem> {
     if expression.is_empty() {
         return Err(Problem::new("the expression is missing", CRON));
     }
-    let cron = patterns.cron(&expression, zone);
+    let cron = cron_cache.cron(&expression, zone);
     cron.map(Trigger::Cron).map_err(|error| {
         let general = if has_file_names(&expression) { SHELL } else { CRON };
         let hint = error.hint().unwrap_or(general);

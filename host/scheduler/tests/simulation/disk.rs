@@ -24,7 +24,7 @@ pub(crate) struct Disk {
     pub(crate) history: HashMap<RunId, RunEnded>,
     pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
     pub(crate) series: u32,
-    pub(crate) wishes: BTreeMap<u32, Override>,
+    pub(crate) overrides: BTreeMap<u32, Override>,
     /// The store does not have them, the settings do: of each plugin the one that is in force, or was last, and those that
     /// are loaded and may have had their turn already.
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
@@ -94,16 +94,16 @@ impl Disk {
             }
             Change::JobRemoved { key, tombstone } => {
                 self.jobs.remove(&key).expect("a job that is removed was there");
-                self.wishes.remove(&key);
+                self.overrides.remove(&key);
                 if let Some(Tombstone { plugin, device, job, watermark }) = tombstone {
                     self.tombstones.insert((plugin, device, job), watermark);
                 }
             }
-            Change::WishSaved { key, wish } => {
-                assert!(self.jobs.contains_key(&key), "a wish is of a job that is there");
-                self.wishes.remove(&key);
-                if wish != Override::default() {
-                    self.wishes.insert(key, wish);
+            Change::OverrideSaved { key, job_override } => {
+                assert!(self.jobs.contains_key(&key), "a job_override is of a job that is there");
+                self.overrides.remove(&key);
+                if job_override != Override::default() {
+                    self.overrides.insert(key, job_override);
                 }
             }
             Change::TombstonesForgotten { before } => self.tombstones.retain(|_, watermark| *watermark >= before),
@@ -167,7 +167,7 @@ impl Disk {
             runs: self.runs.iter().map(|(key, run)| (*key, run.clone())).collect(),
             tombstones: tombstones.collect(),
             series: self.series,
-            wishes: self.wishes.iter().map(|(key, wish)| (*key, wish.clone())).collect(),
+            overrides: self.overrides.iter().map(|(key, job_override)| (*key, job_override.clone())).collect(),
         }
     }
 }

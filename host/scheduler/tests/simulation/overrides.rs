@@ -347,7 +347,7 @@ fn the_same_request_twice_makes_one_job() {
     );
     // Not for ever.
     world.run_until(at("2027-03-03T07:00:00Z"));
-    assert!(world.disk.wishes.is_empty() && world.disk.jobs.is_empty(), "{:?}", world.disk.wishes);
+    assert!(world.disk.overrides.is_empty() && world.disk.jobs.is_empty(), "{:?}", world.disk.overrides);
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn what_is_done_with_makes_room_for_a_plan() {
     world.run_until(at("2027-03-01T06:20:00Z"));
     let lines = world.log.iter().filter(|line| line.contains("succeeded mist")).count();
     assert_eq!(lines, 2, "{:#?}", world.log);
-    assert!(world.disk.wishes.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
+    assert!(world.disk.overrides.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
 }
 
 #[test]

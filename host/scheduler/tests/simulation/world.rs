@@ -470,7 +470,7 @@ impl World {
     }
 
     pub(crate) fn ask(&mut self, what: Request) {
-        self.step(Event::Asked { request: 1, what });
+        self.step(Event::Requested { request: 1, what });
     }
 
     /// Somebody wants a failed run again.
