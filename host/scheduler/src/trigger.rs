@@ -78,7 +78,7 @@ impl fmt::Display for Never {
             Self::Over => f.write_str("its last time has passed"),
             Self::NoSuchDate => f.write_str("the calendar has no such day"),
             Self::NoSuchSunEvent => write!(f, "there is no such sun event here within {} days", limits::SUN_DAYS),
-            Self::NoLocation => f.write_str("it is not known where the device is"),
+            Self::NoLocation => f.write_str("the device has no location"),
         }
     }
 }

@@ -178,11 +178,11 @@ impl Scheduler {
         }
         match () {
             () if !has_place(self) => {
-                Err(Refusal::TooMany(format!("there are {} jobs that were made by hand already", limits::AD_HOC_JOBS)))
+                Err(Refusal::TooMany(format!("there are already {} jobs that were made by hand", limits::AD_HOC_JOBS)))
             }
             () if !has_room(self) => {
                 let most = limits::AD_HOC_BYTES >> 20;
-                Err(Refusal::TooMany(format!("the jobs that were made by hand would have more than {most} MiB")))
+                Err(Refusal::TooMany(format!("the jobs that were made by hand would exceed {most} MiB")))
             }
             () => Ok(()),
         }

@@ -274,13 +274,13 @@ impl Scheduler {
             if matches!(run.state, State::Sent(_)) {
                 run.on_the_wire = true;
             }
-            let why = format!("it was tried for {held}, and `{name}` is held no longer than that");
+            let why = format!("it was tried for {held}, the longest time for which `{name}` may be held");
             self.stop_waiting(slot);
             self.give_up_step(now, slot, Attempt::Prevented(why), out);
         }
         let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
         let said = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
-        run.progress.note = Some(format!("{said}it held `{name}` for {held}, and gave it up with steps owed").into());
+        run.progress.note = Some(format!("{said}it held `{name}` for {held}, and released it while steps were owed").into());
         out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
         self.save_progress_of(slot, out);
         self.drop_hold(slot);

@@ -48,7 +48,7 @@ impl Scheduler {
         let key = self.find_job(name)?;
         let waiting = self.run_slots(key).count();
         if waiting >= limits::RUNS_PER_JOB as usize {
-            return Err(Refusal::TooMany(format!("{waiting} runs of its job wait already")));
+            return Err(Refusal::TooMany(format!("{waiting} runs of its job are already waiting")));
         }
         let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
         let body = state.job.body.clone();
@@ -80,7 +80,7 @@ impl Scheduler {
             NextRun::Due(next) => next,
             NextRun::NotBefore(until) => {
                 return Err(Refusal::Conflict(format!(
-                    "nothing is due before {until}, and what comes then is not known yet"
+                    "nothing is due before {until}, and later occurrences are not known yet"
                 )));
             }
             NextRun::Never => return Err(Refusal::Conflict("it is never due again".into())),
@@ -143,10 +143,10 @@ impl Scheduler {
         };
         let again = |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
         if let Some(other) = of_job.iter().filter_map(|slot| self.runs.get(*slot)).find(|other| again(&other.id)) {
-            return Err(Refusal::Conflict(format!("it is being done again already, as {}", other.id)));
+            return Err(Refusal::Conflict(format!("it is already being replayed, as {}", other.id)));
         }
         if of_job.len() >= limits::RUNS_PER_JOB as usize {
-            return Err(Refusal::TooMany(format!("{} runs of its job wait already", of_job.len())));
+            return Err(Refusal::TooMany(format!("{} runs of its job are already waiting", of_job.len())));
         }
         let at = self.unique_instant(now);
         let id = RunId { origin: Origin::Replay { at, series: self.series }, ..run.clone() };

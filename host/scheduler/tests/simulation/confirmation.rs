@@ -26,7 +26,7 @@ fn a_silent_device_is_tried_again_with_growing_pauses_and_its_run_can_be_replaye
     assert_eq!(times.len(), 3, "{times:?}");
     let last = lines(&world).pop().expect("a line");
     assert!(
-        last.ends_with("step 1 was given up after 3 attempts: the device did not report within 5s that it was done"),
+        last.ends_with("step 1 was given up after 3 attempts: the device did not confirm the step within 5s"),
         "{last}"
     );
     world.log.clear();
@@ -123,7 +123,7 @@ fn nothing_is_sent_where_the_device_cannot_be_listened_to() {
     }
     let last = lines(&world).pop().expect("a line");
     assert!(
-        last.contains("missed open 06:10:00: the device's reports could not be listened to: not authorized"),
+        last.contains("missed open 06:10:00: the subscription to the device's reports failed: not authorized"),
         "{last}"
     );
 }
@@ -170,8 +170,8 @@ fn what_is_owed_is_sent_although_its_device_cannot_be_listened_to() {
         &[
             "06:10:00 publish valve/on #1",
             "06:11:00 publish valve/off #1",
-            "06:11:00 failed water 06:10:00: step 2: the device's reports could not be listened to: not authorized; it \
-             was sent all the same",
+            "06:11:00 failed water 06:10:00: step 2: the subscription to the device's reports failed: not authorized; the \
+             step was sent without confirmation",
         ],
     );
 }

@@ -68,7 +68,7 @@ fn what_runs_now_says_what_should_hold_in_its_group() {
         &world,
         &[
             "06:10:00 answer: open",
-            "06:11:00 cancelled open 06:10:00 again: a newer run of its group, `close` of 06:11:00, took its place",
+            "06:11:00 cancelled open 06:10:00 again: a newer run of its group, `close` of 06:11:00, replaced it",
             "06:11:00 answer: close",
             "06:11:00 publish close #1",
             "06:11:00 succeeded close 06:11:00 again",
@@ -96,7 +96,7 @@ fn the_next_run_is_left_out_and_only_that() {
             "06:00:00 answer: it is never due again",
             "06:00:00 answer: tick",
             "06:05:00 crash",
-            "06:10:00 skipped tick 06:10:00: this one was left out by hand",
+            "06:10:00 skipped tick 06:10:00: this run was skipped by hand",
             "06:15:00 answer: tick",
             "06:15:00 answer: tick",
             "06:20:00 publish tick #1",
@@ -123,7 +123,7 @@ fn the_next_run_is_left_out_also_where_a_plan_or_the_clock_makes_it_another_one(
     world.run_until(at("2027-03-01T05:55:00Z"));
     world.run_until(at("2027-03-02T06:45:00Z"));
     let of = |text: &str| world.log.iter().filter(|line| line.contains(text)).cloned().collect::<Vec<_>>();
-    let left_out = of("left out by hand");
+    let left_out = of("skipped by hand");
     assert_eq!(left_out.len(), 2, "{left_out:#?}");
     assert!(left_out[0].contains("T05:40:00Z skipped tick "), "{left_out:#?}");
     assert!(left_out[1].contains("T06:40:00Z skipped close "), "{left_out:#?}");

@@ -63,11 +63,11 @@ fn a_queue_lets_runs_wait_within_their_grace_and_no_more_than_it_says() {
         &world,
         &[
             "06:01:00 publish valve/on #1",
-            "06:03:00 skipped water 06:03:00: as many runs as may wait (1) were waiting already",
+            "06:03:00 skipped water 06:03:00: the limit of waiting runs (1) was reached",
             "06:03:30 publish valve/off #1",
             "06:03:30 succeeded water 06:01:00",
             "06:03:30 publish valve/on #1",
-            "06:05:00 skipped water 06:05:00: as many runs as may wait (1) were waiting already",
+            "06:05:00 skipped water 06:05:00: the limit of waiting runs (1) was reached",
         ],
     );
 }
@@ -81,7 +81,7 @@ fn as_many_go_on_at_once_as_are_allowed() {
         &[
             "06:01:00 publish valve/on #1",
             "06:02:00 publish valve/on #1",
-            "06:03:00 skipped water 06:03:00: as many runs as may go on at once (2) were going on already",
+            "06:03:00 skipped water 06:03:00: the limit of simultaneous runs (2) was reached",
             "06:03:30 publish valve/off #1",
             "06:03:30 succeeded water 06:01:00",
         ],
@@ -201,7 +201,7 @@ fn of_a_group_only_the_newest_missed_run_is_made_up_for_whatever_its_age() {
         &world,
         &[
             "21:00:00 crash",
-            "21:00:00 missed open 07:00:00: only the newest one of its group, `close` of 20:00:00, is made up for",
+            "21:00:00 missed open 07:00:00: only the newest run of its group, `close` of 20:00:00, is caught up",
             "21:00:00 publish door/close #1",
             "21:00:00 succeeded close 20:00:00",
         ],
@@ -221,7 +221,7 @@ fn what_comes_to_a_group_too_late_gives_way_to_what_was_done() {
         &[
             "06:30:00 publish door/close #1",
             "06:30:00 succeeded close 06:30:00",
-            "06:35:00 missed open 06:10:00: only the newest one of its group, `close` of 06:30:00, is made up for",
+            "06:35:00 missed open 06:10:00: only the newest run of its group, `close` of 06:30:00, is caught up",
             "06:35:00 coop: 1 new, 0 changed, 0 gone, 1 unchanged",
         ],
     );
@@ -243,7 +243,7 @@ fn a_retry_of_open_never_lands_after_close() {
         &world,
         &[
             "06:10:00 publish door/open #1",
-            "06:12:30 cancelled open 06:10:00: a newer run of its group, `close` of 06:12:00, took its place",
+            "06:12:30 cancelled open 06:10:00: a newer run of its group, `close` of 06:12:00, replaced it",
             "06:12:30 publish door/close #1",
             "06:12:30 succeeded close 06:12:00",
         ],
@@ -343,7 +343,7 @@ fn a_resource_is_held_from_the_first_step_to_the_last_and_goes_to_the_highest_pr
             "06:11:00 publish off #1",
             "06:11:00 succeeded beds 06:10:00",
             "06:11:00 publish on #1",
-            "06:11:30.001 missed trees 06:10:00: `pump` was taken; it would have started 1m30s1ms late, and its grace is \
+            "06:11:30.001 missed trees 06:10:00: `pump` was in use; it would have started 1m30s1ms late, and its grace is \
              1m30s",
             "06:12:00 publish off #1",
             "06:12:00 succeeded lawn 06:10:00",

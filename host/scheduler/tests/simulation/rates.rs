@@ -124,10 +124,10 @@ fn what_is_due_while_a_run_waits_for_the_rate_is_decided_at_once_when_it_has_end
             "06:00:02 succeeded one 06:00:01",
             "06:00:03 publish two #1",
             "06:00:03 succeeded two 06:00:01",
-            "06:00:03 missed two 06:00:02: 1 missed since 06:00:02; only the newest one, of 06:00:03, is made up for",
+            "06:00:03 missed two 06:00:02: 1 missed since 06:00:02; only the newest run, of 06:00:03, is caught up",
             "06:00:04 publish one #1",
             "06:00:04 succeeded one 06:00:02",
-            "06:00:04 missed one 06:00:03: 1 missed since 06:00:03; only the newest one, of 06:00:04, is made up for",
+            "06:00:04 missed one 06:00:03: 1 missed since 06:00:03; only the newest run, of 06:00:04, is caught up",
         ],
     );
 }

@@ -84,7 +84,7 @@ fn steps_that_take_longer_than_a_resource_may_be_held_do_not_start() {
     assert_eq!(
         lines(&world),
         [
-            "06:10:00 denied longer 06:10:00: it would hold `pump` for 5m1s, and a run may for 5m",
+            "06:10:00 denied longer 06:10:00: it would hold `pump` for 5m1s, and a run may hold it for 5m",
             "06:10:00 publish exact #1",
             "06:15:00 publish off #1",
             "06:15:00 succeeded exact 06:10:00",
@@ -102,7 +102,7 @@ fn a_reply_that_takes_longer_than_a_resource_may_be_held_does_not_start() {
     world.reply = Ok(Reply { steps: long.steps().to_vec(), replan: false, note: None });
     world.run_until(at("2027-03-01T06:30:00Z"));
     let log = lines(&world);
-    let denied = "06:10:00 denied lawn 06:10:00: it would hold `pump` for 5m1s, and a run may for 5m";
+    let denied = "06:10:00 denied lawn 06:10:00: it would hold `pump` for 5m1s, and a run may hold it for 5m";
     assert!(log.contains(&denied.to_owned()), "{log:#?}");
     assert_eq!(published(&world, "beds").len(), 2, "the pump is free for others: {log:#?}");
     assert!(published(&world, "lawn").is_empty(), "{log:#?}");
@@ -138,7 +138,7 @@ fn an_owed_step_that_is_retried_goes_on_without_the_resource_after_the_longest_h
     assert!(published(&world, "lawn/off").len() > 3, "it is owed all the same: {log:#?}");
     world.run_until(at("2027-03-01T06:40:00Z"));
     let ended: Vec<_> = world.disk.history.values().map(|ended| ended.note.as_deref()).collect();
-    assert!(ended.contains(&Some("it held `pump` for 6m, and gave it up with steps owed")), "{ended:?}");
+    assert!(ended.contains(&Some("it held `pump` for 6m, and released it while steps were owed")), "{ended:?}");
     let succeeded = lines(&world).iter().filter(|line| line.contains("succeeded")).count();
     assert_eq!(succeeded, 2, "{:#?}", world.log);
 }
@@ -150,7 +150,7 @@ fn a_first_step_that_is_retried_is_given_up_with_the_resource() {
     let mut world = two_plugins(vec![stubborn], vec![watering("beds", 0)]);
     run_refusing(&mut world, "lawn/on", "2027-03-01T06:30:00Z");
     let log = lines(&world);
-    let failed = "06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, and `pump` is held no longer than that";
+    let failed = "06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, the longest time for which `pump` may be held";
     assert!(log.contains(&failed.to_owned()), "{log:#?}");
     assert!(log.contains(&"06:16:00 publish beds/on #1".to_owned()), "{log:#?}");
 }

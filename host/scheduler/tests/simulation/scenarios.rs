@@ -150,8 +150,8 @@ fn of_several_missed_runs_only_the_newest_is_made_up_for_and_only_within_its_gra
         &world,
         &[
             "06:10:30 crash",
-            "06:10:30 missed tick 06:09:00: 8 missed since 06:02:00; only the newest one, of \
-             06:10:00, is made up for",
+            "06:10:30 missed tick 06:09:00: 8 missed since 06:02:00; only the newest run, of \
+             06:10:00, is caught up",
             "06:10:30 publish tick #1",
             "06:10:30 succeeded tick 06:10:00",
             "06:11:00 publish tick #1",

@@ -20,7 +20,7 @@ fn what_is_owed_waits_for_a_device_that_was_there() {
     let tries = lines(&world).iter().filter(|line| line.contains("publish valve/off")).count();
     assert!((5..8).contains(&tries), "with growing pauses: {:#?}", world.log);
     let under_way = world.scheduler.runs_from(0).0.first().map(|run| (run.state, run.last.map(ToString::to_string)));
-    let last = "the broker has it, and had no subscriber for its topic";
+    let last = "the broker accepted the message, and had no subscriber for its topic";
     assert_eq!(under_way, Some(("pausing", Some(last.to_owned()))));
     // It is back.
     deaf(&mut world, &[]);

@@ -63,7 +63,7 @@ fn a_plugin_that_fails_is_asked_again_until_it_is_given_up() {
     world.run_until(at("2027-03-01T06:20:00Z"));
     let calls = world.log.iter().filter(|line| line.contains(" call ")).count();
     assert_eq!(calls, 2, "{:#?}", world.log);
-    let reason = "failed water 2027-03-01T06:10:00Z: the plugin was asked 2 times what to publish: trap";
+    let reason = "failed water 2027-03-01T06:10:00Z: the plugin was called 2 times for its messages: trap";
     assert!(world.log.last().is_some_and(|line| line.ends_with(reason)), "{:#?}", world.log);
     // It is a dead letter, and is asked anew.
     world.reply = says(&[(0, "valve/on")]);
@@ -78,7 +78,7 @@ fn a_plugin_that_fails_beyond_the_grace_has_failed_and_is_a_dead_letter() {
     let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
     world.run_until(at("2027-03-01T07:00:00Z"));
     let last = world.log.last().expect("it has ended");
-    assert!(last.contains("failed water") && last.ends_with("what to publish: trap"), "{:#?}", world.log);
+    assert!(last.contains("failed water") && last.ends_with("for its messages: trap"), "{:#?}", world.log);
     assert_eq!(world.dead_letters.len(), 1);
 }
 

@@ -150,7 +150,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
             Outcome::Succeeded(Success { no_subscriber: Some(2), ..Success::PLAIN }),
             "; the broker had no subscriber for the topic of step 2",
         ),
-        (failed(Attempt::NoSubscriber), "the broker has it, and had no subscriber"),
+        (failed(Attempt::NoSubscriber), "the broker accepted the message, and had no subscriber"),
         (failed(Attempt::LinkLost), "the connection was lost"),
         (failed(Attempt::HostStopped), "the host was stopped"),
         (failed(Attempt::Refused("not authorized".into())), "the broker refused the message: not authorized"),
@@ -158,18 +158,18 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
             failed(Attempt::EndedLink { topic: topic(), how: "the broker closed the connection".into() }),
             "the broker ended the connection at the message to `barn/door`, which was alone on it: the broker closed",
         ),
-        (failed(Attempt::Overtaken), "the time of a later step had come"),
+        (failed(Attempt::Overtaken), "a later step was due"),
         (
             failed(Attempt::PossiblySent),
             "was possibly sent, and is not to be repeated; if it did not arrive, `roost replay",
         ),
         (
-            failed(Attempt::Prevented("the device's reports could not be listened to".into())),
-            "step 1 was given up: the device's reports could not be listened to",
+            failed(Attempt::Prevented("the subscription to the device's reports failed".into())),
+            "step 1 was given up: the subscription to the device's reports failed",
         ),
         (
             failed(Attempt::Unanswered("`run-task` said: zone 9".into())),
-            "asked 3 times what to publish: `run-task` said",
+            "called 3 times for its messages: `run-task` said",
         ),
         (
             failed(Attempt::NoReport { within_ms: 30_000, said: Some("OPENING".into()) }),
@@ -185,9 +185,9 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::Busy), "the broker was busy"),
         (too_late(Cause::OverRate { per_second: 1_000 }), "more to send than its rate of 1000 messages"),
         (too_late(Cause::EarlierRun), "an earlier run had not ended"),
-        (too_late(Cause::SlowPlugin), "its plugin took too long to say what to publish"),
-        (too_late(Cause::Taken(pump())), "`pump` was taken"),
-        (too_late(Cause::SubscribeFailed("not authorized".into())), "could not be listened to: not authorized"),
+        (too_late(Cause::SlowPlugin), "its plugin took too long to return its messages"),
+        (too_late(Cause::Taken(pump())), "`pump` was in use"),
+        (too_late(Cause::SubscribeFailed("not authorized".into())), "reports failed: not authorized"),
         (too_late(Cause::HeldBack(topic())), "messages to `barn/door` were held back"),
         (missed(MissedReason::TooMany(1_000)), "1000 of its runs were waiting already"),
         (
@@ -231,7 +231,7 @@ fn denials() -> Vec<(Outcome, &'static str)> {
         (Outcome::Denied(Denied::NotGranted(pump())), "it needs `pump`, and its plugin is not among the `plugins`"),
         (
             Outcome::Denied(Denied::HoldTooLong { resource: pump(), hold_ms: 18_000_000, longest_ms: 14_400_000 }),
-            "it would hold `pump` for 5h, and a run may for 4h",
+            "it would hold `pump` for 5h, and a run may hold it for 4h",
         ),
     ]
 }

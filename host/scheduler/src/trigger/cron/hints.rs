@@ -10,7 +10,7 @@ pub(super) fn hint(expression: &str) -> Option<String> {
         let (_, zone) = expression.split_at(first.len() - zone.len());
         let (zone, rest) = zone.trim_start().split_once(char::is_whitespace).unwrap_or((zone, "30 6 * * *"));
         return Some(format!(
-            "a time zone stands behind the expression: `cron {} in {zone}`; in a plugin's plan it is `time-zone`",
+            "the time zone follows the expression: `cron {} in {zone}`; in a plugin's plan it is `time-zone`",
             rest.trim()
         ));
     }

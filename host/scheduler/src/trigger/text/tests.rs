@@ -140,7 +140,7 @@ fn what_is_cron_elsewhere_gets_the_hint_that_fits() {
     for (text, hint) in [
         (
             "cron CRON_TZ=Europe/London 30 6 * * *",
-            "a time zone stands behind the expression: `cron 30 6 * * * in Europe/London`",
+            "the time zone follows the expression: `cron 30 6 * * * in Europe/London`",
         ),
         ("TZ=Asia/Tokyo 30 6 * * MON", "`cron 30 6 * * MON in Asia/Tokyo`; in a plugin's plan it is `time-zone`"),
         ("cron @every 5m", "a period is a trigger of its own: `every 5m`"),
