@@ -315,7 +315,7 @@ pub struct LoadedDevice {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// When the plan was requested: the plan covers occurrences from here on.
-    pub asked: Instant,
+    pub requested_at: Instant,
     /// The jobs, with unique ids.
     pub jobs: Vec<PackedJob>,
 }
@@ -323,8 +323,8 @@ pub struct Plan {
 impl Plan {
     /// Returns a plan of jobs with unique ids.
     #[must_use]
-    pub fn new(asked: Instant, jobs: &[Job]) -> Self {
-        Self { asked, jobs: jobs.iter().map(PackedJob::from).collect() }
+    pub fn new(requested_at: Instant, jobs: &[Job]) -> Self {
+        Self { requested_at, jobs: jobs.iter().map(PackedJob::from).collect() }
     }
 }
 

@@ -206,7 +206,7 @@ struct Device {
     failures: u32,
     error: Option<String>,
     /// Whether a plan has been requested and has not arrived yet.
-    asked: bool,
+    plan_requested: bool,
     paused: bool,
     /// Indexed by the job's id, which is stored in the job.
     jobs: HashTable<JobKey>,

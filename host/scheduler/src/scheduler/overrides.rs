@@ -1,5 +1,4 @@
-//! What people want beside the plans: what they pause and leave out, and the jobs that they make themselves, which no plan
-//! touches.
+//! The operator's overrides: pauses, skips and ad-hoc jobs, which no plan changes.
 
 use super::{
     Device, DeviceKey, Instant, JobKey, Plugin, PluginKey, Scheduler, api_device, jobs::Next, reconcile::Comparison,
@@ -16,7 +15,7 @@ use crate::{
 };
 
 impl Scheduler {
-    /// People have said something of a job.
+    /// Changes and saves a job's overrides.
     pub(super) fn change_override(&mut self, key: JobKey, change: impl FnOnce(&mut Override), out: &mut Step) {
         let mut job_override = self.overrides.get(&key).cloned().unwrap_or_default();
         change(&mut job_override);
@@ -30,7 +29,7 @@ impl Scheduler {
             let bytes = self.jobs.get(key).map_or(0, |state| state.job.body.bytes());
             self.ad_hoc.insert(key, bytes);
             self.ad_hoc_bytes += bytes;
-            ad_hoc.idempotency.map(|asked| self.requests.insert(asked.key, key));
+            ad_hoc.idempotency.map(|idempotency| self.requests.insert(idempotency.key, key));
         }
         if job_override != Override::default() {
             self.overrides.insert(key, job_override);
@@ -39,18 +38,18 @@ impl Scheduler {
 
     pub(super) fn forget_override(&mut self, key: JobKey) {
         let ad_hoc = self.overrides.remove(&key).and_then(|job_override| job_override.ad_hoc);
-        if let Some(asked) = ad_hoc.and_then(|ad_hoc| ad_hoc.idempotency) {
-            self.requests.remove(&asked.key);
+        if let Some(idempotency) = ad_hoc.and_then(|ad_hoc| ad_hoc.idempotency) {
+            self.requests.remove(&idempotency.key);
         }
         self.ad_hoc_bytes -= self.ad_hoc.remove(&key).unwrap_or_default();
     }
 
-    /// Whether somebody wants an occurrence to be left out, or wanted so: that is known until he wants something else.
+    /// Returns whether the operator skips an occurrence. The request is kept until another one replaces it.
     pub(super) fn is_skipped(&self, key: JobKey, occurrence: Instant) -> bool {
         self.overrides.get(&key).is_some_and(|job_override| job_override.skip == Some(occurrence))
     }
 
-    /// The next occurrence is to be left out, also where that is another one than it was.
+    /// Moves a skip to the next occurrence if that has changed.
     pub(super) fn move_skip(&mut self, key: JobKey, before: Option<Instant>, out: &mut Step) {
         let next = self.jobs.get(key).and_then(|state| state.next.due());
         if let (Some(before), Some(next)) = (before, next)
@@ -61,7 +60,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether nothing of a job is to start.
+    /// Returns what is paused of a job, if anything.
     pub(super) fn is_paused(&self, key: JobKey) -> Option<Level> {
         if self.overrides.get(&key).is_some_and(|job_override| job_override.paused) {
             return Some(Level::Job);
@@ -70,7 +69,7 @@ impl Scheduler {
         level(device, self.plugins.get(device.plugin))
     }
 
-    /// The same of a run, whose job may have gone.
+    /// Returns what is paused of a run, whose job may have been removed.
     pub(super) fn is_run_paused(&self, run: &Run) -> Option<Level> {
         if let Some(key) = run.job {
             return self.is_paused(key);
@@ -79,7 +78,7 @@ impl Scheduler {
         level(self.devices.get(*plugin.devices.get(&run.id.device)?)?, Some(plugin))
     }
 
-    /// Whether a device has a job of that name that is no plan's. One that is done with makes room.
+    /// Returns whether a device has an ad-hoc job of that name. A finished one is removed.
     pub(super) fn is_ad_hoc(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
         if self.ad_hoc.is_empty() {
             return false;
@@ -92,15 +91,15 @@ impl Scheduler {
         true
     }
 
-    /// When a job was due last that is never due again, and whose runs have ended.
+    /// Returns the last occurrence of a job that is never due again and has no runs left.
     fn is_finished(&self, key: JobKey) -> Option<Instant> {
         let state = self.jobs.get(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
-        // What follows the sun waits for a place.
+        // A sun trigger may be due once the device has a location.
         let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.run_slots(key).next().is_none();
         is_over.then_some(state.watermark)
     }
 
-    /// Somebody has made a job.
+    /// Adds an ad-hoc job, and answers the request.
     pub(super) fn schedule(&mut self, now: Instant, request: RequestId, new: NewJob, out: &mut Step) {
         let answer = self.try_schedule(now, new, out);
         out.effects.push(Effect::Answer { request, answer });
@@ -108,7 +107,7 @@ impl Scheduler {
 
     fn try_schedule(&mut self, now: Instant, new: NewJob, out: &mut Step) -> Result<Done, Refusal> {
         let NewJob { plugin, device, job, idempotency, replaces } = new;
-        if let Some(made) = idempotency.and_then(|asked| self.made_before(asked)) {
+        if let Some(made) = idempotency.and_then(|idempotency| self.made_before(idempotency)) {
             return made.map(|job| Done::Job { job, is_new: false });
         }
         let is_host = plugin == PluginName::of_host() && device == api_device();
@@ -127,7 +126,7 @@ impl Scheduler {
             Err(unchanged) => (unchanged, false),
         };
         if is_other {
-            // Who says what is to be done means that, and not what was to be done before.
+            // A new definition replaces the old one, also for runs that have not started.
             self.end_unstarted(now, key, &Cancelled::JobReplaced, out);
         }
         let made_by = |before: Option<&AdHoc>| {
@@ -142,12 +141,13 @@ impl Scheduler {
         Ok(Done::Job { job: name, is_new: existing.is_none() })
     }
 
-    /// The job that the same request has made before, if one has; another request with its key is a mistake.
-    pub fn made_before(&self, asked: Idempotency) -> Option<Result<JobName, Refusal>> {
-        let key = *self.requests.get(&asked.key)?;
+    /// Returns the job that an earlier request with the same key has made, if any; a different request with that key is
+    /// refused.
+    pub fn made_before(&self, idempotency: Idempotency) -> Option<Result<JobName, Refusal>> {
+        let key = *self.requests.get(&idempotency.key)?;
         let before = self.overrides.get(&key)?.ad_hoc.as_ref()?.idempotency?;
-        if before.request != asked.request {
-            let what = "the same idempotency key came before, with another request".to_owned();
+        if before.request != idempotency.request {
+            let what = "the idempotency key was used before, with another request".to_owned();
             return Some(Err(Refusal::Conflict(what)));
         }
         Some(Ok(self.run_id(key, Instant::MIN).of_job()))
@@ -158,12 +158,12 @@ impl Scheduler {
             () if !self.ad_hoc.contains_key(&key) => {
                 Err(Refusal::Conflict(format!("job `{plugin}/{device}/{job}` is planned by its plugin")))
             }
-            () if !replaces => Err(Refusal::Conflict(format!("there is a job `{plugin}/{device}/{job}` already"))),
+            () if !replaces => Err(Refusal::Conflict(format!("there is already a job `{plugin}/{device}/{job}`"))),
             () => Ok(()),
         }
     }
 
-    /// Room for one more, if need be of those that are done with.
+    /// Ensures room for an ad-hoc job, by removing finished ones if necessary.
     fn make_room_for_ad_hoc(
         &mut self,
         now: Instant,
@@ -188,13 +188,14 @@ impl Scheduler {
         }
     }
 
-    /// Lets jobs go that somebody made, and that are long done with; whether there are more.
+    /// Removes ad-hoc jobs that finished long ago. Returns whether there are more.
     pub(super) fn forget_finished(&mut self, now: Instant, out: &mut Step) -> bool {
-        // Not one that is being looked at.
+        // Not while queued work may refer to one.
         self.work.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), out)
     }
 
-    /// Those whose last occurrence is before an instant, the oldest first.
+    /// Removes ad-hoc jobs whose last occurrence is before an instant, the oldest first. Returns whether there are
+    /// more.
     fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
         let is_finished = |key: &JobKey| Some((self.is_finished(*key).filter(|at| *at < before)?, *key));
         let mut finished: Vec<(Instant, JobKey)> = self.ad_hoc.keys().filter_map(is_finished).collect();
@@ -204,13 +205,13 @@ impl Scheduler {
             self.disarm_timer(key);
             self.remove_job(key);
             self.forget_override(key);
-            // Nothing that somebody makes from here on reaches back to what this one has done.
+            // No later job reaches back to occurrences of this one.
             out.changes.push(Change::JobRemoved { key, tombstone: None });
         }
         is_more
     }
 
-    /// Somebody takes away a job that somebody made. What its runs owe is sent at once.
+    /// Cancels an ad-hoc job, and answers the request. Owed steps of its runs are sent at once.
     pub(super) fn cancel(&mut self, now: Instant, request: RequestId, name: &JobName, out: &mut Step) {
         let answer = self.try_cancel(now, name, out);
         out.effects.push(Effect::Answer { request, answer });
@@ -219,7 +220,7 @@ impl Scheduler {
     fn try_cancel(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
         self.may_replace(key, name, true)?;
-        // What is due at this very moment is decided as well.
+        // Occurrences that are due at this moment are decided, too.
         self.admit_past(now, key, now.plus_ms(1), out);
         self.end_unstarted(now, key, &Cancelled::JobCancelled, out);
         for slot in self.run_slots(key).collect::<Vec<_>>() {
@@ -230,7 +231,7 @@ impl Scheduler {
         Ok(Done::Nothing)
     }
 
-    /// Runs that have not started never do: their job is not wanted any more.
+    /// Ends the runs of a job that have not started.
     fn end_unstarted(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
         for slot in self.run_slots(key).collect::<Vec<_>>() {
             if self.runs.get(slot).is_some_and(Run::has_not_started) {
@@ -239,7 +240,7 @@ impl Scheduler {
         }
     }
 
-    /// A job of people's own goes with its device: no plan brings it back, so it is recorded what does not happen (I13).
+    /// Records the next occurrence of an ad-hoc job that is removed with its device: no plan brings it back (I13).
     pub(super) fn record_cancelled(&mut self, now: Instant, key: JobKey, reason: &Cancelled, out: &mut Step) {
         let next = self.jobs.get(key).filter(|_| self.ad_hoc.contains_key(&key)).and_then(|state| state.next.due());
         if let Some(next) = next {
@@ -248,7 +249,7 @@ impl Scheduler {
         }
     }
 
-    /// The place of the host's own jobs, on disk from the first of them on.
+    /// Returns the device of the host's own jobs; the first of them creates it.
     fn api_device(&mut self, out: &mut Step) -> DeviceKey {
         let (plugin, device) = (PluginName::of_host(), api_device());
         if let Ok(key) = self.find_device(&plugin, &device) {
@@ -281,7 +282,7 @@ impl Scheduler {
         key
     }
 
-    /// The host may have another place than when it was started last.
+    /// Applies the host's current site, which may differ from that of the last run.
     pub(super) fn move_host_device(&mut self) {
         if let Ok(key) = self.find_device(&PluginName::of_host(), &api_device())
             && let Some(device) = self.devices.get_mut(key)

@@ -1,4 +1,4 @@
-//! What a run that has not started has to wait for: earlier runs of its job and of its group, and what it needs.
+//! The queues for runs that have not started: behind earlier runs of their job and of their group, and for a resource.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,25 +17,25 @@ use crate::{
     turns::Turns,
 };
 
-/// A group, among all groups of all devices.
+/// Identifies a group.
 pub(super) type GroupKey = (PluginName, DeviceName, GroupName);
 
-/// Jobs of a device of which only the newest run counts.
+/// A group of jobs of a device, of which only the newest run counts.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// When its jobs are due.
     pub(super) due: BTreeSet<(Instant, JobKey)>,
-    /// Its runs, in the order they were admitted.
+    /// Its runs, in the order of admission.
     pub(super) runs: BTreeMap<Seq, RunSlot>,
 }
 
-/// A resource, of which the operator has a limited number, and the runs that wait for it.
+/// A resource, the runs that hold it and the runs that wait for it.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) rule: Resource,
-    /// The runs that hold it: more than there are, where the operator has taken some away.
+    /// The runs that hold it: more than its capacity, if the operator has reduced that.
     holders: BTreeSet<RunSlot>,
-    /// Round robin over plugins; within one the higher priority first, then the one that was due first (I7).
+    /// Served round robin over plugins; within a plugin by priority, then by due time (I7).
     waiting: Turns,
 }
 
@@ -48,24 +48,24 @@ impl Pool {
         self.holders.len() >= self.rule.capacity as usize
     }
 
-    /// Until when a run may hold one.
+    /// Returns until when a run may hold it.
     fn until(&self, since: Instant) -> Instant {
         since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)
     }
 }
 
-/// That a run holds what it needs.
+/// A run's hold of its resource.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
-    /// Since when; of one that was taken over from an earlier run, since when that had it.
+    /// Since when it is held; if it was taken over from an earlier run, since that run had it.
     pub(super) since: Instant,
-    /// Whether it was.
+    /// Whether it was taken over.
     inherited: bool,
-    /// When the run's timer looks whether it has held it for long enough.
+    /// When the run's timer checks whether the hold has expired.
     pub(super) until: Instant,
 }
 
-/// The runs that a run has to do with.
+/// The runs that share a job or a group with a run.
 #[derive(Debug, Default)]
 pub(super) struct Siblings {
     job: Option<JobKey>,
@@ -74,14 +74,14 @@ pub(super) struct Siblings {
 }
 
 impl Scheduler {
-    /// The runs that hold a resource, some of them where there are many.
+    /// Returns runs that hold a resource; only some of them if there are many.
     pub fn holders_of(&self, resource: &ResourceName) -> impl Iterator<Item = &RunId> {
         let pool = self.resources.get(resource).into_iter();
         let holders = pool.flat_map(|pool| pool.holders.iter().take(limits::HOLDERS_PER_VIEW));
         holders.filter_map(|slot| self.runs.get(*slot)).map(|run| &run.id)
     }
 
-    /// A run that is there from now on.
+    /// Adds a run.
     pub(super) fn insert_run(&mut self, mut run: Run) -> RunSlot {
         debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
         let seq = self.next_seq;
@@ -102,13 +102,14 @@ impl Scheduler {
             && let Some(pool) = needs.and_then(|name| self.resources.get(&name))
             && (pool.until(started) > self.since || !is_owed)
         {
-            // It started before the host did, and goes on; a first step that is tried for too long is given up at once.
+            // It started before the host did, and continues; a first step that has been tried for too long is given up
+            // at once.
             self.take_hold(slot, started, false);
         }
         slot
     }
 
-    /// A run that goes: what it holds is free, and nobody waits for it any more.
+    /// Removes a run from its job and group, and releases its resource.
     pub(super) fn forget_run(&mut self, now: Instant, slot: RunSlot) -> Siblings {
         let Some(run) = self.runs.get_mut(slot) else { return Siblings::default() };
         let siblings = siblings_of(run);
@@ -141,12 +142,12 @@ impl Scheduler {
         }
     }
 
-    /// The runs of a job, in the order they were admitted.
+    /// Returns the runs of a job, in the order of admission.
     pub(super) fn run_slots(&self, job: JobKey) -> impl Iterator<Item = RunSlot> {
         self.runs_of.range((job, 0)..=(job, Seq::MAX)).map(|(_, slot)| *slot)
     }
 
-    /// The runs that have outlived a job.
+    /// Returns the runs that have outlived a job, in the order of admission.
     pub(super) fn orphans_of(&self, name: &JobName) -> Vec<RunSlot> {
         let (plugin, device, job) = name.clone();
         let first = RunId { plugin, device, job, occurrence: Instant::MIN, origin: Origin::Trigger };
@@ -157,7 +158,7 @@ impl Scheduler {
         slots
     }
 
-    /// A job is gone, and its runs go on.
+    /// Detaches the runs of a removed job, which continue.
     pub(super) fn orphan_runs(&mut self, job: JobKey) {
         for slot in self.run_slots(job).collect::<Vec<_>>() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
@@ -167,7 +168,7 @@ impl Scheduler {
         }
     }
 
-    /// A job is back, and its runs are its runs again.
+    /// Attaches the runs of an earlier job of the same name.
     pub(super) fn adopt_orphans(&mut self, job: JobKey, name: &JobName) {
         for slot in self.orphans_of(name) {
             let Some(run) = self.runs.get_mut(slot) else { continue };
@@ -177,14 +178,14 @@ impl Scheduler {
         }
     }
 
-    /// Whether no other run can be in a run's way, nor leave anything to it.
+    /// Returns whether no other run can block a run or leave steps to it.
     fn is_alone(&self, slot: RunSlot) -> bool {
         self.runs.get(slot).is_some_and(|run| {
             run.policy.group().is_none() && run.job.is_some_and(|job| self.run_slots(job).nth(1).is_none())
         })
     }
 
-    /// Whether a run that has not started has to wait for earlier ones.
+    /// Returns whether a run that has not started must wait for earlier ones.
     fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
@@ -200,7 +201,7 @@ impl Scheduler {
         earlier >= at_once as usize || of_group
     }
 
-    /// A run has nothing left but what a newer one is to take over.
+    /// Holds a run that has only steps left that a newer run is to take over.
     pub(super) fn yield_to_newer(&mut self, slot: RunSlot) {
         self.set_state(slot, State::Held(None));
         if let Some(siblings) = self.runs.get(slot).map(siblings_of) {
@@ -208,20 +209,20 @@ impl Scheduler {
         }
     }
 
-    /// What a run needs may be held by one that yields to it: then it has that.
+    /// Takes over the resource from a run that yields to this one, if there is one. Returns whether it did.
     fn inherits_resource(&mut self, slot: RunSlot) -> bool {
         let Some((siblings, seq)) = self.runs.get(slot).map(|run| (siblings_of(run), run.seq)) else { return false };
         let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
         let holder = self.yielding_to(&siblings, seq).into_iter().find(yields);
         let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
         let Some(hold) = holder.and_then(|holder| self.drop_hold(holder)) else { return false };
-        // While it waited for its start it had nothing of it.
+        // While it waited for its start, it did not use the resource.
         let since = started.filter(|_| !hold.inherited).unwrap_or(hold.since);
         self.take_hold(slot, since, true);
         true
     }
 
-    /// A run has what it needs, until it ends or has had it for long enough.
+    /// Gives a run its resource, until it ends or the hold expires.
     fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let mut until = Instant::MAX;
@@ -233,7 +234,7 @@ impl Scheduler {
         self.timers.insert((until, Timer::Hold(slot)));
     }
 
-    /// A run does not have what it needs any more.
+    /// Ends a run's hold of its resource.
     fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
         let run = self.runs.get_mut(slot)?;
         let hold = run.holds.take()?;
@@ -244,8 +245,8 @@ impl Scheduler {
         Some(hold)
     }
 
-    /// A run has held a resource for as long as one may: others have their turn (I7). What has not started goes back into
-    /// the queue, a first step is given up, and owed steps go on without the resource (I5).
+    /// Handles the expiry of a hold: others have their turn (I7). A run that has not started returns to the queue, a
+    /// first step is given up, and owed steps continue without the resource (I5).
     pub(super) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(hold) = run.holds else { return };
@@ -254,7 +255,7 @@ impl Scheduler {
         let since = run.progress.started.filter(|_| !hold.inherited).unwrap_or(hold.since);
         let until = pool.until(since);
         if until > now {
-            // It waited for its start while it had it.
+            // It waited for its start while it held it.
             run.holds = Some(Hold { since, until, ..hold });
             self.timers.insert((until, Timer::Hold(slot)));
             return;
@@ -279,8 +280,8 @@ impl Scheduler {
             self.give_up_step(now, slot, Attempt::Prevented(why), out);
         }
         let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
-        let said = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
-        run.progress.note = Some(format!("{said}it held `{name}` for {held}, and released it while steps were owed").into());
+        let earlier_note = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
+        run.progress.note = Some(format!("{earlier_note}it held `{name}` for {held}, and released it while steps were owed").into());
         out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
         self.save_progress_of(slot, out);
         self.drop_hold(slot);
@@ -288,7 +289,7 @@ impl Scheduler {
         self.release(now, &name);
     }
 
-    /// A run starts: what earlier ones have left to it is its own to do (I5).
+    /// Takes over the steps that earlier runs have left to a run that starts (I5).
     pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         if self.is_alone(slot) {
             return;
@@ -304,14 +305,14 @@ impl Scheduler {
         }
     }
 
-    /// The newer run never started: what was left to it is sent at once.
+    /// Resumes the runs that had left steps to a newer run, which never started: the steps are sent at once.
     pub(super) fn resume_yielding(&mut self, now: Instant, siblings: &Siblings, heir: Seq) {
         for slot in self.yielding_to(siblings, heir) {
             self.stop_yielding(now, slot);
         }
     }
 
-    /// I5: what was left to a run goes first, where it has been put off as long as it may be.
+    /// Resumes runs whose owed steps have been put off as long as allowed: they are sent first (I5).
     fn resume_overdue(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         let is_too_long =
@@ -333,7 +334,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether nothing stands in a run's way; else it is put where it waits.
+    /// Returns whether a run may start; if not, it is put into the queue where it waits.
     pub(super) fn may_start(&mut self, now: Instant, slot: RunSlot) -> bool {
         if !self.is_alone(slot) {
             self.resume_overdue(now, slot);
@@ -359,7 +360,7 @@ impl Scheduler {
         false
     }
 
-    /// Somebody else is to be the heir: what the one before had from a run, that has again.
+    /// Prepares a run for another heir: the previous heir returns the hold that it had taken over.
     pub(super) fn disinherit(&mut self, slot: RunSlot) {
         let Some((siblings, heir)) = self.runs.get(slot).and_then(|run| Some((siblings_of(run), run.heir?))) else {
             return;
@@ -372,7 +373,7 @@ impl Scheduler {
         }
     }
 
-    /// A run ends that never started: what it had from one that yielded to it, that has again.
+    /// Returns the hold of a run that never started to the run that had yielded to it.
     pub(super) fn return_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_some_and(|hold| hold.inherited)) else { return };
         let giver = self.yielding_to(&siblings_of(run), run.seq).into_iter().find(|giver| {
@@ -385,8 +386,8 @@ impl Scheduler {
         }
     }
 
-    /// A run that has not started after all: others may have what it held. Until it has that again it does not listen to its
-    /// device: a report would start it.
+    /// Releases the resource of a run that has not started. Until it has the resource again it is not subscribed to its
+    /// device's reports, because a report would start it.
     pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) {
             self.unwatch(slot, out);
@@ -400,7 +401,7 @@ impl Scheduler {
         }
     }
 
-    /// A run waits for others, until its grace ends.
+    /// Lets a run wait for others, until its grace ends.
     pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.held_by = Some(cause);
@@ -408,7 +409,7 @@ impl Scheduler {
         self.set_state(slot, State::Held(until));
     }
 
-    /// A run waits for a resource no more.
+    /// Removes a run from the queue for its resource.
     pub(super) fn leave_queue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         let pool = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name));
@@ -417,7 +418,7 @@ impl Scheduler {
         }
     }
 
-    /// One more is free: the run that waits first has it.
+    /// Gives a free resource to the first run in its queue.
     fn release(&mut self, now: Instant, name: &ResourceName) {
         let Some(pool) = self.resources.get_mut(name) else { return };
         if pool.is_taken() {
@@ -429,7 +430,7 @@ impl Scheduler {
         self.enqueue(slot);
     }
 
-    /// Those that leave some of what they owe to a run.
+    /// Returns the runs that leave owed steps to a run.
     fn yielding_to(&self, siblings: &Siblings, heir: Seq) -> Vec<RunSlot> {
         let of_job = match (siblings.job, &siblings.orphan) {
             (Some(job), _) => self.run_slots(job).collect(),
@@ -445,7 +446,7 @@ impl Scheduler {
         slots
     }
 
-    /// A run has ended: the next one of its job and of its group may start.
+    /// Lets the next run of the job and of the group start after a run has ended.
     pub(super) fn wake_next(&mut self, siblings: &Siblings) {
         if siblings.job.is_none() && siblings.orphan.is_none() {
             return;

@@ -1,4 +1,4 @@
-//! What is known only when it is due: a run asks its plugin what to publish, and goes on with what that says.
+//! Tasks: a run calls its plugin when it is due, and continues with the messages of the reply.
 
 use super::{CallId, RunSlot, Scheduler, run::State};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Scheduler {
-    /// A run's turn has come, and its plugin is to say what it does. That is an attempt, too.
+    /// Calls the plugin for a run whose turn has come. That counts as an attempt.
     pub(super) fn call_plugin(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(task) = run.body.task() else { return };
@@ -24,14 +24,14 @@ impl Scheduler {
         out.effects.push(Effect::Call { call, plugin, device, task, due });
     }
 
-    /// The plugin has answered. Whoever does not wait for that any more has ended.
+    /// Handles a plugin's reply. A reply for a run that has ended or stopped waiting is ignored.
     pub(super) fn task_answered(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
         let Some(slot) = self.calls.remove(&call) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Reply { steps, replan, note } = match reply {
             Ok(reply) => reply,
             Err(why) => {
-                // Others may have what it needs until it asks again (I7).
+                // Other runs may hold its resource until the next attempt (I7).
                 self.give_up_resource(now, slot, out);
                 return self.attempt_failed(now, slot, Attempt::Unanswered(why), out);
             }
@@ -39,7 +39,7 @@ impl Scheduler {
         if now.ms_since(run.start) > i64::from(run.policy.grace_ms) {
             run.held_by = Some(Cause::SlowPlugin);
         }
-        // What is sent now is tried for as long as any message.
+        // The attempts at the messages are counted anew.
         (run.progress.attempts, run.tried_since) = (0, None);
         run.progress.note = note.map(Into::into);
         let id = run.id.clone();

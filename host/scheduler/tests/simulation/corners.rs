@@ -170,7 +170,7 @@ fn an_answer_of_a_plugin_that_was_removed_does_not_reach_its_successor() {
     world.now = at("2027-03-02T00:00:00Z");
     world.step(Event::Woke);
     world.commit();
-    let (plugin, device, generation) = world.asked.pop().expect("asked");
+    let (plugin, device, generation) = world.plan_requests.pop().expect("asked");
     let stale = Plan::new(world.now, &[old]);
     world.remove("coop");
     world.run_until(at("2027-03-02T00:00:05Z"));
@@ -289,7 +289,7 @@ fn a_plan_that_was_asked_for_before_midnight_is_asked_for_again_at_once() {
     world.step(loaded(2, vec![("north", site(), Ok(plan))]));
     for _ in 0..5 {
         while world.commit() {}
-        world.asked.clear();
+        world.plan_requests.clear();
         world.step(Event::Woke);
     }
     let replan = world.disk.devices.values().next().map(|device| device.replan_at);

@@ -302,7 +302,7 @@ fn a_job_made_by_hand_outlives_a_crash_and_every_plan() {
     check(
         &world,
         &[
-            "06:00:00 answer: there is a job `roost/api/siesta` already",
+            "06:00:00 answer: there is already a job `roost/api/siesta`",
             "06:00:00 answer: roost/api/siesta",
             "06:00:00 answer: coop/north/extra",
             "06:05:00 crash",
@@ -319,19 +319,19 @@ fn a_job_made_by_hand_outlives_a_crash_and_every_plan() {
 #[test]
 fn the_same_request_twice_makes_one_job() {
     let mut world = world(&[]);
-    let asked = |request: u8, id: &str| {
+     /=let repeated =  = |request: u8, id: &str| {
         let idempotency = Some(Idempotency { key: Digest([1; 32]), request: Digest([request; 32]) });
         NewJob { idempotency, ..new(&job(id, "at 2027-03-01T06:10:00Z", &[(0, "x")])) }
     };
-    schedule(&mut world, asked(1, "one"));
+    schedule(&mut world, repeated(1, "one"));
     world.run_until(at("2027-03-01T06:00:00Z"));
     world.crash();
-    schedule(&mut world, asked(1, "two"));
-    schedule(&mut world, asked(2, "three"));
+    schedule(&mut world, repeated(1, "two"));
+    schedule(&mut world, repeated(2, "three"));
     world.link_up(100);
     // It is known although it is done.
     world.run_until(at("2027-03-01T06:20:00Z"));
-    schedule(&mut world, asked(1, "four"));
+    schedule(&mut world, repeated(1, "four"));
     world.run_until(at("2027-03-01T06:20:00Z"));
     check(
         &world,
@@ -339,7 +339,7 @@ fn the_same_request_twice_makes_one_job() {
             "06:00:00 answer: roost/api/one",
             "06:00:00 crash",
             "06:00:00 answer: roost/api/one, as before",
-            "06:00:00 answer: the same idempotency key came before, with another request",
+            "06:00:00 answer: the idempotency key was used before, with another request",
             "06:10:00 publish x #1",
             "06:10:00 succeeded one 06:10:00",
             "06:20:00 answer: roost/api/one, as before",
@@ -410,7 +410,7 @@ fn the_hosts_own_jobs_are_asked_of_no_plugin() {
     schedule(&mut world, new(&made));
     world.set_clock(86_400_000);
     world.step(Event::Woke);
-    assert!(world.asked.iter().all(|(plugin, ..)| plugin.as_str() != "roost"));
+    assert!(world.plan_requests.iter().all(|(plugin, ..)| plugin.as_str() != "roost"));
 }
 
 #[test]

@@ -300,7 +300,7 @@ fn midnight_asks_for_a_new_plan_and_a_failure_asks_again() {
     let mut world = world(&[job("open", "at 2027-03-02T06:10:00Z", &[(0, "door/open")])]);
     world.plans.clear();
     world.run_until(at("2027-03-02T00:00:30Z"));
-    assert!(world.asked.is_empty(), "asked and answered");
+    assert!(world.plan_requests.is_empty(), "asked and answered");
     let tomorrow = job("open", "at 2027-03-02T07:10:00Z", &[(0, "door/open")]);
     let key = (name(PluginName::parse("coop")), name(DeviceName::parse("north")));
     world.plans.insert(key, vec![tomorrow]);
@@ -374,7 +374,7 @@ fn an_answer_of_a_version_that_is_over_is_dropped() {
     let mut world = world(&[job("a", "cron 30 6 * * *", &[(0, "a")])]);
     world.now = at("2027-03-02T00:00:00Z");
     world.step(Event::Woke);
-    let (plugin, device, generation) = world.asked.pop().expect("midnight asks");
+    let (plugin, device, generation) = world.plan_requests.pop().expect("midnight asks");
     world.load("coop", 2, &[("north", vec![job("b", "cron 30 6 * * *", &[(0, "b")])])]);
     world.run_until(world.now);
     let late = Plan::new(world.now, &[job("a", "cron 30 6 * * *", &[(0, "a")])]);

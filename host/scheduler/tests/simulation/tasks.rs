@@ -125,5 +125,5 @@ fn a_task_can_ask_for_a_new_plan() {
     world.now = at("2027-03-01T06:10:00Z");
     world.step(Event::Woke);
     world.reply();
-    assert_eq!(world.asked.len(), 1);
+    assert_eq!(world.plan_requests.len(), 1);
 }

@@ -64,7 +64,7 @@ pub(crate) struct World {
     pub(crate) is_silent: bool,
     /// The answers that a plugin gives when it is asked for a plan.
     pub(crate) plans: BTreeMap<(PluginName, DeviceName), Vec<Job>>,
-    pub(crate) asked: Vec<(PluginName, DeviceName, u64)>,
+    pub(crate) plan_requests: Vec<(PluginName, DeviceName, u64)>,
     /// What a plugin says to its tasks, and which it was asked to do.
     pub(crate) reply: Result<Reply, String>,
     pub(crate) called: Vec<(CallId, Task)>,
@@ -124,7 +124,7 @@ impl World {
             unsubscribed: HashSet::new(),
             is_silent: false,
             plans: BTreeMap::new(),
-            asked: Vec::new(),
+            plan_requests: Vec::new(),
             reply: Err("trap".into()),
             called: Vec::new(),
             is_loud: false,
@@ -232,7 +232,7 @@ impl World {
                     said.plugin, said.new, said.changed, said.gone, said.unchanged
                 ));
             }
-            Effect::Plan { plugin, device, generation } => self.asked.push((plugin, device, generation)),
+            Effect::Plan { plugin, device, generation } => self.plan_requests.push((plugin, device, generation)),
             Effect::Call { call, task, due, .. } => {
                 self.note(&format!("call {} {} of {due}", task.name, task.args));
                 self.called.push((call, task));
@@ -488,7 +488,7 @@ impl World {
         self.partial = false;
         self.is_failing = false;
         self.lose_in_flight();
-        self.asked.clear();
+        self.plan_requests.clear();
         self.called.clear();
         self.link = None;
         self.disk.grants.values_mut().for_each(|grants| drop(grants.drain(..grants.len() - 1)));
@@ -529,7 +529,7 @@ impl World {
 
     /// Answers one question for a plan.
     pub(crate) fn answer(&mut self) -> bool {
-        let Some((plugin, device, generation)) = self.asked.pop() else { return false };
+        let Some((plugin, device, generation)) = self.plan_requests.pop() else { return false };
         let jobs = self.plans.get(&(plugin.clone(), device.clone())).cloned();
         let plan = jobs.map(|jobs| Plan::new(self.now, &jobs)).ok_or_else(|| "trap".to_owned());
         self.step(Event::Planned { plugin, device, generation, plan });
