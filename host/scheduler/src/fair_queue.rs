@@ -1,5 +1,5 @@
-//! Runs that could be sent, waiting for the link: served round robin over plugins, within the rate of each, and by priority
-//! within one (I7).
+//! The queue of runs that could be sent and wait for the link: served round robin over plugins, within the rate of each
+//! plugin, and by rank within a plugin (I7).
 
 use std::{
     cmp::Reverse,
@@ -13,8 +13,8 @@ use crate::{
     time::Instant,
 };
 
-/// Where a run stands among those of its plugin: owed steps first, or a plugin that is always over its rate would keep them
-/// back for ever (I5); then the higher priority, then the one that was due first.
+/// The rank of a run among those of its plugin: owed steps first, because a plugin that is always over its rate would
+/// otherwise delay them without end (I5); then by priority, then by due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     is_first: bool,
@@ -32,23 +32,23 @@ impl Rank {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct FairQueue {
-    /// Of plugins with runs that could be sent, or that have published of late.
+    /// Lanes of plugins that have runs in the queue, or that have published recently.
     lanes: BTreeMap<PluginName, Lane>,
-    /// Plugins with runs that are within their rate, the next one to be served in front.
+    /// Plugins with runs and within their rate; the next one to be served is in front.
     ring: VecDeque<PluginName>,
-    /// Plugins with runs that were over their rate, by when they are served again.
+    /// Plugins with runs and over their rate, by when they are served again.
     over: BTreeSet<(Instant, PluginName)>,
     rates: Rates,
-    /// The time of the step that is under way.
+    /// The time of the current step of the scheduler.
     now: Instant,
 }
 
-/// The runs of a plugin that could be sent, and how many of them may be.
+/// The runs of a plugin that could be sent, and its rate.
 #[derive(Debug)]
 struct Lane {
     runs: BTreeSet<Rank>,
     bucket: Bucket,
-    /// Whether it is in the ring, or over its rate.
+    /// Whether it is in `ring` or `over`.
     is_listed: bool,
 }
 
@@ -63,12 +63,12 @@ impl FairQueue {
         Self { lanes: BTreeMap::new(), ring: VecDeque::new(), over: BTreeSet::new(), rates, now }
     }
 
-    /// A step begins.
+    /// Sets the time of the current step.
     pub(crate) const fn set_time(&mut self, now: Instant) {
         self.now = now;
     }
 
-    /// Adds a run. Returns the rate of its plugin if there are more of that before the run than may be sent now.
+    /// Adds a run. Returns the plugin's rate if it allows fewer messages now than are queued.
     pub(crate) fn push(&mut self, plugin: &PluginName, rank: Rank) -> Option<Rate> {
         let now = self.now;
         let lane = self.lane(plugin);
@@ -98,7 +98,7 @@ impl FairQueue {
         self.lanes.values().map(|lane| lane.runs.len()).sum()
     }
 
-    /// The run that is served next.
+    /// Removes and returns the run that is served next.
     pub(crate) fn pop(&mut self) -> Option<u32> {
         let now = self.now;
         while self.over.first().is_some_and(|(until, _)| *until <= now) {
@@ -121,36 +121,36 @@ impl FairQueue {
         }
     }
 
-    /// When to look again, where the rates alone are in the way.
+    /// Returns when to call `pop` again if only rates hold up runs.
     pub(crate) fn wake(&self) -> Option<Instant> {
         self.over.first().map(|(until, _)| *until)
     }
 
-    /// A plugin is about to publish.
+    /// Reserves a message of a plugin that is about to be sent.
     pub(crate) fn reserve(&mut self, plugin: &PluginName) {
         self.lane(plugin).bucket.reserve();
     }
 
-    /// It publishes.
+    /// Counts a reserved message as sent.
     pub(crate) fn spend(&mut self, plugin: &PluginName) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
             lane.bucket.take(self.now);
         }
     }
 
-    /// It does not, after all.
+    /// Cancels the reservation of a message that is not sent.
     pub(crate) fn cancel_reservation(&mut self, plugin: &PluginName) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
             lane.bucket.cancel_reservation();
         }
     }
 
-    /// Forgets the plugins that have nothing to send and may send as much as if they never had.
-    pub(crate) fn forget(&mut self) {
+    /// Drops the lanes of plugins that have no runs and a full bucket.
+    pub(crate) fn forget_idle(&mut self) {
         self.lanes.retain(|_, lane| lane.is_listed || !lane.bucket.is_full(self.now));
     }
 
-    /// The clock was set.
+    /// Moves the times after the clock was set.
     pub(crate) fn shift(&mut self, by_ms: i64) {
         self.lanes.values_mut().for_each(|lane| lane.bucket.shift(by_ms));
         let over = mem::take(&mut self.over);

@@ -1,12 +1,12 @@
-//! Numbered places, used again when they are free. The numbers are those of the store's rows.
+//! Numbered slots, which are reused when they are free. The numbers are the keys of the store's rows.
 
-/// Places that are allocated together: to grow must not mean to move a million others (I10).
+/// Slots that are allocated together: growing must not move a million others (I10).
 const PAGE: usize = 1_024;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
-    /// All but the last have [`PAGE`] places.
+    /// All pages but the last have [`PAGE`] slots.
     pages: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
     taken: usize,
@@ -33,24 +33,24 @@ impl<T> Slots<T> {
             self.pages.push(Vec::new());
         }
         let before = (self.pages.len() - 1) * PAGE;
-        let page = self.pages.last_mut().expect("there is one now");
+        let page = self.pages.last_mut().expect("a page was added");
         page.push(slot);
         u32::try_from(before + page.len() - 1).expect("fewer than 2^32 slots")
     }
 
-    /// For what the store has kept. [`Slots::restored`] must follow.
+    /// Restores a stored value at its key. [`Slots::restored`] must follow.
     pub(crate) fn restore(&mut self, key: u32, value: T) {
         while self.slot(key).is_none() {
             self.push(None);
         }
-        *self.slot(key).expect("it was made") = Some(value);
+        *self.slot(key).expect("it was added") = Some(value);
     }
 
-    /// Finds the places that stayed free.
+    /// Finds the slots that stayed free, after all values were restored.
     pub(crate) fn restored(&mut self) {
         let slots = self.pages.iter().flatten().zip(0..);
         self.free = slots.filter(|(slot, _)| slot.is_none()).map(|(_, key)| key).collect();
-        // The lowest is taken first, so that the numbers grow no further than they have to.
+        // The lowest is used first, so that the numbers grow no further than necessary.
         self.free.reverse();
         self.taken = self.pages.iter().map(Vec::len).sum::<usize>() - self.free.len();
     }
@@ -74,7 +74,7 @@ impl<T> Slots<T> {
         self.slot(key)?.as_mut()
     }
 
-    /// As many numbers as have ever been given away at once.
+    /// Returns the number of slots, used and free; all keys are below it.
     pub(crate) fn slot_count(&self) -> u32 {
         u32::try_from(self.taken + self.free.len()).expect("fewer than 2^32 slots")
     }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_used_again_and_restored_ones_keep_their_numbers() {
+    fn slots_are_reused_and_restored_ones_keep_their_numbers() {
         let mut slots = Slots::default();
         let count = u32::try_from(PAGE).unwrap() * 2 + 5;
         slots.restore(count, "last");

@@ -30,7 +30,7 @@ fn what_a_host_would_refuse_is_refused_here() {
         (job().latest_of_group("g").queue(1), "`policy.overlap` with `latest-of-group`: "),
         (job().latest_of_group("g").allow(2), "`policy.overlap` with `latest-of-group`: "),
         (job().needs(""), "`` is not a resource name: "),
-        (job().label("two\nlines"), "`label` with the character U+000A: people read it"),
+        (job().label("two\nlines"), "`label` with the character U+000A: users read it"),
         (job().label("x".repeat(1_025)), "`label` of 1025 bytes: it may have 1,024 (1 KiB)"),
         (job().jitter(minutes(1)), "`policy.jitter-ms` 60000: it must be less than the period, 60000 ms"),
         (job().grace(milliseconds(999)), "`policy.grace-ms` 999: it must be 1,000 or more"),
