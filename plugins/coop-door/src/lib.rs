@@ -151,8 +151,8 @@ mod tests {
     use super::*;
 
     fn plan(config: Value, now: &str) -> Result<Plan> {
-        let bench = TestHost::new("coop-door", "north").time_zone("Europe/London").location(51.4779, -0.0015);
-        bench.config(config).at(now).schedule_jobs::<CoopDoor>()
+        let host = TestHost::new("coop-door", "north").time_zone("Europe/London").location(51.4779, -0.0015);
+        host.config(config).at(now).schedule_jobs::<CoopDoor>()
     }
 
     #[test]
@@ -240,8 +240,8 @@ mod tests {
 
     #[test]
     fn it_does_what_it_is_asked_to() -> Result<()> {
-        let bench = TestHost::new("coop-door", "north").config(json!({ "state_topic": "coop-door/north/door" }));
-        let answer = bench.run_task::<CoopDoor>("open", json!(null))?;
+        let host = TestHost::new("coop-door", "north").config(json!({ "state_topic": "coop-door/north/door" }));
+        let answer = host.run_task::<CoopDoor>("open", json!(null))?;
         assert_eq!(
             answer.messages(),
             ["0s coop-door/north/door/set OPEN, confirmed by coop-door/north/door open within 1m"]

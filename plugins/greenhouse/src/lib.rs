@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    fn bench(config: Value, now: &str) -> TestHost {
+    fn host(config: Value, now: &str) -> TestHost {
         TestHost::new("greenhouse", "tomatoes")
             .time_zone("Europe/London")
             .location(51.4779, -0.0015)
@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn plan(config: Value, now: &str) -> Result<Plan> {
-        bench(config, now).schedule_jobs::<Greenhouse>()
+        host(config, now).schedule_jobs::<Greenhouse>()
     }
 
     fn mist(from: &str, until: &str, every: &str) -> Value {
@@ -286,13 +286,13 @@ mod tests {
 
     #[test]
     fn it_is_aired_when_asked() -> Result<()> {
-        let bench = bench(lamps(), "2027-06-01T12:00:00Z");
-        let answer = bench.run_task::<Greenhouse>("air", json!({ "minutes": 10 }))?;
+        let host = host(lamps(), "2027-06-01T12:00:00Z");
+        let answer = host.run_task::<Greenhouse>("air", json!({ "minutes": 10 }))?;
         assert_eq!(
             answer.messages(),
             ["0s greenhouse/tomatoes/vent/set OPEN", "10m greenhouse/tomatoes/vent/set CLOSE"]
         );
-        let error = bench.run_task::<Greenhouse>("air", json!({ "minutes": 0 })).unwrap_err();
+        let error = host.run_task::<Greenhouse>("air", json!({ "minutes": 0 })).unwrap_err();
         assert_eq!(error.to_string(), "args `minutes`: 0 is not 1 to 240");
         Ok(())
     }
@@ -391,8 +391,8 @@ mod tests {
     #[test]
     fn lamps_are_on_through_the_polar_night_and_off_under_the_midnight_sun() -> Result<()> {
         let ids = |latitude: f64, zone: &str, now: &str| -> Result<Vec<String>> {
-            let bench = bench(lamps(), now).time_zone(zone).location(latitude, 18.9553);
-            let plan = bench.schedule_jobs::<Greenhouse>()?;
+            let host = host(lamps(), now).time_zone(zone).location(latitude, 18.9553);
+            let plan = host.schedule_jobs::<Greenhouse>()?;
             Ok(plan.ids().iter().map(|id| format!("{id} {}", plan.job(id).due(1).join(""))).collect())
         };
         let night = ids(69.6492, "Europe/Oslo", "2027-12-21T12:00:00+01:00")?;

@@ -212,8 +212,8 @@ mod tests {
     use super::*;
 
     fn plan(config: Value, now: &str) -> Result<Plan> {
-        let bench = TestHost::new("sprinkler", "garden").time_zone("Europe/London");
-        bench.config(config).at(now).schedule_jobs::<Sprinkler>()
+        let host = TestHost::new("sprinkler", "garden").time_zone("Europe/London");
+        host.config(config).at(now).schedule_jobs::<Sprinkler>()
     }
 
     fn garden() -> Value {
@@ -290,13 +290,13 @@ mod tests {
 
     #[test]
     fn one_zone_is_watered_when_asked() -> Result<()> {
-        let bench = TestHost::new("sprinkler", "garden").config(garden());
+        let host = TestHost::new("sprinkler", "garden").config(garden());
         for zone in [json!(2), json!("beds")] {
-            let answer = bench.run_task::<Sprinkler>("water", json!({ "zone": zone, "minutes": 1.5 }))?;
+            let answer = host.run_task::<Sprinkler>("water", json!({ "zone": zone, "minutes": 1.5 }))?;
             assert_eq!(answer.messages(), ["0s sprinkler/garden/beds/set ON", "1m30s sprinkler/garden/beds/set OFF"]);
             assert_eq!(answer.note(), "beds for 1m30s");
         }
-        let error = |args| bench.run_task::<Sprinkler>("water", args).unwrap_err().to_string();
+        let error = |args| host.run_task::<Sprinkler>("water", args).unwrap_err().to_string();
         for zone in [json!(0), json!(3), json!("pond")] {
             assert_eq!(
                 error(json!({ "zone": zone, "minutes": 1 })),
@@ -326,7 +326,7 @@ mod tests {
         );
         assert_eq!(
             error(json!({ "start": "05:30", "zones": [] })),
-            "job `water`: it has nothing to do, give it a message with `.publish(topic, payload)`"
+            "job `water`: it has nothing to do: give it a message with `.publish(topic, payload)`"
         );
     }
 }
