@@ -1,4 +1,4 @@
-//! What a sun trigger's times of day mean, most of all where an evening lasts beyond midnight.
+//! Tests of the times of day of sun triggers, mainly where an evening lasts beyond midnight.
 
 use chrono::{Days, NaiveDate, NaiveTime, Timelike};
 use roost_scheduler::{
@@ -41,7 +41,7 @@ fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_c
     }
 }
 
-/// The local times from noon on to the noon after it, as the place's clock shows them.
+/// Returns the local times from a noon to the next one.
 fn day_from_noon(text: &str, date: &str, site: &Site) -> Vec<String> {
     let date: NaiveDate = date.parse().expect("a date");
     let noon = NaiveTime::from_hms_opt(12, 0, 0).expect("noon");
@@ -83,7 +83,7 @@ fn an_evening_lasts_beyond_midnight() {
         (reykjavik(), "2027-06-21", "sunset", "22T00:04"),
         (reykjavik(), "2027-06-21", "sunset not-before 20:00 not-after 23:30", "21T23:30"),
         (reykjavik(), "2027-12-21", "sunset not-before 20:00 not-after 23:30", "21T20:00"),
-        // A clock that goes by UTC, half a day away from the sun's.
+        // A clock in UTC, half a day away from solar time.
         (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset", "21T05:11"),
         (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset not-before 05:30", "21T05:30"),
         (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset not-after 05:00", "21T05:00"),
@@ -95,7 +95,7 @@ fn an_evening_lasts_beyond_midnight() {
 
 #[test]
 fn a_morning_may_begin_before_midnight_and_end_after_noon() {
-    // Where the sun is highest at 13:00 and more, it rises after noon when the polar night has just ended.
+    // Where the sun is highest after 13:00, it rises after noon when the polar night has just ended.
     let utqiagvik = site(zone("America/Anchorage"), 71.29, -156.79);
     for (place, date, text, expected) in [
         (tromso(), "2027-05-17", "sunrise not-before 06:30", vec!["18T06:30"]),
@@ -103,9 +103,9 @@ fn a_morning_may_begin_before_midnight_and_end_after_noon() {
         (utqiagvik, "2027-01-24", "sunrise", vec!["24T12:47"]),
         (utqiagvik, "2027-01-24", "sunrise not-before 06:30", vec!["24T12:47"]),
         (utqiagvik, "2027-01-24", "sunrise not-before 13:30", vec!["24T13:30"]),
-        // It sets at 11:40, and the evening is the one of that day.
+        // The sun sets at 11:40, and the evening belongs to that day.
         (tromso(), "2026-11-26", "sunset not-before 20:00", vec!["26T20:00"]),
-        // Moved by six hours, so are its times of day.
+        // With an offset of six hours, its times of day move as well.
         (site(zone("Europe/London"), 51.5, -0.1), "2027-01-10", "sunrise +6h not-after 13:00", vec!["10T13:00"]),
         (site(zone("Europe/London"), 51.5, -0.1), "2027-06-10", "solar-noon +1h not-before 14:30", vec!["10T14:30"]),
     ] {
@@ -123,7 +123,7 @@ fn a_morning_may_begin_before_midnight_and_end_after_noon() {
 }
 
 #[test]
-fn a_day_without_the_event_has_none_unless_it_is_said_when() {
+fn a_day_without_the_event_has_no_occurrence_without_a_fallback() {
     let helsinki_end = "civil-dusk +10m not-after 22:00 else 22:00";
     // Oulu has no civil dusk from late May on.
     let oulu = site(zone("Europe/Helsinki"), 65.01, 25.47);
@@ -170,19 +170,19 @@ fn summer_time_does_not_move_a_clamp() {
     ] {
         assert_eq!(day_from_noon(text, date, &london), [expected], "{text} on {date}");
     }
-    // Sydney: the same, the other way round.
+    // Sydney: the same in reverse.
     let sydney = site(zone("Australia/Sydney"), -33.87, 151.21);
     assert_eq!(day_from_noon("sunset not-before 20:30 not-after 23:00", "2027-12-21", &sydney), ["21T20:30"]);
     assert_eq!(day_from_noon("sunset not-after 19:30", "2027-10-03", &sydney), ["03T18:58"]);
     assert_eq!(day_from_noon("civil-dusk not-after 19:00", "2027-12-21", &sydney), ["21T19:00"]);
 }
 
-/// The rule in other words: the evening of an event is the date that its noon was on.
+/// The rule in another form: the evening of an event is the date that its noon was on.
 fn clamped(event: SunEvent, happens: Instant, clamps: [Option<NaiveTime>; 2], zone: Zone) -> Instant {
     let is_evening =
         !matches!(event, SunEvent::Sunrise | SunEvent::CivilDawn | SunEvent::NauticalDawn | SunEvent::AstronomicalDawn);
     let (date, time) = calendar::to_local(happens, zone);
-    // No evening of these places begins before 10:00 or ends after it, and no morning before 22:00.
+    // At these places no evening begins before 10:00 or ends after it, and no morning before 22:00.
     let (early, late) = (time.hour() < 10, time.hour() >= 22);
     let date = match (is_evening, early, late) {
         (true, true, _) => date - Days::new(1),
@@ -203,7 +203,7 @@ fn clamped(event: SunEvent, happens: Instant, clamps: [Option<NaiveTime>; 2], zo
 
 #[test]
 fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
-    let places = [
+    let devices = [
         helsinki(),
         fairbanks(),
         reykjavik(),
@@ -219,7 +219,7 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
     let evening = ["not-after 22:00", "not-before 20:00", "not-before 20:00 not-after 23:30", "not-before 00:10"];
     let morning = ["not-before 06:30", "not-after 05:00", "not-before 23:45 not-after 08:00", "not-after 23:30"];
     let (start, end) = (at("2027-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z"));
-    for place in places {
+    for place in devices {
         let (sun_cache, location) = (&mut SunCache::default(), place.location.expect("a location"));
         for (event, clauses) in [
             (SunEvent::Sunset, evening),

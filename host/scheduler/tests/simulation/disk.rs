@@ -1,4 +1,4 @@
-//! What a store does with changes: the model that the scheduler is restored from.
+//! A model of the store, from which the scheduler is restored.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,10 +25,10 @@ pub(crate) struct Disk {
     pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
     pub(crate) series: u32,
     pub(crate) overrides: BTreeMap<u32, Override>,
-    /// The store does not have them, the settings do: of each plugin the one that is in force, or was last, and those that
-    /// are loaded and may have had their turn already.
+    /// The grants of plugins, which are settings and not stored: of each plugin the one in force or last in force, and
+    /// those that are loaded and may be in force already.
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
-    /// The settings have them, too.
+    /// The rates, which are settings, too.
     pub(crate) rates: Rates,
 }
 
@@ -49,7 +49,7 @@ impl DeviceRow {
 }
 
 impl Disk {
-    /// Whether a run is one of a job that is planned.
+    /// Returns whether a run belongs to a planned job.
     pub(crate) fn plans(&self, run: &RunId, body: &Body) -> bool {
         self.jobs.values().any(|saved| {
             let device = self.devices.get(&saved.device);
@@ -100,7 +100,7 @@ impl Disk {
                 }
             }
             Change::OverrideSaved { key, job_override } => {
-                assert!(self.jobs.contains_key(&key), "a job_override is of a job that is there");
+                assert!(self.jobs.contains_key(&key), "an override belongs to a job that exists");
                 self.overrides.remove(&key);
                 if job_override != Override::default() {
                     self.overrides.insert(key, job_override);
@@ -115,7 +115,7 @@ impl Disk {
                 assert!(progress.steps_done >= run.progress.steps_done, "a run went backward");
                 run.progress = progress;
             }
-            // With the run's progress.
+            // Recorded with the run's progress.
             Change::ResourceFreed { .. } => {}
             Change::ZonesKnown(_) => {}
             Change::SeriesBegun(series) => {
@@ -172,7 +172,7 @@ impl Disk {
     }
 }
 
-/// What the operator has.
+/// Returns the operator's settings.
 fn operator(rates: Rates) -> Operator {
     let name = |text| ResourceName::parse(text).expect("a name");
     let of = |plugins: &[&str]| {
