@@ -69,7 +69,10 @@ mod tests {
                 r#"{"zones":[{"minutes":4294967296}]}"#,
                 "config `zones[0].minutes`: `4294967296` is not a whole number, not negative",
             ),
-            (r#"{"zones":[{"minutes":1,"start":"25:00"}]}"#, "config `zones[0].start`: there is no time of day `25:00`"),
+            (
+                r#"{"zones":[{"minutes":1,"start":"25:00"}]}"#,
+                "config `zones[0].start`: there is no time of day `25:00`",
+            ),
             (
                 r#"{"zones":[{"minutes":1,"pause":5}]}"#,
                 "config `zones[0].pause`: `5` is not a length of time, such as `\"90s\"` or `\"1h30m\"`",

@@ -232,10 +232,9 @@ impl Job {
             }
             None => Ok(wit::Action::Steps(steps)),
             Some(task) if steps.is_empty() => Ok(wit::Action::Task(task)),
-            Some(task) => Err(Error::new(format!(
-                "it has messages and the task `{}`, and may have only one of them",
-                task.name
-            ))),
+            Some(task) => {
+                Err(Error::new(format!("it has messages and the task `{}`, and may have only one of them", task.name)))
+            }
         });
         match action {
             Err(mistake) => Err(mistake.context(format!("job `{id}`"))),

@@ -55,9 +55,9 @@ use crate::{
 };
 
 mod accept;
+mod describe;
 #[cfg(test)]
 mod tests;
-mod describe;
 
 /// A test host for one device: its names, its settings, its site, and the time of the call.
 ///

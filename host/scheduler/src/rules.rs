@@ -139,7 +139,9 @@ fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
             let (site, sun_cache) = (Site { zone: Zone::UTC, location: None }, &mut SunCache::default());
             let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
             let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
-            let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sun_cache)) else { return false };
+            let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sun_cache)) else {
+                return false;
+            };
             let (mut last, mut gaps, mut without_gap) = (first, 0, 0);
             while gaps < limits::GAPS_LOOKED_AT && without_gap < limits::OVERLAPS_LOOKED_AT {
                 let Some(next) = found(trigger.next(last, &site, sun_cache)) else { return false };

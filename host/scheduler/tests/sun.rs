@@ -228,8 +228,11 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
             (SunEvent::CivilDawn, morning),
         ] {
             let first = calendar::to_local(start, place.zone).0 - Days::new(3);
-            let events: Vec<_> =
-                first.iter_days().take(373).flat_map(|date| sun_cache.times(event, date, location, place.zone)).collect();
+            let events: Vec<_> = first
+                .iter_days()
+                .take(373)
+                .flat_map(|date| sun_cache.times(event, date, location, place.zone))
+                .collect();
             for clauses in clauses {
                 let trigger = trigger(&format!("{event} {clauses}"));
                 let Trigger::Sun(sun) = &trigger else { panic!("a sun trigger") };

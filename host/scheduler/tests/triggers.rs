@@ -460,8 +460,9 @@ fn clamped_events_of_one_instant_are_one_occurrence() {
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
     let (location, sun_cache) = (tromso.location.expect("a location"), &mut SunCache::default());
     let year = NaiveDate::from_ymd_opt(2027, 1, 1).expect("a date").iter_days().take_while(|date| date.year() == 2027);
-    let twice =
-        year.filter(|date| sun_cache.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2).collect::<Vec<_>>();
+    let twice = year
+        .filter(|date| sun_cache.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2)
+        .collect::<Vec<_>>();
     assert!(!twice.is_empty());
     let sunset = parse("sunset not-before 22:00 not-after 22:00", Instant::MIN, &mut CronCache::default());
     let (sunset, time) = (sunset.expect("a trigger"), NaiveTime::from_hms_opt(22, 0, 0).expect("a time"));

@@ -68,7 +68,8 @@ impl Device for Greenhouse {
             return Err(Error::new("config: there is nothing to do, set `vent`, `mist` or `lamps`"));
         }
         let openings = self.vent.iter();
-        let mut jobs: Vec<Job> = openings.map(|opening| opening.job().messages(self.air(ctx, opening.open_for))).collect();
+        let mut jobs: Vec<Job> =
+            openings.map(|opening| opening.job().messages(self.air(ctx, opening.open_for))).collect();
         if let Some(mist) = &self.mist {
             jobs.extend(mist.jobs(ctx)?);
         }

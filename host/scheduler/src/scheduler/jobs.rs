@@ -261,7 +261,9 @@ impl Scheduler {
 
     fn next(&self, job: &PackedJob, device: DeviceKey, found: Search, most: u32) -> Next {
         match found {
-            Search::Found(occurrence) => Next::Due { occurrence, jitter_ms: self.draw_jitter(job, device, occurrence, most) },
+            Search::Found(occurrence) => {
+                Next::Due { occurrence, jitter_ms: self.draw_jitter(job, device, occurrence, most) }
+            }
             Search::NotUntil(until) => Next::Search(until),
             Search::Never(_) => Next::Never,
         }

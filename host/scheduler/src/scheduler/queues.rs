@@ -190,8 +190,7 @@ impl Scheduler {
         let Some(run) = self.runs.get(slot) else { return false };
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
         let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.seq);
-        let before =
-            |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
+        let before = |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
         let earlier = match run.job {
             Some(job) => self.run_slots(job).filter(before).count(),
             None => self.orphans_of(&run.id.clone().of_job()).iter().filter(|slot| before(slot)).count(),
@@ -281,7 +280,8 @@ impl Scheduler {
         }
         let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
         let earlier_note = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
-        run.progress.note = Some(format!("{earlier_note}it held `{name}` for {held}, and released it while steps were owed").into());
+        run.progress.note =
+            Some(format!("{earlier_note}it held `{name}` for {held}, and released it while steps were owed").into());
         out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
         self.save_progress_of(slot, out);
         self.drop_hold(slot);

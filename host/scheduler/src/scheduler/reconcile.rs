@@ -238,7 +238,11 @@ impl Scheduler {
         // The clock may have been set back since.
         let requested_at = requested_at.min(now.plus_ms(1));
         // Several times, if all missed runs are caught up or other jobs of its group are decided first.
-        while self.jobs.get(job).is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < requested_at)) {
+        while self
+            .jobs
+            .get(job)
+            .is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < requested_at))
+        {
             self.disarm_timer(job);
             self.decide_misfire(now, job, requested_at.plus_ms(-1), out);
         }
@@ -323,7 +327,18 @@ impl Comparison {
         // The clock may have been set back since the request.
         let (requested_at, left) = (plan.requested_at.min(now), plan.jobs.into_iter());
         let (ad_hoc, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
-        Self { device, requested_at, series, begins_series: false, is_ad_hoc: false, site, left, ad_hoc, unchanged, staged }
+        Self {
+            device,
+            requested_at,
+            series,
+            begins_series: false,
+            is_ad_hoc: false,
+            site,
+            left,
+            ad_hoc,
+            unchanged,
+            staged,
+        }
     }
 }
 

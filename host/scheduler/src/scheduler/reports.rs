@@ -124,7 +124,10 @@ impl Scheduler {
         if run.is_owed() {
             // I5: sent without confirmation, and done when the broker has it.
             run.unconfirmed_step = Some(run.step());
-            let last = Attempt::Prevented(format!("{}; the step was sent without confirmation", Cause::SubscribeFailed(reason)));
+            let last = Attempt::Prevented(format!(
+                "{}; the step was sent without confirmation",
+                Cause::SubscribeFailed(reason)
+            ));
             run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.progress.attempts, last });
             return self.enqueue(slot);
         }

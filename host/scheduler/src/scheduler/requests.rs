@@ -142,7 +142,8 @@ impl Scheduler {
             Some(job) => self.run_slots(job).collect(),
             None => self.orphans_of(&run.clone().of_job()),
         };
-        let is_replay = |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
+        let is_replay =
+            |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
         if let Some(other) = of_job.iter().filter_map(|slot| self.runs.get(*slot)).find(|other| is_replay(&other.id)) {
             return Err(Refusal::Conflict(format!("it is already being replayed, as {}", other.id)));
         }

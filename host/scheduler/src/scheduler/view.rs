@@ -262,7 +262,18 @@ impl Scheduler {
         let (next, watermark) = (state.next.into(), state.watermark);
         let (job_override, paused) = (self.overrides.get(&key), self.is_paused(key));
         let origin = self.run_id(key, watermark).origin;
-        Some(JobView { key, plugin, device: name, site, job: &state.job, next, origin, watermark, job_override, paused })
+        Some(JobView {
+            key,
+            plugin,
+            device: name,
+            site,
+            job: &state.job,
+            next,
+            origin,
+            watermark,
+            job_override,
+            paused,
+        })
     }
 
     /// Returns some of the runs that have not ended, from a slot on, and the slot at which to continue, unless those

@@ -82,7 +82,8 @@ impl Scheduler {
         self.disarm_timer(key);
         let Some(state) = self.jobs.get(key) else { return false };
         // Occurrences before it by the new rules were decided under the old ones.
-        let decided = match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, &mut self.sun_cache) {
+        let decided = match state.job.trigger.last(state.watermark, occurrence.plus_ms(-1), &site, &mut self.sun_cache)
+        {
             Search::Found(before) => before,
             Search::NotUntil(_) | Search::Never(_) => state.watermark,
         };

@@ -62,8 +62,7 @@ impl Problem {
 const AT: &str = "write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`";
 const EVERY: &str = "write `every 15m`, or `every 1h30m from 2027-03-01T06:30:00Z`";
 const CRON: &str = "write `cron 30 6 * * MON-FRI`, in quotes where a shell reads it, or `cron @daily in Europe/London`";
-const SHELL: &str =
-    "if a shell has replaced `*` by file names, put the trigger in quotes, as in `'cron 30 6 * * *'`";
+const SHELL: &str = "if a shell has replaced `*` by file names, put the trigger in quotes, as in `'cron 30 6 * * *'`";
 const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30 else 21:00`";
 const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`";
 const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI` (in quotes where a shell reads \
@@ -252,10 +251,8 @@ fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Pro
                 return Err(Problem::new(format!("`{word}` has no sign; did you mean `+{word}` or `-{word}`?"), SUN));
             }
             other => {
-                let reason = format!(
-                    "`{word}` is not part of it{}",
-                    did_you_mean(other, &["not-before", "not-after", "else"])
-                );
+                let reason =
+                    format!("`{word}` is not part of it{}", did_you_mean(other, &["not-before", "not-after", "else"]));
                 return Err(Problem::new(reason, SUN));
             }
         };
@@ -286,8 +283,11 @@ fn offset(text: &str) -> Result<i32, Problem> {
 
 fn time_of_day(text: &str, clause: &str) -> Result<NaiveTime, Problem> {
     clock(text).ok_or_else(|| {
-        let what =
-            if text.is_empty() { "its time of day is missing".into() } else { format!("`{text}` is not a time of day") };
+        let what = if text.is_empty() {
+            "its time of day is missing".into()
+        } else {
+            format!("`{text}` is not a time of day")
+        };
         let what = no_such_clock(text).map_or(what, |why| format!("`{text}`: {why}"));
         Problem::new(format!("after `{clause}`, {what}"), "times of day are written `06:30` or `06:30:15`")
     })

@@ -114,8 +114,8 @@ impl Checker {
 
     /// Checks a message that is sent although the store has failed.
     pub(crate) fn sent_unsaved(&mut self, publish: &Publish) {
-        assert!(publish.step > 0, "{} is begun although nothing can be kept", publish.run);
-        assert!(!publish.message().once, "I4: {} replies `once`, and it cannot be kept that it was sent", publish.run);
+        assert!(publish.step > 0, "{} is started although the store has failed", publish.run);
+        assert!(!publish.message().once, "I4: {} sends a `once` step that cannot be saved as sent", publish.run);
         self.unsaved.insert(publish.run.clone());
     }
 
@@ -138,7 +138,7 @@ impl Checker {
             let is_new = self.once.insert((run.clone(), publish.step));
             assert!(is_new, "I4: step {} of {run} is sent twice", publish.step);
         }
-        assert!(message.confirm().is_none() || listens, "{run} is sent before its device is listened to");
+        assert!(message.confirm().is_none() || listens, "{run} is sent before its subscription");
         if publish.step == 0 && !self.active.contains_key(run) && !self.just_ended.contains(run) {
             self.starts(publish);
         }
@@ -199,10 +199,7 @@ impl Checker {
                 **other != *run && other.origin.is_of_trigger() && of_job(other) && other.occurrence == run.occurrence
             };
             let before = self.ended.keys().find(same);
-            assert!(
-                before.is_none(),
-                "I11: {run} is made up for, and was done before the clock was set back: {before:?}"
-            );
+            assert!(before.is_none(), "I11: {run} is caught up, and ran before the clock was set back: {before:?}");
         }
         self.active.insert(run.clone(), publish.clone());
     }
@@ -254,7 +251,7 @@ impl Checker {
         let own = self.holding.get(run).map(|(_, since)| since);
         let since = own.into_iter().chain(left).min();
         let held_ms = since.map_or(i64::MAX, |since| now.ms_since(*since));
-        assert!(held_ms >= i64::from(LONGEST_HOLD_MS), "{run} has to let go after {held_ms} ms");
+        assert!(held_ms >= i64::from(LONGEST_HOLD_MS), "{run} had to release its resource after {held_ms} ms");
         self.may_be_freed.remove(run);
         self.freed.insert(run.clone());
     }
@@ -321,7 +318,7 @@ impl Checker {
         self.clock_set_is_not_durable = false;
         for run in self.shifted.drain(..).filter(|run| self.active.contains_key(run)) {
             let is_kept = disk.runs.values().any(|saved| saved.id == run);
-            assert!(is_kept, "I2: {run} was under way when the clock was set, and is not on disk");
+            assert!(is_kept, "I2: {run} was active when the clock was set, and is not on disk");
         }
     }
 

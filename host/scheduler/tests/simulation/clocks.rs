@@ -62,7 +62,7 @@ fn an_occurrence_that_the_clock_was_set_past_is_missed_with_that_reason() {
     );
 }
 
-/// Returns a job that is due at half past five.
+/// Returns a job that is due every half hour.
 fn tick(misfire: Misfire, grace_ms: u32) -> Job {
     with(job("tick", "every 30m", &[(0, "tick")]), |job| {
         job.policy.misfire = misfire;

@@ -148,10 +148,10 @@ fn run_refusing_subscriptions_until(world: &mut World, until: &str) {
 #[test]
 fn a_run_releases_its_resource_while_its_subscription_fails() {
     let needs_pump = |job| with(job, |job| job.policy.needs = Some(name(ResourceName::parse("pump"))));
-    let without_subscribers = in_group("without_subscribers", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
-    let without_subscribers = needs_pump(confirmed(without_subscribers, false));
+    let door = in_group("door", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
+    let door = needs_pump(confirmed(door, false));
     let other = needs_pump(job("other", "at 2027-03-01T06:11:00Z", &[(0, "other")]));
-    let mut world = world(&[without_subscribers, other]);
+    let mut world = world(&[door, other]);
     // Long before the hold of the resource would expire.
     run_refusing_subscriptions_until(&mut world, "2027-03-01T06:12:00Z");
     assert!(world.log.iter().any(|line| line.contains("succeeded other")), "{:#?}", world.log);

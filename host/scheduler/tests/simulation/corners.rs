@@ -403,7 +403,7 @@ fn after_an_outage_the_newest_occurrence_is_caught_up() {
     world.run_until(at("2027-03-01T08:09:00Z"));
     assert!(
         world.log.iter().any(|line| line.contains("publish a")),
-        "08:00 is a minute late, and not made up for: {:?}",
+        "08:00 is a minute late, and not caught up: {:?}",
         world.log
     );
 }

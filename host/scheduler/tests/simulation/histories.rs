@@ -40,8 +40,8 @@ impl Dice {
 /// Returns the jobs that no plan ever changes.
 fn fixed_jobs() -> Vec<Job> {
     vec![
-        job("every", "every 7m", &[(0, "fixed_jobs/every")]),
-        job("cron", "cron */7 * * * *", &[(0, "fixed_jobs/cron"), (30, "fixed_jobs/off")]),
+        job("every", "every 7m", &[(0, "fixed/every")]),
+        job("cron", "cron */7 * * * *", &[(0, "fixed/cron"), (30, "fixed/off")]),
     ]
 }
 
@@ -182,7 +182,7 @@ fn any_grant(rng: &mut Dice) -> Grant {
     if !rng.one_in(8) {
         return everything();
     }
-    let filters = ["a", "valve/#", "fixed_jobs/#", "z1/#", "z2/#", "state/#"].map(|text| name(TopicFilter::parse(text)));
+    let filters = ["a", "valve/#", "fixed/#", "z1/#", "z2/#", "state/#"].map(|text| name(TopicFilter::parse(text)));
     let max_qos = if !rng.one_in(4) { Qos::ExactlyOnce } else { Qos::AtMostOnce };
     Grant { max_qos, retain: rng.one_in(2), ..Grant::of(filters.to_vec(), filters.to_vec()) }
 }
@@ -332,7 +332,7 @@ fn history(seed: u64) -> i64 {
     let left: Vec<String> = world.scheduler.runs().map(|run| format!("{run:?}")).collect();
     assert_eq!(left, Vec::<String>::new(), "I4: everything ends");
     assert_eq!(world.scheduler.job_count(), 0);
-    assert_eq!(world.scheduler.attempts_under_way(), 0, "I10: answers are waited for that nobody gives");
+    assert_eq!(world.scheduler.attempts_under_way(), 0, "I10: attempts wait for answers that never come");
     world.checker.all_is_done(&world.disk);
     for job in fixed_jobs() {
         let next = |after: Instant| match job.trigger.next(after, &site(), &mut SunCache::default()) {
@@ -352,7 +352,7 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().expect("a whole number"))
 }
 
-#[allow(clippy::print_stderr, reason = "whoever looks for the fault needs it")]
+#[allow(clippy::print_stderr, reason = "shown to find the fault")]
 fn run(seed: u64) -> i64 {
     std::panic::catch_unwind(|| history(seed)).unwrap_or_else(|panic| {
         eprintln!("reproduce: make sim SEED={seed}");
@@ -361,7 +361,7 @@ fn run(seed: u64) -> i64 {
 }
 
 /// Runs histories on two threads: each has its own world.
-#[allow(clippy::print_stderr, reason = "whoever asks for many wants to know how many hours that was")]
+#[allow(clippy::print_stderr, reason = "shows how many hours were simulated")]
 fn run_all(from: u64, count: u64) {
     let half = count / 2;
     let hours: i64 = std::thread::scope(|scope| {

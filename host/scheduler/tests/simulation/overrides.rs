@@ -319,7 +319,7 @@ fn an_ad_hoc_job_outlives_a_crash_and_every_plan() {
 #[test]
 fn a_repeated_request_makes_one_job() {
     let mut world = world(&[]);
-     /=let repeated =  = |request: u8, id: &str| {
+    let repeated = |request: u8, id: &str| {
         let idempotency = Some(Idempotency { key: Digest([1; 32]), request: Digest([request; 32]) });
         NewJob { idempotency, ..new(&job(id, "at 2027-03-01T06:10:00Z", &[(0, "x")])) }
     };
@@ -398,7 +398,7 @@ fn an_ad_hoc_job_can_be_replaced_and_replaces_no_planned_job() {
             "06:15:00 succeeded extra 06:15:00",
         ],
     );
-    assert!(world.disk.devices.values().any(|row| row.has_error()), "the device replies why it keeps its plan");
+    assert!(world.disk.devices.values().any(|row| row.has_error()), "the device shows why it keeps its plan");
 }
 
 #[test]

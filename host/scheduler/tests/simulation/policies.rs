@@ -295,7 +295,7 @@ fn many_runs_that_are_caught_up_do_not_delay_others() {
     world.link_up(1);
     world.log.clear();
     for _ in 0..20 {
-        assert!(world.scheduler.run_count() <= 2, "what is made up for later waits in its job");
+        assert!(world.scheduler.run_count() <= 2, "occurrences that are caught up later wait in their job");
         while world.commit() {}
         if !world.in_flight.is_empty() {
             world.ack(0);

@@ -150,7 +150,8 @@ fn a_first_step_is_given_up_after_the_longest_hold() {
     let mut world = two_plugins(vec![stubborn], vec![watering("beds", 0)]);
     run_refusing(&mut world, "lawn/on", "2027-03-01T06:30:00Z");
     let log = lines(&world);
-    let failed = "06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, the longest time for which `pump` may be held";
+    let failed =
+        "06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, the longest time for which `pump` may be held";
     assert!(log.contains(&failed.to_owned()), "{log:#?}");
     assert!(log.contains(&"06:16:00 publish beds/on #1".to_owned()), "{log:#?}");
 }

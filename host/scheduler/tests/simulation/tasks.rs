@@ -1,4 +1,4 @@
-//! Tasks: a run asks its plugin what to publish, and goes on with that.
+//! Scenarios of tasks.
 
 use roost_scheduler::{
     event::Event,

@@ -229,7 +229,11 @@ impl World {
                 }
                 self.note(&format!(
                     "{}: {} new, {} changed, {} gone, {} unchanged",
-                    announcement.plugin, announcement.new, announcement.changed, announcement.gone, announcement.unchanged
+                    announcement.plugin,
+                    announcement.new,
+                    announcement.changed,
+                    announcement.gone,
+                    announcement.unchanged
                 ));
             }
             Effect::Plan { plugin, device, generation } => self.plan_requests.push((plugin, device, generation)),

@@ -80,7 +80,9 @@ impl Sentence {
             Skipped::EarlierRun(earlier) => format!("the run of {} had not ended", self.local(earlier)),
             Skipped::Paused { what, .. } => Outcome::Skipped(Skipped::Paused { what, several: None }).to_string(),
             Skipped::TooManyWaiting(most) => waiting(most),
-            Skipped::TooManyRunning(most) => format!("{most} of its runs were going on already, and no more may at once"),
+            Skipped::TooManyRunning(most) => {
+                format!("{most} of its runs were going on already, and no more may at once")
+            }
             Skipped::ByOperator => BY_HAND.into(),
         }
     }
