@@ -36,7 +36,7 @@ pub(super) enum Work {
     Compare(Box<Comparison>),
     Adopt(Box<Adoption>),
     /// Request the plans of these devices.
-    Ask(vec::IntoIter<DeviceKey>),
+    RequestPlans(vec::IntoIter<DeviceKey>),
     /// Add an ad-hoc job.
     Schedule(RequestId, Box<NewJob>),
     /// Cancel an ad-hoc job.
