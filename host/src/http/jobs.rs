@@ -131,7 +131,7 @@ struct JobSnapshot {
 
 impl From<JobView<'_>> for JobSnapshot {
     fn from(view: JobView<'_>) -> Self {
-        let JobView { key, plugin, device, site, job, next, wish, paused, .. } = view;
+        let JobView { key, plugin, device, site, job, next, job_override: wish, paused, .. } = view;
         let (plugin, device, wish) = (plugin.clone(), device.clone(), wish.cloned().unwrap_or_default());
         Self { key, plugin, device, site: *site, job: job.clone(), next, wish, paused }
     }
@@ -175,7 +175,7 @@ impl JobSnapshot {
             }),
             paused: paused.map(|what| level(what).to_owned()),
             skip: wish.skip.filter(|skip| due == Some(*skip)).map(text),
-            made: wish.by_hand.map(|by_hand| text(by_hand.made)),
+            made: wish.ad_hoc.map(|by_hand| text(by_hand.made)),
             runs: Vec::new(),
         }
     }

@@ -197,7 +197,7 @@ impl ApiState {
         let waiting = Waiting { answers: &self.0.answers, request };
         let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping");
         let answered = timeout(limits::ANSWER, async {
-            self.0.events.send(Event::Asked { request, what }).await.map_err(|_| stopping())?;
+            self.0.events.send(Event::Requested { request, what }).await.map_err(|_| stopping())?;
             answer.await.map_err(|_| stopping())?.map_err(Problem::from)
         });
         let answered = answered.await;

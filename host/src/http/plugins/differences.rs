@@ -44,7 +44,7 @@ async fn existing(desk: &ApiState, plugin: PluginName) -> Result<BTreeMap<Device
         let piece = desk.look(move |scheduler| {
             let (jobs, next) = scheduler.jobs_from((Some(&plugin), None), start, limits::JOBS_PER_LOOK);
             let taken = jobs.into_iter().map(|view| {
-                let is_by_hand = view.wish.is_some_and(|wish| wish.by_hand.is_some());
+                let is_by_hand = view.job_override.is_some_and(|wish| wish.ad_hoc.is_some());
                 (view.device.clone(), Existing { job: view.job.clone(), site: *view.site, is_by_hand })
             });
             (taken.collect::<Vec<_>>(), next)
