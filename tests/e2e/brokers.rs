@@ -105,12 +105,12 @@ fn what_is_owed_waits_for_a_device_that_is_back_soon_and_the_run_says_if_nobody_
     roost(&site, &["run-now", "valve"]);
     listener.wait_for("valve");
     drop(listener);
-    let waits = "step 2 of 2 was tried";
+    let waits = "step 2 of 2 was attempted";
     let told =
         host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|told| told.contains(waits)));
     host.says("the broker has no subscriber for `valve`: what a run owes there is sent again for up to 5 min");
     assert!(
-        told.contains("the broker accepted the message, and had no subscriber for its topic; that is done again"),
+        told.contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
         "{told}"
     );
     let listener = Listener::new(broker.port);

@@ -134,7 +134,7 @@ fn what_cron_means_elsewhere_is_explained_wherever_it_is_written() {
     for job in ["declared/declared/first", "roost/api/by-hand"] {
         let (code, out, errors) = roost(&site, &["explain", job]);
         assert_eq!(code, Some(0), "{errors}");
-        assert!(out.starts_with("it has not come yet: it is due ") && out.contains("06:00:00"), "{out}");
+        assert!(out.starts_with("it has not run yet: it is due ") && out.contains("06:00:00"), "{out}");
     }
 }
 

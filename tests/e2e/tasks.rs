@@ -42,7 +42,7 @@ fn a_task_that_fails_is_told_with_what_the_plugin_did() {
 #[test]
 fn a_check_shows_what_a_plugin_can_be_asked_to_do() {
     let told = said("check", "task-errors", &[]);
-    assert!(told.contains("\n  task rinse: Never works\n") && told.contains("\n      asks the task rinse\n"), "{told}");
+    assert!(told.contains("\n  task rinse: Never works\n") && told.contains("\n      calls task rinse\n"), "{told}");
 
     let site = Site::new();
     site.drop_in(&sample("sprinkler"), "sprinkler");
