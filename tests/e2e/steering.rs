@@ -178,7 +178,7 @@ fn a_job_is_run_now_left_out_and_paused_and_why_is_told() {
     listener.wait("more", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
 
     let left_out = roost(&site, &["skip", job]);
-    host.says(&format!("skipped {}: this one was left out by hand", left_out.trim()));
+    host.says(&format!("skipped {}: this run was skipped by hand", left_out.trim()));
 }
 
 #[test]

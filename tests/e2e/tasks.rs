@@ -17,7 +17,7 @@ fn said(command: &str, name: &str, arguments: &[&str]) -> String {
 #[test]
 fn a_task_that_fails_is_told_with_what_the_plugin_did() {
     for (name, texts) in [
-        ("task-errors", &["asked 2 times what to publish: `run-task` said: there is no water to rinse with"][..]),
+        ("task-errors", &["called 2 times for its messages: `run-task` said: there is no water to rinse with"][..]),
         ("task-loops", &["`run-task` ran longer than 500 ms", "raise `cpu_ms`"]),
         (
             "task-oversteps",
@@ -79,6 +79,6 @@ fn what_is_answered_when_it_is_due_is_published() {
         [of("water"), of("rain"), of("empty")].map(|run| text(run, "state")),
         ["succeeded", "succeeded", "failed"]
     );
-    let reason = "the plugin was asked 1 time what to publish: `run-task` said: no water";
+    let reason = "the plugin was called 1 time for its messages: `run-task` said: no water";
     assert_eq!(text(of("empty"), "reason"), reason);
 }

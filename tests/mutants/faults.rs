@@ -54,7 +54,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "rate: none",
-        "ready.rs",
+        "fair_queue.rs",
         "lane.bucket.left(now) > 0 {",
         "true {",
         "I7: a plugin sends more than its rate allows",
@@ -68,7 +68,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "rate: waking",
-        "ready.rs",
+        "fair_queue.rs",
         "self.over.first().map(|(until, _)| *until)",
         "None",
         "I4: nothing wakes what waits for a rate",
@@ -97,7 +97,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "saved before sent: nothing can be kept",
         "scheduler/attempts.rs",
-        "if self.failing && !run.can_go_on_unkept() {",
+        "if self.failing && !run.can_continue_unsaved() {",
         "if self.failing && !run.is_owed() {",
         "I3, I4: after a commit has failed, what says `once` leaves without being armed",
     ),
@@ -111,8 +111,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "once: is_spent",
         "scheduler/run.rs",
-        "self.progress.attempts > 0 && self.says_once()",
-        "self.progress.attempts == 1 && self.on_the_wire && self.says_once()",
+        "self.progress.attempts > 0 && self.is_once()",
+        "self.progress.attempts == 1 && self.on_the_wire && self.is_once()",
         "I4: the first attempt at what says `once` does not count",
     ),
     fault(
@@ -153,7 +153,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "owed: left to a newer run that never starts",
         "scheduler/runs.rs",
-        "        if let Some(heir) = unstarted {\n            self.resume_yielding(now, &line, heir);\n        }\n",
+        "        if let Some(heir) = unstarted {\n            self.resume_yielding(now, &siblings, heir);\n        }\n",
         "",
         "I4, I5: what was left to a run that never started is never sent",
     ),
@@ -167,8 +167,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "grace: as a turn comes",
         "scheduler/attempts.rs",
-        "        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // What came",
-        "        if late_ms > 2 * i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // What came",
+        "        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // A run",
+        "        if late_ms > 2 * i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // A run",
         "a run starts after its grace",
     ),
     fault(
@@ -209,8 +209,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "resources: given back",
         "scheduler/queues.rs",
-        "            self.let_go(slot);\n            self.release(now, &name);\n        }\n        line",
-        "            let _ = (now, &name);\n        }\n        line",
+        "            self.drop_hold(slot);\n            self.release(now, &name);\n        }\n        siblings",
+        "            let _ = (now, &name);\n        }\n        siblings",
         "I4: a pump is never free again",
     ),
     fault(
@@ -237,8 +237,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "resources: grants",
         "scheduler/attempts.rs",
-        "pool.rule.unneedable(&run.id.plugin, hold_ms)?",
-        "pool.rule.unneedable(&pool.rule.plugins[0], hold_ms)?",
+        "pool.rule.refusal(&run.id.plugin, hold_ms)?",
+        "pool.rule.refusal(&pool.rule.plugins[0], hold_ms)?",
         "I8: a run holds what its plugin was not granted",
     ),
     fault(
@@ -279,8 +279,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "reports: listening before sending",
         "scheduler/attempts.rs",
-        "if self.listens(now, slot, out) {",
-        "if self.listens(now, slot, out) || self.link.is_some() {",
+        "if self.ensure_subscribed(now, slot, out) {",
+        "if self.ensure_subscribed(now, slot, out) || self.link.is_some() {",
         "a message leaves before its device is listened to",
     ),
     fault(
@@ -293,8 +293,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "reports: what was so before",
         "scheduler/reports.rs",
-        "if !already && (!watch.is_awaited || report.retained) {",
-        "if !already && !watch.is_awaited && report.retained {",
+        "if !already && (!watch.counts_reports || report.retained) {",
+        "if !already && !watch.counts_reports && report.retained {",
         "a report from before counts",
     ),
     fault(
@@ -314,7 +314,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "plans: what was due before",
         "scheduler/reconcile.rs",
-        "                self.admit_past(now, key, asked, out);\n                // An admitted",
+        "                self.admit_past(now, key, requested_at, out);\n                // An admitted",
         "                // An admitted",
         "I13: what was due before a plan, and had not had its turn, is forgotten",
     ),
@@ -370,7 +370,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "owed: unheard",
         "scheduler/reports.rs",
-        "            run.unheard = Some(run.step());\n",
+        "            run.unconfirmed_step = Some(run.step());\n",
         "",
         "I5: what is owed is never sent where its device cannot be listened to",
     ),
@@ -398,54 +398,54 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "tickets",
         "scheduler/runs.rs",
-        "self.next_ticket = ticket.checked_add(1).unwrap_or(CommitToken::MIN);",
-        "self.next_ticket = ticket;",
+        "self.next_commit_token = token.checked_add(1).unwrap_or(CommitToken::MIN);",
+        "self.next_commit_token = token;",
         "I3, I4: who waits for a commit is told of another one",
     ),
     fault(
-        "wish: run now",
+        "override: run now",
         "scheduler/requests.rs",
-        "        // I2: before anything else is kept of its job, whose watermark it does not move.\n        self.save_run(slot, out);\n",
+        "        // I2: saved before anything else of its job, whose watermark it does not move.\n        self.save_run(slot, out);\n",
         "",
         "I2: a run that somebody wants now moves its job's watermark, and is lost in a crash",
     ),
     fault(
-        "wish: cancel decides",
+        "override: cancel decides",
         "scheduler/overrides.rs",
-        "        // What is due at this very moment is decided as well.\n        self.admit_past(now, key, now.plus_ms(1), out);\n",
+        "        // Occurrences that are due at this moment are decided, too.\n        self.admit_past(now, key, now.plus_ms(1), out);\n",
         "",
         "I13: what was due when its job was cancelled has no recorded end",
     ),
     fault(
-        "wish: cancel owes",
+        "override: cancel owes",
         "scheduler/overrides.rs",
         "if self.runs.get(slot).is_some_and(Run::has_not_started) {",
         "if self.runs.get(slot).is_some() {",
         "I5: what a run owes is not sent when its job is cancelled",
     ),
     fault(
-        "wish: plan spares",
+        "override: plan spares",
         "scheduler/reconcile.rs",
-        "let is_planned = |job: &JobKey| !self.by_hand.contains_key(job);",
+        "let is_planned = |job: &JobKey| !self.ad_hoc.contains_key(job);",
         "let is_planned = |_: &JobKey| true;",
         "a plan takes away the jobs that people have made",
     ),
     fault(
-        "wish: restore",
+        "override: restore",
         "scheduler/restore.rs",
-        "                scheduler.remember_wish(job, wish);\n",
+        "                scheduler.remember_override(job, job_override);\n",
         "",
         "what people wanted is forgotten when the host starts again",
     ),
     fault(
-        "wish: pause",
+        "override: pause",
         "scheduler/attempts.rs",
         "        if run.id.origin.is_of_trigger()\n            && let",
         "        if run.steps > 1_000\n            && let",
         "what waited when it was paused starts all the same",
     ),
     fault(
-        "wish: left out",
+        "override: left out",
         "scheduler/overrides.rs",
         "            && before != next\n",
         "            && before == next\n",

@@ -133,7 +133,7 @@ mod tests {
         hand.fail(&StoreError::Full("roost.db".into()), &answers);
         assert_eq!(told.try_recv().unwrap(), Ok(Done::Run(run.parse().unwrap())));
         let why = not_kept.try_recv().unwrap().unwrap_err().to_string();
-        assert!(why.starts_with("it could not be written down, and the host is stopping: there is no space"), "{why}");
+        assert!(why.starts_with("it could not be saved, and the host is stopping: there is no space"), "{why}");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(crate) struct DeviceRecord {
 
 impl From<DeviceView<'_>> for DeviceRecord {
     fn from(device: DeviceView<'_>) -> Self {
-        let DeviceView { plugin, name, site, replan_at, error, is_asked, jobs, is_paused } = device;
+        let DeviceView { plugin, name, site, replan_at, error, plan_requested, jobs, is_paused } = device;
         Self {
             plugin: plugin.to_string(),
             device: name.to_string(),
@@ -54,7 +54,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
             longitude: site.location.map(|at| at.longitude()),
             replan_at: Some(replan_at).filter(|at| *at != Instant::MAX).map(|at| at.in_zone(site.zone)),
             error: error.map(str::to_owned),
-            planning: is_asked,
+            planning: plan_requested,
             paused: is_paused,
             jobs,
         }

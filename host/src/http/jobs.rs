@@ -131,8 +131,8 @@ struct JobSnapshot {
 
 impl From<JobView<'_>> for JobSnapshot {
     fn from(view: JobView<'_>) -> Self {
-        let JobView { key, plugin, device, site, job, next, wish, paused, .. } = view;
-        let (plugin, device, overrides) = (plugin.clone(), device.clone(), wish.cloned().unwrap_or_default());
+        let JobView { key, plugin, device, site, job, next, job_override, paused, .. } = view;
+        let (plugin, device, overrides) = (plugin.clone(), device.clone(), job_override.cloned().unwrap_or_default());
         Self { key, plugin, device, site: *site, job: job.clone(), next, overrides, paused }
     }
 }
@@ -175,7 +175,7 @@ impl JobSnapshot {
             }),
             paused: paused.map(|what| level(what).to_owned()),
             skip: overrides.skip.filter(|skip| due == Some(*skip)).map(text),
-            made: overrides.by_hand.map(|by_hand| text(by_hand.made)),
+            made: overrides.ad_hoc.map(|ad_hoc| text(ad_hoc.made)),
             runs: Vec::new(),
         }
     }

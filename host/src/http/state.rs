@@ -198,7 +198,7 @@ impl ApiState {
         let pending = PendingReply { replies: &self.0.replies, request };
         let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping");
         let outcome = timeout(limits::REPLY, async {
-            self.0.events.send(Event::Asked { request, what }).await.map_err(|_| stopping())?;
+            self.0.events.send(Event::Requested { request, what }).await.map_err(|_| stopping())?;
             reply.await.map_err(|_| stopping())?.map_err(Problem::from)
         });
         let outcome = outcome.await;

@@ -70,7 +70,7 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
             run(to, "DELETE FROM wishes WHERE job = ?1", params![key])?;
             tombstone.as_ref().map_or(Ok(()), |tombstone| save_tombstone(to, tombstone))
         }
-        Change::WishSaved { key, wish } => save_wish(to, *key, wish),
+        Change::OverrideSaved { key, job_override: wish } => save_wish(to, *key, wish),
         Change::TombstonesForgotten { before } => {
             run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
         }
@@ -149,7 +149,7 @@ fn save_wish(to: &Transaction<'_>, key: JobKey, wish: &Override) -> rusqlite::Re
     if *wish == Override::default() {
         return run(to, "DELETE FROM wishes WHERE job = ?1", params![key]);
     }
-    let Override { paused, skip, by_hand } = wish;
+    let Override { paused, skip, ad_hoc: by_hand } = wish;
     let idempotency = by_hand.as_ref().and_then(|by_hand| by_hand.idempotency);
     run(
         to,

@@ -43,7 +43,7 @@ pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     let (series, zones) =
         transaction.query_row("SELECT series, zones FROM clock", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (runs, tombstones, wishes) = (runs(&transaction)?, tombstones(&transaction)?, wishes(&transaction)?);
-    Ok(Saved { plugins, runs, tombstones, series, wishes, zones })
+    Ok(Saved { plugins, runs, tombstones, series, overrides: wishes, zones })
 }
 
 /// A row, and where it is if something is wrong with it.
@@ -285,7 +285,7 @@ fn wishes(connection: &Connection) -> Result<Vec<(JobKey, Override)>, Damage> {
             None => None,
         };
         let by_hand = row.optional_instant(3)?.map(|made| AdHoc { made, idempotency });
-        wishes.push((row.get(0)?, Override { paused: row.get(1)?, skip: row.optional_instant(2)?, by_hand }));
+        wishes.push((row.get(0)?, Override { paused: row.get(1)?, skip: row.optional_instant(2)?, ad_hoc: by_hand }));
         Ok(())
     })?;
     Ok(wishes)

@@ -104,7 +104,7 @@ impl Facts {
                 next: view.next,
                 origin: view.origin,
                 watermark: view.watermark,
-                overrides: view.wish.cloned().unwrap_or_default(),
+                overrides: view.job_override.cloned().unwrap_or_default(),
                 paused: view.paused,
             }),
             is_linked: scheduler.link_since().is_some(),

@@ -77,11 +77,11 @@ impl Sentence {
 
     fn skipped(&self, skipped: Skipped) -> String {
         match skipped {
-            Skipped::Earlier(earlier) => format!("the run of {} had not ended", self.local(earlier)),
+            Skipped::EarlierRun(earlier) => format!("the run of {} had not ended", self.local(earlier)),
             Skipped::Paused { what, .. } => Outcome::Skipped(Skipped::Paused { what, several: None }).to_string(),
-            Skipped::Waiting(most) => waiting(most),
-            Skipped::GoingOn(most) => format!("{most} of its runs were under way, which is the limit"),
-            Skipped::Unwanted => BY_OPERATOR.into(),
+            Skipped::TooManyWaiting(most) => waiting(most),
+            Skipped::TooManyRunning(most) => format!("{most} of its runs were under way, which is the limit"),
+            Skipped::ByOperator => BY_OPERATOR.into(),
         }
     }
 

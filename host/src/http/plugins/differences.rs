@@ -44,7 +44,7 @@ async fn existing(state: &ApiState, plugin: PluginName) -> Result<BTreeMap<Devic
         let batch = state.inspect(move |scheduler| {
             let (jobs, next) = scheduler.jobs_from((Some(&plugin), None), start, limits::JOBS_PER_QUERY);
             let copies = jobs.into_iter().map(|view| {
-                let is_ad_hoc = view.wish.is_some_and(|wish| wish.by_hand.is_some());
+                let is_ad_hoc = view.job_override.is_some_and(|job_override| job_override.ad_hoc.is_some());
                 (view.device.clone(), Existing { job: view.job.clone(), site: *view.site, is_ad_hoc })
             });
             (copies.collect::<Vec<_>>(), next)
