@@ -42,7 +42,7 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_go_on() {
     site.drop_in(&guest("declared"), "tick");
     let host = site.start(&broker);
     // The status topic is the first that is denied.
-    host.says("the broker ends the connection at the message to `roost/status`, which was alone on it");
+    host.says("the broker ends the connection at the message to `roost/status`, which was the only packet under way");
     host.says("or set `status_topic = \"off\"` in `[mqtt]`");
     more(&listener, "tick/tick");
 
