@@ -61,7 +61,7 @@ impl ComponentError {
 }
 
 fn but(looks_like: Option<&str>) -> String {
-    looks_like.map(|what| format!(", but looks like {what}")).unwrap_or_default()
+    looks_like.map(|what| format!(", but snapshots like {what}")).unwrap_or_default()
 }
 
 fn listed(names: &[String]) -> String {
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(told(b"\n (component)"), "it is WebAssembly as text, and has to be binary");
         assert_eq!(
             told(b"\x7fELF\x02\x01\x01\0\0"),
-            "it is not a WebAssembly component, but looks like a program of this machine"
+            "it is not a WebAssembly component, but snapshots like a program of this machine"
         );
         assert_eq!(told(b"hunter2"), "it is not a WebAssembly component");
         assert_eq!(told(b"\0asm\x01\0\0\0"), "it is a core module, and has to be a component");

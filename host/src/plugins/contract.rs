@@ -74,7 +74,7 @@ pub(super) struct Terms<'a> {
     pub(super) jobs: usize,
     /// What jobs may ask the plugin for.
     pub(super) tasks: &'a Tasks,
-    pub(super) almanac: &'a TriggerCache,
+    pub(super) trigger_cache: &'a TriggerCache,
 }
 
 /// What is wrong with an answer: where, what it says, and the rule.
@@ -158,7 +158,7 @@ fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
     let policy = policy(job.policy)?;
     let job = Job { id, label: job.label.map(Into::into), trigger, action, policy };
     rules::job(&job).map_err(Invalid::broken)?;
-    // What a task will publish is known when it is due: the scheduler looks at it then.
+    // What a task will publish is known when it is due: the scheduler snapshots at it then.
     job.policy.needs.as_ref().map_or(Ok(()), |name| needs(name, hold_ms(job.steps()), terms))?;
     Ok(job)
 }
@@ -183,7 +183,7 @@ fn instant(field: &str, millis: i64) -> Result<Instant, Invalid> {
 fn cron(cron: &wit::Cron, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
     let zone = cron.time_zone.as_deref().map(zones::find).transpose();
     let zone = zone.map_err(|error| Invalid::new(format!("`trigger.cron.time-zone`: {error}")))?;
-    let cron = terms.almanac.patterns().cron(&cron.expression, zone);
+    let cron = terms.trigger_cache.patterns().cron(&cron.expression, zone);
     cron.map(Trigger::Cron).map_err(|error| {
         let invalid = Invalid::new(format!("`trigger.cron.expression`: {error}"));
         match error.hint() {

@@ -1,5 +1,5 @@
 //! What lies in the plugin folder, and which of it has come to rest. Knows the file system and no notifications: it is
-//! told what changed, and looks again (I9).
+//! told what changed, and snapshots again (I9).
 
 mod reading;
 
@@ -14,7 +14,7 @@ use std::{
 
 use roost_scheduler::names::PluginName;
 
-use self::reading::{Look, Reading, identity, read};
+use self::reading::{Snapshot, Reading, identity, read};
 pub(super) use self::reading::{SettingsText, read_settings, settings_at};
 use super::{
     bytes::{Bytes, LoadRoom},
@@ -30,17 +30,17 @@ pub(super) struct Candidate {
     pub(super) settings: Option<SettingsText>,
 }
 
-/// What a look at the folder found.
+/// What a snapshot at the folder found.
 #[derive(Debug)]
 pub(super) enum FolderEvent {
     /// New or changed.
-    Offered(Candidate),
+    Ready(Candidate),
     /// Gone for long enough.
-    Withdrawn(PluginName),
+    Removed(PluginName),
     /// To be told to people; of a plugin, if it is about one.
     Faulty(Option<PluginName>, Report),
     /// Every file that lay in the folder when the host started has been offered or reported. Comes once.
-    Surveyed,
+    InitialScanDone,
 }
 
 /// How a file was changed.
@@ -66,8 +66,8 @@ impl Debounce {
 
 /// A change that nothing announced must not go on for this long.
 const UNANNOUNCED: Duration = Duration::from_millis(500);
-const TORN_AGAIN: Duration = Duration::from_millis(250);
-const TORN_REPORTED: Duration = Duration::from_secs(2);
+const INCOMPLETE_RETRY: Duration = Duration::from_millis(250);
+const INCOMPLETE_REPORTED: Duration = Duration::from_secs(2);
 /// I9: what comes back within this time was never gone.
 const GONE: Duration = Duration::from_secs(3);
 
@@ -77,7 +77,7 @@ struct Entry {
     /// Whether the host counts on it: it was offered, or something was told of it, or it ran before the host started.
     present: bool,
     /// As they were when they were last read.
-    read: Look,
+    read: Snapshot,
     unsettled: Option<Unsettled>,
     gone_since: Option<Instant>,
 }
@@ -86,11 +86,11 @@ struct Entry {
 struct Unsettled {
     component_until: Instant,
     settings_until: Instant,
-    /// Where nothing announced the change: it has to look the same again.
-    expected: Option<Look>,
-    torn_since: Option<Instant>,
+    /// Where nothing announced the change: it has to snapshot the same again.
+    expected: Option<Snapshot>,
+    incomplete_since: Option<Instant>,
     /// Since when settings that were there are not.
-    bare_since: Option<Instant>,
+    without_settings_since: Option<Instant>,
 }
 
 impl Unsettled {
@@ -107,7 +107,7 @@ impl Unsettled {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    pairs: BTreeMap<PluginName, Entry>,
+    entries: BTreeMap<PluginName, Entry>,
     misnamed: HashSet<OsString>,
     /// Which folder it is, by device and inode: a mount or a new folder is another one.
     seen: Option<(u64, u64)>,
@@ -119,8 +119,8 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(path: PathBuf, known: impl IntoIterator<Item = PluginName>, room: LoadRoom) -> Self {
-        let pairs = known.into_iter().map(|name| (name, Entry { present: true, ..Entry::default() })).collect();
-        Self { path, pairs, misnamed: HashSet::new(), seen: None, unmounted: None, unreadable: false, room }
+        let entries = known.into_iter().map(|name| (name, Entry { present: true, ..Entry::default() })).collect();
+        Self { path, entries, misnamed: HashSet::new(), seen: None, unmounted: None, unreadable: false, room }
     }
 
     /// Whether the last scan could not read it.
@@ -130,22 +130,22 @@ impl Folder {
 
     /// Whether no file in it is still coming to rest.
     pub(super) fn is_settled(&self) -> bool {
-        self.pairs.values().all(|pair| pair.unsettled.is_none())
+        self.entries.values().all(|entry| entry.unsettled.is_none())
     }
 
     /// Something happened to a path in it.
     pub(super) fn touched(&mut self, path: &Path, touch: Debounce, now: Instant) {
         let (Some(name), Some(extension)) = (plugin_name(path), path.extension()) else { return };
-        let pair = self.pairs.entry(name).or_default();
-        let unsettled = pair.unsettled.get_or_insert(Unsettled {
+        let entry = self.entries.entry(name).or_default();
+        let unsettled = entry.unsettled.get_or_insert(Unsettled {
             component_until: now,
             settings_until: now,
             expected: None,
-            torn_since: None,
-            bare_since: None,
+            incomplete_since: None,
+            without_settings_since: None,
         });
         unsettled.expected = None;
-        if unsettled.bare_since.take().is_some() {
+        if unsettled.without_settings_since.take().is_some() {
             unsettled.again(now);
         }
         if extension == "wasm" {
@@ -156,154 +156,154 @@ impl Folder {
     }
 
     /// Looks at everything. Answers whether it is another folder than before, so that it has to be watched anew.
-    pub(super) fn scan(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) -> bool {
-        let (identity, looks) = match self.list(sightings) {
+    pub(super) fn scan(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) -> bool {
+        let (identity, snapshots) = match self.list(folder_events) {
             Ok(listed) => listed,
             Err(error) => {
-                self.became_unreadable(&error, sightings);
+                self.became_unreadable(&error, folder_events);
                 return false;
             }
         };
         self.unreadable = false;
         let renewed = self.seen.replace(identity) != Some(identity);
-        self.judge_mount(renewed, &looks, sightings);
-        for (name, look) in &looks {
-            let pair = self.pairs.entry(name.clone()).or_default();
-            if *look != pair.read && pair.unsettled.is_none() {
+        self.check_mount(renewed, &snapshots, folder_events);
+        for (name, snapshot) in &snapshots {
+            let entry = self.entries.entry(name.clone()).or_default();
+            if *snapshot != entry.read && entry.unsettled.is_none() {
                 // What lies there when the folder is first seen has most likely lain there for long.
                 let at = if renewed { now } else { now + UNANNOUNCED };
-                let expected = (!renewed).then_some(*look);
-                pair.unsettled = Some(Unsettled {
+                let expected = (!renewed).then_some(*snapshot);
+                entry.unsettled = Some(Unsettled {
                     component_until: at,
                     settings_until: at,
                     expected,
-                    torn_since: None,
-                    bare_since: None,
+                    incomplete_since: None,
+                    without_settings_since: None,
                 });
             }
         }
-        for (name, pair) in &mut self.pairs {
-            let here = looks.get(name).is_some_and(|look| look.component.is_some());
+        for (name, entry) in &mut self.entries {
+            let here = snapshots.get(name).is_some_and(|snapshot| snapshot.component.is_some());
             if here {
-                pair.gone_since = None;
-            } else if pair.present {
-                pair.gone_since.get_or_insert(now);
+                entry.gone_since = None;
+            } else if entry.present {
+                entry.gone_since.get_or_insert(now);
             }
         }
-        self.pairs.retain(|name, pair| pair.present || pair.unsettled.is_some() || looks.contains_key(name));
+        self.entries.retain(|name, entry| entry.present || entry.unsettled.is_some() || snapshots.contains_key(name));
         renewed
     }
 
     /// What has come to rest by now.
-    pub(super) fn settle(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) {
+    pub(super) fn settle(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) {
         let due: Vec<_> = self
-            .pairs
+            .entries
             .iter()
-            .filter(|(_, pair)| pair.unsettled.is_some_and(|unsettled| unsettled.until() <= now))
+            .filter(|(_, entry)| entry.unsettled.is_some_and(|unsettled| unsettled.until() <= now))
             .map(|(name, _)| name.clone())
             .collect();
         for name in due {
-            self.settle_one(&name, now, sightings);
+            self.settle_one(&name, now, folder_events);
         }
-        self.withdraw(now, sightings);
+        self.withdraw(now, folder_events);
     }
 
     /// When to settle again.
     pub(super) fn wake(&self) -> Option<Instant> {
-        let unsettled = |pair: &Entry| pair.unsettled.map(|unsettled| unsettled.until());
-        let gone = |pair: &Entry| {
+        let unsettled = |entry: &Entry| entry.unsettled.map(|unsettled| unsettled.until());
+        let gone = |entry: &Entry| {
             let counts = self.unmounted.is_none() && !self.unreadable;
-            pair.gone_since.filter(|_| counts).map(|since| since + GONE)
+            entry.gone_since.filter(|_| counts).map(|since| since + GONE)
         };
-        self.pairs.values().flat_map(|pair| [unsettled(pair), gone(pair)]).flatten().min()
+        self.entries.values().flat_map(|entry| [unsettled(entry), gone(entry)]).flatten().min()
     }
 
-    fn settle_one(&mut self, name: &PluginName, now: Instant, sightings: &mut Vec<FolderEvent>) {
+    fn settle_one(&mut self, name: &PluginName, now: Instant, folder_events: &mut Vec<FolderEvent>) {
         let (component, settings) = (self.file(name, "wasm"), self.file(name, "toml"));
-        let Some(pair) = self.pairs.get_mut(name) else { return };
-        let Some(mut unsettled) = pair.unsettled.take() else { return };
-        let look = Look { component: identity(&component), settings: identity(&settings) };
-        if unsettled.expected.is_some_and(|expected| expected != look) {
-            unsettled.expected = Some(look);
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let Some(mut unsettled) = entry.unsettled.take() else { return };
+        let snapshot = Snapshot { component: identity(&component), settings: identity(&settings) };
+        if unsettled.expected.is_some_and(|expected| expected != snapshot) {
+            unsettled.expected = Some(snapshot);
             unsettled.again(now + UNANNOUNCED);
-            pair.unsettled = Some(unsettled);
+            entry.unsettled = Some(unsettled);
             return;
         }
-        if look.component.is_none() {
-            if pair.present {
-                pair.gone_since.get_or_insert(now);
-            } else if look.settings.is_some() {
+        if snapshot.component.is_none() {
+            if entry.present {
+                entry.gone_since.get_or_insert(now);
+            } else if snapshot.settings.is_some() {
                 tracing::debug!(plugin = %name, "there are settings, but no plugin yet");
             }
-            pair.read = look;
+            entry.read = snapshot;
             return;
         }
-        pair.gone_since = None;
-        if look.settings.is_none() && pair.read.settings.is_some() {
+        entry.gone_since = None;
+        if snapshot.settings.is_none() && entry.read.settings.is_some() {
             // Without them it would run with defaults.
-            let end = *unsettled.bare_since.get_or_insert(now) + GONE;
+            let end = *unsettled.without_settings_since.get_or_insert(now) + GONE;
             if now < end {
                 unsettled.again(end);
-                pair.unsettled = Some(unsettled);
+                entry.unsettled = Some(unsettled);
                 return;
             }
         }
-        match read(name, &component, &settings, look, &self.room) {
-            Reading::Whole(offer) => {
-                pair.present = true;
-                pair.read = look;
-                sightings.push(FolderEvent::Offered(offer));
+        match read(name, &component, &settings, snapshot, &self.room) {
+            Reading::Whole(candidate) => {
+                entry.present = true;
+                entry.read = snapshot;
+                folder_events.push(FolderEvent::Ready(candidate));
                 if self.unmounted.as_ref().is_some_and(|then| !then.contains(name)) {
                     self.is_mounted();
                 }
             }
             Reading::Changing => {
                 unsettled.again(now + Debounce::Finished.quiet());
-                pair.unsettled = Some(unsettled);
+                entry.unsettled = Some(unsettled);
             }
             Reading::Waiting => {
                 unsettled.again(now + limits::LOAD_PAUSE);
-                pair.unsettled = Some(unsettled);
+                entry.unsettled = Some(unsettled);
             }
-            Reading::Torn => {
-                let since = *unsettled.torn_since.get_or_insert(now);
-                if now.duration_since(since) < TORN_REPORTED {
-                    unsettled.again(now + TORN_AGAIN);
-                    pair.unsettled = Some(unsettled);
+            Reading::Incomplete => {
+                let since = *unsettled.incomplete_since.get_or_insert(now);
+                if now.duration_since(since) < INCOMPLETE_REPORTED {
+                    unsettled.again(now + INCOMPLETE_RETRY);
+                    entry.unsettled = Some(unsettled);
                 } else {
                     // It was told, and so has to be untold when it goes.
-                    (pair.present, pair.read) = (true, look);
-                    let empty = look.component.is_some_and(|identity| identity.size == 0);
-                    sightings.push(FolderEvent::Faulty(Some(name.clone()), incomplete(name, &component, empty)));
+                    (entry.present, entry.read) = (true, snapshot);
+                    let empty = snapshot.component.is_some_and(|identity| identity.size == 0);
+                    folder_events.push(FolderEvent::Faulty(Some(name.clone()), incomplete(name, &component, empty)));
                 }
             }
             Reading::Faulty(report) => {
-                (pair.present, pair.read) = (true, look);
-                sightings.push(FolderEvent::Faulty(Some(name.clone()), report));
+                (entry.present, entry.read) = (true, snapshot);
+                folder_events.push(FolderEvent::Faulty(Some(name.clone()), report));
             }
         }
     }
 
     /// I9: gone counts when the folder can be read, is the one it was, and the file has been gone for 3 s.
-    fn withdraw(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) {
-        let overdue = |pair: &Entry| pair.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
-        if self.unmounted.is_some() || !self.pairs.values().any(overdue) {
+    fn withdraw(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) {
+        let overdue = |entry: &Entry| entry.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
+        if self.unmounted.is_some() || !self.entries.values().any(overdue) {
             return;
         }
         if folder_identity(&self.path).ok() != self.seen {
             return;
         }
-        for (name, pair) in &mut self.pairs {
-            if !overdue(pair) {
+        for (name, entry) in &mut self.entries {
+            if !overdue(entry) {
                 continue;
             }
-            pair.gone_since = None;
+            entry.gone_since = None;
             // A link whose target is away, or a disk that fails, is not a removal.
             let found = fs::symlink_metadata(self.path.join(format!("{name}.wasm")));
             if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-                pair.present = false;
-                pair.read = Look { component: None, ..pair.read };
-                sightings.push(FolderEvent::Withdrawn(name.clone()));
+                entry.present = false;
+                entry.read = Snapshot { component: None, ..entry.read };
+                folder_events.push(FolderEvent::Removed(name.clone()));
             }
         }
     }
@@ -312,9 +312,9 @@ impl Folder {
         self.path.join(format!("{name}.{extension}"))
     }
 
-    fn list(&mut self, sightings: &mut Vec<FolderEvent>) -> io::Result<((u64, u64), BTreeMap<PluginName, Look>)> {
+    fn list(&mut self, folder_events: &mut Vec<FolderEvent>) -> io::Result<((u64, u64), BTreeMap<PluginName, Snapshot>)> {
         let identity_before = folder_identity(&self.path)?;
-        let mut looks = BTreeMap::<PluginName, Look>::new();
+        let mut snapshots = BTreeMap::<PluginName, Snapshot>::new();
         let mut misnamed = HashSet::new();
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
@@ -323,21 +323,21 @@ impl Folder {
                 continue;
             };
             let Some(identity) = identity(&path) else {
-                self.not_a_file(&path, &mut misnamed, sightings);
+                self.not_a_file(&path, &mut misnamed, folder_events);
                 continue;
             };
             match plugin_name(&path) {
-                Some(name) if extension == "wasm" => looks.entry(name).or_default().component = Some(identity),
-                Some(name) => looks.entry(name).or_default().settings = Some(identity),
-                None => self.misname(&path, &mut misnamed, sightings),
+                Some(name) if extension == "wasm" => snapshots.entry(name).or_default().component = Some(identity),
+                Some(name) => snapshots.entry(name).or_default().settings = Some(identity),
+                None => self.misname(&path, &mut misnamed, folder_events),
             }
         }
         self.misnamed = misnamed;
-        Ok((identity_before, looks))
+        Ok((identity_before, snapshots))
     }
 
     /// A file that would be a plugin if it were called otherwise: told once.
-    fn misname(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<FolderEvent>) {
+    fn misname(&self, path: &Path, misnamed: &mut HashSet<OsString>, folder_events: &mut Vec<FolderEvent>) {
         let Some(name) = path.file_name() else { return };
         let hidden = name.as_encoded_bytes().starts_with(b".");
         if hidden || path.extension().is_none_or(|extension| extension != "wasm") {
@@ -353,11 +353,11 @@ impl Folder {
             Err(error) => report.cause(error),
             Ok(_) => report,
         };
-        sightings.push(FolderEvent::Faulty(None, report.hint(better_name(&stem))));
+        folder_events.push(FolderEvent::Faulty(None, report.hint(better_name(&stem))));
     }
 
     /// A folder, a pipe, or a link that leads nowhere, where a plugin's file would be: told once.
-    fn not_a_file(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<FolderEvent>) {
+    fn not_a_file(&self, path: &Path, misnamed: &mut HashSet<OsString>, folder_events: &mut Vec<FolderEvent>) {
         let Some(name) = path.file_name().filter(|name| !name.as_encoded_bytes().starts_with(b".")) else { return };
         let cause = match fs::metadata(path) {
             Ok(found) if found.is_file() => return,
@@ -370,34 +370,34 @@ impl Folder {
         misnamed.insert(name.to_owned());
         if !self.misnamed.contains(name) {
             let report = Report::new(format!("`{}` was not read", path.display())).cause(cause);
-            sightings.push(FolderEvent::Faulty(None, report.hint("put the file itself there, or remove it")));
+            folder_events.push(FolderEvent::Faulty(None, report.hint("put the file itself there, or remove it")));
         }
     }
 
-    fn became_unreadable(&mut self, error: &io::Error, sightings: &mut Vec<FolderEvent>) {
+    fn became_unreadable(&mut self, error: &io::Error, folder_events: &mut Vec<FolderEvent>) {
         self.seen = None;
-        for pair in self.pairs.values_mut() {
-            pair.gone_since = None;
+        for entry in self.entries.values_mut() {
+            entry.gone_since = None;
         }
         if !std::mem::replace(&mut self.unreadable, true) {
             let report = Report::new(format!("the plugin folder `{}` cannot be read", self.path.display()));
             let hint = "the plugins that run go on; changes are taken in as soon as it can be read";
-            sightings.push(FolderEvent::Faulty(None, report.cause(error).hint(hint)));
+            folder_events.push(FolderEvent::Faulty(None, report.cause(error).hint(hint)));
         }
     }
 
     /// I9: a folder that has none of the plugins it should have is most likely a mount point without its disk.
-    fn judge_mount(&mut self, renewed: bool, looks: &BTreeMap<PluginName, Look>, sightings: &mut Vec<FolderEvent>) {
-        let files = || looks.iter().filter(|(_, look)| look.component.is_some()).map(|(name, _)| name);
-        let is_known = |name: &PluginName| self.pairs.get(name).is_some_and(|pair| pair.present);
+    fn check_mount(&mut self, renewed: bool, snapshots: &BTreeMap<PluginName, Snapshot>, folder_events: &mut Vec<FolderEvent>) {
+        let files = || snapshots.iter().filter(|(_, snapshot)| snapshot.component.is_some()).map(|(name, _)| name);
+        let is_known = |name: &PluginName| self.entries.get(name).is_some_and(|entry| entry.present);
         if files().any(is_known) {
             self.is_mounted();
-        } else if renewed && self.pairs.values().any(|pair| pair.present) {
+        } else if renewed && self.entries.values().any(|entry| entry.present) {
             self.unmounted = Some(files().cloned().collect());
             let report = Report::new(format!("`{}` has none of the plugins that ran before", self.path.display()));
             let hint = "it is taken for a folder whose disk is missing, and they go on as they were\n\
                         to forget them, put any plugin into the folder, or one of them and delete it, while Roost runs";
-            sightings.push(FolderEvent::Faulty(None, report.hint(hint)));
+            folder_events.push(FolderEvent::Faulty(None, report.hint(hint)));
         } else if self.unmounted.as_ref().is_some_and(|then| files().any(|name| !then.contains(name))) {
             self.is_mounted();
         }
@@ -406,7 +406,7 @@ impl Folder {
     /// From here on what is missing is gone; the next scan begins to count.
     fn is_mounted(&mut self) {
         if self.unmounted.take().is_some() {
-            self.pairs.values_mut().for_each(|pair| pair.gone_since = None);
+            self.entries.values_mut().for_each(|entry| entry.gone_since = None);
         }
     }
 }

@@ -154,9 +154,9 @@ pub(super) struct Guest {
     table: ResourceTable,
     limiter: Limiter,
     yielded: Yielded,
-    pub(super) journal: CallOutput,
+    pub(super) call_output: CallOutput,
     pub(super) site: Site,
-    pub(super) almanac: Arc<TriggerCache>,
+    pub(super) trigger_cache: Arc<TriggerCache>,
 }
 
 impl WasiView for Guest {
@@ -219,11 +219,11 @@ impl Calls {
         share: Share,
     ) -> Result<F::Accepted, CallError> {
         let begun = clock::monotonic();
-        let journal = CallOutput::new(program.log.clone(), device.name.clone());
+        let call_output = CallOutput::new(program.log.clone(), device.name.clone());
         let limits = program.settings.limits;
         let (lift_mib, memory_mib) = (function.lift_mib(&limits), limits.memory_mib.min(self.memory.most_mib()));
         let bounds = &Limits { lift_mib, memory_mib, ..limits };
-        let mut store = self.store(program, bounds, device, now, journal.clone(), share);
+        let mut store = self.store(program, bounds, device, now, call_output.clone(), share);
         let (wall, yielded) = (Duration::from_millis(bounds.wall_ms.into()), store.data().yielded.clone());
         let (answered, _turn) = {
             let _ticking = self.engine.ticking();
@@ -232,11 +232,11 @@ impl Calls {
         let Limiter { refused: memory_refused, crowded, .. } = store.data().limiter;
         let memory_bytes = store.data().limiter.used();
         drop(store);
-        let stderr = journal.finish();
+        let stderr = call_output.finish();
         let took = begun.elapsed();
         let count = |has_failed: bool, has_trapped| {
             let planned = Some(took).filter(|_| F::NAME == ScheduleJobs::NAME && !has_failed);
-            program.tally.count(Call { planned, has_failed, has_trapped, memory_bytes });
+            program.usage.count(Call { planned, has_failed, has_trapped, memory_bytes });
         };
         let fault = match answered {
             Some(Ok(Ok(answer))) => {
@@ -264,19 +264,19 @@ impl Calls {
         bounds: &Limits,
         device: &Device,
         now: Instant,
-        journal: CallOutput,
+        call_output: CallOutput,
         share: Share,
     ) -> Store<Guest> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::HANDLES);
         let guest = Guest {
-            wasi: wasi(program, device, now, &journal),
+            wasi: wasi(program, device, now, &call_output),
             table,
             limiter: Limiter::new(bounds.memory_mib, share),
             yielded: Yielded::default(),
-            journal,
+            call_output,
             site: device.site,
-            almanac: program.almanac.clone(),
+            trigger_cache: program.trigger_cache.clone(),
         };
         let mut store = Store::new(self.engine.wasm(), guest);
         store.limiter(|guest| &mut guest.limiter);
@@ -373,9 +373,9 @@ mod tests {
 
         let mut greedy = Vec::new();
         for _ in 0..limits::CALLS_ALIVE {
-            let journal = CallOutput::new(program.log.clone(), device.name.clone());
+            let call_output = CallOutput::new(program.log.clone(), device.name.clone());
             let mut store =
-                calls.store(&program, &program.settings.limits, device, clock::now(), journal, calls.memory.share());
+                calls.store(&program, &program.settings.limits, device, clock::now(), call_output, calls.memory.share());
             linked.plugin.instantiate_async(&mut store).await.unwrap();
             greedy.push(store);
         }

@@ -34,7 +34,7 @@ pub(crate) const COMPONENT_BYTES: u64 = limits::COMPONENT_BYTES;
 pub(crate) struct Installer {
     folder: Arc<Path>,
     versions: Versions,
-    board: PluginStatuses,
+    statuses: PluginStatuses,
     questions: mpsc::UnboundedSender<Question>,
     /// Held while the folder is changed.
     turn: Arc<Mutex<()>>,
@@ -66,10 +66,10 @@ impl Installer {
     pub(super) fn new(
         folder: &Path,
         data: &Path,
-        board: PluginStatuses,
+        statuses: PluginStatuses,
         questions: mpsc::UnboundedSender<Question>,
     ) -> Self {
-        Self { folder: folder.into(), versions: Versions::at(data), board, questions, turn: Arc::default() }
+        Self { folder: folder.into(), versions: Versions::at(data), statuses, questions, turn: Arc::default() }
     }
 
     /// What the host would make of a component, with the settings that lie in the folder. Nothing is kept.
@@ -82,9 +82,9 @@ impl Installer {
         let (name, path) = (plugin.clone(), self.file(plugin, "toml"));
         let settings = blocking(move || settings_at(&name, &path)).await?.map_err(Refused::Faulty)?;
         let (sender, answer) = oneshot::channel();
-        let offer = Candidate { plugin: plugin.clone(), component: component.into(), settings };
+        let candidate = Candidate { plugin: plugin.clone(), component: component.into(), settings };
         // Nobody listens only while the host stops, and then nobody answers.
-        let _ = self.questions.send(Question::Trial { offer, answer: sender });
+        let _ = self.questions.send(Question::Trial { candidate, answer: sender });
         answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Faulty)
     }
 
@@ -120,12 +120,12 @@ impl Installer {
     pub(crate) async fn roll_back(&self, plugin: &PluginName) -> Result<Installed, Refused> {
         let turn = self.turn.clone().lock_owned().await;
         let what = || Report::new(format!("plugin `{plugin}` was not rolled back"));
-        let Some(standing) = self.board.plugin(plugin) else {
+        let Some(status) = self.statuses.plugin(plugin) else {
             return Err(Refused::Unknown(Report::new(format!("there is no plugin `{plugin}`"))));
         };
-        let running = standing.running.map(|(version, _)| version.component);
+        let running = status.running.map(|(version, _)| version.component);
         let (path, versions) = (self.file(plugin, "wasm"), self.versions.clone());
-        let previous = standing.previous;
+        let previous = status.previous;
         let found = blocking(move || {
             let lies = files::read(&path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes));
             let back_to = running.filter(|running| lies != Some(*running)).or(previous)?;
@@ -167,7 +167,7 @@ impl Installer {
     /// I9: a folder that has none of the plugins that run is most likely a mount point without its disk. What is put there would
     /// make it count, and the others would be gone.
     fn is_mounted(&self, except: &PluginName) -> Result<(), Refused> {
-        let running = self.board.running();
+        let running = self.statuses.running();
         let is_there = |name: &PluginName| fs::symlink_metadata(self.file(name, "wasm")).is_ok();
         if running.is_empty() || running.iter().any(is_there) || running.iter().all(|name| name == except) {
             return Ok(());

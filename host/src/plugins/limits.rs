@@ -54,7 +54,7 @@ pub(super) const CALL_MIB: u32 = 4;
 /// MiB that the answer to anything but a question for a plan may hold: such answers are kept, or sent, one by one.
 pub(super) const LIFT_MIB: u32 = 1;
 /// Questions of people's at a time: each holds its answer, and more wait where they are asked.
-pub(super) const INQUIRIES: usize = 8;
+pub(super) const QUERIES: usize = 8;
 /// Components that stay mapped between calls, each with a quarter of a megabyte or, of some toolchains, many. To map one
 /// again takes less than a call.
 pub(super) const COMPONENTS_READY: usize = 16;
@@ -90,18 +90,18 @@ pub(super) const LINE_BYTES: usize = 4 << 10;
 /// Lines a minute in a plugin's log: one guest must not fill the disk or push out the lines of others.
 pub(super) const LINES_PER_MINUTE: u32 = 1_000;
 /// Bytes kept of the sentence that a call ends with when it fails: it is logged, shown, and kept with the device.
-pub(super) const SAID_BYTES: usize = 4 << 10;
+pub(super) const MESSAGE_BYTES: usize = 4 << 10;
 /// Bytes kept of the end of a call's standard error, for the error that tells of its failure.
 pub(super) const STDERR_TAIL_BYTES: usize = 2 << 10;
 /// Functions named of a trap's backtrace: the innermost say what happened.
 pub(super) const FRAMES: usize = 6;
-/// Sightings that wait for the library.
-pub(super) const SIGHTINGS: usize = 4;
+/// Sightings that wait for the registry.
+pub(super) const FOLDER_EVENTS: usize = 4;
 /// Notifications that wait for the watch; more make it scan.
 pub(super) const NOTIFICATIONS: usize = 1_024;
 /// Bytes kept of each sentence of why files were refused, and how many sentences: each plugin has such a report.
-pub(super) const TOLD_BYTES: usize = 4 << 10;
-pub(super) const TOLD_CAUSES: usize = 8;
+pub(super) const REPORT_BYTES: usize = 4 << 10;
+pub(super) const REPORT_CAUSES: usize = 8;
 /// Candidates that stay compiled after they were tried, for when they are put into the folder: whoever tries any number must
 /// not fill the disk.
 pub(super) const TRIED: usize = 4;

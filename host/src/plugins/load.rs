@@ -45,7 +45,7 @@ pub(super) struct Loader {
     versions: Versions,
     site: Site,
     rules: Arc<Rules>,
-    feed: EventLog,
+    event_log: EventLog,
 }
 
 /// A version that was accepted.
@@ -148,17 +148,17 @@ fn without_quotes(report: &Report) -> Report {
     report.hint("put the file itself there, or let `roost check PLUGIN.wasm` show it to a user that may read that file")
 }
 
-/// What an offer would be, before anything is done with it.
+/// What an candidate would be, before anything is done with it.
 pub(super) struct Proposal {
-    pub(super) offer: Candidate,
+    pub(super) candidate: Candidate,
     pub(super) settings: Settings,
     pub(super) version: Version,
     /// Where its calls are counted: nowhere, unless somebody says so.
-    pub(super) tally: Arc<UsageCounter>,
+    pub(super) usage: Arc<UsageCounter>,
 }
 
 impl Loader {
-    pub(super) fn open(data: &Path, site: Site, rules: Rules, feed: EventLog) -> Result<Self, Report> {
+    pub(super) fn open(data: &Path, site: Site, rules: Rules, event_log: EventLog) -> Result<Self, Report> {
         let trouble = |what: &str, error: &FolderError| {
             Report::new(format!("{what} in `{}` cannot be used", data.display())).chain(error).hint(error.hint())
         };
@@ -176,7 +176,7 @@ impl Loader {
             versions,
             site,
             rules: rules.into(),
-            feed,
+            event_log,
         })
     }
 
@@ -186,18 +186,18 @@ impl Loader {
     }
 
     /// Where it is told what happens.
-    pub(super) const fn feed(&self) -> &EventLog {
-        &self.feed
+    pub(super) const fn event_log(&self) -> &EventLog {
+        &self.event_log
     }
 
     pub(super) fn operator(&self) -> Operator {
         self.rules.operator(self.site)
     }
 
-    pub(super) fn propose(&self, offer: Candidate) -> Result<Proposal, LoadError> {
+    pub(super) fn propose(&self, candidate: Candidate) -> Result<Proposal, LoadError> {
         let (text, may_quote) =
-            offer.settings.as_ref().map_or((None, true), |read| (Some(read.text.as_str()), read.may_quote));
-        let settings = Settings::parse(text, &offer.plugin, &self.site, &self.rules);
+            candidate.settings.as_ref().map_or((None, true), |read| (Some(read.text.as_str()), read.may_quote));
+        let settings = Settings::parse(text, &candidate.plugin, &self.site, &self.rules);
         let settings = settings.map_err(|report| match may_quote {
             true => LoadError::Settings(report),
             false => LoadError::Settings(without_quotes(&report)),
@@ -207,17 +207,17 @@ impl Loader {
         if limit_mib > memory.most_mib() && limit_mib != Limits::default().memory_mib {
             return Err(LoadError::Memory { limit_mib, most_mib: memory.most_mib(), total_mib: memory.total_mib() });
         }
-        let version = Version { component: digest_of(&offer.component), settings: settings.digest() };
-        Ok(Proposal { offer, settings, version, tally: Arc::default() })
+        let version = Version { component: digest_of(&candidate.component), settings: settings.digest() };
+        Ok(Proposal { candidate, settings, version, usage: Arc::default() })
     }
 
     /// Compiles and links it; asks nothing.
     pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
-        let Proposal { offer, settings, version, tally } = proposal;
-        component::recognise(&offer.component)?;
-        self.link(version.component, async || Ok(offer.component)).await?;
-        let program = Program::new(offer.plugin, version, settings, self.rules.clone(), self.feed.clone());
-        Ok(Arc::new(program.counted(tally)))
+        let Proposal { candidate, settings, version, usage } = proposal;
+        component::recognise(&candidate.component)?;
+        self.link(version.component, async || Ok(candidate.component)).await?;
+        let program = Program::new(candidate.plugin, version, settings, self.rules.clone(), self.event_log.clone());
+        Ok(Arc::new(program.counted(usage)))
     }
 
     /// The component of a version, ready to be called.
@@ -261,7 +261,7 @@ impl Loader {
         running: Option<Arc<Program>>,
         clock: impl Fn() -> Instant,
     ) -> Result<Accepted, LoadError> {
-        let bytes = proposal.offer.component.clone();
+        let bytes = proposal.candidate.component.clone();
         let Accepted { program, loaded } = self.try_out(proposal, running, clock).await?;
         // I6: on disk before the scheduler hears of it, and so before the store says that it runs.
         let (versions, plugin) = (self.versions.clone(), program.plugin.clone());
@@ -313,7 +313,7 @@ impl Loader {
         let mut settings = self.versions.settings(version.settings)?;
         settings.limits = settings.limits.within(&self.rules.ceilings);
         settings.grant = still_granted(plugin, settings.grant, self.rules.grants.get(plugin));
-        Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.feed.clone()))
+        Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.event_log.clone()))
     }
 
     pub(super) async fn plan(
@@ -363,13 +363,13 @@ impl Loader {
         &self,
         program: &Program,
         device: &Device,
-        errand: TaskCall,
+        task_call: TaskCall,
         clock: impl Fn() -> Instant,
     ) -> Result<Reply, LoadError> {
         let _own_turn = program.turn.acquire().await;
         let linked = self.linked(program).await?;
         let tasks = self.list_tasks(program, &linked, &clock).await?;
-        let TaskCall { name, args, due } = errand;
+        let TaskCall { name, args, due } = task_call;
         let invalid = |invalid| LoadError::Task(CallError::Invalid(invalid));
         let task = tasks.task("task", &name, args).map_err(invalid)?;
         let plugin = linked.tasks.as_ref().expect("a plugin with a task exports tasks");
@@ -394,11 +394,11 @@ impl Loader {
         &self,
         program: Option<&Program>,
         device: &DeviceName,
-        errand: TaskCall,
+        task_call: TaskCall,
         clock: impl Fn() -> Instant,
     ) -> Result<Reply, String> {
         let (program, device) = subject(program, device)?;
-        self.run_task(program, device, errand, clock).await.map_err(|error| error.in_full())
+        self.run_task(program, device, task_call, clock).await.map_err(|error| error.in_full())
     }
 
     /// What a person wants to know.

@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Log {
     plugin: PluginName,
     budget: Mutex<Budget>,
-    feed: EventLog,
+    event_log: EventLog,
 }
 
 #[derive(Debug)]
@@ -53,9 +53,9 @@ impl Budget {
 }
 
 impl Log {
-    pub(super) fn new(plugin: PluginName, feed: EventLog) -> Self {
+    pub(super) fn new(plugin: PluginName, event_log: EventLog) -> Self {
         let budget = Budget { since: clock::monotonic(), lines: 0, left_out: 0 };
-        Self { plugin, budget: Mutex::new(budget), feed }
+        Self { plugin, budget: Mutex::new(budget), event_log }
     }
 
     fn write(&self, device: &DeviceName, level: Level, line: &str) {
@@ -64,7 +64,7 @@ impl Log {
         if !room {
             return;
         }
-        // One call is one line: what follows a line end must not look like a line of the host's.
+        // One call is one line: what follows a line end must not snapshot like a line of the host's.
         let line = in_one_line(line[..line.floor_char_boundary(limits::LINE_BYTES)].trim_end());
         let line = &line[..line.floor_char_boundary(limits::LINE_BYTES)];
         self.tell(Some(device), level, line);
@@ -89,7 +89,7 @@ impl Log {
 
     fn tell(&self, device: Option<&DeviceName>, level: Level, line: &str) {
         let (plugin, device) = (self.plugin.clone(), device.cloned());
-        self.feed.tell(HostEvent::Logged { plugin, device, level, line: line.into() });
+        self.event_log.tell(HostEvent::Logged { plugin, device, level, line: line.into() });
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
@@ -110,9 +110,9 @@ fn tells(line: &str) -> bool {
     !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE")
 }
 
-/// A guest's words, fit to be shown and to be kept: in one line, so that nothing in them looks like the host's.
+/// A guest's words, fit to be shown and to be kept: in one line, so that nothing in them snapshots like the host's.
 pub(super) fn sanitize(text: &str) -> String {
-    let kept = &text[..text.floor_char_boundary(limits::SAID_BYTES)];
+    let kept = &text[..text.floor_char_boundary(limits::MESSAGE_BYTES)];
     in_one_line(kept) + if kept.len() < text.len() { " …" } else { "" }
 }
 
@@ -134,7 +134,7 @@ impl CallOutput {
     }
 
     pub(super) fn stream(&self, kind: StreamKind) -> Stream {
-        Stream { journal: self.clone(), kind }
+        Stream { call_output: self.clone(), kind }
     }
 
     /// The call is over: lines without an end are written, and it is told if some were left out.
@@ -193,10 +193,10 @@ pub(super) enum StreamKind {
     Error,
 }
 
-/// A standard stream that ends in the journal, and never fills up.
+/// A standard stream that ends in the call_output, and never fills up.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    journal: CallOutput,
+    call_output: CallOutput,
     kind: StreamKind,
 }
 
@@ -224,7 +224,7 @@ impl Pollable for Stream {
 
 impl OutputStream for Stream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.journal.append(self.kind, &bytes);
+        self.call_output.append(self.kind, &bytes);
         Ok(())
     }
 
@@ -244,8 +244,8 @@ mod tests {
     #[test]
     fn what_a_guest_says_is_cut_and_moves_no_cursor() {
         assert_eq!(sanitize("no\ttides\r\x1b[2J\n2031 ERROR\u{202e}"), "no\\ttides\\r\\u{1b}[2J\\n2031 ERROR\\u{202e}");
-        let long = sanitize(&"ß".repeat(limits::SAID_BYTES));
-        assert!(long.len() < limits::SAID_BYTES + 8 && long.ends_with("ß …"));
+        let long = sanitize(&"ß".repeat(limits::MESSAGE_BYTES));
+        assert!(long.len() < limits::MESSAGE_BYTES + 8 && long.ends_with("ß …"));
     }
 
     #[test]

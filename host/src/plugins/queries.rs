@@ -19,7 +19,7 @@ pub(crate) struct PluginQueries {
 
 impl PluginQueries {
     pub(super) fn new(questions: mpsc::UnboundedSender<Question>) -> Self {
-        Self { questions, turns: Arc::new(Semaphore::new(limits::INQUIRIES)) }
+        Self { questions, turns: Arc::new(Semaphore::new(limits::QUERIES)) }
     }
 
     /// What a plugin can be asked to do, in its own order; nothing, if it has no tasks.
@@ -35,8 +35,8 @@ impl PluginQueries {
         name: String,
         args: String,
     ) -> Result<Reply, String> {
-        let errand = TaskCall { name, args, due: None };
-        self.ask(|answer| Question::Simulation { plugin, device, errand, answer }).await
+        let task_call = TaskCall { name, args, due: None };
+        self.ask(|answer| Question::Simulation { plugin, device, task_call, answer }).await
     }
 
     /// A task as a plugin takes it, for a job that asks for it; or why it does not.

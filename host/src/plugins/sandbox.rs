@@ -72,7 +72,7 @@ impl Sandbox {
 
     /// Loads a plugin with the settings beside it, and asks each device for its plan: what the scheduler is to be told.
     pub(crate) fn load(&self, path: &Path, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
-        self.accept(offer(path)?, now)
+        self.accept(candidate(path)?, now)
     }
 
     /// The same with the component of another file, and with the settings beside that if there are any: what a new version
@@ -80,48 +80,48 @@ impl Sandbox {
     pub(crate) fn load_as(
         &self,
         path: &Path,
-        candidate: &Path,
+        newer: &Path,
         now: Instant,
     ) -> Result<(LoadedPlugin, Loaded), Report> {
-        let (plugin, component) = (name_of(path)?, read_component(candidate)?);
-        let settings = match settings_beside(candidate)? {
+        let (plugin, component) = (name_of(path)?, read_component(newer)?);
+        let settings = match settings_beside(newer)? {
             Some(settings) => Some(settings),
             None => settings_beside(path)?,
         };
         let accepted = self.accept(Candidate { plugin, component, settings }, now);
-        accepted.map_err(|report| report.cause(format!("it was to be compared as `{}`", candidate.display())))
+        accepted.map_err(|report| report.cause(format!("it was to be compared as `{}`", newer.display())))
     }
 
-    fn accept(&self, offer: Candidate, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
-        let plugin = offer.plugin.clone();
-        let loading = async { self.loader.load(self.loader.propose(offer)?, None, || now).await };
+    fn accept(&self, candidate: Candidate, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
+        let plugin = candidate.plugin.clone();
+        let loading = async { self.loader.load(self.loader.propose(candidate)?, None, || now).await };
         let Accepted { program, loaded } =
             self.guests.block_on(loading).map_err(|error: LoadError| error.report(&plugin, None))?;
         Ok((LoadedPlugin(program), loaded))
     }
 
     /// Asks a device for its plan again, and does not wait for the answer.
-    pub(crate) fn ask(&self, specimen: &LoadedPlugin, device: &DeviceName, now: Instant) -> Asked {
-        let (loader, program, device) = (self.loader.clone(), specimen.0.clone(), device.clone());
+    pub(crate) fn ask(&self, plugin: &LoadedPlugin, device: &DeviceName, now: Instant) -> Asked {
+        let (loader, program, device) = (self.loader.clone(), plugin.0.clone(), device.clone());
         Asked(self.guests.spawn(async move { loader.answer(Some(&program), &device, || now).await }))
     }
 
     /// Waits for an answer.
     pub(crate) fn answer(&self, asked: Asked) -> Result<Plan, String> {
-        self.guests.block_on(asked.0).expect("no call panics, and none is aborted before the workbench goes")
+        self.guests.block_on(asked.0).expect("no call panics, and none is aborted before the sandbox goes")
     }
 
     /// Asks a device what to publish for a task.
     pub(crate) fn run_task(
         &self,
-        specimen: &LoadedPlugin,
+        plugin: &LoadedPlugin,
         device: &DeviceName,
         task: Task,
         due: Instant,
         now: Instant,
     ) -> Result<Reply, String> {
-        let errand = TaskCall { name: task.name.to_string(), args: task.args, due: Some(due) };
-        self.guests.block_on(self.loader.reply(Some(&specimen.0), device, errand, || now))
+        let task_call = TaskCall { name: task.name.to_string(), args: task.args, due: Some(due) };
+        self.guests.block_on(self.loader.reply(Some(&plugin.0), device, task_call, || now))
     }
 
     /// Loads a plugin, and tells what it is.
@@ -147,7 +147,7 @@ fn unusable(path: &Path) -> Report {
     Report::new(format!("`{}` cannot be loaded", path.display()))
 }
 
-fn offer(path: &Path) -> Result<Candidate, Report> {
+fn candidate(path: &Path) -> Result<Candidate, Report> {
     let (plugin, component) = (name_of(path)?, read_component(path)?);
     Ok(Candidate { plugin, component, settings: settings_beside(path)? })
 }
@@ -163,7 +163,7 @@ fn name_of(path: &Path) -> Result<PluginName, Report> {
     PluginName::parse(&stem).map_err(|error| report().cause(error).hint(better_name(&stem)))
 }
 
-/// Errors may show what they say: a user that looks here reads the files with that user's own rights.
+/// Errors may show what they say: a user that snapshots here reads the files with that user's own rights.
 fn settings_beside(component: &Path) -> Result<Option<SettingsText>, Report> {
     let path = component.with_extension("toml");
     match read_settings(&path) {
@@ -186,7 +186,7 @@ impl TempDir {
         let failed = |error| Report::new(format!("a folder cannot be made in `{}`", base.display())).cause(error);
         let process = std::process::id();
         for number in 0..1_000 {
-            let path = base.join(format!("roost-workbench-{process}-{number}"));
+            let path = base.join(format!("roost-sandbox-{process}-{number}"));
             // Made here and now, and for this user alone: code is run from what lies in it.
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),

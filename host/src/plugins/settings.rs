@@ -87,7 +87,7 @@ impl Settings {
         Self::try_from(record).map_err(|cause| error().cause(cause))
     }
 
-    /// Of the JSON text. Different for different settings, whatever the file looks like.
+    /// Of the JSON text. Different for different settings, whatever the file snapshots like.
     pub(crate) fn digest(&self) -> Digest {
         Digest(Sha256::digest(self.to_json()).into())
     }

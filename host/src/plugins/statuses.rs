@@ -73,13 +73,13 @@ struct Entry {
     running: Option<(Version, Limits)>,
     previous: Option<Digest>,
     fault: Option<Fault>,
-    tally: Arc<UsageCounter>,
+    usage: Arc<UsageCounter>,
 }
 
 impl Entry {
     fn new() -> Self {
         let (running, previous, fault) = (None, None, None);
-        Self { since: clock::now(), is_loading: false, running, previous, fault, tally: Arc::default() }
+        Self { since: clock::now(), is_loading: false, running, previous, fault, usage: Arc::default() }
     }
 
     fn state(&self) -> State {
@@ -91,7 +91,7 @@ impl Entry {
         }
     }
 
-    fn standing(&self) -> PluginStatus {
+    fn status(&self) -> PluginStatus {
         PluginStatus {
             state: self.state(),
             since: self.since,
@@ -99,7 +99,7 @@ impl Entry {
             running: self.running,
             previous: self.previous,
             fault: self.fault.clone(),
-            used: self.tally.used(),
+            used: self.usage.used(),
         }
     }
 }
@@ -107,7 +107,7 @@ impl Entry {
 impl PluginStatuses {
     /// How a plugin is.
     pub(crate) fn plugin(&self, name: &PluginName) -> Option<PluginStatus> {
-        self.entries().get(name).map(Entry::standing)
+        self.entries().get(name).map(Entry::status)
     }
 
     /// Some of them, by name, after one.
@@ -116,7 +116,7 @@ impl PluginStatuses {
         let entries = self.entries();
         let from = (after.map_or(Unbounded, Excluded), Unbounded);
         let found = entries.range::<PluginName, _>(from).take(most);
-        found.map(|(name, entry)| (name.clone(), entry.standing())).collect()
+        found.map(|(name, entry)| (name.clone(), entry.status())).collect()
     }
 
     /// How many there are whose newest files were refused.
@@ -152,8 +152,8 @@ impl PluginStatuses {
     }
 
     /// Where a plugin's calls are counted. Kept over its versions.
-    pub(super) fn tally(&self, name: &PluginName) -> Arc<UsageCounter> {
-        self.entries().entry(name.clone()).or_insert_with(Entry::new).tally.clone()
+    pub(super) fn usage(&self, name: &PluginName) -> Arc<UsageCounter> {
+        self.entries().entry(name.clone()).or_insert_with(Entry::new).usage.clone()
     }
 
     /// A version is being loaded.
@@ -203,11 +203,11 @@ impl PluginStatuses {
 /// A guest may have said much.
 fn bounded(report: Report) -> Report {
     let cut = |text: String| {
-        let kept = text.floor_char_boundary(limits::TOLD_BYTES);
+        let kept = text.floor_char_boundary(limits::REPORT_BYTES);
         if kept < text.len() { format!("{} …", &text[..kept]) } else { text }
     };
     let Report { what, causes, hint } = report;
-    let causes = causes.into_iter().take(limits::TOLD_CAUSES).map(cut).collect();
+    let causes = causes.into_iter().take(limits::REPORT_CAUSES).map(cut).collect();
     Report { what: cut(what), causes, hint: hint.map(cut) }
 }
 
@@ -217,23 +217,23 @@ mod tests {
 
     #[test]
     fn the_state_follows_from_what_runs_and_what_was_refused() {
-        let (board, name) = (PluginStatuses::default(), PluginName::parse("porch").unwrap());
-        let state = || board.plugin(&name).map(|standing| (standing.state, standing.is_loading));
+        let (statuses, name) = (PluginStatuses::default(), PluginName::parse("porch").unwrap());
+        let state = || statuses.plugin(&name).map(|status| (status.state, status.is_loading));
         let (version, no) = (Version::NONE, || Report::new("no"));
         assert_eq!(state(), None);
-        board.loading(&name);
+        statuses.loading(&name);
         assert_eq!(state(), Some((State::Loading, true)));
-        board.refused(&name, no());
+        statuses.refused(&name, no());
         assert_eq!(state(), Some((State::Refused, false)));
-        board.loading(&name);
+        statuses.loading(&name);
         assert_eq!(state(), Some((State::Refused, true)));
-        board.runs(&name, version, Limits::default(), None);
+        statuses.runs(&name, version, Limits::default(), None);
         assert_eq!(state(), Some((State::Running, false)));
-        board.refused(&name, no());
+        statuses.refused(&name, no());
         assert_eq!(state(), Some((State::Outdated, false)));
-        board.in_order(&name);
+        statuses.in_order(&name);
         assert_eq!(state(), Some((State::Running, false)));
-        board.removed(&name);
+        statuses.removed(&name);
         assert_eq!(state(), None);
     }
 
@@ -242,7 +242,7 @@ mod tests {
         let long = || "é".repeat(1 << 20);
         let report = (0..100).fold(Report::new(long()).hint(long()), |report, _| report.cause(long()));
         let Report { what, causes, hint } = bounded(report);
-        assert!(what.len() + hint.unwrap().len() < 3 * limits::TOLD_BYTES);
-        assert_eq!(causes.len(), limits::TOLD_CAUSES);
+        assert!(what.len() + hint.unwrap().len() < 3 * limits::REPORT_BYTES);
+        assert_eq!(causes.len(), limits::REPORT_CAUSES);
     }
 }

@@ -89,7 +89,7 @@ impl Versions {
     }
 
     /// Remembers which component of a plugin ran before the one that runs.
-    pub(super) fn remember_before(&self, plugin: &PluginName, component: Digest) -> io::Result<()> {
+    pub(super) fn set_previous(&self, plugin: &PluginName, component: Digest) -> io::Result<()> {
         self.keep_file(plugin, &before_name(plugin), component.to_string().as_bytes())
     }
 
@@ -101,7 +101,7 @@ impl Versions {
     }
 
     /// The plugin is gone.
-    pub(super) fn forget_before(&self, plugin: &PluginName) {
+    pub(super) fn clear_previous(&self, plugin: &PluginName) {
         let _ = Folder::open(&self.folder).and_then(|folder| folder.remove(&before_name(plugin)));
     }
 
@@ -173,12 +173,12 @@ mod tests {
         versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
         assert!(versions.component(version.component).is_ok(), "a damaged one is kept anew");
         assert_eq!(versions.before(&plugin), None);
-        versions.remember_before(&plugin, digest_of(b"lost")).unwrap();
+        versions.set_previous(&plugin, digest_of(b"lost")).unwrap();
         assert_eq!(versions.before(&plugin), None, "its bytes are not there");
-        versions.remember_before(&plugin, version.component).unwrap();
+        versions.set_previous(&plugin, version.component).unwrap();
         versions.sweep(&[], &[version.component]);
         assert_eq!(versions.before(&plugin), Some(version.component));
-        versions.forget_before(&plugin);
+        versions.clear_previous(&plugin);
         versions.sweep(&[], &[]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 0);
     }
@@ -216,7 +216,7 @@ mod tests {
             symlink(&victim, versions.folder.join(name)).unwrap();
         }
         versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
-        versions.remember_before(&plugin, version.component).unwrap();
+        versions.set_previous(&plugin, version.component).unwrap();
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
         for name in &names {
             let found = fs::symlink_metadata(versions.folder.join(name)).unwrap();

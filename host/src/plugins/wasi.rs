@@ -18,15 +18,15 @@ use super::{
 };
 
 /// No files, no sockets, no environment; clock and random numbers are given, so that equal questions get equal answers.
-pub(super) fn wasi(program: &Program, device: &Device, now: Instant, journal: &CallOutput) -> WasiCtx {
+pub(super) fn wasi(program: &Program, device: &Device, now: Instant, call_output: &CallOutput) -> WasiCtx {
     let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
     let random = |kind: &str| {
         let seed = format!("{kind}/{}/{}/{day}", program.plugin, device.name);
         StdRng::from_seed(Sha256::digest(seed).into())
     };
     WasiCtx::builder()
-        .stdout(journal.stream(StreamKind::Output))
-        .stderr(journal.stream(StreamKind::Error))
+        .stdout(call_output.stream(StreamKind::Output))
+        .stderr(call_output.stream(StreamKind::Error))
         .allow_tcp(false)
         .allow_udp(false)
         .wall_clock(StoppedClock(now))

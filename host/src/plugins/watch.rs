@@ -29,7 +29,7 @@ use crate::clock;
 const SCAN: Duration = Duration::from_secs(5);
 /// How long a file that is still being written when the host starts may keep the host from being ready.
 const SURVEY: Duration = Duration::from_secs(10);
-/// A folder that is away costs nothing to look for.
+/// A folder that is away costs nothing to snapshot for.
 const SCAN_AWAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -46,12 +46,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts the thread that looks. `known` are the plugins that ran before.
+    /// Starts the thread that snapshots. `known` are the plugins that ran before.
     pub(super) fn start(
         path: PathBuf,
         known: Vec<PluginName>,
         room: LoadRoom,
-        sightings: Sender<FolderEvent>,
+        folder_events: Sender<FolderEvent>,
     ) -> Result<Self, std::io::Error> {
         let (hints, waiting) = sync_channel(limits::NOTIFICATIONS);
         let stopped = Arc::new(AtomicBool::new(false));
@@ -63,7 +63,7 @@ impl Watch {
             waiting,
             overflowed: Arc::new(AtomicBool::new(false)),
             stopped: stopped.clone(),
-            sightings,
+            folder_events,
         };
         thread::Builder::new().name("watch".into()).spawn(move || round.run())?;
         Ok(Self { hints, stopped })
@@ -86,7 +86,7 @@ struct Round {
     waiting: Receiver<Hint>,
     overflowed: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
-    sightings: Sender<FolderEvent>,
+    folder_events: Sender<FolderEvent>,
 }
 
 impl Round {
@@ -103,10 +103,10 @@ impl Round {
             self.folder.settle(now, &mut found);
             if survey_until.is_some_and(|until| self.folder.is_settled() || now >= until) {
                 survey_until = None;
-                found.push(FolderEvent::Surveyed);
+                found.push(FolderEvent::InitialScanDone);
             }
-            for sighting in found {
-                if self.sightings.blocking_send(sighting).is_err() {
+            for event in found {
+                if self.folder_events.blocking_send(event).is_err() {
                     return;
                 }
             }

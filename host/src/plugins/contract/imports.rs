@@ -18,7 +18,7 @@ impl wit::log::Host for Guest {
             wit::log::Level::Warn => Level::WARN,
             wit::log::Level::Error => Level::ERROR,
         };
-        self.journal.write(level, &line);
+        self.call_output.write(level, &line);
         Ok(())
     }
 }
@@ -53,7 +53,7 @@ impl wit::sun::Host for Guest {
             return Ok(Err("the device has no location, and the sun needs one".into()));
         };
         let times = to_date(on).map(|date| {
-            let times = self.almanac.sky().times(event(what), date, location, self.site.zone);
+            let times = self.trigger_cache.sky().times(event(what), date, location, self.site.zone);
             times.iter().map(|at| at.millis()).collect()
         });
         Ok(times)

@@ -106,7 +106,7 @@ fn on_terms<T>(location: Option<Location>, granted_by_operator: bool, what: impl
         rules: &rules,
         jobs: 3,
         tasks: &tasks::tasks(&["open", "close"]),
-        almanac: &TriggerCache::default(),
+        trigger_cache: &TriggerCache::default(),
     })
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Identity {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     pub(super) component: Option<Identity>,
     pub(super) settings: Option<Identity>,
 }
@@ -45,10 +45,10 @@ impl From<String> for SettingsText {
     }
 }
 
-/// What reading a settled pair came to.
+/// What reading a settled entry came to.
 pub(super) enum Reading {
     Whole(Candidate),
-    Torn,
+    Incomplete,
     Changing,
     /// There is no room for it now.
     Waiting,
@@ -66,8 +66,8 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
     })
 }
 
-/// Stat, read, stat again: only what looks the same before and after is what was read.
-pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: Look, room: &LoadRoom) -> Reading {
+/// Stat, read, stat again: only what snapshots the same before and after is what was read.
+pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, snapshot: Snapshot, room: &LoadRoom) -> Reading {
     let unreadable = |path: &Path, error: io::Error| {
         let report = Report::new(format!("plugin `{name}` was not loaded"));
         let hint = match error.kind() {
@@ -80,25 +80,25 @@ pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: L
         Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())).hint(hint))
     };
     let size = |of: Option<Identity>, most: u64| of.map_or(0, |of| of.size.min(most));
-    let all = size(look.component, limits::COMPONENT_BYTES) + size(look.settings, limits::SETTINGS_BYTES);
+    let all = size(snapshot.component, limits::COMPONENT_BYTES) + size(snapshot.settings, limits::SETTINGS_BYTES);
     let Some(room) = room.take(all) else { return Reading::Waiting };
     let bytes = match files::read(component, limits::COMPONENT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
         Err(error) => return unreadable(component, error),
     };
-    let text = match look.settings.map(|_| read_settings(settings)) {
+    let text = match snapshot.settings.map(|_| read_settings(settings)) {
         None if fs::symlink_metadata(settings).is_ok() => return Reading::Faulty(no_file(name, settings)),
         None => None,
         Some(Ok(read)) => Some(read),
         Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
         Some(Err(error)) => return unreadable(settings, error),
     };
-    if (Look { component: identity(component), settings: identity(settings) }) != look {
+    if (Snapshot { component: identity(component), settings: identity(settings) }) != snapshot {
         return Reading::Changing;
     }
     if !sections::whole(&bytes) {
-        return Reading::Torn;
+        return Reading::Incomplete;
     }
     let component = Bytes::in_room(bytes, Some(room));
     Reading::Whole(Candidate { plugin: name.clone(), component, settings: text })

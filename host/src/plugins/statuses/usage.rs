@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_last_plan_and_the_longest_are_told_apart() {
-        let tally = UsageCounter::default();
+        let usage = UsageCounter::default();
         let planned = |ms| Some(Duration::from_millis(ms));
         for (planned, has_failed, has_trapped, memory_bytes) in [
             (planned(7), false, false, 10),
@@ -69,10 +69,10 @@ mod tests {
             (None, true, true, 20),
             (None, true, false, 0),
         ] {
-            tally.count(Call { planned, has_failed, has_trapped, memory_bytes });
+            usage.count(Call { planned, has_failed, has_trapped, memory_bytes });
         }
         let used =
             Usage { calls: 4, failed: 2, traps: 1, plan_ms: Some(3), longest_plan_ms: Some(7), memory_bytes: 30 };
-        assert_eq!(tally.used(), used);
+        assert_eq!(usage.used(), used);
     }
 }

@@ -186,31 +186,31 @@ async fn what_is_tried_leaves_nothing_but_what_was_compiled_last() {
 async fn calls_are_counted_over_versions_and_what_ran_before_is_remembered_until_it_is_removed() {
     let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
-    let PluginHandle { board, installer, .. } = edge.plugins.for_people();
+    let PluginHandle { board: statuses, installer, .. } = edge.plugins.for_people();
     installer.install(&name("porch"), guests::numbered(1).into()).await.unwrap();
     let first = edge.loaded().await.version;
     place.put("porch.wasm", &guests::guest(guests::TRAPS));
-    let traps = || board.plugin(&name("porch")).unwrap().used.traps;
+    let traps = || statuses.plugin(&name("porch")).unwrap().used.traps;
     while traps() == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert!(installer.roll_back(&name("porch")).await.unwrap().component == first.component, "what runs");
     installer.install(&name("porch"), guests::numbered(2).into()).await.unwrap();
     let second = edge.loaded().await.version;
-    let standing = board.plugin(&name("porch")).unwrap();
-    assert_eq!((standing.state, standing.previous), (State::Running, Some(first.component)));
-    assert_eq!((standing.used.calls, standing.used.failed, standing.used.traps), (3, 1, 1));
-    assert!(standing.used.memory_bytes > 0 && standing.used.plan_ms.is_some());
+    let status = statuses.plugin(&name("porch")).unwrap();
+    assert_eq!((status.state, status.previous), (State::Running, Some(first.component)));
+    assert_eq!((status.used.calls, status.used.failed, status.used.traps), (3, 1, 1));
+    assert!(status.used.memory_bytes > 0 && status.used.plan_ms.is_some());
     edge.plugins.stop();
 
     let mut edge = place.start(vec![(name("porch"), second)]);
-    let PluginHandle { board, installer, .. } = edge.plugins.for_people();
+    let PluginHandle { board: statuses, installer, .. } = edge.plugins.for_people();
     assert_eq!(installer.roll_back(&name("porch")).await.unwrap().component, first.component);
     assert_eq!(edge.loaded().await.version, first);
-    assert_eq!(board.plugin(&name("porch")).unwrap().previous, Some(second.component));
+    assert_eq!(statuses.plugin(&name("porch")).unwrap().previous, Some(second.component));
     installer.remove(&name("porch")).await.unwrap();
     assert!(matches!(edge.events.recv().await, Some(Event::Removed(_))));
-    assert!(board.plugin(&name("porch")).is_none());
+    assert!(statuses.plugin(&name("porch")).is_none());
     assert!(matches!(installer.roll_back(&name("porch")).await, Err(Refused::Unknown(_))));
     assert!(!place.data.path().join("versions/porch.before").exists());
 }

@@ -1,10 +1,10 @@
 //! Each kind of file that is no plugin is refused with an error of its own, and a hint.
 
-use super::{guests, limits::load, offer};
+use super::{guests, limits::load, candidate};
 
 async fn message(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");
-    error.report(&offer(Vec::new(), None).plugin, None).to_string()
+    error.report(&candidate(Vec::new(), None).plugin, None).to_string()
 }
 
 fn import(instance: &str) -> Vec<u8> {
@@ -22,7 +22,7 @@ async fn is_refused(component: Vec<u8>, why: &str, hint: &str) {
 async fn what_is_no_component() {
     is_refused(Vec::new(), "the file is empty", "copy it again").await;
     is_refused(b"(component)".to_vec(), "as text", "wasm-tools parse").await;
-    is_refused(b"#!/bin/sh".to_vec(), "not a WebAssembly component, but looks like a script", "wasm32-wasip2").await;
+    is_refused(b"#!/bin/sh".to_vec(), "not a WebAssembly component, but snapshots like a script", "wasm32-wasip2").await;
     is_refused(wat::parse_str("(module)").unwrap(), "a core module", "wasm32-wasip2").await;
     is_refused(b"\0asm\x0d\0\x01\0\x01\x01\x00".to_vec(), "unexpected end", "build it again").await;
 }

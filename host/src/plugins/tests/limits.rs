@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use roost_scheduler::event::Digest;
 
-use super::{guests, loader, offer};
+use super::{guests, loader, candidate};
 use crate::{
     clock,
     plugins::{
@@ -18,14 +18,14 @@ use crate::{
 pub(super) async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
-    let proposal = loader.propose(offer(component, None))?;
+    let proposal = loader.propose(candidate(component, None))?;
     loader.load(proposal, None, clock::now).await
 }
 
 /// The causes that a person is told.
 pub(super) async fn told(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");
-    error.report(&offer(Vec::new(), None).plugin, None).causes.join("; ")
+    error.report(&candidate(Vec::new(), None).plugin, None).causes.join("; ")
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_call_finds_nothing_of_the_one_before() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
     for body in [guests::LEAVES, &format!("(drop (i32.const 0)) {}", guests::LEAVES)] {
-        let program = loader.propose(offer(guests::guest(body), None)).unwrap();
+        let program = loader.propose(candidate(guests::guest(body), None)).unwrap();
         let program = loader.program(program).await.map_err(|error| error.to_string()).unwrap();
         for _ in 0..4 {
             let plan = loader.plan(&program, &program.settings.devices[0], clock::now).await;
@@ -119,9 +119,9 @@ async fn a_plugin_with_many_devices_does_not_hold_up_the_plans_of_others() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
     let settings = Some("[limits]\ncpu_ms = 60000");
-    let greedy = loader.propose(offer(guests::guest(guests::LOOPS), settings)).unwrap();
+    let greedy = loader.propose(candidate(guests::guest(guests::LOOPS), settings)).unwrap();
     let greedy = loader.program(greedy).await.map_err(|error| error.to_string()).unwrap();
-    let modest = loader.propose(offer(guests::guest(guests::NOTHING), None)).unwrap();
+    let modest = loader.propose(candidate(guests::guest(guests::NOTHING), None)).unwrap();
     let modest = loader.program(modest).await.map_err(|error| error.to_string()).unwrap();
     let plan_greedy = || loader.plan(&greedy, &greedy.settings.devices[0], clock::now);
     tokio::select! {
@@ -135,7 +135,7 @@ async fn a_plugin_with_many_devices_does_not_hold_up_the_plans_of_others() {
 async fn components_that_were_asked_last_stay_ready() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
-    let program = loader.propose(offer(guests::guest(guests::NOTHING), None)).unwrap();
+    let program = loader.propose(candidate(guests::guest(guests::NOTHING), None)).unwrap();
     let program = loader.program(program).await.map_err(|error| error.to_string()).unwrap();
     let linked = loader.linked(&program).await.map_err(|error| error.to_string()).unwrap();
 
@@ -155,9 +155,9 @@ async fn what_a_file_elsewhere_says_is_not_quoted() {
     let loader = loader(data.path());
     let message = |may_quote| {
         let settings = Some(SettingsText { text: "[config]\n[hunter2]\n".into(), may_quote });
-        let offer = Candidate { settings, ..offer(guests::guest(guests::NOTHING), None) };
-        let name = offer.plugin.clone();
-        loader.propose(offer).err().unwrap().report(&name, None).to_string()
+        let candidate = Candidate { settings, ..candidate(guests::guest(guests::NOTHING), None) };
+        let name = candidate.plugin.clone();
+        loader.propose(candidate).err().unwrap().report(&name, None).to_string()
     };
     assert!(message(true).contains("porch.toml:2:2: unknown key `hunter2`"), "{}", message(true));
     let message = message(false);

@@ -43,22 +43,22 @@ async fn an_answer_comes_through() {
     let unknown = answer(&mut edge, "dry").await.unwrap_err();
     assert_eq!(unknown, "`task.name` `dry`: the plugin has no such task, only `water`");
 
-    let inquiries = edge.plugins.for_people().inquiries;
-    let tasks = inquiries.tasks(name("porch")).await.unwrap();
+    let queries = edge.plugins.for_people().inquiries;
+    let tasks = queries.tasks(name("porch")).await.unwrap();
     assert_eq!((tasks.len(), tasks[0].summary.as_str()), (1, "Water the porch"));
     let porch = DeviceName::parse("porch").unwrap();
-    let rehearsed = inquiries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{}".into()).await;
+    let rehearsed = queries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{}".into()).await;
     assert_eq!(rehearsed, Ok(reply));
-    let wrong = inquiries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{".into()).await.unwrap_err();
+    let wrong = queries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{".into()).await.unwrap_err();
     assert!(wrong.starts_with("`task.args`: they are not JSON: "), "{wrong}");
     let south = DeviceName::parse("south").unwrap();
-    let nobody = inquiries.rehearse_task(name("porch"), south, "water".into(), "{}".into()).await;
+    let nobody = queries.rehearse_task(name("porch"), south, "water".into(), "{}".into()).await;
     assert_eq!(nobody, Err("the plugin has no device `south`".into()));
-    assert!(inquiries.tasks(name("barn")).await.is_err());
+    assert!(queries.tasks(name("barn")).await.is_err());
 
-    let task = inquiries.task(name("porch"), "water".into(), "{}".into()).await.unwrap();
+    let task = queries.task(name("porch"), "water".into(), "{}".into()).await.unwrap();
     assert_eq!((task.name.as_str(), task.args.as_str()), ("water", "{}"));
-    assert_eq!(inquiries.task(name("porch"), "dry".into(), "{}".into()).await, Err(unknown));
+    assert_eq!(queries.task(name("porch"), "dry".into(), "{}".into()).await, Err(unknown));
 }
 
 #[tokio::test]
