@@ -108,7 +108,7 @@ fn what_is_owed_waits_for_a_device_that_is_back_soon_and_the_run_says_if_nobody_
     let waits = "step 2 of 2 was tried";
     let told =
         host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|told| told.contains(waits)));
-    host.says("the broker has no subscriber for `valve`: what a run owes there is sent again for up to 5 min");
+    host.says("the broker has no subscriber for `valve`: a run's owed steps on it are sent again for up to 5 min");
     assert!(told.contains("the broker has it, and had no subscriber for its topic; that is done again"), "{told}");
     let listener = Listener::new(broker.port);
     assert_eq!(listener.wait_for("valve").payload, "OFF");

@@ -170,7 +170,7 @@ fn a_file_that_a_link_leads_to_is_not_shown() {
     fs::write(&secret, "swordfish = 1\n").unwrap();
     symlink(&secret, site.plugin("spy.toml")).unwrap();
     site.drop_in(&guest("declared"), "spy");
-    let said = host.says("spy.toml:1:1: that cannot be read as settings");
+    let said = host.says("spy.toml:1:1: the settings are invalid");
     let all = [said, everything(&site, &host)].concat();
     assert!(!all.contains("hunter2") && !all.contains("swordfish"), "{all}");
     // `roost check` shows it to a user that may read it.

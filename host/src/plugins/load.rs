@@ -1,4 +1,4 @@
-//! From a file that came to rest to a plugin that runs: compile, link, plan every device, keep.
+//! Loads plugins: compiles and links a candidate, requests the plan of every device, and stores the version.
 
 use std::{path::Path, sync::Arc};
 
@@ -35,7 +35,7 @@ use crate::{
     report::Report,
 };
 
-/// What loading needs, and all loads share.
+/// The state that all loads share.
 pub(super) struct Loader {
     engine: Arc<Engine>,
     cache: Cache,
@@ -57,7 +57,7 @@ pub(super) struct Accepted {
 /// Why a version was refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
-    #[error("its settings are not valid")]
+    #[error("its settings are invalid")]
     Settings(#[source] Report),
     #[error(transparent)]
     Component(#[from] ComponentError),
@@ -71,31 +71,31 @@ pub(super) enum LoadError {
         #[source]
         error: CallError,
     },
-    #[error("it may use {limit_mib} MiB of memory, and of the {total_mib} MiB for all plugins one can have {most_mib}")]
+    #[error("its memory limit is {limit_mib} MiB, but one plugin can use at most {most_mib} of the {total_mib} MiB for all plugins")]
     Memory { limit_mib: u32, most_mib: u32, total_mib: u32 },
-    #[error("it does not say what its tasks are")]
+    #[error("its tasks cannot be listed")]
     Tasks(#[source] CallError),
     #[error(transparent)]
     Task(CallError),
-    #[error("it cannot be kept in the data folder")]
+    #[error("it cannot be stored in the data folder")]
     Keep(#[source] std::io::Error),
 }
 
-/// A task that a plugin is to be asked, before it is known whether it has it.
+/// A task call that was not checked yet.
 #[derive(Debug)]
 pub(super) struct TaskCall {
     pub(super) name: String,
-    /// JSON text.
+    /// The arguments as JSON text.
     pub(super) args: String,
-    /// When it should be done; the moment of the call where nothing is said.
+    /// When the task is due. `None` means the time of the call.
     pub(super) due: Option<Instant>,
 }
 
-const NOT_THERE: &str = "the plugin cannot be asked: its last version is not there";
+const NOT_LOADED: &str = "the plugin cannot be called: no version of it is loaded";
 
-/// Who is to be asked, for which device.
+/// Returns the program and the device to call, or why there is none.
 fn subject<'p>(program: Option<&'p Program>, name: &DeviceName) -> Result<(&'p Program, &'p Device), String> {
-    let program = program.ok_or(NOT_THERE)?;
+    let program = program.ok_or(NOT_LOADED)?;
     let device = program.device(name).ok_or_else(|| format!("the plugin has no device `{name}`"))?;
     Ok((program, device))
 }
@@ -111,12 +111,12 @@ impl LoadError {
                     .into(),
             ),
             Self::Settings(report) => report.hint.clone(),
-            Self::Kept(KeptError::Damaged { .. }) => Some("put the plugin's file into the folder again".into()),
+            Self::Kept(KeptError::Damaged { .. }) => Some("copy the plugin's file into the folder again".into()),
             Self::Kept(_) | Self::Keep(_) => Some(WRITABLE.into()),
         }
     }
 
-    /// In one text, for a device that could not be asked.
+    /// Returns the error and its hint in one text, for a call that failed.
     fn in_full(&self) -> String {
         match self {
             Self::Plan { error, .. } | Self::Task(error) => error.in_full(),
@@ -125,7 +125,7 @@ impl LoadError {
         }
     }
 
-    /// In full, with what comes of it.
+    /// Returns the report of the error, with its consequence in the hint.
     pub(super) fn report(&self, plugin: &PluginName, consequence: Option<&str>) -> Report {
         let report = Report::new(format!("plugin `{plugin}` was not loaded"));
         let report = match self {
@@ -139,21 +139,20 @@ impl LoadError {
     }
 }
 
-/// The place of what is wrong with settings, without what they say there.
+/// Returns a report with the place of an error in settings, but without quoting them.
 fn without_quotes(report: &Report) -> Report {
     let place = report.what.split(": ").next().unwrap_or_default();
-    let report = Report::new(format!("{place}: that cannot be read as settings"));
-    let report =
-        report.cause("what stands there is not shown: a link leads to a file outside of the folder of plugins");
-    report.hint("put the file itself there, or let `roost check PLUGIN.wasm` show it to a user that may read that file")
+    let report = Report::new(format!("{place}: the settings are invalid"));
+    let report = report.cause("the error is not shown, because a link leads to a file outside of the plugin folder");
+    report.hint("replace the link by the file, or run `roost check PLUGIN.wasm` as a user that may read that file")
 }
 
-/// What an candidate would be, before anything is done with it.
+/// A candidate with its parsed settings, before it is compiled.
 pub(super) struct Proposal {
     pub(super) candidate: Candidate,
     pub(super) settings: Settings,
     pub(super) version: Version,
-    /// Where its calls are counted: nowhere, unless somebody says so.
+    /// The counter of its calls. By default, it is one that nothing reads.
     pub(super) usage: Arc<UsageCounter>,
 }
 
@@ -180,12 +179,12 @@ impl Loader {
         })
     }
 
-    /// Room for what is read to be loaded.
+    /// The room for candidates.
     pub(super) const fn room(&self) -> &LoadRoom {
         &self.room
     }
 
-    /// Where it is told what happens.
+    /// The log that receives events.
     pub(super) const fn event_log(&self) -> &EventLog {
         &self.event_log
     }
@@ -203,7 +202,7 @@ impl Loader {
             false => LoadError::Settings(without_quotes(&report)),
         })?;
         let (limit_mib, memory) = (settings.limits.memory_mib, self.calls.memory());
-        // The usual limit is no wish: it ends where the total does.
+        // The default limit was not requested, so that it is lowered to the total without an error.
         if limit_mib > memory.most_mib() && limit_mib != Limits::default().memory_mib {
             return Err(LoadError::Memory { limit_mib, most_mib: memory.most_mib(), total_mib: memory.total_mib() });
         }
@@ -211,7 +210,7 @@ impl Loader {
         Ok(Proposal { candidate, settings, version, usage: Arc::default() })
     }
 
-    /// Compiles and links it; asks nothing.
+    /// Compiles and links a candidate, without calling it.
     pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
         let Proposal { candidate, settings, version, usage } = proposal;
         component::recognise(&candidate.component)?;
@@ -220,11 +219,11 @@ impl Loader {
         Ok(Arc::new(program.counted(usage)))
     }
 
-    /// The component of a version, ready to be called.
+    /// Returns the linked component of a version.
     pub(super) async fn linked(&self, program: &Program) -> Result<Arc<Linked>, LoadError> {
         let digest = program.version.component;
         let kept = async || {
-            // However large it is: they are compiled one after the other.
+            // The size is not known yet, so that this takes room for the largest one.
             let room = self.room.wait_for(limits::COMPONENT_BYTES).await;
             let bytes = self.versions.component(digest)?;
             Ok(Bytes::in_room(bytes, room))
@@ -232,7 +231,7 @@ impl Loader {
         self.link(digest, kept).await
     }
 
-    /// `bytes` are asked for where they have to be compiled.
+    /// Returns a linked component. `bytes` is called only if the component must be compiled.
     async fn link(
         &self,
         digest: Digest,
@@ -254,7 +253,7 @@ impl Loader {
         Ok(linked)
     }
 
-    /// What would be taken is kept.
+    /// Loads a candidate, and stores it if it is accepted.
     pub(super) async fn load(
         &self,
         proposal: Proposal,
@@ -263,7 +262,7 @@ impl Loader {
     ) -> Result<Accepted, LoadError> {
         let bytes = proposal.candidate.component.clone();
         let Accepted { program, loaded } = self.try_out(proposal, running, clock).await?;
-        // I6: on disk before the scheduler hears of it, and so before the store says that it runs.
+        // I6: it is on disk before the scheduler receives it, and therefore before the store records that it runs.
         let (versions, plugin) = (self.versions.clone(), program.plugin.clone());
         let (version, settings) = (program.version, program.settings.to_json());
         let kept = tokio::task::spawn_blocking(move || versions.keep(&plugin, &version, &bytes, &settings)).await;
@@ -271,8 +270,9 @@ impl Loader {
         Ok(Accepted { program, loaded })
     }
 
-    /// New bytes are accepted for all devices or none; where only the settings are new, a device that fails concerns
-    /// itself alone, unless all fail. Plans are asked for at the time that `clock` shows then. Nothing is kept.
+    /// Loads a candidate without storing it. A new component is accepted only if all devices have a plan. If only the settings
+    /// are new, one device's failure does not affect the others, unless all fail. Each plan is requested for the time of
+    /// `clock`.
     pub(super) async fn try_out(
         &self,
         proposal: Proposal,
@@ -289,7 +289,7 @@ impl Loader {
                     planned += 1;
                     Ok(plan)
                 }
-                // The scheduler says that the device keeps the plan it has.
+                // The scheduler reports that the device keeps its plan.
                 Err(LoadError::Plan { error, .. }) if same_bytes && others => Err(error.in_full()),
                 Err(error) => return Err(error),
             };
@@ -308,7 +308,7 @@ impl Loader {
         &self.versions
     }
 
-    /// A version that ran before the host started: compiled, if it is not in the cache, when it is first asked.
+    /// Returns a version that ran before the host started. If it is not in the cache, it is compiled for its first call.
     pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
         let mut settings = self.versions.settings(version.settings)?;
         settings.limits = settings.limits.within(&self.rules.ceilings);
@@ -316,13 +316,14 @@ impl Loader {
         Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.event_log.clone()))
     }
 
+    /// Requests the plan of a device.
     pub(super) async fn plan(
         &self,
         program: &Program,
         device: &Device,
         clock: impl Fn() -> Instant,
     ) -> Result<Plan, LoadError> {
-        // I7: first the plugin's own turn, so that of a plugin with ten thousand devices one call waits among the others'.
+        // I7: the plugin's own permit comes first, so that a plugin with ten thousand devices has only one call in the queue.
         let _own_turn = program.turn.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await?;
@@ -330,7 +331,7 @@ impl Loader {
         answer.map_err(|error| LoadError::Plan { device: device.name.clone(), error })
     }
 
-    /// What a plugin can be asked to do.
+    /// Returns a plugin's tasks.
     pub(super) async fn tasks<'p>(
         &self,
         program: &'p Program,
@@ -341,24 +342,24 @@ impl Loader {
         self.list_tasks(program, &linked, &clock).await
     }
 
-    /// A version is asked once.
+    /// Returns a version's tasks, and calls `list-tasks` only once.
     async fn list_tasks<'p>(
         &self,
         program: &'p Program,
         linked: &Linked,
         clock: &impl Fn() -> Instant,
     ) -> Result<&'p Tasks, LoadError> {
-        let ask = async || match (&linked.tasks, program.settings.devices.first()) {
-            // All have the same tasks, and each plugin has a device.
+        let call = async || match (&linked.tasks, program.settings.devices.first()) {
+            // All devices have the same tasks, and each plugin has at least one device.
             (Some(plugin), Some(device)) => {
                 self.calls.call(&ListTasks(plugin), linked.is_ordinary, program, device, clock()).await
             }
             _ => Ok(Tasks::default()),
         };
-        program.tasks.get_or_try_init(ask).await.map_err(LoadError::Tasks)
+        program.tasks.get_or_try_init(call).await.map_err(LoadError::Tasks)
     }
 
-    /// Asks what to publish for a task that should have been done when it was due, or for one that is done now.
+    /// Runs a task, and returns its steps.
     pub(super) async fn run_task(
         &self,
         program: &Program,
@@ -378,7 +379,7 @@ impl Loader {
         self.calls.call(&function, linked.is_ordinary, program, device, now).await.map_err(LoadError::Task)
     }
 
-    /// The answer to a question of the scheduler's: a plan, or why there is none, with what to do about it.
+    /// Answers the scheduler's request for a plan. The error includes the hint.
     pub(super) async fn answer(
         &self,
         program: Option<&Program>,
@@ -389,7 +390,7 @@ impl Loader {
         self.plan(program, device, clock).await.map_err(|error| error.in_full())
     }
 
-    /// The same for a task.
+    /// Answers a task call. The error includes the hint.
     pub(super) async fn reply(
         &self,
         program: Option<&Program>,
@@ -401,18 +402,18 @@ impl Loader {
         self.run_task(program, device, task_call, clock).await.map_err(|error| error.in_full())
     }
 
-    /// What a person wants to know.
+    /// Answers the operator's query for a plugin's tasks.
     pub(super) async fn task_descriptions(
         &self,
         program: Option<&Program>,
         clock: impl Fn() -> Instant,
     ) -> Result<Vec<TaskDescription>, String> {
-        let program = program.ok_or(NOT_THERE)?;
+        let program = program.ok_or(NOT_LOADED)?;
         let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
         Ok(tasks.list().to_vec())
     }
 
-    /// What a person wants a plugin to be asked.
+    /// Checks a task call of the operator.
     pub(super) async fn task(
         &self,
         program: Option<&Program>,
@@ -420,12 +421,12 @@ impl Loader {
         args: String,
         clock: impl Fn() -> Instant,
     ) -> Result<Task, String> {
-        let program = program.ok_or(NOT_THERE)?;
+        let program = program.ok_or(NOT_LOADED)?;
         let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
         tasks.task("task", name, args).map_err(|invalid| invalid.to_string())
     }
 
-    /// Deletes what neither runs nor ran before; of what was tried, only what was compiled is kept.
+    /// Deletes stored versions and compiled components, except the given ones. Of trials, only the compiled components are kept.
     pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest], tried: &[Digest]) {
         self.versions.sweep(in_use, before);
         let components = in_use.iter().map(|version| &version.component).chain(before).chain(tried);

@@ -1,4 +1,4 @@
-//! One version of a plugin: its component, its settings, and what they share between calls.
+//! One version of a plugin: its component, its settings, and the state that its calls share.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,16 +21,16 @@ pub(super) struct Program {
     pub(super) plugin: PluginName,
     pub(super) version: Version,
     pub(super) settings: Settings,
-    /// Where each device stands in the settings.
+    /// The index of each device in the settings.
     places: HashMap<DeviceName, usize>,
     rules: Arc<Rules>,
-    /// What it can be asked to do: known before it is asked anything else.
+    /// The plugin's tasks, which are listed before any other call.
     pub(super) tasks: OnceCell<Tasks>,
-    /// One call of it at a time.
+    /// The permit for a call: a version has one call under way.
     pub(super) turn: Semaphore,
     pub(super) log: Arc<Log>,
     pub(super) trigger_cache: Arc<TriggerCache>,
-    /// Where its calls are counted.
+    /// The counter of its calls.
     pub(super) usage: Arc<UsageCounter>,
 }
 
@@ -59,7 +59,7 @@ impl Program {
         }
     }
 
-    /// The same, with its calls counted there.
+    /// Sets the counter of its calls.
     pub(super) fn counted(self, usage: Arc<UsageCounter>) -> Self {
         Self { usage, ..self }
     }

@@ -1,4 +1,5 @@
-//! Which version of each plugin runs, which is being loaded, and which waits for that.
+//! The registry of plugins: for each, the version that runs, the one that is being loaded, and the candidate that waits for
+//! that load.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,60 +24,64 @@ use super::{
 };
 use crate::{clock, event_log::HostEvent, report::Report};
 
-/// A question to a plugin.
+/// A request to a plugin.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// The scheduler's, for a plan.
+    /// The scheduler requests a plan.
     Plan { plugin: PluginName, device: DeviceName, generation: Generation },
-    /// The scheduler's, for what to publish.
+    /// The scheduler requests the steps of a task.
     Task { call: CallId, plugin: PluginName, device: DeviceName, task_call: TaskCall },
-    /// A person's, for what there is to be asked.
+    /// The operator queries the tasks.
     Tasks { plugin: PluginName, answer: oneshot::Sender<Result<Vec<TaskDescription>, String>> },
-    /// A person's, for whether there is such a task.
+    /// The operator checks a task call.
     Check { plugin: PluginName, name: String, args: String, answer: oneshot::Sender<Result<Task, String>> },
-    /// A person's, for what a task would do.
+    /// The operator queries the steps of a task, without a run.
     Simulation {
         plugin: PluginName,
         device: DeviceName,
         task_call: TaskCall,
         answer: oneshot::Sender<Result<Reply, String>>,
     },
-    /// A person's, for what would become of files.
+    /// The operator loads a candidate on trial.
     Trial { candidate: Candidate, answer: oneshot::Sender<Result<Loaded, Report>> },
 }
 
-/// Something that has ended for which there is only so much room.
+/// A load or a trial that has ended, so that the next one can begin.
 enum Ended {
     Load(PluginName, Result<Accepted, LoadError>),
-    /// With what was tried, if it came to that.
+    /// The component that was compiled, if any.
     Trial(Option<Digest>),
 }
 
+/// The state of one plugin.
 #[derive(Default)]
 struct Slot {
     running: Option<Arc<Program>>,
-    /// The one before: the store may not yet have heard of its successor.
+    /// The version before the running one, which the store may still refer to.
     before: Option<Version>,
-    /// The component that ran before the one that runs, over restarts: what can be gone back to.
+    /// The component before the running one, for a rollback. It survives restarts.
     previous: Option<Digest>,
     loading: bool,
-    /// Whether the last thing said of its files is that they are not taken.
+    /// Whether its newest files were refused.
     faulty: bool,
-    /// The file went while it was being loaded.
+    /// Whether the file was removed during the load.
     withdrawn: bool,
+    /// The candidate to load next.
     waiting: Option<Candidate>,
 }
 
+/// The registry.
 pub(super) struct Registry {
     loader: Arc<Loader>,
     slots: HashMap<PluginName, Slot>,
     events: mpsc::Sender<Event>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     loads: usize,
-    /// Whether the watch has offered every file that lay in the folder when the host started.
-    surveyed: bool,
+    /// Whether the watch has reported every file in the folder at the start of the host.
+    initial_scan_done: bool,
+    /// Whether stored versions or compiled components may be unused.
     needs_gc: bool,
-    /// The components that were tried last.
+    /// The components of the last trials.
     tried: VecDeque<Digest>,
     statuses: PluginStatuses,
 }
@@ -90,58 +95,59 @@ impl Registry {
     ) -> Self {
         let mut slots = HashMap::new();
         for (name, version) in known {
-            let previous = loader.versions().before(&name).filter(|before| *before != version.component);
+            let previous = loader.versions().previous(&name).filter(|before| *before != version.component);
             let running = match loader.kept(&name, version) {
                 Ok(program) => {
-                    statuses.runs(&name, version, program.settings.limits, previous);
+                    statuses.set_running(&name, version, program.settings.limits, previous);
                     Some(Arc::new(program.counted(statuses.usage(&name))))
                 }
                 Err(error) => {
-                    let report = Report::new(format!("the last version of plugin `{name}` cannot be asked"));
+                    let report = Report::new(format!("the last version of plugin `{name}` cannot be loaded"));
                     let report = report.chain(&error);
                     tracing::error!("{report}");
-                    statuses.refused(&name, report);
+                    statuses.set_refused(&name, report);
                     None
                 }
             };
             slots.insert(name, Slot { running, before: Some(version), previous, ..Slot::default() });
         }
         let loader = Arc::new(loader);
-        // Never more than one load for a plugin, and `LOADS_AT_ONCE` in all.
+        // I10: at most one load for each plugin, and `LOADS_AT_ONCE` in total.
         let ended = mpsc::unbounded_channel();
-        let (loads, surveyed, needs_gc, tried) = (0, false, true, VecDeque::new());
-        Self { loader, slots, events, ended, loads, surveyed, needs_gc, tried, statuses }
+        let (loads, initial_scan_done, needs_gc, tried) = (0, false, true, VecDeque::new());
+        Self { loader, slots, events, ended, loads, initial_scan_done, needs_gc, tried, statuses }
     }
 
-    /// Until nobody listens or asks any more.
+    /// Runs until the watch ends.
     pub(super) async fn run(
         mut self,
         mut folder_events: mpsc::Receiver<FolderEvent>,
         mut questions: mpsc::UnboundedReceiver<Question>,
     ) {
         loop {
-            let room = self.loads < limits::LOADS_AT_ONCE;
+            let may_load = self.loads < limits::LOADS_AT_ONCE;
             tokio::select! {
                 Some(ended) = self.ended.1.recv() => match ended {
                     Ended::Load(plugin, result) => self.load_ended(plugin, result).await,
                     Ended::Trial(tried) => self.trial_ended(tried),
                 },
                 Some(question) = questions.recv() => self.ask(question),
-                event = folder_events.recv(), if room => match event {
-                    Some(FolderEvent::Ready(candidate)) => self.offered(candidate),
-                    Some(FolderEvent::Removed(plugin)) => self.withdrawn(plugin).await,
-                    Some(FolderEvent::Faulty(plugin, report)) => self.faulty(plugin.as_ref(), report),
-                    Some(FolderEvent::InitialScanDone) => self.surveyed = true,
+                event = folder_events.recv(), if may_load => match event {
+                    Some(FolderEvent::Ready(candidate)) => self.on_candidate(candidate),
+                    Some(FolderEvent::Removed(plugin)) => self.on_removed(plugin).await,
+                    Some(FolderEvent::Faulty(plugin, report)) => self.on_faulty(plugin.as_ref(), report),
+                    Some(FolderEvent::InitialScanDone) => self.initial_scan_done = true,
                     None => return,
                 },
             }
-            if self.surveyed && !self.slots.values().any(|slot| slot.loading) {
-                self.statuses.first_loads_ended();
+            if self.initial_scan_done && !self.slots.values().any(|slot| slot.loading) {
+                self.statuses.set_first_loads_ended();
             }
         }
     }
 
-    fn offered(&mut self, candidate: Candidate) {
+    /// Begins the load of a candidate, unless it is the running version or another load is under way.
+    fn on_candidate(&mut self, candidate: Candidate) {
         let slot = self.slots.entry(candidate.plugin.clone()).or_default();
         slot.withdrawn = false;
         if slot.loading {
@@ -156,14 +162,14 @@ impl Registry {
         let was_faulty = mem::take(&mut slot.faulty);
         if slot.running.as_ref().is_some_and(|program| program.version == proposal.version) {
             if was_faulty {
-                tracing::info!("{plugin} is in order again: its files are those of the version that runs");
+                tracing::info!("plugin `{plugin}` has no fault any more: its files are those of the running version");
             }
-            tracing::debug!(%plugin, "its files are as they were");
-            self.statuses.in_order(&plugin);
+            tracing::debug!(%plugin, "its files are unchanged");
+            self.statuses.clear_fault(&plugin);
             return;
         }
         slot.loading = true;
-        self.statuses.loading(&plugin);
+        self.statuses.set_loading(&plugin);
         proposal.usage = self.statuses.usage(&plugin);
         self.loads += 1;
         self.spawn_load(plugin, proposal);
@@ -184,27 +190,27 @@ impl Registry {
         slot.loading = false;
         if slot.withdrawn {
             self.slots.remove(&plugin);
-            self.statuses.removed(&plugin);
+            self.statuses.remove(&plugin);
             return;
         }
         let waiting = slot.waiting.take();
         match result {
             Ok(Accepted { program, loaded }) => {
                 self.activate(&plugin, program).await;
-                // The app is gone: so will this be.
+                // If the app is gone, the registry ends as well.
                 let _ = self.events.send(Event::Loaded(loaded)).await;
             }
-            // The version that waits may be the one without the fault.
+            // The next candidate may not have the fault.
             Err(_) if waiting.is_some() => {}
             Err(error) => self.refused(&plugin, &error),
         }
         match waiting {
-            Some(candidate) => self.offered(candidate),
+            Some(candidate) => self.on_candidate(candidate),
             None => self.sweep(),
         }
     }
 
-    /// From here on it is this version that answers.
+    /// Makes a version the running one, which answers from now on.
     async fn activate(&mut self, plugin: &PluginName, program: Arc<Program>) {
         let Some(slot) = self.slots.get_mut(plugin) else { return };
         let (version, limits) = (program.version, program.settings.limits);
@@ -216,14 +222,14 @@ impl Registry {
             let (loader, name) = (self.loader.clone(), plugin.clone());
             let kept = tokio::task::spawn_blocking(move || loader.versions().set_previous(&name, component)).await;
             if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-                let report = Report::new(format!("which version of `{plugin}` ran before is not remembered"));
-                tracing::warn!("{}", report.cause(error).hint("after a restart there is none to go back to"));
+                let report = Report::new(format!("the previous version of plugin `{plugin}` was not recorded"));
+                tracing::warn!("{}", report.cause(error).hint("after a restart, the plugin cannot be rolled back"));
             }
         }
-        self.statuses.runs(plugin, version, limits, slot.previous);
+        self.statuses.set_running(plugin, version, limits, slot.previous);
     }
 
-    /// Sees what would become of files. Nothing is kept, except what was compiled.
+    /// Loads a candidate on trial. Nothing is stored except the compiled component.
     fn try_out(&mut self, candidate: Candidate, mut answer: oneshot::Sender<Result<Loaded, Report>>) {
         self.loads += 1;
         let running = self.slots.get(&candidate.plugin).and_then(|slot| slot.running.clone());
@@ -261,16 +267,16 @@ impl Registry {
 
     fn refused(&mut self, plugin: &PluginName, error: &LoadError) {
         self.slots.entry(plugin.clone()).or_default().faulty = true;
-        self.statuses.refused(plugin, error.report(plugin, None));
+        self.statuses.set_refused(plugin, error.report(plugin, None));
         self.not_loaded(Some(plugin), error.report(plugin, Some(self.consequence(plugin))));
     }
 
-    fn faulty(&mut self, plugin: Option<&PluginName>, report: Report) {
+    fn on_faulty(&mut self, plugin: Option<&PluginName>, report: Report) {
         if let Some(slot) = plugin.and_then(|plugin| self.slots.get_mut(plugin)) {
             slot.faulty = true;
         }
         if let Some(plugin) = plugin {
-            self.statuses.refused(plugin, report.clone());
+            self.statuses.set_refused(plugin, report.clone());
         }
         let consequence = plugin.map(|plugin| self.consequence(plugin));
         let hint = [report.hint.as_deref(), consequence].into_iter().flatten().collect::<Vec<_>>().join("\n");
@@ -281,14 +287,14 @@ impl Registry {
         self.loader.event_log().log(HostEvent::NotLoaded { plugin: plugin.cloned(), report: report.into() });
     }
 
-    /// What comes of it that a version is not taken.
+    /// Returns the consequence of a refused version.
     fn consequence(&self, plugin: &PluginName) -> &'static str {
         let runs = self.slots.get(plugin).is_some_and(|slot| slot.running.is_some());
-        if runs { "the previous version keeps running" } else { "nothing of it runs until that is mended" }
+        if runs { "the previous version keeps running" } else { "the plugin does not run until this is fixed" }
     }
 
-    async fn withdrawn(&mut self, plugin: PluginName) {
-        self.statuses.removed(&plugin);
+    async fn on_removed(&mut self, plugin: PluginName) {
+        self.statuses.remove(&plugin);
         self.loader.versions().clear_previous(&plugin);
         let Some(slot) = self.slots.get_mut(&plugin) else { return };
         slot.waiting = None;
@@ -302,6 +308,7 @@ impl Registry {
         }
     }
 
+    /// Answers a question in a task of its own.
     fn ask(&mut self, question: Question) {
         let program = |plugin| self.slots.get(plugin).and_then(|slot| slot.running.clone());
         let (loader, events) = (self.loader.clone(), self.events.clone());
@@ -316,10 +323,10 @@ impl Registry {
             Question::Task { call, plugin, device, task_call } => {
                 let program = program(&plugin);
                 tokio::spawn(async move {
-                    // The run waits for it whatever happens.
-                    let asked = async move { loader.reply(program.as_deref(), &device, task_call, clock::now).await };
+                    // A panic must be answered as well, because the run waits for it.
+                    let call_task = async move { loader.reply(program.as_deref(), &device, task_call, clock::now).await };
                     let reply =
-                        tokio::spawn(asked).await.unwrap_or_else(|error| Err(format!("the call broke off: {error}")));
+                        tokio::spawn(call_task).await.unwrap_or_else(|error| Err(format!("the call was aborted: {error}")));
                     let _ = events.send(Event::Answered { call, reply }).await;
                 });
             }
@@ -345,7 +352,8 @@ impl Registry {
         }
     }
 
-    /// When nothing is being loaded, so that nothing is deleted that a load has just kept.
+    /// Deletes unused versions and compiled components. Waits until no load is under way, because a load may have stored a
+    /// version that is not registered yet.
     fn sweep(&mut self) {
         if self.loads > 0 || !std::mem::take(&mut self.needs_gc) {
             return;
@@ -358,10 +366,10 @@ impl Registry {
     }
 }
 
-/// Asks for somebody, for as long as he waits.
-async fn while_awaited<A>(mut answer: oneshot::Sender<A>, asked: impl Future<Output = A>) {
+/// Sends the result of a query, or cancels the query when the receiver is dropped.
+async fn while_awaited<A>(mut answer: oneshot::Sender<A>, query: impl Future<Output = A>) {
     tokio::select! {
-        found = asked => drop(answer.send(found)),
+        found = query => drop(answer.send(found)),
         () = answer.closed() => {}
     }
 }

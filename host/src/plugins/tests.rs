@@ -1,4 +1,4 @@
-//! Guests under limits, and plugins that come, change and go.
+//! Tests of guests under limits, and of plugins that are added, changed and removed.
 
 mod edge;
 pub(super) mod guests;

@@ -1,4 +1,4 @@
-//! What a guest gets of WASI.
+//! The WASI context of a guest.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -17,7 +17,8 @@ use super::{
     settings::Device,
 };
 
-/// No files, no sockets, no environment; clock and random numbers are given, so that equal questions get equal answers.
+/// Builds a context without files, sockets and environment. The clock and the random numbers are deterministic, so that equal
+/// requests get equal answers.
 pub(super) fn wasi(program: &Program, device: &Device, now: Instant, call_output: &CallOutput) -> WasiCtx {
     let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
     let random = |kind: &str| {
@@ -50,7 +51,7 @@ impl HostWallClock for StoppedClock {
     }
 }
 
-/// Each reading is a microsecond after the one before, however long the guest took.
+/// A monotonic clock that advances by a microsecond with each reading, regardless of real time.
 #[derive(Default)]
 struct CountingClock(AtomicU64);
 

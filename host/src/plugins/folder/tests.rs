@@ -38,8 +38,8 @@ impl TestFolder {
         fs::write(self.file(name), bytes).unwrap();
     }
 
-    fn touched(&mut self, name: &str, touch: Debounce) {
-        self.folder.touched(&self.file(name), touch, self.now);
+    fn on_change(&mut self, name: &str, debounce: Debounce) {
+        self.folder.on_change(&self.file(name), debounce, self.now);
     }
 
     /// So many milliseconds later, and what has come to rest by then, in short.
@@ -94,10 +94,10 @@ fn a_copy_is_taken_when_it_has_been_closed() {
     let mut folder = TestFolder::new(&[]);
     folder.scan();
     folder.write("a.wasm", &component(1));
-    folder.touched("a.wasm", Debounce::Begun);
-    folder.touched("a.wasm", Debounce::Written);
+    folder.on_change("a.wasm", Debounce::Begun);
+    folder.on_change("a.wasm", Debounce::Written);
     assert_eq!(folder.later(1_000), [""; 0]);
-    folder.touched("a.wasm", Debounce::Finished);
+    folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(15), [""; 0]);
     assert_eq!(folder.later(5), ["a 11"]);
 }
@@ -107,10 +107,10 @@ fn both_files_settle_together() {
     let mut folder = TestFolder::new(&[]);
     folder.scan();
     folder.write("a.wasm", &component(1));
-    folder.touched("a.wasm", Debounce::Finished);
+    folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(15), [""; 0]);
     folder.write("a.toml", b" # new");
-    folder.touched("a.toml", Debounce::Finished);
+    folder.on_change("a.toml", Debounce::Finished);
     assert_eq!(folder.later(15), [""; 0]);
     assert_eq!(folder.later(5), ["a 11 # new"]);
 }
@@ -121,7 +121,7 @@ fn a_torn_file_is_tried_again_and_told_once() {
     folder.scan();
     let whole = component(100);
     folder.write("a.wasm", &whole[..50]);
-    folder.touched("a.wasm", Debounce::Finished);
+    folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(50), [""; 0]);
     let told: Vec<_> = (0..40).flat_map(|_| folder.later(250)).collect();
     assert_eq!(told.len(), 1, "{told:?}");
@@ -129,7 +129,7 @@ fn a_torn_file_is_tried_again_and_told_once() {
     assert_eq!(folder.scan(), [""; 0]);
 
     OpenOptions::new().append(true).open(folder.file("a.wasm")).unwrap().write_all(&whole[50..]).unwrap();
-    folder.touched("a.wasm", Debounce::Finished);
+    folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(50), ["a 110"]);
 }
 
@@ -150,7 +150,7 @@ fn a_link_counts_as_what_it_points_to() {
     folder.scan();
     fs::write(folder.root.path().join("built.wasm"), component(1)).unwrap();
     symlink("../built.wasm", folder.file("a.wasm")).unwrap();
-    folder.touched("a.wasm", Debounce::Begun);
+    folder.on_change("a.wasm", Debounce::Begun);
     assert_eq!(folder.later(300), ["a 11"]);
     fs::write(folder.root.path().join("built.wasm"), component(2)).unwrap();
     folder.scan();
@@ -165,11 +165,11 @@ fn what_comes_back_within_three_seconds_was_never_gone() {
     folder.scan();
     for name in ["a.wasm", "b.wasm"] {
         fs::remove_file(folder.file(name)).unwrap();
-        folder.touched(name, Debounce::Finished);
+        folder.on_change(name, Debounce::Finished);
     }
     assert_eq!(folder.later(2_000), [""; 0]);
     folder.write("b.wasm", &component(2));
-    folder.touched("b.wasm", Debounce::Finished);
+    folder.on_change("b.wasm", Debounce::Finished);
     assert_eq!(folder.later(50), ["b 12"]);
     assert_eq!(folder.later(3_000), ["a gone"]);
     assert_eq!(folder.later(60_000), [""; 0]);
@@ -182,7 +182,7 @@ fn a_folder_that_is_away_removes_nothing_and_is_told_once() {
     folder.scan();
     let away = folder.root.path().join("away");
     fs::rename(&folder.folder.path, &away).unwrap();
-    folder.touched("a.wasm", Debounce::Finished);
+    folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(5_000), [""; 0]);
     let told = folder.scan();
     assert!(told.len() == 1 && told[0].contains("cannot be read"), "{told:?}");
@@ -202,7 +202,7 @@ fn an_empty_folder_is_taken_for_unmounted_until_something_is_put_into_it() {
     assert_eq!(folder.later(60_000), [""; 0]);
     assert_eq!(folder.scan(), [""; 0]);
     folder.write("b.wasm", &component(2));
-    folder.touched("b.wasm", Debounce::Finished);
+    folder.on_change("b.wasm", Debounce::Finished);
     assert_eq!(folder.later(50), ["b 12"]);
     assert_eq!(folder.scan(), [""; 0]);
     assert_eq!(folder.later(3_000), ["a gone"]);
@@ -216,7 +216,7 @@ fn a_disk_that_is_unmounted_while_the_host_runs_removes_nothing() {
     // What a mount point shows when its disk is gone: another folder, and nothing in it.
     fs::rename(&folder.folder.path, folder.root.path().join("disk")).unwrap();
     fs::create_dir(&folder.folder.path).unwrap();
-    folder.touched("a.wasm", Debounce::Finished);
+    folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(4_000), [""; 0]);
     let told = folder.scan();
     assert!(told.len() == 1 && told[0].contains("none of the plugins"), "{told:?}");
@@ -241,7 +241,7 @@ fn a_better_name_is_proposed_where_there_is_one() {
         ("__", "rename the file"),
     ];
     for (stem, expected) in cases {
-        assert_eq!(better_name(stem), expected);
+        assert_eq!(rename_hint(stem), expected);
     }
 }
 
@@ -289,12 +289,12 @@ fn settings_that_go_are_missed_only_after_a_while() {
     assert_eq!(folder.scan(), ["porch 13a = 1"]);
     let remove = |folder: &mut TestFolder| {
         fs::remove_file(folder.file("porch.toml")).unwrap();
-        folder.touched("porch.toml", Debounce::Finished);
+        folder.on_change("porch.toml", Debounce::Finished);
     };
     remove(&mut folder);
     assert_eq!((folder.later(20), folder.later(2_000)), (vec![], vec![]));
     folder.write("porch.toml", "a = 2".as_bytes());
-    folder.touched("porch.toml", Debounce::Finished);
+    folder.on_change("porch.toml", Debounce::Finished);
     assert_eq!(folder.later(20), ["porch 13a = 2"]);
     remove(&mut folder);
     assert_eq!((folder.later(20), folder.later(2_990)), (vec![], vec![]));

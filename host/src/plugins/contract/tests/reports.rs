@@ -115,7 +115,7 @@ fn each_range_of_a_report_is_named() {
 #[test]
 fn a_text_without_quotes_is_told_that_it_needs_them() {
     let told = refusal(matching(json("/state", "open")));
-    assert!(told.ends_with("; a text needs its quotes, as in `\"open\"`"), "{told}");
+    assert!(told.ends_with("; a string must be in quotes, as in `\"open\"`"), "{told}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_list_comes_through_whole_or_is_refused() {
 
     let one = |name: &str, summary: &str, schema: Option<&str>| vec![description(name, summary, schema)];
     let cases = [
-        (vec![description("a", "A", None); 101], "there are 101 tasks, and a plugin may have 100"),
+        (vec![description("a", "A", None); 101], "the plugin has 101 tasks, and may have 100"),
         (one("a b", "A", None), "task number 1: `name`: `a b` is not a task name"),
         (vec![description("a", "A", None); 2], "task `a`: `name`: another task of the plugin has it already"),
         (one("a", "", None), "task `a`: `summary` of 0 bytes: it must have 1 to 1,024"),
