@@ -47,7 +47,7 @@ pub(crate) use roost_broker::{Broker as BuiltInBroker, Health as BuiltInHealth};
 
 use self::{
     addresses::Addresses,
-    connection::{Connection, Memory, Diagnosis, handshake},
+    connection::{Connection, Diagnosis, Memory, handshake},
     failure::Failure,
     negotiation::ConnectOptions,
     reconnect::{Lost, Reconnect},
@@ -231,7 +231,12 @@ impl Links {
                     pause
                 }
                 End::Lost(failure, diagnosis) => {
-                    let pause = self.reconnect.record_failure(&self.settings, self.addresses.url(), &failure, Lost::Now(diagnosis));
+                    let pause = self.reconnect.record_failure(
+                        &self.settings,
+                        self.addresses.url(),
+                        &failure,
+                        Lost::Now(diagnosis),
+                    );
                     if diagnosis == Diagnosis::Rejected {
                         self.addresses.advance();
                     }
@@ -275,7 +280,11 @@ impl Links {
         }
     }
 
-    async fn run_connection<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S, options: ConnectOptions) -> End {
+    async fn run_connection<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        mut stream: S,
+        options: ConnectOptions,
+    ) -> End {
         let Timeouts { keep_alive, connect: within, .. } = self.settings.timeouts;
         let handshake = timeout(within, handshake(&mut stream, self.connect_packet(options), options.version));
         let answer = tokio::select! {
@@ -291,7 +300,11 @@ impl Links {
             // Another broker may have other access rules.
             self.memory.suspects.retry_all(Instant::now());
         }
-        self.reconnect.record_connected(self.addresses.url(), options.version, limits.receive_maximum.min(connection::CREDIT));
+        self.reconnect.record_connected(
+            self.addresses.url(),
+            options.version,
+            limits.receive_maximum.min(connection::CREDIT),
+        );
         self.log_profile(options);
         self.log_suspects();
         self.info.set_broker(Some((self.addresses.url().to_string(), options.version.as_str())));

@@ -184,7 +184,9 @@ pub(crate) fn kept_grant(data: &Path, name: &PluginName, version: &Version, oper
         Ok(settings) => still_granted(name, settings.grant, operator),
         Err(_) if operator.is_some() => still_granted(name, default_of(name), operator),
         Err(error) => {
-            tracing::error!("the stored settings of plugin `{name}` cannot be read, so it gets the default grant: {error}");
+            tracing::error!(
+                "the stored settings of plugin `{name}` cannot be read, so it gets the default grant: {error}"
+            );
             default_of(name)
         }
     }

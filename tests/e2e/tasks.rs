@@ -17,7 +17,10 @@ fn said(command: &str, name: &str, arguments: &[&str]) -> String {
 #[test]
 fn a_task_that_fails_is_told_with_what_the_plugin_did() {
     for (name, texts) in [
-        ("task-errors", &["asked 2 times what to publish: `run-task` returned an error: there is no water to rinse with"][..]),
+        (
+            "task-errors",
+            &["asked 2 times what to publish: `run-task` returned an error: there is no water to rinse with"][..],
+        ),
         ("task-loops", &["`run-task` ran longer than 500 ms", "raise `cpu_ms`"]),
         (
             "task-oversteps",

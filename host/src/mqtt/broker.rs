@@ -60,9 +60,8 @@ fn not_started(error: &StartError, own: SocketAddr) -> Report {
             "to use the broker that already listens there, pass `--mqtt mqtt://127.0.0.1:1883`, or set \
              `ROOST_MQTT=mqtt://127.0.0.1:1883` in the environment",
         ),
-        StartError::Disk(_) => report.hint(
-            "check that the data folder is writable, or use your own broker: `--mqtt mqtt://127.0.0.1:1883`",
-        ),
+        StartError::Disk(_) => report
+            .hint("check that the data folder is writable, or use your own broker: `--mqtt mqtt://127.0.0.1:1883`"),
         _ => report.hint("use your own broker: `--mqtt mqtt://127.0.0.1:1883`"),
     }
 }

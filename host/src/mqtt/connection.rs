@@ -28,8 +28,8 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
-use self::trial::Trial;
 pub(super) use self::trial::Diagnosis;
+use self::trial::Trial;
 use super::{
     Order,
     echoes::Echoes,

@@ -51,7 +51,8 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>, Report> {
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Report> {
     let pem = read(path, "certificate")?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let wrong = |report: Report| report.hint("`cert_file` in `[mqtt]` must be a PEM file with a `BEGIN CERTIFICATE` line");
+    let wrong =
+        |report: Report| report.hint("`cert_file` in `[mqtt]` must be a PEM file with a `BEGIN CERTIFICATE` line");
     match chain {
         Ok(chain) if chain.is_empty() => {
             Err(wrong(Report::new(format!("`{}` does not contain a certificate", path.display()))))

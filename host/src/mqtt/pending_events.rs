@@ -36,13 +36,7 @@ struct Kind {
 
 impl PendingEvents {
     pub(super) fn new(link: LinkId) -> Self {
-        Self {
-            link,
-            answers: VecDeque::new(),
-            reports: VecDeque::new(),
-            newest: HashMap::new(),
-            is_turn_of_reports: false,
-        }
+        Self { link, answers: VecDeque::new(), reports: VecDeque::new(), newest: HashMap::new(), was_report: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -43,7 +43,13 @@ pub(super) enum Lost {
 impl Reconnect {
     /// Logs that a connection failed or was lost, at debug level if the same was logged just before. Returns the pause
     /// before the next try.
-    pub(super) fn record_failure(&mut self, settings: &Settings, url: &BrokerUrl, failure: &Failure, lost: Lost) -> Duration {
+    pub(super) fn record_failure(
+        &mut self,
+        settings: &Settings,
+        url: &BrokerUrl,
+        failure: &Failure,
+        lost: Lost,
+    ) -> Duration {
         let now = clock::now();
         self.since.get_or_insert(now);
         if lost == Lost::Now(Diagnosis::Suspected) {
@@ -133,11 +139,15 @@ mod tests {
         }
         reconnect.record_connected(&settings.urls[0], Version::Five, 1);
         assert!(
-            reconnect.record_failure(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Diagnosis::Unrelated)) > first,
+            reconnect.record_failure(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Diagnosis::Unrelated))
+                > first,
             "a short connection does not reset the pause"
         );
         reconnect.reset_pause();
-        assert!(reconnect.record_failure(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Diagnosis::Unrelated)) <= first);
+        assert!(
+            reconnect.record_failure(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Diagnosis::Unrelated))
+                <= first
+        );
     }
 
     #[test]

@@ -107,9 +107,7 @@ fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
         }
     }
     if roots.is_empty() {
-        return Err(
-            "the system trusts no certificate authority; install `ca-certificates` or set `ca_file`".to_owned()
-        );
+        return Err("the system trusts no certificate authority; install `ca-certificates` or set `ca_file`".to_owned());
     }
     Ok(roots)
 }

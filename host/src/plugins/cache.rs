@@ -74,9 +74,7 @@ impl CacheError {
         match self {
             Self::Compile(error) => error.hint(),
             Self::Folder { .. } => Some(compile::WRITABLE),
-            Self::Load(_) => {
-                Some("restart Roost; if the error remains, remove the folder `cache` in the data folder")
-            }
+            Self::Load(_) => Some("restart Roost; if the error remains, remove the folder `cache` in the data folder"),
             Self::NotExecutable(_) => Some(
                 "Roost compiles plugins to machine code, and the system forbids that: check `MemoryDenyWriteExecute` in the \
                  systemd unit, SELinux's `execmem`, and whether the data folder's disk is mounted with `noexec`",
@@ -205,8 +203,9 @@ impl Cache {
         }
         // Maps the file that was read, even if another file has its name by now.
         let mapped = self.map(&file);
-        let mapped =
-            mapped.inspect_err(|error| tracing::warn!("a compiled plugin cannot be mapped and is compiled again: {error:#}")).ok()?;
+        let mapped = mapped
+            .inspect_err(|error| tracing::warn!("a compiled plugin cannot be mapped and is compiled again: {error:#}"))
+            .ok()?;
         tracing::debug!(took = ?begun.elapsed(), "loaded from the cache");
         Some(mapped)
     }

@@ -45,17 +45,17 @@ impl ComponentError {
         match self {
             Self::Empty => Some("copy it again"),
             Self::Text => Some("convert it with `wasm-tools parse PLUGIN.wat -o PLUGIN.wasm`"),
-            Self::NotWasm { .. } => {
-                Some("a plugin is a WebAssembly component; build it with `cargo build --release --target wasm32-wasip2`")
-            }
+            Self::NotWasm { .. } => Some(
+                "a plugin is a WebAssembly component; build it with `cargo build --release --target wasm32-wasip2`",
+            ),
             Self::CoreModule => Some("build it with `cargo build --release --target wasm32-wasip2`"),
             Self::NoSchedule { .. } => Some("build it for the world `device-plugin` of `wit/`, or with the plugin SDK"),
             Self::OtherVersion { .. } | Self::NewerContract(_) => {
                 Some("install a newer Roost, or build the plugin against the `wit/` of this one")
             }
-            Self::NotGranted(_) => Some(
-                "plugins have no access to the network or the system; remove the code that uses these interfaces",
-            ),
+            Self::NotGranted(_) => {
+                Some("plugins have no access to the network or the system; remove the code that uses these interfaces")
+            }
             Self::Unfitting(_) => Some("build it against the `wit/` of this Roost"),
         }
     }

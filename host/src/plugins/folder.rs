@@ -14,7 +14,7 @@ use std::{
 
 use roost_scheduler::names::PluginName;
 
-use self::reading::{Snapshot, Reading, identity, read};
+use self::reading::{Reading, Snapshot, identity, read};
 pub(super) use self::reading::{SettingsText, read_settings, settings_at};
 use super::{
     bytes::{Bytes, LoadRoom},
@@ -317,7 +317,10 @@ impl Folder {
         self.path.join(format!("{name}.{extension}"))
     }
 
-    fn list(&mut self, folder_events: &mut Vec<FolderEvent>) -> io::Result<((u64, u64), BTreeMap<PluginName, Snapshot>)> {
+    fn list(
+        &mut self,
+        folder_events: &mut Vec<FolderEvent>,
+    ) -> io::Result<((u64, u64), BTreeMap<PluginName, Snapshot>)> {
         let identity_before = folder_identity(&self.path)?;
         let mut snapshots = BTreeMap::<PluginName, Snapshot>::new();
         let mut misnamed = HashSet::new();
@@ -393,7 +396,12 @@ impl Folder {
     }
 
     /// I9: detects a folder without any of the known plugins, which is most likely a mount point without its disk.
-    fn check_mount(&mut self, renewed: bool, snapshots: &BTreeMap<PluginName, Snapshot>, folder_events: &mut Vec<FolderEvent>) {
+    fn check_mount(
+        &mut self,
+        renewed: bool,
+        snapshots: &BTreeMap<PluginName, Snapshot>,
+        folder_events: &mut Vec<FolderEvent>,
+    ) {
         let files = || snapshots.iter().filter(|(_, snapshot)| snapshot.component.is_some()).map(|(name, _)| name);
         let is_known = |name: &PluginName| self.entries.get(name).is_some_and(|entry| entry.present);
         if files().any(is_known) {

@@ -376,8 +376,14 @@ mod tests {
         let mut greedy = Vec::new();
         for _ in 0..limits::CALLS_ALIVE {
             let call_output = CallOutput::new(program.log.clone(), device.name.clone());
-            let mut store =
-                calls.store(&program, &program.settings.limits, device, clock::now(), call_output, calls.memory.share());
+            let mut store = calls.store(
+                &program,
+                &program.settings.limits,
+                device,
+                clock::now(),
+                call_output,
+                calls.memory.share(),
+            );
             linked.plugin.instantiate_async(&mut store).await.unwrap();
             greedy.push(store);
         }

@@ -194,8 +194,7 @@ impl Installer {
     }
 }
 
-const WRITABLE: &str =
-    "check that the user that runs Roost can write to the folder, and that its disk has free space";
+const WRITABLE: &str = "check that the user that runs Roost can write to the folder, and that its disk has free space";
 
 /// Writes a file under a name that the watch ignores, and renames it.
 fn put(folder: &Path, plugin: &PluginName, component: &[u8]) -> io::Result<()> {

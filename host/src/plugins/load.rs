@@ -71,7 +71,9 @@ pub(super) enum LoadError {
         #[source]
         error: CallError,
     },
-    #[error("its memory limit is {limit_mib} MiB, but one plugin can use at most {most_mib} of the {total_mib} MiB for all plugins")]
+    #[error(
+        "its memory limit is {limit_mib} MiB, but one plugin can use at most {most_mib} of the {total_mib} MiB for all plugins"
+    )]
     Memory { limit_mib: u32, most_mib: u32, total_mib: u32 },
     #[error("its tasks cannot be listed")]
     Tasks(#[source] CallError),

@@ -324,9 +324,11 @@ impl Registry {
                 let program = program(&plugin);
                 tokio::spawn(async move {
                     // A panic must be answered as well, because the run waits for it.
-                    let call_task = async move { loader.reply(program.as_deref(), &device, task_call, clock::now).await };
-                    let reply =
-                        tokio::spawn(call_task).await.unwrap_or_else(|error| Err(format!("the call was aborted: {error}")));
+                    let call_task =
+                        async move { loader.reply(program.as_deref(), &device, task_call, clock::now).await };
+                    let reply = tokio::spawn(call_task)
+                        .await
+                        .unwrap_or_else(|error| Err(format!("the call was aborted: {error}")));
                     let _ = events.send(Event::Answered { call, reply }).await;
                 });
             }

@@ -20,7 +20,7 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use super::{
     bytes::Bytes,
     contract::tasks::TaskDescription,
-    folder::{Candidate, SettingsText, rename_hint, read_settings},
+    folder::{Candidate, SettingsText, read_settings, rename_hint},
     limits,
     load::{Accepted, LoadError, Loader, TaskCall},
     program::Program,
@@ -76,19 +76,15 @@ impl Sandbox {
     }
 
     /// Loads the component of another file as a new version of a plugin, with the settings next to that file if there are any.
-    pub(crate) fn load_as(
-        &self,
-        path: &Path,
-        newer: &Path,
-        now: Instant,
-    ) -> Result<(LoadedPlugin, Loaded), Report> {
+    pub(crate) fn load_as(&self, path: &Path, newer: &Path, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
         let (plugin, component) = (name_of(path)?, read_component(newer)?);
         let settings = match settings_beside(newer)? {
             Some(settings) => Some(settings),
             None => settings_beside(path)?,
         };
         let accepted = self.accept(Candidate { plugin, component, settings }, now);
-        accepted.map_err(|report| report.cause(format!("it is the newer version in the comparison: `{}`", newer.display())))
+        accepted
+            .map_err(|report| report.cause(format!("it is the newer version in the comparison: `{}`", newer.display())))
     }
 
     fn accept(&self, candidate: Candidate, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {

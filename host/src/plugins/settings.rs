@@ -132,7 +132,8 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
 }
 
 /// The end of the hint for an unknown key at the top.
-const ELSEWHERE: &str = "; the plugin's own settings belong below `[config]`, and a device's location below `[[device]]`";
+const ELSEWHERE: &str =
+    "; the plugin's own settings belong below `[config]`, and a device's location below `[[device]]`";
 
 const DEVICE_KEYS: [&str; 5] = ["name", "config", SITE_KEYS[0], SITE_KEYS[1], SITE_KEYS[2]];
 

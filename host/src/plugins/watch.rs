@@ -150,8 +150,9 @@ impl Watcher {
             notifier.watch(&self.path, RecursiveMode::NonRecursive)?;
             Ok(notifier)
         });
-        self.notifier =
-            watched.inspect_err(|error| tracing::debug!(%error, "the folder cannot be watched and is only scanned")).ok();
+        self.notifier = watched
+            .inspect_err(|error| tracing::debug!(%error, "the folder cannot be watched and is only scanned"))
+            .ok();
     }
 
     /// Handles hints until an instant or until there are no more. Returns whether to stop.

@@ -87,7 +87,12 @@ impl<S> Connection<S> {
         let report = Report::new(format!("the broker refused the subscription to `{topic}`"))
             .cause(reason)
             .hint(how_broker_allows(&topic, Access::Read));
-        self.subscribe_failed(watch, &topic, &report, format!("the broker refused the subscription to `{topic}`: {reason}"));
+        self.subscribe_failed(
+            watch,
+            &topic,
+            &report,
+            format!("the broker refused the subscription to `{topic}`: {reason}"),
+        );
         if is_last { self.unsubscribe(&topic) } else { Ok(()) }
     }
 

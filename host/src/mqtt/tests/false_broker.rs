@@ -186,7 +186,8 @@ async fn each_unexpected_answer_to_connect_has_its_own_failure() {
 async fn a_broker_that_never_answers_causes_a_timeout() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { timeouts: Timeouts { connect: Duration::from_millis(50), ..settings.timeouts }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { connect: Duration::from_millis(50), ..settings.timeouts }, ..settings };
     let (failure, _held) = tokio::join!(failure(settings), broker.accept());
     assert!(matches!(failure, Failure::NoAnswer { what: "CONNECT", .. }), "{failure}");
 }
@@ -324,7 +325,8 @@ async fn subscriptions_are_counted_and_share_the_packet_ids() {
 async fn an_unanswered_subscription_ends_the_connection() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     probe.watch(link, 1, "a", "on");
@@ -375,7 +377,8 @@ async fn queued_reports_are_bounded_while_the_core_is_slow() {
 async fn acknowledgements_are_read_while_the_broker_does_not_read() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { timeouts: Timeouts { keep_alive: Duration::from_secs(2), ..settings.timeouts }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { keep_alive: Duration::from_secs(2), ..settings.timeouts }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     // Far more than the buffers of both sockets hold.
@@ -400,7 +403,8 @@ async fn acknowledgements_are_read_while_the_broker_does_not_read() {
 async fn a_silent_broker_ends_the_connection() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
     let (end, _held) = tokio::join!(end_of_first(settings), async {
         let mut client = broker.welcome(CONNACK).await;
         assert_eq!(client.next().await, Packet::PingReq(rumqttc::v5::mqttbytes::v5::PingReq));
@@ -413,7 +417,8 @@ async fn a_silent_broker_ends_the_connection() {
 async fn a_missing_acknowledgement_ends_the_connection() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
@@ -446,8 +451,11 @@ async fn a_slow_core_loses_no_event() {
 async fn the_link_stops_at_once_in_every_state() {
     // While there is no broker.
     let absent = settings(super::brokers::free_port());
-    let timeouts =
-        Timeouts { first_pause: Duration::from_secs(3_600), longest_pause: Duration::from_secs(3_600), ..absent.timeouts };
+    let timeouts = Timeouts {
+        first_pause: Duration::from_secs(3_600),
+        longest_pause: Duration::from_secs(3_600),
+        ..absent.timeouts
+    };
     Probe::connect(Settings { timeouts, ..absent }).link.stop().await;
     // While a broker does not answer.
     let broker = FalseBroker::new().await;

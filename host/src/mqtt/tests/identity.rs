@@ -59,7 +59,10 @@ async fn a_broker_that_requires_a_certificate_gets_one() {
     // The server's own certificate is signed by another authority.
     let untrusted = failure(with(folder.path(), broker.roost, Some(("server.pem", "server.key")))).await;
     assert!(matches!(untrusted, Failure::Tls(_)), "{untrusted}");
-    assert!(untrusted.hint(true).is_some_and(|hint| hint.contains("does not accept Roost's certificate")), "{untrusted}");
+    assert!(
+        untrusted.hint(true).is_some_and(|hint| hint.contains("does not accept Roost's certificate")),
+        "{untrusted}"
+    );
 
     let mut probe = Probe::connect(with(folder.path(), broker.roost, Some(("client.pem", "client.key"))));
     let (link, _) = probe.up().await;

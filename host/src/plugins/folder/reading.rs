@@ -70,14 +70,18 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 }
 
 /// Reads a plugin's two files. The result counts only if the snapshot is the same before and after.
-pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, snapshot: Snapshot, room: &LoadRoom) -> Reading {
+pub(super) fn read(
+    name: &PluginName,
+    component: &Path,
+    settings: &Path,
+    snapshot: Snapshot,
+    room: &LoadRoom,
+) -> Reading {
     let unreadable = |path: &Path, error: io::Error| {
         let report = Report::new(format!("plugin `{name}` was not loaded"));
         let hint = match error.kind() {
             io::ErrorKind::InvalidData => "save the file as UTF-8",
-            io::ErrorKind::FileTooLarge => {
-                "check that it is the right file: ordinary plugins are much smaller"
-            }
+            io::ErrorKind::FileTooLarge => "check that it is the right file: ordinary plugins are much smaller",
             _ => "allow the user that runs Roost to read the file",
         };
         Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())).hint(hint))

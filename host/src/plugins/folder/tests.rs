@@ -1,4 +1,4 @@
-//! A real folder, and a clock that the test moves.
+//! Tests with a real folder and a clock that the test advances.
 
 use std::{fs::OpenOptions, io::Write as _, os::unix::fs::symlink};
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock;
 
-/// A component with one section of so many bytes.
+/// Returns a component with one section of that many bytes.
 fn component(bytes: u8) -> Vec<u8> {
     let mut file = b"\0asm\x0d\0\x01\0".to_vec();
     file.extend([0, bytes]);
@@ -42,7 +42,7 @@ impl TestFolder {
         self.folder.on_change(&self.file(name), debounce, self.now);
     }
 
-    /// So many milliseconds later, and what has come to rest by then, in short.
+    /// Advances the clock, and returns summaries of the events.
     fn later(&mut self, ms: u64) -> Vec<String> {
         self.now += Duration::from_millis(ms);
         let mut found = Vec::new();
@@ -70,13 +70,13 @@ fn in_short(found: Vec<FolderEvent>) -> Vec<String> {
         }
         FolderEvent::Removed(name) => format!("{name} gone"),
         FolderEvent::Faulty(_, report) => format!("fault: {}", [vec![report.what], report.causes].concat().join(": ")),
-        FolderEvent::InitialScanDone => unreachable!("the watch says that, not the folder"),
+        FolderEvent::InitialScanDone => unreachable!("the watch sends it, not the folder"),
     };
     found.into_iter().map(short).collect()
 }
 
 #[test]
-fn what_lies_there_at_the_start_is_offered_at_once_and_once() {
+fn files_at_the_start_are_ready_at_once_and_only_once() {
     let mut folder = TestFolder::new(&[]);
     folder.write("a.wasm", &component(1));
     folder.write("b.wasm", &component(2));
@@ -90,7 +90,7 @@ fn what_lies_there_at_the_start_is_offered_at_once_and_once() {
 }
 
 #[test]
-fn a_copy_is_taken_when_it_has_been_closed() {
+fn a_copy_is_ready_when_it_has_been_closed() {
     let mut folder = TestFolder::new(&[]);
     folder.scan();
     folder.write("a.wasm", &component(1));
@@ -116,16 +116,16 @@ fn both_files_settle_together() {
 }
 
 #[test]
-fn a_torn_file_is_tried_again_and_told_once() {
+fn an_incomplete_file_is_retried_and_reported_once() {
     let mut folder = TestFolder::new(&[]);
     folder.scan();
     let whole = component(100);
     folder.write("a.wasm", &whole[..50]);
     folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(50), [""; 0]);
-    let told: Vec<_> = (0..40).flat_map(|_| folder.later(250)).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("is cut off"), "{told:?}");
+    let events: Vec<_> = (0..40).flat_map(|_| folder.later(250)).collect();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert!(events[0].contains("is truncated"), "{events:?}");
     assert_eq!(folder.scan(), [""; 0]);
 
     OpenOptions::new().append(true).open(folder.file("a.wasm")).unwrap().write_all(&whole[50..]).unwrap();
@@ -134,18 +134,18 @@ fn a_torn_file_is_tried_again_and_told_once() {
 }
 
 #[test]
-fn what_nothing_announced_must_look_the_same_twice() {
+fn a_change_without_a_notification_must_be_stable_for_a_while() {
     let mut folder = TestFolder::new(&[]);
     folder.scan();
     folder.write("a.wasm", &component(1));
     assert_eq!(folder.scan(), [""; 0]);
     folder.write("a.wasm", &component(2));
-    assert_eq!(folder.later(500), [""; 0], "it has changed since");
+    assert_eq!(folder.later(500), [""; 0], "it has changed again");
     assert_eq!(folder.later(500), ["a 12"]);
 }
 
 #[test]
-fn a_link_counts_as_what_it_points_to() {
+fn a_link_counts_as_its_target() {
     let mut folder = TestFolder::new(&[]);
     folder.scan();
     fs::write(folder.root.path().join("built.wasm"), component(1)).unwrap();
@@ -158,7 +158,7 @@ fn a_link_counts_as_what_it_points_to() {
 }
 
 #[test]
-fn what_comes_back_within_three_seconds_was_never_gone() {
+fn a_file_that_comes_back_within_three_seconds_is_not_removed() {
     let mut folder = TestFolder::new(&[]);
     folder.write("a.wasm", &component(1));
     folder.write("b.wasm", &component(2));
@@ -176,7 +176,7 @@ fn what_comes_back_within_three_seconds_was_never_gone() {
 }
 
 #[test]
-fn a_folder_that_is_away_removes_nothing_and_is_told_once() {
+fn a_missing_folder_removes_nothing_and_is_reported_once() {
     let mut folder = TestFolder::new(&[]);
     folder.write("a.wasm", &component(1));
     folder.scan();
@@ -184,21 +184,21 @@ fn a_folder_that_is_away_removes_nothing_and_is_told_once() {
     fs::rename(&folder.folder.path, &away).unwrap();
     folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(5_000), [""; 0]);
-    let told = folder.scan();
-    assert!(told.len() == 1 && told[0].contains("cannot be read"), "{told:?}");
+    let events = folder.scan();
+    assert!(events.len() == 1 && events[0].contains("cannot be read"), "{events:?}");
     assert_eq!(folder.scan(), [""; 0]);
     assert_eq!(folder.later(60_000), [""; 0]);
     fs::rename(&away, &folder.folder.path).unwrap();
-    // It had been seen to be gone, so it is offered again; whoever takes it finds that it is the same.
+    // It is reported as ready again; the registry finds that it is unchanged.
     assert_eq!(folder.scan(), ["a 11"]);
     assert_eq!(folder.later(60_000), [""; 0]);
 }
 
 #[test]
-fn an_empty_folder_is_taken_for_unmounted_until_something_is_put_into_it() {
+fn an_empty_folder_counts_as_unmounted_until_a_file_is_added() {
     let mut folder = TestFolder::new(&["a", "b"]);
-    let told = folder.scan();
-    assert!(told.len() == 1 && told[0].contains("none of the plugins"), "{told:?}");
+    let events = folder.scan();
+    assert!(events.len() == 1 && events[0].contains("none of the plugins"), "{events:?}");
     assert_eq!(folder.later(60_000), [""; 0]);
     assert_eq!(folder.scan(), [""; 0]);
     folder.write("b.wasm", &component(2));
@@ -213,27 +213,27 @@ fn a_disk_that_is_unmounted_while_the_host_runs_removes_nothing() {
     let mut folder = TestFolder::new(&[]);
     folder.write("a.wasm", &component(1));
     folder.scan();
-    // What a mount point shows when its disk is gone: another folder, and nothing in it.
+    // A mount point without its disk is another, empty folder.
     fs::rename(&folder.folder.path, folder.root.path().join("disk")).unwrap();
     fs::create_dir(&folder.folder.path).unwrap();
     folder.on_change("a.wasm", Debounce::Finished);
     assert_eq!(folder.later(4_000), [""; 0]);
-    let told = folder.scan();
-    assert!(told.len() == 1 && told[0].contains("none of the plugins"), "{told:?}");
+    let events = folder.scan();
+    assert!(events.len() == 1 && events[0].contains("none of the plugins"), "{events:?}");
     assert_eq!(folder.later(60_000), [""; 0]);
 }
 
 #[test]
-fn a_plugin_that_cannot_be_one_by_its_name_is_told_once() {
+fn a_name_that_is_not_a_plugin_name_is_reported_once() {
     let mut folder = TestFolder::new(&[]);
     folder.write("My Plugin.wasm", &component(1));
-    let told = folder.scan();
-    assert!(told.len() == 1 && told[0].contains("`My Plugin` is not a plugin name"), "{told:?}");
+    let events = folder.scan();
+    assert!(events.len() == 1 && events[0].contains("`My Plugin` is not a plugin name"), "{events:?}");
     assert_eq!(folder.scan(), [""; 0]);
 }
 
 #[test]
-fn a_better_name_is_proposed_where_there_is_one() {
+fn the_hint_suggests_a_valid_name() {
     let cases = [
         ("coop_door", "rename the file to `coop-door.wasm`"),
         ("My Plugin", "rename the file to `my-plugin.wasm`"),
@@ -246,14 +246,14 @@ fn a_better_name_is_proposed_where_there_is_one() {
 }
 
 #[test]
-fn what_is_not_a_file_is_told_once_and_read_never() {
+fn an_entry_that_is_not_a_file_is_reported_once_and_not_read() {
     let mut folder = TestFolder::new(&[]);
     folder.scan();
     fs::create_dir(folder.file("attic.wasm")).unwrap();
     symlink("nowhere", folder.file("barn.wasm")).unwrap();
     symlink("/dev/zero", folder.file("cellar.toml")).unwrap();
-    let told = folder.scan();
-    assert_eq!(told.len(), 3, "{told:?}");
+    let events = folder.scan();
+    assert_eq!(events.len(), 3, "{events:?}");
     assert!(folder.scan().is_empty());
     assert_eq!(crate::files::read(Path::new("/dev/zero"), 8).unwrap_err().to_string(), "it is not a file");
 }
@@ -272,17 +272,17 @@ fn a_link_whose_target_is_away_is_not_a_removal() {
 }
 
 #[test]
-fn a_huge_settings_file_is_refused_unread() {
+fn a_huge_settings_file_is_refused_without_reading_it() {
     let mut folder = TestFolder::new(&[]);
     let settings = fs::File::create(folder.file("coop.toml")).unwrap();
     settings.set_len(1 << 40).unwrap();
     folder.write("coop.wasm", &component(4));
-    let told = folder.scan();
-    assert!(told[0].contains("more than the 8388608 allowed"), "{told:?}");
+    let events = folder.scan();
+    assert!(events[0].contains("more than the 8388608 allowed"), "{events:?}");
 }
 
 #[test]
-fn settings_that_go_are_missed_only_after_a_while() {
+fn a_removed_settings_file_counts_only_after_a_while() {
     let mut folder = TestFolder::new(&[]);
     folder.write("porch.wasm", &component(3));
     folder.write("porch.toml", "a = 1".as_bytes());
@@ -302,7 +302,7 @@ fn settings_that_go_are_missed_only_after_a_while() {
 }
 
 #[test]
-fn settings_that_lead_nowhere_are_not_taken_for_none() {
+fn a_broken_link_to_settings_does_not_count_as_no_settings() {
     let mut folder = TestFolder::new(&[]);
     folder.write("porch.wasm", &component(3));
     symlink("nowhere", folder.file("porch.toml")).unwrap();
@@ -312,13 +312,13 @@ fn settings_that_lead_nowhere_are_not_taken_for_none() {
 }
 
 #[test]
-fn what_a_link_leads_to_outside_of_the_folder_is_not_quoted() {
+fn settings_behind_a_link_out_of_the_folder_may_not_be_quoted() {
     let mut folder = TestFolder::new(&[]);
     let secret = folder.root.path().join("secret");
     fs::write(&secret, "hunter2 = 1").unwrap();
     folder.write("porch.wasm", &component(3));
     symlink(&secret, folder.file("porch.toml")).unwrap();
-    // As Kubernetes mounts them: the file that the link leads to lies in the folder, too.
+    // Kubernetes mounts files as links whose target is in the folder, too.
     fs::create_dir(folder.file("..data")).unwrap();
     folder.write("..data/attic.toml", b"a = 1");
     folder.write("attic.wasm", &component(3));

@@ -1,6 +1,6 @@
 //! Each kind of file that is not a plugin is refused with its own error and hint.
 
-use super::{guests, limits::load, candidate};
+use super::{candidate, guests, limits::load};
 
 async fn message(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");
@@ -35,14 +35,16 @@ async fn components_of_another_world_or_version() {
     is_refused(newer, "it was built for `roost:device/schedule@2.0.0`", "install a newer Roost").await;
     let missing = guests::changed("(func (export \"schedule-jobs\")", "(func (export \"plan-jobs\")");
     is_refused(missing, "does not have export `schedule-jobs`", "`wit/` of this Roost").await;
-    is_refused(import("\"roost:device/kv@1.0.0\" (instance)"), "which this Roost does not provide", "newer Roost").await;
+    is_refused(import("\"roost:device/kv@1.0.0\" (instance)"), "which this Roost does not provide", "newer Roost")
+        .await;
     let import = import("\"roost:device/calendar@1.0.0\" (instance (export \"no-such\" (func)))");
     is_refused(import, "instance export `no-such` has the wrong type", "`wit/` of this Roost").await;
 }
 
 #[tokio::test]
 async fn components_with_imports_that_plugins_may_not_use() {
-    is_refused(import("\"wasi:http/types@0.2.0\" (instance)"), "which plugins may not use", "plugins have no access").await;
+    is_refused(import("\"wasi:http/types@0.2.0\" (instance)"), "which plugins may not use", "plugins have no access")
+        .await;
     is_refused(import("\"schedule\" (func)"), "it imports `schedule`", "plugins have no access").await;
 }
 
@@ -66,7 +68,8 @@ async fn components_that_exceed_the_limits_of_a_call() {
     is_refused(with(&"(memory 1)".repeat(17)), why, "ordinary toolchains do not").await;
     is_refused(with("(table 2000000 funcref)"), why, "ordinary toolchains do not").await;
     is_refused(with("(memory i64 70000)"), why, "ordinary toolchains do not").await;
-    is_refused(with(&"(table 1 funcref)".repeat(201)), "tables count exceeds limit", "ordinary plugins take far less").await;
+    is_refused(with(&"(table 1 funcref)".repeat(201)), "tables count exceeds limit", "ordinary plugins take far less")
+        .await;
     is_refused(with("(memory 5000)"), "more than 256 MiB of memory", "raise `memory_mib`").await;
     let arrays = "(type $bytes (array i8)) (global (ref $bytes) (array.new_default $bytes (i32.const 1)))";
     is_refused(with(arrays), "gc types are disabled", "default features").await;

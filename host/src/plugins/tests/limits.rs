@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use roost_scheduler::event::Digest;
 
-use super::{guests, loader, candidate};
+use super::{candidate, guests, loader};
 use crate::{
     clock,
     plugins::{
@@ -161,9 +161,6 @@ async fn settings_behind_a_link_out_of_the_folder_are_not_quoted() {
     };
     assert!(message(true).contains("porch.toml:2:2: unknown key `hunter2`"), "{}", message(true));
     let message = message(false);
-    assert!(
-        message.contains("porch.toml:2:2: the settings are invalid") && message.contains("hint: "),
-        "{message}"
-    );
+    assert!(message.contains("porch.toml:2:2: the settings are invalid") && message.contains("hint: "), "{message}");
     assert!(!message.contains("hunter2"), "{message}");
 }

@@ -119,7 +119,10 @@ async fn a_plugin_with_bad_tasks_is_refused() {
     assert_eq!(causes(list(LOOPS)).await, format!("{before}; `list-tasks` ran longer than 500 ms"));
     let nameless = format!("(i32.store (i32.const 68) (i32.const 0)) {ONE_TASK}");
     let rule = "1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit";
-    assert_eq!(causes(list(&nameless)).await, format!("{before}; task number 1: `name`: `` is not a task name: {rule}"));
+    assert_eq!(
+        causes(list(&nameless)).await,
+        format!("{before}; task number 1: `name`: `` is not a task name: {rule}")
+    );
     let endless = format!("(i32.store (i32.const 100) (i32.const 1000000)) {ONE_TASK}");
     assert!(causes(list(&endless)).await.starts_with(&format!("{before}; `list-tasks` trapped: ")));
 }
