@@ -145,7 +145,7 @@ fn a_grant_that_was_widened_on_disk_is_not_used() {
     assert!(text.contains("declared/#"), "{text}");
     fs::write(&path, text.replace("declared/#", "#")).unwrap();
     let host = site.start(&broker);
-    let said = host.says("is damaged: its contents do not fit its name");
+    let said = host.says("is damaged: its contents do not match its name");
     assert!(said.contains("so it gets the default grant"), "{said}");
     // The file in the folder is the truth again.
     host.says("declared loaded");

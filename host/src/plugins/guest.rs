@@ -195,7 +195,7 @@ impl Calls {
         let (mut slot, mut share) = (self.slots.acquire(is_ordinary).await, self.memory.share());
         let mut lacked: [Option<Lack>; 2] = [None; 2];
         loop {
-            let answer = self.ask(function, program, device, now, share).await;
+            let answer = self.call_once(function, program, device, now, share).await;
             drop(slot);
             let lack = answer.as_ref().err().and_then(CallError::lacks);
             let Some(lack) = lack.filter(|lack| !lacked.contains(&Some(*lack))) else { return answer };
@@ -211,7 +211,7 @@ impl Calls {
         }
     }
 
-    async fn ask<F: Function>(
+    async fn call_once<F: Function>(
         &self,
         function: &F,
         program: &Program,

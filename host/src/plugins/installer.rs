@@ -139,8 +139,8 @@ impl Installer {
         let (path, versions) = (self.file(plugin, "wasm"), self.versions.clone());
         let previous = status.previous;
         let found = blocking(move || {
-            let lies = files::read(&path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes));
-            let back_to = running.filter(|running| lies != Some(*running)).or(previous)?;
+            let in_folder = files::read(&path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes));
+            let back_to = running.filter(|running| in_folder != Some(*running)).or(previous)?;
             Some(versions.component(back_to))
         });
         match found.await? {

@@ -27,7 +27,7 @@ impl PluginQueries {
     /// # Errors
     /// Returns why the plugin did not answer.
     pub(crate) async fn tasks(&self, plugin: PluginName) -> Result<Vec<TaskDescription>, String> {
-        self.ask(|answer| Question::Tasks { plugin, answer }).await
+        self.send(|answer| Question::Tasks { plugin, answer }).await
     }
 
     /// Returns what a device would reply to a task now. Nothing is published, and no plan is requested.
@@ -42,7 +42,7 @@ impl PluginQueries {
         args: String,
     ) -> Result<Reply, String> {
         let task_call = TaskCall { name, args, due: None };
-        self.ask(|answer| Question::Simulation { plugin, device, task_call, answer }).await
+        self.send(|answer| Question::Simulation { plugin, device, task_call, answer }).await
     }
 
     /// Checks a task call for an ad-hoc job.
@@ -50,10 +50,13 @@ impl PluginQueries {
     /// # Errors
     /// Returns why the plugin has no such task, or did not answer.
     pub(crate) async fn task(&self, plugin: PluginName, name: String, args: String) -> Result<Task, String> {
-        self.ask(|answer| Question::Check { plugin, name, args, answer }).await
+        self.send(|answer| Question::Check { plugin, name, args, answer }).await
     }
 
-    async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<Result<A, String>>) -> Question) -> Result<A, String> {
+    async fn send<A>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Result<A, String>>) -> Question,
+    ) -> Result<A, String> {
         let _turn = self.turns.acquire().await;
         let (sender, answer) = oneshot::channel();
         // The receiver is gone only while the host stops; then `answer` fails.

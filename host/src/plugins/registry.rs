@@ -131,7 +131,7 @@ impl Registry {
                     Ended::Load(plugin, result) => self.load_ended(plugin, result).await,
                     Ended::Trial(tried) => self.trial_ended(tried),
                 },
-                Some(question) = questions.recv() => self.ask(question),
+                Some(question) = questions.recv() => self.answer(question),
                 event = folder_events.recv(), if may_load => match event {
                     Some(FolderEvent::Ready(candidate)) => self.on_candidate(candidate),
                     Some(FolderEvent::Removed(plugin)) => self.on_removed(plugin).await,
@@ -309,7 +309,7 @@ impl Registry {
     }
 
     /// Answers a question in a task of its own.
-    fn ask(&mut self, question: Question) {
+    fn answer(&mut self, question: Question) {
         let program = |plugin| self.slots.get(plugin).and_then(|slot| slot.running.clone());
         let (loader, events) = (self.loader.clone(), self.events.clone());
         match question {

@@ -230,12 +230,12 @@ impl Broker {
         // `stdbuf` makes it print each line at once.
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "mosquitto_sub", "-d", "-h", "127.0.0.1", "-p", &self.devices.to_string()]);
-        command.args(["-V", version, "-q", "2", "-t", filter, "-F", "heard %t|%q|%r|%p|%E|%F|%P"]);
+        command.args(["-V", version, "-q", "2", "-t", filter, "-F", "message %t|%q|%r|%p|%E|%F|%P"]);
         command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("this test needs mosquitto_sub: `make setup` installs it");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let repeats = self.abilities.repeats_retained.then(HashSet::new);
-        let mut reader = Reader { lines, heard: VecDeque::new(), repeats, _child: child };
+        let mut reader = Reader { lines, messages: VecDeque::new(), repeats, _child: child };
         while !reader.line().await.starts_with("Subscribed") {}
         reader
     }
@@ -258,7 +258,7 @@ pub(super) enum Version {
 pub(super) struct Reader {
     lines: Lines<BufReader<ChildStdout>>,
     /// Messages that were read and not taken yet.
-    heard: VecDeque<String>,
+    messages: VecDeque<String>,
     /// The retained messages so far, if duplicates are ignored.
     repeats: Option<HashSet<String>>,
     _child: Child,
@@ -275,20 +275,20 @@ impl Reader {
 
     /// Returns the next message as `topic|QoS|retained|payload|expiry|is text|user properties`.
     pub(super) async fn next(&mut self) -> String {
-        while self.heard.is_empty() {
+        while self.messages.is_empty() {
             self.line().await;
         }
-        self.heard.pop_front().expect("there is one")
+        self.messages.pop_front().expect("there is one")
     }
 
     async fn line(&mut self) -> String {
         // A long limit, which only ends a test that would otherwise hang.
         let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("a line within a minute");
         let line = line.expect("UTF-8").expect("the reader is still there");
-        if let Some(message) = line.strip_prefix("heard ")
+        if let Some(message) = line.strip_prefix("message ")
             && !self.is_repeated(message)
         {
-            self.heard.push_back(message.to_owned());
+            self.messages.push_back(message.to_owned());
         }
         line
     }

@@ -63,10 +63,10 @@ pub(super) async fn conforms(broker: &Broker) {
     probe.link.publish(attempt(link, number, "coop/last", b"words", Qos::AtLeastOnce));
     probe.link.stop().await;
     // In any order: they differ in QoS.
-    let heard = BTreeSet::from([reader.next().await, reader.next().await]);
+    let received = BTreeSet::from([reader.next().await, reader.next().await]);
     let last = format!("coop/last|{}|0|words|||", broker.abilities.delivered(Qos::AtLeastOnce));
     let offline = format!("roost/status|{}|0|offline|||", broker.abilities.delivered(Qos::AtMostOnce));
-    assert_eq!(heard, BTreeSet::from([last, offline]), "messages published before the stop are sent");
+    assert_eq!(received, BTreeSet::from([last, offline]), "messages published before the stop are sent");
     assert_eq!(broker.status_reader().await.status().await, ("offline".to_owned(), true));
 
     the_last_will_is_offline(broker, &mut reader).await;

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Probe, attempt, edit,
-    listening::Heard,
+    listening::Received,
     outages::{end_of_first, failure},
     settings,
 };
@@ -359,7 +359,7 @@ async fn queued_reports_are_bounded_while_the_core_is_slow() {
     loop {
         match probe.next().await {
             Event::Reported { watch, matches, retained, said, .. } => {
-                reports.push(Heard { watch, matches, retained, said });
+                reports.push(Received { watch, matches, retained, said });
             }
             Event::Acked { attempt: 1, .. } => is_acked = true,
             Event::LinkDown { .. } => break,
@@ -370,7 +370,7 @@ async fn queued_reports_are_bounded_while_the_core_is_slow() {
     // As many as the capacity of the channel to the core, and one of each kind.
     assert!(reports.len() <= 64 + 4, "{}", reports.len());
     // Of a flood, only the newest report is certain to arrive.
-    assert!(reports.contains(&Heard::new(1, true, false, "on")), "{reports:?}");
+    assert!(reports.contains(&Received::new(1, true, false, "on")), "{reports:?}");
 }
 
 #[tokio::test]

@@ -83,14 +83,14 @@ impl Device {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct Received {
     pub(super) watch: WatchId,
     pub(super) matches: bool,
     pub(super) retained: bool,
     pub(super) said: String,
 }
 
-impl Heard {
+impl Received {
     pub(super) fn new(watch: WatchId, matches: bool, retained: bool, said: &str) -> Self {
         Self { watch, matches, retained, said: said.to_owned() }
     }
@@ -107,21 +107,21 @@ impl Probe {
         assert_eq!(self.acked().await, 0);
     }
 
-    pub(super) async fn heard(&mut self) -> Heard {
+    pub(super) async fn received(&mut self) -> Received {
         match self.next().await {
-            Event::Reported { watch, matches, retained, said, .. } => Heard { watch, matches, retained, said },
+            Event::Reported { watch, matches, retained, said, .. } => Received { watch, matches, retained, said },
             other => panic!("expected Reported, got {other:?}"),
         }
     }
 
     /// Waits for both the granted subscription and the expected retained message, which may arrive twice.
-    async fn watching_and_heard(&mut self, expected: &Heard) {
-        let (mut watching, mut heard) = (false, false);
-        while !(watching && heard) {
+    async fn watching_and_received(&mut self, expected: &Received) {
+        let (mut watching, mut received) = (false, false);
+        while !(watching && received) {
             match self.next().await {
                 Event::Watching { watch, refused: None, .. } if watch == expected.watch => watching = true,
                 Event::Reported { watch, matches, retained, said, .. } => {
-                    heard |= *expected == Heard { watch, matches, retained, said };
+                    received |= *expected == Received { watch, matches, retained, said };
                 }
                 other => panic!("unexpected {other:?}"),
             }
@@ -129,11 +129,11 @@ impl Probe {
     }
 
     /// Returns the next report that is not a retained message.
-    async fn heard_live(&mut self) -> Heard {
+    async fn received_live(&mut self) -> Received {
         loop {
-            let heard = self.heard().await;
-            if !heard.retained {
-                return heard;
+            let received = self.received().await;
+            if !received.retained {
+                return received;
             }
         }
     }
@@ -181,46 +181,46 @@ async fn reports_arrive_until_the_watch_ends(probe: &mut Probe, link: LinkId, de
     for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
         device.report("coop/north/door", "open", qos, false).await;
         device.report(STATE, "opening", qos, false).await;
-        assert_eq!(probe.heard().await, Heard::new(1, false, false, "opening"));
+        assert_eq!(probe.received().await, Received::new(1, false, false, "opening"));
         device.report(STATE, "open", qos, false).await;
-        assert_eq!(probe.heard().await, Heard::new(1, true, false, "open"));
+        assert_eq!(probe.received().await, Received::new(1, true, false, "open"));
     }
     probe.watch(link, 2, STATE, "shut");
     assert_eq!(probe.watching().await, (2, None));
     device.report(STATE, "shut", Qos::AtLeastOnce, false).await;
-    let heard = [probe.heard().await, probe.heard().await];
-    assert_eq!(heard, [Heard::new(1, false, false, "shut"), Heard::new(2, true, false, "shut")]);
+    let received = [probe.received().await, probe.received().await];
+    assert_eq!(received, [Received::new(1, false, false, "shut"), Received::new(2, true, false, "shut")]);
 
     probe.link.unwatch(link + 1, 2);
     probe.link.unwatch(link, 1);
     probe.link.unwatch(link, 1);
     probe.flush(link).await;
     device.report(STATE, "open", Qos::AtLeastOnce, false).await;
-    assert_eq!(probe.heard().await, Heard::new(2, false, false, "open"));
+    assert_eq!(probe.received().await, Received::new(2, false, false, "open"));
     probe.link.unwatch(link, 2);
     probe.flush(link).await;
     device.report(STATE, "unheard", Qos::AtLeastOnce, false).await;
     probe.watch(link, 3, "coop/south/door/state", "open");
     assert_eq!(probe.watching().await, (3, None));
     device.report("coop/south/door/state", "open", Qos::AtLeastOnce, false).await;
-    assert_eq!(probe.heard().await, Heard::new(3, true, false, "open"));
+    assert_eq!(probe.received().await, Received::new(3, true, false, "open"));
     probe.link.unwatch(link, 3);
 }
 
 async fn a_retained_message_is_reported_to_each_watch(probe: &mut Probe, link: LinkId, device: &mut Device) {
     device.report(STATE, "open", Qos::AtLeastOnce, true).await;
     probe.watch(link, 11, STATE, "open");
-    probe.watching_and_heard(&Heard::new(11, true, true, "open")).await;
+    probe.watching_and_received(&Received::new(11, true, true, "open")).await;
     probe.watch(link, 12, STATE, "shut");
-    probe.watching_and_heard(&Heard::new(12, false, true, "open")).await;
+    probe.watching_and_received(&Received::new(12, false, true, "open")).await;
     device.report(STATE, "shut", Qos::AtLeastOnce, true).await;
-    assert_eq!(probe.heard_live().await, Heard::new(11, false, false, "shut"));
-    assert_eq!(probe.heard_live().await, Heard::new(12, true, false, "shut"));
+    assert_eq!(probe.received_live().await, Received::new(11, false, false, "shut"));
+    assert_eq!(probe.received_live().await, Received::new(12, true, false, "shut"));
     for watch in [11, 12] {
         probe.link.unwatch(link, watch);
     }
     probe.watch(link, 13, STATE, "shut");
-    probe.watching_and_heard(&Heard::new(13, true, true, "shut")).await;
+    probe.watching_and_received(&Received::new(13, true, true, "shut")).await;
     probe.link.unwatch(link, 13);
     probe.flush(link).await;
     device.report(STATE, "", Qos::AtLeastOnce, true).await;
@@ -234,7 +234,7 @@ async fn a_watch_can_end_before_the_broker_has_answered(probe: &mut Probe, link:
     probe.watch(link, 41, STATE, "open");
     assert_eq!(probe.watching().await, (41, None));
     device.report(STATE, "open", Qos::AtLeastOnce, false).await;
-    assert_eq!(probe.heard().await, Heard::new(41, true, false, "open"));
+    assert_eq!(probe.received().await, Received::new(41, true, false, "open"));
     probe.link.unwatch(link, 41);
 }
 
@@ -247,19 +247,19 @@ async fn own_messages_are_not_reports(probe: &mut Probe, link: LinkId, device: &
     };
     device.report(STATE, "shut", Qos::AtLeastOnce, true).await;
     probe.watch(link, 31, STATE, "open");
-    probe.watching_and_heard(&Heard::new(31, false, true, "shut")).await;
+    probe.watching_and_received(&Received::new(31, false, true, "shut")).await;
     for (number, qos) in [(1, Qos::AtMostOnce), (2, Qos::AtLeastOnce), (3, Qos::ExactlyOnce)] {
         probe.link.publish(sent(number, qos));
         assert_eq!(probe.acked().await, number);
         device.report(STATE, "opening", Qos::AtLeastOnce, false).await;
-        assert_eq!(probe.heard_live().await, Heard::new(31, false, false, "opening"));
+        assert_eq!(probe.received_live().await, Received::new(31, false, false, "opening"));
     }
     for watch in 32..=33 {
         probe.watch(link, watch, STATE, "open");
         assert_eq!(probe.watching().await, (watch, None));
         device.report(STATE, "open", Qos::AtLeastOnce, false).await;
         for watch in 31..=watch {
-            assert_eq!(probe.heard().await, Heard::new(watch, true, false, "open"));
+            assert_eq!(probe.received().await, Received::new(watch, true, false, "open"));
         }
     }
     for watch in 31..=33 {
@@ -287,7 +287,7 @@ async fn thousands_of_topics_can_be_watched(probe: &mut Probe, link: LinkId, dev
     assert!(watching.into_iter().eq(numbers.clone()));
     assert!(acked.into_iter().eq(numbers.clone()));
     device.report("coop/2499/state", "open", Qos::AtLeastOnce, false).await;
-    assert_eq!(probe.heard().await, Heard::new(2_499, true, false, "open"));
+    assert_eq!(probe.received().await, Received::new(2_499, true, false, "open"));
     for number in numbers {
         probe.link.unwatch(link, number);
     }
@@ -308,7 +308,7 @@ async fn a_flood_does_not_delay_messages(probe: &mut Probe, link: LinkId, device
         }
         device.report(STATE, "last", Qos::AtLeastOnce, false).await;
     };
-    let heard = async {
+    let received = async {
         let (mut acked, mut matched) = (BTreeSet::new(), BTreeSet::new());
         while acked.len() < 3_000 || matched.len() < 10 {
             match probe.next().await {
@@ -319,7 +319,7 @@ async fn a_flood_does_not_delay_messages(probe: &mut Probe, link: LinkId, device
             }
         }
     };
-    tokio::join!(flood, heard);
+    tokio::join!(flood, received);
     for watch in 51..=60 {
         probe.link.unwatch(link, watch);
     }
@@ -338,9 +338,9 @@ async fn the_built_in_broker_supports_topics_beyond_ascii() {
     for (watch, topic) in (1..).zip(["über/tür", "日本/ドア", "🐓", "\u{AD}", "a/ü"]) {
         device.report(topic, "open", Qos::AtLeastOnce, true).await;
         probe.watch(link, watch, topic, "open");
-        probe.watching_and_heard(&Heard::new(watch, true, true, "open")).await;
+        probe.watching_and_received(&Received::new(watch, true, true, "open")).await;
         device.report(topic, "shut", Qos::AtLeastOnce, false).await;
-        assert_eq!(probe.heard_live().await, Heard::new(watch, false, false, "shut"));
+        assert_eq!(probe.received_live().await, Received::new(watch, false, false, "shut"));
         probe.link.unwatch(link, watch);
         for reader in &mut readers {
             for report in ["open", "shut"] {

@@ -52,8 +52,8 @@ async fn own_messages_are_not_reports_in_3_1_1() {
     let (of_device, _) = device.up().await;
     device.link.publish(attempt(of_device, 1, "door/state", b"open", Qos::AtLeastOnce));
     assert_eq!(device.acked().await, 1);
-    let heard = probe.heard().await;
-    assert!(heard.matches && heard.said == "open", "{heard:?}");
+    let received = probe.received().await;
+    assert!(received.matches && received.said == "open", "{received:?}");
 }
 
 #[tokio::test]

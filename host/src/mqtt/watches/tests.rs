@@ -171,8 +171,8 @@ fn queued_reports_are_bounded_and_each_topic_has_its_turn() {
         watches.receive(arrived(&name(number), &long, false), &mut pending);
         watches.receive(arrived(&name(topics), &long, false), &mut pending);
     }
-    let heard: std::collections::BTreeSet<_> = drain(&mut pending).into_iter().map(|(watch, ..)| watch).collect();
-    assert!(heard.into_iter().eq(2..=topics as WatchId));
+    let received: std::collections::BTreeSet<_> = drain(&mut pending).into_iter().map(|(watch, ..)| watch).collect();
+    assert!(received.into_iter().eq(2..=topics as WatchId));
     watches.end(&mut pending);
     assert_eq!((watches.queued.len(), watches.queued_bytes), (0, 0));
 }

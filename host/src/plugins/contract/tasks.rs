@@ -60,7 +60,9 @@ fn schema(text: &str) -> Result<Value, Invalid> {
     }
     match serde_json::from_str(text) {
         Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok(schema),
-        Ok(_) => Err(Invalid::new("`args-schema` is not a JSON Schema, which is an object, `true` or `false`")),
+        Ok(_) => {
+            Err(Invalid::new("`args-schema` is neither an object nor `true` or `false`, as a JSON Schema must be"))
+        }
         Err(error) => Err(Invalid::new(format!("`args-schema` is not JSON: {error}"))),
     }
 }

@@ -51,7 +51,7 @@ fn a_task_list_is_converted_or_refused_as_a_whole() {
         (one("a", "", None), "task `a`: `summary` of 0 bytes: it must have 1 to 1,024"),
         (one("a", &"x".repeat(1_025), None), "task `a`: `summary` of 1025 bytes: it must have 1 to 1,024"),
         (one("a", "A", Some("{")), "task `a`: `args-schema` is not JSON: EOF"),
-        (one("a", "A", Some("[]")), "task `a`: `args-schema` is not a JSON Schema, which is an object"),
+        (one("a", "A", Some("[]")), "task `a`: `args-schema` is neither an object nor `true` or `false`"),
         (one("a", "A", Some(&" ".repeat(16_385))), "task `a`: `args-schema` of 16385 bytes: it may have 16,384"),
     ];
     for (list, expected) in cases {
