@@ -17,14 +17,21 @@ fn said(command: &str, name: &str, arguments: &[&str]) -> String {
 #[test]
 fn a_task_that_fails_is_told_with_what_the_plugin_did() {
     for (name, texts) in [
+<<<<<<< HEAD
         ("task-errors", &["called 2 times for its messages: `run-task` said: there is no water to rinse with"][..]),
+=======
+        (
+            "task-errors",
+            &["asked 2 times what to publish: `run-task` returned an error: there is no water to rinse with"][..],
+        ),
+>>>>>>> w3
         ("task-loops", &["`run-task` ran longer than 500 ms", "raise `cpu_ms`"]),
         (
             "task-oversteps",
             &[
                 "task `outside-grant`, step 1: `topic` `somebody/else/door` is outside what `task-oversteps` may publish to",
                 "publish = [\"task-oversteps/#\", \"somebody/else/door\"]",
-                "`run-task` passed more than 1 MiB to the host",
+                "`run-task` returned more than 1 MiB to the host",
                 "task `many-steps`: `steps` 101: there may be 0 to 100",
                 "task `long-note`: `note` of 4097 bytes",
             ],
@@ -79,6 +86,10 @@ fn what_is_answered_when_it_is_due_is_published() {
         [of("water"), of("rain"), of("empty")].map(|run| text(run, "state")),
         ["succeeded", "succeeded", "failed"]
     );
+<<<<<<< HEAD
     let reason = "the plugin was called 1 time for its messages: `run-task` said: no water";
+=======
+    let reason = "the plugin was asked 1 time what to publish: `run-task` returned an error: no water";
+>>>>>>> w3
     assert_eq!(text(of("empty"), "reason"), reason);
 }
