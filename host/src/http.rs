@@ -164,9 +164,9 @@ async fn attend(
     let feed = desk.feed().clone();
     tokio::select! {
         _ = stopped => {}
-        () = feed.ring() => {}
+        () = feed.wake_subscribers() => {}
     }
-    feed.end();
+    feed.close();
     drop(stop);
     let _ = tokio::time::timeout(limits::FAREWELL, async { while servers.join_next().await.is_some() {} }).await;
 }

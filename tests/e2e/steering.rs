@@ -150,7 +150,7 @@ fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
     assert_eq!(put(&json!({"id": "other", "trigger": "every 2h", "topic": "b"})).0, 400);
     host.kill();
     let host = site.start(&broker);
-    host.says("going on with 1 plugin, 1 job");
+    host.says("resuming with 1 plugin, 1 job");
     assert!(roost(&site, &["jobs", "roost"]).contains("roost/api/hourly"));
     roost(&site, &["cancel", "hourly"]);
     assert_eq!(roost(&site, &["jobs", "roost"]), "");

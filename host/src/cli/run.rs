@@ -96,7 +96,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let health = broker.as_ref().map(BuiltInBroker::health);
     let desk = ApiState::new(events_in, answers.clone(), view, plugins.for_people(), watched, health, &config);
     let _serving = listening.serve(desk)?;
-    let app = App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, zones, feed, metrics };
+    let (replies, queries, event_log) = (answers, looks, feed);
+    let app =
+        App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };
     let ended = app.run(stop).await;
     // After the link has said goodbye.
     if let Some(broker) = broker {

@@ -161,7 +161,7 @@ async fn follow(
     place: OwnedSemaphorePermit,
 ) {
     let feed = &feed;
-    let mut bell = feed.bell();
+    let mut bell = feed.subscribe();
     let Position { number: mut at, is_of_another } = from;
     let mut piece = BytesMut::from(format!("retry: 1000\nid: {}\n\n", id(feed, at)).as_bytes());
     if is_of_another {
@@ -258,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_was_away_for_too_long_is_told_what_he_missed_and_gets_the_rest() {
         let feed = EventLog::default();
-        feed.tell_all((0..20_000).map(|number| HostEvent::Link { up: number % 2 == 0 }));
+        feed.push_all((0..20_000).map(|number| HostEvent::Link { up: number % 2 == 0 }));
         let first = feed.after(0, 0).missed;
         let said = said(&feed, filter(&[]), Position { number: 3, is_of_another: false }).await;
         let gap = format!("id: {}\nevent: gap\ndata: {{\"missed\":{}}}\n\n", id(&feed, first), first - 3);
@@ -269,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_wants_little_still_learns_how_far_the_stream_has_come() {
         let feed = EventLog::default();
-        feed.tell_all((0..1_000).map(|_| HostEvent::Link { up: true }));
+        feed.push_all((0..1_000).map(|_| HostEvent::Link { up: true }));
         let said = said(&feed, filter(&[Kind::Clock]), Position { number: 0, is_of_another: false }).await;
         assert!(!said.contains("data: "), "{said}");
         assert!(said.ends_with(&format!(": \nid: {}\n\n", id(&feed, 1_000))), "{said}");

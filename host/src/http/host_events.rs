@@ -100,7 +100,7 @@ pub(super) fn event(id: &str, kind: &str, data: &str) -> Bytes {
 impl HostEventRecord {
     pub(super) fn new(feed: &EventLog, entry: &Entry, zone: Zone) -> Self {
         let what = &entry.what;
-        let (level, text) = what.told();
+        let (level, text) = what.message();
         let mut record = Self {
             id: id(feed, entry.number),
             time: entry.at.in_zone(zone),

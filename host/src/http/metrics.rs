@@ -61,7 +61,7 @@ pub(super) async fn metrics(
     text.gauge("roost_looks_waiting", "Questions of the HTTP API that wait for the loop", &[], looks);
     counted(&mut text, desk.metrics());
     of_plugins(&mut text, &desk.plugins().board.plugins_after(None, limits::PLUGINS_MEASURED));
-    text.gauge("roost_event_streams", "Streams of events that are open", &[], desk.feed().followers());
+    text.gauge("roost_event_streams", "Streams of events that are open", &[], desk.feed().subscriber_count());
     text.gauge("roost_event_streams_limit", "How many may be", &[], limits::STREAMS);
     text.counter("roost_events_total", "What happened, as streams of events report it", desk.feed().last());
     if let Some(broker) = desk.broker() {

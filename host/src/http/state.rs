@@ -175,7 +175,7 @@ impl ApiState {
         &self,
         look: impl FnOnce(&Scheduler) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        Ok(self.0.view.look(look).await?)
+        Ok(self.0.view.query(look).await?)
     }
 
     /// Reads what is on disk, on a thread that may wait for it.
@@ -193,7 +193,7 @@ impl ApiState {
     /// Asks the core for something, and waits until it is done and durable. What cannot be done now is a conflict.
     pub(super) async fn ask(&self, what: Request) -> Result<Done, Problem> {
         let named = named(&what);
-        let (request, answer) = self.0.answers.expect();
+        let (request, answer) = self.0.answers.register();
         let waiting = Waiting { answers: &self.0.answers, request };
         let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping");
         let answered = timeout(limits::ANSWER, async {

@@ -89,7 +89,7 @@ impl Log {
 
     fn tell(&self, device: Option<&DeviceName>, level: Level, line: &str) {
         let (plugin, device) = (self.plugin.clone(), device.cloned());
-        self.feed.tell(HostEvent::Logged { plugin, device, level, line: line.into() });
+        self.feed.push(HostEvent::Logged { plugin, device, level, line: line.into() });
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
