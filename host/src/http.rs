@@ -96,7 +96,7 @@ pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
             Err(error) => {
                 let report = Report::new(format!("the HTTP API cannot listen on `{address}`")).cause(&error);
                 let report = report.hint("name another address by `--http ADDRESS`, or leave it out by `--http off`");
-                if http.is_asked_for {
+                if http.is_configured {
                     return Err(report);
                 }
                 tracing::warn!("{report}");
