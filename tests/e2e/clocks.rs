@@ -150,7 +150,7 @@ fn what_the_clock_is_set_past_is_missed_and_says_why() {
 #[test]
 fn nothing_is_planned_by_a_clock_that_has_lost_the_time() {
     let world = World::at(8 * 24 * HOUR, &job("tick", "every_ms = 1000", "declared/tick"));
-    world.roost().says("which cannot be: nothing is planned before it is set");
+    world.roost().says("which is impossible: nothing is planned before it is set");
     world.roost().says("connected to the broker");
     assert_eq!(world.listener.heard().iter().filter(|message| message.topic == "declared/tick").count(), 0);
     world.show(MARCH);

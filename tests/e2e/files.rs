@@ -127,7 +127,7 @@ fn a_data_folder_of_another_user_is_refused() {
     // One of its own is not written through either.
     lchown(data.join("lock"), Some(0), None).unwrap();
     let said = refused(&site, &broker);
-    assert!(said.contains("it is a link, and has to be a file"), "{said}");
+    assert!(said.contains("it is a link, and must be a file"), "{said}");
     fs::remove_file(data.join("lock")).unwrap();
     let host = site.start(&broker);
     host.says("connected to the broker");
