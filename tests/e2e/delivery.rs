@@ -156,12 +156,12 @@ fn what_is_sent_once_is_not_sent_again_though_nobody_knows_whether_it_arrived() 
             now + 3_000
         )
     });
-    broker.hold();
+    broker.suspend();
     // It leaves as soon as that is on disk.
     host.has(&site, "SELECT count(*) FROM runs WHERE armed = 1", 1);
     sleep_until(now_ms() + 300);
     host.kill();
-    broker.go_on();
+    broker.resume();
     let host = site.start(&broker);
     let failed = the_run(&host, &site, &["--failed"]);
     assert_eq!(text(&failed, "reason"), "step 1 was possibly sent, and is not to be repeated");
