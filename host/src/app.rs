@@ -358,7 +358,12 @@ impl App {
             let view = self.scheduler.plugin(&plugin);
             let (devices, jobs) = (view.as_ref().map_or(0, |plugin| plugin.devices), new + changed + unchanged);
             let notes = view.map(|plugin| grant::notes(plugin.grant)).unwrap_or_default();
-            self.event_log.log(HostEvent::Loaded { plugin: plugin.clone(), devices, jobs, grant: notes.join("; ").into() });
+            self.event_log.log(HostEvent::Loaded {
+                plugin: plugin.clone(),
+                devices,
+                jobs,
+                grant: notes.join("; ").into(),
+            });
         }
         self.event_log.log(HostEvent::Planned(announcement));
         if loaded {

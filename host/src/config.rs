@@ -184,8 +184,8 @@ fn exposed_settings(path: &Path, has_password: bool) -> Option<Report> {
 fn exposed_plugins(folder: &Path) -> Option<Report> {
     files::exposure(folder).ok().filter(|exposure| *exposure == Exposure::Open)?;
     let report = Report::new(format!("every user of this machine can put plugins into `{}`", folder.display()));
-    let report =
-        report.cause("the settings beside a plugin determine what it may publish, unless `[grants]` in `roost.toml` does");
+    let report = report
+        .cause("the settings beside a plugin determine what it may publish, unless `[grants]` in `roost.toml` does");
     Some(report.hint(format!("`chmod o-w {}`, as the user that the folder belongs to", folder.display())))
 }
 

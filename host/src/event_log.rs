@@ -277,9 +277,9 @@ impl EventLog {
 
     /// Adds an event, and writes it to the host's log.
     pub(crate) fn log(&self, what: HostEvent) {
-    let logged = what.clone();
-    // Added first, so that a client that reads the log can request it.
-    self.push(what);
+        let logged = what.clone();
+        // Added first, so that a client that reads the log can request it.
+        self.push(what);
         logged.log();
     }
 

@@ -154,8 +154,8 @@ mod tests {
 
     #[test]
     fn unprintable_characters_are_escaped_and_json_keeps_its_meaning() {
-    let text = "grüße\u{9b}2J\u{202e}\u{7f}\u{e0041}\tx";
-    let json = serde_json::to_string(text).unwrap();
+        let text = "grüße\u{9b}2J\u{202e}\u{7f}\u{e0041}\tx";
+        let json = serde_json::to_string(text).unwrap();
         let escaped = String::from_utf8(in_json(json.as_bytes()).into_owned()).unwrap();
         assert_eq!(escaped, "\"grüße\\u009b2J\\u202e\\u007f\\udb40\\udc41\\tx\"");
         assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);

@@ -142,7 +142,9 @@ impl<'w> Simulation<'w> {
         };
         for (loaded_plugin, loaded) in plugins {
             let sites = loaded.devices.iter().map(|device| (device.name.clone(), device.site)).collect();
-            simulation.plugins.insert(loaded.plugin.clone(), SimulatedPlugin { loaded_plugin, sites, asked: HashMap::new() });
+            simulation
+                .plugins
+                .insert(loaded.plugin.clone(), SimulatedPlugin { loaded_plugin, sites, asked: HashMap::new() });
             for device in &loaded.devices {
                 if let Ok(plan) = &device.plan {
                     simulation.note_missing_sun_events(&loaded.plugin, &device.name, plan);

@@ -89,7 +89,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
-        folder: DataFolder,
+    folder: DataFolder,
     past: Past,
     _lock: Lock,
 }
@@ -158,7 +158,8 @@ fn wait(times: i32) -> bool {
     if times == (BUSY_WARNING.as_millis() / BUSY_PAUSE.as_millis()) as u32 {
         let report = Report::new("another program holds a transaction open in the database")
             .cause("nothing can be written meanwhile, so no run starts that has to be written first");
-        let hint = format!("end it, or Roost ends after {} s; to look, use `sqlite3 -readonly`", BUSY_TIMEOUT.as_secs());
+        let hint =
+            format!("end it, or Roost ends after {} s; to look, use `sqlite3 -readonly`", BUSY_TIMEOUT.as_secs());
         tracing::warn!("{}", report.hint(hint));
     }
     // The first pauses are short, because most transactions are.

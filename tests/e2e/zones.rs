@@ -121,8 +121,7 @@ fn a_zone_that_the_system_has_lost_does_not_stop_the_host() {
 
     fs::remove_file(folder.join("Europe/Atlantis")).unwrap();
     let roost = start();
-    let missing =
-        "neither the system nor Roost knows the time zone Europe/Atlantis: its times are treated as UTC";
+    let missing = "neither the system nor Roost knows the time zone Europe/Atlantis: its times are treated as UTC";
     roost.says(missing);
     roost.says("connected to the broker");
     roost.until("it is shown", || status(&site)["time_zones"]["faults"].to_string().contains(missing).then_some(()));

@@ -65,10 +65,9 @@ impl MutationRunner {
         let text = fs::read_to_string(self.file(fault)).map_err(|error| format!("{}: {error}", fault.file))?;
         match text.matches(fault.find).count() {
             1 => Ok(text.replacen(fault.find, fault.with, 1)),
-            times => Err(format!(
-                "`{}`: this is {times} times in {}, not once:\n{}",
-                fault.name, fault.file, fault.find
-            )),
+            times => {
+                Err(format!("`{}`: this is {times} times in {}, not once:\n{}", fault.name, fault.file, fault.find))
+            }
         }
     }
 
@@ -139,7 +138,9 @@ impl MutationRunner {
         }
         let status = process.wait().expect("it was started");
         match noticed {
-            Noticed::Not if !status.success() => Noticed::By(message.unwrap_or_else(|| format!("it ends with {status}"))),
+            Noticed::Not if !status.success() => {
+                Noticed::By(message.unwrap_or_else(|| format!("it ends with {status}")))
+            }
             noticed => noticed,
         }
     }

@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn durable_effects_start_in_order() {
         let mut batch = CommitBatch { gathering: 8, durable: 7, ..CommitBatch::default() };
-        batch.waiting
+        batch
+            .waiting
             .extend([(6, Effect::NotifyDurable(CommitToken::MIN)), (7, Effect::NotifyDurable(CommitToken::MAX))]);
         assert_eq!(batch.newest_batch(), Some(7), "later effects must not overtake them");
         assert!(matches!(batch.next_durable(), Some(Effect::NotifyDurable(CommitToken::MIN))));
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn requests_that_wait_for_a_failed_commit_get_an_error() {
-    let (replies, run) = (PendingReplies::default(), "coop/north/open/2027-03-01T06:30:00Z");
+        let (replies, run) = (PendingReplies::default(), "coop/north/open/2027-03-01T06:30:00Z");
         let answer = |request| Effect::Answer { request, answer: Ok(Done::Run(run.parse().unwrap())) };
         let ((kept, mut durable), (lost, mut failed)) = (replies.register(), replies.register());
         let mut batch = CommitBatch { durable: 7, ..gathered(1) };

@@ -22,9 +22,9 @@ const PLUGINS: usize = 8;
 
 /// Logs the decisions of a batch: the first in full, of the others the number of each kind.
 pub(crate) fn write(events: &[HostEvent]) {
-let mut lines = 0;
-let mut rest: BTreeMap<&str, usize> = BTreeMap::new();
-for event in events {
+    let mut lines = 0;
+    let mut rest: BTreeMap<&str, usize> = BTreeMap::new();
+    for event in events {
         if lines < LINES_PER_BATCH {
             lines += 1;
             event.log();
@@ -38,7 +38,7 @@ for event in events {
 }
 
 fn kind(event: &HostEvent) -> &'static str {
-match event {
+    match event {
         HostEvent::Ended(run) => run.outcome.word(),
         HostEvent::Started { .. } => "started",
         HostEvent::PlanRefused { .. } => "devices keep the plan they have",

@@ -91,10 +91,7 @@ impl Rules {
         let how = if is_there { "make its entry in `roost.toml` this" } else { "put this into `roost.toml`" };
         let entry = |rule: &Resource, what: &str| NotNeedable {
             what: what.to_owned(),
-            hint: format!(
-                "to allow it, {how}, and start Roost again:\n{}",
-                entry(name, &with(rule, plugin, hold_ms))
-            ),
+            hint: format!("to allow it, {how}, and start Roost again:\n{}", entry(name, &with(rule, plugin, hold_ms))),
         };
         let Some(rule) = self.resources.get(name) else {
             let only = Resource { plugins: Vec::new(), ..Resource::new(1) };

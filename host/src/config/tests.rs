@@ -265,7 +265,10 @@ fn the_api_listens_where_configured_and_on_loopback_by_default() {
     let hosts = config("[http]\nhosts = ['Roost.LAN', '192.168.1.5', '[FD00::1]']", &[]).http.hosts;
     assert_eq!(hosts, ["roost.lan", "192.168.1.5", "[fd00::1]"]);
     let message = error("", &["--http", "192.0.2.1:80"]);
-    assert!(message.starts_with("`192.0.2.1:80` can be reached from other machines, and there is no token"), "{message}");
+    assert!(
+        message.starts_with("`192.0.2.1:80` can be reached from other machines, and there is no token"),
+        "{message}"
+    );
     let folder = folder("[http]\nlisten = '0.0.0.0:80'\ntoken_file = 'token'");
     fs::write(folder.path().join("token"), "0123456789abcdef\n").unwrap();
     let http = load_from(&folder, &[]).ok().unwrap().http;

@@ -45,7 +45,10 @@ impl HostEvent {
             }
             Self::Freed { run, resource, held_ms } => {
                 let held = Duration(held_ms.unsigned_abs());
-                (Level::WARN, format!("{run} held `{resource}` for {held}, and continues without it, because it owes steps"))
+                (
+                    Level::WARN,
+                    format!("{run} held `{resource}` for {held}, and continues without it, because it owes steps"),
+                )
             }
             Self::Removed(plugin) => (Level::INFO, format!("{plugin} removed: its file is gone")),
             Self::Logged { level, line, .. } => (*level, line.to_string()),

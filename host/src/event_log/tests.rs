@@ -65,8 +65,9 @@ fn a_plugins_log_has_its_own_lines_and_its_faults() {
     ))));
     event_log.push(HostEvent::Removed(plugin("coop")));
     event_log.push(logged("coop", "three"));
-    let logged =
-        |after, most| event_log.logged(&plugin("coop"), after, most).iter().map(|entry| entry.number).collect::<Vec<_>>();
+    let logged = |after, most| {
+        event_log.logged(&plugin("coop"), after, most).iter().map(|entry| entry.number).collect::<Vec<_>>()
+    };
     assert_eq!(logged(None, 9), [1, 4, 5, 6]);
     assert_eq!(logged(None, 2), [5, 6]);
     assert_eq!(logged(Some(1), 2), [4, 5]);

@@ -70,7 +70,7 @@ fn tasks_are_decoded_as_encoded() {
 
 #[test]
 fn an_invalid_step_is_reported() {
-for (json, message) in [
+    for (json, message) in [
         ("[{}]", "steps: missing field `topic`"),
         (r#"[{"topic":"a","colour":1}]"#, "steps: unknown field `colour`"),
         (r#"[{"topic":"a/+"}]"#, "a/+"),

@@ -146,7 +146,7 @@ fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
 }
 
 fn save_override(to: &Transaction<'_>, key: JobKey, saved: &Override) -> rusqlite::Result<()> {
-if *saved == Override::default() {
+    if *saved == Override::default() {
         return run(to, "DELETE FROM wishes WHERE job = ?1", params![key]);
     }
     let Override { paused, skip, by_hand } = saved;

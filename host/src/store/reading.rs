@@ -39,20 +39,22 @@ struct DataVersion {
     file: (u64, u64, i64, i64),
 }
 
-fn stamp(path: &Path) -> Result<DataVersion, StoreError> {
-    let error = |source: io::Error| StoreError::Unreadable { path: path.to_owned(), source: source.into() };
-    let has_log = match fs::metadata(log_of(path)) {
-        Ok(_) => true,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => false,
-        Err(source) => return Err(error(source)),
-    };
-    match fs::metadata(path) {
-        Ok(file) if file.is_file() => {
-            Ok(DataVersion { has_log, file: (file.ino(), file.len(), file.mtime(), file.mtime_nsec()) })
+impl DataVersion {
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let error = |source: io::Error| StoreError::Unreadable { path: path.to_owned(), source: source.into() };
+        let has_log = match fs::metadata(log_of(path)) {
+            Ok(_) => true,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => false,
+            Err(source) => return Err(error(source)),
+        };
+        match fs::metadata(path) {
+            Ok(file) if file.is_file() => {
+                Ok(Self { has_log, file: (file.ino(), file.len(), file.mtime(), file.mtime_nsec()) })
+            }
+            Ok(_) => Err(StoreError::NotAFile(path.to_owned())),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StoreError::NoDatabase(path.to_owned())),
+            Err(source) => Err(error(source)),
         }
-        Ok(_) => Err(StoreError::NotAFile(path.to_owned())),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StoreError::NoDatabase(path.to_owned())),
-        Err(source) => Err(error(source)),
     }
 }
 

@@ -143,7 +143,8 @@ fn checkpoint(path: &Path) -> Result<Known, StoreError> {
         Err(error) => tracing::debug!("the old database is renamed as it is: {error}"),
         Ok(()) => {}
     }
-    let series = query(path, |connection, _| Ok(connection.query_row("SELECT series FROM clock", [], |row| row.get(0))?));
+    let series =
+        query(path, |connection, _| Ok(connection.query_row("SELECT series FROM clock", [], |row| row.get(0))?));
     let under_way = RunFilter { state: Some("running".into()), limit: usize::MAX, ..RunFilter::default() };
     let owes = |run: &RunView| run.owed.as_ref().is_some_and(|owed| owed.has_started && owed.of > 1);
     let data = path.parent().unwrap_or(Path::new(""));

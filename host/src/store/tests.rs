@@ -368,10 +368,7 @@ fn a_database_that_was_deleted_or_replaced_is_written_no_more() {
     store.commit(&[plugin_saved(1, "coop")]).unwrap();
     fs::rename(&path, data.path().join("away")).unwrap();
     let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
-    assert!(
-        text.contains("is no longer the database that this Roost writes: it was deleted or moved away"),
-        "{text}"
-    );
+    assert!(text.contains("is no longer the database that this Roost writes: it was deleted or moved away"), "{text}");
     fs::write(&path, "").unwrap();
     let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
     assert!(text.contains("another file was put in its place\nhint: if it was moved, move it back"), "{text}");

@@ -208,7 +208,9 @@ fn a_damaged_database_is_replaced_with_its_log() {
     fs::copy(&copy, &left).unwrap();
     let text = report(&restore(data.path(), &left, at(NOW)).unwrap_err());
     assert!(
-        text.contains("caused by: `") && text.contains("restoring` was left by an interrupted restore") && left.exists(),
+        text.contains("caused by: `")
+            && text.contains("restoring` was left by an interrupted restore")
+            && left.exists(),
         "{text}"
     );
     // A missing database is made.

@@ -68,7 +68,10 @@ fn a_database_of_the_first_format_is_migrated() {
     assert_eq!(open(data.path()).unwrap().1.series, 3);
     // Its steps were not stored at that time.
     let text = report(&dead_letter(data.path(), &run_id(7)).unwrap_err());
-    assert!(text.starts_with("the steps of the run `coop/north/open/1970-01-01T00:00:00.007Z` are no longer known"), "{text}");
+    assert!(
+        text.starts_with("the steps of the run `coop/north/open/1970-01-01T00:00:00.007Z` are no longer known"),
+        "{text}"
+    );
 }
 
 #[test]
