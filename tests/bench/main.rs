@@ -84,23 +84,23 @@ struct Arguments {
 impl Arguments {
     fn parse() -> Self {
         let words: Vec<&str> = GROUPS.iter().map(|group| group.word).collect();
-        let mut asked = Self { only: Vec::new(), base: None };
+        let mut parsed = Self { only: Vec::new(), base: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--only" => {
                     let list = arguments.next().unwrap_or_default();
-                    asked.only.extend(list.split(',').map(str::to_owned));
+                    parsed.only.extend(list.split(',').map(str::to_owned));
                 }
-                "--base" => asked.base = arguments.next().map(PathBuf::from),
+                "--base" => parsed.base = arguments.next().map(PathBuf::from),
                 // Cargo passes it to every benchmark.
                 "--bench" => {}
                 other => panic!("`{other}` is not known here: write `--only {}` or `--base FILE`", words.join(",")),
             }
         }
-        if let Some(word) = asked.only.iter().find(|word| !words.contains(&word.as_str())) {
+        if let Some(word) = parsed.only.iter().find(|word| !words.contains(&word.as_str())) {
             panic!("there is no group `{word}`: there are {}", words.join(", "));
         }
-        asked
+        parsed
     }
 }

@@ -130,7 +130,7 @@ fn after_a_restore_only_owed_steps_are_sent() {
     listener.wait("some of the burst", |heard| burst(heard) > JOBS / 4);
     roost(&site, &["backup", "copy.db"]);
     let so_far = burst(&listener.heard());
-    assert!(so_far < JOBS, "the copy was made too late to tell anything");
+    assert!(so_far < JOBS, "the copy was made too late");
     let (code, _, errors) = tried(&site, &["restore", "copy.db"]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("error: the data folder `data` is in use by process"), "{errors}");

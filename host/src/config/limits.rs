@@ -53,15 +53,15 @@ impl Limits {
 
     /// Reads `[limits]` of a plugin's settings. Missing keys have their defaults, or the ceiling where that is less.
     pub(crate) fn read(value: &Value<'_>, ceilings: &Self) -> Result<Self, Report> {
-        let asked = Self::read_table(&value.table(&LIMIT_KEYS)?, Self::default().within(ceilings))?;
+        let limits = Self::read_table(&value.table(&LIMIT_KEYS)?, Self::default().within(ceilings))?;
         let too_much =
-            Self::named(&asked).into_iter().zip(Self::named(ceilings)).find(|(asked, most)| asked.1 > most.1);
-        let Some(((key, asked), (_, most))) = too_much else { return Ok(asked) };
+            Self::named(&limits).into_iter().zip(Self::named(ceilings)).find(|(set, most)| set.1 > most.1);
+        let Some(((key, set), (_, most))) = too_much else { return Ok(limits) };
         let at = value.any_table()?.get(key);
-        let what = format!("`{key}` is {asked}, and the operator allows {most} at most");
+        let what = format!("`{key}` is {set}, and the operator allows {most} at most");
         let report = at.as_ref().unwrap_or(value).error(what);
         Err(report.hint(format!(
-            "if the plugin needs that much, put this into `roost.toml` and start Roost again:\n[ceilings]\n{key} = {asked}"
+            "if the plugin needs that much, put this into `roost.toml` and start Roost again:\n[ceilings]\n{key} = {set}"
         )))
     }
 

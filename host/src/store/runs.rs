@@ -81,9 +81,9 @@ pub(crate) struct Owed {
     pub(crate) has_started: bool,
 }
 
-/// Lists the runs that `wanted` selects: first those under way, the longest due first, then those that have ended, the
+/// Lists the runs that `filter` selects: first those under way, the longest due first, then those that have ended, the
 /// newest occurrence first; or all by occurrence.
-pub(crate) fn runs(data: &Path, wanted: &RunFilter) -> Result<Vec<RunView>, StoreError> {
+pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
     let path = data.join(DATABASE);
     let mut found = 0;
     let answer = query(&path, |connection, format| {
@@ -91,15 +91,15 @@ pub(crate) fn runs(data: &Path, wanted: &RunFilter) -> Result<Vec<RunView>, Stor
         if format < MIGRATIONS.len() {
             return Ok(None);
         }
-        if wanted.in_order {
-            return Ok(Some(select(connection, wanted, ALL)?));
+        if filter.in_order {
+            return Ok(Some(select(connection, filter, ALL)?));
         }
-        let mut runs = under_way(connection, wanted)?;
-        let limit = wanted.limit - runs.len();
-        let which = if wanted.state.as_deref() == Some("failed") { FAILED } else { ENDED };
+        let mut runs = under_way(connection, filter)?;
+        let limit = filter.limit - runs.len();
+        let which = if filter.state.as_deref() == Some("failed") { FAILED } else { ENDED };
         // After a run that is under way, all ended runs are still to be listed.
-        let after = wanted.after.clone().filter(|after| after.due.is_none());
-        runs.append(&mut select(connection, &RunFilter { limit, after, ..wanted.clone() }, which)?);
+        let after = filter.after.clone().filter(|after| after.due.is_none());
+        runs.append(&mut select(connection, &RunFilter { limit, after, ..filter.clone() }, which)?);
         Ok(Some(runs))
     })?;
     answer.ok_or_else(|| match found {
@@ -109,25 +109,25 @@ pub(crate) fn runs(data: &Path, wanted: &RunFilter) -> Result<Vec<RunView>, Stor
     })
 }
 
-fn under_way(connection: &Connection, wanted: &RunFilter) -> Result<Vec<RunView>, Damage> {
+fn under_way(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunView>, Damage> {
     let due = |run: &RunView| run.owed.as_ref().map(|owed| owed.due);
-    let place = match &wanted.after {
+    let place = match &filter.after {
         None => None,
         Some(RunCursor { due: Some(due), run }) => Some((Some(*due), run)),
         // They have been listed.
         Some(RunCursor { due: None, .. }) => return Ok(Vec::new()),
     };
-    let every = RunFilter { since: None, until: None, after: None, limit: usize::MAX, ..wanted.clone() };
+    let every = RunFilter { since: None, until: None, after: None, limit: usize::MAX, ..filter.clone() };
     let mut runs = select(connection, &every, UNDER_WAY)?;
     runs.retain(|run| place.is_none_or(|place| (due(run), &run.id) > place));
     runs.sort_by(|one, other| (due(one), &one.id).cmp(&(due(other), &other.id)));
-    runs.truncate(wanted.limit);
+    runs.truncate(filter.limit);
     Ok(runs)
 }
 
 /// Returns one run.
 pub(crate) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreError> {
-    let wanted = RunFilter {
+    let filter = RunFilter {
         plugin: Some(run.plugin.to_string()),
         device: Some(run.device.to_string()),
         job: Some(run.job.to_string()),
@@ -136,7 +136,7 @@ pub(crate) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreErro
         limit: usize::MAX,
         ..RunFilter::default()
     };
-    Ok(runs(data, &wanted)?.into_iter().find(|found| found.id == *run))
+    Ok(runs(data, &filter)?.into_iter().find(|found| found.id == *run))
 }
 
 const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
@@ -162,9 +162,9 @@ pub(super) fn select_sql(which: &str, in_order: bool) -> String {
     )
 }
 
-fn select(connection: &Connection, wanted: &RunFilter, which: &str) -> Result<Vec<RunView>, Damage> {
+fn select(connection: &Connection, filter: &RunFilter, which: &str) -> Result<Vec<RunView>, Damage> {
     let mut runs = Vec::new();
-    each(connection, wanted, which, |run| runs.push(run))?;
+    each(connection, filter, which, |run| runs.push(run))?;
     Ok(runs)
 }
 
@@ -245,22 +245,22 @@ pub(super) fn check(connection: &Connection) -> Result<(), Damage> {
     [UNDER_WAY, ENDED].iter().try_for_each(|which| each(connection, &all, which, drop))
 }
 
-fn each(connection: &Connection, wanted: &RunFilter, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
-    let mut statement = connection.prepare(&select_sql(which, wanted.in_order))?;
-    let after = wanted.after.as_ref().map(|after| &after.run);
-    let (mut since, mut until) = (wanted.since.unwrap_or(Instant::MIN), Instant::MAX);
-    until = wanted.until.map_or(until, |until| until.plus_ms(-1));
+fn each(connection: &Connection, filter: &RunFilter, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
+    let mut statement = connection.prepare(&select_sql(which, filter.in_order))?;
+    let after = filter.after.as_ref().map(|after| &after.run);
+    let (mut since, mut until) = (filter.since.unwrap_or(Instant::MIN), Instant::MAX);
+    until = filter.until.map_or(until, |until| until.plus_ms(-1));
     match after {
-        Some(after) if wanted.in_order => since = since.max(after.occurrence),
+        Some(after) if filter.in_order => since = since.max(after.occurrence),
         Some(after) => until = until.min(after.occurrence),
         None => {}
     }
-    let place = after.map_or(if wanted.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
+    let place = after.map_or(if filter.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
     let mut rows = statement.query(named_params! {
-        ":state": wanted.state,
-        ":plugin": wanted.plugin,
-        ":device": wanted.device,
-        ":job": wanted.job,
+        ":state": filter.state,
+        ":plugin": filter.plugin,
+        ":device": filter.device,
+        ":job": filter.job,
         ":since": since.millis(),
         ":until": until.millis(),
         ":after": place,
@@ -268,7 +268,7 @@ fn each(connection: &Connection, wanted: &RunFilter, which: &str, mut take: impl
         ":after_device": after.map_or("", |run| run.device.as_str()),
         ":after_job": after.map_or("", |run| run.job.as_str()),
         ":after_origin": after.map_or(String::new(), |run| run.origin.to_string()),
-        ":limit": i64::try_from(wanted.limit).unwrap_or(i64::MAX),
+        ":limit": i64::try_from(filter.limit).unwrap_or(i64::MAX),
     })?;
     let mut number = 0;
     while let Some(row) = rows.next()? {

@@ -123,8 +123,8 @@ fn failed_runs_are_found_without_a_full_scan() {
     assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
 }
 
-fn listed(data: &Path, wanted: &RunFilter) -> Vec<String> {
-    let found = runs(data, wanted).unwrap();
+fn listed(data: &Path, filter: &RunFilter) -> Vec<String> {
+    let found = runs(data, filter).unwrap();
     found.iter().map(|run| format!("{} {}", run.state, run.id.occurrence.millis())).collect()
 }
 
@@ -186,7 +186,7 @@ fn runs_under_way_are_listed_first_and_then_the_newest() {
     assert_eq!(listed(data.path(), &all), beside);
     assert_eq!(files(), before, "reading changes no file");
     assert_eq!(beside, ["running 40", "running 10", "cancelled 30", "failed 25", "cancelled 20", "failed 5"]);
-    let some = |wanted: RunFilter| listed(data.path(), &wanted);
+    let some = |filter: RunFilter| listed(data.path(), &filter);
     let limit = 9;
     assert_eq!(some(RunFilter { limit: 3, ..RunFilter::default() }), beside[..3]);
     assert_eq!(some(RunFilter { limit: 1, ..RunFilter::default() }), beside[..1]);
