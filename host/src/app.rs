@@ -110,7 +110,7 @@ impl App {
                 biased;
                 () = &mut stop, if !stopping => {
                     tracing::info!("stopping, as soon as the messages in flight are acknowledged");
-                    Event::StopAsked
+                    Event::StopRequested
                 }
                 () = &mut disconnect, if stopping => break,
                 () = watchdog.sign() => continue,
@@ -144,7 +144,7 @@ impl App {
                 },
                 () = std::future::ready(()), if is_more_durable => continue,
             };
-            if matches!(event, Event::StopAsked) && !stopping {
+            if matches!(event, Event::StopRequested) && !stopping {
                 stopping = true;
                 service::stopping();
                 disconnect.as_mut().reset(tokio::time::Instant::now() + STOP_TIMEOUT);

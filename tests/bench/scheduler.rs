@@ -176,7 +176,7 @@ fn loaded() -> Loaded {
         name: DeviceName::parse(&format!("at-{device}")).expect("a name"),
         site: Site { zone: Zone::UTC, location: None },
         plan: Ok(Plan {
-            asked: at(BEGIN_MS),
+            requested_at: at(BEGIN_MS),
             jobs: (device * JOBS_PER_DEVICE..(device + 1) * JOBS_PER_DEVICE)
                 .map(|number| PackedJob::from(&job(number)))
                 .collect(),

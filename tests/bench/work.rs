@@ -1,5 +1,7 @@
 //! Work for a host: jobs of the guest `burst`.
 
+use std::fs;
+
 use roost_tests::{Broker, Roost, Site, guest};
 
 use crate::clock::{in_ms, now_ns};
@@ -73,6 +75,9 @@ impl Work {
         let mut lead_ms = START_MS + PLAN_US * i64::from(self.jobs) / 1_000;
         loop {
             let site = Site::new();
+            // As an operator with so many devices would allow it.
+            let rates = format!("[rates]\nburst = {}\n", self.jobs.max(10_000));
+            fs::write(site.path().join("roost.toml"), rates).expect("a file");
             let t0_ns = self.drop_into(&site, lead_ms);
             let host = site.start_with(&[&["--mqtt", &broker.url()], arguments].concat());
             self.planned(&host);

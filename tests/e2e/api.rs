@@ -260,7 +260,7 @@ fn with_a_token_only_its_holders_are_served_except_over_the_socket() {
     };
     assert!(by_url("0123456789abcdef").status.success());
     let told = String::from_utf8(by_url("wrong").stderr).unwrap();
-    assert!(told.starts_with("error: the token is wrong\nhint: put what is in its token file"), "{told}");
+    assert!(told.starts_with("error: the token is wrong\nhint: set `ROOST_TOKEN` to the content of"), "{told}");
     assert!(host.stop().success());
 }
 

@@ -105,11 +105,14 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     roost(&site, &["run-now", "valve"]);
     listener.wait_for("valve");
     drop(listener);
-    let waits = "step 2 of 2 was tried";
+    let waits = "step 2 of 2 was attempted";
     let told =
         host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|told| told.contains(waits)));
     host.says("the broker has no subscriber for `valve`: what a run owes there is sent again for up to 5 min");
-    assert!(told.contains("the broker has it, and had no subscriber for its topic; that is done again"), "{told}");
+    assert!(
+        told.contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
+        "{told}"
+    );
     let listener = Listener::new(broker.port);
     assert_eq!(listener.wait_for("valve").payload, "OFF");
     host.says("succeeded roost/api/valve/");

@@ -92,11 +92,11 @@ fn cron_expressions_of_other_programs_are_explained_wherever_they_occur() {
     let (code, _, errors) = roost(&site, &["next", both, "--count", "1"]);
     assert!(code == Some(0) && errors.starts_with("note: ") && errors.contains(FIRST_MONDAY), "{errors}");
     for (trigger, hint) in [
-        ("cron CRON_TZ=Europe/Oslo 30 6 * * *", "behind the expression: `cron 30 6 * * * in Europe/Oslo`"),
+        ("cron CRON_TZ=Europe/Oslo 30 6 * * *", "follows the expression: `cron 30 6 * * * in Europe/Oslo`"),
         ("@every 5m", "a period is a trigger of its own: `every 5m`"),
         ("@reboot", "hint: `now` runs once"),
         ("cron 0 12 ? * MON", "hint: `?` is `*` here: `cron 0 12 * * MON`"),
-        ("cron 0 12 L-3 * *", "no expression says 3 days before it"),
+        ("cron 0 12 L-3 * *", "no expression means 3 days before it"),
         ("every 2w", "hint: a week is `7d`: write `14d`"),
         ("at 2027-02-29T06:00:00Z", "there is no 29 February 2027: February has 28 days that year"),
         ("at 2027-02-29 06:00", "`2027-02-29 06:00`: there is no 29 February 2027"),
@@ -134,7 +134,7 @@ fn cron_expressions_of_other_programs_are_explained_wherever_they_occur() {
     for job in ["declared/declared/first", "roost/api/by-hand"] {
         let (code, out, errors) = roost(&site, &["explain", job]);
         assert_eq!(code, Some(0), "{errors}");
-        assert!(out.starts_with("it has not come yet: it is due ") && out.contains("06:00:00"), "{out}");
+        assert!(out.starts_with("it has not run yet: it is due ") && out.contains("06:00:00"), "{out}");
     }
 }
 

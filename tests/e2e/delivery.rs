@@ -201,7 +201,7 @@ fn an_unconfirmed_step_is_retried_and_then_fails_until_it_is_replayed() {
     );
     let (broker, site, listener, host) = declared(&(close + &feed));
     let failed = the_run(&host, &site, &["--failed", "--job", "close"]);
-    let no_report = "the device did not report within 1s that it was done";
+    let no_report = "the device did not confirm the step within 1s";
     assert_eq!(text(&failed, "reason"), format!("step 1 was given up after 3 attempts: {no_report}"));
     let fed = the_run(&host, &site, &["--failed", "--job", "feed"]);
     assert_eq!(text(&fed, "reason"), format!("step 1 was given up after 1 attempt: {no_report}"));

@@ -77,7 +77,7 @@ fn a_failed_run_is_shown_with_its_reason_and_replayed() {
     assert!(!site.path().join("data/control.sock").exists());
     let (code, _, errors) = tried(&site, &["replay", run]);
     assert_eq!(code, Some(1));
-    assert!(errors.starts_with("error: no Roost is running on `data`\nhint: start it with `roost run`"), "{errors}");
+    assert!(errors.starts_with("error: no host is running on `data`\nhint: start it with `roost run`"), "{errors}");
     // It is shown all the same.
     assert_eq!(runs(&site, &["--limit", "1"]).len(), 1);
     assert_eq!(runs(&site, &["--failed", "--since", "2100-01-01"]).len(), 0);
@@ -100,7 +100,7 @@ fn an_owed_step_is_shown_and_can_be_abandoned_even_over_a_crash() {
     let run = text(run, "run");
     let (code, _, errors) = tried(&site, &["abandon", run]);
     assert_eq!(code, Some(1));
-    assert!(errors.contains("no Roost is running"), "{errors}");
+    assert!(errors.contains("no host is running"), "{errors}");
     let host = site.start(&broker);
     host.says("connected to the broker");
     // The reason is on disk when the response arrives.
@@ -139,8 +139,11 @@ fn after_a_restore_only_owed_steps_are_sent() {
     assert!(host.stop().success());
     let before = listener.heard();
     let (_, told) = roost(&site, &["restore", "copy.db"]);
-    assert!(told.contains("these owe messages, which are sent when Roost runs:\n  declared/declared/water/"), "{told}");
-    assert!(told.contains("what was there is kept as `data/roost.db.before-restore`"), "{told}");
+    assert!(
+        told.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
+        "{told}"
+    );
+    assert!(told.contains("the previous database is kept as `data/roost.db.before-restore`"), "{told}");
 
     let host = site.start(&broker);
     more(&listener, "ticking/tick");

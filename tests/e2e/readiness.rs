@@ -50,7 +50,7 @@ fn a_host_is_ready_when_the_plugins_in_the_folder_have_their_jobs() {
         "{status}"
     );
     assert!(status["not_ready"].is_null(), "{status}");
-    assert!(reasons.iter().any(|reason| reason.starts_with("plugins are being loaded: ")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.starts_with("plugins are loading: ")), "{reasons:?}");
     assert!(!roost(&site, &["status"]).0.contains("not ready"));
     // A later version takes over without a gap.
     site.settings("one", &job("evening", "cron = \"30 18 * * *\"", "one/x"));

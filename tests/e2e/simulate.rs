@@ -248,7 +248,7 @@ fn a_plugin_that_cannot_be_loaded_is_refused_as_by_a_check() {
         fs::copy(guest("changes"), site.path().join(folder).join("changes.wasm")).unwrap();
     }
     let (code, _, errors) = simulate(&site, &["plugins/changes.wasm", "other/changes.wasm"]);
-    assert!(code == Some(1) && errors.contains("a second plugin `changes`"), "{errors}");
+    assert!(code == Some(1) && errors.contains("a second plugin named `changes`"), "{errors}");
 }
 
 #[test]

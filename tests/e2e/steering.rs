@@ -70,7 +70,7 @@ fn a_scheduled_task_is_completed_although_the_host_is_killed_twice() {
     host.says("succeeded sprinkler/garden/");
     let name = format!("sprinkler/garden/{}", text(&job, "job"));
     let told = roost(&site, &["explain", &name]);
-    assert!(told.contains("it ran: ") && told.contains("its plugin says: "), "{told}");
+    assert!(told.contains("it ran: ") && told.contains("its plugin reported: "), "{told}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
         (task("water", json!({"zone": 9, "minutes": 1})), 422, "there is no such zone"),
         (task("flood", Value::Null), 422, "the plugin has no such task, only `water`"),
         (json!({"trigger": "now", "task": "water"}), 400, "there is a `task`, and no `plugin`"),
-        (json!({"trigger": "now"}), 400, "it is not clear what the job is to do"),
+        (json!({"trigger": "now"}), 400, "the job has no action, or several"),
         (json!({"trigger": "now", "topic": "a/#"}), 400, "`a/#` is not a topic"),
         (json!({"trigger": "now", "topic": "a", "qos": 3}), 400, "`qos` is not 0, 1 or 2"),
         (json!({"trigger": "noww", "topic": "a"}), 400, "`noww` is not a trigger"),
@@ -171,14 +171,14 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
     roost(&site, &["pause", "declared/declared"]);
     host.says("its device was paused");
     let told = roost(&site, &["explain", job]);
-    assert!(told.contains("was left out: its device was paused"), "{told}");
+    assert!(told.contains("was skipped: its device was paused"), "{told}");
     assert!(told.contains("note: its device is paused now"), "{told}");
     roost(&site, &["resume", "declared/declared"]);
     let so_far = listener.count("declared/tick");
     listener.wait("more", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
 
     let left_out = roost(&site, &["skip", job]);
-    host.says(&format!("skipped {}: this one was left out by hand", left_out.trim()));
+    host.says(&format!("skipped {}: this run was skipped by hand", left_out.trim()));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
         errors
     };
     let told = said(&["pause", "sprinkler/garden"]);
-    assert!(told.contains("its jobs are left out until `roost resume sprinkler/garden`"), "{told}");
+    assert!(told.contains("the runs of its jobs are skipped until `roost resume sprinkler/garden`"), "{told}");
     assert!(roost(&site, &["jobs"]).contains(", paused  sprinkler/garden/water"));
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden\n"));
     let task = ["--task", "sprinkler/garden/water", "--args", r#"{"zone": 1, "minutes": 1}"#, "--id", "extra"];
@@ -200,19 +200,19 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
     said(&["pause", "sprinkler/garden/water"]);
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden, sprinkler/garden/water\n"));
     let told = said(&["resume", "sprinkler/garden/water"]);
-    assert!(told.contains("but `sprinkler/garden` is paused"), "{told}");
+    assert!(told.contains("note: `sprinkler/garden` is paused"), "{told}");
     said(&["resume", "sprinkler/garden"]);
     assert!(!roost(&site, &["status"]).contains("paused"));
 
     let job = "sprinkler/garden/water";
     assert_eq!(operations::roost(&site, &["skip", job, "--undo"]).0, "");
-    assert!(said(&["skip", job]).contains("it will be left out"));
-    assert!(roost(&site, &["jobs"]).contains(", left out  sprinkler/garden/water"));
+    assert!(said(&["skip", job]).contains("it will be skipped"));
+    assert!(roost(&site, &["jobs"]).contains(", skipped  sprinkler/garden/water"));
     assert!(roost(&site, &["skip", job, "--undo"]).starts_with(job));
-    assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be left out"));
+    assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be skipped"));
 
     for (arguments, expected) in [
-        (&["cancel", "radio"][..], "no job `radio` that was made by hand\nhint: `roost jobs roost` lists"),
+        (&["cancel", "radio"][..], "no ad-hoc job `radio`\nhint: `roost jobs roost` lists"),
         (&["run-now", "sprinkler"], "`sprinkler` is a plugin"),
         (&["run-now", "sprinkler"], "as in `sprinkler/garden/"),
         (&["run-now", "sprinkler/garden/watr"], "did you mean `sprinkler/garden/water`?"),
@@ -232,8 +232,8 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
     roost(&site, &["schedule", "now", "--topic", "a", "--id", "once"]);
     host.says("succeeded roost/api/once");
     let (table, told) = operations::roost(&site, &["jobs", "roost"]);
-    assert!(!table.contains("roost/api/once") && told.contains("1 more will never be due again"), "{table}{told}");
-    assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never again"));
+    assert!(!table.contains("roost/api/once") && told.contains("no next run: 1 job"), "{table}{told}");
+    assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never  "));
     for what in [&["jobs", "sprinklr"][..], &["runs", "--plugin", "sprinklr"], &["timeline", "--plugin", "sprinklr"]] {
         let told = said(what);
         assert!(told.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {told}");
@@ -253,11 +253,11 @@ fn a_device_with_a_refused_plan_is_shown_in_the_list() {
     );
     host.says("outside what `sprinkler` may publish to");
     let list = roost(&site, &["plugins"]);
-    assert!(list.contains("the plan of 1 device was refused: `roost plugins sprinkler` says why"), "{list}");
+    assert!(list.contains("the plan of 1 device was refused: see `roost plugins sprinkler`"), "{list}");
     let one = roost(&site, &["plugins", "sprinkler"]);
     assert!(one.contains("\n  [grants]\n") && !one.contains("\\n"), "{one}");
     let status = roost(&site, &["status"]);
-    assert!(status.contains("faults    1 device: `roost plugins` says which"), "{status}");
+    assert!(status.contains("faults    1 device: see `roost plugins`"), "{status}");
 }
 
 #[test]

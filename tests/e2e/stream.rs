@@ -129,7 +129,7 @@ fn the_number_of_streams_is_limited_and_ended_ones_make_room() {
     let address = host.address();
     let mut streams: Vec<_> = (0..256).map(|_| Stream::open(&address, "", "")).collect();
     let (status, problem) = ask(&address, "GET", "/api/v1/events", "", "");
-    assert_eq!((status, text(&problem, "detail")), (503, "256 streams are open already, and there may be no more"));
+    assert_eq!((status, text(&problem, "detail")), (503, "all 256 streams are in use"));
     let runs: Vec<Event> = streams.iter_mut().map(|stream| stream.find(|(_, kind, _)| kind == "run")).collect();
     assert!(runs.iter().all(|(_, _, run)| text(run, "plugin") == "ticking"));
     streams.truncate(10);

@@ -17,7 +17,7 @@ fn said(command: &str, name: &str, arguments: &[&str]) -> String {
 #[test]
 fn a_failed_task_is_reported_with_the_plugins_fault() {
     for (name, texts) in [
-        ("task-errors", &["asked 2 times what to publish: `run-task` said: there is no water to rinse with"][..]),
+        ("task-errors", &["called 2 times for its messages: `run-task` said: there is no water to rinse with"][..]),
         ("task-loops", &["`run-task` ran longer than 500 ms", "raise `cpu_ms`"]),
         (
             "task-oversteps",
@@ -42,7 +42,7 @@ fn a_failed_task_is_reported_with_the_plugins_fault() {
 #[test]
 fn a_check_shows_the_tasks_of_a_plugin() {
     let told = said("check", "task-errors", &[]);
-    assert!(told.contains("\n  task rinse: Never works\n") && told.contains("\n      asks the task rinse\n"), "{told}");
+    assert!(told.contains("\n  task rinse: Never works\n") && told.contains("\n      calls task rinse\n"), "{told}");
 
     let site = Site::new();
     site.drop_in(&sample("sprinkler"), "sprinkler");
@@ -79,6 +79,6 @@ fn the_reply_of_a_task_is_published() {
         [of("water"), of("rain"), of("empty")].map(|run| text(run, "state")),
         ["succeeded", "succeeded", "failed"]
     );
-    let reason = "the plugin was asked 1 time what to publish: `run-task` said: no water";
+    let reason = "the plugin was called 1 time for its messages: `run-task` said: no water";
     assert_eq!(text(of("empty"), "reason"), reason);
 }

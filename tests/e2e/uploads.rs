@@ -78,8 +78,8 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
 
     let again = upload(&site, &sample("coop-door"), &["--check"]);
     assert_eq!((counts(&again["jobs"]), &again["running"]), ([0, 0, 0, new], &true.into()), "{again}");
-    assert!(roost(&site, &["replan", "coop-door"]).0.contains("is being asked"));
-    assert!(roost(&site, &["remove", "coop-door"]).0.contains("its settings stay"));
+    assert!(roost(&site, &["replan", "coop-door"]).0.contains("are requested"));
+    assert!(roost(&site, &["remove", "coop-door"]).0.contains("its settings file stays"));
     assert!(bytes(&site, "coop-door").is_none() && site.plugin("coop-door.toml").exists());
     host.says("coop-door removed");
     becomes(&host, &site, "coop-door", "it to be gone", Value::is_null);

@@ -54,7 +54,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "rate: none",
-        "ready.rs",
+        "fair_queue.rs",
         "lane.bucket.left(now) > 0 {",
         "true {",
         "I7: a plugin sends more than its rate allows",
@@ -68,7 +68,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "rate: waking",
-        "ready.rs",
+        "fair_queue.rs",
         "self.over.first().map(|(until, _)| *until)",
         "None",
         "I4: nothing wakes runs that wait for their rate",
@@ -97,7 +97,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "saved before sent: the store has failed",
         "scheduler/attempts.rs",
-        "if self.failing && !run.can_go_on_unkept() {",
+        "if self.failing && !run.can_continue_unsaved() {",
         "if self.failing && !run.is_owed() {",
         "I3, I4: after a commit has failed, a step marked `once` leaves without being armed",
     ),
@@ -111,8 +111,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "once: is_spent",
         "scheduler/run.rs",
-        "self.progress.attempts > 0 && self.says_once()",
-        "self.progress.attempts == 1 && self.on_the_wire && self.says_once()",
+        "self.progress.attempts > 0 && self.is_once()",
+        "self.progress.attempts == 1 && self.on_the_wire && self.is_once()",
         "I4: the first attempt at a step marked `once` does not count",
     ),
     fault(
@@ -153,7 +153,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "owed: left to a newer run that never starts",
         "scheduler/runs.rs",
-        "        if let Some(heir) = unstarted {\n            self.resume_yielding(now, &line, heir);\n        }\n",
+        "        if let Some(heir) = unstarted {\n            self.resume_yielding(now, &siblings, heir);\n        }\n",
         "",
         "I4, I5: steps left to a run that never started are never sent",
     ),
@@ -167,8 +167,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "grace: as a turn comes",
         "scheduler/attempts.rs",
-        "        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // What came",
-        "        if late_ms > 2 * i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // What came",
+        "        if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // A run",
+        "        if late_ms > 2 * i64::from(run.policy.grace_ms) && run.policy.group().is_none() {\n            // A run",
         "a run starts after its grace",
     ),
     fault(
@@ -209,8 +209,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "resources: release",
         "scheduler/queues.rs",
-        "            self.let_go(slot);\n            self.release(now, &name);\n        }\n        line",
-        "            let _ = (now, &name);\n        }\n        line",
+        "            self.drop_hold(slot);\n            self.release(now, &name);\n        }\n        siblings",
+        "            let _ = (now, &name);\n        }\n        siblings",
         "I4: a resource is never free again",
     ),
     fault(
@@ -237,8 +237,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "resources: grants",
         "scheduler/attempts.rs",
-        "pool.rule.unneedable(&run.id.plugin, hold_ms)?",
-        "pool.rule.unneedable(&pool.rule.plugins[0], hold_ms)?",
+        "pool.rule.refusal(&run.id.plugin, hold_ms)?",
+        "pool.rule.refusal(&pool.rule.plugins[0], hold_ms)?",
         "I8: a run holds a resource that its plugin was not granted",
     ),
     fault(
@@ -279,8 +279,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "reports: listening before sending",
         "scheduler/attempts.rs",
-        "if self.listens(now, slot, out) {",
-        "if self.listens(now, slot, out) || self.link.is_some() {",
+        "if self.ensure_subscribed(now, slot, out) {",
+        "if self.ensure_subscribed(now, slot, out) || self.link.is_some() {",
         "a message leaves before the subscription to its device's reports",
     ),
     fault(
@@ -293,8 +293,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "reports: earlier state",
         "scheduler/reports.rs",
-        "if !already && (!watch.is_awaited || report.retained) {",
-        "if !already && !watch.is_awaited && report.retained {",
+        "if !already && (!watch.counts_reports || report.retained) {",
+        "if !already && !watch.counts_reports && report.retained {",
         "an earlier report counts",
     ),
     fault(
@@ -314,7 +314,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "plans: earlier occurrences",
         "scheduler/reconcile.rs",
-        "                self.admit_past(now, key, asked, out);\n                // An admitted",
+        "                self.admit_past(now, key, requested_at, out);\n                // An admitted",
         "                // An admitted",
         "I13: occurrences before a plan that were not decided yet are lost",
     ),
@@ -370,7 +370,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "owed: unconfirmed",
         "scheduler/reports.rs",
-        "            run.unheard = Some(run.step());\n",
+        "            run.unconfirmed_step = Some(run.step());\n",
         "",
         "I5: an owed step is never sent if its device's reports cannot be subscribed to",
     ),
@@ -398,21 +398,21 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "commit tokens",
         "scheduler/runs.rs",
-        "self.next_ticket = ticket.checked_add(1).unwrap_or(CommitToken::MIN);",
-        "self.next_ticket = ticket;",
+        "self.next_commit_token = token.checked_add(1).unwrap_or(CommitToken::MIN);",
+        "self.next_commit_token = token;",
         "I3, I4: a run that waits for a commit is woken by another one",
     ),
     fault(
         "override: run now",
         "scheduler/requests.rs",
-        "        // I2: before anything else is kept of its job, whose watermark it does not move.\n        self.save_run(slot, out);\n",
+        "        // I2: saved before anything else of its job, whose watermark it does not move.\n        self.save_run(slot, out);\n",
         "",
         "I2: a run that the operator has started moves its job's watermark, and is lost in a crash",
     ),
     fault(
         "override: cancel decides",
         "scheduler/overrides.rs",
-        "        // What is due at this very moment is decided as well.\n        self.admit_past(now, key, now.plus_ms(1), out);\n",
+        "        // Occurrences that are due at this moment are decided, too.\n        self.admit_past(now, key, now.plus_ms(1), out);\n",
         "",
         "I13: an occurrence that was due when its job was cancelled has no recorded end",
     ),
@@ -426,14 +426,14 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "override: plan spares",
         "scheduler/reconcile.rs",
-        "let is_planned = |job: &JobKey| !self.by_hand.contains_key(job);",
+        "let is_planned = |job: &JobKey| !self.ad_hoc.contains_key(job);",
         "let is_planned = |_: &JobKey| true;",
         "a plan removes ad-hoc jobs",
     ),
     fault(
         "override: restore",
         "scheduler/restore.rs",
-        "                scheduler.remember_wish(job, wish);\n",
+        "                scheduler.remember_override(job, job_override);\n",
         "",
         "overrides are lost when the host restarts",
     ),

@@ -136,7 +136,7 @@ mod tests {
         batch.fail(&StoreError::Full("roost.db".into()), &replies);
         assert_eq!(durable.try_recv().unwrap(), Ok(Done::Run(run.parse().unwrap())));
         let why = failed.try_recv().unwrap().unwrap_err().to_string();
-        assert!(why.starts_with("it could not be written down, and the host is stopping: there is no space"), "{why}");
+        assert!(why.starts_with("it could not be saved, and the host is stopping: there is no space"), "{why}");
     }
 
     #[test]

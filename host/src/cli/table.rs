@@ -1,15 +1,15 @@
-//! Tables for people.
+//! Tables as text.
 
 use chrono::DateTime;
 use roost_scheduler::text::in_one_line;
 
-/// Characters of a cell at the most: the longest name of a run, and room. What was stored by another version may be longer.
+/// Characters of a cell at the most: more than the longest name of a run. Another version may have stored longer ones.
 const CELL: usize = 300;
 /// Characters of the last cell of a row, which may hold sentences.
 const LAST_CELL: usize = 5_000;
 
-/// Columns as wide as their longest cell; the last one is not padded. Every cell is one printable line, and a cell that is
-/// too long is cut. Empty without rows.
+/// Formats a table with columns as wide as their longest cell. Cells are escaped to one printable line each, and
+/// truncated. Without rows the table is empty.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     if rows.is_empty() {
         return String::new();
@@ -42,7 +42,7 @@ fn cell(text: &str, is_last: bool) -> String {
     cell
 }
 
-/// `2027-03-01 06:30:00 +00:00`, of RFC 3339.
+/// Formats an RFC 3339 time for a table, such as `2027-03-01 06:30:00 +00:00`.
 pub(super) fn local(at: &str) -> String {
     match DateTime::parse_from_rfc3339(at) {
         Ok(at) => at.format("%Y-%m-%d %H:%M:%S %:z").to_string(),
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_of_any_length_is_cut_and_stays_in_its_line() {
+    fn long_cells_are_truncated_and_line_breaks_are_escaped() {
         let (long, forged) = ("x".repeat(5 << 20), "a\nerror: b\u{202e}\u{1b}[2J".to_owned());
         let rows = [[long.clone(), "b".into(), long], ["a".into(), forged, String::new()]];
         let table = table(["ONE", "TWO", "THREE"], &rows);

@@ -1,4 +1,4 @@
-//! `roost timeline`: what happened and what comes, in the order of time.
+//! `roost timeline`: past runs and expected messages in the order of time.
 
 use std::io::{self, Write};
 
@@ -18,35 +18,36 @@ use crate::{
     when::When,
 };
 
-/// Characters of a message: more of it says no more to a person.
-const SHOWN: usize = 60;
+/// Characters of a payload that are shown.
+const PAYLOAD_CHARS: usize = 60;
 
-/// Show what happened and what is expected between two times, in their order
+/// Show the past and expected runs between two times, in order
 ///
-/// Of what is decided, the runs; of what is not, each message with the time at which it is to be sent. Times are those of the
-/// devices' zones.
+/// Shows the runs that have been decided, and each message that is expected after them with the time at which it will
+/// be sent. Times are in the time zones of the devices.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost timeline
   roost timeline --from 2027-03-01 --to 2027-03-02 --plugin coop-door
   roost timeline --json")]
 pub(super) struct Args {
-    /// From when on, such as `2027-03-01T06:30:00Z`, or where you are `2027-03-01` or `2027-03-01T06:30` [default: now]
-    #[arg(long, value_name = "WHEN")]
+    /// The start, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the configured time zone
+    /// [default: now]
+    #[arg(long, value_name = "TIME")]
     from: Option<When>,
-    /// Until before when [default: a day later]
-    #[arg(long, value_name = "WHEN")]
+    /// The end, excluded [default: a day after the start]
+    #[arg(long, value_name = "TIME")]
     to: Option<When>,
-    /// Only what is of this plugin
+    /// Only runs of this plugin
     #[arg(long, value_name = "PLUGIN")]
     plugin: Option<String>,
-    /// Only what is of this device
+    /// Only runs of this device
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// How many to show at the most
+    /// The maximum number of entries to show
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Write an object per line
+    /// Print an object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -74,10 +75,10 @@ pub(super) fn main(args: Args) -> Result<()> {
     out.write_all(table(["TIME", "STATE", "JOB", "WHAT"], &rows).as_bytes())?;
     out.flush()?;
     if count == 0 {
-        writeln!(output::stderr(), "nothing happened then, and nothing is expected")?;
-        client.tell_missing(plugin.as_deref(), device.as_deref())?;
+        writeln!(output::stderr(), "no runs found in that period")?;
+        client.note_missing(plugin.as_deref(), device.as_deref())?;
     } else if is_more {
-        writeln!(output::stderr(), "there is more: `--limit` says how much to show")?;
+        writeln!(output::stderr(), "there are more entries: raise `--limit` to show them")?;
     }
     Ok(())
 }
@@ -100,19 +101,17 @@ fn what(record: &TimelineRecord) -> String {
             (None, Some(digits)) => format!("0x{digits}"),
             (None, None) => String::new(),
         };
-        return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), shortened(&payload))
-            .trim_end()
-            .into();
+        return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), truncate(&payload)).trim_end().into();
     }
     if let Some(task) = &record.task {
-        return format!("asks `{}` with {}", task.task, shortened(&in_one_line(&task.args.to_string())));
+        return format!("calls task `{}` with {}", task.task, truncate(&in_one_line(&task.args.to_string())));
     }
     let run = record.run.as_ref();
-    let told = run.and_then(|run| run.reason.as_deref().or(run.note.as_deref()));
-    told.map(in_one_line).unwrap_or_default()
+    let text = run.and_then(|run| run.reason.as_deref().or(run.note.as_deref()));
+    text.map(in_one_line).unwrap_or_default()
 }
 
-fn shortened(text: &str) -> String {
-    let short: String = text.chars().take(SHOWN).collect();
+fn truncate(text: &str) -> String {
+    let short: String = text.chars().take(PAYLOAD_CHARS).collect();
     if short.len() < text.len() { short + "…" } else { short }
 }

@@ -54,8 +54,7 @@ impl Limits {
     /// Reads `[limits]` of a plugin's settings. Missing keys have their defaults, or the ceiling where that is less.
     pub(crate) fn read(value: &Value<'_>, ceilings: &Self) -> Result<Self, Report> {
         let limits = Self::read_table(&value.table(&LIMIT_KEYS)?, Self::default().within(ceilings))?;
-        let too_much =
-            Self::named(&limits).into_iter().zip(Self::named(ceilings)).find(|(set, most)| set.1 > most.1);
+        let too_much = Self::named(&limits).into_iter().zip(Self::named(ceilings)).find(|(set, most)| set.1 > most.1);
         let Some(((key, set), (_, most))) = too_much else { return Ok(limits) };
         let at = value.any_table()?.get(key);
         let what = format!("`{key}` is {set}, and the operator allows {most} at most");

@@ -7,7 +7,7 @@ use std::{
 
 use roost_scheduler::{
     limits::LONGEST_HOLD_MS,
-    model::{Resource, Unneedable},
+    model::{Resource, ResourceRefusal},
     names::{PluginName, ResourceName},
     rate::{Rate, Rates},
     scheduler::Operator,
@@ -97,13 +97,13 @@ impl Rules {
             let only = Resource { plugins: Vec::new(), ..Resource::new(1) };
             return Err(entry(&only, &format!("`policy.needs`: there is no resource `{name}`")));
         };
-        match rule.unneedable(plugin, hold_ms) {
+        match rule.refusal(plugin, hold_ms) {
             None => Ok(()),
-            Some(Unneedable::NotGranted) => Err(entry(
+            Some(ResourceRefusal::NotGranted) => Err(entry(
                 rule,
                 &format!("`policy.needs`: {whose} may not hold `{name}`: its `plugins` do not name `{holder}`"),
             )),
-            Some(Unneedable::TooLong { hold_ms, longest_ms }) => {
+            Some(ResourceRefusal::TooLong { hold_ms, longest_ms }) => {
                 let (hold, longest) = (Duration(hold_ms.into()), Duration(longest_ms.into()));
                 let what = format!(
                     "`policy.needs`: its steps would hold `{name}` for {hold}, and a run may hold it for {longest}"

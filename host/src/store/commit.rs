@@ -70,7 +70,7 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
             run(to, "DELETE FROM wishes WHERE job = ?1", params![key])?;
             tombstone.as_ref().map_or(Ok(()), |tombstone| save_tombstone(to, tombstone))
         }
-        Change::WishSaved { key, wish } => save_override(to, *key, wish),
+        Change::OverrideSaved { key, job_override } => save_override(to, *key, job_override),
         Change::TombstonesForgotten { before } => {
             run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
         }
@@ -149,8 +149,8 @@ fn save_override(to: &Transaction<'_>, key: JobKey, saved: &Override) -> rusqlit
     if *saved == Override::default() {
         return run(to, "DELETE FROM wishes WHERE job = ?1", params![key]);
     }
-    let Override { paused, skip, by_hand } = saved;
-    let idempotency = by_hand.as_ref().and_then(|by_hand| by_hand.idempotency);
+    let Override { paused, skip, ad_hoc } = saved;
+    let idempotency = ad_hoc.as_ref().and_then(|ad_hoc| ad_hoc.idempotency);
     run(
         to,
         "INSERT INTO wishes (job, paused, skip, made, key, request) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -159,7 +159,7 @@ fn save_override(to: &Transaction<'_>, key: JobKey, saved: &Override) -> rusqlit
             key,
             paused,
             skip.map(Instant::millis),
-            by_hand.as_ref().map(|by_hand| by_hand.made.millis()),
+            ad_hoc.as_ref().map(|ad_hoc| ad_hoc.made.millis()),
             idempotency.map(|idempotency| idempotency.key.to_string()),
             idempotency.map(|idempotency| idempotency.request.to_string())
         ],

@@ -42,8 +42,8 @@ pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     devices(&transaction, &mut plugins)?;
     let (series, zones) =
         transaction.query_row("SELECT series, zones FROM clock", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (runs, tombstones, wishes) = (runs(&transaction)?, tombstones(&transaction)?, overrides(&transaction)?);
-    Ok(Saved { plugins, runs, tombstones, series, wishes, zones })
+    let (runs, tombstones, overrides) = (runs(&transaction)?, tombstones(&transaction)?, overrides(&transaction)?);
+    Ok(Saved { plugins, runs, tombstones, series, overrides, zones })
 }
 
 /// A row, with its table and number for errors.
@@ -284,8 +284,8 @@ fn overrides(connection: &Connection) -> Result<Vec<(JobKey, Override)>, Damage>
             Some(_) => Some(Idempotency { key: row.digest(4)?, request: row.digest(5)? }),
             None => None,
         };
-        let by_hand = row.optional_instant(3)?.map(|made| AdHoc { made, idempotency });
-        overrides.push((row.get(0)?, Override { paused: row.get(1)?, skip: row.optional_instant(2)?, by_hand }));
+        let ad_hoc = row.optional_instant(3)?.map(|made| AdHoc { made, idempotency });
+        overrides.push((row.get(0)?, Override { paused: row.get(1)?, skip: row.optional_instant(2)?, ad_hoc }));
         Ok(())
     })?;
     Ok(overrides)

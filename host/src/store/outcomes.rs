@@ -186,7 +186,7 @@ impl From<&Cause> for CauseRecord {
             Cause::EarlierRun => Self::EarlierRun,
             Cause::Taken(name) => Self::Taken(name.to_string()),
             Cause::SlowPlugin => Self::SlowPlugin,
-            Cause::Deaf(reason) => Self::Deaf(reason.clone()),
+            Cause::SubscribeFailed(reason) => Self::Deaf(reason.clone()),
             Cause::HeldBack(topic) => Self::HeldBack(topic.to_string()),
         }
     }
@@ -201,9 +201,9 @@ impl From<&Several> for SeveralRecord {
 impl From<&Skipped> for SkippedRecord {
     fn from(skipped: &Skipped) -> Self {
         match skipped {
-            Skipped::Earlier(earlier) => Self::Earlier(text(earlier)),
-            Skipped::Waiting(most) => Self::Waiting(*most),
-            Skipped::GoingOn(most) => Self::GoingOn(*most),
+            Skipped::EarlierRun(earlier) => Self::Earlier(text(earlier)),
+            Skipped::TooManyWaiting(most) => Self::Waiting(*most),
+            Skipped::TooManyRunning(most) => Self::GoingOn(*most),
             Skipped::Paused { what, several } => {
                 let what = match what {
                     Level::Plugin => LevelRecord::Plugin,
@@ -212,7 +212,7 @@ impl From<&Skipped> for SkippedRecord {
                 };
                 Self::Paused { what, several: several.as_ref().map(Into::into) }
             }
-            Skipped::Unwanted => Self::Unwanted,
+            Skipped::ByOperator => Self::Unwanted,
         }
     }
 }
@@ -267,7 +267,7 @@ impl TryFrom<CauseRecord> for Cause {
             CauseRecord::EarlierRun => Self::EarlierRun,
             CauseRecord::Taken(name) => Self::Taken(ResourceName::parse(&name).map_err(to_text)?),
             CauseRecord::SlowPlugin => Self::SlowPlugin,
-            CauseRecord::Deaf(reason) => Self::Deaf(reason),
+            CauseRecord::Deaf(reason) => Self::SubscribeFailed(reason),
             CauseRecord::HeldBack(topic) => Self::HeldBack(Topic::parse(&topic).map_err(to_text)?),
         })
     }
@@ -286,9 +286,9 @@ impl TryFrom<SkippedRecord> for Skipped {
 
     fn try_from(skipped: SkippedRecord) -> Result<Self, String> {
         Ok(match skipped {
-            SkippedRecord::Earlier(earlier) => Self::Earlier(instant(&earlier)?),
-            SkippedRecord::Waiting(most) => Self::Waiting(most),
-            SkippedRecord::GoingOn(most) => Self::GoingOn(most),
+            SkippedRecord::Earlier(earlier) => Self::EarlierRun(instant(&earlier)?),
+            SkippedRecord::Waiting(most) => Self::TooManyWaiting(most),
+            SkippedRecord::GoingOn(most) => Self::TooManyRunning(most),
             SkippedRecord::Paused { what, several } => {
                 let what = match what {
                     LevelRecord::Plugin => Level::Plugin,
@@ -297,7 +297,7 @@ impl TryFrom<SkippedRecord> for Skipped {
                 };
                 Self::Paused { what, several: several.map(TryInto::try_into).transpose()? }
             }
-            SkippedRecord::Unwanted => Self::Unwanted,
+            SkippedRecord::Unwanted => Self::ByOperator,
         })
     }
 }

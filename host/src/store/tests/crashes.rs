@@ -125,7 +125,7 @@ fn wish(variant: i64) -> Override {
     Override {
         paused: variant % 3 == 1,
         skip: (variant % 5 == 2).then(|| at(variant)),
-        by_hand: (variant % 2 == 1).then(|| AdHoc { made: at(variant), idempotency }),
+        ad_hoc: (variant % 2 == 1).then(|| AdHoc { made: at(variant), idempotency }),
     }
 }
 
@@ -174,10 +174,10 @@ impl Model {
             }
             Act::Override { slot, variant } => {
                 let (key, wish) = (self.job(slot)?.key, wish(variant));
-                self.0.wishes.retain(|(known, _)| *known != key);
-                self.0.wishes.extend((wish != Override::default()).then(|| (key, wish.clone())));
-                self.0.wishes.sort_by_key(|(key, _)| *key);
-                Some(Change::WishSaved { key, wish })
+                self.0.overrides.retain(|(known, _)| *known != key);
+                self.0.overrides.extend((wish != Override::default()).then(|| (key, wish.clone())));
+                self.0.overrides.sort_by_key(|(key, _)| *key);
+                Some(Change::OverrideSaved { key, job_override: wish })
             }
             Act::SaveRun { .. } | Act::Advance { .. } | Act::End { .. } | Act::EndUnsaved { .. } => self.take_run(act),
             Act::BeginSeries { series } => {
@@ -271,7 +271,7 @@ impl Model {
                 })?;
                 let job = saved.job.body.job_id();
                 let stone = Tombstone { plugin, device, job, watermark: saved.watermark };
-                self.0.wishes.retain(|(known, _)| *known != key);
+                self.0.overrides.retain(|(known, _)| *known != key);
                 let tombstone = (slot != 3).then(|| stone.clone());
                 tombstone.clone().into_iter().for_each(|stone| self.add_tombstones(stone));
                 Some(Change::JobRemoved { key, tombstone })

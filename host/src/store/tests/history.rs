@@ -228,8 +228,8 @@ fn a_run_under_way_shows_its_next_step() {
     assert_eq!(found[1].owed, owed(2, 9 + 600_005, true));
     assert_eq!(found[1].zone, Some(Zone::UTC));
     assert_eq!(found[0].reason.as_deref(), Some("its device was removed"));
-    let reason = "step 1 was given up after 3 attempts: the device did not report within 5ms that it was done; its last \
-     report was `OPENING\u{1}`";
+    let reason = "step 1 was given up after 3 attempts: the device did not confirm the step within 5ms; its last \
+                report was `OPENING\u{1}`";
     assert_eq!(found[1].reason.as_deref(), Some(reason));
 }
 
