@@ -98,7 +98,7 @@ pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
                 let report = report.hint(
                     "configure another address with `--http ADDRESS`, or turn the listener off with `--http off`",
                 );
-                if http.is_asked_for {
+                if http.is_configured {
                     return Err(report);
                 }
                 tracing::warn!("{report}");
@@ -167,9 +167,9 @@ async fn run_servers(
     let event_log = state.event_log().clone();
     tokio::select! {
         _ = stopped => {}
-        () = event_log.ring() => {}
+        () = event_log.wake_subscribers() => {}
     }
-    event_log.end();
+    event_log.close();
     drop(stop);
     let _ = tokio::time::timeout(limits::SHUTDOWN, async { while servers.join_next().await.is_some() {} }).await;
 }

@@ -1,4 +1,4 @@
-//! Jobs that people make, and what they want of those that are planned.
+//! Ad-hoc jobs, and overrides of planned jobs.
 
 use roost_tests::{Broker, Listener, Roost, Site, sample};
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ fn post(address: &str, path: &str, body: &Value) -> (u16, Value) {
     ask(address, "POST", path, JSON, &body.to_string())
 }
 
-/// What a command says on standard output.
+/// Runs a command, and returns its standard output.
 fn roost(site: &Site, arguments: &[&str]) -> String {
     operations::roost(site, arguments).0
 }
 
-/// A host with the sprinkler and its garden, which waters by itself at no time soon.
+/// Starts a host with the sprinkler and its garden, which is not due soon.
 fn garden() -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
@@ -35,7 +35,7 @@ fn garden() -> (Broker, Site, Listener, Roost) {
 }
 
 #[test]
-fn a_message_that_was_scheduled_comes_although_the_host_is_killed() {
+fn a_scheduled_message_is_sent_although_the_host_is_killed() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let host = site.start(&broker);
@@ -51,7 +51,7 @@ fn a_message_that_was_scheduled_comes_although_the_host_is_killed() {
 }
 
 #[test]
-fn a_task_that_was_scheduled_is_done_to_its_end_although_the_host_is_killed_twice() {
+fn a_scheduled_task_is_completed_although_the_host_is_killed_twice() {
     let (broker, site, listener, host) = garden();
     let args = json!({"zone": 2, "minutes": 0.1});
     let new = json!({"trigger": "at now+2s", "plugin": "sprinkler", "device": "garden", "task": "water", "args": args});
@@ -66,7 +66,7 @@ fn a_task_that_was_scheduled_is_done_to_its_end_although_the_host_is_killed_twic
     let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
     let off = heard.last().unwrap();
     assert_eq!((off.topic.as_str(), off.property("roost-run")), (on.topic.as_str(), on.property("roost-run")));
-    // What became of it can be seen, with what the plugin said.
+    // Its outcome is shown, with the plugin's note.
     host.says("succeeded sprinkler/garden/");
     let name = format!("sprinkler/garden/{}", text(&job, "job"));
     let told = roost(&site, &["explain", &name]);
@@ -74,7 +74,7 @@ fn a_task_that_was_scheduled_is_done_to_its_end_although_the_host_is_killed_twic
 }
 
 #[test]
-fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
+fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
     let (_broker, site, _listener, host) = garden();
     let address = host.address();
     let task = |name: &str, args: Value| json!({"trigger": "now", "plugin": "sprinkler", "device": "garden", "task": name, "args": args});
@@ -117,7 +117,7 @@ fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
     }
     assert_eq!(site.query("SELECT count(*) FROM jobs"), 1, "only the plugin's own");
     drop(host);
-    // The operator says what may be done by hand.
+    // The operator's grant limits ad-hoc jobs.
     std::fs::write(site.path().join("roost.toml"), "[grants.api]\npublish = [\"porch/#\"]\n").unwrap();
     let broker = Broker::new();
     let host = site.start(&broker);
@@ -128,7 +128,7 @@ fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
 }
 
 #[test]
-fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
+fn a_repeated_request_makes_one_job_and_jobs_are_replaced_and_cancelled() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     let address = host.address();
@@ -150,7 +150,7 @@ fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
     assert_eq!(put(&json!({"id": "other", "trigger": "every 2h", "topic": "b"})).0, 400);
     host.kill();
     let host = site.start(&broker);
-    host.says("going on with 1 plugin, 1 job");
+    host.says("resuming with 1 plugin, 1 job");
     assert!(roost(&site, &["jobs", "roost"]).contains("roost/api/hourly"));
     roost(&site, &["cancel", "hourly"]);
     assert_eq!(roost(&site, &["jobs", "roost"]), "");
@@ -159,7 +159,7 @@ fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
 }
 
 #[test]
-fn a_job_is_run_now_left_out_and_paused_and_why_is_told() {
+fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
     let (_broker, site, listener, host) = ticking("declared");
     let job = "declared/declared/tick";
     let run = roost(&site, &["run-now", job]);
@@ -182,7 +182,7 @@ fn a_job_is_run_now_left_out_and_paused_and_why_is_told() {
 }
 
 #[test]
-fn a_command_says_what_is_paused_and_what_it_does_not_find() {
+fn a_command_shows_paused_parts_and_names_unknown_ones() {
     let (_broker, site, _listener, host) = garden();
     let said = |arguments: &[&str]| operations::roost(&site, arguments).1;
     let refused = |arguments: &[&str]| {
@@ -242,7 +242,7 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
 }
 
 #[test]
-fn a_device_whose_plan_is_refused_is_seen_in_the_list() {
+fn a_device_with_a_refused_plan_is_shown_in_the_list() {
     let (_broker, site, _listener, host) = garden();
     let zones = r#"zones = [{ name = "lawn", water = "1m", topic = "barn/x" }]"#;
     let other =
@@ -261,7 +261,7 @@ fn a_device_whose_plan_is_refused_is_seen_in_the_list() {
 }
 
 #[test]
-fn what_waits_for_the_broker_can_be_seen_and_ended() {
+fn runs_that_wait_for_the_broker_can_be_listed_and_ended() {
     let site = Site::new();
     let host = site.start_with(&["--mqtt", "mqtt://127.0.0.1:1"]);
     let address = host.address();

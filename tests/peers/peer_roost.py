@@ -24,7 +24,7 @@ def settings(first):
 
 
 def scheduled(data):
-    """How many jobs are safe on disk."""
+    """Returns the number of jobs on disk."""
     try:
         with sqlite3.connect(f"file:{data}/roost.db?mode=ro", uri=True) as database:
             return database.execute("SELECT count(*) FROM jobs").fetchone()[0]

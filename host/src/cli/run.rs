@@ -83,23 +83,24 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let scheduler =
         store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
-    let answers = PendingReplies::default();
-    let (view, looks) = app::inspector();
-    let (feed, metrics) = (EventLog::default(), Metrics::default());
+    let replies = PendingReplies::default();
+    let (inspector, queries) = app::inspector();
+    let (event_log, metrics) = (EventLog::default(), Metrics::default());
     let options = plugins::Options {
         folder: config.plugins.clone(),
         data: config.data.clone(),
         site: config.site,
         rules: config.rules.clone(),
         known,
-        feed: feed.clone(),
+        feed: event_log.clone(),
     };
     let plugins = plugins::start(options, events_in.clone())?;
-    let watched = (feed.clone(), metrics.clone(), link_info);
+    let watched = (event_log.clone(), metrics.clone(), link_info);
     let health = broker.as_ref().map(BuiltInBroker::health);
-    let state = ApiState::new(events_in, answers.clone(), view, plugins.for_people(), watched, health, &config);
+    let state = ApiState::new(events_in, replies.clone(), inspector, plugins.for_people(), watched, health, &config);
     let _serving = listening.serve(state)?;
-    let app = App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, zones, feed, metrics };
+    let app =
+        App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };
     let ended = app.run(stop).await;
     // After the link has disconnected.
     if let Some(broker) = broker {

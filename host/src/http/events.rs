@@ -162,7 +162,7 @@ async fn follow(
     permit: OwnedSemaphorePermit,
 ) {
     let event_log = &event_log;
-    let mut bell = event_log.bell();
+    let mut bell = event_log.subscribe();
     let Position { number: mut at, is_of_earlier_start } = from;
     let mut chunk = BytesMut::from(format!("retry: 1000\nid: {}\n\n", id(event_log, at)).as_bytes());
     if is_of_earlier_start {
@@ -259,7 +259,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_was_away_for_too_long_gets_a_gap_and_the_rest() {
         let event_log = EventLog::default();
-        event_log.tell_all((0..20_000).map(|number| HostEvent::Link { up: number % 2 == 0 }));
+        event_log.push_all((0..20_000).map(|number| HostEvent::Link { up: number % 2 == 0 }));
         let first = event_log.after(0, 0).missed;
         let text = received(&event_log, filter(&[]), Position { number: 3, is_of_earlier_start: false }).await;
         let gap = format!("id: {}\nevent: gap\ndata: {{\"missed\":{}}}\n\n", id(&event_log, first), first - 3);
@@ -270,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn a_heartbeat_has_the_position_also_if_the_filter_excludes_all_events() {
         let event_log = EventLog::default();
-        event_log.tell_all((0..1_000).map(|_| HostEvent::Link { up: true }));
+        event_log.push_all((0..1_000).map(|_| HostEvent::Link { up: true }));
         let text =
             received(&event_log, filter(&[Kind::Clock]), Position { number: 0, is_of_earlier_start: false }).await;
         assert!(!text.contains("data: "), "{text}");

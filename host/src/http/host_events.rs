@@ -101,7 +101,7 @@ pub(super) fn event(id: &str, kind: &str, data: &str) -> Bytes {
 impl HostEventRecord {
     pub(super) fn new(event_log: &EventLog, entry: &Entry, zone: Zone) -> Self {
         let what = &entry.what;
-        let (level, text) = what.told();
+        let (level, text) = what.message();
         let mut record = Self {
             id: id(event_log, entry.number),
             time: entry.at.in_zone(zone),

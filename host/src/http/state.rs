@@ -175,7 +175,7 @@ impl ApiState {
         &self,
         query: impl FnOnce(&Scheduler) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        Ok(self.0.inspector.look(query).await?)
+        Ok(self.0.inspector.query(query).await?)
     }
 
     /// Reads the database on a thread for blocking work.
@@ -194,7 +194,7 @@ impl ApiState {
     /// conflict.
     pub(super) async fn request(&self, what: Request) -> Result<Done, Problem> {
         let subject = subject(&what);
-        let (request, reply) = self.0.replies.expect();
+        let (request, reply) = self.0.replies.register();
         let pending = PendingReply { replies: &self.0.replies, request };
         let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping");
         let outcome = timeout(limits::REPLY, async {
