@@ -124,7 +124,7 @@ impl Explanation {
 async fn explain_once(state: &ApiState, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
     let of = name.clone();
     let facts = state.inspect(move |scheduler| Facts::of(scheduler, &of)).await?;
-    let fault = state.plugins().board.plugin(&name.0).and_then(|status| status.fault);
+    let fault = state.plugins().statuses.plugin(&name.0).and_then(|status| status.fault);
     let fault =
         fault.map(|Fault { report: Report { what, causes, .. }, at }| (at, [vec![what], causes].concat().join(": ")));
     let facts = Facts { fault, rules: state.rules().clone(), ..facts };
