@@ -1,4 +1,4 @@
-//! A thousand plugins, each another one.
+//! A thousand distinct plugins.
 
 use std::{thread, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
 };
 
 const PLUGINS: usize = 1_000;
-/// How long a host is left alone before its memory is looked at.
+/// How long a host is left alone before its memory is measured.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Loaded for the first time, and again when the host is restarted.
+/// Measures their first load, and a restart of the host.
 pub(crate) fn thousand() -> Vec<Figure> {
     let broker = Broker::new();
     let empty = empty_host(&broker);
@@ -41,7 +41,7 @@ pub(crate) fn thousand() -> Vec<Figure> {
         let subscriber = Subscriber::new(broker.port, &ticks.filter());
         let started = now_ns();
         host = site.start_with(&["--mqtt", &broker.url(), "--log", "info,roost::plugins=debug"]);
-        wait_for_lines(&host, 0, "its files are as they were", PLUGINS);
+        wait_for_lines(&host, 0, "its files are unchanged", PLUGINS);
         all.push(ms_between(started, now_ns()) / 1e3);
         on_times.push(first_and_on_time(&subscriber, started).1 / 1e3);
     }

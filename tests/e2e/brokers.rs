@@ -1,4 +1,4 @@
-//! Brokers whose rules, versions and addresses are not what one would wish.
+//! Brokers with access rules, and other unusual brokers.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn roost(site: &Site, arguments: &[&str]) -> String {
     operations::roost(site, arguments).0
 }
 
-/// Makes a job by hand that is due only when it is asked for.
+/// Makes an ad-hoc job that is due only on request.
 fn by_hand(address: &str, id: &str, topic: &str, qos: u8) {
     let job = json!({
         "id": id, "trigger": "cron 0 12 1 1 *", "policy": {"attempts": 1},
@@ -32,7 +32,7 @@ fn run(host: &Roost, site: &Site, id: &str) -> Value {
 }
 
 #[test]
-fn a_topic_that_the_broker_denies_is_named_and_all_others_go_on() {
+fn a_topic_that_the_broker_denies_is_named_and_all_others_work() {
     let site = Site::new();
     let rules = site.path().join("acl");
     fs::write(&rules, "topic write tick/#\ntopic write probe\ntopic read #\n").unwrap();
@@ -42,7 +42,7 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_go_on() {
     site.drop_in(&guest("declared"), "tick");
     let host = site.start(&broker);
     // The status topic is the first that is denied.
-    host.says("the broker ends the connection at the message to `roost/status`, which was alone on it");
+    host.says("the broker ends the connection at the message to `roost/status`, which was the only packet under way");
     host.says("or set `status_topic = \"off\"` in `[mqtt]`");
     more(&listener, "tick/tick");
 
@@ -61,7 +61,7 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_go_on() {
 }
 
 #[test]
-fn a_status_topic_of_ones_own_or_none_is_a_setting() {
+fn the_status_topic_can_be_changed_or_turned_off() {
     for (setting, expected) in [("\"porch/roost\"", Some("porch/roost")), ("\"off\"", None)] {
         let (broker, site) = (Broker::new(), Site::new());
         let listener = Listener::new(broker.port);
@@ -77,11 +77,11 @@ fn a_status_topic_of_ones_own_or_none_is_a_setting() {
 }
 
 #[test]
-fn what_is_owed_waits_for_a_device_that_is_back_soon_and_the_run_says_if_nobody_listened() {
+fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     let address = host.address();
-    // Nobody has ever listened: that is said, and holds up nothing.
+    // There has never been a subscriber: that is recorded, and delays nothing.
     by_hand(&address, "lamp", "lamp", 1);
     let told = run(&host, &site, "lamp");
     assert_eq!(told["verdict"], "succeeded");
@@ -105,12 +105,12 @@ fn what_is_owed_waits_for_a_device_that_is_back_soon_and_the_run_says_if_nobody_
     roost(&site, &["run-now", "valve"]);
     listener.wait_for("valve");
     drop(listener);
-    let waits = "step 2 of 2 was tried";
+    let waits = "step 2 of 2 was attempted";
     let told =
         host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|told| told.contains(waits)));
-    host.says("the broker has no subscriber for `valve`: what a run owes there is sent again for up to 5 min");
+    host.says("the broker has no subscriber for `valve`: a run's owed steps on it are sent again for up to 5 min");
     assert!(
-        told.contains("the broker accepted the message, and had no subscriber for its topic; that is done again"),
+        told.contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
         "{told}"
     );
     let listener = Listener::new(broker.port);

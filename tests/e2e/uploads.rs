@@ -1,4 +1,4 @@
-//! Plugins that are installed, tried, removed and rolled back through a host that runs.
+//! Plugins that are installed, tried, removed and rolled back through a running host.
 
 use std::{fs, path::Path, process::Output};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const LATER: &str = "at_ms = 4000000000000";
 
-/// What a command says that may not do well: whether it did, and both outputs.
+/// Runs a command that may fail. Returns whether it succeeded, and both outputs.
 fn tried(site: &Site, arguments: &[&str]) -> (bool, String) {
     let Output { status, stdout, stderr } = site.command(arguments).output().unwrap();
     (status.success(), [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat())
@@ -28,7 +28,7 @@ fn upload(site: &Site, file: &Path, more: &[&str]) -> Value {
     json(site, &[&["upload", file.to_str().unwrap()], more].concat())
 }
 
-/// Waits until a plugin is as it should be.
+/// Waits until the status of a plugin satisfies a condition.
 fn becomes(host: &Roost, site: &Site, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     host.log.wait(what, |_| {
         let (fine, out) = tried(site, &["plugins", name, "--json"]);
@@ -45,7 +45,7 @@ fn bytes(site: &Site, name: &str) -> Option<Vec<u8>> {
     fs::read(site.plugin(&format!("{name}.wasm"))).ok()
 }
 
-/// An empty host that can be asked.
+/// Starts a host without plugins, with an HTTP API.
 fn empty() -> (Broker, Site, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
@@ -78,27 +78,27 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
 
     let again = upload(&site, &sample("coop-door"), &["--check"]);
     assert_eq!((counts(&again["jobs"]), &again["running"]), ([0, 0, 0, new], &true.into()), "{again}");
-    assert!(roost(&site, &["replan", "coop-door"]).0.contains("is being asked"));
-    assert!(roost(&site, &["remove", "coop-door"]).0.contains("its settings stay"));
+    assert!(roost(&site, &["replan", "coop-door"]).0.contains("are requested"));
+    assert!(roost(&site, &["remove", "coop-door"]).0.contains("its settings file stays"));
     assert!(bytes(&site, "coop-door").is_none() && site.plugin("coop-door.toml").exists());
     host.says("coop-door removed");
     becomes(&host, &site, "coop-door", "it to be gone", Value::is_null);
     let (fine, told) = self::tried(&site, &["remove", "coop-door"]);
-    assert!(!fine && told.contains("is not there"), "{told}");
+    assert!(!fine && told.contains("does not exist"), "{told}");
     assert!(host.stop().success());
 }
 
 #[test]
-fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
+fn a_new_version_reports_its_changes_and_a_broken_one_changes_nothing() {
     let (_broker, site, listener, host) = ticking("declared");
     let before = bytes(&site, "declared");
     let whole = fs::read(guest("declared")).unwrap();
     let file = site.path().join("declared.wasm");
-    // On a busy machine some of them run out of time before they run out of what they are after.
+    // On a busy machine some of them reach their time limit first.
     for (what, content, says) in [
         ("garbage", b"not a plugin".to_vec(), "it is not a WebAssembly component"),
         ("nothing", Vec::new(), "the file is empty"),
-        ("half of it", whole[..whole.len() / 2].to_vec(), "the file is cut off"),
+        ("half of it", whole[..whole.len() / 2].to_vec(), "the file is truncated"),
         ("a trap", fs::read(guest("traps")).unwrap(), "the door is jammed"),
         ("a loop", fs::read(guest("loops")).unwrap(), "ran longer than 500 ms"),
         ("much memory", fs::read(guest("eats-memory")).unwrap(), "in `[limits]` of its settings"),
@@ -106,8 +106,8 @@ fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
         ("a long answer", fs::read(guest("aliased-payloads")).unwrap(), "in `[limits]` of its settings"),
         ("no plan", fs::read(guest("no-schedule")).unwrap(), "it does not export"),
         ("a bomb", fs::read(guest("memory-bomb")).unwrap(), "compil"),
-        ("bad tasks", fs::read(guest("bad-tasks")).unwrap(), "it does not say what its tasks are"),
-        ("a core module", fs::read(guest("core-module")).unwrap(), "has to be a component"),
+        ("bad tasks", fs::read(guest("bad-tasks")).unwrap(), "its tasks cannot be listed"),
+        ("a core module", fs::read(guest("core-module")).unwrap(), "must be a component"),
     ] {
         fs::write(&file, content).unwrap();
         for check in [&["--check"][..], &[]] {
@@ -128,7 +128,7 @@ fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
-fn the_board_tells_what_was_refused_and_what_runs() {
+fn the_status_of_a_plugin_has_its_refused_and_its_running_version() {
     let (_broker, site, listener, host) = ticking("declared");
     site.drop_in(&guest("traps"), "declared");
     let plugin = becomes(&host, &site, "declared", "it to be outdated", |plugin| plugin["state"] == "outdated");
@@ -140,7 +140,7 @@ fn the_board_tells_what_was_refused_and_what_runs() {
         plugin["state"] == "running" && plugin["error"].is_null()
     });
 
-    // Nothing of these runs: one was never whole, one traps.
+    // None of these runs: one file is incomplete, one guest traps.
     fs::write(site.plugin("torn.wasm"), &fs::read(guest("declared")).unwrap()[..1_000]).unwrap();
     site.drop_in(&guest("traps"), "traps");
     for name in ["torn", "traps"] {
@@ -158,13 +158,13 @@ fn the_board_tells_what_was_refused_and_what_runs() {
 }
 
 #[test]
-fn what_ran_before_can_be_gone_back_to_even_over_a_restart() {
+fn the_previous_version_can_be_rolled_back_to_even_over_a_restart() {
     let (broker, site) = (Broker::new(), Site::new());
     site.settings("declared", &job("later", LATER, "declared/later"));
     let host = site.start(&broker);
     host.says("connected to the broker");
     let first = fs::read(guest("declared")).unwrap();
-    // The same with a section that says nothing.
+    // The same with an empty custom section.
     let second = [&first[..], &[0, 2, 1, b'x']].concat();
     let file = site.path().join("declared.wasm");
     let install = |content: &[u8]| {
@@ -200,7 +200,7 @@ fn what_ran_before_can_be_gone_back_to_even_over_a_restart() {
         };
         assert_eq!(plugin["jobs"], 1);
     }
-    // What does not run makes room for what runs.
+    // A plugin that does not run is replaced by the version that ran.
     site.drop_in(&guest("traps"), "declared");
     becomes(&host, &site, "declared", "it to be refused", |plugin| plugin["state"] == "outdated");
     assert_eq!(json(&site, &["rollback", "declared"])["component"], one["component"]);
@@ -211,7 +211,7 @@ fn what_ran_before_can_be_gone_back_to_even_over_a_restart() {
 }
 
 #[test]
-fn a_folder_whose_disk_is_missing_is_not_changed() {
+fn a_folder_on_a_missing_disk_is_not_changed() {
     let (_broker, site, _listener, host) = ticking("declared");
     let away = site.path().join("away");
     fs::rename(site.path().join("plugins"), &away).unwrap();

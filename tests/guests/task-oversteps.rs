@@ -1,4 +1,4 @@
-//! Has tasks that each break a rule when they are asked: by their name.
+//! Has tasks that each break the rule of their name when they run.
 
 use roost_plugin_sdk::{Context, Device, Job, Messages, Reply, Result, Task, TaskDescription, Tasks, hours};
 
