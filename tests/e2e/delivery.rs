@@ -116,7 +116,7 @@ fn after_an_outage_only_the_newest_run_of_a_group_runs_however_old() {
     let missed = the_run(&host, &site, &["--state", "missed"]);
     assert_eq!(text(&missed, "job"), "open");
     let told = text(&missed, "reason");
-    assert!(told.starts_with("only the newest one of its group, `close` of 20"), "{told}");
+    assert!(told.starts_with("only the newest run of its group, `close` of 20"), "{told}");
     let done = the_run(&host, &site, &["--state", "succeeded"]);
     assert_eq!(text(&done, "job"), "close");
     assert!(host.stop().success());
