@@ -116,7 +116,7 @@ fn after_an_outage_only_the_newest_run_of_a_group_runs_however_old() {
     let missed = the_run(&host, &site, &["--state", "missed"]);
     assert_eq!(text(&missed, "job"), "open");
     let shown = text(&missed, "reason");
-    assert!(shown.starts_with("only the newest one of its group, `close` of 20"), "{shown}");
+    assert!(shown.starts_with("only the newest run of its group, `close` of 20"), "{shown}");
     let done = the_run(&host, &site, &["--state", "succeeded"]);
     assert_eq!(text(&done, "job"), "close");
     assert!(host.stop().success());
@@ -323,7 +323,7 @@ fn a_run_that_is_due_too_early_waits_in_the_queue() {
     let heard = listener.wait("two runs", |heard| heard.len() >= 4);
     assert_eq!(payloads(&heard[..4]), ["on", "off", "on", "off"]);
     assert_eq!(occurrence_ms(&heard[2]), occurrence_ms(&heard[0]) + 1_000, "the next one, and not a later one");
-    reason(&host, &site, &["--state", "skipped"], "as many runs as may wait (");
+    reason(&host, &site, &["--state", "skipped"], "the limit of waiting runs (");
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn as_many_runs_as_allowed_overlap() {
     assert_eq!(payloads(&heard[..4]), ["on", "on", "off", "on"]);
     let due: Vec<i64> = heard.iter().map(|message| occurrence_ms(message) - occurrence_ms(&heard[0])).collect();
     assert_eq!(due[..4], [0, 1_000, 0, 3_000], "the third one was left out");
-    reason(&host, &site, &["--state", "skipped"], "as many runs as may go on at once (");
+    reason(&host, &site, &["--state", "skipped"], "the limit of simultaneous runs (");
 }
 
 #[test]
