@@ -1,8 +1,8 @@
 //! The link to the broker, and the broker that is built in.
 //!
-//! A link is one connection, and lives as long as it does: a new connection is a new link with a new number. Nothing is
-//! carried over from one to the next, neither a session nor a message, because the core is the only one that tries
-//! again. What the broker answers goes to the core as events.
+//! A link is one connection and has its lifetime: each new connection is a new link with a new number. Neither a session
+//! nor a message is carried over from one link to the next, because only the core retries. The broker's answers go to
+//! the core as events.
 
 mod addresses;
 mod broker;
@@ -47,7 +47,7 @@ pub(crate) use roost_broker::{Broker as BuiltInBroker, Health as BuiltInHealth};
 
 use self::{
     addresses::Addresses,
-    connection::{Connection, Memory, Verdict, handshake},
+    connection::{Connection, Diagnosis, Memory, handshake},
     failure::Failure,
     negotiation::ConnectOptions,
     reconnect::{Lost, Reconnect},
@@ -63,36 +63,36 @@ use crate::{
     report::Report,
 };
 
-/// Which broker, and as whom.
+/// The broker to connect to, and the identity that Roost uses there.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    /// At least one; they are tried in turn.
+    /// The broker's addresses, at least one. They are tried in turn.
     pub(crate) urls: Vec<BrokerUrl>,
-    /// Outranks the URL's.
+    /// The user name. It takes precedence over the URL's.
     pub(crate) user: Option<String>,
-    /// Outranks the URL's.
+    /// The password. It takes precedence over the URL's.
     pub(crate) password: Option<String>,
-    /// PEM, trusted besides the machine's certificates.
+    /// A PEM file with authorities to trust in addition to the system's.
     pub(crate) ca_file: Option<PathBuf>,
-    /// PEM: the certificate that Roost shows to the broker, and its key.
+    /// PEM files with the client certificate and its key.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
-    /// Where this host says whether it is there: retained, `online` or `offline`. `None`: nowhere.
+    /// The topic on which this host publishes `online` or `offline`, retained. `None` turns that off.
     pub(crate) status_topic: Option<Topic>,
-    /// The same for ever, and no other client's (I14).
+    /// The client id. It never changes, and no other client uses it (I14).
     pub(crate) client_id: String,
-    pub(crate) pace: Timeouts,
+    pub(crate) timeouts: Timeouts,
 }
 
-/// How long things may take.
+/// The time limits and pauses of a link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// The broker hears of us at least that often, or takes us for gone; half of it is how long we wait for its answer.
+    /// The keep-alive interval of MQTT. The link expects a packet from the broker within half of it.
     pub(crate) keep_alive: Duration,
-    /// For each of the TCP connection, the TLS handshake and the answer to CONNECT.
+    /// The limit for each of the TCP connection, the TLS handshake and the answer to CONNECT.
     pub(crate) connect: Duration,
-    /// The pause before the second try; it doubles each time.
+    /// The pause before the second try. It doubles with each try.
     pub(crate) first_pause: Duration,
-    /// The longest pause between two tries: what is due waits for it when the broker is back.
+    /// The longest pause between two tries. Due messages are delayed by up to this once the broker is back.
     pub(crate) longest_pause: Duration,
 }
 
@@ -107,30 +107,31 @@ impl Default for Timeouts {
     }
 }
 
-/// What the link is to do, in this order.
+/// A command to the link. Orders are carried out in the order in which they were given.
 #[derive(Debug)]
 enum Order {
-    /// Since when it waits.
+    /// Send a message. The instant is when the order was given.
     Publish(Publish, Instant),
     /// Listen to a device's reports.
     Watch(LinkId, WatchId, Arc<Confirm>),
+    /// Stop listening.
     Unwatch(LinkId, WatchId),
 }
 
-/// What the app holds of the link. Dropped, it says goodbye to the broker in the background.
+/// The app's handle to the link. When it is dropped, the link disconnects in the background.
 pub(crate) struct Link {
     orders: mpsc::UnboundedSender<Order>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-/// Connects in the background, for ever, on the tokio runtime that this is called on.
+/// Starts the link in the background, on the current tokio runtime. It reconnects until it is stopped.
 ///
 /// # Errors
-/// Where the settings cannot work, whatever the broker does: certificates that cannot be read, or do not fit.
+/// Returns an error if a certificate or key cannot be read, or does not fit the other settings.
 pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>, info: LinkInfo) -> Result<Link, Report> {
     let addresses = Addresses::new(&settings)?;
-    // I10: the core has no more attempts under way than the credit it was given, and no more watches than runs.
+    // I10: the core keeps at most as many attempts under way as its credit, and at most as many watches as runs.
     let (sender, orders) = mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel();
     let links = Links::new(settings, addresses, (orders, events, stopped), info);
@@ -138,9 +139,10 @@ pub(crate) fn connect(settings: Settings, events: mpsc::Sender<Event>, info: Lin
 }
 
 impl Link {
-    /// Sends a message if its link is there, and drops it if that is over: the core has had the event. Never waits.
+    /// Sends a message if its link is still the current one. Otherwise drops it: the core has received the event. Never
+    /// waits.
     pub(crate) fn publish(&self, publish: Publish) {
-        // The other end is gone only after a panic there, which shows when the link is stopped.
+        // The receiver is gone only after a panic of the task, which `stop` reports.
         let _ = self.orders.send(Order::Publish(publish, Instant::now()));
     }
 
@@ -149,12 +151,13 @@ impl Link {
         let _ = self.orders.send(Order::Watch(link, watch, confirm));
     }
 
-    /// That is no longer wanted. Never waits.
+    /// Ends a watch. Never waits.
     pub(crate) fn unwatch(&self, link: LinkId, watch: WatchId) {
         let _ = self.orders.send(Order::Unwatch(link, watch));
     }
 
-    /// Sends what was published, says `offline` and disconnects. Acknowledgements are not waited for, nor events sent.
+    /// Sends the remaining messages, publishes `offline` and disconnects. Neither waits for acknowledgements nor sends
+    /// further events.
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         if let Err(error) = self.task.await {
@@ -163,34 +166,37 @@ impl Link {
     }
 }
 
-/// One link after the other.
+/// The task behind [`Link`]: makes one connection after the other.
 struct Links {
     settings: Settings,
     addresses: Addresses,
     orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Sender<Event>,
     stopped: oneshot::Receiver<()>,
+    /// The number of the newest link.
     last: LinkId,
-    outage: Reconnect,
+    reconnect: Reconnect,
     memory: Memory,
-    /// Whether nothing has failed since the last connection ended.
+    /// Whether no try has failed since the last connection ended.
     is_first_try: bool,
     info: LinkInfo,
 }
 
-/// Where orders come from, where events go, and when to stop.
-type Ends = (mpsc::UnboundedReceiver<Order>, mpsc::Sender<Event>, oneshot::Receiver<()>);
+/// The task's channels: orders, events and the signal to stop.
+type Channels = (mpsc::UnboundedReceiver<Order>, mpsc::Sender<Event>, oneshot::Receiver<()>);
 
-/// Why there is no link any more.
+/// How a link ended.
 enum End {
+    /// The host stopped it.
     Stopped,
-    /// It never was.
+    /// The connection was not established.
     Failed(Failure),
-    Lost(Failure, Verdict),
+    /// The connection was established and lost.
+    Lost(Failure, Diagnosis),
 }
 
 impl Links {
-    fn new(settings: Settings, addresses: Addresses, (orders, events, stopped): Ends, info: LinkInfo) -> Self {
+    fn new(settings: Settings, addresses: Addresses, (orders, events, stopped): Channels, info: LinkInfo) -> Self {
         Self {
             settings,
             addresses,
@@ -198,7 +204,7 @@ impl Links {
             events,
             stopped,
             last: 0,
-            outage: Reconnect::default(),
+            reconnect: Reconnect::default(),
             memory: Memory::new(info.clone(), Instant::now()),
             is_first_try: false,
             info,
@@ -211,23 +217,28 @@ impl Links {
             self.is_first_try = matches!(end, End::Lost(..));
             let pause = match end {
                 End::Stopped => return,
-                // That was to be found out, and nothing else was under way.
-                End::Lost(_, Verdict::Convicted) => continue,
+                // The trial is decided, and nothing else was under way.
+                End::Lost(_, Diagnosis::Denied) => continue,
                 End::Failed(failure) => {
                     let is_round_over = self.addresses.is_last();
-                    let pause = self.outage.failed(
+                    let pause = self.reconnect.record_failure(
                         &self.settings,
                         self.addresses.url(),
                         &failure,
                         Lost::Never { is_round_over },
                     );
-                    self.addresses.turn();
+                    self.addresses.advance();
                     pause
                 }
-                End::Lost(failure, verdict) => {
-                    let pause = self.outage.failed(&self.settings, self.addresses.url(), &failure, Lost::Now(verdict));
-                    if verdict == Verdict::Unwelcome {
-                        self.addresses.turn();
+                End::Lost(failure, diagnosis) => {
+                    let pause = self.reconnect.record_failure(
+                        &self.settings,
+                        self.addresses.url(),
+                        &failure,
+                        Lost::Now(diagnosis),
+                    );
+                    if diagnosis == Diagnosis::Rejected {
+                        self.addresses.advance();
                     }
                     pause
                 }
@@ -239,56 +250,64 @@ impl Links {
         }
     }
 
-    /// One link, in the first manner that the broker takes.
+    /// Runs one link, with the first connect options that the broker accepts.
     async fn next(&mut self) -> End {
-        let mut manner = self.addresses.current().manners.first(Instant::now());
+        let mut options = self.addresses.current().profile.first(Instant::now());
         let mut first = None;
         loop {
-            let failure = match self.try_in(manner).await {
+            let failure = match self.try_with(options).await {
                 End::Failed(failure) => failure,
                 end => return end,
             };
-            match self.addresses.current().manners.other(manner, &failure) {
-                Some(other) => manner = other,
-                // Of a broker that takes none, the first answer says most.
+            match self.addresses.current().profile.other(options, &failure) {
+                Some(other) => options = other,
+                // If the broker accepts no options, its first answer explains the most.
                 None => return End::Failed(first.filter(|_| !failure.is_of_login()).unwrap_or(failure)),
             }
             first.get_or_insert(failure);
         }
     }
 
-    async fn try_in(&mut self, manner: ConnectOptions) -> End {
+    async fn try_with(&mut self, options: ConnectOptions) -> End {
         let opened = tokio::select! {
-            opened = self.addresses.transport().open(self.settings.pace.connect) => opened,
+            opened = self.addresses.transport().open(self.settings.timeouts.connect) => opened,
             _ = &mut self.stopped => return End::Stopped,
         };
         match opened {
-            Ok(Stream::Plain(stream)) => self.live(stream, manner).await,
-            Ok(Stream::Tls(stream)) => self.live(*stream, manner).await,
+            Ok(Stream::Plain(stream)) => self.run_connection(stream, options).await,
+            Ok(Stream::Tls(stream)) => self.run_connection(*stream, options).await,
             Err(failure) => End::Failed(failure),
         }
     }
 
-    async fn live<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S, manner: ConnectOptions) -> End {
-        let Timeouts { keep_alive, connect: within, .. } = self.settings.pace;
-        let greeting = timeout(within, handshake(&mut stream, self.connect_packet(manner), manner.version));
-        let greeted = tokio::select! {
-            greeted = greeting => greeted.unwrap_or(Err(Failure::NoAnswer { what: failure::CONNECT, within })),
+    async fn run_connection<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        mut stream: S,
+        options: ConnectOptions,
+    ) -> End {
+        let Timeouts { keep_alive, connect: within, .. } = self.settings.timeouts;
+        let handshake = timeout(within, handshake(&mut stream, self.connect_packet(options), options.version));
+        let answer = tokio::select! {
+            answer = handshake => answer.unwrap_or(Err(Failure::NoAnswer { what: failure::CONNECT, within })),
             _ = &mut self.stopped => return End::Stopped,
         };
-        let (limits, read) = match greeted {
-            Ok(greeted) => greeted,
+        let (limits, read) = match answer {
+            Ok(answer) => answer,
             Err(failure) => return End::Failed(failure),
         };
         self.last += 1;
         if self.addresses.succeeded() {
-            // Its rules may be others.
+            // Another broker may have other access rules.
             self.memory.suspects.retry_all(Instant::now());
         }
-        self.outage.ended(self.addresses.url(), manner.version, limits.receive_maximum.min(connection::CREDIT));
-        self.tell_manner(manner);
-        self.tell_suspects();
-        self.info.connected(Some((self.addresses.url().to_string(), manner.version.as_str())));
+        self.reconnect.record_connected(
+            self.addresses.url(),
+            options.version,
+            limits.receive_maximum.min(connection::CREDIT),
+        );
+        self.log_profile(options);
+        self.log_suspects();
+        self.info.set_broker(Some((self.addresses.url().to_string(), options.version.as_str())));
         let memory = std::mem::replace(&mut self.memory, Memory::new(self.info.clone(), Instant::now()));
         let of_settings = (keep_alive, self.settings.status_topic.clone());
         let mut connection = Connection::new(stream, self.last, of_settings, (limits, read), memory);
@@ -296,49 +315,50 @@ impl Links {
             return End::Stopped;
         };
         if connection.was_steady() {
-            self.outage.was_steady();
+            self.reconnect.reset_pause();
         }
-        let verdict = connection.judge(&failure);
+        let diagnosis = connection.diagnose(&failure);
         self.memory = connection.take_memory();
-        self.info.connected(None);
-        let mut untold = connection.into_untold();
-        let untold = std::iter::from_fn(move || untold.pop());
-        for event in untold.chain([Event::LinkDown { link: self.last }]) {
+        self.info.set_broker(None);
+        let mut pending = connection.into_pending();
+        let pending = std::iter::from_fn(move || pending.pop());
+        for event in pending.chain([Event::LinkDown { link: self.last }]) {
             tokio::select! {
                 sent = self.events.send(event) => if sent.is_err() { return End::Stopped },
                 _ = &mut self.stopped => return End::Stopped,
             }
         }
-        let is_unwelcome = verdict == Verdict::Unwelcome;
-        End::Lost(if is_unwelcome { Failure::ClosedAfterConnack } else { failure }, verdict)
+        let is_rejected = diagnosis == Diagnosis::Rejected;
+        End::Lost(if is_rejected { Failure::ClosedAfterConnack } else { failure }, diagnosis)
     }
 
-    /// The connection before this one ended right after something was sent, and this one was made at once.
-    fn tell_suspects(&mut self) {
+    /// Logs the topics that became suspects: the previous connection ended right after they were sent, and this one was
+    /// established at once.
+    fn log_suspects(&mut self) {
         let named = self.memory.suspects.connected(self.is_first_try, Instant::now());
         let Some(first) = named.first() else { return };
         let more = named.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" or one of {more} more") };
         tracing::warn!(
-            "the broker ended the connection right after {first}{more}: these topics are held back now and tried one at a time, \
-             to find out at which of them"
+            "the broker ended the connection right after {first}{more}: these topics are held back and tried one at a time, \
+             to find the one that the broker denies"
         );
     }
 
-    /// Says what is missing, once.
-    fn tell_manner(&mut self, manner: ConnectOptions) {
-        let is_news = self.addresses.current().manners.succeeded(manner, Instant::now());
+    /// Logs once which features the connection lacks.
+    fn log_profile(&mut self, options: ConnectOptions) {
+        let is_downgrade = self.addresses.current().profile.succeeded(options, Instant::now());
         let url = self.addresses.url();
-        if is_news {
+        if is_downgrade {
             let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
             tracing::warn!(
-                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to, do not expire \
-                 at the broker while a device is away, and count as delivered even where the broker denies them or no \
-                 client has subscribed; all else is as with MQTT 5, which is tried again at a new connection, in {hours} h at the earliest"
+                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run, do not expire \
+                 at the broker while a device is away, and count as delivered even if the broker denies them or no \
+                 client has subscribed; MQTT 5 is tried again at the first new connection after {hours} h"
             );
         }
-        if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !manner.will) {
-            let what = format!("the broker `{url}` lets Roost in only without a last will on `{topic}`");
+        if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !options.will) {
+            let what = format!("the broker `{url}` accepts the connection only without a last will on `{topic}`");
             let hint = format!(
                 "{}; or set `status_topic = \"off\"` in `[mqtt]`",
                 how_broker_allows(topic.as_str(), Access::Publish)
@@ -347,13 +367,13 @@ impl Links {
         }
     }
 
-    fn connect_packet(&self, manner: ConnectOptions) -> rumqttc::v5::mqttbytes::v5::Packet {
+    fn connect_packet(&self, options: ConnectOptions) -> rumqttc::v5::mqttbytes::v5::Packet {
         let (settings, url) = (&self.settings, self.addresses.url());
         let user = settings.user.as_deref().or(url.user.as_deref());
         let password = settings.password.as_deref().or(url.password.as_deref());
         let login = (user.is_some() || password.is_some()).then(|| (user.unwrap_or(""), password.unwrap_or("")));
-        let keep_alive_s = settings.pace.keep_alive.as_secs().clamp(1, u16::MAX.into()) as u16;
-        let status_topic = settings.status_topic.as_ref().filter(|_| manner.will);
+        let keep_alive_s = settings.timeouts.keep_alive.as_secs().clamp(1, u16::MAX.into()) as u16;
+        let status_topic = settings.status_topic.as_ref().filter(|_| options.will);
         wire::connect(&settings.client_id, login, keep_alive_s, status_topic)
     }
 }

@@ -1,5 +1,6 @@
-//! The edge to plugins: what lies in the folder becomes `Loaded` and `Removed`, a question for a plan becomes `Planned`,
-//! and one for what to publish `Answered`. Knows wasmtime and the contract; knows nothing of times, runs or messages (I12).
+//! The edge to plugins. The files in the folder become the events `Loaded` and `Removed`, a request for a plan is answered
+//! with `Planned`, and a task call with `Answered`. It depends on wasmtime and the contract, and not on times, runs or
+//! messages (I12).
 
 mod bytes;
 mod cache;
@@ -65,20 +66,20 @@ use crate::{
     report::Report,
 };
 
-/// What the edge is told when it starts.
+/// The options of the edge.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// Where plugins are put.
+    /// The plugin folder.
     pub(crate) folder: PathBuf,
-    /// Where the host keeps its own files.
+    /// The data folder.
     pub(crate) data: PathBuf,
-    /// Where devices are that do not say so themselves.
+    /// The site of devices without one of their own.
     pub(crate) site: Site,
-    /// The operator's.
+    /// The operator's rules.
     pub(crate) rules: Rules,
-    /// What the store says ran last.
+    /// The versions that ran last, according to the store.
     pub(crate) known: Vec<(PluginName, Version)>,
-    /// Where it tells what happens.
+    /// The log that receives the edge's events.
     pub(crate) feed: EventLog,
 }
 
@@ -90,7 +91,7 @@ pub(crate) struct Plugins {
     guests: Option<Runtime>,
 }
 
-/// What people can see of plugins, and do with them.
+/// The handle for the HTTP edge: the plugins' statuses, queries, and the installer.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginHandle {
     pub(crate) board: PluginStatuses,
@@ -98,33 +99,36 @@ pub(crate) struct PluginHandle {
     pub(crate) installer: Installer,
 }
 
-/// Starts the edge. Guests get threads of their own, so that they cannot hold up what keeps time.
+/// Starts the edge. Guests run on their own threads, so that they cannot delay the core.
+///
+/// # Errors
+/// Returns an error if the data folder, the WebAssembly engine, the threads or the watch cannot be set up.
 pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plugins, Report> {
-    let Options { folder, data, site, rules, known, feed } = options;
-    // A folder that is missing although plugins ran is a disk that is missing: making it would hide that (I9).
+    let Options { folder, data, site, rules, known, feed: event_log } = options;
+    // If plugins ran before, a missing folder means a missing disk. Creating the folder would hide that (I9).
     if known.is_empty() && !folder.exists() {
         match std::fs::create_dir_all(&folder) {
-            Ok(()) => tracing::info!("made the folder `{}`: put plugins into it", folder.display()),
-            Err(error) => tracing::debug!(%error, "the plugin folder could not be made"),
+            Ok(()) => tracing::info!("created the plugin folder `{}`", folder.display()),
+            Err(error) => tracing::debug!(%error, "the plugin folder could not be created"),
         }
     }
-    let loader = Loader::open(&data, site, rules, feed)?;
+    let loader = Loader::open(&data, site, rules, event_log)?;
     let guests = guest_threads()?;
-    let (to_library, sightings) = mpsc::channel(limits::SIGHTINGS);
-    // One question for each device, each run that is due and each inquiry at most: who asked waits for the answer.
-    let (questions, asked) = mpsc::unbounded_channel();
+    let (sender, folder_events) = mpsc::channel(limits::FOLDER_EVENTS);
+    // At most one question for each device, each due run and each query, because each waits for its answer (I10).
+    let (questions, receiver) = mpsc::unbounded_channel();
     let names = known.iter().map(|(name, _)| name.clone()).collect();
-    let board = PluginStatuses::default();
+    let statuses = PluginStatuses::default();
     let room = loader.room().clone();
-    let library = Registry::new(loader, known, events, board.clone());
-    let inquiries = PluginQueries::new(questions.clone());
-    let installer = Installer::new(&folder, &data, board.clone(), questions.clone());
-    let for_people = PluginHandle { board, inquiries, installer };
+    let registry = Registry::new(loader, known, events, statuses.clone());
+    let queries = PluginQueries::new(questions.clone());
+    let installer = Installer::new(&folder, &data, statuses.clone(), questions.clone());
+    let for_people = PluginHandle { board: statuses, inquiries: queries, installer };
     guests.spawn(async {
         clock::is_set().await;
-        library.run(sightings, asked).await;
+        registry.run(folder_events, receiver).await;
     });
-    let watch = Watch::start(folder, names, room, to_library)
+    let watch = Watch::start(folder, names, room, sender)
         .map_err(|error| Report::new("the plugin folder cannot be watched").cause(error))?;
     Ok(Plugins { questions, for_people, _watch: watch, guests: Some(guests) })
 }
@@ -134,7 +138,7 @@ fn guest_threads() -> Result<Runtime, Report> {
         .worker_threads(limits::GUEST_THREADS)
         .thread_name("guests")
         .on_thread_start(|| {
-            // Without it guests compete with the loop, and are still interrupted every 10 ms.
+            // If this fails, guests compete with the core, but are still interrupted every 10 ms.
             let _ = rustix::process::nice(limits::NICE);
         })
         .enable_all()
@@ -143,23 +147,24 @@ fn guest_threads() -> Result<Runtime, Report> {
 }
 
 impl Plugins {
-    /// Never waits; the answer is `Event::Planned`.
+    /// Requests a device's plan. Never waits; the answer is `Event::Planned`.
     pub(crate) fn plan(&self, plugin: PluginName, device: DeviceName, generation: Generation) {
-        // Nobody listens only while the host stops.
+        // The receiver is gone only while the host stops.
         let _ = self.questions.send(Question::Plan { plugin, device, generation });
     }
 
-    /// Never waits; the answer is `Answered`, however it went.
+    /// Runs a task. Never waits; the answer is `Event::Answered`, with an error if the call failed.
     pub(crate) fn run_task(&self, call: CallId, plugin: PluginName, device: DeviceName, task: Task, due: Instant) {
-        let errand = TaskCall { name: task.name.to_string(), args: task.args, due: Some(due) };
-        let _ = self.questions.send(Question::Task { call, plugin, device, errand });
+        let task_call = TaskCall { name: task.name.to_string(), args: task.args, due: Some(due) };
+        let _ = self.questions.send(Question::Task { call, plugin, device, task_call });
     }
 
+    /// Returns the handle for the HTTP edge.
     pub(crate) fn for_people(&self) -> PluginHandle {
         self.for_people.clone()
     }
 
-    /// Calls that are under way are given up; nothing depends on them.
+    /// Stops the edge. Calls under way are abandoned; nothing depends on them.
     pub(crate) fn stop(self) {
         drop(self);
     }
@@ -173,20 +178,22 @@ impl Drop for Plugins {
     }
 }
 
-/// What a plugin that ran before may publish and read: the operator's grant, or the one in its kept settings.
+/// Returns the grant of a plugin that ran before: the operator's, or the one in its stored settings.
 pub(crate) fn kept_grant(data: &Path, name: &PluginName, version: &Version, operator: Option<&Grant>) -> Grant {
     match Versions::at(data).settings(version.settings) {
         Ok(settings) => still_granted(name, settings.grant, operator),
         Err(_) if operator.is_some() => still_granted(name, default_of(name), operator),
         Err(error) => {
-            tracing::error!("the settings of plugin `{name}` are lost, so it gets the default grant: {error}");
+            tracing::error!(
+                "the stored settings of plugin `{name}` cannot be read, so it gets the default grant: {error}"
+            );
             default_of(name)
         }
     }
 }
 
-/// What a version may do that was accepted before: the operator's grant, if there is one. What it had by its name alone it has
-/// only as long as the name is its own.
+/// Returns the grant of a version that was accepted before: the operator's grant, if there is one. A grant by the plugin's
+/// name alone holds only as long as the name does not belong to another product.
 fn still_granted(name: &PluginName, kept: Grant, operator: Option<&Grant>) -> Grant {
     match operator {
         Some(grant) => grant.clone(),

@@ -39,7 +39,7 @@ pub(crate) fn samples() -> Vec<Figure> {
                 host.log.wait_for(from, &format!("jobs of `{plugin}`"));
                 let lines = host.log.after(from);
                 compiled.extend(took_ms(&lines, "compiled"));
-                cached.extend(took_ms(&lines, "taken from the cache"));
+                cached.extend(took_ms(&lines, "loaded from the cache"));
                 planned.extend(took_ms(&lines, "planned"));
             }
         }

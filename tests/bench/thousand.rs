@@ -41,7 +41,7 @@ pub(crate) fn thousand() -> Vec<Figure> {
         let subscriber = Subscriber::new(broker.port, &ticks.filter());
         let started = now_ns();
         host = site.start_with(&["--mqtt", &broker.url(), "--log", "info,roost::plugins=debug"]);
-        wait_for_lines(&host, 0, "its files are as they were", PLUGINS);
+        wait_for_lines(&host, 0, "its files are unchanged", PLUGINS);
         all.push(ms_between(started, now_ns()) / 1e3);
         on_times.push(first_and_on_time(&subscriber, started).1 / 1e3);
     }

@@ -42,7 +42,7 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_work() {
     site.drop_in(&guest("declared"), "tick");
     let host = site.start(&broker);
     // The status topic is the first that is denied.
-    host.says("the broker ends the connection at the message to `roost/status`, which was alone on it");
+    host.says("the broker ends the connection at the message to `roost/status`, which was the only packet under way");
     host.says("or set `status_topic = \"off\"` in `[mqtt]`");
     more(&listener, "tick/tick");
 
@@ -108,7 +108,7 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     let waits = "step 2 of 2 was attempted";
     let told =
         host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|told| told.contains(waits)));
-    host.says("the broker has no subscriber for `valve`: what a run owes there is sent again for up to 5 min");
+    host.says("the broker has no subscriber for `valve`: a run's owed steps on it are sent again for up to 5 min");
     assert!(
         told.contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
         "{told}"

@@ -56,7 +56,7 @@ fn a_broker_that_requires_a_certificate_accepts_the_one_of_roost() {
     let tls = format!("[mqtt]\nurl = \"mqtts://localhost:{}\"\nca_file = \"{folder}/broker-ca.pem\"\n", broker.port);
     fs::write(site.path().join("roost.toml"), &tls).unwrap();
     let host = site.start_with(&[]);
-    host.says("name one that its authority has signed, and its key, as `cert_file` and `key_file` in `[mqtt]`");
+    host.says("set `cert_file` and `key_file` in `[mqtt]`");
     assert!(host.stop().success());
 
     let identity = format!("{tls}cert_file = \"{folder}/roost.pem\"\nkey_file = \"{folder}/roost.key\"\n");

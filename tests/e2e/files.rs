@@ -145,7 +145,7 @@ fn a_grant_that_was_widened_on_disk_is_not_used() {
     assert!(text.contains("declared/#"), "{text}");
     fs::write(&path, text.replace("declared/#", "#")).unwrap();
     let host = site.start(&broker);
-    let said = host.says("is damaged: its contents do not fit its name");
+    let said = host.says("is damaged: its contents do not match its name");
     assert!(said.contains("so it gets the default grant"), "{said}");
     // The file in the folder counts again.
     host.says("declared loaded");
@@ -170,7 +170,7 @@ fn the_target_of_a_link_is_not_shown() {
     fs::write(&secret, "swordfish = 1\n").unwrap();
     symlink(&secret, site.plugin("spy.toml")).unwrap();
     site.drop_in(&guest("declared"), "spy");
-    let said = host.says("spy.toml:1:1: that cannot be read as settings");
+    let said = host.says("spy.toml:1:1: the settings are invalid");
     let all = [said, everything(&site, &host)].concat();
     assert!(!all.contains("hunter2") && !all.contains("swordfish"), "{all}");
     // `roost check` shows it to a user that may read it.

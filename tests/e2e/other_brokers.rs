@@ -28,7 +28,7 @@ fn a_broker_with_only_3_1_1_gets_every_message_and_one_warning_is_logged() {
     let (mut broker, site) = (Broker::without_5(), Site::new());
     let listener = Listener::v3(broker.port);
     let host = site.start(&broker);
-    host.says("speaks MQTT 3.1.1, and not 5: messages do not say which run they belong to");
+    host.says("speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run");
     let status = roost(&site, &["status"]);
     assert!(status.contains(&format!("connected to {}, MQTT 3.1.1, since ", broker.url())), "{status}");
     assert!(status.contains("missing   run ids, expiry and refusals of messages"), "{status}");

@@ -65,7 +65,7 @@ fn a_broken_update_keeps_the_previous_version_running_even_over_a_restart() {
     roost.says("the previous version keeps running");
     more(&listener, "declared/tick");
     fs::write(site.plugin("declared.wasm"), whole).unwrap();
-    roost.says("declared is in order again");
+    roost.says("plugin `declared` has no fault any more");
 }
 
 #[test]

@@ -161,7 +161,10 @@ fn a_plan_that_fails_on_a_later_day_is_noted_and_the_previous_one_continues() {
     let (code, out, errors) = simulate(&site, &arguments);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(out.contains("00:00:00  changes/changes"), "{out}");
-    assert!(out.contains("! keeps the plan it has: `schedule-jobs` said: no plan for 2027-07-03"), "{out}");
+    assert!(
+        out.contains("! keeps the plan it has: `schedule-jobs` returned an error: no plan for 2027-07-03"),
+        "{out}"
+    );
     assert!(out.contains("! has a new plan again") && out.ends_with("4 messages, 2 notes (!)\n"), "{out}");
     let (code, json_out, errors) = simulate(&site, &[&arguments[..], &["--json"]].concat());
     assert_eq!((code, json(&json_out).len()), (Some(0), 4));

@@ -155,7 +155,7 @@ fn a_plugins_logs_outlive_its_versions() {
     let item = &refused["items"][0];
     assert_eq!((text(item, "level"), text(item, "kind")), ("error", "plugin"), "{refused}");
     assert!(text(item, "text").starts_with("plugin `tides` was not loaded\n  caused by: "), "{refused}");
-    assert!(text(item, "hint").contains("nothing of it runs until that is mended"), "{refused}");
+    assert!(text(item, "hint").contains("the plugin does not run until this is fixed"), "{refused}");
     let mut follow = site.command(&["logs", "tides", "-f", "--data", "data"]);
     let mut follow = follow.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let followed = Lines::of(follow.stdout.take().unwrap());

@@ -17,14 +17,17 @@ fn said(command: &str, name: &str, arguments: &[&str]) -> String {
 #[test]
 fn a_failed_task_is_reported_with_the_plugins_fault() {
     for (name, texts) in [
-        ("task-errors", &["called 2 times for its messages: `run-task` said: there is no water to rinse with"][..]),
+        (
+            "task-errors",
+            &["called 2 times for its messages: `run-task` returned an error: there is no water to rinse with"][..],
+        ),
         ("task-loops", &["`run-task` ran longer than 500 ms", "raise `cpu_ms`"]),
         (
             "task-oversteps",
             &[
                 "task `outside-grant`, step 1: `topic` `somebody/else/door` is outside what `task-oversteps` may publish to",
                 "publish = [\"task-oversteps/#\", \"somebody/else/door\"]",
-                "`run-task` passed more than 1 MiB to the host",
+                "`run-task` returned more than 1 MiB to the host",
                 "task `many-steps`: `steps` 101: there may be 0 to 100",
                 "task `long-note`: `note` of 4097 bytes",
             ],
@@ -79,6 +82,6 @@ fn the_reply_of_a_task_is_published() {
         [of("water"), of("rain"), of("empty")].map(|run| text(run, "state")),
         ["succeeded", "succeeded", "failed"]
     );
-    let reason = "the plugin was called 1 time for its messages: `run-task` said: no water";
+    let reason = "the plugin was called 1 time for its messages: `run-task` returned an error: no water";
     assert_eq!(text(of("empty"), "reason"), reason);
 }

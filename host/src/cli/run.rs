@@ -112,7 +112,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 /// Starts the link, and the built-in broker if no other one is configured.
 fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow::Result<(Link, Option<BuiltInBroker>)> {
     let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
-    let pace = mqtt::Timeouts::default();
+    let timeouts = mqtt::Timeouts::default();
     let mut built_in = None;
     let settings = match &config.broker {
         Some(Broker { urls, user, password, ca_file, identity }) => mqtt::Settings {
@@ -126,7 +126,7 @@ fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow:
             identity: identity.clone(),
             status_topic: config.status_topic.clone(),
             client_id,
-            pace,
+            timeouts,
         },
         None => {
             let BuiltInPorts { devices, roost } = config.built_in;
@@ -142,7 +142,7 @@ fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow:
                 identity: None,
                 status_topic,
                 client_id,
-                pace,
+                timeouts,
             }
         }
     };

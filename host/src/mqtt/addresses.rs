@@ -1,36 +1,40 @@
-//! Where the broker is reached, and what is known of each of these places.
+//! The broker's addresses, and what is known about the broker at each of them.
 
 use super::{Settings, negotiation::BrokerProfile, transport::Transport, url::BrokerUrl};
 use crate::report::Report;
 
-/// All addresses, and the one that it is the turn of.
+/// All addresses, and the one to try now.
 pub(super) struct Addresses {
     all: Vec<Address>,
     current: usize,
-    /// How many failed since the last connection.
+    /// Failed tries since the last connection.
     failed: usize,
-    /// Which one that connection was to.
+    /// The address of the last connection.
     last: Option<usize>,
 }
 
 pub(super) struct Address {
     transport: Transport,
-    pub(super) manners: BrokerProfile,
+    pub(super) profile: BrokerProfile,
 }
 
 impl Addresses {
-    /// Reads the certificates.
+    /// Reads the certificates for all addresses.
+    ///
+    /// # Errors
+    /// Returns an error if there is no address, a certificate cannot be read, or a client certificate is configured
+    /// without an address that uses TLS.
     pub(super) fn new(settings: &Settings) -> Result<Self, Report> {
         let address = |url: &BrokerUrl| {
-            Ok(Address { transport: Transport::new(url, settings)?, manners: BrokerProfile::default() })
+            Ok(Address { transport: Transport::new(url, settings)?, profile: BrokerProfile::default() })
         };
         let all = settings.urls.iter().map(address).collect::<Result<Vec<_>, Report>>()?;
         if all.is_empty() {
-            return Err(Report::new("there is no address of a broker"));
+            return Err(Report::new("no broker address is configured"));
         }
         if settings.identity.is_some() && settings.urls.iter().all(|url| !url.tls) {
-            let what = "`cert_file` is for brokers with TLS, and no address in `url` has that";
-            return Err(Report::new(what).hint("with TLS the address starts with `mqtts://`"));
+            let what = "`cert_file` requires TLS, but no address in `url` uses it";
+            return Err(Report::new(what).hint("an address with TLS starts with `mqtts://`"));
         }
         Ok(Self { all, current: 0, failed: 0, last: None })
     }
@@ -47,19 +51,19 @@ impl Addresses {
         self.transport().url()
     }
 
-    /// Whether all others have failed in this round.
+    /// Checks whether all other addresses have failed in this round.
     pub(super) fn is_last(&self) -> bool {
         (self.failed + 1).is_multiple_of(self.all.len())
     }
 
-    /// The current one failed: the next has its turn.
-    pub(super) fn turn(&mut self) {
+    /// Switches to the next address after the current one failed.
+    pub(super) fn advance(&mut self) {
         self.failed = self.failed.wrapping_add(1);
         self.current = (self.current + 1) % self.all.len();
     }
 
-    /// The current one has a broker; when that is lost, it is the first to be tried again. Whether the connection before
-    /// this one was to another.
+    /// Records a connection to the current address, which is tried first when that is lost. Returns whether the previous
+    /// connection was to another address.
     pub(super) fn succeeded(&mut self) -> bool {
         self.failed = 0;
         self.last.replace(self.current).is_some_and(|last| last != self.current)

@@ -1,7 +1,7 @@
-//! The built-in broker, where no other broker is named: `roost-broker`, on this machine's loopback.
+//! The built-in broker, used if no other broker is configured: `roost-broker` on the loopback interface.
 //!
-//! It keeps sessions and retained messages beside the store, in a database of its own. Nothing that Roost promises rests
-//! on it: an owed step is tried until a broker has it, whatever that broker remembers.
+//! It keeps sessions and retained messages in its own database next to the store. Roost's guarantees do not depend on
+//! that data: an owed step is retried until a broker acknowledges it.
 
 use std::{
     collections::BTreeSet,
@@ -16,23 +16,23 @@ use roost_broker::{Broker, Settings, StartError};
 use super::url::BrokerUrl;
 use crate::report::Report;
 
-/// What it remembers, in the data folder.
+/// The broker's database in the data folder.
 const FILE: &str = "broker.db";
 
-/// Where it listens.
+/// The ports that the broker listens on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ports {
-    /// For everything that speaks MQTT, 3.1.1 or 5: where tools look by default.
+    /// The port for all clients, 3.1.1 or 5: the default port of MQTT tools.
     pub(crate) devices: u16,
-    /// Another one, which does the same.
+    /// An additional port with the same function.
     pub(crate) roost: Option<u16>,
 }
 
-/// Starts it, and says where the link finds it. `client_id` is the link's: it gets in even where too many clients are
-/// connected.
+/// Starts the built-in broker and returns its address for the link. `client_id` is the link's: the broker accepts it
+/// even at its limit of clients.
 ///
 /// # Errors
-/// Where a port is taken: most likely there is a broker already. Where its database cannot be used.
+/// Returns an error if a port is in use, most likely by another broker, or if the broker's database cannot be used.
 pub(crate) fn start_built_in(ports: Ports, data: &Path, client_id: &str) -> Result<(Broker, BrokerUrl), Report> {
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let own = address(ports.devices);
@@ -41,7 +41,7 @@ pub(crate) fn start_built_in(ports: Ports, data: &Path, client_id: &str) -> Resu
     let settings = Settings::new(addresses.into_iter().collect(), data.join(FILE), client_id.to_owned());
     let broker = Broker::start(settings).map_err(|error| not_started(&error, own))?;
     tracing::info!(
-        "built-in broker: at {listed}, for MQTT 3.1.1 and 5; it can be reached from this machine only, and keeps \
+        "built-in broker: listens at {listed} for MQTT 3.1.1 and 5, reachable from this machine only; it keeps \
          sessions and retained messages in `{}`",
         data.join(FILE).display()
     );
@@ -57,17 +57,16 @@ fn not_started(error: &StartError, own: SocketAddr) -> Report {
     let report = Report::new(format!("the built-in broker was not started at `{address}`")).cause(causes(error));
     match error {
         StartError::Listen { .. } if taken => report.hint(
-            "if the broker that is already there is to be used, say so: `--mqtt mqtt://127.0.0.1:1883`, or \
+            "to use the broker that already listens there, pass `--mqtt mqtt://127.0.0.1:1883`, or set \
              `ROOST_MQTT=mqtt://127.0.0.1:1883` in the environment",
         ),
-        StartError::Disk(_) => report.hint(
-            "see that the data folder can be written to; or use a broker of your own: `--mqtt mqtt://127.0.0.1:1883`",
-        ),
-        _ => report.hint("use a broker of your own: `--mqtt mqtt://127.0.0.1:1883`"),
+        StartError::Disk(_) => report
+            .hint("check that the data folder is writable, or use your own broker: `--mqtt mqtt://127.0.0.1:1883`"),
+        _ => report.hint("use your own broker: `--mqtt mqtt://127.0.0.1:1883`"),
     }
 }
 
-/// An address is named already where it cannot be listened at.
+/// Returns the error with its sources. The address is left out: the report names it already.
 fn causes(error: &StartError) -> String {
     let mut next = match error {
         StartError::Listen { source, .. } => return source.to_string(),

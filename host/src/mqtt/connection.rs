@@ -1,7 +1,7 @@
 //! One connection to the broker, from CONNECT to its end.
 //!
-//! One task reads, writes, keeps the connection alive and hands events over, and none of these waits for another: a broker
-//! that does not read must not keep us from its acknowledgements, nor a busy core from answering in time.
+//! One task reads, writes, keeps the connection alive and sends events to the core. None of these blocks another: a broker
+//! that does not read must not delay the reading of its acknowledgements, nor a busy core delay the keep-alive.
 
 mod listening;
 mod trial;
@@ -28,8 +28,8 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
+pub(super) use self::trial::Diagnosis;
 use self::trial::Trial;
-pub(super) use self::trial::Verdict;
 use super::{
     Order,
     echoes::Echoes,
@@ -50,35 +50,36 @@ use crate::{
     report::Report,
 };
 
-/// Attempts under way at once: enough to fill a fast link, few enough that an outage repeats little.
+/// Attempts under way at the same time: enough to fill a fast link, few enough that a lost connection repeats little.
 pub(super) const CREDIT: u16 = 1_000;
-/// Subscriptions, and ends of them, that the broker has not answered: with the credit, far fewer than there are packet ids.
+/// Subscriptions and unsubscriptions that the broker has not answered. Together with the credit, far fewer than packet ids.
 const SUBSCRIPTIONS: usize = 1_000;
-/// Orders taken at once: they leave with one write.
+/// Orders taken at the same time, so that they leave with one write.
 const ORDERS_PER_WRITE: usize = 64;
-/// While more than this waits for the socket, no further order is taken: what a slow broker has not read stays small.
+/// While more bytes than this are queued for the socket, no further order is taken. This bounds the memory of a slow broker.
 const OUTGOING_BYTES: usize = 256 * 1024;
-/// What one read brings at most. With [`REST`] after each, still more than brokers send of small packets.
+/// The most bytes of one read. Even with [`REST`] after each read, this is more than brokers send in small packets.
 const READ_BYTES: usize = 64 * 1024;
-/// What a read brings where there is more to come. The loop, the kernel's timer and the socket's other side have their turn
-/// first, and no rest: while nothing is read, acknowledgements wait behind large reports.
+/// A read of at least this many bytes means that more is available. The task yields before the next read, but does not rest:
+/// otherwise acknowledgements would wait behind large reports.
 const LARGE_READ_BYTES: usize = READ_BYTES / 2;
-/// Attempts under way with which a broker has enough to do for a moment.
+/// The number of attempts under way from which the task rests between two reads.
 const BUSY: usize = CREDIT as usize / 2;
-/// The pause between two reads while it is busy: a hundred acknowledgements cost hardly more than one, here and in the
-/// loop, and the machine may be the broker's too. Likewise while reports flood in: what is due has its turn in between (I7).
+/// The pause between two reads while many attempts are under way: a hundred acknowledgements cost hardly more than one, here
+/// and in the core, and the broker may run on the same machine. The task also rests during a flood of reports, so that due
+/// messages are sent in between (I7).
 const REST: Duration = Duration::from_millis(1);
-/// Ticks that a message or a subscription may wait for its acknowledgement, each half of the keep-alive: a broker that has lost one would
-/// otherwise hold its credit for ever.
+/// Ticks, each half of the keep-alive, that a message or a subscription may wait for its acknowledgement. Without this limit
+/// a lost acknowledgement would hold its credit forever.
 const ACK_TICKS: u32 = 5;
-/// Topics of which a warning says that they cannot be listened to, or have no subscriber: the core tries again every few seconds,
-/// and the run's outcome says it, too.
+/// Topics with a logged warning that they cannot be watched, or have no subscriber. Further warnings add little: the core
+/// retries every few seconds, and the run's outcome contains the reason as well.
 const WARNINGS: usize = 100;
-/// For the farewell to a broker that does not read: acknowledgements were waited for before, and what stops the host may
-/// soon lose patience.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// The limit for the disconnect, in case the broker does not read. Acknowledgements were waited for before, and a service
+/// manager may soon kill the host.
+const DISCONNECT: Duration = Duration::from_millis(500);
 
-/// What goes on from one connection to the next.
+/// The state that is carried over from one connection to the next.
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) suspects: Suspects,
@@ -98,40 +99,40 @@ pub(super) struct Connection<S> {
     limits: Limits,
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
-    /// Read and not yet taken apart.
+    /// Bytes that were read and not decoded yet.
     incoming: BytesMut,
     outgoing: Outgoing,
-    ledger: InFlight,
+    in_flight: InFlight,
     watches: Watches,
     unsubscribing: Unsubscribing,
-    /// Topics that cannot be listened to, or have no subscriber, of which that was logged.
+    /// Topics with a logged warning that they cannot be watched, or have no subscriber.
     warned: HashSet<Box<str>>,
     /// Events that the core has not taken yet.
-    untold: PendingEvents,
+    pending: PendingEvents,
     /// Whether the broker has sent anything since the last tick.
-    heard: bool,
-    /// Since the connection began.
+    has_received: bool,
+    /// The number of ticks since the connection began.
     ticks: u32,
     tick: Duration,
     began: Instant,
-    /// Where this host says that it is there, if it does.
+    /// The topic on which this host publishes its status, if any.
     status_topic: Option<Topic>,
-    /// Whether it has not said so yet, because the broker may end the connection at that.
-    owes_status: bool,
+    /// Whether `online` is not published yet, because the status topic is a suspect.
+    status_pending: bool,
     recent: Recent,
     suspects: Suspects,
     echoes: Echoes,
     info: LinkInfo,
     trial: Option<Trial>,
-    /// The suspect that the broker has let pass last.
-    acquitted: Option<(Subject, Instant)>,
+    /// The suspect that passed its trial last.
+    cleared: Option<(Subject, Instant)>,
     /// Subscriptions that wait for their trial: at most one for each run (I10).
     held: VecDeque<(WatchId, Arc<Confirm>)>,
-    /// PINGREQs that the broker has not answered, and what was written before them.
+    /// The PINGREQs that the broker has not answered, as marks in `recent`.
     pings: VecDeque<u64>,
 }
 
-/// Sends CONNECT and reads its answer, and perhaps more than that.
+/// Sends CONNECT and reads its answer. Returns the broker's limits, and the bytes that were read beyond the answer.
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     connect: Packet,
@@ -157,7 +158,7 @@ fn before_connack(error: io::Error) -> Failure {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error.kind() {
         BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Failure::ClosedAtOnce,
-        // A broker that does not like our certificate says so after the handshake.
+        // A broker reports that it rejects the client certificate only after the handshake.
         _ if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) => Failure::Tls(error),
         _ => Failure::Broken(error),
     }
@@ -172,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Memory { suspects, echoes, info }: Memory,
     ) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        let asked =
+        let server_keep_alive =
             limits.keep_alive_s.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()));
         let mut connection = Self {
             link,
@@ -181,62 +182,64 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             writer,
             incoming,
             outgoing: Outgoing::new(limits.version),
-            ledger: InFlight::new(limits.version),
+            in_flight: InFlight::new(limits.version),
             watches: Watches::default(),
             unsubscribing: Unsubscribing::default(),
             warned: HashSet::new(),
-            untold: PendingEvents::new(link),
-            heard: true,
+            pending: PendingEvents::new(link),
+            has_received: true,
             ticks: 0,
-            tick: asked.unwrap_or(keep_alive) / 2,
+            tick: server_keep_alive.unwrap_or(keep_alive) / 2,
             began: Instant::now(),
             status_topic,
-            owes_status: false,
+            status_pending: false,
             recent: Recent::default(),
             suspects,
             echoes,
             info,
             trial: None,
-            acquitted: None,
+            cleared: None,
             held: VecDeque::new(),
             pings: VecDeque::new(),
         };
-        connection.untold.push(Event::LinkUp { link, credit: connection.credit().into() });
+        connection.pending.push(Event::LinkUp { link, credit: connection.credit().into() });
         connection
     }
 
-    /// How many attempts may be under way at once.
+    /// The number of attempts that may be under way at the same time.
     pub(super) fn credit(&self) -> u16 {
         self.limits.receive_maximum.min(CREDIT)
     }
 
-    /// Whether it held long enough to call the broker well.
+    /// Checks whether the connection lasted at least one tick.
     pub(super) const fn was_steady(&self) -> bool {
         self.ticks > 0
     }
 
-    /// The events that the core has not taken yet.
-    pub(super) fn into_untold(mut self) -> PendingEvents {
-        self.watches.end(&mut self.untold);
-        self.untold
+    /// Returns the events that the core has not taken yet.
+    pub(super) fn into_pending(mut self) -> PendingEvents {
+        self.watches.end(&mut self.pending);
+        self.pending
     }
 
-    /// Carries orders out and events back until the connection breaks, or until it is stopped, which is the only way
-    /// to end well.
+    /// Carries out orders and sends events until the connection breaks.
+    ///
+    /// # Errors
+    /// Returns why the connection ended, unless it was stopped.
     pub(super) async fn run(
         &mut self,
         orders: &mut mpsc::UnboundedReceiver<Order>,
         events: &mpsc::Sender<Event>,
         stop: &mut oneshot::Receiver<()>,
     ) -> Result<(), Failure> {
-        self.greet_others()?;
+        self.announce_online()?;
         let (mut ticks, mut periods) = (ticks(self.tick), ticks(PERIOD));
         let mut taken = Vec::with_capacity(ORDERS_PER_WRITE);
         let (rest, mut is_resting) = (sleep(REST), false);
         tokio::pin!(rest);
-        self.take_apart()?;
+        self.decode_incoming()?;
         loop {
-            self.go_on_trying()?;
+            self.advance_trial()?;
             let room = self.room();
             let trial_at = self.trial_at();
             self.incoming.reserve(READ_BYTES);
@@ -244,8 +247,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::select! {
                 read = self.reader.read_buf(&mut space), if !is_resting && !self.watches.is_full() => {
                     let length = read.map_err(Failure::Broken)?;
-                    let is_flooded = self.received(length)?;
-                    is_resting = is_flooded || self.ledger.attempts() > BUSY;
+                    let is_flooded = self.on_read(length)?;
+                    is_resting = is_flooded || self.in_flight.attempts() > BUSY;
                     if is_resting {
                         rest.as_mut().reset(Instant::now() + REST);
                     } else if length >= LARGE_READ_BYTES {
@@ -253,38 +256,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 () = &mut rest, if is_resting => is_resting = false,
-                _ = periods.tick(), if self.watches.has_looked() => self.watches.next_period(&mut self.untold),
-                written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => self.written(written)?,
+                _ = periods.tick(), if self.watches.has_compared() => self.watches.next_period(&mut self.pending),
+                written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => self.on_written(written)?,
                 _ = orders.recv_many(&mut taken, room), if room > 0 => {
                     for order in taken.drain(..) {
                         self.execute(order)?;
                     }
                 }
-                permit = events.reserve(), if !self.untold.is_empty() => match permit {
-                    Ok(permit) => self.tell(permit, events),
-                    // Nobody is left to tell.
+                permit = events.reserve(), if !self.pending.is_empty() => match permit {
+                    Ok(permit) => self.send_events(permit, events),
+                    // The core is gone.
                     Err(_) => break,
                 },
-                _ = ticks.tick() => self.ticked()?,
+                _ = ticks.tick() => self.on_tick()?,
                 () = sleep_until(trial_at.unwrap_or(self.began)), if trial_at.is_some() => {}
                 _ = &mut *stop => break,
             }
         }
-        if !matches!(timeout(FAREWELL, self.disconnect(orders)).await, Ok(Ok(()))) {
-            tracing::debug!("the broker did not take the disconnect");
+        if !matches!(timeout(DISCONNECT, self.disconnect(orders)).await, Ok(Ok(()))) {
+            tracing::debug!("the connection was not closed in order");
         }
         Ok(())
     }
 
-    /// How many orders can be taken: the broker's receive maximum is kept even if the core does not. They are obeyed in order,
-    /// so that a subscription waits behind a publish for which there is no room. The core sends none of those, and each
-    /// acknowledgement makes room.
+    /// Returns how many orders can be taken. This enforces the broker's receive maximum even if the core exceeds its credit.
+    /// Orders are carried out in sequence, so that a subscription waits behind a publish that exceeds the credit; the core
+    /// sends no such publish, and each acknowledgement makes room.
     fn room(&self) -> usize {
         if self.outgoing.len() >= OUTGOING_BYTES || self.is_trying() {
             return 0;
         }
-        let under_way = self.ledger.attempts() + self.outgoing.unacknowledged();
-        let subscriptions = SUBSCRIPTIONS.saturating_sub(self.ledger.subscriptions() + self.unsubscribing.waiting());
+        let under_way = self.in_flight.attempts() + self.outgoing.unacknowledged();
+        let subscriptions = SUBSCRIPTIONS.saturating_sub(self.in_flight.subscriptions() + self.unsubscribing.waiting());
         usize::from(self.credit()).saturating_sub(under_way).min(subscriptions).min(ORDERS_PER_WRITE)
     }
 
@@ -302,74 +305,75 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         let (link, id) = (self.link, attempt.attempt);
-        let asked = attempt.message();
+        let step = attempt.message();
         let mut publish = message(attempt);
-        // Any packet id, for its length.
+        // Any packet id, so that the size is correct.
         publish.pkid = 1;
-        let reason = fault(asked).or_else(|| self.limits.refusal(&publish));
+        let reason = fault(step).or_else(|| self.limits.refusal(&publish));
         if let Some(reason) = reason.or_else(|| too_late(&publish, since)) {
             let report = Report::new(format!("the message of {} cannot be sent", attempt.run));
             tracing::warn!("{}", report.cause(&reason));
-            self.untold.push(Event::Refused { link, attempt: id, reason });
+            self.pending.push(Event::Refused { link, attempt: id, reason });
             return Ok(());
         }
-        if self.holds_back(attempt) {
+        if self.hold_back(attempt) {
             return Ok(());
         }
-        let packet_id = self.ledger.admit(id, &attempt.run, asked.qos);
+        let packet_id = self.in_flight.admit(id, &attempt.run, step.qos);
         publish.pkid = packet_id.unwrap_or(0);
         self.outgoing.push(&Packet::Publish(publish))?;
-        self.is_sent(attempt, packet_id);
+        self.record_sent(attempt, packet_id);
         if packet_id.is_none() {
             self.outgoing.mark(id);
         }
         Ok(())
     }
 
-    fn written(&mut self, written: io::Result<()>) -> Result<(), Failure> {
+    fn on_written(&mut self, written: io::Result<()>) -> Result<(), Failure> {
         written.map_err(Failure::Broken)?;
         while let Some(attempt) = self.outgoing.next_done() {
-            self.untold.push(Event::Acked { link: self.link, attempt, no_subscriber: false });
+            self.pending.push(Event::Acked { link: self.link, attempt, no_subscriber: false });
         }
         Ok(())
     }
 
-    /// Whether reports flood in.
-    fn received(&mut self, length: usize) -> Result<bool, Failure> {
+    /// Decodes what was read. Returns whether there is a flood of reports.
+    fn on_read(&mut self, length: usize) -> Result<bool, Failure> {
         if length == 0 {
             return Err(Failure::Closed);
         }
-        self.heard = true;
-        self.take_apart()
+        self.has_received = true;
+        self.decode_incoming()
     }
 
-    fn take_apart(&mut self) -> Result<bool, Failure> {
+    /// Handles each complete packet in the buffer. Returns whether there is a flood of reports.
+    fn decode_incoming(&mut self) -> Result<bool, Failure> {
         while let Some(packet) = wire::next_packet(&mut self.incoming, self.limits.version)? {
             match packet {
-                Incoming::Ack(ack) => self.acknowledged(&ack)?,
+                Incoming::Ack(ack) => self.on_ack(&ack)?,
                 Incoming::Message(arrived) => self.arrived(arrived)?,
                 Incoming::Disconnect(reason) => return Err(Failure::Disconnected(reason)),
-                Incoming::Pong => self.ponged(),
+                Incoming::Pong => self.on_pong(),
             }
         }
-        Ok(self.watches.end_turn())
+        Ok(self.watches.end_read())
     }
 
-    fn acknowledged(&mut self, ack: &wire::Ack) -> Result<(), Failure> {
+    fn on_ack(&mut self, ack: &wire::Ack) -> Result<(), Failure> {
         let link = self.link;
         if matches!(ack.kind, AckKind::Puback | AckKind::Pubrec | AckKind::Suback) {
             self.recent.answered(ack.id);
         }
-        match self.ledger.answer(ack) {
+        match self.in_flight.answer(ack) {
             Answer::Done(attempt, no_subscriber) => {
                 if no_subscriber {
-                    self.tell_no_subscriber(ack.id);
+                    self.log_no_subscriber(ack.id);
                 }
                 self.answered(attempt, Event::Acked { link, attempt, no_subscriber });
             }
             Answer::Refused(attempt, run, reason) => {
-                // At once, and not when it is given up a quarter of an hour later. The pauses between tries grow, so
-                // that this does not become a flood.
+                // Logged now, because the core gives up only after a quarter of an hour. The pauses between attempts grow,
+                // so that the log is not flooded.
                 let report = Report::new(format!("the broker refused the message of {run}")).cause(&reason);
                 let denied = self.recent.step_of(ack.id).filter(|_| ack.reason.code == NOT_AUTHORIZED);
                 let hint = denied.map(|(topic, _)| how_broker_allows(topic, Access::Publish));
@@ -386,7 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Answer::Unsubscribed(topic) => self.unsubscribed(&topic)?,
             Answer::Release(id) => self.outgoing.push(&Packet::PubRel(PubRel::new(id, None)))?,
-            Answer::Unknown => tracing::debug!(?ack, "the broker acknowledged what it was not sent"),
+            Answer::Unknown => tracing::debug!(?ack, "the broker acknowledged an unknown packet id"),
             Answer::OutOfOrder => {
                 return Err(Failure::Malformed(format!("{:?} for packet id {} out of order", ack.kind, ack.id)));
             }
@@ -394,23 +398,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Of a later step of a run, once for each topic: a device that should hear it is away.
-    fn tell_no_subscriber(&mut self, id: u16) {
+    /// Logs once for each topic that the message of a later step of a run has no subscriber: the device may be away.
+    fn log_no_subscriber(&mut self, id: u16) {
         let Some((topic, 1..)) = self.recent.step_of(id) else { return };
         if self.warned.len() < WARNINGS && self.warned.insert(topic.into()) {
             tracing::warn!(
-                "the broker has no subscriber for `{topic}`: what a run owes there is sent again for up to {} min, unless none of \
-                 its messages had one",
+                "the broker has no subscriber for `{topic}`: a run's owed steps on it are sent again for up to {} min, unless none \
+                 of the run's messages had a subscriber",
                 NO_SUBSCRIBER_MS / 60_000
             );
         }
     }
 
-    /// Hands over as much as the core takes without waiting.
-    fn tell(&mut self, permit: mpsc::Permit<'_, Event>, events: &mpsc::Sender<Event>) {
+    /// Sends as many events as the core takes without waiting.
+    fn send_events(&mut self, permit: mpsc::Permit<'_, Event>, events: &mpsc::Sender<Event>) {
         let mut next = Some(permit);
         while let Some(permit) = next {
-            match self.untold.pop() {
+            match self.pending.pop() {
                 Some(event) => permit.send(event),
                 None => return,
             }
@@ -418,29 +422,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Twice per keep-alive: whatever came since the last PINGREQ shows that the broker lives.
-    fn ticked(&mut self) -> Result<(), Failure> {
+    /// Checks twice per keep-alive that the broker is alive: it must have sent something since the last PINGREQ.
+    fn on_tick(&mut self) -> Result<(), Failure> {
         self.ticks = self.ticks.saturating_add(1);
-        if !self.heard {
+        if !self.has_received {
             return Err(Failure::Silent(self.tick));
         }
-        if self.ledger.tick() >= ACK_TICKS {
+        if self.in_flight.tick() >= ACK_TICKS {
             return Err(Failure::Unacknowledged(self.tick * (ACK_TICKS - 1)));
         }
-        self.heard = false;
+        self.has_received = false;
         self.ping()
     }
 
-    /// Sends what was published before, says `offline`, takes leave so that the broker does not publish the last will,
-    /// and reads on until the broker has closed: closing with something unread would reset the connection and could take
-    /// the farewell along.
+    /// Sends the remaining messages, publishes `offline` and sends DISCONNECT, so that the broker does not publish the last
+    /// will. Then reads until the broker has closed the connection: closing a socket with unread data would reset the
+    /// connection, and the DISCONNECT could be lost.
     async fn disconnect(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), Failure> {
         while self.room() > 0
             && let Ok(order) = orders.try_recv()
         {
             self.execute(order)?;
         }
-        if let Some(topic) = self.status_topic.as_ref().filter(|_| !self.owes_status) {
+        if let Some(topic) = self.status_topic.as_ref().filter(|_| !self.status_pending) {
             self.outgoing.push(&wire::status(topic, "offline", self.limits.retain))?;
         }
         self.outgoing.push(&Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)))?;
@@ -454,18 +458,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Why a message is not sent any more: it waited for the broker to read for longer than the broker itself may hold it, and
-/// not every broker is told how long that is.
+/// Returns why a message expired before it was sent: it waited in the host for longer than the broker may keep it. MQTT 3.1.1
+/// has no message expiry, so that the broker cannot check this.
 pub(super) fn too_late(publish: &rumqttc::v5::mqttbytes::v5::Publish, since: Instant) -> Option<String> {
     let expiry_s = publish.properties.as_ref()?.message_expiry_interval?;
     let waited = since.elapsed();
     let is_late = waited >= Duration::from_secs(expiry_s.into());
-    is_late.then(|| format!("it waited {} s for the connection, and was good for {expiry_s} s", waited.as_secs()))
+    is_late.then(|| format!("it waited {} s for the connection and expired after {expiry_s} s", waited.as_secs()))
 }
 
 fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period.max(Duration::from_millis(10)));
-    // After a pause of the whole process the broker gets its full time to answer.
+    // After the whole process was suspended, the broker has the full time to answer.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
     ticks

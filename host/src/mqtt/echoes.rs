@@ -1,5 +1,5 @@
-//! Our own messages, as they come back on topics that are listened to. In MQTT 5 they say which run they belong to; in 3.1.1
-//! they say nothing, and are known by what they are.
+//! Recognizes the link's own messages when the broker sends them back on a watched topic. In MQTT 5 they carry the id of
+//! their run; in 3.1.1 they are recognized by topic and payload.
 
 use std::{
     collections::HashMap,
@@ -8,45 +8,44 @@ use std::{
 
 use super::wire::Arrived;
 
-/// Topics on which a retained message of ours is remembered: beyond that all are forgotten, and one of ours that a broker has
-/// kept counts as a report.
-const KEPT: usize = 10_000;
+/// Bound of each map. Beyond it the map is cleared, and an own message that comes back counts as a report.
+const ENTRIES: usize = 10_000;
 
-/// What is expected to come back.
+/// The own messages that may come back.
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
     hasher: RandomState,
-    /// How often each message has been sent and has not come back yet: at most as many as are under way, and those that
-    /// the broker delivers to no client (I10: see [`Echoes::sent`]).
+    /// How often each message was sent and has not come back yet: messages under way, and those that the broker delivers
+    /// to no client (I10: bounded by [`ENTRIES`]).
     live: HashMap<u64, u32>,
-    /// The newest retained message on a topic, where it is ours.
-    kept: HashMap<u64, u64>,
+    /// The newest retained message of each topic, if it is the link's own.
+    retained: HashMap<u64, u64>,
 }
 
 impl Echoes {
-    /// A message is sent, perhaps to a topic that is listened to.
-    pub(super) fn sent(&mut self, topic: &str, payload: &[u8], retain: bool, is_heard: bool) {
+    /// Records that a message was sent, possibly to a watched topic.
+    pub(super) fn sent(&mut self, topic: &str, payload: &[u8], retain: bool, is_watched: bool) {
         let message = self.hasher.hash_one((topic, payload));
-        if is_heard {
-            if self.live.len() >= KEPT {
+        if is_watched {
+            if self.live.len() >= ENTRIES {
                 self.live.clear();
             }
             *self.live.entry(message).or_default() += 1;
         }
         if retain {
-            if self.kept.len() >= KEPT {
-                self.kept.clear();
+            if self.retained.len() >= ENTRIES {
+                self.retained.clear();
             }
-            self.kept.insert(self.hasher.hash_one(topic), message);
+            self.retained.insert(self.hasher.hash_one(topic), message);
         }
     }
 
-    /// Whether what has come is ours.
-    pub(super) fn takes(&mut self, arrived: &Arrived) -> bool {
+    /// Returns whether a message is the link's own, and counts it as having come back.
+    pub(super) fn consume(&mut self, arrived: &Arrived) -> bool {
         let topic = self.hasher.hash_one(arrived.topic.as_str());
         let message = self.hasher.hash_one((arrived.topic.as_str(), &arrived.payload[..]));
         if arrived.retained {
-            return self.kept.get(&topic) == Some(&message);
+            return self.retained.get(&topic) == Some(&message);
         }
         if let Some(count) = self.live.get_mut(&message) {
             *count -= 1;
@@ -55,12 +54,12 @@ impl Echoes {
             }
             return true;
         }
-        // Of what the device says, too, it is not known whether the broker keeps it: what is the same as ours is taken for
-        // ours, and then at worst a message is sent that was not needed.
+        // A device's report does not clear `retained`, because the link does not know whether the broker retains it. An
+        // identical retained message then counts as the link's own; at worst a message is sent needlessly.
         false
     }
 
-    /// The connection is over, and what was sent on it does not come back.
+    /// Forgets the messages of a connection that ended: they do not come back.
     pub(super) fn end(&mut self) {
         self.live.clear();
     }
@@ -76,30 +75,30 @@ mod tests {
     }
 
     #[test]
-    fn each_message_comes_back_once() {
+    fn each_message_is_recognized_once() {
         let mut echoes = Echoes::default();
         echoes.sent("door/state", b"open", false, true);
-        assert!(!echoes.takes(&arrived("shut", false)));
-        assert!(echoes.takes(&arrived("open", false)));
-        assert!(!echoes.takes(&arrived("open", false)), "the device says so, too");
+        assert!(!echoes.consume(&arrived("shut", false)));
+        assert!(echoes.consume(&arrived("open", false)));
+        assert!(!echoes.consume(&arrived("open", false)), "the second one is the device's report");
         echoes.sent("door/state", b"open", false, false);
-        assert!(!echoes.takes(&arrived("open", false)), "no watch listened");
+        assert!(!echoes.consume(&arrived("open", false)), "no watch listened");
         echoes.sent("door/state", b"open", false, true);
         echoes.end();
-        assert!(!echoes.takes(&arrived("open", false)));
+        assert!(!echoes.consume(&arrived("open", false)));
     }
 
     #[test]
-    fn what_the_broker_keeps_is_known_by_what_it_is() {
+    fn a_retained_message_is_recognized_by_its_payload() {
         let mut echoes = Echoes::default();
-        assert!(!echoes.takes(&arrived("open", true)));
+        assert!(!echoes.consume(&arrived("open", true)));
         echoes.sent("door/state", b"open", true, false);
-        assert!(echoes.takes(&arrived("open", true)) && echoes.takes(&arrived("open", true)));
-        assert!(!echoes.takes(&arrived("shut", true)));
-        assert!(!echoes.takes(&arrived("open", false)));
-        for number in 0..2 * KEPT {
+        assert!(echoes.consume(&arrived("open", true)) && echoes.consume(&arrived("open", true)));
+        assert!(!echoes.consume(&arrived("shut", true)));
+        assert!(!echoes.consume(&arrived("open", false)));
+        for number in 0..2 * ENTRIES {
             echoes.sent(&number.to_string(), b"open", true, true);
         }
-        assert!(echoes.live.len() <= KEPT && echoes.kept.len() <= KEPT, "I10");
+        assert!(echoes.live.len() <= ENTRIES && echoes.retained.len() <= ENTRIES, "I10");
     }
 }

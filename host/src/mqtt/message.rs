@@ -1,4 +1,4 @@
-//! An attempt as an MQTT message.
+//! Converts an attempt into an MQTT message.
 
 use bytes::Bytes;
 use roost_scheduler::{body::StepRef, event, model::Qos, topic::is_forbidden};
@@ -7,12 +7,12 @@ use rumqttc::v5::mqttbytes::{
     v5::{Publish, PublishProperties},
 };
 
-/// The user property that says which run a message belongs to. By it our own messages are told from devices' reports, for not
-/// every broker can be asked to keep them from us.
+/// The user property with the id of the run that a message belongs to. It distinguishes the link's own messages from devices'
+/// reports, because not every broker supports the no-local option.
 pub(super) const RUN: &str = "roost-run";
 
-/// The message of an attempt, still without a packet id. Never marked as a duplicate: on a new connection each attempt
-/// is a new message, and `roost-run` tells a device that it has seen the run before (I4).
+/// Builds the message of an attempt, without a packet id. It is never marked as a duplicate: on a new connection each
+/// attempt is a new message, and a device recognizes a run that it has seen before by `roost-run` (I4).
 pub(super) fn message(attempt: &event::Publish) -> Publish {
     let message = attempt.message();
     let qos = match message.qos {
@@ -40,7 +40,7 @@ fn properties(attempt: &event::Publish, message: StepRef<'_>) -> PublishProperti
     user_properties.push((RUN.to_owned(), run.clone()));
     PublishProperties {
         payload_format_indicator: is_text.then_some(1),
-        // At least 1: a broker may take 0 for "already over".
+        // At least 1: a broker may treat 0 as already expired.
         message_expiry_interval: expiry_ms.map(|expiry_ms| expiry_ms.div_ceil(1_000).max(1)),
         correlation_data: response_topic.is_some().then(|| Bytes::from(run)),
         response_topic,
@@ -50,8 +50,8 @@ fn properties(attempt: &event::Publish, message: StepRef<'_>) -> PublishProperti
     }
 }
 
-/// Why a message cannot be sent: brokers answer to such texts by ending the connection, for all plugins alike (I7). Plans
-/// with such a text are refused, so this is the last that stands between a mistake there and everybody's link.
+/// Returns why a message must not be sent: brokers answer such texts by ending the connection, which affects all plugins
+/// (I7). Plans with such texts are refused already; this check is the last line of defence.
 pub(super) fn fault(message: StepRef<'_>) -> Option<String> {
     let own = message.properties();
     let own = own.iter().flat_map(|own| {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_says_which_run_it_belongs_to() {
+    fn a_message_carries_the_id_of_its_run() {
         let publish = message(&attempt(1, 5, "coop/door", b"open", Qos::ExactlyOnce));
         assert_eq!((publish.dup, publish.qos, publish.retain), (false, QoS::ExactlyOnce, false));
         let properties = publish.properties.expect("always some");

@@ -1,4 +1,4 @@
-//! Bytes on their way to the broker.
+//! The queue of encoded packets for the socket.
 
 use std::{collections::VecDeque, io};
 
@@ -9,8 +9,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{failure::Failure, wire::Version};
 
-/// Acknowledgements of the broker's messages that wait for the socket. A broker sends no more messages than it was allowed
-/// to before it has read them, so this many only wait at one that breaks the rules: memory must not grow by that.
+/// Bound of queued acknowledgements for the broker's messages (I10). A broker that respects the receive maximum never
+/// reaches it.
 const RECEIPTS: usize = 10_000;
 
 /// Encoded packets that the socket has not taken yet, many per write.
@@ -18,13 +18,13 @@ const RECEIPTS: usize = 10_000;
 pub(super) struct Outgoing {
     version: Version,
     bytes: BytesMut,
-    /// Of all that was ever queued here.
+    /// Bytes queued since the start of the connection.
     queued: u64,
-    /// Of all that the socket has taken.
+    /// Bytes that the socket has taken since the start of the connection.
     written: u64,
-    /// Attempts that are done when the socket has taken everything up to here.
+    /// Attempts that are done once `written` reaches the given position.
     done_when_written: VecDeque<(u64, AttemptId)>,
-    /// Acknowledgements of the broker's messages end here.
+    /// The end positions of queued acknowledgements for the broker's messages.
     receipts: VecDeque<u64>,
     unflushed: bool,
 }
@@ -34,12 +34,12 @@ impl Outgoing {
         Self { version, ..Self::default() }
     }
 
-    /// How many bytes wait.
+    /// The number of bytes that the socket has not taken yet.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// How many attempts wait to be written, of those that no acknowledgement ends.
+    /// The number of queued attempts at QoS 0, which end when they are written.
     pub(super) fn unacknowledged(&self) -> usize {
         self.done_when_written.len()
     }
@@ -56,32 +56,32 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Acknowledges a message of the broker's.
+    /// Queues the acknowledgement of a message from the broker.
     pub(super) fn push_receipt(&mut self, id: u16) -> Result<(), Failure> {
         while self.receipts.front().is_some_and(|end| *end <= self.written) {
             self.receipts.pop_front();
         }
         if self.receipts.len() >= RECEIPTS {
-            return Err(Failure::Malformed("more messages than it was allowed to send".to_owned()));
+            return Err(Failure::Malformed("more messages than the receive maximum allows".to_owned()));
         }
         self.push(&Packet::PubAck(PubAck::new(id, None)))?;
         self.receipts.push_back(self.queued);
         Ok(())
     }
 
-    /// Remembers that an attempt is done as soon as all that is queued has been written.
+    /// Marks an attempt as done once everything queued so far has been written.
     pub(super) fn mark(&mut self, attempt: AttemptId) {
         self.done_when_written.push_back((self.queued, attempt));
     }
 
-    /// An attempt whose mark has been reached.
+    /// Takes the next attempt whose mark has been reached.
     pub(super) fn next_done(&mut self) -> Option<AttemptId> {
         let reached = self.done_when_written.front().is_some_and(|(mark, _)| *mark <= self.written);
         if reached { self.done_when_written.pop_front().map(|(_, attempt)| attempt) } else { None }
     }
 
-    /// Writes as much as the socket takes now, or flushes when there is nothing left to write. Can be cancelled: there is
-    /// one wait on either way, and what was written is counted after it.
+    /// Writes as much as the socket takes now, or flushes if nothing is left to write. Cancel-safe: each branch has a single
+    /// await, and `written` is updated after it.
     pub(super) async fn advance(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         if self.bytes.is_empty() {
             writer.flush().await?;
@@ -132,11 +132,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn acknowledgements_that_are_not_read_do_not_pile_up() {
+    async fn acknowledgements_that_the_broker_does_not_read_are_bounded() {
         let mut outgoing = Outgoing::default();
         for _ in 0..2 {
             for _ in 0..RECEIPTS {
-                outgoing.push_receipt(1).expect("there is room");
+                outgoing.push_receipt(1).expect("below the bound");
             }
             assert!(matches!(outgoing.push_receipt(1), Err(Failure::Malformed(_))));
             while !outgoing.is_idle() {

@@ -1,4 +1,4 @@
-//! What the core has not been told yet.
+//! Events that the core has not received yet.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,25 +7,26 @@ use std::{
 
 use roost_scheduler::event::{Event, LinkId, WatchId};
 
-/// Events that wait until the core takes them.
+/// A queue of events for the core.
 ///
-/// I10: answers are at most one for each attempt and each subscription under way, and one for each order that was turned
-/// down while it was taken. Reports come from outside, as many as the broker's clients like; of those, only the newest of each kind
-/// waits: for each watch at most four, of [`limits::REPORT_BYTES`](roost_scheduler::limits::REPORT_BYTES). Nothing is lost
-/// by that: one match is as good as two, and of the others people see the last.
+/// I10: there is at most one answer for each attempt and each subscription under way, and one for each refused order. The
+/// number of reports is up to the broker's clients; therefore only the newest of each kind is queued, at most four for each
+/// watch, of [`limits::REPORT_BYTES`](roost_scheduler::limits::REPORT_BYTES). Nothing is lost by that: one match is as good
+/// as two, and of the other reports only the last is shown.
 #[derive(Debug)]
 pub(super) struct PendingEvents {
     link: LinkId,
     answers: VecDeque<Event>,
-    /// In the order in which the first of each kind came: who reports without end does not lose its turn by that.
+    /// Kinds with a queued report, in the order of the first report of each: a newer report does not change the order.
     reports: VecDeque<Kind>,
+    /// The newest report of each kind in `reports`.
     newest: HashMap<Kind, Arc<str>>,
-    /// Whose turn it is, where both wait: neither holds up the other (I7).
-    is_turn_of_reports: bool,
+    /// Whether the last event was a report. If both are queued, answers and reports alternate (I7).
+    was_report: bool,
 }
 
-/// A live match is worth more than one that the broker had kept, and either more than another report: none replaces
-/// another.
+/// What distinguishes queued reports: a live match matters more than a retained one, and either more than a report that
+/// does not match. A report replaces only one of its own kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     watch: WatchId,
@@ -35,36 +36,30 @@ struct Kind {
 
 impl PendingEvents {
     pub(super) fn new(link: LinkId) -> Self {
-        Self {
-            link,
-            answers: VecDeque::new(),
-            reports: VecDeque::new(),
-            newest: HashMap::new(),
-            is_turn_of_reports: false,
-        }
+        Self { link, answers: VecDeque::new(), reports: VecDeque::new(), newest: HashMap::new(), was_report: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.answers.is_empty() && self.reports.is_empty()
     }
 
-    /// An answer to what the core wanted.
+    /// Queues an answer to an order of the core.
     pub(super) fn push(&mut self, event: Event) {
         self.answers.push_back(event);
     }
 
-    /// What a device has said.
-    pub(super) fn report(&mut self, watch: WatchId, matches: bool, retained: bool, said: &Arc<str>) {
+    /// Queues a device's report, in place of an older one of the same kind.
+    pub(super) fn push_report(&mut self, watch: WatchId, matches: bool, retained: bool, excerpt: &Arc<str>) {
         let kind = Kind { watch, matches, retained };
-        if self.newest.insert(kind, said.clone()).is_none() {
+        if self.newest.insert(kind, excerpt.clone()).is_none() {
             self.reports.push_back(kind);
         }
     }
 
-    /// What is to be told next.
+    /// Takes the next event.
     pub(super) fn pop(&mut self) -> Option<Event> {
-        self.is_turn_of_reports = !self.is_turn_of_reports && !self.reports.is_empty() || self.answers.is_empty();
-        if !self.is_turn_of_reports {
+        self.was_report = !self.was_report && !self.reports.is_empty() || self.answers.is_empty();
+        if !self.was_report {
             return self.answers.pop_front();
         }
         let kind = self.reports.pop_front()?;
@@ -78,53 +73,53 @@ impl PendingEvents {
 mod tests {
     use super::*;
 
-    fn told(untold: &mut PendingEvents) -> Vec<String> {
+    fn drain(pending: &mut PendingEvents) -> Vec<String> {
         let name = |event| match event {
             Event::Acked { attempt, .. } => format!("acked {attempt}"),
             Event::Reported { watch, matches, retained, said, .. } => {
-                let kept = if retained { ", kept" } else { "" };
-                format!("{watch}: {said}{}{kept}", if matches { "!" } else { "" })
+                let retained = if retained { ", retained" } else { "" };
+                format!("{watch}: {said}{}{retained}", if matches { "!" } else { "" })
             }
             other => panic!("unexpected {other:?}"),
         };
-        std::iter::from_fn(|| untold.pop()).map(name).collect()
+        std::iter::from_fn(|| pending.pop()).map(name).collect()
     }
 
     #[test]
-    fn of_each_kind_of_report_the_newest_waits() {
-        let mut untold = PendingEvents::new(1);
+    fn only_the_newest_report_of_each_kind_is_queued() {
+        let mut pending = PendingEvents::new(1);
         for number in 0..10_000 {
-            let said: Arc<str> = number.to_string().into();
+            let excerpt: Arc<str> = number.to_string().into();
             for watch in [7, 8] {
-                untold.report(watch, number % 10 == 0, number < 5_000, &said);
+                pending.push_report(watch, number % 10 == 0, number < 5_000, &excerpt);
             }
         }
         let expected = [
-            "7: 4990!, kept",
-            "8: 4990!, kept",
-            "7: 4999, kept",
-            "8: 4999, kept",
+            "7: 4990!, retained",
+            "8: 4990!, retained",
+            "7: 4999, retained",
+            "8: 4999, retained",
             "7: 9990!",
             "8: 9990!",
             "7: 9999",
             "8: 9999",
         ];
-        assert_eq!(told(&mut untold), expected);
-        assert!(untold.is_empty());
+        assert_eq!(drain(&mut pending), expected);
+        assert!(pending.is_empty());
     }
 
     #[test]
     fn answers_and_reports_take_turns() {
-        let mut untold = PendingEvents::new(1);
+        let mut pending = PendingEvents::new(1);
         for attempt in 1..=3 {
-            untold.push(Event::Acked { link: 1, attempt, no_subscriber: false });
+            pending.push(Event::Acked { link: 1, attempt, no_subscriber: false });
         }
         for watch in 1..=5 {
-            untold.report(watch, true, false, &"on".into());
+            pending.push_report(watch, true, false, &"on".into());
         }
         let expected = ["1: on!", "acked 1", "2: on!", "acked 2", "3: on!", "acked 3", "4: on!", "5: on!"];
-        assert_eq!(told(&mut untold), expected);
-        untold.push(Event::Acked { link: 1, attempt: 4, no_subscriber: false });
-        assert_eq!(told(&mut untold), ["acked 4"]);
+        assert_eq!(drain(&mut pending), expected);
+        pending.push(Event::Acked { link: 1, attempt: 4, no_subscriber: false });
+        assert_eq!(drain(&mut pending), ["acked 4"]);
     }
 }

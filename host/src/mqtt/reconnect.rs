@@ -1,4 +1,4 @@
-//! A time without the broker: how long to wait before the next try, and what to say meanwhile.
+//! Reconnection: the pauses between tries, and what is logged while there is no connection.
 
 use std::{
     collections::HashMap,
@@ -8,44 +8,52 @@ use std::{
 
 use roost_scheduler::time::Instant;
 
-use super::{Settings, connection::Verdict, failure::Failure, url::BrokerUrl, wire::Version};
+use super::{Settings, connection::Diagnosis, failure::Failure, url::BrokerUrl, wire::Version};
 use crate::{clock, report::Report};
 
-/// How many of the longest pauses lie between two tries where only a person can help: some brokers lock out clients that
-/// often come with a wrong password.
-const FOR_A_PERSON: u32 = 6;
+/// The factor on the longest pause if only the operator can resolve the failure: some brokers lock out clients that often
+/// use a wrong password.
+const OPERATOR_FACTOR: u32 = 6;
 
+/// The state of the tries to connect.
 #[derive(Default)]
 pub(super) struct Reconnect {
-    /// Tries since the broker was last well: the exponent of the pause.
+    /// Tries since the last steady connection: the exponent of the pause.
     tries: u32,
     /// Failures since the last connection.
     failures: u32,
-    /// When the first of them was.
+    /// The time of the first of these failures.
     since: Option<Instant>,
-    /// What was logged last of each address.
+    /// The failure that was logged last for each address.
     logged: HashMap<String, String>,
 }
 
-/// Whether there was a connection.
+/// Whether a connection was established before the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lost {
-    /// Until now, and what its end says.
-    Now(Verdict),
-    /// There was none.
+    /// A connection was established and is lost now.
+    Now(Diagnosis),
+    /// No connection was established.
     Never {
-        /// Whether that was so at all addresses, one after the other.
+        /// Whether all addresses have failed in this round.
         is_round_over: bool,
     },
 }
 
 impl Reconnect {
-    /// Logs that a connection failed or was lost, unless that was logged just before; returns how long to wait.
-    pub(super) fn failed(&mut self, settings: &Settings, url: &BrokerUrl, failure: &Failure, lost: Lost) -> Duration {
+    /// Logs that a connection failed or was lost, at debug level if the same was logged just before. Returns the pause
+    /// before the next try.
+    pub(super) fn record_failure(
+        &mut self,
+        settings: &Settings,
+        url: &BrokerUrl,
+        failure: &Failure,
+        lost: Lost,
+    ) -> Duration {
         let now = clock::now();
         self.since.get_or_insert(now);
-        if lost == Lost::Now(Verdict::Named) {
-            // The next connection leaves out what this one may have ended at.
+        if lost == Lost::Now(Diagnosis::Suspected) {
+            // The next connection holds back the packets at which this one may have ended.
             self.tries = 0;
         }
         self.failures = self.failures.saturating_add(1);
@@ -65,10 +73,10 @@ impl Reconnect {
         if let Some(hint) = failure.hint(url.tls) {
             report = report.hint(hint);
         }
-        let said = self.logged.insert(url.to_string(), why.clone());
-        if said == Some(why) {
+        let previous = self.logged.insert(url.to_string(), why.clone());
+        if previous == Some(why) {
             tracing::debug!("{report}");
-        } else if failure.needs_a_person() {
+        } else if failure.needs_operator() {
             tracing::error!("{report}");
         } else {
             tracing::warn!("{report}");
@@ -76,8 +84,8 @@ impl Reconnect {
         pause
     }
 
-    /// Logs that there is a connection.
-    pub(super) fn ended(&mut self, url: &BrokerUrl, version: Version, credit: u16) {
+    /// Logs that a connection is established.
+    pub(super) fn record_connected(&mut self, url: &BrokerUrl, version: Version, credit: u16) {
         let how = if url.tls { format!("{version} over TLS") } else { version.to_string() };
         match self.since {
             Some(since) => {
@@ -90,20 +98,21 @@ impl Reconnect {
         *self = Self { tries: self.tries, ..Self::default() };
     }
 
-    /// The connection held for a while: the next pause is short again. A broker that lets us in and out again would
-    /// otherwise be called on without end.
-    pub(super) const fn was_steady(&mut self) {
+    /// Makes the next pause short again after a steady connection. A short connection does not: otherwise a broker that
+    /// accepts and closes connections would be retried without a pause.
+    pub(super) const fn reset_pause(&mut self) {
         self.tries = 0;
     }
 
-    /// Between half of it and all of it, so that many hosts do not come back at the same moment.
+    /// Returns the pause before the next try, with jitter of up to half of it, so that many hosts do not reconnect at the
+    /// same moment.
     fn pause(&self, settings: &Settings, failure: &Failure, now: Instant) -> Duration {
-        let pace = &settings.pace;
-        let doubled = pace.first_pause.saturating_mul(2_u32.saturating_pow(self.tries.min(16)));
-        let full = if failure.needs_a_person() {
-            pace.longest_pause.saturating_mul(FOR_A_PERSON)
+        let timeouts = &settings.timeouts;
+        let doubled = timeouts.first_pause.saturating_mul(2_u32.saturating_pow(self.tries.min(16)));
+        let full = if failure.needs_operator() {
+            timeouts.longest_pause.saturating_mul(OPERATOR_FACTOR)
         } else {
-            doubled.min(pace.longest_pause)
+            doubled.min(timeouts.longest_pause)
         };
         let mut hasher = DefaultHasher::new();
         (&settings.client_id, self.tries, now).hash(&mut hasher);
@@ -120,30 +129,34 @@ mod tests {
     const NEVER: Lost = Lost::Never { is_round_over: true };
 
     #[test]
-    fn pauses_double_up_to_a_bound_and_begin_anew_after_a_steady_connection() {
+    fn pauses_double_up_to_a_bound_and_restart_after_a_steady_connection() {
         let settings = settings(1883);
-        let (first, longest) = (settings.pace.first_pause, settings.pace.longest_pause);
-        let mut outage = Reconnect::default();
+        let (first, longest) = (settings.timeouts.first_pause, settings.timeouts.longest_pause);
+        let mut reconnect = Reconnect::default();
         for expected in (0..40).map(|n| first.saturating_mul(1 << n.min(20)).min(longest)) {
-            let pause = outage.failed(&settings, &settings.urls[0], &Failure::Closed, NEVER);
+            let pause = reconnect.record_failure(&settings, &settings.urls[0], &Failure::Closed, NEVER);
             assert!(pause >= expected / 2 && pause <= expected, "{pause:?} for {expected:?}");
         }
-        outage.ended(&settings.urls[0], Version::Five, 1);
+        reconnect.record_connected(&settings.urls[0], Version::Five, 1);
         assert!(
-            outage.failed(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Verdict::Nothing)) > first,
-            "a short connection changes nothing"
+            reconnect.record_failure(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Diagnosis::Unrelated))
+                > first,
+            "a short connection does not reset the pause"
         );
-        outage.was_steady();
-        assert!(outage.failed(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Verdict::Nothing)) <= first);
+        reconnect.reset_pause();
+        assert!(
+            reconnect.record_failure(&settings, &settings.urls[0], &Failure::Closed, Lost::Now(Diagnosis::Unrelated))
+                <= first
+        );
     }
 
     #[test]
-    fn what_needs_a_person_is_tried_seldom() {
+    fn a_failure_that_needs_the_operator_has_a_long_pause() {
         let settings = settings(1883);
         let login = Failure::Login(Reason { code: 0x86, text: None });
         assert!(
-            Reconnect::default().failed(&settings, &settings.urls[0], &login, NEVER)
-                >= settings.pace.longest_pause * FOR_A_PERSON / 2
+            Reconnect::default().record_failure(&settings, &settings.urls[0], &login, NEVER)
+                >= settings.timeouts.longest_pause * OPERATOR_FACTOR / 2
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What a device has said, and whether it is what was waited for.
+//! Devices' reports, and the conditions that they are compared with.
 
 use std::{cell::OnceCell, sync::Arc};
 
@@ -7,11 +7,11 @@ use serde_json::{Number, Value};
 
 use crate::report::in_one_line;
 
-/// A longer report is not looked into as JSON: as values it takes up to a hundred times its length, and while it is read
-/// nothing is sent (I7).
+/// A longer report is not parsed as JSON: parsed values take up to a hundred times its length, and nothing is sent during
+/// the parse (I7).
 const JSON_BYTES: usize = 64 * 1024;
 
-/// What a report is compared with: a [`Matches`] whose own JSON has been read.
+/// A condition on reports: a [`Matches`] with its JSON parsed.
 #[derive(Debug)]
 pub(super) enum Condition {
     Any,
@@ -25,7 +25,7 @@ pub(super) enum Condition {
         min: f64,
         max: f64,
     },
-    /// Its own value is not JSON, which the contract does not let pass.
+    /// The condition's value is not JSON, so that nothing matches. The contract refuses such plans.
     Never,
 }
 
@@ -45,7 +45,7 @@ impl From<&Matches> for Condition {
     }
 }
 
-/// A payload, read as JSON once at most, and not before a condition needs it.
+/// A payload that is parsed as JSON at most once, and only if a condition needs it.
 pub(super) struct Report<'payload> {
     payload: &'payload [u8],
     json: OnceCell<Option<Value>>,
@@ -56,12 +56,12 @@ impl<'payload> Report<'payload> {
         Self { payload, json: OnceCell::new() }
     }
 
-    /// Whether it is what was waited for.
+    /// Checks whether the report meets a condition.
     pub(super) fn matches(&self, condition: &Condition) -> bool {
         match condition {
             Condition::Any => true,
             Condition::Bytes(bytes) => *self.payload == **bytes,
-            Condition::Json { pointer, value } => self.at(pointer).is_some_and(|said| equal(said, value)),
+            Condition::Json { pointer, value } => self.at(pointer).is_some_and(|found| equal(found, value)),
             Condition::JsonRange { pointer, min, max } => {
                 let number = self.at(pointer).and_then(Value::as_f64);
                 number.is_some_and(|number| (*min..=*max).contains(&number))
@@ -75,27 +75,27 @@ impl<'payload> Report<'payload> {
         self.json.get_or_init(|| if self.payload.len() > JSON_BYTES { None } else { read() }).as_ref()?.pointer(pointer)
     }
 
-    /// How many bytes were read as JSON.
+    /// The number of bytes that were parsed as JSON.
     pub(super) fn json_bytes(&self) -> usize {
         if self.json.get().is_some() && self.payload.len() <= JSON_BYTES { self.payload.len() } else { 0 }
     }
 
-    /// Its beginning, for people, in at most [`REPORT_BYTES`].
-    pub(super) fn said(&self) -> String {
-        // A character that is cut in two here is beyond what is kept.
+    /// Returns the beginning of the payload as printable text, in at most [`REPORT_BYTES`].
+    pub(super) fn excerpt(&self) -> String {
+        // A character that is cut in two here lies beyond the excerpt.
         let start = &self.payload[..self.payload.len().min(REPORT_BYTES + 4)];
-        let mut said = in_one_line(&String::from_utf8_lossy(start));
-        // Neither step makes a text shorter, so this is so as well if the payload is longer than its start.
-        if said.len() > REPORT_BYTES {
+        let mut excerpt = in_one_line(&String::from_utf8_lossy(start));
+        // Neither step shortens a text, so that this holds as well if the payload is longer than `start`.
+        if excerpt.len() > REPORT_BYTES {
             const MORE: &str = "…";
-            said.truncate(said.floor_char_boundary(REPORT_BYTES - MORE.len()));
-            said.push_str(MORE);
+            excerpt.truncate(excerpt.floor_char_boundary(REPORT_BYTES - MORE.len()));
+            excerpt.push_str(MORE);
         }
-        said
+        excerpt
     }
 }
 
-/// Numbers by their value, objects whatever the order of their members.
+/// Compares JSON values: numbers by their value, objects regardless of the order of their members.
 fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => equal_numbers(one, other),
@@ -110,7 +110,7 @@ fn equal(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Exactly, as far as integers have 64 bits: larger ones have been rounded when they were read.
+/// Compares exactly, except that integers beyond 64 bits were rounded by the parser.
 fn equal_numbers(one: &Number, other: &Number) -> bool {
     match (one.as_i128(), other.as_i128()) {
         (Some(one), Some(other)) => one == other,
@@ -120,7 +120,7 @@ fn equal_numbers(one: &Number, other: &Number) -> bool {
     }
 }
 
-/// The conversion is exact: a float without a fraction is an integer, and those that are too large end far outside 64 bits.
+/// The conversion is exact: a float without a fraction is an integer, and larger ones saturate far outside 64 bits.
 fn is_integer(float: f64, integer: i128) -> bool {
     float.fract() == 0.0 && float as i128 == integer
 }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_has_both_its_ends() {
+    fn a_range_includes_both_ends() {
         for (payload, expected) in [
             (r#"{"position":49}"#, true),
             (r#"{"position":48.5}"#, true),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_once_and_only_for_those_that_want_it() {
+    fn json_is_parsed_once_and_only_for_conditions_that_need_it() {
         let report = Report::new(b"{\"a\":1}");
         assert!(report.matches(&Condition::Any));
         assert_eq!(report.json_bytes(), 0);
@@ -243,22 +243,22 @@ mod tests {
         assert_eq!(report.json_bytes(), 7);
         let long = format!("{{\"a\":1,\"b\":\"{}\"}}", "x".repeat(JSON_BYTES));
         let report = Report::new(long.as_bytes());
-        assert!(!report.matches(&(&json("/a", "1")).into()), "too long to be looked into");
+        assert!(!report.matches(&(&json("/a", "1")).into()), "too long to be parsed");
         assert_eq!(report.json_bytes(), 0);
     }
 
     #[test]
-    fn people_see_the_beginning() {
-        let said = |payload: &[u8]| Report::new(payload).said();
-        assert_eq!(said(b"opening"), "opening");
-        assert_eq!(said(b"two\nlines\x1b[2J\xFF"), "two\\nlines\\u{1b}[2J\u{FFFD}");
-        assert_eq!(said("x".repeat(80).as_bytes()), "x".repeat(80));
-        assert_eq!(said("x".repeat(81).as_bytes()), format!("{}…", "x".repeat(77)));
+    fn an_excerpt_is_the_printable_beginning() {
+        let excerpt = |payload: &[u8]| Report::new(payload).excerpt();
+        assert_eq!(excerpt(b"opening"), "opening");
+        assert_eq!(excerpt(b"two\nlines\x1b[2J\xFF"), "two\\nlines\\u{1b}[2J\u{FFFD}");
+        assert_eq!(excerpt("x".repeat(80).as_bytes()), "x".repeat(80));
+        assert_eq!(excerpt("x".repeat(81).as_bytes()), format!("{}…", "x".repeat(77)));
         for long in ["ü".repeat(1_000), "🐓".repeat(1_000), format!("x{}", "€".repeat(1_000)), "\u{200b}".repeat(40)]
         {
-            let said = said(long.as_bytes());
-            assert!(said.len() <= REPORT_BYTES && said.ends_with('…') && !said.contains('\u{FFFD}'), "{said}");
+            let text = excerpt(long.as_bytes());
+            assert!(text.len() <= REPORT_BYTES && text.ends_with('…') && !text.contains('\u{FFFD}'), "{text}");
         }
-        assert!(said(&[0xFF; 1_000]).len() <= REPORT_BYTES);
+        assert!(excerpt(&[0xFF; 1_000]).len() <= REPORT_BYTES);
     }
 }

@@ -1,8 +1,8 @@
-//! Topics at which the broker ended a connection: they are held back, and tried one at a time, alone, until it is known
-//! which of them it was.
+//! Suspects: topics at which the broker may have ended a connection. They are held back and tried one at a time, alone on
+//! the connection, until the denied topic is found.
 //!
-//! Some brokers close the connection on a message that their access rules deny, and say nothing (Mosquitto 2.0.11 does, where
-//! `max_queued_messages` is 0). Without this, one such topic would take everybody's messages along, again and again (I7).
+//! Some brokers close the connection without a reason when their access rules deny a message (Mosquitto 2.0.11 does if
+//! `max_queued_messages` is 0). Without suspects, one such topic would repeatedly interrupt the messages of all plugins (I7).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use super::{failure::Failure, limits};
 
-/// What a packet was about.
+/// The topic of a packet, and whether it publishes or subscribes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
-    /// Messages to a topic.
+    /// A message to a topic.
     Publish(Box<str>),
-    /// Listening to a topic.
+    /// A subscription to a topic.
     Subscribe(Box<str>),
 }
 
@@ -33,52 +33,54 @@ impl fmt::Display for Subject {
     }
 }
 
-/// All suspects, over all connections.
+/// All suspects, across connections.
 #[derive(Debug)]
 pub(super) struct Suspects {
     known: HashMap<Subject, Suspect>,
-    /// Named by the last connection; they are suspects only if the broker lets us in again at once. Else it was the broker
-    /// that went away, or the network.
-    named: Vec<Subject>,
+    /// The recent subjects of the last connection. They become suspects only if the next connection succeeds at once;
+    /// otherwise the broker or the network was down.
+    candidates: Vec<Subject>,
     /// When the next trial may begin.
     next_trial: Instant,
-    /// The turns that were given to messages that have to wait for theirs.
+    /// The latest turn that was given to a deferred message.
     next_turn: Instant,
 }
 
 #[derive(Debug)]
 struct Suspect {
-    /// Trials at which the broker ended the connection.
-    convictions: u32,
-    /// Until then it is not tried again.
+    /// The number of trials at which the broker ended the connection.
+    denials: u32,
+    /// When the next trial of this suspect may begin.
     not_before: Instant,
 }
 
 impl Suspects {
     pub(super) fn new(now: Instant) -> Self {
-        Self { known: HashMap::new(), named: Vec::new(), next_trial: now, next_turn: now }
+        Self { known: HashMap::new(), candidates: Vec::new(), next_trial: now, next_turn: now }
     }
 
-    /// A connection ended at one of these. Whether any of them is new, so that the next connection will be a better one.
-    pub(super) fn name(&mut self, subjects: Vec<Subject>) -> bool {
+    /// Records the subjects at which a connection may have ended. Returns whether any of them is new, so that the next
+    /// connection may last longer.
+    pub(super) fn nominate(&mut self, subjects: Vec<Subject>) -> bool {
         let room = limits::SUSPECTS.saturating_sub(self.known.len());
-        self.named = subjects.into_iter().filter(|subject| !self.known.contains_key(subject)).take(room).collect();
-        !self.named.is_empty()
+        self.candidates = subjects.into_iter().filter(|subject| !self.known.contains_key(subject)).take(room).collect();
+        !self.candidates.is_empty()
     }
 
-    /// There is a connection again: those that were named are suspects, if it was made at once. Those that are from then on.
+    /// Records a new connection: the candidates become suspects if it was established at once. Returns the new suspects.
     pub(super) fn connected(&mut self, at_once: bool, now: Instant) -> Vec<Subject> {
-        let mut named = std::mem::take(&mut self.named);
+        let mut candidates = std::mem::take(&mut self.candidates);
         if !at_once {
-            named.clear();
+            candidates.clear();
         }
-        for subject in &named {
-            self.known.insert(subject.clone(), Suspect { convictions: 0, not_before: now });
+        for subject in &candidates {
+            self.known.insert(subject.clone(), Suspect { denials: 0, not_before: now });
         }
-        named
+        candidates
     }
 
-    /// The broker's rules may be different now: a connection ended for another reason, or this is another broker.
+    /// Makes all suspects ready, because the broker's rules may have changed: a connection ended for another reason, or this
+    /// is another broker.
     pub(super) fn retry_all(&mut self, now: Instant) {
         self.next_turn = now;
         for suspect in self.known.values_mut() {
@@ -94,60 +96,62 @@ impl Suspects {
         self.known.is_empty()
     }
 
-    /// Whether the broker has ended a connection at it when it was alone.
-    pub(super) fn is_convicted(&self, subject: &Subject) -> bool {
-        self.known.get(subject).is_some_and(|suspect| suspect.convictions > 0)
+    /// Checks whether the broker has ended a connection at a trial of the subject.
+    pub(super) fn is_denied(&self, subject: &Subject) -> bool {
+        self.known.get(subject).is_some_and(|suspect| suspect.denials > 0)
     }
 
-    /// When it may be tried.
+    /// Returns when the trial of a subject may begin.
     pub(super) fn ready_at(&self, subject: &Subject) -> Instant {
         self.known.get(subject).map_or(self.next_trial, |suspect| suspect.not_before.max(self.next_trial))
     }
 
-    /// For a message that cannot be tried now: how long it waits. Each gets a turn of its own.
+    /// Returns how long to defer a message that cannot be tried now. Each message gets its own turn.
     pub(super) fn wait(&mut self, subject: &Subject, now: Instant) -> Duration {
         let ready = self.ready_at(subject);
         self.next_turn = self.next_turn.max(ready).max(now) + limits::TURN;
-        // Turns that are far ahead are those of many; each comes and asks again.
+        // Messages beyond the latest turn share it, and are deferred again.
         let latest = ready.max(now) + limits::LAST_TURN;
         self.next_turn = self.next_turn.min(latest);
         self.next_turn.duration_since(now)
     }
 
-    /// The broker took it and kept the connection.
-    pub(super) fn acquit(&mut self, subject: &Subject, took: Duration, now: Instant) -> bool {
+    /// Removes a suspect at which the broker kept the connection, after a trial that took `took`. Returns whether it was
+    /// denied before.
+    pub(super) fn clear(&mut self, subject: &Subject, took: Duration, now: Instant) -> bool {
         self.pause(took, now);
-        self.known.remove(subject).is_some_and(|suspect| suspect.convictions > 0)
+        self.known.remove(subject).is_some_and(|suspect| suspect.denials > 0)
     }
 
-    /// It could not be found out.
-    pub(super) fn put_off(&mut self, subject: &Subject, took: Duration, now: Instant) {
+    /// Postpones the next trial of a suspect after one without a result.
+    pub(super) fn postpone(&mut self, subject: &Subject, took: Duration, now: Instant) {
         self.pause(took, now);
         if let Some(suspect) = self.known.get_mut(subject) {
             suspect.not_before = now + limits::UNDECIDED;
         }
     }
 
-    /// Trials take a tenth of the time at most: nothing else is sent meanwhile.
+    /// Limits trials to a tenth of the time, because nothing else is sent meanwhile.
     fn pause(&mut self, took: Duration, now: Instant) {
         self.next_trial = now + (took * 9).max(limits::TURN);
     }
 
-    /// The broker ended the connection when it was alone; how often it has done so, and how long it is left alone now.
-    pub(super) fn convict(&mut self, subject: &Subject, longest: Duration, now: Instant) -> (u32, Duration) {
-        self.next_trial = now + limits::AFTER_CONVICTION;
-        let suspect = self.known.entry(subject.clone()).or_insert_with(|| Suspect { convictions: 0, not_before: now });
-        let doubled = limits::FIRST_PAUSE.saturating_mul(1 << suspect.convictions.min(16));
+    /// Records that the broker ended the connection at a trial. Returns the number of such trials and the pause until the
+    /// next one.
+    pub(super) fn mark_denied(&mut self, subject: &Subject, longest: Duration, now: Instant) -> (u32, Duration) {
+        self.next_trial = now + limits::AFTER_DENIAL;
+        let suspect = self.known.entry(subject.clone()).or_insert_with(|| Suspect { denials: 0, not_before: now });
+        let doubled = limits::FIRST_PAUSE.saturating_mul(1 << suspect.denials.min(16));
         let pause = doubled.min(longest);
-        suspect.convictions = suspect.convictions.saturating_add(1);
+        suspect.denials = suspect.denials.saturating_add(1);
         suspect.not_before = now + pause;
-        (suspect.convictions, pause)
+        (suspect.denials, pause)
     }
 
-    /// The topics at which the broker ends connections, the first ones by name, and how many there are.
-    pub(super) fn convicted(&self) -> (Vec<String>, usize) {
-        let convicted = self.known.iter().filter(|(_, suspect)| suspect.convictions > 0);
-        let mut topics: Vec<String> = convicted
+    /// Returns the first topics, in alphabetical order, at which the broker ends connections, and the number of all of them.
+    pub(super) fn denied(&self) -> (Vec<String>, usize) {
+        let denied = self.known.iter().filter(|(_, suspect)| suspect.denials > 0);
+        let mut topics: Vec<String> = denied
             .map(|(subject, _)| match subject {
                 Subject::Publish(topic) | Subject::Subscribe(topic) => topic.to_string(),
             })
@@ -160,12 +164,12 @@ impl Suspects {
     }
 }
 
-/// Packets that were written on one connection, as long as it may be them that the broker ends it at: those after the last
-/// one that it answered to, and that one. Brokers read a connection's packets in their order.
+/// The packets of one connection that the broker may not have processed: the last one that it answered, and those after
+/// it. Brokers process a connection's packets in order.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     packets: VecDeque<Packet>,
-    /// How many were written before the first of them.
+    /// The number of packets that were written before the first of them.
     gone: u64,
 }
 
@@ -173,23 +177,25 @@ pub(super) struct Recent {
 struct Packet {
     written: Instant,
     id: Option<u16>,
-    what: What,
+    content: Content,
 }
 
 #[derive(Debug)]
-enum What {
+enum Content {
     /// A step's message.
     Step(Body, usize),
     Other(Subject),
 }
 
 impl Recent {
+    /// Records the message of a step.
     pub(super) fn step(&mut self, body: &Body, step: usize, id: Option<u16>, written: Instant) {
-        self.push(Packet { written, id, what: What::Step(body.clone(), step) });
+        self.push(Packet { written, id, content: Content::Step(body.clone(), step) });
     }
 
+    /// Records another packet.
     pub(super) fn other(&mut self, subject: Subject, id: Option<u16>, written: Instant) {
-        self.push(Packet { written, id, what: What::Other(subject) });
+        self.push(Packet { written, id, content: Content::Other(subject) });
     }
 
     fn push(&mut self, packet: Packet) {
@@ -200,28 +206,28 @@ impl Recent {
         self.packets.push_back(packet);
     }
 
-    /// Behind all that was written so far.
+    /// Returns the mark after all packets that were written so far.
     pub(super) fn mark(&self) -> u64 {
         self.gone + self.packets.len() as u64
     }
 
-    /// The broker has answered to a packet: it has got past those before it.
+    /// Records the answer to a packet: the broker has processed those before it.
     pub(super) fn answered(&mut self, id: u16) {
         if let Some(place) = self.packets.iter().position(|packet| packet.id == Some(id)) {
             self.forget(place);
         }
     }
 
-    /// The topic of the message that the broker has just answered to, and which step of its run it is, counted from 0.
+    /// Returns the topic of the message that the broker has just answered, and the index of its step in the run.
     pub(super) fn step_of(&self, id: u16) -> Option<(&str, usize)> {
         let packet = self.packets.front().filter(|packet| packet.id == Some(id))?;
-        match &packet.what {
-            What::Step(body, step) => Some((body.step(*step)?.topic(), *step)),
-            What::Other(_) => None,
+        match &packet.content {
+            Content::Step(body, step) => Some((body.step(*step)?.topic(), *step)),
+            Content::Other(_) => None,
         }
     }
 
-    /// The broker has got past a mark.
+    /// Records that the broker has processed all packets before a mark.
     pub(super) fn passed(&mut self, mark: u64) {
         let count = mark.saturating_sub(self.gone).min(self.packets.len() as u64);
         self.forget(usize::try_from(count).unwrap_or(usize::MAX));
@@ -232,21 +238,21 @@ impl Recent {
         self.gone += count as u64;
     }
 
-    /// What the broker may have ended the connection at, each once.
+    /// Returns the subjects at which the broker may have ended the connection, without duplicates.
     pub(super) fn suspects(&self, now: Instant) -> Vec<Subject> {
         let is_recent = |packet: &&Packet| now.duration_since(packet.written) <= limits::SUSPECT_WITHIN;
         let mut seen = std::collections::HashSet::new();
         let recent = self.packets.iter().filter(is_recent);
-        let subjects = recent.filter_map(|packet| match &packet.what {
-            What::Step(body, step) => Some(Subject::Publish(body.step(*step)?.topic().into())),
-            What::Other(subject) => Some(subject.clone()),
+        let subjects = recent.filter_map(|packet| match &packet.content {
+            Content::Step(body, step) => Some(Subject::Publish(body.step(*step)?.topic().into())),
+            Content::Other(subject) => Some(subject.clone()),
         });
         subjects.filter(|subject| seen.insert(subject.clone())).collect()
     }
 }
 
 impl Failure {
-    /// Whether it may be the broker's answer to something that it was sent.
+    /// Checks whether the failure may be the broker's answer to a packet.
     pub(super) fn may_be_an_answer(&self) -> bool {
         match self {
             Self::Closed => true,

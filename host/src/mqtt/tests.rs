@@ -1,4 +1,4 @@
-//! The link against real brokers and against a false one.
+//! Tests the link against real brokers and against a false one.
 
 mod brokers;
 mod conformance;
@@ -23,7 +23,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{Link, LinkInfo, Settings, Timeouts, connect};
 
-/// The second attempt at the only step of a run.
+/// Returns the second attempt at the only step of a run.
 pub(super) fn attempt(link: LinkId, attempt: AttemptId, topic: &str, payload: &[u8], qos: Qos) -> Publish {
     let occurrence = Instant::from_millis(1_803_882_600_000).expect("in range");
     let message = Message {
@@ -63,13 +63,13 @@ pub(super) fn edit(attempt: &mut Publish, change: impl FnOnce(&mut Message)) {
     attempt.body = body(message);
 }
 
-/// What a device is to report on a topic, word for word.
+/// Returns a confirmation by an exact report on a topic.
 pub(super) fn confirm(topic: &str, report: &str) -> Confirm {
     let matches = Matches::Bytes(report.as_bytes().into());
     Confirm { topic: Topic::parse(topic).expect("valid"), matches, within_ms: 1_000, already: false }
 }
 
-/// For a broker on this machine, in a hurry.
+/// Returns settings for a broker on this machine, with short pauses.
 pub(super) fn settings(port: u16) -> Settings {
     Settings {
         urls: vec![format!("mqtt://127.0.0.1:{port}").parse().expect("a good URL")],
@@ -79,7 +79,7 @@ pub(super) fn settings(port: u16) -> Settings {
         identity: None,
         status_topic: Some(Topic::parse("roost/status").expect("valid")),
         client_id: "roost-test".to_owned(),
-        pace: Timeouts {
+        timeouts: Timeouts {
             keep_alive: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             first_pause: Duration::from_millis(50),
@@ -88,7 +88,7 @@ pub(super) fn settings(port: u16) -> Settings {
     }
 }
 
-/// A link and what comes back from it.
+/// A link and its events.
 struct Probe {
     link: Link,
     info: LinkInfo,
@@ -103,12 +103,12 @@ impl Probe {
     }
 
     async fn next(&mut self) -> Event {
-        // Long: it only ends a test that would otherwise hang.
+        // A long limit, which only ends a test that would otherwise hang.
         let event = timeout(Duration::from_secs(60), self.events.recv()).await;
         event.expect("an event within a minute").expect("the link is still there")
     }
 
-    /// Waits for LinkUp, and gives its number and credit.
+    /// Waits for `LinkUp` and returns its number and credit.
     async fn up(&mut self) -> (LinkId, u32) {
         match self.next().await {
             Event::LinkUp { link, credit } => (link, credit),

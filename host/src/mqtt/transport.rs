@@ -1,4 +1,4 @@
-//! A way to the broker: TCP, or TLS over it.
+//! The transport to the broker: TCP, or TLS over TCP.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -19,20 +19,23 @@ use tokio_rustls::{
 use super::{Settings, failure::Failure, identity, limits, url::BrokerUrl};
 use crate::report::Report;
 
-/// What it takes to reach one broker.
+/// The address of a broker, and the TLS configuration for it.
 pub(super) struct Transport {
     url: BrokerUrl,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
-/// An open way.
+/// An open connection.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Transport {
-    /// Reads the certificates, where the URL asks for TLS.
+    /// Reads the certificates if the URL uses TLS.
+    ///
+    /// # Errors
+    /// Returns an error if a certificate cannot be used, or the URL's host cannot be verified with TLS.
     pub(super) fn new(url: &BrokerUrl, settings: &Settings) -> Result<Self, Report> {
         let url = url.clone();
         if !url.tls {
@@ -47,7 +50,7 @@ impl Transport {
             .with_root_certificates(roots);
         let config = match &settings.identity {
             None => config.with_no_client_auth(),
-            Some((certificates, key)) => identity::show(config, certificates, key)?,
+            Some((certificates, key)) => identity::add_client_certificate(config, certificates, key)?,
         };
         Ok(Self { url, tls: Some((TlsConnector::from(Arc::new(config)), host)) })
     }
@@ -56,8 +59,8 @@ impl Transport {
         &self.url
     }
 
-    /// The first of the host's addresses that answers. One that does not answer costs its own time only.
-    async fn reach(&self, within: Duration) -> Result<TcpStream, Failure> {
+    /// Connects to the first of the host's addresses that answers. `within` limits each try.
+    async fn connect_tcp(&self, within: Duration) -> Result<TcpStream, Failure> {
         let no_answer = |what| Failure::NoAnswer { what, within };
         let found = timeout(within, lookup_host((self.url.host.as_str(), self.url.port))).await;
         let found = found.map_err(|_| no_answer("the lookup of the broker's address"))?;
@@ -72,22 +75,23 @@ impl Transport {
         Err(failure)
     }
 
+    /// Opens a connection. `within` limits the address lookup, each TCP connection and the TLS handshake.
     pub(super) async fn open(&self, within: Duration) -> Result<Stream, Failure> {
         let no_answer = |what| move |_| Failure::NoAnswer { what, within };
-        let tcp = self.reach(within).await?;
-        // A message must not wait until there are enough of them to fill a segment.
+        let tcp = self.connect_tcp(within).await?;
+        // Messages must not wait until they fill a segment.
         tcp.set_nodelay(true).map_err(Failure::Unreachable)?;
         let Some((connector, host)) = &self.tls else { return Ok(Stream::Plain(tcp)) };
-        let shaking = connector.connect(host.clone(), tcp);
-        let tls = timeout(within, shaking).await.map_err(no_answer("the TLS handshake"))?;
+        let handshake = connector.connect(host.clone(), tcp);
+        let tls = timeout(within, handshake).await.map_err(no_answer("the TLS handshake"))?;
         Ok(Stream::Tls(Box::new(tls.map_err(Failure::Tls)?)))
     }
 }
 
-/// The machine's authorities, and those of the operator.
+/// Returns the system's certificate authorities and those in `ca_file`.
 fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    // A machine may hold certificates that rustls does not read; the others count.
+    // A system may have certificates that rustls does not support. They are skipped.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
         let wrong = |error: &dyn std::error::Error| format!("the certificates in `{}`: {error}", path.display());
@@ -99,13 +103,11 @@ fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
             found += 1;
         }
         if found == 0 {
-            return Err(wrong(&io::Error::other("there are none; PEM is expected")));
+            return Err(wrong(&io::Error::other("the file has no certificates in PEM format")));
         }
     }
     if roots.is_empty() {
-        return Err(
-            "this machine trusts no certificate authority; install `ca-certificates` or set `ca_file`".to_owned()
-        );
+        return Err("the system trusts no certificate authority; install `ca-certificates` or set `ca_file`".to_owned());
     }
     Ok(roots)
 }

@@ -1,29 +1,29 @@
-//! Where a broker is: `mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS.
+//! Broker addresses: `mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS.
 
 use std::{fmt, str::FromStr};
 
 const RIGHT_FORM: &str = "write `mqtt://host`, `mqtt://host:1883` or, with TLS, `mqtts://host:8883`";
 
-/// The address of a broker. Whatever prints it leaves the user and the password out.
+/// The address of a broker. `Display` and `Debug` leave out the user and the password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct BrokerUrl {
     /// Whether the connection is encrypted.
     pub(crate) tls: bool,
     /// A name or an IP address, without brackets.
     pub(crate) host: String,
-    /// 1883, or 8883 with TLS, where the URL has none.
+    /// The port. The default is 1883, or 8883 with TLS.
     pub(crate) port: u16,
-    /// As in the URL.
+    /// The URL's user, decoded.
     pub(crate) user: Option<String>,
-    /// As in the URL.
+    /// The URL's password, decoded.
     pub(crate) password: Option<String>,
 }
 
-/// Text that is not the address of a broker.
+/// The error for a text that is not a broker address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` is not the address of a broker: {why}; {RIGHT_FORM}")]
 pub(crate) struct UrlError {
-    /// Without the user and the password.
+    /// The text without the user and the password.
     url: String,
     why: String,
 }
@@ -46,7 +46,7 @@ fn parse(text: &str) -> Result<BrokerUrl, String> {
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
         return Err(
-            "nothing can follow the port; in a user or a password, `/`, `?` and `#` are `%2F`, `%3F` and `%23`"
+            "nothing can follow the port; in a user or a password, write `/`, `?` and `#` as `%2F`, `%3F` and `%23`"
                 .to_owned(),
         );
     }
@@ -56,7 +56,7 @@ fn parse(text: &str) -> Result<BrokerUrl, String> {
     };
     let (host, port) = split_port(address)?;
     if host.is_empty() || host.contains(char::is_whitespace) {
-        return Err("it has no host".to_owned());
+        return Err("the host is missing".to_owned());
     }
     let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
         Some((user, password)) => (percent_decoded(user)?, percent_decoded(password)?),
@@ -68,7 +68,7 @@ fn parse(text: &str) -> Result<BrokerUrl, String> {
 
 fn split_port(address: &str) -> Result<(&str, Option<u16>), String> {
     let (host, port) = if let Some(rest) = address.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or("the `[` of its IPv6 address is not closed")?;
+        let (host, rest) = rest.split_once(']').ok_or("the `[` of the IPv6 address is not closed")?;
         host.parse::<std::net::Ipv6Addr>().map_err(|_| format!("`{host}` is not an IPv6 address"))?;
         match rest.strip_prefix(':') {
             Some(port) => (host, Some(port)),
@@ -76,7 +76,7 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), String> {
             None => return Err("only a port can follow `]`".to_owned()),
         }
     } else if address.matches(':').count() > 1 {
-        return Err("an IPv6 address stands in brackets, as in `mqtt://[::1]:1883`".to_owned());
+        return Err("an IPv6 address must be in brackets, as in `mqtt://[::1]:1883`".to_owned());
     } else {
         address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port)))
     };
@@ -87,7 +87,7 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), String> {
     Ok((host, port.map(number).transpose()?))
 }
 
-/// `None` where there is nothing.
+/// Decodes `%xx` sequences. Returns `None` for an empty text.
 fn percent_decoded(text: &str) -> Result<Option<String>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -99,14 +99,14 @@ fn percent_decoded(text: &str) -> Result<Option<String>, String> {
         }
         let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(decoded.ok_or("in its user or password, a `%` is not followed by two hexadecimal digits")?);
+        bytes.push(decoded.ok_or("a `%` in the user or password is not followed by two hexadecimal digits")?);
         rest = &after[2..];
     }
-    let text = String::from_utf8(bytes).map_err(|_| "its user or password is not UTF-8")?;
+    let text = String::from_utf8(bytes).map_err(|_| "the user or password is not UTF-8")?;
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// What can be shown of text that may be a URL with a password in it.
+/// Removes the user and the password from a text that may be a URL.
 fn without_login(text: &str) -> String {
     let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
     match text.rsplit_once('@') {
@@ -159,12 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn bad_urls_say_what_is_wrong_and_the_right_form() {
+    fn errors_for_bad_urls_name_the_fault_and_the_right_form() {
         for (text, part) in [
             ("broker:1883", "does not start with `mqtt://`"),
             ("http://broker", "`http://` is not supported"),
-            ("mqtt://", "no host"),
-            ("mqtt://:1883", "no host"),
+            ("mqtt://", "the host is missing"),
+            ("mqtt://:1883", "the host is missing"),
             ("mqtt://broker:0", "not a port"),
             ("mqtt://broker:+1", "not a port"),
             ("mqtt://broker:99999", "not a port"),

@@ -1,4 +1,4 @@
-//! Who listens to which topic, on one connection.
+//! The watches on one connection, and the comparison of reports with their conditions.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -15,53 +15,53 @@ use super::{
     wire::Arrived,
 };
 
-/// How often a report is compared with a condition in one period, about a millisecond's worth. Who floods a topic must not
-/// hold up the others (I7): of what comes beyond that, only the newest of each topic is looked at, later.
-const LOOKS_PER_PERIOD: usize = 4_096;
-/// Nine tenths of it are left for what else there is to do.
+/// Comparisons of a report with a condition in one period: about a millisecond of work. A flood on one topic must not delay
+/// the others (I7): beyond this number, only the newest report of each topic is queued for a later period.
+const COMPARISONS_PER_PERIOD: usize = 4_096;
+/// The length of a period. Nine tenths of it remain for other work.
 pub(super) const PERIOD: Duration = Duration::from_millis(10);
-/// Bytes of JSON that are read in the time of one such look, if they are made for taking long.
-const JSON_BYTES_PER_LOOK: usize = 16;
-/// Of reports that wait to be looked at. While there are more, nothing is read: memory must not grow by large reports on
-/// many topics.
-const LATE_BYTES: usize = 4 << 20;
-/// Messages in one turn from which on it is a flood.
+/// Bytes of JSON that can be parsed in the time of one comparison, in the worst case.
+const JSON_BYTES_PER_COMPARISON: usize = 16;
+/// Bound of the queued reports in bytes. Above it, nothing is read from the connection (I10).
+const QUEUED_BYTES: usize = 4 << 20;
+/// Messages in one read that count as a flood.
 const FLOOD: usize = 64;
 
+/// All watches of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     topics: HashMap<Arc<str>, Listeners>,
     by_id: HashMap<WatchId, Arc<str>>,
-    /// In this period, with what earlier ones had too much.
-    looks: usize,
-    /// In this turn.
+    /// Comparisons in this period, including the excess of earlier ones.
+    comparisons: usize,
+    /// Messages in this read.
     messages: usize,
-    /// Topics with a report that waits to be looked at, in the order in which the first of each came.
-    late: VecDeque<Arc<str>>,
-    late_bytes: usize,
+    /// Topics with a queued report, in the order of the first report of each.
+    queued: VecDeque<Arc<str>>,
+    queued_bytes: usize,
 }
 
-/// The watches of one topic: the broker knows one subscription only.
+/// The watches of one topic, which share one subscription.
 #[derive(Debug, Default)]
 struct Listeners {
     conditions: BTreeMap<WatchId, Condition>,
-    /// What the broker has kept, as far as is known: nothing newer has come since. Brokers send it to who subscribes
-    /// again, but only to those.
-    kept: Option<Box<[u8]>>,
-    /// The newest report, as long as it waits to be looked at.
-    late: Option<Late>,
+    /// The broker's retained message, if it is known and nothing newer has arrived. A broker sends it again only for a new
+    /// subscription.
+    retained: Option<Box<[u8]>>,
+    /// The newest report that was not compared yet.
+    queued: Option<QueuedReport>,
 }
 
 #[derive(Debug)]
-struct Late {
-    /// A copy: what was read around it must not stay.
+struct QueuedReport {
+    /// A copy, so that the read buffer is released.
     payload: Box<[u8]>,
     retained: bool,
 }
 
 impl Watches {
-    /// One more, before the broker is asked: what it has kept may come ahead of its answer. There is none under that
-    /// number.
+    /// Adds a watch with an unused id. This must precede SUBSCRIBE, because a retained message may arrive before the
+    /// answer.
     pub(super) fn add(&mut self, watch: WatchId, confirm: &Confirm) {
         let topic = match self.topics.get_key_value(confirm.topic.as_str()) {
             Some((topic, _)) => topic.clone(),
@@ -72,8 +72,8 @@ impl Watches {
         self.by_id.insert(watch, topic);
     }
 
-    /// Whether a watch listens to a topic.
-    pub(super) fn is_heard(&self, topic: &str) -> bool {
+    /// Checks whether a watch listens to a topic.
+    pub(super) fn is_watched(&self, topic: &str) -> bool {
         self.topics.contains_key(topic)
     }
 
@@ -81,114 +81,115 @@ impl Watches {
         self.by_id.contains_key(&watch)
     }
 
-    /// One less, if it is there: its topic, and whether it was the last one on it, so that it is to be unsubscribed from.
+    /// Removes a watch if it exists. Returns its topic, and whether it was the topic's last watch, so that the caller must
+    /// unsubscribe.
     pub(super) fn remove(&mut self, watch: WatchId) -> Option<(Arc<str>, bool)> {
         let topic = self.by_id.remove(&watch)?;
         let listeners = self.topics.get_mut(&topic)?;
         listeners.conditions.remove(&watch);
         let is_last = listeners.conditions.is_empty();
         if is_last {
-            self.take_late(&topic);
-            self.late.retain(|late| *late != topic);
+            self.take_queued(&topic);
+            self.queued.retain(|queued| *queued != topic);
             self.topics.remove(&topic);
         }
         Some((topic, is_last))
     }
 
-    /// The broker has said yes: what is known of what it has kept is told.
-    pub(super) fn granted(&self, watch: WatchId, untold: &mut PendingEvents) {
+    /// Reports the topic's known retained message to a watch after its subscription was granted.
+    pub(super) fn replay_retained(&self, watch: WatchId, pending: &mut PendingEvents) {
         let Some(listeners) = self.by_id.get(&watch).and_then(|topic| self.topics.get(topic)) else { return };
-        if let (Some(kept), Some(condition)) = (&listeners.kept, listeners.conditions.get(&watch)) {
-            let report = Report::new(kept);
-            untold.report(watch, report.matches(condition), true, &report.said().into());
+        if let (Some(retained), Some(condition)) = (&listeners.retained, listeners.conditions.get(&watch)) {
+            let report = Report::new(retained);
+            pending.push_report(watch, report.matches(condition), true, &report.excerpt().into());
         }
     }
 
-    /// A message has come. Those to topics without a watch are dropped.
-    pub(super) fn take(&mut self, arrived: Arrived, untold: &mut PendingEvents) {
+    /// Handles a message. Messages to topics without a watch are dropped.
+    pub(super) fn receive(&mut self, arrived: Arrived, pending: &mut PendingEvents) {
         self.messages += 1;
         let Some((topic, _)) = self.topics.get_key_value(arrived.topic.as_str()) else { return };
         let topic = topic.clone();
         let Arrived { payload, retained, expires, is_ours, .. } = arrived;
         if let Some(listeners) = self.topics.get_mut(&topic) {
-            let is_kept = retained && !expires && !is_ours && payload.len() <= CONDITION_BYTES;
-            listeners.kept = is_kept.then(|| payload.as_ref().into());
+            let is_lasting = retained && !expires && !is_ours && payload.len() <= CONDITION_BYTES;
+            listeners.retained = is_lasting.then(|| payload.as_ref().into());
         }
         if is_ours {
             return;
         }
-        if self.looks < LOOKS_PER_PERIOD {
-            self.look(&topic, &payload, retained, untold);
+        if self.comparisons < COMPARISONS_PER_PERIOD {
+            self.compare(&topic, &payload, retained, pending);
         } else {
-            self.put_off(topic, &payload, retained);
+            self.enqueue(topic, &payload, retained);
         }
     }
 
-    /// Whether the next turn is the same flood's: there is more of it.
-    pub(super) fn end_turn(&mut self) -> bool {
+    /// Resets the count of messages after a read. Returns whether they were a flood.
+    pub(super) fn end_read(&mut self) -> bool {
         mem::take(&mut self.messages) >= FLOOD
     }
 
-    /// Whether [`Self::next_period`] makes a difference.
-    pub(super) fn has_looked(&self) -> bool {
-        self.looks > 0
+    /// Checks whether [`Self::next_period`] has an effect.
+    pub(super) fn has_compared(&self) -> bool {
+        self.comparisons > 0
     }
 
-    /// Whether no more reports can wait.
+    /// Checks whether the queue of reports has reached its bound.
     pub(super) fn is_full(&self) -> bool {
-        self.late_bytes >= LATE_BYTES
+        self.queued_bytes >= QUEUED_BYTES
     }
 
-    /// A [`PERIOD`] is over: looks at what waits, as much as there is time for.
-    pub(super) fn next_period(&mut self, untold: &mut PendingEvents) {
-        self.looks = self.looks.saturating_sub(LOOKS_PER_PERIOD);
-        while self.looks < LOOKS_PER_PERIOD && self.look_at_late(untold) {}
+    /// Begins the next [`PERIOD`], and compares as many queued reports as fit in it.
+    pub(super) fn next_period(&mut self, pending: &mut PendingEvents) {
+        self.comparisons = self.comparisons.saturating_sub(COMPARISONS_PER_PERIOD);
+        while self.comparisons < COMPARISONS_PER_PERIOD && self.compare_queued(pending) {}
     }
 
-    /// The connection is over: looks at all that waits.
-    pub(super) fn end(&mut self, untold: &mut PendingEvents) {
-        while self.look_at_late(untold) {}
+    /// Compares all queued reports at the end of the connection.
+    pub(super) fn end(&mut self, pending: &mut PendingEvents) {
+        while self.compare_queued(pending) {}
     }
 
-    fn put_off(&mut self, topic: Arc<str>, payload: &[u8], retained: bool) {
-        let before = self.take_late(&topic);
+    fn enqueue(&mut self, topic: Arc<str>, payload: &[u8], retained: bool) {
+        let previous = self.take_queued(&topic);
         let Some(listeners) = self.topics.get_mut(&topic) else { return };
-        let is_first = before.is_none();
-        // What the broker had kept is not newer than what has come live.
-        let newest = match before {
+        let is_first = previous.is_none();
+        // A retained message is not newer than a live one.
+        let newest = match previous {
             Some(live) if retained && !live.retained => live,
-            _ => Late { payload: payload.into(), retained },
+            _ => QueuedReport { payload: payload.into(), retained },
         };
-        self.late_bytes += newest.payload.len();
-        listeners.late = Some(newest);
+        self.queued_bytes += newest.payload.len();
+        listeners.queued = Some(newest);
         if is_first {
-            self.late.push_back(topic);
+            self.queued.push_back(topic);
         }
     }
 
-    fn take_late(&mut self, topic: &str) -> Option<Late> {
-        let late = self.topics.get_mut(topic)?.late.take()?;
-        self.late_bytes -= late.payload.len();
-        Some(late)
+    fn take_queued(&mut self, topic: &str) -> Option<QueuedReport> {
+        let queued = self.topics.get_mut(topic)?.queued.take()?;
+        self.queued_bytes -= queued.payload.len();
+        Some(queued)
     }
 
-    /// Looks at what has waited longest; whether there was anything.
-    fn look_at_late(&mut self, untold: &mut PendingEvents) -> bool {
-        let Some(topic) = self.late.pop_front() else { return false };
-        if let Some(late) = self.take_late(&topic) {
-            self.look(&topic, &late.payload, late.retained, untold);
+    /// Compares the report at the front of the queue. Returns whether there was one.
+    fn compare_queued(&mut self, pending: &mut PendingEvents) -> bool {
+        let Some(topic) = self.queued.pop_front() else { return false };
+        if let Some(queued) = self.take_queued(&topic) {
+            self.compare(&topic, &queued.payload, queued.retained, pending);
         }
         true
     }
 
-    fn look(&mut self, topic: &str, payload: &[u8], retained: bool, untold: &mut PendingEvents) {
+    fn compare(&mut self, topic: &str, payload: &[u8], retained: bool, pending: &mut PendingEvents) {
         let Some(listeners) = self.topics.get(topic) else { return };
         let report = Report::new(payload);
-        let said = report.said().into();
+        let excerpt = report.excerpt().into();
         for (watch, condition) in &listeners.conditions {
-            untold.report(*watch, report.matches(condition), retained, &said);
+            pending.push_report(*watch, report.matches(condition), retained, &excerpt);
         }
-        self.looks += listeners.conditions.len() + report.json_bytes() / JSON_BYTES_PER_LOOK;
+        self.comparisons += listeners.conditions.len() + report.json_bytes() / JSON_BYTES_PER_COMPARISON;
     }
 }
 

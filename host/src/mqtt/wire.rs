@@ -1,5 +1,5 @@
-//! Packets as bytes, in MQTT 5 and in 3.1.1 (`version.rs`). The codec is rumqttc's, but for the broker's answers and
-//! DISCONNECT, of which it does not know every reason code and form.
+//! Encodes and decodes packets of MQTT 5, and of 3.1.1 (`version.rs`). The codec is rumqttc's, except for the broker's
+//! answers and DISCONNECT: rumqttc does not support all of their reason codes and forms.
 
 mod version;
 
@@ -16,14 +16,14 @@ use rumqttc::v5::mqttbytes::{
 pub(super) use self::version::Version;
 use super::{failure::Failure, message::RUN, reason::Reason};
 
-/// The largest packet that is read: a broker must not fill the memory.
+/// The largest packet that is read, so that a broker cannot fill the memory (I10).
 pub(super) const INCOMING_PACKET_BYTES: usize = 1 << 20;
-/// How many messages the broker may send before it waits for their acknowledgements.
+/// The number of messages that the broker may send before it waits for their acknowledgements.
 const RECEIVE_MAXIMUM: u16 = 100;
-/// Of a broker's own explanation: it ends up in the log and in a run's outcome.
+/// The longest reason string of a broker. It appears in the log and in a run's outcome.
 const REASON_TEXT_CHARS: usize = 200;
 
-/// A packet from the broker, as far as it concerns us.
+/// A packet from the broker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     Ack(Ack),
@@ -33,18 +33,18 @@ pub(super) enum Incoming {
     Pong,
 }
 
-/// A message of another client, or of our own.
+/// A message from the broker, sent by another client or by the link itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Arrived {
     pub(super) topic: String,
     pub(super) payload: Bytes,
-    /// The packet id, which is to be acknowledged; none at QoS 0.
+    /// The packet id to acknowledge. `None` at QoS 0.
     pub(super) id: Option<u16>,
-    /// Whether the broker had kept it.
+    /// Whether it is the broker's retained message.
     pub(super) retained: bool,
-    /// Whether the broker keeps it only for a while.
+    /// Whether the message has an expiry.
     pub(super) expires: bool,
-    /// Whether it says which run it belongs to: then it is a message of ours, and no device's report.
+    /// Whether it carries the id of a run: then it is the link's own message and not a device's report.
     pub(super) is_ours: bool,
 }
 
@@ -65,12 +65,12 @@ pub(super) enum AckKind {
     Unsuback,
 }
 
-/// What a broker says about itself in CONNACK.
+/// The limits that a broker states in CONNACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// Which MQTT it speaks.
+    /// The version of MQTT on the connection.
     pub(super) version: Version,
-    /// Messages under way at once.
+    /// The number of messages that may be under way at the same time.
     pub(super) receive_maximum: u16,
     pub(super) packet_bytes: Option<u32>,
     pub(super) maximum_qos: u8,
@@ -79,34 +79,34 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Why a message need not be sent, since this broker would not take it; it would even end the connection.
+    /// Returns why the broker would not accept a message, if so. It would end the connection at it.
     pub(super) fn refusal(&self, publish: &Publish) -> Option<String> {
         let size = publish.size();
         if self.packet_bytes.is_some_and(|most| size > most as usize) {
             let most = self.packet_bytes.unwrap_or_default();
-            return Some(format!("the broker takes packets of {most} bytes at most, and this one has {size}"));
+            return Some(format!("the broker accepts packets of {most} bytes at most, and this one has {size}"));
         }
         if publish.qos as u8 > self.maximum_qos {
             return Some(format!(
-                "the broker takes QoS {} at most, and this is QoS {}",
+                "the broker accepts QoS {} at most, and the message has QoS {}",
                 self.maximum_qos, publish.qos as u8
             ));
         }
-        (publish.retain && !self.retain).then(|| "the broker does not keep retained messages".to_owned())
+        (publish.retain && !self.retain).then(|| "the broker does not support retained messages".to_owned())
     }
 
-    /// The same of a subscription.
+    /// Returns why the broker would not accept a subscription, if so.
     pub(super) fn refusal_of_subscription(&self, subscribe: &Subscribe) -> Option<String> {
         let (size, most) = (subscribe.size(), self.packet_bytes?);
         (size > most as usize)
-            .then(|| format!("the broker takes packets of {most} bytes at most, and the subscription has {size}"))
+            .then(|| format!("the broker accepts packets of {most} bytes at most, and the subscription has {size}"))
     }
 }
 
-/// Takes the next packet out of what was read; `None` where it is not complete.
+/// Takes the next packet out of the buffer. Returns `None` if it is not complete.
 ///
-/// Frames are cut here: the codec says of a packet that is cut short inside that more bytes are needed, and would wait
-/// for them for ever.
+/// Frames are split here and not by the codec: for a packet that is truncated inside its frame, the codec would wait
+/// forever for more bytes.
 fn next_frame(read: &mut BytesMut) -> Result<Option<Frame>, Failure> {
     if let Some((of_length, length)) = read.get(1..).and_then(variable_length) {
         if length > INCOMING_PACKET_BYTES {
@@ -139,7 +139,7 @@ impl Frame {
     }
 }
 
-/// The next packet after CONNACK.
+/// Takes the next packet after CONNACK. Returns `None` if it is not complete.
 pub(super) fn next_packet(read: &mut BytesMut, version: Version) -> Result<Option<Incoming>, Failure> {
     let Some(frame) = next_frame(read)? else { return Ok(None) };
     let kind = match frame.kind() {
@@ -153,7 +153,7 @@ pub(super) fn next_packet(read: &mut BytesMut, version: Version) -> Result<Optio
             };
             return granted.map(|ack| Some(Incoming::Ack(ack)));
         }
-        // For each topic a reason; it changes nothing.
+        // It has a reason for each topic, which is ignored.
         11 => AckKind::Unsuback,
         14 if version == Version::Five => return Ok(Some(Incoming::Disconnect(reason(frame.body())))),
         3 => {
@@ -164,7 +164,7 @@ pub(super) fn next_packet(read: &mut BytesMut, version: Version) -> Result<Optio
             return arrived.map(|arrived| Some(Incoming::Message(arrived)));
         }
         13 => return frame.decoded().map(|_| Some(Incoming::Pong)),
-        other => return Err(Failure::Malformed(format!("packet type {other}, which no broker sends here"))),
+        other => return Err(Failure::Malformed(format!("unexpected packet type {other}"))),
     };
     match *frame.body() {
         [high, low, ref rest @ ..] => {
@@ -177,7 +177,7 @@ pub(super) fn next_packet(read: &mut BytesMut, version: Version) -> Result<Optio
     }
 }
 
-/// PUBLISH. MQTT 5.0, section 3.3.
+/// Decodes PUBLISH. MQTT 5.0, section 3.3.
 fn arrived(frame: Frame) -> Result<Arrived, Failure> {
     let publish = match frame.decoded()? {
         Packet::Publish(publish) => publish,
@@ -187,19 +187,19 @@ fn arrived(frame: Frame) -> Result<Arrived, Failure> {
     let id = match publish.qos {
         QoS::AtMostOnce => None,
         QoS::AtLeastOnce => Some(publish.pkid),
-        QoS::ExactlyOnce => return Err(malformed("at QoS 2, to a subscription at QoS 1")),
+        QoS::ExactlyOnce => return Err(malformed("at QoS 2 for a subscription at QoS 1")),
     };
     if publish.topic.is_empty() || publish.properties.as_ref().is_some_and(|own| own.topic_alias.is_some()) {
-        return Err(malformed("with an alias instead of a topic, which was not offered"));
+        return Err(malformed("with a topic alias, which CONNECT did not allow"));
     }
-    let topic = String::from_utf8(publish.topic.into()).map_err(|_| malformed("whose topic is not UTF-8"))?;
+    let topic = String::from_utf8(publish.topic.into()).map_err(|_| malformed("with a topic that is not UTF-8"))?;
     let own = publish.properties.unwrap_or_default();
     let expires = own.message_expiry_interval.is_some();
     let is_ours = own.user_properties.iter().any(|(key, _)| key == RUN);
     Ok(Arrived { topic, payload: publish.payload, id, retained: publish.retain, expires, is_ours })
 }
 
-/// SUBACK: the packet id, properties, and one reason, for one topic was asked for. MQTT 5.0, section 3.9.
+/// Decodes SUBACK: the packet id, properties, and one reason, because each SUBSCRIBE has one topic. MQTT 5.0, section 3.9.
 fn granted(body: &[u8]) -> Result<Ack, Failure> {
     let malformed = |what: &str| Failure::Malformed(format!("a SUBACK {what}"));
     let [high, low, ref properties @ .., code] = *body else { return Err(malformed("that is too short")) };
@@ -213,7 +213,7 @@ fn granted(body: &[u8]) -> Result<Ack, Failure> {
     Ok(Ack { kind: AckKind::Suback, id: u16::from_be_bytes([high, low]), reason })
 }
 
-/// A number of one to four bytes, and how many it has. MQTT 5.0, section 1.5.5.
+/// Decodes a variable byte integer. Returns how many bytes it takes, and its value. MQTT 5.0, section 1.5.5.
 fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut length = 0;
     for (place, byte) in bytes.iter().take(4).enumerate() {
@@ -225,16 +225,16 @@ fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// The broker's answer to CONNECT.
+/// Takes the broker's answer to CONNECT. Returns `None` if it is not complete.
 pub(super) fn next_connack(read: &mut BytesMut, version: Version) -> Result<Option<Limits>, Failure> {
-    // At once: what looks like the start of another packet may never be complete.
+    // Checked first: the beginning of another packet may never become complete.
     if read.first().is_some_and(|byte| !matches!(byte >> 4, 2 | 14)) {
-        return Err(Failure::Malformed("something else than CONNACK after CONNECT".to_owned()));
+        return Err(Failure::Malformed("an answer to CONNECT other than CONNACK".to_owned()));
     }
     let Some(frame) = next_frame(read)? else { return Ok(None) };
     match (frame.kind(), frame.body()) {
         (2, body) if version == Version::Three => return version::connack(body).map(Some),
-        // MQTT 3.1.1's CONNACK has two bytes, 5's has three or more: whatever it says, it is not 5. 3.1.1, section 3.2.2.3.
+        // A CONNACK of two bytes is MQTT 3.1.1's, whatever its code: 5's has three or more. 3.1.1, section 3.2.2.3.
         (2, [_, _]) => return Err(Failure::Version),
         (2, [_, code, ..]) if *code >= 0x80 => {
             let code = *code;
@@ -253,24 +253,24 @@ pub(super) fn next_connack(read: &mut BytesMut, version: Version) -> Result<Opti
     }
 }
 
-fn limits(said: Option<&ConnAckProperties>) -> Limits {
+fn limits(stated: Option<&ConnAckProperties>) -> Limits {
     Limits {
         version: Version::Five,
-        receive_maximum: said.and_then(|said| said.receive_max).unwrap_or(u16::MAX).max(1),
-        packet_bytes: said.and_then(|said| said.max_packet_size),
-        maximum_qos: said.and_then(|said| said.max_qos).unwrap_or(2),
-        retain: said.and_then(|said| said.retain_available) != Some(0),
-        keep_alive_s: said.and_then(|said| said.server_keep_alive),
+        receive_maximum: stated.and_then(|stated| stated.receive_max).unwrap_or(u16::MAX).max(1),
+        packet_bytes: stated.and_then(|stated| stated.max_packet_size),
+        maximum_qos: stated.and_then(|stated| stated.max_qos).unwrap_or(2),
+        retain: stated.and_then(|stated| stated.retain_available) != Some(0),
+        keep_alive_s: stated.and_then(|stated| stated.server_keep_alive),
     }
 }
 
-/// What follows the packet id: nothing, a code, or a code and properties.
+/// Decodes the bytes after the packet id: nothing, a code, or a code and properties.
 fn reason(bytes: &[u8]) -> Reason {
     let code = bytes.first().copied().unwrap_or(0);
     Reason { code, text: bytes.get(1..).and_then(reason_text) }
 }
 
-/// The reason string among the properties. MQTT 5.0, section 2.2.2. Only for people, so that nothing depends on it.
+/// Finds the reason string among the properties. It is only shown, and nothing depends on it. MQTT 5.0, section 2.2.2.
 fn reason_text(mut bytes: &[u8]) -> Option<String> {
     while bytes.try_get_u8().ok()? & 0x80 != 0 {}
     loop {
@@ -298,8 +298,8 @@ fn shown(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(REASON_TEXT_CHARS).collect()
 }
 
-/// SUBSCRIBE, still without a packet id. What the broker has kept is wanted each time, and marked as such; what comes later
-/// is not. QoS 1: a report must not be lost, and one that comes twice does no harm.
+/// Builds SUBSCRIBE without a packet id. Each subscription requests the retained message, and only that one is marked as
+/// retained. QoS 1: a report must not be lost, and a duplicate does no harm.
 pub(super) fn subscribe(topic: &str) -> Subscribe {
     let mut filter = Filter::new(topic, QoS::AtLeastOnce);
     filter.preserve_retain = false;
@@ -307,15 +307,15 @@ pub(super) fn subscribe(topic: &str) -> Subscribe {
     Subscribe::new(filter, None)
 }
 
-/// UNSUBSCRIBE.
+/// Builds UNSUBSCRIBE.
 pub(super) fn unsubscribe(topic: &str, id: u16) -> Packet {
     let mut unsubscribe = Unsubscribe::new(topic, None);
     unsubscribe.pkid = id;
     Packet::Unsubscribe(unsubscribe)
 }
 
-/// CONNECT: no topic aliases, a clean start, nothing kept afterwards (the core is the only one that tries again), and `offline` as the
-/// last will on the status topic, if there is one.
+/// Builds CONNECT: without topic aliases, with a clean start and no session afterwards (only the core retries), and with
+/// `offline` as the last will on the status topic, if there is one.
 pub(super) fn connect(
     client_id: &str,
     login: Option<(&str, &str)>,
@@ -332,12 +332,12 @@ pub(super) fn connect(
         clean_start: true,
         properties: Some(properties),
     };
-    // QoS 0: a higher one could be more than the broker takes, and then it would not let us in.
+    // QoS 0: a broker that does not support a higher one would refuse the connection.
     let will = status_topic.map(|topic| LastWill::new(topic.as_str(), "offline", QoS::AtMostOnce, true, None));
     Packet::Connect(connect, will, login.map(|(user, password)| Login::new(user, password)))
 }
 
-/// QoS 0: it needs neither a packet id nor credit, and what follows it on the connection comes after it.
+/// Builds the status message. At QoS 0 it needs neither a packet id nor credit, and keeps its place among the packets.
 pub(super) fn status(topic: &Topic, text: &'static str, retain: bool) -> Packet {
     let mut publish = Publish::new(topic.as_str(), QoS::AtMostOnce, Bytes::from_static(text.as_bytes()), None);
     publish.retain = retain;

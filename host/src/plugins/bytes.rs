@@ -1,4 +1,4 @@
-//! The bytes of components that are being loaded, and how many of them may be in memory at a time (I10).
+//! The bytes of components that are being loaded, and the limit on how many of them are in memory (I10).
 
 use std::{ops::Deref, sync::Arc};
 
@@ -6,30 +6,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits;
 
-/// A component's bytes, shared by all that have to do with its load.
+/// A component's bytes, shared by the steps of its load.
 #[derive(Clone)]
 pub(super) struct Bytes {
     bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
-    /// What they take of the room that all loads have together.
+    /// Their share of the room for all loads.
     _room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Bytes {
-    /// Bytes that keep their room for as long as they are there.
+    /// Returns bytes that occupy their room until they are dropped.
     pub(super) fn in_room(bytes: Vec<u8>, room: Option<OwnedSemaphorePermit>) -> Self {
         Self { bytes: Arc::new(bytes), _room: room.map(Arc::new) }
     }
 }
 
 impl From<Vec<u8>> for Bytes {
-    /// Of a caller that bounds them itself.
+    /// Converts bytes whose number the caller limits itself.
     fn from(bytes: Vec<u8>) -> Self {
         Self { bytes: Arc::new(bytes), _room: None }
     }
 }
 
 impl From<Arc<[u8]>> for Bytes {
-    /// Likewise.
+    /// Converts bytes whose number the caller limits itself.
     fn from(bytes: Arc<[u8]>) -> Self {
         Self { bytes: Arc::new(bytes), _room: None }
     }
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Bytes {
     }
 }
 
-/// Room for what is read from the folder: files wait there, unread, until there is some.
+/// The room for bytes read from the folder. Files stay unread until there is room for them.
 #[derive(Clone, Debug)]
 pub(super) struct LoadRoom(Arc<Semaphore>);
 
@@ -60,12 +60,12 @@ fn kib(bytes: u64) -> u32 {
 }
 
 impl LoadRoom {
-    /// Room for so many bytes, if there is some now.
+    /// Takes room for a number of bytes, if there is enough now.
     pub(super) fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         self.0.clone().try_acquire_many_owned(kib(bytes)).ok()
     }
 
-    /// The same as soon as there is some.
+    /// Waits until there is room for a number of bytes, and takes it.
     pub(super) async fn wait_for(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         self.0.clone().acquire_many_owned(kib(bytes)).await.ok()
     }

@@ -1,5 +1,6 @@
-//! Compiled components, kept by content. A damaged one would run with no error, and one that another program has put there
-//! would be another program's code: each has a seal that only Roost can make, which is checked before it is mapped.
+//! The cache of compiled components, by content. A damaged file would run without an error, and a file from another program
+//! would run that program's code. Therefore each file has a seal that only Roost can make, which is checked before the file
+//! is mapped.
 
 mod key;
 
@@ -33,60 +34,58 @@ pub(super) struct Cache {
     key: Key,
     compatibility: u64,
     engine: wasmtime::Engine,
-    /// Held while compiling for as long as that may take. Only one at a time: it may also take all the memory.
+    /// The lane for compiles up to the full limits. Only one runs at a time, because it may take all of the memory.
     long: Lane,
-    /// Held beside it, by what is soon done or else starts over in the other lane: a bomb must not hold up the plugins
-    /// that come after it.
+    /// A lane for short compiles while the other one is occupied, so that a hostile file does not delay the plugins after
+    /// it. A compile that exceeds the limits of this lane starts over in the other one.
     short: Lane,
     parts: AtomicU64,
 }
 
-/// One compile at a time.
+/// A lane runs one compile at a time.
 #[derive(Debug)]
 struct Lane {
     turn: Semaphore,
     bounds: Bounds,
 }
 
-/// Why there is no compiled component to be had.
+/// Why a component could not be compiled or loaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CacheError {
     #[error(transparent)]
     Compile(#[from] CompileError),
-    #[error("the compiled component cannot be kept in `{folder}`")]
+    #[error("the compiled component cannot be stored in `{folder}`")]
     Folder {
         folder: PathBuf,
         #[source]
         error: io::Error,
     },
-    #[error("what the compiler made cannot be loaded: {0}")]
+    #[error("the compiled component cannot be loaded: {0}")]
     Load(String),
-    #[error("machine code cannot be run: {0}")]
+    #[error("machine code cannot be executed: {0}")]
     NotExecutable(String),
-    #[error("it wants more than there is for one call: {0}")]
+    #[error("it requires more than one call may use: {0}")]
     TooLarge(String),
 }
 
 impl CacheError {
-    /// What to do.
+    /// Returns what the operator can do about the error.
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Compile(error) => error.hint(),
             Self::Folder { .. } => Some(compile::WRITABLE),
-            Self::Load(_) => {
-                Some("start Roost again; if that changes nothing, remove the folder `cache` in the data folder")
-            }
+            Self::Load(_) => Some("restart Roost; if the error remains, remove the folder `cache` in the data folder"),
             Self::NotExecutable(_) => Some(
-                "Roost compiles plugins to machine code, and something forbids that: `MemoryDenyWriteExecute` in the systemd \
-                 unit, SELinux's `execmem`, or a data folder on a disk that is mounted with `noexec`",
+                "Roost compiles plugins to machine code, and the system forbids that: check `MemoryDenyWriteExecute` in the \
+                 systemd unit, SELinux's `execmem`, and whether the data folder's disk is mounted with `noexec`",
             ),
             Self::TooLarge(_) => Some(
-                "no ordinary toolchain makes that: see what the plugin is put together from (`wasm-tools objdump PLUGIN.wasm`)",
+                "ordinary toolchains do not produce such components: check the plugin's parts (`wasm-tools objdump PLUGIN.wasm`)",
             ),
         }
     }
 
-    /// Tells apart why the runtime does not take what was compiled.
+    /// Classifies the runtime's error for a compiled component.
     fn of_mapping(error: &wasmtime::Error) -> Self {
         let text = format!("{error:#}");
         if text.contains("make memory executable") {
@@ -99,11 +98,11 @@ impl CacheError {
     }
 }
 
-/// What the pool of memories and tables says of a component that it has no room for.
+/// Parts of the pooling allocator's errors for a component that exceeds its limits.
 const POOL_LIMITS: [&str; 3] = ["pooling allocator", "exceeds the per-instance limit", "exceeds the limit of"];
 
 impl Cache {
-    /// The cache in a data folder.
+    /// Opens the cache in a data folder.
     pub(super) fn open(data: &Path, engine: &wasmtime::Engine) -> Result<Self, FolderError> {
         let path = data.join("cache");
         Folder::own(&path)?;
@@ -131,7 +130,7 @@ impl Cache {
             turn = self.short.turn.acquire() => (turn, self.short.bounds),
         };
         match self.compile_within(digest, bytes, bounds).await {
-            // There is more time and memory in the other lane.
+            // The other lane has higher limits.
             Err(CacheError::Compile(CompileError::Wall(_) | CompileError::Memory(_)))
                 if bounds == self.short.bounds =>
             {
@@ -158,7 +157,8 @@ impl Cache {
         let mut compiled = Vec::new();
         file.rewind().and_then(|()| file.read_to_end(&mut compiled)).map_err(failed)?;
         let (name, seal) = self.names(digest);
-        // Never written in place: the old file may be mapped. A crash between the two leaves a seal that does not fit.
+        // Never written in place, because the old file may be mapped. A crash between the two renames leaves a seal that
+        // does not match.
         folder.rename(&part.name, &name).map_err(failed)?;
         let made = self.seal(digest, &compiled);
         let sealed = folder.create(&part.name, files::PRIVATE).and_then(|mut file| file.write_all(made.bytes()));
@@ -166,7 +166,7 @@ impl Cache {
         self.map(&file).map_err(|error| CacheError::of_mapping(&error))
     }
 
-    /// Deletes what was compiled from other components than these, and what older programs compiled.
+    /// Deletes all files except those compiled by this program from the given components.
     pub(super) fn sweep(&self, in_use: &HashSet<Digest>) {
         let keep: HashSet<_> = in_use.iter().flat_map(|digest| <[String; 2]>::from(self.names(*digest))).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -183,12 +183,12 @@ impl Cache {
         (format!("{stem}.cwasm"), format!("{stem}.seal"))
     }
 
-    /// Ties the compiled bytes to what they were compiled from, by what, and to this data folder.
+    /// Returns the seal of compiled bytes. It ties them to their component, to the compiler and to this data folder.
     fn seal(&self, digest: Digest, compiled: &[u8]) -> Seal {
         self.key.seal(&[b"roost cwasm 2", &digest.0, &self.compatibility.to_le_bytes(), compiled])
     }
 
-    /// Takes a compiled component from the cache.
+    /// Loads a compiled component. Returns `None` if it is not in the cache, or its seal does not match.
     pub(super) fn load(&self, digest: Digest) -> Option<Component> {
         let begun = clock::monotonic();
         let (name, seal) = self.names(digest);
@@ -198,32 +198,33 @@ impl Cache {
         file.read_to_end(&mut compiled).ok()?;
         if !is_ours(&file) || !self.seal(digest, &compiled).is(&sealed) {
             let file = self.folder.join(name);
-            tracing::warn!(file = %file.display(), "a compiled plugin is not what Roost has made, and is compiled again");
+            tracing::warn!(file = %file.display(), "the seal of a compiled plugin does not match, so the plugin is compiled again");
             return None;
         }
-        // The file that was read, whatever has its name by now.
+        // Maps the file that was read, even if another file has its name by now.
         let mapped = self.map(&file);
-        let mapped =
-            mapped.inspect_err(|error| tracing::warn!("a compiled plugin is compiled again: {error:#}")).ok()?;
-        tracing::debug!(took = ?begun.elapsed(), "taken from the cache");
+        let mapped = mapped
+            .inspect_err(|error| tracing::warn!("a compiled plugin cannot be mapped and is compiled again: {error:#}"))
+            .ok()?;
+        tracing::debug!(took = ?begun.elapsed(), "loaded from the cache");
         Some(mapped)
     }
 
     #[allow(unsafe_code, reason = "mapping machine code cannot be safe; the seal was checked")]
     fn map(&self, file: &File) -> wasmtime::Result<Component> {
-        // SAFETY: this open file was made by this program's compiler from known bytes (its seal says so, or it has just been
-        // made), only this user can write to it, and it is never written to again.
+        // SAFETY: this open file was written by this program's compiler from known bytes (its seal was checked, or it has just
+        // been compiled), only this user can write to it, and it is never written to again.
         unsafe { Component::deserialize_file(&self.engine, format!("/proc/self/fd/{}", file.as_raw_fd())) }
     }
 }
 
-/// Whether no other user can change a file while it is mapped.
+/// Checks that no other user can change a file while it is mapped.
 fn is_ours(file: &File) -> bool {
     let user = rustix::process::geteuid().as_raw();
     file.metadata().is_ok_and(|found| found.is_file() && found.uid() == user && found.mode() & 0o022 == 0)
 }
 
-/// What compiles have left that a crash has cut off.
+/// Removes the partial files of compiles that a crash interrupted.
 fn remove_parts(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -233,7 +234,7 @@ fn remove_parts(folder: &Path) {
     }
 }
 
-/// A file that goes with its owner, unless it was renamed.
+/// A file that is removed when its owner is dropped, unless it was renamed.
 struct Part<'f> {
     folder: &'f Folder,
     name: String,
@@ -287,7 +288,7 @@ mod tests {
         let (other_file, other_seal) = (at(cache.names(other).0), at(cache.names(other).1));
         fs::copy(&file, &other_file).unwrap();
         fs::copy(&seal, &other_seal).unwrap();
-        assert!(cache.load(other).is_none(), "what was compiled from something else");
+        assert!(cache.load(other).is_none(), "compiled from another component");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
         assert!(cache.load(digest).is_none(), "a file that others can write to");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_seal_is_made_with_the_key_of_the_data_folder_alone() {
+    async fn a_seal_depends_on_the_key_of_the_data_folder() {
         let (data, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let digest = digest(EMPTY);
         let cache = Cache::open(data.path(), &engine()).unwrap();
@@ -310,8 +311,8 @@ mod tests {
         }
         assert!(elsewhere.load(digest).is_none(), "the same bytes, sealed with another key");
         let again = Cache::open(data.path(), &engine()).unwrap();
-        assert!(again.load(digest).is_some(), "the key is made once");
-        // A key that others could read is not trusted any more.
+        assert!(again.load(digest).is_some(), "the key is created once");
+        // A key that others could read is not trusted.
         fs::set_permissions(data.path().join(key::FILE), fs::Permissions::from_mode(0o644)).unwrap();
         assert!(Cache::open(data.path(), &engine()).unwrap().load(digest).is_none());
         assert_eq!(fs::metadata(data.path().join(key::FILE)).unwrap().mode() & 0o777, 0o600);
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compile_that_takes_long_does_not_hold_up_the_next() {
+    async fn a_long_compile_does_not_delay_the_next() {
         let data = tempfile::tempdir().unwrap();
         let cache = Cache::open(data.path(), &engine()).unwrap();
         let _bomb = cache.long.turn.acquire().await.unwrap();

@@ -1,4 +1,4 @@
-//! Who calls guests at a time, and who of these computes (I7).
+//! Limits how many calls of guests are under way, and how many of these compute at the same time (I7).
 
 use std::{
     future::poll_fn,
@@ -19,16 +19,17 @@ use tokio::{
 use super::limits;
 use crate::clock;
 
-/// Places for calls. A call has one until it has ended, and a turn while it computes: one that waits gives its turn to another.
+/// Slots for calls. A call occupies a slot until it has ended, and a turn while it computes. A call that waits yields its
+/// turn to another.
 pub(super) struct CallSlots {
     computing: Semaphore,
-    /// For guests with one memory, as nearly all are.
+    /// Slots for guests with one memory, as nearly all have.
     ordinary: Semaphore,
-    /// For the others.
+    /// Slots for guests with several memories.
     large: Semaphore,
 }
 
-/// Whether a guest has only said that others may compute, too. It is not waiting for anything then.
+/// Whether a pending guest has only yielded to other tasks, and does not wait for anything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Yielded(Arc<AtomicBool>);
 
@@ -42,7 +43,7 @@ impl Yielded {
     }
 }
 
-/// A place for a call.
+/// An occupied slot.
 pub(super) struct CallSlot<'t> {
     _permits: [Option<SemaphorePermit<'t>>; 2],
 }
@@ -56,21 +57,22 @@ impl CallSlots {
         }
     }
 
-    /// A place beside others.
-    pub(super) async fn place(&self, is_ordinary: bool) -> CallSlot<'_> {
-        let places = if is_ordinary { &self.ordinary } else { &self.large };
-        CallSlot { _permits: [places.acquire().await.ok(), None] }
+    /// Waits for a free slot.
+    pub(super) async fn acquire(&self, is_ordinary: bool) -> CallSlot<'_> {
+        let slots = if is_ordinary { &self.ordinary } else { &self.large };
+        CallSlot { _permits: [slots.acquire().await.ok(), None] }
     }
 
-    /// All places: nothing else is called meanwhile.
-    pub(super) async fn alone(&self) -> CallSlot<'_> {
+    /// Waits for all slots, so that no other call is under way meanwhile.
+    pub(super) async fn acquire_all(&self) -> CallSlot<'_> {
         let ordinary = self.ordinary.acquire_many(limits::ORDINARY_CALLS as u32).await.ok();
         let large = self.large.acquire_many(limits::LARGE_CALLS as u32).await.ok();
         CallSlot { _permits: [ordinary, large] }
     }
 
-    /// Waits for a call, which may compute and wait for so long together; the time in which it waits for its turn is not
-    /// counted. Returns `None` if that was not enough. The turn is still the call's then: its answer is yet to be looked at.
+    /// Runs a call, which may compute and wait for up to `within` in total, not counting the time in which it waits for its
+    /// turn. Returns `None` if the call takes longer. The turn is returned as well, because the caller still has to process
+    /// the answer.
     pub(super) async fn run<C: Future>(
         &self,
         call: C,
@@ -93,11 +95,11 @@ impl CallSlots {
                 Ok(None) | Err(_) => return (None, turn),
             }
             drop(turn.take());
-            // What the call waits for wakes this task.
+            // The call's own wakers wake this task.
             let mut is_woken = false;
             let woken =
                 poll_fn(|_| if std::mem::replace(&mut is_woken, true) { Poll::Ready(()) } else { Poll::Pending });
-            // The end of its time wakes it as well, and then it is looked at once more.
+            // The timeout wakes it as well; then it is polled once more.
             let _ = timeout(left.saturating_sub(begun.elapsed()), woken).await;
             left = left.saturating_sub(begun.elapsed());
             turn = self.computing.acquire().await.ok();
@@ -114,28 +116,28 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3_600);
 
     #[tokio::test]
-    async fn a_call_that_waits_lets_others_compute_and_one_that_yields_does_not() {
-        let turns = CallSlots::new();
+    async fn a_waiting_call_gives_up_its_turn_and_a_yielding_one_does_not() {
+        let slots = CallSlots::new();
         let (wakes, yielded) = (tokio::sync::Notify::new(), Yielded::default());
-        let waiting = || turns.run(wakes.notified(), &yielded, LONG);
+        let waiting = || slots.run(wakes.notified(), &yielded, LONG);
         let mut waiting = (0..limits::CALLS_AT_ONCE + 1).map(|_| Box::pin(waiting())).collect::<Vec<_>>();
         for call in &mut waiting {
             assert!(poll_once(call.as_mut()).await.is_none());
         }
-        assert_eq!(turns.computing.available_permits(), limits::CALLS_AT_ONCE);
+        assert_eq!(slots.computing.available_permits(), limits::CALLS_AT_ONCE);
         let computing = async {
             for _ in 0..3 {
                 yielded.set();
                 yield_now().await;
             }
         };
-        let mut computing = pin!(turns.run(computing, &yielded, LONG));
+        let mut computing = pin!(slots.run(computing, &yielded, LONG));
         for _ in 0..3 {
             assert!(poll_once(computing.as_mut()).await.is_none());
-            assert_eq!(turns.computing.available_permits(), limits::CALLS_AT_ONCE - 1);
+            assert_eq!(slots.computing.available_permits(), limits::CALLS_AT_ONCE - 1);
         }
         let (answer, turn) = computing.await;
-        assert!(answer.is_some() && turn.is_some(), "it has its turn until its answer was looked at");
+        assert!(answer.is_some() && turn.is_some(), "it has its turn until its answer was processed");
         drop(turn);
         wakes.notify_waiters();
         for call in waiting {
@@ -144,15 +146,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_waits_too_long_is_given_up_and_its_turn_does_not_count() {
-        let turns = CallSlots::new();
-        let all = turns.computing.acquire_many(limits::CALLS_AT_ONCE as u32).await.unwrap();
+    async fn a_call_that_waits_too_long_times_out_and_waiting_for_a_turn_does_not_count() {
+        let slots = CallSlots::new();
+        let all = slots.computing.acquire_many(limits::CALLS_AT_ONCE as u32).await.unwrap();
         let yielded = Yielded::default();
-        let mut call = pin!(turns.run(std::future::pending::<()>(), &yielded, Duration::ZERO));
+        let mut call = pin!(slots.run(std::future::pending::<()>(), &yielded, Duration::ZERO));
         assert!(poll_once(call.as_mut()).await.is_none(), "it has no turn yet");
         drop(all);
         assert!(call.await.0.is_none());
-        let others = || Box::pin(turns.run(std::future::pending::<()>(), &yielded, Duration::from_millis(5)));
+        let others = || Box::pin(slots.run(std::future::pending::<()>(), &yielded, Duration::from_millis(5)));
         for mut call in [others(), others(), others()] {
             assert!(call.as_mut().await.0.is_none());
         }

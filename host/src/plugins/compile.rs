@@ -1,5 +1,6 @@
-//! Compiling, in a child process: a compile can neither be cancelled nor survive running out of memory (I7). The child gets
-//! the component on standard input and an open file on standard output, and can reach nothing else.
+//! Compiles components in a child process, because a compile can neither be cancelled nor survive running out of memory (I7).
+//! The child reads the component from standard input, writes to an open file as standard output, and can access nothing
+//! else.
 
 mod confine;
 
@@ -20,7 +21,7 @@ use tokio::{
 use super::{engine, limits};
 use crate::process;
 
-/// Why there is no compiled component.
+/// Why a compile failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CompileError {
     #[error("{0}")]
@@ -31,83 +32,88 @@ pub(super) enum CompileError {
     Wall(Duration),
     #[error("compiling it took more than {} MiB of memory", .0 >> 20)]
     Memory(u64),
-    #[error("compiled, it has more than {} MiB", limits::COMPILED_BYTES >> 20)]
+    #[error("the compiled component is larger than {} MiB", limits::COMPILED_BYTES >> 20)]
     Size,
-    #[error("the compiler was killed, as the kernel does when the machine has no memory left")]
+    #[error("the compiler was killed, most likely by the kernel because the machine ran out of memory")]
     Killed,
     #[error("the compiler could not start its threads")]
     Threads,
     #[error("{0}")]
     Io(String),
-    #[error("the compiler ended with {status}: {said}")]
-    Ended { status: ExitStatus, said: String },
+    #[error("the compiler ended with {status}: {stderr}")]
+    Ended { status: ExitStatus, stderr: String },
     #[error("the compiler could not be started")]
     Start(#[source] std::io::Error),
 }
 
-/// What helps where the data folder takes nothing.
+/// The hint for a data folder that cannot be written to.
 pub(super) const WRITABLE: &str =
-    "see that there is space in the data folder, and that the user that runs Roost can write there";
+    "check that the data folder's disk has free space, and that the user that runs Roost can write to the folder";
 
-const UNUSUAL: &str = "no ordinary plugin takes that much; do not use it unless you know its author";
+const UNUSUAL: &str = "ordinary plugins take far less; do not use the plugin unless you trust its author";
 
 impl CompileError {
+    /// Returns what the operator can do about the error.
     pub(super) fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Memory(most) if *most < limits::COMPILE_ADDRESS_SPACE => {
-                "a compile may take half of the machine's memory, or of what the service is allowed: compile it on a larger \
-                 machine, or make the plugin smaller; an ordinary one takes a few dozen MiB"
+                "a compile may take half of the machine's memory, or of the service's memory limit: use a machine with more \
+                 memory, or a smaller plugin; ordinary plugins take a few dozen MiB"
             }
             Self::Cpu | Self::Wall(_) | Self::Memory(_) | Self::Size => UNUSUAL,
-            Self::Invalid(said) if said.contains("disabled") || said.contains("not enabled") => {
-                "it uses a part of WebAssembly that plugins do not have: build it for `wasm32-wasip2` with the default features"
+            Self::Invalid(error) if error.contains("disabled") || error.contains("not enabled") => {
+                "it uses a WebAssembly feature that plugins cannot use: build it for `wasm32-wasip2` with the default features"
             }
-            Self::Invalid(said) if said.contains("exceeds limit") => UNUSUAL,
-            Self::Invalid(_) => "build it again; if it was copied, copy it again",
+            Self::Invalid(error) if error.contains("exceeds limit") => UNUSUAL,
+            Self::Invalid(_) => "the file is damaged: build it again or copy it again",
             Self::Io(_) => WRITABLE,
-            Self::Killed => "free some memory, and put the file into the folder again",
-            Self::Ended { .. } => "the compiler itself is at fault: use another version of the plugin or of Roost",
+            Self::Killed => "free some memory, and copy the file into the folder again",
+            Self::Ended { .. } => "this is a fault of the compiler: use another version of the plugin or of Roost",
             Self::Threads => {
-                "the user that runs Roost must be allowed a few more threads (`TasksMax` of systemd, `ulimit -u`), or the machine \
-                 must have more memory"
+                "allow the user that runs Roost more threads (`TasksMax` of systemd, `ulimit -u`), or use a machine with more \
+                 memory"
             }
             Self::Start(_) => {
-                "`/proc` must be there, and the user that runs Roost must be allowed one more process (`TasksMax` of systemd, \
-                 `ulimit -u`)"
+                "check that `/proc` is mounted, and that the user that runs Roost may start another process (`TasksMax` of \
+                 systemd, `ulimit -u`)"
             }
         })
     }
 }
 
-/// What one compile may take.
+/// The limits of one compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
+    /// The wall-clock time.
     pub(super) wall: Duration,
-    /// Bytes of address space.
+    /// The address space in bytes.
     pub(super) memory: u64,
 }
 
 impl Bounds {
-    /// For a compile on this machine, and for one that is begun beside it.
+    /// Returns the limits of the long and the short lane on this machine.
     pub(super) fn of_machine() -> [Self; 2] {
-        // Where nothing is known of the machine, it is taken for a large one.
+        // If the machine's memory is unknown, it is assumed to be large.
         let [long, short] = shares(process::memory_limit().unwrap_or(u64::MAX));
         [Self { wall: limits::COMPILE_WALL, memory: long }, Self { wall: limits::COMPILE_SOON, memory: short }]
     }
 }
 
-/// Of so much memory, what a compile may take, and one beside it.
+/// Returns the address space of a compile in the long and in the short lane, on a machine with this much memory.
 fn shares(memory: u64) -> [u64; 2] {
     let share = memory / limits::COMPILE_SHARE;
     [share, share / 2].map(|share| share.clamp(limits::COMPILE_ADDRESS_SPACE_LEAST, limits::COMPILE_ADDRESS_SPACE))
 }
 
 /// Compiles a component into an empty file.
+///
+/// # Errors
+/// Returns an error if the component is invalid, exceeds a limit, or the child fails.
 pub(super) async fn compile(component: &[u8], into: File, bounds: Bounds) -> Result<(), CompileError> {
     let mut child = command(bounds.memory)
         .env_clear()
         .env("RAYON_NUM_THREADS", limits::COMPILE_THREADS.to_string())
-        // Each arena takes 64 MiB of address space, which on a small machine is half of all that it may take.
+        // Each arena takes 64 MiB of address space, on a small machine half of the limit.
         .env("MALLOC_ARENA_MAX", limits::COMPILE_THREADS.to_string())
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -118,37 +124,38 @@ pub(super) async fn compile(component: &[u8], into: File, bounds: Bounds) -> Res
         .map_err(CompileError::Start)?;
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let work = async {
-        let feed = async {
+        let write = async {
             if let Some(mut stdin) = stdin {
-                // The child's end tells more than a broken pipe.
+                // The child's exit status is more precise than a broken pipe.
                 let _ = stdin.write_all(component).await;
             }
         };
-        let listen = async {
-            let mut said = Vec::new();
+        let read = async {
+            let mut bytes = Vec::new();
             if let Some(stderr) = stderr {
-                let _ = stderr.take(limits::COMPILE_ERROR_BYTES as u64).read_to_end(&mut said).await;
+                let _ = stderr.take(limits::COMPILE_ERROR_BYTES as u64).read_to_end(&mut bytes).await;
             }
-            String::from_utf8_lossy(&said).trim().to_owned()
+            String::from_utf8_lossy(&bytes).trim().to_owned()
         };
-        let ((), said, status) = tokio::join!(feed, listen, child.wait());
-        (said, status)
+        let ((), stderr, status) = tokio::join!(write, read, child.wait());
+        (stderr, status)
     };
-    let Ok((said, status)) = tokio::time::timeout(bounds.wall, work).await else {
+    let Ok((stderr, status)) = tokio::time::timeout(bounds.wall, work).await else {
         return Err(CompileError::Wall(bounds.wall));
     };
-    judge(status.map_err(CompileError::Start)?, said, bounds)
+    check_exit(status.map_err(CompileError::Start)?, stderr, bounds)
 }
 
-fn judge(status: ExitStatus, said: String, bounds: Bounds) -> Result<(), CompileError> {
+/// Returns the error that the child's exit status and standard error mean.
+fn check_exit(status: ExitStatus, stderr: String, bounds: Bounds) -> Result<(), CompileError> {
     if status.success() {
         return Ok(());
     }
     if status.code() == Some(INVALID.into()) {
-        return Err(CompileError::Invalid(said));
+        return Err(CompileError::Invalid(stderr));
     }
     if status.code() == Some(IO.into()) {
-        return Err(CompileError::Io(said));
+        return Err(CompileError::Io(stderr));
     }
     let killed = |signal: Signal| status.signal() == Some(signal.as_raw());
     if killed(Signal::XCPU) {
@@ -160,13 +167,13 @@ fn judge(status: ExitStatus, said: String, bounds: Bounds) -> Result<(), Compile
     if killed(Signal::KILL) {
         return Err(CompileError::Killed);
     }
-    if said.contains("memory allocation of") || said.contains("annot allocate memory") {
+    if stderr.contains("memory allocation of") || stderr.contains("annot allocate memory") {
         return Err(CompileError::Memory(bounds.memory));
     }
-    if said.contains("ThreadPoolBuildError") {
+    if stderr.contains("ThreadPoolBuildError") {
         return Err(CompileError::Threads);
     }
-    Err(CompileError::Ended { status, said })
+    Err(CompileError::Ended { status, stderr })
 }
 
 #[cfg(not(test))]
@@ -176,18 +183,18 @@ fn command(memory: u64) -> Command {
     command
 }
 
-/// The child's exit code for a component that is at fault itself.
+/// The child's exit code for an invalid component.
 const INVALID: u8 = 3;
-/// The child's exit code for what is the machine's fault: a full disk.
+/// The child's exit code for a failure of the machine, such as a full disk.
 const IO: u8 = 4;
 
-/// What the child does: takes a component from standard input and writes it, compiled, to standard output.
+/// Runs as the child: reads a component from standard input and writes the compiled component to standard output.
 ///
 /// # Errors
-/// The exit code, and what to say.
+/// Returns the exit code and the error message.
 pub(crate) fn child(memory: u64) -> Result<(), (u8, String)> {
     confine::close_inherited();
-    #[allow(clippy::disallowed_methods, reason = "it is a file, and what goes there is machine code")]
+    #[allow(clippy::disallowed_methods, reason = "it is a file for machine code")]
     let into = std::io::stdout().as_fd().try_clone_to_owned();
     into.map_err(|error| error.to_string()).map_or_else(
         |error| Err((IO, format!("standard output cannot be used: {error}"))),
@@ -204,11 +211,11 @@ fn compile_into(mut into: File, memory: u64) -> Result<(), (u8, String)> {
         .map_err(|error| (IO, format!("standard input cannot be read: {error}")))?;
     let engine = wasmtime::Engine::new(&engine::config()).map_err(|error| (IO, format!("{error:#}")))?;
     let compiled = engine.precompile_component(&component).map_err(|error| (INVALID, format!("{error:#}")))?;
-    into.write_all(&compiled).map_err(|error| (IO, format!("what was compiled cannot be written: {error}")))
+    into.write_all(&compiled).map_err(|error| (IO, format!("the compiled component cannot be written: {error}")))
 }
 
-/// The test program is its own compiler: it runs one test, which is the child. Standard output has the tests' results, so a
-/// shell puts the file elsewhere.
+/// Builds the child's command in tests: the test program itself, which runs one test as the child. Standard output has the
+/// tests' results, so a shell moves the file to another descriptor.
 #[cfg(test)]
 fn command(memory: u64) -> Command {
     let mut command = Command::new("/bin/sh");
@@ -248,18 +255,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_with_a_component_is_reported() {
+    async fn an_invalid_component_is_reported() {
         let into = file();
         let error = compile(b"\0asm\x0d\0\x01\0\x01\x01\x00", into.try_clone().unwrap(), BOUNDS).await.unwrap_err();
-        assert!(matches!(&error, CompileError::Invalid(said) if said.contains("unexpected end")), "{error:?}");
+        assert!(matches!(&error, CompileError::Invalid(text) if text.contains("unexpected end")), "{error:?}");
         assert_eq!(into.metadata().unwrap().len(), 0);
     }
 
     #[tokio::test]
-    async fn a_disk_that_takes_nothing_is_not_the_components_fault() {
+    async fn a_full_disk_is_an_io_error() {
         let full = File::options().write(true).open(Path::new("/dev/full")).unwrap();
         let error = compile(EMPTY, full, BOUNDS).await.unwrap_err();
-        assert!(matches!(&error, CompileError::Io(said) if said.contains("No space left")), "{error:?}");
+        assert!(matches!(&error, CompileError::Io(text) if text.contains("No space left")), "{error:?}");
     }
 
     #[tokio::test]
@@ -272,7 +279,7 @@ mod tests {
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
     #[tokio::test]
-    async fn what_takes_more_memory_than_a_small_machine_has_is_given_up() {
+    async fn a_compile_that_exceeds_the_memory_limit_fails() {
         let sum = "local.get 0 i32.add ".repeat(600_000);
         let module = format!("(core module (func (param i32) (result i32) local.get 0 {sum}))");
         let large = wat::parse_str(format!("(component {module})")).unwrap();
@@ -283,25 +290,25 @@ mod tests {
     }
 
     #[test]
-    fn a_small_machine_gives_a_compile_a_part_of_its_memory() {
+    fn the_memory_limit_depends_on_the_machines_memory() {
         let mib = |memory: u64| shares(memory << 20).map(|share| share >> 20);
         assert_eq!(mib(8_192), [1_536, 1_536]);
         assert_eq!(mib(2_048), [1_024, 512]);
         assert_eq!(mib(430), [215, 128]);
-        assert_eq!(mib(64), [128, 128], "less would not do");
+        assert_eq!(mib(64), [128, 128], "the minimum");
         assert!(Bounds::of_machine().iter().all(|bounds| bounds.memory >= limits::COMPILE_ADDRESS_SPACE_LEAST));
     }
 
     #[test]
-    fn the_end_of_the_compiler_says_what_was_too_much() {
+    fn each_exit_status_has_its_own_error() {
         let message = |signal: Signal| {
-            let error = judge(ExitStatus::from_raw(signal.as_raw()), String::new(), BOUNDS).unwrap_err();
+            let error = check_exit(ExitStatus::from_raw(signal.as_raw()), String::new(), BOUNDS).unwrap_err();
             assert!(error.hint().is_some());
             error.to_string()
         };
         assert_eq!(message(Signal::XCPU), "compiling it took more than 60 s of CPU time");
-        assert_eq!(message(Signal::XFSZ), "compiled, it has more than 512 MiB");
-        assert!(message(Signal::KILL).starts_with("the compiler was killed, as the kernel does when"));
+        assert_eq!(message(Signal::XFSZ), "the compiled component is larger than 512 MiB");
+        assert!(message(Signal::KILL).starts_with("the compiler was killed, most likely by the kernel"));
         assert!(message(Signal::SEGV).starts_with("the compiler ended with signal: 11"));
     }
 }

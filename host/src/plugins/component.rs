@@ -1,4 +1,4 @@
-//! A component that fits the contract, and what is wrong with one that does not.
+//! Checks a component against the contract, and links it.
 
 use wasmtime::component::{Component, Linker, types::ComponentItem};
 
@@ -8,7 +8,8 @@ use super::{
     limits, sections,
 };
 
-/// Of WASI 0.2, what is there. Files and sockets are as well, and hold nothing: toolchains import them unasked.
+/// The served interfaces of WASI 0.2. Toolchains import files and sockets even if a plugin does not use them, so these are
+/// served as well, but give no access.
 const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 const SERVED: [&str; 4] =
     ["roost:device/types@1.", "roost:device/log@1.", "roost:device/calendar@1.", "roost:device/sun@1."];
@@ -20,41 +21,41 @@ const TASKS: &str = "roost:device/tasks";
 pub(super) enum ComponentError {
     #[error("the file is empty")]
     Empty,
-    #[error("it is WebAssembly as text, and has to be binary")]
+    #[error("it is WebAssembly in text form, but must be in binary form")]
     Text,
     #[error("it is not a WebAssembly component{}", but(*.looks_like))]
     NotWasm { looks_like: Option<&'static str> },
-    #[error("it is a core module, and has to be a component")]
+    #[error("it is a core module, but must be a component")]
     CoreModule,
-    #[error("it does not export `{SCHEDULE}@1.0.0`, as every plugin does; it exports {}", listed(.exports))]
+    #[error("it does not export `{SCHEDULE}@1.0.0`, which every plugin must export; it exports {}", listed(.exports))]
     NoSchedule { exports: Vec<String> },
-    #[error("it was built for `{export}`, and this Roost speaks `{spoken}@1.0.0`")]
-    OtherVersion { export: String, spoken: &'static str },
-    #[error("it wants {}, which this Roost does not serve", listed(.0))]
+    #[error("it was built for `{export}`, but this Roost supports `{supported}@1.0.0`")]
+    OtherVersion { export: String, supported: &'static str },
+    #[error("it imports {}, which this Roost does not provide", listed(.0))]
     NewerContract(Vec<String>),
-    #[error("it wants {}, which plugins do not get", listed(.0))]
+    #[error("it imports {}, which plugins may not use", listed(.0))]
     NotGranted(Vec<String>),
-    #[error("it does not fit the contract: {0}")]
+    #[error("it does not match the contract: {0}")]
     Unfitting(String),
 }
 
 impl ComponentError {
-    /// What to do.
+    /// Returns what the author or the operator can do about the error.
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Empty => Some("copy it again"),
-            Self::Text => Some("turn it into binary with `wasm-tools parse PLUGIN.wat -o PLUGIN.wasm`"),
-            Self::NotWasm { .. } => {
-                Some("a plugin is a WebAssembly component; `cargo build --release --target wasm32-wasip2` makes one")
-            }
+            Self::Text => Some("convert it with `wasm-tools parse PLUGIN.wat -o PLUGIN.wasm`"),
+            Self::NotWasm { .. } => Some(
+                "a plugin is a WebAssembly component; build it with `cargo build --release --target wasm32-wasip2`",
+            ),
             Self::CoreModule => Some("build it with `cargo build --release --target wasm32-wasip2`"),
             Self::NoSchedule { .. } => Some("build it for the world `device-plugin` of `wit/`, or with the plugin SDK"),
             Self::OtherVersion { .. } | Self::NewerContract(_) => {
                 Some("install a newer Roost, or build the plugin against the `wit/` of this one")
             }
-            Self::NotGranted(_) => Some(
-                "a plugin computes and answers, the host acts; leave out what reaches for the network or the system",
-            ),
+            Self::NotGranted(_) => {
+                Some("plugins have no access to the network or the system; remove the code that uses these interfaces")
+            }
             Self::Unfitting(_) => Some("build it against the `wit/` of this Roost"),
         }
     }
@@ -71,16 +72,16 @@ fn listed(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// What other files begin with. Bytes of a file that is no plugin are never shown: a link may lead to a secret.
+/// The first bytes of other kinds of files. The bytes of such a file are never shown, because a link may lead to a secret.
 const LOOKS: [(&[u8], &str); 5] = [
-    (b"\x7fELF", "a program of this machine"),
+    (b"\x7fELF", "a native program"),
     (b"<", "a web page"),
     (b"\x1f\x8b", "an archive"),
     (b"PK\x03\x04", "an archive"),
     (b"#!", "a script"),
 ];
 
-/// What can be told from the first bytes, before anything is compiled.
+/// Checks the first bytes of a file, before anything is compiled.
 pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
     if bytes.is_empty() {
         return Err(ComponentError::Empty);
@@ -100,12 +101,12 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
     Ok(())
 }
 
-/// Ready to be instantiated for a call.
+/// A linked component, ready to be instantiated for a call.
 pub(super) struct Linked {
     pub(super) plugin: DevicePluginPre<Guest>,
-    /// The same, of a plugin that can be asked when it is due.
+    /// The same component in the world with tasks, if it exports them.
     pub(super) tasks: Option<WithTasksPre<Guest>>,
-    /// Whether it has one memory, and few tables: then many may be called at a time.
+    /// Whether it has one memory and few tables, so that many calls may be under way at the same time.
     pub(super) is_ordinary: bool,
     pub(super) imports: Vec<String>,
     pub(super) exports: Vec<String>,
@@ -145,12 +146,15 @@ fn check_exports(exports: &[String]) -> Result<(), ComponentError> {
     }
 }
 
-/// An interface of the contract in the version that this Roost speaks, if it is exported in any.
+/// Finds the export of an interface of the contract.
+///
+/// # Errors
+/// Returns an error if it is exported in a version that this Roost does not support.
 fn exported<'a>(exports: &'a [String], interface: &'static str) -> Result<Option<&'a String>, ComponentError> {
     let export = exports.iter().find(|name| name.split('@').next() == Some(interface));
     match export {
         Some(export) if !export[interface.len()..].starts_with("@1.") => {
-            Err(ComponentError::OtherVersion { export: export.clone(), spoken: interface })
+            Err(ComponentError::OtherVersion { export: export.clone(), supported: interface })
         }
         export => Ok(export),
     }
@@ -172,26 +176,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_are_no_components_are_recognised_by_their_first_bytes() {
-        let told = |bytes: &[u8]| recognise(bytes).expect_err("no component").to_string();
-        assert_eq!(told(b""), "the file is empty");
-        assert_eq!(told(b"\n (component)"), "it is WebAssembly as text, and has to be binary");
+    fn other_files_are_recognised_by_their_first_bytes() {
+        let text = |bytes: &[u8]| recognise(bytes).expect_err("no component").to_string();
+        assert_eq!(text(b""), "the file is empty");
+        assert_eq!(text(b"\n (component)"), "it is WebAssembly in text form, but must be in binary form");
         assert_eq!(
-            told(b"\x7fELF\x02\x01\x01\0\0"),
-            "it is not a WebAssembly component, but looks like a program of this machine"
+            text(b"\x7fELF\x02\x01\x01\0\0"),
+            "it is not a WebAssembly component, but looks like a native program"
         );
-        assert_eq!(told(b"hunter2"), "it is not a WebAssembly component");
-        assert_eq!(told(b"\0asm\x01\0\0\0"), "it is a core module, and has to be a component");
+        assert_eq!(text(b"hunter2"), "it is not a WebAssembly component");
+        assert_eq!(text(b"\0asm\x01\0\0\0"), "it is a core module, but must be a component");
         assert_eq!(recognise(b"\0asm\x0d\0\x01\0"), Ok(()));
     }
 
     #[test]
-    fn what_is_not_served_is_named() {
+    fn errors_name_the_imports_that_are_not_provided() {
         let imports = |names: &[&str]| check_imports(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(imports(&["wasi:io/poll@0.2.6", "roost:device/sun@1.3.0"]), Ok(()));
         assert_eq!(
             imports(&["roost:device/kv@1.0.0"]).map_err(|error| error.to_string()),
-            Err("it wants `roost:device/kv@1.0.0`, which this Roost does not serve".into())
+            Err("it imports `roost:device/kv@1.0.0`, which this Roost does not provide".into())
         );
         assert_eq!(
             imports(&["wasi:http/types@0.2.0", "wasi:sockets/tcp@0.3.0", "roost:device/kv@1.0.0"]),

@@ -1,4 +1,4 @@
-//! The contract, version 1: from WIT to the scheduler's types, with every range checked.
+//! The contract, version 1: converts WIT types into the scheduler's types, and checks every range.
 
 mod imports;
 mod steps;
@@ -25,7 +25,7 @@ use crate::{
     zones,
 };
 
-/// What `wit/` says, in Rust.
+/// The bindings generated from `wit/`.
 #[allow(unreachable_pub, clippy::all, reason = "generated")]
 mod generated {
     wasmtime::component::bindgen!({
@@ -35,7 +35,7 @@ mod generated {
         exports: { default: async },
     });
 
-    /// What a plugin may be besides, in the same types.
+    /// The world of plugins with tasks, with the same types.
     pub(super) mod with_tasks {
         wasmtime::component::bindgen!({
             path: "../wit",
@@ -63,7 +63,7 @@ pub(super) mod bindings {
 }
 use bindings as wit;
 
-/// What an answer has to keep to.
+/// The terms that an answer must respect.
 pub(super) struct Terms<'a> {
     pub(super) plugin: &'a PluginName,
     pub(super) site: &'a Site,
@@ -72,15 +72,15 @@ pub(super) struct Terms<'a> {
     pub(super) granted_by_operator: bool,
     pub(super) rules: &'a Rules,
     pub(super) jobs: usize,
-    /// What jobs may ask the plugin for.
+    /// The plugin's tasks, which jobs may call.
     pub(super) tasks: &'a Tasks,
-    pub(super) almanac: &'a TriggerCache,
+    pub(super) trigger_cache: &'a TriggerCache,
 }
 
-/// What is wrong with an answer: where, what it says, and the rule.
+/// The error for an invalid answer: the place, the value and the rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Invalid {
-    /// Such as job `open`.
+    /// The part of the answer, such as "job `open`".
     part: Option<String>,
     step: Option<usize>,
     what: String,
@@ -107,18 +107,18 @@ impl Invalid {
         Self { what: what.into(), ..Self::default() }
     }
 
-    /// A value that is out of range.
+    /// Creates the error for a value that is out of range.
     fn value(field: &str, value: impl fmt::Display, rule: &str) -> Self {
         Self::new(format!("`{field}` {value}: {rule}"))
     }
 
-    /// A rule that is broken, in the words of the contract.
+    /// Converts a fault found by the scheduler's rules.
     fn broken(fault: Fault) -> Self {
         let Fault { step, field, value, rule } = fault;
         Self { step, ..Self::value(field, value, &rule) }
     }
 
-    /// In this part of the answer.
+    /// Adds the part of the answer.
     fn of(self, part: impl Into<String>) -> Self {
         Self { part: Some(part.into()), ..self }
     }
@@ -129,7 +129,10 @@ impl Invalid {
     }
 }
 
-/// A plugin's answer, as the scheduler takes it: all of it, or what is wrong with the first job that is wrong.
+/// Converts a plan.
+///
+/// # Errors
+/// Returns the first fault. A plan is refused as a whole.
 pub(super) fn jobs(list: Vec<wit::Job>, terms: &Terms<'_>) -> Result<Vec<Job>, Invalid> {
     if list.len() > terms.jobs {
         let what = format!("the plan has {} jobs, and a device may have {}", list.len(), terms.jobs);
@@ -158,7 +161,7 @@ fn job(id: JobId, job: wit::Job, terms: &Terms<'_>) -> Result<Job, Invalid> {
     let policy = policy(job.policy)?;
     let job = Job { id, label: job.label.map(Into::into), trigger, action, policy };
     rules::job(&job).map_err(Invalid::broken)?;
-    // What a task will publish is known when it is due: the scheduler looks at it then.
+    // The steps of a task are known only when it is due; the scheduler checks them then.
     job.policy.needs.as_ref().map_or(Ok(()), |name| needs(name, hold_ms(job.steps()), terms))?;
     Ok(job)
 }
@@ -183,7 +186,7 @@ fn instant(field: &str, millis: i64) -> Result<Instant, Invalid> {
 fn cron(cron: &wit::Cron, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
     let zone = cron.time_zone.as_deref().map(zones::find).transpose();
     let zone = zone.map_err(|error| Invalid::new(format!("`trigger.cron.time-zone`: {error}")))?;
-    let cron = terms.almanac.patterns().cron(&cron.expression, zone);
+    let cron = terms.trigger_cache.cron().cron(&cron.expression, zone);
     cron.map(Trigger::Cron).map_err(|error| {
         let invalid = Invalid::new(format!("`trigger.cron.expression`: {error}"));
         match error.hint() {
@@ -196,7 +199,7 @@ fn cron(cron: &wit::Cron, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
 fn sun(sun: &wit::Sun, terms: &Terms<'_>) -> Result<Sun, Invalid> {
     if terms.site.location.is_none() {
         return Err(Invalid::new("`trigger.sun`: the device has no location").hint(format!(
-            "say where it is, below its `[[device]]` in `plugins/{}.toml`, or for all devices at the top of `roost.toml`:\n\
+            "set its location below its `[[device]]` in `plugins/{}.toml`, or for all devices at the top of `roost.toml`:\n\
              latitude = 51.5\nlongitude = -0.1",
             terms.plugin
         )));
@@ -263,7 +266,7 @@ const fn overlap(overlap: Option<&wit::Overlap>) -> Overlap {
     }
 }
 
-/// What the operator has so many of, for whom, and for how long.
+/// Checks whether the plugin's jobs may hold a resource for this long.
 fn needs(name: &ResourceName, hold_ms: u32, terms: &Terms<'_>) -> Result<(), Invalid> {
     let needable = terms.rules.needable(name, terms.plugin, hold_ms);
     needable.map_err(|NotNeedable { what, hint }| Invalid::new(what).hint(hint))

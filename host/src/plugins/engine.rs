@@ -1,4 +1,4 @@
-//! The WebAssembly engine: what compiled components are linked with, and what interrupts them.
+//! The WebAssembly engine: links compiled components, and interrupts guests.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -17,26 +17,26 @@ use super::{
     limits,
 };
 
-/// How components are compiled and run: the same for the host and for the child that compiles.
+/// Returns the configuration for compiling and running components, which the host and the compiling child share.
 pub(super) fn config() -> Config {
     let mut config = Config::new();
     config.wasm_component_model_async(true).epoch_interruption(true);
-    // Whoever made the plugin has optimised it: what is left to gain is less than what it takes.
+    // Plugins are optimised when they are built. Optimising them again would cost more time than it saves.
     config.cranelift_opt_level(OptLevel::None);
-    // Nobody reads these: a trap is told with the names of functions, and found by frame pointers.
+    // These are not needed: a trap is reported with the names of functions, which frame pointers give.
     config.generate_address_map(false).native_unwind_info(false);
     config
 }
 
-/// Memories, tables and stacks that all calls have in turn. Mapping them for each call, and touching each page for the
-/// first time, takes longer than what most guests do in them.
+/// Returns the configuration of the pool of memories, tables and stacks that calls reuse. Mapping them for each call, and
+/// faulting in each page, takes longer than most calls.
 fn pool() -> PoolingAllocationConfig {
     let calls = limits::CALLS_ALIVE as u32;
     let (ordinary, large) = (limits::ORDINARY_CALLS as u32, limits::LARGE_CALLS as u32);
     let (instances, memories) = (limits::INSTANCES as u32, limits::MEMORIES as u32);
     let mut pool = PoolingAllocationConfig::new();
-    // As much as all calls may have together, so that no guest takes what is another's. Only stacks have no limit of
-    // their own for each.
+    // The totals are the sums of the calls' limits, so that no guest can use up another's. Only stacks have no limit per
+    // call.
     pool.total_component_instances(calls)
         .max_component_instance_size(limits::INSTANCE_BYTES)
         .total_core_instances(calls * instances)
@@ -57,17 +57,17 @@ fn pool() -> PoolingAllocationConfig {
     pool
 }
 
-/// With a pool, where there is the address space for it.
+/// Creates an engine, with a pool if there is enough address space for it.
 fn pooled() -> Result<wasmtime::Engine, wasmtime::Error> {
     let mut pooled = config();
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
     wasmtime::Engine::new(&pooled).or_else(|error| {
-        tracing::debug!("plugins are asked more slowly, for their memory cannot be set aside: {error:#}");
+        tracing::debug!("calls of plugins are slower, because the memory pool cannot be reserved: {error:#}");
         wasmtime::Engine::new(&config())
     })
 }
 
-/// Loads components. Knows no plugins.
+/// The engine, the linker and the ticker. It does not depend on plugins.
 pub(super) struct Engine {
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
@@ -99,12 +99,12 @@ impl Engine {
         &self.wasm
     }
 
-    /// Checks a component against the contract, and makes it ready to be instantiated.
+    /// Checks a component against the contract, and links it.
     pub(super) fn link(&self, component: &Component) -> Result<Linked, ComponentError> {
         Linked::new(&self.wasm, &self.linker, component)
     }
 
-    /// Epochs pass for as long as the answer lives: an idle host does not wake a hundred times a second.
+    /// Starts the epoch ticker until the returned guard is dropped, so that an idle host does not wake up 100 times a second.
     pub(super) fn ticking(&self) -> Ticking {
         self.ticker.change(|state| state.calls += 1);
         Ticking(self.ticker.clone())
@@ -135,7 +135,7 @@ impl Ticker {
         self.changed.notify_all();
     }
 
-    /// Waits until there is a call; `false` when there will be none.
+    /// Waits until a call is under way. Returns `false` when the engine is dropped.
     fn wait(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = |state: &mut TickerState| state.calls == 0 && !state.stopped;
@@ -144,7 +144,7 @@ impl Ticker {
     }
 }
 
-/// A call is under way.
+/// The guard of a call under way.
 pub(super) struct Ticking(Arc<Ticker>);
 
 impl Drop for Ticking {

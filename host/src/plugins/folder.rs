@@ -1,5 +1,5 @@
-//! What lies in the plugin folder, and which of it has come to rest. Knows the file system and no notifications: it is
-//! told what changed, and looks again (I9).
+//! The state of the plugin folder: finds the files that have settled, which means that they are no longer being written. It
+//! reads the file system; the watch passes it notifications (I9).
 
 mod reading;
 
@@ -14,7 +14,7 @@ use std::{
 
 use roost_scheduler::names::PluginName;
 
-use self::reading::{Look, Reading, identity, read};
+use self::reading::{Reading, Snapshot, identity, read};
 pub(super) use self::reading::{SettingsText, read_settings, settings_at};
 use super::{
     bytes::{Bytes, LoadRoom},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::report::Report;
 
-/// Both files of a plugin, read when they had come to rest.
+/// The two files of a plugin, read after they settled.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) plugin: PluginName,
@@ -30,27 +30,27 @@ pub(super) struct Candidate {
     pub(super) settings: Option<SettingsText>,
 }
 
-/// What a look at the folder found.
+/// A change in the folder.
 #[derive(Debug)]
 pub(super) enum FolderEvent {
-    /// New or changed.
-    Offered(Candidate),
-    /// Gone for long enough.
-    Withdrawn(PluginName),
-    /// To be told to people; of a plugin, if it is about one.
+    /// The files of a plugin are new or changed.
+    Ready(Candidate),
+    /// A plugin's file has been gone for long enough.
+    Removed(PluginName),
+    /// A fault to report, and the plugin if it is about one.
     Faulty(Option<PluginName>, Report),
-    /// Every file that lay in the folder when the host started has been offered or reported. Comes once.
-    Surveyed,
+    /// Every file in the folder at the start of the host has been reported as ready or faulty. Sent once.
+    InitialScanDone,
 }
 
-/// How a file was changed.
+/// The kind of a change to a file, which determines how long the file must stay unchanged until it has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Debounce {
-    /// Its writer has closed it, or it was moved here whole.
+    /// Its writer has closed it, or it was moved into the folder.
     Finished,
-    /// It was linked here, or copying has just begun.
+    /// It was created: linked, or the start of a copy.
     Begun,
-    /// Someone is writing. The end of it is announced, so this only has to outlast a pause.
+    /// It is being written. The end will be notified, so this only has to outlast a pause of the writer.
     Written,
 }
 
@@ -64,20 +64,22 @@ impl Debounce {
     }
 }
 
-/// A change that nothing announced must not go on for this long.
+/// How long a file must stay unchanged if a scan found the change, and no notification.
 const UNANNOUNCED: Duration = Duration::from_millis(500);
-const TORN_AGAIN: Duration = Duration::from_millis(250);
-const TORN_REPORTED: Duration = Duration::from_secs(2);
-/// I9: what comes back within this time was never gone.
+/// The pause before an incomplete file is read again.
+const INCOMPLETE_RETRY: Duration = Duration::from_millis(250);
+/// How long a file may be incomplete before that is reported.
+const INCOMPLETE_REPORTED: Duration = Duration::from_secs(2);
+/// I9: a file that comes back within this time does not count as removed.
 const GONE: Duration = Duration::from_secs(3);
 
-/// The two files of one name.
+/// The two files of one plugin.
 #[derive(Debug, Default)]
 struct Entry {
-    /// Whether the host counts on it: it was offered, or something was told of it, or it ran before the host started.
+    /// Whether its removal must be reported: it was reported as ready or faulty, or ran before the host started.
     present: bool,
-    /// As they were when they were last read.
-    read: Look,
+    /// The files' identities when they were last read.
+    read: Snapshot,
     unsettled: Option<Unsettled>,
     gone_since: Option<Instant>,
 }
@@ -86,11 +88,11 @@ struct Entry {
 struct Unsettled {
     component_until: Instant,
     settings_until: Instant,
-    /// Where nothing announced the change: it has to look the same again.
-    expected: Option<Look>,
-    torn_since: Option<Instant>,
-    /// Since when settings that were there are not.
-    bare_since: Option<Instant>,
+    /// If a scan found the change: the snapshot that the files must still have.
+    expected: Option<Snapshot>,
+    incomplete_since: Option<Instant>,
+    /// Since when the settings file is missing, if there was one before.
+    without_settings_since: Option<Instant>,
 }
 
 impl Unsettled {
@@ -98,20 +100,22 @@ impl Unsettled {
         self.component_until.max(self.settings_until)
     }
 
-    fn again(&mut self, at: Instant) {
+    fn retry_at(&mut self, at: Instant) {
         self.component_until = at;
         self.settings_until = at;
     }
 }
 
+/// The plugin folder.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    pairs: BTreeMap<PluginName, Entry>,
+    entries: BTreeMap<PluginName, Entry>,
+    /// The files that were reported as not loadable by their name or kind.
     misnamed: HashSet<OsString>,
-    /// Which folder it is, by device and inode: a mount or a new folder is another one.
+    /// The device and inode of the folder at the last scan. A mount or a new folder has others.
     seen: Option<(u64, u64)>,
-    /// The names it had when it was found to have none of the known plugins (I9).
+    /// The plugins it had when it was found to have none of the known ones, as if its disk were missing (I9).
     unmounted: Option<BTreeSet<PluginName>>,
     unreadable: bool,
     room: LoadRoom,
@@ -119,191 +123,192 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(path: PathBuf, known: impl IntoIterator<Item = PluginName>, room: LoadRoom) -> Self {
-        let pairs = known.into_iter().map(|name| (name, Entry { present: true, ..Entry::default() })).collect();
-        Self { path, pairs, misnamed: HashSet::new(), seen: None, unmounted: None, unreadable: false, room }
+        let entries = known.into_iter().map(|name| (name, Entry { present: true, ..Entry::default() })).collect();
+        Self { path, entries, misnamed: HashSet::new(), seen: None, unmounted: None, unreadable: false, room }
     }
 
-    /// Whether the last scan could not read it.
+    /// Checks whether the last scan failed to read the folder.
     pub(super) fn is_unreadable(&self) -> bool {
         self.unreadable
     }
 
-    /// Whether no file in it is still coming to rest.
+    /// Checks whether all files have settled.
     pub(super) fn is_settled(&self) -> bool {
-        self.pairs.values().all(|pair| pair.unsettled.is_none())
+        self.entries.values().all(|entry| entry.unsettled.is_none())
     }
 
-    /// Something happened to a path in it.
-    pub(super) fn touched(&mut self, path: &Path, touch: Debounce, now: Instant) {
+    /// Handles a notification about a path in the folder.
+    pub(super) fn on_change(&mut self, path: &Path, debounce: Debounce, now: Instant) {
         let (Some(name), Some(extension)) = (plugin_name(path), path.extension()) else { return };
-        let pair = self.pairs.entry(name).or_default();
-        let unsettled = pair.unsettled.get_or_insert(Unsettled {
+        let entry = self.entries.entry(name).or_default();
+        let unsettled = entry.unsettled.get_or_insert(Unsettled {
             component_until: now,
             settings_until: now,
             expected: None,
-            torn_since: None,
-            bare_since: None,
+            incomplete_since: None,
+            without_settings_since: None,
         });
         unsettled.expected = None;
-        if unsettled.bare_since.take().is_some() {
-            unsettled.again(now);
+        if unsettled.without_settings_since.take().is_some() {
+            unsettled.retry_at(now);
         }
         if extension == "wasm" {
-            unsettled.component_until = now + touch.quiet();
+            unsettled.component_until = now + debounce.quiet();
         } else {
-            unsettled.settings_until = now + touch.quiet();
+            unsettled.settings_until = now + debounce.quiet();
         }
     }
 
-    /// Looks at everything. Answers whether it is another folder than before, so that it has to be watched anew.
-    pub(super) fn scan(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) -> bool {
-        let (identity, looks) = match self.list(sightings) {
+    /// Scans the whole folder. Returns whether it is another folder than before, so that the caller must watch it again.
+    pub(super) fn scan(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) -> bool {
+        let (identity, snapshots) = match self.list(folder_events) {
             Ok(listed) => listed,
             Err(error) => {
-                self.became_unreadable(&error, sightings);
+                self.mark_unreadable(&error, folder_events);
                 return false;
             }
         };
         self.unreadable = false;
         let renewed = self.seen.replace(identity) != Some(identity);
-        self.judge_mount(renewed, &looks, sightings);
-        for (name, look) in &looks {
-            let pair = self.pairs.entry(name.clone()).or_default();
-            if *look != pair.read && pair.unsettled.is_none() {
-                // What lies there when the folder is first seen has most likely lain there for long.
+        self.check_mount(renewed, &snapshots, folder_events);
+        for (name, snapshot) in &snapshots {
+            let entry = self.entries.entry(name.clone()).or_default();
+            if *snapshot != entry.read && entry.unsettled.is_none() {
+                // Files found by the first scan of a folder have most likely not changed recently.
                 let at = if renewed { now } else { now + UNANNOUNCED };
-                let expected = (!renewed).then_some(*look);
-                pair.unsettled = Some(Unsettled {
+                let expected = (!renewed).then_some(*snapshot);
+                entry.unsettled = Some(Unsettled {
                     component_until: at,
                     settings_until: at,
                     expected,
-                    torn_since: None,
-                    bare_since: None,
+                    incomplete_since: None,
+                    without_settings_since: None,
                 });
             }
         }
-        for (name, pair) in &mut self.pairs {
-            let here = looks.get(name).is_some_and(|look| look.component.is_some());
+        for (name, entry) in &mut self.entries {
+            let here = snapshots.get(name).is_some_and(|snapshot| snapshot.component.is_some());
             if here {
-                pair.gone_since = None;
-            } else if pair.present {
-                pair.gone_since.get_or_insert(now);
+                entry.gone_since = None;
+            } else if entry.present {
+                entry.gone_since.get_or_insert(now);
             }
         }
-        self.pairs.retain(|name, pair| pair.present || pair.unsettled.is_some() || looks.contains_key(name));
+        self.entries.retain(|name, entry| entry.present || entry.unsettled.is_some() || snapshots.contains_key(name));
         renewed
     }
 
-    /// What has come to rest by now.
-    pub(super) fn settle(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) {
+    /// Reads the files that have settled by now.
+    pub(super) fn settle(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) {
         let due: Vec<_> = self
-            .pairs
+            .entries
             .iter()
-            .filter(|(_, pair)| pair.unsettled.is_some_and(|unsettled| unsettled.until() <= now))
+            .filter(|(_, entry)| entry.unsettled.is_some_and(|unsettled| unsettled.until() <= now))
             .map(|(name, _)| name.clone())
             .collect();
         for name in due {
-            self.settle_one(&name, now, sightings);
+            self.settle_one(&name, now, folder_events);
         }
-        self.withdraw(now, sightings);
+        self.report_removed(now, folder_events);
     }
 
-    /// When to settle again.
+    /// Returns when [`Self::settle`] has to be called again.
     pub(super) fn wake(&self) -> Option<Instant> {
-        let unsettled = |pair: &Entry| pair.unsettled.map(|unsettled| unsettled.until());
-        let gone = |pair: &Entry| {
+        let unsettled = |entry: &Entry| entry.unsettled.map(|unsettled| unsettled.until());
+        let gone = |entry: &Entry| {
             let counts = self.unmounted.is_none() && !self.unreadable;
-            pair.gone_since.filter(|_| counts).map(|since| since + GONE)
+            entry.gone_since.filter(|_| counts).map(|since| since + GONE)
         };
-        self.pairs.values().flat_map(|pair| [unsettled(pair), gone(pair)]).flatten().min()
+        self.entries.values().flat_map(|entry| [unsettled(entry), gone(entry)]).flatten().min()
     }
 
-    fn settle_one(&mut self, name: &PluginName, now: Instant, sightings: &mut Vec<FolderEvent>) {
+    fn settle_one(&mut self, name: &PluginName, now: Instant, folder_events: &mut Vec<FolderEvent>) {
         let (component, settings) = (self.file(name, "wasm"), self.file(name, "toml"));
-        let Some(pair) = self.pairs.get_mut(name) else { return };
-        let Some(mut unsettled) = pair.unsettled.take() else { return };
-        let look = Look { component: identity(&component), settings: identity(&settings) };
-        if unsettled.expected.is_some_and(|expected| expected != look) {
-            unsettled.expected = Some(look);
-            unsettled.again(now + UNANNOUNCED);
-            pair.unsettled = Some(unsettled);
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let Some(mut unsettled) = entry.unsettled.take() else { return };
+        let snapshot = Snapshot { component: identity(&component), settings: identity(&settings) };
+        if unsettled.expected.is_some_and(|expected| expected != snapshot) {
+            unsettled.expected = Some(snapshot);
+            unsettled.retry_at(now + UNANNOUNCED);
+            entry.unsettled = Some(unsettled);
             return;
         }
-        if look.component.is_none() {
-            if pair.present {
-                pair.gone_since.get_or_insert(now);
-            } else if look.settings.is_some() {
-                tracing::debug!(plugin = %name, "there are settings, but no plugin yet");
+        if snapshot.component.is_none() {
+            if entry.present {
+                entry.gone_since.get_or_insert(now);
+            } else if snapshot.settings.is_some() {
+                tracing::debug!(plugin = %name, "there is a settings file, but no plugin yet");
             }
-            pair.read = look;
+            entry.read = snapshot;
             return;
         }
-        pair.gone_since = None;
-        if look.settings.is_none() && pair.read.settings.is_some() {
-            // Without them it would run with defaults.
-            let end = *unsettled.bare_since.get_or_insert(now) + GONE;
+        entry.gone_since = None;
+        if snapshot.settings.is_none() && entry.read.settings.is_some() {
+            // Waits, because without settings the plugin would run with defaults.
+            let end = *unsettled.without_settings_since.get_or_insert(now) + GONE;
             if now < end {
-                unsettled.again(end);
-                pair.unsettled = Some(unsettled);
+                unsettled.retry_at(end);
+                entry.unsettled = Some(unsettled);
                 return;
             }
         }
-        match read(name, &component, &settings, look, &self.room) {
-            Reading::Whole(offer) => {
-                pair.present = true;
-                pair.read = look;
-                sightings.push(FolderEvent::Offered(offer));
+        match read(name, &component, &settings, snapshot, &self.room) {
+            Reading::Whole(candidate) => {
+                entry.present = true;
+                entry.read = snapshot;
+                folder_events.push(FolderEvent::Ready(candidate));
                 if self.unmounted.as_ref().is_some_and(|then| !then.contains(name)) {
-                    self.is_mounted();
+                    self.mark_mounted();
                 }
             }
             Reading::Changing => {
-                unsettled.again(now + Debounce::Finished.quiet());
-                pair.unsettled = Some(unsettled);
+                unsettled.retry_at(now + Debounce::Finished.quiet());
+                entry.unsettled = Some(unsettled);
             }
             Reading::Waiting => {
-                unsettled.again(now + limits::LOAD_PAUSE);
-                pair.unsettled = Some(unsettled);
+                unsettled.retry_at(now + limits::LOAD_PAUSE);
+                entry.unsettled = Some(unsettled);
             }
-            Reading::Torn => {
-                let since = *unsettled.torn_since.get_or_insert(now);
-                if now.duration_since(since) < TORN_REPORTED {
-                    unsettled.again(now + TORN_AGAIN);
-                    pair.unsettled = Some(unsettled);
+            Reading::Incomplete => {
+                let since = *unsettled.incomplete_since.get_or_insert(now);
+                if now.duration_since(since) < INCOMPLETE_REPORTED {
+                    unsettled.retry_at(now + INCOMPLETE_RETRY);
+                    entry.unsettled = Some(unsettled);
                 } else {
-                    // It was told, and so has to be untold when it goes.
-                    (pair.present, pair.read) = (true, look);
-                    let empty = look.component.is_some_and(|identity| identity.size == 0);
-                    sightings.push(FolderEvent::Faulty(Some(name.clone()), incomplete(name, &component, empty)));
+                    // The fault is reported, so that the removal must be reported as well.
+                    (entry.present, entry.read) = (true, snapshot);
+                    let empty = snapshot.component.is_some_and(|identity| identity.size == 0);
+                    folder_events.push(FolderEvent::Faulty(Some(name.clone()), incomplete(name, &component, empty)));
                 }
             }
             Reading::Faulty(report) => {
-                (pair.present, pair.read) = (true, look);
-                sightings.push(FolderEvent::Faulty(Some(name.clone()), report));
+                (entry.present, entry.read) = (true, snapshot);
+                folder_events.push(FolderEvent::Faulty(Some(name.clone()), report));
             }
         }
     }
 
-    /// I9: gone counts when the folder can be read, is the one it was, and the file has been gone for 3 s.
-    fn withdraw(&mut self, now: Instant, sightings: &mut Vec<FolderEvent>) {
-        let overdue = |pair: &Entry| pair.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
-        if self.unmounted.is_some() || !self.pairs.values().any(overdue) {
+    /// Reports removed files. I9: a file counts as removed if the folder is readable, is the same as before, and the file has
+    /// been gone for 3 s.
+    fn report_removed(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) {
+        let overdue = |entry: &Entry| entry.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
+        if self.unmounted.is_some() || !self.entries.values().any(overdue) {
             return;
         }
         if folder_identity(&self.path).ok() != self.seen {
             return;
         }
-        for (name, pair) in &mut self.pairs {
-            if !overdue(pair) {
+        for (name, entry) in &mut self.entries {
+            if !overdue(entry) {
                 continue;
             }
-            pair.gone_since = None;
-            // A link whose target is away, or a disk that fails, is not a removal.
+            entry.gone_since = None;
+            // A link without its target, or a failing disk, is not a removal.
             let found = fs::symlink_metadata(self.path.join(format!("{name}.wasm")));
             if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-                pair.present = false;
-                pair.read = Look { component: None, ..pair.read };
-                sightings.push(FolderEvent::Withdrawn(name.clone()));
+                entry.present = false;
+                entry.read = Snapshot { component: None, ..entry.read };
+                folder_events.push(FolderEvent::Removed(name.clone()));
             }
         }
     }
@@ -312,9 +317,12 @@ impl Folder {
         self.path.join(format!("{name}.{extension}"))
     }
 
-    fn list(&mut self, sightings: &mut Vec<FolderEvent>) -> io::Result<((u64, u64), BTreeMap<PluginName, Look>)> {
+    fn list(
+        &mut self,
+        folder_events: &mut Vec<FolderEvent>,
+    ) -> io::Result<((u64, u64), BTreeMap<PluginName, Snapshot>)> {
         let identity_before = folder_identity(&self.path)?;
-        let mut looks = BTreeMap::<PluginName, Look>::new();
+        let mut snapshots = BTreeMap::<PluginName, Snapshot>::new();
         let mut misnamed = HashSet::new();
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
@@ -323,21 +331,21 @@ impl Folder {
                 continue;
             };
             let Some(identity) = identity(&path) else {
-                self.not_a_file(&path, &mut misnamed, sightings);
+                self.report_not_a_file(&path, &mut misnamed, folder_events);
                 continue;
             };
             match plugin_name(&path) {
-                Some(name) if extension == "wasm" => looks.entry(name).or_default().component = Some(identity),
-                Some(name) => looks.entry(name).or_default().settings = Some(identity),
-                None => self.misname(&path, &mut misnamed, sightings),
+                Some(name) if extension == "wasm" => snapshots.entry(name).or_default().component = Some(identity),
+                Some(name) => snapshots.entry(name).or_default().settings = Some(identity),
+                None => self.report_misnamed(&path, &mut misnamed, folder_events),
             }
         }
         self.misnamed = misnamed;
-        Ok((identity_before, looks))
+        Ok((identity_before, snapshots))
     }
 
-    /// A file that would be a plugin if it were called otherwise: told once.
-    fn misname(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<FolderEvent>) {
+    /// Reports once that a file's name is not a plugin name.
+    fn report_misnamed(&self, path: &Path, misnamed: &mut HashSet<OsString>, folder_events: &mut Vec<FolderEvent>) {
         let Some(name) = path.file_name() else { return };
         let hidden = name.as_encoded_bytes().starts_with(b".");
         if hidden || path.extension().is_none_or(|extension| extension != "wasm") {
@@ -353,65 +361,71 @@ impl Folder {
             Err(error) => report.cause(error),
             Ok(_) => report,
         };
-        sightings.push(FolderEvent::Faulty(None, report.hint(better_name(&stem))));
+        folder_events.push(FolderEvent::Faulty(None, report.hint(rename_hint(&stem))));
     }
 
-    /// A folder, a pipe, or a link that leads nowhere, where a plugin's file would be: told once.
-    fn not_a_file(&self, path: &Path, misnamed: &mut HashSet<OsString>, sightings: &mut Vec<FolderEvent>) {
+    /// Reports once that a folder, a pipe or a broken link is in the place of a plugin's file.
+    fn report_not_a_file(&self, path: &Path, misnamed: &mut HashSet<OsString>, folder_events: &mut Vec<FolderEvent>) {
         let Some(name) = path.file_name().filter(|name| !name.as_encoded_bytes().starts_with(b".")) else { return };
         let cause = match fs::metadata(path) {
             Ok(found) if found.is_file() => return,
             Ok(found) if found.is_dir() => "it is a folder".to_owned(),
             Ok(_) => "it is not an ordinary file".to_owned(),
-            // It has just gone.
+            // It was removed in the meantime.
             Err(_) if fs::symlink_metadata(path).is_err() => return,
-            Err(error) => format!("it leads to what cannot be read: {error}"),
+            Err(error) => format!("its target cannot be read: {error}"),
         };
         misnamed.insert(name.to_owned());
         if !self.misnamed.contains(name) {
             let report = Report::new(format!("`{}` was not read", path.display())).cause(cause);
-            sightings.push(FolderEvent::Faulty(None, report.hint("put the file itself there, or remove it")));
+            folder_events.push(FolderEvent::Faulty(None, report.hint("put the file itself there, or remove it")));
         }
     }
 
-    fn became_unreadable(&mut self, error: &io::Error, sightings: &mut Vec<FolderEvent>) {
+    /// Reports once that the folder cannot be read.
+    fn mark_unreadable(&mut self, error: &io::Error, folder_events: &mut Vec<FolderEvent>) {
         self.seen = None;
-        for pair in self.pairs.values_mut() {
-            pair.gone_since = None;
+        for entry in self.entries.values_mut() {
+            entry.gone_since = None;
         }
         if !std::mem::replace(&mut self.unreadable, true) {
             let report = Report::new(format!("the plugin folder `{}` cannot be read", self.path.display()));
-            let hint = "the plugins that run go on; changes are taken in as soon as it can be read";
-            sightings.push(FolderEvent::Faulty(None, report.cause(error).hint(hint)));
+            let hint = "running plugins continue; changes are loaded once the folder can be read";
+            folder_events.push(FolderEvent::Faulty(None, report.cause(error).hint(hint)));
         }
     }
 
-    /// I9: a folder that has none of the plugins it should have is most likely a mount point without its disk.
-    fn judge_mount(&mut self, renewed: bool, looks: &BTreeMap<PluginName, Look>, sightings: &mut Vec<FolderEvent>) {
-        let files = || looks.iter().filter(|(_, look)| look.component.is_some()).map(|(name, _)| name);
-        let is_known = |name: &PluginName| self.pairs.get(name).is_some_and(|pair| pair.present);
+    /// I9: detects a folder without any of the known plugins, which is most likely a mount point without its disk.
+    fn check_mount(
+        &mut self,
+        renewed: bool,
+        snapshots: &BTreeMap<PluginName, Snapshot>,
+        folder_events: &mut Vec<FolderEvent>,
+    ) {
+        let files = || snapshots.iter().filter(|(_, snapshot)| snapshot.component.is_some()).map(|(name, _)| name);
+        let is_known = |name: &PluginName| self.entries.get(name).is_some_and(|entry| entry.present);
         if files().any(is_known) {
-            self.is_mounted();
-        } else if renewed && self.pairs.values().any(|pair| pair.present) {
+            self.mark_mounted();
+        } else if renewed && self.entries.values().any(|entry| entry.present) {
             self.unmounted = Some(files().cloned().collect());
             let report = Report::new(format!("`{}` has none of the plugins that ran before", self.path.display()));
-            let hint = "it is taken for a folder whose disk is missing, and they go on as they were\n\
-                        to forget them, put any plugin into the folder, or one of them and delete it, while Roost runs";
-            sightings.push(FolderEvent::Faulty(None, report.hint(hint)));
+            let hint = "Roost assumes that the folder's disk is missing, and the plugins continue to run\n\
+                        to remove them, copy any other plugin into the folder, or copy one of them and delete it, while Roost runs";
+            folder_events.push(FolderEvent::Faulty(None, report.hint(hint)));
         } else if self.unmounted.as_ref().is_some_and(|then| files().any(|name| !then.contains(name))) {
-            self.is_mounted();
+            self.mark_mounted();
         }
     }
 
-    /// From here on what is missing is gone; the next scan begins to count.
-    fn is_mounted(&mut self) {
+    /// Ends the assumption that the disk is missing. The next scan begins to count missing files as removed.
+    fn mark_mounted(&mut self) {
         if self.unmounted.take().is_some() {
-            self.pairs.values_mut().for_each(|pair| pair.gone_since = None);
+            self.entries.values_mut().for_each(|entry| entry.gone_since = None);
         }
     }
 }
 
-/// The name that a file stands for, if it is one of a plugin's two.
+/// Returns the plugin's name if the path is a component or a settings file.
 fn plugin_name(path: &Path) -> Option<PluginName> {
     let extension = path.extension()?;
     if extension != "wasm" && extension != "toml" {
@@ -425,21 +439,21 @@ fn folder_identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 fn incomplete(name: &PluginName, component: &Path, empty: bool) -> Report {
-    let how = if empty { "empty" } else { "cut off: a section says it is longer than the rest of the file" };
+    let how = if empty { "empty" } else { "truncated: a section is longer than the rest of the file" };
     Report::new(format!("plugin `{name}` was not loaded"))
         .cause(format!("`{}` is {how}", component.display()))
-        .hint("copy it again; if it is still being copied, it is loaded when that is done")
+        .hint("copy it again; if it is still being copied, it is loaded when the copy is complete")
 }
 
-/// What to do about a file whose name is no plugin's.
-pub(super) fn better_name(stem: &str) -> String {
+/// Returns the hint for a file whose name is not a plugin name.
+pub(super) fn rename_hint(stem: &str) -> String {
     match name_like(stem) {
         Some(name) => format!("rename the file to `{name}.wasm`"),
         None => "rename the file".into(),
     }
 }
 
-/// The plugin that was meant. Compilers write `coop_door.wasm` for a crate called `coop-door`.
+/// Returns the plugin name closest to a file's stem. Cargo writes `coop_door.wasm` for a crate called `coop-door`.
 pub(crate) fn name_like(stem: &str) -> Option<PluginName> {
     let letters = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
     let better = letters.collect::<String>().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! The functions of a plugin, one beside the other: how each is called, and what comes of its answer.
+//! The functions that plugins export: how each is called, and how its answer is converted.
 
 use std::future::Future;
 
@@ -22,40 +22,40 @@ use crate::config::limits::Limits;
 
 /// A function that plugins export.
 pub(super) trait Function: Sync {
-    /// As the contract names it.
+    /// The function's name in the contract.
     const NAME: &'static str;
-    /// What it returns.
+    /// The type that it returns.
     type Answer: Send;
-    /// The same as the host takes it.
+    /// The host's type for an accepted answer.
     type Accepted;
 
-    /// How much of an answer is copied out.
+    /// The largest answer in MiB.
     fn lift_mib(&self, _bounds: &Limits) -> u32 {
         limits::LIFT_MIB
     }
 
-    /// Instantiates the plugin, and calls it. The inner error is what the plugin says.
+    /// Instantiates the plugin and calls the function. The inner error is the plugin's own.
     fn call(
         &self,
         store: &mut Store<Guest>,
         context: bindings::Context,
     ) -> impl Future<Output = Result<Result<Self::Answer, String>>> + Send;
 
-    /// Takes an answer that was given at this moment, or says what is wrong with it.
+    /// Checks and converts an answer given at `now`.
     fn accept(&self, answer: Self::Answer, terms: &Terms<'_>, now: Instant) -> Result<Self::Accepted, Invalid>;
 }
 
-/// The plan of a device.
+/// `schedule-jobs`: returns the plan of a device.
 pub(super) struct ScheduleJobs<'a>(pub(super) &'a DevicePluginPre<Guest>);
 
-/// What the plugin can be asked to do, whichever device it is.
+/// `list-tasks`: returns the plugin's tasks, which are the same for all devices.
 pub(super) struct ListTasks<'a>(pub(super) &'a WithTasksPre<Guest>);
 
-/// What to publish for a task.
+/// `run-task`: returns the steps of a task.
 pub(super) struct RunTask<'a> {
     pub(super) plugin: &'a WithTasksPre<Guest>,
     pub(super) task: &'a Task,
-    /// When it should have been done.
+    /// When the task is due.
     pub(super) due: Instant,
 }
 

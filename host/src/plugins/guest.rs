@@ -1,4 +1,4 @@
-//! One call of a plugin: a fresh store and instance, under limits of its own (I7).
+//! Calls of plugins. Each call has a new store and instance, with its own limits (I7).
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{clock, config::limits::Limits};
 
-/// Why a call gave no answer that the host takes.
+/// Why a call gave no valid answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     #[error("`{function}` {fault}")]
@@ -37,50 +37,51 @@ pub(super) enum CallError {
     Invalid(#[from] Invalid),
 }
 
-/// What a function did instead of answering.
+/// Why a function did not answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("said: {0}")]
-    Said(String),
+    #[error("returned an error: {0}")]
+    Returned(String),
     #[error("ran longer than {cpu_ms} ms")]
     Cpu { cpu_ms: u32 },
     #[error("did not return within {wall_ms} ms")]
     Wall { wall_ms: u32 },
-    #[error("wanted more than {memory_mib} MiB of memory")]
+    #[error("requested more than {memory_mib} MiB of memory")]
     Memory { memory_mib: u32 },
-    #[error("passed more than {lift_mib} MiB to the host")]
+    #[error("returned more than {lift_mib} MiB to the host")]
     Lift { lift_mib: u32 },
-    #[error("wanted more than there is for all calls: {0}")]
+    #[error("requires more than the pool for all calls has: {0}")]
     Pool(String),
     #[error("has another type than in the contract: {0}")]
     Type(String),
-    #[error("wanted memory that other plugins' calls had")]
+    #[error("requested memory that the calls of other plugins occupy")]
     Crowded,
-    #[error("ended the program with exit code {code}{}", aside(.stderr))]
+    #[error("ended with exit code {code}{}", stderr_line(.stderr))]
     Exit { code: i32, stderr: String },
-    #[error("trapped: {reason}{}{}", trace(.frames), aside(.stderr))]
+    #[error("trapped: {reason}{}{}", trace(.frames), stderr_line(.stderr))]
     Trap { reason: String, frames: Vec<String>, stderr: String },
 }
 
 impl CallError {
-    /// With what to do about it, for where there is room for one text only.
+    /// Returns the error and its hint in one text.
     pub(super) fn in_full(&self) -> String {
         let hint = match self {
-            // What a person asked for may be at fault as well as the plugin.
+            // The general hint would be wrong if the fault is in the operator's request.
             Self::Invalid(invalid) => invalid.hint.clone(),
-            // It is the plugin's own sentence.
-            Self::Failed { fault: Fault::Said(_), .. } => None,
+            // The plugin's own error speaks for itself.
+            Self::Failed { fault: Fault::Returned(_), .. } => None,
             Self::Failed { .. } => self.hint(),
         };
         hint.map_or_else(|| self.to_string(), |hint| format!("{self}\n{hint}"))
     }
 
+    /// Returns what the author or the operator can do about the error.
     pub(super) fn hint(&self) -> Option<String> {
         let (function, fault) = match self {
             Self::Failed { function, fault } => (*function, fault),
             Self::Invalid(invalid) => {
-                let mend = "mend the plugin or its settings; `roost check` says whether that was enough";
-                return Some(invalid.hint.clone().unwrap_or_else(|| mend.into()));
+                let fix = "fix the plugin or its settings; `roost check` verifies the result";
+                return Some(invalid.hint.clone().unwrap_or_else(|| fix.into()));
             }
         };
         let raise =
@@ -89,29 +90,29 @@ impl CallError {
             Fault::Cpu { .. } => raise("cpu_ms"),
             Fault::Wall { .. } => raise("wall_ms"),
             Fault::Memory { .. } => raise("memory_mib"),
-            // What other functions may pass nobody can raise.
+            // The limit of the other functions is fixed.
             Fault::Lift { .. } if function == ScheduleJobs::NAME => raise("lift_mib"),
-            Fault::Said(text) if text.starts_with("config") => Some(
-                "that stands in the plugin's settings, the `.toml` beside its `.wasm`: in `[config]` for all devices, or in one \
+            Fault::Returned(text) if text.starts_with("config") => Some(
+                "correct the plugin's settings, the `.toml` file next to its `.wasm` file: `[config]` for all devices, or one \
                  device's `config`"
                     .into(),
             ),
             // ENOMEM
             Fault::Trap { reason, .. } if reason.contains("os error 12") => Some(
-                "a plugin takes 4 GB of address space for each of its memories, though hardly any memory: allow the host \
-                 more of it (`ulimit -v`)"
+                "a plugin reserves 4 GB of address space for each of its memories, but uses little of it: allow the host \
+                 more address space (`ulimit -v`)"
                     .into(),
             ),
-            Fault::Lift { .. } => Some("the plugin has to answer with less: that limit cannot be raised".into()),
+            Fault::Lift { .. } => Some("the plugin must return less: that limit cannot be raised".into()),
             Fault::Pool(_) => Some(
-                "the plugin is put together from more parts than any ordinary toolchain makes: build it with fewer modules".into(),
+                "the plugin has more modules than ordinary toolchains produce: build it with fewer modules".into(),
             ),
             Fault::Type(_) => Some("build the plugin against the `wit/` of this Roost, or install the Roost it was built for".into()),
             Fault::Exit { .. } | Fault::Trap { .. } => {
-                Some("the fault is in the plugin: its author can repeat it with `roost check`".into())
+                Some("the fault is in the plugin: its author can reproduce it with `roost check`".into())
             }
-            Fault::Crowded => Some("it is asked again when the calls of others have ended".into()),
-            Fault::Said(_) => Some("the plugin says so itself: see what its author says of its settings".into()),
+            Fault::Crowded => Some("the call is retried when the calls of other plugins have ended".into()),
+            Fault::Returned(_) => Some("the error is the plugin's own: see the documentation of its settings".into()),
         }
     }
 
@@ -123,7 +124,7 @@ impl CallError {
     }
 }
 
-/// What another guest may have had.
+/// A shared resource that other calls may have occupied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lack {
     Memory,
@@ -140,23 +141,23 @@ impl Fault {
     }
 }
 
-fn aside(stderr: &str) -> String {
-    if stderr.is_empty() { String::new() } else { format!("\nit said: {stderr}") }
+fn stderr_line(stderr: &str) -> String {
+    if stderr.is_empty() { String::new() } else { format!("\nstandard error: {stderr}") }
 }
 
 fn trace(frames: &[String]) -> String {
     if frames.is_empty() { String::new() } else { format!(", in {}", frames.join(" < ")) }
 }
 
-/// What a call has besides the plugin's own memory.
+/// The host's state of a call.
 pub(super) struct Guest {
     wasi: WasiCtx,
     table: ResourceTable,
     limiter: Limiter,
     yielded: Yielded,
-    pub(super) journal: CallOutput,
+    pub(super) call_output: CallOutput,
     pub(super) site: Site,
-    pub(super) almanac: Arc<TriggerCache>,
+    pub(super) trigger_cache: Arc<TriggerCache>,
 }
 
 impl WasiView for Guest {
@@ -165,24 +166,24 @@ impl WasiView for Guest {
     }
 }
 
-/// Calls that may go on at the same time.
+/// Runs calls within the common limits.
 pub(super) struct Calls {
     engine: Arc<Engine>,
-    turns: CallSlots,
+    slots: CallSlots,
     memory: Memory,
 }
 
 impl Calls {
-    /// With so much memory for all of them together.
+    /// Creates the limits, with this much memory for all calls together.
     pub(super) fn new(engine: Arc<Engine>, memory_mib: u32) -> Self {
-        Self { engine, turns: CallSlots::new(), memory: Memory::new(memory_mib) }
+        Self { engine, slots: CallSlots::new(), memory: Memory::new(memory_mib) }
     }
 
     pub(super) const fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Calls a function of a plugin, for one device.
+    /// Calls a function of a plugin for one device. A call that lacked a shared resource is retried with all of it.
     pub(super) async fn call<F: Function>(
         &self,
         function: &F,
@@ -191,26 +192,26 @@ impl Calls {
         device: &Device,
         now: Instant,
     ) -> Result<F::Accepted, CallError> {
-        let (mut place, mut share) = (self.turns.place(is_ordinary).await, self.memory.share());
+        let (mut slot, mut share) = (self.slots.acquire(is_ordinary).await, self.memory.share());
         let mut lacked: [Option<Lack>; 2] = [None; 2];
         loop {
-            let answer = self.ask(function, program, device, now, share).await;
-            drop(place);
+            let answer = self.call_once(function, program, device, now, share).await;
+            drop(slot);
             let lack = answer.as_ref().err().and_then(CallError::lacks);
             let Some(lack) = lack.filter(|lack| !lacked.contains(&Some(*lack))) else { return answer };
             lacked = [lacked[1], Some(lack)];
-            // I7: what it lacked another guest may have taken. With all of its memory, or alone, no other is to blame.
+            // I7: other calls may have occupied what it lacked. If it fails with all of its memory, or alone, it is at fault.
             let all = lacked.contains(&Some(Lack::Memory));
             share =
                 if all { self.memory.reserve(program.settings.limits.memory_mib).await } else { self.memory.share() };
-            place = match lack {
-                Lack::Memory => self.turns.place(is_ordinary).await,
-                Lack::Pool => self.turns.alone().await,
+            slot = match lack {
+                Lack::Memory => self.slots.acquire(is_ordinary).await,
+                Lack::Pool => self.slots.acquire_all().await,
             };
         }
     }
 
-    async fn ask<F: Function>(
+    async fn call_once<F: Function>(
         &self,
         function: &F,
         program: &Program,
@@ -219,41 +220,41 @@ impl Calls {
         share: Share,
     ) -> Result<F::Accepted, CallError> {
         let begun = clock::monotonic();
-        let journal = CallOutput::new(program.log.clone(), device.name.clone());
+        let call_output = CallOutput::new(program.log.clone(), device.name.clone());
         let limits = program.settings.limits;
         let (lift_mib, memory_mib) = (function.lift_mib(&limits), limits.memory_mib.min(self.memory.most_mib()));
         let bounds = &Limits { lift_mib, memory_mib, ..limits };
-        let mut store = self.store(program, bounds, device, now, journal.clone(), share);
+        let mut store = self.store(program, bounds, device, now, call_output.clone(), share);
         let (wall, yielded) = (Duration::from_millis(bounds.wall_ms.into()), store.data().yielded.clone());
-        let (answered, _turn) = {
+        let (answer, _turn) = {
             let _ticking = self.engine.ticking();
-            self.turns.run(function.call(&mut store, context(program, device, now)), &yielded, wall).await
+            self.slots.run(function.call(&mut store, context(program, device, now)), &yielded, wall).await
         };
         let Limiter { refused: memory_refused, crowded, .. } = store.data().limiter;
         let memory_bytes = store.data().limiter.used();
         drop(store);
-        let stderr = journal.finish();
+        let stderr = call_output.finish();
         let took = begun.elapsed();
         let count = |has_failed: bool, has_trapped| {
             let planned = Some(took).filter(|_| F::NAME == ScheduleJobs::NAME && !has_failed);
-            program.tally.count(Call { planned, has_failed, has_trapped, memory_bytes });
+            program.usage.count(Call { planned, has_failed, has_trapped, memory_bytes });
         };
-        let fault = match answered {
+        let fault = match answer {
             Some(Ok(Ok(answer))) => {
                 let accepted = function.accept(answer, &program.terms(device), now);
                 count(accepted.is_err(), false);
                 let (plugin, device, function) = (&program.plugin, &device.name, F::NAME);
-                tracing::debug!(%plugin, %device, function, ?took, "asked");
+                tracing::debug!(%plugin, %device, function, ?took, "called");
                 return Ok(accepted?);
             }
-            Some(Ok(Err(text))) => Fault::Said(sanitize(&text)),
+            Some(Ok(Err(text))) => Fault::Returned(sanitize(&text)),
             Some(Err(_)) if memory_refused => Fault::Memory { memory_mib: bounds.memory_mib },
             Some(Err(_)) if crowded => Fault::Crowded,
-            Some(Err(error)) => told(&error, bounds, stderr),
+            Some(Err(error)) => classify(&error, bounds, stderr),
             None => Fault::Wall { wall_ms: bounds.wall_ms },
         };
         if fault.lacks().is_none() {
-            count(true, !matches!(fault, Fault::Said(_)));
+            count(true, !matches!(fault, Fault::Returned(_)));
         }
         Err(CallError::Failed { function: F::NAME, fault })
     }
@@ -264,31 +265,31 @@ impl Calls {
         bounds: &Limits,
         device: &Device,
         now: Instant,
-        journal: CallOutput,
+        call_output: CallOutput,
         share: Share,
     ) -> Store<Guest> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::HANDLES);
         let guest = Guest {
-            wasi: wasi(program, device, now, &journal),
+            wasi: wasi(program, device, now, &call_output),
             table,
             limiter: Limiter::new(bounds.memory_mib, share),
             yielded: Yielded::default(),
-            journal,
+            call_output,
             site: device.site,
-            almanac: program.almanac.clone(),
+            trigger_cache: program.trigger_cache.clone(),
         };
         let mut store = Store::new(self.engine.wasm(), guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(bounds.lift_mib as usize * (1 << 20));
         store.set_max_component_handles(limits::HANDLES);
-        // Each fire stands for a tick in which the guest computed: one that waits for a poll is not charged for it.
+        // The callback runs only if the guest computes during a tick: a guest that waits is not charged.
         let budget = u64::from(bounds.cpu_ms).div_ceil(limits::EPOCH.as_millis() as u64);
-        let (mut fires, yielded) = (0, store.data().yielded.clone());
+        let (mut ticks, yielded) = (0, store.data().yielded.clone());
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
-            fires += 1;
-            if fires > budget {
+            ticks += 1;
+            if ticks > budget {
                 return Ok(UpdateDeadline::Interrupt);
             }
             yielded.set();
@@ -314,14 +315,15 @@ fn context(program: &Program, device: &Device, now: Instant) -> bindings::Contex
     }
 }
 
-fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> Fault {
+/// Returns the fault that the runtime's error means.
+fn classify(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> Fault {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return Fault::Exit { code: *code, stderr };
     }
     if let Some(lacking) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Fault::Pool(lacking.to_string());
     }
-    // Only a call finds that out: before, components are compared by the names of what they export.
+    // Only a call detects this: linking compares the names of exports, not their types.
     if format!("{error:#}").contains("failed to convert function to given type") {
         return Fault::Type(error.root_cause().to_string());
     }
@@ -333,12 +335,12 @@ fn told(error: &wasmtime::Error, bounds: &Limits, stderr: String) -> Fault {
     if reason.contains("fuel allocated for hostcalls") {
         return Fault::Lift { lift_mib: bounds.lift_mib };
     }
-    // What it said before it fell tells more than where.
+    // Standard error explains more than the backtrace.
     let frames = if stderr.is_empty() { frames(error) } else { Vec::new() };
     Fault::Trap { reason, frames, stderr }
 }
 
-/// The innermost functions. Only the whole backtrace as text has their names as they were written.
+/// Returns the innermost functions of the backtrace. Only the backtrace's text has their demangled names.
 fn frames(error: &wasmtime::Error) -> Vec<String> {
     let text = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
     let names = text.lines().filter_map(|line| line.split_once('!')).map(|(_, name)| name);
@@ -360,7 +362,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_call_that_lacks_what_others_have_is_made_again_alone() {
+    async fn a_call_that_lacks_a_shared_resource_is_retried_alone() {
         let engine = Arc::new(Engine::new().unwrap());
         let component = Component::new(engine.wasm(), guests::guest(guests::NOTHING)).unwrap();
         let linked = engine.link(&component).unwrap();
@@ -373,9 +375,15 @@ mod tests {
 
         let mut greedy = Vec::new();
         for _ in 0..limits::CALLS_ALIVE {
-            let journal = CallOutput::new(program.log.clone(), device.name.clone());
-            let mut store =
-                calls.store(&program, &program.settings.limits, device, clock::now(), journal, calls.memory.share());
+            let call_output = CallOutput::new(program.log.clone(), device.name.clone());
+            let mut store = calls.store(
+                &program,
+                &program.settings.limits,
+                device,
+                clock::now(),
+                call_output,
+                calls.memory.share(),
+            );
             linked.plugin.instantiate_async(&mut store).await.unwrap();
             greedy.push(store);
         }
@@ -383,10 +391,10 @@ mod tests {
         let plan = || calls.call(&function, true, &program, device, clock::now());
         assert!(plan().await.is_err_and(|error| error.lacks() == Some(Lack::Pool)), "even alone");
 
-        let others_turn = calls.turns.place(true).await;
+        let other_slot = calls.slots.acquire(true).await;
         let end_others = async {
             yield_now().await;
-            drop((greedy, others_turn));
+            drop((greedy, other_slot));
         };
         let (planned, ()) = tokio::join!(biased; plan(), end_others);
         assert!(planned.is_ok());

@@ -1,5 +1,5 @@
-//! Files that people put into the folder, or take out of it, through the host. The folder stays the truth: what is put there is
-//! taken up as if anybody had put it there.
+//! Installs and removes plugins' files by request of the operator. The folder remains the source of truth: an installed file is
+//! loaded like any other.
 
 use std::{
     fs, io,
@@ -26,39 +26,39 @@ use crate::{
     report::Report,
 };
 
-/// Bytes that an upload may have.
+/// The most bytes of an upload.
 pub(crate) const COMPONENT_BYTES: u64 = limits::COMPONENT_BYTES;
 
-/// Who installs for people.
+/// Installs, removes and rolls back plugins.
 #[derive(Clone, Debug)]
 pub(crate) struct Installer {
     folder: Arc<Path>,
     versions: Versions,
-    board: PluginStatuses,
+    statuses: PluginStatuses,
     questions: mpsc::UnboundedSender<Question>,
     /// Held while the folder is changed.
     turn: Arc<Mutex<()>>,
 }
 
-/// Why something was not done.
+/// Why a request was refused.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// The file is no plugin that this host would take.
+    /// The file is not a plugin that this host would load.
     Faulty(Report),
     /// There is no such plugin.
     Unknown(Report),
-    /// As things are, it cannot be done.
+    /// The current state does not allow it.
     Conflict(Report),
-    /// The host is being stopped.
+    /// The host is stopping.
     Stopping,
 }
 
-/// What an installation did.
+/// The result of an installation.
 #[derive(Debug)]
 pub(crate) struct Installed {
-    /// Which component lies in the folder now.
+    /// The component in the folder.
     pub(crate) component: Digest,
-    /// Whether there was none before.
+    /// Whether the folder had no such file before.
     pub(crate) is_new: bool,
 }
 
@@ -66,69 +66,81 @@ impl Installer {
     pub(super) fn new(
         folder: &Path,
         data: &Path,
-        board: PluginStatuses,
+        statuses: PluginStatuses,
         questions: mpsc::UnboundedSender<Question>,
     ) -> Self {
-        Self { folder: folder.into(), versions: Versions::at(data), board, questions, turn: Arc::default() }
+        Self { folder: folder.into(), versions: Versions::at(data), statuses, questions, turn: Arc::default() }
     }
 
-    /// What the host would make of a component, with the settings that lie in the folder. Nothing is kept.
+    /// Loads a component on trial, with the settings in the folder. Nothing is installed.
+    ///
+    /// # Errors
+    /// Returns why the host would refuse the component.
     pub(crate) async fn try_out(&self, plugin: &PluginName, component: Arc<[u8]>) -> Result<Loaded, Refused> {
-        if !component.is_empty() && !sections::whole(&component) {
+        if !component.is_empty() && !sections::is_complete(&component) {
             let report = Report::new(format!("plugin `{plugin}` was not loaded"));
-            let report = report.cause("the file is cut off: a section says it is longer than the rest of it");
+            let report = report.cause("the file is truncated: a section is longer than the rest of the file");
             return Err(Refused::Faulty(report.hint("copy it again")));
         }
         let (name, path) = (plugin.clone(), self.file(plugin, "toml"));
         let settings = blocking(move || settings_at(&name, &path)).await?.map_err(Refused::Faulty)?;
         let (sender, answer) = oneshot::channel();
-        let offer = Candidate { plugin: plugin.clone(), component: component.into(), settings };
-        // Nobody listens only while the host stops, and then nobody answers.
-        let _ = self.questions.send(Question::Trial { offer, answer: sender });
+        let candidate = Candidate { plugin: plugin.clone(), component: component.into(), settings };
+        // The receiver is gone only while the host stops; then `answer` fails.
+        let _ = self.questions.send(Question::Trial { candidate, answer: sender });
         answer.await.map_err(|_| Refused::Stopping)?.map_err(Refused::Faulty)
     }
 
-    /// Puts a component into the folder: all of it or nothing, whatever crashes.
+    /// Writes a component into the folder, atomically even if the host crashes.
+    ///
+    /// # Errors
+    /// Returns an error if the folder's disk seems to be missing, or the file cannot be written.
     pub(crate) async fn install(&self, plugin: &PluginName, component: Arc<[u8]>) -> Result<Installed, Refused> {
         let turn = self.turn.clone().lock_owned().await;
         self.put(plugin, component, turn).await
     }
 
-    /// Takes a plugin out of the folder. Its settings stay.
+    /// Removes a plugin's component from the folder. Its settings remain.
+    ///
+    /// # Errors
+    /// Returns an error if there is no such file, or it cannot be removed.
     pub(crate) async fn remove(&self, plugin: &PluginName) -> Result<(), Refused> {
         let turn = self.turn.clone().lock_owned().await;
         let (path, folder, name) = (self.file(plugin, "wasm"), self.folder.clone(), plugin.clone());
         let removed = blocking(move || {
             let _turn = turn;
             fs::remove_file(&path)?;
-            tracing::info!("{name} was taken out of the folder by request");
+            tracing::info!("plugin `{name}` was removed from the folder by request");
             Folder::open(&folder)?.sync()
         });
         removed.await?.map_err(|error| {
             let path = self.file(plugin, "wasm");
             let report = Report::new(format!("plugin `{plugin}` was not removed"));
             if error.kind() == io::ErrorKind::NotFound {
-                let report = report.cause(format!("`{}` is not there", path.display()));
-                return Refused::Unknown(report.hint("`roost plugins` shows those that are there"));
+                let report = report.cause(format!("`{}` does not exist", path.display()));
+                return Refused::Unknown(report.hint("`roost plugins` lists the plugins"));
             }
             Refused::Conflict(report.cause(format!("`{}` cannot be removed: {error}", path.display())).hint(WRITABLE))
         })
     }
 
-    /// Undoes the last change of a plugin's file: what lies there and does not run makes room for what runs, and what runs for
-    /// what ran before.
+    /// Undoes the last change of a plugin's file: a component that does not run is replaced by the running one, and the running
+    /// one by the previous one.
+    ///
+    /// # Errors
+    /// Returns an error if the plugin or its previous component is not known, or the file cannot be written.
     pub(crate) async fn roll_back(&self, plugin: &PluginName) -> Result<Installed, Refused> {
         let turn = self.turn.clone().lock_owned().await;
         let what = || Report::new(format!("plugin `{plugin}` was not rolled back"));
-        let Some(standing) = self.board.plugin(plugin) else {
+        let Some(status) = self.statuses.plugin(plugin) else {
             return Err(Refused::Unknown(Report::new(format!("there is no plugin `{plugin}`"))));
         };
-        let running = standing.running.map(|(version, _)| version.component);
+        let running = status.running.map(|(version, _)| version.component);
         let (path, versions) = (self.file(plugin, "wasm"), self.versions.clone());
-        let previous = standing.previous;
+        let previous = status.previous;
         let found = blocking(move || {
-            let lies = files::read(&path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes));
-            let back_to = running.filter(|running| lies != Some(*running)).or(previous)?;
+            let in_folder = files::read(&path, limits::COMPONENT_BYTES).ok().map(|bytes| digest_of(&bytes));
+            let back_to = running.filter(|running| in_folder != Some(*running)).or(previous)?;
             Some(versions.component(back_to))
         });
         match found.await? {
@@ -136,7 +148,7 @@ impl Installer {
             Some(Err(error)) => Err(Refused::Conflict(what().chain(&error))),
             None => {
                 let report = what().cause("no other version of it has run");
-                Err(Refused::Conflict(report.hint("the version before is known when a new one has taken its place")))
+                Err(Refused::Conflict(report.hint("there is a previous version only after a new one has replaced it")))
             }
         }
     }
@@ -147,14 +159,14 @@ impl Installer {
         component: Arc<[u8]>,
         turn: tokio::sync::OwnedMutexGuard<()>,
     ) -> Result<Installed, Refused> {
-        self.is_mounted(plugin)?;
+        self.check_mounted(plugin)?;
         let (path, folder, name) = (self.file(plugin, "wasm"), self.folder.clone(), plugin.clone());
         let put = blocking(move || {
-            // Also where nobody waits for it any more.
+            // Held even if the request is abandoned.
             let _turn = turn;
             let is_new = fs::symlink_metadata(&path).is_err();
             put(&folder, &name, &component)?;
-            tracing::info!("{name} was put into the folder by request");
+            tracing::info!("plugin `{name}` was written into the folder by request");
             Ok(Installed { component: digest_of(&component), is_new })
         });
         put.await?.map_err(|error: io::Error| {
@@ -164,17 +176,17 @@ impl Installer {
         })
     }
 
-    /// I9: a folder that has none of the plugins that run is most likely a mount point without its disk. What is put there would
-    /// make it count, and the others would be gone.
-    fn is_mounted(&self, except: &PluginName) -> Result<(), Refused> {
-        let running = self.board.running();
+    /// I9: refuses a folder without any of the running plugins, which is most likely a mount point without its disk. A new file
+    /// there would end that assumption, and the other plugins would be removed.
+    fn check_mounted(&self, except: &PluginName) -> Result<(), Refused> {
+        let running = self.statuses.running();
         let is_there = |name: &PluginName| fs::symlink_metadata(self.file(name, "wasm")).is_ok();
         if running.is_empty() || running.iter().any(is_there) || running.iter().all(|name| name == except) {
             return Ok(());
         }
-        let report = Report::new(format!("`{}` is not changed", self.folder.display()));
-        let report = report.cause("it has none of the plugins that run, as if its disk were missing");
-        Err(Refused::Conflict(report.hint("see to the disk, or put any plugin into the folder by hand")))
+        let report = Report::new(format!("`{}` was not changed", self.folder.display()));
+        let report = report.cause("it has none of the running plugins, as if its disk were missing");
+        Err(Refused::Conflict(report.hint("check the disk, or copy any plugin into the folder by hand")))
     }
 
     fn file(&self, plugin: &PluginName, extension: &str) -> PathBuf {
@@ -182,21 +194,20 @@ impl Installer {
     }
 }
 
-const WRITABLE: &str =
-    "the user that Roost runs as must be allowed to write to the folder, and there must be room on its disk";
+const WRITABLE: &str = "check that the user that runs Roost can write to the folder, and that its disk has free space";
 
-/// A name that the watch leaves alone, then the right one.
+/// Writes a file under a name that the watch ignores, and renames it.
 fn put(folder: &Path, plugin: &PluginName, component: &[u8]) -> io::Result<()> {
     let name = format!("{plugin}.wasm");
     Folder::open(folder)?.replace(&name, &format!(".{name}.part"), component, files::READABLE)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
-    // Nothing panics there.
+    // The work does not panic, so that an error means that the runtime is stopping.
     tokio::task::spawn_blocking(work).await.map_err(|_| Refused::Stopping)
 }
 
-/// The plugin that was meant by a name that none can have.
+/// Returns the plugin name closest to an invalid name.
 pub(crate) fn plugin_like(name: &str) -> Option<PluginName> {
     name_like(name.strip_suffix(".wasm").unwrap_or(name))
 }
@@ -208,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_planted_link_leads_to_is_not_written() {
+    fn the_target_of_a_planted_link_is_not_written() {
         let root = tempfile::tempdir().unwrap();
         let (folder, victim) = (root.path().join("plugins"), root.path().join("victim"));
         fs::create_dir(&folder).unwrap();
@@ -224,10 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_meant_is_a_name() {
-        let meant = |name: &str| plugin_like(name).map(|name| name.to_string());
-        assert_eq!(meant("coop_door"), Some("coop-door".into()));
-        assert_eq!(meant("Coop Door.wasm"), Some("coop-door".into()));
-        assert_eq!(meant("___"), None);
+    fn an_invalid_name_has_a_suggestion() {
+        let suggestion = |name: &str| plugin_like(name).map(|name| name.to_string());
+        assert_eq!(suggestion("coop_door"), Some("coop-door".into()));
+        assert_eq!(suggestion("Coop Door.wasm"), Some("coop-door".into()));
+        assert_eq!(suggestion("___"), None);
     }
 }

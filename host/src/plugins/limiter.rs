@@ -1,18 +1,18 @@
-//! What a call may have of memories, tables and instances.
+//! Limits the memories, tables and instances of a call.
 
 use wasmtime::ResourceLimiter;
 
 use super::{limits, memory::Share};
 
-/// Counts all memories and tables of a store together: the limit is the call's, not a memory's.
+/// Counts all memories and tables of a store together: the limit applies to the call, not to each memory.
 pub(super) struct Limiter {
     memory: usize,
     memory_left: usize,
     table_left: usize,
     share: Share,
-    /// Whether memory was refused.
+    /// Whether the call reached its memory limit.
     pub(super) refused: bool,
-    /// Whether others had the memory that it wanted.
+    /// Whether memory was refused because other calls occupied it.
     pub(super) crowded: bool,
 }
 
@@ -26,20 +26,20 @@ impl Limiter {
         Self { memory, memory_left: memory, table_left, share, refused: false, crowded: false }
     }
 
-    /// Bytes of memory that the call had: a memory never shrinks.
+    /// The bytes of memory that the call used. Memories never shrink.
     pub(super) const fn used(&self) -> usize {
         self.memory - self.memory_left
     }
 
     fn take(&mut self, bytes: usize) -> wasmtime::Result<()> {
-        // A trap, not -1: most programs would only turn that into a trap that tells less.
+        // A trap, and not -1: most programs would turn that into a less precise trap.
         if bytes > self.memory_left {
             self.refused = true;
             return Err(wasmtime::Error::msg("the memory limit is reached"));
         }
         if !self.share.take(bytes) {
             self.crowded = true;
-            return Err(wasmtime::Error::msg("other calls have the memory"));
+            return Err(wasmtime::Error::msg("other calls occupy the memory"));
         }
         self.memory_left -= bytes;
         Ok(())

@@ -1,5 +1,5 @@
-//! The components that were asked last, ready to be called. The others are mapped again when they are asked: what has
-//! nothing to plan before midnight takes no memory until then.
+//! The most recently called components, ready for the next call. Others are mapped again when they are called, so that an
+//! idle plugin takes no memory.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use roost_scheduler::event::Digest;
 
 use super::{component::Linked, limits};
 
-/// Those that were asked last are at the end.
+/// A cache that evicts the least recently used component. The most recent one is at the end.
 #[derive(Default)]
 pub(super) struct LinkedCache(Mutex<VecDeque<(Digest, Arc<Linked>)>>);
 

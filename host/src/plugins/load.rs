@@ -1,4 +1,4 @@
-//! From a file that came to rest to a plugin that runs: compile, link, plan every device, keep.
+//! Loads plugins: compiles and links a candidate, requests the plan of every device, and stores the version.
 
 use std::{path::Path, sync::Arc};
 
@@ -35,7 +35,7 @@ use crate::{
     report::Report,
 };
 
-/// What loading needs, and all loads share.
+/// The state that all loads share.
 pub(super) struct Loader {
     engine: Arc<Engine>,
     cache: Cache,
@@ -45,7 +45,7 @@ pub(super) struct Loader {
     versions: Versions,
     site: Site,
     rules: Arc<Rules>,
-    feed: EventLog,
+    event_log: EventLog,
 }
 
 /// A version that was accepted.
@@ -57,7 +57,7 @@ pub(super) struct Accepted {
 /// Why a version was refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
-    #[error("its settings are not valid")]
+    #[error("its settings are invalid")]
     Settings(#[source] Report),
     #[error(transparent)]
     Component(#[from] ComponentError),
@@ -71,31 +71,33 @@ pub(super) enum LoadError {
         #[source]
         error: CallError,
     },
-    #[error("it may use {limit_mib} MiB of memory, and of the {total_mib} MiB for all plugins one can have {most_mib}")]
+    #[error(
+        "its memory limit is {limit_mib} MiB, but one plugin can use at most {most_mib} of the {total_mib} MiB for all plugins"
+    )]
     Memory { limit_mib: u32, most_mib: u32, total_mib: u32 },
-    #[error("it does not say what its tasks are")]
+    #[error("its tasks cannot be listed")]
     Tasks(#[source] CallError),
     #[error(transparent)]
     Task(CallError),
-    #[error("it cannot be kept in the data folder")]
+    #[error("it cannot be stored in the data folder")]
     Keep(#[source] std::io::Error),
 }
 
-/// A task that a plugin is to be asked, before it is known whether it has it.
+/// A task call that was not checked yet.
 #[derive(Debug)]
 pub(super) struct TaskCall {
     pub(super) name: String,
-    /// JSON text.
+    /// The arguments as JSON text.
     pub(super) args: String,
-    /// When it should be done; the moment of the call where nothing is said.
+    /// When the task is due. `None` means the time of the call.
     pub(super) due: Option<Instant>,
 }
 
-const NOT_THERE: &str = "the plugin cannot be asked: its last version is not there";
+const NOT_LOADED: &str = "the plugin cannot be called: no version of it is loaded";
 
-/// Who is to be asked, for which device.
+/// Returns the program and the device to call, or why there is none.
 fn subject<'p>(program: Option<&'p Program>, name: &DeviceName) -> Result<(&'p Program, &'p Device), String> {
-    let program = program.ok_or(NOT_THERE)?;
+    let program = program.ok_or(NOT_LOADED)?;
     let device = program.device(name).ok_or_else(|| format!("the plugin has no device `{name}`"))?;
     Ok((program, device))
 }
@@ -111,12 +113,12 @@ impl LoadError {
                     .into(),
             ),
             Self::Settings(report) => report.hint.clone(),
-            Self::Kept(KeptError::Damaged { .. }) => Some("put the plugin's file into the folder again".into()),
+            Self::Kept(KeptError::Damaged { .. }) => Some("copy the plugin's file into the folder again".into()),
             Self::Kept(_) | Self::Keep(_) => Some(WRITABLE.into()),
         }
     }
 
-    /// In one text, for a device that could not be asked.
+    /// Returns the error and its hint in one text, for a call that failed.
     fn in_full(&self) -> String {
         match self {
             Self::Plan { error, .. } | Self::Task(error) => error.in_full(),
@@ -125,7 +127,7 @@ impl LoadError {
         }
     }
 
-    /// In full, with what comes of it.
+    /// Returns the report of the error, with its consequence in the hint.
     pub(super) fn report(&self, plugin: &PluginName, consequence: Option<&str>) -> Report {
         let report = Report::new(format!("plugin `{plugin}` was not loaded"));
         let report = match self {
@@ -139,26 +141,25 @@ impl LoadError {
     }
 }
 
-/// The place of what is wrong with settings, without what they say there.
+/// Returns a report with the place of an error in settings, but without quoting them.
 fn without_quotes(report: &Report) -> Report {
     let place = report.what.split(": ").next().unwrap_or_default();
-    let report = Report::new(format!("{place}: that cannot be read as settings"));
-    let report =
-        report.cause("what stands there is not shown: a link leads to a file outside of the folder of plugins");
-    report.hint("put the file itself there, or let `roost check PLUGIN.wasm` show it to a user that may read that file")
+    let report = Report::new(format!("{place}: the settings are invalid"));
+    let report = report.cause("the error is not shown, because a link leads to a file outside of the plugin folder");
+    report.hint("replace the link by the file, or run `roost check PLUGIN.wasm` as a user that may read that file")
 }
 
-/// What an offer would be, before anything is done with it.
+/// A candidate with its parsed settings, before it is compiled.
 pub(super) struct Proposal {
-    pub(super) offer: Candidate,
+    pub(super) candidate: Candidate,
     pub(super) settings: Settings,
     pub(super) version: Version,
-    /// Where its calls are counted: nowhere, unless somebody says so.
-    pub(super) tally: Arc<UsageCounter>,
+    /// The counter of its calls. By default, it is one that nothing reads.
+    pub(super) usage: Arc<UsageCounter>,
 }
 
 impl Loader {
-    pub(super) fn open(data: &Path, site: Site, rules: Rules, feed: EventLog) -> Result<Self, Report> {
+    pub(super) fn open(data: &Path, site: Site, rules: Rules, event_log: EventLog) -> Result<Self, Report> {
         let trouble = |what: &str, error: &FolderError| {
             Report::new(format!("{what} in `{}` cannot be used", data.display())).chain(error).hint(error.hint())
         };
@@ -176,55 +177,55 @@ impl Loader {
             versions,
             site,
             rules: rules.into(),
-            feed,
+            event_log,
         })
     }
 
-    /// Room for what is read to be loaded.
+    /// The room for candidates.
     pub(super) const fn room(&self) -> &LoadRoom {
         &self.room
     }
 
-    /// Where it is told what happens.
-    pub(super) const fn feed(&self) -> &EventLog {
-        &self.feed
+    /// The log that receives events.
+    pub(super) const fn event_log(&self) -> &EventLog {
+        &self.event_log
     }
 
     pub(super) fn operator(&self) -> Operator {
         self.rules.operator(self.site)
     }
 
-    pub(super) fn propose(&self, offer: Candidate) -> Result<Proposal, LoadError> {
+    pub(super) fn propose(&self, candidate: Candidate) -> Result<Proposal, LoadError> {
         let (text, may_quote) =
-            offer.settings.as_ref().map_or((None, true), |read| (Some(read.text.as_str()), read.may_quote));
-        let settings = Settings::parse(text, &offer.plugin, &self.site, &self.rules);
+            candidate.settings.as_ref().map_or((None, true), |read| (Some(read.text.as_str()), read.may_quote));
+        let settings = Settings::parse(text, &candidate.plugin, &self.site, &self.rules);
         let settings = settings.map_err(|report| match may_quote {
             true => LoadError::Settings(report),
             false => LoadError::Settings(without_quotes(&report)),
         })?;
         let (limit_mib, memory) = (settings.limits.memory_mib, self.calls.memory());
-        // The usual limit is no wish: it ends where the total does.
+        // The default limit was not requested, so that it is lowered to the total without an error.
         if limit_mib > memory.most_mib() && limit_mib != Limits::default().memory_mib {
             return Err(LoadError::Memory { limit_mib, most_mib: memory.most_mib(), total_mib: memory.total_mib() });
         }
-        let version = Version { component: digest_of(&offer.component), settings: settings.digest() };
-        Ok(Proposal { offer, settings, version, tally: Arc::default() })
+        let version = Version { component: digest_of(&candidate.component), settings: settings.digest() };
+        Ok(Proposal { candidate, settings, version, usage: Arc::default() })
     }
 
-    /// Compiles and links it; asks nothing.
+    /// Compiles and links a candidate, without calling it.
     pub(super) async fn program(&self, proposal: Proposal) -> Result<Arc<Program>, LoadError> {
-        let Proposal { offer, settings, version, tally } = proposal;
-        component::recognise(&offer.component)?;
-        self.link(version.component, async || Ok(offer.component)).await?;
-        let program = Program::new(offer.plugin, version, settings, self.rules.clone(), self.feed.clone());
-        Ok(Arc::new(program.counted(tally)))
+        let Proposal { candidate, settings, version, usage } = proposal;
+        component::recognise(&candidate.component)?;
+        self.link(version.component, async || Ok(candidate.component)).await?;
+        let program = Program::new(candidate.plugin, version, settings, self.rules.clone(), self.event_log.clone());
+        Ok(Arc::new(program.counted(usage)))
     }
 
-    /// The component of a version, ready to be called.
+    /// Returns the linked component of a version.
     pub(super) async fn linked(&self, program: &Program) -> Result<Arc<Linked>, LoadError> {
         let digest = program.version.component;
         let kept = async || {
-            // However large it is: they are compiled one after the other.
+            // The size is not known yet, so that this takes room for the largest one.
             let room = self.room.wait_for(limits::COMPONENT_BYTES).await;
             let bytes = self.versions.component(digest)?;
             Ok(Bytes::in_room(bytes, room))
@@ -232,7 +233,7 @@ impl Loader {
         self.link(digest, kept).await
     }
 
-    /// `bytes` are asked for where they have to be compiled.
+    /// Returns a linked component. `bytes` is called only if the component must be compiled.
     async fn link(
         &self,
         digest: Digest,
@@ -254,16 +255,16 @@ impl Loader {
         Ok(linked)
     }
 
-    /// What would be taken is kept.
+    /// Loads a candidate, and stores it if it is accepted.
     pub(super) async fn load(
         &self,
         proposal: Proposal,
         running: Option<Arc<Program>>,
         clock: impl Fn() -> Instant,
     ) -> Result<Accepted, LoadError> {
-        let bytes = proposal.offer.component.clone();
+        let bytes = proposal.candidate.component.clone();
         let Accepted { program, loaded } = self.try_out(proposal, running, clock).await?;
-        // I6: on disk before the scheduler hears of it, and so before the store says that it runs.
+        // I6: it is on disk before the scheduler receives it, and therefore before the store records that it runs.
         let (versions, plugin) = (self.versions.clone(), program.plugin.clone());
         let (version, settings) = (program.version, program.settings.to_json());
         let kept = tokio::task::spawn_blocking(move || versions.keep(&plugin, &version, &bytes, &settings)).await;
@@ -271,8 +272,9 @@ impl Loader {
         Ok(Accepted { program, loaded })
     }
 
-    /// New bytes are accepted for all devices or none; where only the settings are new, a device that fails concerns
-    /// itself alone, unless all fail. Plans are asked for at the time that `clock` shows then. Nothing is kept.
+    /// Loads a candidate without storing it. A new component is accepted only if all devices have a plan. If only the settings
+    /// are new, one device's failure does not affect the others, unless all fail. Each plan is requested for the time of
+    /// `clock`.
     pub(super) async fn try_out(
         &self,
         proposal: Proposal,
@@ -289,7 +291,7 @@ impl Loader {
                     planned += 1;
                     Ok(plan)
                 }
-                // The scheduler says that the device keeps the plan it has.
+                // The scheduler reports that the device keeps its plan.
                 Err(LoadError::Plan { error, .. }) if same_bytes && others => Err(error.in_full()),
                 Err(error) => return Err(error),
             };
@@ -308,21 +310,22 @@ impl Loader {
         &self.versions
     }
 
-    /// A version that ran before the host started: compiled, if it is not in the cache, when it is first asked.
+    /// Returns a version that ran before the host started. If it is not in the cache, it is compiled for its first call.
     pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
         let mut settings = self.versions.settings(version.settings)?;
         settings.limits = settings.limits.within(&self.rules.ceilings);
         settings.grant = still_granted(plugin, settings.grant, self.rules.grants.get(plugin));
-        Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.feed.clone()))
+        Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.event_log.clone()))
     }
 
+    /// Requests the plan of a device.
     pub(super) async fn plan(
         &self,
         program: &Program,
         device: &Device,
         clock: impl Fn() -> Instant,
     ) -> Result<Plan, LoadError> {
-        // I7: first the plugin's own turn, so that of a plugin with ten thousand devices one call waits among the others'.
+        // I7: the plugin's own permit comes first, so that a plugin with ten thousand devices has only one call in the queue.
         let _own_turn = program.turn.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await?;
@@ -330,7 +333,7 @@ impl Loader {
         answer.map_err(|error| LoadError::Plan { device: device.name.clone(), error })
     }
 
-    /// What a plugin can be asked to do.
+    /// Returns a plugin's tasks.
     pub(super) async fn tasks<'p>(
         &self,
         program: &'p Program,
@@ -341,35 +344,35 @@ impl Loader {
         self.list_tasks(program, &linked, &clock).await
     }
 
-    /// A version is asked once.
+    /// Returns a version's tasks, and calls `list-tasks` only once.
     async fn list_tasks<'p>(
         &self,
         program: &'p Program,
         linked: &Linked,
         clock: &impl Fn() -> Instant,
     ) -> Result<&'p Tasks, LoadError> {
-        let ask = async || match (&linked.tasks, program.settings.devices.first()) {
-            // All have the same tasks, and each plugin has a device.
+        let call = async || match (&linked.tasks, program.settings.devices.first()) {
+            // All devices have the same tasks, and each plugin has at least one device.
             (Some(plugin), Some(device)) => {
                 self.calls.call(&ListTasks(plugin), linked.is_ordinary, program, device, clock()).await
             }
             _ => Ok(Tasks::default()),
         };
-        program.tasks.get_or_try_init(ask).await.map_err(LoadError::Tasks)
+        program.tasks.get_or_try_init(call).await.map_err(LoadError::Tasks)
     }
 
-    /// Asks what to publish for a task that should have been done when it was due, or for one that is done now.
+    /// Runs a task, and returns its steps.
     pub(super) async fn run_task(
         &self,
         program: &Program,
         device: &Device,
-        errand: TaskCall,
+        task_call: TaskCall,
         clock: impl Fn() -> Instant,
     ) -> Result<Reply, LoadError> {
         let _own_turn = program.turn.acquire().await;
         let linked = self.linked(program).await?;
         let tasks = self.list_tasks(program, &linked, &clock).await?;
-        let TaskCall { name, args, due } = errand;
+        let TaskCall { name, args, due } = task_call;
         let invalid = |invalid| LoadError::Task(CallError::Invalid(invalid));
         let task = tasks.task("task", &name, args).map_err(invalid)?;
         let plugin = linked.tasks.as_ref().expect("a plugin with a task exports tasks");
@@ -378,7 +381,7 @@ impl Loader {
         self.calls.call(&function, linked.is_ordinary, program, device, now).await.map_err(LoadError::Task)
     }
 
-    /// The answer to a question of the scheduler's: a plan, or why there is none, with what to do about it.
+    /// Answers the scheduler's request for a plan. The error includes the hint.
     pub(super) async fn answer(
         &self,
         program: Option<&Program>,
@@ -389,30 +392,30 @@ impl Loader {
         self.plan(program, device, clock).await.map_err(|error| error.in_full())
     }
 
-    /// The same for a task.
+    /// Answers a task call. The error includes the hint.
     pub(super) async fn reply(
         &self,
         program: Option<&Program>,
         device: &DeviceName,
-        errand: TaskCall,
+        task_call: TaskCall,
         clock: impl Fn() -> Instant,
     ) -> Result<Reply, String> {
         let (program, device) = subject(program, device)?;
-        self.run_task(program, device, errand, clock).await.map_err(|error| error.in_full())
+        self.run_task(program, device, task_call, clock).await.map_err(|error| error.in_full())
     }
 
-    /// What a person wants to know.
+    /// Answers the operator's query for a plugin's tasks.
     pub(super) async fn task_descriptions(
         &self,
         program: Option<&Program>,
         clock: impl Fn() -> Instant,
     ) -> Result<Vec<TaskDescription>, String> {
-        let program = program.ok_or(NOT_THERE)?;
+        let program = program.ok_or(NOT_LOADED)?;
         let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
         Ok(tasks.list().to_vec())
     }
 
-    /// What a person wants a plugin to be asked.
+    /// Checks a task call of the operator.
     pub(super) async fn task(
         &self,
         program: Option<&Program>,
@@ -420,12 +423,12 @@ impl Loader {
         args: String,
         clock: impl Fn() -> Instant,
     ) -> Result<Task, String> {
-        let program = program.ok_or(NOT_THERE)?;
+        let program = program.ok_or(NOT_LOADED)?;
         let tasks = self.tasks(program, clock).await.map_err(|error| error.in_full())?;
         tasks.task("task", name, args).map_err(|invalid| invalid.to_string())
     }
 
-    /// Deletes what neither runs nor ran before; of what was tried, only what was compiled is kept.
+    /// Deletes stored versions and compiled components, except the given ones. Of trials, only the compiled components are kept.
     pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest], tried: &[Digest]) {
         self.versions.sweep(in_use, before);
         let components = in_use.iter().map(|version| &version.component).chain(before).chain(tried);

@@ -1,4 +1,4 @@
-//! What plugins say: through `log`, standard output (`info`) and standard error (`warn`).
+//! The logs of plugins: lines from `log`, standard output (`info`) and standard error (`warn`).
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,12 +22,12 @@ use crate::{
     report::in_one_line,
 };
 
-/// A plugin's log. It has a budget, whatever the number of devices and calls (I7).
+/// A plugin's log. All devices and calls share one budget of lines (I7).
 #[derive(Debug)]
 pub(super) struct Log {
     plugin: PluginName,
     budget: Mutex<Budget>,
-    feed: EventLog,
+    event_log: EventLog,
 }
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ struct Budget {
 }
 
 impl Budget {
-    /// Whether there is room for a line, and how many were left out before it.
+    /// Takes a line from the budget. Returns whether there was one left, and how many lines were dropped before it.
     fn take(&mut self, now: Instant) -> (bool, u64) {
         if now.duration_since(self.since) >= Duration::from_secs(60) {
             (self.since, self.lines) = (now, 0);
@@ -53,21 +53,21 @@ impl Budget {
 }
 
 impl Log {
-    pub(super) fn new(plugin: PluginName, feed: EventLog) -> Self {
+    pub(super) fn new(plugin: PluginName, event_log: EventLog) -> Self {
         let budget = Budget { since: clock::monotonic(), lines: 0, left_out: 0 };
-        Self { plugin, budget: Mutex::new(budget), feed }
+        Self { plugin, budget: Mutex::new(budget), event_log }
     }
 
     fn write(&self, device: &DeviceName, level: Level, line: &str) {
-        let (room, left_out) = self.budget().take(clock::monotonic());
-        self.tell_left_out(left_out);
-        if !room {
+        let (is_allowed, left_out) = self.budget().take(clock::monotonic());
+        self.log_left_out(left_out);
+        if !is_allowed {
             return;
         }
-        // One call is one line: what follows a line end must not look like a line of the host's.
+        // Line ends are escaped, so that a guest cannot imitate a line of the host's log.
         let line = in_one_line(line[..line.floor_char_boundary(limits::LINE_BYTES)].trim_end());
         let line = &line[..line.floor_char_boundary(limits::LINE_BYTES)];
-        self.tell(Some(device), level, line);
+        self.publish(Some(device), level, line);
         let plugin = &self.plugin;
         match level {
             Level::TRACE => tracing::trace!(target: "plugin", %plugin, %device, "{line}"),
@@ -78,18 +78,18 @@ impl Log {
         }
     }
 
-    fn tell_left_out(&self, count: u64) {
+    fn log_left_out(&self, count: u64) {
         if count > 0 {
             let (plugin, limit) = (&self.plugin, limits::LINES_PER_MINUTE);
-            let line = format!("{count} lines were left out: a plugin has {limit} a minute");
+            let line = format!("{count} lines were dropped: a plugin may write {limit} lines per minute");
             tracing::warn!(target: "plugin", %plugin, "{line}");
-            self.tell(None, Level::WARN, &line);
+            self.publish(None, Level::WARN, &line);
         }
     }
 
-    fn tell(&self, device: Option<&DeviceName>, level: Level, line: &str) {
+    fn publish(&self, device: Option<&DeviceName>, level: Level, line: &str) {
         let (plugin, device) = (self.plugin.clone(), device.cloned());
-        self.feed.push(HostEvent::Logged { plugin, device, level, line: line.into() });
+        self.event_log.push(HostEvent::Logged { plugin, device, level, line: line.into() });
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
@@ -97,26 +97,26 @@ impl Log {
     }
 }
 
-/// What one call says.
+/// The output of one call.
 #[derive(Clone, Debug)]
 pub(super) struct CallOutput {
     log: Arc<Log>,
     device: DeviceName,
-    said: Arc<Mutex<LineBuffer>>,
+    buffer: Arc<Mutex<LineBuffer>>,
 }
 
-/// Not an empty line, nor advice for whoever runs a program in a shell of their own.
-fn tells(line: &str) -> bool {
+/// Checks whether a line is worth logging: not empty, and not the advice to set `RUST_BACKTRACE`.
+fn is_informative(line: &str) -> bool {
     !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE")
 }
 
-/// A guest's words, fit to be shown and to be kept: in one line, so that nothing in them looks like the host's.
+/// Shortens a guest's text and escapes it into one line, so that it cannot imitate the host's own output.
 pub(super) fn sanitize(text: &str) -> String {
-    let kept = &text[..text.floor_char_boundary(limits::SAID_BYTES)];
+    let kept = &text[..text.floor_char_boundary(limits::MESSAGE_BYTES)];
     in_one_line(kept) + if kept.len() < text.len() { " …" } else { "" }
 }
 
-/// Lines that have not ended yet, and the end of standard error.
+/// Incomplete lines, and the end of standard error.
 #[derive(Debug, Default)]
 struct LineBuffer {
     output: Vec<u8>,
@@ -126,7 +126,7 @@ struct LineBuffer {
 
 impl CallOutput {
     pub(super) fn new(log: Arc<Log>, device: DeviceName) -> Self {
-        Self { log, device, said: Arc::default() }
+        Self { log, device, buffer: Arc::default() }
     }
 
     pub(super) fn write(&self, level: Level, line: &str) {
@@ -134,39 +134,39 @@ impl CallOutput {
     }
 
     pub(super) fn stream(&self, kind: StreamKind) -> Stream {
-        Stream { journal: self.clone(), kind }
+        Stream { call_output: self.clone(), kind }
     }
 
-    /// The call is over: lines without an end are written, and it is told if some were left out.
-    /// Answers the end of standard error.
+    /// Ends the call's output: writes the incomplete lines, and logs the number of dropped ones. Returns the end of standard
+    /// error.
     pub(super) fn finish(&self) -> String {
-        let said = std::mem::take(&mut *self.said());
-        for (rest, level) in [(said.output, Level::INFO), (said.error, Level::WARN)] {
+        let buffer = std::mem::take(&mut *self.buffer());
+        for (rest, level) in [(buffer.output, Level::INFO), (buffer.error, Level::WARN)] {
             if !rest.is_empty() {
                 self.write(level, &String::from_utf8_lossy(&rest));
             }
         }
         let left_out = std::mem::take(&mut self.log.budget().left_out);
-        self.log.tell_left_out(left_out);
-        let tail = String::from_utf8_lossy(&said.error_tail);
-        sanitize(&tail.lines().filter(|line| tells(line)).collect::<Vec<_>>().join(" "))
+        self.log.log_left_out(left_out);
+        let tail = String::from_utf8_lossy(&buffer.error_tail);
+        sanitize(&tail.lines().filter(|line| is_informative(line)).collect::<Vec<_>>().join(" "))
     }
 
     fn append(&self, kind: StreamKind, bytes: &[u8]) {
-        let lines = self.said().append(kind, bytes);
+        let lines = self.buffer().append(kind, bytes);
         let level = if kind == StreamKind::Output { Level::INFO } else { Level::WARN };
-        for line in lines.iter().filter(|line| tells(line)) {
+        for line in lines.iter().filter(|line| is_informative(line)) {
             self.write(level, line);
         }
     }
 
-    fn said(&self) -> MutexGuard<'_, LineBuffer> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buffer(&self) -> MutexGuard<'_, LineBuffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl LineBuffer {
-    /// The lines that are complete now. What is longer than a line may be is cut off, not kept.
+    /// Appends bytes and returns the lines that are complete now. Longer lines are truncated.
     fn append(&mut self, kind: StreamKind, bytes: &[u8]) -> Vec<String> {
         if kind == StreamKind::Error {
             self.error_tail.extend_from_slice(bytes);
@@ -193,10 +193,10 @@ pub(super) enum StreamKind {
     Error,
 }
 
-/// A standard stream that ends in the journal, and never fills up.
+/// A standard stream that writes to a [`CallOutput`] and never blocks.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    journal: CallOutput,
+    call_output: CallOutput,
     kind: StreamKind,
 }
 
@@ -208,7 +208,7 @@ impl IsTerminal for Stream {
 
 impl StdoutStream for Stream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this one, and it is not served.
+        // Only WASI 0.3 uses this one, which is not served.
         Box::new(tokio::io::sink())
     }
 
@@ -224,7 +224,7 @@ impl Pollable for Stream {
 
 impl OutputStream for Stream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.journal.append(self.kind, &bytes);
+        self.call_output.append(self.kind, &bytes);
         Ok(())
     }
 
@@ -242,26 +242,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_guest_says_is_cut_and_moves_no_cursor() {
+    fn a_guests_text_is_shortened_and_escaped() {
         assert_eq!(sanitize("no\ttides\r\x1b[2J\n2031 ERROR\u{202e}"), "no\\ttides\\r\\u{1b}[2J\\n2031 ERROR\\u{202e}");
-        let long = sanitize(&"ß".repeat(limits::SAID_BYTES));
-        assert!(long.len() < limits::SAID_BYTES + 8 && long.ends_with("ß …"));
+        let long = sanitize(&"ß".repeat(limits::MESSAGE_BYTES));
+        assert!(long.len() < limits::MESSAGE_BYTES + 8 && long.ends_with("ß …"));
     }
 
     #[test]
-    fn lines_are_put_together_and_cut_off() {
-        let mut said = LineBuffer::default();
-        assert!(said.append(StreamKind::Error, b"thread pan").is_empty());
-        assert_eq!(said.append(StreamKind::Error, b"icked\r\nat x\nnote"), ["thread panicked", "at x"]);
-        assert_eq!(said.error, b"note");
+    fn lines_are_assembled_and_truncated() {
+        let mut buffer = LineBuffer::default();
+        assert!(buffer.append(StreamKind::Error, b"thread pan").is_empty());
+        assert_eq!(buffer.append(StreamKind::Error, b"icked\r\nat x\nnote"), ["thread panicked", "at x"]);
+        assert_eq!(buffer.error, b"note");
         let long = vec![b'x'; limits::LINE_BYTES * 3];
-        said.append(StreamKind::Error, &long);
-        assert_eq!(said.append(StreamKind::Error, b"\n")[0].len(), limits::LINE_BYTES);
-        assert_eq!(said.error_tail.len(), limits::STDERR_TAIL_BYTES);
+        buffer.append(StreamKind::Error, &long);
+        assert_eq!(buffer.append(StreamKind::Error, b"\n")[0].len(), limits::LINE_BYTES);
+        assert_eq!(buffer.error_tail.len(), limits::STDERR_TAIL_BYTES);
     }
 
     #[test]
-    fn a_flood_is_cut_off_and_counted() {
+    fn lines_beyond_the_budget_are_dropped_and_counted() {
         let now = clock::monotonic();
         let mut budget = Budget { since: now, lines: 0, left_out: 0 };
         let written = (0..5_000).filter(|_| budget.take(now).0).count();

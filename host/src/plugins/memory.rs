@@ -1,5 +1,5 @@
-//! Memory for the calls of all guests together (I7). Each call has a little of its own, so that a small guest never waits for
-//! large ones; what it takes beyond that is taken from what all have.
+//! The memory for the calls of all guests (I7). A part is reserved for each call, so that a small guest never waits for large
+//! ones. Further memory comes from a common pool.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ const MIB: usize = 1 << 20;
 /// The unit in which memory is shared out: a page of WebAssembly.
 const PAGE: usize = 64 << 10;
 
-/// What all calls share.
+/// The memory that all calls share.
 #[derive(Debug)]
 pub(super) struct Memory {
     common: Arc<Semaphore>,
     total_mib: u32,
 }
 
-/// What one call may take and has taken.
+/// The memory of one call.
 #[derive(Debug)]
 pub(super) struct Share {
     common: Arc<Semaphore>,
     taken: Option<OwnedSemaphorePermit>,
-    /// Bytes that are the call's already, and that it does not use yet.
+    /// Bytes that the call has taken but does not use yet.
     free: usize,
 }
 
 impl Memory {
-    /// So much for all calls, whatever is in each.
+    /// Creates the pool. `total_mib` includes the reserved parts of all calls.
     pub(super) fn new(total_mib: u32) -> Self {
         let pages = Self::common_mib(total_mib) as usize * (MIB / PAGE);
         Self { common: Arc::new(Semaphore::new(pages)), total_mib }
@@ -42,17 +42,17 @@ impl Memory {
         self.total_mib
     }
 
-    /// The most that a call can have.
+    /// The most memory that a call can have.
     pub(super) const fn most_mib(&self) -> u32 {
         Self::common_mib(self.total_mib) + limits::CALL_MIB
     }
 
-    /// For a call that takes what it needs as it goes.
+    /// Returns the share of a call that takes memory as it needs it.
     pub(super) fn share(&self) -> Share {
         Share { common: self.common.clone(), taken: None, free: limits::CALL_MIB as usize * MIB }
     }
 
-    /// For a call that has to have all of its limit: waits until that is free.
+    /// Waits until all of a call's limit is free, and reserves it.
     pub(super) async fn reserve(&self, limit_mib: u32) -> Share {
         let beyond = limit_mib.min(self.most_mib()).saturating_sub(limits::CALL_MIB) as usize * MIB;
         let taken = self.common.clone().acquire_many_owned((beyond / PAGE) as u32).await.ok();
@@ -61,7 +61,7 @@ impl Memory {
 }
 
 impl Share {
-    /// Takes some; `false` where others have too much for that.
+    /// Takes memory. Returns `false` if other calls occupy too much.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         if let Some(missing) = bytes.checked_sub(self.free).filter(|missing| *missing > 0) {
             let pages = missing.div_ceil(PAGE);
@@ -96,7 +96,7 @@ mod tests {
         let mut reserved = std::pin::pin!(reserved);
         tokio::select! {
             biased;
-            _ = &mut reserved => panic!("the first one has it"),
+            _ = &mut reserved => panic!("the first one occupies the memory"),
             () = std::future::ready(()) => {}
         }
         drop(first);

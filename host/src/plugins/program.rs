@@ -1,4 +1,4 @@
-//! One version of a plugin: its component, its settings, and what they share between calls.
+//! One version of a plugin: its component, its settings, and the state that its calls share.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,17 +21,17 @@ pub(super) struct Program {
     pub(super) plugin: PluginName,
     pub(super) version: Version,
     pub(super) settings: Settings,
-    /// Where each device stands in the settings.
+    /// The index of each device in the settings.
     places: HashMap<DeviceName, usize>,
     rules: Arc<Rules>,
-    /// What it can be asked to do: known before it is asked anything else.
+    /// The plugin's tasks, which are listed before any other call.
     pub(super) tasks: OnceCell<Tasks>,
-    /// One call of it at a time.
+    /// The permit for a call: a version has one call under way.
     pub(super) turn: Semaphore,
     pub(super) log: Arc<Log>,
-    pub(super) almanac: Arc<TriggerCache>,
-    /// Where its calls are counted.
-    pub(super) tally: Arc<UsageCounter>,
+    pub(super) trigger_cache: Arc<TriggerCache>,
+    /// The counter of its calls.
+    pub(super) usage: Arc<UsageCounter>,
 }
 
 impl Program {
@@ -40,11 +40,11 @@ impl Program {
         version: Version,
         settings: Settings,
         rules: Arc<Rules>,
-        feed: EventLog,
+        event_log: EventLog,
     ) -> Self {
         let devices = settings.devices.iter().enumerate();
         let places = devices.map(|(place, device)| (device.name.clone(), place)).collect();
-        let log = Arc::new(Log::new(plugin.clone(), feed));
+        let log = Arc::new(Log::new(plugin.clone(), event_log));
         Self {
             plugin,
             version,
@@ -54,14 +54,14 @@ impl Program {
             tasks: OnceCell::new(),
             turn: Semaphore::new(1),
             log,
-            almanac: Arc::default(),
-            tally: Arc::default(),
+            trigger_cache: Arc::default(),
+            usage: Arc::default(),
         }
     }
 
-    /// The same, with its calls counted there.
-    pub(super) fn counted(self, tally: Arc<UsageCounter>) -> Self {
-        Self { tally, ..self }
+    /// Sets the counter of its calls.
+    pub(super) fn counted(self, usage: Arc<UsageCounter>) -> Self {
+        Self { usage, ..self }
     }
 
     pub(super) fn device(&self, name: &DeviceName) -> Option<&Device> {
@@ -77,7 +77,7 @@ impl Program {
             rules: &self.rules,
             jobs: self.settings.limits.jobs,
             tasks: self.tasks.get().unwrap_or(Tasks::NONE),
-            almanac: &self.almanac,
+            trigger_cache: &self.trigger_cache,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What people want to know of plugins. Nothing comes of it but the answer.
+//! The operator's queries to plugins. They have no effect beyond the answer.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{contract::tasks::TaskDescription, limits, load::TaskCall, registry::Question};
 
-/// Who asks for people.
+/// Sends queries to the registry, and limits how many are under way.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginQueries {
     questions: mpsc::UnboundedSender<Question>,
@@ -19,15 +19,21 @@ pub(crate) struct PluginQueries {
 
 impl PluginQueries {
     pub(super) fn new(questions: mpsc::UnboundedSender<Question>) -> Self {
-        Self { questions, turns: Arc::new(Semaphore::new(limits::INQUIRIES)) }
+        Self { questions, turns: Arc::new(Semaphore::new(limits::QUERIES)) }
     }
 
-    /// What a plugin can be asked to do, in its own order; nothing, if it has no tasks.
+    /// Returns a plugin's tasks in its own order. The list is empty if it has none.
+    ///
+    /// # Errors
+    /// Returns why the plugin did not answer.
     pub(crate) async fn tasks(&self, plugin: PluginName) -> Result<Vec<TaskDescription>, String> {
-        self.ask(|answer| Question::Tasks { plugin, answer }).await
+        self.send(|answer| Question::Tasks { plugin, answer }).await
     }
 
-    /// What a device would answer to a task now: nothing is published, and no plan is asked for.
+    /// Returns what a device would reply to a task now. Nothing is published, and no plan is requested.
+    ///
+    /// # Errors
+    /// Returns why the plugin did not answer.
     pub(crate) async fn rehearse_task(
         &self,
         plugin: PluginName,
@@ -35,20 +41,26 @@ impl PluginQueries {
         name: String,
         args: String,
     ) -> Result<Reply, String> {
-        let errand = TaskCall { name, args, due: None };
-        self.ask(|answer| Question::Simulation { plugin, device, errand, answer }).await
+        let task_call = TaskCall { name, args, due: None };
+        self.send(|answer| Question::Simulation { plugin, device, task_call, answer }).await
     }
 
-    /// A task as a plugin takes it, for a job that asks for it; or why it does not.
+    /// Checks a task call for an ad-hoc job.
+    ///
+    /// # Errors
+    /// Returns why the plugin has no such task, or did not answer.
     pub(crate) async fn task(&self, plugin: PluginName, name: String, args: String) -> Result<Task, String> {
-        self.ask(|answer| Question::Check { plugin, name, args, answer }).await
+        self.send(|answer| Question::Check { plugin, name, args, answer }).await
     }
 
-    async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<Result<A, String>>) -> Question) -> Result<A, String> {
+    async fn send<A>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Result<A, String>>) -> Question,
+    ) -> Result<A, String> {
         let _turn = self.turns.acquire().await;
         let (sender, answer) = oneshot::channel();
-        // Nobody listens only while the host stops, and then nobody answers.
+        // The receiver is gone only while the host stops; then `answer` fails.
         let _ = self.questions.send(question(sender));
-        answer.await.unwrap_or_else(|_| Err("Roost is being stopped".into()))
+        answer.await.unwrap_or_else(|_| Err("Roost is stopping".into()))
     }
 }

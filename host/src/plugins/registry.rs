@@ -1,4 +1,5 @@
-//! Which version of each plugin runs, which is being loaded, and which waits for that.
+//! The registry of plugins: for each, the version that runs, the one that is being loaded, and the candidate that waits for
+//! that load.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,62 +24,66 @@ use super::{
 };
 use crate::{clock, event_log::HostEvent, report::Report};
 
-/// A question to a plugin.
+/// A request to a plugin.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// The scheduler's, for a plan.
+    /// The scheduler requests a plan.
     Plan { plugin: PluginName, device: DeviceName, generation: Generation },
-    /// The scheduler's, for what to publish.
-    Task { call: CallId, plugin: PluginName, device: DeviceName, errand: TaskCall },
-    /// A person's, for what there is to be asked.
+    /// The scheduler requests the steps of a task.
+    Task { call: CallId, plugin: PluginName, device: DeviceName, task_call: TaskCall },
+    /// The operator queries the tasks.
     Tasks { plugin: PluginName, answer: oneshot::Sender<Result<Vec<TaskDescription>, String>> },
-    /// A person's, for whether there is such a task.
+    /// The operator checks a task call.
     Check { plugin: PluginName, name: String, args: String, answer: oneshot::Sender<Result<Task, String>> },
-    /// A person's, for what a task would do.
+    /// The operator queries the steps of a task, without a run.
     Simulation {
         plugin: PluginName,
         device: DeviceName,
-        errand: TaskCall,
+        task_call: TaskCall,
         answer: oneshot::Sender<Result<Reply, String>>,
     },
-    /// A person's, for what would become of files.
-    Trial { offer: Candidate, answer: oneshot::Sender<Result<Loaded, Report>> },
+    /// The operator loads a candidate on trial.
+    Trial { candidate: Candidate, answer: oneshot::Sender<Result<Loaded, Report>> },
 }
 
-/// Something that has ended for which there is only so much room.
+/// A load or a trial that has ended, so that the next one can begin.
 enum Ended {
     Load(PluginName, Result<Accepted, LoadError>),
-    /// With what was tried, if it came to that.
+    /// The component that was compiled, if any.
     Trial(Option<Digest>),
 }
 
+/// The state of one plugin.
 #[derive(Default)]
 struct Slot {
     running: Option<Arc<Program>>,
-    /// The one before: the store may not yet have heard of its successor.
+    /// The version before the running one, which the store may still refer to.
     before: Option<Version>,
-    /// The component that ran before the one that runs, over restarts: what can be gone back to.
+    /// The component before the running one, for a rollback. It survives restarts.
     previous: Option<Digest>,
     loading: bool,
-    /// Whether the last thing said of its files is that they are not taken.
+    /// Whether its newest files were refused.
     faulty: bool,
-    /// The file went while it was being loaded.
+    /// Whether the file was removed during the load.
     withdrawn: bool,
+    /// The candidate to load next.
     waiting: Option<Candidate>,
 }
 
+/// The registry.
 pub(super) struct Registry {
     loader: Arc<Loader>,
-    shelves: HashMap<PluginName, Slot>,
+    slots: HashMap<PluginName, Slot>,
     events: mpsc::Sender<Event>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     loads: usize,
-    /// Whether the watch has offered every file that lay in the folder when the host started.
-    surveyed: bool,
+    /// Whether the watch has reported every file in the folder at the start of the host.
+    initial_scan_done: bool,
+    /// Whether stored versions or compiled components may be unused.
     needs_gc: bool,
-    /// The components that were tried last.
+    /// The components of the last trials.
     tried: VecDeque<Digest>,
-    board: PluginStatuses,
+    statuses: PluginStatuses,
 }
 
 impl Registry {
@@ -86,91 +91,92 @@ impl Registry {
         loader: Loader,
         known: Vec<(PluginName, Version)>,
         events: mpsc::Sender<Event>,
-        board: PluginStatuses,
+        statuses: PluginStatuses,
     ) -> Self {
-        let mut shelves = HashMap::new();
+        let mut slots = HashMap::new();
         for (name, version) in known {
-            let previous = loader.versions().before(&name).filter(|before| *before != version.component);
+            let previous = loader.versions().previous(&name).filter(|before| *before != version.component);
             let running = match loader.kept(&name, version) {
                 Ok(program) => {
-                    board.runs(&name, version, program.settings.limits, previous);
-                    Some(Arc::new(program.counted(board.tally(&name))))
+                    statuses.set_running(&name, version, program.settings.limits, previous);
+                    Some(Arc::new(program.counted(statuses.usage(&name))))
                 }
                 Err(error) => {
-                    let report = Report::new(format!("the last version of plugin `{name}` cannot be asked"));
+                    let report = Report::new(format!("the last version of plugin `{name}` cannot be loaded"));
                     let report = report.chain(&error);
                     tracing::error!("{report}");
-                    board.refused(&name, report);
+                    statuses.set_refused(&name, report);
                     None
                 }
             };
-            shelves.insert(name, Slot { running, before: Some(version), previous, ..Slot::default() });
+            slots.insert(name, Slot { running, before: Some(version), previous, ..Slot::default() });
         }
         let loader = Arc::new(loader);
-        // Never more than one load for a plugin, and `LOADS_AT_ONCE` in all.
+        // I10: at most one load for each plugin, and `LOADS_AT_ONCE` in total.
         let ended = mpsc::unbounded_channel();
-        let (loads, surveyed, needs_gc, tried) = (0, false, true, VecDeque::new());
-        Self { loader, shelves, events, ended, loads, surveyed, needs_gc, tried, board }
+        let (loads, initial_scan_done, needs_gc, tried) = (0, false, true, VecDeque::new());
+        Self { loader, slots, events, ended, loads, initial_scan_done, needs_gc, tried, statuses }
     }
 
-    /// Until nobody listens or asks any more.
+    /// Runs until the watch ends.
     pub(super) async fn run(
         mut self,
-        mut sightings: mpsc::Receiver<FolderEvent>,
+        mut folder_events: mpsc::Receiver<FolderEvent>,
         mut questions: mpsc::UnboundedReceiver<Question>,
     ) {
         loop {
-            let room = self.loads < limits::LOADS_AT_ONCE;
+            let may_load = self.loads < limits::LOADS_AT_ONCE;
             tokio::select! {
                 Some(ended) = self.ended.1.recv() => match ended {
                     Ended::Load(plugin, result) => self.load_ended(plugin, result).await,
                     Ended::Trial(tried) => self.trial_ended(tried),
                 },
-                Some(question) = questions.recv() => self.ask(question),
-                sighting = sightings.recv(), if room => match sighting {
-                    Some(FolderEvent::Offered(offer)) => self.offered(offer),
-                    Some(FolderEvent::Withdrawn(plugin)) => self.withdrawn(plugin).await,
-                    Some(FolderEvent::Faulty(plugin, report)) => self.faulty(plugin.as_ref(), report),
-                    Some(FolderEvent::Surveyed) => self.surveyed = true,
+                Some(question) = questions.recv() => self.answer(question),
+                event = folder_events.recv(), if may_load => match event {
+                    Some(FolderEvent::Ready(candidate)) => self.on_candidate(candidate),
+                    Some(FolderEvent::Removed(plugin)) => self.on_removed(plugin).await,
+                    Some(FolderEvent::Faulty(plugin, report)) => self.on_faulty(plugin.as_ref(), report),
+                    Some(FolderEvent::InitialScanDone) => self.initial_scan_done = true,
                     None => return,
                 },
             }
-            if self.surveyed && !self.shelves.values().any(|shelf| shelf.loading) {
-                self.board.first_loads_ended();
+            if self.initial_scan_done && !self.slots.values().any(|slot| slot.loading) {
+                self.statuses.set_first_loads_ended();
             }
         }
     }
 
-    fn offered(&mut self, offer: Candidate) {
-        let shelf = self.shelves.entry(offer.plugin.clone()).or_default();
-        shelf.withdrawn = false;
-        if shelf.loading {
-            shelf.waiting = Some(offer);
+    /// Begins the load of a candidate, unless it is the running version or another load is under way.
+    fn on_candidate(&mut self, candidate: Candidate) {
+        let slot = self.slots.entry(candidate.plugin.clone()).or_default();
+        slot.withdrawn = false;
+        if slot.loading {
+            slot.waiting = Some(candidate);
             return;
         }
-        let plugin = offer.plugin.clone();
-        let mut proposal = match self.loader.propose(offer) {
+        let plugin = candidate.plugin.clone();
+        let mut proposal = match self.loader.propose(candidate) {
             Ok(proposal) => proposal,
             Err(error) => return self.refused(&plugin, &error),
         };
-        let was_faulty = mem::take(&mut shelf.faulty);
-        if shelf.running.as_ref().is_some_and(|program| program.version == proposal.version) {
+        let was_faulty = mem::take(&mut slot.faulty);
+        if slot.running.as_ref().is_some_and(|program| program.version == proposal.version) {
             if was_faulty {
-                tracing::info!("{plugin} is in order again: its files are those of the version that runs");
+                tracing::info!("plugin `{plugin}` has no fault any more: its files are those of the running version");
             }
-            tracing::debug!(%plugin, "its files are as they were");
-            self.board.in_order(&plugin);
+            tracing::debug!(%plugin, "its files are unchanged");
+            self.statuses.clear_fault(&plugin);
             return;
         }
-        shelf.loading = true;
-        self.board.loading(&plugin);
-        proposal.tally = self.board.tally(&plugin);
+        slot.loading = true;
+        self.statuses.set_loading(&plugin);
+        proposal.usage = self.statuses.usage(&plugin);
         self.loads += 1;
         self.spawn_load(plugin, proposal);
     }
 
     fn spawn_load(&self, plugin: PluginName, proposal: Proposal) {
-        let running = self.shelves.get(&plugin).and_then(|shelf| shelf.running.clone());
+        let running = self.slots.get(&plugin).and_then(|slot| slot.running.clone());
         let (loader, ended) = (self.loader.clone(), self.ended.0.clone());
         tokio::spawn(async move {
             let result = loader.load(proposal, running, clock::now).await;
@@ -180,58 +186,58 @@ impl Registry {
 
     async fn load_ended(&mut self, plugin: PluginName, result: Result<Accepted, LoadError>) {
         self.loads -= 1;
-        let Some(shelf) = self.shelves.get_mut(&plugin) else { return };
-        shelf.loading = false;
-        if shelf.withdrawn {
-            self.shelves.remove(&plugin);
-            self.board.removed(&plugin);
+        let Some(slot) = self.slots.get_mut(&plugin) else { return };
+        slot.loading = false;
+        if slot.withdrawn {
+            self.slots.remove(&plugin);
+            self.statuses.remove(&plugin);
             return;
         }
-        let waiting = shelf.waiting.take();
+        let waiting = slot.waiting.take();
         match result {
             Ok(Accepted { program, loaded }) => {
                 self.activate(&plugin, program).await;
-                // The app is gone: so will this be.
+                // If the app is gone, the registry ends as well.
                 let _ = self.events.send(Event::Loaded(loaded)).await;
             }
-            // The version that waits may be the one without the fault.
+            // The next candidate may not have the fault.
             Err(_) if waiting.is_some() => {}
             Err(error) => self.refused(&plugin, &error),
         }
         match waiting {
-            Some(offer) => self.offered(offer),
+            Some(candidate) => self.on_candidate(candidate),
             None => self.sweep(),
         }
     }
 
-    /// From here on it is this version that answers.
+    /// Makes a version the running one, which answers from now on.
     async fn activate(&mut self, plugin: &PluginName, program: Arc<Program>) {
-        let Some(shelf) = self.shelves.get_mut(plugin) else { return };
+        let Some(slot) = self.slots.get_mut(plugin) else { return };
         let (version, limits) = (program.version, program.settings.limits);
-        shelf.before = shelf.running.replace(program).map(|program| program.version).or(shelf.before);
+        slot.before = slot.running.replace(program).map(|program| program.version).or(slot.before);
         self.needs_gc = true;
-        let ran = shelf.before.map(|before| before.component).filter(|component| *component != version.component);
+        let ran = slot.before.map(|before| before.component).filter(|component| *component != version.component);
         if let Some(component) = ran {
-            shelf.previous = Some(component);
+            slot.previous = Some(component);
             let (loader, name) = (self.loader.clone(), plugin.clone());
-            let kept = tokio::task::spawn_blocking(move || loader.versions().remember_before(&name, component)).await;
+            let kept = tokio::task::spawn_blocking(move || loader.versions().set_previous(&name, component)).await;
             if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-                let report = Report::new(format!("which version of `{plugin}` ran before is not remembered"));
-                tracing::warn!("{}", report.cause(error).hint("after a restart there is none to go back to"));
+                let report = Report::new(format!("the previous version of plugin `{plugin}` was not recorded"));
+                tracing::warn!("{}", report.cause(error).hint("after a restart, the plugin cannot be rolled back"));
             }
         }
-        self.board.runs(plugin, version, limits, shelf.previous);
+        self.statuses.set_running(plugin, version, limits, slot.previous);
     }
 
-    /// Sees what would become of files. Nothing is kept, except what was compiled.
-    fn try_out(&mut self, offer: Candidate, mut answer: oneshot::Sender<Result<Loaded, Report>>) {
+    /// Loads a candidate on trial. Nothing is stored except the compiled component.
+    fn try_out(&mut self, candidate: Candidate, mut answer: oneshot::Sender<Result<Loaded, Report>>) {
         self.loads += 1;
-        let running = self.shelves.get(&offer.plugin).and_then(|shelf| shelf.running.clone());
-        let (loader, ended, plugin) = (self.loader.clone(), self.ended.0.clone(), offer.plugin.clone());
+        let running = self.slots.get(&candidate.plugin).and_then(|slot| slot.running.clone());
+        let (loader, ended, plugin) = (self.loader.clone(), self.ended.0.clone(), candidate.plugin.clone());
         tokio::spawn(async move {
             let mut tried = None;
             let trial = async {
-                let proposal = loader.propose(offer)?;
+                let proposal = loader.propose(candidate)?;
                 tried = Some(proposal.version.component);
                 Ok(loader.try_out(proposal, running, clock::now).await?.loaded)
             };
@@ -260,17 +266,17 @@ impl Registry {
     }
 
     fn refused(&mut self, plugin: &PluginName, error: &LoadError) {
-        self.shelves.entry(plugin.clone()).or_default().faulty = true;
-        self.board.refused(plugin, error.report(plugin, None));
+        self.slots.entry(plugin.clone()).or_default().faulty = true;
+        self.statuses.set_refused(plugin, error.report(plugin, None));
         self.not_loaded(Some(plugin), error.report(plugin, Some(self.consequence(plugin))));
     }
 
-    fn faulty(&mut self, plugin: Option<&PluginName>, report: Report) {
-        if let Some(shelf) = plugin.and_then(|plugin| self.shelves.get_mut(plugin)) {
-            shelf.faulty = true;
+    fn on_faulty(&mut self, plugin: Option<&PluginName>, report: Report) {
+        if let Some(slot) = plugin.and_then(|plugin| self.slots.get_mut(plugin)) {
+            slot.faulty = true;
         }
         if let Some(plugin) = plugin {
-            self.board.refused(plugin, report.clone());
+            self.statuses.set_refused(plugin, report.clone());
         }
         let consequence = plugin.map(|plugin| self.consequence(plugin));
         let hint = [report.hint.as_deref(), consequence].into_iter().flatten().collect::<Vec<_>>().join("\n");
@@ -278,32 +284,33 @@ impl Registry {
     }
 
     fn not_loaded(&self, plugin: Option<&PluginName>, report: Report) {
-        self.loader.feed().log(HostEvent::NotLoaded { plugin: plugin.cloned(), report: report.into() });
+        self.loader.event_log().log(HostEvent::NotLoaded { plugin: plugin.cloned(), report: report.into() });
     }
 
-    /// What comes of it that a version is not taken.
+    /// Returns the consequence of a refused version.
     fn consequence(&self, plugin: &PluginName) -> &'static str {
-        let runs = self.shelves.get(plugin).is_some_and(|shelf| shelf.running.is_some());
-        if runs { "the previous version keeps running" } else { "nothing of it runs until that is mended" }
+        let runs = self.slots.get(plugin).is_some_and(|slot| slot.running.is_some());
+        if runs { "the previous version keeps running" } else { "the plugin does not run until this is fixed" }
     }
 
-    async fn withdrawn(&mut self, plugin: PluginName) {
-        self.board.removed(&plugin);
-        self.loader.versions().forget_before(&plugin);
-        let Some(shelf) = self.shelves.get_mut(&plugin) else { return };
-        shelf.waiting = None;
-        shelf.withdrawn = shelf.loading;
-        let ran = shelf.running.take().is_some() || shelf.before.take().is_some();
-        if !shelf.loading {
-            self.shelves.remove(&plugin);
+    async fn on_removed(&mut self, plugin: PluginName) {
+        self.statuses.remove(&plugin);
+        self.loader.versions().clear_previous(&plugin);
+        let Some(slot) = self.slots.get_mut(&plugin) else { return };
+        slot.waiting = None;
+        slot.withdrawn = slot.loading;
+        let ran = slot.running.take().is_some() || slot.before.take().is_some();
+        if !slot.loading {
+            self.slots.remove(&plugin);
         }
         if ran {
             let _ = self.events.send(Event::Removed(plugin)).await;
         }
     }
 
-    fn ask(&mut self, question: Question) {
-        let program = |plugin| self.shelves.get(plugin).and_then(|shelf| shelf.running.clone());
+    /// Answers a question in a task of its own.
+    fn answer(&mut self, question: Question) {
+        let program = |plugin| self.slots.get(plugin).and_then(|slot| slot.running.clone());
         let (loader, events) = (self.loader.clone(), self.events.clone());
         match question {
             Question::Plan { plugin, device, generation } => {
@@ -313,13 +320,15 @@ impl Registry {
                     let _ = events.send(Event::Planned { plugin, device, generation, plan }).await;
                 });
             }
-            Question::Task { call, plugin, device, errand } => {
+            Question::Task { call, plugin, device, task_call } => {
                 let program = program(&plugin);
                 tokio::spawn(async move {
-                    // The run waits for it whatever happens.
-                    let asked = async move { loader.reply(program.as_deref(), &device, errand, clock::now).await };
-                    let reply =
-                        tokio::spawn(asked).await.unwrap_or_else(|error| Err(format!("the call broke off: {error}")));
+                    // A panic must be answered as well, because the run waits for it.
+                    let call_task =
+                        async move { loader.reply(program.as_deref(), &device, task_call, clock::now).await };
+                    let reply = tokio::spawn(call_task)
+                        .await
+                        .unwrap_or_else(|error| Err(format!("the call was aborted: {error}")));
                     let _ = events.send(Event::Answered { call, reply }).await;
                 });
             }
@@ -335,33 +344,34 @@ impl Registry {
                     loader.task(program.as_deref(), &name, args, clock::now).await
                 }));
             }
-            Question::Simulation { plugin, device, errand, answer } => {
+            Question::Simulation { plugin, device, task_call, answer } => {
                 let program = program(&plugin);
                 tokio::spawn(while_awaited(answer, async move {
-                    loader.reply(program.as_deref(), &device, errand, clock::now).await
+                    loader.reply(program.as_deref(), &device, task_call, clock::now).await
                 }));
             }
-            Question::Trial { offer, answer } => self.try_out(offer, answer),
+            Question::Trial { candidate, answer } => self.try_out(candidate, answer),
         }
     }
 
-    /// When nothing is being loaded, so that nothing is deleted that a load has just kept.
+    /// Deletes unused versions and compiled components. Waits until no load is under way, because a load may have stored a
+    /// version that is not registered yet.
     fn sweep(&mut self) {
         if self.loads > 0 || !std::mem::take(&mut self.needs_gc) {
             return;
         }
-        let running = self.shelves.values().filter_map(|shelf| shelf.running.as_ref()).map(|program| program.version);
-        let in_use: Vec<_> = running.chain(self.shelves.values().filter_map(|shelf| shelf.before)).collect();
-        let before: Vec<_> = self.shelves.values().filter_map(|shelf| shelf.previous).collect();
+        let running = self.slots.values().filter_map(|slot| slot.running.as_ref()).map(|program| program.version);
+        let in_use: Vec<_> = running.chain(self.slots.values().filter_map(|slot| slot.before)).collect();
+        let before: Vec<_> = self.slots.values().filter_map(|slot| slot.previous).collect();
         let (loader, tried) = (self.loader.clone(), Vec::from(self.tried.clone()));
         tokio::task::spawn_blocking(move || loader.sweep(&in_use, &before, &tried));
     }
 }
 
-/// Asks for somebody, for as long as he waits.
-async fn while_awaited<A>(mut answer: oneshot::Sender<A>, asked: impl Future<Output = A>) {
+/// Sends the result of a query, or cancels the query when the receiver is dropped.
+async fn while_awaited<A>(mut answer: oneshot::Sender<A>, query: impl Future<Output = A>) {
     tokio::select! {
-        found = asked => drop(answer.send(found)),
+        found = query => drop(answer.send(found)),
         () = answer.closed() => {}
     }
 }

@@ -1,5 +1,4 @@
-//! What an operator says about a plugin, in `plugins/<name>.toml` beside it: its devices, what it may publish and read,
-//! and how much of the machine it may use.
+//! The settings of a plugin, in `plugins/<name>.toml` next to it: its devices, its grant, and its limits.
 
 use std::collections::HashSet;
 
@@ -30,12 +29,12 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-/// Effective settings: nothing is left to be looked up elsewhere.
+/// The effective settings of a plugin, with all defaults applied.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     /// At least one, in the file's order.
     pub(crate) devices: Vec<Device>,
-    /// The operator's in `roost.toml` if there is one, else the file's, else the default (I8).
+    /// The operator's grant in `roost.toml` if there is one, else the file's, else the default (I8).
     pub(crate) grant: Grant,
     pub(crate) limits: Limits,
 }
@@ -44,17 +43,19 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Device {
     pub(crate) name: DeviceName,
-    /// JSON text of an object: the plugin's, with each key that the device has as well replaced.
+    /// The configuration as the JSON text of an object: the plugin's, in which the device's keys take precedence.
     pub(crate) config: String,
-    /// The device's own, or the host's.
+    /// The device's site, by default the host's.
     pub(crate) site: Site,
 }
 
 impl Settings {
-    /// Reads the file's text, if there is a file; without one there is one device, with the plugin's own name.
+    /// Parses the text of the settings file. Without a file there is one device, with the plugin's name.
     ///
-    /// `defaults` is where the host is. The operator's grant, if `roost.toml` has one, outranks the file's (I8), and so do
-    /// the operator's ceilings.
+    /// `defaults` is the host's site. The grant and the ceilings in `roost.toml` take precedence over the file (I8).
+    ///
+    /// # Errors
+    /// Returns the place of the first fault, and a hint.
     pub(crate) fn parse(
         text: Option<&str>,
         plugin: &PluginName,
@@ -74,20 +75,20 @@ impl Settings {
         })
     }
 
-    /// In one line, equal for equal settings.
+    /// Serializes the settings to one line, which is equal for equal settings.
     pub(crate) fn to_json(&self) -> String {
         // A struct of text and numbers always has a JSON form.
         serde_json::to_string(&SettingsRecord::from(self)).unwrap_or_default()
     }
 
-    /// What [`Self::to_json`] wrote.
+    /// Parses the output of [`Self::to_json`].
     pub(crate) fn from_json(text: &str) -> Result<Self, Report> {
-        let error = || Report::new("the kept settings cannot be read");
+        let error = || Report::new("the stored settings cannot be read");
         let record: SettingsRecord = serde_json::from_str(text).map_err(|cause| error().cause(cause))?;
         Self::try_from(record).map_err(|cause| error().cause(cause))
     }
 
-    /// Of the JSON text. Different for different settings, whatever the file looks like.
+    /// Returns the digest of the JSON text. It depends on the settings, and not on the layout of the file.
     pub(crate) fn digest(&self) -> Digest {
         Digest(Sha256::digest(self.to_json()).into())
     }
@@ -118,11 +119,11 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
         if !names.insert(device.name.clone()) {
             let at = table.get("name").unwrap_or(item);
             let what = format!("there is another device named `{}`", device.name);
-            return Err(at.error(what).hint("give each device a name of its own"));
+            return Err(at.error(what).hint("give each device a different name"));
         }
         let Some(rest) = left.checked_sub(device.config.len()) else {
-            let what = format!("what devices are configured with is more than {} MiB", CONFIG_BYTES >> 20);
-            return Err(item.error(what).hint("each device gets a copy of `[config]`: keep that short"));
+            let what = format!("the configuration of all devices is larger than {} MiB", CONFIG_BYTES >> 20);
+            return Err(item.error(what).hint("each device gets a copy of `[config]`: make that smaller"));
         };
         left = rest;
         devices.push(device);
@@ -130,9 +131,9 @@ fn read_devices(top: &Table<'_>, plugin: &PluginName, defaults: &Site) -> Result
     Ok(devices)
 }
 
-/// Where keys belong that people write at the top.
+/// The end of the hint for an unknown key at the top.
 const ELSEWHERE: &str =
-    "; settings of the plugin's own belong below `[config]`, and where a device is below `[[device]]`";
+    "; the plugin's own settings belong below `[config]`, and a device's location below `[[device]]`";
 
 const DEVICE_KEYS: [&str; 5] = ["name", "config", SITE_KEYS[0], SITE_KEYS[1], SITE_KEYS[2]];
 

@@ -1,4 +1,4 @@
-//! How each plugin is, for whoever wants to know, at any time and from any thread. Nothing depends on it.
+//! The status of each plugin, for the HTTP edge and the metrics. It can be read from any thread, and nothing else depends on it.
 
 mod usage;
 
@@ -21,41 +21,41 @@ pub(super) use self::usage::{Call, UsageCounter};
 use super::limits;
 use crate::{clock, config::limits::Limits, report::Report};
 
-/// Every plugin whose file lies in the folder, or of which something runs. Each takes some kilobytes at the most.
+/// The statuses of all plugins that have a file in the folder or a running version. Each takes a few kilobytes at most.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PluginStatuses {
     entries: Arc<Mutex<BTreeMap<PluginName, Entry>>>,
     first_loads_ended: Arc<AtomicBool>,
 }
 
-/// How a plugin is.
+/// The state of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The version runs whose files lie in the folder.
+    /// The version in the folder runs.
     Running,
-    /// A version runs, and the newest files were refused.
+    /// A version runs, but the newest files were refused.
     Outdated,
-    /// Nothing runs: the first version is being loaded.
+    /// No version runs yet: the first one is being loaded.
     Loading,
-    /// Nothing runs, and the newest files were refused.
+    /// No version runs, because the newest files were refused.
     Refused,
 }
 
-/// What is known of a plugin.
+/// The status of a plugin.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginStatus {
     pub(crate) state: State,
-    /// Since when it is in that state.
+    /// When it entered that state.
     pub(crate) since: Instant,
     /// Whether a version is being loaded.
     pub(crate) is_loading: bool,
-    /// What runs, and what a call of it may use.
+    /// The running version, and the limits of its calls.
     pub(crate) running: Option<(Version, Limits)>,
-    /// The component that ran before.
+    /// The component before the running one.
     pub(crate) previous: Option<Digest>,
     /// Why the newest files were refused.
     pub(crate) fault: Option<Fault>,
-    /// What its calls used since the host started, whichever version.
+    /// The usage of its calls since the host started, for all versions.
     pub(crate) used: Usage,
 }
 
@@ -73,13 +73,13 @@ struct Entry {
     running: Option<(Version, Limits)>,
     previous: Option<Digest>,
     fault: Option<Fault>,
-    tally: Arc<UsageCounter>,
+    usage: Arc<UsageCounter>,
 }
 
 impl Entry {
     fn new() -> Self {
         let (running, previous, fault) = (None, None, None);
-        Self { since: clock::now(), is_loading: false, running, previous, fault, tally: Arc::default() }
+        Self { since: clock::now(), is_loading: false, running, previous, fault, usage: Arc::default() }
     }
 
     fn state(&self) -> State {
@@ -91,7 +91,7 @@ impl Entry {
         }
     }
 
-    fn standing(&self) -> PluginStatus {
+    fn status(&self) -> PluginStatus {
         PluginStatus {
             state: self.state(),
             since: self.since,
@@ -99,89 +99,89 @@ impl Entry {
             running: self.running,
             previous: self.previous,
             fault: self.fault.clone(),
-            used: self.tally.used(),
+            used: self.usage.used(),
         }
     }
 }
 
 impl PluginStatuses {
-    /// How a plugin is.
+    /// Returns the status of a plugin.
     pub(crate) fn plugin(&self, name: &PluginName) -> Option<PluginStatus> {
-        self.entries().get(name).map(Entry::standing)
+        self.entries().get(name).map(Entry::status)
     }
 
-    /// Some of them, by name, after one.
+    /// Returns at most `most` plugins by name, those after `after`.
     pub(crate) fn plugins_after(&self, after: Option<&PluginName>, most: usize) -> Vec<(PluginName, PluginStatus)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let entries = self.entries();
         let from = (after.map_or(Unbounded, Excluded), Unbounded);
         let found = entries.range::<PluginName, _>(from).take(most);
-        found.map(|(name, entry)| (name.clone(), entry.standing())).collect()
+        found.map(|(name, entry)| (name.clone(), entry.status())).collect()
     }
 
-    /// How many there are whose newest files were refused.
+    /// The number of plugins whose newest files were refused.
     pub(crate) fn faults(&self) -> usize {
         self.entries().values().filter(|entry| entry.fault.is_some()).count()
     }
 
-    /// Whether the files that lay in the folder when the host started have all been loaded or refused.
+    /// Checks whether all files in the folder at the start of the host have been loaded or refused.
     pub(crate) fn have_first_loads_ended(&self) -> bool {
         self.first_loads_ended.load(Ordering::Relaxed)
     }
 
-    /// How many versions are being loaded.
+    /// The number of versions that are being loaded.
     pub(crate) fn loads(&self) -> usize {
         self.entries().values().filter(|entry| entry.is_loading).count()
     }
 
-    /// The versions that run.
+    /// The running versions.
     pub(crate) fn versions(&self) -> Vec<(PluginName, Version)> {
         let entries = self.entries();
         let versions = entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.running?.0)));
         versions.collect()
     }
 
-    /// The files that lay in the folder when the host started have all been loaded or refused.
-    pub(super) fn first_loads_ended(&self) {
+    /// Records that all files in the folder at the start of the host have been loaded or refused.
+    pub(super) fn set_first_loads_ended(&self) {
         self.first_loads_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Those of which something runs.
+    /// The plugins with a running version.
     pub(super) fn running(&self) -> Vec<PluginName> {
         self.entries().iter().filter(|(_, entry)| entry.running.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Where a plugin's calls are counted. Kept over its versions.
-    pub(super) fn tally(&self, name: &PluginName) -> Arc<UsageCounter> {
-        self.entries().entry(name.clone()).or_insert_with(Entry::new).tally.clone()
+    /// Returns the counter of a plugin's calls, which all its versions share.
+    pub(super) fn usage(&self, name: &PluginName) -> Arc<UsageCounter> {
+        self.entries().entry(name.clone()).or_insert_with(Entry::new).usage.clone()
     }
 
-    /// A version is being loaded.
-    pub(super) fn loading(&self, name: &PluginName) {
+    /// Records that a version is being loaded.
+    pub(super) fn set_loading(&self, name: &PluginName) {
         self.change(name, |entry| entry.is_loading = true);
     }
 
-    /// A version runs: the one whose files lie there.
-    pub(super) fn runs(&self, name: &PluginName, version: Version, limits: Limits, previous: Option<Digest>) {
+    /// Records that the version in the folder runs.
+    pub(super) fn set_running(&self, name: &PluginName, version: Version, limits: Limits, previous: Option<Digest>) {
         self.change(name, |entry| {
             entry.running = Some((version, limits));
             (entry.is_loading, entry.previous, entry.fault) = (false, previous, None);
         });
     }
 
-    /// Its files were refused.
-    pub(super) fn refused(&self, name: &PluginName, report: Report) {
+    /// Records that the newest files were refused.
+    pub(super) fn set_refused(&self, name: &PluginName, report: Report) {
         let fault = Fault { report: bounded(report), at: clock::now() };
         self.change(name, |entry| (entry.is_loading, entry.fault) = (false, Some(fault)));
     }
 
-    /// Its files are those of what runs.
-    pub(super) fn in_order(&self, name: &PluginName) {
+    /// Records that the files in the folder are those of the running version.
+    pub(super) fn clear_fault(&self, name: &PluginName) {
         self.change(name, |entry| (entry.is_loading, entry.fault) = (false, None));
     }
 
-    /// Its file is gone.
-    pub(super) fn removed(&self, name: &PluginName) {
+    /// Removes a plugin.
+    pub(super) fn remove(&self, name: &PluginName) {
         self.entries().remove(name);
     }
 
@@ -200,14 +200,14 @@ impl PluginStatuses {
     }
 }
 
-/// A guest may have said much.
+/// Limits the length of a report, which may contain a guest's text.
 fn bounded(report: Report) -> Report {
     let cut = |text: String| {
-        let kept = text.floor_char_boundary(limits::TOLD_BYTES);
+        let kept = text.floor_char_boundary(limits::REPORT_BYTES);
         if kept < text.len() { format!("{} …", &text[..kept]) } else { text }
     };
     let Report { what, causes, hint } = report;
-    let causes = causes.into_iter().take(limits::TOLD_CAUSES).map(cut).collect();
+    let causes = causes.into_iter().take(limits::REPORT_CAUSES).map(cut).collect();
     Report { what: cut(what), causes, hint: hint.map(cut) }
 }
 
@@ -217,32 +217,32 @@ mod tests {
 
     #[test]
     fn the_state_follows_from_what_runs_and_what_was_refused() {
-        let (board, name) = (PluginStatuses::default(), PluginName::parse("porch").unwrap());
-        let state = || board.plugin(&name).map(|standing| (standing.state, standing.is_loading));
+        let (statuses, name) = (PluginStatuses::default(), PluginName::parse("porch").unwrap());
+        let state = || statuses.plugin(&name).map(|status| (status.state, status.is_loading));
         let (version, no) = (Version::NONE, || Report::new("no"));
         assert_eq!(state(), None);
-        board.loading(&name);
+        statuses.set_loading(&name);
         assert_eq!(state(), Some((State::Loading, true)));
-        board.refused(&name, no());
+        statuses.set_refused(&name, no());
         assert_eq!(state(), Some((State::Refused, false)));
-        board.loading(&name);
+        statuses.set_loading(&name);
         assert_eq!(state(), Some((State::Refused, true)));
-        board.runs(&name, version, Limits::default(), None);
+        statuses.set_running(&name, version, Limits::default(), None);
         assert_eq!(state(), Some((State::Running, false)));
-        board.refused(&name, no());
+        statuses.set_refused(&name, no());
         assert_eq!(state(), Some((State::Outdated, false)));
-        board.in_order(&name);
+        statuses.clear_fault(&name);
         assert_eq!(state(), Some((State::Running, false)));
-        board.removed(&name);
+        statuses.remove(&name);
         assert_eq!(state(), None);
     }
 
     #[test]
-    fn what_is_kept_of_a_report_is_bounded() {
+    fn a_report_is_bounded() {
         let long = || "é".repeat(1 << 20);
         let report = (0..100).fold(Report::new(long()).hint(long()), |report, _| report.cause(long()));
         let Report { what, causes, hint } = bounded(report);
-        assert!(what.len() + hint.unwrap().len() < 3 * limits::TOLD_BYTES);
-        assert_eq!(causes.len(), limits::TOLD_CAUSES);
+        assert!(what.len() + hint.unwrap().len() < 3 * limits::REPORT_BYTES);
+        assert_eq!(causes.len(), limits::REPORT_CAUSES);
     }
 }

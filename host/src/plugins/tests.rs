@@ -1,4 +1,4 @@
-//! Guests under limits, and plugins that come, change and go.
+//! Tests of guests under limits, and of plugins that are added, changed and removed.
 
 mod edge;
 pub(super) mod guests;
@@ -24,7 +24,7 @@ fn loader(data: &Path) -> Loader {
     Loader::open(data, site(), Rules::default(), crate::event_log::EventLog::default()).unwrap()
 }
 
-fn offer(component: Vec<u8>, settings: Option<&str>) -> Candidate {
+fn candidate(component: Vec<u8>, settings: Option<&str>) -> Candidate {
     let plugin = PluginName::parse("porch").unwrap();
     Candidate { plugin, component: component.into(), settings: settings.map(|text| text.to_owned().into()) }
 }

@@ -1,4 +1,4 @@
-//! What plugins may ask about times.
+//! Caches for cron expressions and times of the sun.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,25 +6,25 @@ use roost_scheduler::trigger::{CronCache, SunCache};
 
 use crate::zones;
 
-/// What is kept of the calendar and the sky while a version runs: parsed patterns and computed days.
+/// The parsed cron expressions and computed days of the sun that a version of a plugin uses.
 #[derive(Debug)]
 pub(super) struct TriggerCache {
-    patterns: Mutex<CronCache>,
-    sky: Mutex<SunCache>,
+    cron: Mutex<CronCache>,
+    sun: Mutex<SunCache>,
 }
 
 impl Default for TriggerCache {
     fn default() -> Self {
-        Self { patterns: Mutex::new(zones::patterns()), sky: Mutex::default() }
+        Self { cron: Mutex::new(zones::patterns()), sun: Mutex::default() }
     }
 }
 
 impl TriggerCache {
-    pub(super) fn patterns(&self) -> MutexGuard<'_, CronCache> {
-        self.patterns.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn cron(&self) -> MutexGuard<'_, CronCache> {
+        self.cron.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn sky(&self) -> MutexGuard<'_, SunCache> {
-        self.sky.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn sun(&self) -> MutexGuard<'_, SunCache> {
+        self.sun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

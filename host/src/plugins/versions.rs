@@ -1,5 +1,5 @@
-//! The last good versions, by content (I6): `<sha256>.wasm` and `<sha256>.json`. Which component of a plugin ran before the one
-//! that runs stands in `<plugin>.before`.
+//! The stored versions, by content (I6): `<sha256>.wasm` and `<sha256>.json`. `<plugin>.before` contains the digest of a plugin's
+//! previous component.
 
 use std::{
     collections::HashSet,
@@ -20,12 +20,13 @@ use crate::{
     hex,
 };
 
+/// The folder of stored versions.
 #[derive(Clone, Debug)]
 pub(super) struct Versions {
     folder: PathBuf,
 }
 
-/// Why a kept version cannot be used.
+/// Why a stored version cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KeptError {
     #[error("`{path}` cannot be read: {error}")]
@@ -53,7 +54,7 @@ impl Versions {
         Self { folder: data.join("versions") }
     }
 
-    /// Durable when it returns: the store will say that this version runs.
+    /// Stores a version durably, before the store records that it runs.
     pub(super) fn keep(
         &self,
         plugin: &PluginName,
@@ -77,35 +78,35 @@ impl Versions {
         Settings::from_json(&text).map_err(|error| damaged(error.to_string()))
     }
 
-    /// What was kept by that name. It fits its digest, which the database has: what was changed since is not used (I8).
+    /// Reads a file and checks its digest, which is in the database: a file that was changed is not used (I8).
     fn kept(&self, name: &str, digest: Digest) -> Result<Vec<u8>, KeptError> {
         let path = self.folder.join(name);
         let bytes = self.read(name).map_err(|error| KeptError::Read { path: path.clone(), error })?;
         if digest_of(&bytes) == digest {
             Ok(bytes)
         } else {
-            Err(KeptError::Damaged { path, reason: "its contents do not fit its name".into() })
+            Err(KeptError::Damaged { path, reason: "its contents do not match its name".into() })
         }
     }
 
-    /// Remembers which component of a plugin ran before the one that runs.
-    pub(super) fn remember_before(&self, plugin: &PluginName, component: Digest) -> io::Result<()> {
+    /// Records the previous component of a plugin.
+    pub(super) fn set_previous(&self, plugin: &PluginName, component: Digest) -> io::Result<()> {
         self.keep_file(plugin, &before_name(plugin), component.to_string().as_bytes())
     }
 
-    /// The component that ran before, if it is known.
-    pub(super) fn before(&self, plugin: &PluginName) -> Option<Digest> {
+    /// Returns the previous component of a plugin, if it is stored.
+    pub(super) fn previous(&self, plugin: &PluginName) -> Option<Digest> {
         let digits = String::from_utf8(self.read(&before_name(plugin)).ok()?).ok()?;
         let digest = Digest(hex::decode(digits.trim())?.try_into().ok()?);
         self.folder.join(component_name(digest)).is_file().then_some(digest)
     }
 
-    /// The plugin is gone.
-    pub(super) fn forget_before(&self, plugin: &PluginName) {
+    /// Removes the record of a plugin's previous component.
+    pub(super) fn clear_previous(&self, plugin: &PluginName) {
         let _ = Folder::open(&self.folder).and_then(|folder| folder.remove(&before_name(plugin)));
     }
 
-    /// Deletes what belongs to none of these, nor ran before them.
+    /// Deletes all files that do not belong to the given versions or components.
     pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest]) {
         let components = in_use.iter().map(|version| &version.component).chain(before);
         let components = components.map(|digest| component_name(*digest));
@@ -126,7 +127,7 @@ impl Versions {
         Ok(bytes)
     }
 
-    /// Two plugins may keep the same file at the same time.
+    /// Writes a file. Two plugins may write the same one at the same time.
     fn keep_file(&self, plugin: &PluginName, name: &str, bytes: &[u8]) -> io::Result<()> {
         if self.read(name).is_ok_and(|kept| kept == bytes) {
             return Ok(());
@@ -157,7 +158,7 @@ mod tests {
     use crate::config::rules::Rules;
 
     #[test]
-    fn a_damaged_component_is_noticed_and_what_is_not_in_use_goes() {
+    fn a_damaged_component_is_detected_and_unused_files_are_deleted() {
         let data = tempfile::tempdir().unwrap();
         let versions = Versions::open(data.path()).unwrap();
         let plugin = PluginName::parse("coop").unwrap();
@@ -171,14 +172,14 @@ mod tests {
         fs::write(versions.folder.join(component_name(version.component)), "other").unwrap();
         assert!(matches!(versions.component(version.component), Err(KeptError::Damaged { .. })));
         versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
-        assert!(versions.component(version.component).is_ok(), "a damaged one is kept anew");
-        assert_eq!(versions.before(&plugin), None);
-        versions.remember_before(&plugin, digest_of(b"lost")).unwrap();
-        assert_eq!(versions.before(&plugin), None, "its bytes are not there");
-        versions.remember_before(&plugin, version.component).unwrap();
+        assert!(versions.component(version.component).is_ok(), "a damaged one is replaced");
+        assert_eq!(versions.previous(&plugin), None);
+        versions.set_previous(&plugin, digest_of(b"lost")).unwrap();
+        assert_eq!(versions.previous(&plugin), None, "the component is not stored");
+        versions.set_previous(&plugin, version.component).unwrap();
         versions.sweep(&[], &[version.component]);
-        assert_eq!(versions.before(&plugin), Some(version.component));
-        versions.forget_before(&plugin);
+        assert_eq!(versions.previous(&plugin), Some(version.component));
+        versions.clear_previous(&plugin);
         versions.sweep(&[], &[]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 0);
     }
@@ -198,13 +199,13 @@ mod tests {
         assert!(Settings::from_json(&widened).is_ok() && widened != settings.to_json());
         fs::write(versions.folder.join(settings_name(version.settings)), widened).unwrap();
         let error = versions.settings(version.settings).unwrap_err();
-        assert!(error.to_string().ends_with("is damaged: its contents do not fit its name"), "{error}");
+        assert!(error.to_string().ends_with("is damaged: its contents do not match its name"), "{error}");
         let granted = crate::plugins::kept_grant(data.path(), &plugin, &version, None);
         assert_eq!(granted, Grant::default_of(&plugin));
     }
 
     #[test]
-    fn what_is_kept_is_for_the_owner_alone_and_planted_links_are_not_written_through() {
+    fn files_are_private_and_planted_links_are_not_followed() {
         let data = tempfile::tempdir().unwrap();
         let versions = Versions::open(data.path()).unwrap();
         let victim = data.path().join("victim");
@@ -216,7 +217,7 @@ mod tests {
             symlink(&victim, versions.folder.join(name)).unwrap();
         }
         versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
-        versions.remember_before(&plugin, version.component).unwrap();
+        versions.set_previous(&plugin, version.component).unwrap();
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
         for name in &names {
             let found = fs::symlink_metadata(versions.folder.join(name)).unwrap();

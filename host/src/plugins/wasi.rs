@@ -1,4 +1,4 @@
-//! What a guest gets of WASI.
+//! The WASI context of a guest.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -17,16 +17,17 @@ use super::{
     settings::Device,
 };
 
-/// No files, no sockets, no environment; clock and random numbers are given, so that equal questions get equal answers.
-pub(super) fn wasi(program: &Program, device: &Device, now: Instant, journal: &CallOutput) -> WasiCtx {
+/// Builds a context without files, sockets and environment. The clock and the random numbers are deterministic, so that equal
+/// requests get equal answers.
+pub(super) fn wasi(program: &Program, device: &Device, now: Instant, call_output: &CallOutput) -> WasiCtx {
     let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
     let random = |kind: &str| {
         let seed = format!("{kind}/{}/{}/{day}", program.plugin, device.name);
         StdRng::from_seed(Sha256::digest(seed).into())
     };
     WasiCtx::builder()
-        .stdout(journal.stream(StreamKind::Output))
-        .stderr(journal.stream(StreamKind::Error))
+        .stdout(call_output.stream(StreamKind::Output))
+        .stderr(call_output.stream(StreamKind::Error))
         .allow_tcp(false)
         .allow_udp(false)
         .wall_clock(StoppedClock(now))
@@ -50,7 +51,7 @@ impl HostWallClock for StoppedClock {
     }
 }
 
-/// Each reading is a microsecond after the one before, however long the guest took.
+/// A monotonic clock that advances by a microsecond with each reading, regardless of real time.
 #[derive(Default)]
 struct CountingClock(AtomicU64);
 

@@ -25,20 +25,21 @@ use super::{
 };
 use crate::clock;
 
-/// How long a change can go unseen where notifications do not come: network and container file systems.
+/// The interval between scans. It limits the delay on file systems without notifications, such as network and container
+/// file systems.
 const SCAN: Duration = Duration::from_secs(5);
-/// How long a file that is still being written when the host starts may keep the host from being ready.
-const SURVEY: Duration = Duration::from_secs(10);
-/// A folder that is away costs nothing to look for.
+/// How long files that are being written may delay the end of the initial scan, and thereby the readiness of the host.
+const INITIAL_SCAN: Duration = Duration::from_secs(10);
+/// The interval between scans while the folder cannot be read. Such a scan costs little.
 const SCAN_AWAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Hint {
-    Happened(notify::Event),
+    Changed(notify::Event),
     Stop,
 }
 
-/// Ends the watch when it is dropped.
+/// The watch. It ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
     hints: SyncSender<Hint>,
@@ -46,16 +47,16 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts the thread that looks. `known` are the plugins that ran before.
+    /// Starts the watch's thread. `known` are the plugins that ran before.
     pub(super) fn start(
         path: PathBuf,
         known: Vec<PluginName>,
         room: LoadRoom,
-        sightings: Sender<FolderEvent>,
+        folder_events: Sender<FolderEvent>,
     ) -> Result<Self, std::io::Error> {
         let (hints, waiting) = sync_channel(limits::NOTIFICATIONS);
         let stopped = Arc::new(AtomicBool::new(false));
-        let round = Round {
+        let watcher = Watcher {
             folder: Folder::new(path.clone(), known, room),
             path,
             notifier: None,
@@ -63,9 +64,9 @@ impl Watch {
             waiting,
             overflowed: Arc::new(AtomicBool::new(false)),
             stopped: stopped.clone(),
-            sightings,
+            folder_events,
         };
-        thread::Builder::new().name("watch".into()).spawn(move || round.run())?;
+        thread::Builder::new().name("watch".into()).spawn(move || watcher.run())?;
         Ok(Self { hints, stopped })
     }
 }
@@ -78,7 +79,8 @@ impl Drop for Watch {
     }
 }
 
-struct Round {
+/// The state of the watch's thread.
+struct Watcher {
     folder: Folder,
     path: PathBuf,
     notifier: Option<RecommendedWatcher>,
@@ -86,13 +88,13 @@ struct Round {
     waiting: Receiver<Hint>,
     overflowed: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
-    sightings: Sender<FolderEvent>,
+    folder_events: Sender<FolderEvent>,
 }
 
-impl Round {
+impl Watcher {
     fn run(mut self) {
         let mut scan_at = clock::monotonic();
-        let mut survey_until = Some(scan_at + SURVEY);
+        let mut initial_scan_until = Some(scan_at + INITIAL_SCAN);
         loop {
             let mut found = Vec::new();
             let now = clock::monotonic();
@@ -101,12 +103,12 @@ impl Round {
                 scan_at = now + if self.folder.is_unreadable() { SCAN_AWAY } else { SCAN };
             }
             self.folder.settle(now, &mut found);
-            if survey_until.is_some_and(|until| self.folder.is_settled() || now >= until) {
-                survey_until = None;
-                found.push(FolderEvent::Surveyed);
+            if initial_scan_until.is_some_and(|until| self.folder.is_settled() || now >= until) {
+                initial_scan_until = None;
+                found.push(FolderEvent::InitialScanDone);
             }
-            for sighting in found {
-                if self.sightings.blocking_send(sighting).is_err() {
+            for event in found {
+                if self.folder_events.blocking_send(event).is_err() {
                     return;
                 }
             }
@@ -118,7 +120,7 @@ impl Round {
     }
 
     fn scan(&mut self, now: Instant, found: &mut Vec<FolderEvent>) {
-        // Watched before it is scanned, or what happens in between would be seen only by the next scan.
+        // Watched before it is scanned, so that changes in between are not missed until the next scan.
         if self.notifier.is_none() {
             self.watch();
         }
@@ -134,10 +136,10 @@ impl Round {
     fn watch(&mut self) {
         let (hints, overflowed) = (self.hints.clone(), self.overflowed.clone());
         let notifier = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error of the notifier's, a queue that ran over: whatever was lost, a scan finds.
+            // After an error of the notifier or an overflow of a queue, a scan finds the lost changes.
             let lost = match event {
                 Ok(event) if event.need_rescan() => true,
-                Ok(event) => hints.try_send(Hint::Happened(event)).is_err(),
+                Ok(event) => hints.try_send(Hint::Changed(event)).is_err(),
                 Err(_) => true,
             };
             if lost {
@@ -148,11 +150,12 @@ impl Round {
             notifier.watch(&self.path, RecursiveMode::NonRecursive)?;
             Ok(notifier)
         });
-        self.notifier =
-            watched.inspect_err(|error| tracing::debug!(%error, "the folder is not watched, only scanned")).ok();
+        self.notifier = watched
+            .inspect_err(|error| tracing::debug!(%error, "the folder cannot be watched and is only scanned"))
+            .ok();
     }
 
-    /// Takes the hints that come until then. Answers whether to stop.
+    /// Handles hints until an instant or until there are no more. Returns whether to stop.
     fn listen(&mut self, until: Instant) -> bool {
         let wait = until.saturating_duration_since(clock::monotonic());
         let mut hint = match self.waiting.recv_timeout(wait) {
@@ -164,9 +167,9 @@ impl Round {
         loop {
             match hint {
                 Hint::Stop => return true,
-                Hint::Happened(event) => {
-                    if let Some(touch) = touch(&event.kind) {
-                        event.paths.iter().for_each(|path| self.folder.touched(path, touch, now));
+                Hint::Changed(event) => {
+                    if let Some(debounce) = debounce(&event.kind) {
+                        event.paths.iter().for_each(|path| self.folder.on_change(path, debounce, now));
                     }
                 }
             }
@@ -178,7 +181,7 @@ impl Round {
     }
 }
 
-const fn touch(kind: &EventKind) -> Option<Debounce> {
+const fn debounce(kind: &EventKind) -> Option<Debounce> {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Debounce::Finished),
         EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::To | RenameMode::Both)) => {

@@ -1,4 +1,4 @@
-//! Real brokers, started for one test, and a real client that reads along.
+//! Real brokers, started for one test, and a real client that reads their messages.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::mqtt::{BuiltInBroker, Ports, start_built_in, wire};
 
-/// A port before a broker, at which CONNECT in MQTT 5 is answered with this, and the end of the connection.
+/// Returns the port of a proxy that answers CONNECT in MQTT 5 with the given bytes and closes the connection.
 pub(super) async fn refuse_5(broker: u16, answer: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("bound").port();
@@ -28,7 +28,7 @@ pub(super) async fn refuse_5(broker: u16, answer: &'static [u8]) -> u16 {
                 let _ = client.set_nodelay(true);
                 let mut first = [0; 256];
                 let length = client.read(&mut first).await.unwrap_or(0);
-                // The level of the protocol stands behind its name.
+                // The protocol level follows the protocol name.
                 let level = first[..length].windows(5).find(|bytes| bytes.starts_with(b"MQTT")).map(|bytes| bytes[4]);
                 if level != Some(4) {
                     let _ = client.write_all(answer).await;
@@ -46,48 +46,48 @@ pub(super) async fn refuse_5(broker: u16, answer: &'static [u8]) -> u16 {
 
 /// A broker under test.
 pub(super) struct Broker {
-    /// Where Roost connects.
+    /// The port that Roost connects to.
     pub(super) roost: u16,
-    /// Where others do.
+    /// The port that other clients connect to.
     pub(super) devices: u16,
-    /// Which MQTT it speaks with Roost.
+    /// The version of MQTT that it speaks with Roost.
     pub(super) version: wire::Version,
     pub(super) abilities: Abilities,
     runs: Runs,
 }
 
-/// What brokers do, or do not do, whatever Roost does. Nothing that Roost promises depends on it.
+/// Differences between brokers. Roost's guarantees do not depend on them.
 #[derive(Clone, Copy)]
 pub(super) struct Abilities {
-    /// Devices may speak MQTT 5 with it.
+    /// Whether devices may use MQTT 5.
     pub(super) five: bool,
-    /// It takes messages of QoS 2 as such, and not at QoS 1.
+    /// Whether it accepts messages at QoS 2, rather than lowering them to QoS 1.
     pub(super) qos_2: bool,
-    /// It delivers messages at the QoS of the subscription, even if they were sent at a lower one.
+    /// Whether it delivers messages at the QoS of the subscription, even if they were sent at a lower one.
     raises_qos: bool,
-    /// It brings a retained message again for no reason.
+    /// Whether it sends retained messages again without a new subscription.
     repeats_retained: bool,
-    /// A subscription with a wildcard brings retained messages.
+    /// Whether a subscription with a wildcard receives retained messages.
     pub(super) retained_for_wildcards: bool,
 }
 
 impl Abilities {
-    /// Mosquitto's.
+    /// The abilities of Mosquitto.
     const ALL: Self =
         Self { five: true, qos_2: true, raises_qos: false, repeats_retained: false, retained_for_wildcards: true };
 
-    /// Of the brokers that `make conformance` installs. MQTT 3.1.1 is all that they speak.
+    /// The abilities of a broker that `make conformance` installs. They speak MQTT 3.1.1 only.
     fn of(program: &str) -> Self {
         let old = Self { five: false, ..Self::ALL };
         match program {
             "rabbitmq" => Self { qos_2: false, retained_for_wildcards: false, ..old },
             "aedes" | "aedes-0.51" => old,
             "amqtt" => Self { raises_qos: true, repeats_retained: true, ..old },
-            other => panic!("`BROKER={other}` is not one that `tests/brokers/serve` knows"),
+            other => panic!("`BROKER={other}` is not a broker that `tests/brokers/serve` supports"),
         }
     }
 
-    /// At which QoS a reader gets a message.
+    /// The QoS at which a reader receives a message.
     pub(super) fn delivered(self, sent: Qos) -> u8 {
         match (self.qos_2, self.raises_qos) {
             (_, true) => 2,
@@ -103,7 +103,7 @@ enum Runs {
     Another(Group, tempfile::TempDir),
 }
 
-/// A process and those that it has started.
+/// A process and its children.
 struct Group(Child);
 
 impl Group {
@@ -125,12 +125,12 @@ impl Drop for Group {
     }
 }
 
-/// Below those that the kernel gives out: else an outgoing connection could have it before it is used.
+/// Finds a free port below the kernel's ephemeral ports, so that no outgoing connection takes it before it is used.
 pub(super) fn free_port() -> u16 {
     static TRIED: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = std::process::id().wrapping_mul(61).wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed));
-        let port = 10_000 + u16::try_from(number % 20_000).expect("it is small");
+        let port = 10_000 + u16::try_from(number % 20_000).expect("in range");
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -148,12 +148,12 @@ impl Broker {
         Self { roost: devices, devices: other, version, abilities, runs: Runs::BuiltIn(broker, folder) }
     }
 
-    /// On any port, open to everybody.
+    /// Starts Mosquitto on any port, with anonymous access.
     pub(super) async fn mosquitto() -> Self {
         Self::mosquitto_with(free_port(), "allow_anonymous true", &[]).await
     }
 
-    /// With lines for its configuration, in which `DIR` is the folder that these files are in.
+    /// Starts Mosquitto with lines for its configuration, in which `DIR` stands for the folder with the files.
     pub(super) async fn mosquitto_with(port: u16, lines: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (name, text) in files {
@@ -166,7 +166,7 @@ impl Broker {
         );
         let path = folder.path().join("mosquitto.conf");
         std::fs::write(&path, configuration).expect("writable");
-        // Debian keeps it out of the path of ordinary users.
+        // On Debian it is not in an ordinary user's `PATH`.
         let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
         let child = Command::new(program).arg("-c").arg(&path).stderr(Stdio::null()).kill_on_drop(true).spawn();
         let mut child = child.expect("this test needs Mosquitto: `make setup` installs it");
@@ -175,7 +175,7 @@ impl Broker {
         Self { roost: port, devices: port, version, abilities, runs: Runs::Mosquitto(child, folder) }
     }
 
-    /// The one that the variable `BROKER` names (`make conformance` does), or Mosquitto.
+    /// Starts the broker that the variable `BROKER` names (see `make conformance`), or Mosquitto.
     pub(super) async fn another() -> Self {
         Self::another_at(free_port()).await
     }
@@ -195,14 +195,14 @@ impl Broker {
         Self { roost: port, devices: port, version, abilities, runs: Runs::Another(group, folder) }
     }
 
-    /// One that refuses MQTT 5 from Roost, as brokers do that do not know it.
+    /// Starts Mosquitto behind a proxy that refuses MQTT 5, as a broker without MQTT 5 does.
     pub(super) async fn old() -> Self {
         let broker = Self::mosquitto().await;
         let roost = refuse_5(broker.roost, &[0x20, 2, 0, 1]).await;
         Self { roost, version: wire::Version::Three, ..broker }
     }
 
-    /// Without any farewell, as far as it can be.
+    /// Stops the broker, with SIGKILL if it is a process of its own.
     pub(super) async fn kill(self) {
         match self.runs {
             Runs::Mosquitto(mut child, _folder) => child.kill().await.expect("it runs"),
@@ -211,31 +211,31 @@ impl Broker {
         }
     }
 
-    /// A client that has subscribed to everything. It speaks 3.1.1 where the broker speaks nothing else.
+    /// Returns a client that has subscribed to everything. It speaks 3.1.1 if the broker speaks nothing else.
     pub(super) async fn reader(&self, version: Version) -> Reader {
         self.reader_of("#", version).await
     }
 
-    /// A client that has subscribed to what the link says of itself.
+    /// Returns a client that has subscribed to the link's status topic.
     pub(super) async fn status_reader(&self) -> Reader {
         self.reader_of("roost/status", Version::Three).await
     }
 
-    /// Its subscription is there. What it receives shows what the link retained.
+    /// Returns a client once its subscription is granted. Its lines show whether a message was retained.
     async fn reader_of(&self, filter: &str, version: Version) -> Reader {
         let version = match version {
             Version::Five if self.abilities.five => "mqttv5",
             Version::Three | Version::Five => "mqttv311",
         };
-        // It says what it does, and would say so only when it ends.
+        // `stdbuf` makes it print each line at once.
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "mosquitto_sub", "-d", "-h", "127.0.0.1", "-p", &self.devices.to_string()]);
-        command.args(["-V", version, "-q", "2", "-t", filter, "-F", "heard %t|%q|%r|%p|%E|%F|%P"]);
+        command.args(["-V", version, "-q", "2", "-t", filter, "-F", "message %t|%q|%r|%p|%E|%F|%P"]);
         command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("this test needs mosquitto_sub: `make setup` installs it");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let repeats = self.abilities.repeats_retained.then(HashSet::new);
-        let mut reader = Reader { lines, heard: VecDeque::new(), repeats, _child: child };
+        let mut reader = Reader { lines, messages: VecDeque::new(), repeats, _child: child };
         while !reader.line().await.starts_with("Subscribed") {}
         reader
     }
@@ -257,15 +257,15 @@ pub(super) enum Version {
 
 pub(super) struct Reader {
     lines: Lines<BufReader<ChildStdout>>,
-    /// Messages that came ahead of the broker's answer.
-    heard: VecDeque<String>,
-    /// The retained messages so far, where each counts once.
+    /// Messages that were read and not taken yet.
+    messages: VecDeque<String>,
+    /// The retained messages so far, if duplicates are ignored.
     repeats: Option<HashSet<String>>,
     _child: Child,
 }
 
 impl Reader {
-    /// What the link says of itself, and whether that was retained.
+    /// Returns the next status of the link, and whether the message was retained.
     pub(super) async fn status(&mut self) -> (String, bool) {
         let line = self.next().await;
         let fields: Vec<_> = line.split('|').collect();
@@ -273,22 +273,22 @@ impl Reader {
         (fields[3].to_owned(), fields[2] == "1")
     }
 
-    /// `topic|QoS|retained|payload|expiry|is text|user properties`
+    /// Returns the next message as `topic|QoS|retained|payload|expiry|is text|user properties`.
     pub(super) async fn next(&mut self) -> String {
-        while self.heard.is_empty() {
+        while self.messages.is_empty() {
             self.line().await;
         }
-        self.heard.pop_front().expect("there is one")
+        self.messages.pop_front().expect("there is one")
     }
 
     async fn line(&mut self) -> String {
-        // Long: it only ends a test that would otherwise hang.
+        // A long limit, which only ends a test that would otherwise hang.
         let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("a line within a minute");
         let line = line.expect("UTF-8").expect("the reader is still there");
-        if let Some(message) = line.strip_prefix("heard ")
+        if let Some(message) = line.strip_prefix("message ")
             && !self.is_repeated(message)
         {
-            self.heard.push_back(message.to_owned());
+            self.messages.push_back(message.to_owned());
         }
         line
     }

@@ -1,4 +1,4 @@
-//! What the link expects of every broker, tried on those that we know.
+//! Tests what the link expects of every broker.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -36,7 +36,7 @@ pub(super) async fn conforms(broker: &Broker) {
     let (link, credit) = probe.up().await;
     assert_eq!(credit, 1_000);
     assert_eq!(probe.info.get().protocol, Some(broker.version.as_str()));
-    // What comes first on the connection, `online`, has arrived when this has.
+    // `online` is the first message on the connection, so that it has arrived when this one is acknowledged.
     probe.link.publish(attempt(link, 0, "coop/first", b"words", Qos::AtLeastOnce));
     assert_eq!(probe.acked().await, 0);
     let mut readers = [broker.reader(Version::Three).await, broker.reader(Version::Five).await];
@@ -46,11 +46,11 @@ pub(super) async fn conforms(broker: &Broker) {
     assert_eq!(broker.status_reader().await.status().await, ("online".to_owned(), true));
 
     every_qos_is_acknowledged_and_delivered(broker, &mut probe, link, &mut readers).await;
-    a_message_of_another_link_is_dropped(&mut probe, link, &mut readers).await;
-    every_text_that_is_sent_is_taken(&mut probe, link).await;
-    a_message_at_its_limits_passes(&mut probe, link).await;
+    a_message_for_another_link_is_dropped(&mut probe, link, &mut readers).await;
+    every_valid_text_is_accepted(&mut probe, link).await;
+    a_message_at_its_limits_is_accepted(&mut probe, link).await;
     drop(readers);
-    messages_arrive_in_their_order(broker, &mut probe, link).await;
+    messages_arrive_in_order(broker, &mut probe, link).await;
     for (first, qos) in [(1_000, Qos::AtMostOnce), (10_000, Qos::AtLeastOnce), (20_000, Qos::ExactlyOnce)] {
         thousands_are_each_acknowledged_once(&mut probe, link, first, qos).await;
     }
@@ -63,13 +63,13 @@ pub(super) async fn conforms(broker: &Broker) {
     probe.link.publish(attempt(link, number, "coop/last", b"words", Qos::AtLeastOnce));
     probe.link.stop().await;
     // In any order: they differ in QoS.
-    let heard = BTreeSet::from([reader.next().await, reader.next().await]);
+    let received = BTreeSet::from([reader.next().await, reader.next().await]);
     let last = format!("coop/last|{}|0|words|||", broker.abilities.delivered(Qos::AtLeastOnce));
     let offline = format!("roost/status|{}|0|offline|||", broker.abilities.delivered(Qos::AtMostOnce));
-    assert_eq!(heard, BTreeSet::from([last, offline]), "what was published before is sent");
+    assert_eq!(received, BTreeSet::from([last, offline]), "messages published before the stop are sent");
     assert_eq!(broker.status_reader().await.status().await, ("offline".to_owned(), true));
 
-    the_last_will_says_offline(broker, &mut reader).await;
+    the_last_will_is_offline(broker, &mut reader).await;
 }
 
 async fn every_qos_is_acknowledged_and_delivered(
@@ -90,7 +90,7 @@ async fn every_qos_is_acknowledged_and_delivered(
         let due = "roost-due:2027-03-01T06:30:00.250Z";
         let line = five.next().await;
         if broker.version == wire::Version::Three {
-            assert_eq!(line, format!("coop/north/door/open|{qos}|0|now|||"), "it has none of these");
+            assert_eq!(line, format!("coop/north/door/open|{qos}|0|now|||"), "3.1.1 has no properties");
             continue;
         }
         let (start, properties) = line.split_once("||").expect("no payload format");
@@ -102,7 +102,7 @@ async fn every_qos_is_acknowledged_and_delivered(
     }
 }
 
-async fn a_message_of_another_link_is_dropped(probe: &mut Probe, link: u64, readers: &mut [Reader; 2]) {
+async fn a_message_for_another_link_is_dropped(probe: &mut Probe, link: u64, readers: &mut [Reader; 2]) {
     probe.link.publish(attempt(link + 1, 4, "coop/north/door/open", b"too early", Qos::AtLeastOnce));
     probe.link.publish(attempt(link, 5, "coop/north/door/open", b"in time", Qos::AtLeastOnce));
     assert_eq!(probe.acked().await, 5);
@@ -111,8 +111,8 @@ async fn a_message_of_another_link_is_dropped(probe: &mut Probe, link: u64, read
     }
 }
 
-/// What `fault` lets pass must not end the connection.
-async fn every_text_that_is_sent_is_taken(probe: &mut Probe, link: u64) {
+/// A message that `fault` accepts must not end the connection.
+async fn every_valid_text_is_accepted(probe: &mut Probe, link: u64) {
     let texts = ["grüße 🐓", " ", "\u{E000}", "\u{FEFF}", "\u{FFFD}", "\u{AD}"];
     for (number, text) in (100..).zip(texts) {
         let publish = attempt(link, number, &format!("coop/{text}"), b"on", Qos::AtLeastOnce);
@@ -142,7 +142,7 @@ fn with_properties(mut publish: Publish, properties: MessageProperties) -> Publi
 }
 
 /// The largest message that a plan can have must not end the connection.
-async fn a_message_at_its_limits_passes(probe: &mut Probe, link: u64) {
+async fn a_message_at_its_limits_is_accepted(probe: &mut Probe, link: u64) {
     let payload = vec![b'x'; limits::PAYLOAD_BYTES];
     let topic = "x".repeat(limits::TOPIC_BYTES);
     for (number, qos) in [(6, Qos::AtMostOnce), (7, Qos::AtLeastOnce), (8, Qos::ExactlyOnce)] {
@@ -156,7 +156,7 @@ async fn a_message_at_its_limits_passes(probe: &mut Probe, link: u64) {
     }
 }
 
-async fn messages_arrive_in_their_order(broker: &Broker, probe: &mut Probe, link: u64) {
+async fn messages_arrive_in_order(broker: &Broker, probe: &mut Probe, link: u64) {
     let mut reader = broker.reader(Version::Three).await;
     if broker.abilities.retained_for_wildcards {
         assert_eq!(reader.status().await, ("online".to_owned(), true));
@@ -176,7 +176,7 @@ async fn messages_arrive_in_their_order(broker: &Broker, probe: &mut Probe, link
     assert!(acked.into_iter().eq(numbers));
 }
 
-/// More than the credit, all at once: the link itself keeps to the broker's receive maximum.
+/// Sends more than the credit at once: the link itself enforces the broker's receive maximum.
 async fn thousands_are_each_acknowledged_once(probe: &mut Probe, link: u64, first: u64, qos: Qos) {
     let numbers = first..first + 3_000;
     for number in numbers.clone() {
@@ -189,7 +189,7 @@ async fn thousands_are_each_acknowledged_once(probe: &mut Probe, link: u64, firs
     assert!(acked.into_iter().eq(numbers));
 }
 
-async fn the_last_will_says_offline(broker: &Broker, reader: &mut Reader) {
+async fn the_last_will_is_offline(broker: &Broker, reader: &mut Reader) {
     let mut probe = Probe::connect(settings(broker.roost));
     probe.up().await;
     assert_eq!(reader.status().await, ("online".to_owned(), false));

@@ -1,4 +1,4 @@
-//! A broker that misbehaves, step by step.
+//! A scripted broker that violates the protocol.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Probe, attempt, edit,
-    listening::Heard,
+    listening::Received,
     outages::{end_of_first, failure},
     settings,
 };
@@ -28,7 +28,7 @@ pub(super) struct FalseBroker {
     listener: TcpListener,
 }
 
-/// A client's connection to it.
+/// A client's connection to the broker.
 pub(super) struct Client {
     stream: TcpStream,
     pub(super) read: BytesMut,
@@ -43,7 +43,7 @@ impl FalseBroker {
         settings(self.listener.local_addr().expect("bound").port())
     }
 
-    /// Takes one connection, and reads CONNECT.
+    /// Accepts a connection and reads CONNECT.
     async fn accept(&self) -> Client {
         let (client, packet) = self.connect_packet().await;
         let Packet::Connect(connect, Some(will), _) = packet else { panic!("expected CONNECT, with a will") };
@@ -54,7 +54,7 @@ impl FalseBroker {
         client
     }
 
-    /// Takes one connection, and some of what comes first on it.
+    /// Accepts a connection and reads some of its first bytes.
     pub(super) async fn accept_any(&self) -> Client {
         let (mut stream, _) = self.listener.accept().await.expect("a client");
         let mut read = BytesMut::new();
@@ -62,7 +62,7 @@ impl FalseBroker {
         Client { stream, read }
     }
 
-    /// Takes one connection, and what comes first on it.
+    /// Accepts a connection and reads its first packet.
     pub(super) async fn connect_packet(&self) -> (Client, Packet) {
         let (stream, _) = self.listener.accept().await.expect("a client");
         let mut client = Client { stream, read: BytesMut::new() };
@@ -70,15 +70,15 @@ impl FalseBroker {
         (client, packet)
     }
 
-    /// Takes one connection of a client that says nothing of itself.
-    pub(super) async fn let_in(&self) -> Client {
+    /// Accepts a connection of a client without a status topic.
+    pub(super) async fn accept_and_connack(&self) -> Client {
         let (mut client, packet) = self.connect_packet().await;
-        assert!(matches!(packet, Packet::Connect(_, None, _)), "there is no status topic, and no will");
+        assert!(matches!(packet, Packet::Connect(_, None, _)), "without a status topic there is no will");
         client.send(CONNACK).await;
         client
     }
 
-    /// Takes one connection, answers with a CONNACK, and reads `online`.
+    /// Accepts a connection, answers with a CONNACK and reads `online`.
     async fn welcome(&self, connack: &[u8]) -> Client {
         let mut client = self.accept().await;
         client.send(connack).await;
@@ -94,7 +94,7 @@ impl Client {
 
     pub(super) async fn next(&mut self) -> Packet {
         loop {
-            // The other side's codec, with its own idea of what a packet is.
+            // The codec itself, without the link's own framing.
             if let Ok(packet) = Packet::read(&mut self.read, None) {
                 return packet;
             }
@@ -143,7 +143,7 @@ impl Client {
         self.send(&[0x40, 2, high, low]).await;
     }
 
-    /// Until the client closes.
+    /// Answers PINGREQs until the client closes.
     async fn answer_pings(mut self) {
         while self.stream.read_buf(&mut self.read).await.is_ok_and(|read| read > 0) {
             while Packet::read(&mut self.read, None).is_ok() {
@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    /// Until the client closes.
+    /// Reads until the client closes.
     pub(super) async fn read_to_end(mut self) {
         while self.stream.read_buf(&mut self.read).await.is_ok_and(|read| read > 0) {
             self.read.clear();
@@ -161,15 +161,15 @@ impl Client {
 }
 
 #[tokio::test]
-async fn a_broker_that_answers_connect_with_something_else_is_told_apart() {
-    let said: [(&[u8], &str, &str, bool); 5] = [
+async fn each_unexpected_answer_to_connect_has_its_own_failure() {
+    let answers: [(&[u8], &str, &str, bool); 5] = [
         (&[0x20, 2, 0, 1], "speaks neither MQTT 5 nor 3.1.1", "such as Mosquitto", true),
         (&[0x20, 3, 0, 0x84, 0], "speaks neither MQTT 5 nor 3.1.1", "built-in broker", true),
-        (b"", "closed the connection instead of answering", "tried in 3.1.1 next", false),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what is not MQTT: ", "`mqtts://`", true),
-        (&[0x20, 3, 0, 0x86, 0], "did not let Roost in: wrong user", "`user` and `password`", false),
+        (b"", "closed the connection instead of answering", "tries MQTT 3.1.1 next", false),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "data that is not valid MQTT: ", "`mqtts://`", true),
+        (&[0x20, 3, 0, 0x86, 0], "rejected the login: wrong user", "`user` and `password`", false),
     ];
-    for (answer, expected, hint, is_tried_in_3_1_1) in said {
+    for (answer, expected, hint, is_tried_in_3_1_1) in answers {
         let broker = FalseBroker::new().await;
         let (failure, ()) = tokio::join!(failure(broker.settings()), async {
             broker.accept().await.send(answer).await;
@@ -183,16 +183,17 @@ async fn a_broker_that_answers_connect_with_something_else_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_broker_that_never_answers_is_given_up() {
+async fn a_broker_that_never_answers_causes_a_timeout() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Timeouts { connect: Duration::from_millis(50), ..settings.pace }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { connect: Duration::from_millis(50), ..settings.timeouts }, ..settings };
     let (failure, _held) = tokio::join!(failure(settings), broker.accept());
     assert!(matches!(failure, Failure::NoAnswer { what: "CONNECT", .. }), "{failure}");
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_made_again_under_a_new_number() {
+async fn each_new_connection_has_a_new_number() {
     let endings: [&[u8]; 9] = [
         b"",
         &[0xE0, 1, 0x8B],
@@ -200,7 +201,7 @@ async fn a_connection_that_breaks_is_made_again_under_a_new_number() {
         &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
         // PUBCOMP for a message at QoS 1.
         &[0x70, 2, 0, 1],
-        // SUBACK for it, and one that is none.
+        // SUBACK for it, and an invalid one.
         &[0x90, 4, 0, 1, 0, 1],
         &[0x90, 4, 0, 9, 0, 3],
         // A message at QoS 2, and one with a topic alias.
@@ -218,14 +219,14 @@ async fn a_connection_that_breaks_is_made_again_under_a_new_number() {
         drop(client);
         assert_eq!(probe.down().await, link);
         if ending.is_empty() {
-            // It is the broker that goes away, not its answer to the message.
+            // A failed try in between shows that the broker was away, so that the topic does not become a suspect.
             drop(broker.accept().await);
         }
     }
 }
 
 #[tokio::test]
-async fn what_a_broker_says_of_itself_is_kept_to() {
+async fn the_limits_in_connack_are_respected() {
     let broker = FalseBroker::new().await;
     let mut probe = Probe::connect(broker.settings());
     // Receive maximum 2, QoS 1 at most, nothing retained, packets of 1,024 bytes.
@@ -253,7 +254,7 @@ async fn what_a_broker_says_of_itself_is_kept_to() {
     for number in 11..=14 {
         probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
     }
-    // Not more than two of them are under way, and an answer makes room for one more.
+    // At most two of them are under way, and an answer makes room for one more.
     let first = client.publish().await.pkid;
     let second = client.publish().await.pkid;
     assert!(client.read.is_empty());
@@ -293,16 +294,16 @@ async fn subscriptions_are_counted_and_share_the_packet_ids() {
         client.suback(id, 1).await;
     }
     client.suback(4, 0x87).await;
-    let refused = "the broker refused the subscription to `b`: the user may not do that (0x87)";
-    assert_eq!(probe.watching().await, (3, Some(refused.to_owned())), "nobody waits for the others");
+    let refused = "the broker refused the subscription to `b`: the user is not authorized (0x87)";
+    assert_eq!(probe.watching().await, (3, Some(refused.to_owned())), "the other watches have ended");
     assert_eq!(client.unsubscribe().await, (6, "b".to_owned()));
     client.message("a", b"on", Some(7), false).await;
-    assert_eq!(client.next().await, Packet::PubAck(PubAck::new(7, None)), "nobody listens, but it has come");
+    assert_eq!(client.next().await, Packet::PubAck(PubAck::new(7, None)), "a message without a watch is acknowledged");
     client.puback(2).await;
     assert_eq!(probe.acked().await, 1);
     client.suback(1, 1).await;
 
-    // A subscription waits until the one before it has ended.
+    // A subscription waits until the unsubscription before it is answered.
     probe.watch(link, 4, "a", "on");
     probe.watch(link, 5, "c", "on");
     assert_eq!(client.subscribe().await.1, "c");
@@ -310,21 +311,22 @@ async fn subscriptions_are_counted_and_share_the_packet_ids() {
     let (id, topic) = client.subscribe().await;
     assert_eq!(topic, "a");
 
-    // What the broker has kept may come ahead of its answer, and be as large as it likes.
+    // A retained message may arrive before the answer, and be large.
     client.message("a", &[b'x'; 1_000_000], None, true).await;
     client.suback(id, 0).await;
-    let said = format!("{}…", "x".repeat(77));
+    let excerpt = format!("{}…", "x".repeat(77));
     let mut events = [format!("{:?}", probe.next().await), format!("{:?}", probe.next().await)];
     events.sort();
-    assert!(events[0].contains(&said) && events[1].starts_with("Watching"), "{events:?}");
+    assert!(events[0].contains(&excerpt) && events[1].starts_with("Watching"), "{events:?}");
     tokio::join!(client.read_to_end(), probe.link.stop());
 }
 
 #[tokio::test]
-async fn a_broker_that_does_not_answer_to_a_subscription_is_left() {
+async fn an_unanswered_subscription_ends_the_connection() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Timeouts { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     probe.watch(link, 1, "a", "on");
@@ -334,7 +336,7 @@ async fn a_broker_that_does_not_answer_to_a_subscription_is_left() {
 }
 
 #[tokio::test]
-async fn reports_wait_in_small_numbers_for_a_core_that_is_slow_to_listen() {
+async fn queued_reports_are_bounded_while_the_core_is_slow() {
     let broker = FalseBroker::new().await;
     let mut probe = Probe::connect(broker.settings());
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
@@ -348,7 +350,7 @@ async fn reports_wait_in_small_numbers_for_a_core_that_is_slow_to_listen() {
         client.message("a", format!("{number}").as_bytes(), None, number % 2 == 0).await;
     }
     client.message("a", b"on", Some(1), false).await;
-    // When this is there, so is everything before it.
+    // Everything before it has arrived as well.
     assert_eq!(client.next().await, Packet::PubAck(PubAck::new(1, None)));
     client.puback(id).await;
     drop(client);
@@ -357,7 +359,7 @@ async fn reports_wait_in_small_numbers_for_a_core_that_is_slow_to_listen() {
     loop {
         match probe.next().await {
             Event::Reported { watch, matches, retained, said, .. } => {
-                reports.push(Heard { watch, matches, retained, said });
+                reports.push(Received { watch, matches, retained, said });
             }
             Event::Acked { attempt: 1, .. } => is_acked = true,
             Event::LinkDown { .. } => break,
@@ -365,17 +367,18 @@ async fn reports_wait_in_small_numbers_for_a_core_that_is_slow_to_listen() {
         }
     }
     assert!(is_acked);
-    // As many as the channel to the core holds, and one of each kind.
+    // As many as the capacity of the channel to the core, and one of each kind.
     assert!(reports.len() <= 64 + 4, "{}", reports.len());
-    // In a flood the newest one counts; of those before it, it depends on how fast they came.
-    assert!(reports.contains(&Heard::new(1, true, false, "on")), "{reports:?}");
+    // Of a flood, only the newest report is certain to arrive.
+    assert!(reports.contains(&Received::new(1, true, false, "on")), "{reports:?}");
 }
 
 #[tokio::test]
 async fn acknowledgements_are_read_while_the_broker_does_not_read() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Timeouts { keep_alive: Duration::from_secs(2), ..settings.pace }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { keep_alive: Duration::from_secs(2), ..settings.timeouts }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     // Far more than the buffers of both sockets hold.
@@ -397,10 +400,11 @@ async fn acknowledgements_are_read_while_the_broker_does_not_read() {
 }
 
 #[tokio::test]
-async fn a_broker_that_falls_silent_is_left() {
+async fn a_silent_broker_ends_the_connection() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Timeouts { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
     let (end, _held) = tokio::join!(end_of_first(settings), async {
         let mut client = broker.welcome(CONNACK).await;
         assert_eq!(client.next().await, Packet::PingReq(rumqttc::v5::mqttbytes::v5::PingReq));
@@ -410,10 +414,11 @@ async fn a_broker_that_falls_silent_is_left() {
 }
 
 #[tokio::test]
-async fn a_broker_that_loses_an_acknowledgement_is_left() {
+async fn a_missing_acknowledgement_ends_the_connection() {
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let settings = Settings { pace: Timeouts { keep_alive: Duration::from_millis(200), ..settings.pace }, ..settings };
+    let settings =
+        Settings { timeouts: Timeouts { keep_alive: Duration::from_millis(200), ..settings.timeouts }, ..settings };
     let mut probe = Probe::connect(settings);
     let (mut client, (link, _)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
@@ -423,7 +428,7 @@ async fn a_broker_that_loses_an_acknowledgement_is_left() {
 }
 
 #[tokio::test]
-async fn a_core_that_is_slow_to_listen_loses_nothing() {
+async fn a_slow_core_loses_no_event() {
     let broker = FalseBroker::new().await;
     let mut probe = Probe::connect(broker.settings());
     let (mut client, (link, credit)) = tokio::join!(broker.welcome(CONNACK), probe.up());
@@ -435,7 +440,7 @@ async fn a_core_that_is_slow_to_listen_loses_nothing() {
         client.puback(number as u16).await;
     }
     drop(client);
-    // Far more events than the channel to the core holds.
+    // Far more events than the capacity of the channel to the core.
     for number in 1..=u64::from(credit) {
         assert_eq!(probe.acked().await, number);
     }
@@ -443,20 +448,23 @@ async fn a_core_that_is_slow_to_listen_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_link_stops_at_once_whatever_it_is_doing() {
+async fn the_link_stops_at_once_in_every_state() {
     // While there is no broker.
     let absent = settings(super::brokers::free_port());
-    let pace =
-        Timeouts { first_pause: Duration::from_secs(3_600), longest_pause: Duration::from_secs(3_600), ..absent.pace };
-    Probe::connect(Settings { pace, ..absent }).link.stop().await;
+    let timeouts = Timeouts {
+        first_pause: Duration::from_secs(3_600),
+        longest_pause: Duration::from_secs(3_600),
+        ..absent.timeouts
+    };
+    Probe::connect(Settings { timeouts, ..absent }).link.stop().await;
     // While a broker does not answer.
     let broker = FalseBroker::new().await;
     let settings = broker.settings();
-    let pace = Timeouts { connect: Duration::from_secs(3_600), ..settings.pace };
-    let probe = Probe::connect(Settings { pace, ..settings });
+    let timeouts = Timeouts { connect: Duration::from_secs(3_600), ..settings.timeouts };
+    let probe = Probe::connect(Settings { timeouts, ..settings });
     let _held = broker.accept().await;
     probe.link.stop().await;
-    // While nobody listens to its events.
+    // While its events are not received.
     let mut probe = Probe::connect(broker.settings());
     let (client, (link, credit)) = tokio::join!(broker.welcome(CONNACK), probe.up());
     for number in 1..=u64::from(credit) {

@@ -1,4 +1,4 @@
-//! Brokers that ask for a certificate, and brokers with several addresses.
+//! Brokers that require a client certificate, and several broker addresses.
 
 use std::{path::Path, time::Duration};
 
@@ -46,7 +46,7 @@ fn with(folder: &Path, port: u16, identity: Option<(&str, &str)>) -> Settings {
 }
 
 #[tokio::test]
-async fn a_broker_that_asks_for_a_certificate_gets_one() {
+async fn a_broker_that_requires_a_certificate_gets_one() {
     let folder = folder();
     let lines = "certfile DIR/server.pem\nkeyfile DIR/server.key\ncafile DIR/client-ca.pem\nrequire_certificate true\n\
                  use_identity_as_username true\nacl_file DIR/acl";
@@ -56,28 +56,31 @@ async fn a_broker_that_asks_for_a_certificate_gets_one() {
     let without = failure(with(folder.path(), broker.roost, None)).await;
     assert!(matches!(without, Failure::Tls(_)), "{without}");
     assert!(without.hint(true).is_some_and(|hint| hint.contains("`cert_file` and `key_file`")), "{without}");
-    // The server's own is signed by another authority.
-    let stranger = failure(with(folder.path(), broker.roost, Some(("server.pem", "server.key")))).await;
-    assert!(matches!(stranger, Failure::Tls(_)), "{stranger}");
-    assert!(stranger.hint(true).is_some_and(|hint| hint.contains("does not accept Roost's certificate")), "{stranger}");
+    // The server's own certificate is signed by another authority.
+    let untrusted = failure(with(folder.path(), broker.roost, Some(("server.pem", "server.key")))).await;
+    assert!(matches!(untrusted, Failure::Tls(_)), "{untrusted}");
+    assert!(
+        untrusted.hint(true).is_some_and(|hint| hint.contains("does not accept Roost's certificate")),
+        "{untrusted}"
+    );
 
     let mut probe = Probe::connect(with(folder.path(), broker.roost, Some(("client.pem", "client.key"))));
     let (link, _) = probe.up().await;
     probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
-    assert_eq!(probe.acked().await, 1, "it is known by its certificate");
+    assert_eq!(probe.acked().await, 1, "the certificate identifies the user");
 }
 
 #[tokio::test]
-async fn a_certificate_and_a_key_that_cannot_work_are_an_error_at_once() {
+async fn an_unusable_certificate_or_key_is_an_error_at_the_start() {
     let folder = folder();
     for (identity, what, hint) in [
-        (("absent.pem", "client.key"), "the certificate file `", "counts from its folder"),
-        (("client.pem", "absent.key"), "the key file `", "counts from its folder"),
-        (("empty.pem", "client.key"), "has no certificate in it", "`BEGIN CERTIFICATE`"),
-        (("client.key", "client.key"), "has no certificate in it", "`BEGIN CERTIFICATE`"),
-        (("client.pem", "empty.pem"), "has no private key in it", "`BEGIN PRIVATE KEY`"),
-        (("client.pem", "client.pem"), "has no private key in it", "`BEGIN PRIVATE KEY`"),
-        (("client.pem", "other.key"), "is not that of the certificate in", "must belong together"),
+        (("absent.pem", "client.key"), "the certificate file `", "relative to that file"),
+        (("client.pem", "absent.key"), "the key file `", "relative to that file"),
+        (("empty.pem", "client.key"), "does not contain a certificate", "`BEGIN CERTIFICATE`"),
+        (("client.key", "client.key"), "does not contain a certificate", "`BEGIN CERTIFICATE`"),
+        (("client.pem", "empty.pem"), "does not contain a private key", "`BEGIN PRIVATE KEY`"),
+        (("client.pem", "client.pem"), "does not contain a private key", "`BEGIN PRIVATE KEY`"),
+        (("client.pem", "other.key"), "does not belong to the certificate in", "must belong together"),
         (("client.pem", "encrypted.key"), "has a password", "`openssl pkey -in "),
         (("client.pem", "old.key"), "has a password", "`openssl pkey -in "),
     ] {
@@ -86,23 +89,23 @@ async fn a_certificate_and_a_key_that_cannot_work_are_an_error_at_once() {
     }
     let plain = Settings { urls: settings(1).urls, ..with(folder.path(), 1, Some(("client.pem", "client.key"))) };
     let report = Addresses::new(&plain).err().expect("an error").to_string();
-    assert!(report.contains("no address in `url` has that") && report.contains("`mqtts://`"), "{report}");
+    assert!(report.contains("no address in `url` uses it") && report.contains("`mqtts://`"), "{report}");
 }
 
 #[tokio::test]
-async fn addresses_are_tried_in_turn_and_none_is_waited_for() {
+async fn addresses_are_tried_in_turn_without_a_pause() {
     let broker = Broker::mosquitto().await;
-    // It listens, and never answers.
+    // It listens but never answers.
     let dead = FalseBroker::new().await;
     let url = |port: u16| format!("mqtt://127.0.0.1:{port}").parse().expect("a good URL");
     let urls = vec![url(free_port()), dead.settings().urls[0].clone(), url(broker.roost)];
-    let pace = Timeouts {
+    let timeouts = Timeouts {
         connect: Duration::from_millis(100),
         first_pause: Duration::from_secs(3_600),
         longest_pause: Duration::from_secs(3_600),
-        ..settings(1).pace
+        ..settings(1).timeouts
     };
-    let mut probe = Probe::connect(Settings { urls, pace, ..settings(1) });
+    let mut probe = Probe::connect(Settings { urls, timeouts, ..settings(1) });
     // The pause would be an hour.
     let (link, _) = probe.up().await;
     assert_eq!(probe.info.get().broker, Some(format!("mqtt://127.0.0.1:{}", broker.roost)));

@@ -1,4 +1,4 @@
-//! Devices' reports, as every broker has to bring them.
+//! Devices' reports, as every broker must deliver them.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -26,13 +26,13 @@ use crate::mqtt::{
 
 const STATE: &str = "coop/north/door/state";
 
-/// A client like any other, which knows nothing of runs.
+/// A device's client, whose messages carry no run id.
 struct Device {
     stream: TcpStream,
     read: BytesMut,
     version: wire::Version,
     has_qos_2: bool,
-    /// Of its last message. Brokers may not be through with one when they have acknowledged it.
+    /// The packet id of its last message. Ids are not reused at once: a broker may still process an acknowledged message.
     packet_id: u16,
 }
 
@@ -42,11 +42,11 @@ impl Device {
         stream.set_nodelay(true).expect("it is TCP");
         let connect = wire::connect("device", None, 600, None);
         let version = broker.version;
-        let (_, read) = handshake(&mut stream, connect, version).await.expect("it is open to everybody");
+        let (_, read) = handshake(&mut stream, connect, version).await.expect("anonymous access");
         Self { stream, read, version, has_qos_2: broker.abilities.qos_2, packet_id: 0 }
     }
 
-    async fn says(&mut self, topic: &str, report: &str, qos: Qos, retain: bool) {
+    async fn report(&mut self, topic: &str, report: &str, qos: Qos, retain: bool) {
         let mut report = attempt(1, 1, topic, report.as_bytes(), qos);
         edit(&mut report, |message| message.retain = retain);
         let mut publish = message(&report);
@@ -83,14 +83,14 @@ impl Device {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct Received {
     pub(super) watch: WatchId,
     pub(super) matches: bool,
     pub(super) retained: bool,
     pub(super) said: String,
 }
 
-impl Heard {
+impl Received {
     pub(super) fn new(watch: WatchId, matches: bool, retained: bool, said: &str) -> Self {
         Self { watch, matches, retained, said: said.to_owned() }
     }
@@ -101,39 +101,39 @@ impl Probe {
         self.link.watch(link, watch, confirm(topic, report).into());
     }
 
-    /// Waits until the broker knows of all orders so far: they are obeyed one after the other.
-    async fn has_obeyed(&mut self, link: LinkId) {
+    /// Waits until all orders so far have been carried out.
+    async fn flush(&mut self, link: LinkId) {
         self.link.publish(attempt(link, 0, "coop/light", b"on", Qos::AtLeastOnce));
         assert_eq!(self.acked().await, 0);
     }
 
-    pub(super) async fn heard(&mut self) -> Heard {
+    pub(super) async fn received(&mut self) -> Received {
         match self.next().await {
-            Event::Reported { watch, matches, retained, said, .. } => Heard { watch, matches, retained, said },
+            Event::Reported { watch, matches, retained, said, .. } => Received { watch, matches, retained, said },
             other => panic!("expected Reported, got {other:?}"),
         }
     }
 
-    /// Waits for both the broker's yes and something of what it has kept; what it has kept may come twice.
-    async fn watching_and_heard(&mut self, expected: &Heard) {
-        let (mut watching, mut heard) = (false, false);
-        while !(watching && heard) {
+    /// Waits for both the granted subscription and the expected retained message, which may arrive twice.
+    async fn watching_and_received(&mut self, expected: &Received) {
+        let (mut watching, mut received) = (false, false);
+        while !(watching && received) {
             match self.next().await {
                 Event::Watching { watch, refused: None, .. } if watch == expected.watch => watching = true,
                 Event::Reported { watch, matches, retained, said, .. } => {
-                    heard |= *expected == Heard { watch, matches, retained, said };
+                    received |= *expected == Received { watch, matches, retained, said };
                 }
                 other => panic!("unexpected {other:?}"),
             }
         }
     }
 
-    /// The next report that was not kept by the broker.
-    async fn heard_live(&mut self) -> Heard {
+    /// Returns the next report that is not a retained message.
+    async fn received_live(&mut self) -> Received {
         loop {
-            let heard = self.heard().await;
-            if !heard.retained {
-                return heard;
+            let received = self.received().await;
+            if !received.retained {
+                return received;
             }
         }
     }
@@ -165,65 +165,65 @@ pub(super) async fn brings_reports(broker: &Broker) {
     let mut probe = Probe::connect(settings(broker.roost));
     let (link, _) = probe.up().await;
     let mut device = Device::connect(broker).await;
-    reports_are_heard_until_they_are_not_wanted(&mut probe, link, &mut device).await;
-    what_the_broker_has_kept_is_heard_by_each_watch(&mut probe, link, &mut device).await;
+    reports_arrive_until_the_watch_ends(&mut probe, link, &mut device).await;
+    a_retained_message_is_reported_to_each_watch(&mut probe, link, &mut device).await;
     a_watch_can_end_before_the_broker_has_answered(&mut probe, link, &mut device).await;
-    what_the_link_has_sent_itself_is_no_report(&mut probe, link, &mut device).await;
-    a_flood_holds_nothing_up(&mut probe, link, &mut device).await;
-    thousands_can_be_listened_to(&mut probe, link, &mut device).await;
+    own_messages_are_not_reports(&mut probe, link, &mut device).await;
+    a_flood_does_not_delay_messages(&mut probe, link, &mut device).await;
+    thousands_of_topics_can_be_watched(&mut probe, link, &mut device).await;
     probe.link.stop().await;
 }
 
-async fn reports_are_heard_until_they_are_not_wanted(probe: &mut Probe, link: LinkId, device: &mut Device) {
+async fn reports_arrive_until_the_watch_ends(probe: &mut Probe, link: LinkId, device: &mut Device) {
     probe.watch(link + 1, 90, STATE, "open");
     probe.watch(link, 1, STATE, "open");
-    assert_eq!(probe.watching().await, (1, None), "an order of another link is none");
+    assert_eq!(probe.watching().await, (1, None), "an order for another link is ignored");
     for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
-        device.says("coop/north/door", "open", qos, false).await;
-        device.says(STATE, "opening", qos, false).await;
-        assert_eq!(probe.heard().await, Heard::new(1, false, false, "opening"));
-        device.says(STATE, "open", qos, false).await;
-        assert_eq!(probe.heard().await, Heard::new(1, true, false, "open"));
+        device.report("coop/north/door", "open", qos, false).await;
+        device.report(STATE, "opening", qos, false).await;
+        assert_eq!(probe.received().await, Received::new(1, false, false, "opening"));
+        device.report(STATE, "open", qos, false).await;
+        assert_eq!(probe.received().await, Received::new(1, true, false, "open"));
     }
     probe.watch(link, 2, STATE, "shut");
     assert_eq!(probe.watching().await, (2, None));
-    device.says(STATE, "shut", Qos::AtLeastOnce, false).await;
-    let heard = [probe.heard().await, probe.heard().await];
-    assert_eq!(heard, [Heard::new(1, false, false, "shut"), Heard::new(2, true, false, "shut")]);
+    device.report(STATE, "shut", Qos::AtLeastOnce, false).await;
+    let received = [probe.received().await, probe.received().await];
+    assert_eq!(received, [Received::new(1, false, false, "shut"), Received::new(2, true, false, "shut")]);
 
     probe.link.unwatch(link + 1, 2);
     probe.link.unwatch(link, 1);
     probe.link.unwatch(link, 1);
-    probe.has_obeyed(link).await;
-    device.says(STATE, "open", Qos::AtLeastOnce, false).await;
-    assert_eq!(probe.heard().await, Heard::new(2, false, false, "open"));
+    probe.flush(link).await;
+    device.report(STATE, "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.received().await, Received::new(2, false, false, "open"));
     probe.link.unwatch(link, 2);
-    probe.has_obeyed(link).await;
-    device.says(STATE, "unheard", Qos::AtLeastOnce, false).await;
+    probe.flush(link).await;
+    device.report(STATE, "unheard", Qos::AtLeastOnce, false).await;
     probe.watch(link, 3, "coop/south/door/state", "open");
     assert_eq!(probe.watching().await, (3, None));
-    device.says("coop/south/door/state", "open", Qos::AtLeastOnce, false).await;
-    assert_eq!(probe.heard().await, Heard::new(3, true, false, "open"));
+    device.report("coop/south/door/state", "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.received().await, Received::new(3, true, false, "open"));
     probe.link.unwatch(link, 3);
 }
 
-async fn what_the_broker_has_kept_is_heard_by_each_watch(probe: &mut Probe, link: LinkId, device: &mut Device) {
-    device.says(STATE, "open", Qos::AtLeastOnce, true).await;
+async fn a_retained_message_is_reported_to_each_watch(probe: &mut Probe, link: LinkId, device: &mut Device) {
+    device.report(STATE, "open", Qos::AtLeastOnce, true).await;
     probe.watch(link, 11, STATE, "open");
-    probe.watching_and_heard(&Heard::new(11, true, true, "open")).await;
+    probe.watching_and_received(&Received::new(11, true, true, "open")).await;
     probe.watch(link, 12, STATE, "shut");
-    probe.watching_and_heard(&Heard::new(12, false, true, "open")).await;
-    device.says(STATE, "shut", Qos::AtLeastOnce, true).await;
-    assert_eq!(probe.heard_live().await, Heard::new(11, false, false, "shut"));
-    assert_eq!(probe.heard_live().await, Heard::new(12, true, false, "shut"));
+    probe.watching_and_received(&Received::new(12, false, true, "open")).await;
+    device.report(STATE, "shut", Qos::AtLeastOnce, true).await;
+    assert_eq!(probe.received_live().await, Received::new(11, false, false, "shut"));
+    assert_eq!(probe.received_live().await, Received::new(12, true, false, "shut"));
     for watch in [11, 12] {
         probe.link.unwatch(link, watch);
     }
     probe.watch(link, 13, STATE, "shut");
-    probe.watching_and_heard(&Heard::new(13, true, true, "shut")).await;
+    probe.watching_and_received(&Received::new(13, true, true, "shut")).await;
     probe.link.unwatch(link, 13);
-    probe.has_obeyed(link).await;
-    device.says(STATE, "", Qos::AtLeastOnce, true).await;
+    probe.flush(link).await;
+    device.report(STATE, "", Qos::AtLeastOnce, true).await;
 }
 
 async fn a_watch_can_end_before_the_broker_has_answered(probe: &mut Probe, link: LinkId, device: &mut Device) {
@@ -233,44 +233,44 @@ async fn a_watch_can_end_before_the_broker_has_answered(probe: &mut Probe, link:
     }
     probe.watch(link, 41, STATE, "open");
     assert_eq!(probe.watching().await, (41, None));
-    device.says(STATE, "open", Qos::AtLeastOnce, false).await;
-    assert_eq!(probe.heard().await, Heard::new(41, true, false, "open"));
+    device.report(STATE, "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.received().await, Received::new(41, true, false, "open"));
     probe.link.unwatch(link, 41);
 }
 
-/// Neither as it is sent, nor as the broker has kept it.
-async fn what_the_link_has_sent_itself_is_no_report(probe: &mut Probe, link: LinkId, device: &mut Device) {
+/// Neither live nor as the retained message.
+async fn own_messages_are_not_reports(probe: &mut Probe, link: LinkId, device: &mut Device) {
     let sent = |number, qos| {
         let mut publish = attempt(link, number, STATE, b"open", qos);
         edit(&mut publish, |message| message.retain = true);
         publish
     };
-    device.says(STATE, "shut", Qos::AtLeastOnce, true).await;
+    device.report(STATE, "shut", Qos::AtLeastOnce, true).await;
     probe.watch(link, 31, STATE, "open");
-    probe.watching_and_heard(&Heard::new(31, false, true, "shut")).await;
+    probe.watching_and_received(&Received::new(31, false, true, "shut")).await;
     for (number, qos) in [(1, Qos::AtMostOnce), (2, Qos::AtLeastOnce), (3, Qos::ExactlyOnce)] {
         probe.link.publish(sent(number, qos));
         assert_eq!(probe.acked().await, number);
-        device.says(STATE, "opening", Qos::AtLeastOnce, false).await;
-        assert_eq!(probe.heard_live().await, Heard::new(31, false, false, "opening"));
+        device.report(STATE, "opening", Qos::AtLeastOnce, false).await;
+        assert_eq!(probe.received_live().await, Received::new(31, false, false, "opening"));
     }
     for watch in 32..=33 {
         probe.watch(link, watch, STATE, "open");
         assert_eq!(probe.watching().await, (watch, None));
-        device.says(STATE, "open", Qos::AtLeastOnce, false).await;
+        device.report(STATE, "open", Qos::AtLeastOnce, false).await;
         for watch in 31..=watch {
-            assert_eq!(probe.heard().await, Heard::new(watch, true, false, "open"));
+            assert_eq!(probe.received().await, Received::new(watch, true, false, "open"));
         }
     }
     for watch in 31..=33 {
         probe.link.unwatch(link, watch);
     }
-    probe.has_obeyed(link).await;
-    device.says(STATE, "", Qos::AtLeastOnce, true).await;
+    probe.flush(link).await;
+    device.report(STATE, "", Qos::AtLeastOnce, true).await;
 }
 
-/// More than what may be under way at once, and publishes in between.
-async fn thousands_can_be_listened_to(probe: &mut Probe, link: LinkId, device: &mut Device) {
+/// Subscribes more often than may be under way at the same time, and publishes in between.
+async fn thousands_of_topics_can_be_watched(probe: &mut Probe, link: LinkId, device: &mut Device) {
     let numbers = 1_000..2_500;
     for number in numbers.clone() {
         probe.watch(link, number, &format!("coop/{number}/state"), "open");
@@ -286,14 +286,14 @@ async fn thousands_can_be_listened_to(probe: &mut Probe, link: LinkId, device: &
     }
     assert!(watching.into_iter().eq(numbers.clone()));
     assert!(acked.into_iter().eq(numbers.clone()));
-    device.says("coop/2499/state", "open", Qos::AtLeastOnce, false).await;
-    assert_eq!(probe.heard().await, Heard::new(2_499, true, false, "open"));
+    device.report("coop/2499/state", "open", Qos::AtLeastOnce, false).await;
+    assert_eq!(probe.received().await, Received::new(2_499, true, false, "open"));
     for number in numbers {
         probe.link.unwatch(link, number);
     }
 }
 
-async fn a_flood_holds_nothing_up(probe: &mut Probe, link: LinkId, device: &mut Device) {
+async fn a_flood_does_not_delay_messages(probe: &mut Probe, link: LinkId, device: &mut Device) {
     for watch in 51..=60 {
         probe.watch(link, watch, STATE, "last");
         assert_eq!(probe.watching().await, (watch, None));
@@ -304,11 +304,11 @@ async fn a_flood_holds_nothing_up(probe: &mut Probe, link: LinkId, device: &mut 
     let flood = async {
         for number in 1..=20_000 {
             let qos = if number % 20 == 0 { Qos::AtLeastOnce } else { Qos::AtMostOnce };
-            device.says(STATE, r#"{"state":"moving"}"#, qos, false).await;
+            device.report(STATE, r#"{"state":"moving"}"#, qos, false).await;
         }
-        device.says(STATE, "last", Qos::AtLeastOnce, false).await;
+        device.report(STATE, "last", Qos::AtLeastOnce, false).await;
     };
-    let heard = async {
+    let received = async {
         let (mut acked, mut matched) = (BTreeSet::new(), BTreeSet::new());
         while acked.len() < 3_000 || matched.len() < 10 {
             match probe.next().await {
@@ -319,14 +319,14 @@ async fn a_flood_holds_nothing_up(probe: &mut Probe, link: LinkId, device: &mut 
             }
         }
     };
-    tokio::join!(flood, heard);
+    tokio::join!(flood, received);
     for watch in 51..=60 {
         probe.link.unwatch(link, watch);
     }
 }
 
 #[tokio::test]
-async fn the_built_in_broker_knows_more_letters_than_ascii_s() {
+async fn the_built_in_broker_supports_topics_beyond_ascii() {
     let broker = Broker::built_in();
     let mut readers = [broker.reader(Version::Three).await, broker.reader(Version::Five).await];
     let mut probe = Probe::connect(settings(broker.roost));
@@ -336,11 +336,11 @@ async fn the_built_in_broker_knows_more_letters_than_ascii_s() {
     }
     let mut device = Device::connect(&broker).await;
     for (watch, topic) in (1..).zip(["über/tür", "日本/ドア", "🐓", "\u{AD}", "a/ü"]) {
-        device.says(topic, "open", Qos::AtLeastOnce, true).await;
+        device.report(topic, "open", Qos::AtLeastOnce, true).await;
         probe.watch(link, watch, topic, "open");
-        probe.watching_and_heard(&Heard::new(watch, true, true, "open")).await;
-        device.says(topic, "shut", Qos::AtLeastOnce, false).await;
-        assert_eq!(probe.heard_live().await, Heard::new(watch, false, false, "shut"));
+        probe.watching_and_received(&Received::new(watch, true, true, "open")).await;
+        device.report(topic, "shut", Qos::AtLeastOnce, false).await;
+        assert_eq!(probe.received_live().await, Received::new(watch, false, false, "shut"));
         probe.link.unwatch(link, watch);
         for reader in &mut readers {
             for report in ["open", "shut"] {
@@ -361,21 +361,22 @@ async fn a_subscription_that_the_broker_forbids_is_refused_with_its_reason() {
     let rules = r#"{"defaultACLAccess":{"publishClientSend":true,"subscribe":false,"unsubscribe":false}}"#;
     let lines = format!(
         "allow_anonymous true\nplugin {}\nplugin_opt_config_file DIR/rules",
-        dynamic_security().expect("Mosquitto's packages bring it").display()
+        dynamic_security().expect("Mosquitto's packages contain it").display()
     );
     let broker = Broker::mosquitto_with(free_port(), &lines, &[("rules", rules)]).await;
     let mut probe = Probe::connect(settings(broker.roost));
     let (link, _) = probe.up().await;
-    let reason = format!("the broker refused the subscription to `{STATE}`: the user may not do that (0x87)");
+    let reason = format!("the broker refused the subscription to `{STATE}`: the user is not authorized (0x87)");
     for watch in 1..=3 {
         probe.watch(link, watch, STATE, "open");
         assert_eq!(probe.watching().await, (watch, Some(reason.clone())));
     }
     probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
-    assert_eq!(probe.acked().await, 1, "the link is as good as before");
+    assert_eq!(probe.acked().await, 1, "the link is not affected");
 }
 
-/// The part of Mosquitto that refuses subscriptions. With an `acl_file` it accepts each, and then brings nothing.
+/// Finds the plugin of Mosquitto that refuses subscriptions. With an `acl_file`, Mosquitto grants every subscription and then
+/// delivers nothing.
 fn dynamic_security() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|folder| folder.path());
     let mut folders = folders.chain(["/usr/lib".into(), "/usr/local/lib".into()]);

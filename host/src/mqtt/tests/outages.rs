@@ -1,4 +1,4 @@
-//! Brokers that go, come back, and say no.
+//! Brokers that go away, come back, and refuse.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
     report::Report,
 };
 
-/// How the first connection ends.
+/// Runs one link and returns how it ends.
 pub(super) async fn end_of_first(settings: Settings) -> End {
     let addresses = Addresses::new(&settings).expect("good settings");
     let (_orders, orders) = tokio::sync::mpsc::unbounded_channel();
@@ -23,7 +23,7 @@ pub(super) async fn end_of_first(settings: Settings) -> End {
     Links::new(settings, addresses, (orders, events, stopped), LinkInfo::default()).next().await
 }
 
-/// Why there is no first connection.
+/// Returns why the first connection fails.
 pub(super) async fn failure(settings: Settings) -> Failure {
     match end_of_first(settings).await {
         End::Failed(failure) => failure,
@@ -33,7 +33,7 @@ pub(super) async fn failure(settings: Settings) -> Failure {
 }
 
 #[tokio::test]
-async fn another_broker_is_killed_and_comes_back_and_nothing_is_acknowledged_twice() {
+async fn nothing_is_acknowledged_twice_when_a_broker_is_killed_and_comes_back() {
     let port = free_port();
     let mut broker = Broker::another_at(port).await;
     let mut probe = Probe::connect(settings(port));
@@ -63,7 +63,7 @@ async fn another_broker_is_killed_and_comes_back_and_nothing_is_acknowledged_twi
                         broker = Broker::another_at(port).await;
                     }
                 }
-                // The broker was back so soon that it may have been the topic.
+                // The broker was back so soon that the topic became a suspect.
                 Event::Deferred { .. } => under_way -= 1,
                 Event::LinkDown { link: of } => {
                     assert_eq!(of, link);
@@ -89,26 +89,26 @@ async fn a_message_that_the_broker_forbids_is_refused_with_its_reason() {
         probe.link.publish(attempt(link, number, "porch/light", b"on", qos));
         let (attempt, reason) = probe.refused().await;
         assert_eq!(attempt, number);
-        assert_eq!(reason, "the user may not do that (0x87)");
+        assert_eq!(reason, "the user is not authorized (0x87)");
     }
     probe.link.publish(attempt(link, 3, "coop/light", b"on", Qos::ExactlyOnce));
     assert_eq!(probe.acked().await, 3);
 }
 
 #[tokio::test]
-async fn a_login_is_needed_where_the_broker_wants_one() {
-    // `secret`, as `mosquitto_passwd` writes it.
+async fn a_broker_that_requires_a_login_gets_one() {
+    // The password is `secret`, hashed with `mosquitto_passwd`.
     let lines = "allow_anonymous false\npassword_file DIR/passwords";
     let broker = Broker::mosquitto_with(free_port(), lines, &[("passwords", PASSWORDS)]).await;
     let wrong = Settings { user: Some("ada".into()), password: Some("wrong".into()), ..settings(broker.roost) };
     for settings in [settings(broker.roost), wrong] {
         let failure = failure(settings).await;
-        assert!(matches!(failure, Failure::Login(_)) && failure.needs_a_person(), "{failure}");
+        assert!(matches!(failure, Failure::Login(_)) && failure.needs_operator(), "{failure}");
         assert!(failure.hint(false).is_some_and(|hint| hint.contains("`user` and `password`")));
     }
     let urls = vec![format!("mqtt://ada:secret@127.0.0.1:{}", broker.roost).parse().expect("a good URL")];
     Probe::connect(Settings { urls, ..settings(broker.roost) }).up().await;
-    let urls = vec![format!("mqtt://nobody:nothing@127.0.0.1:{}", broker.roost).parse().expect("a good URL")];
+    let urls = vec![format!("mqtt://unknown:nothing@127.0.0.1:{}", broker.roost).parse().expect("a good URL")];
     let login = Settings { user: Some("ada".into()), password: Some("secret".into()), ..settings(broker.roost) };
     Probe::connect(Settings { urls, ..login }).up().await;
 }
@@ -133,9 +133,9 @@ async fn a_link_over_tls_carries_messages() {
         ..settings(broker.roost)
     };
 
-    let stranger = failure(tls("127.0.0.1", Some(unrelated_authority(folder.path())))).await;
-    assert!(matches!(stranger, Failure::Tls(_)), "{stranger}");
-    assert!(stranger.hint(true).is_some_and(|hint| hint.contains("`ca_file`")));
+    let untrusted = failure(tls("127.0.0.1", Some(unrelated_authority(folder.path())))).await;
+    assert!(matches!(untrusted, Failure::Tls(_)), "{untrusted}");
+    assert!(untrusted.hint(true).is_some_and(|hint| hint.contains("`ca_file`")));
     let plain = failure(settings(broker.roost)).await;
     assert!(matches!(plain, Failure::ClosedAtOnce | Failure::Malformed(_)), "{plain}");
 
@@ -150,7 +150,7 @@ async fn a_link_over_tls_carries_messages() {
     assert_eq!(probe.down().await, link);
 }
 
-/// The server's certificate is nobody's authority.
+/// Writes an authority that has not signed the server's certificate.
 fn unrelated_authority(folder: &std::path::Path) -> std::path::PathBuf {
     let path = folder.join("unrelated.pem");
     std::fs::write(&path, include_str!("certificates/unrelated.pem")).expect("writable");
@@ -158,7 +158,7 @@ fn unrelated_authority(folder: &std::path::Path) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn a_ca_file_that_cannot_be_read_is_an_error_at_once() {
+async fn an_unreadable_ca_file_is_an_error_at_the_start() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "nothing").expect("writable");
@@ -172,7 +172,7 @@ async fn a_ca_file_that_cannot_be_read_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_not_there_is_waited_for() {
+async fn the_link_waits_for_an_absent_broker() {
     let port = free_port();
     let mut probe = Probe::connect(settings(port));
     let failure = failure(settings(port)).await;
@@ -185,7 +185,7 @@ async fn a_broker_that_is_not_there_is_waited_for() {
 }
 
 #[test]
-fn the_built_in_broker_says_that_a_port_is_taken() {
+fn the_built_in_broker_reports_a_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -197,7 +197,7 @@ fn the_built_in_broker_says_that_a_port_is_taken() {
 }
 
 #[tokio::test]
-async fn the_built_in_broker_delivers_from_one_version_to_the_other() {
+async fn the_built_in_broker_delivers_between_versions() {
     let broker = Broker::built_in();
     let mut probe = Probe::connect(settings(broker.roost));
     let (link, _) = probe.up().await;

@@ -1,4 +1,4 @@
-//! Brokers that close the connection on what their rules deny, without a word.
+//! Brokers that close the connection without a reason when their rules deny a packet.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,14 @@ use super::{
 };
 use crate::mqtt::Settings;
 
-/// Mosquitto 2.0.11 closes the connection on each message that is denied, if so many may wait as like.
+/// Starts a broker with access rules. Mosquitto 2.0.11 closes the connection at each denied message if the number of queued
+/// messages is unlimited.
 async fn strict(acl: &str) -> Broker {
     let lines = "allow_anonymous true\nacl_file DIR/acl\nmax_queued_messages 0";
     Broker::mosquitto_with(free_port(), lines, &[("acl", acl)]).await
 }
 
-/// What became of attempts: their numbers where the broker has them, and how it ended the connection at others.
+/// The events so far, with the attempts that they are about.
 #[derive(Debug, Default)]
 struct Seen {
     acked: BTreeSet<u64>,
@@ -30,7 +31,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Takes an event; the link that is up, if it is.
+    /// Records an event. Returns the number of a new link.
     fn take(&mut self, event: Event) -> Option<u64> {
         match event {
             Event::Acked { attempt, .. } => drop(self.acked.insert(attempt)),
@@ -49,10 +50,10 @@ impl Seen {
 }
 
 impl Probe {
-    /// Takes events until something is so.
-    async fn until(&mut self, seen: &mut Seen, is_so: impl Fn(&Seen) -> bool) -> Option<u64> {
+    /// Records events until a condition holds. Returns the number of the newest link.
+    async fn until(&mut self, seen: &mut Seen, is_done: impl Fn(&Seen) -> bool) -> Option<u64> {
         let mut link = None;
-        while !is_so(seen) {
+        while !is_done(seen) {
             let event = self.next().await;
             link = seen.take(event).or(link);
         }
@@ -61,7 +62,7 @@ impl Probe {
 }
 
 #[tokio::test]
-async fn where_the_status_topic_is_denied_everything_else_is_sent() {
+async fn a_denied_status_topic_does_not_affect_other_topics() {
     let broker = strict("topic write coop/#\ntopic read #\n").await;
     let mut reader = broker.reader(Version::Five).await;
     let mut probe = Probe::connect(settings(broker.roost));
@@ -72,13 +73,13 @@ async fn where_the_status_topic_is_denied_everything_else_is_sent() {
         probe.link.publish(attempt(link, number, "coop/light", b"on", Qos::AtLeastOnce));
     }
     probe.until(&mut seen, |seen| seen.acked.len() == 100).await;
-    assert_eq!(seen.links, 3, "the status topic is left alone for a while");
+    assert_eq!(seen.links, 3, "the status topic is not retried yet");
     assert!(reader.next().await.starts_with("coop/light|"));
     probe.link.stop().await;
 }
 
 #[tokio::test]
-async fn a_status_topic_is_chosen_or_there_is_none() {
+async fn the_status_topic_can_be_changed_or_turned_off() {
     let broker = strict("topic write coop/#\ntopic read #\n").await;
     let mut reader = broker.reader(Version::Five).await;
     let chosen = Settings { status_topic: Some(Topic::parse("coop/roost").expect("valid")), ..settings(broker.roost) };
@@ -98,7 +99,7 @@ async fn a_status_topic_is_chosen_or_there_is_none() {
     probe.link.publish(attempt(link, 1, "coop/light", b"off", Qos::AtLeastOnce));
     assert_eq!(probe.acked().await, 1);
     probe.link.stop().await;
-    assert!(reader.next().await.contains("|off|"), "nothing is said of the host");
+    assert!(reader.next().await.contains("|off|"), "no status is published");
 }
 
 #[tokio::test]
@@ -112,8 +113,8 @@ async fn a_denied_topic_is_found_and_others_are_sent() {
             let topic = if number == 10 { "porch/light".to_owned() } else { format!("coop/{number}") };
             probe.link.publish(attempt(link, number, &topic, b"on", qos));
         }
-        let link = probe.until(&mut seen, |seen| seen.links == 1).await.expect("it was lost, and is there again");
-        // Those that are suspects are tried, others are sent at once.
+        let link = probe.until(&mut seen, |seen| seen.links == 1).await.expect("the link is up again");
+        // Suspects are tried, others are sent at once.
         let mut left: BTreeSet<u64> = (101..=120).collect();
         while left != BTreeSet::from([110]) {
             for number in &left {
@@ -135,16 +136,16 @@ async fn a_denied_topic_is_found_and_others_are_sent() {
                 break link;
             }
         };
-        // MQTT 5 says so before the end, where it can say anything; and not everything is read that was sent before that.
-        let said =
+        // In MQTT 5 the broker may refuse the message before it ends the connection, but that answer may be lost.
+        let answers =
             [seen.refused.iter(), seen.ended_at.iter()].into_iter().flatten().filter(|(number, _)| *number == 110);
-        let said: Vec<&(u64, String)> = said.collect();
-        assert_eq!(said.len(), 1, "{seen:?}");
+        let answers: Vec<&(u64, String)> = answers.collect();
+        assert_eq!(answers.len(), 1, "{seen:?}");
         seen.deferred.clear();
         probe.link.publish(attempt(link, 210, "porch/light", b"on", qos));
         probe.link.publish(attempt(link, 211, "coop/1", b"on", qos));
         probe.until(&mut seen, |seen| seen.acked.contains(&211) && !seen.deferred.is_empty()).await;
-        assert!(matches!(seen.deferred[..], [(210, 5_000..=10_500)]), "it is left alone for a while: {seen:?}");
+        assert!(matches!(seen.deferred[..], [(210, 5_000..=10_500)]), "it is not retried yet: {seen:?}");
         assert_eq!(seen.links, 2);
         probe.link.stop().await;
     }
@@ -161,8 +162,8 @@ async fn a_broker_that_goes_away_makes_nothing_a_suspect() {
     }
     let mut seen = Seen::default();
     broker.kill().await;
-    // Longer away than the first pause.
-    tokio::time::sleep(settings(port).pace.first_pause * 2).await;
+    // The broker is away for longer than the first pause.
+    tokio::time::sleep(settings(port).timeouts.first_pause * 2).await;
     let _broker = Broker::mosquitto_with(port, "allow_anonymous true", &[]).await;
     let link = probe.until(&mut seen, |seen| seen.links == 1).await.expect("it is back");
     seen.acked.clear();
@@ -177,13 +178,13 @@ async fn a_broker_that_goes_away_makes_nothing_a_suspect() {
 async fn a_subscription_that_ends_the_connection_is_found() {
     let broker = FalseBroker::new().await;
     let mut probe = Probe::connect(Settings { status_topic: None, ..broker.settings() });
-    let (mut client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    let (mut client, (link, _)) = tokio::join!(broker.accept_and_connack(), probe.up());
     probe.watch(link, 1, "porch/state", "on");
     assert_eq!(client.subscribe().await.1, "porch/state");
     drop(client);
     assert_eq!(probe.down().await, link);
 
-    let (mut client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    let (mut client, (link, _)) = tokio::join!(broker.accept_and_connack(), probe.up());
     probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
     probe.watch(link, 2, "porch/state", "on");
     probe.watch(link, 3, "coop/state", "on");
@@ -205,23 +206,23 @@ async fn a_subscription_that_ends_the_connection_is_found() {
     assert_eq!((watch, refused.as_deref()), (2, Some(expected)));
     assert_eq!(probe.down().await, link);
 
-    let (_client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    let (_client, (link, _)) = tokio::join!(broker.accept_and_connack(), probe.up());
     probe.watch(link, 4, "porch/state", "on");
-    let expected = "the broker had ended the connection at the subscription to `porch/state`";
-    assert_eq!(probe.watching().await, (4, Some(expected.to_owned())), "it is left alone for a while");
+    let expected = "the broker ended an earlier connection at the subscription to `porch/state`";
+    assert_eq!(probe.watching().await, (4, Some(expected.to_owned())), "it is not retried yet");
 }
 
 #[tokio::test]
-async fn a_broker_that_takes_its_time_over_a_suspect_holds_up_nothing_else() {
+async fn a_slow_answer_to_a_suspect_does_not_delay_other_topics() {
     let broker = FalseBroker::new().await;
     let mut probe = Probe::connect(Settings { status_topic: None, ..broker.settings() });
-    let (mut client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    let (mut client, (link, _)) = tokio::join!(broker.accept_and_connack(), probe.up());
     probe.link.publish(attempt(link, 1, "porch/light", b"on", Qos::AtLeastOnce));
     client.publish().await;
     drop(client);
     probe.down().await;
 
-    let (mut client, (link, _)) = tokio::join!(broker.let_in(), probe.up());
+    let (mut client, (link, _)) = tokio::join!(broker.accept_and_connack(), probe.up());
     probe.link.publish(attempt(link, 2, "porch/light", b"on", Qos::AtLeastOnce));
     let suspect = client.publish().await.pkid;
     assert!(matches!(client.next().await, Packet::PingReq(_)));
@@ -236,7 +237,7 @@ async fn a_broker_that_takes_its_time_over_a_suspect_holds_up_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_one_broker_denies_is_tried_at_once_at_another() {
+async fn a_topic_that_one_broker_denies_is_tried_at_once_at_another() {
     let strict = strict("topic write coop/#\ntopic read #\n").await;
     let open = Broker::mosquitto().await;
     let urls = [&strict, &open].iter().flat_map(|broker| settings(broker.roost).urls).collect();
@@ -261,20 +262,20 @@ async fn what_one_broker_denies_is_tried_at_once_at_another() {
             break;
         }
         let wait_ms = seen.deferred[deferred].1;
-        assert!(wait_ms < 5_000, "for the pause after a trial, and not for the strict broker's: {wait_ms} ms");
+        assert!(wait_ms < 5_000, "the pause after a trial, and not the strict broker's: {wait_ms} ms");
         tokio::time::sleep(std::time::Duration::from_millis(wait_ms.unsigned_abs())).await;
     }
     assert_eq!(probe.info.get().held_back_count, 0);
 }
 
 #[tokio::test]
-async fn after_a_broker_that_lets_in_and_closes_the_next_address_has_its_turn() {
+async fn a_broker_that_accepts_and_closes_makes_the_link_try_the_next_address() {
     let (closing, open) = (FalseBroker::new().await, Broker::mosquitto().await);
     let urls = [closing.settings().urls, settings(open.roost).urls].concat();
     let mut probe = Probe::connect(Settings { urls, status_topic: None, ..settings(1) });
     let closes = async {
         loop {
-            closing.let_in().await;
+            closing.accept_and_connack().await;
         }
     };
     let open_url = format!("mqtt://127.0.0.1:{}", open.roost);
@@ -291,13 +292,13 @@ async fn after_a_broker_that_lets_in_and_closes_the_next_address_has_its_turn() 
 }
 
 #[tokio::test]
-async fn a_broker_that_lets_in_and_closes_is_said_to_do_so() {
+async fn a_broker_that_accepts_and_closes_is_reported_as_such() {
     let broker = FalseBroker::new().await;
     let settings = Settings { status_topic: None, ..broker.settings() };
     let (end, ()) = tokio::join!(super::outages::end_of_first(settings), async {
-        broker.let_in().await;
+        broker.accept_and_connack().await;
     });
-    let crate::mqtt::End::Lost(failure, _) = end else { panic!("it was let in") };
-    assert!(failure.to_string().contains("closed the connection at once"), "{failure}");
+    let crate::mqtt::End::Lost(failure, _) = end else { panic!("it was accepted") };
+    assert!(failure.to_string().contains("accepted the connection and closed it at once"), "{failure}");
     assert!(failure.hint(false).is_some_and(|hint| hint.contains("client-id")));
 }

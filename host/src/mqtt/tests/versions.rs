@@ -1,4 +1,4 @@
-//! Brokers that do not speak MQTT 5, or not to everybody.
+//! Brokers that do not support MQTT 5, QoS 2 or the last will.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
 use crate::mqtt::{connection::too_late, message::message};
 
 #[tokio::test]
-async fn a_broker_that_refuses_5_in_any_way_is_spoken_to_in_3_1_1() {
+async fn a_broker_that_refuses_5_in_any_way_is_used_with_3_1_1() {
     let broker = Broker::mosquitto().await;
     let answers: [&[u8]; 5] = [&[0x20, 2, 0, 1], &[0x20, 3, 0, 0x84, 0], &[0x20, 2, 0, 0], b"", b"what?"];
     for answer in answers {
@@ -37,7 +37,7 @@ async fn a_broker_that_refuses_5_in_any_way_is_spoken_to_in_3_1_1() {
 }
 
 #[tokio::test]
-async fn what_a_link_in_3_1_1_has_sent_itself_is_no_report() {
+async fn own_messages_are_not_reports_in_3_1_1() {
     let broker = Broker::old().await;
     let mut probe = Probe::connect(settings(broker.roost));
     let (link, _) = probe.up().await;
@@ -47,17 +47,17 @@ async fn what_a_link_in_3_1_1_has_sent_itself_is_no_report() {
     assert_eq!(probe.acked().await, 1);
     probe.link.publish(attempt(link, 2, "door/state", b"shut", Qos::AtLeastOnce));
     assert_eq!(probe.acked().await, 2);
-    // The device says the same.
+    // The device reports the same.
     let mut device = Probe::connect(crate::mqtt::Settings { client_id: "device".into(), ..settings(broker.roost) });
     let (of_device, _) = device.up().await;
     device.link.publish(attempt(of_device, 1, "door/state", b"open", Qos::AtLeastOnce));
     assert_eq!(device.acked().await, 1);
-    let heard = probe.heard().await;
-    assert!(heard.matches && heard.said == "open", "{heard:?}");
+    let received = probe.received().await;
+    assert!(received.matches && received.said == "open", "{received:?}");
 }
 
 #[tokio::test]
-async fn a_broker_without_qos_2_takes_such_messages_at_qos_1() {
+async fn a_broker_without_qos_2_accepts_such_messages_at_qos_1() {
     let broker = FalseBroker::new().await;
     let mut probe = Probe::connect(broker.settings());
     let refused = async {
@@ -73,12 +73,12 @@ async fn a_broker_without_qos_2_takes_such_messages_at_qos_1() {
 }
 
 #[tokio::test]
-async fn a_last_will_that_the_broker_denies_is_left_out() {
+async fn a_denied_last_will_is_left_out() {
     let broker = FalseBroker::new().await;
     let mut probe = Probe::connect(broker.settings());
     let first = async {
         broker.accept_any().await.send(&[0x20, 3, 0, 0x87, 0]).await;
-        broker.let_in().await
+        broker.accept_and_connack().await
     };
     let (mut client, _) = tokio::join!(first, probe.up());
     assert_eq!(&client.publish().await.payload[..], b"online");
@@ -86,23 +86,23 @@ async fn a_last_will_that_the_broker_denies_is_left_out() {
 }
 
 #[test]
-fn a_message_that_waits_in_the_host_longer_than_it_is_good_for_is_not_sent() {
+fn a_message_that_expires_in_the_host_is_not_sent() {
     let mut attempt = attempt(1, 1, "coop/light", b"on", Qos::AtLeastOnce);
     let now = Instant::now();
     let since = |seconds| now.checked_sub(Duration::from_secs(seconds)).expect("the machine runs for longer");
-    assert_eq!(too_late(&message(&attempt), since(60)), None, "it is always good");
+    assert_eq!(too_late(&message(&attempt), since(60)), None, "it does not expire");
     attempt.expiry_ms = Some(5_000);
     assert_eq!(too_late(&message(&attempt), since(1)), None);
     let reason = too_late(&message(&attempt), since(6)).expect("too late");
-    assert!(reason.contains("it waited 6 s for the connection, and was good for 5 s"), "{reason}");
+    assert!(reason.contains("it waited 6 s for the connection and expired after 5 s"), "{reason}");
 }
 
 #[tokio::test]
-async fn a_broker_that_has_no_subscriber_says_so() {
+async fn a_message_without_a_subscriber_is_acknowledged_as_such() {
     let broker = Broker::mosquitto().await;
     let mut probe = Probe::connect(crate::mqtt::Settings { status_topic: None, ..settings(broker.roost) });
     let (link, _) = probe.up().await;
-    // Of QoS 2 Mosquitto says nothing.
+    // Mosquitto does not report that at QoS 2.
     probe.link.publish(attempt(link, 1, "coop/light", b"on", Qos::AtLeastOnce));
     let event = probe.next().await;
     assert!(matches!(event, Event::Acked { attempt: 1, no_subscriber: true, .. }), "{event:?}");

@@ -64,12 +64,12 @@ fn messages_are_read_at_the_qos_that_was_asked_for() {
 }
 
 #[test]
-fn a_subscription_wants_what_the_broker_has_kept_each_time() {
+fn each_subscription_requests_the_retained_message() {
     let mut subscribe = subscribe("a/b");
     subscribe.pkid = 0x0102;
     let mut bytes = BytesMut::new();
     Packet::Subscribe(subscribe).write(&mut bytes, None).expect("encodable");
-    // QoS 1; as published: no; kept messages: always.
+    // QoS 1; retain as published: no; retain handling: send at each subscription.
     assert_eq!(&bytes[..], [0x82, 9, 1, 2, 0, 0, 3, b'a', b'/', b'b', 0b0000_0001]);
     let mut bytes = BytesMut::new();
     unsubscribe("a/b", 0x0102).write(&mut bytes, None).expect("encodable");
@@ -82,9 +82,9 @@ fn a_session_ends_with_its_connection() {
     connect("roost", None, 30, None).write(&mut bytes, None).expect("encodable");
     let Packet::Connect(connect, ..) = Packet::read(&mut bytes, None).expect("readable") else { panic!("no CONNECT") };
     assert!(connect.clean_start);
-    let said = connect.properties.expect("some");
-    assert_eq!((said.session_expiry_interval, said.topic_alias_max), (Some(0), None));
-    assert_eq!((said.receive_maximum, said.max_packet_size), (Some(100), Some(1 << 20)));
+    let properties = connect.properties.expect("some");
+    assert_eq!((properties.session_expiry_interval, properties.topic_alias_max), (Some(0), None));
+    assert_eq!((properties.receive_maximum, properties.max_packet_size), (Some(100), Some(1 << 20)));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_disconnect_is_read_in_each_of_its_forms() {
 }
 
 #[test]
-fn half_a_packet_is_waited_for() {
+fn an_incomplete_packet_is_not_taken() {
     let whole = [0x40, 4, 1, 2, 0x87, 0];
     for length in 0..whole.len() {
         assert_eq!(read(&whole[..length]).expect("not wrong yet"), None, "{length}");
@@ -104,7 +104,7 @@ fn half_a_packet_is_waited_for() {
 }
 
 #[test]
-fn what_no_broker_may_send_is_malformed() {
+fn packets_that_a_broker_may_not_send_are_malformed() {
     for bytes in [
         &[0x00, 0x00][..],
         &[0x40, 0x00],
@@ -116,11 +116,11 @@ fn what_no_broker_may_send_is_malformed() {
         &[0x30, 0x03, 0x00, 0x00, 0x00],
         &[0x30, 0x04, 0x00, 0x01, 0xFF, 0x00],
         &[0x30, 0x07, 0x00, 0x01, b'a', 0x03, 0x23, 0x00, 0x01],
-        // QoS 1 with packet id 0, QoS 2, and what is neither.
+        // QoS 1 with packet id 0, QoS 2, and an invalid QoS.
         &[0x32, 0x06, 0x00, 0x01, b'a', 0x00, 0x00, 0x00],
         &[0x34, 0x06, 0x00, 0x01, b'a', 0x00, 0x01, 0x00],
         &[0x36, 0x06, 0x00, 0x01, b'a', 0x00, 0x01, 0x00],
-        // SUBACK without a reason, with two, with QoS 3, with properties that end elsewhere.
+        // SUBACK without a reason, with two, with QoS 3, with a wrong length of the properties.
         &[0x90, 0x02, 0x00, 0x01],
         &[0x90, 0x03, 0x00, 0x01, 0x00],
         &[0x90, 0x05, 0x00, 0x01, 0x00, 0x01, 0x01],
@@ -136,7 +136,7 @@ fn what_no_broker_may_send_is_malformed() {
 }
 
 #[test]
-fn connack_says_what_the_broker_takes() {
+fn connack_states_the_brokers_limits() {
     let plain = read_connack(&[0x20, 3, 0, 0, 0]).expect("readable").expect("complete");
     let version = Version::Five;
     let expected = Limits {
@@ -148,7 +148,7 @@ fn connack_says_what_the_broker_takes() {
         keep_alive_s: None,
     };
     assert_eq!(plain, expected);
-    let said = [0x20, 18, 0, 0, 15, 0x21, 0, 10, 0x24, 1, 0x25, 0, 0x27, 0, 0, 4, 0, 0x13, 0, 9];
+    let connack = [0x20, 18, 0, 0, 15, 0x21, 0, 10, 0x24, 1, 0x25, 0, 0x27, 0, 0, 4, 0, 0x13, 0, 9];
     let expected = Limits {
         version,
         receive_maximum: 10,
@@ -157,14 +157,14 @@ fn connack_says_what_the_broker_takes() {
         retain: false,
         keep_alive_s: Some(9),
     };
-    assert_eq!(read_connack(&said).expect("readable"), Some(expected));
+    assert_eq!(read_connack(&connack).expect("readable"), Some(expected));
 }
 
 #[test]
-fn connack_says_why_not() {
+fn connack_states_why_the_connection_is_refused() {
     assert!(matches!(read_connack(&[0x20, 2, 0, 1]), Err(Failure::Version)));
     assert!(matches!(read_connack(&[0x20, 3, 0, 0x84, 0]), Err(Failure::Version)));
-    // Whatever it says, it does not speak 5.
+    // The form is that of 3.1.1, whatever the code.
     assert!(matches!(read_connack(&[0x20, 2, 0, 0]), Err(Failure::Version)));
     assert!(matches!(read_connack(&[0x20, 2, 0, 5]), Err(Failure::Version)));
     assert!(matches!(read_connack(&[0x20, 3, 0, 0x87, 0]), Err(Failure::Login(_))));
@@ -226,7 +226,7 @@ fn answers_of_3_1_1_are_read() {
     assert!(matches!(connack(&[0x20, 3, 0, 0, 0]), Err(Failure::Malformed(_))));
 }
 
-/// Takes everything that is there.
+/// Reads all packets.
 fn read_all(bytes: &[u8], version: Version) -> Result<Vec<Incoming>, Failure> {
     let mut read = BytesMut::from(bytes);
     let mut packets = Vec::new();
@@ -238,7 +238,7 @@ fn read_all(bytes: &[u8], version: Version) -> Result<Vec<Incoming>, Failure> {
 
 proptest! {
     #[test]
-    fn nothing_that_a_broker_sends_makes_us_panic(
+    fn arbitrary_bytes_from_a_broker_cause_no_panic(
         kind in 0..=u8::MAX,
         body in proptest::collection::vec(prop_oneof![Just(0_u8), 0..8_u8, any::<u8>()], 0..40),
     ) {
@@ -255,7 +255,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_is_read_as_it_was_sent_and_spoilt_is_no_panic(
+    fn a_message_is_read_as_it_was_sent_and_a_corrupted_one_causes_no_panic(
         topic in "[a-zü/$]{1,20}",
         payload in proptest::collection::vec(any::<u8>(), 0..300),
         id in proptest::option::of(1..=u16::MAX),

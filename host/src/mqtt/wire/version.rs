@@ -1,4 +1,5 @@
-//! The versions of MQTT that are spoken. Everything else here is thought in 5; 3.1.1 leaves out what it does not have.
+//! The supported versions of MQTT. The rest of the link uses the packets of MQTT 5; they are converted for 3.1.1, without
+//! the features that 3.1.1 lacks.
 
 use std::fmt;
 
@@ -14,7 +15,7 @@ use crate::mqtt::{
     reason::{BAD_CLIENT_ID, BAD_LOGIN, NOT_AUTHORIZED, Reason, UNAVAILABLE},
 };
 
-/// Which version is spoken on a connection.
+/// The version of MQTT on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::mqtt) enum Version {
     /// 3.1.1: without run ids, expiry, and reasons of refusals.
@@ -62,7 +63,7 @@ fn text(bytes: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())
 }
 
-/// Without properties, and with what takes their place.
+/// Converts a packet of MQTT 5. Properties are dropped, or replaced by the corresponding fields of 3.1.1.
 fn in_3_1_1(packet: &Packet) -> Result<v4::Packet, String> {
     Ok(match packet {
         Packet::Connect(connect, will, login) => {
@@ -107,11 +108,11 @@ fn in_3_1_1(packet: &Packet) -> Result<v4::Packet, String> {
         }
         Packet::PingReq(_) => v4::Packet::PingReq,
         Packet::Disconnect(_) => v4::Packet::Disconnect,
-        other => return Err(format!("{other:?} is never sent")),
+        other => return Err(format!("the link does not send {other:?}")),
     })
 }
 
-/// PUBLISH. MQTT 3.1.1, section 3.3.
+/// Decodes PUBLISH. MQTT 3.1.1, section 3.3.
 pub(super) fn arrived(mut frame: Frame) -> Result<Arrived, Failure> {
     let malformed = |what: &str| Failure::Malformed(format!("a message {what}"));
     let publish = match v4::Packet::read(&mut frame.bytes, usize::MAX) {
@@ -122,7 +123,7 @@ pub(super) fn arrived(mut frame: Frame) -> Result<Arrived, Failure> {
     let id = match publish.qos {
         QoS3::AtMostOnce => None,
         QoS3::AtLeastOnce => Some(publish.pkid),
-        QoS3::ExactlyOnce => return Err(malformed("at QoS 2, to a subscription at QoS 1")),
+        QoS3::ExactlyOnce => return Err(malformed("at QoS 2 for a subscription at QoS 1")),
     };
     if publish.topic.is_empty() {
         return Err(malformed("without a topic"));
@@ -131,7 +132,7 @@ pub(super) fn arrived(mut frame: Frame) -> Result<Arrived, Failure> {
     Ok(Arrived { topic, payload, id, retained, expires: false, is_ours: false })
 }
 
-/// SUBACK: the packet id and one return code, because one topic was asked for. MQTT 3.1.1, section 3.9.
+/// Decodes SUBACK: the packet id and one return code, because each SUBSCRIBE has one topic. MQTT 3.1.1, section 3.9.
 pub(super) fn granted(body: &[u8]) -> Result<Ack, Failure> {
     match *body {
         [high, low, code @ (0..=2 | 0x80)] => {
@@ -142,7 +143,7 @@ pub(super) fn granted(body: &[u8]) -> Result<Ack, Failure> {
     }
 }
 
-/// CONNACK. MQTT 3.1.1, section 3.2.
+/// Decodes CONNACK. MQTT 3.1.1, section 3.2.
 pub(super) fn connack(body: &[u8]) -> Result<Limits, Failure> {
     let refused = |code| Err(Failure::refused(Reason { code, text: None }));
     match *body {
@@ -159,6 +160,6 @@ pub(super) fn connack(body: &[u8]) -> Result<Limits, Failure> {
         [_, 3] => refused(UNAVAILABLE),
         [_, 4] => refused(BAD_LOGIN),
         [_, 5] => refused(NOT_AUTHORIZED),
-        _ => Err(Failure::Malformed("a CONNACK that MQTT 3.1.1 does not know".to_owned())),
+        _ => Err(Failure::Malformed("an invalid CONNACK".to_owned())),
     }
 }

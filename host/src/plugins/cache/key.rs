@@ -1,5 +1,5 @@
-//! The key of the seals: made once, kept in the data folder and not beside what it seals, so that a program that can write to
-//! the cache alone cannot have its code run.
+//! The key of the seals. It is created once and stored in the data folder, outside of the cache, so that a program that can
+//! write only to the cache cannot have its code run.
 
 use std::{
     fs::File,
@@ -13,17 +13,17 @@ use subtle::ConstantTimeEq as _;
 
 use crate::files::{self, Folder};
 
-/// Its name in the data folder.
+/// The key's file in the data folder.
 pub(super) const FILE: &str = "cache-key";
-/// Bytes of a key: a block of SHA-256, which is what the seals take.
+/// The length of a key: the block size of SHA-256.
 const BYTES: usize = 64;
 
-/// Not shown by `Debug`.
+/// The key of a data folder. `Debug` does not show it.
 #[derive(Debug)]
 pub(super) struct Key(hmac::Key);
 
 impl Key {
-    /// The key of a data folder, which is made if there is none, or if others may know it.
+    /// Reads the key of a data folder, or creates a new one if there is none or other users could read it.
     pub(super) fn of(data: &Path) -> io::Result<Self> {
         let folder = Folder::open(data)?;
         let kept = match folder.open_file(FILE) {
@@ -43,7 +43,7 @@ impl Key {
         Ok(Self(hmac::Key::new(HMAC_SHA256, &bytes)))
     }
 
-    /// The seal of some bytes, given in parts: which parts they are makes no difference.
+    /// Returns the seal of the concatenated parts.
     pub(super) fn seal(&self, parts: &[&[u8]]) -> Seal {
         let mut context = Context::with_key(&self.0);
         parts.iter().for_each(|part| context.update(part));
@@ -51,7 +51,7 @@ impl Key {
     }
 }
 
-/// What only a program that has the key can make.
+/// A message authentication code, which only a program with the key can compute.
 pub(super) struct Seal(Tag);
 
 impl Seal {
@@ -64,7 +64,7 @@ impl Seal {
     }
 }
 
-/// A key that only this user could read.
+/// Reads a key. Returns `None` if its length is wrong, or other users could read the file.
 fn read(file: &File) -> io::Result<Option<[u8; BYTES]>> {
     let found = file.metadata()?;
     let is_secret = found.is_file() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0;

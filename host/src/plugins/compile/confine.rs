@@ -1,5 +1,5 @@
-//! What the compiler's process may not do: nearly everything. A component that takes the compiler over would find a process
-//! without files, network, descriptors or privileges, which the kernel kills before any other.
+//! Confines the compiler's process. A component that exploits the compiler gains a process without files, network, further
+//! descriptors or privileges, and the kernel kills that process first if memory runs out.
 
 use std::{fs, io};
 
@@ -8,23 +8,24 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::plugins::limits;
 
-/// Of the kernel's choices of what to kill when memory runs out, the first.
+/// The highest score of the kernel's out-of-memory killer.
 const FIRST_TO_BE_KILLED: &str = "1000";
 
-/// Closes what this process has inherited beyond standard input, output and error. It opens its own files for itself alone;
-/// those of a program that started the host need not be so.
-#[allow(unsafe_code, reason = "nothing else closes descriptors that this program knows nothing of")]
+/// Closes all inherited descriptors except standard input, output and error. The host's own files are not inherited, but
+/// those of the program that started the host may be.
+#[allow(unsafe_code, reason = "no safe function closes unknown descriptors")]
 pub(super) fn close_inherited() {
-    // SAFETY: it is done first of all, so that none of them has an owner in this program.
+    // SAFETY: this is the program's first action, so that no descriptor has an owner in this program yet.
     unsafe {
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
     }
 }
 
-/// From here on the process can compute, read what is open, and write what is open. Threads that it starts are confined too.
+/// Confines the process: afterwards it can only compute, and read and write its open files. Threads that it starts later are
+/// confined as well.
 pub(super) fn confine(memory: u64) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // Where `/proc` cannot be written, the host has to live with it.
+    // Without a writable `/proc`, the score stays as it is.
     let _ = fs::write("/proc/self/oom_score_adj", FIRST_TO_BE_KILLED);
     rustix::process::nice(limits::NICE)?;
     limit(Resource::As, memory, memory)?;
@@ -33,19 +34,19 @@ pub(super) fn confine(memory: u64) -> io::Result<()> {
     limit(Resource::Fsize, limits::COMPILED_BYTES, limits::COMPILED_BYTES)?;
     rustix::thread::set_no_new_privs(true)?;
     reach_nothing().map_err(io::Error::other)?;
-    // The last one, because the others may open something. What is open stays so.
+    // This is last, because the steps above may open files. Open files stay open.
     limit(Resource::Nofile, 0, 0)
 }
 
-/// Never more than is allowed already, which could not be raised.
+/// Sets a limit, or leaves a lower one, because limits cannot be raised.
 fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     let allowed = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let limit = Rlimit { current: Some(soft.min(allowed)), maximum: Some(hard.min(allowed)) };
     Ok(setrlimit(resource, limit)?)
 }
 
-/// No file by its path, no TCP, no abstract socket, no signal to other processes: as much of that as the kernel can forbid
-/// (landlock(7)); an old one forbids nothing.
+/// Denies access to files by path, TCP, abstract sockets and signals to other processes, as far as the kernel supports it
+/// (landlock(7)). An old kernel denies nothing.
 fn reach_nothing() -> Result<(), RulesetError> {
     let known = ABI::V6;
     let rules = Ruleset::default().handle_access(AccessFs::from_all(known))?;
@@ -65,9 +66,9 @@ mod tests {
 
     use super::*;
 
-    /// Whether this is a process that was started by [`in_a_process`] to run that test.
-    fn is_asked(what: &str) -> bool {
-        std::env::args().any(|argument| argument == what)
+    /// Checks whether [`in_a_process`] started this process, by its argument.
+    fn has_argument(expected: &str) -> bool {
+        std::env::args().any(|argument| argument == expected)
     }
 
     fn in_a_process(test: &str) -> std::process::Output {
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_confined_process_reaches_nothing() {
-        if !is_asked("confined") {
+        if !has_argument("confined") {
             let done = in_a_process("a_confined_process_reaches_nothing");
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
             return;
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn landlock_alone_forbids_files_and_network() {
-        if !is_asked("confined") {
+        if !has_argument("confined") {
             let done = in_a_process("landlock_alone_forbids_files_and_network");
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
             return;
@@ -110,7 +111,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let before = File::open("/etc/passwd");
         reach_nothing().unwrap();
-        // An old kernel, and some containers, have no Landlock: there is nothing to be seen then.
+        // Old kernels and some containers do not have Landlock: then nothing is denied.
         let has_landlock = fs::read_to_string("/proc/self/status").is_err();
         if has_landlock {
             let denied = |error: io::Error| assert_eq!(error.kind(), ErrorKind::PermissionDenied);
@@ -122,9 +123,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_limited_already_is_not_raised() {
-        if !is_asked("confined") {
-            let done = in_a_process("what_is_limited_already_is_not_raised");
+    fn a_lower_limit_is_not_raised() {
+        if !has_argument("confined") {
+            let done = in_a_process("a_lower_limit_is_not_raised");
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
             return;
         }

@@ -1,4 +1,4 @@
-//! What a plugin may ask of the host while it answers.
+//! The functions that a plugin imports from the host.
 
 use chrono::{Datelike as _, NaiveDate, NaiveTime, Timelike as _};
 use roost_scheduler::{calendar, time::Instant};
@@ -18,7 +18,7 @@ impl wit::log::Host for Guest {
             wit::log::Level::Warn => Level::WARN,
             wit::log::Level::Error => Level::ERROR,
         };
-        self.journal.write(level, &line);
+        self.call_output.write(level, &line);
         Ok(())
     }
 }
@@ -50,10 +50,10 @@ impl wit::calendar::Host for Guest {
 impl wit::sun::Host for Guest {
     fn times(&mut self, what: wit::SunEvent, on: wit::Date) -> Result<Result<Vec<i64>, String>> {
         let Some(location) = self.site.location else {
-            return Ok(Err("the device has no location, and the sun needs one".into()));
+            return Ok(Err("the device has no location, which the times of the sun require".into()));
         };
         let times = to_date(on).map(|date| {
-            let times = self.almanac.sky().times(event(what), date, location, self.site.zone);
+            let times = self.trigger_cache.sun().times(event(what), date, location, self.site.zone);
             times.iter().map(|at| at.millis()).collect()
         });
         Ok(times)

@@ -1,4 +1,4 @@
-//! Steps: messages, and the reports by which devices confirm them.
+//! Converts steps: messages, and the reports by which devices confirm them.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use roost_scheduler::{
 use super::{Invalid, Terms, wit};
 use crate::config::grant::{self, Access, how_to_allow, how_to_raise};
 
-/// However many there are.
+/// Converts a list of steps. The scheduler's rules check its length.
 pub(super) fn steps(list: Vec<wit::Step>, terms: &Terms<'_>) -> Result<Vec<Step>, Invalid> {
     let mut steps = Vec::with_capacity(list.len());
     for (index, proposed) in list.into_iter().enumerate() {
@@ -45,7 +45,7 @@ fn matches(matches: wit::Matches) -> Result<Matches, Invalid> {
         wit::Matches::Bytes(bytes) => Matches::Bytes(bytes.into()),
         wit::Matches::Json(wit::JsonValue { pointer, value }) => {
             if let Err(error) = serde_json::from_str::<serde_json::Value>(&value) {
-                let rule = format!("it is not JSON: {error}; a text needs its quotes, as in `\"open\"`");
+                let rule = format!("it is not JSON: {error}; a string must be in quotes, as in `\"open\"`");
                 return Err(Invalid::value("confirm.matches.json.value", format!("`{}`", excerpt(&value)), &rule));
             }
             Matches::Json { pointer, value }
@@ -70,7 +70,7 @@ fn topic(field: &str, text: &str) -> Result<Topic, Invalid> {
     Topic::parse(text).map_err(|error| Invalid::new(format!("`{field}`: {error}")))
 }
 
-/// I8. The hint is the text that would allow it.
+/// Returns the error for a topic outside of the grant (I8). The hint contains the lines that allow it.
 fn outside_grant(field: &str, topic: &Topic, terms: &Terms<'_>) -> Invalid {
     let Terms { plugin, grant, granted_by_operator, .. } = *terms;
     let (verb, access) = if field == "topic" { ("publish to", Access::Publish) } else { ("read", Access::Read) };
@@ -83,7 +83,7 @@ fn outside_grant(field: &str, topic: &Topic, terms: &Terms<'_>) -> Invalid {
     ))
 }
 
-/// I8. The same for its QoS, and for whether the broker keeps it.
+/// Returns the error for a QoS or a retained message that exceeds the grant (I8). The hint contains the line that allows it.
 fn above_ceiling(excess: Excess, topic: &Topic, qos: Qos, terms: &Terms<'_>) -> Invalid {
     let Terms { plugin, grant, granted_by_operator, .. } = *terms;
     let above = grant::above(excess, &format!("`{plugin}`"), qos, grant);

@@ -1,4 +1,4 @@
-//! Tasks: what a plugin can be asked to do, what it is asked, and what it answers.
+//! Converts task lists, task calls and the plugin's replies.
 
 use roost_scheduler::{
     limits as bounds,
@@ -11,24 +11,27 @@ use serde_json::Value;
 
 use super::{Invalid, Terms, steps, wit};
 
-/// What a plugin can be asked to do; a plugin without the export has none.
+/// A plugin's tasks. A plugin without the export has none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in super::super) struct Tasks(Vec<TaskDescription>);
 
-/// One of them.
+/// The description of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TaskDescription {
     pub(crate) name: TaskName,
-    /// The plugin's own words.
+    /// The plugin's summary of the task.
     pub(crate) summary: String,
-    /// A JSON Schema: an object or a boolean. That it is one in all its parts is for those who use it.
+    /// The JSON Schema of the arguments: an object or a boolean. Its contents are not checked.
     pub(crate) args_schema: Option<Value>,
 }
 
-/// A plugin's answer to `list-tasks`: all of it, or what is wrong with the first one that is wrong.
+/// Converts a plugin's answer to `list-tasks`.
+///
+/// # Errors
+/// Returns the first fault. A list is refused as a whole.
 pub(in super::super) fn tasks(list: Vec<wit::TaskDescription>) -> Result<Tasks, Invalid> {
     if list.len() > bounds::TASKS_PER_PLUGIN {
-        let what = format!("there are {} tasks, and a plugin may have {}", list.len(), bounds::TASKS_PER_PLUGIN);
+        let what = format!("the plugin has {} tasks, and may have {}", list.len(), bounds::TASKS_PER_PLUGIN);
         return Err(Invalid::new(what));
     }
     let mut tasks = Tasks(Vec::with_capacity(list.len()));
@@ -57,13 +60,15 @@ fn schema(text: &str) -> Result<Value, Invalid> {
     }
     match serde_json::from_str(text) {
         Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok(schema),
-        Ok(_) => Err(Invalid::new("`args-schema` is neither an object nor `true` or `false`, as a JSON Schema is")),
+        Ok(_) => {
+            Err(Invalid::new("`args-schema` is neither an object nor `true` or `false`, as a JSON Schema must be"))
+        }
         Err(error) => Err(Invalid::new(format!("`args-schema` is not JSON: {error}"))),
     }
 }
 
 impl Tasks {
-    /// Of a plugin that does not export them.
+    /// The tasks of a plugin that does not export them.
     pub(in super::super) const NONE: &Self = &Self(Vec::new());
 
     pub(in super::super) fn list(&self) -> &[TaskDescription] {
@@ -74,23 +79,24 @@ impl Tasks {
         self.0.iter().find(|task| task.name.as_str() == name)
     }
 
-    /// What the plugin is to be asked, in a job or by a person; `field` says where that stands.
+    /// Checks a task call of a job or of the operator. `field` is its place in the request, for errors.
     pub(in super::super) fn task(&self, field: &str, name: &str, args: String) -> Result<Task, Invalid> {
         let Some(TaskDescription { name, .. }) = self.get(name) else {
-            return Err(Invalid::new(format!("`{field}.name` `{}`: {}", excerpt(name), self.those_there_are())));
+            return Err(Invalid::new(format!("`{field}.name` `{}`: {}", excerpt(name), self.suggestion())));
         };
         if args.len() > bounds::ARGS_BYTES {
             let value = format!("of {} bytes", args.len());
             return Err(Invalid::value(&format!("{field}.args"), value, "they may have 16,384 (16 KiB)"));
         }
         if let Err(error) = serde_json::from_str::<Value>(&args) {
-            let what = format!("`{field}.args`: they are not JSON: {error}; where there are none, it is `null`");
+            let what = format!("`{field}.args`: they are not JSON: {error}; write `null` for no arguments");
             return Err(Invalid::new(what));
         }
         Ok(Task { name: name.clone(), args })
     }
 
-    fn those_there_are(&self) -> String {
+    /// Returns the end of the error for an unknown task.
+    fn suggestion(&self) -> String {
         match self.0.iter().map(|task| format!("`{}`", task.name)).collect::<Vec<_>>().join(", ") {
             names if names.is_empty() => "the plugin has no tasks".into(),
             names => format!("the plugin has no such task, only {names}"),
@@ -98,7 +104,10 @@ impl Tasks {
     }
 }
 
-/// A plugin's answer to `run-task`, as the scheduler takes it, or what is wrong with it.
+/// Converts a plugin's answer to `run-task`.
+///
+/// # Errors
+/// Returns the first fault.
 pub(in super::super) fn reply(task: &Task, reply: wit::Reply, terms: &Terms<'_>) -> Result<Reply, Invalid> {
     let named = |invalid: Invalid| invalid.of(format!("task `{}`", task.name));
     let wit::Reply { steps: list, replan, note } = reply;

@@ -1,4 +1,4 @@
-//! Every range of the contract, by one job that breaks it.
+//! Tests every range of the contract with a job that violates it.
 
 use roost_scheduler::{
     model::{Qos, Resource},
@@ -88,8 +88,8 @@ fn every(period_ms: u32, jitter_ms: u32) -> wit::Job {
     wit::Job { trigger, ..with_policy(|policy| policy.jitter_ms = Some(jitter_ms)) }
 }
 
-/// What `coop-door` has to keep to, there.
-fn on_terms<T>(location: Option<Location>, granted_by_operator: bool, what: impl FnOnce(&Terms<'_>) -> T) -> T {
+/// Calls a function with the terms of `coop-door` at a location.
+fn with_terms<T>(location: Option<Location>, granted_by_operator: bool, test: impl FnOnce(&Terms<'_>) -> T) -> T {
     let plugin = PluginName::parse("coop-door").unwrap();
     let filters = vec![TopicFilter::parse("coop/#").unwrap()];
     let resource = |name, plugins: &[&str]| {
@@ -98,7 +98,7 @@ fn on_terms<T>(location: Option<Location>, granted_by_operator: bool, what: impl
     };
     let resources = [resource("pump", &["coop-door"]), resource("spring", &["sprinkler"])].into();
     let rules = Rules { resources, ..Rules::default() };
-    what(&Terms {
+    test(&Terms {
         plugin: &plugin,
         site: &Site { zone: zone("Europe/London"), location },
         grant: &Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::of(filters.clone(), filters) },
@@ -106,12 +106,12 @@ fn on_terms<T>(location: Option<Location>, granted_by_operator: bool, what: impl
         rules: &rules,
         jobs: 3,
         tasks: &tasks::tasks(&["open", "close"]),
-        almanac: &TriggerCache::default(),
+        trigger_cache: &TriggerCache::default(),
     })
 }
 
 fn converted(list: Vec<wit::Job>, location: Option<Location>, granted_by_operator: bool) -> Result<Vec<Job>, Invalid> {
-    on_terms(location, granted_by_operator, |terms| jobs(list, terms))
+    with_terms(location, granted_by_operator, |terms| jobs(list, terms))
 }
 
 fn refusal(job: wit::Job) -> String {
@@ -120,7 +120,7 @@ fn refusal(job: wit::Job) -> String {
 }
 
 #[test]
-fn what_is_allowed_comes_through_whole() {
+fn valid_jobs_are_converted_completely() {
     let mut proposed = sun(-43_200_000, Some((6, 30)), Some((6, 30)));
     if let wit::Trigger::Sun(sun) = &mut proposed.trigger {
         sun.otherwise = sun.not_after;
@@ -160,7 +160,7 @@ fn what_is_allowed_comes_through_whole() {
 }
 
 #[test]
-fn each_range_that_is_broken_is_named() {
+fn errors_name_each_violated_range() {
     let cases = [
         (job("a b"), "job number 1: `id`: `a b` is not a job id"),
         (with_trigger(wit::Trigger::At(-1)), "job `open`: `trigger.at` -1: it must be 0 to"),
@@ -224,13 +224,13 @@ fn each_range_that_is_broken_is_named() {
         ),
     ];
     for (job, expected) in cases {
-        let told = refusal(job);
-        assert!(told.contains(expected), "{told}\n  does not contain\n{expected}");
+        let error = refusal(job);
+        assert!(error.contains(expected), "{error}\n  does not contain\n{expected}");
     }
 }
 
 #[test]
-fn a_text_of_any_length_or_with_characters_that_are_not_seen_is_refused_in_a_short_sentence() {
+fn errors_for_long_or_invisible_texts_are_short() {
     let cases = [
         (labelled(&"x".repeat(5 << 20)), "job `open`: `label` of 5242880 bytes: it may have 1,024 (1 KiB)"),
         (labelled("a\nb"), "job `open`: `label` with the character U+000A: users read it, so it must be one line"),
@@ -257,23 +257,23 @@ fn a_text_of_any_length_or_with_characters_that_are_not_seen_is_refused_in_a_sho
         (cron("* * * * *", Some(&"x".repeat(5 << 20))), "…` is not an IANA time zone"),
     ];
     for (job, expected) in cases {
-        let told = refusal(job);
-        assert!(told.len() < 2_000, "{} bytes for {expected}", told.len());
-        assert!(told.contains(expected), "{told}\n  does not contain\n{expected}");
+        let error = refusal(job);
+        assert!(error.len() < 2_000, "{} bytes for {expected}", error.len());
+        assert!(error.contains(expected), "{error}\n  does not contain\n{expected}");
     }
 }
 
 #[test]
 fn a_plan_is_refused_as_a_whole() {
     let location = Location::new(51.5, -0.1);
-    let told = |list| converted(list, location, false).unwrap_err().to_string();
+    let error = |list| converted(list, location, false).unwrap_err().to_string();
     let twice = vec![job("open"), job("open")];
-    assert_eq!(told(twice), "job `open`: `id`: another job of the device has it already");
-    assert_eq!(told(vec![job("a"); 4]), "the plan has 4 jobs, and a device may have 3");
+    assert_eq!(error(twice), "job `open`: `id`: another job of the device has it already");
+    assert_eq!(error(vec![job("a"); 4]), "the plan has 4 jobs, and a device may have 3");
 }
 
 #[test]
-fn a_topic_outside_the_grant_comes_with_the_lines_that_allow_it() {
+fn the_hint_for_a_topic_outside_the_grant_has_the_lines_that_allow_it() {
     let elsewhere = || vec![with_step(|step| step.message.topic = "barn/door".into())];
     let of_file = converted(elsewhere(), None, false).unwrap_err();
     assert_eq!(
@@ -292,14 +292,14 @@ fn a_topic_outside_the_grant_comes_with_the_lines_that_allow_it() {
 }
 
 #[test]
-fn a_message_above_a_ceiling_comes_with_the_line_that_raises_it() {
-    let told = |change: fn(&mut wit::Message), by_operator| {
+fn the_hint_for_a_message_above_a_ceiling_has_the_line_that_raises_it() {
+    let error = |change: fn(&mut wit::Message), by_operator| {
         let list = vec![with_step(|step| change(&mut step.message))];
         let invalid = converted(list, None, by_operator).unwrap_err();
         (invalid.to_string(), invalid.hint.unwrap())
     };
     assert_eq!(
-        told(|message| message.qos = 2, true),
+        error(|message| message.qos = 2, true),
         (
             "job `open`, step 1: `qos` 2: the grant of `coop-door` allows up to 1, in the message to `coop/door`"
                 .into(),
@@ -307,7 +307,7 @@ fn a_message_above_a_ceiling_comes_with_the_line_that_raises_it() {
         )
     );
     assert_eq!(
-        told(|message| message.retain = true, false),
+        error(|message| message.retain = true, false),
         (
             "job `open`, step 1: `retain` true: the grant of `coop-door` allows no retained messages, in the message to \
              `coop/door`"
@@ -318,7 +318,7 @@ fn a_message_above_a_ceiling_comes_with_the_line_that_raises_it() {
 }
 
 #[test]
-fn the_sun_needs_a_place_and_the_hint_has_the_lines() {
+fn a_sun_trigger_needs_a_location_and_the_hint_has_the_lines() {
     let error = converted(vec![sun(0, None, None)], None, false).unwrap_err();
     assert_eq!(error.to_string(), "job `open`: `trigger.sun`: the device has no location");
     assert!(error.hint.unwrap().contains("latitude = 51.5\n"));

@@ -1,4 +1,4 @@
-//! Both files of a plugin, read as one: stat, read, stat again.
+//! Reads the two files of a plugin consistently: stat, read, stat again.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{
     report::{Report, utf8},
 };
 
-/// What tells one content of a file from another without reading it.
+/// The metadata that changes whenever a file's content does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -24,17 +24,18 @@ pub(super) struct Identity {
     changed: (i64, i64),
 }
 
+/// The identities of a plugin's two files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     pub(super) component: Option<Identity>,
     pub(super) settings: Option<Identity>,
 }
 
-/// The settings of a plugin, as they stand in their file.
+/// The text of a plugin's settings file.
 #[derive(Clone, Debug)]
 pub(in crate::plugins) struct SettingsText {
     pub(in crate::plugins) text: String,
-    /// Whether errors may show what they say: not where a link led to a file elsewhere, which may be any.
+    /// Whether errors may quote the text. They may not if a link leads out of the folder, where the file may be a secret.
     pub(in crate::plugins) may_quote: bool,
 }
 
@@ -45,12 +46,14 @@ impl From<String> for SettingsText {
     }
 }
 
-/// What reading a settled pair came to.
+/// The result of reading a settled entry.
 pub(super) enum Reading {
     Whole(Candidate),
-    Torn,
+    /// The component is truncated or empty.
+    Incomplete,
+    /// A file changed while it was read.
     Changing,
-    /// There is no room for it now.
+    /// There is no room to load it now.
     Waiting,
     Faulty(Report),
 }
@@ -66,52 +69,56 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
     })
 }
 
-/// Stat, read, stat again: only what looks the same before and after is what was read.
-pub(super) fn read(name: &PluginName, component: &Path, settings: &Path, look: Look, room: &LoadRoom) -> Reading {
+/// Reads a plugin's two files. The result counts only if the snapshot is the same before and after.
+pub(super) fn read(
+    name: &PluginName,
+    component: &Path,
+    settings: &Path,
+    snapshot: Snapshot,
+    room: &LoadRoom,
+) -> Reading {
     let unreadable = |path: &Path, error: io::Error| {
         let report = Report::new(format!("plugin `{name}` was not loaded"));
         let hint = match error.kind() {
             io::ErrorKind::InvalidData => "save the file as UTF-8",
-            io::ErrorKind::FileTooLarge => {
-                "see whether it is the right file: those that are known to be of use are smaller"
-            }
-            _ => "put a file there that the user that runs Roost may read",
+            io::ErrorKind::FileTooLarge => "check that it is the right file: ordinary plugins are much smaller",
+            _ => "allow the user that runs Roost to read the file",
         };
         Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())).hint(hint))
     };
     let size = |of: Option<Identity>, most: u64| of.map_or(0, |of| of.size.min(most));
-    let all = size(look.component, limits::COMPONENT_BYTES) + size(look.settings, limits::SETTINGS_BYTES);
+    let all = size(snapshot.component, limits::COMPONENT_BYTES) + size(snapshot.settings, limits::SETTINGS_BYTES);
     let Some(room) = room.take(all) else { return Reading::Waiting };
     let bytes = match files::read(component, limits::COMPONENT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
         Err(error) => return unreadable(component, error),
     };
-    let text = match look.settings.map(|_| read_settings(settings)) {
+    let text = match snapshot.settings.map(|_| read_settings(settings)) {
         None if fs::symlink_metadata(settings).is_ok() => return Reading::Faulty(no_file(name, settings)),
         None => None,
         Some(Ok(read)) => Some(read),
         Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Reading::Changing,
         Some(Err(error)) => return unreadable(settings, error),
     };
-    if (Look { component: identity(component), settings: identity(settings) }) != look {
+    if (Snapshot { component: identity(component), settings: identity(settings) }) != snapshot {
         return Reading::Changing;
     }
-    if !sections::whole(&bytes) {
-        return Reading::Torn;
+    if !sections::is_complete(&bytes) {
+        return Reading::Incomplete;
     }
     let component = Bytes::in_room(bytes, Some(room));
     Reading::Whole(Candidate { plugin: name.clone(), component, settings: text })
 }
 
-/// Without them it would run with defaults, which a link whose target is away does not ask for.
+/// Returns the report for a broken link in place of the settings. Without it, the plugin would run with defaults.
 fn no_file(name: &PluginName, settings: &Path) -> Report {
     let report = Report::new(format!("the settings of plugin `{name}` were not read"));
-    let report = report.cause(format!("`{}` is there, but it is no file", settings.display()));
-    report.hint("put a file in its place, or remove it")
+    let report = report.cause(format!("`{}` is not a file", settings.display()));
+    report.hint("replace it by a file, or remove it")
 }
 
-/// The settings that lie there, if there are any.
+/// Reads the settings file, if there is one.
 pub(in crate::plugins) fn settings_at(name: &PluginName, path: &Path) -> Result<Option<SettingsText>, Report> {
     match read_settings(path) {
         Ok(read) => Ok(Some(read)),

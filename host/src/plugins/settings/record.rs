@@ -1,4 +1,4 @@
-//! Settings as they are kept beside the bytes of a version.
+//! The serialized form of settings, which is stored with a version.
 
 use roost_scheduler::{
     model::Qos,
@@ -20,7 +20,7 @@ pub(super) struct SettingsRecord {
 #[derive(Serialize, Deserialize)]
 struct DeviceRecord {
     name: String,
-    /// JSON in a text: a plugin gets it back to the byte.
+    /// JSON as text, so that a plugin receives exactly the same bytes again.
     config: String,
     time_zone: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,10 +31,10 @@ struct DeviceRecord {
 struct GrantRecord {
     publish: Vec<String>,
     subscribe: Vec<String>,
-    /// Missing where every QoS is granted.
+    /// Missing if every QoS is granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_qos: Option<u8>,
-    /// Missing where retained messages are granted.
+    /// Missing if retained messages are granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retain: Option<bool>,
 }
@@ -112,7 +112,7 @@ impl TryFrom<DeviceRecord> for Device {
     fn try_from(record: DeviceRecord) -> Result<Self, String> {
         let location = match record.location {
             Some((latitude, longitude)) => {
-                Some(Location::new(latitude, longitude).ok_or("a location is not on Earth")?)
+                Some(Location::new(latitude, longitude).ok_or("a location is out of range")?)
             }
             None => None,
         };

@@ -33,7 +33,7 @@ fn without_a_file_there_is_one_device() {
 }
 
 #[test]
-fn a_device_wins_over_the_plugin_key_by_key() {
+fn a_devices_keys_take_precedence_over_the_plugins() {
     let settings = parse(
         r#"
         [config]
@@ -65,7 +65,7 @@ fn another_time_zone_keeps_the_location() {
 }
 
 #[test]
-fn the_operators_grant_outranks_the_file() {
+fn the_operators_grant_takes_precedence_over_the_file() {
     let text = "[grants]\npublish = ['home/#', 'coop-door/#']";
     let granted = parse(text).grant;
     assert_eq!(granted.publish.len(), 2);
@@ -77,17 +77,17 @@ fn the_operators_grant_outranks_the_file() {
 }
 
 #[test]
-fn limits_can_be_moved_within_bounds() {
+fn limits_can_be_changed_within_bounds() {
     let limits = parse("[limits]\nmemory_mib = 64\njobs = 3").limits;
     assert_eq!(limits, Limits { memory_mib: 64, jobs: 3, ..Limits::default() });
 }
 
 #[test]
-fn the_operators_ceilings_bound_what_a_file_asks_for() {
+fn the_operators_ceilings_bound_the_limits_of_a_file() {
     let rules = Rules { ceilings: Limits { memory_mib: 128, cpu_ms: 400, ..Limits::MOST }, ..Rules::default() };
     let parse = |text: &str| Settings::parse(Some(text), &plugin(), &host(), &rules);
-    let usual = parse("").unwrap().limits;
-    assert_eq!(usual, Limits { memory_mib: 128, cpu_ms: 400, ..Limits::default() }, "what is usual is too much");
+    let default = parse("").unwrap().limits;
+    assert_eq!(default, Limits { memory_mib: 128, cpu_ms: 400, ..Limits::default() }, "the default is lowered");
     assert_eq!(parse("[limits]\nmemory_mib = 64").unwrap().limits.memory_mib, 64);
     assert_eq!(
         parse("[limits]\njobs = 3\nmemory_mib = 256").unwrap_err().to_string(),
@@ -97,21 +97,21 @@ fn the_operators_ceilings_bound_what_a_file_asks_for() {
 }
 
 #[test]
-fn a_plugin_named_like_another_product_needs_the_operators_word() {
+fn a_plugin_named_like_another_product_needs_the_operators_grant() {
     let name = PluginName::parse("zigbee2mqtt").unwrap();
     let parse = |text: Option<&str>, rules: &Rules| Settings::parse(text, &name, &host(), rules).unwrap().grant;
     let nothing = Grant::of(vec![], vec![]);
     assert_eq!(parse(None, &Rules::default()), nothing);
-    let word = Grant::default_of(&name);
-    let rules = Rules { grants: [(name.clone(), word.clone())].into(), ..Rules::default() };
-    assert_eq!(parse(None, &rules), word);
-    // Settings in the folder are the operator's: an upload brings none.
-    let asked = parse(Some("[grants]\npublish = ['zigbee2mqtt/lamp/set']"), &Rules::default());
-    assert_eq!((asked.publish.len(), asked.subscribe.len()), (1, 0));
+    let grant = Grant::default_of(&name);
+    let rules = Rules { grants: [(name.clone(), grant.clone())].into(), ..Rules::default() };
+    assert_eq!(parse(None, &rules), grant);
+    // Settings in the folder are the operator's, because an upload has none.
+    let granted = parse(Some("[grants]\npublish = ['zigbee2mqtt/lamp/set']"), &Rules::default());
+    assert_eq!((granted.publish.len(), granted.subscribe.len()), (1, 0));
 }
 
 #[test]
-fn ceilings_of_a_grant_are_read_and_kept() {
+fn ceilings_of_a_grant_are_parsed_and_serialized() {
     let settings = parse("[grants]\nmax_qos = 1\nretain = false");
     assert_eq!((settings.grant.max_qos, settings.grant.retain), (Qos::AtLeastOnce, false));
     assert_eq!(settings.grant.publish, Grant::default_of(&plugin()).publish);
@@ -124,13 +124,13 @@ fn ceilings_of_a_grant_are_read_and_kept() {
 }
 
 #[test]
-fn errors_say_where_and_what_to_do() {
+fn errors_have_a_place_and_a_hint() {
     for (text, expected) in [
         ("[confg]", "coop-door.toml:1:2: unknown key `confg`\nhint: did you mean `config`?"),
         (
             "time_zone = 'UTC'",
-            "coop-door.toml:1:1: unknown key `time_zone`\nhint: known here: `config`, `device`, `grants`, `limits`; settings \
-             of the plugin's own belong below `[config]`, and where a device is below `[[device]]`",
+            "coop-door.toml:1:1: unknown key `time_zone`\nhint: known here: `config`, `device`, `grants`, `limits`; the \
+             plugin's own settings belong below `[config]`, and a device's location below `[[device]]`",
         ),
         ("[[devices]]\nname = 'a'", "coop-door.toml:1:3: unknown key `devices`\nhint: did you mean `device`?"),
         (
@@ -140,7 +140,7 @@ fn errors_say_where_and_what_to_do() {
         ("[[device]]\nname = 'a b'", "coop-door.toml:2:8: `a b` is not a device name: 1 to 64 of"),
         (
             "[[device]]\nname = 'a'\n[[device]]\nname = 'a'",
-            "coop-door.toml:4:8: there is another device named `a`\nhint: give each device a name of its own",
+            "coop-door.toml:4:8: there is another device named `a`\nhint: give each device a different name",
         ),
         (
             "[[device]]\nname = 'a'\ntime_zone = 'Europe/Lodon'",
@@ -173,8 +173,8 @@ fn errors_say_where_and_what_to_do() {
 }
 
 #[test]
-fn kept_settings_of_another_shape_are_refused() {
-    assert!(Settings::from_json("{}").unwrap_err().to_string().starts_with("the kept settings cannot be read"));
+fn stored_settings_of_another_shape_are_refused() {
+    assert!(Settings::from_json("{}").unwrap_err().to_string().starts_with("the stored settings cannot be read"));
 }
 
 #[test]

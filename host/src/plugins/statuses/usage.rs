@@ -1,35 +1,35 @@
-//! What calls of a plugin used.
+//! Counts the calls of a plugin, and what they used.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-/// See the module. Who calls counts, who asks reads.
+/// The counter. Calls are counted by the edge, and read by the HTTP edge.
 #[derive(Debug, Default)]
 pub(in crate::plugins) struct UsageCounter(Mutex<Usage>);
 
-/// What calls used so far.
+/// The usage of all calls so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// How many there were, of all functions.
+    /// The number of calls of all functions.
     pub(crate) calls: u64,
-    /// How many of them gave no answer that the host takes.
+    /// The number of calls without a valid answer.
     pub(crate) failed: u64,
-    /// How many of those did not return: they trapped, ended the program, or were stopped at a limit.
+    /// The number of failed calls that did not return: they trapped, exited, or exceeded a limit.
     pub(crate) traps: u64,
-    /// How long the last plan took that was made, waiting included.
+    /// The duration of the last successful plan, including the time in which it waited.
     pub(crate) plan_ms: Option<u64>,
-    /// How long the longest took.
+    /// The duration of the longest successful plan.
     pub(crate) longest_plan_ms: Option<u64>,
-    /// The most memory that a call had.
+    /// The most memory that a call used.
     pub(crate) memory_bytes: u64,
 }
 
-/// One that has ended.
+/// A call that has ended.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::plugins) struct Call {
-    /// How long it took, where it was for a plan and gave one.
+    /// The duration of the call, if it returned a valid plan.
     pub(in crate::plugins) planned: Option<Duration>,
     pub(in crate::plugins) has_failed: bool,
     pub(in crate::plugins) has_trapped: bool,
@@ -60,8 +60,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_plan_and_the_longest_are_told_apart() {
-        let tally = UsageCounter::default();
+    fn the_last_and_the_longest_plan_are_counted() {
+        let usage = UsageCounter::default();
         let planned = |ms| Some(Duration::from_millis(ms));
         for (planned, has_failed, has_trapped, memory_bytes) in [
             (planned(7), false, false, 10),
@@ -69,10 +69,10 @@ mod tests {
             (None, true, true, 20),
             (None, true, false, 0),
         ] {
-            tally.count(Call { planned, has_failed, has_trapped, memory_bytes });
+            usage.count(Call { planned, has_failed, has_trapped, memory_bytes });
         }
         let used =
             Usage { calls: 4, failed: 2, traps: 1, plan_ms: Some(3), longest_plan_ms: Some(7), memory_bytes: 30 };
-        assert_eq!(tally.used(), used);
+        assert_eq!(usage.used(), used);
     }
 }

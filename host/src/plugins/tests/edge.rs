@@ -1,4 +1,4 @@
-//! The whole edge: files in a real folder in, events out.
+//! Tests the whole edge, from files in a real folder to events.
 
 use std::{fs, path::PathBuf};
 
@@ -48,11 +48,11 @@ impl TestFolder {
         self.folder.path().join(name)
     }
 
-    /// As an installer does it: beside, then renamed.
+    /// Writes a file as an installer does: under another name, then renamed.
     pub(super) fn put(&self, name: &str, bytes: &[u8]) {
-        let beside = self.file(".incoming");
-        fs::write(&beside, bytes).unwrap();
-        fs::rename(beside, self.file(name)).unwrap();
+        let temporary = self.file(".incoming");
+        fs::write(&temporary, bytes).unwrap();
+        fs::rename(temporary, self.file(name)).unwrap();
     }
 }
 
@@ -79,7 +79,7 @@ async fn a_dropped_file_is_loaded_and_a_broken_update_changes_nothing() {
 
     place.put("porch.wasm", b"garbage");
     place.put("porch.wasm", &guests::guest(guests::TRAPS));
-    // Were one of them taken, it would come before this.
+    // If one of them were accepted, its event would come first.
     fs::write(place.file("other.wasm"), guests::numbered(2)).unwrap();
     assert_eq!(edge.loaded().await.plugin, name("other"));
 
@@ -99,7 +99,7 @@ async fn a_version_that_ran_before_is_not_loaded_again_and_answers() {
     let known = edge.loaded().await.version;
     edge.plugins.stop();
 
-    // The broken file that lies there now does not take the good version away, not even over a restart (I6).
+    // The broken file does not replace the good version, even after a restart (I6).
     place.put("porch.wasm", b"garbage");
     fs::remove_dir_all(place.data.path().join("cache")).unwrap();
     let mut edge = place.start(vec![(name("porch"), known)]);
@@ -114,22 +114,22 @@ async fn a_version_that_ran_before_is_not_loaded_again_and_answers() {
 }
 
 #[tokio::test]
-async fn a_version_keeps_no_grant_that_its_name_alone_gave_it_before() {
+async fn a_stored_version_loses_a_grant_by_name_if_the_name_is_reserved() {
     let place = TestFolder::new();
     place.put("zigbee2mqtt.wasm", &guests::numbered(1));
-    // As a host before this one has accepted it.
+    // An earlier version of Roost accepted this.
     place.put("zigbee2mqtt.toml", b"[grants]\npublish = ['zigbee2mqtt/#']\nsubscribe = ['zigbee2mqtt/#']");
     let mut edge = place.start(Vec::new());
     let known = edge.loaded().await.version;
     edge.plugins.stop();
     let kept = |operator| kept_grant(place.data.path(), &name("zigbee2mqtt"), &known, operator);
     assert!(kept(None).publish.is_empty() && kept(None).subscribe.is_empty());
-    let word = Grant::default_of(&name("zigbee2mqtt"));
-    assert_eq!(kept(Some(&word)), word);
+    let operator = Grant::default_of(&name("zigbee2mqtt"));
+    assert_eq!(kept(Some(&operator)), operator);
 }
 
 #[tokio::test]
-async fn a_question_about_what_is_not_there_is_answered() {
+async fn a_question_to_an_unknown_plugin_is_answered() {
     let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
     edge.plugins.plan(name("porch"), DeviceName::parse("porch").unwrap(), 1);
@@ -162,19 +162,19 @@ async fn settings_alone_make_a_version() {
 }
 
 #[tokio::test]
-async fn what_is_tried_leaves_nothing_but_what_was_compiled_last() {
+async fn trials_leave_only_the_last_compiled_components() {
     let place = TestFolder::new();
     place.put("porch.toml", b"[[device]]\nname = \"north\"\n[[device]]\nname = \"south\"\n");
     let edge = place.start(Vec::new());
     let installer = edge.plugins.for_people().installer;
     for number in 1..=5 {
         let loaded = installer.try_out(&name("porch"), guests::numbered(number).into()).await.unwrap();
-        assert_eq!(loaded.devices.len(), 2, "with the settings that lie there");
+        assert_eq!(loaded.devices.len(), 2, "with the settings in the folder");
     }
     let refused = installer.try_out(&name("porch"), guests::guest(guests::TRAPS).into()).await.unwrap_err();
     assert!(matches!(refused, Refused::Faulty(report) if report.to_string().contains("trapped")));
     let entries = |folder: &str| fs::read_dir(place.data.path().join(folder)).unwrap().count();
-    // It is swept beside.
+    // The sweep runs in the background.
     while entries("cache") > 2 * limits::TRIED {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -183,34 +183,34 @@ async fn what_is_tried_leaves_nothing_but_what_was_compiled_last() {
 }
 
 #[tokio::test]
-async fn calls_are_counted_over_versions_and_what_ran_before_is_remembered_until_it_is_removed() {
+async fn usage_spans_versions_and_the_previous_version_is_known_until_removal() {
     let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
-    let PluginHandle { board, installer, .. } = edge.plugins.for_people();
+    let PluginHandle { board: statuses, installer, .. } = edge.plugins.for_people();
     installer.install(&name("porch"), guests::numbered(1).into()).await.unwrap();
     let first = edge.loaded().await.version;
     place.put("porch.wasm", &guests::guest(guests::TRAPS));
-    let traps = || board.plugin(&name("porch")).unwrap().used.traps;
+    let traps = || statuses.plugin(&name("porch")).unwrap().used.traps;
     while traps() == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    assert!(installer.roll_back(&name("porch")).await.unwrap().component == first.component, "what runs");
+    assert!(installer.roll_back(&name("porch")).await.unwrap().component == first.component, "the running version");
     installer.install(&name("porch"), guests::numbered(2).into()).await.unwrap();
     let second = edge.loaded().await.version;
-    let standing = board.plugin(&name("porch")).unwrap();
-    assert_eq!((standing.state, standing.previous), (State::Running, Some(first.component)));
-    assert_eq!((standing.used.calls, standing.used.failed, standing.used.traps), (3, 1, 1));
-    assert!(standing.used.memory_bytes > 0 && standing.used.plan_ms.is_some());
+    let status = statuses.plugin(&name("porch")).unwrap();
+    assert_eq!((status.state, status.previous), (State::Running, Some(first.component)));
+    assert_eq!((status.used.calls, status.used.failed, status.used.traps), (3, 1, 1));
+    assert!(status.used.memory_bytes > 0 && status.used.plan_ms.is_some());
     edge.plugins.stop();
 
     let mut edge = place.start(vec![(name("porch"), second)]);
-    let PluginHandle { board, installer, .. } = edge.plugins.for_people();
+    let PluginHandle { board: statuses, installer, .. } = edge.plugins.for_people();
     assert_eq!(installer.roll_back(&name("porch")).await.unwrap().component, first.component);
     assert_eq!(edge.loaded().await.version, first);
-    assert_eq!(board.plugin(&name("porch")).unwrap().previous, Some(second.component));
+    assert_eq!(statuses.plugin(&name("porch")).unwrap().previous, Some(second.component));
     installer.remove(&name("porch")).await.unwrap();
     assert!(matches!(edge.events.recv().await, Some(Event::Removed(_))));
-    assert!(board.plugin(&name("porch")).is_none());
+    assert!(statuses.plugin(&name("porch")).is_none());
     assert!(matches!(installer.roll_back(&name("porch")).await, Err(Refused::Unknown(_))));
     assert!(!place.data.path().join("versions/porch.before").exists());
 }

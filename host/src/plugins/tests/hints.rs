@@ -1,17 +1,17 @@
-//! Each kind of file that is no plugin is refused with an error of its own, and a hint.
+//! Each kind of file that is not a plugin is refused with its own error and hint.
 
-use super::{guests, limits::load, offer};
+use super::{candidate, guests, limits::load};
 
 async fn message(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");
-    error.report(&offer(Vec::new(), None).plugin, None).to_string()
+    error.report(&candidate(Vec::new(), None).plugin, None).to_string()
 }
 
 fn import(instance: &str) -> Vec<u8> {
     guests::changed("  (component $schedule", &format!("  (import {instance})\n  (component $schedule"))
 }
 
-/// Why it is refused, and what to do, each with a text that is in it.
+/// Checks that a component is refused with the given parts of the error and of the hint.
 async fn is_refused(component: Vec<u8>, why: &str, hint: &str) {
     let message = message(component).await;
     let (causes, hinted) = message.split_once("\nhint: ").unwrap_or_else(|| panic!("no hint: {message}"));
@@ -19,35 +19,37 @@ async fn is_refused(component: Vec<u8>, why: &str, hint: &str) {
 }
 
 #[tokio::test]
-async fn what_is_no_component() {
+async fn files_that_are_not_components() {
     is_refused(Vec::new(), "the file is empty", "copy it again").await;
-    is_refused(b"(component)".to_vec(), "as text", "wasm-tools parse").await;
+    is_refused(b"(component)".to_vec(), "in text form", "wasm-tools parse").await;
     is_refused(b"#!/bin/sh".to_vec(), "not a WebAssembly component, but looks like a script", "wasm32-wasip2").await;
     is_refused(wat::parse_str("(module)").unwrap(), "a core module", "wasm32-wasip2").await;
-    is_refused(b"\0asm\x0d\0\x01\0\x01\x01\x00".to_vec(), "unexpected end", "build it again").await;
+    is_refused(b"\0asm\x0d\0\x01\0\x01\x01\x00".to_vec(), "unexpected end", "the file is damaged").await;
 }
 
 #[tokio::test]
-async fn what_is_of_another_world_or_version() {
+async fn components_of_another_world_or_version() {
     is_refused(wat::parse_str("(component)").unwrap(), "it exports nothing", "device-plugin").await;
     let export = "(export \"roost:device/schedule@1.0.0\"";
     let newer = guests::changed(export, "(export \"roost:device/schedule@2.0.0\"");
     is_refused(newer, "it was built for `roost:device/schedule@2.0.0`", "install a newer Roost").await;
     let missing = guests::changed("(func (export \"schedule-jobs\")", "(func (export \"plan-jobs\")");
     is_refused(missing, "does not have export `schedule-jobs`", "`wit/` of this Roost").await;
-    is_refused(import("\"roost:device/kv@1.0.0\" (instance)"), "which this Roost does not serve", "newer Roost").await;
+    is_refused(import("\"roost:device/kv@1.0.0\" (instance)"), "which this Roost does not provide", "newer Roost")
+        .await;
     let import = import("\"roost:device/calendar@1.0.0\" (instance (export \"no-such\" (func)))");
     is_refused(import, "instance export `no-such` has the wrong type", "`wit/` of this Roost").await;
 }
 
 #[tokio::test]
-async fn what_wants_more_than_plugins_get() {
-    is_refused(import("\"wasi:http/types@0.2.0\" (instance)"), "which plugins do not get", "the host acts").await;
-    is_refused(import("\"schedule\" (func)"), "it wants `schedule`", "the host acts").await;
+async fn components_with_imports_that_plugins_may_not_use() {
+    is_refused(import("\"wasi:http/types@0.2.0\" (instance)"), "which plugins may not use", "plugins have no access")
+        .await;
+    is_refused(import("\"schedule\" (func)"), "it imports `schedule`", "plugins have no access").await;
 }
 
 #[tokio::test]
-async fn what_has_other_types() {
+async fn components_with_other_types() {
     let changed = guests::changed("(result (result (list $job) (error string)))", "(result u32)");
     is_refused(
         changed,
@@ -60,21 +62,22 @@ async fn what_has_other_types() {
 }
 
 #[tokio::test]
-async fn what_is_larger_than_a_call_may_be() {
+async fn components_that_exceed_the_limits_of_a_call() {
     let with = |items: &str| guests::guest_with(items, guests::NOTHING);
-    let why = "it wants more than there is for one call: ";
-    is_refused(with(&"(memory 1)".repeat(17)), why, "no ordinary toolchain").await;
-    is_refused(with("(table 2000000 funcref)"), why, "no ordinary toolchain").await;
-    is_refused(with("(memory i64 70000)"), why, "no ordinary toolchain").await;
-    is_refused(with(&"(table 1 funcref)".repeat(201)), "tables count exceeds limit", "no ordinary plugin").await;
+    let why = "it requires more than one call may use: ";
+    is_refused(with(&"(memory 1)".repeat(17)), why, "ordinary toolchains do not").await;
+    is_refused(with("(table 2000000 funcref)"), why, "ordinary toolchains do not").await;
+    is_refused(with("(memory i64 70000)"), why, "ordinary toolchains do not").await;
+    is_refused(with(&"(table 1 funcref)".repeat(201)), "tables count exceeds limit", "ordinary plugins take far less")
+        .await;
     is_refused(with("(memory 5000)"), "more than 256 MiB of memory", "raise `memory_mib`").await;
     let arrays = "(type $bytes (array i8)) (global (ref $bytes) (array.new_default $bytes (i32.const 1)))";
     is_refused(with(arrays), "gc types are disabled", "default features").await;
 }
 
 #[tokio::test]
-async fn what_does_not_do_well_when_it_is_asked() {
+async fn components_whose_calls_fail() {
     is_refused(guests::guest(guests::TRAPS), "trapped: ", "the fault is in the plugin").await;
     is_refused(guests::guest(guests::LOOPS), "ran longer than 500 ms", "raise `cpu_ms`").await;
-    is_refused(guests::guest(guests::SAYS_MUCH), "passed more than 16 MiB", "raise `lift_mib`").await;
+    is_refused(guests::guest(guests::SAYS_MUCH), "returned more than 16 MiB", "raise `lift_mib`").await;
 }

@@ -1,10 +1,10 @@
-//! What a guest can do is waste its own budget (I7), and what it did is told.
+//! A guest can only use up its own budget (I7), and the error names what it did.
 
 use std::io::Write as _;
 
 use roost_scheduler::event::Digest;
 
-use super::{guests, loader, offer};
+use super::{candidate, guests, loader};
 use crate::{
     clock,
     plugins::{
@@ -18,14 +18,14 @@ use crate::{
 pub(super) async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
-    let proposal = loader.propose(offer(component, None))?;
+    let proposal = loader.propose(candidate(component, None))?;
     loader.load(proposal, None, clock::now).await
 }
 
-/// The causes that a person is told.
-pub(super) async fn told(component: Vec<u8>) -> String {
+/// Returns the causes in the report of a refused component.
+pub(super) async fn causes(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");
-    error.report(&offer(Vec::new(), None).plugin, None).causes.join("; ")
+    error.report(&candidate(Vec::new(), None).plugin, None).causes.join("; ")
 }
 
 #[tokio::test]
@@ -37,41 +37,41 @@ async fn an_ordinary_plugin_loads() {
 }
 
 #[tokio::test]
-async fn its_own_error_is_passed_on() {
+async fn the_plugins_own_error_is_reported() {
     assert_eq!(
-        told(guests::guest(guests::SAYS_NO)).await,
-        "device `porch` has no plan; `schedule-jobs` said: no seeds"
+        causes(guests::guest(guests::SAYS_NO)).await,
+        "device `porch` has no plan; `schedule-jobs` returned an error: no seeds"
     );
 }
 
 #[tokio::test]
-async fn a_loop_is_interrupted_wherever_it_is() {
+async fn a_loop_is_interrupted_in_any_function() {
     let ran_long = "device `porch` has no plan; `schedule-jobs` ran longer than 500 ms";
-    assert_eq!(told(guests::guest(guests::LOOPS)).await, ran_long);
+    assert_eq!(causes(guests::guest(guests::LOOPS)).await, ran_long);
     let looping_start = guests::guest_with("(func $start (loop (br 0))) (start $start)", guests::NOTHING);
-    assert_eq!(told(looping_start).await, ran_long);
+    assert_eq!(causes(looping_start).await, ran_long);
 }
 
 #[tokio::test]
 async fn memory_is_limited_and_the_limit_is_named() {
-    let told = told(guests::guest(guests::EATS_MEMORY)).await;
-    assert_eq!(told, "device `porch` has no plan; `schedule-jobs` wanted more than 256 MiB of memory");
+    let error = causes(guests::guest(guests::EATS_MEMORY)).await;
+    assert_eq!(error, "device `porch` has no plan; `schedule-jobs` requested more than 256 MiB of memory");
 }
 
 #[tokio::test]
-async fn there_are_several_memories_and_not_any_number() {
+async fn the_number_of_memories_is_limited() {
     let with = |memories: usize| guests::guest_with(&"(memory 1)".repeat(memories - 1), guests::NOTHING);
     assert!(load(with(limits::MEMORIES)).await.is_ok());
-    let told = told(with(limits::MEMORIES + 1)).await;
-    assert!(told.contains("17 Wasm linear memories, which exceeds the configured maximum of 16"), "{told}");
+    let error = causes(with(limits::MEMORIES + 1)).await;
+    assert!(error.contains("17 Wasm linear memories, which exceeds the configured maximum of 16"), "{error}");
 }
 
 #[tokio::test]
-async fn a_call_finds_nothing_of_the_one_before() {
+async fn a_call_finds_no_data_of_earlier_calls() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
     for body in [guests::LEAVES, &format!("(drop (i32.const 0)) {}", guests::LEAVES)] {
-        let program = loader.propose(offer(guests::guest(body), None)).unwrap();
+        let program = loader.propose(candidate(guests::guest(body), None)).unwrap();
         let program = loader.program(program).await.map_err(|error| error.to_string()).unwrap();
         for _ in 0..4 {
             let plan = loader.plan(&program, &program.settings.devices[0], clock::now).await;
@@ -81,32 +81,32 @@ async fn a_call_finds_nothing_of_the_one_before() {
 }
 
 #[tokio::test]
-async fn what_is_passed_to_the_host_is_limited() {
-    let told = told(guests::guest(guests::SAYS_MUCH)).await;
-    assert_eq!(told, "device `porch` has no plan; `schedule-jobs` passed more than 16 MiB to the host");
+async fn the_size_of_answers_is_limited() {
+    let error = causes(guests::guest(guests::SAYS_MUCH)).await;
+    assert_eq!(error, "device `porch` has no plan; `schedule-jobs` returned more than 16 MiB to the host");
 }
 
 #[tokio::test]
-async fn a_trap_says_where_it_was() {
-    let told = told(guests::guest(guests::TRAPS)).await;
+async fn a_trap_names_its_functions() {
+    let error = causes(guests::guest(guests::TRAPS)).await;
     let expected = "`schedule-jobs` trapped: wasm trap: wasm `unreachable` instruction executed, in `fails` < `plan`";
-    assert_eq!(told, format!("device `porch` has no plan; {expected}"));
+    assert_eq!(error, format!("device `porch` has no plan; {expected}"));
 }
 
 #[tokio::test]
-async fn a_flood_of_lines_hurts_nobody() {
+async fn a_flood_of_lines_does_not_fail_the_load() {
     assert!(load(guests::guest(guests::SPAMS)).await.is_ok());
 }
 
 #[tokio::test]
-async fn what_is_no_plugin_is_told_apart() {
+async fn files_that_are_not_plugins_have_their_own_errors() {
     let module = wat::parse_str("(module)").unwrap();
     let other = wat::parse_str("(component)").unwrap();
-    assert_eq!(told(b"hello".to_vec()).await, "it is not a WebAssembly component");
-    assert_eq!(told(module).await, "it is a core module, and has to be a component");
+    assert_eq!(causes(b"hello".to_vec()).await, "it is not a WebAssembly component");
+    assert_eq!(causes(module).await, "it is a core module, but must be a component");
     assert_eq!(
-        told(other).await,
-        "it does not export `roost:device/schedule@1.0.0`, as every plugin does; it exports nothing"
+        causes(other).await,
+        "it does not export `roost:device/schedule@1.0.0`, which every plugin must export; it exports nothing"
     );
     let mut damaged = guests::guest(guests::NOTHING);
     let middle = damaged.len() / 2;
@@ -115,13 +115,13 @@ async fn what_is_no_plugin_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_plugin_with_many_devices_does_not_hold_up_the_plans_of_others() {
+async fn a_plugin_with_many_devices_does_not_delay_the_plans_of_others() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
     let settings = Some("[limits]\ncpu_ms = 60000");
-    let greedy = loader.propose(offer(guests::guest(guests::LOOPS), settings)).unwrap();
+    let greedy = loader.propose(candidate(guests::guest(guests::LOOPS), settings)).unwrap();
     let greedy = loader.program(greedy).await.map_err(|error| error.to_string()).unwrap();
-    let modest = loader.propose(offer(guests::guest(guests::NOTHING), None)).unwrap();
+    let modest = loader.propose(candidate(guests::guest(guests::NOTHING), None)).unwrap();
     let modest = loader.program(modest).await.map_err(|error| error.to_string()).unwrap();
     let plan_greedy = || loader.plan(&greedy, &greedy.settings.devices[0], clock::now);
     tokio::select! {
@@ -132,10 +132,10 @@ async fn a_plugin_with_many_devices_does_not_hold_up_the_plans_of_others() {
 }
 
 #[tokio::test]
-async fn components_that_were_asked_last_stay_ready() {
+async fn recently_called_components_stay_linked() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
-    let program = loader.propose(offer(guests::guest(guests::NOTHING), None)).unwrap();
+    let program = loader.propose(candidate(guests::guest(guests::NOTHING), None)).unwrap();
     let program = loader.program(program).await.map_err(|error| error.to_string()).unwrap();
     let linked = loader.linked(&program).await.map_err(|error| error.to_string()).unwrap();
 
@@ -143,27 +143,24 @@ async fn components_that_were_asked_last_stay_ready() {
     let digest = |number| Digest([number; 32]);
     let most = limits::COMPONENTS_READY as u8;
     (0..most).for_each(|number| ready.put(digest(number), linked.clone()));
-    assert!(ready.get(digest(0)).is_some(), "asked again");
+    assert!(ready.get(digest(0)).is_some(), "used again");
     ready.put(digest(most), linked);
     assert!(ready.get(digest(0)).is_some());
-    assert!(ready.get(digest(1)).is_none(), "of the others it was asked first");
+    assert!(ready.get(digest(1)).is_none(), "the least recently used one is evicted");
 }
 
 #[tokio::test]
-async fn what_a_file_elsewhere_says_is_not_quoted() {
+async fn settings_behind_a_link_out_of_the_folder_are_not_quoted() {
     let data = tempfile::tempdir().unwrap();
     let loader = loader(data.path());
     let message = |may_quote| {
         let settings = Some(SettingsText { text: "[config]\n[hunter2]\n".into(), may_quote });
-        let offer = Candidate { settings, ..offer(guests::guest(guests::NOTHING), None) };
-        let name = offer.plugin.clone();
-        loader.propose(offer).err().unwrap().report(&name, None).to_string()
+        let candidate = Candidate { settings, ..candidate(guests::guest(guests::NOTHING), None) };
+        let name = candidate.plugin.clone();
+        loader.propose(candidate).err().unwrap().report(&name, None).to_string()
     };
     assert!(message(true).contains("porch.toml:2:2: unknown key `hunter2`"), "{}", message(true));
     let message = message(false);
-    assert!(
-        message.contains("porch.toml:2:2: that cannot be read as settings") && message.contains("hint: "),
-        "{message}"
-    );
+    assert!(message.contains("porch.toml:2:2: the settings are invalid") && message.contains("hint: "), "{message}");
     assert!(!message.contains("hunter2"), "{message}");
 }

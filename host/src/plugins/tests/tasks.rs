@@ -1,4 +1,4 @@
-//! Plugins that are asked when it is due: each under the limits of one call, each with an answer.
+//! Tests of task calls: each has the limits of one call, and each is answered.
 
 use std::fs;
 
@@ -12,10 +12,10 @@ use roost_scheduler::{
 use super::{
     edge::{Edge, TestFolder, name},
     guests::{self, LOOPS, NO_STEPS, ONE_TASK},
-    limits::{load, told},
+    limits::{causes, load},
 };
 
-/// A running edge with the plugin `porch`, whose `run-task` has this body.
+/// Starts an edge with the plugin `porch`, whose `run-task` has this body.
 async fn porch(run: &str) -> (TestFolder, Edge) {
     let place = TestFolder::new();
     place.put("porch.wasm", &guests::guest_with_tasks(ONE_TASK, run));
@@ -24,7 +24,7 @@ async fn porch(run: &str) -> (TestFolder, Edge) {
     (place, edge)
 }
 
-/// What the scheduler is told.
+/// Runs a task and returns the answer to the scheduler.
 async fn answer(edge: &mut Edge, task: &str) -> Result<Reply, String> {
     let task = Task { name: TaskName::parse(task).unwrap(), args: "null".into() };
     let device = DeviceName::parse("porch").unwrap();
@@ -36,33 +36,33 @@ async fn answer(edge: &mut Edge, task: &str) -> Result<Reply, String> {
 }
 
 #[tokio::test]
-async fn an_answer_comes_through() {
+async fn tasks_are_listed_checked_and_run() {
     let (_place, mut edge) = porch(NO_STEPS).await;
     let reply = Reply { steps: Vec::new(), replan: true, note: Some("Water the porch".into()) };
     assert_eq!(answer(&mut edge, "water").await, Ok(reply.clone()));
     let unknown = answer(&mut edge, "dry").await.unwrap_err();
     assert_eq!(unknown, "`task.name` `dry`: the plugin has no such task, only `water`");
 
-    let inquiries = edge.plugins.for_people().inquiries;
-    let tasks = inquiries.tasks(name("porch")).await.unwrap();
+    let queries = edge.plugins.for_people().inquiries;
+    let tasks = queries.tasks(name("porch")).await.unwrap();
     assert_eq!((tasks.len(), tasks[0].summary.as_str()), (1, "Water the porch"));
     let porch = DeviceName::parse("porch").unwrap();
-    let rehearsed = inquiries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{}".into()).await;
-    assert_eq!(rehearsed, Ok(reply));
-    let wrong = inquiries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{".into()).await.unwrap_err();
+    let simulated = queries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{}".into()).await;
+    assert_eq!(simulated, Ok(reply));
+    let wrong = queries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{".into()).await.unwrap_err();
     assert!(wrong.starts_with("`task.args`: they are not JSON: "), "{wrong}");
     let south = DeviceName::parse("south").unwrap();
-    let nobody = inquiries.rehearse_task(name("porch"), south, "water".into(), "{}".into()).await;
-    assert_eq!(nobody, Err("the plugin has no device `south`".into()));
-    assert!(inquiries.tasks(name("barn")).await.is_err());
+    let absent = queries.rehearse_task(name("porch"), south, "water".into(), "{}".into()).await;
+    assert_eq!(absent, Err("the plugin has no device `south`".into()));
+    assert!(queries.tasks(name("barn")).await.is_err());
 
-    let task = inquiries.task(name("porch"), "water".into(), "{}".into()).await.unwrap();
+    let task = queries.task(name("porch"), "water".into(), "{}".into()).await.unwrap();
     assert_eq!((task.name.as_str(), task.args.as_str()), ("water", "{}"));
-    assert_eq!(inquiries.task(name("porch"), "dry".into(), "{}".into()).await, Err(unknown));
+    assert_eq!(queries.task(name("porch"), "dry".into(), "{}".into()).await, Err(unknown));
 }
 
 #[tokio::test]
-async fn what_goes_wrong_is_told_of_the_function() {
+async fn errors_name_the_function() {
     for (body, expected) in [
         ("(unreachable)", "`run-task` trapped: wasm trap: wasm `unreachable` instruction executed, in `run`"),
         (LOOPS, "`run-task` ran longer than 500 ms\nif the plugin needs that much, raise `cpu_ms` in `[limits]` of"),
@@ -70,25 +70,25 @@ async fn what_goes_wrong_is_told_of_the_function() {
         (
             "(i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1028) (i32.const 16))
             (i32.store (i32.const 1032) (i32.const 5)) (i32.const 1024)",
-            "`run-task` said: water",
+            "`run-task` returned an error: water",
         ),
-        // And one of 2 MiB, which nobody can allow it.
+        // An error of 2 MiB, which exceeds the fixed limit.
         (
             "(drop (memory.grow (i32.const 40)))
             (i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1028) (i32.const 4096))
             (i32.store (i32.const 1032) (i32.const 2097152)) (i32.const 1024)",
-            "`run-task` passed more than 1 MiB to the host",
+            "`run-task` returned more than 1 MiB to the host",
         ),
     ] {
         let (_place, mut edge) = porch(body).await;
-        let told = answer(&mut edge, "water").await.unwrap_err();
-        assert!(told.starts_with(expected), "{told}\n  does not begin with\n{expected}");
-        assert!(!told.contains("lift_mib"), "{told}");
+        let error = answer(&mut edge, "water").await.unwrap_err();
+        assert!(error.starts_with(expected), "{error}\n  does not begin with\n{expected}");
+        assert!(!error.contains("lift_mib"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_plugin_without_tasks_says_so() {
+async fn a_task_call_to_a_plugin_without_tasks_fails() {
     let place = TestFolder::new();
     place.put("porch.wasm", &guests::numbered(1));
     let mut edge = place.start(Vec::new());
@@ -99,7 +99,7 @@ async fn a_plugin_without_tasks_says_so() {
 }
 
 #[tokio::test]
-async fn a_version_that_ran_before_is_asked_for_its_tasks_first() {
+async fn a_stored_version_lists_its_tasks_before_the_first_call() {
     let place = TestFolder::new();
     place.put("porch.wasm", &guests::guest_with_tasks(ONE_TASK, NO_STEPS));
     let mut edge = place.start(Vec::new());
@@ -115,13 +115,16 @@ async fn a_version_that_ran_before_is_asked_for_its_tasks_first() {
 async fn a_plugin_with_bad_tasks_is_refused() {
     let list = |body: &str| guests::guest_with_tasks(body, NO_STEPS);
     assert!(load(list(ONE_TASK)).await.is_ok());
-    let before = "it does not say what its tasks are";
-    assert_eq!(told(list(LOOPS)).await, format!("{before}; `list-tasks` ran longer than 500 ms"));
+    let before = "its tasks cannot be listed";
+    assert_eq!(causes(list(LOOPS)).await, format!("{before}; `list-tasks` ran longer than 500 ms"));
     let nameless = format!("(i32.store (i32.const 68) (i32.const 0)) {ONE_TASK}");
     let rule = "1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit";
-    assert_eq!(told(list(&nameless)).await, format!("{before}; task number 1: `name`: `` is not a task name: {rule}"));
+    assert_eq!(
+        causes(list(&nameless)).await,
+        format!("{before}; task number 1: `name`: `` is not a task name: {rule}")
+    );
     let endless = format!("(i32.store (i32.const 100) (i32.const 1000000)) {ONE_TASK}");
-    assert!(told(list(&endless)).await.starts_with(&format!("{before}; `list-tasks` trapped: ")));
+    assert!(causes(list(&endless)).await.starts_with(&format!("{before}; `list-tasks` trapped: ")));
 }
 
 #[tokio::test]
@@ -130,7 +133,7 @@ async fn another_major_version_of_tasks_is_refused() {
     let tasks = include_str!("tasks.wat").replace("LIST", ONE_TASK).replace("RUN", NO_STEPS);
     let later = wat::parse_str(text.replace("TASKS", &tasks.replace("tasks@1.0.0", "tasks@2.0.0"))).unwrap();
     assert_eq!(
-        told(later).await,
-        "it was built for `roost:device/tasks@2.0.0`, and this Roost speaks `roost:device/tasks@1.0.0`"
+        causes(later).await,
+        "it was built for `roost:device/tasks@2.0.0`, but this Roost supports `roost:device/tasks@1.0.0`"
     );
 }

@@ -1,10 +1,10 @@
-//! Plans that no compiler's types forbid: whatever a guest answers, it becomes jobs, or is refused with the job and the reason.
+//! Fuzzes plans: each becomes jobs, or is refused with the job and the reason.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 
-/// Text that means something, or does not.
+/// Generates valid, invalid and long texts.
 fn text() -> impl Strategy<Value = String> {
     const WORDS: &[&str] = &[
         "open",
@@ -145,7 +145,7 @@ fn any_job() -> impl Strategy<Value = wit::Job> {
         3 => vec(any_step(), 0..4).prop_map(wit::Action::Steps),
         1 => (text(), text()).prop_map(|(name, args)| wit::Action::Task(wit::Task { name, args })),
     ];
-    // Most are as they should be in all but a part or two.
+    // Most jobs are valid in all but one or two parts.
     let parts =
         (option::of(text()), option::of(text()), option::of(trigger()), option::of(action), option::of(any_policy()));
     parts.prop_map(|(id, label, trigger, action, policy)| {
@@ -162,13 +162,13 @@ fn any_job() -> impl Strategy<Value = wit::Job> {
 
 proptest! {
     #[test]
-    fn a_plan_becomes_jobs_within_the_rules_or_is_refused_with_a_reason(list in vec(any_job(), 0..4), has_place in any::<bool>()) {
-        let location = Location::new(51.5, -0.1).filter(|_| has_place);
+    fn a_plan_becomes_valid_jobs_or_is_refused_with_a_reason(list in vec(any_job(), 0..4), has_location in any::<bool>()) {
+        let location = Location::new(51.5, -0.1).filter(|_| has_location);
         let count = list.len();
         match converted(list, location, false) {
             Err(invalid) => {
-                let said = invalid.to_string();
-                prop_assert!(said.len() < 4_096 && !said.contains(|char: char| char.is_control()), "{:?}", said);
+                let message = invalid.to_string();
+                prop_assert!(message.len() < 4_096 && !message.contains(|char: char| char.is_control()), "{:?}", message);
             }
             Ok(jobs) => {
                 prop_assert_eq!(jobs.len(), count);

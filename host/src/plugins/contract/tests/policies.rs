@@ -1,4 +1,4 @@
-//! Misfires, overlap, and what a run needs.
+//! Tests of misfire policies, overlap policies and resources.
 
 use roost_scheduler::names::GroupName;
 
@@ -18,7 +18,7 @@ fn in_group(name: &str, overlap: Option<wit::Overlap>) -> wit::Job {
 }
 
 #[test]
-fn every_policy_comes_through() {
+fn every_policy_is_converted() {
     for (proposed, expected) in [
         (wit::Overlap::Skip, Overlap::Skip),
         (wit::Overlap::Queue(1), Overlap::Queue(1)),
@@ -42,7 +42,7 @@ fn every_policy_comes_through() {
 }
 
 #[test]
-fn each_range_of_a_policy_is_named() {
+fn errors_name_each_violated_range_of_a_policy() {
     for (job, expected) in [
         (overlapping(wit::Overlap::Queue(0)), "`policy.overlap.queue` 0: it must be 1 to 1,000"),
         (overlapping(wit::Overlap::Queue(1_001)), "`policy.overlap.queue` 1001: it must be 1 to 1,000"),
@@ -53,18 +53,18 @@ fn each_range_of_a_policy_is_named() {
         (in_group("a door", None), "`policy.misfire.latest-of-group`: `a door` is not a group name: "),
         (with_policy(|of| of.needs = Some("a pump".into())), "`policy.needs`: `a pump` is not a resource name: "),
     ] {
-        let told = refusal(job);
-        assert!(told.starts_with(&format!("job `open`: {expected}")), "{told}\n  does not begin with\n{expected}");
+        let error = refusal(job);
+        assert!(error.starts_with(&format!("job `open`: {expected}")), "{error}\n  does not begin with\n{expected}");
     }
 }
 
 #[test]
-fn a_run_of_a_group_neither_waits_for_older_ones_nor_goes_on_beside_them() {
+fn a_job_of_a_group_can_neither_queue_nor_allow_overlapping_runs() {
     for overlap in [wit::Overlap::Queue(1), wit::Overlap::Allow(2)] {
         let error = converted(vec![in_group("door", Some(overlap))], None, false).unwrap_err();
-        let told = error.to_string();
-        assert!(told.starts_with("job `open`: `policy.overlap` with `latest-of-group`: "), "{told}");
-        assert!(told.ends_with("leave `overlap` out"), "{told}");
+        let error = error.to_string();
+        assert!(error.starts_with("job `open`: `policy.overlap` with `latest-of-group`: "), "{error}");
+        assert!(error.ends_with("leave `overlap` out"), "{error}");
     }
     for overlap in [wit::Overlap::Skip, wit::Overlap::Replace] {
         assert!(converted(vec![in_group("door", Some(overlap))], None, false).is_ok());
@@ -72,7 +72,7 @@ fn a_run_of_a_group_neither_waits_for_older_ones_nor_goes_on_beside_them() {
 }
 
 #[test]
-fn a_resource_that_is_not_there_comes_with_the_lines_that_add_it() {
+fn the_hint_for_an_unknown_resource_has_the_lines_that_add_it() {
     let error = converted(vec![with_policy(|of| of.needs = Some("well".into()))], None, false).unwrap_err();
     assert_eq!(error.to_string(), "job `open`: `policy.needs`: there is no resource `well`");
     assert_eq!(
@@ -85,17 +85,17 @@ fn a_resource_that_is_not_there_comes_with_the_lines_that_add_it() {
 }
 
 #[test]
-fn a_resource_of_others_or_for_too_long_comes_with_the_lines_that_allow_it() {
+fn the_hint_for_a_resource_that_may_not_be_held_has_the_lines_that_allow_it() {
     let needing = |name: &str, after_ms| {
         let policy = wit::Policy { needs: Some(name.into()), ..no_policy() };
         wit::Job { action: wit::Action::Steps(vec![step(0), step(after_ms)]), policy: Some(policy), ..job("open") }
     };
-    let told = |job| {
+    let error = |job| {
         let invalid = converted(vec![job], None, false).unwrap_err();
         (invalid.to_string(), invalid.hint.unwrap())
     };
     assert_eq!(
-        told(needing("spring", 0)),
+        error(needing("spring", 0)),
         (
             "job `open`: `policy.needs`: a job of `coop-door` may not hold `spring`: its `plugins` do not name `coop-door`"
                 .into(),
@@ -105,7 +105,7 @@ fn a_resource_of_others_or_for_too_long_comes_with_the_lines_that_allow_it() {
         )
     );
     assert_eq!(
-        told(needing("pump", 49 * 86_400_000)),
+        error(needing("pump", 49 * 86_400_000)),
         (
             "job `open`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h".into(),
             "to allow it, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \"pump\"\n\

@@ -1,4 +1,4 @@
-//! Steps that are sent once, and devices' own reports.
+//! Tests of steps that are sent once, and of confirmations.
 
 use roost_scheduler::{
     model::{Confirm, Matches, Step},
@@ -40,7 +40,7 @@ fn accepted(job: wit::Job) -> Step {
 }
 
 #[test]
-fn once_and_every_condition_come_through() {
+fn once_and_every_condition_are_converted() {
     assert!(accepted(with_step(|step| step.once = true)).once);
     assert!(!accepted(with_step(|_| {})).once);
     let confirm = accepted(confirmed(|of| of.already = true)).confirm.unwrap();
@@ -67,7 +67,7 @@ fn once_and_every_condition_come_through() {
 }
 
 #[test]
-fn each_range_of_a_report_is_named() {
+fn errors_name_each_violated_range_of_a_confirmation() {
     let text = |length| "x".repeat(length);
     for (job, expected) in [
         (confirmed(|of| of.topic = "coop/+".into()), "`confirm.topic`: `coop/+` is not a topic"),
@@ -104,22 +104,22 @@ fn each_range_of_a_report_is_named() {
             "`confirm.matches.json-range.pointer` of 4097 bytes: it may have 4,096 (4 KiB)",
         ),
     ] {
-        let told = refusal(job);
+        let error = refusal(job);
         assert!(
-            told.starts_with(&format!("job `open`, step 1: {expected}")),
-            "{told}\n  does not begin with\n{expected}"
+            error.starts_with(&format!("job `open`, step 1: {expected}")),
+            "{error}\n  does not begin with\n{expected}"
         );
     }
 }
 
 #[test]
-fn a_text_without_quotes_is_told_that_it_needs_them() {
-    let told = refusal(matching(json("/state", "open")));
-    assert!(told.ends_with("; a text needs its quotes, as in `\"open\"`"), "{told}");
+fn the_error_for_a_string_without_quotes_asks_for_them() {
+    let error = refusal(matching(json("/state", "open")));
+    assert!(error.ends_with("; a string must be in quotes, as in `\"open\"`"), "{error}");
 }
 
 #[test]
-fn a_report_outside_the_grant_comes_with_the_lines_that_allow_it() {
+fn the_hint_for_a_report_outside_the_grant_has_the_lines_that_allow_it() {
     let elsewhere = |topic: &str| vec![confirmed(|of| of.topic = topic.into())];
     let of_file = converted(elsewhere("barn/door"), None, false).unwrap_err();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a plugin can be asked to do, what its jobs ask, and what it answers.
+//! Tests of task lists, task calls and replies.
 
 use roost_scheduler::model::Reply;
 
@@ -18,13 +18,13 @@ pub(super) fn tasks(names: &[&str]) -> Tasks {
     listed(names.iter().map(|name| description(name, "Does something", None)).collect()).unwrap()
 }
 
-fn asking(name: &str, args: &str) -> wit::Job {
+fn calling(name: &str, args: &str) -> wit::Job {
     let task = types::Task { name: name.into(), args: args.into() };
     wit::Job { action: wit::Action::Task(task), ..job("evening") }
 }
 
-fn answered(answer: wit::Reply) -> Result<Reply, Invalid> {
-    on_terms(None, false, |terms| {
+fn converted_reply(answer: wit::Reply) -> Result<Reply, Invalid> {
+    with_terms(None, false, |terms| {
         let task = terms.tasks.task("task", "close", "null".into()).unwrap();
         reply(&task, answer, terms)
     })
@@ -35,7 +35,7 @@ fn no_reply() -> wit::Reply {
 }
 
 #[test]
-fn a_list_comes_through_whole_or_is_refused() {
+fn a_task_list_is_converted_or_refused_as_a_whole() {
     let schema = r#"{"type":"object"}"#;
     let list = listed(vec![description("open", "Open", Some(schema)), description("close", "Close", Some("true"))]);
     let list = list.unwrap();
@@ -45,7 +45,7 @@ fn a_list_comes_through_whole_or_is_refused() {
 
     let one = |name: &str, summary: &str, schema: Option<&str>| vec![description(name, summary, schema)];
     let cases = [
-        (vec![description("a", "A", None); 101], "there are 101 tasks, and a plugin may have 100"),
+        (vec![description("a", "A", None); 101], "the plugin has 101 tasks, and may have 100"),
         (one("a b", "A", None), "task number 1: `name`: `a b` is not a task name"),
         (vec![description("a", "A", None); 2], "task `a`: `name`: another task of the plugin has it already"),
         (one("a", "", None), "task `a`: `summary` of 0 bytes: it must have 1 to 1,024"),
@@ -55,38 +55,38 @@ fn a_list_comes_through_whole_or_is_refused() {
         (one("a", "A", Some(&" ".repeat(16_385))), "task `a`: `args-schema` of 16385 bytes: it may have 16,384"),
     ];
     for (list, expected) in cases {
-        let told = listed(list).unwrap_err().to_string();
-        assert!(told.starts_with(expected), "{told}\n  does not begin with\n{expected}");
+        let error = listed(list).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}\n  does not begin with\n{expected}");
     }
 }
 
 #[test]
-fn a_job_asks_for_what_there_is() {
-    let jobs = converted(vec![asking("close", r#"{"slowly":true}"#)], None, false).unwrap();
-    let Action::Task(task) = &jobs[0].action else { panic!("it asks") };
+fn a_job_can_call_only_existing_tasks() {
+    let jobs = converted(vec![calling("close", r#"{"slowly":true}"#)], None, false).unwrap();
+    let Action::Task(task) = &jobs[0].action else { panic!("it is a task") };
     assert_eq!((task.name.as_str(), task.args.as_str()), ("close", r#"{"slowly":true}"#));
 
     let long = format!("\"{}\"", "x".repeat(16_383));
     let cases = [
-        (asking("clos", "null"), "`action.task.name` `clos`: the plugin has no such task, only `open`, `close`"),
-        (asking("close", "{slowly}"), "`action.task.args`: they are not JSON: key must be a string"),
-        (asking("close", ""), "`action.task.args`: they are not JSON: EOF"),
-        (asking("close", &long), "`action.task.args` of 16385 bytes: they may have 16,384 (16 KiB)"),
+        (calling("clos", "null"), "`action.task.name` `clos`: the plugin has no such task, only `open`, `close`"),
+        (calling("close", "{slowly}"), "`action.task.args`: they are not JSON: key must be a string"),
+        (calling("close", ""), "`action.task.args`: they are not JSON: EOF"),
+        (calling("close", &long), "`action.task.args` of 16385 bytes: they may have 16,384 (16 KiB)"),
     ];
     for (job, expected) in cases {
-        let told = converted(vec![job], None, false).unwrap_err().to_string();
-        assert!(told.starts_with(&format!("job `evening`: {expected}")), "{told}\n  does not say\n{expected}");
+        let error = converted(vec![job], None, false).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("job `evening`: {expected}")), "{error}\n  does not begin with\n{expected}");
     }
     let none = Tasks::NONE.task("task", "close", "null".into()).unwrap_err();
     assert_eq!(none.to_string(), "`task.name` `close`: the plugin has no tasks");
 }
 
 #[test]
-fn an_answer_keeps_to_what_a_job_does() {
-    let nothing = answered(wit::Reply { replan: true, note: Some("it rained".into()), ..no_reply() }).unwrap();
+fn a_reply_must_respect_the_rules_of_steps() {
+    let nothing = converted_reply(wit::Reply { replan: true, note: Some("it rained".into()), ..no_reply() }).unwrap();
     assert_eq!(nothing, Reply { steps: Vec::new(), replan: true, note: Some("it rained".into()) });
     let whole =
-        answered(wit::Reply { steps: vec![step(0), step(9)], note: Some(String::new()), ..no_reply() }).unwrap();
+        converted_reply(wit::Reply { steps: vec![step(0), step(9)], note: Some(String::new()), ..no_reply() }).unwrap();
     assert_eq!((whole.steps.len(), whole.steps[1].after_ms, whole.note), (2, 9, None));
 
     let elsewhere = wit::Step { message: wit::Message { topic: "barn/door".into(), ..message() }, ..step(0) };
@@ -106,6 +106,6 @@ fn an_answer_keeps_to_what_a_job_does() {
         ),
     ];
     for (answer, expected) in cases {
-        assert_eq!(answered(answer).unwrap_err().to_string(), expected);
+        assert_eq!(converted_reply(answer).unwrap_err().to_string(), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of plugins that anybody could write.
+//! Fuzzes the settings of plugins.
 
 use proptest::prelude::*;
 
@@ -7,17 +7,17 @@ use crate::config::tests::fuzz::texts;
 
 proptest! {
     #[test]
-    fn settings_are_taken_or_refused_with_their_place_and_what_is_kept_reads_back(text in texts()) {
+    fn settings_are_refused_with_a_place_or_survive_a_round_trip(text in texts()) {
         match Settings::parse(Some(&text), &plugin(), &host(), &Rules::default()) {
             Err(report) => {
-                let said = report.to_string();
-                prop_assert!(said.contains("coop-door.toml"), "{}\n{}", text, said);
-                prop_assert!(!said.contains(|char: char| char.is_control() && char != '\n'), "{:?}", said);
+                let message = report.to_string();
+                prop_assert!(message.contains("coop-door.toml"), "{}\n{}", text, message);
+                prop_assert!(!message.contains(|char: char| char.is_control() && char != '\n'), "{:?}", message);
             }
             Ok(settings) => {
-                let kept = settings.to_json();
-                let read = Settings::from_json(&kept);
-                prop_assert_eq!(read.map_err(|report| report.to_string()), Ok(settings), "{}", kept);
+                let json = settings.to_json();
+                let read = Settings::from_json(&json);
+                prop_assert_eq!(read.map_err(|report| report.to_string()), Ok(settings), "{}", json);
             }
         }
     }
