@@ -96,5 +96,5 @@ fn a_run_that_waits_for_the_connection_is_explained_as_too_late() {
     explain_until(&host, &site, job, "to start, and will be missed when the connection is back");
     broker.start();
     let told = explain_until(&host, &site, job, "was missed: there was no connection to the broker");
-    assert!(told.contains(" late, and may start no more than 3s late"), "{told}");
+    assert!(told.contains(" late, and its grace is 3s"), "{told}");
 }

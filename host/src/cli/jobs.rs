@@ -12,7 +12,7 @@ use super::{
     client::Client,
     output,
     plugins::line,
-    table::{local, table},
+    table::{Times, table},
 };
 use crate::{
     config::DataFlags,
@@ -89,8 +89,10 @@ pub(super) fn main(args: Args) -> Result<()> {
     });
     let is_over = |job: &&JobRecord| job.due.is_none() && job.not_before.is_none();
     let hidden = if args.all { 0 } else { jobs.iter().filter(is_over).count() };
-    let rows: Vec<[String; 4]> = jobs.iter().filter(|job| args.all || !is_over(job)).map(row).collect();
-    out.write_all(table(["NEXT", "JOB", "TRIGGER", "LABEL"], &rows).as_bytes())?;
+    let times = Times::new(jobs.iter().filter_map(|job| job.due.as_deref().or(job.not_before.as_deref())));
+    let shown = jobs.iter().filter(|job| args.all || !is_over(job));
+    let rows: Vec<[String; 4]> = shown.map(|job| row(job, &times)).collect();
+    out.write_all(table([&times.heading("NEXT"), "JOB", "TRIGGER", "LABEL"], &rows).as_bytes())?;
     out.flush()?;
     if count == 0 {
         writeln!(output::stderr(), "no jobs found")?;
@@ -108,10 +110,10 @@ pub(super) fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn row(job: &JobRecord) -> [String; 4] {
+fn row(job: &JobRecord, times: &Times) -> [String; 4] {
     let mut next = match (&job.due, &job.not_before) {
-        (Some(due), _) => local(due),
-        (None, Some(at)) => format!("after {}", local(at)),
+        (Some(due), _) => times.format(due),
+        (None, Some(at)) => format!("after {}", times.format(at)),
         (None, None) => "never".into(),
     };
     if job.paused.is_some() {

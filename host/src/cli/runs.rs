@@ -10,7 +10,7 @@ use super::{
     client::Client,
     output,
     plugins::line,
-    table::{local, table},
+    table::{Times, table},
 };
 use crate::{
     clock,
@@ -136,26 +136,28 @@ fn query_host(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
 }
 
 fn runs_table(runs: &[RunRecord], now: Instant) -> String {
-    let rows: Vec<[String; 5]> = runs.iter().map(|run| row(run, now)).collect();
-    table(["TIME", "STATE", "ATTEMPTS", "RUN", "REASON"], &rows)
+    let next = runs.iter().filter_map(|run| run.next.as_ref()).map(|next| next.due.as_str());
+    let times = Times::new(runs.iter().map(|run| run.occurrence.as_str()).chain(next));
+    let rows: Vec<[String; 5]> = runs.iter().map(|run| row(run, &times, now)).collect();
+    table([&times.heading("TIME"), "STATE", "ATTEMPTS", "RUN", "REASON"], &rows)
 }
 
-fn row(run: &RunRecord, now: Instant) -> [String; 5] {
+fn row(run: &RunRecord, times: &Times, now: Instant) -> [String; 5] {
     let reason = run.reason.as_deref().or(run.note.as_deref()).map(in_one_line);
     let text = match (&run.next, reason) {
-        (Some(next), None) => next_step(next, now),
-        (Some(next), Some(reason)) => format!("{}; {reason}", next_step(next, now)),
+        (Some(next), None) => next_step(next, times, now),
+        (Some(next), Some(reason)) => format!("{}; {reason}", next_step(next, times, now)),
         (None, reason) => reason.unwrap_or_default(),
     };
     let attempts = run.attempts.map_or_else(String::new, |attempts| attempts.to_string());
-    [local(&run.occurrence), run.state.clone(), attempts, run.run.clone(), text]
+    [times.format(&run.occurrence), run.state.clone(), attempts, run.run.clone(), text]
 }
 
-/// Formats the next step, such as `step 2 of 2 is due 2027-03-01 06:40:00 +00:00`.
-fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, now: Instant) -> String {
+/// Formats the next step, such as `step 2 of 2 is due 2027-03-01 06:40:00`.
+fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, times: &Times, now: Instant) -> String {
     let state = if *owed { "has been owed since" } else { "has been waiting since" };
     let late_ms = DateTime::parse_from_rfc3339(due).map_or(0, |due| now.ms_since(due.into()));
-    let due = local(due);
+    let due = times.format(due);
     if *overdue {
         format!("step {step} of {of} {state} {due}, OVERDUE BY {}", distance(late_ms).to_uppercase())
     } else if late_ms >= 0 {

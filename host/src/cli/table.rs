@@ -1,6 +1,6 @@
 //! Tables as text.
 
-use chrono::DateTime;
+use chrono::{DateTime, FixedOffset};
 use roost_scheduler::text::in_one_line;
 
 /// Characters of a cell at the most: more than the longest name of a run. Another version may have stored longer ones.
@@ -42,7 +42,35 @@ fn cell(text: &str, is_last: bool) -> String {
     cell
 }
 
-/// Formats an RFC 3339 time for a table, such as `2027-03-01 06:30:00 +00:00`.
+/// The times of a table. If they all have the same UTC offset, the heading shows it once.
+pub(super) struct Times {
+    offset: Option<FixedOffset>,
+}
+
+impl Times {
+    /// Finds the common offset of RFC 3339 times.
+    pub(super) fn new<'t>(times: impl IntoIterator<Item = &'t str>) -> Self {
+        let times = times.into_iter().filter_map(|at| DateTime::parse_from_rfc3339(at).ok());
+        let mut offsets = times.map(|at| *at.offset());
+        let first = offsets.next();
+        Self { offset: first.filter(|first| offsets.all(|offset| offset == *first)) }
+    }
+
+    /// Returns the heading of the column, such as `TIME (+01:00)`.
+    pub(super) fn heading(&self, name: &str) -> String {
+        self.offset.map_or_else(|| name.to_owned(), |offset| format!("{name} ({offset})"))
+    }
+
+    /// Formats a time, such as `2027-03-01 06:30:00`, followed by its offset unless the heading shows that.
+    pub(super) fn format(&self, at: &str) -> String {
+        match DateTime::parse_from_rfc3339(at) {
+            Ok(at) if self.offset == Some(*at.offset()) => at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            _ => local(at),
+        }
+    }
+}
+
+/// Formats an RFC 3339 time, such as `2027-03-01 06:30:00 +00:00`.
 pub(super) fn local(at: &str) -> String {
     match DateTime::parse_from_rfc3339(at) {
         Ok(at) => at.format("%Y-%m-%d %H:%M:%S %:z").to_string(),
@@ -53,6 +81,23 @@ pub(super) fn local(at: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_common_offset_is_shown_once_and_different_ones_with_each_time() {
+        let (winter, summer) = ("2027-03-01T06:30:00Z", "2027-07-01T06:30:00.250+01:00");
+        let times = Times::new([summer, "2027-07-02T00:00:00+01:00"]);
+        assert_eq!(
+            (times.heading("TIME").as_str(), times.format(summer).as_str()),
+            ("TIME (+01:00)", "2027-07-01 06:30:00")
+        );
+        assert_eq!(times.format(winter), "2027-03-01 06:30:00 +00:00");
+        let times = Times::new([winter, summer]);
+        assert_eq!(
+            (times.heading("TIME").as_str(), times.format(summer).as_str()),
+            ("TIME", "2027-07-01 06:30:00 +01:00")
+        );
+        assert_eq!(Times::new([]).heading("TIME"), "TIME");
+    }
 
     #[test]
     fn long_cells_are_truncated_and_line_breaks_are_escaped() {

@@ -9,7 +9,7 @@ use super::{
     client::Client,
     output,
     plugins::line,
-    table::{local, table},
+    table::{Times, table},
 };
 use crate::{
     config::{self, DataFlags},
@@ -62,17 +62,19 @@ pub(super) fn main(args: Args) -> Result<()> {
     let query = [("from", time(args.from)), ("to", time(args.to))].into_iter().chain(of);
     let query: Vec<_> = query.filter_map(|(key, value)| Some((key, value?))).collect();
     let mut out = io::BufWriter::new(output::stdout());
-    let (mut rows, mut count) = (Vec::new(), 0);
+    let (mut records, mut count) = (Vec::new(), 0);
     let client = Client::new(args.data)?;
-    let is_more = client.list("/api/v1/timeline", &query, args.limit as usize, |record| {
+    let is_more = client.list("/api/v1/timeline", &query, args.limit as usize, |record: TimelineRecord| {
         count += 1;
         if args.json {
             return line(&mut out, &record);
         }
-        rows.push(row(&record));
+        records.push(record);
         Ok(())
     })?;
-    out.write_all(table(["TIME", "STATE", "JOB", "WHAT"], &rows).as_bytes())?;
+    let times = Times::new(records.iter().map(|record| record.time.as_str()));
+    let rows: Vec<_> = records.iter().map(|record| row(record, &times)).collect();
+    out.write_all(table([&times.heading("TIME"), "STATE", "JOB", "WHAT"], &rows).as_bytes())?;
     out.flush()?;
     if count == 0 {
         writeln!(output::stderr(), "no runs found in that period")?;
@@ -83,14 +85,14 @@ pub(super) fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn row(record: &TimelineRecord) -> [String; 4] {
+fn row(record: &TimelineRecord, times: &Times) -> [String; 4] {
     let state = match (&record.paused, record.skipped) {
         (Some(_), _) => "paused".into(),
         (None, true) => "to be skipped".into(),
         (None, false) => record.state.clone(),
     };
     let name = format!("{}/{}/{}", record.plugin, record.device, record.job);
-    [local(&record.time), state, name, what(record)]
+    [times.format(&record.time), state, name, what(record)]
 }
 
 fn what(record: &TimelineRecord) -> String {

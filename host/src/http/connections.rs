@@ -111,7 +111,10 @@ async fn serve_connection(
     let service = service_fn(move |request: Request<Incoming>| {
         is_busy.store(true, Ordering::Relaxed);
         let (router, busy) = (router.clone(), Busy(is_busy.clone()));
-        async move { router.oneshot(request).await.map(|response| response.map(|body| ResponseBody { body, _busy: busy })) }
+        async move {
+            let response = router.oneshot(request).await;
+            response.map(|response| response.map(|body| ResponseBody { body, _busy: busy }))
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits::HEAD).max_buf_size(limits::HEAD_BYTES);

@@ -61,9 +61,9 @@ impl Sentence {
         match why {
             MissedReason::TooLate { late_ms, grace_ms, cause } => {
                 let (late, grace) = (length(*late_ms), length(i64::from(*grace_ms)));
-                format!("{cause}; it would have started {late} late, and may start no more than {grace} late")
+                format!("{cause}; it would have started {late} late, and its grace is {grace}")
             }
-            MissedReason::TooMany(most) => waiting(*most),
+            MissedReason::TooMany(_) => why.to_string(),
             MissedReason::Superseded { job: None, by } => format!(
                 "when it could have started, the run of {} was due as well, and only the newest missed run is caught up",
                 self.local(*by)
@@ -79,8 +79,7 @@ impl Sentence {
         match skipped {
             Skipped::EarlierRun(earlier) => format!("the run of {} had not ended", self.local(earlier)),
             Skipped::Paused { what, .. } => Outcome::Skipped(Skipped::Paused { what, several: None }).to_string(),
-            Skipped::TooManyWaiting(most) => waiting(most),
-            Skipped::TooManyRunning(most) => format!("{most} of its runs were under way, which is the limit"),
+            Skipped::TooManyWaiting(_) | Skipped::TooManyRunning(_) => Outcome::Skipped(skipped).to_string(),
             Skipped::ByOperator => BY_OPERATOR.into(),
         }
     }
@@ -98,10 +97,6 @@ impl Sentence {
             other => other.to_string(),
         }
     }
-}
-
-fn waiting(most: u32) -> String {
-    format!("{most} of its runs were waiting, which is the limit")
 }
 
 /// Returns the reason why a step failed for good, and a hint.
@@ -137,7 +132,7 @@ pub(super) fn cause(cause: &Cause) -> String {
     match cause {
         Cause::OverRate { .. } => cause.to_string().replacen("had", "has", 1),
         Cause::EarlierRun => "an earlier run has not ended".into(),
-        Cause::Taken(name) => format!("`{name}` is taken"),
+        Cause::Taken(name) => format!("`{name}` is in use"),
         other => line(&other.to_string()),
     }
 }

@@ -177,7 +177,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         ),
         (
             too_late(Cause::HostAway),
-            "the host was not running, or the machine slept; it would have started 12m late, and may start no more than 5m late",
+            "the host was not running, or the machine slept; it would have started 12m late, and its grace is 5m",
         ),
         (too_late(Cause::ClockSet), "the clock was set forward"),
         (too_late(Cause::PlannedLate), "it was planned only after it was due"),
@@ -189,7 +189,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::Taken(pump())), "`pump` was in use"),
         (too_late(Cause::SubscribeFailed("not authorized".into())), "reports failed: not authorized"),
         (too_late(Cause::HeldBack(topic())), "messages to `barn/door` were held back"),
-        (missed(MissedReason::TooMany(1_000)), "1000 of its runs were waiting, which is the limit"),
+        (missed(MissedReason::TooMany(1_000)), "the limit of waiting runs (1000) was reached"),
         (
             missed(MissedReason::Superseded { job: None, by }),
             "the run of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run is caught up",
@@ -199,8 +199,8 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
             "`close` of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run of their group",
         ),
         (Outcome::Skipped(Skipped::EarlierRun(by)), "had not ended"),
-        (Outcome::Skipped(Skipped::TooManyWaiting(3)), "3 of its runs were waiting"),
-        (Outcome::Skipped(Skipped::TooManyRunning(2)), "2 of its runs were under way, which is the limit"),
+        (Outcome::Skipped(Skipped::TooManyWaiting(3)), "the limit of waiting runs (3) was reached"),
+        (Outcome::Skipped(Skipped::TooManyRunning(2)), "the limit of simultaneous runs (2) was reached"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Plugin, several: None }), "its plugin was paused"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Device, several: None }), "its device was paused"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Job, several: None }), "its job was paused"),
@@ -303,11 +303,11 @@ fn a_run_under_way_is_explained_by_what_it_waits_for() {
             "its message waits: its plugin has more to send than its rate of 5 messages a second allows; it will be missed if \
              it cannot start by Mon 2027-03-01 12:01:00 GMT",
         ),
-        (Progress { held_by: Some(pump.clone()), ..progress("held") }, true, "it waits to start: `pump` is taken"),
+        (Progress { held_by: Some(pump.clone()), ..progress("held") }, true, "it waits to start: `pump` is in use"),
         (
             Progress { held_by: Some(pump), holders: vec![hog], ..progress("held") },
             true,
-            "it waits to start: `pump` is taken by `greedy/greedy/hog/2027-03-01T11:00:00Z`",
+            "it waits to start: `pump` is in use by `greedy/greedy/hog/2027-03-01T11:00:00Z`",
         ),
         (
             with("held", |run| {
