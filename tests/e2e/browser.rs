@@ -21,17 +21,17 @@ use crate::{
 fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (told, heard) = mpsc::channel();
+    let (reports, heard) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let (page, told) = (page.clone(), told.clone());
-            thread::spawn(move || answer(stream, &page, &told));
+            let (page, reports) = (page.clone(), reports.clone());
+            thread::spawn(move || answer(stream, &page, &reports));
         }
     });
     (address, heard)
 }
 
-fn answer(mut stream: TcpStream, page: &str, told: &mpsc::Sender<Value>) {
+fn answer(mut stream: TcpStream, page: &str, reports: &mpsc::Sender<Value>) {
     let mut request = Vec::new();
     let mut piece = [0; 4_096];
     while let Ok(count @ 1..) = stream.read(&mut piece) {
@@ -45,7 +45,7 @@ fn answer(mut stream: TcpStream, page: &str, told: &mpsc::Sender<Value>) {
             return;
         }
         if let Ok(value) = serde_json::from_str(body) {
-            let _ = told.send(value);
+            let _ = reports.send(value);
             let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             return;
         }

@@ -260,9 +260,9 @@ fn a_run_that_holds_a_resource_can_be_ended_after_its_plugin_was_removed() {
     fs::remove_file(site.plugin("greedy.wasm")).unwrap();
     host.says("greedy removed");
     // I5: its valve is open, and is closed when it is due.
-    let (told, _) = roost(&site, &["explain", "modest/modest/m"]);
-    assert!(told.contains("it waits to start: `pump` is in use by `greedy/greedy/hog/"), "{told}");
-    let holder = told.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
+    let (shown, _) = roost(&site, &["explain", "modest/modest/m"]);
+    assert!(shown.contains("it waits to start: `pump` is in use by `greedy/greedy/hog/"), "{shown}");
+    let holder = shown.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
     assert!(listener.heard().iter().all(|message| message.topic == "greedy/hog"));
     roost(&site, &["abandon", holder.split(' ').next().unwrap()]);
     listener.wait_for("modest/m");

@@ -138,12 +138,12 @@ fn after_a_restore_only_owed_steps_are_sent() {
     more(&listener, "ticking/tick");
     assert!(host.stop().success());
     let before = listener.heard();
-    let (_, told) = roost(&site, &["restore", "copy.db"]);
+    let (_, shown) = roost(&site, &["restore", "copy.db"]);
     assert!(
-        told.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
-        "{told}"
+        shown.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
+        "{shown}"
     );
-    assert!(told.contains("the previous database is kept as `data/roost.db.before-restore`"), "{told}");
+    assert!(shown.contains("the previous database is kept as `data/roost.db.before-restore`"), "{shown}");
 
     let host = site.start(&broker);
     more(&listener, "ticking/tick");

@@ -69,8 +69,8 @@ fn a_scheduled_task_is_completed_although_the_host_is_killed_twice() {
     // Its outcome is shown, with the plugin's note.
     host.says("succeeded sprinkler/garden/");
     let name = format!("sprinkler/garden/{}", text(&job, "job"));
-    let told = roost(&site, &["explain", &name]);
-    assert!(told.contains("it ran: ") && told.contains("its plugin reported: "), "{told}");
+    let shown = roost(&site, &["explain", &name]);
+    assert!(shown.contains("it ran: ") && shown.contains("its plugin reported: "), "{shown}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
         ),
         (json!({"trigger": "now", "topic": "a", "label": "a\u{202e}b"}), 422, "`label` with the character U+202E"),
         (json!({"trigger": "now", "topic": "a", "colour": "red"}), 400, "unknown field `colour`"),
-        (json!({"trigger": "now", "topic": "a", "plugin": "nobody"}), 404, "there is no plugin `nobody`"),
+        (json!({"trigger": "now", "topic": "a", "plugin": "absent"}), 404, "there is no plugin `absent`"),
         (json!({"trigger": "now", "topic": "a", "plugin": "sprinkler"}), 404, "has no device `sprinkler`"),
         (
             json!({"trigger": "now", "topic": "barn/x", "plugin": "sprinkler", "device": "garden"}),
@@ -110,10 +110,10 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
             "`topic` `barn/x` is outside what `sprinkler` may publish to",
         ),
     ];
-    for (body, expected, told) in cases {
+    for (body, expected, shown) in cases {
         let (status, problem) = post(&address, "/api/v1/jobs", &body);
         assert_eq!(status, expected, "{body}: {problem}");
-        assert!(text(&problem, "detail").contains(told), "{body}: {problem}\n  does not say\n{told}");
+        assert!(text(&problem, "detail").contains(shown), "{body}: {problem}\n  does not say\n{shown}");
     }
     assert_eq!(site.query("SELECT count(*) FROM jobs"), 1, "only the plugin's own");
     drop(host);
@@ -170,9 +170,9 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
 
     roost(&site, &["pause", "declared/declared"]);
     host.says("its device was paused");
-    let told = roost(&site, &["explain", job]);
-    assert!(told.contains("was skipped: its device was paused"), "{told}");
-    assert!(told.contains("note: its device is paused now"), "{told}");
+    let shown = roost(&site, &["explain", job]);
+    assert!(shown.contains("was skipped: its device was paused"), "{shown}");
+    assert!(shown.contains("note: its device is paused now"), "{shown}");
     roost(&site, &["resume", "declared/declared"]);
     let so_far = listener.count("declared/tick");
     listener.wait("more", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
@@ -190,17 +190,17 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
         assert_eq!(code, Some(1), "{arguments:?}: {errors}");
         errors
     };
-    let told = said(&["pause", "sprinkler/garden"]);
-    assert!(told.contains("the runs of its jobs are skipped until `roost resume sprinkler/garden`"), "{told}");
+    let shown = said(&["pause", "sprinkler/garden"]);
+    assert!(shown.contains("the runs of its jobs are skipped until `roost resume sprinkler/garden`"), "{shown}");
     assert!(roost(&site, &["jobs"]).contains(", paused  sprinkler/garden/water"));
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden\n"));
     let task = ["--task", "sprinkler/garden/water", "--args", r#"{"zone": 1, "minutes": 1}"#, "--id", "extra"];
-    let told = said(&[&["schedule", "at", "2100-07-01T06:30"][..], &task].concat());
-    assert!(told.contains("`sprinkler/garden` is paused"), "{told}");
+    let shown = said(&[&["schedule", "at", "2100-07-01T06:30"][..], &task].concat());
+    assert!(shown.contains("`sprinkler/garden` is paused"), "{shown}");
     said(&["pause", "sprinkler/garden/water"]);
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden, sprinkler/garden/water\n"));
-    let told = said(&["resume", "sprinkler/garden/water"]);
-    assert!(told.contains("note: `sprinkler/garden` is paused"), "{told}");
+    let shown = said(&["resume", "sprinkler/garden/water"]);
+    assert!(shown.contains("note: `sprinkler/garden` is paused"), "{shown}");
     said(&["resume", "sprinkler/garden"]);
     assert!(!roost(&site, &["status"]).contains("paused"));
 
@@ -231,12 +231,12 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
     assert!(refused(&["cancel", "hurly"]).contains("did you mean `hourly`?"));
     roost(&site, &["schedule", "now", "--topic", "a", "--id", "once"]);
     host.says("succeeded roost/api/once");
-    let (table, told) = operations::roost(&site, &["jobs", "roost"]);
-    assert!(!table.contains("roost/api/once") && told.contains("no next run: 1 job"), "{table}{told}");
+    let (table, shown) = operations::roost(&site, &["jobs", "roost"]);
+    assert!(!table.contains("roost/api/once") && shown.contains("no next run: 1 job"), "{table}{shown}");
     assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never  "));
     for what in [&["jobs", "sprinklr"][..], &["runs", "--plugin", "sprinklr"], &["timeline", "--plugin", "sprinklr"]] {
-        let told = said(what);
-        assert!(told.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {told}");
+        let shown = said(what);
+        assert!(shown.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {shown}");
     }
     assert!(said(&["jobs", "sprinkler/lawn"]).contains("plugin `sprinkler` has no device `lawn` now"));
 }

@@ -25,8 +25,8 @@ fn a_failed_task_is_reported_with_the_plugins_fault() {
         (
             "task-oversteps",
             &[
-                "task `outside-grant`, step 1: `topic` `somebody/else/door` is outside what `task-oversteps` may publish to",
-                "publish = [\"task-oversteps/#\", \"somebody/else/door\"]",
+                "task `outside-grant`, step 1: `topic` `neighbour/door` is outside what `task-oversteps` may publish to",
+                "publish = [\"task-oversteps/#\", \"neighbour/door\"]",
                 "`run-task` returned more than 1 MiB to the host",
                 "task `many-steps`: `steps` 101: there may be 0 to 100",
                 "task `long-note`: `note` of 4097 bytes",
@@ -44,8 +44,8 @@ fn a_failed_task_is_reported_with_the_plugins_fault() {
 
 #[test]
 fn a_check_shows_the_tasks_of_a_plugin() {
-    let told = said("check", "task-errors", &[]);
-    assert!(told.contains("\n  task rinse: Never works\n") && told.contains("\n      calls task rinse\n"), "{told}");
+    let shown = said("check", "task-errors", &[]);
+    assert!(shown.contains("\n  task rinse: Never works\n") && shown.contains("\n      calls task rinse\n"), "{shown}");
 
     let site = Site::new();
     site.drop_in(&sample("sprinkler"), "sprinkler");

@@ -405,7 +405,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "override: run now",
         "scheduler/requests.rs",
-        "        // I2: saved before anything else of its job, whose watermark it does not move.\n        self.save_run(slot, out);\n",
+        "        // I2: saved before anything else of its job; it does not move the watermark.\n        self.save_run(slot, out);\n",
         "",
         "I2: a run that the operator has started moves its job's watermark, and is lost in a crash",
     ),

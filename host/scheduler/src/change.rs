@@ -297,7 +297,7 @@ pub struct Progress {
     pub cancelled: Option<Cancelled>,
     /// The owed step that was sent latest, if any was late.
     pub late: Option<Late>,
-    /// The first step, counted from 1, whose topic had no subscriber, if any.
+    /// The first step, counted from 1, with a topic without subscribers, if any.
     pub no_subscriber: Option<usize>,
     /// A note of its plugin or of the host, for users.
     pub note: Option<Arc<str>>,

@@ -36,8 +36,8 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version of a plugin whose first version is not fully accepted, or that is being removed: after a crash, it
-    /// is loaded anew.
+    /// The version of a plugin before its first version is fully accepted, or during its removal: after a crash, it is
+    /// loaded anew.
     pub const NONE: Self = Self { component: Digest([0; 32]), settings: Digest([0; 32]) };
     /// The version of the host itself, which owns ad-hoc jobs that belong to no plugin.
     pub const BUILT_IN: Self = Self { component: Digest([0xff; 32]), settings: Digest([0xff; 32]) };
@@ -93,7 +93,7 @@ pub enum Event {
     Removed(PluginName),
     /// The rules of time zones have changed ([`Zone::update`]), or differ from those of the host's last run.
     ZonesChanged {
-        /// The zones whose rules have changed; `None` if unknown.
+        /// The zones with changed rules; `None` if unknown.
         zones: Option<Vec<Zone>>,
         /// The name of the rules in use, which is stored.
         rules: Arc<str>,
@@ -239,7 +239,8 @@ pub enum Part {
 /// A new ad-hoc job.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    /// The plugin whose grant it has; the host itself has one device, [`api_device`](crate::scheduler::api_device).
+    /// The plugin that owns it, with its grant; the host itself has one device,
+    /// [`api_device`](crate::scheduler::api_device).
     pub plugin: PluginName,
     /// The device it belongs to.
     pub device: DeviceName,

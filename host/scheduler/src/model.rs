@@ -188,7 +188,7 @@ pub struct Policy {
     pub needs: Option<ResourceName>,
 }
 
-/// Which runs are caught up, of those whose due time passed while they could not start.
+/// Which runs are caught up, of those that could not start when they were due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Misfire {
     /// The newest, if it is within its grace.
@@ -261,7 +261,7 @@ impl Default for Retry {
 pub struct Resource {
     /// How many runs may hold it at the same time.
     pub capacity: u32,
-    /// The plugins whose jobs may need it; the host's own name stands for ad-hoc jobs.
+    /// The plugins that may need it in their jobs; the host's own name stands for ad-hoc jobs.
     pub plugins: Vec<PluginName>,
     /// How long a run may hold it, in milliseconds from its first step.
     pub longest_hold_ms: u32,

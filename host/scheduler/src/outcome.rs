@@ -33,7 +33,7 @@ pub enum Outcome {
 pub struct Success {
     /// The owed step that was sent latest, if any was late.
     pub late: Option<Late>,
-    /// The first step, counted from 1, whose topic had no subscriber, if any.
+    /// The first step, counted from 1, with a topic without subscribers, if any.
     pub no_subscriber: Option<usize>,
 }
 

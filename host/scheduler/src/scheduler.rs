@@ -76,7 +76,7 @@ pub struct Scheduler {
     runs: Slots<Run>,
     /// The runs of each job, in the order they were admitted.
     runs_of: BTreeMap<(JobKey, Seq), RunSlot>,
-    /// Runs whose jobs have been removed.
+    /// Runs of removed jobs.
     orphans: BTreeMap<RunId, RunSlot>,
     groups: BTreeMap<GroupKey, Group>,
     resources: BTreeMap<ResourceName, Pool>,
@@ -96,17 +96,17 @@ pub struct Scheduler {
     work: VecDeque<Work>,
     /// Whether a plan is partly adopted: its changes must be committed together.
     adopting: bool,
-    /// Jobs whose plan is not durable yet, and so are not due yet (I3).
+    /// Jobs that are not due yet because their plan is not durable (I3).
     unconfirmed: HashMap<CommitToken, Vec<JobKey>>,
-    /// Attempts in flight on the link; `None` for an attempt whose run has ended.
+    /// Attempts in flight on the link; `None` if the run has ended.
     attempts: BTreeMap<AttemptId, Option<RunSlot>>,
     /// Runs that wait for their plugin's reply.
     calls: BTreeMap<CallId, RunSlot>,
     /// Runs that are subscribed to reports of their device.
     watches: BTreeMap<WatchId, RunSlot>,
-    /// Runs whose attempt is sent as soon as this commit is durable (I3).
+    /// Runs that send their next attempt as soon as the commit is durable (I3).
     arming: BTreeMap<CommitToken, RunSlot>,
-    /// Saved runs whose commit is not known to be durable yet.
+    /// Runs that are being saved, by the commit that makes them durable.
     saving: HashMap<CommitToken, (RunSlot, RunKey)>,
     link: Option<Link>,
     /// When the link last came up: earlier runs were held up by the missing link.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Scheduler {
-    /// Makes the next attempt of a run whose turn has come.
+    /// Makes the next attempt of a run.
     pub(super) fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         if self.failing && !run.can_continue_unsaved() {
@@ -63,7 +63,7 @@ impl Scheduler {
     pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
         if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
-            // A run whose grace ended before the link came up was not held up by its rate.
+            // A run with a grace that ended before the link came up was not held up by its rate.
             let waited_for_link = run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.link_since);
             let cause = match &run.held_by {
                 Some(cause) if !waited_for_link => cause.clone(),

@@ -63,7 +63,7 @@ pub(super) struct Due {
     pub(super) following: Next,
 }
 
-/// The decision on a run whose job has earlier runs that have not ended.
+/// The decision on a run that meets earlier runs of its job.
 enum OverlapDecision {
     /// It waits or runs beside them.
     Join,

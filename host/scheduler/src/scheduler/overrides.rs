@@ -69,7 +69,7 @@ impl Scheduler {
         level(device, self.plugins.get(device.plugin))
     }
 
-    /// Returns what is paused of a run, whose job may have been removed.
+    /// Returns what is paused of a run; its job may have been removed.
     pub(super) fn is_run_paused(&self, run: &Run) -> Option<Level> {
         if let Some(key) = run.job {
             return self.is_paused(key);
@@ -194,8 +194,7 @@ impl Scheduler {
         self.work.is_empty() && self.drop_finished(now.plus_ms(-limits::FINISHED_MS), out)
     }
 
-    /// Removes ad-hoc jobs whose last occurrence is before an instant, the oldest first. Returns whether there are
-    /// more.
+    /// Removes ad-hoc jobs that finished before an instant, the oldest first. Returns whether there are more.
     fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
         let is_finished = |key: &JobKey| Some((self.is_finished(*key).filter(|at| *at < before)?, *key));
         let mut finished: Vec<(Instant, JobKey)> = self.ad_hoc.keys().filter_map(is_finished).collect();

@@ -41,7 +41,7 @@ pub(super) enum Work {
     Schedule(RequestId, Box<NewJob>),
     /// Cancel an ad-hoc job.
     Cancel(RequestId, JobName),
-    /// Arm jobs whose plan is durable.
+    /// Arm the jobs of a durable plan.
     Arm(CommitToken),
     DropDevice(DeviceKey, Cancelled),
     /// Examine devices and jobs from these keys on after the clock was set.
@@ -51,11 +51,11 @@ pub(super) enum Work {
     },
     /// Examine devices and jobs after time zone rules have changed.
     ZonesChanged(Box<ZonesChanged>),
-    /// Finish a plugin whose devices are done, with its new version if there is one.
+    /// Finish a plugin after its devices, with its new version if there is one.
     Finish(PluginKey, Option<Version>),
 }
 
-/// A new version of a plugin whose devices are being set up.
+/// A new version of a plugin while its devices are set up.
 #[derive(Debug)]
 pub(super) struct Loading {
     plugin: PluginKey,
@@ -74,7 +74,7 @@ impl Scheduler {
         self.work.push_back(Work::Remove(plugin));
     }
 
-    /// Arms the jobs of a plan whose commit is durable (I3).
+    /// Arms the jobs of a durable plan (I3).
     pub(super) fn plan_durable(&mut self, token: CommitToken) {
         let Some(jobs) = self.unconfirmed.get_mut(&token) else { return };
         let piece = jobs.split_off(jobs.len().saturating_sub(limits::JOBS_PER_STEP));

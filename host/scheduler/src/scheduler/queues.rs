@@ -312,7 +312,7 @@ impl Scheduler {
         }
     }
 
-    /// Resumes runs whose owed steps have been put off as long as allowed: they are sent first (I5).
+    /// Resumes runs with owed steps that have been put off as long as allowed: they are sent first (I5).
     fn resume_overdue(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         let is_too_long =

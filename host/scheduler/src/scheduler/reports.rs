@@ -171,7 +171,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts a run whose first step was confirmed without being sent: its later steps follow as if it had been.
+    /// Starts a run after its first step was confirmed without being sent: its later steps follow as if it had been.
     pub(super) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let (starts, is_long) = (run.has_not_started(), run.is_long());

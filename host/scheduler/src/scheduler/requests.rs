@@ -58,7 +58,7 @@ impl Scheduler {
         self.save_runs_of(key, out);
         let group = policy.group().cloned();
         let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, now));
-        // I2: saved before anything else of its job, whose watermark it does not move.
+        // I2: saved before anything else of its job; it does not move the watermark.
         self.save_run(slot, out);
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);

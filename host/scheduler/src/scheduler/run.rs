@@ -191,7 +191,7 @@ impl Run {
         self.steps > 1
     }
 
-    /// Returns whether its current step is owed: a later step of a run whose first step has been sent (I5).
+    /// Returns whether its current step is owed: a later step, after the first one has been sent (I5).
     pub(super) const fn is_owed(&self) -> bool {
         self.step() > 0
     }

@@ -39,7 +39,7 @@ impl Scheduler {
         }
     }
 
-    /// Handles the end of the grace of a run whose plugin is over its rate.
+    /// Handles the end of the grace of a run that waits for its plugin's rate.
     fn rate_grace_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         // It keeps waiting if something else holds it up.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Scheduler {
-    /// Calls the plugin for a run whose turn has come. That counts as an attempt.
+    /// Calls the plugin for the messages of a run. That counts as an attempt.
     pub(super) fn call_plugin(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(task) = run.body.task() else { return };

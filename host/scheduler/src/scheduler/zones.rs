@@ -17,7 +17,7 @@ use crate::{
 /// A traversal of devices and jobs after rules have changed.
 #[derive(Debug)]
 pub(super) struct ZonesChanged {
-    /// The zones whose rules have changed; `None` if unknown.
+    /// The zones with changed rules; `None` if unknown.
     zones: Option<Vec<Zone>>,
     /// The name of the rules in use.
     rules: Arc<str>,
