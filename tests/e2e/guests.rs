@@ -152,7 +152,7 @@ fn if_machine_code_is_forbidden_the_hint_names_the_setting() {
         return;
     }
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("machine code cannot be run") && said.contains("MemoryDenyWriteExecute"), "{said}");
+    assert!(said.contains("machine code cannot be executed") && said.contains("MemoryDenyWriteExecute"), "{said}");
 }
 
 #[test]
