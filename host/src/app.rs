@@ -23,7 +23,7 @@ use tokio::{
 
 use self::batch::CommitBatch;
 pub(crate) use self::{
-    inspector::{Inspector, LoopClosed, Question, inspector},
+    inspector::{Inspector, LoopClosed, Query, inspector},
     replies::PendingReplies,
 };
 use crate::{
@@ -38,21 +38,20 @@ use crate::{
     zones::{self, Changed},
 };
 
-/// Events that are taken before what they change is handed to the store: a batch must not grow without bound.
+/// Events that are taken before their changes are handed to the store: a batch must not grow without bound.
 const EVENTS_PER_TURN: usize = 256;
-/// How long events are taken before the link has its turn: what is due now must not wait until many plans are looked at.
+/// How long events are taken before the link has its turn, so that due messages do not wait for many plans.
 const TURN: Duration = Duration::from_millis(1);
-/// How long decisions that nothing waits for are gathered: fewer and larger transactions, for a page of the disk is
-/// written as often as a transaction touches it. What a crash takes along is so much of what the broker acknowledged,
-/// which is then sent again.
+/// How long changes that nothing waits for are gathered: fewer and larger transactions, because a page of the disk is
+/// written as often as a transaction touches it. After a crash, the messages acknowledged in this time are sent again.
 const GATHER: Duration = Duration::from_millis(100);
-/// Changes that may wait for a slow disk: then nothing more is decided until it has caught up.
+/// Changes that may wait for a slow disk: beyond that, no more events are taken until it has caught up.
 const CHANGES_WAITING: usize = 131_072;
-/// How far ahead owed steps are still waited for when nothing can be kept any more. Whoever starts the host again has a
-/// chance to see to the rest.
+/// How far ahead owed steps are still sent after the store has failed. The operator has a chance to restart the host for
+/// the rest.
 const OWED: Duration = Duration::from_secs(15 * 60);
-/// How long acknowledgements are waited for when the host is told to stop.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a stopping host waits for acknowledgements.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The scheduler, and the edges that it acts through.
 pub(crate) struct App {
@@ -60,24 +59,23 @@ pub(crate) struct App {
     pub(crate) writer: Writer,
     pub(crate) link: Link,
     pub(crate) plugins: Plugins,
-    pub(crate) answers: PendingReplies,
+    pub(crate) replies: PendingReplies,
     pub(crate) events: mpsc::Receiver<Event>,
-    /// Questions of those who look on.
-    pub(crate) looks: mpsc::Receiver<Question>,
+    /// Queries of other threads about the scheduler.
+    pub(crate) queries: mpsc::Receiver<Query>,
     pub(crate) committed: mpsc::UnboundedReceiver<Committed>,
     pub(crate) clock: Clock,
-    /// By which rules of time zones the jobs are due, as the disk has it.
+    /// The time zone rules that the stored jobs were planned by.
     pub(crate) zones: Option<Arc<str>>,
-    /// Where what happens is told.
-    pub(crate) feed: EventLog,
+    pub(crate) event_log: EventLog,
     pub(crate) metrics: Metrics,
 }
 
-/// When to look whether the system has other rules of time zones.
-fn looks_at_zones() -> Interval {
-    let mut looks = tokio::time::interval(zones::LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks
+/// Returns the interval at which the system's time zone rules are checked.
+fn zone_checks() -> Interval {
+    let mut checks = tokio::time::interval(zones::LOOK_EVERY);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    checks
 }
 
 fn zones_changed(Changed { in_use, zones }: Changed) -> Event {
@@ -85,49 +83,49 @@ fn zones_changed(Changed { in_use, zones }: Changed) -> Event {
 }
 
 impl App {
-    /// Runs until `stop` is ready, and what is under way has been acknowledged.
+    /// Runs until `stop` is ready and the messages in flight have been acknowledged.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         clock::keep_time();
         let mut alarm = Alarm::new().context("the kernel gave no timer")?;
-        let mut hand = CommitBatch::default();
+        let mut batch = CommitBatch::default();
         let mut stopping = false;
-        let (gathered, disconnect) = (tokio::time::sleep(GATHER), tokio::time::sleep(FAREWELL));
+        let (gathered, disconnect) = (tokio::time::sleep(GATHER), tokio::time::sleep(STOP_TIMEOUT));
         tokio::pin!(stop, gathered, disconnect);
-        self.step(Event::Woke, &mut hand);
-        self.compare_zones(&mut hand);
-        log::taken_up(&self.scheduler);
-        let mut zones = looks_at_zones();
+        self.step(Event::Woke, &mut batch);
+        self.compare_zones(&mut batch);
+        log::resumed(&self.scheduler);
+        let mut zones = zone_checks();
         let mut watchdog = Watchdog::new();
         service::started();
-        while self.goes_on(stopping, &hand) {
-            let is_more_durable = self.start_durable(&mut hand).await;
-            if hand.is_due() {
-                self.hand_over(&mut hand);
+        while self.continues(stopping, &batch) {
+            let is_more_durable = self.start_durable(&mut batch).await;
+            if batch.is_due() {
+                self.commit(&mut batch);
             }
-            alarm.set(hand.wake).context("the kernel's timer cannot be set")?;
-            // What has begun as a whole goes on to its end: before, the store cannot have it.
-            let has_room = hand.partial || hand.changes.len() < CHANGES_WAITING;
-            let had_none = hand.changes.is_empty();
+            alarm.set(batch.wake).context("the kernel's timer cannot be set")?;
+            // A partial batch has to be completed before the store can have it.
+            let has_room = batch.partial || batch.changes.len() < CHANGES_WAITING;
+            let had_none = batch.changes.is_empty();
             let event = tokio::select! {
                 biased;
                 () = &mut stop, if !stopping => {
-                    tracing::info!("stopping, as soon as what is under way is acknowledged");
-                    Event::StopAsked
+                    tracing::info!("stopping, as soon as the messages in flight are acknowledged");
+                    Event::StopRequested
                 }
                 () = &mut disconnect, if stopping => break,
                 () = watchdog.sign() => continue,
                 Some(committed) = self.committed.recv() => match committed {
                     Committed::Done(number) => {
-                        Self::kept(number, &mut hand, &self.feed, &self.metrics);
+                        Self::committed(number, &mut batch, &self.event_log, &self.metrics);
                         continue;
                     }
                     Committed::Failed(error) => {
-                        hand.fail(&error, &self.answers);
+                        batch.fail(&error, &self.replies);
                         Event::StoreFailed
                     }
                 },
-                () = &mut gathered, if hand.can_be_kept() => {
-                    self.hand_over(&mut hand);
+                () = &mut gathered, if batch.can_commit() => {
+                    self.commit(&mut batch);
                     continue;
                 }
                 event = self.events.recv(), if has_room => event.context("the edges are gone")?,
@@ -135,45 +133,45 @@ impl App {
                     rung.context("the kernel's timer cannot be read")?;
                     Event::Woke
                 }
-                Some(look) = self.looks.recv() => {
-                    look(&self.scheduler);
+                Some(query) = self.queries.recv() => {
+                    query(&self.scheduler);
                     continue;
                 }
-                // Between two steps: none of them sees rules that change (I1).
+                // Between two steps, so that the rules never change within one (I1).
                 _ = zones.tick(), if has_room => match zones::look_again() {
                     Some(changed) => zones_changed(changed),
                     None => continue,
                 },
                 () = std::future::ready(()), if is_more_durable => continue,
             };
-            if matches!(event, Event::StopAsked) && !stopping {
+            if matches!(event, Event::StopRequested) && !stopping {
                 stopping = true;
                 service::stopping();
-                disconnect.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                disconnect.as_mut().reset(tokio::time::Instant::now() + STOP_TIMEOUT);
             }
-            self.take(event, &mut hand).await;
-            if had_none && !hand.changes.is_empty() {
+            self.take(event, &mut batch).await;
+            if had_none && !batch.changes.is_empty() {
                 gathered.as_mut().reset(tokio::time::Instant::now() + GATHER);
             }
         }
-        self.end(hand).await
+        self.end(batch).await
     }
 
-    /// Jobs that were planned by other rules of time zones than those of now may be due at another time.
-    fn compare_zones(&mut self, hand: &mut CommitBatch) {
+    /// Steps the scheduler if the jobs were planned by other time zone rules than the present ones.
+    fn compare_zones(&mut self, batch: &mut CommitBatch) {
         let in_use = zones::in_use();
         tracing::info!("the time zones are {in_use}");
         let rules: Arc<str> = in_use.to_string().into();
         if self.zones.as_ref() != Some(&rules) {
-            self.step(Event::ZonesChanged { zones: None, rules }, hand);
+            self.step(Event::ZonesChanged { zones: None, rules }, batch);
         }
     }
 
-    /// Until it is told to stop, and what is under way has been acknowledged; or until nothing can be kept any more, and
-    /// what is owed soon was sent.
-    fn goes_on(&self, stopping: bool, hand: &CommitBatch) -> bool {
-        let is_under_way = hand.committing || self.scheduler.attempts_under_way() > 0;
-        match hand.failed_at {
+    /// Checks whether the loop continues: until it is stopped and the messages in flight have been acknowledged, or until
+    /// the store has failed and the steps that are owed soon have been sent.
+    fn continues(&self, stopping: bool, batch: &CommitBatch) -> bool {
+        let is_under_way = batch.committing || self.scheduler.attempts_under_way() > 0;
+        match batch.failed_at {
             Some(at) if !stopping => {
                 let left = OWED.saturating_sub(at.elapsed());
                 let until = clock::now().plus_ms(left.as_millis() as i64);
@@ -183,13 +181,13 @@ impl App {
         }
     }
 
-    /// Takes an event, and those that wait behind it.
-    async fn take(&mut self, event: Event, hand: &mut CommitBatch) {
+    /// Steps an event and those that wait behind it, within the bounds of a turn.
+    async fn take(&mut self, event: Event, batch: &mut CommitBatch) {
         let end = clock::monotonic() + TURN;
-        self.step(event, hand);
-        // However many events there are: who looks on has a turn, too, and only one.
-        if let Ok(look) = self.looks.try_recv() {
-            look(&self.scheduler);
+        self.step(event, batch);
+        // However many events there are, one query is answered in each turn.
+        if let Ok(query) = self.queries.try_recv() {
+            query(&self.scheduler);
         }
         for _ in 1..EVENTS_PER_TURN {
             if clock::monotonic() > end {
@@ -197,52 +195,52 @@ impl App {
             }
             let event = match self.events.try_recv() {
                 Ok(event) => event,
-                // There is more to do, and nobody has to ring for that.
-                Err(_) if hand.wake.is_some_and(|wake| wake <= clock::now()) => Event::Woke,
+                // The scheduler has more to do, and no timer is needed for that.
+                Err(_) if batch.wake.is_some_and(|wake| wake <= clock::now()) => Event::Woke,
                 Err(_) => return,
             };
-            self.step(event, hand);
+            self.step(event, batch);
         }
         // There may be more: the link has its turn first.
         tokio::task::yield_now().await;
     }
 
-    /// Keeps what is left to be kept, and takes leave.
-    async fn end(mut self, mut hand: CommitBatch) -> anyhow::Result<()> {
-        while hand.partial {
-            self.step(Event::Woke, &mut hand);
+    /// Commits the remaining changes, and disconnects.
+    async fn end(mut self, mut batch: CommitBatch) -> anyhow::Result<()> {
+        while batch.partial {
+            self.step(Event::Woke, &mut batch);
         }
-        if hand.failed.is_some() {
-            log::owed(&self.scheduler);
+        if batch.failed.is_some() {
+            log::owed_steps(&self.scheduler);
         }
         self.plugins.stop();
         self.link.stop().await;
-        // Of a batch that is on its way, and of the one behind it.
+        // The pending events of a batch that is being committed, and those of the last batch behind it.
         let mut last = Vec::new();
-        if hand.failed.is_none() {
-            last = event_log::decided(&hand.changes, &self.scheduler);
-            if !hand.committing {
-                hand.untold = mem::take(&mut last);
+        if batch.failed.is_none() {
+            last = event_log::decided(&batch.changes, &self.scheduler);
+            if !batch.committing {
+                batch.pending = mem::take(&mut last);
             }
-            self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
+            self.writer.commit(batch.gathering, mem::take(&mut batch.changes));
         }
         self.writer.close();
         while let Ok(committed) = self.committed.try_recv() {
             match committed {
                 Committed::Done(number) => {
-                    Self::kept(number, &mut hand, &self.feed, &self.metrics);
-                    hand.untold = mem::take(&mut last);
+                    Self::committed(number, &mut batch, &self.event_log, &self.metrics);
+                    batch.pending = mem::take(&mut last);
                 }
-                Committed::Failed(error) => hand.fail(&error, &self.answers),
+                Committed::Failed(error) => batch.fail(&error, &self.replies),
             }
         }
-        while let Some(effect) = hand.next_durable() {
+        while let Some(effect) = batch.next_durable() {
             if let Effect::Answer { request, answer } = effect {
-                self.answers.give(request, answer);
+                self.replies.send(request, answer);
             }
         }
-        self.answers.end();
-        match hand.failed {
+        self.replies.close();
+        match batch.failed {
             Some(report) => Err(report.into()),
             None => {
                 tracing::info!("stopped");
@@ -251,36 +249,36 @@ impl App {
         }
     }
 
-    /// Steps, gathers what is to be kept, and starts what waits for nothing.
-    fn step(&mut self, event: Event, hand: &mut CommitBatch) {
+    /// Steps the scheduler, gathers the changes, and starts the effects that depend on nothing. Announces a clock change first.
+    fn step(&mut self, event: Event, batch: &mut CommitBatch) {
         let (now, set_by_ms) = self.clock.look();
         if let Some(by_ms) = set_by_ms {
-            self.feed.log(HostEvent::ClockSet { by_ms, now });
-            self.step_at(now, Event::ClockSet { by_ms }, hand);
+            self.event_log.log(HostEvent::ClockSet { by_ms, now });
+            self.step_at(now, Event::ClockSet { by_ms }, batch);
         }
-        self.step_at(now, event, hand);
+        self.step_at(now, event, batch);
     }
 
-    /// What is told, or counted, whatever comes of it.
-    fn look_at(&self, event: &Event) {
-        let count = |answers: &Counter, failures: &Counter, failed: bool| {
-            answers.add(1);
+    /// Logs and counts an event before it is decided.
+    fn observe(&self, event: &Event) {
+        let count = |replies: &Counter, failures: &Counter, failed: bool| {
+            replies.add(1);
             failures.add(failed.into());
         };
         match event {
             Event::LinkUp { .. } => {
                 self.metrics.links.add(1);
-                self.feed.tell(HostEvent::Link { up: true });
+                self.event_log.push(HostEvent::Link { up: true });
             }
-            Event::LinkDown { .. } => self.feed.tell(HostEvent::Link { up: false }),
-            Event::Removed(plugin) => self.feed.log(HostEvent::Removed(plugin.clone())),
+            Event::LinkDown { .. } => self.event_log.push(HostEvent::Link { up: false }),
+            Event::Removed(plugin) => self.event_log.log(HostEvent::Removed(plugin.clone())),
             Event::Planned { plan, .. } => count(&self.metrics.plans, &self.metrics.plans_failed, plan.is_err()),
             Event::Answered { reply, .. } => count(&self.metrics.tasks, &self.metrics.tasks_failed, reply.is_err()),
             _ => {}
         }
     }
 
-    /// A message leaves.
+    /// Counts a message and its lateness.
     fn count(&self, publish: &Publish) {
         self.metrics.published.add(1);
         if publish.number == 1 {
@@ -289,61 +287,61 @@ impl App {
         }
     }
 
-    fn step_at(&mut self, now: Instant, event: Event, hand: &mut CommitBatch) {
-        self.look_at(&event);
+    fn step_at(&mut self, now: Instant, event: Event, batch: &mut CommitBatch) {
+        self.observe(&event);
         let mut step = self.scheduler.step(now, event);
-        if hand.failed.is_some() {
-            // Nothing is kept any more, so nothing begins that would have to be. What is owed does not wait for that.
+        if batch.failed.is_some() {
+            // The store has failed, so nothing starts that depends on it. Owed steps do not.
             step.changes.clear();
             step.effects.retain(|effect| !effect.after_commit());
         }
-        hand.changes.extend(step.changes);
-        self.metrics.changes_waiting.set(hand.changes.len());
-        hand.partial = step.partial;
-        hand.wake = step.wake;
+        batch.changes.extend(step.changes);
+        self.metrics.changes_waiting.set(batch.changes.len());
+        batch.partial = step.partial;
+        batch.wake = step.wake;
         for effect in step.effects {
-            // I3: an effect that needs what was decided up to here waits until it is durable.
-            match hand.newest_batch().filter(|_| effect.after_commit()) {
-                Some(batch) => hand.waiting.push_back((batch, effect)),
-                None => self.start(effect, hand),
+            // I3: an effect that depends on the changes up to here waits until they are durable.
+            match batch.newest_batch().filter(|_| effect.after_commit()) {
+                Some(number) => batch.waiting.push_back((number, effect)),
+                None => self.start(effect, batch),
             }
         }
     }
 
-    /// A batch is durable, and so is what was decided in it.
-    fn kept(number: u64, hand: &mut CommitBatch, feed: &EventLog, metrics: &Metrics) {
-        hand.committing = false;
-        hand.durable = number + 1;
-        if let Some(since) = hand.committing_since.take() {
+    /// Notes that a batch is durable, and publishes its decisions.
+    fn committed(number: u64, batch: &mut CommitBatch, event_log: &EventLog, metrics: &Metrics) {
+        batch.committing = false;
+        batch.durable = number + 1;
+        if let Some(since) = batch.committing_since.take() {
             metrics.commits.observe(since.elapsed());
         }
-        let decided = mem::take(&mut hand.untold);
-        log::note(&decided);
-        for what in &decided {
-            if let HostEvent::Ended(run) = what {
+        let decided = mem::take(&mut batch.pending);
+        log::write(&decided);
+        for event in &decided {
+            if let HostEvent::Ended(run) = event {
                 metrics.count_end(&run.outcome);
             }
         }
-        feed.tell_all(decided);
+        event_log.push_all(decided);
     }
 
-    /// Hands what was gathered to the store, unless it is still busy: then more of it becomes one transaction.
-    fn hand_over(&mut self, hand: &mut CommitBatch) {
-        if hand.can_be_kept() {
-            hand.untold = event_log::decided(&hand.changes, &self.scheduler);
-            self.writer.commit(hand.gathering, mem::take(&mut hand.changes));
+    /// Hands the gathered changes to the store, unless it is still busy: then more of them become one transaction.
+    fn commit(&mut self, batch: &mut CommitBatch) {
+        if batch.can_commit() {
+            batch.pending = event_log::decided(&batch.changes, &self.scheduler);
+            self.writer.commit(batch.gathering, mem::take(&mut batch.changes));
             self.metrics.changes_waiting.set(0);
-            hand.gathering += 1;
-            hand.committing = true;
-            hand.committing_since = Some(clock::monotonic());
+            batch.gathering += 1;
+            batch.committing = true;
+            batch.committing_since = Some(clock::monotonic());
         }
     }
 
-    /// Starts what waited for a batch that is durable now; whether more is left.
-    async fn start_durable(&mut self, hand: &mut CommitBatch) -> bool {
+    /// Starts the effects that waited for a durable batch, for at most a turn. Returns whether more are left.
+    async fn start_durable(&mut self, batch: &mut CommitBatch) -> bool {
         let end = clock::monotonic() + TURN;
-        while let Some(effect) = hand.next_durable() {
-            self.start(effect, hand);
+        while let Some(effect) = batch.next_durable() {
+            self.start(effect, batch);
             if clock::monotonic() > end {
                 tokio::task::yield_now().await;
                 return true;
@@ -352,7 +350,7 @@ impl App {
         false
     }
 
-    /// A version, or a plan, has taken effect.
+    /// Logs that a version, or a plan, has taken effect.
     fn announce(&self, announcement: Announcement) {
         let Announcement { loaded, new, changed, unchanged, .. } = announcement;
         let plugin = announcement.plugin.clone();
@@ -360,15 +358,20 @@ impl App {
             let view = self.scheduler.plugin(&plugin);
             let (devices, jobs) = (view.as_ref().map_or(0, |plugin| plugin.devices), new + changed + unchanged);
             let notes = view.map(|plugin| grant::notes(plugin.grant)).unwrap_or_default();
-            self.feed.log(HostEvent::Loaded { plugin: plugin.clone(), devices, jobs, grant: notes.join("; ").into() });
+            self.event_log.log(HostEvent::Loaded {
+                plugin: plugin.clone(),
+                devices,
+                jobs,
+                grant: notes.join("; ").into(),
+            });
         }
-        self.feed.log(HostEvent::Planned(announcement));
+        self.event_log.log(HostEvent::Planned(announcement));
         if loaded {
             log::next_runs(&plugin, &self.scheduler);
         }
     }
 
-    fn start(&mut self, effect: Effect, hand: &mut CommitBatch) {
+    fn start(&mut self, effect: Effect, batch: &mut CommitBatch) {
         match effect {
             Effect::Publish(publish) => {
                 self.count(&publish);
@@ -378,10 +381,10 @@ impl App {
             Effect::Call { call, plugin, device, task, due } => self.plugins.run_task(call, plugin, device, task, due),
             Effect::Announce(announcement) => self.announce(announcement),
             Effect::ZonesMoved { rules, jobs } => log::zones_moved(&rules, jobs),
-            Effect::NotifyDurable(ticket) => self.step(Event::Durable(ticket), hand),
+            Effect::NotifyDurable(token) => self.step(Event::Durable(token), batch),
             Effect::Watch { link, watch, confirm } => self.link.watch(link, watch, confirm),
             Effect::Unwatch { link, watch } => self.link.unwatch(link, watch),
-            Effect::Answer { request, answer } => self.answers.give(request, answer),
+            Effect::Answer { request, answer } => self.replies.send(request, answer),
         }
     }
 }

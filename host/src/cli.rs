@@ -1,4 +1,4 @@
-//! What a person can type.
+//! The command line: its commands and their exit codes.
 
 mod backup;
 mod check;
@@ -32,7 +32,7 @@ use std::{ffi::OsString, io, process::ExitCode};
 use crate::report::Report;
 use clap::{Parser, Subcommand};
 
-/// A host for device plugins: timed MQTT messages that go out, whatever crashes.
+/// A host for device plugins: publishes MQTT messages on time, and survives crashes
 #[derive(Parser)]
 #[command(name = "roost", version, arg_required_else_help = true)]
 struct Cli {
@@ -73,11 +73,12 @@ enum Command {
     Compile(compile::Args),
 }
 
-/// Does what the command line says. Exit codes: 0 fine, 1 the user's problem, 2 not a command.
-#[allow(clippy::print_stderr, reason = "messages are for people")]
+/// Parses the command line and runs the command. Exit codes: 0 on success, 1 if the command failed, 2 (from clap) if
+/// the command line is not valid.
+#[allow(clippy::print_stderr, reason = "errors go to standard error")]
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse_from(std::env::args_os().map(spell_minus));
-    let done = match cli.command {
+    let cli = Cli::parse_from(std::env::args_os().map(escape_offset));
+    let result = match cli.command {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(args),
         Command::Next(args) => next::main(args),
@@ -107,9 +108,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Manual(args) => manual::main::<Cli>(&args),
         Command::Compile(args) => return compile::main(&args),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has enough of it, as in `roost next … | head`.
+        // The reader has closed the pipe, as in `roost next … | head`.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
             ExitCode::SUCCESS
         }
@@ -123,10 +124,11 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// In `roost next sunset -20m` the last word would be taken for options; with the minus sign of typography it is not.
-fn spell_minus(word: OsString) -> OsString {
+/// Replaces the hyphen of an offset by a minus sign (U+2212), so that clap does not take the last word of
+/// `roost next sunset -20m` for options.
+fn escape_offset(word: OsString) -> OsString {
     match word.to_str().and_then(|word| word.strip_prefix('-')) {
-        // Numbers stay: `--latitude -33.8`.
+        // Plain numbers are left alone: `--latitude -33.8`.
         Some(offset) if offset.starts_with(|c: char| c.is_ascii_digit()) && offset.parse::<f64>().is_err() => {
             format!("−{offset}").into()
         }
@@ -141,13 +143,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_definition_of_the_command_line_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn a_negative_offset_is_no_option_and_a_negative_latitude_stays() {
-        let words = ["-20m", "-20x", "-33.8", "--json", "-v", "-"].map(|word| spell_minus(word.into()));
+    fn a_negative_offset_is_not_an_option_and_a_negative_latitude_is_unchanged() {
+        let words = ["-20m", "-20x", "-33.8", "--json", "-v", "-"].map(|word| escape_offset(word.into()));
         assert_eq!(words, ["−20m", "−20x", "-33.8", "--json", "-v", "-"].map(OsString::from));
     }
 }

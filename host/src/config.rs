@@ -1,4 +1,4 @@
-//! What the operator says about the host: flags, above the environment, above `roost.toml`, above defaults.
+//! The host's settings: flags take precedence over the environment, that over `roost.toml`, and that over defaults.
 
 pub(crate) mod document;
 mod file;
@@ -37,39 +37,39 @@ use crate::{
     report::{Report, utf8},
 };
 
-/// Read if it exists, unless another file is named.
+/// The settings file that is read if it exists, unless another one is named.
 const DEFAULT_FILE: &str = "roost.toml";
 
-/// Everything that is said about the host, checked.
+/// The settings of the host, validated.
 pub(crate) struct Config {
-    /// Which file was read, if one was.
+    /// The settings file that was read, if any.
     pub(crate) file: Option<PathBuf>,
-    /// Where devices are that do not say otherwise.
+    /// The site of devices without one of their own.
     pub(crate) site: Site,
-    /// Who said in which time zone that is: for the log.
+    /// The source of its time zone, for the log.
     pub(crate) zone_from: &'static str,
     /// The folder with plugins.
     pub(crate) plugins: PathBuf,
-    /// The folder with what is remembered.
+    /// The data folder.
     pub(crate) data: PathBuf,
-    /// `None`: the built-in one.
+    /// The broker to connect to; `None`: the built-in one.
     pub(crate) broker: Option<Broker>,
-    /// Where the built-in one listens.
+    /// The ports of the built-in broker.
     pub(crate) built_in: BuiltInPorts,
-    /// Where the host says on the broker whether it is there; `None`: nowhere.
+    /// The topic at which the host publishes its status, if any.
     pub(crate) status_topic: Option<Topic>,
     pub(crate) log: Log,
-    /// What plugins have to keep to.
+    /// The operator's rules for plugins.
     pub(crate) rules: Rules,
     pub(crate) history: History,
     pub(crate) http: Http,
-    /// What is accepted, and should be otherwise: for the log.
+    /// Settings that are accepted with a warning, for the log.
     pub(crate) warnings: Vec<Report>,
 }
 
-/// The broker to connect to. Not `Debug`: it has a password.
+/// The broker to connect to. It is not `Debug`, because it has a password.
 pub(crate) struct Broker {
-    /// As they were written; at least one. They are tried in turn.
+    /// Its addresses as written, at least one. They are tried in turn.
     pub(crate) urls: Vec<String>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
@@ -79,15 +79,15 @@ pub(crate) struct Broker {
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Where the host says on the broker that it is there.
+/// The default topic of the host's status.
 pub(crate) const STATUS_TOPIC: &str = "roost/status";
 
 /// The ports of the built-in broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BuiltInPorts {
-    /// For people, devices and Roost itself.
+    /// The port for devices, other clients and Roost itself.
     pub(crate) devices: u16,
-    /// Another one that does the same: earlier versions needed it for Roost.
+    /// A second port that does the same: earlier versions needed it for Roost.
     pub(crate) roost: Option<u16>,
 }
 
@@ -97,7 +97,7 @@ impl Default for BuiltInPorts {
     }
 }
 
-/// How much of the past is kept.
+/// How many ended runs are kept, and for how many days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct History {
     pub(crate) days: u32,
@@ -110,7 +110,7 @@ impl Default for History {
     }
 }
 
-/// What is logged, and how.
+/// The level and the format of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Log {
     /// `info`, or a filter such as `info,roost::mqtt=debug`.
@@ -118,16 +118,16 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
 }
 
-/// For whom the log is.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people
+    /// Text
     Human,
-    /// For programs: an object per line
+    /// JSON, an object per line
     Json,
 }
 
-/// Puts together what was said. Flags have taken in the environment already.
+/// Loads the settings. The flags include the environment.
 pub(crate) fn load(flags: &Flags) -> Result<Config, Report> {
     load_in(Path::new(""), flags, || system_zone(Path::new("/"), std::env::var("TZ").ok().as_deref()))
 }
@@ -136,7 +136,7 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
     let (path, file) = read(folder, flags.place.config.as_deref())?;
     let (site, zone_from) = site(&flags.place, &file.place, system)?;
     let status_topic = match file.mqtt.status_topic.clone() {
-        Some(said) => said,
+        Some(topic) => topic,
         None => Topic::parse(STATUS_TOPIC).ok(),
     };
     let of_settings = path.as_ref().and_then(|path| exposed_settings(path, file.mqtt.is_password_in_it));
@@ -163,13 +163,13 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
     })
 }
 
-/// A user that can read the settings knows a password in them, and one that can change them decides what plugins may do.
+/// Returns a warning if other users can read a password in the settings, or change them and so decide what plugins may do.
 fn exposed_settings(path: &Path, has_password: bool) -> Option<Report> {
     let name = path.display();
     match files::exposure(path).ok()? {
         Exposure::Open => {
             let report = Report::new(format!("every user of this machine can change the settings `{name}`"));
-            let report = report.cause("they say what plugins may publish, and to which broker Roost connects");
+            let report = report.cause("they determine what plugins may publish, and to which broker Roost connects");
             Some(report.hint(format!("`chmod 600 {name}`, as the user that runs Roost")))
         }
         Exposure::Readable | Exposure::Changeable if has_password => {
@@ -180,16 +180,16 @@ fn exposed_settings(path: &Path, has_password: bool) -> Option<Report> {
     }
 }
 
-/// A user that can put a plugin there decides what it may do, where the operator does not say it.
+/// Returns a warning if every user can install plugins, whose settings grant topics unless the operator does.
 fn exposed_plugins(folder: &Path) -> Option<Report> {
     files::exposure(folder).ok().filter(|exposure| *exposure == Exposure::Open)?;
     let report = Report::new(format!("every user of this machine can put plugins into `{}`", folder.display()));
-    let report =
-        report.cause("the settings beside a plugin say what it may publish, unless `[grants]` in `roost.toml` does");
+    let report = report
+        .cause("the settings beside a plugin determine what it may publish, unless `[grants]` in `roost.toml` does");
     Some(report.hint(format!("`chmod o-w {}`, as the user that the folder belongs to", folder.display())))
 }
 
-/// The file, if one is named or there is one in the folder.
+/// Reads the settings file that is named, or the default one if it exists.
 fn read(folder: &Path, named: Option<&Path>) -> Result<(Option<PathBuf>, File), Report> {
     let path = named.map_or_else(|| folder.join(DEFAULT_FILE), Path::to_owned);
     let text = match fs::read(&path) {
@@ -245,7 +245,7 @@ fn broker(flag: Option<String>, file: MqttFile) -> Result<Option<Broker>, Report
     Ok(Some(Broker { urls, user, password, ca_file, identity }))
 }
 
-/// Addresses with commas between them. A comma may stand in a password as well.
+/// Splits addresses at commas. A password may contain commas as well.
 fn separated(text: &str) -> Vec<String> {
     let mut urls: Vec<String> = Vec::new();
     for part in text.split(',') {
@@ -257,7 +257,7 @@ fn separated(text: &str) -> Vec<String> {
     urls
 }
 
-/// A level, or a filter of `tracing`. A single word that is no level would silently be taken for the name of a module.
+/// Accepts a level, or a filter of `tracing`. `EnvFilter` would take any other single word for the name of a module.
 fn parse_log(text: &str) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let is_level = |word: &str| LEVELS.contains(&word.to_lowercase().as_str());

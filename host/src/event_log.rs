@@ -1,6 +1,6 @@
-//! What happens, for those who follow it: the newest of it in memory, with consecutive numbers, and of each plugin what it
-//! wrote and what was said about it. Whoever tells something never waits for whoever follows: that one is told how many he has
-//! missed.
+//! The host's events for subscribers: the newest in memory, with consecutive numbers, and a log of each plugin with its own
+//! lines and the host's lines about it. Adding an event never waits for a subscriber: a slow one learns how many events it
+//! has missed.
 
 mod limits;
 mod message;
@@ -27,25 +27,25 @@ use tracing::Level;
 use self::ring::Ring;
 use crate::{clock, report::Report};
 
-/// Something that happened. Cheap to make: names and texts are shared, and JSON is made of it by whoever wants that.
+/// An event of the host. It is cheap to make: names and texts are shared, and its JSON is made on first use.
 #[derive(Clone, Debug)]
 pub(crate) enum HostEvent {
-    /// A run has begun that has more to do than to send one message.
+    /// A run of several steps has started.
     Started {
         run: RunId,
         at: Instant,
     },
-    /// A run has ended. What it did is not there.
+    /// A run has ended. Its `body` is left out.
     Ended(Box<RunEnded>),
     /// A plugin's new version, or a new plan, has changed jobs.
     Planned(Announcement),
-    /// A device keeps the plan it has.
+    /// A new plan was refused, and the device keeps the plan it has.
     PlanRefused {
         plugin: PluginName,
         device: DeviceName,
         error: String,
     },
-    /// A version was not taken, or a file of the folder of plugins.
+    /// A version, or a file in the plugins' folder, was refused.
     NotLoaded {
         plugin: Option<PluginName>,
         report: Box<Report>,
@@ -55,10 +55,10 @@ pub(crate) enum HostEvent {
         plugin: PluginName,
         devices: usize,
         jobs: usize,
-        /// What it may publish and read, in words.
+        /// The topics that it may publish and read, as text.
         grant: Box<str>,
     },
-    /// A run has held a resource for as long as one may, and goes on without it.
+    /// A run has held a resource for its longest hold, and continues without it.
     Freed {
         run: RunId,
         resource: ResourceName,
@@ -66,15 +66,15 @@ pub(crate) enum HostEvent {
     },
     /// A plugin's file is gone.
     Removed(PluginName),
-    /// A plugin has written something.
+    /// A line was written to a plugin's log.
     Logged {
         plugin: PluginName,
-        /// Of the host about the plugin, where there is none.
+        /// `None` if the host wrote the line, about the plugin as a whole.
         device: Option<DeviceName>,
         level: Level,
         line: Box<str>,
     },
-    /// The connection to the broker is there, or is gone.
+    /// The connection to the broker is established, or lost.
     Link {
         up: bool,
     },
@@ -85,7 +85,7 @@ pub(crate) enum HostEvent {
 }
 
 impl HostEvent {
-    /// Like what it is, in a word.
+    /// Returns the event's kind.
     pub(crate) const fn kind(&self) -> Kind {
         match self {
             Self::Started { .. } | Self::Ended(_) | Self::Freed { .. } => Kind::Run,
@@ -97,7 +97,7 @@ impl HostEvent {
         }
     }
 
-    /// Whom it is about, if that is a plugin.
+    /// Returns the plugin that the event concerns, if any.
     pub(crate) fn plugin(&self) -> Option<&PluginName> {
         match self {
             Self::Started { run, .. } | Self::Freed { run, .. } => Some(&run.plugin),
@@ -112,7 +112,7 @@ impl HostEvent {
         }
     }
 
-    /// Which device it is about, if it is one.
+    /// Returns the device that the event concerns, if any.
     pub(crate) fn device(&self) -> Option<&DeviceName> {
         match self {
             Self::Started { run, .. } | Self::Freed { run, .. } => Some(&run.device),
@@ -123,7 +123,7 @@ impl HostEvent {
         }
     }
 
-    /// Whether it belongs to a plugin's logs: what the plugin wrote, and what whoever mends it wants to know.
+    /// Checks whether the event belongs in the plugin's log: the plugin's own lines, and faults that its author has to know.
     pub(crate) fn is_logged(&self) -> bool {
         match self {
             Self::Ended(run) => matches!(run.outcome, Outcome::Failed(_) | Outcome::Missed(_) | Outcome::Denied(_)),
@@ -137,10 +137,10 @@ impl HostEvent {
         }
     }
 
-    /// Of its texts, more or less.
+    /// Returns the approximate size of its texts, in bytes.
     fn bytes(&self) -> usize {
         match self {
-            // Reasons have numbers in them, and now and then a sentence.
+            // A reason holds numbers, and in some cases a sentence.
             Self::Ended(run) if run.outcome == Outcome::Succeeded(Success::PLAIN) => {
                 run.note.as_ref().map_or(0, |note| note.len())
             }
@@ -156,9 +156,9 @@ impl HostEvent {
     }
 }
 
-/// What is decided, when it is durable.
+/// Returns the events of decisions, to be published when their changes are durable.
 pub(crate) fn decided(changes: &[Change], scheduler: &Scheduler) -> Vec<HostEvent> {
-    let happenings = changes.iter().filter_map(|change| match change {
+    let events = changes.iter().filter_map(|change| match change {
         Change::RunEnded(run) => {
             let RunEnded { key, id, outcome, started, ended, attempts, note, .. } = run;
             let (id, outcome, note) = (id.clone(), outcome.clone(), note.clone());
@@ -178,10 +178,10 @@ pub(crate) fn decided(changes: &[Change], scheduler: &Scheduler) -> Vec<HostEven
         }),
         _ => None,
     });
-    happenings.collect()
+    events.collect()
 }
 
-/// What kinds of happenings there are.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Run,
@@ -207,14 +207,14 @@ impl Kind {
     }
 }
 
-/// A happening as it is kept.
+/// An event in the log.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Those of a host are numbered from 1 on, without a gap.
+    /// Counted from 1 since the host's start, without a gap.
     pub(crate) number: u64,
     pub(crate) at: Instant,
     pub(crate) what: HostEvent,
-    /// As it is sent: made once, by whoever is the first to want it.
+    /// The event as it is sent to subscribers, encoded on first use.
     pub(crate) frame: OnceLock<Bytes>,
 }
 
@@ -224,20 +224,20 @@ impl Entry {
     }
 }
 
-/// Where happenings are told, and heard.
+/// A shared handle to the host's events.
 #[derive(Clone, Debug)]
 pub(crate) struct EventLog(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    /// When the host started: no two starts share their numbers.
+    /// When the host started, because numbers count from each start.
     start: Instant,
-    /// Held for as long as it takes to copy some pointers: the loop may wait for it.
+    /// Locked only while some pointers are copied, because the loop may wait for it.
     kept: Mutex<Kept>,
-    /// Something was told.
-    stirred: Notify,
-    /// Rung for those who follow; whether it is over.
-    bell: watch::Sender<bool>,
+    /// Notified when events have been added.
+    added: Notify,
+    /// Changes when subscribers are to look for new events; `true` once the log is closed.
+    wake: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -247,18 +247,18 @@ struct Kept {
     plugins: BTreeMap<PluginName, Lines>,
 }
 
-/// What is kept of a plugin, whatever becomes of its versions.
+/// A plugin's log, which outlives its versions.
 #[derive(Debug)]
 struct Lines {
     ring: Ring,
     gone: Option<Instant>,
 }
 
-/// Some of what happened.
+/// Some consecutive events.
 #[derive(Debug, Default)]
-pub(crate) struct Piece {
+pub(crate) struct Page {
     pub(crate) entries: Vec<Arc<Entry>>,
-    /// How many before these were wanted and are not kept any more.
+    /// How many requested events before these are no longer kept.
     pub(crate) missed: u64,
 }
 
@@ -270,94 +270,94 @@ impl Default for EventLog {
 
 impl EventLog {
     pub(crate) fn new(start: Instant) -> Self {
-        let all = Ring::new(limits::HAPPENINGS, limits::BYTES);
+        let all = Ring::new(limits::EVENTS, limits::BYTES);
         let kept = Mutex::new(Kept { last: 0, all, plugins: BTreeMap::new() });
-        Self(Arc::new(Parts { start, kept, stirred: Notify::new(), bell: watch::Sender::new(false) }))
+        Self(Arc::new(Parts { start, kept, added: Notify::new(), wake: watch::Sender::new(false) }))
     }
 
-    /// Tells one thing, and writes it into the log.
+    /// Adds an event, and writes it to the host's log.
     pub(crate) fn log(&self, what: HostEvent) {
         let logged = what.clone();
-        // First, so that what is read in the log can be asked for.
-        self.tell(what);
+        // Added first, so that a client that reads the log can request it.
+        self.push(what);
         logged.log();
     }
 
-    /// Tells one thing.
-    pub(crate) fn tell(&self, what: HostEvent) {
-        self.tell_all([what]);
+    /// Adds an event.
+    pub(crate) fn push(&self, what: HostEvent) {
+        self.push_all([what]);
     }
 
-    /// Tells what happened. Waits for nobody who follows.
-    pub(crate) fn tell_all(&self, happenings: impl IntoIterator<Item = HostEvent>) {
+    /// Adds events, without waiting for subscribers.
+    pub(crate) fn push_all(&self, events: impl IntoIterator<Item = HostEvent>) {
         let at = clock::now();
         let mut kept = self.kept();
         let before = kept.last;
-        for what in happenings {
+        for what in events {
             kept.push(what, at);
         }
         let is_more = kept.last > before;
         drop(kept);
-        if is_more && self.0.bell.receiver_count() > 0 {
-            self.0.stirred.notify_one();
+        if is_more && self.0.wake.receiver_count() > 0 {
+            self.0.added.notify_one();
         }
     }
 
-    /// Wakes those who follow, but not for each happening by itself: for ever.
-    pub(crate) async fn ring(&self) {
+    /// Wakes the subscribers for new events, several at a time, for ever.
+    pub(crate) async fn wake_subscribers(&self) {
         loop {
-            self.0.stirred.notified().await;
-            self.0.bell.send_replace(false);
+            self.0.added.notified().await;
+            self.0.wake.send_replace(false);
             tokio::time::sleep(limits::PAUSE).await;
         }
     }
 
-    /// Nobody is to wait for more: the host stops.
-    pub(crate) fn end(&self) {
-        self.0.bell.send_replace(true);
+    /// Closes the log, because the host stops: subscribers wait for no more events.
+    pub(crate) fn close(&self) {
+        self.0.wake.send_replace(true);
     }
 
-    /// Changes when there may be more; `true` when there is not.
-    pub(crate) fn bell(&self) -> watch::Receiver<bool> {
-        self.0.bell.subscribe()
+    /// Returns a receiver that changes when there may be new events, and is `true` once the log is closed.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.0.wake.subscribe()
     }
 
-    /// What tells the numbers of this host's start from those of another one.
+    /// Returns when the host started, which distinguishes these numbers from those of another start.
     pub(crate) fn start(&self) -> Instant {
         self.0.start
     }
 
-    /// The number of what was told last.
+    /// Returns the number of the newest event; 0 if there is none.
     pub(crate) fn last(&self) -> u64 {
         self.kept().last
     }
 
-    /// Some of what happened after a number, the oldest first.
-    pub(crate) fn after(&self, number: u64, most: usize) -> Piece {
+    /// Returns at most `most` events after `number`, the oldest first.
+    pub(crate) fn after(&self, number: u64, most: usize) -> Page {
         let kept = self.kept();
         let entries = kept.all.after(number).take(most).cloned().collect();
         let first = kept.all.first().unwrap_or(kept.last + 1);
-        Piece { entries, missed: first.saturating_sub(number.saturating_add(1)) }
+        Page { entries, missed: first.saturating_sub(number.saturating_add(1)) }
     }
 
-    /// The newest of what was logged of a plugin, at most so many, the oldest first; or the first of what was logged after a
-    /// number.
+    /// Returns at most `most` entries of a plugin's log, the oldest first: the newest ones, or with `after` the first ones
+    /// after that number.
     pub(crate) fn logged(&self, plugin: &PluginName, after: Option<u64>, most: usize) -> Vec<Arc<Entry>> {
         let kept = self.kept();
         let Some(Lines { ring, .. }) = kept.plugins.get(plugin) else { return Vec::new() };
-        let wanted = ring.after(after.unwrap_or_default());
-        let left_out = if after.is_some() { 0 } else { wanted.len().saturating_sub(most) };
-        wanted.skip(left_out).take(most).cloned().collect()
+        let entries = ring.after(after.unwrap_or_default());
+        let left_out = if after.is_some() { 0 } else { entries.len().saturating_sub(most) };
+        entries.skip(left_out).take(most).cloned().collect()
     }
 
-    /// The plugins of which something is kept.
+    /// Returns the plugins that have a log.
     pub(crate) fn plugins(&self) -> Vec<PluginName> {
         self.kept().plugins.keys().cloned().collect()
     }
 
-    /// How many follow.
-    pub(crate) fn followers(&self) -> usize {
-        self.0.bell.receiver_count()
+    /// Returns how many subscribers there are.
+    pub(crate) fn subscriber_count(&self) -> usize {
+        self.0.wake.receiver_count()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -392,12 +392,13 @@ impl Kept {
         }
     }
 
-    /// Those that have been gone for long go; where there are too many all the same, the one that has been quiet for longest.
+    /// Drops the logs of plugins that have been gone for long and, if there are still too many, the one without new entries
+    /// for longest.
     fn make_room(&mut self, now: Instant) {
         self.plugins.retain(|_, lines| lines.gone.is_none_or(|gone| now.ms_since(gone) < limits::GONE_MS));
         while self.plugins.len() >= limits::PLUGINS {
-            let quietest = self.plugins.iter().min_by_key(|(_, lines)| (lines.gone.is_none(), lines.ring.last()));
-            let Some(name) = quietest.map(|(name, _)| name.clone()) else { return };
+            let oldest = self.plugins.iter().min_by_key(|(_, lines)| (lines.gone.is_none(), lines.ring.last()));
+            let Some(name) = oldest.map(|(name, _)| name.clone()) else { return };
             self.plugins.remove(&name);
         }
     }

@@ -1,8 +1,7 @@
 //! Files that Roost makes, and the folders that are its own.
 //!
-//! Nothing that lies in a folder already is written to, neither a file that another user has put there nor what a link leads
-//! to. A new file is made where there is none, in the folder that was opened, whatever has the folder's path by then; it is
-//! flushed, and then it gets its name.
+//! Existing files are never written to, neither one that another user has put there nor the target of a link. A new file is
+//! made in the folder that was opened, whatever has the folder's path by then; it is flushed, and then renamed.
 
 mod links;
 mod own;
@@ -27,12 +26,12 @@ pub(crate) use self::{
     own::{FolderError, exposed_above},
 };
 
-/// For the user that runs Roost alone: what is in the data folder, and copies of it.
+/// The mode of files in the data folder, and of copies: for the user that runs Roost alone.
 pub(crate) const PRIVATE: Mode = Mode::from_raw_mode(0o600);
-/// For others to read as well, unless the user's mask forbids it: plugins.
+/// The mode of plugins: other users may read them, unless the umask forbids it.
 pub(crate) const READABLE: Mode = Mode::from_raw_mode(0o644);
 
-/// How often a file that has the name of a new one is removed: another process may put one there again and again.
+/// How often a file with the name of a new one is removed: another process may keep making one.
 const TRIES: usize = 16;
 
 /// An open folder.
@@ -40,13 +39,13 @@ const TRIES: usize = 16;
 pub(crate) struct Folder(OwnedFd);
 
 impl Folder {
-    /// Opens one that others may use as well.
+    /// Opens a folder that other users may use as well.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
     }
 
-    /// Makes an empty file to write, and to read what was written. What had its name is removed, not written to.
+    /// Makes an empty file for reading and writing. A file that had its name is removed, not written to.
     pub(crate) fn create(&self, name: &str, mode: Mode) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for _ in 0..TRIES {
@@ -58,20 +57,20 @@ impl Folder {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Opens a file to read and write it, and makes it where there is none. A link is an error.
+    /// Opens a file for reading and writing, and makes it if there is none. A link is an error.
     pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         rustix::fs::openat(&self.0, name, flags, PRIVATE).map(Into::into).map_err(not_a_link)
     }
 
-    /// Opens a file to read it. A link is an error.
+    /// Opens a file for reading. A link is an error.
     pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         rustix::fs::openat(&self.0, name, flags, Mode::empty()).map(Into::into).map_err(not_a_link)
     }
 
-    /// Gives a file new contents: all of them or none, whatever crashes. Until they are durable they are in the file `part`,
-    /// which no other thread may use meanwhile.
+    /// Replaces a file's contents atomically, also in a crash. Until they are durable they are in the file `part`, which no other
+    /// thread may use meanwhile.
     pub(crate) fn replace(&self, name: &str, part: &str, contents: &[u8], mode: Mode) -> io::Result<()> {
         let written = self.create(part, mode).and_then(|mut file| {
             file.write_all(contents)?;
@@ -82,12 +81,12 @@ impl Folder {
         self.sync()
     }
 
-    /// Gives a file another name, which no other file has after that.
+    /// Renames a file, and replaces one that has the new name.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(()),
@@ -95,30 +94,30 @@ impl Folder {
         }
     }
 
-    /// Makes durable which files there are.
+    /// Flushes the folder's entries.
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.0)?)
     }
 }
 
-/// What the kernel says of a link where none is followed is that there are too many.
+/// Explains the kernel's error for a link that is not to be followed, which is that there are too many links.
 fn not_a_link(error: Errno) -> io::Error {
     match error {
-        Errno::LOOP => io::Error::new(io::ErrorKind::InvalidInput, "it is a link, and has to be a file"),
+        Errno::LOOP => io::Error::new(io::ErrorKind::InvalidInput, "it is a link, and must be a file"),
         other => other.into(),
     }
 }
 
-/// All of a file that is a file, and has no more bytes than that.
+/// Reads a regular file of at most `most` bytes.
 ///
 /// # Errors
-/// Also where the path leads to a pipe or a device by now, because waiting for its bytes could take for ever; and where a link
-/// on the way is another user's, and leads to a file which that user does not own.
+/// Also if the path leads to a pipe or a device, whose bytes might never come; and if a link on the way belongs to another
+/// user, and leads to a file that this user does not own.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_through(path, most).map(|(bytes, _)| bytes)
 }
 
-/// The same, and the file's own path, which links may have led to: the path may lead elsewhere by now.
+/// As [`read`]; also returns the file's own path without links, because `path` may lead elsewhere by now.
 pub(crate) fn read_through(path: &Path, most: u64) -> io::Result<(Vec<u8>, PathBuf)> {
     let (file, at) = open(path)?;
     let found = file.metadata()?;
@@ -133,7 +132,7 @@ pub(crate) fn read_through(path: &Path, most: u64) -> io::Result<(Vec<u8>, PathB
     Ok((bytes, at))
 }
 
-/// Opens a file that [`read`] would read, and finds its own path.
+/// Opens a file as [`read`] does, and finds its own path.
 fn open(path: &Path) -> io::Result<(File, PathBuf)> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -145,20 +144,20 @@ fn open(path: &Path) -> io::Result<(File, PathBuf)> {
     Ok((file, at))
 }
 
-/// Which users besides root and the one that runs Roost may use a file.
+/// The users besides root and the one that runs Roost that may use a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exposure {
     /// None, or a group that may read it.
     None,
     /// Every user may read it.
     Readable,
-    /// A group, or the user that it belongs to, may change it.
+    /// A group, or another user that owns it, may change it.
     Changeable,
     /// Every user may change it.
     Open,
 }
 
-/// Which users may use a file.
+/// Returns which users may use a file.
 pub(crate) fn exposure(path: &Path) -> io::Result<Exposure> {
     let found = std::fs::metadata(path)?;
     let is_ours = found.uid() == 0 || found.uid() == rustix::process::geteuid().as_raw();
@@ -180,15 +179,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_planted_link_leads_to_is_not_written() {
+    fn the_target_of_a_planted_link_is_not_written_to() {
         let folder = tempfile::tempdir().unwrap();
         let victim = folder.path().join("victim");
         fs::write(&victim, "precious").unwrap();
         symlink(&victim, folder.path().join("part")).unwrap();
         symlink(&victim, folder.path().join("name")).unwrap();
         let opened = Folder::open(folder.path()).unwrap();
-        assert_eq!(opened.open_or_create("name").unwrap_err().to_string(), "it is a link, and has to be a file");
-        assert_eq!(opened.open_file("name").unwrap_err().to_string(), "it is a link, and has to be a file");
+        assert_eq!(opened.open_or_create("name").unwrap_err().to_string(), "it is a link, and must be a file");
+        assert_eq!(opened.open_file("name").unwrap_err().to_string(), "it is a link, and must be a file");
         opened.replace("name", "part", b"new", PRIVATE).unwrap();
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
         let name = folder.path().join("name");
@@ -210,7 +209,7 @@ mod tests {
         assert!(opened.replace("name", "part", b"three", READABLE).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
         fs::create_dir(folder.path().join("part")).unwrap();
-        assert!(opened.replace("other", "part", b"", READABLE).is_err(), "what cannot be removed is an error");
+        assert!(opened.replace("other", "part", b"", READABLE).is_err(), "an entry that cannot be removed is an error");
     }
 
     #[test]
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_use_a_file_is_known() {
+    fn the_exposure_of_a_file_follows_from_its_mode() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         fs::write(&path, "").unwrap();

@@ -1,4 +1,4 @@
-//! Bytes as hexadecimal digits: what the sqlite3 shell's `unhex` reads.
+//! Bytes as hexadecimal digits, which the sqlite3 shell's `unhex` can read.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! The HTTP API: what people and programs ask a running host for, over TCP, and over a socket in the data folder. It stands
-//! above the edges, as `cli` does; none of them knows it.
+//! The HTTP API, served over TCP and over a Unix socket in the data folder. Like `cli`, it depends on the edges; none
+//! of them depends on it.
 
 mod api;
 mod auth;
@@ -14,7 +14,7 @@ mod jobs;
 mod limits;
 mod logs;
 mod metrics;
-mod missing;
+mod not_found;
 mod overrides;
 mod page;
 mod params;
@@ -69,22 +69,22 @@ use crate::{
     report::Report,
 };
 
-/// Where the host can be asked. It listens already: what is asked waits until somebody serves.
+/// The bound listeners of the API. Connections queue until [`Listening::serve`] is called.
 pub(crate) struct Listening {
     tcp: Option<(TcpListener, Guard)>,
     socket: Option<Socket>,
 }
 
-/// As long as it is there, the host can be asked.
+/// The running server of the API. Dropping it stops the server.
 pub(crate) struct Serving {
     socket: Option<Socket>,
-    /// Dropped, it says that it is time to end.
+    /// Dropped to signal the server to stop.
     stop: Option<oneshot::Sender<()>>,
-    /// Ends when everything is answered that can be.
+    /// Disconnects when the server has stopped.
     ended: mpsc::Receiver<()>,
 }
 
-/// Takes its places. A host that cannot be asked runs all the same, unless somebody has said where it is to listen.
+/// Binds the listeners. An address that cannot be bound is an error only if it is configured; otherwise it is logged.
 pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
     let tcp = match http.listen {
         Listen::Off => None,
@@ -95,8 +95,10 @@ pub(crate) fn listen(data: &Path, http: &Http) -> Result<Listening, Report> {
             }
             Err(error) => {
                 let report = Report::new(format!("the HTTP API cannot listen on `{address}`")).cause(&error);
-                let report = report.hint("name another address by `--http ADDRESS`, or leave it out by `--http off`");
-                if http.is_asked_for {
+                let report = report.hint(
+                    "configure another address with `--http ADDRESS`, or turn the listener off with `--http off`",
+                );
+                if http.is_configured {
                     return Err(report);
                 }
                 tracing::warn!("{report}");
@@ -115,8 +117,8 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 impl Listening {
-    /// Serves on a thread of its own, which what keeps time does not wait for.
-    pub(crate) fn serve(self, desk: ApiState) -> anyhow::Result<Serving> {
+    /// Serves the API on a thread of its own, so that it does not delay the loop.
+    pub(crate) fn serve(self, state: ApiState) -> anyhow::Result<Serving> {
         let Self { tcp, mut socket } = self;
         let on_socket = socket.as_mut().and_then(Socket::listener);
         let (stop, stopped) = oneshot::channel();
@@ -129,8 +131,8 @@ impl Listening {
             .context("the runtime of the HTTP API cannot be started")?;
         let serve = move || {
             let _ = rustix::process::nice(limits::NICE);
-            runtime.block_on(attend(tcp, on_socket, desk, stopped));
-            // Whoever still reads the database is not waited for.
+            runtime.block_on(run_servers(tcp, on_socket, state, stopped));
+            // Does not wait for threads that still read the database.
             runtime.shutdown_background();
             drop(ended_in);
         };
@@ -139,43 +141,44 @@ impl Listening {
     }
 }
 
-async fn attend(
+/// Runs the servers until `stopped` completes or the event log ends.
+async fn run_servers(
     tcp: Option<(TcpListener, Guard)>,
     socket: Option<UnixListener>,
-    desk: ApiState,
+    state: ApiState,
     stopped: oneshot::Receiver<()>,
 ) {
-    let (stop, told) = watch::channel(());
+    let (stop, on_stop) = watch::channel(());
     let mut servers = JoinSet::new();
     if let Some((listener, guard)) = tcp {
-        let router = api::router(desk.clone(), Some(guard));
+        let router = api::router(state.clone(), Some(guard));
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(servers.spawn(serve(Listener::Tcp(listener), router, told.clone()))),
+            Ok(listener) => drop(servers.spawn(serve(Listener::Tcp(listener), router, on_stop.clone()))),
             Err(error) => tracing::error!("the HTTP API cannot listen\n  caused by: {error}"),
         }
     }
     if let Some(listener) = socket {
-        let router = api::router(desk.clone(), None);
+        let router = api::router(state.clone(), None);
         match tokio::net::UnixListener::from_std(listener) {
-            Ok(listener) => drop(servers.spawn(serve(Listener::Socket(listener), router, told))),
+            Ok(listener) => drop(servers.spawn(serve(Listener::Socket(listener), router, on_stop))),
             Err(error) => tracing::error!("the socket in the data folder cannot be listened on\n  caused by: {error}"),
         }
     }
-    let feed = desk.feed().clone();
+    let event_log = state.event_log().clone();
     tokio::select! {
         _ = stopped => {}
-        () = feed.ring() => {}
+        () = event_log.wake_subscribers() => {}
     }
-    feed.end();
+    event_log.close();
     drop(stop);
-    let _ = tokio::time::timeout(limits::FAREWELL, async { while servers.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(limits::SHUTDOWN, async { while servers.join_next().await.is_some() {} }).await;
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // Nobody new finds it.
+        // Removed first, so that no new client connects.
         self.socket.take();
         self.stop.take();
-        let _ = self.ended.recv_timeout(2 * limits::FAREWELL);
+        let _ = self.ended.recv_timeout(2 * limits::SHUTDOWN);
     }
 }

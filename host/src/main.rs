@@ -22,18 +22,18 @@ mod when;
 mod zones;
 
 fn main() -> std::process::ExitCode {
-    give_large_blocks_back();
+    release_large_blocks();
     cli::main()
 }
 
-/// What a large plan leaves behind, when its jobs are taken up, is free for all again, and not kept by the thread that
-/// asked for it: of a million jobs that is a quarter of the memory.
-fn give_large_blocks_back() {
+/// Makes the allocator return large blocks to the system when they are freed, rather than keep them for the thread that
+/// allocated them: of a million jobs that is a quarter of the memory.
+fn release_large_blocks() {
     #[cfg(target_env = "gnu")]
-    #[allow(unsafe_code, reason = "nothing else can say it; it is said before any other thread is there")]
+    #[allow(unsafe_code, reason = "there is no safe wrapper; no other thread has been started yet")]
     // SAFETY: it sets a number in the allocator.
     unsafe {
-        // As it is at first; said like this, it does not grow.
+        // This is the initial value; setting it keeps it from growing.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted: numbers that only grow, and what the loop has in hand. To count costs next to nothing; who asks adds up.
+//! The host's counters. Counting is cheap; sums are computed when they are read.
 
 use std::{
     collections::BTreeMap,
@@ -11,36 +11,36 @@ use std::{
 
 use roost_scheduler::outcome::Outcome;
 
-/// Where is counted.
+/// A shared handle to the counters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics(Arc<Counts>);
 
-/// What is counted. Anybody may read it.
+/// The counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// In the order of [`OUTCOMES`].
+    /// Runs that have ended, in the order of [`OUTCOMES`].
     ended: [AtomicU64; 6],
     /// Attempts that were handed to the link.
     pub(crate) published: Counter,
     /// How late first attempts were handed to the link.
     pub(crate) lateness: Histogram,
-    /// How long it took until what was decided was durable.
+    /// How long commits took.
     pub(crate) commits: Histogram,
     /// Changes that wait for the disk.
     pub(crate) changes_waiting: Counter,
-    /// How often a connection to the broker came about.
+    /// How often a connection to the broker was established.
     pub(crate) links: Counter,
-    /// Answers to questions for a plan, and those of them that were none.
+    /// Plans that plugins returned, and failed calls among them.
     pub(crate) plans: Counter,
     pub(crate) plans_failed: Counter,
-    /// Answers to what a task is to publish, and those of them that were none.
+    /// Tasks that plugins ran, and failed calls among them.
     pub(crate) tasks: Counter,
     pub(crate) tasks_failed: Counter,
-    /// Answers of the HTTP API by their status.
+    /// Responses of the HTTP API, by status.
     requests: Mutex<BTreeMap<u16, u64>>,
 }
 
-/// How runs end, in a word.
+/// The words for the outcomes of runs.
 pub(crate) const OUTCOMES: [&str; 6] = ["succeeded", "failed", "missed", "skipped", "cancelled", "denied"];
 
 impl std::ops::Deref for Metrics {
@@ -64,7 +64,7 @@ impl Counts {
         self.ended[place].fetch_add(1, Relaxed);
     }
 
-    /// How many runs have ended like what.
+    /// Returns the number of runs by outcome.
     pub(crate) fn ended(&self) -> impl Iterator<Item = (&'static str, u64)> {
         OUTCOMES.into_iter().zip(self.ended.iter().map(|count| count.load(Relaxed)))
     }
@@ -78,7 +78,7 @@ impl Counts {
     }
 }
 
-/// A number.
+/// A counter or a gauge.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -96,14 +96,14 @@ impl Counter {
     }
 }
 
-/// Upper bounds in milliseconds: from what nobody notices to what everybody does.
+/// The upper bounds of the buckets in milliseconds, from imperceptible to disturbing.
 pub(crate) const BOUNDS_MS: [u32; 15] =
     [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000];
 
-/// How long something took, how often.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
-    /// Each by itself, up to its bound; the last one has none.
+    /// The count of each bucket alone; the last one has no upper bound.
     counts: [AtomicU64; BOUNDS_MS.len() + 1],
     sum_us: AtomicU64,
 }
@@ -116,7 +116,7 @@ impl Histogram {
         self.sum_us.fetch_add(us, Relaxed);
     }
 
-    /// How many took no longer than each bound, then how many there are.
+    /// Returns how many durations are within each bound, and last the number of all.
     pub(crate) fn cumulative(&self) -> [u64; BOUNDS_MS.len() + 1] {
         let mut sum = 0;
         std::array::from_fn(|place| {
@@ -125,7 +125,7 @@ impl Histogram {
         })
     }
 
-    /// In seconds.
+    /// Returns the sum of all durations in seconds.
     pub(crate) fn sum(&self) -> f64 {
         self.sum_us.load(Relaxed) as f64 / 1e6
     }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_took_as_long_as_a_bound_is_within_it() {
+    fn a_duration_equal_to_a_bound_is_within_it() {
         let histogram = Histogram::default();
         for ms in [0, 1, 2, 3, 60_000, 60_001] {
             histogram.observe(Duration::from_millis(ms));

@@ -1,25 +1,25 @@
-//! What the kernel says of this process: proc(5).
+//! The kernel's figures of this process, from proc(5).
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// What it uses.
+/// The resources that the process uses.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) cpu_s: f64,
     pub(crate) resident_bytes: u64,
     pub(crate) virtual_bytes: u64,
     pub(crate) threads: u64,
-    /// How many are open.
+    /// The number of open files.
     pub(crate) files: usize,
 }
 
-/// Nothing where `/proc` is not there.
+/// Reads the figures; `None` without `/proc`.
 pub(crate) fn look() -> Option<Process> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // Behind the name, which may have anything in it: the third field is the first here.
+    // The fields after the name, which may contain any character: the first here is the third in all.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     let ticks = number(14)? + number(15)?;
@@ -33,7 +33,8 @@ pub(crate) fn look() -> Option<Process> {
     })
 }
 
-/// Bytes of memory that this process and those beside it may use: the machine's, or those of the control group that it is in.
+/// Returns the bytes of memory that this process and those beside it may use: the machine's, or the limit of its control
+/// group.
 pub(crate) fn memory_limit() -> Option<u64> {
     memory_limit_in(Path::new("/"))
 }
@@ -49,7 +50,7 @@ fn total_in(meminfo: &str) -> Option<u64> {
     meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Of the control groups (cgroups(7)) that the process is in, and of those that these are in.
+/// Returns the limits of the process's control groups (cgroups(7)) and of their ancestors.
 fn limits_of_groups(root: &Path) -> Vec<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let limit = |file: PathBuf| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
@@ -64,7 +65,7 @@ fn limits_of_groups(root: &Path) -> Vec<u64> {
             _ => return None,
         };
         let folders = Path::new(group.strip_prefix('/')?).ancestors().map(|group| root.join(mounted).join(group));
-        // `max` is no number; without a limit version 1 has one that no machine reaches.
+        // `max` is not a number; without a limit, version 1 has one that no machine reaches.
         let limits: Vec<u64> =
             folders.flat_map(|folder| files.iter().filter_map(move |file| limit(folder.join(file)))).collect();
         Some(limits)
@@ -94,7 +95,7 @@ mod tests {
         assert_eq!(memory_limit_in(root.path()), Some(256 << 20));
         write("sys/fs/cgroup/system.slice/roost.service/memory.high", "134217728\n");
         assert_eq!(memory_limit_in(root.path()), Some(128 << 20));
-        // Version 1, and both of them at once, as systemd mounts them in its hybrid mode.
+        // Version 1, and both at once, as systemd mounts them in its hybrid mode.
         write("proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/system.slice/roost.service\n0::/nothing\n");
         write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
         assert_eq!(memory_limit_in(root.path()), Some(439_000 << 10));

@@ -1,4 +1,4 @@
-//! Actions and policies as JSON: what the store keeps, and programs read. What is usual is left out, so that a person sees what matters.
+//! Actions and policies as JSON, for the store and for programs. Defaults are left out, to keep the JSON readable.
 
 #[cfg(test)]
 mod tests;
@@ -28,10 +28,10 @@ pub(crate) struct StepRecord<'a> {
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     #[schema(value_type = String)]
     payload: Cow<'a, str>,
-    /// Instead, where the payload is not text.
+    /// The payload in hexadecimal digits, if it is not text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload_hex: Option<String>,
-    #[serde(default = "usual_qos", skip_serializing_if = "is_usual_qos")]
+    #[serde(default = "default_qos", skip_serializing_if = "is_default_qos")]
     qos: u8,
     #[serde(default, skip_serializing_if = "is_false")]
     retain: bool,
@@ -54,19 +54,19 @@ pub(crate) struct ConfirmRecord {
     already: bool,
 }
 
-/// What such a report has to be.
+/// The condition on such a report.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MatchesRecord {
     Any,
     Text(String),
-    /// Where it is not text.
+    /// In hexadecimal digits, if the bytes are not text.
     Hex(String),
     Json {
         pointer: String,
         value: String,
     },
-    /// Numbers as text: it reads as the very same number.
+    /// The numbers are text, so that they are read back exactly.
     JsonRange {
         pointer: String,
         min: String,
@@ -74,7 +74,7 @@ pub(crate) enum MatchesRecord {
     },
 }
 
-/// What MQTT 5 can say besides.
+/// Properties of MQTT 5.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PropertiesRecord {
@@ -115,7 +115,7 @@ pub(crate) struct PolicyRecord {
     needs: Option<String>,
 }
 
-/// What happens when a job is due again before its run has ended.
+/// The overlap policy: what happens if a job is due again before its run has ended.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OverlapRecord {
@@ -124,23 +124,23 @@ pub(crate) enum OverlapRecord {
     Replace,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-fn usual_qos() -> u8 {
+fn default_qos() -> u8 {
     Qos::AtLeastOnce as u8
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_usual_qos(qos: &u8) -> bool {
-    *qos == usual_qos()
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_default_qos(qos: &u8) -> bool {
+    *qos == default_qos()
 }
 
 pub(crate) fn step(step: &StepRef<'_>) -> impl Serialize {
@@ -151,16 +151,16 @@ pub(crate) fn steps(body: &Body) -> impl Serialize {
     body.steps().map(StepRecord::from).collect::<Vec<_>>()
 }
 
-/// Where the plugin is asked, instead of a list of steps.
+/// A task, in place of a list of steps.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TaskRecord {
     task: String,
-    /// JSON text, as it was given.
+    /// JSON text, unchanged.
     args: String,
 }
 
-/// A list of steps, or a task.
+/// Encodes a list of steps, or a task.
 pub(crate) fn action_to_json(body: &Body) -> serde_json::Result<String> {
     match body.task() {
         Some(Task { name, args }) => serde_json::to_string(&TaskRecord { task: name.as_str().to_owned(), args }),
@@ -168,7 +168,7 @@ pub(crate) fn action_to_json(body: &Body) -> serde_json::Result<String> {
     }
 }
 
-/// A body of what [`action_to_json`] wrote.
+/// Decodes a body that [`action_to_json`] has encoded.
 pub(crate) fn body_from_json(id: &JobId, label: Option<&str>, policy: &Policy, action: &str) -> Result<Body, String> {
     Ok(match action_from_json(action)? {
         Action::Steps(steps) if steps.is_empty() => return Err("it has no steps".into()),
@@ -188,7 +188,7 @@ pub(crate) fn action_from_json(text: &str) -> Result<Action, String> {
     Ok(Action::Steps(steps?.into()))
 }
 
-/// `None` for the default.
+/// Encodes a policy; `None` for the default.
 pub(crate) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<String>> {
     if *policy == Policy::default() {
         return Ok(None);
@@ -197,7 +197,7 @@ pub(crate) fn policy_to_json(policy: &Policy) -> serde_json::Result<Option<Strin
 }
 
 pub(crate) fn policy(policy: &Policy) -> impl Serialize {
-    let usual = Policy::default();
+    let default = Policy::default();
     let retry = policy.retry;
     let overlap = match policy.overlap {
         Overlap::Skip => None,
@@ -206,12 +206,12 @@ pub(crate) fn policy(policy: &Policy) -> impl Serialize {
         Overlap::Replace => Some(OverlapRecord::Replace),
     };
     PolicyRecord {
-        grace_ms: Some(policy.grace_ms).filter(|value| *value != usual.grace_ms),
-        jitter_ms: Some(policy.jitter_ms).filter(|value| *value != usual.jitter_ms),
-        priority: Some(policy.priority).filter(|value| *value != usual.priority),
+        grace_ms: Some(policy.grace_ms).filter(|value| *value != default.grace_ms),
+        jitter_ms: Some(policy.jitter_ms).filter(|value| *value != default.jitter_ms),
+        priority: Some(policy.priority).filter(|value| *value != default.priority),
         attempts: retry.attempts,
-        give_up_after_ms: Some(retry.give_up_after_ms).filter(|value| *value != usual.retry.give_up_after_ms),
-        backoff_ms: Some(retry.backoff_ms).filter(|value| *value != usual.retry.backoff_ms),
+        give_up_after_ms: Some(retry.give_up_after_ms).filter(|value| *value != default.retry.give_up_after_ms),
+        backoff_ms: Some(retry.backoff_ms).filter(|value| *value != default.retry.backoff_ms),
         run_all: policy.misfire == Misfire::RunAll,
         latest_of_group: policy.group().map(|group| group.as_str().to_owned()),
         overlap,
@@ -225,7 +225,7 @@ pub(crate) fn policy_from_json(text: Option<&str>) -> Result<Policy, String> {
 }
 
 pub(crate) fn policy_from_record(record: PolicyRecord) -> Result<Policy, String> {
-    let usual = Policy::default();
+    let default = Policy::default();
     let wrong = |error: &dyn std::fmt::Display| format!("policy: {error}");
     let group = record.latest_of_group.map(|name| GroupName::parse(&name)).transpose();
     let misfire = match group.map_err(|error| wrong(&error))? {
@@ -244,13 +244,13 @@ pub(crate) fn policy_from_record(record: PolicyRecord) -> Result<Policy, String>
         misfire,
         overlap,
         needs,
-        grace_ms: record.grace_ms.unwrap_or(usual.grace_ms),
-        jitter_ms: record.jitter_ms.unwrap_or(usual.jitter_ms),
-        priority: record.priority.unwrap_or(usual.priority),
+        grace_ms: record.grace_ms.unwrap_or(default.grace_ms),
+        jitter_ms: record.jitter_ms.unwrap_or(default.jitter_ms),
+        priority: record.priority.unwrap_or(default.priority),
         retry: Retry {
             attempts: record.attempts,
-            give_up_after_ms: record.give_up_after_ms.unwrap_or(usual.retry.give_up_after_ms),
-            backoff_ms: record.backoff_ms.unwrap_or(usual.retry.backoff_ms),
+            give_up_after_ms: record.give_up_after_ms.unwrap_or(default.retry.give_up_after_ms),
+            backoff_ms: record.backoff_ms.unwrap_or(default.retry.backoff_ms),
         },
     })
 }

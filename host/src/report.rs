@@ -1,11 +1,11 @@
-//! How errors are told to people: what failed, why, and what to do.
+//! Error reports: what failed, why, and what to do.
 
 use std::{borrow::Cow, fmt};
 
 pub(crate) use roost_scheduler::text::in_one_line;
 use roost_scheduler::text::is_unprintable;
 
-/// One problem, told in full.
+/// The report of a problem.
 ///
 /// ```text
 /// plugin `porch` was not loaded
@@ -14,11 +14,11 @@ use roost_scheduler::text::is_unprintable;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// What failed, in backticks the thing. No full stop, no capital.
+    /// What failed, with names in backticks. It has no full stop and no capital.
     pub(crate) what: String,
-    /// Why, each the cause of the one before.
+    /// The causes, each of the one before.
     pub(crate) causes: Vec<String>,
-    /// What to do.
+    /// What to do about it.
     pub(crate) hint: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A name in it, such as a file's, must not begin a line of its own.
+        // A name in it, such as a file's, must not begin a new line.
         f.write_str(&in_one_line(&cut(&self.what)))?;
         for cause in &self.causes {
             write!(f, "\n  caused by: {}", shown(cause).replace('\n', "\n    "))?;
@@ -65,10 +65,13 @@ impl fmt::Display for Report {
     }
 }
 
-/// Characters of a line at the most. It may have a name in it that is as long as a file.
+/// The largest number of characters in a line. It may contain a name that is as long as a file.
 const LINE: usize = 1_000;
 
-/// A text, or in which encoding it seems to be instead of UTF-8, and where that shows.
+/// Decodes UTF-8.
+///
+/// # Errors
+/// The encoding that the bytes seem to have instead, and the place that shows it.
 pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String, String> {
     let is_utf16 = matches!(bytes[..], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) || has_zeros(&bytes);
     match String::from_utf8(bytes) {
@@ -79,7 +82,7 @@ pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String, String> {
             let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
             let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
             let column = 1 + String::from_utf8_lossy(&bytes[start..at]).chars().count();
-            // Not what stands there: it may be a file that is not to be shown.
+            // Without the bytes there: the file may be one that must not be shown.
             Err(format!(
                 "it is not UTF-8, and looks like Latin-1 or Windows-1252: line {line}, column {column}; save it as UTF-8"
             ))
@@ -87,34 +90,34 @@ pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String, String> {
     }
 }
 
-/// Whether each second byte is 0, as in UTF-16 that has no mark at its beginning.
+/// Checks whether every second byte tends to be 0, as in UTF-16 without a byte order mark.
 fn has_zeros(bytes: &[u8]) -> bool {
     let zeros = |parity: usize| bytes.iter().skip(parity).step_by(2).take(64).filter(|byte| **byte == 0).count();
     zeros(0).max(zeros(1)) > 2
 }
 
-/// A line of any length: if it is too long, the middle is left out.
+/// Leaves out the middle of a line that is too long.
 fn cut(line: &str) -> String {
     let count = line.chars().count();
     if count <= LINE {
         return line.to_owned();
     }
     let (first, last) = (line.chars().take(LINE / 2), line.chars().skip(count - LINE / 4));
-    format!("{}… and so on …{}", first.collect::<String>(), last.collect::<String>())
+    format!("{} […] {}", first.collect::<String>(), last.collect::<String>())
 }
 
-/// Text of any length, its lines too.
+/// Makes text printable, and shortens its long lines.
 pub(crate) fn shown(text: &str) -> String {
     text.split('\n').map(|line| in_one_line(&cut(line))).collect::<Vec<_>>().join("\n")
 }
 
-/// Text from outside, fit to be shown: unprintable characters are escaped. Lines still end.
+/// Makes text printable: unprintable characters except line ends are escaped.
 pub(crate) fn printable(text: &str) -> String {
     text.split('\n').map(in_one_line).collect::<Vec<_>>().join("\n")
 }
 
-/// JSON, or lines of text, in which no character is left that cannot be seen: as JSON escapes it, `\u202e`, so that what
-/// is JSON stays the same JSON. Line ends and tabs stay: in JSON they stand between values only.
+/// Escapes the unprintable characters in JSON, or in lines of text, as JSON does (`\u202e`), so that JSON keeps its meaning.
+/// Line ends and tabs stay: in JSON they occur only between values.
 pub(crate) fn in_json(bytes: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
     if bytes.iter().all(is_plain) {
@@ -132,7 +135,7 @@ pub(crate) fn in_json(bytes: &[u8]) -> Cow<'_, [u8]> {
                 escaped.extend_from_slice(char.encode_utf8(&mut buffer).as_bytes());
             }
         }
-        // Bytes that are no text stay as they are.
+        // Bytes that are not UTF-8 stay as they are.
         escaped.extend_from_slice(piece.invalid());
     }
     Cow::Owned(escaped)
@@ -150,17 +153,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_seen_is_escaped_and_json_stays_the_same() {
-        let said = "grüße\u{9b}2J\u{202e}\u{7f}\u{e0041}\tx";
-        let json = serde_json::to_string(said).unwrap();
+    fn unprintable_characters_are_escaped_and_json_keeps_its_meaning() {
+        let text = "grüße\u{9b}2J\u{202e}\u{7f}\u{e0041}\tx";
+        let json = serde_json::to_string(text).unwrap();
         let escaped = String::from_utf8(in_json(json.as_bytes()).into_owned()).unwrap();
         assert_eq!(escaped, "\"grüße\\u009b2J\\u202e\\u007f\\udb40\\udc41\\tx\"");
-        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), said);
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
         assert_eq!(*in_json(b"a\tb\n"), *b"a\tb\n");
     }
 
     #[test]
-    fn no_name_begins_a_line_of_its_own() {
+    fn no_name_begins_a_new_line() {
         let report = Report::new("`a\nerror: b\u{202e}` is no name").cause("x\ny\u{1b}[2J").hint("do\nthis\0");
         let expected = "`a\\nerror: b\\u{202e}` is no name\n  caused by: x\n    y\\u{1b}[2J\nhint: do\n  this\\0";
         assert_eq!(report.to_string(), expected);
@@ -178,13 +181,13 @@ mod tests {
             assert_eq!(utf8(bytes), Err("it is UTF-16, and must be UTF-8: save it as UTF-8".into()));
         }
         let latin1 = b"[config]\nname = \"Caf\xE9\"\n".to_vec();
-        let told = utf8(latin1).unwrap_err();
-        assert!(told.contains("looks like Latin-1 or Windows-1252: line 2, column 12"), "{told}");
+        let error = utf8(latin1).unwrap_err();
+        assert!(error.contains("looks like Latin-1 or Windows-1252: line 2, column 12"), "{error}");
         assert_eq!(utf8("Café".into()), Ok("Café".into()));
     }
 
     #[test]
-    fn what_is_too_long_is_shown_without_its_middle() {
+    fn a_long_line_is_shown_without_its_middle() {
         let name = "n".repeat(100_000);
         let text = Report::new(format!("`{name}` is no name")).cause("because\nit is not").to_string();
         assert!(text.starts_with("`nnn") && text.len() < 1_000, "{}", text.len());

@@ -22,22 +22,22 @@ pub(crate) fn stopping() {
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     ticks: tokio::time::Interval,
-    is_wanted: bool,
+    is_enabled: bool,
 }
 
 impl Watchdog {
-    /// As often as the service manager expects: twice in the time that it allows (sd_watchdog_enabled(3)).
+    /// Signs twice in the time that the service manager allows (sd_watchdog_enabled(3)).
     pub(crate) fn new() -> Self {
         let allowed = sd_notify::watchdog_enabled().filter(|allowed| !allowed.is_zero());
         let mut ticks = tokio::time::interval(allowed.map_or(UNWATCHED, |allowed| allowed / 2));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Self { ticks, is_wanted: allowed.is_some() }
+        Self { ticks, is_enabled: allowed.is_some() }
     }
 
     /// Waits until the next sign of life is due, and sends it.
     pub(crate) async fn sign(&mut self) {
         self.ticks.tick().await;
-        if self.is_wanted {
+        if self.is_enabled {
             send(&NotifyState::Watchdog);
         }
     }

@@ -1,5 +1,5 @@
-//! What would happen: the real scheduler and the real plugins, in a world where nothing goes wrong. Time jumps to what
-//! comes next, what is decided is durable at once, and the broker acknowledges each message as it is sent.
+//! The simulation: the real scheduler and the real plugins in virtual time, without faults. Time jumps to the next event,
+//! changes are durable at once, and the broker acknowledges each message as it is sent.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -21,15 +21,15 @@ use crate::plugins::sandbox::{Asked, LoadedPlugin, Sandbox};
 /// The one connection to the broker.
 const LINK: u64 = 1;
 
-/// Something that happens, in order of time.
+/// An event of a simulation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SimulatedEvent {
     pub(crate) at: Instant,
-    /// Of the device.
+    /// The device's time zone.
     pub(crate) zone: Zone,
     pub(crate) plugin: PluginName,
     pub(crate) device: DeviceName,
-    /// Unless it concerns the device as a whole.
+    /// `None` if it concerns the device as a whole.
     pub(crate) job: Option<JobId>,
     pub(crate) what: SimulatedEventKind,
 }
@@ -38,14 +38,14 @@ pub(crate) struct SimulatedEvent {
 pub(crate) enum SimulatedEventKind {
     /// A message is sent.
     Message(Sent),
-    /// Something else becomes of a job or a device: no run, or no plan.
+    /// A note about a job or a device: a missing run, or a refused plan.
     Note(String),
 }
 
-/// A message that is sent, as it lies in its job.
+/// A message that is sent, as a step of its job.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
-    /// The run's.
+    /// The run's occurrence.
     pub(crate) occurrence: Instant,
     /// Counted from 0.
     pub(crate) step: usize,
@@ -54,15 +54,15 @@ pub(crate) struct Sent {
 
 impl Sent {
     pub(crate) fn message(&self) -> StepRef<'_> {
-        self.body.step(self.step).expect("what is sent is a step of its job")
+        self.body.step(self.step).expect("a sent message is a step of its job")
     }
 
-    /// The run's occurrence, before its jitter, and the step's `after`.
+    /// Returns the run's occurrence, before its jitter, plus the step's offset.
     pub(crate) fn due(&self) -> Instant {
         self.occurrence.plus_ms(self.message().after_ms.into())
     }
 
-    /// Whatever else its job says does not count.
+    /// Returns the parts that distinguish messages; other properties of their jobs do not.
     fn content(&self) -> impl PartialEq {
         let message = self.message();
         let StepRef { payload, qos, retain, .. } = message;
@@ -77,13 +77,13 @@ impl PartialEq for Sent {
 }
 
 impl SimulatedEvent {
-    /// What it concerns: `coop-door/north/open`, or `coop-door/north`.
+    /// Returns the parts of its subject: `coop-door/north/open`, or `coop-door/north`.
     pub(crate) fn subject(&self) -> impl Iterator<Item = &str> {
         let job = self.job.iter().flat_map(|job| ["/", job.as_str()]);
         [self.plugin.as_str(), "/", self.device.as_str()].into_iter().chain(job)
     }
 
-    /// What tells it from all else that happens at the same instant.
+    /// Returns a key that distinguishes it from all other events at the same instant.
     pub(crate) fn identity(&self) -> impl Ord {
         let (occurrence, note) = match &self.what {
             SimulatedEventKind::Message(sent) => (Some((sent.due(), sent.step)), None),
@@ -93,9 +93,9 @@ impl SimulatedEvent {
     }
 }
 
-/// Runs the scheduler from one happening to the next. No run starts from `until` on; what a run owes then is still sent.
+/// Runs the scheduler from one event to the next. No run starts from `until` on; owed steps are still sent.
 pub(crate) struct Simulation<'w> {
-    workbench: &'w Sandbox,
+    sandbox: &'w Sandbox,
     plugins: BTreeMap<PluginName, SimulatedPlugin>,
     scheduler: Scheduler,
     now: Instant,
@@ -104,56 +104,58 @@ pub(crate) struct Simulation<'w> {
     closing: bool,
     wake: Option<Instant>,
     events: VecDeque<Event>,
-    happened: VecDeque<SimulatedEvent>,
-    /// Why devices have no newer plan, as it was told.
+    pending: VecDeque<SimulatedEvent>,
+    /// The refused plans that were noted, with their errors.
     refused: HashMap<DeviceKey, String>,
-    /// Where reports are listened to: each device does what it is told, and says so.
+    /// The topics of watched reports: each device executes every command, and reports it.
     watches: BTreeMap<WatchId, Topic>,
 }
 
-/// A plugin that takes part.
+/// A plugin of the simulation.
 struct SimulatedPlugin {
-    specimen: LoadedPlugin,
+    loaded_plugin: LoadedPlugin,
     sites: BTreeMap<DeviceName, Site>,
-    /// What devices were asked ahead, for the time they are due to be asked.
+    /// Plans that were requested ahead of the time when they are due.
     asked: HashMap<DeviceName, (Instant, Asked)>,
 }
 
 impl<'w> Simulation<'w> {
-    /// Begins with plugins that were loaded at `from`; each has a name of its own.
+    /// Starts a simulation of plugins that were loaded at `from`, with distinct names.
     pub(crate) fn new(
-        workbench: &'w Sandbox,
+        sandbox: &'w Sandbox,
         plugins: impl IntoIterator<Item = (LoadedPlugin, Loaded)>,
         from: Instant,
         until: Instant,
     ) -> Self {
-        let mut rehearsal = Self {
-            workbench,
+        let mut simulation = Self {
+            sandbox,
             plugins: BTreeMap::new(),
-            scheduler: Scheduler::new(Saved::default(), [], workbench.operator(), from),
+            scheduler: Scheduler::new(Saved::default(), [], sandbox.operator(), from),
             now: from,
             until,
             closing: false,
             wake: None,
             events: [Event::LinkUp { link: LINK, credit: u32::MAX }].into(),
-            happened: VecDeque::new(),
+            pending: VecDeque::new(),
             refused: HashMap::new(),
             watches: BTreeMap::new(),
         };
-        for (specimen, loaded) in plugins {
+        for (loaded_plugin, loaded) in plugins {
             let sites = loaded.devices.iter().map(|device| (device.name.clone(), device.site)).collect();
-            rehearsal.plugins.insert(loaded.plugin.clone(), SimulatedPlugin { specimen, sites, asked: HashMap::new() });
+            simulation
+                .plugins
+                .insert(loaded.plugin.clone(), SimulatedPlugin { loaded_plugin, sites, asked: HashMap::new() });
             for device in &loaded.devices {
                 if let Ok(plan) = &device.plan {
-                    rehearsal.look_at_the_sun(&loaded.plugin, &device.name, plan);
+                    simulation.note_missing_sun_events(&loaded.plugin, &device.name, plan);
                 }
             }
-            rehearsal.events.push_back(Event::Loaded(loaded));
+            simulation.events.push_back(Event::Loaded(loaded));
         }
-        rehearsal
+        simulation
     }
 
-    /// What happens next; `None` when nothing more does.
+    /// Returns the scheduler's next event; `None` at the end.
     fn next_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
@@ -168,8 +170,8 @@ impl<'w> Simulation<'w> {
         if self.closing {
             return None;
         }
-        // Of a plugin that is removed, what is owed stays, and nothing else (I5). It is the last moment: a run that is
-        // due at `until` must not have started.
+        // Removing the plugins leaves only owed steps (I5). It happens at the last moment before `until`, because a run
+        // that is due at `until` must not start.
         self.closing = true;
         self.now = self.now.max(self.until.plus_ms(-1));
         self.events.extend(self.plugins.keys().cloned().map(Event::Removed));
@@ -186,7 +188,7 @@ impl<'w> Simulation<'w> {
             }
             Change::DeviceSaved { key, plugin, name, replan_at, error, .. } => {
                 let Some(plugin) = self.scheduler.plugin_name(plugin).cloned() else { return };
-                self.ask_ahead(&plugin, &name, replan_at);
+                self.plan_ahead(&plugin, &name, replan_at);
                 match error {
                     Some(error) if self.refused.get(&key) != Some(&error) => {
                         self.note(&plugin, &name, None, format!("keeps the plan it has: {error}"));
@@ -206,7 +208,7 @@ impl<'w> Simulation<'w> {
     fn start(&mut self, effect: Effect) {
         match effect {
             Effect::Publish(publish) => self.send(publish),
-            Effect::NotifyDurable(ticket) => self.events.push_back(Event::Durable(ticket)),
+            Effect::NotifyDurable(token) => self.events.push_back(Event::Durable(token)),
             Effect::Watch { link, watch, confirm } => {
                 self.watches.insert(watch, confirm.topic.clone());
                 self.events.push_back(Event::Watching { link, watch, refused: None });
@@ -215,19 +217,19 @@ impl<'w> Simulation<'w> {
                 self.watches.remove(&watch);
             }
             Effect::Plan { plugin, device, generation } => {
-                let Some(cast) = self.plugins.get_mut(&plugin) else { return };
-                let asked = cast.asked.remove(&device).filter(|(at, _)| *at == self.now).map(|(_, asked)| asked);
-                let asked = asked.unwrap_or_else(|| self.workbench.ask(&cast.specimen, &device, self.now));
-                let plan = self.workbench.answer(asked);
+                let Some(state) = self.plugins.get_mut(&plugin) else { return };
+                let asked = state.asked.remove(&device).filter(|(at, _)| *at == self.now).map(|(_, asked)| asked);
+                let asked = asked.unwrap_or_else(|| self.sandbox.ask(&state.loaded_plugin, &device, self.now));
+                let plan = self.sandbox.answer(asked);
                 if let Ok(plan) = &plan {
-                    self.look_at_the_sun(&plugin, &device, plan);
+                    self.note_missing_sun_events(&plugin, &device, plan);
                 }
                 self.events.push_back(Event::Planned { plugin, device, generation, plan });
             }
             Effect::Call { call, plugin, device, task, due } => {
                 let reply = match self.plugins.get(&plugin) {
-                    Some(cast) => self.workbench.run_task(&cast.specimen, &device, task, due, self.now),
-                    None => Err(format!("`{plugin}` does not take part")),
+                    Some(state) => self.sandbox.run_task(&state.loaded_plugin, &device, task, due, self.now),
+                    None => Err(format!("`{plugin}` is not part of the simulation")),
                 };
                 self.events.push_back(Event::Answered { call, reply });
             }
@@ -235,12 +237,13 @@ impl<'w> Simulation<'w> {
         }
     }
 
-    /// A plan says the same whenever it is asked for, so that a plugin can think about tomorrow while today passes.
-    fn ask_ahead(&mut self, plugin: &PluginName, device: &DeviceName, at: Instant) {
+    /// Requests a device's next plan ahead of its time: a plan does not depend on when it is computed, so that a plugin can plan
+    /// tomorrow while today is simulated.
+    fn plan_ahead(&mut self, plugin: &PluginName, device: &DeviceName, at: Instant) {
         if at < self.until
-            && let Some(cast) = self.plugins.get_mut(plugin)
+            && let Some(state) = self.plugins.get_mut(plugin)
         {
-            cast.asked.insert(device.clone(), (at, self.workbench.ask(&cast.specimen, device, at)));
+            state.asked.insert(device.clone(), (at, self.sandbox.ask(&state.loaded_plugin, device, at)));
         }
     }
 
@@ -254,17 +257,17 @@ impl<'w> Simulation<'w> {
             self.events.push_back(Event::Reported { link, watch: *watch, matches: true, retained: false, said });
         }
         let sent = Sent { occurrence: run.occurrence, step, body };
-        self.happens(run.plugin, run.device, Some(run.job), SimulatedEventKind::Message(sent));
+        self.push(run.plugin, run.device, Some(run.job), SimulatedEventKind::Message(sent));
     }
 
-    /// A job whose sun event does not come that day has no run, or one at a stated time, which nothing else says.
-    fn look_at_the_sun(&mut self, plugin: &PluginName, device: &DeviceName, plan: &Plan) {
-        let Some(site) = self.plugins.get(plugin).and_then(|cast| cast.sites.get(device)).copied() else { return };
+    /// Notes the jobs whose sun event does not occur on the present day: they have no run, or one at their `else` time.
+    fn note_missing_sun_events(&mut self, plugin: &PluginName, device: &DeviceName, plan: &Plan) {
+        let Some(site) = self.plugins.get(plugin).and_then(|state| state.sites.get(device)).copied() else { return };
         let Some(location) = site.location else { return };
         let today = calendar::to_local(self.now, site.zone).0;
         for job in &plan.jobs {
             if let Trigger::Sun(sun) = &job.trigger
-                && !sun.happens_on(today, location, site.zone, self.scheduler.sky())
+                && !sun.occurs_on(today, location, site.zone, self.scheduler.sun_cache())
             {
                 let instead = sun.otherwise.map(|time| format!(", so it is due at {}", time.format("%H:%M")));
                 let text = format!("no {} on this day{}", sun.event, instead.unwrap_or_default());
@@ -274,18 +277,18 @@ impl<'w> Simulation<'w> {
     }
 
     fn note(&mut self, plugin: &PluginName, device: &DeviceName, job: Option<JobId>, text: String) {
-        self.happens(plugin.clone(), device.clone(), job, SimulatedEventKind::Note(text));
+        self.push(plugin.clone(), device.clone(), job, SimulatedEventKind::Note(text));
     }
 
-    fn happens(&mut self, plugin: PluginName, device: DeviceName, job: Option<JobId>, what: SimulatedEventKind) {
-        let site = self.plugins.get(&plugin).and_then(|cast| cast.sites.get(&device));
+    fn push(&mut self, plugin: PluginName, device: DeviceName, job: Option<JobId>, what: SimulatedEventKind) {
+        let site = self.plugins.get(&plugin).and_then(|state| state.sites.get(&device));
         let zone = site.map_or(Zone::UTC, |site| site.zone);
-        self.happened.push_back(SimulatedEvent { at: self.now, zone, plugin, device, job, what });
+        self.pending.push_back(SimulatedEvent { at: self.now, zone, plugin, device, job, what });
     }
 
-    /// The time zones of all devices, each once.
+    /// Returns the time zones of all devices, each once.
     pub(crate) fn zones(&self) -> Vec<Zone> {
-        let sites = self.plugins.values().flat_map(|cast| cast.sites.values());
+        let sites = self.plugins.values().flat_map(|state| state.sites.values());
         let mut zones: Vec<Zone> = sites.map(|site| site.zone).collect();
         zones.sort_unstable_by_key(|zone| zone.name());
         zones.dedup();
@@ -297,7 +300,7 @@ impl Iterator for Simulation<'_> {
     type Item = SimulatedEvent;
 
     fn next(&mut self) -> Option<SimulatedEvent> {
-        while self.happened.is_empty() {
+        while self.pending.is_empty() {
             let event = self.next_event()?;
             let step = self.scheduler.step(self.now, event);
             self.wake = step.wake;
@@ -308,6 +311,6 @@ impl Iterator for Simulation<'_> {
                 self.start(effect);
             }
         }
-        self.happened.pop_front()
+        self.pending.pop_front()
     }
 }

@@ -1,4 +1,4 @@
-//! What survives: plugins, devices, jobs and runs, in one SQLite database in the data folder. The only place that knows
+//! The durable state: plugins, devices, jobs and runs, in one SQLite database in the data folder. Only this module uses
 //! SQL (I12).
 //!
 //! The database is the sum of all batches of changes that were committed. A batch is one transaction, so that after a
@@ -53,10 +53,10 @@ use crate::report::Report;
 /// The database, in the data folder.
 const DATABASE: &str = "roost.db";
 
-/// `RoST`: what the database says it is, beside being SQLite.
+/// `RoST`: the application id by which SQLite databases of Roost are recognised.
 const APPLICATION_ID: i64 = 0x526f_5354;
 
-/// What makes each format of the one before; a database's format (`user_version`) counts those it has been through.
+/// The migrations, each from one format to the next; a database's format (`user_version`) counts those applied to it.
 const MIGRATIONS: &[&str] = &[
     include_str!("store/schema/1.sql"),
     include_str!("store/schema/2.sql"),
@@ -69,51 +69,52 @@ const MIGRATIONS: &[&str] = &[
 /// Pages of write-ahead log before they are moved into the database: 64 MiB, so that this is rare even under load.
 const CHECKPOINT_PAGES: i64 = 16_000;
 
-/// Batches of jobs that are read before they are taken.
+/// Batches of jobs that are read ahead.
 const BATCHES_AHEAD: usize = 4;
 
-/// How long whoever only looks waits for someone who uses the database with another program.
-const BUSY: Duration = Duration::from_secs(10);
+/// How long a reader waits for another program that uses the database.
+const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the host waits for that: a batch that is given up ends it.
-const HELD_UP: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+/// How long the host waits for another program that writes to the database; after that, the commit fails and the host ends.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
 
-/// After so long somebody is told.
-const HELD_UP_LONG: Duration = Duration::from_secs(2);
+/// How long the host waits before it logs a warning.
+const BUSY_WARNING: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the other one has done, at the longest.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The longest pause before the next try.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// An open database, and the lock on its folder.
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
-    place: DataFolder,
+    folder: DataFolder,
     past: Past,
     _lock: Lock,
 }
 
-/// Opens what is kept in a data folder, and makes both if need be. [`Store::jobs`] has the rest of what is kept.
+/// Opens the database of a data folder; both are made if they do not exist. Returns everything in it but the jobs, which
+/// [`Store::jobs`] reads.
 pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), StoreError> {
-    let folder = folder::open(data)?;
-    let lock = folder::lock(&folder, data)?;
+    let opened = folder::open(data)?;
+    let lock = folder::lock(&opened, data)?;
     let path = data.join(DATABASE);
     // SQLite gives the database's mode to its log.
-    folder.open_or_create(DATABASE).map_err(|source| StoreError::File {
+    opened.open_or_create(DATABASE).map_err(|source| StoreError::File {
         what: "cannot make",
         path: path.clone(),
         source,
     })?;
     let mut connection = connect(&path)?;
     let saved = load::load(&mut connection).map_err(|damage| StoreError::from_damage(&path, damage))?;
-    let place = DataFolder::new(&path)?;
-    Ok((Store { connection, path, place, past: Past::new(keep), _lock: lock }, saved))
+    let folder = DataFolder::new(&path)?;
+    Ok((Store { connection, path, folder, past: Past::new(keep), _lock: lock }, saved))
 }
 
 impl Store {
-    /// Hands on the jobs that are kept, while two threads read them, a half each: to make sense of a row takes twice as
-    /// long as to take it up.
+    /// Passes the stored jobs to `take` while two threads read them, half each: reading and parsing a row takes twice as long
+    /// as activating the job.
     pub(crate) fn jobs<T>(
         &mut self,
         take: impl FnOnce(&mut dyn Iterator<Item = SavedJob>) -> T,
@@ -142,7 +143,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = |error| StoreError::from_sqlite(path, error);
     let mut connection = Connection::open(path).map_err(sqlite)?;
     connection.busy_handler(Some(wait)).map_err(sqlite)?;
-    // Until it is known to be ours, closing it must not even tidy up.
+    // Until the database is known to be Roost's, closing it must not even checkpoint its log.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
     let format = format_of(&connection, path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(sqlite)?;
@@ -150,21 +151,23 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Waits for somebody who writes with another program, asked for the so-maniest time; whether it is to be tried again.
+/// SQLite's busy handler: backs off while another process holds the write lock. `times` counts the calls for one statement.
+/// Returns whether SQLite is to try again.
 fn wait(times: i32) -> bool {
     let times = u32::try_from(times).unwrap_or(u32::MAX);
-    if times == (HELD_UP_LONG.as_millis() / LOOK_AGAIN.as_millis()) as u32 {
+    if times == (BUSY_WARNING.as_millis() / BUSY_PAUSE.as_millis()) as u32 {
         let report = Report::new("another program holds a transaction open in the database")
-            .cause("nothing can be kept meanwhile, so nothing is begun that has to be");
-        let hint = format!("end it, or Roost ends after {} s; to look, use `sqlite3 -readonly`", HELD_UP.as_secs());
+            .cause("nothing can be written meanwhile, so no run starts that has to be written first");
+        let hint =
+            format!("end it, or Roost ends after {} s; to look, use `sqlite3 -readonly`", BUSY_TIMEOUT.as_secs());
         tracing::warn!("{}", report.hint(hint));
     }
-    // The first times are short: most are done soon.
-    thread::sleep(LOOK_AGAIN.min(Duration::from_millis(1 << times.min(10))));
-    times < (HELD_UP.as_millis() / LOOK_AGAIN.as_millis()) as u32
+    // The first pauses are short, because most transactions are.
+    thread::sleep(BUSY_PAUSE.min(Duration::from_millis(1 << times.min(10))));
+    times < (BUSY_TIMEOUT.as_millis() / BUSY_PAUSE.as_millis()) as u32
 }
 
-/// How many migrations it has been through.
+/// Returns the database's format: how many migrations were applied to it.
 fn format_of(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let pragma = |name| {
         connection
@@ -184,7 +187,7 @@ fn format_of(connection: &Connection, path: &Path) -> Result<usize, StoreError> 
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    // I3: a commit that was reported is on the disk, also when the power fails.
+    // I3: a reported commit is on the disk, even if the power fails.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     // 16 MiB: a large batch must not write its pages twice.

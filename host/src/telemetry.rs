@@ -1,4 +1,4 @@
-//! What Roost says of itself: on standard error, for people or for programs.
+//! The log: on standard error, as text or as JSON.
 #![allow(
     clippy::disallowed_methods,
     reason = "the log is written to standard error, and `fields.rs` and `lines.rs` escape it"
@@ -17,15 +17,15 @@ use self::{
 };
 use crate::config::LogFormat;
 
-/// The watcher complains that its folder was removed, which is said by others, and better.
+/// Silences the folder watcher's message that its folder was removed, which Roost itself reports.
 const QUIET: &str = "notify=warn";
 
-/// Starts to write the log. `level` is `error`, `warn`, `info`, `debug` or `trace`, or a filter such as
-/// `info,roost::mqtt=debug`. The last lines are written when what it returns is dropped.
+/// Starts the log. `level` is `error`, `warn`, `info`, `debug` or `trace`, or a filter such as
+/// `info,roost::mqtt=debug`. The last lines are written when the returned value is dropped.
 pub(crate) fn start(level: &str, format: LogFormat) -> io::Result<Flush> {
     let (lines, flush) = Lines::to(io::stderr(), format)?;
     let filter = EnvFilter::try_new(format!("{QUIET},{level}")).unwrap_or_else(|_| EnvFilter::new("info"));
-    // Complaining about standard error on standard error would end the host when its reader has gone.
+    // Reporting a fault of standard error to standard error would end the host when its reader has gone.
     let builder = fmt().with_env_filter(filter).with_writer(move || lines.clone()).log_internal_errors(false);
     match format {
         LogFormat::Human => {

@@ -1,4 +1,4 @@
-//! A time as a person writes it.
+//! Times as users write them.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use roost_scheduler::{
     zone::Zone,
 };
 
-/// An instant, or what a calendar and a clock on the wall show.
+/// An instant, or a local date and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     At(Instant),
@@ -17,7 +17,7 @@ pub(crate) enum When {
 }
 
 impl When {
-    /// Where the clock on the wall is in that zone.
+    /// Returns the instant, with local times taken in `zone`.
     pub(crate) fn in_zone(self, zone: Zone) -> Instant {
         match self {
             Self::At(at) => at,
@@ -31,7 +31,7 @@ impl FromStr for When {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // People leave the seconds out, also before a `Z`.
+        // The seconds may be left out, also before a `Z`.
         let with_seconds = text.strip_suffix('Z').map(|text| format!("{text}:00Z"));
         let read = DateTime::parse_from_rfc3339;
         if let Ok(at) = read(text).or_else(|error| with_seconds.as_deref().map_or(Err(error), read)) {
@@ -51,7 +51,7 @@ impl FromStr for When {
     }
 }
 
-/// How long that is, in the largest unit of which there are at least two, rounded down.
+/// Formats a duration in the largest unit of which there are at least two, rounded down.
 pub(crate) fn distance(ms: i64) -> String {
     let units = [("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000), ("seconds", 1_000)];
     let unit = units.into_iter().find(|(_, length)| ms >= 2 * length);
@@ -76,7 +76,7 @@ mod tests {
             ("2027-07-01", "2027-06-30T23:00:00Z"),
             ("2027-07-01T06:30", "2027-07-01T05:30:00Z"),
             ("2027-07-01 06:30:15", "2027-07-01T05:30:15Z"),
-            // The clock is set forward over it.
+            // The clock skips this time.
             ("2027-03-28T01:30", "2027-03-28T01:00:00Z"),
         ] {
             let when = text.parse::<When>().map(|when| when.in_zone(zone("Europe/London")).to_string());

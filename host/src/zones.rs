@@ -1,7 +1,7 @@
-//! Time zones: the system's, where they are newer than those that are built in.
+//! Time zones: the system's, if they are newer than the built-in ones.
 //!
-//! The one place that reads them. What it knows belongs to the process, as what a clock shows does: settings, plans, rows and
-//! flags all name zones, and all have to mean the same.
+//! Only this module reads them. Its state belongs to the process, like a clock: settings, plans, rows and flags all name
+//! zones, and must refer to the same ones.
 
 mod folder;
 mod limits;
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use self::folder::{Fingerprint, Folder};
 
-/// Where systems keep them, in the order that C libraries look.
+/// The usual folders, in the order in which C libraries search them.
 const FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"];
 
 static ZONES: LazyLock<Mutex<Zones>> = LazyLock::new(|| Mutex::new(Zones::new(Places::of_the_system())));
@@ -35,57 +35,58 @@ fn zones() -> MutexGuard<'static, Zones> {
 /// Finds a zone by its IANA name.
 ///
 /// # Errors
-/// There is none of that name.
+/// If there is no such zone.
 pub(crate) fn find(name: &str) -> Result<Zone, ZoneError> {
     zones().find(name)
 }
 
-/// Finds a zone that was accepted and written down. Where neither the system nor Roost has it any more, the host goes on: its
-/// times are those of UTC until the system has it again, which is logged and shown by `roost status`.
+/// Finds a zone of a stored job or device. If neither the system nor Roost has it any more, its rules are those of UTC until
+/// the system has it again, which is logged and shown by `roost status`.
 ///
 /// # Errors
-/// The text is not the name of a zone.
+/// If the text cannot be the name of a zone.
 pub(crate) fn find_stored(name: &str) -> Result<Zone, ZoneError> {
     zones().find_stored(name)
 }
 
-/// Reads triggers that were accepted and written down.
+/// Returns a cache for reading stored triggers.
 pub(crate) fn stored_patterns() -> CronCache {
     CronCache::with_zones(find_stored)
 }
 
-/// Reads cron expressions, and triggers, with these zones.
+/// Returns a cache for reading cron expressions and triggers with these zones.
 pub(crate) fn patterns() -> CronCache {
     CronCache::with_zones(find)
 }
 
-/// Which rules are in use.
+/// Returns the rules that are in use.
 pub(crate) fn in_use() -> InUse {
     zones().in_use()
 }
 
-/// Looks whether the system has other rules than before. Once a change has settled, what has changed.
+/// Checks whether the system's rules have changed. Returns a change once it is stable.
 pub(crate) fn look_again() -> Option<Changed> {
     zones().look_again()
 }
 
-/// How often to look.
+/// How often to check.
 pub(crate) const LOOK_EVERY: Duration = limits::LOOK_EVERY;
 
-/// Which rules are in use, and from where.
+/// The rules that are in use, and their source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InUse {
-    /// The IANA release, such as `2026f`; `None` if the folder does not say.
+    /// The IANA release, such as `2026f`; `None` if the folder does not state it.
     pub(crate) release: Option<String>,
-    /// The system's folder, or `None` where those are used that are built in.
+    /// The system's folder; `None` for the built-in rules.
     pub(crate) folder: Option<PathBuf>,
-    /// Why the system's are not used, or not all of them.
+    /// Why the system's rules are not used, or not all of them.
     pub(crate) faults: Vec<String>,
-    /// Zones that are used, and that there are no rules of.
+    /// Zones that are used, but have no rules.
     pub(crate) missing: Vec<String>,
 }
 
-/// `2026f, built in`, and then `, without Europe/London`: jobs that were planned by other rules may be due at another time.
+/// Formats as `2026f, built in`, with missing zones as `, without Europe/London`. Jobs that were planned by other rules may be
+/// due at another time.
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.release.as_deref().unwrap_or("of an unknown release"))?;
@@ -100,25 +101,25 @@ impl fmt::Display for InUse {
     }
 }
 
-/// The rules of some zones are others now.
+/// A change of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Changed {
-    /// Which are in use now.
+    /// The rules that are in use now.
     pub(crate) in_use: InUse,
-    /// Of the zones that are used, those that have other rules.
+    /// The zones in use whose rules have changed.
     pub(crate) zones: Vec<Zone>,
 }
 
-/// Where zones may be.
+/// The folders that may have zones.
 #[derive(Debug)]
 struct Places {
     folders: Vec<PathBuf>,
-    /// Whether `TZDIR` names the folder: then it need not say of which release it is.
+    /// Whether `TZDIR` names the folder: then it need not state its release.
     is_named: bool,
 }
 
 impl Places {
-    /// `TZDIR` as the C library reads it, or the usual ones.
+    /// Returns the folder in `TZDIR`, as the C library reads it, or the usual ones.
     fn of_the_system() -> Self {
         match env::var_os("TZDIR").filter(|folder| !folder.is_empty()) {
             Some(folder) => Self { folders: vec![folder.into()], is_named: true },
@@ -126,10 +127,10 @@ impl Places {
         }
     }
 
-    /// The system's folder if it is to be used, and what is to be said of it.
+    /// Returns the system's folder if it is to be used, and its faults.
     fn choose(&self) -> (Option<Folder>, Vec<String>) {
         let Some(path) = self.folders.iter().find(|path| path.is_dir()) else {
-            let missing = || format!("`TZDIR` names {}, which is no folder", self.folders[0].display());
+            let missing = || format!("`TZDIR` names {}, which is not a folder", self.folders[0].display());
             return (None, self.is_named.then(missing).into_iter().collect());
         };
         let folder = Folder::open(path);
@@ -138,37 +139,37 @@ impl Places {
             None if self.is_named => (Some(folder), Vec::new()),
             Some(_) => (None, Vec::new()),
             None => {
-                let fault = format!("{} does not say of which release it is (`tzdata.zi`)", path.display());
+                let fault = format!("{} does not state its release (`tzdata.zi`)", path.display());
                 (None, vec![fault])
             }
         }
     }
 }
 
-/// What is reported with zones that are damaged or missing.
+/// The hint for damaged or missing zones.
 const INSTALL: &str = "install the package `tzdata` again, or name another zone in the settings";
 
 fn missing(name: &str) -> String {
-    format!("neither the system nor Roost knows the time zone {name}: its times are taken for those of UTC")
+    format!("neither the system nor Roost knows the time zone {name}: its times are treated as UTC")
 }
 
-/// Releases are named by their year, and letters in their order.
+/// Compares releases, which are named by their year and letters.
 fn is_newer(release: &str, than: &str) -> bool {
     let split =
         |release: &str| release.split_at_checked(4).map(|(year, rest)| (year.to_owned(), rest.len(), rest.to_owned()));
     split(release) > split(than)
 }
 
-/// What is known of zones.
+/// The state of the module.
 #[derive(Debug)]
 struct Zones {
     places: Places,
     folder: Option<Folder>,
     faults: Vec<String>,
     known: BTreeMap<String, Zone>,
-    /// Those of them that there are no rules of.
+    /// Known zones without rules.
     missing: BTreeSet<String>,
-    /// What the folder looked like when the rules in use were read, and when it was last looked at.
+    /// The folder's state when the rules in use were read, and at the last check.
     read: Fingerprint,
     seen: Fingerprint,
 }
@@ -186,7 +187,7 @@ impl Zones {
             Some(zone) => return Ok(*zone),
             None => {}
         }
-        // Before they are read: what changes after that is noticed.
+        // Taken before the rules are read, so that a later change is noticed.
         let fingerprint = self.fingerprint([name]);
         let zone = self.bytes(name).and_then(|bytes| match Zone::from_tzif(name, &bytes) {
             Ok(zone) => Some(zone),
@@ -218,12 +219,12 @@ impl Zones {
 
     fn know(&mut self, zone: Zone, fingerprint: &Fingerprint) {
         self.known.insert(zone.name().to_owned(), zone);
-        // What has changed of other zones meanwhile is still to be read.
+        // Changes of other zones meanwhile remain to be noticed.
         self.read.add(fingerprint);
         self.seen.add(fingerprint);
     }
 
-    /// The rules of a zone that the system has.
+    /// Reads the system's rules of a zone.
     fn bytes(&mut self, name: &str) -> Option<Vec<u8>> {
         match self.folder.as_ref()?.read(name) {
             Ok(bytes) => bytes,
@@ -234,7 +235,7 @@ impl Zones {
         }
     }
 
-    /// Reports a zone's file once, however often it is asked for.
+    /// Reports a fault of a zone's file once, however often the zone is looked up.
     fn fault(&mut self, name: &str, why: &str) {
         let folder = self.folder.as_ref().map(|folder| folder.path.display().to_string()).unwrap_or_default();
         let instead = match Zone::bundled_bytes(name) {
@@ -261,7 +262,7 @@ impl Zones {
         Fingerprint::of(&self.places.folders, names)
     }
 
-    /// A package is unpacked file by file: what changes is read when it has stayed the same for two looks.
+    /// Checks for changes. A package is unpacked file by file, so a change is read when the files are the same in two checks.
     fn look_again(&mut self) -> Option<Changed> {
         let now = self.fingerprint(self.known.keys().map(String::as_str));
         let has_settled = std::mem::replace(&mut self.seen, now.clone()) == now;
@@ -283,7 +284,7 @@ impl Zones {
                     if let Some(Err(error)) = other {
                         self.fault(&name, &error.to_string());
                     }
-                    // A zone that is not there any more keeps its rules.
+                    // A zone that the system no longer has gets its built-in rules, or keeps the ones it has.
                     Zone::bundled_bytes(&name).map_or(Ok(false), |bytes| zone.update(bytes))
                 }
             };
@@ -300,7 +301,7 @@ impl Zones {
     }
 }
 
-/// A zone with the rules that are built in, for tests.
+/// Returns a zone with the built-in rules, for tests.
 #[cfg(test)]
 pub(crate) fn zone(name: &str) -> Zone {
     roost_scheduler::calendar::parse_zone(name).unwrap()
@@ -327,7 +328,7 @@ mod tests {
         (folder, places)
     }
 
-    /// London has the rules of another zone.
+    /// Gives London the rules of another zone.
     fn plant(folder: &Path, rules: &str) {
         fs::write(folder.join("Europe/London"), Zone::bundled_bytes(rules).unwrap()).unwrap();
     }
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_zones_are_used_where_they_are_newer() {
+    fn the_systems_zones_are_used_if_they_are_newer() {
         for (release, expected) in [
             (Some("2999a"), "21:00:00+09:00"),
             (Some("2999"), "21:00:00+09:00"),
@@ -348,9 +349,9 @@ mod tests {
             let (_folder, places) = planted(release);
             let mut zones = Zones::new(places);
             assert_eq!(noon(zones.find("Europe/London").unwrap()), expected, "{release:?}");
-            // What the folder lacks is built in.
+            // A zone that the folder lacks is built in.
             assert_eq!(noon(zones.find("Asia/Kathmandu").unwrap()), "17:45:00+05:45");
-            // A link that is not a file is followed as the folder says.
+            // A link that is not a file is followed as `tzdata.zi` states.
             assert_eq!(
                 noon(zones.find("GB").unwrap()),
                 if release == Some("2999a") || release == Some("2999") { "21:00:00+09:00" } else { "13:00:00+01:00" }
@@ -365,11 +366,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_nobody_named_has_to_say_its_release() {
+    fn a_folder_that_is_not_configured_has_to_state_its_release() {
         let (_folder, places) = planted(None);
         let mut zones = Zones::new(Places { is_named: false, ..places });
         assert_eq!(noon(zones.find("Europe/London").unwrap()), "13:00:00+01:00");
-        assert!(zones.in_use().faults[0].contains("does not say of which release"), "{:?}", zones.in_use());
+        assert!(zones.in_use().faults[0].contains("does not state its release"), "{:?}", zones.in_use());
         let nothing = Places { folders: vec!["/nonexistent".into()], is_named: false };
         assert_eq!(
             Zones::new(nothing).in_use(),
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_damaged_gives_way_to_what_is_built_in() {
+    fn a_damaged_file_is_replaced_by_the_built_in_rules() {
         for bytes in [&b"TZif"[..], b"", &[b'x'; 300_000]] {
             let (folder, places) = planted(Some("2999a"));
             fs::write(folder.path().join("Europe/London"), bytes).unwrap();
@@ -389,7 +390,7 @@ mod tests {
                 faults.len() == 1 && faults[0].contains("Europe/London: ") && faults[0].contains("built in"),
                 "{faults:?}"
             );
-            // One that is not built in either is asked for again and again, by a plugin perhaps.
+            // A zone that is not built in either may be looked up repeatedly.
             fs::write(folder.path().join("Europe/Atlantis"), bytes).unwrap();
             assert!((0..3).all(|_| zones.find("Europe/Atlantis").is_err()));
             let faults = zones.in_use().faults;
@@ -398,18 +399,18 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_that_is_looked_up_first_hides_no_change_of_others() {
+    fn a_zone_that_is_looked_up_first_hides_no_change_of_other_zones() {
         let (folder, places) = planted(Some("2999a"));
         let mut zones = Zones::new(places);
         let london = zones.find("Europe/London").unwrap();
         plant(folder.path(), "Asia/Kolkata");
         zones.find("Asia/Kathmandu").unwrap();
-        assert_eq!(zones.look_again(), None, "it may not be whole yet");
+        assert_eq!(zones.look_again(), None, "it may not be complete yet");
         assert_eq!(zones.look_again().unwrap().zones, [london]);
     }
 
     #[test]
-    fn a_stored_zone_that_is_nowhere_is_reported_and_is_there_when_the_system_has_it_again() {
+    fn a_missing_stored_zone_is_reported_until_the_system_has_it_again() {
         let (folder, places) = planted(Some("2999a"));
         let mut zones = Zones::new(places);
         assert!(zones.find_stored("../London").is_err() && zones.find("Europe/Atlantis").is_err());
@@ -419,21 +420,21 @@ mod tests {
         assert!(zones.in_use().to_string().ends_with(", without Europe/Atlantis"), "{}", zones.in_use());
         assert!(zones.find("Europe/Atlantis").is_err(), "settings cannot name it");
         fs::copy(folder.path().join("Europe/London"), folder.path().join("Europe/Atlantis")).unwrap();
-        assert_eq!(zones.look_again(), None, "it may not be whole yet");
+        assert_eq!(zones.look_again(), None, "it may not be complete yet");
         let changed = zones.look_again().unwrap();
         assert_eq!((changed.zones, changed.in_use.faults), (vec![zone], vec![]));
         assert_eq!(noon(zones.find("Europe/Atlantis").unwrap()), "21:00:00+09:00");
     }
 
     #[test]
-    fn rules_that_change_are_read_once_they_have_settled() {
+    fn changed_rules_are_read_once_they_are_stable() {
         let (folder, places) = planted(Some("2999a"));
         let mut zones = Zones::new(places);
         let (london, nepal) = (zones.find("Europe/London").unwrap(), zones.find("Asia/Kathmandu").unwrap());
         assert_eq!(zones.look_again(), None);
         plant(folder.path(), "Asia/Kolkata");
         fs::write(folder.path().join("tzdata.zi"), "# version 2999b\n").unwrap();
-        assert_eq!(zones.look_again(), None, "it may not be whole yet");
+        assert_eq!(zones.look_again(), None, "it may not be complete yet");
         let changed = zones.look_again().unwrap();
         assert_eq!((changed.zones, changed.in_use.release.as_deref()), (vec![london], Some("2999b")));
         assert_eq!((noon(london), noon(nepal)), ("17:30:00+05:30".to_owned(), "17:45:00+05:45".to_owned()));

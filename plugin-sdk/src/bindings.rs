@@ -1,4 +1,5 @@
-//! What `wit-bindgen` makes of the contract in `wit/`. Not for plugin authors: everything here has a better face.
+//! The bindings that `wit-bindgen` generates from the contract in `wit/`. Not for plugin authors: the other modules
+//! wrap them.
 #![allow(
     missing_docs,
     unsafe_code,
@@ -21,7 +22,7 @@ wit_bindgen::generate!({
     additional_derives: [Clone, PartialEq],
 });
 
-/// What a plugin may be besides, in the same types.
+/// The optional world for tasks, with the same types.
 pub mod with_tasks {
     wit_bindgen::generate!({
         path: "../wit",

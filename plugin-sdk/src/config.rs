@@ -1,4 +1,4 @@
-//! From JSON text that the host hands over, a device's settings or a task's arguments, to what they are in Rust.
+//! Deserialization of the JSON text that the host passes: a device's settings or a task's arguments.
 
 mod json;
 mod mistake;
@@ -8,13 +8,13 @@ use serde::de::DeserializeOwned;
 use self::json::Reader;
 use crate::{Context, Device, Error, Job, Result, bindings::exports::roost::device::schedule as wit};
 
-/// Settings in, jobs out: what an exported plugin does when it is asked.
+/// Deserializes the settings and makes the plan: the entry point of an exported plugin.
 pub(crate) fn plan<D: Device>(ctx: &Context) -> Result<Vec<wit::Job>> {
     let device: D = read("config", ctx.config())?;
     device.schedule_jobs(ctx)?.into_iter().map(Job::finish).collect()
 }
 
-/// Reads what is called `subject`. What is wrong is told with that, and with the key where it is wrong.
+/// Deserializes a text. Errors begin with `subject` and the key where the text is wrong.
 pub(crate) fn read<T: DeserializeOwned>(subject: &str, text: &str) -> Result<T> {
     let mut reader = Reader::new(text);
     let read = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_key() {
+    fn a_mistake_is_reported_with_its_key() {
         let cases = [
             ("{}", "config: missing field `zones`"),
             (r#"{"zones":[], "zone":1}"#, "config `zone`: unknown field `zone`, expected `zones`"),
@@ -69,7 +69,10 @@ mod tests {
                 r#"{"zones":[{"minutes":4294967296}]}"#,
                 "config `zones[0].minutes`: `4294967296` is not a whole number, not negative",
             ),
-            (r#"{"zones":[{"minutes":1,"start":"25:00"}]}"#, "config `zones[0].start`: no clock shows `25:00`"),
+            (
+                r#"{"zones":[{"minutes":1,"start":"25:00"}]}"#,
+                "config `zones[0].start`: there is no time of day `25:00`",
+            ),
             (
                 r#"{"zones":[{"minutes":1,"pause":5}]}"#,
                 "config `zones[0].pause`: `5` is not a length of time, such as `\"90s\"` or `\"1h30m\"`",
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read_as_serde_json_reads_them() {
+    fn settings_are_deserialized_as_by_serde_json() {
         let text = r#" {"text":"a \"b\" \\ \/ \u00e9 \ud83d\ude00 \n é", "letter": "é", "small": -128,
             "large": 18446744073709551615, "number": -1.5e3, "whole": 2, "yes": true, "unknown": {"a": [1, {"b": "]}"}]},
             "nothing": null, "pair": [1, "x"], "by_number": {"7": "seven"}, "by_name": {"a \" b": [true, false], "c": []},
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_goes_on_is_not_json() {
+    fn truncated_and_trailing_text_is_not_json() {
         let text = r#"{"zones":[{"minutes":1,"start":"06:30"}]}"#;
         for length in 0..text.len() {
             assert!(read::<Sprinkler>(&text[..length]).is_err(), "{}", &text[..length]);

@@ -1,10 +1,10 @@
-//! What goes wrong while a plugin plans.
+//! Errors of plans and tasks.
 
 use std::fmt;
 
-/// Why there is no plan: a sentence for the person who set the device up.
+/// The reason for a failure: a sentence for the operator of the device.
 ///
-/// `?` turns every standard error into one. The host keeps the device's former plan, and shows the text.
+/// `?` converts every standard error. The host keeps the device's previous plan, and shows the text.
 ///
 /// ```
 /// use roost_plugin_sdk::{Error, Result};
@@ -22,16 +22,16 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(String);
 
-/// What can go wrong with an [`Error`].
+/// A result with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Says what is wrong, and what to do about it.
+    /// Creates an error from a sentence that states what is wrong and what to do about it.
     pub fn new(sentence: impl fmt::Display) -> Self {
         Self(sentence.to_string())
     }
 
-    /// Says what was being done: `open the north door: no such door`.
+    /// Adds what was being done: `open the north door: no such door`.
     #[must_use]
     pub fn context(self, what: impl fmt::Display) -> Self {
         Self(format!("{what}: {}", self.0))
@@ -56,7 +56,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The sentence too: what a failing test shows.
+/// Writes the sentence, which a failing test shows.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,4 +1,4 @@
-//! Where answers come from: in a component from the host it runs in, in a plugin's own tests from the host's library.
+//! The host's functions: imported in a component, and from the host's library in a plugin's own tests.
 
 #[cfg(target_family = "wasm")]
 mod imported;

@@ -1,4 +1,4 @@
-//! What a plugin declares: jobs, built so that they read like what they mean.
+//! Jobs, and their builder.
 
 mod policy;
 #[cfg(test)]
@@ -9,11 +9,11 @@ use std::fmt;
 use crate::{
     Error, Instant, JsonValue, Matches, Messages, Result, Span, SunEvent, Time,
     bindings::{exports::roost::device::schedule as wit, roost::device::types},
-    messages::said_of_messages,
+    messages::message_builders,
 };
 
-/// Something the device should do, once or again and again: when it is due, what it publishes then, and how it is
-/// treated when things do not go to plan.
+/// A job of the device: a trigger that makes it due once or repeatedly, the messages that it publishes then, and the
+/// policy for its runs.
 ///
 /// ```
 /// use roost_plugin_sdk::{Job, hours, minutes, seconds};
@@ -26,30 +26,30 @@ use crate::{
 /// let heartbeat = Job::every("heartbeat", seconds(30)).publish("coop-door/north/host/heartbeat", "").qos(0);
 /// ```
 ///
-/// A mistake, such as `Job::daily("water", "25:00")`, is an error of the plan, not a panic: people are told the job
-/// and what is wrong with it.
+/// A mistake, such as `Job::daily("water", "25:00")`, is an error of the plan, not a panic: the error names the job and
+/// what is wrong with it.
 #[derive(Clone, Debug)]
 #[must_use = "a job counts when it is in the list that `schedule_jobs` returns"]
 pub struct Job {
     id: String,
     label: Option<String>,
     trigger: wit::Trigger,
-    /// With the first mistake that was made with the job.
+    /// The messages, and the first mistake in the job.
     messages: Messages,
     task: Option<types::Task>,
     policy: wit::Policy,
 }
 
-/// When it is due. Each takes the job's id: unique within the device and the same from plan to plan, because it ties a
-/// run to its past. 1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit.
+/// The triggers. Each constructor takes the job's id: unique within the device and the same from plan to plan, because
+/// it connects runs to their history. 1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit.
 impl Job {
-    /// Once. A time that has passed is made up for within the [grace](Self::grace).
+    /// Due once. A time that has passed is caught up within the [grace](Self::grace).
     pub fn at(id: impl Into<String>, at: Instant) -> Self {
         Self::new(id, wit::Trigger::At(at.millis()))
     }
 
-    /// Again and again, at multiples of this length of time in UTC: every 15 minutes is :00, :15, :30 and :45. At least
-    /// a second. Summer time makes no difference; for a time of day there is [`daily`](Self::daily).
+    /// Due repeatedly, at multiples of this period in UTC: every 15 minutes is :00, :15, :30 and :45. At least a
+    /// second. Summer time makes no difference; for a time of day use [`daily`](Self::daily).
     pub fn every(id: impl Into<String>, period: Span) -> Self {
         let mut job = Self::new(id, wit::Trigger::Every(wit::Every { period_ms: 0, anchor: None }));
         let period_ms = job.length("every", period);
@@ -57,7 +57,7 @@ impl Job {
         job
     }
 
-    /// Every day at this time, where the device is: `"06:30"`, or a [`Time`].
+    /// Due every day at this time in the device's time zone: `"06:30"`, or a [`Time`].
     pub fn daily<T>(id: impl Into<String>, time: T) -> Self
     where
         T: TryInto<Time, Error: fmt::Display>,
@@ -74,24 +74,24 @@ impl Job {
         job
     }
 
-    /// By the calendar and the clock on the wall: `"30 6 * * MON-FRI"`. Five fields (minute, hour, day of month, month,
+    /// Due by the calendar and the wall clock: `"30 6 * * MON-FRI"`. Five fields (minute, hour, day of month, month,
     /// day of week), or six with seconds first, as in Debian's cron(8).
     pub fn cron(id: impl Into<String>, expression: impl Into<String>) -> Self {
         Self::new(id, wit::Trigger::Cron(wit::Cron { expression: expression.into(), time_zone: None }))
     }
 
-    /// When the sun rises, at the device's location.
+    /// Due when the sun rises at the device's location.
     pub fn sunrise(id: impl Into<String>) -> Self {
         Self::sun(id, SunEvent::Sunrise)
     }
 
-    /// When the sun sets, at the device's location.
+    /// Due when the sun sets at the device's location.
     pub fn sunset(id: impl Into<String>) -> Self {
         Self::sun(id, SunEvent::Sunset)
     }
 
-    /// When the sun does this, at the device's location. Not on days when it does not, unless [`otherwise`](Self::otherwise)
-    /// says when then.
+    /// Due at a sun event at the device's location. On days without the event it is not due, unless
+    /// [`otherwise`](Self::otherwise) sets a time.
     pub fn sun(id: impl Into<String>, event: SunEvent) -> Self {
         let sun = wit::Sun { event: event.into(), offset_ms: 0, not_before: None, not_after: None, otherwise: None };
         Self::new(id, wit::Trigger::Sun(sun))
@@ -110,7 +110,8 @@ impl Job {
         Self { id: id.into(), label: None, trigger, messages: Messages::new(), task: None, policy }
     }
 
-    /// Of [`every`](Self::every): counts from here instead of 1970. One in the future is the first due time.
+    /// For [`every`](Self::every): counts periods from this instant instead of 1970. If it is in the future, it is the
+    /// first due time.
     pub fn anchor(mut self, anchor: Instant) -> Self {
         match &mut self.trigger {
             wit::Trigger::Every(every) => every.anchor = Some(anchor.millis()),
@@ -119,7 +120,7 @@ impl Job {
         self
     }
 
-    /// Of [`cron`](Self::cron) and [`daily`](Self::daily): in this IANA time zone instead of the device's.
+    /// For [`cron`](Self::cron) and [`daily`](Self::daily): uses this IANA time zone instead of the device's.
     pub fn time_zone(mut self, name: impl Into<String>) -> Self {
         match &mut self.trigger {
             wit::Trigger::Cron(cron) => cron.time_zone = Some(name.into()),
@@ -128,20 +129,20 @@ impl Job {
         self
     }
 
-    /// Of the sun: this much later, or earlier if negative; at most 12 hours.
+    /// For sun events: moves the due time by this much, later or, if negative, earlier; at most 12 hours.
     pub fn offset(mut self, offset: Span) -> Self {
         match (&mut self.trigger, i32::try_from(offset.millis())) {
             (wit::Trigger::Sun(sun), Ok(offset_ms)) => sun.offset_ms = offset_ms,
-            (wit::Trigger::Sun(_), Err(_)) => self.wrong(format!("`offset` {offset} is more than 12 hours")),
+            (wit::Trigger::Sun(_), Err(_)) => self.set_mistake(format!("`offset` {offset} is more than 12 hours")),
             _ => self.misplaced("offset", "a sun event"),
         }
         self
     }
 
-    /// Of the sun: if that is earlier, then at this time of the event's morning or evening.
+    /// For sun events: the earliest time of day, on the event's morning or evening.
     ///
-    /// An evening may last beyond midnight: a time of day means the one within half a day of 18:00 on the evening that the
-    /// event belongs to, of 06:00 on its morning.
+    /// An evening may last beyond midnight: a time of day means the one within half a day of 18:00 on the evening that
+    /// the event belongs to, or of 06:00 on its morning.
     pub fn not_before<T>(mut self, time: T) -> Self
     where
         T: TryInto<Time, Error: fmt::Display>,
@@ -154,7 +155,7 @@ impl Job {
         self
     }
 
-    /// Of the sun: if that is later, then at this time of the event's morning or evening, as with
+    /// For sun events: the latest time of day, on the event's morning or evening, as with
     /// [`not_before`](Self::not_before): `"22:00"` is never after midnight.
     pub fn not_after<T>(mut self, time: T) -> Self
     where
@@ -168,8 +169,9 @@ impl Job {
         self
     }
 
-    /// Of the sun: at this time, on a day without the event: far enough north there are nights without dusk in summer, and
-    /// days without sunrise in winter. Between [`not_before`](Self::not_before) and [`not_after`](Self::not_after).
+    /// For sun events: the time of day on days without the event: far in the north there are nights without dusk in
+    /// summer, and days without sunrise in winter. Between [`not_before`](Self::not_before) and
+    /// [`not_after`](Self::not_after).
     ///
     /// ```
     /// # use roost_plugin_sdk::{Job, SunEvent};
@@ -188,12 +190,12 @@ impl Job {
     }
 }
 
-said_of_messages!(Job);
+message_builders!(Job);
 
-/// What it does besides publishing messages of its own.
+/// Further actions.
 impl Job {
-    /// Publishes these, behind those that it has, if it has any: what a job and a [`Reply`](crate::Reply) have in common
-    /// is written once.
+    /// Appends these messages to the job's own: messages that a job and a [`Reply`](crate::Reply) share are written
+    /// once.
     ///
     /// ```
     /// # use roost_plugin_sdk::{Job, Messages, minutes};
@@ -205,7 +207,7 @@ impl Job {
         self
     }
 
-    /// Asks the plugin when it is due, instead of publishing messages that are known by now: for one of its
+    /// Calls the plugin when the job is due, instead of publishing messages that are known in advance: one of its
     /// [`Tasks`](crate::Tasks), with these arguments, or with `()` if it takes none.
     ///
     /// ```
@@ -221,19 +223,18 @@ impl Job {
 }
 
 impl Job {
-    /// The job as the contract has it, or the first mistake that was made with it.
+    /// Returns the job in the contract's types, or its first mistake.
     pub(crate) fn finish(self) -> Result<wit::Job> {
         let Self { id, label, trigger, messages, task, policy } = self;
         let action = messages.finish().and_then(|steps| match task {
             None if steps.is_empty() => {
-                Err(Error::new("it has nothing to do, give it a message with `.publish(topic, payload)`"))
+                Err(Error::new("it has nothing to do: give it a message with `.publish(topic, payload)`"))
             }
             None => Ok(wit::Action::Steps(steps)),
             Some(task) if steps.is_empty() => Ok(wit::Action::Task(task)),
-            Some(task) => Err(Error::new(format!(
-                "it has messages, and the task `{}` is to say which: it is one or the other",
-                task.name
-            ))),
+            Some(task) => {
+                Err(Error::new(format!("it has messages and the task `{}`, and may have only one of them", task.name)))
+            }
         });
         match action {
             Err(mistake) => Err(mistake.context(format!("job `{id}`"))),
@@ -245,15 +246,15 @@ impl Job {
         &mut self.messages
     }
 
-    fn wrong(&mut self, sentence: String) {
-        self.messages.wrong(sentence);
+    fn set_mistake(&mut self, sentence: String) {
+        self.messages.set_mistake(sentence);
     }
 
     fn misplaced(&mut self, method: &str, of: &str) {
-        self.wrong(format!("`{method}` belongs to {of}"));
+        self.set_mistake(format!("`{method}` belongs to {of}"));
     }
 
-    /// A length of time in the contract's milliseconds.
+    /// Converts a length of time to the contract's milliseconds.
     fn length(&mut self, of: &str, span: Span) -> u32 {
         self.messages.length(of, span)
     }
@@ -262,6 +263,6 @@ impl Job {
     where
         T: TryInto<Time, Error: fmt::Display>,
     {
-        time.try_into().map_err(|error| self.wrong(format!("`{of}`: {error}"))).ok()
+        time.try_into().map_err(|error| self.set_mistake(format!("`{of}`: {error}"))).ok()
     }
 }

@@ -1,4 +1,4 @@
-//! Write a device plugin for Roost in an evening.
+//! An SDK for writing Roost device plugins in an evening.
 //!
 //! ```
 //! use roost_plugin_sdk::{Context, Device, Job, Result, Span, SunEvent, Time};
@@ -40,10 +40,10 @@
 //! serde_json = "1"
 //! ```
 //!
-//! (`path` is where Roost's sources are, seen from the crate.) After a `rustup target add wasm32-wasip2`, once,
-//! `cargo build --release --target wasm32-wasip2` makes `target/wasm32-wasip2/release/coop_door.wasm` of a crate called
-//! `coop-door`. Copied into the host's `plugins` folder it needs a hyphen again, for a plugin's name has no underscores:
-//! `coop-door.wasm`. Its settings lie beside it, in `coop-door.toml`:
+//! (`path` leads from the crate to Roost's sources.) After `rustup target add wasm32-wasip2`, once, `cargo build
+//! --release --target wasm32-wasip2` builds `target/wasm32-wasip2/release/coop_door.wasm` from a crate called
+//! `coop-door`. In the host's `plugins` folder the file needs a hyphen again, because a plugin's name has no
+//! underscores: `coop-door.wasm`. Its settings are in `coop-door.toml` beside it:
 //!
 //! ```toml
 //! [config]
@@ -58,33 +58,34 @@
 //!
 //! - A *plugin* is one component file. A *device* is one configured instance of it: two hundred doors are two hundred
 //!   devices of one plugin. The [`Device`] trait is implemented by the type of a device's settings.
-//! - A *job* is what a device declares: an id, when it is due, what it publishes then. [`Job`] builds one.
-//! - A *plan* is the list of all jobs that a device should have: what [`Device::schedule_jobs`] returns.
-//! - A *run* is one occurrence of one job. It has an id that is never used again, and messages carry it.
-//! - A *task* is something that a device can be asked to do when it is due, by a job or by a person, because its messages
-//!   are known only then: see [`Tasks`].
-//! - [`Context`] is the device that a plan is for, and the moment and the place of it.
+//! - A *job* is what a device declares: an id, a trigger, and the messages to publish. [`Job`] builds one.
+//! - A *plan* is the list of all jobs that a device should have: [`Device::schedule_jobs`] returns it.
+//! - A *run* is one occurrence of one job. It has an id that is never used again, which its messages carry.
+//! - A *task* is a call to the plugin when a job is due or on request, for messages that are known only then: see
+//!   [`Tasks`].
+//! - A [`Context`] is the device that a call is about, with its time and its location.
 //!
 //! # What you can rely on
 //!
-//! - The host compares a plan with the one before. What is the same goes on as it was; what is gone has no further
-//!   runs. How often a plan is made does not matter, and an occurrence never runs twice.
+//! - The host compares a plan with the previous one. Unchanged jobs continue; removed jobs have no further runs. How often
+//!   a plan is made does not matter, and an occurrence never runs twice.
 //! - A message is tried until the broker has it (or the device has [confirmed](Job::confirm) it), or until the job's
-//!   patience is over; and how that ended is recorded. Once the first message of a run was sent, the others are sent
+//!   retries are exhausted; the outcome is recorded. Once the first message of a run was sent, the others are sent
 //!   too: a valve that was opened is closed.
-//! - An error keeps the former plan, and people see its text. So does a panic. A task that fails is tried again.
+//! - After an error or a panic the previous plan stays in force, and users see the text. A task that fails is tried again.
 //!
 //! # What it does not do
 //!
-//! - A plugin has no side effects: no files, no sockets, no messages but those of its jobs and tasks. Each call starts afresh, so
-//!   nothing is remembered from one to the next: equal settings and an equal day should give an equal plan.
-//! - A message may arrive twice: QoS 1 says so, and after a crash the host repeats what it is not sure of. Messages that
-//!   say how things should be (`OPEN`) bear it; those that change how they are (`TOGGLE`) do not, and are sent
+//! - A plugin has no side effects: no files, no sockets, no messages but those of its jobs and tasks. Each call starts in a
+//!   fresh instance, so nothing is kept from one to the next: equal settings on an equal day should give an equal plan.
+//! - A message may arrive twice: QoS 1 allows it, and after a crash the host repeats messages that may not have arrived.
+//!   Messages that set a state (`OPEN`) tolerate that; those that change it (`TOGGLE`) do not, and should be sent
 //!   [`once`](Job::once).
 //!
 //! # Tests
 //!
-//! A plan, and what a task answers, can be looked at in a plain `cargo test`, with the calendar and the sun that the host has: see [`testing`].
+//! Plans and replies to tasks can be tested with a plain `cargo test`, with the calendar and the sun of the host: see
+//! [`testing`].
 #![warn(missing_docs)]
 
 #[doc(hidden)]
@@ -114,30 +115,29 @@ pub use self::{
     time::{Date, Instant, Local, Span, Time, Weekday, days, hours, milliseconds, minutes, seconds},
 };
 
-/// The example there has to compile.
+/// Compiles the examples of that page.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/plugins.md")]
 struct Page;
 
-/// A device, as its settings describe it.
+/// A device, described by its settings.
 ///
-/// The type that implements it is the type of the settings: the host merges the device's `config` over the plugin's,
-/// and serde reads it into `Self`. What does not fit is told to people with the key that is wrong. A plugin without
-/// settings is `struct Chime;`.
+/// Implement it for the type of the settings: the host merges the device's `config` over the plugin's, and serde
+/// deserializes it into `Self`. An error names the wrong key. A plugin without settings is `struct Chime;`.
 pub trait Device: serde::de::DeserializeOwned {
-    /// Every job that the device should have from now on.
+    /// Returns every job that the device should have from now on.
     ///
     /// Called when the plugin or its settings change and after each local midnight, so it must not matter how often.
-    /// Jobs that recur go on by themselves; what no trigger can say (holidays, tides, prices) is computed, and listed as
-    /// [`Job::at`] up to [`Context::until`].
+    /// Recurring jobs continue by themselves; times that no trigger can express (holidays, tides, prices) are computed,
+    /// and listed as [`Job::at`] up to [`Context::until`].
     ///
     /// # Errors
-    /// Whatever keeps it from making a plan. The device then keeps the plan it has.
+    /// Return an error if no plan can be made. The device then keeps its current plan.
     fn schedule_jobs(&self, ctx: &Context) -> Result<Vec<Job>>;
 }
 
-/// Makes the crate a plugin: `roost_plugin_sdk::export!(CoopDoor);`, once, with the type that implements [`Device`]; with
-/// `export!(CoopDoor, tasks)` if it implements [`Tasks`] as well.
+/// Exports the plugin: `roost_plugin_sdk::export!(CoopDoor);`, once per crate, with the type that implements
+/// [`Device`]; `export!(CoopDoor, tasks)` if it implements [`Tasks`] as well.
 #[macro_export]
 macro_rules! export {
     ($device:ty) => {
@@ -159,7 +159,7 @@ macro_rules! export {
     $crate::bindings::export_component!(Component with_types_in $crate::bindings);
         };
 
-        // On this machine nobody asks; it must compile all the same.
+        // Natively nothing calls it, but the bounds are checked.
         #[cfg(not(target_family = "wasm"))]
         const _: () = $crate::__is_device::<$device>();
     };
@@ -195,7 +195,7 @@ macro_rules! export {
     };
 }
 
-/// What an exported plugin does when the host asks it.
+/// The entry point of an exported plugin.
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub fn __schedule_jobs<D: Device>(

@@ -1,7 +1,7 @@
 //! The plugin's log: `log::info!("{} zones", zones.len())`.
 //!
-//! At most 4 KiB of a line are kept, and at most 1,000 lines a minute. In a plugin's own tests the lines go to standard
-//! error, where `cargo test` shows them when a test fails.
+//! At most 4 KiB of a line are kept, and at most 1,000 lines a minute. In a plugin's own tests the lines are written to
+//! standard error, where `cargo test` shows them if a test fails.
 //!
 //! ```
 //! use roost_plugin_sdk::log;
@@ -10,14 +10,14 @@
 //! log::warn!("`pump` is not a known valve");
 //! ```
 
-/// How much a line matters.
+/// The severity of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Every detail.
     Trace,
-    /// For whoever looks into the plugin.
+    /// For debugging the plugin.
     Debug,
-    /// For whoever runs it.
+    /// For the operator.
     Info,
     /// Something is not as it should be.
     Warn,
@@ -25,7 +25,7 @@ pub enum Level {
     Error,
 }
 
-/// Writes a line. The macros of this module format it.
+/// Writes a line to the log. The macros of this module format it.
 pub fn write(level: Level, line: &str) {
     crate::host::log(level, line);
 }

@@ -1,12 +1,12 @@
-//! What a device's report must be.
+//! Conditions on reports of devices, and JSON values.
 
 use std::{fmt::Write as _, ops::RangeInclusive};
 
 use crate::bindings::roost::device::types::{self as wit, JsonRange};
 
-/// A condition on what a device reports: see [`Job::confirm`](crate::Job::confirm).
+/// A condition on a report of a device: see [`Job::confirm`](crate::Job::confirm).
 ///
-/// Text and bytes are meant as they are, so that a device that answers `open` is waited for with `"open"`.
+/// Text and bytes must match exactly: the report `open` is matched by `"open"`.
 ///
 /// ```
 /// use roost_plugin_sdk::{Job, Matches, minutes, seconds};
@@ -19,30 +19,30 @@ use crate::bindings::roost::device::types::{self as wit, JsonRange};
 #[derive(Clone, Debug)]
 pub struct Matches(pub(crate) wit::Matches);
 
-/// A JSON value, to compare with or to hand over: made of a text, a number, `true` or `false`, of `()` for `null`, of
-/// [members](Self::object), or of [JSON text](Self::parse).
+/// A JSON value, to compare with or to pass as an argument: made from text, a number, `true` or `false`, `()` for
+/// `null`, [members](Self::object), or [JSON text](Self::parse).
 #[derive(Clone, Debug)]
 pub struct JsonValue(String);
 
 impl Matches {
-    /// Any message at all.
+    /// Matches any message.
     #[must_use]
     pub const fn any() -> Self {
         Self(wit::Matches::Any)
     }
 
-    /// These very bytes, at most 4 KiB.
+    /// Matches exactly these bytes, at most 4 KiB.
     pub fn bytes(payload: impl Into<Vec<u8>>) -> Self {
         Self(wit::Matches::Bytes(payload.into()))
     }
 
-    /// JSON, with this value at that place: a JSON pointer (RFC 6901) such as `/state`, or the empty text for the whole.
-    /// Objects are equal whatever the order of their members, numbers by value.
+    /// Matches JSON with this value at a JSON pointer (RFC 6901) such as `/state`; the empty text is the whole
+    /// document. Objects are equal regardless of the order of their members, numbers by value.
     pub fn json(pointer: impl Into<String>, value: impl Into<JsonValue>) -> Self {
         Self(wit::Matches::Json(wit::JsonValue { pointer: pointer.into(), value: value.into().0 }))
     }
 
-    /// JSON, with a number in this range at that place: a blind told to go to 50 may report 49.
+    /// Matches JSON with a number in this range at a JSON pointer: a blind that is set to 50 may report 49.
     pub fn json_range(pointer: impl Into<String>, range: RangeInclusive<f64>) -> Self {
         let (min, max) = range.into_inner();
         Self(wit::Matches::JsonRange(JsonRange { pointer: pointer.into(), min, max }))
@@ -50,12 +50,12 @@ impl Matches {
 }
 
 impl JsonValue {
-    /// JSON text: `{"r": 255, "g": 0}`, `null`. The host refuses a plan with what is none.
+    /// Takes JSON text: `{"r": 255, "g": 0}`, `null`. The host refuses a plan with invalid text.
     pub fn parse(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// An object of these members.
+    /// Creates an object with these members.
     ///
     /// ```
     /// # use roost_plugin_sdk::JsonValue;
@@ -96,7 +96,7 @@ impl From<Vec<u8>> for Matches {
 }
 
 impl From<&str> for JsonValue {
-    /// A text, with its quotes.
+    /// Creates a JSON string.
     fn from(text: &str) -> Self {
         let mut json = String::with_capacity(text.len() + 2);
         json.push('"');
@@ -129,7 +129,7 @@ macro_rules! from_displayed {
 }
 
 impl From<()> for JsonValue {
-    /// `null`: no arguments.
+    /// Creates `null`, which means no arguments.
     fn from((): ()) -> Self {
         Self("null".into())
     }

@@ -1,63 +1,63 @@
-//! Messages, one after the other: what a job publishes, and what a task answers.
+//! Messages in order, as jobs and replies to tasks publish them.
 
 use crate::{
     Error, Matches, Result, Span,
     bindings::roost::device::types::{Confirm, Message, MessageProperties, Step},
 };
 
-/// The words for putting messages together, which are the same for a job that has them.
-macro_rules! said_of_messages {
+/// The methods for building messages, which jobs and `Messages` share.
+macro_rules! message_builders {
     ($type:ident) => {
-        /// What it publishes. Messages go out one after the other; once the first was sent the others are sent too,
-        /// whatever happens: a crash, an update, the plugin's removal.
+        /// Messages. They are sent one after the other; once the first was sent the others are sent too, regardless of
+        /// a crash, an update or the plugin's removal.
         impl $type {
-            /// Publishes a message, at QoS 1: together with the one before it, if there is one.
+            /// Publishes a message at QoS 1, together with the previous one, if there is one.
             pub fn publish(self, topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
                 self.then(Span::default(), topic, payload)
             }
 
-            /// Publishes a message this long after the one before it.
+            /// Publishes a message this long after the previous one.
             pub fn then(mut self, after: Span, topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
                 self.messages_mut().push(after, topic.into(), payload.into());
                 self
             }
 
-            /// Of the message before this: 0, sent once; 1, acknowledged by the broker, may be repeated; 2, exactly once between
-            /// host and broker.
+            /// For the previous message: 0, sent once; 1, acknowledged by the broker, may be repeated; 2, exactly once
+            /// between host and broker.
             pub fn qos(mut self, qos: u8) -> Self {
                 self.messages_mut().step("qos", |step| step.message.qos = qos);
                 self
             }
 
-            /// Of the message before this: the broker keeps it for those who subscribe later. Right for a state, wrong for most
-            /// commands: a device that comes back would carry out an old one.
+            /// For the previous message: the broker retains it for later subscribers. Right for a state, wrong for most
+            /// commands: a device that reconnects would execute an old one.
             pub fn retain(mut self) -> Self {
                 self.messages_mut().step("retain", |step| step.message.retain = true);
                 self
             }
 
-            /// Of the message before this: how long the broker may hold it for a device that is away.
+            /// For the previous message: how long the broker may hold it for a device that is offline.
             pub fn expiry(mut self, expiry: Span) -> Self {
                 let expiry_ms = self.messages_mut().length("expiry", expiry);
                 self.messages_mut().property("expiry", |properties| properties.expiry_ms = Some(expiry_ms));
                 self
             }
 
-            /// Of the message before this: its payload's media type, such as `application/json`.
+            /// For the previous message: the media type of its payload, such as `application/json`.
             pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
                 let media_type = media_type.into();
                 self.messages_mut().property("content_type", |properties| properties.content_type = Some(media_type));
                 self
             }
 
-            /// Of the message before this: where a device is to answer.
+            /// For the previous message: the topic for the device's response.
             pub fn response_topic(mut self, topic: impl Into<String>) -> Self {
                 let topic = topic.into();
                 self.messages_mut().property("response_topic", |properties| properties.response_topic = Some(topic));
                 self
             }
 
-            /// Of the message before this: a name and a value of the plugin's own; at most 16 of them.
+            /// For the previous message: a user property; at most 16 of them.
             pub fn user_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
                 let pair = (name.into(), value.into());
                 self.messages_mut()
@@ -65,9 +65,9 @@ macro_rules! said_of_messages {
                 self
             }
 
-            /// Of the message before this: sent once and never again, even if it is not known to have arrived. For feeders and
-            /// dispensers, where twice is worse than not at all. Else it is tried until it is done or given up, and may arrive
-            /// more than once.
+            /// For the previous message: it is sent at most once, even if it may not have arrived. For feeders and
+            /// dispensers, where twice is worse than not at all. Otherwise it is tried until it is done or given up,
+            /// and may arrive more than once.
             ///
             /// ```
             /// # use roost_plugin_sdk::Job;
@@ -78,12 +78,13 @@ macro_rules! said_of_messages {
                 self
             }
 
-            /// Of the message before this: it is done when the device has reported so on a topic, this long after it was
-            /// published at the latest. Else when the broker has it. If the report does not come in time the attempt has failed,
-            /// and is repeated as the job's [`attempts`](crate::Job::attempts),
-            /// [`give_up_after`](crate::Job::give_up_after) and [`backoff`](crate::Job::backoff) say, unless the message is sent [`once`](Self::once).
+            /// For the previous message: it is done when the device has reported so on a topic, at most this long after
+            /// it was published; otherwise when the broker has it. If the report does not arrive in time, the attempt
+            /// has failed, and is repeated by the job's [`attempts`](crate::Job::attempts),
+            /// [`give_up_after`](crate::Job::give_up_after) and [`backoff`](crate::Job::backoff), unless the message is
+            /// sent [`once`](Self::once).
             ///
-            /// A plugin may read what is below `<plugin>/`, unless its operator says otherwise.
+            /// A plugin may subscribe below `<plugin>/`, unless configured otherwise.
             ///
             /// ```
             /// # use roost_plugin_sdk::{Job, Matches, minutes};
@@ -98,8 +99,8 @@ macro_rules! said_of_messages {
                 self
             }
 
-            /// Of the report before this: one from before will do, retained or already heard. Then nothing is sent: a door that
-            /// is closed is not closed again.
+            /// For the previous confirmation: an earlier report counts, retained or already received. Then nothing is
+            /// sent: a door that is closed is not closed again.
             ///
             /// ```
             /// # use roost_plugin_sdk::{Job, seconds};
@@ -112,9 +113,9 @@ macro_rules! said_of_messages {
         }
     };
 }
-pub(crate) use said_of_messages;
+pub(crate) use message_builders;
 
-/// What is published, each message at its time: at most 100 of them.
+/// Messages, each with its time: at most 100.
 ///
 /// ```
 /// use roost_plugin_sdk::{Job, Messages, Reply, minutes};
@@ -127,19 +128,19 @@ pub(crate) use said_of_messages;
 /// let when_asked = Reply::from(water("sprinkler/lawn/set"));
 /// ```
 ///
-/// A mistake is an error of the plan or of the reply that has them, not a panic.
+/// A mistake is an error of the plan or the reply that contains them, not a panic.
 #[derive(Clone, Debug, Default)]
 #[must_use = "messages are published when a job or a reply has them"]
 pub struct Messages {
     steps: Vec<Step>,
-    /// The first one: the others may be its consequences.
+    /// The first mistake: later ones may be its consequences.
     mistake: Option<Error>,
 }
 
-said_of_messages!(Messages);
+message_builders!(Messages);
 
 impl Messages {
-    /// None yet.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }
@@ -148,25 +149,25 @@ impl Messages {
         self
     }
 
-    /// As the contract has them, or the first mistake that was made.
+    /// Returns the messages in the contract's types, or the first mistake.
     pub(crate) fn finish(self) -> Result<Vec<Step>> {
         self.mistake.map_or(Ok(self.steps), Err)
     }
 
-    pub(crate) fn wrong(&mut self, sentence: String) {
+    pub(crate) fn set_mistake(&mut self, sentence: String) {
         self.mistake.get_or_insert(Error::new(sentence));
     }
 
-    /// A length of time in the contract's milliseconds.
+    /// Converts a length of time to the contract's milliseconds.
     pub(crate) fn length(&mut self, of: &str, span: Span) -> u32 {
         u32::try_from(span.millis()).unwrap_or_else(|_| {
             let rule = if span < Span::default() { "is negative" } else { "is more than 49 days" };
-            self.wrong(format!("`{of}` {span} {rule}"));
+            self.set_mistake(format!("`{of}` {span} {rule}"));
             0
         })
     }
 
-    /// Their times count from the last message before them.
+    /// Appends messages; their times count from the last message before them.
     pub(crate) fn append(&mut self, others: Self) {
         if let Some(mistake) = others.mistake {
             self.mistake.get_or_insert(mistake);
@@ -187,14 +188,14 @@ impl Messages {
     fn push_step(&mut self, before: u32, step: Step) {
         match before.checked_add(step.after_ms) {
             Some(after_ms) => self.steps.push(Step { after_ms, ..step }),
-            None => self.wrong("its messages go on for more than 49 days".into()),
+            None => self.set_mistake("its messages take more than 49 days".into()),
         }
     }
 
     pub(crate) fn step(&mut self, method: &str, change: impl FnOnce(&mut Step)) {
         match self.steps.last_mut() {
             Some(step) => change(step),
-            None => self.wrong(format!("`{method}` is said of a message, so it comes after `publish`")),
+            None => self.set_mistake(format!("`{method}` applies to a message, so it comes after `publish`")),
         }
     }
 
@@ -212,7 +213,7 @@ impl Messages {
     pub(crate) fn already_last(&mut self) {
         match self.steps.last_mut().and_then(|step| step.confirm.as_mut()) {
             Some(confirm) => confirm.already = true,
-            None => self.wrong("`already` is said of a report, so it comes after `confirm`".into()),
+            None => self.set_mistake("`already` applies to a confirmation, so it comes after `confirm`".into()),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The sun, and where on Earth it is seen from.
+//! Sun events, and locations on Earth.
 
 use serde::Deserialize;
 
 use crate::bindings::roost::device::types as wit;
 
-/// Something the sun does. It happens once on most days, and on some days near the poles not at all or twice.
+/// A sun event. It occurs once on most days, and near the poles on some days not at all or twice.
 ///
-/// In settings it is text, such as `"civil-dusk"`.
+/// In settings it is written as text, such as `"civil-dusk"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SunEvent {
@@ -30,7 +30,7 @@ pub enum SunEvent {
     SolarNoon,
 }
 
-/// Where a device is, WGS 84.
+/// The location of a device, WGS 84.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Location {
     /// Degrees, north positive.

@@ -1,4 +1,4 @@
-//! What a plugin can be asked when it is due, and what it answers.
+//! Tasks: calls to a plugin when a job is due, and their replies.
 
 use serde::de::DeserializeOwned;
 
@@ -8,11 +8,11 @@ use crate::{
     config,
 };
 
-/// A device that can be asked when it is due, because what it publishes is known only then: water as much as the soil
-/// needs now. Export it with `export!(Sprinkler, tasks)`.
+/// A device with tasks, which are called when a job is due, because the messages are known only then: water as much as
+/// the soil needs now. Export it with `export!(Sprinkler, tasks)`.
 ///
-/// A job asks with [`Job::task`](crate::Job::task), and people may ask at any time. What is asked is published as a
-/// [run](crate#words) like any other: tried again, closed again, and recorded.
+/// A job calls one with [`Job::task`](crate::Job::task), and users may call one at any time. The reply is published as
+/// a [run](crate#words) like any other: retried, completed and recorded.
 ///
 /// ```
 /// use roost_plugin_sdk::{Context, Device, Job, Messages, Reply, Result, Span, Task, TaskDescription, Tasks, minutes};
@@ -64,10 +64,10 @@ use crate::{
 /// roost_plugin_sdk::export!(Bed, tasks);
 ///
 /// # fn main() -> Result<()> {
-/// use roost_plugin_sdk::testing::Bench;
+/// use roost_plugin_sdk::testing::TestHost;
 /// use serde_json::json;
 ///
-/// let bed = Bench::new("bed", "roses").config(json!({ "water": "10m" }));
+/// let bed = TestHost::new("bed", "roses").config(json!({ "water": "10m" }));
 /// let answer = bed.run_task::<Bed>("water", json!({ "minutes": 3 }))?;
 /// assert_eq!(answer.messages(), ["0s bed/roses/valve/set ON", "3m bed/roses/valve/set OFF"]);
 /// let error = bed.run_task::<Bed>("water", json!({ "minutes": "three" })).unwrap_err();
@@ -76,31 +76,31 @@ use crate::{
 /// # }
 /// ```
 pub trait Tasks: Device {
-    /// What a device can be asked to do, the same for all of them: at most 100 tasks.
+    /// Returns the tasks, the same for all devices: at most 100.
     fn list() -> Vec<TaskDescription>;
 
-    /// What to publish for one of them, now.
+    /// Returns the messages for a task to publish now.
     ///
-    /// Called when it is due, again if it failed, and when somebody only wants to know: nothing but the answer comes of it.
+    /// Called when the task is due, again if it failed, and to preview the reply: the call has no other effect.
     ///
     /// # Errors
-    /// Whatever keeps it from being done. The run is tried again as its job says. That there is nothing to do is no
-    /// error, but [`Reply::nothing`].
+    /// Return an error if the task cannot be done. The run is retried by its job's policy. If there is nothing to do,
+    /// return [`Reply::nothing`] instead.
     fn run_task(&self, ctx: &Context, task: &Task) -> Result<Reply>;
 }
 
-/// One thing that a device can be asked to do.
+/// The description of a task.
 #[derive(Clone, Debug)]
 pub struct TaskDescription(wit_tasks::TaskDescription);
 
 impl TaskDescription {
-    /// With a name that is made like a job's id, and a sentence for people that says what it does.
+    /// Describes a task: a name, which follows the rules of a job's id, and a sentence for users.
     pub fn new(name: impl Into<String>, summary: impl Into<String>) -> Self {
         Self(wit_tasks::TaskDescription { name: name.into(), summary: summary.into(), args_schema: None })
     }
 
-    /// What its arguments are, as a JSON Schema. It is shown to those who ask, people and programs; nobody checks it:
-    /// [`Task::args`] does that.
+    /// Sets the JSON Schema of its arguments. It is shown to users and clients, but not enforced: [`Task::args`] checks
+    /// the arguments.
     #[must_use]
     pub fn args_schema(mut self, schema: impl Into<String>) -> Self {
         self.0.args_schema = Some(schema.into());
@@ -112,7 +112,7 @@ impl TaskDescription {
     }
 }
 
-/// What is asked.
+/// A task that is called.
 #[derive(Clone, Debug)]
 pub struct Task {
     task: wit::Task,
@@ -124,34 +124,34 @@ impl Task {
         Self { task, due: Instant::from_millis(due) }
     }
 
-    /// One of those that [`Tasks::list`] has.
+    /// Returns its name, one of those in [`Tasks::list`].
     #[must_use]
     pub fn name(&self) -> &str {
         &self.task.name
     }
 
-    /// When it should have been done: before [`Context::now`] if something held it up.
+    /// Returns when it was due: before [`Context::now`] if something held it up.
     #[must_use]
     pub fn due(&self) -> Instant {
         self.due
     }
 
-    /// The arguments.
+    /// Deserializes the arguments.
     ///
     /// # Errors
-    /// What does not fit, with the argument that is wrong: ``args `minutes`: `-1` is not a whole number, not negative``.
+    /// Returns an error that names the wrong argument: ``args `minutes`: `-1` is not a whole number, not negative``.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T> {
         config::read("args", &self.task.args)
     }
 
-    /// What to say where `match` has no arm for it.
+    /// Returns the error for a name that `match` has no arm for.
     #[must_use]
     pub fn unknown(&self) -> Error {
         Error::new(format!("there is no task `{}`", self.name()))
     }
 }
 
-/// What a task answers: messages, or why there are none.
+/// The reply to a task: messages, or why there are none.
 #[derive(Clone, Debug, Default)]
 #[must_use = "a reply counts when `run_task` returns it"]
 pub struct Reply {
@@ -167,35 +167,35 @@ impl From<Messages> for Reply {
 }
 
 impl Reply {
-    /// Nothing is to be done, and this is why: `7 mm of rain since yesterday`.
+    /// Replies that there is nothing to do, and why: `7 mm of rain since yesterday`.
     pub fn nothing(note: impl Into<String>) -> Self {
         Self::default().note(note)
     }
 
-    /// For people, in one sentence: why this. Shown with the run.
+    /// Adds a note for users, in one sentence, which is shown with the run.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
     }
 
-    /// Asks the device for its plan now, because it is no longer what it would be.
+    /// Requests a new plan of the device now, because its current plan is outdated.
     pub fn replan(mut self) -> Self {
         self.replan = true;
         self
     }
 
-    /// As the contract has it, or the first mistake that was made with it.
+    /// Returns the reply in the contract's types, or its first mistake.
     fn finish(self) -> Result<wit::Reply> {
         Ok(wit::Reply { steps: self.messages.finish()?, replan: self.replan, note: self.note })
     }
 }
 
-/// What an exported plugin can be asked to do.
+/// Returns the tasks of an exported plugin.
 pub(crate) fn list<D: Tasks>() -> Vec<wit_tasks::TaskDescription> {
     D::list().into_iter().map(TaskDescription::finish).collect()
 }
 
-/// Settings and a task in, a reply out: what an exported plugin does when it is asked.
+/// Deserializes the settings and runs a task: the entry point of an exported plugin.
 pub(crate) fn run<D: Tasks>(ctx: &Context, task: &Task) -> Result<wit::Reply> {
     let device: D = config::read("config", ctx.config())?;
     let reply = device.run_task(ctx, task)?;

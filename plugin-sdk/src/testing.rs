@@ -1,8 +1,7 @@
-//! Look at a plan, or at what a task answers, in a plain `cargo test`, with the calendar, the sun and the triggers that
-//! the host has.
+//! Tests plans and replies to tasks in a plain `cargo test`, with the host's calendar, sun and triggers.
 //!
 //! ```
-//! use roost_plugin_sdk::{Context, Device, Job, Result, testing::Bench};
+//! use roost_plugin_sdk::{Context, Device, Job, Result, testing::TestHost};
 //! use serde_json::json;
 //!
 //! #[derive(serde::Deserialize)]
@@ -17,7 +16,7 @@
 //!     }
 //! }
 //!
-//! let plan = Bench::new("coop-door", "north")
+//! let plan = TestHost::new("coop-door", "north")
 //!     .config(json!({ "open_not_before": "06:30" }))
 //!     .time_zone("Europe/London")
 //!     .location(51.4779, -0.0015)
@@ -31,11 +30,11 @@
 //! # Ok::<(), roost_plugin_sdk::Error>(())
 //! ```
 //!
-//! `json!` is of the crate `serde_json`, a development dependency of the plugin.
+//! `json!` is from the crate `serde_json`, a development dependency of the plugin.
 //!
-//! What the host would refuse whatever its settings, such as an impossible cron expression or two jobs of the same id, is
-//! an error here too. What it would refuse by its settings, such as a topic that is not granted or a resource that it has
-//! not, is not. [`Tasks`] has an example of a task that is looked at.
+//! Anything that the host would refuse regardless of its settings, such as an impossible cron expression or two jobs
+//! with the same id, is an error here too. Refusals that depend on its settings, such as a topic that is not granted or
+//! a resource that is not configured, are not checked. [`Tasks`] has an example of a test of a task.
 
 use std::collections::HashSet;
 
@@ -56,13 +55,13 @@ use crate::{
 };
 
 mod accept;
+mod describe;
 #[cfg(test)]
 mod tests;
-mod told;
 
-/// A device on the workbench: its names, its settings, its place, and the moment when it is asked.
+/// A test host for one device: its names, its settings, its site, and the time of the call.
 ///
-/// Unless said otherwise it has the settings `{}`, is in UTC without a location, and is asked at noon on 2027-06-01.
+/// By default it has the settings `{}`, is in UTC without a location, and is called at noon on 2027-06-01.
 #[derive(Clone, Debug)]
 pub struct TestHost {
     plugin: String,
@@ -73,13 +72,13 @@ pub struct TestHost {
     now: String,
 }
 
-/// The jobs that a device declared.
+/// The plan that a device returned.
 #[derive(Debug)]
 pub struct Plan {
     jobs: Vec<PlannedJob>,
 }
 
-/// One of them, as the host would have it.
+/// A job of the plan, as the host accepts it.
 #[derive(Debug)]
 pub struct PlannedJob {
     job: model::Job,
@@ -87,12 +86,12 @@ pub struct PlannedJob {
     now: HostInstant,
 }
 
-/// What a device answered to a task.
+/// The reply of a device to a task.
 #[derive(Debug)]
-pub struct Answer(model::Reply);
+pub struct TaskReply(model::Reply);
 
 impl TestHost {
-    /// A device of a plugin. The names matter to [`Context::topic`].
+    /// Creates a test host for a device of a plugin. The names matter to [`Context::topic`].
     #[must_use]
     pub fn new(plugin: &str, device: &str) -> Self {
         Self {
@@ -105,35 +104,35 @@ impl TestHost {
         }
     }
 
-    /// The device's settings.
+    /// Sets the device's settings.
     #[must_use]
     #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
     pub fn config(self, config: serde_json::Value) -> Self {
         Self { config: config.to_string(), ..self }
     }
 
-    /// The device's IANA time zone.
+    /// Sets the device's IANA time zone.
     #[must_use]
     pub fn time_zone(self, name: &str) -> Self {
         Self { time_zone: name.into(), ..self }
     }
 
-    /// Where the device is, in degrees, north and east positive.
+    /// Sets the device's location, in degrees, north and east positive.
     #[must_use]
     pub fn location(self, latitude: f64, longitude: f64) -> Self {
         Self { location: Some((latitude, longitude)), ..self }
     }
 
-    /// The moment when it is asked, in RFC 3339: `2027-06-01T08:00:00+01:00`.
+    /// Sets the time of the call, in RFC 3339: `2027-06-01T08:00:00+01:00`.
     #[must_use]
     pub fn at(self, now: &str) -> Self {
         Self { now: now.into(), ..self }
     }
 
-    /// Reads the settings and asks for the plan, as the host would.
+    /// Deserializes the settings and requests the plan, as the host would.
     ///
     /// # Errors
-    /// Whatever keeps the device from having the plan: its settings, what it says itself, a job that the host refuses.
+    /// Returns an error if the settings are wrong, the device returns one, or the host would refuse a job.
     pub fn schedule_jobs<D: Device>(&self) -> Result<Plan> {
         let (now, site) = (self.now()?, self.site()?);
         let jobs = crate::config::plan::<D>(&self.context(now, site))?;
@@ -147,14 +146,13 @@ impl TestHost {
         Ok(Plan { jobs: jobs? })
     }
 
-    /// Reads the settings and asks what to publish for a task that is due at this moment, as the host would; `null` stands
-    /// for no arguments.
+    /// Deserializes the settings and calls a task that is due now, as the host would; `null` means no arguments.
     ///
     /// # Errors
-    /// Whatever keeps the device from doing it: its settings, what it says itself, a task that is not in its list, a list
-    /// or an answer that the host refuses.
+    /// Returns an error if the settings are wrong, the device returns one, the task is not in its list, or the host
+    /// would refuse the list or the reply.
     #[allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
-    pub fn run_task<D: Tasks>(&self, name: &str, args: serde_json::Value) -> Result<Answer> {
+    pub fn run_task<D: Tasks>(&self, name: &str, args: serde_json::Value) -> Result<TaskReply> {
         let (now, site) = (self.now()?, self.site()?);
         let list = tasks::list::<D>();
         accept::tasks(&list)?;
@@ -165,7 +163,7 @@ impl TestHost {
         }
         accept::task(task.clone())?;
         let reply = tasks::run::<D>(&self.context(now, site), &Task::new(task, now.millis()))?;
-        accept::reply(reply).map(Answer).map_err(|error| error.context(format!("task `{name}`")))
+        accept::reply(reply).map(TaskReply).map_err(|error| error.context(format!("task `{name}`")))
     }
 
     fn context(&self, now: HostInstant, site: Site) -> Context {
@@ -198,20 +196,20 @@ impl TestHost {
     }
 }
 
-impl Answer {
-    /// What is published, as [`PlannedJob::messages`] tells it.
+impl TaskReply {
+    /// Returns the messages, formatted as by [`PlannedJob::messages`].
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
-        self.0.steps.iter().map(told::step).collect()
+        self.0.steps.iter().map(describe::step).collect()
     }
 
-    /// What people are told besides; empty if nothing.
+    /// Returns the note for users; empty if there is none.
     #[must_use]
     pub fn note(&self) -> &str {
         self.0.note.as_deref().unwrap_or_default()
     }
 
-    /// Whether the device wants to be asked for its plan.
+    /// Returns whether the device requests a new plan.
     #[must_use]
     pub fn replans(&self) -> bool {
         self.0.replan
@@ -219,16 +217,16 @@ impl Answer {
 }
 
 impl Plan {
-    /// The ids of the jobs, in order.
+    /// Returns the ids of the jobs, in order.
     #[must_use]
     pub fn ids(&self) -> Vec<&str> {
         self.jobs.iter().map(PlannedJob::id).collect()
     }
 
-    /// The job with this id.
+    /// Returns the job with this id.
     ///
     /// # Panics
-    /// If there is none; the text has the ids there are.
+    /// Panics if there is none; the message lists the ids.
     #[must_use]
     pub fn job(&self, id: &str) -> &PlannedJob {
         let found = self.jobs.iter().find(|job| job.id() == id);
@@ -243,33 +241,33 @@ impl PlannedJob {
         Ok(Self { job: accept::job(job, &site).map_err(named)?, site, now })
     }
 
-    /// Its id.
+    /// Returns its id.
     #[must_use]
     pub fn id(&self) -> &str {
         self.job.id.as_str()
     }
 
-    /// What people see.
+    /// Returns the label that users see.
     #[must_use]
     pub fn label(&self) -> &str {
         self.job.label.as_deref().unwrap_or_else(|| self.id())
     }
 
-    /// When it is due, as it is written for people: `sunrise not-before 06:30`.
+    /// Returns its trigger as text: `sunrise not-before 06:30`.
     #[must_use]
     pub fn trigger(&self) -> String {
         self.job.trigger.to_string()
     }
 
-    /// The next so many times when it is due, without jitter, in RFC 3339 in the device's time zone. Fewer if there are
-    /// no more.
+    /// Returns its next due times without jitter, in RFC 3339 in the device's time zone: `count` of them, or fewer if
+    /// there are no more.
     #[must_use]
     pub fn due(&self, count: usize) -> Vec<String> {
-        let mut sky = SunCache::default();
+        let mut sun_cache = SunCache::default();
         let mut due = Vec::new();
         let mut after = self.now;
         while due.len() < count
-            && let Ok(at) = self.job.trigger.find(after, &self.site, &mut sky)
+            && let Ok(at) = self.job.trigger.find(after, &self.site, &mut sun_cache)
         {
             due.push(at.in_zone(self.site.zone));
             after = at;
@@ -277,15 +275,16 @@ impl PlannedJob {
         due
     }
 
-    /// What it publishes: how long after the run's start, the topic, the payload (what is not text as hexadecimal
-    /// digits), and what is not as usual: `qos 0`, `retained`, its properties, `once`, and how the device confirms it.
+    /// Returns its messages as text: the time after the run's start, the topic, the payload (binary payloads as
+    /// hexadecimal digits), and anything that differs from the default: `qos 0`, `retained`, properties, `once`, and
+    /// the confirmation.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
-        self.job.steps().iter().map(told::step).collect()
+        self.job.steps().iter().map(describe::step).collect()
     }
 
-    /// The task that the plugin is asked for, if it is, with its arguments: `water {"zone":2}`. Whether it has one of that
-    /// name, [`TestHost::run_task`] tells.
+    /// Returns its task with its arguments, if it has one: `water {"zone":2}`. [`TestHost::run_task`] checks whether
+    /// the plugin has a task of that name.
     #[must_use]
     pub fn task(&self) -> Option<String> {
         match &self.job.action {
@@ -294,37 +293,38 @@ impl PlannedJob {
         }
     }
 
-    /// How late a run may start.
+    /// Returns how late a run may start.
     #[must_use]
     pub fn grace(&self) -> Span {
         milliseconds(self.job.policy.grace_ms.into())
     }
 
-    /// How much later than it is due a run may start, so that not all start at once.
+    /// Returns the largest jitter, so that not all runs start at once.
     #[must_use]
     pub fn jitter(&self) -> Span {
         milliseconds(self.job.policy.jitter_ms.into())
     }
 
-    /// Which missed runs are made up for: `run-once`, `run-all`, or `latest-of-group door`.
+    /// Returns which missed runs are caught up: `run-once`, `run-all`, or `latest-of-group door`.
     #[must_use]
     pub fn misfire(&self) -> String {
-        told::misfire(&self.job.policy.misfire)
+        describe::misfire(&self.job.policy.misfire)
     }
 
-    /// What happens to a run that is due before the one before it has ended: `skip`, `queue 3`, `allow 2`, or `replace`.
+    /// Returns what happens to a run that is due before the previous one has ended: `skip`, `queue 3`, `allow 2`, or
+    /// `replace`.
     #[must_use]
     pub fn overlap(&self) -> String {
-        told::overlap(self.job.policy.overlap)
+        describe::overlap(self.job.policy.overlap)
     }
 
-    /// What each run holds one of.
+    /// Returns the resource that each run needs, if any.
     #[must_use]
     pub fn needs(&self) -> Option<&str> {
         self.job.policy.needs.as_ref().map(ResourceName::as_str)
     }
 
-    /// Of runs that could start at the same time, the higher goes first.
+    /// Returns the priority: among runs that could start at the same time, the higher one goes first.
     #[must_use]
     pub fn priority(&self) -> i8 {
         self.job.policy.priority

@@ -1,4 +1,4 @@
-//! Points in time, lengths of time, dates, and times of day.
+//! Instants, lengths of time, dates, and times of day.
 
 use std::{
     fmt,
@@ -12,8 +12,8 @@ mod text;
 
 /// A point in time, to the millisecond.
 ///
-/// Add and subtract a [`Span`]; the difference of two is a `Span`. What dates and clocks show then, in the device's
-/// time zone, [`Context::local`](crate::Context::local) says.
+/// Add and subtract a [`Span`]; the difference of two is a `Span`. [`Context::local`](crate::Context::local) returns
+/// the date and time in the device's time zone.
 ///
 /// ```
 /// use roost_plugin_sdk::{Instant, minutes};
@@ -26,13 +26,14 @@ mod text;
 pub struct Instant(i64);
 
 impl Instant {
-    /// From milliseconds since 1970-01-01T00:00:00Z. What is below 0 or beyond the year 9999 the host refuses.
+    /// Creates an instant from milliseconds since 1970-01-01T00:00:00Z. The host refuses instants below 0 or beyond the
+    /// year 9999.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Returns the milliseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0
@@ -65,43 +66,43 @@ impl Sub for Instant {
 
 /// A length of time, to the millisecond; negative is backwards.
 ///
-/// Made by [`milliseconds`], [`seconds`], [`minutes`], [`hours`] and [`days`], or from text such as `90s`, `1h30m` or
-/// `-20m`, which is also how it is written in settings.
+/// Created by [`milliseconds`], [`seconds`], [`minutes`], [`hours`] and [`days`], or from text such as `90s`, `1h30m`
+/// or `-20m`, as in settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(i64);
 
-/// This many milliseconds.
+/// Returns this many milliseconds.
 #[must_use]
 pub const fn milliseconds(count: i64) -> Span {
     Span(count)
 }
 
-/// This many seconds.
+/// Returns this many seconds.
 #[must_use]
 pub const fn seconds(count: i64) -> Span {
     Span(count.saturating_mul(1_000))
 }
 
-/// This many minutes.
+/// Returns this many minutes.
 #[must_use]
 pub const fn minutes(count: i64) -> Span {
     seconds(count.saturating_mul(60))
 }
 
-/// This many hours.
+/// Returns this many hours.
 #[must_use]
 pub const fn hours(count: i64) -> Span {
     minutes(count.saturating_mul(60))
 }
 
-/// This many times 24 hours. A day on the calendar may be longer or shorter.
+/// Returns this many times 24 hours. A calendar day may be longer or shorter.
 #[must_use]
 pub const fn days(count: i64) -> Span {
     hours(count.saturating_mul(24))
 }
 
 impl Span {
-    /// In milliseconds.
+    /// Returns its length in milliseconds.
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0
@@ -132,7 +133,7 @@ impl Neg for Span {
     }
 }
 
-/// A day on the calendar: `2027-03-01`.
+/// A calendar date: `2027-03-01`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date {
     year: u16,
@@ -154,10 +155,10 @@ pub enum Weekday {
 }
 
 impl Date {
-    /// Year 1970 to 9999, month from 1, day from 1.
+    /// Creates a date: year 1970 to 9999, month from 1, day from 1.
     ///
     /// # Errors
-    /// Where the calendar has no such day.
+    /// Fails if the calendar has no such day.
     pub fn new(year: u16, month: u8, day: u8) -> Result<Self> {
         let date = Self { year, month, day };
         let exists = (1970..=9999).contains(&year)
@@ -167,31 +168,31 @@ impl Date {
         exists.then_some(date).ok_or_else(|| Error::new(format!("there is no day `{date}`")))
     }
 
-    /// 1970 to 9999.
+    /// Returns the year, 1970 to 9999.
     #[must_use]
     pub const fn year(self) -> u16 {
         self.year
     }
 
-    /// 1 to 12.
+    /// Returns the month, 1 to 12.
     #[must_use]
     pub const fn month(self) -> u8 {
         self.month
     }
 
-    /// 1 to 31.
+    /// Returns the day, 1 to 31.
     #[must_use]
     pub const fn day(self) -> u8 {
         self.day
     }
 
-    /// This many days later, or earlier if negative.
+    /// Returns the date this many days later, or earlier if negative.
     #[must_use]
     pub fn plus_days(self, count: i32) -> Self {
         Self::from_days(self.days() + i64::from(count))
     }
 
-    /// Which day of the week it is.
+    /// Returns the day of the week.
     #[must_use]
     pub const fn weekday(self) -> Weekday {
         // 1970-01-01 was a Thursday.
@@ -206,10 +207,10 @@ impl Date {
         }
     }
 
-    /// Days since 1970-01-01: what to count in when something comes every so many days.
+    /// Returns the days since 1970-01-01, to count in for things that recur every so many days.
     #[must_use]
     pub const fn days(self) -> i64 {
-        // The year is taken to begin in March, so that the odd day comes last; 400 years have 146,097 days.
+        // The year is counted from March, so that the leap day comes last; 400 years have 146,097 days.
         let (year, month, day) = (self.year as i64, self.month as i64, self.day as i64);
         let year = if month <= 2 { year - 1 } else { year };
         let century_cycle = year.div_euclid(400);
@@ -235,9 +236,9 @@ impl Date {
     }
 }
 
-/// A time of day as a clock on the wall shows it: `06:30`.
+/// A time of day on the wall clock: `06:30`.
 ///
-/// In settings it is text. Builders such as [`Job::daily`](crate::Job::daily) take text as well.
+/// In settings it is written as text. Builders such as [`Job::daily`](crate::Job::daily) accept text as well.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time {
     hour: u8,
@@ -246,29 +247,29 @@ pub struct Time {
 }
 
 impl Time {
-    /// Hour 0 to 23, minute and second 0 to 59.
+    /// Creates a time of day: hour 0 to 23, minute and second 0 to 59.
     ///
     /// # Errors
-    /// Where no clock shows that.
+    /// Fails if there is no such time.
     pub fn new(hour: u8, minute: u8, second: u8) -> Result<Self> {
         let time = Self { hour, minute, second };
         let exists = hour < 24 && minute < 60 && second < 60;
-        exists.then_some(time).ok_or_else(|| Error::new(format!("no clock shows `{time}`")))
+        exists.then_some(time).ok_or_else(|| Error::new(format!("there is no time of day `{time}`")))
     }
 
-    /// 0 to 23.
+    /// Returns the hour, 0 to 23.
     #[must_use]
     pub const fn hour(self) -> u8 {
         self.hour
     }
 
-    /// 0 to 59.
+    /// Returns the minute, 0 to 59.
     #[must_use]
     pub const fn minute(self) -> u8 {
         self.minute
     }
 
-    /// 0 to 59.
+    /// Returns the second, 0 to 59.
     #[must_use]
     pub const fn second(self) -> u8 {
         self.second
@@ -283,12 +284,12 @@ impl TryFrom<&str> for Time {
     }
 }
 
-/// What calendar and clock show, where the device is.
+/// A date and a time of day in the device's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Local {
-    /// The calendar.
+    /// The date.
     pub date: Date,
-    /// The clock.
+    /// The time of day.
     pub time: Time,
 }
 
@@ -340,7 +341,7 @@ impl fmt::Display for Date {
     }
 }
 
-/// `06:30`, with the seconds only where there are any.
+/// Writes `06:30`, with the seconds only if there are any.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:02}:{:02}", self.hour, self.minute)?;
@@ -348,7 +349,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// RFC 3339 in UTC, with milliseconds only where there are any.
+/// Writes RFC 3339 in UTC, with milliseconds only if there are any.
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DAY_MS: i64 = 86_400_000;
@@ -359,7 +360,7 @@ impl fmt::Display for Instant {
     }
 }
 
-/// As it is written: `1h30m`.
+/// Writes the text form: `1h30m`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
@@ -406,7 +407,7 @@ impl FromStr for Span {
     }
 }
 
-/// Reads RFC 3339, with any offset.
+/// Parses RFC 3339, with any offset.
 impl FromStr for Instant {
     type Err = Error;
 

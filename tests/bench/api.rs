@@ -1,5 +1,5 @@
-//! Whether those who ask and follow hold up what is due: the same host alone, and with 200 open event streams and 500
-//! requests a second.
+//! Whether clients of the HTTP API delay messages: the same host alone, and with 200 open event streams and 500 requests a
+//! second.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -24,23 +24,23 @@ use crate::{
 
 /// How long each half takes.
 const HALF_S: u32 = 10;
-/// Who follows.
+/// Open event streams.
 const STREAMS: usize = 200;
-/// Connections that ask, and how often each does.
-const ASKERS: usize = 10;
+/// Connections with requests, and the interval of each.
+const REQUESTERS: usize = 10;
 const EVERY_MS: i64 = 20;
-/// Between the halves, until all have connected.
+/// The pause between the halves, in which all clients connect.
 const REST_MS: u32 = 2_000;
 
-/// What is asked for, in turns.
+/// The requested paths, in turns.
 const PATHS: [&str; 4] =
     ["/api/v1/status", "/api/v1/jobs?plugin=burst&limit=100", "/api/v1/jobs/burst/at-0/job-7", "/api/v1/plugins"];
 
-pub(crate) fn asked_and_followed() -> Vec<Figure> {
+pub(crate) fn under_load() -> Vec<Figure> {
     let broker = Broker::new();
     let spread_ms = 2 * HALF_S * 1_000 + REST_MS;
     let work = Work { plugin: "burst", jobs: spread_ms / 10, spread_ms, per_device: 10_000, then_ms: None };
-    let (mut alone, mut asked, mut ratios, mut rates, mut told, mut slow) =
+    let (mut alone, mut loaded, mut ratios, mut request_rates, mut event_rates, mut slowest) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..3 {
         let (_site, host, t0_ns) = work.ready_with(&broker, &["--http", "127.0.0.1:0"]);
@@ -48,78 +48,79 @@ pub(crate) fn asked_and_followed() -> Vec<Figure> {
         let half_ns = i64::from(HALF_S) * 1_000_000_000;
         let middle_ns = t0_ns + half_ns + i64::from(REST_MS) * 1_000_000;
         sleep_until(t0_ns + half_ns);
-        let crowd = Crowd::come(&host.address(), middle_ns, middle_ns + half_ns);
+        let clients = Clients::connect(&host.address(), middle_ns, middle_ns + half_ns);
         let heard = subscriber.take(work.jobs as usize);
         assert_complete(&heard, work.jobs as usize);
-        let Told { answers, events, slowest_ms } = crowd.go();
+        let Totals { responses, events, slowest_ms } = clients.disconnect();
         let before = lateness(&due_between(&heard, t0_ns, t0_ns + half_ns));
         let during = lateness(&due_between(&heard, middle_ns, middle_ns + half_ns));
         ratios.push(during[1] / before[1]);
         alone.push(before);
-        asked.push(during);
-        rates.push(answers as f64 / f64::from(HALF_S));
-        told.push(events as f64 / f64::from(HALF_S));
-        slow.push(slowest_ms);
+        loaded.push(during);
+        request_rates.push(responses as f64 / f64::from(HALF_S));
+        event_rates.push(events as f64 / f64::from(HALF_S));
+        slowest.push(slowest_ms);
     }
     let mut figures = late_figures("100 runs/s alone", &alone);
-    figures.extend(late_figures("100 runs/s, asked and followed", &asked));
+    figures.extend(late_figures("100 runs/s, asked and followed", &loaded));
     figures.push(Figure::lower("p99, asked and followed to alone", "x", ratios));
-    figures.push(Figure::higher("requests answered", "/s", rates));
-    figures.push(Figure::higher("events sent to 200 streams", "/s", told));
-    figures.push(Figure::lower("slowest answer", "ms", slow));
+    figures.push(Figure::higher("requests answered", "/s", request_rates));
+    figures.push(Figure::higher("events sent to 200 streams", "/s", event_rates));
+    figures.push(Figure::lower("slowest answer", "ms", slowest));
     figures
 }
 
-/// Those who ask, and those who follow.
-struct Crowd {
+/// The clients of the HTTP API.
+struct Clients {
     is_over: Arc<AtomicBool>,
     events: Arc<AtomicU64>,
     streams: Vec<TcpStream>,
-    followers: Vec<JoinHandle<()>>,
-    askers: Vec<JoinHandle<(u64, f64)>>,
+    subscribers: Vec<JoinHandle<()>>,
+    requesters: Vec<JoinHandle<(u64, f64)>>,
 }
 
-/// What they were told.
-struct Told {
-    answers: u64,
+/// The totals of all clients.
+struct Totals {
+    responses: u64,
     events: u64,
     slowest_ms: f64,
 }
 
-impl Crowd {
-    fn come(address: &str, from_ns: i64, to_ns: i64) -> Self {
+impl Clients {
+    fn connect(address: &str, from_ns: i64, to_ns: i64) -> Self {
         let (is_over, events) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let streams: Vec<TcpStream> = (0..STREAMS).map(|_| open(address, "/api/v1/events")).collect();
         let follow = |stream: &TcpStream| {
             let (stream, events) = (stream.try_clone().expect("a socket"), events.clone());
             thread::Builder::new().stack_size(64 << 10).spawn(move || follow(stream, &events)).expect("a thread")
         };
-        let followers = streams.iter().map(follow).collect();
-        let asker = |number: usize| {
+        let subscribers = streams.iter().map(follow).collect();
+        let requester = |number: usize| {
             let (address, is_over) = (address.to_owned(), is_over.clone());
-            thread::spawn(move || ask(&address, number, from_ns, to_ns, &is_over))
+            thread::spawn(move || send_requests(&address, number, from_ns, to_ns, &is_over))
         };
-        let askers = (0..ASKERS).map(asker).collect();
-        Self { is_over, events, streams, followers, askers }
+        let requesters = (0..REQUESTERS).map(requester).collect();
+        Self { is_over, events, streams, subscribers, requesters }
     }
 
-    fn go(self) -> Told {
+    fn disconnect(self) -> Totals {
         self.is_over.store(true, Ordering::Relaxed);
-        let asked: Vec<(u64, f64)> = self.askers.into_iter().map(|asker| asker.join().expect("it asks")).collect();
+        let done: Vec<(u64, f64)> =
+            self.requesters.into_iter().map(|requester| requester.join().expect("it does not panic")).collect();
         for stream in &self.streams {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
-        self.followers.into_iter().for_each(|follower| follower.join().expect("it follows"));
-        Told {
-            answers: asked.iter().map(|(count, _)| count).sum(),
+        self.subscribers.into_iter().for_each(|subscriber| subscriber.join().expect("it does not panic"));
+        Totals {
+            responses: done.iter().map(|(count, _)| count).sum(),
             events: self.events.load(Ordering::Relaxed),
-            slowest_ms: asked.iter().map(|(_, slowest)| *slowest).fold(0.0, f64::max),
+            slowest_ms: done.iter().map(|(_, slowest)| *slowest).fold(0.0, f64::max),
         }
     }
 }
 
-/// Whoever asks is on other machines: what he does with the answers must not cost what is measured.
-fn be_elsewhere() {
+/// Nices a client's thread, because real clients are on other machines.
+fn run_niced() {
     let _ = rustix::process::nice(19);
 }
 
@@ -135,7 +136,7 @@ fn request(address: &str, path: &str) -> String {
 }
 
 fn follow(mut stream: TcpStream, events: &AtomicU64) {
-    be_elsewhere();
+    run_niced();
     let mut piece = [0; 32 << 10];
     while let Ok(read @ 1..) = stream.read(&mut piece) {
         let count = piece[..read].windows(7).filter(|bytes| *bytes == b"\ndata: ").count();
@@ -143,22 +144,22 @@ fn follow(mut stream: TcpStream, events: &AtomicU64) {
     }
 }
 
-/// Asks at its times, and counts; the slowest answer, in milliseconds.
-fn ask(address: &str, number: usize, from_ns: i64, to_ns: i64, is_over: &AtomicBool) -> (u64, f64) {
-    be_elsewhere();
+/// Sends requests at fixed times. Returns their number, and the time of the slowest response in milliseconds.
+fn send_requests(address: &str, number: usize, from_ns: i64, to_ns: i64, is_over: &AtomicBool) -> (u64, f64) {
+    run_niced();
     let mut stream = BufReader::new(open(address, PATHS[0]));
     read(&mut stream);
     let (mut count, mut slowest_ms) = (0, 0.0);
-    let shift_ns = number as i64 * EVERY_MS * 1_000_000 / ASKERS as i64;
+    let shift_ns = number as i64 * EVERY_MS * 1_000_000 / REQUESTERS as i64;
     let mut at_ns = from_ns + shift_ns;
     while at_ns < to_ns && !is_over.load(Ordering::Relaxed) {
         let left_ns = at_ns - now_ns();
         thread::sleep(Duration::from_nanos(u64::try_from(left_ns).unwrap_or(0)));
         let path = PATHS[count as usize % PATHS.len()];
-        let asked_ns = now_ns();
+        let sent_ns = now_ns();
         stream.get_mut().write_all(request(address, path).as_bytes()).expect("the host reads");
         read(&mut stream);
-        slowest_ms = f64::max(slowest_ms, ms_between(asked_ns, now_ns()));
+        slowest_ms = f64::max(slowest_ms, ms_between(sent_ns, now_ns()));
         count += 1;
         at_ns += EVERY_MS * 1_000_000;
     }
@@ -167,15 +168,15 @@ fn ask(address: &str, number: usize, from_ns: i64, to_ns: i64, is_over: &AtomicB
 
 fn read(stream: &mut BufReader<TcpStream>) {
     let (mut line, mut length) = (String::new(), 0);
-    stream.read_line(&mut line).expect("an answer");
+    stream.read_line(&mut line).expect("a response");
     assert!(line.starts_with("HTTP/1.1 200"), "{line}");
     while line != "\r\n" {
         line.clear();
-        stream.read_line(&mut line).expect("an answer");
+        stream.read_line(&mut line).expect("a response");
         if let Some(number) = line.to_lowercase().strip_prefix("content-length:") {
             length = number.trim().parse().expect("a number");
         }
     }
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).expect("an answer");
+    stream.read_exact(&mut body).expect("a response");
 }

@@ -1,4 +1,4 @@
-//! Components that no host has seen before.
+//! Components that are new to the host.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use crate::clock::now_ns;
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// The component, with a custom section at its end that makes it another one.
+/// Returns a component with a custom section at its end that makes its bytes unique.
 pub(crate) fn distinct(component: &Path) -> Vec<u8> {
     let mut bytes = fs::read(component).expect("a component");
     let mark = format!("{:016x}{:016x}", now_ns(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -23,7 +23,7 @@ pub(crate) fn distinct(component: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Writes it into `plugins/`, as `cp` does.
+/// Writes a component into `plugins/`, as `cp` does.
 pub(crate) fn drop_bytes(site: &Site, bytes: &[u8], name: &str) {
     fs::write(site.plugin(&format!("{name}.wasm")), bytes).expect("a file");
 }

@@ -1,4 +1,4 @@
-//! Ten thousand devices of one plugin: what the others notice when all of them are planned again.
+//! Ten thousand devices of one plugin: the effect on other plugins when all of them are planned again.
 
 use std::{thread, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
 };
 
 const DEVICES: u32 = 10_000;
-/// As the samples' devices have.
+/// As many as the samples' devices have.
 const JOBS_PER_DEVICE: u32 = 2;
 /// Their jobs are due during the day after tomorrow.
 const FAR_MS: i64 = 48 * 3_600_000;
 const DAY_MS: u32 = 86_400_000;
 
-/// At midnight, and when their settings have changed.
+/// Measures new plans at midnight, and for new settings.
 pub(crate) fn devices() -> Vec<Figure> {
     let broker = Broker::new();
     let site = Site::new();
@@ -38,7 +38,7 @@ pub(crate) fn devices() -> Vec<Figure> {
         let t0_ns = ticks(plugin, 40).drop_into(&site, 3_000);
         ticks(plugin, 40).planned(&running);
         running.stop();
-        // The host keeps when each device is planned again, which is its next midnight: that is made to be soon.
+        // The database has the time of each device's next plan, its next midnight: it is moved nearer.
         let midnight_ns = in_ms(2_000).max(t0_ns + 500_000_000);
         site.execute(&format!("UPDATE devices SET replan_at = {}", midnight_ns / 1_000_000));
         let running = site.start(&broker);
@@ -71,7 +71,7 @@ pub(crate) fn devices() -> Vec<Figure> {
     ]
 }
 
-/// Until each device has a midnight ahead again.
+/// Waits until each device has its next plan in the future again.
 fn wait_until_planned(site: &Site, midnight_ns: i64) {
     let left = format!("SELECT count(*) FROM devices WHERE replan_at <= {}", midnight_ns / 1_000_000);
     while site.query(&left) > 0 {

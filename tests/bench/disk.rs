@@ -1,4 +1,4 @@
-//! What runs cost the disk: an SD card wears with every write.
+//! The disk writes of runs, because every write wears an SD card.
 
 use std::{fs, path::Path, thread, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::{
     work::Work,
 };
 
-/// How long a host may take to record how the last runs ended.
+/// How long a host may take to store the ends of the last runs.
 const RECORDED: Duration = Duration::from_secs(2);
 
-/// 100 runs a second for 6 seconds.
+/// Measures 100 runs a second for 6 seconds.
 pub(crate) fn disk() -> Vec<Figure> {
     let broker = Broker::new();
     [("one step", None), ("two steps", Some(500))]
@@ -27,13 +27,13 @@ pub(crate) fn disk() -> Vec<Figure> {
             let subscriber = Subscriber::new(broker.port, &work.filter());
             let process = Process(host.id());
             sleep_until(t0_ns - 100_000_000);
-            let (written, size, said) =
+            let (written, size, lines) =
                 (process.written_bytes(), folder_bytes(&site.path().join("data")), host.log.count());
             assert_complete(&subscriber.take(messages), messages);
             thread::sleep(RECORDED);
             let written = process.written_bytes() - written;
             let grown = folder_bytes(&site.path().join("data")) - size;
-            let commits = took_ms(&host.log.after(said), "committed").len();
+            let commits = took_ms(&host.log.after(lines), "committed").len();
             [
                 Figure::lower(format!("{named}: commits a run"), "", vec![commits as f64 / runs]),
                 Figure::lower(format!("{named}: written a run"), "bytes", vec![written / runs]),
@@ -43,7 +43,7 @@ pub(crate) fn disk() -> Vec<Figure> {
         .collect()
 }
 
-/// What all files in a folder hold.
+/// Returns the size of all files in a folder.
 pub(crate) fn folder_bytes(folder: &Path) -> f64 {
     let entries = fs::read_dir(folder).expect("a folder").flatten();
     let size = |entry: fs::DirEntry| match entry.metadata() {

@@ -1,4 +1,4 @@
-//! From a due time to a subscriber, through Mosquitto, at QoS 1: the host beside a bare publisher of the same messages,
+//! The way from a due time to a subscriber, through Mosquitto, at QoS 1: the host and a bare publisher of the same messages,
 //! in turns.
 
 use std::{thread, time::Duration};
@@ -13,10 +13,10 @@ use crate::{
     work::Work,
 };
 
-/// How long a host may take to record how the last runs ended, after their messages have come.
+/// How long a host may take to store the ends of the last runs, after their messages have arrived.
 const RECORDED: Duration = Duration::from_millis(500);
 
-/// Many jobs due at one instant.
+/// Measures many jobs that are due at one instant.
 pub(crate) fn burst() -> Vec<Figure> {
     let broker = Broker::new();
     [(10_000, "10,000", 5), (100_000, "100,000", 3)]
@@ -44,7 +44,7 @@ pub(crate) fn burst() -> Vec<Figure> {
         .collect()
 }
 
-/// 500 a second for 10 seconds.
+/// Measures 500 jobs a second for 10 seconds.
 pub(crate) fn lateness_at_500() -> Vec<Figure> {
     let broker = Broker::new();
     let work = Work { plugin: "burst", jobs: 5_000, spread_ms: 10_000, per_device: 10_000, then_ms: None };
@@ -61,7 +61,7 @@ pub(crate) fn lateness_at_500() -> Vec<Figure> {
     figures
 }
 
-/// Half of the messages, 99 of 100, all: of several rounds.
+/// Returns figures of the lateness of several rounds: p50, p99 and largest.
 pub(crate) fn late_figures(name: &str, rounds: &[[f64; 3]]) -> Vec<Figure> {
     let figure = |(index, part): (usize, &str)| {
         let samples = rounds.iter().map(|round| round[index]).collect();
@@ -80,12 +80,12 @@ pub(crate) fn by_publisher(broker: &Broker, work: &Work) -> (Vec<Arrival>, i64) 
     (arrivals, t0_ns)
 }
 
-/// What a host did.
+/// A measured round of a host.
 struct Published {
     arrivals: Vec<Arrival>,
-    /// When the first was due.
+    /// When the first job was due.
     t0_ns: i64,
-    /// What it used from then on.
+    /// The host's CPU time from then on.
     cpu_ns: f64,
 }
 

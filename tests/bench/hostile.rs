@@ -1,4 +1,4 @@
-//! A plugin that publishes 20 times a second, alone and beside everything hostile that there is.
+//! A plugin that publishes 20 times a second, alone and beside all hostile guests and files.
 
 use roost_tests::{Broker, Site, figure::Figure, hostile};
 
@@ -10,10 +10,10 @@ use crate::{
     work::Work,
 };
 
-/// What a host may take to start and to plan.
+/// The time that a host may take to start and to plan.
 const LEAD_MS: i64 = 5_000;
 
-/// In pairs: once alone, once beside them, which come when the first message is due.
+/// Measures the plugin alone, and beside the hostile ones, which are installed when the first message is due.
 pub(crate) fn beside_hostile() -> Vec<Figure> {
     let broker = Broker::new();
     let work = Work { plugin: "burst", jobs: 1_200, spread_ms: 60_000, per_device: 60, then_ms: None };

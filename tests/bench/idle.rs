@@ -1,4 +1,4 @@
-//! What a host costs that has nothing to do for a while.
+//! The cost of an idle host.
 
 use std::{fs, thread, time::Duration};
 
@@ -6,13 +6,13 @@ use roost_tests::{Broker, Roost, Site, figure::Figure, free_port, root};
 
 use crate::process::Process;
 
-/// How long a host is given to start and to settle: threads that were only needed for that end after 10 seconds, and what
-/// they used is forgotten with them.
+/// How long a host may take to start and to settle: threads that were needed only for the start end after 10 seconds, and
+/// their CPU time is no longer counted then.
 const SETTLE: Duration = Duration::from_secs(12);
-/// How long it is looked at.
+/// How long it is measured.
 const WATCH: Duration = Duration::from_secs(20);
 
-/// The sample plugins, with Mosquitto and with the built-in broker, at the same time.
+/// Measures two hosts with the sample plugins, with Mosquitto and with the built-in broker, at the same time.
 pub(crate) fn idle() -> Vec<Figure> {
     let broker = Broker::new();
     let (with_mosquitto, built_in) = (samples(), samples());
@@ -35,7 +35,7 @@ pub(crate) fn idle() -> Vec<Figure> {
     figures
 }
 
-/// A site with all sample plugins, and their settings.
+/// Makes a site with all sample plugins and their settings.
 fn samples() -> Site {
     let site = Site::new();
     for file in fs::read_dir(root().join("plugins")).expect("a folder").flatten() {

@@ -1,4 +1,4 @@
-//! From a file to a plugin that runs.
+//! The time from a file to a running plugin.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -11,10 +11,10 @@ use crate::{
     subscriber::Subscriber,
 };
 
-/// Rounds: one is soon done.
+/// The number of rounds, which are short.
 const ROUNDS: usize = 9;
 
-/// What loading a sample takes, part by part, as the host itself says.
+/// Measures the parts of loading a sample, as the host logs them.
 pub(crate) fn samples() -> Vec<Figure> {
     let broker = Broker::new();
     let site = Site::new();
@@ -28,7 +28,7 @@ pub(crate) fn samples() -> Vec<Figure> {
             let bytes = distinct(&sample(&name));
             for again in ["new", "known"] {
                 if again == "known" {
-                    // What was asked last is ready as it is.
+                    // The components that were called last are still in memory.
                     host.stop();
                     host = start();
                 }
@@ -54,7 +54,7 @@ pub(crate) fn samples() -> Vec<Figure> {
     figures
 }
 
-/// How long `roost simulate` takes for a year of the samples, compiling them included.
+/// Measures `roost simulate` for a year of the samples, compiling them included.
 fn simulated_s(site: &Site, flags: &[&str]) -> f64 {
     let plugins = sample_names().into_iter().map(|name| sample(&name).to_str().expect("a path").to_owned());
     let plugins: Vec<String> = plugins.collect();
@@ -66,7 +66,7 @@ fn simulated_s(site: &Site, flags: &[&str]) -> f64 {
     ms_between(begun, now_ns()) / 1e3
 }
 
-/// The samples that are built.
+/// Returns the names of the built samples.
 fn sample_names() -> Vec<String> {
     let files = std::fs::read_dir(root().join("plugins")).expect("a folder").flatten();
     let wasm = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm");
@@ -79,13 +79,13 @@ fn sample_names() -> Vec<String> {
     names
 }
 
-/// From the moment that a file is copied into the folder to a message that is due at once.
+/// Measures the time from copying a file into the folder to a message that is due at once.
 pub(crate) fn dropped() -> Vec<Figure> {
     let broker = Broker::new();
     let site = Site::new();
     let host = site.start(&broker);
     let subscriber = Subscriber::new(broker.port, "#");
-    // The first one pays for what all share.
+    // The first one includes one-time costs.
     drop_one(&site, &host, &subscriber, &distinct(&guest("at-once")), "first");
     let (mut new, mut known) = (Vec::new(), Vec::new());
     let mut size = 0;

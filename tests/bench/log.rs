@@ -1,4 +1,4 @@
-//! What the host says of its work, and at the level `debug` of how long it took.
+//! Reads durations from the host's log at the level `debug`.
 
 use std::{thread, time::Duration};
 
@@ -6,10 +6,10 @@ use roost_tests::Roost;
 
 use crate::clock::{ms_between, now_ns};
 
-/// How long a thousand lines may take: much longer than they do.
+/// The time limit for a thousand lines: much longer than they take.
 const PATIENCE_MS: f64 = 600_000.0;
 
-/// How often something was done, in milliseconds each: of lines such as `… DEBUG committed changes=3 took=1.2ms`.
+/// Returns the durations in milliseconds of lines such as `… DEBUG committed changes=3 took=1.2ms`.
 pub(crate) fn took_ms(lines: &[String], done: &str) -> Vec<f64> {
     let done = format!(" {done} ");
     lines
@@ -19,7 +19,7 @@ pub(crate) fn took_ms(lines: &[String], done: &str) -> Vec<f64> {
         .collect()
 }
 
-/// Of text such as `1.2ms`.
+/// Parses text such as `1.2ms`.
 fn milliseconds(text: &str) -> Option<f64> {
     let text = text.split_whitespace().next()?;
     let (number, unit) = text.split_at(text.find(|c: char| c != '.' && !c.is_ascii_digit())?);
@@ -33,7 +33,7 @@ fn milliseconds(text: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * factor)
 }
 
-/// Waits until so many lines after the first `from` contain a text. Looks seldom: there may be thousands of lines.
+/// Waits until `count` lines after the first `from` contain a text.
 pub(crate) fn wait_for_lines(host: &Roost, from: usize, text: &str, count: usize) {
     let (mut seen, mut found) = (from, 0);
     let begun = now_ns();
@@ -41,7 +41,7 @@ pub(crate) fn wait_for_lines(host: &Roost, from: usize, text: &str, count: usize
         let lines = host.log.after(seen);
         seen += lines.len();
         found += lines.iter().filter(|line| line.contains(text)).count();
-        assert!(ms_between(begun, now_ns()) < PATIENCE_MS, "{found} of {count} lines said `{text}`");
+        assert!(ms_between(begun, now_ns()) < PATIENCE_MS, "{found} of {count} lines contain `{text}`");
         thread::sleep(Duration::from_millis(5));
     }
 }

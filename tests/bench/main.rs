@@ -1,8 +1,7 @@
-//! What Roost can do on this machine, in figures: `make bench`. The real binary is driven from outside; only the
-//! scheduler is called directly.
+//! The benchmarks (`make bench`). They drive the real binary from outside; only the scheduler is called directly.
 //!
-//! `--only WORD` picks groups, `--base FILE` compares with an earlier run.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its tables are for people, and so is its progress")]
+//! `--only WORD` selects groups, `--base FILE` compares with an earlier run.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the tables and the progress are its output")]
 
 mod api;
 mod clock;
@@ -29,19 +28,19 @@ use roost_tests::figure::{Base, Figure, table, to_json};
 
 /// Figures that are measured together.
 struct Group {
-    /// What picks it.
+    /// The word that selects it.
     word: &'static str,
-    /// What its table is called.
+    /// The title of its table.
     title: &'static str,
     measure: fn() -> Vec<Figure>,
 }
 
-/// The scheduler first: its memory is measured in this process, which then has little yet.
+/// All groups. The scheduler is first, because its memory is measured in this process, which is still small then.
 const GROUPS: [Group; 12] = [
     Group { word: "scheduler", title: "The scheduler alone, 1,000,000 jobs", measure: scheduler::scheduler },
     Group { word: "burst", title: "Jobs due at one instant", measure: end_to_end::burst },
     Group { word: "lateness", title: "500 jobs a second", measure: end_to_end::lateness_at_500 },
-    Group { word: "api", title: "200 event streams and 500 requests a second", measure: api::asked_and_followed },
+    Group { word: "api", title: "200 event streams and 500 requests a second", measure: api::under_load },
     Group { word: "disk", title: "100 runs a second: the disk", measure: disk::disk },
     Group { word: "million", title: "1,000,000 jobs that wait", measure: million::million },
     Group { word: "samples", title: "Loading the samples", measure: loading::samples },
@@ -57,7 +56,7 @@ fn main() {
     let base = base.map(|path| {
         let text =
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()));
-        Base::read(&text).unwrap_or_else(|| panic!("{} is not what an earlier run wrote", path.display()))
+        Base::read(&text).unwrap_or_else(|| panic!("{} is not the result of an earlier run", path.display()))
     });
     let picked = |group: &&Group| only.is_empty() || only.iter().any(|word| word == group.word);
     let mut measured = Vec::new();
@@ -74,34 +73,34 @@ fn main() {
     fs::write(&path, to_json(all)).unwrap_or_else(|error| panic!("{} cannot be written: {error}", path.display()));
 }
 
-/// What was asked for.
+/// The arguments of the command line.
 struct Arguments {
-    /// Words of groups; all where there is none.
+    /// The words of the selected groups; empty for all.
     only: Vec<String>,
-    /// What an earlier run wrote.
+    /// The result of an earlier run.
     base: Option<PathBuf>,
 }
 
 impl Arguments {
     fn parse() -> Self {
         let words: Vec<&str> = GROUPS.iter().map(|group| group.word).collect();
-        let mut asked = Self { only: Vec::new(), base: None };
+        let mut parsed = Self { only: Vec::new(), base: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--only" => {
                     let list = arguments.next().unwrap_or_default();
-                    asked.only.extend(list.split(',').map(str::to_owned));
+                    parsed.only.extend(list.split(',').map(str::to_owned));
                 }
-                "--base" => asked.base = arguments.next().map(PathBuf::from),
-                // Cargo says it to everything that it benchmarks.
+                "--base" => parsed.base = arguments.next().map(PathBuf::from),
+                // Cargo passes it to every benchmark.
                 "--bench" => {}
                 other => panic!("`{other}` is not known here: write `--only {}` or `--base FILE`", words.join(",")),
             }
         }
-        if let Some(word) = asked.only.iter().find(|word| !words.contains(&word.as_str())) {
+        if let Some(word) = parsed.only.iter().find(|word| !words.contains(&word.as_str())) {
             panic!("there is no group `{word}`: there are {}", words.join(", "));
         }
-        asked
+        parsed
     }
 }

@@ -1,4 +1,4 @@
-//! A million jobs that wait.
+//! A million waiting jobs.
 
 use std::{thread, time::Duration};
 
@@ -18,10 +18,10 @@ const JOBS: u32 = 1_000_000;
 /// They are due during the day after tomorrow.
 const FAR_MS: i64 = 48 * 3_600_000;
 const DAY_MS: u32 = 86_400_000;
-/// How long a host is left alone before its memory is looked at.
+/// How long a host is left alone before its memory is measured.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// What they cost, what comes beside them, and how soon they are back.
+/// Measures their memory, other jobs beside them, and a restart.
 pub(crate) fn million() -> Vec<Figure> {
     let broker = Broker::new();
     let empty = empty_host(&broker);
@@ -72,7 +72,7 @@ pub(crate) fn million() -> Vec<Figure> {
     figures
 }
 
-/// What a host has that does nothing.
+/// Returns the memory of a host without plugins.
 pub(crate) fn empty_host(broker: &Broker) -> Memory {
     let site = Site::new();
     let host = site.start(broker);

@@ -1,4 +1,4 @@
-//! What the kernel says of a process.
+//! The kernel's figures of a process.
 
 use std::{
     fs,
@@ -12,9 +12,9 @@ pub(crate) struct Process(pub(crate) u32);
 /// Its memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
-    /// All that it has in RAM.
+    /// The resident set size.
     pub(crate) rss_bytes: f64,
-    /// The same, with what it shares counted in parts.
+    /// The proportional set size, in which shared pages are divided among the processes.
     pub(crate) pss_bytes: f64,
 }
 
@@ -23,14 +23,14 @@ impl Process {
         Path::new("/proc").join(self.0.to_string()).join(name)
     }
 
-    /// The number after a word, in a file of lines such as `Pss:   12 kB`.
+    /// Returns the number after a word, in a file of lines such as `Pss:   12 kB`.
     fn number(self, file: &str, word: &str) -> f64 {
         let text = fs::read_to_string(self.file(file)).expect("the process runs");
         let line = text.lines().find_map(|line| line.strip_prefix(word)).expect(word);
         line.split_whitespace().next().and_then(|number| number.parse().ok()).expect(word)
     }
 
-    /// CPU time of all threads that run, in nanoseconds.
+    /// Returns the CPU time of all present threads, in nanoseconds.
     pub(crate) fn cpu_ns(self) -> f64 {
         let threads = fs::read_dir(self.file("task")).expect("the process runs");
         let time = |thread: PathBuf| {
@@ -40,18 +40,18 @@ impl Process {
         threads.flatten().filter_map(|thread| time(thread.path())).sum()
     }
 
-    /// What it has of the RAM.
+    /// Returns its memory.
     pub(crate) fn memory(self) -> Memory {
         let kilobytes = |word| 1024.0 * self.number("smaps_rollup", word);
         Memory { rss_bytes: kilobytes("Rss:"), pss_bytes: kilobytes("Pss:") }
     }
 
-    /// The most that it has had of the RAM at once.
+    /// Returns its largest resident set size so far.
     pub(crate) fn peak_bytes(self) -> f64 {
         1024.0 * self.number("status", "VmHWM:")
     }
 
-    /// What it has given to disks.
+    /// Returns the bytes that it has given to disks.
     pub(crate) fn written_bytes(self) -> f64 {
         self.number("io", "write_bytes:")
     }

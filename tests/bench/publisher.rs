@@ -1,11 +1,11 @@
-//! An ordinary publisher with nothing behind it: no jobs, no disk, only rumqttc. What a host cannot be faster than.
+//! A bare publisher for comparison: no jobs, no disk, only rumqttc.
 
 use rumqttc::v5::{AsyncClient, MqttOptions, mqttbytes::QoS};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::sleep_until;
 
-/// Messages under way at once, and waiting to be: of 100, 1,000 and 10,000 the one with the best rate.
+/// The largest number of messages in flight, and in the queue: of 100, 1,000 and 10,000 the one with the best rate.
 const INFLIGHT: u16 = 10_000;
 
 /// A connection that publishes at QoS 1.
@@ -32,7 +32,7 @@ impl Publisher {
         Self { client, runtime }
     }
 
-    /// Publishes each when it is due, in their order.
+    /// Publishes each message when it is due, in their order.
     pub(crate) fn publish(&self, messages: Vec<Prepared>) {
         self.runtime.block_on(async {
             for Prepared { due_ns, topic, payload } in messages {
@@ -43,7 +43,7 @@ impl Publisher {
     }
 }
 
-/// The messages that the host is to send as well.
+/// Returns the same messages as the host sends.
 pub(crate) fn prepare(count: u32, t0_ns: i64, spread_ms: u32, topic: &str) -> Vec<Prepared> {
     let message = |number: u32| {
         let due_ns = t0_ns + i64::from(spread_ms) * i64::from(number) / i64::from(count) * 1_000_000;

@@ -28,15 +28,15 @@ use crate::{
 const DEVICES: i64 = 100;
 const JOBS_PER_DEVICE: i64 = 10_000;
 const JOBS: i64 = DEVICES * JOBS_PER_DEVICE;
-/// One a millisecond, beginning a day after they were planned.
+/// Their time of planning; a day later, one is due each millisecond.
 const BEGIN_MS: i64 = 1_800_000_000_000;
 const FIRST_DUE_MS: i64 = BEGIN_MS + 86_400_000;
-/// What the link to the broker can have under way.
+/// The link's credit.
 const CREDIT: u32 = 1_000;
-/// Steps that fire are this far apart: each then has as much to do as in a burst.
+/// The interval between steps of the scheduler, so that each has as much to do as in a burst.
 const FIRE_EVERY_MS: i64 = 500;
 
-/// Counts what the thread that asks has allocated and not freed.
+/// An allocator that counts the bytes that the present thread has allocated and not freed.
 struct Counting;
 
 thread_local! {
@@ -47,7 +47,7 @@ thread_local! {
 static ALLOCATOR: Counting = Counting;
 
 #[allow(unsafe_code, reason = "an allocator cannot be written without; this one only counts")]
-// SAFETY: everything is passed on to the system's allocator as it came.
+// SAFETY: every call is passed on unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.set(ALLOCATED.get() + layout.size() as i64);
@@ -68,38 +68,38 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Insert, wait, fire.
+/// Measures planning, waiting and firing.
 pub(crate) fn scheduler() -> Vec<Figure> {
     let (mut insert, mut fire, mut allocated, mut resident, mut longest) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..3 {
         let (bytes_before, rss_before) = (ALLOCATED.get(), rss());
         let plan = loaded();
-        let mut bench = Bench::new();
+        let mut world = World::new();
         let begun = now_ns();
-        bench.step(BEGIN_MS, Event::Loaded(plan));
-        bench.settle(BEGIN_MS);
+        world.step(BEGIN_MS, Event::Loaded(plan));
+        world.settle(BEGIN_MS);
         insert.push(JOBS as f64 / ms_between(begun, now_ns()) * 1e3);
-        assert_eq!(bench.scheduler.job_count() as i64, JOBS, "all jobs are planned");
+        assert_eq!(world.scheduler.job_count() as i64, JOBS, "all jobs are planned");
         allocated.push((ALLOCATED.get() - bytes_before) as f64 / JOBS as f64);
         resident.push((rss() - rss_before) / JOBS as f64);
 
-        bench.step(FIRST_DUE_MS - 1, Event::LinkUp { link: 1, credit: CREDIT });
+        world.step(FIRST_DUE_MS - 1, Event::LinkUp { link: 1, credit: CREDIT });
         let begun = now_ns();
         for tick in 1..=JOBS / FIRE_EVERY_MS {
             let now_ms = FIRST_DUE_MS + tick * FIRE_EVERY_MS;
-            bench.step(now_ms, Event::Woke);
-            bench.settle(now_ms);
+            world.step(now_ms, Event::Woke);
+            world.settle(now_ms);
         }
         fire.push(JOBS as f64 / ms_between(begun, now_ns()) * 1e3);
-        assert_eq!(bench.published, JOBS, "all runs are published");
-        longest.push(bench.longest_ns as f64 / 1e6);
+        assert_eq!(world.published, JOBS, "all runs are published");
+        longest.push(world.longest_ns as f64 / 1e6);
     }
     vec![
         Figure::higher("planned", "jobs/s", insert),
         Figure::higher("fired, acknowledged and ended", "runs/s", fire),
         Figure::lower("allocated for a waiting job", "bytes", allocated),
-        // What the first round freed the later ones take again.
+        // Later rounds reuse the memory that the first one freed.
         Figure::lower("resident for a waiting job", "bytes", resident.into_iter().take(1).collect()),
         Figure::lower("longest single step", "ms", longest),
     ]
@@ -109,8 +109,8 @@ fn rss() -> f64 {
     Process(std::process::id()).memory().rss_bytes
 }
 
-/// A scheduler in a world where all goes well at once.
-struct Bench {
+/// A scheduler whose effects succeed at once.
+struct World {
     scheduler: Scheduler,
     answers: Vec<Event>,
     again: bool,
@@ -118,7 +118,7 @@ struct Bench {
     longest_ns: i64,
 }
 
-impl Bench {
+impl World {
     fn new() -> Self {
         let scheduler = Scheduler::new(Saved::default(), [], Operator::default(), at(BEGIN_MS));
         Self { scheduler, answers: Vec::new(), again: false, published: 0, longest_ns: 0 }
@@ -140,7 +140,7 @@ impl Bench {
                         no_subscriber: false,
                     });
                 }
-                Effect::NotifyDurable(ticket) => self.answers.push(Event::Durable(ticket)),
+                Effect::NotifyDurable(token) => self.answers.push(Event::Durable(token)),
                 Effect::Announce(_)
                 | Effect::ZonesMoved { .. }
                 | Effect::Call { .. }
@@ -152,7 +152,7 @@ impl Bench {
         }
     }
 
-    /// Until nothing is left to be done at that moment.
+    /// Steps until nothing is left to be done at that moment.
     fn settle(&mut self, now_ms: i64) {
         while self.again || !self.answers.is_empty() {
             let answers = std::mem::take(&mut self.answers);
@@ -176,7 +176,7 @@ fn loaded() -> Loaded {
         name: DeviceName::parse(&format!("at-{device}")).expect("a name"),
         site: Site { zone: Zone::UTC, location: None },
         plan: Ok(Plan {
-            asked: at(BEGIN_MS),
+            requested_at: at(BEGIN_MS),
             jobs: (device * JOBS_PER_DEVICE..(device + 1) * JOBS_PER_DEVICE)
                 .map(|number| PackedJob::from(&job(number)))
                 .collect(),

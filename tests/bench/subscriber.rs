@@ -1,4 +1,4 @@
-//! Somebody who listens on a socket of his own, and has nothing to do but to note when what came.
+//! A minimal subscriber that stamps the arrivals of messages.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -12,11 +12,11 @@ use roost_tests::figure::quantile;
 
 use crate::clock::{ms_between, now_ns};
 
-/// Room for what one read brings: it is stamped as a whole.
+/// The size of one read, whose messages get the same stamp.
 const READ_BYTES: usize = 64 * 1024;
-/// How often it is looked whether all has come: seldom, for waking up costs what is measured.
+/// How often the number of arrivals is checked: seldom, because waking up disturbs the measurement.
 const LOOK: Duration = Duration::from_millis(20);
-/// Nothing that is waited for is silent for so long.
+/// How long no message may arrive before the wait fails.
 const SILENCE_MS: f64 = 30_000.0;
 
 /// A subscriber with MQTT 3.1.1, as most devices are, at QoS 1.
@@ -25,7 +25,7 @@ pub(crate) struct Subscriber {
     heard: Arc<Mutex<Vec<Arrival>>>,
 }
 
-/// A message that came. Its payload said when it was due, and which it was: `1800000000000000000:42`.
+/// An arrived message. Its payload has its due time and its number: `1800000000000000000:42`.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) at_ns: i64,
@@ -34,14 +34,14 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// How late it was.
+    /// Returns its lateness in milliseconds.
     pub(crate) fn late_ms(&self) -> f64 {
         ms_between(self.due_ns, self.at_ns)
     }
 }
 
 impl Subscriber {
-    /// Subscribes, and has the broker's word for it.
+    /// Subscribes, and waits for the acknowledgement.
     pub(crate) fn new(port: u16, filter: &str) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the broker listens");
         stream.set_nodelay(true).expect("a TCP socket");
@@ -61,7 +61,7 @@ impl Subscriber {
         Self { stream, heard }
     }
 
-    /// Waits for so many messages and takes them, and what came besides.
+    /// Waits for at least `count` messages, and takes all.
     pub(crate) fn take(&self, count: usize) -> Vec<Arrival> {
         let mut silent_since = now_ns();
         let mut seen = 0;
@@ -74,18 +74,18 @@ impl Subscriber {
                 (seen, silent_since) = (heard.len(), now_ns());
             }
             drop(heard);
-            assert!(ms_between(silent_since, now_ns()) < SILENCE_MS, "{seen} of {count} messages came, and no more");
+            assert!(ms_between(silent_since, now_ns()) < SILENCE_MS, "{seen} of {count} messages arrived, and no more");
             thread::sleep(LOOK);
         }
     }
 
-    /// What came so far, and stays.
+    /// Returns a copy of the messages so far.
     pub(crate) fn so_far(&self) -> Vec<Arrival> {
         self.heard().clone()
     }
 
     fn heard(&self) -> MutexGuard<'_, Vec<Arrival>> {
-        self.heard.lock().expect("nobody panics with it")
+        self.heard.lock().expect("no thread panics while it holds the lock")
     }
 }
 
@@ -98,7 +98,7 @@ impl Drop for Subscriber {
 fn expect<const N: usize>(stream: &mut TcpStream, answer: [u8; N]) {
     let mut read = [0; N];
     stream.read_exact(&mut read).expect("the broker answers");
-    assert_eq!(read, answer, "the broker does not want a subscriber");
+    assert_eq!(read, answer, "the broker refuses the subscriber");
 }
 
 fn listen(mut stream: TcpStream, heard: &Mutex<Vec<Arrival>>) {
@@ -128,11 +128,11 @@ fn listen(mut stream: TcpStream, heard: &Mutex<Vec<Arrival>>) {
             return;
         }
         acks.clear();
-        heard.lock().expect("nobody panics with it").append(&mut arrivals);
+        heard.lock().expect("no thread panics while it holds the lock").append(&mut arrivals);
     }
 }
 
-/// A whole packet, and what comes after it.
+/// Splits a complete packet off the bytes.
 fn next_packet(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (mut length, mut shift) = (0, 0);
     for (index, byte) in bytes.get(1..)?.iter().take(4).enumerate() {
@@ -151,7 +151,7 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// What a PUBLISH at QoS 1 brought.
+    /// Parses a PUBLISH at QoS 1.
     fn of(packet: &'a [u8]) -> Option<Self> {
         if packet[0] & 0xf6 != 0x32 {
             return None;
@@ -168,22 +168,22 @@ impl<'a> Message<'a> {
     }
 }
 
-/// How late messages were, in milliseconds: half of them, 99 of 100, all.
+/// Returns the lateness of messages in milliseconds: p50, p99 and largest.
 pub(crate) fn lateness(arrivals: &[Arrival]) -> [f64; 3] {
     let late: Vec<f64> = arrivals.iter().map(Arrival::late_ms).collect();
     [0.5, 0.99, 1.0].map(|part| quantile(&late, part))
 }
 
-/// Messages a second, from the instant at which all were due to the last one's arrival.
+/// Returns the messages per second, from the instant at which all were due to the last arrival.
 pub(crate) fn rate(arrivals: &[Arrival], due_ns: i64) -> f64 {
     let last = arrivals.iter().map(|arrival| arrival.at_ns).max().expect("some arrived");
     arrivals.len() as f64 / (last - due_ns) as f64 * 1e9
 }
 
-/// Nothing was lost, and nothing came twice.
+/// Asserts that no message was lost or repeated.
 pub(crate) fn assert_complete(arrivals: &[Arrival], count: usize) {
     let mut numbers: Vec<u32> = arrivals.iter().map(|arrival| arrival.number).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    assert_eq!((arrivals.len(), numbers.len()), (count, count), "messages that came, and different ones among them");
+    assert_eq!((arrivals.len(), numbers.len()), (count, count), "arrived messages, and distinct ones among them");
 }

@@ -1,4 +1,4 @@
-//! A thousand plugins, each another one.
+//! A thousand distinct plugins.
 
 use std::{thread, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
 };
 
 const PLUGINS: usize = 1_000;
-/// How long a host is left alone before its memory is looked at.
+/// How long a host is left alone before its memory is measured.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Loaded for the first time, and again when the host is restarted.
+/// Measures their first load, and a restart of the host.
 pub(crate) fn thousand() -> Vec<Figure> {
     let broker = Broker::new();
     let empty = empty_host(&broker);

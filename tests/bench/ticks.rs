@@ -1,4 +1,4 @@
-//! A plugin that does something every 10 milliseconds, and so tells when the host is on time, and how much it is not.
+//! A plugin that publishes every 10 milliseconds, which shows from when on the host is on time, and how late it is.
 
 use roost_tests::{Roost, Site};
 
@@ -8,29 +8,29 @@ use crate::{
     work::Work,
 };
 
-/// How often it is due.
+/// The interval of its jobs.
 const EVERY_MS: u32 = 10;
-/// What is no later than this is on time.
+/// The largest lateness that counts as on time.
 const ON_TIME_MS: f64 = 5.0;
-/// A host is on time if it is for so many ticks: a second.
+/// The number of ticks on time, a second's, after which the host counts as on time.
 const STEADY: usize = 100;
-/// A host that starts is on time after that, or never.
+/// The time limit for a starting host.
 const PATIENCE_MS: f64 = 60_000.0;
 
-/// A second's ticks, so many times.
+/// Returns ticks for a number of seconds.
 pub(crate) const fn ticks(plugin: &'static str, seconds: u32) -> Work {
     Work { plugin, jobs: seconds * 1_000 / EVERY_MS, spread_ms: seconds * 1_000, per_device: 10_000, then_ms: None }
 }
 
-/// Lets a host plan ticks, and waits until they have begun.
+/// Installs ticks, and waits until they have begun.
 pub(crate) fn begin(work: &Work, site: &Site, host: &Roost) {
     let t0_ns = work.drop_into(site, 2_000);
     work.planned(host);
     sleep_until(t0_ns + 200_000_000);
 }
 
-/// When a host that was just started sent anything for the first time, and from when on it was on time, in milliseconds
-/// after it was started. Ticks are due all the while, so that the first one tells.
+/// Waits until a restarted host is on time. Returns when it sent its first message, and from when on it was on time, in
+/// milliseconds after its start. Ticks are due all the while.
 pub(crate) fn first_and_on_time(subscriber: &Subscriber, started_ns: i64) -> (f64, f64) {
     loop {
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -47,7 +47,7 @@ pub(crate) fn first_and_on_time(subscriber: &Subscriber, started_ns: i64) -> (f6
     }
 }
 
-/// Those that were due in between.
+/// Returns the messages that were due between two instants.
 pub(crate) fn due_between(heard: &[Arrival], from_ns: i64, to_ns: i64) -> Vec<Arrival> {
     heard.iter().filter(|arrival| (from_ns..=to_ns).contains(&arrival.due_ns)).copied().collect()
 }

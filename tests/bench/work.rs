@@ -1,12 +1,14 @@
-//! Work for a host: jobs of the guest `burst`, due when a measurement wants them.
+//! Work for a host: jobs of the guest `burst`.
+
+use std::fs;
 
 use roost_tests::{Broker, Roost, Site, guest};
 
 use crate::clock::{in_ms, now_ns};
 
-/// What a host may take to start and to plan, before what is planned is due: so long, …
+/// The time that a host may take to start and to plan before the first job is due: a fixed part, …
 const START_MS: i64 = 1_500;
-/// … and so long for each job.
+/// … and a part for each job.
 const PLAN_US: i64 = 40;
 /// How long a host is left alone between its last plan and the first message.
 const REST_MS: i64 = 300;
@@ -14,28 +16,28 @@ const REST_MS: i64 = 300;
 /// Jobs that are due at once, or evenly spread.
 #[derive(Clone, Copy)]
 pub(crate) struct Work {
-    /// The plugin's name, and where its topics begin.
+    /// The plugin's name, which is also the first level of its topics.
     pub(crate) plugin: &'static str,
     pub(crate) jobs: u32,
     pub(crate) spread_ms: u32,
-    /// How many of them are one device's: 10,000 at most.
+    /// The jobs of each device: at most 10,000.
     pub(crate) per_device: u32,
-    /// Where a run has two steps: how long after the first the second is.
+    /// The offset of the second step, if runs have two.
     pub(crate) then_ms: Option<u32>,
 }
 
 impl Work {
-    /// What a subscriber asks for.
+    /// Returns the topic filter of its messages.
     pub(crate) fn filter(&self) -> String {
         format!("{}/#", self.plugin)
     }
 
-    /// How many messages come of it.
+    /// Returns the number of its messages.
     pub(crate) fn messages(&self) -> usize {
         self.jobs as usize * if self.then_ms.is_some() { 2 } else { 1 }
     }
 
-    /// Its `.toml`: plans are bounded, so there are as many devices as it takes.
+    /// Returns its settings, with as many devices as needed, because plans are bounded.
     pub(crate) fn settings(&self, t0_ns: i64) -> String {
         let Self { plugin, jobs, spread_ms, per_device, then_ms } = self;
         let then = then_ms.map_or(String::new(), |then_ms| format!("then_ms = {then_ms}\n"));
@@ -50,7 +52,7 @@ impl Work {
         shared + &devices
     }
 
-    /// Drops it into a site, due so long from now, and says when that is.
+    /// Installs it into a site, due `lead_ms` from now. Returns when the first job is due.
     pub(crate) fn drop_into(&self, site: &Site, lead_ms: i64) -> i64 {
         let t0_ns = in_ms(lead_ms);
         site.settings(self.plugin, &self.settings(t0_ns));
@@ -58,28 +60,31 @@ impl Work {
         t0_ns
     }
 
-    /// Waits until a host has planned it, and kept the plan.
+    /// Waits until a host has stored its plan.
     pub(crate) fn planned(&self, host: &Roost) {
         host.says(&format!("jobs of `{}`: {} new", self.plugin, self.jobs));
     }
 
-    /// Starts a new host that has planned it and rests, and says when the first is due.
+    /// Starts a new host, and waits until it has planned the work. Returns also when the first job is due.
     pub(crate) fn ready(&self, broker: &Broker) -> (Site, Roost, i64) {
         self.ready_with(broker, &[])
     }
 
-    /// The same, with more arguments for the host.
+    /// As [`Self::ready`], with more arguments for the host.
     pub(crate) fn ready_with(&self, broker: &Broker, arguments: &[&str]) -> (Site, Roost, i64) {
         let mut lead_ms = START_MS + PLAN_US * i64::from(self.jobs) / 1_000;
         loop {
             let site = Site::new();
+            // As an operator with so many devices would allow it.
+            let rates = format!("[rates]\nburst = {}\n", self.jobs.max(10_000));
+            fs::write(site.path().join("roost.toml"), rates).expect("a file");
             let t0_ns = self.drop_into(&site, lead_ms);
             let host = site.start_with(&[&["--mqtt", &broker.url()], arguments].concat());
             self.planned(&host);
             if now_ns() + REST_MS * 1_000_000 < t0_ns {
                 return (site, host, t0_ns);
             }
-            // A slow machine: once more, with more time.
+            // On a slow machine, try again with more time.
             lead_ms *= 2;
         }
     }

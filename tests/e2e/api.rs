@@ -15,7 +15,7 @@ use crate::{
     ticking,
 };
 
-/// What is answered to a request: the status, the head, and the body.
+/// Sends a request, and returns the response's status, head and body.
 pub(crate) fn talk(address: &str, request: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -49,7 +49,7 @@ pub(crate) fn get(address: &str, path: &str) -> Value {
     value
 }
 
-/// A host with two devices of three jobs each.
+/// Starts a host with two devices of three jobs each.
 fn planned() -> (Broker, Site, Roost, String) {
     let (broker, site) = (Broker::new(), Site::new());
     let jobs: String = ["a", "b", "c"].iter().map(|id| job(id, "cron = \"30 6 * * *\"", "declared/x")).collect();
@@ -62,7 +62,7 @@ fn planned() -> (Broker, Site, Roost, String) {
 }
 
 #[test]
-fn what_is_planned_can_be_asked_for_in_pages() {
+fn planned_jobs_are_listed_in_pages() {
     let (_broker, site, host, address) = planned();
     host.says("connected to the broker");
     assert_eq!(get(&address, "/healthz")["status"], "ok");
@@ -113,7 +113,7 @@ fn what_is_planned_can_be_asked_for_in_pages() {
 }
 
 #[test]
-fn runs_are_listed_in_pages_one_by_one_and_by_commands_elsewhere() {
+fn runs_are_listed_in_pages_alone_and_by_commands_from_another_folder() {
     let (_broker, site, listener, host) = ticking("ticking");
     let address = host.address();
     listener.wait("some of them", |heard| heard.len() > 4);
@@ -141,7 +141,7 @@ fn runs_are_listed_in_pages_one_by_one_and_by_commands_elsewhere() {
 }
 
 #[test]
-fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
+fn an_invalid_request_gets_a_problem_document() {
     let (_broker, _site, host, address) = planned();
     let json = "content-type: application/json\r\n";
     let long = format!("{{\"run\":\"{}\"}}", "a".repeat(256 * 1024));
@@ -181,13 +181,13 @@ fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
         let (status, value) = ask(&address, method, path, headers, body);
         assert_eq!(status, expected, "{method} {path}: {value}");
     }
-    for (path, told) in [
+    for (path, shown) in [
         ("/api/v1/jobs?colour=red", "the query is not understood: colour: unknown field `colour`"),
         ("/api/v1/plugins/Declared", "the path is not understood: "),
         ("/api/v1/jobs/declared/north/d", "device `declared/north` has no job `d`"),
     ] {
         let detail = ask(&address, "GET", path, "", "").1["detail"].to_string();
-        assert!(detail.contains(told), "{path}: {detail}");
+        assert!(detail.contains(shown), "{path}: {detail}");
     }
     let (status, head, _) = talk(&address, "GET /healthz HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
     assert_eq!(status, 421, "{head}");
@@ -202,7 +202,7 @@ fn whatever_is_wrong_with_a_request_is_told_as_a_problem() {
 }
 
 #[test]
-fn plugins_are_paused_and_planned_again_and_whatever_is_wrong_with_an_upload_is_told() {
+fn plugins_are_paused_and_planned_again_and_invalid_uploads_get_a_problem() {
     let (_broker, _site, host, address) = planned();
     let (json, wasm) = ("content-type: application/json\r\n", "content-type: application/wasm\r\n");
     for (method, path, headers, body, expected) in [
@@ -226,22 +226,22 @@ fn plugins_are_paused_and_planned_again_and_whatever_is_wrong_with_an_upload_is_
         let (status, value) = ask(&address, method, path, headers, body);
         assert_eq!(status, expected, "{method} {path}: {value}");
     }
-    // Who says that so much comes is not waited for.
+    // A request that announces too much is refused without waiting for its body.
     let head = format!("PUT /api/v1/plugins/other HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{wasm}");
-    let (status, _, told) = talk(&address, &format!("{head}content-length: 67108865\r\n\r\n"));
-    assert_eq!(status, 413, "{told}");
+    let (status, _, shown) = talk(&address, &format!("{head}content-length: 67108865\r\n\r\n"));
+    assert_eq!(status, 413, "{shown}");
     for (what, paused) in [("pause", true), ("replan", true), ("resume", false)] {
         let path = format!("/api/v1/plugins/declared/{what}");
-        let (status, _, told) =
+        let (status, _, shown) =
             talk(&address, &format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
-        assert_eq!((status, told.as_str()), (204, ""), "{what}");
+        assert_eq!((status, shown.as_str()), (204, ""), "{what}");
         assert_eq!(get(&address, "/api/v1/plugins/declared")["paused"], paused, "{what}");
     }
     assert!(host.stop().success());
 }
 
 #[test]
-fn with_a_token_only_whoever_has_it_is_answered_except_by_the_socket() {
+fn with_a_token_only_its_holders_are_served_except_over_the_socket() {
     let (broker, site) = (Broker::new(), Site::new());
     fs::write(site.path().join("token"), "0123456789abcdef\n").unwrap();
     fs::write(site.path().join("roost.toml"), "[http]\ntoken_file = \"token\"\n").unwrap();
@@ -259,13 +259,13 @@ fn with_a_token_only_whoever_has_it_is_answered_except_by_the_socket() {
         command.env("ROOST_URL", format!("http://{address}")).env("ROOST_TOKEN", token).output().unwrap()
     };
     assert!(by_url("0123456789abcdef").status.success());
-    let told = String::from_utf8(by_url("wrong").stderr).unwrap();
-    assert!(told.starts_with("error: the token is wrong\nhint: put what is in its token file"), "{told}");
+    let shown = String::from_utf8(by_url("wrong").stderr).unwrap();
+    assert!(shown.starts_with("error: the token is wrong\nhint: set `ROOST_TOKEN` to the content of"), "{shown}");
     assert!(host.stop().success());
 }
 
 #[test]
-fn an_address_that_cannot_be_listened_on_is_an_error_only_if_it_was_asked_for() {
+fn an_occupied_address_is_an_error_only_if_it_is_configured() {
     let (broker, site) = (Broker::new(), Site::new());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -282,7 +282,7 @@ fn an_address_that_cannot_be_listened_on_is_an_error_only_if_it_was_asked_for() 
 }
 
 #[test]
-fn those_who_say_nothing_hold_nobody_up() {
+fn idle_connections_delay_no_request() {
     let site = Site::new();
     let broker = Broker::new();
     let host = site.start(&broker);
@@ -292,7 +292,7 @@ fn those_who_say_nothing_hold_nobody_up() {
     while silent.len() < 3_000 {
         match TcpStream::connect(&address) {
             Ok(stream) => silent.push(stream),
-            // This test has no more files.
+            // This process cannot open more files.
             Err(_) => break,
         }
     }

@@ -1,4 +1,4 @@
-//! Brokers whose rules, versions and addresses are not what one would wish.
+//! Brokers with access rules, and other unusual brokers.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn roost(site: &Site, arguments: &[&str]) -> String {
     operations::roost(site, arguments).0
 }
 
-/// Makes a job by hand that is due only when it is asked for.
+/// Makes an ad-hoc job that is due only on request.
 fn by_hand(address: &str, id: &str, topic: &str, qos: u8) {
     let job = json!({
         "id": id, "trigger": "cron 0 12 1 1 *", "policy": {"attempts": 1},
@@ -25,14 +25,14 @@ fn by_hand(address: &str, id: &str, topic: &str, qos: u8) {
 fn run(host: &Roost, site: &Site, id: &str) -> Value {
     let run = roost(site, &["run-now", id]).trim().to_owned();
     host.until(&format!("the end of {run}"), || {
-        let told: Value =
+        let shown: Value =
             serde_json::from_str(&roost(site, &["explain", &format!("roost/api/{id}"), "--json"])).ok()?;
-        (told["run"]["run"] == run && told["verdict"] != "running").then_some(told)
+        (shown["run"]["run"] == run && shown["verdict"] != "running").then_some(shown)
     })
 }
 
 #[test]
-fn a_topic_that_the_broker_denies_is_named_and_all_others_go_on() {
+fn a_topic_that_the_broker_denies_is_named_and_all_others_work() {
     let site = Site::new();
     let rules = site.path().join("acl");
     fs::write(&rules, "topic write tick/#\ntopic write probe\ntopic read #\n").unwrap();
@@ -49,11 +49,11 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_go_on() {
     let address = host.address();
     by_hand(&address, "porch", "porch/light", 0);
     assert_eq!(run(&host, &site, "porch")["verdict"], "succeeded", "at QoS 0 a message is done when it is written");
-    let told = run(&host, &site, "porch");
-    let sentence = told["sentence"].as_str().unwrap();
-    assert!(sentence.contains("the broker ended the connection at the message to `porch/light`"), "{told}");
-    assert!(told["notes"].to_string().contains("the line `topic write porch/light` below the user's line"), "{told}");
-    assert_eq!(told["run"]["why"]["failed"]["last"]["ended_link"]["topic"], "porch/light", "{told}");
+    let shown = run(&host, &site, "porch");
+    let sentence = shown["sentence"].as_str().unwrap();
+    assert!(sentence.contains("the broker ended the connection at the message to `porch/light`"), "{shown}");
+    assert!(shown["notes"].to_string().contains("the line `topic write porch/light` below the user's line"), "{shown}");
+    assert_eq!(shown["run"]["why"]["failed"]["last"]["ended_link"]["topic"], "porch/light", "{shown}");
     host.says("the line `topic write porch/light` below the user's line");
     more(&listener, "tick/tick");
     assert_eq!(site.query("SELECT count(*) FROM runs WHERE plugin = 'tick' AND state <> 'succeeded'"), 0);
@@ -61,7 +61,7 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_go_on() {
 }
 
 #[test]
-fn a_status_topic_of_ones_own_or_none_is_a_setting() {
+fn the_status_topic_can_be_changed_or_turned_off() {
     for (setting, expected) in [("\"porch/roost\"", Some("porch/roost")), ("\"off\"", None)] {
         let (broker, site) = (Broker::new(), Site::new());
         let listener = Listener::new(broker.port);
@@ -77,19 +77,19 @@ fn a_status_topic_of_ones_own_or_none_is_a_setting() {
 }
 
 #[test]
-fn what_is_owed_waits_for_a_device_that_is_back_soon_and_the_run_says_if_nobody_listened() {
+fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     let address = host.address();
-    // Nobody has ever listened: that is said, and holds up nothing.
+    // There has never been a subscriber: that is recorded, and delays nothing.
     by_hand(&address, "lamp", "lamp", 1);
-    let told = run(&host, &site, "lamp");
-    assert_eq!(told["verdict"], "succeeded");
+    let shown = run(&host, &site, "lamp");
+    assert_eq!(shown["verdict"], "succeeded");
     assert!(
-        told["sentence"].as_str().unwrap().contains("the broker had no subscriber for the topic of step 1"),
-        "{told}"
+        shown["sentence"].as_str().unwrap().contains("the broker had no subscriber for the topic of step 1"),
+        "{shown}"
     );
-    assert_eq!(told["run"]["why"]["no_subscriber"]["step"], 1, "{told}");
+    assert_eq!(shown["run"]["why"]["no_subscriber"]["step"], 1, "{shown}");
     assert!(roost(&site, &["runs"]).contains("the broker had no subscriber"));
 
     let listener = Listener::new(broker.port);
@@ -105,11 +105,14 @@ fn what_is_owed_waits_for_a_device_that_is_back_soon_and_the_run_says_if_nobody_
     roost(&site, &["run-now", "valve"]);
     listener.wait_for("valve");
     drop(listener);
-    let waits = "step 2 of 2 was tried";
-    let told =
-        host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|told| told.contains(waits)));
+    let waits = "step 2 of 2 was attempted";
+    let shown =
+        host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|shown| shown.contains(waits)));
     host.says("the broker has no subscriber for `valve`: a run's owed steps on it are sent again for up to 5 min");
-    assert!(told.contains("the broker has it, and had no subscriber for its topic; that is done again"), "{told}");
+    assert!(
+        shown.contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
+        "{shown}"
+    );
     let listener = Listener::new(broker.port);
     assert_eq!(listener.wait_for("valve").payload, "OFF");
     host.says("succeeded roost/api/valve/");

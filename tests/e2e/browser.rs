@@ -1,4 +1,4 @@
-//! A real browser, and a page of somebody who means harm.
+//! A real browser, and a malicious page.
 
 use std::{
     io::{Read, Write},
@@ -17,21 +17,21 @@ use crate::{
     ticking,
 };
 
-/// Somewhere else: it serves a page, and hears what the page has to say.
+/// Serves a page at another origin, and receives the page's results.
 fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (told, heard) = mpsc::channel();
+    let (reports, heard) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let (page, told) = (page.clone(), told.clone());
-            thread::spawn(move || answer(stream, &page, &told));
+            let (page, reports) = (page.clone(), reports.clone());
+            thread::spawn(move || answer(stream, &page, &reports));
         }
     });
     (address, heard)
 }
 
-fn answer(mut stream: TcpStream, page: &str, told: &mpsc::Sender<Value>) {
+fn answer(mut stream: TcpStream, page: &str, reports: &mpsc::Sender<Value>) {
     let mut request = Vec::new();
     let mut piece = [0; 4_096];
     while let Ok(count @ 1..) = stream.read(&mut piece) {
@@ -45,14 +45,14 @@ fn answer(mut stream: TcpStream, page: &str, told: &mpsc::Sender<Value>) {
             return;
         }
         if let Ok(value) = serde_json::from_str(body) {
-            let _ = told.send(value);
+            let _ = reports.send(value);
             let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             return;
         }
     }
 }
 
-/// A browser for which `coop.example` is this machine, as for one that was told so by a name server.
+/// Returns a browser for which `coop.example` is this machine, as after an attack on name resolution.
 fn browser(site: &Site, arguments: &[&str]) -> Command {
     let mut command = Command::new("chromium");
     command.args([
@@ -70,7 +70,7 @@ fn browser(site: &Site, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_page_of_another_place_reads_nothing_and_changes_nothing() {
+fn a_page_of_another_origin_reads_nothing_and_changes_nothing() {
     let (_broker, site, _listener, host) = ticking("declared");
     let address = host.address();
     let named = address.replace("127.0.0.1", "coop.example");
@@ -96,7 +96,7 @@ fn a_page_of_another_place_reads_nothing_and_changes_nothing() {
     assert_eq!(get(&address, "/api/v1/jobs?plugin=roost")["items"], Value::Array(Vec::new()));
     assert_eq!(get(&address, "/api/v1/plugins")["items"].as_array().unwrap().len(), 1);
     assert!(runs(&site, &[]).iter().all(|run| !text(run, "run").contains("manual")), "{:?}", runs(&site, &[]));
-    // What the page wanted is what others may: it did not fail for being wrong.
+    // Other clients may make the same requests: the page's did not fail because they were invalid.
     let (status, run) = ask(&address, "POST", "/api/v1/jobs/declared/declared/tick/run", "", "");
     assert_eq!(status, 200, "{run}");
 

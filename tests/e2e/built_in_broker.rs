@@ -1,4 +1,4 @@
-//! The broker that is built in, as devices and people meet it.
+//! The built-in broker, as devices and other clients use it.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     crashes::sprinkler,
 };
 
-/// A site that has the built-in broker at a port of its own.
+/// Makes a site with the built-in broker at a port of its own.
 fn site() -> (Site, u16) {
     let (site, port) = (Site::new(), free_port());
     fs::write(site.path().join("roost.toml"), format!("[built_in_broker]\ndevices = {port}\n")).unwrap();
@@ -28,10 +28,10 @@ fn start(site: &Site) -> Roost {
 }
 
 #[test]
-fn a_device_that_is_away_gets_an_owed_off_over_a_crash_and_a_restart() {
+fn an_offline_device_gets_an_owed_off_over_a_crash_and_a_restart() {
     let (site, port) = site();
     let roost = start(&site);
-    // It subscribes with a session that lasts, and goes away.
+    // It subscribes with a persistent session, and disconnects.
     drop(Listener::persistent(port, "valve"));
     let witness = Listener::v3(port);
     site.settings("declared", &sprinkler(3000));
@@ -51,7 +51,7 @@ fn a_device_that_is_away_gets_an_owed_off_over_a_crash_and_a_restart() {
 }
 
 #[test]
-fn what_is_retained_is_there_after_a_restart() {
+fn retained_messages_outlive_a_restart() {
     let (site, port) = site();
     let roost = start(&site);
     let publish = |arguments: &[&str]| {
@@ -69,7 +69,7 @@ fn what_is_retained_is_there_after_a_restart() {
     assert_eq!(mode & 0o777, 0o600, "other users of the machine cannot read it");
 }
 
-/// MQTT 5 CONNECT as `x`, and the broker's answer.
+/// Connects as `x` with MQTT 5, and reads the broker's answer.
 fn connect(port: u16) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01x").unwrap();
@@ -97,7 +97,7 @@ fn two_connections_do_not_end_the_broker() {
     assert!(roost.stop().success());
 }
 
-/// Connections that only lie there, more than files may be open: the rest of the host goes on.
+/// With more idle connections than open files, the rest of the host continues to work.
 #[test]
 fn idle_clients_leave_the_rest_of_the_host_alone() {
     let (site, port) = site();
@@ -110,7 +110,7 @@ fn idle_clients_leave_the_rest_of_the_host_alone() {
         stream.write_all(b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00").unwrap();
         clients.push(stream);
     }
-    // The last one has its answer: before it all others have been dealt with.
+    // The last one has its answer, so all others before it have been handled.
     let _ = clients[599].read(&mut [0; 5]);
     site.settings("declared", &crate::job("tick", "every_ms = 1000", "declared/tick"));
     site.drop_in(&guest("declared"), "declared");

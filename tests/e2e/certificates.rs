@@ -1,4 +1,4 @@
-//! Brokers that ask for a certificate, and brokers with several addresses.
+//! Brokers that require a certificate, and brokers with several addresses.
 
 use std::{collections::HashSet, fs, path::Path, process::Command};
 
@@ -6,7 +6,7 @@ use roost_tests::{Broker, Listener, Site, free_port, guest, now_ms, retained};
 
 use crate::{job, operations};
 
-/// Makes a key and a certificate for a name, which an authority signs, or which is an authority.
+/// Makes a key and a certificate for a name, signed by an authority, or for an authority.
 fn certificate(folder: &Path, file: &str, name: &str, authority: Option<&str>) {
     let mut openssl = Command::new("openssl");
     openssl.current_dir(folder).args([
@@ -34,7 +34,7 @@ fn certificate(folder: &Path, file: &str, name: &str, authority: Option<&str>) {
 }
 
 #[test]
-fn a_broker_that_asks_for_a_certificate_knows_roost_by_its_own() {
+fn a_broker_that_requires_a_certificate_accepts_the_one_of_roost() {
     let (site, files) = (Site::new(), tempfile::tempdir().unwrap());
     for (file, name, authority) in [
         ("broker-ca", "Brokers", None),
@@ -66,7 +66,7 @@ fn a_broker_that_asks_for_a_certificate_knows_roost_by_its_own() {
     host.until("a run that succeeded", || {
         (site.query("SELECT count(*) FROM runs WHERE state = 'succeeded'") > 0).then_some(())
     });
-    // The broker knows the user by the certificate: without that name nothing may be written.
+    // The broker takes the user from the certificate: other users may not publish.
     assert_eq!(retained(plain, "roost/status").as_deref(), Some("online"));
     assert!(host.stop().success());
     assert_eq!(retained(plain, "roost/status").as_deref(), Some("offline"));

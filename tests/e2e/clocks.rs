@@ -1,4 +1,4 @@
-//! Clocks that are set, forward and back, by people and by summer time.
+//! Clock changes: forward and back, by the operator and by summer time.
 
 use std::{fs, path::PathBuf};
 
@@ -15,7 +15,7 @@ const SPRING: i64 = 1_806_195_600_000;
 /// 2027-10-31T00:30:00Z: in London 01:30, for the first time that day.
 const AUTUMN: i64 = 1_824_942_600_000;
 
-/// A host with the guest `declared` and a clock of its own.
+/// A host with the guest `declared` and a shifted clock.
 struct World {
     site: Site,
     listener: Listener,
@@ -25,7 +25,7 @@ struct World {
 }
 
 impl World {
-    /// One whose clock shows a time.
+    /// Starts one whose clock shows a time.
     fn at(millis: i64, jobs: &str) -> Self {
         let (broker, site) = (Broker::new(), Site::new());
         let listener = Listener::new(broker.port);
@@ -47,7 +47,7 @@ impl World {
         self.roost.as_ref().expect("it was started")
     }
 
-    /// How many runs of a job there are in a state.
+    /// Waits for a number of runs of a job in a state.
     fn has(&self, job: &str, state: &str, count: i64) {
         let sql = format!("SELECT count(*) FROM runs WHERE job = '{job}' AND state = '{state}'");
         self.roost().has(&self.site, &sql, count);
@@ -59,7 +59,7 @@ impl World {
 }
 
 #[test]
-fn an_hour_that_summer_time_skips_is_made_up_for_and_elapsed_time_goes_on() {
+fn jobs_in_an_hour_that_summer_time_skips_run_and_elapsed_time_continues() {
     let jobs =
         job("fixed", "cron = \"30 1 * * *\"", "declared/fixed") + &job("tick", "every_ms = 1000", "declared/tick");
     let world = World::at(SPRING - 10 * SECOND, &jobs);
@@ -71,7 +71,7 @@ fn an_hour_that_summer_time_skips_is_made_up_for_and_elapsed_time_goes_on() {
 }
 
 #[test]
-fn an_hour_that_summer_time_repeats_has_its_jobs_once() {
+fn jobs_in_an_hour_that_summer_time_repeats_run_once() {
     let jobs =
         job("fixed", "cron = \"30 1 * * *\"", "declared/fixed") + &job("tick", "every_ms = 1000", "declared/tick");
     let world = World::at(AUTUMN - 10 * SECOND, &jobs);
@@ -88,7 +88,7 @@ fn an_hour_that_summer_time_repeats_has_its_jobs_once() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_repeats_nothing_and_holds_nothing_up() {
+fn a_clock_that_is_set_back_repeats_nothing_and_delays_nothing() {
     let valve = "[[config.jobs]]\nid = \"water\"\ntrigger = { in_ms = 1000 }\nsteps = [\n\
                  { topic = \"declared/valve\", payload = \"on\" },\n\
                  { topic = \"declared/valve\", payload = \"off\", after_ms = 4000 },\n]\n";
@@ -102,7 +102,7 @@ fn a_clock_that_is_set_back_repeats_nothing_and_holds_nothing_up() {
     let in_series = |message: &Message| message.property("roost-run").is_some_and(|run| run.ends_with("/series-1"));
     world.listener.wait("ticks of a new series", |heard| heard.iter().filter(|message| in_series(message)).count() > 2);
     world.listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
-    // The time comes a second time, and nothing comes twice.
+    // The time comes a second time, and no run is repeated.
     world.show(MARCH - 2 * SECOND);
     world.roost().says("the clock was set forward");
     for _ in 0..3 {
@@ -114,27 +114,27 @@ fn a_clock_that_is_set_back_repeats_nothing_and_holds_nothing_up() {
 }
 
 #[test]
-fn a_clock_that_is_set_while_nothing_can_be_kept_takes_nothing_from_what_is_owed() {
+fn owed_steps_are_sent_when_the_clock_is_set_after_the_store_failed() {
     let valve = "[[config.jobs]]\nid = \"water\"\ntrigger = { in_ms = 1000 }\nsteps = [\n\
                  { topic = \"declared/valve\", payload = \"on\" },\n\
                  { topic = \"declared/valve\", payload = \"off\", after_ms = 16000 },\n]\n";
     let mut world = World::at(MARCH, &(job("tick", "every_ms = 1000", "declared/tick") + valve));
     world.listener.wait_for("declared/valve");
     world.roost().has(&world.site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
-    // Somebody takes the database away.
+    // The database is moved away.
     let database = world.site.path().join("data/roost.db");
     std::fs::rename(&database, database.with_extension("away")).unwrap();
     world.roost().says("it was deleted or moved away");
     world.show(MARCH + HOUR);
     world.roost().says("the clock was set forward");
     world.listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
-    // Nothing more is owed.
+    // No more steps are owed.
     let roost = world.roost.take().expect("it was started");
     assert!(!roost.ended().0.success());
 }
 
 #[test]
-fn what_the_clock_is_set_past_is_missed_and_says_why() {
+fn runs_that_the_clock_is_set_past_are_missed_with_the_reason() {
     let jobs =
         job("daily", "cron = \"30 6 * * *\"", "declared/daily") + &job("tick", "every_ms = 1000", "declared/tick");
     let world = World::at(MARCH - HOUR, &jobs);
@@ -150,7 +150,7 @@ fn what_the_clock_is_set_past_is_missed_and_says_why() {
 #[test]
 fn nothing_is_planned_by_a_clock_that_has_lost_the_time() {
     let world = World::at(8 * 24 * HOUR, &job("tick", "every_ms = 1000", "declared/tick"));
-    world.roost().says("which cannot be: nothing is planned before it is set");
+    world.roost().says("which is impossible: nothing is planned before it is set");
     world.roost().says("connected to the broker");
     assert_eq!(world.listener.heard().iter().filter(|message| message.topic == "declared/tick").count(), 0);
     world.show(MARCH);

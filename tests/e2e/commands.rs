@@ -1,4 +1,4 @@
-//! What a person types and reads.
+//! Commands and their output.
 
 use std::{fs, process::Output};
 
@@ -9,7 +9,7 @@ use crate::{
     job,
 };
 
-/// Exit code, standard output and standard error of `roost …`, at Greenwich unless it says otherwise.
+/// Runs `roost …`, at Greenwich by default, and returns the exit code, standard output and standard error.
 fn roost(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = site.command(arguments);
     if !arguments.contains(&"--time-zone") {
@@ -49,21 +49,21 @@ fn next_runs_come_strictly_after_the_given_time_in_the_given_zone() {
 }
 
 #[test]
-fn a_trigger_that_never_fires_says_why_and_one_that_is_none_what_it_should_be() {
+fn a_trigger_that_never_fires_or_is_invalid_is_explained() {
     let site = Site::new();
     let (code, out, errors) = roost(&site, &["next", "cron 0 0 31 2 *", "--json"]);
     assert_eq!((code, out.as_str()), (Some(0), "[]\n"));
     assert!(errors.contains("the calendar has no such day"), "{errors}");
-    for (trigger, told) in [("evry 15m", "did you mean `every`?"), ("sunset -20x", "-20x"), ("sunset -20", "-20")] {
+    for (trigger, shown) in [("evry 15m", "did you mean `every`?"), ("sunset -20x", "-20x"), ("sunset -20", "-20")] {
         let words: Vec<_> = ["next"].into_iter().chain(trigger.split(' ')).collect();
         let (code, out, errors) = roost(&site, &words);
         assert_eq!((code, out.as_str()), (Some(1), ""), "{trigger}: {errors}");
-        assert!(errors.replace('−', "-").contains(told), "{trigger}: {errors}");
+        assert!(errors.replace('−', "-").contains(shown), "{trigger}: {errors}");
     }
 }
 
 #[test]
-fn a_check_shows_what_a_plugin_would_do() {
+fn a_check_shows_the_jobs_of_a_plugin() {
     let site = Site::new();
     site.drop_in(&sample("coop-door"), "coop");
     let (code, out, errors) = roost(&site, &["check", "plugins/coop.wasm"]);
@@ -86,17 +86,17 @@ fn a_check_shows_what_a_plugin_would_do() {
 const FIRST_MONDAY: &str = "for the first MON of a month write `cron 0 6 * * MON#1`";
 
 #[test]
-fn what_cron_means_elsewhere_is_explained_wherever_it_is_written() {
+fn cron_expressions_of_other_programs_are_explained_wherever_they_occur() {
     let (broker, site) = (Broker::new(), Site::new());
     let both = "cron 0 6 1-7 * 1";
     let (code, _, errors) = roost(&site, &["next", both, "--count", "1"]);
     assert!(code == Some(0) && errors.starts_with("note: ") && errors.contains(FIRST_MONDAY), "{errors}");
     for (trigger, hint) in [
-        ("cron CRON_TZ=Europe/Oslo 30 6 * * *", "behind the expression: `cron 30 6 * * * in Europe/Oslo`"),
+        ("cron CRON_TZ=Europe/Oslo 30 6 * * *", "follows the expression: `cron 30 6 * * * in Europe/Oslo`"),
         ("@every 5m", "a period is a trigger of its own: `every 5m`"),
         ("@reboot", "hint: `now` runs once"),
         ("cron 0 12 ? * MON", "hint: `?` is `*` here: `cron 0 12 * * MON`"),
-        ("cron 0 12 L-3 * *", "no expression says 3 days before it"),
+        ("cron 0 12 L-3 * *", "no expression means 3 days before it"),
         ("every 2w", "hint: a week is `7d`: write `14d`"),
         ("at 2027-02-29T06:00:00Z", "there is no 29 February 2027: February has 28 days that year"),
         ("at 2027-02-29 06:00", "`2027-02-29 06:00`: there is no 29 February 2027"),
@@ -130,16 +130,16 @@ fn what_cron_means_elsewhere_is_explained_wherever_it_is_written() {
     );
     assert!(status == 400 && problem.to_string().contains("there is no 29 February 2027"), "{status}: {problem}");
 
-    // A job that never ran: first when it is due.
+    // For a job that never ran, the next due time comes first.
     for job in ["declared/declared/first", "roost/api/by-hand"] {
         let (code, out, errors) = roost(&site, &["explain", job]);
         assert_eq!(code, Some(0), "{errors}");
-        assert!(out.starts_with("it has not come yet: it is due ") && out.contains("06:00:00"), "{out}");
+        assert!(out.starts_with("it has not run yet: it is due ") && out.contains("06:00:00"), "{out}");
     }
 }
 
 #[test]
-fn settings_in_another_encoding_are_named_by_it() {
+fn settings_in_another_encoding_are_reported_with_it() {
     let site = Site::new();
     site.drop_in(&sample("coop-door"), "coop");
     let text = "[config]\n# H\u{fc}hner\n";

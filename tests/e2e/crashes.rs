@@ -1,4 +1,4 @@
-//! `kill -9`, and start again.
+//! Crashes (`kill -9`) and restarts.
 
 use std::{thread, time::Duration};
 
@@ -32,12 +32,12 @@ fn a_valve_that_was_opened_is_closed_after_a_crash() {
 }
 
 #[test]
-fn a_valve_that_was_opened_is_closed_though_its_plugin_is_deleted_while_the_host_is_down() {
+fn a_valve_is_closed_after_its_plugin_was_deleted_while_the_host_was_down() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     site.settings("declared", &sprinkler(5000));
     site.drop_in(&guest("declared"), "declared");
-    // Another plugin, or the folder would be taken for unmounted.
+    // Another plugin, because an empty folder would count as unmounted.
     site.drop_in(&guest("burst"), "burst");
     let roost = site.start(&broker);
     listener.wait_for("declared/valve");
@@ -49,7 +49,7 @@ fn a_valve_that_was_opened_is_closed_though_its_plugin_is_deleted_while_the_host
 }
 
 #[test]
-fn after_a_crash_there_are_the_same_jobs_with_the_same_ids_and_nothing_runs_twice() {
+fn after_a_crash_the_jobs_have_the_same_ids_and_no_run_is_repeated() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let jobs = job("done", "in_ms = 0", "declared/done") + &job("later", "at_ms = 4000000000000", "declared/later");
@@ -68,7 +68,7 @@ fn after_a_crash_there_are_the_same_jobs_with_the_same_ids_and_nothing_runs_twic
 }
 
 #[test]
-fn of_what_fell_due_while_the_host_was_down_the_newest_is_made_up_for_and_the_rest_is_recorded() {
+fn the_newest_run_missed_while_the_host_was_down_is_caught_up() {
     let (broker, site, listener, roost) = ticking("declared");
     roost.kill();
     thread::sleep(Duration::from_secs(4));

@@ -1,4 +1,4 @@
-//! What a job's policy promises of its runs: when they are made up for, tried again, confirmed, and what they wait for.
+//! The policies of jobs: catching up, retries, confirmation, groups, overlap and resources.
 
 use std::{fs, thread, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::operations::{roost, runs, text, the_run};
 
 const PUMP: &str = "[[resource]]\nname = \"pump\"\nplugins = [\"declared\", \"lawn\", \"beds\"]\n";
 
-/// A job of the guest `declared` that turns something on, and off again after a while.
+/// Returns a job of the guest `declared` that turns a device on, and off again after a while.
 fn on_and_off(id: &str, trigger: &str, topic: &str, off_after_ms: u32, policy: &str) -> String {
     format!(
         "[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ {trigger} }}\npolicy = {{ {policy} }}\nsteps = [\n\
@@ -19,7 +19,7 @@ fn on_and_off(id: &str, trigger: &str, topic: &str, off_after_ms: u32, policy: &
     )
 }
 
-/// A job of the guest `declared` with one message.
+/// Returns a job of the guest `declared` with one message.
 fn at(id: &str, at_ms: i64, topic: &str, policy: &str) -> String {
     crate::job(id, &format!("at_ms = {at_ms}"), topic) + &format!("policy = {{ {policy} }}\n")
 }
@@ -29,7 +29,7 @@ fn sleep_until(at_ms: i64) {
     thread::sleep(Duration::from_millis(wait_ms));
 }
 
-/// A broker, a listener, and a host with one pump and the guest `declared`.
+/// Starts a broker, a listener, and a host with one pump and the guest `declared`.
 fn declared(jobs: &str) -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
@@ -41,7 +41,7 @@ fn declared(jobs: &str) -> (Broker, Site, Listener, Roost) {
     (broker, site, listener, host)
 }
 
-/// The same, with jobs that are due soon: the plugin has been loaded before.
+/// As [`declared`], with jobs that are due soon: the plugin has been loaded before.
 fn soon(jobs: impl FnOnce(i64) -> String) -> (Broker, Site, Listener, Roost) {
     let (broker, site, listener, host) = declared(&at("never", 4_000_000_000_000, "declared/never", ""));
     host.says("1 new");
@@ -56,20 +56,20 @@ fn payloads(heard: &[Message]) -> Vec<&str> {
     heard.iter().map(|message| message.payload.as_str()).collect()
 }
 
-/// When the run of a message was due.
+/// Returns the occurrence of a message's run.
 fn occurrence_ms(message: &Message) -> i64 {
     let run: RunId = message.property("roost-run").expect("the host says so").parse().expect("a run");
     run.occurrence.millis()
 }
 
-/// Waits for a run to be shown whose reason has a text.
+/// Waits until `roost runs` shows a run whose reason contains a text.
 fn reason(host: &Roost, site: &Site, arguments: &[&str], part: &str) -> Value {
     let has_it = |run: &Value| run["reason"].as_str().is_some_and(|reason| reason.contains(part));
     host.log.wait(part, |_| runs(site, arguments).into_iter().find(has_it))
 }
 
 #[test]
-fn a_valve_is_closed_late_rather_than_never_though_its_plugin_is_gone() {
+fn a_valve_is_closed_late_rather_than_never_after_its_plugin_is_gone() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let garden = |at_ms: i64| {
@@ -81,7 +81,7 @@ fn a_valve_is_closed_late_rather_than_never_though_its_plugin_is_gone() {
     };
     site.settings("sprinkler", &garden(now_ms() + 43_200_000));
     site.drop_in(&sample("sprinkler"), "sprinkler");
-    // Another plugin, or the folder would be taken for unmounted.
+    // Another plugin, because an empty folder would count as unmounted.
     site.drop_in(&guest("burst"), "burst");
     let host = site.start(&broker);
     host.says("1 new");
@@ -96,18 +96,18 @@ fn a_valve_is_closed_late_rather_than_never_though_its_plugin_is_gone() {
     let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
     assert_eq!(payloads(&heard), ["ON", "OFF"]);
     let run = the_run(&host, &site, &["--plugin", "sprinkler", "--state", "succeeded"]);
-    let told = text(&run, "reason");
-    assert!(told.starts_with("step 2 was sent ") && told.ends_with("s late"), "{told}");
+    let shown = text(&run, "reason");
+    assert!(shown.starts_with("step 2 was sent ") && shown.ends_with("s late"), "{shown}");
     host.says("sprinkler removed");
 }
 
 #[test]
-fn after_an_outage_only_the_newest_of_a_group_is_done_whatever_its_age() {
+fn after_an_outage_only_the_newest_run_of_a_group_runs_however_old() {
     let policy = "misfire = { latest-of-group = \"door\" }, grace_ms = 1000";
     let door = |id, at_ms| at(id, at_ms, "declared/door", policy);
     let (broker, site, listener, host) = soon(|now| door("open", now + 3_000) + &door("close", now + 3_500));
     host.kill();
-    assert!(listener.heard().is_empty(), "it took too long to tell anything");
+    assert!(listener.heard().is_empty(), "the test was too slow");
     sleep_until(now_ms() + 5_000);
 
     let host = site.start(&broker);
@@ -115,8 +115,8 @@ fn after_an_outage_only_the_newest_of_a_group_is_done_whatever_its_age() {
     assert_eq!(close.payload, "close");
     let missed = the_run(&host, &site, &["--state", "missed"]);
     assert_eq!(text(&missed, "job"), "open");
-    let told = text(&missed, "reason");
-    assert!(told.starts_with("only the newest one of its group, `close` of 20"), "{told}");
+    let shown = text(&missed, "reason");
+    assert!(shown.starts_with("only the newest run of its group, `close` of 20"), "{shown}");
     let done = the_run(&host, &site, &["--state", "succeeded"]);
     assert_eq!(text(&done, "job"), "close");
     assert!(host.stop().success());
@@ -124,7 +124,7 @@ fn after_an_outage_only_the_newest_of_a_group_is_done_whatever_its_age() {
 }
 
 #[test]
-fn a_door_that_does_not_open_is_not_opened_any_more_when_it_should_be_closed() {
+fn a_door_that_does_not_open_is_no_longer_opened_when_it_should_be_closed() {
     let (_broker, site, listener, host) = soon(|now| {
         let open = format!(
             "[[config.jobs]]\nid = \"open\"\ntrigger = {{ at_ms = {} }}\n\
@@ -137,9 +137,9 @@ fn a_door_that_does_not_open_is_not_opened_any_more_when_it_should_be_closed() {
     });
     the_run(&host, &site, &["--state", "succeeded", "--job", "close"]);
     let cancelled = the_run(&host, &site, &["--state", "cancelled", "--job", "open"]);
-    let told = text(&cancelled, "reason");
-    assert!(told.starts_with("a newer run of its group, `close` of 20"), "{told}");
-    // Long enough for another attempt, if there were one.
+    let shown = text(&cancelled, "reason");
+    assert!(shown.starts_with("a newer run of its group, `close` of 20"), "{shown}");
+    // Long enough for another attempt.
     sleep_until(now_ms() + 1_500);
     let heard = listener.heard();
     let (last, before) = heard.split_last().unwrap();
@@ -148,7 +148,7 @@ fn a_door_that_does_not_open_is_not_opened_any_more_when_it_should_be_closed() {
 }
 
 #[test]
-fn what_is_sent_once_is_not_sent_again_though_nobody_knows_whether_it_arrived() {
+fn a_step_marked_once_is_not_repeated_even_if_its_arrival_is_unknown() {
     let (broker, site, listener, host) = soon(|now| {
         format!(
             "[[config.jobs]]\nid = \"feed\"\ntrigger = {{ at_ms = {} }}\n\
@@ -156,12 +156,12 @@ fn what_is_sent_once_is_not_sent_again_though_nobody_knows_whether_it_arrived() 
             now + 3_000
         )
     });
-    broker.hold();
-    // It leaves as soon as that is on disk.
+    broker.suspend();
+    // It leaves as soon as its arming is on disk.
     host.has(&site, "SELECT count(*) FROM runs WHERE armed = 1", 1);
     sleep_until(now_ms() + 300);
     host.kill();
-    broker.go_on();
+    broker.resume();
     let host = site.start(&broker);
     let failed = the_run(&host, &site, &["--failed"]);
     assert_eq!(text(&failed, "reason"), "step 1 was possibly sent, and is not to be repeated");
@@ -171,7 +171,7 @@ fn what_is_sent_once_is_not_sent_again_though_nobody_knows_whether_it_arrived() 
 }
 
 #[test]
-fn each_missed_run_is_made_up_for_if_the_job_says_so() {
+fn each_missed_run_is_caught_up_with_run_all() {
     let policy = "misfire = \"run-all\", grace_ms = 60000";
     let jobs = crate::job("dose", "every_ms = 1000", "declared/dose") + &format!("policy = {{ {policy} }}\n");
     let (broker, site, listener, host) = declared(&jobs);
@@ -182,26 +182,26 @@ fn each_missed_run_is_made_up_for_if_the_job_says_so() {
     let _host = site.start(&broker);
     let heard = listener.wait("the next ones", |heard| heard.len() >= so_far + 6);
     let mut due: Vec<i64> = heard.iter().map(occurrence_ms).collect();
-    // What was under way is repeated as the same run.
+    // A run under way is repeated as the same run.
     due.dedup();
     assert!(due.windows(2).all(|pair| pair[1] == pair[0] + 1_000), "oldest first, and none left out: {due:?}");
 }
 
 #[test]
-fn a_device_that_does_not_confirm_is_told_again_and_then_the_run_has_failed_until_it_is_replayed() {
+fn an_unconfirmed_step_is_retried_and_then_fails_until_it_is_replayed() {
     let confirm = "confirm = { topic = \"declared/door/state\", bytes = \"closed\", within_ms = 1000 }";
     let close = format!(
         "[[config.jobs]]\nid = \"close\"\ntrigger = {{ in_ms = 0 }}\npolicy = {{ attempts = 3, backoff_ms = 1000 }}\n\
          steps = [{{ topic = \"declared/door/set\", payload = \"close\", {confirm} }}]\n"
     );
-    // What is sent once is not sent again, confirmed or not.
+    // A step marked `once` is not repeated, confirmed or not.
     let feed = format!(
         "[[config.jobs]]\nid = \"feed\"\ntrigger = {{ in_ms = 0 }}\n\
          steps = [{{ topic = \"declared/feeder/drop\", payload = \"1\", once = true, {confirm} }}]\n"
     );
     let (broker, site, listener, host) = declared(&(close + &feed));
     let failed = the_run(&host, &site, &["--failed", "--job", "close"]);
-    let no_report = "the device did not report within 1s that it was done";
+    let no_report = "the device did not confirm the step within 1s";
     assert_eq!(text(&failed, "reason"), format!("step 1 was given up after 3 attempts: {no_report}"));
     let fed = the_run(&host, &site, &["--failed", "--job", "feed"]);
     assert_eq!(text(&fed, "reason"), format!("step 1 was given up after 1 attempt: {no_report}"));
@@ -220,7 +220,7 @@ fn a_device_that_does_not_confirm_is_told_again_and_then_the_run_has_failed_unti
 }
 
 #[test]
-fn a_report_from_before_will_do_if_the_step_says_so() {
+fn an_earlier_report_confirms_a_step_that_allows_it() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     broker.publish(&["-t", "declared/blind", "-m", "{\"position\": 49}", "-r"]);
@@ -238,14 +238,14 @@ fn a_report_from_before_will_do_if_the_step_says_so() {
     host.says("connected to the broker");
     the_run(&host, &site, &["--state", "succeeded"]);
     assert_eq!(listener.count("declared/blind/set"), 0);
-    // Else what is kept says nothing.
+    // Otherwise the retained report would prove nothing.
     site.settings("declared", &(job("anew") + &step(false)));
     let failed = the_run(&host, &site, &["--failed"]);
     assert_eq!((text(&failed, "job"), listener.count("declared/blind/set")), ("anew", 1));
 }
 
 #[test]
-fn nothing_stale_arrives_from_a_broker_that_was_away_for_longer_than_the_grace() {
+fn no_stale_message_arrives_after_an_outage_longer_than_the_grace() {
     let stale = |id, at_ms| at(id, at_ms, "declared/stale", "grace_ms = 1000");
     let (mut broker, site, listener, host) = soon(|now| {
         stale("one", now + 3_000)
@@ -254,23 +254,23 @@ fn nothing_stale_arrives_from_a_broker_that_was_away_for_longer_than_the_grace()
             + &at("later", now + 6_000, "declared/later", "")
     });
     broker.stop();
-    assert!(listener.heard().is_empty(), "it took too long to tell anything");
+    assert!(listener.heard().is_empty(), "the test was too slow");
     sleep_until(now_ms() + 5_500);
     broker.start();
     let listener = Listener::new(broker.port);
     assert_eq!(listener.wait_for("declared/later").payload, "later");
     host.has(&site, "SELECT count(*) FROM runs WHERE state = 'missed'", 3);
     for run in runs(&site, &["--state", "missed"]) {
-        let told = text(&run, "reason");
-        assert!(told.starts_with("there was no connection to the broker; it would have started "), "{told}");
-        assert!(told.ends_with(" late, and its grace is 1s"), "{told}");
+        let shown = text(&run, "reason");
+        assert!(shown.starts_with("there was no connection to the broker; it would have started "), "{shown}");
+        assert!(shown.ends_with(" late, and its grace is 1s"), "{shown}");
     }
     assert!(host.stop().success());
     assert_eq!(payloads(&listener.heard()), ["later"]);
 }
 
 #[test]
-fn runs_that_need_the_same_thing_take_turns_whatever_plugin_they_are_of() {
+fn runs_that_need_the_same_resource_take_turns_across_plugins() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     fs::write(site.path().join("roost.toml"), PUMP).unwrap();
@@ -295,7 +295,7 @@ fn runs_that_need_the_same_thing_take_turns_whatever_plugin_they_are_of() {
 }
 
 #[test]
-fn what_a_run_has_it_still_has_after_a_crash() {
+fn a_run_still_holds_its_resource_after_a_crash() {
     let valve =
         |id: &str, at_ms: i64| on_and_off(id, &format!("at_ms = {at_ms}"), "declared/valve", 2_500, "needs = \"pump\"");
     let (broker, site, listener, host) = soon(|now| valve("lawn", now + 3_000) + &valve("beds", now + 3_500));
@@ -307,7 +307,7 @@ fn what_a_run_has_it_still_has_after_a_crash() {
 }
 
 #[test]
-fn a_plan_that_needs_what_is_not_there_is_refused_with_the_lines_to_add() {
+fn a_plan_that_needs_a_missing_resource_is_refused_with_the_lines_to_add() {
     let jobs = on_and_off("water", "in_ms = 0", "declared/valve", 1, "needs = \"well\"");
     let (_broker, _site, listener, host) = declared(&jobs);
     host.says("`policy.needs`: there is no resource `well`");
@@ -323,11 +323,11 @@ fn a_run_that_is_due_too_early_waits_in_the_queue() {
     let heard = listener.wait("two runs", |heard| heard.len() >= 4);
     assert_eq!(payloads(&heard[..4]), ["on", "off", "on", "off"]);
     assert_eq!(occurrence_ms(&heard[2]), occurrence_ms(&heard[0]) + 1_000, "the next one, and not a later one");
-    reason(&host, &site, &["--state", "skipped"], "as many runs as may wait (");
+    reason(&host, &site, &["--state", "skipped"], "the limit of waiting runs (");
 }
 
 #[test]
-fn as_many_runs_as_are_allowed_go_on_at_once() {
+fn as_many_runs_as_allowed_overlap() {
     let policy = "overlap = { allow = 2 }";
     let (_broker, site, listener, host) =
         declared(&on_and_off("chime", "every_ms = 1000", "declared/chime", 2_500, policy));
@@ -335,11 +335,11 @@ fn as_many_runs_as_are_allowed_go_on_at_once() {
     assert_eq!(payloads(&heard[..4]), ["on", "on", "off", "on"]);
     let due: Vec<i64> = heard.iter().map(|message| occurrence_ms(message) - occurrence_ms(&heard[0])).collect();
     assert_eq!(due[..4], [0, 1_000, 0, 3_000], "the third one was left out");
-    reason(&host, &site, &["--state", "skipped"], "as many runs as may go on at once (");
+    reason(&host, &site, &["--state", "skipped"], "the limit of simultaneous runs (");
 }
 
 #[test]
-fn a_run_that_replaces_another_takes_over_what_that_owes_or_has_it_sent_at_once() {
+fn a_run_that_replaces_another_takes_over_its_owed_steps_or_sends_them_at_once() {
     // Each second of these minutes: it may replace itself, because the rest of the hour leaves time to turn it off.
     let minute = now_ms() / 60_000 % 60;
     let trigger = format!("cron = \"* {minute},{},{} * * * *\"", (minute + 1) % 60, (minute + 2) % 60);
@@ -348,7 +348,7 @@ fn a_run_that_replaces_another_takes_over_what_that_owes_or_has_it_sent_at_once(
     listener.wait("three runs", |heard| heard.len() >= 3);
     assert!(payloads(&listener.heard()).iter().all(|payload| *payload == "on"), "the newest one will turn it off");
     reason(&host, &site, &["--state", "cancelled"], " replaced it");
-    // The lamp that a new run does not know of is turned off, before that run starts.
+    // A lamp that the new run does not turn off is turned off before that run starts.
     site.settings("declared", &lit("declared/hall"));
     let heard = listener.wait("the hall", |heard| heard.iter().any(|message| message.topic == "declared/hall"));
     let last: Vec<_> = heard.iter().rev().take(3).map(|one| (one.topic.as_str(), one.payload.as_str())).collect();
@@ -358,7 +358,7 @@ fn a_run_that_replaces_another_takes_over_what_that_owes_or_has_it_sent_at_once(
 }
 
 #[test]
-fn of_two_sprinklers_on_one_pump_the_second_waits_for_80_minutes_if_its_grace_lets_it() {
+fn of_two_sprinklers_on_one_pump_the_second_waits_for_80_minutes_within_its_grace() {
     const MINUTE: i64 = 60_000;
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
@@ -398,17 +398,17 @@ fn of_two_sprinklers_on_one_pump_the_second_waits_for_80_minutes_if_its_grace_le
 }
 
 #[test]
-fn runs_that_replace_one_another_put_off_what_they_owe_only_so_long() {
+fn runs_that_replace_one_another_put_off_owed_steps_for_a_limited_time() {
     /// 2027-03-01T00:00:00Z
     const MIDNIGHT: i64 = 1_803_859_200_000;
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let clock = site.path().join("ahead");
-    // Off two and a half hours after it went on; where runs replace one another, no later than as long again.
+    // Off is due two and a half hours after on; if runs replace one another, no later than as long again.
     let trigger = "cron = \"0 0,1,3,5 * * *\"";
     site.settings("declared", &on_and_off("light", trigger, "declared/light", 9_000_000, "overlap = \"replace\""));
     site.drop_in(&guest("declared"), "declared");
-    // Restarts, because what runs measure by the clock moves with one that is set.
+    // Restarts, because in a running host measured times move with a clock that is set.
     let shortly_before = |hours: i64, minutes: i64| {
         let shown = MIDNIGHT + (hours * 60 + minutes) * 60_000 - 4_000;
         fs::write(&clock, (shown - now_ms()).to_string()).unwrap();

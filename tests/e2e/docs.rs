@@ -1,4 +1,4 @@
-//! Every command and every settings block of the README and of `docs/` works as it stands.
+//! Every command and every settings block of the README and of `docs/` works as written.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use roost_tests::{Broker, Roost, Site, binary, root, sample};
 
-/// The pages, with the commands of each that end with an error in the world of this test, and the words of that error.
+/// The pages, with the commands that end with an error in this test, and a text of that error.
 const PAGES: [(&str, &[(&str, &str)]); 6] = [
     ("README.md", &[]),
     (
@@ -24,7 +24,7 @@ const PAGES: [(&str, &[(&str, &str)]); 6] = [
     ("docs/promises.md", &[]),
 ];
 
-/// Commands in `sh` blocks, and what runs them instead of this test.
+/// Commands in `sh` blocks that this test does not run, and where they are tested instead.
 const ELSEWHERE: [(&str, &str); 10] = [
     ("make run", "it runs until it is stopped: each end-to-end test runs the same program"),
     ("make test", "it runs this test"),
@@ -38,7 +38,7 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("printf ", "the plugin of `docs/plugins.md` is built by a test below"),
 ];
 
-/// A block of code of a page: its language and its text.
+/// Returns the code blocks of a page: their languages and their texts.
 fn blocks(page: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(root().join(page)).expect("a page");
     let mut parts = text.split("```").skip(1);
@@ -55,7 +55,7 @@ fn lines<'b>(blocks: &'b [(String, String)], language: &str) -> Vec<&'b str> {
     of_language.flat_map(|(_, code)| code.lines()).filter(|line| !line.trim().is_empty()).collect()
 }
 
-/// A host with the samples and the settings beside them, as `make run` has it, and a new version of a sample.
+/// Starts a host with the samples and their settings, as `make run` does, and makes a new version of a sample.
 fn world() -> (Broker, Site, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     for name in ["coop-door", "greenhouse", "sprinkler"] {
@@ -64,7 +64,7 @@ fn world() -> (Broker, Site, Roost) {
         site.settings(name, &settings);
     }
     fs::copy(root().join("roost.toml"), site.path().join("roost.toml")).expect("a copy");
-    // The same component with an empty custom section at its end: another version.
+    // The same component with an empty custom section at its end counts as another version.
     let mut component = fs::read(sample("coop-door")).expect("a component");
     component.extend_from_slice(&[0, 2, 1, b'n']);
     fs::create_dir(site.path().join("new")).expect("a folder");
@@ -77,7 +77,7 @@ fn world() -> (Broker, Site, Roost) {
 }
 
 fn shell(site: &Site, address: &str, line: &str) -> (bool, String) {
-    // A year takes a build without optimisation a minute.
+    // A year takes an unoptimised build a minute.
     let line = line.replace("--days 365", "--days 30").replace("localhost:8080", address);
     let mut command = Command::new("sh");
     let path = std::env::var("PATH").expect("there is one");
@@ -88,7 +88,7 @@ fn shell(site: &Site, address: &str, line: &str) -> (bool, String) {
     }
     let Output { status, stdout, stderr } = command.output().expect("a shell");
     let output = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    // An HTTP answer with a problem is an error as well.
+    // A problem document is an error as well.
     let refused = line.starts_with("curl") && output.contains("\"status\":4");
     (status.success() && !refused, output)
 }
@@ -110,7 +110,7 @@ fn every_command_of_the_pages_works() {
                 assert!(!ok && output.contains(words), "{page}: {command}\n{output}");
                 continue;
             }
-            // What an upload has put into the folder runs a moment later.
+            // An uploaded plugin runs a moment later.
             let mut last = String::new();
             let worked = (0..100).any(|_| {
                 let (ok, output) = shell(&site, &address, command);
@@ -126,7 +126,7 @@ fn every_command_of_the_pages_works() {
 }
 
 #[test]
-fn every_command_that_no_test_can_run_as_it_stands_is_run_elsewhere() {
+fn every_command_that_this_test_cannot_run_is_run_elsewhere() {
     for (page, _) in PAGES {
         let blocks = blocks(page);
         for line in lines(&blocks, "sh") {
@@ -167,7 +167,7 @@ fn every_settings_block_of_the_pages_is_accepted() {
 }
 
 #[test]
-fn every_link_of_the_pages_leads_somewhere() {
+fn every_link_of_the_pages_has_a_target() {
     let anchor = |line: &str| {
         let words = line.trim_start_matches('#').trim().to_lowercase();
         words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
@@ -193,7 +193,7 @@ fn every_link_of_the_pages_leads_somewhere() {
 }
 
 #[test]
-fn the_plugin_of_the_pages_is_built_as_they_say() {
+fn the_plugin_of_the_pages_is_built_as_described() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (roost, target) = (root(), root().join("target/docs"));
     fs::create_dir_all(folder.path().join("plugins")).expect("a folder");
@@ -207,7 +207,7 @@ fn the_plugin_of_the_pages_is_built_as_they_say() {
             .replace("cp target/", &format!("cp {}/", target.display()));
         let mut command = Command::new("sh");
         command.args(["-euc", &script]).current_dir(folder);
-        // What the workspace is built with is there; it says nothing of newer ones.
+        // Offline: the dependencies of the workspace are there, newer ones are not.
         command.env("CARGO_TARGET_DIR", &target).env("CARGO_NET_OFFLINE", "true");
         let Output { status, stdout, stderr } = command.output().expect("a shell");
         let output = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));

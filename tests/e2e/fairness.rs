@@ -1,4 +1,4 @@
-//! One plugin against the others: what each may use of what all share.
+//! Fairness between plugins: rates, memory and files.
 
 use std::fs;
 
@@ -6,13 +6,13 @@ use roost_tests::{Broker, Listener, Roost, Site, guest, now_ms};
 
 use crate::{job, operations};
 
-/// What a command says on standard output.
+/// Runs a command, and returns its standard output.
 fn roost(site: &Site, arguments: &[&str]) -> String {
     operations::roost(site, arguments).0
 }
 
 #[test]
-fn a_plugin_over_its_rate_waits_and_is_missed_and_says_why_while_what_it_owes_is_sent() {
+fn runs_over_the_rate_wait_and_are_missed_while_owed_steps_are_sent() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let rates = "[rates.plugins.declared]\nper_second = 1\nburst = 2\n[rates.plugins.api]\nper_second = 1\nburst = 1\n";
@@ -36,7 +36,7 @@ fn a_plugin_over_its_rate_waits_and_is_missed_and_says_why_while_what_it_owes_is
     host.has(&site, "SELECT count(*) FROM history WHERE state = 'succeeded' AND job = 'valve'", 1);
     host.has(&site, "SELECT count(*) FROM history WHERE plugin = 'declared'", 13);
     let missed = site.query("SELECT count(*) FROM history WHERE state = 'missed' AND job LIKE 'job%'");
-    // Two at once, one each second after that, of which one is what is owed.
+    // Two at once, then one each second, one of them an owed step.
     assert!((8..=11).contains(&missed), "{missed} were missed");
     let sent = listener.heard().iter().filter(|message| message.topic.starts_with("declared/")).count();
     assert_eq!(sent as i64, 2 + 12 - missed);
@@ -45,18 +45,18 @@ fn a_plugin_over_its_rate_waits_and_is_missed_and_says_why_while_what_it_owes_is
     assert!(said.contains("[rates.plugins.declared]"), "{said}");
 }
 
-/// The most memory that a host has had at once, in MiB.
+/// Returns the largest memory that a host has had, in MiB.
 pub(crate) fn peak_mib(host: &Roost) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", host.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
 }
 
-/// What a host may have: the total for its guests, and 64 MiB for itself.
+/// The memory that a host may have: the total for its guests, and 64 MiB for itself.
 pub(crate) const PEAK_MIB: u64 = 384 + 64;
 
 #[test]
-fn guests_that_wait_hold_up_nobody() {
+fn waiting_guests_delay_no_other_plugin() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     for number in 0..20 {
@@ -66,13 +66,13 @@ fn guests_that_wait_hold_up_nobody() {
     site.drop_in(&guest("declared"), "good");
     let host = site.start(&broker);
     listener.wait_for("good/tick");
-    // Each sleeps for as long as it may.
+    // Each sleeps for as long as allowed.
     assert!(!host.log.all().iter().any(|line| line.contains("was not loaded")), "they have been waited for");
     assert!(host.stop().success());
 }
 
 #[test]
-fn guests_that_want_more_than_there_is_wait_for_each_other() {
+fn guests_that_need_more_memory_than_there_is_wait_for_each_other() {
     let (broker, site) = (Broker::new(), Site::new());
     for number in 0..4 {
         site.settings(&format!("hoards-{number}"), "[config]\nmib = 200\nfor = \"1s\"\n");
@@ -96,7 +96,7 @@ fn files_wait_unread_until_there_is_room_for_them() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     host.says("connected to the broker");
-    // A section that says nothing, of 60 MiB.
+    // A custom section of 60 MiB.
     let errors = fs::read(guest("errors")).unwrap();
     let mut section = vec![0; 60 << 20];
     section[0] = 1;

@@ -1,4 +1,4 @@
-//! Files and folders that others can write to: nothing that was planted there is written through, shown, or run.
+//! Files and folders that other users can write to: planted files are not written through, shown, or run.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     ticking,
 };
 
-/// A user other than root, which can give files away.
+/// A user other than root; root can give files to it.
 const OTHER: u32 = 54_321;
 
 fn is_root() -> bool {
@@ -29,7 +29,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Everything below a folder.
+/// Returns all files below a folder.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { [below(&path), vec![path]].concat() } else { vec![path] }).collect()
@@ -43,7 +43,7 @@ fn an_upload_and_a_rollback_do_not_write_through_a_planted_link() {
     let part = site.plugin(".declared.wasm.part");
     let content = fs::read(guest("declared")).unwrap();
     let file = site.path().join("next.wasm");
-    // The same with a section that says nothing.
+    // The same with an empty custom section.
     fs::write(&file, [&content[..], &[0, 2, 1, b'x']].concat()).unwrap();
     symlink(&victim, &part).unwrap();
     roost(&site, &["upload", file.to_str().unwrap(), "--as", "declared"]);
@@ -58,7 +58,7 @@ fn an_upload_and_a_rollback_do_not_write_through_a_planted_link() {
 }
 
 #[test]
-fn what_roost_keeps_is_for_its_user_alone() {
+fn the_data_folder_is_for_its_user_alone() {
     let (broker, site) = (Broker::new(), Site::new());
     let data = site.path().join("data");
     fs::create_dir(&data).unwrap();
@@ -95,7 +95,7 @@ fn what_roost_keeps_is_for_its_user_alone() {
     assert!(host.stop().success());
 }
 
-/// Starts a host that does not come up, and answers with what it says.
+/// Starts a host that fails to start, and returns its log.
 fn refused(site: &Site, broker: &Broker) -> String {
     let (status, said) = site.start(broker).ended();
     assert!(!status.success());
@@ -124,10 +124,10 @@ fn a_data_folder_of_another_user_is_refused() {
     lchown(data.join("lock"), Some(OTHER), None).unwrap();
     let said = refused(&site, &broker);
     assert!(said.contains("data/lock` belongs to user 54321, and lies among the files of Roost"), "{said}");
-    // One of its own is not written through either.
+    // A link of the user's own is not written through either.
     lchown(data.join("lock"), Some(0), None).unwrap();
     let said = refused(&site, &broker);
-    assert!(said.contains("it is a link, and has to be a file"), "{said}");
+    assert!(said.contains("it is a link, and must be a file"), "{said}");
     fs::remove_file(data.join("lock")).unwrap();
     let host = site.start(&broker);
     host.says("connected to the broker");
@@ -147,20 +147,20 @@ fn a_grant_that_was_widened_on_disk_is_not_used() {
     let host = site.start(&broker);
     let said = host.says("is damaged: its contents do not match its name");
     assert!(said.contains("so it gets the default grant"), "{said}");
-    // The file in the folder is the truth again.
+    // The file in the folder counts again.
     host.says("declared loaded");
     host.log.wait("it to be kept anew", |_| (fs::read_to_string(&path).unwrap() == text).then_some(()));
     assert!(host.stop().success());
 }
 
-/// What a host said so far, and what it answers about its plugins.
+/// Returns a host's log so far, and its answers about its plugins.
 fn everything(site: &Site, host: &Roost) -> String {
     let (_, plugins, errors) = tried(site, &["plugins", "--json"]);
     [host.log.all().join("\n"), plugins, errors].concat()
 }
 
 #[test]
-fn a_file_that_a_link_leads_to_is_not_shown() {
+fn the_target_of_a_link_is_not_shown() {
     let (_broker, site, listener, host) = ticking("declared");
     let secret = site.path().join("secret");
     fs::write(&secret, "hunter2\nswordfish = 1\n").unwrap();
@@ -181,7 +181,7 @@ fn a_file_that_a_link_leads_to_is_not_shown() {
 }
 
 #[test]
-fn a_link_of_another_user_to_a_file_that_is_not_that_users_is_not_followed() {
+fn a_link_of_another_user_to_a_foreign_file_is_not_followed() {
     if !is_root() {
         return;
     }
@@ -199,7 +199,7 @@ fn a_link_of_another_user_to_a_file_that_is_not_that_users_is_not_followed() {
 }
 
 #[test]
-fn a_token_that_others_can_use_is_reported_or_refused() {
+fn a_token_that_other_users_can_use_is_reported_or_refused() {
     let (broker, site) = (Broker::new(), Site::new());
     let token = site.path().join("token");
     fs::write(&token, "0123456789abcdef\n").unwrap();

@@ -1,4 +1,4 @@
-//! What a plugin may say, publish and hold: nothing that looks like the host's or belongs to others.
+//! Grants of topics and resources, and forged output: plugins cannot write lines that look like the host's.
 
 use std::fs;
 
@@ -8,13 +8,13 @@ use crate::operations::{roost, tried};
 
 const FORGED: &str = "x\n2027-01-01T00:00:00.000000Z ERROR roost::store: the disk is full\r\n\u{1b}[2J\u{202e}\u{0}y";
 
-/// Settings of the guest `speaks`.
+/// Returns settings of the guest `speaks`.
 fn speaks(key: &str) -> String {
-    // JSON's escapes are TOML's, too.
+    // JSON's escapes are valid in TOML.
     format!("[config]\n{key} = {}\n", serde_json::to_string(FORGED).unwrap())
 }
 
-/// What would forge a line, or move a cursor.
+/// Checks for a forged line, or a moved cursor.
 fn is_forged(line: &str) -> bool {
     let hidden = line.contains(['\u{1b}', '\r', '\0', '\u{202e}']);
     hidden || line.trim_start().starts_with("2027-01-01T00:00:00")
@@ -26,7 +26,7 @@ fn assert_honest(what: &str, text: &str) {
 }
 
 #[test]
-fn nothing_that_a_plugin_says_looks_like_a_line_of_the_hosts() {
+fn no_output_of_a_plugin_looks_like_a_line_of_the_host() {
     for format in ["human", "json"] {
         let (broker, site) = (Broker::new(), Site::new());
         fs::write(site.path().join("roost.toml"), format!("[log]\nformat = \"{format}\"\n")).unwrap();
@@ -49,7 +49,7 @@ fn nothing_that_a_plugin_says_looks_like_a_line_of_the_hosts() {
         if format == "json" {
             host.log.all().iter().for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(line)));
         }
-        // What people see of it.
+        // The output of commands.
         for name in ["log", "out", "err", "fail", "label"] {
             let name = format!("speaks-{name}");
             for arguments in
@@ -65,13 +65,13 @@ fn nothing_that_a_plugin_says_looks_like_a_line_of_the_hosts() {
 }
 
 #[test]
-fn nothing_that_a_device_a_file_or_a_request_says_looks_like_a_line_of_the_hosts() {
+fn no_text_of_a_device_a_file_or_a_request_looks_like_a_line_of_the_host() {
     let (broker, site) = (Broker::new(), Site::new());
     let report = "confirm = { topic = \"declared/state\", bytes = \"closed\", within_ms = 1500 }";
     let steps = format!("steps = [{{ topic = \"declared/door\", payload = \"close\", {report} }}]\n");
     let job =
         format!("[[config.jobs]]\nid = \"close\"\ntrigger = {{ in_ms = 0 }}\npolicy = {{ attempts = 1 }}\n{steps}");
-    // What stands in a file's name is shown as well, for such a file is refused.
+    // The names of refused files are shown as well.
     fs::write(site.plugin("x\n2027-01-01T00:00:00Z ERROR roost::store: the disk is full\u{202e}\u{1b}[2J.wasm"), "")
         .unwrap();
     drop_in(&site, "declared", &job);
@@ -97,7 +97,7 @@ fn nothing_that_a_device_a_file_or_a_request_says_looks_like_a_line_of_the_hosts
 }
 
 #[test]
-fn a_label_of_any_length_is_refused_and_one_that_is_stored_does_no_harm() {
+fn a_long_label_is_refused_and_a_stored_one_does_no_harm() {
     let (broker, site) = (Broker::new(), Site::new());
     site.settings("speaks", "[config]\nlabel_bytes = 5242880\n");
     site.drop_in(&guest("speaks"), "speaks");
@@ -107,7 +107,7 @@ fn a_label_of_any_length_is_refused_and_one_that_is_stored_does_no_harm() {
     host.says("speaks loaded: 1 device, 1 job");
     assert!(host.stop().success());
 
-    // As a version before this one has stored it.
+    // As an earlier version has stored it.
     site.execute("UPDATE jobs SET label = 'begin' || char(27, 8238) || replace(hex(zeroblob(2621440)), '00', 'xx')");
     let host = site.start(&broker);
     host.says("connected to the broker");
@@ -119,7 +119,7 @@ fn a_label_of_any_length_is_refused_and_one_that_is_stored_does_no_harm() {
 }
 
 #[test]
-fn a_plugin_named_like_another_product_needs_the_operators_word() {
+fn a_plugin_named_like_another_product_needs_a_grant_of_the_operator() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let name = "zigbee2mqtt";
@@ -149,7 +149,7 @@ fn a_plugin_named_like_another_product_needs_the_operators_word() {
 }
 
 #[test]
-fn an_installation_says_what_the_plugin_may_publish_and_read() {
+fn an_installation_shows_what_the_plugin_may_publish_and_read() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     host.says("connected to the broker");
@@ -167,7 +167,7 @@ fn an_installation_says_what_the_plugin_may_publish_and_read() {
     assert!(code == Some(1) && errors.contains("belong to Home Assistant"), "{errors}");
 }
 
-/// A job of the guest `declared` that holds the pump until it turns something off.
+/// Returns a job of the guest `declared` that holds the pump until it turns a device off.
 fn pumping(id: &str, trigger: &str, plugin: &str, off_after_ms: u64, more: &str) -> String {
     format!(
         "[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ {trigger} }}\npolicy = {{ needs = \"pump\"{more} }}\nsteps = [\n\
@@ -190,7 +190,7 @@ fn drop_in(site: &Site, name: &str, settings: &str) {
 }
 
 #[test]
-fn a_pump_is_for_those_that_the_operator_names_and_not_for_weeks() {
+fn a_resource_is_only_for_the_configured_plugins_and_a_limited_time() {
     let (broker, site, listener) = with_pump("\"garden\"");
     let weeks = 49 * 86_400_000;
     drop_in(&site, "thief", &pumping("steal", "in_ms = 0", "thief", 1, ", priority = 127"));
@@ -208,7 +208,7 @@ fn a_pump_is_for_those_that_the_operator_names_and_not_for_weeks() {
     assert!(listener.heard().iter().all(|message| !message.topic.starts_with("thief")));
     assert!(host.stop().success());
 
-    // Of people alone, where no plugin is named.
+    // Without configured plugins, only ad-hoc jobs may need it.
     fs::write(site.path().join("roost.toml"), "[[resource]]\nname = \"pump\"\n").unwrap();
     let host = site.start(&broker);
     host.says("connected to the broker");
@@ -217,7 +217,7 @@ fn a_pump_is_for_those_that_the_operator_names_and_not_for_weeks() {
 }
 
 #[test]
-fn plugins_take_turns_at_a_pump_and_a_removed_one_leaves_the_queue() {
+fn plugins_take_turns_at_a_resource_and_a_removed_one_leaves_the_queue() {
     let (broker, site, listener) = with_pump("\"greedy\", \"modest\", \"goner\"");
     let of = |plugin: &str, jobs: &[&str], priority: i8| -> String {
         let more = format!(", priority = {priority}, grace_ms = 600000");
@@ -237,7 +237,7 @@ fn plugins_take_turns_at_a_pump_and_a_removed_one_leaves_the_queue() {
     };
     listener.wait("all that is watered", |heard| on(heard, "greedy") == 4);
     let order = listener.heard();
-    // One at a time, and the modest one is through long before the greedy one is.
+    // One at a time, and the modest plugin is done long before the greedy one.
     let payloads: Vec<&str> = order.iter().map(|message| message.payload.as_str()).collect();
     assert!(
         payloads.chunks(2).all(|pair| pair[0] == "on" && pair.get(1).is_none_or(|off| *off == "off")),
@@ -250,7 +250,7 @@ fn plugins_take_turns_at_a_pump_and_a_removed_one_leaves_the_queue() {
 }
 
 #[test]
-fn a_run_that_holds_a_pump_is_named_and_can_be_ended_though_its_plugin_was_removed() {
+fn a_run_that_holds_a_resource_can_be_ended_after_its_plugin_was_removed() {
     let (broker, site, listener) = with_pump("\"greedy\", \"modest\"");
     drop_in(&site, "greedy", &pumping("hog", "in_ms = 0", "greedy", 3_600_000, ""));
     let host = site.start(&broker);
@@ -260,16 +260,16 @@ fn a_run_that_holds_a_pump_is_named_and_can_be_ended_though_its_plugin_was_remov
     fs::remove_file(site.plugin("greedy.wasm")).unwrap();
     host.says("greedy removed");
     // I5: its valve is open, and is closed when it is due.
-    let (told, _) = roost(&site, &["explain", "modest/modest/m"]);
-    assert!(told.contains("it waits to start: `pump` is taken by `greedy/greedy/hog/"), "{told}");
-    let holder = told.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
+    let (shown, _) = roost(&site, &["explain", "modest/modest/m"]);
+    assert!(shown.contains("it waits to start: `pump` is in use by `greedy/greedy/hog/"), "{shown}");
+    let holder = shown.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
     assert!(listener.heard().iter().all(|message| message.topic == "greedy/hog"));
     roost(&site, &["abandon", holder.split(' ').next().unwrap()]);
     listener.wait_for("modest/m");
 }
 
 #[test]
-fn what_is_above_a_ceiling_is_refused_with_the_lines_that_raise_it_and_denied_where_it_was_accepted_before() {
+fn plans_above_a_ceiling_are_refused_and_accepted_ones_are_denied() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let steps = "steps = [{ topic = \"declared/door\", qos = 1, retain = true }]\n";
@@ -284,7 +284,7 @@ fn what_is_above_a_ceiling_is_refused_with_the_lines_that_raise_it_and_denied_wh
     host.says("job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`");
     host.says("put this into `roost.toml`:");
     host.says("max_qos = 1");
-    // I6: the version before goes on, I8: within what the operator says now.
+    // I6: the previous version continues; I8: within the operator's present grant.
     host.says("publishing to `declared/door` with QoS 1 is not granted, only up to 0");
     let (out, _) = roost(&site, &["explain", "declared/declared/open"]);
     assert!(out.contains("with QoS 1, only up to 0") && out.contains("max_qos = 1"), "{out}");

@@ -1,4 +1,4 @@
-//! What `roost check` says of each guest; and that there is no guest without a test.
+//! `roost check` of each guest; and a check that there is no guest without a test.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use roost_tests::{Site, binary, guest, root};
 
-/// What a check says of a guest, with settings or without.
+/// Checks a guest, with or without settings. Returns whether it passed, and the output.
 fn check(site: &Site, name: &str, settings: Option<&str>) -> (bool, String) {
     site.drop_in(&guest(name), name);
     if let Some(settings) = settings {
@@ -20,7 +20,7 @@ fn check(site: &Site, name: &str, settings: Option<&str>) -> (bool, String) {
     (output.status.success(), said)
 }
 
-/// Guests that are refused, and what is said of them.
+/// Guests that are refused, with texts of the output.
 pub(crate) const REFUSED: [(&str, &[&str]); 29] = [
     ("aliased-payloads", &["more than 16 MiB", "lift_mib"]),
     ("bad-case", &["invalid expected discriminant", "the fault is in the plugin"]),
@@ -54,7 +54,7 @@ pub(crate) const REFUSED: [(&str, &[&str]); 29] = [
 ];
 
 #[test]
-fn a_check_says_what_is_wrong_and_what_to_do() {
+fn a_check_reports_the_fault_and_a_hint() {
     let site = Site::new();
     for (name, texts) in REFUSED {
         let (fine, said) = check(&site, name, None);
@@ -67,7 +67,7 @@ fn a_check_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
-fn a_bomb_is_given_up() {
+fn a_compile_bomb_is_given_up() {
     let (fine, said) = check(&Site::new(), "compile-bomb", None);
     assert!(!fine && said.contains("compiling it took more than"), "{said}");
 }
@@ -107,8 +107,8 @@ fn a_plan_that_breaks_a_rule_is_refused_by_its_name() {
         ("group-in-a-queue", "`policy.overlap` with `latest-of-group`"),
         ("put-off-for-ever", "`policy.overlap` replace: the next run, by `every 1m`, replaces each one"),
         ("unknown-resource", "name = \"no-such-pump\""),
-        ("ungranted-report", "subscribe = [\"bad-jobs/#\", \"somebody/else/door\"]"),
-        ("ungranted-topic", "publish = [\"bad-jobs/#\", \"somebody/else/door\"]"),
+        ("ungranted-report", "subscribe = [\"bad-jobs/#\", \"neighbour/door\"]"),
+        ("ungranted-topic", "publish = [\"bad-jobs/#\", \"neighbour/door\"]"),
         ("dollar-topic", "`$SYS/broker`"),
         ("wildcard-topic", "`bad-jobs/bad-jobs/bad/#`"),
         ("nan-range", "NaN"),
@@ -139,8 +139,8 @@ fn every_guest_has_a_test() {
 }
 
 #[test]
-fn where_machine_code_is_forbidden_the_hint_names_what_forbids_it() {
-    // What `MemoryDenyWriteExecute=yes` of systemd does, where the kernel has it: PR_SET_MDWE.
+fn if_machine_code_is_forbidden_the_hint_names_the_setting() {
+    // As systemd's `MemoryDenyWriteExecute=yes` does, if the kernel has it: PR_SET_MDWE.
     let number = if cfg!(target_arch = "aarch64") { 167 } else { 157 };
     let site = Site::new();
     site.drop_in(&guest("at-once"), "at-once");
@@ -162,7 +162,7 @@ fn the_compiler_is_confined() {
     let compiler = compiler.args(["compile", "1610612736"]).stdin(Stdio::piped()).stdout(out.try_clone().unwrap());
     let mut compiler = compiler.spawn().unwrap();
     let mut component = compiler.stdin.take().unwrap();
-    // It is confined before it reads, and waits for what it reads.
+    // It is confined before it reads, and waits for its input.
     let folder = Path::new("/proc").join(compiler.id().to_string());
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
     let value = |text: &str, name: &str| {

@@ -1,4 +1,4 @@
-//! Everything hostile at once, beside a plugin that does its work.
+//! All hostile guests at once, beside a well-behaved plugin.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::{
 
 const DEVICES: i64 = 20;
 
-/// A plugin that publishes once a second for each of its devices.
+/// Installs a plugin that publishes once a second for each of its devices.
 fn ticks(site: &Site) {
     let job = "[[device.config.jobs]]\nid = \"tick\"\ntrigger = { every_ms = 1000 }\n";
     let device = |number: i64| {
@@ -22,7 +22,7 @@ fn ticks(site: &Site) {
     site.drop_in(&guest("declared"), "good");
 }
 
-/// What is said of each plugin's files that were refused: all causes, and what to do.
+/// Returns the causes and the hint of each refused plugin.
 fn refusals(site: &Site) -> HashMap<String, (String, Option<String>)> {
     let (listed, _) = operations::roost(site, &["plugins", "--json"]);
     let records = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -37,7 +37,7 @@ fn refusals(site: &Site) -> HashMap<String, (String, Option<String>)> {
 
 fn wait_for_refusals(host: &Roost, site: &Site, names: &[String]) -> HashMap<String, (String, Option<String>)> {
     let mut said = HashMap::new();
-    // Compilers take their time with some of them.
+    // Some of them take a compiler long.
     for _ in 0..4 {
         said = refusals(site);
         if names.iter().all(|name| said.contains_key(name)) {
@@ -53,7 +53,7 @@ fn wait_for_refusals(host: &Roost, site: &Site, names: &[String]) -> HashMap<Str
 }
 
 #[test]
-fn nothing_hostile_takes_a_tick_from_a_good_plugin_or_its_memory_from_the_host() {
+fn hostile_plugins_cost_a_good_plugin_no_tick_and_the_host_no_memory() {
     let (broker, site) = (Broker::new(), Site::new());
     ticks(&site);
     let host = site.start(&broker);

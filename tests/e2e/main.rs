@@ -1,4 +1,4 @@
-//! The real binary, a real broker, real plugins; each test is a sentence about them.
+//! End-to-end tests with the real binary, a real broker and real plugins.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -32,7 +32,7 @@ mod zones;
 
 use roost_tests::{Broker, Listener, Message, Roost, Site, guest};
 
-/// A job of the guest `declared`, as TOML: one message on a topic.
+/// Returns a job of the guest `declared`, as TOML: one message on a topic.
 fn job(id: &str, trigger: &str, topic: &str) -> String {
     format!(
         "[[config.jobs]]\nid = \"{id}\"\ntrigger = {{ {trigger} }}\n\
@@ -40,7 +40,7 @@ fn job(id: &str, trigger: &str, topic: &str) -> String {
     )
 }
 
-/// A broker, a listener, and a host with a plugin `name` that publishes each second, and has begun to.
+/// Starts a broker, a listener, and a host with a plugin `name` that publishes each second, and waits for its first messages.
 fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
@@ -51,7 +51,7 @@ fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {
     (broker, site, listener, roost)
 }
 
-/// Waits until some more messages have come on a topic.
+/// Waits for more messages on a topic.
 fn more(listener: &Listener, topic: &str) {
     let count = |heard: &[Message]| heard.iter().filter(|message| message.topic == topic).count();
     let so_far = count(&listener.heard());

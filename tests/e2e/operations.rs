@@ -1,4 +1,4 @@
-//! Looking at runs, deciding about them, copies.
+//! Runs: listing, replaying and abandoning them; backups.
 
 use std::{collections::HashSet, fs, process::Output, thread, time::Duration};
 
@@ -6,7 +6,7 @@ use roost_tests::{Broker, Listener, Message, Roost, Site, guest, now_ms};
 
 use crate::{job, more, ticking};
 
-/// Standard output and standard error of a command that does well.
+/// Runs a command that succeeds, and returns its standard output and standard error.
 pub(crate) fn roost(site: &Site, arguments: &[&str]) -> (String, String) {
     let (code, out, errors) = tried(site, arguments);
     assert_eq!(code, Some(0), "{arguments:?}: {errors}");
@@ -20,13 +20,13 @@ pub(crate) fn tried(site: &Site, arguments: &[&str]) -> (Option<i32>, String, St
     (status.code(), text(stdout), text(stderr))
 }
 
-/// The runs that `roost runs --json` shows.
+/// Returns the runs that `roost runs --json` shows.
 pub(crate) fn runs(site: &Site, arguments: &[&str]) -> Vec<serde_json::Value> {
     let (out, _) = roost(site, &[&["runs", "--json"], arguments].concat());
     out.lines().map(|line| serde_json::from_str(line).expect("an object")).collect()
 }
 
-/// Waits for the one run that is shown.
+/// Waits until exactly one run is shown, and returns it.
 pub(crate) fn the_run(host: &Roost, site: &Site, arguments: &[&str]) -> serde_json::Value {
     host.log.wait("a run to be shown", |_| runs(site, arguments).pop())
 }
@@ -35,7 +35,7 @@ pub(crate) fn text<'a>(run: &'a serde_json::Value, key: &str) -> &'a str {
     run[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {run}"))
 }
 
-/// A valve of the guest `declared` that is opened at once, and closed later.
+/// Returns a job of the guest `declared` that opens a valve at once, and closes it later.
 fn valve(close_after_ms: u32) -> String {
     format!(
         "[[config.jobs]]\nid = \"water\"\ntrigger = {{ in_ms = 0 }}\nsteps = [\n\
@@ -45,7 +45,7 @@ fn valve(close_after_ms: u32) -> String {
 }
 
 #[test]
-fn a_run_that_failed_is_shown_with_its_reason_and_replayed() {
+fn a_failed_run_is_shown_with_its_reason_and_replayed() {
     let site = Site::new();
     let rules = site.path().join("rules");
     fs::write(&rules, "topic readwrite #\ntopic deny declared/locked\n").unwrap();
@@ -77,7 +77,7 @@ fn a_run_that_failed_is_shown_with_its_reason_and_replayed() {
     assert!(!site.path().join("data/control.sock").exists());
     let (code, _, errors) = tried(&site, &["replay", run]);
     assert_eq!(code, Some(1));
-    assert!(errors.starts_with("error: no Roost is running on `data`\nhint: start it with `roost run`"), "{errors}");
+    assert!(errors.starts_with("error: no host is running on `data`\nhint: start it with `roost run`"), "{errors}");
     // It is shown all the same.
     assert_eq!(runs(&site, &["--limit", "1"]).len(), 1);
     assert_eq!(runs(&site, &["--failed", "--since", "2100-01-01"]).len(), 0);
@@ -93,17 +93,17 @@ fn an_owed_step_is_shown_and_can_be_abandoned_even_over_a_crash() {
     listener.wait_for("declared/valve");
     host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
     host.kill();
-    // What a crash leaves can be looked at, and the socket that lies there answers nobody.
+    // The database can be read after a crash, although the old socket does not respond.
     let owing = runs(&site, &["--state", "running"]);
     let [run] = &owing[..] else { panic!("{owing:?}") };
     assert_eq!((run["next"]["step"].as_u64(), run["next"]["owed"].as_bool()), (Some(2), Some(true)));
     let run = text(run, "run");
     let (code, _, errors) = tried(&site, &["abandon", run]);
     assert_eq!(code, Some(1));
-    assert!(errors.contains("no Roost is running"), "{errors}");
+    assert!(errors.contains("no host is running"), "{errors}");
     let host = site.start(&broker);
     host.says("connected to the broker");
-    // The reason is on disk when the answer is there.
+    // The reason is on disk when the response arrives.
     assert_eq!(roost(&site, &["abandon", run]).0.trim(), run);
     assert_eq!(text(&runs(&site, &["--state", "cancelled"])[0], "reason"), "it was abandoned by hand");
     assert!(host.stop().success());
@@ -111,7 +111,7 @@ fn an_owed_step_is_shown_and_can_be_abandoned_even_over_a_crash() {
 }
 
 #[test]
-fn of_a_copy_that_is_restored_only_what_is_owed_is_sent() {
+fn after_a_restore_only_owed_steps_are_sent() {
     const JOBS: usize = 500;
     let (broker, site, listener, host) = ticking("ticking");
     let start_ms = now_ms() + 6_000;
@@ -130,7 +130,7 @@ fn of_a_copy_that_is_restored_only_what_is_owed_is_sent() {
     listener.wait("some of the burst", |heard| burst(heard) > JOBS / 4);
     roost(&site, &["backup", "copy.db"]);
     let so_far = burst(&listener.heard());
-    assert!(so_far < JOBS, "the copy was made too late to tell anything");
+    assert!(so_far < JOBS, "the copy was made too late");
     let (code, _, errors) = tried(&site, &["restore", "copy.db"]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("error: the data folder `data` is in use by process"), "{errors}");
@@ -138,14 +138,17 @@ fn of_a_copy_that_is_restored_only_what_is_owed_is_sent() {
     more(&listener, "ticking/tick");
     assert!(host.stop().success());
     let before = listener.heard();
-    let (_, told) = roost(&site, &["restore", "copy.db"]);
-    assert!(told.contains("these owe messages, which are sent when Roost runs:\n  declared/declared/water/"), "{told}");
-    assert!(told.contains("what was there is kept as `data/roost.db.before-restore`"), "{told}");
+    let (_, shown) = roost(&site, &["restore", "copy.db"]);
+    assert!(
+        shown.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
+        "{shown}"
+    );
+    assert!(shown.contains("the previous database is kept as `data/roost.db.before-restore`"), "{shown}");
 
     let host = site.start(&broker);
     more(&listener, "ticking/tick");
     listener.wait("off", |heard| heard[before.len()..].iter().any(|one| one.payload == "off"));
-    // Long enough for whatever should not come.
+    // Long enough for messages that must not be sent.
     thread::sleep(Duration::from_secs(2));
     assert!(host.stop().success());
     let known: HashSet<_> = before.iter().filter_map(|one| one.property("roost-run")).collect();

@@ -1,4 +1,4 @@
-//! Brokers that speak only MQTT 3.1.1: every promise that does not hang on MQTT 5 is kept.
+//! Brokers with only MQTT 3.1.1: every guarantee that does not depend on MQTT 5 holds.
 
 use roost_tests::{Broker, Device, Listener, Roost, Site, guest, now_ms, retained};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn roost(site: &Site, arguments: &[&str]) -> String {
     operations::roost(site, arguments).0
 }
 
-/// Makes a job by hand, which is due only when it is asked for, and runs it.
+/// Makes an ad-hoc job, which is due only on request, and runs it.
 fn begin(host: &Roost, site: &Site, id: &str, steps: &Value) {
     let job = json!({"id": id, "trigger": "cron 0 12 1 1 *", "steps": steps}).to_string();
     let (status, made) = ask(&host.address(), "POST", "/api/v1/jobs", "content-type: application/json\r\n", &job);
@@ -24,7 +24,7 @@ fn has_succeeded(host: &Roost, site: &Site, job: &str) {
 }
 
 #[test]
-fn another_broker_that_speaks_only_3_1_1_gets_every_message_and_what_is_missing_is_said_once() {
+fn a_broker_with_only_3_1_1_gets_every_message_and_one_warning_is_logged() {
     let (mut broker, site) = (Broker::without_5(), Site::new());
     let listener = Listener::v3(broker.port);
     let host = site.start(&broker);
@@ -40,7 +40,7 @@ fn another_broker_that_speaks_only_3_1_1_gets_every_message_and_what_is_missing_
     begin(&host, &site, "door", &json!([{"topic": "door/set", "payload": "open", "qos": 1, "confirm": report}]));
     has_succeeded(&host, &site, "door");
 
-    // Messages, and those that they owe, while the broker is killed.
+    // Messages and owed steps while the broker is killed.
     let begins_ms = now_ms() + 3_000;
     site.settings(
         "burst",

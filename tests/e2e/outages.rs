@@ -1,4 +1,4 @@
-//! The broker goes away and comes back.
+//! Outages of the broker.
 
 use std::{collections::HashMap, thread, time::Duration};
 
@@ -7,7 +7,7 @@ use roost_tests::{Broker, Listener, Site, guest, now_ms};
 use crate::job;
 
 #[test]
-fn what_was_due_while_the_broker_was_away_is_sent_when_it_is_back() {
+fn runs_due_during_an_outage_are_sent_when_the_broker_is_back() {
     let (mut broker, site) = (Broker::new(), Site::new());
     site.settings("declared", &job("soon", "in_ms = 2000", "declared/soon"));
     site.drop_in(&guest("declared"), "declared");
@@ -22,7 +22,7 @@ fn what_was_due_while_the_broker_was_away_is_sent_when_it_is_back() {
 }
 
 #[test]
-fn a_broker_that_is_killed_under_load_costs_no_message_and_repeats_none_that_it_acknowledged() {
+fn a_broker_killed_under_load_loses_no_message_and_gets_no_acknowledged_one_again() {
     const JOBS: usize = 3000;
     let (mut broker, site) = (Broker::new(), Site::new());
     let start_ms = now_ms() + 6000;
@@ -36,7 +36,7 @@ fn a_broker_that_is_killed_under_load_costs_no_message_and_repeats_none_that_it_
     site.drop_in(&guest("burst"), "burst");
     let roost = site.start(&broker);
     roost.says(&format!("{JOBS} new"));
-    // It connects again by itself.
+    // The listener reconnects by itself.
     let listener = Listener::new(broker.port);
     listener.wait("a third of the messages", |heard| heard.len() > JOBS / 3);
     broker.kill();
@@ -47,7 +47,7 @@ fn a_broker_that_is_killed_under_load_costs_no_message_and_repeats_none_that_it_
         let attempt = message.property("roost-attempt").unwrap().parse().unwrap();
         heard.entry(message.payload).or_default().push(attempt);
     }
-    // While the listener was away, messages may pass unheard; no more.
+    // Only messages that passed while the listener was away may be missing.
     assert!(heard.len() > JOBS / 2, "only {} of {JOBS} were heard", heard.len());
     for (payload, attempts) in heard {
         let mut distinct = attempts.clone();

@@ -1,4 +1,4 @@
-//! Dropping plugins in, replacing, breaking and removing them while the host runs.
+//! Installing, replacing, breaking and removing plugins while the host runs.
 
 use std::{fs, process::Command};
 
@@ -10,7 +10,7 @@ const SOON: &str = "in_ms = 0";
 const NEVER_SOON: &str = "at_ms = 4000000000000";
 
 #[test]
-fn a_dropped_plugin_is_loaded_once_however_it_comes_in() {
+fn an_installed_plugin_is_loaded_once_however_it_is_written() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let roost = site.start(&broker);
@@ -69,7 +69,7 @@ fn a_broken_update_keeps_the_previous_version_running_even_over_a_restart() {
 }
 
 #[test]
-fn a_deleted_plugin_is_gone_and_one_that_comes_back_at_once_loses_nothing() {
+fn a_deleted_plugin_is_removed_and_one_that_returns_at_once_loses_nothing() {
     let (broker, site) = (Broker::new(), Site::new());
     site.settings("declared", &job("later", NEVER_SOON, "declared/later"));
     site.settings("other", &job("later", NEVER_SOON, "other/later"));
@@ -91,7 +91,7 @@ fn a_deleted_plugin_is_gone_and_one_that_comes_back_at_once_loses_nothing() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_told_and_change_nothing() {
+fn invalid_settings_are_reported_and_change_nothing() {
     let (_broker, site, listener, roost) = ticking("declared");
     for (text, error) in
         [("[confg]\n", "declared.toml:1:2"), ("[grants]\npublish = [\"nowhere/#\"]\n[[config.jobs]]\n", "declared")]
@@ -104,7 +104,7 @@ fn settings_that_cannot_be_are_told_and_change_nothing() {
 }
 
 #[test]
-fn hostile_plugins_disturb_nobody() {
+fn hostile_plugins_do_not_disturb_others() {
     let (_broker, site, listener, roost) = ticking("good");
     for name in ["loops", "eats-memory", "aliased-payloads", "exits", "log-spam"] {
         site.drop_in(&guest(name), name);
@@ -123,7 +123,7 @@ fn hostile_plugins_disturb_nobody() {
 }
 
 #[test]
-fn the_samples_work_with_the_broker_that_is_built_in() {
+fn the_samples_work_with_the_built_in_broker() {
     let site = Site::new();
     let [people, own] = [roost_tests::free_port(), roost_tests::free_port()];
     for name in ["coop-door", "greenhouse", "sprinkler"] {

@@ -1,4 +1,4 @@
-//! When a host says that it does its work, to programs that watch over it and to the service manager.
+//! Readiness: `/readyz`, and notifications of the service manager.
 
 use std::{
     fs, io,
@@ -17,7 +17,7 @@ use crate::{
     operations::roost,
 };
 
-/// Waits until a host is ready; what it answered before that.
+/// Waits until a host is ready, and returns its answers before that.
 fn ready(host: &Roost, address: &str) -> Vec<String> {
     let mut reasons = Vec::new();
     host.until("it to be ready", || {
@@ -32,13 +32,13 @@ fn ready(host: &Roost, address: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_host_is_ready_when_the_plugins_that_lay_there_have_their_jobs() {
+fn a_host_is_ready_when_the_plugins_in_the_folder_have_their_jobs() {
     let (broker, site) = (Broker::new(), Site::new());
     for name in ["one", "two", "three"] {
         site.settings(name, &job("morning", "cron = \"30 6 * * *\"", &format!("{name}/x")));
         site.drop_in(&guest("declared"), name);
     }
-    // It is never loaded, and must not be waited for.
+    // It is never loaded, and must not delay readiness.
     site.drop_in(&guest("core-module"), "broken");
     let host = site.start(&broker);
     let address = host.address();
@@ -50,7 +50,7 @@ fn a_host_is_ready_when_the_plugins_that_lay_there_have_their_jobs() {
         "{status}"
     );
     assert!(status["not_ready"].is_null(), "{status}");
-    assert!(reasons.iter().any(|reason| reason.starts_with("plugins are being loaded: ")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.starts_with("plugins are loading: ")), "{reasons:?}");
     assert!(!roost(&site, &["status"]).0.contains("not ready"));
     // A later version takes over without a gap.
     site.settings("one", &job("evening", "cron = \"30 18 * * *\"", "one/x"));
@@ -60,7 +60,7 @@ fn a_host_is_ready_when_the_plugins_that_lay_there_have_their_jobs() {
 }
 
 #[test]
-fn a_host_whose_clock_is_not_set_says_so() {
+fn a_host_without_a_set_clock_is_not_ready() {
     let (broker, site) = (Broker::new(), Site::new());
     let clock = site.path().join("ahead");
     // 12 hours after the epoch, as on a board without a clock of its own.
@@ -87,7 +87,7 @@ fn the_service_manager_is_notified_of_the_start_of_life_and_of_the_stop() {
     let (broker, site) = (Broker::new(), Site::new());
     let path = site.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
-    // Long: it only ends a test that would otherwise hang.
+    // Long, because it only ends a test that would otherwise hang.
     manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let next = || {
         let mut text = [0; 256];
@@ -107,10 +107,10 @@ fn the_service_manager_is_notified_of_the_start_of_life_and_of_the_stop() {
     assert!(host.wait().unwrap().success());
 }
 
-/// The data folder is a small file system of its own, which only the host sees, and this test through it. What a service
-/// manager does, a shell does here: it starts the host again.
+/// The data folder is a small file system of its own, which is mounted only for the host. A shell restarts the host, as a
+/// service manager would.
 #[test]
-fn a_host_whose_disk_is_full_comes_back_when_there_is_room() {
+fn a_host_with_a_full_disk_recovers_when_there_is_room() {
     let (broker, site) = (Broker::new(), Site::new());
     fs::create_dir(site.path().join("data")).unwrap();
     site.settings("full", &job("tick", "every_ms = 1000", "full/tick"));
@@ -127,7 +127,7 @@ fn a_host_whose_disk_is_full_comes_back_when_there_is_room() {
     let log = Lines::of(shell.0.stderr.take().unwrap());
     let listener = Listener::new(broker.port);
     listener.wait_for("full/tick");
-    // The folder as the host's file systems have it.
+    // The folder, as mounted for the host.
     let filler = PathBuf::from(format!("/proc/{}/root{}/data/filler", shell.0.id(), site.path().display()));
     let written = io::copy(&mut io::repeat(0), &mut fs::File::create(&filler).unwrap());
     assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);

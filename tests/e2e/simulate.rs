@@ -1,4 +1,4 @@
-//! What `roost simulate` shows.
+//! The output of `roost simulate`.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::job;
 
-/// Exit code, standard output and standard error of `roost simulate …`, at Greenwich.
+/// Runs `roost simulate …`, at Greenwich, and returns the exit code, standard output and standard error.
 fn simulate(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command(site, arguments).output().expect("the binary starts");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -25,7 +25,7 @@ fn command(site: &Site, arguments: &[&str]) -> std::process::Command {
     command
 }
 
-/// What it shows of the guest `declared`, or another one, with settings.
+/// Simulates the guest `declared`, or another one, with settings, and returns the output.
 fn shown(settings: &str, arguments: &[&str]) -> String {
     let site = Site::new();
     site.drop_in(&guest("declared"), "declared");
@@ -44,7 +44,7 @@ fn texts<'v>(messages: &'v [Value], key: &str) -> Vec<&'v str> {
 }
 
 #[test]
-fn the_same_days_are_the_same_bytes_whatever_clocks_and_random_numbers_a_plugin_asks_for() {
+fn equal_days_give_equal_bytes_even_for_a_plugin_that_reads_clocks() {
     let site = Site::new();
     for name in ["coop-door", "sprinkler"] {
         site.drop_in(&sample(name), name);
@@ -71,7 +71,7 @@ fn the_same_days_are_the_same_bytes_whatever_clocks_and_random_numbers_a_plugin_
 }
 
 #[test]
-fn a_message_is_an_object_and_what_a_run_owes_after_the_last_day_is_shown() {
+fn a_message_is_an_object_and_owed_steps_after_the_last_day_are_shown() {
     let water = "[[config.jobs]]\nid = \"water\"\ntrigger = { cron = \"55 23 * * *\" }\nsteps = [\n\
                  { topic = \"declared/lawn\", payload = \"ON\", qos = 2, retain = true },\n\
                  { topic = \"declared/lawn\", payload = \"OFF\", after_ms = 600_000, content_type = \"text/plain\" } ]\n";
@@ -96,7 +96,7 @@ fn a_message_is_an_object_and_what_a_run_owes_after_the_last_day_is_shown() {
 }
 
 #[test]
-fn a_window_has_its_first_instant_and_not_its_last() {
+fn a_window_includes_its_first_instant_and_not_its_last() {
     let hourly = job("hourly", "every_ms = 3_600_000", "declared/hourly");
     let messages = json(&shown(&hourly, &["--from", "2027-07-01", "--days", "1", "--json"]));
     let at = texts(&messages, "at");
@@ -115,7 +115,7 @@ fn jitter_moves_when_a_message_is_sent_and_not_when_it_is_due() {
 }
 
 #[test]
-fn each_day_has_a_heading_and_one_on_which_the_clocks_change_has_two() {
+fn each_day_has_a_heading_and_a_day_of_a_clock_change_has_two() {
     let settings =
         job("early", "cron = \"30 1 * * *\"", "declared/early") + &job("noon", "cron = \"@daily\"", "declared/x");
     let spring = shown(&settings, &["--from", "2027-03-28", "--days", "1"]);
@@ -153,7 +153,7 @@ fn a_device_in_another_zone_has_its_own_time() {
 }
 
 #[test]
-fn a_plan_that_fails_on_a_later_day_is_told_and_the_one_before_goes_on() {
+fn a_plan_that_fails_on_a_later_day_is_noted_and_the_previous_one_continues() {
     let site = Site::new();
     site.drop_in(&guest("changes"), "changes");
     site.settings("changes", "[config]\nnot_on = [\"2027-07-03\"]\n");
@@ -169,14 +169,14 @@ fn a_plan_that_fails_on_a_later_day_is_told_and_the_one_before_goes_on() {
     let (code, json_out, errors) = simulate(&site, &[&arguments[..], &["--json"]].concat());
     assert_eq!((code, json(&json_out).len()), (Some(0), 4));
     assert!(errors.starts_with("2027-07-03T00:00:00+01:00  changes/changes  keeps the plan it has"), "{errors}");
-    // From its first day on there is nothing to show.
+    // The plan of the first day already fails.
     let (code, out, errors) = simulate(&site, &["plugins/changes.wasm", "--from", "2027-07-03"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(errors.contains("error: plugin `changes` was not loaded") && errors.contains("no plan for"), "{errors}");
 }
 
 #[test]
-fn what_becomes_no_message_is_told() {
+fn runs_without_a_message_are_noted() {
     let long = "[[config.jobs]]\nid = \"long\"\ntrigger = { every_ms = 3_600_000 }\nsteps = [\n\
                 { topic = \"declared/a\" }, { topic = \"declared/a\", after_ms = 5_400_000 } ]\n";
     let out = shown(long, &["--from", "2027-07-01", "--days", "1"]);
@@ -194,11 +194,11 @@ fn what_becomes_no_message_is_told() {
 }
 
 #[test]
-fn a_candidate_is_compared_with_what_is_there() {
+fn a_candidate_is_compared_with_the_installed_version() {
     let site = Site::new();
     site.drop_in(&sample("coop-door"), "coop-door");
     site.settings("coop-door", "[[device]]\nname = \"north\"\n");
-    // The door opens with the sun, but not before a time that is a text in the program.
+    // The door opens at sunrise, but not before a time that is a text in the component.
     let mut candidate = fs::read(sample("coop-door")).unwrap();
     let is_time = |at: &usize| candidate[*at..].starts_with(b"06:30");
     for at in (0..candidate.len()).filter(is_time).collect::<Vec<_>>() {
@@ -221,14 +221,14 @@ fn a_candidate_is_compared_with_what_is_there() {
          + 06:45:00  coop-door/north/open  coop-door/north/door/set  OPEN\n\n\
          2 messages removed, 2 added\n"
     );
-    // The sun is later than both.
+    // Sunrise is later than both.
     assert_eq!(diff("2027-12-01", &[]), "0 messages removed, 0 added\n");
     let both: Value = serde_json::from_str(&diff("2027-06-01", &["--json"])).unwrap();
     let at = |side: &str| {
         texts(both[side].as_array().unwrap(), "at").iter().map(|at| at[11..16].to_owned()).collect::<Vec<_>>()
     };
     assert_eq!((at("removed"), at("added")), (vec!["06:30".into(); 2], vec!["06:45".into(); 2]));
-    // With settings of its own it is compared by these.
+    // A candidate with settings of its own is compared with these.
     fs::write(site.path().join("Candidate_2.toml"), "[[device]]\nname = \"south\"\n").unwrap();
     let out = diff("2027-12-01", &[]);
     assert!(out.contains("- 07:") && out.contains("+ 07:") && out.contains("coop-door/south/open"), "{out}");
@@ -238,7 +238,7 @@ fn a_candidate_is_compared_with_what_is_there() {
 }
 
 #[test]
-fn what_cannot_be_loaded_is_refused_as_a_check_refuses_it() {
+fn a_plugin_that_cannot_be_loaded_is_refused_as_by_a_check() {
     let site = Site::new();
     fs::write(site.plugin("garbage.wasm"), "not a plugin").unwrap();
     let (code, out, errors) = simulate(&site, &["plugins/garbage.wasm"]);
@@ -251,11 +251,11 @@ fn what_cannot_be_loaded_is_refused_as_a_check_refuses_it() {
         fs::copy(guest("changes"), site.path().join(folder).join("changes.wasm")).unwrap();
     }
     let (code, _, errors) = simulate(&site, &["plugins/changes.wasm", "other/changes.wasm"]);
-    assert!(code == Some(1) && errors.contains("a second plugin `changes`"), "{errors}");
+    assert!(code == Some(1) && errors.contains("a second plugin named `changes`"), "{errors}");
 }
 
 #[test]
-fn whoever_has_seen_enough_may_stop_reading() {
+fn a_reader_may_close_the_output_early() {
     let site = Site::new();
     site.drop_in(&guest("declared"), "declared");
     site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));

@@ -1,4 +1,4 @@
-//! Jobs that people make, and what they want of those that are planned.
+//! Ad-hoc jobs, and overrides of planned jobs.
 
 use roost_tests::{Broker, Listener, Roost, Site, sample};
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ fn post(address: &str, path: &str, body: &Value) -> (u16, Value) {
     ask(address, "POST", path, JSON, &body.to_string())
 }
 
-/// What a command says on standard output.
+/// Runs a command, and returns its standard output.
 fn roost(site: &Site, arguments: &[&str]) -> String {
     operations::roost(site, arguments).0
 }
 
-/// A host with the sprinkler and its garden, which waters by itself at no time soon.
+/// Starts a host with the sprinkler and its garden, which is not due soon.
 fn garden() -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
@@ -35,7 +35,7 @@ fn garden() -> (Broker, Site, Listener, Roost) {
 }
 
 #[test]
-fn a_message_that_was_scheduled_comes_although_the_host_is_killed() {
+fn a_scheduled_message_is_sent_although_the_host_is_killed() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let host = site.start(&broker);
@@ -51,7 +51,7 @@ fn a_message_that_was_scheduled_comes_although_the_host_is_killed() {
 }
 
 #[test]
-fn a_task_that_was_scheduled_is_done_to_its_end_although_the_host_is_killed_twice() {
+fn a_scheduled_task_is_completed_although_the_host_is_killed_twice() {
     let (broker, site, listener, host) = garden();
     let args = json!({"zone": 2, "minutes": 0.1});
     let new = json!({"trigger": "at now+2s", "plugin": "sprinkler", "device": "garden", "task": "water", "args": args});
@@ -66,15 +66,15 @@ fn a_task_that_was_scheduled_is_done_to_its_end_although_the_host_is_killed_twic
     let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
     let off = heard.last().unwrap();
     assert_eq!((off.topic.as_str(), off.property("roost-run")), (on.topic.as_str(), on.property("roost-run")));
-    // What became of it can be seen, with what the plugin said.
+    // Its outcome is shown, with the plugin's note.
     host.says("succeeded sprinkler/garden/");
     let name = format!("sprinkler/garden/{}", text(&job, "job"));
-    let told = roost(&site, &["explain", &name]);
-    assert!(told.contains("it ran: ") && told.contains("its plugin says: "), "{told}");
+    let shown = roost(&site, &["explain", &name]);
+    assert!(shown.contains("it ran: ") && shown.contains("its plugin reported: "), "{shown}");
 }
 
 #[test]
-fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
+fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
     let (_broker, site, _listener, host) = garden();
     let address = host.address();
     let task = |name: &str, args: Value| json!({"trigger": "now", "plugin": "sprinkler", "device": "garden", "task": name, "args": args});
@@ -82,7 +82,7 @@ fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
         (task("water", json!({"zone": 9, "minutes": 1})), 422, "there is no such zone"),
         (task("flood", Value::Null), 422, "the plugin has no such task, only `water`"),
         (json!({"trigger": "now", "task": "water"}), 400, "there is a `task`, and no `plugin`"),
-        (json!({"trigger": "now"}), 400, "it is not clear what the job is to do"),
+        (json!({"trigger": "now"}), 400, "the job has no action, or several"),
         (json!({"trigger": "now", "topic": "a/#"}), 400, "`a/#` is not a topic"),
         (json!({"trigger": "now", "topic": "a", "qos": 3}), 400, "`qos` is not 0, 1 or 2"),
         (json!({"trigger": "noww", "topic": "a"}), 400, "`noww` is not a trigger"),
@@ -102,7 +102,7 @@ fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
         ),
         (json!({"trigger": "now", "topic": "a", "label": "a\u{202e}b"}), 422, "`label` with the character U+202E"),
         (json!({"trigger": "now", "topic": "a", "colour": "red"}), 400, "unknown field `colour`"),
-        (json!({"trigger": "now", "topic": "a", "plugin": "nobody"}), 404, "there is no plugin `nobody`"),
+        (json!({"trigger": "now", "topic": "a", "plugin": "absent"}), 404, "there is no plugin `absent`"),
         (json!({"trigger": "now", "topic": "a", "plugin": "sprinkler"}), 404, "has no device `sprinkler`"),
         (
             json!({"trigger": "now", "topic": "barn/x", "plugin": "sprinkler", "device": "garden"}),
@@ -110,14 +110,14 @@ fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
             "`topic` `barn/x` is outside what `sprinkler` may publish to",
         ),
     ];
-    for (body, expected, told) in cases {
+    for (body, expected, shown) in cases {
         let (status, problem) = post(&address, "/api/v1/jobs", &body);
         assert_eq!(status, expected, "{body}: {problem}");
-        assert!(text(&problem, "detail").contains(told), "{body}: {problem}\n  does not say\n{told}");
+        assert!(text(&problem, "detail").contains(shown), "{body}: {problem}\n  does not say\n{shown}");
     }
     assert_eq!(site.query("SELECT count(*) FROM jobs"), 1, "only the plugin's own");
     drop(host);
-    // The operator says what may be done by hand.
+    // The operator's grant limits ad-hoc jobs.
     std::fs::write(site.path().join("roost.toml"), "[grants.api]\npublish = [\"porch/#\"]\n").unwrap();
     let broker = Broker::new();
     let host = site.start(&broker);
@@ -128,7 +128,7 @@ fn what_a_plugin_or_a_grant_does_not_allow_is_told_when_it_is_asked_for() {
 }
 
 #[test]
-fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
+fn a_repeated_request_makes_one_job_and_jobs_are_replaced_and_cancelled() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     let address = host.address();
@@ -150,7 +150,7 @@ fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
     assert_eq!(put(&json!({"id": "other", "trigger": "every 2h", "topic": "b"})).0, 400);
     host.kill();
     let host = site.start(&broker);
-    host.says("going on with 1 plugin, 1 job");
+    host.says("resuming with 1 plugin, 1 job");
     assert!(roost(&site, &["jobs", "roost"]).contains("roost/api/hourly"));
     roost(&site, &["cancel", "hourly"]);
     assert_eq!(roost(&site, &["jobs", "roost"]), "");
@@ -159,7 +159,7 @@ fn the_same_request_twice_makes_one_job_and_jobs_are_replaced_and_cancelled() {
 }
 
 #[test]
-fn a_job_is_run_now_left_out_and_paused_and_why_is_told() {
+fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
     let (_broker, site, listener, host) = ticking("declared");
     let job = "declared/declared/tick";
     let run = roost(&site, &["run-now", job]);
@@ -170,19 +170,19 @@ fn a_job_is_run_now_left_out_and_paused_and_why_is_told() {
 
     roost(&site, &["pause", "declared/declared"]);
     host.says("its device was paused");
-    let told = roost(&site, &["explain", job]);
-    assert!(told.contains("was left out: its device was paused"), "{told}");
-    assert!(told.contains("note: its device is paused now"), "{told}");
+    let shown = roost(&site, &["explain", job]);
+    assert!(shown.contains("was skipped: its device was paused"), "{shown}");
+    assert!(shown.contains("note: its device is paused now"), "{shown}");
     roost(&site, &["resume", "declared/declared"]);
     let so_far = listener.count("declared/tick");
     listener.wait("more", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
 
     let left_out = roost(&site, &["skip", job]);
-    host.says(&format!("skipped {}: this one was left out by hand", left_out.trim()));
+    host.says(&format!("skipped {}: this run was skipped by hand", left_out.trim()));
 }
 
 #[test]
-fn a_command_says_what_is_paused_and_what_it_does_not_find() {
+fn a_command_shows_paused_parts_and_names_unknown_ones() {
     let (_broker, site, _listener, host) = garden();
     let said = |arguments: &[&str]| operations::roost(&site, arguments).1;
     let refused = |arguments: &[&str]| {
@@ -190,29 +190,29 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
         assert_eq!(code, Some(1), "{arguments:?}: {errors}");
         errors
     };
-    let told = said(&["pause", "sprinkler/garden"]);
-    assert!(told.contains("its jobs are left out until `roost resume sprinkler/garden`"), "{told}");
+    let shown = said(&["pause", "sprinkler/garden"]);
+    assert!(shown.contains("the runs of its jobs are skipped until `roost resume sprinkler/garden`"), "{shown}");
     assert!(roost(&site, &["jobs"]).contains(", paused  sprinkler/garden/water"));
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden\n"));
     let task = ["--task", "sprinkler/garden/water", "--args", r#"{"zone": 1, "minutes": 1}"#, "--id", "extra"];
-    let told = said(&[&["schedule", "at", "2100-07-01T06:30"][..], &task].concat());
-    assert!(told.contains("`sprinkler/garden` is paused"), "{told}");
+    let shown = said(&[&["schedule", "at", "2100-07-01T06:30"][..], &task].concat());
+    assert!(shown.contains("`sprinkler/garden` is paused"), "{shown}");
     said(&["pause", "sprinkler/garden/water"]);
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden, sprinkler/garden/water\n"));
-    let told = said(&["resume", "sprinkler/garden/water"]);
-    assert!(told.contains("but `sprinkler/garden` is paused"), "{told}");
+    let shown = said(&["resume", "sprinkler/garden/water"]);
+    assert!(shown.contains("note: `sprinkler/garden` is paused"), "{shown}");
     said(&["resume", "sprinkler/garden"]);
     assert!(!roost(&site, &["status"]).contains("paused"));
 
     let job = "sprinkler/garden/water";
     assert_eq!(operations::roost(&site, &["skip", job, "--undo"]).0, "");
-    assert!(said(&["skip", job]).contains("it will be left out"));
-    assert!(roost(&site, &["jobs"]).contains(", left out  sprinkler/garden/water"));
+    assert!(said(&["skip", job]).contains("it will be skipped"));
+    assert!(roost(&site, &["jobs"]).contains(", skipped  sprinkler/garden/water"));
     assert!(roost(&site, &["skip", job, "--undo"]).starts_with(job));
-    assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be left out"));
+    assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be skipped"));
 
     for (arguments, expected) in [
-        (&["cancel", "radio"][..], "no job `radio` that was made by hand\nhint: `roost jobs roost` lists"),
+        (&["cancel", "radio"][..], "no ad-hoc job `radio`\nhint: `roost jobs roost` lists"),
         (&["run-now", "sprinkler"], "`sprinkler` is a plugin"),
         (&["run-now", "sprinkler"], "as in `sprinkler/garden/"),
         (&["run-now", "sprinkler/garden/watr"], "did you mean `sprinkler/garden/water`?"),
@@ -231,18 +231,18 @@ fn a_command_says_what_is_paused_and_what_it_does_not_find() {
     assert!(refused(&["cancel", "hurly"]).contains("did you mean `hourly`?"));
     roost(&site, &["schedule", "now", "--topic", "a", "--id", "once"]);
     host.says("succeeded roost/api/once");
-    let (table, told) = operations::roost(&site, &["jobs", "roost"]);
-    assert!(!table.contains("roost/api/once") && told.contains("1 more will never be due again"), "{table}{told}");
-    assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never again"));
+    let (table, shown) = operations::roost(&site, &["jobs", "roost"]);
+    assert!(!table.contains("roost/api/once") && shown.contains("no next run: 1 job"), "{table}{shown}");
+    assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never  "));
     for what in [&["jobs", "sprinklr"][..], &["runs", "--plugin", "sprinklr"], &["timeline", "--plugin", "sprinklr"]] {
-        let told = said(what);
-        assert!(told.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {told}");
+        let shown = said(what);
+        assert!(shown.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {shown}");
     }
     assert!(said(&["jobs", "sprinkler/lawn"]).contains("plugin `sprinkler` has no device `lawn` now"));
 }
 
 #[test]
-fn a_device_whose_plan_is_refused_is_seen_in_the_list() {
+fn a_device_with_a_refused_plan_is_shown_in_the_list() {
     let (_broker, site, _listener, host) = garden();
     let zones = r#"zones = [{ name = "lawn", water = "1m", topic = "barn/x" }]"#;
     let other =
@@ -253,15 +253,15 @@ fn a_device_whose_plan_is_refused_is_seen_in_the_list() {
     );
     host.says("outside what `sprinkler` may publish to");
     let list = roost(&site, &["plugins"]);
-    assert!(list.contains("the plan of 1 device was refused: `roost plugins sprinkler` says why"), "{list}");
+    assert!(list.contains("the plan of 1 device was refused: see `roost plugins sprinkler`"), "{list}");
     let one = roost(&site, &["plugins", "sprinkler"]);
     assert!(one.contains("\n  [grants]\n") && !one.contains("\\n"), "{one}");
     let status = roost(&site, &["status"]);
-    assert!(status.contains("faults    1 device: `roost plugins` says which"), "{status}");
+    assert!(status.contains("faults    1 device: see `roost plugins`"), "{status}");
 }
 
 #[test]
-fn what_waits_for_the_broker_can_be_seen_and_ended() {
+fn runs_that_wait_for_the_broker_can_be_listed_and_ended() {
     let site = Site::new();
     let host = site.start_with(&["--mqtt", "mqtt://127.0.0.1:1"]);
     let address = host.address();

@@ -1,4 +1,4 @@
-//! What happens, as it happens; what is counted; what is expected.
+//! Event streams, metrics and the timeline.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -15,10 +15,10 @@ use crate::{
     ticking,
 };
 
-/// A stream of events. Gone, it is closed.
+/// A stream of events, which is closed when it is dropped.
 struct Stream(BufReader<TcpStream>);
 
-/// One of them: its id, its kind, and its data.
+/// An event: its id, its kind, and its data.
 type Event = (String, String, Value);
 
 impl Stream {
@@ -46,7 +46,7 @@ impl Stream {
         line.trim_end().to_owned()
     }
 
-    /// The next one with data.
+    /// Returns the next event with data.
     fn next(&mut self) -> Event {
         let (mut id, mut kind) = (String::new(), String::new());
         loop {
@@ -61,7 +61,7 @@ impl Stream {
         }
     }
 
-    /// The next one of which that is true.
+    /// Returns the next event that satisfies a condition.
     fn find(&mut self, is_it: impl Fn(&Event) -> bool) -> Event {
         loop {
             let event = self.next();
@@ -71,7 +71,7 @@ impl Stream {
         }
     }
 
-    /// Nothing comes but the end.
+    /// Checks that only the end of the stream follows.
     fn ends(mut self) {
         let mut line = String::new();
         while self.0.read_line(&mut line).unwrap() > 0 {
@@ -82,7 +82,7 @@ impl Stream {
 }
 
 #[test]
-fn events_go_on_where_a_reader_left_off_and_a_restart_is_a_gap() {
+fn events_resume_where_a_client_left_off_and_a_restart_is_a_gap() {
     let (broker, site, _listener, host) = ticking("ticking");
     let address = host.address();
     let mut stream = Stream::open(&address, "?after=oldest", "");
@@ -97,7 +97,7 @@ fn events_go_on_where_a_reader_left_off_and_a_restart_is_a_gap() {
     assert_eq!((plan["plan"]["new"].as_u64(), plan["plan"]["loaded"].as_bool()), (Some(1), Some(true)));
     let (id, _, first) = stream.find(|(_, kind, _)| kind == "run");
     assert_eq!((text(&first, "plugin"), text(&first["run"], "state")), ("ticking", "succeeded"));
-    // Whoever hears of a run finds it on disk.
+    // When a client gets the event of a run, the run is on disk.
     assert_eq!(get(&address, &format!("/api/v1/runs/{}", text(&first["run"], "run")))["state"], "succeeded");
     let (_, _, second) = stream.find(|(_, kind, _)| kind == "run");
     drop(stream);
@@ -124,12 +124,12 @@ fn events_go_on_where_a_reader_left_off_and_a_restart_is_a_gap() {
 }
 
 #[test]
-fn there_are_so_many_streams_and_no_more_and_those_of_them_that_end_make_room() {
+fn the_number_of_streams_is_limited_and_ended_ones_make_room() {
     let (_broker, _site, _listener, host) = ticking("ticking");
     let address = host.address();
     let mut streams: Vec<_> = (0..256).map(|_| Stream::open(&address, "", "")).collect();
     let (status, problem) = ask(&address, "GET", "/api/v1/events", "", "");
-    assert_eq!((status, text(&problem, "detail")), (503, "256 streams are open already, and there may be no more"));
+    assert_eq!((status, text(&problem, "detail")), (503, "all 256 streams are in use"));
     let runs: Vec<Event> = streams.iter_mut().map(|stream| stream.find(|(_, kind, _)| kind == "run")).collect();
     assert!(runs.iter().all(|(_, _, run)| text(run, "plugin") == "ticking"));
     streams.truncate(10);
@@ -172,7 +172,7 @@ fn a_plugins_logs_outlive_its_versions() {
     assert!(roost(&site, &["logs", "--json"]).0.contains("\"kind\":\"plugin\""));
     assert_eq!(ask(&address, "GET", "/api/v1/plugins/other/logs", "", "").0, 404);
     assert!(host.stop().success());
-    // The host is started again: whoever follows is still there.
+    // After a restart of the host, the client is still there.
     let host = site.start(&broker);
     std::fs::write(site.plugin("tides.wasm"), "garbage").unwrap();
     followed.wait_for(0, "it is not a WebAssembly component");
@@ -182,7 +182,7 @@ fn a_plugins_logs_outlive_its_versions() {
 }
 
 #[test]
-fn what_is_counted_can_be_scraped_by_whoever_has_the_token() {
+fn the_metrics_can_be_scraped_with_the_token() {
     let (broker, site) = (Broker::new(), Site::new());
     std::fs::write(site.path().join("token"), "0123456789abcdef\n").unwrap();
     std::fs::write(site.path().join("roost.toml"), "[http]\ntoken_file = \"token\"\n").unwrap();
@@ -218,7 +218,7 @@ fn what_is_counted_can_be_scraped_by_whoever_has_the_token() {
 }
 
 #[test]
-fn a_timeline_has_what_happened_and_what_comes() {
+fn a_timeline_has_past_and_expected_runs() {
     let (_broker, site, listener, host) = ticking("ticking");
     let address = host.address();
     let daily = job("daily", "cron = \"30 6 * * *\"", "daily/x");
@@ -233,14 +233,14 @@ fn a_timeline_has_what_happened_and_what_comes() {
     assert!(text(&items[0], "time").contains("T06:30:00"), "{day}");
     assert_eq!(get(&address, "/api/v1/timeline?plugin=daily&device=south")["items"].as_array().unwrap().len(), 1);
 
-    // Pages go on from what happened to what comes, without a hole.
+    // Pages continue from past to expected runs without a gap.
     listener.wait("some of them", |heard| heard.len() > 3);
     let status = get(&address, "/api/v1/status");
     let from = text(&status, "started").replace('+', "%2B");
     let (mut times, mut states, mut cursor) = (Vec::new(), Vec::new(), String::new());
     while times.len() < 40 {
         let page = get(&address, &format!("/api/v1/timeline?plugin=ticking&from={from}&limit=7{cursor}"));
-        // A run that is under way is listed, and so is each message of it that is expected.
+        // A run under way is listed, and so is each expected message of it.
         for item in page["items"].as_array().unwrap().iter().filter(|item| item["state"] != "running") {
             times.push(text(item, "occurrence").to_owned());
             states.push(text(item, "state").to_owned());
@@ -262,11 +262,11 @@ fn a_timeline_has_what_happened_and_what_comes() {
 }
 
 #[test]
-fn of_two_messages_of_a_group_that_are_due_at_once_the_timeline_has_the_one_that_is_sent() {
+fn of_two_runs_of_a_group_due_at_once_the_timeline_has_the_one_that_is_sent() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let policy = "policy = { misfire = { latest-of-group = \"door\" } }\n";
-    // The last one of a plan counts, whatever its name.
+    // The last job of a plan counts, whatever its name.
     for (name, ids) in [("first", ["close", "open"]), ("second", ["open", "close"])] {
         let jobs: String =
             ids.iter().map(|id| job(id, "cron = \"*/3 * * * * *\"", &format!("{name}/door")) + policy).collect();

@@ -1,11 +1,11 @@
-//! Plugins that are asked what to publish when it is due.
+//! Tasks: plugins that are called when a job is due.
 
 use roost_tests::{Broker, Listener, Site, guest, root, sample};
 use serde_json::Value;
 
 use crate::operations::{runs, text};
 
-/// What a command says, of a plugin with settings or without.
+/// Runs a command on a plugin, and returns its output.
 fn said(command: &str, name: &str, arguments: &[&str]) -> String {
     let site = Site::new();
     site.drop_in(&guest(name), name);
@@ -15,18 +15,18 @@ fn said(command: &str, name: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_task_that_fails_is_told_with_what_the_plugin_did() {
+fn a_failed_task_is_reported_with_the_plugins_fault() {
     for (name, texts) in [
         (
             "task-errors",
-            &["asked 2 times what to publish: `run-task` returned an error: there is no water to rinse with"][..],
+            &["called 2 times for its messages: `run-task` returned an error: there is no water to rinse with"][..],
         ),
         ("task-loops", &["`run-task` ran longer than 500 ms", "raise `cpu_ms`"]),
         (
             "task-oversteps",
             &[
-                "task `outside-grant`, step 1: `topic` `somebody/else/door` is outside what `task-oversteps` may publish to",
-                "publish = [\"task-oversteps/#\", \"somebody/else/door\"]",
+                "task `outside-grant`, step 1: `topic` `neighbour/door` is outside what `task-oversteps` may publish to",
+                "publish = [\"task-oversteps/#\", \"neighbour/door\"]",
                 "`run-task` returned more than 1 MiB to the host",
                 "task `many-steps`: `steps` 101: there may be 0 to 100",
                 "task `long-note`: `note` of 4097 bytes",
@@ -43,9 +43,9 @@ fn a_task_that_fails_is_told_with_what_the_plugin_did() {
 }
 
 #[test]
-fn a_check_shows_what_a_plugin_can_be_asked_to_do() {
-    let told = said("check", "task-errors", &[]);
-    assert!(told.contains("\n  task rinse: Never works\n") && told.contains("\n      asks the task rinse\n"), "{told}");
+fn a_check_shows_the_tasks_of_a_plugin() {
+    let shown = said("check", "task-errors", &[]);
+    assert!(shown.contains("\n  task rinse: Never works\n") && shown.contains("\n      calls task rinse\n"), "{shown}");
 
     let site = Site::new();
     site.drop_in(&sample("sprinkler"), "sprinkler");
@@ -60,7 +60,7 @@ fn a_check_shows_what_a_plugin_can_be_asked_to_do() {
 }
 
 #[test]
-fn what_is_answered_when_it_is_due_is_published() {
+fn the_reply_of_a_task_is_published() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let asking = |id: &str, reply: &str| {
@@ -82,6 +82,6 @@ fn what_is_answered_when_it_is_due_is_published() {
         [of("water"), of("rain"), of("empty")].map(|run| text(run, "state")),
         ["succeeded", "succeeded", "failed"]
     );
-    let reason = "the plugin was asked 1 time what to publish: `run-task` returned an error: no water";
+    let reason = "the plugin was called 1 time for its messages: `run-task` returned an error: no water";
     assert_eq!(text(of("empty"), "reason"), reason);
 }

@@ -1,4 +1,4 @@
-//! Plugins that are installed, tried, removed and rolled back through a host that runs.
+//! Plugins that are installed, tried, removed and rolled back through a running host.
 
 use std::{fs, path::Path, process::Output};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const LATER: &str = "at_ms = 4000000000000";
 
-/// What a command says that may not do well: whether it did, and both outputs.
+/// Runs a command that may fail. Returns whether it succeeded, and both outputs.
 fn tried(site: &Site, arguments: &[&str]) -> (bool, String) {
     let Output { status, stdout, stderr } = site.command(arguments).output().unwrap();
     (status.success(), [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat())
@@ -28,7 +28,7 @@ fn upload(site: &Site, file: &Path, more: &[&str]) -> Value {
     json(site, &[&["upload", file.to_str().unwrap()], more].concat())
 }
 
-/// Waits until a plugin is as it should be.
+/// Waits until the status of a plugin satisfies a condition.
 fn becomes(host: &Roost, site: &Site, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     host.log.wait(what, |_| {
         let (fine, out) = tried(site, &["plugins", name, "--json"]);
@@ -45,7 +45,7 @@ fn bytes(site: &Site, name: &str) -> Option<Vec<u8>> {
     fs::read(site.plugin(&format!("{name}.wasm"))).ok()
 }
 
-/// An empty host that can be asked.
+/// Starts a host without plugins, with an HTTP API.
 fn empty() -> (Broker, Site, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
@@ -72,29 +72,29 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
     assert!(shown["used"]["plan_ms"].is_u64() && shown["used"]["memory_bytes"].as_u64() > Some(0), "{shown}");
     assert_eq!((&shown["limits"]["memory_mib"], &shown["used"]["failed"]), (&256.into(), &0.into()));
     assert!(shown["tasks"].as_array().unwrap().iter().any(|task| task["task"] == "open"), "{shown}");
-    let (told, _) = roost(&site, &["plugins", "coop-door"]);
-    assert!(told.contains("state     running, since ") && told.contains("task      open: "), "{told}");
+    let (shown, _) = roost(&site, &["plugins", "coop-door"]);
+    assert!(shown.contains("state     running, since ") && shown.contains("task      open: "), "{shown}");
     assert!(roost(&site, &["plugins"]).0.contains("coop-door  running"));
 
     let again = upload(&site, &sample("coop-door"), &["--check"]);
     assert_eq!((counts(&again["jobs"]), &again["running"]), ([0, 0, 0, new], &true.into()), "{again}");
-    assert!(roost(&site, &["replan", "coop-door"]).0.contains("is being asked"));
-    assert!(roost(&site, &["remove", "coop-door"]).0.contains("its settings stay"));
+    assert!(roost(&site, &["replan", "coop-door"]).0.contains("are requested"));
+    assert!(roost(&site, &["remove", "coop-door"]).0.contains("its settings file stays"));
     assert!(bytes(&site, "coop-door").is_none() && site.plugin("coop-door.toml").exists());
     host.says("coop-door removed");
     becomes(&host, &site, "coop-door", "it to be gone", Value::is_null);
-    let (fine, told) = self::tried(&site, &["remove", "coop-door"]);
-    assert!(!fine && told.contains("does not exist"), "{told}");
+    let (fine, shown) = self::tried(&site, &["remove", "coop-door"]);
+    assert!(!fine && shown.contains("does not exist"), "{shown}");
     assert!(host.stop().success());
 }
 
 #[test]
-fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
+fn a_new_version_reports_its_changes_and_a_broken_one_changes_nothing() {
     let (_broker, site, listener, host) = ticking("declared");
     let before = bytes(&site, "declared");
     let whole = fs::read(guest("declared")).unwrap();
     let file = site.path().join("declared.wasm");
-    // On a busy machine some of them run out of time before they run out of what they are after.
+    // On a busy machine some of them reach their time limit first.
     for (what, content, says) in [
         ("garbage", b"not a plugin".to_vec(), "it is not a WebAssembly component"),
         ("nothing", Vec::new(), "the file is empty"),
@@ -111,8 +111,8 @@ fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
     ] {
         fs::write(&file, content).unwrap();
         for check in [&["--check"][..], &[]] {
-            let (fine, told) = tried(&site, &[&["upload", file.to_str().unwrap()], check].concat());
-            assert!(!fine && told.contains(says), "{what}: {told}");
+            let (fine, shown) = tried(&site, &[&["upload", file.to_str().unwrap()], check].concat());
+            assert!(!fine && shown.contains(says), "{what}: {shown}");
         }
     }
     assert_eq!(bytes(&site, "declared"), before);
@@ -120,15 +120,15 @@ fn a_new_version_says_what_it_changes_and_a_broken_one_changes_nothing() {
     assert_eq!((text(&shown, "state"), &shown["error"], &shown["used"]["traps"]), ("running", &Value::Null, &0.into()));
     more(&listener, "declared/tick");
 
-    let (fine, told) = tried(&site, &["upload", file.to_str().unwrap(), "--as", "changes_often"]);
-    assert!(!fine && told.contains("--as changes-often"), "{told}");
-    let (fine, told) = tried(&site, &["upload", "no-such.wasm"]);
-    assert!(!fine && told.contains("cannot be read"), "{told}");
+    let (fine, shown) = tried(&site, &["upload", file.to_str().unwrap(), "--as", "changes_often"]);
+    assert!(!fine && shown.contains("--as changes-often"), "{shown}");
+    let (fine, shown) = tried(&site, &["upload", "no-such.wasm"]);
+    assert!(!fine && shown.contains("cannot be read"), "{shown}");
     assert!(host.stop().success());
 }
 
 #[test]
-fn the_board_tells_what_was_refused_and_what_runs() {
+fn the_status_of_a_plugin_has_its_refused_and_its_running_version() {
     let (_broker, site, listener, host) = ticking("declared");
     site.drop_in(&guest("traps"), "declared");
     let plugin = becomes(&host, &site, "declared", "it to be outdated", |plugin| plugin["state"] == "outdated");
@@ -140,7 +140,7 @@ fn the_board_tells_what_was_refused_and_what_runs() {
         plugin["state"] == "running" && plugin["error"].is_null()
     });
 
-    // Nothing of these runs: one was never whole, one traps.
+    // None of these runs: one file is incomplete, one guest traps.
     fs::write(site.plugin("torn.wasm"), &fs::read(guest("declared")).unwrap()[..1_000]).unwrap();
     site.drop_in(&guest("traps"), "traps");
     for name in ["torn", "traps"] {
@@ -158,13 +158,13 @@ fn the_board_tells_what_was_refused_and_what_runs() {
 }
 
 #[test]
-fn what_ran_before_can_be_gone_back_to_even_over_a_restart() {
+fn the_previous_version_can_be_rolled_back_to_even_over_a_restart() {
     let (broker, site) = (Broker::new(), Site::new());
     site.settings("declared", &job("later", LATER, "declared/later"));
     let host = site.start(&broker);
     host.says("connected to the broker");
     let first = fs::read(guest("declared")).unwrap();
-    // The same with a section that says nothing.
+    // The same with an empty custom section.
     let second = [&first[..], &[0, 2, 1, b'x']].concat();
     let file = site.path().join("declared.wasm");
     let install = |content: &[u8]| {
@@ -174,8 +174,8 @@ fn what_ran_before_can_be_gone_back_to_even_over_a_restart() {
         installed
     };
     let one = install(&first);
-    let (fine, told) = tried(&site, &["rollback", "declared"]);
-    assert!(!fine && told.contains("no other version of it has run"), "{told}");
+    let (fine, shown) = tried(&site, &["rollback", "declared"]);
+    assert!(!fine && shown.contains("no other version of it has run"), "{shown}");
     let two = install(&second);
     assert_eq!((counts(&two["jobs"]), &two["new"]), ([0, 0, 0, 1], &false.into()), "{two}");
     assert!(host.stop().success());
@@ -200,28 +200,28 @@ fn what_ran_before_can_be_gone_back_to_even_over_a_restart() {
         };
         assert_eq!(plugin["jobs"], 1);
     }
-    // What does not run makes room for what runs.
+    // A plugin that does not run is replaced by the version that ran.
     site.drop_in(&guest("traps"), "declared");
     becomes(&host, &site, "declared", "it to be refused", |plugin| plugin["state"] == "outdated");
     assert_eq!(json(&site, &["rollback", "declared"])["component"], one["component"]);
     becomes(&host, &site, "declared", "it to be in order", |plugin| plugin["state"] == "running");
-    let (fine, told) = tried(&site, &["rollback", "other"]);
-    assert!(!fine && told.contains("there is no plugin `other`"), "{told}");
+    let (fine, shown) = tried(&site, &["rollback", "other"]);
+    assert!(!fine && shown.contains("there is no plugin `other`"), "{shown}");
     assert!(host.stop().success());
 }
 
 #[test]
-fn a_folder_whose_disk_is_missing_is_not_changed() {
+fn a_folder_on_a_missing_disk_is_not_changed() {
     let (_broker, site, _listener, host) = ticking("declared");
     let away = site.path().join("away");
     fs::rename(site.path().join("plugins"), &away).unwrap();
     let file = guest("at-once");
     let put = ["upload", file.to_str().unwrap(), "--as", "other"];
-    let (fine, told) = tried(&site, &put);
-    assert!(!fine && told.contains("as if its disk were missing"), "{told}");
+    let (fine, shown) = tried(&site, &put);
+    assert!(!fine && shown.contains("as if its disk were missing"), "{shown}");
     fs::create_dir(site.path().join("plugins")).unwrap();
-    let (fine, told) = tried(&site, &put);
-    assert!(!fine && told.contains("as if its disk were missing"), "{told}");
+    let (fine, shown) = tried(&site, &put);
+    assert!(!fine && shown.contains("as if its disk were missing"), "{shown}");
     assert_eq!(fs::read_dir(site.path().join("plugins")).unwrap().count(), 0);
     assert!(host.stop().success());
 }

@@ -1,4 +1,4 @@
-//! Why a run did or did not happen, as it is told while it happens.
+//! `roost explain`, during and after a run.
 
 use roost_tests::{Broker, Message, Roost, Site};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{
     operations::{self, text},
 };
 
-/// What a command says on standard output.
+/// Runs a command, and returns its standard output.
 fn roost(site: &Site, arguments: &[&str]) -> String {
     operations::roost(site, arguments).0
 }
@@ -18,51 +18,51 @@ fn schedule(address: &str, job: &Value) {
     assert_eq!(status, 201, "{made}");
 }
 
-/// Asks why until a text is in the answer.
+/// Explains a job until the output contains a text.
 fn explain_until(host: &Roost, site: &Site, job: &str, expected: &str) -> String {
-    host.until(expected, || Some(roost(site, &["explain", job])).filter(|told| told.contains(expected)))
+    host.until(expected, || Some(roost(site, &["explain", job])).filter(|shown| shown.contains(expected)))
 }
 
 #[test]
-fn each_run_by_hand_is_told_at_its_time_and_the_last_one_without_a_time() {
+fn each_manual_run_is_explained_at_its_time_and_the_last_one_without_a_time() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     schedule(&host.address(), &json!({"trigger": "cron 0 12 1 1 *", "topic": "lamp", "id": "lamp"}));
     let job = "roost/api/lamp";
     // The job itself has never been due.
-    assert!(roost(&site, &["explain", job]).contains("and there is no record of that: "));
+    assert!(roost(&site, &["explain", job]).contains("and there is no record of that run: "));
     let mut runs = Vec::new();
     for _ in 0..14 {
         let run = roost(&site, &["run-now", job]).trim().to_owned();
-        // Asked at once: it is not told of another one, neither while it goes on nor when it has just ended.
-        let told: Value = serde_json::from_str(&roost(&site, &["explain", job, "--json"])).unwrap();
-        assert_eq!(text(&told["run"], "run"), run, "{told}");
+        // Explained at once: it is not mistaken for another run, neither under way nor just ended.
+        let shown: Value = serde_json::from_str(&roost(&site, &["explain", job, "--json"])).unwrap();
+        assert_eq!(text(&shown["run"], "run"), run, "{shown}");
         runs.push(run);
     }
     for run in &runs {
         let at = run.split('/').nth(3).unwrap();
-        let told: Value = serde_json::from_str(&roost(&site, &["explain", job, "--at", at, "--json"])).unwrap();
-        assert_eq!((text(&told["run"], "run"), text(&told, "verdict")), (run.as_str(), "succeeded"), "{told}");
+        let shown: Value = serde_json::from_str(&roost(&site, &["explain", job, "--at", at, "--json"])).unwrap();
+        assert_eq!((text(&shown["run"], "run"), text(&shown, "verdict")), (run.as_str(), "succeeded"), "{shown}");
     }
-    let told = roost(&site, &["explain", job]);
-    assert!(told.starts_with("it ran: it was started by hand ") && told.contains("it began at once"), "{told}");
-    assert!(told.contains("note: it is due next "), "{told}");
+    let shown = roost(&site, &["explain", job]);
+    assert!(shown.starts_with("it ran: it was started by hand ") && shown.contains(", began at once"), "{shown}");
+    assert!(shown.contains("note: it is due next "), "{shown}");
 }
 
 #[test]
-fn a_run_that_has_just_ended_is_not_taken_for_one_that_never_was() {
+fn a_run_that_has_just_ended_is_not_mistaken_for_one_that_never_was() {
     let (_broker, site, listener, _host) = crate::ticking("ticking");
     let ticks = |heard: &[Message]| heard.len();
     for so_far in 1..=8 {
-        // Asked right after it was sent: how it ended may not be on disk yet.
+        // Explained right after it was sent, when its end may not be on disk yet.
         listener.wait("a tick", |heard| ticks(heard) > so_far);
-        let told: Value = serde_json::from_str(&roost(&site, &["explain", "ticking/ticking/tick", "--json"])).unwrap();
-        assert!(["succeeded", "running"].contains(&text(&told, "verdict")), "{told}");
+        let shown: Value = serde_json::from_str(&roost(&site, &["explain", "ticking/ticking/tick", "--json"])).unwrap();
+        assert!(["succeeded", "running"].contains(&text(&shown, "verdict")), "{shown}");
     }
 }
 
 #[test]
-fn what_has_come_and_starts_later_says_when_and_whether_it_will() {
+fn a_delayed_run_is_explained_with_its_start_and_whether_it_will_run() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     let policy = json!({"jitter_ms": 86_400_000});
@@ -70,17 +70,17 @@ fn what_has_come_and_starts_later_says_when_and_whether_it_will() {
     let job = "roost/api/lamp";
     let before = explain_until(&host, &site, job, "and starts ");
     let started = explain_until(&host, &site, job, "it has not started yet: it was due ");
-    let starts = |told: &str| told.split_once("and starts ").unwrap().1.lines().next().unwrap().to_owned();
-    assert!(started.contains(", for its runs are spread over 1d"), "{started}");
+    let starts = |shown: &str| shown.split_once("and starts ").unwrap().1.lines().next().unwrap().to_owned();
+    assert!(started.contains(", because its runs are spread over 1d"), "{started}");
     assert_eq!(starts(&before), starts(&started));
     assert!(started.contains("note: it is never due again") && !started.contains("due next"), "{started}");
     roost(&site, &["skip", job]);
-    let told = roost(&site, &["explain", job]);
-    assert!(told.contains("and will be left out, because that was asked for by hand"), "{told}");
+    let shown = roost(&site, &["explain", job]);
+    assert!(shown.contains("and will be skipped, because the operator requested it"), "{shown}");
 }
 
 #[test]
-fn what_waits_for_the_connection_says_that_it_is_too_late() {
+fn a_run_that_waits_for_the_connection_is_explained_as_too_late() {
     let (mut broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
     host.says("connected to");
@@ -88,10 +88,13 @@ fn what_waits_for_the_connection_says_that_it_is_too_late() {
     host.says("lost");
     schedule(&host.address(), &json!({"trigger": "now", "topic": "lamp", "id": "lamp", "policy": {"grace_ms": 3_000}}));
     let job = "roost/api/lamp";
-    let told = explain_until(&host, &site, job, "waits for the connection");
-    assert!(told.contains("it will be missed if that is not back by ") || told.contains("it had until "), "{told}");
-    explain_until(&host, &site, job, "to start, and will be missed when that is back");
+    let shown = explain_until(&host, &site, job, "waits for the connection");
+    assert!(
+        shown.contains("it will be missed if the connection is not back by ") || shown.contains("it had until "),
+        "{shown}"
+    );
+    explain_until(&host, &site, job, "to start, and will be missed when the connection is back");
     broker.start();
-    let told = explain_until(&host, &site, job, "was missed: there was no connection to the broker");
-    assert!(told.contains(" late, and may start no more than 3s late"), "{told}");
+    let shown = explain_until(&host, &site, job, "was missed: there was no connection to the broker");
+    assert!(shown.contains(" late, and its grace is 3s"), "{shown}");
 }

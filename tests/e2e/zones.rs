@@ -1,4 +1,4 @@
-//! Time zones that the system has newer ones of.
+//! The system's time zones, if they are newer than the built-in ones.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{job, operations};
 
-/// A folder as the package `tzdata` has it, in which London has the rules of another zone.
+/// Writes a folder as the package `tzdata` does, in which London has the rules of another zone.
 fn plant(folder: &Path, release: &str, rules: &str) {
     fs::create_dir_all(folder.join("Europe")).unwrap();
     let file = folder.join("Europe/London");
@@ -17,7 +17,7 @@ fn plant(folder: &Path, release: &str, rules: &str) {
     fs::write(folder.join("tzdata.zi"), format!("# version {release}\nL Europe/London GB\n")).unwrap();
 }
 
-/// Noon in London on 1 July 2027, by the rules that Roost finds.
+/// Returns noon in London on 1 July 2027, by the rules that Roost finds.
 fn noon(site: &Site, folder: &Path, zone: &str) -> (String, String) {
     let arguments =
         ["next", "cron 0 12 * * *", "--from", "2027-07-01T00:00:00Z", "--count", "1", "--json", "--time-zone", zone];
@@ -27,7 +27,7 @@ fn noon(site: &Site, folder: &Path, zone: &str) -> (String, String) {
 }
 
 #[test]
-fn the_systems_zones_are_used_where_they_are_newer_and_whole() {
+fn the_systems_zones_are_used_if_they_are_newer_and_complete() {
     let site = Site::new();
     let folder = site.path().join("zoneinfo");
     let (tokyo, london) = ("2027-07-01T12:00:00+09:00", "2027-07-01T12:00:00+01:00");
@@ -52,13 +52,13 @@ fn status(site: &Site) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
-/// When the job is due, in hours of UTC.
+/// Returns when the job is due, in hours of UTC.
 fn due(site: &Site) -> i64 {
     site.query("SELECT due / 3600000 % 24 FROM jobs")
 }
 
 #[test]
-fn a_change_of_rules_moves_what_is_not_yet_due_also_while_the_host_is_away() {
+fn a_change_of_rules_moves_future_runs_also_while_the_host_is_down() {
     let (broker, site) = (Broker::new(), Site::new());
     let folder = site.path().join("zoneinfo");
     plant(&folder, "2999a", "Etc/GMT");
@@ -74,7 +74,7 @@ fn a_change_of_rules_moves_what_is_not_yet_due_also_while_the_host_is_away() {
         ("2999a", &folder.display().to_string().into())
     );
 
-    // While it runs.
+    // While the host runs.
     plant(&folder, "2999b", "Asia/Tokyo");
     roost.says("1 job is due at another time, because the time zones have changed: they are 2999b");
     roost.has(&site, "SELECT count(*) FROM jobs WHERE due / 3600000 % 24 = 3", 1);
@@ -84,7 +84,7 @@ fn a_change_of_rules_moves_what_is_not_yet_due_also_while_the_host_is_away() {
     assert!(String::from_utf8(shown.stdout).unwrap().contains("zones     2999b, from "));
     roost.stop();
 
-    // While it is away: the rules are those that are built in.
+    // While it is down: then the rules are the built-in ones.
     fs::remove_dir_all(&folder).unwrap();
     let roost = start();
     roost.says("1 job is due at another time, because the time zones have changed: they are 2");
@@ -92,7 +92,7 @@ fn a_change_of_rules_moves_what_is_not_yet_due_also_while_the_host_is_away() {
     roost.stop();
     let before = due(&site);
 
-    // And nothing moves again.
+    // Nothing moves again.
     let roost = start();
     roost.says("1 job");
     roost.stop();
@@ -121,8 +121,7 @@ fn a_zone_that_the_system_has_lost_does_not_stop_the_host() {
 
     fs::remove_file(folder.join("Europe/Atlantis")).unwrap();
     let roost = start();
-    let missing =
-        "neither the system nor Roost knows the time zone Europe/Atlantis: its times are taken for those of UTC";
+    let missing = "neither the system nor Roost knows the time zone Europe/Atlantis: its times are treated as UTC";
     roost.says(missing);
     roost.says("connected to the broker");
     roost.until("it is shown", || status(&site)["time_zones"]["faults"].to_string().contains(missing).then_some(()));
@@ -132,7 +131,7 @@ fn a_zone_that_the_system_has_lost_does_not_stop_the_host() {
     let (copy, _) = operations::roost(&site, &["backup", "copy.db"]);
     assert!(copy.is_empty(), "{copy}");
 
-    // The package is there again.
+    // The package is installed again.
     fs::write(folder.join("Europe/Atlantis"), tokyo).unwrap();
     fs::write(folder.join("tzdata.zi"), "# version 2999b\n").unwrap();
     roost.says("because the time zones have changed: they are 2999b");

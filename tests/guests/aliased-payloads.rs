@@ -1,6 +1,6 @@
 //! A thousand jobs that share one payload of 1 MiB: little for the guest, a gigabyte for a host that copies without
 //! counting.
-#![allow(unsafe_code, reason = "what it is for")]
+#![allow(unsafe_code, reason = "the purpose of this guest")]
 
 use roost_plugin_sdk::bindings::{
     exports::roost::device::schedule::{Action, Every, Guest, Job, Trigger},

@@ -1,4 +1,4 @@
-//! Benchmarks use this one: a job that is due at the moment of the call.
+//! A job that is due at the moment of the call, for benchmarks.
 
 use roost_plugin_sdk::{Context, Device, Job, Result};
 

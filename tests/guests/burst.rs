@@ -1,4 +1,4 @@
-//! Benchmarks use this one: many jobs that are due at once, or evenly spread.
+//! Many jobs that are due at once, or evenly spread, for benchmarks.
 
 use roost_plugin_sdk::{Context, Device, Instant, Job, Result, hours, milliseconds};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ struct Burst {
     t0_ms: i64,
     spread_ms: i64,
     topic: String,
-    /// Where each run has a second step: how long after the first.
+    /// The offset of the second step, if runs have one.
     then_ms: Option<i64>,
 }
 
@@ -28,7 +28,7 @@ impl Burst {
         let due_ms = self.t0_ms + self.spread_ms * number / self.total;
         let topic = format!("{}/{}", self.topic, number % 1_000);
         let payload = |due_ms: i64, number: i64| format!("{}:{number}", due_ms * 1_000_000);
-        // What is late is measured, not missed.
+        // Late runs are measured, not missed.
         let job = Job::at(format!("job-{number}"), Instant::from_millis(due_ms)).grace(hours(24));
         let job = job.publish(&topic, payload(due_ms, number));
         match self.then_ms {

@@ -1,5 +1,5 @@
-//! Plans another message each day: what the clocks and the random numbers of WASI say. On the days that its settings
-//! name it has no plan.
+//! Plans a different message each day, from the clocks and the random numbers of WASI. On the days in its settings it
+//! returns an error.
 
 use std::{
     collections::hash_map::RandomState,
@@ -26,8 +26,8 @@ impl Device for Changes {
         let started = Instant::now();
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let random = RandomState::new().hash_one("roost");
-        let said = format!("{now} {:?} {random:016x}", started.elapsed());
-        Ok(vec![Job::daily("report", "12:00").publish(ctx.topic("report"), said)])
+        let payload = format!("{now} {:?} {random:016x}", started.elapsed());
+        Ok(vec![Job::daily("report", "12:00").publish(ctx.topic("report"), payload)])
     }
 }
 

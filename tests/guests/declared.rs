@@ -1,4 +1,4 @@
-//! Declares the jobs that its settings describe, in the contract's own terms, valid or not: so a test can have any job.
+//! Declares the jobs in its settings, in the contract's own terms, valid or not, so that a test can have any job.
 //!
 //! ```toml
 //! [[device.config.jobs]]
@@ -9,7 +9,7 @@
 //!     { topic = "declared/lawn/valve/set", payload = "OFF", after_ms = 600_000, qos = 2, retain = true },
 //!     { topic = "declared/lawn/valve/set", confirm = { topic = "declared/lawn/state", bytes = "off", within_ms = 500 } },
 //! ]
-//! # instead of steps, what the task `reply` answers when the job is due; with `error`, or `replan` and `note`
+//! # instead of steps, the result of the task `reply` when the job is due; with `error`, or `replan` and `note`
 //! # reply = { steps = [{ topic = "declared/lawn/valve/set" }], note = "it is dry" }
 //! # or any task: task = "no-such-task"
 //! policy = { grace_ms = 60_000, overlap = "replace", misfire = { latest-of-group = "lawn" } }
@@ -84,13 +84,13 @@ struct StepConfig {
     user: Option<Vec<(String, String)>>,
 }
 
-/// A report that counts whatever it says, unless it is said what it has to be.
+/// The condition on a report; without one, every report counts.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConfirmConfig {
     topic: String,
     bytes: Option<String>,
-    /// With `value`, JSON text, or with `min` and `max`.
+    /// A JSON pointer; it goes with `value` (JSON text), or with `min` and `max`.
     pointer: Option<String>,
     value: Option<String>,
     #[serde(default)]
@@ -137,7 +137,7 @@ fn at_least_once() -> u8 {
     1
 }
 
-/// What a task answers.
+/// The result of a task.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ReplyConfig {

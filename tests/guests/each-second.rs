@@ -1,4 +1,4 @@
-//! As many jobs as a plan may have, each due each second.
+//! As many jobs as a plan may have, all due every second.
 
 use roost_plugin_sdk::{Context, Device, Job, Result, seconds};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Takes memory until it gets no more.
+//! Allocates memory without end.
 
 use std::hint::black_box;
 

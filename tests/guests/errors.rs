@@ -1,4 +1,4 @@
-//! Says that it cannot make a plan, and why.
+//! Returns an error instead of a plan.
 
 use roost_plugin_sdk::{Context, Device, Error, Job, Result};
 

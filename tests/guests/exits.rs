@@ -1,5 +1,5 @@
-//! Ends the program it is not.
-#![allow(clippy::exit, reason = "what it is for")]
+//! Tries to exit its process.
+#![allow(clippy::exit, reason = "the purpose of this guest")]
 
 use roost_plugin_sdk::{Context, Device, Job, Result};
 

@@ -4,15 +4,15 @@
 //! - `memory-bomb`: 55 KB that take a compiler gigabytes.
 //! - `start-loops`: never gets past its start function, so that not even its instance exists.
 //! - `core-module`: WebAssembly, but not a component.
-//! - `lying-pointer`: its answer lies outside its memory.
+//! - `lying-pointer`: its result lies outside its memory.
 //! - `no-schedule`: a component that exports nothing at all.
-//! - `realloc-loops`: never gives out the memory that the host asks for.
-//! - `realloc-lies`: gives out memory that it does not have.
-//! - `bad-text`: answers with text that is none.
-//! - `bad-case`: answers neither with jobs nor with an error.
-//! - `grows-tables`: makes its tables as large as it can, and then some.
-//! - `giant-memory`: begins with four gigabytes.
-//! - `data-bomb`: 800 KB that a compiler makes gigabytes of.
+//! - `realloc-loops`: its allocator never returns.
+//! - `realloc-lies`: its allocator returns memory that it does not have.
+//! - `bad-text`: returns text that is not UTF-8.
+//! - `bad-case`: returns neither jobs nor an error.
+//! - `grows-tables`: grows its tables beyond the limit.
+//! - `giant-memory`: starts with four gigabytes.
+//! - `data-bomb`: 800 KB that a compiler turns into gigabytes.
 //! - `deep-types`: thousands of types, each inside the one before.
 //! - `deep-components`: thousands of components, each inside the one before.
 //! - `future-world`: made for a contract that does not exist yet.
@@ -41,9 +41,9 @@ mod generate {
     /// Locals that the compile bomb mixes in nested loops.
     const MIXED_LOCALS: u32 = 100;
     const NESTED_LOOPS: u32 = 2_000;
-    /// How many times it does so: one alone would take memory before it takes time.
+    /// The number of such functions: a single one would take memory before it takes time.
     const BOMBS: u32 = 300;
-    /// Values that every loop of the memory bomb carries round.
+    /// Values that every loop of the memory bomb carries.
     const CARRIED_VALUES: u32 = 1_000;
     const LOOPS_IN_A_ROW: u32 = 4_000;
     /// Locals start after the parameters: the context has 13 values.
@@ -65,7 +65,7 @@ mod generate {
         for (name, allocate) in [("realloc-loops", never as fn() -> Function), ("realloc-lies", || at(-16))] {
             put(folder, name, &component(&Guest { allocate: Some(allocate), ..Guest::default() })?)?;
         }
-        // An error, whose text are two bytes that no UTF-8 has; and what is neither.
+        // An error whose text is two bytes that are not UTF-8; and an invalid case.
         let answer =
             |bytes: &[u8]| Guest { data: vec![(ANSWER, bytes.to_vec())], answer_at: ANSWER, ..Guest::default() };
         put(folder, "bad-text", &component(&answer(&[1, 0, 0, 0, 12, 2, 0, 0, 2, 0, 0, 0, 0xff, 0xfe]))?)?;
@@ -79,7 +79,7 @@ mod generate {
         put(folder, "future-world", &component(&Guest { future: true, ..Guest::default() })?)
     }
 
-    /// Where answers lie that are not empty.
+    /// The address of results that are not empty.
     const ANSWER: i32 = 512;
     const DATA_PIECES: i32 = 60_000;
     const DATA_APART: i32 = 4_096;
@@ -108,7 +108,7 @@ mod generate {
             .finish()
     }
 
-    /// Whoever looks sees the old file or the new one.
+    /// Writes a file atomically: readers see the old file or the new one.
     fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
         let (file, new) = (folder.join(format!("{name}.wasm")), folder.join(format!(".{name}.wasm.new")));
         if fs::read(&file).is_ok_and(|old| old == bytes) {
@@ -119,24 +119,24 @@ mod generate {
 
     #[derive(Default)]
     struct Guest {
-        /// What `schedule-jobs` does before it answers.
+        /// The code of `schedule-jobs` before its result.
         body: Option<fn(&mut Function)>,
-        /// Functions of the same kind that nobody calls.
+        /// Further functions with the same code, which are never called.
         copies: u32,
         loops_at_start: bool,
-        /// Where it says that its answer is.
+        /// The address that it returns for its result.
         answer_at: i32,
-        /// What gives out memory.
+        /// The code of its allocator.
         allocate: Option<fn() -> Function>,
-        /// What lies in its memory, and where.
+        /// Data in its memory, with the addresses.
         data: Vec<(i32, Vec<u8>)>,
-        /// Of its memory when it begins: one, if nothing is said.
+        /// The initial pages of its memory: one by default.
         pages: u64,
-        /// Whether it was made for another version of the contract.
+        /// Whether it is made for another version of the contract.
         future: bool,
     }
 
-    /// The module as a component that exports `schedule`.
+    /// Wraps the module as a component that exports `schedule`.
     fn component(guest: &Guest) -> Result<Vec<u8>> {
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
         let mut resolve = Resolve::default();
@@ -159,14 +159,14 @@ mod generate {
         ComponentEncoder::default().validate(true).module(&module)?.encode()
     }
 
-    /// What the contract asks of a module: memory, an allocator and `schedule-jobs`.
+    /// Makes the module that the contract requires: memory, an allocator and `schedule-jobs`.
     fn core_module(guest: &Guest) -> Vec<u8> {
         const SCHEDULE_JOBS: u32 = 0;
         const ALLOCATE: u32 = 1;
         const START: u32 = 2;
 
         let mut types = TypeSection::new();
-        // The context, flat: four texts, perhaps a location, two instants. The answer is a pointer.
+        // The flattened context: four texts, an optional location, two instants. The result is a pointer.
         let mut context = vec![ValType::I32; 9];
         context.extend([ValType::F64, ValType::F64, ValType::I64, ValType::I64]);
         types.ty().function(context, [ValType::I32]);
@@ -232,7 +232,7 @@ mod generate {
         module.finish()
     }
 
-    /// Answers with whatever is at `answer_at`: at 0, an empty list.
+    /// Returns the result at `answer_at`; at 0, an empty list.
     fn schedule_jobs(guest: &Guest) -> Function {
         let mut function = Function::new([(MIXED_LOCALS, ValType::I64)]);
         if let Some(body) = guest.body {
@@ -242,8 +242,8 @@ mod generate {
         function
     }
 
-    /// Thousands of loops, each inside the one before, that mix the same locals: whoever wants to know where a value
-    /// comes from has to look through all of them, for each of them.
+    /// Thousands of nested loops that mix the same locals: to find the origin of a value, a compiler has to search all of
+    /// them, for each of them.
     fn compile_bomb(function: &mut Function) {
         let local = |number: u32| FIRST_LOCAL + number % MIXED_LOCALS;
         for level in 0..NESTED_LOOPS {
@@ -269,8 +269,8 @@ mod generate {
         }
     }
 
-    /// A thousand values, carried through thousands of loops: each loop is a few bytes, and a thousand parameters of a
-    /// block for whoever has to find registers for them.
+    /// A thousand values, carried through thousands of loops: each loop is a few bytes, but a thousand block parameters for the
+    /// register allocator.
     fn memory_bomb(function: &mut Function) {
         const CARRIED: BlockType = BlockType::FunctionType(3);
         for value in 0..CARRIED_VALUES {
@@ -291,11 +291,11 @@ mod generate {
         }
     }
 
-    /// Gives out memory that nobody gives back, without ever growing it: the calls of these guests are short.
+    /// A bump allocator that never frees or grows memory, because the calls of these guests are short.
     fn allocate() -> Function {
         let mut function = Function::new([(1, ValType::I32)]);
         function
-            // Up to the next multiple of 8.
+            // Rounded up to the next multiple of 8.
             .instruction(&Instruction::GlobalGet(0))
             .instruction(&Instruction::I32Const(7))
             .instruction(&Instruction::I32Add)
@@ -310,7 +310,7 @@ mod generate {
         function
     }
 
-    /// Gives out nothing.
+    /// An allocator that never returns.
     fn never() -> Function {
         let mut function = Function::new([]);
         function
@@ -322,14 +322,14 @@ mod generate {
         function
     }
 
-    /// Gives out always the same.
+    /// An allocator that always returns the same address.
     fn at(address: i32) -> Function {
         let mut function = Function::new([]);
         function.instruction(&Instruction::I32Const(address)).instruction(&Instruction::End);
         function
     }
 
-    /// Until it gets no more, and then it falls.
+    /// Grows its tables until that fails, and then traps.
     fn grow_tables(function: &mut Function) {
         function
             .instruction(&Instruction::Loop(BlockType::Empty))

@@ -1,4 +1,4 @@
-//! Takes memory, all of it touched, and waits: `mib` and `for` in its settings say how much and for how long.
+//! Takes `mib` of memory, touches all of it, and sleeps for the duration `for`, both in its settings.
 
 use roost_plugin_sdk::{Context, Device, Job, Result, Span};
 use serde::Deserialize;

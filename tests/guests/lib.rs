@@ -1,1 +1,1 @@
-//! The guests are the examples of this crate; there is nothing else in it.
+//! The guests are the examples of this crate, which is empty otherwise.

@@ -1,6 +1,6 @@
-//! Writes lines for ever, or as many as `lines` in its settings says, in the way that `to` says: to the host's `log` (the
-//! default), `stdout` or `stderr`.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it is for")]
+//! Writes lines for ever, or `lines` of them; `to` in its settings selects the host's `log` (the default), `stdout` or
+//! `stderr`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the purpose of this guest")]
 
 use roost_plugin_sdk::{Context, Device, Job, Result, log};
 use serde::Deserialize;

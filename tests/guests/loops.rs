@@ -1,4 +1,4 @@
-//! Never answers. `how` in the settings: it spins (the default), fills memory for ever, or calls the host for ever.
+//! Never returns. `how` in its settings: it spins (the default), fills memory for ever, or calls the host for ever.
 
 use std::hint::black_box;
 

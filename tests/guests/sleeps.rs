@@ -1,5 +1,4 @@
-//! Waits for a minute before it answers, or for as long as `for` in its settings says: blocked, it uses no time of its
-//! own.
+//! Sleeps for a minute before it returns, or for the duration `for` in its settings, without using CPU time.
 
 use roost_plugin_sdk::{Context, Device, Job, Result, Span, minutes};
 use serde::Deserialize;

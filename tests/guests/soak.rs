@@ -1,5 +1,4 @@
-//! One job of each kind, for a host that is killed again and again. Who counts what becomes of them (`tests/soak/`) knows
-//! them by their names.
+//! One job of each kind, for the soak test, which knows them by their names (`tests/soak/load.rs`).
 
 use roost_plugin_sdk::bindings::{
     exports::roost::device::schedule::{Action, Every, Guest, Job, Misfire, Overlap, Policy, Trigger},
@@ -12,11 +11,11 @@ use serde::Deserialize;
 struct Config {
     /// How much later than a whole second the device's jobs are due.
     offset_ms: i64,
-    /// How many jobs of the simplest kind.
+    /// The number of jobs of the simplest kind.
     ticks: u32,
 }
 
-/// What a run is not missed by: longer than any pause between two hosts.
+/// A grace that is longer than any pause between two hosts.
 const GRACE_MS: u32 = 600_000;
 
 struct Soak;
@@ -38,8 +37,8 @@ impl Guest for Soak {
         let mut jobs: Vec<Job> =
             (0..ticks).map(|number| job(&format!("tick-{number}"), 1_000, 0, all(), &[(0, "tick")])).collect();
         let pump = Policy { needs: Some("pump".into()), ..all() };
-        let short_queue = Policy { overlap: Some(Overlap::Queue(2)), ..usual() };
-        let door = || Policy { misfire: Some(Misfire::LatestOfGroup("door".into())), ..usual() };
+        let short_queue = Policy { overlap: Some(Overlap::Queue(2)), ..default() };
+        let door = || Policy { misfire: Some(Misfire::LatestOfGroup("door".into())), ..default() };
         jobs.extend([
             job("valve", 2_000, 0, all(), &[(0, "on"), (400, "off")]),
             job("feed", 1_000, 0, all(), &[(0, "once")]),
@@ -53,21 +52,21 @@ impl Guest for Soak {
     }
 }
 
-/// A step's word says what it is: one that says `once` is so.
+/// Makes a step from its payload; the word `once` also marks the step so.
 fn step(topic: &str, after_ms: u32, word: &str) -> Step {
     let payload = word.as_bytes().to_vec();
     let message = Message { topic: topic.into(), payload, qos: 1, retain: false, properties: None };
     Step { after_ms, message, once: word == "once", confirm: None }
 }
 
-fn usual() -> Policy {
+fn default() -> Policy {
     Policy { misfire: None, grace_ms: None, overlap: None, jitter_ms: None, priority: None, retry: None, needs: None }
 }
 
-/// Nothing is left out.
+/// Every occurrence runs.
 fn all() -> Policy {
     let (misfire, overlap) = (Some(Misfire::RunAll), Some(Overlap::Queue(1_000)));
-    Policy { misfire, overlap, grace_ms: Some(GRACE_MS), ..usual() }
+    Policy { misfire, overlap, grace_ms: Some(GRACE_MS), ..default() }
 }
 
 roost_plugin_sdk::bindings::export_component!(Soak with_types_in roost_plugin_sdk::bindings);

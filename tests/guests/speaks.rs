@@ -1,5 +1,5 @@
-//! Says what its settings want, in every way that a plugin has: in the log, on standard output and standard error, as an
-//! error, as a label, as a note.
+//! Writes text from its settings in every way that a plugin has: to the log, to standard output and standard error, as an
+//! error, as a label.
 //!
 //! ```toml
 //! [config]
@@ -10,7 +10,7 @@
 //! label = "…"    # of its one job
 //! label_bytes = 5_242_880
 //! ```
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "that is what it is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the purpose of this guest")]
 
 use roost_plugin_sdk::bindings::{
     exports::roost::device::schedule::{Action, Every, Guest, Job, Trigger},

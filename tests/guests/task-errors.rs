@@ -1,4 +1,4 @@
-//! Has a plan, but says that it cannot do its task, and why.
+//! Has a plan, but returns an error from its task.
 
 use roost_plugin_sdk::{Context, Device, Error, Job, Reply, Result, Task, TaskDescription, Tasks, hours};
 

@@ -1,4 +1,4 @@
-//! Has a plan, but never answers what it is to publish.
+//! Has a plan, but its task never returns.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! Has a plan, but panics when it is asked for its task.
+//! Has a plan, but panics in its task.
 
 use roost_plugin_sdk::{Context, Device, Job, Reply, Result, Task, TaskDescription, Tasks, hours};
 

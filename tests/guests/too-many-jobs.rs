@@ -1,4 +1,4 @@
-//! Declares one job more than a plan may have, or as many as `jobs` in its settings says.
+//! Declares one job more than a plan may have, or the number `jobs` in its settings.
 
 use roost_plugin_sdk::{Context, Device, Job, Result, minutes};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Panics, and says why on standard error.
+//! Panics, with a message on standard error.
 
 use roost_plugin_sdk::{Context, Device, Job, Result};
 

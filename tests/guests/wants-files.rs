@@ -1,4 +1,4 @@
-//! Reads and writes files. What came of it is the payload of its only job.
+//! Reads and writes files. The results are the payload of its only job.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A plugin that also wants an interface that no host serves.
+//! A plugin that also imports an interface that no host has.
 #![allow(unsafe_code, reason = "generated")]
 
 #[allow(clippy::all, reason = "generated")]

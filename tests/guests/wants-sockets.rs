@@ -1,4 +1,4 @@
-//! Opens connections. What came of it is the payload of its only job; `to` in its settings is an address and a port.
+//! Opens connections. The results are the payload of its only job; `to` in its settings is an address and a port.
 
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 

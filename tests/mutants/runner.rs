@@ -1,4 +1,4 @@
-//! A copy of the core that may be broken, and what the simulation says to it.
+//! Runs the simulation with a copy of the core that may be broken.
 
 use std::{
     fs,
@@ -15,57 +15,59 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::faults::Fault;
 
-/// What is copied, below the project's folder.
+/// The folder that is copied, below the project's root.
 const CORE: &str = "host/scheduler";
-/// How long the histories may take; much longer than they do.
+/// The time limit of the histories: much longer than they take.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Of address space, in KiB: a fault may ask for more and more.
+/// The limit of address space in KiB, because a fault may allocate without end.
 const MEMORY_KIB: u64 = 8 * 1024 * 1024;
-/// What a history says when something is wrong.
+/// The begin of the line that a failed history prints.
 const FOUND: &str = "reproduce: ";
 
-/// See the module.
+/// A copy of the core, and the number of histories to run with it.
 pub(crate) struct MutationRunner {
     copy: PathBuf,
     histories: u64,
 }
 
-/// What the histories make of the core.
+/// The result of the simulation.
 pub(crate) enum Noticed {
-    /// Something is wrong, in the witness's words.
+    /// It failed, with the checker's message.
     By(String),
-    /// They do not end.
+    /// It did not end in time.
     Looping,
-    /// All is well.
+    /// It passed.
     Not,
-    /// There are none: it does not compile.
+    /// The core does not compile.
     Broken(String),
 }
 
 impl MutationRunner {
     pub(crate) fn new(histories: u64) -> Self {
         let root = roost_tests::root();
-        let workshop = Self { copy: root.join("target/mutants"), histories };
-        copy_folder(&root.join(CORE), &workshop.copy.join(CORE));
+        let runner = Self { copy: root.join("target/mutants"), histories };
+        copy_folder(&root.join(CORE), &runner.copy.join(CORE));
         let whole = fs::read_to_string(root.join("Cargo.toml")).expect("the workspace's manifest");
         let members = |line: &str| match line.split_once(" = ") {
             Some((key @ ("members" | "default-members"), _)) => format!("{key} = [\"{CORE}\"]\n"),
             _ => format!("{line}\n"),
         };
-        write(&workshop.copy.join("Cargo.toml"), &whole.lines().map(members).collect::<String>());
-        fs::copy(root.join("Cargo.lock"), workshop.copy.join("Cargo.lock")).expect("the workspace's lock file");
-        workshop
+        write(&runner.copy.join("Cargo.toml"), &whole.lines().map(members).collect::<String>());
+        fs::copy(root.join("Cargo.lock"), runner.copy.join("Cargo.lock")).expect("the workspace's lock file");
+        runner
     }
 
-    /// The file with the fault in it; an error if its line is not there any more.
+    /// Returns the contents of the file with the fault.
+    ///
+    /// # Errors
+    /// If the text to replace is not there exactly once.
     pub(crate) fn find(&self, fault: &Fault) -> Result<String, String> {
         let text = fs::read_to_string(self.file(fault)).map_err(|error| format!("{}: {error}", fault.file))?;
         match text.matches(fault.find).count() {
             1 => Ok(text.replacen(fault.find, fault.with, 1)),
-            times => Err(format!(
-                "`{}`: this is there {times} times in {}, not once:\n{}",
-                fault.name, fault.file, fault.find
-            )),
+            times => {
+                Err(format!("`{}`: this is {times} times in {}, not once:\n{}", fault.name, fault.file, fault.find))
+            }
         }
     }
 
@@ -73,24 +75,24 @@ impl MutationRunner {
         self.copy.join(CORE).join("src").join(fault.file)
     }
 
-    /// The histories, with a fault in the core.
-    pub(crate) fn rehearse_with(&self, fault: &Fault) -> Noticed {
+    /// Runs the simulation with a fault in the core.
+    pub(crate) fn run_with(&self, fault: &Fault) -> Noticed {
         let sound = fs::read_to_string(self.file(fault)).expect("it was read before");
         let faulty = self.find(fault).expect("it was found before");
         write(&self.file(fault), &faulty);
-        let noticed = self.rehearse();
+        let noticed = self.run_all();
         write(&self.file(fault), &sound);
         noticed
     }
 
-    /// The histories.
-    pub(crate) fn rehearse(&self) -> Noticed {
+    /// Runs the simulation: first its histories, then its other tests.
+    pub(crate) fn run_all(&self) -> Noticed {
         let built = self.cargo("--no-run", "").output().expect("cargo runs");
         if !built.status.success() {
             return Noticed::Broken(String::from_utf8_lossy(&built.stdout).into_owned());
         }
         match self.run("histories --nocapture") {
-            // What a history does not come across, a story may.
+            // A scenario may notice a fault that no history does.
             Noticed::Not => self.run("--skip histories --nocapture"),
             noticed => noticed,
         }
@@ -107,7 +109,7 @@ impl MutationRunner {
         command
     }
 
-    /// Some of the simulation, until it has ended or found something.
+    /// Runs some tests of the simulation until they have ended or one has failed.
     #[allow(clippy::disallowed_methods, reason = "a limit, not a measurement")]
     fn run(&self, tests: &str) -> Noticed {
         let mut process = self.cargo("", tests).spawn().expect("it was built");
@@ -115,15 +117,15 @@ impl MutationRunner {
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let until = Instant::now() + PATIENCE;
-        let (mut said, mut is_next) = (None, false);
+        let (mut message, mut is_next) = (None, false);
         let noticed = loop {
             match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.starts_with(FOUND) => {
-                    break Noticed::By(format!("{} ({line})", said.take().unwrap_or_default()));
+                    break Noticed::By(format!("{} ({line})", message.take().unwrap_or_default()));
                 }
                 Ok(line) => {
-                    if is_next && said.is_none() {
-                        said = Some(line.chars().take(100).collect::<String>());
+                    if is_next && message.is_none() {
+                        message = Some(line.chars().take(100).collect::<String>());
                     }
                     is_next = line.contains("panicked at");
                 }
@@ -136,13 +138,15 @@ impl MutationRunner {
         }
         let status = process.wait().expect("it was started");
         match noticed {
-            Noticed::Not if !status.success() => Noticed::By(said.unwrap_or_else(|| format!("it ends with {status}"))),
+            Noticed::Not if !status.success() => {
+                Noticed::By(message.unwrap_or_else(|| format!("it ends with {status}")))
+            }
             noticed => noticed,
         }
     }
 }
 
-/// What is the same stays as it is, so that nothing is built for it.
+/// Copies a folder. Unchanged files are left alone, so that nothing is rebuilt for them.
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder below target/");
     for entry in fs::read_dir(from).expect("the core is there") {

@@ -3,16 +3,16 @@
 
 Usage: cron.py ROOST [SEED]. Prints `N passed, M failed`; exit code 1 if any failed.
 
-Where cronsim is not the judge:
+Where cronsim is not the reference:
 - Six and seven fields. cron(8) has no seconds, and cronsim lets such expressions follow the clock through summer time,
   fixed times included. In Roost `0 30 1 * * *` and `30 1 * * *` are the same; so those with fixed times are compared with
   their five fields, and only those that follow the clock with cronsim's six.
 - Expressions that follow the clock where it changes by half an hour. cronsim looks for the hour in strides of 3,600 s,
-  so after such a change it comes to 10:30 when it should come to 10:00, and loses the day's first half hour. cron(8)
-  looks at every minute, and so does this comparison there.
-- Expressions that follow the clock where it is put forward at midnight. On its way to a day on which the first hour is
-  skipped, cronsim stands at a midnight that there is not, and strides from there over the first hour that there is. Every
-  minute is looked at here as well.
+    so after such a change it finds 10:30 instead of 10:00, and misses the day's first half hour. cron(8)
+    examines every minute, and so does this comparison there.
+- Expressions that follow the clock where it is set forward at midnight. On a day whose first hour is
+  skipped, cronsim starts at a midnight that does not exist, and steps over the first hour that does. Every
+  minute is examined here as well.
 - A step without a range (`5/15`). cronsim reads `5-59/15`; get_range() in Debian's cron takes a single number for
   complete and then finds `/` where a blank should be. Roost refuses it, and names the two ways to write it.
 - `15W` (the nearest weekday), the year field, and lists of `L` and numbers that cronsim refuses: not in Debian's cron.
@@ -100,26 +100,26 @@ WITH_SECONDS = """
 """.strip().splitlines()
 
 
-def random_expression(dice):
-    """One that both accept and that comes in most weeks."""
+def random_expression(rng):
+    """Returns an expression that both accept, and that is due in most weeks."""
 
     def field(low, high, star):
-        kind = dice.random()
+        kind = rng.random()
         if kind < star:
             return "*"
         if kind < star + 0.1:
-            return f"*/{dice.randint(2, high // 2)}"
-        first, last = sorted(dice.sample(range(low, high + 1), 2))
-        return dice.choice([f"{first}", f"{first}", f"{first},{last}", f"{first}-{last}", f"{first}-{last}/2"])
+            return f"*/{rng.randint(2, high // 2)}"
+        first, last = sorted(rng.sample(range(low, high + 1), 2))
+        return rng.choice([f"{first}", f"{first}", f"{first},{last}", f"{first}-{last}", f"{first}-{last}/2"])
 
-    day_of_month = dice.choice(["*", "*", "*", "*/2", "1-20", "L", field(1, 31, 0)])
-    day_of_week = dice.choice(["*", "*", "*", "*/2", "SAT,SUN", "1-5", field(0, 7, 0), "0L", "6#4"])
-    hour = dice.choice([field(0, 23, 0.3), field(0, 4, 0.1)])
-    return f"{field(0, 59, 0.15)} {hour} {day_of_month} {dice.choice(['*', '3-4,9-11'])} {day_of_week}"
+    day_of_month = rng.choice(["*", "*", "*", "*/2", "1-20", "L", field(1, 31, 0)])
+    day_of_week = rng.choice(["*", "*", "*", "*/2", "SAT,SUN", "1-5", field(0, 7, 0), "0L", "6#4"])
+    hour = rng.choice([field(0, 23, 0.3), field(0, 4, 0.1)])
+    return f"{field(0, 59, 0.15)} {hour} {day_of_month} {rng.choice(['*', '3-4,9-11'])} {day_of_week}"
 
 
 def changes_of_clock(zone):
-    """The days on which the clock is changed, or some others where it never is."""
+    """Returns the days on which the clock changes, or some other days in a zone where it never does."""
     noon = [datetime(2026, 1, 1, 12, tzinfo=timezone.utc) + timedelta(days=n) for n in range(730)]
     offset = lambda at: at.astimezone(zone).utcoffset()
     days = [at for at, then in zip(noon, noon[1:]) if offset(at) != offset(then)]
@@ -131,7 +131,7 @@ def follows_clock(expression):
 
 
 def every_minute(expression, zone, start, end):
-    """What cron(8) does for jobs that follow the clock: it compares what the clock shows with the fields."""
+    """Compares the clock with the fields in every minute, as cron(8) does for jobs that follow the clock."""
     rule = CronSim(expression, start.astimezone(zone))
     at, times = start.replace(microsecond=0) + timedelta(seconds=1), []
     while at <= end:
@@ -160,18 +160,18 @@ def roost(binary, expression, zone, start, end):
 
 
 def cases(seed):
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     for name in ZONES:
         zone = ZoneInfo(name)
         for day in changes_of_clock(zone):
-            for expression in EXPRESSIONS + WITH_SECONDS + [random_expression(dice) for _ in range(10)]:
+            for expression in EXPRESSIONS + WITH_SECONDS + [random_expression(rng) for _ in range(10)]:
                 yield expression, expression, name, day - timedelta(days=3), day + timedelta(days=3)
             for expression in EXPRESSIONS:
                 yield expression, f"0 {expression}", name, day - timedelta(days=1), day + timedelta(days=1)
             # Starts in, before and after the hour that is skipped or repeated.
             for _ in range(20):
-                start = day + timedelta(seconds=dice.randint(-86_400, 86_400))
-                expression = dice.choice(EXPRESSIONS)
+                start = day + timedelta(seconds=rng.randint(-86_400, 86_400))
+                expression = rng.choice(EXPRESSIONS)
                 yield expression, expression, name, start, start + timedelta(days=1)
 
 
@@ -180,7 +180,7 @@ def compare(binary, case):
     zone = ZoneInfo(name)
     expected = cronsim(expected_of, zone, start, end)
     if start.astimezone(zone).fold and not follows_clock(expected_of):
-        # A fixed time that repeats came the first time; cronsim, told to start in the second, has it again.
+        # A repeated fixed time is due the first time; cronsim, started in the second, returns it again.
         first = start - timedelta(hours=3)
         expected = [at for at in cronsim(expected_of, zone, first, end) if at > start]
     found = roost(binary, expression, name, start, end)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares `roost next sunrise …` with an ephemeris (PyPI `ephem`) over a whole year, far north and south included.
 
-Usage: sun.py ROOST [YEAR]. Prints `N passed, M failed`; exit code 1 if any failed. Passed is an event that both have,
-at most 5 s apart, or a day that has none in both.
+Usage: sun.py ROOST [YEAR]. Prints `N passed, M failed`; exit code 1 if any failed. An event passes if both have it,
+at most 5 s apart; a day passes if neither has an event.
 """
 
 import json
@@ -28,7 +28,7 @@ def to_utc(date):
 
 
 def ephemeris(event, latitude, longitude, start, end):
-    """Every event between two times, searched for from one transit or antitransit of the sun to the next."""
+    """Returns every event between two times, searched from one transit or antitransit of the sun to the next."""
     observer, sun = ephem.Observer(), ephem.Sun()
     observer.lat, observer.lon, observer.elevation, observer.pressure = str(latitude), str(longitude), 0, 0
     observer.horizon = HORIZONS.get(event) or HORIZONS.get(event.split("-")[0], "0")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs Roost and its peers at the same works, in turns, and prints a table for each work.
+"""Runs Roost and other schedulers at the same loads, in turns, and prints a table for each load.
 
 Usage: bench.py --roost ROOST --burst BURST.wasm --json FILE [--rounds N] [--only TEXT] [--add] [--table]
 """
@@ -33,16 +33,16 @@ class Work:
 @dataclass(frozen=True)
 class Peer:
     name: str
-    # The package, where it is one of Python's.
+    # The Python package, if there is one.
     package: str | None
     script: tuple[str, ...]
-    # What is left of the jobs when the machine loses its power.
+    # Whether the jobs survive a power failure.
     durable: str
     works: tuple[Work, ...]
 
 
 BURST, PACED = Work(10_000), Work(5_000, 10)
-# For those that would take minutes.
+# For schedulers that would take minutes.
 SMALL_BURST, SMALL_PACED = Work(2_000), Work(500, 10)
 
 PEERS = [
@@ -68,7 +68,7 @@ COLUMNS = {
 
 def main():
     options = arguments()
-    # So that what was started is ended.
+    # So that the child processes are ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.environ |= {"ROOST": os.path.abspath(options.roost), "BURST": os.path.abspath(options.burst)}
     file = Path(options.json)
@@ -90,7 +90,7 @@ def arguments():
     parser.add_argument("--burst", required=True, help="the guest `burst.wasm`")
     parser.add_argument("--json", required=True, help="where each round is written")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
-    parser.add_argument("--only", default="", help="those whose `scheduler: work` has this text")
+    parser.add_argument("--only", default="", help="only those whose `scheduler: work` contains this text")
     parser.add_argument("--add", action="store_true", help="keep the rounds that the file has")
     parser.add_argument("--table", action="store_true", help="measure nothing, print the tables of the file")
     return parser.parse_args()
@@ -116,7 +116,7 @@ def report(rounds):
     """A table for the bursts, and one for the paced works."""
     yield from table("All due at one instant", rounds, COLUMNS, lambda work: not work.spread)
     yield ""
-    # As many as are due arrive: no rate that says anything.
+    # Without the rate, which is that of the due times.
     columns = {key: title for key, title in COLUMNS.items() if key != "per_s"}
     yield from table("Due one after the other", rounds, columns, lambda work: work.spread)
     yield ""
@@ -131,14 +131,14 @@ def table(title, rounds, columns, of_these):
             mine = [one for one in rounds if (one["peer"], one["work"]) == (peer.name, work.name)]
             measured = [one for one in mine if "failed" not in one]
             if measured:
-                cells = [told(key, statistics.median(one[key] for one in measured)) for key in columns]
+                cells = [formatted(key, statistics.median(one[key] for one in measured)) for key in columns]
             else:
                 cells = ["failed" if mine else "not measured"] + [""] * (len(columns) - 1)
             yield f"| {peer.name} | {work.name} | {' | '.join(cells)} | {peer.durable} |"
 
 
-def told(key, value):
-    """With as many digits as mean something."""
+def formatted(key, value):
+    """Formats a value with its significant digits."""
     if key in ("lost", "repeated"):
         return f"{value:,.0f}"
     return f"{value:,.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"

@@ -32,11 +32,11 @@ log_dest none
 
 
 class Failed(Exception):
-    """A scheduler that did not get as far as being measured."""
+    """A scheduler that could not be measured."""
 
 
 def measure(script, jobs, spread):
-    """What came of so many jobs, due within so many seconds."""
+    """Measures a scheduler with `jobs` jobs, due within `spread` seconds."""
     for patience in (1, 3, 9):
         with tempfile.TemporaryDirectory(prefix="peers-") as folder:
             result = attempt(Path(folder), script, jobs, spread, patience)
@@ -104,20 +104,20 @@ def until_there(port):
 
 
 def wait_for(arrivals, jobs, deadline):
-    """Until all have arrived, and a second more, in which one that arrives twice would show."""
+    """Waits until all messages have arrived, and a second more, in which repetitions would arrive."""
     before, complete = 0, False
     while time.time() < deadline:
         time.sleep(1)
         size = arrivals.stat().st_size
         if size == before and complete:
             return
-        # Counting takes time from what is measured, so only when nothing arrives.
+        # Counting disturbs the measurement, so it happens only when nothing arrives.
         complete = size == before and arrivals.read_bytes().count(b"\n") >= jobs
         before = size
 
 
 def usage(processes):
-    """Seconds of CPU, and MiB of memory (what is shared is counted once), of processes and their children."""
+    """Returns the seconds of CPU and the MiB of memory (shared pages counted once) of processes and their children."""
     cpu = memory = 0.0
     for pid in {each for process in processes for each in family(process)}:
         try:

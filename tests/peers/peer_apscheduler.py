@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, event
 
 
 def sqlite():
-    """Durable, and quicker than SQLite's own defaults."""
+    """Makes SQLite durable, and faster than its defaults."""
     engine = create_engine(f"sqlite:///{work.FOLDER}/jobs.sqlite")
 
     @event.listens_for(engine, "connect")
@@ -32,7 +32,7 @@ def main():
         executors={"default": ThreadPoolExecutor(10)},
         timezone=timezone.utc,
     )
-    # Paused while it is filled: else it looks through all jobs after each one.
+    # Paused while jobs are added, because it searches all jobs after each one.
     scheduler.start(paused=True)
     first = work.first_due(0.008 if durable else 0.0002)
     for number in range(work.JOBS):

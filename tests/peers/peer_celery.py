@@ -11,7 +11,7 @@ from celery.signals import worker_process_init
 
 app = Celery("peer_celery", broker=work.REDIS)
 app.conf.update(
-    # Redis hands a task out again that was not acknowledged in time: not while this lasts.
+    # Redis delivers a task again that was not acknowledged in time, which must not happen during a round.
     broker_transport_options={"visibility_timeout": 3600},
     task_ignore_result=True,
 )

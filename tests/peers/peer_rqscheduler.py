@@ -1,4 +1,4 @@
-"""rq-scheduler with Redis: it looks ten times a second; a worker that runs jobs in its own process, without a fork for
+"""rq-scheduler with Redis: it polls ten times a second; a worker that runs jobs in its own process, without a fork for
 each."""
 
 import math
@@ -28,7 +28,7 @@ def main():
     first = work.first_due(0.002, 2)
     for number in range(work.JOBS):
         due = work.due(first, number)
-        # It keeps whole seconds and drops the rest: rounded up, nothing comes too early.
+        # It stores whole seconds; due times are rounded up, so that no message is early.
         at = datetime.fromtimestamp(math.ceil(due), timezone.utc).replace(tzinfo=None)
         scheduler.enqueue_at(at, work.publish, due, number)
     work.ready(first, redis.pid, clock.pid, worker.pid)

@@ -1,4 +1,4 @@
-//! What the database says of the runs.
+//! Reads the runs from the database.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use roost_scheduler::{
 };
 use rusqlite::{Connection, OpenFlags};
 
-/// A run, as it was kept.
+/// A stored run.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) run: RunId,
@@ -16,11 +16,11 @@ pub(crate) struct Row {
     pub(crate) reason: String,
     pub(crate) started: Option<Instant>,
     pub(crate) ended: Option<Instant>,
-    /// How many of its steps were done; of one that has ended, any number.
+    /// The number of its completed steps; `usize::MAX` for a run that has ended.
     pub(crate) steps_done: usize,
 }
 
-/// All of them.
+/// Returns all runs.
 pub(crate) fn rows(site: &Path) -> Vec<Row> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = Connection::open_with_flags(site.join("data/roost.db"), flags).expect("a database");
@@ -49,7 +49,7 @@ pub(crate) fn rows(site: &Path) -> Vec<Row> {
 }
 
 impl Row {
-    /// Whether it is under way no more.
+    /// Checks whether the run has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.state != "running"
     }

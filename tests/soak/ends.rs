@@ -1,4 +1,4 @@
-//! Which occurrence of which job has which end.
+//! The ends of the jobs' occurrences.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ pub(crate) struct Due {
     pub(crate) at: Instant,
 }
 
-/// The rows by what they are about.
+/// The stored runs by occurrence.
 pub(crate) struct Ends<'a> {
     own: BTreeMap<Due, Vec<&'a Row>>,
-    /// Rows that stand for several: from when to when.
+    /// Rows that stand for several occurrences: the first and the last.
     several: Vec<(Due, Instant)>,
 }
 
-/// What became of an occurrence.
+/// The end of an occurrence.
 pub(crate) enum End<'a> {
-    /// Its own rows: one, where all is well.
+    /// Its own rows: one, without faults.
     Own(&'a [&'a Row]),
-    /// It is one of several that were missed.
+    /// It is one of several that were missed together.
     OneOfSeveral,
-    /// Nobody knows.
+    /// There is no record of it.
     Unknown,
 }
 
@@ -40,7 +40,7 @@ impl Due {
     }
 }
 
-/// What was due in a time.
+/// Returns the occurrences of all jobs from one instant to another.
 pub(crate) fn due(since: Instant, until: Instant) -> impl Iterator<Item = (Due, Job)> {
     DEVICES.into_iter().flat_map(move |(device, offset_ms)| {
         jobs().into_iter().flat_map(move |job| {
@@ -73,18 +73,18 @@ impl<'a> Ends<'a> {
         if self.several.iter().any(stands_for) { End::OneOfSeveral } else { End::Unknown }
     }
 
-    /// Those of which nobody knows anything.
+    /// Returns the occurrences without any record.
     pub(crate) fn unaccounted(&self, since: Instant, until: Instant) -> Vec<Due> {
         let is_unknown = |due: &Due| matches!(self.end(due), End::Unknown);
         due(since, until).map(|(due, _)| due).filter(is_unknown).collect()
     }
 }
 
-/// `3 missed since 2027-03-01T06:30:00Z; …`
+/// Parses `3 missed since 2027-03-01T06:30:00Z; …`.
 fn since(row: &Row) -> Option<Instant> {
     let (_, since) = row.reason.split_once(" missed since ").filter(|_| row.state == "missed")?;
     let at = since.split(';').next()?;
-    // Read as people would write it in a run's id.
+    // Parsed as part of a run's id.
     let run: RunId = format!("soak/one/since/{at}").parse().expect("an instant");
     Some(run.occurrence)
 }

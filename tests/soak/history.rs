@@ -1,4 +1,4 @@
-//! A host that is killed at moments that nobody has chosen, and what was seen of that.
+//! Runs a host that is killed at random moments, and records everything.
 
 use std::{
     collections::HashMap,
@@ -18,40 +18,40 @@ use crate::{
     rng::Dice,
 };
 
-/// For how long the host lives in a round.
+/// How long the host lives in a round.
 const LIFE_MS: (u64, u64) = (300, 3_000);
-/// For how long it lives where it is killed as it starts.
+/// How long it lives if it is killed during its start.
 const SHORT_LIFE_MS: (u64, u64) = (0, 100);
-/// For how much longer jobs are due after the last kill.
+/// How long jobs remain due after the last kill.
 const AFTERMATH_MS: i64 = 2_500;
-/// How long the last host has for all that was due.
+/// How long the last host has to end all runs.
 const END: Duration = Duration::from_secs(60);
-/// What is published when all has ended.
+/// The message that is published when all runs have ended.
 const LAST: &str = "last";
 
-/// What was seen from outside.
+/// The record of a soak test, as observed from outside.
 pub(crate) struct History {
-    /// All jobs were accepted by then.
+    /// When all jobs had been accepted.
     pub(crate) since: Instant,
-    /// What was due before has had its time.
+    /// Up to here, every occurrence has had time to end.
     pub(crate) until: Instant,
     pub(crate) kills: Vec<Kill>,
     pub(crate) rows: Vec<Row>,
-    /// What the broker had, in its order.
+    /// The messages, in the broker's order.
     pub(crate) heard: Vec<Message>,
-    /// What the host did that no host does.
+    /// Faults of the host.
     pub(crate) faults: Vec<String>,
 }
 
-/// A host was killed.
+/// A kill of a host.
 pub(crate) struct Kill {
-    /// In seconds since the epoch, as for messages.
+    /// When it happened, in seconds since the epoch, as for messages.
     pub(crate) at: f64,
-    /// What it left on disk, by the run.
+    /// The runs on disk at that moment.
     pub(crate) disk: HashMap<RunId, Kept>,
 }
 
-/// What the disk knew of a run.
+/// The state of a run on disk.
 #[derive(Clone, Copy)]
 pub(crate) struct Kept {
     /// Whether it had started.
@@ -67,13 +67,13 @@ impl Kill {
 }
 
 impl Dice {
-    /// From one number of milliseconds to another.
+    /// Draws a duration between two numbers of milliseconds.
     fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
         Duration::from_millis(least_ms + self.roll(most_ms - least_ms + 1))
     }
 }
 
-/// Lets a host live and die.
+/// Runs a host and kills it in each round.
 pub(crate) fn live(mut dice: Dice, rounds: u64) -> History {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::persistent(broker.port, "soak");
@@ -100,37 +100,37 @@ pub(crate) fn live(mut dice: Dice, rounds: u64) -> History {
         host = site.start(&broker);
     }
     let until = now().plus_ms(AFTERMATH_MS);
-    settle(&site, since, until);
-    look_at_log(&host, &mut faults);
+    wait_for_ends(&site, since, until);
+    check_log(&host, &mut faults);
     let status = host.stop();
     if !status.success() {
-        faults.push(format!("the host was asked to stop, and ended with {status}"));
+        faults.push(format!("the host was stopped with SIGTERM, and ended with {status}"));
     }
-    let heard = all_that_was_heard(&listener, broker.port);
+    let heard = all_messages(&listener, broker.port);
     History { since, until, kills, rows: rows(site.path()), heard, faults }
 }
 
-/// `kill -9`, and a look at what is left.
+/// Kills the host, and records the state on disk.
 fn kill(mut host: Roost, site: &Site, faults: &mut Vec<String>) -> Kill {
     if host.has_ended() {
         faults.push("the host ended by itself".into());
     }
-    look_at_log(&host, faults);
+    check_log(&host, faults);
     let at = now().millis() as f64 / 1_000.0;
     host.kill();
     let kept = |row: Row| (row.run, Kept { is_known: row.started.is_some(), steps_done: row.steps_done });
     Kill { at, disk: rows(site.path()).into_iter().map(kept).collect() }
 }
 
-/// A host may warn, but not fail.
-fn look_at_log(host: &Roost, faults: &mut Vec<String>) {
+/// Adds errors in the log to the faults; warnings are allowed.
+fn check_log(host: &Roost, faults: &mut Vec<String>) {
     let is_bad = |line: &String| line.contains("panicked") || line.contains("ERROR") || line.starts_with("error");
-    faults.extend(host.log.all().into_iter().filter(is_bad).map(|line| format!("the host says: {line}")));
+    faults.extend(host.log.all().into_iter().filter(is_bad).map(|line| format!("the host logged: {line}")));
 }
 
-/// Waits until everything that was due has ended, but not for ever: what has not is lost.
+/// Waits, within a limit, until every occurrence has ended; the others count as lost.
 #[allow(clippy::disallowed_methods, reason = "a limit, not a measurement")]
-fn settle(site: &Site, since: Instant, until: Instant) {
+fn wait_for_ends(site: &Site, since: Instant, until: Instant) {
     let end = Clock::now() + END;
     while Clock::now() < end {
         thread::sleep(Duration::from_millis(200));
@@ -145,13 +145,13 @@ fn settle(site: &Site, since: Instant, until: Instant) {
     }
 }
 
-/// The broker hands out what it has in its order, so what is published now comes last.
-fn all_that_was_heard(listener: &Listener, port: u16) -> Vec<Message> {
+/// Returns the messages, after a last one has arrived, because the broker keeps their order.
+fn all_messages(listener: &Listener, port: u16) -> Vec<Message> {
     let status = Command::new("mosquitto_pub")
         .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", LAST, "-m", LAST])
         .status()
         .expect("mosquitto_pub is not installed: run `make setup`");
-    assert!(status.success(), "the broker does not take the last message");
+    assert!(status.success(), "the broker does not accept the last message");
     listener.wait_for(LAST);
     let heard = listener.heard();
     heard.into_iter().filter(|message| message.topic.starts_with("soak/")).collect()

@@ -1,4 +1,4 @@
-//! What was heard against what is on disk.
+//! Compares the received messages with the runs on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use crate::{
     load::{Job, Must, jobs},
 };
 
-/// How much later than it came the listener may have noted a message, in seconds.
+/// How much later than its arrival the listener may have stamped a message, in seconds.
 const NOTED_S: f64 = 0.2;
 
-/// What was found.
+/// The result of the comparison.
 #[derive(Default)]
 pub(crate) struct Verdict {
     pub(crate) runs: usize,
@@ -24,16 +24,16 @@ pub(crate) struct Verdict {
     pub(crate) repeated: usize,
     pub(crate) unexplained: usize,
     pub(crate) once_repeated: usize,
-    /// Occurrences of which there are two runs.
+    /// Occurrences with two runs.
     pub(crate) doubled: usize,
     pub(crate) backward: usize,
     /// The longest time from a message to the kill that explains its repetition.
     pub(crate) longest_s: f64,
-    /// Each fault in a sentence, with what it is about.
+    /// The faults, in sentences.
     pub(crate) faults: Vec<String>,
 }
 
-/// A run's messages, in the order they came.
+/// The messages of each run, in the order of arrival.
 type Heard<'a> = BTreeMap<RunId, Vec<&'a Message>>;
 
 pub(crate) fn judge(history: &History) -> Verdict {
@@ -47,23 +47,23 @@ pub(crate) fn judge(history: &History) -> Verdict {
     for message in &history.heard {
         match message.property("roost-run").map(str::parse) {
             Some(Ok(run)) => heard.entry(run).or_default().push(message),
-            _ => verdict.faults.push(format!("a message does not say of which run it is: {message:?}")),
+            _ => verdict.faults.push(format!("a message has no run: {message:?}")),
         }
     }
     let ends = Ends::of(&history.rows);
-    verdict.look_for_lost(history, &ends, &heard);
-    verdict.look_for_doubled(history, &heard);
+    verdict.find_lost(history, &ends, &heard);
+    verdict.find_doubled(history, &heard);
     for (run, messages) in &heard {
-        verdict.look_at_run(history, run, messages);
+        verdict.check_run(history, run, messages);
     }
     verdict
 }
 
 impl Verdict {
-    /// Everything that was due has an end, and what has succeeded was heard.
-    fn look_for_lost(&mut self, history: &History, ends: &Ends<'_>, heard: &Heard<'_>) {
+    /// Checks that every occurrence has an end, and that the messages of successful runs were received.
+    fn find_lost(&mut self, history: &History, ends: &Ends<'_>, heard: &Heard<'_>) {
         for (due, job) in due(history.since, history.until) {
-            let what = match ends.end(&due) {
+            let fault = match ends.end(&due) {
                 End::Own(rows) => {
                     let bad = rows.iter().find(|row| !is_good(history, &job, row));
                     bad.map(|row| format!("{row:?}"))
@@ -71,8 +71,8 @@ impl Verdict {
                 End::OneOfSeveral => (job.must != Must::End).then(|| "missed with others".to_owned()),
                 End::Unknown => Some("there is no row".to_owned()),
             };
-            if let Some(what) = what {
-                self.lose(format!("{due:?}: {what}"));
+            if let Some(fault) = fault {
+                self.lose(format!("{due:?}: {fault}"));
             }
         }
         let jobs: BTreeMap<String, Job> = jobs().into_iter().map(|job| (job.id.clone(), job)).collect();
@@ -83,7 +83,7 @@ impl Verdict {
             let has_begun = words.first().is_some_and(is_heard) && row.has_ended();
             let is_all = |word: &&str| *word != "once" || row.state == "succeeded";
             let is_due = row.state == "succeeded" || has_begun;
-            // A first step that was given up may be missing, but not what follows it.
+            // A first step that was given up may be missing, but not the later ones.
             let given_up = usize::from(row.state == "failed" && row.started.is_some() && !is_due);
             let expected = words.iter().skip(given_up).filter(|word| (is_due || given_up > 0) && is_all(word));
             for word in expected.filter(|word| !is_heard(word)) {
@@ -91,8 +91,8 @@ impl Verdict {
             }
         }
         let known: BTreeSet<&RunId> = history.rows.iter().map(|row| &row.run).collect();
-        let of_nobody = heard.keys().filter(|run| run.occurrence < history.until && !known.contains(run));
-        for run in of_nobody {
+        let unknown = heard.keys().filter(|run| run.occurrence < history.until && !known.contains(run));
+        for run in unknown {
             self.lose(format!("{run} was received, and is not on disk"));
         }
     }
@@ -102,8 +102,8 @@ impl Verdict {
         self.faults.push(format!("lost: {what}"));
     }
 
-    /// No occurrence has two runs, neither on disk nor on the wire.
-    fn look_for_doubled(&mut self, history: &History, heard: &Heard<'_>) {
+    /// Checks that no occurrence has two runs, neither on disk nor on the wire.
+    fn find_doubled(&mut self, history: &History, heard: &Heard<'_>) {
         let mut runs: BTreeMap<Due, BTreeSet<&RunId>> = BTreeMap::new();
         for run in heard.keys().chain(history.rows.iter().map(|row| &row.run)) {
             runs.entry(Due::of(run)).or_default().insert(run);
@@ -114,13 +114,13 @@ impl Verdict {
         }
     }
 
-    /// No step comes after a later one, and what comes again has a reason to.
-    fn look_at_run(&mut self, history: &History, run: &RunId, messages: &[&Message]) {
+    /// Checks that no step arrived after a later one, and that every repetition is explained.
+    fn check_run(&mut self, history: &History, run: &RunId, messages: &[&Message]) {
         let words = jobs().into_iter().find(|job| job.id == run.job.as_str()).map_or(&[][..], |job| job.words);
         let step_of = |message: &Message| words.iter().position(|word| *word == message.payload);
         if !messages.iter().map(|message| step_of(message)).is_sorted() {
             self.backward += 1;
-            self.faults.push(format!("a step of {run} came after a later one: {messages:?}"));
+            self.faults.push(format!("a step of {run} arrived after a later one: {messages:?}"));
         }
         for (step, word) in words.iter().enumerate() {
             let of_step: Vec<&&Message> = messages.iter().filter(|message| message.payload == *word).collect();
@@ -128,16 +128,16 @@ impl Verdict {
                 self.repeated += 1;
                 if *word == "once" {
                     self.once_repeated += 1;
-                    self.faults.push(format!("{run} says `once`, and came again: {pair:?}"));
+                    self.faults.push(format!("a step of {run} is marked `once`, and was repeated: {pair:?}"));
                 } else if let Err(why) = self.explain(history, run, step, pair[0], pair[1]) {
                     self.unexplained += 1;
-                    self.faults.push(format!("{run} came again, and {why}: {pair:?}"));
+                    self.faults.push(format!("{run} was repeated, and {why}: {pair:?}"));
                 }
             }
         }
     }
 
-    /// A message comes again only when the host was killed before it was on disk that it need not.
+    /// Explains a repetition: the host was killed before the completed step was on disk.
     fn explain(
         &mut self,
         history: &History,
@@ -150,22 +150,22 @@ impl Verdict {
             history.kills.iter().filter(|kill| first.at - NOTED_S <= kill.at && kill.at <= again.at).collect();
         let Some(last) = between.last() else { return Err("no host was killed in between".into()) };
         let kept = last.disk.get(run);
-        // What came as the host was killed was sent by that one, not by the next.
+        // A message that arrived during the kill was sent by the killed host, not by the next one.
         let is_from_before = between.len() > 1 && again.at - last.at < NOTED_S;
         if kept.is_some_and(|kept| kept.steps_done > step) && !is_from_before {
-            return Err("it was on disk that this step was done".into());
+            return Err("the step was completed on disk".into());
         }
-        // What is known to have started says that it may be a repetition.
+        // A run that is known to have started marks its message as a possible repetition.
         let is_first = again.property("roost-attempt") == Some("1");
         if is_first && kept.is_some_and(|kept| kept.is_known) && !is_from_before {
-            return Err("says that it is the first attempt".into());
+            return Err("is marked as the first attempt".into());
         }
         self.longest_s = self.longest_s.max(between[0].at - first.at);
         Ok(())
     }
 }
 
-/// Whether that is what has to become of an occurrence.
+/// Checks whether a row is an allowed end of an occurrence.
 fn is_good(history: &History, job: &Job, row: &Row) -> bool {
     if job.must == Must::End && ["missed", "skipped", "cancelled"].contains(&row.state.as_str()) {
         return true;
@@ -173,7 +173,7 @@ fn is_good(history: &History, job: &Job, row: &Row) -> bool {
     row.state == "succeeded" || (row.state == "failed" && is_cut_off(history, job, row))
 }
 
-/// Whether a run failed because the host was killed while it was under way.
+/// Checks whether a run failed because the host was killed while it was under way.
 fn is_cut_off(history: &History, job: &Job, row: &Row) -> bool {
     let (Some(started), Some(ended)) = (row.started, row.ended) else { return false };
     let was_killed = history.kills.iter().any(|kill| started <= kill.at_instant() && kill.at_instant() <= ended);

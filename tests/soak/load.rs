@@ -1,21 +1,20 @@
-//! What the guest `soak` plans, and what has to become of it.
+//! The jobs of the guest `soak`, and their allowed ends.
 
 use roost_scheduler::time::Instant;
 
-/// The devices, and how much later than a whole second their jobs are due: whenever the host is killed, it is about
-/// something.
+/// The devices, with the offset of their jobs from whole seconds, so that runs are under way whenever the host is killed.
 pub(crate) const DEVICES: [(&str, i64); 4] = [("one", 0), ("two", 250), ("three", 500), ("four", 750)];
 
-/// Jobs of the simplest kind, for each device.
+/// The number of jobs of the simplest kind, for each device.
 const TICKS: u32 = 20;
 
-/// What has to become of each occurrence of a job.
+/// The required end of each occurrence of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Must {
-    /// It succeeds, unless the host was killed when it had begun, and that says why not: its second step's time had come, or
-    /// it is not known whether what says `once` was sent.
+    /// It succeeds, unless the host was killed after its start and the reason is that: its second step's time had come, or
+    /// a step marked `once` may have been sent.
     Succeed,
-    /// It has some recorded end, of its own or with others.
+    /// It has any recorded end, of its own or with others.
     End,
 }
 
@@ -25,12 +24,12 @@ pub(crate) struct Job {
     pub(crate) id: String,
     pub(crate) period_ms: i64,
     shift_ms: i64,
-    /// What its steps say.
+    /// The payloads of its steps.
     pub(crate) words: &'static [&'static str],
     pub(crate) must: Must,
 }
 
-/// All of them, as in `tests/guests/soak.rs`.
+/// Returns all jobs, as in `tests/guests/soak.rs`.
 pub(crate) fn jobs() -> Vec<Job> {
     let job = |id: &str, period_ms, shift_ms, words, must| Job { id: id.to_owned(), period_ms, shift_ms, words, must };
     let ticks = (0..TICKS).map(|number| job(&format!("tick-{number}"), 1_000, 0, &["tick"], Must::Succeed));
@@ -46,7 +45,7 @@ pub(crate) fn jobs() -> Vec<Job> {
     ticks.chain(others).collect()
 }
 
-/// `plugins/soak.toml`.
+/// Returns the contents of `plugins/soak.toml`.
 pub(crate) fn settings() -> String {
     let device = |(name, offset_ms): (&str, i64)| {
         format!("[[device]]\nname = \"{name}\"\nconfig = {{ offset_ms = {offset_ms}, ticks = {TICKS} }}\n")
@@ -54,11 +53,11 @@ pub(crate) fn settings() -> String {
     DEVICES.map(device).concat()
 }
 
-/// `roost.toml`.
+/// The contents of `roost.toml`.
 pub(crate) const HOST: &str = "[[resource]]\nname = \"pump\"\ncapacity = 1\nplugins = [\"soak\"]\n";
 
 impl Job {
-    /// When it is due, of a device, from an instant on and before another.
+    /// Returns its occurrences for a device, from one instant on and before another.
     pub(crate) fn occurrences(&self, offset_ms: i64, from: Instant, until: Instant) -> impl Iterator<Item = Instant> {
         let (period_ms, anchor_ms) = (self.period_ms, offset_ms + self.shift_ms);
         let first_ms = from.millis() + (anchor_ms - from.millis()).rem_euclid(period_ms);

@@ -1,9 +1,9 @@
-//! A host that is killed again and again while it works, with a broker that stays and somebody who hears everything:
-//! `make soak`. Then what was heard is compared with what the database says: nothing may be lost, and nothing may come
-//! twice but what was not on disk when the host was killed.
+//! The soak test (`make soak`): a host is killed repeatedly under load, with a broker that stays and a subscriber that records
+//! everything. Then the messages are compared with the database: nothing may be lost, and nothing may be repeated except
+//! steps that were not on disk when the host was killed.
 //!
-//! `ROUNDS=n` says how often, `SEED=n` repeats the moments. What the host does in them is up to the machine.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its table is for people, and so are the faults")]
+//! `ROUNDS=n` sets the number of kills, `SEED=n` repeats their moments. The host's timing depends on the machine.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table and the faults are its output")]
 
 mod disk;
 mod ends;
@@ -18,8 +18,8 @@ use std::{env, hash::BuildHasher, process::ExitCode};
 use judge::Verdict;
 use rng::Dice;
 
-/// How many faults are told; there may be one behind all of them.
-const TOLD: usize = 40;
+/// How many faults are printed, because they may have one cause.
+const PRINTED: usize = 40;
 
 fn main() -> ExitCode {
     let rounds = number("ROUNDS").unwrap_or(20);
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     if verdict.faults.is_empty() {
         return ExitCode::SUCCESS;
     }
-    for fault in verdict.faults.iter().take(TOLD) {
+    for fault in verdict.faults.iter().take(PRINTED) {
         eprintln!("{fault}");
     }
     let kills: Vec<String> = history.kills.iter().map(|kill| format!("{:.3}", kill.at)).collect();
@@ -50,7 +50,7 @@ fn table(rounds: u64, kills: usize, verdict: &Verdict) -> String {
         ("repeated", verdict.repeated.to_string()),
         ("  from a message to the kill, at most", format!("{:.0} ms", verdict.longest_s * 1_000.0)),
         ("  unexplained", verdict.unexplained.to_string()),
-        ("  though they say `once`", verdict.once_repeated.to_string()),
+        ("  although marked `once`", verdict.once_repeated.to_string()),
         ("occurrences with two runs", verdict.doubled.to_string()),
         ("steps after a later one", verdict.backward.to_string()),
         ("faults", verdict.faults.len().to_string()),

@@ -1,4 +1,4 @@
-//! A broker on a port of its own: Debian's Mosquitto, or another.
+//! A broker on a port of its own: Debian's Mosquitto, or another one.
 
 use std::{
     env, fs,
@@ -17,17 +17,17 @@ use crate::{PATIENCE, free_port, root, without_5};
 /// A broker that can be stopped, killed and started again on the same port.
 pub struct Broker {
     folder: TempDir,
-    /// Where it is reached, on 127.0.0.1.
+    /// The port at which clients reach it, on 127.0.0.1.
     pub port: u16,
-    /// Where it listens itself.
+    /// The port at which the broker itself listens.
     own_port: u16,
-    /// What `tests/brokers/serve` is to run, where it is not Mosquitto.
+    /// The broker that `tests/brokers/serve` is to run, if it is not Mosquitto.
     another: Option<String>,
     process: Option<Child>,
 }
 
 impl Broker {
-    /// One that lets everybody do everything, with more lines for its configuration.
+    /// Starts a broker without access control, with further lines of configuration.
     pub fn start_with(lines: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
@@ -41,7 +41,7 @@ impl Broker {
         broker
     }
 
-    /// One that speaks MQTT 3.1.1 only: the one that the variable `BROKER` names (`make conformance` does), or Mosquitto
+    /// Starts a broker for MQTT 3.1.1 only: the one that the variable `BROKER` names (`make conformance` sets it), or Mosquitto
     /// behind a port at which MQTT 5 is refused.
     pub fn without_5() -> Self {
         let Ok(name) = env::var("BROKER") else {
@@ -55,12 +55,12 @@ impl Broker {
         broker
     }
 
-    /// One that lets everybody do everything.
+    /// Starts a broker without access control.
     pub fn new() -> Self {
         Self::start_with("")
     }
 
-    /// Where it can be reached.
+    /// Returns its address.
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
@@ -80,7 +80,7 @@ impl Broker {
                 serve
             }
         };
-        // A group of its own: one of them starts others.
+        // In a process group of its own, because one of the brokers starts further processes.
         let started = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let process = self.process.insert(started.expect("the broker is not installed: run `make setup`"));
         let until = Instant::now() + PATIENCE;
@@ -99,23 +99,23 @@ impl Broker {
         assert!(status.success(), "{arguments:?}");
     }
 
-    /// Ends it in an orderly way.
+    /// Stops it in an orderly way.
     pub fn stop(&mut self) {
         self.end(Signal::TERM);
     }
 
-    /// Ends it at once, with all that it has in memory.
+    /// Kills it, so that its memory is lost.
     pub fn kill(&mut self) {
         self.end(Signal::KILL);
     }
 
-    /// Lets it answer nobody until it goes on: what is sent to it waits in its sockets.
-    pub fn hold(&self) {
+    /// Suspends it: until it is resumed, messages to it wait in its sockets.
+    pub fn suspend(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
-    pub fn go_on(&self) {
+    /// Resumes it.
+    pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 

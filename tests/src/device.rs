@@ -1,4 +1,4 @@
-//! A device that does what it is told, and says so.
+//! A device that executes commands and reports that.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -8,14 +8,14 @@ use std::{
 
 use crate::{Broker, Listener};
 
-/// Answers every message on one topic with the same words on another.
+/// A device that answers every message on one topic with the same payload on another.
 pub struct Device {
     subscriber: Child,
     publisher: Child,
 }
 
 impl Device {
-    /// Starts one, and waits until a listener has heard it answer.
+    /// Starts a device, and waits until the listener has received an answer of it.
     pub fn answering(broker: &Broker, listener: &Listener, command: &str, state: &str, answer: &str) -> Self {
         let at_broker = |program: &str| {
             let mut tool = Command::new(program);

@@ -1,25 +1,25 @@
-//! What is measured, and how it is shown.
+//! Measured figures, and their tables.
 
 use std::{collections::HashMap, fmt::Write as _};
 
 use serde_json::{Value, json};
 
-/// Changes smaller than this are never called worse: the machine itself is not steadier.
+/// Changes smaller than this are never called worse, because the machine itself is not steadier.
 const NOISE: f64 = 0.1;
 
-/// One thing that was measured, several times if it is cheap.
+/// A measured figure, with several samples if it is cheap.
 pub struct Figure {
-    /// What, in words; unique within its group.
+    /// Its name, unique within its group.
     pub name: String,
-    /// Of the samples; nothing where they are just counted.
+    /// The unit of the samples; empty for counts.
     pub unit: &'static str,
-    /// Which way is forward.
+    /// Whether lower or higher values are better.
     pub better: Better,
-    /// As they came.
+    /// The samples, in the order of measurement.
     pub samples: Vec<f64>,
 }
 
-/// Which way is forward.
+/// Whether lower or higher values are better.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Better {
     /// Times and sizes.
@@ -29,12 +29,12 @@ pub enum Better {
 }
 
 impl Figure {
-    /// One where less is better.
+    /// Makes a figure of which lower values are better.
     pub fn lower(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
         Self { name: name.into(), unit, better: Better::Lower, samples }
     }
 
-    /// One where more is better.
+    /// Makes a figure of which higher values are better.
     pub fn higher(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
         Self { name: name.into(), unit, better: Better::Higher, samples }
     }
@@ -51,7 +51,7 @@ impl Figure {
     }
 }
 
-/// The median, and between what the samples lie.
+/// The median, and the range of the samples.
 struct Spread {
     least: f64,
     median: f64,
@@ -63,13 +63,13 @@ impl Spread {
         Self { least: quantile(samples, 0.0), median: quantile(samples, 0.5), most: quantile(samples, 1.0) }
     }
 
-    /// How far a sample may lie from another for no reason, as a part of the median.
+    /// Returns the random deviation of a sample, as a part of the median.
     fn noise(&self) -> f64 {
         (self.most - self.least) / 2.0 / self.median.abs().max(f64::MIN_POSITIVE)
     }
 }
 
-/// The sample below which that part of all lies; NaN where there is none.
+/// Returns the sample below which the given part of all lies; NaN without samples.
 pub fn quantile(samples: &[f64], part: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -80,11 +80,11 @@ pub fn quantile(samples: &[f64], part: f64) -> f64 {
     below + (above - below) * middle.fract()
 }
 
-/// An earlier run to compare with: samples by group and name.
+/// The samples of an earlier run to compare with, by group and name.
 pub struct Base(HashMap<(String, String), Vec<f64>>);
 
 impl Base {
-    /// What [`to_json`] wrote.
+    /// Reads the output of [`to_json`].
     pub fn read(text: &str) -> Option<Self> {
         let file: Value = serde_json::from_str(text).ok()?;
         let figure = |figure: &Value| {
@@ -96,14 +96,14 @@ impl Base {
     }
 }
 
-/// For comparison with a later run.
+/// Encodes figures for comparison with a later run.
 pub fn to_json<'a>(figures: impl IntoIterator<Item = (&'a str, &'a Figure)>) -> String {
     let figures: Vec<_> = figures.into_iter().map(|(group, figure)| figure.to_json(group)).collect();
     let file = json!({ "cores": std::thread::available_parallelism().map_or(0, usize::from), "figures": figures });
     serde_json::to_string_pretty(&file).expect("text and numbers have a JSON form")
 }
 
-/// A group's rows, in Markdown.
+/// Formats a group's figures as a Markdown table.
 pub fn table(group: &str, figures: &[Figure], base: Option<&Base>) -> String {
     let mut text =
         format!("| {group} | median | from – to |{}\n", if base.is_some() { " base | ratio | |" } else { "" });
@@ -139,7 +139,7 @@ fn compared(better: Better, before: &Spread, now: &Spread) -> String {
     format!(" {} | {ratio:.2} | {word} |", short(before.median))
 }
 
-/// Three digits, or all of them before the point.
+/// Formats a number with three digits, or all digits before the decimal point.
 fn short(value: f64) -> String {
     let digits = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 4) as usize };
     let text = format!("{value:.digits$}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_shows_medians_and_calls_worse_what_noise_does_not_explain() {
+    fn a_table_shows_medians_and_marks_changes_beyond_the_noise() {
         let before = [
             Figure::higher("steady", "/s", vec![105.0]),
             Figure::higher("slower", "/s", vec![100.0]),

@@ -1,4 +1,4 @@
-//! Everything hostile that there is, to be dropped beside plugins that do their work.
+//! All hostile guests and files, to be installed beside well-behaved plugins.
 
 use std::{
     ffi::OsStr,
@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::{Site, guest};
 
-/// Guests that are refused as they are; those that a compiler has long to do with are last in the alphabet.
+/// Guests that are refused; those that take a compiler long are last in the alphabet.
 const REFUSED: [&str; 28] = [
     "aliased-payloads",
     "bad-case",
@@ -54,14 +54,14 @@ const RULES: [&str; 8] = [
     "put-off-for-ever",
 ];
 
-/// Guests that are taken: what they do is bounded when they do it.
+/// Guests that are accepted, because their calls are bounded.
 const TAKEN: [&str; 7] =
     ["each-second", "task-errors", "task-loops", "task-oversteps", "task-traps", "wants-files", "wants-sockets"];
 
-/// Drops all of them, and answers with the names of those that have to be refused.
+/// Installs all of them, and returns the names of those that have to be refused.
 pub fn drop_all(site: &Site) -> Vec<String> {
     let mut refused = Vec::new();
-    // One that sleeps after the other, too.
+    // Several that sleep, one after the other.
     let sleepers = (0..20).map(|number| (format!("a-sleeper-{number}"), "sleeps"));
     for (name, of) in sleepers.chain(REFUSED.map(|name| (name.to_owned(), name))) {
         site.drop_in(&guest(of), &name);
@@ -87,7 +87,7 @@ pub fn drop_all(site: &Site) -> Vec<String> {
     refused
 }
 
-/// Large files whose plugins say no: 60 MiB of a section that means nothing.
+/// Writes large files of plugins that return an error: 60 MiB of a custom section.
 fn large_files(site: &Site) -> Vec<String> {
     let mut bytes = fs::read(guest("errors")).expect("a guest");
     bytes.extend([0, 0x80, 0x80, 0x80, 0x1e, 1]);
@@ -120,7 +120,7 @@ fn broken_files(site: &Site) -> Vec<String> {
     files.map(|(name, _)| name.to_owned()).into_iter().chain(["too-large".to_owned()]).collect()
 }
 
-/// Links, pipes, folders, and names that are none.
+/// Makes links, pipes, folders, and files with invalid names.
 fn odd_files(site: &Site) {
     let pipe = |name: &str| {
         mknodat(CWD, site.plugin(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");

@@ -1,8 +1,8 @@
-//! The harness of the end-to-end tests and of the benchmarks: the real binary in a folder of its own, a real broker, and
-//! somebody who listens.
+//! The harness of the end-to-end tests and of the benchmarks: the real binary in a folder of its own, a real broker, and a
+//! subscriber.
 //!
-//! Everything waits for what is to happen, with a generous limit, and for nothing else. Everything listens on loopback
-//! and on ports that are free.
+//! Tests wait for events, with a generous time limit, rather than for fixed times. All servers listen on loopback, on free
+//! ports.
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test harness fails by panicking")]
 
 mod broker;
@@ -27,12 +27,12 @@ pub use lines::Lines;
 pub use listener::{Listener, Message, retained};
 pub use roost::{Roost, Site};
 
-/// How long anything may take before a test is given up: much longer than it does, on a machine that is busy.
+/// The time limit of every wait: much longer than anything takes, even on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A port that is free now.
+/// Returns a port that is free now.
 pub fn free_port() -> u16 {
-    // Below those that the kernel gives out: else an outgoing connection could have it before it is used.
+    // Below the kernel's ephemeral ports, so that no outgoing connection gets it before it is used.
     static TRIED: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = std::process::id().wrapping_mul(61).wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed));
@@ -43,29 +43,29 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Milliseconds since 1970-01-01T00:00:00Z.
+/// Returns the wall time in milliseconds since 1970-01-01T00:00:00Z.
 #[allow(clippy::disallowed_methods, reason = "jobs are due on the wall clock")]
 pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     i64::try_from(since.as_millis()).expect("before the year 292 million")
 }
 
-/// The root of the project.
+/// Returns the root of the project.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the project").to_owned()
 }
 
-/// A plugin of the tests, as `make guests` built it.
+/// Returns the path of a test guest, which `make guests` builds.
 pub fn guest(name: &str) -> PathBuf {
     built(root().join(format!("target/guests/{name}.wasm")), "guests")
 }
 
-/// A sample plugin, as `make plugins` built it.
+/// Returns the path of a sample plugin, which `make plugins` builds.
 pub fn sample(name: &str) -> PathBuf {
     built(root().join(format!("plugins/{name}.wasm")), "plugins")
 }
 
-/// The binary that is tested: beside this test's own, or where `ROOST_BIN` says.
+/// Returns the path of the tested binary: beside this test's own, or the value of `ROOST_BIN`.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ROOST_BIN") {
         return path.into();
@@ -76,6 +76,6 @@ pub fn binary() -> PathBuf {
 }
 
 fn built(path: PathBuf, target: &str) -> PathBuf {
-    assert!(path.exists(), "{} is not there: run `make {target}` first", path.display());
+    assert!(path.exists(), "{} does not exist: run `make {target}` first", path.display());
     path
 }

@@ -1,4 +1,4 @@
-//! What a process writes, line by line.
+//! The lines that a process writes.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::PATIENCE;
 
-/// The lines so far, growing while the process runs.
+/// The lines so far, which grow while the process runs.
 #[derive(Clone, Default)]
 pub struct Lines(Arc<(Mutex<Read>, Condvar)>);
 
@@ -20,7 +20,7 @@ struct Read {
 }
 
 impl Lines {
-    /// Reads on a thread of its own until the stream ends.
+    /// Reads a stream to its end, on a thread of its own.
     pub fn of(stream: impl io::Read + Send + 'static) -> Self {
         let lines = Self::default();
         let written = lines.clone();
@@ -35,28 +35,28 @@ impl Lines {
         lines
     }
 
-    /// All of them so far.
+    /// Returns the lines so far.
     pub fn all(&self) -> Vec<String> {
         self.0.0.lock().unwrap().lines.clone()
     }
 
-    /// All of them, once the stream has ended.
+    /// Waits for the end of the stream, and returns all lines.
     pub fn whole(&self) -> Vec<String> {
         let read = self.0.0.lock().unwrap();
         self.0.1.wait_while(read, |read| !read.is_all).unwrap().lines.clone()
     }
 
-    /// Those after the first `from`.
+    /// Returns the lines after the first `from`.
     pub fn after(&self, from: usize) -> Vec<String> {
         self.0.0.lock().unwrap().lines.iter().skip(from).cloned().collect()
     }
 
-    /// How many there are.
+    /// Returns the number of lines so far.
     pub fn count(&self) -> usize {
         self.0.0.lock().unwrap().lines.len()
     }
 
-    /// Waits until `done` has an answer to the lines so far.
+    /// Waits until `done` returns a value for the lines so far.
     #[allow(clippy::disallowed_methods, reason = "a limit, not a measurement")]
     pub fn wait<T>(&self, what: &str, mut done: impl FnMut(&[String]) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
@@ -65,10 +65,10 @@ impl Lines {
             if let Some(answer) = done(&so_far) {
                 return answer;
             }
-            assert!(Instant::now() < until, "waited in vain for {what}; there was:\n{}", so_far.join("\n"));
+            assert!(Instant::now() < until, "timed out waiting for {what}; the lines are:\n{}", so_far.join("\n"));
             let read = self.0.0.lock().unwrap();
             if read.lines.len() == so_far.len() {
-                // A condition may look at other things besides: look again now and then.
+                // A condition may depend on other things as well, so it is checked again now and then.
                 drop(self.0.1.wait_timeout(read, Duration::from_millis(50)).unwrap());
             }
         }

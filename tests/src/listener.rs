@@ -1,4 +1,4 @@
-//! Somebody who listens: an ordinary `mosquitto_sub`.
+//! A subscriber: an ordinary `mosquitto_sub`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,10 +9,10 @@ use std::{
 
 use crate::Lines;
 
-/// What is published until it is heard: then the subscription is there.
+/// The message that is published until it is received: then the subscription is active.
 const PROBE: &str = "probe";
 
-/// The message that a broker has retained on a topic.
+/// Returns the payload that a broker has retained on a topic.
 pub fn retained(port: u16, topic: &str) -> Option<String> {
     let mut process = Command::new("mosquitto_sub")
         .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", topic, "-q", "1", "-W", "10", "-F", "%t\t%p"])
@@ -21,7 +21,7 @@ pub fn retained(port: u16, topic: &str) -> Option<String> {
         .spawn()
         .expect("mosquitto_sub is not installed: run `make setup`");
     let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-    // amqtt sends others first, to which it has not subscribed.
+    // amqtt sends messages of other topics first.
     let payload = |line: String| Some(line.split_once('\t').filter(|(of, _)| *of == topic)?.1.to_owned());
     let found = lines.filter_map(payload).next();
     let _ = process.kill();
@@ -35,38 +35,38 @@ pub struct Listener {
     lines: Lines,
 }
 
-/// What it heard.
+/// A received message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// When, in seconds since the epoch.
+    /// When it arrived, in seconds since the epoch.
     pub at: f64,
-    /// Where.
+    /// Its topic.
     pub topic: String,
-    /// What.
+    /// Its payload.
     pub payload: String,
-    /// The user properties, as `name:value`, separated by blanks; none for a listener that speaks 3.1.1.
+    /// Its user properties, as `name:value`, separated by spaces; empty for a listener with MQTT 3.1.1.
     pub properties: String,
 }
 
 impl Message {
-    /// A user property's value.
+    /// Returns the value of a user property.
     pub fn property(&self, name: &str) -> Option<&str> {
         self.properties.split(' ').find_map(|pair| pair.strip_prefix(name)?.strip_prefix(':'))
     }
 }
 
 impl Listener {
-    /// Subscribes to everything with MQTT 5, and waits until the broker has said yes.
+    /// Subscribes to everything with MQTT 5, and waits until the subscription is active.
     pub fn new(port: u16) -> Self {
         Self::with(port, &["-V", "5"])
     }
 
-    /// The same with MQTT 3.1.1, as most devices do.
+    /// As [`Self::new`], with MQTT 3.1.1, as most devices.
     pub fn v3(port: u16) -> Self {
         Self::with(port, &["-V", "311"])
     }
 
-    /// The same with a session that the broker keeps while nobody listens.
+    /// As [`Self::new`], with a session that the broker keeps while the client is away.
     pub fn persistent(port: u16, id: &str) -> Self {
         Self::with(port, &["-V", "5", "-c", "-i", id, "-x", "3600"])
     }
@@ -96,7 +96,7 @@ impl Listener {
         listener
     }
 
-    /// Everything it heard, but for what the host says of itself.
+    /// Returns the messages so far, without the host's own status.
     pub fn heard(&self) -> Vec<Message> {
         messages(&self.lines.all())
     }
@@ -109,10 +109,10 @@ impl Listener {
     /// Waits for a message on a topic.
     pub fn wait_for(&self, topic: &str) -> Message {
         let heard = self.wait(topic, |heard| heard.iter().any(|message| message.topic == topic));
-        heard.into_iter().find(|message| message.topic == topic).expect("it was just heard")
+        heard.into_iter().find(|message| message.topic == topic).expect("it was just received")
     }
 
-    /// How many messages there were on a topic.
+    /// Returns the number of messages on a topic so far.
     pub fn count(&self, topic: &str) -> usize {
         self.heard().iter().filter(|message| message.topic == topic).count()
     }

@@ -1,4 +1,4 @@
-//! The host, in a folder of its own.
+//! A host in a folder of its own.
 
 use std::{
     fs,
@@ -11,32 +11,32 @@ use tempfile::TempDir;
 
 use crate::{Broker, Lines, binary};
 
-/// A folder with `plugins/` and `data/`, which outlives the host that runs in it.
+/// A folder with `plugins/` and `data/`, which outlives the hosts that run in it.
 pub struct Site {
     folder: TempDir,
 }
 
-/// A host that runs.
+/// A running host.
 pub struct Roost {
     process: Child,
-    /// What it says on standard error.
+    /// Its log, from standard error.
     pub log: Lines,
 }
 
 impl Site {
-    /// An empty one.
+    /// Makes an empty site.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("plugins")).expect("a folder in it");
         Self { folder }
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A file in `plugins/`.
+    /// Returns the path of a file in `plugins/`.
     pub fn plugin(&self, file: &str) -> PathBuf {
         self.folder.path().join("plugins").join(file)
     }
@@ -51,7 +51,7 @@ impl Site {
         fs::write(self.plugin(&format!("{name}.toml")), text).expect("a file");
     }
 
-    /// Runs `roost` here with arguments of the test's own.
+    /// Returns a command that runs `roost` here with the given arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.current_dir(self.path()).args(arguments);
@@ -66,17 +66,17 @@ impl Site {
         self.start_with(&["--mqtt", &broker.url()])
     }
 
-    /// Starts a host here, with a broker, at Greenwich, whose clock is ahead by as many milliseconds as a file says.
+    /// Starts a host here, with a broker, at Greenwich, whose clock is ahead by the milliseconds in a file.
     pub fn start_ahead(&self, broker: &Broker, file: &Path) -> Roost {
         self.start_in(&[("ROOST_CLOCK_AHEAD_FILE", file)], &["--mqtt", &broker.url()])
     }
 
-    /// Starts a host here, with arguments of the test's own.
+    /// Starts a host here, with the given arguments.
     pub fn start_with(&self, arguments: &[&str]) -> Roost {
         self.start_in(&[], arguments)
     }
 
-    /// Starts a host here, which may open so many files.
+    /// Starts a host here, with a limit on the number of open files.
     pub fn start_limited(&self, files: u32) -> Roost {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(binary());
@@ -84,7 +84,7 @@ impl Site {
         Self::started(command, &[], &[])
     }
 
-    /// Starts a host here, with variables and arguments of the test's own.
+    /// Starts a host here, with the given environment variables and arguments.
     pub fn start_in(&self, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
         Self::started(self.command(&["run"]), environment, arguments)
     }
@@ -92,7 +92,7 @@ impl Site {
     fn started(mut command: Command, environment: &[(&str, &Path)], arguments: &[&str]) -> Roost {
         let place = ["--time-zone", "Europe/London", "--latitude", "51.4779", "--longitude", "-0.0015"];
         command.args(["--plugins", "plugins", "--data", "data"]);
-        // A port of its own: others run at the same time.
+        // A port of its own, because other hosts run at the same time.
         command.env("ROOST_HTTP", "127.0.0.1:0").envs(environment.iter().copied());
         command.args(place).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the binary starts");
@@ -106,7 +106,7 @@ impl Site {
         database.execute(sql, []).expect(sql);
     }
 
-    /// One number from the host's database, as anybody with the sqlite3 shell would ask for it.
+    /// Queries one number from the host's database.
     pub fn query(&self, sql: &str) -> i64 {
         let path = self.path().join("data/roost.db");
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
@@ -116,12 +116,12 @@ impl Site {
 }
 
 impl Roost {
-    /// Waits until a query has an answer.
+    /// Waits until a query returns the expected number.
     pub fn has(&self, site: &Site, sql: &str, expected: i64) {
         self.until(sql, || (site.query(sql) == expected).then_some(()));
     }
 
-    /// Waits until something is there.
+    /// Waits until `found` returns a value.
     pub fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         self.log.wait(what, |_| found())
     }
@@ -134,34 +134,34 @@ impl Default for Site {
 }
 
 impl Roost {
-    /// The number of its process.
+    /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Where its HTTP API listens: an address and a port.
+    /// Returns the address and port of its HTTP API.
     pub fn address(&self) -> String {
         let line = self.says("listening on http://");
         line.rsplit("http://").next().expect("it is there").trim().to_owned()
     }
 
-    /// Whether it has ended by itself.
+    /// Checks whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.process.try_wait().expect("it was started").is_some()
     }
 
-    /// Waits for a text in the log.
+    /// Waits for a line of the log that contains a text, and returns it.
     pub fn says(&self, text: &str) -> String {
         self.log.wait_for(0, text)
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     pub fn kill(mut self) {
         self.process.kill().expect("it ran");
         self.process.wait().expect("it ran");
     }
 
-    /// Asks it to stop, as systemd does, and waits until it has.
+    /// Stops it with SIGTERM, as systemd does, and waits for its end.
     pub fn stop(mut self) -> ExitStatus {
         kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it ran");
         self.process.wait().expect("it ran")

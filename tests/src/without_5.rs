@@ -1,4 +1,4 @@
-//! A port before a broker, at which CONNECT in MQTT 5 is refused as by a broker that knows only 3.1.1.
+//! A proxy that refuses CONNECT in MQTT 5, like a broker that knows only 3.1.1.
 
 use std::{
     io::{self, Read, Write},
@@ -11,7 +11,7 @@ const UNACCEPTABLE_VERSION: [u8; 4] = [0x20, 2, 0, 1];
 /// The protocol level of MQTT 3.1.1.
 const LEVEL: u8 = 4;
 
-/// Listens until the process ends.
+/// Starts the proxy, which runs until the process ends. Returns its port.
 pub(crate) fn refuse_5(broker: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -28,7 +28,7 @@ fn serve(mut client: TcpStream, broker: u16) -> io::Result<()> {
     let mut first = [0; 1_024];
     let length = client.read(&mut first)?;
     let first = &first[..length];
-    // The level stands behind the protocol's name.
+    // The level follows the protocol's name.
     let level = first.windows(5).find(|bytes| bytes.starts_with(b"MQTT")).map(|bytes| bytes[4]);
     if level != Some(LEVEL) {
         return client.write_all(&UNACCEPTABLE_VERSION);

@@ -1,4 +1,5 @@
-//! What a job says beside when, as bytes: a million jobs wait at a time, and a waiting one is not looked into.
+//! Packed jobs: everything but the trigger as bytes, because a million jobs may wait at a time, and a waiting one is
+//! not read.
 
 mod code;
 
@@ -12,12 +13,12 @@ use crate::{
     trigger::Trigger,
 };
 
-/// A job as it waits.
+/// A packed job, as it is kept while it waits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedJob {
-    /// When.
+    /// When it is due.
     pub trigger: Trigger,
-    /// The rest.
+    /// Everything else.
     pub body: Body,
 }
 
@@ -51,33 +52,33 @@ impl From<&PackedJob> for Job {
     }
 }
 
-/// A job's id, label, policy and action, in one piece of memory, which the job shares with its runs and with what is to be
-/// kept of it. Equal bodies have equal bytes.
+/// A job's id, label, policy and action in one allocation, which the job shares with its runs and with the changes to
+/// store. Equal bodies have equal bytes.
 ///
 /// ```text
 /// id · label · policy · count of steps · { after_ms · how · topic · payload · properties? · confirm? }
 /// id · label · policy · 0              · name of the task · arguments
 /// ```
 ///
-/// Numbers take 7 bits a byte, the lowest first; texts and payloads have their length in front. Of the policy, only what is
-/// not the default is there, behind a byte that tells what.
+/// Numbers take 7 bits a byte, the lowest first; texts and payloads are preceded by their length. Of the policy, only
+/// values that differ from the default are written, after a byte that states which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(Arc<[u8]>);
 
-/// A step as it lies in a [`Body`].
+/// A step, borrowed from a [`Body`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepRef<'a> {
     /// Milliseconds after the run's start.
     pub after_ms: u32,
-    /// Text, but who asks for a step's time does not want that checked.
+    /// UTF-8, which is not checked unless the topic is read.
     topic: &'a [u8],
-    /// What.
+    /// The payload.
     pub payload: &'a [u8],
-    /// How it is acknowledged.
+    /// The quality of service.
     pub qos: Qos,
-    /// Whether the broker keeps it for later subscribers.
+    /// Whether the broker retains it for later subscribers.
     pub retain: bool,
-    /// Sent once and never again.
+    /// Whether it is sent at most once.
     pub once: bool,
     /// Encoded.
     properties: Option<Reader<'a>>,
@@ -86,7 +87,7 @@ pub struct StepRef<'a> {
 }
 
 impl Body {
-    /// Of a job's parts.
+    /// Packs a job with steps.
     #[must_use]
     pub fn new(id: &JobId, label: Option<&str>, policy: &Policy, steps: &[Step]) -> Self {
         let mut to = Self::begin(id, label, policy);
@@ -95,7 +96,7 @@ impl Body {
         Self(to.0.into())
     }
 
-    /// Of the parts of a job that asks its plugin.
+    /// Packs a job with a task.
     #[must_use]
     pub fn of_task(id: &JobId, label: Option<&str>, policy: &Policy, task: &Task) -> Self {
         let mut to = Self::begin(id, label, policy);
@@ -106,7 +107,7 @@ impl Body {
     }
 
     fn begin(id: &JobId, label: Option<&str>, policy: &Policy) -> Writer {
-        // Room for an ordinary job.
+        // Enough for an ordinary job.
         let mut to = Writer(Vec::with_capacity(256));
         to.bytes(id.as_str().as_bytes());
         to.optional(label);
@@ -114,30 +115,30 @@ impl Body {
         to
     }
 
-    /// How long it is.
+    /// Returns its length in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.len()
     }
 
-    /// The job's id, as text.
+    /// Returns the job's id as text.
     #[must_use]
     pub fn id(&self) -> &str {
         self.read().text()
     }
 
-    /// The same where only equality counts.
+    /// Returns the bytes of the job's id, for comparisons.
     pub(crate) fn id_bytes(&self) -> &[u8] {
         self.read().bytes()
     }
 
-    /// The job's id.
+    /// Returns the job's id.
     #[must_use]
     pub fn job_id(&self) -> JobId {
         JobId::known(self.id())
     }
 
-    /// For people, where there is one.
+    /// Returns the label for users, if there is one.
     #[must_use]
     pub fn label(&self) -> Option<&str> {
         let mut from = self.read();
@@ -145,7 +146,7 @@ impl Body {
         from.optional()
     }
 
-    /// How its runs are treated.
+    /// Returns the policy.
     #[must_use]
     pub fn policy(&self) -> Policy {
         let mut from = self.read();
@@ -154,46 +155,46 @@ impl Body {
         from.policy()
     }
 
-    /// Its steps, in their order.
+    /// Returns the steps, in their order; none for a task.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = StepRef<'_>> {
-        let mut from = self.behind_policy();
+        let mut from = self.after_policy();
         let count = from.number() as usize;
         (0..count).map(move |_| from.step())
     }
 
-    /// What the plugin is asked to do, where it is asked; then there are no steps.
+    /// Returns the task, if there is one; then there are no steps.
     #[must_use]
     pub fn task(&self) -> Option<Task> {
-        let mut from = self.behind_policy();
+        let mut from = self.after_policy();
         (from.number() == 0).then(|| Task { name: TaskName::known(from.text()), args: from.text().to_owned() })
     }
 
-    /// Whether the plugin is asked for its steps.
+    /// Returns whether it has a task.
     #[must_use]
     pub fn asks_plugin(&self) -> bool {
-        self.behind_policy().number() == 0
+        self.after_policy().number() == 0
     }
 
-    /// The same with the steps that the plugin has answered.
+    /// Returns a copy with the steps of a plugin's reply.
     #[must_use]
     pub fn with_steps(&self, steps: &[Step]) -> Self {
         Self::new(&self.job_id(), self.label(), &self.policy(), steps)
     }
 
-    /// How many steps there are; none as long as the plugin has not been asked.
+    /// Returns the number of steps; 0 for a task.
     #[must_use]
     pub fn step_count(&self) -> usize {
         self.steps().len()
     }
 
-    /// One of them, counted from 0.
+    /// Returns a step, counted from 0.
     #[must_use]
     pub fn step(&self, number: usize) -> Option<StepRef<'_>> {
         self.steps().nth(number)
     }
 
-    /// The same run cut short: the steps before `step` stay, and the later ones are due as soon as `after_ms` has passed,
-    /// those that somebody else may take over last.
+    /// Returns the body of a run that is cut short: the steps before `step` stay, and the later ones are due as soon as
+    /// `after_ms` has passed; those that another run may take over come last.
     pub(crate) fn cut(&self, step: usize, after_ms: u32, is_taken_over: impl Fn(&StepRef<'_>) -> bool) -> Self {
         let at_once = |owed: StepRef<'_>| Step { after_ms, ..owed.to_step() };
         let (last, first): (Vec<StepRef<'_>>, Vec<StepRef<'_>>) = self.steps().skip(step).partition(is_taken_over);
@@ -202,7 +203,7 @@ impl Body {
         self.with_steps(&steps)
     }
 
-    fn behind_policy(&self) -> Reader<'_> {
+    fn after_policy(&self) -> Reader<'_> {
         let mut from = self.read();
         from.bytes();
         from.optional();
@@ -216,25 +217,25 @@ impl Body {
 }
 
 impl<'a> StepRef<'a> {
-    /// Where to.
+    /// Returns the topic.
     #[must_use]
     pub fn topic(&self) -> &'a str {
         text(self.topic)
     }
 
-    /// What MQTT 5 can say besides.
+    /// Returns the MQTT 5 properties, if there are any.
     #[must_use]
     pub fn properties(&self) -> Option<MessageProperties> {
         self.properties.map(Reader::properties)
     }
 
-    /// The device's report that is waited for, if one is.
+    /// Returns the confirmation that it needs, if any.
     #[must_use]
     pub fn confirm(&self) -> Option<Confirm> {
         self.confirm.map(Reader::confirm)
     }
 
-    /// A copy.
+    /// Returns an owned copy.
     #[must_use]
     pub fn to_step(&self) -> Step {
         let message = Message {

@@ -9,7 +9,7 @@ use crate::{
     zone::{AtLocal, Zone},
 };
 
-/// Text that is not the name of a time zone.
+/// A text that is not the name of a time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not an IANA time zone{}", .nearest.map_or_else(String::new, |zone| format!("; did you mean `{zone}`?")))]
 pub struct ZoneError {
@@ -18,18 +18,18 @@ pub struct ZoneError {
 }
 
 impl ZoneError {
-    /// No zone has that name; the nearest one that is built in may be meant.
+    /// Returns an error for an unknown name, which suggests the nearest bundled zone.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: excerpt(name), nearest: nearest_zone(name) }
     }
 }
 
-/// Reads the IANA name of a time zone, such as `Europe/London`: one with the rules that are built in. The host has newer ones,
-/// if the system does.
+/// Parses the IANA name of a time zone, such as `Europe/London`. Returns the zone with the bundled rules; the host has
+/// newer ones, if the system does.
 ///
 /// # Errors
-/// Names the nearest zone there is, if one is near.
+/// Suggests the nearest zone, if one is near.
 pub fn parse_zone(name: &str) -> Result<Zone, ZoneError> {
     Zone::bundled(name).ok_or_else(|| ZoneError::new(name))
 }
@@ -41,14 +41,14 @@ fn nearest_zone(name: &str) -> Option<&'static str> {
     let (name, city) = (name.to_lowercase(), name.to_lowercase().replace(' ', "_"));
     let distance = |zone: &str| {
         let zone = zone.to_lowercase();
-        // People know their city better than the continent that the name files it under.
+        // Users know their city better than the continent that the name files it under.
         if zone.rsplit('/').next() == Some(&city) { 0 } else { strsim::damerau_levenshtein(&zone, &name) }
     };
     let (near, zone) = Zone::bundled_names().map(|zone| (distance(zone), zone)).min()?;
     (near <= name.len() / 4).then_some(zone)
 }
 
-/// What is wrong with a date, with or without a time, that is written as in RFC 3339 and of which there is none: `2027-02-29`,
+/// Returns why a date in the form of RFC 3339, with or without a time, does not exist, if so: `2027-02-29`,
 /// `2027-04-31T06:30`, `2027-03-01T25:00`.
 #[must_use]
 pub fn no_such_time(text: &str) -> Option<String> {
@@ -72,7 +72,7 @@ pub fn no_such_time(text: &str) -> Option<String> {
     is(10, b"Tt ").then(|| no_such_clock(text.get(11..)?)).flatten()
 }
 
-/// The same of a time of day: `25:00`, `06:60`.
+/// Returns why a time of day does not exist, if so: `25:00`, `06:60`.
 #[must_use]
 pub fn no_such_clock(text: &str) -> Option<String> {
     let end = text.find(|other: char| !other.is_ascii_digit() && other != ':').unwrap_or(text.len());
@@ -87,15 +87,15 @@ pub fn no_such_clock(text: &str) -> Option<String> {
     })
 }
 
-/// What calendar and clock show at an instant; milliseconds are cut off.
+/// Returns the local date and time at an instant; milliseconds are cut off.
 #[must_use]
 pub fn to_local(at: Instant, zone: Zone) -> (NaiveDate, NaiveTime) {
     let local = clock_at(at, zone);
     (local.date(), local.time())
 }
 
-/// When calendar and clock show this. A time that is skipped is the first instant after the gap; of a time that comes
-/// twice it is the earlier. Never decreases as date and time increase.
+/// Returns the instant of a local date and time. For a time that is skipped it is the first instant after the gap; for
+/// a time that occurs twice it is the earlier one. It never decreases as date and time increase.
 #[must_use]
 pub fn to_instant(date: NaiveDate, time: NaiveTime, zone: Zone) -> Instant {
     match Reading::of(date.and_time(time), zone) {
@@ -103,38 +103,38 @@ pub fn to_instant(date: NaiveDate, time: NaiveTime, zone: Zone) -> Instant {
     }
 }
 
-/// When the next local date begins. Some zones have no midnight on the day that summer time starts: there it is the
-/// first instant after it.
+/// Returns when the next local date begins. Where there is no midnight on the day that summer time starts, it is the
+/// first instant after the gap.
 #[must_use]
 pub fn next_midnight(now: Instant, zone: Zone) -> Instant {
     let tomorrow = to_local(now, zone).0 + Days::new(1);
     match Reading::of(tomorrow.and_time(NaiveTime::MIN), zone) {
-        // A clock that was set back over midnight shows it twice, and the first one may be past.
+        // A clock that is set back over midnight shows it twice, and the first one may have passed.
         Reading::Twice(earlier, later) if earlier <= now => later,
         Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } => at,
     }
 }
 
-/// When the local date after tomorrow begins: how far ahead a plan has to reach.
+/// Returns when the local date after tomorrow begins: the end of a plan's window.
 #[must_use]
 pub fn end_of_tomorrow(now: Instant, zone: Zone) -> Instant {
     next_midnight(next_midnight(now, zone), zone)
 }
 
-/// What calendar and clock show, whole seconds.
+/// Returns the local date and time in whole seconds.
 pub(crate) fn clock_at(at: Instant, zone: Zone) -> NaiveDateTime {
     let local = at.to_utc().with_timezone(&zone).naive_local();
     local.with_nanosecond(0).unwrap_or(local)
 }
 
-/// When calendar and clock show something.
+/// The instants of a local date and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// As nearly always.
+    /// It occurs once.
     Once(Instant),
-    /// The clock was set back: at the earlier instant and again at the later one.
+    /// It occurs twice, because the clock is set back.
     Twice(Instant, Instant),
-    /// The clock was set forward over it.
+    /// It is skipped, because the clock is set forward.
     Never {
         /// The first instant after the gap.
         resumes: Instant,
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_begins_where_its_midnight_is_skipped_or_comes_twice() {
+    fn the_next_day_begins_correctly_if_midnight_is_skipped_or_repeated() {
         for (zone, now, expected) in [
             ("America/Santiago", "2027-09-04T23:59:59.999-04:00", "2027-09-05T01:00:00-03:00"),
             // Midnight sets the clock back to 23:00: the date lasts an hour longer.
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_does_not_exist_is_said_to() {
+    fn a_time_that_does_not_exist_is_explained() {
         for (text, expected) in [
             ("2027-02-29", Some("there is no 29 February 2027: February has 28 days that year")),
             ("2028-02-30T06:30:00Z", Some("there is no 30 February 2028: February has 29 days that year")),

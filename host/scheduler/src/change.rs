@@ -1,4 +1,4 @@
-//! What is to be kept, and what the store gives back of it.
+//! The changes that the store applies, and the state that it returns when the host starts.
 
 use std::sync::Arc;
 
@@ -11,293 +11,296 @@ use crate::{
     topic::Grant,
 };
 
-/// A plugin's number, as in the store.
+/// A plugin's key in the store.
 pub type PluginKey = u32;
-/// A device's number, as in the store.
+/// A device's key in the store.
 pub type DeviceKey = u32;
-/// A job's number, as in the store. Free again when the job has gone.
+/// A job's key in the store. It is reused after the job is removed.
 pub type JobKey = u32;
-/// The number of a run that is on disk, as in the store.
+/// A saved run's key in the store.
 pub type RunKey = u64;
 
-/// Something to keep.
+/// A change to store.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A plugin is new or has a new version.
     PluginSaved {
-        /// Its number.
+        /// The plugin's key.
         key: PluginKey,
         /// Its name.
         name: PluginName,
-        /// What runs now.
+        /// The version that runs now.
         version: Version,
-        /// Whether nothing of it is to start.
+        /// Whether it is paused.
         paused: bool,
     },
-    /// A plugin is gone, and its devices have gone before.
+    /// A plugin was removed, after its devices.
     PluginRemoved {
-        /// Its number.
+        /// The plugin's key.
         key: PluginKey,
     },
     /// A device is new or has changed.
     DeviceSaved {
-        /// Its number.
+        /// The device's key.
         key: DeviceKey,
-        /// Whose.
+        /// The plugin's key.
         plugin: PluginKey,
         /// Its name.
         name: DeviceName,
-        /// Where it is.
+        /// The device's site.
         site: Site,
-        /// When it is asked for a plan again.
+        /// When its next plan is requested.
         replan_at: Instant,
         /// Why the newest plan was refused, if it was.
         error: Option<String>,
-        /// Whether nothing of it is to start.
+        /// Whether it is paused.
         paused: bool,
     },
-    /// Nothing of a device is to start, or it may again.
+    /// A device was paused or resumed.
     DevicePaused {
-        /// Its number.
+        /// The device's key.
         key: DeviceKey,
         /// Whether it is paused.
         paused: bool,
     },
-    /// A device is gone, and its jobs have gone before.
+    /// A device was removed, after its jobs.
     DeviceRemoved {
-        /// Its number.
+        /// The device's key.
         key: DeviceKey,
     },
     /// A job is new or has changed.
     JobSaved(SavedJob),
-    /// More of a job is decided.
+    /// A job's watermark advanced.
     JobAdvanced {
-        /// Its number.
+        /// The job's key.
         key: JobKey,
-        /// Up to here, everything is decided (I2).
+        /// Everything up to here is decided (I2).
         watermark: Instant,
-        /// The occurrence after that, if there is one.
+        /// The next occurrence, if there is one.
         due: Option<Instant>,
-        /// Up to here it was decided before the clock was set back; less than the watermark where that says nothing.
+        /// The watermark before the clock was set back; less than the watermark if it does not matter.
         decided: Instant,
     },
-    /// A job is gone.
+    /// A job was removed.
     JobRemoved {
-        /// Its number.
+        /// The job's key.
         key: JobKey,
-        /// What must not be forgotten: up to here, everything was decided (I2). `None` where that is so long ago that nothing
-        /// could admit it again.
+        /// The tombstone, which keeps the job's watermark (I2). `None` if the watermark is so old that no occurrence up
+        /// to it could be admitted again.
         tombstone: Option<Tombstone>,
     },
-    /// People have said something of a job, or nothing any more.
-    WishSaved {
-        /// The job's number.
+    /// The operator has changed a job's overrides, or removed them.
+    OverrideSaved {
+        /// The job's key.
         key: JobKey,
-        /// What.
-        wish: Override,
+        /// The overrides.
+        job_override: Override,
     },
-    /// Nothing could admit these occurrences again: their tombstones can go.
+    /// Tombstones that no occurrence can need any more were removed.
     TombstonesForgotten {
-        /// Those whose watermark is before this.
+        /// Those with a watermark before this were removed.
         before: Instant,
     },
-    /// A run of several steps is about to start: from here on it owes its later steps (I5). Or its job goes, and it
-    /// stays.
+    /// A run was saved: it has several steps and is about to start, so that its later steps will be owed (I5), or its
+    /// job is being removed.
     RunSaved {
-        /// Its number.
+        /// The run's key.
         key: RunKey,
-        /// The rest; in a box, because the other changes are much smaller, and most runs are never saved.
+        /// The run; boxed, because the other changes are much smaller, and most runs are never saved.
         run: Box<SavedRun>,
     },
-    /// A saved run has come further.
+    /// The progress of a saved run changed.
     RunAdvanced {
-        /// Its number.
+        /// The run's key.
         key: RunKey,
-        /// How far.
+        /// The progress.
         progress: Progress,
     },
-    /// A run has held a resource for as long as one may, and goes on without it. That it did is kept with its progress.
+    /// A run has held a resource for the longest time allowed, and continues without it. Its progress records that,
+    /// too.
     ResourceFreed {
-        /// Which run.
+        /// The run's id.
         run: RunId,
-        /// What it held.
+        /// The resource's name.
         resource: ResourceName,
-        /// For how long, in milliseconds.
+        /// How long it held the resource, in milliseconds.
         held_ms: i64,
     },
-    /// The clock was set back so often: what counts elapsed time makes runs of a new series.
+    /// The clock was set back, for the given number of times in all: triggers that count elapsed time make runs of a
+    /// new series.
     SeriesBegun(u32),
-    /// All jobs are due by these rules of time zones.
+    /// All jobs are now due by these time zone rules.
     ZonesKnown(Arc<str>),
     /// A run has ended (I13).
     RunEnded(RunEnded),
 }
 
-/// What people have said of a job, beside its plan. It goes when the job goes.
+/// What the operator has changed of a job. It is removed with the job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Override {
-    /// Whether no run of it is to start.
+    /// Whether the job is paused.
     pub paused: bool,
-    /// The occurrence that is to be left out.
+    /// The occurrence to skip.
     pub skip: Option<Instant>,
-    /// If it is theirs, and no plan touches it.
-    pub by_hand: Option<AdHoc>,
+    /// Set for an ad-hoc job, which no plan changes.
+    pub ad_hoc: Option<AdHoc>,
 }
 
-/// A job that somebody has made.
+/// The origin of an ad-hoc job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdHoc {
-    /// When.
+    /// When it was made.
     pub made: Instant,
-    /// By what it is known that it was asked for before.
+    /// Identifies the request that made it.
     pub idempotency: Option<Idempotency>,
 }
 
-/// By what a request that comes twice is known.
+/// Identifies a request that may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// Of the key that whoever asks has given.
+    /// The digest of the client's idempotency key.
     pub key: Digest,
-    /// Of all that was asked for.
+    /// The digest of the whole request.
     pub request: Digest,
 }
 
-/// How a run ended.
+/// The record of a run that ended.
 #[derive(Clone, Debug)]
 pub struct RunEnded {
-    /// The number of the saved run; `None` where nothing of it is on disk.
+    /// The key of the saved run; `None` if it was never saved.
     pub key: Option<RunKey>,
-    /// Which.
+    /// The run's id.
     pub id: RunId,
-    /// How, and why.
+    /// The outcome, with its reason.
     pub outcome: Outcome,
-    /// What it did, of one that failed: it may be wanted again.
+    /// The body of a failed run, for a replay.
     pub body: Option<Body>,
-    /// When its first step was sent for the first time, if it was.
+    /// When its first step was first sent, if it was.
     pub started: Option<Instant>,
-    /// When.
+    /// When it ended.
     pub ended: Instant,
-    /// How many attempts its last step took.
+    /// The number of attempts at its last step.
     pub attempts: u32,
-    /// What its plugin said about it, or the host, for people.
+    /// A note of its plugin or of the host, for users.
     pub note: Option<Arc<str>>,
 }
 
-/// What stays of a job that is gone.
+/// What remains of a job that was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
-    /// Whose.
+    /// The plugin's name.
     pub plugin: PluginName,
-    /// Whose.
+    /// The device's name.
     pub device: DeviceName,
-    /// Which.
+    /// The job's id.
     pub job: JobId,
-    /// Up to here, everything was decided.
+    /// Everything up to here was decided.
     pub watermark: Instant,
 }
 
-/// What the store knows when the host starts: the sum of all changes. The jobs are apart, for there may be a million.
+/// The stored state when the host starts: the sum of all changes. Jobs are passed separately, because there may be a
+/// million.
 #[derive(Clone, Debug, Default)]
 pub struct Saved {
-    /// Plugins.
+    /// The plugins.
     pub plugins: Vec<SavedPlugin>,
-    /// Runs that have started and not ended.
+    /// The saved runs that have not ended.
     pub runs: Vec<(RunKey, SavedRun)>,
-    /// Jobs that are gone.
+    /// The tombstones of removed jobs.
     pub tombstones: Vec<Tombstone>,
-    /// How often the clock was set back.
+    /// The number of times that the clock was set back.
     pub series: u32,
-    /// What people have said of jobs.
-    pub wishes: Vec<(JobKey, Override)>,
-    /// By which rules of time zones the jobs are due; `None` if that is not known.
+    /// What the operator has changed of jobs.
+    pub overrides: Vec<(JobKey, Override)>,
+    /// The time zone rules by which the jobs are due; `None` if unknown.
     pub zones: Option<Arc<str>>,
 }
 
-/// A plugin as the store knows it.
+/// A stored plugin.
 #[derive(Clone, Debug)]
 pub struct SavedPlugin {
-    /// Its number.
+    /// The plugin's key.
     pub key: PluginKey,
     /// Its name.
     pub name: PluginName,
-    /// What ran last.
+    /// The version that ran last.
     pub version: Version,
-    /// What it may publish and read: from the settings, the store does not know it.
+    /// What it may publish and subscribe to: from the settings, because the store does not hold it.
     pub grant: Grant,
-    /// Whether nothing of it is to start.
+    /// Whether it is paused.
     pub paused: bool,
     /// Its devices.
     pub devices: Vec<SavedDevice>,
 }
 
-/// A device as the store knows it.
+/// A stored device.
 #[derive(Clone, Debug)]
 pub struct SavedDevice {
-    /// Its number.
+    /// The device's key.
     pub key: DeviceKey,
     /// Its name.
     pub name: DeviceName,
-    /// Where it is.
+    /// The device's site.
     pub site: Site,
-    /// When it is asked for a plan again.
+    /// When its next plan is requested.
     pub replan_at: Instant,
     /// Why the newest plan was refused, if it was.
     pub error: Option<String>,
-    /// Whether nothing of it is to start.
+    /// Whether it is paused.
     pub paused: bool,
 }
 
-/// A job as the store knows it.
+/// A stored job.
 #[derive(Clone, Debug)]
 pub struct SavedJob {
-    /// Its number.
+    /// The job's key.
     pub key: JobKey,
-    /// Whose.
+    /// The device's key.
     pub device: DeviceKey,
-    /// What it is.
+    /// The job.
     pub job: PackedJob,
-    /// Up to here, everything is decided (I2).
+    /// Everything up to here is decided (I2).
     pub watermark: Instant,
-    /// The occurrence after that, if there is one.
+    /// The next occurrence, if there is one.
     pub due: Option<Instant>,
-    /// Up to here it was decided before the clock was set back; less than the watermark where that says nothing.
+    /// The watermark before the clock was set back; less than the watermark if it does not matter.
     pub decided: Instant,
 }
 
-/// A run on disk that has not ended.
+/// A stored run that has not ended.
 #[derive(Clone, Debug)]
 pub struct SavedRun {
-    /// Which.
+    /// The run's id.
     pub id: RunId,
-    /// What it does: the run keeps it whatever becomes of the job.
+    /// Its body, which does not change with the job.
     pub body: Body,
-    /// When it should start: its occurrence and its jitter, which is the job's as it was then.
+    /// When it should start: its occurrence plus the jitter that the job had then.
     pub start: Instant,
-    /// How far it has come.
+    /// Its progress.
     pub progress: Progress,
 }
 
-/// How far a saved run has come.
+/// The progress of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// How many steps are done.
+    /// The number of steps that are done.
     pub steps_done: usize,
-    /// How often the next one was tried.
+    /// The number of attempts at the next step.
     pub attempts: u32,
-    /// Whether the next one may have been sent: then it is not sent again if it says `once`.
+    /// Whether the next step may have been sent: then it is not sent again if it is marked `once`.
     pub armed: bool,
-    /// When its first step was sent for the first time, or may have been.
+    /// When its first step was first sent, or may have been.
     pub started: Option<Instant>,
-    /// The first step that was given up, if one was.
+    /// The first step that was given up, if any.
     pub failed: Option<Failed>,
     /// Why it was cut short, if it was.
     pub cancelled: Option<Cancelled>,
-    /// The owed step that was latest, if one was late.
+    /// The owed step that was sent latest, if any was late.
     pub late: Option<Late>,
-    /// The first step, counted from 1, for whose topic the broker had no subscriber, if there was one.
+    /// The first step, counted from 1, with a topic without subscribers, if any.
     pub no_subscriber: Option<usize>,
-    /// What its plugin said about it, or the host, for people.
+    /// A note of its plugin or of the host, for users.
     pub note: Option<Arc<str>>,
-    /// Until when newer runs may put off what it owes, where it has taken that over from an earlier one.
+    /// Until when newer runs may put off its owed steps, if it has taken them over from an earlier run.
     pub put_off_until: Option<Instant>,
 }

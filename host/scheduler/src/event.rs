@@ -1,4 +1,4 @@
-//! What the scheduler is told, and what it answers: the whole alphabet.
+//! The events that the scheduler takes, and the effects that it returns.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -15,288 +15,289 @@ use crate::{
     zone::Zone,
 };
 
-/// A SHA-256.
+/// A SHA-256 digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl std::fmt::Display for Digest {
-    /// 64 hexadecimal digits.
+    /// Writes 64 hexadecimal digits.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-/// One version of a plugin: its bytes and its settings settle together.
+/// A version of a plugin: its component together with its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// Of the .wasm.
+    /// The digest of the `.wasm` file.
     pub component: Digest,
-    /// Of everything an operator says about the plugin.
+    /// The digest of the operator's settings for the plugin.
     pub settings: Digest,
 }
 
 impl Version {
-    /// What a plugin has while its first version is not accepted completely, or it is being removed: after a crash,
-    /// whatever is there is loaded anew.
+    /// The version of a plugin before its first version is fully accepted, or during its removal: after a crash, it is
+    /// loaded anew.
     pub const NONE: Self = Self { component: Digest([0; 32]), settings: Digest([0; 32]) };
-    /// What the host's own jobs have, which are no plugin's.
+    /// The version of the host itself, which owns ad-hoc jobs that belong to no plugin.
     pub const BUILT_IN: Self = Self { component: Digest([0xff; 32]), settings: Digest([0xff; 32]) };
 }
 
-/// Which loading of a plugin an answer belongs to; the core drops answers of one that is over.
+/// The number of a load of a plugin; replies of an earlier load are dropped.
 pub type Generation = u64;
 
-/// Which connection to the broker an attempt went out on.
+/// The number of a connection to the broker.
 pub type LinkId = u64;
 
-/// One try at one step.
+/// The number of an attempt.
 pub type AttemptId = u64;
 
-/// Listening to one device's reports.
+/// The number of a subscription to a device's reports.
 pub type WatchId = u64;
 
-/// Asking a plugin to do a task.
+/// The number of a task call to a plugin.
 pub type CallId = u64;
 
-/// A question of somebody outside, to be copied into the answer.
+/// The number of a client's request, which is copied into the answer.
 pub type RequestId = u64;
 
-/// A commit that the scheduler wants to be told of.
+/// A token for a commit: the scheduler is notified when the commit is durable.
 pub type CommitToken = NonZeroU32;
 
-/// What happened.
+/// An event: the input of [`Scheduler::step`](crate::scheduler::Scheduler::step).
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Time has passed.
     Woke,
-    /// The host is to stop: nothing more is sent, but acknowledgements are still taken.
-    StopAsked,
-    /// What came before [`Effect::NotifyDurable`] is durable.
+    /// The host is to stop: nothing more is sent, but acknowledgements are still processed.
+    StopRequested,
+    /// The changes before [`Effect::NotifyDurable`] are durable.
     Durable(CommitToken),
-    /// Nothing can be kept any more: what owes steps is seen to its end as far as that goes, nothing else is begun.
+    /// The store has failed: owed steps are sent as far as possible without it, and nothing else is started.
     StoreFailed,
-    /// The wall clock was set, not just slewed.
+    /// The wall clock was stepped, not just slewed.
     ClockSet {
-        /// By so many milliseconds; negative if backward.
+        /// By how many milliseconds; negative if backward.
         by_ms: i64,
     },
-    /// Somebody wants something; the answer is [`Effect::Answer`].
-    Asked {
-        /// To be copied into the answer.
+    /// A client's request; the answer is [`Effect::Answer`].
+    Requested {
+        /// Copied into the answer.
         request: RequestId,
-        /// What.
+        /// The request.
         what: Request,
     },
-    /// A plugin's version was compiled, linked and asked for its plans, and all of that went well.
+    /// A plugin's version was compiled and linked, and returned its plans.
     Loaded(Loaded),
-    /// A plugin's file was gone for long enough (I9).
+    /// A plugin's file has been missing for long enough (I9).
     Removed(PluginName),
-    /// The rules of time zones have changed ([`Zone::update`]), or other ones are in use than when the host ran last.
+    /// The rules of time zones have changed ([`Zone::update`]), or differ from those of the host's last run.
     ZonesChanged {
-        /// Which zones have other rules; `None` if it is not known which do.
+        /// The zones with changed rules; `None` if unknown.
         zones: Option<Vec<Zone>>,
-        /// What the rules in use are called, to be kept.
+        /// The name of the rules in use, which is stored.
         rules: Arc<str>,
     },
-    /// The answer to [`Effect::Plan`].
+    /// The reply to [`Effect::Plan`].
     Planned {
-        /// Whose.
+        /// The plugin's name.
         plugin: PluginName,
-        /// Whose.
+        /// The device's name.
         device: DeviceName,
-        /// Copied from the effect; an answer of a generation that is over is dropped.
+        /// Copied from the effect; a reply of an earlier generation is dropped.
         generation: Generation,
-        /// The plan, or why there is none, in a sentence.
+        /// The plan, or the error in one sentence.
         plan: Result<Plan, String>,
     },
-    /// The answer to [`Effect::Call`].
+    /// The reply to [`Effect::Call`].
     Answered {
         /// Copied from the effect.
         call: CallId,
-        /// What to publish, or why nothing was said, in a sentence.
+        /// The messages to publish, or the error in one sentence.
         reply: Result<Reply, String>,
     },
-    /// A connection to the broker is there.
+    /// The connection to the broker is up.
     LinkUp {
-        /// A number that no link before had.
+        /// The link's number, unlike that of any earlier link.
         link: LinkId,
-        /// How many attempts may be under way at once.
+        /// How many attempts may be in flight at once.
         credit: u32,
     },
-    /// It is gone; what was not acknowledged on it may or may not have arrived.
+    /// The connection is down; messages that were not acknowledged may or may not have arrived.
     LinkDown {
-        /// Which.
+        /// The link's number.
         link: LinkId,
     },
-    /// The broker has the message (QoS 0: it was written).
+    /// The broker has acknowledged the message (QoS 0: it was written).
     Acked {
         /// Copied from the effect.
         link: LinkId,
         /// Copied from the effect.
         attempt: AttemptId,
-        /// Whether it says that no client has subscribed to the topic. Not every broker says so.
+        /// Whether the broker reports that no client has subscribed to the topic. Not every broker does.
         no_subscriber: bool,
     },
-    /// The broker does not want the message.
+    /// The broker has refused the message.
     Refused {
         /// Copied from the effect.
         link: LinkId,
         /// Copied from the effect.
         attempt: AttemptId,
-        /// MQTT 5's reason, in words.
+        /// The MQTT 5 reason, as text.
         reason: String,
     },
-    /// The link has not sent the message: the broker ended a connection right after one to this topic, and the link tries
-    /// such topics one at a time.
+    /// The link has not sent the message: the broker ended a connection right after an earlier message to this topic,
+    /// and the link sends messages to such topics one at a time.
     Deferred {
         /// Copied from the effect.
         link: LinkId,
         /// Copied from the effect.
         attempt: AttemptId,
-        /// How long to wait before it is tried again.
+        /// How long to wait before the next attempt, in milliseconds.
         wait_ms: i64,
     },
-    /// The broker ended the connection as soon as it got the message, which was alone on it.
+    /// The broker ended the connection as soon as it received the message, which was the only one in flight.
     EndedLink {
         /// Copied from the effect.
         link: LinkId,
         /// Copied from the effect.
         attempt: AttemptId,
-        /// How it did so, in words.
+        /// How the broker ended it, as text.
         how: String,
     },
-    /// The broker has answered to [`Effect::Watch`]: from here on, reports come.
+    /// The broker has answered the subscription of [`Effect::Watch`]: reports arrive from here on.
     Watching {
         /// Copied from the effect.
         link: LinkId,
         /// Copied from the effect.
         watch: WatchId,
-        /// Or why they do not.
+        /// Why the broker refused, if it did.
         refused: Option<String>,
     },
-    /// A device has reported.
+    /// A device has sent a report.
     Reported {
         /// Copied from the effect.
         link: LinkId,
         /// Copied from the effect.
         watch: WatchId,
-        /// Whether it is what was waited for.
+        /// Whether it meets the condition.
         matches: bool,
-        /// Whether the broker had kept it: it may be old.
+        /// Whether the broker had retained it: it may be old.
         retained: bool,
-        /// Its beginning, for people.
+        /// The beginning of its payload, to be shown to users.
         said: String,
     },
 }
 
-/// What somebody outside may want.
+/// A client's request.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// A run that failed is to be tried again, as a run of its own.
+    /// Replay a failed run, as a new run.
     Replay {
-        /// Which.
+        /// The run's id.
         run: RunId,
-        /// What it did.
+        /// The run's body.
         body: Body,
     },
-    /// A run is to end, whatever it owes.
+    /// End a run, and drop its owed steps.
     Abandon(RunId),
-    /// A job is to run now, besides its trigger.
+    /// Run a job now, besides its trigger.
     RunNow(JobName),
-    /// A job's next run is to be left out.
+    /// Skip a job's next run.
     Skip {
-        /// Whose.
+        /// The job's name.
         job: JobName,
-        /// Or not, after all.
+        /// Whether to undo the skip.
         undo: bool,
     },
-    /// Nothing of it is to start, or it may again. What has started goes on, and what is owed is sent.
+    /// Pause or resume a plugin, a device or a job. Active runs continue, and owed steps are sent.
     Pause {
-        /// What.
+        /// What is paused or resumed.
         what: Part,
-        /// Whether it is to be paused.
+        /// Whether to pause or to resume.
         paused: bool,
     },
-    /// All devices of a plugin are to be asked for their plans.
+    /// Request new plans for all devices of a plugin.
     Replan(PluginName),
-    /// A job that no plan has.
+    /// Add an ad-hoc job.
     Schedule(Box<NewJob>),
-    /// Such a job is to go.
+    /// Cancel an ad-hoc job.
     Cancel(JobName),
 }
 
-/// What can be paused.
+/// What a pause applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// All of it.
+    /// A whole plugin.
     Plugin(PluginName),
-    /// One of its devices.
+    /// One device.
     Device(PluginName, DeviceName),
     /// One job.
     Job(JobName),
 }
 
-/// A job that somebody makes by hand.
+/// A new ad-hoc job.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    /// Whose grant it has; the host's own has one device, [`api_device`](crate::scheduler::api_device).
+    /// The plugin that owns it, with its grant; the host itself has one device,
+    /// [`api_device`](crate::scheduler::api_device).
     pub plugin: PluginName,
-    /// Of which device.
+    /// The device it belongs to.
     pub device: DeviceName,
-    /// What.
+    /// The job.
     pub job: PackedJob,
-    /// By what it is known that it was asked for before.
+    /// Identifies the request if it is repeated.
     pub idempotency: Option<Idempotency>,
-    /// Whether it takes the place of one with the same id.
+    /// Whether it may replace an ad-hoc job with the same id.
     pub replaces: bool,
 }
 
-/// What was done that somebody asked for.
+/// The result of a request that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// It was done to this run, or makes this run.
+    /// The run that the request affected or made.
     Run(RunId),
-    /// The job is there.
+    /// The job exists.
     Job {
-        /// Which.
+        /// The job's name.
         job: JobName,
-        /// Whether it was not there before.
+        /// Whether it is new.
         is_new: bool,
     },
-    /// What it was.
+    /// The request was carried out; there is nothing else to return.
     Nothing,
 }
 
-/// Why something was not done that somebody asked for, in a sentence.
+/// Why a request was refused, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is about something that is not there.
+    /// The plugin, device, job or run does not exist.
     #[error("{0}")]
     Unknown(String),
-    /// As things are, it cannot be done.
+    /// The request conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
-    /// There are too many already.
+    /// A limit is reached.
     #[error("{0}")]
     TooMany(String),
-    /// Nothing is begun any more.
+    /// The host is stopping.
     #[error("the host is stopping")]
     Stopping,
-    /// It was decided, and could not be kept.
-    #[error("it could not be written down, and the host is stopping: {0}")]
+    /// The request was accepted, but it could not be saved.
+    #[error("it could not be saved, and the host is stopping: {0}")]
     Lost(String),
 }
 
-/// A plugin's new version, accepted by the edge.
+/// A plugin's new version, accepted by the host.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// Whose.
+    /// The plugin's name.
     pub plugin: PluginName,
-    /// Which.
+    /// Its version.
     pub version: Version,
-    /// What it may publish and read.
+    /// What it may publish and subscribe to.
     pub grant: Grant,
-    /// Every device it has now, in the order of its settings.
+    /// All its devices, in the order of its settings.
     pub devices: Vec<LoadedDevice>,
 }
 
@@ -305,114 +306,114 @@ pub struct Loaded {
 pub struct LoadedDevice {
     /// Unique within the plugin.
     pub name: DeviceName,
-    /// Where it is.
+    /// The device's site.
     pub site: Site,
-    /// Its new plan; where its settings were at fault, why there is none: it keeps the plan it has, if any.
+    /// Its new plan, or the error; then the device keeps its current plan, if it has one.
     pub plan: Result<Plan, String>,
 }
 
-/// The complete list of jobs that one call of `schedule-jobs` returned for one device.
+/// A plan: the complete list of jobs that one call of `schedule-jobs` returned for one device.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The moment of the call: occurrences from here on are the plan's.
-    pub asked: Instant,
-    /// Unique ids.
+    /// When the plan was requested: the plan covers occurrences from here on.
+    pub requested_at: Instant,
+    /// The jobs, with unique ids.
     pub jobs: Vec<PackedJob>,
 }
 
 impl Plan {
-    /// Of jobs with unique ids.
+    /// Returns a plan of jobs with unique ids.
     #[must_use]
-    pub fn new(asked: Instant, jobs: &[Job]) -> Self {
-        Self { asked, jobs: jobs.iter().map(PackedJob::from).collect() }
+    pub fn new(requested_at: Instant, jobs: &[Job]) -> Self {
+        Self { requested_at, jobs: jobs.iter().map(PackedJob::from).collect() }
     }
 }
 
-/// What the scheduler answers to an event: first what to keep, then what to do.
+/// The result of one step: the changes to store, then the effects to start.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// To be committed together, in this order.
+    /// The changes, to be committed together in this order.
     pub changes: Vec<Change>,
-    /// Whether they, and those of the steps before, are to be committed only together with those of the next step: a
-    /// plan has taken effect in part, and the disk must know all of it or nothing.
+    /// Whether these changes must be committed together with those of the next step: a plan is partly adopted, and the
+    /// store must hold all of it or nothing.
     pub partial: bool,
-    /// To be started, in this order.
+    /// The effects, to be started in this order.
     pub effects: Vec<Effect>,
-    /// When to call again if nothing happens before; `None`: not before the next event.
+    /// When to call again if no event comes before; `None`: at the next event.
     pub wake: Option<Instant>,
 }
 
-/// Something to do in the world.
+/// An action for the host.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Send a message.
+    /// Publishes a message.
     Publish(Publish),
-    /// Answer with [`Event::Durable`] as soon as all changes up to here are durable.
+    /// Returns [`Event::Durable`] as soon as all changes up to here are durable.
     NotifyDurable(CommitToken),
-    /// Listen to a device's reports, until [`Effect::Unwatch`] or the end of the link. What the broker has kept is wanted
-    /// as well.
+    /// Subscribes to a device's reports, until [`Effect::Unwatch`] or the end of the link. Retained reports are
+    /// requested, too.
     Watch {
-        /// On which connection.
+        /// The link's number.
         link: LinkId,
-        /// To be copied into the answers.
+        /// Copied into the events.
         watch: WatchId,
-        /// Where, and what to look for.
+        /// The topic and the condition.
         confirm: Arc<Confirm>,
     },
-    /// That is no longer wanted.
+    /// Ends a subscription.
     Unwatch {
-        /// On which connection.
+        /// The link's number.
         link: LinkId,
-        /// Which.
+        /// The subscription's number.
         watch: WatchId,
     },
-    /// What somebody asked for was done, and is durable; or why not.
+    /// Answers a client's request: the result, once it is durable, or the refusal.
     Answer {
-        /// Whose.
+        /// Copied from the request.
         request: RequestId,
-        /// What.
+        /// The result, or why the request was refused.
         answer: Result<Done, Refusal>,
     },
-    /// Say how many jobs are due at another time, because the rules of time zones have changed.
+    /// Reports how many jobs are due at another time because the rules of time zones have changed.
     ZonesMoved {
-        /// What the rules are called.
+        /// The name of the rules.
         rules: Arc<str>,
-        /// How many.
+        /// The number of jobs.
         jobs: u64,
     },
-    /// Say what a plugin's new version, or a new plan, changed.
+    /// Reports what a plugin's new version or a new plan changed.
     Announce(Announcement),
-    /// Ask a plugin for the plan of one device.
+    /// Requests the plan of one device from its plugin.
     Plan {
-        /// Whose.
+        /// The plugin's name.
         plugin: PluginName,
-        /// Whose.
+        /// The device's name.
         device: DeviceName,
-        /// To be copied into the answer.
+        /// Copied into the reply.
         generation: Generation,
     },
-    /// Ask a plugin what to publish for a task that is due. There is always an answer.
+    /// Calls a plugin for a task that is due. There is always a reply.
     Call {
-        /// To be copied into the answer.
+        /// Copied into the reply.
         call: CallId,
-        /// Whose.
+        /// The plugin's name.
         plugin: PluginName,
-        /// For which device.
+        /// The device's name.
         device: DeviceName,
-        /// What it is to do.
+        /// The task.
         task: Task,
-        /// When it should have been done.
+        /// When the run was due.
         due: Instant,
     },
 }
 
 impl Effect {
-    /// Whether all changes up to here must be durable before it is started (I3).
+    /// Returns whether all changes up to here must be durable before the effect is started (I3).
     #[must_use]
     pub fn after_commit(&self) -> bool {
         match self {
             Self::NotifyDurable(_) | Self::Announce(_) | Self::ZonesMoved { .. } => true,
-            // Where nothing was done, there is nothing to wait for.
+            // A refusal has no changes to wait for.
             Self::Answer { answer, .. } => answer.is_ok(),
             Self::Publish(_) | Self::Plan { .. } | Self::Call { .. } | Self::Watch { .. } | Self::Unwatch { .. } => {
                 false
@@ -421,20 +422,20 @@ impl Effect {
     }
 }
 
-/// What a new version, or a new plan, changed.
+/// What a new version or a new plan changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// Whose.
+    /// The plugin's name.
     pub plugin: PluginName,
     /// Whether it is a new version, not just a new plan.
     pub loaded: bool,
-    /// Jobs that were not there before.
+    /// The number of new jobs.
     pub new: usize,
-    /// Jobs that go on as the new plan says.
+    /// The number of jobs that changed.
     pub changed: usize,
-    /// Jobs that are gone.
+    /// The number of jobs that were removed.
     pub gone: usize,
-    /// Jobs that go on as they were.
+    /// The number of jobs that did not change.
     pub unchanged: usize,
 }
 
@@ -444,32 +445,32 @@ impl Announcement {
     }
 }
 
-/// One attempt at one step of a run.
+/// One attempt to send one step of a run.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// Which connection it may go out on.
+    /// The link that it must be sent on.
     pub link: LinkId,
-    /// To be copied into the answer.
+    /// Copied into the answer.
     pub attempt: AttemptId,
-    /// Of which run.
+    /// The run's id.
     pub run: RunId,
-    /// Milliseconds since the epoch at which the step was due.
+    /// When the step was due.
     pub due: Instant,
-    /// 1 for the first attempt at the step.
+    /// The number of the attempt, counted from 1 for each step.
     pub number: u32,
-    /// How long the broker may hold the message.
+    /// The message expiry, in milliseconds.
     pub expiry_ms: Option<u32>,
-    /// What the run does.
+    /// The run's body.
     pub body: Body,
-    /// Which of its steps this is, counted from 0.
+    /// The index of the step, counted from 0.
     pub step: usize,
 }
 
 impl Publish {
-    /// The step that it is an attempt at.
+    /// Returns the step that is sent.
     ///
     /// # Panics
-    /// Where there is no such step, which the scheduler never makes.
+    /// Panics if there is no such step, which the scheduler never makes.
     #[must_use]
     pub fn message(&self) -> StepRef<'_> {
         self.body.step(self.step).expect("an attempt is at one of its run's steps")

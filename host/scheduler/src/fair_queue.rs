@@ -1,5 +1,5 @@
-//! Runs that could be sent, waiting for the link: served round robin over plugins, within the rate of each, and by priority
-//! within one (I7).
+//! The queue of runs that could be sent and wait for the link: served round robin over plugins, within the rate of each
+//! plugin, and by rank within a plugin (I7).
 
 use std::{
     cmp::Reverse,
@@ -13,8 +13,8 @@ use crate::{
     time::Instant,
 };
 
-/// Where a run stands among those of its plugin: owed steps first, or a plugin that is always over its rate would keep them
-/// back for ever (I5); then the higher priority, then the one that was due first.
+/// The rank of a run among those of its plugin: owed steps first, because a plugin that is always over its rate would
+/// otherwise delay them without end (I5); then by priority, then by due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     is_first: bool,
@@ -32,23 +32,23 @@ impl Rank {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct FairQueue {
-    /// Of plugins with runs that could be sent, or that have published of late.
+    /// Lanes of plugins that have runs in the queue, or that have published recently.
     lanes: BTreeMap<PluginName, Lane>,
-    /// Plugins with runs that are within their rate, the next one to be served in front.
+    /// Plugins with runs and within their rate; the next one to be served is in front.
     ring: VecDeque<PluginName>,
-    /// Plugins with runs that were over their rate, by when they are served again.
+    /// Plugins with runs and over their rate, by when they are served again.
     over: BTreeSet<(Instant, PluginName)>,
     rates: Rates,
-    /// The time of the step that is under way.
+    /// The time of the current step of the scheduler.
     now: Instant,
 }
 
-/// The runs of a plugin that could be sent, and how many of them may be.
+/// The runs of a plugin that could be sent, and its rate.
 #[derive(Debug)]
 struct Lane {
     runs: BTreeSet<Rank>,
     bucket: Bucket,
-    /// Whether it is in the ring, or over its rate.
+    /// Whether it is in `ring` or `over`.
     is_listed: bool,
 }
 
@@ -63,16 +63,16 @@ impl FairQueue {
         Self { lanes: BTreeMap::new(), ring: VecDeque::new(), over: BTreeSet::new(), rates, now }
     }
 
-    /// A step begins.
+    /// Sets the time of the current step.
     pub(crate) const fn set_time(&mut self, now: Instant) {
         self.now = now;
     }
 
-    /// Adds a run. Returns the rate of its plugin if there are more of that before the run than may be sent now.
-    pub(crate) fn push(&mut self, plugin: &PluginName, place: Rank) -> Option<Rate> {
+    /// Adds a run. Returns the plugin's rate if it allows fewer messages now than are queued.
+    pub(crate) fn push(&mut self, plugin: &PluginName, rank: Rank) -> Option<Rate> {
         let now = self.now;
         let lane = self.lane(plugin);
-        lane.runs.insert(place);
+        lane.runs.insert(rank);
         let was_listed = mem::replace(&mut lane.is_listed, true);
         let over = (lane.runs.len() as u64 > lane.bucket.left(now)).then_some(lane.bucket.rate());
         if !was_listed {
@@ -88,9 +88,9 @@ impl FairQueue {
         self.lanes.get_mut(plugin).expect("it was inserted")
     }
 
-    pub(crate) fn remove(&mut self, plugin: &PluginName, place: Rank) {
+    pub(crate) fn remove(&mut self, plugin: &PluginName, rank: Rank) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
-            lane.runs.remove(&place);
+            lane.runs.remove(&rank);
         }
     }
 
@@ -98,7 +98,7 @@ impl FairQueue {
         self.lanes.values().map(|lane| lane.runs.len()).sum()
     }
 
-    /// The run that is served next.
+    /// Removes and returns the run that is served next.
     pub(crate) fn pop(&mut self) -> Option<u32> {
         let now = self.now;
         while self.over.first().is_some_and(|(until, _)| *until <= now) {
@@ -107,50 +107,50 @@ impl FairQueue {
         loop {
             let plugin = self.ring.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&plugin) else { continue };
-            let place = if lane.runs.is_empty() || lane.bucket.left(now) > 0 { lane.runs.pop_first() } else { None };
+            let rank = if lane.runs.is_empty() || lane.bucket.left(now) > 0 { lane.runs.pop_first() } else { None };
             lane.is_listed = !lane.runs.is_empty();
-            let is_over = place.is_none();
+            let is_over = rank.is_none();
             if lane.is_listed && is_over {
                 self.over.insert((lane.bucket.again_at(now), plugin));
             } else if lane.is_listed {
                 self.ring.push_back(plugin);
             }
-            if let Some(place) = place {
-                return Some(place.run);
+            if let Some(rank) = rank {
+                return Some(rank.run);
             }
         }
     }
 
-    /// When to look again, where the rates alone are in the way.
+    /// Returns when to call `pop` again if only rates hold up runs.
     pub(crate) fn wake(&self) -> Option<Instant> {
         self.over.first().map(|(until, _)| *until)
     }
 
-    /// A plugin is about to publish.
+    /// Reserves a message of a plugin that is about to be sent.
     pub(crate) fn reserve(&mut self, plugin: &PluginName) {
         self.lane(plugin).bucket.reserve();
     }
 
-    /// It publishes.
+    /// Counts a reserved message as sent.
     pub(crate) fn spend(&mut self, plugin: &PluginName) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
             lane.bucket.take(self.now);
         }
     }
 
-    /// It does not, after all.
-    pub(crate) fn give_back(&mut self, plugin: &PluginName) {
+    /// Cancels the reservation of a message that is not sent.
+    pub(crate) fn cancel_reservation(&mut self, plugin: &PluginName) {
         if let Some(lane) = self.lanes.get_mut(plugin) {
-            lane.bucket.give_back();
+            lane.bucket.cancel_reservation();
         }
     }
 
-    /// Forgets the plugins that have nothing to send and may send as much as if they never had.
-    pub(crate) fn forget(&mut self) {
+    /// Drops the lanes of plugins that have no runs and a full bucket.
+    pub(crate) fn forget_idle(&mut self) {
         self.lanes.retain(|_, lane| lane.is_listed || !lane.bucket.is_full(self.now));
     }
 
-    /// The clock was set.
+    /// Moves the times after the clock was set.
     pub(crate) fn shift(&mut self, by_ms: i64) {
         self.lanes.values_mut().for_each(|lane| lane.bucket.shift(by_ms));
         let over = mem::take(&mut self.over);
@@ -171,14 +171,14 @@ mod tests {
     #[test]
     fn a_plugin_with_many_runs_does_not_delay_another_and_priority_orders_within_one() {
         let (many, few) = (plugin("many"), plugin("few"));
-        let mut ready = FairQueue::new(Rates::default(), NOW);
+        let mut queue = FairQueue::new(Rates::default(), NOW);
         for run in 0..5 {
-            ready.push(&many, Rank::new(false, 0, Instant::MIN.plus_ms(i64::from(run)), run));
+            queue.push(&many, Rank::new(false, 0, Instant::MIN.plus_ms(i64::from(run)), run));
         }
-        ready.push(&many, Rank::new(false, 7, Instant::MAX, 5));
-        ready.push(&many, Rank::new(true, -7, Instant::MAX, 6));
-        ready.push(&few, Rank::new(false, -3, Instant::MAX, 9));
-        let order: Vec<u32> = std::iter::from_fn(|| ready.pop()).collect();
+        queue.push(&many, Rank::new(false, 7, Instant::MAX, 5));
+        queue.push(&many, Rank::new(true, -7, Instant::MAX, 6));
+        queue.push(&few, Rank::new(false, -3, Instant::MAX, 9));
+        let order: Vec<u32> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(order, [6, 9, 5, 0, 1, 2, 3, 4]);
     }
 
@@ -186,27 +186,27 @@ mod tests {
     fn a_plugin_over_its_rate_waits_and_others_do_not() {
         let (fast, slow) = (plugin("fast"), plugin("slow"));
         let of = [(slow.clone(), Rate { per_second: 10, burst: 2 })].into();
-        let mut ready = FairQueue::new(Rates { of, ..Rates::default() }, NOW);
-        let over: Vec<bool> = (0..4).map(|run| ready.push(&slow, Rank::new(false, 0, NOW, run)).is_some()).collect();
+        let mut queue = FairQueue::new(Rates { of, ..Rates::default() }, NOW);
+        let over: Vec<bool> = (0..4).map(|run| queue.push(&slow, Rank::new(false, 0, NOW, run)).is_some()).collect();
         assert_eq!(over, [false, false, true, true]);
-        (10..13).for_each(|run| assert_eq!(ready.push(&fast, Rank::new(false, 0, NOW, run)), None));
-        let send = |ready: &mut FairQueue, after_ms: i64| {
-            ready.set_time(NOW.plus_ms(after_ms));
+        (10..13).for_each(|run| assert_eq!(queue.push(&fast, Rank::new(false, 0, NOW, run)), None));
+        let send = |queue: &mut FairQueue, after_ms: i64| {
+            queue.set_time(NOW.plus_ms(after_ms));
             let mut sent = Vec::new();
-            while let Some(run) = ready.pop() {
+            while let Some(run) = queue.pop() {
                 let plugin = if run < 10 { &slow } else { &fast };
-                ready.reserve(plugin);
-                ready.spend(plugin);
+                queue.reserve(plugin);
+                queue.spend(plugin);
                 sent.push(run);
             }
             sent
         };
-        assert_eq!(send(&mut ready, 0), [0, 10, 1, 11, 12]);
-        assert_eq!(ready.wake(), Some(NOW.plus_ms(100)));
-        assert_eq!(send(&mut ready, 99), []);
-        assert_eq!(send(&mut ready, 100), [2]);
-        assert_eq!(send(&mut ready, 250), [3]);
-        assert_eq!(send(&mut ready, 250), []);
-        assert_eq!((ready.wake(), ready.len()), (None, 0));
+        assert_eq!(send(&mut queue, 0), [0, 10, 1, 11, 12]);
+        assert_eq!(queue.wake(), Some(NOW.plus_ms(100)));
+        assert_eq!(send(&mut queue, 99), []);
+        assert_eq!(send(&mut queue, 100), [2]);
+        assert_eq!(send(&mut queue, 250), [3]);
+        assert_eq!(send(&mut queue, 250), []);
+        assert_eq!((queue.wake(), queue.len()), (None, 0));
     }
 }

@@ -1,5 +1,5 @@
-//! What a device declares: jobs, what they do, and how they are treated. Everything here is valid by construction; the
-//! edges parse into it.
+//! The domain model: jobs, their actions and their policies. Every value here is valid; the edges of the host parse
+//! into it.
 
 use std::sync::Arc;
 
@@ -10,23 +10,23 @@ use crate::{
     trigger::Trigger,
 };
 
-/// Something a device should do, once or again and again.
+/// A job of a device: an action, and the trigger that makes it due once or repeatedly.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     /// Unique within the device.
     pub id: JobId,
-    /// For people; the id where there is none.
+    /// The label that users see; the id is shown if there is none.
     pub label: Option<Arc<str>>,
-    /// When.
+    /// When it is due.
     pub trigger: Trigger,
-    /// What.
+    /// What its runs do.
     pub action: Action,
-    /// How, when things do not go to plan.
+    /// How its runs are treated.
     pub policy: Policy,
 }
 
 impl Job {
-    /// What it publishes; nothing is known of that before its plugin was asked, where it is.
+    /// Returns the steps; empty if the plugin supplies them when the job is due (a task).
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         match &self.action {
@@ -39,79 +39,79 @@ impl Job {
 /// What a job does when it is due.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// It publishes 1 to 100 messages, in order of `after_ms`.
+    /// Publishes 1 to 100 messages, in order of `after_ms`.
     Steps(Arc<[Step]>),
-    /// It asks the plugin then what to publish.
+    /// Calls the plugin, which returns the messages.
     Task(Arc<Task>),
 }
 
-/// What a plugin is asked to do, because its messages are known only when it is due.
+/// A task: a call to the plugin when the job is due, for messages that are not known before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Which.
+    /// The task's name.
     pub name: TaskName,
-    /// JSON text.
+    /// The arguments, as JSON text.
     pub args: String,
 }
 
-/// What a plugin answers to a task.
+/// A plugin's reply to a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// What to publish: none, or up to 100 messages in order of `after_ms`.
+    /// The messages to publish: up to 100, in order of `after_ms`.
     pub steps: Vec<Step>,
-    /// Whether the device's plan is to be asked for now.
+    /// Whether the device's plan is to be requested now.
     pub replan: bool,
-    /// For people: why this, or why nothing.
+    /// A note for users that explains the reply.
     pub note: Option<String>,
 }
 
-/// One message of a run, at its time.
+/// A step: one message of a run, and when it is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// Milliseconds after the run's start; never less than the step before.
     pub after_ms: u32,
-    /// What to publish.
+    /// The message to publish.
     pub message: Message,
-    /// Sent once and never again, even if it is not known to have arrived.
+    /// Whether it is sent at most once, even if it may not have arrived.
     pub once: bool,
-    /// The device's own report that it did so; without, the broker's acknowledgement is enough.
+    /// The report by which the device confirms the step; without it, the broker's acknowledgement completes the step.
     pub confirm: Option<Arc<Confirm>>,
 }
 
-/// A device's own report that it did what it was told.
+/// A confirmation: the report by which a device confirms a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirm {
-    /// The state topic.
+    /// The topic of the report.
     pub topic: Topic,
-    /// What the report must be.
+    /// The condition that the report must meet.
     pub matches: Matches,
-    /// How long it is waited for.
+    /// How long to wait for the report, in milliseconds.
     pub within_ms: u32,
-    /// Whether a report from before will do; then nothing is sent.
+    /// Whether an earlier report counts; if it matches, nothing is sent.
     pub already: bool,
 }
 
-/// A condition on a payload. What looks at payloads is the link: the scheduler hands it over and hears the answer.
+/// A condition on a payload. The link evaluates it; the scheduler only passes it on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Matches {
-    /// Any message at all.
+    /// Any message.
     Any,
-    /// These very bytes.
+    /// Exactly these bytes.
     Bytes(Arc<[u8]>),
-    /// JSON, with this value at that place.
+    /// JSON, with this value at the pointer.
     Json {
         /// JSON pointer (RFC 6901).
         pointer: String,
-        /// JSON text.
+        /// The value, as JSON text.
         value: String,
     },
-    /// JSON, with a number in this range at that place.
+    /// JSON, with a number in this range at the pointer.
     JsonRange {
         /// JSON pointer (RFC 6901).
         pointer: String,
-        /// Finite, at most `max`.
+        /// The lower bound, inclusive: finite, at most `max`.
         min: f64,
-        /// Finite.
+        /// The upper bound, inclusive: finite.
         max: f64,
     },
 }
@@ -119,19 +119,19 @@ pub enum Matches {
 /// One MQTT message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Where to.
+    /// The topic to publish to.
     pub topic: Topic,
-    /// Any bytes, at most 256 KiB.
+    /// The payload, at most 256 KiB.
     pub payload: Arc<[u8]>,
-    /// How it is acknowledged.
+    /// The quality of service.
     pub qos: Qos,
-    /// Whether the broker keeps it for later subscribers.
+    /// Whether the broker retains it for later subscribers.
     pub retain: bool,
-    /// What MQTT 5 can say besides; most messages have none.
+    /// MQTT 5 properties; most messages have none.
     pub properties: Option<Arc<MessageProperties>>,
 }
 
-/// How a publish is acknowledged, and so when a step is done.
+/// The quality of service: how a message is acknowledged, which decides when a step is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Qos {
@@ -144,7 +144,7 @@ pub enum Qos {
 }
 
 impl Qos {
-    /// 0, 1 or 2.
+    /// Returns the QoS for 0, 1 or 2.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
@@ -156,66 +156,66 @@ impl Qos {
     }
 }
 
-/// MQTT 5 properties that a message asks for. The host adds the run's.
+/// MQTT 5 properties of a message. The host adds those of the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageProperties {
-    /// How long the broker may hold the message; overrides the expiry that the host would set.
+    /// The message expiry, in milliseconds; it overrides the expiry that the host would set.
     pub expiry_ms: Option<u32>,
     /// The payload's media type.
     pub content_type: Option<String>,
-    /// Where a device is to answer.
+    /// The topic for the device's response.
     pub response_topic: Option<Topic>,
-    /// At most 16; no name starts with `roost-`.
+    /// User properties: at most 16; no name starts with `roost-`.
     pub user: Vec<(String, String)>,
 }
 
-/// How a job's runs are treated.
+/// A policy: how the runs of a job are treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Which of the runs that were missed are made up for.
+    /// Which missed runs are caught up.
     pub misfire: Misfire,
-    /// How late a run may start.
+    /// How late a run may start, in milliseconds.
     pub grace_ms: u32,
-    /// What happens to a run that is due before the one before it has ended.
+    /// What happens to a run that is due before the previous one has ended.
     pub overlap: Overlap,
-    /// Each run starts up to this much late, drawn by its id.
+    /// The largest random delay of a run's start, in milliseconds; it is derived from the run's id.
     pub jitter_ms: u32,
-    /// Of runs that could start at the same time, the higher goes first.
+    /// Among runs that could start at the same time, the higher priority goes first.
     pub priority: i8,
-    /// How long a step is tried.
+    /// How often and how long a step is tried.
     pub retry: Retry,
-    /// What a run holds one of, from its first step to its last.
+    /// The resource of which a run holds one unit from its first step to its last.
     pub needs: Option<ResourceName>,
 }
 
-/// Which runs are made up for, of those whose due time passed while they could not start.
+/// Which runs are caught up, of those that could not start when they were due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Misfire {
-    /// The newest, if within its grace.
+    /// The newest, if it is within its grace.
     #[default]
     RunOnce,
     /// All that are within their grace, one after the other.
     RunAll,
-    /// Of all jobs of the device in this group only the newest run, whatever its age.
+    /// Only the newest run of all jobs of the device in this group, however late.
     LatestOfGroup(GroupName),
 }
 
-/// What happens to a run that is due while an earlier one of its job has started and not ended.
+/// What happens to a run that is due while an earlier run of its job has started and not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overlap {
-    /// It is left out.
+    /// It is skipped.
     #[default]
     Skip,
-    /// It waits, if fewer than this many do.
+    /// It waits, if fewer than this many runs are waiting.
     Queue(u32),
-    /// It starts, if fewer than this many are going on.
+    /// It starts, if fewer than this many runs are active.
     Allow(u32),
-    /// The earlier one is cut short.
+    /// It replaces the earlier run, which is cut short.
     Replace,
 }
 
 impl Policy {
-    /// The group that its job is in.
+    /// Returns the group of the job, if it is in one.
     #[must_use]
     pub const fn group(&self) -> Option<&GroupName> {
         match &self.misfire {
@@ -225,14 +225,14 @@ impl Policy {
     }
 }
 
-/// How long a step is tried.
+/// How often and how long a step is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Give up after this many attempts.
+    /// The largest number of attempts; unlimited if `None`.
     pub attempts: Option<u32>,
-    /// Give up this long after the step's first attempt.
+    /// How long after its first attempt the step is given up, in milliseconds.
     pub give_up_after_ms: u32,
-    /// The pause before the second attempt; it doubles each time, up to 5 minutes.
+    /// The pause before the second attempt, in milliseconds; it doubles each time, up to 5 minutes.
     pub backoff_ms: u32,
 }
 
@@ -256,12 +256,12 @@ impl Default for Retry {
     }
 }
 
-/// Something that the operator has a limited number of, such as a pump, and how plugins share it.
+/// A resource of which the operator has a limited number, such as a pump, and the rules for sharing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// How many runs may hold it at once.
+    /// How many runs may hold it at the same time.
     pub capacity: u32,
-    /// The plugins whose jobs may need it; the host's own name stands for jobs that people make.
+    /// The plugins that may need it in their jobs; the host's own name stands for ad-hoc jobs.
     pub plugins: Vec<PluginName>,
     /// How long a run may hold it, in milliseconds from its first step.
     pub longest_hold_ms: u32,
@@ -269,38 +269,38 @@ pub struct Resource {
 
 /// Why a job may not need a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unneedable {
-    /// Its plugin is none of those that may.
+pub enum ResourceRefusal {
+    /// Its plugin is not listed.
     NotGranted,
-    /// Its steps would hold the resource for longer than a run may.
+    /// Its steps would hold the resource for too long.
     TooLong {
-        /// How long, in milliseconds.
+        /// How long they would hold it, in milliseconds.
         hold_ms: u32,
-        /// How long a run may.
+        /// How long a run may hold it, in milliseconds.
         longest_ms: u32,
     },
 }
 
 impl Resource {
-    /// What the operator says when nothing is said but how many there are: people may use it, and each plugin has to be
-    /// named, for 4 hours each time.
+    /// Returns the defaults for a capacity: only ad-hoc jobs may use the resource (each plugin must be listed), for 4
+    /// hours at a time.
     #[must_use]
     pub fn new(capacity: u32) -> Self {
         Self { capacity, plugins: vec![PluginName::of_host()], longest_hold_ms: limits::LONGEST_HOLD_MS }
     }
 
-    /// Why a job of a plugin may not need it, if it may not: `hold_ms` is when the job's last step is sent.
+    /// Returns why a job of a plugin may not need it, if so; `hold_ms` is when the job's last step is due.
     #[must_use]
-    pub fn unneedable(&self, plugin: &PluginName, hold_ms: u32) -> Option<Unneedable> {
+    pub fn refusal(&self, plugin: &PluginName, hold_ms: u32) -> Option<ResourceRefusal> {
         if !self.plugins.contains(plugin) {
-            return Some(Unneedable::NotGranted);
+            return Some(ResourceRefusal::NotGranted);
         }
         let longest_ms = self.longest_hold_ms;
-        (hold_ms > longest_ms).then_some(Unneedable::TooLong { hold_ms, longest_ms })
+        (hold_ms > longest_ms).then_some(ResourceRefusal::TooLong { hold_ms, longest_ms })
     }
 }
 
-/// How long a run of these steps holds what it needs: until its last step is sent.
+/// Returns how long a run of these steps holds its resource: until its last step is due.
 #[must_use]
 pub fn hold_ms(steps: &[Step]) -> u32 {
     steps.last().map_or(0, |step| step.after_ms)

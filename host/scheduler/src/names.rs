@@ -1,10 +1,10 @@
-//! The names that identify things for ever.
+//! The permanent names of plugins, devices, jobs, tasks, groups, resources and runs.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use crate::{limits, text::excerpt, time::Instant};
 
-/// A name that cannot be one.
+/// A text that is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not a {what}: {rule}")]
 pub struct NameError {
@@ -37,10 +37,10 @@ macro_rules! name {
         pub struct $type(Arc<str>);
 
         impl $type {
-            /// Checks it.
+            /// Parses a name.
             ///
             /// # Errors
-            /// Where a character or the length is not allowed.
+            /// Returns an error if a character or the length is not allowed.
             pub fn parse(name: &str) -> Result<Self, NameError> {
                 if $valid(name) {
                     Ok(Self(name.into()))
@@ -49,7 +49,7 @@ macro_rules! name {
                 }
             }
 
-            /// As text.
+            /// Returns the name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -65,125 +65,126 @@ macro_rules! name {
 }
 
 name!(
-    /// A plugin: the stem of its file. `coop-door` is `coop-door.wasm`.
+    /// A plugin's name: the stem of its file. `coop-door` is `coop-door.wasm`.
     PluginName, "plugin name", is_plugin_name, PLUGIN_RULE
 );
 impl PluginName {
-    /// Whose the jobs of people are that belong to no plugin: the host's own.
+    /// Returns the name of the host itself, which owns ad-hoc jobs that belong to no plugin.
     #[must_use]
     pub fn of_host() -> Self {
         Self("roost".into())
     }
 
-    /// Checks the name of a plugin, or of the host itself: what jobs and runs may belong to.
+    /// Parses the name of an owner of jobs and runs: a plugin, or the host itself.
     ///
     /// # Errors
-    /// Where a character or the length is not allowed.
+    /// Returns an error if a character or the length is not allowed.
     pub fn parse_owner(name: &str) -> Result<Self, NameError> {
         if name == "roost" { Ok(Self::of_host()) } else { Self::parse(name) }
     }
 }
 
 name!(
-    /// A device, unique within its plugin.
+    /// A device's name, unique within its plugin.
     DeviceName, "device name", is_name, NAME_RULE
 );
 name!(
-    /// A job, unique within its device, the same from plan to plan.
+    /// A job's id, unique within its device and constant from plan to plan.
     JobId, "job id", is_name, NAME_RULE
 );
 
 name!(
-    /// Something that a plugin can be asked to do when it is due.
+    /// The name of a task, which a plugin runs when a job is due.
     TaskName, "task name", is_name, NAME_RULE
 );
 name!(
-    /// A group of jobs of a device, of which only the newest run counts: `open` and `close` of a door.
+    /// The name of a group of jobs of a device, of which only the newest run counts: `open` and `close` of a door.
     GroupName, "group name", is_name, NAME_RULE
 );
 name!(
-    /// Something the operator has a limited number of: a pump.
+    /// The name of a resource of which the operator has a limited number, such as a pump.
     ResourceName, "resource name", is_name, NAME_RULE
 );
 
 impl GroupName {
-    /// Of text that was one before.
+    /// Returns the name for a text that was checked before.
     pub(crate) fn known(name: &str) -> Self {
         Self(name.into())
     }
 }
 
 impl TaskName {
-    /// Of text that was one before.
+    /// Returns the name for a text that was checked before.
     pub(crate) fn known(name: &str) -> Self {
         Self(name.into())
     }
 }
 
 impl ResourceName {
-    /// Of text that was one before.
+    /// Returns the name for a text that was checked before.
     pub(crate) fn known(name: &str) -> Self {
         Self(name.into())
     }
 }
 
 impl JobId {
-    /// Of text that was one before.
+    /// Returns the name for a text that was checked before.
     pub(crate) fn known(name: &str) -> Self {
         Self(name.into())
     }
 }
 
-/// One occurrence of one job, for ever (I2).
+/// The permanent id of a run: one occurrence of one job (I2).
 ///
-/// As text `coop-door/north/open/2027-03-01T06:30:00Z`, what a message carries as `roost-run`; with `/series-2`, `/manual` or
-/// `/replay-2027-03-02T10:00:00Z` behind it where the origin is not the usual one (and with `-2` behind that, if the clock
+/// As text it is `coop-door/north/open/2027-03-01T06:30:00Z`, which a message carries as `roost-run`. If the origin is
+/// not the trigger, `/series-2`, `/manual` or `/replay-2027-03-02T10:00:00Z` follows (with `-2` appended if the clock
 /// had been set back twice by then).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId {
-    /// Whose.
+    /// The plugin's name.
     pub plugin: PluginName,
-    /// Whose.
+    /// The device's name.
     pub device: DeviceName,
-    /// Of which job.
+    /// The job's id.
     pub job: JobId,
     /// The nominal time, before jitter.
     pub occurrence: Instant,
-    /// What made it.
+    /// What made the run.
     pub origin: Origin,
 }
 
-/// What made a run: each has occurrences of its own, so that none is taken for another.
+/// The origin of a run: each origin has occurrences of its own, so that none is confused with another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// The job's trigger.
     #[default]
     Trigger,
-    /// The same, after the clock was set back for so many times: an occurrence may come again, as another run.
+    /// The job's trigger after the clock was set back for this number of times: an occurrence may come again, as
+    /// another run.
     Series(u32),
-    /// A person who wanted it now.
+    /// A request to run it now.
     Manual {
-        /// After the clock was set back for so many times.
+        /// How many times the clock had been set back.
         series: u32,
     },
-    /// A person who wanted a failed run again, at that time.
+    /// A request to replay a failed run.
     Replay {
-        /// When.
+        /// When it was requested.
         at: Instant,
-        /// After the clock was set back for so many times.
+        /// How many times the clock had been set back.
         series: u32,
     },
 }
 
 impl Origin {
-    /// Whether it is the time that made it, not a person.
+    /// Returns whether a trigger made it, not a request.
     #[must_use]
     pub const fn is_of_trigger(self) -> bool {
         matches!(self, Self::Trigger | Self::Series(_))
     }
 }
 
-/// Empty for the usual one, else what stands behind a run's id: `series-2`, `replay-2027-03-02T10:00:00Z`.
+/// Writes what follows in a run's id; nothing for a trigger: `series-2`, `replay-2027-03-02T10:00:00Z`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -199,7 +200,7 @@ impl fmt::Display for Origin {
 
 /// Text that is not a run's id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a run: it must be like `coop-door/north/open/2027-03-01T06:30:00Z`")]
+#[error("`{0}` is not a run id: it must be like `coop-door/north/open/2027-03-01T06:30:00Z`")]
 pub struct RunIdError(String);
 
 impl FromStr for Origin {
@@ -237,7 +238,7 @@ impl FromStr for RunId {
     }
 }
 
-/// `2027-03-02T10:00:00Z`, with `-2` behind it after the clock was set back.
+/// Parses `2027-03-02T10:00:00Z`, with `-2` appended after the clock was set back.
 fn replay(text: &str) -> Option<Origin> {
     let (at, series) = match text.rsplit_once("Z-") {
         None => (parse_instant(text), Some(0)),
@@ -251,11 +252,11 @@ fn parse_instant(text: &str) -> Option<Instant> {
     Instant::from_millis(at.timestamp_millis())
 }
 
-/// A job, among all jobs of all plugins.
+/// A job's full name: its plugin, its device and its id.
 pub type JobName = (PluginName, DeviceName, JobId);
 
 impl RunId {
-    /// When it was due, or somebody wanted it.
+    /// Returns when it was due, or when the replay was requested.
     #[must_use]
     pub const fn moment(&self) -> Instant {
         match self.origin {
@@ -264,7 +265,7 @@ impl RunId {
         }
     }
 
-    /// The job it is a run of.
+    /// Returns the full name of its job.
     #[must_use]
     pub fn of_job(self) -> JobName {
         (self.plugin, self.device, self.job)

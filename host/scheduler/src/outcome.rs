@@ -1,5 +1,5 @@
-//! How runs end, each with its reason (I13). The values are recorded when the decision is made, so that explaining is
-//! reading.
+//! The outcomes of runs, each with its reason (I13). Values are recorded when the decision is made, so that explaining
+//! a run is only reading.
 
 use std::fmt;
 
@@ -11,98 +11,98 @@ use crate::{
     trigger::Duration,
 };
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Every step is done.
     Succeeded(Success),
     /// A step was tried and given up.
     Failed(Failed),
-    /// It was due and did not start.
+    /// It was due and could not start in time.
     Missed(Missed),
-    /// There were earlier runs that had not ended.
+    /// It was due and was left out: because of earlier runs, a pause or the operator.
     Skipped(Skipped),
-    /// It was called off.
+    /// It was cancelled.
     Cancelled(Cancelled),
     /// It was not allowed.
     Denied(Denied),
 }
 
-/// What there is to say of a run of which every step is done.
+/// Details of a run that succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Success {
-    /// The owed step that was latest, if one was late.
+    /// The owed step that was sent latest, if any was late.
     pub late: Option<Late>,
-    /// The first step, counted from 1, for whose topic the broker had no subscriber.
+    /// The first step, counted from 1, with a topic without subscribers, if any.
     pub no_subscriber: Option<usize>,
 }
 
 impl Success {
-    /// Nothing.
+    /// A success without details.
     pub const PLAIN: Self = Self { late: None, no_subscriber: None };
 }
 
 /// An owed step that was late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Late {
-    /// Which, counted from 1.
+    /// The step, counted from 1.
     pub step: usize,
-    /// How late.
+    /// How late it was sent, in milliseconds.
     pub late_ms: i64,
 }
 
 /// Why a run failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// Which step, counted from 1.
+    /// The step that was given up, counted from 1.
     pub step: usize,
-    /// How many attempts were made at it.
+    /// The number of attempts at it.
     pub attempts: u32,
-    /// What was wrong with the last attempt.
+    /// How the last attempt ended.
     pub last: Attempt,
 }
 
-/// How an attempt ended that did not get through.
+/// How an attempt ended that was not successful.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// The link went down before the acknowledgement.
     LinkLost,
     /// The host stopped before the acknowledgement.
     HostStopped,
-    /// The broker refused it, in its words.
+    /// The broker refused the message, with this reason.
     Refused(String),
-    /// The broker ended the connection as soon as it got the message, which was alone on it.
+    /// The broker ended the connection as soon as it received the message, which was the only one in flight.
     EndedLink {
-        /// Of the message.
+        /// The message's topic.
         topic: Topic,
-        /// How it did so, in words.
+        /// How the broker ended it, as text.
         how: String,
     },
-    /// The broker has it, and had no subscriber for its topic.
+    /// The broker accepted the message, and had no subscriber for its topic.
     NoSubscriber,
-    /// A later step's time had come.
+    /// A later step was due.
     Overtaken,
-    /// It may have arrived, or not, and is to be sent at most once.
+    /// It may have arrived, and is to be sent at most once.
     PossiblySent,
-    /// Something else was in its way, in words.
+    /// The step could not be sent, for this reason.
     Prevented(String),
-    /// The plugin did not say what to publish; why not, in words.
+    /// The plugin returned no messages, for this reason.
     Unanswered(String),
-    /// The device did not report that it did so.
+    /// The device did not confirm the step.
     NoReport {
-        /// For how long that was waited for.
+        /// How long the report was waited for, in milliseconds.
         within_ms: u32,
-        /// What it reported last, if it did: the beginning.
+        /// The beginning of the device's last report, if there was one.
         said: Option<String>,
     },
 }
 
-/// A run that was missed, alone or with others.
+/// A missed run, alone or with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// Why.
+    /// Why it was missed.
     pub why: MissedReason,
-    /// If it stands for others of its job, all up to its own occurrence.
+    /// Set if it stands for several runs of its job, all up to its own occurrence.
     pub several: Option<Several>,
 }
 
@@ -111,126 +111,126 @@ pub struct Missed {
 pub enum MissedReason {
     /// It could have started only after its grace.
     TooLate {
-        /// How late it was when it could have started.
+        /// How late it would have started, in milliseconds.
         late_ms: i64,
-        /// How late it was allowed to be.
+        /// Its grace, in milliseconds.
         grace_ms: u32,
         /// What held it up.
         cause: Cause,
     },
-    /// So many were waiting, and no more of its job may.
+    /// This many runs of its job were waiting, which is the limit.
     TooMany(u32),
-    /// A newer run could not start either, and only the newest is made up for.
+    /// A newer run could not start either, and only the newest is caught up.
     Superseded {
-        /// The newer one's job, if it is another one of the same group.
+        /// The newer run's job, if it is another job of the same group.
         job: Option<JobId>,
-        /// The newer one's occurrence.
+        /// The newer run's occurrence.
         by: Instant,
     },
 }
 
-/// Several occurrences that share a fate.
+/// Several occurrences with the same outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Several {
-    /// The oldest.
+    /// The oldest of them.
     pub since: Instant,
-    /// How many; more, if the look-back was cut short.
+    /// Their number; there are more if the look-back was cut short.
     pub count: u32,
-    /// Whether it was.
+    /// Whether the look-back was cut short.
     pub more: bool,
 }
 
-/// What held a run up.
+/// The cause of a delay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The host was not running, or the machine slept.
     HostAway,
-    /// The clock was set forward, past it.
+    /// The clock was set forward past its start.
     ClockSet,
-    /// It was first planned when it had long been due.
+    /// It was planned only after it was due.
     PlannedLate,
     /// There was no connection to the broker.
     LinkDown,
-    /// There was, but it was busy with other runs.
+    /// The link was busy with other runs.
     Busy,
-    /// Its plugin had more to send than its rate allows.
+    /// Its plugin had more messages to send than its rate allows.
     OverRate {
-        /// Messages a second, in the long run.
+        /// The sustained rate, in messages a second.
         per_second: u32,
     },
     /// An earlier run, which goes first, had not ended.
     EarlierRun,
-    /// Others held what it needs.
+    /// Other runs held the resource that it needs.
     Taken(ResourceName),
-    /// Its plugin took too long to say what to publish.
+    /// Its plugin took too long to return its messages.
     SlowPlugin,
-    /// The device's reports could not be listened to, in the broker's words.
-    Deaf(String),
-    /// The broker had ended the connection at a message to this topic, and the link held others to it back.
+    /// The subscription to the device's reports failed, with the broker's reason.
+    SubscribeFailed(String),
+    /// The broker had ended the connection at a message to this topic, so that the link held back others to it.
     HeldBack(Topic),
 }
 
-/// What people can pause.
+/// What a pause applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// All jobs of all its devices.
+    /// A plugin: all jobs of all its devices.
     Plugin,
-    /// All its jobs.
+    /// A device: all its jobs.
     Device,
-    /// One.
+    /// A single job.
     Job,
 }
 
-/// Why a run was left out.
+/// Why a run was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skipped {
-    /// An earlier one had not ended.
-    Earlier(Instant),
-    /// As many were waiting as may wait.
-    Waiting(u32),
-    /// As many were going on as may go on at once.
-    GoingOn(u32),
-    /// Somebody has paused it.
+    /// The earlier run of this occurrence had not ended.
+    EarlierRun(Instant),
+    /// This many runs were waiting, which is the limit.
+    TooManyWaiting(u32),
+    /// This many runs were active, which is the limit.
+    TooManyRunning(u32),
+    /// Its plugin, device or job was paused.
     Paused {
         /// What was paused.
         what: Level,
-        /// If it stands for others of its job, all up to its own occurrence.
+        /// Set if it stands for several runs of its job, all up to its own occurrence.
         several: Option<Several>,
     },
-    /// Somebody wanted this one to be left out.
-    Unwanted,
+    /// The operator asked to skip this run.
+    ByOperator,
 }
 
-/// Why a run was called off.
+/// Why a run was cancelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// The device is gone.
+    /// Its device was removed.
     DeviceRemoved,
-    /// The plugin is gone.
+    /// Its plugin was removed.
     PluginRemoved,
     /// A newer run of its job replaced it.
     Replaced {
-        /// The newer one's occurrence.
+        /// The newer run's occurrence.
         by: Instant,
     },
-    /// A newer run of its group says what should hold now.
+    /// A newer run of its group replaced it.
     NewerOfGroup {
-        /// The newer one's job.
+        /// The newer run's job.
         job: JobId,
-        /// The newer one's occurrence.
+        /// The newer run's occurrence.
         by: Instant,
     },
-    /// Somebody has cancelled its job.
+    /// Its ad-hoc job was cancelled.
     JobCancelled,
-    /// Somebody has put another job in the place of its own.
+    /// Its ad-hoc job was replaced.
     JobReplaced,
-    /// A person said so.
+    /// The operator abandoned it.
     Abandoned,
-    /// It was under way when a copy was made that the host goes on with, and may have ended since.
+    /// It was active when the backup was made that the host was restored from, and may have ended since.
     Restored,
 }
 
-/// Why a run was not allowed.
+/// Why a run was denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// Its plugin, or the API, may not publish there (I8).
@@ -248,23 +248,23 @@ pub enum Denied {
     Retain(Topic),
     /// Its plugin, or the API, may not read there (I8).
     Report(Topic),
-    /// The operator has not said how many there are of it.
+    /// No resource with this name is configured.
     Resource(ResourceName),
-    /// The operator does not let its plugin, or people, hold that.
+    /// Its plugin, or the API, may not hold this resource.
     NotGranted(ResourceName),
-    /// It would hold a resource for longer than a run may.
+    /// It would hold a resource for longer than allowed.
     HoldTooLong {
-        /// Which.
+        /// The resource's name.
         resource: ResourceName,
-        /// How long, in milliseconds.
+        /// How long it would hold it, in milliseconds.
         hold_ms: u32,
-        /// How long a run may.
+        /// How long a run may hold it, in milliseconds.
         longest_ms: u32,
     },
 }
 
 impl Outcome {
-    /// One word: `succeeded`, `failed`, `missed`, `skipped`, `cancelled`, `denied`.
+    /// Returns one word: `succeeded`, `failed`, `missed`, `skipped`, `cancelled` or `denied`.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -277,7 +277,7 @@ impl Outcome {
         }
     }
 
-    /// The occurrences that it stands for, if it is about several.
+    /// Returns the occurrences that it stands for, if there are several.
     #[must_use]
     pub const fn several(&self) -> Option<Several> {
         match self {
@@ -287,7 +287,7 @@ impl Outcome {
     }
 }
 
-/// The reason, in a sentence; empty for a run that simply succeeded.
+/// Writes the reason in one sentence; nothing for a run that succeeded without details.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -309,13 +309,13 @@ impl fmt::Display for Outcome {
                     Level::Job => "its job was paused",
                 })
             }
-            Self::Skipped(Skipped::Unwanted) => f.write_str("this one was left out by hand"),
-            Self::Skipped(Skipped::Earlier(earlier)) => write!(f, "the run of {earlier} had not ended"),
-            Self::Skipped(Skipped::Waiting(most)) => {
-                write!(f, "as many runs as may wait ({most}) were waiting already")
+            Self::Skipped(Skipped::ByOperator) => f.write_str("this run was skipped by hand"),
+            Self::Skipped(Skipped::EarlierRun(earlier)) => write!(f, "the run of {earlier} had not ended"),
+            Self::Skipped(Skipped::TooManyWaiting(most)) => {
+                write!(f, "the limit of waiting runs ({most}) was reached")
             }
-            Self::Skipped(Skipped::GoingOn(most)) => {
-                write!(f, "as many runs as may go on at once ({most}) were going on already")
+            Self::Skipped(Skipped::TooManyRunning(most)) => {
+                write!(f, "the limit of simultaneous runs ({most}) was reached")
             }
             Self::Cancelled(cancelled) => cancelled.fmt(f),
             Self::Denied(Denied::Topic(topic)) => write!(f, "publishing to `{topic}` is not granted"),
@@ -332,7 +332,7 @@ impl fmt::Display for Outcome {
             }
             Self::Denied(Denied::HoldTooLong { resource, hold_ms, longest_ms }) => {
                 let (hold, longest) = (Duration((*hold_ms).into()), Duration((*longest_ms).into()));
-                write!(f, "it would hold `{resource}` for {hold}, and a run may for {longest}")
+                write!(f, "it would hold `{resource}` for {hold}, and a run may hold it for {longest}")
             }
             Self::Denied(Denied::Resource(name)) => {
                 write!(f, "it needs `{name}`, and no `[[resource]]` in the host's settings has that name")
@@ -366,7 +366,7 @@ impl fmt::Display for Failed {
         }
         let plural = if *attempts == 1 { "" } else { "s" };
         if let Attempt::Unanswered(why) = last {
-            return write!(f, "the plugin was asked {attempts} time{plural} what to publish: {why}");
+            return write!(f, "the plugin was called {attempts} time{plural} for its messages: {why}");
         }
         write!(f, "step {step} was given up after {attempts} attempt{plural}: {last}")
     }
@@ -377,8 +377,8 @@ impl fmt::Display for Attempt {
         match self {
             Self::LinkLost => f.write_str("the connection was lost before the broker answered"),
             Self::HostStopped => f.write_str("the host was stopped before the broker answered"),
-            Self::NoSubscriber => f.write_str("the broker has it, and had no subscriber for its topic"),
-            Self::Overtaken => f.write_str("the time of a later step had come"),
+            Self::NoSubscriber => f.write_str("the broker accepted the message, and had no subscriber for its topic"),
+            Self::Overtaken => f.write_str("a later step was due"),
             Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
             Self::EndedLink { topic, how } => {
                 write!(f, "the broker ended the connection at the message to `{topic}`, which was alone on it: {how}")
@@ -386,7 +386,7 @@ impl fmt::Display for Attempt {
             Self::PossiblySent => f.write_str("it was possibly sent"),
             Self::Prevented(why) | Self::Unanswered(why) => f.write_str(why),
             Self::NoReport { within_ms, said } => {
-                write!(f, "the device did not report within {} that it was done", Duration((*within_ms).into()))?;
+                write!(f, "the device did not confirm the step within {}", Duration((*within_ms).into()))?;
                 said.as_ref().map_or(Ok(()), |said| write!(f, "; its last report was `{said}`"))
             }
         }
@@ -400,10 +400,10 @@ impl fmt::Display for MissedReason {
                 let (late, grace) = (Duration(late_ms.unsigned_abs()), Duration((*grace_ms).into()));
                 write!(f, "{cause}; it would have started {late} late, and its grace is {grace}")
             }
-            Self::TooMany(most) => write!(f, "as many runs as may wait ({most}) were waiting already"),
-            Self::Superseded { job: None, by } => write!(f, "only the newest one, of {by}, is made up for"),
+            Self::TooMany(most) => write!(f, "the limit of waiting runs ({most}) was reached"),
+            Self::Superseded { job: None, by } => write!(f, "only the newest run, of {by}, is caught up"),
             Self::Superseded { job: Some(job), by } => {
-                write!(f, "only the newest one of its group, `{job}` of {by}, is made up for")
+                write!(f, "only the newest run of its group, `{job}` of {by}, is caught up")
             }
         }
     }
@@ -422,9 +422,9 @@ impl fmt::Display for Cause {
                 write!(f, "its plugin had more to send than its rate of {per_second} message{plural} a second allows")
             }
             Self::EarlierRun => f.write_str("an earlier run had not ended"),
-            Self::Taken(name) => write!(f, "`{name}` was taken"),
-            Self::SlowPlugin => f.write_str("its plugin took too long to say what to publish"),
-            Self::Deaf(reason) => write!(f, "the device's reports could not be listened to: {reason}"),
+            Self::Taken(name) => write!(f, "`{name}` was in use"),
+            Self::SlowPlugin => f.write_str("its plugin took too long to return its messages"),
+            Self::SubscribeFailed(reason) => write!(f, "the subscription to the device's reports failed: {reason}"),
             Self::HeldBack(topic) => {
                 write!(f, "messages to `{topic}` were held back, because the broker had ended the connection at one")
             }
@@ -438,7 +438,7 @@ impl fmt::Display for Cancelled {
             Self::DeviceRemoved => f.write_str("its device was removed"),
             Self::PluginRemoved => f.write_str("its plugin was removed"),
             Self::Replaced { by } => write!(f, "the run of {by} replaced it"),
-            Self::NewerOfGroup { job, by } => write!(f, "a newer run of its group, `{job}` of {by}, took its place"),
+            Self::NewerOfGroup { job, by } => write!(f, "a newer run of its group, `{job}` of {by}, replaced it"),
             Self::JobReplaced => f.write_str("its job was replaced by hand"),
             Self::JobCancelled => f.write_str("its job was cancelled by hand"),
             Self::Abandoned => f.write_str("it was abandoned by hand"),

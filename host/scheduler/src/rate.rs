@@ -1,15 +1,15 @@
-//! How many messages a plugin may publish: a token bucket for each plugin (I7).
+//! Rate limits on messages: a token bucket for each plugin (I7).
 
 use std::collections::BTreeMap;
 
 use crate::{limits, names::PluginName, time::Instant};
 
-/// How many messages: so many a second in the long run, and so many at once after a pause.
+/// A rate: messages a second in the long run, and messages at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Messages a second; at least one.
     pub per_second: u32,
-    /// Messages at once; at least one.
+    /// Messages at once after a pause; at least one.
     pub burst: u32,
 }
 
@@ -22,14 +22,14 @@ impl Default for Rate {
 /// The rate of each plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// Of every plugin that has none of its own.
+    /// The rate of a plugin that has none of its own.
     pub usual: Rate,
-    /// Of these plugins.
+    /// The rates of individual plugins.
     pub of: BTreeMap<PluginName, Rate>,
 }
 
 impl Rates {
-    /// The rate of a plugin.
+    /// Returns the rate of a plugin.
     #[must_use]
     pub fn of(&self, plugin: &PluginName) -> Rate {
         let Rate { per_second, burst } = *self.of.get(plugin).unwrap_or(&self.usual);
@@ -37,18 +37,18 @@ impl Rates {
     }
 }
 
-/// A message, in the unit of buckets: a rate of one a second fills them by one in each millisecond.
+/// One message, in the unit of buckets: a rate of one a second adds 1 each millisecond.
 const MESSAGE: u64 = 1_000;
 
-/// What a plugin may still send at once.
+/// The token bucket of a plugin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
     rate: Rate,
     /// In thousandths of a message.
     level: u64,
-    /// When the level was as it is.
+    /// When the level was computed.
     at: Instant,
-    /// Messages that are about to be sent, and are counted when they are.
+    /// Messages that are about to be sent, and are deducted when they are.
     reserved: u32,
 }
 
@@ -70,7 +70,7 @@ impl Bucket {
         self.level.saturating_add(passed.saturating_mul(self.rate.per_second.into())).min(self.capacity())
     }
 
-    /// How many messages may be sent now.
+    /// Returns how many messages may be sent now.
     pub(crate) fn left(&self, now: Instant) -> u64 {
         (self.level_at(now) / MESSAGE).saturating_sub(self.reserved.into())
     }
@@ -79,24 +79,24 @@ impl Bucket {
         self.reserved == 0 && self.level_at(now) == self.capacity()
     }
 
-    /// A message is about to be sent.
+    /// Reserves a message that is about to be sent.
     pub(crate) const fn reserve(&mut self) {
         self.reserved += 1;
     }
 
-    /// It is sent.
+    /// Deducts a reserved message, which is sent.
     pub(crate) fn take(&mut self, now: Instant) {
-        self.give_back();
+        self.cancel_reservation();
         self.level = self.level_at(now).saturating_sub(MESSAGE);
         self.at = self.at.max(now);
     }
 
-    /// It is not sent after all.
-    pub(crate) const fn give_back(&mut self) {
+    /// Cancels the reservation of a message that is not sent.
+    pub(crate) const fn cancel_reservation(&mut self) {
         self.reserved = self.reserved.saturating_sub(1);
     }
 
-    /// When an empty bucket is looked at again: when a message may be sent, and not for each message anew.
+    /// Returns when to check an empty bucket again: when a message may be sent, but not for each message separately.
     pub(crate) fn again_at(&self, now: Instant) -> Instant {
         let pause = u64::from(self.rate.per_second) * limits::RATE_PAUSE_MS;
         let reserved = u64::from(self.reserved) * MESSAGE;
@@ -105,7 +105,7 @@ impl Bucket {
         now.plus_ms(i64::try_from(wait_ms).unwrap_or(i64::MAX).max(1))
     }
 
-    /// The clock was set: what has passed is measured, not read off it (I11).
+    /// Moves the time after the clock was set: elapsed time is measured, not read off the clock (I11).
     pub(crate) fn shift(&mut self, by_ms: i64) {
         self.at = self.at.plus_ms(by_ms);
     }

@@ -1,4 +1,4 @@
-//! What jobs have to keep to, whoever made them: a plugin, or a person.
+//! The rules for jobs and task replies, whether a plugin or a client made them.
 
 use std::fmt::{self, Display};
 
@@ -15,13 +15,13 @@ use crate::{
 /// A rule that is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// In which step, counted from 1, if it is in one.
+    /// The step, counted from 1, if the fault is in one.
     pub step: Option<usize>,
-    /// In which field, with hyphens between words and points between levels: `policy.grace-ms`.
+    /// The field, with hyphens between words and dots between levels: `policy.grace-ms`.
     pub field: &'static str,
-    /// What it says, where that is short.
+    /// Its value or a description of it.
     pub value: String,
-    /// What it should.
+    /// The rule.
     pub rule: String,
 }
 
@@ -31,7 +31,7 @@ impl Fault {
     }
 }
 
-/// `step 2: `after-ms` 100: it must not be less than the step before, 200`
+/// Writes `step 2: `after-ms` 100: it must not be less than the step before, 200`.
 impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, field, value, rule } = self;
@@ -50,11 +50,10 @@ fn must(holds: bool, fault: impl FnOnce() -> Fault) -> Checked {
     if holds { Ok(()) } else { Err(fault()) }
 }
 
-/// Checks a text that people read: at most so many bytes, all of them in one line, and no character that is not seen or
-/// turns the direction of writing.
+/// Checks a text for users: at most `most` bytes, in one line, without unprintable characters.
 ///
 /// # Errors
-/// The rule that is broken, of the field with that name.
+/// Returns the rule that is broken.
 pub fn text(field: &'static str, text: &str, most: usize) -> Checked {
     let bytes = text.len();
     must(bytes <= most, || {
@@ -68,13 +67,13 @@ fn printable(field: &'static str, text: &str) -> Checked {
     match text.chars().find(|char| is_unprintable(*char)) {
         None => Ok(()),
         Some(char) => {
-            let rule = "people read it, so it must be one line of characters that can be seen";
+            let rule = "users read it, so it must be one line of printable characters";
             Err(Fault::new(field, format!("with the character U+{:04X}", u32::from(char)), rule))
         }
     }
 }
 
-/// `1,024`
+/// Formats a number with separators: `1,024`.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -87,10 +86,10 @@ fn grouped(number: usize) -> String {
     text
 }
 
-/// Checks a whole job. What it is allowed to do is not asked here.
+/// Checks a whole job, but not whether it is granted.
 ///
 /// # Errors
-/// The first rule that is broken.
+/// Returns the first rule that is broken.
 pub fn job(job: &Job) -> Checked {
     job.label.as_deref().map_or(Ok(()), |label| text("label", label, limits::LABEL_BYTES))?;
     trigger(&job.trigger)?;
@@ -109,8 +108,8 @@ pub fn job(job: &Job) -> Checked {
     owed_steps_are_sent(job)
 }
 
-/// I5: each run of a job that replaces the one before leaves what that owes to itself. Where the next one always comes before
-/// that is due, it would be put off until the scheduler's bound is reached, again and again.
+/// I5: each run of a job that replaces earlier runs takes over their owed steps. If the next run always starts before
+/// they are due, they would be put off until the scheduler's bound is reached, again and again.
 fn owed_steps_are_sent(job: &Job) -> Checked {
     let replaces = job.policy.overlap == Overlap::Replace || job.policy.group().is_some();
     let Some(after_ms) = job.steps().last().map(|step| step.after_ms).filter(|after_ms| replaces && *after_ms > 0)
@@ -125,31 +124,33 @@ fn owed_steps_are_sent(job: &Job) -> Checked {
         let (trigger, after) = (&job.trigger, Duration(after_ms.into()));
         let rule = format!(
             "the next run, by `{trigger}`, replaces each one before its step of {after} is due, so that this step is never \
-             sent: let that be earlier, let the job be due less often, or leave `{value}` out"
+             sent: make it earlier, make the job due less often, or leave `{value}` out"
         );
         Fault::new(field, value, rule)
     })
 }
 
-/// Whether a trigger is due so often that an owed step is put off for longer than it may be. By the calendar of UTC: summer
-/// time makes no difference to that.
+/// Returns whether a trigger is due so often that an owed step is put off for longer than allowed. Computed in UTC:
+/// summer time makes no difference.
 fn is_always_due_again_within(trigger: &Trigger, after_ms: u32) -> bool {
     match trigger {
         Trigger::Every(every) => every.period_ms <= after_ms,
         Trigger::Cron(_) => {
-            let (site, sky) = (Site { zone: Zone::UTC, location: None }, &mut SunCache::default());
+            let (site, sun_cache) = (Site { zone: Zone::UTC, location: None }, &mut SunCache::default());
             let most_ms = i64::from(after_ms) + i64::from(limits::PUT_OFF_MS.max(after_ms));
             let found = |search| if let Search::Found(at) = search { Some(at) } else { None };
-            let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sky)) else { return false };
+            let Some(mut first) = found(trigger.next(limits::CLOCK_LOST_BEFORE, &site, sun_cache)) else {
+                return false;
+            };
             let (mut last, mut gaps, mut without_gap) = (first, 0, 0);
             while gaps < limits::GAPS_LOOKED_AT && without_gap < limits::OVERLAPS_LOOKED_AT {
-                let Some(next) = found(trigger.next(last, &site, sky)) else { return false };
+                let Some(next) = found(trigger.next(last, &site, sun_cache)) else { return false };
                 if next.ms_since(last) > i64::from(after_ms) {
                     (first, last, gaps, without_gap) = (next, next, gaps + 1, 0);
                     continue;
                 }
-                // All that lie in between are due before it, too.
-                let newest = found(trigger.last(next, last.plus_ms(after_ms.into()), &site, sky));
+                // The occurrences in between are before it, too.
+                let newest = found(trigger.last(next, last.plus_ms(after_ms.into()), &site, sun_cache));
                 last = newest.unwrap_or(next);
                 without_gap += 1;
                 if last.ms_since(first) > most_ms {
@@ -183,10 +184,10 @@ fn trigger(trigger: &Trigger) -> Checked {
     }
 }
 
-/// Checks what a plugin answers to a task.
+/// Checks a plugin's reply to a task.
 ///
 /// # Errors
-/// The first rule that is broken.
+/// Returns the first rule that is broken.
 pub fn reply(reply: &Reply) -> Checked {
     let count = reply.steps.len();
     must(count <= limits::STEPS_PER_ACTION, || Fault::new("steps", count, "there may be 0 to 100"))?;
@@ -194,10 +195,10 @@ pub fn reply(reply: &Reply) -> Checked {
     steps(&reply.steps)
 }
 
-/// Checks what a task says of itself.
+/// Checks the summary of a task.
 ///
 /// # Errors
-/// The rule that is broken.
+/// Returns the rule that is broken.
 pub fn summary(summary: &str) -> Checked {
     let bytes = summary.len();
     must((1..=limits::SUMMARY_BYTES).contains(&bytes), || {
@@ -206,7 +207,7 @@ pub fn summary(summary: &str) -> Checked {
     printable("summary", summary)
 }
 
-/// Checks messages, however many there are.
+/// Checks the steps of an action or a reply.
 fn steps(list: &[Step]) -> Checked {
     let mut earlier = 0;
     for (index, step) in list.iter().enumerate() {
@@ -296,8 +297,8 @@ fn policy(policy: &Policy) -> Checked {
     }
     let waits = matches!(policy.overlap, Overlap::Queue(_) | Overlap::Allow(_));
     must(!(waits && matches!(policy.misfire, Misfire::LatestOfGroup(_))), || {
-        let rule = "a newer run of a group takes the place of older ones, so that there is nothing to wait or to go on \
-                    beside it: leave `overlap` out";
+        let rule = "a newer run of a group replaces older ones, so that no run waits or runs beside another: leave \
+                    `overlap` out";
         Fault::new("policy.overlap", "with `latest-of-group`", rule)
     })?;
     let grace_ms = policy.grace_ms;
@@ -321,7 +322,7 @@ mod tests {
 
     use super::*;
 
-    /// A valve that is opened, and closed after so many minutes.
+    /// Returns a job that opens a valve, and closes it after so many minutes.
     fn watering(trigger: &str, minutes: u32) -> Job {
         let step = |after_ms, payload: &str| {
             let topic = Topic::parse("valve").expect("a topic");
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_puts_what_it_owes_off_for_ever_is_refused() {
+    fn a_job_that_puts_off_its_owed_steps_without_end_is_refused() {
         for (trigger, minutes, is_refused) in [
             ("every 5m", 10, true),
             ("every 10m", 10, true),
@@ -374,12 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_is_never_sent_and_what_to_do() {
+    fn the_fault_names_the_step_that_is_never_sent_and_the_remedy() {
         let fault = super::job(&watering("every 5m", 10)).expect_err("refused").to_string();
         assert_eq!(
             fault,
             "`policy.overlap` replace: the next run, by `every 5m`, replaces each one before its step of 10m is due, so that \
-             this step is never sent: let that be earlier, let the job be due less often, or leave `replace` out"
+             this step is never sent: make it earlier, make the job due less often, or leave `replace` out"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The whole brain: a deterministic state machine that does no I/O and reads no clock (I1).
+//! The scheduler: a deterministic state machine that does no I/O and reads no clock (I1).
 
 mod attempts;
 mod clock;
@@ -55,7 +55,7 @@ use crate::{
     zone::Zone,
 };
 
-/// What is due, what runs, what is owed.
+/// The state of all plugins, devices, jobs and runs. [`Scheduler::step`] applies one event to it.
 ///
 /// ```
 /// use roost_scheduler::{event::{Event, Saved}, scheduler::{Operator, Scheduler}, time::Instant};
@@ -71,84 +71,84 @@ pub struct Scheduler {
     plugin_keys: BTreeMap<PluginName, PluginKey>,
     devices: Slots<Device>,
     jobs: Slots<JobState>,
-    /// Of the ids in [`Device::jobs`].
+    /// Hashes the ids in [`Device::jobs`].
     hasher: RandomState,
     runs: Slots<Run>,
     /// The runs of each job, in the order they were admitted.
     runs_of: BTreeMap<(JobKey, Seq), RunSlot>,
-    /// Runs that outlived their jobs.
+    /// Runs of removed jobs.
     orphans: BTreeMap<RunId, RunSlot>,
     groups: BTreeMap<GroupKey, Group>,
     resources: BTreeMap<ResourceName, Pool>,
     tombstones: BTreeMap<JobName, Instant>,
-    /// What people have said of jobs.
-    wishes: BTreeMap<JobKey, Override>,
-    /// The jobs among them that are people's own, with the bytes of what each does, and by which request it was made.
-    by_hand: BTreeMap<JobKey, usize>,
-    by_hand_bytes: usize,
+    /// What the operator has changed of jobs.
+    overrides: BTreeMap<JobKey, Override>,
+    /// The ad-hoc jobs, each with the size of its body in bytes.
+    ad_hoc: BTreeMap<JobKey, usize>,
+    ad_hoc_bytes: usize,
     requests: HashMap<Digest, JobKey>,
-    /// Where the host's own jobs are, and what they may do.
-    own: HostScope,
-    /// As far as old ones have been looked for, while they are.
-    forgotten: Option<JobName>,
+    /// The site and the grant of the host's own jobs.
+    host: HostScope,
+    /// While expired tombstones are being removed: the last name that was examined.
+    forget_after: Option<JobName>,
     timers: BTreeSet<(Instant, Timer)>,
-    ready: FairQueue,
+    fair_queue: FairQueue,
     work: VecDeque<Work>,
-    /// Whether a plan has taken effect in part: the disk must know all of it or nothing.
+    /// Whether a plan is partly adopted: its changes must be committed together.
     adopting: bool,
-    /// Jobs whose plan is not durable yet, and so are not due yet (I3).
+    /// Jobs that are not due yet because their plan is not durable (I3).
     unconfirmed: HashMap<CommitToken, Vec<JobKey>>,
-    /// What is under way on the link; of a run that has ended meanwhile, too.
+    /// Attempts in flight on the link; `None` if the run has ended.
     attempts: BTreeMap<AttemptId, Option<RunSlot>>,
-    /// Who has asked its plugin.
+    /// Runs that wait for their plugin's reply.
     calls: BTreeMap<CallId, RunSlot>,
-    /// Who listens to a device's reports.
+    /// Runs that are subscribed to reports of their device.
     watches: BTreeMap<WatchId, RunSlot>,
-    /// Runs that leave as soon as what has to be kept of them is durable (I3).
+    /// Runs that send their next attempt as soon as the commit is durable (I3).
     arming: BTreeMap<CommitToken, RunSlot>,
-    /// Runs of which it is not known yet that they are durable.
-    keeping: HashMap<CommitToken, (RunSlot, RunKey)>,
+    /// Runs that are being saved, by the commit that makes them durable.
+    saving: HashMap<CommitToken, (RunSlot, RunKey)>,
     link: Option<Link>,
-    /// When the link last came up: what was due before had to wait for it.
+    /// When the link last came up: earlier runs were held up by the missing link.
     link_since: Instant,
-    /// When the host started: what was due before had to wait for that.
+    /// When the host started: earlier runs were held up because it was not running.
     since: Instant,
-    /// Of the plugin that was loaded last: no two loads share one.
+    /// The generation of the plugin that was loaded last; no two loads share one.
     generation: Generation,
-    sky: SunCache,
+    sun_cache: SunCache,
     stopping: bool,
-    /// Whether nothing can be kept any more.
+    /// Whether the store has failed, so that nothing can be saved.
     failing: bool,
-    /// How often the clock was set back.
+    /// The number of times that the clock was set back.
     series: u32,
-    /// Whether that is to be kept yet.
+    /// Whether `series` has not been saved yet.
     series_is_new: bool,
-    /// From when to when the clock was set last, if it was forward.
+    /// The stretch of time that the clock was last set forward over.
     jumped: Option<(Instant, Instant)>,
     next_attempt: AttemptId,
     next_call: CallId,
     next_run: RunKey,
-    next_ticket: CommitToken,
-    next_turn: Seq,
+    next_commit_token: CommitToken,
+    next_seq: Seq,
     next_watch: WatchId,
     last_replay: Instant,
 }
 
-/// What the operator has said, and the scheduler has to know.
+/// The operator's settings for the scheduler.
 #[derive(Clone, Debug)]
 pub struct Operator {
-    /// What jobs may need.
+    /// The resources that jobs may need.
     pub resources: Vec<(ResourceName, Resource)>,
-    /// What jobs may publish that people make and that are no plugin's.
+    /// What ad-hoc jobs that belong to no plugin may publish.
     pub grant: Grant,
-    /// Where these are.
+    /// The site of these jobs.
     pub site: Site,
-    /// How many messages each plugin may publish, and what people do by hand: that is the host's own (I7).
+    /// The rates of plugins and of ad-hoc jobs: the latter count as the host's own (I7).
     pub rates: Rates,
 }
 
 impl Default for Operator {
-    /// No resources, UTC, and what a plugin may do of which nothing is said.
+    /// No resources, UTC, the default rates and the default grant.
     fn default() -> Self {
         let site = Site { zone: Zone::UTC, location: None };
         let grant = Grant::default_of(&PluginName::of_host());
@@ -156,7 +156,7 @@ impl Default for Operator {
     }
 }
 
-/// The device that the host's own jobs belong to.
+/// Returns the name of the device that the host's own jobs belong to.
 #[must_use]
 pub fn api_device() -> DeviceName {
     DeviceName::parse("api").expect("it is a name")
@@ -168,16 +168,16 @@ struct HostScope {
     site: Site,
 }
 
-/// The order in which runs were admitted.
+/// A sequence number: runs are ordered by when they were admitted.
 type Seq = u64;
 
-/// A run's place; runs that are on disk have a [`RunKey`] as well.
+/// A run's slot in memory. Saved runs have a [`RunKey`] as well.
 type RunSlot = u32;
 
 #[derive(Debug)]
 struct Link {
     id: LinkId,
-    /// How many more attempts may be under way.
+    /// How many more attempts may be in flight.
     credit: u32,
 }
 
@@ -197,18 +197,18 @@ struct Plugin {
 struct Device {
     plugin: PluginKey,
     name: DeviceName,
-    /// Where it is, as its plan sees it.
+    /// The site that its current plan was made for.
     site: Site,
-    /// Where the next plan sees it.
+    /// The site that its next plan will be made for.
     next_site: Site,
     replan_at: Instant,
-    /// Plans in a row that failed.
+    /// The number of consecutive plans that failed.
     failures: u32,
     error: Option<String>,
-    /// Whether a plan was asked for and has not come yet.
-    asked: bool,
+    /// Whether a plan has been requested and has not arrived yet.
+    plan_requested: bool,
     paused: bool,
-    /// By their ids, which are in the jobs.
+    /// Indexed by the job's id, which is stored in the job.
     jobs: HashTable<JobKey>,
 }
 
@@ -216,15 +216,14 @@ struct Device {
 struct JobState {
     device: DeviceKey,
     job: PackedJob,
-    /// Up to here, everything is decided or admitted (I2). On disk it stays behind while a run is under way that is
-    /// not on disk itself.
+    /// Everything up to here is decided or admitted (I2). The stored watermark stays behind an unsaved run.
     watermark: Instant,
-    /// The same by the clock before it was set back: when it is set right again, nothing of that is made up for.
+    /// The watermark before the clock was set back: when the clock is set right, nothing up to here is caught up.
     decided: Instant,
     next: Next,
     /// Whether it was due before it was planned.
     planned_late: bool,
-    /// The plan's commit that has to be durable before the job is due.
+    /// The plan's commit, which must be durable before the job is due.
     unconfirmed: Option<CommitToken>,
     /// Whether it is in a group.
     grouped: bool,
@@ -232,51 +231,51 @@ struct JobState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    /// A job is due, or its next occurrence is to be searched for.
+    /// A job is due, or the search for its next occurrence continues.
     Job(JobKey),
-    /// A run has waited long enough.
+    /// A run's wait ends.
     Run(RunSlot),
-    /// A run has held a resource for long enough.
+    /// The longest time for which a run may hold a resource ends.
     Hold(RunSlot),
-    /// A device is to be asked for its plan.
+    /// A device's plan is to be requested.
     Replan(DeviceKey),
-    /// Old tombstones are to be looked for.
+    /// Expired tombstones are to be removed.
     Forget,
 }
 
 impl Scheduler {
-    /// Takes an event, and answers with what to keep and what to do. Bounded (I10): what is left over is done by the
-    /// next step, and [`Step::wake`] says when that is wanted.
+    /// Applies an event, and returns the changes to store and the effects to start. The work is bounded (I10): the next
+    /// step does the rest, and [`Step::wake`] states when.
     pub fn step(&mut self, now: Instant, event: Event) -> Step {
         let mut out = Step::default();
-        self.ready.set_time(now);
+        self.fair_queue.set_time(now);
         if mem::take(&mut self.series_is_new) {
             out.changes.push(Change::SeriesBegun(self.series));
         }
         if let Event::ClockSet { by_ms } = event {
-            // Before anything is due by the new time.
+            // Before any timer fires by the new time.
             self.clock_set(now, by_ms, &mut out);
         }
-        // First what was due before the event: a new plan reaches back to no occurrence that the old one had.
+        // Timers that fired before the event come first: a new plan does not reach back to occurrences of the old one.
         self.run_timers(now, &mut out);
         match event {
             Event::Woke | Event::ClockSet { .. } => {}
             Event::ZonesChanged { zones, rules } => self.zones_changed(zones, rules),
-            Event::StopAsked => self.stopping = true,
+            Event::StopRequested => self.stopping = true,
             Event::StoreFailed => self.store_failed(now, &mut out),
-            Event::Durable(ticket) => self.durable(now, ticket, &mut out),
-            Event::Asked { request, what } => self.asked(now, request, what, &mut out),
+            Event::Durable(token) => self.durable(now, token, &mut out),
+            Event::Requested { request, what } => self.handle_request(now, request, what, &mut out),
             Event::Loaded(loaded) => self.loaded(loaded),
             Event::Removed(plugin) => self.removed(plugin),
             Event::Planned { plugin, device, generation, plan } => {
                 self.work.push_back(Work::Replan { plugin, device, generation, plan });
             }
-            Event::Answered { call, reply } => self.answered_task(now, call, reply, &mut out),
+            Event::Answered { call, reply } => self.task_answered(now, call, reply, &mut out),
             Event::LinkUp { link, credit } => {
                 self.link_down(now, &mut out);
                 self.link = Some(Link { id: link, credit });
                 self.link_since = now;
-                self.watch_again(&mut out);
+                self.resubscribe(&mut out);
             }
             Event::LinkDown { link } if self.link.as_ref().is_some_and(|up| up.id == link) => {
                 self.link_down(now, &mut out);
@@ -286,7 +285,7 @@ impl Scheduler {
             Event::Refused { link, attempt, reason } => self.refused(now, link, attempt, reason, &mut out),
             Event::Deferred { link, attempt, wait_ms } => self.deferred(now, link, attempt, wait_ms, &mut out),
             Event::EndedLink { link, attempt, how } => self.ended_link(now, link, attempt, how, &mut out),
-            Event::Watching { link, watch, refused } => self.watching(now, link, watch, refused, &mut out),
+            Event::Watching { link, watch, refused } => self.watch_answered(now, link, watch, refused, &mut out),
             Event::Reported { link, watch, matches, retained, said } => {
                 self.reported(now, link, watch, Report { matches, retained, said }, &mut out);
             }
@@ -307,7 +306,7 @@ impl Scheduler {
         out
     }
 
-    /// Does what is due; whether something due is left over.
+    /// Runs the timers that are due. Returns whether more are due.
     fn run_timers(&mut self, now: Instant, out: &mut Step) -> bool {
         for _ in 0..limits::TIMERS_PER_STEP {
             match self.timers.first() {
@@ -317,21 +316,21 @@ impl Scheduler {
             let Some((_, timer)) = self.timers.pop_first() else { return false };
             match timer {
                 Timer::Run(run) => self.run_timer(now, run, out),
-                Timer::Hold(run) => self.held_long_enough(now, run, out),
-                // Nothing new is begun, nor decided: whoever starts the host again does that.
+                Timer::Hold(run) => self.hold_expired(now, run, out),
+                // Nothing new is started or decided: the next start of the host does that.
                 _ if self.failing || self.stopping => {}
                 Timer::Job(job) => self.job_timer(now, job, out),
-                Timer::Replan(device) => self.ask_for_plan(device, out),
+                Timer::Replan(device) => self.request_plan(device, out),
                 Timer::Forget => self.forget(now, out),
             }
         }
         self.timers.first().is_some_and(|(at, _)| *at <= now)
     }
 
-    /// Lets tombstones go that nothing could need again.
+    /// Removes tombstones that no occurrence can need any more.
     fn forget(&mut self, now: Instant, out: &mut Step) {
         let before = now.plus_ms(-limits::TOMBSTONE_MS);
-        let from = self.forgotten.take();
+        let from = self.forget_after.take();
         if from.is_none() && !self.tombstones.is_empty() {
             out.changes.push(Change::TombstonesForgotten { before });
         }
@@ -342,10 +341,10 @@ impl Scheduler {
         for name in old.collect::<Vec<_>>() {
             self.tombstones.remove(&name);
         }
-        self.ready.forget();
+        self.fair_queue.forget_idle();
         let again = if last.is_some() { now } else { now.plus_ms(limits::FORGET_EVERY_MS) };
         let again = if self.forget_finished(now, out) { now } else { again };
-        self.forgotten = last;
+        self.forget_after = last;
         self.timers.insert((again, Timer::Forget));
     }
 }

@@ -1,12 +1,12 @@
-//! Numbered places, used again when they are free. The numbers are those of the store's rows.
+//! Numbered slots, which are reused when they are free. The numbers are the keys of the store's rows.
 
-/// Places that are allocated together: to grow must not mean to move a million others (I10).
+/// Slots that are allocated together: growing must not move a million others (I10).
 const PAGE: usize = 1_024;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
-    /// All but the last have [`PAGE`] places.
+    /// All pages but the last have [`PAGE`] slots.
     pages: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
     taken: usize,
@@ -22,47 +22,47 @@ impl<T> Slots<T> {
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         self.taken += 1;
         if let Some(key) = self.free.pop() {
-            *self.place(key).expect("a free place is one") = Some(value);
+            *self.slot(key).expect("a free slot is one") = Some(value);
             return key;
         }
         self.push(Some(value))
     }
 
-    fn push(&mut self, place: Option<T>) -> u32 {
+    fn push(&mut self, slot: Option<T>) -> u32 {
         if self.pages.last().is_none_or(|page| page.len() == PAGE) {
             self.pages.push(Vec::new());
         }
         let before = (self.pages.len() - 1) * PAGE;
-        let page = self.pages.last_mut().expect("there is one now");
-        page.push(place);
-        u32::try_from(before + page.len() - 1).expect("fewer than 2^32 places")
+        let page = self.pages.last_mut().expect("a page was added");
+        page.push(slot);
+        u32::try_from(before + page.len() - 1).expect("fewer than 2^32 slots")
     }
 
-    /// For what the store has kept. [`Slots::restored`] must follow.
+    /// Restores a stored value at its key. [`Slots::restored`] must follow.
     pub(crate) fn restore(&mut self, key: u32, value: T) {
-        while self.place(key).is_none() {
+        while self.slot(key).is_none() {
             self.push(None);
         }
-        *self.place(key).expect("it was made") = Some(value);
+        *self.slot(key).expect("it was added") = Some(value);
     }
 
-    /// Finds the places that stayed free.
+    /// Finds the slots that stayed free, after all values were restored.
     pub(crate) fn restored(&mut self) {
-        let places = self.pages.iter().flatten().zip(0..);
-        self.free = places.filter(|(place, _)| place.is_none()).map(|(_, key)| key).collect();
-        // The lowest is taken first, so that the numbers grow no further than they have to.
+        let slots = self.pages.iter().flatten().zip(0..);
+        self.free = slots.filter(|(slot, _)| slot.is_none()).map(|(_, key)| key).collect();
+        // The lowest is used first, so that the numbers grow no further than necessary.
         self.free.reverse();
         self.taken = self.pages.iter().map(Vec::len).sum::<usize>() - self.free.len();
     }
 
     pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
-        let value = self.place(key)?.take()?;
+        let value = self.slot(key)?.take()?;
         self.free.push(key);
         self.taken -= 1;
         Some(value)
     }
 
-    fn place(&mut self, key: u32) -> Option<&mut Option<T>> {
+    fn slot(&mut self, key: u32) -> Option<&mut Option<T>> {
         self.pages.get_mut(key as usize / PAGE)?.get_mut(key as usize % PAGE)
     }
 
@@ -71,16 +71,16 @@ impl<T> Slots<T> {
     }
 
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
-        self.place(key)?.as_mut()
+        self.slot(key)?.as_mut()
     }
 
-    /// As many numbers as have ever been given away at once.
-    pub(crate) fn places(&self) -> u32 {
-        u32::try_from(self.taken + self.free.len()).expect("fewer than 2^32 places")
+    /// Returns the number of slots, used and free; all keys are below it.
+    pub(crate) fn slot_count(&self) -> u32 {
+        u32::try_from(self.taken + self.free.len()).expect("fewer than 2^32 slots")
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..self.places()).filter_map(|key| Some((key, self.get(key)?)))
+        (0..self.slot_count()).filter_map(|key| Some((key, self.get(key)?)))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_used_again_and_restored_ones_keep_their_numbers() {
+    fn slots_are_reused_and_restored_ones_keep_their_numbers() {
         let mut slots = Slots::default();
         let count = u32::try_from(PAGE).unwrap() * 2 + 5;
         slots.restore(count, "last");

@@ -1,8 +1,8 @@
-//! Text that people read: which characters are fit for it, and how any other text is shown.
+//! Text for users: which characters it may have, and how any other text is shown.
 
-/// Whether a character cannot be seen, turns the direction of writing, or ends a line: it can make text look like other
-/// text, and moves the cursor of a terminal. Control characters, and Unicode's format characters, separators of lines and
-/// fillers; the selectors that give an emoji its colour are allowed.
+/// Returns whether a character is invisible, changes the direction of writing, or ends a line: it can make text look
+/// like other text, or move the cursor of a terminal. These are control characters, and Unicode's format characters,
+/// line separators and fillers; the selectors that give an emoji its colour are allowed.
 #[must_use]
 pub fn is_unprintable(char: char) -> bool {
     char.is_control()
@@ -16,7 +16,7 @@ pub fn is_unprintable(char: char) -> bool {
 /// Characters of a value in an error message: the beginning identifies it.
 const EXCERPT: usize = 120;
 
-/// The beginning of a text, fit for an error message: in one line, unprintable characters escaped.
+/// Returns the beginning of a text for an error message: in one line, with unprintable characters escaped.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let mut excerpt = String::new();
@@ -30,7 +30,7 @@ pub fn excerpt(text: &str) -> String {
     excerpt
 }
 
-/// The whole text in one line, unprintable characters escaped.
+/// Returns the whole text in one line, with unprintable characters escaped.
 #[must_use]
 pub fn in_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -38,7 +38,7 @@ pub fn in_one_line(text: &str) -> String {
     line
 }
 
-/// Adds a character: as it is if it is printable, else escaped, such as `\n` and `\u{202e}`.
+/// Appends a character: unchanged if it is printable, otherwise escaped, such as `\n` and `\u{202e}`.
 pub(crate) fn put_escaped(text: &mut String, char: char) {
     match char {
         '\n' | '\r' | '\t' | '\0' => text.extend(char.escape_debug()),
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_seen_is_escaped_and_what_can_is_kept() {
+    fn unprintable_characters_are_escaped_and_others_are_kept() {
         let spoof = "a\nb\r\0\t\u{1b}[2J\u{9b}\u{202e}\u{2066}\u{200b}\u{feff}\u{2028}\u{61c}\u{ad}\u{e0041}";
         let shown =
             "a\\nb\\r\\0\\t\\u{1b}[2J\\u{9b}\\u{202e}\\u{2066}\\u{200b}\\u{feff}\\u{2028}\\u{61c}\\u{ad}\\u{e0041}";

@@ -1,4 +1,4 @@
-//! Instants, dates, times of day, and where on Earth they are meant.
+//! Instants, locations and sites.
 
 use std::fmt;
 
@@ -17,43 +17,43 @@ impl Instant {
     /// 9999-12-31T23:59:59.999Z.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// `None` where it is out of range.
+    /// Returns the instant, or `None` if it is out of range.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Option<Self> {
         if millis < Self::MIN.0 || millis > Self::MAX.0 { None } else { Some(Self(millis)) }
     }
 
-    /// The nearest instant in range.
+    /// Returns the nearest instant in range.
     #[must_use]
     pub fn from_millis_clamped(millis: i64) -> Self {
         Self(millis.clamp(Self::MIN.0, Self::MAX.0))
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Returns the milliseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0
     }
 
-    /// That many milliseconds later (earlier if negative), at most the end of the range.
+    /// Returns the instant that many milliseconds later (earlier if negative), clamped to the range.
     #[must_use]
     pub fn plus_ms(self, millis: i64) -> Self {
         Self::from_millis_clamped(self.0.saturating_add(millis))
     }
 
-    /// Milliseconds from `earlier` to this; negative if it is the later one.
+    /// Returns the milliseconds from `earlier` to this; negative if `earlier` is the later one.
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> i64 {
         self.0 - earlier.0
     }
 
-    /// The same in chrono's terms.
+    /// Converts to a `chrono` time.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
 
-    /// RFC 3339 in a time zone, with its offset, milliseconds only where there are any.
+    /// Returns the time as RFC 3339 in a time zone, with its offset; milliseconds only if there are any.
     #[must_use]
     pub fn in_zone(self, zone: Zone) -> String {
         self.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, true)
@@ -61,13 +61,13 @@ impl Instant {
 }
 
 impl<Z: chrono::TimeZone> From<DateTime<Z>> for Instant {
-    /// Milliseconds are cut off; what is out of range becomes its end.
+    /// Fractions of a millisecond are cut off; times out of range are clamped.
     fn from(at: DateTime<Z>) -> Self {
         Self::from_millis_clamped(at.timestamp_millis())
     }
 }
 
-/// RFC 3339 in UTC: `2027-03-01T06:30:00Z`, with milliseconds only where there are any.
+/// Writes RFC 3339 in UTC: `2027-03-01T06:30:00Z`, with milliseconds only if there are any.
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, true))
@@ -82,31 +82,31 @@ pub struct Location {
 }
 
 impl Location {
-    /// `None` unless -90 ≤ latitude ≤ 90 and -180 ≤ longitude ≤ 180.
+    /// Returns the location, or `None` unless -90 ≤ latitude ≤ 90 and -180 ≤ longitude ≤ 180.
     #[must_use]
     pub fn new(latitude: f64, longitude: f64) -> Option<Self> {
         let valid = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
         valid.then_some(Self { latitude, longitude })
     }
 
-    /// Degrees, north positive.
+    /// Returns the latitude in degrees, north positive.
     #[must_use]
     pub const fn latitude(self) -> f64 {
         self.latitude
     }
 
-    /// Degrees, east positive.
+    /// Returns the longitude in degrees, east positive.
     #[must_use]
     pub const fn longitude(self) -> f64 {
         self.longitude
     }
 }
 
-/// Where a device is: its time zone, and its location if the operator has said so.
+/// The site of a device: its time zone, and its location if configured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Site {
-    /// The zone that cron expressions and times of day are meant in.
+    /// The zone of cron expressions and times of day.
     pub zone: Zone,
-    /// What sun triggers need.
+    /// The location, which sun triggers need.
     pub location: Option<Location>,
 }

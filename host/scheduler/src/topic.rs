@@ -1,4 +1,4 @@
-//! Topics, topic filters, and what a plugin is granted (I8).
+//! Topics, topic filters, and the grants of plugins (I8).
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ pub struct Topic(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopicFilter(Arc<str>);
 
-/// Text that is neither.
+/// A text that is not a topic or a topic filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}: {rule}")]
 pub struct TopicError {
@@ -27,15 +27,15 @@ impl TopicError {
     }
 }
 
-/// Whether brokers end the connection over a text with this character, for all plugins alike (I7): control characters,
-/// and what Unicode reserves for use inside a program. MQTT 5.0, section 1.5.4.
+/// Returns whether brokers end the connection over a text with this character, for all plugins alike (I7): control
+/// characters, and Unicode's noncharacters. MQTT 5.0, section 1.5.4.
 #[must_use]
 pub fn is_forbidden(char: char) -> bool {
     let code = u32::from(char);
     char.is_control() || matches!(code, 0xFDD0..=0xFDEF) || code & 0xFFFE == 0xFFFE
 }
 
-/// What is wrong with a topic and a filter alike.
+/// Returns the rule that a topic or a filter breaks, of those that both have.
 fn fault(text: &str) -> Option<&'static str> {
     if text.contains(is_forbidden) {
         Some("it contains a character that MQTT does not allow")
@@ -49,10 +49,10 @@ fn fault(text: &str) -> Option<&'static str> {
 }
 
 impl Topic {
-    /// Checks it: 1 to 1,024 bytes, at most 99 `/`, no wildcards, no control characters, not starting with `$`.
+    /// Parses a topic: 1 to 1,024 bytes, at most 99 `/`, no wildcards, no control characters, not starting with `$`.
     ///
     /// # Errors
-    /// Says which rule it breaks.
+    /// Returns the rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
         let rule = if text.is_empty() || text.len() > limits::TOPIC_BYTES {
             "it must have 1 to 1,024 bytes"
@@ -66,12 +66,12 @@ impl Topic {
         Err(TopicError::new(text, "topic", rule))
     }
 
-    /// Of text that was one before.
+    /// Returns the topic for a text that was checked before.
     pub(crate) fn known(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// As text.
+    /// Returns it as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -79,10 +79,10 @@ impl Topic {
 }
 
 impl TopicFilter {
-    /// Checks it by MQTT's rules: `+` fills a level, `#` is the last level.
+    /// Parses a filter by MQTT's rules: `+` fills a level, `#` is the last level.
     ///
     /// # Errors
-    /// Says which rule it breaks.
+    /// Returns the rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
         let levels = text.split('/').count();
         let wildcard_inside = text.split('/').any(|level| level.len() > 1 && level.contains(['+', '#']));
@@ -101,10 +101,10 @@ impl TopicFilter {
         Err(TopicError::new(text, "topic filter", rule))
     }
 
-    /// Whether a topic is among those it stands for. MQTT 5.0, section 4.7.
+    /// Returns whether it matches a topic. MQTT 5.0, section 4.7.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
-        // As bytes, for levels are short, and it is asked for each message.
+        // As bytes, because levels are short, and this is called for each message.
         let mut levels = topic.as_bytes().split(|byte| *byte == b'/');
         for filter in self.0.as_bytes().split(|byte| *byte == b'/') {
             match (filter, levels.next()) {
@@ -117,7 +117,7 @@ impl TopicFilter {
         levels.next().is_none()
     }
 
-    /// As text.
+    /// Returns it as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -136,39 +136,38 @@ impl fmt::Display for TopicFilter {
     }
 }
 
-/// What a plugin may publish to and subscribe to.
+/// A grant: what a plugin may publish and subscribe to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Filters of the topics it may publish to.
     pub publish: Vec<TopicFilter>,
-    /// Filters of the topics it may read.
+    /// Filters of the topics it may subscribe to.
     pub subscribe: Vec<TopicFilter>,
     /// The highest QoS of a message.
     pub max_qos: Qos,
-    /// Whether the broker may be asked to keep a message.
+    /// Whether it may publish retained messages.
     pub retain: bool,
 }
 
 /// Why a message is outside a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
-    /// Its topic is.
+    /// Its topic is outside the filters.
     Topic,
-    /// Its QoS is above the highest one.
+    /// Its QoS is too high.
     Qos,
     /// It is retained.
     Retain,
 }
 
 impl Grant {
-    /// These topics, with any QoS, retained or not.
+    /// Returns a grant for these topics, with any QoS, retained or not.
     #[must_use]
     pub const fn of(publish: Vec<TopicFilter>, subscribe: Vec<TopicFilter>) -> Self {
         Self { publish, subscribe, max_qos: Qos::ExactlyOnce, retain: true }
     }
 
-    /// What a plugin has when nobody says otherwise: everything below its own name. What people do by hand is their own
-    /// affair: everything.
+    /// Returns the default grant: for a plugin everything below its own name, for ad-hoc jobs of the host everything.
     #[must_use]
     pub fn default_of(plugin: &PluginName) -> Self {
         let own = if *plugin == PluginName::of_host() { "#".into() } else { format!("{plugin}/#") };
@@ -176,19 +175,19 @@ impl Grant {
         Self::of(vec![own.clone()], vec![own])
     }
 
-    /// Whether it may publish there.
+    /// Returns whether it allows to publish to a topic.
     #[must_use]
     pub fn allows_publish(&self, topic: &str) -> bool {
         self.publish.iter().any(|filter| filter.matches(topic))
     }
 
-    /// Whether it may read there.
+    /// Returns whether it allows to subscribe to a topic.
     #[must_use]
     pub fn allows_subscribe(&self, topic: &str) -> bool {
         self.subscribe.iter().any(|filter| filter.matches(topic))
     }
 
-    /// Why it may not publish such a message, if it may not (I8).
+    /// Returns why it does not allow a message, if so (I8).
     #[must_use]
     pub fn excess(&self, topic: &str, qos: Qos, retain: bool) -> Option<Excess> {
         if !self.allows_publish(topic) {
@@ -206,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_match_as_mqtt_says() {
+    fn filters_match_by_the_rules_of_mqtt() {
         let cases = [
             ("coop/#", "coop/north/door", true),
             ("coop/#", "coop", true),

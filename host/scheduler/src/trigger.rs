@@ -1,4 +1,4 @@
-//! When a job is due.
+//! Triggers: when a job is due.
 
 mod cron;
 mod sun;
@@ -19,16 +19,16 @@ use crate::{
 
 /// When a job is due.
 ///
-/// Its text (`Display`) is what a person writes, and [`parse`] reads it back.
+/// Its text (`Display`) is what a user writes, and [`parse`] parses it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
-    /// Once.
+    /// Once, at an instant.
     At(Instant),
-    /// In equal steps of time.
+    /// In equal periods.
     Every(Every),
-    /// By the calendar and the clock on the wall.
+    /// By the calendar and the wall clock.
     Cron(Cron),
-    /// By the sun, at the device's location. In a box, for it is the largest and there may be a million triggers.
+    /// By the sun, at the device's location. Boxed, because it is the largest and there may be a million triggers.
     Sun(Box<Sun>),
 }
 
@@ -47,15 +47,15 @@ pub struct Every {
     pub anchor: Instant,
 }
 
-/// What a search for an occurrence found.
+/// The result of a search for an occurrence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// It is due then.
+    /// The occurrence.
     Found(Instant),
-    /// Not found as far as this instant: search on from there (I10: one search is bounded). [`Trigger::next`] found
+    /// Not found up to this instant, from where to continue (I10: one search is bounded). [`Trigger::next`] found
     /// nothing up to and including it, [`Trigger::last`] nothing after it.
     NotUntil(Instant),
-    /// There is none.
+    /// There is no occurrence.
     Never(Never),
 }
 
@@ -64,9 +64,9 @@ pub enum Search {
 pub enum Never {
     /// Its only time, or its last one, has passed.
     Over,
-    /// The calendar has no such day; an expression of that kind is refused.
+    /// The calendar has no such day; such expressions are refused.
     NoSuchDate,
-    /// The sun does not do that at this location.
+    /// The sun event does not occur at this location.
     NoSuchSunEvent,
     /// A sun trigger on a device without a location.
     NoLocation,
@@ -78,35 +78,35 @@ impl fmt::Display for Never {
             Self::Over => f.write_str("its last time has passed"),
             Self::NoSuchDate => f.write_str("the calendar has no such day"),
             Self::NoSuchSunEvent => write!(f, "there is no such sun event here within {} days", limits::SUN_DAYS),
-            Self::NoLocation => f.write_str("it is not known where the device is"),
+            Self::NoLocation => f.write_str("the device has no location"),
         }
     }
 }
 
 impl Trigger {
-    /// What it stands for, where most people do not expect that.
+    /// Returns a note on its meaning if that is not what most users expect.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         if let Self::Cron(cron) = self { cron.note() } else { None }
     }
 
-    /// The first occurrence strictly after an instant.
+    /// Returns the first occurrence strictly after an instant.
     #[must_use]
-    pub fn next(&self, after: Instant, site: &Site, sky: &mut SunCache) -> Search {
+    pub fn next(&self, after: Instant, site: &Site, sun_cache: &mut SunCache) -> Search {
         match (self, site.location) {
             (Self::At(at), _) if *at > after => Search::Found(*at),
             (Self::At(_), _) => Search::Never(Never::Over),
             (Self::Every(every), _) => every.next(after),
             (Self::Cron(cron), _) => cron.next(after, site.zone),
-            (Self::Sun(sun), Some(location)) => sun.next(after, site.zone, location, sky),
+            (Self::Sun(sun), Some(location)) => sun.next(after, site.zone, location, sun_cache),
             (Self::Sun(_), None) => Search::Never(Never::NoLocation),
         }
     }
 
-    /// The newest occurrence in `after < occurrence ≤ until`; `Never` if there is none, and `NotUntil` if there is none
-    /// after that instant: search on with it as `until`.
+    /// Returns the newest occurrence in `after < occurrence ≤ until`; `Never` if there is none, and `NotUntil` if there
+    /// is none after that instant: continue with it as `until`.
     #[must_use]
-    pub fn last(&self, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Search {
+    pub fn last(&self, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Search {
         if until <= after {
             return Search::Never(Never::Over);
         }
@@ -115,21 +115,21 @@ impl Trigger {
             (Self::At(_), _) => Search::Never(Never::Over),
             (Self::Every(every), _) => every.last(after, until),
             (Self::Cron(cron), _) => cron.last(after, until, site.zone),
-            (Self::Sun(sun), Some(location)) => sun.last(after, until, site.zone, location, sky),
+            (Self::Sun(sun), Some(location)) => sun.last(after, until, site.zone, location, sun_cache),
             (Self::Sun(_), None) => Search::Never(Never::NoLocation),
         }
     }
 
-    /// The first occurrence strictly after an instant, however many searches that takes: for people who ask, not for a
-    /// loop that has other things to do.
+    /// Returns the first occurrence strictly after an instant, however many searches that takes: for interactive use,
+    /// not for the scheduler's loop.
     ///
     /// # Errors
-    /// Says why there is none, at the latest when the sun has been looked for on 400 days.
-    pub fn find(&self, after: Instant, site: &Site, sky: &mut SunCache) -> Result<Instant, Never> {
+    /// Returns why there is none, at the latest after 400 days without the sun event.
+    pub fn find(&self, after: Instant, site: &Site, sun_cache: &mut SunCache) -> Result<Instant, Never> {
         let end = after.plus_ms(i64::from(limits::SUN_DAYS) * 86_400_000);
         let mut from = after;
         loop {
-            match self.next(from, site, sky) {
+            match self.next(from, site, sun_cache) {
                 Search::Found(at) => return Ok(at),
                 Search::Never(never) => return Err(never),
                 Search::NotUntil(bound) if bound >= end => return Err(Never::NoSuchSunEvent),

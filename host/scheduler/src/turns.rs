@@ -1,5 +1,5 @@
-//! Runs that wait for a resource: round robin over plugins, and by priority within one, so that no plugin has it again while
-//! another one waits, whatever its priority (I7).
+//! The queue of runs that wait for a resource: round robin over plugins, and by priority within a plugin, so that no
+//! plugin gets the resource again while another one waits, whatever its priority (I7).
 
 use std::{
     cmp::Reverse,
@@ -8,17 +8,17 @@ use std::{
 
 use crate::{names::PluginName, time::Instant};
 
-/// The higher priority first, then the run that was due first.
+/// The key of a run: higher priority first, then earlier due time.
 type Turn = (Reverse<i8>, Instant, u32);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
-    /// Of plugins with runs that wait.
+    /// The waiting runs of each plugin.
     lanes: BTreeMap<PluginName, BTreeSet<Turn>>,
     /// Plugins with a lane, in the order they are served.
     ring: VecDeque<PluginName>,
-    /// The plugin that was served last: it comes after all others, also after those that have come since.
+    /// The plugin that was served last: it comes after all others, including those that were added later.
     last: Option<PluginName>,
 }
 
@@ -44,14 +44,14 @@ impl Turns {
         self.lanes.is_empty()
     }
 
-    /// A run of this plugin is served, be it one that had not to wait.
+    /// Records that a run of this plugin was served, even if it did not have to wait.
     pub(crate) fn serve(&mut self, plugin: &PluginName) {
         if self.last.as_ref() != Some(plugin) {
             self.last = Some(plugin.clone());
         }
     }
 
-    /// The run whose turn it is.
+    /// Removes and returns the next run.
     pub(crate) fn pop(&mut self) -> Option<u32> {
         let place = self.ring.iter().position(|plugin| Some(plugin) != self.last.as_ref()).unwrap_or(0);
         let plugin = self.ring.remove(place)?;
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn priority_counts_within_a_plugin_only() {
+    fn priority_counts_only_within_a_plugin() {
         let [greedy, modest] = ["greedy", "modest"].map(|name| PluginName::parse(name).expect("valid"));
         let mut turns = Turns::default();
         assert!(turns.is_empty() && turns.pop().is_none());
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_that_has_just_been_served_comes_after_one_that_has_come_since() {
+    fn the_plugin_served_last_comes_after_one_that_was_added_later() {
         let [first, second] = ["first", "second"].map(|name| PluginName::parse(name).expect("valid"));
         let mut turns = Turns::default();
         turns.serve(&first);

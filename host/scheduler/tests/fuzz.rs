@@ -1,6 +1,6 @@
-//! Text that anybody could write, where a person or a plugin writes triggers, topics and topic filters: whatever it is, it is
-//! taken or refused, and what is taken keeps its promises. `make fuzz` asks for more cases than usual; those that have failed
-//! once are kept in `tests/seeds/failed.txt`, beside the seeds that others are made of.
+//! Fuzz tests of triggers, topics and topic filters: any text is accepted or refused, and accepted ones keep their
+//! promises. `make fuzz` runs more cases than usual; those that failed once are kept in `tests/seeds/failed.txt`,
+//! beside the seeds for random texts.
 
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::FileFailurePersistence};
 use roost_scheduler::{
@@ -10,7 +10,7 @@ use roost_scheduler::{
     trigger::{CronCache, Search, SunCache, parse, parse_duration, parse_stored},
 };
 
-/// What a text is changed by.
+/// A change of a text.
 #[derive(Clone, Debug)]
 enum Change {
     Insert(usize, String),
@@ -19,7 +19,7 @@ enum Change {
     Swap(usize, usize),
 }
 
-/// A seed, changed a few times; or whatever there is.
+/// Returns a seed with a few changes, or any text.
 fn texts(seeds: &'static str, words: &'static [&'static str]) -> impl Strategy<Value = String> {
     let word = prop_oneof![
         4 => select(words).prop_map(str::to_owned),
@@ -115,7 +115,7 @@ fn now() -> Instant {
     Instant::from_millis(1_800_000_000_000).expect("in range")
 }
 
-/// MQTT 5.0, section 4.7, level by level.
+/// Matches by MQTT 5.0, section 4.7, level by level.
 fn is_matched(filter: &[&str], topic: &[&str]) -> bool {
     match (filter, topic) {
         (["#"], _) => true,
@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_trigger_finds_is_behind_what_was_asked_for(text in trigger_texts(), far in any::<bool>()) {
+    fn an_occurrence_is_after_the_instant_that_was_searched_from(text in trigger_texts(), far in any::<bool>()) {
         let location = Location::new(70.0, 25.0).filter(|_| far);
         let site = Site { zone: calendar::parse_zone("Europe/Helsinki").expect("a zone"), location: location.or(Location::new(-51.5, 0.1)) };
         if let Ok(trigger) = parse(&text, now(), &mut CronCache::default())
@@ -161,11 +161,11 @@ proptest! {
     }
 
     #[test]
-    fn a_filter_matches_as_mqtt_says(filter in topic_texts(), topic in topic_texts()) {
+    fn a_filter_matches_by_the_rules_of_mqtt(filter in topic_texts(), topic in topic_texts()) {
         let (filter, topic) = (TopicFilter::parse(&filter), Topic::parse(&topic));
         for error in [filter.as_ref().err(), topic.as_ref().err()].into_iter().flatten() {
-            let said = error.to_string();
-            prop_assert!(!said.contains(char::is_control), "{}", said);
+            let text = error.to_string();
+            prop_assert!(!text.contains(char::is_control), "{}", text);
         }
         if let (Ok(filter), Ok(topic)) = (filter, topic) {
             let levels = [filter.as_str(), topic.as_str()].map(|text| text.split('/').collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! What a sun trigger's times of day mean, most of all where an evening lasts beyond midnight.
+//! Tests of the times of day of sun triggers, mainly where an evening lasts beyond midnight.
 
 use chrono::{Days, NaiveDate, NaiveTime, Timelike};
 use roost_scheduler::{
@@ -26,10 +26,10 @@ fn trigger(text: &str) -> Trigger {
     parse(text, Instant::MIN, &mut CronCache::default()).expect(text)
 }
 
-fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Vec<Instant> {
+fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Vec<Instant> {
     let (mut times, mut from) = (Vec::new(), after);
     loop {
-        match trigger.next(from, site, sky) {
+        match trigger.next(from, site, sun_cache) {
             Search::Found(time) if time <= until => times.push(time),
             Search::NotUntil(bound) if bound < until => {
                 from = bound;
@@ -41,7 +41,7 @@ fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: 
     }
 }
 
-/// The local times from noon on to the noon after it, as the place's clock shows them.
+/// Returns the local times from a noon to the next one.
 fn day_from_noon(text: &str, date: &str, site: &Site) -> Vec<String> {
     let date: NaiveDate = date.parse().expect("a date");
     let noon = NaiveTime::from_hms_opt(12, 0, 0).expect("noon");
@@ -83,7 +83,7 @@ fn an_evening_lasts_beyond_midnight() {
         (reykjavik(), "2027-06-21", "sunset", "22T00:04"),
         (reykjavik(), "2027-06-21", "sunset not-before 20:00 not-after 23:30", "21T23:30"),
         (reykjavik(), "2027-12-21", "sunset not-before 20:00 not-after 23:30", "21T20:00"),
-        // A clock that goes by UTC, half a day away from the sun's.
+        // A clock in UTC, half a day away from solar time.
         (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset", "21T05:11"),
         (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset not-before 05:30", "21T05:30"),
         (site(Zone::UTC, -36.85, 174.76), "2027-06-20", "sunset not-after 05:00", "21T05:00"),
@@ -95,7 +95,7 @@ fn an_evening_lasts_beyond_midnight() {
 
 #[test]
 fn a_morning_may_begin_before_midnight_and_end_after_noon() {
-    // Where the sun is highest at 13:00 and more, it rises after noon when the polar night has just ended.
+    // Where the sun is highest after 13:00, it rises after noon when the polar night has just ended.
     let utqiagvik = site(zone("America/Anchorage"), 71.29, -156.79);
     for (place, date, text, expected) in [
         (tromso(), "2027-05-17", "sunrise not-before 06:30", vec!["18T06:30"]),
@@ -103,9 +103,9 @@ fn a_morning_may_begin_before_midnight_and_end_after_noon() {
         (utqiagvik, "2027-01-24", "sunrise", vec!["24T12:47"]),
         (utqiagvik, "2027-01-24", "sunrise not-before 06:30", vec!["24T12:47"]),
         (utqiagvik, "2027-01-24", "sunrise not-before 13:30", vec!["24T13:30"]),
-        // It sets at 11:40, and the evening is the one of that day.
+        // The sun sets at 11:40, and the evening belongs to that day.
         (tromso(), "2026-11-26", "sunset not-before 20:00", vec!["26T20:00"]),
-        // Moved by six hours, so are its times of day.
+        // With an offset of six hours, its times of day move as well.
         (site(zone("Europe/London"), 51.5, -0.1), "2027-01-10", "sunrise +6h not-after 13:00", vec!["10T13:00"]),
         (site(zone("Europe/London"), 51.5, -0.1), "2027-06-10", "solar-noon +1h not-before 14:30", vec!["10T14:30"]),
     ] {
@@ -123,7 +123,7 @@ fn a_morning_may_begin_before_midnight_and_end_after_noon() {
 }
 
 #[test]
-fn a_day_without_the_event_has_none_unless_it_is_said_when() {
+fn a_day_without_the_event_has_no_occurrence_without_a_fallback() {
     let helsinki_end = "civil-dusk +10m not-after 22:00 else 22:00";
     // Oulu has no civil dusk from late May on.
     let oulu = site(zone("Europe/Helsinki"), 65.01, 25.47);
@@ -144,11 +144,11 @@ fn a_day_without_the_event_has_none_unless_it_is_said_when() {
 #[test]
 fn each_evening_of_a_year_has_one_run_where_a_fallback_is_stated() {
     for place in [helsinki(), fairbanks(), reykjavik(), tromso(), site(zone("Antarctica/McMurdo"), -77.85, 166.67)] {
-        let (zone, sky) = (place.zone, &mut SunCache::default());
+        let (zone, sun_cache) = (place.zone, &mut SunCache::default());
         let start = at("2027-01-01T10:00:00Z");
         for text in ["civil-dusk +10m not-before 17:00 not-after 22:00 else 22:00", "sunset not-after 23:30 else 23:30"]
         {
-            let times = between(&trigger(text), start, start.plus_ms(365 * 24 * HOUR_MS), &place, sky);
+            let times = between(&trigger(text), start, start.plus_ms(365 * 24 * HOUR_MS), &place, sun_cache);
             let dates: Vec<_> = times.iter().map(|time| calendar::to_local(*time, zone).0).collect();
             assert_eq!(dates.len(), 365, "{text} in {zone}");
             assert!(dates.windows(2).all(|pair| pair[0] + Days::new(1) == pair[1]), "{text} in {zone}");
@@ -170,19 +170,19 @@ fn summer_time_does_not_move_a_clamp() {
     ] {
         assert_eq!(day_from_noon(text, date, &london), [expected], "{text} on {date}");
     }
-    // Sydney: the same, the other way round.
+    // Sydney: the same in reverse.
     let sydney = site(zone("Australia/Sydney"), -33.87, 151.21);
     assert_eq!(day_from_noon("sunset not-before 20:30 not-after 23:00", "2027-12-21", &sydney), ["21T20:30"]);
     assert_eq!(day_from_noon("sunset not-after 19:30", "2027-10-03", &sydney), ["03T18:58"]);
     assert_eq!(day_from_noon("civil-dusk not-after 19:00", "2027-12-21", &sydney), ["21T19:00"]);
 }
 
-/// The rule in other words: the evening of an event is the date that its noon was on.
+/// The rule in another form: the evening of an event is the date that its noon was on.
 fn clamped(event: SunEvent, happens: Instant, clamps: [Option<NaiveTime>; 2], zone: Zone) -> Instant {
     let is_evening =
         !matches!(event, SunEvent::Sunrise | SunEvent::CivilDawn | SunEvent::NauticalDawn | SunEvent::AstronomicalDawn);
     let (date, time) = calendar::to_local(happens, zone);
-    // No evening of these places begins before 10:00 or ends after it, and no morning before 22:00.
+    // At these places no evening begins before 10:00 or ends after it, and no morning before 22:00.
     let (early, late) = (time.hour() < 10, time.hour() >= 22);
     let date = match (is_evening, early, late) {
         (true, true, _) => date - Days::new(1),
@@ -203,7 +203,7 @@ fn clamped(event: SunEvent, happens: Instant, clamps: [Option<NaiveTime>; 2], zo
 
 #[test]
 fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
-    let places = [
+    let devices = [
         helsinki(),
         fairbanks(),
         reykjavik(),
@@ -219,8 +219,8 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
     let evening = ["not-after 22:00", "not-before 20:00", "not-before 20:00 not-after 23:30", "not-before 00:10"];
     let morning = ["not-before 06:30", "not-after 05:00", "not-before 23:45 not-after 08:00", "not-after 23:30"];
     let (start, end) = (at("2027-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z"));
-    for place in places {
-        let (sky, location) = (&mut SunCache::default(), place.location.expect("a location"));
+    for place in devices {
+        let (sun_cache, location) = (&mut SunCache::default(), place.location.expect("a location"));
         for (event, clauses) in [
             (SunEvent::Sunset, evening),
             (SunEvent::CivilDusk, evening),
@@ -228,8 +228,11 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
             (SunEvent::CivilDawn, morning),
         ] {
             let first = calendar::to_local(start, place.zone).0 - Days::new(3);
-            let events: Vec<_> =
-                first.iter_days().take(373).flat_map(|date| sky.times(event, date, location, place.zone)).collect();
+            let events: Vec<_> = first
+                .iter_days()
+                .take(373)
+                .flat_map(|date| sun_cache.times(event, date, location, place.zone))
+                .collect();
             for clauses in clauses {
                 let trigger = trigger(&format!("{event} {clauses}"));
                 let Trigger::Sun(sun) = &trigger else { panic!("a sun trigger") };
@@ -238,7 +241,7 @@ fn a_clamp_is_on_the_evening_or_morning_of_its_event_at_every_latitude() {
                     events.iter().map(|happens| clamped(event, *happens, clamps, place.zone)).collect();
                 expected.dedup();
                 expected.retain(|due| start < *due && *due <= end);
-                assert_eq!(between(&trigger, start, end, &place, sky), expected, "{trigger} in {}", place.zone);
+                assert_eq!(between(&trigger, start, end, &place, sun_cache), expected, "{trigger} in {}", place.zone);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What holds for every trigger, whatever it says, and what the clock's changes do to some.
+//! Property tests of triggers, and the effects of clock changes.
 
 use chrono::{Datelike, NaiveDate, NaiveTime, TimeZone, Timelike};
 use proptest::prelude::*;
@@ -39,11 +39,11 @@ fn cron(expression: &str) -> Trigger {
     Trigger::Cron(CronCache::default().cron(expression, None).expect(expression))
 }
 
-/// Every occurrence in `after < occurrence ≤ until`, oldest first.
-fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Vec<Instant> {
+/// Returns every occurrence in `after < occurrence ≤ until`, oldest first.
+fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Vec<Instant> {
     let (mut times, mut from) = (Vec::new(), after);
     loop {
-        match trigger.next(from, site, sky) {
+        match trigger.next(from, site, sun_cache) {
             Search::Found(time) if time <= until => {
                 assert!(time > from, "`{trigger}`: {time} is not after {from}");
                 times.push(time);
@@ -58,11 +58,11 @@ fn between(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: 
     }
 }
 
-/// The newest occurrence, searched on as long as it takes.
-fn last(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sky: &mut SunCache) -> Option<Instant> {
+/// Returns the newest occurrence, with as many searches as it takes.
+fn last(trigger: &Trigger, after: Instant, until: Instant, site: &Site, sun_cache: &mut SunCache) -> Option<Instant> {
     let mut until = until;
     loop {
-        match trigger.last(after, until, site, sky) {
+        match trigger.last(after, until, site, sun_cache) {
             Search::Found(time) => return Some(time),
             Search::Never(_) => return None,
             Search::NotUntil(bound) => {
@@ -77,7 +77,7 @@ fn zones() -> impl Strategy<Value = Zone> {
     prop::sample::select(ZONES.to_vec()).prop_map(zone)
 }
 
-/// From 2025 to 2030, and more often than not within two days of a change of some clock.
+/// Returns instants from 2025 to 2030, mostly within two days of a clock change.
 fn instants() -> impl Strategy<Value = Instant> {
     let changes = [
         "2027-03-28T01:00:00Z",
@@ -103,7 +103,7 @@ fn near_whole_hours(changes: [&'static str; 9]) -> impl Strategy<Value = Instant
     near.prop_map(|(change, half_hours, millis)| at(change).plus_ms(half_hours * 1_800_000 + millis))
 }
 
-/// One field: `*`, `*/2`, `5`, `5-9`, `5-9/2` or a list of them.
+/// Returns a field: `*`, `*/2`, `5`, `5-9`, `5-9/2` or a list of them.
 fn fields(min: u32, max: u32) -> impl Strategy<Value = String> {
     let range = (min..=max, min..=max, 1..9_u32).prop_map(|(a, b, step)| (a.min(b), a.max(b), step));
     let item = range.prop_flat_map(|(from, to, step)| {
@@ -157,7 +157,8 @@ fn clock_times() -> impl Strategy<Value = NaiveTime> {
     })
 }
 
-/// Times of day in the order of their names, be it that of the clock or that of an evening; others are refused.
+/// Returns sun triggers with times of day in the order of their names, by the clock or by the evening; others are
+/// refused.
 fn suns() -> impl Strategy<Value = Sun> {
     let offsets = prop_oneof![Just(0), -43_200_000..=43_200_000, (-720..=720).prop_map(|minutes| minutes * 60_000)];
     let times = || prop_oneof![2 => Just(None), 3 => clock_times().prop_map(Some)];
@@ -188,15 +189,15 @@ fn triggers() -> impl Strategy<Value = Trigger> {
 }
 
 fn sites() -> impl Strategy<Value = Site> {
-    let places = [(51.5, -0.1), (0.0, -78.5), (-33.9, 151.2), (69.6, 19.0), (78.2, 15.6), (-77.8, 166.7), (90.0, 0.0)];
-    (zones(), prop::sample::select(places.to_vec()))
+    let devices = [(51.5, -0.1), (0.0, -78.5), (-33.9, 151.2), (69.6, 19.0), (78.2, 15.6), (-77.8, 166.7), (90.0, 0.0)];
+    (zones(), prop::sample::select(devices.to_vec()))
         .prop_map(|(zone, (latitude, longitude))| Site { zone, location: Location::new(latitude, longitude) })
 }
 
-/// Whether the fields of an expression, as croner reads them, have a local time.
+/// Parses an expression as croner does.
 ///
-/// In cron(8) a day field that starts with `*` restricts nothing by itself, and then both must hold; croner takes that
-/// for `*` alone.
+/// In cron(8) a day field that starts with `*` restricts nothing by itself, and then both must match; croner does so
+/// only for `*` alone.
 fn croner(expression: &str) -> croner::Cron {
     let fields: Vec<_> = expression.split_whitespace().collect();
     let days = if fields.len() > 5 { [3, 5] } else { [2, 4] };
@@ -218,19 +219,19 @@ proptest! {
     fn occurrences_increase_and_the_last_is_the_last(
         trigger in triggers(), after in instants(), range in 0..40 * DAY_MS, site in sites(),
     ) {
-        let (sky, site) = (&mut SunCache::default(), &site);
-        // An hour is enough for what comes by the second.
-        let until = match trigger.next(after, site, sky) {
-            Search::Found(first) if matches!(trigger.next(first, site, sky), Search::Found(second) if second.ms_since(first) < 600_000) =>
+        let (sun_cache, site) = (&mut SunCache::default(), &site);
+        // An hour is enough for triggers that fire each second.
+        let until = match trigger.next(after, site, sun_cache) {
+            Search::Found(first) if matches!(trigger.next(first, site, sun_cache), Search::Found(second) if second.ms_since(first) < 600_000) =>
                 after.plus_ms(range % 7_200_000),
             _ => after.plus_ms(range),
         };
-        let times = between(&trigger, after, until, site, sky);
-        prop_assert_eq!(last(&trigger, after, until, site, sky), times.last().copied());
-        // What lies between two instants does not depend on where the search began.
+        let times = between(&trigger, after, until, site, sun_cache);
+        prop_assert_eq!(last(&trigger, after, until, site, sun_cache), times.last().copied());
+        // The occurrences between two instants do not depend on where the search began.
         let middle = after.plus_ms(until.ms_since(after) / 2);
         let later: Vec<_> = times.iter().copied().filter(|time| *time > middle).collect();
-        prop_assert_eq!(between(&trigger, middle, until, site, sky), later);
+        prop_assert_eq!(between(&trigger, middle, until, site, sun_cache), later);
     }
 
     #[test]
@@ -256,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn what_follows_the_clock_comes_whenever_the_clock_shows_it(
+    fn a_trigger_that_follows_the_clock_fires_whenever_the_clock_shows_it(
         minute in fields(0, 59), hour in fields(0, 23), zone in zones(), after in instants(),
     ) {
         let minute = if hour.starts_with('*') { minute } else { "*/5".into() };
@@ -272,7 +273,7 @@ proptest! {
     }
 
     #[test]
-    fn a_fixed_time_comes_on_each_of_its_dates_once(time in clock_times(), zone in zones(), after in instants()) {
+    fn a_fixed_time_occurs_once_on_each_of_its_dates(time in clock_times(), zone in zones(), after in instants()) {
         let trigger = cron(&format!("{} {} {} * * *", time.second(), time.minute(), time.hour()));
         let until = after.plus_ms(7 * DAY_MS);
         let first = calendar::to_local(after, zone).0.pred_opt().expect("a date");
@@ -287,18 +288,18 @@ proptest! {
 
     #[test]
     fn a_sun_trigger_is_its_events_moved_and_clamped(sun in suns(), after in instants(), site in sites()) {
-        let (sky, zone) = (&mut SunCache::default(), site.zone);
+        let (sun_cache, zone) = (&mut SunCache::default(), site.zone);
         let sun = Sun { otherwise: None, ..sun };
         let location = site.location.expect("a location");
         let date = calendar::to_local(after, zone).0;
         let dates = (date - chrono::Days::new(5)).iter_days().take(14);
         let moved: Vec<_> = dates
-            .flat_map(|date| sky.times(sun.event, date, location, zone))
+            .flat_map(|date| sun_cache.times(sun.event, date, location, zone))
             .map(|event| event.plus_ms(sun.offset_ms.into()))
             .collect();
-        let due = between(&sun.into(), after, after.plus_ms(4 * DAY_MS), &site, sky);
+        let due = between(&sun.into(), after, after.plus_ms(4 * DAY_MS), &site, sun_cache);
         for due in &due {
-            // Each is at an event, or at one of its times of day because the event is not.
+            // Each is at an event, or at one of its times of day instead of the event.
             let is_at = |time: Option<NaiveTime>| {
                 time.is_some_and(|time| calendar::to_instant(calendar::to_local(*due, zone).0, time, zone) == *due)
             };
@@ -306,7 +307,7 @@ proptest! {
             let nearby = || moved.iter().filter(within_a_day);
             let holds = nearby().any(|event| event == due)
                 || is_at(sun.not_before) && nearby().any(|event| event < due)
-                // Where the zone is not that of the place, the two may not be in order: then it is not later than the one.
+                // If the zone is not that of the location, the two may not be in order: then `not-after` holds.
                 || is_at(sun.not_after) && nearby().any(|event| event > due || sun.not_before.is_some());
             prop_assert!(holds, "{} of {:?}", due, moved);
         }
@@ -321,11 +322,11 @@ proptest! {
     fn the_suns_times_are_on_their_date_and_none_is_lost(
         event in prop::sample::select(SunEvent::ALL.to_vec()), after in instants(), site in sites(),
     ) {
-        let (sky, location) = (&mut SunCache::default(), site.location.expect("a location"));
+        let (sun_cache, location) = (&mut SunCache::default(), site.location.expect("a location"));
         let first = calendar::to_local(after, site.zone).0;
         let mut times = Vec::new();
         for date in first.iter_days().take(5) {
-            let today = sky.times(event, date, location, site.zone);
+            let today = sun_cache.times(event, date, location, site.zone);
             prop_assert!(today.len() <= 2);
             prop_assert!(today.iter().all(|at| calendar::to_local(*at, site.zone).0 == date && at.millis() % 1_000 == 0));
             times.extend(today);
@@ -334,7 +335,7 @@ proptest! {
         let sun = Trigger::from(Sun { event, offset_ms: 0, not_before: None, not_after: None, otherwise: None });
         let start = calendar::to_instant(first, NaiveTime::MIN, site.zone).plus_ms(-1);
         let end = calendar::to_instant(first + chrono::Days::new(5), NaiveTime::MIN, site.zone).plus_ms(-1);
-        prop_assert_eq!(between(&sun, start, end, &site, sky), times);
+        prop_assert_eq!(between(&sun, start, end, &site, sun_cache), times);
     }
 
     #[test]
@@ -360,7 +361,7 @@ proptest! {
     }
 }
 
-/// Zone, expression, from, and what comes next, each as the local clock shows it.
+/// Zone, expression, start, and the next occurrences, each in local time.
 const CLOCK_CHANGES: &[(&str, &str, &str, &[&str])] = &[
     // London: 01:00 becomes 02:00.
     ("Europe/London", "30 1 * * *", "2027-03-28T00:00:00Z", &["28T02:00:00+01:00", "29T01:30:00+01:00"]),
@@ -410,10 +411,10 @@ const CLOCK_CHANGES: &[(&str, &str, &str, &[&str])] = &[
 fn cron_follows_cron_8_when_the_clock_changes() {
     for (name, expression, from, expected) in CLOCK_CHANGES {
         let zone = zone(name);
-        let (trigger, sky, mut after) = (cron(expression), &mut SunCache::default(), at(from));
+        let (trigger, sun_cache, mut after) = (cron(expression), &mut SunCache::default(), at(from));
         let mut found = Vec::new();
         for _ in *expected {
-            after = trigger.find(after, &site(zone), sky).expect("it comes");
+            after = trigger.find(after, &site(zone), sun_cache).expect("it comes");
             found.push(after.in_zone(zone)[8..].to_owned());
         }
         assert_eq!(found, *expected, "`{expression}` in {zone} from {from}");
@@ -442,32 +443,33 @@ fn a_year_ends_an_expression() {
 
 #[test]
 fn nothing_comes_after_the_end_of_time() {
-    let (near, sky) = (at("9999-12-31T23:59:30Z"), &mut SunCache::default());
+    let (near, sun_cache) = (at("9999-12-31T23:59:30Z"), &mut SunCache::default());
     for text in ["cron * * * * *", "every 1m", "at 9999-01-01T00:00:00Z"] {
         let trigger = parse(text, Instant::MIN, &mut CronCache::default()).expect("a trigger");
         for zone in [Zone::UTC, zone("Pacific/Kiritimati"), zone("America/New_York")] {
-            assert_eq!(trigger.next(near, &site(zone), sky), Search::Never(Never::Over), "{text} in {zone}");
+            assert_eq!(trigger.next(near, &site(zone), sun_cache), Search::Never(Never::Over), "{text} in {zone}");
         }
     }
     let sunrise = parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger");
-    assert!(sunrise.find(near, &site(Zone::UTC), sky).is_err());
+    assert!(sunrise.find(near, &site(Zone::UTC), sun_cache).is_err());
 }
 
 #[test]
 fn clamped_events_of_one_instant_are_one_occurrence() {
-    // Tromsø on the day that has two sunsets, one just after midnight and one just before the next.
+    // Tromsø on the day with two sunsets, one just after midnight and one just before the next.
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
-    let (location, sky) = (tromso.location.expect("a location"), &mut SunCache::default());
+    let (location, sun_cache) = (tromso.location.expect("a location"), &mut SunCache::default());
     let year = NaiveDate::from_ymd_opt(2027, 1, 1).expect("a date").iter_days().take_while(|date| date.year() == 2027);
-    let twice =
-        year.filter(|date| sky.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2).collect::<Vec<_>>();
+    let twice = year
+        .filter(|date| sun_cache.times(SunEvent::Sunset, *date, location, tromso.zone).len() == 2)
+        .collect::<Vec<_>>();
     assert!(!twice.is_empty());
     let sunset = parse("sunset not-before 22:00 not-after 22:00", Instant::MIN, &mut CronCache::default());
     let (sunset, time) = (sunset.expect("a trigger"), NaiveTime::from_hms_opt(22, 0, 0).expect("a time"));
     for date in twice {
-        // The evening that the first one belongs to began the day before.
+        // The evening of the first one began on the previous day.
         let start = calendar::to_instant(date, NaiveTime::MIN, tromso.zone);
-        let times = between(&sunset, start.plus_ms(-DAY_MS), start.plus_ms(DAY_MS), &tromso, sky);
+        let times = between(&sunset, start.plus_ms(-DAY_MS), start.plus_ms(DAY_MS), &tromso, sun_cache);
         let expected = [date - chrono::Days::new(1), date].map(|date| calendar::to_instant(date, time, tromso.zone));
         assert_eq!(times, expected, "{date}");
     }
@@ -476,16 +478,16 @@ fn clamped_events_of_one_instant_are_one_occurrence() {
 #[test]
 fn a_polar_night_is_searched_in_bounded_pieces() {
     let tromso = Site { zone: zone("Europe/Oslo"), location: Location::new(69.6492, 18.9553) };
-    let (sunrise, sky) =
+    let (sunrise, sun_cache) =
         (parse("sunrise", Instant::MIN, &mut CronCache::default()).expect("a trigger"), &mut SunCache::default());
     let night = at("2026-12-01T00:00:00Z");
-    assert!(matches!(sunrise.next(night, &tromso, sky), Search::NotUntil(bound) if bound > night));
-    let morning = sunrise.find(night, &tromso, sky).expect("the night ends");
+    assert!(matches!(sunrise.next(night, &tromso, sun_cache), Search::NotUntil(bound) if bound > night));
+    let morning = sunrise.find(night, &tromso, sun_cache).expect("the night ends");
     assert_eq!(calendar::to_local(morning, tromso.zone).0, NaiveDate::from_ymd_opt(2027, 1, 15).expect("a date"));
     let end = morning.plus_ms(-1);
     assert!(
-        matches!(sunrise.last(at("2026-11-01T00:00:00Z"), end, &tromso, sky), Search::NotUntil(bound) if bound < end)
+        matches!(sunrise.last(at("2026-11-01T00:00:00Z"), end, &tromso, sun_cache), Search::NotUntil(bound) if bound < end)
     );
-    let before = last(&sunrise, at("2026-11-01T00:00:00Z"), end, &tromso, sky).expect("one in November");
+    let before = last(&sunrise, at("2026-11-01T00:00:00Z"), end, &tromso, sun_cache).expect("one in November");
     assert_eq!(calendar::to_local(before, tromso.zone).0, NaiveDate::from_ymd_opt(2026, 11, 27).expect("a date"));
 }

@@ -1,4 +1,4 @@
-//! What the loop has in hand: what is gathered for the disk, on its way there, and waits for it.
+//! The commit batch: changes that are gathered for the store, and the effects that wait for them.
 
 use std::{collections::VecDeque, slice};
 
@@ -10,37 +10,38 @@ use roost_scheduler::{
 use super::PendingReplies;
 use crate::{clock, event_log::HostEvent, report::Report, store::StoreError};
 
-/// Changes that are gathered no longer: a transaction must stay short, for the next one waits for it.
+/// Changes at which a batch is committed at once: a transaction must stay short, because the next one waits for it.
 const CHANGES_PER_BATCH: usize = 8_192;
 
-/// What the loop has in hand.
+/// Changes that are being gathered or committed, and the effects and events that wait for them.
 #[derive(Default)]
 pub(super) struct CommitBatch {
     /// The number of the batch that is being gathered.
     pub(super) gathering: u64,
     pub(super) changes: Vec<Change>,
-    /// Whether they are a part of something that is committed as a whole.
+    /// Whether `changes` are incomplete: they are committed only together with those of the next step.
     pub(super) partial: bool,
-    /// Whether a batch is on its way to the disk.
+    /// Whether a batch is being committed.
     pub(super) committing: bool,
-    /// Since when.
+    /// When that commit began.
     pub(super) committing_since: Option<std::time::Instant>,
-    /// What is to be told when it is there, so that whoever hears of it finds it there.
-    pub(super) untold: Vec<HostEvent>,
-    /// The batches before this one are durable.
+    /// Events to publish when that batch is durable, so that a subscriber finds them in the database.
+    pub(super) pending: Vec<HostEvent>,
+    /// The batches with lower numbers are durable.
     pub(super) durable: u64,
-    /// Effects that wait for the batch of that number, or, when it is durable, for their turn.
+    /// Effects that wait for the batch with that number, or, when it is durable, for their turn.
     pub(super) waiting: VecDeque<(u64, Effect)>,
-    /// When the scheduler wants to be woken.
+    /// When the scheduler asked to be woken.
     pub(super) wake: Option<Instant>,
-    /// Why nothing is kept any more: then nothing more is begun either.
+    /// Why the store has failed: then nothing more is started either.
     pub(super) failed: Option<Report>,
-    /// Since when. Not by the wall clock, which may be set (I11).
+    /// When the store failed, by the monotonic clock (I11).
     pub(super) failed_at: Option<std::time::Instant>,
 }
 
 impl CommitBatch {
-    /// The batch that has to be durable before everything is. What comes after effects that wait does so too.
+    /// Returns the number of the batch that has to be durable before all changes so far are, if any. Behind effects that
+    /// wait, later effects wait as well, so that they keep their order.
     pub(super) fn newest_batch(&self) -> Option<u64> {
         if !self.changes.is_empty() {
             return Some(self.gathering);
@@ -48,38 +49,39 @@ impl CommitBatch {
         if self.committing { Some(self.gathering - 1) } else { self.waiting.back().map(|(batch, _)| *batch) }
     }
 
-    /// The next effect that waited for a batch that is durable now.
+    /// Takes the next effect whose batch is durable.
     pub(super) fn next_durable(&mut self) -> Option<Effect> {
         self.waiting.pop_front_if(|(batch, _)| *batch < self.durable).map(|(_, effect)| effect)
     }
 
-    /// Whether there is something to hand over, and the store would take it.
-    pub(super) fn can_be_kept(&self) -> bool {
+    /// Checks whether there are complete changes, and the store can take them.
+    pub(super) fn can_commit(&self) -> bool {
         !self.committing && !self.changes.is_empty() && !self.partial && self.failed.is_none()
     }
 
-    /// Whether what was gathered is to be handed over now: when something waits for it, or there is enough of it.
+    /// Checks whether the gathered changes are to be committed now: an effect waits for them, or there are enough.
     pub(super) fn is_due(&self) -> bool {
         let is_awaited = self.waiting.back().is_some_and(|(batch, _)| *batch == self.gathering);
         is_awaited || self.changes.len() >= CHANGES_PER_BATCH
     }
 
-    /// A commit failed: memory must not run ahead of the disk, so what waits for it never starts. Who waits is told.
-    pub(super) fn fail(&mut self, error: &StoreError, answers: &PendingReplies) {
+    /// Handles a failed commit: memory must not run ahead of the disk, so the waiting effects never start, and waiting
+    /// requests are answered with an error.
+    pub(super) fn fail(&mut self, error: &StoreError, replies: &PendingReplies) {
         let report = Report::from(error);
         let why = [slice::from_ref(&report.what), &report.causes].concat().join(": ");
         let lost = || Err(Refusal::Lost(why.clone()));
         for (batch, effect) in self.waiting.drain(..) {
             if let Effect::Answer { request, answer } = effect {
-                answers.give(request, if batch < self.durable { answer } else { lost() });
+                replies.send(request, if batch < self.durable { answer } else { lost() });
             }
         }
         self.committing = false;
-        self.untold.clear();
+        self.pending.clear();
         self.changes.clear();
         self.partial = false;
         self.failed_at = Some(clock::monotonic());
-        tracing::error!("stopping, for what is decided cannot be kept any more: {report}");
+        tracing::error!("stopping, because decisions can no longer be written to the database: {report}");
         self.failed.get_or_insert(report);
     }
 }
@@ -96,59 +98,60 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_waits_for_is_gathered_until_there_is_enough_of_it() {
+    fn changes_that_nothing_waits_for_are_gathered_until_there_are_enough() {
         assert!(!gathered(CHANGES_PER_BATCH - 1).is_due());
         assert!(gathered(CHANGES_PER_BATCH).is_due());
     }
 
     #[test]
-    fn what_an_effect_waits_for_is_handed_over_at_once() {
-        let mut hand = gathered(1);
-        hand.waiting.push_back((6, Effect::NotifyDurable(CommitToken::MIN)));
-        assert!(!hand.is_due(), "that one waits for the batch that is on its way");
-        hand.waiting.push_back((7, Effect::NotifyDurable(CommitToken::MAX)));
-        assert!(hand.is_due());
+    fn changes_that_an_effect_waits_for_are_committed_at_once() {
+        let mut batch = gathered(1);
+        batch.waiting.push_back((6, Effect::NotifyDurable(CommitToken::MIN)));
+        assert!(!batch.is_due(), "that one waits for the batch that is being committed");
+        batch.waiting.push_back((7, Effect::NotifyDurable(CommitToken::MAX)));
+        assert!(batch.is_due());
     }
 
     #[test]
-    fn what_is_durable_has_its_turn_in_order() {
-        let mut hand = CommitBatch { gathering: 8, durable: 7, ..CommitBatch::default() };
-        hand.waiting
+    fn durable_effects_start_in_order() {
+        let mut batch = CommitBatch { gathering: 8, durable: 7, ..CommitBatch::default() };
+        batch
+            .waiting
             .extend([(6, Effect::NotifyDurable(CommitToken::MIN)), (7, Effect::NotifyDurable(CommitToken::MAX))]);
-        assert_eq!(hand.newest_batch(), Some(7), "what comes now must not overtake them");
-        assert!(matches!(hand.next_durable(), Some(Effect::NotifyDurable(CommitToken::MIN))));
-        assert!(hand.next_durable().is_none(), "the other batch is on its way");
-        hand.durable = 8;
-        assert!(matches!(hand.next_durable(), Some(Effect::NotifyDurable(CommitToken::MAX))));
-        assert_eq!(hand.newest_batch(), None);
+        assert_eq!(batch.newest_batch(), Some(7), "later effects must not overtake them");
+        assert!(matches!(batch.next_durable(), Some(Effect::NotifyDurable(CommitToken::MIN))));
+        assert!(batch.next_durable().is_none(), "the other batch is being committed");
+        batch.durable = 8;
+        assert!(matches!(batch.next_durable(), Some(Effect::NotifyDurable(CommitToken::MAX))));
+        assert_eq!(batch.newest_batch(), None);
     }
 
     #[test]
-    fn whoever_waits_for_what_cannot_be_kept_is_told() {
-        let (answers, run) = (PendingReplies::default(), "coop/north/open/2027-03-01T06:30:00Z");
+    fn requests_that_wait_for_a_failed_commit_get_an_error() {
+        let (replies, run) = (PendingReplies::default(), "coop/north/open/2027-03-01T06:30:00Z");
         let answer = |request| Effect::Answer { request, answer: Ok(Done::Run(run.parse().unwrap())) };
-        let ((kept, mut told), (lost, mut not_kept)) = (answers.expect(), answers.expect());
-        let mut hand = CommitBatch { durable: 7, ..gathered(1) };
-        hand.waiting.extend([(6, answer(kept)), (7, answer(lost))]);
-        hand.fail(&StoreError::Full("roost.db".into()), &answers);
-        assert_eq!(told.try_recv().unwrap(), Ok(Done::Run(run.parse().unwrap())));
-        let why = not_kept.try_recv().unwrap().unwrap_err().to_string();
-        assert!(why.starts_with("it could not be written down, and the host is stopping: there is no space"), "{why}");
+        let ((kept, mut durable), (lost, mut failed)) = (replies.register(), replies.register());
+        let mut batch = CommitBatch { durable: 7, ..gathered(1) };
+        batch.waiting.extend([(6, answer(kept)), (7, answer(lost))]);
+        batch.fail(&StoreError::Full("roost.db".into()), &replies);
+        assert_eq!(durable.try_recv().unwrap(), Ok(Done::Run(run.parse().unwrap())));
+        let why = failed.try_recv().unwrap().unwrap_err().to_string();
+        assert!(why.starts_with("it could not be saved, and the host is stopping: there is no space"), "{why}");
     }
 
     #[test]
-    fn whoever_is_refused_something_does_not_wait_for_the_disk() {
+    fn refused_requests_do_not_wait_for_the_disk() {
         let answer = |answer| Effect::Answer { request: 1, answer };
         assert!(answer(Ok(Done::Nothing)).after_commit());
         assert!(!answer(Err(Refusal::Stopping)).after_commit());
     }
 
     #[test]
-    fn nothing_is_handed_over_twice_at_a_time_or_after_a_failure() {
-        assert!(gathered(1).can_be_kept());
-        assert!(!gathered(0).can_be_kept());
-        assert!(!CommitBatch { partial: true, ..gathered(1) }.can_be_kept());
-        assert!(!CommitBatch { committing: true, ..gathered(1) }.can_be_kept());
-        assert!(!CommitBatch { failed: Some(Report::new("a full disk")), ..gathered(1) }.can_be_kept());
+    fn one_batch_is_committed_at_a_time_and_none_after_a_failure() {
+        assert!(gathered(1).can_commit());
+        assert!(!gathered(0).can_commit());
+        assert!(!CommitBatch { partial: true, ..gathered(1) }.can_commit());
+        assert!(!CommitBatch { committing: true, ..gathered(1) }.can_commit());
+        assert!(!CommitBatch { failed: Some(Report::new("a full disk")), ..gathered(1) }.can_commit());
     }
 }

@@ -1,45 +1,48 @@
-//! How others look at what the loop has, without holding it up.
+//! Queries about the loop's state from other threads, without holding it up.
 
 use roost_scheduler::scheduler::Scheduler;
 use tokio::sync::{mpsc, oneshot};
 
-/// Looks that may wait for the loop: whoever comes then waits for a place.
-const LOOKS: usize = 64;
+/// Queries that may wait for the loop; further ones wait for a place in the queue.
+const QUERIES: usize = 64;
 
-/// A question to the scheduler, with its answer on the way back.
-pub(crate) type Question = Box<dyn FnOnce(&Scheduler) + Send>;
+/// A query to the scheduler, which sends its result back itself.
+pub(crate) type Query = Box<dyn FnOnce(&Scheduler) + Send>;
 
-/// Where questions are asked. The loop answers one at each turn, between events.
+/// A handle that sends queries to the loop, which answers one at each turn, between events.
 #[derive(Clone, Debug)]
-pub(crate) struct Inspector(mpsc::Sender<Question>);
+pub(crate) struct Inspector(mpsc::Sender<Query>);
 
-/// The loop has ended.
+/// The error of a query when the loop has ended.
 #[derive(Debug)]
 pub(crate) struct LoopClosed;
 
-/// Where they are asked, and where they come out.
-pub(crate) fn inspector() -> (Inspector, mpsc::Receiver<Question>) {
-    let (to, looks) = mpsc::channel(LOOKS);
-    (Inspector(to), looks)
+/// Returns the two ends of the channel of queries.
+pub(crate) fn inspector() -> (Inspector, mpsc::Receiver<Query>) {
+    let (sender, queries) = mpsc::channel(QUERIES);
+    (Inspector(sender), queries)
 }
 
 impl Inspector {
-    /// How many questions wait.
+    /// Returns how many queries wait.
     pub(crate) fn waiting(&self) -> usize {
         self.0.max_capacity() - self.0.capacity()
     }
 
-    /// Looks at the scheduler. The loop waits for that, so it must be bounded: some 2,000 places at the most (I10).
-    pub(crate) async fn look<T: Send + 'static>(
+    /// Runs `query` on the scheduler. The loop waits for it, so it must be bounded: some 2,000 slots at most (I10).
+    ///
+    /// # Errors
+    /// If the loop has ended.
+    pub(crate) async fn query<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&Scheduler) -> T + Send + 'static,
+        query: impl FnOnce(&Scheduler) -> T + Send + 'static,
     ) -> Result<T, LoopClosed> {
-        let (to, seen) = oneshot::channel();
-        let ask = move |scheduler: &Scheduler| {
-            // Whoever has gone meanwhile does not hear it.
-            let _ = to.send(look(scheduler));
+        let (sender, result) = oneshot::channel();
+        let query = move |scheduler: &Scheduler| {
+            // The client may have gone.
+            let _ = sender.send(query(scheduler));
         };
-        self.0.send(Box::new(ask)).await.map_err(|_| LoopClosed)?;
-        seen.await.map_err(|_| LoopClosed)
+        self.0.send(Box::new(query)).await.map_err(|_| LoopClosed)?;
+        result.await.map_err(|_| LoopClosed)
     }
 }

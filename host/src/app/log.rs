@@ -1,4 +1,4 @@
-//! What the log says of decisions: a line for each run, unless there are too many.
+//! Log lines about decisions: one for each run, unless there are too many.
 
 use std::collections::BTreeMap;
 
@@ -10,43 +10,43 @@ use roost_scheduler::{
 
 use crate::{event_log::HostEvent, report::counted};
 
-/// Lines about one batch: a burst must not be slowed down by its log.
+/// Lines about one batch: the log must not slow down a burst.
 const LINES_PER_BATCH: usize = 20;
-/// Next runs that are told when a plugin is loaded.
+/// Next runs that are logged when a plugin is loaded.
 const NEXT_RUNS: usize = 8;
-/// Jobs of a plugin that are looked at for that: the loop must not be held up by its log (I10).
-const JOBS_LOOKED_AT: usize = 1_000;
+/// Jobs of a plugin that are examined for that: the log must not hold up the loop (I10).
+const JOBS_EXAMINED: usize = 1_000;
 
-/// Plugins whose next runs are told when the host starts.
+/// Plugins whose next runs are logged when the host starts.
 const PLUGINS: usize = 8;
 
-/// Tells what was decided.
-pub(crate) fn note(happenings: &[HostEvent]) {
+/// Logs the decisions of a batch: the first in full, of the others the number of each kind.
+pub(crate) fn write(events: &[HostEvent]) {
     let mut lines = 0;
-    let mut untold: BTreeMap<&str, usize> = BTreeMap::new();
-    for happening in happenings {
+    let mut rest: BTreeMap<&str, usize> = BTreeMap::new();
+    for event in events {
         if lines < LINES_PER_BATCH {
             lines += 1;
-            happening.log();
+            event.log();
         } else {
-            *untold.entry(in_short(happening)).or_default() += 1;
+            *rest.entry(kind(event)).or_default() += 1;
         }
     }
-    for (what, count) in untold {
-        tracing::info!("and {count} more {what}");
+    for (kind, count) in rest {
+        tracing::info!("and {count} more {kind}");
     }
 }
 
-fn in_short(happening: &HostEvent) -> &'static str {
-    match happening {
+fn kind(event: &HostEvent) -> &'static str {
+    match event {
         HostEvent::Ended(run) => run.outcome.word(),
         HostEvent::Started { .. } => "started",
         HostEvent::PlanRefused { .. } => "devices keep the plan they have",
-        _ => "things that happened",
+        _ => "events",
     }
 }
 
-/// Says how many jobs are due at another time than was planned, because the rules of time zones have changed.
+/// Logs how many jobs are due at another time because the time zone rules have changed.
 pub(crate) fn zones_moved(rules: &str, jobs: u64) {
     if jobs > 0 {
         let (jobs, are) = (counted(jobs, "job"), if jobs == 1 { "is" } else { "are" });
@@ -54,38 +54,38 @@ pub(crate) fn zones_moved(rules: &str, jobs: u64) {
     }
 }
 
-/// Tells what is still owed when the host ends although nothing can be kept.
-pub(crate) fn owed(scheduler: &Scheduler) {
+/// Logs the steps that are still owed when the host ends after the store has failed.
+pub(crate) fn owed_steps(scheduler: &Scheduler) {
     let mut owed: Vec<(Instant, String)> =
         scheduler.owed().map(|(run, step, due)| (due, format!("step {step} of {run}, due {due}"))).collect();
     owed.sort();
     let more = owed.len().saturating_sub(LINES_PER_BATCH);
-    for (_, what) in owed.into_iter().take(LINES_PER_BATCH) {
-        tracing::warn!("still owed, when Roost is started again: {what}");
+    for (_, step) in owed.into_iter().take(LINES_PER_BATCH) {
+        tracing::warn!("still owed, and sent when Roost is started again: {step}");
     }
     if more > 0 {
-        tracing::warn!("and {more} more that are owed");
+        tracing::warn!("and {more} more owed steps");
     }
 }
 
-/// Tells with what the host goes on.
-pub(crate) fn taken_up(scheduler: &Scheduler) {
+/// Logs the state that the host resumes with.
+pub(crate) fn resumed(scheduler: &Scheduler) {
     let (jobs, runs) = (counted(scheduler.job_count() as u64, "job"), counted(scheduler.run_count() as u64, "run"));
     let plugins: Vec<&PluginName> = scheduler.plugin_names().collect();
     if plugins.is_empty() {
-        return tracing::info!("nothing is remembered yet");
+        return tracing::info!("the database has no plugins yet");
     }
-    tracing::info!("going on with {}, {jobs}, {runs} under way", counted(plugins.len() as u64, "plugin"));
+    tracing::info!("resuming with {}, {jobs}, {runs} under way", counted(plugins.len() as u64, "plugin"));
     for plugin in plugins.into_iter().take(PLUGINS) {
         next_runs(plugin, scheduler);
     }
 }
 
-/// Tells what of a plugin comes next.
+/// Logs the next runs of a plugin.
 pub(crate) fn next_runs(plugin: &PluginName, scheduler: &Scheduler) {
-    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).take(JOBS_LOOKED_AT + 1).collect();
-    if jobs.len() > JOBS_LOOKED_AT {
-        return tracing::info!("next: `{plugin}` has more than {JOBS_LOOKED_AT} jobs, too many to look for the first");
+    let mut jobs: Vec<JobView<'_>> = scheduler.jobs_of(plugin).take(JOBS_EXAMINED + 1).collect();
+    if jobs.len() > JOBS_EXAMINED {
+        return tracing::info!("next: `{plugin}` has more than {JOBS_EXAMINED} jobs, too many to find the first");
     }
     jobs.retain(|job| job.next != NextRun::Never);
     jobs.sort_by_key(|job| (job.next, job.device.as_str(), job.job.body.id()));

@@ -1,4 +1,4 @@
-//! Who waits for what became of a request.
+//! Requests that wait for their replies.
 
 use std::{
     collections::HashMap,
@@ -8,10 +8,10 @@ use std::{
 use roost_scheduler::event::{Done, Refusal, RequestId};
 use tokio::sync::oneshot;
 
-/// What a request is answered with.
+/// The reply to a request.
 pub(crate) type Answer = Result<Done, Refusal>;
 
-/// Who waits for answers.
+/// The senders of the replies that are still awaited.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PendingReplies(Arc<Mutex<Waiting>>);
 
@@ -19,38 +19,38 @@ pub(crate) struct PendingReplies(Arc<Mutex<Waiting>>);
 struct Waiting {
     last: RequestId,
     senders: HashMap<RequestId, oneshot::Sender<Answer>>,
-    /// Nobody is answered any more.
-    is_over: bool,
+    /// Whether no more replies will come.
+    is_closed: bool,
 }
 
 impl PendingReplies {
-    /// A new request's number, and where its answer comes.
-    pub(crate) fn expect(&self) -> (RequestId, oneshot::Receiver<Answer>) {
+    /// Registers a new request. Returns its id, and the receiver of its reply.
+    pub(crate) fn register(&self) -> (RequestId, oneshot::Receiver<Answer>) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.last += 1;
         let (request, (sender, answer)) = (waiting.last, oneshot::channel());
-        if !waiting.is_over {
+        if !waiting.is_closed {
             waiting.senders.insert(request, sender);
         }
         (request, answer)
     }
 
-    /// Hands on an answer. Whoever has gone meanwhile does not hear it.
-    pub(crate) fn give(&self, request: RequestId, answer: Answer) {
+    /// Sends a reply, unless the client has gone.
+    pub(crate) fn send(&self, request: RequestId, answer: Answer) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = waiting.senders.remove(&request) {
             let _ = sender.send(answer);
         }
     }
 
-    /// There are no more answers: whoever waits learns that at once.
-    pub(crate) fn end(&self) {
+    /// Ends every wait, because no more replies will come.
+    pub(crate) fn close(&self) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.is_over = true;
+        waiting.is_closed = true;
         waiting.senders.clear();
     }
 
-    /// Nobody waits for it any more.
+    /// Removes a request whose client no longer waits.
     pub(crate) fn forget(&self, request: RequestId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).senders.remove(&request);
     }

@@ -1,4 +1,4 @@
-//! `roost backup` and `roost restore`: what Roost remembers, in one file.
+//! `roost backup` and `roost restore`: copies of the database.
 
 use std::{io::Write, path::PathBuf};
 
@@ -12,33 +12,35 @@ use crate::{
     store::{self, Restored},
 };
 
-/// Copy what Roost remembers into a file, while it runs or not
+/// Back up the database to a file, whether or not the host is running
 ///
-/// The copy is of one moment, and whole. The plugins and their settings are files of your own, and not in it.
+/// The backup is a consistent snapshot. It does not contain the plugins and their settings, which are files of your
+/// own.
 #[derive(clap::Args)]
 pub(super) struct Backup {
-    /// The file to write; it must not be there yet
+    /// The file to write; it must not exist yet
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     data: DataFlags,
 }
 
-/// Go on with a copy that `roost backup` has made
+/// Restore the database from a backup
 ///
-/// No message is sent for anything before now, whether it was sent since the copy was made or not; but what runs of the copy
-/// owe is sent: what was opened gets closed, perhaps once more. Roost must not run meanwhile. What it remembers now is kept
-/// beside it as `roost.db.before-restore`, or with a number behind that; it can be restored in turn, and is yours to delete.
+/// Runs that were due before now are not caught up. Only owed messages are sent: if a run of the backup has opened
+/// something, it is closed, possibly for the second time. The host must not be running. The current database is kept
+/// beside the restored one as `roost.db.before-restore`, with a number appended if that file exists; you can restore it
+/// in turn, or delete it.
 #[derive(clap::Args)]
 pub(super) struct Restore {
-    /// The copy
+    /// The backup to restore
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     data: DataFlags,
 }
 
-/// Runs that are named: more are counted.
+/// Runs that are listed by name; the rest are only counted.
 const NAMED: usize = 20;
 
 pub(super) fn backup(args: Backup) -> Result<()> {
@@ -50,25 +52,25 @@ pub(super) fn backup(args: Backup) -> Result<()> {
 pub(super) fn restore(args: Restore) -> Result<()> {
     let config = config::load(&args.data.into())?;
     let restored = store::restore(&config.data, &args.file, clock::now()).map_err(|error| Report::from(&error))?;
-    Ok(output::stderr().write_all(told(&restored).as_bytes())?)
+    Ok(output::stderr().write_all(summary(&restored).as_bytes())?)
 }
 
-fn told(Restored { jobs, owed, ended, forgotten, kept }: &Restored) -> String {
+fn summary(Restored { jobs, owed, ended, forgotten, kept }: &Restored) -> String {
     let mut lines = vec![format!("restored {}", counted(*jobs, "job"))];
     if *ended > 0 {
-        lines.push(format!("{} ended that had not when the copy was made", counted(*ended, "run")));
+        lines.push(format!("ended {} that were under way when the backup was made", counted(*ended, "run")));
     }
-    let several = [
-        (owed, "these owe messages, which are sent when Roost runs:"),
-        (forgotten, "these owed messages and are not in the copy: see to their devices yourself"),
+    let lists = [
+        (owed, "these runs owe messages, which are sent when the host starts:"),
+        (forgotten, "these runs owed messages and are not in the backup; check their devices:"),
     ];
-    for (runs, what) in several.into_iter().filter(|(runs, _)| !runs.is_empty()) {
-        lines.push(what.into());
+    for (runs, heading) in lists.into_iter().filter(|(runs, _)| !runs.is_empty()) {
+        lines.push(heading.into());
         lines.extend(runs.iter().take(NAMED).map(|run| format!("  {run}")));
         if runs.len() > NAMED {
             lines.push(format!("  and {} more", runs.len() - NAMED));
         }
     }
-    lines.extend(kept.as_ref().map(|kept| format!("what was there is kept as `{}`", kept.display())));
+    lines.extend(kept.as_ref().map(|kept| format!("the previous database is kept as `{}`", kept.display())));
     lines.join("\n") + "\n"
 }

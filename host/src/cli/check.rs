@@ -1,4 +1,4 @@
-//! `roost check`: what a plugin is and would do, or what is wrong with it.
+//! `roost check`: loads plugins without running them, and shows their plans or their errors.
 
 use std::{
     io::{self, Write},
@@ -15,7 +15,7 @@ use roost_scheduler::{
 use serde_json::{Value, json};
 
 use super::{
-    format::{put_message, treatment},
+    format::{describe_policy, put_message},
     output,
 };
 use crate::{
@@ -30,36 +30,37 @@ use crate::{
     report::{Report, in_one_line},
 };
 
-/// Next runs that are shown of each job.
+/// Next occurrences that are shown of each job.
 const NEXT_RUNS: usize = 3;
-/// What toolchains import, sometimes unasked, and no plugin gets.
+/// WASI interfaces that toolchains may import by default and that no plugin is granted.
 const NEVER_GRANTED: [(&str, &str); 2] = [("files", "wasi:filesystem/"), ("sockets", "wasi:sockets/")];
-/// Searches for one next run: a sun trigger looks a month ahead with each, and gives up by itself.
+/// Bound on the searches for the next occurrences of a job. Each search of a sun trigger covers a month.
 const SEARCHES: usize = 100;
 
-/// Show what a plugin is and would do, or what is wrong with it
+/// Check plugins, and show what they would do
 ///
-/// Loads it as `roost run` would, with the settings beside it and the place in `roost.toml`, and asks each device for
-/// its jobs. Shows its tasks as well, with the JSON Schema of their arguments. Changes nothing, and needs no running Roost.
+/// Loads each plugin as `roost run` would, with the settings file beside it and the location in `roost.toml`, and
+/// requests the plan of each device. Shows the grant, the tasks with the JSON Schema of their arguments, and the jobs
+/// with their next runs. Changes nothing, and does not need a running host.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost check plugins/coop-door.wasm
   roost check plugins/*.wasm --json")]
 pub(super) struct Args {
-    /// The plugins
+    /// The plugins to check
     #[arg(required = true, value_name = "PLUGIN.wasm")]
     plugins: Vec<PathBuf>,
     #[command(flatten)]
-    place: SiteFlags,
-    /// Write an array of objects, one for each plugin
+    site: SiteFlags,
+    /// Print a JSON array with an object for each plugin
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let Config { site, rules, .. } = config::load(&args.place.into())?;
-    let (workbench, now) = (Sandbox::new(site, rules)?, clock::now());
-    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, workbench.inspect(path, now))).collect();
+    let Config { site, rules, .. } = config::load(&args.site.into())?;
+    let (sandbox, now) = (Sandbox::new(site, rules)?, clock::now());
+    let inspected: Vec<_> = args.plugins.iter().map(|path| (path, sandbox.inspect(path, now))).collect();
     let mut out = output::stdout();
     if args.json {
         let all: Vec<_> = inspected.iter().map(|(path, result)| to_json(path, result, now)).collect();
@@ -73,15 +74,15 @@ pub(super) fn main(args: Args) -> Result<()> {
             Err(report) => faults.push(report),
         }
     }
-    match tell_all_but_last(faults) {
+    match print_all_but_last(faults) {
         None => Ok(()),
         Some(last) => Err(last.into()),
     }
 }
 
-/// The last one is the program's error, which is told where all errors are.
-#[allow(clippy::print_stderr, reason = "messages are for people")]
-fn tell_all_but_last(mut faults: Vec<Report>) -> Option<Report> {
+/// Prints all reports but the last, which it returns as the error of the command.
+#[allow(clippy::print_stderr, reason = "errors go to standard error")]
+fn print_all_but_last(mut faults: Vec<Report>) -> Option<Report> {
     let last = faults.pop();
     for fault in faults {
         eprintln!("error: {fault}");
@@ -93,7 +94,7 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
     let Inspection { plugin, imports, exports, grant, tasks, devices } = inspection;
     writeln!(out, "{plugin}")?;
     writeln!(out, "  exports  {}", exports.join(", "))?;
-    // WASI is what toolchains import unasked; it says little about the plugin.
+    // Toolchains import WASI by default, so its interfaces are only counted.
     let (wasi, own): (Vec<_>, Vec<_>) = imports.iter().partition(|name| name.starts_with("wasi:"));
     let own = own.into_iter().filter(|name| !name.contains("/types@")).map(String::as_str);
     let mut imported: Vec<_> = own.map(ToOwned::to_owned).collect();
@@ -104,10 +105,7 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
     let denied = denied(imports);
     if !denied.is_empty() {
         let what = denied.join(" and ");
-        writeln!(
-            out,
-            "  denied   {what}: Roost never grants them, so opening one is an error; the plugin must do without"
-        )?;
+        writeln!(out, "  denied   {what}: Roost never grants them; opening one in the plugin returns an error")?;
     }
     for note in notes(grant) {
         writeln!(out, "  {}", in_one_line(&note))?;
@@ -115,12 +113,12 @@ fn write_one(out: &mut impl Write, inspection: &Inspection, now: Instant) -> io:
     for task in tasks {
         write_task(out, task)?;
     }
-    let mut sky = SunCache::default();
+    let mut sun = SunCache::default();
     for InspectedDevice { name, site, jobs } in devices {
         let plural = if jobs.len() == 1 { "" } else { "s" };
         writeln!(out, "  device {name} ({}), {} job{plural}", site.zone, jobs.len())?;
         for job in jobs {
-            write_job(out, job, site, &mut sky, now)?;
+            write_job(out, job, site, &mut sun, now)?;
         }
     }
     Ok(())
@@ -134,35 +132,35 @@ fn write_task(out: &mut impl Write, task: &TaskDescription) -> io::Result<()> {
     }
 }
 
-/// What it imports and will never be granted.
+/// Returns the kinds of WASI resources that the plugin imports and is never granted.
 fn denied(imports: &[String]) -> Vec<&'static str> {
     let imported = |start: &str| imports.iter().any(|name| name.starts_with(start));
     NEVER_GRANTED.iter().filter(|(_, start)| imported(start)).map(|(what, _)| *what).collect()
 }
 
-fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut SunCache, now: Instant) -> io::Result<()> {
+fn write_job(out: &mut impl Write, job: &Job, site: &Site, sun: &mut SunCache, now: Instant) -> io::Result<()> {
     let label = job.label.as_ref().map_or_else(String::new, |label| format!("  ({})", in_one_line(label)));
     writeln!(out, "    {}: {}{label}", job.id, job.trigger)?;
     if let Some(note) = job.trigger.note() {
         writeln!(out, "      note: {note}")?;
     }
-    let treatment = treatment(&job.policy);
-    if !treatment.is_empty() {
-        writeln!(out, "      {treatment}")?;
+    let policy = describe_policy(&job.policy);
+    if !policy.is_empty() {
+        writeln!(out, "      {policy}")?;
     }
     if let Action::Task(task) = &job.action {
         let args = if task.args == "null" { String::new() } else { format!("  {}", in_one_line(&task.args)) };
-        writeln!(out, "      asks the task {}{args}", task.name)?;
+        writeln!(out, "      calls task {}{args}", task.name)?;
     }
     for step in Body::from(job).steps() {
         let mut line = String::new();
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = put_message(&mut line, &step);
         let after = Duration(step.after_ms.into());
         let after = if step.after_ms == 0 { String::new() } else { format!("  after {after}") };
         writeln!(out, "      publishes {line}{after}")?;
     }
-    let (runs, why) = next_runs(job, site, sky, now);
+    let (runs, why) = next_runs(job, site, sun, now);
     for run in &runs {
         let local = run.to_utc().with_timezone(&site.zone);
         writeln!(out, "      next {}", local.format("%a %Y-%m-%d %H:%M:%S %Z"))?;
@@ -173,14 +171,15 @@ fn write_job(out: &mut impl Write, job: &Job, site: &Site, sky: &mut SunCache, n
     }
 }
 
-fn next_runs(job: &Job, site: &Site, sky: &mut SunCache, now: Instant) -> (Vec<Instant>, Option<String>) {
+/// Returns the next occurrences and, if there are fewer than [`NEXT_RUNS`], the reason.
+fn next_runs(job: &Job, site: &Site, sun: &mut SunCache, now: Instant) -> (Vec<Instant>, Option<String>) {
     let mut runs = Vec::new();
     let mut after = now;
     for _ in 0..SEARCHES {
         if runs.len() == NEXT_RUNS {
             break;
         }
-        match job.trigger.next(after, site, sky) {
+        match job.trigger.next(after, site, sun) {
             Search::Found(at) => {
                 runs.push(at);
                 after = at;
@@ -215,8 +214,8 @@ fn task_to_json(task: &TaskDescription) -> Value {
     json!({ "name": task.name.as_str(), "summary": task.summary, "args_schema": task.args_schema })
 }
 
-/// What the plugin is asked for when the job is due, if it is.
-fn asked(job: &Job) -> Option<Value> {
+/// Returns the task that the job calls when it is due, if it is not a job of steps.
+fn task_call(job: &Job) -> Option<Value> {
     match &job.action {
         Action::Task(task) => Some(json!({ "name": task.name.as_str(), "args": task.args })),
         Action::Steps(_) => None,
@@ -225,16 +224,16 @@ fn asked(job: &Job) -> Option<Value> {
 
 fn device_to_json(device: &InspectedDevice, now: Instant) -> Value {
     let InspectedDevice { name, site, jobs } = device;
-    let mut sky = SunCache::default();
+    let mut sun = SunCache::default();
     let jobs: Vec<_> = jobs
         .iter()
         .map(|job| {
-            let (runs, why) = next_runs(job, site, &mut sky, now);
+            let (runs, why) = next_runs(job, site, &mut sun, now);
             json!({
                 "id": job.id.as_str(),
                 "label": job.label.as_deref(),
                 "trigger": job.trigger.to_string(),
-                "task": asked(job),
+                "task": task_call(job),
                 "steps": json!(records::steps(&job.into())),
                 "policy": json!(records::policy(&job.policy)),
                 "next": runs.iter().map(|run| run.in_zone(site.zone)).collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! The other end of the HTTP API: a command that asks.
+//! The client of the HTTP API that the commands use.
 
 pub(super) mod stream;
 
@@ -36,38 +36,38 @@ use crate::{
     store,
 };
 
-/// Where the host is that is asked, instead of in the data folder.
+/// Environment variable with the address of the host. Without it, the host is found by its data folder.
 const URL: &str = "ROOST_URL";
-/// What is shown there.
+/// Environment variable with the bearer token for that host.
 const TOKEN: &str = "ROOST_TOKEN";
-/// How long an answer may take: longer than the host takes for one.
-const PATIENCE: Duration = Duration::from_secs(40);
-/// How long one is waited for that need not be there.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
-/// The same where a plugin is uploaded, which has to be compiled.
-const PATIENCE_WITH_UPLOADS: Duration = Duration::from_secs(620);
-/// Bytes of an answer at the most: it is held in memory.
-const ANSWER_BYTES: usize = 256 << 20;
-/// Items that are asked for at a time.
+/// Timeout of a request: longer than the host's own.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+/// Timeout of the probe that checks whether a host is running.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout of the upload of a plugin, which includes its compilation.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(620);
+/// Bytes of a response at the most: it is held in memory.
+const RESPONSE_BYTES: usize = 256 << 20;
+/// Items per page of a list.
 const PAGE: usize = 1_000;
 
-/// A body, and what it is.
+/// A content type and a body.
 type Content = (&'static str, Bytes);
 const WASM: &str = "application/wasm";
 
-/// Asks a host.
+/// A client of one host.
 pub(super) struct Client {
-    place: Endpoint,
+    endpoint: Endpoint,
     runtime: Runtime,
 }
 
-/// Where it is.
+/// The address of a host.
 enum Endpoint {
-    /// On this machine, by its data folder.
+    /// The host on this machine with this data folder, by its Unix socket.
     Folder(PathBuf),
     Url {
         tls: bool,
-        /// As it stands in the URL: host and port.
+        /// Host and port, as in the URL.
         authority: String,
         token: Option<String>,
     },
@@ -77,67 +77,67 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Client {
-    /// The host that the environment names, or the one of the data folder.
+    /// Returns a client of the host at `ROOST_URL`, or else of the host of the data folder. Does not connect yet.
     pub(super) fn new(data: DataFlags) -> Result<Self, Report> {
-        let place = match std::env::var(URL) {
+        let endpoint = match std::env::var(URL) {
             Ok(url) if !url.is_empty() => Endpoint::parse(&url)?,
             _ => Endpoint::Folder(config::load(&data.into())?.data),
         };
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Report::new("the runtime cannot be started").cause(error))?;
-        Ok(Self { place, runtime })
+        Ok(Self { endpoint, runtime })
     }
 
-    /// Whether somebody can be asked: a host that the environment names, whether it answers or not, or one that runs here and
-    /// does.
+    /// Checks whether there is a host to query: always if `ROOST_URL` is set, or else if the local host responds.
     pub(super) fn has_host(&self) -> bool {
-        let asked = async {
-            let stream = self.place.connect().await?;
-            self.place.send(stream, Method::GET, "/healthz", None).await
+        let probe = async {
+            let stream = self.endpoint.connect().await?;
+            self.endpoint.send(stream, Method::GET, "/healthz", None).await
         };
-        match &self.place {
+        match &self.endpoint {
             Endpoint::Folder(_) => {
-                self.runtime.block_on(async { timeout(SIGN_OF_LIFE, asked).await.is_ok_and(|sent| sent.is_ok()) })
+                self.runtime.block_on(async { timeout(PROBE_TIMEOUT, probe).await.is_ok_and(|sent| sent.is_ok()) })
             }
             Endpoint::Url { .. } => true,
         }
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {
-        self.ask(Method::GET, path, None)
+        self.request(Method::GET, path, None)
     }
 
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Report> {
-        let body = serde_json::to_vec(body).map_err(|error| Report::new("the request is no JSON").cause(error))?;
-        self.ask(Method::POST, path, Some(("application/json", body.into())))
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Report::new("the request cannot be written as JSON").cause(error))?;
+        self.request(Method::POST, path, Some(("application/json", body.into())))
     }
 
-    /// Without a body. What is answered with nothing is `()`.
-    pub(super) fn order<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Report> {
-        self.ask(method, path, None)
+    /// Sends a request without a body. A response without a body is `()`.
+    pub(super) fn send<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Report> {
+        self.request(method, path, None)
     }
 
-    /// A plugin.
+    /// Uploads a component.
     pub(super) fn upload<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         component: Vec<u8>,
     ) -> Result<T, Report> {
-        self.ask(method, path, Some((WASM, component.into())))
+        self.request(method, path, Some((WASM, component.into())))
     }
 
-    /// With a query behind the path.
-    pub(super) fn ask_about<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Report> {
+    /// Sends a GET request with query parameters.
+    pub(super) fn query<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Report> {
         let query: Vec<String> = query.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
         self.get(&format!("{path}?{}", query.join("&")))
     }
 
     pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Report> {
-        self.ask(Method::DELETE, path, None)
+        self.request(Method::DELETE, path, None)
     }
 
-    /// Page after page, up to so many items, and whether there are more.
+    /// Passes up to `most` items of a paginated list to `take`. Returns whether there are more.
     pub(super) fn list<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -150,7 +150,7 @@ impl Client {
             let limit = ("limit", left.min(PAGE).to_string());
             let cursor = next.map(|cursor| ("cursor", cursor));
             let query: Vec<_> = query.iter().cloned().chain([limit]).chain(cursor).collect();
-            let page: Page<T> = self.ask_about(path, &query)?;
+            let page: Page<T> = self.query(path, &query)?;
             left = left.saturating_sub(page.items.len());
             page.items.into_iter().try_for_each(&mut take)?;
             if page.next.is_none() || left == 0 {
@@ -160,21 +160,21 @@ impl Client {
         }
     }
 
-    /// Says on standard error what was named and is not there now: then it is no wonder that nothing was found. A host that does
-    /// not run knows nothing of that.
-    pub(super) fn tell_missing(&self, plugin: Option<&str>, device: Option<&str>) -> io::Result<()> {
-        let told = match (plugin, device) {
-            // It is there from the first job on that is made by hand.
+    /// Prints a note to standard error if a filter names a plugin or a device that does not exist. Prints nothing if
+    /// the host is not running.
+    pub(super) fn note_missing(&self, plugin: Option<&str>, device: Option<&str>) -> io::Result<()> {
+        let note = match (plugin, device) {
+            // The built-in plugin is listed only once there is an ad-hoc job.
             (None | Some("roost"), _) => None,
             (Some(plugin), device) => self.missing(plugin, device),
         };
-        told.map_or(Ok(()), |told| writeln!(output::stderr(), "{told}"))
+        note.map_or(Ok(()), |note| writeln!(output::stderr(), "{note}"))
     }
 
     fn missing(&self, plugin: &str, device: Option<&str>) -> Option<String> {
-        let meant = |name: &str, known: &[String]| {
-            let meant = nearest(name, known.iter().map(String::as_str));
-            meant.map(|meant| format!(": did you mean `{meant}`?")).unwrap_or_default()
+        let suggestion = |name: &str, known: &[String]| {
+            let nearest = nearest(name, known.iter().map(String::as_str));
+            nearest.map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default()
         };
         let mut known = Vec::new();
         let name = |plugin: PluginRecord| {
@@ -183,7 +183,7 @@ impl Client {
         };
         self.list("/api/v1/plugins", &[], usize::MAX, name).ok()?;
         if !known.iter().any(|name| name == plugin) {
-            return Some(format!("there is no plugin `{plugin}` now{}", meant(plugin, &known)));
+            return Some(format!("there is no plugin `{plugin}` now{}", suggestion(plugin, &known)));
         }
         let mut known = Vec::new();
         let name = |device: DeviceRecord| {
@@ -192,27 +192,28 @@ impl Client {
         };
         self.list("/api/v1/devices", &[("plugin", plugin.to_owned())], usize::MAX, name).ok()?;
         let device = device.filter(|device| !known.iter().any(|name| name == device))?;
-        Some(format!("plugin `{plugin}` has no device `{device}` now{}", meant(device, &known)))
+        Some(format!("plugin `{plugin}` has no device `{device}` now{}", suggestion(device, &known)))
     }
 
-    /// Reads events until the host ends that, or `take` has enough of them. Nothing for so long: the host is not there any more.
+    /// Passes server-sent events to `take` until the host ends the stream or `take` returns false. Fails if the host
+    /// sends nothing for [`REQUEST_TIMEOUT`].
     pub(super) fn follow(&self, path: &str, mut take: impl FnMut(stream::Event) -> bool) -> Result<(), Report> {
-        let silent = || Report::new(format!("{} says nothing any more", self.place));
+        let silent = || Report::new(format!("{} has stopped responding", self.endpoint));
         self.runtime.block_on(async {
-            let asked = async {
-                let stream = self.place.connect().await?;
-                self.place.send(stream, Method::GET, path, None).await
+            let exchange = async {
+                let stream = self.endpoint.connect().await?;
+                self.endpoint.send(stream, Method::GET, path, None).await
             };
-            let answer = timeout(PATIENCE, asked).await.map_err(|_| silent())??;
-            if !answer.status().is_success() {
-                let (status, bytes) = self.place.read(answer).await?;
-                return Err(self.refused(status, &bytes));
+            let response = timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| silent())??;
+            if !response.status().is_success() {
+                let (status, bytes) = self.endpoint.read(response).await?;
+                return Err(self.problem(status, &bytes));
             }
-            let (mut body, mut parser) = (answer.into_body(), stream::Parser::default());
+            let (mut body, mut parser) = (response.into_body(), stream::Parser::default());
             loop {
-                let frame = match timeout(PATIENCE, body.frame()).await {
+                let frame = match timeout(REQUEST_TIMEOUT, body.frame()).await {
                     Ok(None) => return Ok(()),
-                    Ok(Some(frame)) => frame.map_err(|error| self.place.gone(&error))?,
+                    Ok(Some(frame)) => frame.map_err(|error| self.endpoint.no_response(&error))?,
                     Err(_) => return Err(silent()),
                 };
                 let Ok(bytes) = frame.into_data() else { continue };
@@ -226,41 +227,42 @@ impl Client {
         })
     }
 
-    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Content>) -> Result<T, Report> {
+    fn request<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Content>) -> Result<T, Report> {
         let is_upload = body.as_ref().is_some_and(|(kind, _)| *kind == WASM);
-        let patience = if is_upload { PATIENCE_WITH_UPLOADS } else { PATIENCE };
-        let asked = async {
-            let stream = self.place.connect().await?;
-            let answer = self.place.send(stream, method, path, body).await?;
-            self.place.read(answer).await
+        let limit = if is_upload { UPLOAD_TIMEOUT } else { REQUEST_TIMEOUT };
+        let exchange = async {
+            let stream = self.endpoint.connect().await?;
+            let response = self.endpoint.send(stream, method, path, body).await?;
+            self.endpoint.read(response).await
         };
         let (status, bytes) = self.runtime.block_on(async {
-            timeout(patience, asked).await.unwrap_or_else(|_| {
-                let report = Report::new(format!("{} did not answer within {} s", self.place, patience.as_secs()));
-                Err(report.hint("`roost runs` shows what became of runs; the host's log says what holds it up"))
+            timeout(limit, exchange).await.unwrap_or_else(|_| {
+                let report = Report::new(format!("{} did not respond within {} s", self.endpoint, limit.as_secs()));
+                Err(report.hint("see the host's log for the reason, and `roost runs` for the state of the runs"))
             })
         })?;
         if status.is_success() {
             let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-            return serde_json::from_slice(text).map_err(|error| self.strange(status, error));
+            return serde_json::from_slice(text).map_err(|error| self.not_understood(status, error));
         }
-        Err(self.refused(status, &bytes))
+        Err(self.problem(status, &bytes))
     }
 
-    fn strange(&self, status: StatusCode, error: serde_json::Error) -> Report {
-        let report = Report::new(format!("what {} answered is not understood: {status}", self.place)).cause(error);
-        report.hint("it is no Roost, or one of another version")
+    fn not_understood(&self, status: StatusCode, error: serde_json::Error) -> Report {
+        let report = Report::new(format!("the response of {} is not understood: {status}", self.endpoint)).cause(error);
+        report.hint("the program there is not Roost, or another version of it")
     }
 
-    fn refused(&self, status: StatusCode, bytes: &[u8]) -> Report {
+    /// Returns the problem details of a response as a report.
+    fn problem(&self, status: StatusCode, bytes: &[u8]) -> Report {
         let Problem { detail, hint, .. } = match serde_json::from_slice(bytes) {
             Ok(problem) => problem,
-            Err(error) => return self.strange(status, error),
+            Err(error) => return self.not_understood(status, error),
         };
         let report = Report::new(detail);
         match hint {
             _ if status == StatusCode::UNAUTHORIZED => {
-                report.hint(format!("put what is in its token file into `{TOKEN}`"))
+                report.hint(format!("set `{TOKEN}` to the content of the host's token file"))
             }
             Some(hint) => report.hint(hint),
             None => report,
@@ -268,7 +270,7 @@ impl Client {
     }
 }
 
-/// As it stands in a query.
+/// Percent-encodes a value for a query.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
@@ -277,9 +279,9 @@ fn encoded(text: &str) -> String {
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Folder(data) => write!(f, "the Roost on `{}`", data.display()),
+            Self::Folder(data) => write!(f, "the host on `{}`", data.display()),
             Self::Url { tls, authority, .. } => {
-                write!(f, "the Roost at `http{}://{authority}`", if *tls { "s" } else { "" })
+                write!(f, "the host at `http{}://{authority}`", if *tls { "s" } else { "" })
             }
         }
     }
@@ -288,8 +290,8 @@ impl std::fmt::Display for Endpoint {
 impl Endpoint {
     fn parse(url: &str) -> Result<Self, Report> {
         let wrong = || {
-            let report = Report::new(format!("`{url}` is not where a Roost can be"));
-            report.hint(format!("write `{URL}` like `http://127.0.0.1:8080`, or `https://roost.example`"))
+            let report = Report::new(format!("`{url}` is not the URL of a host"));
+            report.hint(format!("set `{URL}` to a URL such as `http://127.0.0.1:8080`, or `https://roost.example`"))
         };
         let (scheme, authority) = url.split_once("://").ok_or_else(wrong)?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
@@ -309,23 +311,23 @@ impl Endpoint {
         match self {
             Self::Folder(data) => match UnixStream::connect(socket_path(data)).await {
                 Ok(stream) => Ok(Box::new(stream)),
-                Err(error) => Err(not_there(data, &error)),
+                Err(error) => Err(unreachable(data, &error)),
             },
             Self::Url { tls, authority, .. } => {
                 let (host, port) = host_and_port(authority, *tls);
-                let not_there = |error: io::Error| {
+                let unreachable = |error: io::Error| {
                     let report = Report::new(format!("{self} cannot be reached")).cause(error);
-                    report.hint(format!("`{URL}` says where it is"))
+                    report.hint(format!("check the address in `{URL}`"))
                 };
-                let stream = TcpStream::connect((host, port)).await.map_err(not_there)?;
-                if *tls { secured(stream, host).await.map_err(not_there) } else { Ok(Box::new(stream)) }
+                let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+                if *tls { secured(stream, host).await.map_err(unreachable) } else { Ok(Box::new(stream)) }
             }
         }
     }
 
-    fn gone(&self, error: &dyn std::error::Error) -> Report {
-        let report = Report::new(format!("{self} did not answer")).chain(error);
-        report.hint("`roost runs` shows what became of runs; the host's log says what is wrong")
+    fn no_response(&self, error: &dyn std::error::Error) -> Report {
+        let report = Report::new(format!("{self} did not respond")).chain(error);
+        report.hint("see the host's log for the reason, and `roost runs` for the state of the runs")
     }
 
     async fn send(
@@ -335,9 +337,9 @@ impl Endpoint {
         path: &str,
         body: Option<Content>,
     ) -> Result<Response<Incoming>, Report> {
-        let gone = |error: &dyn std::error::Error| self.gone(error);
+        let no_response = |error: &dyn std::error::Error| self.no_response(error);
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| gone(&error))?;
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_response(&error))?;
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path);
         match self {
@@ -353,23 +355,23 @@ impl Endpoint {
             request = request.header(CONTENT_TYPE, kind);
         }
         let body = body.map(|(_, bytes)| bytes).unwrap_or_default();
-        let request = request.body(Full::new(body)).map_err(|error| gone(&error))?;
-        sender.send_request(request).await.map_err(|error| gone(&error))
+        let request = request.body(Full::new(body)).map_err(|error| no_response(&error))?;
+        sender.send_request(request).await.map_err(|error| no_response(&error))
     }
 
-    async fn read(&self, answer: Response<Incoming>) -> Result<(StatusCode, Bytes), Report> {
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| self.gone(&*error))?;
+    async fn read(&self, response: Response<Incoming>) -> Result<(StatusCode, Bytes), Report> {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), RESPONSE_BYTES).collect().await;
+        let body = body.map_err(|error| self.no_response(&*error))?;
         Ok((status, body.to_bytes()))
     }
 }
 
 fn host_and_port(authority: &str, tls: bool) -> (&str, u16) {
-    let usual = if tls { 443 } else { 80 };
+    let default = if tls { 443 } else { 80 };
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(usual)),
-        _ => (authority, usual),
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(default)),
+        _ => (authority, default),
     };
     (host.trim_matches(['[', ']']), port)
 }
@@ -382,27 +384,28 @@ async fn secured(stream: TcpStream, host: &str) -> io::Result<Box<dyn Stream>> {
     Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
 }
 
-fn not_there(data: &Path, error: &io::Error) -> Report {
+/// Returns the report for a host that cannot be reached by the socket in its data folder.
+fn unreachable(data: &Path, error: &io::Error) -> Report {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused if store::is_in_use(data) => {
-            let report = Report::new(format!("the Roost on `{}` cannot be asked", data.display()));
-            let cause = format!("it does not listen at `{}`", socket_path(data).display());
-            report.cause(cause).hint("if it has just started, try again; else its log says why it does not")
+            let report = Report::new(format!("the host on `{}` cannot be reached", data.display()));
+            let cause = format!("it is running, but does not listen at `{}`", socket_path(data).display());
+            report.cause(cause).hint("if it has just started, try again; otherwise see its log for the reason")
         }
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            let report = Report::new(format!("no Roost is running on `{}`", data.display()));
+            let report = Report::new(format!("no host is running on `{}`", data.display()));
             report.hint(format!(
-                "start it with `roost run`, or name the data folder of the one that runs with `--data DIR`, or where it is by \
-                 `{URL}`"
+                "start it with `roost run`, or select a running host by its data folder with `--data DIR` or by its address \
+                 with `{URL}`"
             ))
         }
         io::ErrorKind::PermissionDenied => {
-            let report = Report::new(format!("the Roost on `{}` may not be asked", data.display())).cause(error);
-            report.hint("only the user that runs it may")
+            let report = Report::new(format!("access to the host on `{}` is denied", data.display())).cause(error);
+            report.hint("run the command as the user that runs the host")
         }
-        _ => Report::new(format!("the Roost on `{}` cannot be asked", data.display())).cause(error).hint(
-            "if its log says that it cannot be listened on, name a data folder with a shorter path by `--data DIR`",
-        ),
+        _ => Report::new(format!("the host on `{}` cannot be reached", data.display()))
+            .cause(error)
+            .hint("if the path of its socket is too long, use a data folder with a shorter path: `--data DIR`"),
     }
 }
 
@@ -411,7 +414,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_host_is_is_a_url() {
+    fn the_address_of_a_host_is_a_url() {
         for (url, expected) in [
             ("http://127.0.0.1:8080", Some(("127.0.0.1", 8080))),
             ("http://roost.lan/", Some(("roost.lan", 80))),
@@ -435,13 +438,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_not_there_is_told_apart() {
+    fn the_reasons_why_a_host_is_unreachable_are_distinguished() {
         let data = tempfile::tempdir().unwrap();
-        let error = |kind: io::ErrorKind| not_there(data.path(), &kind.into()).to_string();
-        assert!(error(io::ErrorKind::NotFound).starts_with("no Roost is running on `"));
-        assert!(error(io::ErrorKind::ConnectionRefused).starts_with("no Roost is running on `"));
-        assert!(error(io::ErrorKind::PermissionDenied).contains("only the user that runs it may"));
-        assert!(error(io::ErrorKind::InvalidInput).contains("name a data folder with a shorter path"));
+        let error = |kind: io::ErrorKind| unreachable(data.path(), &kind.into()).to_string();
+        assert!(error(io::ErrorKind::NotFound).starts_with("no host is running on `"));
+        assert!(error(io::ErrorKind::ConnectionRefused).starts_with("no host is running on `"));
+        assert!(error(io::ErrorKind::PermissionDenied).contains("as the user that runs the host"));
+        assert!(error(io::ErrorKind::InvalidInput).contains("use a data folder with a shorter path"));
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! `roost compile`: the child in which plugins are compiled. Not for people.
+//! `roost compile`: the child process that compiles plugins. It is not a command for users.
 
 use std::process::ExitCode;
 
 use crate::plugins::compile;
 
-/// Compile a component from standard input to standard output, which is a file.
+/// Compile a component from standard input to standard output, which is a file
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Bytes of address space that it may take.
+    /// Limit of the address space, in bytes
     memory: u64,
 }
 

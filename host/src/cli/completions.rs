@@ -1,4 +1,4 @@
-//! `roost completions`: what a shell completes.
+//! `roost completions`: scripts for the completion of shells.
 
 use std::io;
 
@@ -6,12 +6,12 @@ use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-/// Write what a shell needs to complete commands and options
+/// Print a completion script for a shell
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost completions bash > ~/.local/share/bash-completion/completions/roost")]
 pub(super) struct Args {
-    /// For which shell
+    /// The shell
     shell: Shell,
 }
 

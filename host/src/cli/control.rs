@@ -1,4 +1,4 @@
-//! `roost run-now`, `skip`, `pause` and `resume`: what a person wants of jobs that are planned.
+//! `roost run-now`, `skip`, `pause` and `resume`: the operator's overrides of jobs.
 
 use std::io::Write;
 
@@ -9,16 +9,16 @@ use serde_json::Value;
 use super::{
     client::Client,
     output,
-    target::{JobPath, PartName},
+    target::{JobPath, Target},
 };
 use crate::{
     config::DataFlags,
-    http::{JobRecord, PluginRecord, runs::Which},
+    http::{JobRecord, PluginRecord, runs::RunName},
 };
 
-/// Run jobs now, besides their triggers
+/// Run jobs now, in addition to their triggers
 ///
-/// The names of the runs are written to standard output. A job that is paused runs as well.
+/// Prints the names of the runs. A paused job runs as well.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost run-now sprinkler/garden/water")]
@@ -27,15 +27,15 @@ pub(super) struct RunNow {
     jobs: Jobs,
 }
 
-/// Leave out the next run of jobs
+/// Skip the next run of jobs
 ///
-/// The names of the runs that will be left out are written to standard output.
+/// Prints the names of the runs that will be skipped.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost skip sprinkler/garden/water
   roost skip sprinkler/garden/water --undo")]
 pub(super) struct Skip {
-    /// Do not leave it out, after all
+    /// Undo the skip
     #[arg(long)]
     undo: bool,
     #[command(flatten)]
@@ -44,17 +44,17 @@ pub(super) struct Skip {
 
 #[derive(clap::Args)]
 struct Jobs {
-    /// As `roost jobs` shows them; of a job of your own, its `NAME` alone will do
+    /// The jobs, named as in `roost jobs`; the `NAME` alone suffices for a job made with `roost schedule`
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<JobPath>,
     #[command(flatten)]
     data: DataFlags,
 }
 
-/// Start no runs of a plugin, a device or a job, until it is resumed
+/// Pause plugins, devices or jobs until they are resumed
 ///
-/// What falls due meanwhile is recorded as skipped, and not made up for. What has started goes on, and a valve that was opened
-/// is closed.
+/// Runs that fall due during a pause are recorded as skipped and are not caught up. Runs that have started continue, so
+/// that a valve that was opened is closed.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost pause sprinkler
@@ -62,23 +62,23 @@ struct Jobs {
   roost pause sprinkler/garden/water")]
 pub(super) struct Pause {
     #[command(flatten)]
-    parts: Parts,
+    targets: Targets,
 }
 
-/// Start runs again of what was paused
+/// Resume plugins, devices or jobs that were paused
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost resume sprinkler/garden")]
 pub(super) struct Resume {
     #[command(flatten)]
-    parts: Parts,
+    targets: Targets,
 }
 
 #[derive(clap::Args)]
-struct Parts {
-    /// What; a job of your own is `roost/api/NAME`
+struct Targets {
+    /// The plugins, devices or jobs; a job made with `roost schedule --topic` is `roost/api/NAME`
     #[arg(required = true, value_name = "PLUGIN[/DEVICE[/JOB]]")]
-    parts: Vec<PartName>,
+    targets: Vec<Target>,
     #[command(flatten)]
     data: DataFlags,
 }
@@ -87,7 +87,7 @@ pub(super) fn run_now(args: RunNow) -> Result<()> {
     let Jobs { jobs, data } = args.jobs;
     let client = Client::new(data)?;
     for job in &jobs {
-        let Which { run } = client.post(&format!("{}/run", job.path()), &Value::Null)?;
+        let RunName { run } = client.post(&format!("{}/run", job.path()), &Value::Null)?;
         writeln!(output::stdout(), "{run}")?;
     }
     Ok(())
@@ -99,62 +99,58 @@ pub(super) fn skip(args: Skip) -> Result<()> {
     for job in &jobs {
         let path = format!("{}/skip", job.path());
         if args.undo && client.get::<JobRecord>(&job.path())?.skip.is_none() {
-            writeln!(output::stderr(), "no run of `{}` was to be left out", job.as_str())?;
+            writeln!(output::stderr(), "no run of `{}` was to be skipped", job.as_str())?;
             continue;
         }
-        let Which { run } = if args.undo { client.delete(&path)? } else { client.post(&path, &Value::Null)? };
+        let RunName { run } = if args.undo { client.delete(&path)? } else { client.post(&path, &Value::Null)? };
         writeln!(output::stdout(), "{run}")?;
-        writeln!(
-            output::stderr(),
-            "{}",
-            if args.undo { "it is not left out any more" } else { "it will be left out" }
-        )?;
+        writeln!(output::stderr(), "{}", if args.undo { "it will not be skipped" } else { "it will be skipped" })?;
     }
     Ok(())
 }
 
 pub(super) fn pause(args: Pause) -> Result<()> {
-    let Parts { parts, data } = args.parts;
+    let Targets { targets, data } = args.targets;
     let client = Client::new(data)?;
-    for part in &parts {
-        client.order::<()>(Method::POST, &format!("{}/pause", part.path()))?;
-        writeln!(output::stderr(), "{}", left_out(part))?;
+    for target in &targets {
+        client.send::<()>(Method::POST, &format!("{}/pause", target.path()))?;
+        writeln!(output::stderr(), "{}", paused_note(target))?;
     }
     Ok(())
 }
 
-/// What it means that something is paused.
-fn left_out(part: &PartName) -> String {
-    let what = if part.job.is_some() { "it is" } else { "its jobs are" };
-    format!("`{part}` is paused: {what} left out until `roost resume {part}`")
+/// Returns the sentence about a pause and how to end it.
+fn paused_note(target: &Target) -> String {
+    let runs = if target.job.is_some() { "its runs" } else { "the runs of its jobs" };
+    format!("`{target}` is paused: {runs} are skipped until `roost resume {target}`")
 }
 
 pub(super) fn resume(args: Resume) -> Result<()> {
-    let Parts { parts, data } = args.parts;
+    let Targets { targets, data } = args.targets;
     let client = Client::new(data)?;
-    for part in &parts {
-        client.order::<()>(Method::POST, &format!("{}/resume", part.path()))?;
-        writeln!(output::stderr(), "`{part}` is not paused any more")?;
-        let still = match part {
-            PartName { job: Some(_), .. } => paused(&client.get(&part.path())?),
-            PartName { plugin, device: Some(_), .. } => {
+    for target in &targets {
+        client.send::<()>(Method::POST, &format!("{}/resume", target.path()))?;
+        writeln!(output::stderr(), "`{target}` is resumed")?;
+        let still = match target {
+            Target { job: Some(_), .. } => paused(&client.get(&target.path())?),
+            Target { plugin, device: Some(_), .. } => {
                 let plugin: PluginRecord = client.get(&format!("/api/v1/plugins/{plugin}"))?;
-                plugin.paused.then(|| plugin.plugin.parse().ok()).flatten().map(|plugin| left_out(&plugin))
+                plugin.paused.then(|| plugin.plugin.parse().ok()).flatten().map(|plugin| paused_note(&plugin))
             }
             _ => None,
         };
-        still.map_or(Ok(()), |still| writeln!(output::stderr(), "but {still}"))?;
+        still.map_or(Ok(()), |still| writeln!(output::stderr(), "note: {still}"))?;
     }
     Ok(())
 }
 
-/// Why a job is left out, where it is paused, or what it belongs to.
+/// Returns the sentence about the pause of a job, of its device or of its plugin, if one of them is paused.
 pub(super) fn paused(job: &JobRecord) -> Option<String> {
     let JobRecord { plugin, device, job, paused, .. } = job;
-    let part = match paused.as_deref()? {
+    let target = match paused.as_deref()? {
         "plugin" => plugin.clone(),
         "device" => format!("{plugin}/{device}"),
         _ => format!("{plugin}/{device}/{job}"),
     };
-    Some(left_out(&part.parse().ok()?))
+    Some(paused_note(&target.parse().ok()?))
 }

@@ -1,4 +1,4 @@
-//! `roost explain`: why a run did or did not happen.
+//! `roost explain`: the outcome of a run and its reason.
 
 use std::io::Write;
 
@@ -11,21 +11,23 @@ use crate::{
     report::{in_one_line, printable},
 };
 
-/// Say why a run did or did not happen
+/// Explain why a run did or did not happen
 ///
-/// About the run that is nearest to what was asked for, or the job's last one: whether its trigger made it or a person did.
+/// Explains the job's last run, or with `--at` the run nearest to that time, whether it was started by its trigger or
+/// by hand.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost explain coop-door/north/open
   roost explain coop-door/north/open --at 2027-03-01T06:30")]
 pub(super) struct Args {
-    /// As `roost jobs` shows it
+    /// The job, named as in `roost jobs`
     #[arg(value_name = "JOB")]
     job: JobPath,
-    /// When it should have happened, more or less: `2027-03-01T06:30:00Z`, or by the device's clock `2027-03-01T06:30`
-    #[arg(long, value_name = "WHEN")]
+    /// The approximate time at which the run should have happened: `2027-03-01T06:30:00Z`, or `2027-03-01T06:30` in the
+    /// device's time zone
+    #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// Write it as JSON, with every value
+    /// Print JSON, with all values that the explanation is based on
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -37,15 +39,15 @@ pub(super) fn main(args: Args) -> Result<()> {
     let parts = args.job.as_str().split('/').map(str::to_owned);
     let mut query: Vec<(&str, String)> = ["plugin", "device", "job"].into_iter().zip(parts).collect();
     query.extend(args.at.map(|at| ("at", at)));
-    let told: Explanation = client.ask_about("/api/v1/explain", &query)?;
+    let explanation: Explanation = client.query("/api/v1/explain", &query)?;
     let mut out = output::stdout();
     if args.json {
-        serde_json::to_writer(&mut out, &told)?;
+        serde_json::to_writer(&mut out, &explanation)?;
         writeln!(out)?;
         return Ok(());
     }
-    writeln!(out, "{}", in_one_line(&told.sentence))?;
-    for note in &told.notes {
+    writeln!(out, "{}", in_one_line(&explanation.sentence))?;
+    for note in &explanation.notes {
         writeln!(out, "note: {}", printable(note).replace('\n', "\n  "))?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Messages, and how a job is treated, as people read it: only what is not as usual.
+//! Messages and policies as text. Default values are omitted.
 
 use std::fmt::{self, Write as _};
 
@@ -10,10 +10,10 @@ use roost_scheduler::{
 
 use crate::report::in_one_line;
 
-/// Bytes of a payload: more of it says no more to a person.
+/// Bytes of a payload that are shown.
 const PAYLOAD_BYTES: usize = 200;
 
-/// A plugin's text, which could move the cursor, or begin a line that looks like another message.
+/// Appends a plugin's text. It is escaped if it could move the cursor or forge another line.
 fn put_text(line: &mut String, text: &str) {
     if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
         line.push_str(text);
@@ -22,7 +22,7 @@ fn put_text(line: &mut String, text: &str) {
     }
 }
 
-/// Topic and payload, and what else is not as usual.
+/// Appends the topic, the payload and all values that are not defaults.
 pub(super) fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Result {
     put_text(line, message.topic());
     line.push_str("  ");
@@ -42,7 +42,7 @@ pub(super) fn put_message(line: &mut String, message: &StepRef<'_>) -> fmt::Resu
             put_text(line, content_type);
         }
         if let Some(topic) = &properties.response_topic {
-            line.push_str("  answer to ");
+            line.push_str("  response to ");
             put_text(line, topic.as_str());
         }
         for (name, value) in &properties.user {
@@ -93,38 +93,40 @@ fn put_confirm(line: &mut String, confirm: &Confirm) -> fmt::Result {
     write!(line, " {already}within {}", Duration((*within_ms).into()))
 }
 
-/// `the latest of group door, needs pump`; empty where all is as usual.
-pub(super) fn treatment(policy: &Policy) -> String {
+/// Returns the values of a policy that are not defaults, such as `may start 1h late, needs pump`.
+pub(super) fn describe_policy(policy: &Policy) -> String {
     let Policy { misfire, grace_ms, overlap, jitter_ms, priority, retry, needs } = policy;
-    let usual = Policy::default();
+    let default = Policy::default();
     let mut words = Vec::new();
     match misfire {
         Misfire::RunOnce => {}
-        Misfire::RunAll => words.push("all that were missed are made up for".to_owned()),
-        Misfire::LatestOfGroup(group) => words.push(format!("only the latest of group `{group}` counts")),
+        Misfire::RunAll => words.push("all missed runs are caught up".to_owned()),
+        Misfire::LatestOfGroup(group) => {
+            words.push(format!("only the latest missed run of group `{group}` is caught up"))
+        }
     }
-    if *grace_ms != usual.grace_ms && !matches!(misfire, Misfire::LatestOfGroup(_)) {
+    if *grace_ms != default.grace_ms && !matches!(misfire, Misfire::LatestOfGroup(_)) {
         words.push(format!("may start {} late", Duration((*grace_ms).into())));
     }
     match overlap {
         Overlap::Skip => {}
-        Overlap::Queue(most) => words.push(format!("up to {most} wait for the one before")),
-        Overlap::Allow(most) => words.push(format!("up to {most} at the same time")),
-        Overlap::Replace => words.push("a newer one takes the place of the one before".to_owned()),
+        Overlap::Queue(most) => words.push(format!("up to {most} runs queue behind the current one")),
+        Overlap::Allow(most) => words.push(format!("up to {most} runs at the same time")),
+        Overlap::Replace => words.push("a new run replaces the current one".to_owned()),
     }
     words.extend(needs.as_ref().map(|resource| format!("needs `{resource}`")));
     if *jitter_ms > 0 {
         words.push(format!("starts up to {} later", Duration((*jitter_ms).into())));
     }
-    if *priority != usual.priority {
+    if *priority != default.priority {
         words.push(format!("priority {priority}"));
     }
     words.extend(retry.attempts.map(|attempts| format!("up to {attempts} attempts")));
-    if retry.give_up_after_ms != usual.retry.give_up_after_ms {
-        words.push(format!("given up after {}", Duration(retry.give_up_after_ms.into())));
+    if retry.give_up_after_ms != default.retry.give_up_after_ms {
+        words.push(format!("gives up after {}", Duration(retry.give_up_after_ms.into())));
     }
-    if retry.backoff_ms != usual.retry.backoff_ms {
-        words.push(format!("tried again after {}", Duration(retry.backoff_ms.into())));
+    if retry.backoff_ms != default.retry.backoff_ms {
+        words.push(format!("retried after {}", Duration(retry.backoff_ms.into())));
     }
     words.join(", ")
 }
@@ -159,7 +161,7 @@ mod tests {
         };
         assert_eq!(shown(b"GO", false, None), "feeder/go  GO");
         assert_eq!(shown(b"GO", true, None), "feeder/go  GO  once");
-        for (matches, already, told) in [
+        for (matches, already, expected) in [
             (Matches::Any, false, "within 30s"),
             (Matches::Bytes((*b"FED\n").into()), true, "= FED\\n already or within 30s"),
             (Matches::Json { pointer: "/fed".into(), value: "true".into() }, false, "with /fed = true within 30s"),
@@ -171,13 +173,13 @@ mod tests {
         ] {
             assert_eq!(
                 shown(b"GO", false, confirm(matches, already)),
-                format!("feeder/go  GO  confirmed by feeder/state {told}")
+                format!("feeder/go  GO  confirmed by feeder/state {expected}")
             );
         }
     }
 
     #[test]
-    fn of_a_long_payload_the_beginning_is_shown() {
+    fn a_long_payload_is_truncated() {
         let text = shown("\u{e9}".repeat(150).as_bytes(), false, None);
         assert!(text.ends_with("\u{2026} (300 bytes)"), "{text}");
         let bytes = shown(&[0xff; 201], false, None);
@@ -185,15 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn how_a_job_is_treated_is_told_where_it_is_unusual() {
-        assert_eq!(treatment(&Policy::default()), "");
+    fn only_values_that_are_not_defaults_are_shown_of_a_policy() {
+        assert_eq!(describe_policy(&Policy::default()), "");
         let grouped = Policy {
             misfire: Misfire::LatestOfGroup(GroupName::parse("door").unwrap()),
             needs: Some(ResourceName::parse("pump").unwrap()),
             retry: Retry { attempts: Some(3), ..Retry::default() },
             ..Policy::default()
         };
-        assert_eq!(treatment(&grouped), "only the latest of group `door` counts, needs `pump`, up to 3 attempts");
+        assert_eq!(
+            describe_policy(&grouped),
+            "only the latest missed run of group `door` is caught up, needs `pump`, up to 3 attempts"
+        );
         let all = Policy {
             misfire: Misfire::RunAll,
             grace_ms: 3_600_000,
@@ -203,8 +208,8 @@ mod tests {
             ..Policy::default()
         };
         assert_eq!(
-            treatment(&all),
-            "all that were missed are made up for, may start 1h late, up to 2 wait for the one before, starts up to 5s \
+            describe_policy(&all),
+            "all missed runs are caught up, may start 1h late, up to 2 runs queue behind the current one, starts up to 5s \
              later, priority -1"
         );
     }

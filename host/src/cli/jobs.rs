@@ -1,4 +1,4 @@
-//! `roost jobs`: what is planned.
+//! `roost jobs`: the jobs and their next runs.
 
 use std::{
     io::{self, Write},
@@ -12,27 +12,31 @@ use super::{
     client::Client,
     output,
     plugins::line,
-    table::{local, table},
+    table::{Times, table},
 };
-use crate::{config::DataFlags, http::JobRecord, report::in_one_line};
+use crate::{
+    config::DataFlags,
+    http::JobRecord,
+    report::{counted, in_one_line},
+};
 
-/// Show the jobs that are planned, those that are due first in front
+/// List jobs, ordered by their next run
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost jobs
   roost jobs coop-door
   roost jobs coop-door/north --json")]
 pub(super) struct Args {
-    /// Only those of this plugin, or of this device of it
+    /// Only the jobs of this plugin or device
     #[arg(value_name = "PLUGIN[/DEVICE]")]
     of: Option<Of>,
-    /// How many to show at the most
+    /// The maximum number of jobs to list
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Show those as well that are never due again
+    /// Include jobs that have no next run
     #[arg(long)]
     all: bool,
-    /// Write an object per line of all of them, in no particular order
+    /// Print an object per line for all jobs, in no particular order
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -83,33 +87,39 @@ pub(super) fn main(args: Args) -> Result<()> {
         let at = at.and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
         (at.is_none(), at, job.plugin.clone(), job.device.clone(), job.job.clone())
     });
-    let done = |job: &&JobRecord| job.due.is_none() && job.not_before.is_none();
-    let hidden = if args.all { 0 } else { jobs.iter().filter(done).count() };
-    let rows: Vec<[String; 4]> = jobs.iter().filter(|job| args.all || !done(job)).map(row).collect();
-    out.write_all(table(["NEXT", "JOB", "TRIGGER", "LABEL"], &rows).as_bytes())?;
+    let is_over = |job: &&JobRecord| job.due.is_none() && job.not_before.is_none();
+    let hidden = if args.all { 0 } else { jobs.iter().filter(is_over).count() };
+    let times = Times::new(jobs.iter().filter_map(|job| job.due.as_deref().or(job.not_before.as_deref())));
+    let shown = jobs.iter().filter(|job| args.all || !is_over(job));
+    let rows: Vec<[String; 4]> = shown.map(|job| row(job, &times)).collect();
+    out.write_all(table([&times.heading("NEXT"), "JOB", "TRIGGER", "LABEL"], &rows).as_bytes())?;
     out.flush()?;
     if count == 0 {
-        writeln!(output::stderr(), "there are no such jobs")?;
-        client.tell_missing(plugin.as_deref(), device.as_deref())?;
+        writeln!(output::stderr(), "no jobs found")?;
+        client.note_missing(plugin.as_deref(), device.as_deref())?;
     } else if is_more {
-        writeln!(output::stderr(), "there are more: `--limit` says how many to show")?;
+        writeln!(output::stderr(), "there are more jobs: raise `--limit` to list them")?;
     }
     if hidden > 0 {
-        writeln!(output::stderr(), "{hidden} more will never be due again: `--all` shows them")?;
+        writeln!(
+            output::stderr(),
+            "not listed because they have no next run: {}; `--all` lists them",
+            counted(hidden as u64, "job")
+        )?;
     }
     Ok(())
 }
 
-fn row(job: &JobRecord) -> [String; 4] {
+fn row(job: &JobRecord, times: &Times) -> [String; 4] {
     let mut next = match (&job.due, &job.not_before) {
-        (Some(due), _) => local(due),
-        (None, Some(at)) => format!("after {}", local(at)),
-        (None, None) => "never again".into(),
+        (Some(due), _) => times.format(due),
+        (None, Some(at)) => format!("after {}", times.format(at)),
+        (None, None) => "never".into(),
     };
     if job.paused.is_some() {
         next.push_str(", paused");
     } else if job.skip.is_some() {
-        next.push_str(", left out");
+        next.push_str(", skipped");
     }
     let name = format!("{}/{}/{}", job.plugin, job.device, job.job);
     [next, name, job.trigger.clone(), job.label.as_deref().map(in_one_line).unwrap_or_default()]

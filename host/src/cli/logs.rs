@@ -1,4 +1,4 @@
-//! `roost logs`: what plugins wrote, and what was said about them.
+//! `roost logs`: the log lines of plugins and the host's messages about them.
 
 use std::{io::Write, thread, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     report::{Report, printable},
 };
 
-/// How long to wait before a host is asked again that was there before.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Delay between attempts to reconnect to the host.
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
-/// Show what plugins wrote, and what went wrong with them
+/// Show the logs of plugins
 ///
-/// Their lines, versions that were not taken, plans that were refused, runs that failed, were missed or denied: the newest
-/// 500 of each plugin since the host started.
+/// Shows what plugins have logged, and the host's messages about them: refused versions and plans, and runs that
+/// failed, were missed or were denied. The host keeps the newest 500 entries of each plugin since it started.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost logs
@@ -26,17 +26,17 @@ const PAUSE: Duration = Duration::from_secs(1);
   roost logs coop-door -f
   roost logs -f --json")]
 pub(super) struct Args {
-    /// Only those of this plugin
+    /// Only the logs of this plugin
     #[arg(value_name = "PLUGIN", value_parser = PluginName::parse_owner)]
     plugin: Option<PluginName>,
-    /// Go on with what comes, until Ctrl-C: also when the host is started again
+    /// Follow the logs until Ctrl-C, also across restarts of the host
     #[arg(short, long)]
     follow: bool,
-    /// How many to begin with: the newest
+    /// The number of entries to begin with, the newest
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     lines: u32,
-    /// Write an object per line
+    /// Print an object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -53,11 +53,11 @@ pub(super) fn main(args: Args) -> Result<()> {
     out.flush()?;
     if !follow {
         if items.is_empty() {
-            writeln!(output::stderr(), "nothing was written since the host started")?;
+            writeln!(output::stderr(), "there are no log entries since the host started")?;
         }
         return Ok(());
     }
-    go_on(&client, plugin.as_ref(), next, |event| match event {
+    follow_logs(&client, plugin.as_ref(), next, |event| match event {
         LogEntry::HostEvent(record) => {
             show(&mut out, &record, json)?;
             Ok(out.flush()?)
@@ -66,18 +66,19 @@ pub(super) fn main(args: Args) -> Result<()> {
     })
 }
 
-/// What follows.
+/// An entry of the log that is followed.
 enum LogEntry {
     HostEvent(Box<HostEventRecord>),
-    /// For people.
+    /// A note about the stream itself, for standard error.
     Note(String),
 }
 
-fn go_on(
+/// Passes log entries after the event `last` to `show`, and reconnects when the stream ends. Returns when `show` fails.
+fn follow_logs(
     client: &Client,
     plugin: Option<&PluginName>,
     mut last: String,
-    mut tell: impl FnMut(LogEntry) -> Result<()>,
+    mut show: impl FnMut(LogEntry) -> Result<()>,
 ) -> Result<()> {
     let mut is_away = false;
     loop {
@@ -89,18 +90,18 @@ fn go_on(
             if !event.id.is_empty() {
                 last = event.id;
             }
-            let told = match event.kind.as_str() {
+            let entry = match event.kind.as_str() {
                 _ if event.data.is_empty() => return true,
                 "gap" => LogEntry::Note(match serde_json::from_str(&event.data) {
-                    Ok(GapRecord { missed: Some(missed) }) => format!("up to {missed} of what happened were missed"),
-                    _ => "the host was started again".into(),
+                    Ok(GapRecord { missed: Some(missed) }) => format!("up to {missed} events are missing"),
+                    _ => "the host has restarted".into(),
                 }),
                 _ => match serde_json::from_str(&event.data) {
                     Ok(record) => LogEntry::HostEvent(Box::new(record)),
                     Err(_) => return true,
                 },
             };
-            failed = tell(told).err();
+            failed = show(entry).err();
             failed.is_none()
         });
         if let Some(failed) = failed {
@@ -108,10 +109,10 @@ fn go_on(
         }
         if !is_away {
             let why = ended.err().map_or_else(String::new, |report| format!(": {}", report.what));
-            tell(LogEntry::Note(format!("waiting for the host{why}")))?;
+            show(LogEntry::Note(format!("waiting for the host{why}")))?;
             is_away = true;
         }
-        thread::sleep(PAUSE);
+        thread::sleep(RECONNECT_DELAY);
     }
 }
 

@@ -9,7 +9,7 @@ use roost_scheduler::{
     zone::Zone,
 };
 
-use super::{output, trigger::typed};
+use super::{output, trigger::normalize};
 use crate::{
     clock,
     config::{self, SiteFlags},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Show when a trigger fires
 ///
-/// Times are written to standard output, why there are none to standard error.
+/// Prints the times to standard output. If there are none, the reason goes to standard error.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost next every 15m
@@ -34,26 +34,26 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "TRIGGER", allow_negative_numbers = true)]
     trigger: Vec<String>,
     #[command(flatten)]
-    place: SiteFlags,
-    /// Show what comes after this time, such as `2027-03-01T06:30:00Z`, or where you are `2027-03-01` or
-    /// `2027-03-01T06:30` [default: now, itself included]
+    site: SiteFlags,
+    /// Show times after this one, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the
+    /// configured time zone [default: now, included]
     #[arg(long, value_name = "TIME")]
     from: Option<When>,
-    /// How many times to show
+    /// The number of times to show
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
-    /// Write an array of RFC 3339 times
+    /// Print a JSON array of RFC 3339 times
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let (site, now) = (config::load(&args.place.into())?.site, clock::now());
-    // `now` is shown, unless it is asked what comes after.
+    let (site, now) = (config::load(&args.site.into())?.site, clock::now());
+    // Without `--from`, the current millisecond is included.
     let from = args.from.map(|from| from.in_zone(site.zone));
     let after = from.unwrap_or(now.plus_ms(-1));
     let from = from.unwrap_or(now);
-    let text = typed(&args.trigger, site.zone);
+    let text = normalize(&args.trigger, site.zone);
     let (times, end) = match parse(&text, now, &mut zones::patterns()) {
         Ok(trigger) => {
             if let Some(note) = trigger.note() {
@@ -65,8 +65,8 @@ pub(super) fn main(args: Args) -> Result<()> {
         Err(error) => return Err(Report::new(error.to_string()).hint(error.hint()).into()),
     };
     if end == Some(Never::NoLocation) {
-        let report = Report::new(format!("`{text}` depends on the place, and none is given"));
-        return Err(report.hint("say where it is: `--latitude 51.5 --longitude -0.1`").into());
+        let report = Report::new(format!("`{text}` depends on the location, and none is configured"));
+        return Err(report.hint("set the location, such as `--latitude 51.5 --longitude -0.1`").into());
     }
     write(&times, from, site.zone, args.json)?;
     if let (true, Some(never)) = (times.is_empty(), end) {
@@ -75,11 +75,11 @@ pub(super) fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The occurrences after an instant, and why there are no more of them, if so.
+/// Returns up to `count` occurrences after an instant and, if there are fewer, the reason.
 fn occurrences(trigger: &Trigger, after: Instant, count: u32, site: &Site) -> (Vec<Instant>, Option<Never>) {
-    let (mut times, mut sky, mut after) = (Vec::new(), SunCache::default(), after);
+    let (mut times, mut sun, mut after) = (Vec::new(), SunCache::default(), after);
     for _ in 0..count {
-        match trigger.find(after, site, &mut sky) {
+        match trigger.find(after, site, &mut sun) {
             Ok(at) => times.push(at),
             Err(never) => return (times, Some(never)),
         }
@@ -102,7 +102,7 @@ fn write(times: &[Instant], from: Instant, zone: Zone, json: bool) -> Result<()>
     Ok(out.flush()?)
 }
 
-/// `Mon 2027-03-01 06:30:00 +00:00  in 3 days`
+/// Formats an occurrence, such as `Mon 2027-03-01 06:30:00 +00:00  in 3 days`.
 fn line(at: Instant, from: Instant, zone: Zone) -> String {
     let local = at.to_utc().with_timezone(&zone);
     let milliseconds = if at.millis() % 1_000 == 0 { "" } else { "%.3f" };
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_shows_local_time_and_how_long_it_is_until_then() {
+    fn a_line_shows_the_local_time_and_the_time_until_then() {
         let (from, zone) = (at("2027-02-26T06:00:00Z"), zone("Europe/London"));
         assert_eq!(line(at("2027-03-01T06:30:00Z"), from, zone), "Mon 2027-03-01 06:30:00 +00:00  in 3 days");
         assert_eq!(line(at("2027-02-26T06:00:00.5Z"), from, zone), "Fri 2027-02-26 06:00:00.500 +00:00  in 500 ms");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_fires_says_why() {
+    fn a_trigger_that_never_fires_has_a_reason() {
         let equator = Site { zone: Zone::UTC, location: Location::new(0.0, 0.0) };
         let never = |text: &str, site: &Site| occurrences(&trigger(text), at("2027-06-01T00:00:00Z"), 3, site);
         assert_eq!(never("at 2027-01-01T00:00:00Z", &equator), (vec![], Some(Never::Over)));

@@ -1,32 +1,32 @@
-//! Where commands write: the only place that knows standard output and standard error.
-#![allow(clippy::disallowed_methods, reason = "it is what others use instead")]
+//! Standard output and standard error. No other module of the commands uses them directly.
+#![allow(clippy::disallowed_methods, reason = "this module wraps them")]
 
 use std::io::{self, IsTerminal as _, Write};
 
 use crate::report::in_json;
 
-/// Data, for people or programs.
+/// Locks standard output, for the data that a command prints.
 pub(super) fn stdout() -> Printable<io::StdoutLock<'static>> {
     Printable(io::stdout().lock())
 }
 
-/// Messages to people.
+/// Locks standard error, for notes and errors.
 pub(super) fn stderr() -> Printable<io::StderrLock<'static>> {
     Printable(io::stderr().lock())
 }
 
-/// Standard output as it is: for a shell's script, and for lines with colours, whose parts are escaped one by one.
+/// Locks standard output without escaping: for shell scripts, and for coloured lines with parts that are escaped one by
+/// one.
 pub(super) fn unescaped() -> io::StdoutLock<'static> {
     io::stdout().lock()
 }
 
-/// Whether a person sees the data, rather than a program.
+/// Checks whether standard output is a terminal.
 pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Escapes what cannot be seen or would move a cursor, wherever it comes from. What is written is
-/// text, in whole characters.
+/// A writer that escapes characters that are invisible or would move the cursor. Each write must be whole characters.
 pub(super) struct Printable<W>(W);
 
 impl<W: Write> Write for Printable<W> {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_written_moves_a_cursor() {
+    fn control_characters_are_escaped() {
         let mut out = Printable(Vec::new());
         write!(out, "a\u{1b}[2J\r\u{202e}ü\n").unwrap();
         assert_eq!(String::from_utf8(out.0).unwrap(), "a\\u001b[2J\\u000d\\u202eü\n");

@@ -1,4 +1,4 @@
-//! `roost plugins`: what is there, and how it is.
+//! `roost plugins`: the plugins and their states.
 
 mod detail;
 
@@ -14,21 +14,21 @@ use crate::{
     report::in_one_line,
 };
 
-/// Show the plugins, or one of them in full
+/// List plugins, or show one in detail
 ///
-/// Its state is `running`; `outdated` where the newest files were refused, and the version before runs; `refused` where nothing
-/// runs for that reason; `loading` where nothing runs yet; `removed` where its file is gone. A plan takes so many milliseconds at
-/// the longest, and a call so much memory.
+/// STATE is `running`; `outdated` if the newest files were refused and the previous version runs; `refused` if no
+/// version runs for that reason; `loading` if no version runs yet; or `removed` if the file is gone. PLAN is the
+/// longest time that a plan took, MEMORY the most memory that a call used.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost plugins
   roost plugins coop-door
   roost plugins --json")]
 pub(super) struct Args {
-    /// Show this one in full
+    /// The plugin to show in detail
     #[arg(value_name = "NAME", value_parser = PluginName::parse)]
     name: Option<PluginName>,
-    /// Write an object per line
+    /// Print an object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(super) fn main(args: Args) -> Result<()> {
             Ok(())
         })?;
         if rows.is_empty() && !args.json {
-            writeln!(output::stderr(), "there is no plugin")?;
+            writeln!(output::stderr(), "no plugins found")?;
         }
         let head = ["PLUGIN", "STATE", "DEVICES", "JOBS", "PLAN", "MEMORY", "ERROR"];
         return Ok(out.write_all(table(head, &rows).as_bytes()).and_then(|()| out.flush())?);
@@ -63,20 +63,20 @@ pub(super) fn main(args: Args) -> Result<()> {
         devices.push(device);
         Ok(())
     })?;
-    out.write_all(detail::told(&plugin, &devices).as_bytes())?;
+    out.write_all(detail::describe(&plugin, &devices).as_bytes())?;
     Ok(out.flush()?)
 }
 
-/// For programs.
+/// Writes a record as a line of JSON.
 pub(super) fn line(out: &mut impl Write, record: &impl serde::Serialize) -> Result<()> {
     serde_json::to_writer(&mut *out, record).map_err(io::Error::from)?;
     Ok(writeln!(out)?)
 }
 
 fn row(plugin: &PluginRecord) -> [String; 7] {
-    let used = plugin.used.as_ref();
-    let plan = used.and_then(|used| used.longest_plan_ms).map(|ms| format!("{ms} ms")).unwrap_or_default();
-    let memory = used.filter(|used| used.calls > 0).map(|used| memory(used.memory_bytes)).unwrap_or_default();
+    let usage = plugin.used.as_ref();
+    let plan = usage.and_then(|usage| usage.longest_plan_ms).map(|ms| format!("{ms} ms")).unwrap_or_default();
+    let memory = usage.filter(|usage| usage.calls > 0).map(|usage| memory(usage.memory_bytes)).unwrap_or_default();
     [
         plugin.plugin.clone(),
         state(plugin),
@@ -88,10 +88,10 @@ fn row(plugin: &PluginRecord) -> [String; 7] {
     ]
 }
 
-/// What is wrong with it, in short.
+/// Returns the plugin's error in one line, or an empty string.
 fn fault(plugin: &PluginRecord) -> String {
     match (&plugin.error, plugin.faults) {
-        // The last cause is where it began.
+        // The last cause is the root cause.
         (Some(error), _) => in_one_line(error.causes.last().unwrap_or(&error.what)),
         (None, 0) => String::new(),
         (None, faults) => {
@@ -100,7 +100,7 @@ fn fault(plugin: &PluginRecord) -> String {
             } else {
                 format!("the plans of {faults} devices were")
             };
-            format!("{plans} refused: `roost plugins {}` says why", plugin.plugin)
+            format!("{plans} refused: see `roost plugins {}`", plugin.plugin)
         }
     }
 }
@@ -109,7 +109,7 @@ fn state(plugin: &PluginRecord) -> String {
     if plugin.paused { format!("{}, paused", plugin.state) } else { plugin.state.clone() }
 }
 
-/// `3.1 MiB`.
+/// Formats a size, such as `3.1 MiB`.
 #[allow(clippy::cast_precision_loss, reason = "it is shown with one digit")]
 fn memory(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))

@@ -1,4 +1,4 @@
-//! `roost replay` and `roost abandon`: what a person decides about single runs.
+//! `roost replay` and `roost abandon`: decisions about single runs.
 
 use std::io::Write;
 
@@ -6,13 +6,12 @@ use anyhow::Result;
 use roost_scheduler::names::RunId;
 
 use super::{client::Client, output};
-use crate::{config::DataFlags, http::runs::Which};
+use crate::{config::DataFlags, http::runs::RunName};
 
-/// Do runs again that have failed
+/// Replay runs that failed
 ///
-/// Each is done once more, at once and by what it was to do then, as a run of its own, whose name is written to standard
-/// output. The Roost of that data folder has to run, or the one
-/// that `ROOST_URL` names.
+/// Each is repeated at once, with the steps that it had then, as a new run. Prints the names of the new runs. The host
+/// of the data folder, or the one at `ROOST_URL`, must be running.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost runs --failed
@@ -22,11 +21,11 @@ pub(super) struct Replay {
     runs: Runs,
 }
 
-/// End runs, whatever they owe
+/// Abandon runs and their owed messages
 ///
-/// What a run has not sent yet is never sent: a valve that it opened stays open. Nothing else ends a run that has begun and
-/// owes messages; see to the device yourself. The Roost of that data folder has to run, or the one
-/// that `ROOST_URL` names.
+/// Messages that a run has not sent yet are never sent: a valve that it opened stays open, so check the device
+/// yourself. No other command ends a run that has begun and owes messages. The host of the data folder, or the one at
+/// `ROOST_URL`, must be running.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost runs --state running
@@ -38,7 +37,7 @@ pub(super) struct Abandon {
 
 #[derive(clap::Args)]
 struct Runs {
-    /// As `roost runs` shows them
+    /// The runs, named as in `roost runs`
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<RunId>,
     #[command(flatten)]
@@ -46,19 +45,19 @@ struct Runs {
 }
 
 pub(super) fn replay(args: Replay) -> Result<()> {
-    ask(args.runs, "/api/v1/runs/replay")
+    post_each(args.runs, "/api/v1/runs/replay")
 }
 
 pub(super) fn abandon(args: Abandon) -> Result<()> {
-    ask(args.runs, "/api/v1/runs/abandon")
+    post_each(args.runs, "/api/v1/runs/abandon")
 }
 
-/// One after the other, until one cannot be done.
-fn ask(args: Runs, path: &str) -> Result<()> {
+/// Posts the runs one after another, until one is refused.
+fn post_each(args: Runs, path: &str) -> Result<()> {
     let client = Client::new(args.data)?;
     for run in args.runs {
-        let done: Which = client.post(path, &Which { run: run.to_string() })?;
-        writeln!(output::stdout(), "{}", done.run)?;
+        let answer: RunName = client.post(path, &RunName { run: run.to_string() })?;
+        writeln!(output::stdout(), "{}", answer.run)?;
     }
     Ok(())
 }

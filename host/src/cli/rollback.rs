@@ -1,4 +1,4 @@
-//! `roost remove`, `roost rollback` and `roost replan`: what is done with a plugin that is there.
+//! `roost remove`, `roost rollback` and `roost replan`: commands for an installed plugin.
 
 use std::io::Write;
 
@@ -13,69 +13,70 @@ use crate::{
     http::{RemovedRecord, RolledBackRecord},
 };
 
-/// Take a plugin out of the folder
+/// Remove a plugin
 ///
-/// Its jobs are gone 3 seconds later; what its runs owe is sent. Its settings stay in the folder.
+/// Deletes the component from the plugin folder; its settings file stays. Its jobs are removed 3 seconds later, and the
+/// owed messages of its runs are sent.
 #[derive(clap::Args)]
 pub(super) struct Remove {
     #[command(flatten)]
-    which: Which,
+    target: Target,
 }
 
-/// Undo the last change of a plugin's file
+/// Roll a plugin back to its previous version
 ///
-/// What ran before runs again; once more, and it goes forward again. Where the file in the folder is not what runs, for it was
-/// refused, what runs takes its place. Settings stay as they are.
+/// Running it a second time undoes the rollback. If the file in the folder was refused, it is replaced by the version
+/// that runs. The settings file is not changed.
 #[derive(clap::Args)]
 pub(super) struct Rollback {
     #[command(flatten)]
-    which: Which,
+    target: Target,
 }
 
-/// Ask all devices of a plugin for their plans now, as at midnight
+/// Request new plans for all devices of a plugin now, as at midnight
 #[derive(clap::Args)]
 pub(super) struct Replan {
     #[command(flatten)]
-    which: Which,
+    target: Target,
 }
 
 #[derive(clap::Args)]
-struct Which {
+struct Target {
     /// The plugin
     #[arg(value_name = "NAME", value_parser = PluginName::parse)]
     name: PluginName,
-    /// Write an object
+    /// Print an object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     data: DataFlags,
 }
 
-pub(super) fn remove(Remove { which: Which { name, json, data } }: Remove) -> Result<()> {
-    let removed: RemovedRecord = Client::new(data)?.order(Method::DELETE, &format!("/api/v1/plugins/{name}"))?;
+pub(super) fn remove(Remove { target: Target { name, json, data } }: Remove) -> Result<()> {
+    let removed: RemovedRecord = Client::new(data)?.send(Method::DELETE, &format!("/api/v1/plugins/{name}"))?;
     let mut out = output::stdout();
     if json {
         return line(&mut out, &removed);
     }
-    Ok(writeln!(out, "{name} removed: its jobs are gone in 3 s, its settings stay in the folder")?)
+    Ok(writeln!(out, "{name} is removed: its jobs end in 3 s, its settings file stays in the folder")?)
 }
 
-pub(super) fn rollback(Rollback { which: Which { name, json, data } }: Rollback) -> Result<()> {
+pub(super) fn rollback(Rollback { target: Target { name, json, data } }: Rollback) -> Result<()> {
     let path = format!("/api/v1/plugins/{name}/rollback");
-    let back: RolledBackRecord = Client::new(data)?.order(Method::POST, &path)?;
+    let rolled_back: RolledBackRecord = Client::new(data)?.send(Method::POST, &path)?;
     let mut out = output::stdout();
     if json {
-        return line(&mut out, &back);
+        return line(&mut out, &rolled_back);
     }
-    let version = back.component.get(..12).unwrap_or(&back.component);
-    Ok(writeln!(out, "{name} goes back to {version}: `roost plugins {name}` shows when that runs")?)
+    let version = rolled_back.component.get(..12).unwrap_or(&rolled_back.component);
+    Ok(writeln!(out, "{name} is rolled back to {version}: `roost plugins {name}` shows when it runs")?)
 }
 
-pub(super) fn replan(Replan { which: Which { name, json, data } }: Replan) -> Result<()> {
-    let (): () = Client::new(data)?.order(Method::POST, &format!("/api/v1/plugins/{name}/replan"))?;
+pub(super) fn replan(Replan { target: Target { name, json, data } }: Replan) -> Result<()> {
+    let (): () = Client::new(data)?.send(Method::POST, &format!("/api/v1/plugins/{name}/replan"))?;
     let mut out = output::stdout();
     if json {
         return line(&mut out, &json!({ "plugin": name.as_str() }));
     }
-    Ok(writeln!(out, "{name} is being asked for its plans")?)
+    Ok(writeln!(out, "new plans of {name} are requested")?)
 }

@@ -1,4 +1,4 @@
-//! `roost run`: the host.
+//! `roost run`: starts the host and runs it until it is stopped.
 
 use anyhow::Context as _;
 use roost_scheduler::{
@@ -28,12 +28,13 @@ use crate::{
     store, telemetry,
 };
 
-/// Events that may wait for the loop: twice what the link and the guests can have under way.
+/// Events that may be queued for the loop: twice as many as the link and the plugins can cause at once.
 const EVENTS: usize = 4_096;
 
-/// Run the host: load the plugins and do what they plan, until it is stopped
+/// Run the host
 ///
-/// Everything that can be said here can be said in `roost.toml` too. Stop it with Ctrl-C or SIGTERM.
+/// Loads the plugins and publishes what they plan, until it is stopped with Ctrl-C or SIGTERM. Every option can also be
+/// set in `roost.toml`.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -41,30 +42,32 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: &Args) -> anyhow::Result<()> {
-    write_for_no_other_user();
+    forbid_writes_by_others();
     let config = config::load(&args.flags)?;
     let _flush = telemetry::start(&config.log.level, config.log.format).context("the log cannot be started")?;
-    let file = config.file.as_ref().map_or("no settings".into(), |path| format!("settings from `{}`", path.display()));
+    let file =
+        config.file.as_ref().map_or("no settings file".into(), |path| format!("settings from `{}`", path.display()));
     tracing::info!(
-        "roost {}, {file}; times are meant in {} ({})",
+        "roost {}, {file}; time zone {} ({})",
         env!("CARGO_PKG_VERSION"),
         config.site.zone,
         config.zone_from
     );
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    clock::follow_file().context("the file that shifts the clock cannot be followed")?;
-    allow_open_files();
-    // The loop and the link share this thread: what is due is written to the broker without waking another one.
+    clock::follow_file().context("the file that shifts the clock cannot be watched")?;
+    raise_open_files_limit();
+    // The loop and the link share this thread, so that a due message is written to the broker without waking another
+    // one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the runtime cannot be started")?.block_on(run(config))
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    // Listened for from the start, so that nothing is cut off half done.
+    // Installed first, so that a signal during the start does not kill the process half way.
     let stop = stop_signal()?;
     let keep = store::Retention { days: config.history.days, runs: config.history.runs };
     let (mut store, mut saved) = store::open(&config.data, keep).map_err(|error| Report::from(&error))?;
-    // Before anything is begun: a port that is taken is told at once.
+    // Before anything is started, so that a port in use is reported at once.
     let listening = http::listen(&config.data, &config.http)?;
     restore_grants(&mut saved, &config);
     let known = versions(&saved);
@@ -74,38 +77,39 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let link_info = LinkInfo::default();
     let (link, broker) = link(&config, events_in.clone(), link_info.clone())?;
     let operator = config.rules.operator(config.site);
-    // From here on, a clock that is set is noticed.
+    // From here on, changes of the system clock are noticed.
     let mut clock = Clock::new();
     let (now, _) = clock.look();
     let scheduler =
         store.jobs(|jobs| Scheduler::new(saved, jobs, operator, now)).map_err(|error| Report::from(&error))?;
     let writer = store.start(committed_in).map_err(|error| Report::from(&error))?;
-    let answers = PendingReplies::default();
-    let (view, looks) = app::inspector();
-    let (feed, metrics) = (EventLog::default(), Metrics::default());
+    let replies = PendingReplies::default();
+    let (inspector, queries) = app::inspector();
+    let (event_log, metrics) = (EventLog::default(), Metrics::default());
     let options = plugins::Options {
         folder: config.plugins.clone(),
         data: config.data.clone(),
         site: config.site,
         rules: config.rules.clone(),
         known,
-        feed: feed.clone(),
+        feed: event_log.clone(),
     };
     let plugins = plugins::start(options, events_in.clone())?;
-    let watched = (feed.clone(), metrics.clone(), link_info);
+    let watched = (event_log.clone(), metrics.clone(), link_info);
     let health = broker.as_ref().map(BuiltInBroker::health);
-    let desk = ApiState::new(events_in, answers.clone(), view, plugins.for_people(), watched, health, &config);
-    let _serving = listening.serve(desk)?;
-    let app = App { scheduler, writer, link, plugins, answers, events, looks, committed, clock, zones, feed, metrics };
+    let state = ApiState::new(events_in, replies.clone(), inspector, plugins.for_people(), watched, health, &config);
+    let _serving = listening.serve(state)?;
+    let app =
+        App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };
     let ended = app.run(stop).await;
-    // After the link has said goodbye.
+    // After the link has disconnected.
     if let Some(broker) = broker {
         broker.stop().await;
     }
     ended
 }
 
-/// The link, and the broker that it connects to, where that is the built-in one.
+/// Starts the link, and the built-in broker if no other one is configured.
 fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow::Result<(Link, Option<BuiltInBroker>)> {
     let client_id = store::client_id(&config.data).map_err(|error| Report::from(&error))?;
     let timeouts = mqtt::Timeouts::default();
@@ -145,7 +149,8 @@ fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow:
     Ok((mqtt::connect(settings, events, info)?, built_in))
 }
 
-/// The store does not know what a plugin may do: its settings do, and the operator's (I8).
+/// Sets the grants of the plugins, which the store does not hold: they come from the plugins' and the operator's
+/// settings (I8).
 fn restore_grants(saved: &mut Saved, config: &Config) {
     for plugin in saved.plugins.iter_mut().filter(|plugin| plugin.version != Version::BUILT_IN) {
         plugin.grant = kept_grant(&config.data, &plugin.name, &plugin.version, config.rules.grants.get(&plugin.name));
@@ -157,19 +162,19 @@ fn versions(saved: &Saved) -> Vec<(PluginName, Version)> {
     of_files.map(|plugin| (plugin.name.clone(), plugin.version)).collect()
 }
 
-/// What the host makes, no other user may write to, from the moment that it is there: files, folders, the socket.
-fn write_for_no_other_user() {
+/// Sets the umask so that no other user may write to the files, folders and sockets that the host creates.
+fn forbid_writes_by_others() {
     let mask = umask(Mode::RWXG | Mode::RWXO);
     umask(mask | Mode::WGRP | Mode::WOTH);
 }
 
-/// A thousand devices may be connected to the built-in broker.
-fn allow_open_files() {
+/// Raises the limit of open files as far as allowed: the built-in broker may have a thousand connections.
+fn raise_open_files_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// Ready when somebody presses Ctrl-C, or the system wants the host to stop.
+/// Returns a future that completes on SIGINT (Ctrl-C) or SIGTERM.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;

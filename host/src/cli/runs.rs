@@ -1,4 +1,4 @@
-//! `roost runs`: what happened, and why something did not.
+//! `roost runs`: runs under way and their outcomes.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use super::{
     client::Client,
     output,
     plugins::line,
-    table::{local, table},
+    table::{Times, table},
 };
 use crate::{
     clock,
@@ -21,10 +21,10 @@ use crate::{
     when::{When, distance},
 };
 
-/// Show what became of runs: first those under way, then those that have ended, the newest first
+/// List runs: first those under way, then those that have ended, newest first
 ///
-/// A Roost that runs is asked, here or where `ROOST_URL` says; of one that does not, it reads what it has written down. Of a run
-/// under way it shows the next step; what is overdue by more than a day is in capitals.
+/// Queries the running host, here or at `ROOST_URL`; if no host is running, it reads the database. REASON shows the
+/// next step of a run under way, in capitals if that is overdue by more than a day.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost runs
@@ -32,30 +32,30 @@ use crate::{
   roost runs --plugin coop-door --device north --since 2027-03-01
   roost runs --state missed --limit 100 --json")]
 pub(super) struct Args {
-    /// Only those that failed: `roost replay` does them again
+    /// Only runs that failed; `roost replay` repeats them
     #[arg(long, conflicts_with = "state")]
     failed: bool,
-    /// Only those that are, or ended, like this
+    /// Only runs in this state, or with this outcome
     #[arg(long, value_name = "STATE")]
     #[arg(value_parser = ["running", "succeeded", "failed", "missed", "skipped", "cancelled", "denied"])]
     state: Option<String>,
-    /// Only those of this plugin
+    /// Only runs of this plugin
     #[arg(long, value_name = "PLUGIN")]
     plugin: Option<String>,
-    /// Only those of this device
+    /// Only runs of this device
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Only those of this job
+    /// Only runs of this job
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
-    /// Of those that have ended, only those of this time or later, such as `2027-03-01T06:30:00Z`, or where you are
-    /// `2027-03-01` or `2027-03-01T06:30`
-    #[arg(long, value_name = "WHEN")]
+    /// Of the runs that have ended, only those due at this time or later, such as `2027-03-01T06:30:00Z`, or
+    /// `2027-03-01` or `2027-03-01T06:30` in the configured time zone
+    #[arg(long, value_name = "TIME")]
     since: Option<When>,
-    /// How many to show at the most
+    /// The maximum number of runs to list
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Write an object per line
+    /// Print an object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -66,42 +66,43 @@ pub(super) fn main(args: Args) -> Result<()> {
     let is_json = args.json;
     let (plugin, device) = (args.plugin.clone(), args.device.clone());
     let client = Client::new(args.data.clone())?;
-    // What waits for the broker is known to a host, and not on disk.
+    // Only the host knows of runs that have not started for lack of a connection: they are not on disk.
     let has_host = client.has_host();
-    let (runs, is_all) = if has_host { asked(&client, args)? } else { read(args)? };
+    let (runs, is_all) = if has_host { query_host(&client, args)? } else { read_database(args)? };
     let mut out = io::BufWriter::new(output::stdout());
     if is_json {
         runs.iter().try_for_each(|run| line(&mut out, run))?;
     } else {
-        out.write_all(shown(&runs, clock::now()).as_bytes())?;
+        out.write_all(runs_table(&runs, clock::now()).as_bytes())?;
     }
     out.flush()?;
     if runs.is_empty() {
-        writeln!(output::stderr(), "there are no such runs")?;
-        client.tell_missing(plugin.as_deref(), device.as_deref())?;
+        writeln!(output::stderr(), "no runs found")?;
+        client.note_missing(plugin.as_deref(), device.as_deref())?;
     } else if !is_all {
-        writeln!(output::stderr(), "there are more: `-n` says how many to show")?;
+        writeln!(output::stderr(), "there are more runs: raise `-n` to list them")?;
     }
     let now = clock::now();
-    let waits = |run: &&RunRecord| run.reason.is_none() && run.next.as_ref().is_some_and(|next| waits(next, now));
-    if let Some(RunRecord { plugin, device, job, .. }) = runs.iter().find(waits).filter(|_| has_host) {
-        writeln!(output::stderr(), "`roost explain {plugin}/{device}/{job}` says what its run waits for")?;
+    let is_held_up =
+        |run: &&RunRecord| run.reason.is_none() && run.next.as_ref().is_some_and(|next| is_held_up(next, now));
+    if let Some(RunRecord { plugin, device, job, .. }) = runs.iter().find(is_held_up).filter(|_| has_host) {
+        writeln!(output::stderr(), "`roost explain {plugin}/{device}/{job}` explains why its run is waiting")?;
     }
     Ok(())
 }
 
-/// Whether something holds up a run that has not begun.
-fn waits(next: &NextStep, now: Instant) -> bool {
+/// Checks whether a run is due and has not begun.
+fn is_held_up(next: &NextStep, now: Instant) -> bool {
     let due = DateTime::parse_from_rfc3339(&next.due);
     !next.owed && due.is_ok_and(|due| now.ms_since(due.into()) >= 0)
 }
 
-/// From the data folder, where no host answers; and whether those are all.
-fn read(args: Args) -> Result<(Vec<RunRecord>, bool)> {
+/// Reads the runs from the database. Returns whether they are all.
+fn read_database(args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let config = config::load(&args.data.into())?;
     let zone = config.site.zone;
     let limit = args.limit as usize;
-    let wanted = RunFilter {
+    let filter = RunFilter {
         state: if args.failed { Some("failed".into()) } else { args.state },
         plugin: args.plugin,
         device: args.device,
@@ -112,14 +113,14 @@ fn read(args: Args) -> Result<(Vec<RunRecord>, bool)> {
         limit: limit + 1,
         in_order: false,
     };
-    let runs = store::runs(&config.data, &wanted).map_err(|error| Report::from(&error))?;
+    let runs = store::runs(&config.data, &filter).map_err(|error| Report::from(&error))?;
     let now = clock::now();
     let records = runs.iter().take(limit).map(|run| RunRecord::new(run, zone, now)).collect();
     Ok((records, runs.len() <= limit))
 }
 
-/// From the host that runs there, or that the environment names.
-fn asked(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
+/// Lists the runs through the API of the host. Returns whether they are all.
+fn query_host(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
     let zone = config::load(&args.data.into())?.site.zone;
     let state = if args.failed { Some("failed".into()) } else { args.state };
     let since = args.since.map(|since| since.in_zone(zone).to_string());
@@ -134,31 +135,33 @@ fn asked(client: &Client, args: Args) -> Result<(Vec<RunRecord>, bool)> {
     Ok((runs, !is_more))
 }
 
-fn shown(runs: &[RunRecord], now: Instant) -> String {
-    let rows: Vec<[String; 5]> = runs.iter().map(|run| row(run, now)).collect();
-    table(["TIME", "STATE", "ATTEMPTS", "RUN", "REASON"], &rows)
+fn runs_table(runs: &[RunRecord], now: Instant) -> String {
+    let next = runs.iter().filter_map(|run| run.next.as_ref()).map(|next| next.due.as_str());
+    let times = Times::new(runs.iter().map(|run| run.occurrence.as_str()).chain(next));
+    let rows: Vec<[String; 5]> = runs.iter().map(|run| row(run, &times, now)).collect();
+    table([&times.heading("TIME"), "STATE", "ATTEMPTS", "RUN", "REASON"], &rows)
 }
 
-fn row(run: &RunRecord, now: Instant) -> [String; 5] {
+fn row(run: &RunRecord, times: &Times, now: Instant) -> [String; 5] {
     let reason = run.reason.as_deref().or(run.note.as_deref()).map(in_one_line);
-    let told = match (&run.next, reason) {
-        (Some(next), None) => next_step(next, now),
-        (Some(next), Some(reason)) => format!("{}; {reason}", next_step(next, now)),
+    let text = match (&run.next, reason) {
+        (Some(next), None) => next_step(next, times, now),
+        (Some(next), Some(reason)) => format!("{}; {reason}", next_step(next, times, now)),
         (None, reason) => reason.unwrap_or_default(),
     };
     let attempts = run.attempts.map_or_else(String::new, |attempts| attempts.to_string());
-    [local(&run.occurrence), run.state.clone(), attempts, run.run.clone(), told]
+    [times.format(&run.occurrence), run.state.clone(), attempts, run.run.clone(), text]
 }
 
-/// `step 2 of 2 is due 2027-03-01 06:40:00 +00:00`
-fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, now: Instant) -> String {
-    let what = if *owed { "is owed since" } else { "waits since" };
+/// Formats the next step, such as `step 2 of 2 is due 2027-03-01 06:40:00`.
+fn next_step(NextStep { step, of, due, owed, overdue }: &NextStep, times: &Times, now: Instant) -> String {
+    let state = if *owed { "has been owed since" } else { "has been waiting since" };
     let late_ms = DateTime::parse_from_rfc3339(due).map_or(0, |due| now.ms_since(due.into()));
-    let due = local(due);
+    let due = times.format(due);
     if *overdue {
-        format!("step {step} of {of} {what} {due}, OVERDUE BY {}", distance(late_ms).to_uppercase())
+        format!("step {step} of {of} {state} {due}, OVERDUE BY {}", distance(late_ms).to_uppercase())
     } else if late_ms >= 0 {
-        format!("step {step} of {of} {what} {due}")
+        format!("step {step} of {of} {state} {due}")
     } else {
         format!("step {step} of {of} is due {due}")
     }
@@ -191,7 +194,7 @@ mod tests {
         }
     }
 
-    fn some() -> Vec<RunView> {
+    fn sample_runs() -> Vec<RunView> {
         let owed = |step, due| Some(Owed { step, of: 2, due: at(due), has_started: step > 1 });
         let started = Some(at("2027-07-01T04:00:00.250Z"));
         vec![
@@ -211,25 +214,25 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_for_people() {
-        assert_eq!(shown(&[], at("2027-07-04")), "");
+    fn the_table_shows_the_next_step_or_the_reason() {
+        assert_eq!(runs_table(&[], at("2027-07-04")), "");
         let expected = "\
 TIME                        STATE      ATTEMPTS  RUN                                            REASON
-2027-07-01 05:00:00 +01:00  running              sprinkler/lawn/water/2027-07-01T04:00:00Z      step 2 of 2 is owed since \
+2027-07-01 05:00:00 +01:00  running              sprinkler/lawn/water/2027-07-01T04:00:00Z      step 2 of 2 has been owed since \
 2027-07-01 05:10:00 +01:00, OVERDUE BY 3 DAYS
 2027-07-04 06:00:00 +00:00  running              coop/north/open/2027-07-04T06:00:00Z/series-2  step 1 of 2 is due \
 2027-07-04 06:00:00 +00:00; the broker refused the message: \\u{1b}no
 2027-07-03 06:00:00 +00:00  succeeded  1         coop/north/open/2027-07-03T06:00:00Z
 ";
-        assert_eq!(shown(&records(), at("2027-07-04T05:00")), expected);
+        assert_eq!(runs_table(&records(), at("2027-07-04T05:00")), expected);
     }
 
     fn records() -> Vec<RunRecord> {
-        some().iter().map(|run| RunRecord::new(run, Zone::UTC, at("2027-07-04T05:00"))).collect()
+        sample_runs().iter().map(|run| RunRecord::new(run, Zone::UTC, at("2027-07-04T05:00"))).collect()
     }
 
     #[test]
-    fn lines_are_for_programs() {
+    fn a_line_of_json_has_the_fields_that_are_known() {
         let lines: Vec<_> = records().iter().map(|run| serde_json::to_string(run).unwrap()).collect();
         assert_eq!(
             lines[0],

@@ -1,4 +1,4 @@
-//! `roost schedule` and `roost cancel`: jobs that a person makes.
+//! `roost schedule` and `roost cancel`: ad-hoc jobs.
 
 use std::io::Write;
 
@@ -12,8 +12,8 @@ use super::{
     control::paused,
     output,
     table::local,
-    target::{JobPath, PartName},
-    trigger::typed,
+    target::{JobPath, Target},
+    trigger::normalize,
 };
 use crate::{
     config::{self, DataFlags},
@@ -21,10 +21,10 @@ use crate::{
     report::Report,
 };
 
-/// Make a job: a message, or a task of a plugin, once or again and again
+/// Schedule a job that publishes a message or calls a task of a plugin
 ///
-/// It is kept over restarts, and no plan of a plugin touches it. Its name is written to standard output; `roost cancel` takes
-/// it away. More than one message, and more of how runs are treated, can be said over HTTP: see `/api/v1/openapi.json`.
+/// The job survives restarts, and no plan of a plugin changes it. Prints its name; `roost cancel` deletes it. Jobs of
+/// several messages and with other policies can be made over HTTP: see `/api/v1/openapi.json`.
 #[derive(clap::Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["topic", "task"])))]
 #[command(after_help = "Examples:
@@ -32,58 +32,58 @@ use crate::{
   roost schedule 'cron 30 7 * * MON-FRI' --topic radio/set --payload ON --id radio
   roost schedule now --task sprinkler/garden/water --args '{\"zone\": 2, \"minutes\": 1}'")]
 pub(super) struct Schedule {
-    /// When, as `roost next` takes it: `now`, `at TIME`, `every DURATION`, `'cron EXPRESSION'`, or a sun event
+    /// When to run: `now`, `at TIME`, `every DURATION`, `'cron EXPRESSION'`, or a sun event, as in `roost next`
     #[arg(required = true, value_name = "TRIGGER")]
     trigger: Vec<String>,
-    /// Where to send a message
+    /// The topic to publish to
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// What to send
+    /// The payload of the message [default: empty]
     #[arg(long, value_name = "TEXT", conflicts_with = "task")]
     payload: Option<String>,
-    /// 0: sent once; 1: acknowledged; 2: exactly once
+    /// The quality of service: 0 at most once, 1 at least once, 2 exactly once [default: 1]
     #[arg(long, value_name = "N", conflicts_with = "task", value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: Option<u8>,
-    /// The broker is to keep it for those who subscribe later
+    /// Publish the message retained: the broker keeps it for later subscribers
     #[arg(long, conflicts_with = "task")]
     retain: bool,
-    /// What a plugin is to do, as `roost plugins PLUGIN` shows it
+    /// The task to call, as listed by `roost plugins PLUGIN`
     #[arg(long, value_name = "PLUGIN/DEVICE/TASK")]
-    task: Option<PartName>,
-    /// The task's arguments, as JSON
-    #[arg(long, value_name = "JSON", conflicts_with = "topic", value_parser = parsed)]
+    task: Option<Target>,
+    /// The arguments of the task, as JSON
+    #[arg(long, value_name = "JSON", conflicts_with = "topic", value_parser = parse_json)]
     args: Option<Value>,
-    /// A `[[resource]]` of `roost.toml` that its runs hold from their first message to their last, such as `pump`
+    /// A `[[resource]]` of `roost.toml`, such as `pump`, that each run holds from its first message to its last
     #[arg(long, value_name = "NAME")]
     needs: Option<String>,
-    /// The job's name, unique among those of its device: with `--topic` it is called `roost/api/NAME`
+    /// The job's name, unique within its device; with `--topic` the job is `roost/api/NAME` [default: generated]
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
-    /// For people
+    /// A description of the job, shown in lists
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
-    /// Write the job as JSON
+    /// Print the job as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     data: DataFlags,
 }
 
-/// Take jobs away that were made with `roost schedule`, or over HTTP
+/// Cancel jobs that were made with `roost schedule` or over HTTP
 ///
-/// Their runs that have not started are cancelled; those that have send what they owe at once.
+/// Runs that have not started are cancelled. Runs that have started send their owed messages at once.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   roost cancel radio")]
 pub(super) struct Cancel {
-    /// As `roost schedule` has written them
+    /// The jobs, named as `roost schedule` printed them
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<JobPath>,
     #[command(flatten)]
     data: DataFlags,
 }
 
-fn parsed(text: &str) -> Result<Value, String> {
+fn parse_json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))
 }
 
@@ -92,18 +92,18 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
     let client = Client::new(args.data)?;
     let (plugin, device, task) = match args.task {
         None => (None, None, None),
-        Some(PartName { plugin, device: Some(device), job: Some(task) }) => {
+        Some(Target { plugin, device: Some(device), job: Some(task) }) => {
             (Some(plugin.to_string()), Some(device.to_string()), Some(task.to_string()))
         }
         Some(_) => {
-            let report = Report::new("`--task` names no task");
+            let report = Report::new("`--task` does not name a task");
             return Err(report.hint("write it like `sprinkler/garden/water`: the plugin, the device, the task").into());
         }
     };
     let new = NewJobRecord {
         id: args.id,
         label: args.label,
-        trigger: typed(&args.trigger, zone),
+        trigger: normalize(&args.trigger, zone),
         plugin,
         device,
         topic: args.topic,
@@ -127,7 +127,7 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
     }
     match &job.due {
         Some(due) => writeln!(output::stderr(), "its next run is due {}", local(due))?,
-        None => writeln!(output::stderr(), "`roost runs --job {}` shows what becomes of it", job.job)?,
+        None => writeln!(output::stderr(), "`roost runs --job {}` shows its run", job.job)?,
     }
     if let Some(paused) = paused(&job) {
         writeln!(output::stderr(), "{paused}")?;
@@ -138,7 +138,7 @@ pub(super) fn schedule(args: Schedule) -> Result<()> {
 pub(super) fn cancel(args: Cancel) -> Result<()> {
     let client = Client::new(args.data)?;
     for job in &args.jobs {
-        client.order::<()>(Method::DELETE, &job.path())?;
+        client.send::<()>(Method::DELETE, &job.path())?;
         writeln!(output::stderr(), "`{}` is cancelled", job.as_str())?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `roost simulate`: what plugins would do, before they do it.
+//! `roost simulate`: the messages that plugins would publish.
 
 mod ahead;
 mod differences;
@@ -36,23 +36,23 @@ use crate::{
     when::When,
 };
 
-/// Ten years: more is a slip of the finger.
+/// Ten years at the most: more is likely a typing error.
 const DAYS: std::ops::RangeInclusive<i64> = 1..=3_660;
-/// Bytes that are written at once: a year may be a million lines.
+/// Size of the output buffer in bytes: a year may be a million lines.
 const BUFFER: usize = 1 << 16;
 
-/// Show every message that plugins would publish
+/// Simulate plugins, and show every message that they would publish
 ///
-/// Loads them as `roost run` would, with the settings beside them, and lets the time pass: the real scheduler, no broker,
-/// and nothing goes wrong. Each local midnight every device is asked for its plan anew. What becomes no message, such as
-/// a run that is left out, a plan that is refused, a sun event that does not come, is shown as well: in the timeline after
-/// a `!`, with `--json` on standard error.
+/// Loads the plugins as `roost run` would, with the settings files beside them, and runs the real scheduler in virtual
+/// time, without a broker and without failures. A new plan of each device is requested each local midnight. Notes about
+/// anything else, such as a skipped run, a refused plan, or a day without a sunrise, follow a `!` in the timeline; with
+/// `--json` they go to standard error.
 ///
-/// A run counts if it starts within the days that are shown; what it owes after that is shown too, so that a valve that
+/// A run is shown if it starts within the given days. All its messages are shown, also later ones, so that a valve that
 /// is opened is seen to be closed.
 ///
-/// A message's `at` is when it would be sent, `due` is the same without the jitter: the occurrence of its run, and the
-/// step's `after`. Steps count from 1.
+/// In JSON, `at` is the time at which a message would be sent, and `due` the same time without jitter: the occurrence
+/// of its run plus the step's `after`. Steps count from 1.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost simulate plugins/coop-door.wasm
@@ -60,56 +60,55 @@ const BUFFER: usize = 1 << 16;
   roost simulate plugins/*.wasm --days 365 --json
   roost simulate plugins/coop-door.wasm --diff new/coop-door.wasm")]
 pub(super) struct Args {
-    /// The plugins
+    /// The plugins to simulate
     #[arg(required = true, value_name = "PLUGIN.wasm")]
     plugins: Vec<PathBuf>,
-    /// Begin at this time, such as `2027-03-01T06:30:00Z`, or where you are `2027-03-01` or `2027-03-01T06:30` [default:
-    /// now]
+    /// Begin at this time, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the configured time
+    /// zone [default: now]
     #[arg(long, value_name = "TIME")]
     from: Option<When>,
-    /// How many days to show, from midnight to midnight where you are if that is how it begins
+    /// The number of calendar days to show, in the configured time zone
     #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u32).range(DAYS))]
     days: u32,
     #[command(flatten)]
-    place: SiteFlags,
-    /// Write an array of objects, one for each message: at, due, plugin, device, job, step, topic, payload (or
-    /// `payload_base64`, where it is no text), qos, retain, and properties, where there are any
+    site: SiteFlags,
+    /// Print a JSON array with an object for each message: at, due, plugin, device, job, step, topic, payload (or
+    /// `payload_base64` if it is not text), qos, retain, and properties if there are any
     #[arg(long)]
     json: bool,
-    /// Show only what would change if this file took the place of the one plugin that is named, with the settings beside it
-    /// or, where there are none, those of that plugin: `-` what would be sent no more, `+` what would be sent anew; with `--json` an object of two arrays, `removed` and `added`. The exit code is
-    /// 0 whether or not there are differences
+    /// Show only what would change if this file replaced the given plugin: `-` marks messages that would no longer be
+    /// sent, `+` new ones. Uses the settings file beside OTHER.wasm or, if there is none, that of the plugin. With
+    /// `--json`, prints an object of two arrays, `removed` and `added`. The exit code is 0 whether or not there are
+    /// differences
     #[arg(long, value_name = "OTHER.wasm")]
     diff: Option<PathBuf>,
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
-    let Args { plugins, from, days, place, json, diff } = args;
-    let Config { site, rules, .. } = config::load(&place.into())?;
+    let Args { plugins, from, days, site, json, diff } = args;
+    let Config { site, rules, .. } = config::load(&site.into())?;
     let from = from.map_or_else(clock::now, |from| from.in_zone(site.zone));
     let until = days_later(from, days, site.zone);
-    let workbench = Sandbox::new(site, rules)?;
-    let rehearse = |plugins: Vec<(LoadedPlugin, Loaded)>| Simulation::new(&workbench, plugins, from, until);
+    let sandbox = Sandbox::new(site, rules)?;
+    let simulate = |plugins: Vec<(LoadedPlugin, Loaded)>| Simulation::new(&sandbox, plugins, from, until);
     let out: Box<dyn Write> = if json { Box::new(output::stdout()) } else { Box::new(output::unescaped()) };
     let out = io::BufWriter::with_capacity(BUFFER, out);
     match diff {
         None => {
-            let rehearsal = rehearse(load_all(&workbench, &plugins, from)?);
-            let zone = zone_of(&rehearsal, site.zone);
+            let simulation = simulate(load_all(&sandbox, &plugins, from)?);
+            let zone = zone_of(&simulation, site.zone);
             thread::scope(|scope| {
-                let happenings = ahead(scope, rehearsal)?;
-                if json { write_json(out, happenings) } else { write_timeline(out, happenings, zone) }
+                let events = ahead(scope, simulation)?;
+                if json { write_json(out, events) } else { write_timeline(out, events, zone) }
             })?;
         }
         Some(other) => {
             let [plugin] = plugins.as_slice() else {
-                let report = Report::new("more than one plugin is to be compared");
-                return Err(report
-                    .hint("with `--diff`, name one plugin and the file that would take its place")
-                    .into());
+                let report = Report::new("`--diff` compares one plugin, and several are given");
+                return Err(report.hint("name one plugin, and with `--diff` the file that would replace it").into());
             };
-            let old = rehearse(vec![workbench.load(plugin, from)?]);
-            let new = rehearse(vec![workbench.load_as(plugin, &other, from)?]);
+            let old = simulate(vec![sandbox.load(plugin, from)?]);
+            let new = simulate(vec![sandbox.load_as(plugin, &other, from)?]);
             let zone = zone_of(&new, site.zone);
             thread::scope(|scope| {
                 let differences = Differences::new(ahead(scope, old)?, ahead(scope, new)?);
@@ -120,35 +119,35 @@ pub(super) fn main(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The same time of day, so many days later.
+/// Returns the same time of day in that zone, `days` calendar days later.
 fn days_later(from: Instant, days: u32, zone: Zone) -> Instant {
     let (date, time) = to_local(from, zone);
     to_instant(date + Days::new(days.into()), time, zone)
 }
 
-fn load_all(workbench: &Sandbox, paths: &[PathBuf], from: Instant) -> Result<Vec<(LoadedPlugin, Loaded)>> {
+fn load_all(sandbox: &Sandbox, paths: &[PathBuf], from: Instant) -> Result<Vec<(LoadedPlugin, Loaded)>> {
     let mut names = HashSet::new();
     let load = |path: &PathBuf| {
-        let (specimen, loaded) = workbench.load(path, from)?;
+        let (plugin, loaded) = sandbox.load(path, from)?;
         if !names.insert(loaded.plugin.clone()) {
-            return Err(twice(path, loaded.plugin.as_str()).into());
+            return Err(duplicate(path, loaded.plugin.as_str()).into());
         }
-        Ok((specimen, loaded))
+        Ok((plugin, loaded))
     };
     paths.iter().map(load).collect()
 }
 
-fn twice(path: &Path, name: &str) -> Report {
-    let report = Report::new(format!("`{}` is a second plugin `{name}`", path.display()));
-    report.hint("plugins are named like their files: give one of them another name, or compare them with `--diff`")
+fn duplicate(path: &Path, name: &str) -> Report {
+    let report = Report::new(format!("`{}` is a second plugin named `{name}`", path.display()));
+    report.hint("plugins are named after their files: rename one of them, or compare them with `--diff`")
 }
 
-fn write_timeline(out: impl Write, happenings: impl Iterator<Item = SimulatedEvent>, zone: Zone) -> io::Result<()> {
+fn write_timeline(out: impl Write, events: impl Iterator<Item = SimulatedEvent>, zone: Zone) -> io::Result<()> {
     let mut timeline = Timeline::new(out, zone, Colours::of_stdout());
     let (mut messages, mut notes) = (0_u64, 0_u64);
-    for happening in happenings {
-        *(if is_message(&happening) { &mut messages } else { &mut notes }) += 1;
-        timeline.write(None, &happening)?;
+    for event in events {
+        *(if is_message(&event) { &mut messages } else { &mut notes }) += 1;
+        timeline.write(None, &event)?;
     }
     let notes = if notes == 0 { String::new() } else { format!(", {} (!)", counted(notes, "note")) };
     timeline.end(&format!("{}{notes}", counted(messages, "message")))
@@ -161,20 +160,20 @@ fn write_differences(
 ) -> io::Result<()> {
     let mut timeline = Timeline::new(out, zone, Colours::of_stdout());
     let (mut removed, mut added) = (0_u64, 0_u64);
-    for (side, happening) in differences {
+    for (side, event) in differences {
         let count = if side == Side::Old { &mut removed } else { &mut added };
-        *count += u64::from(is_message(&happening));
-        timeline.write(Some(side), &happening)?;
+        *count += u64::from(is_message(&event));
+        timeline.write(Some(side), &event)?;
     }
     timeline.end(&format!("{} removed, {added} added", counted(removed, "message")))
 }
 
-fn write_json(out: impl Write, happenings: impl Iterator<Item = SimulatedEvent>) -> io::Result<()> {
+fn write_json(out: impl Write, events: impl Iterator<Item = SimulatedEvent>) -> io::Result<()> {
     let mut array = json::Array::begin(out)?;
-    for happening in happenings {
-        match is_message(&happening) {
-            true => array.push(&happening)?,
-            false => tell("", &happening)?,
+    for event in events {
+        match is_message(&event) {
+            true => array.push(&event)?,
+            false => print_note("", &event)?,
         }
     }
     let mut out = array.end()?;
@@ -188,11 +187,11 @@ fn write_json_differences(
 ) -> io::Result<()> {
     write!(out, "{{\"removed\": ")?;
     let (mut removed, mut added) = (json::Array::begin(out)?, json::Array::begin(Vec::new())?);
-    for (side, happening) in differences {
+    for (side, event) in differences {
         match side {
-            Side::Old if is_message(&happening) => removed.push(&happening)?,
-            Side::New if is_message(&happening) => added.push(&happening)?,
-            side => tell(side.sign(), &happening)?,
+            Side::Old if is_message(&event) => removed.push(&event)?,
+            Side::New if is_message(&event) => added.push(&event)?,
+            side => print_note(side.sign(), &event)?,
         }
     }
     let mut out = removed.end()?;
@@ -202,20 +201,20 @@ fn write_json_differences(
     out.flush()
 }
 
-/// What standard output has no place for.
-fn tell(sign: &str, happening: &SimulatedEvent) -> io::Result<()> {
-    let SimulatedEvent { at, zone, what: SimulatedEventKind::Note(note), .. } = happening else { return Ok(()) };
-    let subject: String = happening.subject().collect();
+/// Prints a note to standard error, with `sign` in front. Does nothing for other events.
+fn print_note(sign: &str, event: &SimulatedEvent) -> io::Result<()> {
+    let SimulatedEvent { at, zone, what: SimulatedEventKind::Note(note), .. } = event else { return Ok(()) };
+    let subject: String = event.subject().collect();
     writeln!(output::stderr(), "{sign}{}  {subject}  {note}", at.in_zone(*zone))
 }
 
-const fn is_message(happening: &SimulatedEvent) -> bool {
-    matches!(happening.what, SimulatedEventKind::Message(_))
+const fn is_message(event: &SimulatedEvent) -> bool {
+    matches!(event.what, SimulatedEventKind::Message(_))
 }
 
-/// In which zone times are shown: that of all devices if they share one, else the host's.
-fn zone_of(rehearsal: &Simulation<'_>, host: Zone) -> Zone {
-    let zones = rehearsal.zones();
+/// Returns the time zone to show times in: the devices' own if they share one, or else the host's.
+fn zone_of(simulation: &Simulation<'_>, host: Zone) -> Zone {
+    let zones = simulation.zones();
     let mut zones = zones.into_iter();
     zones.next().filter(|_| zones.next().is_none()).unwrap_or(host)
 }
@@ -232,13 +231,13 @@ mod tests {
     use super::*;
     use crate::{simulation::Sent, zones::zone};
 
-    /// On the topic `coop/<job>`, of the device `coop/north` in London.
+    /// Returns a message on the topic `coop/<job>`, of the device `coop/north` in London.
     pub(super) fn message(at: &str, job: &str, payload: &[u8]) -> SimulatedEvent {
-        sending(at, job, |message| Message { payload: payload.into(), ..message })
+        message_with(at, job, |message| Message { payload: payload.into(), ..message })
     }
 
-    /// The same of a message that is made of an empty one.
-    pub(super) fn sending(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> SimulatedEvent {
+    /// Returns a message that `make` builds from an empty one.
+    pub(super) fn message_with(at: &str, job: &str, make: impl FnOnce(Message) -> Message) -> SimulatedEvent {
         let topic = Topic::parse(&format!("coop/{job}")).unwrap();
         let empty = Message { topic, payload: [].into(), qos: Qos::AtLeastOnce, retain: false, properties: None };
         let (occurrence, job) = (at.parse::<When>().unwrap().in_zone(Zone::UTC), JobId::parse(job).unwrap());
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_days_of_the_calendar() {
+    fn days_are_calendar_days() {
         let zone = zone("Europe/London");
         let later =
             |from: &str, days| days_later(from.parse::<When>().unwrap().in_zone(zone), days, zone).in_zone(zone);

@@ -1,4 +1,4 @@
-//! `roost status`: how a host is that runs.
+//! `roost status`: the state of a running host.
 
 use std::{
     fmt::Write as _,
@@ -13,12 +13,12 @@ use crate::{
     {config::DataFlags, http::Status, when::distance},
 };
 
-/// Show how a Roost is that runs
+/// Show the status of a running host
 ///
-/// It is the one of the data folder, or where `ROOST_URL` says, with `ROOST_TOKEN` if it wants one.
+/// Queries the host of the data folder, or the one at `ROOST_URL`, with the token in `ROOST_TOKEN` if it requires one.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Write an object
+    /// Print an object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -32,10 +32,10 @@ pub(super) fn main(args: Args) -> Result<()> {
         serde_json::to_writer(&mut out, &status).map_err(io::Error::from)?;
         return Ok(writeln!(out)?);
     }
-    Ok(out.write_all(told(&status).as_bytes())?)
+    Ok(out.write_all(describe(&status).as_bytes())?)
 }
 
-fn told(status: &Status) -> String {
+fn describe(status: &Status) -> String {
     let Status {
         version,
         started,
@@ -51,7 +51,7 @@ fn told(status: &Status) -> String {
         not_ready,
     } = status;
     let up = distance(i64::try_from(*uptime_ms).unwrap_or(i64::MAX));
-    let host = if *stopping { "is stopping" } else { "runs" };
+    let host = if *stopping { "stopping" } else { "running" };
     let broker = match (&link.since, &link.broker, &link.protocol) {
         (Some(since), Some(broker), Some(protocol)) => {
             format!("connected to {broker}, MQTT {protocol}, since {}", local(since))
@@ -59,9 +59,9 @@ fn told(status: &Status) -> String {
         (Some(since), ..) => format!("connected since {}", local(since)),
         (None, ..) => "not connected".into(),
     };
-    let store = if store.writes { "is written" } else { "cannot be written: the host's log says why" };
-    let release = time_zones.release.as_deref().unwrap_or("of an unknown release");
-    let rules = time_zones.folder.as_ref().map_or("built in".into(), |folder| format!("from {folder}"));
+    let store = if store.writes { "writable" } else { "cannot be written: see the host's log" };
+    let release = time_zones.release.as_deref().unwrap_or("unknown release");
+    let rules = time_zones.folder.as_ref().map_or("built in".into(), |folder| format!("from `{folder}`"));
     let mut text = format!(
         "roost {version}  {host} for {up}, since {}\nclock     {}, {}\nzones     {release}, {rules}\nbroker    {broker}, {} messages under way\n\
          database  {store}\nplugins   {}, with {} and {}\nruns      {} under way\n",
@@ -84,16 +84,16 @@ fn told(status: &Status) -> String {
     if faults.plugins > 0 || faults.devices > 0 {
         let all = [(faults.plugins, "plugin"), (faults.devices, "device")].into_iter().filter(|(count, _)| *count > 0);
         let all: Vec<String> = all.map(number).collect();
-        let _ = writeln!(text, "faults    {}: `roost plugins` says which", all.join(", "));
+        let _ = writeln!(text, "faults    {}: see `roost plugins`", all.join(", "));
     }
     if link.protocol.as_deref() == Some("3.1.1") {
-        text.push_str("missing   run ids, expiry and refusals of messages: the broker speaks MQTT 3.1.1, and not 5\n");
+        text.push_str("missing   run ids, expiry and refusals of messages: the broker supports MQTT 3.1.1, not 5\n");
     }
     if link.held_back.count > 0 {
         let all = named(link.held_back.count, &link.held_back.first);
         let _ = writeln!(
             text,
-            "held back {all}: the broker ends the connection at these topics, and the host's log says more"
+            "held back {all}: the broker closes the connection at messages on these topics; see the host's log"
         );
     }
     if paused.count > 0 {
@@ -102,14 +102,14 @@ fn told(status: &Status) -> String {
     text
 }
 
-/// `porch, sprinkler/garden, and 10 more`
+/// Formats names and the number of those that are not in `first`, such as `porch, sprinkler/garden, and 10 more`.
 fn named(count: usize, first: &[String]) -> String {
     let more = count.saturating_sub(first.len());
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     format!("{}{more}", first.join(", "))
 }
 
-/// `2 devices`
+/// Formats a count, such as `2 devices`.
 fn number((count, what): (usize, &str)) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_at_fault_or_paused_has_a_line() {
+    fn faults_and_pauses_have_lines_of_their_own() {
         let status = |faults: &str, paused: &str| {
             let text = format!(
                 r#"{{"version": "1", "started": "2027-03-01T06:30:00Z", "uptime_ms": 1, "stopping": false,
@@ -127,14 +127,14 @@ mod tests {
                     "counts": {{"plugins": 1, "devices": 1, "jobs": 1, "runs": 0, "attempts": 0}},
                     "faults": {faults}, "paused": {paused}}}"#
             );
-            told(&serde_json::from_str(&text).expect("it is a status"))
+            describe(&serde_json::from_str(&text).expect("it is a status"))
         };
-        let well = status(r#"{"plugins": 0, "devices": 0}"#, r#"{"count": 0, "first": []}"#);
-        assert!(well.ends_with("runs      0 under way\n"), "{well}");
-        assert!(well.contains("\nzones     2027a, built in\n"), "{well}");
-        let ill = status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
-        let expected =
-            "faults    1 device: `roost plugins` says which\npaused    porch, sprinkler/garden, and 10 more\n";
-        assert_eq!(ill.strip_prefix(&well), Some(expected));
+        let healthy = status(r#"{"plugins": 0, "devices": 0}"#, r#"{"count": 0, "first": []}"#);
+        assert!(healthy.ends_with("runs      0 under way\n"), "{healthy}");
+        assert!(healthy.contains("\nzones     2027a, built in\n"), "{healthy}");
+        let faulty =
+            status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
+        let expected = "faults    1 device: see `roost plugins`\npaused    porch, sprinkler/garden, and 10 more\n";
+        assert_eq!(faulty.strip_prefix(&healthy), Some(expected));
     }
 }

@@ -1,15 +1,15 @@
-//! Tables for people.
+//! Tables as text.
 
-use chrono::DateTime;
+use chrono::{DateTime, FixedOffset};
 use roost_scheduler::text::in_one_line;
 
-/// Characters of a cell at the most: the longest name of a run, and room. What was stored by another version may be longer.
+/// Characters of a cell at the most: more than the longest name of a run. Another version may have stored longer ones.
 const CELL: usize = 300;
 /// Characters of the last cell of a row, which may hold sentences.
 const LAST_CELL: usize = 5_000;
 
-/// Columns as wide as their longest cell; the last one is not padded. Every cell is one printable line, and a cell that is
-/// too long is cut. Empty without rows.
+/// Formats a table with columns as wide as their longest cell. Cells are escaped to one printable line each, and
+/// truncated. Without rows the table is empty.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     if rows.is_empty() {
         return String::new();
@@ -42,7 +42,35 @@ fn cell(text: &str, is_last: bool) -> String {
     cell
 }
 
-/// `2027-03-01 06:30:00 +00:00`, of RFC 3339.
+/// The times of a table. If they all have the same UTC offset, the heading shows it once.
+pub(super) struct Times {
+    offset: Option<FixedOffset>,
+}
+
+impl Times {
+    /// Finds the common offset of RFC 3339 times.
+    pub(super) fn new<'t>(times: impl IntoIterator<Item = &'t str>) -> Self {
+        let times = times.into_iter().filter_map(|at| DateTime::parse_from_rfc3339(at).ok());
+        let mut offsets = times.map(|at| *at.offset());
+        let first = offsets.next();
+        Self { offset: first.filter(|first| offsets.all(|offset| offset == *first)) }
+    }
+
+    /// Returns the heading of the column, such as `TIME (+01:00)`.
+    pub(super) fn heading(&self, name: &str) -> String {
+        self.offset.map_or_else(|| name.to_owned(), |offset| format!("{name} ({offset})"))
+    }
+
+    /// Formats a time, such as `2027-03-01 06:30:00`, followed by its offset unless the heading shows that.
+    pub(super) fn format(&self, at: &str) -> String {
+        match DateTime::parse_from_rfc3339(at) {
+            Ok(at) if self.offset == Some(*at.offset()) => at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            _ => local(at),
+        }
+    }
+}
+
+/// Formats an RFC 3339 time, such as `2027-03-01 06:30:00 +00:00`.
 pub(super) fn local(at: &str) -> String {
     match DateTime::parse_from_rfc3339(at) {
         Ok(at) => at.format("%Y-%m-%d %H:%M:%S %:z").to_string(),
@@ -55,7 +83,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_of_any_length_is_cut_and_stays_in_its_line() {
+    fn a_common_offset_is_shown_once_and_different_ones_with_each_time() {
+        let (winter, summer) = ("2027-03-01T06:30:00Z", "2027-07-01T06:30:00.250+01:00");
+        let times = Times::new([summer, "2027-07-02T00:00:00+01:00"]);
+        assert_eq!(
+            (times.heading("TIME").as_str(), times.format(summer).as_str()),
+            ("TIME (+01:00)", "2027-07-01 06:30:00")
+        );
+        assert_eq!(times.format(winter), "2027-03-01 06:30:00 +00:00");
+        let times = Times::new([winter, summer]);
+        assert_eq!(
+            (times.heading("TIME").as_str(), times.format(summer).as_str()),
+            ("TIME", "2027-07-01 06:30:00 +01:00")
+        );
+        assert_eq!(Times::new([]).heading("TIME"), "TIME");
+    }
+
+    #[test]
+    fn long_cells_are_truncated_and_line_breaks_are_escaped() {
         let (long, forged) = ("x".repeat(5 << 20), "a\nerror: b\u{202e}\u{1b}[2J".to_owned());
         let rows = [[long.clone(), "b".into(), long], ["a".into(), forged, String::new()]];
         let table = table(["ONE", "TWO", "THREE"], &rows);

@@ -1,4 +1,4 @@
-//! `roost timeline`: what happened and what comes, in the order of time.
+//! `roost timeline`: past runs and expected messages in the order of time.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::{
     client::Client,
     output,
     plugins::line,
-    table::{local, table},
+    table::{Times, table},
 };
 use crate::{
     config::{self, DataFlags},
@@ -18,35 +18,36 @@ use crate::{
     when::When,
 };
 
-/// Characters of a message: more of it says no more to a person.
-const SHOWN: usize = 60;
+/// Characters of a payload that are shown.
+const PAYLOAD_CHARS: usize = 60;
 
-/// Show what happened and what is expected between two times, in their order
+/// Show the past and expected runs between two times, in order
 ///
-/// Of what is decided, the runs; of what is not, each message with the time at which it is to be sent. Times are those of the
-/// devices' zones.
+/// Shows the runs that have been decided, and each message that is expected after them with the time at which it will
+/// be sent. Times are in the time zones of the devices.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost timeline
   roost timeline --from 2027-03-01 --to 2027-03-02 --plugin coop-door
   roost timeline --json")]
 pub(super) struct Args {
-    /// From when on, such as `2027-03-01T06:30:00Z`, or where you are `2027-03-01` or `2027-03-01T06:30` [default: now]
-    #[arg(long, value_name = "WHEN")]
+    /// The start, such as `2027-03-01T06:30:00Z`, or `2027-03-01` or `2027-03-01T06:30` in the configured time zone
+    /// [default: now]
+    #[arg(long, value_name = "TIME")]
     from: Option<When>,
-    /// Until before when [default: a day later]
-    #[arg(long, value_name = "WHEN")]
+    /// The end, excluded [default: a day after the start]
+    #[arg(long, value_name = "TIME")]
     to: Option<When>,
-    /// Only what is of this plugin
+    /// Only runs of this plugin
     #[arg(long, value_name = "PLUGIN")]
     plugin: Option<String>,
-    /// Only what is of this device
+    /// Only runs of this device
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// How many to show at the most
+    /// The maximum number of entries to show
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Write an object per line
+    /// Print an object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -61,35 +62,37 @@ pub(super) fn main(args: Args) -> Result<()> {
     let query = [("from", time(args.from)), ("to", time(args.to))].into_iter().chain(of);
     let query: Vec<_> = query.filter_map(|(key, value)| Some((key, value?))).collect();
     let mut out = io::BufWriter::new(output::stdout());
-    let (mut rows, mut count) = (Vec::new(), 0);
+    let (mut records, mut count) = (Vec::new(), 0);
     let client = Client::new(args.data)?;
-    let is_more = client.list("/api/v1/timeline", &query, args.limit as usize, |record| {
+    let is_more = client.list("/api/v1/timeline", &query, args.limit as usize, |record: TimelineRecord| {
         count += 1;
         if args.json {
             return line(&mut out, &record);
         }
-        rows.push(row(&record));
+        records.push(record);
         Ok(())
     })?;
-    out.write_all(table(["TIME", "STATE", "JOB", "WHAT"], &rows).as_bytes())?;
+    let times = Times::new(records.iter().map(|record| record.time.as_str()));
+    let rows: Vec<_> = records.iter().map(|record| row(record, &times)).collect();
+    out.write_all(table([&times.heading("TIME"), "STATE", "JOB", "WHAT"], &rows).as_bytes())?;
     out.flush()?;
     if count == 0 {
-        writeln!(output::stderr(), "nothing happened then, and nothing is expected")?;
-        client.tell_missing(plugin.as_deref(), device.as_deref())?;
+        writeln!(output::stderr(), "no runs found in that period")?;
+        client.note_missing(plugin.as_deref(), device.as_deref())?;
     } else if is_more {
-        writeln!(output::stderr(), "there is more: `--limit` says how much to show")?;
+        writeln!(output::stderr(), "there are more entries: raise `--limit` to show them")?;
     }
     Ok(())
 }
 
-fn row(record: &TimelineRecord) -> [String; 4] {
+fn row(record: &TimelineRecord, times: &Times) -> [String; 4] {
     let state = match (&record.paused, record.skipped) {
         (Some(_), _) => "paused".into(),
         (None, true) => "to be skipped".into(),
         (None, false) => record.state.clone(),
     };
     let name = format!("{}/{}/{}", record.plugin, record.device, record.job);
-    [local(&record.time), state, name, what(record)]
+    [times.format(&record.time), state, name, what(record)]
 }
 
 fn what(record: &TimelineRecord) -> String {
@@ -100,19 +103,17 @@ fn what(record: &TimelineRecord) -> String {
             (None, Some(digits)) => format!("0x{digits}"),
             (None, None) => String::new(),
         };
-        return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), shortened(&payload))
-            .trim_end()
-            .into();
+        return format!("{}  {}", in_one_line(text("topic").unwrap_or_default()), truncate(&payload)).trim_end().into();
     }
     if let Some(task) = &record.task {
-        return format!("asks `{}` with {}", task.task, shortened(&in_one_line(&task.args.to_string())));
+        return format!("calls task `{}` with {}", task.task, truncate(&in_one_line(&task.args.to_string())));
     }
     let run = record.run.as_ref();
-    let told = run.and_then(|run| run.reason.as_deref().or(run.note.as_deref()));
-    told.map(in_one_line).unwrap_or_default()
+    let text = run.and_then(|run| run.reason.as_deref().or(run.note.as_deref()));
+    text.map(in_one_line).unwrap_or_default()
 }
 
-fn shortened(text: &str) -> String {
-    let short: String = text.chars().take(SHOWN).collect();
+fn truncate(text: &str) -> String {
+    let short: String = text.chars().take(PAYLOAD_CHARS).collect();
     if short.len() < text.len() { short + "…" } else { short }
 }

@@ -1,4 +1,4 @@
-//! `roost upload`: a plugin's file into the folder of a host that runs, wherever that is.
+//! `roost upload`: installs a plugin on a running host, local or remote.
 
 use std::{
     fs,
@@ -16,26 +16,26 @@ use crate::{
     report::{Report, in_one_line, printable},
 };
 
-/// Install a plugin, or replace it, in a Roost that runs
+/// Install or replace a plugin on a running host
 ///
-/// It is tried there first, with the settings that lie beside it there: if it would be refused, nothing changes. With
-/// `ROOST_URL` it goes to a Roost elsewhere.
+/// The host first checks the plugin with its settings file there; if it is refused, nothing changes. Set `ROOST_URL` to
+/// upload to a remote host.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   roost upload coop-door.wasm
   roost upload target/wasm32-wasip2/release/coop_door.wasm --as coop-door
   roost upload coop-door.wasm --check")]
 pub(super) struct Args {
-    /// The component
+    /// The component to upload
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
-    /// What it is called there, instead of what the file is called
+    /// The plugin's name on the host [default: the name of the file]
     #[arg(long = "as", value_name = "NAME")]
     name: Option<String>,
-    /// Only try it, and say what it would change
+    /// Only check the plugin and show what would change
     #[arg(long)]
     check: bool,
-    /// Write an object
+    /// Print an object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -50,8 +50,8 @@ pub(super) fn main(args: Args) -> Result<()> {
     if let Err(error) = roost_scheduler::names::PluginName::parse(&name) {
         let report = Report::new(format!("`{}` is not uploaded", args.file.display())).cause(error);
         return Err(match crate::plugins::plugin_like(&name) {
-            Some(name) => report.hint(format!("call it `{name}` with `--as {name}`")),
-            None => report.hint("say what it is to be called with `--as NAME`"),
+            Some(name) => report.hint(format!("name it `{name}` with `--as {name}`")),
+            None => report.hint("set its name with `--as NAME`"),
         }
         .into());
     }
@@ -64,41 +64,41 @@ pub(super) fn main(args: Args) -> Result<()> {
         if args.json {
             return line(&mut out, &trial);
         }
-        writeln!(out, "{name} would be taken: {}", counted(&trial.jobs))?;
+        writeln!(out, "{name} can be installed: {}", summary(&trial.jobs))?;
         write_notes(&mut out, &trial)?;
-        return Ok(out.write_all(told(&trial.jobs).as_bytes())?);
+        return Ok(out.write_all(job_changes(&trial.jobs).as_bytes())?);
     }
-    let done: InstalledRecord = client.upload(Method::PUT, &format!("/api/v1/plugins/{name}"), component)?;
+    let installed: InstalledRecord = client.upload(Method::PUT, &format!("/api/v1/plugins/{name}"), component)?;
     if args.json {
-        return line(&mut out, &done);
+        return line(&mut out, &installed);
     }
-    let how = if done.new { "is installed" } else { "is replaced" };
-    writeln!(out, "{name} {how}: {}", counted(&done.trial.jobs))?;
-    write_notes(&mut out, &done.trial)?;
-    out.write_all(told(&done.trial.jobs).as_bytes())?;
-    Ok(writeln!(output::stderr(), "it runs in a moment: `roost plugins {name}` shows it")?)
+    let change = if installed.new { "is installed" } else { "is replaced" };
+    writeln!(out, "{name} {change}: {}", summary(&installed.trial.jobs))?;
+    write_notes(&mut out, &installed.trial)?;
+    out.write_all(job_changes(&installed.trial.jobs).as_bytes())?;
+    Ok(writeln!(output::stderr(), "it starts within seconds: `roost plugins {name}` shows its state")?)
 }
 
-/// What it may publish and read.
+/// Writes the notes of the check: what the plugin may publish and read.
 fn write_notes(out: &mut impl Write, trial: &TrialRecord) -> io::Result<()> {
     trial.notes.iter().try_for_each(|note| writeln!(out, "  {}", in_one_line(note)))
 }
 
-fn counted(jobs: &DifferencesRecord) -> String {
+fn summary(jobs: &DifferencesRecord) -> String {
     let DifferencesRecord { new, changed, gone, unchanged, .. } = jobs;
     format!("{new} new, {changed} changed, {gone} gone, {unchanged} unchanged")
 }
 
-/// What changes, a job per line.
-fn told(jobs: &DifferencesRecord) -> String {
+/// Formats the jobs that are added, changed and removed, one per line.
+fn job_changes(jobs: &DifferencesRecord) -> String {
     let mut text = String::new();
     for device in &jobs.devices {
-        for (sign, some) in [("+", &device.new), ("~", &device.changed), ("-", &device.gone)] {
-            for id in &some.ids {
+        for (sign, jobs) in [("+", &device.new), ("~", &device.changed), ("-", &device.gone)] {
+            for id in &jobs.ids {
                 text.push_str(&format!("  {sign} {}/{id}\n", device.device));
             }
-            if some.count > some.ids.len() {
-                text.push_str(&format!("  {sign} {} more of {}\n", some.count - some.ids.len(), device.device));
+            if jobs.count > jobs.ids.len() {
+                text.push_str(&format!("  {sign} {} more of {}\n", jobs.count - jobs.ids.len(), device.device));
             }
         }
         if let Some(error) = &device.error {
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changes_is_told_a_job_per_line() {
+    fn changes_are_listed_a_job_per_line() {
         let jobs = serde_json::from_value(json!({
             "new": 3, "changed": 0, "gone": 1, "unchanged": 1, "left_out": 2,
             "devices": [{
@@ -136,6 +136,6 @@ mod tests {
         }));
         let expected = "  + north/a\n  + north/b\n  + 1 more of north\n  - north/c\n  ! north keeps its plan: no\n    plan\n  2 \
                         more devices\n";
-        assert_eq!(told(&jobs.unwrap()), expected);
+        assert_eq!(job_changes(&jobs.unwrap()), expected);
     }
 }

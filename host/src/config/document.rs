@@ -1,4 +1,4 @@
-//! A settings file, read key by key. Whatever is wrong is reported with its place, and with what was probably meant.
+//! Reads a settings file key by key. Errors have their place in the file, and a suggestion where there is one.
 
 use std::{
     io,
@@ -17,10 +17,10 @@ use crate::{
     report::Report,
 };
 
-/// Bytes of a file with a password or a token in it.
+/// The largest size of a file with a password or a token, in bytes.
 const SECRET_BYTES: u64 = 64 << 10;
 
-/// A TOML file that is well-formed.
+/// A well-formed TOML file.
 pub(crate) struct Document<'t> {
     source: Source<'t>,
     root: Spanned<DeTable<'t>>,
@@ -29,18 +29,18 @@ pub(crate) struct Document<'t> {
 /// A password or a token that was in a file.
 pub(crate) struct Secret {
     pub(crate) text: String,
-    /// That more users can use the file than should.
+    /// A warning that more users can use the file than should.
     pub(crate) warning: Option<Report>,
 }
 
-/// What places are counted in.
+/// The text in which places are counted, and its name.
 #[derive(Clone, Copy)]
 struct Source<'t> {
     name: &'t str,
     text: &'t str,
 }
 
-/// A table of it, with known keys only.
+/// A table of a document, with known keys only.
 #[derive(Clone)]
 pub(crate) struct Table<'d> {
     source: Source<'d>,
@@ -48,7 +48,7 @@ pub(crate) struct Table<'d> {
     span: Range<usize>,
 }
 
-/// A value of it.
+/// A value of a document.
 #[derive(Clone)]
 pub(crate) struct Value<'d> {
     source: Source<'d>,
@@ -68,7 +68,7 @@ impl Source<'_> {
 }
 
 impl<'t> Document<'t> {
-    /// `name` is what errors call the file.
+    /// Parses a file; `name` is its name in errors.
     pub(crate) fn parse(name: &'t str, text: &'t str) -> Result<Self, Report> {
         let source = Source { name, text };
         match DeTable::parse(text) {
@@ -76,18 +76,18 @@ impl<'t> Document<'t> {
             Err(error) => {
                 let mut message = error.message().lines();
                 let report = source.report(&error.span().unwrap_or_default(), message.next().unwrap_or_default());
-                // Some messages go on with what could stand there; `nothing` is no help.
+                // Some messages continue with what is expected; `nothing` is no help.
                 Err(message.filter(|line| *line != "expected nothing").fold(report, Report::cause))
             }
         }
     }
 
-    /// The top of the file. Other keys than these are refused.
+    /// Returns the top table of the file. Keys other than `known` are refused.
     pub(crate) fn table(&self, known: &[&str]) -> Result<Table<'_>, Report> {
         self.table_or(known, "")
     }
 
-    /// The same; `elsewhere` says where keys belong that people write here.
+    /// As [`Self::table`]; `elsewhere` ends the hint for an unknown key, such as where it belongs.
     pub(crate) fn table_or(&self, known: &[&str], elsewhere: &str) -> Result<Table<'_>, Report> {
         let table = Table { source: self.source, entries: self.root.get_ref(), span: 0..0 };
         table.only(known, elsewhere)
@@ -114,7 +114,7 @@ impl<'d> Table<'d> {
         Some(Value { source: self.source, value: value.get_ref(), span: value.span(), key: key.get_ref() })
     }
 
-    /// Every key, and where it stands.
+    /// Returns every key with its value.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'d str, Value<'d>)> {
         let source = self.source;
         self.entries.iter().map(move |(key, value)| {
@@ -123,14 +123,14 @@ impl<'d> Table<'d> {
         })
     }
 
-    /// What is wrong with the table as a whole.
+    /// Makes an error about the table as a whole.
     pub(crate) fn error(&self, what: impl AsRef<str>) -> Report {
         self.source.report(&self.span, what)
     }
 }
 
 impl<'d> Value<'d> {
-    /// What is wrong with it.
+    /// Makes an error about the value.
     pub(crate) fn error(&self, what: impl AsRef<str>) -> Report {
         self.source.report(&self.span, what)
     }
@@ -148,7 +148,7 @@ impl<'d> Value<'d> {
         self.error(format!("`{}` is {is}, and must be {what}", self.key))
     }
 
-    /// The key that it is the value of.
+    /// Returns the value's key.
     pub(crate) fn key(&self) -> &'d str {
         self.key
     }
@@ -157,7 +157,7 @@ impl<'d> Value<'d> {
         self.value.as_str().ok_or_else(|| self.expected("a text in quotes"))
     }
 
-    /// A file's name: its text, without the end of its last line.
+    /// Reads a secret from the file that the value names, without its last newline.
     pub(crate) fn secret(&self, folder: &Path, what: &str) -> Result<Secret, Report> {
         let path = folder.join(self.text()?);
         let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not text");
@@ -172,10 +172,10 @@ impl<'d> Value<'d> {
         Ok(Secret { text: line.strip_suffix('\r').unwrap_or(line).to_owned(), warning })
     }
 
-    /// A file's name: a warning where more users can use the file than should.
+    /// Returns a warning if more users can use the file that the value names than should.
     ///
     /// # Errors
-    /// Where every user can change it.
+    /// If every user can change it.
     pub(crate) fn exposure(&self, folder: &Path, what: &str) -> Result<Option<Report>, Report> {
         let path = folder.join(self.text()?);
         let hint = format!("`chmod 600 {}`, as the user that runs Roost", path.display());
@@ -187,17 +187,17 @@ impl<'d> Value<'d> {
             }
             Ok(Exposure::Changeable) => Some(Report::new(exposed("other users can change")).hint(hint)),
             Ok(Exposure::Readable) => Some(Report::new(exposed("every user of this machine can read")).hint(hint)),
-            // A file that is not there is reported where it is read.
+            // A missing file is reported where it is read.
             Ok(Exposure::None) | Err(_) => None,
         })
     }
 
-    /// A text that stands for something.
+    /// Returns the parsed text.
     pub(crate) fn parsed<T, E: ToString>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Report> {
         parse(self.text()?).map_err(|error| self.error(error.to_string()))
     }
 
-    /// With or without decimals.
+    /// Returns a number, with or without decimals.
     pub(crate) fn number(&self) -> Result<f64, Report> {
         let number = match self.value {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64),
@@ -220,12 +220,12 @@ impl<'d> Value<'d> {
         self.value.as_bool().ok_or_else(|| self.expected("true or false"))
     }
 
-    /// Other keys than these are refused.
+    /// Returns a table. Keys other than `known` are refused.
     pub(crate) fn table(&self, known: &[&str]) -> Result<Table<'d>, Report> {
         self.any_table()?.only(known, "")
     }
 
-    /// Whatever its keys are.
+    /// Returns a table with any keys.
     pub(crate) fn any_table(&self) -> Result<Table<'d>, Report> {
         let DeValue::Table(entries) = self.value else {
             return Err(self.expected("a table").hint(format!("write its keys below a line `[{}]`", self.key)));
@@ -244,7 +244,7 @@ impl<'d> Value<'d> {
         Ok(items.iter().map(item).collect())
     }
 
-    /// The same in JSON. Dates and times, which JSON has not, become text: `2027-03-01T06:30:00Z`, `06:30:00`.
+    /// Converts the value to JSON. Dates and times become text: `2027-03-01T06:30:00Z`, `06:30:00`.
     pub(crate) fn to_json(&self) -> Result<serde_json::Value, Report> {
         use serde_json::Value as Json;
         Ok(match self.value {
@@ -257,7 +257,7 @@ impl<'d> Value<'d> {
             },
             DeValue::Float(_) => {
                 let number = serde_json::Number::from_f64(self.number()?);
-                let none = || self.error(format!("`{}` is not a number that JSON can say", self.key));
+                let none = || self.error(format!("`{}` is not a number that JSON can represent", self.key));
                 number.ok_or_else(none)?.into()
             }
             DeValue::Array(_) => self.list()?.iter().map(Self::to_json).collect::<Result<_, _>>()?,
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where_and_what_was_meant() {
+    fn errors_have_their_place_and_a_suggestion() {
         for (text, expected) in [
             ("\nsiz = 1", "a.toml:2:1: unknown key `siz`\nhint: did you mean `size`?"),
             ("[deep]\ncolor = 1", "a.toml:2:1: unknown key `color`\nhint: did you mean `colour`?"),
@@ -306,7 +306,7 @@ mod tests {
             ("name = 7", "a.toml:1:8: `name` is a whole number, and must be a text in quotes"),
             ("list = 7", "a.toml:1:8: `list` is a whole number, and must be a list"),
             ("deep = 7", "a.toml:1:8: `deep` is a whole number, and must be a table\nhint: "),
-            ("deep = { colour = nan }", "a.toml:1:19: `colour` is not a number that JSON can say"),
+            ("deep = { colour = nan }", "a.toml:1:19: `colour` is not a number that JSON can represent"),
             ("name = \"\u{e4}\u{e4}\" x", "a.toml:1:13: "),
             ("size = 1\nsize = 2", "a.toml:2:1: "),
             ("name = \"", "a.toml:1:9: invalid basic string"),

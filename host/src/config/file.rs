@@ -1,4 +1,4 @@
-//! `roost.toml`.
+//! Reads `roost.toml`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::report::Report;
 
-/// What it says. Paths in it count from its own folder.
+/// The contents of `roost.toml`. Paths in it are relative to its folder.
 #[derive(Default)]
 pub(super) struct File {
     pub(super) place: SiteSettings,
@@ -30,22 +30,22 @@ pub(super) struct File {
     pub(super) http: HttpFile,
 }
 
-/// Its `[mqtt]`.
+/// The table `[mqtt]`.
 #[derive(Default)]
 pub(super) struct MqttFile {
-    /// At least one.
+    /// The broker's addresses, at least one.
     pub(super) urls: Option<Vec<String>>,
     pub(super) user: Option<String>,
-    /// Itself, or what its file holds.
+    /// The password, from the settings or from its file.
     pub(super) password: Option<String>,
-    /// Whether the password stands in `roost.toml` itself.
+    /// Whether `roost.toml` itself contains a password.
     pub(super) is_password_in_it: bool,
     pub(super) ca_file: Option<PathBuf>,
     /// A certificate and its key.
     pub(super) identity: Option<(PathBuf, PathBuf)>,
-    /// `Some(None)`: there is none.
+    /// `Some(None)`: `off`.
     pub(super) status_topic: Option<Option<Topic>>,
-    /// Of the files of the password and of the key.
+    /// Warnings about the files of the password and of the key.
     pub(super) warnings: Vec<Report>,
 }
 
@@ -138,7 +138,7 @@ fn read_mqtt(folder: &Path, value: &Value<'_>) -> Result<MqttFile, Report> {
     })
 }
 
-/// An address, or a list of them.
+/// Reads an address, or a list of addresses.
 fn read_urls(value: &Value<'_>) -> Result<Vec<String>, Report> {
     if let Ok(one) = value.text() {
         return Ok(vec![one.to_owned()]);
@@ -152,7 +152,7 @@ fn read_urls(value: &Value<'_>) -> Result<Vec<String>, Report> {
     list.iter().map(|item| item.text().map(str::to_owned)).collect()
 }
 
-/// A certificate is nothing without its key, and the other way round.
+/// Reads a certificate and its key, which need each other.
 fn read_identity(folder: &Path, table: &Table<'_>) -> Result<Option<(PathBuf, PathBuf)>, Report> {
     match (path_at(folder, table, "cert_file")?, path_at(folder, table, "key_file")?) {
         (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
@@ -166,7 +166,7 @@ fn read_identity(folder: &Path, table: &Table<'_>) -> Result<Option<(PathBuf, Pa
     }
 }
 
-/// Where the host says that it is there, or `off`.
+/// Reads the topic of the host's status, or `off`.
 fn read_status_topic(value: &Value<'_>) -> Result<Option<Topic>, Report> {
     if value.text()? == "off" {
         return Ok(None);
@@ -175,7 +175,7 @@ fn read_status_topic(value: &Value<'_>) -> Result<Option<Topic>, Report> {
     topic.map(Some).map_err(|report| report.hint("write a topic such as `roost/status`, or `off`"))
 }
 
-/// The ports of the built-in broker.
+/// Reads the ports of the built-in broker.
 fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
     let table = value.table(&BUILT_IN_KEYS)?;
     let port = |key| -> Result<Option<u16>, Report> {
@@ -186,7 +186,7 @@ fn read_ports(value: &Value<'_>) -> Result<BuiltInPorts, Report> {
     Ok(BuiltInPorts { devices: port("devices")?.unwrap_or(devices), roost: port("roost")? })
 }
 
-/// How much of the past is kept.
+/// Reads how many ended runs are kept.
 fn read_history(value: &Value<'_>) -> Result<History, Report> {
     let table = value.table(&HISTORY_KEYS)?;
     let number = |key, range, default| table.get(key).map_or(Ok(default), |value| value.integer_in(range));

@@ -1,4 +1,4 @@
-//! What can be said on the command line and in the environment.
+//! Settings on the command line and in the environment.
 
 use crate::zones;
 use roost_scheduler::zone::Zone;
@@ -17,7 +17,7 @@ pub(crate) struct Flags {
     /// The folder with plugins, and with their settings beside them [default: plugins]
     #[arg(long, value_name = "DIR", env = "ROOST_PLUGINS", hide_env_values = true)]
     pub(crate) plugins: Option<PathBuf>,
-    /// The folder with what Roost remembers; made if it does not exist [default: data]
+    /// The folder for the database and other state; made if it does not exist [default: data]
     #[arg(long, value_name = "DIR", env = "ROOST_DATA", hide_env_values = true)]
     pub(crate) data: Option<PathBuf>,
     /// The MQTT broker, such as `mqtt://127.0.0.1:1883`, or `mqtts://` for TLS; several addresses, with commas between them, are
@@ -38,7 +38,7 @@ pub(crate) struct Flags {
     pub(crate) log_format: Option<LogFormat>,
 }
 
-/// Where the host is: what is needed to tell times, whether it runs or not.
+/// Settings of the host's site, which commands need to show times, whether a host runs or not.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct SiteFlags {
     /// A file with settings [default: roost.toml, if there is one]
@@ -47,26 +47,26 @@ pub(crate) struct SiteFlags {
     /// The time zone that times of day are meant in, such as `Europe/London` [default: the system's]
     #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", hide_env_values = true, value_parser = zones::find)]
     pub(crate) time_zone: Option<Zone>,
-    /// Where the devices are, in degrees, north positive: what sun events need
+    /// The latitude of the devices in degrees, north positive, for triggers that follow the sun
     #[arg(long, value_name = "N", env = "ROOST_LATITUDE", hide_env_values = true)]
     #[arg(allow_negative_numbers = true, value_parser = parse_latitude)]
     pub(crate) latitude: Option<f64>,
-    /// The same, east positive
+    /// Their longitude in degrees, east positive
     #[arg(long, value_name = "N", env = "ROOST_LONGITUDE", hide_env_values = true)]
     #[arg(allow_negative_numbers = true, value_parser = parse_longitude)]
     pub(crate) longitude: Option<f64>,
 }
 
-/// Where a host keeps what it remembers: what is needed to look at it.
+/// Settings that commands need to read a host's data folder.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct DataFlags {
-    /// The folder with what Roost remembers [default: data]
+    /// The folder with the database and other state [default: data]
     #[arg(long, value_name = "DIR", env = "ROOST_DATA", hide_env_values = true)]
     pub(crate) data: Option<PathBuf>,
     /// A file with settings [default: roost.toml, if there is one]
     #[arg(long, value_name = "FILE", env = "ROOST_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// The time zone that times are shown in where a device's own is not known [default: the system's]
+    /// The time zone of displayed times if the device's is not known [default: the system's]
     #[arg(long, value_name = "TZ", env = "ROOST_TIME_ZONE", hide = true, value_parser = zones::find)]
     time_zone: Option<Zone>,
 }

@@ -1,4 +1,4 @@
-//! What a plugin may publish and read, as an operator writes it.
+//! Grants: the topics that a plugin may publish and read, as configured.
 
 use roost_scheduler::{
     model::Qos,
@@ -9,16 +9,17 @@ use roost_scheduler::{
 use super::{document::Table, levels};
 use crate::report::Report;
 
-/// What a plugin does with a topic.
+/// A plugin's access to a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// It sends messages there.
+    /// It sends messages to the topic.
     Publish,
-    /// It hears what is sent there.
+    /// It receives the topic's messages.
     Read,
 }
 
-/// The grant of a plugin about which nothing is said: everything below its own name, unless that belongs to another product.
+/// Returns the grant of a plugin without a configured one: everything below its own name, unless that belongs to another
+/// product.
 pub(crate) fn default_of(plugin: &PluginName) -> Grant {
     match levels::owner_of(plugin) {
         Some(_) => Grant::of(Vec::new(), Vec::new()),
@@ -26,7 +27,7 @@ pub(crate) fn default_of(plugin: &PluginName) -> Grant {
     }
 }
 
-/// The lines by which an operator would allow a topic that is outside a grant.
+/// Returns a hint with the lines that would allow a topic outside a grant.
 pub(crate) fn how_to_allow(
     plugin: &PluginName,
     topic: &Topic,
@@ -39,7 +40,7 @@ pub(crate) fn how_to_allow(
         Access::Read => ("subscribe", &grant.subscribe),
     };
     let mut filters: Vec<_> = granted.iter().map(|filter| format!("{:?}", filter.as_str())).collect();
-    // All that a plugin has by default, or each of its topics would have to be added one by one.
+    // The plugin's default filter, because otherwise each of its topics would have to be added one by one.
     let own = topic.as_str().strip_prefix(plugin.as_str()).is_some_and(|rest| rest.starts_with('/'));
     let owner = levels::owner_of(plugin).filter(|_| own);
     let is_its_own = own && owner.is_none();
@@ -47,14 +48,14 @@ pub(crate) fn how_to_allow(
     let lines = in_table(plugin, by_operator || owner.is_some(), &format!("{key} = [{}]", filters.join(", ")));
     match owner {
         Some(product) => format!(
-            "topics below `{plugin}/` belong to {product}, so a plugin of that name may use none of them unasked: give its \
+            "topics below `{plugin}/` belong to {product}, so a plugin of that name may use none of them by default: give its \
              file another name, or, if it is meant to do that,\n{lines}"
         ),
         None => format!("to allow it, {lines}"),
     }
 }
 
-/// The line by which an operator would allow what is above a ceiling.
+/// Returns a hint with the line that would allow a QoS or a retained message above a ceiling.
 pub(crate) fn how_to_raise(plugin: &PluginName, excess: Excess, qos: Qos, by_operator: bool) -> Option<String> {
     let line = match excess {
         Excess::Topic => return None,
@@ -64,7 +65,7 @@ pub(crate) fn how_to_raise(plugin: &PluginName, excess: Excess, qos: Qos, by_ope
     Some(format!("to allow it, {}", in_table(plugin, by_operator, &line)))
 }
 
-/// What is above a ceiling of a grant: `"qos" 2: the grant of "coop-door" allows up to 1`, with backticks.
+/// Describes an excess over a ceiling of a grant: `"qos" 2: the grant of "coop-door" allows up to 1`, with backticks.
 pub(crate) fn above(excess: Excess, whose: &str, qos: Qos, grant: &Grant) -> Option<String> {
     Some(match excess {
         Excess::Topic => return None,
@@ -73,7 +74,7 @@ pub(crate) fn above(excess: Excess, whose: &str, qos: Qos, grant: &Grant) -> Opt
     })
 }
 
-/// Where a line of a grant belongs.
+/// Returns the instruction to add a line to a grant.
 fn in_table(plugin: &PluginName, by_operator: bool, line: &str) -> String {
     let (file, table) = match () {
         () if *plugin == PluginName::of_host() => ("roost.toml".into(), "[grants.api]".into()),
@@ -83,7 +84,7 @@ fn in_table(plugin: &PluginName, by_operator: bool, line: &str) -> String {
     format!("put this into `{file}`:\n{table}\n{line}")
 }
 
-/// Filters that are named of a grant; of more it is only said how many.
+/// Filters of a grant that are listed; of more, only the number is.
 const FILTERS: usize = 8;
 
 /// `it may publish to coop-door/#, and read coop-door/#`
@@ -106,7 +107,7 @@ pub(crate) fn in_words(grant: &Grant) -> String {
     format!("it may publish to {}{ceilings}, and read {}", list(&grant.publish), list(&grant.subscribe))
 }
 
-/// Filters by which a plugin may publish to topics of other products, and which those are.
+/// Returns the filters by which a plugin may publish to topics of other products, with these products.
 pub(crate) fn of_others(grant: &Grant) -> Option<String> {
     let reach = |filter: &TopicFilter| {
         let level = filter.as_str().split('/').next().unwrap_or_default();
@@ -119,13 +120,13 @@ pub(crate) fn of_others(grant: &Grant) -> Option<String> {
     (!reached.is_empty()).then(|| reached.join(", "))
 }
 
-/// A grant in words, and a warning if it reaches topics of other products: for the log and for `roost upload`.
+/// Describes a grant, with a warning if it reaches topics of other products.
 pub(crate) fn notes(grant: &Grant) -> Vec<String> {
     let others = of_others(grant).map(|others| format!("beware, it may publish to topics of others: {others}"));
     [Some(in_words(grant)), others].into_iter().flatten().collect()
 }
 
-/// What an operator of the broker does, so that it takes messages to a topic, or lets Roost read it.
+/// Returns a hint for the broker's operator to allow Roost access to a topic.
 pub(crate) fn how_broker_allows(topic: &str, access: Access) -> String {
     let (verb, word) = match access {
         Access::Publish => ("publish to", "write"),
@@ -140,7 +141,7 @@ pub(crate) fn how_broker_allows(topic: &str, access: Access) -> String {
 /// The keys of a table of grants.
 pub(crate) const GRANT_KEYS: [&str; 4] = ["publish", "subscribe", "max_qos", "retain"];
 
-/// Lists of topic filters, and ceilings; what is left out is as by default, an empty list grants nothing.
+/// Reads lists of topic filters, and ceilings. Missing keys have their defaults; an empty list grants nothing.
 pub(crate) fn read_grant(table: &Table<'_>, plugin: &PluginName) -> Result<Grant, Report> {
     let filters = |key, default| match table.get(key) {
         None => Ok(default),
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_named_like_another_product_is_granted_nothing_unasked() {
+    fn a_plugin_named_like_another_product_is_granted_nothing_by_default() {
         let grant = default_of(&name("zigbee2mqtt"));
         assert!(grant.publish.is_empty() && grant.subscribe.is_empty());
         assert_eq!(default_of(&name("porch")), Grant::default_of(&name("porch")));
@@ -174,14 +175,14 @@ mod tests {
         let hint = how_to_allow(&name("zigbee2mqtt"), &topic, Access::Publish, &grant, false);
         assert_eq!(
             hint,
-            "topics below `zigbee2mqtt/` belong to Zigbee2MQTT, so a plugin of that name may use none of them unasked: give \
+            "topics below `zigbee2mqtt/` belong to Zigbee2MQTT, so a plugin of that name may use none of them by default: give \
              its file another name, or, if it is meant to do that,\nput this into `roost.toml`:\n[grants.zigbee2mqtt]\n\
              publish = [\"zigbee2mqtt/bridge/request/restart\"]"
         );
     }
 
     #[test]
-    fn a_grant_has_words() {
+    fn a_grant_is_described() {
         let own = default_of(&name("porch"));
         assert_eq!(in_words(&own), "it may publish to porch/#, and read porch/#");
         assert_eq!(of_others(&own), None);

@@ -1,4 +1,4 @@
-//! Where the HTTP API listens, and to whom.
+//! Settings of the HTTP API.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -9,20 +9,20 @@ use std::{
 use super::document::{Secret, Value};
 use crate::report::Report;
 
-/// Unless somebody says otherwise: on this machine alone.
+/// The default address: this machine alone.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// Bytes of a token at the least: a shorter one can be guessed.
+/// The least number of bytes of a token: a shorter one can be guessed.
 const TOKEN_BYTES: usize = 16;
 const HTTP_KEYS: [&str; 3] = ["listen", "token_file", "hosts"];
 
-/// What is said about the HTTP API. Not `Debug`: it has a token.
+/// Settings of the HTTP API. They are not `Debug`, because they have a token.
 pub(crate) struct Http {
     pub(crate) listen: Listen,
-    /// Whether somebody has said so. Where nobody has, a port that is taken is no error.
-    pub(crate) is_asked_for: bool,
-    /// What whoever asks has to show.
+    /// Whether the address is configured. If it is not, an occupied port is no error.
+    pub(crate) is_configured: bool,
+    /// The token that a client has to send.
     pub(crate) token: Option<String>,
-    /// Names and addresses by which the host is reached, besides `localhost`.
+    /// Names and addresses of the host that clients use, besides `localhost`.
     pub(crate) hosts: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct HttpFile {
     listen: Option<Listen>,
     token: Option<String>,
     hosts: Vec<String>,
-    /// Of the token's file.
+    /// A warning about the token's file.
     pub(super) warning: Option<Report>,
 }
 
@@ -80,7 +80,7 @@ fn read_token(folder: &Path, file: &Value<'_>) -> Result<Secret, Report> {
     Ok(secret)
 }
 
-/// A name or an address as it stands in a URL.
+/// Accepts a name or an address as in a URL.
 fn parse_host(text: &str) -> Result<String, String> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let in_brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
@@ -94,8 +94,8 @@ fn parse_host(text: &str) -> Result<String, String> {
 impl Http {
     pub(super) fn new(flag: Option<Listen>, file: HttpFile) -> Result<Self, Report> {
         let HttpFile { listen, token, hosts, warning: _ } = file;
-        let said = flag.or(listen);
-        let http = Self { listen: said.unwrap_or(Listen::At(DEFAULT)), is_asked_for: said.is_some(), token, hosts };
+        let set = flag.or(listen);
+        let http = Self { listen: set.unwrap_or(Listen::At(DEFAULT)), is_configured: set.is_some(), token, hosts };
         match http.listen {
             Listen::At(address) if !address.ip().is_loopback() && http.token.is_none() => {
                 let what = format!("`{address}` can be reached from other machines, and there is no token");

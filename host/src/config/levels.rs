@@ -1,9 +1,9 @@
-//! First levels of topics that other products use. A plugin's name is what it may publish to, so that a file with such a
-//! name would command a product that has nothing to do with it: it needs the operator's word.
+//! First levels of topics that other products use. By default a plugin may publish below its own name, so that a file with
+//! such a name could command an unrelated product: it needs a grant of the operator.
 
 use roost_scheduler::names::PluginName;
 
-/// The first level, as products have it by default, and the product. With `*`, all that begin so.
+/// The default first levels of products, with the product. `*` stands for any continuation.
 const LEVELS: [(&str, &str); 69] = [
     ("homeassistant", "Home Assistant"),
     ("hass", "Home Assistant"),
@@ -76,7 +76,7 @@ const LEVELS: [(&str, &str); 69] = [
     ("us915", "ChirpStack"),
 ];
 
-/// Whose a first level is, if it is another product's.
+/// Returns the product that uses a first level, if any.
 pub(crate) fn product_of(level: &str) -> Option<&'static str> {
     let is_it = |name: &str| match name.strip_suffix('*') {
         Some(start) => level.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
@@ -85,7 +85,7 @@ pub(crate) fn product_of(level: &str) -> Option<&'static str> {
     LEVELS.iter().find(|(name, _)| is_it(name)).map(|(_, product)| *product)
 }
 
-/// Whose the name of a plugin is, if topics below it are another product's.
+/// Returns the product that uses the topics below a plugin's name, if any.
 pub(crate) fn owner_of(plugin: &PluginName) -> Option<&'static str> {
     product_of(plugin.as_str())
 }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_have_their_levels_and_plugins_the_rest() {
+    fn products_own_their_levels_and_other_names_are_free() {
         for (level, product) in [
             ("homeassistant", "Home Assistant"),
             ("zigbee2mqtt", "Zigbee2MQTT"),

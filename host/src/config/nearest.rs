@@ -1,6 +1,6 @@
-//! What was meant, if what is written is nearly a word that is known.
+//! Suggestions for misspelt words.
 
-/// The candidate that is no more than a slip of the fingers away from `text`, if there is one.
+/// Returns the candidate that is nearest to `text`, if it differs by few letters.
 pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let text = text.to_lowercase().replace('-', "_");
     let distance = |candidate: &str| {
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_recognised_and_other_words_are_not() {
+    fn misspelt_words_are_recognised_and_other_words_are_not() {
         let known = ["time_zone", "latitude", "longitude", "data"];
         for (text, expected) in [
             ("time_zon", Some("time_zone")),

@@ -1,4 +1,4 @@
-//! What the operator says that plugins have to keep to.
+//! The operator's rules for plugins: grants, resources, rates, ceilings and memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,7 +7,7 @@ use std::{
 
 use roost_scheduler::{
     limits::LONGEST_HOLD_MS,
-    model::{Resource, Unneedable},
+    model::{Resource, ResourceRefusal},
     names::{PluginName, ResourceName},
     rate::{Rate, Rates},
     scheduler::Operator,
@@ -23,22 +23,22 @@ use super::{
 };
 use crate::report::Report;
 
-/// See the module.
+/// The operator's rules for plugins.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    /// They outrank what came with a plugin (I8).
+    /// The operator's grants, which outrank those in a plugin's own settings (I8).
     pub(crate) grants: HashMap<PluginName, Grant>,
-    /// What jobs may need, and which plugins share it.
+    /// The resources that jobs may need, and the plugins that share them.
     pub(crate) resources: BTreeMap<ResourceName, Resource>,
-    /// How many messages each plugin may publish.
+    /// The rate of messages of each plugin.
     pub(crate) rates: Rates,
-    /// The most that a plugin's own settings may ask for of the machine.
+    /// The largest limits that a plugin's own settings may set.
     pub(crate) ceilings: Limits,
-    /// How much memory the calls of all plugins may have together.
+    /// The memory that the calls of all plugins may have together.
     pub(crate) memory: GuestMemory,
 }
 
-/// In MiB.
+/// The memory of all guests together, in MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GuestMemory(u32);
 
@@ -62,7 +62,7 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// What the scheduler has to know of them, and where the host is.
+    /// Returns the scheduler's part of the rules, with the host's site.
     pub(crate) fn operator(&self, site: Site) -> Operator {
         let own = PluginName::of_host();
         let grant = self.grants.get(&own).cloned().unwrap_or_else(|| default_of(&own));
@@ -72,17 +72,17 @@ impl Rules {
 }
 
 const RESOURCE_KEYS: [&str; 4] = ["name", "capacity", "plugins", "longest_hold"];
-/// More than any place has pumps.
+/// The largest capacity: more than any site has of anything.
 const MOST: u32 = 10_000;
 
-/// Why a job may not need a resource, and the lines by which an operator would allow it.
+/// Why a job may not need a resource, with the lines of `roost.toml` that would allow it.
 pub(crate) struct NotNeedable {
     pub(crate) what: String,
     pub(crate) hint: String,
 }
 
 impl Rules {
-    /// Whether a job of a plugin may need a resource that its steps hold for so long.
+    /// Checks whether a job of a plugin may need a resource that its steps hold for `hold_ms`.
     pub(crate) fn needable(&self, name: &ResourceName, plugin: &PluginName, hold_ms: u32) -> Result<(), NotNeedable> {
         let is_api = *plugin == PluginName::of_host();
         let whose = if is_api { "a job made by hand".into() } else { format!("a job of `{plugin}`") };
@@ -91,22 +91,19 @@ impl Rules {
         let how = if is_there { "make its entry in `roost.toml` this" } else { "put this into `roost.toml`" };
         let entry = |rule: &Resource, what: &str| NotNeedable {
             what: what.to_owned(),
-            hint: format!(
-                "if that is wanted, {how}, and start Roost again:\n{}",
-                entry(name, &with(rule, plugin, hold_ms))
-            ),
+            hint: format!("to allow it, {how}, and start Roost again:\n{}", entry(name, &with(rule, plugin, hold_ms))),
         };
         let Some(rule) = self.resources.get(name) else {
             let only = Resource { plugins: Vec::new(), ..Resource::new(1) };
             return Err(entry(&only, &format!("`policy.needs`: there is no resource `{name}`")));
         };
-        match rule.unneedable(plugin, hold_ms) {
+        match rule.refusal(plugin, hold_ms) {
             None => Ok(()),
-            Some(Unneedable::NotGranted) => Err(entry(
+            Some(ResourceRefusal::NotGranted) => Err(entry(
                 rule,
                 &format!("`policy.needs`: {whose} may not hold `{name}`: its `plugins` do not name `{holder}`"),
             )),
-            Some(Unneedable::TooLong { hold_ms, longest_ms }) => {
+            Some(ResourceRefusal::TooLong { hold_ms, longest_ms }) => {
                 let (hold, longest) = (Duration(hold_ms.into()), Duration(longest_ms.into()));
                 let what = format!(
                     "`policy.needs`: its steps would hold `{name}` for {hold}, and a run may hold it for {longest}"
@@ -117,7 +114,7 @@ impl Rules {
     }
 }
 
-/// The same, with room for such a job.
+/// Returns the resource, extended for such a job.
 fn with(rule: &Resource, plugin: &PluginName, hold_ms: u32) -> Resource {
     let mut rule = rule.clone();
     if !rule.plugins.contains(plugin) {
@@ -127,7 +124,7 @@ fn with(rule: &Resource, plugin: &PluginName, hold_ms: u32) -> Resource {
     rule
 }
 
-/// As it stands in `roost.toml`.
+/// Formats a resource as in `roost.toml`.
 fn entry(name: &ResourceName, rule: &Resource) -> String {
     let Resource { capacity, plugins, longest_hold_ms } = rule;
     let name_of =
@@ -141,7 +138,7 @@ fn entry(name: &ResourceName, rule: &Resource) -> String {
     entry
 }
 
-/// `[grants.<plugin>]`, and `[grants.api]` for what is done by hand.
+/// Reads `[grants.<plugin>]`, and `[grants.api]` for ad-hoc jobs.
 pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant>, Report> {
     let mut grants = HashMap::new();
     for (name, value) in value.any_table()?.entries() {
@@ -154,23 +151,24 @@ pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant
     Ok(grants)
 }
 
-/// For all calls together, unless the operator says otherwise: the 256 that a plugin in Python wants, and what others have
-/// beside it. A small machine has a thousand.
+/// The default for all calls together: 256 MiB for a plugin in Python, and the rest for others beside it. A small machine
+/// has 1,000 MiB.
 const GUESTS_MIB: u32 = 384;
-/// Less than that leaves nothing for a plugin in Go; more than that no machine that Roost is made for has.
+/// Less leaves no room for a plugin in Go; no machine that Roost is made for has more.
 const GUEST_MIB: RangeInclusive<u32> = 192..=1 << 20;
 
-/// `[guests]`
+/// Reads `[guests]`.
 pub(super) fn read_guests(value: &Value<'_>) -> Result<GuestMemory, Report> {
     let table = value.table(&["memory_mib"])?;
     Ok(GuestMemory(table.get("memory_mib").map_or(Ok(GUESTS_MIB), |value| value.integer_in(GUEST_MIB))?))
 }
 
 const RATE_KEYS: [&str; 2] = ["per_second", "burst"];
-/// What no broker takes, and no disk: as good as no rate at all.
+/// More than any broker or disk can take: as good as no rate at all.
 const MOST_MESSAGES: u32 = 10_000_000;
 
-/// `[rates]`, `[rates.plugins.<plugin>]`, and `[rates.plugins.api]` for what is done by hand. What is left out is as for all.
+/// Reads `[rates]`, `[rates.plugins.<plugin>]`, and `[rates.plugins.api]` for ad-hoc jobs. A plugin's missing keys are those
+/// of `[rates]`.
 pub(super) fn read_rates(value: &Value<'_>) -> Result<Rates, Report> {
     let table = value.table(&[RATE_KEYS[0], RATE_KEYS[1], "plugins"])?;
     let usual = read_rate(&table, Rate::default())?;
@@ -191,12 +189,12 @@ fn read_rate(table: &Table<'_>, usual: Rate) -> Result<Rate, Report> {
     Ok(Rate { per_second: number(RATE_KEYS[0], usual.per_second)?, burst: number(RATE_KEYS[1], usual.burst)? })
 }
 
-/// A plugin, or by `api` the host itself, as far as it does what people ask by hand.
+/// Parses a plugin's name; `api` stands for the host itself, which owns ad-hoc jobs.
 fn plugin_or_api(name: &str) -> Result<PluginName, String> {
     if name == "api" { Ok(PluginName::of_host()) } else { PluginName::parse(name).map_err(|error| error.to_string()) }
 }
 
-/// `[[resource]]`
+/// Reads `[[resource]]`.
 pub(super) fn read_resources(value: &Value<'_>) -> Result<BTreeMap<ResourceName, Resource>, Report> {
     let how = "begin each one with a line `[[resource]]`, and below it `name = \"pump\"`, `capacity = 1` and \
                `plugins = [\"sprinkler\"]`";
@@ -222,7 +220,7 @@ pub(super) fn read_resources(value: &Value<'_>) -> Result<BTreeMap<ResourceName,
     Ok(resources)
 }
 
-/// A second to 49 days.
+/// Reads a duration of 1 second to 49 days, in milliseconds.
 fn longest_hold(value: &Value<'_>) -> Result<u32, Report> {
     let hold_ms = parse_duration(value.text()?).ok().and_then(|hold_ms| u32::try_from(hold_ms).ok());
     hold_ms.filter(|hold_ms| *hold_ms >= 1_000).ok_or_else(|| {

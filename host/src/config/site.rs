@@ -1,4 +1,4 @@
-//! Where something is: a time zone and a location, each of which may be left to someone else to say.
+//! Settings of a site: a time zone and a location, each of which may have a default from elsewhere.
 
 use roost_scheduler::time::{Location, Site};
 use roost_scheduler::zone::Zone;
@@ -6,10 +6,10 @@ use roost_scheduler::zone::Zone;
 use super::document::{Table, Value};
 use crate::{report::Report, zones};
 
-/// The keys that say it, in a table of settings.
+/// The keys of a site in a table of settings.
 pub(crate) const SITE_KEYS: [&str; 3] = ["time_zone", "latitude", "longitude"];
 
-/// As much as is said.
+/// A site as configured, possibly in part.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct SiteSettings {
     pub(crate) zone: Option<Zone>,
@@ -18,7 +18,7 @@ pub(crate) struct SiteSettings {
 }
 
 impl SiteSettings {
-    /// From [`SITE_KEYS`] of a table.
+    /// Reads [`SITE_KEYS`] of a table.
     pub(crate) fn read(table: &Table<'_>) -> Result<Self, Report> {
         Ok(Self {
             zone: table.get("time_zone").map(|value| value.parsed(zones::find)).transpose()?,
@@ -27,7 +27,10 @@ impl SiteSettings {
         })
     }
 
-    /// Both or neither; the error says which is missing.
+    /// Returns the location, if both coordinates are configured.
+    ///
+    /// # Errors
+    /// If only one is, or if one is out of range.
     pub(crate) fn location(&self) -> Result<Option<Location>, String> {
         match (self.latitude, self.longitude) {
             (None, None) => Ok(None),
@@ -39,14 +42,14 @@ impl SiteSettings {
         }
     }
 
-    /// What is not said is as in `otherwise`.
-    pub(crate) fn site(&self, otherwise: &Site) -> Result<Site, String> {
-        let location = self.location()?.or(otherwise.location);
-        Ok(Site { zone: self.zone.unwrap_or(otherwise.zone), location })
+    /// Returns the site, completed by `default`.
+    pub(crate) fn site(&self, default: &Site) -> Result<Site, String> {
+        let location = self.location()?.or(default.location);
+        Ok(Site { zone: self.zone.unwrap_or(default.zone), location })
     }
 }
 
-/// What to do about half a location.
+/// The hint for half a location.
 pub(crate) const HALF_A_LOCATION: &str = "give both, in degrees, north and east positive, or neither";
 
 fn read_degrees(value: &Value<'_>, most: f64) -> Result<f64, Report> {
@@ -58,12 +61,12 @@ fn within(degrees: f64, most: f64) -> Result<f64, String> {
     if (-most..=most).contains(&degrees) { Ok(degrees) } else { Err(format!("degrees are -{most} to {most}")) }
 }
 
-/// Of a flag.
+/// Parses the value of `--latitude`.
 pub(super) fn parse_latitude(text: &str) -> Result<f64, String> {
     parse_degrees(text, 90.0)
 }
 
-/// Of a flag.
+/// Parses the value of `--longitude`.
 pub(super) fn parse_longitude(text: &str) -> Result<f64, String> {
     parse_degrees(text, 180.0)
 }

@@ -40,7 +40,7 @@ fn error(text: &str, words: &[&str]) -> String {
 }
 
 #[test]
-fn without_anything_there_are_defaults() {
+fn missing_settings_have_defaults() {
     let config = load_from(&tempfile::tempdir().unwrap(), &[]).ok().unwrap();
     assert_eq!((config.plugins.to_str(), config.data.to_str()), (Some("plugins"), Some("data")));
     assert_eq!(config.site, Site { zone: zone("Asia/Tokyo"), location: None });
@@ -50,7 +50,7 @@ fn without_anything_there_are_defaults() {
 }
 
 #[test]
-fn flags_stand_above_the_file_key_by_key() {
+fn flags_take_precedence_over_the_file_key_by_key() {
     let text = "
         time_zone = 'Europe/London'
         latitude = 51.5
@@ -77,7 +77,7 @@ fn flags_stand_above_the_file_key_by_key() {
 }
 
 #[test]
-fn paths_in_the_file_count_from_its_folder() {
+fn paths_in_the_file_are_relative_to_its_folder() {
     let text =
         "plugins = 'p'\ndata = '/var/lib/roost'\n[mqtt]\nurl = 'mqtts://b'\nca_file = 'ca.pem'\npassword_file = 'pw'";
     let folder = folder(text);
@@ -94,7 +94,7 @@ fn paths_in_the_file_count_from_its_folder() {
 }
 
 #[test]
-fn plugins_are_granted_topics() {
+fn grants_are_read() {
     let grants =
         config("[grants.coop-door]\npublish = ['home/+/door']\n[grants.quiet]\npublish = []", &[]).rules.grants;
     let of = |name| &grants[&PluginName::parse(name).unwrap()];
@@ -104,14 +104,14 @@ fn plugins_are_granted_topics() {
 }
 
 #[test]
-fn each_plugin_has_the_rate_of_all_or_its_own() {
+fn each_plugin_has_the_default_rate_or_its_own() {
     let text = "[rates]\nburst = 500\n[rates.plugins.sprinkler]\nper_second = 10\n[rates.plugins.api]\nper_second = 3\nburst = 1\n";
     let rates = config(text, &[]).rules.rates;
     let of = |name| rates.of(&PluginName::parse(name).unwrap());
     assert_eq!(of("coop-door"), Rate { per_second: 1_000, burst: 500 });
     assert_eq!(of("sprinkler"), Rate { per_second: 10, burst: 500 });
     assert_eq!(rates.of(&PluginName::of_host()), Rate { per_second: 3, burst: 1 });
-    assert_eq!(config("", &[]).rules.rates.of(&PluginName::of_host()), Rate { per_second: 1_000, burst: 100_000 });
+    assert_eq!(config("", &[]).rules.rates.of(&PluginName::of_host()), Rate { per_second: 1_000, burst: 5_000 });
     for (text, expected) in [
         ("[rates]\nburst = 0", "roost.toml:2:9: `burst` is 0, and must be 1 to 10000000"),
         ("[rates]\nper_minute = 5", "roost.toml:2:1: unknown key `per_minute`"),
@@ -125,7 +125,7 @@ fn each_plugin_has_the_rate_of_all_or_its_own() {
 }
 
 #[test]
-fn plugins_have_ceilings() {
+fn ceilings_are_read() {
     assert_eq!(config("", &[]).rules.ceilings, Limits::MOST);
     let ceilings = config("[ceilings]\nmemory_mib = 64\njobs = 100", &[]).rules.ceilings;
     assert_eq!(ceilings, Limits { memory_mib: 64, jobs: 100, ..Limits::MOST });
@@ -134,21 +134,21 @@ fn plugins_have_ceilings() {
 }
 
 #[test]
-fn all_guests_together_have_so_much_memory() {
+fn the_memory_of_all_guests_is_read() {
     assert_eq!(config("", &[]).rules.memory.mib(), 384);
     assert_eq!(config("[guests]\nmemory_mib = 1024", &[]).rules.memory.mib(), 1_024);
-    let told = error("[guests]\nmemory_mib = 100", &[]);
-    assert!(told.starts_with("roost.toml:2:14: `memory_mib` is 100, and must be 192 to 1048576"), "{told}");
+    let error = error("[guests]\nmemory_mib = 100", &[]);
+    assert!(error.starts_with("roost.toml:2:14: `memory_mib` is 100, and must be 192 to 1048576"), "{error}");
 }
 
 #[test]
-fn resources_are_counted() {
+fn resources_are_read() {
     let text = "[[resource]]\nname = 'pump'\ncapacity = 2\n[[resource]]\nname = 'Well.1'\n";
     let resources = config(text, &[]).rules.resources;
     let listed: Vec<_> = resources.iter().map(|(name, rule)| (name.as_str(), rule.capacity)).collect();
     assert_eq!(listed, [("Well.1", 1), ("pump", 2)]);
-    let of_people = resources.values().all(|rule| rule.plugins == [PluginName::of_host()]);
-    assert!(of_people && resources.values().all(|rule| rule.longest_hold_ms == 14_400_000));
+    let of_host = resources.values().all(|rule| rule.plugins == [PluginName::of_host()]);
+    assert!(of_host && resources.values().all(|rule| rule.longest_hold_ms == 14_400_000));
     let shared = "[[resource]]\nname = 'pump'\nplugins = ['sprinkler', 'api']\nlongest_hold = '1h30m'";
     let shared = &config(shared, &[]).rules.resources.into_values().next().unwrap();
     assert_eq!(shared.plugins, [PluginName::parse("sprinkler").unwrap(), PluginName::of_host()]);
@@ -157,7 +157,7 @@ fn resources_are_counted() {
 }
 
 #[test]
-fn a_resource_that_cannot_be_is_told_with_its_place() {
+fn an_invalid_resource_is_reported_with_its_place() {
     let how = "\nhint: begin each one with a line `[[resource]]`, and below it `name = \"pump\"`, `capacity = 1` and \
                `plugins = [\"sprinkler\"]`";
     for (text, expected) in [
@@ -198,14 +198,14 @@ fn a_resource_that_cannot_be_is_told_with_its_place() {
 }
 
 #[test]
-fn how_much_of_the_past_is_kept_can_be_said() {
+fn the_history_settings_are_read() {
     assert_eq!(config("", &[]).history, History { days: 30, runs: 1_000_000 });
     assert_eq!(config("[history]\ndays = 3650", &[]).history, History { days: 3_650, runs: 1_000_000 });
     assert_eq!(config("history = { days = 1, runs = 1_000 }", &[]).history, History { days: 1, runs: 1_000 });
 }
 
 #[test]
-fn errors_say_where_and_what_to_do() {
+fn errors_have_their_place_and_a_hint() {
     for (text, expected) in [
         ("\n\ntime_zon = 'UTC'", "roost.toml:3:1: unknown key `time_zon`\nhint: did you mean `time_zone`?"),
         (
@@ -253,10 +253,10 @@ fn bad_flags_are_refused() {
 }
 
 #[test]
-fn the_api_listens_where_it_is_told_to_and_on_loopback_otherwise() {
+fn the_api_listens_where_configured_and_on_loopback_by_default() {
     let listen = |text, words: &[&str]| {
         let http = config(text, words).http;
-        (http.listen, http.is_asked_for)
+        (http.listen, http.is_configured)
     };
     let at = |text: &str| Listen::At(text.parse().unwrap());
     assert_eq!(listen("", &[]), (at("127.0.0.1:8080"), false));
@@ -264,27 +264,30 @@ fn the_api_listens_where_it_is_told_to_and_on_loopback_otherwise() {
     assert_eq!(listen("[http]\nlisten = '[::1]:80'", &["--http", "off"]), (Listen::Off, true));
     let hosts = config("[http]\nhosts = ['Roost.LAN', '192.168.1.5', '[FD00::1]']", &[]).http.hosts;
     assert_eq!(hosts, ["roost.lan", "192.168.1.5", "[fd00::1]"]);
-    let told = error("", &["--http", "192.0.2.1:80"]);
-    assert!(told.starts_with("`192.0.2.1:80` can be reached from other machines, and there is no token"), "{told}");
+    let message = error("", &["--http", "192.0.2.1:80"]);
+    assert!(
+        message.starts_with("`192.0.2.1:80` can be reached from other machines, and there is no token"),
+        "{message}"
+    );
     let folder = folder("[http]\nlisten = '0.0.0.0:80'\ntoken_file = 'token'");
     fs::write(folder.path().join("token"), "0123456789abcdef\n").unwrap();
     let http = load_from(&folder, &[]).ok().unwrap().http;
     assert_eq!((http.listen, http.token.as_deref()), (at("0.0.0.0:80"), Some("0123456789abcdef")));
     fs::write(folder.path().join("token"), "0".repeat(70_000)).unwrap();
-    let told = load_from(&folder, &[]).err().unwrap().to_string();
-    assert!(told.contains("it has 70000 bytes, more than the 65536 allowed"), "{told}");
+    let message = load_from(&folder, &[]).err().unwrap().to_string();
+    assert!(message.contains("it has 70000 bytes, more than the 65536 allowed"), "{message}");
     fs::remove_file(folder.path().join("token")).unwrap();
     fs::create_dir(folder.path().join("token")).unwrap();
-    let told = load_from(&folder, &[]).err().unwrap().to_string();
-    assert!(told.contains("caused by: it is not a file"), "{told}");
+    let message = load_from(&folder, &[]).err().unwrap().to_string();
+    assert!(message.contains("caused by: it is not a file"), "{message}");
     fs::remove_dir(folder.path().join("token")).unwrap();
     fs::write(folder.path().join("token"), "short\n").unwrap();
-    let told = load_from(&folder, &[]).err().unwrap().to_string();
-    assert!(told.contains("the token must have 16 or more"), "{told}");
-    let told = error("[http]\nlisten = 'here'", &[]);
-    assert!(told.starts_with("roost.toml:2:10: `here` is not an address with a port"), "{told}");
-    let told = error("[http]\nhosts = ['http://a']", &[]);
-    assert!(told.starts_with("roost.toml:2:10: `http://a` is not a host"), "{told}");
+    let message = load_from(&folder, &[]).err().unwrap().to_string();
+    assert!(message.contains("the token must have 16 or more"), "{message}");
+    let message = error("[http]\nlisten = 'here'", &[]);
+    assert!(message.starts_with("roost.toml:2:10: `here` is not an address with a port"), "{message}");
+    let message = error("[http]\nhosts = ['http://a']", &[]);
+    assert!(message.starts_with("roost.toml:2:10: `http://a` is not a host"), "{message}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Happenings in words: in the log, in plugins' logs, in streams.
+//! The texts of events: in the host's log, in plugins' logs, in event streams.
 
 use roost_scheduler::{
     event::{Announcement, RunEnded},
@@ -11,8 +11,8 @@ use super::HostEvent;
 use crate::report::{Report, counted};
 
 impl HostEvent {
-    /// How grave it is, and what is said of it; without what to do about it.
-    pub(crate) fn told(&self) -> (Level, String) {
+    /// Returns the event's level and text, without a hint.
+    pub(crate) fn message(&self) -> (Level, String) {
         match self {
             Self::Started { run, .. } => (Level::INFO, format!("started {run}")),
             Self::Ended(run) => {
@@ -45,7 +45,10 @@ impl HostEvent {
             }
             Self::Freed { run, resource, held_ms } => {
                 let held = Duration(held_ms.unsigned_abs());
-                (Level::WARN, format!("{run} held `{resource}` for {held}, and goes on without it: it owes steps"))
+                (
+                    Level::WARN,
+                    format!("{run} held `{resource}` for {held}, and continues without it, because it owes steps"),
+                )
             }
             Self::Removed(plugin) => (Level::INFO, format!("{plugin} removed: its file is gone")),
             Self::Logged { level, line, .. } => (*level, line.to_string()),
@@ -58,9 +61,9 @@ impl HostEvent {
         }
     }
 
-    /// Writes it into the log.
+    /// Writes the event to the host's log.
     pub(crate) fn log(&self) {
-        let (level, mut text) = self.told();
+        let (level, mut text) = self.message();
         if let Self::NotLoaded { report, .. } = self {
             text = report.to_string();
         }

@@ -1,10 +1,10 @@
-//! The newest of what happened, and no more than there is room for.
+//! The newest events, within a bound on their number and their bytes.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::Entry;
 
-/// See the module. In the order of their numbers.
+/// A bounded queue of events, in the order of their numbers.
 #[derive(Debug)]
 pub(super) struct Ring {
     entries: VecDeque<Arc<Entry>>,
@@ -18,7 +18,7 @@ impl Ring {
         Self { entries: VecDeque::new(), bytes: 0, most, most_bytes }
     }
 
-    /// The oldest have to go where there is no room; the newest is there, however long it is.
+    /// Adds an event, and drops the oldest ones where there is no room. The newest one stays, however long it is.
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
@@ -28,7 +28,7 @@ impl Ring {
         }
     }
 
-    /// Those behind a number, the oldest first.
+    /// Returns the events after a number, the oldest first.
     pub(super) fn after(&self, number: u64) -> impl DoubleEndedIterator<Item = &Arc<Entry>> + ExactSizeIterator {
         let from = self.entries.partition_point(|entry| entry.number <= number);
         self.entries.range(from..)

@@ -1,6 +1,6 @@
-//! Links on the way to a file. A link is followed with the rights of the user that runs Roost, which the user that made it may
-//! not have: a link of another user leads to that user's own files, or nowhere (as `fs.protected_symlinks` of the kernel has
-//! it for shared folders).
+//! Checks the links on the way to a file. A link is followed with the rights of the user that runs Roost, which its owner may
+//! not have. So a link of another user may lead only to that user's own files (as with the kernel's `fs.protected_symlinks`
+//! in shared folders).
 
 use std::{
     ffi::{OsStr, OsString},
@@ -12,11 +12,11 @@ use std::{
 
 use rustix::process::geteuid;
 
-/// Links that are followed, as many as the kernel follows.
+/// The largest number of links that are followed, as in the kernel.
 const LINKS: usize = 40;
 
-/// Whether each link on the way to a file that was opened is the file's owner's, root's, or the user's that runs Roost. Answers
-/// with the path of the file itself.
+/// Checks that each link on the way to an opened file belongs to the file's owner, to root, or to the user that runs Roost.
+/// Returns the path of the file itself.
 pub(super) fn check(path: &Path, opened: &Metadata) -> io::Result<PathBuf> {
     let trusted = [0, geteuid().as_raw(), opened.uid()];
     let at = walk(path, |link, found| {
@@ -31,7 +31,7 @@ pub(super) fn check(path: &Path, opened: &Metadata) -> io::Result<PathBuf> {
         );
         Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
     })?;
-    // What was looked at has to be what was opened: links can be changed in between.
+    // The file found must be the one that was opened, because links can be changed in between.
     let found = fs::symlink_metadata(&at)?;
     if (found.dev(), found.ino()) == (opened.dev(), opened.ino()) {
         return Ok(at);
@@ -39,13 +39,13 @@ pub(super) fn check(path: &Path, opened: &Metadata) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::NotFound, "it was changed while it was read"))
 }
 
-/// Whether a file lies in a folder or below it, by the file's own path.
+/// Checks whether a file lies in a folder or below it, by the file's own path.
 pub(crate) fn lies_in(folder: &Path, file: &Path) -> bool {
-    // A folder that cannot be looked at has no file in it.
+    // A folder that cannot be read contains no file.
     fs::canonicalize(folder).is_ok_and(|folder| file.starts_with(folder))
 }
 
-/// Follows a path to its end, and asks at each link whether it may be followed. Answers with the path without links.
+/// Follows a path, and calls `may_follow` at each link. Returns the path without links.
 fn walk(path: &Path, may_follow: impl Fn(&Path, &Metadata) -> io::Result<()>) -> io::Result<PathBuf> {
     let mut rest: Vec<OsString> = components(&std::path::absolute(path)?);
     let mut at = PathBuf::new();
@@ -72,7 +72,7 @@ fn walk(path: &Path, may_follow: impl Fn(&Path, &Metadata) -> io::Result<()>) ->
     Ok(at)
 }
 
-/// The last one first.
+/// Returns the components of a path, the last one first.
 fn components(path: &Path) -> Vec<OsString> {
     path.components().rev().map(|component| AsRef::<OsStr>::as_ref(&component).to_owned()).collect()
 }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_path_leads_is_known() {
+    fn the_target_of_a_path_is_found() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("plugins");
         fs::create_dir(&folder).unwrap();
@@ -126,7 +126,7 @@ mod tests {
         let is_in = |name: &str| lies_in(&folder, &read_through(&folder.join(name), 100).unwrap().1);
         assert_eq!(["inside", "in", "out"].map(is_in), [true, true, false]);
         let (_, at) = read_through(&folder.join("out"), 100).unwrap();
-        // What the link leads to by now is not what was read.
+        // The link now leads to another file than the one that was read.
         fs::remove_file(folder.join("out")).unwrap();
         symlink("inside", folder.join("out")).unwrap();
         assert!(!lies_in(&folder, &at) && !lies_in(Path::new("/nowhere"), &at));

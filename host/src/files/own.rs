@@ -1,4 +1,4 @@
-//! Folders in which only Roost writes: the data folder, and those in it.
+//! Folders of Roost's own, in which only Roost writes: the data folder, and those in it.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -14,7 +14,7 @@ use rustix::{
 
 use super::Folder;
 
-/// What the user that runs Roost may do there, and no other.
+/// The mode of such a folder: for the user that runs Roost alone.
 const ALONE: u32 = 0o700;
 const OF_OTHERS: u32 = 0o077;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -31,14 +31,14 @@ pub(crate) enum FolderError {
     OfAnother { path: PathBuf, owner: u32, user: u32 },
     #[error("`{}` belongs to user {owner}, and lies among the files of Roost", .path.display())]
     Planted { path: PathBuf, owner: u32 },
-    #[error("other users can write to `{}`, and that cannot be taken from them (its mode is {mode:03o})", .path.display())]
+    #[error("other users can write to `{}`, and its mode {mode:03o} cannot be changed", .path.display())]
     Open { path: PathBuf, mode: u32 },
     #[error("`{}` cannot be used", .path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 
 impl FolderError {
-    /// What to do.
+    /// Returns what to do about it.
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::NotAFolder(_) => "name a folder with `--data DIR`; it is made if it does not exist".into(),
@@ -49,8 +49,8 @@ impl FolderError {
                 path.display()
             ),
             Self::Planted { path, .. } => format!(
-                "if Roost ran as that user before, hand the folder over with `chown -R`; else find out why it is there, and \
-                 remove it: `{}`",
+                "if Roost ran as that user before, hand the folder over with `chown -R`; otherwise find out why it is there, \
+                and remove it: `{}`",
                 path.display()
             ),
             Self::Open { .. } => {
@@ -76,8 +76,8 @@ impl From<FolderError> for io::Error {
 }
 
 impl Folder {
-    /// Opens a folder of Roost's own, and makes it if there is none. Where others may look into it or write to it, that is
-    /// taken from them; a folder of another user is refused, and so is one with files of another user.
+    /// Opens a folder of Roost's own, and makes it if there is none. Permissions of other users are removed; a folder of another
+    /// user is refused, and so is one with files of another user.
     pub(crate) fn own(path: &Path) -> Result<Self, FolderError> {
         let io = |source| FolderError::Io { path: path.to_owned(), source };
         make(path)?;
@@ -99,23 +99,23 @@ impl Folder {
 
     fn close_to_others(&self, path: &Path, mode: u32) -> Result<(), FolderError> {
         let changed = rustix::fs::fchmod(&self.0, Mode::from_raw_mode(ALONE));
-        // Some file systems say that they have, and have not.
+        // Some file systems report success without changing the mode.
         let now = self.stat().map_err(|source| FolderError::Io { path: path.to_owned(), source })?.st_mode & 0o777;
         if now & WRITABLE_BY_OTHERS != 0 {
             return Err(FolderError::Open { path: path.to_owned(), mode: now });
         }
         match changed {
             Ok(()) => tracing::warn!(
-                "`{}` was open to other users (mode {:03o}), and is for the user that runs Roost alone now (mode {now:03o})",
+                "`{}` was open to other users (mode {:03o}), and is now for the user that runs Roost alone (mode {now:03o})",
                 path.display(),
                 mode & 0o777
             ),
-            Err(error) => tracing::warn!("other users can look into `{}` (mode {now:03o}): {error}", path.display()),
+            Err(error) => tracing::warn!("other users can read `{}` (mode {now:03o}): {error}", path.display()),
         }
         Ok(())
     }
 
-    /// A file of another user got there while others could write to the folder. Root can write everywhere anyway.
+    /// Refuses files of other users, which got there while these could write to the folder. Root can write everywhere anyway.
     fn find_planted(&self, path: &Path) -> Result<(), FolderError> {
         let io = |source: rustix::io::Errno| FolderError::Io { path: path.to_owned(), source: source.into() };
         let user = geteuid().as_raw();
@@ -138,14 +138,14 @@ impl Folder {
     }
 }
 
-/// A folder above another in which another user can put something else in its place: which one, and what is wrong with it.
+/// Describes the nearest folder above `path` in which another user could replace it, if any.
 pub(crate) fn exposed_above(path: &Path) -> Option<String> {
     let path = fs::canonicalize(path).ok()?;
     let user = geteuid().as_raw();
     let problem = |folder: &Path| {
         let found = fs::metadata(folder).ok()?;
         let (owner, mode) = (found.uid(), found.mode() & 0o7777);
-        // In one with the sticky bit, such as `/tmp`, each user moves only what belongs to that user.
+        // In a folder with the sticky bit, such as `/tmp`, users can move only their own files.
         let is_open = mode & OTHERS_WRITE != 0 && mode & STICKY == 0;
         let is_of_another = owner != 0 && owner != user;
         match (is_of_another, is_open) {
@@ -157,7 +157,7 @@ pub(crate) fn exposed_above(path: &Path) -> Option<String> {
     path.ancestors().skip(1).find_map(problem)
 }
 
-/// Makes a folder, for its owner alone, unless it is there.
+/// Makes a folder, for its owner alone, unless it exists.
 fn make(path: &Path) -> Result<(), FolderError> {
     let error = |source| FolderError::Io { path: path.to_owned(), source };
     match fs::metadata(path) {
@@ -201,18 +201,18 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_can_exchange_is_noticed() {
+    fn a_folder_that_other_users_can_replace_is_noticed() {
         let root = tempfile::tempdir().unwrap();
         let (above, path) = (root.path().join("var"), root.path().join("var/lib/roost"));
         Folder::own(&path).unwrap();
-        // The folders of the test itself lie in one that all may write to, with the sticky bit.
+        // The test's own folders are in one that every user may write to, with the sticky bit.
         assert_eq!(exposed_above(&path), None);
         fs::set_permissions(&above, fs::Permissions::from_mode(0o777)).unwrap();
-        let said = exposed_above(&path).unwrap();
-        assert!(said.starts_with("every user can write to `") && said.ends_with("/var` (mode 777)"), "{said}");
+        let problem = exposed_above(&path).unwrap();
+        assert!(problem.starts_with("every user can write to `") && problem.ends_with("/var` (mode 777)"), "{problem}");
         fs::set_permissions(&above, fs::Permissions::from_mode(0o1777)).unwrap();
         assert_eq!(exposed_above(&path), None);
-        // Only root gives folders away.
+        // Only root can change an owner.
         if geteuid().is_root() {
             chown(&above, Some(4_711), None).unwrap();
             assert!(exposed_above(&path).unwrap().ends_with("/var` belongs to user 4711"));
@@ -220,9 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_another_user_is_refused() {
+    fn folders_and_files_of_another_user_are_refused() {
         let root = tempfile::tempdir().unwrap();
-        // Root's, for all others.
+        // Other users try one of root's folders.
         let (owner, user) = (fs::metadata("/proc/1").map(|_| 0).unwrap(), geteuid().as_raw());
         if user != owner {
             assert!(matches!(Folder::own(Path::new("/etc")), Err(FolderError::OfAnother { owner: 0, .. })));

@@ -1,4 +1,4 @@
-//! What can be asked, and its description.
+//! The routes of the API, their limits, and their OpenAPI description.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    auth::{Guard, content_type, guard, security_headers},
+    auth::{Guard, check, content_type, security_headers},
     devices, events, explain, health,
     host_events::GapRecord,
     jobs, limits, logs, metrics, overrides, plugins,
@@ -37,9 +37,9 @@ use super::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Everything that can be asked: over TCP with a guard before it, on the socket without.
-pub(super) fn router(desk: ApiState, checked: Option<Guard>) -> Router {
-    let (routes, mut api) = described();
+/// Returns the router of the API. The guard checks requests over TCP; the socket has none.
+pub(super) fn router(state: ApiState, guard: Option<Guard>) -> Router {
+    let (routes, mut api) = routes();
     describe(&mut api);
     let text: Arc<str> = api.to_json().unwrap_or_default().into();
     let description = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) });
@@ -47,18 +47,19 @@ pub(super) fn router(desk: ApiState, checked: Option<Guard>) -> Router {
         .route("/api/v1/openapi.json", description)
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
-        .with_state(desk.clone())
+        .with_state(state.clone())
         .layer(DefaultBodyLimit::max(limits::JSON_BYTES))
         .layer(from_fn(content_type));
-    let routes = match checked {
-        Some(checked) => routes.layer(from_fn_with_state(checked, guard)),
+    let routes = match guard {
+        Some(guard) => routes.layer(from_fn_with_state(guard, check)),
         None => routes,
     };
-    routes.layer(from_fn(security_headers)).layer(from_fn_with_state(desk, counted))
+    routes.layer(from_fn(security_headers)).layer(from_fn_with_state(state, count_request))
 }
 
-/// Each kind has room of its own: whoever reads a long history holds up nobody who wants something done.
-fn described() -> (Router<ApiState>, OpenApi) {
+/// Returns the routes and their description. Each kind of request has a concurrency limit of its own, so that slow
+/// reads of the history do not delay writes.
+fn routes() -> (Router<ApiState>, OpenApi) {
     let health = OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz));
     let reads = OpenApiRouter::new()
         .routes(routes!(status::status))
@@ -70,7 +71,7 @@ fn described() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(devices::devices))
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::job));
-    // Whoever follows has a place of its own, for as long as it takes.
+    // A stream has its own limit, in its handler, because it may last for days.
     let streams = OpenApiRouter::new().routes(routes!(events::events));
     let histories = OpenApiRouter::new()
         .routes(routes!(timeline::timeline))
@@ -94,27 +95,29 @@ fn described() -> (Router<ApiState>, OpenApi) {
         .routes(routes!(steering::resume))
         .routes(routes!(steering::roll_back))
         .routes(routes!(steering::remove));
-    // Beside what is read at the same address, which is not to wait for compiles.
+    // Separate from the reads at the same path, which must not wait for compilations.
     let uploads = OpenApiRouter::new().routes(routes!(uploads::upload)).routes(routes!(uploads::check));
     health
         .merge(streams)
-        .merge(room(reads, limits::READS, limits::REQUEST))
-        .merge(room(histories, limits::HISTORIES, limits::REQUEST))
-        .merge(room(writes, limits::WRITES, limits::REQUEST).route_layer(from_fn(whole)))
-        .merge(room(uploads, limits::UPLOADS, limits::UPLOAD))
+        .merge(limited(reads, limits::READS, limits::REQUEST))
+        .merge(limited(histories, limits::HISTORIES, limits::REQUEST))
+        .merge(limited(writes, limits::WRITES, limits::REQUEST).route_layer(from_fn(buffer_body)))
+        .merge(limited(uploads, limits::UPLOADS, limits::UPLOAD))
         .split_for_parts()
 }
 
-fn room(routes: OpenApiRouter<ApiState>, places: usize, within: Duration) -> OpenApiRouter<ApiState> {
-    let routes = routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(places)), limit_concurrency));
+/// Limits how many requests of these routes run at a time, and how long each may take, including the wait for its turn.
+fn limited(routes: OpenApiRouter<ApiState>, most: usize, within: Duration) -> OpenApiRouter<ApiState> {
+    let routes = routes.route_layer(from_fn_with_state(Arc::new(Semaphore::new(most)), limit_concurrency));
     routes.route_layer(from_fn_with_state(within, limit_time))
 }
 
-/// Whoever is slow to send what he wants takes nobody's place.
-async fn whole(request: Request, next: Next) -> Result<Response, Problem> {
+/// Reads the whole body before the request counts against the concurrency limit, so that slow clients do not block
+/// others.
+async fn buffer_body(request: Request, next: Next) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let read = timeout(limits::BODY, to_bytes(body, limits::JSON_BYTES)).await.map_err(|_| {
-        let detail = format!("the body did not come within {} s", limits::BODY.as_secs());
+        let detail = format!("the body was not received within {} s", limits::BODY.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     })?;
     let bytes = read.map_err(|error| match error.into_inner() {
@@ -122,58 +125,61 @@ async fn whole(request: Request, next: Next) -> Result<Response, Problem> {
             let detail = format!("the body has more than {} bytes", limits::JSON_BYTES);
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         }
-        error => Problem::bad_request(format!("the body was cut off: {error}")),
+        error => Problem::bad_request(format!("the body is incomplete: {error}")),
     })?;
     Ok(next.run(Request::from_parts(parts, bytes.into())).await)
 }
 
-async fn limit_concurrency(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    // Nobody closes it.
-    let _place = places.acquire().await;
+async fn limit_concurrency(State(permits): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    // The semaphore is never closed.
+    let _permit = permits.acquire().await;
     next.run(request).await
 }
 
-async fn counted(State(desk): State<ApiState>, request: Request, next: Next) -> Response {
-    let answer = next.run(request).await;
-    desk.metrics().count_request(answer.status().as_u16());
-    answer
+async fn count_request(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    state.metrics().count_request(response.status().as_u16());
+    response
 }
 
 async fn limit_time(State(within): State<Duration>, request: Request, next: Next) -> Result<Response, Problem> {
     timeout(within, next.run(request)).await.map_err(|_| {
-        let detail = format!("it was not done within {} s", within.as_secs());
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint("others ask as well: try again")
+        let detail = format!("the request was not completed within {} s", within.as_secs());
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .hint("the host may be busy with other requests: try again")
     })
 }
 
 async fn unknown(uri: Uri) -> Problem {
-    Problem::not_found(format!("there is no `{}`", uri.path())).hint("`/api/v1/openapi.json` says what there is")
+    Problem::not_found(format!("there is no `{}`", uri.path()))
+        .hint("see `/api/v1/openapi.json` for the paths that exist")
 }
 
 async fn not_allowed(request: Request) -> Response {
-    let detail = format!("`{}` does not take `{}`", request.uri().path(), request.method());
+    let detail = format!("`{}` does not support `{}`", request.uri().path(), request.method());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response()
 }
 
-/// What all answers have in common.
+/// Adds what all operations have in common to the description.
 fn describe(api: &mut OpenApi) {
     api.info = Info::new("Roost", VERSION);
     api.info.description = Some(
-        "What plugins plan, what became of it, and what to do about it. Times are RFC 3339 in the device's zone."
+        "The API of a Roost host: plugins, devices, jobs and runs. Times are RFC 3339 in the device's time zone. Lists are \
+         paginated: pass `next` back as `cursor`. Errors are `application/problem+json`."
             .into(),
     );
     let components = api.components.get_or_insert_default();
     components.schemas.insert("GapRecord".into(), GapRecord::schema());
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.security_schemes.insert("token".into(), RefOr::T(bearer));
-    // Where no token is configured, none is needed.
+    // Both with and without a token: none is required if none is configured.
     api.security = Some(vec![SecurityRequirement::default(), SecurityRequirement::new::<_, [&str; 0], _>("token", [])]);
     for item in api.paths.paths.values_mut() {
         let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get, put, post, delete, patch].into_iter().flatten() {
             let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
             let other = ResponseBuilder::new()
-                .description("What is wrong, and what to do")
+                .description("The request failed: the problem and, if known, how to solve it")
                 .content("application/problem+json", problem)
                 .build();
             operation.responses.responses.insert("default".into(), RefOr::T(other));

@@ -1,4 +1,4 @@
-//! Who may ask over TCP. A browser carries other people's requests, too: pages of other places must not get through.
+//! Access control over TCP: tokens, and protection against requests that foreign web pages send through a browser.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::problem::Problem;
 
-/// What whoever asks has to show, and how the host may be called.
+/// The token that clients must present, and the names by which they may address the host.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Rules>);
 
@@ -21,8 +21,8 @@ struct Rules {
     hosts: Vec<String>,
 }
 
-/// Answered whoever asks, for they say nothing about plugins: balancers and systemd have no token.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// Paths that need no token: they reveal nothing about plugins, and load balancers and systemd have none.
+const PUBLIC_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 impl Guard {
     pub(super) fn new(token: Option<String>, hosts: Vec<String>) -> Self {
@@ -31,12 +31,13 @@ impl Guard {
 
     fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
         let host = self.host(headers)?;
-        same_origin(headers, host)?;
-        if OPEN.contains(&path) { Ok(()) } else { self.token(headers) }
+        check_origin(headers, host)?;
+        if PUBLIC_PATHS.contains(&path) { Ok(()) } else { self.check_token(headers) }
     }
 
-    /// A page whose name leads to this machine has that name as its host (DNS rebinding). An address cannot be led; but only of
-    /// those that browsers trust, which are loopback's, do they say which page asks.
+    /// Returns the `Host` of a request if it is a name of this host. A page of a domain that resolves to this machine
+    /// (DNS rebinding) sends its own domain. Addresses cannot be rebound, but browsers send `Sec-Fetch-Site` only to
+    /// trustworthy ones, which are those of the loopback interface.
     fn host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Problem> {
         let host = text(headers, header::HOST);
         let host = host.ok_or_else(|| Problem::bad_request("the request has no `Host`"))?;
@@ -51,19 +52,19 @@ impl Guard {
             return Ok(host);
         }
         let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, format!("`{name}` is not a name of this host"));
-        Err(problem.hint("ask `localhost`, or add it to `hosts` below `[http]` in `roost.toml`"))
+        Err(problem.hint("use `localhost`, or add the name to `hosts` below `[http]` in `roost.toml`"))
     }
 
-    fn token(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(token) = &self.0.token else { return Ok(()) };
-        let hint = "send `Authorization: Bearer TOKEN`, with what is in the host's token file";
+        let hint = "send `Authorization: Bearer TOKEN` with the content of the host's token file";
         let problem = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail).hint(hint);
-        let said = headers.get(header::AUTHORIZATION).ok_or_else(|| problem("there is no token"))?.as_bytes();
-        let shown = match said.split_at_checked(7) {
-            Some((scheme, shown)) if scheme.eq_ignore_ascii_case(b"bearer ") => shown,
-            _ => return Err(problem("there is no token")),
+        let value = headers.get(header::AUTHORIZATION).ok_or_else(|| problem("the request has no token"))?.as_bytes();
+        let presented = match value.split_at_checked(7) {
+            Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"bearer ") => presented,
+            _ => return Err(problem("the request has no token")),
         };
-        if bool::from(shown.ct_eq(token.as_bytes())) { Ok(()) } else { Err(problem("the token is wrong")) }
+        if bool::from(presented.ct_eq(token.as_bytes())) { Ok(()) } else { Err(problem("the token is wrong")) }
     }
 }
 
@@ -86,8 +87,8 @@ fn address(name: &str) -> Option<IpAddr> {
     }
 }
 
-/// Browsers say which page a request is of.
-fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
+/// Refuses requests of foreign pages, by the headers that browsers add.
+fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
     let foreign = |what: String| Problem::new(StatusCode::FORBIDDEN, what);
     if let Some(origin) = headers.get(header::ORIGIN) {
         let authority = origin
@@ -95,38 +96,37 @@ fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
             .ok()
             .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
         if !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
-            return Err(foreign("the request comes from a page of another place".into()));
+            return Err(foreign("the request comes from a page of another origin".into()));
         }
     }
     match text(headers, HeaderName::from_static("sec-fetch-site")) {
         Some(site @ ("cross-site" | "same-site")) => {
-            Err(foreign(format!("the request comes from a page of another place: it is `{site}`")))
+            Err(foreign(format!("the request comes from a page of another origin: it is `{site}`")))
         }
         _ => Ok(()),
     }
 }
 
-/// Over TCP only.
-pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
+/// Checks a request over TCP.
+pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
     guard.check(request.uri().path(), request.headers())?;
     Ok(next.run(request).await)
 }
 
-/// What a page may do with answers that it should not have got: neither show them, nor run them, nor tell from them what there
-/// is.
+/// Adds headers that forbid foreign pages to embed, run or probe a response.
 pub(super) async fn security_headers(request: Request, next: Next) -> Response {
-    let mut answer = next.run(request).await;
+    let mut response = next.run(request).await;
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    answer
+    response
 }
 
-/// Bodies are JSON, or a component: a form of some page is neither.
+/// Requires that bodies are JSON or a component, which the forms of a foreign page cannot send.
 pub(super) async fn content_type(request: Request, next: Next) -> Result<Response, Problem> {
     let headers = request.headers();
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
@@ -149,7 +149,7 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
-    /// The status of what is refused, else 200.
+    /// Returns the status of the refusal, or 200.
     fn checked(token: Option<&str>, path: &str, headers: &[(&'static str, &'static str)]) -> u16 {
         let guard = Guard::new(token.map(str::to_owned), vec!["roost.lan".into()]);
         let headers =
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_other_places_are_refused() {
+    fn requests_of_foreign_pages_are_refused() {
         for (header, value, status) in [
             ("origin", "http://localhost:8080", 200),
             ("origin", "https://LOCALHOST:8080", 200),
@@ -206,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_a_token_it_has_to_be_shown() {
+    fn a_configured_token_is_required() {
         let host = ("host", "localhost");
         assert_eq!(checked(Some(TOKEN), "/api/v1/status", &[host]), 401);
         assert_eq!(checked(Some(TOKEN), "/healthz", &[host]), 200);
         assert_eq!(checked(Some(TOKEN), "/readyz", &[host]), 200);
         assert_eq!(checked(Some(TOKEN), "/healthz/", &[host]), 401);
-        for (shown, status) in [
+        for (presented, status) in [
             ("Bearer 0123456789abcdef", 200),
             ("bearer 0123456789abcdef", 200),
             ("Bearer 0123456789abcdeg", 401),
@@ -222,7 +222,7 @@ mod tests {
             ("Basic 0123456789abcdef", 401),
             ("", 401),
         ] {
-            assert_eq!(checked(Some(TOKEN), "/", &[host, ("authorization", shown)]), status, "{shown}");
+            assert_eq!(checked(Some(TOKEN), "/", &[host, ("authorization", presented)]), status, "{presented}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Connections: how many there are at a time, and how long one may say nothing.
+//! The connections of the API: their number and their timeouts.
 
 mod write_timeout;
 
@@ -34,7 +34,7 @@ use tower::ServiceExt as _;
 use self::write_timeout::WriteTimeout;
 use super::limits;
 
-/// What is listened on.
+/// A listener for connections over TCP or on the Unix socket.
 pub(super) enum Listener {
     Tcp(TcpListener),
     Socket(UnixListener),
@@ -48,7 +48,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // An answer is written in one piece, and must not wait for more of it.
+                // A response is written in one piece, so delaying it gains nothing.
                 stream.set_nodelay(true)?;
                 Ok(Box::new(stream))
             }
@@ -67,9 +67,9 @@ impl Listener {
     }
 }
 
-/// Serves until it is told to stop, and those who have asked by then are answered.
+/// Accepts and serves connections until `stopped` fires; then finishes the requests under way.
 pub(super) async fn serve(listener: Listener, router: Router, mut stopped: watch::Receiver<()>) {
-    let places = Arc::new(Connections { most: listener.most(), taken: Mutex::default() });
+    let slots = Arc::new(Connections { most: listener.most(), taken: Mutex::default() });
     let mut connections = JoinSet::new();
     for number in 0.. {
         let stream = tokio::select! {
@@ -80,36 +80,45 @@ pub(super) async fn serve(listener: Listener, router: Router, mut stopped: watch
         let stream = match stream {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!("a connection could not be taken: {error}");
-                sleep(limits::PAUSE).await;
+                tracing::warn!("a connection could not be accepted: {error}");
+                sleep(limits::ACCEPT_DELAY).await;
                 continue;
             }
         };
-        if !places.make_room() {
+        if !slots.make_room() {
             continue;
         }
         let is_busy = Arc::new(AtomicBool::new(false));
-        let (attended, left) = (attend(stream, router.clone(), is_busy.clone(), stopped.clone()), places.clone());
+        let connection = serve_connection(stream, router.clone(), is_busy.clone(), stopped.clone());
+        let guard = SlotGuard { slots: slots.clone(), number };
         let handle = connections.spawn(async move {
-            // Also where it is pushed out.
-            let _place = Leaving { places: left, number };
-            attended.await;
+            // Also dropped when the connection is evicted.
+            let _guard = guard;
+            connection.await;
         });
-        places.take(number, ConnectionSlot { is_busy, handle });
+        slots.take(number, ConnectionSlot { is_busy, handle });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn attend(stream: Box<dyn Stream>, router: Router, is_busy: Arc<AtomicBool>, mut stopped: watch::Receiver<()>) {
-    let answer = service_fn(move |request: Request<Incoming>| {
+async fn serve_connection(
+    stream: Box<dyn Stream>,
+    router: Router,
+    is_busy: Arc<AtomicBool>,
+    mut stopped: watch::Receiver<()>,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
         is_busy.store(true, Ordering::Relaxed);
         let (router, busy) = (router.clone(), Busy(is_busy.clone()));
-        async move { router.oneshot(request).await.map(|answer| answer.map(|body| Answer { body, _busy: busy })) }
+        async move {
+            let response = router.oneshot(request).await;
+            response.map(|response| response.map(|body| ResponseBody { body, _busy: busy }))
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits::HEAD).max_buf_size(limits::HEAD_BYTES);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(WriteTimeout::new(stream)), answer));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(WriteTimeout::new(stream)), service));
     let served = tokio::select! {
         served = connection.as_mut() => served,
         _ = stopped.changed() => {
@@ -118,11 +127,11 @@ async fn attend(stream: Box<dyn Stream>, router: Router, is_busy: Arc<AtomicBool
         }
     };
     if let Err(error) = served {
-        tracing::debug!("a client has gone: {error}");
+        tracing::debug!("a connection failed: {error}");
     }
 }
 
-/// A connection that is worked on, until this goes.
+/// Marks a connection as busy until it is dropped.
 struct Busy(Arc<AtomicBool>);
 
 impl Drop for Busy {
@@ -131,13 +140,13 @@ impl Drop for Busy {
     }
 }
 
-/// An answer on its way. Whoever still reads it is not pushed out: a stream may take days.
-struct Answer {
+/// The body of a response. Its connection is busy, and so not evicted, until it is sent: a stream may take days.
+struct ResponseBody {
     body: axum::body::Body,
     _busy: Busy,
 }
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -157,45 +166,46 @@ impl Body for Answer {
     }
 }
 
-/// Who is connected.
+/// The open connections.
 struct Connections {
     most: usize,
     taken: Mutex<BTreeMap<u64, ConnectionSlot>>,
 }
 
 struct ConnectionSlot {
-    /// Whether a request of it is worked on.
+    /// Whether a request is being processed.
     is_busy: Arc<AtomicBool>,
     handle: AbortHandle,
 }
 
 impl Connections {
-    /// Where all places are taken, the oldest connection that has asked for nothing has to go. Whether there is room.
+    /// Makes room for a connection, if necessary by closing the oldest idle one. Returns whether there is room.
     fn make_room(&self) -> bool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.len() < self.most {
             return true;
         }
-        let idle = taken.iter().find(|(_, place)| !place.is_busy.load(Ordering::Relaxed)).map(|(number, _)| *number);
-        let place = idle.and_then(|number| taken.remove(&number));
-        place.inspect(|place| place.handle.abort()).is_some()
+        let idle = taken.iter().find(|(_, slot)| !slot.is_busy.load(Ordering::Relaxed)).map(|(number, _)| *number);
+        let evicted = idle.and_then(|number| taken.remove(&number));
+        evicted.inspect(|slot| slot.handle.abort()).is_some()
     }
 
-    fn take(&self, number: u64, place: ConnectionSlot) {
-        // It may have gone already.
-        if !place.handle.is_finished() {
-            self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(number, place);
+    fn take(&self, number: u64, slot: ConnectionSlot) {
+        // The connection may have ended already.
+        if !slot.handle.is_finished() {
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(number, slot);
         }
     }
 }
 
-struct Leaving {
-    places: Arc<Connections>,
+/// Frees the slot of a connection when dropped.
+struct SlotGuard {
+    slots: Arc<Connections>,
     number: u64,
 }
 
-impl Drop for Leaving {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.places.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }
 }

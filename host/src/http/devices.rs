@@ -1,4 +1,4 @@
-//! Devices of plugins that are loaded.
+//! The devices of plugins.
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
@@ -29,23 +29,23 @@ pub(crate) struct DeviceRecord {
     pub(crate) latitude: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) longitude: Option<f64>,
-    /// When its plugin is asked for the next plan.
+    /// When the next plan of the device is requested from its plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) replan_at: Option<String>,
-    /// Why it keeps the plan it has, where the last one was at fault.
+    /// Why its newest plan was refused. Until the next plan, it keeps the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// Whether a plan was asked for and has not come yet.
+    /// Whether a plan has been requested and has not arrived yet.
     pub(crate) planning: bool,
-    /// Whether nothing of it is started.
+    /// Whether the device itself is paused. A device is also held by the pause of its plugin.
     pub(crate) paused: bool,
     pub(crate) jobs: usize,
 }
 
 impl From<DeviceView<'_>> for DeviceRecord {
     fn from(device: DeviceView<'_>) -> Self {
-        let DeviceView { plugin, name, site, replan_at, error, is_asked, jobs, is_paused } = device;
+        let DeviceView { plugin, name, site, replan_at, error, plan_requested, jobs, is_paused } = device;
         Self {
             plugin: plugin.to_string(),
             device: name.to_string(),
@@ -54,7 +54,7 @@ impl From<DeviceView<'_>> for DeviceRecord {
             longitude: site.location.map(|at| at.longitude()),
             replan_at: Some(replan_at).filter(|at| *at != Instant::MAX).map(|at| at.in_zone(site.zone)),
             error: error.map(str::to_owned),
-            planning: is_asked,
+            planning: plan_requested,
             paused: is_paused,
             jobs,
         }
@@ -65,25 +65,25 @@ impl From<DeviceView<'_>> for DeviceRecord {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DevicesQuery {
-    /// Only those of this plugin
+    /// Only devices of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
-    /// How many at the most
+    /// The maximum number of items
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// `next` of the page before
+    /// The value of `next` of the previous page
     cursor: Option<String>,
 }
 
-/// A place in the list of all devices.
+/// A position in the list of all devices: after this device, or at the beginning of this plugin.
 type After = (PluginName, Option<DeviceName>);
 
-/// The devices, by their plugins' names and their own
+/// List devices, ordered by plugin and name
 #[utoipa::path(get, path = "/api/v1/devices", tag = "plugins", params(DevicesQuery),
     responses((status = 200, body = Page<DeviceRecord>)))]
 pub(super) async fn devices(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Query(DevicesQuery { plugin, limit: Limit(limit), cursor: at }): Query<DevicesQuery>,
 ) -> Answered<Page<DeviceRecord>> {
     let after = resume(at.as_deref(), |text| {
@@ -91,12 +91,17 @@ pub(super) async fn devices(
         Some((PluginName::parse_owner(plugin).ok()?, Some(DeviceName::parse(device).ok()?)))
     })?;
     let only = plugin.map(|Plugin(name)| name);
-    let found = desk.look(move |scheduler| some(scheduler, only.as_ref(), after, limit + 1)).await?;
+    let found = state.inspect(move |scheduler| devices_after(scheduler, only.as_ref(), after, limit + 1)).await?;
     let (items, next) = cut(found, limit, |last| format!("{}/{}", last.plugin, last.device));
     Ok(Json(Page { items, next }))
 }
 
-fn some(scheduler: &Scheduler, only: Option<&PluginName>, after: Option<After>, most: usize) -> Vec<DeviceRecord> {
+fn devices_after(
+    scheduler: &Scheduler,
+    only: Option<&PluginName>,
+    after: Option<After>,
+    most: usize,
+) -> Vec<DeviceRecord> {
     let mut found = Vec::new();
     let mut at = match (only, after) {
         (Some(only), Some((plugin, device))) if *only == plugin => Some((plugin, device)),

@@ -1,4 +1,4 @@
-//! What happens, as it happens: server-sent events.
+//! A stream of host events as server-sent events.
 
 use roost_scheduler::zone::Zone;
 use std::{
@@ -38,25 +38,25 @@ use crate::event_log::{EventLog, HostEvent, Kind};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
-    /// Only those of these kinds, such as `run,log`: of `run`, `plan`, `plugin`, `log`, `link` and `clock`
+    /// Only events of these kinds, such as `run,log`: one or more of `run`, `plan`, `plugin`, `log`, `link` and `clock`
     #[param(value_type = String, required = false, pattern = "^(run|plan|plugin|log|link|clock)(,(run|plan|plugin|log|link|clock))*$")]
     #[serde(default)]
     kind: Kinds,
-    /// Only those of this plugin
+    /// Only events of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
-    /// Only those of devices with this name
+    /// Only events of devices with this name
     #[param(inline)]
     device: Option<Device>,
-    /// Only what plugins' logs have
+    /// Only events that are in the logs of plugins
     #[serde(default)]
     logged: bool,
-    /// Only those behind the one with this id, or `oldest`: all that are still known. Without it, and without `Last-Event-ID`,
-    /// what happens from now on
+    /// Only events after the one with this id, or `oldest` for all events that are kept. Without it and without
+    /// `Last-Event-ID`, only new events
     after: Option<String>,
 }
 
-/// None: all.
+/// A set of kinds; empty for all.
 #[derive(Debug, Default)]
 struct Kinds(Vec<Kind>);
 
@@ -66,12 +66,12 @@ impl<'de> Deserialize<'de> for Kinds {
         let kinds = text.split(',').map(|word| Kind::ALL.into_iter().find(|kind| kind.word() == word));
         kinds.collect::<Option<_>>().map(Self).ok_or_else(|| {
             let known = Kind::ALL.map(Kind::word).join(", ");
-            D::Error::custom(format!("`{text}` is not a kind, nor several with a comma between: there are {known}"))
+            D::Error::custom(format!("`{text}` is not a comma-separated list of kinds: use {known}"))
         })
     }
 }
 
-/// Which happenings somebody wants to hear of.
+/// Selects the events that a client is subscribed to.
 struct Filter {
     kinds: Vec<Kind>,
     plugin: Option<PluginName>,
@@ -80,7 +80,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, what: &HostEvent) -> bool {
+    fn matches(&self, what: &HostEvent) -> bool {
         (self.kinds.is_empty() || self.kinds.contains(&what.kind()))
             && self.plugin.as_ref().is_none_or(|plugin| what.plugin() == Some(plugin))
             && self.device.as_ref().is_none_or(|device| what.device() == Some(device))
@@ -88,129 +88,130 @@ impl Filter {
     }
 }
 
-/// What happens, from now on or from where a client left off
+/// Stream events
 ///
-/// Server-sent events, until either side ends it: `event` is the kind, `data` the JSON. A client that was away, or reads more
-/// slowly than things happen, may miss some: then `event: gap` says how many, with a `GapRecord` as its data. A client that
-/// comes back says which `id` was the last, and goes on behind it. At least every 15 s there is a comment or an `id` alone. What
-/// is said of runs is on disk.
+/// Sends server-sent events until either side closes the connection: `event` is the kind, `data` a JSON object. A
+/// client that reconnects sends the last `id` that it received and gets the events after it. If events are lost,
+/// because the client was away for too long or reads too slowly, `event: gap` has a `GapRecord` with their number. At
+/// least every 15 s the stream has a comment or an `id` alone. Events of runs are sent only after they are on disk.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(
         EventsQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was read; `after` outranks it"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received; `after` takes precedence"),
     ),
     responses((status = 200, body = HostEventRecord, content_type = "text/event-stream",
-        description = "A stream of these, each as the `data` of an event")))]
+        description = "A stream of events, each with such a record as its `data`")))]
 pub(super) async fn events(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     headers: HeaderMap,
-    Query(wanted): Query<EventsQuery>,
+    Query(query): Query<EventsQuery>,
 ) -> Result<Response, Problem> {
-    let EventsQuery { kind: Kinds(kinds), plugin, device, logged, after } = wanted;
+    let EventsQuery { kind: Kinds(kinds), plugin, device, logged, after } = query;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let from = Position::find(&desk, after.or(last).as_deref().filter(|id| !id.is_empty()))?;
-    let place = desk.streams().clone().try_acquire_owned().map_err(|_| {
-        let detail = format!("{} streams are open already, and there may be no more", limits::STREAMS);
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint("end one of them, or try again when one has ended")
+    let from = Position::find(&state, after.or(last).as_deref().filter(|id| !id.is_empty()))?;
+    let permit = state.streams().clone().try_acquire_owned().map_err(|_| {
+        let detail = format!("all {} streams are in use", limits::STREAMS);
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint("close one of them, or try again later")
     })?;
     let filter =
         Filter { kinds, plugin: plugin.map(|Plugin(name)| name), device: device.map(|Device(name)| name), logged };
-    // One piece that is sent, and one that waits.
-    let (to, pieces) = mpsc::channel(1);
-    tokio::spawn(follow(desk.feed().clone(), desk.zone(), filter, from, to, place));
-    let mut response = Response::new(Body::new(Pieces(pieces)));
+    // One chunk that is being sent, and one that waits.
+    let (to, chunks) = mpsc::channel(1);
+    tokio::spawn(follow(state.event_log().clone(), state.zone(), filter, from, to, permit));
+    let mut response = Response::new(Body::new(Chunks(chunks)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx would keep it back until there is enough of it.
+    // Turns off the buffering of nginx.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
 
-/// Where somebody goes on.
+/// The position from which a stream continues.
 struct Position {
-    /// Behind that one.
+    /// The number of the last event that the client has received.
     number: u64,
-    /// Whether what came before belongs to a host that has ended.
-    is_of_another: bool,
+    /// Whether the client's last event is of an earlier start of the host.
+    is_of_earlier_start: bool,
 }
 
 impl Position {
-    fn find(desk: &ApiState, after: Option<&str>) -> Result<Self, Problem> {
-        let feed = desk.feed();
-        let (number, is_of_another) = match after {
-            None => (feed.last(), false),
-            Some("oldest") => (feed.after(0, 0).missed, false),
+    /// Finds the position after an event, or that of the newest event. The id of an event that is not kept is valid.
+    fn find(state: &ApiState, after: Option<&str>) -> Result<Self, Problem> {
+        let event_log = state.event_log();
+        let (number, is_of_earlier_start) = match after {
+            None => (event_log.last(), false),
+            Some("oldest") => (event_log.after(0, 0).missed, false),
             Some(id) => match parse_id(id) {
-                Some((start, number)) if start == feed.start() => (number.min(feed.last()), false),
-                Some(_) => (feed.after(0, 0).missed, true),
-                None => return Err(Problem::bad_request(format!("`{id}` is not an event's id, nor `oldest`"))),
+                Some((start, number)) if start == event_log.start() => (number.min(event_log.last()), false),
+                Some(_) => (event_log.after(0, 0).missed, true),
+                None => return Err(Problem::bad_request(format!("`{id}` is neither the id of an event nor `oldest`"))),
             },
         };
-        Ok(Self { number, is_of_another })
+        Ok(Self { number, is_of_earlier_start })
     }
 }
 
-/// Until the reader has gone, or the host stops.
+/// Sends the events of a stream until the client closes it or the host stops.
 async fn follow(
-    feed: EventLog,
+    event_log: EventLog,
     zone: Zone,
     filter: Filter,
     from: Position,
     to: mpsc::Sender<Bytes>,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) {
-    let feed = &feed;
-    let mut bell = feed.bell();
-    let Position { number: mut at, is_of_another } = from;
-    let mut piece = BytesMut::from(format!("retry: 1000\nid: {}\n\n", id(feed, at)).as_bytes());
-    if is_of_another {
-        piece.extend_from_slice(&gap(&id(feed, at), None));
+    let event_log = &event_log;
+    let mut bell = event_log.subscribe();
+    let Position { number: mut at, is_of_earlier_start } = from;
+    let mut chunk = BytesMut::from(format!("retry: 1000\nid: {}\n\n", id(event_log, at)).as_bytes());
+    if is_of_earlier_start {
+        chunk.extend_from_slice(&gap(&id(event_log, at), None));
     }
     loop {
-        let found = feed.after(at, limits::EVENTS_PER_PIECE);
+        let found = event_log.after(at, limits::EVENTS_PER_CHUNK);
         if found.missed > 0 {
             at += found.missed;
-            piece.extend_from_slice(&gap(&id(feed, at), Some(found.missed)));
+            chunk.extend_from_slice(&gap(&id(event_log, at), Some(found.missed)));
         }
         let mut left: VecDeque<_> = found.entries.into();
-        let is_more = left.len() == limits::EVENTS_PER_PIECE;
+        let is_more = left.len() == limits::EVENTS_PER_CHUNK;
         while let Some(entry) = left.pop_front() {
             at = entry.number;
-            if !filter.takes(&entry.what) {
+            if !filter.matches(&entry.what) {
                 continue;
             }
-            piece.extend_from_slice(&frame(feed, &entry, zone));
-            if piece.len() >= limits::PIECE_BYTES && to.send(piece.split().freeze()).await.is_err() {
+            chunk.extend_from_slice(&frame(event_log, &entry, zone));
+            if chunk.len() >= limits::CHUNK_BYTES && to.send(chunk.split().freeze()).await.is_err() {
                 return;
             }
         }
-        if !piece.is_empty() && to.send(piece.split().freeze()).await.is_err() {
+        if !chunk.is_empty() && to.send(chunk.split().freeze()).await.is_err() {
             return;
         }
         if is_more {
-            // Others have their turn.
+            // Lets other requests run.
             tokio::task::yield_now().await;
             continue;
         }
         tokio::select! {
             rung = bell.changed() => if rung.is_err() || *bell.borrow_and_update() { break },
-            // Also how far it has come: what is not wanted need not be looked at again.
-            () = sleep(limits::HEARTBEAT) => piece.extend(format!(": \nid: {}\n\n", id(feed, at)).bytes()),
+            // Includes the position, so that a client that reconnects skips events that its filter has excluded.
+            () = sleep(limits::HEARTBEAT) => chunk.extend(format!(": \nid: {}\n\n", id(event_log, at)).bytes()),
             () = to.closed() => break,
         }
     }
-    drop(place);
+    drop(permit);
 }
 
 fn gap(id: &str, missed: Option<u64>) -> Bytes {
     event(id, "gap", &serde_json::to_string(&GapRecord { missed }).unwrap_or_default())
 }
 
-/// A body in pieces.
-struct Pieces(mpsc::Receiver<Bytes>);
+/// A body of chunks.
+struct Chunks(mpsc::Receiver<Bytes>);
 
-impl hyper::body::Body for Pieces {
+impl hyper::body::Body for Chunks {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -218,7 +219,7 @@ impl hyper::body::Body for Pieces {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }
 
@@ -230,25 +231,25 @@ mod tests {
 
     use super::*;
 
-    /// What a stream says before it waits.
-    async fn said(feed: &EventLog, filter: Filter, from: Position) -> String {
-        let (to, mut pieces) = mpsc::channel(1);
-        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let following = tokio::spawn(follow(feed.clone(), Zone::UTC, filter, from, to, place));
-        let mut said = Vec::new();
+    /// Returns what a stream sends up to its first heartbeat.
+    async fn received(event_log: &EventLog, filter: Filter, from: Position) -> String {
+        let (to, mut chunks) = mpsc::channel(1);
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let following = tokio::spawn(follow(event_log.clone(), Zone::UTC, filter, from, to, permit));
+        let mut received = Vec::new();
         loop {
-            let piece = pieces.recv().await.unwrap();
-            assert!(piece.len() < limits::PIECE_BYTES + 4_096);
-            if piece.starts_with(b": ") {
-                said.extend(piece);
+            let chunk = chunks.recv().await.unwrap();
+            assert!(chunk.len() < limits::CHUNK_BYTES + 4_096);
+            if chunk.starts_with(b": ") {
+                received.extend(chunk);
                 break;
             }
-            said.extend(piece);
+            received.extend(chunk);
         }
-        drop(pieces);
-        // Nobody reads any more.
+        drop(chunks);
+        // The task ends because the reader is gone.
         following.await.unwrap();
-        String::from_utf8(said).unwrap()
+        String::from_utf8(received).unwrap()
     }
 
     fn filter(kinds: &[Kind]) -> Filter {
@@ -256,22 +257,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_was_away_for_too_long_is_told_what_he_missed_and_gets_the_rest() {
-        let feed = EventLog::default();
-        feed.tell_all((0..20_000).map(|number| HostEvent::Link { up: number % 2 == 0 }));
-        let first = feed.after(0, 0).missed;
-        let said = said(&feed, filter(&[]), Position { number: 3, is_of_another: false }).await;
-        let gap = format!("id: {}\nevent: gap\ndata: {{\"missed\":{}}}\n\n", id(&feed, first), first - 3);
-        assert!(first > 3 && said.contains(&gap), "{}", &said[..300]);
-        assert_eq!(said.matches("event: link\n").count() as u64, 20_000 - first);
+    async fn a_client_that_was_away_for_too_long_gets_a_gap_and_the_rest() {
+        let event_log = EventLog::default();
+        event_log.push_all((0..20_000).map(|number| HostEvent::Link { up: number % 2 == 0 }));
+        let first = event_log.after(0, 0).missed;
+        let text = received(&event_log, filter(&[]), Position { number: 3, is_of_earlier_start: false }).await;
+        let gap = format!("id: {}\nevent: gap\ndata: {{\"missed\":{}}}\n\n", id(&event_log, first), first - 3);
+        assert!(first > 3 && text.contains(&gap), "{}", &text[..300]);
+        assert_eq!(text.matches("event: link\n").count() as u64, 20_000 - first);
     }
 
     #[tokio::test]
-    async fn whoever_wants_little_still_learns_how_far_the_stream_has_come() {
-        let feed = EventLog::default();
-        feed.tell_all((0..1_000).map(|_| HostEvent::Link { up: true }));
-        let said = said(&feed, filter(&[Kind::Clock]), Position { number: 0, is_of_another: false }).await;
-        assert!(!said.contains("data: "), "{said}");
-        assert!(said.ends_with(&format!(": \nid: {}\n\n", id(&feed, 1_000))), "{said}");
+    async fn a_heartbeat_has_the_position_also_if_the_filter_excludes_all_events() {
+        let event_log = EventLog::default();
+        event_log.push_all((0..1_000).map(|_| HostEvent::Link { up: true }));
+        let text =
+            received(&event_log, filter(&[Kind::Clock]), Position { number: 0, is_of_earlier_start: false }).await;
+        assert!(!text.contains("data: "), "{text}");
+        assert!(text.ends_with(&format!(": \nid: {}\n\n", id(&event_log, 1_000))), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Why a run did or did not happen: what was recorded, or else what can be told from the plan and the clock.
+//! Explanations why a run did or did not happen: from its recorded outcome, or else from the plan and the clock.
 
 mod facts;
 mod reason;
@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use self::{
     facts::{ActiveRun, Facts, Planned},
-    sentence::{BY_HAND, Sentence},
+    sentence::{BY_OPERATOR, Sentence},
 };
 use super::{
     extract::Query,
@@ -42,7 +42,7 @@ use crate::{
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Why a run did or did not happen.
+/// An explanation why a run did or did not happen.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Explanation {
     #[schema(inline, value_type = Plugin)]
@@ -51,21 +51,23 @@ pub(crate) struct Explanation {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
-    /// Which occurrence this is about: that of the run that is nearest to what was asked for, or should have been.
+    /// The occurrence that is explained: the one of the run that is nearest to the requested time, or that should have
+    /// been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) occurrence: Option<String>,
-    /// What became of it. `due`: it has not come yet. `undecided`: it has come, and nothing has started yet. `forgotten`: there is no
-    /// record of it any more, or it was not planned then. `never`: nothing was or will be due. `unknown`: there is no such job.
+    /// The state or outcome of the run, or else: `due` if the occurrence is in the future; `undecided` if it is past
+    /// and no run has started yet; `forgotten` if there is no record of it, because it is too old or was not planned
+    /// then; `never` if the job is not due around that time; `unknown` if there is no such job.
     #[schema(
         pattern = "^(succeeded|failed|missed|skipped|cancelled|denied|running|due|undecided|forgotten|never|unknown)$"
     )]
     pub(crate) verdict: String,
-    /// The same for people, in one line.
+    /// The explanation, in one line.
     pub(crate) sentence: String,
-    /// What else has to do with it, as things are now, and what to do: some with lines to be copied.
+    /// Notes on the current state, and on how to solve the problem. Some have several lines, with settings to copy.
     pub(crate) notes: Vec<String>,
-    /// The run, with its reason as data; of one that nothing is on disk of yet, only which it is.
+    /// The run, with its reason as data. If it is not on disk yet, only its names and state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunRecord>,
 }
@@ -80,36 +82,36 @@ pub(super) struct ExplainQuery {
     device: Device,
     #[param(inline)]
     job: Job,
-    /// When it should have happened, more or less: `2027-03-01T06:30:00Z`, or by the device's clock `2027-03-01T06:30`.
-    /// Default: its last run, whatever made it
+    /// The approximate time at which the run should have happened: `2027-03-01T06:30:00Z`, or `2027-03-01T06:30` in the
+    /// device's time zone. Default: the job's last run
     #[param(example = "2027-03-01T06:30", max_length = 64)]
     at: Option<String>,
 }
 
-/// Why a run did or did not happen
+/// Explain why a run did or did not happen
 ///
-/// About the run of the job that is nearest to `at`, whether its trigger made it or a person did, under way or ended: what was
-/// recorded when it was decided; or why it has not come yet, or what it waits for; or why there was none.
+/// Explains the run of the job that is nearest to `at`, whether it was started by its trigger or by hand: its recorded
+/// outcome if it has ended, what it waits for if it has not, or why there is no such run.
 #[utoipa::path(get, path = "/api/v1/explain", tag = "runs", params(ExplainQuery), responses((status = 200, body = Explanation)))]
-pub(super) async fn explain(State(desk): State<ApiState>, Query(wanted): Query<ExplainQuery>) -> Answered<Explanation> {
-    let ExplainQuery { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = wanted;
+pub(super) async fn explain(State(state): State<ApiState>, Query(query): Query<ExplainQuery>) -> Answered<Explanation> {
+    let ExplainQuery { plugin: Plugin(plugin), device: Device(device), job: Job(job), at } = query;
     let at = at.map(|at| at.parse::<When>()).transpose().map_err(|why| Problem::bad_request(format!("`at`: {why}")))?;
     let name = (plugin, device, job);
-    let mut explanation = told(&desk, &name, at.as_ref()).await?;
-    for _ in 0..limits::EXPLAINED_AGAIN {
-        if !explanation.may_be_early(at.is_some()) {
+    let mut explanation = explain_once(&state, &name, at.as_ref()).await?;
+    for _ in 0..limits::EXPLAIN_RETRIES {
+        if !explanation.may_be_premature(at.is_some()) {
             break;
         }
         tokio::time::sleep(limits::DURABLE).await;
-        explanation = told(&desk, &name, at.as_ref()).await?;
+        explanation = explain_once(&state, &name, at.as_ref()).await?;
     }
     Ok(Json(explanation))
 }
 
 impl Explanation {
-    /// Whether a moment later there may be more to say: how a run ended is on disk a little after it has. Until then there is
-    /// nothing of it, as of a job that never ran, or that it has not ended.
-    fn may_be_early(&self, has_time: bool) -> bool {
+    /// Checks whether the explanation may soon change. The outcome of a run is on disk shortly after its end; until
+    /// then the run looks as if it were under way, or had never been.
+    fn may_be_premature(&self, has_time: bool) -> bool {
         match (&self.run, self.verdict.as_str()) {
             (Some(run), _) => run.next.is_some(),
             (None, "forgotten") => true,
@@ -119,58 +121,58 @@ impl Explanation {
     }
 }
 
-async fn told(desk: &ApiState, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
+async fn explain_once(state: &ApiState, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
     let of = name.clone();
-    let facts = desk.look(move |scheduler| Facts::of(scheduler, &of)).await?;
-    let fault = desk.plugins().board.plugin(&name.0).and_then(|standing| standing.fault);
+    let facts = state.inspect(move |scheduler| Facts::of(scheduler, &of)).await?;
+    let fault = state.plugins().board.plugin(&name.0).and_then(|status| status.fault);
     let fault =
         fault.map(|Fault { report: Report { what, causes, .. }, at }| (at, [vec![what], causes].concat().join(": ")));
-    let facts = Facts { fault, rules: desk.rules().clone(), ..facts };
-    let zone = facts.site.map_or(desk.zone(), |site| site.zone);
+    let facts = Facts { fault, rules: state.rules().clone(), ..facts };
+    let zone = facts.site.map_or(state.zone(), |site| site.zone);
     let (at, now) = (at.map(|at| at.in_zone(zone)), clock::now());
-    let (name, kept_days) = (name.clone(), desk.history_days());
-    if at.is_some_and(|at| at.ms_since(now) > limits::EXPLAINED_MS) {
+    let (name, kept_days) = (name.clone(), state.history_days());
+    if at.is_some_and(|at| at.ms_since(now) > limits::EXPLAIN_AHEAD_MS) {
         let problem = Problem::bad_request("`at` is more than 400 days ahead");
-        return Err(problem.hint("`roost jobs` says when a job is due next"));
+        return Err(problem.hint("`roost jobs` shows when a job is due next"));
     }
-    let told = desk.read(move |data| {
+    let explanation = state.read(move |data| {
         let mut case = Case::new(name, facts, at, now, (zone, kept_days));
         case.disk = store::around(data, &case.name, case.nominal.ok(), at.unwrap_or(now), case.window())?;
         Ok(case.explain())
     });
-    told.await
+    explanation.await
 }
 
-/// Everything that an explanation is made of.
+/// Everything that an explanation is based on.
 struct Case {
     name: JobName,
     facts: Facts,
-    /// What was asked for, if anything was.
+    /// The requested time, if any.
     at: Option<Instant>,
     now: Instant,
     zone: Zone,
-    /// For how long it is kept what became of runs.
+    /// For how many days outcomes are kept.
     kept_days: u32,
-    /// The occurrence of its trigger that is nearest, or why there is none.
+    /// The nearest occurrence of the trigger, or why there is none.
     nominal: Result<Instant, Option<Never>>,
-    /// When the run of that starts.
+    /// When the run of that occurrence starts.
     start: Option<Instant>,
-    /// What comes next.
+    /// The next occurrence.
     next: Option<NextRun>,
     disk: Around,
 }
 
-/// A run that an explanation is about.
+/// A run that is explained.
 enum Found<'a> {
     UnderWay(&'a ActiveRun),
-    /// Perhaps it stands for the one that is meant.
+    /// A record on disk. It may cover several occurrences, among them the requested one.
     OnDisk(&'a RunView),
 }
 
 impl Found<'_> {
     fn moment(&self) -> Instant {
         match self {
-            Self::UnderWay(begun) => begun.id.moment(),
+            Self::UnderWay(run) => run.id.moment(),
             Self::OnDisk(run) => run.id.moment(),
         }
     }
@@ -178,70 +180,70 @@ impl Found<'_> {
 
 impl Case {
     fn new(name: JobName, facts: Facts, at: Option<Instant>, now: Instant, (zone, kept_days): (Zone, u32)) -> Self {
-        let mut sky = SunCache::default();
-        let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sky);
-        let start = nominal.ok().map(|nominal| facts.start(&name, nominal, &mut sky));
-        let next = facts.next(now, &mut sky);
+        let mut sun = SunCache::default();
+        let nominal = facts.nominal(at.unwrap_or(now), at.is_none(), &mut sun);
+        let start = nominal.ok().map(|nominal| facts.start(&name, nominal, &mut sun));
+        let next = facts.next(now, &mut sun);
         Self { name, facts, at, now, zone, kept_days, nominal, start, next, disk: Around::default() }
     }
 
-    /// From when to when a run may have been due that nobody has planned for the time that is meant.
+    /// Returns the period in which other runs than that of the nearest occurrence are considered.
     fn window(&self) -> (Instant, Instant) {
         match (self.at, self.nominal) {
             (Some(at), _) => (at.plus_ms(-DAY_MS), at.plus_ms(DAY_MS + 1)),
             (None, Ok(nominal)) if nominal <= self.now => (nominal, self.now.plus_ms(1)),
             (None, Ok(_)) => (Instant::MIN, self.now.plus_ms(1)),
-            // What a job would have done that has gone is recorded, too.
+            // The job may have been removed; its records are still there.
             (None, Err(_)) => (Instant::MIN, Instant::MAX),
         }
     }
 
     fn explain(self) -> Explanation {
-        let say = Sentence { zone: self.zone, now: self.now };
+        let writer = Sentence { zone: self.zone, now: self.now };
         let mut notes = Vec::new();
         let (mut about, mut run) = (None, None);
         let (verdict, sentence) = match (self.found(), self.nominal) {
             (Some(Found::OnDisk(found)), _) => {
                 let outcome = found.why.as_deref().and_then(|why| store::outcome_from_json(why).ok());
-                let meant = self.meant(found, outcome.as_ref());
-                let (mut sentence, hint) = say.on_disk(found, outcome.as_ref(), meant);
-                if found.state == "failed" && self.facts.can_be_done_again(&found.id) {
+                let covered = self.covered(found, outcome.as_ref());
+                let (mut sentence, hint) = writer.on_disk(found, outcome.as_ref(), covered);
+                if found.state == "failed" && self.facts.can_be_replayed(&found.id) {
                     let is_unclear =
                         matches!(&outcome, Some(Outcome::Failed(failed)) if failed.last == Attempt::PossiblySent);
-                    let whether = if is_unclear { "if it did not arrive, " } else { "" };
-                    sentence += &format!("; {whether}`roost replay {}` does it again", found.id);
+                    let condition = if is_unclear { "if it did not arrive, " } else { "" };
+                    sentence += &format!("; {condition}`roost replay {}` repeats it", found.id);
                 }
                 notes.extend(hint);
                 if let Some(Outcome::Denied(denied)) = &outcome {
                     notes.extend(self.how_to_allow(denied));
                 }
-                about = Some(meant.unwrap_or(found.id.occurrence));
+                about = Some(covered.unwrap_or(found.id.occurrence));
                 run = Some(RunRecord::new(found, self.zone, self.now));
                 (found.state.clone(), sentence)
             }
             (Some(Found::UnderWay(ActiveRun { id, started, progress })), _) => {
-                let (sentence, hint) = say.under_way(id, progress, self.facts.is_linked);
+                let (sentence, hint) = writer.under_way(id, progress, self.facts.is_linked);
                 notes.extend(hint);
                 about = Some(id.occurrence);
                 run = Some(RunRecord::under_way(id, *started, self.zone));
                 ("running".to_owned(), sentence)
             }
             (None, Ok(nearest)) if self.at.is_some_and(|at| !is_of_day(at, nearest)) => {
-                ("never".to_owned(), say.not_then(self.at.unwrap_or(self.now), nearest, self.is_of_sun()))
+                ("never".to_owned(), writer.not_then(self.at.unwrap_or(self.now), nearest, self.is_of_sun()))
             }
             (None, Ok(occurrence)) if let Some(next) = self.first_due(occurrence) => {
                 about = Some(next);
-                ("due".to_owned(), self.not_yet(&say, occurrence, next))
+                ("due".to_owned(), self.not_yet(&writer, occurrence, next))
             }
             (None, Ok(occurrence)) => {
                 about = Some(occurrence);
-                let (verdict, sentence) = self.undone(&say, occurrence);
+                let (verdict, sentence) = self.without_run(&writer, occurrence);
                 (verdict.to_owned(), sentence)
             }
-            (None, Err(never)) if self.facts.planned.is_some() => ("never".to_owned(), say.never(never)),
-            (None, Err(_)) => ("unknown".to_owned(), self.unknown(&say)),
+            (None, Err(never)) if self.facts.planned.is_some() => ("never".to_owned(), writer.never(never)),
+            (None, Err(_)) => ("unknown".to_owned(), self.unknown(&writer)),
         };
-        notes.extend(self.notes(&say, &verdict));
+        notes.extend(self.notes(&writer, &verdict));
         let (plugin, device, job) = &self.name;
         Explanation {
             plugin: plugin.to_string(),
@@ -255,7 +257,8 @@ impl Case {
         }
     }
 
-    /// When a job is due that has no run yet, where no time is asked for: its last one was before it was planned.
+    /// Returns the next occurrence of a job that has not run yet, if no time is requested: its last occurrence was
+    /// before it was planned.
     fn first_due(&self, last: Instant) -> Option<Instant> {
         let planned = self.facts.planned.as_ref().filter(|_| self.at.is_none())?;
         match self.next {
@@ -264,17 +267,18 @@ impl Case {
         }
     }
 
-    fn not_yet(&self, say: &Sentence, last: Instant, next: Instant) -> String {
-        let is_unwanted = self.facts.planned.as_ref().is_some_and(|planned| planned.wish.skip == Some(next));
-        let due = if is_unwanted { say.left_out(next, BY_HAND) } else { say.due(next, next, 0) };
+    fn not_yet(&self, writer: &Sentence, last: Instant, next: Instant) -> String {
+        let is_skipped = self.facts.planned.as_ref().is_some_and(|planned| planned.overrides.skip == Some(next));
+        let due = if is_skipped { writer.will_be_skipped(next, BY_OPERATOR) } else { writer.due(next, next, 0) };
         let is_kept = self.now.ms_since(last) < i64::from(self.kept_days) * DAY_MS;
-        format!("{due}; {}", say.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
+        format!("{due}; {}", writer.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
     }
 
-    /// The run that is meant: one that is nearer than what the job's trigger would have made, or else that.
+    /// Finds the run to explain: one that is nearer to the requested time than the trigger's occurrence, or else the
+    /// run of that occurrence.
     fn found(&self) -> Option<Found<'_>> {
         let under_way = &self.facts.under_way;
-        let is_under_way = |run: &&RunView| under_way.iter().any(|begun| begun.id == run.id);
+        let is_under_way = |run: &&RunView| under_way.iter().any(|active| active.id == run.id);
         let on_disk = self.disk.nearest.iter().filter(|run| !is_under_way(run)).map(Found::OnDisk);
         let all = under_way.iter().map(Found::UnderWay).chain(on_disk);
         let target = self.at.unwrap_or(self.now);
@@ -283,10 +287,10 @@ impl Case {
             (is_ahead, found.moment().ms_since(target).abs())
         };
         let nearest = all.filter(|found| self.is_nearer(found.moment())).min_by_key(distance);
-        nearest.or_else(|| self.of_nominal())
+        nearest.or_else(|| self.nominal_run())
     }
 
-    /// Whether a run is meant rather than what the trigger would have made.
+    /// Checks whether a run is nearer to the requested time than the trigger's occurrence.
     fn is_nearer(&self, moment: Instant) -> bool {
         match (self.at, self.nominal) {
             (Some(at), Ok(nominal)) => is_of_day(at, moment) && moment.ms_since(at).abs() < nominal.ms_since(at).abs(),
@@ -296,31 +300,31 @@ impl Case {
         }
     }
 
-    /// The run of the trigger's occurrence, or one that stands for it.
-    fn of_nominal(&self) -> Option<Found<'_>> {
+    /// Finds the run of the trigger's occurrence, or a record that covers it.
+    fn nominal_run(&self) -> Option<Found<'_>> {
         let nominal = self.nominal.ok()?;
-        let is_it = |begun: &&ActiveRun| begun.id.occurrence == nominal && begun.id.origin.is_of_trigger();
-        if let Some(begun) = self.facts.under_way.iter().find(is_it) {
-            return Some(Found::UnderWay(begun));
+        let is_nominal = |run: &&ActiveRun| run.id.occurrence == nominal && run.id.origin.is_of_trigger();
+        if let Some(run) = self.facts.under_way.iter().find(is_nominal) {
+            return Some(Found::UnderWay(run));
         }
-        let stands_for = |run: &&RunView| since(run).is_some_and(|since| since <= nominal);
-        let behind = self.disk.behind.as_ref().filter(stands_for);
+        let covers = |run: &&RunView| since(run).is_some_and(|since| since <= nominal);
+        let behind = self.disk.behind.as_ref().filter(covers);
         self.disk.of_occurrence.as_ref().or(behind).map(Found::OnDisk)
     }
 
-    /// The occurrence that was meant, where the record is about several.
-    fn meant(&self, run: &RunView, outcome: Option<&Outcome>) -> Option<Instant> {
+    /// Returns the requested occurrence if it is an earlier one of several that a record covers.
+    fn covered(&self, run: &RunView, outcome: Option<&Outcome>) -> Option<Instant> {
         outcome?.several()?;
         self.nominal.ok().filter(|nominal| *nominal < run.id.occurrence)
     }
 
-    /// Of an occurrence that there is no run of.
-    fn undone(&self, say: &Sentence, occurrence: Instant) -> (&'static str, String) {
-        let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(say)) };
-        let Planned { job, wish, paused, watermark, .. } = planned;
-        let left_out = match paused {
+    /// Explains an occurrence without a run. Returns the verdict and the sentence.
+    fn without_run(&self, writer: &Sentence, occurrence: Instant) -> (&'static str, String) {
+        let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
+        let Planned { job, overrides, paused, watermark, .. } = planned;
+        let skip_reason = match paused {
             Some(what) => Some(format!("{} is paused", sentence::level(*what))),
-            None if wish.skip == Some(occurrence) => Some(BY_HAND.to_owned()),
+            None if overrides.skip == Some(occurrence) => Some(BY_OPERATOR.to_owned()),
             None => None,
         };
         let start = self.start.unwrap_or(occurrence);
@@ -329,14 +333,14 @@ impl Case {
             let is_kept = self.now.ms_since(occurrence) < kept_ms;
             return (
                 "forgotten",
-                say.forgotten((occurrence, self.at.is_some()), self.disk.oldest, is_kept, self.kept_days),
+                writer.forgotten((occurrence, self.at.is_some()), self.disk.oldest, is_kept, self.kept_days),
             );
         }
         let verdict = if occurrence > self.now { "due" } else { "undecided" };
-        let sentence = match left_out {
-            Some(why) => say.left_out(occurrence, &why),
-            None if start > self.now => say.due(occurrence, start, job.body.policy().jitter_ms),
-            None => say.undecided(occurrence, !self.facts.under_way.is_empty()),
+        let sentence = match skip_reason {
+            Some(why) => writer.will_be_skipped(occurrence, &why),
+            None if start > self.now => writer.due(occurrence, start, job.body.policy().jitter_ms),
+            None => writer.undecided(occurrence, !self.facts.under_way.is_empty()),
         };
         (verdict, sentence)
     }
@@ -345,32 +349,32 @@ impl Case {
         self.facts.planned.as_ref().is_some_and(|planned| matches!(planned.job.trigger, Trigger::Sun(_)))
     }
 
-    fn unknown(&self, say: &Sentence) -> String {
+    fn unknown(&self, writer: &Sentence) -> String {
         let (plugin, device, job) = &self.name;
         match &self.facts.fault {
             Some((at, why)) if !self.facts.has_plugin() => {
                 let (why, _) = reason::lines(why);
-                format!("nothing of plugin `{plugin}` runs, for its file was refused {}: {why}", say.local(*at))
+                format!("plugin `{plugin}` does not run, because its file was refused {}: {why}", writer.local(*at))
             }
             _ if *plugin == PluginName::of_host() => {
-                format!("there is no job `{job}` that was made by hand, or it has gone")
+                format!("there is no ad-hoc job `{job}`, or it has been removed")
             }
             _ if !self.facts.has_plugin() => format!("there is no plugin `{plugin}` in the plugin folder"),
             _ if !self.facts.has_device => {
-                format!("plugin `{plugin}` has no device `{device}`: its settings say which it has")
+                format!("plugin `{plugin}` has no device `{device}`: see its settings")
             }
-            _ => format!("device `{plugin}/{device}` has no job `{job}`: it is not in its plan"),
+            _ => format!("device `{plugin}/{device}` has no job `{job}` in its plan"),
         }
     }
 
-    /// The lines by which an operator allows what was denied, unless it is allowed by now.
+    /// Returns the settings that allow what was denied, or a note that it is allowed by now.
     fn how_to_allow(&self, denied: &Denied) -> Option<String> {
         let (grant, rules, plugin) = (self.facts.grant.as_ref()?, &self.facts.rules, &self.name.0);
         let by_operator = rules.grants.contains_key(plugin);
         let how = |topic: &Topic, access| how_to_allow(plugin, topic, access, grant, by_operator);
         let raise = |excess, qos| how_to_raise(plugin, excess, qos, by_operator);
         let need = |name: &ResourceName, hold_ms| match rules.needable(name, plugin, hold_ms) {
-            Ok(()) => Some("that is allowed by now".into()),
+            Ok(()) => Some("it is allowed now".into()),
             Err(not) => Some(not.hint),
         };
         match denied {
@@ -379,49 +383,51 @@ impl Case {
             Denied::Qos { qos, .. } if *qos > grant.max_qos => raise(Excess::Qos, *qos),
             Denied::Retain(_) if !grant.retain => raise(Excess::Retain, grant.max_qos),
             Denied::Topic(_) | Denied::Report(_) | Denied::Qos { .. } | Denied::Retain(_) => {
-                Some("that is allowed by now".into())
+                Some("it is allowed now".into())
             }
             Denied::Resource(name) | Denied::NotGranted(name) => need(name, 0),
             Denied::HoldTooLong { resource, hold_ms, .. } => need(resource, *hold_ms),
         }
     }
 
-    /// What is paused now, and how to end that.
+    /// Returns the note about a pause and how to end it.
     fn paused(&self, what: Level) -> String {
         let (plugin, device, job) = &self.name;
-        let part = match what {
+        let target = match what {
             Level::Plugin => plugin.to_string(),
             Level::Device => format!("{plugin}/{device}"),
             Level::Job => format!("{plugin}/{device}/{job}"),
         };
-        format!("{} is paused now; `roost resume {part}` ends that", sentence::level(what))
+        format!("{} is paused now; `roost resume {target}` resumes it", sentence::level(what))
     }
 
-    /// What else has to do with it now.
-    fn notes(&self, say: &Sentence, verdict: &str) -> Vec<String> {
+    /// Returns the notes about the current state of the plugin, the device, the job and the host.
+    fn notes(&self, writer: &Sentence, verdict: &str) -> Vec<String> {
         let Facts { error, replan_at, planned, is_linked, is_stopping, fault, .. } = &self.facts;
         let mut notes = Vec::new();
         if let Some((at, why)) = fault.as_ref().filter(|_| self.facts.has_plugin()) {
-            let (at, (why, hint)) = (say.local(*at), reason::lines(why));
-            notes.push(format!("its plugin goes on as it was, for its newest files were refused {at}: {why}"));
+            let (at, (why, hint)) = (writer.local(*at), reason::lines(why));
+            notes.push(format!(
+                "its plugin runs in its previous version, because the newest files were refused {at}: {why}"
+            ));
             notes.extend(hint);
         }
         if let Some(error) = error {
             let (why, hint) = reason::lines(error);
-            let again = match replan_at {
-                Some(at) if *at > self.now => format!("; it is asked again {}", say.local(*at)),
-                Some(_) => "; it is being asked again".into(),
+            let retry = match replan_at {
+                Some(at) if *at > self.now => format!("; a new plan is requested {}", writer.local(*at)),
+                Some(_) => "; a new plan has been requested".into(),
                 None => String::new(),
             };
-            notes.push(format!("the device's newest plan was refused: {why}{again}"));
+            notes.push(format!("the device's newest plan was refused: {why}{retry}"));
             notes.extend(hint);
         }
         if let Some(planned) = planned {
             notes.extend(planned.paused.map(|what| self.paused(what)));
             let next = self.next.filter(|_| verdict != "due");
-            notes.extend(next.map(|next| say.next(next, planned.wish.skip)));
+            notes.extend(next.map(|next| writer.next(next, planned.overrides.skip)));
         } else if verdict != "unknown" {
-            notes.push(format!("its job has gone: {}", self.unknown(say)));
+            notes.push(format!("its job has been removed: {}", self.unknown(writer)));
         }
         if !is_linked {
             notes.push("there is no connection to the broker now".into());
@@ -433,12 +439,12 @@ impl Case {
     }
 }
 
-/// Whether it is no more than a day away.
+/// Checks whether two instants are at most a day apart.
 fn is_of_day(one: Instant, other: Instant) -> bool {
     one.ms_since(other).abs() <= DAY_MS
 }
 
-/// From when on a record stands for all occurrences of its job, if it is about several.
+/// Returns the first occurrence that a record covers, if it covers several.
 fn since(run: &RunView) -> Option<Instant> {
     let outcome = store::outcome_from_json(run.why.as_deref()?).ok()?;
     outcome.several().map(|several| several.since)

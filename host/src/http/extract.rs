@@ -1,4 +1,4 @@
-//! What a request says, checked: whatever is wrong with it becomes a [`Problem`].
+//! Extractors for the parts of a request. Their rejections are [`Problem`]s.
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
@@ -8,13 +8,13 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
-/// Of the path.
+/// The parameters in the path.
 pub(super) struct Path<T>(pub(super) T);
 
-/// Behind the question mark.
+/// The parameters in the query.
 pub(super) struct Query<T>(pub(super) T);
 
-/// The body.
+/// The body, as JSON.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -54,12 +54,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// Where it began, without what was tried.
+/// Returns the root cause of an error.
 fn cause(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// A body that is no JSON, and JSON that is not what is wanted, are both the asker's mistake.
+/// Returns the status for a rejected body: 400 both for invalid JSON and for JSON of another shape.
 fn status(error: &JsonRejection) -> StatusCode {
     match error.status() {
         StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,

@@ -1,4 +1,4 @@
-//! Whether it lives, and whether it does its work: for programs that watch over it.
+//! Liveness and readiness, for monitoring programs.
 
 use axum::{
     Json,
@@ -12,26 +12,28 @@ use utoipa::ToSchema;
 use roost_scheduler::{limits::CLOCK_LOST_BEFORE, scheduler::Scheduler};
 
 use super::{problem::Problem, state::ApiState};
-use crate::{clock, mqtt::BuiltInHealth, report::counted};
+use crate::{clock, mqtt::BuiltInHealth};
 
-/// It lives.
+/// The host is healthy.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Health {
     /// Always `ok`.
     status: &'static str,
 }
 
-/// Whether the host lives: its loop answers
+/// Check that the host is alive
+///
+/// Succeeds if the loop of the host responds.
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
-pub(super) async fn healthz(State(desk): State<ApiState>) -> Result<Json<Health>, Problem> {
-    desk.look(|_| ()).await?;
+pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Json<Health>, Problem> {
+    state.inspect(|_| ()).await?;
     Ok(Json(Health { status: "ok" }))
 }
 
-/// Whether the host does its work
+/// Check that the host is ready
 ///
-/// It does when its clock is set, the plugins that lay in the folder when it started are loaded or refused, it is connected
-/// to the broker, which answers if it is the built-in one, and what it decides can be kept.
+/// The host is ready when its clock is set, the plugins that were in the folder at the start are loaded or refused, it
+/// is connected to the broker, the built-in broker, if used, responds, and the database can be written.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -39,48 +41,46 @@ pub(super) async fn healthz(State(desk): State<ApiState>) -> Result<Json<Health>
     security(()),
     responses(
         (status = 200, body = Health),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "What it waits for"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The host is not ready, for the reason in `detail`"),
     )
 )]
-pub(super) async fn readyz(State(desk): State<ApiState>) -> Result<Response, Problem> {
-    match not_ready(&desk).await? {
+pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Response, Problem> {
+    match not_ready(&state).await? {
         None => Ok(Json(Health { status: "ok" }).into_response()),
         Some(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)),
     }
 }
 
-/// Why the host does not do its work, if it does not.
-pub(super) async fn not_ready(desk: &ApiState) -> Result<Option<String>, Problem> {
-    let board = &desk.plugins().board;
+/// Returns why the host is not ready, if it is not.
+pub(super) async fn not_ready(state: &ApiState) -> Result<Option<String>, Problem> {
+    let board = &state.plugins().board;
     let (first_loads_ended, loads) = (board.have_first_loads_ended(), board.loads());
-    // Only until the scheduler has taken them once: a later version takes over without a gap.
-    let versions = if desk.has_been_ready() { Vec::new() } else { board.versions() };
-    let broker = desk.broker().and_then(BuiltInHealth::problem);
-    let reason = desk.look(move |scheduler| {
+    // Only until the host has been ready once: a later version replaces the one before without a gap.
+    let versions = if state.has_been_ready() { Vec::new() } else { board.versions() };
+    let broker = state.broker().and_then(BuiltInHealth::problem);
+    let reason = state.inspect(move |scheduler| {
         let is_taken = |(name, version): &(_, _)| scheduler.plugin(name).is_some_and(|found| found.version == *version);
         match host_trouble(scheduler, broker) {
-            None if !first_loads_ended => {
-                Some(format!("plugins are being loaded: {} to go", counted(loads as u64, "plugin")))
-            }
-            None if !versions.iter().all(is_taken) => Some("the jobs of plugins are being taken up".to_owned()),
+            None if !first_loads_ended => Some(format!("plugins are loading: {loads} remaining")),
+            None if !versions.iter().all(is_taken) => Some("the jobs of plugins are being activated".to_owned()),
             trouble => trouble,
         }
     });
     let reason = reason.await?;
     if reason.is_none() {
-        desk.note_ready();
+        state.set_ready();
     }
     Ok(reason)
 }
 
-/// Why the host does not do its work, plugins apart. `broker`: what is wrong with the built-in one.
+/// Returns why the host is not ready, apart from its plugins. `broker` is the problem of the built-in broker, if any.
 fn host_trouble(scheduler: &Scheduler, broker: Option<String>) -> Option<String> {
     let now = clock::now();
     let trouble = match () {
         () if scheduler.is_stopping() => "the host is stopping",
-        () if !scheduler.can_keep() => "nothing can be written to disk any more: the host's log says why",
+        () if !scheduler.can_keep() => "the database cannot be written: see the host's log",
         () if now < CLOCK_LOST_BEFORE => {
-            return Some(format!("the clock is not set: it shows {now}, and nothing is planned before it is set"));
+            return Some(format!("the clock is not set: it shows {now}, and no job runs before it is set"));
         }
         () if broker.is_some() => return broker,
         () if scheduler.link_since().is_none() => "there is no connection to the broker",

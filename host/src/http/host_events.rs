@@ -1,4 +1,4 @@
-//! What happened, as JSON: in streams and in logs.
+//! Host events as JSON, in streams and in logs.
 
 use std::fmt::Write as _;
 
@@ -15,46 +15,47 @@ use utoipa::ToSchema;
 use super::runs::RunRecord;
 use crate::event_log::{Entry, EventLog, HostEvent};
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HostEventRecord {
-    /// What to go on from: as `after`, or as `Last-Event-ID`.
+    /// The id of the event, to continue from as `after` or `Last-Event-ID`.
     pub(crate) id: String,
     #[schema(format = DateTime)]
     pub(crate) time: String,
-    /// What it is about: a run, a plan, a version of a plugin, what a plugin wrote, the connection to the broker, the clock.
+    /// The subject: a run, a plan, a version of a plugin, a log line of a plugin, the connection to the broker, or the
+    /// clock.
     #[schema(pattern = "^(run|plan|plugin|log|link|clock)$")]
     pub(crate) kind: String,
     #[schema(pattern = "^(error|warn|info|debug|trace)$")]
     pub(crate) level: String,
-    /// For people.
+    /// A description in plain text.
     pub(crate) text: String,
-    /// What to do about it.
+    /// How to solve the problem, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) plugin: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
-    /// Of kind `run`: it has begun, if its state is `running`, or has ended. One that has but a message to send is reported when
-    /// it has ended. Times are in the host's zone.
+    /// For kind `run`: the run, which has begun if its state is `running`, or else has ended. A run of a single message
+    /// is only reported when it has ended. Times are in the host's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunRecord>,
-    /// Of kind `plan`, where it was taken.
+    /// For kind `plan`: what the plan has changed, unless it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<PlanRecord>,
-    /// Of kind `link`: whether there is a connection to the broker.
+    /// For kind `link`: whether the host is connected to the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) up: Option<bool>,
-    /// Of kind `clock`: by how much it was set; negative if back.
+    /// For kind `clock`: by how many milliseconds the clock was set; negative if it was set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by_ms: Option<i64>,
 }
 
-/// How many jobs a plan has changed.
+/// The number of jobs that a plan has changed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PlanRecord {
-    /// Whether it came with a new version.
+    /// Whether the plan is of a new version of the plugin.
     pub(crate) loaded: bool,
     pub(crate) new: usize,
     pub(crate) changed: usize,
@@ -62,35 +63,35 @@ pub(crate) struct PlanRecord {
     pub(crate) unchanged: usize,
 }
 
-/// What a stream could not tell.
+/// A gap in a stream.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct GapRecord {
-    /// How many happenings, of whatever kind; `null` where that is not known, for they were of a host that has ended.
+    /// The number of lost events, of all kinds; `null` if it is unknown because the host has been restarted since.
     #[schema(required)]
     pub(crate) missed: Option<u64>,
 }
 
-/// `19a2b3c4d5e-17`: of which start of the host, and which one.
-pub(super) fn id(feed: &EventLog, number: u64) -> String {
-    format!("{:x}-{number}", feed.start().millis())
+/// Formats the id of an event, such as `19a2b3c4d5e-17`: the time at which the host started, and the event's number.
+pub(super) fn id(event_log: &EventLog, number: u64) -> String {
+    format!("{:x}-{number}", event_log.start().millis())
 }
 
-/// What an id stands for: when the host started whose it is, and its number.
+/// Parses an id into the time at which the host started and the event's number.
 pub(super) fn parse_id(id: &str) -> Option<(Instant, u64)> {
     let (start, number) = id.split_once('-')?;
     Some((Instant::from_millis(i64::from_str_radix(start, 16).ok()?)?, number.parse().ok()?))
 }
 
-/// As it is sent to all who follow: made once.
-pub(super) fn frame(feed: &EventLog, entry: &Entry, zone: Zone) -> Bytes {
-    let made = entry.frame.get_or_init(|| {
-        let record = HostEventRecord::new(feed, entry, zone);
+/// Returns an event as it is sent to all subscribers. It is encoded once.
+pub(super) fn frame(event_log: &EventLog, entry: &Entry, zone: Zone) -> Bytes {
+    let frame = entry.frame.get_or_init(|| {
+        let record = HostEventRecord::new(event_log, entry, zone);
         event(&record.id, &record.kind, &serde_json::to_string(&record).unwrap_or_default())
     });
-    made.clone()
+    frame.clone()
 }
 
-/// A server-sent event. JSON is one line.
+/// Encodes a server-sent event. `data` must be a single line, as JSON is here.
 pub(super) fn event(id: &str, kind: &str, data: &str) -> Bytes {
     let mut text = String::with_capacity(id.len() + kind.len() + data.len() + 24);
     let _ = write!(text, "id: {id}\nevent: {kind}\ndata: {data}\n\n");
@@ -98,11 +99,11 @@ pub(super) fn event(id: &str, kind: &str, data: &str) -> Bytes {
 }
 
 impl HostEventRecord {
-    pub(super) fn new(feed: &EventLog, entry: &Entry, zone: Zone) -> Self {
+    pub(super) fn new(event_log: &EventLog, entry: &Entry, zone: Zone) -> Self {
         let what = &entry.what;
-        let (level, text) = what.told();
+        let (level, text) = what.message();
         let mut record = Self {
-            id: id(feed, entry.number),
+            id: id(event_log, entry.number),
             time: entry.at.in_zone(zone),
             kind: what.kind().word().into(),
             level: word(level).into(),

@@ -1,4 +1,4 @@
-//! Jobs, and when they are due.
+//! Jobs and their next runs.
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     limits,
-    missing::missing,
+    not_found::not_found,
     page::{Limit, Page, cursor, resume},
     params::{Device, Job, JobPath, Plugin},
     problem::{Answered, Problem},
@@ -35,47 +35,47 @@ pub(crate) struct JobRecord {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
-    /// For people.
+    /// A description for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
-    /// As `roost next` takes it.
+    /// The trigger, in the notation of `roost next`.
     pub(crate) trigger: String,
-    /// What the trigger may be mistaken for: `1-7 * 1` is not the first Monday.
+    /// A warning about a trigger that is easily misread: `1-7 * 1` is not the first Monday of the month.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
     /// When its next run is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) due: Option<String>,
-    /// Instead, where that is not known: not before then, for the sun does not do that for so long.
+    /// Instead of `due`: a time before which the job is not due, because its sun event does not occur until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) not_before: Option<String>,
-    /// When it is due after that, as often as was asked for.
+    /// The occurrences after `due`, as many as were requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) following: Vec<String>,
-    /// What it sends, one after the other. What is usual is left out.
+    /// The messages of a run, in order. Default values are omitted.
     #[schema(value_type = Vec<records::StepRecord<'static>>)]
     pub(crate) steps: Value,
-    /// How its runs are treated. What is usual is left out.
+    /// The policy for its runs. Default values are omitted.
     #[schema(value_type = records::PolicyRecord)]
     pub(crate) policy: Value,
-    /// Instead of steps: what its plugin is asked to do then, and says what to send.
+    /// Instead of steps: the task of its plugin that is called when the job is due, and that returns the messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<TaskRecord>,
-    /// What is paused of it: all of its `plugin`, all of its `device`, or the `job` itself.
+    /// What is paused: its `plugin`, its `device`, or the `job` itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(plugin|device|job)$")]
     pub(crate) paused: Option<String>,
-    /// The occurrence that is left out, because a person asked for that.
+    /// The occurrence that the operator has requested to skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) skip: Option<String>,
-    /// When it was made by hand, of a job that no plan has.
+    /// When the job was made, if it is an ad-hoc job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) made: Option<String>,
-    /// Its runs that have not ended; of a single job only.
+    /// Its runs that have not ended. Omitted in lists of jobs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) runs: Vec<RunUnderWayRecord>,
 }
@@ -93,31 +93,31 @@ pub(crate) struct TaskRecord {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RunUnderWayRecord {
     pub(crate) run: String,
-    /// What it does or waits for.
+    /// What the run does or waits for.
     #[schema(pattern = "^(waiting|held|asking|listening|arming|sent|confirming|pausing|resting)$")]
     pub(crate) state: String,
-    /// When it should start, or should have.
+    /// The nominal start, including jitter.
     #[schema(format = DateTime)]
     pub(crate) start: String,
-    /// The step that is done next, counted from 1.
+    /// The next step, counted from 1.
     pub(crate) step: usize,
-    /// How many there are; none as long as its plugin has not said what to send.
+    /// The number of steps; 0 until its task has returned them.
     pub(crate) of: usize,
-    /// Attempts at that step so far.
+    /// The number of attempts at that step so far.
     pub(crate) attempts: u32,
-    /// How the last one ended, if it did not get through.
+    /// Why the last attempt failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
-    /// What holds it up, or did last.
+    /// What the run waits for, or last waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held_by: Option<String>,
-    /// Until when it waits, where that is known.
+    /// The time until which it waits, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) until: Option<String>,
 }
 
-/// A job as it is taken along from the loop, which does not wait until it is JSON.
+/// A copy of a job, made on the loop and encoded elsewhere.
 struct JobSnapshot {
     key: JobKey,
     plugin: PluginName,
@@ -125,26 +125,26 @@ struct JobSnapshot {
     site: Site,
     job: PackedJob,
     next: NextRun,
-    wish: Override,
+    overrides: Override,
     paused: Option<Level>,
 }
 
 impl From<JobView<'_>> for JobSnapshot {
     fn from(view: JobView<'_>) -> Self {
-        let JobView { key, plugin, device, site, job, next, wish, paused, .. } = view;
-        let (plugin, device, wish) = (plugin.clone(), device.clone(), wish.cloned().unwrap_or_default());
-        Self { key, plugin, device, site: *site, job: job.clone(), next, wish, paused }
+        let JobView { key, plugin, device, site, job, next, job_override, paused, .. } = view;
+        let (plugin, device, overrides) = (plugin.clone(), device.clone(), job_override.cloned().unwrap_or_default());
+        Self { key, plugin, device, site: *site, job: job.clone(), next, overrides, paused }
     }
 }
 
 impl JobSnapshot {
-    /// Of its messages.
+    /// Returns the size of its messages.
     fn bytes(&self) -> usize {
         self.job.body.steps().map(|step| step.payload.len() + step.topic().len()).sum()
     }
 
-    fn into_record(self, following: u32, sky: &mut SunCache) -> JobRecord {
-        let Self { plugin, device, site, job, next, wish, paused, .. } = self;
+    fn into_record(self, following: u32, sun: &mut SunCache) -> JobRecord {
+        let Self { plugin, device, site, job, next, overrides, paused, .. } = self;
         let text = |at: Instant| at.in_zone(site.zone);
         let (due, not_before) = match next {
             NextRun::Due(at) => (Some(at), None),
@@ -154,7 +154,7 @@ impl JobSnapshot {
         let mut times = Vec::new();
         let mut last = due;
         while let Some(at) = last.filter(|_| times.len() < following as usize) {
-            last = job.trigger.find(at, &site, sky).ok();
+            last = job.trigger.find(at, &site, sun).ok();
             times.extend(last.map(text));
         }
         JobRecord {
@@ -174,8 +174,8 @@ impl JobSnapshot {
                 args: serde_json::from_str(&task.args).unwrap_or_default(),
             }),
             paused: paused.map(|what| level(what).to_owned()),
-            skip: wish.skip.filter(|skip| due == Some(*skip)).map(text),
-            made: wish.by_hand.map(|by_hand| text(by_hand.made)),
+            skip: overrides.skip.filter(|skip| due == Some(*skip)).map(text),
+            made: overrides.ad_hoc.map(|ad_hoc| text(ad_hoc.made)),
             runs: Vec::new(),
         }
     }
@@ -193,21 +193,21 @@ pub(super) const fn level(what: Level) -> &'static str {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JobsQuery {
-    /// Only those of this plugin
+    /// Only jobs of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
-    /// Only those of devices with this name
+    /// Only jobs of devices with this name
     #[param(inline)]
     device: Option<Device>,
-    /// How many times to tell after the next one
+    /// The number of occurrences to return after the next one
     #[param(value_type = u32, minimum = 0, maximum = 10, default = 0)]
     #[serde(default)]
     next: Following,
-    /// How many at the most; with long messages a page has fewer
+    /// The maximum number of items; a page with long messages has fewer
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// `next` of the page before
+    /// The value of `next` of the previous page
     cursor: Option<String>,
 }
 
@@ -215,7 +215,7 @@ pub(super) struct JobsQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JobQuery {
-    /// How many times to tell after the next one
+    /// The number of occurrences to return after the next one
     #[param(value_type = u32, minimum = 0, maximum = 10, default = 0)]
     #[serde(default)]
     next: Following,
@@ -235,83 +235,84 @@ impl<'de> Deserialize<'de> for Following {
     }
 }
 
-/// The jobs, in the order in which they were first planned, more or less
+/// List jobs, in no particular order
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobsQuery),
     responses((status = 200, body = Page<JobRecord>)))]
-pub(super) async fn jobs(State(desk): State<ApiState>, Query(wanted): Query<JobsQuery>) -> Answered<Page<JobRecord>> {
-    let JobsQuery { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = wanted;
+pub(super) async fn jobs(State(state): State<ApiState>, Query(query): Query<JobsQuery>) -> Answered<Page<JobRecord>> {
+    let JobsQuery { plugin, device, next: Following(following), limit: Limit(limit), cursor: at } = query;
     let of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
     let mut from = resume(at.as_deref(), |text| text.parse::<JobKey>().ok())?;
-    let (mut taken, mut bytes): (Vec<JobSnapshot>, usize) = (Vec::new(), 0);
+    let (mut found, mut bytes): (Vec<JobSnapshot>, usize) = (Vec::new(), 0);
     let mut next = loop {
-        let (of, most) = (of.clone(), (limit - taken.len()).min(limits::JOBS_PER_LOOK));
-        let piece = desk.look(move |scheduler| {
+        let (of, most) = (of.clone(), (limit - found.len()).min(limits::JOBS_PER_QUERY));
+        let batch = state.inspect(move |scheduler| {
             let of = (of.0.as_ref(), of.1.as_ref());
             let (jobs, next) = scheduler.jobs_from(of, from.unwrap_or_default(), most);
             (jobs.into_iter().map(JobSnapshot::from).collect::<Vec<_>>(), next)
         });
-        let (jobs, next) = piece.await?;
+        let (jobs, next) = batch.await?;
         bytes += jobs.iter().map(JobSnapshot::bytes).sum::<usize>();
-        taken.extend(jobs);
+        found.extend(jobs);
         from = next;
-        if next.is_none() || taken.len() == limit || bytes > limits::PAGE_BYTES {
+        if next.is_none() || found.len() == limit || bytes > limits::PAGE_BYTES {
             break next;
         }
     };
-    if let Some(place) = too_much(&taken) {
-        next = taken.get(place).map(|job| job.key);
-        taken.truncate(place);
+    if let Some(end) = page_end(&found) {
+        next = found.get(end).map(|job| job.key);
+        found.truncate(end);
     }
-    // The sun takes long, and others ask as well.
-    let made = tokio::task::spawn_blocking(move || {
-        let mut sky = SunCache::default();
-        taken.into_iter().map(|job| job.into_record(following, &mut sky)).collect()
+    // On another thread, because sun events are expensive.
+    let records = tokio::task::spawn_blocking(move || {
+        let mut sun = SunCache::default();
+        found.into_iter().map(|job| job.into_record(following, &mut sun)).collect()
     });
-    let items = made.await.map_err(|error| Problem::bug(&error))?;
+    let items = records.await.map_err(|error| Problem::bug(&error))?;
     Ok(Json(Page { items, next: next.map(|key| cursor(&key.to_string())) }))
 }
 
-/// Where a page has to end. It has one job, however long that is.
-fn too_much(taken: &[JobSnapshot]) -> Option<usize> {
+/// Returns the number of jobs after which a page has too many bytes. It has at least one job.
+fn page_end(jobs: &[JobSnapshot]) -> Option<usize> {
     let mut bytes = 0;
-    let place = taken.iter().position(|job| {
+    let end = jobs.iter().position(|job| {
         bytes += job.bytes();
         bytes > limits::PAGE_BYTES
     })?;
-    Some(place.max(1)).filter(|place| *place < taken.len())
+    Some(end.max(1)).filter(|end| *end < jobs.len())
 }
 
-/// A job, and its runs that have not ended
+/// Get a job and its runs that have not ended
 #[utoipa::path(get, path = "/api/v1/jobs/{plugin}/{device}/{job}", tag = "jobs",
     params(JobPath, JobQuery),
     responses((status = 200, body = JobRecord)))]
 pub(super) async fn job(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(path): Path<JobPath>,
     Query(JobQuery { next: Following(following) }): Query<JobQuery>,
 ) -> Answered<JobRecord> {
     let (plugin, device, job) = path.name();
-    record(&desk, plugin, device, job, following).await.map(Json)
+    record(&state, plugin, device, job, following).await.map(Json)
 }
 
 pub(super) async fn record(
-    desk: &ApiState,
+    state: &ApiState,
     plugin: PluginName,
     device: DeviceName,
     job: JobId,
     following: u32,
 ) -> Result<JobRecord, Problem> {
     let name = (plugin.clone(), device.clone(), job.clone());
-    let found = desk.look(move |scheduler| {
+    let found = state.inspect(move |scheduler| {
         let found = scheduler.job(&plugin, &device, &job)?;
         let zone = found.site.zone;
-        let runs = scheduler.runs_of_job(found.key).take(limits::RUNS).map(|run| under_way(&run, zone)).collect();
+        let runs =
+            scheduler.runs_of_job(found.key).take(limits::RUNS_OF_JOB).map(|run| under_way(&run, zone)).collect();
         Some((JobSnapshot::from(found), runs))
     });
     let found: Option<(JobSnapshot, Vec<_>)> = found.await?;
-    let Some((taken, runs)) = found else { return Err(missing(desk, Part::Job(name)).await) };
-    let made = tokio::task::spawn_blocking(move || taken.into_record(following, &mut SunCache::default()));
-    Ok(JobRecord { runs, ..made.await.map_err(|error| Problem::bug(&error))? })
+    let Some((snapshot, runs)) = found else { return Err(not_found(state, Part::Job(name)).await) };
+    let record = tokio::task::spawn_blocking(move || snapshot.into_record(following, &mut SunCache::default()));
+    Ok(JobRecord { runs, ..record.await.map_err(|error| Problem::bug(&error))? })
 }
 
 fn under_way(run: &RunUnderWay<'_>, zone: Zone) -> RunUnderWayRecord {

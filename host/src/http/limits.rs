@@ -1,96 +1,97 @@
-//! Every bound of the HTTP API, each with what it protects from (I10).
+//! The bounds of the HTTP API, each with its reason (I10).
 
 use std::time::Duration;
 
-/// Added to the niceness of the thread: whoever asks must not make late what is due.
+/// Added to the niceness of the server's thread, so that requests do not delay due messages.
 pub(super) const NICE: i32 = 10;
-/// Threads that read the database for it, and pages of a plugin's file.
+/// Threads for blocking work: reads of the database and of plugin files.
 pub(super) const BLOCKING_THREADS: usize = 8;
-/// Connections over TCP at a time. Each takes a file, and the broker and the store need some, too. Whoever comes when all
-/// places are taken pushes out the one that has asked for nothing for the longest time.
+/// Connections over TCP at a time. Each needs a file descriptor, as do the broker and the store. A further connection
+/// evicts the oldest idle one.
 pub(super) const TCP_CONNECTIONS: usize = 1_024;
-/// Of so many files that the process may have open, one is for a connection over TCP, where files are few.
+/// One connection over TCP is allowed per this many file descriptors of the process, if those are few.
 pub(super) const FILES_EACH: u64 = 4;
-/// Connections to the socket in the data folder, which has room of its own: the owner gets through, whoever comes over TCP.
+/// Connections to the socket in the data folder. Their separate limit ensures that the operator is served whatever
+/// clients do over TCP.
 pub(super) const SOCKET_CONNECTIONS: usize = 64;
-/// How long a request's head may take to come, and the next request of a connection: nobody may keep a place by doing
-/// nothing. A test does not wait as long for those who say nothing.
+/// Timeout for the head of a request, and for the next request of a connection. It is shorter in tests.
 pub(super) const HEAD: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 15 });
-/// How long a request may take to come, to be done, and to be answered: what is asked for has to be on disk.
+/// Timeout for a request, including the wait for its turn and for the disk.
 pub(super) const REQUEST: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
-/// How long the core may take to do what it is asked for, and to keep it: a little less, so that this is what is told.
-pub(super) const ANSWER: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 25 });
-/// How long an answer may wait for somebody who does not read it.
-pub(super) const UNREAD: Duration = Duration::from_secs(30);
-/// The pause after a connection could not be taken, for want of files, say.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
-/// How long those who have asked are waited for when the host stops.
-pub(super) const FAREWELL: Duration = Duration::from_secs(1);
-/// Bytes of a request's head: names and queries are short.
+/// Timeout for the scheduler's reply to a command: shorter than [`REQUEST`], so that its error is the one that is
+/// reported.
+pub(super) const REPLY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 25 });
+/// Timeout for a write to a client that does not read.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Delay after a connection could not be accepted, such as for lack of file descriptors.
+pub(super) const ACCEPT_DELAY: Duration = Duration::from_secs(1);
+/// Timeout for requests under way when the host stops.
+pub(super) const SHUTDOWN: Duration = Duration::from_secs(1);
+/// Bytes of the head of a request: names and queries are short.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
-/// Bytes of a JSON body: a plan by hand, not a database.
+/// Bytes of a JSON body: the largest is a job with its steps.
 pub(super) const JSON_BYTES: usize = 256 << 10;
-/// Questions about what the loop has that are worked on at a time: it answers one at each of its turns.
+/// Concurrent reads of the scheduler's state: the loop serves one query per turn.
 pub(super) const READS: usize = 32;
-/// Questions about the past that are worked on at a time: each takes a thread and reads the disk.
+/// Concurrent reads of the history: each takes a thread and reads the disk.
 pub(super) const HISTORIES: usize = 4;
-/// Requests that change something and are worked on at a time; so many may be slow to send what they want, too.
+/// Concurrent writes.
 pub(super) const WRITES: usize = 64;
-/// Items of a page at the most, and when nobody says how many.
+/// Items of a page: the maximum and the default.
 pub(super) const PAGE: u32 = 1_000;
-pub(super) const USUAL_PAGE: u32 = 100;
-/// Bytes of messages in a page of jobs: a page ends early when it has more.
+pub(super) const DEFAULT_PAGE: u32 = 100;
+/// Bytes of messages in a page of jobs or of a timeline, after which the page ends early.
 pub(super) const PAGE_BYTES: usize = 4 << 20;
-/// Jobs that one look takes along: to copy what is shared takes long, too.
-pub(super) const JOBS_PER_LOOK: usize = 500;
-/// Devices that one look counts the jobs of, or looks for faults of.
-pub(super) const DEVICES_PER_LOOK: usize = 1_000;
-/// Names that are told of what is paused: the first say enough, and the rest is counted.
-pub(super) const PAUSED: usize = 10;
-/// Names that one is compared with that is not there: each takes some microseconds of the loop.
-pub(super) const NEAREST: usize = 64;
-/// Times that are told of a job in advance: the sun takes long to find.
+/// Jobs that one query of the scheduler copies: it holds up the loop.
+pub(super) const JOBS_PER_QUERY: usize = 500;
+/// Devices that one query of the scheduler visits.
+pub(super) const DEVICES_PER_QUERY: usize = 1_000;
+/// Paused plugins, devices and jobs that the status lists by name; the rest is only counted.
+pub(super) const PAUSED_NAMES: usize = 10;
+/// Known names that an unknown one is compared with: each comparison takes some microseconds of the loop.
+pub(super) const SUGGESTION_CANDIDATES: usize = 64;
+/// Occurrences of a job that may be requested in advance: those of the sun are expensive.
 pub(super) const FOLLOWING: u32 = 10;
-/// Runs under way that are told of one job.
-pub(super) const RUNS: usize = 100;
-/// Uploads that are worked on at a time: each holds a component, and later its plans.
+/// Runs under way that are listed of one job.
+pub(super) const RUNS_OF_JOB: usize = 100;
+/// Concurrent uploads: each holds a component, and later its plans.
 pub(super) const UPLOADS: usize = 2;
-/// How long an upload's bytes may take to come: whoever is slow takes the place of others.
+/// Timeout for the body of an upload, which counts against [`UPLOADS`].
 pub(super) const UPLOAD_BODY: Duration = Duration::from_secs(60);
-/// How long nothing of them may come.
-pub(super) const UPLOAD_PAUSE: Duration = Duration::from_secs(15);
-/// How long an upload may take in all: to wait for others, for its compile, and for a plan of each of its devices.
+/// Timeout for each part of that body.
+pub(super) const UPLOAD_STALL: Duration = Duration::from_secs(15);
+/// Timeout for an upload, including the wait for others, the compilation, and a plan of each device.
 pub(super) const UPLOAD: Duration = Duration::from_secs(600);
-/// Devices that are told of what an upload would change, and ids of jobs in each of their lists.
+/// Devices that the changes of an upload are listed of, and ids of jobs in each of their lists.
 pub(super) const CHANGED_DEVICES: usize = 500;
 pub(super) const CHANGED_JOBS: usize = 50;
-/// How long a plugin's tasks are waited for: it may be busy, or have to be compiled.
+/// Timeout for the list of a plugin's tasks: the plugin may be busy, or have to be compiled.
 pub(super) const TASKS: Duration = Duration::from_secs(5);
-/// Streams of what happens at a time: each has a connection and a task, and keeps what its reader has not taken yet.
+/// Concurrent event streams: each has a connection, a task, and a buffer for its client.
 pub(super) const STREAMS: usize = 256;
-/// Happenings that a stream looks at, and bytes that it sends, at a time.
-pub(super) const EVENTS_PER_PIECE: usize = 256;
-pub(super) const PIECE_BYTES: usize = 32 << 10;
-/// How often a stream says that it is there: proxies end connections that say nothing for a minute.
+/// Events that a stream examines at a time, and bytes that it sends at a time.
+pub(super) const EVENTS_PER_CHUNK: usize = 256;
+pub(super) const CHUNK_BYTES: usize = 32 << 10;
+/// Interval of the heartbeats of a stream: proxies close connections that are silent for a minute.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
-/// Jobs that a timeline looks at: of more, nobody could read it, and it would take longer than a request may.
+/// Jobs in a timeline: more would take longer than a request may.
 pub(super) const TIMELINE_JOBS: usize = 10_000;
-/// Places of a timeline that one page looks at, besides one for each job.
-pub(super) const TIMELINE_PLACES: usize = 10_000;
-/// How far a timeline goes: a sun trigger is never due again that is not within 400 days.
+/// Occurrences and steps that one page of a timeline examines, besides one for each job.
+pub(super) const TIMELINE_ENTRIES: usize = 10_000;
+/// The longest period of a timeline: a sun trigger that is not due within 400 days is never due again.
 pub(super) const TIMELINE_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
-/// How far it goes when nobody says so.
-pub(super) const USUAL_TIMELINE_MS: i64 = 24 * 60 * 60 * 1_000;
-/// Runs under way of a job that a timeline has, where nothing of them is on disk yet.
+/// The default period of a timeline.
+pub(super) const DEFAULT_TIMELINE_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Runs under way of each job in a timeline.
 pub(super) const TIMELINE_RUNS: usize = 8;
-/// Plugins that are measured one by one for Prometheus: each is a handful of time series.
+/// Plugins with metrics of their own: each has several time series.
 pub(super) const PLUGINS_MEASURED: usize = 1_000;
-/// How often an explanation is made again where a run may have ended that is not on disk yet: of a job that is due each second
-/// the next one may have come meanwhile.
-pub(super) const EXPLAINED_AGAIN: usize = 2;
-/// How long what was decided may take to be on disk, for those who ask at once.
+/// How often an explanation is retried because the outcome of a run may not be on disk yet. Bounded, because the job
+/// may be due again meanwhile.
+pub(super) const EXPLAIN_RETRIES: usize = 2;
+/// The time after which the outcome of a run is expected to be on disk.
 pub(super) const DURABLE: Duration = Duration::from_millis(300);
-/// How far ahead it is explained what will be: the sun is looked for no further.
-pub(super) const EXPLAINED_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
-/// How long the body of a request that changes something may take to come.
+/// How far ahead runs are explained: sun events are not searched for beyond that.
+pub(super) const EXPLAIN_AHEAD_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
+/// Timeout for the body of a write.
 pub(super) const BODY: Duration = Duration::from_secs(10);

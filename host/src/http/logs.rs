@@ -1,4 +1,4 @@
-//! What plugins wrote, and what was said about them.
+//! The logs of plugins.
 
 use axum::{Json, extract::State};
 use roost_scheduler::{event::Part, names::PluginName};
@@ -8,21 +8,21 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Path, Query},
     host_events::{HostEventRecord, id, parse_id},
-    missing::missing,
+    not_found::not_found,
     page::Limit,
     params::{Plugin, PluginPath},
     problem::{Answered, Problem},
     state::ApiState,
 };
 
-/// Of a plugin's log.
+/// A part of the log of a plugin, or of all plugins.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Logs {
-    /// The oldest first.
+    /// The entries, oldest first.
     pub(crate) items: Vec<HostEventRecord>,
-    /// Whether there is more behind them already.
+    /// Whether there are newer entries already.
     pub(crate) more: bool,
-    /// What to ask with as `after` for what comes behind them, here or of the events.
+    /// The value of `after` for the entries that follow, here and in the stream of events.
     pub(crate) next: String,
 }
 
@@ -30,60 +30,62 @@ pub(crate) struct Logs {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
-    /// How many at the most
+    /// The maximum number of items
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// Those behind the one with this id; of a host that has ended: all. Without it, the newest
+    /// Only entries after the one with this id; all entries if the host has been restarted since. Default: the newest
+    /// entries
     #[param(pattern = "^[0-9a-f]{1,12}-[0-9]{1,18}$")]
     after: Option<String>,
 }
 
-/// What a plugin wrote, and what its author needs to mend it
+/// Get the log of a plugin
 ///
-/// Its lines, whether its versions were taken, plans that were refused, runs that failed, were missed or denied: the newest
-/// 500, fewer where they are long, since the host started. They outlive its versions, and the plugin by an hour.
+/// Has what the plugin has logged, and the host's messages about it: loaded and refused versions, refused plans, and
+/// runs that failed, were missed or were denied. The host keeps the newest 500 entries of each plugin since it started,
+/// fewer if they are long, and up to an hour after the plugin is removed.
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}/logs", tag = "plugins",
     params(PluginPath, LogsQuery),
     responses((status = 200, body = Logs)))]
 pub(super) async fn logs(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
     Query(LogsQuery { limit: Limit(limit), after }): Query<LogsQuery>,
 ) -> Answered<Logs> {
-    let after = number(&desk, after)?;
-    if !desk.feed().plugins().contains(&name) {
-        let wanted = name.clone();
-        if !desk.look(move |scheduler| scheduler.plugin(&wanted).is_some()).await? {
-            return Err(missing(&desk, Part::Plugin(name)).await);
+    let after = number(&state, after)?;
+    if !state.event_log().plugins().contains(&name) {
+        let plugin = name.clone();
+        if !state.inspect(move |scheduler| scheduler.plugin(&plugin).is_some()).await? {
+            return Err(not_found(&state, Part::Plugin(name)).await);
         }
     }
-    Ok(Json(some(&desk, &[name], after, limit)))
+    Ok(Json(entries(&state, &[name], after, limit)))
 }
 
-/// The same of all plugins
+/// Get the logs of all plugins
 #[utoipa::path(get, path = "/api/v1/logs", tag = "plugins", params(LogsQuery), responses((status = 200, body = Logs)))]
 pub(super) async fn all_logs(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Query(LogsQuery { limit: Limit(limit), after }): Query<LogsQuery>,
 ) -> Answered<Logs> {
-    let after = number(&desk, after)?;
-    Ok(Json(some(&desk, &desk.feed().plugins(), after, limit)))
+    let after = number(&state, after)?;
+    Ok(Json(entries(&state, &state.event_log().plugins(), after, limit)))
 }
 
-fn number(desk: &ApiState, after: Option<String>) -> Result<Option<u64>, Problem> {
+fn number(state: &ApiState, after: Option<String>) -> Result<Option<u64>, Problem> {
     let number = after.map(|id| match parse_id(&id) {
-        Some((start, number)) => Ok(if start == desk.feed().start() { number } else { 0 }),
-        None => Err(Problem::bad_request(format!("`{id}` is not an event's id"))),
+        Some((start, number)) => Ok(if start == state.event_log().start() { number } else { 0 }),
+        None => Err(Problem::bad_request(format!("`{id}` is not the id of an event"))),
     });
     number.transpose()
 }
 
-fn some(desk: &ApiState, plugins: &[PluginName], after: Option<u64>, limit: usize) -> Logs {
-    let feed = desk.feed();
-    // What comes meanwhile is not among them, whosever it is.
-    let last = feed.last();
-    let mut entries: Vec<_> = plugins.iter().flat_map(|plugin| feed.logged(plugin, after, limit + 1)).collect();
+fn entries(state: &ApiState, plugins: &[PluginName], after: Option<u64>, limit: usize) -> Logs {
+    let event_log = state.event_log();
+    // Excludes entries that are added meanwhile, so that the order across plugins is consistent.
+    let last = event_log.last();
+    let mut entries: Vec<_> = plugins.iter().flat_map(|plugin| event_log.logged(plugin, after, limit + 1)).collect();
     entries.retain(|entry| entry.number <= last);
     entries.sort_unstable_by_key(|entry| entry.number);
     let too_many = entries.len().saturating_sub(limit);
@@ -94,6 +96,6 @@ fn some(desk: &ApiState, plugins: &[PluginName], after: Option<u64>, limit: usiz
         entries.drain(..too_many);
     }
     let next = entries.last().filter(|_| more).map_or(last, |entry| entry.number);
-    let items = entries.iter().map(|entry| HostEventRecord::new(feed, entry, desk.zone())).collect();
-    Logs { items, more, next: id(feed, next) }
+    let items = entries.iter().map(|entry| HostEventRecord::new(event_log, entry, state.zone())).collect();
+    Logs { items, more, next: id(event_log, next) }
 }

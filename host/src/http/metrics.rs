@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+//! Metrics in the text format of Prometheus: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use std::fmt::{Display, Write as _};
 
@@ -17,8 +17,8 @@ use crate::{
     process::{self, Process},
 };
 
-/// What the loop has in hand.
-struct Now {
+/// Values that are read from the scheduler.
+struct Snapshot {
     plugins: usize,
     devices: usize,
     jobs: usize,
@@ -29,7 +29,7 @@ struct Now {
     can_keep: bool,
 }
 
-impl From<&Scheduler> for Now {
+impl From<&Scheduler> for Snapshot {
     fn from(scheduler: &Scheduler) -> Self {
         Self {
             plugins: scheduler.plugin_count(),
@@ -44,124 +44,134 @@ impl From<&Scheduler> for Now {
     }
 }
 
-/// What is counted and measured, for Prometheus
+/// Get the metrics of the host, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "host",
     responses((status = 200, body = String, content_type = "text/plain", description = "Version 0.0.4 of the text format")))]
 pub(super) async fn metrics(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
 ) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
-    // Before the look: that one would wait, too.
-    let looks = desk.waiting_looks();
-    let now = desk.look(|scheduler| Now::from(scheduler)).await?;
+    // Before the query below, which would count itself.
+    let queries = state.waiting_queries();
+    let snapshot = state.inspect(|scheduler| Snapshot::from(scheduler)).await?;
     let mut text = Text::default();
-    text.gauge("roost_info", "The version that runs", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    let started = desk.started().millis() as f64 / 1e3;
+    text.gauge("roost_info", "The version of the host", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let started = state.started().millis() as f64 / 1e3;
     text.gauge("roost_start_time_seconds", "When the host started", &[], started);
-    of_loop(&mut text, &now);
-    text.gauge("roost_looks_waiting", "Questions of the HTTP API that wait for the loop", &[], looks);
-    counted(&mut text, desk.metrics());
-    of_plugins(&mut text, &desk.plugins().board.plugins_after(None, limits::PLUGINS_MEASURED));
-    text.gauge("roost_event_streams", "Streams of events that are open", &[], desk.feed().followers());
-    text.gauge("roost_event_streams_limit", "How many may be", &[], limits::STREAMS);
-    text.counter("roost_events_total", "What happened, as streams of events report it", desk.feed().last());
-    if let Some(broker) = desk.broker() {
+    of_scheduler(&mut text, &snapshot);
+    text.gauge("roost_looks_waiting", "Queries of the HTTP API that wait for the loop", &[], queries);
+    of_counts(&mut text, state.metrics());
+    of_plugins(&mut text, &state.plugins().board.plugins_after(None, limits::PLUGINS_MEASURED));
+    text.gauge("roost_event_streams", "Open streams of events", &[], state.event_log().subscriber_count());
+    text.gauge("roost_event_streams_limit", "Maximum number of open streams of events", &[], limits::STREAMS);
+    text.counter("roost_events_total", "Events, as reported by the streams of events", state.event_log().last());
+    if let Some(broker) = state.broker() {
         of_broker(&mut text, broker);
     }
     if let Some(process) = process::look() {
         of_process(&mut text, &process);
     }
-    text.gauge("roost_clock_seconds", "What the host's clock shows", &[], clock::now().millis() as f64 / 1e3);
+    text.gauge("roost_clock_seconds", "The host's clock", &[], clock::now().millis() as f64 / 1e3);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0))
 }
 
-fn of_loop(text: &mut Text, now: &Now) {
-    text.gauge("roost_plugins", "Plugins that are loaded", &[], now.plugins);
-    text.gauge("roost_devices", "Their devices", &[], now.devices);
-    text.gauge("roost_jobs", "Jobs that are planned", &[], now.jobs);
-    text.gauge("roost_runs", "Runs that have not ended", &[], now.runs);
-    text.gauge("roost_runs_ready", "Runs that could be sent, and wait for their turn", &[], now.ready);
-    text.gauge("roost_attempts", "Messages that the broker has not acknowledged yet", &[], now.attempts);
-    text.gauge("roost_link_up", "Whether there is a connection to the broker", &[], u8::from(now.is_up));
-    text.gauge("roost_store_up", "Whether what is decided can be kept", &[], u8::from(now.can_keep));
+fn of_scheduler(text: &mut Text, snapshot: &Snapshot) {
+    text.gauge("roost_plugins", "Loaded plugins", &[], snapshot.plugins);
+    text.gauge("roost_devices", "Devices of the loaded plugins", &[], snapshot.devices);
+    text.gauge("roost_jobs", "Planned and ad-hoc jobs", &[], snapshot.jobs);
+    text.gauge("roost_runs", "Runs that have not ended", &[], snapshot.runs);
+    text.gauge("roost_runs_ready", "Runs that are ready to send and wait for their turn", &[], snapshot.ready);
+    text.gauge("roost_attempts", "Messages that the broker has not acknowledged yet", &[], snapshot.attempts);
+    text.gauge("roost_link_up", "Whether the host is connected to the broker", &[], u8::from(snapshot.is_up));
+    text.gauge("roost_store_up", "Whether the database can be written", &[], u8::from(snapshot.can_keep));
 }
 
-fn counted(text: &mut Text, counts: &Counts) {
+fn of_counts(text: &mut Text, counts: &Counts) {
     text.head("roost_runs_total", "Runs that have ended", "counter");
     for (outcome, count) in counts.ended() {
         text.line("roost_runs_total", &[("outcome", outcome)], count);
     }
-    text.counter("roost_messages_total", "Messages that were handed to the link", counts.published.get());
-    let late = "How late messages were handed to the link for the first time";
+    text.counter("roost_messages_total", "Messages that were passed to the link", counts.published.get());
+    let late = "Lateness of messages when they were first passed to the link";
     text.histogram("roost_lateness_seconds", late, &counts.lateness);
-    text.histogram("roost_commit_seconds", "How long it took until decisions were durable", &counts.commits);
-    text.gauge("roost_changes_waiting", "Changes that are gathered for the disk", &[], counts.changes_waiting.get());
-    text.counter("roost_links_total", "Connections to the broker that came about", counts.links.get());
-    text.counter("roost_plans_total", "Plans that plugins were asked for, while they ran", counts.plans.get());
-    text.counter("roost_plans_failed_total", "Those of them that were refused", counts.plans_failed.get());
-    text.counter("roost_tasks_total", "Tasks that plugins were asked to do", counts.tasks.get());
-    text.counter("roost_tasks_failed_total", "Those of them that got no answer", counts.tasks_failed.get());
-    text.head("roost_http_requests_total", "Requests that the HTTP API has answered", "counter");
+    text.histogram("roost_commit_seconds", "Time until decisions were durable", &counts.commits);
+    text.gauge(
+        "roost_changes_waiting",
+        "Changes that wait to be written to the disk",
+        &[],
+        counts.changes_waiting.get(),
+    );
+    text.counter("roost_links_total", "Connections to the broker that were established", counts.links.get());
+    text.counter("roost_plans_total", "Plans that were requested from running plugins", counts.plans.get());
+    text.counter("roost_plans_failed_total", "Requested plans that were refused", counts.plans_failed.get());
+    text.counter("roost_tasks_total", "Calls of tasks", counts.tasks.get());
+    text.counter("roost_tasks_failed_total", "Calls of tasks that failed", counts.tasks_failed.get());
+    text.head("roost_http_requests_total", "Requests to the HTTP API", "counter");
     for (status, count) in counts.requests() {
         text.line("roost_http_requests_total", &[("status", &status.to_string())], count);
     }
 }
 
-/// Of each plugin what its calls used.
+/// Adds the resource usage of each plugin.
 fn of_plugins(text: &mut Text, plugins: &[(PluginName, PluginStatus)]) {
     let mut of_each = |name: &str, help: &str, kind: &str, value: fn(&Usage) -> Option<f64>| {
         text.head(name, help, kind);
-        for (plugin, standing) in plugins {
-            if let Some(value) = value(&standing.used) {
+        for (plugin, status) in plugins {
+            if let Some(value) = value(&status.used) {
                 text.line(name, &[("plugin", plugin.as_str())], value);
             }
         }
     };
-    of_each("roost_plugin_calls_total", "Calls of a plugin", "counter", |used| Some(used.calls as f64));
-    of_each("roost_plugin_calls_failed_total", "Those of them that gave no answer", "counter", |used| {
-        Some(used.failed as f64)
+    of_each("roost_plugin_calls_total", "Calls of a plugin", "counter", |usage| Some(usage.calls as f64));
+    of_each("roost_plugin_calls_failed_total", "Calls of a plugin that failed", "counter", |usage| {
+        Some(usage.failed as f64)
     });
-    of_each("roost_plugin_plan_seconds", "How long its last plan took", "gauge", |used| {
-        used.plan_ms.map(|ms| ms as f64 / 1e3)
+    of_each("roost_plugin_plan_seconds", "Duration of the plugin's last plan", "gauge", |usage| {
+        usage.plan_ms.map(|ms| ms as f64 / 1e3)
     });
-    of_each("roost_plugin_longest_plan_seconds", "How long its longest plan took", "gauge", |used| {
-        used.longest_plan_ms.map(|ms| ms as f64 / 1e3)
+    of_each("roost_plugin_longest_plan_seconds", "Duration of the plugin's longest plan", "gauge", |usage| {
+        usage.longest_plan_ms.map(|ms| ms as f64 / 1e3)
     });
-    of_each("roost_plugin_memory_bytes", "The most memory that a call of it had", "gauge", |used| {
-        Some(used.memory_bytes as f64)
+    of_each("roost_plugin_memory_bytes", "Peak memory of the plugin's calls", "gauge", |usage| {
+        Some(usage.memory_bytes as f64)
     });
 }
 
 fn of_broker(text: &mut Text, broker: &BuiltInHealth) {
     let totals = broker.totals();
     let is_up = broker.problem().is_none();
-    text.gauge("roost_broker_up", "Whether the built-in broker answers", &[], u8::from(is_up));
-    text.counter("roost_broker_restarts_total", "How often it was started again", broker.restarts());
-    text.gauge("roost_broker_clients", "Clients that are connected to it", &[], totals.clients);
-    text.gauge("roost_broker_sessions", "Their sessions, and those of clients that are away", &[], totals.sessions);
-    text.gauge("roost_broker_retained", "Messages that it retains", &[], totals.retained);
+    text.gauge("roost_broker_up", "Whether the built-in broker responds", &[], u8::from(is_up));
+    text.counter("roost_broker_restarts_total", "Restarts of the built-in broker", broker.restarts());
+    text.gauge("roost_broker_clients", "Clients connected to the built-in broker", &[], totals.clients);
+    text.gauge(
+        "roost_broker_sessions",
+        "Sessions of the built-in broker, including those of disconnected clients",
+        &[],
+        totals.sessions,
+    );
+    text.gauge("roost_broker_retained", "Messages that the built-in broker retains", &[], totals.retained);
     text.gauge(
         "roost_broker_queued_bytes",
-        "What waits for clients, or for their acknowledgement",
+        "Data that is queued for clients or awaits their acknowledgement",
         &[],
         totals.queue_bytes,
     );
     text.counter(
         "roost_broker_dropped_total",
-        "Messages that clients were too slow for, or away for too long",
+        "Messages that were dropped because a client was too slow, or disconnected for too long",
         totals.dropped,
     );
 }
 
 fn of_process(text: &mut Text, process: &Process) {
     let Process { cpu_s, resident_bytes, virtual_bytes, threads, files } = *process;
-    text.counter("process_cpu_seconds_total", "CPU time, of children that compile not", cpu_s);
-    text.gauge("process_resident_memory_bytes", "Memory that is in use", &[], resident_bytes);
-    text.gauge("process_virtual_memory_bytes", "Address space that is in use", &[], virtual_bytes);
+    text.counter("process_cpu_seconds_total", "CPU time, without that of compilation processes", cpu_s);
+    text.gauge("process_resident_memory_bytes", "Resident memory", &[], resident_bytes);
+    text.gauge("process_virtual_memory_bytes", "Virtual memory", &[], virtual_bytes);
     text.gauge("process_threads", "Threads", &[], threads);
-    text.gauge("process_open_fds", "Files that are open", &[], files);
+    text.gauge("process_open_fds", "Open file descriptors", &[], files);
 }
 
-/// The text so far.
+/// An exposition text under construction.
 #[derive(Default)]
 struct Text(String);
 
@@ -170,11 +180,11 @@ impl Text {
         let _ = write!(self.0, "# HELP {name} {help}.\n# TYPE {name} {kind}\n");
     }
 
-    /// What labels say needs no escapes.
+    /// Adds a sample. The values of labels must not need escapes.
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
-        for (place, (label, said)) in labels.iter().enumerate() {
-            let _ = write!(self.0, "{}{label}=\"{said}\"", if place == 0 { '{' } else { ',' });
+        for (index, (label, value)) in labels.iter().enumerate() {
+            let _ = write!(self.0, "{}{label}=\"{value}\"", if index == 0 { '{' } else { ',' });
         }
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
@@ -209,8 +219,8 @@ mod tests {
 
     use super::*;
 
-    /// Checks each line, and answers what each series says.
-    fn parsed(text: &str) -> HashMap<String, f64> {
+    /// Checks each line, and returns the value of each series.
+    fn parse(text: &str) -> HashMap<String, f64> {
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
         };
@@ -233,8 +243,9 @@ mod tests {
             if let Some(labels) = what.strip_prefix(name).filter(|labels| !labels.is_empty()) {
                 let inside = labels.strip_prefix('{').and_then(|labels| labels.strip_suffix('}')).unwrap();
                 for label in inside.split(',') {
-                    let (key, said) = label.split_once('=').unwrap();
-                    assert!(is_name(key) && said.len() >= 2 && said.starts_with('"') && said.ends_with('"'), "{line}");
+                    let (key, value) = label.split_once('=').unwrap();
+                    let is_quoted = value.len() >= 2 && value.starts_with('"') && value.ends_with('"');
+                    assert!(is_name(key) && is_quoted, "{line}");
                 }
             }
             let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
@@ -248,18 +259,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_is_in_the_text() {
+    fn counts_are_in_the_text() {
         let counts = Counts::default();
         counts.count_end(&roost_scheduler::outcome::Outcome::Succeeded(roost_scheduler::outcome::Success::PLAIN));
         counts.lateness.observe(Duration::from_millis(7));
         counts.count_request(200);
         counts.count_request(404);
         let mut text = Text::default();
-        counted(&mut text, &counts);
+        of_counts(&mut text, &counts);
         of_process(&mut text, &process::look().unwrap());
         of_broker(&mut text, &BuiltInHealth::default());
         text.gauge("roost_info", "It", &[("version", "1"), ("other", "2")], 1);
-        let series = parsed(&text.0);
+        let series = parse(&text.0);
         for (what, value) in [
             ("roost_runs_total{outcome=\"succeeded\"}", 1.0),
             ("roost_runs_total{outcome=\"denied\"}", 0.0),

@@ -1,4 +1,4 @@
-//! What people want of jobs that are there: now, not, or not the next time.
+//! The operator's overrides of jobs: run now, skip, pause.
 
 use axum::{extract::State, http::StatusCode};
 use roost_scheduler::event::{Part, Request};
@@ -7,80 +7,83 @@ use super::{
     extract::Path,
     params::{DevicePath, JobPath},
     problem::{Answered, Problem},
-    runs::{Which, which},
+    runs::{RunName, run_name},
     state::ApiState,
 };
 
-/// Run a job now, besides its trigger
+/// Run a job now, in addition to its trigger
 ///
-/// The answer names the run. It starts behind the job's runs that are there, also where the job is paused.
+/// Returns the name of the run. It queues behind the job's other runs. A paused job runs as well.
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/run", tag = "jobs",
     params(JobPath),
-    responses((status = 200, body = Which)))]
-pub(super) async fn run_now(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
-    which(desk.ask(Request::RunNow(path.name())).await?)
+    responses((status = 200, body = RunName)))]
+pub(super) async fn run_now(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Answered<RunName> {
+    run_name(state.request(Request::RunNow(path.name())).await?)
 }
 
-/// Leave out a job's next run
+/// Skip a job's next run
 ///
-/// The answer names the run that will be left out.
+/// Returns the name of the run that will be skipped.
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/skip", tag = "jobs",
     params(JobPath),
-    responses((status = 200, body = Which)))]
-pub(super) async fn skip(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
-    which(desk.ask(Request::Skip { job: path.name(), undo: false }).await?)
+    responses((status = 200, body = RunName)))]
+pub(super) async fn skip(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Answered<RunName> {
+    run_name(state.request(Request::Skip { job: path.name(), undo: false }).await?)
 }
 
-/// Do not leave it out, after all
+/// Undo the skip of a job's next run
 #[utoipa::path(delete, path = "/api/v1/jobs/{plugin}/{device}/{job}/skip", tag = "jobs",
     params(JobPath),
-    responses((status = 200, body = Which)))]
-pub(super) async fn unskip(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Answered<Which> {
-    which(desk.ask(Request::Skip { job: path.name(), undo: true }).await?)
+    responses((status = 200, body = RunName)))]
+pub(super) async fn unskip(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Answered<RunName> {
+    run_name(state.request(Request::Skip { job: path.name(), undo: true }).await?)
 }
 
-/// Start no run of a job, until it is resumed
+/// Pause a job until it is resumed
 ///
-/// What falls due meanwhile is recorded as skipped, and not made up for. What has started goes on.
+/// Runs that fall due during the pause are recorded as skipped and are not caught up. Runs that have started continue.
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/pause", tag = "jobs",
     params(JobPath),
     responses((status = 204)))]
-pub(super) async fn pause_job(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
-    pause(&desk, Part::Job(path.name()), true).await
+pub(super) async fn pause_job(State(state): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
+    pause(&state, Part::Job(path.name()), true).await
 }
 
-/// Start runs of a job again
+/// Resume a job
 #[utoipa::path(post, path = "/api/v1/jobs/{plugin}/{device}/{job}/resume", tag = "jobs",
     params(JobPath),
     responses((status = 204)))]
-pub(super) async fn resume_job(State(desk): State<ApiState>, Path(path): Path<JobPath>) -> Result<StatusCode, Problem> {
-    pause(&desk, Part::Job(path.name()), false).await
+pub(super) async fn resume_job(
+    State(state): State<ApiState>,
+    Path(path): Path<JobPath>,
+) -> Result<StatusCode, Problem> {
+    pause(&state, Part::Job(path.name()), false).await
 }
 
-/// Start no run of a device's jobs, until it is resumed
+/// Pause the jobs of a device until it is resumed
 #[utoipa::path(post, path = "/api/v1/devices/{plugin}/{device}/pause", tag = "devices",
     params(DevicePath),
     responses((status = 204)))]
 pub(super) async fn pause_device(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(path): Path<DevicePath>,
 ) -> Result<StatusCode, Problem> {
     let (plugin, device) = path.name();
-    pause(&desk, Part::Device(plugin, device), true).await
+    pause(&state, Part::Device(plugin, device), true).await
 }
 
-/// Start runs of a device's jobs again
+/// Resume the jobs of a device
 #[utoipa::path(post, path = "/api/v1/devices/{plugin}/{device}/resume", tag = "devices",
     params(DevicePath),
     responses((status = 204)))]
 pub(super) async fn resume_device(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(path): Path<DevicePath>,
 ) -> Result<StatusCode, Problem> {
     let (plugin, device) = path.name();
-    pause(&desk, Part::Device(plugin, device), false).await
+    pause(&state, Part::Device(plugin, device), false).await
 }
 
-pub(super) async fn pause(desk: &ApiState, what: Part, paused: bool) -> Result<StatusCode, Problem> {
-    desk.ask(Request::Pause { what, paused }).await.map(|_| StatusCode::NO_CONTENT)
+pub(super) async fn pause(state: &ApiState, what: Part, paused: bool) -> Result<StatusCode, Problem> {
+    state.request(Request::Pause { what, paused }).await.map(|_| StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,4 @@
-//! Long lists, a page at a time.
+//! Pagination.
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::ToSchema;
@@ -6,22 +6,22 @@ use utoipa::ToSchema;
 use super::{limits, problem::Problem};
 use crate::hex;
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
-    /// What to ask with as `cursor` for those that come next; `null` where these were the last.
+    /// The value of `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub(crate) next: Option<String>,
 }
 
-/// How many items a page has.
+/// The maximum number of items of a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit(pub(super) usize);
 
 impl Default for Limit {
     fn default() -> Self {
-        Self(limits::USUAL_PAGE as usize)
+        Self(limits::DEFAULT_PAGE as usize)
     }
 }
 
@@ -36,26 +36,25 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-/// The first `limit` of what was found when one more than that was looked for, and the cursor for those that come next: `place`
-/// says where one stands.
-pub(super) fn cut<T>(mut found: Vec<T>, limit: usize, place: impl FnOnce(&T) -> String) -> (Vec<T>, Option<String>) {
+/// Truncates a list, which was searched for up to `limit + 1` items, to a page. Returns its items and the cursor of the
+/// next page, if there is one. `position` returns the text of the cursor after an item.
+pub(super) fn cut<T>(mut found: Vec<T>, limit: usize, position: impl FnOnce(&T) -> String) -> (Vec<T>, Option<String>) {
     let is_more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| is_more).map(|last| cursor(&place(last)));
+    let next = found.last().filter(|_| is_more).map(|last| cursor(&position(last)));
     (found, next)
 }
 
-/// Text that whoever asks hands back as it is: what it means is nobody's business, and may change.
+/// Encodes a position as an opaque cursor: clients pass it back unchanged, and its content may change.
 pub(super) fn cursor(text: &str) -> String {
     hex::encode(text.as_bytes())
 }
 
-/// What a cursor stood for.
+/// Decodes a cursor. Fails if it is not valid.
 pub(super) fn resume<T>(cursor: Option<&str>, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
     let Some(cursor) = cursor else { return Ok(None) };
     let text = hex::decode(cursor).and_then(|bytes| String::from_utf8(bytes).ok());
-    let place = text.and_then(|text| parse(&text));
-    let none =
-        || Problem::not_found("there is no such page: `cursor` is none that Roost has given").hint("begin without it");
-    place.map(Some).ok_or_else(none)
+    let position = text.and_then(|text| parse(&text));
+    let invalid = || Problem::not_found("there is no such page: `cursor` is not valid").hint("start without a cursor");
+    position.map(Some).ok_or_else(invalid)
 }

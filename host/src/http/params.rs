@@ -1,4 +1,4 @@
-//! Names and times in requests: checked when they are read, and described by their pattern.
+//! Names and times in requests, which are validated when they are deserialized and described by a pattern.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-fn parsed<'de, D: Deserializer<'de>, T, E: fmt::Display>(
+fn parse_with<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     from: D,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, D::Error> {
@@ -28,7 +28,7 @@ macro_rules! word {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                parsed(from, $parse).map(Self)
+                parse_with(from, $parse).map(Self)
             }
         }
 
@@ -43,30 +43,30 @@ macro_rules! word {
 }
 
 word!(
-    /// A plugin, or `roost`, whose the jobs are that no plugin has.
+    /// The name of a plugin, or `roost` for the host's own jobs.
     Plugin, PluginName, PluginName::parse_owner, r"^[a-z0-9][a-z0-9-]{0,62}$"
 );
 word!(
-    /// A device.
+    /// The name of a device.
     Device, DeviceName, DeviceName::parse, r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 );
 word!(
-    /// A job.
+    /// The id of a job.
     Job, JobId, JobId::parse, r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 );
 
-/// An instant: RFC 3339.
+/// An instant in RFC 3339.
 #[derive(Clone, Debug)]
 pub(super) struct Time(pub(super) Instant);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        parsed(from, time).map(Self)
+        parse_with(from, parse_time).map(Self)
     }
 }
 
-/// What is before 1970 is as far as that.
-fn time(text: &str) -> Result<Instant, String> {
+/// Parses an instant. Times before 1970 are clamped.
+fn parse_time(text: &str) -> Result<Instant, String> {
     let at = chrono::DateTime::parse_from_rfc3339(text);
     let wrong = |_| match no_such_time(text) {
         Some(why) => format!("`{text}`: {why}"),

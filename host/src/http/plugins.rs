@@ -1,4 +1,4 @@
-//! Plugins that are there.
+//! Plugins.
 
 mod differences;
 mod records;
@@ -23,7 +23,7 @@ pub(crate) use self::records::{
 use super::{
     extract::{Path, Query},
     limits,
-    missing::missing,
+    not_found::not_found,
     page::{Limit, Page, cut, resume},
     params::{Plugin, PluginPath},
     problem::{Answered, Problem},
@@ -35,83 +35,85 @@ use crate::plugins::PluginStatus;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PluginsQuery {
-    /// How many at the most
+    /// The maximum number of items
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// `next` of the page before
+    /// The value of `next` of the previous page
     cursor: Option<String>,
 }
 
-/// The plugins, by name: those that run, and those whose files were refused
+/// List plugins, ordered by name: those that run, and those with refused files
 #[utoipa::path(get, path = "/api/v1/plugins", tag = "plugins", params(PluginsQuery),
     responses((status = 200, body = Page<PluginRecord>)))]
 pub(super) async fn plugins(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Query(PluginsQuery { limit: Limit(limit), cursor: at }): Query<PluginsQuery>,
 ) -> Answered<Page<PluginRecord>> {
     let after = resume(at.as_deref(), |text| PluginName::parse_owner(text).ok())?;
     let mut found: BTreeMap<PluginName, (Option<Core>, Option<PluginStatus>)> = BTreeMap::new();
-    for (name, standing) in desk.plugins().board.plugins_after(after.as_ref(), limit + 1) {
-        found.entry(name).or_default().1 = Some(standing);
+    for (name, status) in state.plugins().board.plugins_after(after.as_ref(), limit + 1) {
+        found.entry(name).or_default().1 = Some(status);
     }
-    let look = move |scheduler: &roost_scheduler::scheduler::Scheduler| {
+    let query = move |scheduler: &roost_scheduler::scheduler::Scheduler| {
         let found = scheduler.plugins_after(after.as_ref()).take(limit + 1);
         found.map(|plugin| (plugin.name.clone(), Core::from(plugin))).collect::<Vec<_>>()
     };
-    for (name, core) in desk.look(look).await? {
+    for (name, core) in state.inspect(query).await? {
         found.entry(name).or_default().0 = Some(core);
     }
     let (found, next) = cut(found.into_iter().collect(), limit, |(name, _)| name.to_string());
     let mut items = Vec::with_capacity(found.len());
-    for (name, (core, standing)) in found {
-        let record = PluginRecord::new(name.to_string(), core.as_ref(), standing.as_ref(), desk.zone());
-        let (jobs, faults) = counts(&desk, &name).await?;
+    for (name, (core, status)) in found {
+        let record = PluginRecord::new(name.to_string(), core.as_ref(), status.as_ref(), state.zone());
+        let (jobs, faults) = counts(&state, &name).await?;
         items.push(PluginRecord { jobs, faults, ..record });
     }
     Ok(Json(Page { items, next }))
 }
 
-/// A plugin, and what it can be asked to do
+/// Get a plugin and its tasks
 #[utoipa::path(get, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(PluginPath),
     responses((status = 200, body = PluginRecord)))]
 pub(super) async fn plugin(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
 ) -> Answered<PluginRecord> {
-    let standing = desk.plugins().board.plugin(&name);
-    let wanted = name.clone();
-    let core = desk.look(move |scheduler| scheduler.plugin(&wanted).map(Core::from)).await?;
-    if core.is_none() && standing.is_none() {
-        return Err(missing(&desk, Part::Plugin(name)).await);
+    let status = state.plugins().board.plugin(&name);
+    let plugin = name.clone();
+    let core = state.inspect(move |scheduler| scheduler.plugin(&plugin).map(Core::from)).await?;
+    if core.is_none() && status.is_none() {
+        return Err(not_found(&state, Part::Plugin(name)).await);
     }
-    let tasks = match standing.as_ref().and_then(|standing| standing.running) {
-        Some(_) => timeout(limits::TASKS, desk.plugins().inquiries.tasks(name.clone())).await.ok().and_then(Result::ok),
+    let tasks = match status.as_ref().and_then(|status| status.running) {
+        Some(_) => {
+            timeout(limits::TASKS, state.plugins().inquiries.tasks(name.clone())).await.ok().and_then(Result::ok)
+        }
         None => None,
     };
-    let record = PluginRecord::new(name.to_string(), core.as_ref(), standing.as_ref(), desk.zone());
+    let record = PluginRecord::new(name.to_string(), core.as_ref(), status.as_ref(), state.zone());
     let tasks = tasks.map(|tasks| tasks.into_iter().map(Into::into).collect());
-    let (jobs, faults) = counts(&desk, &name).await?;
+    let (jobs, faults) = counts(&state, &name).await?;
     Ok(Json(PluginRecord { jobs, faults, tasks, ..record }))
 }
 
-/// Its jobs, and its devices at fault, counted in pieces: a plugin may have many devices.
-async fn counts(desk: &ApiState, plugin: &PluginName) -> Result<(usize, usize), Problem> {
+/// Counts the jobs of a plugin and its devices with refused plans, in batches: a plugin may have many devices.
+async fn counts(state: &ApiState, plugin: &PluginName) -> Result<(usize, usize), Problem> {
     let (mut jobs, mut faults, mut after): (usize, usize, Option<DeviceName>) = (0, 0, None);
     loop {
         let plugin = plugin.clone();
-        let piece = desk.look(move |scheduler| {
-            let devices = scheduler.devices_after(&plugin, after.as_ref()).take(limits::DEVICES_PER_LOOK);
+        let batch = state.inspect(move |scheduler| {
+            let devices = scheduler.devices_after(&plugin, after.as_ref()).take(limits::DEVICES_PER_QUERY);
             let (mut jobs, mut faults, mut seen, mut last) = (0, 0, 0, None);
             for device in devices {
                 jobs += device.jobs;
                 faults += usize::from(device.error.is_some());
                 (seen, last) = (seen + 1, Some(device.name));
             }
-            (jobs, faults, last.filter(|_| seen == limits::DEVICES_PER_LOOK).cloned())
+            (jobs, faults, last.filter(|_| seen == limits::DEVICES_PER_QUERY).cloned())
         });
-        let (more_jobs, more_faults, last) = piece.await?;
+        let (more_jobs, more_faults, last) = batch.await?;
         (jobs, faults) = (jobs + more_jobs, faults + more_faults);
         if last.is_none() {
             return Ok((jobs, faults));

@@ -1,4 +1,4 @@
-//! What is answered where something is wrong: RFC 9457, whatever it is.
+//! Error responses: problem details as in RFC 9457.
 
 use axum::{
     Json,
@@ -15,18 +15,18 @@ use crate::{
     store::StoreError,
 };
 
-/// What is wrong, why, and what to do.
+/// A problem: what failed, why, and how to solve it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Problem {
-    /// Always `about:blank`: the status says what kind it is.
+    /// Always `about:blank`: the status is the type of the problem.
     #[serde(rename = "type")]
     kind: String,
-    /// What the status means.
+    /// The meaning of the status.
     title: String,
     pub(crate) status: u16,
-    /// What is wrong, and why.
+    /// What failed, and why.
     pub(crate) detail: String,
-    /// What to do about it.
+    /// How to solve the problem, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
 }
@@ -52,12 +52,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// What is well formed, and cannot be done as it is.
+    /// A request that is well formed and cannot be fulfilled.
     pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
-    /// Something that should not happen.
+    /// An internal error.
     pub(super) fn bug(error: &dyn std::fmt::Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
@@ -68,7 +68,7 @@ impl Problem {
         self
     }
 
-    /// What an edge reports.
+    /// Converts the report of an edge.
     pub(super) fn of(status: StatusCode, report: Report) -> Self {
         let Report { what, causes, hint } = report;
         let problem = Self::new(status, [vec![what], causes].concat().join(": "));
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_repeats_a_request_without_what_cannot_be_seen() {
+    fn invisible_characters_of_a_request_are_escaped_in_a_problem() {
         let name = "a\u{202e}\u{1b}[2J".to_owned() + &"x".repeat(100_000);
         let problem = Problem::bad_request(format!("`{name}` is no name")).hint("not \u{200b}this");
         assert!(problem.detail.starts_with("`a\\u{202e}\\u{1b}[2Jxxx") && problem.detail.len() < 1_000);

@@ -1,4 +1,4 @@
-//! Runs: what became of them, and what a person decides about them.
+//! Runs and their outcomes; replay and abandon.
 
 mod in_memory;
 
@@ -26,13 +26,13 @@ use crate::{
     store::{self, Owed, RunView},
 };
 
-/// A step that is later than this cannot be missed by the reader.
+/// Steps that are late by more than this are marked as overdue.
 const OVERDUE_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// A run for programs. Times are RFC 3339 in the device's zone.
+/// A run. Times are RFC 3339 in the device's time zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RunRecord {
-    /// Its id: plugin, device, job, occurrence, and what made it, if that is not the job's trigger.
+    /// The name of the run: plugin, device, job, occurrence, and its origin unless that is the job's trigger.
     pub(crate) run: String,
     #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
@@ -40,12 +40,12 @@ pub(crate) struct RunRecord {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
-    /// The nominal time, before jitter.
+    /// The nominal time, without jitter.
     #[schema(format = DateTime)]
     pub(crate) occurrence: String,
     #[schema(pattern = "^(running|succeeded|failed|missed|skipped|cancelled|denied)$")]
     pub(crate) state: String,
-    /// Why; of a run that is under way, what went wrong so far.
+    /// The reason of the outcome; for a run under way, what has gone wrong so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,35 +54,35 @@ pub(crate) struct RunRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) ended: Option<String>,
-    /// At its last step.
+    /// The number of attempts at its last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempts: Option<u32>,
-    /// What its plugin said about it.
+    /// The plugin's note about the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
-    /// Why, with all values; nothing of one that simply succeeded.
+    /// The reason as data; omitted for a run that succeeded without remarks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<NextStep>,
 }
 
-/// What a run under way does next.
+/// The next step of a run under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct NextStep {
-    /// Counted from 1.
+    /// The number of the step, counted from 1.
     pub(crate) step: usize,
     pub(crate) of: usize,
     #[schema(format = DateTime)]
     pub(crate) due: String,
-    /// Whether it is sent whatever happens.
+    /// Whether the step is owed: it is sent whatever happens to the job.
     pub(crate) owed: bool,
-    /// By more than a day.
+    /// Whether the step is late by more than a day.
     pub(crate) overdue: bool,
 }
 
 impl RunRecord {
-    /// In its device's zone, or the host's, where that is not known.
+    /// Converts a run from the store. Times are in the device's time zone or, if that is unknown, in the host's.
     pub(crate) fn new(run: &RunView, host: Zone, now: Instant) -> Self {
         let zone = run.zone.unwrap_or(host);
         let text = |at: Instant| at.in_zone(zone);
@@ -111,7 +111,7 @@ impl RunRecord {
 }
 
 impl RunRecord {
-    /// One that has begun, or waits.
+    /// Returns the record of a run that has not ended.
     pub(super) fn under_way(id: &RunId, started: Option<Instant>, zone: Zone) -> Self {
         Self {
             run: id.to_string(),
@@ -131,7 +131,7 @@ impl RunRecord {
     }
 }
 
-/// Like what a run is, or ended.
+/// The state of a run that has not ended, or its outcome.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RunState {
@@ -162,40 +162,40 @@ impl RunState {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunsQuery {
-    /// Only those that are, or ended, like this
+    /// Only runs in this state, or with this outcome
     #[param(inline)]
     state: Option<RunState>,
-    /// Only those of this plugin
+    /// Only runs of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
-    /// Only those of devices with this name
+    /// Only runs of devices with this name
     #[param(inline)]
     device: Option<Device>,
-    /// Only those of jobs with this id
+    /// Only runs of jobs with this id
     #[param(inline)]
     job: Option<Job>,
-    /// Of those that have ended, only those of this time or later
+    /// Of the runs that have ended, only those due at this time or later
     #[param(value_type = String, required = false, format = DateTime, example = "2027-03-01T06:30:00Z")]
     since: Option<Time>,
-    /// Of those that have ended, only those before this time
+    /// Of the runs that have ended, only those due before this time
     #[param(value_type = String, required = false, format = DateTime)]
     until: Option<Time>,
-    /// How many at the most
+    /// The maximum number of items
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// `next` of the page before
+    /// The value of `next` of the previous page
     cursor: Option<String>,
 }
 
-/// What became of runs: first those under way, the longest due first, then those that have ended, the newest first
+/// List runs: first those under way, longest due first, then those that have ended, newest first
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunsQuery),
     responses((status = 200, body = Page<RunRecord>)))]
-pub(super) async fn runs(State(desk): State<ApiState>, Query(wanted): Query<RunsQuery>) -> Answered<Page<RunRecord>> {
-    let RunsQuery { state, plugin, device, job, since, until, limit: Limit(limit), cursor: at } = wanted;
-    let after = resume(at.as_deref(), place)?;
-    let wanted = store::RunFilter {
-        state: state.map(|state| state.word().to_owned()),
+pub(super) async fn runs(State(state): State<ApiState>, Query(query): Query<RunsQuery>) -> Answered<Page<RunRecord>> {
+    let RunsQuery { state: run_state, plugin, device, job, since, until, limit: Limit(limit), cursor: at } = query;
+    let after = resume(at.as_deref(), parse_cursor)?;
+    let filter = store::RunFilter {
+        state: run_state.map(|state| state.word().to_owned()),
         plugin: plugin.map(|Plugin(name)| name.to_string()),
         device: device.map(|Device(name)| name.to_string()),
         job: job.map(|Job(id)| id.to_string()),
@@ -205,27 +205,27 @@ pub(super) async fn runs(State(desk): State<ApiState>, Query(wanted): Query<Runs
         limit: limit + 1,
         in_order: false,
     };
-    // Before the others are read: what ends meanwhile is among those.
-    let in_memory = in_memory::in_memory(&desk, &wanted).await?;
-    let saved = desk.read(move |data| store::runs(data, &wanted)).await?;
-    let runs = in_memory::merged(saved, in_memory);
+    // Before the database is read: a run that ends meanwhile is found there.
+    let in_memory = in_memory::in_memory(&state, &filter).await?;
+    let saved = state.read(move |data| store::runs(data, &filter)).await?;
+    let runs = in_memory::merge(saved, in_memory);
     let (runs, next) = cut(runs, limit, |run| {
         let due = run.owed.as_ref().map(|owed| owed.due.to_string()).unwrap_or_default();
         format!("{due} {}", run.id)
     });
-    let items = runs.iter().map(|run| RunRecord::new(run, desk.zone(), clock::now())).collect();
+    let items = runs.iter().map(|run| RunRecord::new(run, state.zone(), clock::now())).collect();
     Ok(Json(Page { items, next }))
 }
 
-/// `2027-03-01T06:40:00Z coop/north/open/2027-03-01T06:30:00Z`, without the time where the run has ended.
-fn place(text: &str) -> Option<store::RunCursor> {
+/// Parses `2027-03-01T06:40:00Z coop/north/open/2027-03-01T06:30:00Z`; the time is empty if the run has ended.
+fn parse_cursor(text: &str) -> Option<store::RunCursor> {
     let (due, run) = text.split_once(' ')?;
     let time = |due: &str| Instant::from_millis(chrono::DateTime::parse_from_rfc3339(due).ok()?.timestamp_millis());
     let due = if due.is_empty() { None } else { Some(time(due)?) };
     Some(store::RunCursor { due, run: run.parse().ok()? })
 }
 
-/// A run: the rest of the path is its id
+/// Get a run by its name
 #[utoipa::path(get, path = "/api/v1/runs/{plugin}/{device}/{job}/{occurrence}", tag = "runs",
     params(
         ("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"),
@@ -234,95 +234,101 @@ fn place(text: &str) -> Option<store::RunCursor> {
         ("occurrence" = String, Path, format = DateTime),
     ),
     responses((status = 200, body = RunRecord)))]
-pub(super) async fn run(State(desk): State<ApiState>, Path(parts): Path<[String; 4]>) -> Answered<RunRecord> {
-    one(&desk, &parts.join("/")).await
+pub(super) async fn run(State(state): State<ApiState>, Path(parts): Path<[String; 4]>) -> Answered<RunRecord> {
+    find(&state, &parts.join("/")).await
 }
 
-/// A run that its job's trigger has not made: the rest of the path is its id
+/// Get a run that was not started by its job's trigger, by its name
 #[utoipa::path(get, path = "/api/v1/runs/{plugin}/{device}/{job}/{occurrence}/{origin}", tag = "runs",
     params(
         ("plugin" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"),
         ("device" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
         ("job" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
         ("occurrence" = String, Path, format = DateTime),
-        ("origin" = String, Path, description = "What made it, such as `replay-2027-03-02T10:00:00Z`"),
+        ("origin" = String, Path, description = "The origin of the run, such as `replay-2027-03-02T10:00:00Z`"),
     ),
     responses((status = 200, body = RunRecord)))]
-pub(super) async fn run_of_origin(State(desk): State<ApiState>, Path(parts): Path<[String; 5]>) -> Answered<RunRecord> {
-    one(&desk, &parts.join("/")).await
+pub(super) async fn run_of_origin(
+    State(state): State<ApiState>,
+    Path(parts): Path<[String; 5]>,
+) -> Answered<RunRecord> {
+    find(&state, &parts.join("/")).await
 }
 
-async fn one(desk: &ApiState, text: &str) -> Answered<RunRecord> {
-    let id = parsed(text)?;
-    let wanted = id.clone();
+async fn find(state: &ApiState, text: &str) -> Answered<RunRecord> {
+    let id = parse_name(text)?;
     let read = || {
-        let wanted = wanted.clone();
-        desk.read(move |data| store::run(data, &wanted))
+        let id = id.clone();
+        state.read(move |data| store::run(data, &id))
     };
     let mut run = read().await?;
     if run.is_none() {
-        run = in_memory::one(desk, id.clone()).await?;
+        run = in_memory::find(state, id.clone()).await?;
     }
     if run.is_none() {
-        // How it ended is on disk a moment after it has.
+        // The outcome is on disk shortly after the end of the run.
         tokio::time::sleep(limits::DURABLE).await;
         run = read().await?;
     }
     let run = run.ok_or_else(|| Problem::not_found(format!("there is no run `{id}`")))?;
-    Ok(Json(RunRecord::new(&run, desk.zone(), clock::now())))
+    Ok(Json(RunRecord::new(&run, state.zone(), clock::now())))
 }
 
-/// Which run.
+/// The name of a run.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Which {
+#[schema(as = Which)]
+pub(crate) struct RunName {
+    /// The run.
     #[schema(example = "coop-door/north/open/2027-03-01T06:30:00Z", max_length = 512)]
     pub(crate) run: String,
 }
 
-fn parsed(text: &str) -> Result<RunId, Problem> {
+fn parse_name(text: &str) -> Result<RunId, Problem> {
     text.parse::<RunId>().map_err(|error| Problem::not_found(error.to_string()))
 }
 
-/// Do a run again that has failed
+/// Replay a run that failed
 ///
-/// It is done once more, at once and by what it was to do then, as a run of its own, which is the answer.
-#[utoipa::path(post, path = "/api/v1/runs/replay", tag = "runs", request_body = Which,
-    responses((status = 200, body = Which)))]
-pub(super) async fn replay(State(desk): State<ApiState>, Body(Which { run }): Body<Which>) -> Answered<Which> {
-    let shown = "`roost runs --failed` shows those that can be replayed, as long as their plugin is there, and `roost runs \
-                 --state running` those that are on their way";
+/// Repeats it at once, with the steps that it had then, as a new run. Returns the name of the new run.
+#[utoipa::path(post, path = "/api/v1/runs/replay", tag = "runs", request_body = RunName,
+    responses((status = 200, body = RunName)))]
+pub(super) async fn replay(State(state): State<ApiState>, Body(RunName { run }): Body<RunName>) -> Answered<RunName> {
+    let hint = "`roost runs --failed` lists runs that can be replayed while their plugin is loaded, and `roost runs --state \
+                running` those that are under way";
     let replay = async {
-        let run = parsed(&run)?;
+        let run = parse_name(&run)?;
         let failed = run.clone();
-        let body = desk.read(move |data| store::dead_letter(data, &failed)).await?;
-        desk.ask(Request::Replay { run, body }).await
+        let body = state.read(move |data| store::dead_letter(data, &failed)).await?;
+        state.request(Request::Replay { run, body }).await
     };
-    done(replay.await, shown)
+    with_hint(replay.await, hint)
 }
 
-/// End a run, whatever it owes
+/// Abandon a run and its owed messages
 ///
-/// What it has not sent yet is never sent.
-#[utoipa::path(post, path = "/api/v1/runs/abandon", tag = "runs", request_body = Which,
-    responses((status = 200, body = Which)))]
-pub(super) async fn abandon(State(desk): State<ApiState>, Body(Which { run }): Body<Which>) -> Answered<Which> {
-    let shown = "`roost runs --state running` shows those that can be abandoned";
-    let abandon = async { desk.ask(Request::Abandon(parsed(&run)?)).await };
-    done(abandon.await, shown)
+/// Ends the run. Messages that it has not sent yet are never sent.
+#[utoipa::path(post, path = "/api/v1/runs/abandon", tag = "runs", request_body = RunName,
+    responses((status = 200, body = RunName)))]
+pub(super) async fn abandon(State(state): State<ApiState>, Body(RunName { run }): Body<RunName>) -> Answered<RunName> {
+    let hint = "`roost runs --state running` lists the runs that can be abandoned";
+    let abandon = async { state.request(Request::Abandon(parse_name(&run)?)).await };
+    with_hint(abandon.await, hint)
 }
 
-pub(super) fn which(done: Done) -> Answered<Which> {
+/// Converts the result of a command that names a run.
+pub(super) fn run_name(done: Done) -> Answered<RunName> {
     match done {
-        Done::Run(run) => Ok(Json(Which { run: run.to_string() })),
-        other => Err(Problem::bug(&format!("{other:?} is no run"))),
+        Done::Run(run) => Ok(Json(RunName { run: run.to_string() })),
+        other => Err(Problem::bug(&format!("{other:?} is not a run"))),
     }
 }
 
-fn done(done: Result<Done, Problem>, shown: &str) -> Answered<Which> {
+/// Adds a hint to a refusal that has none.
+fn with_hint(done: Result<Done, Problem>, hint: &str) -> Answered<RunName> {
     match done {
-        Ok(done) => which(done),
-        Err(problem) if problem.hint.is_none() && problem.status < 500 => Err(problem.hint(shown)),
+        Ok(done) => run_name(done),
+        Err(problem) if problem.hint.is_none() && problem.status < 500 => Err(problem.hint(hint)),
         Err(problem) => Err(problem),
     }
 }

@@ -1,4 +1,4 @@
-//! The socket in the data folder: for whoever may read and write that, and nobody else.
+//! The Unix socket in the data folder. Only the user that runs the host may connect to it.
 
 use std::{
     fs, io,
@@ -11,36 +11,36 @@ use std::{
 
 use crate::report::Report;
 
-/// As long as it is there, the file is.
+/// The bound socket. Its file is removed when it is dropped.
 pub(super) struct Socket {
     path: PathBuf,
     listener: Option<UnixListener>,
-    /// The file's device and number: a host that has started since has a socket of its own at that place.
+    /// The device and inode of the file, which may have been replaced by the socket of a host that was started since.
     file: (u64, u64),
 }
 
-/// Where a host listens. The folder's lock is the host's: what lies there is from one that has crashed.
+/// Returns the path of the socket. The host holds the lock of the folder, so a file there is a leftover of a crash.
 pub(crate) fn path(data: &Path) -> PathBuf {
     data.join("control.sock")
 }
 
 impl Socket {
-    /// A host that cannot listen there runs all the same.
+    /// Binds the socket. A failure is logged, and the host runs without it.
     pub(super) fn bind(data: &Path) -> Option<Self> {
         let path = path(data);
         match bind(data, &path) {
             Ok((listener, file)) => Some(Self { path, listener: Some(listener), file }),
             Err(error) => {
-                let what = format!("`{}` cannot be listened on, so commands cannot ask this Roost", path.display());
+                let what = format!("commands cannot reach this host: it cannot listen on `{}`", path.display());
                 let report = Report::new(what).cause(&error);
                 let report = match error.kind() {
-                    // The kernel takes 107 bytes.
+                    // The kernel accepts paths of up to 107 bytes.
                     io::ErrorKind::InvalidInput => {
-                        report.hint("name a data folder with a shorter path by `--data DIR`")
+                        report.hint("use a data folder with a shorter path: `--data DIR`")
                     }
                     _ => report.hint(
-                        "`control.sock` and `control.new` in the data folder are Roost's own: move away what has these \
-                         names there, and start Roost again",
+                        "the names `control.sock` and `control.new` in the data folder are reserved for Roost: move other \
+                         files with these names away, and restart Roost",
                     ),
                 };
                 tracing::warn!("{report}");
@@ -49,13 +49,13 @@ impl Socket {
         }
     }
 
-    /// What it listens with, once.
+    /// Takes the listener. Returns it only once.
     pub(super) fn listener(&mut self) -> Option<UnixListener> {
         self.listener.take()
     }
 }
 
-/// For the owner alone, and all of it or nothing: it gets its name when it is ready.
+/// Binds a socket that only the owner may use. It is renamed to `path` when its permissions are set.
 fn bind(data: &Path, path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     let unfinished = data.join("control.new");
     match fs::remove_file(&unfinished) {
@@ -86,15 +86,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_socket_is_the_owners_alone_and_goes_with_the_host() {
+    fn the_socket_is_private_and_removed_with_the_host() {
         let data = tempfile::tempdir().unwrap();
         let path = path(data.path());
-        // What a crash left.
+        // The leftover of a crash.
         drop(UnixListener::bind(&path).unwrap());
         assert!(UnixStream::connect(&path).is_err());
         let first = Socket::bind(data.path()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        // The next one is there before the first one is gone.
+        // The next host binds before the first one is dropped.
         let second = Socket::bind(data.path()).unwrap();
         drop(first);
         assert!(UnixStream::connect(&path).is_ok());
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_cannot_listen_there_is_no_socket() {
+    fn a_path_that_cannot_be_bound_gives_no_socket() {
         let data = tempfile::tempdir().unwrap();
         fs::create_dir(path(data.path())).unwrap();
         assert!(Socket::bind(data.path()).is_none());

@@ -1,4 +1,4 @@
-//! What answers are made with.
+//! The shared state of the handlers.
 
 use std::{
     path::PathBuf,
@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{limits, missing::missing, problem::Problem};
+use super::{limits, not_found::not_found, problem::Problem};
 use crate::{
     app::{Inspector, PendingReplies},
     clock,
@@ -33,15 +33,15 @@ use crate::{
     store::StoreError,
 };
 
-/// See the module.
+/// The shared state of the handlers. Clones refer to the same state.
 #[derive(Clone)]
 pub(crate) struct ApiState(Arc<Parts>);
 
-/// What it is made of.
+/// The parts of the state.
 struct Parts {
     events: mpsc::Sender<Event>,
-    answers: PendingReplies,
-    view: Inspector,
+    replies: PendingReplies,
+    inspector: Inspector,
     plugins: PluginHandle,
     data: PathBuf,
     zone: Zone,
@@ -49,7 +49,7 @@ struct Parts {
     operator: Operator,
     history_days: u32,
     started_monotonic: std::time::Instant,
-    feed: EventLog,
+    event_log: EventLog,
     metrics: Metrics,
     link: LinkInfo,
     streams: Arc<Semaphore>,
@@ -60,10 +60,10 @@ struct Parts {
 impl ApiState {
     pub(crate) fn new(
         events: mpsc::Sender<Event>,
-        answers: PendingReplies,
-        view: Inspector,
+        replies: PendingReplies,
+        inspector: Inspector,
         plugins: PluginHandle,
-        (feed, metrics, link): (EventLog, Metrics, LinkInfo),
+        (event_log, metrics, link): (EventLog, Metrics, LinkInfo),
         broker: Option<BuiltInHealth>,
         config: &Config,
     ) -> Self {
@@ -72,8 +72,8 @@ impl ApiState {
         let operator = rules.operator(config.site);
         Self(Arc::new(Parts {
             events,
-            answers,
-            view,
+            replies,
+            inspector,
             data,
             zone,
             plugins,
@@ -81,7 +81,7 @@ impl ApiState {
             operator,
             history_days: config.history.days,
             started_monotonic,
-            feed,
+            event_log,
             metrics,
             link,
             streams,
@@ -90,133 +90,135 @@ impl ApiState {
         }))
     }
 
-    /// What is to be seen of plugins apart from the scheduler, and to be done with them.
+    /// Returns the handle of the plugin edge: statuses, queries, installation.
     pub(super) fn plugins(&self) -> &PluginHandle {
         &self.0.plugins
     }
 
-    /// What the operator has said.
+    /// Returns the operator's settings for ad-hoc jobs.
     pub(super) fn operator(&self) -> &Operator {
         &self.0.operator
     }
 
-    /// For how long it is kept what became of runs.
+    /// Returns for how many days outcomes are kept.
     pub(super) fn history_days(&self) -> u32 {
         self.0.history_days
     }
 
-    /// What plugins have to keep to, and what people do by hand.
+    /// Returns the operator's rules for plugins and ad-hoc jobs.
     pub(super) fn rules(&self) -> &Rules {
         &self.0.rules
     }
 
-    /// Whether a plugin's grant is the operator's.
+    /// Checks whether the operator's settings override a plugin's grant.
     pub(super) fn is_granted_by_operator(&self, plugin: &PluginName) -> bool {
         self.0.rules.grants.contains_key(plugin)
     }
 
-    /// The zone that times are told in where there is no device's own.
+    /// Returns the host's time zone, for times that do not belong to a device.
     pub(super) fn zone(&self) -> Zone {
         self.0.zone
     }
 
-    /// When the host started.
+    /// Returns when the host started.
     pub(super) fn started(&self) -> Instant {
-        self.0.feed.start()
+        self.0.event_log.start()
     }
 
-    /// What happens.
-    pub(super) fn feed(&self) -> &EventLog {
-        &self.0.feed
+    /// Returns the log of events.
+    pub(super) fn event_log(&self) -> &EventLog {
+        &self.0.event_log
     }
 
-    /// How the built-in broker is, where it is used.
+    /// Returns the health of the built-in broker, if it is used.
     pub(super) fn broker(&self) -> Option<&BuiltInHealth> {
         self.0.broker.as_ref()
     }
 
-    /// What is counted.
+    /// Returns the metrics.
     pub(super) fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// How the link to the broker is.
+    /// Returns information about the link to the broker.
     pub(super) fn link(&self) -> &LinkInfo {
         &self.0.link
     }
 
-    /// Places of those who follow what happens.
+    /// Returns the semaphore that limits event streams.
     pub(super) fn streams(&self) -> &Arc<Semaphore> {
         &self.0.streams
     }
 
-    /// Whether the host has been ready since it started.
+    /// Checks whether the host has been ready since it started.
     pub(super) fn has_been_ready(&self) -> bool {
         self.0.has_been_ready.load(Ordering::Relaxed)
     }
 
-    /// Notes that the host is ready.
-    pub(super) fn note_ready(&self) {
+    /// Records that the host has been ready.
+    pub(super) fn set_ready(&self) {
         self.0.has_been_ready.store(true, Ordering::Relaxed);
     }
 
-    /// Questions that wait for the loop.
-    pub(super) fn waiting_looks(&self) -> usize {
-        self.0.view.waiting()
+    /// Returns the number of queries that wait for the loop.
+    pub(super) fn waiting_queries(&self) -> usize {
+        self.0.inspector.waiting()
     }
 
-    /// How long the host runs.
+    /// Returns for how long the host has been running.
     pub(super) fn uptime_ms(&self) -> u64 {
         self.0.started_monotonic.elapsed().as_millis() as u64
     }
 
-    /// Looks at the scheduler: some 2,000 places at the most, or the loop is held up.
-    pub(super) async fn look<T: Send + 'static>(
+    /// Runs a query on the scheduler. The loop waits for it, so it must visit no more than some 2,000 entries.
+    pub(super) async fn inspect<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&Scheduler) -> T + Send + 'static,
+        query: impl FnOnce(&Scheduler) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        Ok(self.0.view.look(look).await?)
+        Ok(self.0.inspector.query(query).await?)
     }
 
-    /// Reads what is on disk, on a thread that may wait for it.
+    /// Reads the database on a thread for blocking work.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let desk = self.clone();
-        match tokio::task::spawn_blocking(move || read(&desk.0.data)).await {
+        let state = self.clone();
+        match tokio::task::spawn_blocking(move || read(&state.0.data)).await {
             Ok(read) => Ok(read?),
             Err(error) => Err(Problem::bug(&error)),
         }
     }
 
-    /// Asks the core for something, and waits until it is done and durable. What cannot be done now is a conflict.
-    pub(super) async fn ask(&self, what: Request) -> Result<Done, Problem> {
-        let named = named(&what);
-        let (request, answer) = self.0.answers.expect();
-        let waiting = Waiting { answers: &self.0.answers, request };
+    /// Sends a request to the scheduler and waits until it is done and durable. A request that is refused is a
+    /// conflict.
+    pub(super) async fn request(&self, what: Request) -> Result<Done, Problem> {
+        let subject = subject(&what);
+        let (request, reply) = self.0.replies.register();
+        let pending = PendingReply { replies: &self.0.replies, request };
         let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the host is stopping");
-        let answered = timeout(limits::ANSWER, async {
-            self.0.events.send(Event::Asked { request, what }).await.map_err(|_| stopping())?;
-            answer.await.map_err(|_| stopping())?.map_err(Problem::from)
+        let outcome = timeout(limits::REPLY, async {
+            self.0.events.send(Event::Requested { request, what }).await.map_err(|_| stopping())?;
+            reply.await.map_err(|_| stopping())?.map_err(Problem::from)
         });
-        let answered = answered.await;
-        drop(waiting);
-        if let (Ok(Err(problem)), Some(named)) = (&answered, named)
+        let outcome = outcome.await;
+        drop(pending);
+        if let (Ok(Err(problem)), Some(subject)) = (&outcome, subject)
             && problem.status == StatusCode::NOT_FOUND
         {
-            return Err(missing(self, named).await);
+            return Err(not_found(self, subject).await);
         }
-        answered.unwrap_or_else(|_| {
-            let detail = format!("the host gave no answer within {} s", limits::ANSWER.as_secs());
-            let hint = "it may be done all the same: `roost runs` shows it; the host's log says what holds it up";
+        outcome.unwrap_or_else(|_| {
+            let detail = format!("the scheduler did not reply within {} s", limits::REPLY.as_secs());
+            let hint =
+                "the request may still be carried out: check `roost runs`, and see the host's log for the reason";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).hint(hint))
         })
     }
 }
 
-/// What of it has to be there.
-fn named(what: &Request) -> Option<Part> {
+/// Returns the plugin, device or job that a request names and that must exist.
+fn subject(what: &Request) -> Option<Part> {
     match what {
         Request::RunNow(job) | Request::Cancel(job) | Request::Skip { job, .. } => Some(Part::Job(job.clone())),
         Request::Pause { what, .. } => Some(what.clone()),
@@ -225,14 +227,14 @@ fn named(what: &Request) -> Option<Part> {
     }
 }
 
-/// Somebody who may go before the answer comes.
-struct Waiting<'a> {
-    answers: &'a PendingReplies,
+/// Cancels the wait for a reply when dropped, because the client may disconnect before the reply.
+struct PendingReply<'a> {
+    replies: &'a PendingReplies,
     request: u64,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingReply<'_> {
     fn drop(&mut self) {
-        self.answers.forget(self.request);
+        self.replies.forget(self.request);
     }
 }

@@ -1,4 +1,4 @@
-//! How the host is.
+//! The status of the host.
 
 use axum::{Json, extract::State};
 use roost_scheduler::{
@@ -20,11 +20,11 @@ use crate::{
     zones::{self, InUse},
 };
 
-/// How a host is.
+/// The status of the host.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Status {
     pub(crate) version: String,
-    /// When it started, by the wall clock.
+    /// When the host started, by the system clock.
     #[schema(format = DateTime)]
     pub(crate) started: String,
     pub(crate) uptime_ms: u64,
@@ -40,30 +40,31 @@ pub(crate) struct Status {
     pub(crate) paused: Paused,
     /// Whether it is stopping.
     pub(crate) stopping: bool,
-    /// Why the host does not do its work, if it does not: what `/readyz` answers.
+    /// Why the host is not ready, if it is not: the problem that `/readyz` returns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) not_ready: Option<String>,
 }
 
-/// What its clock shows.
+/// The clock of the host.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ClockStatus {
     #[schema(format = DateTime)]
     pub(crate) now: String,
-    /// The zone of what is not of a device.
+    /// The time zone for times that do not belong to a device.
     pub(crate) zone: String,
 }
 
-/// The rules of time zones.
+/// The time zone rules.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TimeZonesStatus {
     /// The IANA release that is in use, such as `2026f`, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) release: Option<String>,
-    /// The system's folder that it comes from. None: the release is the one that is built in, which is not older.
+    /// The system's folder that the rules are from. Omitted if the built-in rules are used because they are as new or
+    /// newer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) folder: Option<String>,
-    /// Why the system's rules are not used, or not all of them.
+    /// Why the system's rules are not used, or only in part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) faults: Vec<String>,
 }
@@ -81,15 +82,16 @@ pub(crate) struct LinkStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) since: Option<String>,
-    /// The address of the broker, while there is a connection.
+    /// The address of the broker, while connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "mqtt://127.0.0.1:1883")]
     pub(crate) broker: Option<String>,
-    /// The version of MQTT that is spoken on it, `5` or `3.1.1`.
+    /// The version of MQTT in use, `5` or `3.1.1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(5|3\\.1\\.1)$")]
     pub(crate) protocol: Option<String>,
-    /// Topics at which the broker ended the connection: they are tried again now and then, alone.
+    /// Topics that are held back because the broker closes the connection at messages to them. They are retried
+    /// occasionally.
     #[serde(default)]
     pub(crate) held_back: HeldBack,
 }
@@ -98,7 +100,7 @@ pub(crate) struct LinkStatus {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HeldBack {
     pub(crate) count: usize,
-    /// The first of them.
+    /// The first topics.
     pub(crate) first: Vec<String>,
 }
 
@@ -118,11 +120,11 @@ impl LinkStatus {
 /// The database.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct StoreStatus {
-    /// Whether what is decided can be kept.
+    /// Whether the database can be written.
     pub(crate) writes: bool,
 }
 
-/// How many there are.
+/// Numbers of objects.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Counts {
     pub(crate) plugins: usize,
@@ -134,48 +136,48 @@ pub(crate) struct Counts {
     pub(crate) attempts: usize,
 }
 
-/// What does not run as its files say. `GET /api/v1/plugins` and `GET /api/v1/devices` say why.
+/// Numbers of refused versions and plans. The reasons are in `GET /api/v1/plugins` and `GET /api/v1/devices`.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Faults {
-    /// Plugins whose newest files were refused.
+    /// Plugins with newest files that were refused.
     pub(crate) plugins: usize,
-    /// Devices that keep the plan they have, because the last one was at fault.
+    /// Devices that keep an earlier plan because the newest one was refused.
     pub(crate) devices: usize,
 }
 
-/// What people have paused: plugins, devices and jobs.
+/// The paused plugins, devices and jobs.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Paused {
     pub(crate) count: usize,
-    /// The names of the first of them, such as `sprinkler/garden`.
+    /// The first names, such as `sprinkler/garden`.
     pub(crate) first: Vec<String>,
 }
 
 impl Paused {
     fn add(&mut self, names: Vec<String>) {
         self.count += names.len();
-        let room = limits::PAUSED.saturating_sub(self.first.len());
+        let room = limits::PAUSED_NAMES.saturating_sub(self.first.len());
         self.first.extend(names.into_iter().take(room));
     }
 }
 
-/// What the host says of itself
+/// Get the status of the host
 #[utoipa::path(get, path = "/api/v1/status", tag = "host", responses((status = 200, body = Status)))]
-pub(super) async fn status(State(desk): State<ApiState>) -> Answered<Status> {
-    let (counts, link_since, writes, stopping) = desk
-        .look(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
+pub(super) async fn status(State(state): State<ApiState>) -> Answered<Status> {
+    let (counts, link_since, writes, stopping) = state
+        .inspect(|scheduler| (counts(scheduler), scheduler.link_since(), scheduler.can_keep(), scheduler.is_stopping()))
         .await?;
-    let (faults, paused) = troubles(&desk).await?;
-    let not_ready = health::not_ready(&desk).await?;
-    let zone = desk.zone();
+    let (faults, paused) = faults_and_pauses(&state).await?;
+    let not_ready = health::not_ready(&state).await?;
+    let zone = state.zone();
     let text = |at: Instant| at.in_zone(zone);
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        started: text(desk.started()),
-        uptime_ms: desk.uptime_ms(),
+        started: text(state.started()),
+        uptime_ms: state.uptime_ms(),
         clock: ClockStatus { now: text(clock::now()), zone: zone.name().into() },
         time_zones: zones::in_use().into(),
-        link: LinkStatus::new(link_since.map(text), desk.link().get()),
+        link: LinkStatus::new(link_since.map(text), state.link().get()),
         store: StoreStatus { writes },
         counts,
         faults,
@@ -185,13 +187,13 @@ pub(super) async fn status(State(desk): State<ApiState>) -> Answered<Status> {
     }))
 }
 
-/// What does not run, and what is not to, counted in pieces.
-async fn troubles(desk: &ApiState) -> Result<(Faults, Paused), Problem> {
+/// Counts faults and pauses, in batches.
+async fn faults_and_pauses(state: &ApiState) -> Result<(Faults, Paused), Problem> {
     let mut paused = Paused::default();
-    let mut faults = Faults { plugins: desk.plugins().board.faults(), devices: 0 };
+    let mut faults = Faults { plugins: state.plugins().board.faults(), devices: 0 };
     let mut after = None;
     loop {
-        let (of_devices, names, last) = desk.look(move |scheduler| of_devices(scheduler, after)).await?;
+        let (of_devices, names, last) = state.inspect(move |scheduler| of_devices(scheduler, after)).await?;
         faults.devices += of_devices;
         paused.add(names);
         after = last;
@@ -201,19 +203,20 @@ async fn troubles(desk: &ApiState) -> Result<(Faults, Paused), Problem> {
     }
     let mut from = Some(0);
     while let Some(key) = from {
-        let (jobs, next) = desk.look(move |scheduler| scheduler.paused_jobs(key)).await?;
+        let (jobs, next) = state.inspect(move |scheduler| scheduler.paused_jobs(key)).await?;
         paused.add(jobs.iter().map(|(plugin, device, job)| format!("{plugin}/{device}/{job}")).collect());
         from = next;
     }
     Ok((faults, paused))
 }
 
-/// A place among all devices: a plugin, and a device of it that has been looked at.
+/// A position in the list of all devices: a plugin, and the device of it that was visited last.
 type After = (PluginName, Option<DeviceName>);
 
-/// Of some devices, and of their plugins: how many are at fault, what is paused, and where to look on.
+/// Visits a batch of devices and their plugins. Returns the number of faults, the names of what is paused, and the
+/// position to continue from.
 fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String>, Option<After>) {
-    let (mut faults, mut paused, mut left) = (0, Vec::new(), limits::DEVICES_PER_LOOK);
+    let (mut faults, mut paused, mut left) = (0, Vec::new(), limits::DEVICES_PER_QUERY);
     let mut from = after;
     loop {
         let (name, device) = match from {
@@ -231,7 +234,7 @@ fn of_devices(scheduler: &Scheduler, after: Option<After>) -> (usize, Vec<String
             paused.extend(device.is_paused.then(|| format!("{}/{}", device.plugin, device.name)));
             (left, last) = (left - 1, Some(device.name.clone()));
         }
-        // A plugin without devices takes a place as well.
+        // A plugin without devices counts as well.
         left = left.saturating_sub(1);
         if left == 0 {
             return (faults, paused, Some((name, last)));

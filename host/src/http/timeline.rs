@@ -1,4 +1,4 @@
-//! What happened and what is expected, in the order of time.
+//! The timeline: past runs and expected messages in the order of time.
 
 mod ahead;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use self::ahead::{Expected, Planned, SortKey, ahead, take};
+use self::ahead::{Expected, Planned, SortKey, ahead, copy_jobs};
 use super::{
     extract::Query,
     jobs::{TaskRecord, level},
@@ -31,10 +31,10 @@ use crate::{
     store::{self, RunView},
 };
 
-/// A run that happened, or a message that is expected.
+/// A past run, or an expected message.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TimelineRecord {
-    /// When: of a run its occurrence, of a message when it is to be sent.
+    /// The occurrence of a run, or the time at which a message will be sent.
     #[schema(format = DateTime)]
     pub(crate) time: String,
     #[schema(inline, value_type = Plugin)]
@@ -43,33 +43,33 @@ pub(crate) struct TimelineRecord {
     pub(crate) device: String,
     #[schema(inline, value_type = Job)]
     pub(crate) job: String,
-    /// The nominal time, before jitter.
+    /// The nominal time, without jitter.
     #[schema(format = DateTime)]
     pub(crate) occurrence: String,
-    /// `expected`, or how the run is, or ended.
+    /// `expected`, or the state or outcome of the run.
     #[schema(pattern = "^(expected|running|succeeded|failed|missed|skipped|cancelled|denied)$")]
     pub(crate) state: String,
-    /// For people.
+    /// A description of the job for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
-    /// Which step of the job it is, counted from 1.
+    /// The step of the job, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) step: Option<u32>,
-    /// The message. What is usual is left out.
+    /// The message. Default values are omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<records::StepRecord<'static>>)]
     pub(crate) message: Option<Value>,
-    /// Instead: what its plugin is asked to do then, and says what to send.
+    /// Instead of a message: the task that is called then, and that returns the messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<TaskRecord>,
-    /// What is paused of it, so that it will not be: all of its `plugin`, all of its `device`, or the `job` itself.
+    /// What is paused, so that the message will not be sent: its `plugin`, its `device`, or the `job` itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(plugin|device|job)$")]
     pub(crate) paused: Option<String>,
-    /// Whether this one is left out, because a person asked for that.
+    /// Whether the operator has requested to skip this occurrence.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) skipped: bool,
-    /// What is known of the run. Of one under way of which nothing is on disk yet, only which it is.
+    /// The run. If it is under way and not on disk yet, only its names and state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunRecord>,
 }
@@ -78,27 +78,27 @@ pub(crate) struct TimelineRecord {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TimelineQuery {
-    /// From when on; without it, from now on
+    /// The start. Default: now
     #[param(value_type = String, required = false, format = DateTime, example = "2027-03-01T00:00:00Z")]
     from: Option<Time>,
-    /// Until before when; without it, for a day. At most 400 days behind `from`
+    /// The end, excluded; at most 400 days after the start. Default: a day after the start
     #[param(value_type = String, required = false, format = DateTime)]
     to: Option<Time>,
-    /// Only those of this plugin
+    /// Only entries of this plugin
     #[param(inline)]
     plugin: Option<Plugin>,
-    /// Only those of devices with this name
+    /// Only entries of devices with this name
     #[param(inline)]
     device: Option<Device>,
-    /// How many at the most; with long messages a page has fewer
+    /// The maximum number of items; a page with long messages has fewer
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 100)]
     #[serde(default)]
     limit: Limit,
-    /// `next` of the page before; it outranks `from` and `to`
+    /// The value of `next` of the previous page; takes precedence over `from` and `to`
     cursor: Option<String>,
 }
 
-/// What is told already, and of what.
+/// The position of a page: the period, and the last run and the last expected message so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Progress {
     window: (Instant, Instant),
@@ -106,39 +106,39 @@ struct Progress {
     expected: Option<SortKey>,
 }
 
-/// Whose.
-type Of = (Option<PluginName>, Option<DeviceName>);
+/// A filter by plugin and device name.
+type OwnerFilter = (Option<PluginName>, Option<DeviceName>);
 
-/// What happened and what is expected between two times, in their order
+/// Get the timeline between two times
 ///
-/// Of what is decided, the runs; of what is not, each message with the time at which it is to be sent, its jitter included. Plans
-/// may change until then, and `every`, when the clock is set.
+/// Has the runs that have been decided, and each message that is expected after them, with the time at which it will be
+/// sent, including jitter. Expected messages may change with new plans and, for `every`, when the clock is set.
 #[utoipa::path(get, path = "/api/v1/timeline", tag = "jobs", params(TimelineQuery),
     responses(
         (status = 200, body = Page<TimelineRecord>),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "There are too many jobs"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "The timeline has too many jobs"),
     ))]
 pub(super) async fn timeline(
-    State(desk): State<ApiState>,
-    Query(wanted): Query<TimelineQuery>,
+    State(state): State<ApiState>,
+    Query(query): Query<TimelineQuery>,
 ) -> Answered<Page<TimelineRecord>> {
-    let TimelineQuery { from, to, plugin, device, limit: Limit(limit), cursor: at } = wanted;
+    let TimelineQuery { from, to, plugin, device, limit: Limit(limit), cursor: at } = query;
     let progress = match resume(at.as_deref(), Progress::parse)? {
         Some(progress) => progress,
         None => Progress { window: window(from, to)?, run: None, expected: None },
     };
-    let of: Of = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
-    // First what is expected: what is decided meanwhile is among the runs, too.
-    let jobs = jobs(&desk, &of).await?;
+    let owner: OwnerFilter = (plugin.map(|Plugin(name)| name), device.map(|Device(name)| name));
+    // Before the runs are read: an occurrence that is decided meanwhile is found among those.
+    let jobs = jobs(&state, &owner).await?;
     let (window, after) = (progress.window, progress.expected.clone());
     let found = tokio::task::spawn_blocking(move || {
         let (expected, is_all) = ahead(&jobs, window, after.as_ref(), limit + 1);
         (jobs, expected, is_all)
     });
     let (jobs, expected, is_all) = found.await.map_err(|error| Problem::bug(&error))?;
-    let wanted = store::RunFilter {
-        plugin: of.0.map(|name| name.to_string()),
-        device: of.1.map(|name| name.to_string()),
+    let filter = store::RunFilter {
+        plugin: owner.0.map(|name| name.to_string()),
+        device: owner.1.map(|name| name.to_string()),
         since: Some(window.0),
         until: Some(window.1),
         after: progress.run.clone().map(|run| store::RunCursor { due: None, run }),
@@ -146,39 +146,39 @@ pub(super) async fn timeline(
         in_order: true,
         ..store::RunFilter::default()
     };
-    let runs = desk.read(move |data| store::runs(data, &wanted)).await?;
+    let runs = state.read(move |data| store::runs(data, &filter)).await?;
     if !is_all && expected.is_empty() {
-        let detail = "too much is expected before that to be looked at";
-        return Err(narrower(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
+        let detail = "the timeline has too many entries";
+        return Err(suggest_filter(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
     }
-    Ok(Json(merged(&desk, &jobs, (expected, is_all), &runs, progress, limit)))
+    Ok(Json(merge(&state, &jobs, (expected, is_all), &runs, progress, limit)))
 }
 
-fn narrower(problem: Problem) -> Problem {
-    problem.hint("name a plugin by `plugin`, or a device by `device`")
+fn suggest_filter(problem: Problem) -> Problem {
+    problem.hint("select a plugin with `plugin`, or a device with `device`")
 }
 
 fn window(from: Option<Time>, to: Option<Time>) -> Result<(Instant, Instant), Problem> {
     let from = from.map_or_else(clock::now, |Time(at)| at);
-    let to = to.map_or_else(|| from.plus_ms(limits::USUAL_TIMELINE_MS), |Time(at)| at);
+    let to = to.map_or_else(|| from.plus_ms(limits::DEFAULT_TIMELINE_MS), |Time(at)| at);
     match to.ms_since(from) {
         ..=0 => Err(Problem::bad_request("`to` must be later than `from`")),
         1..=limits::TIMELINE_MS => Ok((from, to)),
-        _ => Err(Problem::bad_request("`to` may be at most 400 days behind `from`")),
+        _ => Err(Problem::bad_request("`to` may be at most 400 days after `from`")),
     }
 }
 
-/// In pieces, for the loop has other things to do.
-async fn jobs(desk: &ApiState, of: &Of) -> Result<Vec<Planned>, Problem> {
+/// Copies the jobs, in batches, to not hold up the loop.
+async fn jobs(state: &ApiState, owner: &OwnerFilter) -> Result<Vec<Planned>, Problem> {
     let (mut jobs, mut from): (Vec<Planned>, JobKey) = (Vec::new(), 0);
     loop {
-        let of = of.clone();
-        let piece = desk.look(move |scheduler| take(scheduler, (of.0.as_ref(), of.1.as_ref()), from));
-        let (piece, next) = piece.await?;
-        jobs.extend(piece);
+        let owner = owner.clone();
+        let batch = state.inspect(move |scheduler| copy_jobs(scheduler, (owner.0.as_ref(), owner.1.as_ref()), from));
+        let (batch, next) = batch.await?;
+        jobs.extend(batch);
         if jobs.len() > limits::TIMELINE_JOBS {
-            let detail = format!("a timeline has at most {} jobs, and there are more", limits::TIMELINE_JOBS);
-            return Err(narrower(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
+            let detail = format!("a timeline may have at most {} jobs, and there are more", limits::TIMELINE_JOBS);
+            return Err(suggest_filter(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)));
         }
         match next {
             Some(next) => from = next,
@@ -189,9 +189,9 @@ async fn jobs(desk: &ApiState, of: &Of) -> Result<Vec<Planned>, Problem> {
     Ok(jobs)
 }
 
-/// Both in the order of time, up to where one of them is not known.
-fn merged(
-    desk: &ApiState,
+/// Merges runs and expected messages in the order of time, up to the end of the shorter list if that is not complete.
+fn merge(
+    state: &ApiState,
     jobs: &[Planned],
     (expected, is_all): (Vec<Expected>, bool),
     runs: &[RunView],
@@ -199,8 +199,8 @@ fn merged(
     limit: usize,
 ) -> Page<TimelineRecord> {
     let known: HashMap<&RunId, bool> = runs.iter().map(|run| (&run.id, run.owed.is_none())).collect();
-    // Where the list ends before the window does, the other one is told up to there.
-    let end = expected.last().filter(|_| !is_all).map(|last| last.place.at);
+    // If the expected messages are not complete, the runs are included up to their end.
+    let end = expected.last().filter(|_| !is_all).map(|last| last.key.at);
     let (mut expected, mut runs) = (expected.into_iter().peekable(), runs.iter().peekable());
     let (mut items, mut bytes) = (Vec::new(), 0);
     let is_more = loop {
@@ -209,7 +209,7 @@ fn merged(
             (None, None) => break !is_all,
             (Some(at), None) if end.is_some_and(|end| at > end) => break true,
             (Some(_), None) => true,
-            (Some(at), Some(one)) => at <= one.place.at,
+            (Some(at), Some(one)) => at <= one.key.at,
             (None, Some(_)) => false,
         };
         if items.len() == limit || bytes > limits::PAGE_BYTES {
@@ -218,26 +218,26 @@ fn merged(
         if is_run {
             let Some(run) = runs.next() else { break false };
             progress.run = Some(run.id.clone());
-            items.push(happened(desk, run));
+            items.push(run_record(state, run));
         } else {
             let Some(one) = expected.next() else { break false };
             let job = &jobs[one.job];
-            // Decided meanwhile, or on disk: then it is among the runs.
-            let run = one.run.as_ref().map_or_else(|| job.run(one.place.occurrence), |run| run.id.clone());
-            let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.place.step == 0);
+            // A run that was decided meanwhile, or is on disk, is among the runs.
+            let run = one.run.as_ref().map_or_else(|| job.run(one.key.occurrence), |run| run.id.clone());
+            let is_known = known.get(&run).is_some_and(|has_ended| *has_ended || one.key.step == 0);
             if !is_known {
-                let (record, length) = record(job, one.body(jobs), &one);
+                let (record, length) = expected_record(job, one.body(jobs), &one);
                 bytes += length;
                 items.push(record);
             }
-            progress.expected = Some(one.place);
+            progress.expected = Some(one.key);
         }
     };
     Page { items, next: is_more.then(|| cursor(&progress.to_string())) }
 }
 
-fn happened(desk: &ApiState, run: &RunView) -> TimelineRecord {
-    let record = RunRecord::new(run, desk.zone(), clock::now());
+fn run_record(state: &ApiState, run: &RunView) -> TimelineRecord {
+    let record = RunRecord::new(run, state.zone(), clock::now());
     TimelineRecord {
         time: record.occurrence.clone(),
         plugin: record.plugin.clone(),
@@ -255,9 +255,9 @@ fn happened(desk: &ApiState, run: &RunView) -> TimelineRecord {
     }
 }
 
-/// And how many bytes its message has.
-fn record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
-    let SortKey { at, occurrence, step, .. } = one.place;
+/// Returns the record of an expected message, and the size of the message in bytes.
+fn expected_record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecord, usize) {
+    let SortKey { at, occurrence, step, .. } = one.key;
     let has_begun = one.run.as_ref().is_some_and(|run| run.started.is_some());
     let text = |at: Instant| at.in_zone(job.site.zone);
     let number = step.checked_sub(1).map(|step| step as usize);
@@ -284,8 +284,8 @@ fn record(job: &Planned, body: &Body, one: &Expected) -> (TimelineRecord, usize)
     (record, length)
 }
 
-/// `1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z 1803861000000/coop/north/open/1803861000000/1`, with `-`
-/// for what is not there.
+/// Formats the position, such as `1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z
+/// 1803861000000/coop/north/open/1803861000000/1`, with `-` for missing parts.
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} ", self.window.0.millis(), self.window.1.millis())?;
@@ -307,15 +307,15 @@ impl Progress {
         let time = |text: &str| Instant::from_millis(text.parse().ok()?);
         let [from, to, run, expected] = text.split(' ').collect::<Vec<_>>().try_into().ok()?;
         let run = if run == "-" { None } else { Some(run.parse().ok()?) };
-        let place = |text: &str| {
+        let sort_key = |text: &str| {
             let [at, plugin, device, job, occurrence, step] = text.split('/').collect::<Vec<_>>().try_into().ok()?;
             let plugin = PluginName::parse_owner(plugin).ok()?;
             let job = (plugin, DeviceName::parse(device).ok()?, JobId::parse(job).ok()?);
             Some(SortKey { at: time(at)?, job, occurrence: time(occurrence)?, step: step.parse().ok()? })
         };
-        let expected = if expected == "-" { None } else { Some(place(expected)?) };
+        let expected = if expected == "-" { None } else { Some(sort_key(expected)?) };
         let window = (time(from)?, time(to)?);
-        // One that somebody else has made must not ask for more than a window may.
+        // A forged cursor must not exceed the longest period.
         let is_window = (1..=limits::TIMELINE_MS).contains(&window.1.ms_since(window.0));
         Some(Self { window, run, expected }).filter(|_| is_window)
     }
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_far_a_page_has_come_is_read_back() {
+    fn positions_are_parsed_as_they_are_formatted() {
         for text in [
             "1803859200000 1803945600000 - -",
             "1803859200000 1803945600000 coop/north/open/2027-03-01T06:30:00Z/series-2 -",

@@ -89,7 +89,7 @@ impl Log {
 
     fn publish(&self, device: Option<&DeviceName>, level: Level, line: &str) {
         let (plugin, device) = (self.plugin.clone(), device.cloned());
-        self.event_log.tell(HostEvent::Logged { plugin, device, level, line: line.into() });
+        self.event_log.push(HostEvent::Logged { plugin, device, level, line: line.into() });
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {

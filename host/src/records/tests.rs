@@ -1,4 +1,4 @@
-//! Records become what they were made of again.
+//! Records are decoded to the values that were encoded.
 
 use roost_scheduler::names::JobId;
 
@@ -20,7 +20,7 @@ fn body(steps: &[Step]) -> Body {
 }
 
 #[test]
-fn usual_steps_are_short() {
+fn default_values_of_steps_are_left_out() {
     let json = action_to_json(&body(&[step(b"go \"on\"", None)])).unwrap();
     assert_eq!(json, r#"[{"topic":"coop/north/door/open","payload":"go \"on\""}]"#);
 }
@@ -31,7 +31,7 @@ fn confirm(matches: Matches) -> Option<Arc<Confirm>> {
 }
 
 #[test]
-fn steps_come_back() {
+fn steps_are_decoded_as_encoded() {
     let every = MessageProperties {
         expiry_ms: Some(7),
         content_type: Some("text/plain".into()),
@@ -60,7 +60,7 @@ fn steps_come_back() {
 }
 
 #[test]
-fn tasks_come_back() {
+fn tasks_are_decoded_as_encoded() {
     let task = Task { name: TaskName::parse("water").unwrap(), args: r#"{"zone":2}"#.into() };
     let body = Body::of_task(&JobId::parse("now").unwrap(), None, &Policy::default(), &task);
     let json = action_to_json(&body).unwrap();
@@ -69,20 +69,20 @@ fn tasks_come_back() {
 }
 
 #[test]
-fn what_is_no_step_is_named() {
-    for (json, told) in [
+fn an_invalid_step_is_reported() {
+    for (json, message) in [
         ("[{}]", "steps: missing field `topic`"),
         (r#"[{"topic":"a","colour":1}]"#, "steps: unknown field `colour`"),
         (r#"[{"topic":"a/+"}]"#, "a/+"),
         (r#"[{"topic":"a","confirm":{"topic":"b","matches":{"hex":"0g"},"within_ms":1}}]"#, "not hexadecimal"),
     ] {
         let error = action_from_json(json).unwrap_err();
-        assert!(error.contains(told), "{json}: {error}");
+        assert!(error.contains(message), "{json}: {error}");
     }
 }
 
 #[test]
-fn policies_come_back() {
+fn policies_are_decoded_as_encoded() {
     let mut policy = Policy::default();
     assert_eq!(policy_to_json(&policy).unwrap(), None);
     assert_eq!(policy_from_json(None).unwrap(), policy);

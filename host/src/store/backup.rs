@@ -1,4 +1,4 @@
-//! A copy of the database, of one moment, while a host runs or not.
+//! Backups: consistent copies of the database, whether a host is running or not.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,18 +12,18 @@ use super::{
     DATABASE, StoreError,
     error::Damage,
     folder,
-    reading::{ask, with_suffix},
+    reading::{query, with_suffix},
 };
 use crate::files;
 
-/// Names that are tried for a copy that is not ready.
+/// Names that are tried for an unfinished copy.
 const NAMES: u32 = 100;
 
-/// Writes a copy to a file that is not there yet: all of it or nothing.
+/// Writes a copy to a new file: all of it or nothing.
 pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
     let path = data.join(DATABASE);
-    // A database that is not there or not ours is told before anything is written.
-    ask(&path, |_, _| Ok(()))?;
+    // A missing or foreign database is reported before anything is written.
+    query(&path, |_, _| Ok(()))?;
     if fs::symlink_metadata(to).is_ok() {
         return Err(StoreError::Exists(to.to_owned()));
     }
@@ -34,19 +34,19 @@ pub(crate) fn back_up(data: &Path, to: &Path) -> Result<(), StoreError> {
     done.inspect_err(|_| drop(fs::remove_file(&unfinished)))
 }
 
-/// Copies one state of a database, without what is only free space in it, to a file that [`make`] has made. What is wrong
-/// with the copy is told by `target`.
+/// Copies one state of a database, without its free pages, to a file that [`make`] has made. `target` makes the errors
+/// about the copy.
 pub(super) fn copy(
     from: &Path,
     to: &Path,
     file: &File,
     target: impl Fn(Box<dyn std::error::Error + Send + Sync>) -> StoreError,
 ) -> Result<(), StoreError> {
-    // SQLite takes text, and must not take it for anything but a path.
+    // SQLite takes text, and must not interpret it as anything but a path.
     let absolute = path::absolute(to).map_err(|error| target(error.into()))?;
     let name = absolute.to_str().ok_or_else(|| target("its name is not UTF-8".into()))?;
-    ask(from, |connection, _| {
-        // An earlier try may have left something.
+    query(from, |connection, _| {
+        // An earlier try may have left some content.
         if let Err(error) = file.set_len(0) {
             return Ok(Err(target(error.into())));
         }
@@ -62,7 +62,7 @@ pub(super) fn copy(
             },
         }
     })??;
-    // SQLite has opened it by its name.
+    // SQLite has opened the file by its name, which may lead to another file now.
     let number = |file: &fs::Metadata| (file.dev(), file.ino());
     let is_ours = fs::symlink_metadata(to).and_then(|found| Ok(number(&found) == number(&file.metadata()?)));
     match is_ours.and_then(|is_ours| file.sync_all().map(|()| is_ours)) {
@@ -72,7 +72,7 @@ pub(super) fn copy(
     }
 }
 
-/// An empty file beside a path, by a name that nobody has.
+/// Makes an empty file beside `path`, with an unused name.
 fn make_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     for number in 0..NAMES {
         let name = with_suffix(path, &format!(".new-{}", process::id().wrapping_add(number)));
@@ -84,7 +84,7 @@ fn make_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// An empty file, for its owner alone, where there is none.
+/// Makes an empty file, for its owner alone; fails if there is one.
 pub(super) fn make(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(files::PRIVATE.bits()).open(path)
 }

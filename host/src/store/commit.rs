@@ -1,4 +1,4 @@
-//! One batch of changes, one transaction.
+//! Writes a batch of changes in one transaction.
 
 use roost_scheduler::{
     body::PackedJob,
@@ -10,12 +10,12 @@ use rusqlite::{Connection, Params, ToSql, Transaction, TransactionBehavior, para
 
 use super::{
     outcomes::outcome_to_json,
-    progress::{ProgressText, told},
+    progress::{ProgressText, progress_to_json},
     retention::Past,
 };
 use crate::records::{action_to_json, policy_to_json};
 
-/// All of them, or none.
+/// Commits all changes, or none.
 pub(super) fn commit(connection: &mut Connection, past: &mut Past, changes: &[Change]) -> rusqlite::Result<()> {
     if changes.is_empty() {
         return Ok(());
@@ -70,13 +70,13 @@ pub(super) fn write(to: &Transaction<'_>, past: &mut Past, change: &Change) -> r
             run(to, "DELETE FROM wishes WHERE job = ?1", params![key])?;
             tombstone.as_ref().map_or(Ok(()), |tombstone| save_tombstone(to, tombstone))
         }
-        Change::WishSaved { key, wish } => save_wish(to, *key, wish),
+        Change::OverrideSaved { key, job_override } => save_override(to, *key, job_override),
         Change::TombstonesForgotten { before } => {
             run(to, "DELETE FROM tombstones WHERE watermark < ?1", params![before.millis()])
         }
         Change::RunSaved { key, run } => save_run(to, past, *key, run),
         Change::RunAdvanced { key, progress } => advance_run(to, *key, progress),
-        // With the run's progress.
+        // It is part of the run's progress.
         Change::ResourceFreed { .. } => Ok(()),
         Change::ZonesKnown(rules) => run(to, "UPDATE clock SET zones = ?1", params![rules]),
         Change::SeriesBegun(series) => run(to, "UPDATE clock SET series = ?1", params![series]),
@@ -88,7 +88,7 @@ fn run(to: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result
     to.prepare_cached(sql)?.execute(params).map(|_| ())
 }
 
-/// What is written of a run. Both statements have the same parameters, of which the first five are its id.
+/// A row of a run. Both statements have the same parameters, of which the first five are the run's id.
 struct RunRow<'a> {
     plugin: &'a str,
     insert: &'a str,
@@ -97,10 +97,10 @@ struct RunRow<'a> {
     has_failed: bool,
 }
 
-/// Writes a row whether it is there or not, and counts it.
+/// Inserts or updates a row, and counts it. `is_running` says whether the row is expected to exist.
 fn put(to: &Transaction<'_>, past: &mut Past, row: &RunRow<'_>, is_running: bool) -> rusqlite::Result<()> {
     let written = |sql| Ok::<_, rusqlite::Error>(to.prepare_cached(sql)?.execute(row.params)? > 0);
-    // Most rows are what they are thought to be; only after a crash may they be not.
+    // Most rows are as expected; only after a crash they may not be.
     if is_running && written(row.update)? {
         past.turn(row.plugin, false, row.has_failed);
     } else if written(row.insert)? {
@@ -122,7 +122,7 @@ pub(super) fn not_json(error: serde_json::Error) -> rusqlite::Error {
 
 fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
     let SavedJob { key, device, job: PackedJob { trigger, body }, watermark, due, decided } = saved;
-    // I2: what was decided stays decided, whatever a plan says; but by another clock.
+    // I2: no plan moves a watermark back, unless the clock was set back.
     run(
         to,
         "INSERT INTO jobs (id, device, job, label, trigger, steps, policy, watermark, due, decided)
@@ -145,12 +145,12 @@ fn save_job(to: &Transaction<'_>, saved: &SavedJob) -> rusqlite::Result<()> {
     )
 }
 
-fn save_wish(to: &Transaction<'_>, key: JobKey, wish: &Override) -> rusqlite::Result<()> {
-    if *wish == Override::default() {
+fn save_override(to: &Transaction<'_>, key: JobKey, saved: &Override) -> rusqlite::Result<()> {
+    if *saved == Override::default() {
         return run(to, "DELETE FROM wishes WHERE job = ?1", params![key]);
     }
-    let Override { paused, skip, by_hand } = wish;
-    let idempotency = by_hand.as_ref().and_then(|by_hand| by_hand.idempotency);
+    let Override { paused, skip, ad_hoc } = saved;
+    let idempotency = ad_hoc.as_ref().and_then(|ad_hoc| ad_hoc.idempotency);
     run(
         to,
         "INSERT INTO wishes (job, paused, skip, made, key, request) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -159,9 +159,9 @@ fn save_wish(to: &Transaction<'_>, key: JobKey, wish: &Override) -> rusqlite::Re
             key,
             paused,
             skip.map(Instant::millis),
-            by_hand.as_ref().map(|by_hand| by_hand.made.millis()),
-            idempotency.map(|asked| asked.key.to_string()),
-            idempotency.map(|asked| asked.request.to_string())
+            ad_hoc.as_ref().map(|ad_hoc| ad_hoc.made.millis()),
+            idempotency.map(|idempotency| idempotency.key.to_string()),
+            idempotency.map(|idempotency| idempotency.request.to_string())
         ],
     )
 }
@@ -181,7 +181,7 @@ fn save_tombstone(to: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Resu
 }
 
 fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun) -> rusqlite::Result<()> {
-    let ProgressText { failed, cancelled, late } = told(&saved.progress).map_err(not_json)?;
+    let ProgressText { failed, cancelled, late } = progress_to_json(&saved.progress).map_err(not_json)?;
     let row = RunRow {
         plugin: saved.id.plugin.as_str(),
         insert: "INSERT INTO runs (plugin, device, job, occurrence, origin, state, started, number, steps, policy, steps_done, armed,
@@ -219,7 +219,7 @@ fn save_run(to: &Transaction<'_>, past: &mut Past, key: RunKey, saved: &SavedRun
 }
 
 fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqlite::Result<()> {
-    let ProgressText { failed, cancelled, late } = told(progress).map_err(not_json)?;
+    let ProgressText { failed, cancelled, late } = progress_to_json(progress).map_err(not_json)?;
     run(
         to,
         "UPDATE runs SET steps_done = ?2, armed = ?3, started = ?4, failed = ?5, cancelled = ?6, late = ?7, note = ?8,
@@ -241,8 +241,8 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
     )
 }
 
-/// Whether it was saved or not, and whether it was reported before or not: after a crash, a run whose end was not known to
-/// be durable may end again.
+/// Writes the end of a run, whether the run was saved or not, and whether its end was written before or not: after a crash,
+/// a run whose end was not known to be durable may end again.
 fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite::Result<()> {
     let reason = ended.outcome.to_string();
     let (steps, policy) = match &ended.body {

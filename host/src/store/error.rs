@@ -1,4 +1,4 @@
-//! What can go wrong with the data folder, and what to do about it.
+//! The errors of the data folder, with their hints.
 
 use std::{
     io,
@@ -31,15 +31,15 @@ pub(crate) enum StoreError {
     NoDatabase(PathBuf),
     #[error("`{}` was written by an older Roost", .0.display())]
     Older(PathBuf),
-    #[error("`{}` is changed all the time", .0.display())]
+    #[error("`{}` kept changing while it was read", .0.display())]
     Unsteady(PathBuf),
-    #[error("`{}` is there already", .0.display())]
+    #[error("`{}` already exists", .0.display())]
     Exists(PathBuf),
     #[error("`{}` cannot be written", .path.display())]
     Target { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("`{}` was put aside as `{}`, and what should take its place has not", .path.display(), .kept.display())]
+    #[error("`{}` was renamed to `{}`, and the new database could not take its place", .path.display(), .kept.display())]
     Aside { path: PathBuf, kept: PathBuf, source: io::Error },
-    #[error("`{}` is what a restore has left that was cut off", .0.display())]
+    #[error("`{}` was left by an interrupted restore", .0.display())]
     Unfinished(PathBuf),
     #[error("`{}` cannot be restored", .path.display())]
     NoBackup { path: PathBuf, source: Box<StoreError> },
@@ -47,7 +47,7 @@ pub(crate) enum StoreError {
     NotFailed { run: RunId, state: Option<String> },
     #[error("`{}` is a database of another program", .0.display())]
     Foreign(PathBuf),
-    #[error("`{}` is not a database that this Roost has made: {what} is not", .path.display())]
+    #[error("`{}` was not made by Roost: {what} differs", .path.display())]
     Strange { path: PathBuf, what: String },
     #[error("`{}` is damaged", .path.display())]
     Damaged { path: PathBuf, source: Damage },
@@ -57,13 +57,13 @@ pub(crate) enum StoreError {
     ReadOnly { path: PathBuf, source: rusqlite::Error },
     #[error("another program holds a transaction open in `{}`", .0.display())]
     Busy(PathBuf),
-    #[error("`{}` is not the database any more that this Roost writes: {how}", .path.display())]
+    #[error("`{}` is no longer the database that this Roost writes: {how}", .path.display())]
     Displaced { path: PathBuf, how: &'static str },
     #[error("`{}` could not be used", .path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }
 
-/// What is wrong with a damaged database.
+/// The damage of a database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Damage {
     #[error(transparent)]
@@ -78,7 +78,7 @@ fn not_failed(run: &RunId, state: Option<&str>) -> String {
     match state {
         None => format!("there is no run `{run}`"),
         Some("running") => format!("the run `{run}` has not ended"),
-        Some("failed") => format!("what the run `{run}` did is not known any more"),
+        Some("failed") => format!("the steps of the run `{run}` are no longer known"),
         Some(state) => format!("the run `{run}` has not failed: its state is `{state}`"),
     }
 }
@@ -88,7 +88,7 @@ fn by_process(pid: Option<u32>) -> String {
 }
 
 impl StoreError {
-    /// Tells apart what SQLite reports.
+    /// Classifies an error of SQLite.
     pub(super) fn from_sqlite(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match error.sqlite_error_code() {
@@ -127,13 +127,13 @@ impl StoreError {
                     .into()
             }
             Self::Unreadable { .. } => {
-                "the user that asks must be able to read it, and the folder that it is in: ask as the user that runs Roost".into()
+                "it and its folder must be readable for this user: run the command as the user that runs Roost".into()
             }
             Self::NotAFile(_) => "name the data folder of a Roost with `--data DIR`".into(),
             Self::NoDatabase(_) => "it is made when Roost runs first; name its data folder with `--data DIR`".into(),
             Self::Older(_) => "nothing was changed: `roost run` of this version brings it up to date".into(),
             Self::Unsteady(_) => "try again".into(),
-            Self::Exists(_) => "name a file that is not there: nothing is written over".into(),
+            Self::Exists(_) => "name a file that does not exist: nothing is overwritten".into(),
             Self::Target { .. } => {
                 "nothing was changed: there must be as much space as the database takes, in a folder that you can write".into()
             }
@@ -144,25 +144,25 @@ impl StoreError {
             ),
             Self::NoBackup { .. } | Self::Strange { .. } | Self::Unfinished(_) => "nothing was changed: name a file that `roost backup` has written".into(),
             Self::NotFailed { run, state: Some(state) } if state == "running" => {
-                format!("it goes on by itself; `roost runs --state running` shows how far it is, `roost abandon {run}` ends it")
+                format!("it continues by itself; `roost runs --state running` shows its progress, `roost abandon {run}` ends it")
             }
             Self::NotFailed { .. } => "`roost runs --failed` shows those that can be replayed".into(),
             Self::Foreign(_) => "nothing was changed: name another folder with `--data DIR`".into(),
             Self::Damaged { path, .. } => format!(
-                "put a copy from a backup in its place; or move `{0}` and `{0}-wal` away: plugins are then planned anew, \
-                 and what is owed to runs that had started is forgotten",
+                "put a copy from a backup in its place; or move `{0}` and `{0}-wal` away: plugins are then planned again, \
+                and the owed steps of runs that had started are lost",
                 path.display()
             ),
             Self::Full(_) => FULL_HINT.into(),
             Self::Displaced { path, .. } => format!(
-                "if it was moved, move it back, with its `-wal`, and start Roost again; else Roost goes on with what is at \
-                 `{}` then, or with a copy that `roost restore` puts there first",
+                "if it was moved, move it back, with its `-wal`, and start Roost again; otherwise Roost continues with the \
+                database at `{}`, or with a copy that `roost restore` puts there first",
                 path.display()
             ),
             Self::Busy(_) => "end it, and try again: nothing was changed since the last commit; to look at the database, use \
                               `sqlite3 -readonly`"
                 .into(),
-            Self::Sqlite { .. } => "nothing was changed since the last commit: see to the cause and start Roost again".into(),
+            Self::Sqlite { .. } => "nothing was changed since the last commit: remove the cause and start Roost again".into(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The data folder: its lock (I14), and the MQTT client id that is kept in it.
+//! The data folder: its lock (I14), and the MQTT client id in it.
 
 use std::{
     fs::{self, File},
@@ -18,20 +18,21 @@ use crate::{
     report::Report,
 };
 
-/// How often the lock is tried, and the pause in between: a process that is being started is soon another program.
+/// How often the lock is tried, and the pause in between: a process that the last host was starting holds the lock until
+/// its exec.
 const LOCK_TRIES: u32 = 20;
 const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Held for as long as the data folder is in use.
+/// The lock on the data folder, held for as long as the folder is in use.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not read: closing it ends the lock")] File);
 
-/// Opens the data folder, and makes it if it does not exist, for the user that runs Roost alone: a user that can write there decides
-/// what is sent.
+/// Opens the data folder, and makes it if it does not exist. It belongs to the user that runs Roost alone, because a user
+/// that can write there decides what is sent.
 pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
     let opened = Folder::own(folder).map_err(StoreError::Folder)?;
     if let Some(problem) = files::exposed_above(folder) {
-        let what = format!("another user can put another folder in the place of `{}`", folder.display());
+        let what = format!("another user can replace `{}` with another folder", folder.display());
         let hint =
             "choose a data folder below folders that belong to root or to the user that runs Roost (`--data DIR`)";
         tracing::warn!("{}", Report::new(what).cause(problem).hint(hint));
@@ -39,43 +40,43 @@ pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
     Ok(opened)
 }
 
-/// How often it is looked whether the database is still where it was.
-const LOOK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
+/// How often the database's place is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
 
-/// The file that has the database's name. If it is deleted, or another one is put there, the host writes to a file that no
-/// later host finds.
+/// The identity of the database's file. If the file is deleted or replaced, the host writes to a file that no later host
+/// finds.
 #[derive(Debug)]
 pub(super) struct DataFolder {
     file: (u64, u64),
-    looked: Instant,
+    checked: Instant,
 }
 
 impl DataFolder {
     pub(super) fn new(path: &Path) -> Result<Self, StoreError> {
         let error = |source| StoreError::File { what: "cannot read", path: path.to_owned(), source };
         let file = fs::metadata(path).map_err(error)?;
-        Ok(Self { file: (file.dev(), file.ino()), looked: clock::monotonic() })
+        Ok(Self { file: (file.dev(), file.ino()), checked: clock::monotonic() })
     }
 
-    /// Looks now and then.
-    pub(super) fn look(&mut self, path: &Path) -> Result<(), StoreError> {
-        if self.looked.elapsed() < LOOK_AGAIN {
+    /// Checks now and then whether the database is still the same file.
+    pub(super) fn check(&mut self, path: &Path) -> Result<(), StoreError> {
+        if self.checked.elapsed() < CHECK_EVERY {
             return Ok(());
         }
-        self.looked = clock::monotonic();
+        self.checked = clock::monotonic();
         match fs::metadata(path) {
             Ok(file) if (file.dev(), file.ino()) == self.file => Ok(()),
             Ok(_) => Err(StoreError::Displaced { path: path.to_owned(), how: "another file was put in its place" }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::Displaced { path: path.to_owned(), how: "it was deleted or moved away" })
             }
-            // A host that may not look there any more still has the file open.
+            // A host that may no longer read the folder still has the file open.
             Err(_) => Ok(()),
         }
     }
 }
 
-/// I14: one host per data folder. The lock goes with the process that holds it, however that ends.
+/// Takes the lock: one host per data folder (I14). The lock ends with the process that holds it.
 pub(super) fn lock(folder: &Folder, path: &Path) -> Result<Lock, StoreError> {
     let error = |source: io::Error| StoreError::File {
         what: "cannot lock the data folder by",
@@ -98,7 +99,7 @@ pub(super) fn lock(folder: &Folder, path: &Path) -> Result<Lock, StoreError> {
     Ok(Lock(file))
 }
 
-/// A process that is just being started by the host that had the lock has it, too, until it is another program.
+/// Tries for a while, because a process that the last host was starting holds the lock until its exec.
 fn try_lock(file: &File) -> Result<(), rustix::io::Errno> {
     for _ in 0..LOCK_TRIES {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -109,17 +110,18 @@ fn try_lock(file: &File) -> Result<(), rustix::io::Errno> {
     flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Whether a host has the folder, as far as this process may know.
+/// Checks whether a host uses the folder, as far as this process may know.
 pub(crate) fn is_in_use(folder: &Path) -> bool {
     let Ok(mut file) = File::open(folder.join("lock")) else { return false };
     let mut holder = String::new();
     let Ok(pid) = file.read_to_string(&mut holder).map(|_| holder.trim()) else { return false };
-    // To try a lock is to have it for a moment: not while a host may be taking it that has not written its number yet.
+    // Trying a lock takes it for a moment, which must not happen while a host may be taking it without having written its pid.
     let may_be = pid.parse::<u32>().is_ok_and(|pid| Path::new("/proc").join(pid.to_string()).exists());
     may_be && flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// The MQTT client id of this data folder: made once, so that a broker takes a restarted host for the same client.
+/// Returns the MQTT client id of this data folder. It is made once, so that the broker treats a restarted host as the same
+/// client.
 pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
     let path = folder.join("client-id");
     let error = |what| {
@@ -141,12 +143,12 @@ pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
     Ok(id)
 }
 
-/// What any MQTT broker takes: letters, digits and `-`, not too many. An operator may have chosen one.
+/// Checks whether every MQTT broker accepts it: a few letters, digits, `-`, `_` and `.`. The operator may have chosen it.
 fn is_client_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// Gives a file that is on the disk its name, whatever crashes.
+/// Renames a flushed file, durably.
 pub(super) fn put_in_place(unfinished: &Path, path: &Path) -> io::Result<()> {
     fs::rename(unfinished, path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_host_is_told_who_has_the_folder() {
+    fn a_second_host_learns_which_process_has_the_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = open(root.path()).unwrap();
         let lock = || lock(&folder, root.path());

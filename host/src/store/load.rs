@@ -1,4 +1,4 @@
-//! Everything that is kept, read once when the host starts.
+//! Reads the stored state when the host starts.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,10 +31,10 @@ use crate::{
     zones,
 };
 
-/// Jobs that are handed on together.
+/// Jobs that are sent together.
 const JOBS_PER_BATCH: usize = 1_000;
 
-/// Everything but the jobs.
+/// Loads everything but the jobs.
 pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     // One transaction: one state of the database.
     let transaction = connection.transaction()?;
@@ -42,11 +42,11 @@ pub(super) fn load(connection: &mut Connection) -> Result<Saved, Damage> {
     devices(&transaction, &mut plugins)?;
     let (series, zones) =
         transaction.query_row("SELECT series, zones FROM clock", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (runs, tombstones, wishes) = (runs(&transaction)?, tombstones(&transaction)?, wishes(&transaction)?);
-    Ok(Saved { plugins, runs, tombstones, series, wishes, zones })
+    let (runs, tombstones, overrides) = (runs(&transaction)?, tombstones(&transaction)?, overrides(&transaction)?);
+    Ok(Saved { plugins, runs, tombstones, series, overrides, zones })
 }
 
-/// A row, and where it is if something is wrong with it.
+/// A row, with its table and number for errors.
 struct Row<'a> {
     table: &'static str,
     row: &'a rusqlite::Row<'a>,
@@ -70,7 +70,7 @@ impl<'a> Row<'a> {
         self.row.get_ref(column)?.as_str().map_err(|error| self.damage(error))
     }
 
-    /// Text that stands for something.
+    /// Returns the parsed text of a column.
     fn parsed<T, E: fmt::Display>(&self, column: usize, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Damage> {
         parse(self.text(column)?).map_err(|error| self.damage(error))
     }
@@ -102,7 +102,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Column 0 tells the row.
+/// Calls `take` with each row of a query, whose column 0 identifies the row.
 fn each_row(
     connection: &Connection,
     table: &'static str,
@@ -156,7 +156,7 @@ fn devices(connection: &Connection, plugins: &mut [SavedPlugin]) -> Result<(), D
     })
 }
 
-/// From three columns.
+/// Reads a site from three columns.
 fn site(row: &Row<'_>, first: usize) -> Result<Site, Damage> {
     let zone = row.parsed(first, zones::find_stored)?;
     let location = match (row.get(first + 1)?, row.get(first + 2)?) {
@@ -168,12 +168,12 @@ fn site(row: &Row<'_>, first: usize) -> Result<Site, Damage> {
     Ok(Site { zone, location })
 }
 
-/// The number that halves the jobs, or nearly.
+/// Returns a key that splits the jobs into two halves, approximately.
 pub(super) fn middle(connection: &Connection) -> Result<JobKey, Damage> {
     Ok(connection.query_row("SELECT coalesce(max(id), 0) / 2 FROM jobs", [], |row| row.get(0))?)
 }
 
-/// Those with a number in the range. There may be a million of them: they are taken up while more are read.
+/// Sends the jobs with keys in the range, in batches. There may be a million: they are activated while more are read.
 pub(super) fn jobs(
     connection: &Connection,
     keys: Range<JobKey>,
@@ -202,7 +202,7 @@ pub(super) fn jobs(
             decided: row.instant(9)?,
         });
         if batch.len() == JOBS_PER_BATCH {
-            // A receiver that is gone wants no more jobs; what is wrong with the next ones is reported all the same.
+            // Without a receiver the jobs are only checked.
             let _ = to.send(mem::replace(&mut batch, Vec::with_capacity(JOBS_PER_BATCH)));
         }
         Ok(())
@@ -240,7 +240,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
         let armed = row.get(10)?;
         let progress = Progress {
             steps_done: row.get(9)?,
-            // An older version did not count them: a step that is armed has been tried.
+            // An older version did not count them: an armed step has been tried.
             attempts: row.get::<Option<u32>>(16)?.unwrap_or_else(|| u32::from(armed)),
             armed,
             started: row.optional_instant(11)?,
@@ -252,7 +252,7 @@ fn runs(connection: &Connection) -> Result<Vec<(RunKey, SavedRun)>, Damage> {
             no_subscriber: row.get(18)?,
         };
         if !body.asks_plugin() && progress.steps_done >= body.step_count() {
-            return Err(row.damage("it has no step left to be done"));
+            return Err(row.damage("it has no step left"));
         }
         let run = SavedRun { id, body, start: row.instant(8)?, progress };
         runs.push((row.get(0)?, run));
@@ -276,17 +276,17 @@ fn tombstones(connection: &Connection) -> Result<Vec<Tombstone>, Damage> {
     Ok(tombstones)
 }
 
-fn wishes(connection: &Connection) -> Result<Vec<(JobKey, Override)>, Damage> {
-    let mut wishes = Vec::new();
+fn overrides(connection: &Connection) -> Result<Vec<(JobKey, Override)>, Damage> {
+    let mut overrides = Vec::new();
     let sql = "SELECT job, paused, skip, made, key, request FROM wishes";
     each_row(connection, "wishes", sql, [], |row| {
         let idempotency = match row.optional_text(4)? {
             Some(_) => Some(Idempotency { key: row.digest(4)?, request: row.digest(5)? }),
             None => None,
         };
-        let by_hand = row.optional_instant(3)?.map(|made| AdHoc { made, idempotency });
-        wishes.push((row.get(0)?, Override { paused: row.get(1)?, skip: row.optional_instant(2)?, by_hand }));
+        let ad_hoc = row.optional_instant(3)?.map(|made| AdHoc { made, idempotency });
+        overrides.push((row.get(0)?, Override { paused: row.get(1)?, skip: row.optional_instant(2)?, ad_hoc }));
         Ok(())
     })?;
-    Ok(wishes)
+    Ok(overrides)
 }

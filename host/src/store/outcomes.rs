@@ -1,4 +1,4 @@
-//! How runs ended, as JSON: every value that the reason was made of, for programs that want to know why.
+//! The outcomes of runs as JSON, with every value that the reason was made of, for programs.
 
 use roost_scheduler::{
     model::Qos,
@@ -23,7 +23,7 @@ enum OutcomeRecord {
     Denied(DeniedRecord),
 }
 
-/// Of a run that succeeded.
+/// A step of a run that succeeded had no subscriber.
 #[derive(Serialize, Deserialize)]
 struct NoSubscriberRecord {
     /// The first step, counted from 1, for whose topic the broker had no subscriber.
@@ -76,7 +76,7 @@ enum CauseRecord {
 struct SeveralRecord {
     since: String,
     count: u32,
-    /// Whether there were more than were counted.
+    /// Whether there were more than `count`.
     more: bool,
 }
 
@@ -114,7 +114,7 @@ enum DeniedRecord {
     HoldTooLong { resource: String, hold_ms: u32, longest_ms: u32 },
 }
 
-/// `None` of a run that simply succeeded.
+/// Encodes an outcome; `None` if the run succeeded without remarks.
 pub(crate) fn outcome_to_json(outcome: &Outcome) -> serde_json::Result<Option<String>> {
     let record = match outcome {
         Outcome::Succeeded(Success::PLAIN) => return Ok(None),
@@ -131,7 +131,7 @@ pub(crate) fn outcome_to_json(outcome: &Outcome) -> serde_json::Result<Option<St
     serde_json::to_string(&record).map(Some)
 }
 
-/// What was written so.
+/// Decodes an outcome.
 pub(crate) fn outcome_from_json(text: &str) -> Result<Outcome, String> {
     Ok(match serde_json::from_str(text).map_err(|error| format!("why: {error}"))? {
         OutcomeRecord::Late(late) => Outcome::Succeeded(Success { late: Some(late.into()), no_subscriber: None }),
@@ -147,11 +147,11 @@ pub(crate) fn outcome_from_json(text: &str) -> Result<Outcome, String> {
 }
 
 fn instant(text: &str) -> Result<Instant, String> {
-    let at = chrono::DateTime::parse_from_rfc3339(text).map_err(told)?;
+    let at = chrono::DateTime::parse_from_rfc3339(text).map_err(to_text)?;
     Instant::from_millis(at.timestamp_millis()).ok_or_else(|| format!("{text} is not an instant"))
 }
 
-fn told(error: impl std::fmt::Display) -> String {
+fn to_text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -186,7 +186,7 @@ impl From<&Cause> for CauseRecord {
             Cause::EarlierRun => Self::EarlierRun,
             Cause::Taken(name) => Self::Taken(name.to_string()),
             Cause::SlowPlugin => Self::SlowPlugin,
-            Cause::Deaf(reason) => Self::Deaf(reason.clone()),
+            Cause::SubscribeFailed(reason) => Self::Deaf(reason.clone()),
             Cause::HeldBack(topic) => Self::HeldBack(topic.to_string()),
         }
     }
@@ -201,9 +201,9 @@ impl From<&Several> for SeveralRecord {
 impl From<&Skipped> for SkippedRecord {
     fn from(skipped: &Skipped) -> Self {
         match skipped {
-            Skipped::Earlier(earlier) => Self::Earlier(text(earlier)),
-            Skipped::Waiting(most) => Self::Waiting(*most),
-            Skipped::GoingOn(most) => Self::GoingOn(*most),
+            Skipped::EarlierRun(earlier) => Self::Earlier(text(earlier)),
+            Skipped::TooManyWaiting(most) => Self::Waiting(*most),
+            Skipped::TooManyRunning(most) => Self::GoingOn(*most),
             Skipped::Paused { what, several } => {
                 let what = match what {
                     Level::Plugin => LevelRecord::Plugin,
@@ -212,7 +212,7 @@ impl From<&Skipped> for SkippedRecord {
                 };
                 Self::Paused { what, several: several.as_ref().map(Into::into) }
             }
-            Skipped::Unwanted => Self::Unwanted,
+            Skipped::ByOperator => Self::Unwanted,
         }
     }
 }
@@ -245,7 +245,7 @@ impl TryFrom<MissedRecord> for Missed {
             }
             MissedReasonRecord::TooMany(most) => MissedReason::TooMany(most),
             MissedReasonRecord::Superseded { job, by } => {
-                let job = job.map(|job| JobId::parse(&job).map_err(told)).transpose()?;
+                let job = job.map(|job| JobId::parse(&job).map_err(to_text)).transpose()?;
                 MissedReason::Superseded { job, by: instant(&by)? }
             }
         };
@@ -265,10 +265,10 @@ impl TryFrom<CauseRecord> for Cause {
             CauseRecord::Busy => Self::Busy,
             CauseRecord::OverRate { per_second } => Self::OverRate { per_second },
             CauseRecord::EarlierRun => Self::EarlierRun,
-            CauseRecord::Taken(name) => Self::Taken(ResourceName::parse(&name).map_err(told)?),
+            CauseRecord::Taken(name) => Self::Taken(ResourceName::parse(&name).map_err(to_text)?),
             CauseRecord::SlowPlugin => Self::SlowPlugin,
-            CauseRecord::Deaf(reason) => Self::Deaf(reason),
-            CauseRecord::HeldBack(topic) => Self::HeldBack(Topic::parse(&topic).map_err(told)?),
+            CauseRecord::Deaf(reason) => Self::SubscribeFailed(reason),
+            CauseRecord::HeldBack(topic) => Self::HeldBack(Topic::parse(&topic).map_err(to_text)?),
         })
     }
 }
@@ -286,9 +286,9 @@ impl TryFrom<SkippedRecord> for Skipped {
 
     fn try_from(skipped: SkippedRecord) -> Result<Self, String> {
         Ok(match skipped {
-            SkippedRecord::Earlier(earlier) => Self::Earlier(instant(&earlier)?),
-            SkippedRecord::Waiting(most) => Self::Waiting(most),
-            SkippedRecord::GoingOn(most) => Self::GoingOn(most),
+            SkippedRecord::Earlier(earlier) => Self::EarlierRun(instant(&earlier)?),
+            SkippedRecord::Waiting(most) => Self::TooManyWaiting(most),
+            SkippedRecord::GoingOn(most) => Self::TooManyRunning(most),
             SkippedRecord::Paused { what, several } => {
                 let what = match what {
                     LevelRecord::Plugin => Level::Plugin,
@@ -297,7 +297,7 @@ impl TryFrom<SkippedRecord> for Skipped {
                 };
                 Self::Paused { what, several: several.map(TryInto::try_into).transpose()? }
             }
-            SkippedRecord::Unwanted => Self::Unwanted,
+            SkippedRecord::Unwanted => Self::ByOperator,
         })
     }
 }
@@ -306,8 +306,8 @@ impl TryFrom<DeniedRecord> for Denied {
     type Error = String;
 
     fn try_from(denied: DeniedRecord) -> Result<Self, String> {
-        let topic = |text: String| Topic::parse(&text).map_err(told);
-        let resource = |text: String| ResourceName::parse(&text).map_err(told);
+        let topic = |text: String| Topic::parse(&text).map_err(to_text);
+        let resource = |text: String| ResourceName::parse(&text).map_err(to_text);
         let qos = |number: u8| Qos::from_number(number).ok_or_else(|| format!("{number} is not a QoS"));
         Ok(match denied {
             DeniedRecord::Topic(text) => Self::Topic(topic(text)?),

@@ -1,4 +1,4 @@
-//! How far a run has come, as JSON where it is more than a number.
+//! The JSON columns of a run's progress.
 
 use roost_scheduler::{
     event::Progress,
@@ -59,14 +59,14 @@ pub(super) struct LateRecord {
     late_ms: i64,
 }
 
-/// What is kept of a run's progress as JSON: `None` where there is nothing to tell.
+/// The parts of a run's progress that are stored as JSON; `None` becomes NULL.
 pub(super) struct ProgressText {
     pub(super) failed: Option<String>,
     pub(super) cancelled: Option<String>,
     pub(super) late: Option<String>,
 }
 
-pub(super) fn told(progress: &Progress) -> serde_json::Result<ProgressText> {
+pub(super) fn progress_to_json(progress: &Progress) -> serde_json::Result<ProgressText> {
     let Progress { failed, cancelled, late, .. } = progress;
     Ok(ProgressText {
         failed: failed.as_ref().map(|failed| serde_json::to_string(&FailedRecord::from(failed))).transpose()?,

@@ -1,4 +1,4 @@
-//! Looking at a database beside a host that runs, or without one, and leaving no trace.
+//! Reads a database whether a host is running or not, without changing any file.
 
 use std::{
     fs, io,
@@ -8,55 +8,57 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{BUSY, StoreError, error::Damage, format_of};
+use super::{READ_BUSY_TIMEOUT, StoreError, error::Damage, format_of};
 
-/// A host that starts or stops meanwhile changes how the database has to be read; it does not do so all the time.
+/// How often a query is tried: a host that starts or stops meanwhile changes how the database has to be read.
 const TRIES: usize = 5;
 
-/// Asks one state of the database. The question is told the database's format.
-pub(super) fn ask<T>(
+/// Runs a query on one consistent state of the database. The query gets the connection and the database's format.
+pub(super) fn query<T>(
     path: &Path,
-    mut question: impl FnMut(&Connection, usize) -> Result<T, Damage>,
+    mut query: impl FnMut(&Connection, usize) -> Result<T, Damage>,
 ) -> Result<T, StoreError> {
     for _ in 0..TRIES {
-        let before = stamp(path)?;
+        let before = DataVersion::of(path)?;
         let connection = connect(path, before.has_log)?;
         let format = format_of(&connection, path).map_err(only_read)?;
-        let answer = question(&connection, format);
+        let result = query(&connection, format);
         drop(connection);
-        // Without a log nobody writes, and if somebody has begun to, there is one.
-        if before.has_log || stamp(path)? == before {
-            return answer.map_err(|damage| only_read(StoreError::from_damage(path, damage)));
+        // Without a log no program writes, and one that has begun to has made a log.
+        if before.has_log || DataVersion::of(path)? == before {
+            return result.map_err(|damage| only_read(StoreError::from_damage(path, damage)));
         }
     }
     Err(StoreError::Unsteady(path.to_owned()))
 }
 
-/// What changes when somebody writes.
+/// The state of the database's files, which changes with every write.
 #[derive(PartialEq, Eq)]
 struct DataVersion {
     has_log: bool,
     file: (u64, u64, i64, i64),
 }
 
-fn stamp(path: &Path) -> Result<DataVersion, StoreError> {
-    let error = |source: io::Error| StoreError::Unreadable { path: path.to_owned(), source: source.into() };
-    let has_log = match fs::metadata(log_of(path)) {
-        Ok(_) => true,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => false,
-        Err(source) => return Err(error(source)),
-    };
-    match fs::metadata(path) {
-        Ok(file) if file.is_file() => {
-            Ok(DataVersion { has_log, file: (file.ino(), file.len(), file.mtime(), file.mtime_nsec()) })
+impl DataVersion {
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let error = |source: io::Error| StoreError::Unreadable { path: path.to_owned(), source: source.into() };
+        let has_log = match fs::metadata(log_of(path)) {
+            Ok(_) => true,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => false,
+            Err(source) => return Err(error(source)),
+        };
+        match fs::metadata(path) {
+            Ok(file) if file.is_file() => {
+                Ok(Self { has_log, file: (file.ino(), file.len(), file.mtime(), file.mtime_nsec()) })
+            }
+            Ok(_) => Err(StoreError::NotAFile(path.to_owned())),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StoreError::NoDatabase(path.to_owned())),
+            Err(source) => Err(error(source)),
         }
-        Ok(_) => Err(StoreError::NotAFile(path.to_owned())),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StoreError::NoDatabase(path.to_owned())),
-        Err(source) => Err(error(source)),
     }
 }
 
-/// The write-ahead log of a database.
+/// Returns the path of a database's write-ahead log.
 pub(super) fn log_of(path: &Path) -> PathBuf {
     with_suffix(path, "-wal")
 }
@@ -73,14 +75,14 @@ fn connect(path: &Path, has_log: bool) -> Result<Connection, StoreError> {
     let sqlite = |error| only_read(StoreError::from_sqlite(path, error));
     let connection = connection.map_err(sqlite)?;
     let prepare = || {
-        connection.busy_timeout(BUSY)?;
+        connection.busy_timeout(READ_BUSY_TIMEOUT)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
     };
     prepare().map_err(sqlite)?;
     Ok(connection)
 }
 
-/// Whoever only looks does not want to write.
+/// A reader does not write, so an error about writing becomes one about reading.
 fn only_read(error: StoreError) -> StoreError {
     match error {
         StoreError::ReadOnly { path, source } => StoreError::Unreadable { path, source: source.into() },
@@ -88,12 +90,12 @@ fn only_read(error: StoreError) -> StoreError {
     }
 }
 
-/// By which SQLite only reads it.
+/// Returns a URI by which SQLite opens the database read-only.
 pub(super) fn uri(path: &Path) -> String {
     uri_of(path, fs::symlink_metadata(log_of(path)).is_ok())
 }
 
-/// Where there is no log, SQLite would make one, only to look; but not of a database that is said never to change.
+/// Without a log, SQLite would make one even to read, unless the database is declared immutable.
 fn uri_of(path: &Path, has_log: bool) -> String {
     let how = if has_log { "mode=ro" } else { "immutable=1" };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte);

@@ -1,4 +1,4 @@
-//! A file takes the place of the database, and nothing of what is there is removed.
+//! Replaces the database by another file, and keeps the old one under another name.
 
 use std::{
     fs, io,
@@ -11,14 +11,16 @@ use super::{
     reading::{log_of, with_suffix},
 };
 
-/// At each moment there is the old database or the new one, and nothing is taken away before it has its new name. Only where
-/// an old log could not be read is there a moment with the old database without it: the new one must never meet that log.
-/// What cannot be done to its end is undone.
+/// Replaces the database. Returns the new name of the old one, if there was one.
+///
+/// At each moment there is the old database or the new one, and no file loses its old name before it has its new one. Only if
+/// an old log could not be read, the old database is without it for a moment, because the new one must never meet that log.
+/// A failed replacement is undone.
 pub(super) fn replace(path: &Path, with: &Path) -> Result<Option<PathBuf>, StoreError> {
     let target = |source: io::Error| StoreError::Target { path: path.to_owned(), source: source.into() };
     fs::File::open(with).and_then(|file| file.sync_all()).map_err(target)?;
     let kept = free(path);
-    // Where the log could be read, it is in the database.
+    // A log that could be read is in the database already.
     let old: Vec<_> = [(log_of(path), log_of(&kept)), (path.to_owned(), kept.clone())]
         .into_iter()
         .filter(|(from, _)| is_there(from))
@@ -29,14 +31,14 @@ pub(super) fn replace(path: &Path, with: &Path) -> Result<Option<PathBuf>, Store
         folder::put_in_place(with, path)
     });
     let Err(source) = placed else { return Ok(was_there.then_some(kept)) };
-    // Whose place the new one has taken stays aside: it is only not said to be on the disk yet.
+    // If the new file has taken its place, the old one keeps its new name: only the flush of the folder has failed.
     if is_there(with) && old.iter().try_for_each(|(from, to)| put_back(from, to)).is_ok() {
         return Err(target(source));
     }
     Err(StoreError::Aside { path: path.to_owned(), kept, source })
 }
 
-/// A name for the old database that nobody has, nor for its log.
+/// Returns an unused name for the old database, whose log's name is unused as well.
 fn free(path: &Path) -> PathBuf {
     let name = |number: u32| match number {
         1 => with_suffix(path, ".before-restore"),
@@ -50,12 +52,12 @@ fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Gives a file another name. Not every file system has links; without, there is a moment with no database.
+/// Gives a file another name. On a file system without links there is a moment without a database.
 fn keep(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to).or_else(|_| fs::rename(from, to))
 }
 
-/// Takes back that a file has been given another name.
+/// Gives a file its old name back.
 fn put_back(from: &Path, to: &Path) -> io::Result<()> {
     let number = |path: &Path| fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()));
     match (number(from), number(to)) {
@@ -85,8 +87,8 @@ mod tests {
 
     fn content(folder: &Path) -> Vec<String> {
         let file = |file: fs::DirEntry| {
-            let said = fs::read_to_string(file.path()).unwrap_or_else(|_| "a folder".into());
-            format!("{}: {said}", file.file_name().display())
+            let text = fs::read_to_string(file.path()).unwrap_or_else(|_| "a folder".into());
+            format!("{}: {text}", file.file_name().display())
         };
         let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| file(entry.unwrap())).collect();
         files.sort();
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_already_is_kept() {
+    fn earlier_databases_keep_their_names() {
         let folder = folder(&["db", "db-wal", "db-shm", "db.before-restore", "db.before-restore-2-wal", "new"]);
         let kept = replace(&folder.path().join("db"), &folder.path().join("new")).unwrap();
         assert_eq!(kept, Some(folder.path().join("db.before-restore-3")));
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_replaced_is_as_it_was() {
+    fn a_failed_replacement_changes_nothing() {
         let folder = folder(&["db", "db-wal"]);
         fs::create_dir(folder.path().join("new")).unwrap();
         let before = content(folder.path());
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_only_its_new_name_is_put_back() {
+    fn a_renamed_file_gets_its_old_name_back() {
         let folder = folder(&["aside"]);
         let (from, to) = (folder.path().join("db"), folder.path().join("aside"));
         put_back(&from, &to).unwrap();

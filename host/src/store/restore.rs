@@ -1,8 +1,8 @@
-//! A copy takes the database's place.
+//! Restores a backup in the database's place.
 //!
-//! What happened since the copy was made is not known. So everything before now counts as decided, and no message is sent
-//! for it; but what was opened gets closed (I5), even if that is said twice. What says `once` (I4) and may have been sent
-//! since is not.
+//! The history since the backup is not known. So everything before now counts as decided, and no message is sent for it; but
+//! owed steps are sent (I5), even if that repeats some. A step marked `once` (I4) that may have been sent since the backup is
+//! not.
 
 use std::{
     fs,
@@ -23,36 +23,36 @@ use super::{
     error::Damage,
     folder, format_of, load, migrate,
     outcomes::outcome_to_json,
-    reading::{ask, uri, with_suffix},
+    reading::{query, uri, with_suffix},
     replace::{gone, replace},
     retention::Past,
     runs, verify,
 };
 
-/// What came of it.
+/// The result of a restore.
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) jobs: u64,
-    /// Runs that owe messages, which are sent.
+    /// Runs with owed steps, which will be sent.
     pub(crate) owed: Vec<RunId>,
-    /// Runs that were under way and end here.
+    /// Runs that were under way in the copy, and were ended.
     pub(crate) ended: u64,
-    /// Runs that owed messages, and are not in the copy.
+    /// Runs with owed steps in the old database that are not in the copy.
     pub(crate) forgotten: Vec<RunId>,
-    /// What was there before.
+    /// The new name of the old database, if there was one.
     pub(crate) kept: Option<PathBuf>,
 }
 
-/// What becomes of a run that was under way when the copy was made.
+/// The decision about a run that was under way when the copy was made.
 #[derive(Debug)]
 enum RestoreDecision {
-    /// Nothing more of it is sent.
+    /// It ends, and nothing more of it is sent.
     Ends(Outcome),
-    /// It goes on like this.
+    /// It continues with its owed steps.
     Owes(Box<SavedRun>),
 }
 
-/// Puts the copy `from` in the place of the database, as far as nobody uses that. What cannot be restored changes nothing.
+/// Replaces the database by the copy `from`, unless a host uses it. A failed restore changes nothing.
 pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored, StoreError> {
     check(from).map_err(|error| StoreError::NoBackup { path: from.to_owned(), source: Box::new(error) })?;
     let path = data.join(DATABASE);
@@ -73,7 +73,7 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
             StoreError::NoBackup { path: from.to_owned(), source }
         }
     };
-    // An earlier try may have left it.
+    // An earlier try may have left one.
     let made = gone(&unfinished).and_then(|()| backup::make(&unfinished));
     let copied = backup::copy(from, &unfinished, &made.map_err(|error| target(error.into()))?, target);
     let restored = copied.and_then(|()| prepare(&unfinished, &path, known.series, now).map_err(cannot));
@@ -86,7 +86,7 @@ pub(crate) fn restore(data: &Path, from: &Path, now: Instant) -> Result<Restored
     Ok(restored)
 }
 
-/// Whether it is the disk that is at fault, and not what is written on it.
+/// Checks whether an error is the disk's, rather than the copy's.
 fn is_of_disk(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, DiskFull, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure};
     let code = error.sqlite_error_code();
@@ -95,9 +95,9 @@ fn is_of_disk(error: &rusqlite::Error) -> bool {
     })
 }
 
-/// Whether it is a copy of a database that this Roost knows, and whole.
+/// Checks whether the file is an intact copy of a database with a known format.
 fn check(from: &Path) -> Result<(), StoreError> {
-    let (format, found, schema_mismatch) = ask(from, |connection, format| {
+    let (format, found, schema_mismatch) = query(from, |connection, format| {
         let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         Ok((format, found, verify::schema_mismatch(connection, format)?))
     })?;
@@ -113,21 +113,21 @@ fn check(from: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What the database that is there knows, and the copy may not.
+/// Facts of the old database that the copy may lack.
 #[derive(Default)]
 struct Known {
     series: u32,
     owed: Vec<RunId>,
 }
 
-/// Makes one file of a database and its log, as far as it can still be read. It is put aside, in any case, unless it is
-/// another program's.
+/// Moves the old database's log into it, as far as they can still be read, and returns the facts to carry over. Fails only if
+/// the database is another program's.
 fn checkpoint(path: &Path) -> Result<Known, StoreError> {
     if fs::symlink_metadata(path).is_err() {
         return Ok(Known::default());
     }
-    let settled = Connection::open(path).map_err(|error| StoreError::from_sqlite(path, error)).and_then(|connection| {
-        // Until it is known to be ours, closing it must not even tidy up.
+    let done = Connection::open(path).map_err(|error| StoreError::from_sqlite(path, error)).and_then(|connection| {
+        // Until the database is known to be Roost's, closing it must not even checkpoint its log.
         let tidy = |no| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, no);
         tidy(true).map_err(|error| StoreError::from_sqlite(path, error))?;
         match format_of(&connection, path) {
@@ -138,12 +138,13 @@ fn checkpoint(path: &Path) -> Result<Known, StoreError> {
         let checkpoint = connection.pragma_update_and_check(None, "wal_checkpoint", "truncate", |_| Ok(()));
         checkpoint.map_err(|error| StoreError::from_sqlite(path, error))
     });
-    match settled {
+    match done {
         Err(error @ StoreError::Foreign(_)) => return Err(error),
-        Err(error) => tracing::debug!("the database is put aside as it is: {error}"),
+        Err(error) => tracing::debug!("the old database is renamed as it is: {error}"),
         Ok(()) => {}
     }
-    let series = ask(path, |connection, _| Ok(connection.query_row("SELECT series FROM clock", [], |row| row.get(0))?));
+    let series =
+        query(path, |connection, _| Ok(connection.query_row("SELECT series FROM clock", [], |row| row.get(0))?));
     let under_way = RunFilter { state: Some("running".into()), limit: usize::MAX, ..RunFilter::default() };
     let owes = |run: &RunView| run.owed.as_ref().is_some_and(|owed| owed.has_started && owed.of > 1);
     let data = path.parent().unwrap_or(Path::new(""));
@@ -151,23 +152,23 @@ fn checkpoint(path: &Path) -> Result<Known, StoreError> {
     Ok(Known { series: series.unwrap_or_default(), owed })
 }
 
-/// Makes of a copy what a host can go on with.
+/// Turns a copy into a database that a host can resume with.
 fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Restored, Damage> {
     let mut connection = Connection::open(path)?;
-    // Nobody knows it yet: it is made durable when it is ready.
+    // It is not in use yet, and is flushed when it is ready.
     connection.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "off")?;
     let format = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
     migrate(&mut connection, usize::try_from(format).unwrap_or(MIGRATIONS.len()))?;
     let saved = load::load(&mut connection)?;
     if let Err(error) = add_tombstones(&mut connection, before, now) {
-        tracing::debug!("the jobs that are there are not known: {error}");
+        tracing::debug!("the jobs of the old database are not known: {error}");
     }
     let mut restored = Restored { jobs: 0, owed: Vec::new(), ended: 0, forgotten: Vec::new(), kept: None };
     let transaction = connection.transaction()?;
-    tell_what_was_due(&transaction, now)?;
+    record_due_jobs(&transaction, now)?;
     transaction.execute("UPDATE clock SET series = max(series, ?1)", [series])?;
-    // Without a due time the scheduler looks for the next one behind the watermark (I2).
+    // Without a due time, the scheduler computes the next one after the watermark (I2).
     let jobs = transaction.execute("UPDATE jobs SET watermark = max(watermark, ?1), due = NULL", [now.millis()])?;
     restored.jobs = jobs as u64;
     transaction.execute("UPDATE tombstones SET watermark = max(watermark, ?1)", [now.millis()])?;
@@ -180,13 +181,13 @@ fn prepare(path: &Path, before: &Path, series: u32, now: Instant) -> Result<Rest
         }
     }
     transaction.commit()?;
-    // What this host cannot read, it must not be given.
+    // The host must be able to load the result.
     verify::check(&mut connection)?;
     Ok(restored)
 }
 
-/// I13: of each job what was due next, when the copy was made, and is not done any more.
-fn tell_what_was_due(to: &Transaction<'_>, now: Instant) -> Result<(), Damage> {
+/// Records an end for the occurrence of each job that was due next when the copy was made (I13).
+fn record_due_jobs(to: &Transaction<'_>, now: Instant) -> Result<(), Damage> {
     let origin = to.query_row("SELECT series FROM clock", [], |row| row.get(0))?;
     let origin = if origin == 0 { Origin::Trigger } else { Origin::Series(origin) };
     let outcome = Outcome::Cancelled(Cancelled::Restored);
@@ -202,8 +203,8 @@ fn tell_what_was_due(to: &Transaction<'_>, now: Instant) -> Result<(), Damage> {
     Ok(())
 }
 
-/// What the copy does not know of is decided as well, as far as the database that is there can tell: else a plan that names
-/// it again would have it done again (I2).
+/// Adds tombstones for jobs that only the old database knows, so that a plan that has such a job again does not repeat its
+/// occurrences (I2).
 fn add_tombstones(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::Result<()> {
     if fs::symlink_metadata(before).is_err() {
         return Ok(());
@@ -231,12 +232,12 @@ fn add_tombstones(connection: &mut Connection, before: &Path, now: Instant) -> r
     add_tombstones(connection).and(connection.execute_batch("DETACH before"))
 }
 
-/// Whether it goes on.
+/// Ends a run, or saves it with its owed steps. Returns whether it continues.
 fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) -> rusqlite::Result<bool> {
     let past = &mut Past::new(Retention::default());
     let (id, body, progress) = (run.id.clone(), run.body.clone(), run.progress.clone());
     let (started, note) = (progress.started, progress.note);
-    let outcome = match fate(run, now) {
+    let outcome = match decide(run, now) {
         RestoreDecision::Owes(run) => return commit::write(to, past, &Change::RunSaved { key, run }).map(|()| true),
         RestoreDecision::Ends(outcome) => outcome,
     };
@@ -245,16 +246,17 @@ fn settle_run(to: &Transaction<'_>, key: RunKey, run: SavedRun, now: Instant) ->
     commit::write(to, past, &Change::RunEnded(ended)).map(|()| false)
 }
 
-fn fate(mut run: SavedRun, now: Instant) -> RestoreDecision {
+/// Decides whether a run that was under way in the copy still owes steps.
+fn decide(mut run: SavedRun, now: Instant) -> RestoreDecision {
     let Some(started) = run.progress.started.filter(|_| run.body.step_count() > 1) else {
         return RestoreDecision::Ends(Outcome::Cancelled(Cancelled::Restored));
     };
     let progress = &mut run.progress;
-    // Those were at a step that may not be the next one any more.
+    // They were counted for a step that may no longer be the next one.
     progress.attempts = 0;
     let possibly_sent = |step: usize| Failed { step: step + 1, attempts: 1, last: Attempt::PossiblySent };
     if progress.steps_done == 0 {
-        // It opened, or it did not; it does not open now.
+        // The first step was sent, or was not; it is not sent now.
         progress.failed.get_or_insert_with(|| possibly_sent(0));
         progress.steps_done = 1;
         progress.armed = false;

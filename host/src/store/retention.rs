@@ -1,4 +1,4 @@
-//! How much of the past is kept.
+//! Deletes old runs.
 
 use std::{cmp::Reverse, collections::HashMap, path::Path, sync::mpsc, thread};
 
@@ -7,16 +7,16 @@ use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// With each batch, so many more old runs may be deleted than ended in it: a table that is too long gets shorter, but a host
-/// that comes back after a month, or is told to keep less, must not stall.
+/// How many more old runs than ended in a batch may be deleted with it: a table that is too long shrinks, but a host
+/// that starts after a month, or with a smaller limit, must not stall.
 const PRUNED_BEYOND: i64 = 500;
 
-/// Where there are too many runs, so many more of the oldest occurrences are looked at than may be deleted, and those of them
-/// stay that ended last: what was due long ago may have ended only now.
+/// How many more of the oldest occurrences are examined than may be deleted. Those of them that ended last stay, because a
+/// run that was due long ago may have ended only now.
 const SPARED: i64 = 250;
 
-/// For each run of a plugin that may be deleted, so many are looked at, of whichever plugin: those of others lie between them.
-const LOOKED_AT: i64 = 4;
+/// How many runs, of any plugin, are examined for each run that may be deleted: other plugins' runs lie between them.
+const EXAMINED: i64 = 4;
 
 /// Deletes runs that are too old.
 const TOO_OLD: &str = "DELETE FROM runs WHERE (occurrence, plugin, device, job, origin) IN (
@@ -24,7 +24,7 @@ const TOO_OLD: &str = "DELETE FROM runs WHERE (occurrence, plugin, device, job, 
      FROM (SELECT * FROM runs WHERE occurrence < ?1 AND state <> 'running' ORDER BY occurrence LIMIT ?3)
      WHERE ended < ?1 LIMIT ?2) RETURNING plugin, state = 'failed'";
 
-/// The runs that have ended and not failed, and those that failed, from an occurrence and a plugin on.
+/// Ended runs that did not fail, and failed runs, from an occurrence and a plugin on.
 const OTHERS: &str = "SELECT occurrence, plugin, device, job, origin, ended FROM runs
      WHERE (occurrence, plugin) >= (?1, ?2) AND state NOT IN ('running', 'failed') ORDER BY occurrence, plugin";
 const FAILED: &str = "SELECT occurrence, plugin, device, job, origin, ended FROM runs INDEXED BY runs_failed
@@ -33,17 +33,17 @@ const FAILED: &str = "SELECT occurrence, plugin, device, job, origin, ended FROM
 const DELETE: &str =
     "DELETE FROM runs WHERE occurrence = ?1 AND plugin = ?2 AND device = ?3 AND job = ?4 AND origin = ?5";
 
-/// What looks for runs that go, and deletes them.
+/// The statements that find and delete old runs.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 4] = [TOO_OLD, OTHERS, FAILED, DELETE];
 
-/// How much of the past is kept. What has not ended is not past.
+/// How many ended runs are kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retention {
-    /// For so long after a run has ended.
+    /// Days after a run's end.
     pub(crate) days: u32,
-    /// At most so many runs: of too many, those of the plugin with the most go first, and of each those that failed last,
-    /// because they may be wanted again.
+    /// The largest number of runs. Of too many, those of the plugin with the most are deleted first, and of each plugin failed
+    /// runs last, because they may be replayed.
     pub(crate) runs: u32,
 }
 
@@ -53,18 +53,18 @@ impl Default for Retention {
     }
 }
 
-/// The rows in the table of runs, as far as it matters how many there are.
+/// The counted rows of the table of runs, and how many are kept.
 #[derive(Debug)]
 pub(super) struct Past {
     keep: Retention,
-    /// Where the count will come from, until it has come.
+    /// Receives the count, until it has arrived.
     count: Option<mpsc::Receiver<Rows>>,
     is_counted: bool,
-    /// How many there are, or, before they are counted, how many more than then.
+    /// The numbers of rows or, before they are counted, the differences since the count began.
     rows: Rows,
 }
 
-/// The rows of each plugin that has some.
+/// The numbers of rows, by plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rows(HashMap<String, PluginRows>);
 
@@ -72,8 +72,8 @@ pub(super) struct Rows(HashMap<String, PluginRows>);
 struct PluginRows {
     all: i64,
     failed: i64,
-    /// From which occurrences on all lie that have ended and not failed, and all that failed: what lies in front of them is not
-    /// looked through with each batch.
+    /// Lower bounds of the occurrences of ended runs that did not fail, and of failed runs, so that a search need not begin at
+    /// the first row.
     others_from: i64,
     failed_from: i64,
 }
@@ -110,14 +110,14 @@ impl Rows {
     }
 
     fn of(&mut self, plugin: &str) -> &mut PluginRows {
-        // Most are there, and need no name of their own.
+        // Most plugins are in the map, which saves a copy of the name.
         if !self.0.contains_key(plugin) {
             self.0.insert(plugin.to_owned(), PluginRows::default());
         }
         self.0.get_mut(plugin).expect("it is there now")
     }
 
-    /// A run has ended, or had when it was counted.
+    /// Notes that a run has ended, or had when it was counted.
     fn has_ended(&mut self, plugin: &str, occurrence: i64, which: Which) {
         let from = self.of(plugin).from(which);
         *from = occurrence.min(*from);
@@ -137,9 +137,9 @@ impl Rows {
         }
     }
 
-    /// Where there are too many, how many of which plugins are to go, and how many of these that failed. All plugins with more
-    /// runs than others are left with as many as each other, and the others keep theirs: so none is pushed below its share by
-    /// another. Of each plugin, those that failed go last.
+    /// Decides how many runs of each plugin are deleted if there are too many. Plugins with more than an equal share are reduced
+    /// to the same number, and the others keep theirs, so that no plugin pushes another below its share. Of each plugin, failed
+    /// runs are deleted last.
     fn to_go(&self, too_many: i64) -> Vec<ToGo> {
         let mut all: Vec<i64> = self.0.values().map(|of| of.all).collect();
         all.sort_unstable_by_key(|count| Reverse(*count));
@@ -159,7 +159,7 @@ impl Rows {
     }
 }
 
-/// How many runs of a plugin are to go at most.
+/// How many runs of a plugin are to be deleted at most.
 #[derive(Debug, PartialEq, Eq)]
 struct ToGo {
     plugin: String,
@@ -171,7 +171,7 @@ struct ToGo {
 struct Old {
     ended: i64,
     occurrence: i64,
-    /// Its place among the searches.
+    /// The index of its plugin's search.
     plugin: usize,
     device: String,
     job: String,
@@ -183,8 +183,8 @@ impl Past {
         Self { keep, count: None, is_counted: false, rows: Rows::default() }
     }
 
-    /// Counts them on a thread of its own: a million take a moment, and a commit must not wait for that. Nothing may be
-    /// committed meanwhile by anybody else.
+    /// Counts the rows on a thread of its own, because a million take a moment, and a commit must not wait for that. No other
+    /// connection may commit meanwhile.
     pub(super) fn start_counting(&mut self, path: &Path) {
         match counting(path) {
             Ok(count) => *self = Self { count: Some(count), ..Self::new(self.keep) },
@@ -192,19 +192,19 @@ impl Past {
         }
     }
 
-    /// There is one more.
+    /// Counts a new row.
     pub(super) fn add(&mut self, plugin: &str) {
         self.rows.of(plugin).all += 1;
     }
 
-    /// One that failed is there, or one is no longer.
+    /// Counts whether a row is a failed run now, and was before.
     pub(super) fn turn(&mut self, plugin: &str, had_failed: bool, has_failed: bool) {
         if had_failed != has_failed {
             self.rows.of(plugin).failed += i64::from(has_failed) - i64::from(had_failed);
         }
     }
 
-    /// How many there are, once that is known.
+    /// Returns the numbers of rows, once they are counted.
     fn rows(&mut self) -> Option<&mut Rows> {
         if let Some(count) = &self.count
             && let Ok(mut rows) = count.try_recv()
@@ -215,7 +215,7 @@ impl Past {
         self.is_counted.then_some(&mut self.rows)
     }
 
-    /// The same as soon as it is known.
+    /// Waits for the count, and returns the numbers of rows.
     #[cfg(test)]
     pub(super) fn counted_now(&mut self) -> Rows {
         loop {
@@ -226,8 +226,8 @@ impl Past {
         }
     }
 
-    /// Deletes what is past keeping, with each batch what it added and a little more, so that the table shrinks to its length
-    /// and stays there.
+    /// Deletes old runs: with each batch as many as it added and a few more, so that the table shrinks to its limit and stays
+    /// there.
     pub(super) fn prune(&mut self, of: &Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
         let ended =
             || changes.iter().filter_map(|change| if let Change::RunEnded(run) = change { Some(run) } else { None });
@@ -239,9 +239,9 @@ impl Past {
         }
         let count = ended().count() as i64;
         let most = count + PRUNED_BEYOND;
-        // What ends with this batch stays, even if the clock was set back meanwhile (I13).
+        // Runs that end with this batch stay, even if the clock was set back meanwhile (I13).
         let before = last.plus_ms(-DAY_MS * i64::from(self.keep.days)).min(first);
-        self.too_old(of, before, most.min(2 * count), most)?;
+        self.delete_old(of, before, most.min(2 * count), most)?;
         let limit = i64::from(self.keep.runs);
         let Some(rows) = self.rows() else { return Ok(()) };
         rows.0.retain(|_, of| of.all > 0);
@@ -254,11 +254,11 @@ impl Past {
         Ok(())
     }
 
-    /// Only the oldest occurrences are looked at: one that ended long after them holds back those behind it until it is old
-    /// itself.
-    fn too_old(&mut self, of: &Transaction<'_>, before: Instant, most: i64, looked_at: i64) -> rusqlite::Result<()> {
+    /// Deletes runs that ended too long ago. Only the oldest occurrences are examined, so a run that ended much later holds back
+    /// those behind it until it is old itself.
+    fn delete_old(&mut self, of: &Transaction<'_>, before: Instant, most: i64, examined: i64) -> rusqlite::Result<()> {
         let mut delete = of.prepare_cached(TOO_OLD)?;
-        let mut rows = delete.query([before.millis(), most, looked_at])?;
+        let mut rows = delete.query([before.millis(), most, examined])?;
         while let Some(row) = rows.next()? {
             self.rows.deleted(row.get_ref(0)?.as_str()?, row.get(1)?);
         }
@@ -300,7 +300,7 @@ impl Rows {
         Ok(deleted)
     }
 
-    /// The oldest occurrences of plugins, in the order of these. The begin of each is moved behind those that are found.
+    /// Finds the oldest occurrences of plugins, sorted by occurrence. The bound of each plugin is moved past those found.
     fn find(
         &mut self,
         of: &Transaction<'_>,
@@ -308,15 +308,15 @@ impl Rows {
         of_plugins: &mut [Search<'_>],
         most: i64,
     ) -> rusqlite::Result<Vec<Old>> {
-        let mut question = of.prepare_cached(if which == Which::Failed { FAILED } else { OTHERS })?;
+        let mut select = of.prepare_cached(if which == Which::Failed { FAILED } else { OTHERS })?;
         let spared = SPARED / of_plugins.len().max(1) as i64 + 1;
-        let mut left = LOOKED_AT * (most + SPARED);
+        let mut left = EXAMINED * (most + SPARED);
         let mut found = Vec::new();
         while let Some((from, plugin)) = self.begin(which, of_plugins) {
-            let mut rows = question.query(params![from, plugin])?;
+            let mut rows = select.query(params![from, plugin])?;
             loop {
                 let Some(row) = rows.next()? else {
-                    // There is nothing behind.
+                    // There are no more rows.
                     for search in of_plugins.iter().filter(|search| !search.is_over) {
                         *self.of(search.plugin).from(which) = i64::MAX;
                     }
@@ -326,7 +326,7 @@ impl Rows {
                 if left == 0 {
                     for search in of_plugins.iter().filter(|search| !search.is_over) {
                         let from = self.of(search.plugin).from(which);
-                        // Of this occurrence, plugins in front of the row have no more.
+                        // Plugins sorted before the row have no more runs of this occurrence.
                         *from = (occurrence + i64::from(search.plugin < plugin)).max(*from);
                     }
                     return Ok(found);
@@ -341,7 +341,7 @@ impl Rows {
                     search.is_over = true;
                     let behind = self.of(plugin).from(which);
                     *behind = occurrence.max(*behind);
-                    // The others may begin far behind.
+                    // The other searches may begin much later.
                     if self.begin(which, of_plugins).is_none_or(|begin| begin > (occurrence, plugin)) {
                         break;
                     }
@@ -355,7 +355,7 @@ impl Rows {
         Ok(found)
     }
 
-    /// Where the first run may lie of those that are still looked for.
+    /// Returns the least occurrence and plugin from which an unfinished search continues.
     fn begin<'p>(&mut self, which: Which, of_plugins: &[Search<'p>]) -> Option<(i64, &'p str)> {
         let searches = of_plugins.iter().filter(|search| !search.is_over);
         searches.map(|search| (*self.of(search.plugin).from(which), search.plugin)).min()
@@ -365,17 +365,17 @@ impl Rows {
 /// The search for old runs of a plugin.
 struct Search<'p> {
     plugin: &'p str,
-    /// How many are to go.
+    /// How many are to be deleted.
     most: i64,
     found: i64,
     is_over: bool,
 }
 
-/// Begins to count, and answers when it is clear what is counted.
+/// Starts the count, and returns when the state that it counts is fixed.
 fn counting(path: &Path) -> Result<mpsc::Receiver<Rows>, Box<dyn std::error::Error>> {
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, read_only)?;
-    // What it has read from once, it reads until the end of the transaction.
+    // From the first read on, the transaction sees one state.
     connection.execute_batch("BEGIN; SELECT series FROM clock")?;
     let (to, count) = mpsc::channel();
     thread::Builder::new().name("count".into()).spawn(move || {
@@ -388,11 +388,11 @@ fn counting(path: &Path) -> Result<mpsc::Receiver<Rows>, Box<dyn std::error::Err
     Ok(count)
 }
 
-/// One by one: to have them grouped would take a copy of them.
+/// Counts the rows one by one, because grouping them in SQL would take a copy of them.
 fn rows(connection: &Connection) -> rusqlite::Result<Rows> {
     let mut all = Rows::default();
-    let mut question = connection.prepare("SELECT plugin, state, occurrence FROM runs")?;
-    let mut rows = question.query([])?;
+    let mut select = connection.prepare("SELECT plugin, state, occurrence FROM runs")?;
+    let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let (plugin, state) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
         let of = all.of(plugin);

@@ -1,4 +1,4 @@
-//! What became of runs, for people.
+//! Queries for runs.
 
 use crate::zones;
 use std::path::Path;
@@ -16,11 +16,11 @@ use super::{
     DATABASE, MIGRATIONS, StoreError,
     error::Damage,
     progress::{cancelled_from_json, failed_from_json},
-    reading::ask,
+    reading::query,
 };
 use crate::records::{action_from_json, body_from_json, policy_from_json};
 
-/// Which runs are wanted.
+/// A filter for runs, with the order and the size of the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFilter {
     /// `running`, `succeeded`, …
@@ -28,44 +28,44 @@ pub(crate) struct RunFilter {
     pub(crate) plugin: Option<String>,
     pub(crate) device: Option<String>,
     pub(crate) job: Option<String>,
-    /// Of those that have ended, what occurred from here on.
+    /// Of ended runs, only occurrences from here on.
     pub(crate) since: Option<Instant>,
-    /// Of those that have ended, what occurred before.
+    /// Of ended runs, only occurrences before.
     pub(crate) until: Option<Instant>,
-    /// Only those that are listed behind that one.
+    /// Only runs that are listed after this one.
     pub(crate) after: Option<RunCursor>,
-    /// At most so many.
+    /// The largest number of runs.
     pub(crate) limit: usize,
-    /// Whether the oldest occurrence comes first, whatever its run is.
+    /// Whether all runs are listed by occurrence, the oldest first.
     pub(crate) in_order: bool,
 }
 
-/// A place in a list.
+/// A place in a list: that of its last run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunCursor {
-    /// When its next step is due, if it is under way.
+    /// When the run's next step is due, if it is under way.
     pub(crate) due: Option<Instant>,
     pub(crate) run: RunId,
 }
 
-/// A run as it is known on disk.
+/// A run in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RunView {
     pub(crate) id: RunId,
     pub(crate) state: String,
-    /// Why; of a run that is under way, what went wrong so far.
+    /// The reason for its state; of a run that is under way, why it was cut short, or its first failed step.
     pub(crate) reason: Option<String>,
     pub(crate) started: Option<Instant>,
     pub(crate) ended: Option<Instant>,
-    /// At its last step.
+    /// The attempts at its last step.
     pub(crate) attempts: Option<u32>,
-    /// The device's, if it is known.
+    /// The device's time zone, if it is known.
     pub(crate) zone: Option<Zone>,
-    /// What its plugin said about it.
+    /// The plugin's note.
     pub(crate) note: Option<String>,
-    /// How it ended, with all values, as JSON: nothing of one that simply succeeded.
+    /// The outcome as JSON, with all values; `None` if the run succeeded without remarks.
     pub(crate) why: Option<String>,
-    /// What is still to be done.
+    /// The next step, if it is under way.
     pub(crate) owed: Option<Owed>,
 }
 
@@ -74,59 +74,60 @@ pub(crate) struct RunView {
 pub(crate) struct Owed {
     /// Counted from 1.
     pub(crate) step: usize,
-    /// How many steps there are.
+    /// How many steps the run has.
     pub(crate) of: usize,
     pub(crate) due: Instant,
-    /// Whether an earlier one was sent: then it is owed, whatever happens (I5).
+    /// Whether the run has started: then its later steps are owed (I5).
     pub(crate) has_started: bool,
 }
 
-/// First what is under way, the longest due first; then what has ended, the newest occurrence first. Or all in order.
-pub(crate) fn runs(data: &Path, wanted: &RunFilter) -> Result<Vec<RunView>, StoreError> {
+/// Lists the runs that `filter` selects: first those under way, the longest due first, then those that have ended, the
+/// newest occurrence first; or all by occurrence.
+pub(crate) fn runs(data: &Path, filter: &RunFilter) -> Result<Vec<RunView>, StoreError> {
     let path = data.join(DATABASE);
     let mut found = 0;
-    let answer = ask(&path, |connection, format| {
+    let answer = query(&path, |connection, format| {
         found = format;
         if format < MIGRATIONS.len() {
             return Ok(None);
         }
-        if wanted.in_order {
-            return Ok(Some(select(connection, wanted, ALL)?));
+        if filter.in_order {
+            return Ok(Some(select(connection, filter, ALL)?));
         }
-        let mut runs = under_way(connection, wanted)?;
-        let limit = wanted.limit - runs.len();
-        let which = if wanted.state.as_deref() == Some("failed") { FAILED } else { ENDED };
-        // Behind one that is under way, all that have ended are still to come.
-        let after = wanted.after.clone().filter(|after| after.due.is_none());
-        runs.append(&mut select(connection, &RunFilter { limit, after, ..wanted.clone() }, which)?);
+        let mut runs = under_way(connection, filter)?;
+        let limit = filter.limit - runs.len();
+        let which = if filter.state.as_deref() == Some("failed") { FAILED } else { ENDED };
+        // After a run that is under way, all ended runs are still to be listed.
+        let after = filter.after.clone().filter(|after| after.due.is_none());
+        runs.append(&mut select(connection, &RunFilter { limit, after, ..filter.clone() }, which)?);
         Ok(Some(runs))
     })?;
     answer.ok_or_else(|| match found {
-        // A host that starts for the first time has made the file, and nothing in it yet.
+        // A host that starts for the first time has made the file, but no tables yet.
         0 => StoreError::NoDatabase(path),
         _ => StoreError::Older(path),
     })
 }
 
-fn under_way(connection: &Connection, wanted: &RunFilter) -> Result<Vec<RunView>, Damage> {
+fn under_way(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunView>, Damage> {
     let due = |run: &RunView| run.owed.as_ref().map(|owed| owed.due);
-    let place = match &wanted.after {
+    let place = match &filter.after {
         None => None,
         Some(RunCursor { due: Some(due), run }) => Some((Some(*due), run)),
-        // Those have been listed.
+        // They have been listed.
         Some(RunCursor { due: None, .. }) => return Ok(Vec::new()),
     };
-    let every = RunFilter { since: None, until: None, after: None, limit: usize::MAX, ..wanted.clone() };
+    let every = RunFilter { since: None, until: None, after: None, limit: usize::MAX, ..filter.clone() };
     let mut runs = select(connection, &every, UNDER_WAY)?;
     runs.retain(|run| place.is_none_or(|place| (due(run), &run.id) > place));
     runs.sort_by(|one, other| (due(one), &one.id).cmp(&(due(other), &other.id)));
-    runs.truncate(wanted.limit);
+    runs.truncate(filter.limit);
     Ok(runs)
 }
 
-/// One run.
+/// Returns one run.
 pub(crate) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreError> {
-    let wanted = RunFilter {
+    let filter = RunFilter {
         plugin: Some(run.plugin.to_string()),
         device: Some(run.device.to_string()),
         job: Some(run.job.to_string()),
@@ -135,7 +136,7 @@ pub(crate) fn run(data: &Path, run: &RunId) -> Result<Option<RunView>, StoreErro
         limit: usize::MAX,
         ..RunFilter::default()
     };
-    Ok(runs(data, &wanted)?.into_iter().find(|found| found.id == *run))
+    Ok(runs(data, &filter)?.into_iter().find(|found| found.id == *run))
 }
 
 const UNDER_WAY: &str = "runs INDEXED BY runs_number WHERE number IS NOT NULL";
@@ -143,8 +144,8 @@ const ENDED: &str = "runs WHERE state <> 'running'";
 const ALL: &str = "runs WHERE TRUE";
 pub(super) const FAILED: &str = "runs INDEXED BY runs_failed WHERE state = 'failed'";
 
-/// The runs of a kind that are wanted, the newest occurrence first, or in order.
-pub(super) fn question(which: &str, in_order: bool) -> String {
+/// Returns the query for runs of a kind, the newest occurrence first, or with `in_order` the oldest.
+pub(super) fn select_sql(which: &str, in_order: bool) -> String {
     let (behind, order) = if in_order { (">", "ASC") } else { ("<", "DESC") };
     format!(
         "SELECT plugin, device, job, occurrence, origin, state, reason, started, ended, attempts,
@@ -161,26 +162,26 @@ pub(super) fn question(which: &str, in_order: bool) -> String {
     )
 }
 
-fn select(connection: &Connection, wanted: &RunFilter, which: &str) -> Result<Vec<RunView>, Damage> {
+fn select(connection: &Connection, filter: &RunFilter, which: &str) -> Result<Vec<RunView>, Damage> {
     let mut runs = Vec::new();
-    each(connection, wanted, which, |run| runs.push(run))?;
+    each(connection, filter, which, |run| runs.push(run))?;
     Ok(runs)
 }
 
-/// What is on disk of a job that has to do with a time.
+/// The runs of a job around an instant.
 #[derive(Debug, Default)]
 pub(crate) struct Around {
-    /// The run that the job's trigger made of an occurrence.
+    /// The run of an occurrence of the job's trigger.
     pub(crate) of_occurrence: Option<RunView>,
-    /// If there is none, the first one after it: it may stand for several.
+    /// If there is none, the first run after it, which may stand for several.
     pub(crate) behind: Option<RunView>,
-    /// Those that are nearest to the time, whatever made them: one up to it, one after it, and one that was wanted again.
+    /// The nearest runs of any origin: one up to the instant, one after it, and one replay.
     pub(crate) nearest: Vec<RunView>,
-    /// The oldest occurrence, of any job, that there is a run of.
+    /// The oldest occurrence of any run of any job.
     pub(crate) oldest: Option<Instant>,
 }
 
-/// What is on disk of a job about an occurrence and, within a window, near a time.
+/// Returns the runs of a job for an occurrence and, within a window, around an instant.
 pub(crate) fn around(
     data: &Path,
     (plugin, device, job): &JobName,
@@ -196,7 +197,7 @@ pub(crate) fn around(
         ..RunFilter::default()
     };
     let next = at.plus_ms(1);
-    let found = ask(&data.join(DATABASE), |connection, format| {
+    let found = query(&data.join(DATABASE), |connection, format| {
         if format < MIGRATIONS.len() {
             return Ok(Around::default());
         }
@@ -234,32 +235,32 @@ pub(crate) fn around(
 }
 
 const OF_TRIGGER: &str = "runs WHERE (origin = '' OR origin GLOB 'series-*')";
-/// A run that was wanted again has the occurrence of the one that failed.
+/// Without replays, which have the occurrence of the run that failed.
 const FIRST_TIME: &str = "runs WHERE origin NOT GLOB 'replay-*'";
 const AGAIN: &str = "runs INDEXED BY runs_again WHERE origin GLOB 'replay-*'";
 
-/// Whether all of them can be shown.
+/// Checks whether every run can be read.
 pub(super) fn check(connection: &Connection) -> Result<(), Damage> {
     let all = RunFilter { limit: usize::MAX, ..RunFilter::default() };
     [UNDER_WAY, ENDED].iter().try_for_each(|which| each(connection, &all, which, drop))
 }
 
-fn each(connection: &Connection, wanted: &RunFilter, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
-    let mut statement = connection.prepare(&question(which, wanted.in_order))?;
-    let after = wanted.after.as_ref().map(|after| &after.run);
-    let (mut since, mut until) = (wanted.since.unwrap_or(Instant::MIN), Instant::MAX);
-    until = wanted.until.map_or(until, |until| until.plus_ms(-1));
+fn each(connection: &Connection, filter: &RunFilter, which: &str, mut take: impl FnMut(RunView)) -> Result<(), Damage> {
+    let mut statement = connection.prepare(&select_sql(which, filter.in_order))?;
+    let after = filter.after.as_ref().map(|after| &after.run);
+    let (mut since, mut until) = (filter.since.unwrap_or(Instant::MIN), Instant::MAX);
+    until = filter.until.map_or(until, |until| until.plus_ms(-1));
     match after {
-        Some(after) if wanted.in_order => since = since.max(after.occurrence),
+        Some(after) if filter.in_order => since = since.max(after.occurrence),
         Some(after) => until = until.min(after.occurrence),
         None => {}
     }
-    let place = after.map_or(if wanted.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
+    let place = after.map_or(if filter.in_order { -1 } else { i64::MAX }, |run| run.occurrence.millis());
     let mut rows = statement.query(named_params! {
-        ":state": wanted.state,
-        ":plugin": wanted.plugin,
-        ":device": wanted.device,
-        ":job": wanted.job,
+        ":state": filter.state,
+        ":plugin": filter.plugin,
+        ":device": filter.device,
+        ":job": filter.job,
         ":since": since.millis(),
         ":until": until.millis(),
         ":after": place,
@@ -267,7 +268,7 @@ fn each(connection: &Connection, wanted: &RunFilter, which: &str, mut take: impl
         ":after_device": after.map_or("", |run| run.device.as_str()),
         ":after_job": after.map_or("", |run| run.job.as_str()),
         ":after_origin": after.map_or(String::new(), |run| run.origin.to_string()),
-        ":limit": i64::try_from(wanted.limit).unwrap_or(i64::MAX),
+        ":limit": i64::try_from(filter.limit).unwrap_or(i64::MAX),
     })?;
     let mut number = 0;
     while let Some(row) = rows.next()? {
@@ -278,18 +279,18 @@ fn each(connection: &Connection, wanted: &RunFilter, which: &str, mut take: impl
 }
 
 fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
-    let text = |column| row.get_ref(column).map_err(told)?.as_str_or_null().map_err(told);
+    let text = |column| row.get_ref(column).map_err(to_text)?.as_str_or_null().map_err(to_text);
     let must = |column| text(column)?.ok_or_else(|| format!("column {column} is empty"));
     let instant = |column| -> Result<Option<Instant>, String> {
-        let millis: Option<i64> = row.get(column).map_err(told)?;
+        let millis: Option<i64> = row.get(column).map_err(to_text)?;
         millis.map(|ms| Instant::from_millis(ms).ok_or_else(|| format!("{ms} is not an instant"))).transpose()
     };
     let id = RunId {
-        plugin: PluginName::parse_owner(must(0)?).map_err(told)?,
-        device: DeviceName::parse(must(1)?).map_err(told)?,
-        job: JobId::parse(must(2)?).map_err(told)?,
+        plugin: PluginName::parse_owner(must(0)?).map_err(to_text)?,
+        device: DeviceName::parse(must(1)?).map_err(to_text)?,
+        job: JobId::parse(must(2)?).map_err(to_text)?,
         occurrence: instant(3)?.ok_or("it has no occurrence")?,
-        origin: must(4)?.parse().map_err(told)?,
+        origin: must(4)?.parse().map_err(to_text)?,
     };
     let mut run = RunView {
         id,
@@ -297,17 +298,17 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
         reason: text(6)?.map(str::to_owned),
         started: instant(7)?,
         ended: instant(8)?,
-        attempts: row.get(9).map_err(told)?,
+        attempts: row.get(9).map_err(to_text)?,
         zone: text(10)?.and_then(|zone| zones::find(zone).ok()),
         owed: None,
         note: text(17)?.map(str::to_owned),
         why: text(18)?.map(str::to_owned),
     };
-    if row.get(11).map_err(told)? {
-        let (action, done): (_, usize) = (action_from_json(must(12)?)?, row.get(13).map_err(told)?);
+    if row.get(11).map_err(to_text)? {
+        let (action, done): (_, usize) = (action_from_json(must(12)?)?, row.get(13).map_err(to_text)?);
         let (of, after_ms) = match &action {
-            Action::Steps(steps) => (steps.len(), steps.get(done).ok_or("it has no step left to be done")?.after_ms),
-            // Its plugin has not said yet what there is to do.
+            Action::Steps(steps) => (steps.len(), steps.get(done).ok_or("it has no step left")?.after_ms),
+            // Its plugin has not been called yet.
             Action::Task(_) => (1, 0),
         };
         let start = instant(14)?.ok_or("it has no start")?;
@@ -323,13 +324,13 @@ fn view(row: &rusqlite::Row<'_>) -> Result<RunView, String> {
     Ok(run)
 }
 
-fn told(error: impl std::fmt::Display) -> String {
+fn to_text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// What a run did that failed, to be done again.
+/// Returns the content of a failed run, to be replayed.
 pub(crate) fn dead_letter(data: &Path, run: &RunId) -> Result<Body, StoreError> {
-    let found = ask(&data.join(DATABASE), |connection, _| {
+    let found = query(&data.join(DATABASE), |connection, _| {
         let row = connection
             .query_row(
                 "SELECT state, steps, policy FROM runs

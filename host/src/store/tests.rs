@@ -1,4 +1,4 @@
-//! What the store promises, one sentence each.
+//! Tests of the store.
 
 mod backups;
 mod crashes;
@@ -45,7 +45,7 @@ fn job(id: &str, variant: u32) -> PackedJob {
     PackedJob { trigger: trigger(variant), body }
 }
 
-/// Variant 0 is the usual one.
+/// Variant 0 is the default policy.
 fn policy(variant: u32) -> Policy {
     let group = GroupName::parse("door").unwrap();
     Policy {
@@ -200,7 +200,7 @@ fn jobs_in(data: &Path) -> Vec<SavedJob> {
     open(data).unwrap().0.jobs(|jobs| jobs.collect()).unwrap()
 }
 
-/// Everything in it that matters, in one order.
+/// Returns the stored state as text, in a fixed order.
 fn text_of(saved: &Saved, jobs: &[SavedJob]) -> String {
     let (mut saved, mut jobs) = (saved.clone(), jobs.to_vec());
     jobs.sort_by_key(|job| job.key);
@@ -213,7 +213,7 @@ fn text_of(saved: &Saved, jobs: &[SavedJob]) -> String {
     format!("{saved:#?}\n{jobs:#?}")
 }
 
-/// What a crash of the process at this moment would leave.
+/// Copies the files that a crash of the process at this moment would leave.
 fn crashed(data: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for name in ["roost.db", "roost.db-wal"] {
@@ -245,7 +245,7 @@ fn an_empty_folder_becomes_an_empty_store() {
 }
 
 #[test]
-fn what_is_kept_is_its_owners_alone() {
+fn the_database_is_readable_for_its_owner_alone() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     store.commit(&[plugin_saved(1, "coop")]).unwrap();
@@ -256,7 +256,7 @@ fn what_is_kept_is_its_owners_alone() {
 }
 
 #[test]
-fn only_one_host_has_a_folder() {
+fn only_one_host_can_use_a_data_folder() {
     let data = tempfile::tempdir().unwrap();
     let held = open(data.path()).unwrap();
     let text = report(&open(data.path()).unwrap_err());
@@ -290,7 +290,7 @@ fn an_ended_run_keeps_no_steps_and_its_number_is_free() {
 }
 
 #[test]
-fn a_run_that_failed_keeps_what_it_did_and_others_do_not() {
+fn only_failed_runs_keep_their_steps() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     let replayed = RunId { origin: Origin::Replay { at: at(7), series: 0 }, ..run_id(1) };
@@ -300,14 +300,14 @@ fn a_run_that_failed_keeps_what_it_did_and_others_do_not() {
         assert_eq!(dead_letter(data.path(), &id).unwrap(), saved_run(id, variant).body);
     }
     let open_at = |ms| format!("coop/north/open/1970-01-01T00:00:00.00{ms}Z");
-    for (occurrence, told) in [
+    for (occurrence, message) in [
         (9, format!("there is no run `{}`", open_at(9))),
         (2, format!("the run `{}` has not ended", open_at(2))),
         (3, format!("the run `{}` has not failed: its state is `cancelled`", open_at(3))),
     ] {
         let text = report(&dead_letter(data.path(), &run_id(occurrence)).unwrap_err());
-        assert!(text.starts_with(&told), "{text}");
-        let hint = if occurrence == 2 { "hint: it goes on by itself; " } else { "hint: `roost runs --failed` shows" };
+        assert!(text.starts_with(&message), "{text}");
+        let hint = if occurrence == 2 { "hint: it continues by itself; " } else { "hint: `roost runs --failed` shows" };
         assert!(text.contains(hint), "{text}");
     }
 }
@@ -325,7 +325,7 @@ fn a_plan_moves_no_watermark_back() {
 }
 
 #[tokio::test]
-async fn the_thread_commits_in_order_and_closes() {
+async fn the_thread_commits_in_order_until_it_is_closed() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path()).unwrap();
     let (committed, mut answers) = tokio::sync::mpsc::unbounded_channel();
@@ -343,7 +343,7 @@ async fn the_thread_commits_in_order_and_closes() {
 }
 
 #[test]
-fn whoever_holds_a_transaction_open_is_waited_for_and_then_told_of() {
+fn a_commit_waits_for_another_programs_transaction_and_then_reports_it() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     let other = Connection::open(data.path().join(DATABASE)).unwrap();
@@ -353,7 +353,7 @@ fn whoever_holds_a_transaction_open_is_waited_for_and_then_told_of() {
     assert!(text.ends_with("use `sqlite3 -readonly`"), "{text}");
     thread::scope(|scope| {
         scope.spawn(move || {
-            thread::sleep(HELD_UP / 4);
+            thread::sleep(BUSY_TIMEOUT / 4);
             other.execute_batch("COMMIT").unwrap();
         });
         store.commit(&[plugin_saved(1, "coop")]).unwrap();
@@ -368,10 +368,7 @@ fn a_database_that_was_deleted_or_replaced_is_written_no_more() {
     store.commit(&[plugin_saved(1, "coop")]).unwrap();
     fs::rename(&path, data.path().join("away")).unwrap();
     let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
-    assert!(
-        text.contains("is not the database any more that this Roost writes: it was deleted or moved away"),
-        "{text}"
-    );
+    assert!(text.contains("is no longer the database that this Roost writes: it was deleted or moved away"), "{text}");
     fs::write(&path, "").unwrap();
     let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
     assert!(text.contains("another file was put in its place\nhint: if it was moved, move it back"), "{text}");

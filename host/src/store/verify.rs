@@ -1,4 +1,4 @@
-//! Whether a database is as Roost makes it, down to its rows: for one that comes from elsewhere.
+//! Verifies a database that comes from elsewhere: its schema, and every row.
 
 use std::{collections::BTreeSet, sync::mpsc};
 
@@ -7,12 +7,11 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{MIGRATIONS, error::Damage, load, runs};
 
-/// Numbers from here on are none that Roost has given: there must be as many left to be given.
+/// Keys beyond these were not assigned by Roost: as many must be left to be assigned.
 const MOST: i64 = JobKey::MAX as i64 / 2;
 const MOST_RUNS: i64 = i64::MAX / 2;
 
-/// The first thing in a database of that format that is not as Roost makes it, if there is one. What `ANALYZE` leaves is no
-/// harm.
+/// Returns the first object whose definition differs from that of `format`, if any. The tables of `ANALYZE` are ignored.
 pub(super) fn schema_mismatch(connection: &Connection, format: usize) -> rusqlite::Result<Option<String>> {
     let own = Connection::open_in_memory()?;
     MIGRATIONS.iter().take(format).try_for_each(|migration| own.execute_batch(migration))?;
@@ -20,7 +19,7 @@ pub(super) fn schema_mismatch(connection: &Connection, format: usize) -> rusqlit
     Ok(own.symmetric_difference(&found).next().map(|(name, _)| name.clone()))
 }
 
-/// The names of what there is, and how it was made.
+/// Returns the objects of a schema with their definitions.
 fn parts(of: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
     let sql = "SELECT type || ' `' || name || '`', tbl_name || coalesce(sql, '') FROM sqlite_schema
                WHERE name NOT LIKE 'sqlite\\_stat%' ESCAPE '\\'";
@@ -28,31 +27,31 @@ fn parts(of: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
     of.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, plain(row.get(1)?))))?.collect()
 }
 
-/// Comments may be worded anew.
+/// Removes a line's comment, because comments may differ.
 fn without_comment(line: &str) -> &str {
     line.split("--").next().unwrap_or_default().trim()
 }
 
-/// Whether a host can go on with it, and with everything in it.
+/// Checks whether a host can resume with this database.
 pub(super) fn check(connection: &mut Connection) -> Result<(), Damage> {
     load::load(connection)?;
-    let (nobody, _) = mpsc::sync_channel(1);
-    load::jobs(connection, 0..JobKey::MAX, &nobody)?;
+    let (unused, _) = mpsc::sync_channel(1);
+    load::jobs(connection, 0..JobKey::MAX, &unused)?;
     for table in ["plugins", "devices", "jobs"] {
         let sql = format!("SELECT id FROM {table} WHERE id NOT BETWEEN 0 AND {MOST} LIMIT 1");
-        none(connection, table, &sql, "that is not a number that Roost gives")?;
+        none(connection, table, &sql, "that is not a number that Roost assigns")?;
     }
     let twice = "SELECT max(id) FROM jobs GROUP BY device, job HAVING count(*) > 1 LIMIT 1";
     none(connection, "jobs", twice, "its device has another job of that name")?;
     let number = format!("SELECT number FROM runs WHERE number NOT BETWEEN 0 AND {MOST_RUNS} LIMIT 1");
-    none(connection, "runs", &number, "that is not a number that Roost gives")?;
+    none(connection, "runs", &number, "that is not a number that Roost assigns")?;
     let state = "SELECT row_number() OVER () FROM runs WHERE (state = 'running') <> (number IS NOT NULL)
                  OR (state <> 'running' AND ended IS NULL) LIMIT 1";
     none(connection, "runs", state, "it has neither ended nor is it under way")?;
     runs::check(connection)
 }
 
-/// Fails where there is such a row.
+/// Fails if the query finds a row.
 fn none(connection: &Connection, table: &'static str, sql: &str, what: &str) -> Result<(), Damage> {
     match connection.query_row(sql, [], |row| row.get(0)).optional()? {
         Some(row) => Err(Damage::Row { table, row, what: what.to_owned() }),

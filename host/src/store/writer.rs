@@ -1,4 +1,4 @@
-//! The thread that commits: the disk may take its time, the loop does not wait.
+//! The thread that commits, so that the loop never waits for the disk.
 
 use std::{sync::mpsc, thread};
 
@@ -8,17 +8,17 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Store, StoreError, commit};
 use crate::clock;
 
-/// What became of a batch.
+/// The result of a commit.
 #[derive(Debug)]
 pub(crate) enum Committed {
-    /// It is durable, with this sequence number.
+    /// The batch with this sequence number is durable.
     Done(u64),
-    /// It is not, and nothing is committed from here on: memory must not run ahead of the disk.
+    /// The batch is not durable, and nothing is committed from here on: memory must not run ahead of the disk.
     Failed(StoreError),
 }
 
-/// The way to the thread. At most one batch is under way at a time: the next is handed over when the one before is
-/// [`Committed::Done`], and so the queue is bounded (I10). Only the last one of all does not wait.
+/// A handle to the thread. The next batch is sent when the one before is [`Committed::Done`], so the queue is bounded
+/// (I10); only the very last batch does not wait.
 #[derive(Debug)]
 pub(crate) struct Writer {
     batches: mpsc::Sender<(u64, Vec<Change>)>,
@@ -26,7 +26,7 @@ pub(crate) struct Writer {
 }
 
 impl Store {
-    /// Starts the thread. It reports each batch, in order; after a failure it ends.
+    /// Starts the thread. It reports each batch, in order, and ends after a failure.
     pub(crate) fn start(mut self, committed: UnboundedSender<Committed>) -> Result<Writer, StoreError> {
         let (batches, inbox) = mpsc::channel();
         let path = self.path.clone();
@@ -47,7 +47,7 @@ impl Store {
             };
             let failed = matches!(done, Committed::Failed(_));
             tracing::debug!(changes = changes.len(), took = ?begun.elapsed(), "committed");
-            // Nobody may be listening any more while the host stops; what is handed over is committed all the same.
+            // While the host stops, the receiver may be gone; the batches are committed all the same.
             let _ = committed.send(done);
             if failed {
                 break;
@@ -55,25 +55,25 @@ impl Store {
         }
     }
 
-    /// All of them durable, or none.
+    /// Commits all changes durably, or none.
     pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        self.place.look(&self.path)?;
+        self.folder.check(&self.path)?;
         commit::commit(&mut self.connection, &mut self.past, changes)
             .map_err(|error| StoreError::from_sqlite(&self.path, error))
     }
 }
 
 impl Writer {
-    /// Hands over a batch, and never blocks. The answer is a [`Committed`].
+    /// Sends a batch to the thread, which answers with a [`Committed`]. Never blocks.
     pub(crate) fn commit(&self, sequence: u64, changes: Vec<Change>) {
-        // The thread has ended only after it said that a commit failed.
+        // The thread ends only after it has reported a failed commit.
         let _ = self.batches.send((sequence, changes));
     }
 
-    /// Waits until everything handed over is committed, the database is closed and the folder's lock is free.
+    /// Waits until every batch is committed, the database is closed and the folder's lock is free.
     pub(crate) fn close(self) {
         drop(self.batches);
-        // If it panicked, the panic was printed, and the channel of its answers is closed.
+        // If it panicked, the panic was printed, and the channel of its results is closed.
         let _ = self.thread.join();
     }
 }

@@ -1,5 +1,5 @@
-//! The fields of a line of the log, as people read them. Whatever is in a value, where it comes from a plugin, a device, a
-//! broker, a file's name or a request, it can neither begin a line of its own nor move the cursor of a terminal.
+//! The fields of a log line as text. No value from a plugin, a device, a broker, a file's name or a request can begin a new
+//! line or move the cursor of a terminal.
 
 use std::fmt::{self, Debug};
 
@@ -10,8 +10,8 @@ use tracing_subscriber::{
     fmt::{FormatFields, format::Writer},
 };
 
-/// The message as it is, then each other field as `name=value`. The message may have several lines, as a report has: those
-/// after the first are indented, since only a line that the host begins starts with a time.
+/// Writes the message, then each other field as `name=value`. Further lines of a message are indented, because only a line
+/// that the host begins starts with a time.
 pub(super) struct Fields;
 
 impl<'writer> FormatFields<'writer> for Fields {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_begins_a_line_or_moves_a_cursor() {
+    fn no_value_begins_a_new_line_or_moves_the_cursor() {
         let expected = " WARN one\\r\n    two\\u{1b}[31m\\0 name=a\\n2027 ERROR b\\u{1b}[2J\\u{202e} \
                         text=\"a\\n2027 ERROR b\\u{1b}[2J\\u{202e}\" number=7\n";
         assert_eq!(written(false), expected);

@@ -1,5 +1,5 @@
-//! Lines on their way to standard error. Nobody who writes one waits for whoever reads them: a terminal that was halted
-//! with Ctrl-S must not hold back a message.
+//! Writes log lines to standard error on a thread of its own, so that a slow reader, such as a terminal that was halted
+//! with Ctrl-S, delays nothing else.
 
 use std::{
     io::{self, Write},
@@ -14,17 +14,17 @@ use std::{
 
 use crate::{config::LogFormat, report::in_json};
 
-/// Bytes that wait; what does not fit is counted and left out (I10).
+/// The largest number of waiting bytes; further lines are counted and left out (I10).
 const WAITING_BYTES: usize = 4 << 20;
-/// How long the end of the host waits for the last lines to be written.
+/// How long the host waits at its end for the last lines to be written.
 const FLUSH: Duration = Duration::from_millis(500);
 
 enum Order {
     Write(Vec<u8>),
-    Tell(Sender<()>),
+    Flush(Sender<()>),
 }
 
-/// Where lines are put. One call of `write` is one line.
+/// A writer of log lines. One call of `write` is one line.
 #[derive(Clone)]
 pub(super) struct Lines {
     format: LogFormat,
@@ -33,11 +33,11 @@ pub(super) struct Lines {
     left_out: Arc<AtomicU64>,
 }
 
-/// Waits a moment for the last lines when it is dropped.
+/// A guard that waits a moment for the last lines when it is dropped.
 pub(crate) struct Flush(Sender<Order>);
 
 impl Lines {
-    /// Starts the thread that writes them.
+    /// Starts the thread that writes the lines to `sink`.
     pub(super) fn to(sink: impl Write + Send + 'static, format: LogFormat) -> io::Result<(Self, Flush)> {
         let (orders, inbox) = channel();
         let lines = Self { format, orders: orders.clone(), waiting: Arc::default(), left_out: Arc::default() };
@@ -47,7 +47,7 @@ impl Lines {
     }
 }
 
-/// What cannot be written has nowhere to be told.
+/// Writes the lines. Errors are ignored, because there is nowhere to report them.
 fn write_all(mut sink: impl Write, inbox: &Receiver<Order>, waiting: &AtomicUsize, left_out: &AtomicU64) {
     for order in inbox {
         match order {
@@ -56,10 +56,10 @@ fn write_all(mut sink: impl Write, inbox: &Receiver<Order>, waiting: &AtomicUsiz
                 waiting.fetch_sub(line.len(), Ordering::Relaxed);
                 let count = left_out.swap(0, Ordering::Relaxed);
                 if count > 0 {
-                    let _ = writeln!(sink, "{count} lines of the log are left out: they were not read in time");
+                    let _ = writeln!(sink, "{count} log lines are left out, because they were not read in time");
                 }
             }
-            Order::Tell(done) => {
+            Order::Flush(done) => {
                 let _ = sink.flush();
                 let _ = done.send(());
             }
@@ -70,7 +70,7 @@ fn write_all(mut sink: impl Write, inbox: &Receiver<Order>, waiting: &AtomicUsiz
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let written = line.len();
-        // Of a line for people, the fields are escaped one by one: between them are colours.
+        // The fields of a text line are escaped one by one, because there are colours between them.
         let line = match self.format {
             LogFormat::Human => line.to_vec(),
             LogFormat::Json => in_json(line).into_owned(),
@@ -92,7 +92,7 @@ impl Write for Lines {
 impl Drop for Flush {
     fn drop(&mut self) {
         let (done, written) = channel();
-        if self.0.send(Order::Tell(done)).is_ok() {
+        if self.0.send(Order::Flush(done)).is_ok() {
             let _ = written.recv_timeout(FLUSH);
         }
     }
@@ -102,7 +102,7 @@ impl Drop for Flush {
 mod tests {
     use super::*;
 
-    /// Takes a line when it is let.
+    /// A sink that takes a line only when it is released.
     struct Halted(Receiver<()>, Sender<Vec<u8>>);
 
     impl Write for Halted {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_read_holds_nobody_up_and_is_told_what_is_missing() {
+    fn a_halted_reader_delays_nothing_and_learns_how_many_lines_are_missing() {
         let ((go, halted), (sink, written)) = (channel(), channel());
         let (mut lines, _flush) = Lines::to(Halted(halted, sink), LogFormat::Human).unwrap();
         let line = vec![b'x'; 1 << 20];
@@ -127,7 +127,7 @@ mod tests {
         }
         drop(go);
         let all: Vec<u8> = (0..6).flat_map(|_| written.recv().unwrap()).collect();
-        let told = String::from_utf8_lossy(&all).replace('x', "");
-        assert!(all.len() < 6 << 20 && told.starts_with("95"), "{told}");
+        let notice = String::from_utf8_lossy(&all).replace('x', "");
+        assert!(all.len() < 6 << 20 && notice.starts_with("95"), "{notice}");
     }
 }

@@ -1,4 +1,4 @@
-//! A folder with compiled time zones, as zic(8) writes it.
+//! Reads a folder of compiled time zones, as zic(8) writes it.
 
 use std::{
     collections::BTreeMap,
@@ -10,15 +10,15 @@ use std::{
 
 use super::limits;
 
-/// The database as text; its first line has the release, and it has the links that may not be there as files.
+/// The database as text. Its first line has the release, and it lists links that may not exist as files.
 const SOURCE: &str = "tzdata.zi";
 
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
-    /// The IANA release, if the folder says it.
+    /// The IANA release, if the folder states it.
     pub(super) release: Option<String>,
-    /// Names, and the zones that they are other names of.
+    /// Alternative names, and their zones.
     links: BTreeMap<String, String>,
 }
 
@@ -27,7 +27,7 @@ impl Folder {
         let source = read(&path.join(SOURCE), limits::SOURCE_BYTES).ok().flatten().unwrap_or_default();
         let source = String::from_utf8_lossy(&source);
         let version = source.lines().next().and_then(|line| line.strip_prefix("# version "));
-        // FreeBSD and macOS have it in a file of its own.
+        // FreeBSD and macOS have the release in a file of its own.
         let file = || read(&path.join("+VERSION"), limits::ZONE_BYTES).ok().flatten();
         let file = || file().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let release = version.map(str::to_owned).or_else(file).map(|release| release.trim().to_owned());
@@ -38,7 +38,7 @@ impl Folder {
         Self { path: path.to_owned(), release: release.filter(|release| is_release(release)), links: links.collect() }
     }
 
-    /// The rules of a zone, or of the one that it is another name of; `None` where there is neither.
+    /// Reads the rules of a zone, or of the one that the name is an alternative for; `None` if there is neither.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
         if !is_name(name) {
             return Ok(None);
@@ -53,7 +53,7 @@ impl Folder {
     }
 }
 
-/// `2026f`: the year, and letters.
+/// Checks for a release such as `2026f`: the year, and letters.
 fn is_release(text: &str) -> bool {
     let is_of = |text: &str, is: fn(&u8) -> bool| text.bytes().all(|byte| is(&byte));
     text.len() <= 8
@@ -62,7 +62,8 @@ fn is_release(text: &str) -> bool {
             .is_some_and(|(year, rest)| is_of(year, u8::is_ascii_digit) && is_of(rest, u8::is_ascii_lowercase))
 }
 
-/// A zone's name leads to a file below the folder, and `posix/` and `right/` are other databases.
+/// Checks whether a zone's name leads to a file below the folder, and not to `posix/` and `right/`, which are other
+/// databases.
 pub(super) fn is_name(name: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
@@ -76,7 +77,7 @@ pub(super) fn is_name(name: &str) -> bool {
         && first.starts_with(|first: char| first.is_ascii_uppercase())
 }
 
-/// A file, as far as it is one of that size; `None` where there is none.
+/// Reads a file of at most `most` bytes; `None` if there is none.
 fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
     let text = |error: io::Error| error.to_string();
     match fs::metadata(path) {
@@ -89,7 +90,7 @@ fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
     if bytes.len() as u64 > most { Err(format!("it has more than {most} bytes")) } else { Ok(Some(bytes)) }
 }
 
-/// What shows that files have changed: their inode, size and time of change.
+/// Values that change with the files: their inodes, sizes and times of modification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(BTreeMap<String, Option<(u64, u64, i64, i64)>>);
 
@@ -101,7 +102,7 @@ impl Fingerprint {
         Self(names.filter_map(|name| Some((name.to_owned(), of(folder?.join(name))))).collect())
     }
 
-    /// Has also the files of another one that it does not have.
+    /// Adds the files that only the other fingerprint has.
     pub(super) fn add(&mut self, other: &Self) {
         for (name, of) in &other.0 {
             self.0.entry(name.clone()).or_insert(*of);

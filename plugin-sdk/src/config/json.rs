@@ -1,5 +1,5 @@
-//! Reads JSON text for serde: what the settings' own types ask for, and no more, because all of it is part of every
-//! plugin. A number is read as a float only by a plugin that has one in its settings.
+//! A JSON deserializer for serde that does only what the types of the settings need, because all of it is part of every
+//! plugin. Floats are parsed only in plugins with floats in their settings.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,12 +13,12 @@ use super::mistake::Mistake;
 
 type Result<T> = std::result::Result<T, Mistake>;
 
-/// Text that is left to be read.
+/// The rest of the text.
 pub(super) struct Reader<'de> {
     rest: &'de str,
 }
 
-/// What a value begins with, and of a short one all of it.
+/// The beginning of a value, or the whole of a short one.
 enum Token<'de> {
     Null,
     Bool(bool),
@@ -46,8 +46,8 @@ fn not_json() -> Mistake {
     Mistake::new("it is not JSON")
 }
 
-/// What the visitor wants is not there.
-fn unfit<T>(expected: &dyn Expected) -> Result<T> {
+/// Returns an error because the visitor expects another type.
+fn mismatch<T>(expected: &dyn Expected) -> Result<T> {
     Err(Mistake::invalid_type(Unexpected::Unit, expected))
 }
 
@@ -56,18 +56,18 @@ impl<'de> Reader<'de> {
         Self { rest: text }
     }
 
-    /// Whether everything was read.
+    /// Checks that everything was read.
     pub(super) fn end(mut self) -> Result<()> {
         if self.peek().is_none() { Ok(()) } else { Err(not_json()) }
     }
 
-    /// The next byte that is not white space.
+    /// Returns the next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         self.rest = self.rest.trim_ascii_start();
         self.rest.bytes().next()
     }
 
-    /// Takes this, if it comes next.
+    /// Consumes a text if it comes next. Returns whether it did.
     fn take(&mut self, what: &str) -> bool {
         self.peek();
         let after = self.rest.strip_prefix(what);
@@ -79,7 +79,7 @@ impl<'de> Reader<'de> {
         if self.take(what) { Ok(()) } else { Err(not_json()) }
     }
 
-    /// Takes so many bytes, which end where a letter ends.
+    /// Consumes a number of bytes, which must end at a character boundary.
     fn split(&mut self, length: usize) -> Result<&'de str> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(not_json)?;
         self.rest = rest;
@@ -103,7 +103,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Text in quotes.
+    /// Reads a text in quotes.
     fn text(&mut self) -> Result<Cow<'de, str>> {
         self.expect("\"")?;
         let mut text = Cow::Borrowed("");
@@ -117,7 +117,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// What follows a `\`.
+    /// Reads what follows a `\`.
     fn escaped(&mut self) -> Result<char> {
         Ok(match self.split(1)? {
             "b" => '\u{8}',
@@ -144,12 +144,12 @@ impl<'de> Reader<'de> {
         })
     }
 
-    /// Four hexadecimal digits.
+    /// Reads four hexadecimal digits.
     fn unit(&mut self) -> Result<u16> {
         u16::from_str_radix(self.split(4)?, 16).map_err(|_| not_json())
     }
 
-    /// Reads past a value.
+    /// Skips a value.
     fn skip(&mut self) -> Result<()> {
         match self.token()? {
             Token::List => {
@@ -171,7 +171,7 @@ impl<'de> Reader<'de> {
         Ok(())
     }
 
-    /// Whether something comes before the end of a list or a table.
+    /// Returns whether another entry follows in a list or a table.
     fn more(&mut self, end: &str, first: &mut bool) -> Result<bool> {
         if self.take(end) {
             return Ok(false);
@@ -185,23 +185,23 @@ impl<'de> Reader<'de> {
     fn visit_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let token = self.token()?;
         let Token::Number(digits) = token else {
-            return unfit(&visitor).map_err(|mistake: Mistake| mistake.instead(&token));
+            return mismatch(&visitor).map_err(|mistake: Mistake| mistake.with_found(&token));
         };
         let visited = if let Ok(number) = digits.parse::<u64>() {
             visitor.visit_u64(number)
         } else if let Ok(number) = digits.parse::<i64>() {
             visitor.visit_i64(number)
         } else {
-            unfit(&visitor)
+            mismatch(&visitor)
         };
-        visited.map_err(|mistake: Mistake| mistake.instead(&token))
+        visited.map_err(|mistake: Mistake| mistake.with_found(&token))
     }
 
     fn visit_float<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let token = self.token()?;
         let number = if let Token::Number(digits) = token { digits.parse::<f64>().ok() } else { None };
-        let visited = if let Some(number) = number { visitor.visit_f64(number) } else { unfit(&visitor) };
-        visited.map_err(|mistake: Mistake| mistake.instead(&token))
+        let visited = if let Some(number) = number { visitor.visit_f64(number) } else { mismatch(&visitor) };
+        visited.map_err(|mistake: Mistake| mistake.with_found(&token))
     }
 
     fn visit_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
@@ -209,33 +209,33 @@ impl<'de> Reader<'de> {
         let visited = match &token {
             Token::Text(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
             Token::Text(Cow::Owned(text)) => visitor.visit_str(text),
-            _ => unfit(&visitor),
+            _ => mismatch(&visitor),
         };
-        visited.map_err(|mistake: Mistake| mistake.instead(&token))
+        visited.map_err(|mistake: Mistake| mistake.with_found(&token))
     }
 
     fn visit_list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let token = self.token()?;
         if !matches!(token, Token::List) {
-            return unfit(&visitor).map_err(|mistake: Mistake| mistake.instead(&token));
+            return mismatch(&visitor).map_err(|mistake: Mistake| mistake.with_found(&token));
         }
         let mut first = true;
         let list = List { reader: self, first: &mut first, index: 0 };
-        let visited = visitor.visit_seq(list).map_err(|mistake: Mistake| mistake.instead(&token))?;
+        let visited = visitor.visit_seq(list).map_err(|mistake: Mistake| mistake.with_found(&token))?;
         if self.more("]", &mut first)? { Err(Mistake::new("the list is too long")) } else { Ok(visited) }
     }
 
     fn visit_table<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let token = self.token()?;
         if !matches!(token, Token::Table) {
-            return unfit(&visitor).map_err(|mistake: Mistake| mistake.instead(&token));
+            return mismatch(&visitor).map_err(|mistake: Mistake| mistake.with_found(&token));
         }
         let table = Table { reader: self, first: true, key: Cow::Borrowed("") };
-        visitor.visit_map(table).map_err(|mistake: Mistake| mistake.instead(&token))
+        visitor.visit_map(table).map_err(|mistake: Mistake| mistake.with_found(&token))
     }
 }
 
-/// Methods of a `Deserializer` that do all the same.
+/// Defines methods of a `Deserializer` that do the same.
 macro_rules! read_as {
     ($visit:ident: $($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -264,8 +264,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let token = self.token()?;
-        let visited = if let Token::Bool(value) = token { visitor.visit_bool(value) } else { unfit(&visitor) };
-        visited.map_err(|mistake: Mistake| mistake.instead(&token))
+        let visited = if let Token::Bool(value) = token { visitor.visit_bool(value) } else { mismatch(&visitor) };
+        visited.map_err(|mistake: Mistake| mistake.with_found(&token))
     }
 
     read_as!(visit_integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64);
@@ -281,11 +281,11 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let token = self.token()?;
-        let visited = if let Token::Null = token { visitor.visit_unit() } else { unfit(&visitor) };
-        visited.map_err(|mistake: Mistake| mistake.instead(&token))
+        let visited = if let Token::Null = token { visitor.visit_unit() } else { mismatch(&visitor) };
+        visited.map_err(|mistake: Mistake| mistake.with_found(&token))
     }
 
-    /// A plugin without settings: they are an empty table.
+    /// Reads the settings of a plugin without any: an empty table.
     fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
         self.expect("{")?;
         if !self.take("}") {
@@ -316,7 +316,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         self.visit_table(visitor)
     }
 
-    /// `"odd"`, or `{"every": 3}`.
+    /// Reads `"odd"` or `{"every": 3}`.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -333,9 +333,9 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 let visited = visitor.visit_enum(variant).map_err(|mistake: Mistake| mistake.at_key(&name))?;
                 self.expect("}").map(|()| visited)
             }
-            _ => unfit(&visitor),
+            _ => mismatch(&visitor),
         }
-        .map_err(|mistake: Mistake| mistake.instead(&token))
+        .map_err(|mistake: Mistake| mistake.with_found(&token))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -356,7 +356,7 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
     type Error = Mistake;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
-        // The end is left to whoever began.
+        // `visit_list` consumes the end.
         if self.reader.peek() == Some(b']') || !self.reader.more("]", self.first)? {
             return Ok(None);
         }
@@ -389,7 +389,7 @@ impl<'de> de::MapAccess<'de> for Table<'_, 'de> {
     }
 }
 
-/// A table's key: text, or a number in quotes.
+/// A key of a table: text, or a number in quotes.
 struct Key<'a>(&'a str);
 
 impl Key<'_> {
@@ -397,9 +397,9 @@ impl Key<'_> {
         let visited = match (self.0.parse::<u64>(), self.0.parse::<i64>()) {
             (Ok(number), _) => visitor.visit_u64(number),
             (_, Ok(number)) => visitor.visit_i64(number),
-            _ => unfit(&visitor),
+            _ => mismatch(&visitor),
         };
-        visited.map_err(|mistake: Mistake| mistake.instead(&Token::Text(Cow::Borrowed(self.0))))
+        visited.map_err(|mistake: Mistake| mistake.with_found(&Token::Text(Cow::Borrowed(self.0))))
     }
 }
 
@@ -407,7 +407,7 @@ impl<'de> Deserializer<'de> for Key<'_> {
     type Error = Mistake;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_str(self.0).map_err(|mistake: Mistake| mistake.instead(&Token::Text(Cow::Borrowed(self.0))))
+        visitor.visit_str(self.0).map_err(|mistake: Mistake| mistake.with_found(&Token::Text(Cow::Borrowed(self.0))))
     }
 
     read_as!(visit_integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64);
@@ -432,7 +432,7 @@ impl<'de> Deserializer<'de> for Key<'_> {
     }
 }
 
-/// What stands at the one key of a table that is an enum's variant.
+/// The value at the only key of a table that is an enum's variant.
 struct Variant<'a, 'de> {
     reader: &'a mut Reader<'de>,
     name: &'a str,

@@ -1,46 +1,46 @@
-//! What is wrong with settings, and at which key.
+//! Mistakes in settings, with the key where they are.
 
 use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-/// Small, for it is part of every answer while settings are read.
+/// A mistake. Boxed, because it is part of every result while settings are deserialized.
 #[derive(Debug)]
 pub(super) struct Mistake(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Such as `zones[1].minutes`; empty for the settings as a whole.
+    /// The key, such as `zones[1].minutes`; empty for the settings as a whole.
     key: String,
     what: What,
 }
 
 #[derive(Debug)]
 enum What {
-    Said(String),
-    /// What should be there. What is there instead, only the reader knows.
+    Sentence(String),
+    /// What should be there; the reader adds what was found instead.
     Expected(String),
 }
 
 impl Mistake {
     pub(super) fn new(sentence: impl Into<String>) -> Self {
-        Self::of(What::Said(sentence.into()))
+        Self::of(What::Sentence(sentence.into()))
     }
 
     fn of(what: What) -> Self {
         Self(Box::new(Inner { key: String::new(), what }))
     }
 
-    /// Says what is there, if only what should be is known.
+    /// Adds what was found, if only the expectation is known.
     #[cold]
-    pub(super) fn instead(mut self, found: &dyn fmt::Display) -> Self {
+    pub(super) fn with_found(mut self, found: &dyn fmt::Display) -> Self {
         if let What::Expected(expected) = &self.0.what {
-            self.0.what = What::Said(format!("{found} is not {}", plain(expected)));
+            self.0.what = What::Sentence(format!("{found} is not {}", plain(expected)));
         }
         self
     }
 
-    /// It is in what stands at a key.
+    /// Adds the key of a table.
     #[cold]
     pub(super) fn at_key(mut self, key: &str) -> Self {
         let inner = &mut self.0;
@@ -49,14 +49,14 @@ impl Mistake {
         self
     }
 
-    /// It is in an entry of a list.
+    /// Adds the index of a list entry.
     #[cold]
     pub(super) fn at_entry(self, index: usize) -> Self {
         self.at_key(&format!("[{index}]"))
     }
 }
 
-/// What people call it, where Rust has names of its own.
+/// Replaces Rust's names of types by plain words.
 fn plain(expected: &str) -> &str {
     match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
@@ -87,14 +87,14 @@ impl de::Error for Mistake {
 
 impl std::error::Error for Mistake {}
 
-/// What stands behind the name of the whole: `` `zones[1].minutes`: … ``.
+/// Writes what follows the name of the subject: `` `zones[1].minutes`: … ``.
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.0.key.is_empty() {
             write!(f, " `{}`", self.0.key)?;
         }
         match &self.0.what {
-            What::Said(sentence) => write!(f, ": {sentence}"),
+            What::Sentence(sentence) => write!(f, ": {sentence}"),
             What::Expected(expected) => write!(f, ": it is not {}", plain(expected)),
         }
     }

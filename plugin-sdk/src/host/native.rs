@@ -1,4 +1,5 @@
-//! The host's library, for a plugin's own tests: the same calendar and sun, at a place that the test names.
+//! The host's functions from its library, for a plugin's own tests: the same calendar and sun, at the site that the
+//! test configures.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -10,12 +11,12 @@ use crate::{Date, Error, Instant, Local, Result, SunEvent, Time, log::Level};
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     site: time::Site,
-    sky: Rc<RefCell<trigger::SunCache>>,
+    sun_cache: Rc<RefCell<trigger::SunCache>>,
 }
 
 impl Host {
     pub(crate) fn at(site: time::Site) -> Self {
-        Self { site, sky: Rc::default() }
+        Self { site, sun_cache: Rc::default() }
     }
 
     pub(crate) fn to_local(&self, at: Instant) -> Result<Local> {
@@ -33,7 +34,7 @@ impl Host {
             .site
             .location
             .ok_or_else(|| Error::new("the device has no location; its settings need `latitude` and `longitude`"))?;
-        let times = self.sky.borrow_mut().times(sun_event(event), to_chrono(on)?, location, self.site.zone);
+        let times = self.sun_cache.borrow_mut().times(sun_event(event), to_chrono(on)?, location, self.site.zone);
         Ok(times.into_iter().map(|at| Instant::from_millis(at.millis())).collect())
     }
 }
@@ -59,7 +60,7 @@ pub(crate) fn sun_event(event: SunEvent) -> trigger::SunEvent {
 
 pub(crate) fn time_to_chrono(time: Time) -> Result<NaiveTime> {
     NaiveTime::from_hms_opt(time.hour().into(), time.minute().into(), time.second().into())
-        .ok_or_else(|| Error::new(format!("no clock shows `{time}`")))
+        .ok_or_else(|| Error::new(format!("there is no time of day `{time}`")))
 }
 
 fn to_chrono(date: Date) -> Result<NaiveDate> {

@@ -1,28 +1,28 @@
-//! Mistakes, and what comes out.
+//! Tests of the job builder.
 
 use super::*;
 use crate::{days, hours, minutes, seconds};
 
 #[test]
-fn a_mistake_is_told_with_its_job() {
+fn a_mistake_is_reported_with_its_job() {
     let cases = [
-        (Job::daily("a", "25:00").publish("t", ""), "job `a`: `daily`: no clock shows `25:00`"),
-        (Job::daily("a", "05:00"), "job `a`: it has nothing to do, give it a message with `.publish(topic, payload)`"),
+        (Job::daily("a", "25:00").publish("t", ""), "job `a`: `daily`: there is no time of day `25:00`"),
+        (Job::daily("a", "05:00"), "job `a`: it has nothing to do: give it a message with `.publish(topic, payload)`"),
         (
             Job::daily("a", "05:00").qos(1).publish("t", ""),
-            "job `a`: `qos` is said of a message, so it comes after `publish`",
+            "job `a`: `qos` applies to a message, so it comes after `publish`",
         ),
         (
             Job::daily("a", "05:00").once().publish("t", ""),
-            "job `a`: `once` is said of a message, so it comes after `publish`",
+            "job `a`: `once` applies to a message, so it comes after `publish`",
         ),
         (
             Job::daily("a", "05:00").confirm("s", "1", seconds(1)).publish("t", ""),
-            "job `a`: `confirm` is said of a message, so it comes after `publish`",
+            "job `a`: `confirm` applies to a message, so it comes after `publish`",
         ),
         (
             Job::daily("a", "05:00").publish("t", "").confirm("s", "1", seconds(1)).publish("t", "").already(),
-            "job `a`: `already` is said of a report, so it comes after `confirm`",
+            "job `a`: `already` applies to a confirmation, so it comes after `confirm`",
         ),
         (
             Job::daily("a", "05:00").publish("t", "").confirm("s", "1", minutes(-1)),
@@ -35,15 +35,15 @@ fn a_mistake_is_told_with_its_job() {
         (Job::every("a", minutes(1)).grace(days(50)).publish("t", ""), "job `a`: `grace` 50d is more than 49 days"),
         (
             Job::every("a", minutes(1)).publish("t", "").then(days(40), "t", "").then(days(40), "t", ""),
-            "job `a`: its messages go on for more than 49 days",
+            "job `a`: its messages take more than 49 days",
         ),
         (
             Job::daily("a", "05:00").publish("t", "").task("b", ()),
-            "job `a`: it has messages, and the task `b` is to say which: it is one or the other",
+            "job `a`: it has messages and the task `b`, and may have only one of them",
         ),
         (
             Job::daily("a", "05:00").messages(Messages::new().qos(1)),
-            "job `a`: `qos` is said of a message, so it comes after `publish`",
+            "job `a`: `qos` applies to a message, so it comes after `publish`",
         ),
     ];
     for (job, expected) in cases {
@@ -66,7 +66,7 @@ fn the_time_between_messages_adds_up() {
 }
 
 #[test]
-fn what_is_said_of_a_message_is_said_of_the_one_before() {
+fn message_options_apply_to_the_message_before() {
     let job =
         Job::daily("a", "05:00").publish("t", "1").once().publish("t", "2").confirm("s", "2", seconds(9)).already();
     let wit::Action::Steps(steps) = job.finish().expect("valid").action else { panic!("it publishes") };
@@ -76,7 +76,7 @@ fn what_is_said_of_a_message_is_said_of_the_one_before() {
 }
 
 #[test]
-fn the_last_word_counts() {
+fn the_last_setting_counts() {
     let job = Job::daily("a", "05:00").publish("t", "").run_all().latest_of_group("g").queue(1).allow(2).replace();
     let policy = job.needs("pump").finish().expect("valid").policy.expect("it has one");
     assert!(matches!(policy.misfire, Some(wit::Misfire::LatestOfGroup(group)) if group == "g"));
@@ -85,13 +85,13 @@ fn the_last_word_counts() {
 }
 
 #[test]
-fn messages_that_are_shared_come_behind_those_that_are_there() {
+fn shared_messages_follow_the_jobs_own() {
     let shared = Messages::new().publish("t", "2").once().then(seconds(5), "t", "3");
     let job = Job::daily("a", "05:00").publish("t", "0").then(seconds(1), "t", "1").messages(shared).publish("t", "4");
     let wit::Action::Steps(steps) = job.finish().expect("valid").action else { panic!("it publishes") };
-    let told: Vec<_> = steps.iter().map(|step| (step.after_ms, step.message.payload[0], step.once)).collect();
+    let published: Vec<_> = steps.iter().map(|step| (step.after_ms, step.message.payload[0], step.once)).collect();
     assert_eq!(
-        told,
+        published,
         [(0, b'0', false), (1_000, b'1', false), (1_000, b'2', true), (6_000, b'3', false), (6_000, b'4', false)]
     );
 }

@@ -1,4 +1,5 @@
-//! What the host makes of a plugin's answers, or why it refuses them, as far as that does not depend on its settings.
+//! Converts a plugin's plans and replies as the host does, or refuses them, as far as that does not depend on the
+//! host's settings.
 
 use std::{collections::HashSet, sync::Arc};
 

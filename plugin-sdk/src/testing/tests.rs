@@ -1,4 +1,4 @@
-//! What a host would refuse, whatever its settings.
+//! Tests of refusals that do not depend on the settings of the host.
 
 use crate::{JsonValue, Matches, milliseconds, minutes, seconds};
 use roost_scheduler::zone::Zone;
@@ -19,7 +19,7 @@ fn confirmed(matches: Matches) -> crate::Job {
 }
 
 #[test]
-fn what_a_host_would_refuse_is_refused_here() {
+fn a_job_that_the_host_would_refuse_is_refused() {
     let long = "x".repeat(4_097);
     for (job, expected) in [
         (job().queue(0), "`policy.overlap.queue` 0: it must be 1 to 1,000"),
@@ -30,7 +30,7 @@ fn what_a_host_would_refuse_is_refused_here() {
         (job().latest_of_group("g").queue(1), "`policy.overlap` with `latest-of-group`: "),
         (job().latest_of_group("g").allow(2), "`policy.overlap` with `latest-of-group`: "),
         (job().needs(""), "`` is not a resource name: "),
-        (job().label("two\nlines"), "`label` with the character U+000A: people read it"),
+        (job().label("two\nlines"), "`label` with the character U+000A: users read it"),
         (job().label("x".repeat(1_025)), "`label` of 1025 bytes: it may have 1,024 (1 KiB)"),
         (job().jitter(minutes(1)), "`policy.jitter-ms` 60000: it must be less than the period, 60000 ms"),
         (job().grace(milliseconds(999)), "`policy.grace-ms` 999: it must be 1,000 or more"),
@@ -49,13 +49,13 @@ fn what_a_host_would_refuse_is_refused_here() {
         (confirmed(Matches::json_range("", 0.0..=f64::INFINITY)), "step 1: `confirm.matches.json-range` 0 to inf: "),
         (confirmed(Matches::json_range("a", 1.0..=2.0)), "step 1: `confirm.matches.json-range.pointer` `a`: "),
     ] {
-        let told = accept(job).unwrap_err().to_string();
-        assert!(told.starts_with(&format!("job `a`: {expected}")), "{told}\n  does not begin with\n{expected}");
+        let error = accept(job).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("job `a`: {expected}")), "{error}\n  does not begin with\n{expected}");
     }
 }
 
 #[test]
-fn what_a_job_does_is_told() {
+fn a_job_is_described_as_text() {
     let plain = accept(job()).unwrap();
     assert_eq!((plain.misfire().as_str(), plain.overlap().as_str(), plain.needs()), ("run-once", "skip", None));
     let all = accept(job().run_all().queue(3).needs("pump")).unwrap();
@@ -103,11 +103,11 @@ impl Tasks for Bed {
 }
 
 #[test]
-fn what_a_task_answers_is_told() {
-    let bench = TestHost::new("bed", "roses");
-    let job = bench.schedule_jobs::<Bed>().unwrap();
+fn a_reply_to_a_task_is_described_as_text() {
+    let host = TestHost::new("bed", "roses");
+    let job = host.schedule_jobs::<Bed>().unwrap();
     assert_eq!((job.job("a").task().as_deref(), job.job("a").messages().len()), (Some("water null"), 0));
-    let run = |args: serde_json::Value| bench.run_task::<Bed>("water", args);
+    let run = |args: serde_json::Value| host.run_task::<Bed>("water", args);
     let plain = run(().into()).unwrap();
     assert_eq!((plain.messages(), plain.note(), plain.replans()), (vec!["0s bed/roses/set ON".into()], "", false));
     let often = run("often".into()).unwrap();
@@ -118,16 +118,16 @@ fn what_a_task_answers_is_told() {
         ("chatter", "task `water`: `note` of 4097 bytes: it may have 4,096 (4 KiB)"),
         ("other", "there is no task `water`"),
     ] {
-        let told = run(args.into()).unwrap_err().to_string();
-        assert!(told.starts_with(expected), "{told}\n  does not begin with\n{expected}");
+        let error = run(args.into()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}\n  does not begin with\n{expected}");
     }
     assert_eq!(run(5.into()).unwrap_err().to_string(), "args: `5` is not text");
-    let unknown = bench.run_task::<Bed>("dry", ().into()).unwrap_err();
+    let unknown = host.run_task::<Bed>("dry", ().into()).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no task `dry` among [\"water\"]");
 }
 
 #[test]
-fn a_list_of_tasks_that_a_host_would_refuse_is_refused_here() {
+fn a_list_of_tasks_that_the_host_would_refuse_is_refused() {
     let task = |name: &str| crate::TaskDescription::new(name, "Does something");
     for (list, expected) in [
         (vec![task("a b")], "`a b` is not a task name: "),
@@ -139,7 +139,7 @@ fn a_list_of_tasks_that_a_host_would_refuse_is_refused_here() {
         (vec![task("a").args_schema(" ".repeat(16_385))], "task `a`: the schema of its arguments has more than 16 KiB"),
     ] {
         let list: Vec<_> = list.into_iter().map(crate::TaskDescription::finish).collect();
-        let told = accept::tasks(&list).unwrap_err().to_string();
-        assert!(told.starts_with(expected), "{told}\n  does not begin with\n{expected}");
+        let error = accept::tasks(&list).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}\n  does not begin with\n{expected}");
     }
 }

@@ -1,4 +1,4 @@
-//! How times are read from text, and from settings.
+//! Parsing of times from text and from settings.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -10,13 +10,13 @@ use super::{Date, Instant, Span, Time};
 pub(super) const UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// A number of exactly so many digits.
+/// Parses a number of exactly so many digits.
 fn digits<T: FromStr>(text: &str, count: usize) -> Option<T> {
     let plain = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     if plain { text.parse().ok() } else { None }
 }
 
-/// `06:30`, `6:30`, `06:30:15`.
+/// Parses `06:30`, `6:30` or `06:30:15`.
 pub(super) fn time(text: &str) -> Option<Time> {
     let mut parts = text.split(':');
     let hour = parts.next()?;
@@ -26,7 +26,7 @@ pub(super) fn time(text: &str) -> Option<Time> {
     if parts.next().is_some() { None } else { Time::new(hour, minute, second).ok() }
 }
 
-/// Why there is no such date or time of day, where it is written like one: numbers as `2027-03-01` or `06:30` has them.
+/// Returns why a text that has the form of a date or a time of day, `2027-03-01` or `06:30`, is not one.
 pub(super) fn no_such(text: &str) -> Option<String> {
     let numbers = |separator: char| -> Option<Vec<u16>> {
         let digits = |part: &str| if part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse().ok() } else { None };
@@ -42,14 +42,14 @@ pub(super) fn no_such(text: &str) -> Option<String> {
     Some(error.to_string())
 }
 
-/// `2027-03-01`.
+/// Parses `2027-03-01`.
 pub(super) fn date(text: &str) -> Option<Date> {
     let mut parts = text.split('-');
     let (year, month, day) = (digits(parts.next()?, 4)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
     if parts.next().is_some() { None } else { Date::new(year, month, day).ok() }
 }
 
-/// `2027-03-01T06:30:00Z`, `2027-03-01T06:30:00.250+01:00`. RFC 3339, without leap seconds.
+/// Parses RFC 3339 without leap seconds: `2027-03-01T06:30:00Z`, `2027-03-01T06:30:00.250+01:00`.
 pub(super) fn instant(text: &str) -> Option<Instant> {
     let day = date(text.get(..10)?)?;
     if !matches!(text.as_bytes().get(10)?, b'T' | b't' | b' ') {
@@ -65,7 +65,7 @@ pub(super) fn instant(text: &str) -> Option<Instant> {
     (millis >= 0).then_some(Instant::from_millis(millis))
 }
 
-/// What follows the seconds: nothing, or `.250`; further digits are cut off.
+/// Parses the fraction of a second: nothing, or `.250`; further digits are cut off.
 fn millis(fraction: &str) -> Option<i64> {
     if fraction.is_empty() {
         return Some(0);
@@ -77,7 +77,7 @@ fn millis(fraction: &str) -> Option<i64> {
     format!("{decimals:0<3}").get(..3)?.parse().ok()
 }
 
-/// `Z`, `+01:00`.
+/// Parses `Z` or `+01:00`.
 fn offset_seconds(zone: &str) -> Option<i64> {
     if zone.eq_ignore_ascii_case("z") {
         return Some(0);
@@ -88,7 +88,7 @@ fn offset_seconds(zone: &str) -> Option<i64> {
     (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes) * 60)
 }
 
-/// `90s`, `1h30m`, `-20m`, `500ms`: each unit at most once, the largest first.
+/// Parses `90s`, `1h30m`, `-20m` or `500ms`: each unit at most once, the largest first.
 pub(super) fn span(text: &str) -> Option<Span> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
@@ -112,7 +112,7 @@ pub(super) fn span(text: &str) -> Option<Span> {
     Some(Span(sign * total))
 }
 
-/// Takes text, and says otherwise what was expected.
+/// Visits text, and states what is expected otherwise.
 struct Text<T> {
     expected: &'static str,
     of: PhantomData<T>,

@@ -1,7 +1,7 @@
-//! A coop door: opens when the sun is up, closes when the birds are in, and does either when it is asked to.
+//! A coop door: it opens when the sun is up and closes when the birds are in, and does either on request.
 //!
-//! The door is anything that listens on a topic and knows a word for open and one for close; see `coop-door.toml` for
-//! what to set for ESPHome, Zigbee2MQTT and Tasmota.
+//! The door is any device that subscribes to a topic and has one payload for open and one for close; see
+//! `coop-door.toml` for the settings for ESPHome, Zigbee2MQTT and Tasmota.
 
 use roost_plugin_sdk::{
     Context, Device, Job, Matches, Messages, Reply, Result, Span, SunEvent, Task, TaskDescription, Tasks, Time,
@@ -9,20 +9,21 @@ use roost_plugin_sdk::{
 };
 use serde::Deserialize;
 
-/// One door.
+/// The settings of a door.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct CoopDoor {
-    /// Where the door listens. Default: `coop-door/<device>/door/set`.
+    /// The door's command topic. Default: `coop-door/<device>/door/set`.
     topic: Option<String>,
     open_payload: String,
     close_payload: String,
-    /// Whether the broker keeps the command. Then a door that was away carries it out when it is back, however late.
+    /// Whether the broker retains the command. Then a door that was offline executes it when it reconnects, however
+    /// late.
     retain: bool,
 
-    /// Where the door says how it is, if it does: then it is asked again until it has said so.
+    /// The door's state topic, if it has one: then the command is repeated until the state matches.
     state_topic: Option<String>,
-    /// Where in that message, if it is JSON: `/state`.
+    /// The JSON pointer to the state, if the message is JSON: `/state`.
     state_pointer: Option<String>,
     open_state: String,
     closed_state: String,
@@ -31,16 +32,17 @@ struct CoopDoor {
 
     open_at: SunEvent,
     open_offset: Span,
-    /// Foxes are up early in June.
+    /// Not too early in June, when foxes are about.
     open_not_before: Time,
-    /// On a day without the event. Default: as early as it may open.
+    /// The time on a day without the event. Default: as early as it may open.
     open_otherwise: Option<Time>,
 
     close_at: SunEvent,
     /// Hens go in at dusk, the last one a little later.
     close_offset: Span,
     close_not_after: Option<Time>,
-    /// On an evening without the event, as in the summer of the north. Default: as late as it may close, or else 23:00.
+    /// The time on an evening without the event, as in the northern summer. Default: as late as it may close, otherwise
+    /// 23:00.
     close_otherwise: Option<Time>,
 }
 
@@ -87,7 +89,7 @@ impl Device for CoopDoor {
             Some(time) => close.not_after(time),
             None => close,
         };
-        Ok(vec![self.treated(open.messages(self.open(ctx))), self.treated(close.messages(self.close(ctx)))])
+        Ok(vec![self.with_policy(open.messages(self.open(ctx))), self.with_policy(close.messages(self.close(ctx)))])
     }
 }
 
@@ -107,14 +109,14 @@ impl Tasks for CoopDoor {
 
 impl CoopDoor {
     fn open(&self, ctx: &Context) -> Messages {
-        self.moving(ctx, &self.open_payload, &self.open_state)
+        self.command(ctx, &self.open_payload, &self.open_state)
     }
 
     fn close(&self, ctx: &Context) -> Messages {
-        self.moving(ctx, &self.close_payload, &self.closed_state)
+        self.command(ctx, &self.close_payload, &self.closed_state)
     }
 
-    fn moving(&self, ctx: &Context, payload: &str, state: &str) -> Messages {
+    fn command(&self, ctx: &Context, payload: &str, state: &str) -> Messages {
         let door = self.topic.clone().unwrap_or_else(|| ctx.topic("door/set"));
         let mut message = Messages::new().publish(door, payload);
         if self.retain {
@@ -125,16 +127,16 @@ impl CoopDoor {
             Some(pointer) => Matches::json(pointer, state),
             None => state.into(),
         };
-        // Not `already`: what the broker has kept may be of yesterday, and to be told again does a door no harm.
+        // Not `already`: a retained state may be outdated, and repeating the command does no harm.
         message.confirm(topic, state, self.state_within)
     }
 
-    fn treated(&self, job: Job) -> Job {
-        // After a power cut only the last one of both is made up for, however late: a door that should be closed by now is
-        // closed, and is not opened before.
+    fn with_policy(&self, job: Job) -> Job {
+        // After an outage only the newer of both is caught up, however late: a door that should be closed by now is
+        // closed, and is not opened first.
         let job = job.latest_of_group("door");
         match self.state_topic {
-            // A door that is stuck is not hammered at: it has failed after some minutes, for people to see.
+            // A stuck door is not tried without end: it fails after some minutes, and users see it.
             Some(_) => job.attempts(5).backoff(seconds(10)),
             None => job,
         }
@@ -151,8 +153,8 @@ mod tests {
     use super::*;
 
     fn plan(config: Value, now: &str) -> Result<Plan> {
-        let bench = TestHost::new("coop-door", "north").time_zone("Europe/London").location(51.4779, -0.0015);
-        bench.config(config).at(now).schedule_jobs::<CoopDoor>()
+        let host = TestHost::new("coop-door", "north").time_zone("Europe/London").location(51.4779, -0.0015);
+        host.config(config).at(now).schedule_jobs::<CoopDoor>()
     }
 
     #[test]
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn summer_evenings_can_be_cut_short() -> Result<()> {
+    fn the_closing_time_can_be_limited() -> Result<()> {
         let plan = plan(json!({ "close_not_after": "21:30" }), "2027-06-01T12:00:00+01:00")?;
         assert_eq!(plan.job("close").due(1), ["2027-06-01T21:30:00+01:00"]);
         Ok(())
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_evening_that_lasts_beyond_midnight_can_be_cut_short() -> Result<()> {
+    fn the_limit_holds_for_an_evening_that_lasts_beyond_midnight() -> Result<()> {
         let door = TestHost::new("coop-door", "north").time_zone("Europe/Helsinki").location(60.17, 24.94);
         let door = door.config(json!({ "close_not_after": "22:00" })).at("2027-06-21T12:00:00+03:00");
         assert_eq!(door.schedule_jobs::<CoopDoor>()?.job("close").due(1), ["2027-06-21T22:00:00+03:00"]);
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn it_speaks_to_the_door_in_the_doors_words() -> Result<()> {
+    fn topics_and_payloads_can_be_configured() -> Result<()> {
         let plan = plan(json!({}), "2027-06-01T12:00:00+01:00")?;
         assert_eq!(plan.job("open").messages(), ["0s coop-door/north/door/set OPEN"]);
         assert_eq!(plan.job("close").messages(), ["0s coop-door/north/door/set CLOSE"]);
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_outage_only_what_should_hold_now_is_done() -> Result<()> {
+    fn after_an_outage_only_the_newest_command_is_caught_up() -> Result<()> {
         let plan = plan(json!({}), "2027-06-01T12:00:00+01:00")?;
         for id in ["open", "close"] {
             assert_eq!(plan.job(id).misfire(), "latest-of-group door");
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_door_that_says_how_it_is_confirms_what_it_did() -> Result<()> {
+    fn a_door_with_a_state_topic_confirms_its_commands() -> Result<()> {
         let config = json!({ "state_topic": "coop-door/north/door", "state_within": "40s" });
         let plan = plan(config, "2027-06-01T12:00:00+01:00")?;
         assert_eq!(
@@ -239,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_it_is_asked_to() -> Result<()> {
-        let bench = TestHost::new("coop-door", "north").config(json!({ "state_topic": "coop-door/north/door" }));
-        let answer = bench.run_task::<CoopDoor>("open", json!(null))?;
+    fn tasks_open_and_close_the_door() -> Result<()> {
+        let host = TestHost::new("coop-door", "north").config(json!({ "state_topic": "coop-door/north/door" }));
+        let answer = host.run_task::<CoopDoor>("open", json!(null))?;
         assert_eq!(
             answer.messages(),
             ["0s coop-door/north/door/set OPEN, confirmed by coop-door/north/door open within 1m"]
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_in_the_settings_is_named() {
+    fn a_mistake_in_the_settings_is_named() {
         let error = plan(json!({ "open_not_before": "half past six" }), "2027-06-01T12:00:00Z").unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -1,8 +1,7 @@
-//! A greenhouse: aired by the calendar, misted through a part of the day, lit from sunset to bedtime.
+//! A greenhouse: vented by the calendar, misted during a part of the day, lit from sunset to the evening.
 //!
-//! Cron and the sun say for themselves when they are due, and go on without being asked again. Misting at an interval
-//! within a window of the day is what no trigger says: here the plugin reckons, for today and tomorrow. Somebody who is
-//! too warm in there asks for the task `air`.
+//! Cron and sun triggers recur by themselves. Misting at an interval within a part of the day cannot be expressed by a
+//! trigger: the plugin computes the times of today and tomorrow. The task `air` opens the vent on request.
 
 use std::iter::successors;
 
@@ -12,45 +11,45 @@ use roost_plugin_sdk::{
 };
 use serde::Deserialize;
 
-/// One greenhouse, with what it has of these.
+/// The settings of a greenhouse.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Greenhouse {
-    /// When its vent opens, perhaps different in summer and in winter.
+    /// When its vent opens, which may differ in summer and in winter.
     #[serde(default)]
-    vent: Vec<Airing>,
-    /// Where the vent listens. Default: `greenhouse/<device>/vent/set`.
+    vent: Vec<Opening>,
+    /// The vent's command topic. Default: `greenhouse/<device>/vent/set`.
     vent_topic: Option<String>,
     mist: Option<Mist>,
     lamps: Option<Lamps>,
 }
 
-/// The vent opens, and closes again.
+/// When the vent opens, and for how long.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Airing {
+struct Opening {
     name: String,
     /// A cron expression.
     when: String,
     open_for: Span,
 }
 
-/// Mist, again and again, but only in a part of the day.
+/// Mist at an interval, but only during a part of the day.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mist {
     every: Span,
-    /// The first one of the day.
+    /// The first mist of the day.
     from: Time,
-    /// When it is over: at this time there is none any more.
+    /// The end, exclusive.
     until: Time,
     /// How long the nozzles are on.
     spray: Span,
-    /// Where they listen. Default: `greenhouse/<device>/mist/set`.
+    /// The command topic of the nozzles. Default: `greenhouse/<device>/mist/set`.
     topic: Option<String>,
 }
 
-/// Lamps make the day longer: on at sunset, off in the evening.
+/// Lamps that extend the day: on at sunset, off in the evening.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Lamps {
@@ -59,7 +58,7 @@ struct Lamps {
     off: Time,
     /// 0 to 255, for lamps that can be dimmed.
     brightness: Option<u8>,
-    /// Where they listen. Default: `greenhouse/<device>/lamps/set`.
+    /// The command topic of the lamps. Default: `greenhouse/<device>/lamps/set`.
     topic: Option<String>,
 }
 
@@ -68,8 +67,9 @@ impl Device for Greenhouse {
         if self.vent.is_empty() && self.mist.is_none() && self.lamps.is_none() {
             return Err(Error::new("config: there is nothing to do, set `vent`, `mist` or `lamps`"));
         }
-        let airings = self.vent.iter();
-        let mut jobs: Vec<Job> = airings.map(|airing| airing.job().messages(self.air(ctx, airing.open_for))).collect();
+        let openings = self.vent.iter();
+        let mut jobs: Vec<Job> =
+            openings.map(|opening| opening.job().messages(self.air(ctx, opening.open_for))).collect();
         if let Some(mist) = &self.mist {
             jobs.extend(mist.jobs(ctx)?);
         }
@@ -81,7 +81,7 @@ impl Device for Greenhouse {
 }
 
 impl Greenhouse {
-    /// The vent opens, and closes after that time.
+    /// Returns the messages that open the vent, and close it after some time.
     fn air(&self, ctx: &Context, time: Span) -> Messages {
         let vent = self.vent_topic.clone().unwrap_or_else(|| ctx.topic("vent/set"));
         Messages::new().publish(&vent, "OPEN").then(time, &vent, "CLOSE")
@@ -118,12 +118,12 @@ impl Tasks for Greenhouse {
     }
 }
 
-impl Airing {
+impl Opening {
     fn job(&self) -> Job {
         Job::cron(format!("vent-{}", self.name), self.when.as_str())
             .label(format!("Air the house, {}", self.name))
             .jitter(minutes(1))
-            // Under glass heat kills within the hour. So air first, and rather late than never.
+            // Heat under glass kills within an hour: venting goes first, and late is better than never.
             .priority(1)
             .grace(hours(1))
     }
@@ -138,14 +138,14 @@ impl Mist {
         Ok(jobs)
     }
 
-    /// The clock on the wall says when a day's misting begins and ends; between them the interval is counted, so that it
-    /// is as long as ever when summer time begins or ends meanwhile.
+    /// Returns the jobs of a date. The wall clock determines when a day's misting begins and ends; the interval between
+    /// is elapsed time, which does not change when summer time begins or ends meanwhile.
     fn jobs_on(&self, date: Date, ctx: &Context) -> Result<Vec<Job>> {
         let topic = self.topic.clone().unwrap_or_else(|| ctx.topic("mist/set"));
         let (from, until) = (ctx.instant(date, self.from)?, ctx.instant(date, self.until)?);
         let times = successors(Some(from), |at| Some(*at + self.every)).take_while(|at| *at < until);
-        // Numbered through the day, whenever it is asked: the same mist has the same id in each plan. What is past is no
-        // longer a plan's business.
+        // Numbered through the day, whenever the plan is made: the same mist has the same id in each plan. Past times
+        // do not belong to the plan.
         let times = times.zip(1..).filter(|(at, _)| *at >= ctx.now());
         Ok(times.map(|(at, number)| self.job(at, &format!("mist-{date}-{number}"), &topic)).collect())
     }
@@ -153,7 +153,7 @@ impl Mist {
     fn job(&self, at: Instant, id: &str, topic: &str) -> Job {
         Job::at(id, at)
             .label("Mist")
-            // Later than that the next one is nearer.
+            // Later than this, the next mist is nearer.
             .grace(milliseconds(self.every.millis() / 2))
             .publish(topic, "ON")
             .expiry(self.spray)
@@ -181,7 +181,7 @@ impl Mist {
 impl Lamps {
     fn jobs(&self, ctx: &Context) -> Result<Vec<Job>> {
         later("lamps.on_not_after", self.on_not_after, "lamps.on_not_before", self.on_not_before)?;
-        // Otherwise they would go on when they should be off, and stay so until the next evening.
+        // Otherwise they would be turned on when they should be off, and stay on until the next evening.
         later("lamps.off", self.off, "lamps.on_not_after", self.on_not_after)?;
         let sunset = Job::sunset("lamps-on").not_before(self.on_not_before).not_after(self.on_not_after);
         let off = Job::daily("lamps-off", self.off);
@@ -200,7 +200,7 @@ impl Lamps {
             Some(brightness) => format!(r#"{{"state":"ON","brightness":{brightness}}}"#),
             None => r#"{"state":"ON"}"#.into(),
         };
-        // Before `off`, should both be late.
+        // Before `off`, if both are late.
         self.switch(job.label("Turn the lamps on").priority(1), state, ctx)
             .user_property("off-at", self.off.to_string())
     }
@@ -215,14 +215,14 @@ impl Lamps {
     }
 }
 
-/// Today and tomorrow: as far as a plan reaches. The next one is asked for at midnight.
+/// Returns today and tomorrow, the days of a plan. The next plan is made at midnight.
 fn days_of_plan(ctx: &Context) -> Result<[Date; 2]> {
     let today = ctx.today()?;
     Ok([today, today.plus_days(1)])
 }
 
-/// Whether the sun stays below the horizon all day. Near the poles a day without sunset is such a one or one without a
-/// night; the half of the year tells which.
+/// Returns whether the sun stays below the horizon all day. Near the poles, a day without sunset has either no daylight
+/// or no night; the season determines which.
 fn is_polar_night(date: Date, ctx: &Context) -> Result<bool> {
     let Some(place) = ctx.location() else { return Ok(false) };
     let northern_summer = (4..=9).contains(&date.month());
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    fn bench(config: Value, now: &str) -> TestHost {
+    fn test_host(config: Value, now: &str) -> TestHost {
         TestHost::new("greenhouse", "tomatoes")
             .time_zone("Europe/London")
             .location(51.4779, -0.0015)
@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn plan(config: Value, now: &str) -> Result<Plan> {
-        bench(config, now).schedule_jobs::<Greenhouse>()
+        test_host(config, now).schedule_jobs::<Greenhouse>()
     }
 
     fn mist(from: &str, until: &str, every: &str) -> Value {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_aired_by_the_calendar() -> Result<()> {
+    fn the_vent_opens_by_the_calendar() -> Result<()> {
         let config = json!({ "vent": [
             { "name": "summer", "when": "0 10-18/2 * MAY-SEP *", "open_for": "45m" },
             { "name": "winter", "when": "30 12 * OCT-DEC,JAN-APR MON,WED,FRI", "open_for": "10m" },
@@ -285,20 +285,20 @@ mod tests {
     }
 
     #[test]
-    fn it_is_aired_when_asked() -> Result<()> {
-        let bench = bench(lamps(), "2027-06-01T12:00:00Z");
-        let answer = bench.run_task::<Greenhouse>("air", json!({ "minutes": 10 }))?;
+    fn the_task_opens_the_vent() -> Result<()> {
+        let host = test_host(lamps(), "2027-06-01T12:00:00Z");
+        let answer = host.run_task::<Greenhouse>("air", json!({ "minutes": 10 }))?;
         assert_eq!(
             answer.messages(),
             ["0s greenhouse/tomatoes/vent/set OPEN", "10m greenhouse/tomatoes/vent/set CLOSE"]
         );
-        let error = bench.run_task::<Greenhouse>("air", json!({ "minutes": 0 })).unwrap_err();
+        let error = host.run_task::<Greenhouse>("air", json!({ "minutes": 0 })).unwrap_err();
         assert_eq!(error.to_string(), "args `minutes`: 0 is not 1 to 240");
         Ok(())
     }
 
     #[test]
-    fn it_is_misted_within_a_part_of_the_day() -> Result<()> {
+    fn mist_is_limited_to_a_part_of_the_day() -> Result<()> {
         let plan = plan(mist("16:30", "18:00", "40m"), "2027-06-01T17:00:00+01:00")?;
         assert_eq!(
             plan.ids(),
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_as_long_as_ever_when_the_clock_is_changed() -> Result<()> {
+    fn the_interval_does_not_change_when_summer_time_begins_or_ends() -> Result<()> {
         let spring = plan(mist("00:30", "03:00", "30m"), "2027-03-28T00:00:00Z")?;
         assert_eq!(
             due(&spring)[..4],
@@ -353,14 +353,14 @@ mod tests {
                 "2027-11-01T00:30:00Z"
             ]
         );
-        // Both ends of the window are in the hour that is skipped: nothing of it is left.
+        // Both ends of the window are in the skipped hour: nothing of it is left.
         let skipped = plan(mist("01:10", "01:50", "10m"), "2027-03-27T12:00:00Z")?;
         assert!(skipped.ids().is_empty(), "{:?}", skipped.ids());
         Ok(())
     }
 
     #[test]
-    fn lamps_go_on_with_the_sunset_within_bounds() -> Result<()> {
+    fn lamps_are_turned_on_at_sunset_within_limits() -> Result<()> {
         let summer = plan(lamps(), "2027-06-01T12:00:00+01:00")?;
         assert_eq!(summer.ids(), ["lamps-on", "lamps-off"]);
         assert_eq!(summer.job("lamps-on").due(1), ["2027-06-01T20:00:00+01:00"]);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn lamps_that_were_away_learn_what_should_hold() -> Result<()> {
+    fn lamps_that_were_offline_get_the_retained_state() -> Result<()> {
         let mut config = lamps();
         config["lamps"]["brightness"] = json!(200);
         config["lamps"]["topic"] = json!("zigbee2mqtt/lamps/set");
@@ -391,8 +391,8 @@ mod tests {
     #[test]
     fn lamps_are_on_through_the_polar_night_and_off_under_the_midnight_sun() -> Result<()> {
         let ids = |latitude: f64, zone: &str, now: &str| -> Result<Vec<String>> {
-            let bench = bench(lamps(), now).time_zone(zone).location(latitude, 18.9553);
-            let plan = bench.schedule_jobs::<Greenhouse>()?;
+            let host = test_host(lamps(), now).time_zone(zone).location(latitude, 18.9553);
+            let plan = host.schedule_jobs::<Greenhouse>()?;
             Ok(plan.ids().iter().map(|id| format!("{id} {}", plan.job(id).due(1).join(""))).collect())
         };
         let night = ids(69.6492, "Europe/Oslo", "2027-12-21T12:00:00+01:00")?;
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_said() {
+    fn impossible_settings_are_refused() {
         let error = |config| plan(config, "2027-06-01T12:00:00Z").unwrap_err().to_string();
         let with = |mut config: Value, part: &str, key: &str, value: &str| {
             config[part][key] = json!(value);

@@ -1,33 +1,34 @@
-//! A sprinkler: its zones one after the other, each on, then off.
+//! A sprinkler: it waters its zones one after the other.
 //!
-//! A whole round is one run, so that two zones never share the water pressure, and so that a valve that was opened is
-//! closed whatever happens in between. Asked to, it waters one zone at once: that is its task `water`.
+//! A whole round is one run, so that two zones never share the water pressure, and an opened valve is always closed.
+//! Its task `water` waters one zone on request.
 
 use roost_plugin_sdk::{
     Context, Device, Error, Job, Messages, Reply, Result, Span, Task, TaskDescription, Tasks, Time, hours, milliseconds,
 };
 use serde::Deserialize;
 
-/// One controller with its zones.
+/// The settings of a controller and its zones.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sprinkler {
     zones: Vec<Zone>,
-    /// When the first zone is turned on, on the days below.
+    /// When the first zone is turned on, on `days`.
     start: Option<Time>,
     #[serde(default)]
     days: Days,
     /// Months without watering, 1 to 12.
     #[serde(default)]
     months_off: Vec<u8>,
-    /// Instead of `start`: again and again, day and night. For mist over seedlings.
+    /// Instead of `start`: the period of rounds, day and night. For mist over seedlings.
     every: Option<Span>,
-    /// Between two zones, for the pressure to come back.
+    /// The pause between two zones, for the pressure to recover.
     #[serde(default)]
     pause: Span,
-    /// What all zones draw from, if others do so as well: a `[[resource]]` in `roost.toml`.
+    /// The resource that this and other controllers draw from: a `[[resource]]` in `roost.toml`.
     pump: Option<String>,
-    /// How late a round may begin, for want of the pump perhaps. Default: an hour with `start`, 5 minutes with `every`.
+    /// How late a round may begin, for example because the pump is in use. Default: an hour with `start`, 5 minutes
+    /// with `every`.
     grace: Option<Span>,
     #[serde(default = "on")]
     on_payload: String,
@@ -41,12 +42,12 @@ struct Zone {
     name: String,
     /// How long the valve is open.
     water: Span,
-    /// Where the valve listens. Default: `sprinkler/<device>/<zone>/set`.
+    /// The valve's command topic. Default: `sprinkler/<device>/<zone>/set`.
     topic: Option<String>,
 }
 
-/// On which days. Odd and even are days of the month, as water authorities count them: after the 31st comes the 1st, and
-/// both are odd.
+/// The days of watering. Odd and even are days of the month, as water authorities count them: the 31st is followed by
+/// the 1st, and both are odd.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Days {
@@ -70,7 +71,7 @@ impl Device for Sprinkler {
         let mut job = match (self.start, self.every) {
             (Some(start), None) => {
                 fits(round, hours(24))?;
-                // Watering an hour late, for want of the pump perhaps, does no harm. In the heat of the day it would.
+                // Watering an hour late is harmless; in the heat of the day it is not.
                 let grace = self.grace.unwrap_or_else(|| hours(1));
                 Job::cron("water", self.cron(start)?).label("Water all zones").grace(grace)
             }
@@ -100,14 +101,14 @@ impl Device for Sprinkler {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Water {
-    zone: Which,
+    zone: ZoneRef,
     minutes: f64,
 }
 
-/// One of the zones: by its place in the settings, from 1 on, or by its name.
+/// A zone, by its number in the settings, counted from 1, or by its name.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "it is neither a zone's number nor its name")]
-enum Which {
+enum ZoneRef {
     Number(usize),
     Name(String),
 }
@@ -115,7 +116,7 @@ enum Which {
 const WATER_ARGS: &str = r#"{
     "type": "object",
     "properties": {
-        "zone": { "type": ["integer", "string"], "description": "its number, from 1 on, or its name" },
+        "zone": { "type": ["integer", "string"], "description": "its number, counted from 1, or its name" },
         "minutes": { "type": "number", "minimum": 0.1, "maximum": 240 }
     },
     "required": ["zone", "minutes"],
@@ -144,30 +145,30 @@ impl Tasks for Sprinkler {
 }
 
 impl Sprinkler {
-    /// A zone after a while: on, then off.
+    /// Returns the messages for a zone: on after a wait, then off.
     fn water(&self, ctx: &Context, zone: &Zone, wait: Span, time: Span) -> Messages {
         let valve = zone.topic.clone().unwrap_or_else(|| ctx.topic(&format!("{}/set", zone.name)));
         let (on, off) = (self.on_payload.as_str(), self.off_payload.as_str());
         Messages::new().then(wait, &valve, on).then(time, &valve, off)
     }
 
-    fn zone(&self, which: &Which) -> Result<&Zone> {
+    fn zone(&self, which: &ZoneRef) -> Result<&Zone> {
         let found = match which {
-            Which::Number(number) => number.checked_sub(1).and_then(|place| self.zones.get(place)),
-            Which::Name(name) => self.zones.iter().find(|zone| zone.name == *name),
+            ZoneRef::Number(number) => number.checked_sub(1).and_then(|place| self.zones.get(place)),
+            ZoneRef::Name(name) => self.zones.iter().find(|zone| zone.name == *name),
         };
         found.ok_or_else(|| {
             let names: Vec<&str> = self.zones.iter().map(|zone| zone.name.as_str()).collect();
-            Error::new(format!("args `zone`: there is no such zone, from 1 on they are {}", names.join(", ")))
+            Error::new(format!("args `zone`: there is no such zone, they are (from 1 on) {}", names.join(", ")))
         })
     }
 
-    /// How long all zones take together.
+    /// Returns how long all zones take together.
     fn round(&self) -> Span {
         self.zones.iter().fold(Span::default(), |total, zone| total + zone.water + self.pause)
     }
 
-    /// A cron expression, because it goes on by itself: the job is the same whenever it is planned.
+    /// Returns a cron expression, which recurs by itself: the job is the same whenever it is planned.
     fn cron(&self, start: Time) -> Result<String> {
         let day = match self.days {
             Days::All => "*",
@@ -177,7 +178,7 @@ impl Sprinkler {
         Ok(format!("{} {} {} {day} {} *", start.second(), start.minute(), start.hour(), self.months()?))
     }
 
-    /// The months that are left: `4,5,6,7,8,9`.
+    /// Returns the months with watering: `4,5,6,7,8,9`.
     fn months(&self) -> Result<String> {
         if let Some(month) = self.months_off.iter().find(|month| !(1..=12).contains(*month)) {
             return Err(Error::new(format!("config `months_off`: there is no month {month}, they are 1 to 12")));
@@ -194,7 +195,7 @@ impl Sprinkler {
     }
 }
 
-/// A round must be over before the next one begins, or that one would be left out.
+/// Checks that a round ends before the next one begins, which would be skipped otherwise.
 fn fits(round: Span, period: Span) -> Result<()> {
     if round < period {
         return Ok(());
@@ -212,8 +213,8 @@ mod tests {
     use super::*;
 
     fn plan(config: Value, now: &str) -> Result<Plan> {
-        let bench = TestHost::new("sprinkler", "garden").time_zone("Europe/London");
-        bench.config(config).at(now).schedule_jobs::<Sprinkler>()
+        let host = TestHost::new("sprinkler", "garden").time_zone("Europe/London");
+        host.config(config).at(now).schedule_jobs::<Sprinkler>()
     }
 
     fn garden() -> Value {
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_waits_as_long_for_the_pump_as_is_said() -> Result<()> {
+    fn the_grace_can_be_configured() -> Result<()> {
         let now = "2027-06-01T12:00:00+01:00";
         assert_eq!(plan(garden(), now)?.job("water").grace(), hours(1));
         assert_eq!(plan(garden_with("grace", json!("3h")), now)?.job("water").grace(), hours(3));
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn seedlings_are_misted_again_and_again() -> Result<()> {
+    fn seedlings_are_misted_periodically() -> Result<()> {
         let config = json!({ "every": "1m", "zones": [{ "name": "mist", "water": "10s" }] });
         let plan = plan(config, "2027-06-01T12:00:00Z")?;
         assert_eq!(plan.job("mist").due(2), ["2027-06-01T13:01:00+01:00", "2027-06-01T13:02:00+01:00"]);
@@ -289,18 +290,18 @@ mod tests {
     }
 
     #[test]
-    fn one_zone_is_watered_when_asked() -> Result<()> {
-        let bench = TestHost::new("sprinkler", "garden").config(garden());
+    fn the_task_waters_one_zone() -> Result<()> {
+        let host = TestHost::new("sprinkler", "garden").config(garden());
         for zone in [json!(2), json!("beds")] {
-            let answer = bench.run_task::<Sprinkler>("water", json!({ "zone": zone, "minutes": 1.5 }))?;
+            let answer = host.run_task::<Sprinkler>("water", json!({ "zone": zone, "minutes": 1.5 }))?;
             assert_eq!(answer.messages(), ["0s sprinkler/garden/beds/set ON", "1m30s sprinkler/garden/beds/set OFF"]);
             assert_eq!(answer.note(), "beds for 1m30s");
         }
-        let error = |args| bench.run_task::<Sprinkler>("water", args).unwrap_err().to_string();
+        let error = |args| host.run_task::<Sprinkler>("water", args).unwrap_err().to_string();
         for zone in [json!(0), json!(3), json!("pond")] {
             assert_eq!(
                 error(json!({ "zone": zone, "minutes": 1 })),
-                "args `zone`: there is no such zone, from 1 on they are lawn, beds"
+                "args `zone`: there is no such zone, they are (from 1 on) lawn, beds"
             );
         }
         assert_eq!(
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_said() {
+    fn impossible_settings_are_refused() {
         let error = |config| plan(config, "2027-06-01T12:00:00Z").unwrap_err().to_string();
         assert_eq!(error(garden_with("every", json!("1h"))), "one of `start` and `every` must be set, and not both");
         assert_eq!(
@@ -326,7 +327,7 @@ mod tests {
         );
         assert_eq!(
             error(json!({ "start": "05:30", "zones": [] })),
-            "job `water`: it has nothing to do, give it a message with `.publish(topic, payload)`"
+            "job `water`: it has nothing to do: give it a message with `.publish(topic, payload)`"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! How a body's bytes are written and read.
+//! The encoding of a body.
 
 use super::StepRef;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     topic::Topic,
 };
 
-/// Bits of the byte that tells of a policy.
+/// Bits of the byte that states which values of a policy follow.
 mod policy {
     pub(super) const GRACE: u8 = 1;
     pub(super) const JITTER: u8 = 2;
@@ -26,7 +26,7 @@ mod policy {
     pub(super) const NEEDS: u8 = 32;
 }
 
-/// Bits of the byte that tells how a message is sent; the lowest two are its QoS.
+/// Bits of the byte that describes a message; the lowest two are its QoS.
 mod how {
     pub(super) const QOS: u8 = 3;
     pub(super) const RETAIN: u8 = 4;
@@ -35,7 +35,7 @@ mod how {
     pub(super) const CONFIRM: u8 = 32;
 }
 
-/// What a condition on a report is.
+/// The kinds of conditions on a report.
 mod matches {
     pub(super) const ANY: u8 = 0;
     pub(super) const BYTES: u8 = 1;
@@ -64,7 +64,7 @@ impl Writer {
         self.0.extend_from_slice(bytes);
     }
 
-    /// With a length of one more, so that 0 is for none.
+    /// Writes an optional text: its length plus one, or 0 for none.
     pub(super) fn optional(&mut self, text: Option<&str>) {
         self.number(text.map_or(0, |text| length(text.len()) + 1));
         self.0.extend_from_slice(text.unwrap_or_default().as_bytes());
@@ -102,7 +102,7 @@ impl Writer {
         }
     }
 
-    /// The second byte of bits.
+    /// Returns the second byte of bits.
     fn more_of_policy(of: &Policy) -> u8 {
         let misfire = match of.misfire {
             Misfire::RunOnce => 0,
@@ -177,7 +177,7 @@ impl Writer {
     }
 }
 
-/// What is left to be read. What is in a body was written by [`Body::new`].
+/// Reads the rest of a body, which was written by [`Body::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
@@ -379,7 +379,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn everything_comes_back(
+        fn decoding_returns_what_was_encoded(
             id in "[a-z]{1,64}",
             label in option::of(".{0,200}"),
             policy in policies(),

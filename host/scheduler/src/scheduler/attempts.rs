@@ -1,4 +1,4 @@
-//! A step's attempts: what has to be durable before one leaves, how it ends, and what comes after one that did not get through.
+//! Attempts at steps: what must be durable before one is sent, how it ends, and what follows a failed one.
 
 use std::mem;
 
@@ -11,36 +11,36 @@ use crate::{
     body::StepRef,
     event::{Effect, Publish, Refusal, Step},
     limits,
-    model::Unneedable,
+    model::ResourceRefusal,
     outcome::{Attempt, Cause, Denied, Late, Missed, MissedReason, Outcome, Skipped},
     time::Instant,
     topic::{Excess, Topic},
 };
 
 impl Scheduler {
-    /// A run's turn has come.
+    /// Makes the next attempt of a run.
     pub(super) fn attempt(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
-        if self.failing && !run.can_go_on_unkept() {
-            // Nothing is begun, and nothing can be armed, that is not on disk.
+        if self.failing && !run.can_continue_unsaved() {
+            // Nothing that is not stored is started, and nothing can be armed.
             return;
         }
         if run.has_not_started() {
-            if let Some(outcome) = self.why_not_start(now, run) {
+            if let Some(outcome) = self.start_refusal(now, run) {
                 if run.progress.attempts > 0 && matches!(outcome, Outcome::Missed(_)) {
-                    // It was in time, and its plugin gave no answer.
+                    // It was in time, but its plugin returned no messages.
                     let last = run.last.clone();
                     return self.give_up_step(now, slot, last, out);
                 }
                 return self.end(now, slot, outcome, out);
             }
             if !self.may_start(now, slot) {
-                return self.keep_waiting(slot, out);
+                return self.save_waiting(slot, out);
             }
         }
         let Some(run) = self.runs.get(slot) else { return };
         if run.is_unsent_heir()
-            && let Some(why) = self.why_not_start(now, run)
+            && let Some(why) = self.start_refusal(now, run)
         {
             return self.give_up_step(now, slot, Attempt::Prevented(format!("it was not sent: {why}")), out);
         }
@@ -52,18 +52,18 @@ impl Scheduler {
             return self.give_up_step(now, slot, last, out);
         }
         if run.body.asks_plugin() {
-            return self.ask(now, slot, out);
+            return self.call_plugin(now, slot, out);
         }
         if self.ensure_subscribed(now, slot, out) {
             self.send(now, slot, out);
         }
     }
 
-    /// Whether a run that has not started may not do so.
-    pub(super) fn why_not_start(&self, now: Instant, run: &Run) -> Option<Outcome> {
+    /// Returns why a run may not start, if so.
+    pub(super) fn start_refusal(&self, now: Instant, run: &Run) -> Option<Outcome> {
         let late_ms = now.ms_since(run.start);
         if late_ms > i64::from(run.policy.grace_ms) && run.policy.group().is_none() {
-            // What came too late for its grace before there was a link was not held up by a rate.
+            // A run with a grace that ended before the link came up was not held up by its rate.
             let waited_for_link = run.is_over_rate() && run.grace_end().is_some_and(|end| end <= self.link_since);
             let cause = match &run.held_by {
                 Some(cause) if !waited_for_link => cause.clone(),
@@ -86,21 +86,21 @@ impl Scheduler {
         self.denied(run).map(Outcome::Denied)
     }
 
-    /// What a run needs and may not have: checked again, because the operator may have said something else since then.
+    /// Returns why a run may not have its resource: checked again, because the settings may have changed since.
     fn denied_resource(&self, run: &Run) -> Option<Denied> {
         let name = run.policy.needs.as_ref()?;
         let Some(pool) = self.resources.get(name) else { return Some(Denied::Resource(name.clone())) };
         let hold_ms = run.steps.checked_sub(1).and_then(|last| run.body.step(last)).map_or(0, |step| step.after_ms);
-        Some(match pool.rule.unneedable(&run.id.plugin, hold_ms)? {
-            Unneedable::NotGranted => Denied::NotGranted(name.clone()),
-            Unneedable::TooLong { hold_ms, longest_ms } => {
+        Some(match pool.rule.refusal(&run.id.plugin, hold_ms)? {
+            ResourceRefusal::NotGranted => Denied::NotGranted(name.clone()),
+            ResourceRefusal::TooLong { hold_ms, longest_ms } => {
                 Denied::HoldTooLong { resource: name.clone(), hold_ms, longest_ms }
             }
         })
     }
 
-    /// I8: checked again when it is published. An owed step uses the grant it was accepted under, so all of a run's
-    /// steps are looked at before it starts.
+    /// Checks a run against its plugin's grant again before it starts (I8). All its steps are checked then, because
+    /// owed steps use the grant under which the run started.
     fn denied(&self, run: &Run) -> Option<Denied> {
         let key = self.plugin_keys.get(&run.id.plugin)?;
         let grant = &self.plugins.get(*key)?.grant;
@@ -119,11 +119,11 @@ impl Scheduler {
         run.body.steps().find_map(no)
     }
 
-    /// Sends the current step, as soon as what has to be kept of that is durable.
+    /// Sends the current step, as soon as the changes that it depends on are durable.
     fn send(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), self.link.as_mut()) else { return };
         link.credit -= 1;
-        self.ready.reserve(&run.id.plugin);
+        self.fair_queue.reserve(&run.id.plugin);
         run.progress.attempts += 1;
         run.tried_since.get_or_insert(now);
         let starts = run.has_not_started();
@@ -134,9 +134,9 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let once = run.is_spent();
         run.progress.armed = once;
-        // I3: what owes later steps is on disk before anybody hears of it, and what says `once` before it leaves; and so is
-        // each step that is done before the next one is sent: a crash never sends an earlier one after a later one. A run
-        // that outlives its job's plan is on disk with that plan.
+        // I3: a run with later steps is stored before its first step is sent, a step marked `once` is stored before it
+        // is sent, and each completed step before the next one is sent: after a crash, no earlier step is sent after a
+        // later one. A run that outlives its job's plan is stored with that plan.
         if run.key.is_none() && (once || run.is_long()) {
             self.save_run(slot, out);
         } else if once || (starts && run.is_long()) {
@@ -145,47 +145,47 @@ impl Scheduler {
         if self.runs.get(slot).is_some_and(|run| run.key.is_none()) || self.failing {
             return self.publish(now, slot, out);
         }
-        let ticket = self.ticket();
-        self.arming.insert(ticket, slot);
-        self.put(slot, State::Arming(ticket));
-        out.effects.push(Effect::NotifyDurable(ticket));
+        let token = self.commit_token();
+        self.arming.insert(token, slot);
+        self.set_state(slot, State::Arming(token));
+        out.effects.push(Effect::NotifyDurable(token));
     }
 
-    /// What an attempt depends on is durable, or the plan of some jobs.
-    pub(super) fn durable(&mut self, now: Instant, ticket: CommitToken, out: &mut Step) {
-        if let Some((slot, key)) = self.keeping.remove(&ticket) {
+    /// Handles a durable commit, of an attempt or of a plan.
+    pub(super) fn durable(&mut self, now: Instant, token: CommitToken, out: &mut Step) {
+        if let Some((slot, key)) = self.saving.remove(&token) {
             if let Some(run) = self.runs.get_mut(slot).filter(|run| run.key == Some(key)) {
-                run.is_kept = true;
+                run.is_durable = true;
             }
             return;
         }
-        let Some(slot) = self.arming.remove(&ticket) else { return self.confirmed(ticket) };
+        let Some(slot) = self.arming.remove(&token) else { return self.plan_durable(token) };
         let Some(run) = self.runs.get_mut(slot) else { return };
-        run.is_kept = true;
+        run.is_durable = true;
         let is_first = run.step() == 0 && run.progress.attempts == 1;
         let is_too_late =
-            |run: &Run| if is_first { self.why_not_start(now, run).is_some() } else { run.is_overtaken(now) };
+            |run: &Run| if is_first { self.start_refusal(now, run).is_some() } else { run.is_overtaken(now) };
         if self.runs.get(slot).is_some_and(is_too_late) {
-            // The disk took its time.
-            self.take_back(slot, out);
-            self.give_credit_back();
+            // The commit took too long.
+            self.cancel_attempt(slot, out);
+            self.return_credit();
             return self.enqueue(slot);
         }
         self.publish(now, slot, out);
     }
 
-    /// Nothing is kept any more, so nothing leaves that would have to be. What is owed does.
+    /// Handles a failure of the store: only owed steps are sent from here on.
     pub(super) fn store_failed(&mut self, now: Instant, out: &mut Step) {
         self.failing = true;
         for work in mem::take(&mut self.work) {
-            // What will not be done any more.
+            // Queued requests are refused.
             if let Work::Schedule(request, _) | Work::Cancel(request, _) = work {
                 out.effects.push(Effect::Answer { request, answer: Err(Refusal::Stopping) });
             }
         }
         for slot in mem::take(&mut self.arming).into_values() {
-            self.take_back(slot, out);
-            self.give_credit_back();
+            self.cancel_attempt(slot, out);
+            self.return_credit();
             self.enqueue(slot);
         }
         let yielding: Vec<RunSlot> =
@@ -195,15 +195,15 @@ impl Scheduler {
         }
     }
 
-    /// An attempt that was about to leave never does.
-    fn take_back(&mut self, slot: RunSlot, out: &mut Step) {
+    /// Cancels an attempt that was about to be sent.
+    fn cancel_attempt(&mut self, slot: RunSlot, out: &mut Step) {
         if let Some(run) = self.runs.get(slot) {
-            self.ready.give_back(&run.id.plugin);
+            self.fair_queue.cancel_reservation(&run.id.plugin);
         }
         self.undo_attempt(slot, out);
     }
 
-    /// As if no attempt had been made.
+    /// Restores the state before the last attempt.
     fn undo_attempt(&mut self, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.progress.attempts -= 1;
@@ -217,16 +217,16 @@ impl Scheduler {
         self.save_progress_of(slot, out);
     }
 
-    pub(super) fn give_credit_back(&mut self) {
+    pub(super) fn return_credit(&mut self) {
         if let Some(link) = &mut self.link {
             link.credit += 1;
         }
     }
 
-    /// The attempt leaves.
+    /// Sends the message.
     fn publish(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return };
-        self.ready.spend(&run.id.plugin);
+        self.fair_queue.spend(&run.id.plugin);
         let attempt = self.next_attempt;
         self.next_attempt += 1;
         self.attempts.insert(attempt, Some(slot));
@@ -250,7 +250,7 @@ impl Scheduler {
         out.effects.push(Effect::Publish(publish));
     }
 
-    /// The broker has the message.
+    /// Handles an acknowledgement.
     pub(super) fn acked(
         &mut self,
         now: Instant,
@@ -259,20 +259,20 @@ impl Scheduler {
         no_subscriber: bool,
         out: &mut Step,
     ) {
-        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(slot) = self.take_attempt(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
         match &run.watch {
             Some(watch) if !watch.has_reported => {
                 let until = watch.until.unwrap_or(now);
-                self.put(slot, State::Confirming(until));
+                self.set_state(slot, State::Confirming(until));
             }
             None if no_subscriber => self.no_subscriber(now, slot, out),
             _ => self.next_step(now, slot, out),
         }
     }
 
-    /// The broker has the message, and no subscriber to pass it on to. Owed steps are sent again for a while.
+    /// Handles an acknowledgement without subscribers. Owed steps are sent again for a while.
     fn no_subscriber(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let failing = self.failing;
         let Some(run) = self.runs.get_mut(slot) else { return };
@@ -282,7 +282,7 @@ impl Scheduler {
         run.last = Attempt::NoSubscriber;
         let pause_end = now.plus_ms(run.pause_ms());
         self.save_progress_of(slot, out);
-        self.put(slot, State::Pausing(until.min(pause_end)));
+        self.set_state(slot, State::Pausing(until.min(pause_end)));
     }
 
     fn done_without_subscriber(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
@@ -293,15 +293,16 @@ impl Scheduler {
         self.next_step(now, slot, out);
     }
 
-    /// The broker does not want the message.
+    /// Handles a refusal by the broker.
     pub(super) fn refused(&mut self, now: Instant, link: LinkId, attempt: AttemptId, reason: String, out: &mut Step) {
-        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(slot) = self.take_attempt(link, attempt) else { return };
         self.attempt_failed(now, slot, Attempt::Refused(reason), out);
     }
 
-    /// The broker ended the connection at the message. It may have passed it on all the same: what follows is owed (I5).
+    /// Handles the end of the connection at the message. The broker may have passed it on, so that later steps are owed
+    /// (I5).
     pub(super) fn ended_link(&mut self, now: Instant, link: LinkId, attempt: AttemptId, how: String, out: &mut Step) {
-        let Some(slot) = self.answered(link, attempt) else { return };
+        let Some(slot) = self.take_attempt(link, attempt) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.on_the_wire = true;
         if run.watch.as_ref().is_some_and(|watch| watch.has_reported) {
@@ -311,10 +312,10 @@ impl Scheduler {
         self.attempt_failed(now, slot, Attempt::EndedLink { topic, how }, out);
     }
 
-    /// The link did not send the message, and wants it later: as if its turn had not come.
+    /// Handles a message that the link put off: the run waits as if its turn had not come.
     pub(super) fn deferred(&mut self, now: Instant, link: LinkId, attempt: AttemptId, wait_ms: i64, out: &mut Step) {
-        let Some(slot) = self.answered(link, attempt) else { return };
-        // It stays counted for its plugin's rate: trying costs everybody something.
+        let Some(slot) = self.take_attempt(link, attempt) else { return };
+        // It still counts towards its plugin's rate: the try has a cost for all plugins.
         self.undo_attempt(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
         let topic = run.body.step(run.step()).map(|step| Topic::known(step.topic()));
@@ -324,19 +325,19 @@ impl Scheduler {
             return self.next_step(now, slot, out);
         }
         let until = now.plus_ms(wait_ms.clamp(1, i64::from(limits::BACKOFF_CAP_MS)));
-        let until = until.min(run.gives_way_at().unwrap_or(Instant::MAX));
+        let until = until.min(run.superseded_at().unwrap_or(Instant::MAX));
         if run.has_not_started() {
             self.give_up_resource(now, slot, out);
         }
-        self.keep_waiting(slot, out);
-        self.put(slot, State::Pausing(until));
+        self.save_waiting(slot, out);
+        self.set_state(slot, State::Pausing(until));
     }
 
-    /// An attempt did not get through, for sure.
+    /// Handles a failed attempt: tries again after a pause, or gives the step up.
     pub(super) fn attempt_failed(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.last = last;
-        if run.is_given_up(now) || run.gives_way_at().is_some_and(|due| due <= now) {
+        if run.is_given_up(now) || run.superseded_at().is_some_and(|due| due <= now) {
             let last = run.last.clone();
             return self.give_up_step(now, slot, last, out);
         }
@@ -348,20 +349,21 @@ impl Scheduler {
         self.pause(now, slot);
     }
 
-    /// Which run an answer is for; an answer of a link that is over is for none.
-    fn answered(&mut self, link: LinkId, attempt: AttemptId) -> Option<RunSlot> {
+    /// Removes an attempt and returns its run; none if the link is over.
+    fn take_attempt(&mut self, link: LinkId, attempt: AttemptId) -> Option<RunSlot> {
         let up = self.link.as_mut().filter(|up| up.id == link)?;
         let slot = self.attempts.remove(&attempt)?;
         up.credit += 1;
         slot
     }
 
-    /// The link is gone: what was under way on it may or may not have arrived, and is tried again. What was lost more
-    /// than once pauses before: it may be what ends the link, and others want it too (I7).
+    /// Handles the end of the link: attempts in flight may or may not have arrived, and are made again. A message that
+    /// was lost more than once pauses first: it may be the reason for the lost link, which other plugins need, too
+    /// (I7).
     pub(super) fn link_down(&mut self, now: Instant, out: &mut Step) {
         self.link = None;
         for slot in mem::take(&mut self.arming).into_values() {
-            self.take_back(slot, out);
+            self.cancel_attempt(slot, out);
             self.enqueue(slot);
         }
         for slot in mem::take(&mut self.attempts).into_values().flatten() {
@@ -385,11 +387,11 @@ impl Scheduler {
         self.stop_listening();
     }
 
-    /// Waits before the next attempt, but not beyond the time of an owed step that is waiting for this one.
+    /// Waits before the next attempt, but not beyond the due time of an owed step that waits for this one.
     fn pause(&mut self, now: Instant, slot: RunSlot) {
         if let Some(run) = self.runs.get(slot) {
-            let until = now.plus_ms(run.pause_ms()).min(run.gives_way_at().unwrap_or(Instant::MAX));
-            self.put(slot, State::Pausing(until));
+            let until = now.plus_ms(run.pause_ms()).min(run.superseded_at().unwrap_or(Instant::MAX));
+            self.set_state(slot, State::Pausing(until));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What happens when the clock is set. The scheduler knows one time, the wall's; what is measured rather than read off a
-//! clock (pauses, owed steps, `every`) goes on as if nothing had happened (I11).
+//! Clock changes. The scheduler knows one time, that of the wall clock; durations that are measured (pauses, owed
+//! steps, `every`) continue as if the clock had not changed (I11).
 
 use super::{DeviceKey, JobKey, Scheduler, Timer, plans::Work};
 use crate::{
@@ -10,17 +10,17 @@ use crate::{
 };
 
 impl Scheduler {
-    /// The wall clock was set. All at once, for nothing may be due by a mixture of two clocks: some tens of nanoseconds for
-    /// each run.
+    /// Applies a change of the wall clock to all runs at once, because no timer may fire by a mixture of two clocks. It
+    /// takes some tens of nanoseconds for each run.
     pub(super) fn clock_set(&mut self, now: Instant, by_ms: i64, out: &mut Step) {
-        self.ready.shift(by_ms);
+        self.fair_queue.shift(by_ms);
         self.jumped = (by_ms > 0).then(|| (now.plus_ms(-by_ms), now));
         if self.since > now {
-            // What is due from here on did not have to wait for the host.
+            // Later occurrences are not held up by the start of the host.
             self.since = now;
         }
         self.link_since = self.link_since.min(now);
-        for slot in 0..self.runs.places() {
+        for slot in 0..self.runs.slot_count() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             let before = run.state.until();
             run.shift(by_ms);
@@ -35,9 +35,10 @@ impl Scheduler {
                 self.timers.insert((hold.until, Timer::Hold(slot)));
             }
             match self.runs.get(slot) {
-                // From here on its occurrence would have another id.
+                // A new series would give its occurrence another id.
                 Some(run) if run.key.is_none() => self.save_run(slot, out),
-                // What it has taken over may be put off by the new clock, too, though nothing of its own was sent.
+                // The owed steps that it has taken over may be put off by the new clock, even if nothing of its own was
+                // sent.
                 Some(run) if !run.has_not_started() || run.progress.put_off_until.is_some() => {
                     self.save_progress_of(slot, out);
                 }
@@ -51,75 +52,78 @@ impl Scheduler {
         self.work.push_back(Work::ClockSet { device: 0, job: 0 });
     }
 
-    /// Goes through devices and jobs after the clock was set: plans may depend on the day, and what counts elapsed time
-    /// must not wait until the clock has caught up.
+    /// Examines some devices and jobs after the clock was set: plans may depend on the date, and triggers that count
+    /// elapsed time must not wait until the clock has caught up.
     pub(super) fn after_clock_set(&mut self, now: Instant, device: DeviceKey, job: JobKey, out: &mut Step) {
-        let devices = self.devices.places().min(device.saturating_add(limits::PLACES_PER_STEP));
+        let devices = self.devices.slot_count().min(device.saturating_add(limits::SLOTS_PER_STEP));
         for key in device..devices {
-            self.ask_for_plan(key, out);
+            self.request_plan(key, out);
         }
-        let jobs = self.jobs.places().min(job.saturating_add(limits::PLACES_PER_STEP));
+        let jobs = self.jobs.slot_count().min(job.saturating_add(limits::SLOTS_PER_STEP));
         for key in job..jobs {
             self.set_back(now, key, out);
         }
-        if devices < self.devices.places() || jobs < self.jobs.places() {
+        if devices < self.devices.slot_count() || jobs < self.jobs.slot_count() {
             self.work.push_back(Work::ClockSet { device: devices, job: jobs });
         }
     }
 
-    /// From here on the same time is another one.
+    /// Begins a new series: from here on, the same occurrence is a different run.
     pub(super) fn begin_series(&mut self, out: &mut Step) {
         self.series += 1;
         out.changes.push(Change::SeriesBegun(self.series));
     }
 
-    /// Whether the clock has never shown that time, for it was set past it.
+    /// Returns whether the clock was set forward past that time.
     pub(super) fn was_skipped_by_clock(&self, at: Instant) -> bool {
         self.jumped.is_some_and(|(from, to)| from < at && at <= to)
     }
 
-    /// What the clock was set past, and a job had decided before it was set back: nothing of that is made up for.
+    /// Returns the stretch that the clock was set forward over and that a job had decided before the clock was set
+    /// back: nothing in it is caught up.
     pub(super) fn decided_before(&self, key: JobKey) -> Option<(Instant, Instant)> {
         let ((from, to), state) = (self.jumped?, self.jobs.get(key)?);
         Some((from, to.min(state.decided))).filter(|(from, to)| from < to)
     }
 
-    /// If a job's next occurrence was decided before the clock was set back, the job goes on behind all of that.
-    pub(super) fn go_on_after_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
+    /// Skips a job's occurrences up to the end of the stretch that was decided before the clock was set back. Returns
+    /// whether its next occurrence was one of them.
+    pub(super) fn skip_decided(&mut self, key: JobKey, occurrence: Instant, out: &mut Step) -> bool {
         let is_in = |(from, to): &(Instant, Instant)| *from < occurrence && occurrence <= *to;
         let Some((_, to)) = self.decided_before(key).filter(is_in) else { return false };
-        self.go_on_after(key, to, out);
+        self.resume_after(key, to, out);
         true
     }
 
-    /// A job does not wait for a clock that was set back.
+    /// Lets a job continue from now if it would wait for a clock that was set back.
     fn set_back(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get_mut(key) else { return };
         if is_ahead_of_clock(&state.job.trigger, state.watermark, now) {
             state.decided = state.decided.max(state.watermark);
-            self.go_on_after(key, now, out);
+            self.resume_after(key, now, out);
         }
     }
 
-    fn go_on_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
+    fn resume_after(&mut self, key: JobKey, watermark: Instant, out: &mut Step) {
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
         self.save_runs_of(key, out);
         self.disarm_timer(key);
-        let next = self.following(key, watermark, &site);
+        let next = self.next_after(key, watermark, &site);
         let before = self.jobs.get(key).and_then(|state| state.next.due());
         if let Some(state) = self.jobs.get_mut(key) {
             state.watermark = watermark;
             state.next = next;
         }
-        self.keep_unwanted(key, before, out);
+        self.move_skip(key, before, out);
         self.arm_timer(key);
         self.save_progress(key, out);
     }
 }
 
-/// Whether a job was decided up to a time that the clock does not show for long. What counts elapsed time waits for no clock;
-/// what follows the wall clock comes once for each time that it shows, but for a clock that was plainly wrong.
+/// Returns whether a job was decided up to a time that the clock will not show for long. Triggers that count elapsed
+/// time never wait for the clock; those that follow the wall clock fire once for each time it shows, unless the clock
+/// was plainly wrong.
 pub(super) fn is_ahead_of_clock(trigger: &Trigger, watermark: Instant, now: Instant) -> bool {
     let ahead_ms = watermark.ms_since(now);
     match trigger {

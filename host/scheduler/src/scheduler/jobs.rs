@@ -1,4 +1,4 @@
-//! From a job to a run: what is due, and what it meets.
+//! From jobs to runs: due occurrences, and how they are admitted.
 
 use std::hash::BuildHasher;
 
@@ -17,9 +17,9 @@ use crate::{
 /// What a job waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The occurrence, and how much later its run starts.
+    /// The next occurrence, and the jitter of its run in milliseconds.
     Due { occurrence: Instant, jitter_ms: u32 },
-    /// Nothing up to then; then the search goes on.
+    /// No occurrence up to then, when the search continues.
     Search(Instant),
     /// It is never due again.
     Never,
@@ -33,7 +33,7 @@ impl Next {
         }
     }
 
-    /// When the job's timer is to go off.
+    /// Returns when the job's timer fires.
     pub(super) fn timer(self) -> Option<Instant> {
         match self {
             Self::Due { occurrence, jitter_ms } => Some(occurrence.plus_ms(jitter_ms.into())),
@@ -53,30 +53,30 @@ impl From<Next> for NextRun {
     }
 }
 
-/// An occurrence that is due.
+/// A due occurrence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
     pub(super) occurrence: Instant,
-    /// How much later its run starts.
+    /// The jitter of its run, in milliseconds.
     pub(super) jitter_ms: u32,
-    /// What comes after it.
+    /// What the job waits for after it.
     pub(super) following: Next,
 }
 
-/// What becomes of a run with others of its job before it.
+/// The decision on a run that meets earlier runs of its job.
 enum OverlapDecision {
-    /// It goes behind them.
+    /// It waits or runs beside them.
     Join,
-    /// None of them has started, and it takes their place.
+    /// None of them has started, and it replaces them.
     TakePlace,
-    /// They are cut short.
+    /// It cuts them short.
     Replace,
-    /// There is none.
+    /// It is skipped.
     Skip(Skipped),
 }
 
 impl Scheduler {
-    /// An occurrence is due: make a run of it, or record why not.
+    /// Admits a due occurrence as a run, or records why not.
     pub(super) fn admit(&mut self, now: Instant, key: JobKey, due: Due, out: &mut Step) {
         let Due { occurrence, jitter_ms, following } = due;
         let id = self.run_id(key, occurrence);
@@ -84,16 +84,16 @@ impl Scheduler {
         let (body, planned_late) = (state.job.body.clone(), state.planned_late);
         let policy = body.policy();
         let start = occurrence.plus_ms(jitter_ms.into());
-        for earlier in self.line_of(key).collect::<Vec<_>>() {
+        for earlier in self.run_slots(key).collect::<Vec<_>>() {
             self.end_if_given_up(now, earlier, out);
-            // Whose end may have set it for this occurrence.
+            // The end of the earlier run may have armed it for this occurrence.
             self.disarm_timer(key);
         }
-        let earlier: Vec<RunSlot> = self.line_of(key).collect();
-        let against =
-            if earlier.is_empty() { OverlapDecision::Join } else { self.against(now, &earlier, &body, start) };
-        if !matches!(against, OverlapDecision::TakePlace) {
-            // I2: what is on disk does not pass a run that only the memory knows, so only the last one may be such a run.
+        let earlier: Vec<RunSlot> = self.run_slots(key).collect();
+        let decision =
+            if earlier.is_empty() { OverlapDecision::Join } else { self.overlap_decision(now, &earlier, &body, start) };
+        if !matches!(decision, OverlapDecision::TakePlace) {
+            // I2: the stored watermark does not pass an unsaved run, so only the last run may be unsaved.
             self.save_runs_of(key, out);
         }
         let Some(state) = self.jobs.get_mut(key) else { return };
@@ -101,7 +101,7 @@ impl Scheduler {
         state.next = following;
         self.arm_timer(key);
 
-        if let OverlapDecision::Skip(skipped) = against {
+        if let OverlapDecision::Skip(skipped) = decision {
             return self.decide(now, key, id, Outcome::Skipped(skipped), out);
         }
         let late_ms = now.ms_since(start);
@@ -115,29 +115,29 @@ impl Scheduler {
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);
         } else {
-            self.make_room(now, &earlier, occurrence, &against, slot, out);
+            self.end_earlier_runs(now, &earlier, occurrence, &decision, slot, out);
         }
-        if self.line_of(key).nth(1).is_some() {
+        if self.run_slots(key).nth(1).is_some() {
             self.save_run(slot, out);
         }
         self.await_step(now, slot);
     }
 
-    /// What is done to the earlier runs of a job.
-    fn make_room(
+    /// Applies the decision to the earlier runs of the job.
+    fn end_earlier_runs(
         &mut self,
         now: Instant,
         earlier: &[RunSlot],
         by: Instant,
-        against: &OverlapDecision,
+        decision: &OverlapDecision,
         newer: RunSlot,
         out: &mut Step,
     ) {
         for slot in earlier {
-            // What a person wants again is not for the newest one to make up for.
-            let is_wanted = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_of_trigger());
-            match against {
-                OverlapDecision::TakePlace if is_wanted => {}
+            // A replay or a manual run is not superseded by the newest run.
+            let is_match = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_of_trigger());
+            match decision {
+                OverlapDecision::TakePlace if is_match => {}
                 OverlapDecision::TakePlace => {
                     let why = MissedReason::Superseded { job: None, by };
                     self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);
@@ -148,7 +148,7 @@ impl Scheduler {
         }
     }
 
-    /// A newer run of a group ends the older ones.
+    /// Cuts short the older runs of a group.
     pub(super) fn replace_in_group(
         &mut self,
         now: Instant,
@@ -166,9 +166,9 @@ impl Scheduler {
         }
     }
 
-    /// The overlap policy, for runs that are due before the ones before them have ended; and the misfire policy, for those
-    /// that could not start.
-    fn against(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> OverlapDecision {
+    /// Applies the overlap policy to a run that is due before the previous ones have ended, and the misfire policy to
+    /// runs that could not start.
+    fn overlap_decision(&self, now: Instant, earlier: &[RunSlot], body: &Body, start: Instant) -> OverlapDecision {
         let policy = body.policy();
         let has_not_started = |slot: &&RunSlot| self.runs.get(**slot).is_some_and(Run::has_not_started);
         let waiting = u32::try_from(earlier.iter().filter(has_not_started).count()).unwrap_or(u32::MAX);
@@ -177,11 +177,11 @@ impl Scheduler {
             return OverlapDecision::Join;
         }
         let join_up_to = |most: u32| {
-            if waiting < most { OverlapDecision::Join } else { OverlapDecision::Skip(Skipped::Waiting(most)) }
+            if waiting < most { OverlapDecision::Join } else { OverlapDecision::Skip(Skipped::TooManyWaiting(most)) }
         };
         let is_missed = waiting > 0 || now.ms_since(start) >= limits::LATE_MS;
         if policy.misfire == Misfire::RunAll && is_missed {
-            // Of a plan that is over.
+            // The earlier runs may belong to an earlier plan.
             return join_up_to(limits::RUNS_PER_JOB);
         }
         let queues = matches!(policy.overlap, Overlap::Queue(_)) && self.link.is_some();
@@ -189,29 +189,29 @@ impl Scheduler {
             return OverlapDecision::TakePlace;
         }
         let is_put_off_too_long = |run: &Run| {
-            let until = run.first_left_to(body).and_then(|step| run.put_off_until(step));
+            let until = run.first_step_left_to(body).and_then(|step| run.put_off_until(step));
             until.is_some_and(|until| until <= now)
         };
         match policy.overlap {
-            Overlap::Skip => OverlapDecision::Skip(self.behind(earlier, start)),
-            // I5: it would start the time of what is owed anew, and that has been done as often as may be.
+            Overlap::Skip => OverlapDecision::Skip(self.skipped_behind(earlier, start)),
+            // I5: it would restart the time of owed steps, which have been put off as long as allowed.
             Overlap::Replace if earlier.iter().filter_map(|slot| self.runs.get(*slot)).any(is_put_off_too_long) => {
-                OverlapDecision::Skip(self.behind(earlier, start))
+                OverlapDecision::Skip(self.skipped_behind(earlier, start))
             }
             Overlap::Queue(most) => join_up_to(most),
             Overlap::Allow(most) if all < most => OverlapDecision::Join,
-            Overlap::Allow(most) => OverlapDecision::Skip(Skipped::GoingOn(most)),
+            Overlap::Allow(most) => OverlapDecision::Skip(Skipped::TooManyRunning(most)),
             Overlap::Replace => OverlapDecision::Replace,
         }
     }
 
-    /// There is no run of an occurrence, because an earlier one has not ended.
-    fn behind(&self, earlier: &[RunSlot], start: Instant) -> Skipped {
+    /// Returns the reason for a run that is skipped because an earlier one has not ended.
+    fn skipped_behind(&self, earlier: &[RunSlot], start: Instant) -> Skipped {
         let oldest = earlier.first().and_then(|slot| self.runs.get(*slot));
-        Skipped::Earlier(oldest.map_or(start, |run| run.id.occurrence))
+        Skipped::EarlierRun(oldest.map_or(start, |run| run.id.occurrence))
     }
 
-    /// What held up an occurrence that has passed.
+    /// Returns what held up an occurrence that has passed.
     pub(super) fn cause_of(&self, occurrence: Instant, planned_late: bool) -> Cause {
         if planned_late {
             Cause::PlannedLate
@@ -222,23 +222,23 @@ impl Scheduler {
         }
     }
 
-    /// Decides an occurrence that no run is made of (I13).
+    /// Records the outcome of an occurrence that does not become a run (I13).
     pub(super) fn decide(&mut self, now: Instant, key: JobKey, id: RunId, outcome: Outcome, out: &mut Step) {
         let ended = RunEnded { key: None, id, outcome, body: None, started: None, ended: now, attempts: 0, note: None };
         out.changes.push(Change::RunEnded(ended));
         self.save_progress(key, out);
     }
 
-    /// Writes down up to where a job is decided. I2: what is on disk does not pass a run that only the memory knows.
+    /// Saves a job's watermark. I2: the stored watermark does not pass an unsaved run.
     pub(super) fn save_progress(&self, key: JobKey, out: &mut Step) {
         let (Some((watermark, due)), Some(state)) = (self.progress(key), self.jobs.get(key)) else { return };
         out.changes.push(Change::JobAdvanced { key, watermark, due, decided: state.decided });
     }
 
-    /// Up to where a job is decided, and what comes then, as the disk has to know it.
+    /// Returns the watermark and the next occurrence of a job, as they are to be stored.
     pub(super) fn progress(&self, key: JobKey) -> Option<(Instant, Option<Instant>)> {
         let state = self.jobs.get(key)?;
-        let mut runs = self.line_of(key).filter_map(|slot| self.runs.get(slot));
+        let mut runs = self.run_slots(key).filter_map(|slot| self.runs.get(slot));
         let unsaved = runs.find(|run| run.key.is_none());
         Some(match unsaved {
             Some(run) => (run.id.occurrence.plus_ms(-1), Some(run.id.occurrence)),
@@ -246,42 +246,44 @@ impl Scheduler {
         })
     }
 
-    /// What a job waits for after an occurrence.
-    pub(super) fn following(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
+    /// Returns what a job waits for after an occurrence.
+    pub(super) fn next_after(&mut self, key: JobKey, after: Instant, site: &Site) -> Next {
         let Some(state) = self.jobs.get(key) else { return Next::Never };
-        let (found, most) = look(&state.job, after, site, &mut self.sky);
+        let (found, most) = next_with_jitter(&state.job, after, site, &mut self.sun_cache);
         self.next(&state.job, state.device, found, most)
     }
 
-    /// What a job of a device waits for after an instant.
+    /// Returns what a job of a device waits for after an instant.
     pub(super) fn next_of(&mut self, job: &PackedJob, device: DeviceKey, after: Instant, site: &Site) -> Next {
-        let (found, most) = look(job, after, site, &mut self.sky);
+        let (found, most) = next_with_jitter(job, after, site, &mut self.sun_cache);
         self.next(job, device, found, most)
     }
 
     fn next(&self, job: &PackedJob, device: DeviceKey, found: Search, most: u32) -> Next {
         match found {
-            Search::Found(occurrence) => Next::Due { occurrence, jitter_ms: self.draw(job, device, occurrence, most) },
+            Search::Found(occurrence) => {
+                Next::Due { occurrence, jitter_ms: self.draw_jitter(job, device, occurrence, most) }
+            }
             Search::NotUntil(until) => Next::Search(until),
             Search::Never(_) => Next::Never,
         }
     }
 
-    /// How much later than its occurrence a run starts.
+    /// Returns the jitter of a run, in milliseconds.
     pub(super) fn jitter_of(&mut self, job: &PackedJob, device: DeviceKey, occurrence: Instant, site: &Site) -> u32 {
-        let most = most_jitter(job, occurrence, site, &mut self.sky);
-        self.draw(job, device, occurrence, most)
+        let most = most_jitter(job, occurrence, site, &mut self.sun_cache);
+        self.draw_jitter(job, device, occurrence, most)
     }
 
-    fn draw(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant, most: u32) -> u32 {
+    fn draw_jitter(&self, job: &PackedJob, device: DeviceKey, occurrence: Instant, most: u32) -> u32 {
         if most == 0 { 0 } else { jitter::draw(&self.run_of(job, device, occurrence), most) }
     }
 
-    /// Goes on with a search that found nothing yet.
+    /// Continues the search for a job's next occurrence.
     pub(super) fn search(&mut self, key: JobKey, after: Instant, out: &mut Step) {
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
-        let next = self.following(key, after, &site);
+        let next = self.next_after(key, after, &site);
         if let Some(state) = self.jobs.get_mut(key) {
             state.next = next;
         }
@@ -291,7 +293,7 @@ impl Scheduler {
         }
     }
 
-    /// Sets the timer for what a job waits for, unless its plan is not durable yet.
+    /// Arms a job's timer, unless its plan is not durable yet.
     pub(super) fn arm_timer(&mut self, key: JobKey) {
         let Some(state) = self.jobs.get(key).filter(|state| state.unconfirmed.is_none()) else { return };
         let Some(at) = state.next.timer() else { return };
@@ -315,7 +317,7 @@ impl Scheduler {
         }
     }
 
-    /// A job of a group is not due at that time any more.
+    /// Removes a due time of a job from its group.
     pub(super) fn leave_group(&mut self, key: JobKey, at: Instant) {
         let Some(name) = self.group_of_job(key) else { return };
         if let Some(group) = self.groups.get_mut(&name) {
@@ -331,7 +333,7 @@ impl Scheduler {
         Some((plugin.name.clone(), device.name.clone(), state.job.body.policy().group()?.clone()))
     }
 
-    /// I2: one occurrence of one job.
+    /// Returns the id of the run of one occurrence of a job (I2).
     pub(super) fn run_id(&self, key: JobKey, occurrence: Instant) -> RunId {
         let state = self.jobs.get(key).expect("the caller has the job");
         self.run_of(&state.job, state.device, occurrence)
@@ -341,19 +343,19 @@ impl Scheduler {
         let device = self.devices.get(device).expect("a job has a device");
         let plugin = self.plugins.get(device.plugin).expect("a device has a plugin");
         let (plugin, device) = (plugin.name.clone(), device.name.clone());
-        // What counts elapsed time goes back with the clock, and a plan may make any job of it.
+        // Triggers that count elapsed time go back with the clock, and a plan may give any job such a trigger.
         let origin = if self.series == 0 { Origin::Trigger } else { Origin::Series(self.series) };
         RunId { plugin, device, job: job.body.job_id(), occurrence, origin }
     }
 
-    /// A device's job.
+    /// Finds a device's job by its id.
     pub(super) fn job_key(&self, device: DeviceKey, id: &str) -> Option<JobKey> {
         let id = id.as_bytes();
         let has_id = |key: &JobKey| self.jobs.get(*key).is_some_and(|state| state.job.body.id_bytes() == id);
         self.devices.get(device)?.jobs.find(self.hasher.hash_one(id), has_id).copied()
     }
 
-    /// A device has one more job.
+    /// Adds a job to its device's index.
     pub(super) fn index_job(&mut self, device: DeviceKey, key: JobKey) {
         let (Some(device), Some(state)) = (self.devices.get_mut(device), self.jobs.get(key)) else { return };
         let hash = |body: &Body| self.hasher.hash_one(body.id_bytes());
@@ -361,7 +363,7 @@ impl Scheduler {
         device.jobs.insert_unique(hash(&state.job.body), key, hash_of);
     }
 
-    /// A job is gone.
+    /// Removes a job, also from its device's index.
     pub(super) fn remove_job(&mut self, key: JobKey) {
         let Some(state) = self.jobs.remove(key) else { return };
         let Some(device) = self.devices.get_mut(state.device) else { return };
@@ -373,7 +375,7 @@ impl Scheduler {
 }
 
 impl JobState {
-    /// Where a search goes on.
+    /// Returns where the search for the next occurrence continues.
     pub(super) fn watermark_or_search(&self) -> Instant {
         match self.next {
             Next::Search(from) => from.max(self.watermark),
@@ -382,26 +384,27 @@ impl JobState {
     }
 }
 
-/// A job's first occurrence after an instant, and how much later its run starts at most.
-fn look(job: &PackedJob, after: Instant, site: &Site, sky: &mut SunCache) -> (Search, u32) {
-    let found = job.trigger.next(after, site, sky);
-    let most = if let Search::Found(occurrence) = found { most_jitter(job, occurrence, site, sky) } else { 0 };
+/// Returns a job's first occurrence after an instant, and the largest jitter of its run.
+fn next_with_jitter(job: &PackedJob, after: Instant, site: &Site, sun_cache: &mut SunCache) -> (Search, u32) {
+    let found = job.trigger.next(after, site, sun_cache);
+    let most = if let Search::Found(occurrence) = found { most_jitter(job, occurrence, site, sun_cache) } else { 0 };
     (found, most)
 }
 
-/// When a run of a job's trigger starts: its jitter later than its occurrence.
+/// Returns when a run starts: its occurrence plus its jitter.
 #[must_use]
-pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sky: &mut SunCache) -> Instant {
-    let most = most_jitter(job, run.occurrence, site, sky);
+pub fn start_of(job: &PackedJob, run: &RunId, site: &Site, sun_cache: &mut SunCache) -> Instant {
+    let most = most_jitter(job, run.occurrence, site, sun_cache);
     let jitter_ms = if most == 0 { 0 } else { jitter::draw(run, most) };
     run.occurrence.plus_ms(jitter_ms.into())
 }
 
-/// Less than to the next occurrence, so that the runs of a job start in their order.
-fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sky: &mut SunCache) -> u32 {
+/// Returns the largest jitter of an occurrence: less than the time to the next occurrence, so that the runs of a job
+/// start in order.
+fn most_jitter(job: &PackedJob, occurrence: Instant, site: &Site, sun_cache: &mut SunCache) -> u32 {
     let most = job.body.policy().jitter_ms;
     if most > 0
-        && let Search::Found(next) = job.trigger.next(occurrence, site, sky)
+        && let Search::Found(next) = job.trigger.next(occurrence, site, sun_cache)
     {
         let room = next.ms_since(occurrence) - 1;
         return most.min(u32::try_from(room).unwrap_or(u32::MAX));

@@ -1,4 +1,4 @@
-//! Jobs that are due, and which of their occurrences are made up for where several have passed.
+//! Misfires: which occurrences of a due job are caught up if several have passed.
 
 use super::{
     JobKey, Scheduler,
@@ -15,40 +15,41 @@ use crate::{
     trigger::{Search, SunCache, Trigger},
 };
 
-/// What has passed of a job.
+/// The occurrences of a job that have passed.
 struct PassedOccurrences {
     key: JobKey,
     site: Site,
     oldest: Instant,
     newest: Instant,
     before_newest: Instant,
-    /// How many, without the newest.
+    /// Their number, without the newest.
     count: u32,
-    /// Whether there are more than that.
+    /// Whether there are more than were counted.
     more: bool,
 }
 
 impl Scheduler {
-    /// A job's timer went off.
+    /// Handles a job's timer.
     pub(super) fn job_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        if self.is_paused(key).is_some() || !self.is_made_up_later(now, key) {
+        if self.is_paused(key).is_some() || !self.is_caught_up_later(now, key) {
             self.decide_misfire(now, key, now, out);
         }
     }
 
-    /// Of runs that were missed and are all made up for, one goes after the other; and what is due while a run waits for the rate
-    /// of its plugin waits for that. Until the one before has ended, the next
-    /// one is part of its job: it costs nothing there, and is in nobody's way (I7).
-    fn is_made_up_later(&self, now: Instant, key: JobKey) -> bool {
-        let mut before = self.line_of(key).filter_map(|slot| self.runs.get(slot)).peekable();
+    /// Returns whether a job's next occurrence waits for an earlier run: if all missed runs are caught up, they run one
+    /// after the other, and runs that are due while an earlier one waits for its plugin's rate wait with it. Until
+    /// then, the occurrence is part of its job, costs nothing and blocks no other run (I7).
+    fn is_caught_up_later(&self, now: Instant, key: JobKey) -> bool {
+        let mut before = self.run_slots(key).filter_map(|slot| self.runs.get(slot)).peekable();
         let (Some(_), Some(state)) = (before.peek(), self.jobs.get(key)) else { return false };
         let policy = state.job.body.policy();
-        // I7: a plugin that is over its rate costs no more than what it sends. What comes meanwhile is decided all at once.
+        // I7: a plugin that is over its rate costs no more than the messages it sends. Later occurrences are decided
+        // together.
         let waits_for_rate = policy.misfire == Misfire::RunOnce && !matches!(policy.overlap, Overlap::Queue(_));
         if waits_for_rate
             && state.next.due().is_some()
             && self
-                .line_of(key)
+                .run_slots(key)
                 .all(|slot| self.runs.get(slot).is_some_and(|run| matches!(run.state, State::Limited(_))))
         {
             return true;
@@ -57,73 +58,73 @@ impl Scheduler {
         state.next.due().is_some() && policy.misfire == Misfire::RunAll && (is_late || before.any(Run::has_not_started))
     }
 
-    /// A run of a job has ended: what is made up for after it has its turn.
-    pub(super) fn make_up_next(&mut self, now: Instant, key: JobKey) {
+    /// Arms a job's timer after one of its runs has ended, if its next occurrence waited for that.
+    pub(super) fn catch_up_next(&mut self, now: Instant, key: JobKey) {
         if self.jobs.get(key).is_some_and(|state| !state.grouped && state.next.timer().is_some_and(|at| at <= now)) {
             self.arm_timer(key);
         }
     }
 
-    /// Decides what has passed of a job: of what is beyond the limits, no further than `until`.
+    /// Decides the passed occurrences of a job; beyond the limits, none later than `until`.
     pub(super) fn decide_misfire(&mut self, now: Instant, key: JobKey, until: Instant, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let Next::Due { occurrence, jitter_ms } = state.next else {
             return self.search(key, state.watermark_or_search(), out);
         };
         let grouped = state.grouped;
-        if self.go_on_after_decided(key, occurrence, out) {
+        if self.skip_decided(key, occurrence, out) {
             return;
         }
         if let Some(what) = self.is_paused(key) {
-            return self.pass_paused(now, key, what, until, out);
+            return self.record_paused(now, key, what, until, out);
         }
-        if self.is_unwanted(key, occurrence) {
-            return self.leave_out(now, key, occurrence, out);
+        if self.is_skipped(key, occurrence) {
+            return self.record_skipped(now, key, occurrence, out);
         }
         if grouped {
             return self.group_timer(now, key, out);
         }
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
-        let following = self.following(key, occurrence, &site);
+        let following = self.next_after(key, occurrence, &site);
         if following.due().is_some() && following.timer().is_some_and(|start| start <= now) {
             return self.misfired(now, key, Due { occurrence, jitter_ms, following }, until, out);
         }
         self.admit(now, key, Due { occurrence, jitter_ms, following }, out);
     }
 
-    /// Several occurrences have passed.
+    /// Decides a job of which several occurrences have passed.
     fn misfired(&mut self, now: Instant, key: JobKey, oldest: Due, until: Instant, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let (policy, planned_late) = (state.job.body.policy(), state.planned_late);
         if policy.misfire != Misfire::RunAll {
-            let Some(passed) = self.passed(now, key) else { return };
+            let Some(passed) = self.passed_occurrences(now, key) else { return };
             return self.admit_newest(now, &passed, out);
         }
-        if self.line_of(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
-            let Some(passed) = self.passed(until, key) else { return };
-            return self.pass_missed(now, &passed, MissedReason::TooMany(limits::RUNS_PER_JOB), out);
+        if self.run_slots(key).nth(limits::RUNS_PER_JOB as usize - 1).is_some() {
+            let Some(passed) = self.passed_occurrences(until, key) else { return };
+            return self.record_missed(now, &passed, MissedReason::TooMany(limits::RUNS_PER_JOB), out);
         }
-        // All that are within their grace; what is certainly beyond it is recorded at once.
+        // Occurrences within their grace are admitted; those certainly beyond it are recorded together.
         let in_time = now.plus_ms(-i64::from(policy.grace_ms) - i64::from(policy.jitter_ms) - 1);
         if oldest.following.due().is_none_or(|second| second > in_time) {
             return self.admit(now, key, oldest, out);
         }
-        let Some(passed) = self.passed(in_time, key) else { return };
+        let Some(passed) = self.passed_occurrences(in_time, key) else { return };
         let cause = self.cause_of(passed.newest, planned_late);
         let why = MissedReason::TooLate { late_ms: now.ms_since(passed.newest), grace_ms: policy.grace_ms, cause };
-        self.pass_missed(now, &passed, why, out);
+        self.record_missed(now, &passed, why, out);
     }
 
-    /// Whatever is due while it is paused is left out.
-    fn pass_paused(&mut self, now: Instant, key: JobKey, what: Level, until: Instant, out: &mut Step) {
+    /// Records the occurrences that are due during a pause as skipped.
+    fn record_paused(&mut self, now: Instant, key: JobKey, what: Level, until: Instant, out: &mut Step) {
         self.disarm_timer(key);
-        let Some(passed) = self.passed(until, key) else { return };
-        self.pass(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
+        let Some(passed) = self.passed_occurrences(until, key) else { return };
+        self.record_passed(now, &passed, |several| Outcome::Skipped(Skipped::Paused { what, several }), out);
     }
 
-    /// Somebody wants this one to be left out.
-    fn leave_out(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
+    /// Records an occurrence that the operator skips.
+    fn record_skipped(&mut self, now: Instant, key: JobKey, occurrence: Instant, out: &mut Step) {
         self.disarm_timer(key);
         let site = self.jobs.get(key).and_then(|state| self.devices.get(state.device)).map(|device| device.site);
         let Some(site) = site else { return };
@@ -136,15 +137,15 @@ impl Scheduler {
             count: 0,
             more: false,
         };
-        self.pass(now, &only, |_| Outcome::Skipped(Skipped::Unwanted), out);
+        self.record_passed(now, &only, |_| Outcome::Skipped(Skipped::ByOperator), out);
     }
 
-    fn pass_missed(&mut self, now: Instant, passed: &PassedOccurrences, why: MissedReason, out: &mut Step) {
-        self.pass(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
+    fn record_missed(&mut self, now: Instant, passed: &PassedOccurrences, why: MissedReason, out: &mut Step) {
+        self.record_passed(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
     }
 
-    /// What has passed of a job up to an instant.
-    fn passed(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
+    /// Returns the occurrences of a job that have passed up to an instant.
+    fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
         let state = self.jobs.get(key)?;
         let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
         let site = self.devices.get(state.device)?.site;
@@ -154,11 +155,11 @@ impl Scheduler {
         };
         let mut passed =
             PassedOccurrences { key, site, oldest, newest: oldest, before_newest: oldest, count: 0, more: false };
-        passed.look(&trigger, until, &mut self.sky);
+        passed.count_until(&trigger, until, &mut self.sun_cache);
         Some(passed)
     }
 
-    /// The newest is made up for, and the older ones are recorded.
+    /// Admits the newest occurrence, and records the older ones as missed.
     fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
         let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
         if count > 0 {
@@ -170,12 +171,12 @@ impl Scheduler {
         let Some(state) = self.jobs.get(key) else { return };
         let (job, device) = (state.job.clone(), state.device);
         let jitter_ms = self.jitter_of(&job, device, newest, &site);
-        let following = self.following(key, newest, &site);
+        let following = self.next_after(key, newest, &site);
         self.admit(now, key, Due { occurrence: newest, jitter_ms, following }, out);
     }
 
-    /// All that has passed is decided, and none of it is made up for.
-    fn pass(
+    /// Records all passed occurrences with one outcome; none of them is admitted.
+    fn record_passed(
         &mut self,
         now: Instant,
         passed: &PassedOccurrences,
@@ -185,7 +186,7 @@ impl Scheduler {
         let PassedOccurrences { key, site, oldest: since, newest, count, more, .. } = *passed;
         self.save_runs_of(key, out);
         let id = self.run_id(key, newest);
-        let following = self.following(key, newest, &site);
+        let following = self.next_after(key, newest, &site);
         if let Some(state) = self.jobs.get_mut(key) {
             state.watermark = newest;
             state.next = following;
@@ -195,13 +196,13 @@ impl Scheduler {
         self.decide(now, key, id, outcome(several), out);
     }
 
-    /// A job of a group is due. Of all that are due, the one with the newest occurrence is made up for, and is decided last:
-    /// a crash between two of these decisions leaves the newest one to be decided. Two are compared at a time, so that each
-    /// step is short.
+    /// Decides a due job of a group. Of all due jobs of the group, the one with the newest occurrence is caught up, and
+    /// is decided last: a crash between two of these decisions leaves the newest one undecided. Two jobs are compared
+    /// at a time, so that each step is short.
     fn group_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
         self.disarm_timer(key);
-        let Some(passed) = self.passed(now, key) else { return };
-        let competitor = self.competitor(now, key).and_then(|competitor| self.passed(now, competitor));
+        let Some(passed) = self.passed_occurrences(now, key) else { return };
+        let competitor = self.competitor(now, key).and_then(|competitor| self.passed_occurrences(now, competitor));
         let Some(competitor) = competitor else {
             return match self.newer_run(&passed).or_else(|| self.due_since(now, &passed)) {
                 Some(by) => self.yield_to(now, &passed, by, out),
@@ -212,48 +213,51 @@ impl Scheduler {
             let by = (self.job_id(competitor.key), competitor.newest);
             return self.yield_to(now, &passed, by, out);
         }
-        // It is not decided before the others are.
+        // It is decided after the others.
         self.arm_timer(key);
         self.disarm_timer(competitor.key);
         let by = (self.job_id(key), passed.newest);
         self.yield_to(now, &competitor, by, out);
     }
 
-    /// Another job of the group says what should hold now.
+    /// Records the passed occurrences as superseded by another job of the group.
     fn yield_to(&mut self, now: Instant, passed: &PassedOccurrences, (job, by): (JobId, Instant), out: &mut Step) {
-        self.pass_missed(now, passed, MissedReason::Superseded { job: Some(job), by }, out);
+        self.record_missed(now, passed, MissedReason::Superseded { job: Some(job), by }, out);
     }
 
     fn job_id(&self, key: JobKey) -> JobId {
         self.jobs.get(key).expect("the caller has the job").job.body.job_id()
     }
 
-    /// A run of the group that is newer than all that has passed of this job, perhaps of a job that has gone.
+    /// Returns a run of the group that is newer than all passed occurrences of this job; its own job may have been
+    /// removed.
     fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let group = self.groups.get(&self.group_of_job(passed.key)?)?;
         let runs = group.runs.values().filter_map(|slot| self.runs.get(*slot));
-        // By the clock as it is now.
-        let own = self.run_id(passed.key, passed.newest);
+        // Compared by the current clock series.
+        let newest = self.run_id(passed.key, passed.newest);
         let is_newer =
-            |id: &&RunId| id.origin.is_of_trigger() && (id.origin, id.occurrence) > (own.origin, own.occurrence);
+            |id: &&RunId| id.origin.is_of_trigger() && (id.origin, id.occurrence) > (newest.origin, newest.occurrence);
         let newer = runs.map(|run| &run.id).find(is_newer);
         newer.map(|id| (id.job.clone(), id.occurrence))
     }
 
-    /// Another job of the same group that is due as well: the one that was due last.
+    /// Returns another due job of the same group: the one that was due last.
     fn competitor(&self, now: Instant, key: JobKey) -> Option<JobKey> {
         let group = self.groups.get(&self.group_of_job(key)?)?;
         let mut due = group.due.range(..=(now, JobKey::MAX)).rev().map(|(_, competitor)| *competitor);
-        due.find(|competitor| self.says_what_should_hold(*competitor))
+        due.find(|competitor| self.counts_in_group(*competitor))
     }
 
-    /// Whether what a job is due for counts: not where it is paused, or to be left out.
-    fn says_what_should_hold(&self, key: JobKey) -> bool {
+    /// Returns whether a job's next occurrence counts for its group: not if the job is paused or the occurrence is
+    /// skipped.
+    fn counts_in_group(&self, key: JobKey) -> bool {
         let next = self.jobs.get(key).and_then(|state| state.next.due());
-        self.is_paused(key).is_none() && next.is_none_or(|next| !self.is_unwanted(key, next))
+        self.is_paused(key).is_none() && next.is_none_or(|next| !self.is_skipped(key, next))
     }
 
-    /// Another job of the group that was due after all that has passed of this one, whoever decided that and when.
+    /// Returns another job of the group that was due after all passed occurrences of this one, even if that is decided
+    /// already.
     fn due_since(&mut self, now: Instant, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let (.., group) = self.group_of_job(passed.key)?;
         let of_group = |job: &JobKey| {
@@ -266,8 +270,8 @@ impl Scheduler {
         others.sort_unstable();
         others.into_iter().find_map(|job| {
             let trigger = &self.jobs.get(job)?.job.trigger;
-            match trigger.last(passed.newest, now, &passed.site, &mut self.sky) {
-                Search::Found(at) if self.is_unwanted(job, at) => None,
+            match trigger.last(passed.newest, now, &passed.site, &mut self.sun_cache) {
+                Search::Found(at) if self.is_skipped(job, at) => None,
                 Search::Found(at) => Some((self.job_id(job), at)),
                 Search::NotUntil(_) | Search::Never(_) => None,
             }
@@ -276,8 +280,8 @@ impl Scheduler {
 }
 
 impl PassedOccurrences {
-    /// Finds the newest of several occurrences that have passed, and counts the others.
-    fn look(&mut self, trigger: &Trigger, until: Instant, sky: &mut SunCache) {
+    /// Finds the newest of several passed occurrences, and counts the others.
+    fn count_until(&mut self, trigger: &Trigger, until: Instant, sun_cache: &mut SunCache) {
         if let Trigger::Every(every) = trigger {
             let period_ms = i64::from(every.period_ms);
             let passed = until.ms_since(self.oldest).max(0) / period_ms;
@@ -286,7 +290,7 @@ impl PassedOccurrences {
             self.count = u32::try_from(passed).unwrap_or(u32::MAX);
             return;
         }
-        while let Search::Found(next) = trigger.next(self.newest, &self.site, sky)
+        while let Search::Found(next) = trigger.next(self.newest, &self.site, sun_cache)
             && next <= until
         {
             if self.count == limits::LOOK_BACK {
@@ -298,9 +302,9 @@ impl PassedOccurrences {
         }
         let mut until = until;
         while self.more {
-            match trigger.last(self.newest, until, &self.site, sky) {
+            match trigger.last(self.newest, until, &self.site, sun_cache) {
                 Search::Found(newest) => {
-                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, sky) {
+                    self.before_newest = match trigger.last(self.newest, newest.plus_ms(-1), &self.site, sun_cache) {
                         Search::Found(before) => before,
                         Search::NotUntil(_) | Search::Never(_) => self.newest,
                     };

@@ -1,5 +1,5 @@
-//! What plugins' versions, removals and plans do to the jobs: one queue of work, done in order and in bounded pieces
-//! (I10). A device's plan is compared piece by piece, and takes effect, and is committed, as a whole.
+//! The work queue for plugin versions, removals and plans, which is processed in order and in bounded pieces (I10). A
+//! device's plan is compared piece by piece, and is adopted and committed as a whole.
 
 use std::{collections::BTreeMap, mem, vec};
 
@@ -20,13 +20,13 @@ use crate::{
     time::Site,
 };
 
-/// Something to be done to the jobs.
+/// An item of the work queue.
 #[derive(Debug)]
 pub(super) enum Work {
     Load(Box<Loaded>),
     LoadDevices(Box<Loading>),
     Remove(PluginName),
-    /// One device's answer to a question for its plan.
+    /// A new plan of one device.
     Replan {
         plugin: PluginName,
         device: DeviceName,
@@ -35,33 +35,33 @@ pub(super) enum Work {
     },
     Compare(Box<Comparison>),
     Adopt(Box<Adoption>),
-    /// These devices are asked for their plans.
-    Ask(vec::IntoIter<DeviceKey>),
-    /// Somebody has made a job.
+    /// Request the plans of these devices.
+    RequestPlans(vec::IntoIter<DeviceKey>),
+    /// Add an ad-hoc job.
     Schedule(RequestId, Box<NewJob>),
-    /// Somebody takes one away.
+    /// Cancel an ad-hoc job.
     Cancel(RequestId, JobName),
-    /// Jobs whose plan is durable can be due.
+    /// Arm the jobs of a durable plan.
     Arm(CommitToken),
     DropDevice(DeviceKey, Cancelled),
-    /// Devices and jobs from here on are looked at, for the clock was set.
+    /// Examine devices and jobs from these keys on after the clock was set.
     ClockSet {
         device: DeviceKey,
         job: JobKey,
     },
-    /// Devices and jobs are looked at, because the rules of time zones have changed.
+    /// Examine devices and jobs after time zone rules have changed.
     ZonesChanged(Box<ZonesChanged>),
-    /// All devices of a plugin are done, of a new version if there is one.
+    /// Finish a plugin after its devices, with its new version if there is one.
     Finish(PluginKey, Option<Version>),
 }
 
-/// A plugin's new version, whose devices are being set up.
+/// A new version of a plugin while its devices are set up.
 #[derive(Debug)]
 pub(super) struct Loading {
     plugin: PluginKey,
     version: Version,
     left: vec::IntoIter<LoadedDevice>,
-    /// Devices of the version before that have not been met in this one.
+    /// Devices of the previous version that have not been found in this one.
     gone: BTreeMap<DeviceName, DeviceKey>,
 }
 
@@ -74,18 +74,18 @@ impl Scheduler {
         self.work.push_back(Work::Remove(plugin));
     }
 
-    /// A plan's commit is durable: its jobs may be due (I3).
-    pub(super) fn confirmed(&mut self, ticket: CommitToken) {
-        let Some(jobs) = self.unconfirmed.get_mut(&ticket) else { return };
+    /// Arms the jobs of a durable plan (I3).
+    pub(super) fn plan_durable(&mut self, token: CommitToken) {
+        let Some(jobs) = self.unconfirmed.get_mut(&token) else { return };
         let piece = jobs.split_off(jobs.len().saturating_sub(limits::JOBS_PER_STEP));
         if jobs.is_empty() {
-            self.unconfirmed.remove(&ticket);
+            self.unconfirmed.remove(&token);
         } else {
-            self.work.push_front(Work::Arm(ticket));
+            self.work.push_front(Work::Arm(token));
         }
         for key in piece {
             if let Some(state) = self.jobs.get_mut(key)
-                && state.unconfirmed == Some(ticket)
+                && state.unconfirmed == Some(token)
             {
                 state.unconfirmed = None;
                 self.arm_timer(key);
@@ -93,29 +93,29 @@ impl Scheduler {
         }
     }
 
-    /// Asks for a device's plan.
-    pub(super) fn ask_for_plan(&mut self, key: DeviceKey, out: &mut Step) {
+    /// Requests a device's plan, unless a request is pending.
+    pub(super) fn request_plan(&mut self, key: DeviceKey, out: &mut Step) {
         let Some(device) = self.devices.get_mut(key) else { return };
         let Some(plugin) = self.plugins.get(device.plugin) else { return };
         if plugin.version == Version::BUILT_IN {
             return;
         }
-        if !mem::replace(&mut device.asked, true) {
+        if !mem::replace(&mut device.plan_requested, true) {
             let (plugin, generation) = (plugin.name.clone(), plugin.generation);
             out.effects.push(Effect::Plan { plugin, device: device.name.clone(), generation });
         }
     }
 
-    fn ask_all(&mut self, mut devices: vec::IntoIter<DeviceKey>, out: &mut Step) {
+    fn request_plans(&mut self, mut devices: vec::IntoIter<DeviceKey>, out: &mut Step) {
         for device in devices.by_ref().take(limits::DEVICES_PER_STEP) {
-            self.ask_for_plan(device, out);
+            self.request_plan(device, out);
         }
         if devices.len() > 0 {
-            self.work.push_front(Work::Ask(devices));
+            self.work.push_front(Work::RequestPlans(devices));
         }
     }
 
-    /// Does a piece of what is to be done to the jobs.
+    /// Processes one item of the work queue.
     pub(super) fn work_on_plans(&mut self, now: Instant, out: &mut Step) {
         match self.work.pop_front() {
             None => {}
@@ -127,10 +127,10 @@ impl Scheduler {
             }
             Some(Work::Compare(comparison)) => self.compare(now, *comparison, out),
             Some(Work::Adopt(adoption)) => self.adopt(now, *adoption, out),
-            Some(Work::Ask(devices)) => self.ask_all(devices, out),
+            Some(Work::RequestPlans(devices)) => self.request_plans(devices, out),
             Some(Work::Schedule(request, new)) => self.schedule(now, request, *new, out),
             Some(Work::Cancel(request, job)) => self.cancel(now, request, &job, out),
-            Some(Work::Arm(ticket)) => self.confirmed(ticket),
+            Some(Work::Arm(token)) => self.plan_durable(token),
             Some(Work::ZonesChanged(changed)) => self.after_zones_changed(changed, out),
             Some(Work::ClockSet { device, job }) => self.after_clock_set(now, device, job, out),
             Some(Work::DropDevice(device, reason)) => self.drop_device(now, device, reason, out),
@@ -138,7 +138,7 @@ impl Scheduler {
         }
     }
 
-    /// Puts work before all other work, in this order.
+    /// Puts items in front of the queue, in this order.
     fn put_in_front(&mut self, work: Vec<Work>) {
         for work in work.into_iter().rev() {
             self.work.push_front(work);
@@ -162,7 +162,7 @@ impl Scheduler {
         })));
     }
 
-    /// Sets up some of a version's devices. Those that it has no more go last.
+    /// Sets up some devices of a new version. Devices that it does not have are removed last.
     fn load_devices(&mut self, now: Instant, mut loading: Loading, out: &mut Step) {
         let plugin = loading.plugin;
         let mut work = Vec::new();
@@ -173,7 +173,7 @@ impl Scheduler {
                 plugin.devices.insert(name, key);
             }
             let Some(device) = self.devices.get_mut(key) else { continue };
-            device.asked = false;
+            device.plan_requested = false;
             device.next_site = site;
             match plan {
                 Ok(plan) => work.push(Work::Compare(Box::new(self.comparison(now, key, plan, site)))),
@@ -251,7 +251,7 @@ impl Scheduler {
         }
     }
 
-    /// The device keeps the plan it has, and is asked again after a pause.
+    /// Records a failed plan: the device keeps its current plan, and the next one is requested after a pause.
     pub(super) fn plan_failed(&mut self, now: Instant, key: DeviceKey, error: String, out: &mut Step) {
         let Some(device) = self.devices.get_mut(key) else { return };
         let doubled = limits::REPLAN_PAUSE_MS << device.failures.min(16);
@@ -265,20 +265,20 @@ impl Scheduler {
         self.timers.remove(&(device.replan_at, Timer::Replan(key)));
         self.timers.insert((at, Timer::Replan(key)));
         device.replan_at = at;
-        device.asked = false;
+        device.plan_requested = false;
         self.save_device(key, out);
     }
 
-    /// Runs that are under way outlive what their job becomes.
+    /// Saves the runs of a job that is about to change or to be removed.
     pub(super) fn save_runs_of(&mut self, job: JobKey, out: &mut Step) {
-        for slot in self.line_of(job).collect::<Vec<_>>() {
+        for slot in self.run_slots(job).collect::<Vec<_>>() {
             if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
                 self.save_run(slot, out);
             }
         }
     }
 
-    /// A job is gone; what was decided about it stays (I2).
+    /// Removes a job, and keeps a tombstone with its watermark (I2).
     pub(super) fn drop_job(&mut self, key: JobKey, out: &mut Step) {
         let Some(state) = self.jobs.get(key) else { return };
         let (id, decided) = (self.run_id(key, state.watermark), state.decided);
@@ -287,13 +287,13 @@ impl Scheduler {
             Tombstone { plugin: id.plugin, device: id.device, job: id.job, watermark: id.occurrence.max(decided) };
         self.disarm_timer(key);
         self.remove_job(key);
-        self.forget_wish(key);
+        self.forget_override(key);
         let name = (tombstone.plugin.clone(), tombstone.device.clone(), tombstone.job.clone());
         self.tombstones.insert(name, tombstone.watermark);
         out.changes.push(Change::JobRemoved { key, tombstone: Some(tombstone) });
     }
 
-    /// A device goes, and its jobs go before: runs that have not started with them, owed steps stay (I5).
+    /// Removes a device after its jobs. Runs that have not started are cancelled, owed steps stay (I5).
     fn drop_device(&mut self, now: Instant, key: DeviceKey, reason: Cancelled, out: &mut Step) {
         let Some(device) = self.devices.get(key) else { return };
         let mut jobs: Vec<JobKey> = device.jobs.iter().copied().collect();
@@ -303,15 +303,15 @@ impl Scheduler {
         let plugin = self.plugins.get_mut(device.plugin).expect("a device has a plugin");
         plugin.announcement.gone += jobs.len();
         for job in jobs {
-            // What is due at this very moment is decided as well.
+            // Occurrences that are due at this moment are decided, too.
             self.admit_past(now, job, now.plus_ms(1), out);
-            for slot in self.line_of(job).collect::<Vec<_>>() {
+            for slot in self.run_slots(job).collect::<Vec<_>>() {
                 if self.runs.get(slot).is_some_and(Run::has_not_started) {
                     self.end(now, slot, Outcome::Cancelled(reason.clone()), out);
                 }
             }
             self.save_runs_of(job, out);
-            self.call_off(now, job, &reason, out);
+            self.record_cancelled(now, job, &reason, out);
             self.drop_job(job, out);
         }
         if left {
@@ -330,7 +330,7 @@ impl Scheduler {
         let Some(plugin) = self.plugins.get_mut(key) else { return };
         let devices = mem::take(&mut plugin.devices);
         if plugin.version != Version::NONE {
-            // First of all: whatever comes back after a crash half way is loaded anew, all of it.
+            // Saved first: after a crash half way, the whole plugin is loaded anew.
             plugin.version = Version::NONE;
             self.save_plugin(key, out);
         }
@@ -345,7 +345,7 @@ impl Scheduler {
         self.put_in_front(devices.into_values().map(drop).chain([Work::Remove(name.clone())]).collect());
     }
 
-    /// All devices are done.
+    /// Completes a load, a removal or a plan of a plugin.
     fn finish(&mut self, now: Instant, key: PluginKey, version: Option<Version>, out: &mut Step) {
         if version.is_some() {
             self.cancel_orphans(now, key, &Cancelled::DeviceRemoved, out);
@@ -356,13 +356,13 @@ impl Scheduler {
             self.save_plugin(key, out);
         }
         let Some(plugin) = self.plugins.get_mut(key) else { return };
-        let said = mem::replace(&mut plugin.announcement, Announcement::new(plugin.name.clone()));
-        if version.is_some() || said.new + said.changed + said.gone > 0 {
-            out.effects.push(Effect::Announce(said));
+        let announcement = mem::replace(&mut plugin.announcement, Announcement::new(plugin.name.clone()));
+        if version.is_some() || announcement.new + announcement.changed + announcement.gone > 0 {
+            out.effects.push(Effect::Announce(announcement));
         }
     }
 
-    /// Runs that have not started, and whose device is gone.
+    /// Cancels the runs of removed devices that have not started.
     fn cancel_orphans(&mut self, now: Instant, key: PluginKey, reason: &Cancelled, out: &mut Step) {
         let Some(plugin) = self.plugins.get(key) else { return };
         let is_over = |slot: &RunSlot| {
@@ -387,7 +387,7 @@ impl Device {
             replan_at: Instant::MAX,
             failures: 0,
             error: None,
-            asked: false,
+            plan_requested: false,
             paused: false,
             jobs: Default::default(),
         }

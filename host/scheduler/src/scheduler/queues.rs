@@ -1,4 +1,4 @@
-//! What a run that has not started has to wait for: earlier runs of its job and of its group, and what it needs.
+//! The queues for runs that have not started: behind earlier runs of their job and of their group, and for a resource.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,25 +17,25 @@ use crate::{
     turns::Turns,
 };
 
-/// A group, among all groups of all devices.
+/// Identifies a group.
 pub(super) type GroupKey = (PluginName, DeviceName, GroupName);
 
-/// Jobs of a device of which only the newest run counts.
+/// A group of jobs of a device, of which only the newest run counts.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// When its jobs are due.
     pub(super) due: BTreeSet<(Instant, JobKey)>,
-    /// Its runs, in the order they were admitted.
+    /// Its runs, in the order of admission.
     pub(super) runs: BTreeMap<Seq, RunSlot>,
 }
 
-/// A resource, of which the operator has a limited number, and the runs that wait for it.
+/// A resource, the runs that hold it and the runs that wait for it.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) rule: Resource,
-    /// The runs that hold it: more than there are, where the operator has taken some away.
+    /// The runs that hold it: more than its capacity, if the operator has reduced that.
     holders: BTreeSet<RunSlot>,
-    /// Round robin over plugins; within one the higher priority first, then the one that was due first (I7).
+    /// Served round robin over plugins; within a plugin by priority, then by due time (I7).
     waiting: Turns,
 }
 
@@ -48,24 +48,24 @@ impl Pool {
         self.holders.len() >= self.rule.capacity as usize
     }
 
-    /// Until when a run may hold one.
+    /// Returns until when a run may hold it.
     fn until(&self, since: Instant) -> Instant {
         since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)
     }
 }
 
-/// That a run holds what it needs.
+/// A run's hold of its resource.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
-    /// Since when; of one that was taken over from an earlier run, since when that had it.
+    /// Since when it is held; if it was taken over from an earlier run, since that run had it.
     pub(super) since: Instant,
-    /// Whether it was.
+    /// Whether it was taken over.
     inherited: bool,
-    /// When the run's timer looks whether it has held it for long enough.
+    /// When the run's timer checks whether the hold has expired.
     pub(super) until: Instant,
 }
 
-/// The runs that a run has to do with.
+/// The runs that share a job or a group with a run.
 #[derive(Debug, Default)]
 pub(super) struct Siblings {
     job: Option<JobKey>,
@@ -74,65 +74,66 @@ pub(super) struct Siblings {
 }
 
 impl Scheduler {
-    /// The runs that hold a resource, some of them where there are many.
+    /// Returns runs that hold a resource; only some of them if there are many.
     pub fn holders_of(&self, resource: &ResourceName) -> impl Iterator<Item = &RunId> {
         let pool = self.resources.get(resource).into_iter();
         let holders = pool.flat_map(|pool| pool.holders.iter().take(limits::HOLDERS_PER_VIEW));
         holders.filter_map(|slot| self.runs.get(*slot)).map(|run| &run.id)
     }
 
-    /// A run that is there from now on.
+    /// Adds a run.
     pub(super) fn insert_run(&mut self, mut run: Run) -> RunSlot {
         debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
-        let turn = self.next_turn;
-        self.next_turn += 1;
+        let seq = self.next_seq;
+        self.next_seq += 1;
         let (job, id, group) = (run.job, run.id.clone(), group_of(&run));
         let started = run.progress.started;
         let (needs, is_owed) = (run.policy.needs.clone(), run.is_owed());
-        run.turn = turn;
+        run.seq = seq;
         let slot = self.runs.insert(run);
         match job {
-            Some(job) => self.runs_of.insert((job, turn), slot),
+            Some(job) => self.runs_of.insert((job, seq), slot),
             None => self.orphans.insert(id, slot),
         };
         if let Some(group) = group {
-            self.groups.entry(group).or_default().runs.insert(turn, slot);
+            self.groups.entry(group).or_default().runs.insert(seq, slot);
         }
         if let Some(started) = started
             && let Some(pool) = needs.and_then(|name| self.resources.get(&name))
             && (pool.until(started) > self.since || !is_owed)
         {
-            // It started before the host did, and goes on; a first step that is tried for too long is given up at once.
+            // It started before the host did, and continues; a first step that has been tried for too long is given up
+            // at once.
             self.take_hold(slot, started, false);
         }
         slot
     }
 
-    /// A run that goes: what it holds is free, and nobody waits for it any more.
+    /// Removes a run from its job and group, and releases its resource.
     pub(super) fn forget_run(&mut self, now: Instant, slot: RunSlot) -> Siblings {
         let Some(run) = self.runs.get_mut(slot) else { return Siblings::default() };
-        let line = line_of_run(run);
+        let siblings = siblings_of(run);
         let needs = run.policy.needs.clone().filter(|_| run.holds.is_some());
         match run.job {
             Some(job) => {
-                self.runs_of.remove(&(job, run.turn));
+                self.runs_of.remove(&(job, run.seq));
             }
             None => {
                 self.orphans.remove(&run.id);
             }
         }
-        let turn = run.turn;
-        if let Some(key) = &line.group
+        let seq = run.seq;
+        if let Some(key) = &siblings.group
             && let Some(group) = self.groups.get_mut(key)
         {
-            group.runs.remove(&turn);
+            group.runs.remove(&seq);
             self.drop_empty_group(key);
         }
         if let Some(name) = needs {
-            self.let_go(slot);
+            self.drop_hold(slot);
             self.release(now, &name);
         }
-        line
+        siblings
     }
 
     pub(super) fn drop_empty_group(&mut self, key: &GroupKey) {
@@ -141,87 +142,86 @@ impl Scheduler {
         }
     }
 
-    /// The runs of a job, in the order they were admitted.
-    pub(super) fn line_of(&self, job: JobKey) -> impl Iterator<Item = RunSlot> {
+    /// Returns the runs of a job, in the order of admission.
+    pub(super) fn run_slots(&self, job: JobKey) -> impl Iterator<Item = RunSlot> {
         self.runs_of.range((job, 0)..=(job, Seq::MAX)).map(|(_, slot)| *slot)
     }
 
-    /// The runs that have outlived a job.
+    /// Returns the runs that have outlived a job, in the order of admission.
     pub(super) fn orphans_of(&self, name: &JobName) -> Vec<RunSlot> {
         let (plugin, device, job) = name.clone();
         let first = RunId { plugin, device, job, occurrence: Instant::MIN, origin: Origin::Trigger };
         let is_of = |id: &RunId| (&id.plugin, &id.device, &id.job) == (&name.0, &name.1, &name.2);
         let of_job = self.orphans.range(first..).take_while(|(id, _)| is_of(id));
         let mut slots: Vec<RunSlot> = of_job.map(|(_, slot)| *slot).collect();
-        slots.sort_unstable_by_key(|slot| self.runs.get(*slot).map(|run| run.turn));
+        slots.sort_unstable_by_key(|slot| self.runs.get(*slot).map(|run| run.seq));
         slots
     }
 
-    /// A job is gone, and its runs go on.
+    /// Detaches the runs of a removed job, which continue.
     pub(super) fn orphan_runs(&mut self, job: JobKey) {
-        for slot in self.line_of(job).collect::<Vec<_>>() {
+        for slot in self.run_slots(job).collect::<Vec<_>>() {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.job = None;
-            self.runs_of.remove(&(job, run.turn));
+            self.runs_of.remove(&(job, run.seq));
             self.orphans.insert(run.id.clone(), slot);
         }
     }
 
-    /// A job is back, and its runs are its runs again.
+    /// Attaches the runs of an earlier job of the same name.
     pub(super) fn adopt_orphans(&mut self, job: JobKey, name: &JobName) {
         for slot in self.orphans_of(name) {
             let Some(run) = self.runs.get_mut(slot) else { continue };
             run.job = Some(job);
             self.orphans.remove(&run.id);
-            self.runs_of.insert((job, run.turn), slot);
+            self.runs_of.insert((job, run.seq), slot);
         }
     }
 
-    /// Whether no other run can be in a run's way, nor leave anything to it.
+    /// Returns whether no other run can block a run or leave steps to it.
     fn is_alone(&self, slot: RunSlot) -> bool {
         self.runs.get(slot).is_some_and(|run| {
-            run.policy.group().is_none() && run.job.is_some_and(|job| self.line_of(job).nth(1).is_none())
+            run.policy.group().is_none() && run.job.is_some_and(|job| self.run_slots(job).nth(1).is_none())
         })
     }
 
-    /// Whether a run that has not started has to wait for earlier ones.
+    /// Returns whether a run that has not started must wait for earlier ones.
     fn is_blocked(&self, slot: RunSlot) -> bool {
         let Some(run) = self.runs.get(slot) else { return false };
         let at_once = if let Overlap::Allow(most) = run.policy.overlap { most } else { 1 };
-        let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.turn);
-        let before =
-            |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.turn < run.turn && !yields(other));
+        let yields = |other: &Run| other.is_yielding() && other.heir == Some(run.seq);
+        let before = |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
         let earlier = match run.job {
-            Some(job) => self.line_of(job).filter(before).count(),
+            Some(job) => self.run_slots(job).filter(before).count(),
             None => self.orphans_of(&run.id.clone().of_job()).iter().filter(|slot| before(slot)).count(),
         };
         let group = group_of(run).and_then(|key| self.groups.get(&key));
-        let of_group = group.is_some_and(|group| group.runs.range(..run.turn).any(|(_, slot)| before(slot)));
+        let of_group = group.is_some_and(|group| group.runs.range(..run.seq).any(|(_, slot)| before(slot)));
         earlier >= at_once as usize || of_group
     }
 
-    /// A run has nothing left but what a newer one is to take over.
+    /// Holds a run that has only steps left that a newer run is to take over.
     pub(super) fn yield_to_newer(&mut self, slot: RunSlot) {
-        self.put(slot, State::Held(None));
-        if let Some(line) = self.runs.get(slot).map(line_of_run) {
-            self.wake_next(&line);
+        self.set_state(slot, State::Held(None));
+        if let Some(siblings) = self.runs.get(slot).map(siblings_of) {
+            self.wake_next(&siblings);
         }
     }
 
-    /// What a run needs may be held by one that yields to it: then it has that.
+    /// Takes over the resource from a run that yields to this one, if there is one. Returns whether it did.
     fn inherits_resource(&mut self, slot: RunSlot) -> bool {
-        let Some((line, turn)) = self.runs.get(slot).map(|run| (line_of_run(run), run.turn)) else { return false };
+        let Some((siblings, seq)) = self.runs.get(slot).map(|run| (siblings_of(run), run.seq)) else { return false };
         let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
-        let holder = self.leaving_to(&line, turn).into_iter().find(yields);
+        let holder = self.yielding_to(&siblings, seq).into_iter().find(yields);
         let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
-        let Some(hold) = holder.and_then(|holder| self.let_go(holder)) else { return false };
-        // While it waited for its start it had nothing of it.
+        let Some(hold) = holder.and_then(|holder| self.drop_hold(holder)) else { return false };
+        // While it waited for its start, it did not use the resource.
         let since = started.filter(|_| !hold.inherited).unwrap_or(hold.since);
         self.take_hold(slot, since, true);
         true
     }
 
-    /// A run has what it needs, until it ends or has had it for long enough.
+    /// Gives a run its resource, until it ends or the hold expires.
     fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let mut until = Instant::MAX;
@@ -233,8 +233,8 @@ impl Scheduler {
         self.timers.insert((until, Timer::Hold(slot)));
     }
 
-    /// A run does not have what it needs any more.
-    fn let_go(&mut self, slot: RunSlot) -> Option<Hold> {
+    /// Ends a run's hold of its resource.
+    fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
         let run = self.runs.get_mut(slot)?;
         let hold = run.holds.take()?;
         if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
@@ -244,9 +244,9 @@ impl Scheduler {
         Some(hold)
     }
 
-    /// A run has held a resource for as long as one may: others have their turn (I7). What has not started goes back into
-    /// the queue, a first step is given up, and owed steps go on without the resource (I5).
-    pub(super) fn held_long_enough(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    /// Handles the expiry of a hold: others have their turn (I7). A run that has not started returns to the queue, a
+    /// first step is given up, and owed steps continue without the resource (I5).
+    pub(super) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(hold) = run.holds else { return };
         let Some(name) = run.policy.needs.clone() else { return };
@@ -254,7 +254,7 @@ impl Scheduler {
         let since = run.progress.started.filter(|_| !hold.inherited).unwrap_or(hold.since);
         let until = pool.until(since);
         if until > now {
-            // It waited for its start while it had it.
+            // It waited for its start while it held it.
             run.holds = Some(Hold { since, until, ..hold });
             self.timers.insert((until, Timer::Hold(slot)));
             return;
@@ -263,7 +263,7 @@ impl Scheduler {
             let listens = matches!(run.state, State::Listening(_));
             self.give_up_resource(now, slot, out);
             if listens {
-                self.take_out(slot);
+                self.stop_waiting(slot);
                 self.enqueue(slot);
             }
             return;
@@ -274,27 +274,28 @@ impl Scheduler {
             if matches!(run.state, State::Sent(_)) {
                 run.on_the_wire = true;
             }
-            let why = format!("it was tried for {held}, and `{name}` is held no longer than that");
-            self.take_out(slot);
+            let why = format!("it was tried for {held}, the longest time for which `{name}` may be held");
+            self.stop_waiting(slot);
             self.give_up_step(now, slot, Attempt::Prevented(why), out);
         }
         let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
-        let said = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
-        run.progress.note = Some(format!("{said}it held `{name}` for {held}, and gave it up with steps owed").into());
+        let earlier_note = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
+        run.progress.note =
+            Some(format!("{earlier_note}it held `{name}` for {held}, and released it while steps were owed").into());
         out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
         self.save_progress_of(slot, out);
-        self.let_go(slot);
+        self.drop_hold(slot);
         self.stop_yielding(now, slot);
         self.release(now, &name);
     }
 
-    /// A run starts: what earlier ones have left to it is its own to do (I5).
+    /// Takes over the steps that earlier runs have left to a run that starts (I5).
     pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         if self.is_alone(slot) {
             return;
         }
         let Some(run) = self.runs.get(slot) else { return };
-        for earlier in self.leaving_to(&line_of_run(run), run.turn) {
+        for earlier in self.yielding_to(&siblings_of(run), run.seq) {
             let put_off_until = self.runs.get(earlier).and_then(|run| run.progress.put_off_until);
             if let Some(run) = self.runs.get_mut(slot) {
                 run.inherit(put_off_until);
@@ -304,19 +305,19 @@ impl Scheduler {
         }
     }
 
-    /// The newer run never started: what was left to it is sent at once.
-    pub(super) fn resume_yielding(&mut self, now: Instant, line: &Siblings, heir: Seq) {
-        for slot in self.leaving_to(line, heir) {
+    /// Resumes the runs that had left steps to a newer run, which never started: the steps are sent at once.
+    pub(super) fn resume_yielding(&mut self, now: Instant, siblings: &Siblings, heir: Seq) {
+        for slot in self.yielding_to(siblings, heir) {
             self.stop_yielding(now, slot);
         }
     }
 
-    /// I5: what was left to a run goes first, where it has been put off as long as it may be.
-    fn send_what_is_put_off_too_long(&mut self, now: Instant, slot: RunSlot) {
+    /// Resumes runs with owed steps that have been put off as long as allowed: they are sent first (I5).
+    fn resume_overdue(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         let is_too_long =
             |earlier: &Run| earlier.progress.put_off_until.is_some_and(|until| earlier.yields > 0 && until <= now);
-        for earlier in self.leaving_to(&line_of_run(run), run.turn) {
+        for earlier in self.yielding_to(&siblings_of(run), run.seq) {
             if self.runs.get(earlier).is_some_and(is_too_long) {
                 self.stop_yielding(now, earlier);
             }
@@ -328,15 +329,15 @@ impl Scheduler {
         let was_yielding = run.is_yielding();
         (run.yields, run.heir) = (0, None);
         if was_yielding {
-            self.take_out(slot);
+            self.stop_waiting(slot);
             self.await_step(now, slot);
         }
     }
 
-    /// Whether nothing stands in a run's way; else it is put where it waits.
+    /// Returns whether a run may start; if not, it is put into the queue where it waits.
     pub(super) fn may_start(&mut self, now: Instant, slot: RunSlot) -> bool {
         if !self.is_alone(slot) {
-            self.send_what_is_put_off_too_long(now, slot);
+            self.resume_overdue(now, slot);
             if self.is_blocked(slot) {
                 self.hold(slot, Cause::EarlierRun);
                 return false;
@@ -359,56 +360,56 @@ impl Scheduler {
         false
     }
 
-    /// Somebody else is to be the heir: what the one before had from a run, that has again.
+    /// Prepares a run for another heir: the previous heir returns the hold that it had taken over.
     pub(super) fn disinherit(&mut self, slot: RunSlot) {
-        let Some((line, heir)) = self.runs.get(slot).and_then(|run| Some((line_of_run(run), run.heir?))) else {
+        let Some((siblings, heir)) = self.runs.get(slot).and_then(|run| Some((siblings_of(run), run.heir?))) else {
             return;
         };
-        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let group = siblings.group.as_ref().and_then(|key| self.groups.get(key));
         let of_group = group.and_then(|group| group.runs.get(&heir)).copied();
-        let of_job = line.job.and_then(|job| self.runs_of.get(&(job, heir))).copied();
+        let of_job = siblings.job.and_then(|job| self.runs_of.get(&(job, heir))).copied();
         if let Some(heir) = of_group.or(of_job) {
-            self.give_back(heir);
+            self.return_hold(heir);
         }
     }
 
-    /// A run ends that never started: what it had from one that yielded to it, that has again.
-    pub(super) fn give_back(&mut self, slot: RunSlot) {
+    /// Returns the hold of a run that never started to the run that had yielded to it.
+    pub(super) fn return_hold(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_some_and(|hold| hold.inherited)) else { return };
-        let giver = self.leaving_to(&line_of_run(run), run.turn).into_iter().find(|giver| {
+        let giver = self.yielding_to(&siblings_of(run), run.seq).into_iter().find(|giver| {
             let giver = self.runs.get(*giver);
             giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && giver.holds.is_none())
         });
         let Some(giver) = giver else { return };
-        if let Some(hold) = self.let_go(slot) {
+        if let Some(hold) = self.drop_hold(slot) {
             self.take_hold(giver, hold.since, true);
         }
     }
 
-    /// A run that has not started after all: others may have what it held. Until it has that again it does not listen to its
-    /// device: a report would start it.
+    /// Releases the resource of a run that has not started. Until it has the resource again it is not subscribed to its
+    /// device's reports, because a report would start it.
     pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) {
             self.unwatch(slot, out);
         }
-        self.give_back(slot);
+        self.return_hold(slot);
         let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
-        if self.let_go(slot).is_some()
+        if self.drop_hold(slot).is_some()
             && let Some(name) = needs
         {
             self.release(now, &name);
         }
     }
 
-    /// A run waits for others, until its grace ends.
+    /// Lets a run wait for others, until its grace ends.
     pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.held_by = Some(cause);
         let until = run.grace_end();
-        self.put(slot, State::Held(until));
+        self.set_state(slot, State::Held(until));
     }
 
-    /// A run waits for a resource no more.
+    /// Removes a run from the queue for its resource.
     pub(super) fn leave_queue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         let pool = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name));
@@ -417,7 +418,7 @@ impl Scheduler {
         }
     }
 
-    /// One more is free: the run that waits first has it.
+    /// Gives a free resource to the first run in its queue.
     fn release(&mut self, now: Instant, name: &ResourceName) {
         let Some(pool) = self.resources.get_mut(name) else { return };
         if pool.is_taken() {
@@ -425,18 +426,18 @@ impl Scheduler {
         }
         let Some(slot) = pool.waiting.pop() else { return };
         self.take_hold(slot, now, false);
-        self.take_out(slot);
+        self.stop_waiting(slot);
         self.enqueue(slot);
     }
 
-    /// Those that leave some of what they owe to a run.
-    fn leaving_to(&self, line: &Siblings, heir: Seq) -> Vec<RunSlot> {
-        let of_job = match (line.job, &line.orphan) {
-            (Some(job), _) => self.line_of(job).collect(),
+    /// Returns the runs that leave owed steps to a run.
+    fn yielding_to(&self, siblings: &Siblings, heir: Seq) -> Vec<RunSlot> {
+        let of_job = match (siblings.job, &siblings.orphan) {
+            (Some(job), _) => self.run_slots(job).collect(),
             (None, Some(name)) => self.orphans_of(name),
             (None, None) => Vec::new(),
         };
-        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let group = siblings.group.as_ref().and_then(|key| self.groups.get(key));
         let of_group = group.into_iter().flat_map(|group| group.runs.values().copied());
         let mut slots: Vec<RunSlot> = of_job.into_iter().chain(of_group).collect();
         slots.retain(|slot| self.runs.get(*slot).is_some_and(|run| run.yields > 0 && run.heir == Some(heir)));
@@ -445,9 +446,9 @@ impl Scheduler {
         slots
     }
 
-    /// A run has ended: the next one of its job and of its group may start.
-    pub(super) fn wake_next(&mut self, line: &Siblings) {
-        if line.job.is_none() && line.orphan.is_none() {
+    /// Lets the next run of the job and of the group start after a run has ended.
+    pub(super) fn wake_next(&mut self, siblings: &Siblings) {
+        if siblings.job.is_none() && siblings.orphan.is_none() {
             return;
         }
         let is_held = |slot: &RunSlot| {
@@ -456,23 +457,23 @@ impl Scheduler {
             };
             self.runs.get(*slot).filter(waits_for_runs).is_some()
         };
-        let of_job = match (line.job, &line.orphan) {
-            (Some(job), _) => self.line_of(job).find(is_held),
+        let of_job = match (siblings.job, &siblings.orphan) {
+            (Some(job), _) => self.run_slots(job).find(is_held),
             (None, Some(name)) => self.orphans_of(name).into_iter().find(is_held),
             (None, None) => None,
         };
-        let group = line.group.as_ref().and_then(|key| self.groups.get(key));
+        let group = siblings.group.as_ref().and_then(|key| self.groups.get(key));
         let of_group = group.and_then(|group| group.runs.values().copied().find(is_held));
         for slot in [of_job, of_group].into_iter().flatten() {
             if !self.is_blocked(slot) && self.runs.get(slot).is_some_and(|run| run.state != State::Waiting) {
-                self.take_out(slot);
+                self.stop_waiting(slot);
                 self.enqueue(slot);
             }
         }
     }
 }
 
-fn line_of_run(run: &Run) -> Siblings {
+fn siblings_of(run: &Run) -> Siblings {
     let orphan = run.job.is_none().then(|| run.id.clone().of_job());
     Siblings { job: run.job, orphan, group: group_of(run) }
 }

@@ -1,6 +1,6 @@
-//! A device's plan against the jobs that it has: what is new, changed, gone, unchanged. Comparing and adopting take many
-//! steps if there are many jobs: until the last one the jobs that were not reached yet go on by the old plan, and nothing
-//! of the new one is due or committed.
+//! Reconciles a device's plan with its jobs: new, changed, removed and unchanged ones. Large plans take many steps to
+//! compare and adopt: until the last one, jobs that were not reached yet follow the old plan, and nothing of the new
+//! plan is due or committed.
 
 use std::{collections::HashSet, vec};
 
@@ -16,66 +16,66 @@ use crate::{
     trigger::Trigger,
 };
 
-/// A device's plan, being compared with the jobs that it has.
+/// A device's plan that is being compared with its jobs.
 #[derive(Debug)]
 pub(super) struct Comparison {
     device: DeviceKey,
-    asked: Instant,
-    /// By which clock.
+    requested_at: Instant,
+    /// The clock series of the comparison.
     series: u32,
-    /// Whether a job in it was decided by a clock that was set back.
+    /// Whether one of its jobs was decided by a clock that was set back.
     begins_series: bool,
-    /// Whether it is what somebody has made.
-    is_by_hand: bool,
-    /// Where the device is from this plan on.
+    /// Whether it is a single ad-hoc job instead of a plan.
+    is_ad_hoc: bool,
+    /// The device's site for this plan.
     site: Site,
     left: vec::IntoIter<PackedJob>,
-    /// Those that people have made, where they have to be looked at: the device has moved.
-    by_hand: vec::IntoIter<PackedJob>,
+    /// The device's ad-hoc jobs, if the device has moved and they must be examined.
+    ad_hoc: vec::IntoIter<PackedJob>,
     unchanged: HashSet<JobKey>,
     staged: Vec<Staged>,
 }
 
-/// A plan that was compared, and takes effect.
+/// A compared plan that is being adopted.
 #[derive(Debug)]
 pub(super) struct Adoption {
     device: DeviceKey,
-    asked: Instant,
-    /// By which clock it was compared.
+    requested_at: Instant,
+    /// The clock series by which it was compared.
     series: u32,
     site: Site,
     gone: vec::IntoIter<JobKey>,
     staged: vec::IntoIter<Staged>,
-    ticket: CommitToken,
+    token: CommitToken,
     unconfirmed: Vec<JobKey>,
 }
 
-/// A job that is new or changed, and what it waits for.
+/// A new or changed job, and its next occurrence.
 #[derive(Debug)]
 pub(super) struct Staged {
     job: PackedJob,
     existing: Option<JobKey>,
-    /// Up to where everything was decided when it was compared.
+    /// The watermark when it was compared.
     watermark: Instant,
-    /// The same by a clock that was set back, if it was.
+    /// The watermark by a clock that was set back since, if it was.
     decided: Instant,
     next: Next,
     planned_late: bool,
 }
 
 impl Scheduler {
-    /// Compares a piece of a plan, and lets the plan take effect after the last one.
+    /// Compares some jobs of a plan, and adopts the plan after the last one.
     pub(super) fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
         for _ in 0..limits::JOBS_PER_STEP {
             let Some(job) = comparison.left.next() else {
-                let Some(job) = comparison.by_hand.next() else { return self.compared(now, comparison, out) };
+                let Some(job) = comparison.ad_hoc.next() else { return self.compared(now, comparison, out) };
                 self.compare_job(now, &mut comparison, job, out);
                 continue;
             };
-            if self.is_by_hand(comparison.device, job.body.id(), out) {
+            if self.is_ad_hoc(comparison.device, job.body.id(), out) {
                 let error = format!(
-                    "job `{0}`: there is a job of that name that was made by hand\ncancel that (`roost cancel`), or give the \
-                     plugin's another name",
+                    "job `{0}`: there is a job of that name that was made by hand\ncancel it (`roost cancel`), or give the \
+                     plugin's job another name",
                     job.body.id()
                 );
                 return self.plan_failed(now, comparison.device, error, out);
@@ -86,13 +86,13 @@ impl Scheduler {
     }
 
     pub(super) fn comparison(&self, now: Instant, device: DeviceKey, plan: Plan, site: Site) -> Comparison {
-        let by_hand = if self.devices.get(device).is_some_and(|device| device.site != site) {
-            let by_hand = self.by_hand.keys().filter_map(|key| self.jobs.get(*key));
-            by_hand.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
+        let ad_hoc = if self.devices.get(device).is_some_and(|device| device.site != site) {
+            let ad_hoc = self.ad_hoc.keys().filter_map(|key| self.jobs.get(*key));
+            ad_hoc.filter(|state| state.device == device).map(|state| state.job.clone()).collect()
         } else {
             Vec::new()
         };
-        Comparison { by_hand: by_hand.into_iter(), ..Comparison::new(now, self.series, device, plan, site) }
+        Comparison { ad_hoc: ad_hoc.into_iter(), ..Comparison::new(now, self.series, device, plan, site) }
     }
 
     fn compare_job(&mut self, now: Instant, comparison: &mut Comparison, job: PackedJob, out: &mut Step) {
@@ -104,7 +104,7 @@ impl Scheduler {
         }
     }
 
-    /// What a job waits for that is new or changed, or which one is unchanged.
+    /// Stages a job that is new or changed. Returns the key of an unchanged job as the error.
     pub(super) fn stage(
         &mut self,
         now: Instant,
@@ -124,10 +124,10 @@ impl Scheduler {
             return Err(key);
         }
         let known = state.map(|state| state.watermark).or_else(|| self.tombstone(comparison.device, &job));
-        // It does not wait for a clock that was set back while it was away, or another job.
+        // It does not wait for a clock that was set back while the job was removed or different.
         let ahead = known.filter(|watermark| {
-            // What a plan has at a time it has once, whatever the clock shows; a person means now.
-            let is_meant = comparison.is_by_hand && matches!(job.trigger, Trigger::At(_)) && *watermark > now;
+            // A planned occurrence exists once, whatever the clock shows; an ad-hoc job is meant for now.
+            let is_meant = comparison.is_ad_hoc && matches!(job.trigger, Trigger::At(_)) && *watermark > now;
             is_meant || is_ahead_of_clock(&job.trigger, *watermark, now)
         });
         if ahead.is_some() && !comparison.begins_series {
@@ -135,15 +135,15 @@ impl Scheduler {
             comparison.begins_series = true;
         }
         let known = known.filter(|_| ahead.is_none());
-        let watermark = known.unwrap_or_else(|| first_watermark(&job, comparison.asked));
-        let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.asked);
-        let after = earliest(&job.trigger, watermark, comparison.asked);
+        let watermark = known.unwrap_or_else(|| first_watermark(&job, comparison.requested_at));
+        let planned_late = known.is_none() && matches!(job.trigger, Trigger::At(at) if at < comparison.requested_at);
+        let after = earliest(&job.trigger, watermark, comparison.requested_at);
         let next = self.next_of(&job, comparison.device, after, &comparison.site);
         let decided = ahead.unwrap_or(Instant::MIN);
         Ok(Staged { job, existing, watermark, decided, next, planned_late })
     }
 
-    /// I2: what is known of a job that was here before.
+    /// Returns the watermark of a removed job of the same name (I2).
     fn tombstone(&self, device: DeviceKey, job: &PackedJob) -> Option<Instant> {
         if self.tombstones.is_empty() {
             return None;
@@ -153,15 +153,15 @@ impl Scheduler {
         self.tombstones.get(&(plugin.name.clone(), device.name.clone(), job.body.job_id())).copied()
     }
 
-    /// All of a plan was compared: now it takes effect.
+    /// Adopts a plan that was compared completely.
     fn compared(&mut self, now: Instant, comparison: Comparison, out: &mut Step) {
-        let Comparison { device: key, asked, series, site, staged, unchanged, .. } = comparison;
+        let Comparison { device: key, requested_at, series, site, staged, unchanged, .. } = comparison;
         let Some(device) = self.devices.get(key) else { return };
         let counts = &mut self.plugins.get_mut(device.plugin).expect("a device has a plugin").announcement;
         counts.unchanged += unchanged.len();
         let mut kept = unchanged;
         kept.extend(staged.iter().filter_map(|staged| staged.existing));
-        let is_planned = |job: &JobKey| !self.by_hand.contains_key(job);
+        let is_planned = |job: &JobKey| !self.ad_hoc.contains_key(job);
         let mut gone: Vec<JobKey> =
             device.jobs.iter().copied().filter(|job| !kept.contains(job) && is_planned(job)).collect();
         gone.sort_unstable();
@@ -169,17 +169,17 @@ impl Scheduler {
         counts.gone += gone.len();
         counts.changed += changed;
         counts.new += staged.len() - changed;
-        let ticket = self.ticket();
+        let token = self.commit_token();
         let unconfirmed = Vec::with_capacity(staged.len());
         let (gone, staged) = (gone.into_iter(), staged.into_iter());
-        self.adopt(now, Adoption { device: key, asked, series, site, gone, staged, ticket, unconfirmed }, out);
+        self.adopt(now, Adoption { device: key, requested_at, series, site, gone, staged, token, unconfirmed }, out);
     }
 
-    /// Adopts a piece of a plan. All pieces are committed together.
+    /// Adopts some jobs of a plan. All pieces are committed together.
     pub(super) fn adopt(&mut self, now: Instant, mut adoption: Adoption, out: &mut Step) {
         for _ in 0..limits::JOBS_PER_STEP {
             if let Some(job) = adoption.gone.next() {
-                self.admit_past(now, job, adoption.asked, out);
+                self.admit_past(now, job, adoption.requested_at, out);
                 self.save_runs_of(job, out);
                 self.drop_job(job, out);
             } else if let Some(staged) = adoption.staged.next() {
@@ -192,28 +192,28 @@ impl Scheduler {
         self.work.push_front(Work::Adopt(Box::new(adoption)));
     }
 
-    /// A plan has taken effect.
+    /// Completes the adoption of a plan.
     fn adopted(&mut self, adoption: Adoption, out: &mut Step) {
-        let Adoption { device: key, asked, site, ticket, unconfirmed, .. } = adoption;
+        let Adoption { device: key, requested_at, site, token, unconfirmed, .. } = adoption;
         self.adopting = false;
         let Some(device) = self.devices.get_mut(key) else { return };
         device.site = site;
         device.failures = 0;
         device.error = None;
-        self.confirm_later(ticket, unconfirmed, out);
-        // The window that was asked for ends with the day after `asked`, whenever the answer came.
-        self.replan_at(key, calendar::next_midnight(asked, site.zone), out);
+        self.confirm_later(token, unconfirmed, out);
+        // The window of the plan ends with the day after `requested_at`, whenever the reply arrived.
+        self.replan_at(key, calendar::next_midnight(requested_at, site.zone), out);
     }
 
-    /// What was planned is due as soon as that is durable (I3).
-    fn confirm_later(&mut self, ticket: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
+    /// Makes jobs due as soon as their plan is durable (I3).
+    fn confirm_later(&mut self, token: CommitToken, unconfirmed: Vec<JobKey>, out: &mut Step) {
         if !unconfirmed.is_empty() {
-            self.unconfirmed.insert(ticket, unconfirmed);
-            out.effects.push(Effect::NotifyDurable(ticket));
+            self.unconfirmed.insert(token, unconfirmed);
+            out.effects.push(Effect::NotifyDurable(token));
         }
     }
 
-    /// One job takes effect by itself, as if it were all that is new in a plan.
+    /// Adopts a single job, as if it were the only change of a plan.
     pub(super) fn adopt_alone(
         &mut self,
         now: Instant,
@@ -221,52 +221,56 @@ impl Scheduler {
         staged: Staged,
         out: &mut Step,
     ) -> JobKey {
-        let Comparison { device, asked, series, site, .. } = *comparison;
-        let ticket = self.ticket();
+        let Comparison { device, requested_at, series, site, .. } = *comparison;
+        let token = self.commit_token();
         let (gone, none) = (Vec::new().into_iter(), Vec::new().into_iter());
         let mut adoption =
-            Adoption { device, asked, series, site, gone, staged: none, ticket, unconfirmed: Vec::new() };
+            Adoption { device, requested_at, series, site, gone, staged: none, token, unconfirmed: Vec::new() };
         let key = self.adopt_job(now, &mut adoption, staged, out);
-        self.confirm_later(ticket, adoption.unconfirmed, out);
+        self.confirm_later(token, adoption.unconfirmed, out);
         key
     }
 
-    /// An occurrence from before a plan belongs to the plan before: one that waits for its jitter, for its turn, or for that
-    /// plan's commit. Of the last kind nothing is sent before that and the run itself are durable (I3), for the run is
-    /// saved along with what its job becomes.
-    pub(super) fn admit_past(&mut self, now: Instant, job: JobKey, asked: Instant, out: &mut Step) {
+    /// Decides a job's occurrences from before a new plan by the old one: they may be waiting for their jitter, for
+    /// their turn, or for the old plan's commit. In the last case nothing is sent until that commit and the run itself
+    /// are durable (I3), because the run is saved together with the job's change.
+    pub(super) fn admit_past(&mut self, now: Instant, job: JobKey, requested_at: Instant, out: &mut Step) {
         // The clock may have been set back since.
-        let asked = asked.min(now.plus_ms(1));
-        // More than once where all that were missed are made up for, or where others of its group are decided before.
-        while self.jobs.get(job).is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < asked)) {
+        let requested_at = requested_at.min(now.plus_ms(1));
+        // Several times, if all missed runs are caught up or other jobs of its group are decided first.
+        while self
+            .jobs
+            .get(job)
+            .is_some_and(|state| state.next.due().is_some_and(|occurrence| occurrence < requested_at))
+        {
             self.disarm_timer(job);
-            self.decide_misfire(now, job, asked.plus_ms(-1), out);
+            self.decide_misfire(now, job, requested_at.plus_ms(-1), out);
         }
     }
 
     fn adopt_job(&mut self, now: Instant, adoption: &mut Adoption, staged: Staged, out: &mut Step) -> JobKey {
-        let Adoption { device, asked, series, ref site, ticket, .. } = *adoption;
+        let Adoption { device, requested_at, series, ref site, token, .. } = *adoption;
         let Staged { job, existing, mut watermark, decided, mut next, planned_late } = staged;
-        // The clock was set back since: what was found by the clock before may be too late.
+        // The clock was set back since: an occurrence found by the earlier clock may be too late.
         let is_outdated = series != self.series;
-        let asked = asked.min(now);
+        let requested_at = requested_at.min(now);
         let key = match existing {
             Some(key) => {
-                // By the old plan, on the old site.
-                self.admit_past(now, key, asked, out);
+                // By the old plan, at the old site.
+                self.admit_past(now, key, requested_at, out);
                 // An admitted run keeps its copy of the action.
                 self.save_runs_of(key, out);
                 self.disarm_timer(key);
-                let in_vain =
+                let is_stale =
                     |state: &&mut JobState| decided > now || is_ahead_of_clock(&job.trigger, state.watermark, now);
-                if let Some(state) = self.jobs.get_mut(key).filter(in_vain) {
+                if let Some(state) = self.jobs.get_mut(key).filter(is_stale) {
                     state.watermark = watermark.min(now);
                 }
                 if let Some(state) = self.jobs.get(key)
                     && (state.watermark > watermark || is_outdated)
                 {
-                    // An occurrence was admitted since it was compared.
-                    let after = earliest(&job.trigger, state.watermark, asked);
+                    // An occurrence was admitted since the comparison.
+                    let after = earliest(&job.trigger, state.watermark, requested_at);
                     next = self.next_of(&job, device, after, site);
                 }
                 key
@@ -274,7 +278,7 @@ impl Scheduler {
             None => {
                 if is_outdated {
                     watermark = watermark.min(now);
-                    next = self.next_of(&job, device, earliest(&job.trigger, watermark, asked), site);
+                    next = self.next_of(&job, device, earliest(&job.trigger, watermark, requested_at), site);
                 }
                 self.new_job(device, &job, watermark)
             }
@@ -286,17 +290,17 @@ impl Scheduler {
         state.decided = state.decided.max(decided);
         state.next = next;
         state.planned_late = planned_late;
-        state.unconfirmed = Some(ticket);
+        state.unconfirmed = Some(token);
         adoption.unconfirmed.push(key);
         let decided = state.decided;
-        self.keep_unwanted(key, before, out);
+        self.move_skip(key, before, out);
         if let Some((watermark, due)) = self.progress(key) {
             out.changes.push(Change::JobSaved(SavedJob { key, device, job, watermark, due, decided }));
         }
         key
     }
 
-    /// A place for a job; runs that outlived it before are its runs again.
+    /// Adds a job. Runs that have outlived an earlier job of that name become its runs.
     fn new_job(&mut self, device: DeviceKey, job: &PackedJob, watermark: Instant) -> JobKey {
         let (job, next) = (job.clone(), Next::Never);
         let grouped = job.body.policy().group().is_some();
@@ -313,35 +317,47 @@ impl Scheduler {
 }
 
 impl Comparison {
-    /// Of a job that somebody makes, and no plan has.
-    pub(super) fn by_hand(now: Instant, series: u32, device: DeviceKey, site: Site) -> Self {
-        let plan = Plan { asked: now, jobs: Vec::new() };
-        Self { is_by_hand: true, ..Self::new(now, series, device, plan, site) }
+    /// Returns a comparison for a single ad-hoc job.
+    pub(super) fn ad_hoc(now: Instant, series: u32, device: DeviceKey, site: Site) -> Self {
+        let plan = Plan { requested_at: now, jobs: Vec::new() };
+        Self { is_ad_hoc: true, ..Self::new(now, series, device, plan, site) }
     }
 
     pub(super) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
-        // The clock may have been set back since it was asked for.
-        let (asked, left) = (plan.asked.min(now), plan.jobs.into_iter());
-        let (by_hand, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
-        Self { device, asked, series, begins_series: false, is_by_hand: false, site, left, by_hand, unchanged, staged }
+        // The clock may have been set back since the request.
+        let (requested_at, left) = (plan.requested_at.min(now), plan.jobs.into_iter());
+        let (ad_hoc, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
+        Self {
+            device,
+            requested_at,
+            series,
+            begins_series: false,
+            is_ad_hoc: false,
+            site,
+            left,
+            ad_hoc,
+            unchanged,
+            staged,
+        }
     }
 }
 
-/// Recurring triggers reach back to no time before the plan was asked for.
-fn earliest(trigger: &Trigger, watermark: Instant, asked: Instant) -> Instant {
+/// Returns the instant after which a job's first occurrence is searched: recurring triggers do not reach back to before
+/// the plan was requested.
+fn earliest(trigger: &Trigger, watermark: Instant, requested_at: Instant) -> Instant {
     match trigger {
         Trigger::At(_) => watermark,
-        _ => watermark.max(asked.plus_ms(-1)),
+        _ => watermark.max(requested_at.plus_ms(-1)),
     }
 }
 
-/// Nothing reaches back before a job's first acceptance, but an `at` that says itself when it was; and that of a group,
-/// which has no grace, no further than is known what was decided.
-fn first_watermark(job: &PackedJob, asked: Instant) -> Instant {
-    let before = asked.plus_ms(-1);
+/// Returns the watermark of a new job: nothing reaches back before its first acceptance, except an `at`, which states
+/// its own time; an `at` of a group, which has no grace, reaches back only as far as tombstones are kept.
+fn first_watermark(job: &PackedJob, requested_at: Instant) -> Instant {
+    let before = requested_at.plus_ms(-1);
     match &job.trigger {
         Trigger::At(at) if job.body.policy().group().is_some() => {
-            before.min(at.plus_ms(-1).max(asked.plus_ms(-limits::TOMBSTONE_MS)))
+            before.min(at.plus_ms(-1).max(requested_at.plus_ms(-limits::TOMBSTONE_MS)))
         }
         Trigger::At(at) => before.min(at.plus_ms(-1)),
         _ => before,

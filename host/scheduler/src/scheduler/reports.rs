@@ -1,4 +1,4 @@
-//! Devices' own reports that a step was done: they are listened to before the message leaves, and waited for after it.
+//! Confirmations by devices: a run subscribes to the report before its message is sent, and waits for it afterwards.
 
 use super::{
     LinkId, RunSlot, Scheduler, WatchId,
@@ -11,24 +11,24 @@ use crate::{
     time::Instant,
 };
 
-/// Where a run listens to its device.
+/// A run's subscription to reports of its device.
 #[derive(Debug)]
 pub(super) struct Watch {
     id: WatchId,
-    /// Whether the broker has said that reports come.
-    is_heard: bool,
-    /// Whether what the broker has kept was waited for, if that counts.
-    is_settled: bool,
-    /// Whether an attempt is out: from then on reports count.
-    is_awaited: bool,
+    /// Whether the broker has accepted the subscription.
+    is_subscribed: bool,
+    /// Whether the wait for a retained report has ended, if it counts.
+    has_awaited_retained: bool,
+    /// Whether an attempt was sent: only then do reports count.
+    counts_reports: bool,
     pub(super) has_reported: bool,
-    /// Until when the device has to report.
+    /// When the wait for the report ends.
     pub(super) until: Option<Instant>,
-    /// What it said last, if that was something else.
+    /// The beginning of its last report that did not match.
     said: Option<String>,
 }
 
-/// What a device has said.
+/// A report of a device.
 pub(super) struct Report {
     pub(super) matches: bool,
     pub(super) retained: bool,
@@ -36,27 +36,29 @@ pub(super) struct Report {
 }
 
 impl Run {
-    /// Whether the device has reported, although the attempt that was just decided never left. Without an attempt before
-    /// it, only a report that counts whatever made it so does, and the next one is waited for.
+    /// Returns whether the device has confirmed the step although the attempt that just ended was never sent. Without
+    /// an earlier attempt, only a report that counts regardless of its cause does; otherwise the next one is waited
+    /// for.
     pub(super) fn has_report_that_counts(&mut self) -> bool {
         let already = self.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut self.watch else { return false };
         if already || self.progress.attempts > 0 {
             return watch.has_reported;
         }
-        (watch.is_awaited, watch.has_reported) = (false, false);
+        (watch.counts_reports, watch.has_reported) = (false, false);
         false
     }
 }
 
 impl Scheduler {
-    /// Whether a run listens to its device, if it has to; else it begins to.
+    /// Subscribes a run to its device's reports, if its step needs a confirmation. Returns whether the step can be sent
+    /// now.
     pub(super) fn ensure_subscribed(&mut self, now: Instant, slot: RunSlot, out: &mut Step) -> bool {
         let (Some(run), Some(link)) = (self.runs.get_mut(slot), &self.link) else { return false };
         let Some(confirm) = run.confirm().filter(|_| run.unconfirmed_step != Some(run.step())) else { return true };
         let until = match &run.watch {
-            Some(watch) if watch.is_heard && (watch.is_settled || !confirm.already) => return true,
-            Some(watch) if watch.is_heard => now.plus_ms(limits::KEPT_REPORT_MS),
+            Some(watch) if watch.is_subscribed && (watch.has_awaited_retained || !confirm.already) => return true,
+            Some(watch) if watch.is_subscribed => now.plus_ms(limits::KEPT_REPORT_MS),
             Some(_) => now.plus_ms(limits::SUBSCRIBE_MS),
             None => {
                 let watch = self.next_watch;
@@ -64,9 +66,9 @@ impl Scheduler {
                 self.watches.insert(watch, slot);
                 run.watch = Some(Box::new(Watch {
                     id: watch,
-                    is_heard: false,
-                    is_settled: false,
-                    is_awaited: false,
+                    is_subscribed: false,
+                    has_awaited_retained: false,
+                    counts_reports: false,
                     has_reported: false,
                     until: None,
                     said: None,
@@ -75,12 +77,12 @@ impl Scheduler {
                 now.plus_ms(limits::SUBSCRIBE_MS)
             }
         };
-        self.put(slot, State::Listening(until));
+        self.set_state(slot, State::Listening(until));
         false
     }
 
-    /// The broker has answered to a subscription.
-    pub(super) fn watching(
+    /// Handles the broker's answer to a subscription.
+    pub(super) fn watch_answered(
         &mut self,
         now: Instant,
         link: LinkId,
@@ -91,67 +93,70 @@ impl Scheduler {
         let Some(slot) = self.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(heard) = &mut run.watch else { return };
-        heard.is_heard = refused.is_none();
+        heard.is_subscribed = refused.is_none();
         if !matches!(run.state, State::Listening(_)) {
             return;
         }
-        self.take_out(slot);
+        self.stop_waiting(slot);
         match refused {
             None => self.enqueue(slot),
             Some(reason) => self.subscribe_failed(now, slot, reason, out),
         }
     }
 
-    /// A run has waited for its device's reports, or for one that the broker had kept, for long enough.
-    pub(super) fn listened(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    /// Ends a run's wait for the subscription, or for a retained report.
+    pub(super) fn listening_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         match &mut run.watch {
-            Some(watch) if watch.is_heard => {
-                watch.is_settled = true;
+            Some(watch) if watch.is_subscribed => {
+                watch.has_awaited_retained = true;
                 self.enqueue(slot);
             }
-            _ => self.subscribe_failed(now, slot, "the broker did not answer to the subscription".into(), out),
+            _ => self.subscribe_failed(now, slot, "the broker did not answer the subscription".into(), out),
         }
     }
 
-    /// The device's reports cannot be listened to. What is owed is sent without them; of anything else nothing is sent, and
-    /// the broker is asked again after a pause.
+    /// Handles a failed subscription. An owed step is sent without confirmation; any other step is not sent, and the
+    /// subscription is tried again after a pause.
     fn subscribe_failed(&mut self, now: Instant, slot: RunSlot, reason: String, out: &mut Step) {
         self.unwatch(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
         if run.is_owed() {
-            // I5: sent all the same, and done when the broker has it.
+            // I5: sent without confirmation, and done when the broker has it.
             run.unconfirmed_step = Some(run.step());
-            let last = Attempt::Prevented(format!("{}; it was sent all the same", Cause::Deaf(reason)));
+            let last = Attempt::Prevented(format!(
+                "{}; the step was sent without confirmation",
+                Cause::SubscribeFailed(reason)
+            ));
             run.progress.failed.get_or_insert(Failed { step: run.step() + 1, attempts: run.progress.attempts, last });
             return self.enqueue(slot);
         }
-        run.held_by = Some(Cause::Deaf(reason));
+        run.held_by = Some(Cause::SubscribeFailed(reason));
         if run.has_not_started() {
             self.give_up_resource(now, slot, out);
         }
-        self.keep_waiting(slot, out);
-        self.put(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
+        self.save_waiting(slot, out);
+        self.set_state(slot, State::Pausing(now.plus_ms(limits::SUBSCRIBE_MS)));
     }
 
-    /// An attempt leaves: from here on its device's reports count.
+    /// An attempt is being sent: from here on, its device's reports count.
     pub(super) fn expect_report(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         if let Some(watch) = &mut run.watch {
-            (watch.is_awaited, watch.has_reported, watch.said) = (true, false, None);
+            (watch.counts_reports, watch.has_reported, watch.said) = (true, false, None);
             watch.until = Some(now.plus_ms(within_ms.into()));
         }
     }
 
-    /// A device has reported.
+    /// Handles a report of a device.
     pub(super) fn reported(&mut self, now: Instant, link: LinkId, watch: WatchId, report: Report, out: &mut Step) {
         let Some(slot) = self.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let already = run.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut run.watch else { return };
-        // What was so before says nothing, unless the step says that it does.
-        if !already && (!watch.is_awaited || report.retained) {
+        // An earlier state proves nothing, unless the step accepts it.
+        if !already && (!watch.counts_reports || report.retained) {
             return;
         }
         if !report.matches {
@@ -160,13 +165,13 @@ impl Scheduler {
         }
         watch.has_reported = true;
         if !matches!(run.state, State::Sent(_)) {
-            self.take_out(slot);
+            self.stop_waiting(slot);
             self.start_without_sending(now, slot, out);
             self.next_step(now, slot, out);
         }
     }
 
-    /// What a run was to bring about is so already: its later steps follow as if it had done so.
+    /// Starts a run after its first step was confirmed without being sent: its later steps follow as if it had been.
     pub(super) fn start_without_sending(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let (starts, is_long) = (run.has_not_started(), run.is_long());
@@ -175,15 +180,15 @@ impl Scheduler {
             self.take_over(now, slot, out);
             if is_long {
                 self.save_run(slot, out);
-                let ticket = self.ticket();
+                let token = self.commit_token();
                 let key = self.runs.get(slot).and_then(|run| run.key);
-                self.keeping.extend(key.map(|key| (ticket, (slot, key))));
-                out.effects.push(Effect::NotifyDurable(ticket));
+                self.saving.extend(key.map(|key| (token, (slot, key))));
+                out.effects.push(Effect::NotifyDurable(token));
             }
         }
     }
 
-    /// The device did not report in time.
+    /// Handles the end of the wait for a report.
     pub(super) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
@@ -196,7 +201,7 @@ impl Scheduler {
         self.watches.get(&watch).copied()
     }
 
-    /// A run does not listen any more.
+    /// Ends a run's subscription.
     pub(super) fn unwatch(&mut self, slot: RunSlot, out: &mut Step) {
         let Some(watch) = self.runs.get_mut(slot).and_then(|run| run.watch.take()) else { return };
         self.watches.remove(&watch.id);
@@ -205,7 +210,7 @@ impl Scheduler {
         }
     }
 
-    /// The link is gone, and with it all subscriptions. Who waits for a report waits on.
+    /// Drops all subscriptions, because the link is down. Runs that wait for a report keep waiting.
     pub(super) fn stop_listening(&mut self) {
         let all: Vec<(WatchId, RunSlot)> = self.watches.iter().map(|(watch, slot)| (*watch, *slot)).collect();
         for (watch, slot) in all {
@@ -216,19 +221,19 @@ impl Scheduler {
             run.watch = None;
             self.watches.remove(&watch);
             if matches!(run.state, State::Listening(_)) {
-                self.take_out(slot);
+                self.stop_waiting(slot);
                 self.enqueue(slot);
             }
         }
     }
 
-    /// A new link: who still waits for a report subscribes again.
-    pub(super) fn watch_again(&mut self, out: &mut Step) {
+    /// Subscribes again on a new link, for runs that still wait for a report.
+    pub(super) fn resubscribe(&mut self, out: &mut Step) {
         let Some(link) = &self.link else { return };
         for (watch, slot) in &self.watches {
             let Some(run) = self.runs.get_mut(*slot) else { continue };
             if let Some(watch) = &mut run.watch {
-                (watch.is_heard, watch.is_settled) = (false, false);
+                (watch.is_subscribed, watch.has_awaited_retained) = (false, false);
             }
             if let Some(confirm) = run.confirm() {
                 out.effects.push(Effect::Watch { link: link.id, watch: *watch, confirm: confirm.into() });

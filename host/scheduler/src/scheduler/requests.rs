@@ -1,4 +1,4 @@
-//! What people ask for.
+//! Requests of clients.
 
 use super::{DeviceKey, JobKey, NextRun, PluginKey, RunSlot, Scheduler, plans::Work, run::Run};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Scheduler {
-    pub(super) fn asked(&mut self, now: Instant, request: RequestId, what: Request, out: &mut Step) {
+    pub(super) fn handle_request(&mut self, now: Instant, request: RequestId, what: Request, out: &mut Step) {
         let answer = match what {
             _ if self.stopping || self.failing => Err(Refusal::Stopping),
             Request::Replay { run, body } => self.replay(now, &run, body, out),
@@ -20,14 +20,14 @@ impl Scheduler {
             Request::Skip { job, undo } => self.skip(&job, undo, out),
             Request::Pause { what, paused } => self.set_paused(&what, paused, out),
             Request::Replan(plugin) => self.replan_now(&plugin),
-            // In their turn among the plans, which take many steps.
+            // Queued behind the plans, which take many steps.
             Request::Schedule(new) => return self.work.push_back(Work::Schedule(request, new)),
             Request::Cancel(job) => return self.work.push_back(Work::Cancel(request, job)),
         };
         out.effects.push(Effect::Answer { request, answer });
     }
 
-    /// The job that somebody means.
+    /// Finds a job by its name.
     pub(super) fn find_job(&self, (plugin, device, job): &JobName) -> Result<JobKey, Refusal> {
         let found = self.job_key(self.find_device(plugin, device)?, job.as_str());
         found.ok_or_else(|| Refusal::Unknown(format!("device `{plugin}/{device}` has no job `{job}`")))
@@ -43,22 +43,22 @@ impl Scheduler {
         key.ok_or_else(|| Refusal::Unknown(format!("there is no plugin `{plugin}`")))
     }
 
-    /// A job runs once more, behind its runs that are there; of a group, it says what should hold now.
+    /// Runs a job once more, after its runs that have not ended; a run of a group replaces the others of the group.
     fn run_now(&mut self, now: Instant, name: &JobName, out: &mut Step) -> Result<Done, Refusal> {
         let key = self.find_job(name)?;
-        let waiting = self.line_of(key).count();
+        let waiting = self.run_slots(key).count();
         if waiting >= limits::RUNS_PER_JOB as usize {
-            return Err(Refusal::TooMany(format!("{waiting} runs of its job wait already")));
+            return Err(Refusal::TooMany(format!("{waiting} runs of its job are already waiting")));
         }
         let Some(state) = self.jobs.get(key) else { return Ok(Done::Nothing) };
         let body = state.job.body.clone();
         let policy = body.policy();
-        let (origin, occurrence) = (Origin::Manual { series: self.series }, self.moment_of_its_own(now));
+        let (origin, occurrence) = (Origin::Manual { series: self.series }, self.unique_instant(now));
         let id = RunId { origin, occurrence, ..self.run_id(key, occurrence) };
         self.save_runs_of(key, out);
         let group = policy.group().cloned();
         let slot = self.insert_run(Run::new(id.clone(), Some(key), body, policy, now));
-        // I2: before anything else is kept of its job, whose watermark it does not move.
+        // I2: saved before anything else of its job; it does not move the watermark.
         self.save_run(slot, out);
         if let Some(group) = group {
             self.replace_in_group(now, slot, &id, &group, out);
@@ -67,8 +67,9 @@ impl Scheduler {
         Ok(Done::Run(id))
     }
 
-    /// Never the same twice: neither in a millisecond, nor when the clock was set back, for then the series is new.
-    fn moment_of_its_own(&mut self, now: Instant) -> Instant {
+    /// Returns the current time, moved so that no two calls return the same: neither within a millisecond, nor after
+    /// the clock was set back, because that starts a new series.
+    fn unique_instant(&mut self, now: Instant) -> Instant {
         self.last_replay = now.max(self.last_replay.plus_ms(1));
         self.last_replay
     }
@@ -80,12 +81,12 @@ impl Scheduler {
             NextRun::Due(next) => next,
             NextRun::NotBefore(until) => {
                 return Err(Refusal::Conflict(format!(
-                    "nothing is due before {until}, and what comes then is not known yet"
+                    "nothing is due before {until}, and later occurrences are not known yet"
                 )));
             }
             NextRun::Never => return Err(Refusal::Conflict("it is never due again".into())),
         };
-        self.wish(key, |wish| wish.skip = (!undo).then_some(next), out);
+        self.change_override(key, |job_override| job_override.skip = (!undo).then_some(next), out);
         Ok(Done::Run(self.run_id(key, next)))
     }
 
@@ -103,7 +104,7 @@ impl Scheduler {
                 let Some(device) = self.devices.get_mut(key) else { return Ok(Done::Nothing) };
                 device.paused = paused;
                 if device.error.is_some() {
-                    // It is on disk, and its error has been told.
+                    // It is stored, and its error has been reported.
                     out.changes.push(Change::DevicePaused { key, paused });
                 } else {
                     self.save_device(key, out);
@@ -111,7 +112,7 @@ impl Scheduler {
             }
             Part::Job(job) => {
                 let key = self.find_job(job)?;
-                self.wish(key, |wish| wish.paused = paused, out);
+                self.change_override(key, |job_override| job_override.paused = paused, out);
             }
         }
         Ok(Done::Nothing)
@@ -120,14 +121,14 @@ impl Scheduler {
     fn replan_now(&mut self, plugin: &PluginName) -> Result<Done, Refusal> {
         let Some(found) = self.plugins.get(self.find_plugin(plugin)?) else { return Ok(Done::Nothing) };
         if found.version == Version::BUILT_IN {
-            return Err(Refusal::Conflict(format!("no plugin plans what belongs to `{plugin}`")));
+            return Err(Refusal::Conflict(format!("the jobs of `{plugin}` are not planned by a plugin")));
         }
         let devices: Vec<DeviceKey> = found.devices.values().copied().collect();
-        self.work.push_back(Work::Ask(devices.into_iter()));
+        self.work.push_back(Work::RequestPlans(devices.into_iter()));
         Ok(Done::Nothing)
     }
 
-    /// The same again, as a run of its own that starts now, behind those of its job and its group that are there.
+    /// Replays a run as a new run that starts now, after the runs of its job and its group that have not ended.
     fn replay(&mut self, now: Instant, run: &RunId, body: Body, out: &mut Step) -> Result<Done, Refusal> {
         if self.find_run(run).is_some() {
             return Err(Refusal::Conflict(format!("the run {run} has not ended")));
@@ -138,17 +139,18 @@ impl Scheduler {
         }
         let job = self.job_of(run);
         let of_job: Vec<RunSlot> = match job {
-            Some(job) => self.line_of(job).collect(),
+            Some(job) => self.run_slots(job).collect(),
             None => self.orphans_of(&run.clone().of_job()),
         };
-        let again = |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
-        if let Some(other) = of_job.iter().filter_map(|slot| self.runs.get(*slot)).find(|other| again(&other.id)) {
-            return Err(Refusal::Conflict(format!("it is being done again already, as {}", other.id)));
+        let is_replay =
+            |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;
+        if let Some(other) = of_job.iter().filter_map(|slot| self.runs.get(*slot)).find(|other| is_replay(&other.id)) {
+            return Err(Refusal::Conflict(format!("it is already being replayed, as {}", other.id)));
         }
         if of_job.len() >= limits::RUNS_PER_JOB as usize {
-            return Err(Refusal::TooMany(format!("{} runs of its job wait already", of_job.len())));
+            return Err(Refusal::TooMany(format!("{} runs of its job are already waiting", of_job.len())));
         }
-        let at = self.moment_of_its_own(now);
+        let at = self.unique_instant(now);
         let id = RunId { origin: Origin::Replay { at, series: self.series }, ..run.clone() };
         let policy = body.policy();
         if let Some(job) = job {
@@ -160,7 +162,7 @@ impl Scheduler {
         Ok(Done::Run(id))
     }
 
-    /// The one thing that ends what is owed.
+    /// Ends a run and drops its owed steps. Nothing else does.
     fn abandon(&mut self, now: Instant, run: RunId, out: &mut Step) -> Result<Done, Refusal> {
         let slot = self.find_run(&run);
         let slot = slot.ok_or_else(|| Refusal::Unknown(format!("there is no run {run} that has not ended")))?;
@@ -172,6 +174,6 @@ impl Scheduler {
         if let Some(slot) = self.orphans.get(id) {
             return Some(*slot);
         }
-        self.line_of(self.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
+        self.run_slots(self.job_of(id)?).find(|slot| self.runs.get(*slot).is_some_and(|run| run.id == *id))
     }
 }

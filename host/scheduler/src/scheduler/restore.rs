@@ -1,4 +1,4 @@
-//! From what the store has kept to a scheduler.
+//! Restoring the scheduler from the stored state.
 
 use super::{
     Device, HostScope, Instant, JobKey, JobState, Operator, Plugin, Scheduler, Timer, clock::is_ahead_of_clock,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Scheduler {
-    /// Takes up what the store has kept. What fell due meanwhile is judged by the first step.
+    /// Restores the stored state. Occurrences that fell due meanwhile are decided by the first step.
     #[must_use]
     pub fn new(saved: Saved, jobs: impl IntoIterator<Item = SavedJob>, operator: Operator, now: Instant) -> Self {
         let Operator { resources, grant, site, rates } = operator;
@@ -30,20 +30,20 @@ impl Scheduler {
             timers.extend(scheduler.restore_job(now, saved.series, job));
         }
         scheduler.jobs.restored();
-        for (job, wish) in saved.wishes {
+        for (job, job_override) in saved.overrides {
             if scheduler.jobs.get(job).is_some() {
-                scheduler.remember_wish(job, wish);
+                scheduler.remember_override(job, job_override);
             }
         }
-        scheduler.move_own_device();
-        // All at once: that is faster, and takes half the memory.
+        scheduler.move_host_device();
+        // Collected at once: that is faster, and takes half the memory.
         scheduler.timers = timers.into_iter().collect();
         scheduler.restore_groups();
         for tombstone in saved.tombstones {
             let name = (tombstone.plugin, tombstone.device, tombstone.job);
             scheduler.tombstones.insert(name, tombstone.watermark);
         }
-        // Those that have started were admitted before those that wait for them.
+        // Runs that have started were admitted before those that wait for them.
         let mut runs = saved.runs;
         runs.sort_by_key(|(key, run)| (run.progress.started.is_none(), *key));
         for (key, run) in runs {
@@ -64,7 +64,7 @@ impl Scheduler {
         scheduler
     }
 
-    fn empty(now: Instant, own: HostScope, ready: FairQueue) -> Self {
+    fn empty(now: Instant, host: HostScope, fair_queue: FairQueue) -> Self {
         Self {
             plugins: Default::default(),
             plugin_keys: Default::default(),
@@ -73,18 +73,18 @@ impl Scheduler {
             hasher: Default::default(),
             runs: Default::default(),
             tombstones: Default::default(),
-            wishes: Default::default(),
-            by_hand: Default::default(),
-            by_hand_bytes: 0,
+            overrides: Default::default(),
+            ad_hoc: Default::default(),
+            ad_hoc_bytes: 0,
             requests: Default::default(),
-            own,
-            forgotten: None,
+            host,
+            forget_after: None,
             runs_of: Default::default(),
             orphans: Default::default(),
             groups: Default::default(),
             resources: Default::default(),
             timers: Default::default(),
-            ready,
+            fair_queue,
             work: Default::default(),
             adopting: false,
             unconfirmed: Default::default(),
@@ -92,12 +92,12 @@ impl Scheduler {
             calls: Default::default(),
             watches: Default::default(),
             arming: Default::default(),
-            keeping: Default::default(),
+            saving: Default::default(),
             link: None,
             link_since: now,
             since: now,
             generation: 0,
-            sky: Default::default(),
+            sun_cache: Default::default(),
             stopping: false,
             failing: false,
             series: 0,
@@ -106,8 +106,8 @@ impl Scheduler {
             next_attempt: 0,
             next_call: 0,
             next_run: 0,
-            next_ticket: CommitToken::MIN,
-            next_turn: 0,
+            next_commit_token: CommitToken::MIN,
+            next_seq: 0,
             next_watch: 0,
             last_replay: now,
         }
@@ -116,10 +116,10 @@ impl Scheduler {
     fn restore_plugin(&mut self, saved: SavedPlugin) {
         let SavedPlugin { key, name, version, mut grant, paused, devices } = saved;
         if version == Version::BUILT_IN {
-            grant = self.own.grant.clone();
+            grant = self.host.grant.clone();
         }
         if version == Version::NONE {
-            // A crash came before it was accepted, or removed, completely: nothing of it is due until it is loaded anew.
+            // A crash interrupted its first load or its removal: none of its jobs is due until it is loaded anew.
             self.removed(name.clone());
         }
         let announcement = Announcement::new(name.clone());
@@ -132,7 +132,7 @@ impl Scheduler {
         self.plugins.restore(key, Plugin { name, version, generation, grant, devices: of_name, paused, announcement });
     }
 
-    /// The job's timer, if it is to have one.
+    /// Restores a job. Returns its timer, if it has one.
     fn restore_job(&mut self, now: Instant, series: u32, saved: SavedJob) -> Option<(Instant, Timer)> {
         let SavedJob { key, device, job, mut watermark, mut due, mut decided } = saved;
         if is_ahead_of_clock(&job.trigger, watermark, now) {
@@ -143,15 +143,15 @@ impl Scheduler {
         let owner = self.devices.get(device)?;
         let version = self.plugins.get(owner.plugin)?.version;
         let (mut site, is_whole) = (owner.site, version != Version::NONE);
-        if version == Version::BUILT_IN && site != self.own.site {
-            // The host has moved.
-            site = self.own.site;
+        if version == Version::BUILT_IN && site != self.host.site {
+            // The host's site has changed.
+            site = self.host.site;
             due = due.filter(|_| !matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_)));
         }
         let next = match due {
             Some(occurrence) => Next::Due { occurrence, jitter_ms: self.jitter_of(&job, device, occurrence, &site) },
             None if matches!(job.trigger, Trigger::At(at) if at <= watermark) => Next::Never,
-            // Either never, or not as far as was searched: the search tells.
+            // Either never, or not found yet: the search decides.
             None => Next::Search(watermark),
         };
         let grouped = job.body.policy().group().is_some();
@@ -161,7 +161,7 @@ impl Scheduler {
         next.timer().filter(|_| is_whole).map(|at| (at, Timer::Job(key)))
     }
 
-    /// The jobs of groups, by when they are due.
+    /// Adds the jobs of groups to their groups, by when they are due.
     fn restore_groups(&mut self) {
         let grouped: Vec<JobKey> = self.jobs.iter().filter(|(_, job)| job.grouped).map(|(key, _)| key).collect();
         for key in grouped {
@@ -172,7 +172,7 @@ impl Scheduler {
         }
     }
 
-    /// However many jobs show that the clock was set back, it is one series.
+    /// Begins one new series, however many jobs show that the clock was set back.
     fn begin_series_once(&mut self, saved: u32) {
         self.series = saved + 1;
         self.series_is_new = true;
@@ -194,7 +194,7 @@ impl Device {
             replan_at: saved.replan_at,
             failures: u32::from(saved.error.is_some()),
             error: saved.error,
-            asked: false,
+            plan_requested: false,
             paused: saved.paused,
             jobs: Default::default(),
         }

@@ -1,4 +1,4 @@
-//! From a run to its end: what it waits for, step by step. Its attempts are in `attempts.rs`.
+//! Runs from admission to their end: states, and the transitions between steps. Attempts are in `attempts.rs`.
 //!
 //! ```text
 //!          a turn on the link            acknowledged              reported (where the step waits for that)
@@ -9,8 +9,8 @@
 //!  │ │                                            │                                  │ the step's time has come
 //!  │ └────────────────────────────────────────────┴──────────────────────────────────┘
 //!  ├── Held: behind another run, or for a resource (`queues.rs`)
-//!  ├── Asking: until the plugin has said what to publish (`tasks.rs`)
-//!  ├── Listening: until the device's reports can be heard (`reports.rs`)
+//!  ├── Asking: until the plugin has returned its messages (`tasks.rs`)
+//!  ├── Listening: until the broker has accepted the subscription to the device's reports (`reports.rs`)
 //!  └── Limited: its plugin has more to send than its rate allows (`fair_queue.rs`)
 //! ```
 
@@ -24,42 +24,42 @@ use crate::{
 };
 
 impl Scheduler {
-    /// Puts a run into the queue for the link.
+    /// Adds a run to the queue for the link.
     pub(super) fn enqueue(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.state = State::Waiting;
-        let over = self.ready.push(&run.id.plugin, run.place(slot));
+        let over = self.fair_queue.push(&run.id.plugin, run.rank(slot));
         if let Some(rate) = over {
             run.held_by = Some(Cause::OverRate { per_second: rate.per_second });
             if let Some(grace_end) = run.grace_end() {
-                self.put(slot, State::Limited(grace_end));
+                self.set_state(slot, State::Limited(grace_end));
             }
         } else if run.is_over_rate() {
             run.held_by = None;
         }
     }
 
-    /// The grace of a run whose plugin is over its rate has ended.
-    fn was_limited(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    /// Handles the end of the grace of a run that waits for its plugin's rate.
+    fn rate_grace_ended(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
-        // It goes on waiting where that is not what it waits for.
+        // It keeps waiting if something else holds it up.
         run.state = State::Waiting;
         let is_decided = self.link.is_some() && !self.stopping && !self.failing;
-        let run = self.runs.get(slot).filter(|run| is_decided && self.why_not_start(now, run).is_some());
+        let run = self.runs.get(slot).filter(|run| is_decided && self.start_refusal(now, run).is_some());
         if let Some(run) = run {
-            self.ready.remove(&run.id.plugin, run.place(slot));
+            self.fair_queue.remove(&run.id.plugin, run.rank(slot));
             self.attempt(now, slot, out);
         }
     }
 
-    /// When the rates of plugins allow more, where the link would take it.
+    /// Returns when the rates of plugins allow the next message, if the link has room for it.
     pub(super) fn rates_allow_at(&self) -> Option<Instant> {
         let takes_more = !self.stopping && self.link.as_ref().is_some_and(|link| link.credit > 0);
-        self.ready.wake().filter(|_| takes_more)
+        self.fair_queue.wake().filter(|_| takes_more)
     }
 
-    /// Gives a run another state, with its timer.
-    pub(super) fn put(&mut self, slot: RunSlot, state: State) {
+    /// Sets a run's state, and its timer.
+    pub(super) fn set_state(&mut self, slot: RunSlot, state: State) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.state = state;
         if let Some(until) = state.until() {
@@ -67,16 +67,16 @@ impl Scheduler {
         }
     }
 
-    /// Takes a run out of whatever it waits in.
-    pub(super) fn take_out(&mut self, slot: RunSlot) {
+    /// Removes a run from every queue and timer it waits in.
+    pub(super) fn stop_waiting(&mut self, slot: RunSlot) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
-            State::Waiting => self.ready.remove(&run.id.plugin, run.place(slot)),
+            State::Waiting => self.fair_queue.remove(&run.id.plugin, run.rank(slot)),
             State::Limited(until) => {
-                self.ready.remove(&run.id.plugin, run.place(slot));
+                self.fair_queue.remove(&run.id.plugin, run.rank(slot));
                 self.timers.remove(&(until, Timer::Run(slot)));
             }
-            // Its answer still gives the credit back.
+            // The broker's answer still returns the credit.
             State::Sent(attempt) => {
                 if let Some(of) = self.attempts.get_mut(&attempt) {
                     *of = None;
@@ -85,11 +85,11 @@ impl Scheduler {
             State::Asking(call) => {
                 self.calls.remove(&call);
             }
-            State::Arming(ticket) => {
-                // Once: a run that is taken out may end before it waits in anything else, and is taken out again (I7).
-                if self.arming.remove(&ticket).is_some() {
-                    self.ready.give_back(&run.id.plugin);
-                    self.give_credit_back();
+            State::Arming(token) => {
+                // Only once: a run may end before it waits for anything else, and this function is called again (I7).
+                if self.arming.remove(&token).is_some() {
+                    self.fair_queue.cancel_reservation(&run.id.plugin);
+                    self.return_credit();
                 }
             }
             state => {
@@ -99,13 +99,13 @@ impl Scheduler {
         self.leave_queue(slot);
     }
 
-    /// A run has waited long enough.
+    /// Handles the end of a run's wait.
     pub(super) fn run_timer(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         match run.state {
             State::Confirming(_) => self.not_reported(now, slot, out),
-            State::Listening(_) => self.listened(now, slot, out),
-            State::Limited(_) => self.was_limited(now, slot, out),
+            State::Listening(_) => self.listening_ended(now, slot, out),
+            State::Limited(_) => self.rate_grace_ended(now, slot, out),
             _ => {
                 self.leave_queue(slot);
                 self.enqueue(slot);
@@ -113,13 +113,13 @@ impl Scheduler {
         }
     }
 
-    /// Sends what the link takes (I7); whether it would take more.
+    /// Sends runs while the link has room (I7). Returns whether it may have room for more.
     pub(super) fn serve(&mut self, now: Instant, out: &mut Step) -> bool {
         for _ in 0..limits::RUNS_PER_STEP {
             if self.stopping || self.link.as_ref().is_none_or(|link| link.credit == 0) {
                 return false;
             }
-            let Some(slot) = self.ready.pop() else { return false };
+            let Some(slot) = self.fair_queue.pop() else { return false };
             if let Some(until) = self.runs.get(slot).and_then(|run| run.state.until()) {
                 self.timers.remove(&(until, Timer::Run(slot)));
             }
@@ -128,25 +128,25 @@ impl Scheduler {
         true
     }
 
-    /// Ends a run that was given up while it waited for the link, so that it does not stand in the way of the next one.
+    /// Ends a run that was given up while it waited for the link, so that it does not block the next one.
     pub(super) fn end_if_given_up(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get(slot) else { return };
         let idle = !matches!(run.state, State::Asking(_) | State::Arming(_) | State::Sent(_) | State::Confirming(_));
         if idle && run.is_given_up(now) && run.step() + 1 >= run.steps {
             let last = run.last.clone();
-            self.take_out(slot);
+            self.stop_waiting(slot);
             self.give_up_step(now, slot, last, out);
         }
     }
 
-    /// A ticket for [`Effect::NotifyDurable`].
-    pub(super) fn ticket(&mut self) -> CommitToken {
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.checked_add(1).unwrap_or(CommitToken::MIN);
-        ticket
+    /// Returns a new token for [`Effect::NotifyDurable`].
+    pub(super) fn commit_token(&mut self) -> CommitToken {
+        let token = self.next_commit_token;
+        self.next_commit_token = token.checked_add(1).unwrap_or(CommitToken::MIN);
+        token
     }
 
-    /// Puts a run on disk, so that it outlives the process and its job.
+    /// Saves a run, so that it outlives the process and its job.
     pub(super) fn save_run(&mut self, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let key = *run.key.get_or_insert_with(|| {
@@ -159,14 +159,14 @@ impl Scheduler {
         }
     }
 
-    /// Whoever has to wait is written down: people want to see what it waits for.
-    pub(super) fn keep_waiting(&mut self, slot: RunSlot, out: &mut Step) {
+    /// Saves a run that has to wait, so that users can see why.
+    pub(super) fn save_waiting(&mut self, slot: RunSlot, out: &mut Step) {
         if self.runs.get(slot).is_some_and(|run| run.key.is_none()) {
             self.save_run(slot, out);
         }
     }
 
-    /// Keeps how far a run has come, if it is on disk.
+    /// Saves the progress of a run that is stored.
     pub(super) fn save_progress_of(&self, slot: RunSlot, out: &mut Step) {
         if let Some(run) = self.runs.get(slot)
             && let Some(key) = run.key
@@ -175,7 +175,7 @@ impl Scheduler {
         }
     }
 
-    /// The current step was given up; the later ones are owed if anything may have reached the broker.
+    /// Gives up the current step; the later ones are owed if anything may have reached the broker.
     pub(super) fn give_up_step(&mut self, now: Instant, slot: RunSlot, last: Attempt, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let failed = Failed { step: run.step() + 1, attempts: run.progress.attempts, last };
@@ -186,7 +186,7 @@ impl Scheduler {
         self.next_step(now, slot, out);
     }
 
-    /// The current step is done with.
+    /// Completes the current step, and continues with the next one or ends the run.
     pub(super) fn next_step(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         run.progress.steps_done += 1;
@@ -209,21 +209,21 @@ impl Scheduler {
         self.await_step(now, slot);
     }
 
-    /// Waits until the current step's time has come.
+    /// Waits until the current step is due.
     pub(super) fn await_step(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         if run.is_yielding() {
             return self.yield_to_newer(slot);
         }
         match run.due_of(run.step()) {
-            Some(due) if due > now => self.put(slot, State::Resting(due)),
+            Some(due) if due > now => self.set_state(slot, State::Resting(due)),
             _ => self.enqueue(slot),
         }
     }
 
-    /// A newer run takes a run's place: its first step is not sent any more, and what it owes is sent at once, before the
-    /// newer one starts; but for what the newer one will owe as well, which waits until that has started (I5). Or there is no
-    /// newer one, and all of it is sent.
+    /// Cuts a run short because a newer run replaces it: its first step is not sent any more, and its owed steps are
+    /// sent at once, before the newer run starts. Steps that the newer run will owe as well wait until it has started
+    /// (I5). Without a newer run, all of them are sent.
     pub(super) fn cut_short(
         &mut self,
         now: Instant,
@@ -233,29 +233,30 @@ impl Scheduler {
         out: &mut Step,
     ) {
         self.disinherit(slot);
-        let newer = heir.and_then(|heir| self.runs.get(heir)).map(|heir| (heir.body.clone(), heir.turn));
+        let newer = heir.and_then(|heir| self.runs.get(heir)).map(|heir| (heir.body.clone(), heir.seq));
         let Some(run) = self.runs.get_mut(slot) else { return };
         if matches!(run.state, State::Sent(_)) {
             run.on_the_wire = true;
         }
-        // What may have been sent and says `once` is not sent again.
+        // A step that is marked `once` and may have been sent is not sent again.
         let first_left = if run.is_owed() && run.progress.armed { run.step() + 1 } else { run.step().max(1) };
         if !run.on_the_wire || first_left >= run.steps {
             return self.end(now, slot, Outcome::Cancelled(reason), out);
         }
-        // Only to one that needs the same: it has what this one holds, if it still does. And not for ever.
+        // Only to a run that needs the same resource, which it takes over if this one still holds it; and only for a
+        // limited time.
         let needs = run.policy.needs.clone();
-        let has_it = needs.is_none() || run.holds.is_some();
-        let first_of_heir = newer.as_ref().and_then(|(newer, _)| run.first_left_to(newer));
+        let holds_it = needs.is_none() || run.holds.is_some();
+        let first_of_heir = newer.as_ref().and_then(|(newer, _)| run.first_step_left_to(newer));
         let put_off_until = run.put_off_until(first_of_heir.unwrap_or(first_left));
-        let may_be_put_off = has_it && put_off_until.is_none_or(|until| now < until);
+        let may_be_put_off = holds_it && put_off_until.is_none_or(|until| now < until);
         let heir = newer.as_ref().filter(|(newer, _)| newer.policy().needs == needs && may_be_put_off);
         let will_be_owed = |owed: &StepRef<'_>| {
             heir.is_some_and(|(newer, _)| newer.steps().skip(1).any(|step| step.topic() == owed.topic()))
         };
         let elapsed_ms = run.progress.started.map_or(0, |started| now.ms_since(started).max(0));
         let body = run.body.cut(first_left, u32::try_from(elapsed_ms).unwrap_or(u32::MAX), will_be_owed);
-        self.take_out(slot);
+        self.stop_waiting(slot);
         self.unwatch(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
         (run.progress.attempts, run.tried_since) = (0, None);
@@ -263,22 +264,22 @@ impl Scheduler {
         run.progress.armed = false;
         run.progress.cancelled = Some(reason);
         run.progress.put_off_until = put_off_until;
-        run.heir = newer.as_ref().map(|(_, turn)| *turn);
+        run.heir = newer.as_ref().map(|(_, seq)| *seq);
         run.yields = body.steps().skip(first_left).filter(will_be_owed).count();
         run.body = body;
         self.save_run(slot, out);
         self.await_step(now, slot);
     }
 
-    /// I13: each run ends in a recorded outcome.
+    /// Ends a run with a recorded outcome (I13).
     pub(super) fn end(&mut self, now: Instant, slot: RunSlot, outcome: Outcome, out: &mut Step) {
-        self.take_out(slot);
+        self.stop_waiting(slot);
         self.unwatch(slot, out);
-        let unstarted = self.runs.get(slot).filter(|run| run.has_not_started()).map(|run| run.turn);
+        let unstarted = self.runs.get(slot).filter(|run| run.has_not_started()).map(|run| run.seq);
         if unstarted.is_some() {
-            self.give_back(slot);
+            self.return_hold(slot);
         }
-        let line = self.forget_run(now, slot);
+        let siblings = self.forget_run(now, slot);
         let Some(run) = self.runs.remove(slot) else { return };
         out.changes.push(Change::RunEnded(RunEnded {
             key: run.key,
@@ -294,11 +295,11 @@ impl Scheduler {
             self.save_progress(job, out);
         }
         if let Some(job) = run.job {
-            self.make_up_next(now, job);
+            self.catch_up_next(now, job);
         }
         if let Some(heir) = unstarted {
-            self.resume_yielding(now, &line, heir);
+            self.resume_yielding(now, &siblings, heir);
         }
-        self.wake_next(&line);
+        self.wake_next(&siblings);
     }
 }

@@ -1,4 +1,4 @@
-//! What is known only when it is due: a run asks its plugin what to publish, and goes on with what that says.
+//! Tasks: a run calls its plugin when it is due, and continues with the messages of the reply.
 
 use super::{CallId, RunSlot, Scheduler, run::State};
 use crate::{
@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Scheduler {
-    /// A run's turn has come, and its plugin is to say what it does. That is an attempt, too.
-    pub(super) fn ask(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
+    /// Calls the plugin for the messages of a run. That counts as an attempt.
+    pub(super) fn call_plugin(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Some(task) = run.body.task() else { return };
         run.progress.attempts += 1;
@@ -20,18 +20,18 @@ impl Scheduler {
         let call = self.next_call;
         self.next_call += 1;
         self.calls.insert(call, slot);
-        self.put(slot, State::Asking(call));
+        self.set_state(slot, State::Asking(call));
         out.effects.push(Effect::Call { call, plugin, device, task, due });
     }
 
-    /// The plugin has answered. Whoever does not wait for that any more has ended.
-    pub(super) fn answered_task(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
+    /// Handles a plugin's reply. A reply for a run that has ended or stopped waiting is ignored.
+    pub(super) fn task_answered(&mut self, now: Instant, call: CallId, reply: Result<Reply, String>, out: &mut Step) {
         let Some(slot) = self.calls.remove(&call) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
         let Reply { steps, replan, note } = match reply {
             Ok(reply) => reply,
             Err(why) => {
-                // Others may have what it needs until it asks again (I7).
+                // Other runs may hold its resource until the next attempt (I7).
                 self.give_up_resource(now, slot, out);
                 return self.attempt_failed(now, slot, Attempt::Unanswered(why), out);
             }
@@ -39,7 +39,7 @@ impl Scheduler {
         if now.ms_since(run.start) > i64::from(run.policy.grace_ms) {
             run.held_by = Some(Cause::SlowPlugin);
         }
-        // What is sent now is tried for as long as any message.
+        // The attempts at the messages are counted anew.
         (run.progress.attempts, run.tried_since) = (0, None);
         run.progress.note = note.map(Into::into);
         let id = run.id.clone();
@@ -54,14 +54,14 @@ impl Scheduler {
             self.enqueue(slot);
         }
         if replan {
-            self.ask_for_plan_of(&id, out);
+            self.request_plan_of(&id, out);
         }
     }
 
-    fn ask_for_plan_of(&mut self, run: &RunId, out: &mut Step) {
+    fn request_plan_of(&mut self, run: &RunId, out: &mut Step) {
         let plugin = self.plugin_keys.get(&run.plugin).and_then(|key| self.plugins.get(*key));
         if let Some(device) = plugin.and_then(|plugin| plugin.devices.get(&run.device)).copied() {
-            self.ask_for_plan(device, out);
+            self.request_plan(device, out);
         }
     }
 }

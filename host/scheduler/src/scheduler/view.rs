@@ -1,4 +1,4 @@
-//! What people and programs may see of it. Nothing here changes anything.
+//! Read-only views of the scheduler's state for queries.
 
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -17,117 +17,117 @@ use crate::{
     trigger::SunCache,
 };
 
-/// A plugin as people want to see it.
+/// The view of a plugin.
 #[derive(Clone, Debug)]
 pub struct PluginView<'a> {
-    /// Its name.
+    /// The plugin's name.
     pub name: &'a PluginName,
-    /// Which version goes on.
+    /// The version that runs.
     pub version: Version,
-    /// What it may publish and read.
+    /// What it may publish and subscribe to.
     pub grant: &'a Grant,
-    /// How many devices it has.
+    /// The number of its devices.
     pub devices: usize,
-    /// Whether nothing of it is to start.
+    /// Whether it is paused.
     pub is_paused: bool,
 }
 
-/// A device as people want to see it.
+/// The view of a device.
 #[derive(Clone, Debug)]
 pub struct DeviceView<'a> {
-    /// Whose.
+    /// The plugin's name.
     pub plugin: &'a PluginName,
-    /// Its name.
+    /// The device's name.
     pub name: &'a DeviceName,
-    /// Where it is.
+    /// The device's site.
     pub site: &'a Site,
-    /// When its plugin is asked for the next plan.
+    /// When its next plan is requested.
     pub replan_at: Instant,
-    /// Why there is no newer plan, where the last one was at fault.
+    /// Why its last plan failed, if it did.
     pub error: Option<&'a str>,
-    /// Whether a plan was asked for and has not come yet.
-    pub is_asked: bool,
-    /// How many jobs it has.
+    /// Whether a plan has been requested and has not arrived yet.
+    pub plan_requested: bool,
+    /// The number of its jobs.
     pub jobs: usize,
-    /// Whether nothing of it is to start.
+    /// Whether it is paused.
     pub is_paused: bool,
 }
 
-/// A job as people want to see it.
+/// The view of a job.
 #[derive(Clone, Debug)]
 pub struct JobView<'a> {
-    /// Among all jobs, as long as it is there.
+    /// The job's key, valid as long as the job exists.
     pub key: JobKey,
-    /// Whose.
+    /// The plugin's name.
     pub plugin: &'a PluginName,
-    /// Whose.
+    /// The device's name.
     pub device: &'a DeviceName,
-    /// Where that is.
+    /// The device's site.
     pub site: &'a Site,
-    /// What it is.
+    /// The job.
     pub job: &'a PackedJob,
     /// When its next run is due.
     pub next: NextRun,
-    /// What makes it.
+    /// The origin of its next run.
     pub origin: Origin,
-    /// Up to here, everything is decided.
+    /// Everything up to here is decided.
     pub watermark: Instant,
-    /// What people have said of it.
-    pub wish: Option<&'a Override>,
-    /// What of it is paused: all of its plugin, of its device, or the job itself.
+    /// What the operator has changed of it.
+    pub job_override: Option<&'a Override>,
+    /// What is paused: its plugin, its device, or the job itself.
     pub paused: Option<Level>,
 }
 
 /// When a job's next run is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NextRun {
-    /// Then.
+    /// It is due then.
     Due(Instant),
-    /// Not before then: the sun does not do that for so long.
+    /// Not before then: the sun event does not occur for so long.
     NotBefore(Instant),
-    /// There is none any more.
+    /// There is no next run.
     Never,
 }
 
-/// A run that has not ended, as people want to see it.
+/// The view of a run that has not ended.
 #[derive(Clone, Debug)]
 pub struct RunUnderWay<'a> {
-    /// Which.
+    /// The run's id.
     pub id: &'a RunId,
-    /// When it should start, or should have.
+    /// When it should start, or should have started.
     pub start: Instant,
-    /// When it has.
+    /// When it has started.
     pub started: Option<Instant>,
-    /// Until when it may start, if it has not, and if that ever ends.
+    /// Until when it may start, if it has not started and has a grace.
     pub grace_end: Option<Instant>,
-    /// What it does, which may not be what its job does now.
+    /// Its body, which may differ from that of its job.
     pub body: &'a Body,
-    /// The step that is to be done next, counted from 1.
+    /// The current step, counted from 1.
     pub step: usize,
-    /// When that is due.
+    /// When the current step is due.
     pub due: Instant,
-    /// How many steps there are.
+    /// The number of steps.
     pub of: usize,
-    /// What held it up, or does so.
+    /// What held it up or holds it up.
     pub held_by: Option<&'a Cause>,
-    /// How many attempts were made at that step, and how the last one ended that did not get through.
+    /// The number of attempts at the current step.
     pub attempts: u32,
-    /// See there.
+    /// How the last attempt at it failed, if one did.
     pub last: Option<&'a Attempt>,
-    /// Until when it waits, where that is known.
+    /// Until when it waits, if that is known.
     pub until: Option<Instant>,
-    /// What it does, or waits for: `waiting`, `held`, `asking`, `listening`, `arming`, `sent`, `confirming`, `pausing`, `resting`.
+    /// Its state: `waiting`, `held`, `asking`, `listening`, `arming`, `sent`, `confirming`, `pausing` or `resting`.
     pub state: &'static str,
 }
 
 impl Scheduler {
-    /// The plugins after one, by their names.
+    /// Returns the plugins after one, in the order of their names.
     pub fn plugins_after<'a>(&'a self, after: Option<&PluginName>) -> impl Iterator<Item = PluginView<'a>> {
         let from = (after.map_or(Unbounded, Excluded), Unbounded);
         self.plugin_keys.range::<PluginName, _>(from).filter_map(|(_, key)| self.plugin_view(*key))
     }
 
-    /// A plugin.
+    /// Returns a plugin.
     #[must_use]
     pub fn plugin(&self, name: &PluginName) -> Option<PluginView<'_>> {
         self.plugin_view(*self.plugin_keys.get(name)?)
@@ -145,7 +145,7 @@ impl Scheduler {
         })
     }
 
-    /// The devices of a plugin after one, by their names.
+    /// Returns the devices of a plugin after one, in the order of their names.
     pub fn devices_after<'a>(
         &'a self,
         plugin: &PluginName,
@@ -157,7 +157,7 @@ impl Scheduler {
         devices.into_iter().flatten().filter_map(|(_, key)| self.device_view(*key))
     }
 
-    /// A device.
+    /// Returns a device.
     #[must_use]
     pub fn device(&self, plugin: &PluginName, device: &DeviceName) -> Option<DeviceView<'_>> {
         let plugin = self.plugins.get(*self.plugin_keys.get(plugin)?)?;
@@ -172,13 +172,13 @@ impl Scheduler {
             site: &device.site,
             replan_at: device.replan_at,
             error: device.error.as_deref(),
-            is_asked: device.asked,
+            plan_requested: device.plan_requested,
             jobs: device.jobs.len(),
             is_paused: device.paused,
         })
     }
 
-    /// The jobs of a plugin, with their next runs.
+    /// Returns the jobs of a plugin.
     pub fn jobs_of<'a>(&'a self, plugin: &PluginName) -> impl Iterator<Item = JobView<'a>> {
         let plugin = self.plugin_keys.get(plugin).and_then(|key| self.plugins.get(*key));
         let devices = plugin.into_iter().flat_map(|plugin| plugin.devices.values());
@@ -186,8 +186,9 @@ impl Scheduler {
         devices.flat_map(|device| device.jobs.iter()).filter_map(|key| self.job_view(*key))
     }
 
-    /// Some of the jobs from a key on, in the order of their keys: all, or those of a plugin, or of devices with a name. At most
-    /// so many; and from where to look on, unless those were the last. Bounded (I10), so there may be none, and more behind.
+    /// Returns at most `most` jobs from a key on, in the order of their keys: all, those of a plugin, or those of
+    /// devices with a name. Also returns the key at which to continue, unless those were the last. Bounded (I10), so
+    /// that there may be none although more follow.
     #[must_use]
     pub fn jobs_from(
         &self,
@@ -209,11 +210,11 @@ impl Scheduler {
             None => None,
         };
         let of_one = device.as_slice().iter();
-        let of_all = plugin.1.devices.values().take(if device.is_none() { limits::PLACES_PER_VIEW + 1 } else { 0 });
+        let of_all = plugin.1.devices.values().take(if device.is_none() { limits::SLOTS_PER_VIEW + 1 } else { 0 });
         let devices = || of_one.clone().chain(of_all.clone()).filter_map(|key| self.devices.get(*key));
         let places: usize = devices().map(|device| device.jobs.len() + 1).sum();
-        if places > limits::PLACES_PER_VIEW {
-            // Too many to put in order: they are picked out of all.
+        if places > limits::SLOTS_PER_VIEW {
+            // Too many to sort: they are filtered out of all jobs.
             return self.jobs_at(from, most, |job| match device {
                 Some(device) => job.device == device,
                 None => self.devices.get(job.device).is_some_and(|device| device.plugin == plugin.0),
@@ -230,13 +231,13 @@ impl Scheduler {
         &self,
         from: JobKey,
         most: usize,
-        is_wanted: impl Fn(&JobState) -> bool,
+        is_match: impl Fn(&JobState) -> bool,
     ) -> (Vec<JobView<'_>>, Option<JobKey>) {
-        let end = self.jobs.places();
-        let until = end.min(from.saturating_add(limits::PLACES_PER_VIEW as u32));
+        let end = self.jobs.slot_count();
+        let until = end.min(from.saturating_add(limits::SLOTS_PER_VIEW as u32));
         let mut found = Vec::new();
         for key in from..until {
-            if !self.jobs.get(key).is_some_and(&is_wanted) {
+            if !self.jobs.get(key).is_some_and(&is_match) {
                 continue;
             }
             if found.len() == most {
@@ -247,7 +248,7 @@ impl Scheduler {
         (found, Some(until).filter(|until| *until < end))
     }
 
-    /// A job.
+    /// Returns a job.
     #[must_use]
     pub fn job(&self, plugin: &PluginName, device: &DeviceName, job: &JobId) -> Option<JobView<'_>> {
         let plugin = self.plugins.get(*self.plugin_keys.get(plugin)?)?;
@@ -259,131 +260,142 @@ impl Scheduler {
         let Device { plugin, name, site, .. } = self.devices.get(state.device)?;
         let plugin = self.plugin_name(*plugin)?;
         let (next, watermark) = (state.next.into(), state.watermark);
-        let (wish, paused) = (self.wishes.get(&key), self.is_paused(key));
+        let (job_override, paused) = (self.overrides.get(&key), self.is_paused(key));
         let origin = self.run_id(key, watermark).origin;
-        Some(JobView { key, plugin, device: name, site, job: &state.job, next, origin, watermark, wish, paused })
+        Some(JobView {
+            key,
+            plugin,
+            device: name,
+            site,
+            job: &state.job,
+            next,
+            origin,
+            watermark,
+            job_override,
+            paused,
+        })
     }
 
-    /// Some of the runs that have not ended, from a place on; and from where to look on, unless those were all. Bounded (I10),
-    /// so there may be none, and more behind.
+    /// Returns some of the runs that have not ended, from a slot on, and the slot at which to continue, unless those
+    /// were all. Bounded (I10), so that there may be none although more follow.
     #[must_use]
     pub fn runs_from(&self, from: u32) -> (Vec<RunUnderWay<'_>>, Option<u32>) {
-        let end = self.runs.places();
-        let until = end.min(from.saturating_add(limits::PLACES_PER_VIEW as u32));
+        let end = self.runs.slot_count();
+        let until = end.min(from.saturating_add(limits::SLOTS_PER_VIEW as u32));
         let runs = (from..until).filter_map(|slot| self.runs.get(slot)).map(run_view);
         (runs.collect(), Some(until).filter(|until| *until < end))
     }
 
-    /// Some of the jobs that are paused themselves, in the order of their keys, from a key on; and from where to look on. Bounded
-    /// (I10), so there may be none, and more behind.
+    /// Returns some of the jobs that are paused themselves, from a key on in the order of keys, and the key at which to
+    /// continue. Bounded (I10), so that there may be none although more follow.
     #[must_use]
     pub fn paused_jobs(&self, from: JobKey) -> (Vec<JobName>, Option<JobKey>) {
-        let mut wishes = self.wishes.range(from..);
-        let looked_at = wishes.by_ref().take(limits::PLACES_PER_VIEW);
-        let paused = looked_at.filter(|(key, wish)| wish.paused && self.jobs.get(**key).is_some());
+        let mut overrides = self.overrides.range(from..);
+        let looked_at = overrides.by_ref().take(limits::SLOTS_PER_VIEW);
+        let paused = looked_at.filter(|(key, job_override)| job_override.paused && self.jobs.get(**key).is_some());
         let names = paused.map(|(key, _)| self.run_id(*key, Instant::MIN).of_job()).collect();
-        (names, wishes.next().map(|(key, _)| *key))
+        (names, overrides.next().map(|(key, _)| *key))
     }
 
-    /// The runs of a job that have not ended, in the order they were admitted.
+    /// Returns the runs of a job that have not ended, in the order of admission.
     pub fn runs_of_job(&self, job: JobKey) -> impl Iterator<Item = RunUnderWay<'_>> {
-        self.line_of(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
+        self.run_slots(job).filter_map(|slot| self.runs.get(slot)).map(run_view)
     }
 
-    /// The runs of a job that have not ended, whether it is still there or not.
+    /// Returns the runs of a job that have not ended, even if the job was removed.
     pub fn runs_named(&self, name: &JobName) -> impl Iterator<Item = RunUnderWay<'_>> {
         let (plugin, device, job) = name;
         let key = self.job(plugin, device, job).map(|view| view.key);
         let slots = match key {
-            Some(key) => self.line_of(key).collect(),
+            Some(key) => self.run_slots(key).collect(),
             None => self.orphans_of(name),
         };
         slots.into_iter().filter_map(|slot| self.runs.get(slot)).map(run_view)
     }
 
-    /// The plugins that there are.
+    /// Returns the names of all plugins.
     pub fn plugin_names(&self) -> impl Iterator<Item = &PluginName> {
         self.plugin_keys.keys()
     }
 
-    /// A plugin's name.
+    /// Returns a plugin's name.
     #[must_use]
     pub fn plugin_name(&self, key: PluginKey) -> Option<&PluginName> {
         self.plugins.get(key).map(|plugin| &plugin.name)
     }
 
-    /// What is known of the sun, for others who ask: an event takes long to find.
-    pub fn sky(&mut self) -> &mut SunCache {
-        &mut self.sky
+    /// Returns the cache of sun events, so that others share it: computing an event takes long.
+    pub fn sun_cache(&mut self) -> &mut SunCache {
+        &mut self.sun_cache
     }
 
-    /// How many plugins there are.
+    /// Returns the number of plugins.
     #[must_use]
     pub fn plugin_count(&self) -> usize {
         self.plugin_keys.len()
     }
 
-    /// How many devices there are.
+    /// Returns the number of devices.
     #[must_use]
     pub fn device_count(&self) -> usize {
         self.devices.len()
     }
 
-    /// How many jobs there are.
+    /// Returns the number of jobs.
     #[must_use]
     pub fn job_count(&self) -> usize {
         self.jobs.len()
     }
 
-    /// The runs that have been admitted and have not ended, with what they wait for: for whoever looks for a fault.
+    /// Returns the runs that have not ended, with their whole state, for debugging.
     pub fn runs(&self) -> impl Iterator<Item = impl std::fmt::Debug> {
         self.runs.iter().map(|(_, run)| run)
     }
 
-    /// How many runs have been admitted and have not ended.
+    /// Returns the number of runs that have not ended.
     #[must_use]
     pub fn run_count(&self) -> usize {
         self.runs.len()
     }
 
-    /// How many runs could be sent, and wait for their turn.
+    /// Returns the number of runs that could be sent and wait for their turn.
     #[must_use]
     pub fn ready_count(&self) -> usize {
-        self.ready.len()
+        self.fair_queue.len()
     }
 
-    /// The runs that owe a step, which one (counted from 1), and when it is due.
+    /// Returns the runs with an owed step, the step (counted from 1), and when it is due.
     pub fn owed(&self) -> impl Iterator<Item = (&RunId, usize, Instant)> {
         self.runs.iter().filter_map(|(_, run)| run.next_owed().map(|(step, due)| (&run.id, step + 1, due)))
     }
 
-    /// Whether a step that is owed comes due up to an instant, and could be sent although nothing can be kept any more.
+    /// Returns whether an owed step is due up to an instant and can be sent, also if the store has failed.
     #[must_use]
     pub fn owes_until(&self, until: Instant) -> bool {
-        let can_be_sent = |run: &&Run| !self.failing || !run.is_owed() || run.can_go_on_unkept();
+        let can_be_sent = |run: &&Run| !self.failing || !run.is_owed() || run.can_continue_unsaved();
         let mut runs = self.runs.iter().map(|(_, run)| run).filter(can_be_sent);
         runs.any(|run| run.next_owed().is_some_and(|(_, due)| due <= until))
     }
 
-    /// How many attempts are under way.
+    /// Returns the number of attempts in flight.
     #[must_use]
     pub fn attempts_under_way(&self) -> usize {
         self.attempts.len()
     }
 
-    /// Since when there is a connection to the broker, if there is one.
+    /// Returns since when there is a connection to the broker, if there is one.
     #[must_use]
     pub fn link_since(&self) -> Option<Instant> {
         self.link.as_ref().map(|_| self.link_since)
     }
 
-    /// Whether what is decided can be kept.
+    /// Returns whether changes can be saved.
     #[must_use]
     pub fn can_keep(&self) -> bool {
         !self.failing
     }
 
-    /// Whether the host has been told to stop.
+    /// Returns whether the host is stopping.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping

@@ -1,4 +1,4 @@
-//! Cron expressions, with the rules of Debian's cron(8).
+//! Cron expressions, by the rules of Debian's cron(8).
 
 mod hints;
 mod pattern;
@@ -15,11 +15,11 @@ use crate::{
     zone::Zone,
 };
 
-/// A cron expression, and the time zone it is meant in.
+/// A cron expression, and its time zone.
 #[derive(Clone, Debug)]
 pub struct Cron {
     parsed: Arc<Parsed>,
-    /// Default: the device's.
+    /// The time zone; by default that of the device.
     pub zone: Option<Zone>,
 }
 
@@ -35,7 +35,7 @@ impl PartialEq for Cron {
     }
 }
 
-/// `30 6 * * MON-FRI in Europe/London`
+/// Writes `30 6 * * MON-FRI in Europe/London`.
 impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.expression())?;
@@ -43,7 +43,7 @@ impl fmt::Display for Cron {
     }
 }
 
-/// Text that is not a cron expression.
+/// A text that is not a cron expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{expression}` is not a cron expression: {reason}")]
 pub struct CronError {
@@ -54,25 +54,25 @@ pub struct CronError {
 }
 
 impl CronError {
-    /// What to write instead, where that can be guessed.
+    /// Returns what to write instead, if that can be guessed.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Why it never comes, where that is all that is wrong with it.
+    /// Returns why it never fires, if nothing else is wrong with it.
     #[must_use]
     pub const fn never(&self) -> Option<Never> {
         self.never
     }
 }
 
-/// Parsed expressions, each kept once: a thousand devices share theirs.
+/// A cache of parsed expressions, each kept once: a thousand devices share theirs.
 #[derive(Debug)]
 pub struct CronCache {
     known: HashMap<Arc<str>, Arc<Parsed>>,
     find_zone: FindZone,
-    /// How many to know before those that nobody uses are forgotten.
+    /// The number of expressions at which unused ones are dropped.
     sweep_at: usize,
 }
 
@@ -80,14 +80,14 @@ pub struct CronCache {
 pub type FindZone = fn(&str) -> Result<Zone, ZoneError>;
 
 impl Default for CronCache {
-    /// With the time zones that are built in.
+    /// Uses the bundled time zones.
     fn default() -> Self {
         Self::with_zones(parse_zone)
     }
 }
 
 impl CronCache {
-    /// With time zones as something else finds them.
+    /// Uses the time zones that a function finds.
     #[must_use]
     pub fn with_zones(find_zone: FindZone) -> Self {
         Self { known: HashMap::new(), find_zone, sweep_at: limits::CRON_PATTERNS }
@@ -96,15 +96,15 @@ impl CronCache {
     /// Finds a time zone.
     ///
     /// # Errors
-    /// There is none of that name.
+    /// Returns an error if there is no zone of that name.
     pub fn zone(&self, name: &str) -> Result<Zone, ZoneError> {
         (self.find_zone)(name)
     }
 
-    /// Parses an expression, or finds it.
+    /// Parses an expression, or returns a cached one.
     ///
     /// # Errors
-    /// Says what is wrong with it. One that never comes is refused too: nobody means it.
+    /// Returns an error that describes what is wrong. An expression that never fires is refused, too.
     pub fn cron(&mut self, expression: &str, zone: Option<Zone>) -> Result<Cron, CronError> {
         if expression.len() > limits::CRON_BYTES {
             let expression = excerpt(expression);
@@ -133,7 +133,7 @@ impl CronCache {
         }
     }
 
-    /// I10: a plugin that has new expressions every day must not fill the memory with old ones.
+    /// I10: a plugin that uses new expressions every day must not fill the memory with old ones.
     fn keep(&mut self, parsed: Arc<Parsed>) {
         if self.known.len() >= self.sweep_at {
             self.known.retain(|_, parsed| Arc::strong_count(parsed) > 1);
@@ -144,13 +144,14 @@ impl CronCache {
 }
 
 impl Cron {
-    /// The expression, single spaces between its fields.
+    /// Returns the expression, with single spaces between its fields.
     #[must_use]
     pub fn expression(&self) -> &str {
         &self.parsed.expression
     }
 
-    /// What it stands for, where most people do not expect that: `1-7 * 1` is not the first Monday of a month.
+    /// Returns a note on its meaning if that is not what most users expect: `1-7 * 1` is not the first Monday of a
+    /// month.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         hints::note(self.expression())
@@ -161,13 +162,13 @@ impl Cron {
         let next =
             if self.parsed.pattern.follows_clock() { self.by_the_clock(after, zone) } else { self.fixed(after, zone) };
         match next {
-            // Beyond the end of time every instant is its end.
+            // Beyond the end of time, every instant is clamped to it.
             Some(next) if next > after && next < Instant::MAX => Search::Found(next),
             _ => Search::Never(Never::Over),
         }
     }
 
-    /// The newest occurrence in a range is found by halving it: what `next` says is the one truth about occurrences.
+    /// Finds the newest occurrence in a range by bisection, so that `next` alone defines the occurrences.
     pub(super) fn last(&self, after: Instant, until: Instant, zone: Zone) -> Search {
         let range = until.ms_since(after);
         let mut reach = range.min(60_000);
@@ -195,12 +196,12 @@ impl Cron {
         }
     }
 
-    /// Fixed times of day: one that is skipped comes right after the gap, one that repeats comes once. cron(8): "those
-    /// jobs that would have run in the interval that has been skipped will be run immediately", and the other way round
-    /// "running the same job twice is avoided".
+    /// Returns the next occurrence at fixed times of day: one that is skipped comes right after the gap, one that
+    /// repeats comes once. cron(8): "those jobs that would have run in the interval that has been skipped will be run
+    /// immediately", and conversely "running the same job twice is avoided".
     fn fixed(&self, after: Instant, zone: Zone) -> Option<Instant> {
         let mut local = match Repeat::around(after, zone) {
-            // All that repeats was due when the clock showed it first.
+            // Repeated times were due when the clock showed them first.
             Some(repeat) if after >= repeat.begins => repeat.last_shown(zone),
             _ => clock_at(after, zone),
         };
@@ -210,20 +211,20 @@ impl Cron {
                 Reading::Once(at) | Reading::Twice(at, _) | Reading::Never { resumes: at } if at > after => {
                     return Some(at);
                 }
-                // The gap's end was due already.
+                // The end of the gap was due already.
                 _ => {}
             }
         }
     }
 
-    /// Whenever the clock shows it: not in a gap, twice where the clock repeats it.
+    /// Returns the next occurrence whenever the clock shows it: not in a gap, and twice if the clock repeats it.
     fn by_the_clock(&self, after: Instant, zone: Zone) -> Option<Instant> {
         let mut local = self.parsed.pattern.first_after(clock_at(after, zone))?;
         if let Some(repeat) = Repeat::around(after, zone)
             && after < repeat.begins
             && local > repeat.last_shown(zone)
         {
-            // Nothing is left of the first pass.
+            // No occurrence is left in the first pass.
             local = self.parsed.pattern.first_from(clock_at(repeat.begins, zone))?;
         }
         loop {
@@ -237,17 +238,17 @@ impl Cron {
     }
 }
 
-/// A stretch of time that the clock shows twice because it was set back.
+/// A stretch of time that the clock shows twice because it is set back.
 struct Repeat {
-    /// When the clock was set back, and the second pass began.
+    /// When the clock is set back, and the second pass begins.
     begins: Instant,
 }
 
 impl Repeat {
-    /// The one that an instant is in, be it in its first or its second pass.
+    /// Returns the stretch that an instant is in, in its first or its second pass.
     fn around(at: Instant, zone: Zone) -> Option<Self> {
         let Reading::Twice(mut first, mut second) = Reading::of(clock_at(at, zone), zone) else { return None };
-        // Between the two passes over one time of day the offset changes once: halve until that is found.
+        // Between the two passes over a time of day the offset changes once, which is found by bisection.
         let offset = |at: Instant| clock_at(at, zone).and_utc().timestamp_millis() - at.millis() / 1000 * 1000;
         let before = offset(first);
         while second.ms_since(first) > 1 {
@@ -257,7 +258,7 @@ impl Repeat {
         Some(Self { begins: second })
     }
 
-    /// The last second that is shown twice.
+    /// Returns the last second that is shown twice.
     fn last_shown(&self, zone: Zone) -> chrono::NaiveDateTime {
         clock_at(self.begins.plus_ms(-1), zone)
     }

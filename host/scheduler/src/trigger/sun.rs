@@ -18,11 +18,12 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 /// A degree of longitude is four minutes of mean solar time.
 const DEGREE_MS: f64 = 240_000.0;
 
-/// An occurrence is at most this far from the mean solar noon of its day: an event by 18 hours, and 12 hours of offset; a
-/// time of day by 23 hours, 4 of a clock that does not show the sun's time, an hour that is skipped, and 12 of offset.
+/// The largest distance of an occurrence from the mean solar noon of its day: an event by 18 hours and an offset of 12
+/// hours; a time of day by 23 hours, 4 hours of a clock that differs from solar time, a skipped hour and an offset of
+/// 12 hours.
 const REACH_MS: i64 = 40 * HOUR_MS;
 
-/// Something the sun does. It happens once on most days, and on some days near the poles not at all or twice.
+/// A sun event. It occurs once on most days, and near the poles on some days not at all or twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SunEvent {
     /// The upper edge rises above the horizon (centre at -0°50′).
@@ -46,7 +47,7 @@ pub enum SunEvent {
 }
 
 impl SunEvent {
-    /// All of them.
+    /// All events.
     pub const ALL: [Self; 9] = [
         Self::Sunrise,
         Self::Sunset,
@@ -59,13 +60,13 @@ impl SunEvent {
         Self::SolarNoon,
     ];
 
-    /// Reads what [`SunEvent::as_str`] writes.
+    /// Parses what [`SunEvent::as_str`] returns.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|event| event.as_str() == name)
     }
 
-    /// `sunrise`, `civil-dusk`, ...
+    /// Returns the name: `sunrise`, `civil-dusk`, ...
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,8 +82,8 @@ impl SunEvent {
         }
     }
 
-    /// The hour that it is usually at: 6 for what happens in the morning, 18 for what happens in the evening, 12 for noon.
-    /// In mean solar time it is within half a day of that, wherever and whenever it happens.
+    /// Returns its usual hour: 6 for morning events, 18 for evening events, 12 for noon. In mean solar time an event is
+    /// within half a day of that, at every place and date.
     const fn hour(self) -> i64 {
         match self {
             Self::Sunrise | Self::CivilDawn | Self::NauticalDawn | Self::AstronomicalDawn => 6,
@@ -98,31 +99,31 @@ impl fmt::Display for SunEvent {
     }
 }
 
-/// Due at a sun event of each day, moved and clamped.
+/// A trigger that is due at a sun event of each day, with an offset and limits.
 ///
-/// A day of the sun is a morning, a noon or an evening, and an evening may last beyond midnight: a time of day means the one
-/// within half a day of 06:00 for what happens in the morning, of 12:00 for solar noon, of 18:00 for what happens in the
-/// evening, each moved by the offset. So `sunset not-after 22:00` is never after midnight, also where the sun sets at 00:47.
+/// Each event belongs to a morning, a noon or an evening, and an evening may last beyond midnight: a time of day means
+/// the one within half a day of 06:00 for morning events, of 12:00 for solar noon, and of 18:00 for evening events,
+/// each moved by the offset. So `sunset not-after 22:00` is never after midnight, even if the sun sets at 00:47.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sun {
-    /// Which.
+    /// The event.
     pub event: SunEvent,
-    /// This much later, or earlier if negative; at most 12 hours.
+    /// The offset in milliseconds, negative if earlier; at most 12 hours.
     pub offset_ms: i32,
-    /// If that is earlier than this time of the event's morning or evening, then at this time.
+    /// The earliest time of day, on the event's morning or evening.
     pub not_before: Option<NaiveTime>,
-    /// If that is later than this one, then at this one. Not before `not_before`.
+    /// The latest time of day. Not before `not_before`.
     pub not_after: Option<NaiveTime>,
-    /// On a morning or evening without the event, at this time; without it, not at all. Within the other two.
+    /// The time of day on a morning or evening without the event; if `None`, it is not due then. Within the other two.
     pub otherwise: Option<NaiveTime>,
 }
 
-// Occurrences never decrease from one event to the next, although each is clamped on a day of its own: offset, minimum and
-// maximum keep the order of what they are given, and times of day are in order. Clamped ones may coincide, and are one
-// occurrence then, because a search wants the next one to be later. Only a fallback may be later than the next day's event,
-// very near a pole or where it is far from six o'clock; so a search that has one looks a day further.
+// Occurrences never decrease from one event to the next, although each is limited on a day of its own: offset, minimum
+// and maximum keep the order of their arguments, and times of day are in order. Limited ones may coincide, and are one
+// occurrence then, because a search looks for a later one. Only a fallback may be later than the next day's event, very
+// near a pole or where it is far from six o'clock; so a search that has a fallback examines one more day.
 impl Sun {
-    /// The first two of its times of day that are not in order.
+    /// Returns the first two of its times of day that are not in order.
     pub(crate) fn out_of_order(&self) -> Option<OutOfOrder> {
         let times = [("not-before", self.not_before), ("otherwise", self.otherwise), ("not-after", self.not_after)];
         let times: Vec<_> = times.into_iter().filter_map(|(name, time)| Some((name, time?))).collect();
@@ -132,17 +133,17 @@ impl Sun {
         Some(OutOfOrder { earlier, later, counted_from: self.start(noon).time() })
     }
 
-    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, sky: &mut SunCache) -> Search {
+    pub(super) fn next(&self, after: Instant, zone: Zone, location: Location, sun_cache: &mut SunCache) -> Search {
         let first = solar_day(after.plus_ms(-REACH_MS), location);
         let end = first + i64::from(limits::SUN_DAYS_PER_SEARCH);
-        let mut later = |day| self.due(day, zone, location, sky).into_iter().find(|due| *due > after);
+        let mut later = |day| self.due(day, zone, location, sun_cache).into_iter().find(|due| *due > after);
         for day in first..end {
             if let Some(due) = later(day) {
                 let next = self.otherwise.and_then(|_| later(day + 1));
                 return Search::Found(next.map_or(due, |next| next.min(due)));
             }
         }
-        // Later events are due after this, since REACH_MS is all that they can be moved.
+        // Later events are due after this, because an occurrence is at most REACH_MS from its noon.
         let bound = solar_noon(end, location) - REACH_MS;
         Instant::from_millis(bound).map_or(Search::Never(Never::Over), Search::NotUntil)
     }
@@ -153,11 +154,11 @@ impl Sun {
         until: Instant,
         zone: Zone,
         location: Location,
-        sky: &mut SunCache,
+        sun_cache: &mut SunCache,
     ) -> Search {
         let end = solar_day(until.plus_ms(REACH_MS), location) + 1;
         let first = end - i64::from(limits::SUN_DAYS_PER_SEARCH);
-        let mut earlier = |day| self.due(day, zone, location, sky).into_iter().rfind(|due| *due <= until);
+        let mut earlier = |day| self.due(day, zone, location, sun_cache).into_iter().rfind(|due| *due <= until);
         for day in (first..end).rev() {
             if let Some(due) = earlier(day) {
                 let before = self.otherwise.and_then(|_| earlier(day - 1));
@@ -171,21 +172,21 @@ impl Sun {
         }
     }
 
-    /// Whether its event happens on the morning, noon or evening of a local date.
+    /// Returns whether its event occurs on the morning, noon or evening of a local date.
     #[must_use]
-    pub fn happens_on(&self, date: NaiveDate, location: Location, zone: Zone, sky: &mut SunCache) -> bool {
+    pub fn occurs_on(&self, date: NaiveDate, location: Location, zone: Zone, sun_cache: &mut SunCache) -> bool {
         let day = solar_day(to_instant(date, NOON, zone), location);
-        !sky.on(self.event, day, location).is_empty()
+        !sun_cache.on(self.event, day, location).is_empty()
     }
 
-    /// When it is due on a day of the sun, in order: once, or near the poles perhaps never or twice.
-    fn due(&self, day: i64, zone: Zone, location: Location, sky: &mut SunCache) -> Vec<Instant> {
+    /// Returns its occurrences on a solar day, in order: one, or near the poles perhaps none or two.
+    fn due(&self, day: i64, zone: Zone, location: Location, sun_cache: &mut SunCache) -> Vec<Instant> {
         let at = |time| {
             let local = self.on(noon_of(day, zone, location), time);
             to_instant(local.date(), local.time(), zone)
         };
         let (not_before, not_after) = (self.not_before.map(at), self.not_after.map(at));
-        let events = sky.on(self.event, day, location);
+        let events = sun_cache.on(self.event, day, location);
         if events.is_empty() {
             return self.otherwise.map(at).into_iter().collect();
         }
@@ -197,64 +198,64 @@ impl Sun {
         due.collect()
     }
 
-    /// A time of day on the morning or evening of the day with this noon.
+    /// Returns a time of day on the morning or evening of the day with this noon.
     fn on(&self, noon: NaiveDateTime, time: NaiveTime) -> NaiveDateTime {
         let start = self.start(noon);
         let same_date = start.date().and_time(time);
         if same_date < start { same_date + Days::new(1) } else { same_date }
     }
 
-    /// When it begins: half a day before the event's hour.
+    /// Returns when that morning or evening begins: half a day before the event's hour.
     fn start(&self, noon: NaiveDateTime) -> NaiveDateTime {
         noon + TimeDelta::hours(self.event.hour() - 24) + TimeDelta::milliseconds(self.offset_ms.into())
     }
 }
 
-/// Two times of day of a sun trigger, by the names that the contract gives them, of which the first should be the earlier.
+/// Two times of day of a sun trigger that are out of order, with their names in the contract.
 pub(crate) struct OutOfOrder {
     pub(crate) earlier: (&'static str, NaiveTime),
     pub(crate) later: (&'static str, NaiveTime),
-    /// When its day begins.
+    /// When the day of the trigger begins.
     pub(crate) counted_from: NaiveTime,
 }
 
 const NOON: NaiveTime = NaiveTime::from_hms_opt(12, 0, 0).expect("a time of day");
 
-/// What a clock shows at noon of a day of the sun: 12:00. Where it shows something else by more than four hours when the sun
-/// is highest, the zone is not that of the place, as in a container that knows only UTC; there the sun's own noon counts.
+/// Returns what a clock shows at noon of a solar day: 12:00. If it differs from solar time by more than four hours, the
+/// zone is not that of the location, as in a container that has only UTC; then solar noon counts.
 fn noon_of(day: i64, zone: Zone, location: Location) -> NaiveDateTime {
     let (date, time) = to_local(Instant::from_millis_clamped(solar_noon(day, location)), zone);
     date.and_time(if (8..16).contains(&time.hour()) { NOON } else { time })
 }
 
-/// How far mean solar time is ahead of UTC.
+/// Returns how far mean solar time is ahead of UTC, in milliseconds.
 fn ahead_ms(location: Location) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "at most 12 hours")]
     let ahead = (location.longitude() * DEGREE_MS).round() as i64;
     ahead
 }
 
-/// The day of mean solar time that an instant is on, counted from 1970-01-01.
+/// Returns the day of mean solar time of an instant, counted from 1970-01-01.
 fn solar_day(at: Instant, location: Location) -> i64 {
     (at.millis() + ahead_ms(location)).div_euclid(DAY_MS)
 }
 
-/// Mean solar noon of such a day, in milliseconds since 1970.
+/// Returns the mean solar noon of a day, in milliseconds since 1970.
 fn solar_noon(day: i64, location: Location) -> i64 {
     day * DAY_MS + DAY_MS / 2 - ahead_ms(location)
 }
 
-/// When the sun does what, kept for the days and places that were asked for.
+/// A cache of the times of sun events, by day and location.
 ///
-/// An event takes tens of microseconds to find, and a plan of many doors asks for the same ones again and again.
+/// An event takes tens of microseconds to compute, and a plan of many doors needs the same ones again and again.
 #[derive(Debug, Default)]
 pub struct SunCache {
     young: HashMap<Day, Vec<Instant>>,
-    /// What was young before; what of it is not asked for until `young` is full is forgotten (I10).
+    /// The previous `young`; entries that are not used until `young` is full are dropped (I10).
     old: HashMap<Day, Vec<Instant>>,
 }
 
-/// One event on one day of the sun at one location.
+/// One event on one solar day at one location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Day {
     event: SunEvent,
@@ -264,7 +265,7 @@ struct Day {
 }
 
 impl SunCache {
-    /// When an event happens on a local date, in order: once on most days, near the poles perhaps never or twice.
+    /// Returns the times of an event on a local date, in order: one on most days, near the poles perhaps none or two.
     #[must_use]
     pub fn times(&mut self, event: SunEvent, date: NaiveDate, location: Location, zone: Zone) -> Vec<Instant> {
         let start = to_instant(date, NaiveTime::MIN, zone);
@@ -276,12 +277,13 @@ impl SunCache {
         times
     }
 
-    /// The events of a morning, a noon or an evening: those within half a day of six, twelve or eighteen o'clock of mean
-    /// solar time, be it before midnight or after. Such days do not depend on a zone, so that all zones share them.
+    /// Returns the events of a morning, a noon or an evening: those within half a day of six, twelve or eighteen
+    /// o'clock of mean solar time, before or after midnight. Such days do not depend on a time zone, so that all zones
+    /// share them.
     fn on(&mut self, event: SunEvent, number: i64, location: Location) -> &[Instant] {
         let (latitude, longitude) = (location.latitude().to_bits(), location.longitude().to_bits());
         let day = Day { event, number, latitude, longitude };
-        if !self.young.contains_key(&day) && self.young.len() >= limits::SKY_DAYS / 2 {
+        if !self.young.contains_key(&day) && self.young.len() >= limits::SUN_CACHE_DAYS / 2 {
             self.old = mem::take(&mut self.young);
         }
         let old = &mut self.old;
@@ -289,18 +291,18 @@ impl SunCache {
     }
 }
 
-/// To whole seconds: an event's time is a part of a run's identity, and a later version of the library may well differ
-/// by milliseconds.
+/// Rounds to whole seconds: an event's time is a part of a run's id, and a later version of the library may differ by
+/// milliseconds.
 fn rounded(at: DateTime<Utc>) -> Option<Instant> {
     Instant::from_millis((at.timestamp_millis() + 500).div_euclid(1_000) * 1_000)
 }
 
-/// So long after an event there is no other one of its kind, as far from the poles as this: a day's event may come earlier
-/// than that of the day before, most of all when it is about to come no more, but there only by an hour or two.
+/// The shortest time between two events of a kind, up to `NEAR_A_POLE`: a day's event may be earlier than that of the
+/// day before, most of all before the events cease, but there only by an hour or two.
 const HOURS_APART: i64 = 20;
 const NEAR_A_POLE: f64 = 85.0;
 
-/// Finds the events of a day of the sun. None where the library knows no sun: after the year 3000.
+/// Computes the events of a solar day. There are none after the year 3000, which the library does not support.
 fn events(event: SunEvent, day: i64, location: Location) -> Vec<Instant> {
     let mut times = Vec::new();
     let start = solar_noon(day, location) + (event.hour() - 24) * HOUR_MS;
@@ -321,7 +323,7 @@ fn events(event: SunEvent, day: i64, location: Location) -> Vec<Instant> {
         SunEvent::SolarNoon => sun.next_transit(start, &end, place.longitude, delta_t),
     };
     let apart = TimeDelta::hours(if location.latitude().abs() < NEAR_A_POLE { HOURS_APART } else { 0 });
-    // At most two on a day; the bound is for a library that is wrong.
+    // There are at most two on a day; the bound is for a faulty library.
     while times.len() < 4
         && start < end
         && let Ok(Some(at)) = next(&start)
@@ -337,7 +339,7 @@ fn events(event: SunEvent, day: i64, location: Location) -> Vec<Instant> {
 mod tests {
     use super::*;
 
-    /// All events of a year, each looked for from the one before on.
+    /// Returns all events of a year, each searched from the previous one on.
     fn of_a_year(latitude: f64, rises: bool, horizon: Horizon) -> Vec<DateTime<Utc>> {
         let mut start: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
         let end: DateTime<Utc> = "2027-01-01T00:00:00Z".parse().unwrap();

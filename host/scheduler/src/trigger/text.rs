@@ -1,4 +1,4 @@
-//! The text in which a person writes a trigger.
+//! The text form of triggers.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ use crate::{
     time::Instant,
 };
 
-/// Text that is not a trigger.
+/// A text that is not a trigger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a trigger: {reason}")]
 pub struct TriggerError {
@@ -26,20 +26,20 @@ pub struct TriggerError {
 }
 
 impl TriggerError {
-    /// Why it never fires, where that is all that is wrong with it.
+    /// Returns why it never fires, if nothing else is wrong with it.
     #[must_use]
     pub const fn never(&self) -> Option<Never> {
         self.never
     }
 
-    /// How it is written.
+    /// Returns a hint on how to write it.
     #[must_use]
     pub fn hint(&self) -> &str {
         &self.hint
     }
 }
 
-/// What is wrong, and how it is written.
+/// What is wrong, and a hint on how to write it.
 struct Problem {
     reason: String,
     hint: String,
@@ -51,7 +51,7 @@ impl Problem {
         Self { reason: reason.into(), hint: hint.into(), never: None }
     }
 
-    /// Whoever sends a text of any length gets its beginning back.
+    /// Adds the text, of which only the beginning is shown, whatever its length.
     fn of(self, text: &str) -> TriggerError {
         let shown = excerpt(text.trim());
         let (reason, hint) = (in_one_line(&self.reason), in_one_line(&self.hint));
@@ -62,44 +62,43 @@ impl Problem {
 const AT: &str = "write `at now+2s`, or `at 2027-03-01T06:30:00Z` with `Z` or an offset such as `+01:00`";
 const EVERY: &str = "write `every 15m`, or `every 1h30m from 2027-03-01T06:30:00Z`";
 const CRON: &str = "write `cron 30 6 * * MON-FRI`, in quotes where a shell reads it, or `cron @daily in Europe/London`";
-const SHELL: &str =
-    "if a shell has put file names in the place of `*`, put the trigger in quotes, as in `'cron 30 6 * * *'`";
+const SHELL: &str = "if a shell has replaced `*` by file names, put the trigger in quotes, as in `'cron 30 6 * * *'`";
 const SUN: &str = "write `sunrise`, `sunset -20m`, or `civil-dusk +5m not-before 20:00 not-after 21:30 else 21:00`";
 const DURATION: &str = "durations are written `500ms`, `2s`, `15m`, `1h30m` or `1d`";
 const ANY: &str = "write `now`, `at 2027-03-01T06:30:00Z`, `every 15m`, `cron 30 6 * * MON-FRI` (in quotes where a shell reads \
                    it), or a sun event as in `sunset -20m`";
 
-/// The last one is the minus sign of typography.
+/// The last one is the typographic minus sign.
 const SIGNS: [char; 3] = ['+', '-', '−'];
 
-/// Reads a trigger that a person wrote.
+/// Parses a trigger that a user wrote.
 ///
 /// # Errors
-/// Says what is wrong, and how it is written.
-pub fn parse(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
-    let trigger = read(text, now, patterns)?;
+/// Returns an error that describes what is wrong and how to write it.
+pub fn parse(text: &str, now: Instant, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
+    let trigger = read(text, now, cron_cache)?;
     if let Trigger::Sun(sun) = &trigger {
         in_order(sun).map_err(|problem| problem.of(text))?;
     }
     Ok(trigger)
 }
 
-/// Reads a trigger that was accepted and written down, be it by an earlier version that accepted times of day in another
-/// order: there the later rule holds, `not-after`.
+/// Parses a stored trigger. An earlier version may have accepted times of day in another order: then `not-after`, the
+/// later rule, holds.
 ///
 /// # Errors
-/// Says what is wrong.
-pub fn parse_stored(text: &str, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
-    // A host that starts may read a million of them.
+/// Returns an error that describes what is wrong.
+pub fn parse_stored(text: &str, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
+    // A fast path: a host may read a million of them when it starts.
     if let Some(Ok(time)) = text.strip_prefix("at ").map(DateTime::parse_from_rfc3339)
         && let Some(instant) = Instant::from_millis(time.timestamp_millis())
     {
         return Ok(Trigger::At(instant));
     }
-    read(text, Instant::MIN, patterns)
+    read(text, Instant::MIN, cron_cache)
 }
 
-fn read(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigger, TriggerError> {
+fn read(text: &str, now: Instant, cron_cache: &mut CronCache) -> Result<Trigger, TriggerError> {
     if text.len() > limits::TRIGGER_BYTES {
         return Err(Problem::new(format!("it is longer than {} bytes", limits::TRIGGER_BYTES), ANY).of(text));
     }
@@ -109,7 +108,7 @@ fn read(text: &str, now: Instant, patterns: &mut CronCache) -> Result<Trigger, T
     let trigger = match keyword.as_str() {
         "at" => at(rest, now),
         "every" => every(rest),
-        "cron" => cron(rest, patterns),
+        "cron" => cron(rest, cron_cache),
         word if word.starts_with("now") => at(&words, now),
         word if ["cron_tz=", "tz=", "@every", "@reboot"].iter().any(|other| word.starts_with(other)) => {
             Err(of_another_cron(&words.join(" ")))
@@ -127,7 +126,7 @@ fn at(words: &[&str], now: Instant) -> Result<Trigger, Problem> {
             Some(later) => later_by(now, later)?,
             None => return Err(Problem::new(format!("after `now`, `{rest}` is not `+` and a duration"), AT)),
         },
-        // Between the date and the time may be a space (RFC 3339, 5.6).
+        // A space may separate the date and the time (RFC 3339, 5.6).
         None => instant(&words.join(" "), AT)?,
     };
     Ok(Trigger::At(instant))
@@ -147,7 +146,7 @@ fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
         },
         Err(_) if text.is_empty() => "the time is missing".into(),
         Err(_) if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() => {
-            format!("`{text}` does not say how far it is from UTC; did you mean `{text}Z`?")
+            format!("`{text}` has no offset from UTC; did you mean `{text}Z`?")
         }
         Err(_) => match clock(text) {
             Some(time) => return Err(without_date(text, time)),
@@ -160,7 +159,7 @@ fn instant(text: &str, hint: &str) -> Result<Instant, Problem> {
     Err(Problem::new(reason, hint))
 }
 
-/// A time of day, where it is not said on which.
+/// Returns an error for a time of day without a date.
 fn without_date(text: &str, time: NaiveTime) -> Problem {
     let (minute, hour) = (time.minute(), time.hour());
     let hint = format!(
@@ -184,10 +183,10 @@ fn every(words: &[&str]) -> Result<Trigger, Problem> {
     }
 }
 
-fn cron(words: &[&str], patterns: &mut CronCache) -> Result<Trigger, Problem> {
+fn cron(words: &[&str], cron_cache: &mut CronCache) -> Result<Trigger, Problem> {
     let (expression, zone) = match words {
         [expression @ .., "in", zone] => {
-            (expression, Some(patterns.zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
+            (expression, Some(cron_cache.zone(zone).map_err(|error| Problem::new(error.to_string(), CRON))?))
         }
         expression => (expression, None),
     };
@@ -195,7 +194,7 @@ fn cron(words: &[&str], patterns: &mut CronCache) -> Result<Trigger, Problem> {
     if expression.is_empty() {
         return Err(Problem::new("the expression is missing", CRON));
     }
-    let cron = patterns.cron(&expression, zone);
+    let cron = cron_cache.cron(&expression, zone);
     cron.map(Trigger::Cron).map_err(|error| {
         let general = if has_file_names(&expression) { SHELL } else { CRON };
         let hint = error.hint().unwrap_or(general);
@@ -203,7 +202,8 @@ fn cron(words: &[&str], patterns: &mut CronCache) -> Result<Trigger, Problem> {
     })
 }
 
-/// Whether a shell may have made files' names of each `*`: then none is left, and there are too many fields, or strange ones.
+/// Returns whether a shell may have expanded each `*` to file names: then none is left, and there are too many fields,
+/// or strange ones.
 fn has_file_names(expression: &str) -> bool {
     let fields = || expression.split_whitespace();
     let is_name = |field: &str| {
@@ -215,7 +215,7 @@ fn has_file_names(expression: &str) -> bool {
 }
 
 fn sun(keyword: &str, rest: &[&str]) -> Result<Trigger, Problem> {
-    // `sunset-20m` means what it seems to mean: no event has a digit in its name.
+    // `sunset-20m` has an offset: no event has a digit in its name.
     let signs = keyword.char_indices().filter(|(_, character)| SIGNS.contains(character));
     let sign = signs
         .into_iter()
@@ -229,7 +229,7 @@ fn sun(keyword: &str, rest: &[&str]) -> Result<Trigger, Problem> {
     clauses(sun, rest, attached.is_empty()).map(Trigger::from)
 }
 
-/// What follows the event: an offset, then the clamps.
+/// Parses what follows the event: an offset, then the limits.
 fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Problem> {
     let mut words = rest.iter().copied().peekable();
     if offset_allowed && let Some(word) = words.next_if(|word| word.starts_with(SIGNS)) {
@@ -242,30 +242,28 @@ fn clauses(mut sun: Sun, rest: &[&str], offset_allowed: bool) -> Result<Sun, Pro
             "not-after" => &mut sun.not_after,
             "else" => &mut sun.otherwise,
             "otherwise" => {
-                return Err(Problem::new(format!("`{word}` is not a part of it; did you mean `else`?"), SUN));
+                return Err(Problem::new(format!("`{word}` is not part of it; did you mean `else`?"), SUN));
             }
             "before" | "after" => {
-                return Err(Problem::new(format!("`{word}` is not a part of it; did you mean `not-{word}`?"), SUN));
+                return Err(Problem::new(format!("`{word}` is not part of it; did you mean `not-{word}`?"), SUN));
             }
             _ if word.starts_with(|first: char| first.is_ascii_digit()) => {
                 return Err(Problem::new(format!("`{word}` has no sign; did you mean `+{word}` or `-{word}`?"), SUN));
             }
             other => {
-                let reason = format!(
-                    "`{word}` is not a part of it{}",
-                    did_you_mean(other, &["not-before", "not-after", "else"])
-                );
+                let reason =
+                    format!("`{word}` is not part of it{}", did_you_mean(other, &["not-before", "not-after", "else"]));
                 return Err(Problem::new(reason, SUN));
             }
         };
         if clamp.replace(time_of_day(words.next().unwrap_or_default(), word)?).is_some() {
-            return Err(Problem::new(format!("`{word}` is there twice"), SUN));
+            return Err(Problem::new(format!("`{word}` occurs twice"), SUN));
         }
     }
     Ok(sun)
 }
 
-/// The times of day of a sun trigger have to be in order.
+/// Checks that the times of day of a sun trigger are in order.
 fn in_order(sun: &Sun) -> Result<(), Problem> {
     sun.out_of_order().map_or(Ok(()), |OutOfOrder { earlier, later, counted_from }| {
         let name = |name| if name == "otherwise" { "else" } else { name };
@@ -285,14 +283,17 @@ fn offset(text: &str) -> Result<i32, Problem> {
 
 fn time_of_day(text: &str, clause: &str) -> Result<NaiveTime, Problem> {
     clock(text).ok_or_else(|| {
-        let what =
-            if text.is_empty() { "its time of day is missing".into() } else { format!("`{text}` is no time of day") };
+        let what = if text.is_empty() {
+            "its time of day is missing".into()
+        } else {
+            format!("`{text}` is not a time of day")
+        };
         let what = no_such_clock(text).map_or(what, |why| format!("`{text}`: {why}"));
         Problem::new(format!("after `{clause}`, {what}"), "times of day are written `06:30` or `06:30:15`")
     })
 }
 
-/// `06:30` or `06:30:15`.
+/// Parses `06:30` or `06:30:15`.
 fn clock(text: &str) -> Option<NaiveTime> {
     let numbers: Option<Vec<u32>> = text
         .split(':')
@@ -305,10 +306,10 @@ fn clock(text: &str) -> Option<NaiveTime> {
     }
 }
 
-/// Reads a duration such as `1h30m`, in milliseconds.
+/// Parses a duration such as `1h30m`, in milliseconds.
 ///
 /// # Errors
-/// Says what is wrong, and how it is written.
+/// Returns an error that describes what is wrong and how to write it.
 pub fn parse_duration(text: &str) -> Result<u64, TriggerError> {
     duration_ms(text).map_err(|problem| problem.of(text))
 }
@@ -349,14 +350,14 @@ fn duration_ms(text: &str) -> Result<u64, Problem> {
     Ok(total)
 }
 
-/// What is cron elsewhere: what it means is known where cron expressions are.
+/// Returns an error for the syntax of another cron, with the hint of the cron parser.
 fn of_another_cron(text: &str) -> Problem {
     let error = CronCache::default().cron(text, None).err();
     let hint = error.as_ref().and_then(CronError::hint).unwrap_or(CRON);
-    Problem::new("other kinds of cron take that, and Roost does not", hint)
+    Problem::new("other kinds of cron accept that, Roost does not", hint)
 }
 
-/// The first word is none that a trigger begins with.
+/// Returns an error for an unknown first word.
 fn unknown(keyword: &str, rest: &[&str]) -> Problem {
     let text = [&[keyword], rest].concat().join(" ");
     let is_cron = keyword.starts_with('@')
@@ -394,7 +395,7 @@ fn did_you_mean(word: &str, candidates: &[&str]) -> String {
     }
 }
 
-/// What [`parse`] reads.
+/// Writes what [`parse`] accepts.
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -409,7 +410,7 @@ impl fmt::Display for Trigger {
     }
 }
 
-/// `sunset -20m not-before 20:00 not-after 21:30`
+/// Writes `sunset -20m not-before 20:00 not-after 21:30`.
 impl fmt::Display for Sun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { event, offset_ms, not_before, not_after, otherwise } = *self;
@@ -427,7 +428,7 @@ impl fmt::Display for Sun {
     }
 }
 
-/// Milliseconds, as people read them: `1h30m`.
+/// Milliseconds, formatted for users: `1h30m`.
 #[derive(Clone, Copy, Debug)]
 pub struct Duration(pub u64);
 

@@ -1,4 +1,4 @@
-//! What must hold whatever happens, and the memory that it takes to see it.
+//! The checker of the invariants, with the state that it needs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,73 +20,73 @@ use crate::{
     world::site,
 };
 
-/// Sees everything that leaves the scheduler.
+/// Observes all changes and effects of the scheduler.
 #[derive(Default)]
 pub(crate) struct Checker {
-    /// Recorded on disk as sent and ended.
+    /// Outcomes that are recorded on disk.
     ended: HashMap<RunId, Outcome>,
     /// Runs of which the broker has, or may have, a step.
     on_the_wire: BTreeMap<RunId, Sent>,
-    /// What the broker has, in order: the device, the topic, the run, the step.
+    /// The messages that the broker has, in order: the device, the topic, the run, the step.
     received: Vec<(PluginName, DeviceName, String, RunId, usize)>,
-    /// Steps that say `once` and were handed over.
+    /// Steps marked `once` that were sent.
     once: BTreeSet<(RunId, usize)>,
     /// Runs that have started and have not ended.
-    going: BTreeMap<RunId, Publish>,
+    active: BTreeMap<RunId, Publish>,
     /// The newest occurrence of each group that was sent.
     groups: HashMap<(PluginName, DeviceName, GroupName), (Instant, JobId)>,
-    /// The jobs that each device has now, as far as is known.
+    /// The current jobs of each device, as far as known.
     pub(crate) plans: BTreeMap<(PluginName, DeviceName), Vec<Job>>,
-    /// Runs that went on although nothing could be kept of that: after the crash they go back.
-    unkept: BTreeSet<RunId>,
-    /// By the step whose attempts leave now.
+    /// Runs that continued although the store had failed: they go back after the crash.
+    unsaved: BTreeSet<RunId>,
+    /// Runs that ended in the current step.
     pub(crate) just_ended: Vec<RunId>,
-    /// Runs that are on disk, or were.
+    /// Runs that are or were on disk.
     saved: BTreeSet<RunId>,
-    /// Saved runs with steps that are not repeated, or that are done as soon as a device says so.
+    /// Saved runs with steps that are not repeated, or that a report may complete.
     may_be_unsent: BTreeSet<RunId>,
-    /// Devices of which a run was abandoned: perhaps one that had taken over what others owed.
+    /// Devices with an abandoned run, which may have taken over owed steps of others.
     abandoned: BTreeSet<(PluginName, DeviceName)>,
-    /// Whether the clock was set back. Then a crash may forget a run of one step, which is not on disk before it has ended:
-    /// the occurrence comes again, in a series of its own.
+    /// Whether the clock was set back. Then a crash may lose a run of one step, which is not on disk before it has
+    /// ended: the occurrence comes again, in a new series.
     clock_was_set_back: bool,
-    /// What the clock was set past last, if nothing has crashed since.
+    /// The stretch that the clock was last set forward over, if there was no crash since.
     jumped: Option<(Instant, Instant)>,
-    /// Runs that were under way when the clock was set, and that is not durable yet.
+    /// Runs that were active when the clock was set, until that is durable.
     shifted: Vec<RunId>,
-    /// Whether a crash takes along by how much the clock was set.
-    clock_set_is_not_kept: bool,
-    /// How many thousandths of a message each plugin may send, and when that was so.
+    /// Whether a crash would lose by how much the clock was set.
+    clock_set_is_not_durable: bool,
+    /// How many thousandths of a message each plugin may send, and since when.
     buckets: HashMap<PluginName, (Instant, i64)>,
-    /// Until when what a run has taken over from earlier ones may be put off, by its device, its job and its occurrence.
+    /// Until when owed steps that a run has taken over may be put off, by device, job and occurrence.
     put_off_until: HashMap<(PluginName, DeviceName, JobId, Instant), Instant>,
-    /// Since when runs that are going on hold what they need, by the scheduler's own measure.
+    /// Since when active runs hold their resource, by the scheduler's measure.
     holding: BTreeMap<RunId, (ResourceName, Instant)>,
-    /// Those that have held it for long enough, and go on without.
+    /// Runs that have held it for the longest time, and continue without it.
     freed: BTreeSet<RunId>,
-    /// Those of which that cannot be known after a crash: they may hold it.
+    /// Runs for which that is unknown after a crash: they may hold it.
     may_be_freed: BTreeSet<RunId>,
-    /// What runs that were cut short held since when: newer ones may have taken it over.
+    /// Since when runs that were cut short held a resource: newer ones may have taken it over.
     left: HashMap<(PluginName, DeviceName, ResourceName), Instant>,
-    /// By resource, the plugin that had it last, and the runs that waited for it then.
+    /// By resource, the plugin that had it last, and the runs that were waiting for it then.
     turns: HashMap<ResourceName, (PluginName, BTreeSet<RunId>)>,
-    /// The runs that wait for a resource now, of those that start as soon as they have it.
+    /// The runs that wait for a resource now and start as soon as they have it.
     waiting: BTreeMap<RunId, ResourceName>,
 }
 
-/// What is known of a run on the wire.
+/// A run of which the broker may have a step.
 struct Sent {
     topics: Vec<String>,
-    /// Where in what was received it began.
+    /// The index in `received` at which it began.
     since: usize,
-    /// Whether there are steps that are not repeated, or are done as soon as a device says so, whatever made it.
+    /// Whether it has steps that are not repeated, or that any report completes.
     may_be_unsent: bool,
     /// Whether it was not on disk when the host crashed.
     forgotten: bool,
 }
 
 impl Checker {
-    /// An attempt is to be made, as soon as what it depends on is durable.
+    /// Checks an attempt that is decided, and made as soon as the changes it depends on are durable.
     pub(crate) fn decided(&self, now: Instant, publish: &Publish, grants: &[Grant]) {
         let (run, policy) = (&publish.run, publish.body.policy());
         if publish.step > 0 || publish.number > 1 {
@@ -102,8 +102,8 @@ impl Checker {
         assert!(grants.is_empty() || grants.iter().any(by), "I8: {run} publishes outside its plugin's grant");
     }
 
-    /// I7: no plugin sends more than its rate allows.
-    pub(crate) fn keeps_to_rate(&mut self, now: Instant, plugin: &PluginName, rates: &Rates) {
+    /// Checks that no plugin sends more than its rate allows (I7).
+    pub(crate) fn check_rate(&mut self, now: Instant, plugin: &PluginName, rates: &Rates) {
         let Rate { per_second, burst } = rates.of(plugin);
         let full = i64::from(burst) * 1_000;
         let (since, left) = self.buckets.get(plugin).copied().unwrap_or((now, full));
@@ -112,24 +112,24 @@ impl Checker {
         self.buckets.insert(plugin.clone(), (now, left));
     }
 
-    /// An attempt leaves although nothing can be kept any more.
-    pub(crate) fn sent_unkept(&mut self, publish: &Publish) {
-        assert!(publish.step > 0, "{} is begun although nothing can be kept", publish.run);
-        assert!(!publish.message().once, "I4: {} says `once`, and it cannot be kept that it was sent", publish.run);
-        self.unkept.insert(publish.run.clone());
+    /// Checks a message that is sent although the store has failed.
+    pub(crate) fn sent_unsaved(&mut self, publish: &Publish) {
+        assert!(publish.step > 0, "{} is started although the store has failed", publish.run);
+        assert!(!publish.message().once, "I4: {} sends a `once` step that cannot be saved as sent", publish.run);
+        self.unsaved.insert(publish.run.clone());
     }
 
-    /// An attempt leaves.
+    /// Checks a message that is sent.
     pub(crate) fn sent(&mut self, publish: &Publish, disk: &Disk, listens: bool) {
         let (run, message) = (&publish.run, publish.message());
         let outcome = self.ended.get(run);
         assert!(outcome.is_none(), "I2: {run} is sent after it ended: {outcome:?}");
         let saved = disk.runs.values().find(|saved| saved.id == *run);
-        let is_planned = saved.is_some() || self.unkept.contains(run) || disk.plans(run, &publish.body);
+        let is_planned = saved.is_some() || self.unsaved.contains(run) || disk.plans(run, &publish.body);
         assert!(is_planned, "I3: {run} is sent before its plan is durable");
         let is_long = publish.body.step_count() > 1;
         assert!(
-            !is_long || saved.is_some() || self.unkept.contains(run),
+            !is_long || saved.is_some() || self.unsaved.contains(run),
             "I3: {run} owes later steps, and is not on disk"
         );
         if message.once {
@@ -138,20 +138,20 @@ impl Checker {
             let is_new = self.once.insert((run.clone(), publish.step));
             assert!(is_new, "I4: step {} of {run} is sent twice", publish.step);
         }
-        assert!(message.confirm().is_none() || listens, "{run} is sent before its device is listened to");
-        if publish.step == 0 && !self.going.contains_key(run) && !self.just_ended.contains(run) {
+        assert!(message.confirm().is_none() || listens, "{run} is sent before its subscription");
+        if publish.step == 0 && !self.active.contains_key(run) && !self.just_ended.contains(run) {
             self.starts(publish);
         }
     }
 
-    /// An attempt was decided, and has not left: whatever it says of once is still to come.
+    /// Records that a message was put off: a `once` step is still to be sent.
     pub(crate) fn unsent(&mut self, publish: &Publish) {
         self.once.remove(&(publish.run.clone(), publish.step));
     }
 
-    /// Nothing of a run has been sent, as far as the host knows: a crash may have made it forget.
+    /// Records that a run has not started, as far as the host knows.
     pub(crate) fn has_not_started(&mut self, run: &RunId) {
-        self.going.remove(run);
+        self.active.remove(run);
     }
 
     /// A run starts, or is tried again after a crash that knew nothing of it.
@@ -160,7 +160,7 @@ impl Checker {
         let of_device = |other: &RunId| (&other.plugin, &other.device) == (&run.plugin, &run.device);
         let of_job = |other: &RunId| of_device(other) && other.job == run.job;
         let most = |policy: &Policy| if let Overlap::Allow(most) = policy.overlap { most } else { 1 };
-        let others = || self.going.iter().filter(|(other, _)| of_job(other));
+        let others = || self.active.iter().filter(|(other, _)| of_job(other));
         let at_once = others().count();
         // A plan may have changed the policy in between.
         let most = others().map(|(_, sent)| most(&sent.body.policy())).fold(most(&policy), u32::max);
@@ -170,14 +170,14 @@ impl Checker {
                 let same = other.body.policy().needs.as_ref() == Some(needs) && other.run != *run;
                 same && !self.freed.contains(&other.run)
             };
-            let holder = self.going.values().find(holds).map(|other| &other.run);
+            let holder = self.active.values().find(holds).map(|other| &other.run);
             assert!(holder.is_none(), "{run} starts although {holder:?} holds `{needs}`");
             self.takes_its_turn(run, needs);
         }
         if let Some(group) = policy.group() {
             let of_group =
                 |(other, sent): &(&RunId, &Publish)| of_device(other) && sent.body.policy().group() == Some(group);
-            let other = self.going.iter().find(of_group).map(|(other, _)| other);
+            let other = self.active.iter().find(of_group).map(|(other, _)| other);
             assert!(other.is_none(), "{run} starts before {other:?} of its group has ended");
             let key = (run.plugin.clone(), run.device.clone(), group.clone());
             let own = (run.occurrence, run.job.clone());
@@ -199,12 +199,9 @@ impl Checker {
                 **other != *run && other.origin.is_of_trigger() && of_job(other) && other.occurrence == run.occurrence
             };
             let before = self.ended.keys().find(same);
-            assert!(
-                before.is_none(),
-                "I11: {run} is made up for, and was done before the clock was set back: {before:?}"
-            );
+            assert!(before.is_none(), "I11: {run} is caught up, and ran before the clock was set back: {before:?}");
         }
-        self.going.insert(run.clone(), publish.clone());
+        self.active.insert(run.clone(), publish.clone());
     }
 
     /// I7: a plugin does not have a resource twice while a run of another one waits for it.
@@ -224,7 +221,7 @@ impl Checker {
     }
 
     /// After each step of the scheduler: which runs hold resources and wait for them.
-    pub(crate) fn looks_at(&mut self, now: Instant, runs: &[RunUnderWay<'_>]) {
+    pub(crate) fn check_holders(&mut self, now: Instant, runs: &[RunUnderWay<'_>]) {
         self.waiting.clear();
         for run in runs {
             let Some(needs) = run.body.policy().needs else { continue };
@@ -248,18 +245,18 @@ impl Checker {
         }
     }
 
-    /// A run goes on without what it needs.
+    /// Checks that a run released its resource no earlier than allowed.
     pub(crate) fn freed(&mut self, now: Instant, run: &RunId, needs: &ResourceName) {
         let left = self.left.get(&(run.plugin.clone(), run.device.clone(), needs.clone()));
         let own = self.holding.get(run).map(|(_, since)| since);
         let since = own.into_iter().chain(left).min();
         let held_ms = since.map_or(i64::MAX, |since| now.ms_since(*since));
-        assert!(held_ms >= i64::from(LONGEST_HOLD_MS), "{run} has to let go after {held_ms} ms");
+        assert!(held_ms >= i64::from(LONGEST_HOLD_MS), "{run} had to release its resource after {held_ms} ms");
         self.may_be_freed.remove(run);
         self.freed.insert(run.clone());
     }
 
-    /// Whether a device still has a job that was due then: of a job that has gone, nothing is known.
+    /// Returns whether a device still has a job that was due at an instant; unknown for removed jobs.
     fn is_due_by_plan(&self, of: &RunId, job: &JobId, at: Instant) -> bool {
         let plan = self.plans.get(&(of.plugin.clone(), of.device.clone()));
         plan.into_iter().flatten().filter(|planned| planned.id == *job && planned.policy.group().is_some()).any(
@@ -270,24 +267,24 @@ impl Checker {
         )
     }
 
-    /// A message reaches the broker.
+    /// Checks a message that reaches the broker.
     pub(crate) fn received(&mut self, publish: &Publish) {
         self.possibly_received(publish);
         let run = &publish.run;
-        // A run that is cut short has fewer steps; its topics are still in their order.
+        // A run that was cut short has fewer steps; its topics are still in order.
         let topics = self.on_the_wire.get(run).map(|sent| &sent.topics);
         let place = topics.and_then(|topics| topics.iter().position(|topic| topic == publish.message().topic()));
         let step = place.expect("one of its steps");
         let newest = self.received.iter().filter(|(.., other, _)| other == run).map(|(.., step)| *step).max();
-        let newest = newest.filter(|_| !self.unkept.contains(run));
+        let newest = newest.filter(|_| !self.unsaved.contains(run));
         assert!(newest.is_none_or(|newest| newest <= step), "a step of {run} after a later one");
         let topic = publish.message().topic().to_owned();
         self.received.push((run.plugin.clone(), run.device.clone(), topic, run.clone(), step));
     }
 
-    /// A message may have reached the broker.
+    /// Records that a message may have reached the broker.
     pub(crate) fn possibly_received(&mut self, publish: &Publish) {
-        // Of a run that no disk has known, the occurrence comes again as the plan of now has it.
+        // An occurrence of a run that was never on disk comes again by the current plan.
         if self.on_the_wire.get(&publish.run).is_some_and(|sent| sent.forgotten) {
             self.on_the_wire.remove(&publish.run);
         }
@@ -301,7 +298,8 @@ impl Checker {
         });
     }
 
-    /// From here on, occurrences have other ids: what is under way has to keep its own.
+    /// Moves measured times after the clock was set. Occurrences have new ids from here on, and active runs must keep
+    /// theirs.
     pub(crate) fn clock_set(&mut self, from: Instant, to: Instant) {
         self.buckets.values_mut().for_each(|(since, _)| *since = since.plus_ms(to.ms_since(from)));
         self.jumped = (from < to).then_some((from, to));
@@ -311,25 +309,25 @@ impl Checker {
         }
         self.clock_was_set_back |= to < from;
         self.put_off_until.values_mut().for_each(|until| *until = until.plus_ms(to.ms_since(from)));
-        self.shifted = self.going.keys().cloned().collect();
-        self.clock_set_is_not_kept = true;
+        self.shifted = self.active.keys().cloned().collect();
+        self.clock_set_is_not_durable = true;
     }
 
-    /// Everything so far is durable.
-    pub(crate) fn all_is_kept(&mut self, disk: &Disk) {
-        self.clock_set_is_not_kept = false;
-        for run in self.shifted.drain(..).filter(|run| self.going.contains_key(run)) {
+    /// Checks that everything is durable.
+    pub(crate) fn all_is_durable(&mut self, disk: &Disk) {
+        self.clock_set_is_not_durable = false;
+        for run in self.shifted.drain(..).filter(|run| self.active.contains_key(run)) {
             let is_kept = disk.runs.values().any(|saved| saved.id == run);
-            assert!(is_kept, "I2: {run} was under way when the clock was set, and is not on disk");
+            assert!(is_kept, "I2: {run} was active when the clock was set, and is not on disk");
         }
     }
 
-    /// What was newest was so by another plan.
+    /// Forgets the newest occurrences of groups, which were by an earlier plan.
     pub(crate) fn loaded(&mut self, plugin: &PluginName) {
         self.groups.retain(|(of, ..), _| of != plugin);
     }
 
-    /// A run is to be kept.
+    /// Records a saved run.
     pub(crate) fn saved(&mut self, run: &SavedRun) {
         self.saved.insert(run.id.clone());
         if run.body.steps().any(|step| step.once || step.confirm().is_some()) {
@@ -337,12 +335,12 @@ impl Checker {
         }
     }
 
-    /// A run ends, as far as the memory knows.
+    /// Records the end of a run that is not durable yet.
     pub(crate) fn ends(&mut self, ended: &RunEnded) {
         if ended.outcome == Outcome::Cancelled(Cancelled::Abandoned) {
             self.abandoned.insert((ended.id.plugin.clone(), ended.id.device.clone()));
         }
-        self.leaves_what_it_owes(ended);
+        self.check_put_off(ended);
         let RunId { plugin, device, .. } = &ended.id;
         if let (Some((needs, since)), Outcome::Cancelled(_)) = (self.holding.get(&ended.id), &ended.outcome)
             && (!self.freed.contains(&ended.id) || self.may_be_freed.contains(&ended.id))
@@ -358,19 +356,19 @@ impl Checker {
         self.holding.remove(&ended.id);
         self.freed.remove(&ended.id);
         self.may_be_freed.remove(&ended.id);
-        self.going.remove(&ended.id);
+        self.active.remove(&ended.id);
     }
 
-    /// The clock was set while the host was away: what is owed has been put off for a time that cannot be known.
-    pub(crate) fn forgets_how_long_it_was(&mut self) {
+    /// Forgets how long owed steps were put off, because the clock was set while the host was down.
+    pub(crate) fn forget_put_off(&mut self) {
         self.put_off_until.clear();
     }
 
-    /// Newer runs may begin the time of what is owed anew, but not for ever (I5).
-    fn leaves_what_it_owes(&mut self, ended: &RunEnded) {
+    /// Checks that newer runs do not put off owed steps without end (I5).
+    fn check_put_off(&mut self, ended: &RunEnded) {
         let (Some((job, by)), Some(started)) = (heir(ended), ended.started) else { return };
         let RunId { plugin, device, job: own_job, occurrence, .. } = ended.id.clone();
-        let (Some(first), Some(sent)) = (self.going.get(&ended.id), self.on_the_wire.get(&ended.id)) else { return };
+        let (Some(first), Some(sent)) = (self.active.get(&ended.id), self.on_the_wire.get(&ended.id)) else { return };
         let Some(last) = first.body.steps().skip(1).last().filter(|_| !sent.may_be_unsent) else { return };
         let is_last = |(of, at, topic, ..): &(PluginName, DeviceName, String, RunId, usize)| {
             (of, at, topic.as_str()) == (&plugin, &device, last.topic())
@@ -391,18 +389,18 @@ impl Checker {
         self.put_off_until.insert((plugin, device, job.clone(), by), until);
     }
 
-    /// The same, on disk.
+    /// Records the end of a run on disk.
     pub(crate) fn ended(&mut self, ended: &RunEnded) {
-        // An occurrence that nothing was sent of may be decided again after a crash, by another reason.
+        // An occurrence without sent messages may be decided again after a crash, with another reason.
         if !matches!(ended.outcome, Outcome::Skipped(_) | Outcome::Missed(_)) {
             self.ended.insert(ended.id.clone(), ended.outcome.clone());
         }
     }
 
-    /// The memory is gone; what the disk knows goes on.
+    /// Continues with the state on disk after a crash.
     pub(crate) fn crashed(&mut self, now: Instant, disk: &Disk) {
-        if std::mem::take(&mut self.clock_set_is_not_kept) {
-            self.forgets_how_long_it_was();
+        if std::mem::take(&mut self.clock_set_is_not_durable) {
+            self.forget_put_off();
         }
         (self.left, self.turns, self.waiting) = Default::default();
         self.holding = disk
@@ -416,8 +414,8 @@ impl Checker {
         let most = i64::from(LONGEST_HOLD_MS) + HOLD_SLACK_MS;
         let is_over = |(_, (_, since)): &(&RunId, &(ResourceName, Instant))| now.ms_since(*since) >= most;
         self.freed = self.holding.iter().filter(is_over).map(|(run, _)| run.clone()).collect();
-        // Where a crash took along by how much the clock was set back, a run that had given up the resource seems to have
-        // just begun to hold it; and which of them that is cannot be seen, so that each may leave it to a newer one.
+        // If a crash lost by how much the clock was set back, a run that had released the resource appears to have just
+        // begun to hold it; which one is unknown, so that each may leave it to a newer run.
         let may_be_freed = |of: &(&RunId, &(ResourceName, Instant))| {
             let holders = || self.holding.values().filter(|(other, _)| *other == of.1.0).count();
             self.clock_was_set_back && !is_over(of) && holders() > 1
@@ -429,27 +427,27 @@ impl Checker {
         self.jumped = None;
         let kept: HashMap<&RunId, bool> =
             disk.runs.values().map(|saved| (&saved.id, saved.progress.started.is_some())).collect();
-        self.going.retain(|run, _| kept.get(run) == Some(&true));
+        self.active.retain(|run, _| kept.get(run) == Some(&true));
         for (run, sent) in &mut self.on_the_wire {
             sent.forgotten |= !kept.contains_key(run) && !self.ended.contains_key(run);
         }
     }
 
-    /// Nothing is given up of what is owed (I5), and everything has a recorded end (I13).
+    /// Checks that all owed steps were sent (I5), and that every run has a recorded outcome (I13).
     pub(crate) fn all_is_done(&self, disk: &Disk) {
         for (run, sent) in &self.on_the_wire {
             let outcome = disk.history.get(run).map(|ended| &ended.outcome);
-            self.is_not_owed_any_more(run, sent, outcome, disk);
+            self.check_owed(run, sent, outcome, disk);
             let forgotten = self.clock_was_set_back && sent.topics.len() == 1;
             let recorded = forgotten || outcome.is_some() || disk.history.values().any(|ended| stands_for(ended, run));
             assert!(recorded, "I13: {run} has no recorded end");
         }
     }
 
-    fn is_not_owed_any_more(&self, run: &RunId, sent: &Sent, outcome: Option<&Outcome>, disk: &Disk) {
+    fn check_owed(&self, run: &RunId, sent: &Sent, outcome: Option<&Outcome>, disk: &Disk) {
         let Some(last) = sent.topics.last().filter(|_| sent.topics.len() > 1) else { return };
         let is_abandoned = self.abandoned.contains(&(run.plugin.clone(), run.device.clone()));
-        // What was left to a newer run is that one's to owe: of one that failed there was a step that is not repeated.
+        // Steps left to a newer run are owed by that run; if it failed, one of its steps was not to be repeated.
         let heir_of = |ended: &&RunEnded| {
             let (job, by) = heir(ended)?;
             let heir =
@@ -470,7 +468,7 @@ impl Checker {
         };
         let mut since = self.received[sent.since..].iter().filter(of_device);
         let is_sent = match outcome {
-            // What it owed was sent at once, or somebody else published there.
+            // Its owed steps were sent at once, or another run published to the topic.
             Some(Outcome::Cancelled(_)) => since.any(|(_, _, topic, ..)| topic == last),
             _ => since.any(|(_, _, topic, other, _)| topic == last && other == run),
         };
@@ -478,7 +476,7 @@ impl Checker {
     }
 }
 
-/// The job and the occurrence of the run that took another one's place.
+/// Returns the job and the occurrence of the run that replaced this one.
 fn heir(ended: &RunEnded) -> Option<(&JobId, Instant)> {
     match &ended.outcome {
         Outcome::Cancelled(Cancelled::Replaced { by }) => Some((&ended.id.job, *by)),
@@ -487,14 +485,14 @@ fn heir(ended: &RunEnded) -> Option<(&JobId, Instant)> {
     }
 }
 
-/// Whether a recorded end is that of several runs, and this is one of them.
+/// Returns whether a recorded outcome stands for several runs, including this one.
 fn stands_for(ended: &RunEnded, run: &RunId) -> bool {
     let Some(Several { since, .. }) = ended.outcome.several() else { return false };
     let same = RunId { occurrence: run.occurrence, ..ended.id.clone() } == *run;
     same && since <= run.occurrence && run.occurrence <= ended.id.occurrence
 }
 
-/// Every occurrence from `since` on has an end of its own, or is one of several that have one (I13).
+/// Checks that every occurrence from `since` on has an outcome of its own, or is one of several that share one (I13).
 pub(crate) fn is_accounted_for(
     disk: &Disk,
     (device, job): (&str, &str),

@@ -1,4 +1,4 @@
-//! What happens when the clock is set, as short stories.
+//! Scenarios in which the clock is set.
 
 use roost_scheduler::{
     event::Event,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn an_owed_step_comes_after_its_own_time_however_the_clock_is_set() {
+fn an_owed_step_keeps_its_delay_when_the_clock_is_set() {
     for by_ms in [-7_200_000, 7_200_000] {
         let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]);
         let mut world = world(&[water]);
@@ -28,7 +28,7 @@ fn an_owed_step_comes_after_its_own_time_however_the_clock_is_set() {
 }
 
 #[test]
-fn what_counts_elapsed_time_goes_on_when_the_clock_is_set_back_and_no_run_comes_twice() {
+fn every_continues_when_the_clock_is_set_back_and_no_run_comes_twice() {
     let mut world =
         world(&[job("tick", "every 30m", &[(0, "tick")]), job("daily", "cron 30 6 * * *", &[(0, "daily")])]);
     world.run_until(at("2027-03-01T06:40:00Z"));
@@ -48,7 +48,7 @@ fn what_counts_elapsed_time_goes_on_when_the_clock_is_set_back_and_no_run_comes_
 }
 
 #[test]
-fn what_the_clock_was_set_past_is_missed_and_says_so() {
+fn an_occurrence_that_the_clock_was_set_past_is_missed_with_that_reason() {
     let mut world = world(&[job("daily", "cron 30 6 * * *", &[(0, "daily")])]);
     world.run_until(at("2027-03-01T06:20:00Z"));
     world.set_clock(7_200_000);
@@ -62,7 +62,7 @@ fn what_the_clock_was_set_past_is_missed_and_says_so() {
     );
 }
 
-/// Half past five with the clock of now, which goes on.
+/// Returns a job that is due every half hour.
 fn tick(misfire: Misfire, grace_ms: u32) -> Job {
     with(job("tick", "every 30m", &[(0, "tick")]), |job| {
         job.policy.misfire = misfire;
@@ -75,7 +75,7 @@ fn published(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn what_was_done_before_the_clock_was_set_back_is_not_made_up_for_when_it_is_set_right() {
+fn runs_from_before_a_clock_was_set_back_are_not_caught_up_when_it_is_corrected() {
     for (misfire, grace_ms) in [(Misfire::RunOnce, 300_000), (Misfire::RunAll, 21_600_000)] {
         let mut world = world(&[tick(misfire, grace_ms)]);
         world.run_until(at("2027-03-01T07:00:30Z"));
@@ -89,21 +89,21 @@ fn what_was_done_before_the_clock_was_set_back_is_not_made_up_for_when_it_is_set
 }
 
 #[test]
-fn nor_when_the_host_was_started_by_a_clock_that_was_wrong() {
+fn nor_if_the_host_was_started_with_a_wrong_clock() {
     let mut world = world(&[tick(Misfire::RunOnce, 300_000)]);
     world.run_until(at("2027-03-01T07:01:00Z"));
     world.now = at("2027-03-01T05:17:00Z");
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T05:17:30Z"));
-    // And once more, before somebody sets the clock.
+    // And once more, before the clock is set.
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T05:18:00Z"));
     world.log.clear();
     world.set_clock(2 * 3_600_000 + 14 * 60_000);
     world.run_until(at("2027-03-01T08:01:00Z"));
-    // From here on it was not on, and not set.
+    // From here on the host was off, and the clock not set.
     check(
         &world,
         &[
@@ -117,13 +117,13 @@ fn nor_when_the_host_was_started_by_a_clock_that_was_wrong() {
 }
 
 #[test]
-fn a_run_that_waits_for_its_start_waits_for_what_the_clock_shows() {
+fn a_run_that_waits_for_its_start_follows_the_clock() {
     let open = with(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), |job| {
         job.policy.jitter_ms = 120_000;
     });
     let mut world = world(&[open]);
     world.run_until(at("2027-03-01T06:10:01Z"));
-    // The job goes, the run that waits for its jitter stays, and is on disk.
+    // The job is removed; the run that waits for its jitter stays, and is on disk.
     world.load("coop", 2, &[("north", vec![])]);
     world.run_until(world.now);
     world.now = at("2027-03-01T05:17:00Z");
@@ -140,7 +140,7 @@ fn a_run_that_waits_for_its_start_waits_for_what_the_clock_shows() {
 }
 
 #[test]
-fn a_job_that_comes_to_count_elapsed_time_does_not_wait_for_a_clock_that_was_set_back() {
+fn a_job_that_changes_to_every_does_not_wait_for_a_clock_that_was_set_back() {
     let cron = job("tick", "cron */30 * * * *", &[(0, "tick")]);
     let every = tick(Misfire::RunOnce, 300_000);
     for by_restart in [false, true] {
@@ -163,7 +163,7 @@ fn a_job_that_comes_to_count_elapsed_time_does_not_wait_for_a_clock_that_was_set
 }
 
 #[test]
-fn what_is_known_of_a_job_that_has_gone_begins_no_series_at_each_start() {
+fn a_tombstone_does_not_begin_a_series_at_each_start() {
     let mut world = world(&[tick(Misfire::RunOnce, 300_000)]);
     world.run_until(at("2027-03-01T09:01:00Z"));
     world.load("coop", 2, &[("north", vec![])]);
@@ -180,7 +180,7 @@ fn what_is_known_of_a_job_that_has_gone_begins_no_series_at_each_start() {
 }
 
 #[test]
-fn what_follows_the_wall_clock_waits_for_it_but_not_for_one_that_was_plainly_wrong() {
+fn cron_waits_for_the_wall_clock_but_not_for_one_that_was_plainly_wrong() {
     let daily = job("daily", "cron 0,30 6 * * *", &[(0, "daily")]);
     let lost = at("1970-01-01T06:29:00Z").ms_since(at("2027-03-02T06:31:00Z"));
     for (by_ms, comes_again) in [(-7_200_000, false), (-86_400_000, true), (lost, false)] {
@@ -196,7 +196,7 @@ fn what_follows_the_wall_clock_waits_for_it_but_not_for_one_that_was_plainly_wro
 }
 
 #[test]
-fn a_run_that_the_clock_was_set_past_while_it_waited_says_so() {
+fn a_waiting_run_that_the_clock_was_set_past_is_missed_with_that_reason() {
     let first = job("first", "at 2027-03-01T06:10:00Z", &[(0, "first")]);
     let mut world = world(&[first]);
     world.link_up(0);

@@ -1,4 +1,4 @@
-//! Steps that are done when their device says so, as short stories.
+//! Scenarios of steps that are confirmed by reports.
 
 use roost_scheduler::{
     event::Event,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[test]
-fn a_silent_device_is_tried_again_with_growing_pauses_and_its_run_can_be_replayed() {
+fn a_silent_device_is_retried_with_growing_pauses_and_its_run_can_be_replayed() {
     let open = with(confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false), |job| {
         job.policy.retry.attempts = Some(3);
     });
@@ -26,7 +26,7 @@ fn a_silent_device_is_tried_again_with_growing_pauses_and_its_run_can_be_replaye
     assert_eq!(times.len(), 3, "{times:?}");
     let last = lines(&world).pop().expect("a line");
     assert!(
-        last.ends_with("step 1 was given up after 3 attempts: the device did not report within 5s that it was done"),
+        last.ends_with("step 1 was given up after 3 attempts: the device did not confirm the step within 5s"),
         "{last}"
     );
     world.log.clear();
@@ -41,7 +41,7 @@ fn a_silent_device_is_tried_again_with_growing_pauses_and_its_run_can_be_replaye
 }
 
 #[test]
-fn a_report_from_before_counts_only_if_the_step_says_so() {
+fn an_earlier_report_counts_only_if_the_step_allows_it() {
     for (already, retained) in [(false, false), (false, true), (true, false), (true, true)] {
         let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), already);
         let mut world = world(&[open]);
@@ -57,7 +57,7 @@ fn a_report_from_before_counts_only_if_the_step_says_so() {
 }
 
 #[test]
-fn what_the_broker_has_kept_says_nothing_of_what_was_sent() {
+fn a_retained_report_does_not_confirm_a_sent_step() {
     let open = with(confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false), |job| {
         job.policy.retry.attempts = Some(1);
     });
@@ -73,7 +73,7 @@ fn what_the_broker_has_kept_says_nothing_of_what_was_sent() {
 }
 
 #[test]
-fn a_step_that_was_done_while_it_waited_for_the_disk_gives_its_turn_back_once() {
+fn a_step_confirmed_while_it_waited_for_a_commit_returns_its_credit_once() {
     let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), true);
     let open = each_step(open, |step| step.once = true);
     let late = |id: &str| job(id, "at 2027-03-01T06:10:10Z", &[(0, id)]);
@@ -93,7 +93,7 @@ fn a_step_that_was_done_while_it_waited_for_the_disk_gives_its_turn_back_once() 
 }
 
 #[test]
-fn nobody_listens_outside_the_grant_of_now() {
+fn no_run_subscribes_outside_the_current_grant() {
     let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false);
     let mut world = world(std::slice::from_ref(&open));
     let grant = Grant { subscribe: vec![name(TopicFilter::parse("elsewhere"))], ..everything() };
@@ -107,7 +107,7 @@ fn nobody_listens_outside_the_grant_of_now() {
 }
 
 #[test]
-fn nothing_is_sent_where_the_device_cannot_be_listened_to() {
+fn a_first_step_is_not_sent_if_the_subscription_fails() {
     let open = confirmed(job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]), false);
     let mut world = world(&[open]);
     world.run_until(at("2027-03-01T06:09:59Z"));
@@ -123,13 +123,13 @@ fn nothing_is_sent_where_the_device_cannot_be_listened_to() {
     }
     let last = lines(&world).pop().expect("a line");
     assert!(
-        last.contains("missed open 06:10:00: the device's reports could not be listened to: not authorized"),
+        last.contains("missed open 06:10:00: the subscription to the device's reports failed: not authorized"),
         "{last}"
     );
 }
 
-/// Whoever asks for reports is refused.
-fn run_deaf_until(world: &mut World, until: &str) {
+/// Runs a world in which subscriptions to reports are refused.
+fn run_refusing_subscriptions_until(world: &mut World, until: &str) {
     while world.now < at(until) {
         world.now = world.wake.map_or(at(until), |wake| wake.max(world.now).min(at(until)));
         world.step(Event::Woke);
@@ -146,38 +146,38 @@ fn run_deaf_until(world: &mut World, until: &str) {
 }
 
 #[test]
-fn what_a_run_needs_is_free_for_others_while_its_device_cannot_be_listened_to() {
+fn a_run_releases_its_resource_while_its_subscription_fails() {
     let needs_pump = |job| with(job, |job| job.policy.needs = Some(name(ResourceName::parse("pump"))));
-    let deaf = in_group("deaf", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
-    let deaf = needs_pump(confirmed(deaf, false));
+    let door = in_group("door", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
+    let door = needs_pump(confirmed(door, false));
     let other = needs_pump(job("other", "at 2027-03-01T06:11:00Z", &[(0, "other")]));
-    let mut world = world(&[deaf, other]);
-    // Long before the resource would be taken from it anyway.
-    run_deaf_until(&mut world, "2027-03-01T06:12:00Z");
+    let mut world = world(&[door, other]);
+    // Long before the hold of the resource would expire.
+    run_refusing_subscriptions_until(&mut world, "2027-03-01T06:12:00Z");
     assert!(world.log.iter().any(|line| line.contains("succeeded other")), "{:#?}", world.log);
 }
 
 #[test]
-fn what_is_owed_is_sent_although_its_device_cannot_be_listened_to() {
+fn an_owed_step_is_sent_even_if_the_subscription_fails() {
     let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")]);
     let mut water = confirmed(water, false);
     let steps = water.steps().to_vec();
     water.action = Action::Steps([Step { confirm: None, ..steps[0].clone() }, steps[1].clone()].into());
     let mut world = world(&[water]);
-    run_deaf_until(&mut world, "2027-03-01T06:20:00Z");
+    run_refusing_subscriptions_until(&mut world, "2027-03-01T06:20:00Z");
     check(
         &world,
         &[
             "06:10:00 publish valve/on #1",
             "06:11:00 publish valve/off #1",
-            "06:11:00 failed water 06:10:00: step 2: the device's reports could not be listened to: not authorized; it \
-             was sent all the same",
+            "06:11:00 failed water 06:10:00: step 2: the subscription to the device's reports failed: not authorized; the \
+             step was sent without confirmation",
         ],
     );
 }
 
 #[test]
-fn what_is_so_already_owes_what_follows_whatever_was_tried_before() {
+fn a_step_confirmed_without_sending_owes_the_later_steps() {
     let open = job("open", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]);
     let open = with(confirmed(open, true), |job| {
         job.policy.misfire = Misfire::LatestOfGroup(name(GroupName::parse("valve")));

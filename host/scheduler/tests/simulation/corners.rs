@@ -1,4 +1,4 @@
-//! Corners: what happens when several things happen at once.
+//! Corner cases in which several events coincide.
 
 use std::sync::Arc;
 
@@ -44,8 +44,8 @@ pub(crate) fn loaded(version: u8, devices: Vec<(&str, Site, Result<Plan, String>
     })
 }
 
-/// Time passes, everything commits, no broker answers.
-fn pass(world: &mut World, until: Instant) {
+/// Lets time pass: everything commits, the broker does not answer.
+fn pass_time(world: &mut World, until: Instant) {
     loop {
         while world.commit() || world.answer() {}
         let Some(wake) = world.wake.filter(|wake| *wake <= until) else { break };
@@ -56,12 +56,12 @@ fn pass(world: &mut World, until: Instant) {
 }
 
 #[test]
-fn a_run_past_its_give_up_does_not_swallow_the_next_day() {
+fn a_run_past_its_give_up_does_not_block_the_next_day() {
     let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
-    pass(&mut world, at("2027-03-01T06:30:00Z"));
+    pass_time(&mut world, at("2027-03-01T06:30:00Z"));
     world.step(Event::Woke);
     world.link_down();
-    pass(&mut world, at("2027-03-02T06:31:00Z"));
+    pass_time(&mut world, at("2027-03-02T06:31:00Z"));
     world.link_up(100);
     world.run_until(at("2027-03-02T12:00:00Z"));
     let opened = world.log.iter().any(|line| line.starts_with("2027-03-02") && line.contains("publish door/open"));
@@ -72,8 +72,8 @@ fn a_run_past_its_give_up_does_not_swallow_the_next_day() {
 fn an_owed_step_of_qos_0_survives_a_lost_link() {
     let mut world = world(&[qos0(job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]))]);
     world.run_until(at("2027-03-01T06:19:00Z"));
-    pass(&mut world, at("2027-03-01T06:20:00Z"));
-    // Handed over, not written: the link never said so, and the second in flight is what is lost.
+    pass_time(&mut world, at("2027-03-01T06:20:00Z"));
+    // Handed over, but not written: the link never acknowledged it, and the second message in flight is lost.
     world.in_flight.clear();
     world.link_down();
     world.link_up(100);
@@ -85,7 +85,7 @@ fn an_owed_step_of_qos_0_survives_a_lost_link() {
 #[test]
 fn an_owed_step_of_qos_0_that_never_left_the_process_is_sent() {
     let mut world = world(&[qos0(job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (0, "valve/off")]))]);
-    pass(&mut world, at("2027-03-01T06:10:00Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:00Z"));
     world.ack(0); // valve/on; valve/off waits for the commit of RunAdvanced
     world.link_down();
     world.commit();
@@ -96,7 +96,7 @@ fn an_owed_step_of_qos_0_that_never_left_the_process_is_sent() {
 }
 
 fn jittered() -> (Job, i64) {
-    // a job id whose draw is late in its 10 minutes
+    // A job id with a jitter late in its 10 minutes.
     for n in 0..100 {
         let mut one = job(&format!("j{n}"), "cron 10 6 * * *", &[(0, "a")]);
         one.policy.jitter_ms = 600_000;
@@ -123,7 +123,7 @@ fn a_job_that_is_changed_while_its_jitter_passes_does_not_lose_the_occurrence() 
 }
 
 #[test]
-fn a_job_that_is_changed_behind_a_burst_does_not_lose_the_occurrence() {
+fn a_job_that_is_changed_during_a_burst_does_not_lose_the_occurrence() {
     let jobs: Vec<Job> = (0..9_000).map(|n| job(&format!("j{n:05}"), "at 2027-03-01T06:10:00Z", &[(0, "a")])).collect();
     let mut last = job("last", "cron 10 6 * * *", &[(0, "b")]);
     let mut world = World::new(at(START));
@@ -141,7 +141,7 @@ fn a_job_that_is_changed_behind_a_burst_does_not_lose_the_occurrence() {
 }
 
 #[test]
-fn what_came_due_before_its_plan_was_durable_is_not_lost_with_the_next_plan() {
+fn an_occurrence_due_before_its_plan_was_durable_is_not_lost() {
     let ticks = |topic: &str| vec![job("tick", "every 1h", &[(0, topic)])];
     let mut world = World::new(at(START));
     world.link_up(100);
@@ -163,14 +163,14 @@ fn what_came_due_before_its_plan_was_durable_is_not_lost_with_the_next_plan() {
 }
 
 #[test]
-fn an_answer_of_a_plugin_that_was_removed_does_not_reach_its_successor() {
+fn a_plan_of_a_removed_plugin_does_not_reach_its_successor() {
     let old = job("old", "cron 30 6 * * *", &[(0, "old")]);
     let mut world = world(std::slice::from_ref(&old));
-    // midnight: the question is out, the guest takes its time
+    // At midnight the request is sent, and the guest takes its time.
     world.now = at("2027-03-02T00:00:00Z");
     world.step(Event::Woke);
     world.commit();
-    let (plugin, device, generation) = world.asked.pop().expect("asked");
+    let (plugin, device, generation) = world.plan_requests.pop().expect("asked");
     let stale = Plan::new(world.now, &[old]);
     world.remove("coop");
     world.run_until(at("2027-03-02T00:00:05Z"));
@@ -184,26 +184,26 @@ fn an_answer_of_a_plugin_that_was_removed_does_not_reach_its_successor() {
 }
 
 #[test]
-fn a_device_that_moves_and_whose_plan_fails_once_does_not_keep_a_time_of_its_old_zone() {
+fn a_device_that_moves_and_fails_once_does_not_keep_times_of_its_old_zone() {
     let open = job("open", "cron 30 6 * * *", &[(0, "door/open")]);
     let mut world = world(std::slice::from_ref(&open));
     let new_york = Site { zone: Zone::bundled("America/New_York").expect("a zone"), location: None };
     world.step(loaded(2, vec![("north", new_york, Err("trap".into()))]));
-    world.run_until(at("2027-03-01T06:05:00Z")); // asked again after a minute, and answered with the same plan
+    world.run_until(at("2027-03-01T06:05:00Z")); // requested again after a minute, and answered with the same plan
     world.log.clear();
     world.run_until(at("2027-03-01T12:00:00Z"));
     check(&world, &["11:30:00 publish door/open #1", "11:30:00 succeeded open 11:30:00"]);
 }
 
 #[test]
-fn a_crash_in_the_middle_of_a_removal_leaves_no_half_of_a_plugin() {
+fn a_crash_during_a_removal_leaves_no_part_of_a_plugin() {
     let one = [job("open", "cron 30 6 * * *", &[(0, "a")])];
     let mut world = World::new(at(START));
     world.link_up(100);
     world.load("coop", 1, &[("north", one.to_vec()), ("south", one.to_vec())]);
     world.run_until(at(START));
-    world.remove("coop"); // takes its devices
-    world.step(Event::Woke); // the first one goes
+    world.remove("coop"); // removes its devices
+    world.step(Event::Woke); // the first one is removed
     while world.commit() {}
     world.crash();
     let (plugins, devices) = (world.disk.plugins.len(), world.disk.devices.len());
@@ -257,7 +257,7 @@ fn a_run_does_not_start_before_its_jitter_has_passed() {
 }
 
 #[test]
-fn jobs_of_a_device_that_goes_are_counted_as_gone() {
+fn jobs_of_a_removed_device_are_counted_as_gone() {
     let one = [job("open", "cron 30 6 * * *", &[(0, "a")])];
     let mut world = World::new(at(START));
     world.load("coop", 1, &[("north", one.to_vec()), ("south", one.to_vec())]);
@@ -269,11 +269,11 @@ fn jobs_of_a_device_that_goes_are_counted_as_gone() {
 }
 
 #[test]
-fn what_the_host_missed_is_not_said_to_be_planned_late() {
+fn a_run_that_the_host_missed_is_not_reported_as_planned_late() {
     let mut world = world(&[job("tick", "every 1h", &[(0, "a")])]);
     world.run_until(at("2027-03-01T06:30:00Z"));
     world.link_down();
-    pass(&mut world, at("2027-03-01T08:30:00Z")); // 07:00 waits, 08:00 takes its place
+    pass_time(&mut world, at("2027-03-01T08:30:00Z")); // 07:00 waits, 08:00 replaces it
     world.log.clear();
     world.now = at("2027-03-01T08:40:00Z");
     world.crash();
@@ -282,14 +282,14 @@ fn what_the_host_missed_is_not_said_to_be_planned_late() {
 }
 
 #[test]
-fn a_plan_that_was_asked_for_before_midnight_is_asked_for_again_at_once() {
+fn a_plan_requested_before_midnight_is_requested_again_at_once() {
     let mut world = world(&[]);
     let plan = Plan::new(at("2027-03-01T23:59:59Z"), &[job("open", "at 2027-03-03T00:00:01Z", &[(0, "a")])]);
     world.now = at("2027-03-02T00:00:01Z");
     world.step(loaded(2, vec![("north", site(), Ok(plan))]));
     for _ in 0..5 {
         while world.commit() {}
-        world.asked.clear();
+        world.plan_requests.clear();
         world.step(Event::Woke);
     }
     let replan = world.disk.devices.values().next().map(|device| device.replan_at);
@@ -300,7 +300,7 @@ fn a_plan_that_was_asked_for_before_midnight_is_asked_for_again_at_once() {
 fn a_step_that_was_given_up_is_not_forgotten_by_a_crash() {
     let mut world =
         world(&[job("door", "at 2027-03-01T06:10:00Z", &[(0, "door/open"), (60, "door/close"), (600, "lamp/off")])]);
-    pass(&mut world, at("2027-03-01T06:10:00Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:00Z"));
     world.link_down();
     world.now = at("2027-03-01T06:12:00Z");
     world.link_up(100);
@@ -312,17 +312,17 @@ fn a_step_that_was_given_up_is_not_forgotten_by_a_crash() {
 }
 
 #[test]
-fn a_run_that_waits_is_cancelled_for_the_right_reason() {
+fn a_waiting_run_is_cancelled_with_the_right_reason() {
     let mut open = job("open", "at 2027-03-01T06:10:00Z", &[(0, "a")]);
     let mut world = world(std::slice::from_ref(&open));
     world.link_down();
-    pass(&mut world, at("2027-03-01T06:10:30Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:30Z"));
     open.policy.priority = 1;
     world.load("coop", 2, &[("north", vec![])]);
-    pass(&mut world, at("2027-03-01T06:10:31Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:31Z"));
     world.log.clear();
     world.remove("coop");
-    pass(&mut world, at("2027-03-01T06:10:32Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:32Z"));
     assert!(world.log.iter().any(|line| line.contains("its plugin was removed")), "{:?}", world.log);
 }
 
@@ -331,10 +331,10 @@ fn a_saved_run_that_the_host_slept_through_is_not_blamed_on_the_broker() {
     let mut open = job("open", "at 2027-03-01T06:10:00Z", &[(0, "a")]);
     let mut world = world(std::slice::from_ref(&open));
     world.link_down();
-    pass(&mut world, at("2027-03-01T06:10:30Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:30Z"));
     open.policy.priority = 1;
     world.load("coop", 2, &[("north", vec![open])]);
-    pass(&mut world, at("2027-03-01T06:10:31Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:31Z"));
     world.now = at("2027-03-01T06:40:00Z");
     world.crash();
     world.link_up(100);
@@ -342,12 +342,12 @@ fn a_saved_run_that_the_host_slept_through_is_not_blamed_on_the_broker() {
 }
 
 #[test]
-fn a_crash_in_the_middle_of_a_first_load_leaves_no_part_of_it() {
+fn a_crash_during_a_first_load_leaves_no_part_of_it() {
     let one = [job("open", "cron 30 6 * * *", &[(0, "a")])];
     let mut world = World::new(at(START));
     world.link_up(100);
     world.load("coop", 1, &[("north", one.to_vec()), ("south", one.to_vec())]);
-    world.step(Event::Woke); // the first device's plan takes effect
+    world.step(Event::Woke); // the plan of the first device is adopted
     world.commit();
     world.commit();
     world.crash();
@@ -361,7 +361,7 @@ fn a_crash_in_the_middle_of_a_first_load_leaves_no_part_of_it() {
 }
 
 #[test]
-fn a_crash_does_not_change_what_the_run_before_is() {
+fn a_crash_does_not_change_the_previous_run() {
     let runs = |crash: bool| {
         let water = job("water", "cron */10 * * * *", &[(0, "valve/on"), (900, "valve/off")]);
         let mut world = world(std::slice::from_ref(&water));
@@ -382,7 +382,7 @@ fn a_crash_does_not_change_what_the_run_before_is() {
 }
 
 #[test]
-fn a_job_that_goes_while_its_jitter_passes_says_what_became_of_the_occurrence() {
+fn an_occurrence_is_recorded_if_its_job_is_removed_during_its_jitter() {
     let (one, _) = jittered();
     let mut world = world(std::slice::from_ref(&one));
     world.run_until(at("2027-03-01T06:12:00Z"));
@@ -392,27 +392,27 @@ fn a_job_that_goes_while_its_jitter_passes_says_what_became_of_the_occurrence() 
 }
 
 #[test]
-fn after_an_outage_the_newest_occurrence_is_made_up_for() {
+fn after_an_outage_the_newest_occurrence_is_caught_up() {
     let mut world = world(&[job("state", "every 10m", &[(0, "a")])]);
-    pass(&mut world, at("2027-03-01T06:10:00Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:00Z"));
     world.step(Event::Woke);
     world.link_down();
-    pass(&mut world, at("2027-03-01T08:01:00Z"));
+    pass_time(&mut world, at("2027-03-01T08:01:00Z"));
     world.log.clear();
     world.link_up(100);
     world.run_until(at("2027-03-01T08:09:00Z"));
     assert!(
         world.log.iter().any(|line| line.contains("publish a")),
-        "08:00 is a minute late, and not made up for: {:?}",
+        "08:00 is a minute late, and not caught up: {:?}",
         world.log
     );
 }
 
 #[test]
-fn a_message_that_is_repeated_after_a_crash_says_so() {
+fn a_message_repeated_after_a_crash_counts_as_a_second_attempt() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
     world.run_until(at("2027-03-01T06:19:00Z"));
-    pass(&mut world, at("2027-03-01T06:20:00Z")); // valve/off is sent, and not acknowledged
+    pass_time(&mut world, at("2027-03-01T06:20:00Z")); // valve/off is sent, and not acknowledged
     world.crash();
     world.link_up(100);
     world.run_until(at("2027-03-01T06:30:00Z"));
@@ -441,9 +441,9 @@ fn a_sunset_found_after_a_long_search_is_on_disk_as_the_next_one() {
 }
 
 #[test]
-fn a_message_that_the_link_is_lost_over_again_and_again_pauses_and_others_get_their_turn() {
+fn a_message_that_repeatedly_loses_the_link_pauses_and_others_are_sent() {
     let mut world = world(&[job("bad", "at 2027-03-01T06:10:00Z", &[(0, "bad")])]);
-    pass(&mut world, at("2027-03-01T06:10:00Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:00Z"));
     for _ in 0..3 {
         world.link_down();
         world.link_up(100);
@@ -455,15 +455,15 @@ fn a_message_that_the_link_is_lost_over_again_and_again_pauses_and_others_get_th
 }
 
 #[test]
-fn a_link_that_is_lost_again_and_again_does_not_hold_up_what_closes_the_valve() {
+fn a_link_that_is_lost_repeatedly_does_not_delay_closing_the_valve() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")])]);
-    pass(&mut world, at("2027-03-01T06:10:00Z"));
+    pass_time(&mut world, at("2027-03-01T06:10:00Z"));
     // Each loss doubles the pause, until the next one is longer than the valve may stay open.
     for _ in 0..6 {
         world.link_down();
         world.link_up(100);
         let retried = world.wake.expect("it is tried again").min(at("2027-03-01T06:11:00Z"));
-        pass(&mut world, retried);
+        pass_time(&mut world, retried);
     }
     world.run_until(at("2027-03-01T06:11:00Z"));
     let off = world.log.iter().find(|line| line.contains("publish valve/off"));

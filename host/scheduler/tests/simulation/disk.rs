@@ -1,4 +1,4 @@
-//! What a store does with changes: the model that the scheduler is restored from.
+//! A model of the store, from which the scheduler is restored.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,11 +24,11 @@ pub(crate) struct Disk {
     pub(crate) history: HashMap<RunId, RunEnded>,
     pub(crate) tombstones: HashMap<(PluginName, DeviceName, JobId), Instant>,
     pub(crate) series: u32,
-    pub(crate) wishes: BTreeMap<u32, Override>,
-    /// The store does not have them, the settings do: of each plugin the one that is in force, or was last, and those that
-    /// are loaded and may have had their turn already.
+    pub(crate) overrides: BTreeMap<u32, Override>,
+    /// The grants of plugins, which are settings and not stored: of each plugin the one in force or last in force, and
+    /// those that are loaded and may be in force already.
     pub(crate) grants: HashMap<PluginName, Vec<Grant>>,
-    /// The settings have them, too.
+    /// The rates, which are settings, too.
     pub(crate) rates: Rates,
 }
 
@@ -49,7 +49,7 @@ impl DeviceRow {
 }
 
 impl Disk {
-    /// Whether a run is one of a job that is planned.
+    /// Returns whether a run belongs to a planned job.
     pub(crate) fn plans(&self, run: &RunId, body: &Body) -> bool {
         self.jobs.values().any(|saved| {
             let device = self.devices.get(&saved.device);
@@ -94,16 +94,16 @@ impl Disk {
             }
             Change::JobRemoved { key, tombstone } => {
                 self.jobs.remove(&key).expect("a job that is removed was there");
-                self.wishes.remove(&key);
+                self.overrides.remove(&key);
                 if let Some(Tombstone { plugin, device, job, watermark }) = tombstone {
                     self.tombstones.insert((plugin, device, job), watermark);
                 }
             }
-            Change::WishSaved { key, wish } => {
-                assert!(self.jobs.contains_key(&key), "a wish is of a job that is there");
-                self.wishes.remove(&key);
-                if wish != Override::default() {
-                    self.wishes.insert(key, wish);
+            Change::OverrideSaved { key, job_override } => {
+                assert!(self.jobs.contains_key(&key), "an override belongs to a job that exists");
+                self.overrides.remove(&key);
+                if job_override != Override::default() {
+                    self.overrides.insert(key, job_override);
                 }
             }
             Change::TombstonesForgotten { before } => self.tombstones.retain(|_, watermark| *watermark >= before),
@@ -115,7 +115,7 @@ impl Disk {
                 assert!(progress.steps_done >= run.progress.steps_done, "a run went backward");
                 run.progress = progress;
             }
-            // With the run's progress.
+            // Recorded with the run's progress.
             Change::ResourceFreed { .. } => {}
             Change::ZonesKnown(_) => {}
             Change::SeriesBegun(series) => {
@@ -167,12 +167,12 @@ impl Disk {
             runs: self.runs.iter().map(|(key, run)| (*key, run.clone())).collect(),
             tombstones: tombstones.collect(),
             series: self.series,
-            wishes: self.wishes.iter().map(|(key, wish)| (*key, wish.clone())).collect(),
+            overrides: self.overrides.iter().map(|(key, job_override)| (*key, job_override.clone())).collect(),
         }
     }
 }
 
-/// What the operator has.
+/// Returns the operator's settings.
 fn operator(rates: Rates) -> Operator {
     let name = |text| ResourceName::parse(text).expect("a name");
     let of = |plugins: &[&str]| {

@@ -1,4 +1,4 @@
-//! Much at once: in bounded steps, and plans as a whole.
+//! Large plans and long outages: bounded steps, and plans committed as a whole.
 
 use roost_scheduler::{event::Event, model::Job};
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn the_end_of_a_long_outage_is_taken_in_bounded_steps() {
+fn the_end_of_a_long_outage_is_processed_in_bounded_steps() {
     let jobs: Vec<Job> =
         (0..10_000).map(|n| job(&format!("j{n:05}"), "at 2027-03-01T06:10:00Z", &[(0, "a")])).collect();
     let mut world = World::new(at(START));
@@ -24,7 +24,7 @@ fn many(topic: &str) -> Vec<Job> {
     (0..1_000).map(|n| job(&format!("j{n:04}"), "every 1h", &[(0, topic)])).collect()
 }
 
-/// How many jobs on disk are by the one plan, and how many by the other.
+/// Returns how many stored jobs are from the old plan, and how many from the new one.
 fn by_topic(world: &World) -> (usize, usize) {
     let of = |topic: &str| {
         let steps = world.disk.jobs.values().filter(|saved| saved.job.body.step(0).is_some_and(|s| s.topic() == topic));
@@ -34,7 +34,7 @@ fn by_topic(world: &World) -> (usize, usize) {
 }
 
 #[test]
-fn a_large_plan_takes_effect_in_bounded_steps_and_is_committed_as_a_whole() {
+fn a_large_plan_is_adopted_in_bounded_steps_and_committed_as_a_whole() {
     let mut world = World::new(at(START));
     world.link_up(100);
     world.load("coop", 1, &[("many", many("old"))]);
@@ -58,11 +58,11 @@ fn a_large_plan_takes_effect_in_bounded_steps_and_is_committed_as_a_whole() {
 }
 
 #[test]
-fn a_commit_between_two_large_plans_takes_no_part_of_one() {
+fn a_commit_between_two_large_plans_contains_no_part_of_one() {
     let mut world = World::new(at(START));
     world.load("coop", 1, &[("one", many("old")), ("two", many("new")), ("three", many("old"))]);
     while world.wake == Some(world.now) {
-        // A plan becomes durable while the next one takes effect: its jobs are set free, which is work among the rest.
+        // A plan becomes durable while the next one is adopted: arming its jobs is queued with the other work.
         if world.partial {
             while world.commit() {}
         }
@@ -75,14 +75,14 @@ fn a_commit_between_two_large_plans_takes_no_part_of_one() {
 }
 
 #[test]
-fn a_crash_while_a_large_plan_takes_effect_leaves_the_plan_before() {
+fn a_crash_during_the_adoption_of_a_large_plan_leaves_the_previous_plan() {
     let mut world = World::new(at(START));
     world.link_up(100);
     world.load("coop", 1, &[("many", many("old"))]);
     world.run_until(at("2027-03-01T06:59:59.998Z"));
     world.load("coop", 2, &[("many", many("new"))]);
     for _ in 0..7 {
-        // Jobs come due meanwhile: those that the new plan has reached wait for it, the others go by the old one.
+        // Jobs are due meanwhile: those that the new plan has reached wait for it, the others follow the old one.
         world.now = world.now.plus_ms(1);
         world.step(Event::Woke);
         while world.commit() {}
@@ -92,6 +92,6 @@ fn a_crash_while_a_large_plan_takes_effect_leaves_the_plan_before() {
     world.link_up(100);
     world.load("coop", 2, &[("many", many("new"))]);
     world.run_until(at("2027-03-01T08:30:00Z"));
-    world.witness.all_is_done(&world.disk);
+    world.checker.all_is_done(&world.disk);
     assert_eq!(by_topic(&world), (0, 1_000));
 }

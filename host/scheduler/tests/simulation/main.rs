@@ -1,4 +1,4 @@
-//! The scheduler in a world of its own: short scenarios, and histories that a seed makes up.
+//! Simulation tests of the scheduler: short scenarios, and random histories from seeds.
 
 mod checker;
 mod clocks;

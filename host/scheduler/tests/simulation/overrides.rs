@@ -1,4 +1,4 @@
-//! What people want: to run now, to leave out, to pause, and jobs of their own.
+//! Overrides by the operator: run now, skip, pause, and ad-hoc jobs.
 
 use roost_scheduler::{
     body::PackedJob,
@@ -32,7 +32,7 @@ fn schedule(world: &mut World, new: NewJob) {
 }
 
 #[test]
-fn a_job_runs_now_whatever_its_trigger_says() {
+fn a_job_can_run_now_regardless_of_its_trigger() {
     let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
     pause(&mut world, Part::Job(named("open")), true);
     world.now = at("2027-03-01T06:10:00Z");
@@ -53,7 +53,7 @@ fn a_job_runs_now_whatever_its_trigger_says() {
 }
 
 #[test]
-fn what_runs_now_says_what_should_hold_in_its_group() {
+fn a_manual_run_replaces_the_others_of_its_group() {
     let [open, close] = ["open", "close"].map(|id| in_group(id, "cron 30 8 * * *", &[(0, id)]));
     let mut world = world(&[open, close]);
     world.link_down();
@@ -68,7 +68,7 @@ fn what_runs_now_says_what_should_hold_in_its_group() {
         &world,
         &[
             "06:10:00 answer: open",
-            "06:11:00 cancelled open 06:10:00 again: a newer run of its group, `close` of 06:11:00, took its place",
+            "06:11:00 cancelled open 06:10:00 again: a newer run of its group, `close` of 06:11:00, replaced it",
             "06:11:00 answer: close",
             "06:11:00 publish close #1",
             "06:11:00 succeeded close 06:11:00 again",
@@ -77,7 +77,7 @@ fn what_runs_now_says_what_should_hold_in_its_group() {
 }
 
 #[test]
-fn the_next_run_is_left_out_and_only_that() {
+fn only_the_next_run_is_skipped() {
     let mut world =
         world(&[job("tick", "every 10m", &[(0, "tick")]), job("once", "at 2027-03-01T05:59:00Z", &[(0, "x")])]);
     world.log.clear();
@@ -96,7 +96,7 @@ fn the_next_run_is_left_out_and_only_that() {
             "06:00:00 answer: it is never due again",
             "06:00:00 answer: tick",
             "06:05:00 crash",
-            "06:10:00 skipped tick 06:10:00: this one was left out by hand",
+            "06:10:00 skipped tick 06:10:00: this run was skipped by hand",
             "06:15:00 answer: tick",
             "06:15:00 answer: tick",
             "06:20:00 publish tick #1",
@@ -106,7 +106,7 @@ fn the_next_run_is_left_out_and_only_that() {
 }
 
 #[test]
-fn the_next_run_is_left_out_also_where_a_plan_or_the_clock_makes_it_another_one() {
+fn a_skip_follows_the_next_run_when_a_plan_or_the_clock_moves_it() {
     let mut world =
         world(&[job("close", "cron 30 6 * * *", &[(0, "close")]), job("tick", "every 10m", &[(0, "tick")])]);
     world.run_until(at("2027-03-01T06:05:00Z"));
@@ -123,7 +123,7 @@ fn the_next_run_is_left_out_also_where_a_plan_or_the_clock_makes_it_another_one(
     world.run_until(at("2027-03-01T05:55:00Z"));
     world.run_until(at("2027-03-02T06:45:00Z"));
     let of = |text: &str| world.log.iter().filter(|line| line.contains(text)).cloned().collect::<Vec<_>>();
-    let left_out = of("left out by hand");
+    let left_out = of("skipped by hand");
     assert_eq!(left_out.len(), 2, "{left_out:#?}");
     assert!(left_out[0].contains("T05:40:00Z skipped tick "), "{left_out:#?}");
     assert!(left_out[1].contains("T06:40:00Z skipped close "), "{left_out:#?}");
@@ -132,7 +132,7 @@ fn the_next_run_is_left_out_also_where_a_plan_or_the_clock_makes_it_another_one(
 }
 
 #[test]
-fn what_somebody_puts_in_a_jobs_place_is_done_instead_of_it() {
+fn an_ad_hoc_job_that_replaces_another_runs_instead_of_it() {
     let mut world = world(&[]);
     let made = |job: Job| NewJob { replaces: true, ..new(&job) };
     let own = || (PluginName::of_host(), api_device(), name(JobId::parse("lamp")));
@@ -156,7 +156,7 @@ fn what_somebody_puts_in_a_jobs_place_is_done_instead_of_it() {
 }
 
 #[test]
-fn what_is_paused_starts_nothing_and_keeps_what_it_owes() {
+fn a_pause_starts_nothing_and_keeps_owed_steps() {
     let water = job("water", "every 10m", &[(0, "valve/on"), (300, "valve/off")]);
     let mut world = world(&[water]);
     world.run_until(at("2027-03-01T06:11:00Z"));
@@ -164,7 +164,7 @@ fn what_is_paused_starts_nothing_and_keeps_what_it_owes() {
     pause(&mut world, Part::Plugin(name(PluginName::parse("coop"))), true);
     world.run_until(at("2027-03-01T06:25:00Z"));
     world.crash();
-    // Away for a while, and all of it left out as one.
+    // The host was down for a while, and all occurrences are skipped as one.
     world.now = at("2027-03-01T06:55:00Z");
     world.link_up(100);
     world.run_until(at("2027-03-01T06:59:00Z"));
@@ -190,16 +190,16 @@ fn what_is_paused_starts_nothing_and_keeps_what_it_owes() {
 }
 
 #[test]
-fn what_is_paused_or_left_out_takes_nobodys_place_in_its_group() {
-    // Like a door: what was due last says what should hold. Not where somebody did not want it.
-    for want in [
+fn a_paused_or_skipped_run_replaces_no_other_of_its_group() {
+    // As for a door: the run that was due last sets the state that should hold, unless it was paused or skipped.
+    for random_request in [
         Request::Pause { what: Part::Job(named("open")), paused: true },
         Request::Skip { job: named("open"), undo: false },
     ] {
         let open = in_group("open", "cron 0 8 * * *", &[(0, "door/open")]);
         let close = in_group("close", "cron 0 7 * * *", &[(0, "door/close")]);
         let mut world = world(&[open, close]);
-        world.ask(want);
+        world.ask(random_request);
         world.run_until(at("2027-03-01T06:10:00Z"));
         world.now = at("2027-03-01T09:00:00Z");
         world.crash();
@@ -211,7 +211,7 @@ fn what_is_paused_or_left_out_takes_nobodys_place_in_its_group() {
 }
 
 #[test]
-fn what_would_be_made_up_for_is_not_where_it_fell_due_while_paused() {
+fn a_run_that_fell_due_during_a_pause_is_not_caught_up() {
     let mut tick = job("tick", "every 10m", &[(0, "tick")]);
     tick.policy.misfire = roost_scheduler::model::Misfire::RunAll;
     tick.policy.grace_ms = 7_200_000;
@@ -230,7 +230,7 @@ fn what_would_be_made_up_for_is_not_where_it_fell_due_while_paused() {
 }
 
 #[test]
-fn at_is_meant_although_the_clock_was_set_back() {
+fn an_ad_hoc_at_runs_although_the_clock_was_set_back() {
     let mut world = world(&[]);
     schedule(&mut world, new(&job("radio", "at 2027-03-01T06:10:00Z", &[(0, "radio")])));
     world.run_until(at("2027-03-01T06:11:00Z"));
@@ -243,7 +243,7 @@ fn at_is_meant_although_the_clock_was_set_back() {
 }
 
 #[test]
-fn what_replaces_a_job_leaves_it_its_request() {
+fn a_replaced_job_keeps_its_idempotency_key() {
     let mut world = world(&[]);
     let idempotency = Some(Idempotency { key: Digest([1; 32]), request: Digest([1; 32]) });
     let first = || NewJob { idempotency, ..new(&job("one", "every 1h", &[(0, "x")])) };
@@ -261,9 +261,9 @@ fn what_replaces_a_job_leaves_it_its_request() {
 }
 
 #[test]
-fn whoever_waits_is_told_when_the_disk_fails() {
+fn queued_requests_are_refused_when_the_store_fails() {
     let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
-    // A plan that takes many steps is before it.
+    // A plan that takes many steps is queued first.
     let many: Vec<Job> = (0..600).map(|number| job(&format!("job{number}"), "every 1h", &[(0, "x")])).collect();
     world.load("coop", 2, &[("north", many)]);
     schedule(&mut world, new(&job("late", "every 1h", &[(0, "x")])));
@@ -272,7 +272,7 @@ fn whoever_waits_is_told_when_the_disk_fails() {
 }
 
 #[test]
-fn what_waits_when_it_is_paused_does_not_start_later() {
+fn a_run_that_waits_when_it_is_paused_does_not_start_later() {
     let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
     world.link_down();
     world.run_until(at("2027-03-01T06:11:00Z"));
@@ -284,7 +284,7 @@ fn what_waits_when_it_is_paused_does_not_start_later() {
 }
 
 #[test]
-fn a_job_made_by_hand_outlives_a_crash_and_every_plan() {
+fn an_ad_hoc_job_outlives_a_crash_and_every_plan() {
     let mut world = world(&[]);
     schedule(&mut world, new(&job("siesta", "at 2027-03-01T06:10:00Z", &[(0, "blinds/down"), (300, "blinds/up")])));
     schedule(&mut world, new(&job("siesta", "at 2027-03-01T06:20:00Z", &[(0, "blinds/up")])));
@@ -302,7 +302,7 @@ fn a_job_made_by_hand_outlives_a_crash_and_every_plan() {
     check(
         &world,
         &[
-            "06:00:00 answer: there is a job `roost/api/siesta` already",
+            "06:00:00 answer: there is already a job `roost/api/siesta`",
             "06:00:00 answer: roost/api/siesta",
             "06:00:00 answer: coop/north/extra",
             "06:05:00 crash",
@@ -317,21 +317,21 @@ fn a_job_made_by_hand_outlives_a_crash_and_every_plan() {
 }
 
 #[test]
-fn the_same_request_twice_makes_one_job() {
+fn a_repeated_request_makes_one_job() {
     let mut world = world(&[]);
-    let asked = |request: u8, id: &str| {
+    let repeated = |request: u8, id: &str| {
         let idempotency = Some(Idempotency { key: Digest([1; 32]), request: Digest([request; 32]) });
         NewJob { idempotency, ..new(&job(id, "at 2027-03-01T06:10:00Z", &[(0, "x")])) }
     };
-    schedule(&mut world, asked(1, "one"));
+    schedule(&mut world, repeated(1, "one"));
     world.run_until(at("2027-03-01T06:00:00Z"));
     world.crash();
-    schedule(&mut world, asked(1, "two"));
-    schedule(&mut world, asked(2, "three"));
+    schedule(&mut world, repeated(1, "two"));
+    schedule(&mut world, repeated(2, "three"));
     world.link_up(100);
-    // It is known although it is done.
+    // The request is known although its job has finished.
     world.run_until(at("2027-03-01T06:20:00Z"));
-    schedule(&mut world, asked(1, "four"));
+    schedule(&mut world, repeated(1, "four"));
     world.run_until(at("2027-03-01T06:20:00Z"));
     check(
         &world,
@@ -339,19 +339,19 @@ fn the_same_request_twice_makes_one_job() {
             "06:00:00 answer: roost/api/one",
             "06:00:00 crash",
             "06:00:00 answer: roost/api/one, as before",
-            "06:00:00 answer: the same idempotency key came before, with another request",
+            "06:00:00 answer: the idempotency key was used before, with another request",
             "06:10:00 publish x #1",
             "06:10:00 succeeded one 06:10:00",
             "06:20:00 answer: roost/api/one, as before",
         ],
     );
-    // Not for ever.
+    // But not without end.
     world.run_until(at("2027-03-03T07:00:00Z"));
-    assert!(world.disk.wishes.is_empty() && world.disk.jobs.is_empty(), "{:?}", world.disk.wishes);
+    assert!(world.disk.overrides.is_empty() && world.disk.jobs.is_empty(), "{:?}", world.disk.overrides);
 }
 
 #[test]
-fn what_is_cancelled_sends_what_it_owes_at_once() {
+fn a_cancelled_job_sends_its_owed_steps_at_once() {
     let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
     schedule(&mut world, new(&job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])));
     world.run_until(at("2027-03-01T06:12:00Z"));
@@ -373,7 +373,7 @@ fn what_is_cancelled_sends_what_it_owes_at_once() {
 }
 
 #[test]
-fn a_job_made_by_hand_can_be_replaced_and_takes_no_plans_place() {
+fn an_ad_hoc_job_can_be_replaced_and_replaces_no_planned_job() {
     let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
     let place = || (name(PluginName::parse("coop")), name(DeviceName::parse("north")));
     let of_coop = |made: &Job, replaces| {
@@ -384,7 +384,7 @@ fn a_job_made_by_hand_can_be_replaced_and_takes_no_plans_place() {
     schedule(&mut world, of_coop(&job("extra", "every 10m from 2027-03-01T06:10:00Z", &[(0, "y")]), true));
     schedule(&mut world, of_coop(&job("extra", "every 15m from 2027-03-01T06:15:00Z", &[(0, "z")]), true));
     world.run_until(at("2027-03-01T06:01:00Z"));
-    // A plan that has a job of that name is refused.
+    // A plan with a job of that name is refused.
     world.load("coop", 2, &[("north", vec![job("extra", "every 1m", &[(0, "plan")])])]);
     world.run_until(at("2027-03-01T06:16:00Z"));
     check(
@@ -398,11 +398,11 @@ fn a_job_made_by_hand_can_be_replaced_and_takes_no_plans_place() {
             "06:15:00 succeeded extra 06:15:00",
         ],
     );
-    assert!(world.disk.devices.values().any(|row| row.has_error()), "the device says why it keeps its plan");
+    assert!(world.disk.devices.values().any(|row| row.has_error()), "the device shows why it keeps its plan");
 }
 
 #[test]
-fn the_hosts_own_jobs_are_asked_of_no_plugin() {
+fn no_plan_is_requested_for_the_hosts_own_jobs() {
     let mut world = world(&[]);
     let task =
         roost_scheduler::model::Task { name: name(roost_scheduler::names::TaskName::parse("x")), args: "1".into() };
@@ -410,11 +410,11 @@ fn the_hosts_own_jobs_are_asked_of_no_plugin() {
     schedule(&mut world, new(&made));
     world.set_clock(86_400_000);
     world.step(Event::Woke);
-    assert!(world.asked.iter().all(|(plugin, ..)| plugin.as_str() != "roost"));
+    assert!(world.plan_requests.iter().all(|(plugin, ..)| plugin.as_str() != "roost"));
 }
 
 #[test]
-fn what_people_made_for_a_device_that_goes_is_called_off_and_recorded() {
+fn an_ad_hoc_job_of_a_removed_device_is_cancelled_and_recorded() {
     let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
     let (plugin, device, _) = named("extra");
     let extra = new(&job("extra", "at 2027-03-01T06:30:00Z", &[(0, "extra")]));
@@ -426,7 +426,7 @@ fn what_people_made_for_a_device_that_goes_is_called_off_and_recorded() {
 }
 
 #[test]
-fn what_is_done_with_makes_room_for_a_plan() {
+fn a_finished_ad_hoc_job_makes_room_for_a_plan() {
     let mut world = world(&[]);
     let (plugin, device, _) = named("mist");
     let mist = new(&job("mist", "at 2027-03-01T06:05:00Z", &[(0, "once")]));
@@ -436,11 +436,11 @@ fn what_is_done_with_makes_room_for_a_plan() {
     world.run_until(at("2027-03-01T06:20:00Z"));
     let lines = world.log.iter().filter(|line| line.contains("succeeded mist")).count();
     assert_eq!(lines, 2, "{:#?}", world.log);
-    assert!(world.disk.wishes.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
+    assert!(world.disk.overrides.is_empty() && world.disk.devices.values().all(|row| !row.has_error()));
 }
 
 #[test]
-fn what_was_due_when_its_job_is_cancelled_has_a_recorded_end() {
+fn an_occurrence_due_when_its_job_is_cancelled_has_a_recorded_outcome() {
     let mut world = world(&[]);
     let mut tick = job("tick", "every 10m from 2027-03-01T06:10:00Z", &[(0, "tick")]);
     tick.policy.misfire = roost_scheduler::model::Misfire::RunAll;

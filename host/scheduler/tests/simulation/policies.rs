@@ -1,4 +1,4 @@
-//! What each policy means, as short stories.
+//! Scenarios of each policy.
 
 use std::sync::Arc;
 
@@ -50,30 +50,30 @@ pub(crate) fn confirmed(job: Job, already: bool) -> Job {
     })
 }
 
-/// What was published and how runs ended, one a line, without the date.
+/// Returns what was published and how runs ended, one a line, without the date.
 pub(crate) fn lines(world: &World) -> Vec<String> {
     world.log.iter().map(|line| line.replace("2027-03-01T", "").replace('Z', "")).collect()
 }
 
 #[test]
-fn a_queue_lets_runs_wait_within_their_grace_and_no_more_than_it_says() {
+fn a_queue_lets_runs_wait_within_their_grace_up_to_its_limit() {
     let mut world = world(&[overlapping(Overlap::Queue(1))]);
     world.run_until(at("2027-03-01T06:05:00Z"));
     check(
         &world,
         &[
             "06:01:00 publish valve/on #1",
-            "06:03:00 skipped water 06:03:00: as many runs as may wait (1) were waiting already",
+            "06:03:00 skipped water 06:03:00: the limit of waiting runs (1) was reached",
             "06:03:30 publish valve/off #1",
             "06:03:30 succeeded water 06:01:00",
             "06:03:30 publish valve/on #1",
-            "06:05:00 skipped water 06:05:00: as many runs as may wait (1) were waiting already",
+            "06:05:00 skipped water 06:05:00: the limit of waiting runs (1) was reached",
         ],
     );
 }
 
 #[test]
-fn as_many_go_on_at_once_as_are_allowed() {
+fn allow_limits_the_runs_that_are_active_at_once() {
     let mut world = world(&[overlapping(Overlap::Allow(2))]);
     world.run_until(at("2027-03-01T06:03:30Z"));
     check(
@@ -81,7 +81,7 @@ fn as_many_go_on_at_once_as_are_allowed() {
         &[
             "06:01:00 publish valve/on #1",
             "06:02:00 publish valve/on #1",
-            "06:03:00 skipped water 06:03:00: as many runs as may go on at once (2) were going on already",
+            "06:03:00 skipped water 06:03:00: the limit of simultaneous runs (2) was reached",
             "06:03:30 publish valve/off #1",
             "06:03:30 succeeded water 06:01:00",
         ],
@@ -89,7 +89,7 @@ fn as_many_go_on_at_once_as_are_allowed() {
 }
 
 #[test]
-fn a_run_that_replaces_another_takes_over_what_it_owes() {
+fn a_run_that_replaces_another_takes_over_its_owed_steps() {
     let mut world = world(&[overlapping(Overlap::Replace)]);
     world.run_until(at("2027-03-01T06:02:30Z"));
     check(
@@ -103,22 +103,22 @@ fn a_run_that_replaces_another_takes_over_what_it_owes() {
 }
 
 #[test]
-fn what_is_owed_is_not_put_off_for_ever() {
+fn an_owed_step_is_not_put_off_without_end() {
     let water = job("water", "cron */5 * * * *", &[(0, "valve/on"), (600, "valve/off")]);
     let mut replaced = world(&[with(water, |job| job.policy.overlap = Overlap::Replace)]);
     replaced.run_until(at("2027-03-01T08:00:00Z"));
     let lines = lines(&replaced);
     let off: Vec<&String> = lines.iter().filter(|line| line.contains("publish valve/off")).collect();
-    // Due at 06:10, and put off for an hour at most: the last one that may begin its time anew is that of 07:05.
+    // Due at 06:10, and put off for an hour at most: the last run that may restart its time is that of 07:05.
     assert_eq!(off, ["07:15:00 publish valve/off #1"], "{lines:#?}");
     let skipped = "07:10:00 skipped water 07:10:00: the run of 07:05:00 had not ended".to_owned();
     assert!(lines.contains(&skipped), "{lines:#?}");
-    // It is open again after a while, which is what the job says.
+    // It is opened again later, by the job's own schedule.
     assert!(lines.contains(&"07:20:00 publish valve/on #1".to_owned()), "{lines:#?}");
 }
 
 #[test]
-fn of_a_group_what_is_owed_is_sent_before_the_newest_where_it_was_put_off_too_long() {
+fn in_a_group_an_owed_step_that_was_put_off_too_long_is_sent_first() {
     let mut world = world(&[in_group("water", "cron */5 * * * *", &[(0, "valve/on"), (600, "valve/off")])]);
     world.run_until(at("2027-03-01T07:59:00Z"));
     let lines = lines(&world);
@@ -129,7 +129,7 @@ fn of_a_group_what_is_owed_is_sent_before_the_newest_where_it_was_put_off_too_lo
 }
 
 #[test]
-fn a_crash_does_not_begin_the_time_anew_that_something_is_put_off() {
+fn a_crash_does_not_restart_the_time_that_a_step_is_put_off() {
     let water = job("water", "cron */5 * * * *", &[(0, "valve/on"), (600, "valve/off")]);
     let mut world = world(&[with(water, |job| job.policy.overlap = Overlap::Replace)]);
     for minute in [20, 40] {
@@ -144,7 +144,7 @@ fn a_crash_does_not_begin_the_time_anew_that_something_is_put_off() {
 }
 
 #[test]
-fn what_a_replaced_run_owes_elsewhere_is_sent_first_and_at_once() {
+fn owed_steps_of_a_replaced_run_on_other_topics_are_sent_first() {
     let long = with(job("zones", "cron 1-59 6 * * *", &[(0, "z1/on"), (90, "z1/off")]), |job| {
         job.policy.overlap = Overlap::Replace;
     });
@@ -168,12 +168,12 @@ fn what_a_replaced_run_owes_elsewhere_is_sent_first_and_at_once() {
 }
 
 #[test]
-fn what_was_left_to_a_run_that_never_starts_is_sent() {
+fn steps_left_to_a_run_that_never_starts_are_sent() {
     let water = job("water", "cron 1,2 6 * * *", &[(0, "valve/on"), (150, "valve/off")]);
     let mut world = world(&[with(water, |job| job.policy.overlap = Overlap::Replace)]);
     world.run_until(at("2027-03-01T06:01:30Z"));
     world.link_down();
-    // Due while there is no link, and too late when it is back.
+    // Due while the link is down, and too late when it is up again.
     while world.wake.is_some_and(|wake| wake <= at("2027-03-01T06:02:00Z")) {
         world.now = world.now.max(world.wake.expect("a wake"));
         world.step(Event::Woke);
@@ -188,7 +188,7 @@ fn what_was_left_to_a_run_that_never_starts_is_sent() {
 }
 
 #[test]
-fn of_a_group_only_the_newest_missed_run_is_made_up_for_whatever_its_age() {
+fn in_a_group_only_the_newest_missed_run_is_caught_up_however_late() {
     let open = in_group("open", "cron 0 7 * * *", &[(0, "door/open")]);
     let close = in_group("close", "cron 0 20 * * *", &[(0, "door/close")]);
     let mut world = world(&[open, close]);
@@ -201,7 +201,7 @@ fn of_a_group_only_the_newest_missed_run_is_made_up_for_whatever_its_age() {
         &world,
         &[
             "21:00:00 crash",
-            "21:00:00 missed open 07:00:00: only the newest one of its group, `close` of 20:00:00, is made up for",
+            "21:00:00 missed open 07:00:00: only the newest run of its group, `close` of 20:00:00, is caught up",
             "21:00:00 publish door/close #1",
             "21:00:00 succeeded close 20:00:00",
         ],
@@ -209,7 +209,7 @@ fn of_a_group_only_the_newest_missed_run_is_made_up_for_whatever_its_age() {
 }
 
 #[test]
-fn what_comes_to_a_group_too_late_gives_way_to_what_was_done() {
+fn a_run_that_joins_a_group_too_late_yields_to_the_newer_one() {
     let close = in_group("close", "at 2027-03-01T06:30:00Z", &[(0, "door/close")]);
     let open = in_group("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
     let mut world = world(std::slice::from_ref(&close));
@@ -221,14 +221,14 @@ fn what_comes_to_a_group_too_late_gives_way_to_what_was_done() {
         &[
             "06:30:00 publish door/close #1",
             "06:30:00 succeeded close 06:30:00",
-            "06:35:00 missed open 06:10:00: only the newest one of its group, `close` of 06:30:00, is made up for",
+            "06:35:00 missed open 06:10:00: only the newest run of its group, `close` of 06:30:00, is caught up",
             "06:35:00 coop: 1 new, 0 changed, 0 gone, 1 unchanged",
         ],
     );
 }
 
 #[test]
-fn a_retry_of_open_never_lands_after_close() {
+fn a_retry_of_open_never_arrives_after_close() {
     let open = in_group("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
     let close = in_group("close", "at 2027-03-01T06:12:00Z", &[(0, "door/close")]);
     let mut world = world(&[open, close]);
@@ -243,7 +243,7 @@ fn a_retry_of_open_never_lands_after_close() {
         &world,
         &[
             "06:10:00 publish door/open #1",
-            "06:12:30 cancelled open 06:10:00: a newer run of its group, `close` of 06:12:00, took its place",
+            "06:12:30 cancelled open 06:10:00: a newer run of its group, `close` of 06:12:00, replaced it",
             "06:12:30 publish door/close #1",
             "06:12:30 succeeded close 06:12:00",
         ],
@@ -251,7 +251,7 @@ fn a_retry_of_open_never_lands_after_close() {
 }
 
 #[test]
-fn all_missed_runs_are_made_up_for_within_their_grace_one_after_the_other() {
+fn run_all_catches_up_missed_runs_within_their_grace_in_order() {
     let log = with(job("log", "cron 1-59 6 * * *", &[(0, "log"), (5, "logged")]), |job| {
         job.policy.misfire = Misfire::RunAll;
         job.policy.grace_ms = 150_000;
@@ -282,7 +282,7 @@ fn all_missed_runs_are_made_up_for_within_their_grace_one_after_the_other() {
 }
 
 #[test]
-fn however_many_runs_are_made_up_for_they_are_in_nobodys_way() {
+fn many_runs_that_are_caught_up_do_not_delay_others() {
     let log = with(job("log", "every 1s", &[(0, "log")]), |job| {
         job.policy.misfire = Misfire::RunAll;
         job.policy.grace_ms = 86_400_000;
@@ -295,7 +295,7 @@ fn however_many_runs_are_made_up_for_they_are_in_nobodys_way() {
     world.link_up(1);
     world.log.clear();
     for _ in 0..20 {
-        assert!(world.scheduler.run_count() <= 2, "what is made up for later waits in its job");
+        assert!(world.scheduler.run_count() <= 2, "occurrences that are caught up later wait in their job");
         while world.commit() {}
         if !world.in_flight.is_empty() {
             world.ack(0);
@@ -307,7 +307,7 @@ fn however_many_runs_are_made_up_for_they_are_in_nobodys_way() {
 }
 
 #[test]
-fn what_a_person_wants_again_does_not_give_way_to_the_next_run() {
+fn a_replay_does_not_yield_to_the_next_run() {
     let feed = with(job("feed", "cron */5 * * * *", &[(0, "feed")]), |job| job.policy.retry.attempts = Some(1));
     let mut world = world(&[feed]);
     world.now = at("2027-03-01T06:05:00Z");
@@ -326,7 +326,7 @@ fn what_a_person_wants_again_does_not_give_way_to_the_next_run() {
 }
 
 #[test]
-fn a_resource_is_held_from_the_first_step_to_the_last_and_goes_to_the_highest_priority() {
+fn a_resource_is_held_until_the_last_step_and_passed_on_by_priority() {
     let zone = |id: &str, priority: i8| {
         with(job(id, "at 2027-03-01T06:10:00Z", &[(0, "on"), (60, "off")]), |job| {
             job.policy.needs = Some(name(ResourceName::parse("pump")));
@@ -343,7 +343,7 @@ fn a_resource_is_held_from_the_first_step_to_the_last_and_goes_to_the_highest_pr
             "06:11:00 publish off #1",
             "06:11:00 succeeded beds 06:10:00",
             "06:11:00 publish on #1",
-            "06:11:30.001 missed trees 06:10:00: `pump` was taken; it would have started 1m30s1ms late, and its grace is \
+            "06:11:30.001 missed trees 06:10:00: `pump` was in use; it would have started 1m30s1ms late, and its grace is \
              1m30s",
             "06:12:00 publish off #1",
             "06:12:00 succeeded lawn 06:10:00",
@@ -352,7 +352,7 @@ fn a_resource_is_held_from_the_first_step_to_the_last_and_goes_to_the_highest_pr
 }
 
 #[test]
-fn a_step_that_says_once_is_not_repeated_after_a_crash() {
+fn a_once_step_is_not_repeated_after_a_crash() {
     let feed = each_step(job("feed", "at 2027-03-01T06:10:00Z", &[(0, "feeder/turn")]), |step| step.once = true);
     let mut world = world(&[feed]);
     world.now = at("2027-03-01T06:10:00Z");
@@ -374,7 +374,7 @@ fn a_step_that_says_once_is_not_repeated_after_a_crash() {
 }
 
 #[test]
-fn a_step_that_says_once_is_sent_after_a_crash_that_came_before_it_was_armed() {
+fn a_once_step_is_sent_after_a_crash_before_it_was_armed() {
     let feed = each_step(job("feed", "at 2027-03-01T06:10:00Z", &[(0, "feeder/turn")]), |step| step.once = true);
     let mut world = world(&[feed]);
     world.now = at("2027-03-01T06:10:00Z");
@@ -386,7 +386,7 @@ fn a_step_that_says_once_is_sent_after_a_crash_that_came_before_it_was_armed() {
 }
 
 #[test]
-fn what_is_owed_is_sent_although_nothing_can_be_kept_any_more() {
+fn owed_steps_are_sent_although_the_store_has_failed() {
     let water = job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")]);
     let later = job("later", "at 2027-03-01T06:15:00Z", &[(0, "later")]);
     let mut world = world(&[water, later]);
@@ -405,7 +405,7 @@ fn what_is_owed_is_sent_although_nothing_can_be_kept_any_more() {
 }
 
 #[test]
-fn only_a_person_ends_what_is_owed() {
+fn only_abandoning_a_run_drops_its_owed_steps() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
     world.run_until(at("2027-03-01T06:11:00Z"));
     let run = "coop/north/water/2027-03-01T06:10:00Z".parse().expect("a run");

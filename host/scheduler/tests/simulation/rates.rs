@@ -1,4 +1,4 @@
-//! Plugins that have more to send than their rate allows.
+//! Plugins that have more messages to send than their rate allows.
 
 use roost_scheduler::{
     event::Event,
@@ -13,7 +13,7 @@ use crate::{
     world::{World, name},
 };
 
-/// A message a second, and so many at once.
+/// Returns a world in which the plugin may send a message a second, and `burst` at once.
 fn world(burst: u32, jobs: &[Job]) -> World {
     let mut world = World::new(at(START));
     let rate = Rate { per_second: 1, burst };
@@ -32,7 +32,7 @@ fn due_at_once(count: u32) -> Vec<Job> {
 }
 
 #[test]
-fn what_is_over_the_rate_waits_and_is_missed_by_its_grace() {
+fn a_run_over_the_rate_waits_and_is_missed_after_its_grace() {
     let jobs = due_at_once(5).into_iter().map(|job| with(job, |job| job.policy.grace_ms = 1_500)).collect::<Vec<_>>();
     let mut world = world(2, &jobs);
     world.load("other", 1, &[("other", vec![job("own", "at 2027-03-01T06:10:01.600Z", &[(0, "other")])])]);
@@ -59,7 +59,7 @@ fn what_is_over_the_rate_waits_and_is_missed_by_its_grace() {
 }
 
 #[test]
-fn an_owed_step_waits_for_the_rate_and_goes_before_what_is_new() {
+fn an_owed_step_waits_for_the_rate_and_goes_before_new_runs() {
     let mut jobs = due_at_once(4);
     for job in &mut jobs {
         (job.policy.priority, job.policy.grace_ms) = (100, 60_000);
@@ -82,7 +82,7 @@ fn an_owed_step_waits_for_the_rate_and_goes_before_what_is_new() {
 }
 
 #[test]
-fn a_connection_that_was_away_is_said_to_have_been() {
+fn a_missing_connection_is_the_reason_even_for_a_run_over_the_rate() {
     let mut world = world(1, &due_at_once(2));
     world.link_down();
     world.run_until(at("2027-03-01T07:10:00Z"));
@@ -97,13 +97,14 @@ fn a_connection_that_was_away_is_said_to_have_been() {
 }
 
 #[test]
-fn a_waiting_run_says_that_its_plugin_is_over_its_rate() {
+fn a_waiting_run_shows_that_its_plugin_is_over_its_rate() {
     let mut world = world(1, &due_at_once(3));
     world.run_until(at("2027-03-01T06:10:00Z"));
     let (runs, _) = world.scheduler.runs_from(0);
-    let told: Vec<_> = runs.iter().map(|run| (run.state, run.held_by.map(ToString::to_string), run.until)).collect();
+    let statuses: Vec<_> =
+        runs.iter().map(|run| (run.state, run.held_by.map(ToString::to_string), run.until)).collect();
     let over = Some("its plugin had more to send than its rate of 1 message a second allows".to_owned());
-    assert_eq!(told, [("waiting", over.clone(), None), ("waiting", over, None)]);
+    assert_eq!(statuses, [("waiting", over.clone(), None), ("waiting", over, None)]);
     // The clock is set back by an hour: a second has not passed.
     world.set_clock(-3_600_000);
     world.step(Event::Woke);
@@ -111,7 +112,7 @@ fn a_waiting_run_says_that_its_plugin_is_over_its_rate() {
 }
 
 #[test]
-fn what_is_due_while_a_run_waits_for_the_rate_is_decided_at_once_when_it_has_ended() {
+fn occurrences_due_while_a_run_waits_for_the_rate_are_decided_together() {
     let jobs = [job("one", "every 1s", &[(0, "one")]), job("two", "every 1s", &[(0, "two")])];
     let mut world = world(1, &jobs);
     world.run_until(at("2027-03-01T06:00:04Z"));
@@ -124,10 +125,10 @@ fn what_is_due_while_a_run_waits_for_the_rate_is_decided_at_once_when_it_has_end
             "06:00:02 succeeded one 06:00:01",
             "06:00:03 publish two #1",
             "06:00:03 succeeded two 06:00:01",
-            "06:00:03 missed two 06:00:02: 1 missed since 06:00:02; only the newest one, of 06:00:03, is made up for",
+            "06:00:03 missed two 06:00:02: 1 missed since 06:00:02; only the newest run, of 06:00:03, is caught up",
             "06:00:04 publish one #1",
             "06:00:04 succeeded one 06:00:02",
-            "06:00:04 missed one 06:00:03: 1 missed since 06:00:03; only the newest one, of 06:00:04, is made up for",
+            "06:00:04 missed one 06:00:03: 1 missed since 06:00:03; only the newest run, of 06:00:04, is caught up",
         ],
     );
 }

@@ -1,5 +1,5 @@
-//! Whatever a device's plan was: after a new one it has exactly the new one's jobs, what is the same stays what it was,
-//! and the same plan again changes nothing.
+//! Property test of plans: after a new plan, a device has exactly its jobs, unchanged jobs keep their keys, and the
+//! same plan again changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     world::World,
 };
 
-/// Up to eight jobs with ids of a small choice, so that plans have some of them in common, alike or not.
+/// Returns up to eight jobs with ids from a small set, so that plans share some of them, changed or not.
 fn plan() -> impl Strategy<Value = Vec<Job>> {
     let triggers = ["every 10m", "cron 30 6 * * *", "at 2027-03-01T06:20:00Z", "at 2027-03-01T05:00:00Z"];
     let job = (0..8_u8, prop::sample::select(triggers.to_vec()), 0..2_u8)
@@ -22,7 +22,7 @@ fn plan() -> impl Strategy<Value = Vec<Job>> {
     })
 }
 
-/// The jobs on disk by id: their numbers, and what they are.
+/// Returns the stored jobs by id, with their keys.
 fn on_disk(world: &World) -> BTreeMap<String, (u32, Job)> {
     let rows = world.disk.jobs.iter();
     rows.map(|(key, row)| (row.job.body.id().to_owned(), (*key, Job::from(&row.job)))).collect()
@@ -30,7 +30,7 @@ fn on_disk(world: &World) -> BTreeMap<String, (u32, Job)> {
 
 proptest! {
     #[test]
-    fn a_new_plan_leaves_its_own_jobs_and_keeps_what_is_the_same(
+    fn a_new_plan_results_in_its_own_jobs_and_keeps_unchanged_ones(
         plans in prop::collection::vec(plan(), 1..5),
         minutes in prop::collection::vec(0..20_i64, 4),
         crash in any::<bool>(),
@@ -58,8 +58,8 @@ proptest! {
             world.run_until(world.now);
             prop_assert_eq!(on_disk(&world), after, "the same plan again changes nothing");
             prop_assert_eq!(world.disk.history.len(), runs, "and makes no run");
-            let said = format!("coop: 0 new, 0 changed, 0 gone, {} unchanged", plan.len());
-            prop_assert!(world.log.last().is_some_and(|line| line.ends_with(&said)), "{:?}", world.log.last());
+            let text = format!("coop: 0 new, 0 changed, 0 gone, {} unchanged", plan.len());
+            prop_assert!(world.log.last().is_some_and(|line| line.ends_with(&text)), "{:?}", world.log.last());
             world.run_until(world.now.plus_ms(minutes * 60_000));
         }
     }

@@ -41,7 +41,7 @@ fn published(world: &World, end: &str) -> Vec<String> {
 }
 
 #[test]
-fn plugins_take_turns_at_a_resource_whatever_their_priority() {
+fn plugins_take_turns_at_a_resource_regardless_of_priority() {
     let greedy = (0..4).map(|number| watering(&format!("g{number}"), 127)).collect();
     let mut world = two_plugins(greedy, vec![watering("low", -128), watering("lower", -127)]);
     world.run_until(at("2027-03-01T06:30:00Z"));
@@ -59,7 +59,7 @@ fn plugins_take_turns_at_a_resource_whatever_their_priority() {
 }
 
 #[test]
-fn a_plugin_without_the_operators_word_holds_nothing() {
+fn a_plugin_that_is_not_configured_for_a_resource_is_denied() {
     let coop = needs("well", 127, job("steals", "at 2027-03-01T06:10:00Z", &[(0, "a")]));
     let other = needs("well", 0, job("draws", "at 2027-03-01T06:10:00Z", &[(0, "b")]));
     let mut world = two_plugins(vec![coop], vec![other]);
@@ -84,7 +84,7 @@ fn steps_that_take_longer_than_a_resource_may_be_held_do_not_start() {
     assert_eq!(
         lines(&world),
         [
-            "06:10:00 denied longer 06:10:00: it would hold `pump` for 5m1s, and a run may for 5m",
+            "06:10:00 denied longer 06:10:00: it would hold `pump` for 5m1s, and a run may hold it for 5m",
             "06:10:00 publish exact #1",
             "06:15:00 publish off #1",
             "06:15:00 succeeded exact 06:10:00",
@@ -102,13 +102,13 @@ fn a_reply_that_takes_longer_than_a_resource_may_be_held_does_not_start() {
     world.reply = Ok(Reply { steps: long.steps().to_vec(), replan: false, note: None });
     world.run_until(at("2027-03-01T06:30:00Z"));
     let log = lines(&world);
-    let denied = "06:10:00 denied lawn 06:10:00: it would hold `pump` for 5m1s, and a run may for 5m";
+    let denied = "06:10:00 denied lawn 06:10:00: it would hold `pump` for 5m1s, and a run may hold it for 5m";
     assert!(log.contains(&denied.to_owned()), "{log:#?}");
     assert_eq!(published(&world, "beds").len(), 2, "the pump is free for others: {log:#?}");
     assert!(published(&world, "lawn").is_empty(), "{log:#?}");
 }
 
-/// All that arrives is taken but messages to one topic, which the broker refuses.
+/// Runs a world in which the broker refuses messages to one topic.
 fn run_refusing(world: &mut World, topic: &str, until: &str) {
     let until = at(until);
     loop {
@@ -129,7 +129,7 @@ fn run_refusing(world: &mut World, topic: &str, until: &str) {
 }
 
 #[test]
-fn an_owed_step_that_is_retried_goes_on_without_the_resource_after_the_longest_hold() {
+fn an_owed_step_continues_without_the_resource_after_the_longest_hold() {
     let mut world = two_plugins(vec![watering("lawn", 0)], vec![watering("beds", 0)]);
     run_refusing(&mut world, "lawn/off", "2027-03-01T06:20:00Z");
     let log = lines(&world);
@@ -138,25 +138,26 @@ fn an_owed_step_that_is_retried_goes_on_without_the_resource_after_the_longest_h
     assert!(published(&world, "lawn/off").len() > 3, "it is owed all the same: {log:#?}");
     world.run_until(at("2027-03-01T06:40:00Z"));
     let ended: Vec<_> = world.disk.history.values().map(|ended| ended.note.as_deref()).collect();
-    assert!(ended.contains(&Some("it held `pump` for 6m, and gave it up with steps owed")), "{ended:?}");
+    assert!(ended.contains(&Some("it held `pump` for 6m, and released it while steps were owed")), "{ended:?}");
     let succeeded = lines(&world).iter().filter(|line| line.contains("succeeded")).count();
     assert_eq!(succeeded, 2, "{:#?}", world.log);
 }
 
 #[test]
-fn a_first_step_that_is_retried_is_given_up_with_the_resource() {
+fn a_first_step_is_given_up_after_the_longest_hold() {
     let once = needs("pump", 0, job("lawn", "at 2027-03-01T06:10:00Z", &[(0, "lawn/on")]));
     let stubborn = with(once, |job| job.policy.retry.give_up_after_ms = 4_000_000);
     let mut world = two_plugins(vec![stubborn], vec![watering("beds", 0)]);
     run_refusing(&mut world, "lawn/on", "2027-03-01T06:30:00Z");
     let log = lines(&world);
-    let failed = "06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, and `pump` is held no longer than that";
+    let failed =
+        "06:16:00 failed lawn 06:10:00: step 1: it was tried for 6m, the longest time for which `pump` may be held";
     assert!(log.contains(&failed.to_owned()), "{log:#?}");
     assert!(log.contains(&"06:16:00 publish beds/on #1".to_owned()), "{log:#?}");
 }
 
 #[test]
-fn a_first_step_that_waits_for_the_disk_and_is_given_up_gives_its_turn_back_once() {
+fn a_first_step_given_up_while_it_waited_for_a_commit_returns_its_credit_once() {
     let late = |id: &str| job(id, "at 2027-03-01T06:16:01Z", &[(0, id)]);
     let mut world = two_plugins(vec![watering("lawn", 0)], vec![late("a"), late("b")]);
     world.link_up(1);
@@ -174,7 +175,7 @@ fn a_first_step_that_waits_for_the_disk_and_is_given_up_gives_its_turn_back_once
 }
 
 #[test]
-fn a_report_does_not_start_a_run_that_has_given_its_resource_back() {
+fn a_report_does_not_start_a_run_that_has_released_its_resource() {
     let lawn = confirmed(watering("lawn", 0), true);
     let mut world =
         two_plugins(vec![lawn], vec![watering("beds", 0), job("a", "at 2027-03-01T06:10:05Z", &[(0, "a")])]);
@@ -196,8 +197,8 @@ fn a_report_does_not_start_a_run_that_has_given_its_resource_back() {
 }
 
 #[test]
-fn what_is_not_started_gives_the_resource_back_and_starts_later() {
-    // A run of a group waits for the link for as long as it takes.
+fn a_run_that_has_not_started_releases_the_resource_and_starts_later() {
+    // A run of a group waits for the link without a limit.
     let door = needs("pump", 0, in_group("door", "at 2027-03-01T06:10:00Z", &[(0, "door/on"), (60, "door/off")]));
     let mut world = two_plugins(vec![watering("lawn", 0)], vec![door]);
     world.run_until(at("2027-03-01T06:10:30Z"));
@@ -210,7 +211,7 @@ fn what_is_not_started_gives_the_resource_back_and_starts_later() {
 }
 
 #[test]
-fn a_removed_plugin_leaves_the_queue_and_keeps_the_resource_only_for_what_it_owes() {
+fn a_removed_plugin_leaves_the_queue_and_keeps_the_resource_only_for_owed_steps() {
     let mut world = two_plugins(vec![watering("lawn", 0), watering("trees", 0)], vec![watering("beds", 0)]);
     world.run_until(at("2027-03-01T06:10:30Z"));
     world.remove("coop");

@@ -1,4 +1,4 @@
-//! Chance that can be repeated.
+//! A random number generator with a seed.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
 pub(crate) struct Dice(pub(crate) u64);

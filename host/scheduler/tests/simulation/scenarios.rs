@@ -1,4 +1,4 @@
-//! Short stories: what goes in, and what comes out, as text.
+//! Short scenarios, with their events and results as text.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) fn at(text: &str) -> Instant {
     chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339").into()
 }
 
-/// `job("open", "every 1m", &[(0, "door/open")])`
+/// Returns a job: `job("open", "every 1m", &[(0, "door/open")])`.
 pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
     let step = |(after_s, topic): &(u32, &str)| Step {
         after_ms: after_s * 1000,
@@ -45,7 +45,7 @@ pub(crate) fn job(id: &str, trigger: &str, steps: &[(u32, &str)]) -> Job {
     }
 }
 
-/// A world at 06:00 with a link, and a plugin `coop` with a device `north`.
+/// Returns a world at 06:00 with a link, and a plugin `coop` with a device `north`.
 pub(crate) fn world(jobs: &[Job]) -> World {
     let mut world = World::new(at(START));
     world.link_up(100);
@@ -61,7 +61,7 @@ pub(crate) fn check(world: &World, expected: &[&str]) {
 }
 
 #[test]
-fn a_job_that_is_due_is_published_and_its_end_recorded() {
+fn a_due_job_is_published_and_its_outcome_recorded() {
     let mut world = world(&[job("open", "cron 30 6 * * *", &[(0, "door/open")])]);
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(&world, &["06:30:00 publish door/open #1", "06:30:00 succeeded open 06:30:00"]);
@@ -69,7 +69,7 @@ fn a_job_that_is_due_is_published_and_its_end_recorded() {
 }
 
 #[test]
-fn later_steps_come_at_their_time() {
+fn later_steps_are_sent_at_their_time() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])]);
     world.run_until(at("2027-03-01T07:00:00Z"));
     check(
@@ -101,7 +101,7 @@ fn a_valve_that_was_opened_is_closed_after_a_crash_and_the_plugins_removal() {
 }
 
 #[test]
-fn what_was_not_acknowledged_is_sent_again_on_the_next_link_under_the_same_run() {
+fn an_unacknowledged_message_is_sent_again_on_the_next_link_by_the_same_run() {
     let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
     world.now = at("2027-03-01T06:10:00Z");
     world.step(Event::Woke);
@@ -137,7 +137,7 @@ fn open_never_follows_close() {
 }
 
 #[test]
-fn of_several_missed_runs_only_the_newest_is_made_up_for_and_only_within_its_grace() {
+fn only_the_newest_missed_run_is_caught_up_and_only_within_its_grace() {
     let mut world = world(&[job("tick", "every 1m", &[(0, "tick")])]);
     world.run_until(at("2027-03-01T06:01:30Z"));
     world.crash();
@@ -150,8 +150,8 @@ fn of_several_missed_runs_only_the_newest_is_made_up_for_and_only_within_its_gra
         &world,
         &[
             "06:10:30 crash",
-            "06:10:30 missed tick 06:09:00: 8 missed since 06:02:00; only the newest one, of \
-             06:10:00, is made up for",
+            "06:10:30 missed tick 06:09:00: 8 missed since 06:02:00; only the newest run, of \
+             06:10:00, is caught up",
             "06:10:30 publish tick #1",
             "06:10:30 succeeded tick 06:10:00",
             "06:11:00 publish tick #1",
@@ -177,7 +177,7 @@ fn a_run_that_could_start_only_after_its_grace_is_missed() {
 }
 
 #[test]
-fn a_new_plan_touches_only_what_differs() {
+fn a_new_plan_affects_only_jobs_that_differ() {
     let [a, b, c] = ["a", "b", "c"].map(|id| job(id, "cron 30 6 * * *", &[(0, id)]));
     let mut world = world(&[a.clone(), b, c]);
     let changed = job("b", "cron 40 6 * * *", &[(0, "b")]);
@@ -212,7 +212,7 @@ fn a_job_that_comes_back_does_not_run_its_past_again() {
 }
 
 #[test]
-fn a_run_that_is_due_while_the_one_before_is_under_way_is_skipped() {
+fn a_run_that_is_due_while_the_previous_one_is_active_is_skipped() {
     let mut world = world(&[job("water", "every 1m", &[(0, "valve/on"), (90, "valve/off")])]);
     world.run_until(at("2027-03-01T06:04:45Z"));
     check(
@@ -244,14 +244,14 @@ fn attempts_are_counted_over_crashes() {
         world.link_up(100);
         while world.commit() {}
     }
-    let told: Vec<&String> =
+    let lines: Vec<&String> =
         world.log.iter().filter(|line| line.contains("publish") || line.contains("failed")).collect();
-    assert_eq!(told.len(), 5, "{told:#?}");
-    assert!(told[4].contains("step 1 was given up after 4 attempts"), "{told:#?}");
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    assert!(lines[4].contains("step 1 was given up after 4 attempts"), "{lines:#?}");
 }
 
 #[test]
-fn a_broker_that_refuses_is_asked_again_after_growing_pauses_and_then_given_up() {
+fn a_refused_message_is_retried_with_growing_pauses_and_given_up() {
     let mut open = job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")]);
     open.policy.retry.attempts = Some(3);
     let mut world = world(&[open]);
@@ -282,7 +282,7 @@ fn a_broker_that_refuses_is_asked_again_after_growing_pauses_and_then_given_up()
 }
 
 #[test]
-fn a_thousand_runs_of_one_plugin_do_not_delay_another_ones() {
+fn a_thousand_runs_of_one_plugin_do_not_delay_another_plugin() {
     let many = (0..1_000).map(|n| job(&format!("j{n}"), "at 2027-03-01T06:10:00Z", &[(0, "many")]));
     let mut world = World::new(at(START));
     world.link_up(10);
@@ -296,11 +296,11 @@ fn a_thousand_runs_of_one_plugin_do_not_delay_another_ones() {
 }
 
 #[test]
-fn midnight_asks_for_a_new_plan_and_a_failure_asks_again() {
+fn a_new_plan_is_requested_at_midnight_and_again_after_a_failure() {
     let mut world = world(&[job("open", "at 2027-03-02T06:10:00Z", &[(0, "door/open")])]);
     world.plans.clear();
     world.run_until(at("2027-03-02T00:00:30Z"));
-    assert!(world.asked.is_empty(), "asked and answered");
+    assert!(world.plan_requests.is_empty(), "asked and answered");
     let tomorrow = job("open", "at 2027-03-02T07:10:00Z", &[(0, "door/open")]);
     let key = (name(PluginName::parse("coop")), name(DeviceName::parse("north")));
     world.plans.insert(key, vec![tomorrow]);
@@ -340,7 +340,7 @@ fn while_the_link_is_down_the_newest_run_of_a_job_waits_and_the_older_ones_are_m
 }
 
 #[test]
-fn of_runs_that_wait_the_one_with_the_higher_priority_goes_first() {
+fn waiting_runs_start_by_priority() {
     let [mut low, mut high] = ["low", "high"].map(|id| job(id, "at 2027-03-01T06:10:00Z", &[(0, id)]));
     (low.policy.priority, high.policy.priority) = (-1, 1);
     let mut world = world(&[low, high]);
@@ -370,11 +370,11 @@ fn jitter_moves_the_start_and_is_the_same_after_a_crash() {
 }
 
 #[test]
-fn an_answer_of_a_version_that_is_over_is_dropped() {
+fn a_plan_of_an_earlier_version_is_dropped() {
     let mut world = world(&[job("a", "cron 30 6 * * *", &[(0, "a")])]);
     world.now = at("2027-03-02T00:00:00Z");
     world.step(Event::Woke);
-    let (plugin, device, generation) = world.asked.pop().expect("midnight asks");
+    let (plugin, device, generation) = world.plan_requests.pop().expect("midnight asks");
     world.load("coop", 2, &[("north", vec![job("b", "cron 30 6 * * *", &[(0, "b")])])]);
     world.run_until(world.now);
     let late = Plan::new(world.now, &[job("a", "cron 30 6 * * *", &[(0, "a")])]);
@@ -433,7 +433,7 @@ fn a_message_above_a_ceiling_of_the_grant_is_denied_when_the_run_starts() {
 }
 
 #[test]
-fn a_removed_plugin_takes_its_waiting_runs_along() {
+fn waiting_runs_of_a_removed_plugin_are_cancelled() {
     let mut world = world(&[job("open", "at 2027-03-01T06:10:00Z", &[(0, "door/open")])]);
     world.link_down();
     world.run_until(at("2027-03-01T06:11:00Z"));

@@ -1,4 +1,4 @@
-//! Brokers that have nobody to pass a message on to.
+//! Messages to topics without subscribers.
 
 use roost_scheduler::model::{Action, Overlap};
 
@@ -8,22 +8,22 @@ use crate::{
     world::World,
 };
 
-fn deaf(world: &mut World, topics: &[&str]) {
+fn without_subscribers(world: &mut World, topics: &[&str]) {
     world.unsubscribed = topics.iter().map(|topic| (*topic).to_owned()).collect();
 }
 
 #[test]
-fn what_is_owed_waits_for_a_device_that_was_there() {
+fn an_owed_step_waits_for_a_device_that_was_subscribed_before() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")])]);
-    deaf(&mut world, &["valve/off"]);
+    without_subscribers(&mut world, &["valve/off"]);
     world.run_until(at("2027-03-01T06:12:00Z"));
     let tries = lines(&world).iter().filter(|line| line.contains("publish valve/off")).count();
     assert!((5..8).contains(&tries), "with growing pauses: {:#?}", world.log);
     let under_way = world.scheduler.runs_from(0).0.first().map(|run| (run.state, run.last.map(ToString::to_string)));
-    let last = "the broker has it, and had no subscriber for its topic";
+    let last = "the broker accepted the message, and had no subscriber for its topic";
     assert_eq!(under_way, Some(("pausing", Some(last.to_owned()))));
-    // It is back.
-    deaf(&mut world, &[]);
+    // The device is back.
+    without_subscribers(&mut world, &[]);
     world.log.clear();
     world.run_until(at("2027-03-01T06:16:00Z"));
     let ends = lines(&world);
@@ -38,7 +38,7 @@ fn what_is_owed_waits_for_a_device_that_was_there() {
 #[test]
 fn the_wait_for_a_subscriber_ends_and_is_recorded() {
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")])]);
-    deaf(&mut world, &["valve/off"]);
+    without_subscribers(&mut world, &["valve/off"]);
     world.run_until(at("2027-03-01T06:30:00Z"));
     let last = lines(&world).pop().expect("a line");
     assert!(last.starts_with("06:16:00 succeeded water 06:10:00: "), "after five minutes: {last}");
@@ -47,12 +47,12 @@ fn the_wait_for_a_subscriber_ends_and_is_recorded() {
 }
 
 #[test]
-fn a_device_that_nobody_has_heard_of_holds_up_nothing() {
+fn a_topic_that_never_had_a_subscriber_holds_up_nothing() {
     let mut world = world(&[
         job("lamp", "at 2027-03-01T06:10:00Z", &[(0, "lamp/on")]),
         job("water", "at 2027-03-01T06:11:00Z", &[(0, "valve/on"), (60, "valve/off"), (90, "valve/check")]),
     ]);
-    deaf(&mut world, &["lamp/on", "valve/on", "valve/off", "valve/check"]);
+    without_subscribers(&mut world, &["lamp/on", "valve/on", "valve/off", "valve/check"]);
     world.run_until(at("2027-03-01T06:20:00Z"));
     check(
         &world,
@@ -68,10 +68,10 @@ fn a_device_that_nobody_has_heard_of_holds_up_nothing() {
 }
 
 #[test]
-fn other_steps_do_not_wait_for_a_device_that_is_away() {
+fn other_steps_do_not_wait_for_a_device_that_is_offline() {
     let zones = &[(0, "z1/on"), (60, "z1/off"), (63, "z2/on"), (120, "z2/off")];
     let mut world = world(&[job("water", "at 2027-03-01T06:10:00Z", zones)]);
-    deaf(&mut world, &["z1/off"]);
+    without_subscribers(&mut world, &["z1/off"]);
     world.run_until(at("2027-03-01T06:20:00Z"));
     let on_time = ["06:11:03 publish z2/on #1", "06:12:00 publish z2/off #1"];
     let lines = lines(&world);
@@ -80,7 +80,7 @@ fn other_steps_do_not_wait_for_a_device_that_is_away() {
 }
 
 #[test]
-fn a_newer_run_and_what_is_kept_or_sent_once_do_not_wait() {
+fn a_newer_run_a_retained_message_and_a_once_step_do_not_wait() {
     let water = |change: &dyn Fn(&mut roost_scheduler::model::Step)| {
         with(job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (60, "valve/off")]), |job| {
             let mut steps = job.steps().to_vec();
@@ -90,7 +90,7 @@ fn a_newer_run_and_what_is_kept_or_sent_once_do_not_wait() {
     };
     for job in [water(&|step| step.once = true), water(&|step| step.message.retain = true)] {
         let mut world = world(&[job]);
-        deaf(&mut world, &["valve/off"]);
+        without_subscribers(&mut world, &["valve/off"]);
         world.run_until(at("2027-03-01T06:20:00Z"));
         let last = lines(&world).pop().expect("a line");
         assert!(last.starts_with("06:11:00 succeeded water 06:10:00: the broker had no subscriber"), "{last}");
@@ -99,7 +99,7 @@ fn a_newer_run_and_what_is_kept_or_sent_once_do_not_wait() {
         job.policy.overlap = Overlap::Replace;
     });
     let mut world = world(&[replaced]);
-    deaf(&mut world, &["valve/off"]);
+    without_subscribers(&mut world, &["valve/off"]);
     world.run_until(at("2027-03-01T06:10:00Z"));
     let on: Vec<String> = lines(&world).into_iter().filter(|line| line.contains("publish valve/on")).collect();
     let starts: Vec<&str> = on.iter().map(|line| &line[..8]).collect();

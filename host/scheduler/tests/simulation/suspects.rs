@@ -1,4 +1,4 @@
-//! Topics at which the broker ends the connection: the link holds their messages back.
+//! Topics at which the broker ends the connection, so that the link puts off their messages.
 
 use roost_scheduler::{event::Event, model::Action};
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn a_message_that_the_link_holds_back_was_never_sent() {
+fn a_message_that_the_link_puts_off_was_never_sent() {
     let switch = with(job("switch", "at 2027-03-01T06:10:00Z", &[(0, "lamp/on"), (60, "lamp/off")]), |job| {
         job.policy.retry.attempts = Some(2);
         let mut steps = job.steps().to_vec();
@@ -18,7 +18,7 @@ fn a_message_that_the_link_holds_back_was_never_sent() {
     let mut world = world(&[switch]);
     world.now = at("2027-03-01T06:10:00Z");
     world.step(Event::Woke);
-    // As often as that may be: it is neither an attempt, nor sent once.
+    // Repeatedly: it is neither an attempt, nor sent once.
     for _ in 0..5 {
         while world.commit() {}
         world.defer(0, 30_000);
@@ -37,12 +37,12 @@ fn a_message_that_the_link_holds_back_was_never_sent() {
 }
 
 #[test]
-fn a_run_that_is_held_back_beyond_its_grace_is_missed_and_says_why() {
+fn a_run_that_is_put_off_beyond_its_grace_is_missed_with_that_reason() {
     let mut world = world(&[job("switch", "at 2027-03-01T06:10:00Z", &[(0, "lamp/on")])]);
     world.now = at("2027-03-01T06:10:00Z");
     world.step(Event::Woke);
     world.defer(0, 600_000);
-    // Not longer than any other pause.
+    // No longer than any other pause.
     world.run_until(at("2027-03-01T06:14:59Z"));
     world.now = at("2027-03-01T06:15:01Z");
     world.step(Event::Woke);
@@ -53,7 +53,7 @@ fn a_run_that_is_held_back_beyond_its_grace_is_missed_and_says_why() {
 }
 
 #[test]
-fn a_message_at_which_the_broker_ends_the_connection_is_tried_and_given_up_with_that_reason() {
+fn a_message_that_ends_the_connection_is_given_up_with_that_reason() {
     let switch = with(job("switch", "at 2027-03-01T06:10:00Z", &[(0, "lamp/on")]), |job| {
         job.policy.retry.attempts = Some(2);
     });

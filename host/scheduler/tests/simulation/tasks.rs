@@ -1,4 +1,4 @@
-//! Tasks: a run asks its plugin what to publish, and goes on with that.
+//! Scenarios of tasks.
 
 use roost_scheduler::{
     event::Event,
@@ -18,17 +18,17 @@ fn task(id: &str, trigger: &str) -> Job {
     Job { action: Action::Task(task.into()), ..job(id, trigger, &[]) }
 }
 
-fn says(steps: &[(u32, &str)]) -> Result<Reply, String> {
+fn replies(steps: &[(u32, &str)]) -> Result<Reply, String> {
     let steps = job("any", "every 1m", steps).steps().to_vec();
     Ok(Reply { steps, replan: false, note: Some("the soil is dry".into()) })
 }
 
 #[test]
-fn a_plugin_is_asked_when_it_is_due_and_what_it_says_is_done() {
+fn a_task_is_called_when_it_is_due_and_its_reply_is_published() {
     let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
-    world.reply = says(&[(0, "valve/on"), (60, "valve/off")]);
+    world.reply = replies(&[(0, "valve/on"), (60, "valve/off")]);
     world.run_until(at("2027-03-01T06:10:30Z"));
-    // What was answered is on disk: it is not asked again.
+    // The reply is stored: the task is not called again.
     world.reply = Err("trap".into());
     world.crash();
     world.link_up(100);
@@ -48,25 +48,25 @@ fn a_plugin_is_asked_when_it_is_due_and_what_it_says_is_done() {
 }
 
 #[test]
-fn a_plugin_that_has_nothing_to_do_says_why() {
+fn a_reply_without_steps_succeeds_with_its_note() {
     let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
-    world.reply = says(&[]);
+    world.reply = replies(&[]);
     world.run_until(at("2027-03-01T06:20:00Z"));
     check(&world, &[r#"06:10:00 call water {"zone":2} of 06:10:00"#, "06:10:00 succeeded water 06:10:00"]);
     assert!(world.disk.history.values().all(|ended| ended.note.is_some() && ended.started.is_none()));
 }
 
 #[test]
-fn a_plugin_that_fails_is_asked_again_until_it_is_given_up() {
+fn a_task_that_fails_is_called_again_until_it_is_given_up() {
     let twice = with(task("water", "at 2027-03-01T06:10:00Z"), |job| job.policy.retry.attempts = Some(2));
     let mut world = world(&[twice]);
     world.run_until(at("2027-03-01T06:20:00Z"));
     let calls = world.log.iter().filter(|line| line.contains(" call ")).count();
     assert_eq!(calls, 2, "{:#?}", world.log);
-    let reason = "failed water 2027-03-01T06:10:00Z: the plugin was asked 2 times what to publish: trap";
+    let reason = "failed water 2027-03-01T06:10:00Z: the plugin was called 2 times for its messages: trap";
     assert!(world.log.last().is_some_and(|line| line.ends_with(reason)), "{:#?}", world.log);
-    // It is a dead letter, and is asked anew.
-    world.reply = says(&[(0, "valve/on")]);
+    // It is a dead letter; a replay calls the task again.
+    world.reply = replies(&[(0, "valve/on")]);
     let run = world.dead_letters[0].clone();
     world.replay(&run);
     world.run_until(at("2027-03-01T06:20:00Z"));
@@ -74,16 +74,16 @@ fn a_plugin_that_fails_is_asked_again_until_it_is_given_up() {
 }
 
 #[test]
-fn a_plugin_that_fails_beyond_the_grace_has_failed_and_is_a_dead_letter() {
+fn a_task_that_fails_beyond_its_grace_has_failed_and_is_a_dead_letter() {
     let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
     world.run_until(at("2027-03-01T07:00:00Z"));
     let last = world.log.last().expect("it has ended");
-    assert!(last.contains("failed water") && last.ends_with("what to publish: trap"), "{:#?}", world.log);
+    assert!(last.contains("failed water") && last.ends_with("for its messages: trap"), "{:#?}", world.log);
     assert_eq!(world.dead_letters.len(), 1);
 }
 
 #[test]
-fn a_plugin_that_fails_keeps_nothing_from_others_meanwhile() {
+fn a_task_that_fails_does_not_keep_its_resource_from_others() {
     let pump = |job: &mut Job| job.policy.needs = Some(name(ResourceName::parse("pump")));
     let other = with(job("other", "at 2027-03-01T06:10:30Z", &[(0, "other")]), pump);
     let mut world = world(&[with(task("water", "at 2027-03-01T06:10:00Z"), pump), other]);
@@ -92,12 +92,12 @@ fn a_plugin_that_fails_keeps_nothing_from_others_meanwhile() {
 }
 
 #[test]
-fn an_answer_that_comes_too_late_starts_nothing() {
+fn a_reply_that_comes_too_late_starts_nothing() {
     let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
     world.now = at("2027-03-01T06:10:00Z");
     world.step(Event::Woke);
     assert_eq!(world.called.len(), 1);
-    world.reply = says(&[(0, "valve/on")]);
+    world.reply = replies(&[(0, "valve/on")]);
     world.now = at("2027-03-01T06:15:01Z");
     world.run_until(at("2027-03-01T06:20:00Z"));
     let last = world.log.last().expect("it has ended");
@@ -105,9 +105,9 @@ fn an_answer_that_comes_too_late_starts_nothing() {
 }
 
 #[test]
-fn an_answer_of_a_run_that_has_ended_is_dropped() {
+fn a_reply_for_a_run_that_has_ended_is_dropped() {
     let mut world: World = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
-    world.reply = says(&[(0, "valve/on")]);
+    world.reply = replies(&[(0, "valve/on")]);
     world.now = at("2027-03-01T06:10:00Z");
     world.step(Event::Woke);
     world.remove("coop");
@@ -119,11 +119,11 @@ fn an_answer_of_a_run_that_has_ended_is_dropped() {
 }
 
 #[test]
-fn a_task_can_ask_for_a_new_plan() {
+fn a_task_can_request_a_new_plan() {
     let mut world = world(&[task("water", "at 2027-03-01T06:10:00Z")]);
-    world.reply = says(&[]).map(|reply| Reply { replan: true, ..reply });
+    world.reply = replies(&[]).map(|reply| Reply { replan: true, ..reply });
     world.now = at("2027-03-01T06:10:00Z");
     world.step(Event::Woke);
     world.reply();
-    assert_eq!(world.asked.len(), 1);
+    assert_eq!(world.plan_requests.len(), 1);
 }

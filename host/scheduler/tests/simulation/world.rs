@@ -1,5 +1,5 @@
-//! A world round the scheduler: a disk that commits when it is told to, a broker that answers when it is told to, a
-//! process that can crash. It checks the invariants at each step.
+//! A simulated world around the scheduler: a disk that commits on demand, a broker that answers on demand, a process
+//! that can crash. It checks the invariants at each step.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -28,51 +28,51 @@ use crate::{
 
 pub(crate) struct World {
     pub(crate) scheduler: Scheduler,
-    /// Fed with the same events: it must answer the same (I1).
+    /// A second scheduler that gets the same events, and must return the same steps (I1).
     twin: Option<Scheduler>,
     pub(crate) now: Instant,
-    /// As far as time has ever come.
+    /// The latest time that the clock has shown.
     pub(crate) latest: Instant,
     pub(crate) wake: Option<Instant>,
     pub(crate) disk: Disk,
-    pub(crate) witness: Checker,
-    /// Steps whose changes are not durable yet, with the effects that wait for them.
+    pub(crate) checker: Checker,
+    /// Steps that are not durable yet, with the effects that wait for them.
     uncommitted: VecDeque<(Vec<Change>, Vec<Effect>)>,
-    /// Whether the last of these is not complete.
+    /// Whether the last of these is incomplete.
     pub(crate) partial: bool,
-    /// Whether nothing can be kept any more.
+    /// Whether the store has failed.
     pub(crate) is_failing: bool,
-    /// What was handed to the broker and not answered.
+    /// Messages that were sent and not acknowledged.
     pub(crate) in_flight: Vec<Publish>,
-    /// Those that have arrived.
+    /// The attempts that have arrived at the broker.
     arrived: HashSet<u64>,
     pub(crate) link: Option<u64>,
     links: u64,
-    /// How many messages the link takes that are not answered.
+    /// How many messages may be in flight.
     credit: u32,
     /// Subscriptions that the broker has not answered.
     pub(crate) subscribing: Vec<WatchId>,
-    /// Who listens to a device's reports, and whether the broker has said that they come.
+    /// Subscriptions to reports, and whether the broker has accepted them.
     watches: BTreeMap<WatchId, (Arc<Confirm>, bool)>,
-    /// Where somebody wanted to listen, and the broker did not let him.
-    unheard: HashSet<String>,
-    /// The run whose message the link holds back by this event.
+    /// Topics of subscriptions that the broker refused.
+    refused_topics: HashSet<String>,
+    /// The run of the message that the current event puts off.
     deferred: Option<RunId>,
-    /// Topics that nobody has subscribed to.
+    /// Topics without subscribers.
     pub(crate) unsubscribed: HashSet<String>,
-    /// Whether devices do not report what they do.
+    /// Whether devices do not send reports.
     pub(crate) is_silent: bool,
-    /// The answers that a plugin gives when it is asked for a plan.
+    /// The plans that plugins return.
     pub(crate) plans: BTreeMap<(PluginName, DeviceName), Vec<Job>>,
-    pub(crate) asked: Vec<(PluginName, DeviceName, u64)>,
-    /// What a plugin says to its tasks, and which it was asked to do.
+    pub(crate) plan_requests: Vec<(PluginName, DeviceName, u64)>,
+    /// The reply of plugins to tasks, and the calls that are open.
     pub(crate) reply: Result<Reply, String>,
     pub(crate) called: Vec<(CallId, Task)>,
-    /// Whether it is told at once.
-    pub(crate) is_loud: bool,
-    /// What happened, as text.
+    /// Whether events are printed at once.
+    pub(crate) is_verbose: bool,
+    /// The events, as text.
     pub(crate) log: Vec<String>,
-    /// Runs that failed, and may be wanted again.
+    /// Failed runs, which may be replayed.
     pub(crate) dead_letters: Vec<RunId>,
 }
 
@@ -91,14 +91,14 @@ impl World {
         Self { twin, ..Self::alone(now) }
     }
 
-    /// The operator's settings from the beginning.
+    /// Sets the operator's rates from the beginning.
     pub(crate) fn set_rates(&mut self, rates: Rates) {
         self.disk.rates = rates;
         self.scheduler = self.disk.restart(self.now);
         self.twin = self.twin.is_some().then(|| self.disk.restart(self.now));
     }
 
-    /// Without a twin: that takes half the time.
+    /// Creates a world without a twin, which takes half the time.
     pub(crate) fn alone(now: Instant) -> Self {
         let disk = Disk::default();
         Self {
@@ -108,7 +108,7 @@ impl World {
             latest: now,
             wake: Some(now),
             disk,
-            witness: Checker::default(),
+            checker: Checker::default(),
             uncommitted: VecDeque::new(),
             partial: false,
             is_failing: false,
@@ -119,21 +119,21 @@ impl World {
             credit: 0,
             subscribing: Vec::new(),
             watches: BTreeMap::new(),
-            unheard: HashSet::new(),
+            refused_topics: HashSet::new(),
             deferred: None,
             unsubscribed: HashSet::new(),
             is_silent: false,
             plans: BTreeMap::new(),
-            asked: Vec::new(),
+            plan_requests: Vec::new(),
             reply: Err("trap".into()),
             called: Vec::new(),
-            is_loud: false,
+            is_verbose: false,
             log: Vec::new(),
             dead_letters: Vec::new(),
         }
     }
 
-    /// Answers how much there was to be kept.
+    /// Steps the scheduler. Returns the number of changes.
     pub(crate) fn step(&mut self, event: Event) -> usize {
         let step = match &mut self.twin {
             None => self.scheduler.step(self.now, event),
@@ -145,20 +145,20 @@ impl World {
             }
         };
         if let Some(run) = self.deferred.take() {
-            self.look_at_deferred(&run);
+            self.check_deferred(&run);
         }
         for change in &step.changes {
-            self.look_at(change);
+            self.observe(change);
         }
-        self.witness.looks_at(self.now, &self.scheduler.runs_from(0).0);
+        self.checker.check_holders(self.now, &self.scheduler.runs_from(0).0);
         let ends = |change: &Change| if let Change::RunEnded(ended) = change { Some(ended.id.clone()) } else { None };
         let ended = step.changes.iter().filter_map(ends).collect();
         self.wake = step.wake;
         let count = step.changes.len();
         for effect in &step.effects {
             if let Effect::Publish(publish) = effect {
-                self.witness.keeps_to_rate(self.now, &publish.run.plugin, &self.disk.rates);
-                self.witness.decided(
+                self.checker.check_rate(self.now, &publish.run.plugin, &self.disk.rates);
+                self.checker.decided(
                     self.now,
                     publish,
                     self.disk.grants.get(&publish.run.plugin).map_or(&[], Vec::as_slice),
@@ -166,14 +166,14 @@ impl World {
             }
         }
         let (later, at_once) = step.effects.into_iter().partition::<Vec<_>, _>(Effect::after_commit);
-        // What leaves with the step that ends its run was decided before that.
-        self.witness.just_ended = ended;
+        // A message that is sent in the step that ends its run was decided before.
+        self.checker.just_ended = ended;
         for effect in at_once {
             self.start(effect);
         }
-        self.witness.just_ended.clear();
+        self.checker.just_ended.clear();
         if self.is_failing {
-            // Nothing is kept any more, and what waits for that never happens.
+            // Nothing is saved any more, and effects that wait for a commit never start.
         } else if mem::replace(&mut self.partial, step.partial)
             && let Some((changes, waiting)) = self.uncommitted.back_mut()
         {
@@ -189,25 +189,25 @@ impl World {
         count
     }
 
-    fn look_at(&mut self, change: &Change) {
+    fn observe(&mut self, change: &Change) {
         if let Change::RunSaved { run, .. } = change {
-            self.witness.saved(run);
+            self.checker.saved(run);
         }
         if let Change::ResourceFreed { run, resource, held_ms } = change {
-            self.witness.freed(self.now, run, resource);
+            self.checker.freed(self.now, run, resource);
             self.note(&format!("freed {resource} of {} after {} s", run.job, held_ms / 1_000));
         }
         let Change::RunEnded(ended) = change else { return };
-        self.witness.ends(ended);
+        self.checker.ends(ended);
         let reason = ended.outcome.to_string();
         let colon = if reason.is_empty() { "" } else { ": " };
         let origin = if ended.id.origin.to_string().is_empty() { "" } else { " again" };
         self.note(&format!("{} {} {}{origin}{colon}{reason}", ended.outcome.word(), ended.id.job, ended.id.occurrence));
     }
 
-    #[allow(clippy::print_stderr, reason = "whoever repeats a history wants to see it")]
+    #[allow(clippy::print_stderr, reason = "shown when a history is repeated")]
     pub(crate) fn note(&mut self, text: &str) {
-        if self.is_loud {
+        if self.is_verbose {
             eprintln!("{} {text}", self.now);
         }
         self.log.push(format!("{} {text}", self.now));
@@ -221,18 +221,22 @@ impl World {
                 self.step(Event::Durable(ticket));
             }
             Effect::ZonesMoved { rules, jobs } => self.note(&format!("time zones {rules}: {jobs} jobs moved")),
-            Effect::Announce(said) => {
-                if said.loaded
-                    && let Some(grants) = self.disk.grants.get_mut(&said.plugin)
+            Effect::Announce(announcement) => {
+                if announcement.loaded
+                    && let Some(grants) = self.disk.grants.get_mut(&announcement.plugin)
                 {
                     grants.remove(0);
                 }
                 self.note(&format!(
                     "{}: {} new, {} changed, {} gone, {} unchanged",
-                    said.plugin, said.new, said.changed, said.gone, said.unchanged
+                    announcement.plugin,
+                    announcement.new,
+                    announcement.changed,
+                    announcement.gone,
+                    announcement.unchanged
                 ));
             }
-            Effect::Plan { plugin, device, generation } => self.asked.push((plugin, device, generation)),
+            Effect::Plan { plugin, device, generation } => self.plan_requests.push((plugin, device, generation)),
             Effect::Call { call, task, due, .. } => {
                 self.note(&format!("call {} {} of {due}", task.name, task.args));
                 self.called.push((call, task));
@@ -245,7 +249,7 @@ impl World {
             }
             Effect::Unwatch { watch, .. } => {
                 if let Some((confirm, false)) = self.watches.remove(&watch) {
-                    self.unheard.insert(confirm.topic.to_string());
+                    self.refused_topics.insert(confirm.topic.to_string());
                 }
                 self.subscribing.retain(|other| *other != watch);
             }
@@ -265,23 +269,23 @@ impl World {
 
     fn sent(&mut self, publish: Publish) {
         let heard = |confirm: &Confirm| {
-            self.watches.values().any(|(watched, is_heard)| *is_heard && watched.topic == confirm.topic)
+            self.watches.values().any(|(watched, is_subscribed)| *is_subscribed && watched.topic == confirm.topic)
         };
-        // I5: what is owed is sent all the same.
-        let cannot = |confirm: &Confirm| publish.step > 0 && self.unheard.contains(confirm.topic.as_str());
+        // I5: an owed step is sent even without a subscription.
+        let cannot = |confirm: &Confirm| publish.step > 0 && self.refused_topics.contains(confirm.topic.as_str());
         let listens = publish.message().confirm().is_none_or(|confirm| heard(&confirm) || cannot(&confirm));
         if self.is_failing {
-            self.witness.sent_unkept(&publish);
+            self.checker.sent_unsaved(&publish);
         }
-        self.witness.sent(&publish, &self.disk, listens);
+        self.checker.sent(&publish, &self.disk, listens);
         let topic = publish.message().topic();
-        let whose = if self.is_loud { format!(" by {}", publish.run) } else { String::new() };
-        self.note(&format!("publish {topic} #{}{whose}", publish.number));
+        let run_suffix = if self.is_verbose { format!(" by {}", publish.run) } else { String::new() };
+        self.note(&format!("publish {topic} #{}{run_suffix}", publish.number));
         self.in_flight.push(publish);
         assert!(self.in_flight.len() <= self.credit as usize, "I7: more is sent than the link takes");
     }
 
-    /// The oldest batch becomes durable.
+    /// Makes the oldest batch durable.
     pub(crate) fn commit(&mut self) -> bool {
         if self.is_failing || (self.partial && self.uncommitted.len() == 1) {
             return false;
@@ -289,7 +293,7 @@ impl World {
         let Some((changes, effects)) = self.uncommitted.pop_front() else { return false };
         for change in changes {
             if let Change::RunEnded(ended) = &change {
-                self.witness.ended(ended);
+                self.checker.ended(ended);
                 if matches!(ended.outcome, Outcome::Failed(_)) {
                     self.dead_letters.push(ended.id.clone());
                 }
@@ -297,7 +301,7 @@ impl World {
             self.disk.apply(change);
         }
         if self.uncommitted.is_empty() {
-            self.witness.all_is_kept(&self.disk);
+            self.checker.all_is_durable(&self.disk);
         }
         for effect in effects {
             self.start(effect);
@@ -305,29 +309,29 @@ impl World {
         true
     }
 
-    /// The broker has what was sent, and says so.
+    /// The broker acknowledges a message.
     pub(crate) fn ack(&mut self, index: usize) {
-        let is_heard = !self.unsubscribed.contains(self.in_flight[index].message().topic());
-        self.ack_to(index, is_heard);
+        let is_subscribed = !self.unsubscribed.contains(self.in_flight[index].message().topic());
+        self.ack_to(index, is_subscribed);
     }
 
-    /// The broker has what was sent, and nobody to pass it on to.
-    pub(crate) fn ack_to_nobody(&mut self, index: usize) {
+    /// The broker acknowledges a message without subscribers.
+    pub(crate) fn ack_without_subscriber(&mut self, index: usize) {
         self.ack_to(index, false);
     }
 
-    fn ack_to(&mut self, index: usize, is_heard: bool) {
-        // What was sent before has arrived before.
+    fn ack_to(&mut self, index: usize, is_subscribed: bool) {
+        // Earlier messages have arrived before.
         let sent: Vec<Publish> = self.in_flight[..=index].to_vec();
         for sent in sent {
             self.deliver(&sent);
         }
         let publish = self.in_flight.remove(index);
         let (link, attempt) = (publish.link, publish.attempt);
-        self.step(Event::Acked { link, attempt, no_subscriber: !is_heard });
+        self.step(Event::Acked { link, attempt, no_subscriber: !is_subscribed });
     }
 
-    /// The broker does not want it, unless it has it already.
+    /// The broker refuses a message, unless it has it already.
     pub(crate) fn refuse(&mut self, index: usize) {
         if self.arrived.contains(&self.in_flight[index].attempt) {
             return self.ack(index);
@@ -337,55 +341,55 @@ impl World {
         self.step(Event::Refused { link: publish.link, attempt: publish.attempt, reason });
     }
 
-    /// The link has not sent it, unless the broker has it already.
+    /// The link puts a message off, unless the broker has it already.
     pub(crate) fn defer(&mut self, index: usize, wait_ms: i64) {
         if self.arrived.contains(&self.in_flight[index].attempt) {
             return self.ack(index);
         }
         let publish = self.in_flight.remove(index);
-        self.witness.unsent(&publish);
+        self.checker.unsent(&publish);
         self.note(&format!("deferred {} #{}", publish.message().topic(), publish.number));
         self.deferred = Some(publish.run);
         self.step(Event::Deferred { link: publish.link, attempt: publish.attempt, wait_ms });
     }
 
-    /// A run of which a message was held back may not have started, and then others go first.
-    fn look_at_deferred(&mut self, run: &RunId) {
+    /// A run of a message that was put off may not have started, and then others go first.
+    fn check_deferred(&mut self, run: &RunId) {
         let mut place = Some(0);
         while let Some(from) = place {
             let (runs, next) = self.scheduler.runs_from(from);
             if runs.iter().any(|other| other.id == run && other.started.is_none()) {
-                self.witness.has_not_started(run);
+                self.checker.has_not_started(run);
             }
             place = next;
         }
     }
 
-    /// The broker ends the connection at a message that is alone on it; every second time it has arrived all the same.
+    /// The broker ends the connection at a message that is alone on it; it may have arrived.
     pub(crate) fn end_at(&mut self, index: usize, has_arrived: bool) {
         let publish = self.in_flight.remove(index);
         if has_arrived && self.arrived.insert(publish.attempt) {
-            self.witness.received(&publish);
+            self.checker.received(&publish);
         } else {
-            self.witness.possibly_received(&publish);
+            self.checker.possibly_received(&publish);
         }
         let how = "the broker closed the connection".to_owned();
         self.step(Event::EndedLink { link: publish.link, attempt: publish.attempt, how });
         self.link_down();
     }
 
-    /// The message reaches the broker, and the device does what it says.
+    /// A message reaches the broker, and the device reports it.
     fn deliver(&mut self, publish: &Publish) {
         if !self.arrived.insert(publish.attempt) {
             return;
         }
-        self.witness.received(publish);
+        self.checker.received(publish);
         if let Some(confirm) = publish.message().confirm().filter(|_| !self.is_silent) {
             self.report(confirm.topic.as_str(), true, false);
         }
     }
 
-    /// A device reports.
+    /// A device sends a report.
     pub(crate) fn report(&mut self, topic: &str, matches: bool, retained: bool) {
         let Some(link) = self.link else { return };
         let listening = |(_, (confirm, _)): &(&WatchId, &(Arc<Confirm>, bool))| confirm.topic.as_str() == topic;
@@ -395,17 +399,17 @@ impl World {
         }
     }
 
-    /// Where devices are listened to.
-    pub(crate) fn listened_to(&self) -> Vec<String> {
+    /// Returns the topics of subscriptions to reports.
+    pub(crate) fn subscriptions(&self) -> Vec<String> {
         self.watches.values().map(|(confirm, _)| confirm.topic.to_string()).collect()
     }
 
-    /// The broker answers to a subscription.
+    /// The broker answers a subscription.
     pub(crate) fn subscribed(&mut self, index: usize, refused: Option<String>) {
         let watch = self.subscribing.remove(index);
         let Some(link) = self.link else { return };
-        if let Some((_, is_heard)) = self.watches.get_mut(&watch) {
-            *is_heard = refused.is_none();
+        if let Some((_, is_subscribed)) = self.watches.get_mut(&watch) {
+            *is_subscribed = refused.is_none();
         }
         self.step(Event::Watching { link, watch, refused });
     }
@@ -425,25 +429,25 @@ impl World {
         }
     }
 
-    /// What was sent and not answered: every second one has arrived.
+    /// Loses the messages in flight, of which every second one has arrived.
     fn lose_in_flight(&mut self) {
         self.watches.clear();
         self.subscribing.clear();
         let lost = mem::take(&mut self.in_flight);
         for (index, publish) in lost.iter().enumerate() {
             if index % 2 == 0 && self.arrived.insert(publish.attempt) {
-                self.witness.received(publish);
+                self.checker.received(publish);
             } else {
-                self.witness.possibly_received(publish);
+                self.checker.possibly_received(publish);
             }
         }
         self.arrived.clear();
     }
 
-    /// The host is started by a clock that shows something else.
+    /// The host crashes and restarts with a different clock.
     pub(crate) fn crash_and_shift(&mut self, by_ms: i64) {
         self.shift_clock(by_ms);
-        self.witness.forgets_how_long_it_was();
+        self.checker.forget_put_off();
         self.crash();
     }
 
@@ -451,17 +455,17 @@ impl World {
         let from = self.now;
         self.latest = self.latest.max(from);
         self.now = from.plus_ms(by_ms);
-        self.witness.clock_set(from, self.now);
+        self.checker.clock_set(from, self.now);
     }
 
-    /// The clock is set.
+    /// The clock is set while the host runs.
     pub(crate) fn set_clock(&mut self, by_ms: i64) {
         self.shift_clock(by_ms);
         self.note("clock set");
         self.step(Event::ClockSet { by_ms });
     }
 
-    /// A commit fails: nothing is kept from here on.
+    /// A commit fails: nothing is saved from here on.
     pub(crate) fn fail_store(&mut self) {
         self.note("commits fail");
         self.is_failing = true;
@@ -470,10 +474,10 @@ impl World {
     }
 
     pub(crate) fn ask(&mut self, what: Request) {
-        self.step(Event::Asked { request: 1, what });
+        self.step(Event::Requested { request: 1, what });
     }
 
-    /// Somebody wants a failed run again.
+    /// Replays a failed run.
     pub(crate) fn replay(&mut self, run: &RunId) {
         let body = self.disk.history.get(run).and_then(|ended| ended.body.clone());
         if let Some(body) = body {
@@ -481,20 +485,20 @@ impl World {
         }
     }
 
-    /// The process is gone, with all that is not durable, and starts again.
+    /// The process crashes, loses everything that is not durable, and starts again.
     pub(crate) fn crash(&mut self) {
         self.note("crash");
         self.uncommitted.clear();
         self.partial = false;
         self.is_failing = false;
         self.lose_in_flight();
-        self.asked.clear();
+        self.plan_requests.clear();
         self.called.clear();
         self.link = None;
         self.disk.grants.values_mut().for_each(|grants| drop(grants.drain(..grants.len() - 1)));
         self.scheduler = self.disk.restart(self.now);
         self.twin = self.twin.is_some().then(|| self.disk.restart(self.now));
-        self.witness.crashed(self.now, &self.disk);
+        self.checker.crashed(self.now, &self.disk);
         self.step(Event::Woke);
     }
 
@@ -510,11 +514,11 @@ impl World {
         for (device, jobs) in devices {
             let device = name(DeviceName::parse(device));
             self.plans.insert((plugin.clone(), device.clone()), jobs.clone());
-            self.witness.plans.insert((plugin.clone(), device.clone()), jobs.clone());
+            self.checker.plans.insert((plugin.clone(), device.clone()), jobs.clone());
             let plan = Ok(Plan::new(self.now, jobs));
             loaded.push(LoadedDevice { name: device, site: site(), plan });
         }
-        self.witness.loaded(&plugin);
+        self.checker.loaded(&plugin);
         self.disk.grants.entry(plugin.clone()).or_insert_with(|| vec![everything()]).push(grant.clone());
         let loaded =
             Loaded { devices: loaded, plugin, version: Version { component: digest, settings: digest }, grant };
@@ -527,16 +531,16 @@ impl World {
         self.step(Event::Removed(plugin));
     }
 
-    /// Answers one question for a plan.
+    /// Answers one request for a plan.
     pub(crate) fn answer(&mut self) -> bool {
-        let Some((plugin, device, generation)) = self.asked.pop() else { return false };
+        let Some((plugin, device, generation)) = self.plan_requests.pop() else { return false };
         let jobs = self.plans.get(&(plugin.clone(), device.clone())).cloned();
         let plan = jobs.map(|jobs| Plan::new(self.now, &jobs)).ok_or_else(|| "trap".to_owned());
         self.step(Event::Planned { plugin, device, generation, plan });
         true
     }
 
-    /// Answers one task.
+    /// Answers one task call.
     pub(crate) fn reply(&mut self) -> bool {
         let Some((call, _)) = self.called.pop() else { return false };
         let reply = self.reply.clone();
@@ -544,7 +548,7 @@ impl World {
         true
     }
 
-    /// Everything goes well, until an instant.
+    /// Runs without faults until an instant.
     pub(crate) fn run_until(&mut self, until: Instant) {
         loop {
             while self.commit() || self.answer() || self.reply() {}

@@ -1,4 +1,4 @@
-//! The rules of time zones change.
+//! Changes of time zone rules.
 
 use roost_scheduler::{
     event::{Event, Plan},
@@ -18,7 +18,7 @@ fn rules(of: &str) -> &'static [u8] {
     Zone::bundled_bytes(of).expect(of)
 }
 
-/// A town with rules of its own, which no other test knows; and a device there, at 06:00 UTC.
+/// Returns a world at 06:00 UTC with a device in a time zone of its own, which no other test uses.
 fn world(of: &str, jobs: &[Job]) -> (World, Zone) {
     let town = Zone::from_tzif("Test/Town", rules(of)).expect("rules");
     let mut world = World::new(at("2027-03-01T06:00:00Z"));
@@ -56,7 +56,7 @@ fn sent(world: &World, topic: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_not_yet_due_moves_once_and_says_so() {
+fn an_occurrence_that_is_not_due_yet_moves_once_and_is_reported() {
     let (mut world, town) = world("Etc/GMT", &daily());
     change(&mut world, town, "Etc/GMT+1");
     assert!(lines(&world).contains(&"06:00:00 time zones 2027a: 1 jobs moved".to_owned()), "{:?}", lines(&world));
@@ -68,13 +68,13 @@ fn what_is_not_yet_due_moves_once_and_says_so() {
 }
 
 #[test]
-fn what_has_come_by_the_old_rules_does_not_come_again_by_the_new_ones() {
+fn a_run_of_the_old_rules_does_not_come_again_by_the_new_rules() {
     for (before, after, next) in [("Etc/GMT", "Etc/GMT+1", "08:00:00"), ("Etc/GMT+1", "Etc/GMT", "07:00:00")] {
         let (mut world, town) = world(before, &daily());
         world.run_until(at("2027-03-01T08:10:00Z"));
         let first = sent(&world, "seven");
         change(&mut world, town, after);
-        // The host stops, and starts by the new rules: nothing moves again.
+        // The host restarts with the new rules: nothing moves again.
         world.crash();
         world.link_up(100);
         world.step(Event::ZonesChanged { zones: None, rules: "2027a".into() });
@@ -87,7 +87,7 @@ fn what_has_come_by_the_old_rules_does_not_come_again_by_the_new_ones() {
 }
 
 #[test]
-fn rules_that_changed_while_the_host_was_away_move_what_it_had_planned() {
+fn rules_that_changed_while_the_host_was_down_move_planned_occurrences() {
     let (mut world, town) = world("Etc/GMT", &daily());
     town.update(rules("Etc/GMT+1")).expect("rules");
     world.crash();
@@ -98,7 +98,7 @@ fn rules_that_changed_while_the_host_was_away_move_what_it_had_planned() {
 }
 
 #[test]
-fn the_sun_stays_where_it_is_and_its_times_of_day_move() {
+fn sun_events_do_not_move_but_their_times_of_day_do() {
     let jobs = [
         job("dusk", "sunset not-after 17:30", &[(0, "dusk")]),
         in_group("open", "sunrise not-before 07:00", &[(0, "open")]),
@@ -109,13 +109,13 @@ fn the_sun_stays_where_it_is_and_its_times_of_day_move() {
     assert!(lines(&world).contains(&"06:00:00 time zones 2027a: 3 jobs moved".to_owned()), "{:?}", lines(&world));
     world.run_until(at("2027-03-01T22:00:00Z"));
     assert_eq!(sent(&world, "open"), ["08:00:00"]);
-    // It sets at 17:40, which is before 17:30 there.
+    // The sun sets at 17:40 UTC, which is before 17:30 local time.
     assert_eq!(sent(&world, "dusk").iter().map(|at| &at[..5]).collect::<Vec<_>>(), ["17:40"]);
     assert_eq!(sent(&world, "jittered")[0][..3], *"21:");
 }
 
 #[test]
-fn an_occurrence_that_nobody_wanted_stays_unwanted() {
+fn a_skipped_occurrence_stays_skipped_when_rules_change() {
     use roost_scheduler::event::Request;
     let (mut world, town) = world("Etc/GMT", &daily());
     let name = |text| crate::world::name(roost_scheduler::names::JobId::parse(text));

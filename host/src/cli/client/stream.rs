@@ -1,8 +1,8 @@
-//! Server-sent events, as they are read: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+//! A parser of server-sent events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
 use std::mem;
 
-/// One of them. Without data it only says how far the stream has come.
+/// An event. An event without data only carries the position in the stream, its id.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) struct Event {
     pub(in crate::cli) id: String,
@@ -10,7 +10,7 @@ pub(in crate::cli) struct Event {
     pub(in crate::cli) data: String,
 }
 
-/// Puts together what comes in pieces.
+/// Assembles events from bytes that arrive in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ impl Parser {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next event that is complete.
+    /// Takes the next complete event.
     pub(super) fn next(&mut self) -> Option<Event> {
         while let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.bytes.drain(..=end).collect();
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_put_together() {
+    fn events_are_assembled_from_pieces() {
         let mut parser = Parser::default();
         parser.put(b"retry: 1000\nid: a-1\n\n: \nid: a-2\nev");
         assert_eq!(parser.next().map(|event| event.id).as_deref(), Some("a-1"));

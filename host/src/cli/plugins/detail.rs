@@ -1,4 +1,4 @@
-//! A plugin in full, for people.
+//! One plugin in detail, as text.
 
 use std::fmt::Write as _;
 
@@ -9,16 +9,16 @@ use crate::{
     report::{in_one_line, printable},
 };
 
-/// A line for each thing that is known, then its devices.
-pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
+/// Formats a plugin, a line for each property, followed by a table of its devices.
+pub(super) fn describe(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
     let mut text = String::new();
-    let mut line = |what: &str, said: &str| {
+    let mut line = |label: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{what:<10}{}", printable(said).replace('\n', "\n            "));
+        let _ = writeln!(text, "{label:<10}{}", printable(value).replace('\n', "\n            "));
     };
     line("plugin", &plugin.plugin);
     let since = plugin.since.as_deref().map(|since| format!(", since {}", local(since))).unwrap_or_default();
-    let loading = if plugin.loading { ", while another version is being loaded" } else { "" };
+    let loading = if plugin.loading { ", loading another version" } else { "" };
     line("state", &format!("{}{since}{loading}", state(plugin)));
     if let Some(error) = &plugin.error {
         let causes = error.causes.iter().map(|cause| format!("\ncaused by: {cause}"));
@@ -32,25 +32,28 @@ pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
         line("settings", settings);
     }
     if let Some(previous) = &plugin.previous {
-        line("before", &format!("{previous} (`roost rollback {}`)", plugin.plugin));
+        line("previous", &format!("{previous} (restore it with `roost rollback {}`)", plugin.plugin));
     }
     if let Some(grant) = &plugin.grant {
         line("publishes", &grant.publish.join(" "));
         if grant.max_qos < 2 {
-            line("qos", &format!("{} at most", grant.max_qos));
+            line("qos", &format!("at most {}", grant.max_qos));
         }
         if !grant.retain {
-            line("retained", "no messages");
+            line("retained", "not allowed");
         }
         line("reads", &grant.subscribe.join(" "));
     }
-    if let Some(used) = &plugin.used {
-        line("calls", &format!("{}, {} failed, {} of these trapped or stopped", used.calls, used.failed, used.traps));
+    if let Some(usage) = &plugin.used {
+        line(
+            "calls",
+            &format!("{}, {} failed, {} of these trapped or stopped", usage.calls, usage.failed, usage.traps),
+        );
         let ms = |ms: Option<u64>| ms.map_or("none".into(), |ms| format!("{ms} ms"));
         let of = plugin.limits.as_ref().map(|limits| format!(", of {} ms", limits.wall_ms)).unwrap_or_default();
-        line("plan", &format!("{} the last, {} the longest{of}", ms(used.plan_ms), ms(used.longest_plan_ms)));
+        line("plan", &format!("last {}, longest {}{of}", ms(usage.plan_ms), ms(usage.longest_plan_ms)));
         let of = plugin.limits.as_ref().map(|limits| format!(", of {} MiB", limits.memory_mib)).unwrap_or_default();
-        line("memory", &format!("{} at the most{of}", memory(used.memory_bytes)));
+        line("memory", &format!("at most {}{of}", memory(usage.memory_bytes)));
     }
     for task in plugin.tasks.iter().flatten() {
         let args = task.args_schema.as_ref().and_then(|schema| schema.get("properties")?.as_object());
@@ -59,13 +62,13 @@ pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
         line("task", &format!("{}: {}{args}", task.task, task.summary));
     }
     line("jobs", &plugin.jobs.to_string());
-    let rows: Vec<_> = devices.iter().map(of_device).collect();
+    let rows: Vec<_> = devices.iter().map(device_row).collect();
     if !rows.is_empty() {
         text.push('\n');
         text.push_str(&table(["DEVICE", "JOBS", "TIME ZONE", "NEXT PLAN", "FAULT"], &rows));
     }
     for device in devices {
-        // What is more than a line stands below, where it can be copied.
+        // An error of several lines follows the table, so that it can be copied.
         if let Some(error) = device.error.as_deref().filter(|error| error.contains('\n')) {
             let _ = writeln!(text, "\n{}: {}", device.device, printable(error).replace('\n', "\n  "));
         }
@@ -73,7 +76,7 @@ pub(super) fn told(plugin: &PluginRecord, devices: &[DeviceRecord]) -> String {
     text
 }
 
-fn of_device(device: &DeviceRecord) -> [String; 5] {
+fn device_row(device: &DeviceRecord) -> [String; 5] {
     let plan = match (&device.replan_at, device.planning) {
         (_, true) => "now".into(),
         (Some(at), false) => local(at),

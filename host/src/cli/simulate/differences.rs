@@ -1,10 +1,10 @@
-//! What only one of two courses of events has.
+//! The differences between two simulations.
 
 use std::{cmp::Ordering, collections::VecDeque, iter::Peekable};
 
 use crate::simulation::SimulatedEvent;
 
-/// Which of the two has it.
+/// The simulation that an event belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Old,
@@ -20,7 +20,7 @@ impl Side {
     }
 }
 
-/// Goes through both at once, instant by instant; within an instant the order does not count.
+/// An iterator over the events that only one of two simulations has. The order within an instant is ignored.
 pub(super) struct Differences<I: Iterator<Item = SimulatedEvent>> {
     old: Peekable<I>,
     new: Peekable<I>,
@@ -32,7 +32,7 @@ impl<I: Iterator<Item = SimulatedEvent>> Differences<I> {
         Self { old: old.peekable(), new: new.peekable(), found: VecDeque::new() }
     }
 
-    /// Compares what happens next, at one instant.
+    /// Compares the events of the next instant. Returns `None` at the end of both simulations.
     fn compare(&mut self) -> Option<()> {
         let at = [self.old.peek(), self.new.peek()].into_iter().flatten().map(|next| next.at).min()?;
         let mut old: Vec<_> = std::iter::from_fn(|| self.old.next_if(|next| next.at == at)).collect();
@@ -54,7 +54,7 @@ impl<I: Iterator<Item = SimulatedEvent>> Differences<I> {
                 (None, Some(_)) => Ordering::Greater,
                 (Some(old), Some(new)) => order(old, new),
             };
-            let (gone, come) = match order {
+            let (removed, added) = match order {
                 Ordering::Less => (old.next(), None),
                 Ordering::Greater => (None, new.next()),
                 Ordering::Equal => match (old.next(), new.next()) {
@@ -62,13 +62,13 @@ impl<I: Iterator<Item = SimulatedEvent>> Differences<I> {
                     both => both,
                 },
             };
-            self.found.extend(gone.map(|happening| (Side::Old, happening)));
-            self.found.extend(come.map(|happening| (Side::New, happening)));
+            self.found.extend(removed.map(|event| (Side::Old, event)));
+            self.found.extend(added.map(|event| (Side::New, event)));
         }
     }
 }
 
-/// By what makes a happening unique in its instant.
+/// Orders events by what makes them unique within an instant.
 fn order(one: &SimulatedEvent, other: &SimulatedEvent) -> Ordering {
     one.identity().cmp(&other.identity())
 }
@@ -99,29 +99,29 @@ mod tests {
     }
 
     #[test]
-    fn the_order_within_an_instant_does_not_count() {
+    fn the_order_within_an_instant_is_ignored() {
         let (open, close) = (message(SIX, "open", b"OPEN"), message(SIX, "close", b"CLOSE"));
         assert_eq!(differences(&[open.clone(), close.clone()], &[close, open]), []);
         assert_eq!(differences(&[], &[]), []);
     }
 
     #[test]
-    fn what_moves_goes_and_comes() {
+    fn a_moved_message_is_removed_and_added() {
         let (early, late) = (message(SIX, "open", b"OPEN"), message(SEVEN, "open", b"OPEN"));
         let moved = [(Side::Old, early.clone()), (Side::New, late.clone())];
         assert_eq!(differences(&[early], &[late]), moved);
     }
 
     #[test]
-    fn whatever_of_it_differs_makes_another_message() {
+    fn a_message_with_another_payload_is_another_message() {
         let (old, new) = (message(SIX, "open", b"OPEN"), message(SIX, "open", b"100"));
         let both = [(Side::Old, old.clone()), (Side::New, new.clone())];
         assert_eq!(differences(&[old], &[new]), both);
     }
 
     #[test]
-    fn what_both_have_is_left_out() {
-        let (close, untold) = (message(SIX, "close", b"CLOSE"), note(SIX, "no plan"));
-        assert_eq!(differences(slice::from_ref(&close), &[close.clone(), untold.clone()]), [(Side::New, untold)]);
+    fn events_of_both_sides_are_omitted() {
+        let (close, failed) = (message(SIX, "close", b"CLOSE"), note(SIX, "no plan"));
+        assert_eq!(differences(slice::from_ref(&close), &[close.clone(), failed.clone()]), [(Side::New, failed)]);
     }
 }

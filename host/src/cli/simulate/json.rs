@@ -1,4 +1,4 @@
-//! Messages as JSON.
+//! Simulated messages as JSON.
 
 use std::io::{self, Write};
 
@@ -7,43 +7,43 @@ use serde::Serialize;
 
 use crate::simulation::{SimulatedEvent, SimulatedEventKind};
 
-/// An array that is written while it grows, a line for each message.
+/// A JSON array that is written incrementally, a line for each message.
 pub(super) struct Array<W> {
     out: W,
-    any: bool,
+    has_items: bool,
 }
 
 impl<W: Write> Array<W> {
     pub(super) fn begin(mut out: W) -> io::Result<Self> {
         out.write_all(b"[")?;
-        Ok(Self { out, any: false })
+        Ok(Self { out, has_items: false })
     }
 
-    /// Adds a message; what is none is left out.
-    pub(super) fn push(&mut self, happening: &SimulatedEvent) -> io::Result<()> {
-        let Some(record) = Record::of(happening) else { return Ok(()) };
-        self.out.write_all(if self.any { b",\n  " } else { b"\n  " })?;
-        self.any = true;
+    /// Adds a message. Ignores other events.
+    pub(super) fn push(&mut self, event: &SimulatedEvent) -> io::Result<()> {
+        let Some(record) = Record::of(event) else { return Ok(()) };
+        self.out.write_all(if self.has_items { b",\n  " } else { b"\n  " })?;
+        self.has_items = true;
         serde_json::to_writer(&mut self.out, &record).map_err(io::Error::from)
     }
 
     pub(super) fn end(mut self) -> io::Result<W> {
-        self.out.write_all(if self.any { b"\n]" } else { b"]" })?;
+        self.out.write_all(if self.has_items { b"\n]" } else { b"]" })?;
         Ok(self.out)
     }
 }
 
 #[derive(Serialize)]
-struct Record<'h> {
+struct Record<'e> {
     at: String,
     due: String,
-    plugin: &'h str,
-    device: &'h str,
-    job: &'h str,
+    plugin: &'e str,
+    device: &'e str,
+    job: &'e str,
     step: usize,
-    topic: &'h str,
+    topic: &'e str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'h str>,
+    payload: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
     qos: u8,
@@ -60,15 +60,15 @@ struct Properties {
     content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_topic: Option<String>,
-    /// Pairs, since a name may come twice.
+    /// Pairs, because a name may occur more than once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     user: Vec<(String, String)>,
 }
 
-impl<'h> Record<'h> {
-    fn of(happening: &'h SimulatedEvent) -> Option<Self> {
+impl<'e> Record<'e> {
+    fn of(event: &'e SimulatedEvent) -> Option<Self> {
         let SimulatedEvent { at, zone, plugin, device, job: Some(job), what: SimulatedEventKind::Message(sent) } =
-            happening
+            event
         else {
             return None;
         };
@@ -102,7 +102,7 @@ impl Properties {
     }
 }
 
-/// RFC 4648, section 4.
+/// Encodes bytes as in section 4 of RFC 4648.
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -120,9 +120,9 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The examples of RFC 4648, section 10.
+    /// The examples are those of RFC 4648, section 10.
     #[test]
-    fn base64_is_as_in_its_rfc() {
+    fn base64_matches_the_examples_of_the_rfc() {
         let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
         assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
         assert_eq!(base64(&[0xff, 0xfe, 0xfb]), "//77");

@@ -1,4 +1,4 @@
-//! What happens as people read it: a heading for each day, a line for each message.
+//! The timeline as text: a heading for each day and a line for each event.
 
 use roost_scheduler::zone::Zone;
 use std::{
@@ -19,7 +19,7 @@ use crate::{
     simulation::{SimulatedEvent, SimulatedEventKind},
 };
 
-/// What stands out, and how.
+/// The styles of the parts that are coloured.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Colours {
     heading: Style,
@@ -29,10 +29,10 @@ pub(super) struct Colours {
 }
 
 impl Colours {
-    /// None but on a terminal, and not where somebody has said `NO_COLOR`.
+    /// Returns the colours for standard output: none if it is not a terminal or if `NO_COLOR` is set.
     pub(super) fn of_stdout() -> Self {
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if unwanted || !output::is_terminal() {
+        let is_disabled = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if is_disabled || !output::is_terminal() {
             return Self::default();
         }
         Self {
@@ -53,20 +53,21 @@ impl Colours {
     }
 }
 
-/// Writes happenings in order of time.
+/// Writes events in the order of time.
 pub(super) struct Timeline<W> {
     out: W,
     zone: Zone,
     colours: Colours,
-    /// The day that the last line is on. When the clocks change it gets a second heading: a time of day may come twice.
+    /// The day and the offset of the last heading. A day on which the clocks change has two headings, because a time of
+    /// day may occur twice.
     heading: Option<(NaiveDate, FixedOffset)>,
-    /// Of the widest subject so far: what comes after it stands in a column.
+    /// The width of the widest subject so far, which aligns what follows.
     width: usize,
-    /// Put together as text, which is faster: a year may be a million lines.
+    /// The buffer of a line, reused because a year may be a million lines.
     line: String,
 }
 
-/// A subject that is wider than this moves what comes after it, instead of the whole column.
+/// The maximum width of the column of subjects. A wider subject only moves the rest of its own line.
 const WIDEST: usize = 40;
 
 impl<W: Write> Timeline<W> {
@@ -74,14 +75,14 @@ impl<W: Write> Timeline<W> {
         Self { out, zone, colours, heading: None, width: 0, line: String::new() }
     }
 
-    /// Writes a line, with a sign for the side that alone has it.
-    pub(super) fn write(&mut self, side: Option<Side>, happening: &SimulatedEvent) -> io::Result<()> {
-        let local = happening.at.to_utc().with_timezone(&self.zone);
+    /// Writes a line, with the sign of the side that it belongs to.
+    pub(super) fn write(&mut self, side: Option<Side>, event: &SimulatedEvent) -> io::Result<()> {
+        let local = event.at.to_utc().with_timezone(&self.zone);
         self.head(&local)?;
         self.line.clear();
-        let style = self.colours.of(side, &happening.what);
-        // Writing to a text cannot fail.
-        let _ = self.put_line(style, side, &local, happening);
+        let style = self.colours.of(side, &event.what);
+        // Writing to a string cannot fail.
+        let _ = self.put_line(style, side, &local, event);
         self.out.write_all(self.line.as_bytes())
     }
 
@@ -90,7 +91,7 @@ impl<W: Write> Timeline<W> {
         style: Style,
         side: Option<Side>,
         local: &DateTime<Zone>,
-        happening: &SimulatedEvent,
+        event: &SimulatedEvent,
     ) -> fmt::Result {
         let line = &mut self.line;
         write!(line, "{style}")?;
@@ -98,19 +99,19 @@ impl<W: Write> Timeline<W> {
         put_time(line, local)?;
         line.push_str("  ");
         let before = line.len();
-        line.extend(happening.subject());
+        line.extend(event.subject());
         let width = line.len() - before;
         self.width = self.width.max(width.min(WIDEST));
         line.extend(iter::repeat_n(' ', self.width.saturating_sub(width) + 2));
-        match &happening.what {
+        match &event.what {
             SimulatedEventKind::Message(sent) => put_message(line, &sent.message())?,
             SimulatedEventKind::Note(note) => write!(line, "! {}", printable(note).replace('\n', "\n      "))?,
         }
-        if happening.zone != self.zone {
-            let there = happening.at.to_utc().with_timezone(&happening.zone);
+        if event.zone != self.zone {
+            let there = event.at.to_utc().with_timezone(&event.zone);
             write!(line, "  (there {} ", there.format("%a"))?;
             put_time(line, &there)?;
-            write!(line, " {}, {})", there.offset().fix(), happening.zone)?;
+            write!(line, " {}, {})", there.offset().fix(), event.zone)?;
         }
         writeln!(line, "{style:#}")
     }
@@ -127,17 +128,17 @@ impl<W: Write> Timeline<W> {
         writeln!(self.out, "{style}{} ({}){style:#}", local.format("%A %Y-%m-%d %:z"), self.zone)
     }
 
-    /// Closes with a line about all of it.
-    pub(super) fn end(&mut self, sum: &str) -> io::Result<()> {
+    /// Ends the timeline with a summary line.
+    pub(super) fn end(&mut self, summary: &str) -> io::Result<()> {
         if self.heading.is_some() {
             writeln!(self.out)?;
         }
-        writeln!(self.out, "{sum}")?;
+        writeln!(self.out, "{summary}")?;
         self.out.flush()
     }
 }
 
-/// `06:30:00`, with milliseconds where there are any.
+/// Appends a time such as `06:30:00`, with milliseconds unless they are 0.
 fn put_time(line: &mut String, local: &DateTime<Zone>) -> fmt::Result {
     put_two_digits(line, local.hour());
     line.push(':');
@@ -150,7 +151,7 @@ fn put_time(line: &mut String, local: &DateTime<Zone>) -> fmt::Result {
     }
 }
 
-/// `write!` would take longer than all the rest of a line.
+/// Appends two digits. `write!` would take longer than the rest of the line.
 fn put_two_digits(line: &mut String, number: u32) {
     line.extend([number / 10, number % 10].into_iter().filter_map(|digit| char::from_digit(digit, 10)));
 }
@@ -161,22 +162,22 @@ mod tests {
     use roost_scheduler::model::{Message, MessageProperties, Qos};
 
     use super::*;
-    use crate::cli::simulate::tests::{message, note, sending};
+    use crate::cli::simulate::tests::{message, message_with, note};
 
-    fn written(side: Option<Side>, colours: Colours, happenings: &[SimulatedEvent]) -> String {
+    fn written(side: Option<Side>, colours: Colours, events: &[SimulatedEvent]) -> String {
         let mut out = Vec::new();
         let mut timeline = Timeline::new(&mut out, zone("Europe/London"), colours);
-        happenings.iter().for_each(|happening| timeline.write(side, happening).unwrap());
+        events.iter().for_each(|event| timeline.write(side, event).unwrap());
         timeline.end("that was all").unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn what_is_not_as_usual_about_a_message_is_shown() {
+    fn values_of_a_message_that_are_not_defaults_are_shown() {
         let user = vec![("by".into(), "sun".into())];
         let content_type = Some("text/plain".into());
         let properties = MessageProperties { expiry_ms: Some(60_000), content_type, user, ..Default::default() };
-        let odd = sending("2027-03-01T06:30:00.250Z", "open", |message| Message {
+        let unusual = message_with("2027-03-01T06:30:00.250Z", "open", |message| Message {
             payload: (*b"a\nb\x1b[2J").into(),
             qos: Qos::AtMostOnce,
             retain: true,
@@ -185,7 +186,7 @@ mod tests {
         });
         let binary = message("2027-03-01T06:31:00Z", "close", b"\x00\xff");
         assert_eq!(
-            written(None, Colours::default(), &[odd, binary]),
+            written(None, Colours::default(), &[unusual, binary]),
             "Monday 2027-03-01 +00:00 (Europe/London)\n  \
                06:30:00.250  coop/north/open  coop/open  a\\nb\\u{1b}[2J  qos 0  retained  expires after 1m  as text/plain  with by=sun\n  \
                06:31:00  coop/north/close  coop/close  0x00ff\n\n\
@@ -194,24 +195,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_a_timeline_too() {
+    fn a_timeline_without_events_is_its_summary() {
         assert_eq!(written(None, Colours::default(), &[]), "that was all\n");
     }
 
     #[test]
-    fn a_note_of_several_lines_stays_below_its_first() {
-        let told =
+    fn the_lines_of_a_note_are_indented_below_its_first() {
+        let text =
             written(None, Colours::default(), &[note("2027-03-01T00:00:00Z", "keeps its plan: no tides\ncopy them")]);
-        assert!(told.contains("  00:00:00  coop/north  ! keeps its plan: no tides\n      copy them\n"), "{told}");
+        assert!(text.contains("  00:00:00  coop/north  ! keeps its plan: no tides\n      copy them\n"), "{text}");
     }
 
     #[test]
-    fn colours_begin_and_end_with_their_line() {
+    fn colours_begin_and_end_with_the_line() {
         let colours =
             Colours { added: AnsiColor::Green.on_default(), heading: Style::new().bold(), ..Colours::default() };
-        let told = written(Some(Side::New), colours, &[message("2027-03-01T06:30:00Z", "open", b"OPEN")]);
+        let text = written(Some(Side::New), colours, &[message("2027-03-01T06:30:00Z", "open", b"OPEN")]);
         assert_eq!(
-            told,
+            text,
             "\x1b[1mMonday 2027-03-01 +00:00 (Europe/London)\x1b[0m\n\
              \x1b[32m+ 06:30:00  coop/north/open  coop/open  OPEN\x1b[0m\n\nthat was all\n"
         );

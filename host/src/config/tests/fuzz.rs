@@ -1,11 +1,11 @@
-//! Settings that anybody could write: whatever they are, they are taken, or refused with the place and the reason.
+//! Arbitrary settings are accepted, or refused with the place and the reason.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::super::file::File;
 use std::path::Path;
 
-/// Lines that mean something somewhere.
+/// Lines that are valid in some place.
 pub(crate) const LINES: &[&str] = &[
     "time_zone = \"Europe/London\"",
     "latitude = 51.4779",
@@ -73,11 +73,11 @@ pub(crate) fn texts() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn settings_of_the_host_are_taken_or_refused_with_their_place(text in texts()) {
+    fn settings_of_the_host_are_accepted_or_refused_with_their_place(text in texts()) {
         if let Err(report) = File::parse(Path::new("roost.toml"), &text) {
-            let said = report.to_string();
-            prop_assert!(said.contains("roost.toml:"), "{}\n{}", text, said);
-            prop_assert!(!said.contains(|char: char| char.is_control() && char != '\n'), "{:?}", said);
+            let message = report.to_string();
+            prop_assert!(message.contains("roost.toml:"), "{}\n{}", text, message);
+            prop_assert!(!message.contains(|char: char| char.is_control() && char != '\n'), "{:?}", message);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A stream that is patient with whoever does not read, up to a point: hyper waits for as long as it takes.
+//! A stream with a timeout for writes, which hyper does not have: it waits for a client that does not read for ever.
 
 use std::{
     io,
@@ -13,25 +13,25 @@ use tokio::{
 
 use super::limits;
 
-/// See the module.
+/// A stream that fails when a write has made no progress for [`limits::WRITE_TIMEOUT`].
 pub(super) struct WriteTimeout<S> {
     stream: S,
-    /// Runs while something waits to be written.
-    waiting: Option<Pin<Box<Sleep>>>,
+    /// Runs while a write is pending.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteTimeout<S> {
     pub(super) const fn new(stream: S) -> Self {
-        Self { stream, waiting: None }
+        Self { stream, timer: None }
     }
 
-    fn waited<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn with_timeout<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = None;
+            self.timer = None;
             return written;
         }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limits::UNREAD)));
-        waiting.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limits::WRITE_TIMEOUT)));
+        timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -44,16 +44,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.waited(written, context)
+        self.with_timeout(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = Pin::new(&mut self.stream).poll_flush(context);
-        self.waited(written, context)
+        self.with_timeout(written, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.waited(written, context)
+        self.with_timeout(written, context)
     }
 }

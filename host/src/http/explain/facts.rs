@@ -1,4 +1,4 @@
-//! What the scheduler knows of a job, and what follows from its plan.
+//! The state of a job in the scheduler, and what follows from its plan.
 
 use roost_scheduler::{
     body::PackedJob,
@@ -14,12 +14,12 @@ use roost_scheduler::{
 
 use crate::config::rules::Rules;
 
-/// Searches for an occurrence in the past: a month each, of what follows the sun.
+/// Bound on the searches for an occurrence in the past. Each search of a sun trigger covers a month.
 const SEARCHES: usize = 13;
 
-/// What the scheduler knows of a job.
+/// The state of a job, its device and its plugin.
 pub(super) struct Facts {
-    /// What its plugin may publish and read, if there is such a plugin.
+    /// The plugin's grant, if the plugin exists.
     pub(super) grant: Option<Grant>,
     pub(super) has_device: bool,
     /// Why the device's newest plan was refused.
@@ -33,7 +33,7 @@ pub(super) struct Facts {
     pub(super) is_stopping: bool,
     /// Why its plugin's newest files were refused, if they were, and when.
     pub(super) fault: Option<(Instant, String)>,
-    /// What the operator says that its plugin has to keep to.
+    /// The operator's rules for plugins.
     pub(super) rules: Rules,
 }
 
@@ -41,11 +41,11 @@ pub(super) struct Facts {
 pub(super) struct Planned {
     pub(super) job: PackedJob,
     pub(super) next: NextRun,
-    /// What makes its runs.
+    /// The origin of its runs.
     pub(super) origin: Origin,
-    /// Up to here, everything is decided.
+    /// All occurrences up to here are decided.
     pub(super) watermark: Instant,
-    pub(super) wish: Override,
+    pub(super) overrides: Override,
     pub(super) paused: Option<Level>,
 }
 
@@ -57,19 +57,19 @@ pub(super) struct ActiveRun {
     pub(super) progress: Progress,
 }
 
-/// What a run does that has not ended, or waits for.
+/// The progress of a run that has not ended, and what it waits for.
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) state: &'static str,
     pub(super) step: usize,
     pub(super) of: usize,
     pub(super) held_by: Option<Cause>,
-    /// The runs that have the resource that it waits for.
+    /// The runs that hold the resource that it waits for.
     pub(super) holders: Vec<RunId>,
     pub(super) attempts: u32,
     pub(super) last: Option<Attempt>,
     pub(super) until: Option<Instant>,
-    /// Until when it may start, if it has not, and if that ever ends.
+    /// The latest time at which it may start, if it has not started and its grace is bounded.
     pub(super) grace_end: Option<Instant>,
 }
 
@@ -104,7 +104,7 @@ impl Facts {
                 next: view.next,
                 origin: view.origin,
                 watermark: view.watermark,
-                wish: view.wish.cloned().unwrap_or_default(),
+                overrides: view.job_override.cloned().unwrap_or_default(),
                 paused: view.paused,
             }),
             is_linked: scheduler.link_since().is_some(),
@@ -118,12 +118,13 @@ impl Facts {
         self.grant.is_some()
     }
 
-    /// The occurrence that is meant: the nearest one, or the last one, if no time is asked for.
-    pub(super) fn nominal(&self, at: Instant, is_last: bool, sky: &mut SunCache) -> Result<Instant, Option<Never>> {
+    /// Returns the occurrence of the trigger that is nearest to `at`, or with `is_last` the last one. Fails if there is
+    /// none.
+    pub(super) fn nominal(&self, at: Instant, is_last: bool, sun: &mut SunCache) -> Result<Instant, Option<Never>> {
         let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return Err(None) };
         let trigger = &planned.job.trigger;
-        let before = last(trigger, at, site, sky);
-        let after = trigger.find(at, site, sky);
+        let before = last(trigger, at, site, sun);
+        let after = trigger.find(at, site, sun);
         match (before, after) {
             (Some(before), Ok(after)) if !is_last && after.ms_since(at) < at.ms_since(before) => Ok(after),
             (Some(before), _) => Ok(before),
@@ -132,19 +133,19 @@ impl Facts {
         }
     }
 
-    /// When the run of an occurrence starts, or should have.
-    pub(super) fn start(&self, (plugin, device, job): &JobName, occurrence: Instant, sky: &mut SunCache) -> Instant {
+    /// Returns the start of the run of an occurrence, including jitter.
+    pub(super) fn start(&self, (plugin, device, job): &JobName, occurrence: Instant, sun: &mut SunCache) -> Instant {
         let (Some(planned), Some(site)) = (&self.planned, &self.site) else { return occurrence };
         let (plugin, device, job) = (plugin.clone(), device.clone(), job.clone());
         let run = RunId { plugin, device, job, occurrence, origin: planned.origin };
-        start_of(&planned.job, &run, site, sky)
+        start_of(&planned.job, &run, site, sun)
     }
 
-    /// What comes next: never what has come, though it may not be decided yet.
-    pub(super) fn next(&self, now: Instant, sky: &mut SunCache) -> Option<NextRun> {
+    /// Returns the next occurrence after `now`. Past occurrences are skipped even if they are not decided yet.
+    pub(super) fn next(&self, now: Instant, sun: &mut SunCache) -> Option<NextRun> {
         let (planned, site) = (self.planned.as_ref()?, self.site.as_ref()?);
         Some(match planned.next {
-            NextRun::Due(at) | NextRun::NotBefore(at) if at <= now => match planned.job.trigger.find(now, site, sky) {
+            NextRun::Due(at) | NextRun::NotBefore(at) if at <= now => match planned.job.trigger.find(now, site, sun) {
                 Ok(next) => NextRun::Due(next),
                 Err(Never::NoSuchSunEvent) => NextRun::NotBefore(now.plus_ms(i64::from(SUN_DAYS) * 86_400_000)),
                 Err(_) => NextRun::Never,
@@ -153,24 +154,24 @@ impl Facts {
         })
     }
 
-    /// Whether a run that failed would be taken if it was replayed.
-    pub(super) fn can_be_done_again(&self, run: &RunId) -> bool {
-        let is_in_the_way = |other: &RunId| {
+    /// Checks whether the scheduler would accept the replay of a failed run.
+    pub(super) fn can_be_replayed(&self, run: &RunId) -> bool {
+        let conflicts = |other: &RunId| {
             other == run || matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence
         };
         self.has_plugin()
             && self.has_device
             && !self.is_stopping
             && self.under_way.len() < RUNS_PER_JOB as usize
-            && !self.under_way.iter().any(|begun| is_in_the_way(&begun.id))
+            && !self.under_way.iter().any(|active| conflicts(&active.id))
     }
 }
 
-/// The newest occurrence up to an instant, as far as it makes sense to look.
-fn last(trigger: &Trigger, at: Instant, site: &Site, sky: &mut SunCache) -> Option<Instant> {
+/// Returns the newest occurrence up to an instant, if it is found within [`SEARCHES`] searches.
+fn last(trigger: &Trigger, at: Instant, site: &Site, sun: &mut SunCache) -> Option<Instant> {
     let mut until = at;
     for _ in 0..SEARCHES {
-        match trigger.last(Instant::MIN, until, site, sky) {
+        match trigger.last(Instant::MIN, until, site, sun) {
             Search::Found(found) => return Some(found),
             Search::NotUntil(earlier) if earlier < until => until = earlier,
             Search::NotUntil(_) | Search::Never(_) => return None,

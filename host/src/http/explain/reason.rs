@@ -1,4 +1,4 @@
-//! Why a run ended as it did, in words for people and by the device's clock.
+//! The reasons of outcomes in words, with times in the device's time zone.
 
 use roost_scheduler::{
     names::PluginName,
@@ -6,13 +6,13 @@ use roost_scheduler::{
     trigger::Duration,
 };
 
-use super::sentence::{BY_HAND, Sentence};
+use super::sentence::{BY_OPERATOR, Sentence};
 use crate::{
     config::grant::{Access, how_broker_allows},
     report::in_one_line,
 };
 
-/// The first line of a text of several, and the others, which say what to do.
+/// Splits a text into its first line and the rest, which is a hint.
 pub(super) fn lines(text: &str) -> (String, Option<String>) {
     match text.split_once('\n') {
         Some((first, rest)) if !rest.trim().is_empty() => {
@@ -22,19 +22,19 @@ pub(super) fn lines(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// A text that has no hint in it.
+/// Returns a text without a hint in one line.
 pub(super) fn line(text: &str) -> String {
     in_one_line(text.trim_end())
 }
 
-/// How long that is, to the second if it is longer.
+/// Returns a length of time, rounded down to seconds if it is longer than one.
 pub(super) fn length(ms: i64) -> Duration {
     let ms = ms.unsigned_abs();
     Duration(if ms < 1_000 { ms } else { ms - ms % 1_000 })
 }
 
 impl Sentence {
-    /// Why, and what to do, where that is known.
+    /// Returns the reason of an outcome and, if known, a hint.
     pub(super) fn reason(&self, plugin: &PluginName, outcome: &Outcome) -> (String, Option<String>) {
         let reason = match outcome {
             Outcome::Failed(failed) => return failure(failed),
@@ -50,7 +50,7 @@ impl Sentence {
         (line(&reason), None)
     }
 
-    /// Whom a record stands for, behind how it ended.
+    /// Returns the clause about the other occurrences that a record covers, or an empty string.
     pub(super) fn several(&self, outcome: &Outcome) -> String {
         let Some(Several { since, count, more }) = outcome.several() else { return String::new() };
         let at_least = if more { "at least " } else { "" };
@@ -61,15 +61,15 @@ impl Sentence {
         match why {
             MissedReason::TooLate { late_ms, grace_ms, cause } => {
                 let (late, grace) = (length(*late_ms), length(i64::from(*grace_ms)));
-                format!("{cause}; it would have started {late} late, and may start no more than {grace} late")
+                format!("{cause}; it would have started {late} late, and its grace is {grace}")
             }
-            MissedReason::TooMany(most) => waiting(*most),
+            MissedReason::TooMany(_) => why.to_string(),
             MissedReason::Superseded { job: None, by } => format!(
-                "when it could have started, the run of {} was due as well, and only the newest is made up for",
+                "when it could have started, the run of {} was due as well, and only the newest missed run is caught up",
                 self.local(*by)
             ),
             MissedReason::Superseded { job: Some(job), by } => format!(
-                "when it could have started, `{job}` of {} was due as well, and only the newest of their group is made up for",
+                "when it could have started, `{job}` of {} was due as well, and only the newest missed run of their group is caught up",
                 self.local(*by)
             ),
         }
@@ -77,11 +77,10 @@ impl Sentence {
 
     fn skipped(&self, skipped: Skipped) -> String {
         match skipped {
-            Skipped::Earlier(earlier) => format!("the run of {} had not ended", self.local(earlier)),
+            Skipped::EarlierRun(earlier) => format!("the run of {} had not ended", self.local(earlier)),
             Skipped::Paused { what, .. } => Outcome::Skipped(Skipped::Paused { what, several: None }).to_string(),
-            Skipped::Waiting(most) => waiting(most),
-            Skipped::GoingOn(most) => format!("{most} of its runs were going on already, and no more may at once"),
-            Skipped::Unwanted => BY_HAND.into(),
+            Skipped::TooManyWaiting(_) | Skipped::TooManyRunning(_) => Outcome::Skipped(skipped).to_string(),
+            Skipped::ByOperator => BY_OPERATOR.into(),
         }
     }
 
@@ -89,10 +88,10 @@ impl Sentence {
         match cancelled {
             Cancelled::Replaced { by } => format!("the run of {} replaced it", self.local(*by)),
             Cancelled::NewerOfGroup { job, by } => {
-                format!("a newer run of its group, `{job}` of {}, took its place", self.local(*by))
+                format!("a newer run of its group, `{job}` of {}, replaced it", self.local(*by))
             }
             Cancelled::Restored => {
-                "this Roost was restored from a backup that was made before it had ended; it may have been done all the same"
+                "the database was restored from a backup that was made before the run ended; its messages may have been sent"
                     .into()
             }
             other => other.to_string(),
@@ -100,11 +99,7 @@ impl Sentence {
     }
 }
 
-fn waiting(most: u32) -> String {
-    format!("{most} of its runs were waiting already, and no more may")
-}
-
-/// Why a step was given up.
+/// Returns the reason why a step failed for good, and a hint.
 fn failure(failed: &Failed) -> (String, Option<String>) {
     match &failed.last {
         Attempt::Unanswered(why) => {
@@ -116,7 +111,7 @@ fn failure(failed: &Failed) -> (String, Option<String>) {
     }
 }
 
-/// What to do about an attempt that did not get through, where that is known.
+/// Returns a hint for a failed attempt, if one is known.
 fn advice_on(attempt: &Attempt) -> Option<String> {
     match attempt {
         Attempt::EndedLink { topic, .. } => Some(how_broker_allows(topic.as_str(), Access::Publish)),
@@ -124,7 +119,7 @@ fn advice_on(attempt: &Attempt) -> Option<String> {
     }
 }
 
-/// Why an attempt did not get through.
+/// Returns the reason of a failed attempt, and a hint.
 pub(super) fn attempt(attempt: &Attempt) -> (String, Option<String>) {
     match attempt {
         Attempt::Unanswered(why) => lines(why),
@@ -132,23 +127,23 @@ pub(super) fn attempt(attempt: &Attempt) -> (String, Option<String>) {
     }
 }
 
-/// What holds a run up now.
+/// Returns what a run waits for, in the present tense.
 pub(super) fn cause(cause: &Cause) -> String {
     match cause {
         Cause::OverRate { .. } => cause.to_string().replacen("had", "has", 1),
         Cause::EarlierRun => "an earlier run has not ended".into(),
-        Cause::Taken(name) => format!("`{name}` is taken"),
+        Cause::Taken(name) => format!("`{name}` is in use"),
         other => line(&other.to_string()),
     }
 }
 
-/// What to do about what holds a run up, or did.
+/// Returns a hint for what a run waits or has waited for, if one is known.
 pub(super) fn advice(plugin: &PluginName, cause: &Cause) -> Option<String> {
     match cause {
         Cause::OverRate { .. } => {
             let name = if *plugin == PluginName::of_host() { "api" } else { plugin.as_str() };
             let table = format!("`[rates.plugins.{name}]` of `roost.toml`");
-            Some(format!("to allow it more, raise `per_second` or `burst` in {table}, and start Roost again"))
+            Some(format!("to allow a higher rate, raise `per_second` or `burst` in {table}, and restart Roost"))
         }
         Cause::HeldBack(topic) => Some(how_broker_allows(topic.as_str(), Access::Publish)),
         _ => None,
@@ -157,16 +152,16 @@ pub(super) fn advice(plugin: &PluginName, cause: &Cause) -> Option<String> {
 
 fn denied(plugin: &PluginName, denied: &Denied) -> String {
     let is_api = *plugin == PluginName::of_host();
-    let whose = if is_api { "jobs made by hand" } else { "its plugin" };
+    let subject = if is_api { "ad-hoc jobs" } else { "its plugin" };
     let by = if is_api { ", by `[grants.api]` in `roost.toml`" } else { "" };
     match denied {
-        Denied::Topic(topic) => format!("{whose} may not publish to `{topic}`{by}"),
-        Denied::Report(topic) => format!("{whose} may not read `{topic}`{by}"),
+        Denied::Topic(topic) => format!("{subject} may not publish to `{topic}`{by}"),
+        Denied::Report(topic) => format!("{subject} may not read `{topic}`{by}"),
         Denied::Qos { topic, qos, most } => {
             let (qos, most) = (*qos as u8, *most as u8);
-            format!("{whose} may not publish to `{topic}` with QoS {qos}, only up to {most}{by}")
+            format!("{subject} may not publish to `{topic}` with QoS {qos}, only up to {most}{by}")
         }
-        Denied::Retain(topic) => format!("{whose} may not publish a retained message to `{topic}`{by}"),
+        Denied::Retain(topic) => format!("{subject} may not publish a retained message to `{topic}`{by}"),
         Denied::Resource(_) | Denied::NotGranted(_) | Denied::HoldTooLong { .. } => {
             Outcome::Denied(denied.clone()).to_string()
         }

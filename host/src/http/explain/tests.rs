@@ -62,8 +62,8 @@ fn planned(trigger: &str) -> Planned {
         policy: Policy::default(),
     };
     let (next, watermark) = (NextRun::Due(at("2027-03-02T06:30:00Z")), at(DUE));
-    let (origin, wish) = (Origin::Trigger, Override::default());
-    Planned { job: PackedJob::from(&job), next, origin, watermark, wish, paused: None }
+    let (origin, overrides) = (Origin::Trigger, Override::default());
+    Planned { job: PackedJob::from(&job), next, origin, watermark, overrides, paused: None }
 }
 
 fn facts(trigger: &str) -> Facts {
@@ -84,13 +84,13 @@ fn facts(trigger: &str) -> Facts {
 
 const NOON: &str = "2027-03-01T12:00:00Z";
 
-/// What is told of the job at a time, where these runs are on disk.
-fn told(facts: Facts, wanted: Option<&str>, runs: Vec<RunView>) -> Explanation {
-    told_at(NOON, name(), facts, wanted, runs)
+/// Explains the job at a time, with these runs on disk.
+fn explain(facts: Facts, time: Option<&str>, runs: Vec<RunView>) -> Explanation {
+    explain_at(NOON, name(), facts, time, runs)
 }
 
-fn told_at(now: &str, name: JobName, facts: Facts, wanted: Option<&str>, runs: Vec<RunView>) -> Explanation {
-    let mut case = Case::new(name, facts, wanted.map(at), at(now), (zone("Europe/London"), 30));
+fn explain_at(now: &str, name: JobName, facts: Facts, time: Option<&str>, runs: Vec<RunView>) -> Explanation {
+    let mut case = Case::new(name, facts, time.map(at), at(now), (zone("Europe/London"), 30));
     let (since, until) = case.window();
     let of_trigger = |run: &&RunView| run.id.origin.is_of_trigger();
     let nominal = case.nominal.ok();
@@ -104,7 +104,7 @@ fn told_at(now: &str, name: JobName, facts: Facts, wanted: Option<&str>, runs: V
     case.explain()
 }
 
-/// A run that somebody wanted at that time.
+/// Returns a run that was started by hand at that time.
 fn by_hand(when: &str, outcome: &Outcome) -> RunView {
     let run = run(outcome);
     let id = RunId { occurrence: at(when), origin: Origin::Manual { series: 0 }, ..run.id };
@@ -117,7 +117,7 @@ fn progress(state: &'static str) -> Progress {
     Progress { state, step: 1, of: 1, held_by, holders, attempts: 0, last, until, grace_end }
 }
 
-fn begun(id: RunId, progress: Progress) -> ActiveRun {
+fn active(id: RunId, progress: Progress) -> ActiveRun {
     ActiveRun { id, started: None, progress }
 }
 
@@ -133,7 +133,7 @@ fn failed(last: Attempt) -> Outcome {
     Outcome::Failed(Failed { step: 1, attempts: 3, last })
 }
 
-/// Everything that can become of a run, and a word that the sentence must have.
+/// All outcomes of a run, each with a text that the sentence must contain.
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn outcomes() -> Vec<(Outcome, &'static str)> {
     let topic = || Topic::parse("barn/door").unwrap();
@@ -141,7 +141,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
     let close = || JobId::parse("close").unwrap();
     let pump = || ResourceName::parse("pump").unwrap();
     vec![
-        (Outcome::Succeeded(Success::PLAIN), "it began on time"),
+        (Outcome::Succeeded(Success::PLAIN), ", began on time"),
         (
             Outcome::Succeeded(Success { late: Some(Late { step: 2, late_ms: 90_000 }), ..Success::PLAIN }),
             "step 2 was sent 1m30s late",
@@ -150,7 +150,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
             Outcome::Succeeded(Success { no_subscriber: Some(2), ..Success::PLAIN }),
             "; the broker had no subscriber for the topic of step 2",
         ),
-        (failed(Attempt::NoSubscriber), "the broker has it, and had no subscriber"),
+        (failed(Attempt::NoSubscriber), "the broker accepted the message, and had no subscriber"),
         (failed(Attempt::LinkLost), "the connection was lost"),
         (failed(Attempt::HostStopped), "the host was stopped"),
         (failed(Attempt::Refused("not authorized".into())), "the broker refused the message: not authorized"),
@@ -158,18 +158,18 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
             failed(Attempt::EndedLink { topic: topic(), how: "the broker closed the connection".into() }),
             "the broker ended the connection at the message to `barn/door`, which was alone on it: the broker closed",
         ),
-        (failed(Attempt::Overtaken), "the time of a later step had come"),
+        (failed(Attempt::Overtaken), "a later step was due"),
         (
             failed(Attempt::PossiblySent),
             "was possibly sent, and is not to be repeated; if it did not arrive, `roost replay",
         ),
         (
-            failed(Attempt::Prevented("the device's reports could not be listened to".into())),
-            "step 1 was given up: the device's reports could not be listened to",
+            failed(Attempt::Prevented("the subscription to the device's reports failed".into())),
+            "step 1 was given up: the subscription to the device's reports failed",
         ),
         (
             failed(Attempt::Unanswered("`run-task` said: zone 9".into())),
-            "asked 3 times what to publish: `run-task` said",
+            "called 3 times for its messages: `run-task` said",
         ),
         (
             failed(Attempt::NoReport { within_ms: 30_000, said: Some("OPENING".into()) }),
@@ -177,7 +177,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         ),
         (
             too_late(Cause::HostAway),
-            "the host was not running, or the machine slept; it would have started 12m late, and may start no more than 5m late",
+            "the host was not running, or the machine slept; it would have started 12m late, and its grace is 5m",
         ),
         (too_late(Cause::ClockSet), "the clock was set forward"),
         (too_late(Cause::PlannedLate), "it was planned only after it was due"),
@@ -185,26 +185,26 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
         (too_late(Cause::Busy), "the broker was busy"),
         (too_late(Cause::OverRate { per_second: 1_000 }), "more to send than its rate of 1000 messages"),
         (too_late(Cause::EarlierRun), "an earlier run had not ended"),
-        (too_late(Cause::SlowPlugin), "its plugin took too long to say what to publish"),
-        (too_late(Cause::Taken(pump())), "`pump` was taken"),
-        (too_late(Cause::Deaf("not authorized".into())), "could not be listened to: not authorized"),
+        (too_late(Cause::SlowPlugin), "its plugin took too long to return its messages"),
+        (too_late(Cause::Taken(pump())), "`pump` was in use"),
+        (too_late(Cause::SubscribeFailed("not authorized".into())), "reports failed: not authorized"),
         (too_late(Cause::HeldBack(topic())), "messages to `barn/door` were held back"),
-        (missed(MissedReason::TooMany(1_000)), "1000 of its runs were waiting already"),
+        (missed(MissedReason::TooMany(1_000)), "the limit of waiting runs (1000) was reached"),
         (
             missed(MissedReason::Superseded { job: None, by }),
-            "the run of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest is made up for",
+            "the run of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run is caught up",
         ),
         (
             missed(MissedReason::Superseded { job: Some(close()), by }),
-            "`close` of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest of their group",
+            "`close` of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run of their group",
         ),
-        (Outcome::Skipped(Skipped::Earlier(by)), "had not ended"),
-        (Outcome::Skipped(Skipped::Waiting(3)), "3 of its runs were waiting already"),
-        (Outcome::Skipped(Skipped::GoingOn(2)), "2 of its runs were going on already"),
+        (Outcome::Skipped(Skipped::EarlierRun(by)), "had not ended"),
+        (Outcome::Skipped(Skipped::TooManyWaiting(3)), "the limit of waiting runs (3) was reached"),
+        (Outcome::Skipped(Skipped::TooManyRunning(2)), "the limit of simultaneous runs (2) was reached"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Plugin, several: None }), "its plugin was paused"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Device, several: None }), "its device was paused"),
         (Outcome::Skipped(Skipped::Paused { what: Level::Job, several: None }), "its job was paused"),
-        (Outcome::Skipped(Skipped::Unwanted), "was left out: that was asked for by hand"),
+        (Outcome::Skipped(Skipped::ByOperator), "was skipped: the operator requested it"),
         (Outcome::Cancelled(Cancelled::DeviceRemoved), "its device was removed"),
         (Outcome::Cancelled(Cancelled::PluginRemoved), "its plugin was removed"),
         (Outcome::Cancelled(Cancelled::Replaced { by }), "replaced it"),
@@ -231,45 +231,49 @@ fn denials() -> Vec<(Outcome, &'static str)> {
         (Outcome::Denied(Denied::NotGranted(pump())), "it needs `pump`, and its plugin is not among the `plugins`"),
         (
             Outcome::Denied(Denied::HoldTooLong { resource: pump(), hold_ms: 18_000_000, longest_ms: 14_400_000 }),
-            "it would hold `pump` for 5h, and a run may for 4h",
+            "it would hold `pump` for 5h, and a run may hold it for 4h",
         ),
     ]
 }
 
 #[test]
-fn every_outcome_and_every_reason_can_be_asked_for() {
+fn every_outcome_and_every_reason_is_explained() {
     for (outcome, expected) in outcomes().into_iter().chain(denials()) {
-        let told = told(facts("cron 30 6 * * *"), Some(DUE), vec![run(&outcome)]);
-        assert_eq!(told.verdict, outcome.word());
-        assert!(told.sentence.contains(expected), "{}\n  does not contain\n{expected}", told.sentence);
-        assert!(told.sentence.contains("it was due Mon 2027-03-01 06:30:00 GMT"), "{}", told.sentence);
-        assert_eq!(told.notes.last().unwrap(), "it is due next Tue 2027-03-02 06:30:00 GMT");
-        assert!(!told.sentence.contains('\n'), "{}", told.sentence);
-        let (sentence, _) = told.sentence.split_once("`roost replay").unwrap_or((&told.sentence, ""));
-        assert!(!sentence.contains("T06:"), "a time by another clock: {sentence}");
-        // The reason is there as data, too, and nothing of it is lost there.
-        let why = told.run.unwrap().why;
+        let explanation = explain(facts("cron 30 6 * * *"), Some(DUE), vec![run(&outcome)]);
+        assert_eq!(explanation.verdict, outcome.word());
+        assert!(explanation.sentence.contains(expected), "{}\n  does not contain\n{expected}", explanation.sentence);
+        assert!(explanation.sentence.contains("it was due Mon 2027-03-01 06:30:00 GMT"), "{}", explanation.sentence);
+        assert_eq!(explanation.notes.last().unwrap(), "it is due next Tue 2027-03-02 06:30:00 GMT");
+        assert!(!explanation.sentence.contains('\n'), "{}", explanation.sentence);
+        let (sentence, _) = explanation.sentence.split_once("`roost replay").unwrap_or((&explanation.sentence, ""));
+        assert!(!sentence.contains("T06:"), "a time that is not local: {sentence}");
+        // The reason is also given as data, without loss.
+        let why = explanation.run.unwrap().why;
         assert_eq!(why.is_none(), outcome == Outcome::Succeeded(Success::PLAIN), "{outcome}");
         assert!(why.is_none_or(|why| outcome_from_json(&why.to_string()) == Ok(outcome)));
     }
 }
 
 #[test]
-fn one_of_several_is_found_in_what_stands_for_them() {
+fn an_occurrence_is_found_in_the_record_that_covers_it() {
     let several = Some(Several { since: at("2027-02-25T06:30:00Z"), count: 5, more: false });
     let why = MissedReason::Superseded { job: None, by: at("2027-03-02T06:30:00Z") };
     let missed = run(&Outcome::Missed(Missed { why, several }));
     let paused = run(&Outcome::Skipped(Skipped::Paused { what: Level::Job, several }));
     for run in [missed, paused] {
-        let told = told(facts("cron 30 6 * * *"), Some("2027-02-27T06:00:00Z"), vec![run]);
-        assert_eq!(told.occurrence.as_deref(), Some("2027-02-27T06:30:00Z"));
-        assert!(told.sentence.contains("it was due Sat 2027-02-27 06:30:00 GMT"), "{}", told.sentence);
-        assert!(told.sentence.contains(", one of 5 since Thu 2027-02-25 06:30:00 GMT: "), "{}", told.sentence);
+        let explanation = explain(facts("cron 30 6 * * *"), Some("2027-02-27T06:00:00Z"), vec![run]);
+        assert_eq!(explanation.occurrence.as_deref(), Some("2027-02-27T06:30:00Z"));
+        assert!(explanation.sentence.contains("it was due Sat 2027-02-27 06:30:00 GMT"), "{}", explanation.sentence);
+        assert!(
+            explanation.sentence.contains(", one of 5 since Thu 2027-02-25 06:30:00 GMT: "),
+            "{}",
+            explanation.sentence
+        );
     }
 }
 
 #[test]
-fn what_has_not_ended_says_what_it_waits_for() {
+fn a_run_under_way_is_explained_by_what_it_waits_for() {
     let pump = Cause::Taken(ResourceName::parse("pump").unwrap());
     let hog = "greedy/greedy/hog/2027-03-01T11:00:00Z".parse().unwrap();
     let until = Some(at("2027-03-01T12:05:00Z"));
@@ -281,16 +285,16 @@ fn what_has_not_ended_says_what_it_waits_for() {
     };
     let grace = |end: &str| Progress { grace_end: Some(at(end)), ..progress("waiting") };
     let cases = [
-        (progress("waiting"), false, "its message waits for the connection to the broker, which is not there"),
+        (progress("waiting"), false, "its message waits for the connection to the broker, which is down"),
         (
             grace("2027-03-01T12:01:00Z"),
             false,
-            "which is not there; it will be missed if that is not back by Mon 2027-03-01 12:01:00 GMT",
+            "which is down; it will be missed if the connection is not back by Mon 2027-03-01 12:01:00 GMT",
         ),
         (
             grace("2027-03-01T06:35:00Z"),
             false,
-            "it had until Mon 2027-03-01 06:35:00 GMT to start, and will be missed when that is back",
+            "it had until Mon 2027-03-01 06:35:00 GMT to start, and will be missed when the connection is back",
         ),
         (progress("waiting"), true, "its message waits for its turn with the broker"),
         (
@@ -299,11 +303,11 @@ fn what_has_not_ended_says_what_it_waits_for() {
             "its message waits: its plugin has more to send than its rate of 5 messages a second allows; it will be missed if \
              it cannot start by Mon 2027-03-01 12:01:00 GMT",
         ),
-        (Progress { held_by: Some(pump.clone()), ..progress("held") }, true, "it waits to start: `pump` is taken"),
+        (Progress { held_by: Some(pump.clone()), ..progress("held") }, true, "it waits to start: `pump` is in use"),
         (
             Progress { held_by: Some(pump), holders: vec![hog], ..progress("held") },
             true,
-            "it waits to start: `pump` is taken by `greedy/greedy/hog/2027-03-01T11:00:00Z`",
+            "it waits to start: `pump` is in use by `greedy/greedy/hog/2027-03-01T11:00:00Z`",
         ),
         (
             with("held", |run| {
@@ -312,27 +316,27 @@ fn what_has_not_ended_says_what_it_waits_for() {
             true,
             "an earlier run has not ended; it will be missed if it cannot start by Mon 2027-03-01 12:05:00 GMT",
         ),
-        (progress("asking"), true, "its plugin is being asked what to publish"),
-        (with("confirming", |_| {}), true, "has until Mon 2027-03-01 12:05:00 GMT to report that it did so"),
+        (progress("asking"), true, "its plugin has been called and has not returned yet"),
+        (with("confirming", |_| {}), true, "has until Mon 2027-03-01 12:05:00 GMT to confirm it"),
         (
             Progress { attempts: 2, last: Some(refused), ..with("pausing", |_| {}) },
             true,
-            "was tried 2 times: the broker refused the message: not\\nauthorized; that is done again",
+            "was attempted 2 times: the broker refused the message: not\\nauthorized; the next attempt is",
         ),
         (with("resting", |_| {}), true, "its message is due Mon 2027-03-01 12:05:00 GMT"),
     ];
     for (progress, is_linked, expected) in cases {
-        let under_way = vec![begun(run(&Outcome::Succeeded(Success::PLAIN)).id, progress)];
-        let told = told(Facts { under_way, is_linked, ..facts("cron 30 6 * * *") }, None, vec![]);
-        assert_eq!(told.verdict, "running");
-        assert!(told.sentence.contains(expected), "{}\n  does not contain\n{expected}", told.sentence);
-        assert_eq!(told.notes.iter().any(|note| note.contains("no connection")), !is_linked);
-        assert_eq!(told.run.unwrap().run, format!("coop-door/north/open/{DUE}"));
+        let under_way = vec![active(run(&Outcome::Succeeded(Success::PLAIN)).id, progress)];
+        let explanation = explain(Facts { under_way, is_linked, ..facts("cron 30 6 * * *") }, None, vec![]);
+        assert_eq!(explanation.verdict, "running");
+        assert!(explanation.sentence.contains(expected), "{}\n  does not contain\n{expected}", explanation.sentence);
+        assert_eq!(explanation.notes.iter().any(|note| note.contains("no connection")), !is_linked);
+        assert_eq!(explanation.run.unwrap().run, format!("coop-door/north/open/{DUE}"));
     }
 }
 
 #[test]
-fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
+fn an_occurrence_without_a_record_is_explained_by_the_plan_and_the_clock() {
     let daily = || facts("cron 30 6 * * *");
     let with = |change: fn(&mut Planned)| {
         let mut facts = daily();
@@ -341,33 +345,43 @@ fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
     };
     let tomorrow = Some("2027-03-02T06:00:00Z");
     let cases = [
-        (daily(), tomorrow, "due", "it has not come yet: it is due Tue 2027-03-02 06:30:00 GMT"),
+        (daily(), tomorrow, "due", "it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT"),
         (
             with(|job| job.paused = Some(Level::Device)),
             tomorrow,
             "due",
-            "will be left out, because its device is paused",
+            "will be skipped, because its device is paused",
         ),
         (
-            with(|job| job.wish.skip = Some(at("2027-03-02T06:30:00Z"))),
+            with(|job| job.overrides.skip = Some(at("2027-03-02T06:30:00Z"))),
             tomorrow,
             "due",
-            "because that was asked for by hand",
+            "because the operator requested it",
         ),
-        (with(|job| job.watermark = Instant::MIN), None, "undecided", "5h30m ago, and is just being decided"),
-        // No time is asked for, and none of its runs is known.
+        (with(|job| job.watermark = Instant::MIN), None, "undecided", "5h30m ago, and is being decided"),
+        // No time is requested, and no run is recorded.
         (
             daily(),
             None,
             "due",
-            "it has not come yet: it is due Tue 2027-03-02 06:30:00 GMT; its last time was Mon 2027-03-01",
+            "it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT; it was last due Mon 2027-03-01",
         ),
-        (daily(), Some(DUE), "forgotten", "this Roost has no record of any run yet"),
-        (facts("at 2027-06-01T06:00:00Z"), Some(DUE), "never", "the nearest time is Tue 2027-06-01 07:00:00 BST"),
+        (daily(), Some(DUE), "forgotten", "no run has been recorded yet"),
+        (facts("at 2027-06-01T06:00:00Z"), Some(DUE), "never", "the nearest occurrence is Tue 2027-06-01 07:00:00 BST"),
         (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "nothing is due within a day of Mon 2027-06-21"),
-        (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "the sun does not do that on that day"),
+        (
+            facts("sunrise"),
+            Some("2027-06-21T04:00:00Z"),
+            "never",
+            "that sun event does not occur at the device's location on that day",
+        ),
         (facts("sunrise"), Some("2026-06-21T04:00:00Z"), "never", "nothing was due within a day of Sun 2026-06-21"),
-        (facts("sunrise"), Some("2026-06-21T04:00:00Z"), "never", "the sun did not do that on that day"),
+        (
+            facts("sunrise"),
+            Some("2026-06-21T04:00:00Z"),
+            "never",
+            "that sun event did not occur at the device's location on that day",
+        ),
         (Facts { planned: None, ..daily() }, None, "unknown", "device `coop-door/north` has no job `open`"),
         (Facts { planned: None, has_device: false, ..daily() }, None, "unknown", "has no device `north`"),
         (Facts { planned: None, grant: None, ..daily() }, None, "unknown", "there is no plugin `coop-door`"),
@@ -378,33 +392,33 @@ fn what_nothing_is_recorded_of_is_explained_by_the_plan_and_the_clock() {
             "its file was refused Mon 2027-03-01 06:30:00 GMT: torn",
         ),
     ];
-    for (facts, wanted, verdict, expected) in cases {
-        let told = told(facts, wanted, vec![]);
-        assert!(told.sentence.contains(expected), "{}\n  does not contain\n{expected}", told.sentence);
-        assert_eq!(told.verdict, verdict, "{}", told.sentence);
+    for (facts, time, verdict, expected) in cases {
+        let explanation = explain(facts, time, vec![]);
+        assert!(explanation.sentence.contains(expected), "{}\n  does not contain\n{expected}", explanation.sentence);
+        assert_eq!(explanation.verdict, verdict, "{}", explanation.sentence);
     }
 }
 
 #[test]
-fn a_plugin_that_fails_and_a_job_that_has_gone_are_told() {
+fn notes_mention_a_failing_plugin_and_a_removed_job() {
     let failing = Facts {
         error: Some("`schedule-jobs` trapped".into()),
         replan_at: Some(at("2027-03-01T12:01:00Z")),
         ..facts("cron 30 6 * * *")
     };
-    let told_of = told(failing, Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]);
+    let explanation = explain(failing, Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]);
     assert_eq!(
-        told_of.notes[0],
-        "the device's newest plan was refused: `schedule-jobs` trapped; it is asked again Mon \
+        explanation.notes[0],
+        "the device's newest plan was refused: `schedule-jobs` trapped; a new plan is requested Mon \
          2027-03-01 12:01:00 GMT"
     );
     let outdated = Facts { fault: Some((at(DUE), "it trapped".into())), ..facts("cron 30 6 * * *") };
-    let told_of = told(outdated, Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]);
+    let explanation = explain(outdated, Some(DUE), vec![run(&Outcome::Succeeded(Success::PLAIN))]);
     assert_eq!(
-        told_of.notes[0],
-        "its plugin goes on as it was, for its newest files were refused Mon 2027-03-01 06:30:00 GMT: it trapped"
+        explanation.notes[0],
+        "its plugin runs in its previous version, because the newest files were refused Mon 2027-03-01 06:30:00 GMT: it trapped"
     );
     let gone = Facts { planned: None, ..facts("cron 30 6 * * *") };
-    let told_of = told(gone, None, vec![run(&Outcome::Cancelled(Cancelled::DeviceRemoved))]);
-    assert_eq!(told_of.verdict, "cancelled");
+    let explanation = explain(gone, None, vec![run(&Outcome::Cancelled(Cancelled::DeviceRemoved))]);
+    assert_eq!(explanation.verdict, "cancelled");
 }

@@ -1,4 +1,4 @@
-//! What plans would change of the jobs that there are, told before they are taken up.
+//! The changes that the plans of an uploaded component would make to the existing jobs.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,41 +15,41 @@ use super::{
     records::{DeviceDifferencesRecord, DifferencesRecord, SomeJobsRecord},
 };
 
-/// A job that is there.
+/// An existing job.
 struct Existing {
     job: PackedJob,
     site: Site,
-    is_by_hand: bool,
+    is_ad_hoc: bool,
 }
 
 type Jobs = HashMap<String, Existing>;
 
-/// Compares what each device would do with what it does.
+/// Compares the plans of an uploaded component with the existing jobs of each device.
 pub(super) async fn differences(
-    desk: &ApiState,
+    state: &ApiState,
     plugin: PluginName,
     devices: Vec<LoadedDevice>,
 ) -> Result<DifferencesRecord, Problem> {
-    let existing = existing(desk, plugin).await?;
-    // Of many jobs it takes long, and others ask as well.
-    tokio::task::spawn_blocking(move || compared(existing, devices)).await.map_err(|error| Problem::bug(&error))
+    let existing = existing(state, plugin).await?;
+    // On another thread, because there may be many jobs.
+    tokio::task::spawn_blocking(move || compare(existing, devices)).await.map_err(|error| Problem::bug(&error))
 }
 
-/// In pieces: a plugin may have many jobs.
-async fn existing(desk: &ApiState, plugin: PluginName) -> Result<BTreeMap<DeviceName, Jobs>, Problem> {
+/// Copies the jobs of a plugin, in batches: there may be many.
+async fn existing(state: &ApiState, plugin: PluginName) -> Result<BTreeMap<DeviceName, Jobs>, Problem> {
     let mut found: BTreeMap<DeviceName, Jobs> = BTreeMap::new();
     let mut from = Some(JobKey::default());
     while let Some(start) = from {
         let plugin = plugin.clone();
-        let piece = desk.look(move |scheduler| {
-            let (jobs, next) = scheduler.jobs_from((Some(&plugin), None), start, limits::JOBS_PER_LOOK);
-            let taken = jobs.into_iter().map(|view| {
-                let is_by_hand = view.wish.is_some_and(|wish| wish.by_hand.is_some());
-                (view.device.clone(), Existing { job: view.job.clone(), site: *view.site, is_by_hand })
+        let batch = state.inspect(move |scheduler| {
+            let (jobs, next) = scheduler.jobs_from((Some(&plugin), None), start, limits::JOBS_PER_QUERY);
+            let copies = jobs.into_iter().map(|view| {
+                let is_ad_hoc = view.job_override.is_some_and(|job_override| job_override.ad_hoc.is_some());
+                (view.device.clone(), Existing { job: view.job.clone(), site: *view.site, is_ad_hoc })
             });
-            (taken.collect::<Vec<_>>(), next)
+            (copies.collect::<Vec<_>>(), next)
         });
-        let (jobs, next) = piece.await?;
+        let (jobs, next) = batch.await?;
         for (device, existing) in jobs {
             found.entry(device).or_default().insert(existing.job.body.id().to_owned(), existing);
         }
@@ -58,26 +58,26 @@ async fn existing(desk: &ApiState, plugin: PluginName) -> Result<BTreeMap<Device
     Ok(found)
 }
 
-fn compared(mut existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>) -> DifferencesRecord {
-    let mut told = BTreeMap::new();
+fn compare(mut existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>) -> DifferencesRecord {
+    let mut found = BTreeMap::new();
     for LoadedDevice { name, site, plan } in devices {
         let jobs = existing.remove(&name).unwrap_or_default();
         let of_device = match plan {
-            Ok(plan) => of_device(jobs, plan.jobs, site),
-            // It keeps the plan it has.
-            Err(error) => DeviceDifferencesRecord { error: Some(error), ..of_device_as_it_is(&jobs) },
+            Ok(plan) => compare_device(jobs, plan.jobs, site),
+            // The device keeps its current plan.
+            Err(error) => DeviceDifferencesRecord { error: Some(error), ..unchanged(&jobs) },
         };
-        told.insert(name, of_device);
+        found.insert(name, of_device);
     }
     for (name, jobs) in existing {
         let mut gone = DeviceDifferencesRecord::default();
-        // With the device those go as well that people have made.
+        // The ad-hoc jobs of a device are removed with it.
         jobs.keys().for_each(|id| add(&mut gone.gone, id));
         gone.gone.ids.sort();
-        told.insert(name, gone);
+        found.insert(name, gone);
     }
     let mut all = DifferencesRecord::default();
-    for (name, mut device) in told {
+    for (name, mut device) in found {
         all.new += device.new.count;
         all.changed += device.changed.count;
         all.gone += device.gone.count;
@@ -92,38 +92,39 @@ fn compared(mut existing: BTreeMap<DeviceName, Jobs>, devices: Vec<LoadedDevice>
     all
 }
 
-/// As the scheduler compares them.
-fn of_device(mut existing: Jobs, planned: Vec<PackedJob>, site: Site) -> DeviceDifferencesRecord {
-    let mut told = DeviceDifferencesRecord::default();
-    let conflict = |job: &&PackedJob| existing.get(job.body.id()).is_some_and(|existing| existing.is_by_hand);
+/// Compares the jobs of a device by the same rules as the scheduler.
+fn compare_device(mut existing: Jobs, planned: Vec<PackedJob>, site: Site) -> DeviceDifferencesRecord {
+    let mut found = DeviceDifferencesRecord::default();
+    let conflict = |job: &&PackedJob| existing.get(job.body.id()).is_some_and(|existing| existing.is_ad_hoc);
     if let Some(job) = planned.iter().find(conflict) {
-        let error = format!("job `{}`: there is a job of that name that was made by hand", job.body.id());
-        return DeviceDifferencesRecord { error: Some(error), ..of_device_as_it_is(&existing) };
+        let error = format!("job `{}`: there is an ad-hoc job of that name", job.body.id());
+        return DeviceDifferencesRecord { error: Some(error), ..unchanged(&existing) };
     }
     for job in planned {
         let id = job.body.id();
         let by_site = matches!(job.trigger, Trigger::Cron(_) | Trigger::Sun(_));
         let list = match existing.remove(id) {
-            None => &mut told.new,
-            Some(existing) if existing.job == job && (existing.site == site || !by_site) => &mut told.unchanged,
-            Some(_) => &mut told.changed,
+            None => &mut found.new,
+            Some(existing) if existing.job == job && (existing.site == site || !by_site) => &mut found.unchanged,
+            Some(_) => &mut found.changed,
         };
         add(list, id);
     }
-    gone_of(&mut told, existing);
-    told
+    add_gone(&mut found, existing);
+    found
 }
 
-/// What no plan has goes, unless somebody has made it by hand.
-fn gone_of(told: &mut DeviceDifferencesRecord, existing: Jobs) {
-    existing.into_iter().filter(|(_, existing)| !existing.is_by_hand).for_each(|(id, _)| add(&mut told.gone, &id));
-    told.gone.ids.sort();
+/// Adds the jobs that are not in the new plan, except ad-hoc jobs.
+fn add_gone(found: &mut DeviceDifferencesRecord, existing: Jobs) {
+    existing.into_iter().filter(|(_, existing)| !existing.is_ad_hoc).for_each(|(id, _)| add(&mut found.gone, &id));
+    found.gone.ids.sort();
 }
 
-fn of_device_as_it_is(jobs: &Jobs) -> DeviceDifferencesRecord {
-    let mut told = DeviceDifferencesRecord::default();
-    jobs.keys().for_each(|id| add(&mut told.unchanged, id));
-    told
+/// Returns the record of a device that keeps its jobs.
+fn unchanged(jobs: &Jobs) -> DeviceDifferencesRecord {
+    let mut found = DeviceDifferencesRecord::default();
+    jobs.keys().for_each(|id| add(&mut found.unchanged, id));
+    found
 }
 
 fn add(list: &mut SomeJobsRecord, id: &str) {
@@ -155,8 +156,8 @@ mod tests {
         Job { id, label: None, trigger, action: Action::Steps(Arc::new([])), policy: Policy::default() }
     }
 
-    fn there(site: Site, is_by_hand: bool, job: &Job) -> (String, Existing) {
-        (job.id.to_string(), Existing { job: job.into(), site, is_by_hand })
+    fn existing(site: Site, is_ad_hoc: bool, job: &Job) -> (String, Existing) {
+        (job.id.to_string(), Existing { job: job.into(), site, is_ad_hoc })
     }
 
     fn planned(device: &str, site: Site, jobs: &[Job]) -> LoadedDevice {
@@ -164,41 +165,41 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_compared_as_the_scheduler_does() {
+    fn jobs_are_compared_by_the_rules_of_the_scheduler() {
         let london = Site { zone: zone("Europe/London"), location: None };
         let berlin = Site { zone: zone("Europe/Berlin"), location: None };
         let north = DeviceName::parse("north").unwrap();
-        let existing = || {
+        let jobs_of_north = || {
             let jobs = [
-                there(london, false, &job("daily", "cron 0 6 * * *")),
-                there(london, false, &job("often", "every 1m")),
-                there(london, false, &job("gone", "every 2m")),
-                there(london, true, &job("mine", "every 3m")),
+                existing(london, false, &job("daily", "cron 0 6 * * *")),
+                existing(london, false, &job("often", "every 1m")),
+                existing(london, false, &job("gone", "every 2m")),
+                existing(london, true, &job("mine", "every 3m")),
             ];
             BTreeMap::from([(north.clone(), jobs.into_iter().collect::<Jobs>())])
         };
         let plan = [job("daily", "cron 0 6 * * *"), job("often", "every 5m"), job("new", "every 1m")];
         let counts = |all: &DifferencesRecord| [all.new, all.changed, all.gone, all.unchanged];
-        let same = compared(existing(), vec![planned("north", london, &plan)]);
+        let same = compare(jobs_of_north(), vec![planned("north", london, &plan)]);
         assert_eq!(counts(&same), [1, 1, 1, 1]);
         assert_eq!((&same.devices[0].changed.ids[0], &same.devices[0].gone.ids[0]), (&"often".into(), &"gone".into()));
-        let moved = compared(existing(), vec![planned("north", berlin, &plan)]);
-        assert_eq!(counts(&moved), [1, 2, 1, 0], "what follows the clock on the wall has changed");
-        let another = compared(existing(), vec![planned("south", london, &plan)]);
+        let moved = compare(jobs_of_north(), vec![planned("north", berlin, &plan)]);
+        assert_eq!(counts(&moved), [1, 2, 1, 0], "jobs that follow local time have changed");
+        let another = compare(jobs_of_north(), vec![planned("south", london, &plan)]);
         assert_eq!(counts(&another), [3, 0, 4, 0]);
-        let taken = compared(existing(), vec![planned("north", london, &[job("mine", "every 1m")])]);
+        let taken = compare(jobs_of_north(), vec![planned("north", london, &[job("mine", "every 1m")])]);
         assert_eq!(counts(&taken), [0, 0, 0, 4]);
         assert!(taken.devices[0].error.as_ref().unwrap().starts_with("job `mine`: "));
     }
 
     #[test]
-    fn what_is_told_is_bounded() {
+    fn the_lists_are_bounded() {
         let site = Site { zone: Zone::UTC, location: None };
         let jobs: Vec<Job> =
             (0..2 * limits::CHANGED_JOBS).map(|number| job(&format!("j{number}"), "every 1m")).collect();
         let many = 2 * limits::CHANGED_DEVICES;
         let devices = (0..many).map(|number| planned(&format!("d{number}"), site, &jobs)).collect();
-        let all = compared(BTreeMap::new(), devices);
+        let all = compare(BTreeMap::new(), devices);
         assert_eq!((all.new, all.devices.len(), all.left_out), (many * jobs.len(), many / 2, many / 2));
         assert_eq!((all.devices[0].new.count, all.devices[0].new.ids.len()), (jobs.len(), limits::CHANGED_JOBS));
     }

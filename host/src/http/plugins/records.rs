@@ -16,17 +16,17 @@ use crate::{
     plugins::{Fault, PluginStatus, State, TaskDescription, Usage},
 };
 
-/// A plugin whose file lies in the folder, or of which something runs.
+/// A plugin that has a file in the plugin folder, or a version that runs.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PluginRecord {
     #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    /// `running`: the version whose files lie in the folder. `outdated`: a version runs, and the newest files were refused.
-    /// `loading`: nothing runs yet. `refused`: nothing runs, and the newest files were refused. `removed`: its file is gone, and
-    /// its jobs are about to be. `built-in`: it is the host's own.
+    /// `running`: the version in the folder runs. `outdated`: the newest files were refused, and the previous version
+    /// runs. `loading`: no version runs yet. `refused`: the newest files were refused, and no version runs. `removed`:
+    /// the file is gone, and the jobs are about to be removed. `built-in`: the plugin is the host itself.
     #[schema(pattern = "^(running|outdated|loading|refused|removed|built-in)$")]
     pub(crate) state: String,
-    /// Since when it is in that state, with that version.
+    /// When it entered that state with that version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) since: Option<String>,
@@ -35,40 +35,40 @@ pub(crate) struct PluginRecord {
     /// Why the newest files were refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<FaultRecord>,
-    /// SHA-256 of the file that runs; missing where no version has been taken up completely.
+    /// The SHA-256 of the component that runs; omitted if no version is fully activated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) component: Option<String>,
-    /// SHA-256 of everything that is said about what runs.
+    /// The SHA-256 of all settings of the version that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) settings: Option<String>,
-    /// SHA-256 of the file that ran before, which can be gone back to.
+    /// The SHA-256 of the previous component, which a rollback restores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) previous: Option<String>,
-    /// Whether nothing of it is started.
+    /// Whether the plugin is paused.
     pub(crate) paused: bool,
-    /// Missing where nothing runs.
+    /// The grant; omitted if no version runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) grant: Option<GrantRecord>,
-    /// What a call of it may use.
+    /// The resource limits of a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<LimitsRecord>,
-    /// What its calls used since the host started.
+    /// The resource usage of its calls since the host started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) used: Option<UsedRecord>,
     pub(crate) devices: usize,
-    /// Of these, those that keep the plan they have, because the last one was at fault.
+    /// The number of devices that keep an earlier plan because the newest one was refused.
     #[serde(default)]
     pub(crate) faults: usize,
     pub(crate) jobs: usize,
-    /// What it can be asked to do; of a single plugin only, and missing where it cannot be asked now.
+    /// Its tasks. Omitted in lists of plugins, and if the plugin does not return them now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tasks: Option<Vec<TaskDescriptionRecord>>,
 }
 
-/// What a plugin may do: MQTT topic filters, and the ceilings of its messages.
+/// The grant of a plugin: the MQTT topic filters that it may use, and the bounds of its messages.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct GrantRecord {
     pub(crate) publish: Vec<String>,
@@ -92,120 +92,120 @@ impl From<&Grant> for GrantRecord {
 pub(crate) struct FaultRecord {
     /// What failed.
     pub(crate) what: String,
-    /// Why, each the cause of the one before.
+    /// The causes, each the cause of the one before.
     pub(crate) causes: Vec<String>,
-    /// What to do about it.
+    /// How to solve the problem, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) at: String,
 }
 
-/// How much of the machine one call may use.
+/// The resource limits of a call.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LimitsRecord {
     pub(crate) memory_mib: u32,
-    /// Time that it computes.
+    /// CPU time.
     pub(crate) cpu_ms: u32,
-    /// Time that it may take in all.
+    /// Elapsed time.
     pub(crate) wall_ms: u32,
-    /// In one plan.
+    /// Jobs in a plan.
     pub(crate) jobs: usize,
-    /// How much its answer may hold.
+    /// Size of the result.
     pub(crate) lift_mib: u32,
 }
 
-/// What calls used since the host started, whichever version was called.
+/// The resource usage of a plugin's calls since the host started, of all versions.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct UsedRecord {
     pub(crate) calls: u64,
-    /// Of these, those that gave no answer that the host takes.
+    /// The number of calls without a valid result.
     pub(crate) failed: u64,
-    /// Of those, the ones that trapped, ended the program, or were stopped at a limit.
+    /// The number of failed calls that trapped, exited, or were stopped at a limit.
     pub(crate) traps: u64,
-    /// How long the last plan took.
+    /// The duration of the last plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) plan_ms: Option<u64>,
-    /// How long the longest took.
+    /// The duration of the longest plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) longest_plan_ms: Option<u64>,
-    /// The most that a call had.
+    /// The peak memory of a call.
     pub(crate) memory_bytes: u64,
 }
 
-/// Something that a plugin can be asked to do.
+/// A task of a plugin.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TaskDescriptionRecord {
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     pub(crate) task: String,
-    /// The plugin's own words.
+    /// A description by the plugin.
     pub(crate) summary: String,
-    /// A JSON Schema: an object or a boolean.
+    /// The JSON Schema of the arguments: an object or a boolean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) args_schema: Option<Value>,
 }
 
-/// What would become of a component.
+/// The result of the check of a component.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TrialRecord {
     #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    /// Its SHA-256.
+    /// The SHA-256 of the component.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) component: String,
-    /// SHA-256 of everything that is said about it.
+    /// The SHA-256 of its settings.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) settings: String,
-    /// Whether it runs already, with these settings.
+    /// Whether the component runs already with these settings.
     pub(crate) running: bool,
-    /// What it may publish and read.
+    /// The grant that it would have.
     pub(crate) grant: GrantRecord,
-    /// The same in words, and a warning where it may publish to topics of other products.
+    /// The grant in words, and a warning if it includes topics of other products.
     pub(crate) notes: Vec<String>,
-    /// What it changes.
+    /// The changes to the jobs.
     pub(crate) jobs: DifferencesRecord,
 }
 
-/// What an upload did.
+/// The result of an upload.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct InstalledRecord {
-    /// Whether no file of that name was there before.
+    /// Whether the plugin is new in the folder.
     pub(crate) new: bool,
     #[serde(flatten)]
     pub(crate) trial: TrialRecord,
 }
 
-/// What a removal did.
+/// The result of a removal.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RemovedRecord {
     #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
 }
 
-/// What lies in the folder now.
+/// The result of a rollback.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RolledBackRecord {
     #[schema(inline, value_type = Plugin)]
     pub(crate) plugin: String,
-    /// Its SHA-256.
+    /// The SHA-256 of the component that is in the folder now.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) component: String,
 }
 
-/// What plans change, of all devices.
+/// The numbers of jobs that change, and the changes of each device.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DifferencesRecord {
     pub(crate) new: usize,
     pub(crate) changed: usize,
     pub(crate) gone: usize,
     pub(crate) unchanged: usize,
-    /// The first ones by their names.
+    /// The changes of the first devices by name.
     pub(crate) devices: Vec<DeviceDifferencesRecord>,
-    /// How many devices are not among them.
+    /// The number of further devices.
     pub(crate) left_out: usize,
 }
 
-/// What a plan changes.
+/// The changes of a device.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DeviceDifferencesRecord {
     #[schema(inline, value_type = Device)]
@@ -214,38 +214,38 @@ pub(crate) struct DeviceDifferencesRecord {
     pub(crate) changed: SomeJobsRecord,
     pub(crate) gone: SomeJobsRecord,
     pub(crate) unchanged: SomeJobsRecord,
-    /// Why it would keep the plan it has.
+    /// Why its new plan is refused; then it would keep the current plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
-/// Jobs of a device.
+/// A set of jobs of a device.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SomeJobsRecord {
     pub(crate) count: usize,
-    /// Some of their ids.
+    /// The ids of the first ones.
     pub(crate) ids: Vec<String>,
 }
 
 impl PluginRecord {
-    /// Of what the scheduler knows, if it does, and of what stands on the board. Without its jobs, which are counted apart.
-    pub(super) fn new(name: String, core: Option<&Core>, standing: Option<&PluginStatus>, zone: Zone) -> Self {
+    /// Combines the state of a plugin in the scheduler with its status. Does not count its jobs and faults.
+    pub(super) fn new(name: String, core: Option<&Core>, status: Option<&PluginStatus>, zone: Zone) -> Self {
         let version = core.map(|core| core.version).filter(|version| *version != Version::NONE);
         let is_own = version == Some(Version::BUILT_IN);
         let version = version.filter(|_| !is_own);
         Self {
             plugin: name,
-            state: standing.map_or(if is_own { "built-in" } else { "removed" }, |standing| word(standing.state)).into(),
-            since: standing.map(|standing| standing.since.in_zone(zone)),
-            loading: standing.is_some_and(|standing| standing.is_loading),
-            error: standing.and_then(|standing| standing.fault.as_ref()).map(|fault| FaultRecord::new(fault, zone)),
+            state: status.map_or(if is_own { "built-in" } else { "removed" }, |status| word(status.state)).into(),
+            since: status.map(|status| status.since.in_zone(zone)),
+            loading: status.is_some_and(|status| status.is_loading),
+            error: status.and_then(|status| status.fault.as_ref()).map(|fault| FaultRecord::new(fault, zone)),
             component: version.map(|version| version.component.to_string()),
             settings: version.map(|version| version.settings.to_string()),
-            previous: standing.and_then(|standing| standing.previous).map(|digest| digest.to_string()),
+            previous: status.and_then(|status| status.previous).map(|digest| digest.to_string()),
             paused: core.is_some_and(|core| core.is_paused),
             grant: core.map(|core| core.grant.clone()),
-            limits: standing.and_then(|standing| standing.running).map(|(_, limits)| limits.into()),
-            used: standing.map(|standing| standing.used.into()),
+            limits: status.and_then(|status| status.running).map(|(_, limits)| limits.into()),
+            used: status.map(|status| status.used.into()),
             devices: core.map_or(0, |core| core.devices),
             faults: 0,
             jobs: 0,
@@ -254,7 +254,7 @@ impl PluginRecord {
     }
 }
 
-/// What the scheduler knows of a plugin.
+/// The state of a plugin in the scheduler.
 pub(super) struct Core {
     version: Version,
     grant: GrantRecord,

@@ -1,4 +1,4 @@
-//! What people do with plugins that are there.
+//! Commands for plugins: replan, pause, resume, remove, roll back.
 
 use axum::{Json, extract::State, http::StatusCode};
 use roost_scheduler::event::{Part, Request};
@@ -6,7 +6,7 @@ use roost_scheduler::event::{Part, Request};
 use super::{
     super::{
         extract::Path,
-        missing::missing,
+        not_found::not_found,
         params::{Plugin, PluginPath},
         problem::{Answered, Problem},
         state::ApiState,
@@ -15,80 +15,81 @@ use super::{
 };
 use crate::plugins::Installed;
 
-/// Ask all devices of a plugin for their plans
+/// Request new plans for all devices of a plugin, as at midnight
 ///
-/// As at midnight. The answer comes before the plans do.
+/// The response does not wait for the plans.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/replan", tag = "plugins",
     params(PluginPath),
-    responses((status = 204, description = "They are being asked")))]
+    responses((status = 204, description = "The plans are requested")))]
 pub(in super::super) async fn replan(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    ask(&desk, Request::Replan(plugin)).await
+    request(&state, Request::Replan(plugin)).await
 }
 
-/// Start nothing of a plugin
+/// Pause the jobs of a plugin until it is resumed
 ///
-/// What has started goes on, and what is owed is sent. What comes due meanwhile is recorded as skipped.
+/// Runs that fall due during the pause are recorded as skipped and are not caught up. Runs that have started continue,
+/// and owed messages are sent.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/pause", tag = "plugins",
     params(PluginPath),
-    responses((status = 204, description = "It is paused")))]
+    responses((status = 204, description = "The plugin is paused")))]
 pub(in super::super) async fn pause(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    ask(&desk, Request::Pause { what: Part::Plugin(plugin), paused: true }).await
+    request(&state, Request::Pause { what: Part::Plugin(plugin), paused: true }).await
 }
 
-/// Start what comes due of a plugin again
+/// Resume the jobs of a plugin
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/resume", tag = "plugins",
     params(PluginPath),
-    responses((status = 204, description = "It goes on")))]
+    responses((status = 204, description = "The plugin is resumed")))]
 pub(in super::super) async fn resume(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<StatusCode, Problem> {
-    ask(&desk, Request::Pause { what: Part::Plugin(plugin), paused: false }).await
+    request(&state, Request::Pause { what: Part::Plugin(plugin), paused: false }).await
 }
 
-async fn ask(desk: &ApiState, what: Request) -> Result<StatusCode, Problem> {
-    desk.ask(what).await.map(|_| StatusCode::NO_CONTENT)
+async fn request(state: &ApiState, what: Request) -> Result<StatusCode, Problem> {
+    state.request(what).await.map(|_| StatusCode::NO_CONTENT)
 }
 
 /// Remove a plugin
 ///
-/// Its `.wasm` is taken out of the folder, its settings stay there. The host counts it as gone when the file has been away for
-/// 3 s; what its runs owe is sent.
+/// Deletes its `.wasm` file from the plugin folder; its settings file stays. The host removes its jobs when the file
+/// has been missing for 3 s, and sends the owed messages of its runs.
 #[utoipa::path(delete, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(PluginPath),
-    responses((status = 202, body = RemovedRecord, description = "Its file is gone, and so will be its jobs")))]
+    responses((status = 202, body = RemovedRecord, description = "The file is deleted, and the jobs will be removed")))]
 pub(in super::super) async fn remove(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Result<(StatusCode, Json<RemovedRecord>), Problem> {
-    desk.plugins().installer.remove(&plugin).await?;
+    state.plugins().installer.remove(&plugin).await?;
     Ok((StatusCode::ACCEPTED, Json(RemovedRecord { plugin: plugin.to_string() })))
 }
 
-/// Undo the last change of a plugin's file
+/// Roll a plugin back to its previous version
 ///
-/// What ran before takes the place of what runs; where another file lies in the folder than the one that runs, such as one that
-/// was refused, what runs takes its place. Settings stay as they are. To do it again goes forward again.
+/// A second request undoes the rollback. If the file in the folder is not the version that runs, for example because it
+/// was refused, it is replaced by the version that runs. The settings file is not changed.
 #[utoipa::path(post, path = "/api/v1/plugins/{plugin}/rollback", tag = "plugins",
     params(PluginPath),
     responses(
-        (status = 200, body = RolledBackRecord, description = "It lies in the folder, and is taken up as any other file there"),
+        (status = 200, body = RolledBackRecord, description = "The previous version is in the folder, and is loaded like any other file there"),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "There is no version to go back to"),
+            description = "There is no previous version"),
     ))]
 pub(in super::super) async fn roll_back(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Answered<RolledBackRecord> {
-    if desk.plugins().board.plugin(&plugin).is_none() {
-        return Err(missing(&desk, Part::Plugin(plugin)).await);
+    if state.plugins().board.plugin(&plugin).is_none() {
+        return Err(not_found(&state, Part::Plugin(plugin)).await);
     }
-    let Installed { component, .. } = desk.plugins().installer.roll_back(&plugin).await?;
+    let Installed { component, .. } = state.plugins().installer.roll_back(&plugin).await?;
     Ok(Json(RolledBackRecord { plugin: plugin.to_string(), component: component.to_string() }))
 }

@@ -1,4 +1,4 @@
-//! Plugins that come as bodies of requests.
+//! Uploads of plugins.
 
 use std::sync::Arc;
 
@@ -30,36 +30,37 @@ use crate::{
     plugins::{COMPONENT_BYTES, Installed, Refused, plugin_like},
 };
 
-/// A component's bytes.
+/// The bytes of a component.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
-#[allow(dead_code, reason = "it is described, and read in pieces")]
+#[allow(dead_code, reason = "it only describes the body, which is read in chunks")]
 struct Component(Vec<u8>);
 
-/// Install a plugin, or replace it
+/// Install or replace a plugin
 ///
-/// It is tried first: compiled, linked, and asked for a plan of each device, with the settings that lie in the folder. If
-/// anything of that fails, the folder stays as it was. Otherwise the file is put into the folder, and taken up as any other file
-/// there: the answer comes before the new version runs. It does when `GET /api/v1/plugins/{plugin}` has this `component`.
+/// The component is checked first: it is compiled and linked with the settings file in the folder, and a plan of each
+/// device is requested. If that fails, the folder is not changed. Otherwise the file is written to the folder and
+/// loaded like any other file there. The response does not wait for that: the new version runs when `GET
+/// /api/v1/plugins/{plugin}` has its `component`.
 #[utoipa::path(put, path = "/api/v1/plugins/{plugin}", tag = "plugins",
     params(PluginPath),
     request_body(content_type = "application/wasm", content = Component, description = "A component of at most 64 MiB"),
     responses(
-        (status = 200, body = InstalledRecord, description = "It takes the place of another version"),
-        (status = 201, body = InstalledRecord, description = "It is new"),
+        (status = 200, body = InstalledRecord, description = "The plugin is replaced"),
+        (status = 201, body = InstalledRecord, description = "The plugin is installed"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-            description = "It would be refused; the folder is as it was"),
+            description = "The component is refused; the folder is not changed"),
     ))]
 pub(in super::super) async fn upload(
-    State(desk): State<ApiState>,
+    State(state): State<ApiState>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<InstalledRecord>), Problem> {
-    let plugin = named(&name)?;
+    let plugin = parse_name(&name)?;
     let component = component(request).await?;
-    let loaded = desk.plugins().installer.try_out(&plugin, component.clone()).await?;
-    let trial = told(&desk, loaded).await?;
-    let Installed { is_new, .. } = desk.plugins().installer.install(&plugin, component).await?;
+    let loaded = state.plugins().installer.try_out(&plugin, component.clone()).await?;
+    let trial = trial_record(&state, loaded).await?;
+    let Installed { is_new, .. } = state.plugins().installer.install(&plugin, component).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(InstalledRecord { new: is_new, trial })))
 }
@@ -67,36 +68,36 @@ pub(in super::super) async fn upload(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(in super::super) struct As {
-    /// Which plugin it would be
+pub(in super::super) struct CheckQuery {
+    /// The name that the plugin would have
     #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     plugin: String,
 }
 
-/// Try a plugin, and install nothing
+/// Check a plugin without installing it
 ///
-/// What `PUT` does first, with the same answer.
-#[utoipa::path(post, path = "/api/v1/check", tag = "plugins", params(As),
+/// Performs the check of an upload, and returns the same result.
+#[utoipa::path(post, path = "/api/v1/check", tag = "plugins", params(CheckQuery),
     request_body(content_type = "application/wasm", content = Component, description = "A component of at most 64 MiB"),
     responses(
         (status = 200, body = TrialRecord),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "It would be refused"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "The component is refused"),
     ))]
 pub(in super::super) async fn check(
-    State(desk): State<ApiState>,
-    Query(As { plugin }): Query<As>,
+    State(state): State<ApiState>,
+    Query(CheckQuery { plugin }): Query<CheckQuery>,
     request: Request,
 ) -> Answered<TrialRecord> {
-    let plugin = named(&plugin)?;
+    let plugin = parse_name(&plugin)?;
     let component = component(request).await?;
-    let loaded = desk.plugins().installer.try_out(&plugin, component).await?;
-    Ok(Json(told(&desk, loaded).await?))
+    let loaded = state.plugins().installer.try_out(&plugin, component).await?;
+    Ok(Json(trial_record(&state, loaded).await?))
 }
 
-async fn told(desk: &ApiState, loaded: Loaded) -> Result<TrialRecord, Problem> {
+async fn trial_record(state: &ApiState, loaded: Loaded) -> Result<TrialRecord, Problem> {
     let (plugin, version) = (loaded.plugin.clone(), loaded.version);
-    let of = plugin.clone();
-    let running = desk.look(move |scheduler| scheduler.plugin(&of).map(|plugin| plugin.version)).await?;
+    let name = plugin.clone();
+    let running = state.inspect(move |scheduler| scheduler.plugin(&name).map(|plugin| plugin.version)).await?;
     Ok(TrialRecord {
         plugin: plugin.to_string(),
         component: version.component.to_string(),
@@ -104,21 +105,21 @@ async fn told(desk: &ApiState, loaded: Loaded) -> Result<TrialRecord, Problem> {
         running: running == Some(version),
         notes: notes(&loaded.grant),
         grant: (&loaded.grant).into(),
-        jobs: differences(desk, plugin, loaded.devices).await?,
+        jobs: differences(state, plugin, loaded.devices).await?,
     })
 }
 
-fn named(name: &str) -> Result<PluginName, Problem> {
+fn parse_name(name: &str) -> Result<PluginName, Problem> {
     PluginName::parse(name).map_err(|error| {
         let problem = Problem::bad_request(error.to_string());
         match plugin_like(name) {
-            Some(name) => problem.hint(format!("call it `{name}`")),
+            Some(name) => problem.hint(format!("name it `{name}`")),
             None => problem,
         }
     })
 }
 
-/// All of a body that is a component, and comes in time.
+/// Reads a component from the body of a request, within the bounds of its size and time.
 async fn component(request: Request) -> Result<Arc<[u8]>, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.map(|kind| kind.split(';').next().unwrap_or(kind).trim());
@@ -130,21 +131,21 @@ async fn component(request: Request) -> Result<Arc<[u8]>, Problem> {
     if length.is_some_and(|length: u64| length > COMPONENT_BYTES) {
         return Err(too_large());
     }
-    let body = timeout(limits::UPLOAD_BODY, whole(request.into_body(), length.unwrap_or_default())).await;
+    let body = timeout(limits::UPLOAD_BODY, read_body(request.into_body(), length.unwrap_or_default())).await;
     body.unwrap_or_else(|_| {
-        let detail = format!("the body did not come within {} s", limits::UPLOAD_BODY.as_secs());
+        let detail = format!("the body was not received within {} s", limits::UPLOAD_BODY.as_secs());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
     })
 }
 
-async fn whole(mut body: Body, length: u64) -> Result<Arc<[u8]>, Problem> {
+async fn read_body(mut body: Body, length: u64) -> Result<Arc<[u8]>, Problem> {
     let mut bytes = Vec::with_capacity(usize::try_from(length.min(COMPONENT_BYTES)).unwrap_or_default());
     let slow = |_| {
-        let detail = format!("of the body, nothing came for {} s", limits::UPLOAD_PAUSE.as_secs());
+        let detail = format!("no part of the body was received for {} s", limits::UPLOAD_STALL.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     };
-    while let Some(frame) = timeout(limits::UPLOAD_PAUSE, body.frame()).await.map_err(slow)? {
-        let frame = frame.map_err(|error| Problem::bad_request(format!("the body was cut off: {error}")))?;
+    while let Some(frame) = timeout(limits::UPLOAD_STALL, body.frame()).await.map_err(slow)? {
+        let frame = frame.map_err(|error| Problem::bad_request(format!("the body is incomplete: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() as u64 + data.len() as u64 > COMPONENT_BYTES {
             return Err(too_large());
@@ -155,7 +156,7 @@ async fn whole(mut body: Body, length: u64) -> Result<Arc<[u8]>, Problem> {
 }
 
 fn too_large() -> Problem {
-    let detail = format!("a plugin may have {COMPONENT_BYTES} bytes ({} MiB)", COMPONENT_BYTES >> 20);
+    let detail = format!("a plugin may have at most {COMPONENT_BYTES} bytes ({} MiB)", COMPONENT_BYTES >> 20);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_body_has_its_bound_whether_it_says_its_length_or_not() {
+    async fn the_size_of_a_body_is_bounded_with_and_without_a_content_length() {
         let request = |length: Option<u64>, kind: &str, body: Body| {
             let mut request = Request::builder().header(header::CONTENT_TYPE, kind);
             if let Some(length) = length {
@@ -200,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_name_is_answered_with_what_was_meant() {
-        assert!(named("coop-door").is_ok());
-        assert_eq!(named("coop_door").unwrap_err().hint.as_deref(), Some("call it `coop-door`"));
-        assert_eq!(named("roost").unwrap_err().status, 400);
+    fn a_valid_name_is_suggested_for_an_invalid_one() {
+        assert!(parse_name("coop-door").is_ok());
+        assert_eq!(parse_name("coop_door").unwrap_err().hint.as_deref(), Some("name it `coop-door`"));
+        assert_eq!(parse_name("roost").unwrap_err().status, 400);
     }
 }

@@ -1,5 +1,5 @@
-//! Runs as the scheduler knows them that have not ended. Not all of them are on disk: those with one message to send are not, as
-//! long as they wait for the broker or for their turn.
+//! Runs under way, from the scheduler. A run of a single message is not on disk while it waits for the broker or for
+//! its turn.
 
 use std::collections::HashSet;
 
@@ -12,69 +12,71 @@ use roost_scheduler::{
 use super::super::{problem::Problem, state::ApiState};
 use crate::store::{Owed, RunFilter, RunView};
 
-/// Those that are wanted, the longest due first; in pieces, for the loop has other things to do.
-pub(super) async fn in_memory(desk: &ApiState, wanted: &RunFilter) -> Result<Vec<RunView>, Problem> {
+/// Returns the runs under way that match a filter, longest due first. Queries the scheduler in batches, to not hold up
+/// the loop.
+pub(super) async fn in_memory(state: &ApiState, filter: &RunFilter) -> Result<Vec<RunView>, Problem> {
     let (mut found, mut from) = (Vec::new(), Some(0));
-    let is_running = wanted.state.as_deref().is_none_or(|state| state == "running");
+    let is_running = filter.state.as_deref().is_none_or(|state| state == "running");
     while let Some(first) = from.filter(|_| is_running) {
-        let (limit, wanted) = (wanted.limit, wanted.clone());
-        let look = desk.look(move |scheduler| {
+        let (limit, filter) = (filter.limit, filter.clone());
+        let batch = state.inspect(move |scheduler| {
             let (runs, next) = scheduler.runs_from(first);
-            let runs = runs.iter().filter(|run| is_wanted(run, &wanted)).map(|run| view(scheduler, run));
+            let runs = runs.iter().filter(|run| matches(run, &filter)).map(|run| view(scheduler, run));
             (runs.collect::<Vec<_>>(), next)
         });
-        let (some, next) = look.await?;
-        found.extend(some);
-        found.sort_by(|one, other| place(one).cmp(&place(other)));
+        let (runs, next) = batch.await?;
+        found.extend(runs);
+        found.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
         found.truncate(limit);
         from = next;
     }
     Ok(found)
 }
 
-/// One of them.
-pub(super) async fn one(desk: &ApiState, run: RunId) -> Result<Option<RunView>, Problem> {
+/// Finds a run under way.
+pub(super) async fn find(state: &ApiState, run: RunId) -> Result<Option<RunView>, Problem> {
     let name = run.clone().of_job();
-    let look = desk.look(move |scheduler| {
+    let query = state.inspect(move |scheduler| {
         let mut runs = scheduler.runs_named(&name);
         runs.find(|found| *found.id == run).map(|found| view(scheduler, &found))
     });
-    look.await
+    query.await
 }
 
-/// A list with them in it, in its order: first those under way, the longest due first. Of those that are on disk, that says more.
-pub(super) fn merged(saved: Vec<RunView>, mut in_memory: Vec<RunView>) -> Vec<RunView> {
+/// Merges saved runs with those in memory: first those under way, longest due first. A saved run takes precedence,
+/// because it has more details.
+pub(super) fn merge(saved: Vec<RunView>, mut in_memory: Vec<RunView>) -> Vec<RunView> {
     let known: HashSet<RunId> = saved.iter().map(|run| run.id.clone()).collect();
     in_memory.retain(|run| !known.contains(&run.id));
     let (mut runs, ended): (Vec<_>, Vec<_>) = saved.into_iter().partition(|run| run.owed.is_some());
     runs.append(&mut in_memory);
-    runs.sort_by(|one, other| place(one).cmp(&place(other)));
+    runs.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
     runs.extend(ended);
     runs
 }
 
-fn place(run: &RunView) -> (Option<Instant>, &RunId) {
+fn sort_key(run: &RunView) -> (Option<Instant>, &RunId) {
     (run.owed.as_ref().map(|owed| owed.due), &run.id)
 }
 
-fn is_wanted(run: &RunUnderWay<'_>, wanted: &RunFilter) -> bool {
+fn matches(run: &RunUnderWay<'_>, filter: &RunFilter) -> bool {
     let RunUnderWay { id, due, .. } = *run;
-    let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
-    // Behind one that has ended, there is none.
-    let is_behind = wanted.after.as_ref().is_none_or(|after| after.due.is_some_and(|at| (due, id) > (at, &after.run)));
-    is_behind
-        && is(&wanted.plugin, id.plugin.as_str())
-        && is(&wanted.device, id.device.as_str())
-        && is(&wanted.job, id.job.as_str())
+    let is = |expected: &Option<String>, name: &str| expected.as_deref().is_none_or(|expected| expected == name);
+    // All runs under way precede those that have ended.
+    let is_after = filter.after.as_ref().is_none_or(|after| after.due.is_some_and(|at| (due, id) > (at, &after.run)));
+    is_after
+        && is(&filter.plugin, id.plugin.as_str())
+        && is(&filter.device, id.device.as_str())
+        && is(&filter.job, id.job.as_str())
 }
 
 fn view(scheduler: &Scheduler, run: &RunUnderWay<'_>) -> RunView {
     let RunUnderWay { id, due, started, step, of, attempts, .. } = *run;
-    let told = [run.last.map(ToString::to_string), run.held_by.map(ToString::to_string)];
+    let reasons = [run.last.map(ToString::to_string), run.held_by.map(ToString::to_string)];
     RunView {
         id: id.clone(),
         state: "running".into(),
-        reason: told.into_iter().flatten().next(),
+        reason: reasons.into_iter().flatten().next(),
         started,
         ended: None,
         attempts: Some(attempts),
@@ -106,12 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_on_disk_has_its_place_in_the_list_and_is_there_once() {
+    fn runs_in_memory_are_merged_in_order_and_without_duplicates() {
         let saved = vec![run(1, Some(1)), run(9, Some(9)), run(8, None), run(0, None)];
         let in_memory = vec![run(2, Some(3)), run(7, Some(7)), run(9, Some(9)), run(8, Some(8))];
         let shown =
             |runs: Vec<RunView>| runs.iter().map(|run| run.id.occurrence.millis() / 60_000 % 60).collect::<Vec<_>>();
-        // That one has just ended.
-        assert_eq!(shown(merged(saved, in_memory)), [1, 2, 7, 9, 8, 0]);
+        // The run of minute 8 has just ended.
+        assert_eq!(shown(merge(saved, in_memory)), [1, 2, 7, 9, 8, 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! What is expected of jobs, in the order of time: found as far as it is wanted, and no further.
+//! The expected messages of jobs in the order of time, computed lazily.
 
 use std::{
     cmp::Reverse,
@@ -17,7 +17,7 @@ use roost_scheduler::{
 
 use super::limits;
 
-/// A job as it is taken along from the loop.
+/// A copy of a job, made on the loop.
 #[derive(Clone)]
 pub(super) struct Planned {
     key: JobKey,
@@ -28,9 +28,9 @@ pub(super) struct Planned {
     pub(super) paused: Option<Level>,
     pub(super) skip: Option<Instant>,
     next: NextRun,
-    /// What makes its runs.
+    /// The origin of its runs.
     origin: Origin,
-    /// Up to here, everything is decided.
+    /// All occurrences up to here are decided.
     watermark: Instant,
     /// Its runs that have not ended.
     runs: Vec<UnderWay>,
@@ -40,18 +40,18 @@ pub(super) struct Planned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnderWay {
     pub(super) id: RunId,
-    /// When it should start, where it has not.
+    /// When it will start, if it has not started.
     start: Instant,
     pub(super) started: Option<Instant>,
-    /// What it does, which may not be what its job does now.
+    /// Its steps, which may differ from those of its job now.
     body: Body,
-    /// The step that is done next, counted from 1.
+    /// The next step, counted from 1.
     step: usize,
 }
 
 impl UnderWay {
-    /// What is still to be sent.
-    fn left(&self) -> impl Iterator<Item = (u32, Instant)> {
+    /// Returns the steps that are still to be sent, with their times.
+    fn remaining(&self) -> impl Iterator<Item = (u32, Instant)> {
         let start = self.started.unwrap_or(self.start);
         let steps = (1..).zip(self.body.steps()).skip(self.step - 1);
         steps.map(move |(number, step)| (number, start.plus_ms(step.after_ms.into())))
@@ -68,7 +68,7 @@ impl Planned {
             job: view.job.clone(),
             site: *view.site,
             paused: view.paused,
-            skip: view.wish.and_then(|wish| wish.skip),
+            skip: view.job_override.and_then(|wish| wish.skip),
             next: view.next,
             origin: view.origin,
             watermark: view.watermark,
@@ -81,37 +81,38 @@ impl Planned {
         RunId { plugin, device, job, occurrence, origin: self.origin }
     }
 
-    /// The runs that end those of a job: of its group, which is of its device.
+    /// Returns the group of the job, which is unique within its device. A run of a group may end another one.
     fn group(&self) -> Option<(PluginName, DeviceName, GroupName)> {
         let group = self.job.body.policy().group()?.clone();
         Some((self.plugin.clone(), self.device.clone(), group))
     }
 
-    /// Whether its run of an occurrence starts there and then, unless a person has said otherwise.
+    /// Checks whether the run of an occurrence starts exactly then: it has no jitter, and is neither paused nor
+    /// skipped.
     fn starts_at(&self, at: Instant) -> bool {
         self.job.body.policy().jitter_ms == 0 && self.paused.is_none() && self.skip != Some(at)
     }
 
-    /// How long after its occurrence something of a run may come.
+    /// Returns the longest time from an occurrence to the last message of its run.
     fn span_ms(&self) -> i64 {
         let last = self.job.body.steps().map(|step| step.after_ms).max().unwrap_or_default();
         i64::from(last) + i64::from(self.job.body.policy().jitter_ms)
     }
 
-    /// The first occurrence from an instant on that is not decided, if it is before another.
-    fn first(&self, from: Instant, to: Instant, sky: &mut SunCache) -> Option<Instant> {
+    /// Returns the first undecided occurrence that is at `from` or later, and before `to`.
+    fn first(&self, from: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
         let after = self.watermark.max(from.plus_ms(-1));
         match self.next {
             NextRun::Due(at) if at > after => Some(at).filter(|at| *at < to),
-            NextRun::Due(_) => self.following(after, to, sky),
-            NextRun::NotBefore(at) => self.following(after.max(at), to, sky),
+            NextRun::Due(_) => self.following(after, to, sun),
+            NextRun::NotBefore(at) => self.following(after.max(at), to, sun),
             NextRun::Never => None,
         }
     }
 
-    fn following(&self, mut after: Instant, to: Instant, sky: &mut SunCache) -> Option<Instant> {
+    fn following(&self, mut after: Instant, to: Instant, sun: &mut SunCache) -> Option<Instant> {
         loop {
-            match self.job.trigger.next(after, &self.site, sky) {
+            match self.job.trigger.next(after, &self.site, sun) {
                 Search::Found(at) => return Some(at).filter(|at| *at < to),
                 Search::NotUntil(until) if until < to => after = until,
                 Search::NotUntil(_) | Search::Never(_) => return None,
@@ -127,64 +128,65 @@ impl From<RunUnderWay<'_>> for UnderWay {
     }
 }
 
-/// Jobs from a key on, as many as one look may take along.
-pub(super) fn take(
+/// Copies a batch of jobs, from a key on. Returns them and the key of the next batch.
+pub(super) fn copy_jobs(
     scheduler: &Scheduler,
     of: (Option<&PluginName>, Option<&DeviceName>),
     from: JobKey,
 ) -> (Vec<Planned>, Option<JobKey>) {
-    let (jobs, next) = scheduler.jobs_from(of, from, limits::JOBS_PER_LOOK);
+    let (jobs, next) = scheduler.jobs_from(of, from, limits::JOBS_PER_QUERY);
     (jobs.iter().map(|view| Planned::new(view, scheduler)).collect(), next)
 }
 
-/// Where something stands in the order of time. Of jobs, by their names, for their numbers may change between two pages.
+/// A position in the order of time. Jobs are ordered by name, because their keys may change between two pages.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SortKey {
     pub(super) at: Instant,
     pub(super) job: JobName,
     pub(super) occurrence: Instant,
-    /// Counted from 1; 0 is a run that is under way.
+    /// The step, counted from 1; 0 is a run under way.
     pub(super) step: u32,
 }
 
-/// Something that is expected.
+/// An expected message, or a run under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
-    pub(super) place: SortKey,
-    /// Which of the jobs.
+    pub(super) key: SortKey,
+    /// The index of the job.
     pub(super) job: usize,
-    /// If it is a run that is under way, or of one.
+    /// The run, if it is under way.
     pub(super) run: Option<UnderWay>,
 }
 
 impl Expected {
-    /// What is to be done.
+    /// Returns the body of the run or, if there is none, of the job.
     pub(super) fn body<'e>(&'e self, jobs: &'e [Planned]) -> &'e Body {
         self.run.as_ref().map_or(&jobs[self.job].job.body, |run| &run.body)
     }
 }
 
-/// A run, a message of one, or a message of an occurrence.
+/// The kind of an entry in the heap: a run under way, a remaining step of one, or a step of a future occurrence. Runs
+/// are given by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
+enum Entry {
     Run(usize),
-    Left(usize, u32),
+    Remaining(usize, u32),
     Step(u32),
 }
 
 /// The occurrences of jobs, in the order of time.
 struct Occurrences<'j> {
     jobs: &'j [Planned],
-    /// Of each job the number of its group.
+    /// The number of the group of each job.
     groups: Vec<Option<usize>>,
     waiting: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// Those of one instant, and whether they count.
+    /// The occurrences of one instant, with the index of the job, and whether the occurrence has a run.
     at_once: Vec<(Instant, usize, bool)>,
 }
 
 impl<'j> Occurrences<'j> {
-    /// Those of which something may come from one instant on, before another.
-    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sky: &mut SunCache) -> Self {
+    /// Collects the occurrences with messages that may fall into a period.
+    fn new(jobs: &'j [Planned], (from, to): (Instant, Instant), sun: &mut SunCache) -> Self {
         let (mut numbers, mut spans_ms) = (HashMap::new(), Vec::new());
         let number_of = |job: &Planned| {
             let next = numbers.len();
@@ -196,15 +198,15 @@ impl<'j> Occurrences<'j> {
         let groups: Vec<Option<usize>> = jobs.iter().map(number_of).collect();
         let mut waiting = BinaryHeap::new();
         for (index, (job, group)) in jobs.iter().zip(&groups).enumerate() {
-            // Another job of its group may end a run of which something would come.
+            // Another job of its group may end a run that would have messages in the period.
             let span_ms = group.map_or_else(|| job.span_ms(), |number| spans_ms[number]);
-            let first = job.first(from.plus_ms(-span_ms), to, sky);
+            let first = job.first(from.plus_ms(-span_ms), to, sun);
             waiting.extend(first.map(|at| Reverse((at, index))));
         }
         Self { jobs, groups, waiting, at_once: Vec::new() }
     }
 
-    /// The next one that is not later than an instant, its job, and whether it counts.
+    /// Returns the next occurrence up to an instant, the index of its job, and whether it has a run.
     fn next(&mut self, until: Option<Instant>) -> Option<(Instant, usize, bool)> {
         if self.at_once.is_empty() {
             let Reverse((at, _)) = *self.waiting.peek()?;
@@ -215,8 +217,8 @@ impl<'j> Occurrences<'j> {
         self.at_once.pop()
     }
 
-    /// Takes all that are due at an instant. Of the jobs of a group that start there and then, the scheduler has the one with
-    /// the highest key run.
+    /// Takes all occurrences of an instant. Of the jobs of a group that start then, the scheduler runs the one with the
+    /// highest key.
     fn take_at(&mut self, at: Instant) {
         let mut last: HashMap<usize, JobKey> = HashMap::new();
         let mut due = Vec::new();
@@ -240,46 +242,46 @@ impl<'j> Occurrences<'j> {
     }
 }
 
-/// What is expected from one instant on, before another, behind a place: at most so many. And whether that is all, or as far as
-/// can be looked at a time.
+/// Returns up to `most` expected messages of a period, after a position, and whether these are all. A page examines at
+/// most [`limits::TIMELINE_ENTRIES`] entries.
 pub(super) fn ahead(
     jobs: &[Planned],
     (from, to): (Instant, Instant),
     after: Option<&SortKey>,
     most: usize,
 ) -> (Vec<Expected>, bool) {
-    let mut sky = SunCache::default();
+    let mut sun = SunCache::default();
     let begin = after.map_or(from, |after| after.at);
-    let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sky);
+    let mut occurrences = Occurrences::new(jobs, (begin, to), &mut sun);
     let mut heap = BinaryHeap::new();
     for (index, job) in jobs.iter().enumerate() {
-        for (place, run) in job.runs.iter().enumerate() {
+        for (number, run) in job.runs.iter().enumerate() {
             let occurrence = run.id.occurrence;
-            heap.extend((occurrence >= begin).then_some(Reverse((occurrence, index, occurrence, What::Run(place)))));
-            let left = run.left().filter(|(_, at)| *at >= begin);
-            heap.extend(left.map(|(step, at)| Reverse((at, index, occurrence, What::Left(place, step)))));
+            heap.extend((occurrence >= begin).then_some(Reverse((occurrence, index, occurrence, Entry::Run(number)))));
+            let remaining = run.remaining().filter(|(_, at)| *at >= begin);
+            heap.extend(remaining.map(|(step, at)| Reverse((at, index, occurrence, Entry::Remaining(number, step)))));
         }
     }
-    let (mut found, mut places) = (Vec::new(), 0);
+    let (mut found, mut examined) = (Vec::new(), 0);
     loop {
         let known = heap.peek().map(|Reverse((at, ..))| *at);
         if let Some((occurrence, index, counts)) = occurrences.next(known) {
-            if places >= limits::TIMELINE_PLACES {
+            if examined >= limits::TIMELINE_ENTRIES {
                 return (found, false);
             }
             let job = &jobs[index];
             if counts {
-                let start = start_of(&job.job, &job.run(occurrence), &job.site, &mut sky);
+                let start = start_of(&job.job, &job.run(occurrence), &job.site, &mut sun);
                 let steps = job.job.body.steps().map(|step| start.plus_ms(step.after_ms.into()));
-                // Its plugin is asked then, and says what follows.
-                let asked = job.job.body.asks_plugin().then_some(start);
-                let steps = (1..).zip(steps.chain(asked)).filter(|(_, at)| *at >= begin);
+                // A task is called at the start, and returns the messages.
+                let call = job.job.body.asks_plugin().then_some(start);
+                let steps = (1..).zip(steps.chain(call)).filter(|(_, at)| *at >= begin);
                 let before = heap.len();
-                heap.extend(steps.map(|(step, at)| Reverse((at, index, occurrence, What::Step(step)))));
-                places += heap.len() - before;
+                heap.extend(steps.map(|(step, at)| Reverse((at, index, occurrence, Entry::Step(step)))));
+                examined += heap.len() - before;
             }
-            places += 1;
-            occurrences.push(job.following(occurrence, to, &mut sky), index);
+            examined += 1;
+            occurrences.push(job.following(occurrence, to, &mut sun), index);
             continue;
         }
         let Some(Reverse((at, index, occurrence, what))) = heap.pop().filter(|Reverse((at, ..))| *at < to) else {
@@ -287,19 +289,19 @@ pub(super) fn ahead(
         };
         let job = &jobs[index];
         let (step, run) = match what {
-            What::Run(place) => (0, Some(job.runs[place].clone())),
-            What::Left(place, step) => (step, Some(job.runs[place].clone())),
-            What::Step(step) => (step, None),
+            Entry::Run(number) => (0, Some(job.runs[number].clone())),
+            Entry::Remaining(number, step) => (step, Some(job.runs[number].clone())),
+            Entry::Step(step) => (step, None),
         };
         let name = (job.plugin.clone(), job.device.clone(), job.job.body.job_id());
-        let place = SortKey { at, job: name, occurrence, step };
-        if after.is_some_and(|after| place <= *after) {
+        let key = SortKey { at, job: name, occurrence, step };
+        if after.is_some_and(|after| key <= *after) {
             continue;
         }
         if found.len() == most {
             return (found, false);
         }
-        found.push(Expected { place, job: index, run });
+        found.push(Expected { key, job: index, run });
     }
 }
 
@@ -350,21 +352,21 @@ mod tests {
     }
 
     fn shown(found: &[Expected]) -> Vec<String> {
-        found.iter().map(|one| format!("{} {} {}", one.place.at, one.place.job.2, one.place.step)).collect()
+        found.iter().map(|one| format!("{} {} {}", one.key.at, one.key.job.2, one.key.step)).collect()
     }
 
     #[test]
-    fn messages_come_in_the_order_of_time_and_pages_go_on() {
+    fn messages_are_in_the_order_of_time_across_pages() {
         let jobs = [planned("a", "every 1h", &[0, 5_400_000], 0), planned("b", "every 1h", &[0], 60_000)];
         let window = (DAY, DAY.plus_ms(6 * 3_600_000));
         let (all, is_all) = ahead(&jobs, window, None, 1_000);
-        assert!(is_all && all.is_sorted_by_key(|one| one.place.clone()), "{:?}", shown(&all));
-        // Those of `a` that come an hour and a half later are no more within it.
+        assert!(is_all && all.is_sorted_by_key(|one| one.key.clone()), "{:?}", shown(&all));
+        // The last second step of `a`, an hour and a half later, is outside the period.
         assert_eq!(all.len(), 6 + 5 + 6, "{:?}", shown(&all));
         let (mut paged, mut after) = (Vec::new(), None);
         loop {
             let (page, is_all) = ahead(&jobs, window, after.as_ref(), 4);
-            after = page.last().map(|one| one.place.clone());
+            after = page.last().map(|one| one.key.clone());
             paged.extend(page);
             if is_all {
                 break;
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_decided_is_not_expected_and_what_began_before_is() {
+    fn decided_occurrences_are_not_expected_and_remaining_steps_are() {
         let mut job = planned("a", "every 1h", &[0, 1_800_000], 0);
         job.watermark = DAY.plus_ms(3_600_000);
         let (found, _) = ahead(&[job.clone()], (DAY.plus_ms(8_000_000), DAY.plus_ms(10_800_000)), None, 9);
@@ -384,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_has_begun_goes_on_with_what_it_has_whatever_its_job_does_now() {
+    fn a_run_under_way_keeps_its_steps_when_its_job_changes() {
         let (before, now) = (planned("a", "every 1h", &[0, 6_000], 0), planned("a", "every 1h", &[0, 9_000], 0));
         let (mut job, body) = (now, before.job.body);
         let started = Some(DAY.plus_ms(1_000));
@@ -399,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_group_only_the_last_one_that_starts_at_an_instant_is_expected() {
+    fn only_the_last_job_of_a_group_that_starts_at_an_instant_is_expected() {
         let grouped = |key, id, trigger, steps: &[u32]| {
             let misfire = Misfire::LatestOfGroup(GroupName::parse("door").unwrap());
             let planned = planned(id, trigger, steps, 0);
@@ -409,16 +411,16 @@ mod tests {
             Planned { key, job: PackedJob { body, ..planned.job }, ..planned }
         };
         let window = (DAY, DAY.plus_ms(3 * 3_600_000));
-        // In the order of their names, which is not that of a plan.
+        // In the order of names, which is not that of the keys.
         let jobs = [grouped(2, "close", "every 2h", &[0]), grouped(1, "open", "every 1h", &[0, 60_000])];
         let (found, _) = ahead(&jobs, window, None, 99);
         let alone = ["2027-03-01T01:00:00Z open 1", "2027-03-01T01:01:00Z open 2"];
         let expected = [&["2027-03-01T00:00:00Z close 1"][..], &alone, &["2027-03-01T02:00:00Z close 1"]].concat();
         assert_eq!(shown(&found), expected);
-        // Also where the window begins behind the instant at which they start.
+        // Also if the period begins after the instant at which they start.
         let (found, _) = ahead(&jobs, (DAY.plus_ms(1), DAY.plus_ms(3_600_000)), None, 99);
         assert!(found.is_empty(), "{:?}", shown(&found));
-        // One that is paused, or of another device, supersedes no run.
+        // A paused job, or one of another device, does not supersede a run.
         for change in [(|job: &mut Planned| job.paused = Some(Level::Job)) as fn(&mut Planned), |job| {
             job.device = DeviceName::parse("south").unwrap();
         }] {
@@ -430,9 +432,9 @@ mod tests {
     }
 
     #[test]
-    fn one_page_looks_at_so_many_places_and_no_more() {
+    fn the_entries_that_a_page_examines_are_bounded() {
         let (found, is_all) =
             ahead(&[planned("a", "every 1s", &[0], 0)], (DAY, DAY.plus_ms(86_400_000)), None, usize::MAX);
-        assert!(!is_all && found.len() <= limits::TIMELINE_PLACES && found.len() > 1_000, "{}", found.len());
+        assert!(!is_all && found.len() <= limits::TIMELINE_ENTRIES && found.len() > 1_000, "{}", found.len());
     }
 }

@@ -233,9 +233,9 @@ fn errors_name_each_violated_range() {
 fn errors_for_long_or_invisible_texts_are_short() {
     let cases = [
         (labelled(&"x".repeat(5 << 20)), "job `open`: `label` of 5242880 bytes: it may have 1,024 (1 KiB)"),
-        (labelled("a\nb"), "job `open`: `label` with the character U+000A: people read it, so it must be one line"),
-        (labelled("a\u{202e}b"), "job `open`: `label` with the character U+202E: people read it"),
-        (labelled("a\u{200b}b"), "job `open`: `label` with the character U+200B: people read it"),
+        (labelled("a\nb"), "job `open`: `label` with the character U+000A: users read it, so it must be one line"),
+        (labelled("a\u{202e}b"), "job `open`: `label` with the character U+202E: users read it"),
+        (labelled("a\u{200b}b"), "job `open`: `label` with the character U+200B: users read it"),
         (job(&"a".repeat(5 << 20)), "…` is not a job id: 1 to 64 of"),
         (
             with_properties(|of| of.content_type = Some("x".repeat(256))),

@@ -1,4 +1,4 @@
--- What Roost keeps, to be read with the sqlite3 shell. Instants are milliseconds since 1970-01-01T00:00:00Z; the views
+-- The state of a host, readable with the sqlite3 shell. Instants are milliseconds since 1970-01-01T00:00:00Z; the views
 -- `upcoming` and `history` show them as text.
 
 CREATE TABLE plugins (
@@ -45,8 +45,8 @@ CREATE TABLE runs (
     started    INTEGER,
     ended      INTEGER,
     attempts   INTEGER,               -- at the last step
-    -- While it is running, NULL once it has ended:
-    number     INTEGER,               -- by which the scheduler knows it
+    -- While the run is under way; NULL once it has ended:
+    number     INTEGER,               -- the scheduler's key
     steps      TEXT,                  -- JSON: its own copy
     policy     TEXT,                  -- JSON: its own copy; NULL: the defaults
     start      INTEGER,               -- when it should start: the occurrence and its jitter
@@ -56,7 +56,7 @@ CREATE TABLE runs (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX runs_number ON runs (number) WHERE number IS NOT NULL;
 
--- What must not be forgotten of jobs that are gone.
+-- The watermarks of jobs that are gone.
 CREATE TABLE tombstones (
     plugin    TEXT NOT NULL,
     device    TEXT NOT NULL,

@@ -18,14 +18,14 @@ CREATE TABLE runs (
     started    INTEGER,
     ended      INTEGER,
     attempts   INTEGER,               -- at the last step
-    -- While it is running, and of one that failed, for it may be wanted again:
+    -- While it is running, and of one that failed, because it may be replayed:
     steps      TEXT,                  -- JSON: its own copy
     policy     TEXT,                  -- JSON: its own copy; NULL: the defaults
     -- While it is running, NULL once it has ended:
-    number     INTEGER,               -- by which the scheduler knows it
+    number     INTEGER,               -- the scheduler's key
     start      INTEGER,               -- when it should start: the occurrence and its jitter
     steps_done INTEGER,
-    armed      INTEGER,               -- 1: the next step says `once`, and may have been sent
+    armed      INTEGER,               -- 1: the next step is marked `once`, and may have been sent
     failed     TEXT,                  -- JSON: the first step that was given up
     cancelled  TEXT,                  -- JSON: why it was cut short
     late       TEXT,                  -- JSON: the owed step that was latest
@@ -48,7 +48,7 @@ SELECT plugin, device, job, strftime('%Y-%m-%dT%H:%M:%fZ', occurrence / 1000.0, 
 FROM runs
 ORDER BY coalesce(ended, started);
 
--- Up to here a job was decided before the clock was set back; less than its watermark where that says nothing.
+-- Up to here a job was decided before the clock was set back; without effect where it is less than the watermark.
 ALTER TABLE jobs ADD COLUMN decided INTEGER NOT NULL DEFAULT 0;
 
 -- One row: how often the clock was set back.

@@ -1,22 +1,22 @@
--- Plugins are asked what to publish, and people say what they want besides.
+-- Tasks call plugins when they are due, and the operator can override jobs.
 
--- What its plugin said about it, and its outcome with all values, as JSON: NULL where it simply succeeded.
+-- The plugin's note, and the outcome with all values, as JSON: NULL where the run succeeded without remarks.
 ALTER TABLE runs ADD COLUMN note TEXT;
 ALTER TABLE runs ADD COLUMN why TEXT;
 
--- Those that were done again are few, and lie among many others.
+-- Replays are few, and lie among many other runs.
 CREATE INDEX runs_again ON runs (occurrence) WHERE origin GLOB 'replay-*';
 
--- 1: nothing of it is to start.
+-- 1: paused, so that no run starts.
 ALTER TABLE plugins ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 
--- What people have said of jobs, beside their plans.
+-- Overrides of jobs by the operator, and ad-hoc jobs.
 CREATE TABLE wishes (
     job     INTEGER PRIMARY KEY,      -- jobs.id
-    paused  INTEGER NOT NULL,         -- 1: no run of it is to start
-    skip    INTEGER,                  -- the occurrence that is to be left out
-    made    INTEGER,                  -- when somebody made it by hand; NULL: a plan has it
+    paused  INTEGER NOT NULL,         -- 1: paused, so that no run starts
+    skip    INTEGER,                  -- the occurrence to be skipped
+    made    INTEGER,                  -- when an ad-hoc job was made; NULL: a plan has the job
     key     TEXT,                     -- SHA-256 of the idempotency key that came with it
-    request TEXT                      -- SHA-256 of what was asked for with that
+    request TEXT                      -- SHA-256 of the request that came with that key
 ) STRICT;

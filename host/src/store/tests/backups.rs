@@ -1,13 +1,13 @@
-//! Copies, and going on with them.
+//! Backups, and restoring them.
 
 use roost_scheduler::event::Tombstone;
 
 use super::*;
 
-/// When copies are restored here.
+/// The time at which copies are restored.
 const NOW: i64 = 1_000_000;
 
-/// A run of the steps (`after_ms`, `once`), of which so many are done.
+/// Returns a run with steps of (`after_ms`, `once`), of which `steps_done` are done.
 fn under_way(key: u64, steps: &[(u32, bool)], steps_done: usize, armed: bool, started: Option<i64>) -> Change {
     let id = run_id(key as i64);
     let steps: Vec<Step> = steps.iter().map(|&(after_ms, once)| Step { once, ..step(after_ms, b"") }).collect();
@@ -17,7 +17,7 @@ fn under_way(key: u64, steps: &[(u32, bool)], steps_done: usize, armed: bool, st
     Change::RunSaved { key, run: Box::new(SavedRun { id, body, start: at(8), progress }) }
 }
 
-/// A data folder and a copy of it, with a job and these runs.
+/// Returns a data folder with a job and these runs, and a backup of it.
 fn copied(runs: &[Change]) -> (TempDir, PathBuf) {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
@@ -33,7 +33,7 @@ fn restored(data: &Path, copy: &Path) -> Restored {
 }
 
 #[test]
-fn a_copy_is_whole_and_its_owners_alone() {
+fn a_backup_is_complete_and_readable_for_its_owner_alone() {
     let (data, copy) = copied(&[run_saved(1, 1, 1), run_ended(None, 2, 2)]);
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -51,7 +51,7 @@ fn a_copy_is_whole_and_its_owners_alone() {
     assert_eq!(fs::read(&again).unwrap(), fs::read(&copy).unwrap());
     assert!(!data.path().join("roost.db-wal").exists());
     let text = report(&back_up(data.path(), &again).unwrap_err());
-    assert!(text.ends_with("is there already\nhint: name a file that is not there: nothing is written over"), "{text}");
+    assert!(text.ends_with("already exists\nhint: name a file that does not exist: nothing is overwritten"), "{text}");
     let text = report(&back_up(data.path(), &elsewhere.path().join("no/where")).unwrap_err());
     assert!(text.contains("no/where` cannot be written\n  caused by: No such file or directory"), "{text}");
     assert!(!elsewhere.path().join("no").exists());
@@ -59,7 +59,7 @@ fn a_copy_is_whole_and_its_owners_alone() {
 }
 
 #[test]
-fn what_lies_beside_a_copy_stays() {
+fn files_beside_a_backup_are_left_alone() {
     let (data, _) = copied(&[]);
     let elsewhere = tempfile::tempdir().unwrap();
     let copy = elsewhere.path().join("copy");
@@ -80,24 +80,24 @@ fn what_lies_beside_a_copy_stays() {
 }
 
 #[test]
-fn what_was_before_now_counts_as_decided() {
+fn occurrences_before_a_restore_count_as_decided() {
     let (data, copy) = copied(&[]);
-    let came = restored(data.path(), &copy);
-    assert_eq!((came.jobs, came.ended, came.owed.len()), (1, 0, 0));
+    let done = restored(data.path(), &copy);
+    assert_eq!((done.jobs, done.ended, done.owed.len()), (1, 0, 0));
     let job = &jobs_in(data.path())[0];
     assert_eq!((job.watermark, job.due), (at(NOW), None));
-    // I13: what was due next has an end, and nobody knows how it was.
-    let told = runs(data.path(), &RunFilter { limit: 9, ..RunFilter::default() }).unwrap();
-    let told: Vec<_> = told.iter().map(|run| (run.id.to_string(), run.state.as_str(), run.reason.as_deref())).collect();
+    // I13: the occurrence that was due next has an end.
+    let ends = runs(data.path(), &RunFilter { limit: 9, ..RunFilter::default() }).unwrap();
+    let ends: Vec<_> = ends.iter().map(|run| (run.id.to_string(), run.state.as_str(), run.reason.as_deref())).collect();
     let id = "coop/north/open/1970-01-01T00:00:00.020Z".to_owned();
-    assert_eq!(told, [(id, "cancelled", Some("restored from a backup"))]);
+    assert_eq!(ends, [(id, "cancelled", Some("restored from a backup"))]);
     // A watermark that is ahead stays there.
-    restore(data.path(), &came.kept.unwrap(), at(5)).unwrap();
+    restore(data.path(), &done.kept.unwrap(), at(5)).unwrap();
     assert_eq!(jobs_in(data.path())[0].watermark, at(10));
 }
 
 #[test]
-fn of_the_runs_only_what_is_owed_is_left() {
+fn a_restore_leaves_only_owed_steps() {
     let late = (NOW + 1) as u32;
     let (data, copy) = copied(&[
         under_way(1, &[(0, false), (5, false)], 0, false, None),
@@ -105,13 +105,13 @@ fn of_the_runs_only_what_is_owed_is_left() {
         under_way(3, &[(0, false), (5, false), (6, false)], 1, false, Some(9)),
         under_way(4, &[(0, false), (5, false)], 0, false, Some(9)),
         under_way(5, &[(0, true), (5, false)], 0, true, Some(9)),
-        // What says `once` and was armed, or was due since, may have been sent.
+        // A step marked `once` that was armed, or was due since, may have been sent.
         under_way(6, &[(0, false), (late, true), (late, false)], 1, true, Some(9)),
         under_way(7, &[(0, false), (5, false), (6, true), (late, true)], 1, false, Some(9)),
         under_way(8, &[(0, false), (5, true)], 1, false, Some(9)),
     ]);
-    let came = restored(data.path(), &copy);
-    assert_eq!((came.owed.len(), came.ended), (5, 3));
+    let done = restored(data.path(), &copy);
+    assert_eq!((done.owed.len(), done.ended), (5, 3));
     let states = history(data.path()).into_iter().map(|(state, reason)| state + " " + &reason.unwrap_or_default());
     let possibly = "failed step 2 was possibly sent, and is not to be repeated";
     let cancelled = "cancelled restored from a backup";
@@ -119,14 +119,14 @@ fn of_the_runs_only_what_is_owed_is_left() {
     assert_eq!(
         states.collect::<Vec<_>>(),
         [cancelled, cancelled, running, running, running, running, running, possibly, cancelled],
-        "and what the job was due for next"
+        "and the job's next occurrence"
     );
     let (_, saved) = open(data.path()).unwrap();
     let left = |key: u64| {
         let (_, run) = saved.runs.iter().find(|(known, _)| *known == key).unwrap();
         let steps: Vec<_> = run.body.steps().map(|step| step.after_ms).collect();
         assert_eq!((run.body.policy(), run.progress.started, run.progress.armed), (policy(3), Some(at(9)), false));
-        assert_eq!(run.progress.attempts, 0, "I5: what says `once` and is owed has not been tried");
+        assert_eq!(run.progress.attempts, 0, "I5: an owed step marked `once` has not been tried");
         (steps, run.progress.steps_done, run.progress.failed.clone().map(|failed| failed.step))
     };
     assert_eq!(left(3), (vec![0, 5, 6], 1, None));
@@ -138,15 +138,15 @@ fn of_the_runs_only_what_is_owed_is_left() {
 }
 
 #[test]
-fn what_was_there_is_kept_and_what_it_owed_is_told() {
+fn a_restore_keeps_the_old_database_and_reports_its_owed_runs() {
     let (data, copy) = copied(&[under_way(1, &[(0, false), (5, false)], 1, false, Some(9))]);
     let (mut store, _) = open(data.path()).unwrap();
     store.commit(&[Change::SeriesBegun(7), under_way(2, &[(0, false), (5, false)], 1, false, Some(9))]).unwrap();
     // As after a crash: with a log.
     let crashed = crashed(data.path());
     drop(store);
-    let came = restored(crashed.path(), &copy);
-    assert_eq!((came.owed, came.forgotten), (vec![run_id(1)], vec![run_id(2)]));
+    let done = restored(crashed.path(), &copy);
+    assert_eq!((done.owed, done.forgotten), (vec![run_id(1)], vec![run_id(2)]));
     let mut files: Vec<_> = fs::read_dir(crashed.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     files.sort();
     assert_eq!(files, ["lock", "roost.db", "roost.db.before-restore"]);
@@ -158,7 +158,7 @@ fn what_was_there_is_kept_and_what_it_owed_is_told() {
 }
 
 #[test]
-fn what_the_copy_does_not_know_is_decided_too() {
+fn jobs_that_the_backup_lacks_count_as_decided() {
     let (data, copy) = copied(&[]);
     let (mut store, _) = open(data.path()).unwrap();
     let RunId { plugin, device, .. } = run_id(0);
@@ -177,7 +177,7 @@ fn what_the_copy_does_not_know_is_decided_too() {
 }
 
 #[test]
-fn a_copy_of_the_first_format_is_brought_up_to_date() {
+fn a_backup_of_the_first_format_is_migrated() {
     let (data, _) = copied(&[]);
     let old = tempfile::tempdir().unwrap();
     drop(formats::format_1(old.path()));
@@ -188,7 +188,7 @@ fn a_copy_of_the_first_format_is_brought_up_to_date() {
 }
 
 #[test]
-fn a_damaged_database_gives_way_with_its_log() {
+fn a_damaged_database_is_replaced_with_its_log() {
     let (data, copy) = copied(&[]);
     let path = data.path().join(DATABASE);
     fs::write(&path, b"not a database at all, but long enough to have a header".repeat(99)).unwrap();
@@ -197,10 +197,10 @@ fn a_damaged_database_gives_way_with_its_log() {
     assert_eq!(jobs_in(data.path()).len(), 1);
     assert!(fs::read(data.path().join("roost.db.before-restore")).unwrap().starts_with(b"not a database"));
     assert_eq!(fs::read(data.path().join("roost.db.before-restore-wal")).unwrap(), b"its log");
-    // A later one has a name of its own.
+    // The next one gets a name of its own.
     let second = restored(data.path(), &copy).kept.unwrap();
     assert_eq!(second, data.path().join("roost.db.before-restore-2"));
-    // And can be restored in turn, as often as one likes.
+    // It can be restored in turn, repeatedly.
     restored(data.path(), &second);
     restored(data.path(), &second);
     assert!(second.exists() && data.path().join("roost.db.before-restore-4").exists());
@@ -208,17 +208,19 @@ fn a_damaged_database_gives_way_with_its_log() {
     fs::copy(&copy, &left).unwrap();
     let text = report(&restore(data.path(), &left, at(NOW)).unwrap_err());
     assert!(
-        text.contains("caused by: `") && text.contains("restoring` is what a restore has left") && left.exists(),
+        text.contains("caused by: `")
+            && text.contains("restoring` was left by an interrupted restore")
+            && left.exists(),
         "{text}"
     );
-    // And where there is none, there is one.
+    // A missing database is made.
     let root = tempfile::tempdir().unwrap();
     assert!(restored(&root.path().join("var/data"), &copy).kept.is_none());
     assert_eq!(jobs_in(&root.path().join("var/data")).len(), 1);
 }
 
 #[test]
-fn what_is_no_copy_changes_nothing() {
+fn an_invalid_backup_changes_nothing() {
     let (data, copy) = copied(&[run_saved(1, 40, 4), run_ended(None, 20, 21)]);
     let good = fs::read(&copy).unwrap();
     let mut scribbled = good.clone();
@@ -231,12 +233,12 @@ fn what_is_no_copy_changes_nothing() {
     };
     let before = fs::read(data.path().join(DATABASE)).unwrap();
     let bad = data.path().join("bad");
-    for (bytes, told) in [
+    for (bytes, message) in [
         (scribbled, "is damaged"),
         (changed("UPDATE jobs SET trigger = 'nonsense'"), "in table `jobs`, row 1"),
-        (changed("DROP TABLE tombstones"), "is not a database that this Roost has made: index `"),
-        (changed("DROP INDEX runs_failed"), "has made: index `runs_failed` is not"),
-        (changed("CREATE TRIGGER theirs AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END"), "made: trigger `theirs`"),
+        (changed("DROP TABLE tombstones"), "was not made by Roost: index `"),
+        (changed("DROP INDEX runs_failed"), "by Roost: index `runs_failed` differs"),
+        (changed("CREATE TRIGGER theirs AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END"), "Roost: trigger `theirs`"),
         (changed("UPDATE jobs SET id = -1"), "in table `jobs`, row -1"),
         (changed("UPDATE jobs SET id = 9e15"), "in table `jobs`, row 9000000000000000"),
         (
@@ -252,14 +254,14 @@ fn what_is_no_copy_changes_nothing() {
         (changed("UPDATE runs SET number = NULL WHERE state = 'running'"), "it has neither ended nor is it under way"),
         (changed("DELETE FROM clock"), "is damaged"),
         (changed("UPDATE clock SET series = -1"), "is damaged"),
-        (changed("PRAGMA user_version = 1"), "is not a database that this Roost has made"),
+        (changed("PRAGMA user_version = 1"), "was not made by Roost"),
         (good[..good.len() - 4096].into(), "is damaged"),
         (Vec::new(), "is a database of another program"),
         (b"text".repeat(999), "is damaged"),
     ] {
         fs::write(&bad, bytes).unwrap();
         let text = report(&restore(data.path(), &bad, at(NOW)).unwrap_err());
-        assert!(text.contains("bad` cannot be restored\n  caused by: ") && text.contains(told), "{told}: {text}");
+        assert!(text.contains("bad` cannot be restored\n  caused by: ") && text.contains(message), "{message}: {text}");
         assert!(text.ends_with("hint: nothing was changed: name a file that `roost backup` has written"), "{text}");
     }
     for path in [data.path(), Path::new("/dev/null")] {
@@ -277,7 +279,7 @@ fn what_is_no_copy_changes_nothing() {
     drop(held);
     assert_eq!(fs::read(data.path().join(DATABASE)).unwrap(), before);
     assert!(!data.path().join("roost.db.restoring").exists());
-    // Another program's database is not put aside either.
+    // Another program's database is not replaced either.
     fs::remove_file(data.path().join(DATABASE)).unwrap();
     Connection::open(data.path().join(DATABASE)).unwrap().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
     let text = report(&restore(data.path(), &copy, at(NOW)).unwrap_err());

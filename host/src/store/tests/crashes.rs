@@ -11,7 +11,7 @@ use roost_scheduler::{
 
 use super::*;
 
-/// What a random change is about; what it cannot be about at that moment is skipped.
+/// A random change; it is skipped if it is not possible at that moment.
 #[derive(Clone, Debug)]
 enum Act {
     SavePlugin {
@@ -125,11 +125,11 @@ fn wish(variant: i64) -> Override {
     Override {
         paused: variant % 3 == 1,
         skip: (variant % 5 == 2).then(|| at(variant)),
-        by_hand: (variant % 2 == 1).then(|| AdHoc { made: at(variant), idempotency }),
+        ad_hoc: (variant % 2 == 1).then(|| AdHoc { made: at(variant), idempotency }),
     }
 }
 
-/// How a run ended, and what is kept of what it did.
+/// Returns the end of a run, with its content if it failed.
 fn ending(key: Option<u64>, id: RunId, variant: u32) -> RunEnded {
     let outcome = match variant % 5 {
         0 => Outcome::Succeeded(Success::PLAIN),
@@ -143,7 +143,7 @@ fn ending(key: Option<u64>, id: RunId, variant: u32) -> RunEnded {
     RunEnded { key, id, outcome, body, started, ended: at(99), attempts: variant, note: None }
 }
 
-/// The plain in-memory counterpart of the store. A slot is a key.
+/// An in-memory counterpart of the store. A slot is a key.
 #[derive(Default)]
 struct Model(Saved, Vec<SavedJob>, BTreeMap<RunId, RunEnded>);
 
@@ -164,7 +164,7 @@ impl Model {
         self.0.runs.iter_mut().find(|(key, _)| *key == slot).map(|(_, run)| run)
     }
 
-    /// Makes a change of it and takes part in it, if it is possible now.
+    /// Applies the act and returns its change, if it is possible now.
     fn take(&mut self, act: &Act) -> Option<Change> {
         match *act {
             Act::SavePlugin { .. } | Act::RemovePlugin { .. } => self.take_plugin(act),
@@ -174,10 +174,10 @@ impl Model {
             }
             Act::Override { slot, variant } => {
                 let (key, wish) = (self.job(slot)?.key, wish(variant));
-                self.0.wishes.retain(|(known, _)| *known != key);
-                self.0.wishes.extend((wish != Override::default()).then(|| (key, wish.clone())));
-                self.0.wishes.sort_by_key(|(key, _)| *key);
-                Some(Change::WishSaved { key, wish })
+                self.0.overrides.retain(|(known, _)| *known != key);
+                self.0.overrides.extend((wish != Override::default()).then(|| (key, wish.clone())));
+                self.0.overrides.sort_by_key(|(key, _)| *key);
+                Some(Change::OverrideSaved { key, job_override: wish })
             }
             Act::SaveRun { .. } | Act::Advance { .. } | Act::End { .. } | Act::EndUnsaved { .. } => self.take_run(act),
             Act::BeginSeries { series } => {
@@ -256,7 +256,7 @@ impl Model {
             }
             Act::AdvanceJob { slot, watermark, due } => {
                 let saved = self.job(slot)?;
-                // It goes back where the clock did.
+                // It moves back if the clock did.
                 let (watermark, due, decided) = (at(watermark), due.map(at), at(watermark / 2));
                 (saved.watermark, saved.due, saved.decided) = (watermark, due, decided);
                 Some(Change::JobAdvanced { key: slot as u32, watermark, due, decided })
@@ -271,7 +271,7 @@ impl Model {
                 })?;
                 let job = saved.job.body.job_id();
                 let stone = Tombstone { plugin, device, job, watermark: saved.watermark };
-                self.0.wishes.retain(|(known, _)| *known != key);
+                self.0.overrides.retain(|(known, _)| *known != key);
                 let tombstone = (slot != 3).then(|| stone.clone());
                 tombstone.clone().into_iter().for_each(|stone| self.add_tombstones(stone));
                 Some(Change::JobRemoved { key, tombstone })
@@ -365,7 +365,7 @@ fn everything_in(data: &Path) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// I2, I3, I5 rest on it.
+    /// I2, I3 and I5 depend on it.
     #[test]
     fn after_a_crash_the_store_is_the_sum_of_its_commits(
         batches in proptest::collection::vec(proptest::collection::vec(act(), 0..30), 1..6),

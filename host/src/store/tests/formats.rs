@@ -1,4 +1,4 @@
-//! Databases that cannot be used, or not as they are: nothing of them is changed, and it is said what to do.
+//! Databases that cannot be used as they are: they are not changed, and the error has a hint.
 
 use roost_scheduler::event::Tombstone;
 
@@ -15,7 +15,7 @@ pub(super) fn format_1(data: &Path) -> Connection {
 }
 
 #[test]
-fn what_a_host_has_only_begun_is_no_database_yet() {
+fn an_empty_file_is_no_database_yet() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join(DATABASE), "").unwrap();
     let text = report(&runs(data.path(), &RunFilter::default()).unwrap_err());
@@ -23,7 +23,7 @@ fn what_a_host_has_only_begun_is_no_database_yet() {
 }
 
 #[test]
-fn a_database_of_the_first_format_goes_on() {
+fn a_database_of_the_first_format_is_migrated() {
     let data = tempfile::tempdir().unwrap();
     let old = format_1(data.path());
     let hash = "01".repeat(32);
@@ -58,7 +58,7 @@ fn a_database_of_the_first_format_goes_on() {
     let expected = Progress { steps_done: 1, started: Some(at(9)), failed: Some(failed), ..Progress::default() };
     assert_eq!(run.progress, expected);
 
-    // And it can do what is new.
+    // And it takes the changes of later formats.
     store.commit(&[Change::SeriesBegun(3), run_ended(Some(4), 8, 9), run_failed(run_id(9), 1)]).unwrap();
     drop(store);
     assert_eq!(
@@ -66,13 +66,16 @@ fn a_database_of_the_first_format_goes_on() {
         ["succeeded", "failed", "cancelled", "failed"]
     );
     assert_eq!(open(data.path()).unwrap().1.series, 3);
-    // What it did was not kept at that time.
+    // Its steps were not stored at that time.
     let text = report(&dead_letter(data.path(), &run_id(7)).unwrap_err());
-    assert!(text.starts_with("what the run `coop/north/open/1970-01-01T00:00:00.007Z` did is not known"), "{text}");
+    assert!(
+        text.starts_with("the steps of the run `coop/north/open/1970-01-01T00:00:00.007Z` are no longer known"),
+        "{text}"
+    );
 }
 
 #[test]
-fn a_full_disk_changes_nothing_when_a_database_is_brought_up_to_date() {
+fn a_full_disk_during_a_migration_changes_nothing() {
     let data = tempfile::tempdir().unwrap();
     let mut old = format_1(data.path());
     let text = "x".repeat(100_000);
@@ -89,7 +92,7 @@ fn a_full_disk_changes_nothing_when_a_database_is_brought_up_to_date() {
 }
 
 #[test]
-fn a_full_disk_leaves_a_new_database_to_be_made() {
+fn a_database_that_could_not_be_made_is_made_later() {
     let data = tempfile::tempdir().unwrap();
     let mut new = Connection::open(data.path().join(DATABASE)).unwrap();
     configure(&new).unwrap();
@@ -101,7 +104,7 @@ fn a_full_disk_leaves_a_new_database_to_be_made() {
 }
 
 #[test]
-fn a_full_disk_is_told_for_any_file() {
+fn a_full_disk_is_reported_for_any_file() {
     let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
     let text = report(&StoreError::File { what: "cannot write", path: "data/client-id".into(), source });
     assert!(text.ends_with("hint: nothing was damaged: make space and start Roost again"), "{text}");
@@ -157,7 +160,7 @@ fn a_damaged_database_is_named_and_left_alone() {
 }
 
 #[test]
-fn a_row_that_cannot_be_is_named() {
+fn an_invalid_row_is_named() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     store.commit(&[plugin_saved(7, "coop")]).unwrap();

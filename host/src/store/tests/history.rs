@@ -1,4 +1,4 @@
-//! What is kept of the past, and how it is looked at.
+//! Retention of old runs, and queries for runs.
 
 use super::*;
 use roost_scheduler::zone::Zone;
@@ -9,7 +9,7 @@ fn kept(store: &Store) -> i64 {
     store.connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap()
 }
 
-/// Waits for the count that has begun.
+/// Counts the runs, and waits for the count.
 fn count(store: &mut Store) {
     let path = store.path.clone();
     store.past.start_counting(&path);
@@ -17,7 +17,7 @@ fn count(store: &mut Store) {
 }
 
 #[test]
-fn old_history_goes_little_by_little() {
+fn old_runs_are_deleted_a_few_at_a_time() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     let old: Vec<_> = (0..10).map(|n| run_ended(None, n, n)).collect();
@@ -46,12 +46,12 @@ fn an_old_occurrence_that_has_just_ended_is_kept() {
 }
 
 #[test]
-fn no_more_runs_are_kept_than_are_wanted_and_what_is_under_way_stays() {
+fn the_number_of_runs_is_limited_and_runs_under_way_stay() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 1_000 }).unwrap();
     store.commit(&(0..600).map(|n| run_saved(n, n as i64, 0)).collect::<Vec<_>>()).unwrap();
     store.commit(&(600..2_600).map(|n| run_ended(None, n, n)).collect::<Vec<_>>()).unwrap();
-    assert_eq!(kept(&store), 2_600, "as long as they are not counted");
+    assert_eq!(kept(&store), 2_600, "until they are counted");
     count(&mut store);
     store.commit(&[run_ended(None, 2_600, 2_600)]).unwrap();
     assert_eq!(kept(&store), 2_100, "a little with each batch");
@@ -59,7 +59,7 @@ fn no_more_runs_are_kept_than_are_wanted_and_what_is_under_way_stays() {
         store.commit(&[run_ended(None, 2_601 + n, 2_601)]).unwrap();
     }
     assert_eq!(kept(&store), 1_000);
-    // What is there already is not counted twice.
+    // A row that exists is not counted twice.
     store.commit(&[run_ended(None, 2_605, 2_605), run_saved(7, 7, 0), run_ended(Some(7), 7, 7)]).unwrap();
     assert_eq!(kept(&store), 1_000);
     assert_eq!(store.past.counted_now().all(), 1_000);
@@ -69,7 +69,7 @@ fn no_more_runs_are_kept_than_are_wanted_and_what_is_under_way_stays() {
 }
 
 #[test]
-fn what_ends_now_stays_however_long_ago_it_was_due() {
+fn a_run_that_has_just_ended_stays_however_old_its_occurrence() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = super::super::open(data.path(), Retention { days: 1, runs: 1_000 }).unwrap();
     store.commit(&[run_saved(7, 7, 0)]).unwrap();
@@ -91,7 +91,7 @@ fn what_ends_now_stays_however_long_ago_it_was_due() {
     assert!(is_kept(9));
 }
 
-/// How a question is answered.
+/// Returns SQLite's plan for a query.
 fn plan(store: &Store, sql: &str) -> Vec<String> {
     let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
     let no = vec![rusqlite::types::Null; plan.parameter_count()];
@@ -100,7 +100,7 @@ fn plan(store: &Store, sql: &str) -> Vec<String> {
 }
 
 #[test]
-fn old_runs_are_found_without_looking_at_all() {
+fn old_runs_are_found_without_a_full_scan() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path()).unwrap();
     for sql in retention::STATEMENTS {
@@ -108,28 +108,28 @@ fn old_runs_are_found_without_looking_at_all() {
         let start = ["SEARCH runs USING PRIMARY KEY (", "SEARCH runs USING INDEX runs_failed ("];
         assert!(start.iter().any(|start| plan[0].starts_with(start)), "{plan:#?}");
         assert!(!plan.iter().any(|line| line.starts_with("SCAN runs")), "{plan:#?}");
-        // What is looked at may be sorted.
+        // The examined rows may be sorted.
         let mut all = plan.iter().take_while(|line| !line.starts_with("SCAN (subquery"));
         assert!(!all.any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
     }
 }
 
 #[test]
-fn runs_that_failed_are_found_without_looking_at_all() {
+fn failed_runs_are_found_without_a_full_scan() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path()).unwrap();
-    let plan = plan(&store, &runs::question(runs::FAILED, false));
+    let plan = plan(&store, &runs::select_sql(runs::FAILED, false));
     assert_eq!(plan[0], "SEARCH runs USING INDEX runs_failed (occurrence>? AND occurrence<?)", "{plan:#?}");
     assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
 }
 
-fn listed(data: &Path, wanted: &RunFilter) -> Vec<String> {
-    let found = runs(data, wanted).unwrap();
+fn listed(data: &Path, filter: &RunFilter) -> Vec<String> {
+    let found = runs(data, filter).unwrap();
     found.iter().map(|run| format!("{} {}", run.state, run.id.occurrence.millis())).collect()
 }
 
 #[test]
-fn around_a_time_is_the_nearest_of_a_job_whatever_made_it_and_what_stands_for_an_occurrence() {
+fn around_finds_the_nearest_runs_and_the_run_of_an_occurrence() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     let ended = |id: RunId| {
@@ -149,9 +149,9 @@ fn around_a_time_is_the_nearest_of_a_job_whatever_made_it_and_what_stands_for_an
     let around = |occurrence: Option<i64>, when| {
         let window = (Instant::MIN, at(350));
         let found = around(data.path(), &job, occurrence.map(at), at(when), window).unwrap();
-        let told = |run: &RunView| format!("{} {}", run.id.occurrence.millis(), run.id.origin);
-        let nearest: Vec<_> = found.nearest.iter().map(told).collect();
-        (found.of_occurrence.as_ref().map(told), found.behind.as_ref().map(told), nearest, found.oldest)
+        let text = |run: &RunView| format!("{} {}", run.id.occurrence.millis(), run.id.origin);
+        let nearest: Vec<_> = found.nearest.iter().map(text).collect();
+        (found.of_occurrence.as_ref().map(text), found.behind.as_ref().map(text), nearest, found.oldest)
     };
     let replay = |when| format!("50 replay-{}", at(when));
     let (of_occurrence, behind, nearest, oldest) = around(Some(50), 100);
@@ -165,7 +165,7 @@ fn around_a_time_is_the_nearest_of_a_job_whatever_made_it_and_what_stands_for_an
 }
 
 #[test]
-fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
+fn runs_under_way_are_listed_first_and_then_the_newest() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     store.commit(&[plugin_saved(1, "coop"), device_saved(1, 1, "north")]).unwrap();
@@ -174,7 +174,7 @@ fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
     let ended = [run_ended(None, 20, 21), run_ended(None, 30, 31), run_failed(run_id(5), 0), run_failed(other, 0)];
     store.commit(&[under_way.as_slice(), &ended].concat()).unwrap();
     let all = RunFilter { limit: 9, ..RunFilter::default() };
-    // With the host, and without.
+    // With a running host, and without.
     let beside = listed(data.path(), &all);
     drop(store);
     let files = || {
@@ -184,9 +184,9 @@ fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
     };
     let before = files();
     assert_eq!(listed(data.path(), &all), beside);
-    assert_eq!(files(), before, "looking leaves no trace");
+    assert_eq!(files(), before, "reading changes no file");
     assert_eq!(beside, ["running 40", "running 10", "cancelled 30", "failed 25", "cancelled 20", "failed 5"]);
-    let some = |wanted: RunFilter| listed(data.path(), &wanted);
+    let some = |filter: RunFilter| listed(data.path(), &filter);
     let limit = 9;
     assert_eq!(some(RunFilter { limit: 3, ..RunFilter::default() }), beside[..3]);
     assert_eq!(some(RunFilter { limit: 1, ..RunFilter::default() }), beside[..1]);
@@ -203,7 +203,7 @@ fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
         some(RunFilter { limit, since: Some(at(20)), until: Some(at(30)), ..RunFilter::default() })[2..],
         beside[3..5]
     );
-    // Page by page it is the same list.
+    // Pages add up to the same list.
     let (mut paged, mut after) = (Vec::new(), None);
     loop {
         let page = runs(data.path(), &RunFilter { limit: 1, after: after.take(), ..RunFilter::default() }).unwrap();
@@ -215,7 +215,7 @@ fn runs_are_listed_what_is_under_way_first_and_then_the_newest() {
 }
 
 #[test]
-fn a_run_that_is_under_way_shows_what_it_owes() {
+fn a_run_under_way_shows_its_next_step() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = open(data.path()).unwrap();
     // The first one waits, the second one has sent a step.
@@ -228,13 +228,13 @@ fn a_run_that_is_under_way_shows_what_it_owes() {
     assert_eq!(found[1].owed, owed(2, 9 + 600_005, true));
     assert_eq!(found[1].zone, Some(Zone::UTC));
     assert_eq!(found[0].reason.as_deref(), Some("its device was removed"));
-    let told = "step 1 was given up after 3 attempts: the device did not report within 5ms that it was done; its last \
+    let reason = "step 1 was given up after 3 attempts: the device did not confirm the step within 5ms; its last \
                 report was `OPENING\u{1}`";
-    assert_eq!(found[1].reason.as_deref(), Some(told));
+    assert_eq!(found[1].reason.as_deref(), Some(reason));
 }
 
 #[test]
-fn without_a_database_there_is_nothing_to_look_at_and_nothing_is_made() {
+fn reading_a_missing_database_fails_and_makes_nothing() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
     let text = report(&runs(&data, &RunFilter::default()).unwrap_err());
@@ -244,7 +244,7 @@ fn without_a_database_there_is_nothing_to_look_at_and_nothing_is_made() {
     assert!(!data.exists());
 }
 
-/// A host that keeps so many runs, of which there are this many already.
+/// Returns a store whose limit of runs is reached.
 fn full(data: &Path, runs: u32) -> Store {
     let (mut store, _) = super::super::open(data, Retention { days: 3_650, runs }).unwrap();
     store.commit(&(0..i64::from(runs)).map(|n| run_ended(None, n, n)).collect::<Vec<_>>()).unwrap();
@@ -253,7 +253,7 @@ fn full(data: &Path, runs: u32) -> Store {
 }
 
 #[test]
-fn a_full_table_does_not_grow_however_much_ends_at_once() {
+fn a_full_table_does_not_grow_however_many_runs_end_at_once() {
     let data = tempfile::tempdir().unwrap();
     let mut store = full(data.path(), 20_000);
     for batch in 4..8 {
@@ -264,7 +264,7 @@ fn a_full_table_does_not_grow_however_much_ends_at_once() {
 }
 
 #[test]
-fn what_failed_outlives_what_did_not() {
+fn failed_runs_are_deleted_last() {
     let data = tempfile::tempdir().unwrap();
     let mut store = full(data.path(), 1_000);
     let ends = |from: i64| (from..from + 1_500).map(|n| run_ended(None, n, n)).collect::<Vec<_>>();
@@ -276,23 +276,23 @@ fn what_failed_outlives_what_did_not() {
     store.commit(&fails(10_000, 100)).unwrap();
     for batch in 0..9 {
         store.commit(&ends(20_000 + batch * 1_500)).unwrap();
-        assert_eq!((kept(&store), failed(&store)), (1_600, 100), "and what has ended just now");
+        assert_eq!((kept(&store), failed(&store)), (1_600, 100), "and the runs that have just ended");
     }
     store.commit(&[run_ended(None, 40_000, 40_000)]).unwrap();
     store.commit(&[run_ended(None, 40_001, 40_001)]).unwrap();
     assert_eq!((kept(&store), failed(&store)), (1_000, 100));
-    // One that is reported anew has failed no longer.
+    // A run that ends again with another outcome no longer counts as failed.
     store.commit(&[run_ended(None, 10_000, 40_002)]).unwrap();
     assert_eq!((kept(&store), failed(&store), store.past.counted_now().failed()), (1_000, 99, 99));
 }
 
-/// How many runs of a plugin are kept, and how many of those that failed.
+/// Returns how many runs of a plugin are kept, and how many of them failed.
 fn kept_of(store: &Store, plugin: &str) -> (i64, i64) {
     let sql = "SELECT count(*), count(*) FILTER (WHERE state = 'failed') FROM runs WHERE plugin = ?1";
     store.connection.query_row(sql, [plugin], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
 }
 
-/// Runs of a plugin that end, or fail, one by one from an occurrence on.
+/// Returns the ends of consecutive runs of a plugin, from an occurrence on.
 fn ends_of(plugin: &str, from: i64, count: i64, fails: bool) -> Vec<Change> {
     let of_plugin = |n: i64| {
         let change = if fails { run_failed(run_id(n), 0) } else { run_ended(None, n, n) };
@@ -304,7 +304,7 @@ fn ends_of(plugin: &str, from: i64, count: i64, fails: bool) -> Vec<Change> {
 }
 
 #[test]
-fn a_plugin_with_many_runs_pushes_out_nobody_elses() {
+fn a_plugin_with_many_runs_pushes_out_no_other_plugins_runs() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 6_000 }).unwrap();
     store.commit(&ends_of("quiet", 0, 90, false)).unwrap();
@@ -317,7 +317,7 @@ fn a_plugin_with_many_runs_pushes_out_nobody_elses() {
         assert_eq!(kept_of(&store, "quiet"), (100, 10));
         assert!(kept_of(&store, "half").0 >= 2_000, "less than a third of all");
     }
-    // Each of the two has as many as is left to them, and a host that is started again goes on so.
+    // The two have equal shares of the rest, also after a restart.
     assert_eq!((kept_of(&store, "half").0, kept_of(&store, "hog").0), (2_950, 2_950));
     drop(store);
     let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 6_000 }).unwrap();
@@ -326,8 +326,8 @@ fn a_plugin_with_many_runs_pushes_out_nobody_elses() {
     assert_eq!((kept_of(&store, "half").0, kept_of(&store, "hog")), (2_950, (2_950, 500)));
     let oldest = "SELECT min(occurrence) FROM runs WHERE plugin = 'hog'";
     let oldest: i64 = store.connection.query_row(oldest, [], |row| row.get(0)).unwrap();
-    assert_eq!(oldest, 40_000 - 2_450, "the oldest go");
-    // Two that publish, one after the other, both stay where they are.
+    assert_eq!(oldest, 40_000 - 2_450, "the oldest are deleted");
+    // Two plugins whose runs end in turns keep their shares.
     for n in 0..200 {
         store.commit(&ends_of("hog", 60_000 + n, 1, false)).unwrap();
         store.commit(&ends_of("half", 60_000 + n, 1, false)).unwrap();
@@ -336,7 +336,7 @@ fn a_plugin_with_many_runs_pushes_out_nobody_elses() {
 }
 
 #[test]
-fn a_plugin_whose_runs_all_fail_pushes_out_nobody_elses() {
+fn a_plugin_whose_runs_all_fail_pushes_out_no_other_plugins_runs() {
     let data = tempfile::tempdir().unwrap();
     let (mut store, _) = super::super::open(data.path(), Retention { days: 3_650, runs: 1_000 }).unwrap();
     store.commit(&ends_of("quiet", 0, 100, false)).unwrap();
@@ -348,7 +348,7 @@ fn a_plugin_whose_runs_all_fail_pushes_out_nobody_elses() {
     }
     store.commit(&ends_of("hog", 9_000, 1, true)).unwrap();
     assert_eq!((kept_of(&store, "quiet"), kept_of(&store, "hog")), ((200, 100), (800, 800)));
-    // Its own that did not fail go first.
+    // Its own runs that did not fail are deleted first.
     store.commit(&ends_of("hog", 9_001, 100, false)).unwrap();
     store.commit(&ends_of("hog", 9_200, 1, true)).unwrap();
     assert_eq!((kept_of(&store, "quiet"), kept_of(&store, "hog")), ((200, 100), (800, 800)));

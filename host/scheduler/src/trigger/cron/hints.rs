@@ -1,16 +1,16 @@
-//! What people write who know cron from elsewhere, and what they mean.
+//! Hints for expressions of other kinds of cron.
 
-/// What to write instead of an expression that is none.
+/// Returns what to write instead of an expression that is not valid here.
 pub(super) fn hint(expression: &str) -> Option<String> {
     let upper = expression.to_ascii_uppercase();
     let fields: Vec<&str> = upper.split_whitespace().collect();
     let first = fields.first().copied().unwrap_or_default();
     if let Some(zone) = ["CRON_TZ=", "TZ="].iter().find_map(|name| first.strip_prefix(name)) {
-        // As it is written: zones have small letters.
+        // In its original case, because zone names have lower-case letters.
         let (_, zone) = expression.split_at(first.len() - zone.len());
         let (zone, rest) = zone.trim_start().split_once(char::is_whitespace).unwrap_or((zone, "30 6 * * *"));
         return Some(format!(
-            "a time zone stands behind the expression: `cron {} in {zone}`; in a plugin's plan it is `time-zone`",
+            "the time zone follows the expression: `cron {} in {zone}`; in a plugin's plan it is `time-zone`",
             rest.trim()
         ));
     }
@@ -21,8 +21,8 @@ pub(super) fn hint(expression: &str) -> Option<String> {
         }
         "@REBOOT" => {
             return Some(
-                "`now` runs once, at once; what should hold after a start, too, is a job of a group (`latest-of-group`): its \
-                 newest run is made up for"
+                "`now` runs once, immediately; for a state that must also hold after a start, use a job of a group \
+                 (`latest-of-group`): its newest run is caught up"
                     .into(),
             );
         }
@@ -33,8 +33,8 @@ pub(super) fn hint(expression: &str) -> Option<String> {
     }
     if let Some(before) = fields.iter().find_map(|field| field.strip_prefix("L-")) {
         return Some(format!(
-            "`L` is the last day of a month, and no expression says {before} days before it: a plugin may compute the date and \
-             list it as `at`"
+            "`L` is the last day of a month, and no expression means {before} days before it: a plugin may compute the date \
+             and list it as `at`"
         ));
     }
     if let [field] = fields[..]
@@ -47,7 +47,7 @@ pub(super) fn hint(expression: &str) -> Option<String> {
 
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// The name of a day of the week, where a field says one day.
+/// Returns the name of a day of the week, if a field is a single day.
 fn day_of(field: &str) -> Option<&'static str> {
     match field.parse::<usize>() {
         Ok(number) => DAYS.get(number % 7).copied(),
@@ -55,7 +55,8 @@ fn day_of(field: &str) -> Option<&'static str> {
     }
 }
 
-/// What an expression stands for that most people do not expect: with both day fields, a day need satisfy only one.
+/// Returns a note on an expression with both day fields: a day need match only one of them, which most users do not
+/// expect.
 pub(super) fn note(expression: &str) -> Option<String> {
     let upper = expression.to_ascii_uppercase();
     let fields: Vec<&str> = upper.split_whitespace().collect();
@@ -79,8 +80,8 @@ pub(super) fn note(expression: &str) -> Option<String> {
         format!("; for the {which} {day} of a month write `cron {}`", fields.join(" "))
     });
     Some(format!(
-        "it is due on each day that the day of the month (`{day_of_month}`) or the day of the week (`{day_of_week}`) says, as in \
-         cron(8), not only where both do{}",
+        "it is due on each day that matches the day of the month (`{day_of_month}`) or the day of the week \
+         (`{day_of_week}`), as in cron(8), not only on days that match both{}",
         instead.unwrap_or_default()
     ))
 }

@@ -1,7 +1,7 @@
-//! The fields of a cron expression, and the dates and times they stand for on a calendar without time zones.
+//! The fields of a cron expression, and the dates and times that they match on a calendar without time zones.
 //!
-//! The rules are crontab(5)'s as Debian ships it; `L`, `W`, `#` and the fields for seconds and years are additions that
-//! other schedulers have in common.
+//! The rules are those of Debian's crontab(5); `L`, `W`, `#` and the fields for seconds and years are additions that
+//! other schedulers share.
 
 use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
@@ -12,7 +12,7 @@ type Bits = u64;
 /// calendar repeats after 400.
 const CALENDAR_YEARS: i32 = 400;
 
-/// What the fields allow.
+/// The values that the fields match.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     seconds: Bits,
@@ -20,13 +20,14 @@ pub(super) struct Pattern {
     hours: Bits,
     days: Days,
     months: Bits,
-    /// In order. Default: every year.
+    /// The years, in order; `None`: every year.
     years: Option<Box<[i32]>>,
-    /// Whether the minute or the hour field starts with `*`: then the job follows the clock through summer time.
+    /// Whether the minute or the hour field starts with `*`: then the job follows the clock through summer time
+    /// changes.
     follows_clock: bool,
 }
 
-/// What the two day fields allow.
+/// The days that the two day fields match.
 #[derive(Clone, Debug, Default)]
 struct Days {
     of_month: Bits,
@@ -42,7 +43,7 @@ struct Days {
     nth_of_week: Bits,
     /// `FRIL`
     last_of_week: Bits,
-    /// One of the fields starts with `*`: a day must satisfy both, else it need satisfy only one.
+    /// Whether one of the fields starts with `*`: then a day must match both, else it need match only one.
     both: bool,
 }
 
@@ -51,7 +52,7 @@ struct Field {
     name: &'static str,
     min: u32,
     max: u32,
-    /// The first stands for `first_name`.
+    /// The names of values; the first one means `first_name`.
     names: &'static [&'static str],
     first_name: u32,
 }
@@ -71,8 +72,8 @@ const DAY_OF_WEEK: Field = Field { name: "day of week", min: 0, max: 7, names: W
 const YEAR: Field = plain("year", 1970, 2099);
 
 impl Pattern {
-    /// Reads five fields, six with seconds first, seven with the year last, or a nickname. Fields that are right can
-    /// still stand for no date, as `30 2` does.
+    /// Parses five fields, six with seconds first, seven with the year last, or a nickname. Valid fields may still
+    /// match no date, as `30 2` does.
     pub(super) fn parse(expression: &str) -> Result<Self, String> {
         let upper = expression.to_ascii_uppercase();
         let text = if upper.starts_with('@') { nickname(&upper)? } else { &upper };
@@ -101,22 +102,22 @@ impl Pattern {
         })
     }
 
-    /// Whether there is such a date at all.
+    /// Returns whether any date matches.
     pub(super) fn ever_comes(&self) -> bool {
         self.first_from(DateTime::UNIX_EPOCH.naive_utc()).is_some()
     }
 
-    /// Whether it follows the clock on the wall through summer time; if not, it stands for fixed times of day.
+    /// Returns whether it follows the wall clock through summer time changes; if not, it means fixed times of day.
     pub(super) const fn follows_clock(&self) -> bool {
         self.follows_clock
     }
 
-    /// The first date and time after the given one. I10: at most 4,800 months are looked at, and normally one.
+    /// Returns the first match after a date and time. I10: at most 4,800 months are examined, and normally one.
     pub(super) fn first_after(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
         self.first_from(local.checked_add_signed(Duration::seconds(1))?)
     }
 
-    /// The first date and time that is the given one or after it.
+    /// Returns the first match at or after a date and time.
     pub(super) fn first_from(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
         let date = local.date();
         if self.date_from(date)? == date
@@ -197,7 +198,7 @@ impl Days {
         Ok(days)
     }
 
-    /// The days of a month that are allowed.
+    /// Returns the matching days of a month.
     fn of(&self, year: i32, month: u32) -> Bits {
         let Some(first) = NaiveDate::from_ymd_opt(year, month, 1) else { return 0 };
         let length = u32::from(first.num_days_in_month());
@@ -244,7 +245,7 @@ impl Days {
     }
 }
 
-/// The day from Monday to Friday that is nearest to a day, in the same month.
+/// Returns the day from Monday to Friday that is nearest to a day, in the same month.
 fn nearest_weekday(day: u32, length: u32, first_weekday: u32) -> u32 {
     match (first_weekday + day - 1) % 7 {
         6 if day == 1 => 3,
@@ -255,7 +256,7 @@ fn nearest_weekday(day: u32, length: u32, first_weekday: u32) -> u32 {
     }
 }
 
-/// The lowest value in a set that is not below `from`.
+/// Returns the lowest value in a set that is not below `from`.
 fn first_from(set: Bits, from: u32) -> Option<u32> {
     let rest = set.checked_shr(from)?;
     (rest != 0).then(|| from + rest.trailing_zeros())
@@ -288,7 +289,7 @@ fn years(text: &str) -> Result<Box<[i32]>, String> {
 }
 
 impl Field {
-    /// The values of `*`, `5`, `5-9`, `*/2` or `5-9/2`.
+    /// Returns the values of `*`, `5`, `5-9`, `*/2` or `5-9/2`.
     fn item(&self, text: &str) -> Result<impl Iterator<Item = u32> + use<>, String> {
         let (range, step) = match text.split_once('/') {
             Some((range, step)) => (range, Some(step)),
@@ -297,7 +298,7 @@ impl Field {
         let (from, to) = if range == "*" {
             (self.min, self.max)
         } else if let Some((from, to)) = range.split_once('-') {
-            // As the end of a range Sunday comes after Saturday.
+            // As the end of a range, Sunday comes after Saturday.
             (self.value(from)?, if self.max == 7 && to == "SUN" { 7 } else { self.value(to)? })
         } else if step.is_some() {
             let (name, max) = (self.name, self.max);

@@ -1,4 +1,4 @@
-//! What people write, read and refused.
+//! Triggers as users write them: parsed, formatted and refused.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn read(text: &str) -> Result<String, TriggerError> {
 }
 
 #[test]
-fn what_people_write_is_read() {
+fn triggers_are_parsed() {
     for (text, expected) in [
         ("now", "at 2027-03-01T06:30:00Z"),
         ("at now", "at 2027-03-01T06:30:00Z"),
@@ -35,7 +35,7 @@ fn what_people_write_is_read() {
 }
 
 #[test]
-fn errors_say_which_part_is_wrong() {
+fn errors_name_the_part_that_is_wrong() {
     for (text, part) in [
         ("", "it is empty"),
         ("sunrize", "did you mean `sunrise`?"),
@@ -67,13 +67,13 @@ fn errors_say_which_part_is_wrong() {
         ("sunset not-befor 21:00", "did you mean `not-before`?"),
         ("sunset not-before", "its time of day is missing"),
         ("sunset not-before 24:00", "after `not-before`, `24:00`: there is no hour 24: a day ends"),
-        ("sunset not-before 6", "`6` is no time of day"),
+        ("sunset not-before 6", "`6` is not a time of day"),
         ("at 2027-02-29 06:30", "`2027-02-29 06:30`: there is no 29 February 2027"),
         ("at 2027-02-29T06:30:00Z", "there is no 29 February 2027: February has 28 days that year"),
         ("at 25:00", "there is no hour 25"),
         ("2027-02-29T06:30:00Z", "there is no 29 February 2027"),
         ("every 1h from 2027-04-31T00:00:00Z", "there is no 31 April 2027"),
-        ("sunset not-after 21:00 not-after 22:00", "`not-after` is there twice"),
+        ("sunset not-after 21:00 not-after 22:00", "`not-after` occurs twice"),
         ("sunset not-before 21:00 not-after 20:00", "counted from 06:00 on, `not-before` is later than `not-after`"),
         ("sunset not-before 02:00 not-after 23:00", "`not-before` is later than `not-after`"),
         ("sunset not-after 22:00 else 23:00", "`else` is later than `not-after`"),
@@ -87,7 +87,7 @@ fn errors_say_which_part_is_wrong() {
 }
 
 #[test]
-fn a_time_of_day_alone_is_no_trigger() {
+fn a_time_of_day_alone_is_not_a_trigger() {
     for text in ["at 7:30", "7:30", "daily 07:30"] {
         let hint = read(text).expect_err(text).hint().to_owned();
         assert!(hint.starts_with("for every day write `cron 30 7 * * *`"), "{text}: {hint}");
@@ -95,7 +95,7 @@ fn a_time_of_day_alone_is_no_trigger() {
 }
 
 #[test]
-fn who_lets_a_shell_make_files_names_of_a_star_is_told_so() {
+fn a_star_that_a_shell_has_expanded_is_detected() {
     let hint = |text: &str| read(text).expect_err(text).hint().to_owned();
     for files in ["data plugins roost.toml data plugins roost.toml", "plugins plugins", "a.b a.b", &"a ".repeat(200)] {
         assert_eq!(hint(&format!("cron 30 7 {files} MON-FRI")), SHELL, "{files}");
@@ -136,11 +136,11 @@ fn errors_of_cron_expressions_name_the_field() {
 }
 
 #[test]
-fn what_is_cron_elsewhere_gets_the_hint_that_fits() {
+fn expressions_of_other_crons_get_a_matching_hint() {
     for (text, hint) in [
         (
             "cron CRON_TZ=Europe/London 30 6 * * *",
-            "a time zone stands behind the expression: `cron 30 6 * * * in Europe/London`",
+            "the time zone follows the expression: `cron 30 6 * * * in Europe/London`",
         ),
         ("TZ=Asia/Tokyo 30 6 * * MON", "`cron 30 6 * * MON in Asia/Tokyo`; in a plugin's plan it is `time-zone`"),
         ("cron @every 5m", "a period is a trigger of its own: `every 5m`"),
@@ -148,7 +148,7 @@ fn what_is_cron_elsewhere_gets_the_hint_that_fits() {
         ("cron @reboot", "`now` runs once"),
         ("@reboot", "`now` runs once"),
         ("cron 0 12 ? * MON", "`?` is `*` here: `cron 0 12 * * MON`"),
-        ("cron 0 12 L-3 * *", "no expression says 3 days before it"),
+        ("cron 0 12 L-3 * *", "no expression means 3 days before it"),
         ("cron 2w", "for a period of weeks write `every 14d`"),
         ("every 2w", "a week is `7d`: write `14d`"),
         ("cron 61 * * * *", "write `cron 30 6 * * MON-FRI`"),
@@ -167,19 +167,19 @@ fn two_day_fields_are_explained() {
         ("cron 0 6 25-31 * fri", Some("for the last FRI of a month write `cron 0 6 * * FRIL`")),
         ("cron 0 6 1-7 * 01", Some("for the first MON of a month write `cron 0 6 * * MON#1`")),
         ("cron 0 6 8-14 * 7", Some("for the second SUN of a month write `cron 0 6 * * SUN#2`")),
-        ("cron 0 6 1-7 * 5L", Some("says, as in cron(8), not only where both do")),
-        ("cron 0 6 13 * FRI", Some("says, as in cron(8), not only where both do")),
+        ("cron 0 6 1-7 * 5L", Some("as in cron(8), not only on days that match both")),
+        ("cron 0 6 13 * FRI", Some("as in cron(8), not only on days that match both")),
         ("cron 0 6 * * MON", None),
         ("cron 0 6 1-7 * *", None),
         ("cron 0 6 */2 * 1", None),
         ("cron @daily", None),
         ("sunset", None),
     ] {
-        let said = note(text);
-        assert_eq!(said.is_some(), expected.is_some(), "{text}: {said:?}");
-        let suggested = said.as_deref().and_then(|said| Some(said.rsplit_once("write `")?.1.trim_end_matches('`')));
-        if let (Some(said), Some(expected)) = (&said, expected) {
-            assert!(said.contains(expected), "{text}: {said}");
+        let found = note(text);
+        assert_eq!(found.is_some(), expected.is_some(), "{text}: {found:?}");
+        let suggested = found.as_deref().and_then(|found| Some(found.rsplit_once("write `")?.1.trim_end_matches('`')));
+        if let (Some(found), Some(expected)) = (&found, expected) {
+            assert!(found.contains(expected), "{text}: {found}");
         }
         if let Some(suggested) = suggested {
             assert_eq!(note(suggested), None, "{suggested}");
@@ -188,7 +188,7 @@ fn two_day_fields_are_explained() {
 }
 
 #[test]
-fn what_an_earlier_version_accepted_is_read_from_disk() {
+fn triggers_that_an_earlier_version_accepted_are_read_from_disk() {
     let text = "sunset not-before 02:00 not-after 22:00";
     assert!(read(text).is_err());
     let stored = super::super::parse_stored(text, &mut CronCache::default()).expect(text);

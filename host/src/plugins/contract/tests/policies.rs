@@ -78,7 +78,7 @@ fn the_hint_for_an_unknown_resource_has_the_lines_that_add_it() {
     assert_eq!(
         error.hint.as_deref(),
         Some(
-            "if that is wanted, put this into `roost.toml`, and start Roost again:\n[[resource]]\nname = \"well\"\n\
+            "to allow it, put this into `roost.toml`, and start Roost again:\n[[resource]]\nname = \"well\"\n\
              capacity = 1\nplugins = [\"coop-door\"]"
         )
     );
@@ -99,7 +99,7 @@ fn the_hint_for_a_resource_that_may_not_be_held_has_the_lines_that_allow_it() {
         (
             "job `open`: `policy.needs`: a job of `coop-door` may not hold `spring`: its `plugins` do not name `coop-door`"
                 .into(),
-            "if that is wanted, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \"spring\"\n\
+            "to allow it, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \"spring\"\n\
              capacity = 1\nplugins = [\"sprinkler\", \"coop-door\"]"
                 .into()
         )
@@ -108,7 +108,7 @@ fn the_hint_for_a_resource_that_may_not_be_held_has_the_lines_that_allow_it() {
         error(needing("pump", 49 * 86_400_000)),
         (
             "job `open`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h".into(),
-            "if that is wanted, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \"pump\"\n\
+            "to allow it, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \"pump\"\n\
              capacity = 1\nplugins = [\"coop-door\"]\nlongest_hold = \"49d\""
                 .into()
         )

@@ -1,4 +1,4 @@
-//! What a job does, in words that a test can be compared with.
+//! Descriptions of steps and policies as text, for comparison in tests.
 
 use roost_scheduler::model::{Confirm, Matches, Misfire, Overlap, Qos, Step};
 
@@ -36,7 +36,7 @@ pub(super) fn step(step: &Step) -> String {
     text
 }
 
-/// `confirmed by coop/north/state OPEN within 30s`
+/// Writes `confirmed by coop/north/state OPEN within 30s`.
 fn confirm(confirm: &Confirm) -> String {
     let condition = match &confirm.matches {
         Matches::Any => String::new(),

@@ -1,4 +1,4 @@
-//! What is named and is not there, with what is probably meant.
+//! Problems for plugins, devices and jobs that do not exist, with suggestions for misspelt names.
 
 use roost_scheduler::{
     event::Part,
@@ -9,11 +9,11 @@ use roost_scheduler::{
 use super::{limits, problem::Problem, state::ApiState};
 use crate::config::nearest::nearest;
 
-/// What is missing of what somebody named.
-pub(super) async fn missing(desk: &ApiState, part: Part) -> Problem {
+/// Returns the problem for a plugin, device or job that does not exist.
+pub(super) async fn not_found(state: &ApiState, part: Part) -> Problem {
     let (plugin, ..) = parts(&part);
-    let is_refused = desk.plugins().board.plugin(plugin).is_some();
-    desk.look(move |scheduler| of(scheduler, &part, is_refused)).await.unwrap_or_else(|problem| problem)
+    let is_refused = state.plugins().board.plugin(plugin).is_some();
+    state.inspect(move |scheduler| of(scheduler, &part, is_refused)).await.unwrap_or_else(|problem| problem)
 }
 
 fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
@@ -27,66 +27,66 @@ fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
 fn of(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
     match parts(part) {
         (plugin, Some(device), Some(job)) if *plugin == PluginName::of_host() && *device == api_device() => {
-            by_hand(scheduler, job)
+            no_ad_hoc_job(scheduler, job)
         }
-        (plugin, ..) if scheduler.plugin(plugin).is_none() => none(scheduler, plugin, is_refused),
+        (plugin, ..) if scheduler.plugin(plugin).is_none() => no_plugin(scheduler, plugin, is_refused),
         (plugin, Some(device), _) if scheduler.device(plugin, device).is_none() => {
             let problem = Problem::not_found(format!("plugin `{plugin}` has no device `{device}`"));
             let known = scheduler.devices_after(plugin, None).map(|device| device.name.as_str());
-            match nearest(device.as_str(), known.take(limits::NEAREST)) {
-                Some(meant) => problem.hint(format!("did you mean `{plugin}/{meant}`?")),
+            match nearest(device.as_str(), known.take(limits::SUGGESTION_CANDIDATES)) {
+                Some(nearest) => problem.hint(format!("did you mean `{plugin}/{nearest}`?")),
                 None => problem.hint(format!("`roost plugins {plugin}` lists its devices")),
             }
         }
         (plugin, Some(device), Some(job)) => {
             let problem = Problem::not_found(format!("device `{plugin}/{device}` has no job `{job}`"));
             match nearest_job(scheduler, (plugin, device), job) {
-                Some(meant) => problem.hint(format!("did you mean `{plugin}/{device}/{meant}`?")),
+                Some(nearest) => problem.hint(format!("did you mean `{plugin}/{device}/{nearest}`?")),
                 None => problem.hint(format!("`roost jobs {plugin}/{device}` lists its jobs")),
             }
         }
-        (plugin, ..) => none(scheduler, plugin, is_refused),
+        (plugin, ..) => no_plugin(scheduler, plugin, is_refused),
     }
 }
 
-/// A plugin that does not run.
-fn none(scheduler: &Scheduler, plugin: &PluginName, is_refused: bool) -> Problem {
+/// Returns the problem for a plugin that does not run.
+fn no_plugin(scheduler: &Scheduler, plugin: &PluginName, is_refused: bool) -> Problem {
     if is_refused {
-        let problem = Problem::not_found(format!("nothing runs of plugin `{plugin}`"));
-        return problem.hint(format!("`roost plugins {plugin}` says why"));
+        let problem = Problem::not_found(format!("no version of plugin `{plugin}` runs"));
+        return problem.hint(format!("see `roost plugins {plugin}` for the reason"));
     }
     let problem = Problem::not_found(format!("there is no plugin `{plugin}`"));
-    let own = JobId::parse(plugin.as_str()).ok();
-    if own.is_some_and(|job| scheduler.job(&PluginName::of_host(), &api_device(), &job).is_some()) {
-        return problem.hint(format!("a job has that name, which was made by hand: write `roost/api/{plugin}`"));
+    let ad_hoc = JobId::parse(plugin.as_str()).ok();
+    if ad_hoc.is_some_and(|job| scheduler.job(&PluginName::of_host(), &api_device(), &job).is_some()) {
+        return problem.hint(format!("there is an ad-hoc job of that name: write `roost/api/{plugin}`"));
     }
-    match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::NEAREST).map(PluginName::as_str)) {
-        Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
-        None => problem.hint("`roost plugins` lists those that are there"),
+    match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::SUGGESTION_CANDIDATES).map(PluginName::as_str))
+    {
+        Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
+        None => problem.hint("`roost plugins` lists the plugins"),
     }
 }
 
-/// A job that nobody has made. Commands take a name alone for one.
-fn by_hand(scheduler: &Scheduler, job: &JobId) -> Problem {
+/// Returns the problem for an ad-hoc job. Commands take a name without slashes for the name of one.
+fn no_ad_hoc_job(scheduler: &Scheduler, job: &JobId) -> Problem {
     let plugin = PluginName::parse(job.as_str()).ok();
     if let Some(plugin) = plugin.filter(|plugin| scheduler.plugin(plugin).is_some()) {
-        let problem = Problem::not_found(format!("`{plugin}` is a plugin, and no job that was made by hand"));
+        let problem = Problem::not_found(format!("`{plugin}` is a plugin, not an ad-hoc job"));
         let first = scheduler.jobs_from((Some(&plugin), None), 0, 1).0.into_iter().next();
         let example = first.map(|job| format!(", as in `{plugin}/{}/{}`", job.device, job.job.body.id()));
         let example = example.unwrap_or_default();
         return problem.hint(format!("name one of its jobs{example}: `roost jobs {plugin}` lists them"));
     }
-    let problem = Problem::not_found(format!("there is no job `{job}` that was made by hand"));
+    let problem = Problem::not_found(format!("there is no ad-hoc job `{job}`"));
     let (roost, api) = (PluginName::of_host(), api_device());
     match nearest_job(scheduler, (&roost, &api), job) {
-        Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
-        None => {
-            problem.hint("`roost jobs roost` lists those that are; a plugin's job is named like `coop-door/north/open`")
-        }
+        Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
+        None => problem
+            .hint("`roost jobs roost` lists ad-hoc jobs; the job of a plugin is named like `coop-door/north/open`"),
     }
 }
 
 fn nearest_job(scheduler: &Scheduler, (plugin, device): (&PluginName, &DeviceName), job: &JobId) -> Option<String> {
-    let (jobs, _) = scheduler.jobs_from((Some(plugin), Some(device)), 0, limits::NEAREST);
+    let (jobs, _) = scheduler.jobs_from((Some(plugin), Some(device)), 0, limits::SUGGESTION_CANDIDATES);
     nearest(job.as_str(), jobs.iter().map(|job| job.job.body.id())).map(str::to_owned)
 }
