@@ -85,12 +85,12 @@ fn a_broker_that_does_not_respond_is_restarted() {
     assert!(!was_there);
     let (mut stream, _) = fixture.connect("broken");
     publish(&mut stream, "$test/hang");
-    let mut said = None;
+    let mut problem = None;
     while health.restarts() == 0 || health.problem().is_some() {
-        said = said.or_else(|| health.problem());
+        problem = problem.or_else(|| health.problem());
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(said.is_some_and(|said| said.starts_with("the built-in broker does not respond")));
+    assert!(problem.is_some_and(|problem| problem.starts_with("the built-in broker does not respond")));
     assert_eq!(other.read(&mut [0; 8]).unwrap_or(0), 0, "its connections are closed");
     let (mut other, was_there) = fixture.connect("other");
     assert!(was_there, "its sessions are restored");
