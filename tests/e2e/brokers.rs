@@ -25,9 +25,9 @@ fn by_hand(address: &str, id: &str, topic: &str, qos: u8) {
 fn run(host: &Roost, site: &Site, id: &str) -> Value {
     let run = roost(site, &["run-now", id]).trim().to_owned();
     host.until(&format!("the end of {run}"), || {
-        let told: Value =
+        let explanation: Value =
             serde_json::from_str(&roost(site, &["explain", &format!("roost/api/{id}"), "--json"])).ok()?;
-        (told["run"]["run"] == run && told["verdict"] != "running").then_some(told)
+        (explanation["run"]["run"] == run && explanation["verdict"] != "running").then_some(explanation)
     })
 }
 
@@ -49,11 +49,14 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_work() {
     let address = host.address();
     by_hand(&address, "porch", "porch/light", 0);
     assert_eq!(run(&host, &site, "porch")["verdict"], "succeeded", "at QoS 0 a message is done when it is written");
-    let told = run(&host, &site, "porch");
-    let sentence = told["sentence"].as_str().unwrap();
-    assert!(sentence.contains("the broker ended the connection at the message to `porch/light`"), "{told}");
-    assert!(told["notes"].to_string().contains("the line `topic write porch/light` below the user's line"), "{told}");
-    assert_eq!(told["run"]["why"]["failed"]["last"]["ended_link"]["topic"], "porch/light", "{told}");
+    let explanation = run(&host, &site, "porch");
+    let sentence = explanation["sentence"].as_str().unwrap();
+    assert!(sentence.contains("the broker ended the connection at the message to `porch/light`"), "{explanation}");
+    assert!(
+        explanation["notes"].to_string().contains("the line `topic write porch/light` below the user's line"),
+        "{explanation}"
+    );
+    assert_eq!(explanation["run"]["why"]["failed"]["last"]["ended_link"]["topic"], "porch/light", "{explanation}");
     host.says("the line `topic write porch/light` below the user's line");
     more(&listener, "tick/tick");
     assert_eq!(site.query("SELECT count(*) FROM runs WHERE plugin = 'tick' AND state <> 'succeeded'"), 0);
@@ -71,8 +74,8 @@ fn the_status_topic_can_be_changed_or_turned_off() {
         assert_eq!(run(&host, &site, "lamp")["verdict"], "succeeded");
         assert!(host.stop().success());
         let heard = listener.wait("the lamp", |heard| heard.iter().any(|message| message.topic == "lamp"));
-        let said = heard.iter().find(|message| message.payload == "online").map(|message| message.topic.as_str());
-        assert_eq!(said, expected, "{heard:?}");
+        let topic = heard.iter().find(|message| message.payload == "online").map(|message| message.topic.as_str());
+        assert_eq!(topic, expected, "{heard:?}");
     }
 }
 
@@ -83,13 +86,13 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     let address = host.address();
     // There has never been a subscriber: that is recorded, and delays nothing.
     by_hand(&address, "lamp", "lamp", 1);
-    let told = run(&host, &site, "lamp");
-    assert_eq!(told["verdict"], "succeeded");
+    let explanation = run(&host, &site, "lamp");
+    assert_eq!(explanation["verdict"], "succeeded");
     assert!(
-        told["sentence"].as_str().unwrap().contains("the broker had no subscriber for the topic of step 1"),
-        "{told}"
+        explanation["sentence"].as_str().unwrap().contains("the broker had no subscriber for the topic of step 1"),
+        "{explanation}"
     );
-    assert_eq!(told["run"]["why"]["no_subscriber"]["step"], 1, "{told}");
+    assert_eq!(explanation["run"]["why"]["no_subscriber"]["step"], 1, "{explanation}");
     assert!(roost(&site, &["runs"]).contains("the broker had no subscriber"));
 
     let listener = Listener::new(broker.port);
@@ -106,12 +109,14 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     listener.wait_for("valve");
     drop(listener);
     let waits = "step 2 of 2 was attempted";
-    let told =
-        host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|told| told.contains(waits)));
+    let explanation = host.until(waits, || {
+        Some(roost(&site, &["explain", "roost/api/valve"])).filter(|explanation| explanation.contains(waits))
+    });
     host.says("the broker has no subscriber for `valve`: a run's owed steps on it are sent again for up to 5 min");
     assert!(
-        told.contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
-        "{told}"
+        explanation
+            .contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
+        "{explanation}"
     );
     let listener = Listener::new(broker.port);
     assert_eq!(listener.wait_for("valve").payload, "OFF");

@@ -96,8 +96,8 @@ fn a_valve_is_closed_late_rather_than_never_after_its_plugin_is_gone() {
     let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
     assert_eq!(payloads(&heard), ["ON", "OFF"]);
     let run = the_run(&host, &site, &["--plugin", "sprinkler", "--state", "succeeded"]);
-    let told = text(&run, "reason");
-    assert!(told.starts_with("step 2 was sent ") && told.ends_with("s late"), "{told}");
+    let message = text(&run, "reason");
+    assert!(message.starts_with("step 2 was sent ") && message.ends_with("s late"), "{message}");
     host.says("sprinkler removed");
 }
 
@@ -115,8 +115,8 @@ fn after_an_outage_only_the_newest_run_of_a_group_runs_however_old() {
     assert_eq!(close.payload, "close");
     let missed = the_run(&host, &site, &["--state", "missed"]);
     assert_eq!(text(&missed, "job"), "open");
-    let told = text(&missed, "reason");
-    assert!(told.starts_with("only the newest one of its group, `close` of 20"), "{told}");
+    let message = text(&missed, "reason");
+    assert!(message.starts_with("only the newest one of its group, `close` of 20"), "{message}");
     let done = the_run(&host, &site, &["--state", "succeeded"]);
     assert_eq!(text(&done, "job"), "close");
     assert!(host.stop().success());
@@ -137,8 +137,8 @@ fn a_door_that_does_not_open_is_no_longer_opened_when_it_should_be_closed() {
     });
     the_run(&host, &site, &["--state", "succeeded", "--job", "close"]);
     let cancelled = the_run(&host, &site, &["--state", "cancelled", "--job", "open"]);
-    let told = text(&cancelled, "reason");
-    assert!(told.starts_with("a newer run of its group, `close` of 20"), "{told}");
+    let message = text(&cancelled, "reason");
+    assert!(message.starts_with("a newer run of its group, `close` of 20"), "{message}");
     // Long enough for another attempt.
     sleep_until(now_ms() + 1_500);
     let heard = listener.heard();
@@ -261,9 +261,9 @@ fn no_stale_message_arrives_after_an_outage_longer_than_the_grace() {
     assert_eq!(listener.wait_for("declared/later").payload, "later");
     host.has(&site, "SELECT count(*) FROM runs WHERE state = 'missed'", 3);
     for run in runs(&site, &["--state", "missed"]) {
-        let told = text(&run, "reason");
-        assert!(told.starts_with("there was no connection to the broker; it would have started "), "{told}");
-        assert!(told.ends_with(" late, and its grace is 1s"), "{told}");
+        let message = text(&run, "reason");
+        assert!(message.starts_with("there was no connection to the broker; it would have started "), "{message}");
+        assert!(message.ends_with(" late, and its grace is 1s"), "{message}");
     }
     assert!(host.stop().success());
     assert_eq!(payloads(&listener.heard()), ["later"]);

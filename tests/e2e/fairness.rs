@@ -40,9 +40,9 @@ fn runs_over_the_rate_wait_and_are_missed_while_owed_steps_are_sent() {
     assert!((8..=11).contains(&missed), "{missed} were missed");
     let sent = listener.heard().iter().filter(|message| message.topic.starts_with("declared/")).count();
     assert_eq!(sent as i64, 2 + 12 - missed);
-    let said = roost(&site, &["explain", "declared/declared/job11"]);
-    assert!(said.contains("more to send than its rate of 1 message a second allows"), "{said}");
-    assert!(said.contains("[rates.plugins.declared]"), "{said}");
+    let output = roost(&site, &["explain", "declared/declared/job11"]);
+    assert!(output.contains("more to send than its rate of 1 message a second allows"), "{output}");
+    assert!(output.contains("[rates.plugins.declared]"), "{output}");
 }
 
 /// Returns the largest memory that a host has had, in MiB.

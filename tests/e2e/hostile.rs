@@ -36,20 +36,23 @@ fn refusals(site: &Site) -> HashMap<String, (String, Option<String>)> {
 }
 
 fn wait_for_refusals(host: &Roost, site: &Site, names: &[String]) -> HashMap<String, (String, Option<String>)> {
-    let mut said = HashMap::new();
+    let mut refused = HashMap::new();
     // Some of them take a compiler long.
     for _ in 0..4 {
-        said = refusals(site);
-        if names.iter().all(|name| said.contains_key(name)) {
-            return said;
+        refused = refusals(site);
+        if names.iter().all(|name| refused.contains_key(name)) {
+            return refused;
         }
-        let missing = names.iter().find(|name| !said.contains_key(*name)).unwrap();
+        let missing = names.iter().find(|name| !refused.contains_key(*name)).unwrap();
         host.says(&format!("plugin `{missing}` was not loaded"));
-        said = host.until("that in the list", || Some(refusals(site)).filter(|said| said.contains_key(missing)));
+        refused =
+            host.until("that in the list", || Some(refusals(site)).filter(|refused| refused.contains_key(missing)));
     }
-    host.until("all of them", || Some(refusals(site)).filter(|said| names.iter().all(|name| said.contains_key(name))));
-    said.extend(refusals(site));
-    said
+    host.until("all of them", || {
+        Some(refusals(site)).filter(|refused| names.iter().all(|name| refused.contains_key(name)))
+    });
+    refused.extend(refusals(site));
+    refused
 }
 
 #[test]
@@ -62,9 +65,9 @@ fn hostile_plugins_cost_a_good_plugin_no_tick_and_the_host_no_memory() {
     host.has(&site, ticked, DEVICES);
 
     let names = hostile::drop_all(&site);
-    let said = wait_for_refusals(&host, &site, &names);
+    let refused = wait_for_refusals(&host, &site, &names);
     for name in &names {
-        let (causes, hint) = &said[name];
+        let (causes, hint) = &refused[name];
         assert!(!causes.is_empty() && hint.is_some(), "{name}: {causes}, {hint:?}");
     }
     for (name, text) in [
@@ -75,7 +78,7 @@ fn hostile_plugins_cost_a_good_plugin_no_tick_and_the_host_no_memory() {
         ("cut-off", "truncated"),
         ("too-large", "more than the"),
     ] {
-        assert!(said[name].0.contains(text), "{name}: {}", said[name].0);
+        assert!(refused[name].0.contains(text), "{name}: {}", refused[name].0);
     }
     for number in 0..3 {
         host.says(&format!("jobs of `hoards-{number}`: 1 new"));

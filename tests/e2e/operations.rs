@@ -138,12 +138,12 @@ fn after_a_restore_only_owed_steps_are_sent() {
     more(&listener, "ticking/tick");
     assert!(host.stop().success());
     let before = listener.heard();
-    let (_, told) = roost(&site, &["restore", "copy.db"]);
+    let (_, output) = roost(&site, &["restore", "copy.db"]);
     assert!(
-        told.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
-        "{told}"
+        output.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
+        "{output}"
     );
-    assert!(told.contains("the previous database is kept as `data/roost.db.before-restore`"), "{told}");
+    assert!(output.contains("the previous database is kept as `data/roost.db.before-restore`"), "{output}");
 
     let host = site.start(&broker);
     more(&listener, "ticking/tick");

@@ -66,8 +66,8 @@ fn a_broker_with_only_3_1_1_gets_every_message_and_one_warning_is_logged() {
         "SELECT count(*) FROM runs WHERE plugin = 'burst' AND state = 'succeeded'",
         i64::try_from(JOBS).unwrap(),
     );
-    let said = host.log.all().iter().filter(|line| line.contains("speaks MQTT 3.1.1, and not 5")).count();
-    assert_eq!(said, 1, "also after another connection");
+    let count = host.log.all().iter().filter(|line| line.contains("speaks MQTT 3.1.1, and not 5")).count();
+    assert_eq!(count, 1, "also after another connection");
 
     host.kill();
     let listener = Listener::v3(broker.port);

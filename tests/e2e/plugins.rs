@@ -125,16 +125,16 @@ fn hostile_plugins_do_not_disturb_others() {
 #[test]
 fn the_samples_work_with_the_built_in_broker() {
     let site = Site::new();
-    let [people, own] = [roost_tests::free_port(), roost_tests::free_port()];
+    let [devices, roost_port] = [roost_tests::free_port(), roost_tests::free_port()];
     for name in ["coop-door", "greenhouse", "sprinkler"] {
         site.drop_in(&sample(name), name);
         fs::copy(root().join(format!("plugins/{name}.toml")), site.plugin(&format!("{name}.toml"))).unwrap();
     }
-    let ports = format!("[built_in_broker]\ndevices = {people}\nroost = {own}\n");
+    let ports = format!("[built_in_broker]\ndevices = {devices}\nroost = {roost_port}\n");
     fs::write(site.path().join("roost.toml"), ports).unwrap();
     let roost = site.start_with(&[]);
     roost.says("built-in broker");
-    let listener = Listener::v3(people);
+    let listener = Listener::v3(devices);
     roost.says("next: ");
     assert_eq!(listener.wait_for("sprinkler/seedlings/mist/set").payload, "ON");
     assert!(roost.stop().success());

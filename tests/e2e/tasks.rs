@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::operations::{runs, text};
 
 /// Runs a command on a plugin, and returns its output.
-fn said(command: &str, name: &str, arguments: &[&str]) -> String {
+fn output(command: &str, name: &str, arguments: &[&str]) -> String {
     let site = Site::new();
     site.drop_in(&guest(name), name);
     let output = site.command(&[&[command, &format!("plugins/{name}.wasm")], arguments].concat()).output().unwrap();
@@ -34,18 +34,21 @@ fn a_failed_task_is_reported_with_the_plugins_fault() {
         ),
         ("task-traps", &["`run-task` trapped", "the valve is jammed"]),
     ] {
-        let said = said("simulate", name, &["--from", "2027-03-01", "--days", "1"]);
+        let output = output("simulate", name, &["--from", "2027-03-01", "--days", "1"]);
         for text in texts {
-            assert!(said.contains(text), "{name}: no `{text}` in\n{said}");
+            assert!(output.contains(text), "{name}: no `{text}` in\n{output}");
         }
-        assert!(said.contains("0 messages"), "{name}: {said}");
+        assert!(output.contains("0 messages"), "{name}: {output}");
     }
 }
 
 #[test]
 fn a_check_shows_the_tasks_of_a_plugin() {
-    let told = said("check", "task-errors", &[]);
-    assert!(told.contains("\n  task rinse: Never works\n") && told.contains("\n      calls task rinse\n"), "{told}");
+    let output = output("check", "task-errors", &[]);
+    assert!(
+        output.contains("\n  task rinse: Never works\n") && output.contains("\n      calls task rinse\n"),
+        "{output}"
+    );
 
     let site = Site::new();
     site.drop_in(&sample("sprinkler"), "sprinkler");

@@ -39,8 +39,8 @@ fn the_systems_zones_are_used_if_they_are_newer_and_complete() {
     }
     plant(&folder, "2999a", "Asia/Tokyo");
     for zone in ["posix/Europe/London", "../zoneinfo/Europe/London", "Europe"] {
-        let (found, said) = noon(&site, &folder, zone);
-        assert!(found.is_empty() && said.contains("is not an IANA time zone"), "{zone}: {found}{said}");
+        let (found, errors) = noon(&site, &folder, zone);
+        assert!(found.is_empty() && errors.contains("is not an IANA time zone"), "{zone}: {found}{errors}");
     }
     fs::write(folder.join("Europe/London"), "TZif").unwrap();
     assert_eq!(noon(&site, &folder, "Europe/London").0, london);
