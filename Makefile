@@ -28,11 +28,16 @@ test: setup check plugins guests ## run all tests, after `check`
 	@cargo test --quiet --test soak
 	@FROM=1000 $(MAKE) --no-print-directory sim
 
-check: ## what must hold before anything is tested: format, lints, licences, docs
+# Words that the code and the docs once had for `reported`, `the client`, `an event`, `without effect`.
+NO_WORDS := 'told|untold|whoever|somebody|nobody|happening|in vain'
+
+check: ## what must hold before anything is tested: format, lints, licences, words, docs
 	cargo fmt --all --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	@if command -v cargo-deny > /dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences are not checked"; fi
+	@! git grep -nwiE $(NO_WORDS) -- host plugin-sdk wit plugins tests docs README.md CHANGELOG.md || \
+	{ echo "plain words, please: see the glossary in host/ARCHITECTURE.md"; exit 1; }
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p roost-scheduler -p roost-plugin-sdk
 
 setup: wasm brokers browser ## install what building and testing need: the wasm target, Mosquitto, curl, sqlite3, Chromium

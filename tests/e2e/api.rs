@@ -181,13 +181,13 @@ fn an_invalid_request_gets_a_problem_document() {
         let (status, value) = ask(&address, method, path, headers, body);
         assert_eq!(status, expected, "{method} {path}: {value}");
     }
-    for (path, expected) in [
+    for (path, shown) in [
         ("/api/v1/jobs?colour=red", "the query is not understood: colour: unknown field `colour`"),
         ("/api/v1/plugins/Declared", "the path is not understood: "),
         ("/api/v1/jobs/declared/north/d", "device `declared/north` has no job `d`"),
     ] {
         let detail = ask(&address, "GET", path, "", "").1["detail"].to_string();
-        assert!(detail.contains(expected), "{path}: {detail}");
+        assert!(detail.contains(shown), "{path}: {detail}");
     }
     let (status, head, _) = talk(&address, "GET /healthz HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
     assert_eq!(status, 421, "{head}");
@@ -228,13 +228,13 @@ fn plugins_are_paused_and_planned_again_and_invalid_uploads_get_a_problem() {
     }
     // A request that announces too much is refused without waiting for its body.
     let head = format!("PUT /api/v1/plugins/other HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{wasm}");
-    let (status, _, body) = talk(&address, &format!("{head}content-length: 67108865\r\n\r\n"));
-    assert_eq!(status, 413, "{body}");
+    let (status, _, shown) = talk(&address, &format!("{head}content-length: 67108865\r\n\r\n"));
+    assert_eq!(status, 413, "{shown}");
     for (what, paused) in [("pause", true), ("replan", true), ("resume", false)] {
         let path = format!("/api/v1/plugins/declared/{what}");
-        let (status, _, body) =
+        let (status, _, shown) =
             talk(&address, &format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
-        assert_eq!((status, body.as_str()), (204, ""), "{what}");
+        assert_eq!((status, shown.as_str()), (204, ""), "{what}");
         assert_eq!(get(&address, "/api/v1/plugins/declared")["paused"], paused, "{what}");
     }
     assert!(host.stop().success());
@@ -259,8 +259,8 @@ fn with_a_token_only_its_holders_are_served_except_over_the_socket() {
         command.env("ROOST_URL", format!("http://{address}")).env("ROOST_TOKEN", token).output().unwrap()
     };
     assert!(by_url("0123456789abcdef").status.success());
-    let errors = String::from_utf8(by_url("wrong").stderr).unwrap();
-    assert!(errors.starts_with("error: the token is wrong\nhint: set `ROOST_TOKEN` to the content of"), "{errors}");
+    let shown = String::from_utf8(by_url("wrong").stderr).unwrap();
+    assert!(shown.starts_with("error: the token is wrong\nhint: set `ROOST_TOKEN` to the content of"), "{shown}");
     assert!(host.stop().success());
 }
 

@@ -25,9 +25,9 @@ fn by_hand(address: &str, id: &str, topic: &str, qos: u8) {
 fn run(host: &Roost, site: &Site, id: &str) -> Value {
     let run = roost(site, &["run-now", id]).trim().to_owned();
     host.until(&format!("the end of {run}"), || {
-        let explanation: Value =
+        let shown: Value =
             serde_json::from_str(&roost(site, &["explain", &format!("roost/api/{id}"), "--json"])).ok()?;
-        (explanation["run"]["run"] == run && explanation["verdict"] != "running").then_some(explanation)
+        (shown["run"]["run"] == run && shown["verdict"] != "running").then_some(shown)
     })
 }
 
@@ -49,14 +49,11 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_work() {
     let address = host.address();
     by_hand(&address, "porch", "porch/light", 0);
     assert_eq!(run(&host, &site, "porch")["verdict"], "succeeded", "at QoS 0 a message is done when it is written");
-    let explanation = run(&host, &site, "porch");
-    let sentence = explanation["sentence"].as_str().unwrap();
-    assert!(sentence.contains("the broker ended the connection at the message to `porch/light`"), "{explanation}");
-    assert!(
-        explanation["notes"].to_string().contains("the line `topic write porch/light` below the user's line"),
-        "{explanation}"
-    );
-    assert_eq!(explanation["run"]["why"]["failed"]["last"]["ended_link"]["topic"], "porch/light", "{explanation}");
+    let shown = run(&host, &site, "porch");
+    let sentence = shown["sentence"].as_str().unwrap();
+    assert!(sentence.contains("the broker ended the connection at the message to `porch/light`"), "{shown}");
+    assert!(shown["notes"].to_string().contains("the line `topic write porch/light` below the user's line"), "{shown}");
+    assert_eq!(shown["run"]["why"]["failed"]["last"]["ended_link"]["topic"], "porch/light", "{shown}");
     host.says("the line `topic write porch/light` below the user's line");
     more(&listener, "tick/tick");
     assert_eq!(site.query("SELECT count(*) FROM runs WHERE plugin = 'tick' AND state <> 'succeeded'"), 0);
@@ -74,8 +71,8 @@ fn the_status_topic_can_be_changed_or_turned_off() {
         assert_eq!(run(&host, &site, "lamp")["verdict"], "succeeded");
         assert!(host.stop().success());
         let heard = listener.wait("the lamp", |heard| heard.iter().any(|message| message.topic == "lamp"));
-        let topic = heard.iter().find(|message| message.payload == "online").map(|message| message.topic.as_str());
-        assert_eq!(topic, expected, "{heard:?}");
+        let said = heard.iter().find(|message| message.payload == "online").map(|message| message.topic.as_str());
+        assert_eq!(said, expected, "{heard:?}");
     }
 }
 
@@ -86,13 +83,13 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     let address = host.address();
     // There has never been a subscriber: that is recorded, and delays nothing.
     by_hand(&address, "lamp", "lamp", 1);
-    let explanation = run(&host, &site, "lamp");
-    assert_eq!(explanation["verdict"], "succeeded");
+    let shown = run(&host, &site, "lamp");
+    assert_eq!(shown["verdict"], "succeeded");
     assert!(
-        explanation["sentence"].as_str().unwrap().contains("the broker had no subscriber for the topic of step 1"),
-        "{explanation}"
+        shown["sentence"].as_str().unwrap().contains("the broker had no subscriber for the topic of step 1"),
+        "{shown}"
     );
-    assert_eq!(explanation["run"]["why"]["no_subscriber"]["step"], 1, "{explanation}");
+    assert_eq!(shown["run"]["why"]["no_subscriber"]["step"], 1, "{shown}");
     assert!(roost(&site, &["runs"]).contains("the broker had no subscriber"));
 
     let listener = Listener::new(broker.port);
@@ -109,14 +106,12 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     listener.wait_for("valve");
     drop(listener);
     let waits = "step 2 of 2 was attempted";
-    let explanation = host.until(waits, || {
-        Some(roost(&site, &["explain", "roost/api/valve"])).filter(|explanation| explanation.contains(waits))
-    });
+    let shown =
+        host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|shown| shown.contains(waits)));
     host.says("the broker has no subscriber for `valve`: a run's owed steps on it are sent again for up to 5 min");
     assert!(
-        explanation
-            .contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
-        "{explanation}"
+        shown.contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
+        "{shown}"
     );
     let listener = Listener::new(broker.port);
     assert_eq!(listener.wait_for("valve").payload, "OFF");

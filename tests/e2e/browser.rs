@@ -21,17 +21,17 @@ use crate::{
 fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (results, received) = mpsc::channel();
+    let (reports, heard) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let (page, results) = (page.clone(), results.clone());
-            thread::spawn(move || answer(stream, &page, &results));
+            let (page, reports) = (page.clone(), reports.clone());
+            thread::spawn(move || answer(stream, &page, &reports));
         }
     });
-    (address, received)
+    (address, heard)
 }
 
-fn answer(mut stream: TcpStream, page: &str, results: &mpsc::Sender<Value>) {
+fn answer(mut stream: TcpStream, page: &str, reports: &mpsc::Sender<Value>) {
     let mut request = Vec::new();
     let mut piece = [0; 4_096];
     while let Ok(count @ 1..) = stream.read(&mut piece) {
@@ -45,7 +45,7 @@ fn answer(mut stream: TcpStream, page: &str, results: &mpsc::Sender<Value>) {
             return;
         }
         if let Ok(value) = serde_json::from_str(body) {
-            let _ = results.send(value);
+            let _ = reports.send(value);
             let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             return;
         }
@@ -76,13 +76,13 @@ fn a_page_of_another_origin_reads_nothing_and_changes_nothing() {
     let named = address.replace("127.0.0.1", "coop.example");
     let before = get(&address, "/api/v1/jobs/declared/declared/tick");
     let page = include_str!("page.html").replace("HOST", &address).replace("NAMED", &named);
-    let (elsewhere, received) = serve(page);
+    let (elsewhere, heard) = serve(page);
 
     let mut running = browser(&site, &["--remote-debugging-port=0", &format!("http://{elsewhere}/")])
         .stdout(Stdio::null())
         .spawn()
         .expect("`make setup` installs chromium");
-    let read = received.recv_timeout(PATIENCE).expect("the page reports what it has read");
+    let read = heard.recv_timeout(PATIENCE).expect("the page says what it has read");
     running.kill().unwrap();
     running.wait().unwrap();
     let read = read.as_object().unwrap();

@@ -54,11 +54,11 @@ fn a_trigger_that_never_fires_or_is_invalid_is_explained() {
     let (code, out, errors) = roost(&site, &["next", "cron 0 0 31 2 *", "--json"]);
     assert_eq!((code, out.as_str()), (Some(0), "[]\n"));
     assert!(errors.contains("the calendar has no such day"), "{errors}");
-    for (trigger, expected) in [("evry 15m", "did you mean `every`?"), ("sunset -20x", "-20x"), ("sunset -20", "-20")] {
+    for (trigger, shown) in [("evry 15m", "did you mean `every`?"), ("sunset -20x", "-20x"), ("sunset -20", "-20")] {
         let words: Vec<_> = ["next"].into_iter().chain(trigger.split(' ')).collect();
         let (code, out, errors) = roost(&site, &words);
         assert_eq!((code, out.as_str()), (Some(1), ""), "{trigger}: {errors}");
-        assert!(errors.replace('−', "-").contains(expected), "{trigger}: {errors}");
+        assert!(errors.replace('−', "-").contains(shown), "{trigger}: {errors}");
     }
 }
 

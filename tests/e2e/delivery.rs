@@ -96,8 +96,8 @@ fn a_valve_is_closed_late_rather_than_never_after_its_plugin_is_gone() {
     let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
     assert_eq!(payloads(&heard), ["ON", "OFF"]);
     let run = the_run(&host, &site, &["--plugin", "sprinkler", "--state", "succeeded"]);
-    let message = text(&run, "reason");
-    assert!(message.starts_with("step 2 was sent ") && message.ends_with("s late"), "{message}");
+    let shown = text(&run, "reason");
+    assert!(shown.starts_with("step 2 was sent ") && shown.ends_with("s late"), "{shown}");
     host.says("sprinkler removed");
 }
 
@@ -115,8 +115,8 @@ fn after_an_outage_only_the_newest_run_of_a_group_runs_however_old() {
     assert_eq!(close.payload, "close");
     let missed = the_run(&host, &site, &["--state", "missed"]);
     assert_eq!(text(&missed, "job"), "open");
-    let message = text(&missed, "reason");
-    assert!(message.starts_with("only the newest one of its group, `close` of 20"), "{message}");
+    let shown = text(&missed, "reason");
+    assert!(shown.starts_with("only the newest run of its group, `close` of 20"), "{shown}");
     let done = the_run(&host, &site, &["--state", "succeeded"]);
     assert_eq!(text(&done, "job"), "close");
     assert!(host.stop().success());
@@ -137,8 +137,8 @@ fn a_door_that_does_not_open_is_no_longer_opened_when_it_should_be_closed() {
     });
     the_run(&host, &site, &["--state", "succeeded", "--job", "close"]);
     let cancelled = the_run(&host, &site, &["--state", "cancelled", "--job", "open"]);
-    let message = text(&cancelled, "reason");
-    assert!(message.starts_with("a newer run of its group, `close` of 20"), "{message}");
+    let shown = text(&cancelled, "reason");
+    assert!(shown.starts_with("a newer run of its group, `close` of 20"), "{shown}");
     // Long enough for another attempt.
     sleep_until(now_ms() + 1_500);
     let heard = listener.heard();
@@ -261,9 +261,9 @@ fn no_stale_message_arrives_after_an_outage_longer_than_the_grace() {
     assert_eq!(listener.wait_for("declared/later").payload, "later");
     host.has(&site, "SELECT count(*) FROM runs WHERE state = 'missed'", 3);
     for run in runs(&site, &["--state", "missed"]) {
-        let message = text(&run, "reason");
-        assert!(message.starts_with("there was no connection to the broker; it would have started "), "{message}");
-        assert!(message.ends_with(" late, and its grace is 1s"), "{message}");
+        let shown = text(&run, "reason");
+        assert!(shown.starts_with("there was no connection to the broker; it would have started "), "{shown}");
+        assert!(shown.ends_with(" late, and its grace is 1s"), "{shown}");
     }
     assert!(host.stop().success());
     assert_eq!(payloads(&listener.heard()), ["later"]);
@@ -323,7 +323,7 @@ fn a_run_that_is_due_too_early_waits_in_the_queue() {
     let heard = listener.wait("two runs", |heard| heard.len() >= 4);
     assert_eq!(payloads(&heard[..4]), ["on", "off", "on", "off"]);
     assert_eq!(occurrence_ms(&heard[2]), occurrence_ms(&heard[0]) + 1_000, "the next one, and not a later one");
-    reason(&host, &site, &["--state", "skipped"], "as many runs as may wait (");
+    reason(&host, &site, &["--state", "skipped"], "the limit of waiting runs (");
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn as_many_runs_as_allowed_overlap() {
     assert_eq!(payloads(&heard[..4]), ["on", "on", "off", "on"]);
     let due: Vec<i64> = heard.iter().map(|message| occurrence_ms(message) - occurrence_ms(&heard[0])).collect();
     assert_eq!(due[..4], [0, 1_000, 0, 3_000], "the third one was left out");
-    reason(&host, &site, &["--state", "skipped"], "as many runs as may go on at once (");
+    reason(&host, &site, &["--state", "skipped"], "the limit of simultaneous runs (");
 }
 
 #[test]

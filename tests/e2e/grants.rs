@@ -43,9 +43,9 @@ fn no_output_of_a_plugin_looks_like_a_line_of_the_host() {
                 lines.iter().find(says).cloned()
             });
         }
-        let log = host.log.all().join("\n");
-        assert_honest(format, &log);
-        assert!(log.contains("ERROR roost::store: the disk is full"), "it is shown, escaped: {log}");
+        let said = host.log.all().join("\n");
+        assert_honest(format, &said);
+        assert!(said.contains("ERROR roost::store: the disk is full"), "it is shown, escaped: {said}");
         if format == "json" {
             host.log.all().iter().for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(line)));
         }
@@ -78,8 +78,8 @@ fn no_text_of_a_device_a_file_or_a_request_looks_like_a_line_of_the_host() {
     let listener = Listener::new(broker.port);
     let host = site.start(&broker);
     listener.wait_for("declared/door");
-    let payload = FORGED.replace('\0', "");
-    broker.publish(&["-t", "declared/state", "-m", &payload]);
+    let said = FORGED.replace('\0', "");
+    broker.publish(&["-t", "declared/state", "-m", &said]);
     host.says("failed declared/declared/close");
     let address = host.address();
     let query = "plugin=%0A2027-01-01T00%3A00%3A00Z%20ERROR%E2%80%AE";
@@ -260,9 +260,9 @@ fn a_run_that_holds_a_resource_can_be_ended_after_its_plugin_was_removed() {
     fs::remove_file(site.plugin("greedy.wasm")).unwrap();
     host.says("greedy removed");
     // I5: its valve is open, and is closed when it is due.
-    let (output, _) = roost(&site, &["explain", "modest/modest/m"]);
-    assert!(output.contains("it waits to start: `pump` is in use by `greedy/greedy/hog/"), "{output}");
-    let holder = output.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
+    let (shown, _) = roost(&site, &["explain", "modest/modest/m"]);
+    assert!(shown.contains("it waits to start: `pump` is in use by `greedy/greedy/hog/"), "{shown}");
+    let holder = shown.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
     assert!(listener.heard().iter().all(|message| message.topic == "greedy/hog"));
     roost(&site, &["abandon", holder.split(' ').next().unwrap()]);
     listener.wait_for("modest/m");
@@ -291,6 +291,6 @@ fn plans_above_a_ceiling_are_refused_and_accepted_ones_are_denied() {
     site.settings("declared", &(job + "[limits]\nmemory_mib = 128\n"));
     host.says("`memory_mib` is 128, and the operator allows 64 at most");
     host.says("[ceilings]");
-    let log = host.log.all().join("\n");
-    assert!(log.contains("memory_mib = 128"), "{log}");
+    let said = host.log.all().join("\n");
+    assert!(said.contains("memory_mib = 128"), "{said}");
 }

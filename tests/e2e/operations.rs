@@ -138,12 +138,12 @@ fn after_a_restore_only_owed_steps_are_sent() {
     more(&listener, "ticking/tick");
     assert!(host.stop().success());
     let before = listener.heard();
-    let (_, output) = roost(&site, &["restore", "copy.db"]);
+    let (_, shown) = roost(&site, &["restore", "copy.db"]);
     assert!(
-        output.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
-        "{output}"
+        shown.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
+        "{shown}"
     );
-    assert!(output.contains("the previous database is kept as `data/roost.db.before-restore`"), "{output}");
+    assert!(shown.contains("the previous database is kept as `data/roost.db.before-restore`"), "{shown}");
 
     let host = site.start(&broker);
     more(&listener, "ticking/tick");

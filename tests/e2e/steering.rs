@@ -69,8 +69,8 @@ fn a_scheduled_task_is_completed_although_the_host_is_killed_twice() {
     // Its outcome is shown, with the plugin's note.
     host.says("succeeded sprinkler/garden/");
     let name = format!("sprinkler/garden/{}", text(&job, "job"));
-    let output = roost(&site, &["explain", &name]);
-    assert!(output.contains("it ran: ") && output.contains("its plugin reported: "), "{output}");
+    let shown = roost(&site, &["explain", &name]);
+    assert!(shown.contains("it ran: ") && shown.contains("its plugin reported: "), "{shown}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
         ),
         (json!({"trigger": "now", "topic": "a", "label": "a\u{202e}b"}), 422, "`label` with the character U+202E"),
         (json!({"trigger": "now", "topic": "a", "colour": "red"}), 400, "unknown field `colour`"),
-        (json!({"trigger": "now", "topic": "a", "plugin": "nobody"}), 404, "there is no plugin `nobody`"),
+        (json!({"trigger": "now", "topic": "a", "plugin": "absent"}), 404, "there is no plugin `absent`"),
         (json!({"trigger": "now", "topic": "a", "plugin": "sprinkler"}), 404, "has no device `sprinkler`"),
         (
             json!({"trigger": "now", "topic": "barn/x", "plugin": "sprinkler", "device": "garden"}),
@@ -110,10 +110,10 @@ fn a_job_that_a_plugin_or_a_grant_does_not_allow_is_refused_at_once() {
             "`topic` `barn/x` is outside what `sprinkler` may publish to",
         ),
     ];
-    for (body, expected, detail) in cases {
+    for (body, expected, shown) in cases {
         let (status, problem) = post(&address, "/api/v1/jobs", &body);
         assert_eq!(status, expected, "{body}: {problem}");
-        assert!(text(&problem, "detail").contains(detail), "{body}: {problem}\n  does not contain\n{detail}");
+        assert!(text(&problem, "detail").contains(shown), "{body}: {problem}\n  does not say\n{shown}");
     }
     assert_eq!(site.query("SELECT count(*) FROM jobs"), 1, "only the plugin's own");
     drop(host);
@@ -170,9 +170,9 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
 
     roost(&site, &["pause", "declared/declared"]);
     host.says("its device was paused");
-    let output = roost(&site, &["explain", job]);
-    assert!(output.contains("was skipped: its device was paused"), "{output}");
-    assert!(output.contains("note: its device is paused now"), "{output}");
+    let shown = roost(&site, &["explain", job]);
+    assert!(shown.contains("was skipped: its device was paused"), "{shown}");
+    assert!(shown.contains("note: its device is paused now"), "{shown}");
     roost(&site, &["resume", "declared/declared"]);
     let so_far = listener.count("declared/tick");
     listener.wait("more", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
@@ -184,32 +184,32 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
 #[test]
 fn a_command_shows_paused_parts_and_names_unknown_ones() {
     let (_broker, site, _listener, host) = garden();
-    let output_of = |arguments: &[&str]| operations::roost(&site, arguments).1;
+    let said = |arguments: &[&str]| operations::roost(&site, arguments).1;
     let refused = |arguments: &[&str]| {
         let (code, _, errors) = operations::tried(&site, arguments);
         assert_eq!(code, Some(1), "{arguments:?}: {errors}");
         errors
     };
-    let output = output_of(&["pause", "sprinkler/garden"]);
-    assert!(output.contains("the runs of its jobs are skipped until `roost resume sprinkler/garden`"), "{output}");
+    let shown = said(&["pause", "sprinkler/garden"]);
+    assert!(shown.contains("the runs of its jobs are skipped until `roost resume sprinkler/garden`"), "{shown}");
     assert!(roost(&site, &["jobs"]).contains(", paused  sprinkler/garden/water"));
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden\n"));
     let task = ["--task", "sprinkler/garden/water", "--args", r#"{"zone": 1, "minutes": 1}"#, "--id", "extra"];
-    let output = output_of(&[&["schedule", "at", "2100-07-01T06:30"][..], &task].concat());
-    assert!(output.contains("`sprinkler/garden` is paused"), "{output}");
-    output_of(&["pause", "sprinkler/garden/water"]);
+    let shown = said(&[&["schedule", "at", "2100-07-01T06:30"][..], &task].concat());
+    assert!(shown.contains("`sprinkler/garden` is paused"), "{shown}");
+    said(&["pause", "sprinkler/garden/water"]);
     assert!(roost(&site, &["status"]).contains("paused    sprinkler/garden, sprinkler/garden/water\n"));
-    let output = output_of(&["resume", "sprinkler/garden/water"]);
-    assert!(output.contains("note: `sprinkler/garden` is paused"), "{output}");
-    output_of(&["resume", "sprinkler/garden"]);
+    let shown = said(&["resume", "sprinkler/garden/water"]);
+    assert!(shown.contains("note: `sprinkler/garden` is paused"), "{shown}");
+    said(&["resume", "sprinkler/garden"]);
     assert!(!roost(&site, &["status"]).contains("paused"));
 
     let job = "sprinkler/garden/water";
     assert_eq!(operations::roost(&site, &["skip", job, "--undo"]).0, "");
-    assert!(output_of(&["skip", job]).contains("it will be skipped"));
+    assert!(said(&["skip", job]).contains("it will be skipped"));
     assert!(roost(&site, &["jobs"]).contains(", skipped  sprinkler/garden/water"));
     assert!(roost(&site, &["skip", job, "--undo"]).starts_with(job));
-    assert!(output_of(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be skipped"));
+    assert!(said(&["skip", job, "--undo"]).contains("no run of `sprinkler/garden/water` was to be skipped"));
 
     for (arguments, expected) in [
         (&["cancel", "radio"][..], "no ad-hoc job `radio`\nhint: `roost jobs roost` lists"),
@@ -231,14 +231,14 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
     assert!(refused(&["cancel", "hurly"]).contains("did you mean `hourly`?"));
     roost(&site, &["schedule", "now", "--topic", "a", "--id", "once"]);
     host.says("succeeded roost/api/once");
-    let (table, output) = operations::roost(&site, &["jobs", "roost"]);
-    assert!(!table.contains("roost/api/once") && output.contains("no next run: 1 job"), "{table}{output}");
+    let (table, shown) = operations::roost(&site, &["jobs", "roost"]);
+    assert!(!table.contains("roost/api/once") && shown.contains("no next run: 1 job"), "{table}{shown}");
     assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never  "));
     for what in [&["jobs", "sprinklr"][..], &["runs", "--plugin", "sprinklr"], &["timeline", "--plugin", "sprinklr"]] {
-        let output = output_of(what);
-        assert!(output.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {output}");
+        let shown = said(what);
+        assert!(shown.contains("there is no plugin `sprinklr` now: did you mean `sprinkler`?"), "{what:?}: {shown}");
     }
-    assert!(output_of(&["jobs", "sprinkler/lawn"]).contains("plugin `sprinkler` has no device `lawn` now"));
+    assert!(said(&["jobs", "sprinkler/lawn"]).contains("plugin `sprinkler` has no device `lawn` now"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::operations::{runs, text};
 
 /// Runs a command on a plugin, and returns its output.
-fn output(command: &str, name: &str, arguments: &[&str]) -> String {
+fn said(command: &str, name: &str, arguments: &[&str]) -> String {
     let site = Site::new();
     site.drop_in(&guest(name), name);
     let output = site.command(&[&[command, &format!("plugins/{name}.wasm")], arguments].concat()).output().unwrap();
@@ -25,8 +25,8 @@ fn a_failed_task_is_reported_with_the_plugins_fault() {
         (
             "task-oversteps",
             &[
-                "task `outside-grant`, step 1: `topic` `somebody/else/door` is outside what `task-oversteps` may publish to",
-                "publish = [\"task-oversteps/#\", \"somebody/else/door\"]",
+                "task `outside-grant`, step 1: `topic` `neighbour/door` is outside what `task-oversteps` may publish to",
+                "publish = [\"task-oversteps/#\", \"neighbour/door\"]",
                 "`run-task` returned more than 1 MiB to the host",
                 "task `many-steps`: `steps` 101: there may be 0 to 100",
                 "task `long-note`: `note` of 4097 bytes",
@@ -34,21 +34,18 @@ fn a_failed_task_is_reported_with_the_plugins_fault() {
         ),
         ("task-traps", &["`run-task` trapped", "the valve is jammed"]),
     ] {
-        let output = output("simulate", name, &["--from", "2027-03-01", "--days", "1"]);
+        let said = said("simulate", name, &["--from", "2027-03-01", "--days", "1"]);
         for text in texts {
-            assert!(output.contains(text), "{name}: no `{text}` in\n{output}");
+            assert!(said.contains(text), "{name}: no `{text}` in\n{said}");
         }
-        assert!(output.contains("0 messages"), "{name}: {output}");
+        assert!(said.contains("0 messages"), "{name}: {said}");
     }
 }
 
 #[test]
 fn a_check_shows_the_tasks_of_a_plugin() {
-    let output = output("check", "task-errors", &[]);
-    assert!(
-        output.contains("\n  task rinse: Never works\n") && output.contains("\n      calls task rinse\n"),
-        "{output}"
-    );
+    let shown = said("check", "task-errors", &[]);
+    assert!(shown.contains("\n  task rinse: Never works\n") && shown.contains("\n      calls task rinse\n"), "{shown}");
 
     let site = Site::new();
     site.drop_in(&sample("sprinkler"), "sprinkler");

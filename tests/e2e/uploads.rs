@@ -72,8 +72,8 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
     assert!(shown["used"]["plan_ms"].is_u64() && shown["used"]["memory_bytes"].as_u64() > Some(0), "{shown}");
     assert_eq!((&shown["limits"]["memory_mib"], &shown["used"]["failed"]), (&256.into(), &0.into()));
     assert!(shown["tasks"].as_array().unwrap().iter().any(|task| task["task"] == "open"), "{shown}");
-    let (output, _) = roost(&site, &["plugins", "coop-door"]);
-    assert!(output.contains("state     running, since ") && output.contains("task      open: "), "{output}");
+    let (shown, _) = roost(&site, &["plugins", "coop-door"]);
+    assert!(shown.contains("state     running, since ") && shown.contains("task      open: "), "{shown}");
     assert!(roost(&site, &["plugins"]).0.contains("coop-door  running"));
 
     let again = upload(&site, &sample("coop-door"), &["--check"]);
@@ -83,8 +83,8 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
     assert!(bytes(&site, "coop-door").is_none() && site.plugin("coop-door.toml").exists());
     host.says("coop-door removed");
     becomes(&host, &site, "coop-door", "it to be gone", Value::is_null);
-    let (fine, output) = self::tried(&site, &["remove", "coop-door"]);
-    assert!(!fine && output.contains("does not exist"), "{output}");
+    let (fine, shown) = self::tried(&site, &["remove", "coop-door"]);
+    assert!(!fine && shown.contains("does not exist"), "{shown}");
     assert!(host.stop().success());
 }
 
@@ -95,7 +95,7 @@ fn a_new_version_reports_its_changes_and_a_broken_one_changes_nothing() {
     let whole = fs::read(guest("declared")).unwrap();
     let file = site.path().join("declared.wasm");
     // On a busy machine some of them reach their time limit first.
-    for (what, content, expected) in [
+    for (what, content, says) in [
         ("garbage", b"not a plugin".to_vec(), "it is not a WebAssembly component"),
         ("nothing", Vec::new(), "the file is empty"),
         ("half of it", whole[..whole.len() / 2].to_vec(), "the file is truncated"),
@@ -111,8 +111,8 @@ fn a_new_version_reports_its_changes_and_a_broken_one_changes_nothing() {
     ] {
         fs::write(&file, content).unwrap();
         for check in [&["--check"][..], &[]] {
-            let (fine, output) = tried(&site, &[&["upload", file.to_str().unwrap()], check].concat());
-            assert!(!fine && output.contains(expected), "{what}: {output}");
+            let (fine, shown) = tried(&site, &[&["upload", file.to_str().unwrap()], check].concat());
+            assert!(!fine && shown.contains(says), "{what}: {shown}");
         }
     }
     assert_eq!(bytes(&site, "declared"), before);
@@ -120,10 +120,10 @@ fn a_new_version_reports_its_changes_and_a_broken_one_changes_nothing() {
     assert_eq!((text(&shown, "state"), &shown["error"], &shown["used"]["traps"]), ("running", &Value::Null, &0.into()));
     more(&listener, "declared/tick");
 
-    let (fine, output) = tried(&site, &["upload", file.to_str().unwrap(), "--as", "changes_often"]);
-    assert!(!fine && output.contains("--as changes-often"), "{output}");
-    let (fine, output) = tried(&site, &["upload", "no-such.wasm"]);
-    assert!(!fine && output.contains("cannot be read"), "{output}");
+    let (fine, shown) = tried(&site, &["upload", file.to_str().unwrap(), "--as", "changes_often"]);
+    assert!(!fine && shown.contains("--as changes-often"), "{shown}");
+    let (fine, shown) = tried(&site, &["upload", "no-such.wasm"]);
+    assert!(!fine && shown.contains("cannot be read"), "{shown}");
     assert!(host.stop().success());
 }
 
@@ -174,8 +174,8 @@ fn the_previous_version_can_be_rolled_back_to_even_over_a_restart() {
         installed
     };
     let one = install(&first);
-    let (fine, output) = tried(&site, &["rollback", "declared"]);
-    assert!(!fine && output.contains("no other version of it has run"), "{output}");
+    let (fine, shown) = tried(&site, &["rollback", "declared"]);
+    assert!(!fine && shown.contains("no other version of it has run"), "{shown}");
     let two = install(&second);
     assert_eq!((counts(&two["jobs"]), &two["new"]), ([0, 0, 0, 1], &false.into()), "{two}");
     assert!(host.stop().success());
@@ -205,8 +205,8 @@ fn the_previous_version_can_be_rolled_back_to_even_over_a_restart() {
     becomes(&host, &site, "declared", "it to be refused", |plugin| plugin["state"] == "outdated");
     assert_eq!(json(&site, &["rollback", "declared"])["component"], one["component"]);
     becomes(&host, &site, "declared", "it to be in order", |plugin| plugin["state"] == "running");
-    let (fine, output) = tried(&site, &["rollback", "other"]);
-    assert!(!fine && output.contains("there is no plugin `other`"), "{output}");
+    let (fine, shown) = tried(&site, &["rollback", "other"]);
+    assert!(!fine && shown.contains("there is no plugin `other`"), "{shown}");
     assert!(host.stop().success());
 }
 
@@ -217,11 +217,11 @@ fn a_folder_on_a_missing_disk_is_not_changed() {
     fs::rename(site.path().join("plugins"), &away).unwrap();
     let file = guest("at-once");
     let put = ["upload", file.to_str().unwrap(), "--as", "other"];
-    let (fine, output) = tried(&site, &put);
-    assert!(!fine && output.contains("as if its disk were missing"), "{output}");
+    let (fine, shown) = tried(&site, &put);
+    assert!(!fine && shown.contains("as if its disk were missing"), "{shown}");
     fs::create_dir(site.path().join("plugins")).unwrap();
-    let (fine, output) = tried(&site, &put);
-    assert!(!fine && output.contains("as if its disk were missing"), "{output}");
+    let (fine, shown) = tried(&site, &put);
+    assert!(!fine && shown.contains("as if its disk were missing"), "{shown}");
     assert_eq!(fs::read_dir(site.path().join("plugins")).unwrap().count(), 0);
     assert!(host.stop().success());
 }

@@ -20,7 +20,7 @@ fn schedule(address: &str, job: &Value) {
 
 /// Explains a job until the output contains a text.
 fn explain_until(host: &Roost, site: &Site, job: &str, expected: &str) -> String {
-    host.until(expected, || Some(roost(site, &["explain", job])).filter(|explanation| explanation.contains(expected)))
+    host.until(expected, || Some(roost(site, &["explain", job])).filter(|shown| shown.contains(expected)))
 }
 
 #[test]
@@ -35,25 +35,18 @@ fn each_manual_run_is_explained_at_its_time_and_the_last_one_without_a_time() {
     for _ in 0..14 {
         let run = roost(&site, &["run-now", job]).trim().to_owned();
         // Explained at once: it is not mistaken for another run, neither under way nor just ended.
-        let explanation: Value = serde_json::from_str(&roost(&site, &["explain", job, "--json"])).unwrap();
-        assert_eq!(text(&explanation["run"], "run"), run, "{explanation}");
+        let shown: Value = serde_json::from_str(&roost(&site, &["explain", job, "--json"])).unwrap();
+        assert_eq!(text(&shown["run"], "run"), run, "{shown}");
         runs.push(run);
     }
     for run in &runs {
         let at = run.split('/').nth(3).unwrap();
-        let explanation: Value = serde_json::from_str(&roost(&site, &["explain", job, "--at", at, "--json"])).unwrap();
-        assert_eq!(
-            (text(&explanation["run"], "run"), text(&explanation, "verdict")),
-            (run.as_str(), "succeeded"),
-            "{explanation}"
-        );
+        let shown: Value = serde_json::from_str(&roost(&site, &["explain", job, "--at", at, "--json"])).unwrap();
+        assert_eq!((text(&shown["run"], "run"), text(&shown, "verdict")), (run.as_str(), "succeeded"), "{shown}");
     }
-    let explanation = roost(&site, &["explain", job]);
-    assert!(
-        explanation.starts_with("it ran: it was started by hand ") && explanation.contains(", began at once"),
-        "{explanation}"
-    );
-    assert!(explanation.contains("note: it is due next "), "{explanation}");
+    let shown = roost(&site, &["explain", job]);
+    assert!(shown.starts_with("it ran: it was started by hand ") && shown.contains(", began at once"), "{shown}");
+    assert!(shown.contains("note: it is due next "), "{shown}");
 }
 
 #[test]
@@ -63,9 +56,8 @@ fn a_run_that_has_just_ended_is_not_mistaken_for_one_that_never_was() {
     for so_far in 1..=8 {
         // Explained right after it was sent, when its end may not be on disk yet.
         listener.wait("a tick", |heard| ticks(heard) > so_far);
-        let explanation: Value =
-            serde_json::from_str(&roost(&site, &["explain", "ticking/ticking/tick", "--json"])).unwrap();
-        assert!(["succeeded", "running"].contains(&text(&explanation, "verdict")), "{explanation}");
+        let shown: Value = serde_json::from_str(&roost(&site, &["explain", "ticking/ticking/tick", "--json"])).unwrap();
+        assert!(["succeeded", "running"].contains(&text(&shown, "verdict")), "{shown}");
     }
 }
 
@@ -78,14 +70,13 @@ fn a_delayed_run_is_explained_with_its_start_and_whether_it_will_run() {
     let job = "roost/api/lamp";
     let before = explain_until(&host, &site, job, "and starts ");
     let started = explain_until(&host, &site, job, "it has not started yet: it was due ");
-    let starts =
-        |explanation: &str| explanation.split_once("and starts ").unwrap().1.lines().next().unwrap().to_owned();
+    let starts = |shown: &str| shown.split_once("and starts ").unwrap().1.lines().next().unwrap().to_owned();
     assert!(started.contains(", because its runs are spread over 1d"), "{started}");
     assert_eq!(starts(&before), starts(&started));
     assert!(started.contains("note: it is never due again") && !started.contains("due next"), "{started}");
     roost(&site, &["skip", job]);
-    let explanation = roost(&site, &["explain", job]);
-    assert!(explanation.contains("and will be skipped, because the operator requested it"), "{explanation}");
+    let shown = roost(&site, &["explain", job]);
+    assert!(shown.contains("and will be skipped, because the operator requested it"), "{shown}");
 }
 
 #[test]
@@ -97,14 +88,13 @@ fn a_run_that_waits_for_the_connection_is_explained_as_too_late() {
     host.says("lost");
     schedule(&host.address(), &json!({"trigger": "now", "topic": "lamp", "id": "lamp", "policy": {"grace_ms": 3_000}}));
     let job = "roost/api/lamp";
-    let explanation = explain_until(&host, &site, job, "waits for the connection");
+    let shown = explain_until(&host, &site, job, "waits for the connection");
     assert!(
-        explanation.contains("it will be missed if the connection is not back by ")
-            || explanation.contains("it had until "),
-        "{explanation}"
+        shown.contains("it will be missed if the connection is not back by ") || shown.contains("it had until "),
+        "{shown}"
     );
     explain_until(&host, &site, job, "to start, and will be missed when the connection is back");
     broker.start();
-    let explanation = explain_until(&host, &site, job, "was missed: there was no connection to the broker");
-    assert!(explanation.contains(" late, and its grace is 3s"), "{explanation}");
+    let shown = explain_until(&host, &site, job, "was missed: there was no connection to the broker");
+    assert!(shown.contains(" late, and its grace is 3s"), "{shown}");
 }

@@ -125,7 +125,7 @@ fn of_the_steps(steps: &mut Vec<Step>, rule: &str) -> bool {
     let properties = MessageProperties { expiry_ms: None, content_type: None, response_topic: None, user: None };
     let (own, pointer) = (message.topic.clone(), "/state".to_owned());
     match rule {
-        "ungranted-topic" => message.topic = "somebody/else/door".into(),
+        "ungranted-topic" => message.topic = "neighbour/door".into(),
         "wildcard-topic" => message.topic.push_str("/#"),
         "empty-topic" => message.topic = String::new(),
         "dollar-topic" => message.topic = "$SYS/broker".into(),
@@ -144,7 +144,7 @@ fn of_the_steps(steps: &mut Vec<Step>, rule: &str) -> bool {
             let user = Some(vec![("a".into(), "1".into()); 17]);
             message.properties = Some(MessageProperties { user, ..properties });
         }
-        "ungranted-report" => confirm(step, "somebody/else/door", Matches::Any, 1_000),
+        "ungranted-report" => confirm(step, "neighbour/door", Matches::Any, 1_000),
         "impatient" => confirm(step, &own, Matches::Any, 0),
         "bad-json" => confirm(step, &own, Matches::Json(JsonValue { pointer, value: "open".into() }), 1_000),
         "bad-range" => confirm(step, &own, Matches::JsonRange(JsonRange { pointer, min: 2.0, max: 1.0 }), 1_000),

@@ -21,7 +21,7 @@ impl Tasks for TaskOversteps {
     fn run_task(&self, ctx: &Context, task: &Task) -> Result<Reply> {
         let own = ctx.topic("x");
         Ok(match task.name() {
-            "outside-grant" => Messages::new().publish("somebody/else/door", "OPEN").into(),
+            "outside-grant" => Messages::new().publish("neighbour/door", "OPEN").into(),
             // Each one is small enough.
             "too-much" => (0..5).fold(Messages::new(), |all, _| all.publish(&own, vec![b'x'; 256 << 10])).into(),
             "many-steps" => (0..101).fold(Messages::new(), |all, _| all.publish(&own, "")).into(),
