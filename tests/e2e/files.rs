@@ -66,9 +66,9 @@ fn the_data_folder_is_for_its_user_alone() {
     site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    let log = host.says("was open to other users (mode 777)");
+    let log = host.wait_for_log("was open to other users (mode 777)");
     assert!(log.contains("for the user that runs Roost alone"), "{log}");
-    host.says("declared loaded");
+    host.wait_for_log("declared loaded");
     roost(&site, &["backup", "copy.db"]);
     assert_eq!((mode(&data), mode(&site.path().join("copy.db"))), (0o700, 0o600));
     let found = below(&data);
@@ -127,7 +127,7 @@ fn a_data_folder_of_another_user_is_refused() {
     assert!(log.contains("it is a link, and must be a file"), "{log}");
     fs::remove_file(data.join("lock")).unwrap();
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
     assert!(host.stop().success());
 }
@@ -142,10 +142,10 @@ fn a_grant_that_was_widened_on_disk_is_not_used() {
     assert!(text.contains("declared/#"), "{text}");
     fs::write(&path, text.replace("declared/#", "#")).unwrap();
     let host = site.start(&broker);
-    let log = host.says("is damaged: its contents do not match its name");
+    let log = host.wait_for_log("is damaged: its contents do not match its name");
     assert!(log.contains("so it gets the default grant"), "{log}");
     // The file in the folder counts again.
-    host.says("declared loaded");
+    host.wait_for_log("declared loaded");
     host.log.wait("it to be kept anew", |_| (fs::read_to_string(&path).unwrap() == text).then_some(()));
     assert!(host.stop().success());
 }
@@ -162,12 +162,12 @@ fn the_target_of_a_link_is_not_shown() {
     let secret = site.path().join("secret");
     fs::write(&secret, "hunter2\nswordfish = 1\n").unwrap();
     symlink(&secret, site.plugin("spy.wasm")).unwrap();
-    host.says("it is not a WebAssembly component");
+    host.wait_for_log("it is not a WebAssembly component");
     fs::remove_file(site.plugin("spy.wasm")).unwrap();
     fs::write(&secret, "swordfish = 1\n").unwrap();
     symlink(&secret, site.plugin("spy.toml")).unwrap();
     site.drop_in(&guest("declared"), "spy");
-    let log = host.says("spy.toml:1:1: the settings are invalid");
+    let log = host.wait_for_log("spy.toml:1:1: the settings are invalid");
     let all = [log, everything(&site, &host)].concat();
     assert!(!all.contains("hunter2") && !all.contains("swordfish"), "{all}");
     // `roost check` shows it to a user that may read it.
@@ -189,8 +189,8 @@ fn a_link_of_another_user_to_a_foreign_file_is_not_followed() {
     lchown(site.plugin("theirs.wasm"), Some(OTHER), None).unwrap();
     symlink(&elsewhere, site.plugin("ours.wasm")).unwrap();
     let host = site.start(&broker);
-    host.says("ours loaded");
-    let log = host.says("theirs.wasm` of user 54321 leads to a file that this user does not own");
+    host.wait_for_log("ours loaded");
+    let log = host.wait_for_log("theirs.wasm` of user 54321 leads to a file that this user does not own");
     assert!(log.contains("put the file itself there"), "{log}");
     assert!(host.stop().success());
 }
@@ -203,16 +203,16 @@ fn a_token_that_other_users_can_use_is_reported_or_refused() {
     fs::write(site.path().join("roost.toml"), "[http]\ntoken_file = \"token\"\n").unwrap();
     set_mode(&token, 0o644);
     let host = site.start(&broker);
-    host.says("every user of this machine can read the token file");
-    host.says("chmod 600");
-    host.says("connected to the broker");
+    host.wait_for_log("every user of this machine can read the token file");
+    host.wait_for_log("chmod 600");
+    host.wait_for_log("connected to the broker");
     assert!(host.stop().success());
     set_mode(&token, 0o666);
     let log = refused(&site, &broker);
     assert!(log.contains("every user of this machine can change the token file") && log.contains("chmod 600"), "{log}");
     set_mode(&token, 0o600);
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     assert!(!host.log.all().iter().any(|line| line.contains("the token file")));
     assert!(host.stop().success());
 }

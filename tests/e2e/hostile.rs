@@ -44,7 +44,7 @@ fn wait_for_refusals(host: &Roost, site: &Site, names: &[String]) -> HashMap<Str
             return refused;
         }
         let missing = names.iter().find(|name| !refused.contains_key(*name)).unwrap();
-        host.says(&format!("plugin `{missing}` was not loaded"));
+        host.wait_for_log(&format!("plugin `{missing}` was not loaded"));
         refused =
             host.until("that in the list", || Some(refusals(site)).filter(|refused| refused.contains_key(missing)));
     }
@@ -61,7 +61,7 @@ fn hostile_plugins_cost_a_good_plugin_no_tick_and_the_host_no_memory() {
     ticks(&site);
     let host = site.start(&broker);
     let ticked = "SELECT count(DISTINCT device) FROM history WHERE plugin = 'good'";
-    host.says("jobs of `good`: 20 new");
+    host.wait_for_log("jobs of `good`: 20 new");
     host.has(&site, ticked, DEVICES);
 
     let names = hostile::drop_all(&site);
@@ -81,14 +81,14 @@ fn hostile_plugins_cost_a_good_plugin_no_tick_and_the_host_no_memory() {
         assert!(refused[name].0.contains(text), "{name}: {}", refused[name].0);
     }
     for number in 0..3 {
-        host.says(&format!("jobs of `hoards-{number}`: 1 new"));
+        host.wait_for_log(&format!("jobs of `hoards-{number}`: 1 new"));
     }
     for odd in [
         "`plugins/pipe.wasm` was not read",
         "`plugins/folder.wasm` was not read",
         "`plugins/two words.wasm` was not loaded",
     ] {
-        host.says(odd);
+        host.wait_for_log(odd);
     }
     // A bomb goes off while the host stops.
     site.drop_in(&guest("compile-bomb"), "compile-bomb");

@@ -53,7 +53,7 @@ fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {
 
 /// Waits for more messages on a topic.
 fn more(listener: &Listener, topic: &str) {
-    let count = |heard: &[Message]| heard.iter().filter(|message| message.topic == topic).count();
-    let so_far = count(&listener.heard());
-    listener.wait("more of them", |heard| count(heard) > so_far + 1);
+    let count = |messages: &[Message]| messages.iter().filter(|message| message.topic == topic).count();
+    let so_far = count(&listener.messages());
+    listener.wait("more of them", |messages| count(messages) > so_far + 1);
 }
