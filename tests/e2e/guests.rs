@@ -152,7 +152,10 @@ fn if_machine_code_is_forbidden_the_hint_names_the_setting() {
         return;
     }
     let report = String::from_utf8(output.stderr).unwrap();
-    assert!(report.contains("machine code cannot be run") && report.contains("MemoryDenyWriteExecute"), "{report}");
+    assert!(
+        report.contains("machine code cannot be executed") && report.contains("MemoryDenyWriteExecute"),
+        "{report}"
+    );
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Planned {
             job: view.job.clone(),
             site: *view.site,
             paused: view.paused,
-            skip: view.job_override.and_then(|wish| wish.skip),
+            skip: view.job_override.and_then(|job_override| job_override.skip),
             next: view.next,
             origin: view.origin,
             watermark: view.watermark,
