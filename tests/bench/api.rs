@@ -1,5 +1,5 @@
-//! Whether clients of the HTTP API delay messages: the same host alone, and with 200 open event streams and 500 requests a
-//! second.
+//! Whether clients of the HTTP API delay messages: the same host alone, and with 200 open event streams and 500
+//! requests a second.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -40,7 +40,8 @@ fn job(id: &str, trigger: &str, topic: &str) -> String {
     )
 }
 
-/// Starts a broker, a listener, and a host with a plugin `name` that publishes each second, and waits for its first messages.
+/// Starts a broker, a listener, and a host with a plugin `name` that publishes each second, and waits for its first
+/// messages.
 fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);

@@ -107,8 +107,8 @@ fn the_service_manager_is_notified_of_the_start_of_life_and_of_the_stop() {
     assert!(host.wait().unwrap().success());
 }
 
-/// The data folder is a small file system of its own, which is mounted only for the host. A shell restarts the host, as a
-/// service manager would.
+/// The data folder is a small file system of its own, which is mounted only for the host. A shell restarts the host, as
+/// a service manager would.
 #[test]
 fn a_host_with_a_full_disk_recovers_when_there_is_room() {
     let (broker, site) = (Broker::new(), Site::new());
