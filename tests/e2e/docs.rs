@@ -71,9 +71,9 @@ fn world() -> (Broker, Site, Roost) {
     fs::create_dir(site.path().join("new")).expect("a folder");
     fs::write(site.path().join("new/coop-door.wasm"), component).expect("a file");
     let roost = site.start(&broker);
-    roost.says("jobs of `coop-door`");
-    roost.says("jobs of `greenhouse`");
-    roost.says("jobs of `sprinkler`");
+    roost.wait_for_log("jobs of `coop-door`");
+    roost.wait_for_log("jobs of `greenhouse`");
+    roost.wait_for_log("jobs of `sprinkler`");
     (broker, site, roost)
 }
 
