@@ -253,8 +253,8 @@ impl<'w> Simulation<'w> {
         let confirm = body.step(step).and_then(|step| step.confirm());
         let waits = |(_, topic): &(&WatchId, &Topic)| confirm.as_ref().is_some_and(|confirm| confirm.topic == **topic);
         for (watch, _) in self.watches.iter().filter(waits) {
-            let said = String::new();
-            self.events.push_back(Event::Reported { link, watch: *watch, matches: true, retained: false, said });
+            let excerpt = String::new();
+            self.events.push_back(Event::Reported { link, watch: *watch, matches: true, retained: false, excerpt });
         }
         let sent = Sent { occurrence: run.occurrence, step, body };
         self.push(run.plugin, run.device, Some(run.job), SimulatedEventKind::Message(sent));

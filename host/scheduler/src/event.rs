@@ -184,8 +184,8 @@ pub enum Event {
         matches: bool,
         /// Whether the broker had retained it: it may be old.
         retained: bool,
-        /// The beginning of its payload, to be shown to users.
-        said: String,
+        /// The beginning of its payload, for users.
+        excerpt: String,
     },
 }
 

@@ -93,7 +93,7 @@ pub enum Attempt {
         /// How long the report was waited for, in milliseconds.
         within_ms: u32,
         /// The beginning of the device's last report, if there was one.
-        said: Option<String>,
+        last_report: Option<String>,
     },
 }
 
@@ -385,9 +385,9 @@ impl fmt::Display for Attempt {
             }
             Self::PossiblySent => f.write_str("it was possibly sent"),
             Self::Prevented(why) | Self::Unanswered(why) => f.write_str(why),
-            Self::NoReport { within_ms, said } => {
+            Self::NoReport { within_ms, last_report } => {
                 write!(f, "the device did not confirm the step within {}", Duration((*within_ms).into()))?;
-                said.as_ref().map_or(Ok(()), |said| write!(f, "; its last report was `{said}`"))
+                last_report.as_ref().map_or(Ok(()), |last_report| write!(f, "; its last report was `{last_report}`"))
             }
         }
     }

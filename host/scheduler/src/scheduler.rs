@@ -286,8 +286,8 @@ impl Scheduler {
             Event::Deferred { link, attempt, wait_ms } => self.deferred(now, link, attempt, wait_ms, &mut out),
             Event::EndedLink { link, attempt, how } => self.ended_link(now, link, attempt, how, &mut out),
             Event::Watching { link, watch, refused } => self.watch_answered(now, link, watch, refused, &mut out),
-            Event::Reported { link, watch, matches, retained, said } => {
-                self.reported(now, link, watch, Report { matches, retained, said }, &mut out);
+            Event::Reported { link, watch, matches, retained, excerpt } => {
+                self.reported(now, link, watch, Report { matches, retained, excerpt }, &mut out);
             }
         }
         if !self.failing {

@@ -63,9 +63,9 @@ impl PendingEvents {
             return self.answers.pop_front();
         }
         let kind = self.reports.pop_front()?;
-        let said = self.newest.remove(&kind)?.as_ref().to_owned();
+        let excerpt = self.newest.remove(&kind)?.as_ref().to_owned();
         let Kind { watch, matches, retained } = kind;
-        Some(Event::Reported { link: self.link, watch, matches, retained, said })
+        Some(Event::Reported { link: self.link, watch, matches, retained, excerpt })
     }
 }
 
@@ -76,9 +76,9 @@ mod tests {
     fn drain(pending: &mut PendingEvents) -> Vec<String> {
         let name = |event| match event {
             Event::Acked { attempt, .. } => format!("acked {attempt}"),
-            Event::Reported { watch, matches, retained, said, .. } => {
+            Event::Reported { watch, matches, retained, excerpt, .. } => {
                 let retained = if retained { ", retained" } else { "" };
-                format!("{watch}: {said}{}{retained}", if matches { "!" } else { "" })
+                format!("{watch}: {excerpt}{}{retained}", if matches { "!" } else { "" })
             }
             other => panic!("unexpected {other:?}"),
         };

@@ -109,7 +109,7 @@ impl TryFrom<FailedRecord> for Failed {
             AttemptRecord::PossiblySent => Attempt::PossiblySent,
             AttemptRecord::Prevented(why) => Attempt::Prevented(why),
             AttemptRecord::Unanswered(why) => Attempt::Unanswered(why),
-            AttemptRecord::NoReport { within_ms, said } => Attempt::NoReport { within_ms, said },
+            AttemptRecord::NoReport { within_ms, said } => Attempt::NoReport { within_ms, last_report: said },
         };
         Ok(Self { step, attempts, last })
     }
@@ -156,8 +156,8 @@ impl From<&Failed> for FailedRecord {
             Attempt::PossiblySent => AttemptRecord::PossiblySent,
             Attempt::Prevented(why) => AttemptRecord::Prevented(why.clone()),
             Attempt::Unanswered(why) => AttemptRecord::Unanswered(why.clone()),
-            Attempt::NoReport { within_ms, said } => {
-                AttemptRecord::NoReport { within_ms: *within_ms, said: said.clone() }
+            Attempt::NoReport { within_ms, last_report } => {
+                AttemptRecord::NoReport { within_ms: *within_ms, said: last_report.clone() }
             }
         };
         Self { step: *step, attempts: *attempts, last }

@@ -156,9 +156,9 @@ fn failed(variant: u32) -> Failed {
         1 => Attempt::Refused("no \"right\"".into()),
         2 => Attempt::Overtaken,
         3 => Attempt::PossiblySent,
-        4 => Attempt::NoReport { within_ms: variant, said: None },
+        4 => Attempt::NoReport { within_ms: variant, last_report: None },
         7 => Attempt::Unanswered("trap".into()),
-        _ => Attempt::NoReport { within_ms: variant, said: Some("OPENING\u{1}".into()) },
+        _ => Attempt::NoReport { within_ms: variant, last_report: Some("OPENING\u{1}".into()) },
     };
     Failed { step: 1, attempts: 3, last }
 }

@@ -104,7 +104,7 @@ impl Scheduler {
     fn denied(&self, run: &Run) -> Option<Denied> {
         let key = self.plugin_keys.get(&run.id.plugin)?;
         let grant = &self.plugins.get(*key)?.grant;
-        let no = |step: StepRef<'_>| {
+        let denial = |step: StepRef<'_>| {
             if let Some(excess) = grant.excess(step.topic(), step.qos, step.retain) {
                 let topic = Topic::known(step.topic());
                 return Some(match excess {
@@ -116,7 +116,7 @@ impl Scheduler {
             let report = step.confirm()?.topic;
             (!grant.allows_subscribe(report.as_str())).then_some(Denied::Report(report))
         };
-        run.body.steps().find_map(no)
+        run.body.steps().find_map(denial)
     }
 
     /// Sends the current step, as soon as the changes that it depends on are durable.
@@ -320,7 +320,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let topic = run.body.step(run.step()).map(|step| Topic::known(step.topic()));
         run.held_by = topic.map(Cause::HeldBack);
-        if run.has_report_that_counts() {
+        if run.take_counting_report() {
             self.start_without_sending(now, slot, out);
             return self.next_step(now, slot, out);
         }

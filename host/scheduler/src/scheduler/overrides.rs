@@ -78,21 +78,21 @@ impl Scheduler {
         level(self.devices.get(*plugin.devices.get(&run.id.device)?)?, Some(plugin))
     }
 
-    /// Returns whether a device has an ad-hoc job of that name. A finished one is removed.
-    pub(super) fn is_ad_hoc(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
+    /// Frees a job's name for a plan, by removing a finished ad-hoc job. Returns whether the plan may use it.
+    pub(super) fn free_name(&mut self, device: DeviceKey, id: &str, out: &mut Step) -> bool {
         if self.ad_hoc.is_empty() {
-            return false;
+            return true;
         }
-        let Some(key) = self.job_key(device, id).filter(|key| self.ad_hoc.contains_key(key)) else { return false };
-        if self.is_finished(key).is_some() {
+        let Some(key) = self.job_key(device, id).filter(|key| self.ad_hoc.contains_key(key)) else { return true };
+        let is_finished = self.finished_at(key).is_some();
+        if is_finished {
             self.drop_job(key, out);
-            return false;
         }
-        true
+        is_finished
     }
 
     /// Returns the last occurrence of a job that is never due again and has no runs left.
-    fn is_finished(&self, key: JobKey) -> Option<Instant> {
+    fn finished_at(&self, key: JobKey) -> Option<Instant> {
         let state = self.jobs.get(key).filter(|state| state.next == Next::Never && state.unconfirmed.is_none())?;
         // A sun trigger may be due once the device has a location.
         let is_over = !matches!(state.job.trigger, Trigger::Sun(_)) && self.run_slots(key).next().is_none();
@@ -196,7 +196,7 @@ impl Scheduler {
 
     /// Removes ad-hoc jobs that finished before an instant, the oldest first. Returns whether there are more.
     fn drop_finished(&mut self, before: Instant, out: &mut Step) -> bool {
-        let is_finished = |key: &JobKey| Some((self.is_finished(*key).filter(|at| *at < before)?, *key));
+        let is_finished = |key: &JobKey| Some((self.finished_at(*key).filter(|at| *at < before)?, *key));
         let mut finished: Vec<(Instant, JobKey)> = self.ad_hoc.keys().filter_map(is_finished).collect();
         finished.sort_unstable();
         let is_more = finished.len() > limits::JOBS_PER_STEP;

@@ -29,7 +29,7 @@ pub(super) struct Comparison {
     is_ad_hoc: bool,
     /// The device's site for this plan.
     site: Site,
-    left: vec::IntoIter<PackedJob>,
+    remaining: vec::IntoIter<PackedJob>,
     /// The device's ad-hoc jobs, if the device has moved and they must be examined.
     ad_hoc: vec::IntoIter<PackedJob>,
     unchanged: HashSet<JobKey>,
@@ -67,12 +67,12 @@ impl Scheduler {
     /// Compares some jobs of a plan, and adopts the plan after the last one.
     pub(super) fn compare(&mut self, now: Instant, mut comparison: Comparison, out: &mut Step) {
         for _ in 0..limits::JOBS_PER_STEP {
-            let Some(job) = comparison.left.next() else {
+            let Some(job) = comparison.remaining.next() else {
                 let Some(job) = comparison.ad_hoc.next() else { return self.compared(now, comparison, out) };
                 self.compare_job(now, &mut comparison, job, out);
                 continue;
             };
-            if self.is_ad_hoc(comparison.device, job.body.id(), out) {
+            if !self.free_name(comparison.device, job.body.id(), out) {
                 let error = format!(
                     "job `{0}`: there is a job of that name that was made by hand\ncancel it (`roost cancel`), or give the \
                      plugin's job another name",
@@ -325,7 +325,7 @@ impl Comparison {
 
     pub(super) fn new(now: Instant, series: u32, device: DeviceKey, plan: Plan, site: Site) -> Self {
         // The clock may have been set back since the request.
-        let (requested_at, left) = (plan.requested_at.min(now), plan.jobs.into_iter());
+        let (requested_at, remaining) = (plan.requested_at.min(now), plan.jobs.into_iter());
         let (ad_hoc, unchanged, staged) = (Vec::new().into_iter(), HashSet::new(), Vec::new());
         Self {
             device,
@@ -334,7 +334,7 @@ impl Comparison {
             begins_series: false,
             is_ad_hoc: false,
             site,
-            left,
+            remaining,
             ad_hoc,
             unchanged,
             staged,

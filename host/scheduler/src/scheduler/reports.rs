@@ -25,21 +25,21 @@ pub(super) struct Watch {
     /// When the wait for the report ends.
     pub(super) until: Option<Instant>,
     /// The beginning of its last report that did not match.
-    said: Option<String>,
+    last_report: Option<String>,
 }
 
 /// A report of a device.
 pub(super) struct Report {
     pub(super) matches: bool,
     pub(super) retained: bool,
-    pub(super) said: String,
+    pub(super) excerpt: String,
 }
 
 impl Run {
     /// Returns whether the device has confirmed the step although the attempt that just ended was never sent. Without
     /// an earlier attempt, only a report that counts regardless of its cause does; otherwise the next one is waited
     /// for.
-    pub(super) fn has_report_that_counts(&mut self) -> bool {
+    pub(super) fn take_counting_report(&mut self) -> bool {
         let already = self.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut self.watch else { return false };
         if already || self.progress.attempts > 0 {
@@ -71,7 +71,7 @@ impl Scheduler {
                     counts_reports: false,
                     has_reported: false,
                     until: None,
-                    said: None,
+                    last_report: None,
                 }));
                 out.effects.push(Effect::Watch { link: link.id, watch, confirm: confirm.into() });
                 now.plus_ms(limits::SUBSCRIBE_MS)
@@ -92,8 +92,8 @@ impl Scheduler {
     ) {
         let Some(slot) = self.watcher(link, watch) else { return };
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some(heard) = &mut run.watch else { return };
-        heard.is_subscribed = refused.is_none();
+        let Some(subscription) = &mut run.watch else { return };
+        subscription.is_subscribed = refused.is_none();
         if !matches!(run.state, State::Listening(_)) {
             return;
         }
@@ -144,7 +144,7 @@ impl Scheduler {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
         if let Some(watch) = &mut run.watch {
-            (watch.counts_reports, watch.has_reported, watch.said) = (true, false, None);
+            (watch.counts_reports, watch.has_reported, watch.last_report) = (true, false, None);
             watch.until = Some(now.plus_ms(within_ms.into()));
         }
     }
@@ -160,7 +160,7 @@ impl Scheduler {
             return;
         }
         if !report.matches {
-            watch.said = Some(report.said);
+            watch.last_report = Some(report.excerpt);
             return;
         }
         watch.has_reported = true;
@@ -192,8 +192,8 @@ impl Scheduler {
     pub(super) fn not_reported(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let within_ms = run.confirm().map_or(0, |confirm| confirm.within_ms);
-        let said = run.watch.as_mut().and_then(|watch| watch.said.take());
-        self.attempt_failed(now, slot, Attempt::NoReport { within_ms, said }, out);
+        let last_report = run.watch.as_mut().and_then(|watch| watch.last_report.take());
+        self.attempt_failed(now, slot, Attempt::NoReport { within_ms, last_report }, out);
     }
 
     fn watcher(&self, link: LinkId, watch: WatchId) -> Option<RunSlot> {

@@ -286,9 +286,9 @@ impl Run {
         self.progress.attempts > 0 && (given_up || self.is_spent())
     }
 
-    /// Returns until when the current step is sent again while its topic has no subscriber; `None` if it need not be: a
-    /// topic that never had a subscriber is not waited for again, a retained message waits at the broker, and other
-    /// steps do not wait for this one.
+    /// Returns until when the current step is sent again while its topic has no subscriber, at most until the next step
+    /// is due; `None` if it is not sent again: it is not owed, an earlier step had no subscriber either, its run was
+    /// cut short, the broker retains it, or it is marked `once`.
     pub(super) fn waits_for_subscriber_until(&self) -> Option<Instant> {
         let step = self.body.step(self.step())?;
         let is_match = self.is_owed()

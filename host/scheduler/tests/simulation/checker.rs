@@ -150,7 +150,7 @@ impl Checker {
     }
 
     /// Records that a run has not started, as far as the host knows.
-    pub(crate) fn has_not_started(&mut self, run: &RunId) {
+    pub(crate) fn record_not_started(&mut self, run: &RunId) {
         self.active.remove(run);
     }
 

@@ -359,7 +359,7 @@ impl World {
         while let Some(from) = place {
             let (runs, next) = self.scheduler.runs_from(from);
             if runs.iter().any(|other| other.id == run && other.started.is_none()) {
-                self.checker.has_not_started(run);
+                self.checker.record_not_started(run);
             }
             place = next;
         }
@@ -395,7 +395,7 @@ impl World {
         let listening = |(_, (confirm, _)): &(&WatchId, &(Arc<Confirm>, bool))| confirm.topic.as_str() == topic;
         let watches: Vec<WatchId> = self.watches.iter().filter(listening).map(|(watch, _)| *watch).collect();
         for watch in watches {
-            self.step(Event::Reported { link, watch, matches, retained, said: "other".into() });
+            self.step(Event::Reported { link, watch, matches, retained, excerpt: "other".into() });
         }
     }
 

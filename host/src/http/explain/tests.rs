@@ -172,7 +172,7 @@ fn outcomes() -> Vec<(Outcome, &'static str)> {
             "called 3 times for its messages: `run-task` said",
         ),
         (
-            failed(Attempt::NoReport { within_ms: 30_000, said: Some("OPENING".into()) }),
+            failed(Attempt::NoReport { within_ms: 30_000, last_report: Some("OPENING".into()) }),
             "its last report was `OPENING`",
         ),
         (

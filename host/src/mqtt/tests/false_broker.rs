@@ -358,8 +358,8 @@ async fn queued_reports_are_bounded_while_the_core_is_slow() {
     let mut is_acked = false;
     loop {
         match probe.next().await {
-            Event::Reported { watch, matches, retained, said, .. } => {
-                reports.push(Received { watch, matches, retained, said });
+            Event::Reported { watch, matches, retained, excerpt, .. } => {
+                reports.push(Received { watch, matches, retained, excerpt });
             }
             Event::Acked { attempt: 1, .. } => is_acked = true,
             Event::LinkDown { .. } => break,

@@ -87,12 +87,12 @@ pub(super) struct Received {
     pub(super) watch: WatchId,
     pub(super) matches: bool,
     pub(super) retained: bool,
-    pub(super) said: String,
+    pub(super) excerpt: String,
 }
 
 impl Received {
-    pub(super) fn new(watch: WatchId, matches: bool, retained: bool, said: &str) -> Self {
-        Self { watch, matches, retained, said: said.to_owned() }
+    pub(super) fn new(watch: WatchId, matches: bool, retained: bool, excerpt: &str) -> Self {
+        Self { watch, matches, retained, excerpt: excerpt.to_owned() }
     }
 }
 
@@ -109,7 +109,7 @@ impl Probe {
 
     pub(super) async fn received(&mut self) -> Received {
         match self.next().await {
-            Event::Reported { watch, matches, retained, said, .. } => Received { watch, matches, retained, said },
+            Event::Reported { watch, matches, retained, excerpt, .. } => Received { watch, matches, retained, excerpt },
             other => panic!("expected Reported, got {other:?}"),
         }
     }
@@ -120,8 +120,8 @@ impl Probe {
         while !(watching && received) {
             match self.next().await {
                 Event::Watching { watch, refused: None, .. } if watch == expected.watch => watching = true,
-                Event::Reported { watch, matches, retained, said, .. } => {
-                    received |= *expected == Received { watch, matches, retained, said };
+                Event::Reported { watch, matches, retained, excerpt, .. } => {
+                    received |= *expected == Received { watch, matches, retained, excerpt };
                 }
                 other => panic!("unexpected {other:?}"),
             }

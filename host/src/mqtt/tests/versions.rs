@@ -53,7 +53,7 @@ async fn own_messages_are_not_reports_in_3_1_1() {
     device.link.publish(attempt(of_device, 1, "door/state", b"open", Qos::AtLeastOnce));
     assert_eq!(device.acked().await, 1);
     let received = probe.received().await;
-    assert!(received.matches && received.said == "open", "{received:?}");
+    assert!(received.matches && received.excerpt == "open", "{received:?}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ fn arrived(topic: &str, payload: &str, retained: bool) -> Arrived {
 
 fn drain(pending: &mut PendingEvents) -> Vec<(WatchId, bool, bool, String)> {
     let fields = |event| match event {
-        Event::Reported { watch, matches, retained, said, .. } => (watch, matches, retained, said),
+        Event::Reported { watch, matches, retained, excerpt, .. } => (watch, matches, retained, excerpt),
         other => panic!("unexpected {other:?}"),
     };
     std::iter::from_fn(|| pending.pop()).map(fields).collect()

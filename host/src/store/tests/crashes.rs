@@ -119,7 +119,7 @@ fn origin(number: u8) -> Origin {
     }
 }
 
-fn job_override(variant: i64) -> Override {
+fn any_override(variant: i64) -> Override {
     let digest = |byte: i64| Digest([byte as u8; 32]);
     let idempotency = (variant % 4 == 3).then(|| Idempotency { key: digest(variant), request: digest(variant + 1) });
     Override {
@@ -173,7 +173,7 @@ impl Model {
                 self.take_job(act)
             }
             Act::Override { slot, variant } => {
-                let (key, job_override) = (self.job(slot)?.key, job_override(variant));
+                let (key, job_override) = (self.job(slot)?.key, any_override(variant));
                 self.0.overrides.retain(|(known, _)| *known != key);
                 self.0.overrides.extend((job_override != Override::default()).then(|| (key, job_override.clone())));
                 self.0.overrides.sort_by_key(|(key, _)| *key);
