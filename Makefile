@@ -92,6 +92,10 @@ deb: plugins ## build a Debian package: the program, a service, manual pages, co
 	@command -v cargo-deb > /dev/null || cargo install --locked cargo-deb
 	cargo deb --quiet --no-build --no-strip -p roost --output target/debian/
 
+deb-check: deb ## install, run, upgrade and remove that package in a root of its own; needs root
+	@command -v debootstrap > /dev/null || { $(INSTALL) debootstrap; }
+	$(SUDO) tests/package/try.sh "$$(ls -t target/debian/*.deb | head -1)" target/debian-root
+
 soak: setup guests ## kill the host again and again while it works, and count: ROUNDS=n, SEED=n for the same moments
 	cargo build --bins
 	cargo test --quiet --test soak
@@ -127,4 +131,4 @@ bench-peers: brokers plugins ## run Roost and other schedulers at the same works
 		--roost target/release/roost --burst target/guests/burst.wasm --json target/bench-peers.json \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)")
 
-.PHONY: help run test check setup wasm brokers browser plugins guests deb bench bench-peers conformance sim fuzz soak mutants oracles
+.PHONY: help run test check setup wasm brokers browser plugins guests deb deb-check bench bench-peers conformance sim fuzz soak mutants oracles

@@ -47,8 +47,8 @@ const TURN: Duration = Duration::from_millis(1);
 const GATHER: Duration = Duration::from_millis(100);
 /// Changes that may wait for a slow disk: beyond that, no more events are taken until it has caught up.
 const CHANGES_WAITING: usize = 131_072;
-/// How far ahead owed steps are still sent after the store has failed. The operator has a chance to restart the host for
-/// the rest.
+/// How far ahead owed steps are still sent after the store has failed. The operator has a chance to restart the host
+/// for the rest.
 const OWED: Duration = Duration::from_secs(15 * 60);
 /// How long a stopping host waits for acknowledgements.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -167,8 +167,8 @@ impl App {
         }
     }
 
-    /// Checks whether the loop continues: until it is stopped and the messages in flight have been acknowledged, or until
-    /// the store has failed and the steps that are owed soon have been sent.
+    /// Checks whether the loop continues: until it is stopped and the messages in flight have been acknowledged, or
+    /// until the store has failed and the steps that are owed soon have been sent.
     fn continues(&self, stopping: bool, batch: &CommitBatch) -> bool {
         let is_under_way = batch.committing || self.scheduler.attempts_under_way() > 0;
         match batch.failed_at {
@@ -249,7 +249,8 @@ impl App {
         }
     }
 
-    /// Steps the scheduler, gathers the changes, and starts the effects that depend on nothing. Announces a clock change first.
+    /// Steps the scheduler, gathers the changes, and starts the effects that depend on nothing. Announces a clock
+    /// change first.
     fn step(&mut self, event: Event, batch: &mut CommitBatch) {
         let (now, set_by_ms) = self.clock.look();
         if let Some(by_ms) = set_by_ms {

@@ -24,8 +24,8 @@ const LONGEST_SLEEP_MS: i64 = 30_000;
 /// How often a clock that has lost the time is checked.
 const LOST_CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// The environment variable with the path of a file that holds a number of milliseconds by which the wall clock is shifted
-/// forward, for tests with clock changes. A change of the file takes effect at once.
+/// The environment variable with the path of a file that holds a number of milliseconds by which the wall clock is
+/// shifted forward, for tests with clock changes. A change of the file takes effect at once.
 const AHEAD_FILE: &str = "ROOST_CLOCK_AHEAD_FILE";
 
 /// How often that file is read, if there is one.
@@ -74,8 +74,8 @@ pub(crate) async fn is_set() {
     tracing::info!("the clock is set");
 }
 
-/// Notices when the wall clock is set, and not just slewed, by comparing it with the boot-time clock, which is never set and
-/// continues while the machine sleeps.
+/// Notices when the wall clock is set, and not just slewed, by comparing it with the boot-time clock, which is never
+/// set and continues while the machine sleeps.
 #[derive(Debug)]
 pub(crate) struct Clock {
     /// The difference between the two clocks.
@@ -101,8 +101,8 @@ fn apart_ms(now: Instant) -> i64 {
     now.millis() - (tv_sec * 1_000 + tv_nsec / 1_000_000)
 }
 
-/// A timer of the wall clock. It is precise to some microseconds, where tokio's timers are to a millisecond, and also fires
-/// when the clock is set.
+/// A timer of the wall clock. It is precise to some microseconds, where tokio's timers are to a millisecond, and also
+/// fires when the clock is set.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     timer: AsyncFd<OwnedFd>,

@@ -163,7 +163,8 @@ fn load_in(folder: &Path, flags: &Flags, system: impl FnOnce() -> (Zone, &'stati
     })
 }
 
-/// Returns a warning if other users can read a password in the settings, or change them and so decide what plugins may do.
+/// Returns a warning if other users can read a password in the settings, or change them and so decide what plugins may
+/// do.
 fn exposed_settings(path: &Path, has_password: bool) -> Option<Report> {
     let name = path.display();
     match files::exposure(path).ok()? {

@@ -1,6 +1,6 @@
-//! The host's events for subscribers: the newest in memory, with consecutive numbers, and a log of each plugin with its own
-//! lines and the host's lines about it. Adding an event never waits for a subscriber: a slow one learns how many events it
-//! has missed.
+//! The host's events for subscribers: the newest in memory, with consecutive numbers, and a log of each plugin with its
+//! own lines and the host's lines about it. Adding an event never waits for a subscriber: a slow one learns how many
+//! events it has missed.
 
 mod limits;
 mod message;
@@ -123,7 +123,8 @@ impl HostEvent {
         }
     }
 
-    /// Checks whether the event belongs in the plugin's log: the plugin's own lines, and faults that its author has to know.
+    /// Checks whether the event belongs in the plugin's log: the plugin's own lines, and faults that its author has to
+    /// know.
     pub(crate) fn is_logged(&self) -> bool {
         match self {
             Self::Ended(run) => matches!(run.outcome, Outcome::Failed(_) | Outcome::Missed(_) | Outcome::Denied(_)),
@@ -340,8 +341,8 @@ impl EventLog {
         Page { entries, missed: first.saturating_sub(number.saturating_add(1)) }
     }
 
-    /// Returns at most `most` entries of a plugin's log, the oldest first: the newest ones, or with `after` the first ones
-    /// after that number.
+    /// Returns at most `most` entries of a plugin's log, the oldest first: the newest ones, or with `after` the first
+    /// ones after that number.
     pub(crate) fn logged(&self, plugin: &PluginName, after: Option<u64>, most: usize) -> Vec<Arc<Entry>> {
         let kept = self.kept();
         let Some(Lines { ring, .. }) = kept.plugins.get(plugin) else { return Vec::new() };
@@ -392,8 +393,8 @@ impl Kept {
         }
     }
 
-    /// Drops the logs of plugins that have been gone for long and, if there are still too many, the one without new entries
-    /// for longest.
+    /// Drops the logs of plugins that have been gone for long and, if there are still too many, the one without new
+    /// entries for longest.
     fn make_room(&mut self, now: Instant) {
         self.plugins.retain(|_, lines| lines.gone.is_none_or(|gone| now.ms_since(gone) < limits::GONE_MS));
         while self.plugins.len() >= limits::PLUGINS {

@@ -1,7 +1,7 @@
 //! Files that Roost makes, and the folders that are its own.
 //!
-//! Existing files are never written to, neither one that another user has put there nor the target of a link. A new file is
-//! made in the folder that was opened, whatever has the folder's path by then; it is flushed, and then renamed.
+//! Existing files are never written to, neither one that another user has put there nor the target of a link. A new
+//! file is made in the folder that was opened, whatever has the folder's path by then; it is flushed, and then renamed.
 
 mod links;
 mod own;
@@ -69,8 +69,8 @@ impl Folder {
         rustix::fs::openat(&self.0, name, flags, Mode::empty()).map(Into::into).map_err(not_a_link)
     }
 
-    /// Replaces a file's contents atomically, also in a crash. Until they are durable they are in the file `part`, which no other
-    /// thread may use meanwhile.
+    /// Replaces a file's contents atomically, also in a crash. Until they are durable they are in the file `part`,
+    /// which no other thread may use meanwhile.
     pub(crate) fn replace(&self, name: &str, part: &str, contents: &[u8], mode: Mode) -> io::Result<()> {
         let written = self.create(part, mode).and_then(|mut file| {
             file.write_all(contents)?;
@@ -111,8 +111,8 @@ fn not_a_link(error: Errno) -> io::Error {
 /// Reads a regular file of at most `most` bytes.
 ///
 /// # Errors
-/// Also if the path leads to a pipe or a device, whose bytes might never come; and if a link on the way belongs to another
-/// user, and leads to a file that this user does not own.
+/// Also if the path leads to a pipe or a device, whose bytes might never come; and if a link on the way belongs to
+/// another user, and leads to a file that this user does not own.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_through(path, most).map(|(bytes, _)| bytes)
 }

@@ -80,13 +80,13 @@ pub(crate) struct Options {
     /// The versions that ran last, according to the store.
     pub(crate) known: Vec<(PluginName, Version)>,
     /// The log that receives the edge's events.
-    pub(crate) feed: EventLog,
+    pub(crate) event_log: EventLog,
 }
 
 /// The running edge.
 pub(crate) struct Plugins {
     questions: mpsc::UnboundedSender<Question>,
-    for_people: PluginHandle,
+    handle: PluginHandle,
     _watch: Watch,
     guests: Option<Runtime>,
 }
@@ -94,8 +94,8 @@ pub(crate) struct Plugins {
 /// The handle for the HTTP edge: the plugins' statuses, queries, and the installer.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginHandle {
-    pub(crate) board: PluginStatuses,
-    pub(crate) inquiries: PluginQueries,
+    pub(crate) statuses: PluginStatuses,
+    pub(crate) queries: PluginQueries,
     pub(crate) installer: Installer,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct PluginHandle {
 /// # Errors
 /// Returns an error if the data folder, the WebAssembly engine, the threads or the watch cannot be set up.
 pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plugins, Report> {
-    let Options { folder, data, site, rules, known, feed: event_log } = options;
+    let Options { folder, data, site, rules, known, event_log } = options;
     // If plugins ran before, a missing folder means a missing disk. Creating the folder would hide that (I9).
     if known.is_empty() && !folder.exists() {
         match std::fs::create_dir_all(&folder) {
@@ -123,14 +123,14 @@ pub(crate) fn start(options: Options, events: mpsc::Sender<Event>) -> Result<Plu
     let registry = Registry::new(loader, known, events, statuses.clone());
     let queries = PluginQueries::new(questions.clone());
     let installer = Installer::new(&folder, &data, statuses.clone(), questions.clone());
-    let for_people = PluginHandle { board: statuses, inquiries: queries, installer };
+    let handle = PluginHandle { statuses, queries, installer };
     guests.spawn(async {
         clock::is_set().await;
         registry.run(folder_events, receiver).await;
     });
     let watch = Watch::start(folder, names, room, sender)
         .map_err(|error| Report::new("the plugin folder cannot be watched").cause(error))?;
-    Ok(Plugins { questions, for_people, _watch: watch, guests: Some(guests) })
+    Ok(Plugins { questions, handle, _watch: watch, guests: Some(guests) })
 }
 
 fn guest_threads() -> Result<Runtime, Report> {
@@ -160,8 +160,8 @@ impl Plugins {
     }
 
     /// Returns the handle for the HTTP edge.
-    pub(crate) fn for_people(&self) -> PluginHandle {
-        self.for_people.clone()
+    pub(crate) fn handle(&self) -> PluginHandle {
+        self.handle.clone()
     }
 
     /// Stops the edge. Calls under way are abandoned; nothing depends on them.

@@ -33,8 +33,8 @@ pub(crate) fn look() -> Option<Process> {
     })
 }
 
-/// Returns the bytes of memory that this process and those beside it may use: the machine's, or the limit of its control
-/// group.
+/// Returns the bytes of memory that this process and those beside it may use: the machine's, or the limit of its
+/// control group.
 pub(crate) fn memory_limit() -> Option<u64> {
     memory_limit_in(Path::new("/"))
 }

@@ -116,8 +116,8 @@ pub(crate) fn printable(text: &str) -> String {
     text.split('\n').map(in_one_line).collect::<Vec<_>>().join("\n")
 }
 
-/// Escapes the unprintable characters in JSON, or in lines of text, as JSON does (`\u202e`), so that JSON keeps its meaning.
-/// Line ends and tabs stay: in JSON they occur only between values.
+/// Escapes the unprintable characters in JSON, or in lines of text, as JSON does (`\u202e`), so that JSON keeps its
+/// meaning. Line ends and tabs stay: in JSON they occur only between values.
 pub(crate) fn in_json(bytes: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
     if bytes.iter().all(is_plain) {

@@ -1,5 +1,5 @@
-//! The simulation: the real scheduler and the real plugins in virtual time, without faults. Time jumps to the next event,
-//! changes are durable at once, and the broker acknowledges each message as it is sent.
+//! The simulation: the real scheduler and the real plugins in virtual time, without faults. Time jumps to the next
+//! event, changes are durable at once, and the broker acknowledges each message as it is sent.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -237,8 +237,8 @@ impl<'w> Simulation<'w> {
         }
     }
 
-    /// Requests a device's next plan ahead of its time: a plan does not depend on when it is computed, so that a plugin can plan
-    /// tomorrow while today is simulated.
+    /// Requests a device's next plan ahead of its time: a plan does not depend on when it is computed, so that a plugin
+    /// can plan tomorrow while today is simulated.
     fn plan_ahead(&mut self, plugin: &PluginName, device: &DeviceName, at: Instant) {
         if at < self.until
             && let Some(state) = self.plugins.get_mut(plugin)

@@ -75,7 +75,8 @@ const BATCHES_AHEAD: usize = 4;
 /// How long a reader waits for another program that uses the database.
 const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the host waits for another program that writes to the database; after that, the commit fails and the host ends.
+/// How long the host waits for another program that writes to the database; after that, the commit fails and the host
+/// ends.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
 
 /// How long the host waits before it logs a warning.
@@ -94,8 +95,8 @@ pub(crate) struct Store {
     _lock: Lock,
 }
 
-/// Opens the database of a data folder; both are made if they do not exist. Returns everything in it but the jobs, which
-/// [`Store::jobs`] reads.
+/// Opens the database of a data folder; both are made if they do not exist. Returns everything in it but the jobs,
+/// which [`Store::jobs`] reads.
 pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), StoreError> {
     let opened = folder::open(data)?;
     let lock = folder::lock(&opened, data)?;
@@ -113,8 +114,8 @@ pub(crate) fn open(data: &Path, keep: Retention) -> Result<(Store, Saved), Store
 }
 
 impl Store {
-    /// Passes the stored jobs to `take` while two threads read them, half each: reading and parsing a row takes twice as long
-    /// as activating the job.
+    /// Passes the stored jobs to `take` while two threads read them, half each: reading and parsing a row takes twice
+    /// as long as activating the job.
     pub(crate) fn jobs<T>(
         &mut self,
         take: impl FnOnce(&mut dyn Iterator<Item = SavedJob>) -> T,
@@ -151,8 +152,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// SQLite's busy handler: backs off while another process holds the write lock. `times` counts the calls for one statement.
-/// Returns whether SQLite is to try again.
+/// SQLite's busy handler: backs off while another process holds the write lock. `times` counts the calls for one
+/// statement. Returns whether SQLite is to try again.
 fn wait(times: i32) -> bool {
     let times = u32::try_from(times).unwrap_or(u32::MAX);
     if times == (BUSY_WARNING.as_millis() / BUSY_PAUSE.as_millis()) as u32 {

@@ -1,7 +1,7 @@
 //! Time zones: the system's, if they are newer than the built-in ones.
 //!
-//! Only this module reads them. Its state belongs to the process, like a clock: settings, plans, rows and flags all name
-//! zones, and must refer to the same ones.
+//! Only this module reads them. Its state belongs to the process, like a clock: settings, plans, rows and flags all
+//! name zones, and must refer to the same ones.
 
 mod folder;
 mod limits;
@@ -40,8 +40,8 @@ pub(crate) fn find(name: &str) -> Result<Zone, ZoneError> {
     zones().find(name)
 }
 
-/// Finds a zone of a stored job or device. If neither the system nor Roost has it any more, its rules are those of UTC until
-/// the system has it again, which is logged and shown by `roost status`.
+/// Finds a zone of a stored job or device. If neither the system nor Roost has it any more, its rules are those of UTC
+/// until the system has it again, which is logged and shown by `roost status`.
 ///
 /// # Errors
 /// If the text cannot be the name of a zone.
@@ -85,8 +85,8 @@ pub(crate) struct InUse {
     pub(crate) missing: Vec<String>,
 }
 
-/// Formats as `2026f, built in`, with missing zones as `, without Europe/London`. Jobs that were planned by other rules may be
-/// due at another time.
+/// Formats as `2026f, built in`, with missing zones as `, without Europe/London`. Jobs that were planned by other rules
+/// may be due at another time.
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.release.as_deref().unwrap_or("of an unknown release"))?;
@@ -262,7 +262,8 @@ impl Zones {
         Fingerprint::of(&self.places.folders, names)
     }
 
-    /// Checks for changes. A package is unpacked file by file, so a change is read when the files are the same in two checks.
+    /// Checks for changes. A package is unpacked file by file, so a change is read when the files are the same in two
+    /// checks.
     fn look_again(&mut self) -> Option<Changed> {
         let now = self.fingerprint(self.known.keys().map(String::as_str));
         let has_settled = std::mem::replace(&mut self.seen, now.clone()) == now;

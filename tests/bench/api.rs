@@ -1,5 +1,5 @@
-//! Whether clients of the HTTP API delay messages: the same host alone, and with 200 open event streams and 500 requests a
-//! second.
+//! Whether clients of the HTTP API delay messages: the same host alone, and with 200 open event streams and 500
+//! requests a second.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -49,11 +49,11 @@ pub(crate) fn under_load() -> Vec<Figure> {
         let middle_ns = t0_ns + half_ns + i64::from(REST_MS) * 1_000_000;
         sleep_until(t0_ns + half_ns);
         let clients = Clients::connect(&host.address(), middle_ns, middle_ns + half_ns);
-        let heard = subscriber.take(work.jobs as usize);
-        assert_complete(&heard, work.jobs as usize);
+        let arrivals = subscriber.take(work.jobs as usize);
+        assert_complete(&arrivals, work.jobs as usize);
         let Totals { responses, events, slowest_ms } = clients.disconnect();
-        let before = lateness(&due_between(&heard, t0_ns, t0_ns + half_ns));
-        let during = lateness(&due_between(&heard, middle_ns, middle_ns + half_ns));
+        let before = lateness(&due_between(&arrivals, t0_ns, t0_ns + half_ns));
+        let during = lateness(&due_between(&arrivals, middle_ns, middle_ns + half_ns));
         ratios.push(during[1] / before[1]);
         alone.push(before);
         loaded.push(during);

@@ -1,5 +1,5 @@
-//! The way from a due time to a subscriber, through Mosquitto, at QoS 1: the host and a bare publisher of the same messages,
-//! in turns.
+//! The way from a due time to a subscriber, through Mosquitto, at QoS 1: the host and a bare publisher of the same
+//! messages, in turns.
 
 use std::{thread, time::Duration};
 

@@ -21,7 +21,7 @@ pub(crate) fn beside_hostile() -> Vec<Figure> {
     for is_beside in [false, true] {
         let site = Site::new();
         let host = site.start_with(&["--mqtt", &broker.url()]);
-        host.says("connected to the broker");
+        host.wait_for_log("connected to the broker");
         let t0_ns = work.drop_into(&site, LEAD_MS);
         work.planned(&host);
         let subscriber = Subscriber::new(broker.port, &work.filter());

@@ -6,8 +6,8 @@ use roost_tests::{Broker, Roost, Site, figure::Figure, free_port, root};
 
 use crate::process::Process;
 
-/// How long a host may take to start and to settle: threads that were needed only for the start end after 10 seconds, and
-/// their CPU time is no longer counted then.
+/// How long a host may take to start and to settle: threads that were needed only for the start end after 10 seconds,
+/// and their CPU time is no longer counted then.
 const SETTLE: Duration = Duration::from_secs(12);
 /// How long it is measured.
 const WATCH: Duration = Duration::from_secs(20);

@@ -105,7 +105,7 @@ pub(crate) fn dropped() -> Vec<Figure> {
 fn drop_one(site: &Site, host: &Roost, subscriber: &Subscriber, bytes: &[u8], name: &str) -> f64 {
     let from = now_ns();
     drop_bytes(site, bytes, name);
-    let heard = subscriber.take(1);
-    host.says(&format!("jobs of `{name}`"));
-    ms_between(from, heard[0].at_ns)
+    let arrivals = subscriber.take(1);
+    host.wait_for_log(&format!("jobs of `{name}`"));
+    ms_between(from, arrivals[0].at_ns)
 }

@@ -76,7 +76,7 @@ pub(crate) fn million() -> Vec<Figure> {
 pub(crate) fn empty_host(broker: &Broker) -> Memory {
     let site = Site::new();
     let host = site.start(broker);
-    host.says("connected");
+    host.wait_for_log("connected");
     thread::sleep(SETTLE);
     Process(host.id()).memory()
 }

@@ -22,7 +22,7 @@ const SILENCE_MS: f64 = 30_000.0;
 /// A subscriber with MQTT 3.1.1, as most devices are, at QoS 1.
 pub(crate) struct Subscriber {
     stream: TcpStream,
-    heard: Arc<Mutex<Vec<Arrival>>>,
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
 }
 
 /// An arrived message. Its payload has its due time and its number: `1800000000000000000:42`.
@@ -55,10 +55,10 @@ impl Subscriber {
         stream.write_all(&subscribe).expect("the broker reads");
         expect(&mut stream, [0x90, 3, 0, 1]);
         expect(&mut stream, [1]);
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let (reader, noted) = (stream.try_clone().expect("a socket"), heard.clone());
-        thread::spawn(move || listen(reader, &noted));
-        Self { stream, heard }
+        let arrivals = Arc::new(Mutex::new(Vec::new()));
+        let (reader, shared) = (stream.try_clone().expect("a socket"), arrivals.clone());
+        thread::spawn(move || listen(reader, &shared));
+        Self { stream, arrivals }
     }
 
     /// Waits for at least `count` messages, and takes all.
@@ -66,14 +66,14 @@ impl Subscriber {
         let mut silent_since = now_ns();
         let mut seen = 0;
         loop {
-            let mut heard = self.heard();
-            if heard.len() >= count {
-                return std::mem::take(&mut *heard);
+            let mut arrivals = self.arrivals();
+            if arrivals.len() >= count {
+                return std::mem::take(&mut *arrivals);
             }
-            if heard.len() > seen {
-                (seen, silent_since) = (heard.len(), now_ns());
+            if arrivals.len() > seen {
+                (seen, silent_since) = (arrivals.len(), now_ns());
             }
-            drop(heard);
+            drop(arrivals);
             assert!(ms_between(silent_since, now_ns()) < SILENCE_MS, "{seen} of {count} messages arrived, and no more");
             thread::sleep(LOOK);
         }
@@ -81,11 +81,11 @@ impl Subscriber {
 
     /// Returns a copy of the messages so far.
     pub(crate) fn so_far(&self) -> Vec<Arrival> {
-        self.heard().clone()
+        self.arrivals().clone()
     }
 
-    fn heard(&self) -> MutexGuard<'_, Vec<Arrival>> {
-        self.heard.lock().expect("no thread panics while it holds the lock")
+    fn arrivals(&self) -> MutexGuard<'_, Vec<Arrival>> {
+        self.arrivals.lock().expect("no thread panics while it holds the lock")
     }
 }
 
@@ -101,7 +101,7 @@ fn expect<const N: usize>(stream: &mut TcpStream, answer: [u8; N]) {
     assert_eq!(read, answer, "the broker refuses the subscriber");
 }
 
-fn listen(mut stream: TcpStream, heard: &Mutex<Vec<Arrival>>) {
+fn listen(mut stream: TcpStream, shared: &Mutex<Vec<Arrival>>) {
     let (mut buffer, mut filled) = (vec![0; READ_BYTES], 0);
     let (mut arrivals, mut acks) = (Vec::new(), Vec::new());
     loop {
@@ -128,7 +128,7 @@ fn listen(mut stream: TcpStream, heard: &Mutex<Vec<Arrival>>) {
             return;
         }
         acks.clear();
-        heard.lock().expect("no thread panics while it holds the lock").append(&mut arrivals);
+        shared.lock().expect("no thread panics while it holds the lock").append(&mut arrivals);
     }
 }
 

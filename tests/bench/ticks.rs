@@ -34,13 +34,13 @@ pub(crate) fn begin(work: &Work, site: &Site, host: &Roost) {
 pub(crate) fn first_and_on_time(subscriber: &Subscriber, started_ns: i64) -> (f64, f64) {
     loop {
         std::thread::sleep(std::time::Duration::from_millis(100));
-        let mut heard = subscriber.so_far();
-        heard.sort_by_key(|arrival| arrival.due_ns);
-        let late = heard.iter().rposition(|arrival| arrival.late_ms() > ON_TIME_MS);
-        let on_time = &heard[late.map_or(0, |index| index + 1)..];
+        let mut arrivals = subscriber.so_far();
+        arrivals.sort_by_key(|arrival| arrival.due_ns);
+        let late = arrivals.iter().rposition(|arrival| arrival.late_ms() > ON_TIME_MS);
+        let on_time = &arrivals[late.map_or(0, |index| index + 1)..];
         let after_start = || on_time.iter().find(|arrival| arrival.due_ns > started_ns);
         if let Some(on_time_from) = after_start().filter(|_| on_time.len() >= STEADY) {
-            let first = heard.iter().map(|arrival| arrival.at_ns).min().unwrap_or(on_time_from.at_ns);
+            let first = arrivals.iter().map(|arrival| arrival.at_ns).min().unwrap_or(on_time_from.at_ns);
             return (ms_between(started_ns, first), ms_between(started_ns, on_time_from.at_ns));
         }
         assert!(ms_between(started_ns, now_ns()) < PATIENCE_MS, "the host is never on time");
@@ -48,6 +48,6 @@ pub(crate) fn first_and_on_time(subscriber: &Subscriber, started_ns: i64) -> (f6
 }
 
 /// Returns the messages that were due between two instants.
-pub(crate) fn due_between(heard: &[Arrival], from_ns: i64, to_ns: i64) -> Vec<Arrival> {
-    heard.iter().filter(|arrival| (from_ns..=to_ns).contains(&arrival.due_ns)).copied().collect()
+pub(crate) fn due_between(arrivals: &[Arrival], from_ns: i64, to_ns: i64) -> Vec<Arrival> {
+    arrivals.iter().filter(|arrival| (from_ns..=to_ns).contains(&arrival.due_ns)).copied().collect()
 }

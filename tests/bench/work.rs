@@ -62,7 +62,7 @@ impl Work {
 
     /// Waits until a host has stored its plan.
     pub(crate) fn planned(&self, host: &Roost) {
-        host.says(&format!("jobs of `{}`: {} new", self.plugin, self.jobs));
+        host.wait_for_log(&format!("jobs of `{}`: {} new", self.plugin, self.jobs));
     }
 
     /// Starts a new host, and waits until it has planned the work. Returns also when the first job is due.

@@ -56,7 +56,7 @@ fn planned() -> (Broker, Site, Roost, String) {
     site.settings("declared", &format!("[[device]]\nname = \"north\"\n[[device]]\nname = \"south\"\n{jobs}"));
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    host.says("6 new");
+    host.wait_for_log("6 new");
     let address = host.address();
     (broker, site, host, address)
 }
@@ -64,7 +64,7 @@ fn planned() -> (Broker, Site, Roost, String) {
 #[test]
 fn planned_jobs_are_listed_in_pages() {
     let (_broker, site, host, address) = planned();
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     assert_eq!(get(&address, "/healthz")["status"], "ok");
     host.log.wait("it to be ready", |_| (ask(&address, "GET", "/readyz", "", "").0 == 200).then_some(()));
     let status = get(&address, "/api/v1/status");
@@ -116,7 +116,7 @@ fn planned_jobs_are_listed_in_pages() {
 fn runs_are_listed_in_pages_alone_and_by_commands_from_another_folder() {
     let (_broker, site, listener, host) = ticking("ticking");
     let address = host.address();
-    listener.wait("some of them", |heard| heard.len() > 4);
+    listener.wait("some of them", |messages| messages.len() > 4);
     host.log.wait("runs on disk", |_| {
         (get(&address, "/api/v1/runs?state=succeeded")["items"].as_array().unwrap().len() > 3).then_some(())
     });
@@ -247,7 +247,7 @@ fn with_a_token_only_its_holders_are_served_except_over_the_socket() {
     fs::write(site.path().join("roost.toml"), "[http]\ntoken_file = \"token\"\n").unwrap();
     let host = site.start(&broker);
     let address = host.address();
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     assert_eq!(ask(&address, "GET", "/healthz", "", "").0, 200);
     assert_eq!(ask(&address, "GET", "/api/v1/status", "", "").0, 401);
     assert_eq!(ask(&address, "GET", "/api/v1/openapi.json", "", "").0, 401);
@@ -276,7 +276,7 @@ fn an_occupied_address_is_an_error_only_if_it_is_configured() {
     assert!(!status.success());
     assert!(log.join("\n").contains("can be reached from other machines, and there is no token"), "{log:?}");
     let host = site.start_with(&["--mqtt", &broker.url(), "--http", "off"]);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     assert!(roost(&site, &["status"]).0.contains("roost "));
     assert!(host.stop().success());
 }
@@ -286,7 +286,7 @@ fn idle_connections_delay_no_request() {
     let site = Site::new();
     let broker = Broker::new();
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     let address = host.address();
     let mut silent = Vec::new();
     while silent.len() < 3_000 {

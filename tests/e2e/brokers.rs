@@ -42,8 +42,10 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_work() {
     site.drop_in(&guest("declared"), "tick");
     let host = site.start(&broker);
     // The status topic is the first that is denied.
-    host.says("the broker ends the connection at the message to `roost/status`, which was the only packet under way");
-    host.says("or set `status_topic = \"off\"` in `[mqtt]`");
+    host.wait_for_log(
+        "the broker ends the connection at the message to `roost/status`, which was the only packet under way",
+    );
+    host.wait_for_log("or set `status_topic = \"off\"` in `[mqtt]`");
     more(&listener, "tick/tick");
 
     let address = host.address();
@@ -54,7 +56,7 @@ fn a_topic_that_the_broker_denies_is_named_and_all_others_work() {
     assert!(sentence.contains("the broker ended the connection at the message to `porch/light`"), "{shown}");
     assert!(shown["notes"].to_string().contains("the line `topic write porch/light` below the user's line"), "{shown}");
     assert_eq!(shown["run"]["why"]["failed"]["last"]["ended_link"]["topic"], "porch/light", "{shown}");
-    host.says("the line `topic write porch/light` below the user's line");
+    host.wait_for_log("the line `topic write porch/light` below the user's line");
     more(&listener, "tick/tick");
     assert_eq!(site.query("SELECT count(*) FROM runs WHERE plugin = 'tick' AND state <> 'succeeded'"), 0);
     assert!(host.stop().success());
@@ -70,9 +72,9 @@ fn the_status_topic_can_be_changed_or_turned_off() {
         by_hand(&host.address(), "lamp", "lamp", 1);
         assert_eq!(run(&host, &site, "lamp")["verdict"], "succeeded");
         assert!(host.stop().success());
-        let heard = listener.wait("the lamp", |heard| heard.iter().any(|message| message.topic == "lamp"));
-        let said = heard.iter().find(|message| message.payload == "online").map(|message| message.topic.as_str());
-        assert_eq!(said, expected, "{heard:?}");
+        let messages = listener.wait("the lamp", |messages| messages.iter().any(|message| message.topic == "lamp"));
+        let topic = messages.iter().find(|message| message.payload == "online").map(|message| message.topic.as_str());
+        assert_eq!(topic, expected, "{messages:?}");
     }
 }
 
@@ -108,13 +110,15 @@ fn an_owed_step_waits_for_a_subscriber_and_the_run_records_a_missing_one() {
     let waits = "step 2 of 2 was attempted";
     let shown =
         host.until(waits, || Some(roost(&site, &["explain", "roost/api/valve"])).filter(|shown| shown.contains(waits)));
-    host.says("the broker has no subscriber for `valve`: a run's owed steps on it are sent again for up to 5 min");
+    host.wait_for_log(
+        "the broker has no subscriber for `valve`: a run's owed steps on it are sent again for up to 5 min",
+    );
     assert!(
         shown.contains("the broker accepted the message, and had no subscriber for its topic; the next attempt is"),
         "{shown}"
     );
     let listener = Listener::new(broker.port);
     assert_eq!(listener.wait_for("valve").payload, "OFF");
-    host.says("succeeded roost/api/valve/");
+    host.wait_for_log("succeeded roost/api/valve/");
     assert!(host.stop().success());
 }

@@ -21,14 +21,14 @@ use crate::{
 fn serve(page: String) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (reports, heard) = mpsc::channel();
+    let (reports, messages) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let (page, reports) = (page.clone(), reports.clone());
             thread::spawn(move || answer(stream, &page, &reports));
         }
     });
-    (address, heard)
+    (address, messages)
 }
 
 fn answer(mut stream: TcpStream, page: &str, reports: &mpsc::Sender<Value>) {
@@ -76,13 +76,13 @@ fn a_page_of_another_origin_reads_nothing_and_changes_nothing() {
     let named = address.replace("127.0.0.1", "coop.example");
     let before = get(&address, "/api/v1/jobs/declared/declared/tick");
     let page = include_str!("page.html").replace("HOST", &address).replace("NAMED", &named);
-    let (elsewhere, heard) = serve(page);
+    let (elsewhere, messages) = serve(page);
 
     let mut running = browser(&site, &["--remote-debugging-port=0", &format!("http://{elsewhere}/")])
         .stdout(Stdio::null())
         .spawn()
         .expect("`make setup` installs chromium");
-    let read = heard.recv_timeout(PATIENCE).expect("the page says what it has read");
+    let read = messages.recv_timeout(PATIENCE).expect("the page says what it has read");
     running.kill().unwrap();
     running.wait().unwrap();
     let read = read.as_object().unwrap();

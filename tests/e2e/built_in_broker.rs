@@ -23,7 +23,7 @@ fn site() -> (Site, u16) {
 
 fn start(site: &Site) -> Roost {
     let roost = site.start_with(&[]);
-    roost.says("connected to the broker");
+    roost.wait_for_log("connected to the broker");
     roost
 }
 
@@ -39,14 +39,14 @@ fn an_offline_device_gets_an_owed_off_over_a_crash_and_a_restart() {
     assert_eq!(witness.wait_for("declared/valve").payload, "on");
     roost.kill();
     let roost = start(&site);
-    roost.says("succeeded declared/declared/water");
+    roost.wait_for_log("succeeded declared/declared/water");
     roost.kill();
     let roost = start(&site);
     let valve = Listener::persistent(port, "valve");
-    let heard = valve.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
-    let runs: Vec<_> = heard.iter().map(|message| message.property("roost-run")).collect();
-    assert!(runs[0].is_some() && runs.windows(2).all(|pair| pair[0] == pair[1]), "{heard:?}");
-    assert_eq!((heard[0].payload.as_str(), heard[heard.len() - 1].payload.as_str()), ("on", "off"));
+    let messages = valve.wait("off", |messages| messages.iter().any(|message| message.payload == "off"));
+    let runs: Vec<_> = messages.iter().map(|message| message.property("roost-run")).collect();
+    assert!(runs[0].is_some() && runs.windows(2).all(|pair| pair[0] == pair[1]), "{messages:?}");
+    assert_eq!((messages[0].payload.as_str(), messages[messages.len() - 1].payload.as_str()), ("on", "off"));
     assert!(roost.stop().success());
 }
 
@@ -102,7 +102,7 @@ fn two_connections_do_not_end_the_broker() {
 fn idle_clients_leave_the_rest_of_the_host_alone() {
     let (site, port) = site();
     let roost = site.start_limited(512);
-    roost.says("connected to the broker");
+    roost.wait_for_log("connected to the broker");
     let address = roost.address();
     let mut clients = Vec::new();
     for _ in 0..600 {
@@ -114,7 +114,7 @@ fn idle_clients_leave_the_rest_of_the_host_alone() {
     let _ = clients[599].read(&mut [0; 5]);
     site.settings("declared", &crate::job("tick", "every_ms = 1000", "declared/tick"));
     site.drop_in(&guest("declared"), "declared");
-    roost.says("declared loaded");
+    roost.wait_for_log("declared loaded");
     assert_eq!(get(&address, "/readyz")["status"], "ok");
     assert_eq!(ask(&address, "GET", "/api/v1/plugins", "", "").0, 200);
     assert!(site.command(&["status"]).status().unwrap().success(), "over the socket in the data folder");

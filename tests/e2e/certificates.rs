@@ -56,13 +56,13 @@ fn a_broker_that_requires_a_certificate_accepts_the_one_of_roost() {
     let tls = format!("[mqtt]\nurl = \"mqtts://localhost:{}\"\nca_file = \"{folder}/broker-ca.pem\"\n", broker.port);
     fs::write(site.path().join("roost.toml"), &tls).unwrap();
     let host = site.start_with(&[]);
-    host.says("set `cert_file` and `key_file` in `[mqtt]`");
+    host.wait_for_log("set `cert_file` and `key_file` in `[mqtt]`");
     assert!(host.stop().success());
 
     let identity = format!("{tls}cert_file = \"{folder}/roost.pem\"\nkey_file = \"{folder}/roost.key\"\n");
     fs::write(site.path().join("roost.toml"), identity).unwrap();
     let host = site.start_with(&[]);
-    host.says(&format!("connected to the broker `mqtts://localhost:{}`, MQTT 5 over TLS", broker.port));
+    host.wait_for_log(&format!("connected to the broker `mqtts://localhost:{}`, MQTT 5 over TLS", broker.port));
     host.until("a run that succeeded", || {
         (site.query("SELECT count(*) FROM runs WHERE state = 'succeeded'") > 0).then_some(())
     });
@@ -90,21 +90,21 @@ fn another_address_takes_over_and_nothing_is_lost() {
     );
     site.drop_in(&guest("burst"), "burst");
     let host = site.start_with(&[]);
-    host.says(&format!("no connection to the broker `{dead}`, the next address is tried at once"));
-    host.says(&format!("connected to the broker `{}`", one.url()));
-    at_one.wait("a third of the messages", |heard| heard.len() > 20);
+    host.wait_for_log(&format!("no connection to the broker `{dead}`, the next address is tried at once"));
+    host.wait_for_log(&format!("connected to the broker `{}`", one.url()));
+    at_one.wait("a third of the messages", |messages| messages.len() > 20);
     one.kill();
-    host.says(&format!("lost the connection to the broker `{}`", one.url()));
-    host.says(&format!("connected to the broker `{}`", two.url()));
+    host.wait_for_log(&format!("lost the connection to the broker `{}`", one.url()));
+    host.wait_for_log(&format!("connected to the broker `{}`", two.url()));
     let status = operations::roost(&site, &["status"]).0;
     assert!(status.contains(&format!("connected to {}, MQTT 5, since ", two.url())), "{status}");
     host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", JOBS);
     let both = 2 * usize::try_from(JOBS).unwrap();
-    let heard = |listener: &Listener| -> HashSet<String> {
-        listener.heard().into_iter().map(|message| message.payload).collect()
+    let messages = |listener: &Listener| -> HashSet<String> {
+        listener.messages().into_iter().map(|message| message.payload).collect()
     };
     host.until("all messages", || {
-        let all: HashSet<String> = heard(&at_one).union(&heard(&at_two)).cloned().collect();
+        let all: HashSet<String> = messages(&at_one).union(&messages(&at_two)).cloned().collect();
         (all.len() == both).then_some(())
     });
     assert!(host.stop().success());

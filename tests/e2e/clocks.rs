@@ -80,7 +80,7 @@ fn jobs_in_an_hour_that_summer_time_repeats_run_once() {
     assert_eq!(world.occurrence("fixed"), AUTUMN);
     // Half past one, for the second time.
     world.show(AUTUMN + HOUR - 2 * SECOND);
-    world.roost().says("the clock was set forward");
+    world.roost().wait_for_log("the clock was set forward");
     for _ in 0..3 {
         more(&world.listener, "declared/tick");
     }
@@ -98,13 +98,15 @@ fn a_clock_that_is_set_back_repeats_nothing_and_delays_nothing() {
     world.listener.wait_for("declared/valve");
     world.has("daily", "succeeded", 1);
     world.show(MARCH - 2 * HOUR);
-    world.roost().says("the clock was set back");
+    world.roost().wait_for_log("the clock was set back");
     let in_series = |message: &Message| message.property("roost-run").is_some_and(|run| run.ends_with("/series-1"));
-    world.listener.wait("ticks of a new series", |heard| heard.iter().filter(|message| in_series(message)).count() > 2);
-    world.listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
+    world
+        .listener
+        .wait("ticks of a new series", |messages| messages.iter().filter(|message| in_series(message)).count() > 2);
+    world.listener.wait("off", |messages| messages.iter().any(|message| message.payload == "off"));
     // The time comes a second time, and no run is repeated.
     world.show(MARCH - 2 * SECOND);
-    world.roost().says("the clock was set forward");
+    world.roost().wait_for_log("the clock was set forward");
     for _ in 0..3 {
         more(&world.listener, "declared/tick");
     }
@@ -124,10 +126,10 @@ fn owed_steps_are_sent_when_the_clock_is_set_after_the_store_failed() {
     // The database is moved away.
     let database = world.site.path().join("data/roost.db");
     std::fs::rename(&database, database.with_extension("away")).unwrap();
-    world.roost().says("it was deleted or moved away");
+    world.roost().wait_for_log("it was deleted or moved away");
     world.show(MARCH + HOUR);
-    world.roost().says("the clock was set forward");
-    world.listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
+    world.roost().wait_for_log("the clock was set forward");
+    world.listener.wait("off", |messages| messages.iter().any(|message| message.payload == "off"));
     // No more steps are owed.
     let roost = world.roost.take().expect("it was started");
     assert!(!roost.ended().0.success());
@@ -150,10 +152,10 @@ fn runs_that_the_clock_is_set_past_are_missed_with_the_reason() {
 #[test]
 fn nothing_is_planned_by_a_clock_that_has_lost_the_time() {
     let world = World::at(8 * 24 * HOUR, &job("tick", "every_ms = 1000", "declared/tick"));
-    world.roost().says("which is impossible: nothing is planned before it is set");
-    world.roost().says("connected to the broker");
-    assert_eq!(world.listener.heard().iter().filter(|message| message.topic == "declared/tick").count(), 0);
+    world.roost().wait_for_log("which is impossible: nothing is planned before it is set");
+    world.roost().wait_for_log("connected to the broker");
+    assert_eq!(world.listener.messages().iter().filter(|message| message.topic == "declared/tick").count(), 0);
     world.show(MARCH);
-    world.roost().says("the clock is set");
+    world.roost().wait_for_log("the clock is set");
     world.listener.wait_for("declared/tick");
 }

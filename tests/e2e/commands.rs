@@ -112,7 +112,7 @@ fn cron_expressions_of_other_programs_are_explained_wherever_they_occur() {
     assert!(code == Some(0) && out.contains("note: ") && out.contains(FIRST_MONDAY), "{out}");
 
     let host = site.start(&broker);
-    host.says("1 new");
+    host.wait_for_log("1 new");
     let (code, out, errors) = roost(&site, &["schedule", both, "--topic", "a/b", "--id", "by-hand"]);
     assert_eq!((code, out.as_str()), (Some(0), "roost/api/by-hand\n"), "{errors}");
     assert!(errors.contains("note: ") && errors.contains(FIRST_MONDAY), "{errors}");

@@ -25,10 +25,10 @@ fn a_valve_that_was_opened_is_closed_after_a_crash() {
     listener.wait_for("declared/valve");
     roost.kill();
     let _roost = site.start(&broker);
-    let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
-    let runs: Vec<Option<&str>> = heard.iter().map(|message| message.property("roost-run")).collect();
-    assert!(runs.windows(2).all(|pair| pair[0] == pair[1]), "one run, whatever crashed: {heard:?}");
-    assert_eq!(heard.last().unwrap().payload, "off");
+    let messages = listener.wait("off", |messages| messages.iter().any(|message| message.payload == "off"));
+    let runs: Vec<Option<&str>> = messages.iter().map(|message| message.property("roost-run")).collect();
+    assert!(runs.windows(2).all(|pair| pair[0] == pair[1]), "one run, whatever crashed: {messages:?}");
+    assert_eq!(messages.last().unwrap().payload, "off");
 }
 
 #[test]
@@ -44,8 +44,8 @@ fn a_valve_is_closed_after_its_plugin_was_deleted_while_the_host_was_down() {
     roost.kill();
     std::fs::remove_file(site.plugin("declared.wasm")).unwrap();
     let roost = site.start(&broker);
-    roost.says("declared removed");
-    listener.wait("off", |heard| heard.iter().any(|message| message.payload == "off"));
+    roost.wait_for_log("declared removed");
+    listener.wait("off", |messages| messages.iter().any(|message| message.payload == "off"));
 }
 
 #[test]
@@ -56,12 +56,12 @@ fn after_a_crash_the_jobs_have_the_same_ids_and_no_run_is_repeated() {
     site.settings("declared", &jobs);
     site.drop_in(&guest("declared"), "declared");
     let roost = site.start(&broker);
-    roost.says("succeeded declared/declared/done");
+    roost.wait_for_log("succeeded declared/declared/done");
     roost.has(&site, "SELECT count(*) FROM runs WHERE job = 'done' AND state = 'succeeded'", 1);
     let id = site.query("SELECT id FROM jobs WHERE job = 'later'");
     roost.kill();
     let roost = site.start(&broker);
-    roost.says("connected to the broker");
+    roost.wait_for_log("connected to the broker");
     roost.stop();
     assert_eq!(site.query("SELECT id FROM jobs WHERE job = 'later'"), id);
     assert_eq!(listener.count("declared/done"), 1);
@@ -77,7 +77,7 @@ fn the_newest_run_missed_while_the_host_was_down_is_caught_up() {
     assert!(roost.stop().success());
     assert!(site.query("SELECT count(*) FROM runs WHERE state = 'missed'") >= 1);
     let runs: Vec<String> =
-        listener.heard().iter().filter_map(|one| one.property("roost-run").map(Into::into)).collect();
+        listener.messages().iter().filter_map(|one| one.property("roost-run").map(Into::into)).collect();
     let mut distinct = runs.clone();
     distinct.sort();
     distinct.dedup();

@@ -37,23 +37,23 @@ fn declared(jobs: &str) -> (Broker, Site, Listener, Roost) {
     site.settings("declared", jobs);
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     (broker, site, listener, host)
 }
 
 /// As [`declared`], with jobs that are due soon: the plugin has been loaded before.
 fn soon(jobs: impl FnOnce(i64) -> String) -> (Broker, Site, Listener, Roost) {
     let (broker, site, listener, host) = declared(&at("never", 4_000_000_000_000, "declared/never", ""));
-    host.says("1 new");
+    host.wait_for_log("1 new");
     let jobs = jobs(now_ms());
     site.settings("declared", &jobs);
     let count = jobs.matches("[[config.jobs]]").count();
-    host.says(&format!("{count} new"));
+    host.wait_for_log(&format!("{count} new"));
     (broker, site, listener, host)
 }
 
-fn payloads(heard: &[Message]) -> Vec<&str> {
-    heard.iter().map(|message| message.payload.as_str()).collect()
+fn payloads(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(|message| message.payload.as_str()).collect()
 }
 
 /// Returns the occurrence of a message's run.
@@ -84,7 +84,7 @@ fn a_valve_is_closed_late_rather_than_never_after_its_plugin_is_gone() {
     // Another plugin, because an empty folder would count as unmounted.
     site.drop_in(&guest("burst"), "burst");
     let host = site.start(&broker);
-    host.says("1 new");
+    host.wait_for_log("1 new");
     site.settings("sprinkler", &garden(now_ms() + 3_000));
     listener.wait_for("sprinkler/garden/lawn/set");
     host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
@@ -93,12 +93,12 @@ fn a_valve_is_closed_late_rather_than_never_after_its_plugin_is_gone() {
     sleep_until(now_ms() + 3_500);
 
     let host = site.start(&broker);
-    let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
-    assert_eq!(payloads(&heard), ["ON", "OFF"]);
+    let messages = listener.wait("off", |messages| messages.iter().any(|message| message.payload == "OFF"));
+    assert_eq!(payloads(&messages), ["ON", "OFF"]);
     let run = the_run(&host, &site, &["--plugin", "sprinkler", "--state", "succeeded"]);
     let shown = text(&run, "reason");
     assert!(shown.starts_with("step 2 was sent ") && shown.ends_with("s late"), "{shown}");
-    host.says("sprinkler removed");
+    host.wait_for_log("sprinkler removed");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn after_an_outage_only_the_newest_run_of_a_group_runs_however_old() {
     let door = |id, at_ms| at(id, at_ms, "declared/door", policy);
     let (broker, site, listener, host) = soon(|now| door("open", now + 3_000) + &door("close", now + 3_500));
     host.kill();
-    assert!(listener.heard().is_empty(), "the test was too slow");
+    assert!(listener.messages().is_empty(), "the test was too slow");
     sleep_until(now_ms() + 5_000);
 
     let host = site.start(&broker);
@@ -120,7 +120,7 @@ fn after_an_outage_only_the_newest_run_of_a_group_runs_however_old() {
     let done = the_run(&host, &site, &["--state", "succeeded"]);
     assert_eq!(text(&done, "job"), "close");
     assert!(host.stop().success());
-    assert_eq!(payloads(&listener.heard()), ["close"]);
+    assert_eq!(payloads(&listener.messages()), ["close"]);
 }
 
 #[test]
@@ -141,10 +141,10 @@ fn a_door_that_does_not_open_is_no_longer_opened_when_it_should_be_closed() {
     assert!(shown.starts_with("a newer run of its group, `close` of 20"), "{shown}");
     // Long enough for another attempt.
     sleep_until(now_ms() + 1_500);
-    let heard = listener.heard();
-    let (last, before) = heard.split_last().unwrap();
+    let messages = listener.messages();
+    let (last, before) = messages.split_last().unwrap();
     assert_eq!(last.payload, "close");
-    assert!(before.len() > 1 && before.iter().all(|message| message.payload == "open"), "{heard:?}");
+    assert!(before.len() > 1 && before.iter().all(|message| message.payload == "open"), "{messages:?}");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_step_marked_once_is_not_repeated_even_if_its_arrival_is_unknown() {
     let host = site.start(&broker);
     let failed = the_run(&host, &site, &["--failed"]);
     assert_eq!(text(&failed, "reason"), "step 1 was possibly sent, and is not to be repeated");
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     assert!(host.stop().success());
     assert_eq!(listener.count("declared/feeder"), 1);
 }
@@ -175,13 +175,13 @@ fn each_missed_run_is_caught_up_with_run_all() {
     let policy = "misfire = \"run-all\", grace_ms = 60000";
     let jobs = crate::job("dose", "every_ms = 1000", "declared/dose") + &format!("policy = {{ {policy} }}\n");
     let (broker, site, listener, host) = declared(&jobs);
-    listener.wait("two", |heard| heard.len() >= 2);
+    listener.wait("two", |messages| messages.len() >= 2);
     host.kill();
     sleep_until(now_ms() + 3_500);
-    let so_far = listener.heard().len();
+    let so_far = listener.messages().len();
     let _host = site.start(&broker);
-    let heard = listener.wait("the next ones", |heard| heard.len() >= so_far + 6);
-    let mut due: Vec<i64> = heard.iter().map(occurrence_ms).collect();
+    let messages = listener.wait("the next ones", |messages| messages.len() >= so_far + 6);
+    let mut due: Vec<i64> = messages.iter().map(occurrence_ms).collect();
     // A run under way is repeated as the same run.
     due.dedup();
     assert!(due.windows(2).all(|pair| pair[1] == pair[0] + 1_000), "oldest first, and none left out: {due:?}");
@@ -207,8 +207,8 @@ fn an_unconfirmed_step_is_retried_and_then_fails_until_it_is_replayed() {
     assert_eq!(text(&fed, "reason"), format!("step 1 was given up after 1 attempt: {no_report}"));
     assert_eq!(listener.count("declared/feeder/drop"), 1);
 
-    let heard = listener.heard();
-    let tries: Vec<&Message> = heard.iter().filter(|message| message.topic == "declared/door/set").collect();
+    let messages = listener.messages();
+    let tries: Vec<&Message> = messages.iter().filter(|message| message.topic == "declared/door/set").collect();
     let attempts: Vec<Option<&str>> = tries.iter().map(|message| message.property("roost-attempt")).collect();
     assert_eq!(attempts, [Some("1"), Some("2"), Some("3")]);
     assert!(tries[2].at - tries[1].at > tries[1].at - tries[0].at, "the pauses grow: {tries:?}");
@@ -235,7 +235,7 @@ fn an_earlier_report_confirms_a_step_that_allows_it() {
     site.settings("declared", &(job("already") + &step(true)));
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     the_run(&host, &site, &["--state", "succeeded"]);
     assert_eq!(listener.count("declared/blind/set"), 0);
     // Otherwise the retained report would prove nothing.
@@ -254,7 +254,7 @@ fn no_stale_message_arrives_after_an_outage_longer_than_the_grace() {
             + &at("later", now + 6_000, "declared/later", "")
     });
     broker.stop();
-    assert!(listener.heard().is_empty(), "the test was too slow");
+    assert!(listener.messages().is_empty(), "the test was too slow");
     sleep_until(now_ms() + 5_500);
     broker.start();
     let listener = Listener::new(broker.port);
@@ -266,7 +266,7 @@ fn no_stale_message_arrives_after_an_outage_longer_than_the_grace() {
         assert!(shown.ends_with(" late, and its grace is 1s"), "{shown}");
     }
     assert!(host.stop().success());
-    assert_eq!(payloads(&listener.heard()), ["later"]);
+    assert_eq!(payloads(&listener.messages()), ["later"]);
 }
 
 #[test]
@@ -282,11 +282,11 @@ fn runs_that_need_the_same_resource_take_turns_across_plugins() {
         site.drop_in(&guest("declared"), name);
     }
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", 4);
-    let heard = listener.wait("all of them", |heard| heard.len() == 8);
-    assert_eq!(payloads(&heard), ["on", "off"].repeat(4));
-    for pair in heard.chunks(2) {
+    let messages = listener.wait("all of them", |messages| messages.len() == 8);
+    assert_eq!(payloads(&messages), ["on", "off"].repeat(4));
+    for pair in messages.chunks(2) {
         assert_eq!(pair[0].property("roost-run"), pair[1].property("roost-run"));
     }
     for plugin in ["lawn", "beds"] {
@@ -303,16 +303,16 @@ fn a_run_still_holds_its_resource_after_a_crash() {
     host.kill();
     let host = site.start(&broker);
     host.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", 2);
-    assert_eq!(payloads(&listener.heard()), ["on", "off", "on", "off"]);
+    assert_eq!(payloads(&listener.messages()), ["on", "off", "on", "off"]);
 }
 
 #[test]
 fn a_plan_that_needs_a_missing_resource_is_refused_with_the_lines_to_add() {
     let jobs = on_and_off("water", "in_ms = 0", "declared/valve", 1, "needs = \"well\"");
     let (_broker, _site, listener, host) = declared(&jobs);
-    host.says("`policy.needs`: there is no resource `well`");
-    host.says("name = \"well\"");
-    assert!(listener.heard().is_empty());
+    host.wait_for_log("`policy.needs`: there is no resource `well`");
+    host.wait_for_log("name = \"well\"");
+    assert!(listener.messages().is_empty());
 }
 
 #[test]
@@ -320,9 +320,9 @@ fn a_run_that_is_due_too_early_waits_in_the_queue() {
     let policy = "overlap = { queue = 1 }, grace_ms = 30000";
     let (_broker, site, listener, host) =
         declared(&on_and_off("water", "every_ms = 1000", "declared/valve", 2_600, policy));
-    let heard = listener.wait("two runs", |heard| heard.len() >= 4);
-    assert_eq!(payloads(&heard[..4]), ["on", "off", "on", "off"]);
-    assert_eq!(occurrence_ms(&heard[2]), occurrence_ms(&heard[0]) + 1_000, "the next one, and not a later one");
+    let messages = listener.wait("two runs", |messages| messages.len() >= 4);
+    assert_eq!(payloads(&messages[..4]), ["on", "off", "on", "off"]);
+    assert_eq!(occurrence_ms(&messages[2]), occurrence_ms(&messages[0]) + 1_000, "the next one, and not a later one");
     reason(&host, &site, &["--state", "skipped"], "the limit of waiting runs (");
 }
 
@@ -331,9 +331,9 @@ fn as_many_runs_as_allowed_overlap() {
     let policy = "overlap = { allow = 2 }";
     let (_broker, site, listener, host) =
         declared(&on_and_off("chime", "every_ms = 1000", "declared/chime", 2_500, policy));
-    let heard = listener.wait("three runs", |heard| heard.len() >= 4);
-    assert_eq!(payloads(&heard[..4]), ["on", "on", "off", "on"]);
-    let due: Vec<i64> = heard.iter().map(|message| occurrence_ms(message) - occurrence_ms(&heard[0])).collect();
+    let messages = listener.wait("three runs", |messages| messages.len() >= 4);
+    assert_eq!(payloads(&messages[..4]), ["on", "on", "off", "on"]);
+    let due: Vec<i64> = messages.iter().map(|message| occurrence_ms(message) - occurrence_ms(&messages[0])).collect();
     assert_eq!(due[..4], [0, 1_000, 0, 3_000], "the third one was left out");
     reason(&host, &site, &["--state", "skipped"], "the limit of simultaneous runs (");
 }
@@ -345,15 +345,16 @@ fn a_run_that_replaces_another_takes_over_its_owed_steps_or_sends_them_at_once()
     let trigger = format!("cron = \"* {minute},{},{} * * * *\"", (minute + 1) % 60, (minute + 2) % 60);
     let lit = |topic: &str| on_and_off("light", &trigger, topic, 60_000, "overlap = \"replace\"");
     let (_broker, site, listener, host) = declared(&lit("declared/porch"));
-    listener.wait("three runs", |heard| heard.len() >= 3);
-    assert!(payloads(&listener.heard()).iter().all(|payload| *payload == "on"), "the newest one will turn it off");
+    listener.wait("three runs", |messages| messages.len() >= 3);
+    assert!(payloads(&listener.messages()).iter().all(|payload| *payload == "on"), "the newest one will turn it off");
     reason(&host, &site, &["--state", "cancelled"], " replaced it");
     // A lamp that the new run does not turn off is turned off before that run starts.
     site.settings("declared", &lit("declared/hall"));
-    let heard = listener.wait("the hall", |heard| heard.iter().any(|message| message.topic == "declared/hall"));
-    let last: Vec<_> = heard.iter().rev().take(3).map(|one| (one.topic.as_str(), one.payload.as_str())).collect();
+    let messages =
+        listener.wait("the hall", |messages| messages.iter().any(|message| message.topic == "declared/hall"));
+    let last: Vec<_> = messages.iter().rev().take(3).map(|one| (one.topic.as_str(), one.payload.as_str())).collect();
     assert_eq!(last, [("declared/hall", "on"), ("declared/porch", "off"), ("declared/porch", "on")]);
-    let due: Vec<i64> = heard.iter().rev().take(3).map(occurrence_ms).collect();
+    let due: Vec<i64> = messages.iter().rev().take(3).map(occurrence_ms).collect();
     assert_eq!((due[1], due[0]), (due[2], due[2] + 1_000));
 }
 
@@ -380,21 +381,21 @@ fn of_two_sprinklers_on_one_pump_the_second_waits_for_80_minutes_within_its_grac
     site.drop_in(&sample("sprinkler"), "sprinkler");
     fs::write(&clock, "0").unwrap();
     let host = site.start_ahead(&broker, &clock);
-    let first = listener.wait("one of them", |heard| !heard.is_empty());
+    let first = listener.wait("one of them", |messages| !messages.is_empty());
     host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1", 1);
     assert_eq!((payloads(&first), first[0].topic.as_str()), (vec!["ON"], "sprinkler/a/lawn/set"));
     host.kill();
 
     fs::write(&clock, (80 * MINUTE + 10_000).to_string()).unwrap();
     let host = site.start_ahead(&broker, &clock);
-    let heard = listener.wait("the second one", |heard| heard.len() > 2);
-    let heard: Vec<_> = heard.iter().map(|message| (message.topic.as_str(), message.payload.as_str())).collect();
+    let messages = listener.wait("the second one", |messages| messages.len() > 2);
+    let messages: Vec<_> = messages.iter().map(|message| (message.topic.as_str(), message.payload.as_str())).collect();
     assert_eq!(
-        heard,
+        messages,
         [("sprinkler/a/lawn/set", "ON"), ("sprinkler/a/lawn/set", "OFF"), ("sprinkler/b/lawn/set", "ON")]
     );
     let missed = the_run(&host, &site, &["--state", "missed"]);
-    assert_eq!(text(&missed, "device"), "c", "an hour, where nothing is said: {missed}");
+    assert_eq!(text(&missed, "device"), "c", "the default grace is an hour: {missed}");
 }
 
 #[test]
@@ -416,8 +417,8 @@ fn runs_that_replace_one_another_put_off_owed_steps_for_a_limited_time() {
     };
     for (hour, so_far) in [(0, 1), (1, 2), (3, 3)] {
         let host = shortly_before(hour, 0);
-        let heard = listener.wait("the light", |heard| heard.len() >= so_far);
-        assert_eq!(payloads(&heard), vec!["on"; so_far]);
+        let messages = listener.wait("the light", |messages| messages.len() >= so_far);
+        assert_eq!(payloads(&messages), vec!["on"; so_far]);
         host.has(&site, "SELECT count(*) FROM runs WHERE steps_done = 1 AND state = 'running'", 1);
         host.kill();
     }
@@ -427,6 +428,6 @@ fn runs_that_replace_one_another_put_off_owed_steps_for_a_limited_time() {
     assert_eq!(text(&skipped, "occurrence"), "2027-03-01T05:00:00Z");
     host.kill();
     let _host = shortly_before(5, 30);
-    let off = listener.wait("off", |heard| heard.len() > 3).pop().unwrap();
+    let off = listener.wait("off", |messages| messages.len() > 3).pop().unwrap();
     assert_eq!((off.payload.as_str(), off.property("roost-due")), ("off", Some("2027-03-01T05:30:00Z")));
 }

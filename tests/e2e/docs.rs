@@ -25,11 +25,12 @@ const PAGES: [(&str, &[(&str, &str)]); 6] = [
 ];
 
 /// Commands in `sh` blocks that this test does not run, and where they are tested instead.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("make run", "it runs until it is stopped: each end-to-end test runs the same program"),
     ("make test", "it runs this test"),
+    ("make deb", "it takes minutes: `make deb-check` runs it"),
     ("mosquitto_sub -h 127.0.0.1", "it runs until it is stopped: the listener of the tests is this program"),
-    ("sudo ", "it changes the system: the test of the Debian package runs the same steps in a root of its own"),
+    ("sudo ", "it changes the system: `make deb-check` installs the package in a root of its own"),
     ("ROOST_URL=https://roost.example.org", "there is no such host: `steering.rs` has the same with a host of its own"),
     ("curl -N", "it follows events until it is stopped: `stream.rs`"),
     ("(umask 077; openssl rand", "a random token: `api.rs` makes its own"),
@@ -70,9 +71,9 @@ fn world() -> (Broker, Site, Roost) {
     fs::create_dir(site.path().join("new")).expect("a folder");
     fs::write(site.path().join("new/coop-door.wasm"), component).expect("a file");
     let roost = site.start(&broker);
-    roost.says("jobs of `coop-door`");
-    roost.says("jobs of `greenhouse`");
-    roost.says("jobs of `sprinkler`");
+    roost.wait_for_log("jobs of `coop-door`");
+    roost.wait_for_log("jobs of `greenhouse`");
+    roost.wait_for_log("jobs of `sprinkler`");
     (broker, site, roost)
 }
 

@@ -32,17 +32,17 @@ fn runs_over_the_rate_wait_and_are_missed_while_owed_steps_are_sent() {
     site.settings("declared", &settings);
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    host.says("jobs of `declared`: 13 new");
+    host.wait_for_log("jobs of `declared`: 13 new");
     host.has(&site, "SELECT count(*) FROM history WHERE state = 'succeeded' AND job = 'valve'", 1);
     host.has(&site, "SELECT count(*) FROM history WHERE plugin = 'declared'", 13);
     let missed = site.query("SELECT count(*) FROM history WHERE state = 'missed' AND job LIKE 'job%'");
     // Two at once, then one each second, one of them an owed step.
     assert!((8..=11).contains(&missed), "{missed} were missed");
-    let sent = listener.heard().iter().filter(|message| message.topic.starts_with("declared/")).count();
+    let sent = listener.messages().iter().filter(|message| message.topic.starts_with("declared/")).count();
     assert_eq!(sent as i64, 2 + 12 - missed);
-    let said = roost(&site, &["explain", "declared/declared/job11"]);
-    assert!(said.contains("more to send than its rate of 1 message a second allows"), "{said}");
-    assert!(said.contains("[rates.plugins.declared]"), "{said}");
+    let output = roost(&site, &["explain", "declared/declared/job11"]);
+    assert!(output.contains("more to send than its rate of 1 message a second allows"), "{output}");
+    assert!(output.contains("[rates.plugins.declared]"), "{output}");
 }
 
 /// Returns the largest memory that a host has had, in MiB.
@@ -82,9 +82,9 @@ fn guests_that_need_more_memory_than_there_is_wait_for_each_other() {
     site.drop_in(&guest("hoards"), "greedy");
     let host = site.start(&broker);
     let hint = "lower `memory_mib` in `[limits]` of its settings, or raise `memory_mib` in `[guests]` of `roost.toml`";
-    host.says(hint);
+    host.wait_for_log(hint);
     for number in 0..4 {
-        host.says(&format!("jobs of `hoards-{number}`: 1 new"));
+        host.wait_for_log(&format!("jobs of `hoards-{number}`: 1 new"));
     }
     let peak = peak_mib(&host);
     assert!(peak < PEAK_MIB, "{peak} MiB");
@@ -95,7 +95,7 @@ fn guests_that_need_more_memory_than_there_is_wait_for_each_other() {
 fn files_wait_unread_until_there_is_room_for_them() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     // A custom section of 60 MiB.
     let errors = fs::read(guest("errors")).unwrap();
     let mut section = vec![0; 60 << 20];
@@ -109,9 +109,9 @@ fn files_wait_unread_until_there_is_room_for_them() {
     }
     site.settings("small", &job("tick", "every_ms = 1000", "small/tick"));
     site.drop_in(&guest("declared"), "small");
-    host.says("jobs of `small`: 1 new");
+    host.wait_for_log("jobs of `small`: 1 new");
     for number in 0..12 {
-        host.says(&format!("plugin `large-{number}` was not loaded"));
+        host.wait_for_log(&format!("plugin `large-{number}` was not loaded"));
     }
     let reasons = |lines: &[String]| lines.iter().filter(|line| line.contains("no tide table")).count();
     host.log.wait("the reason of each", |lines| (reasons(lines) >= 12).then_some(()));

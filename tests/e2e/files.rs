@@ -66,9 +66,9 @@ fn the_data_folder_is_for_its_user_alone() {
     site.settings("declared", &job("tick", "every_ms = 1000", "declared/tick"));
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    let said = host.says("was open to other users (mode 777)");
-    assert!(said.contains("for the user that runs Roost alone"), "{said}");
-    host.says("declared loaded");
+    let log = host.wait_for_log("was open to other users (mode 777)");
+    assert!(log.contains("for the user that runs Roost alone"), "{log}");
+    host.wait_for_log("declared loaded");
     roost(&site, &["backup", "copy.db"]);
     assert_eq!((mode(&data), mode(&site.path().join("copy.db"))), (0o700, 0o600));
     let found = below(&data);
@@ -97,9 +97,9 @@ fn the_data_folder_is_for_its_user_alone() {
 
 /// Starts a host that fails to start, and returns its log.
 fn refused(site: &Site, broker: &Broker) -> String {
-    let (status, said) = site.start(broker).ended();
+    let (status, log) = site.start(broker).ended();
     assert!(!status.success());
-    said.join("\n")
+    log.join("\n")
 }
 
 #[test]
@@ -115,22 +115,19 @@ fn a_data_folder_of_another_user_is_refused() {
         symlink(&victim, data.join(name)).unwrap();
     }
     chown(&data, Some(OTHER), None).unwrap();
-    let said = refused(&site, &broker);
-    assert!(
-        said.contains("data` belongs to user 54321, and Roost runs as user 0") && said.contains("hint: "),
-        "{said}"
-    );
+    let log = refused(&site, &broker);
+    assert!(log.contains("data` belongs to user 54321, and Roost runs as user 0") && log.contains("hint: "), "{log}");
     chown(&data, Some(0), None).unwrap();
     lchown(data.join("lock"), Some(OTHER), None).unwrap();
-    let said = refused(&site, &broker);
-    assert!(said.contains("data/lock` belongs to user 54321, and lies among the files of Roost"), "{said}");
+    let log = refused(&site, &broker);
+    assert!(log.contains("data/lock` belongs to user 54321, and lies among the files of Roost"), "{log}");
     // A link of the user's own is not written through either.
     lchown(data.join("lock"), Some(0), None).unwrap();
-    let said = refused(&site, &broker);
-    assert!(said.contains("it is a link, and must be a file"), "{said}");
+    let log = refused(&site, &broker);
+    assert!(log.contains("it is a link, and must be a file"), "{log}");
     fs::remove_file(data.join("lock")).unwrap();
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
     assert!(host.stop().success());
 }
@@ -145,10 +142,10 @@ fn a_grant_that_was_widened_on_disk_is_not_used() {
     assert!(text.contains("declared/#"), "{text}");
     fs::write(&path, text.replace("declared/#", "#")).unwrap();
     let host = site.start(&broker);
-    let said = host.says("is damaged: its contents do not match its name");
-    assert!(said.contains("so it gets the default grant"), "{said}");
+    let log = host.wait_for_log("is damaged: its contents do not match its name");
+    assert!(log.contains("so it gets the default grant"), "{log}");
     // The file in the folder counts again.
-    host.says("declared loaded");
+    host.wait_for_log("declared loaded");
     host.log.wait("it to be kept anew", |_| (fs::read_to_string(&path).unwrap() == text).then_some(()));
     assert!(host.stop().success());
 }
@@ -165,17 +162,17 @@ fn the_target_of_a_link_is_not_shown() {
     let secret = site.path().join("secret");
     fs::write(&secret, "hunter2\nswordfish = 1\n").unwrap();
     symlink(&secret, site.plugin("spy.wasm")).unwrap();
-    host.says("it is not a WebAssembly component");
+    host.wait_for_log("it is not a WebAssembly component");
     fs::remove_file(site.plugin("spy.wasm")).unwrap();
     fs::write(&secret, "swordfish = 1\n").unwrap();
     symlink(&secret, site.plugin("spy.toml")).unwrap();
     site.drop_in(&guest("declared"), "spy");
-    let said = host.says("spy.toml:1:1: the settings are invalid");
-    let all = [said, everything(&site, &host)].concat();
+    let log = host.wait_for_log("spy.toml:1:1: the settings are invalid");
+    let all = [log, everything(&site, &host)].concat();
     assert!(!all.contains("hunter2") && !all.contains("swordfish"), "{all}");
     // `roost check` shows it to a user that may read it.
-    let (_, _, said) = tried(&site, &["check", "plugins/spy.wasm"]);
-    assert!(said.contains("unknown key `swordfish`"), "{said}");
+    let (_, _, log) = tried(&site, &["check", "plugins/spy.wasm"]);
+    assert!(log.contains("unknown key `swordfish`"), "{log}");
     more(&listener, "declared/tick");
     assert!(host.stop().success());
 }
@@ -192,9 +189,9 @@ fn a_link_of_another_user_to_a_foreign_file_is_not_followed() {
     lchown(site.plugin("theirs.wasm"), Some(OTHER), None).unwrap();
     symlink(&elsewhere, site.plugin("ours.wasm")).unwrap();
     let host = site.start(&broker);
-    host.says("ours loaded");
-    let said = host.says("theirs.wasm` of user 54321 leads to a file that this user does not own");
-    assert!(said.contains("put the file itself there"), "{said}");
+    host.wait_for_log("ours loaded");
+    let log = host.wait_for_log("theirs.wasm` of user 54321 leads to a file that this user does not own");
+    assert!(log.contains("put the file itself there"), "{log}");
     assert!(host.stop().success());
 }
 
@@ -206,19 +203,16 @@ fn a_token_that_other_users_can_use_is_reported_or_refused() {
     fs::write(site.path().join("roost.toml"), "[http]\ntoken_file = \"token\"\n").unwrap();
     set_mode(&token, 0o644);
     let host = site.start(&broker);
-    host.says("every user of this machine can read the token file");
-    host.says("chmod 600");
-    host.says("connected to the broker");
+    host.wait_for_log("every user of this machine can read the token file");
+    host.wait_for_log("chmod 600");
+    host.wait_for_log("connected to the broker");
     assert!(host.stop().success());
     set_mode(&token, 0o666);
-    let said = refused(&site, &broker);
-    assert!(
-        said.contains("every user of this machine can change the token file") && said.contains("chmod 600"),
-        "{said}"
-    );
+    let log = refused(&site, &broker);
+    assert!(log.contains("every user of this machine can change the token file") && log.contains("chmod 600"), "{log}");
     set_mode(&token, 0o600);
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     assert!(!host.log.all().iter().any(|line| line.contains("the token file")));
     assert!(host.stop().success());
 }

@@ -43,9 +43,9 @@ fn no_output_of_a_plugin_looks_like_a_line_of_the_host() {
                 lines.iter().find(says).cloned()
             });
         }
-        let said = host.log.all().join("\n");
-        assert_honest(format, &said);
-        assert!(said.contains("ERROR roost::store: the disk is full"), "it is shown, escaped: {said}");
+        let log = host.log.all().join("\n");
+        assert_honest(format, &log);
+        assert!(log.contains("ERROR roost::store: the disk is full"), "it is shown, escaped: {log}");
         if format == "json" {
             host.log.all().iter().for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).expect(line)));
         }
@@ -78,9 +78,9 @@ fn no_text_of_a_device_a_file_or_a_request_looks_like_a_line_of_the_host() {
     let listener = Listener::new(broker.port);
     let host = site.start(&broker);
     listener.wait_for("declared/door");
-    let said = FORGED.replace('\0', "");
-    broker.publish(&["-t", "declared/state", "-m", &said]);
-    host.says("failed declared/declared/close");
+    let payload = FORGED.replace('\0', "");
+    broker.publish(&["-t", "declared/state", "-m", &payload]);
+    host.wait_for_log("failed declared/declared/close");
     let address = host.address();
     let query = "plugin=%0A2027-01-01T00%3A00%3A00Z%20ERROR%E2%80%AE";
     let (status, body) = crate::api::ask(&address, "GET", &format!("/api/v1/jobs?{query}"), "", "");
@@ -89,7 +89,7 @@ fn no_text_of_a_device_a_file_or_a_request_looks_like_a_line_of_the_host() {
     let (status, body) = crate::api::ask(&address, "POST", "/api/v1/jobs", "", &body);
     assert!(status >= 400 && !is_forged(body["detail"].as_str().unwrap()), "{body}");
     // The file's name is shown, escaped.
-    host.says("the disk is full\\u{202e}\\u{1b}[2J");
+    host.wait_for_log("the disk is full\\u{202e}\\u{1b}[2J");
     assert_honest("the log", &host.log.all().join("\n"));
     let (_, out, errors) = tried(&site, &["runs", "--failed"]);
     assert!(out.contains("its last report was `x\\n2027-01-01"), "{out}");
@@ -102,15 +102,15 @@ fn a_long_label_is_refused_and_a_stored_one_does_no_harm() {
     site.settings("speaks", "[config]\nlabel_bytes = 5242880\n");
     site.drop_in(&guest("speaks"), "speaks");
     let host = site.start(&broker);
-    host.says("job `speak`: `label` of 5242880 bytes: it may have 1,024 (1 KiB)");
+    host.wait_for_log("job `speak`: `label` of 5242880 bytes: it may have 1,024 (1 KiB)");
     site.settings("speaks", "[config]\nlabel = \"now and then\"\n");
-    host.says("speaks loaded: 1 device, 1 job");
+    host.wait_for_log("speaks loaded: 1 device, 1 job");
     assert!(host.stop().success());
 
     // As an earlier version has stored it.
     site.execute("UPDATE jobs SET label = 'begin' || char(27, 8238) || replace(hex(zeroblob(2621440)), '00', 'xx')");
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     let (jobs, _) = roost(&site, &["jobs"]);
     let line = jobs.lines().find(|line| line.contains("speaks/speaks/speak")).expect("the job");
     assert!(line.contains("begin\\u{1b}\\u{202e}xxx") && line.ends_with('…') && line.len() < 10_000, "{}", line.len());
@@ -126,20 +126,22 @@ fn a_plugin_named_like_another_product_needs_a_grant_of_the_operator() {
     site.settings(name, &crate::job("restart", "every_ms = 1000", "zigbee2mqtt/bridge/request/restart"));
     site.drop_in(&guest("declared"), name);
     let host = site.start(&broker);
-    host.says("job `restart`, step 1: `topic` `zigbee2mqtt/bridge/request/restart` is outside what `zigbee2mqtt` may");
-    host.says("topics below `zigbee2mqtt/` belong to Zigbee2MQTT");
-    host.says("put this into `roost.toml`:");
-    host.says("[grants.zigbee2mqtt]");
-    host.says("publish = [\"zigbee2mqtt/bridge/request/restart\"]");
+    host.wait_for_log(
+        "job `restart`, step 1: `topic` `zigbee2mqtt/bridge/request/restart` is outside what `zigbee2mqtt` may",
+    );
+    host.wait_for_log("topics below `zigbee2mqtt/` belong to Zigbee2MQTT");
+    host.wait_for_log("put this into `roost.toml`:");
+    host.wait_for_log("[grants.zigbee2mqtt]");
+    host.wait_for_log("publish = [\"zigbee2mqtt/bridge/request/restart\"]");
     let (code, _, errors) = tried(&site, &["check", "plugins/zigbee2mqtt.wasm"]);
     assert!(code == Some(1) && errors.contains("[grants.zigbee2mqtt]"), "{errors}");
     assert!(host.stop().success());
-    assert!(listener.heard().iter().all(|message| !message.topic.starts_with(name)));
+    assert!(listener.messages().iter().all(|message| !message.topic.starts_with(name)));
 
     let word = "[grants.zigbee2mqtt]\npublish = [\"zigbee2mqtt/bridge/request/restart\"]\n";
     fs::write(site.path().join("roost.toml"), word).unwrap();
     let host = site.start(&broker);
-    let loaded = host.says("zigbee2mqtt loaded: 1 device, 1 job");
+    let loaded = host.wait_for_log("zigbee2mqtt loaded: 1 device, 1 job");
     assert!(loaded.contains("; it may publish to zigbee2mqtt/bridge/request/restart, and read nothing"), "{loaded}");
     assert!(
         loaded.contains("beware, it may publish to topics of others: `zigbee2mqtt/bridge/request/restart`"),
@@ -152,7 +154,7 @@ fn a_plugin_named_like_another_product_needs_a_grant_of_the_operator() {
 fn an_installation_shows_what_the_plugin_may_publish_and_read() {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     let file = guest("speaks");
     let file = file.to_str().unwrap();
     let (out, _) = roost(&site, &["upload", file, "--check"]);
@@ -160,7 +162,7 @@ fn an_installation_shows_what_the_plugin_may_publish_and_read() {
     let (out, _) = roost(&site, &["upload", file, "--json"]);
     let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(answer["grant"]["publish"], serde_json::json!(["speaks/#"]), "{answer}");
-    host.says("speaks loaded: 1 device, 1 job; it may publish to speaks/#, and read speaks/#");
+    host.wait_for_log("speaks loaded: 1 device, 1 job; it may publish to speaks/#, and read speaks/#");
     let (out, _) = roost(&site, &["check", "plugins/speaks.wasm"]);
     assert!(out.contains("\n  it may publish to speaks/#, and read speaks/#\n"), "{out}");
     let (code, _, errors) = tried(&site, &["upload", file, "--as", "homeassistant"]);
@@ -196,22 +198,24 @@ fn a_resource_is_only_for_the_configured_plugins_and_a_limited_time() {
     drop_in(&site, "thief", &pumping("steal", "in_ms = 0", "thief", 1, ", priority = 127"));
     drop_in(&site, "garden", &pumping("flood", "in_ms = 0", "garden", weeks, ", priority = 127"));
     let host = site.start(&broker);
-    host.says("job `steal`: `policy.needs`: a job of `thief` may not hold `pump`: its `plugins` do not name `thief`");
-    host.says("plugins = [\"garden\", \"thief\"]");
-    host.says("job `flood`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h");
-    host.says("longest_hold = \"49d\"");
+    host.wait_for_log(
+        "job `steal`: `policy.needs`: a job of `thief` may not hold `pump`: its `plugins` do not name `thief`",
+    );
+    host.wait_for_log("plugins = [\"garden\", \"thief\"]");
+    host.wait_for_log("job `flood`: `policy.needs`: its steps would hold `pump` for 49d, and a run may hold it for 4h");
+    host.wait_for_log("longest_hold = \"49d\"");
     let by_hand = ["schedule", "now", "--topic", "a", "--needs", "pump"];
     let (code, _, errors) = tried(&site, &by_hand);
     assert!(code == Some(1) && errors.contains("its `plugins` do not name `api`"), "{errors}");
     site.settings("garden", &pumping("water", "in_ms = 0", "garden", 1, ""));
     listener.wait_for("garden/water");
-    assert!(listener.heard().iter().all(|message| !message.topic.starts_with("thief")));
+    assert!(listener.messages().iter().all(|message| !message.topic.starts_with("thief")));
     assert!(host.stop().success());
 
     // Without configured plugins, only ad-hoc jobs may need it.
     fs::write(site.path().join("roost.toml"), "[[resource]]\nname = \"pump\"\n").unwrap();
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     roost(&site, &by_hand);
     listener.wait_for("a");
 }
@@ -228,15 +232,15 @@ fn plugins_take_turns_at_a_resource_and_a_removed_one_leaves_the_queue() {
     listener.wait_for("greedy/a");
     drop_in(&site, "goner", &of("goner", &["x", "y", "z"], 127));
     drop_in(&site, "modest", &of("modest", &["m", "n"], -128));
-    host.says("modest loaded");
-    host.says("goner loaded");
+    host.wait_for_log("modest loaded");
+    host.wait_for_log("goner loaded");
     fs::remove_file(site.plugin("goner.wasm")).unwrap();
-    host.says("goner removed");
-    let on = |heard: &[Message], plugin: &str| {
-        heard.iter().filter(|message| message.payload == "on" && message.topic.starts_with(plugin)).count()
+    host.wait_for_log("goner removed");
+    let on = |messages: &[Message], plugin: &str| {
+        messages.iter().filter(|message| message.payload == "on" && message.topic.starts_with(plugin)).count()
     };
-    listener.wait("all that is watered", |heard| on(heard, "greedy") == 4);
-    let order = listener.heard();
+    listener.wait("all that is watered", |messages| on(messages, "greedy") == 4);
+    let order = listener.messages();
     // One at a time, and the modest plugin is done long before the greedy one.
     let payloads: Vec<&str> = order.iter().map(|message| message.payload.as_str()).collect();
     assert!(
@@ -256,14 +260,14 @@ fn a_run_that_holds_a_resource_can_be_ended_after_its_plugin_was_removed() {
     let host = site.start(&broker);
     listener.wait_for("greedy/hog");
     drop_in(&site, "modest", &pumping("m", "in_ms = 0", "modest", 1, ", grace_ms = 600000"));
-    host.says("modest loaded");
+    host.wait_for_log("modest loaded");
     fs::remove_file(site.plugin("greedy.wasm")).unwrap();
-    host.says("greedy removed");
+    host.wait_for_log("greedy removed");
     // I5: its valve is open, and is closed when it is due.
     let (shown, _) = roost(&site, &["explain", "modest/modest/m"]);
     assert!(shown.contains("it waits to start: `pump` is in use by `greedy/greedy/hog/"), "{shown}");
     let holder = shown.split("`roost abandon ").nth(1).and_then(|rest| rest.split('`').next()).expect("a command");
-    assert!(listener.heard().iter().all(|message| message.topic == "greedy/hog"));
+    assert!(listener.messages().iter().all(|message| message.topic == "greedy/hog"));
     roost(&site, &["abandon", holder.split(' ').next().unwrap()]);
     listener.wait_for("modest/m");
 }
@@ -281,16 +285,18 @@ fn plans_above_a_ceiling_are_refused_and_accepted_ones_are_denied() {
 
     fs::write(site.path().join("roost.toml"), "[grants.declared]\nmax_qos = 0\n[ceilings]\nmemory_mib = 64\n").unwrap();
     let host = site.start(&broker);
-    host.says("job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`");
-    host.says("put this into `roost.toml`:");
-    host.says("max_qos = 1");
+    host.wait_for_log(
+        "job `open`, step 1: `qos` 1: the grant of `declared` allows up to 0, in the message to `declared/door`",
+    );
+    host.wait_for_log("put this into `roost.toml`:");
+    host.wait_for_log("max_qos = 1");
     // I6: the previous version continues; I8: within the operator's present grant.
-    host.says("publishing to `declared/door` with QoS 1 is not granted, only up to 0");
+    host.wait_for_log("publishing to `declared/door` with QoS 1 is not granted, only up to 0");
     let (out, _) = roost(&site, &["explain", "declared/declared/open"]);
     assert!(out.contains("with QoS 1, only up to 0") && out.contains("max_qos = 1"), "{out}");
     site.settings("declared", &(job + "[limits]\nmemory_mib = 128\n"));
-    host.says("`memory_mib` is 128, and the operator allows 64 at most");
-    host.says("[ceilings]");
-    let said = host.log.all().join("\n");
-    assert!(said.contains("memory_mib = 128"), "{said}");
+    host.wait_for_log("`memory_mib` is 128, and the operator allows 64 at most");
+    host.wait_for_log("[ceilings]");
+    let log = host.log.all().join("\n");
+    assert!(log.contains("memory_mib = 128"), "{log}");
 }

@@ -16,8 +16,8 @@ fn check(site: &Site, name: &str, settings: Option<&str>) -> (bool, String) {
         site.settings(name, settings);
     }
     let output = site.command(&["check", &format!("plugins/{name}.wasm")]).output().unwrap();
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-    (output.status.success(), said)
+    let report = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (output.status.success(), report)
 }
 
 /// Guests that are refused, with texts of the output.
@@ -57,27 +57,27 @@ pub(crate) const REFUSED: [(&str, &[&str]); 29] = [
 fn a_check_reports_the_fault_and_a_hint() {
     let site = Site::new();
     for (name, texts) in REFUSED {
-        let (fine, said) = check(&site, name, None);
-        assert!(!fine, "{name}: {said}");
+        let (fine, report) = check(&site, name, None);
+        assert!(!fine, "{name}: {report}");
         for text in texts {
-            assert!(said.contains(text), "{name}: no `{text}` in\n{said}");
+            assert!(report.contains(text), "{name}: no `{text}` in\n{report}");
         }
-        assert!(said.contains("hint: "), "{name}: what to do?\n{said}");
+        assert!(report.contains("hint: "), "{name}: what to do?\n{report}");
     }
 }
 
 #[test]
 fn a_compile_bomb_is_given_up() {
-    let (fine, said) = check(&Site::new(), "compile-bomb", None);
-    assert!(!fine && said.contains("compiling it took more than"), "{said}");
+    let (fine, report) = check(&Site::new(), "compile-bomb", None);
+    assert!(!fine && report.contains("compiling it took more than"), "{report}");
 }
 
 #[test]
 fn a_guest_gets_no_files_and_no_sockets() {
     let site = Site::new();
     for (name, denied) in [("wants-files", "NotFound"), ("wants-sockets", "PermissionDenied")] {
-        let (fine, said) = check(&site, name, None);
-        assert!(fine && said.contains(denied), "{name}: {said}");
+        let (fine, report) = check(&site, name, None);
+        assert!(fine && report.contains(denied), "{name}: {report}");
     }
 }
 
@@ -85,17 +85,17 @@ fn a_guest_gets_no_files_and_no_sockets() {
 fn a_good_guest_is_shown_with_its_jobs_and_next_runs() {
     let site = Site::new();
     let job = crate::job("tick", "every_ms = 60000", "declared/tick");
-    let (fine, said) = check(&site, "declared", Some(&job));
-    assert!(fine && said.contains("tick: every 1m") && said.contains("next "), "{said}");
+    let (fine, report) = check(&site, "declared", Some(&job));
+    assert!(fine && report.contains("tick: every 1m") && report.contains("next "), "{report}");
     let burst = "[config]\nfirst = 0\njobs = 3\ntotal = 3\nt0_ms = 4000000000000\nspread_ms = 0\ntopic = \"burst/x\"\n";
-    let (fine, said) = check(&site, "burst", Some(burst));
-    assert!(fine && said.contains("3 jobs"), "{said}");
-    let (fine, said) = check(&site, "each-second", None);
-    assert!(fine && said.contains("10000 jobs"), "{said}");
-    let (fine, said) = check(&site, "hoards", Some("[config]\nmib = 100\nfor = \"0s\"\n"));
-    assert!(fine && said.contains("1 job"), "{said}");
-    let (fine, said) = check(&site, "at-once", None);
-    assert!(fine && said.contains("1 job"), "{said}");
+    let (fine, report) = check(&site, "burst", Some(burst));
+    assert!(fine && report.contains("3 jobs"), "{report}");
+    let (fine, report) = check(&site, "each-second", None);
+    assert!(fine && report.contains("10000 jobs"), "{report}");
+    let (fine, report) = check(&site, "hoards", Some("[config]\nmib = 100\nfor = \"0s\"\n"));
+    assert!(fine && report.contains("1 job"), "{report}");
+    let (fine, report) = check(&site, "at-once", None);
+    assert!(fine && report.contains("1 job"), "{report}");
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn a_plan_that_breaks_a_rule_is_refused_by_its_name() {
         ("many-steps", "101"),
         ("bad-json", "`confirm.matches.json.value` `open`: it is not JSON"),
     ] {
-        let (fine, said) = check(&site, "bad-jobs", Some(&format!("[config]\nbreak = \"{rule}\"\n")));
-        assert!(!fine && said.contains(text), "{rule}: no `{text}` in\n{said}");
+        let (fine, report) = check(&site, "bad-jobs", Some(&format!("[config]\nbreak = \"{rule}\"\n")));
+        assert!(!fine && report.contains(text), "{rule}: no `{text}` in\n{report}");
     }
 }
 
@@ -151,8 +151,11 @@ fn if_machine_code_is_forbidden_the_hint_names_the_setting() {
     if output.status.code() == Some(77) {
         return;
     }
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("machine code cannot be run") && said.contains("MemoryDenyWriteExecute"), "{said}");
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        report.contains("machine code cannot be executed") && report.contains("MemoryDenyWriteExecute"),
+        "{report}"
+    );
 }
 
 #[test]

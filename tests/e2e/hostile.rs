@@ -36,20 +36,23 @@ fn refusals(site: &Site) -> HashMap<String, (String, Option<String>)> {
 }
 
 fn wait_for_refusals(host: &Roost, site: &Site, names: &[String]) -> HashMap<String, (String, Option<String>)> {
-    let mut said = HashMap::new();
+    let mut refused = HashMap::new();
     // Some of them take a compiler long.
     for _ in 0..4 {
-        said = refusals(site);
-        if names.iter().all(|name| said.contains_key(name)) {
-            return said;
+        refused = refusals(site);
+        if names.iter().all(|name| refused.contains_key(name)) {
+            return refused;
         }
-        let missing = names.iter().find(|name| !said.contains_key(*name)).unwrap();
-        host.says(&format!("plugin `{missing}` was not loaded"));
-        said = host.until("that in the list", || Some(refusals(site)).filter(|said| said.contains_key(missing)));
+        let missing = names.iter().find(|name| !refused.contains_key(*name)).unwrap();
+        host.wait_for_log(&format!("plugin `{missing}` was not loaded"));
+        refused =
+            host.until("that in the list", || Some(refusals(site)).filter(|refused| refused.contains_key(missing)));
     }
-    host.until("all of them", || Some(refusals(site)).filter(|said| names.iter().all(|name| said.contains_key(name))));
-    said.extend(refusals(site));
-    said
+    host.until("all of them", || {
+        Some(refusals(site)).filter(|refused| names.iter().all(|name| refused.contains_key(name)))
+    });
+    refused.extend(refusals(site));
+    refused
 }
 
 #[test]
@@ -58,13 +61,13 @@ fn hostile_plugins_cost_a_good_plugin_no_tick_and_the_host_no_memory() {
     ticks(&site);
     let host = site.start(&broker);
     let ticked = "SELECT count(DISTINCT device) FROM history WHERE plugin = 'good'";
-    host.says("jobs of `good`: 20 new");
+    host.wait_for_log("jobs of `good`: 20 new");
     host.has(&site, ticked, DEVICES);
 
     let names = hostile::drop_all(&site);
-    let said = wait_for_refusals(&host, &site, &names);
+    let refused = wait_for_refusals(&host, &site, &names);
     for name in &names {
-        let (causes, hint) = &said[name];
+        let (causes, hint) = &refused[name];
         assert!(!causes.is_empty() && hint.is_some(), "{name}: {causes}, {hint:?}");
     }
     for (name, text) in [
@@ -75,17 +78,17 @@ fn hostile_plugins_cost_a_good_plugin_no_tick_and_the_host_no_memory() {
         ("cut-off", "truncated"),
         ("too-large", "more than the"),
     ] {
-        assert!(said[name].0.contains(text), "{name}: {}", said[name].0);
+        assert!(refused[name].0.contains(text), "{name}: {}", refused[name].0);
     }
     for number in 0..3 {
-        host.says(&format!("jobs of `hoards-{number}`: 1 new"));
+        host.wait_for_log(&format!("jobs of `hoards-{number}`: 1 new"));
     }
     for odd in [
         "`plugins/pipe.wasm` was not read",
         "`plugins/folder.wasm` was not read",
         "`plugins/two words.wasm` was not loaded",
     ] {
-        host.says(odd);
+        host.wait_for_log(odd);
     }
     // A bomb goes off while the host stops.
     site.drop_in(&guest("compile-bomb"), "compile-bomb");

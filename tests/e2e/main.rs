@@ -40,7 +40,8 @@ fn job(id: &str, trigger: &str, topic: &str) -> String {
     )
 }
 
-/// Starts a broker, a listener, and a host with a plugin `name` that publishes each second, and waits for its first messages.
+/// Starts a broker, a listener, and a host with a plugin `name` that publishes each second, and waits for its first
+/// messages.
 fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
@@ -53,7 +54,7 @@ fn ticking(name: &str) -> (Broker, Site, Listener, Roost) {
 
 /// Waits for more messages on a topic.
 fn more(listener: &Listener, topic: &str) {
-    let count = |heard: &[Message]| heard.iter().filter(|message| message.topic == topic).count();
-    let so_far = count(&listener.heard());
-    listener.wait("more of them", |heard| count(heard) > so_far + 1);
+    let count = |messages: &[Message]| messages.iter().filter(|message| message.topic == topic).count();
+    let so_far = count(&listener.messages());
+    listener.wait("more of them", |messages| count(messages) > so_far + 1);
 }

@@ -54,7 +54,7 @@ fn a_failed_run_is_shown_with_its_reason_and_replayed() {
     site.settings("declared", &locked);
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    host.says("failed declared/declared/open");
+    host.wait_for_log("failed declared/declared/open");
     let failed = the_run(&host, &site, &["--failed"]);
     assert!(text(&failed, "reason").starts_with("step 1 was given up after 1 attempt: the broker refused"), "{failed}");
     let run = text(&failed, "run");
@@ -102,7 +102,7 @@ fn an_owed_step_is_shown_and_can_be_abandoned_even_over_a_crash() {
     assert_eq!(code, Some(1));
     assert!(errors.contains("no host is running"), "{errors}");
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     // The reason is on disk when the response arrives.
     assert_eq!(roost(&site, &["abandon", run]).0.trim(), run);
     assert_eq!(text(&runs(&site, &["--state", "cancelled"])[0], "reason"), "it was abandoned by hand");
@@ -126,10 +126,10 @@ fn after_a_restore_only_owed_steps_are_sent() {
     site.settings("declared", &valve(15_000));
     site.drop_in(&guest("declared"), "declared");
     listener.wait_for("declared/valve");
-    let burst = |heard: &[Message]| heard.iter().filter(|one| one.topic.starts_with("burst/")).count();
-    listener.wait("some of the burst", |heard| burst(heard) > JOBS / 4);
+    let burst = |messages: &[Message]| messages.iter().filter(|one| one.topic.starts_with("burst/")).count();
+    listener.wait("some of the burst", |messages| burst(messages) > JOBS / 4);
     roost(&site, &["backup", "copy.db"]);
-    let so_far = burst(&listener.heard());
+    let so_far = burst(&listener.messages());
     assert!(so_far < JOBS, "the copy was made too late");
     let (code, _, errors) = tried(&site, &["restore", "copy.db"]);
     assert_eq!(code, Some(1));
@@ -137,7 +137,7 @@ fn after_a_restore_only_owed_steps_are_sent() {
     host.has(&site, &format!("SELECT count(*) = {JOBS} FROM runs WHERE plugin = 'burst' AND state = 'succeeded'"), 1);
     more(&listener, "ticking/tick");
     assert!(host.stop().success());
-    let before = listener.heard();
+    let before = listener.messages();
     let (_, shown) = roost(&site, &["restore", "copy.db"]);
     assert!(
         shown.contains("these runs owe messages, which are sent when the host starts:\n  declared/declared/water/"),
@@ -147,12 +147,12 @@ fn after_a_restore_only_owed_steps_are_sent() {
 
     let host = site.start(&broker);
     more(&listener, "ticking/tick");
-    listener.wait("off", |heard| heard[before.len()..].iter().any(|one| one.payload == "off"));
+    listener.wait("off", |messages| messages[before.len()..].iter().any(|one| one.payload == "off"));
     // Long enough for messages that must not be sent.
     thread::sleep(Duration::from_secs(2));
     assert!(host.stop().success());
     let known: HashSet<_> = before.iter().filter_map(|one| one.property("roost-run")).collect();
-    for message in &listener.heard()[before.len()..] {
+    for message in &listener.messages()[before.len()..] {
         let run = message.property("roost-run").unwrap();
         let owed = run.starts_with("declared/") && message.payload == "off";
         assert!(owed || (run.starts_with("ticking/") && !known.contains(run)), "{message:?}");

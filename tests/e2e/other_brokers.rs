@@ -28,7 +28,7 @@ fn a_broker_with_only_3_1_1_gets_every_message_and_one_warning_is_logged() {
     let (mut broker, site) = (Broker::without_5(), Site::new());
     let listener = Listener::v3(broker.port);
     let host = site.start(&broker);
-    host.says("speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run");
+    host.wait_for_log("speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run");
     let status = roost(&site, &["status"]);
     assert!(status.contains(&format!("connected to {}, MQTT 3.1.1, since ", broker.url())), "{status}");
     assert!(status.contains("missing   run ids, expiry and refusals of messages"), "{status}");
@@ -51,13 +51,13 @@ fn a_broker_with_only_3_1_1_gets_every_message_and_one_warning_is_logged() {
     );
     site.drop_in(&guest("burst"), "burst");
     let valve = |payload, after_ms| json!({"topic": "valve", "payload": payload, "qos": 1, "retain": true, "after_ms": after_ms});
-    listener.wait("a third of the messages", |heard| {
-        heard.iter().filter(|message| message.topic.starts_with("burst/")).count() > JOBS / 3
+    listener.wait("a third of the messages", |messages| {
+        messages.iter().filter(|message| message.topic.starts_with("burst/")).count() > JOBS / 3
     });
     begin(&host, &site, "valve", &json!([valve("ON", 0), valve("OFF", 1_000)]));
     assert_eq!(listener.wait_for("valve").payload, "ON");
     broker.kill();
-    host.says("lost the connection to the broker");
+    host.wait_for_log("lost the connection to the broker");
     broker.start();
     // Whether the first of them had been acknowledged or not.
     host.until("the valve is closed", || retained(broker.port, "valve").filter(|kept| kept == "OFF"));
@@ -66,8 +66,8 @@ fn a_broker_with_only_3_1_1_gets_every_message_and_one_warning_is_logged() {
         "SELECT count(*) FROM runs WHERE plugin = 'burst' AND state = 'succeeded'",
         i64::try_from(JOBS).unwrap(),
     );
-    let said = host.log.all().iter().filter(|line| line.contains("speaks MQTT 3.1.1, and not 5")).count();
-    assert_eq!(said, 1, "also after another connection");
+    let count = host.log.all().iter().filter(|line| line.contains("speaks MQTT 3.1.1, and not 5")).count();
+    assert_eq!(count, 1, "also after another connection");
 
     host.kill();
     let listener = Listener::v3(broker.port);

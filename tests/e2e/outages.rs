@@ -12,7 +12,7 @@ fn runs_due_during_an_outage_are_sent_when_the_broker_is_back() {
     site.settings("declared", &job("soon", "in_ms = 2000", "declared/soon"));
     site.drop_in(&guest("declared"), "declared");
     let roost = site.start(&broker);
-    roost.says("1 new");
+    roost.wait_for_log("1 new");
     broker.stop();
     thread::sleep(Duration::from_secs(4));
     broker.start();
@@ -35,21 +35,21 @@ fn a_broker_killed_under_load_loses_no_message_and_gets_no_acknowledged_one_agai
     );
     site.drop_in(&guest("burst"), "burst");
     let roost = site.start(&broker);
-    roost.says(&format!("{JOBS} new"));
+    roost.wait_for_log(&format!("{JOBS} new"));
     // The listener reconnects by itself.
     let listener = Listener::new(broker.port);
-    listener.wait("a third of the messages", |heard| heard.len() > JOBS / 3);
+    listener.wait("a third of the messages", |messages| messages.len() > JOBS / 3);
     broker.kill();
     broker.start();
     roost.has(&site, "SELECT count(*) FROM runs WHERE state = 'succeeded'", i64::try_from(JOBS).unwrap());
-    let mut heard: HashMap<String, Vec<u32>> = HashMap::new();
-    for message in listener.heard() {
+    let mut messages: HashMap<String, Vec<u32>> = HashMap::new();
+    for message in listener.messages() {
         let attempt = message.property("roost-attempt").unwrap().parse().unwrap();
-        heard.entry(message.payload).or_default().push(attempt);
+        messages.entry(message.payload).or_default().push(attempt);
     }
     // Only messages that passed while the listener was away may be missing.
-    assert!(heard.len() > JOBS / 2, "only {} of {JOBS} were heard", heard.len());
-    for (payload, attempts) in heard {
+    assert!(messages.len() > JOBS / 2, "only {} of {JOBS} were heard", messages.len());
+    for (payload, attempts) in messages {
         let mut distinct = attempts.clone();
         distinct.dedup();
         assert_eq!(attempts, distinct, "an attempt at {payload} was sent twice");

@@ -14,7 +14,7 @@ fn an_installed_plugin_is_loaded_once_however_it_is_written() {
     let (broker, site) = (Broker::new(), Site::new());
     let listener = Listener::new(broker.port);
     let roost = site.start(&broker);
-    roost.says("connected to the broker");
+    roost.wait_for_log("connected to the broker");
     for (way, name) in [("cp", "copied"), ("mv", "moved"), ("rsync", "synced"), ("ln", "linked")] {
         site.settings(name, &job("now", SOON, &format!("{name}/now")));
         let outside = site.path().join(format!("{name}.wasm"));
@@ -35,10 +35,10 @@ fn a_new_version_changes_only_what_differs() {
     site.settings("declared", &(job("a", NEVER_SOON, "declared/a") + &job("b", NEVER_SOON, "declared/b")));
     site.drop_in(&guest("declared"), "declared");
     let roost = site.start(&broker);
-    roost.says("2 new, 0 changed, 0 gone, 0 unchanged");
+    roost.wait_for_log("2 new, 0 changed, 0 gone, 0 unchanged");
     let a = site.query("SELECT id FROM jobs WHERE job = 'a'");
     site.settings("declared", &(job("a", NEVER_SOON, "declared/a") + &job("c", NEVER_SOON, "declared/c")));
-    roost.says("1 new, 0 changed, 1 gone, 1 unchanged");
+    roost.wait_for_log("1 new, 0 changed, 1 gone, 1 unchanged");
     roost.stop();
     assert_eq!(site.query("SELECT count(*) FROM jobs"), 2);
     assert_eq!(site.query("SELECT id FROM jobs WHERE job = 'a'"), a, "an unchanged job keeps its id");
@@ -62,10 +62,10 @@ fn a_broken_update_keeps_the_previous_version_running_even_over_a_restart() {
     roost.kill();
 
     let roost = site.start(&broker);
-    roost.says("the previous version keeps running");
+    roost.wait_for_log("the previous version keeps running");
     more(&listener, "declared/tick");
     fs::write(site.plugin("declared.wasm"), whole).unwrap();
-    roost.says("plugin `declared` has no fault any more");
+    roost.wait_for_log("plugin `declared` has no fault any more");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_deleted_plugin_is_removed_and_one_that_returns_at_once_loses_nothing() {
     fs::remove_file(site.plugin("other.wasm")).unwrap();
     site.drop_in(&guest("declared"), "other");
     fs::remove_file(site.plugin("declared.wasm")).unwrap();
-    roost.says("declared removed");
+    roost.wait_for_log("declared removed");
     roost.has(&site, "SELECT count(*) FROM plugins", 1);
     roost.stop();
     assert_eq!(site.query("SELECT count(*) FROM jobs"), 1);
@@ -110,12 +110,13 @@ fn hostile_plugins_do_not_disturb_others() {
         site.drop_in(&guest(name), name);
     }
     for name in ["loops", "eats-memory", "aliased-payloads", "exits"] {
-        roost.says(&format!("plugin `{name}` was not loaded"));
+        roost.wait_for_log(&format!("plugin `{name}` was not loaded"));
     }
     // It compiles for a minute, and is then given up.
     site.drop_in(&guest("compile-bomb"), "compile-bomb");
-    let heard = listener.wait("ten ticks", |heard| heard.iter().filter(|one| one.topic == "good/tick").count() >= 10);
-    let ticks = heard.iter().filter(|message| message.topic == "good/tick");
+    let messages =
+        listener.wait("ten ticks", |messages| messages.iter().filter(|one| one.topic == "good/tick").count() >= 10);
+    let ticks = messages.iter().filter(|message| message.topic == "good/tick");
     let runs: Vec<&str> = ticks.clone().filter_map(|tick| tick.property("roost-run")).collect();
     let mut once = runs.clone();
     once.dedup();
@@ -125,17 +126,17 @@ fn hostile_plugins_do_not_disturb_others() {
 #[test]
 fn the_samples_work_with_the_built_in_broker() {
     let site = Site::new();
-    let [people, own] = [roost_tests::free_port(), roost_tests::free_port()];
+    let [devices, roost_port] = [roost_tests::free_port(), roost_tests::free_port()];
     for name in ["coop-door", "greenhouse", "sprinkler"] {
         site.drop_in(&sample(name), name);
         fs::copy(root().join(format!("plugins/{name}.toml")), site.plugin(&format!("{name}.toml"))).unwrap();
     }
-    let ports = format!("[built_in_broker]\ndevices = {people}\nroost = {own}\n");
+    let ports = format!("[built_in_broker]\ndevices = {devices}\nroost = {roost_port}\n");
     fs::write(site.path().join("roost.toml"), ports).unwrap();
     let roost = site.start_with(&[]);
-    roost.says("built-in broker");
-    let listener = Listener::v3(people);
-    roost.says("next: ");
+    roost.wait_for_log("built-in broker");
+    let listener = Listener::v3(devices);
+    roost.wait_for_log("next: ");
     assert_eq!(listener.wait_for("sprinkler/seedlings/mist/set").payload, "ON");
     assert!(roost.stop().success());
 }
@@ -144,7 +145,7 @@ fn the_samples_work_with_the_built_in_broker() {
 fn a_second_host_does_not_touch_the_data_of_the_first() {
     let (broker, site) = (Broker::new(), Site::new());
     let roost = site.start(&broker);
-    roost.says("connected to the broker");
+    roost.wait_for_log("connected to the broker");
     let (status, log) = site.start(&broker).ended();
     assert_eq!(status.code(), Some(1));
     assert!(log.iter().any(|line| line.contains("error: ")), "{log:?}");

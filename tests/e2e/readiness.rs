@@ -54,7 +54,7 @@ fn a_host_is_ready_when_the_plugins_in_the_folder_have_their_jobs() {
     assert!(!roost(&site, &["status"]).0.contains("not ready"));
     // A later version takes over without a gap.
     site.settings("one", &job("evening", "cron = \"30 18 * * *\"", "one/x"));
-    host.says("1 new, 0 changed, 1 gone");
+    host.wait_for_log("1 new, 0 changed, 1 gone");
     assert_eq!(ask(&address, "GET", "/readyz", "", "").0, 200);
     assert!(host.stop().success());
 }
@@ -69,7 +69,7 @@ fn a_host_without_a_set_clock_is_not_ready() {
     site.drop_in(&guest("declared"), "declared");
     let host = site.start_ahead(&broker, &clock);
     let address = host.address();
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     let (status, problem) = ask(&address, "GET", "/readyz", "", "");
     let detail = problem["detail"].as_str().unwrap();
     assert_eq!(status, 503);
@@ -107,8 +107,8 @@ fn the_service_manager_is_notified_of_the_start_of_life_and_of_the_stop() {
     assert!(host.wait().unwrap().success());
 }
 
-/// The data folder is a small file system of its own, which is mounted only for the host. A shell restarts the host, as a
-/// service manager would.
+/// The data folder is a small file system of its own, which is mounted only for the host. A shell restarts the host, as
+/// a service manager would.
 #[test]
 fn a_host_with_a_full_disk_recovers_when_there_is_room() {
     let (broker, site) = (Broker::new(), Site::new());

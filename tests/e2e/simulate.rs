@@ -62,12 +62,13 @@ fn equal_days_give_equal_bytes_even_for_a_plugin_that_reads_clocks() {
     // An hour is missing on the 28th.
     assert_eq!(of("sprinkler").iter().filter(|message| message["device"] == "seedlings").count(), (14 * 24 - 1) * 120);
     let changes = of("changes");
-    let mut said = texts(&changes, "payload");
-    let wall: Vec<_> = said.iter().map(|said| said.split(' ').next().unwrap().parse::<i64>().unwrap()).collect();
+    let mut payloads = texts(&changes, "payload");
+    let wall: Vec<_> =
+        payloads.iter().map(|payload| payload.split(' ').next().unwrap().parse::<i64>().unwrap()).collect();
     assert_eq!(wall[0], 1_805_500_800_000, "the midnight before 2027-03-20");
     assert!(wall.windows(2).all(|days| days[1] - days[0] >= 82_800_000), "each day has a plan of its own: {wall:?}");
-    said.dedup();
-    assert_eq!(said.len(), 14);
+    payloads.dedup();
+    assert_eq!(payloads.len(), 14);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn garden() -> (Broker, Site, Listener, Roost) {
     site.settings("sprinkler", &config);
     site.drop_in(&sample("sprinkler"), "sprinkler");
     let host = site.start(&broker);
-    host.says("sprinkler loaded");
+    host.wait_for_log("sprinkler loaded");
     (broker, site, listener, host)
 }
 
@@ -63,11 +63,11 @@ fn a_scheduled_task_is_completed_although_the_host_is_killed_twice() {
     assert_eq!(on.payload, "ON");
     host.kill();
     let host = site.start(&broker);
-    let heard = listener.wait("off", |heard| heard.iter().any(|message| message.payload == "OFF"));
-    let off = heard.last().unwrap();
+    let messages = listener.wait("off", |messages| messages.iter().any(|message| message.payload == "OFF"));
+    let off = messages.last().unwrap();
     assert_eq!((off.topic.as_str(), off.property("roost-run")), (on.topic.as_str(), on.property("roost-run")));
     // Its outcome is shown, with the plugin's note.
-    host.says("succeeded sprinkler/garden/");
+    host.wait_for_log("succeeded sprinkler/garden/");
     let name = format!("sprinkler/garden/{}", text(&job, "job"));
     let shown = roost(&site, &["explain", &name]);
     assert!(shown.contains("it ran: ") && shown.contains("its plugin reported: "), "{shown}");
@@ -150,7 +150,7 @@ fn a_repeated_request_makes_one_job_and_jobs_are_replaced_and_cancelled() {
     assert_eq!(put(&json!({"id": "other", "trigger": "every 2h", "topic": "b"})).0, 400);
     host.kill();
     let host = site.start(&broker);
-    host.says("resuming with 1 plugin, 1 job");
+    host.wait_for_log("resuming with 1 plugin, 1 job");
     assert!(roost(&site, &["jobs", "roost"]).contains("roost/api/hourly"));
     roost(&site, &["cancel", "hourly"]);
     assert_eq!(roost(&site, &["jobs", "roost"]), "");
@@ -163,22 +163,23 @@ fn a_job_is_run_now_skipped_and_paused_and_that_is_explained() {
     let (_broker, site, listener, host) = ticking("declared");
     let job = "declared/declared/tick";
     let run = roost(&site, &["run-now", job]);
-    host.says(&format!("succeeded {}", run.trim()));
+    host.wait_for_log(&format!("succeeded {}", run.trim()));
     assert!(run.trim().ends_with("/manual"), "{run}");
     let by_hand = |message: &roost_tests::Message| message.property("roost-run") == Some(run.trim());
-    listener.wait("it", |heard| heard.iter().any(by_hand));
+    listener.wait("it", |messages| messages.iter().any(by_hand));
 
     roost(&site, &["pause", "declared/declared"]);
-    host.says("its device was paused");
+    host.wait_for_log("its device was paused");
     let shown = roost(&site, &["explain", job]);
     assert!(shown.contains("was skipped: its device was paused"), "{shown}");
     assert!(shown.contains("note: its device is paused now"), "{shown}");
     roost(&site, &["resume", "declared/declared"]);
     let so_far = listener.count("declared/tick");
-    listener.wait("more", |heard| heard.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
+    listener
+        .wait("more", |messages| messages.iter().filter(|message| message.topic == "declared/tick").count() > so_far);
 
     let left_out = roost(&site, &["skip", job]);
-    host.says(&format!("skipped {}: this run was skipped by hand", left_out.trim()));
+    host.wait_for_log(&format!("skipped {}: this run was skipped by hand", left_out.trim()));
 }
 
 #[test]
@@ -230,7 +231,7 @@ fn a_command_shows_paused_parts_and_names_unknown_ones() {
     assert!(refused(&["pause", "hourly"]).contains("write `roost/api/hourly`"));
     assert!(refused(&["cancel", "hurly"]).contains("did you mean `hourly`?"));
     roost(&site, &["schedule", "now", "--topic", "a", "--id", "once"]);
-    host.says("succeeded roost/api/once");
+    host.wait_for_log("succeeded roost/api/once");
     let (table, shown) = operations::roost(&site, &["jobs", "roost"]);
     assert!(!table.contains("roost/api/once") && shown.contains("no next run: 1 job"), "{table}{shown}");
     assert!(roost(&site, &["jobs", "roost", "--all"]).contains("never  "));
@@ -251,7 +252,7 @@ fn a_device_with_a_refused_plan_is_shown_in_the_list() {
         "sprinkler",
         &format!("[[device]]\nname = \"garden\"\n[device.config]\nstart = \"05:30\"\n{zones}\n{other}\n"),
     );
-    host.says("outside what `sprinkler` may publish to");
+    host.wait_for_log("outside what `sprinkler` may publish to");
     let list = roost(&site, &["plugins"]);
     assert!(list.contains("the plan of 1 device was refused: see `roost plugins sprinkler`"), "{list}");
     let one = roost(&site, &["plugins", "sprinkler"]);

@@ -149,7 +149,7 @@ fn a_plugins_logs_outlive_its_versions() {
     site.drop_in(&guest("declared"), "tides");
     let host = site.start(&broker);
     let address = host.address();
-    host.says("plugin `tides` was not loaded");
+    host.wait_for_log("plugin `tides` was not loaded");
     let logs = |query: &str| get(&address, &format!("/api/v1/plugins/tides/logs{query}"));
     let refused = logs("");
     let item = &refused["items"][0];
@@ -161,7 +161,7 @@ fn a_plugins_logs_outlive_its_versions() {
     let followed = Lines::of(follow.stdout.take().unwrap());
     followed.wait_for(0, "was not loaded");
     site.settings("tides", &job("tide", "cron = \"30 6 * * *\"", "tides/topic"));
-    host.says("1 new");
+    host.wait_for_log("1 new");
     followed.wait_for(0, "tides loaded: 1 device, 1 job");
     let both = logs("");
     assert!(both["items"].as_array().unwrap().iter().any(|item| text(item, "level") == "error"), "{both}");
@@ -224,7 +224,7 @@ fn a_timeline_has_past_and_expected_runs() {
     let daily = job("daily", "cron = \"30 6 * * *\"", "daily/x");
     site.settings("daily", &format!("[[device]]\nname = \"north\"\n[[device]]\nname = \"south\"\n{daily}"));
     site.drop_in(&guest("declared"), "daily");
-    host.says("2 new");
+    host.wait_for_log("2 new");
     let day = get(&address, "/api/v1/timeline?plugin=daily");
     let items = day["items"].as_array().unwrap();
     assert_eq!((items.len(), &day["next"]), (2, &Value::Null), "{day}");
@@ -234,7 +234,7 @@ fn a_timeline_has_past_and_expected_runs() {
     assert_eq!(get(&address, "/api/v1/timeline?plugin=daily&device=south")["items"].as_array().unwrap().len(), 1);
 
     // Pages continue from past to expected runs without a gap.
-    listener.wait("some of them", |heard| heard.len() > 3);
+    listener.wait("some of them", |messages| messages.len() > 3);
     let status = get(&address, "/api/v1/status");
     let from = text(&status, "started").replace('+', "%2B");
     let (mut times, mut states, mut cursor) = (Vec::new(), Vec::new(), String::new());
@@ -277,12 +277,12 @@ fn of_two_runs_of_a_group_due_at_once_the_timeline_has_the_one_that_is_sent() {
     let address = host.address();
     for (name, last) in [("first", "open"), ("second", "close")] {
         let topic = format!("{name}/door");
-        let of = |heard: &[Message]| heard.iter().filter(|message| message.topic == topic).count();
-        listener.wait(&topic, |heard| of(heard) > 2);
-        let heard = listener.heard();
+        let of = |messages: &[Message]| messages.iter().filter(|message| message.topic == topic).count();
+        listener.wait(&topic, |messages| of(messages) > 2);
+        let messages = listener.messages();
         assert!(
-            heard.iter().filter(|message| message.topic == topic).all(|message| message.payload == last),
-            "{heard:?}"
+            messages.iter().filter(|message| message.topic == topic).all(|message| message.payload == last),
+            "{messages:?}"
         );
         let ahead = get(&address, &format!("/api/v1/timeline?plugin={name}&limit=20"));
         let expected: Vec<&Value> =

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::operations::{runs, text};
 
 /// Runs a command on a plugin, and returns its output.
-fn said(command: &str, name: &str, arguments: &[&str]) -> String {
+fn output(command: &str, name: &str, arguments: &[&str]) -> String {
     let site = Site::new();
     site.drop_in(&guest(name), name);
     let output = site.command(&[&[command, &format!("plugins/{name}.wasm")], arguments].concat()).output().unwrap();
@@ -34,17 +34,17 @@ fn a_failed_task_is_reported_with_the_plugins_fault() {
         ),
         ("task-traps", &["`run-task` trapped", "the valve is jammed"]),
     ] {
-        let said = said("simulate", name, &["--from", "2027-03-01", "--days", "1"]);
+        let output = output("simulate", name, &["--from", "2027-03-01", "--days", "1"]);
         for text in texts {
-            assert!(said.contains(text), "{name}: no `{text}` in\n{said}");
+            assert!(output.contains(text), "{name}: no `{text}` in\n{output}");
         }
-        assert!(said.contains("0 messages"), "{name}: {said}");
+        assert!(output.contains("0 messages"), "{name}: {output}");
     }
 }
 
 #[test]
 fn a_check_shows_the_tasks_of_a_plugin() {
-    let shown = said("check", "task-errors", &[]);
+    let shown = output("check", "task-errors", &[]);
     assert!(shown.contains("\n  task rinse: Never works\n") && shown.contains("\n      calls task rinse\n"), "{shown}");
 
     let site = Site::new();
@@ -73,7 +73,7 @@ fn the_reply_of_a_task_is_published() {
     site.settings("declared", &(jobs + "policy = { attempts = 1 }\n"));
     site.drop_in(&guest("declared"), "declared");
     let host = site.start(&broker);
-    listener.wait("on and off", |heard| heard.iter().map(|message| message.payload.as_str()).eq(["ON", "OFF"]));
+    listener.wait("on and off", |messages| messages.iter().map(|message| message.payload.as_str()).eq(["ON", "OFF"]));
 
     let ended = |runs: &Vec<Value>| runs.iter().filter(|run| !run["ended"].is_null()).count() == 3;
     let runs = host.log.wait("three runs to end", |_| Some(runs(&site, &[])).filter(ended));

@@ -49,7 +49,7 @@ fn bytes(site: &Site, name: &str) -> Option<Vec<u8>> {
 fn empty() -> (Broker, Site, Roost) {
     let (broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     (broker, site, host)
 }
 
@@ -81,7 +81,7 @@ fn a_plugin_is_tried_installed_shown_and_removed() {
     assert!(roost(&site, &["replan", "coop-door"]).0.contains("are requested"));
     assert!(roost(&site, &["remove", "coop-door"]).0.contains("its settings file stays"));
     assert!(bytes(&site, "coop-door").is_none() && site.plugin("coop-door.toml").exists());
-    host.says("coop-door removed");
+    host.wait_for_log("coop-door removed");
     becomes(&host, &site, "coop-door", "it to be gone", Value::is_null);
     let (fine, shown) = self::tried(&site, &["remove", "coop-door"]);
     assert!(!fine && shown.contains("does not exist"), "{shown}");
@@ -162,7 +162,7 @@ fn the_previous_version_can_be_rolled_back_to_even_over_a_restart() {
     let (broker, site) = (Broker::new(), Site::new());
     site.settings("declared", &job("later", LATER, "declared/later"));
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     let first = fs::read(guest("declared")).unwrap();
     // The same with an empty custom section.
     let second = [&first[..], &[0, 2, 1, b'x']].concat();
@@ -181,7 +181,7 @@ fn the_previous_version_can_be_rolled_back_to_even_over_a_restart() {
     assert!(host.stop().success());
 
     let host = site.start(&broker);
-    host.says("connected to the broker");
+    host.wait_for_log("connected to the broker");
     let runs = |installed: &Value| {
         becomes(&host, &site, "declared", "it to run", |plugin| plugin["component"] == installed["component"])
     };

@@ -52,10 +52,10 @@ fn each_manual_run_is_explained_at_its_time_and_the_last_one_without_a_time() {
 #[test]
 fn a_run_that_has_just_ended_is_not_mistaken_for_one_that_never_was() {
     let (_broker, site, listener, _host) = crate::ticking("ticking");
-    let ticks = |heard: &[Message]| heard.len();
+    let ticks = |messages: &[Message]| messages.len();
     for so_far in 1..=8 {
         // Explained right after it was sent, when its end may not be on disk yet.
-        listener.wait("a tick", |heard| ticks(heard) > so_far);
+        listener.wait("a tick", |messages| ticks(messages) > so_far);
         let shown: Value = serde_json::from_str(&roost(&site, &["explain", "ticking/ticking/tick", "--json"])).unwrap();
         assert!(["succeeded", "running"].contains(&text(&shown, "verdict")), "{shown}");
     }
@@ -83,9 +83,9 @@ fn a_delayed_run_is_explained_with_its_start_and_whether_it_will_run() {
 fn a_run_that_waits_for_the_connection_is_explained_as_too_late() {
     let (mut broker, site) = (Broker::new(), Site::new());
     let host = site.start(&broker);
-    host.says("connected to");
+    host.wait_for_log("connected to");
     broker.stop();
-    host.says("lost");
+    host.wait_for_log("lost");
     schedule(&host.address(), &json!({"trigger": "now", "topic": "lamp", "id": "lamp", "policy": {"grace_ms": 3_000}}));
     let job = "roost/api/lamp";
     let shown = explain_until(&host, &site, job, "waits for the connection");

@@ -39,8 +39,8 @@ fn the_systems_zones_are_used_if_they_are_newer_and_complete() {
     }
     plant(&folder, "2999a", "Asia/Tokyo");
     for zone in ["posix/Europe/London", "../zoneinfo/Europe/London", "Europe"] {
-        let (found, said) = noon(&site, &folder, zone);
-        assert!(found.is_empty() && said.contains("is not an IANA time zone"), "{zone}: {found}{said}");
+        let (found, errors) = noon(&site, &folder, zone);
+        assert!(found.is_empty() && errors.contains("is not an IANA time zone"), "{zone}: {found}{errors}");
     }
     fs::write(folder.join("Europe/London"), "TZif").unwrap();
     assert_eq!(noon(&site, &folder, "Europe/London").0, london);
@@ -66,7 +66,7 @@ fn a_change_of_rules_moves_future_runs_also_while_the_host_is_down() {
     site.drop_in(&guest("declared"), "declared");
     let start = || site.start_in(&[("TZDIR", &folder)], &["--mqtt", &broker.url()]);
     let roost = start();
-    roost.says(&format!("the time zones are 2999a, from {}", folder.display()));
+    roost.wait_for_log(&format!("the time zones are 2999a, from {}", folder.display()));
     roost.has(&site, "SELECT count(*) FROM jobs WHERE due / 3600000 % 24 = 12", 1);
     let zones = roost.until("a status", || status(&site)["time_zones"]["release"].as_str().map(str::to_owned));
     assert_eq!(
@@ -76,7 +76,7 @@ fn a_change_of_rules_moves_future_runs_also_while_the_host_is_down() {
 
     // While the host runs.
     plant(&folder, "2999b", "Asia/Tokyo");
-    roost.says("1 job is due at another time, because the time zones have changed: they are 2999b");
+    roost.wait_for_log("1 job is due at another time, because the time zones have changed: they are 2999b");
     roost.has(&site, "SELECT count(*) FROM jobs WHERE due / 3600000 % 24 = 3", 1);
     roost.has(&site, "SELECT count(*) FROM clock WHERE zones LIKE '2999b, from %'", 1);
     assert_eq!(status(&site)["time_zones"]["release"], "2999b");
@@ -87,14 +87,14 @@ fn a_change_of_rules_moves_future_runs_also_while_the_host_is_down() {
     // While it is down: then the rules are the built-in ones.
     fs::remove_dir_all(&folder).unwrap();
     let roost = start();
-    roost.says("1 job is due at another time, because the time zones have changed: they are 2");
+    roost.wait_for_log("1 job is due at another time, because the time zones have changed: they are 2");
     roost.has(&site, "SELECT count(*) FROM jobs WHERE due / 3600000 % 24 IN (11, 12)", 1);
     roost.stop();
     let before = due(&site);
 
     // Nothing moves again.
     let roost = start();
-    roost.says("1 job");
+    roost.wait_for_log("1 job");
     roost.stop();
     assert_eq!(due(&site), before);
 }
@@ -114,7 +114,7 @@ fn a_zone_that_the_system_has_lost_does_not_stop_the_host() {
     let at =
         |job: &str, hour: u8| format!("SELECT count(*) FROM jobs WHERE job = '{job}' AND due / 3600000 % 24 = {hour}");
     let roost = start();
-    roost.says("2 new");
+    roost.wait_for_log("2 new");
     roost.has(&site, &at("noon", 3), 1);
     roost.has(&site, &at("siesta", 5), 1);
     roost.stop();
@@ -122,10 +122,10 @@ fn a_zone_that_the_system_has_lost_does_not_stop_the_host() {
     fs::remove_file(folder.join("Europe/Atlantis")).unwrap();
     let roost = start();
     let missing = "neither the system nor Roost knows the time zone Europe/Atlantis: its times are treated as UTC";
-    roost.says(missing);
-    roost.says("connected to the broker");
+    roost.wait_for_log(missing);
+    roost.wait_for_log("connected to the broker");
     roost.until("it is shown", || status(&site)["time_zones"]["faults"].to_string().contains(missing).then_some(()));
-    roost.says("because the time zones have changed: they are 2999a");
+    roost.wait_for_log("because the time zones have changed: they are 2999a");
     roost.has(&site, &at("noon", 12), 1);
     roost.has(&site, &at("siesta", 14), 1);
     let (copy, _) = operations::roost(&site, &["backup", "copy.db"]);
@@ -134,7 +134,7 @@ fn a_zone_that_the_system_has_lost_does_not_stop_the_host() {
     // The package is installed again.
     fs::write(folder.join("Europe/Atlantis"), tokyo).unwrap();
     fs::write(folder.join("tzdata.zi"), "# version 2999b\n").unwrap();
-    roost.says("because the time zones have changed: they are 2999b");
+    roost.wait_for_log("because the time zones have changed: they are 2999b");
     roost.has(&site, &at("noon", 3), 1);
     roost.has(&site, &at("siesta", 5), 1);
     assert_eq!(status(&site)["time_zones"]["faults"], Value::Null);

@@ -242,8 +242,8 @@ mod generate {
         function
     }
 
-    /// Thousands of nested loops that mix the same locals: to find the origin of a value, a compiler has to search all of
-    /// them, for each of them.
+    /// Thousands of nested loops that mix the same locals: to find the origin of a value, a compiler has to search all
+    /// of them, for each of them.
     fn compile_bomb(function: &mut Function) {
         let local = |number: u32| FIRST_LOCAL + number % MIXED_LOCALS;
         for level in 0..NESTED_LOOPS {
@@ -269,8 +269,8 @@ mod generate {
         }
     }
 
-    /// A thousand values, carried through thousands of loops: each loop is a few bytes, but a thousand block parameters for the
-    /// register allocator.
+    /// A thousand values, carried through thousands of loops: each loop is a few bytes, but a thousand block parameters
+    /// for the register allocator.
     fn memory_bomb(function: &mut Function) {
         const CARRIED: BlockType = BlockType::FunctionType(3);
         for value in 0..CARRIED_VALUES {

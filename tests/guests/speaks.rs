@@ -1,5 +1,5 @@
-//! Writes text from its settings in every way that a plugin has: to the log, to standard output and standard error, as an
-//! error, as a label.
+//! Writes text from its settings in every way that a plugin has: to the log, to standard output and standard error, as
+//! an error, as a label.
 //!
 //! ```toml
 //! [config]

@@ -1,5 +1,5 @@
-//! The faults. Each replaces a text that occurs once in a file of the core. If the core has changed, find the line that now
-//! does the same; if there is none, delete the fault.
+//! The faults. Each replaces a text that occurs once in a file of the core. If the core has changed, find the line that
+//! now does the same; if there is none, delete the fault.
 
 /// A deliberate fault.
 pub(crate) struct Fault {

@@ -1,8 +1,9 @@
-//! Mutation tests (`make mutants`): the core is broken on purpose, one line at a time, in a copy below `target/mutants`, and
-//! the simulation must fail each time, its histories first. A fault that passes unnoticed is a gap in the checker, or a line
-//! without effect.
+//! Mutation tests (`make mutants`): the core is broken on purpose, one line at a time, in a copy below
+//! `target/mutants`, and the simulation must fail each time, its histories first. A fault that passes unnoticed is a
+//! gap in the checker, or a line without effect.
 //!
-//! `ONLY=word` selects faults by name, `HISTORIES=n` sets the number of random histories for each, besides the fixed ones.
+//! `ONLY=word` selects faults by name, `HISTORIES=n` sets the number of random histories for each, besides the fixed
+//! ones.
 #![allow(clippy::print_stdout, reason = "the table is its output")]
 
 mod faults;

@@ -38,7 +38,7 @@ pub(crate) struct History {
     pub(crate) kills: Vec<Kill>,
     pub(crate) rows: Vec<Row>,
     /// The messages, in the broker's order.
-    pub(crate) heard: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// Faults of the host.
     pub(crate) faults: Vec<String>,
 }
@@ -83,8 +83,8 @@ pub(crate) fn live(mut dice: Dice, rounds: u64) -> History {
     let mut faults = Vec::new();
     let mut kills = Vec::new();
     let mut host = site.start(&broker);
-    listener.wait("each device's first message", |heard| {
-        DEVICES.iter().all(|(name, _)| heard.iter().any(|message| message.topic == format!("soak/{name}/feed")))
+    listener.wait("each device's first message", |messages| {
+        DEVICES.iter().all(|(name, _)| messages.iter().any(|message| message.topic == format!("soak/{name}/feed")))
     });
     let since = now();
     for _ in 0..rounds {
@@ -106,8 +106,8 @@ pub(crate) fn live(mut dice: Dice, rounds: u64) -> History {
     if !status.success() {
         faults.push(format!("the host was stopped with SIGTERM, and ended with {status}"));
     }
-    let heard = all_messages(&listener, broker.port);
-    History { since, until, kills, rows: rows(site.path()), heard, faults }
+    let messages = all_messages(&listener, broker.port);
+    History { since, until, kills, rows: rows(site.path()), messages, faults }
 }
 
 /// Kills the host, and records the state on disk.
@@ -153,8 +153,8 @@ fn all_messages(listener: &Listener, port: u16) -> Vec<Message> {
         .expect("mosquitto_pub is not installed: run `make setup`");
     assert!(status.success(), "the broker does not accept the last message");
     listener.wait_for(LAST);
-    let heard = listener.heard();
-    heard.into_iter().filter(|message| message.topic.starts_with("soak/")).collect()
+    let messages = listener.messages();
+    messages.into_iter().filter(|message| message.topic.starts_with("soak/")).collect()
 }
 
 fn now() -> Instant {

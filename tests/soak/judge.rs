@@ -34,26 +34,26 @@ pub(crate) struct Verdict {
 }
 
 /// The messages of each run, in the order of arrival.
-type Heard<'a> = BTreeMap<RunId, Vec<&'a Message>>;
+type MessagesByRun<'a> = BTreeMap<RunId, Vec<&'a Message>>;
 
 pub(crate) fn judge(history: &History) -> Verdict {
     let mut verdict = Verdict {
-        messages: history.heard.len(),
+        messages: history.messages.len(),
         runs: history.rows.len(),
         faults: history.faults.clone(),
         ..Verdict::default()
     };
-    let mut heard: Heard<'_> = BTreeMap::new();
-    for message in &history.heard {
+    let mut by_run: MessagesByRun<'_> = BTreeMap::new();
+    for message in &history.messages {
         match message.property("roost-run").map(str::parse) {
-            Some(Ok(run)) => heard.entry(run).or_default().push(message),
+            Some(Ok(run)) => by_run.entry(run).or_default().push(message),
             _ => verdict.faults.push(format!("a message has no run: {message:?}")),
         }
     }
     let ends = Ends::of(&history.rows);
-    verdict.find_lost(history, &ends, &heard);
-    verdict.find_doubled(history, &heard);
-    for (run, messages) in &heard {
+    verdict.find_lost(history, &ends, &by_run);
+    verdict.find_doubled(history, &by_run);
+    for (run, messages) in &by_run {
         verdict.check_run(history, run, messages);
     }
     verdict
@@ -61,7 +61,7 @@ pub(crate) fn judge(history: &History) -> Verdict {
 
 impl Verdict {
     /// Checks that every occurrence has an end, and that the messages of successful runs were received.
-    fn find_lost(&mut self, history: &History, ends: &Ends<'_>, heard: &Heard<'_>) {
+    fn find_lost(&mut self, history: &History, ends: &Ends<'_>, by_run: &MessagesByRun<'_>) {
         for (due, job) in due(history.since, history.until) {
             let fault = match ends.end(&due) {
                 End::Own(rows) => {
@@ -78,20 +78,20 @@ impl Verdict {
         let jobs: BTreeMap<String, Job> = jobs().into_iter().map(|job| (job.id.clone(), job)).collect();
         for row in &history.rows {
             let words = jobs.get(row.run.job.as_str()).map_or(&[][..], |job| job.words);
-            let messages = heard.get(&row.run).map_or(&[][..], Vec::as_slice);
-            let is_heard = |word: &&str| messages.iter().any(|message| message.payload == *word);
-            let has_begun = words.first().is_some_and(is_heard) && row.has_ended();
+            let messages = by_run.get(&row.run).map_or(&[][..], Vec::as_slice);
+            let is_received = |word: &&str| messages.iter().any(|message| message.payload == *word);
+            let has_begun = words.first().is_some_and(is_received) && row.has_ended();
             let is_all = |word: &&str| *word != "once" || row.state == "succeeded";
             let is_due = row.state == "succeeded" || has_begun;
             // A first step that was given up may be missing, but not the later ones.
             let given_up = usize::from(row.state == "failed" && row.started.is_some() && !is_due);
             let expected = words.iter().skip(given_up).filter(|word| (is_due || given_up > 0) && is_all(word));
-            for word in expected.filter(|word| !is_heard(word)) {
+            for word in expected.filter(|word| !is_received(word)) {
                 self.lose(format!("`{word}` was never received: {row:?}"));
             }
         }
         let known: BTreeSet<&RunId> = history.rows.iter().map(|row| &row.run).collect();
-        let unknown = heard.keys().filter(|run| run.occurrence < history.until && !known.contains(run));
+        let unknown = by_run.keys().filter(|run| run.occurrence < history.until && !known.contains(run));
         for run in unknown {
             self.lose(format!("{run} was received, and is not on disk"));
         }
@@ -103,9 +103,9 @@ impl Verdict {
     }
 
     /// Checks that no occurrence has two runs, neither on disk nor on the wire.
-    fn find_doubled(&mut self, history: &History, heard: &Heard<'_>) {
+    fn find_doubled(&mut self, history: &History, by_run: &MessagesByRun<'_>) {
         let mut runs: BTreeMap<Due, BTreeSet<&RunId>> = BTreeMap::new();
-        for run in heard.keys().chain(history.rows.iter().map(|row| &row.run)) {
+        for run in by_run.keys().chain(history.rows.iter().map(|row| &row.run)) {
             runs.entry(Due::of(run)).or_default().insert(run);
         }
         for runs in runs.values().filter(|runs| runs.len() > 1) {

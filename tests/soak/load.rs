@@ -2,7 +2,8 @@
 
 use roost_scheduler::time::Instant;
 
-/// The devices, with the offset of their jobs from whole seconds, so that runs are under way whenever the host is killed.
+/// The devices, with the offset of their jobs from whole seconds, so that runs are under way whenever the host is
+/// killed.
 pub(crate) const DEVICES: [(&str, i64); 4] = [("one", 0), ("two", 250), ("three", 500), ("four", 750)];
 
 /// The number of jobs of the simplest kind, for each device.
@@ -11,8 +12,8 @@ const TICKS: u32 = 20;
 /// The required end of each occurrence of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Must {
-    /// It succeeds, unless the host was killed after its start and the reason is that: its second step's time had come, or
-    /// a step marked `once` may have been sent.
+    /// It succeeds, unless the host was killed after its start and the reason is that: its second step's time had come,
+    /// or a step marked `once` may have been sent.
     Succeed,
     /// It has any recorded end, of its own or with others.
     End,

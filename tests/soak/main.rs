@@ -1,6 +1,6 @@
-//! The soak test (`make soak`): a host is killed repeatedly under load, with a broker that stays and a subscriber that records
-//! everything. Then the messages are compared with the database: nothing may be lost, and nothing may be repeated except
-//! steps that were not on disk when the host was killed.
+//! The soak test (`make soak`): a host is killed repeatedly under load, with a broker that stays and a subscriber that
+//! records everything. Then the messages are compared with the database: nothing may be lost, and nothing may be
+//! repeated except steps that were not on disk when the host was killed.
 //!
 //! `ROUNDS=n` sets the number of kills, `SEED=n` repeats their moments. The host's timing depends on the machine.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table and the faults are its output")]

@@ -41,8 +41,8 @@ impl Broker {
         broker
     }
 
-    /// Starts a broker for MQTT 3.1.1 only: the one that the variable `BROKER` names (`make conformance` sets it), or Mosquitto
-    /// behind a port at which MQTT 5 is refused.
+    /// Starts a broker for MQTT 3.1.1 only: the one that the variable `BROKER` names (`make conformance` sets it), or
+    /// Mosquitto behind a port at which MQTT 5 is refused.
     pub fn without_5() -> Self {
         let Ok(name) = env::var("BROKER") else {
             let mut broker = Self::new();

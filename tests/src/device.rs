@@ -33,8 +33,8 @@ impl Device {
             .stdin(orders)
             .spawn()
             .expect("mosquitto_pub is not installed: run `make setup`");
-        listener.wait("the device", |heard| {
-            let answers = heard.iter().any(|message| message.topic == state);
+        listener.wait("the device", |messages| {
+            let answers = messages.iter().any(|message| message.topic == state);
             if !answers {
                 broker.publish(&["-t", command, "-m", "probe"]);
                 thread::sleep(Duration::from_millis(20));

@@ -1,8 +1,8 @@
-//! The harness of the end-to-end tests and of the benchmarks: the real binary in a folder of its own, a real broker, and a
-//! subscriber.
+//! The harness of the end-to-end tests and of the benchmarks: the real binary in a folder of its own, a real broker,
+//! and a subscriber.
 //!
-//! Tests wait for events, with a generous time limit, rather than for fixed times. All servers listen on loopback, on free
-//! ports.
+//! Tests wait for events, with a generous time limit, rather than for fixed times. All servers listen on loopback, on
+//! free ports.
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test harness fails by panicking")]
 
 mod broker;

@@ -74,7 +74,7 @@ impl Listener {
     fn with(port: u16, arguments: &[&str]) -> Self {
         let mut process = Command::new("mosquitto_sub")
             .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1"])
-            .args(["-F", "heard\t%U\t%t\t%p\t%P"])
+            .args(["-F", "received\t%U\t%t\t%p\t%P"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -83,48 +83,48 @@ impl Listener {
         let lines = Lines::of(process.stdout.take().expect("it is piped"));
         let listener = Self { process, lines };
         listener.lines.wait("the subscription", |lines| {
-            let heard = lines.iter().any(|line| line.contains(PROBE));
-            if !heard {
+            let messages = lines.iter().any(|line| line.contains(PROBE));
+            if !messages {
                 let _ = Command::new("mosquitto_pub")
                     .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", PROBE, "-m", PROBE])
                     .stderr(Stdio::null())
                     .status();
                 thread::sleep(Duration::from_millis(20));
             }
-            heard.then_some(())
+            messages.then_some(())
         });
         listener
     }
 
     /// Returns the messages so far, without the host's own status.
-    pub fn heard(&self) -> Vec<Message> {
-        messages(&self.lines.all())
+    pub fn messages(&self) -> Vec<Message> {
+        parse_all(&self.lines.all())
     }
 
     /// Waits until the messages so far satisfy a condition.
     pub fn wait(&self, what: &str, done: impl Fn(&[Message]) -> bool) -> Vec<Message> {
-        self.lines.wait(what, |lines| Some(messages(lines)).filter(|heard| done(heard)))
+        self.lines.wait(what, |lines| Some(parse_all(lines)).filter(|messages| done(messages)))
     }
 
     /// Waits for a message on a topic.
     pub fn wait_for(&self, topic: &str) -> Message {
-        let heard = self.wait(topic, |heard| heard.iter().any(|message| message.topic == topic));
-        heard.into_iter().find(|message| message.topic == topic).expect("it was just received")
+        let messages = self.wait(topic, |messages| messages.iter().any(|message| message.topic == topic));
+        messages.into_iter().find(|message| message.topic == topic).expect("it was just received")
     }
 
     /// Returns the number of messages on a topic so far.
     pub fn count(&self, topic: &str) -> usize {
-        self.heard().iter().filter(|message| message.topic == topic).count()
+        self.messages().iter().filter(|message| message.topic == topic).count()
     }
 }
 
-fn messages(lines: &[String]) -> Vec<Message> {
-    let heard = lines.iter().filter_map(|line| message(line));
-    heard.filter(|message| message.topic != "roost/status" && message.topic != PROBE).collect()
+fn parse_all(lines: &[String]) -> Vec<Message> {
+    let messages = lines.iter().filter_map(|line| message(line));
+    messages.filter(|message| message.topic != "roost/status" && message.topic != PROBE).collect()
 }
 
 fn message(line: &str) -> Option<Message> {
-    let mut fields = line.strip_prefix("heard\t")?.splitn(4, '\t');
+    let mut fields = line.strip_prefix("received\t")?.splitn(4, '\t');
     Some(Message {
         at: fields.next()?.parse().ok()?,
         topic: fields.next()?.into(),

@@ -141,7 +141,7 @@ impl Roost {
 
     /// Returns the address and port of its HTTP API.
     pub fn address(&self) -> String {
-        let line = self.says("listening on http://");
+        let line = self.wait_for_log("listening on http://");
         line.rsplit("http://").next().expect("it is there").trim().to_owned()
     }
 
@@ -151,7 +151,7 @@ impl Roost {
     }
 
     /// Waits for a line of the log that contains a text, and returns it.
-    pub fn says(&self, text: &str) -> String {
+    pub fn wait_for_log(&self, text: &str) -> String {
         self.log.wait_for(0, text)
     }
 

@@ -1,5 +1,5 @@
-//! How long the host and an ordinary client wait while many clients send the most expensive packets that there are:
-//! `cargo bench -p roost-broker --bench hostile -- [CLIENTS]`. The broker must not be started again by its watchdog.
+//! Measures how long the host and an ordinary client wait while many clients send the most expensive packets:
+//! `cargo bench -p roost-broker --bench hostile -- [CLIENTS]`. The watchdog must not restart the broker.
 
 #![allow(clippy::print_stdout, reason = "it is what it is for")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
@@ -129,7 +129,7 @@ fn attack(what: &str, clients: usize, bytes: &[u8], prepare: fn(&Target) -> Vec<
     }
 }
 
-/// Sends the same bytes again and again, and reads all that comes.
+/// Sends the same bytes repeatedly, and reads all answers.
 fn attacker(port: u16, bytes: Vec<u8>, is_over: Arc<AtomicBool>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         while !is_over.load(Ordering::Relaxed) {
@@ -153,7 +153,7 @@ fn drain(mut stream: TcpStream) -> thread::JoinHandle<()> {
     })
 }
 
-/// A message to itself, again and again.
+/// Measures the round trips of a client's messages to itself.
 fn round_trips(mut client: Client, id: &str, is_over: &AtomicBool) -> Vec<Duration> {
     let topic = format!("$trip/{id}");
     client.subscribe(&[(&topic, 1)]);

@@ -1,4 +1,4 @@
-//! How many messages pass in a second: `cargo bench -p roost-broker`, or with the port of another broker after `--`.
+//! Measures the messages per second: `cargo bench -p roost-broker`, or with the port of another broker after `--`.
 
 #![allow(clippy::print_stdout, reason = "it is what it is for")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
@@ -35,7 +35,7 @@ fn memory() -> String {
     status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")).collect::<Vec<_>>().join(", ")
 }
 
-/// Connects, with what is written at once.
+/// Connects, and sends further bytes together with CONNECT.
 fn connect(port: u16, id: &str, more: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.set_nodelay(true).expect("a socket");
@@ -103,8 +103,7 @@ fn publish(stream: &mut TcpStream, qos: u8) {
     });
 }
 
-/// Reads packets until one of them is the last or nothing comes any more, and writes what is answered to those that came
-/// together.
+/// Reads packets until the last one or a timeout, and writes the answers to packets that arrived together.
 fn frames(stream: &mut TcpStream, mut each: impl FnMut(u8, &[u8], &mut Vec<u8>) -> bool) {
     let (mut read, mut buffer, mut answers) = (Vec::new(), vec![0; 65_536], Vec::new());
     loop {

@@ -1,4 +1,4 @@
-//! The broker by itself: `cargo run -p roost-broker --example broker -- PORT FILE`. It ends when its input does.
+//! Runs the broker alone: `cargo run -p roost-broker --example broker -- PORT FILE`. It ends at the end of its input.
 
 use std::{io::Read as _, process::ExitCode};
 

@@ -1,13 +1,13 @@
-//! The only place of this crate that reads the clock.
+//! Reads the clock. No other module of this crate does.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// One moment, on both clocks.
+/// An instant on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
-    /// For everything that is measured while the broker runs.
+    /// The monotonic clock, for durations while the broker runs.
     pub(crate) monotonic: Instant,
-    /// Milliseconds since 1970, for what has to outlive a restart.
+    /// Milliseconds since 1970, for times that are stored.
     pub(crate) wall_ms: i64,
 }
 
@@ -19,7 +19,7 @@ pub(crate) fn now() -> Now {
 }
 
 impl Now {
-    /// When it will be, on the wall clock.
+    /// Converts an instant to the wall clock.
     pub(crate) fn to_wall(self, moment: Instant) -> i64 {
         let ahead = moment.saturating_duration_since(self.monotonic).as_millis();
         let behind = self.monotonic.saturating_duration_since(moment).as_millis();
@@ -27,13 +27,13 @@ impl Now {
         self.wall_ms.saturating_add(ms(ahead)).saturating_sub(ms(behind))
     }
 
-    /// When that is, on the monotonic clock: now, where it has passed.
+    /// Converts a wall-clock time to the monotonic clock. Returns now if it has passed.
     pub(crate) fn at_wall(self, wall_ms: i64) -> Instant {
         let ahead = u64::try_from(wall_ms.saturating_sub(self.wall_ms)).unwrap_or(0);
         self.after(Duration::from_millis(ahead))
     }
 
-    /// A while from now; what lies beyond the clock's range is as good as never.
+    /// Returns the instant after a duration. Longer durations count as ten years, within the clock's range.
     pub(crate) fn after(self, duration: Duration) -> Instant {
         let far = Duration::from_secs(10 * 365 * 24 * 3_600);
         self.monotonic + duration.min(far)

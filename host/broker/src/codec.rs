@@ -1,6 +1,6 @@
-//! MQTT 3.1.1 and 5 as bytes, from the server's side: what clients may send is read strictly, what they get is written.
+//! The codec for MQTT 3.1.1 and 5, from the server's side: decodes clients' packets strictly, and encodes the server's.
 //!
-//! References in brackets name statements of the standards, MQTT Version 3.1.1 and MQTT Version 5.0 (OASIS).
+//! References in brackets are to statements of the standards, MQTT Version 3.1.1 and MQTT Version 5.0 (OASIS).
 
 mod incoming;
 mod properties;
@@ -18,14 +18,14 @@ pub(crate) use self::{
     },
 };
 
-/// Which of the two versions a client speaks.
+/// The version of MQTT that a client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     Three,
     Five,
 }
 
-/// How surely a message arrives.
+/// The quality of service of a message.
 #[allow(clippy::enum_variant_names, reason = "the standards call them so")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Qos {
@@ -45,7 +45,7 @@ impl Qos {
     }
 }
 
-/// The four packets that acknowledge a message, by their first byte.
+/// The four packets that acknowledge a message, with their first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum AckKind {

@@ -1,4 +1,4 @@
-//! One connection: bytes in, packets to the core, bytes out. It ends by itself, whatever it brings.
+//! Runs one connection: reads packets, passes them to the core, and writes its output. A fault affects only the connection.
 
 use std::{
     cell::RefCell,
@@ -25,65 +25,64 @@ use crate::{
     sockets::Sockets,
 };
 
-/// What the connections of a broker share. All of them run on one thread.
+/// The state that all connections of a broker share. They run on one thread.
 pub(crate) struct Shared {
     pub(crate) core: RefCell<Core>,
-    /// What is read goes through here: a connection that is idle has no memory for it.
+    /// The common read buffer, so that idle connections do not need one.
     pub(crate) scratch: RefCell<Box<[u8]>>,
-    /// Room for larger packets that are being read, in KiB.
+    /// Permits for reading larger packets, in KiB.
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) sockets: Arc<Sockets>,
-    /// Turns of clients that cause much work: one at a time, so that all others have theirs in between.
+    /// The permit for a heavy turn: only one is taken at a time, so that all other connections have their turns in between.
     pub(crate) heavy: Semaphore,
     /// Notified when the work of a round is used up.
     pub(crate) round: Notify,
 }
 
-/// A connection that is open.
-struct Live {
+/// An open connection.
+struct ConnectionTask {
     shared: Rc<Shared>,
     stream: Arc<TcpStream>,
     id: ConnectionId,
     wake: Arc<Notify>,
-    /// What was read and is not a whole packet yet.
+    /// Bytes that were read and not handled yet.
     input: Vec<u8>,
-    /// A packet may be complete in `input`.
+    /// Whether `input` may have a complete packet.
     is_more: bool,
-    /// There may be something to read.
+    /// Whether there may be something to read.
     is_readable: bool,
-    /// The last turn was much work.
+    /// Whether the last turn was heavy.
     is_heavy: bool,
-    room: Option<OwnedSemaphorePermit>,
-    wanted: Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>>>>>,
+    /// The permit for the larger packet that is being read.
+    permit: Option<OwnedSemaphorePermit>,
+    permit_request: Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>>>>>,
     output: Vec<u8>,
     written: usize,
     opened: Instant,
     last_input: Instant,
     last_output: Instant,
-    /// Since when a larger packet is being read: not as long as it waits for room.
+    /// When the reading of a larger packet began, not counting the wait for its permit.
     larger_since: Option<Instant>,
 }
 
-/// Reports to the core that a connection is gone, however it ended.
+/// Removes a connection from the core when it is dropped.
 struct CloseOnDrop(Rc<Shared>, ConnectionId);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("built-in broker: a connection ended in a panic, which is a fault of the broker");
+            tracing::error!("built-in broker: a connection panicked, which is a fault of the broker");
         }
         let Self(shared, id) = self;
         shared.sockets.remove(*id);
         // A panic while panicking would end the process.
-        let said = catch_unwind(AssertUnwindSafe(|| {
+        let result = catch_unwind(AssertUnwindSafe(|| {
             if let Ok(mut core) = shared.core.try_borrow_mut() {
-                core.closed(*id, clock::now());
+                core.remove(*id, clock::now());
             }
         }));
-        if said.is_err() {
-            tracing::error!(
-                "built-in broker: the end of a connection ended in a panic, which is a fault of the broker"
-            );
+        if result.is_err() {
+            tracing::error!("built-in broker: the end of a connection panicked, which is a fault of the broker");
         }
     }
 }
@@ -95,7 +94,7 @@ pub(crate) async fn run(shared: Rc<Shared>, stream: Arc<TcpStream>) {
     shared.sockets.insert(id, &stream);
     let _close = CloseOnDrop(Rc::clone(&shared), id);
     let now = clock::now().monotonic;
-    let live = Live {
+    let live = ConnectionTask {
         shared,
         stream,
         id,
@@ -104,8 +103,8 @@ pub(crate) async fn run(shared: Rc<Shared>, stream: Arc<TcpStream>) {
         is_more: false,
         is_readable: false,
         is_heavy: false,
-        room: None,
-        wanted: None,
+        permit: None,
+        permit_request: None,
         output: Vec::new(),
         written: 0,
         opened: now,
@@ -113,11 +112,11 @@ pub(crate) async fn run(shared: Rc<Shared>, stream: Arc<TcpStream>) {
         last_output: now,
         larger_since: None,
     };
-    // That a connection broke is no trouble of the broker's.
+    // A broken connection needs no report.
     let _ = live.run().await;
 }
 
-impl Live {
+impl ConnectionTask {
     async fn run(mut self) -> io::Result<()> {
         let mut timer = Box::pin(sleep(limits::TIME_TO_CONNECT));
         let wake = Arc::clone(&self.wake);
@@ -137,7 +136,7 @@ impl Live {
                 drop(turn);
                 return self.flush().await;
             }
-            let may_read = self.wanted.is_none() && shared.core.borrow().may_read(self.id);
+            let may_read = self.permit_request.is_none() && shared.core.borrow().may_read(self.id);
             let has_read = may_read && (self.is_more || self.is_readable);
             if has_read {
                 self.take_in()?;
@@ -145,7 +144,7 @@ impl Live {
             self.end_turn(turn.is_some());
             drop(turn);
             if has_read {
-                // Each connection has a turn before more is read of one: the runtime looks at all sockets in between.
+                // Yields, so that the runtime polls all sockets, and each connection has a turn.
                 yield_now().await;
                 continue;
             }
@@ -156,16 +155,16 @@ impl Live {
                 }
                 ready = stream.writable(), if is_blocked => ready?,
                 () = wake.notified() => {}
-                room = wanted(&mut self.wanted) => {
-                    self.wanted = None;
-                    (self.room, self.larger_since) = (room, Some(clock::now().monotonic));
+                permit = granted(&mut self.permit_request) => {
+                    self.permit_request = None;
+                    (self.permit, self.larger_since) = (permit, Some(clock::now().monotonic));
                 }
                 () = &mut timer => {
                     if may_read {
-                        // On a busy machine, what came in time may not have been read.
+                        // On a busy machine, bytes that arrived in time may not have been read.
                         self.take_in()?;
                     }
-                    let next = self.look_at_the_clock(may_read);
+                    let next = self.check_deadlines(may_read);
                     timer = Box::pin(sleep_until(next.into()));
                 }
             }
@@ -174,7 +173,7 @@ impl Live {
 
     fn end_turn(&mut self, has_waited: bool) {
         let mut core = self.shared.core.borrow_mut();
-        // A part of a packet is no work yet.
+        // A part of a packet causes no work yet.
         let is_in_packet = self.is_heavy && !self.input.is_empty();
         self.is_heavy = core.end_turn(self.id, has_waited) || is_in_packet;
         if core.is_round_full() {
@@ -182,7 +181,7 @@ impl Live {
         }
     }
 
-    /// Writes what the client takes at once; says whether there is more.
+    /// Writes as much as the socket takes now. Returns whether there is more.
     fn write(&mut self) -> io::Result<bool> {
         for _ in 0..limits::WRITES {
             if self.written == self.output.len() {
@@ -205,7 +204,7 @@ impl Live {
         Ok(true)
     }
 
-    /// The last bytes, as far as the client takes them in time.
+    /// Writes the last bytes, within a time limit.
     async fn flush(mut self) -> io::Result<()> {
         let written = async {
             while self.write()? {
@@ -216,7 +215,7 @@ impl Live {
         tokio::time::timeout(limits::TIME_TO_FLUSH, written).await.unwrap_or(Ok(()))
     }
 
-    /// Takes packets that were read before, or reads.
+    /// Handles packets that were read before, or reads more.
     fn take_in(&mut self) -> io::Result<()> {
         if self.is_more {
             self.consume();
@@ -243,7 +242,7 @@ impl Live {
         Ok(())
     }
 
-    /// Takes the packets that are complete out of what was read.
+    /// Handles the complete packets in the input.
     fn consume(&mut self) {
         let mut input = std::mem::take(&mut self.input);
         let taken = self.packets(&input);
@@ -253,11 +252,11 @@ impl Live {
         }
     }
 
-    /// Gives how many bytes they had.
+    /// Handles the complete packets in some bytes. Returns their length.
     fn packets(&mut self, bytes: &[u8]) -> usize {
         let now = clock::now();
         let mut core = self.shared.core.borrow_mut();
-        let (mut taken, mut wanted) = (0, 0);
+        let (mut taken, mut needed) = (0, 0);
         self.is_more = false;
         loop {
             match codec::frame(&bytes[taken..], limits::PACKET_BYTES) {
@@ -276,7 +275,7 @@ impl Live {
                     }
                 }
                 Ok(Frame::Incomplete(length)) => {
-                    wanted = length.unwrap_or(0);
+                    needed = length.unwrap_or(0);
                     break;
                 }
                 Err(fault) => {
@@ -287,27 +286,29 @@ impl Live {
             }
         }
         drop(core);
-        self.make_room(wanted, now.monotonic);
+        self.request_permit(needed, now.monotonic);
         taken
     }
 
-    /// A larger packet is read when there is room for it.
-    fn make_room(&mut self, bytes: usize, now: Instant) {
+    /// Takes or requests the permit for a larger packet.
+    fn request_permit(&mut self, bytes: usize, now: Instant) {
         if bytes <= limits::SMALL_PACKET_BYTES {
-            (self.room, self.wanted, self.larger_since) = (None, None, None);
-        } else if self.larger_since.is_none() && self.wanted.is_none() {
+            (self.permit, self.permit_request, self.larger_since) = (None, None, None);
+        } else if self.larger_since.is_none() && self.permit_request.is_none() {
             let (kib, reading) = (bytes.div_ceil(1_024) as u32, Arc::clone(&self.shared.reading));
             match Arc::clone(&reading).try_acquire_many_owned(kib) {
-                Ok(room) => (self.room, self.larger_since) = (Some(room), Some(now)),
-                // Others cannot keep the host's own messages from coming.
+                Ok(permit) => (self.permit, self.larger_since) = (Some(permit), Some(now)),
+                // The host's own client does not wait for a permit.
                 Err(_) if self.shared.core.borrow().is_privileged(self.id) => self.larger_since = Some(now),
-                Err(_) => self.wanted = Some(Box::pin(async move { reading.acquire_many_owned(kib).await.ok() })),
+                Err(_) => {
+                    self.permit_request = Some(Box::pin(async move { reading.acquire_many_owned(kib).await.ok() }))
+                }
             }
         }
     }
 
-    /// Ends a connection that is silent for too long; says when to look again.
-    fn look_at_the_clock(&mut self, may_read: bool) -> Instant {
+    /// Ends the connection if a deadline has passed. Returns when to check again.
+    fn check_deadlines(&mut self, may_read: bool) -> Instant {
         let now = clock::now();
         let mut core = self.shared.core.borrow_mut();
         let keep_alive_s = core.keep_alive_s(self.id);
@@ -318,11 +319,11 @@ impl Live {
                 Fault::new(Reason::KeepAliveTimeout, "there was no complete CONNECT in time"),
             )),
             Some(0) => {}
-            // Where it is the broker that does not read, silence says nothing.
+            // If the broker does not read, silence means nothing.
             Some(_) if !may_read => {}
             Some(seconds) => deadlines.push((
                 self.last_input + Duration::from_secs(seconds.into()) * 3 / 2,
-                Fault::new(Reason::KeepAliveTimeout, "nothing was heard of it for longer than its keep-alive"),
+                Fault::new(Reason::KeepAliveTimeout, "it sent nothing for longer than its keep-alive"),
             )),
         }
         if let Some(since) = self.larger_since {
@@ -345,12 +346,12 @@ impl Live {
     }
 }
 
-/// Ready when there is room.
-async fn wanted(
-    wanted: &mut Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>>>>>,
+/// Waits until a requested permit is granted.
+async fn granted(
+    request: &mut Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>>>>>,
 ) -> Option<OwnedSemaphorePermit> {
-    match wanted {
-        Some(room) => room.await,
+    match request {
+        Some(permit) => permit.await,
         None => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! What the broker decides: no sockets, no disk, no clock. Connections bring packets, and take away bytes.
+//! The broker's logic, without sockets, disk and clock. Connections pass in packets, and take out bytes.
 
 mod acks;
 mod commit;
@@ -26,79 +26,80 @@ use tokio::sync::Notify;
 use crate::{
     clock::Now,
     codec::{self, Disconnect, Fault, Packet, Reason, Version},
-    disk::{Disk, MessageId, Op, Ticket, Will},
+    disk::{CommitToken, Disk, MessageId, Op, Will},
     limits,
     retained::RetainedMessages,
     tree::{Subscriber, Tree},
 };
 
 pub use self::state::Totals;
-use self::state::{Answer, Complaints, Connection, Replay, Session};
+use self::state::{Answer, Connection, Replay, Session, Warnings};
 
 /// The number of a connection.
 pub(crate) type ConnectionId = u64;
-/// The number of a session, also on disk.
+/// The number of a session, in memory and on disk.
 pub(crate) type SessionId = u64;
 
-/// See the module.
+/// The state of the broker.
 pub(crate) struct Core {
     connections: HashMap<ConnectionId, Connection>,
-    /// Those that have not sent CONNECT.
+    /// The connections that have not sent CONNECT, and when they were opened.
     silent: BTreeMap<ConnectionId, Instant>,
     sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     tree: Tree,
     retained: RetainedMessages,
-    /// Of clients that were connected, without a lasting session, when the broker was ended: they may come back.
+    /// The wills of clients without a persistent session that were connected when the broker ended: they may reconnect.
     orphaned_wills: HashMap<Arc<str>, (Will, Instant)>,
     admission: Admission,
-    /// What belongs to the next transaction.
+    /// The operations of the next transaction.
     ops: Vec<Op>,
-    /// Messages in it that are not to be kept after all.
+    /// Messages in `ops` that were dropped meanwhile.
     cancelled: HashSet<MessageId>,
-    /// Its number.
-    ticket: Ticket,
-    durable: Ticket,
-    /// Connections for which something is held until it is durable.
+    /// The token of the next transaction.
+    token: CommitToken,
+    /// The token of the last durable transaction.
+    durable: CommitToken,
+    /// Connections with answers that wait for a transaction.
     holding: HashSet<ConnectionId>,
-    /// A client that acknowledges nothing while there is no room for others: it is ended after the packet at hand.
+    /// A client that acknowledges nothing while the queues are full. It is disconnected after the current packet.
     unresponsive: Option<ConnectionId>,
     disk: Disk,
     totals: Totals,
     /// Bytes of all messages in queues, each counted once.
     queued_bytes: Arc<AtomicUsize>,
-    /// Sessions whose clients would take more, if there were room for it.
+    /// Sessions whose clients could receive more if there were room.
     starving: BTreeSet<SessionId>,
     last_connection: ConnectionId,
     last_session: SessionId,
     last_message: MessageId,
-    /// How much has been looked at in this turn.
+    /// The work of this turn.
     work: usize,
-    /// The same since all connections had their turns.
+    /// The work of this round.
     round_work: usize,
-    /// Kept for its memory.
+    /// A buffer for subscribers, reused for its allocation.
     found: Vec<Subscriber>,
-    complaints: Complaints,
+    warnings: Warnings,
 }
 
-/// Which clients are let in.
+/// The limits of connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
-    /// Clients at once.
+    /// The most connected clients.
     pub(crate) most: usize,
-    /// Connections that have not sent CONNECT.
+    /// The most connections that have not sent CONNECT.
     pub(crate) most_silent: usize,
-    /// Client identifiers that are let in even then: the host's own.
+    /// The host's own client identifiers, which are accepted beyond these limits.
     pub(crate) privileged: Vec<String>,
 }
 
 /// What a connection does after a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Others have their turn: that was a lot of work.
+    /// It yields to other connections, because the packet was much work.
     Yield,
     Continue,
-    /// Nothing more is read.
+    /// It reads nothing more.
     Close,
 }
 
@@ -114,12 +115,12 @@ impl Core {
         }
     }
 
-    /// Whether there is a connection.
+    /// Checks whether there is a connection.
     pub(crate) fn has_connections(&self) -> bool {
         !self.connections.is_empty()
     }
 
-    /// A connection begins. `wake` is notified when it has something to do.
+    /// Adds a connection. `wake` is notified when it has something to do.
     pub(crate) fn open(&mut self, wake: Arc<Notify>, now: Now) -> ConnectionId {
         self.last_connection += 1;
         let connection = Connection {
@@ -149,14 +150,14 @@ impl Core {
         self.last_connection
     }
 
-    /// Ends the oldest connection that has not sent CONNECT; says whether there was one.
+    /// Ends the oldest connection that has not sent CONNECT. Returns whether there was one.
     pub(crate) fn end_oldest_silent(&mut self) -> bool {
         let Some((oldest, _)) = self.silent.pop_first() else { return false };
         self.close(oldest);
         true
     }
 
-    /// The next packet of a connection.
+    /// Handles the next packet of a connection.
     pub(crate) fn receive(&mut self, id: ConnectionId, first: u8, body: &[u8], now: Now) -> Next {
         let Some(connection) = self.connections.get(&id).filter(|connection| !connection.is_closing) else {
             return Next::Close;
@@ -169,7 +170,7 @@ impl Core {
         if !self.ops.is_empty()
             && let Some(connection) = self.connections.get_mut(&id)
         {
-            connection.caused = self.ticket;
+            connection.caused = self.token;
             self.holding.insert(id);
         }
         self.finish(now);
@@ -183,7 +184,7 @@ impl Core {
                 return Ok(Next::Yield);
             }
             Packet::Publish(publish) => self.publish(id, &publish, now)?,
-            Packet::Ack(ack) => self.acknowledged(id, ack, now),
+            Packet::Ack(ack) => self.on_ack(id, ack, now),
             Packet::Subscribe(subscribe) => {
                 self.subscribe(id, &subscribe, now);
                 return Ok(Next::Yield);
@@ -191,18 +192,18 @@ impl Core {
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe, now),
             Packet::Pingreq => self.pong(id),
             Packet::Disconnect(disconnect) => {
-                self.disconnected(id, disconnect, now)?;
+                self.on_disconnect(id, disconnect, now)?;
                 return Ok(Next::Close);
             }
         }
         Ok(Next::Continue)
     }
 
-    fn disconnected(&mut self, id: ConnectionId, disconnect: Disconnect, now: Now) -> Result<(), Fault> {
+    fn on_disconnect(&mut self, id: ConnectionId, disconnect: Disconnect, now: Now) -> Result<(), Fault> {
         if let Some(session) = self.session_of(id) {
             match disconnect.session_expiry_s {
                 Some(1..) if session.expiry_s == 0 => {
-                    return Err(Fault::protocol("a session that was to end with its connection gets an expiry"));
+                    return Err(Fault::protocol("DISCONNECT sets an expiry for a session without one"));
                 }
                 Some(expiry_s) => session.expiry_s = expiry_s.min(limits::SESSION_EXPIRY_S),
                 None => {}
@@ -213,7 +214,7 @@ impl Core {
         Ok(())
     }
 
-    /// A connection has to end, because of what it brought or did not bring.
+    /// Ends a connection because of a fault.
     pub(crate) fn fail(&mut self, id: ConnectionId, fault: Fault, now: Now) {
         let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.is_closing) else {
             return;
@@ -226,16 +227,17 @@ impl Core {
             Some(Version::Three) | None => {}
         }
         let client = connection.session.and_then(|session| self.sessions.get(&session));
-        let client =
-            client.map_or_else(|| "that has not connected".to_owned(), |session| format!("{:?}", session.client));
-        self.complaints.fault.warn(now, |more| tracing::warn!("built-in broker: client {client} ended: {fault}{more}"));
+        let client = client.map_or_else(|| "without CONNECT".to_owned(), |session| format!("{:?}", session.client));
+        self.warnings
+            .fault
+            .warn(now, |more| tracing::warn!("built-in broker: disconnected client {client}: {fault}{more}"));
         self.detach(id, true, now);
         self.close(id);
         self.commit();
     }
 
-    /// A connection is gone.
-    pub(crate) fn closed(&mut self, id: ConnectionId, now: Now) {
+    /// Removes a connection that has ended.
+    pub(crate) fn remove(&mut self, id: ConnectionId, now: Now) {
         self.detach(id, true, now);
         if let Some(connection) = self.connections.remove(&id) {
             self.totals.output_bytes -= connection.counted;
@@ -245,7 +247,7 @@ impl Core {
         self.finish(now);
     }
 
-    /// What is to be written next, in the place of what has been written. Empty: nothing is.
+    /// Takes the output to write next, after the previous output has been written. It may be empty.
     pub(crate) fn take_output(&mut self, id: ConnectionId, now: Now) -> Vec<u8> {
         let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
         connection.taken = 0;
@@ -262,12 +264,12 @@ impl Core {
         mem::take(&mut connection.out)
     }
 
-    /// Whether it ends when everything is written.
+    /// Checks whether a connection ends when its output is written.
     pub(crate) fn is_closing(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_none_or(|connection| connection.is_closing)
     }
 
-    /// Whether its packets are read at the moment.
+    /// Checks whether a connection's packets may be read now.
     pub(crate) fn may_read(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_some_and(|connection| {
             let waits_for_disk = connection.caused > self.durable && self.disk.is_behind();
@@ -278,17 +280,17 @@ impl Core {
         })
     }
 
-    /// After how many seconds of silence a client counts as lost, if it has said so; `None` before CONNECT.
+    /// Returns a client's keep-alive in seconds, or 0 if it has none. `None` before CONNECT.
     pub(crate) fn keep_alive_s(&self, id: ConnectionId) -> Option<u16> {
         self.connections.get(&id).filter(|connection| connection.version.is_some()).map(|one| one.keep_alive_s)
     }
 
-    /// A transaction is durable, and those before it.
-    pub(crate) fn durable(&mut self, ticket: Ticket, now: Now) {
-        self.durable = ticket;
+    /// Handles that a transaction and those before it are durable: sends the answers that wait for them.
+    pub(crate) fn set_durable(&mut self, token: CommitToken, now: Now) {
+        self.durable = token;
         for id in mem::take(&mut self.holding) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
-            while connection.held.front().is_some_and(|(ticket, _)| *ticket <= self.durable) {
+            while connection.held.front().is_some_and(|(token, _)| *token <= self.durable) {
                 let Some((_, answer)) = connection.held.pop_front() else { break };
                 connection.held_acks -= usize::from(answer.ends_message());
                 connection.write(answer, &mut self.totals);
@@ -304,7 +306,7 @@ impl Core {
         self.finish(now);
     }
 
-    /// The host stops: clients are disconnected, and their wills stay on disk.
+    /// Disconnects all clients because the host stops. Their wills stay on disk.
     pub(crate) fn shut_down(&mut self, now: Now) {
         for connection in self.connections.values_mut() {
             if connection.version == Some(Version::Five) && !connection.is_closing {
@@ -314,7 +316,7 @@ impl Core {
             connection.wake.notify_one();
         }
         for (id, session) in &mut self.sessions {
-            if session.connection.take().is_some() && session.is_kept {
+            if session.connection.take().is_some() && session.is_persistent {
                 let (client, expiry_s) = (Arc::clone(&session.client), session.expiry_s);
                 self.ops.push(Op::Session { id: *id, client, expiry_s, away_ms: Some(now.wall_ms) });
             }
@@ -330,18 +332,18 @@ impl Core {
         self.sessions.get_mut(&session)
     }
 
-    /// Answers a packet, after the transaction that the answer depends on, if it depends on one.
-    fn answer(&mut self, id: ConnectionId, after: Option<Ticket>, answer: Answer, now: Now) {
+    /// Answers a packet, after the transaction that the answer depends on, if any.
+    fn answer(&mut self, id: ConnectionId, after: Option<CommitToken>, answer: Answer, now: Now) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if let Answer::Bytes(bytes) = &answer
             && bytes.len() > connection.packet_bytes
         {
-            let fault = Fault::new(Reason::PacketTooLarge, "it takes no packets as large as an answer has to be");
+            let fault = Fault::new(Reason::PacketTooLarge, "its maximum packet size is too small for an answer");
             return self.fail(id, fault, now);
         }
-        let after = after.filter(|ticket| *ticket > self.durable);
-        if let Some(ticket) = after {
-            connection.caused = ticket;
+        let after = after.filter(|token| *token > self.durable);
+        if let Some(token) = after {
+            connection.caused = token;
         }
         if after.is_none() && connection.held.is_empty() {
             connection.write(answer, &mut self.totals);
@@ -353,7 +355,7 @@ impl Core {
         }
     }
 
-    /// PINGRESP waits for no disk, unlike other answers: a client that gets none believes that the broker is gone.
+    /// Sends PINGRESP. Unlike other answers it does not wait for the disk: without it, a client would disconnect.
     fn pong(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         codec::pingresp(&mut connection.out);
@@ -361,12 +363,12 @@ impl Core {
         connection.wake.notify_one();
     }
 
-    /// The transaction that has what was added since there were so many.
-    fn ticket_since(&self, ops: usize) -> Option<Ticket> {
-        (self.ops.len() > ops).then_some(self.ticket)
+    /// Returns the token of the next transaction if operations were added since there were `ops`.
+    fn token_since(&self, ops: usize) -> Option<CommitToken> {
+        (self.ops.len() > ops).then_some(self.token)
     }
 
-    /// Ends a connection when everything is written.
+    /// Ends a connection when its output is written.
     fn close(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.is_closing = true;

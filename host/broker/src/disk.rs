@@ -1,7 +1,7 @@
-//! What outlives the broker: sessions, their messages, retained messages and last wills, in a database of its own.
+//! The database for persistent data: sessions, their messages, retained messages and last wills.
 //!
-//! Transactions are made on a thread of their own, each of everything that has come in the meantime. What has to
-//! wait for one has its [`Ticket`].
+//! A separate thread makes the transactions, each of all operations that have arrived meanwhile. An answer that must wait for a
+//! transaction has its [`CommitToken`].
 
 mod load;
 #[cfg(test)]
@@ -32,17 +32,17 @@ use crate::{
     message::Message,
 };
 
-/// "RstB": that a database is the broker's.
+/// "RstB", which identifies the broker's databases.
 const APPLICATION_ID: i64 = 0x5273_7442;
 /// The version of its schema.
 const FORMAT: i64 = 1;
 
-/// The number of a transaction. One is durable when those before it are.
-pub(crate) type Ticket = u64;
+/// The number of a transaction. If a transaction is durable, those before it are as well.
+pub(crate) type CommitToken = u64;
 /// The number of a message in a queue, in the order of their arrival.
 pub(crate) type MessageId = u64;
 
-/// Something that has to outlive the broker.
+/// An operation on the database.
 #[derive(Debug)]
 pub(crate) enum Op {
     Session {
@@ -66,7 +66,7 @@ pub(crate) enum Op {
         session: SessionId,
         queued: QueueOp,
     },
-    /// Only PUBREL is left to be sent.
+    /// The client has received the message, and only PUBREL may have to be sent.
     Release(MessageId),
     Unqueue(MessageId),
     Receive {
@@ -90,7 +90,7 @@ pub(crate) enum Op {
     NoWill(Arc<str>),
 }
 
-/// A message of a queue, as it is kept.
+/// A stored message of a queue.
 #[derive(Debug)]
 pub(crate) struct QueueOp {
     pub(crate) id: MessageId,
@@ -102,7 +102,7 @@ pub(crate) struct QueueOp {
     pub(crate) message: Arc<Message>,
 }
 
-/// What is published when a client is lost.
+/// A last will, which is published when the connection to a client is lost.
 #[derive(Clone, Debug)]
 pub(crate) struct Will {
     pub(crate) message: Arc<Message>,
@@ -113,7 +113,7 @@ pub(crate) struct Will {
 }
 
 impl Op {
-    /// Bytes that it holds while it waits.
+    /// The bytes that it takes in memory.
     pub(crate) fn size(&self) -> usize {
         let more = match self {
             Self::Queue { queued: QueueOp { message, subscription_ids, .. }, .. } => {
@@ -128,13 +128,13 @@ impl Op {
     }
 }
 
-/// What goes to the thread.
+/// An order to the disk thread.
 enum Order {
-    Commit { ticket: Ticket, ops: Vec<Op>, bytes: usize },
+    Commit { token: CommitToken, ops: Vec<Op>, bytes: usize },
     Close,
 }
 
-/// The way to the thread.
+/// A sender of operations to the disk thread.
 #[derive(Clone)]
 pub(crate) struct Disk {
     orders: mpsc::Sender<Order>,
@@ -143,7 +143,7 @@ pub(crate) struct Disk {
     is_failing: Arc<AtomicBool>,
 }
 
-/// The thread.
+/// The handle to the disk thread.
 pub(crate) struct Writer {
     disk: Disk,
     thread: JoinHandle<()>,
@@ -161,7 +161,7 @@ pub(crate) enum DiskError {
 }
 
 impl Disk {
-    /// A disk that keeps nothing.
+    /// Returns a disk that drops all operations.
     #[cfg(test)]
     pub(crate) fn nowhere() -> Self {
         Self {
@@ -172,25 +172,28 @@ impl Disk {
         }
     }
 
-    /// Hands over what belongs together. Never waits.
-    pub(crate) fn commit(&self, ticket: Ticket, ops: Vec<Op>) {
+    /// Queues a transaction. Never waits.
+    pub(crate) fn commit(&self, token: CommitToken, ops: Vec<Op>) {
         let bytes = ops.iter().map(Op::size).sum();
         self.backlog.fetch_add(bytes, Ordering::Relaxed);
-        // The thread ends only when it is closed; then nothing is promised any more.
-        if self.orders.send(Order::Commit { ticket, ops, bytes }).is_err() {
+        // The thread ends only when it is closed; then nothing is acknowledged any more.
+        if self.orders.send(Order::Commit { token, ops, bytes }).is_err() {
             self.backlog.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
-    /// Whether so much waits that the clients that cause it have to wait, too.
+    /// Checks whether the backlog is so large that the clients that cause it must wait.
     pub(crate) fn is_behind(&self) -> bool {
         self.backlog.load(Ordering::Relaxed) > limits::DISK_BACKLOG_BYTES
     }
 }
 
 impl Writer {
-    /// Starts the thread, which reports each transaction that is durable.
-    pub(crate) fn start(connection: Connection, durable: impl Fn(Ticket) + Send + 'static) -> Result<Self, DiskError> {
+    /// Starts the thread, which calls `durable` after each transaction.
+    pub(crate) fn start(
+        connection: Connection,
+        durable: impl Fn(CommitToken) + Send + 'static,
+    ) -> Result<Self, DiskError> {
         let (orders, receiver) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let is_closing = Arc::new(AtomicBool::new(false));
@@ -208,13 +211,13 @@ impl Writer {
         self.disk.clone()
     }
 
-    /// From here on nothing is written any more; ends when what was handed over is.
+    /// Closes the thread: it ends after all queued transactions.
     pub(crate) fn close(&self) {
         self.disk.is_closing.store(true, Ordering::Relaxed);
         let _ = self.disk.orders.send(Order::Close);
     }
 
-    /// Whether the last transaction has failed, and is tried again.
+    /// Checks whether the last transaction failed and is being retried.
     pub(crate) fn is_failing(&self) -> bool {
         self.disk.is_failing.load(Ordering::Relaxed)
     }
@@ -224,15 +227,15 @@ impl Writer {
     }
 }
 
-/// Opens the database, or makes it. One that cannot be read is moved aside, and another one made: nothing that Roost
-/// promises rests on it, and a broker that does not start would be worse.
+/// Opens or creates the database. An unreadable one is renamed and replaced by a new one: Roost's guarantees do not depend on
+/// its data, and a broker that does not start would be worse.
 pub(crate) fn open(path: &Path) -> Result<(Connection, Saved), DiskError> {
     match try_open(path) {
         Err(DiskError::Database { source, .. }) if is_unreadable(&source) => {
             let aside = path.with_extension("db.unreadable");
             tracing::error!(
-                "built-in broker: `{}` cannot be read: {source}; it is kept as `{}`, and sessions and retained \
-                 messages begin anew",
+                "built-in broker: `{}` cannot be read: {source}; it is renamed to `{}`, and all sessions and \
+                 retained messages are lost",
                 path.display(),
                 aside.display()
             );
@@ -255,13 +258,13 @@ fn is_unreadable(error: &rusqlite::Error) -> bool {
         rusqlite::Error::SqliteFailure(failure, _) => {
             matches!(failure.code, ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown)
         }
-        // What is in a table is not what the broker writes there.
+        // A table has data of another type.
         _ => true,
     }
 }
 
 fn try_open(path: &Path) -> Result<(Connection, Saved), DiskError> {
-    // Messages are the household's: others on this machine cannot read them. No link is followed.
+    // Messages are private: other users on this machine cannot read them. Links are not followed.
     let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let mut options = fs::OpenOptions::new();
     options.read(true).write(true).create(true).mode(0o600).custom_flags(no_follow);
@@ -276,9 +279,9 @@ fn try_open(path: &Path) -> Result<(Connection, Saved), DiskError> {
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    // A transaction is durable when it is committed.
+    // A committed transaction is durable.
     connection.pragma_update(None, "synchronous", "full")?;
-    // One large transaction must not leave a large journal for ever.
+    // A large transaction must not leave a large journal behind.
     connection.pragma_update_and_check(None, "journal_size_limit", limits::JOURNAL_BYTES, |_| Ok(()))?;
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (application, format) = (pragma("application_id")?, pragma("user_version")?);

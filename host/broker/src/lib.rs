@@ -1,27 +1,27 @@
 //! The MQTT broker that is built into Roost.
 //!
-//! It speaks MQTT 3.1.1 and 5 on one port, to whatever connects from this machine. It knows nothing of plugins, jobs or
-//! the scheduler.
+//! It serves MQTT 3.1.1 and 5 on one port, to clients on the same machine. It does not depend on plugins, jobs or the
+//! scheduler.
 //!
-//! # The words
+//! # Terms
 //!
-//! A *client* has a *session*: what it has subscribed to, and the messages that it has yet to get. A session ends with
-//! its *connection*, or lasts for a while beyond it, as the client wishes. A *retained* message is the last one of its
-//! topic, which new subscriptions get. A *will* is what is published when a client is lost.
+//! A *client* has a *session*: its subscriptions, and the messages that it has not received yet. A session ends with
+//! its *connection*, or persists for a while, as the client requests. A *retained* message is the last one of its
+//! topic, which is sent to new subscriptions. A *will* is published when the connection to a client is lost.
 //!
-//! # The guarantees
+//! # Guarantees
 //!
-//! * A message at QoS 1 or 2 that waits for a session that lasts, or is retained, is on disk before its publisher gets
+//! * A message at QoS 1 or 2 for a persistent session, and a retained message, is on disk before its publisher receives
 //!   the acknowledgement. So are a subscription of such a session and every step of QoS 2 before the packet that the
-//!   other side relies on. What reaches only clients that are connected and ask for no more is not written at all.
-//! * Everything is bounded, and the bounds stand in `limits.rs`. A slow client costs only itself.
-//! * Whatever a connection brings ends that connection at most. A broker that does not answer is started again.
+//!   other side relies on. Messages for connected clients without a persistent session are not written to disk.
+//! * Everything is bounded (see `limits.rs`). A slow client affects only itself.
+//! * A faulty packet ends at most its own connection. A broker that does not respond is restarted.
 //!
-//! # What it does not do
+//! # Limitations
 //!
-//! No passwords, no TLS, no WebSocket, no bridges: it can be reached from its own machine alone. No shared subscriptions:
-//! it says so in CONNACK. Retained messages that a new subscription has not got yet when its connection ends are not
-//! sent later, even if the session lasts.
+//! There are no passwords, no TLS, no WebSocket and no bridges, because only clients on the same machine can connect.
+//! There are no shared subscriptions, as CONNACK states. Retained messages that a new subscription has not received when
+//! its connection ends are not sent later, even if the session persists.
 
 mod clock;
 mod codec;
@@ -31,7 +31,7 @@ mod disk;
 mod limits;
 mod message;
 mod queue;
-mod rare;
+mod rate_limit;
 mod retained;
 mod server;
 mod sockets;
@@ -55,31 +55,31 @@ use tokio::sync::oneshot;
 
 pub use self::{core::Totals, watch::Health};
 use self::{
-    server::{NotStarted, Plan, Server},
+    server::{NotStarted, Server, ServerConfig},
     watch::watch,
 };
 
-/// What a broker needs.
+/// The settings of a broker.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it listens.
+    /// The addresses to listen on.
     pub addresses: Vec<SocketAddr>,
-    /// Where it keeps what outlives it: an SQLite database.
+    /// The SQLite database for persistent data.
     pub file: PathBuf,
-    /// The client identifier of the host itself, which is let in even where no other client is.
+    /// The client identifier of the host itself, which is accepted even at the limit of clients.
     pub host_client: String,
-    /// How often it is watched.
+    /// The interval between two health checks.
     pub watch_every: Duration,
 }
 
 impl Settings {
-    /// As usual.
+    /// Creates settings with the default interval of health checks.
     pub fn new(addresses: Vec<SocketAddr>, file: PathBuf, host_client: String) -> Self {
         Self { addresses, file, host_client, watch_every: limits::WATCH_EVERY }
     }
 }
 
-/// A broker that runs, and is watched. Dropped, it stops in the background.
+/// A running broker. When it is dropped, it stops in the background.
 #[derive(Debug)]
 pub struct Broker {
     health: Health,
@@ -87,30 +87,30 @@ pub struct Broker {
     stopped: oneshot::Receiver<()>,
 }
 
-/// Why there is no broker.
+/// Why the broker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Most likely there is another broker.
-    #[error("it cannot listen at `{address}`")]
+    /// An address cannot be listened on, most likely because another broker uses it.
+    #[error("it cannot listen on `{address}`")]
     Listen {
-        /// The port.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// What it remembers cannot be read, or written.
+    /// The database cannot be read or written.
     #[error("it cannot use its database")]
     Disk(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The machine has no thread for it.
-    #[error("it has no thread to run on")]
+    /// The broker's thread cannot be started.
+    #[error("its thread cannot be started")]
     Thread(#[source] io::Error),
 }
 
 impl Broker {
-    /// Starts it. When this returns, clients are served.
+    /// Starts the broker. When this returns, clients can connect.
     ///
     /// # Errors
-    /// Where an address is taken, or the database cannot be used.
+    /// Returns an error if an address is in use, or the database cannot be used.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let Settings { addresses, file, host_client, watch_every } = settings;
         let mut listeners = Vec::with_capacity(addresses.len());
@@ -125,39 +125,39 @@ impl Broker {
         let bound = listeners.first().map(TcpListener::local_addr).transpose();
         let bound = bound.map_err(StartError::Thread)?;
         let watcher = format!("roost-watch-{:016x}", RandomState::new().build_hasher().finish());
-        let plan = Plan { listeners, file, privileged: vec![host_client, watcher.clone()] };
-        let server = Server::start(&plan)?;
+        let config = ServerConfig { listeners, file, privileged: vec![host_client, watcher.clone()] };
+        let server = Server::start(&config)?;
         let health = Health::default();
-        let (stop, asked_to_stop) = mpsc::channel();
+        let (stop, stop_requested) = mpsc::channel();
         let (stopped_in, stopped) = oneshot::channel();
         let watched = health.clone();
         let run = move || {
             match bound {
                 Some(address) => {
-                    watch(&plan, server, address, &watcher, &watched, &asked_to_stop, watch_every);
+                    watch(&config, server, address, &watcher, &watched, &stop_requested, watch_every);
                 }
                 None => {
-                    let _ = asked_to_stop.recv();
+                    let _ = stop_requested.recv();
                     server.stop();
                 }
             }
-            // Its ports are free from here on.
-            drop(plan);
-            // The receiver is gone where the broker was dropped.
+            // This frees its ports.
+            drop(config);
+            // The receiver is gone if the broker was dropped.
             let _ = stopped_in.send(());
         };
         thread::Builder::new().name("broker-watch".to_owned()).spawn(run).map_err(StartError::Thread)?;
         Ok(Self { health, stop, stopped })
     }
 
-    /// How it is.
+    /// Returns the broker's health.
     pub fn health(&self) -> Health {
         self.health.clone()
     }
 
     /// Disconnects clients, and returns when everything is on disk.
     pub async fn stop(self) {
-        // Where the other end is gone, it has stopped.
+        // If the receiver is gone, the broker has stopped already.
         let _ = self.stop.send(());
         let _ = self.stopped.await;
     }

@@ -1,4 +1,4 @@
-//! A message that is kept: in a queue, retained, or as a last will.
+//! A stored message: in a queue, retained, or as a last will.
 
 use std::{
     sync::{
@@ -10,16 +10,16 @@ use std::{
 
 use crate::clock::Now;
 
-/// What a message is, whatever becomes of it.
+/// The content of a message.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) topic: Box<str>,
     pub(crate) payload: Box<[u8]>,
-    /// As the publisher wrote them, without those that are of a connection.
+    /// The publisher's encoded properties, without those of the connection.
     pub(crate) properties: Box<[u8]>,
-    /// When it is of no use any more.
+    /// When the message expires.
     pub(crate) expires: Option<Instant>,
-    /// Where its bytes are counted, as long as it is there: once, in however many queues it is.
+    /// The sum that its bytes are counted in, once for all queues.
     pub(crate) counted: Counted,
 }
 
@@ -36,12 +36,12 @@ impl Drop for Counted {
 }
 
 impl Message {
-    /// Its bytes.
+    /// The size in bytes.
     pub(crate) fn size(&self) -> usize {
         self.topic.len() + self.payload.len() + self.properties.len()
     }
 
-    /// Adds its bytes to a sum, until it is gone from everywhere.
+    /// Adds its size to a sum, until the message is dropped.
     pub(crate) fn count(&self, sum: &Arc<AtomicUsize>) {
         self.counted.0.get_or_init(|| {
             sum.fetch_add(self.size(), Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl Message {
     }
 }
 
-/// What is left of a message's time, in whole seconds: at least one, because it is not over.
+/// Returns the remaining seconds until a message expires, at least one.
 pub(crate) fn seconds_left(expires: Option<Instant>, now: Now) -> Option<u32> {
     let left = expires?.saturating_duration_since(now.monotonic);
     Some(u32::try_from(left.as_secs()).unwrap_or(u32::MAX).max(1))

@@ -1,7 +1,7 @@
-//! The messages for one session that are not done: those that wait, and those that are sent and not acknowledged.
+//! The message queue of a session: messages that wait, and those that were sent and not acknowledged.
 //!
-//! A message has its packet identifier from the moment it is queued, so that what is on disk has it too: after a crash
-//! it is sent again under the same one, and a client that has had it knows.
+//! A message gets its packet identifier when it is queued, so that the identifier is on disk as well. After a crash the
+//! message is sent again under the same identifier, and the client can recognize it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -10,88 +10,89 @@ use std::{
 
 use crate::{
     codec::Qos,
-    disk::{MessageId, Ticket},
+    disk::{CommitToken, MessageId},
     limits,
     message::Message,
 };
 
-/// One message for one session.
+/// A message in a queue.
 #[derive(Debug)]
 pub(crate) struct Queued {
-    /// In the order of their arrival, for ever.
+    /// Its number, in the order of arrival. Numbers are not reused.
     pub(crate) id: MessageId,
     pub(crate) packet_id: u16,
     pub(crate) message: Arc<Message>,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
     pub(crate) subscription_ids: Box<[u32]>,
-    /// It may have been sent before.
+    /// Whether it may have been sent before.
     pub(crate) repeated: bool,
-    /// Whether it is on disk, or about to be: with which transaction.
-    pub(crate) kept: Option<Ticket>,
+    /// The transaction that stores it on disk, if any.
+    pub(crate) persisted: Option<CommitToken>,
 }
 
-/// See the module.
+/// The queue of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: VecDeque<Queued>,
-    /// By packet identifier.
+    /// Sent messages that are not acknowledged, by packet identifier.
     sent: HashMap<u16, Queued>,
-    /// QoS 2: the client has it, and need not be sent it again, but PUBREL. Packet identifiers, with the message's number.
+    /// The packet identifiers of messages at QoS 2 that the client has received, with the messages' numbers. Only PUBREL may
+    /// have to be sent again.
     released: HashMap<u16, MessageId>,
     used: HashSet<u16>,
     last: u16,
     load: Load,
-    /// Of that, what is sent and not acknowledged.
+    /// Bytes of the messages in `sent`.
     in_flight_bytes: usize,
 }
 
-/// What queues hold.
+/// The size of the messages in queues.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Load {
-    /// Without the messages themselves, which queues share in memory.
+    /// Bytes without the messages' content, which queues share in memory.
     pub(crate) own_bytes: usize,
-    /// As if each queue had its own copies.
+    /// Bytes including the content, counted for each queue.
     pub(crate) bytes: usize,
-    /// Of them what is on disk, where each queue has its own copies.
-    pub(crate) kept_bytes: usize,
+    /// Bytes on disk, where each queue has its own copies.
+    pub(crate) persisted_bytes: usize,
 }
 
 impl Load {
     pub(crate) fn add(&mut self, queued: &Queued) {
         self.own_bytes += queued.own_cost();
         self.bytes += queued.cost();
-        self.kept_bytes += if queued.kept.is_some() { queued.cost() } else { 0 };
+        self.persisted_bytes += if queued.persisted.is_some() { queued.cost() } else { 0 };
     }
 
     pub(crate) fn remove(&mut self, queued: &Queued) {
         self.own_bytes -= queued.own_cost();
         self.bytes -= queued.cost();
-        self.kept_bytes -= if queued.kept.is_some() { queued.cost() } else { 0 };
+        self.persisted_bytes -= if queued.persisted.is_some() { queued.cost() } else { 0 };
     }
 
-    /// A queue is gone.
+    /// Removes the load of a deleted queue.
     pub(crate) fn remove_all(&mut self, other: Self) {
         self.own_bytes -= other.own_bytes;
         self.bytes -= other.bytes;
-        self.kept_bytes -= other.kept_bytes;
+        self.persisted_bytes -= other.persisted_bytes;
     }
 }
 
 impl Queued {
-    /// The bytes that it costs.
+    /// The size in bytes.
     pub(crate) fn cost(&self) -> usize {
         self.message.size() + self.own_cost()
     }
 
-    /// The same without its message.
+    /// The size without the content.
     fn own_cost(&self) -> usize {
         limits::QUEUED_MESSAGE_BYTES + size_of_val(&*self.subscription_ids)
     }
 }
 
 impl Queue {
-    /// Bytes of what waits and of what is not acknowledged.
+    /// The bytes of all messages that wait or are not acknowledged.
     pub(crate) fn bytes(&self) -> usize {
         self.load.bytes
     }
@@ -100,22 +101,22 @@ impl Queue {
         self.load
     }
 
-    /// How many messages wait.
+    /// The number of messages that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many messages are sent and not acknowledged.
+    /// The number of messages that were sent and not acknowledged.
     pub(crate) fn in_flight(&self) -> usize {
         self.sent.len() + self.released.len()
     }
 
-    /// Whether the client may be sent another message before it acknowledges one, where it takes so many at once.
+    /// Checks whether another message may be sent before one is acknowledged, within a client's window.
     pub(crate) fn may_send(&self, window: usize) -> bool {
         self.in_flight() < window && self.in_flight_bytes <= limits::IN_FLIGHT_BYTES
     }
 
-    /// The next packet identifier that is free, if one is.
+    /// Takes the next free packet identifier, if there is one.
     pub(crate) fn packet_id(&mut self) -> Option<u16> {
         if self.used.len() >= usize::from(u16::MAX) {
             return None;
@@ -128,20 +129,20 @@ impl Queue {
         }
     }
 
-    /// A message that waits for its turn. Its packet identifier has to be one of this queue.
+    /// Appends a message. Its packet identifier must be one of this queue.
     pub(crate) fn push(&mut self, queued: Queued) {
         self.load.add(&queued);
         self.waiting.push_back(queued);
     }
 
-    /// Takes up what was on disk, in the order of its arrival.
+    /// Restores a message from disk. Messages must be restored in the order of their arrival.
     pub(crate) fn restore(&mut self, queued: Queued) {
         self.used.insert(queued.packet_id);
         self.last = queued.packet_id;
         self.push(queued);
     }
 
-    /// The same of a message of which only PUBREL is left.
+    /// Restores a message for which only PUBREL is left to be sent.
     pub(crate) fn restore_released(&mut self, packet_id: u16, id: MessageId) {
         self.used.insert(packet_id);
         self.released.insert(packet_id, id);
@@ -151,7 +152,7 @@ impl Queue {
         self.waiting.front()
     }
 
-    /// The oldest message that waits is not to be sent any more.
+    /// Drops the oldest waiting message.
     pub(crate) fn drop_front(&mut self) -> Option<Queued> {
         let dropped = self.waiting.pop_front()?;
         self.load.remove(&dropped);
@@ -159,7 +160,7 @@ impl Queue {
         Some(dropped)
     }
 
-    /// The oldest message that waits is being sent.
+    /// Moves the oldest waiting message to the sent ones.
     pub(crate) fn send_front(&mut self) -> Option<&Queued> {
         let queued = self.waiting.pop_front()?;
         let packet_id = queued.packet_id;
@@ -168,14 +169,14 @@ impl Queue {
         self.sent.get(&packet_id)
     }
 
-    /// A message that is sent at once, beside those that wait.
+    /// Adds a message that is sent at once, without waiting.
     pub(crate) fn send(&mut self, queued: Queued) {
         self.load.add(&queued);
         self.in_flight_bytes += queued.cost();
         self.sent.insert(queued.packet_id, queued);
     }
 
-    /// PUBACK, or a PUBREC that refuses: the message is done, if it was sent with that QoS.
+    /// Handles PUBACK or a refusing PUBREC: removes the message, if it was sent at that QoS.
     pub(crate) fn acknowledge(&mut self, packet_id: u16, qos: Qos) -> Option<Queued> {
         if self.sent.get(&packet_id)?.qos != qos {
             return None;
@@ -187,7 +188,7 @@ impl Queue {
         Some(queued)
     }
 
-    /// PUBREC: the client has the message. `Ok(None)`: it has said so before. `Err`: there is no such message.
+    /// Handles PUBREC: the client has received the message. Returns `None` if it had acknowledged the message before.
     pub(crate) fn release(&mut self, packet_id: u16) -> Result<Option<Queued>, NotFound> {
         if self.released.contains_key(&packet_id) {
             return Ok(None);
@@ -202,15 +203,15 @@ impl Queue {
         Ok(Some(queued))
     }
 
-    /// PUBCOMP: the message is done.
+    /// Handles PUBCOMP: removes the message.
     pub(crate) fn complete(&mut self, packet_id: u16) -> Option<MessageId> {
         let id = self.released.remove(&packet_id)?;
         self.used.remove(&packet_id);
         Some(id)
     }
 
-    /// The connection has ended: messages that the client did not acknowledge wait once more, in the old order. The bounds
-    /// of queues apply to them again.
+    /// Handles the end of the connection: unacknowledged messages wait again, in their order. The bounds of queues apply to
+    /// them again.
     pub(crate) fn interrupt(&mut self) {
         self.in_flight_bytes = 0;
         let mut again: BTreeMap<MessageId, Queued> = self.sent.drain().map(|(_, queued)| (queued.id, queued)).collect();
@@ -220,7 +221,7 @@ impl Queue {
         }
     }
 
-    /// The packet identifiers for which PUBREL has to be sent again to a client that is connected again.
+    /// Returns the packet identifiers for which PUBREL must be sent again after a reconnect.
     pub(crate) fn released(&self) -> Vec<u16> {
         let mut released: Vec<_> = self.released.iter().map(|(packet_id, id)| (*id, *packet_id)).collect();
         released.sort_unstable();
@@ -228,6 +229,6 @@ impl Queue {
     }
 }
 
-/// There is no message under that packet identifier.
+/// The error for a packet identifier without a message.
 #[derive(Debug)]
 pub(crate) struct NotFound;

@@ -1,4 +1,4 @@
-//! Retained messages: the last one of each topic, for clients that subscribe later.
+//! Retained messages: the last one of each topic, for later subscriptions.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -8,25 +8,27 @@ use std::{
 
 use crate::{clock::Now, codec::Qos, limits, message::Message, topic};
 
-/// See the module.
+/// All retained messages.
 #[derive(Debug, Default)]
 pub(crate) struct RetainedMessages {
     by_topic: BTreeMap<Arc<str>, Retained>,
     bytes: usize,
 }
 
-/// One of them.
+/// A retained message.
 #[derive(Clone, Debug)]
 pub(crate) struct Retained {
     pub(crate) message: Arc<Message>,
     pub(crate) qos: Qos,
 }
 
-/// What a look at some topics finds.
+/// The result of scanning some topics.
 pub(crate) enum Found {
+    /// A topic that matches, and its message.
     Message(Arc<str>, Retained),
-    /// None of them up to this one, and there are more.
-    LookedAt(Arc<str>),
+    /// The budget is used up. No topic up to this one matches, and there are more.
+    Scanned(Arc<str>),
+    /// There are no more topics.
     End,
 }
 
@@ -39,7 +41,7 @@ impl RetainedMessages {
         self.bytes
     }
 
-    /// Whether there is room for a message of so many bytes in the place of the one that its topic has.
+    /// Checks whether a message of this size fits, if it replaces its topic's current one.
     pub(crate) fn has_room(&self, topic: &str, bytes: usize) -> bool {
         match self.by_topic.get(topic) {
             Some(old) => self.bytes - old.cost() + bytes <= limits::RETAINED_BYTES,
@@ -47,8 +49,8 @@ impl RetainedMessages {
         }
     }
 
-    /// Keeps a message in the place of the one that its topic has.
-    pub(crate) fn keep(&mut self, message: Arc<Message>, qos: Qos) {
+    /// Inserts a message, or replaces its topic's current one.
+    pub(crate) fn insert(&mut self, message: Arc<Message>, qos: Qos) {
         let retained = Retained { message, qos };
         self.bytes += retained.cost();
         let old = match self.by_topic.entry(retained.message.topic.as_ref().into()) {
@@ -61,15 +63,15 @@ impl RetainedMessages {
         self.bytes -= old.map_or(0, |old| old.cost());
     }
 
-    /// Forgets the one of a topic; says whether there was one.
-    pub(crate) fn forget(&mut self, topic: &str) -> bool {
+    /// Removes the message of a topic. Returns whether there was one.
+    pub(crate) fn remove(&mut self, topic: &str) -> bool {
         let Some(old) = self.by_topic.remove(topic) else { return false };
         self.bytes -= old.cost();
         true
     }
 
-    /// The next message that a filter matches, among the topics from `from` on. Looks at those that begin like the filter up
-    /// to its first wildcard, and takes each off the budget.
+    /// Finds the next message that matches a filter, among the topics from `from` on. Visits only topics with the filter's
+    /// prefix up to its first wildcard. Each visited topic reduces the budget.
     pub(crate) fn next(&self, filter: &str, from: &Bound<Arc<str>>, budget: &mut usize, now: Now) -> Found {
         let is_exact = topic::is_exact(filter);
         let literal = filter.split(['+', '#']).next().unwrap_or_default();
@@ -90,13 +92,13 @@ impl RetainedMessages {
             }
             *budget = budget.saturating_sub(1);
             if *budget == 0 {
-                return Found::LookedAt(Arc::clone(topic));
+                return Found::Scanned(Arc::clone(topic));
             }
         }
         Found::End
     }
 
-    /// The topics whose messages are of no use any more.
+    /// Returns the topics of expired messages.
     pub(crate) fn expired(&self, now: Now) -> Vec<Arc<str>> {
         let expired = self.by_topic.iter().filter(|(_, retained)| retained.message.is_expired(now));
         expired.map(|(topic, _)| Arc::clone(topic)).collect()

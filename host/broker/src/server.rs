@@ -1,5 +1,4 @@
-//! The broker's thread: it accepts connections and runs them, on a runtime of its own, so that what clients do costs no
-//! time of the host's loop.
+//! The broker's thread, which accepts and runs connections on its own runtime, so that clients do not delay the host.
 
 use std::{
     cell::RefCell,
@@ -23,12 +22,12 @@ use crate::{
     clock,
     connection::{self, Shared},
     core::{Admission, Core, Totals},
-    disk::{self, DiskError, Ticket, Writer},
+    disk::{self, CommitToken, DiskError, Writer},
     limits,
     sockets::Sockets,
 };
 
-/// A broker that runs, from the outside.
+/// A handle to the broker's thread.
 pub(crate) struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: JoinHandle<()>,
@@ -37,14 +36,14 @@ pub(crate) struct Server {
     totals: Arc<Mutex<Totals>>,
 }
 
-/// What is needed to start one, again and again.
-pub(crate) struct Plan {
+/// The configuration for starting and restarting the broker.
+pub(crate) struct ServerConfig {
     pub(crate) listeners: Vec<net::TcpListener>,
     pub(crate) file: std::path::PathBuf,
     pub(crate) privileged: Vec<String>,
 }
 
-/// Why it does not start.
+/// Why the broker did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotStarted {
     #[error(transparent)]
@@ -54,21 +53,21 @@ pub(crate) enum NotStarted {
 }
 
 impl Server {
-    /// Starts it with what it remembers. From then on clients are served.
-    pub(crate) fn start(plan: &Plan) -> Result<Self, NotStarted> {
-        let (database, saved) = disk::open(&plan.file)?;
+    /// Starts the broker with the stored state. Clients can connect from then on.
+    pub(crate) fn start(config: &ServerConfig) -> Result<Self, NotStarted> {
+        let (database, saved) = disk::open(&config.file)?;
         let (durable_in, durable) = mpsc::unbounded_channel();
-        let writer = Writer::start(database, move |ticket| {
-            // The broker ends before its writer does.
-            let _ = durable_in.send(ticket);
+        let writer = Writer::start(database, move |token| {
+            // The broker may have ended before its writer.
+            let _ = durable_in.send(token);
         })?;
-        let listeners = plan.listeners.iter().map(net::TcpListener::try_clone).collect::<io::Result<Vec<_>>>();
+        let listeners = config.listeners.iter().map(net::TcpListener::try_clone).collect::<io::Result<Vec<_>>>();
         let listeners = listeners.map_err(NotStarted::Thread)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(NotStarted::Thread)?;
         let (sockets, totals) = (Arc::new(Sockets::default()), Arc::new(Mutex::new(Totals::default())));
         let (shared_sockets, shared_totals) = (Arc::clone(&sockets), Arc::clone(&totals));
-        let (disk, admission) = (writer.disk(), admission(plan.privileged.clone()));
+        let (disk, admission) = (writer.disk(), admission(config.privileged.clone()));
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             let shared = Shared {
@@ -86,13 +85,13 @@ impl Server {
         Ok(Self { stop: Some(stop), thread, writer, sockets, totals })
     }
 
-    /// Whether it has ended by itself, which it never should.
+    /// Checks whether the thread has ended by itself, which is a fault.
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Whether what it has to keep cannot be written at the moment.
-    pub(crate) fn cannot_write(&self) -> bool {
+    /// Checks whether writing to the database fails.
+    pub(crate) fn is_write_failing(&self) -> bool {
         self.writer.is_failing()
     }
 
@@ -100,7 +99,7 @@ impl Server {
         *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Disconnects clients, and waits until everything is on disk; says whether it is.
+    /// Disconnects clients, and waits until everything is on disk. Returns whether that succeeded.
     pub(crate) fn stop(mut self) -> bool {
         self.stop = None;
         let has_ended = wait(|| self.thread.is_finished());
@@ -108,8 +107,8 @@ impl Server {
         has_ended & wait(|| self.writer.is_closed())
     }
 
-    /// Gives one up that does not answer: its connections are ended, and nothing more is written by it, which is waited
-    /// for; says whether that is so.
+    /// Abandons a broker that does not respond: ends its connections, and waits until it writes nothing more. Returns whether
+    /// that succeeded.
     pub(crate) fn abandon(mut self) -> bool {
         self.stop = None;
         self.sockets.end_all();
@@ -129,7 +128,7 @@ fn wait(is_done: impl Fn() -> bool) -> bool {
     is_done()
 }
 
-/// As many clients as files may be open, with some to spare for everything else in this process.
+/// Returns the limits of connections according to the limit of open files, of which some are reserved for the host.
 fn admission(privileged: Vec<String>) -> Admission {
     let files = open_files();
     let most_silent = limits::SILENT_CONNECTIONS.min(files / 8);
@@ -137,17 +136,17 @@ fn admission(privileged: Vec<String>) -> Admission {
     Admission { most, most_silent, privileged }
 }
 
-/// How many files may be open.
+/// The limit of open files.
 fn open_files() -> usize {
     getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
 
-/// How many of them are not the broker's.
+/// The number of open files that are reserved for the rest of the process.
 fn reserved(files: usize) -> usize {
     limits::RESERVED_FILES.min(files / 4)
 }
 
-/// From this number on, files are left to the rest of the process.
+/// The first file descriptor that is reserved for the rest of the process.
 pub(crate) fn first_reserved_file() -> usize {
     let files = open_files();
     files - reserved(files) / 2
@@ -156,11 +155,11 @@ pub(crate) fn first_reserved_file() -> usize {
 async fn serve(
     shared: Rc<Shared>,
     listeners: Vec<net::TcpListener>,
-    mut durable: mpsc::UnboundedReceiver<Ticket>,
+    mut durable: mpsc::UnboundedReceiver<CommitToken>,
     totals: Arc<Mutex<Totals>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    // None of these ends, unless by a fault of the broker: then it is started again, with what is on disk.
+    // These tasks end only because of a fault of the broker. Then it is restarted with the stored state.
     let mut tasks = JoinSet::new();
     for listener in listeners {
         match TcpListener::from_std(listener) {
@@ -190,16 +189,16 @@ async fn serve(
     });
     let committed = Rc::clone(&shared);
     tasks.spawn_local(async move {
-        while let Some(ticket) = durable.recv().await {
-            committed.core.borrow_mut().durable(ticket, clock::now());
+        while let Some(token) = durable.recv().await {
+            committed.core.borrow_mut().set_durable(token, clock::now());
         }
     });
     tokio::select! {
-        // Also where the other end is dropped.
+        // This includes that the sender is dropped.
         _ = stopped => {}
         ended = tasks.join_next() => {
             let why = ended.and_then(Result::err).map_or_else(|| "it has ended".to_owned(), |error| error.to_string());
-            tracing::error!("built-in broker: a part of it cannot go on: {why}");
+            tracing::error!("built-in broker: one of its tasks failed: {why}");
             return;
         }
     }
@@ -212,9 +211,9 @@ async fn serve(
     let _ = timeout(limits::TIME_TO_FLUSH, closing).await;
 }
 
-/// Whether a connection has a file that is not left to others. The kernel gives out the lowest number that is free: all
-/// below it are in use. Connections that say nothing make room, several at a time, because the next ones get the lower numbers
-/// of those that are gone.
+/// Checks whether a connection may be accepted by its file descriptor. The kernel assigns the lowest free number, so that all
+/// lower ones are in use. If it is a reserved one, several connections without CONNECT are ended, so that the next connections
+/// get lower numbers.
 fn has_file(shared: &Shared, stream: &TcpStream) -> bool {
     let file = stream.as_raw_fd().unsigned_abs() as usize;
     let first_reserved = first_reserved_file();
@@ -228,14 +227,14 @@ fn has_file(shared: &Shared, stream: &TcpStream) -> bool {
 }
 
 async fn accept(shared: Rc<Shared>, listener: TcpListener) {
-    let mut complaint = crate::rare::Rare::default();
+    let mut warnings = crate::rate_limit::RateLimited::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) if !has_file(&shared, &stream) => {
-                complaint.warn(clock::now(), |more| {
+                warnings.warn(clock::now(), |more| {
                     tracing::warn!(
-                        "built-in broker: a connection is not accepted: nearly all files that may be open \
-                         (`ulimit -n`: {}) are, and the rest is for other work{more}",
+                        "built-in broker: a connection is not accepted: the limit of open files (`ulimit -n`: {}) is nearly \
+                         reached, and the rest is reserved{more}",
                         open_files()
                     );
                 });
@@ -243,12 +242,12 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener) {
                 sleep(limits::ACCEPT_PAUSE).await;
             }
             Ok((stream, _)) => {
-                // It only costs time if that cannot be had.
+                // Without it, the connection is only slower.
                 let _ = stream.set_nodelay(true);
                 spawn_local(connection::run(Rc::clone(&shared), Arc::new(stream)));
             }
             Err(error) => {
-                complaint.warn(clock::now(), |more| {
+                warnings.warn(clock::now(), |more| {
                     tracing::warn!("built-in broker: a connection cannot be accepted: {error}{more}");
                 });
                 sleep(limits::ACCEPT_PAUSE).await;

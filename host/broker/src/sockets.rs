@@ -1,4 +1,4 @@
-//! The connections of a broker, so that another thread can end them when the broker itself does not answer any more.
+//! The sockets of a broker, so that another thread can close them if the broker itself does not respond.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::core::ConnectionId;
 
-/// See the module.
+/// The sockets of all connections.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets(Mutex<HashMap<ConnectionId, Weak<TcpStream>>>);
 
@@ -23,7 +23,7 @@ impl Sockets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    /// Clients see the end of their connection, and come back.
+    /// Shuts down all sockets, so that the clients reconnect.
     pub(crate) fn end_all(&self) {
         for stream in self.0.lock().unwrap_or_else(PoisonError::into_inner).values().filter_map(Weak::upgrade) {
             // It may have ended by itself.

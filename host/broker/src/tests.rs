@@ -1,4 +1,4 @@
-//! What happens when the broker itself is broken.
+//! Tests of faults in the broker itself.
 
 use std::{
     io::{Read as _, Write as _},
@@ -9,7 +9,7 @@ use std::{
 
 use super::{Broker, Settings};
 
-/// Topics over which a test breaks the broker on purpose.
+/// Breaks the broker on purpose if a test publishes to certain topics.
 pub(crate) fn break_at(topic: &str) {
     match topic {
         "$test/panic" => panic!("a test wants it"),
@@ -36,7 +36,7 @@ impl Fixture {
         Self { broker, port, _folder: folder }
     }
 
-    /// MQTT 3.1.1, with a session that lasts; says whether it was there.
+    /// Connects with MQTT 3.1.1 and a persistent session. Returns whether the session existed.
     fn connect(&self, id: &str) -> (TcpStream, bool) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
@@ -64,7 +64,7 @@ fn is_served(stream: &mut TcpStream) {
 }
 
 #[test]
-fn a_panic_ends_one_connection_alone() {
+fn a_panic_ends_only_one_connection() {
     let fixture = Fixture::new(Duration::from_secs(60));
     let (mut other, _) = fixture.connect("other");
     for _ in 0..3 {
@@ -78,21 +78,21 @@ fn a_panic_ends_one_connection_alone() {
 }
 
 #[test]
-fn a_broker_that_does_not_answer_is_started_again() {
+fn a_broker_that_does_not_respond_is_restarted() {
     let fixture = Fixture::new(Duration::from_millis(250));
     let health = fixture.broker.health();
     let (mut other, was_there) = fixture.connect("other");
     assert!(!was_there);
     let (mut stream, _) = fixture.connect("broken");
     publish(&mut stream, "$test/hang");
-    let mut said = None;
+    let mut problem = None;
     while health.restarts() == 0 || health.problem().is_some() {
-        said = said.or_else(|| health.problem());
+        problem = problem.or_else(|| health.problem());
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(said.is_some_and(|said| said.starts_with("the built-in broker does not answer")));
-    assert_eq!(other.read(&mut [0; 8]).unwrap_or(0), 0, "its clients learn that they have to come back");
+    assert!(problem.is_some_and(|problem| problem.starts_with("the built-in broker does not respond")));
+    assert_eq!(other.read(&mut [0; 8]).unwrap_or(0), 0, "its connections are closed");
     let (mut other, was_there) = fixture.connect("other");
-    assert!(was_there, "its sessions are remembered");
+    assert!(was_there, "its sessions are restored");
     is_served(&mut other);
 }

@@ -1,39 +1,39 @@
-//! Topic names and topic filters: what is one, and what matches.
+//! Validates topic names and topic filters, and matches them.
 
 use crate::limits;
 
-/// Whether a text can be published to.
+/// Checks whether a text is a topic name.
 pub(crate) fn is_name(text: &str) -> bool {
     is_text(text) && !text.contains(['+', '#'])
 }
 
-/// Whether a text can be subscribed to: `+` and `#` are levels of their own, and `#` is the last one.
+/// Checks whether a text is a topic filter: `+` and `#` must be whole levels, and `#` the last one.
 pub(crate) fn is_filter(text: &str) -> bool {
     let mut levels = text.split('/').peekable();
     while let Some(level) = levels.next() {
-        let is_sound = match level {
+        let is_valid = match level {
             "+" => true,
             "#" => levels.peek().is_none(),
             level => !level.contains(['+', '#']),
         };
-        if !is_sound {
+        if !is_valid {
             return false;
         }
     }
     is_text(text)
 }
 
-/// Whether a filter names exactly one topic.
+/// Checks whether a filter has no wildcards.
 pub(crate) fn is_exact(filter: &str) -> bool {
     !filter.contains(['+', '#'])
 }
 
-/// Whether a subscription is to be shared between several clients.
+/// Checks whether a filter requests a shared subscription.
 pub(crate) fn is_shared(filter: &str) -> bool {
     filter == "$share" || filter.starts_with("$share/")
 }
 
-/// Whether a topic is one of those that a filter names. Wildcards do not match a first level that begins with `$`.
+/// Checks whether a filter matches a topic. Wildcards do not match a first level that begins with `$`.
 pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;

@@ -1,4 +1,4 @@
-//! Which sessions have subscribed to a topic: filters as a tree of their levels.
+//! The tree of subscriptions, by the levels of their filters.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ pub(crate) struct Tree {
     count: usize,
 }
 
-/// What a filter costs, in bytes, where it shares no level with others.
+/// Returns the bytes of a filter in the tree, if it shares no level with others.
 pub(crate) fn cost(filter: &str) -> usize {
     filter.len() + limits::LEVEL_BYTES * filter.split('/').count()
 }
@@ -21,7 +21,7 @@ pub(crate) fn cost(filter: &str) -> usize {
 pub(crate) struct Subscriber {
     pub(crate) session: SessionId,
     pub(crate) options: SubscribeOptions,
-    /// MQTT 5: its number, which the client gets with each message.
+    /// The subscription identifier of MQTT 5, which is sent with each message.
     pub(crate) id: Option<u32>,
 }
 
@@ -30,19 +30,19 @@ struct Node {
     levels: HashMap<Box<str>, Box<Node>>,
     /// The level `+`.
     any: Option<Box<Node>>,
-    /// Of filters that end here.
+    /// Subscribers of filters that end here.
     here: Vec<Subscriber>,
-    /// Of filters that end with `#` below this level.
+    /// Subscribers of filters that end with `#` below this level.
     below: Vec<Subscriber>,
 }
 
 impl Tree {
-    /// How many subscriptions there are.
+    /// The number of subscriptions.
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    /// Adds a subscription, or replaces the one of this session to this filter; says whether it is a new one.
+    /// Adds a subscription, or replaces the session's subscription to the same filter. Returns whether it is new.
     pub(crate) fn insert(&mut self, filter: &str, subscriber: Subscriber) -> bool {
         let mut node = &mut self.root;
         let mut levels = filter.split('/');
@@ -69,14 +69,14 @@ impl Tree {
         true
     }
 
-    /// Removes the subscription of a session to a filter, and the levels that nothing is left of.
+    /// Removes a session's subscription to a filter, and empty levels.
     pub(crate) fn remove(&mut self, filter: &str, session: SessionId) {
         if self.root.remove(filter.split('/'), session) {
             self.count -= 1;
         }
     }
 
-    /// Appends every subscription that matches; a session may be there more than once. Returns the number of nodes visited.
+    /// Appends all matching subscriptions; a session may have several. Returns the number of visited nodes.
     pub(crate) fn find(&self, topic: &str, found: &mut Vec<Subscriber>) -> usize {
         let is_own = topic.starts_with('$');
         self.root.find(topic.split('/'), !is_own, found)
@@ -115,12 +115,12 @@ impl Node {
         }
     }
 
-    /// The iterator's type would grow with each level otherwise.
+    /// Calls `remove` with a boxed iterator: otherwise its type would grow with each level.
     fn remove_boxed(&mut self, levels: &mut dyn Iterator<Item = &str>, session: SessionId) -> bool {
         self.remove(levels, session)
     }
 
-    /// `wildcards`: not on the first level of a topic that begins with `$` [MQTT-4.7.2-1].
+    /// `wildcards` is false on the first level of a topic that begins with `$` [MQTT-4.7.2-1].
     fn find(&self, mut levels: std::str::Split<'_, char>, wildcards: bool, found: &mut Vec<Subscriber>) -> usize {
         if wildcards {
             found.extend_from_slice(&self.below);

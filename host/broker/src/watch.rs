@@ -1,4 +1,4 @@
-//! The thread that starts the broker, asks it again and again whether it works, and starts it again when it does not.
+//! The watchdog thread: checks the broker's health periodically, and restarts a broker that does not respond.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -16,16 +16,16 @@ use crate::{
     codec::{Frame, frame},
     core::Totals,
     limits,
-    server::{NotStarted, Plan, Server, first_reserved_file},
+    server::{NotStarted, Server, ServerConfig, first_reserved_file},
 };
 
-/// The topic over which the broker is asked: clients that subscribe to `#` do not see it.
+/// The topic of health checks. Subscriptions to `#` do not match it.
 const TOPIC: &str = "$roost-broker/watch";
 
-/// What is wrong where it answers and does not acknowledge what it has to keep.
+/// The problem of a broker that responds but cannot acknowledge messages.
 const CANNOT_WRITE: &str = "the built-in broker cannot write to its database";
 
-/// The state of the broker, which can be read at any time.
+/// The health of the broker, which can be read at any time.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<State>>);
 
@@ -37,17 +37,17 @@ struct State {
 }
 
 impl Health {
-    /// What is wrong with it, if something is.
+    /// Returns the current problem, if there is one.
     pub fn problem(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
     }
 
-    /// How often it was started again, because it did not answer.
+    /// The number of restarts of the broker because it did not respond.
     pub fn restarts(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).restarts
     }
 
-    /// What it is busy with, as of a few seconds ago.
+    /// The totals of the broker, updated by each health check.
     pub fn totals(&self) -> Totals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).totals
     }
@@ -57,9 +57,9 @@ impl Health {
     }
 }
 
-/// Watches until it is stopped. `every`: how often it asks.
+/// Runs the watchdog until it is stopped. `every` is the interval between two health checks.
 pub(crate) fn watch(
-    plan: &Plan,
+    config: &ServerConfig,
     mut server: Server,
     address: SocketAddr,
     client_id: &str,
@@ -69,19 +69,19 @@ pub(crate) fn watch(
 ) {
     let (mut misses, mut pause) = (0, every);
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(pause) {
-        let asked = if server.has_ended() {
+        let result = if server.has_ended() {
             misses = limits::WATCH_MISSES;
             Err(io::Error::other("its thread has ended"))
         } else {
-            ask(address, client_id, every.min(limits::WATCH_TIMEOUT))
+            check(address, client_id, every.min(limits::WATCH_TIMEOUT))
         };
-        match asked {
+        match result {
             Ok(()) => {
                 if std::mem::take(&mut misses) > 0 {
-                    tracing::info!("built-in broker: it answers again");
+                    tracing::info!("built-in broker: it responds again");
                 }
                 let totals = server.totals();
-                let problem = server.cannot_write().then(|| CANNOT_WRITE.to_owned());
+                let problem = server.is_write_failing().then(|| CANNOT_WRITE.to_owned());
                 health.change(|state| (state.problem, state.totals) = (problem, totals));
                 pause = every;
                 continue;
@@ -89,34 +89,34 @@ pub(crate) fn watch(
             Err(error) => {
                 misses += 1;
                 pause = every.min(limits::WATCH_AGAIN);
-                tracing::error!("built-in broker: it does not answer: {error}");
-                health.change(|state| state.problem = Some(format!("the built-in broker does not answer: {error}")));
+                tracing::error!("built-in broker: it does not respond: {error}");
+                health.change(|state| state.problem = Some(format!("the built-in broker does not respond: {error}")));
             }
         }
         if misses < limits::WATCH_MISSES {
             continue;
         }
-        tracing::error!("built-in broker: it is started again, with its sessions and retained messages from disk");
+        tracing::error!("built-in broker: restarting it, with its sessions and retained messages from disk");
         health.change(|state| state.restarts += 1);
-        let Some(next) = restart(plan, server, health, stop) else { return };
+        let Some(next) = restart(config, server, health, stop) else { return };
         (server, misses, pause) = (next, 0, Duration::ZERO);
     }
     if !server.stop() {
         tracing::warn!(
-            "built-in broker: it did not end within {} s; what was not on disk yet is lost",
+            "built-in broker: it did not end within {} s; messages that were not on disk yet are lost",
             limits::TIME_TO_STOP.as_secs()
         );
     }
 }
 
-/// `None`: it was stopped meanwhile.
-fn restart(plan: &Plan, old: Server, health: &Health, stop: &Receiver<()>) -> Option<Server> {
+/// Restarts the broker. Returns `None` if the watchdog was stopped meanwhile.
+fn restart(config: &ServerConfig, old: Server, health: &Health, stop: &Receiver<()>) -> Option<Server> {
     if !old.abandon() {
-        tracing::error!("built-in broker: the thread that writes its messages does not end");
+        tracing::error!("built-in broker: its disk thread does not end");
     }
     let mut pause = Duration::from_secs(1);
     loop {
-        let error = match Server::start(plan) {
+        let error = match Server::start(config) {
             Ok(server) => return Some(server),
             Err(error) => error,
         };
@@ -140,30 +140,30 @@ fn with_causes(error: &NotStarted) -> String {
     text
 }
 
-/// Connects as a client does, subscribes, publishes, and waits for the message and its acknowledgement.
-fn ask(address: SocketAddr, client_id: &str, within: Duration) -> io::Result<()> {
+/// Checks the broker's health: connects as a client, subscribes, publishes, and waits for the message and its acknowledgement.
+fn check(address: SocketAddr, client_id: &str, within: Duration) -> io::Result<()> {
     let until = clock::now().monotonic + within;
     let mut stream = match TcpStream::connect_timeout(&address, within) {
-        // There is no file left to ask with, which is no fault of the broker's.
+        // No file is left for the check, which is not a fault of the broker.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => return Ok(()),
         stream => stream?,
     };
-    // Its other end is not accepted.
+    // The broker would not accept the connection, because it reserves the remaining files.
     if stream.as_raw_fd().unsigned_abs() as usize + 1 >= first_reserved_file() {
         return Ok(());
     }
-    let mut question = vec![0x10, (13 + client_id.len()) as u8, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0];
-    question.extend([0, client_id.len() as u8]);
-    question.extend(client_id.as_bytes());
-    question.extend([0x82, (6 + TOPIC.len()) as u8, 0, 1, 0, 0, TOPIC.len() as u8]);
-    question.extend(TOPIC.as_bytes());
-    question.push(0);
-    question.extend([0x32, (5 + TOPIC.len()) as u8, 0, TOPIC.len() as u8]);
-    question.extend(TOPIC.as_bytes());
-    question.extend([0, 2, 0]);
+    let mut request = vec![0x10, (13 + client_id.len()) as u8, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0];
+    request.extend([0, client_id.len() as u8]);
+    request.extend(client_id.as_bytes());
+    request.extend([0x82, (6 + TOPIC.len()) as u8, 0, 1, 0, 0, TOPIC.len() as u8]);
+    request.extend(TOPIC.as_bytes());
+    request.push(0);
+    request.extend([0x32, (5 + TOPIC.len()) as u8, 0, TOPIC.len() as u8]);
+    request.extend(TOPIC.as_bytes());
+    request.extend([0, 2, 0]);
     stream.set_write_timeout(Some(within))?;
-    stream.write_all(&question)?;
-    // CONNACK, SUBACK, PUBLISH and PUBACK, by their first bytes.
+    stream.write_all(&request)?;
+    // The first bytes of CONNACK, SUBACK, PUBLISH and PUBACK.
     let mut missing = vec![0x20, 0x90, 0x30, 0x40];
     let (mut read, mut buffer) = (Vec::new(), [0; 512]);
     while !missing.is_empty() {
@@ -176,7 +176,7 @@ fn ask(address: SocketAddr, client_id: &str, within: Duration) -> io::Result<()>
             Ok(0) => return Err(io::Error::other("it has closed the connection")),
             Ok(length) => read.extend_from_slice(&buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // On Linux, a read that takes too long says that it would block.
+            // On Linux, a read that times out returns this error.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(io::ErrorKind::TimedOut.into()),
             Err(error) => return Err(error),
         }
@@ -191,7 +191,7 @@ fn ask(address: SocketAddr, client_id: &str, within: Duration) -> io::Result<()>
             }
         }
     }
-    // DISCONNECT: it has done its work even if that is not taken any more.
+    // DISCONNECT. The check has succeeded even if this fails.
     let _ = stream.write_all(&[0xE0, 0]);
     Ok(())
 }

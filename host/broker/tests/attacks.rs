@@ -1,4 +1,4 @@
-//! Whatever a connection brings ends that connection at most.
+//! Hostile input ends at most its own connection.
 
 mod support;
 
@@ -23,11 +23,11 @@ fn count_panics() {
     }));
 }
 
-/// Sends it all on a connection of its own, and reads until the broker has ended it.
+/// Sends bytes on a new connection, and reads until the broker ends it.
 fn attack(port: u16, bytes: &[u8]) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
-    // The broker may end it in the middle.
+    // The broker may end the connection before all is sent.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
     match stream.read_to_end(&mut Vec::new()) {
@@ -54,9 +54,9 @@ impl Witness {
     }
 }
 
-/// An UNSUBACK, and then the same client again: this ended another broker for good.
+/// An UNSUBACK, and then the same client again: this crashed another broker.
 #[test]
-fn a_packet_that_only_servers_send_ends_its_connection_alone() {
+fn a_packet_that_only_servers_send_ends_only_its_connection() {
     let target = Target::built_in();
     let mut witness = Witness::new(&target);
     let mut client = target.connect(&Connect::five("x"));
@@ -65,13 +65,13 @@ fn a_packet_that_only_servers_send_ends_its_connection_alone() {
     let mut client = target.connect(&Connect::five("x"));
     client.quiet();
     witness.is_served();
-    target.is_alive();
+    target.check_alive();
 }
 
-/// Connections that have once been trouble, here or for others: a file for each, a line of hexadecimal digits for each
-/// connection, `#` before an explanation.
+/// Input that once caused faults, here or in other brokers: a file for each, with a line of hexadecimal digits for each
+/// connection, and `#` before a comment.
 #[test]
-fn what_was_trouble_once_is_none() {
+fn the_corpus_of_hostile_input_does_no_harm() {
     count_panics();
     let target = Target::built_in();
     let mut witness = Witness::new(&target);
@@ -92,7 +92,7 @@ fn what_was_trouble_once_is_none() {
     assert_eq!((PANICS.load(Ordering::Relaxed), target.broker().health().restarts()), (0, 0));
 }
 
-/// Packets that are nearly right, on thousands of connections: `CONNECTIONS=100000` for more of them, `SEED=n` for others.
+/// Mutated packets on thousands of connections. `CONNECTIONS=100000` sets their number, and `SEED=n` the random seed.
 #[test]
 fn thousands_of_broken_connections_do_no_harm() {
     count_panics();
@@ -107,21 +107,21 @@ fn thousands_of_broken_connections_do_no_harm() {
             witness.is_served();
         }
         if connection % 500 == 0 {
-            target.is_alive();
+            target.check_alive();
         }
         assert_eq!(PANICS.load(Ordering::Relaxed), 0, "reproduce: SEED={seed} CONNECTIONS={}", connection + 1);
     }
     witness.is_served();
     assert_eq!(target.broker().health().restarts(), 0);
-    // And what it has written of all that can be read.
+    // The database is readable afterwards.
     target.stop();
     target.start();
     assert!(!target.file().with_extension("db.unreadable").exists());
-    target.is_alive();
+    target.check_alive();
     target.stop();
 }
 
-/// Xorshift: equal for equal seeds.
+/// A deterministic random generator (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -144,7 +144,7 @@ impl Random {
         from[self.below(from.len() as u64) as usize]
     }
 
-    /// CONNECT and some packets, with a few bytes changed, put in or left out.
+    /// Returns CONNECT and some packets, with a few bytes changed, inserted or removed.
     fn connection(&mut self) -> Vec<u8> {
         let version = if self.below(2) == 0 { 4 } else { 5 };
         let mut bytes = self.connect(version);

@@ -1,13 +1,13 @@
-//! The bounds of the broker.
+//! Tests of the broker's bounds.
 
 mod support;
 
 use support::{Client, Connect, Message, Target, packet};
 
-/// The broker of another process, when this program is started as one.
+/// Runs the broker if this program is started as a broker process.
 #[test]
 fn serve() {
-    support::serve_if_asked();
+    support::serve_if_requested();
 }
 
 /// The most memory that a process has had, in MiB.
@@ -15,7 +15,7 @@ fn most_memory_mib(process: u32) -> u64 {
     memory_of(process, "VmHWM:")
 }
 
-/// How much memory a process has, in MiB.
+/// The memory of a process, in MiB.
 fn memory_mib(process: u32) -> u64 {
     memory_of(process, "VmRSS:")
 }
@@ -42,10 +42,10 @@ fn retained_messages_are_bounded_in_bytes() {
         }
     }
     assert_eq!(400 - refused, (32 << 20) / 900_260);
-    // A message that replaces one has its room.
+    // A message that replaces another fits.
     assert_eq!(client.publish(&Message::new("large/0", &large).qos(1).retain()), 0x10);
     assert_eq!(client.publish(&Message::new("small", b"x").qos(1).retain()), 0x10);
-    // 3.1.1 knows no refusal: those that are there get it, later ones do not, and not the older one either.
+    // 3.1.1 has no refusal: current subscribers receive it, later ones receive neither it nor the older one.
     let mut three = target.connect(&Connect::three("b"));
     three.publish(&Message::new("large/new", &large).qos(1).retain());
     client.subscribe(&[("large/new", 1)]);
@@ -54,12 +54,12 @@ fn retained_messages_are_bounded_in_bytes() {
     assert_eq!(client.message().payload.len(), large.len());
     let memory = memory_mib(target.process_id());
     assert!(memory < 160, "{memory} MiB");
-    target.is_alive();
+    target.check_alive();
 }
 
-/// A subscriber that does not read costs other clients nothing.
+/// A subscriber that does not read does not affect other clients.
 #[test]
-fn a_slow_client_costs_only_itself() {
+fn a_slow_client_affects_only_itself() {
     let target = Target::built_in();
     let (mut slow, mut quick) = (target.connect(&Connect::five("slow")), target.connect(&Connect::five("quick")));
     slow.subscribe(&[("t/#", 0)]);
@@ -70,7 +70,7 @@ fn a_slow_client_costs_only_itself() {
         from.publish(&Message::new(&format!("t/{number}"), &payload).qos(1));
         assert_eq!(quick.message().topic, format!("t/{number}"));
     }
-    // It gets what fits, in its order, and goes on when it reads again.
+    // It receives what fits, in order, and continues when it reads again.
     let mut last = None;
     slow.send(&[0xC0, 0]);
     loop {
@@ -87,7 +87,7 @@ fn a_slow_client_costs_only_itself() {
     assert_eq!(slow.message().topic, "t/after");
 }
 
-/// Of too many messages the oldest are dropped, and a publisher never waits.
+/// Beyond the limit the oldest messages are dropped, and a publisher never waits.
 #[test]
 fn a_queue_is_bounded() {
     let target = Target::built_in();
@@ -129,13 +129,13 @@ fn packets_are_bounded() {
     assert!(properties.contains(&(0x27, (1_u32 << 20).to_be_bytes().to_vec())));
     client.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]);
     assert_eq!(client.ended(), Some(0x95));
-    // One that is promised and does not come takes no memory, and keeps no other client from sending its own.
+    // A packet that does not arrive takes no memory, and does not delay other clients' packets.
     let mut idle: Vec<Client> = (0..100).map(|_| target.connect(&Connect::five(""))).collect();
     for client in &mut idle {
         client.send(&[0x30, 0xF0, 0xFF, 0x3F, 0]);
     }
-    target.is_alive();
-    // The host's own messages do not wait until those have gone.
+    target.check_alive();
+    // The host's own messages do not wait for them.
     let large = Message::new("t", &vec![b'x'; 900_000]).qos(1);
     assert_eq!(target.connect(&Connect::five("host")).publish(&large), 0x10);
     let mut client = target.connect(&Connect::five("a"));
@@ -145,9 +145,9 @@ fn packets_are_bounded() {
     assert_eq!(client.ended(), Some(0x93), "more at once than the receive maximum");
 }
 
-/// After a restart, all devices come back at once.
+/// After a restart, all devices reconnect at the same time.
 #[test]
-fn hundreds_of_clients_may_come_at_once() {
+fn hundreds_of_clients_may_connect_at_the_same_time() {
     let target = Target::built_in();
     let mut clients: Vec<_> = (0..300).map(|_| target.open(5)).collect();
     for client in &mut clients {
@@ -158,7 +158,7 @@ fn hundreds_of_clients_may_come_at_once() {
     }
 }
 
-/// A client that is disconnected while it sends learns why.
+/// A client that is disconnected while it sends receives the reason.
 #[test]
 fn a_flood_does_not_hide_the_reason() {
     let target = Target::built_in();
@@ -167,9 +167,9 @@ fn a_flood_does_not_hide_the_reason() {
     assert_eq!(client.ended(), Some(0x82));
 }
 
-/// Idle clients leave files to others, and the host's own client gets in.
+/// Idle connections do not use up the open files, and the host's own client can connect.
 #[test]
-fn connections_leave_files_to_others() {
+fn some_open_files_are_reserved() {
     let mut target = Target::built_in();
     target.stop();
     target.start_limited(256);
@@ -188,12 +188,12 @@ fn connections_leave_files_to_others() {
     let open = std::fs::read_dir(format!("/proc/{}/fd", target.process_id())).expect("our child").count();
     assert!(open <= 256 - 16, "{open} files are open");
     target.connect(&Connect::five("host")).quiet();
-    assert_eq!(silent[0].ended(), None, "the first of those that say nothing has gone");
+    assert_eq!(silent[0].ended(), None, "the oldest silent connection was ended");
     connected.truncate(10);
     while target.try_connect(&Connect::five("")).1 != 0 {}
 }
 
-/// Garbage that is no packet, in pieces.
+/// Packets in pieces of one byte.
 #[test]
 fn a_packet_may_come_byte_by_byte() {
     let target = Target::built_in();
@@ -206,15 +206,15 @@ fn a_packet_may_come_byte_by_byte() {
     assert_eq!([client.next().first, client.next().first, client.next().first], [0x20, 0x90, 0x30]);
 }
 
-/// A disk that is slow, or full, costs no memory: those whose messages have to be kept wait, and others do not.
+/// A slow or full disk takes no memory: clients with persistent messages wait, and others do not.
 #[test]
-fn what_waits_for_the_disk_is_bounded() {
+fn the_backlog_of_the_disk_is_bounded() {
     let mut target = Target::built_in();
     target.stop();
     target.start_process();
     let mut client = target.connect(&Connect::five("a"));
     client.publish(&Message::new("r", b"x").qos(1).retain());
-    // From here on the broker cannot write.
+    // From now on the broker cannot write.
     let lock = rusqlite::Connection::open(target.file()).expect("a database");
     lock.execute_batch("BEGIN EXCLUSIVE").expect("it is free");
     let flood = std::thread::spawn(move || {
@@ -225,18 +225,18 @@ fn what_waits_for_the_disk_is_bounded() {
         client
     });
     for _ in 0..20 {
-        target.is_alive();
+        target.check_alive();
     }
     lock.execute_batch("ROLLBACK").expect("it was begun");
-    let mut client = flood.join().expect("all of it is taken in the end");
+    let mut client = flood.join().expect("all of it is accepted in the end");
     client.quiet();
     let most = most_memory_mib(target.process_id());
     assert!(most < 160, "{most} MiB");
 }
 
-/// Large messages for many clients at once are written to some after the other.
+/// A large message for many clients is written to one after the other.
 #[test]
-fn a_large_message_for_many_clients_takes_no_room_for_each() {
+fn a_large_message_for_many_clients_takes_bounded_memory() {
     let mut target = Target::built_in();
     target.stop();
     target.start_process();
@@ -255,7 +255,7 @@ fn a_large_message_for_many_clients_takes_no_room_for_each() {
 }
 
 #[test]
-fn a_client_that_never_connects_is_not_waited_for() {
+fn a_connection_without_connect_is_ended() {
     let target = Target::built_in();
     let mut client = target.open(5);
     client.send(&[0x10, 14, 0, 4]);

@@ -1,17 +1,17 @@
-//! What the broker remembers over a restart, and over `kill -9`.
+//! Tests of persistence over a restart and over `kill -9`.
 
 mod support;
 
 use support::{Connect, Message, Target, packet};
 
-/// The broker of another process, when this program is started as one.
+/// Runs the broker if this program is started as a broker process.
 #[test]
 fn serve() {
-    support::serve_if_asked();
+    support::serve_if_requested();
 }
 
-/// What is sent while a client is away and the broker ends in some way.
-fn remembers(mut target: Target, end: fn(&mut Target), start: fn(&mut Target)) {
+/// Checks that messages for disconnected clients survive the given kind of end.
+fn check_persistence(mut target: Target, end: fn(&mut Target), start: fn(&mut Target)) {
     let devices = [Connect::three("three").lasting(), Connect::five("five").lasting()];
     for connect in &devices {
         let mut device = target.connect(connect);
@@ -44,13 +44,13 @@ fn remembers(mut target: Target, end: fn(&mut Target), start: fn(&mut Target)) {
         device.quiet();
         device.disconnect(&[]);
     }
-    // They still hear of what is new, and what was delivered does not come again.
+    // They receive new messages, and delivered ones are not sent again.
     let mut device = target.connect(&devices[0]);
     let mut other = target.connect(&Connect::five("other"));
     assert_eq!(other.publish(&Message::new("d/x", b"new").qos(1)), 0);
     assert_eq!(device.message().payload, b"new");
     device.quiet();
-    // Transactions are in order: with this one, that the device has it is on disk.
+    // Transactions are in order: after this one, the delivery to the device is on disk.
     other.publish(&Message::new("last", b"x").qos(1).retain());
     end(&mut target);
     start(&mut target);
@@ -61,21 +61,21 @@ fn remembers(mut target: Target, end: fn(&mut Target), start: fn(&mut Target)) {
 }
 
 #[test]
-fn sessions_and_retained_messages_outlive_a_restart() {
-    remembers(Target::built_in(), Target::stop, Target::start);
+fn sessions_and_retained_messages_survive_a_restart() {
+    check_persistence(Target::built_in(), Target::stop, Target::start);
 }
 
 #[test]
-fn sessions_and_retained_messages_outlive_a_kill() {
+fn sessions_and_retained_messages_survive_a_kill() {
     let mut target = Target::built_in();
     target.stop();
     target.start_process();
-    remembers(target, Target::kill, Target::start_process);
+    check_persistence(target, Target::kill, Target::start_process);
 }
 
-/// What was acknowledged is there, wherever the kill falls; and nothing of QoS 2 comes twice.
+/// Acknowledged messages survive a kill at any point, and none at QoS 2 is delivered twice.
 #[test]
-fn what_was_acknowledged_outlives_a_kill_in_the_middle() {
+fn acknowledged_messages_survive_a_kill_at_any_point() {
     let mut target = Target::built_in();
     target.stop();
     target.start_process();
@@ -92,7 +92,7 @@ fn what_was_acknowledged_outlives_a_kill_in_the_middle() {
             client.publish(&message);
             expected.push(message.payload);
         }
-        // The last one of a round is begun, and gone through with after the kill.
+        // The last message of a round is begun before the kill and completed after it.
         let mut message = Message::new("t", format!("{round}/last").as_bytes()).qos(2).id(99);
         client.send(&message.packet(4));
         assert_eq!(client.next().first, 0x50);
@@ -111,7 +111,7 @@ fn what_was_acknowledged_outlives_a_kill_in_the_middle() {
     client.quiet();
 }
 
-/// A subscriber that has had a message, and said so, knows it again by its packet identifier.
+/// A subscriber recognizes a message that it has acknowledged by its packet identifier.
 #[test]
 fn a_message_of_qos_2_is_delivered_once_over_a_kill() {
     let mut target = Target::built_in();
@@ -139,7 +139,7 @@ fn a_message_of_qos_2_is_delivered_once_over_a_kill() {
 }
 
 #[test]
-fn a_client_that_does_not_come_back_after_a_restart_is_missed() {
+fn the_will_of_a_client_survives_a_restart() {
     let mut target = Target::built_in();
     let device = Connect::five("device").will("will", b"lost", true, &[]);
     let mut client = target.connect(&device);
@@ -147,7 +147,7 @@ fn a_client_that_does_not_come_back_after_a_restart_is_missed() {
     target.stop();
     assert_eq!(client.ended(), Some(0x8B), "the server is shutting down");
     target.start();
-    // It has a minute; here it is enough that its will is not forgotten, nor published at once.
+    // The client has a minute. Here it is enough that its will is neither lost nor published at once.
     let mut other = target.connect(&Connect::five("other"));
     other.subscribe(&[("will", 1)]);
     other.quiet();
@@ -155,9 +155,9 @@ fn a_client_that_does_not_come_back_after_a_restart_is_missed() {
     assert_eq!(other.message().payload, b"lost");
 }
 
-/// Nothing is written for clients that are connected and ask for no more.
+/// Nothing is written for connected clients without a persistent session.
 #[test]
-fn what_reaches_only_connected_clients_is_not_written() {
+fn messages_for_non_persistent_clients_are_not_written() {
     let mut target = Target::built_in();
     let (mut from, mut to) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
     to.subscribe(&[("t", 1)]);
@@ -176,12 +176,12 @@ fn what_reaches_only_connected_clients_is_not_written() {
 }
 
 #[test]
-fn a_database_that_cannot_be_read_is_kept_aside() {
+fn an_unreadable_database_is_renamed() {
     let mut target = Target::built_in();
     target.connect(&Connect::five("a")).publish(&Message::new("r", b"x").qos(1).retain());
     target.stop();
     std::fs::write(target.file(), vec![b'x'; 8_192]).expect("writable");
     target.start();
-    target.is_alive();
+    target.check_alive();
     assert_eq!(std::fs::read(target.file().with_extension("db.unreadable")).expect("kept"), vec![b'x'; 8_192]);
 }

@@ -1,4 +1,4 @@
-//! What the standards ask of a broker, tried on the built-in one and on Mosquitto: they agree.
+//! Tests of the standards' requirements, with the built-in broker and with Mosquitto.
 
 mod support;
 
@@ -25,7 +25,7 @@ agree! {
         }
     }
 
-    fn properties_of_a_message_are_passed_on(target) {
+    fn properties_of_a_message_are_forwarded(target) {
         let (mut from, mut to) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
         to.subscribe(&[("t", 1)]);
         // Payload format, expiry, content type, response topic, correlation data, two user properties.
@@ -40,10 +40,10 @@ agree! {
         assert_eq!(got.found.iter().filter(|(id, _)| *id == 0x26).count(), 2);
     }
 
-    fn the_publisher_learns_that_there_is_no_subscriber(target) {
+    fn puback_reports_that_there_is_no_subscriber(target) {
         let mut client = target.connect(&Connect::five("a"));
         assert_eq!(client.publish(&Message::new("t", b"x").qos(1)), 0x10);
-        // Mosquitto 2.0.11 says so at QoS 1 alone.
+        // Mosquitto 2.0.11 reports it only at QoS 1.
         let reason = if target.is_built_in { 0x10 } else { 0 };
         assert_eq!(client.publish(&Message::new("t", b"x").qos(2)), reason);
         client.subscribe(&[("t", 0)]);
@@ -60,7 +60,7 @@ agree! {
         let mut got = [to.message(), to.message()];
         got.sort_by(|one, other| one.topic.cmp(&other.topic));
         assert_eq!(got.each_ref().map(|one| (one.topic.as_str(), one.retain, one.qos)), [("r", true, 1), ("r/1", true, 1)]);
-        // To those that are there already it is news, unless they want to know how it was published.
+        // For existing subscriptions the flag is cleared, unless they request it as published.
         from.publish(&Message::new("r/1", b"uno").qos(1).retain());
         assert!(!to.message().retain);
         to.subscribe(&[("r/1", 0x20 | 8 | 1), ("r/#", 0x20 | 8 | 1)]);
@@ -71,7 +71,7 @@ agree! {
         }
     }
 
-    fn retain_handling_is_kept_to(target) {
+    fn retain_handling_is_respected(target) {
         let mut client = target.connect(&Connect::five("a"));
         client.publish(&Message::new("r", b"x").qos(1).retain());
         client.subscribe(&[("r", 0x20)]);
@@ -96,7 +96,7 @@ agree! {
         client.quiet();
     }
 
-    fn a_client_can_be_spared_its_own_messages(target) {
+    fn no_local_subscriptions_exclude_own_messages(target) {
         let (mut own, mut other) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
         own.subscribe(&[("t", 4)]);
         other.subscribe(&[("t", 0)]);
@@ -105,7 +105,7 @@ agree! {
         own.quiet();
     }
 
-    fn a_subscription_has_a_number(target) {
+    fn messages_carry_the_subscription_identifier(target) {
         let mut client = target.connect(&Connect::five("a"));
         client.subscribe_with(&[("t/#", 1)], &[0x0B, 0x81, 1]);
         client.publish(&Message::new("t", b"x").qos(1));
@@ -124,7 +124,7 @@ agree! {
         assert_eq!(got, expected.map(|(topic, payload)| (topic.to_owned(), payload.to_vec())));
     }
 
-    fn a_session_lasts(target) {
+    fn a_session_persists(target) {
         for connect in [Connect::three("three"), Connect::five("five")] {
             let mut client = target.connect(&connect.clone().lasting());
             assert!(!client.session_present);
@@ -148,7 +148,7 @@ agree! {
         }
     }
 
-    fn what_is_not_acknowledged_comes_again(target) {
+    fn unacknowledged_messages_are_sent_again(target) {
         let connect = Connect::five("again").lasting();
         let mut client = target.connect(&connect);
         client.subscribe(&[("t", 2)]);
@@ -157,7 +157,7 @@ agree! {
             other.publish(&Message::new("t", &[qos]).qos(qos));
         }
         let first = [client.unacknowledged(), client.unacknowledged(), client.unacknowledged()];
-        // Of the third one everything but PUBCOMP is said.
+        // Of the third one, everything except PUBCOMP is sent.
         client.send(&packet(0x50, &first[2].id.to_be_bytes()));
         assert_eq!(client.next().first, 0x62);
         client.crash();
@@ -178,7 +178,7 @@ agree! {
         assert_eq!(released, [first[2].id.to_be_bytes()]);
     }
 
-    fn a_message_of_qos_2_is_taken_once(target) {
+    fn a_message_at_qos_2_is_accepted_once(target) {
         let (mut from, mut to) = (target.connect(&Connect::five("a")), target.connect(&Connect::five("b")));
         to.subscribe(&[("t", 0)]);
         let mut message = Message::new("t", b"x").qos(2).id(7);
@@ -196,7 +196,7 @@ agree! {
         assert_eq!(to.message().payload, b"x");
     }
 
-    fn a_newer_connection_takes_the_session_over(target) {
+    fn a_newer_connection_takes_over_the_session(target) {
         let mut old = target.connect(&Connect::five("same").lasting());
         old.subscribe(&[("t", 1)]);
         let mut new = target.connect(&Connect::five("same").lasting());
@@ -226,7 +226,7 @@ agree! {
         target.connect(&Connect::five("a").will("will/a", b"lost", false, USER)).disconnect(&[4]);
         let will = other.message();
         assert_eq!((will.payload.as_slice(), will.property(0x26).is_some()), (&b"lost"[..], true));
-        // Something that no server may be sent.
+        // A packet that clients may not send.
         let mut client = target.connect(&Connect::five("a").will("will/a", b"lost", false, &[]));
         client.send(&packet(0x30, &[0, 0, 0]));
         client.ended();
@@ -236,7 +236,7 @@ agree! {
     fn a_will_waits_for_its_delay(target) {
         let mut other = target.connect(&Connect::five("other"));
         other.subscribe(&[("will", 1)]);
-        // An hour, and a session of an hour: the client comes back in time.
+        // A delay and a session of an hour: the client reconnects in time.
         let connect = Connect::five("a").lasting().will("will", b"lost", false, &[0x18, 0, 0, 0x0E, 0x10]);
         target.connect(&connect).crash();
         target.connect(&connect).disconnect(&[]);
@@ -244,7 +244,7 @@ agree! {
         if !target.is_built_in {
             return;
         }
-        // The session ends before the delay does: Mosquitto 2.0.11 forgets the will then.
+        // The session ends before the delay: Mosquitto 2.0.11 drops the will then.
         target.connect(&connect).crash();
         target.connect(&Connect::five("a")).disconnect(&[]);
         assert_eq!(other.message().payload, b"lost");
@@ -267,13 +267,13 @@ agree! {
         assert!(!client.session_present);
         client.subscribe(&[("t", 1)]);
         client.disconnect(&[]);
-        // A client may say so when it goes.
+        // A client may set that with DISCONNECT.
         let lasting = Connect::five("a").lasting();
         target.connect(&lasting).disconnect(&[0, 5, 0x11, 0, 0, 0, 0]);
         assert!(!target.connect(&lasting).session_present);
     }
 
-    fn a_nameless_client_gets_a_name(target) {
+    fn a_client_without_an_identifier_gets_one(target) {
         let (mut client, code, properties) = target.try_connect(&Connect::five(""));
         let name = properties.into_iter().find(|(id, _)| *id == 0x12).map(|(_, name)| name);
         assert!(code == 0 && name.is_some_and(|name| name.len() > 4));
@@ -282,7 +282,7 @@ agree! {
         assert_eq!(target.try_connect(&Connect::three("").lasting()).1, 2);
     }
 
-    fn messages_are_not_more_at_once_than_a_client_takes(target) {
+    fn the_clients_receive_maximum_is_respected(target) {
         let mut client = target.connect(&Connect::five("few").with(&[0x21, 0, 2]));
         client.subscribe(&[("t", 1)]);
         let mut other = target.connect(&Connect::five("other"));
@@ -297,7 +297,7 @@ agree! {
         assert_eq!(client.message().payload, [4]);
     }
 
-    fn a_message_larger_than_a_client_takes_is_not_sent(target) {
+    fn the_clients_maximum_packet_size_is_respected(target) {
         let mut client = target.connect(&Connect::five("small").with(&[0x27, 0, 0, 0, 50]));
         client.subscribe(&[("t", 1)]);
         let mut other = target.connect(&Connect::five("other"));
@@ -309,7 +309,7 @@ agree! {
         client.quiet();
     }
 
-    fn a_message_is_not_delivered_after_its_time(target) {
+    fn an_expired_message_is_not_delivered(target) {
         let connect = Connect::five("late").lasting();
         let mut client = target.connect(&connect);
         client.subscribe(&[("t", 1)]);
@@ -331,7 +331,7 @@ agree! {
         client.subscribe_with(&[("t/#", 0)], &[0x0B, 1]);
         client.subscribe_with(&[("t/+", 2)], &[0x0B, 2]);
         client.publish(&Message::new("t/x", b"x").qos(2));
-        // Once or twice: either way with the best QoS and both numbers.
+        // Once or twice: in both cases with the highest QoS and both identifiers.
         let mut got = vec![client.message()];
         client.publish(&Message::new("other", b"x").qos(1));
         client.send(&[0xC0, 0]);
@@ -343,16 +343,16 @@ agree! {
         assert_eq!(got.iter().map(|one| one.qos).max(), Some(2));
     }
 
-    fn filters_that_are_none_are_refused(target) {
+    fn invalid_filters_are_refused(target) {
         let mut client = target.connect(&Connect::five("a"));
         assert_eq!(client.subscribe(&[("good/+/#", 1)]), [1]);
         assert_eq!(client.unsubscribe(&["good/+/#", "never"]), [0, 0x11]);
         assert_eq!(target.connect(&Connect::three("b")).unsubscribe(&["never"]), [0_u8; 0]);
     }
 
-    fn errors_end_the_connection_and_say_why(target) {
+    fn errors_end_the_connection_with_a_reason(target) {
         let five: [(&[u8], &[u8]); 14] = [
-            // UNSUBACK, which only servers send; and the same of others.
+            // UNSUBACK and other packets that only servers send.
             (&[0xB0, 4, 0, 1, 0, 0], &[0x81, 0x82]),
             (&[0x20, 3, 0, 0, 0], &[0x81, 0x82]),
             (&[0xD0, 0], &[0x81, 0x82]),
@@ -372,13 +372,13 @@ agree! {
             // A topic that is not UTF-8.
             (&[0x30, 4, 0, 1, 0xFF, 0], &[0x81]),
         ];
-        // Mosquitto 2.0.11 takes the first three as if nothing were wrong, or does not say what is.
+        // Mosquitto 2.0.11 accepts the first three, or gives no reason.
         for (bytes, reasons) in five.into_iter().skip(if target.is_built_in { 0 } else { 3 }) {
             let mut client = target.connect(&Connect::five("wrong"));
             client.send(bytes);
             let reason = client.ended();
             assert!(reason.is_some_and(|reason| reasons.contains(&reason)), "{bytes:x?}: {reason:x?}");
-            target.is_alive();
+            target.check_alive();
         }
         let mut client = target.connect(&Connect::five("wrong"));
         client.send(&Connect::five("wrong").packet());
@@ -388,7 +388,7 @@ agree! {
         assert_eq!(client.ended(), None, "no CONNECT at all");
     }
 
-    fn a_client_that_is_silent_is_lost(target) {
+    fn a_silent_client_counts_as_lost(target) {
         let mut other = target.connect(&Connect::five("other"));
         other.subscribe(&[("will", 1)]);
         let connect = Connect { keep_alive: 1, ..Connect::five("silent").will("will", b"lost", false, &[]) };
@@ -399,7 +399,7 @@ agree! {
 }
 
 #[test]
-fn what_is_not_served_is_said() {
+fn unsupported_features_are_stated() {
     let target = Target::built_in();
     let (mut client, _, properties) = target.try_connect(&Connect::five("a"));
     assert!(properties.contains(&(0x2A, vec![0])), "no shared subscriptions");

@@ -40,8 +40,8 @@ pub(super) struct CommitBatch {
 }
 
 impl CommitBatch {
-    /// Returns the number of the batch that has to be durable before all changes so far are, if any. Behind effects that
-    /// wait, later effects wait as well, so that they keep their order.
+    /// Returns the number of the batch that has to be durable before all changes so far are, if any. Behind effects
+    /// that wait, later effects wait as well, so that they keep their order.
     pub(super) fn newest_batch(&self) -> Option<u64> {
         if !self.changes.is_empty() {
             return Some(self.gathering);

@@ -92,12 +92,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
         site: config.site,
         rules: config.rules.clone(),
         known,
-        feed: event_log.clone(),
+        event_log: event_log.clone(),
     };
     let plugins = plugins::start(options, events_in.clone())?;
     let watched = (event_log.clone(), metrics.clone(), link_info);
     let health = broker.as_ref().map(BuiltInBroker::health);
-    let state = ApiState::new(events_in, replies.clone(), inspector, plugins.for_people(), watched, health, &config);
+    let state = ApiState::new(events_in, replies.clone(), inspector, plugins.handle(), watched, health, &config);
     let _serving = listening.serve(state)?;
     let app =
         App { scheduler, writer, link, plugins, replies, events, queries, committed, clock, zones, event_log, metrics };

@@ -20,8 +20,8 @@ pub(crate) struct Flags {
     /// The folder for the database and other state; made if it does not exist [default: data]
     #[arg(long, value_name = "DIR", env = "ROOST_DATA", hide_env_values = true)]
     pub(crate) data: Option<PathBuf>,
-    /// The MQTT broker, such as `mqtt://127.0.0.1:1883`, or `mqtts://` for TLS; several addresses, with commas between them, are
-    /// tried in turn [default: a broker that is built in]
+    /// The MQTT broker, such as `mqtt://127.0.0.1:1883`, or `mqtts://` for TLS; several addresses, with commas between
+    /// them, are tried in turn [default: a broker that is built in]
     #[arg(long, value_name = "URL", env = "ROOST_MQTT", hide_env_values = true)]
     pub(crate) mqtt: Option<String>,
     /// Where the HTTP API listens, such as `127.0.0.1:8080`, or `off` [default: 127.0.0.1:8080]

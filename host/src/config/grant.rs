@@ -18,8 +18,8 @@ pub(crate) enum Access {
     Read,
 }
 
-/// Returns the grant of a plugin without a configured one: everything below its own name, unless that belongs to another
-/// product.
+/// Returns the grant of a plugin without a configured one: everything below its own name, unless that belongs to
+/// another product.
 pub(crate) fn default_of(plugin: &PluginName) -> Grant {
     match levels::owner_of(plugin) {
         Some(_) => Grant::new(Vec::new(), Vec::new()),

@@ -1,5 +1,5 @@
-//! First levels of topics that other products use. By default a plugin may publish below its own name, so that a file with
-//! such a name could command an unrelated product: it needs a grant of the operator.
+//! First levels of topics that other products use. By default a plugin may publish below its own name, so that a file
+//! with such a name could command an unrelated product: it needs a grant of the operator.
 
 use roost_scheduler::names::PluginName;
 

@@ -150,8 +150,8 @@ pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant
     Ok(grants)
 }
 
-/// The default for all calls together: 256 MiB for a plugin in Python, and the rest for others beside it. A small machine
-/// has 1,000 MiB.
+/// The default for all calls together: 256 MiB for a plugin in Python, and the rest for others beside it. A small
+/// machine has 1,000 MiB.
 const GUESTS_MIB: u32 = 384;
 /// Less leaves no room for a plugin in Go; no machine that Roost is made for has more.
 const GUEST_MIB: RangeInclusive<u32> = 192..=1 << 20;
@@ -166,8 +166,8 @@ const RATE_KEYS: [&str; 2] = ["per_second", "burst"];
 /// More than any broker or disk can take: as good as no rate at all.
 const MOST_MESSAGES: u32 = 10_000_000;
 
-/// Reads `[rates]`, `[rates.plugins.<plugin>]`, and `[rates.plugins.api]` for ad-hoc jobs. A plugin's missing keys are those
-/// of `[rates]`.
+/// Reads `[rates]`, `[rates.plugins.<plugin>]`, and `[rates.plugins.api]` for ad-hoc jobs. A plugin's missing keys are
+/// those of `[rates]`.
 pub(super) fn read_rates(value: &Value<'_>) -> Result<Rates, Report> {
     let table = value.table(&[RATE_KEYS[0], RATE_KEYS[1], "plugins"])?;
     let default = read_rate(&table, Rate::default())?;

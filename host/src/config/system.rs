@@ -4,8 +4,8 @@ use crate::zones;
 use roost_scheduler::zone::Zone;
 use std::{fs, path::Path};
 
-/// Returns the system's time zone, and its source. `tz` is the value of `TZ`: a name, with or without a colon before it, as
-/// in POSIX.
+/// Returns the system's time zone, and its source. `tz` is the value of `TZ`: a name, with or without a colon before
+/// it, as in POSIX.
 pub(super) fn system_zone(root: &Path, tz: Option<&str>) -> (Zone, &'static str) {
     let variable = || zones::find(tz?.trim_start_matches(':')).ok();
     let link = || {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Events that are kept for subscribers, and their bytes: a subscriber that is slow or was away for long learns how many
-/// it has missed.
+/// Events that are kept for subscribers, and their bytes: a subscriber that is slow or was away for long learns how
+/// many it has missed.
 pub(super) const EVENTS: usize = 16_384;
 pub(super) const BYTES: usize = 16 << 20;
 /// Entries of each plugin's log, and their bytes, so that long lines mean fewer entries; and the number of such logs.

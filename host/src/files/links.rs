@@ -1,6 +1,6 @@
-//! Checks the links on the way to a file. A link is followed with the rights of the user that runs Roost, which its owner may
-//! not have. So a link of another user may lead only to that user's own files (as with the kernel's `fs.protected_symlinks`
-//! in shared folders).
+//! Checks the links on the way to a file. A link is followed with the rights of the user that runs Roost, which its
+//! owner may not have. So a link of another user may lead only to that user's own files (as with the kernel's
+//! `fs.protected_symlinks` in shared folders).
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,8 +15,8 @@ use rustix::process::geteuid;
 /// The largest number of links that are followed, as in the kernel.
 const LINKS: usize = 40;
 
-/// Checks that each link on the way to an opened file belongs to the file's owner, to root, or to the user that runs Roost.
-/// Returns the path of the file itself.
+/// Checks that each link on the way to an opened file belongs to the file's owner, to root, or to the user that runs
+/// Roost. Returns the path of the file itself.
 pub(super) fn check(path: &Path, opened: &Metadata) -> io::Result<PathBuf> {
     let trusted = [0, geteuid().as_raw(), opened.uid()];
     let at = walk(path, |link, found| {

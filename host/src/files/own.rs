@@ -76,8 +76,8 @@ impl From<FolderError> for io::Error {
 }
 
 impl Folder {
-    /// Opens a folder of Roost's own, and makes it if there is none. Permissions of other users are removed; a folder of another
-    /// user is refused, and so is one with files of another user.
+    /// Opens a folder of Roost's own, and makes it if there is none. Permissions of other users are removed; a folder
+    /// of another user is refused, and so is one with files of another user.
     pub(crate) fn own(path: &Path) -> Result<Self, FolderError> {
         let io = |source| FolderError::Io { path: path.to_owned(), source };
         make(path)?;
@@ -115,7 +115,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Refuses files of other users, which got there while these could write to the folder. Root can write everywhere anyway.
+    /// Refuses files of other users, which got there while these could write to the folder. Root can write everywhere
+    /// anyway.
     fn find_planted(&self, path: &Path) -> Result<(), FolderError> {
         let io = |source: rustix::io::Errno| FolderError::Io { path: path.to_owned(), source: source.into() };
         let user = geteuid().as_raw();

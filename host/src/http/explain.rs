@@ -124,7 +124,7 @@ impl Explanation {
 async fn explain_once(state: &ApiState, name: &JobName, at: Option<&When>) -> Result<Explanation, Problem> {
     let of = name.clone();
     let facts = state.inspect(move |scheduler| Facts::of(scheduler, &of)).await?;
-    let fault = state.plugins().board.plugin(&name.0).and_then(|status| status.fault);
+    let fault = state.plugins().statuses.plugin(&name.0).and_then(|status| status.fault);
     let fault =
         fault.map(|Fault { report: Report { what, causes, .. }, at }| (at, [vec![what], causes].concat().join(": ")));
     let facts = Facts { fault, rules: state.rules().clone(), ..facts };
@@ -268,7 +268,7 @@ impl Case {
     }
 
     fn not_yet(&self, writer: &Sentence, last: Instant, next: Instant) -> String {
-        let is_skipped = self.facts.planned.as_ref().is_some_and(|planned| planned.overrides.skip == Some(next));
+        let is_skipped = self.facts.planned.as_ref().is_some_and(|planned| planned.job_override.skip == Some(next));
         let due = if is_skipped { writer.will_be_skipped(next, BY_OPERATOR) } else { writer.due(next, next, 0) };
         let is_kept = self.now.ms_since(last) < i64::from(self.kept_days) * DAY_MS;
         format!("{due}; {}", writer.forgotten((last, false), self.disk.oldest, is_kept, self.kept_days))
@@ -321,10 +321,10 @@ impl Case {
     /// Explains an occurrence without a run. Returns the verdict and the sentence.
     fn without_run(&self, writer: &Sentence, occurrence: Instant) -> (&'static str, String) {
         let Some(planned) = &self.facts.planned else { return ("unknown", self.unknown(writer)) };
-        let Planned { job, overrides, paused, watermark, .. } = planned;
+        let Planned { job, job_override, paused, watermark, .. } = planned;
         let skip_reason = match paused {
             Some(what) => Some(format!("{} is paused", sentence::level(*what))),
-            None if overrides.skip == Some(occurrence) => Some(BY_OPERATOR.to_owned()),
+            None if job_override.skip == Some(occurrence) => Some(BY_OPERATOR.to_owned()),
             None => None,
         };
         let start = self.start.unwrap_or(occurrence);
@@ -425,7 +425,7 @@ impl Case {
         if let Some(planned) = planned {
             notes.extend(planned.paused.map(|what| self.paused(what)));
             let next = self.next.filter(|_| verdict != "due");
-            notes.extend(next.map(|next| writer.next(next, planned.overrides.skip)));
+            notes.extend(next.map(|next| writer.next(next, planned.job_override.skip)));
         } else if verdict != "unknown" {
             notes.push(format!("its job has been removed: {}", self.unknown(writer)));
         }

@@ -53,10 +53,10 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Response, Pr
 
 /// Returns why the host is not ready, if it is not.
 pub(super) async fn not_ready(state: &ApiState) -> Result<Option<String>, Problem> {
-    let board = &state.plugins().board;
-    let (first_loads_ended, loads) = (board.have_first_loads_ended(), board.loads());
+    let statuses = &state.plugins().statuses;
+    let (first_loads_ended, loads) = (statuses.have_first_loads_ended(), statuses.loads());
     // Only until the host has been ready once: a later version replaces the one before without a gap.
-    let versions = if state.has_been_ready() { Vec::new() } else { board.versions() };
+    let versions = if state.has_been_ready() { Vec::new() } else { statuses.versions() };
     let broker = state.broker().and_then(BuiltInHealth::problem);
     let reason = state.inspect(move |scheduler| {
         let is_taken = |(name, version): &(_, _)| scheduler.plugin(name).is_some_and(|found| found.version == *version);

@@ -125,15 +125,16 @@ struct JobSnapshot {
     site: Site,
     job: PackedJob,
     next: NextRun,
-    overrides: Override,
+    job_override: Override,
     paused: Option<Level>,
 }
 
 impl From<JobView<'_>> for JobSnapshot {
     fn from(view: JobView<'_>) -> Self {
         let JobView { key, plugin, device, site, job, next, job_override, paused, .. } = view;
-        let (plugin, device, overrides) = (plugin.clone(), device.clone(), job_override.cloned().unwrap_or_default());
-        Self { key, plugin, device, site: *site, job: job.clone(), next, overrides, paused }
+        let (plugin, device, job_override) =
+            (plugin.clone(), device.clone(), job_override.cloned().unwrap_or_default());
+        Self { key, plugin, device, site: *site, job: job.clone(), next, job_override, paused }
     }
 }
 
@@ -144,7 +145,7 @@ impl JobSnapshot {
     }
 
     fn into_record(self, following: u32, sun: &mut SunCache) -> JobRecord {
-        let Self { plugin, device, site, job, next, overrides, paused, .. } = self;
+        let Self { plugin, device, site, job, next, job_override, paused, .. } = self;
         let text = |at: Instant| at.in_zone(site.zone);
         let (due, not_before) = match next {
             NextRun::Due(at) => (Some(at), None),
@@ -174,8 +175,8 @@ impl JobSnapshot {
                 args: serde_json::from_str(&task.args).unwrap_or_default(),
             }),
             paused: paused.map(|what| level(what).to_owned()),
-            skip: overrides.skip.filter(|skip| due == Some(*skip)).map(text),
-            made: overrides.ad_hoc.map(|ad_hoc| text(ad_hoc.made)),
+            skip: job_override.skip.filter(|skip| due == Some(*skip)).map(text),
+            made: job_override.ad_hoc.map(|ad_hoc| text(ad_hoc.made)),
             runs: Vec::new(),
         }
     }

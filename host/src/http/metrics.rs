@@ -60,7 +60,7 @@ pub(super) async fn metrics(
     of_scheduler(&mut text, &snapshot);
     text.gauge("roost_looks_waiting", "Queries of the HTTP API that wait for the loop", &[], queries);
     of_counts(&mut text, state.metrics());
-    of_plugins(&mut text, &state.plugins().board.plugins_after(None, limits::PLUGINS_MEASURED));
+    of_plugins(&mut text, &state.plugins().statuses.plugins_after(None, limits::PLUGINS_MEASURED));
     text.gauge("roost_event_streams", "Open streams of events", &[], state.event_log().subscriber_count());
     text.gauge("roost_event_streams_limit", "Maximum number of open streams of events", &[], limits::STREAMS);
     text.counter("roost_events_total", "Events, as reported by the streams of events", state.event_log().last());

@@ -12,7 +12,7 @@ use crate::config::nearest::nearest;
 /// Returns the problem for a plugin, device or job that does not exist.
 pub(super) async fn not_found(state: &ApiState, part: Part) -> Problem {
     let (plugin, ..) = parts(&part);
-    let is_refused = state.plugins().board.plugin(plugin).is_some();
+    let is_refused = state.plugins().statuses.plugin(plugin).is_some();
     state.inspect(move |scheduler| of(scheduler, &part, is_refused)).await.unwrap_or_else(|problem| problem)
 }
 

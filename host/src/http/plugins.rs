@@ -52,7 +52,7 @@ pub(super) async fn plugins(
 ) -> Answered<Page<PluginRecord>> {
     let after = resume(at.as_deref(), |text| PluginName::parse_owner(text).ok())?;
     let mut found: BTreeMap<PluginName, (Option<Core>, Option<PluginStatus>)> = BTreeMap::new();
-    for (name, status) in state.plugins().board.plugins_after(after.as_ref(), limit + 1) {
+    for (name, status) in state.plugins().statuses.plugins_after(after.as_ref(), limit + 1) {
         found.entry(name).or_default().1 = Some(status);
     }
     let query = move |scheduler: &roost_scheduler::scheduler::Scheduler| {
@@ -80,16 +80,14 @@ pub(super) async fn plugin(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(name) }): Path<PluginPath>,
 ) -> Answered<PluginRecord> {
-    let status = state.plugins().board.plugin(&name);
+    let status = state.plugins().statuses.plugin(&name);
     let plugin = name.clone();
     let core = state.inspect(move |scheduler| scheduler.plugin(&plugin).map(Core::from)).await?;
     if core.is_none() && status.is_none() {
         return Err(not_found(&state, Part::Plugin(name)).await);
     }
     let tasks = match status.as_ref().and_then(|status| status.running) {
-        Some(_) => {
-            timeout(limits::TASKS, state.plugins().inquiries.tasks(name.clone())).await.ok().and_then(Result::ok)
-        }
+        Some(_) => timeout(limits::TASKS, state.plugins().queries.tasks(name.clone())).await.ok().and_then(Result::ok),
         None => None,
     };
     let record = PluginRecord::new(name.to_string(), core.as_ref(), status.as_ref(), state.zone());

@@ -330,10 +330,10 @@ async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
                 }
                 None => Problem::unprocessable(why),
             };
-            let inquiries = &state.plugins().inquiries;
-            let accepted = inquiries.task(plugin.clone(), task.clone(), args.clone()).await.map_err(refused)?;
+            let queries = &state.plugins().queries;
+            let accepted = queries.task(plugin.clone(), task.clone(), args.clone()).await.map_err(refused)?;
             // Called once for a test, so that invalid arguments are reported at once.
-            inquiries.rehearse_task(plugin, device, task, args).await.map_err(refused)?;
+            queries.dry_run_task(plugin, device, task, args).await.map_err(refused)?;
             Ok(Action::Task(accepted.into()))
         }
         _ => {

@@ -190,7 +190,7 @@ pub(super) async fn status(State(state): State<ApiState>) -> Answered<Status> {
 /// Counts faults and pauses, in batches.
 async fn faults_and_pauses(state: &ApiState) -> Result<(Faults, Paused), Problem> {
     let mut paused = Paused::default();
-    let mut faults = Faults { plugins: state.plugins().board.faults(), devices: 0 };
+    let mut faults = Faults { plugins: state.plugins().statuses.faults(), devices: 0 };
     let mut after = None;
     loop {
         let (of_devices, names, last) = state.inspect(move |scheduler| of_devices(scheduler, after)).await?;

@@ -34,7 +34,7 @@ impl PluginQueries {
     ///
     /// # Errors
     /// Returns why the plugin did not answer.
-    pub(crate) async fn rehearse_task(
+    pub(crate) async fn dry_run_task(
         &self,
         plugin: PluginName,
         device: DeviceName,

@@ -241,8 +241,8 @@ fn advance_run(to: &Transaction<'_>, key: RunKey, progress: &Progress) -> rusqli
     )
 }
 
-/// Writes the end of a run, whether the run was saved or not, and whether its end was written before or not: after a crash,
-/// a run whose end was not known to be durable may end again.
+/// Writes the end of a run, whether the run was saved or not, and whether its end was written before or not: after a
+/// crash, a run whose end was not known to be durable may end again.
 fn end_run(to: &Transaction<'_>, past: &mut Past, ended: &RunEnded) -> rusqlite::Result<()> {
     let reason = ended.outcome.to_string();
     let (steps, policy) = match &ended.body {

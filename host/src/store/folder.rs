@@ -18,8 +18,8 @@ use crate::{
     report::Report,
 };
 
-/// How often the lock is tried, and the pause in between: a process that the last host was starting holds the lock until
-/// its exec.
+/// How often the lock is tried, and the pause in between: a process that the last host was starting holds the lock
+/// until its exec.
 const LOCK_TRIES: u32 = 20;
 const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -27,8 +27,8 @@ const LOCK_AGAIN: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not read: closing it ends the lock")] File);
 
-/// Opens the data folder, and makes it if it does not exist. It belongs to the user that runs Roost alone, because a user
-/// that can write there decides what is sent.
+/// Opens the data folder, and makes it if it does not exist. It belongs to the user that runs Roost alone, because a
+/// user that can write there decides what is sent.
 pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
     let opened = Folder::own(folder).map_err(StoreError::Folder)?;
     if let Some(problem) = files::exposed_above(folder) {
@@ -43,8 +43,8 @@ pub(super) fn open(folder: &Path) -> Result<Folder, StoreError> {
 /// How often the database's place is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
 
-/// The identity of the database's file. If the file is deleted or replaced, the host writes to a file that no later host
-/// finds.
+/// The identity of the database's file. If the file is deleted or replaced, the host writes to a file that no later
+/// host finds.
 #[derive(Debug)]
 pub(super) struct DataFolder {
     file: (u64, u64),
@@ -115,13 +115,14 @@ pub(crate) fn is_in_use(folder: &Path) -> bool {
     let Ok(mut file) = File::open(folder.join("lock")) else { return false };
     let mut holder = String::new();
     let Ok(pid) = file.read_to_string(&mut holder).map(|_| holder.trim()) else { return false };
-    // Trying a lock takes it for a moment, which must not happen while a host may be taking it without having written its pid.
+    // Trying a lock takes it for a moment, which must not happen while a host may be taking it without having written
+    // its pid.
     let may_be = pid.parse::<u32>().is_ok_and(|pid| Path::new("/proc").join(pid.to_string()).exists());
     may_be && flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// Returns the MQTT client id of this data folder. It is made once, so that the broker treats a restarted host as the same
-/// client.
+/// Returns the MQTT client id of this data folder. It is made once, so that the broker treats a restarted host as the
+/// same client.
 pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
     let path = folder.join("client-id");
     let error = |what| {
@@ -143,7 +144,8 @@ pub(crate) fn client_id(folder: &Path) -> Result<String, StoreError> {
     Ok(id)
 }
 
-/// Checks whether every MQTT broker accepts it: a few letters, digits, `-`, `_` and `.`. The operator may have chosen it.
+/// Checks whether every MQTT broker accepts it: a few letters, digits, `-`, `_` and `.`. The operator may have chosen
+/// it.
 fn is_client_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }

@@ -13,9 +13,9 @@ use super::{
 
 /// Replaces the database. Returns the new name of the old one, if there was one.
 ///
-/// At each moment there is the old database or the new one, and no file loses its old name before it has its new one. Only if
-/// an old log could not be read, the old database is without it for a moment, because the new one must never meet that log.
-/// A failed replacement is undone.
+/// At each moment there is the old database or the new one, and no file loses its old name before it has its new one.
+/// Only if an old log could not be read, the old database is without it for a moment, because the new one must never
+/// meet that log. A failed replacement is undone.
 pub(super) fn replace(path: &Path, with: &Path) -> Result<Option<PathBuf>, StoreError> {
     let target = |source: io::Error| StoreError::Target { path: path.to_owned(), source: source.into() };
     fs::File::open(with).and_then(|file| file.sync_all()).map_err(target)?;

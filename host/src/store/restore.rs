@@ -1,8 +1,8 @@
 //! Restores a backup in the database's place.
 //!
-//! The history since the backup is not known. So everything before now counts as decided, and no message is sent for it; but
-//! owed steps are sent (I5), even if that repeats some. A step marked `once` (I4) that may have been sent since the backup is
-//! not.
+//! The history since the backup is not known. So everything before now counts as decided, and no message is sent for
+//! it; but owed steps are sent (I5), even if that repeats some. A step marked `once` (I4) that may have been sent since
+//! the backup is not.
 
 use std::{
     fs,
@@ -120,8 +120,8 @@ struct Known {
     owed: Vec<RunId>,
 }
 
-/// Moves the old database's log into it, as far as they can still be read, and returns the facts to carry over. Fails only if
-/// the database is another program's.
+/// Moves the old database's log into it, as far as they can still be read, and returns the facts to carry over. Fails
+/// only if the database is another program's.
 fn checkpoint(path: &Path) -> Result<Known, StoreError> {
     if fs::symlink_metadata(path).is_err() {
         return Ok(Known::default());
@@ -203,8 +203,8 @@ fn record_due_jobs(to: &Transaction<'_>, now: Instant) -> Result<(), Damage> {
     Ok(())
 }
 
-/// Adds tombstones for jobs that only the old database knows, so that a plan that has such a job again does not repeat its
-/// occurrences (I2).
+/// Adds tombstones for jobs that only the old database knows, so that a plan that has such a job again does not repeat
+/// its occurrences (I2).
 fn add_tombstones(connection: &mut Connection, before: &Path, now: Instant) -> rusqlite::Result<()> {
     if fs::symlink_metadata(before).is_err() {
         return Ok(());

@@ -11,8 +11,8 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// that starts after a month, or with a smaller limit, must not stall.
 const PRUNED_BEYOND: i64 = 500;
 
-/// How many more of the oldest occurrences are examined than may be deleted. Those of them that ended last stay, because a
-/// run that was due long ago may have ended only now.
+/// How many more of the oldest occurrences are examined than may be deleted. Those of them that ended last stay,
+/// because a run that was due long ago may have ended only now.
 const SPARED: i64 = 250;
 
 /// How many runs, of any plugin, are examined for each run that may be deleted: other plugins' runs lie between them.
@@ -42,8 +42,8 @@ pub(super) const STATEMENTS: [&str; 4] = [TOO_OLD, OTHERS, FAILED, DELETE];
 pub(crate) struct Retention {
     /// Days after a run's end.
     pub(crate) days: u32,
-    /// The largest number of runs. Of too many, those of the plugin with the most are deleted first, and of each plugin failed
-    /// runs last, because they may be replayed.
+    /// The largest number of runs. Of too many, those of the plugin with the most are deleted first, and of each plugin
+    /// failed runs last, because they may be replayed.
     pub(crate) runs: u32,
 }
 
@@ -72,8 +72,8 @@ pub(super) struct Rows(HashMap<String, PluginRows>);
 struct PluginRows {
     all: i64,
     failed: i64,
-    /// Lower bounds of the occurrences of ended runs that did not fail, and of failed runs, so that a search need not begin at
-    /// the first row.
+    /// Lower bounds of the occurrences of ended runs that did not fail, and of failed runs, so that a search need not
+    /// begin at the first row.
     others_from: i64,
     failed_from: i64,
 }
@@ -137,9 +137,9 @@ impl Rows {
         }
     }
 
-    /// Decides how many runs of each plugin are deleted if there are too many. Plugins with more than an equal share are reduced
-    /// to the same number, and the others keep theirs, so that no plugin pushes another below its share. Of each plugin, failed
-    /// runs are deleted last.
+    /// Decides how many runs of each plugin are deleted if there are too many. Plugins with more than an equal share
+    /// are reduced to the same number, and the others keep theirs, so that no plugin pushes another below its share. Of
+    /// each plugin, failed runs are deleted last.
     fn to_go(&self, too_many: i64) -> Vec<ToGo> {
         let mut all: Vec<i64> = self.0.values().map(|of| of.all).collect();
         all.sort_unstable_by_key(|count| Reverse(*count));
@@ -183,8 +183,8 @@ impl Past {
         Self { keep, count: None, is_counted: false, rows: Rows::default() }
     }
 
-    /// Counts the rows on a thread of its own, because a million take a moment, and a commit must not wait for that. No other
-    /// connection may commit meanwhile.
+    /// Counts the rows on a thread of its own, because a million take a moment, and a commit must not wait for that. No
+    /// other connection may commit meanwhile.
     pub(super) fn start_counting(&mut self, path: &Path) {
         match counting(path) {
             Ok(count) => *self = Self { count: Some(count), ..Self::new(self.keep) },
@@ -226,8 +226,8 @@ impl Past {
         }
     }
 
-    /// Deletes old runs: with each batch as many as it added and a few more, so that the table shrinks to its limit and stays
-    /// there.
+    /// Deletes old runs: with each batch as many as it added and a few more, so that the table shrinks to its limit and
+    /// stays there.
     pub(super) fn prune(&mut self, of: &Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
         let ended =
             || changes.iter().filter_map(|change| if let Change::RunEnded(run) = change { Some(run) } else { None });
@@ -254,8 +254,8 @@ impl Past {
         Ok(())
     }
 
-    /// Deletes runs that ended too long ago. Only the oldest occurrences are examined, so a run that ended much later holds back
-    /// those behind it until it is old itself.
+    /// Deletes runs that ended too long ago. Only the oldest occurrences are examined, so a run that ended much later
+    /// holds back those behind it until it is old itself.
     fn delete_old(&mut self, of: &Transaction<'_>, before: Instant, most: i64, examined: i64) -> rusqlite::Result<()> {
         let mut delete = of.prepare_cached(TOO_OLD)?;
         let mut rows = delete.query([before.millis(), most, examined])?;
@@ -300,7 +300,8 @@ impl Rows {
         Ok(deleted)
     }
 
-    /// Finds the oldest occurrences of plugins, sorted by occurrence. The bound of each plugin is moved past those found.
+    /// Finds the oldest occurrences of plugins, sorted by occurrence. The bound of each plugin is moved past those
+    /// found.
     fn find(
         &mut self,
         of: &Transaction<'_>,

@@ -11,7 +11,8 @@ use super::{MIGRATIONS, error::Damage, load, runs};
 const MOST: i64 = JobKey::MAX as i64 / 2;
 const MOST_RUNS: i64 = i64::MAX / 2;
 
-/// Returns the first object whose definition differs from that of `format`, if any. The tables of `ANALYZE` are ignored.
+/// Returns the first object whose definition differs from that of `format`, if any. The tables of `ANALYZE` are
+/// ignored.
 pub(super) fn schema_mismatch(connection: &Connection, format: usize) -> rusqlite::Result<Option<String>> {
     let own = Connection::open_in_memory()?;
     MIGRATIONS.iter().take(format).try_for_each(|migration| own.execute_batch(migration))?;

@@ -1,5 +1,5 @@
-//! The fields of a log line as text. No value from a plugin, a device, a broker, a file's name or a request can begin a new
-//! line or move the cursor of a terminal.
+//! The fields of a log line as text. No value from a plugin, a device, a broker, a file's name or a request can begin a
+//! new line or move the cursor of a terminal.
 
 use std::fmt::{self, Debug};
 
@@ -10,8 +10,8 @@ use tracing_subscriber::{
     fmt::{FormatFields, format::Writer},
 };
 
-/// Writes the message, then each other field as `name=value`. Further lines of a message are indented, because only a line
-/// that the host begins starts with a time.
+/// Writes the message, then each other field as `name=value`. Further lines of a message are indented, because only a
+/// line that the host begins starts with a time.
 pub(super) struct Fields;
 
 impl<'writer> FormatFields<'writer> for Fields {

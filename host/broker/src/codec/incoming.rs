@@ -1,4 +1,4 @@
-//! What clients send.
+//! Decodes clients' packets.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{limits, topic};
 
-/// The first packet in some bytes.
+/// The result of splitting off the first packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    /// It has so many bytes, of which some are there; `None`: not even its length is.
+    /// The packet is incomplete. It has this length, or an unknown one if the length is incomplete as well.
     Incomplete(Option<usize>),
     Complete {
         first: u8,
@@ -59,11 +59,11 @@ pub(crate) struct Will<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Publish<'a> {
-    /// Empty where the topic alias says it.
+    /// Empty if the topic alias stands for it.
     pub(crate) topic: &'a str,
     pub(crate) topic_alias: Option<u16>,
     pub(crate) payload: &'a [u8],
-    /// Those that receivers get as they are.
+    /// The encoded properties that are passed on to receivers.
     pub(crate) properties: Cow<'a, [u8]>,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
@@ -86,15 +86,15 @@ pub(crate) struct Subscribe<'a> {
     pub(crate) filters: Vec<(&'a str, SubscribeOptions)>,
 }
 
-/// What is said of one filter.
+/// The options of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SubscribeOptions {
     pub(crate) qos: Qos,
-    /// The client's own messages do not come back to it.
+    /// Whether the client's own messages are not sent to it.
     pub(crate) no_local: bool,
-    /// Messages keep the flag with which they were published.
+    /// Whether messages keep the retain flag of their publication.
     pub(crate) retain_as_published: bool,
-    /// 0: retained messages are sent; 1: for a new subscription only; 2: not at all.
+    /// When retained messages are sent: 0: always; 1: only for a new subscription; 2: never.
     pub(crate) retain_handling: u8,
 }
 
@@ -106,12 +106,12 @@ pub(crate) struct Unsubscribe<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Disconnect {
-    /// Whether the last will is to be published all the same.
+    /// Whether the last will is published nevertheless.
     pub(crate) with_will: bool,
     pub(crate) session_expiry_s: Option<u32>,
 }
 
-/// Cuts the first packet out of what was read.
+/// Splits off the first packet.
 pub(crate) fn frame(bytes: &[u8], most: usize) -> Result<Frame<'_>, Fault> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(Frame::Incomplete(None)) };
     let Some((body, of_length)) = read::variable(rest)? else { return Ok(Frame::Incomplete(None)) };
@@ -125,7 +125,7 @@ pub(crate) fn frame(bytes: &[u8], most: usize) -> Result<Frame<'_>, Fault> {
     }
 }
 
-/// Reads a packet. `version` is `None` before CONNECT, which has to come first.
+/// Decodes a packet. `version` is `None` before CONNECT, which must be first.
 pub(crate) fn packet(first: u8, body: &[u8], version: Option<Version>) -> Result<Packet<'_>, Fault> {
     let reader = &mut Reader::new(body);
     let Some(version) = version else {
@@ -149,12 +149,12 @@ pub(crate) fn packet(first: u8, body: &[u8], version: Option<Version>) -> Result
             return Err(Fault::protocol("AUTH without an authentication method"));
         }
         (2 | 9 | 11 | 13, 0) => return Err(Fault::protocol("a packet that only servers send")),
-        _ => return Err(Fault::malformed("a packet's first byte is wrong")),
+        _ => return Err(Fault::malformed("a packet's first byte is invalid")),
     };
     match &packet {
         Packet::Publish(_) => Ok(packet),
         _ if reader.is_empty() => Ok(packet),
-        _ => Err(Fault::malformed("a packet is longer than what it says")),
+        _ => Err(Fault::malformed("a packet is longer than its contents")),
     }
 }
 
@@ -185,7 +185,7 @@ fn connect<'a>(reader: &mut Reader<'a>) -> Result<Connect<'a>, Fault> {
     let properties = properties_of(reader, version, Place::Connect)?;
     let client_id = reader.text()?;
     let will = if has_will { Some(will(reader, version, will_qos, will_retain)?) } else { None };
-    // There are no users: the broker can be reached from its own machine alone.
+    // The login is ignored: only clients on the same machine can connect.
     if has_user {
         reader.text()?;
     }
@@ -193,7 +193,7 @@ fn connect<'a>(reader: &mut Reader<'a>) -> Result<Connect<'a>, Fault> {
         reader.binary()?;
     }
     if !reader.is_empty() {
-        return Err(Fault::malformed("CONNECT is longer than what it says"));
+        return Err(Fault::malformed("CONNECT is longer than its contents"));
     }
     let of_three = if clean_start { 0 } else { u32::MAX };
     Ok(Connect {
@@ -213,7 +213,7 @@ fn will<'a>(reader: &mut Reader<'a>, version: Version, qos: Qos, retain: bool) -
     let properties = properties_of(reader, version, Place::Will)?;
     let topic = reader.text()?;
     if !topic::is_name(topic) {
-        return Err(Fault::new(Reason::TopicNameInvalid, "a will's topic is no topic"));
+        return Err(Fault::new(Reason::TopicNameInvalid, "a will's topic is not a topic name"));
     }
     Ok(Will {
         topic,
@@ -229,7 +229,7 @@ fn will<'a>(reader: &mut Reader<'a>, version: Version, qos: Qos, retain: bool) -
 fn publish<'a>(reader: &mut Reader<'a>, flags: u8, version: Version) -> Result<Publish<'a>, Fault> {
     let qos = Qos::from_number(flags >> 1 & 3).ok_or(Fault::malformed("a message of QoS 3"))?;
     if qos == Qos::AtMostOnce && flags & 8 != 0 {
-        return Err(Fault::malformed("a message of QoS 0 that is said to be a repetition"));
+        return Err(Fault::malformed("a message at QoS 0 is marked as a duplicate"));
     }
     let topic = reader.text()?;
     let packet_id = if qos == Qos::AtMostOnce { 0 } else { reader.packet_id()? };
@@ -239,7 +239,7 @@ fn publish<'a>(reader: &mut Reader<'a>, flags: u8, version: Version) -> Result<P
         return Err(Fault::new(Reason::TopicAliasInvalid, "a topic alias is out of range"));
     }
     if is_named && !topic::is_name(topic) || !is_named && version == Version::Three {
-        return Err(Fault::new(Reason::TopicNameInvalid, "a topic cannot be published to"));
+        return Err(Fault::new(Reason::TopicNameInvalid, "a message's topic is not a topic name"));
     }
     if !is_named && topic_alias.is_none() {
         return Err(Fault::protocol("a message without a topic"));
@@ -282,7 +282,7 @@ fn subscribe<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Subscribe<
         let qos = Qos::from_number(options & 3).filter(|_| options & reserved == 0);
         let retain_handling = options >> 4 & 3;
         let (Some(qos), 0..=2) = (qos, retain_handling) else {
-            return Err(Fault::malformed("options of a subscription are wrong"));
+            return Err(Fault::malformed("a subscription's options are invalid"));
         };
         let (no_local, retain_as_published) = (options & 4 != 0, options & 8 != 0);
         if no_local && topic::is_shared(filter) {

@@ -1,10 +1,10 @@
-//! Properties of MQTT 5 [2.2.2]: which packet may have which, once each, but for user properties.
+//! Decodes the properties of MQTT 5 [2.2.2]. Each packet may have certain properties, each at most once, except user properties.
 
 use std::borrow::Cow;
 
 use super::{Fault, read::Reader};
 
-/// Where properties stand.
+/// The packet that properties belong to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Connect,
@@ -16,7 +16,7 @@ pub(super) enum Place {
     Disconnect,
 }
 
-/// What a client said, as far as the broker needs it.
+/// The decoded properties that the broker uses.
 #[derive(Debug, Default)]
 pub(super) struct Properties<'a> {
     pub(super) session_expiry_s: Option<u32>,
@@ -27,7 +27,7 @@ pub(super) struct Properties<'a> {
     pub(super) will_delay_s: Option<u32>,
     pub(super) subscription_id: Option<u32>,
     pub(super) has_authentication: bool,
-    /// Those of a message that its receivers get as they are, in their order [MQTT-3.3.2-17, -18, -20, and others].
+    /// The encoded properties that are passed on to receivers, in their order [MQTT-3.3.2-17, -18, -20, and others].
     pub(super) forwarded: Cow<'a, [u8]>,
 }
 
@@ -79,7 +79,7 @@ fn is_forwarded(id: u8) -> bool {
     matches!(id, PAYLOAD_FORMAT | CONTENT_TYPE | RESPONSE_TOPIC | CORRELATION_DATA | USER_PROPERTY)
 }
 
-/// Reads the length and as many bytes of properties.
+/// Decodes the length and the properties.
 pub(super) fn read<'a>(reader: &mut Reader<'a>, place: Place) -> Result<Properties<'a>, Fault> {
     let length = reader.variable()? as usize;
     let whole = reader.take(length)?;
@@ -89,11 +89,11 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, place: Place) -> Result<Properti
         let before = rest.rest();
         let id = rest.u8()?;
         if !place.allows(id) {
-            return Err(Fault::protocol("a property is not one of its packet"));
+            return Err(Fault::protocol("a property is not allowed in its packet"));
         }
         if id != USER_PROPERTY {
             if seen & (1 << id) != 0 {
-                return Err(Fault::protocol("a property stands there twice"));
+                return Err(Fault::protocol("a property occurs twice"));
             }
             seen |= 1 << id;
         }
@@ -123,7 +123,7 @@ impl Properties<'_> {
             }
             RESPONSE_TOPIC => {
                 if !crate::topic::is_name(reader.text()?) {
-                    return Err(Fault::protocol("a response topic is no topic"));
+                    return Err(Fault::protocol("a response topic is not a topic name"));
                 }
             }
             CORRELATION_DATA | AUTHENTICATION_DATA => {
@@ -143,7 +143,7 @@ impl Properties<'_> {
                 0 => return Err(Fault::protocol("a receive maximum is 0")),
                 most => self.receive_maximum = Some(most),
             },
-            // The broker sends none.
+            // Ignored: the broker sends none.
             TOPIC_ALIAS_MAXIMUM => {
                 reader.u16()?;
             }

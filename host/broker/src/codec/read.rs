@@ -1,8 +1,8 @@
-//! The pieces that packets are made of [MQTT 5.0, 1.5].
+//! Decodes the data types of MQTT [MQTT 5.0, 1.5].
 
 use crate::codec::Fault;
 
-/// What is left of a packet. Whatever is asked of it, it never reads past its end.
+/// The rest of a packet. Reads beyond its end return an error.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -42,21 +42,21 @@ impl<'a> Reader<'a> {
         self.take(length.into())
     }
 
-    /// UTF-8 without NUL [MQTT-1.5.4-1, MQTT-1.5.4-2].
+    /// Reads UTF-8 text without NUL [MQTT-1.5.4-1, MQTT-1.5.4-2].
     pub(super) fn text(&mut self) -> Result<&'a str, Fault> {
         let bytes = self.binary()?;
         let text = std::str::from_utf8(bytes).map_err(|_| Fault::malformed("a text is not UTF-8"))?;
         if bytes.contains(&0) { Err(Fault::malformed("a text has a NUL")) } else { Ok(text) }
     }
 
-    /// A variable byte integer.
+    /// Reads a variable byte integer.
     pub(super) fn variable(&mut self) -> Result<u32, Fault> {
         let (value, length) = variable(self.0)?.ok_or(Fault::malformed("a packet is cut short"))?;
         self.take(length)?;
         Ok(value)
     }
 
-    /// A packet identifier, which is never 0 [MQTT-2.2.1-3].
+    /// Reads a packet identifier, which is never 0 [MQTT-2.2.1-3].
     pub(super) fn packet_id(&mut self) -> Result<u16, Fault> {
         match self.u16()? {
             0 => Err(Fault::protocol("a packet identifier is 0")),
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A variable byte integer and its length, or `None` where more bytes are needed.
+/// Decodes a variable byte integer and its length. Returns `None` if more bytes are needed.
 pub(super) fn variable(bytes: &[u8]) -> Result<Option<(u32, usize)>, Fault> {
     let mut value = 0_u32;
     for (index, byte) in bytes.iter().take(4).enumerate() {

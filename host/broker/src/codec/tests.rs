@@ -1,4 +1,4 @@
-//! Bytes that are packets, and bytes that are none.
+//! Tests with valid and invalid packets.
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ proptest! {
         let _ = frame(&body, 100);
     }
 
-    /// A packet that is cut off is refused, and never read as another one.
+    /// A truncated packet is refused, and not decoded as another one.
     #[test]
     fn what_is_written_is_read(
         version in version(),
@@ -68,7 +68,7 @@ proptest! {
     }
 }
 
-/// Those of a connection stay with it, wherever they stand among the others.
+/// Properties of the connection are not passed on, wherever they are.
 #[test]
 fn only_properties_of_the_message_are_passed_on() {
     let (user, alias, expiry, format): (&[u8], &[u8], &[u8], &[u8]) =

@@ -1,13 +1,13 @@
-//! What clients get. Everything is appended to bytes that wait to be written.
+//! Encodes the server's packets, which are appended to a buffer.
 
 use super::{AckKind, Qos, Reason, Version};
 use crate::limits;
 
-/// A message on its way to one client.
+/// A message for one client.
 pub(crate) struct Delivery<'a> {
     pub(crate) topic: &'a str,
     pub(crate) payload: &'a [u8],
-    /// As the publisher wrote them, without those that are of a connection.
+    /// The publisher's encoded properties, without those of the connection.
     pub(crate) properties: &'a [u8],
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
@@ -18,10 +18,10 @@ pub(crate) struct Delivery<'a> {
     pub(crate) subscription_ids: &'a [u32],
 }
 
-/// What a client learns when it is let in.
+/// The contents of an accepting CONNACK.
 pub(crate) struct Acceptance<'a> {
     pub(crate) session_present: bool,
-    /// Where it differs from what the client asked for.
+    /// The session's expiry, if it differs from the requested one.
     pub(crate) session_expiry_s: Option<u32>,
     pub(crate) assigned_id: Option<&'a str>,
 }
@@ -52,7 +52,7 @@ pub(crate) fn connack(out: &mut Vec<u8>, version: Version, acceptance: &Acceptan
     packet(out, 0x20, &body);
 }
 
-/// A client that is not let in. 3.1.1 knows fewer reasons [3.1.1, 3.2.2.3].
+/// Encodes a refusing CONNACK. 3.1.1 has fewer reasons [3.1.1, 3.2.2.3].
 pub(crate) fn refusal(out: &mut Vec<u8>, version: Version, reason: Reason) {
     match version {
         Version::Five => packet(out, 0x20, &[0, reason as u8, 0]),
@@ -97,12 +97,12 @@ pub(crate) fn pingresp(out: &mut Vec<u8>) {
     out.extend([0xD0, 0]);
 }
 
-/// MQTT 5 only.
+/// Encodes DISCONNECT, which only MQTT 5 has.
 pub(crate) fn disconnect(out: &mut Vec<u8>, reason: Reason) {
     packet(out, 0xE0, &[reason as u8]);
 }
 
-/// How many bytes the packet has.
+/// Returns the size of PUBLISH.
 pub(crate) fn publish_size(version: Version, delivery: &Delivery<'_>) -> usize {
     let body = body_size(version, delivery);
     1 + variable_size(body) + body
@@ -155,7 +155,7 @@ fn packet(out: &mut Vec<u8>, first: u8, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// At most 65,535 bytes: what is written was read from such a field, or is the broker's own.
+/// Encodes at most 65,535 bytes: the data was decoded from such a field, or is the broker's own.
 fn text(out: &mut Vec<u8>, text: &str) {
     out.extend((text.len() as u16).to_be_bytes());
     out.extend_from_slice(text.as_bytes());

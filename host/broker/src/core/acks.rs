@@ -1,4 +1,4 @@
-//! The acknowledgements of messages, in both directions.
+//! Acknowledgements of messages in both directions.
 
 use super::{Answer, ConnectionId, Core};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Core {
-    pub(super) fn acknowledged(&mut self, id: ConnectionId, ack: Ack, now: Now) {
+    pub(super) fn on_ack(&mut self, id: ConnectionId, ack: Ack, now: Now) {
         let packet_id = ack.packet_id;
         let Some(session) = self.connections.get(&id).and_then(|connection| connection.session) else { return };
         let Some(found) = self.sessions.get_mut(&session) else { return };
@@ -20,7 +20,7 @@ impl Core {
                 let reason = match found.queue.release(packet_id) {
                     Ok(Some(released)) => {
                         self.totals.load.remove(&released);
-                        if released.kept.is_some() {
+                        if released.persisted.is_some() {
                             self.ops.push(Op::Release(released.id));
                         }
                         Reason::Success
@@ -28,22 +28,22 @@ impl Core {
                     Ok(None) => Reason::Success,
                     Err(_) => Reason::PacketIdentifierNotFound,
                 };
-                // PUBREL lets the client forget the packet identifier: then it must not be used for this message again.
-                self.answer(id, self.ticket_since(before), Answer::Ack(AckKind::Pubrel, packet_id, reason), now);
+                // After PUBREL the client forgets the packet identifier, so that the message must not be sent again.
+                self.answer(id, self.token_since(before), Answer::Ack(AckKind::Pubrel, packet_id, reason), now);
             }
             AckKind::Pubrel => {
                 let was_there = found.received.remove(&packet_id);
                 self.totals.received_ids -= usize::from(was_there);
-                if was_there && found.is_kept {
+                if was_there && found.is_persistent {
                     self.ops.push(Op::Forget { session, packet_id });
                 }
                 let reason = if was_there { Reason::Success } else { Reason::PacketIdentifierNotFound };
                 // After PUBCOMP the client may use the packet identifier for another message.
-                self.answer(id, self.ticket_since(before), Answer::Ack(AckKind::Pubcomp, packet_id, reason), now);
+                self.answer(id, self.token_since(before), Answer::Ack(AckKind::Pubcomp, packet_id, reason), now);
             }
             AckKind::Pubcomp => {
                 if let Some(message) = found.queue.complete(packet_id)
-                    && found.is_kept
+                    && found.is_persistent
                 {
                     self.ops.push(Op::Unqueue(message));
                 }

@@ -1,4 +1,4 @@
-//! The end of an event: what belongs to one transaction goes to the disk.
+//! Commits the operations of an event as one transaction.
 
 use std::mem;
 
@@ -11,16 +11,16 @@ use crate::{
 };
 
 impl Core {
-    /// Hands over what belongs together.
+    /// Commits the collected operations.
     pub(super) fn commit(&mut self) {
         if !self.ops.is_empty() {
             let ops = self.take_ops();
-            self.disk.commit(self.ticket, ops);
-            self.ticket += 1;
+            self.disk.commit(self.token, ops);
+            self.token += 1;
         }
     }
 
-    /// What belongs to the next transaction, without messages that were dropped meanwhile.
+    /// Takes the operations of the next transaction, without messages that were dropped meanwhile.
     pub(super) fn take_ops(&mut self) -> Vec<Op> {
         let mut ops = mem::take(&mut self.ops);
         if !self.cancelled.is_empty() {
@@ -30,20 +30,20 @@ impl Core {
         ops
     }
 
-    /// A message of a queue is not kept any more.
+    /// Deletes a queued message from disk, or from the next transaction.
     pub(super) fn unqueue(&mut self, queued: &Queued) {
-        match queued.kept {
-            Some(ticket) if ticket == self.ticket => drop(self.cancelled.insert(queued.id)),
+        match queued.persisted {
+            Some(token) if token == self.token => drop(self.cancelled.insert(queued.id)),
             Some(_) => self.ops.push(Op::Unqueue(queued.id)),
             None => {}
         }
     }
 
-    /// An event has been dealt with.
+    /// Ends the handling of an event: commits, and disconnects an unresponsive client.
     pub(super) fn finish(&mut self, now: Now) {
         self.commit();
         while let Some(id) = self.unresponsive.take() {
-            let why = "it does not acknowledge messages, and there is no room for those of others";
+            let why = "it does not acknowledge messages, and the queues are full";
             self.fail(id, Fault::new(Reason::QuotaExceeded, why), now);
             self.shorten_longest(now);
             self.commit();

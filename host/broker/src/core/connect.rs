@@ -1,4 +1,4 @@
-//! CONNECT: which clients are let in, and what is left of an earlier connection.
+//! CONNECT: accepts or refuses clients, and resumes their sessions.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -17,7 +17,7 @@ use crate::{
 
 impl Core {
     pub(super) fn connect(&mut self, id: ConnectionId, connect: &Connect<'_>, now: Now) -> Result<(), Fault> {
-        let will = connect.will.as_ref().map(keep_will);
+        let will = connect.will.as_ref().map(to_will);
         let assigned = connect.client_id.is_empty().then(|| self.assigned_id());
         let expiry_s = connect.session_expiry_s.min(limits::SESSION_EXPIRY_S);
         let mut acceptance = Acceptance {
@@ -53,7 +53,7 @@ impl Core {
         Ok(())
     }
 
-    /// Why a client is not let in.
+    /// Returns why a client is refused, if so.
     fn refusal(&mut self, connect: &Connect<'_>, will: Option<&Will>, now: Now) -> Option<Reason> {
         let client = connect.client_id;
         if connect.has_authentication {
@@ -74,9 +74,9 @@ impl Core {
         let connected = self.connections.values().filter(|connection| connection.session.is_some()).count();
         if connected >= self.admission.most && !self.admission.is_privileged(client) {
             let most = self.admission.most;
-            self.complaints.admission.warn(now, |more| {
+            self.warnings.admission.warn(now, |more| {
                 tracing::warn!(
-                    "built-in broker: a client is turned away: {most} are connected, which is the most{more}"
+                    "built-in broker: a client is refused: {most} clients are connected, which is the limit{more}"
                 );
             });
             return Some(Reason::ServerBusy);
@@ -84,7 +84,7 @@ impl Core {
         None
     }
 
-    /// A name that no client has.
+    /// Returns a client identifier that is not in use.
     fn assigned_id(&self) -> String {
         loop {
             let number = RandomState::new().build_hasher().finish();
@@ -95,7 +95,7 @@ impl Core {
         }
     }
 
-    /// The session of a client, and whether it was there. A connection that has it is ended first.
+    /// Returns the session of a client, and whether it existed. An existing connection of the client is ended first.
     fn session_for(&mut self, client: &str, clean_start: bool, now: Now) -> (SessionId, bool) {
         let found = self.clients.get(client).copied();
         if let Some(old) = found.and_then(|session| self.sessions.get(&session)?.connection) {
@@ -143,13 +143,13 @@ impl Core {
         found.connection = Some(id);
         found.away = None;
         found.expiry_s = expiry_s;
-        found.is_kept |= expiry_s > 0;
-        if found.is_kept {
+        found.is_persistent |= expiry_s > 0;
+        if found.is_persistent {
             let client = Arc::clone(&found.client);
             self.ops.push(Op::Session { id: session, client, expiry_s, away_ms: None });
         }
         let client = Arc::clone(&found.client);
-        // The client is back in time: what was to be said of its absence is not.
+        // The client has reconnected in time, so that its will is not published.
         self.forget_will(session);
         if let Some((will, _)) = self.orphaned_wills.remove(&client) {
             self.totals.will_bytes -= will.message.size();
@@ -164,12 +164,12 @@ impl Core {
         }
     }
 
-    /// Sends once more what the client did not acknowledge.
+    /// Sends unacknowledged packets again.
     fn resume(&mut self, session: SessionId, now: Now) {
         let Some(found) = self.sessions.get_mut(&session) else { return };
         let Some(connection) = found.connection else { return };
-        // That they are released may not be on disk yet.
-        let after = Some(self.ticket - 1);
+        // Their release may not be on disk yet.
+        let after = Some(self.token - 1);
         for packet_id in found.queue.released() {
             self.answer(connection, after, super::Answer::Ack(codec::AckKind::Pubrel, packet_id, Reason::Success), now);
         }
@@ -183,7 +183,7 @@ impl Admission {
     }
 }
 
-fn keep_will(will: &codec::Will<'_>) -> Will {
+fn to_will(will: &codec::Will<'_>) -> Will {
     let message = Message {
         topic: will.topic.into(),
         payload: will.payload.into(),
@@ -202,7 +202,7 @@ impl Session {
             connection: None,
             expiry_s: 0,
             away: None::<Instant>,
-            is_kept: false,
+            is_persistent: false,
             filters: Default::default(),
             queue: Default::default(),
             received: Default::default(),

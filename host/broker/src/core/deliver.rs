@@ -1,11 +1,11 @@
-//! How messages get to clients: at once at QoS 0, by way of a queue otherwise.
+//! Delivers messages to clients: at once at QoS 0, otherwise by way of a queue.
 
 use std::{
     collections::BinaryHeap,
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Connection, Core, SessionId, Totals, publish::News};
+use super::{Connection, Core, SessionId, Totals, publish::Publication};
 use crate::{
     clock::Now,
     codec::{self, Delivery, Qos, SubscribeOptions, Version},
@@ -18,47 +18,47 @@ use crate::{
 impl Core {
     pub(super) fn deliver(
         &mut self,
-        news: &News<'_>,
+        publication: &Publication<'_>,
         session: SessionId,
         options: SubscribeOptions,
         ids: impl Iterator<Item = u32>,
         message: &mut Option<Arc<Message>>,
         now: Now,
     ) {
-        let retain = options.retain_as_published && news.retain;
+        let retain = options.retain_as_published && publication.retain;
         let ids: Box<[u32]> = ids.collect();
-        match news.qos.min(options.qos) {
-            Qos::AtMostOnce => self.send_now(news, session, retain, &ids, now),
+        match publication.qos.min(options.qos) {
+            Qos::AtMostOnce => self.send_now(publication, session, retain, &ids, now),
             qos => {
-                let message = message.get_or_insert_with(|| Arc::new(news.to_message()));
+                let message = message.get_or_insert_with(|| Arc::new(publication.to_message()));
                 self.enqueue(session, Arc::clone(message), qos, retain, ids, now);
                 self.pump(session, now);
             }
         }
     }
 
-    /// At QoS 0 a message is written, or lost: it waits for no client that is away or slow.
-    fn send_now(&mut self, news: &News<'_>, session: SessionId, retain: bool, ids: &[u32], now: Now) {
+    /// Sends a message at QoS 0, or drops it if the client is disconnected or slow.
+    fn send_now(&mut self, publication: &Publication<'_>, session: SessionId, retain: bool, ids: &[u32], now: Now) {
         let Some(id) = self.sessions.get(&session).and_then(|session| session.connection) else { return };
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let delivery = Delivery {
-            topic: news.topic,
-            payload: news.payload,
-            properties: news.properties,
+            topic: publication.topic,
+            payload: publication.payload,
+            properties: publication.properties,
             qos: Qos::AtMostOnce,
             retain,
             repeated: false,
             packet_id: 0,
-            expiry_s: seconds_left(news.expires, now),
+            expiry_s: seconds_left(publication.expires, now),
             subscription_ids: ids,
         };
         let Some(size) = connection.size_for(&delivery) else { return };
         if !connection.has_room(size, &self.totals) {
             self.totals.dropped += 1;
             let client = self.sessions.get(&session).map(|session| Arc::clone(&session.client)).unwrap_or_default();
-            self.complaints.output.warn(now, |more| {
+            self.warnings.output.warn(now, |more| {
                 tracing::warn!(
-                    "built-in broker: client {client:?} reads too slowly: a message of QoS 0 is dropped{more}"
+                    "built-in broker: client {client:?} reads too slowly: a message at QoS 0 is dropped{more}"
                 );
             });
             return;
@@ -66,7 +66,7 @@ impl Core {
         connection.deliver(&delivery, &mut self.totals);
     }
 
-    /// At QoS 1 and 2 a message waits for its client, within bounds; of too many the oldest is dropped.
+    /// Queues a message at QoS 1 or 2. If the queue is full, its oldest message is dropped.
     pub(super) fn enqueue(
         &mut self,
         session: SessionId,
@@ -92,7 +92,8 @@ impl Core {
         self.shorten_longest(now);
     }
 
-    /// A message with a number and a packet identifier, which is on disk with the next transaction if its session is.
+    /// Assigns a number and a packet identifier to a message, and stores it with the next transaction if its session is
+    /// persistent.
     pub(super) fn queued(
         &mut self,
         session: SessionId,
@@ -106,19 +107,19 @@ impl Core {
         let packet_id = found.queue.packet_id()?;
         self.last_message += 1;
         let id = self.last_message;
-        let mut kept = None;
-        if found.is_kept {
-            kept = Some(self.ticket);
+        let mut persisted = None;
+        if found.is_persistent {
+            persisted = Some(self.token);
             let expires_ms = message.expires.map(|expires| now.to_wall(expires));
             let (subscription_ids, message) = (subscription_ids.clone(), Arc::clone(&message));
             let queued = QueueOp { id, packet_id, qos, retain, subscription_ids, expires_ms, message };
             self.ops.push(Op::Queue { session, queued });
         }
         message.count(&self.queued_bytes);
-        Some(Queued { id, packet_id, message, qos, retain, subscription_ids, repeated: false, kept })
+        Some(Queued { id, packet_id, message, qos, retain, subscription_ids, repeated: false, persisted })
     }
 
-    /// Says whether there was one.
+    /// Drops the oldest message of a queue. Returns whether there was one.
     fn drop_oldest(&mut self, session: SessionId, why: &str, now: Now) -> bool {
         let Some(found) = self.sessions.get_mut(&session) else { return false };
         let Some(dropped) = found.queue.drop_front() else { return false };
@@ -127,7 +128,7 @@ impl Core {
         self.unqueue(&dropped);
         if !dropped.message.is_expired(now) {
             self.totals.dropped += 1;
-            self.complaints.queue.warn(now, |more| {
+            self.warnings.queue.warn(now, |more| {
                 let topic = &dropped.message.topic;
                 tracing::warn!(
                     "built-in broker: a message for client {client:?} on topic {topic:?} is dropped: {why}{more}"
@@ -137,14 +138,14 @@ impl Core {
         true
     }
 
-    /// Whether there is no room in memory or on disk for so many bytes more.
+    /// Checks whether there is no room in memory or on disk for this many more bytes.
     pub(super) fn queues_are_full(&self, bytes: usize) -> bool {
-        let Load { own_bytes, kept_bytes, .. } = self.totals.load;
+        let Load { own_bytes, persisted_bytes, .. } = self.totals.load;
         let in_memory = self.queued_bytes.load(Ordering::Relaxed) + own_bytes;
-        in_memory.max(kept_bytes) + bytes > limits::QUEUES_BYTES
+        in_memory.max(persisted_bytes) + bytes > limits::QUEUES_BYTES
     }
 
-    /// Room has come about, perhaps: some of those that wait for it get more.
+    /// Sends more to some of the starving clients, if there is room.
     pub(super) fn feed_starving(&mut self, now: Now) {
         for _ in 0..limits::STARVING {
             if self.totals.output_bytes > limits::OUTPUTS_BYTES / 2 || self.queues_are_full(0) {
@@ -155,8 +156,8 @@ impl Core {
         }
     }
 
-    /// All queues together are too long: the longest ones are shortened, by more than a message. What is sent cannot be
-    /// dropped: where there is no more than that, its client is ended.
+    /// Shortens the longest queues if all queues together are too large. Messages that were sent cannot be dropped; a client
+    /// whose queue has only such messages is disconnected.
     pub(super) fn shorten_longest(&mut self, now: Now) {
         if !self.queues_are_full(0) {
             return;
@@ -169,7 +170,7 @@ impl Core {
         {
             if !self.drop_oldest(id, "all queues together are full, and its queue is the longest", now) {
                 let connection = self.sessions.get(&id).and_then(|session| session.connection);
-                // When that is ended, after the packet at hand, there is room. Once in a packet that is waited for.
+                // This client is disconnected after the current packet, which makes room. One per packet is enough.
                 if std::mem::replace(&mut self.unresponsive, connection).is_none() {
                     return;
                 }
@@ -181,19 +182,19 @@ impl Core {
         }
     }
 
-    /// Writes as much of a session's queue as its client takes, after retained messages.
+    /// Sends as much of a session's queue as its client can receive, after its retained messages.
     pub(super) fn pump(&mut self, session: SessionId, now: Now) {
         let connection = self.sessions.get(&session).and_then(|session| session.connection);
         if let Some(connection) = connection.and_then(|id| self.connections.get(&id))
             && !connection.replays.is_empty()
         {
-            // They may be many: they are looked up in the client's own turn.
+            // There may be many, so that they are sent in the client's own turn.
             connection.wake.notify_one();
         }
         self.pump_queue(session, now);
     }
 
-    /// The same without retained messages.
+    /// Sends as much of a session's queue as its client can receive.
     pub(super) fn pump_queue(&mut self, session: SessionId, now: Now) {
         loop {
             let Some(found) = self.sessions.get_mut(&session) else { return };
@@ -203,9 +204,9 @@ impl Core {
             if connection.is_closing || connection.pending() >= limits::OUTPUT_BYTES {
                 return;
             }
-            // A client that has had it must be known to have it: it would get it twice otherwise.
-            if front.qos == Qos::ExactlyOnce && front.kept.is_some_and(|ticket| ticket > self.durable) {
-                connection.caused = connection.caused.max(front.kept.unwrap_or(0));
+            // A message at QoS 2 must be on disk before it is sent: otherwise a crash could cause a second delivery.
+            if front.qos == Qos::ExactlyOnce && front.persisted.is_some_and(|token| token > self.durable) {
+                connection.caused = connection.caused.max(front.persisted.unwrap_or(0));
                 self.holding.insert(id);
                 return;
             }
@@ -221,7 +222,7 @@ impl Core {
             }
             let size = codec::publish_size(connection.version.unwrap_or(Version::Three), &front.delivery(now));
             if !connection.has_room(size, &self.totals) {
-                // Its own output wakes it otherwise.
+                // Otherwise its own output wakes it.
                 if connection.pending() == 0 {
                     self.starving.insert(session);
                 }
@@ -234,7 +235,7 @@ impl Core {
 }
 
 impl Connection {
-    /// Whether so many bytes may be added to what waits to be written.
+    /// Checks whether this many bytes may be added to the output.
     pub(super) fn has_room(&self, size: usize, totals: &Totals) -> bool {
         let pending = self.pending();
         let is_full = pending > 0 && pending + size > limits::OUTPUT_BYTES;
@@ -242,7 +243,7 @@ impl Connection {
         !is_full && (is_small || totals.output_bytes + size <= limits::OUTPUTS_BYTES)
     }
 
-    /// How many bytes it would have; `None` where the client does not take as many [MQTT-3.1.2-25].
+    /// Returns the size of the packet, or `None` if it exceeds the client's maximum [MQTT-3.1.2-25].
     pub(super) fn size_for(&self, delivery: &Delivery<'_>) -> Option<usize> {
         let size = codec::publish_size(self.version?, delivery);
         (size <= self.packet_bytes).then_some(size)

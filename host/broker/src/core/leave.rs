@@ -1,4 +1,4 @@
-//! The end of a connection, of a session, and last wills.
+//! Ends connections and sessions, and publishes last wills.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Core {
-    /// A session has no connection any more.
+    /// Detaches the session of a connection that ends.
     pub(super) fn detach(&mut self, id: ConnectionId, with_will: bool, now: Now) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.replays.clear();
@@ -40,7 +40,7 @@ impl Core {
         self.bound_sessions(now);
     }
 
-    /// Forgets a session, with all that waits for it. A will that is due later is published now.
+    /// Deletes a session and its queue. A delayed will is published now.
     pub(super) fn end_session(&mut self, session: SessionId, now: Now) {
         self.publish_will(session, now);
         let Some(ended) = self.sessions.remove(&session) else { return };
@@ -52,12 +52,12 @@ impl Core {
         self.totals.received_ids -= ended.received.len();
         self.totals.load.remove_all(ended.queue.load());
         self.starving.remove(&session);
-        if ended.is_kept {
+        if ended.is_persistent {
             self.ops.push(Op::EndSession(session));
         }
     }
 
-    /// What is due by the clock.
+    /// Handles everything that is due: wills, sessions and retained messages that expire.
     pub(crate) fn tick(&mut self, now: Now) {
         let is_due = |due: Option<std::time::Instant>| due.is_some_and(|due| due <= now.monotonic);
         let away = self.sessions.iter().filter(|(_, session)| session.connection.is_none());
@@ -87,7 +87,7 @@ impl Core {
             }
         }
         for topic in self.retained.expired(now) {
-            self.retained.forget(&topic);
+            self.retained.remove(&topic);
             self.ops.push(Op::Unretain(topic));
         }
         self.end_slowest(now);
@@ -95,18 +95,22 @@ impl Core {
         self.finish(now);
     }
 
-    /// Where little room is left for what waits to be written, the client that most of it waits for has to come back.
+    /// Disconnects the client with the most output, if the output of all clients is near its limit.
     fn end_slowest(&mut self, now: Now) {
         if self.totals.output_bytes <= limits::OUTPUTS_BYTES * 3 / 4 {
             return;
         }
         let slowest = self.connections.iter().filter(|(_, connection)| !connection.is_closing);
         if let Some(slowest) = slowest.max_by_key(|(_, connection)| connection.pending()).map(|(id, _)| *id) {
-            let fault = Fault::new(Reason::QuotaExceeded, "it reads too slowly, and there is no room for others");
+            let fault = Fault::new(
+                Reason::QuotaExceeded,
+                "it reads too slowly, and the output of all clients is near its limit",
+            );
             self.fail(slowest, fault, now);
         }
     }
 
+    /// Removes the will of a session.
     pub(super) fn forget_will(&mut self, session: SessionId) -> Option<Will> {
         let found = self.sessions.get_mut(&session)?;
         found.will_due = None;
@@ -124,7 +128,7 @@ impl Core {
 
     fn send_will(&mut self, will: &Will, now: Now) {
         let expires = will.expiry_s.map(|expiry_s| now.after(Duration::from_secs(expiry_s.into())));
-        let news = super::publish::News {
+        let publication = super::publish::Publication {
             from: None,
             topic: &will.message.topic,
             payload: &will.message.payload,
@@ -133,10 +137,10 @@ impl Core {
             retain: will.retain,
             expires,
         };
-        self.route(&news, now);
+        self.route(&publication, now);
     }
 
-    /// Of too many sessions of clients that are away, the one that is away longest is forgotten.
+    /// Deletes the session that was disconnected first, if there are too many disconnected ones.
     fn bound_sessions(&mut self, now: Now) {
         let away = || self.sessions.iter().filter(|(_, session)| session.connection.is_none());
         if away().count() <= limits::SESSIONS_AWAY {
@@ -144,10 +148,10 @@ impl Core {
         }
         let Some((oldest, session)) = away().min_by_key(|(_, session)| session.away) else { return };
         let (oldest, client) = (*oldest, Arc::clone(&session.client));
-        self.complaints.session.warn(now, |more| {
+        self.warnings.session.warn(now, |more| {
             tracing::warn!(
-                "built-in broker: the session of client {client:?} is forgotten: {} clients are away, which is the \
-                 most that are remembered{more}",
+                "built-in broker: the session of client {client:?} is deleted: {} sessions of disconnected clients is the \
+                 limit{more}",
                 limits::SESSIONS_AWAY
             );
         });

@@ -1,4 +1,4 @@
-//! PUBLISH: what becomes of a message.
+//! PUBLISH: retains and delivers messages.
 
 use std::{
     borrow::Cow,
@@ -15,8 +15,8 @@ use crate::{
     message::Message,
 };
 
-/// A message that has been published.
-pub(super) struct News<'a> {
+/// A published message or will.
+pub(super) struct Publication<'a> {
     pub(super) from: Option<SessionId>,
     pub(super) topic: &'a str,
     pub(super) payload: &'a [u8],
@@ -26,7 +26,7 @@ pub(super) struct News<'a> {
     pub(super) expires: Option<Instant>,
 }
 
-impl News<'_> {
+impl Publication<'_> {
     pub(super) fn size(&self) -> usize {
         self.topic.len() + self.payload.len() + self.properties.len()
     }
@@ -55,21 +55,21 @@ impl Core {
             Qos::ExactlyOnce => (Some(AckKind::Pubrec), publish.packet_id),
         };
         if publish.qos == Qos::ExactlyOnce && session.received.contains(&packet_id) {
-            self.answer(id, Some(self.ticket - 1), Answer::Ack(AckKind::Pubrec, packet_id, Reason::Success), now);
+            self.answer(id, Some(self.token - 1), Answer::Ack(AckKind::Pubrec, packet_id, Reason::Success), now);
             return Ok(());
         }
         let unacknowledged = connection.held_acks + session.received.len();
         if kind.is_some() && version == Version::Five && unacknowledged >= limits::RECEIVE_MAXIMUM.into() {
-            return Err(Fault::new(Reason::ReceiveMaximumExceeded, "more messages at once than the broker allows"));
+            return Err(Fault::new(Reason::ReceiveMaximumExceeded, "it exceeds the receive maximum"));
         }
         let is_full = self.totals.received_ids >= limits::RECEIVED_IDS;
         if publish.qos == Qos::ExactlyOnce && is_full && session.received.len() >= limits::RECEIVED_IDS_ALWAYS {
             return Err(Fault::new(
                 Reason::QuotaExceeded,
-                "it does not release messages of QoS 2, and others do not either",
+                "it does not release messages of QoS 2, and too many are unreleased",
             ));
         }
-        let news = News {
+        let publication = Publication {
             from: Some(from),
             topic,
             payload: publish.payload,
@@ -79,10 +79,10 @@ impl Core {
             expires: publish.expiry_s.map(|expiry_s| now.after(Duration::from_secs(expiry_s.into()))),
         };
         let before = self.ops.len();
-        let reason = if kind.is_some() && version == Version::Five && !self.has_room(&news) {
-            self.complain_of_retained(topic, now);
+        let reason = if kind.is_some() && version == Version::Five && !self.has_room(&publication) {
+            self.warn_not_retained(topic, now);
             Reason::QuotaExceeded
-        } else if self.route(&news, now) {
+        } else if self.route(&publication, now) {
             Reason::Success
         } else {
             Reason::NoMatchingSubscribers
@@ -94,57 +94,57 @@ impl Core {
         {
             session.received.insert(packet_id);
             self.totals.received_ids += 1;
-            if session.is_kept {
+            if session.is_persistent {
                 self.ops.push(Op::Receive { session: from, packet_id });
             }
         }
-        self.answer(id, self.ticket_since(before), Answer::Ack(kind, packet_id, reason), now);
+        self.answer(id, self.token_since(before), Answer::Ack(kind, packet_id, reason), now);
         Ok(())
     }
 
-    fn has_room(&self, news: &News<'_>) -> bool {
-        let is_kept = news.retain && !news.payload.is_empty();
-        !is_kept || self.retained.has_room(news.topic, news.size() + limits::QUEUED_MESSAGE_BYTES)
+    fn has_room(&self, publication: &Publication<'_>) -> bool {
+        let is_persistent = publication.retain && !publication.payload.is_empty();
+        !is_persistent || self.retained.has_room(publication.topic, publication.size() + limits::QUEUED_MESSAGE_BYTES)
     }
 
-    fn complain_of_retained(&mut self, topic: &str, now: Now) {
+    fn warn_not_retained(&mut self, topic: &str, now: Now) {
         let (messages, mib) = (self.retained.len(), self.retained.bytes() >> 20);
-        self.complaints.retained.warn(now, |more| {
+        self.warnings.retained.warn(now, |more| {
             tracing::warn!(
-                "built-in broker: the message on topic {topic:?} is not retained: there is no room beside {messages} \
-                 messages of {mib} MiB, and at most {} of {} MiB are kept{more}",
+                "built-in broker: the message on topic {topic:?} is not retained: there are {messages} retained messages of \
+                 {mib} MiB, and the limit is {} of {} MiB{more}",
                 limits::RETAINED_MESSAGES,
                 limits::RETAINED_BYTES >> 20
             );
         });
     }
 
-    /// Retains a message and delivers it; says whether there is a subscription that matches.
-    pub(super) fn route(&mut self, news: &News<'_>, now: Now) -> bool {
+    /// Retains a message if it requests that, and delivers it. Returns whether a subscription matches.
+    pub(super) fn route(&mut self, publication: &Publication<'_>, now: Now) -> bool {
         #[cfg(test)]
-        crate::tests::break_at(news.topic);
+        crate::tests::break_at(publication.topic);
         let mut message = None;
-        if news.retain {
-            self.retain(news, &mut message, now);
+        if publication.retain {
+            self.retain(publication, &mut message, now);
         }
         let mut found = std::mem::take(&mut self.found);
         found.clear();
-        self.work += self.tree.find(news.topic, &mut found);
+        self.work += self.tree.find(publication.topic, &mut found);
         self.work += found.len();
-        if let Some(from) = news.from {
+        if let Some(from) = publication.from {
             found.retain(|subscriber| !(subscriber.options.no_local && subscriber.session == from));
         }
         if found.len() > 1 {
             found.sort_by_key(|subscriber| subscriber.session);
         }
-        // A session that has several subscriptions gets it once, as the best of them says.
+        // A session with several matching subscriptions receives it once, at the highest QoS of them.
         for same in found.chunk_by(|one, other| one.session == other.session) {
             let Some(first) = same.first() else { continue };
             let best = same.iter().map(|subscriber| subscriber.options.qos).max().unwrap_or(Qos::AtMostOnce);
             let retain_as_published = same.iter().any(|subscriber| subscriber.options.retain_as_published);
             let options = SubscribeOptions { qos: best, retain_as_published, ..first.options };
             self.deliver(
-                news,
+                publication,
                 first.session,
                 options,
                 same.iter().filter_map(|subscriber| subscriber.id),
@@ -157,28 +157,28 @@ impl Core {
         is_matched
     }
 
-    fn retain(&mut self, news: &News<'_>, message: &mut Option<Arc<Message>>, now: Now) {
-        let is_forgotten = news.payload.is_empty() || !self.has_room(news);
+    fn retain(&mut self, publication: &Publication<'_>, message: &mut Option<Arc<Message>>, now: Now) {
+        let is_forgotten = publication.payload.is_empty() || !self.has_room(publication);
         if is_forgotten {
-            if !news.payload.is_empty() {
-                self.complain_of_retained(news.topic, now);
+            if !publication.payload.is_empty() {
+                self.warn_not_retained(publication.topic, now);
             }
-            // A message that does not fit takes away the older one all the same: what a new subscription gets is not
-            // what was.
-            if self.retained.forget(news.topic) {
-                self.ops.push(Op::Unretain(news.topic.into()));
+            // A message that does not fit removes the older one as well, so that new subscriptions do not receive an
+            // outdated one.
+            if self.retained.remove(publication.topic) {
+                self.ops.push(Op::Unretain(publication.topic.into()));
             }
             return;
         }
-        let message = message.get_or_insert_with(|| Arc::new(news.to_message()));
-        self.retained.keep(Arc::clone(message), news.qos);
-        let expires_ms = news.expires.map(|expires| now.to_wall(expires));
-        self.ops.push(Op::Retain { message: Arc::clone(message), qos: news.qos, expires_ms });
+        let message = message.get_or_insert_with(|| Arc::new(publication.to_message()));
+        self.retained.insert(Arc::clone(message), publication.qos);
+        let expires_ms = publication.expires.map(|expires| now.to_wall(expires));
+        self.ops.push(Op::Retain { message: Arc::clone(message), qos: publication.qos, expires_ms });
     }
 }
 
 impl Connection {
-    /// The topic of a message: its own, or the one that its alias stands for.
+    /// Returns the topic of a message: its own, or its alias's.
     fn topic_of<'a>(&mut self, publish: &Publish<'a>, totals: &mut Totals) -> Result<Cow<'a, str>, Fault> {
         let Some(alias) = publish.topic_alias else { return Ok(publish.topic.into()) };
         let old = self.aliases.get(&alias);
@@ -188,7 +188,7 @@ impl Connection {
         }
         let bytes = totals.alias_bytes - old.map_or(0, |old| old.len()) + publish.topic.len();
         if bytes > limits::ALIASES_BYTES {
-            return Err(Fault::new(Reason::QuotaExceeded, "there is no room for more topic aliases"));
+            return Err(Fault::new(Reason::QuotaExceeded, "the topics of all clients' aliases are too large"));
         }
         totals.alias_bytes = bytes;
         self.aliases.insert(alias, publish.topic.into());

@@ -1,4 +1,4 @@
-//! Retained messages for new subscriptions: looked up and written as fast as the client reads, a bounded number at a time.
+//! Sends retained messages to new subscriptions, as fast as the client reads, and a bounded number per turn.
 
 use std::{ops::Bound, sync::Arc};
 
@@ -6,15 +6,15 @@ use super::{Core, Replay, SessionId};
 use crate::{clock::Now, codec::Qos, limits, queue::Queued, retained::Found, tree::Subscriber};
 
 impl Core {
-    /// Notes that the client of a session gets the retained messages of a subscription, from the first one on.
-    pub(super) fn replay_later(&mut self, session: SessionId, filter: &str, subscriber: Subscriber) {
+    /// Schedules all retained messages of a subscription for a session's client.
+    pub(super) fn schedule_replay(&mut self, session: SessionId, filter: &str, subscriber: Subscriber) {
         let Some(connection) = self.sessions.get(&session).and_then(|session| session.connection) else { return };
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.replays.insert(filter.into(), Replay { subscriber, from: Bound::Unbounded });
         }
     }
 
-    /// The next retained messages of a client's new subscriptions, in the client's own turn.
+    /// Sends the next retained messages of a client's new subscriptions, in the client's own turn.
     pub(super) fn replay(&mut self, session: SessionId, now: Now) {
         let mut budget = limits::WORK;
         while budget > 0 && self.replay_one(session, &mut budget, now) {}
@@ -24,12 +24,13 @@ impl Core {
             && budget == 0
             && !connection.replays.is_empty()
         {
-            // There is more to look at, in its next turn.
+            // Continues in its next turn.
             connection.wake.notify_one();
         }
     }
 
-    /// Writes one, or skips topics as far as the budget allows; false if the client has all, or takes no more now.
+    /// Sends one message, or skips topics as far as the budget allows. Returns `false` if the client has received all, or
+    /// cannot receive more now.
     fn replay_one(&mut self, session: SessionId, budget: &mut usize, now: Now) -> bool {
         let is_crowded = self.queues_are_full(0);
         let Some(session_found) = self.sessions.get_mut(&session) else { return false };
@@ -43,7 +44,7 @@ impl Core {
         *budget -= 1;
         let (topic, retained) = match self.retained.next(replay.key(), &replay.get().from, budget, now) {
             Found::Message(topic, retained) => (topic, retained),
-            Found::LookedAt(topic) => {
+            Found::Scanned(topic) => {
                 replay.get_mut().from = Bound::Excluded(topic);
                 return true;
             }
@@ -52,7 +53,7 @@ impl Core {
                 return true;
             }
         };
-        // Where there is no room for it now, it is looked at first the next time.
+        // If there is no room for it now, the next call begins with it.
         replay.get_mut().from = Bound::Included(Arc::clone(&topic));
         let mut queued = Queued {
             id: 0,
@@ -62,7 +63,7 @@ impl Core {
             retain: true,
             subscription_ids: subscriber.id.into_iter().collect(),
             repeated: false,
-            kept: None,
+            persisted: None,
         };
         let is_queued = queued.qos > Qos::AtMostOnce;
         let size = connection.size_for(&queued.delivery(now));

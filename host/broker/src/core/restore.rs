@@ -1,8 +1,8 @@
-//! The beginning: what was kept is taken up.
+//! Restores the state from the database.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Admission, Complaints, Core, Session, Totals};
+use super::{Admission, Core, Session, Totals, Warnings};
 use crate::{
     clock::Now,
     disk::{Disk, Op, Saved, SavedMessage},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Core {
-    /// A broker that remembers.
+    /// Creates a broker with the stored state.
     pub(crate) fn new(saved: Saved, disk: Disk, admission: Admission, now: Now) -> Self {
         let mut core = Self {
             connections: Default::default(),
@@ -26,7 +26,7 @@ impl Core {
             admission,
             ops: Vec::new(),
             cancelled: Default::default(),
-            ticket: 1,
+            token: 1,
             durable: 0,
             holding: Default::default(),
             unresponsive: None,
@@ -40,7 +40,7 @@ impl Core {
             work: 0,
             round_work: 0,
             found: Vec::new(),
-            complaints: Complaints::default(),
+            warnings: Warnings::default(),
         };
         core.restore(saved, now);
         core.tick(now);
@@ -51,16 +51,16 @@ impl Core {
         for session in saved.sessions {
             self.last_session = self.last_session.max(session.id);
             if session.expiry_s == 0 {
-                // It was to end with its connection, which ended with the broker. Its will waits like that of any client.
+                // The session ended with its connection, which ended with the broker. Its will is restored below.
                 self.ops.push(Op::EndSession(session.id));
                 continue;
             }
             let client: Arc<str> = session.client.into();
             self.clients.insert(Arc::clone(&client), session.id);
             let mut restored = Session::new(client);
-            restored.is_kept = true;
+            restored.is_persistent = true;
             restored.expiry_s = session.expiry_s;
-            // By a clock that has been set back the client has just left.
+            // If the clock was set back, the client counts as just disconnected.
             let away_ms = session.away_ms.map_or(0, |away_ms| now.wall_ms.saturating_sub(away_ms).max(0));
             let away = Duration::from_millis(away_ms.unsigned_abs());
             restored.away = Some(now.monotonic.checked_sub(away).unwrap_or(now.monotonic));
@@ -87,7 +87,7 @@ impl Core {
         }
         for (message, qos, expires_ms) in saved.retained {
             let expires = expires_ms.map(|expires_ms| now.at_wall(expires_ms));
-            self.retained.keep(Message { expires, ..message }.into(), qos);
+            self.retained.insert(Message { expires, ..message }.into(), qos);
         }
         for (client, will) in saved.wills {
             self.totals.will_bytes += will.message.size();
@@ -120,9 +120,9 @@ impl Core {
             qos: saved.qos,
             retain: saved.retain,
             subscription_ids: saved.subscription_ids,
-            // It may have been, just before the end.
+            // It may have been sent just before the broker ended.
             repeated: true,
-            kept: Some(0),
+            persisted: Some(0),
         };
         queued.message.count(&self.queued_bytes);
         self.totals.load.add(&queued);

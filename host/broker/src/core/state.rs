@@ -1,4 +1,4 @@
-//! What the core knows of clients.
+//! The core's state of clients, connections and sessions.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -12,19 +12,19 @@ use tokio::sync::Notify;
 use super::{ConnectionId, SessionId};
 use crate::{
     codec::{self, AckKind, Reason, Version},
-    disk::{Ticket, Will},
+    disk::{CommitToken, Will},
     queue::{Load, Queue},
-    rare::Rare,
+    rate_limit::RateLimited,
     tree::Subscriber,
 };
 
-/// Sums over all clients, and counts since the broker was started.
+/// Totals of all clients, and counts since the broker was started.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Clients that are connected.
+    /// Connected clients.
     pub clients: usize,
-    /// Sessions, also of clients that are away.
+    /// Sessions, including those of disconnected clients.
     pub sessions: usize,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
@@ -43,104 +43,104 @@ pub struct Totals {
     pub(super) alias_bytes: usize,
 }
 
-/// Trouble that would fill the log if each case had a line.
+/// The rate-limited warnings.
 #[derive(Default)]
-pub(super) struct Complaints {
-    pub(super) queue: Rare,
-    pub(super) output: Rare,
-    pub(super) retained: Rare,
-    pub(super) session: Rare,
-    pub(super) admission: Rare,
-    pub(super) fault: Rare,
+pub(super) struct Warnings {
+    pub(super) queue: RateLimited,
+    pub(super) output: RateLimited,
+    pub(super) retained: RateLimited,
+    pub(super) session: RateLimited,
+    pub(super) admission: RateLimited,
+    pub(super) fault: RateLimited,
 }
 
-/// A client that is connected, or about to be.
+/// A connection, before or after CONNECT.
 pub(super) struct Connection {
     /// `None` before CONNECT.
     pub(super) version: Option<Version>,
     pub(super) session: Option<SessionId>,
-    /// What waits to be written.
+    /// The output that was not taken yet.
     pub(super) out: Vec<u8>,
-    /// Bytes that have been taken to be written.
+    /// The number of bytes of output that were taken and are being written.
     pub(super) taken: usize,
-    /// Of these two, what is in the sum over all clients.
+    /// The number of bytes of output that are included in the totals.
     pub(super) counted: usize,
-    /// Woken when there is something to write, and when it is to be closed.
+    /// Notified when there is output, and when the connection must close.
     pub(super) wake: Arc<Notify>,
-    /// Answers that wait for the disk, and those behind them: answers keep their order [MQTT-4.6.0].
-    pub(super) held: VecDeque<(Ticket, Answer)>,
-    /// Those of them that end a message from the client.
+    /// Answers that wait for the disk, and later answers, which keep their order [MQTT-4.6.0].
+    pub(super) held: VecDeque<(CommitToken, Answer)>,
+    /// The number of held answers that end a message from the client.
     pub(super) held_acks: usize,
-    /// New subscriptions that have yet to get retained messages, by their filters.
+    /// New subscriptions that have not received all retained messages, by their filters.
     pub(super) replays: BTreeMap<Box<str>, Replay>,
-    /// Messages to the client at once.
+    /// The number of messages to the client that may be unacknowledged.
     pub(super) window: usize,
-    /// What the client takes.
+    /// The client's maximum packet size.
     pub(super) packet_bytes: usize,
     pub(super) aliases: HashMap<u16, Box<str>>,
     pub(super) keep_alive_s: u16,
-    /// The last transaction that it has caused.
-    pub(super) caused: Ticket,
-    /// It is the host's own: it comes before others.
+    /// The last transaction that this connection caused.
+    pub(super) caused: CommitToken,
+    /// Whether it is the host's own, which has priority.
     pub(super) is_privileged: bool,
-    /// When everything is written, it ends.
+    /// Whether it ends when its output is written.
     pub(super) is_closing: bool,
 }
 
-/// What a client gets in return for a packet.
+/// The answer to a packet.
 #[derive(Debug)]
 pub(super) enum Answer {
     Ack(AckKind, u16, Reason),
     Bytes(Vec<u8>),
 }
 
-/// How far the retained messages of a new subscription are sent.
+/// The progress of sending retained messages to a new subscription.
 pub(super) struct Replay {
     pub(super) subscriber: Subscriber,
-    /// The topics that have yet to be looked at.
+    /// The topic to continue from.
     pub(super) from: Bound<Arc<str>>,
 }
 
-/// What is known of a client, beyond a connection.
+/// The session of a client.
 pub(super) struct Session {
     pub(super) client: Arc<str>,
     pub(super) connection: Option<ConnectionId>,
-    /// For how long it is kept after a connection.
+    /// How long it persists after its connection, in seconds.
     pub(super) expiry_s: u32,
-    /// Since when the client is away.
+    /// When the client was disconnected.
     pub(super) away: Option<Instant>,
-    /// Whether it is on disk.
-    pub(super) is_kept: bool,
+    /// Whether it is stored on disk.
+    pub(super) is_persistent: bool,
     pub(super) filters: HashSet<Box<str>>,
     pub(super) queue: Queue,
-    /// Messages of QoS 2 that the client has published and not released.
+    /// The packet identifiers of messages at QoS 2 that the client has published and not released.
     pub(super) received: HashSet<u16>,
     pub(super) will: Option<Will>,
-    /// When the will is published, unless the client comes back.
+    /// When the will is published, unless the client reconnects.
     pub(super) will_due: Option<Instant>,
 }
 
 impl Answer {
-    /// Whether it ends a message from the client: with PUBREC, one goes on.
+    /// Checks whether it ends a message from the client. PUBREC does not.
     pub(super) fn ends_message(&self) -> bool {
         matches!(self, Self::Ack(AckKind::Puback | AckKind::Pubcomp, ..))
     }
 }
 
 impl Connection {
-    /// Bytes that are not written yet.
+    /// The number of bytes that are not written yet.
     pub(super) fn pending(&self) -> usize {
         self.out.len() + self.taken
     }
 
-    /// Corrects the sum over all clients.
+    /// Updates the totals of all clients.
     pub(super) fn count(&mut self, totals: &mut Totals) {
         let pending = self.pending();
         totals.output_bytes = totals.output_bytes - self.counted + pending;
         self.counted = pending;
     }
 
-    /// Forgets what its topic aliases stand for.
+    /// Removes all topic aliases.
     pub(super) fn forget_aliases(&mut self, totals: &mut Totals) {
         totals.alias_bytes -= self.aliases.drain().map(|(_, topic)| topic.len()).sum::<usize>();
     }

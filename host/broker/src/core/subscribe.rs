@@ -9,10 +9,10 @@ use crate::{
     tree::{self, Subscriber},
 };
 
-/// The only refusal that 3.1.1 knows.
+/// The only refusal code of 3.1.1.
 const FAILURE: u8 = 0x80;
 
-/// How many levels filters have: so many nodes are looked at, made or removed.
+/// The number of levels in all filters, which is the number of nodes that are visited.
 fn levels<'a>(filters: impl Iterator<Item = &'a str>) -> usize {
     filters.map(|filter| filter.split('/').count()).sum()
 }
@@ -29,7 +29,7 @@ impl Core {
             codes.push(match self.subscribe_to(filter, subscriber) {
                 Ok(is_new) => {
                     if options.retain_handling == 0 || options.retain_handling == 1 && is_new {
-                        self.replay_later(session, filter, subscriber);
+                        self.schedule_replay(session, filter, subscriber);
                     }
                     options.qos as u8
                 }
@@ -39,7 +39,7 @@ impl Core {
         }
         let mut bytes = Vec::new();
         codec::suback(&mut bytes, version, subscribe.packet_id, &codes);
-        self.answer(id, self.ticket_since(before), Answer::Bytes(bytes), now);
+        self.answer(id, self.token_since(before), Answer::Bytes(bytes), now);
         self.replay(session, now);
         self.pump(session, now);
     }
@@ -60,7 +60,7 @@ impl Core {
             return Err(Reason::QuotaExceeded);
         }
         found.filters.insert(filter.into());
-        if found.is_kept {
+        if found.is_persistent {
             let Subscriber { options, id, .. } = subscriber;
             self.ops.push(Op::Subscribe { session, filter: filter.into(), options, id });
         }
@@ -79,7 +79,7 @@ impl Core {
             unsubscribe.filters.iter().map(|filter| self.unsubscribe_from(session, filter) as u8).collect();
         let mut bytes = Vec::new();
         codec::unsuback(&mut bytes, version, unsubscribe.packet_id, &codes);
-        self.answer(id, self.ticket_since(before), Answer::Bytes(bytes), now);
+        self.answer(id, self.token_since(before), Answer::Bytes(bytes), now);
     }
 
     fn unsubscribe_from(&mut self, session: SessionId, filter: &str) -> Reason {
@@ -90,7 +90,7 @@ impl Core {
         if !found.filters.remove(filter) {
             return Reason::NoSubscriptionExisted;
         }
-        if found.is_kept {
+        if found.is_persistent {
             self.ops.push(Op::Unsubscribe { session, filter: filter.into() });
         }
         self.tree.remove(filter, session);

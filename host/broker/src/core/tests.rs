@@ -1,4 +1,4 @@
-//! What takes its time, without taking it.
+//! Tests of timeouts, with a simulated clock.
 
 mod bounds;
 
@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::{Admission, ConnectionId, Core, Next, publish::News};
+use super::{Admission, ConnectionId, Core, Next, publish::Publication};
 use crate::{
     clock::{self, Now},
     codec::{self, Qos, SubscribeOptions},
@@ -30,7 +30,7 @@ fn message(topic: &str) -> Message {
     Message { topic: topic.into(), payload, properties, expires: None, counted: Default::default() }
 }
 
-/// MQTT 5, with an expiry in seconds.
+/// Connects with MQTT 5 and a session expiry in seconds. Returns whether the session existed.
 fn connect(core: &mut Core, client: u8, expiry_s: u8, now: Now) -> (ConnectionId, bool) {
     let id = core.open(Arc::new(Notify::new()), now);
     let body = [b"\0\x04MQTT\x05\0\0\0\x05\x11\0\0\0".as_slice(), &[expiry_s, 0, 1, client]].concat();
@@ -40,7 +40,7 @@ fn connect(core: &mut Core, client: u8, expiry_s: u8, now: Now) -> (ConnectionId
     (id, answer[2] == 1)
 }
 
-/// Speaks MQTT 3.1.1, with a session that lasts.
+/// Connects with MQTT 3.1.1 and a persistent session.
 fn connect_three(core: &mut Core, client: u8, now: Now) -> ConnectionId {
     let id = core.open(Arc::new(Notify::new()), now);
     let body = [b"\0\x04MQTT\x04\0\0\0\0\x01".as_slice(), &[client]].concat();
@@ -50,7 +50,7 @@ fn connect_three(core: &mut Core, client: u8, now: Now) -> ConnectionId {
     id
 }
 
-/// MQTT 5: one filter, with properties.
+/// Subscribes to one filter with MQTT 5.
 fn subscribe(core: &mut Core, id: ConnectionId, filter: &str, qos: u8, properties: &[u8], now: Now) {
     let mut body = vec![0, 1, properties.len() as u8];
     body.extend(properties);
@@ -61,7 +61,7 @@ fn subscribe(core: &mut Core, id: ConnectionId, filter: &str, qos: u8, propertie
     assert_eq!(core.receive(id, 0x82, &body, now), Next::Yield);
 }
 
-/// MQTT 5, with a packet identifier of 1.
+/// Publishes with MQTT 5 and packet identifier 1.
 fn publish(core: &mut Core, id: ConnectionId, topic: &str, payload: &[u8], flags: u8, now: Now) -> Next {
     let mut body = vec![0, topic.len() as u8];
     body.extend(topic.as_bytes());
@@ -74,27 +74,27 @@ fn publish(core: &mut Core, id: ConnectionId, topic: &str, payload: &[u8], flags
 }
 
 #[test]
-fn a_session_ends_when_its_time_is_over() {
+fn a_session_ends_at_its_expiry() {
     let now = clock::now();
     let mut core = core(Saved::default(), now);
     let (id, _) = connect(&mut core, b'a', 100, now);
     core.tick(later(now, 1_000));
-    core.closed(id, later(now, 1_000));
+    core.remove(id, later(now, 1_000));
     core.tick(later(now, 1_099));
     assert_eq!(core.totals().sessions, 1);
     let (id, was_there) = connect(&mut core, b'a', 100, later(now, 1_099));
     assert!(was_there);
-    core.closed(id, later(now, 1_100));
+    core.remove(id, later(now, 1_100));
     core.tick(later(now, 1_200));
     assert_eq!(core.totals().sessions, 0);
 }
 
 #[test]
-fn a_session_ages_while_the_broker_is_away() {
+fn a_session_expires_while_the_broker_is_stopped() {
     let now = clock::now();
     let session = |id, client: &str, away_ms| SavedSession { id, client: client.to_owned(), expiry_s: 100, away_ms };
     let ago = |seconds: i64| Some(now.wall_ms - seconds * 1_000);
-    // One that is over, one that has a second, one by a clock that was set back, and one that was connected.
+    // An expired one, one with a second left, one from before the clock was set back, and one that was connected.
     let sessions =
         vec![session(1, "a", ago(101)), session(2, "b", ago(99)), session(3, "c", ago(-5)), session(4, "d", None)];
     let mut core = core(Saved { sessions, ..Saved::default() }, now);
@@ -106,7 +106,7 @@ fn a_session_ages_while_the_broker_is_away() {
 }
 
 #[test]
-fn a_client_has_a_minute_to_come_back_after_a_restart() {
+fn a_client_has_a_minute_to_reconnect_after_a_restart() {
     let now = clock::now();
     let will = |topic: &str, delay_s| {
         let message = message(topic).into();
@@ -119,13 +119,13 @@ fn a_client_has_a_minute_to_come_back_after_a_restart() {
     assert_eq!(core.totals().retained, 0);
     connect(&mut core, b'a', 0, later(now, 59));
     core.tick(later(now, 60));
-    assert_eq!(core.totals().retained, 1, "the one that has not come back");
+    assert_eq!(core.totals().retained, 1, "the one that has not reconnected");
     core.tick(later(now, 90));
-    assert_eq!(core.totals().retained, 2, "and the one whose will waits for longer");
+    assert_eq!(core.totals().retained, 2, "and the one with a longer will delay");
 }
 
 #[test]
-fn of_too_many_sessions_the_one_that_is_away_longest_goes() {
+fn beyond_the_limit_the_longest_disconnected_session_is_deleted() {
     let now = clock::now();
     let session = |number: i64| SavedSession {
         id: number.unsigned_abs(),
@@ -138,14 +138,14 @@ fn of_too_many_sessions_the_one_that_is_away_longest_goes() {
     let mut core = core(Saved { sessions, ..Saved::default() }, now);
     let (id, _) = connect(&mut core, b'a', 100, now);
     assert_eq!(core.totals().sessions, limits::SESSIONS_AWAY + 1);
-    core.closed(id, now);
+    core.remove(id, now);
     assert_eq!(core.totals().sessions, limits::SESSIONS_AWAY);
     assert!(!core.clients.contains_key(format!("client-{most}").as_str()));
     assert!(core.clients.contains_key("client-1") && core.clients.contains_key("a"));
 }
 
 #[test]
-fn a_retained_message_ends_when_its_time_is_over() {
+fn a_retained_message_is_deleted_at_its_expiry() {
     let now = clock::now();
     let retained =
         vec![(message("a"), Qos::AtLeastOnce, Some(now.wall_ms + 5_000)), (message("b"), Qos::AtMostOnce, None)];

@@ -1,4 +1,4 @@
-//! What was kept, read when the broker starts.
+//! Loads the stored state when the broker starts.
 
 use rusqlite::{Connection, Row};
 
@@ -9,7 +9,7 @@ use crate::{
     message::Message,
 };
 
-/// All of it.
+/// The stored state.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
     pub(crate) sessions: Vec<SavedSession>,
@@ -46,7 +46,7 @@ pub(crate) struct SavedMessage {
     pub(crate) retain: bool,
     pub(crate) subscription_ids: Box<[u32]>,
     pub(crate) expires_ms: Option<i64>,
-    /// `None`: only PUBREL is left.
+    /// `None` if only PUBREL may have to be sent.
     pub(crate) message: Option<Message>,
 }
 

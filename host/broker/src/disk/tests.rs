@@ -1,11 +1,11 @@
-//! A disk that does not take what it is given.
+//! Tests of failing transactions.
 
 use std::{
     sync::{Arc, mpsc},
     thread,
 };
 
-use super::{Op, Ticket, Writer, open};
+use super::{CommitToken, Op, Writer, open};
 use crate::{codec::Qos, message::Message};
 
 fn retain(topic: &str) -> Vec<Op> {
@@ -14,8 +14,8 @@ fn retain(topic: &str) -> Vec<Op> {
     vec![Op::Retain { message: Arc::new(message), qos: Qos::AtLeastOnce, expires_ms: None }]
 }
 
-/// A writer, what it reports, and another connection to its database, which makes each transaction fail.
-fn broken() -> (tempfile::TempDir, Writer, mpsc::Receiver<Ticket>, rusqlite::Connection) {
+/// Returns a writer, its durable transactions, and another connection to its database, which makes each transaction fail.
+fn broken() -> (tempfile::TempDir, Writer, mpsc::Receiver<CommitToken>, rusqlite::Connection) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("broker.db");
     let (connection, _) = open(&path).expect("a database");
@@ -23,7 +23,7 @@ fn broken() -> (tempfile::TempDir, Writer, mpsc::Receiver<Ticket>, rusqlite::Con
     let full = "CREATE TRIGGER full BEFORE INSERT ON retained BEGIN SELECT RAISE(ABORT, 'full'); END";
     other.execute_batch(full).expect("a trigger");
     let (durable_in, durable) = mpsc::channel();
-    let writer = Writer::start(connection, move |ticket| durable_in.send(ticket).expect("it is waited for"));
+    let writer = Writer::start(connection, move |token| durable_in.send(token).expect("the receiver exists"));
     (folder, writer.expect("a thread"), durable, other)
 }
 
@@ -37,7 +37,7 @@ fn what_cannot_be_written_is_written_when_it_can() {
     assert!(durable.try_recv().is_err(), "it is not durable");
     writer.disk().commit(2, retain("b"));
     other.execute_batch("DROP TRIGGER full").expect("it was there");
-    while durable.recv().expect("it goes on") < 2 {}
+    while durable.recv().expect("it retries") < 2 {}
     assert!(!writer.is_failing());
     writer.close();
     while !writer.is_closed() {
@@ -56,5 +56,5 @@ fn a_broken_disk_does_not_keep_the_broker_from_stopping() {
     while !writer.is_closed() {
         thread::yield_now();
     }
-    assert!(durable.recv().is_err(), "nothing was promised");
+    assert!(durable.recv().is_err(), "nothing is durable");
 }

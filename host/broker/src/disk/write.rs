@@ -1,4 +1,4 @@
-//! The thread that makes transactions.
+//! The disk thread, which makes the transactions.
 
 use std::{
     sync::{atomic::Ordering, mpsc::Receiver},
@@ -7,19 +7,19 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{Disk, Op, Order, QueueOp, Ticket, Will};
+use super::{CommitToken, Disk, Op, Order, QueueOp, Will};
 use crate::{codec::SubscribeOptions, limits};
 
-pub(super) fn run(mut connection: Connection, orders: &Receiver<Order>, disk: &Disk, durable: &dyn Fn(Ticket)) {
+pub(super) fn run(mut connection: Connection, orders: &Receiver<Order>, disk: &Disk, durable: &dyn Fn(CommitToken)) {
     let mut is_open = true;
     while is_open {
         let Ok(order) = orders.recv() else { return };
         let (mut gathered, mut bytes, mut last) = (Vec::new(), 0, 0);
-        // Everything that has come while the last transaction was flushed is the next one.
+        // Everything that arrived during the last transaction forms the next one.
         for order in std::iter::once(order).chain(std::iter::from_fn(|| orders.try_recv().ok())) {
             match order {
-                Order::Commit { ticket, ops, bytes: more } => {
-                    last = ticket;
+                Order::Commit { token, ops, bytes: more } => {
+                    last = token;
                     bytes += more;
                     gathered.push(ops);
                     if bytes > limits::DISK_BACKLOG_BYTES {
@@ -43,7 +43,8 @@ pub(super) fn run(mut connection: Connection, orders: &Receiver<Order>, disk: &D
     }
 }
 
-/// Tries until it is done: what waits for it is not acknowledged meanwhile. When the broker stops, once more.
+/// Retries until the transaction succeeds; the messages in it are not acknowledged meanwhile. When the broker stops, it tries
+/// only once more.
 fn commit_with_retries(connection: &mut Connection, gathered: &[Vec<Op>], disk: &Disk) -> bool {
     let mut is_first = true;
     loop {
@@ -51,14 +52,14 @@ fn commit_with_retries(connection: &mut Connection, gathered: &[Vec<Op>], disk: 
         let Err(error) = commit(connection, gathered) else {
             if !is_first {
                 disk.is_failing.store(false, Ordering::Relaxed);
-                tracing::info!("built-in broker: sessions and retained messages are written again");
+                tracing::info!("built-in broker: sessions and retained messages can be written again");
             }
             return true;
         };
         if is_first || is_last {
             tracing::error!(
-                "built-in broker: sessions and retained messages cannot be written: {error}; messages that have to be \
-                 kept are not acknowledged until they can"
+                "built-in broker: sessions and retained messages cannot be written: {error}; messages that must be \
+                 stored are not acknowledged until they can"
             );
         }
         if is_last {
@@ -160,7 +161,7 @@ fn write(connection: &Connection, op: &Op) -> rusqlite::Result<()> {
     }
 }
 
-/// As in SUBSCRIBE.
+/// Encodes options as in SUBSCRIBE.
 pub(super) fn to_number(options: SubscribeOptions) -> u8 {
     let SubscribeOptions { qos, no_local, retain_as_published, retain_handling } = options;
     qos as u8 | u8::from(no_local) << 2 | u8::from(retain_as_published) << 3 | retain_handling << 4

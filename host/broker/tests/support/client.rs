@@ -1,4 +1,4 @@
-//! A client that says exactly what it is asked to say.
+//! A client that sends exactly the given packets.
 
 use std::{
     io::{Read as _, Write as _},
@@ -20,17 +20,17 @@ impl Client {
         self.stream.write_all(bytes).expect("it is connected");
     }
 
-    /// The same of a connection that may be over.
+    /// Sends on a connection that may have ended.
     pub fn try_send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// The next packet; panics at the end of the connection.
+    /// Returns the next packet. Panics at the end of the connection.
     pub fn next(&mut self) -> Packet {
-        self.next_or_end().expect("the connection goes on")
+        self.next_or_end().expect("the connection continues")
     }
 
-    /// The next packet, or `None` where the connection has ended.
+    /// Returns the next packet, or `None` at the end of the connection.
     pub fn next_or_end(&mut self) -> Option<Packet> {
         loop {
             if let Some((packet, length)) = cut(&self.read) {
@@ -47,7 +47,7 @@ impl Client {
         }
     }
 
-    /// Packets until the connection ends; then their first bytes and reason.
+    /// Reads until the connection ends. Returns the reason, if there is one.
     pub fn ended(&mut self) -> Option<u8> {
         let mut reason = None;
         while let Some(packet) = self.next_or_end() {
@@ -58,7 +58,7 @@ impl Client {
         reason
     }
 
-    /// Publishes, and goes through with the acknowledgement; gives its reason code.
+    /// Publishes, and completes the acknowledgement. Returns its reason code.
     pub fn publish(&mut self, message: &Message) -> u8 {
         self.send(&message.packet(self.version));
         let reason = |packet: &Packet| packet.body.get(2).copied().unwrap_or(0);
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// The next packet of a kind; messages that come first are put back behind it.
+    /// Returns the next packet of a kind. Messages before it are put back behind it.
     fn until(&mut self, first: u8) -> Packet {
         let mut skipped = Vec::new();
         loop {
@@ -99,7 +99,7 @@ impl Client {
         self.subscribe_with(filters, &[])
     }
 
-    /// With options and properties; gives the codes of SUBACK.
+    /// Subscribes with options and properties. Returns the codes of SUBACK.
     pub fn subscribe_with(&mut self, filters: &[(&str, u8)], properties: &[u8]) -> Vec<u8> {
         let mut body = vec![0, 9];
         if self.version == 5 {
@@ -126,7 +126,7 @@ impl Client {
         self.until(0xB0).body[if self.version == 5 { 3 } else { 2 }..].to_vec()
     }
 
-    /// The next packet, which is a message; it is not acknowledged.
+    /// Returns the next packet, which must be a message, without acknowledging it.
     pub fn unacknowledged(&mut self) -> Message {
         let Packet { first, body } = self.next();
         assert_eq!(first >> 4, 3, "{first:x} {body:?}");
@@ -148,7 +148,7 @@ impl Client {
         Message { topic, payload: rest.to_vec(), qos, retain, dup, id, properties: Vec::new(), found }
     }
 
-    /// The next packet, which is a message, and is acknowledged.
+    /// Returns the next packet, which must be a message, and acknowledges it.
     pub fn message(&mut self) -> Message {
         let message = self.unacknowledged();
         self.acknowledge(&message);
@@ -167,24 +167,24 @@ impl Client {
         }
     }
 
-    /// That nothing has arrived: the broker answers in the order in which it works.
+    /// Checks that nothing has arrived, by a PINGREQ: the broker answers in order.
     pub fn quiet(&mut self) {
         self.send(&[0xC0, 0]);
         assert_eq!(self.next(), Packet { first: 0xD0, body: Vec::new() });
     }
 
-    /// As a client should, with a reason and properties of MQTT 5.
+    /// Disconnects properly, with a reason and properties of MQTT 5.
     pub fn disconnect(mut self, body: &[u8]) {
         self.send(&packet(0xE0, body));
         assert_eq!(self.next_or_end(), None);
     }
 
-    /// What is left of it for a program that speaks for itself.
+    /// Returns the stream.
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }
 
-    /// As a client that crashes; returns when the broker has noticed, as far as can be seen.
+    /// Closes the connection as a crashed client does. Returns when the broker has most likely detected it.
     pub fn crash(self) {
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }

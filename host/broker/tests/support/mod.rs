@@ -24,7 +24,7 @@ pub use self::{
     packets::{Connect, Message, packet},
 };
 
-/// Long: it only ends a test that would otherwise hang.
+/// A long limit, which only ends a test that would otherwise hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker that tests connect to.
@@ -49,18 +49,18 @@ impl Target {
         target
     }
 
-    /// Starts it (again), with what it remembers.
+    /// Starts or restarts the broker with its stored state.
     pub fn start(&mut self) {
         let settings = Settings::new(vec![([127, 0, 0, 1], self.port).into()], self.file(), "host".to_owned());
         self.running = Running::BuiltIn(Broker::start(settings).expect("it starts"));
     }
 
-    /// In a process of its own, which can be killed: this test program runs the test `serve`.
+    /// Starts the broker in a process that can be killed: this test program runs the test `serve`.
     pub fn start_process(&mut self) {
         self.start_by(Command::new(std::env::current_exe().expect("it has a path")));
     }
 
-    /// The same, where only so many files may be open.
+    /// Starts the broker in a process with a limit of open files.
     pub fn start_limited(&mut self, files: u32) {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
@@ -130,7 +130,7 @@ impl Target {
         client
     }
 
-    /// With the return code and the properties of CONNACK.
+    /// Connects, and returns the return code and the properties of CONNACK.
     pub fn try_connect(&self, connect: &Connect) -> (Client, u8, Vec<(u8, Vec<u8>)>) {
         let mut client = self.open(connect.version);
         client.send(&connect.packet());
@@ -141,7 +141,7 @@ impl Target {
         (client, code, if connect.version == 5 { properties(&connack.body[2..]).0 } else { Vec::new() })
     }
 
-    /// A connection on which nothing was said.
+    /// Opens a connection without CONNECT.
     pub fn open(&self, version: u8) -> Client {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         stream.set_nodelay(true).expect("a socket");
@@ -149,8 +149,8 @@ impl Target {
         Client { stream, read: Vec::new(), version, session_present: false }
     }
 
-    /// That it serves a client as if nothing had happened.
-    pub fn is_alive(&self) {
+    /// Checks that the broker serves a client.
+    pub fn check_alive(&self) {
         let mut client = self.connect(&Connect::five(""));
         client.subscribe(&[("alive", 1)]);
         client.publish(&Message::new("alive", b"yes").qos(1));
@@ -172,8 +172,8 @@ fn block_on(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future);
 }
 
-/// The broker of [`Target::start_process`].
-pub fn serve_if_asked() {
+/// Runs the broker of [`Target::start_process`].
+pub fn serve_if_requested() {
     let (Ok(port), Ok(file)) = (std::env::var("SERVE_PORT"), std::env::var("SERVE_FILE")) else { return };
     let address = ([127, 0, 0, 1], port.parse().expect("a port")).into();
     let broker = Broker::start(Settings::new(vec![address], file.into(), "host".to_owned())).expect("it starts");

@@ -1,6 +1,6 @@
-//! Packets of MQTT, written and read without the broker's own code.
+//! Encodes and decodes packets without the broker's own codec.
 
-/// What a client says in CONNECT.
+/// The contents of CONNECT.
 #[derive(Clone, Debug)]
 pub struct Connect {
     pub version: u8,
@@ -29,7 +29,7 @@ impl Connect {
         Self { version: 4, ..Self::five(id) }
     }
 
-    /// With a session that lasts.
+    /// Requests a persistent session.
     pub fn lasting(mut self) -> Self {
         self.clean = false;
         if self.version == 5 {
@@ -153,7 +153,7 @@ impl Message {
         packet(0x30 | u8::from(self.dup) << 3 | self.qos << 1 | u8::from(self.retain), &body)
     }
 
-    /// What a property says.
+    /// Returns the value of a property.
     pub fn property(&self, id: u8) -> Option<&[u8]> {
         self.found.iter().find(|(found, _)| *found == id).map(|(_, value)| value.as_slice())
     }
@@ -180,7 +180,7 @@ pub fn cut(bytes: &[u8]) -> Option<(Packet, usize)> {
     Some((Packet { first: bytes[0], body }, at + length))
 }
 
-/// Properties as pairs of an identifier and bytes, and how many bytes they have with their length.
+/// Decodes properties into pairs of an identifier and bytes. Returns their length as well.
 pub fn properties(bytes: &[u8]) -> (Vec<(u8, Vec<u8>)>, usize) {
     let (mut length, mut at, mut shift) = (0_usize, 0, 0);
     loop {

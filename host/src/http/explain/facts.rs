@@ -45,7 +45,7 @@ pub(super) struct Planned {
     pub(super) origin: Origin,
     /// All occurrences up to here are decided.
     pub(super) watermark: Instant,
-    pub(super) overrides: Override,
+    pub(super) job_override: Override,
     pub(super) paused: Option<Level>,
 }
 
@@ -104,7 +104,7 @@ impl Facts {
                 next: view.next,
                 origin: view.origin,
                 watermark: view.watermark,
-                overrides: view.job_override.cloned().unwrap_or_default(),
+                job_override: view.job_override.cloned().unwrap_or_default(),
                 paused: view.paused,
             }),
             is_linked: scheduler.link_since().is_some(),

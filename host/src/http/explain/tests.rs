@@ -62,8 +62,8 @@ fn planned(trigger: &str) -> Planned {
         policy: Policy::default(),
     };
     let (next, watermark) = (NextRun::Due(at("2027-03-02T06:30:00Z")), at(DUE));
-    let (origin, overrides) = (Origin::Trigger, Override::default());
-    Planned { job: PackedJob::from(&job), next, origin, watermark, overrides, paused: None }
+    let (origin, job_override) = (Origin::Trigger, Override::default());
+    Planned { job: PackedJob::from(&job), next, origin, watermark, job_override, paused: None }
 }
 
 fn facts(trigger: &str) -> Facts {
@@ -353,7 +353,7 @@ fn an_occurrence_without_a_record_is_explained_by_the_plan_and_the_clock() {
             "will be skipped, because its device is paused",
         ),
         (
-            with(|job| job.overrides.skip = Some(at("2027-03-02T06:30:00Z"))),
+            with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))),
             tomorrow,
             "due",
             "because the operator requested it",

@@ -87,7 +87,7 @@ pub(in super::super) async fn roll_back(
     State(state): State<ApiState>,
     Path(PluginPath { plugin: Plugin(plugin) }): Path<PluginPath>,
 ) -> Answered<RolledBackRecord> {
-    if state.plugins().board.plugin(&plugin).is_none() {
+    if state.plugins().statuses.plugin(&plugin).is_none() {
         return Err(not_found(&state, Part::Plugin(plugin)).await);
     }
     let Installed { component, .. } = state.plugins().installer.roll_back(&plugin).await?;

@@ -161,7 +161,7 @@ fn errors_have_a_place_and_a_hint() {
         ("[limits]\nmemory_mib = 9999", "coop-door.toml:2:14: `memory_mib` is 9999, and must be 1 to 2048"),
         ("[limits]\njobs = 0", "coop-door.toml:2:8: `jobs` is 0, and must be 1 to 10000"),
         ("[limits]\nmemory_mb = 9", "coop-door.toml:2:1: unknown key `memory_mb`\nhint: did you mean `memory_mib`?"),
-        ("[config]\nx = inf", "coop-door.toml:2:5: `x` is not a number that JSON can say"),
+        ("[config]\nx = inf", "coop-door.toml:2:5: `x` is not a number that JSON can represent"),
         (
             "config = 1",
             "coop-door.toml:1:10: `config` is a whole number, and must be a table\nhint: write its keys below",

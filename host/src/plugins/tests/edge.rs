@@ -39,7 +39,7 @@ impl TestFolder {
             site: site(),
             rules: Rules::default(),
             known,
-            feed: crate::event_log::EventLog::default(),
+            event_log: crate::event_log::EventLog::default(),
         };
         Edge { plugins: start(options, sender).unwrap(), events }
     }
@@ -166,7 +166,7 @@ async fn trials_leave_only_the_last_compiled_components() {
     let place = TestFolder::new();
     place.put("porch.toml", b"[[device]]\nname = \"north\"\n[[device]]\nname = \"south\"\n");
     let edge = place.start(Vec::new());
-    let installer = edge.plugins.for_people().installer;
+    let installer = edge.plugins.handle().installer;
     for number in 1..=5 {
         let loaded = installer.try_out(&name("porch"), guests::numbered(number).into()).await.unwrap();
         assert_eq!(loaded.devices.len(), 2, "with the settings in the folder");
@@ -179,14 +179,14 @@ async fn trials_leave_only_the_last_compiled_components() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert_eq!((entries("versions"), fs::read_dir(place.folder.path()).unwrap().count()), (0, 1));
-    assert!(edge.plugins.for_people().board.plugin(&name("porch")).is_none());
+    assert!(edge.plugins.handle().statuses.plugin(&name("porch")).is_none());
 }
 
 #[tokio::test]
 async fn usage_spans_versions_and_the_previous_version_is_known_until_removal() {
     let place = TestFolder::new();
     let mut edge = place.start(Vec::new());
-    let PluginHandle { board: statuses, installer, .. } = edge.plugins.for_people();
+    let PluginHandle { statuses, installer, .. } = edge.plugins.handle();
     installer.install(&name("porch"), guests::numbered(1).into()).await.unwrap();
     let first = edge.loaded().await.version;
     place.put("porch.wasm", &guests::guest(guests::TRAPS));
@@ -204,7 +204,7 @@ async fn usage_spans_versions_and_the_previous_version_is_known_until_removal() 
     edge.plugins.stop();
 
     let mut edge = place.start(vec![(name("porch"), second)]);
-    let PluginHandle { board: statuses, installer, .. } = edge.plugins.for_people();
+    let PluginHandle { statuses, installer, .. } = edge.plugins.handle();
     assert_eq!(installer.roll_back(&name("porch")).await.unwrap().component, first.component);
     assert_eq!(edge.loaded().await.version, first);
     assert_eq!(statuses.plugin(&name("porch")).unwrap().previous, Some(second.component));

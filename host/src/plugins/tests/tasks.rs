@@ -43,16 +43,16 @@ async fn tasks_are_listed_checked_and_run() {
     let unknown = answer(&mut edge, "dry").await.unwrap_err();
     assert_eq!(unknown, "`task.name` `dry`: the plugin has no such task, only `water`");
 
-    let queries = edge.plugins.for_people().inquiries;
+    let queries = edge.plugins.handle().queries;
     let tasks = queries.tasks(name("porch")).await.unwrap();
     assert_eq!((tasks.len(), tasks[0].summary.as_str()), (1, "Water the porch"));
     let porch = DeviceName::parse("porch").unwrap();
-    let simulated = queries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{}".into()).await;
+    let simulated = queries.dry_run_task(name("porch"), porch.clone(), "water".into(), "{}".into()).await;
     assert_eq!(simulated, Ok(reply));
-    let wrong = queries.rehearse_task(name("porch"), porch.clone(), "water".into(), "{".into()).await.unwrap_err();
+    let wrong = queries.dry_run_task(name("porch"), porch.clone(), "water".into(), "{".into()).await.unwrap_err();
     assert!(wrong.starts_with("`task.args`: they are not JSON: "), "{wrong}");
     let south = DeviceName::parse("south").unwrap();
-    let absent = queries.rehearse_task(name("porch"), south, "water".into(), "{}".into()).await;
+    let absent = queries.dry_run_task(name("porch"), south, "water".into(), "{}".into()).await;
     assert_eq!(absent, Err("the plugin has no device `south`".into()));
     assert!(queries.tasks(name("barn")).await.is_err());
 
@@ -95,7 +95,7 @@ async fn a_task_call_to_a_plugin_without_tasks_fails() {
     edge.loaded().await;
     let none = answer(&mut edge, "water").await.unwrap_err();
     assert_eq!(none, "`task.name` `water`: the plugin has no tasks");
-    assert_eq!(edge.plugins.for_people().inquiries.tasks(name("porch")).await, Ok(Vec::new()));
+    assert_eq!(edge.plugins.handle().queries.tasks(name("porch")).await, Ok(Vec::new()));
 }
 
 #[tokio::test]

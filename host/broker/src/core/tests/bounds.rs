@@ -1,10 +1,10 @@
-//! What one client may cost others, and what it may not be denied.
+//! Tests of the bounds between clients.
 
 use super::*;
 
 /// A subscriber that reads and never acknowledges.
 #[test]
-fn a_client_that_does_not_acknowledge_costs_only_itself() {
+fn a_client_that_does_not_acknowledge_affects_only_itself() {
     let now = clock::now();
     let mut core = core(Saved::default(), now);
     let (from, _) = connect(&mut core, b'f', 0, now);
@@ -23,7 +23,7 @@ fn a_client_that_does_not_acknowledge_costs_only_itself() {
                 sent += if id == silent { output.len() } else { 0 };
             }
         }
-        assert!(sent > 900_000, "it gets what it may have at once");
+        assert!(sent > 900_000, "it receives its window");
         assert!(sent < limits::IN_FLIGHT_BYTES + 2_000_000, "{sent} bytes at once");
         publish(&mut core, from, "q", b"x", 2, now);
         assert_eq!(core.take_output(quick, now).first(), Some(&0x32), "others get theirs");
@@ -32,9 +32,9 @@ fn a_client_that_does_not_acknowledge_costs_only_itself() {
     assert!(core.queued_bytes.load(std::sync::atomic::Ordering::Relaxed) <= limits::QUEUES_BYTES);
 }
 
-/// Levels of filters that are passed on the way to none are work, too.
+/// Levels of filters that are visited without a match count as work.
 #[test]
-fn a_topic_that_passes_many_filters_is_work() {
+fn visited_levels_count_as_work() {
     let now = clock::now();
     let mut core = core(Saved::default(), now);
     for client in *b"01" {
@@ -52,9 +52,9 @@ fn a_topic_that_passes_many_filters_is_work() {
     assert!(turns < 3, "others have their turn after {turns}");
 }
 
-/// One SUBSCRIBE that looks at each retained message a hundred times does it in many turns, and the client gets them all.
+/// One SUBSCRIBE that visits each retained message a hundred times takes many turns, and the client receives all of them.
 #[test]
-fn retained_messages_are_looked_up_a_part_at_a_time() {
+fn retained_messages_are_sent_in_many_turns() {
     let now = clock::now();
     let names = (0..limits::RETAINED_MESSAGES).map(|number| format!("r/{number}"));
     let retained = names.map(|topic| (message(&topic), Qos::AtLeastOnce, None)).collect();
@@ -86,7 +86,7 @@ fn retained_messages_are_looked_up_a_part_at_a_time() {
     assert!(turns > 20);
 }
 
-/// What has not been sent when a client unsubscribes is not sent.
+/// Messages that were not sent when a client unsubscribes are not sent later.
 #[test]
 fn retained_messages_end_with_the_subscription() {
     let now = clock::now();
@@ -103,9 +103,9 @@ fn retained_messages_end_with_the_subscription() {
     assert!(first > 1_000_000 && rest.len() < 100, "{first} bytes, and {} after UNSUBSCRIBE", rest.len());
 }
 
-/// A large message for many lasting sessions: what does not fit is not written first and then deleted.
+/// A large message for many persistent sessions: copies that do not fit are not written first and then deleted.
 #[test]
-fn what_is_dropped_at_once_is_not_written() {
+fn messages_dropped_at_once_are_not_written() {
     let now = clock::now();
     let sessions = (1..=500).map(|id| SavedSession { id, client: format!("c{id}"), expiry_s: 100, away_ms: None });
     let options =
@@ -114,7 +114,7 @@ fn what_is_dropped_at_once_is_not_written() {
         (1..=500).map(|session| SavedSubscription { session, filter: "t".to_owned(), options, id: None }).collect();
     let mut core = core(Saved { sessions: sessions.collect(), subscriptions, ..Saved::default() }, now);
     let payload = vec![0; 1_000_000];
-    let news = News {
+    let publication = Publication {
         from: None,
         topic: "t",
         payload: &payload,
@@ -123,15 +123,15 @@ fn what_is_dropped_at_once_is_not_written() {
         retain: false,
         expires: None,
     };
-    core.route(&news, now);
+    core.route(&publication, now);
     let bytes: usize = core.take_ops().iter().map(Op::size).sum();
     assert!((10_000_000..=limits::QUEUES_BYTES).contains(&bytes), "{bytes}");
     assert!(core.totals().dropped > 400);
 }
 
-/// Levels of filters that are made or removed are work, too.
+/// Levels of filters that are created or removed count as work.
 #[test]
-fn long_filters_are_work() {
+fn long_filters_count_as_work() {
     let now = clock::now();
     let mut core = core(Saved::default(), now);
     let (id, _) = connect(&mut core, b'a', 0, now);
@@ -150,7 +150,7 @@ fn long_filters_are_work() {
     assert_eq!(core.totals().subscriptions, 0);
 }
 
-/// Topics that aliases stand for are bounded over all clients, and free when clients go.
+/// The topics of aliases are bounded for all clients together, and released when clients disconnect.
 #[test]
 fn topic_aliases_are_bounded() {
     let now = clock::now();
@@ -169,16 +169,16 @@ fn topic_aliases_are_bounded() {
         }
         assert_eq!(core.totals.alias_bytes, limits::TOPIC_BYTES);
         core.totals.alias_bytes += limits::ALIASES_BYTES - limits::TOPIC_BYTES;
-        assert_eq!(set(&mut core, id, 1), Next::Continue, "one that replaces another has its room");
+        assert_eq!(set(&mut core, id, 1), Next::Continue, "a replacement fits");
         assert_eq!(set(&mut core, id, 2), Next::Close);
         core.totals.alias_bytes -= limits::ALIASES_BYTES - limits::TOPIC_BYTES;
         assert_eq!(core.totals.alias_bytes, 0);
     }
 }
 
-/// A client is sent no packet that is larger than it takes [MQTT-3.1.2-24].
+/// No packet exceeds the client's maximum [MQTT-3.1.2-24].
 #[test]
-fn an_answer_that_is_larger_than_a_client_takes_ends_it() {
+fn an_answer_beyond_the_maximum_packet_size_ends_the_connection() {
     let now = clock::now();
     let mut core = core(Saved::default(), now);
     let id = core.open(Arc::new(Notify::new()), now);
@@ -193,9 +193,9 @@ fn an_answer_that_is_larger_than_a_client_takes_ends_it() {
     assert_eq!(core.totals().sessions, 0);
 }
 
-/// Many clients that were light until now cannot keep the host's own client waiting.
+/// Many clients that become active at the same time do not delay the host's own client.
 #[test]
-fn a_round_has_an_end() {
+fn the_work_of_a_round_is_bounded() {
     let now = clock::now();
     let mut core = core(Saved::default(), now);
     core.admission.privileged.push("h".to_owned());
@@ -216,7 +216,7 @@ fn a_round_has_an_end() {
     assert!(!core.has_to_wait(other));
 }
 
-/// What one message holds besides its own bytes counts, too.
+/// The size of a queued message includes its subscription identifiers.
 #[test]
 fn subscription_identifiers_count_in_a_queue() {
     let now = clock::now();
@@ -230,7 +230,7 @@ fn subscription_identifiers_count_in_a_queue() {
     assert!(core.totals().queue_bytes > 4_000, "{}", core.totals().queue_bytes);
 }
 
-/// A client that lasts sends as many messages of QoS 2 at once as CONNACK allows, before any of it is on disk.
+/// A persistent client sends as many messages at QoS 2 as CONNACK allows, before any of them is on disk.
 #[test]
 fn a_client_may_use_the_whole_receive_maximum() {
     let now = clock::now();
@@ -244,7 +244,7 @@ fn a_client_may_use_the_whole_receive_maximum() {
     }
 }
 
-/// Packet identifiers of 3.1.1 clients, which know no receive maximum, are bounded over all sessions.
+/// Packet identifiers of 3.1.1 clients, which have no receive maximum, are bounded for all sessions together.
 #[test]
 fn messages_that_are_never_released_are_bounded() {
     let now = clock::now();
@@ -269,7 +269,7 @@ fn messages_that_are_never_released_are_bounded() {
     assert_eq!(core.receive(id, 0x34, &[0, 1, b't', 0, 1], now), Next::Continue, "an ordinary client is served");
 }
 
-/// With a disk that takes nothing, a client still knows that its broker is there.
+/// PINGRESP does not wait for a failing disk.
 #[test]
 fn a_ping_is_answered_while_the_disk_is_full() {
     let now = clock::now();
@@ -281,15 +281,15 @@ fn a_ping_is_answered_while_the_disk_is_full() {
     assert_eq!(core.take_output(id, now), [0xD0, 0]);
 }
 
-/// PUBREL says that a message is over: it waits for the disk, over a new connection, too.
+/// PUBREL ends a message, so that it waits for the disk, on a new connection as well.
 #[test]
-fn a_message_is_not_released_before_that_is_on_disk() {
+fn pubrel_waits_until_the_release_is_on_disk() {
     let now = clock::now();
     let mut core = core(Saved::default(), now);
     let (id, _) = connect(&mut core, b'a', 100, now);
     subscribe(&mut core, id, "t", 2, &[], now);
     publish(&mut core, id, "t", b"x", 4, now);
-    core.durable(core.ticket - 1, now);
+    core.set_durable(core.token - 1, now);
     let output = core.take_output(id, now);
     assert!(output.contains(&0x34), "the message is delivered: {output:x?}");
     core.receive(id, 0x50, &[0, 1], now);
@@ -297,11 +297,11 @@ fn a_message_is_not_released_before_that_is_on_disk() {
     let again = core.open(Arc::new(Notify::new()), now);
     core.receive(again, 0x10, b"\0\x04MQTT\x05\0\0\0\x05\x11\0\0\0\x64\0\x01a", now);
     assert!(!core.take_output(again, now).contains(&0x62), "it is not on disk");
-    core.durable(core.ticket - 1, now);
+    core.set_durable(core.token - 1, now);
     assert_eq!(core.take_output(again, now), [0x62, 2, 0, 1]);
 }
 
-/// A client that wants its session to end with the connection has a minute like any other.
+/// The will of a client without a persistent session waits a minute as well.
 #[test]
 fn a_session_that_ended_with_the_broker_leaves_its_will() {
     let now = clock::now();

@@ -101,7 +101,7 @@ fn a_past_occurrence_that_has_not_started_is_explained_by_its_start_or_its_skip(
         explanation.sentence
     );
     assert_eq!(explanation.notes, ["it is due next Tue 2027-03-02 06:30:00 GMT"]);
-    let skipped = soon(|planned| planned.overrides.skip = Some(at(DUE)));
+    let skipped = soon(|planned| planned.job_override.skip = Some(at(DUE)));
     assert!(
         skipped.sentence.ends_with("and will be skipped, because the operator requested it"),
         "{}",

@@ -1,17 +1,17 @@
-//! Lines of the log about one kind of trouble, which may come many times a second.
+//! Limits the rate of warnings that may occur many times a second.
 
 use std::{fmt, time::Instant};
 
 use crate::{clock::Now, limits};
 
-/// At most one line in a while; the next one says how many there would have been.
+/// Logs at most one warning per interval. The next one has the number of suppressed ones.
 #[derive(Debug, Default)]
-pub(crate) struct Rare {
+pub(crate) struct RateLimited {
     last: Option<Instant>,
-    since: u64,
+    suppressed: u64,
 }
 
-/// The end of such a line.
+/// The number of suppressed warnings, as the end of the next one.
 #[derive(Debug)]
 pub(crate) struct More(u64);
 
@@ -24,14 +24,14 @@ impl fmt::Display for More {
     }
 }
 
-impl Rare {
-    /// Logs it, or counts it.
+impl RateLimited {
+    /// Logs a warning, or counts it as suppressed.
     pub(crate) fn warn(&mut self, now: Now, log: impl FnOnce(More)) {
         if self.last.is_some_and(|last| now.monotonic.saturating_duration_since(last) < limits::LOG_EVERY) {
-            self.since += 1;
+            self.suppressed += 1;
             return;
         }
         self.last = Some(now.monotonic);
-        log(More(std::mem::take(&mut self.since)));
+        log(More(std::mem::take(&mut self.suppressed)));
     }
 }
