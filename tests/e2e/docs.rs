@@ -25,7 +25,7 @@ const PAGES: [(&str, &[(&str, &str)]); 6] = [
 ];
 
 /// Commands in `sh` blocks that this test does not run, and where they are tested instead.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("make run", "it runs until it is stopped: each end-to-end test runs the same program"),
     ("make test", "it runs this test"),
     ("make deb", "it takes minutes: `make deb-check` runs it"),

@@ -56,7 +56,7 @@ pub(super) const CREDIT: u16 = 1_000;
 const SUBSCRIPTIONS: usize = 1_000;
 /// Orders taken at the same time, so that they leave with one write.
 const ORDERS_PER_WRITE: usize = 64;
-/// While more bytes than this are queued for the socket, no further order is taken. This bounds the memory of a slow broker.
+/// While more bytes than this are queued for the socket, no further order is taken. This bounds the memory that a slow broker takes.
 const OUTGOING_BYTES: usize = 256 * 1024;
 /// The most bytes of one read. Even with [`REST`] after each read, this is more than brokers send in small packets.
 const READ_BYTES: usize = 64 * 1024;
@@ -81,13 +81,13 @@ const DISCONNECT: Duration = Duration::from_millis(500);
 
 /// The state that is carried over from one connection to the next.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct CarriedState {
     pub(super) suspects: Suspects,
     echoes: Echoes,
     info: LinkInfo,
 }
 
-impl Memory {
+impl CarriedState {
     pub(super) fn new(info: LinkInfo, now: Instant) -> Self {
         Self { suspects: Suspects::new(now), echoes: Echoes::default(), info }
     }
@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         link: LinkId,
         (keep_alive, status_topic): (Duration, Option<Topic>),
         (limits, incoming): (Limits, BytesMut),
-        Memory { suspects, echoes, info }: Memory,
+        CarriedState { suspects, echoes, info }: CarriedState,
     ) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let server_keep_alive =

@@ -213,8 +213,8 @@ impl Recent {
 
     /// Records the answer to a packet: the broker has processed those before it.
     pub(super) fn answered(&mut self, id: u16) {
-        if let Some(place) = self.packets.iter().position(|packet| packet.id == Some(id)) {
-            self.forget(place);
+        if let Some(index) = self.packets.iter().position(|packet| packet.id == Some(id)) {
+            self.forget(index);
         }
     }
 

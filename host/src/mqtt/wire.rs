@@ -216,10 +216,10 @@ fn granted(body: &[u8]) -> Result<Ack, Failure> {
 /// Decodes a variable byte integer. Returns how many bytes it takes, and its value. MQTT 5.0, section 1.5.5.
 fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut length = 0;
-    for (place, byte) in bytes.iter().take(4).enumerate() {
-        length |= usize::from(byte & 0x7F) << (7 * place);
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
-            return Some((place + 1, length));
+            return Some((index + 1, length));
         }
     }
     None

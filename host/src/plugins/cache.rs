@@ -45,7 +45,7 @@ pub(super) struct Cache {
 /// A lane runs one compile at a time.
 #[derive(Debug)]
 struct Lane {
-    turn: Semaphore,
+    permit: Semaphore,
     bounds: Bounds,
 }
 
@@ -116,26 +116,26 @@ impl Cache {
             key,
             compatibility: hasher.finish(),
             engine: engine.clone(),
-            long: Lane { turn: Semaphore::new(1), bounds: long },
-            short: Lane { turn: Semaphore::new(1), bounds: short },
+            long: Lane { permit: Semaphore::new(1), bounds: long },
+            short: Lane { permit: Semaphore::new(1), bounds: short },
             parts: AtomicU64::new(0),
         })
     }
 
     /// Compiles a component that is not in the cache.
     pub(super) async fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Component, CacheError> {
-        let (turn, bounds) = tokio::select! {
+        let (permit, bounds) = tokio::select! {
             biased;
-            turn = self.long.turn.acquire() => (turn, self.long.bounds),
-            turn = self.short.turn.acquire() => (turn, self.short.bounds),
+            permit = self.long.permit.acquire() => (permit, self.long.bounds),
+            permit = self.short.permit.acquire() => (permit, self.short.bounds),
         };
         match self.compile_within(digest, bytes, bounds).await {
             // The other lane has higher limits.
             Err(CacheError::Compile(CompileError::Wall(_) | CompileError::Memory(_)))
                 if bounds == self.short.bounds =>
             {
-                drop(turn);
-                let _turn = self.long.turn.acquire().await;
+                drop(permit);
+                let _permit = self.long.permit.acquire().await;
                 self.compile_within(digest, bytes, self.long.bounds).await
             }
             done => done,
@@ -338,7 +338,7 @@ mod tests {
     async fn a_long_compile_does_not_delay_the_next() {
         let data = tempfile::tempdir().unwrap();
         let cache = Cache::open(data.path(), &engine()).unwrap();
-        let _bomb = cache.long.turn.acquire().await.unwrap();
+        let _bomb = cache.long.permit.acquire().await.unwrap();
         cache.compile(digest(EMPTY), EMPTY).await.unwrap();
     }
 }

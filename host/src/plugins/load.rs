@@ -19,14 +19,14 @@ use super::{
     engine::Engine,
     folder::Candidate,
     function::{ListTasks, RunTask, ScheduleJobs},
+    granted_now,
     guest::{CallError, Calls},
     limits,
     linked_cache::LinkedCache,
     program::Program,
     settings::{Device, Settings},
     statuses::UsageCounter,
-    still_granted,
-    versions::{KeptError, Versions, digest_of},
+    versions::{StoredError, Versions, digest_of},
 };
 use crate::{
     config::{limits::Limits, rules::Rules},
@@ -64,7 +64,7 @@ pub(super) enum LoadError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
-    Kept(#[from] KeptError),
+    Stored(#[from] StoredError),
     #[error("device `{device}` has no plan")]
     Plan {
         device: DeviceName,
@@ -113,8 +113,8 @@ impl LoadError {
                     .into(),
             ),
             Self::Settings(report) => report.hint.clone(),
-            Self::Kept(KeptError::Damaged { .. }) => Some("copy the plugin's file into the folder again".into()),
-            Self::Kept(_) | Self::Keep(_) => Some(WRITABLE.into()),
+            Self::Stored(StoredError::Damaged { .. }) => Some("copy the plugin's file into the folder again".into()),
+            Self::Stored(_) | Self::Keep(_) => Some(WRITABLE.into()),
         }
     }
 
@@ -224,20 +224,20 @@ impl Loader {
     /// Returns the linked component of a version.
     pub(super) async fn linked(&self, program: &Program) -> Result<Arc<Linked>, LoadError> {
         let digest = program.version.component;
-        let kept = async || {
+        let read = async || {
             // The size is not known yet, so that this takes room for the largest one.
             let room = self.room.wait_for(limits::COMPONENT_BYTES).await;
             let bytes = self.versions.component(digest)?;
             Ok(Bytes::in_room(bytes, room))
         };
-        self.link(digest, kept).await
+        self.link(digest, read).await
     }
 
     /// Returns a linked component. `bytes` is called only if the component must be compiled.
     async fn link(
         &self,
         digest: Digest,
-        bytes: impl AsyncFnOnce() -> Result<Bytes, KeptError>,
+        bytes: impl AsyncFnOnce() -> Result<Bytes, StoredError>,
     ) -> Result<Arc<Linked>, LoadError> {
         if let Some(linked) = self.ready.get(digest) {
             return Ok(linked);
@@ -311,10 +311,10 @@ impl Loader {
     }
 
     /// Returns a version that ran before the host started. If it is not in the cache, it is compiled for its first call.
-    pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
+    pub(super) fn stored(&self, plugin: &PluginName, version: Version) -> Result<Program, StoredError> {
         let mut settings = self.versions.settings(version.settings)?;
         settings.limits = settings.limits.within(&self.rules.ceilings);
-        settings.grant = still_granted(plugin, settings.grant, self.rules.grants.get(plugin));
+        settings.grant = granted_now(plugin, settings.grant, self.rules.grants.get(plugin));
         Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.event_log.clone()))
     }
 
@@ -326,7 +326,7 @@ impl Loader {
         clock: impl Fn() -> Instant,
     ) -> Result<Plan, LoadError> {
         // I7: the plugin's own permit comes first, so that a plugin with ten thousand devices has only one call in the queue.
-        let _own_turn = program.turn.acquire().await;
+        let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await?;
         let answer = self.calls.call(&ScheduleJobs(&linked.plugin), linked.is_ordinary, program, device, clock()).await;
@@ -339,7 +339,7 @@ impl Loader {
         program: &'p Program,
         clock: impl Fn() -> Instant,
     ) -> Result<&'p Tasks, LoadError> {
-        let _own_turn = program.turn.acquire().await;
+        let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await
     }
@@ -369,7 +369,7 @@ impl Loader {
         task_call: TaskCall,
         clock: impl Fn() -> Instant,
     ) -> Result<Reply, LoadError> {
-        let _own_turn = program.turn.acquire().await;
+        let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
         let tasks = self.list_tasks(program, &linked, &clock).await?;
         let TaskCall { name, args, due } = task_call;

@@ -96,7 +96,7 @@ impl Registry {
         let mut slots = HashMap::new();
         for (name, version) in known {
             let previous = loader.versions().previous(&name).filter(|before| *before != version.component);
-            let running = match loader.kept(&name, version) {
+            let running = match loader.stored(&name, version) {
                 Ok(program) => {
                     statuses.set_running(&name, version, program.settings.limits, previous);
                     Some(Arc::new(program.counted(statuses.usage(&name))))

@@ -55,8 +55,8 @@ pub(crate) struct Sandbox {
 /// A loaded plugin, which can be called.
 pub(crate) struct LoadedPlugin(Arc<Program>);
 
-/// A requested plan.
-pub(crate) struct Asked(JoinHandle<Result<Plan, String>>);
+/// A requested plan that may not be ready yet.
+pub(crate) struct PendingPlan(JoinHandle<Result<Plan, String>>);
 
 impl Sandbox {
     /// Returns the operator's rules for the scheduler.
@@ -96,14 +96,14 @@ impl Sandbox {
     }
 
     /// Requests a device's plan again, without waiting for the answer.
-    pub(crate) fn ask(&self, plugin: &LoadedPlugin, device: &DeviceName, now: Instant) -> Asked {
+    pub(crate) fn request_plan(&self, plugin: &LoadedPlugin, device: &DeviceName, now: Instant) -> PendingPlan {
         let (loader, program, device) = (self.loader.clone(), plugin.0.clone(), device.clone());
-        Asked(self.guests.spawn(async move { loader.answer(Some(&program), &device, || now).await }))
+        PendingPlan(self.guests.spawn(async move { loader.answer(Some(&program), &device, || now).await }))
     }
 
-    /// Waits for an answer.
-    pub(crate) fn answer(&self, asked: Asked) -> Result<Plan, String> {
-        self.guests.block_on(asked.0).expect("no call panics, and none is aborted before the sandbox is dropped")
+    /// Waits for a requested plan.
+    pub(crate) fn wait_for_plan(&self, plan: PendingPlan) -> Result<Plan, String> {
+        self.guests.block_on(plan.0).expect("no call panics, and none is aborted before the sandbox is dropped")
     }
 
     /// Runs a task for a device, and returns its steps.

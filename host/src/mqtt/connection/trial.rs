@@ -9,7 +9,7 @@ use roost_scheduler::{
 use rumqttc::v5::mqttbytes::v5::{Packet, PingReq};
 use tokio::time::Instant;
 
-use super::{Connection, Memory};
+use super::{CarriedState, Connection};
 use crate::{
     config::grant::{Access, how_broker_allows},
     mqtt::{
@@ -176,8 +176,8 @@ impl<S> Connection<S> {
             return self.begin_trial(subject, Tried::Status, now);
         }
         let is_ready = |(_, confirm): &(WatchId, Arc<Confirm>)| self.suspects.ready_at(&of_watch(confirm)) <= now;
-        if let Some(place) = self.held.iter().position(is_ready)
-            && let Some((watch, confirm)) = self.held.remove(place)
+        if let Some(index) = self.held.iter().position(is_ready)
+            && let Some((watch, confirm)) = self.held.remove(index)
         {
             self.begin_trial(of_watch(&confirm), Tried::Watch(watch, confirm), now);
         }
@@ -365,11 +365,11 @@ impl<S> Connection<S> {
     }
 
     /// Takes the state that is carried over to the next connection.
-    pub(in crate::mqtt) fn take_memory(&mut self) -> Memory {
+    pub(in crate::mqtt) fn take_carried(&mut self) -> CarriedState {
         let suspects = std::mem::replace(&mut self.suspects, Suspects::new(Instant::now()));
         let mut echoes = std::mem::take(&mut self.echoes);
         echoes.end();
-        Memory { suspects, echoes, info: self.info.clone() }
+        CarriedState { suspects, echoes, info: self.info.clone() }
     }
 
     fn status_subject(&self) -> Option<Subject> {
