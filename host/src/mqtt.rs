@@ -1,8 +1,8 @@
 //! The link to the broker, and the broker that is built in.
 //!
-//! A link is one connection and has its lifetime: each new connection is a new link with a new number. Neither a session
-//! nor a message is carried over from one link to the next, because only the core retries. The broker's answers go to
-//! the core as events.
+//! A link is one connection and has its lifetime: each new connection is a new link with a new number. Neither a
+//! session nor a message is carried over from one link to the next, because only the core retries. The broker's answers
+//! go to the core as events.
 
 mod addresses;
 mod broker;
@@ -340,8 +340,8 @@ impl Links {
         let more = named.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" or one of {more} more") };
         tracing::warn!(
-            "the broker ended the connection right after {first}{more}: these topics are held back and tried one at a time, \
-             to find the one that the broker denies"
+            "the broker ended the connection right after {first}{more}: these topics are held back and tried one at a \
+             time, to find the one that the broker denies"
         );
     }
 
@@ -352,9 +352,9 @@ impl Links {
         if is_downgrade {
             let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
             tracing::warn!(
-                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run, do not expire \
-                 at the broker while a device is away, and count as delivered even if the broker denies them or no \
-                 client has subscribed; MQTT 5 is tried again at the first new connection after {hours} h"
+                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run, do not \
+                 expire at the broker while a device is away, and count as delivered even if the broker denies them \
+                 or no client has subscribed; MQTT 5 is tried again at the first new connection after {hours} h"
             );
         }
         if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !options.will) {

@@ -1,6 +1,6 @@
-//! The edge to plugins. The files in the folder become the events `Loaded` and `Removed`, a request for a plan is answered
-//! with `Planned`, and a task call with `Answered`. It depends on wasmtime and the contract, and not on times, runs or
-//! messages (I12).
+//! The edge to plugins. The files in the folder become the events `Loaded` and `Removed`, a request for a plan is
+//! answered with `Planned`, and a task call with `Answered`. It depends on wasmtime and the contract, and not on times,
+//! runs or messages (I12).
 
 mod bytes;
 mod cache;
@@ -192,8 +192,8 @@ pub(crate) fn stored_grant(data: &Path, name: &PluginName, version: &Version, op
     }
 }
 
-/// Returns the grant of a version that was accepted before: the operator's grant, if there is one. A grant by the plugin's
-/// name alone holds only as long as the name does not belong to another product.
+/// Returns the grant of a version that was accepted before: the operator's grant, if there is one. A grant by the
+/// plugin's name alone holds only as long as the name does not belong to another product.
 fn granted_now(name: &PluginName, kept: Grant, operator: Option<&Grant>) -> Grant {
     match operator {
         Some(grant) => grant.clone(),

@@ -1,6 +1,6 @@
-//! The cache of compiled components, by content. A damaged file would run without an error, and a file from another program
-//! would run that program's code. Therefore each file has a seal that only Roost can make, which is checked before the file
-//! is mapped.
+//! The cache of compiled components, by content. A damaged file would run without an error, and a file from another
+//! program would run that program's code. Therefore each file has a seal that only Roost can make, which is checked
+//! before the file is mapped.
 
 mod key;
 
@@ -36,8 +36,8 @@ pub(super) struct Cache {
     engine: wasmtime::Engine,
     /// The lane for compiles up to the full limits. Only one runs at a time, because it may take all of the memory.
     long: Lane,
-    /// A lane for short compiles while the other one is occupied, so that a hostile file does not delay the plugins after
-    /// it. A compile that exceeds the limits of this lane starts over in the other one.
+    /// A lane for short compiles while the other one is occupied, so that a hostile file does not delay the plugins
+    /// after it. A compile that exceeds the limits of this lane starts over in the other one.
     short: Lane,
     parts: AtomicU64,
 }
@@ -76,11 +76,12 @@ impl CacheError {
             Self::Folder { .. } => Some(compile::WRITABLE),
             Self::Load(_) => Some("restart Roost; if the error remains, remove the folder `cache` in the data folder"),
             Self::NotExecutable(_) => Some(
-                "Roost compiles plugins to machine code, and the system forbids that: check `MemoryDenyWriteExecute` in the \
-                 systemd unit, SELinux's `execmem`, and whether the data folder's disk is mounted with `noexec`",
+                "Roost compiles plugins to machine code, and the system forbids that: check `MemoryDenyWriteExecute` \
+                 in the systemd unit, SELinux's `execmem`, and whether the data folder's disk is mounted with `noexec`",
             ),
             Self::TooLarge(_) => Some(
-                "ordinary toolchains do not produce such components: check the plugin's parts (`wasm-tools objdump PLUGIN.wasm`)",
+                "ordinary toolchains do not produce such components: check the plugin's parts (`wasm-tools objdump \
+                 PLUGIN.wasm`)",
             ),
         }
     }
@@ -157,8 +158,8 @@ impl Cache {
         let mut compiled = Vec::new();
         file.rewind().and_then(|()| file.read_to_end(&mut compiled)).map_err(failed)?;
         let (name, seal) = self.names(digest);
-        // Never written in place, because the old file may be mapped. A crash between the two renames leaves a seal that
-        // does not match.
+        // Never written in place, because the old file may be mapped. A crash between the two renames leaves a seal
+        // that does not match.
         folder.rename(&part.name, &name).map_err(failed)?;
         let made = self.seal(digest, &compiled);
         let sealed = folder.create(&part.name, files::PRIVATE).and_then(|mut file| file.write_all(made.bytes()));
@@ -198,7 +199,8 @@ impl Cache {
         file.read_to_end(&mut compiled).ok()?;
         if !is_ours(&file) || !self.seal(digest, &compiled).is(&sealed) {
             let file = self.folder.join(name);
-            tracing::warn!(file = %file.display(), "the seal of a compiled plugin does not match, so the plugin is compiled again");
+            tracing::warn!(file = %file.display(),
+                "the seal of a compiled plugin does not match, so the plugin is compiled again");
             return None;
         }
         // Maps the file that was read, even if another file has its name by now.
@@ -212,8 +214,8 @@ impl Cache {
 
     #[allow(unsafe_code, reason = "mapping machine code cannot be safe; the seal was checked")]
     fn map(&self, file: &File) -> wasmtime::Result<Component> {
-        // SAFETY: this open file was written by this program's compiler from known bytes (its seal was checked, or it has just
-        // been compiled), only this user can write to it, and it is never written to again.
+        // SAFETY: this open file was written by this program's compiler from known bytes (its seal was checked, or it
+        // has just been compiled), only this user can write to it, and it is never written to again.
         unsafe { Component::deserialize_file(&self.engine, format!("/proc/self/fd/{}", file.as_raw_fd())) }
     }
 }

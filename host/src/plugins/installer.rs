@@ -1,5 +1,5 @@
-//! Installs and removes plugins' files by request of the operator. The folder remains the source of truth: an installed file is
-//! loaded like any other.
+//! Installs and removes plugins' files by request of the operator. The folder remains the source of truth: an installed
+//! file is loaded like any other.
 
 use std::{
     fs, io,
@@ -124,8 +124,8 @@ impl Installer {
         })
     }
 
-    /// Undoes the last change of a plugin's file: a component that does not run is replaced by the running one, and the running
-    /// one by the previous one.
+    /// Undoes the last change of a plugin's file: a component that does not run is replaced by the running one, and the
+    /// running one by the previous one.
     ///
     /// # Errors
     /// Returns an error if the plugin or its previous component is not known, or the file cannot be written.
@@ -176,8 +176,8 @@ impl Installer {
         })
     }
 
-    /// I9: refuses a folder without any of the running plugins, which is most likely a mount point without its disk. A new file
-    /// there would end that assumption, and the other plugins would be removed.
+    /// I9: refuses a folder without any of the running plugins, which is most likely a mount point without its disk. A
+    /// new file there would end that assumption, and the other plugins would be removed.
     fn check_mounted(&self, except: &PluginName) -> Result<(), Refused> {
         let running = self.statuses.running();
         let is_there = |name: &PluginName| fs::symlink_metadata(self.file(name, "wasm")).is_ok();

@@ -1,5 +1,5 @@
-//! The most recently called components, ready for the next call. Others are mapped again when they are called, so that an
-//! idle plugin takes no memory.
+//! The most recently called components, ready for the next call. Others are mapped again when they are called, so that
+//! an idle plugin takes no memory.
 
 use std::{
     collections::VecDeque,

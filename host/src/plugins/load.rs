@@ -72,7 +72,8 @@ pub(super) enum LoadError {
         error: CallError,
     },
     #[error(
-        "its memory limit is {limit_mib} MiB, but one plugin can use at most {most_mib} of the {total_mib} MiB for all plugins"
+        "its memory limit is {limit_mib} MiB, but one plugin can use at most {most_mib} of the {total_mib} MiB for \
+         all plugins"
     )]
     Memory { limit_mib: u32, most_mib: u32, total_mib: u32 },
     #[error("its tasks cannot be listed")]
@@ -272,9 +273,9 @@ impl Loader {
         Ok(Accepted { program, loaded })
     }
 
-    /// Loads a candidate without storing it. A new component is accepted only if all devices have a plan. If only the settings
-    /// are new, one device's failure does not affect the others, unless all fail. Each plan is requested for the time of
-    /// `clock`.
+    /// Loads a candidate without storing it. A new component is accepted only if all devices have a plan. If only the
+    /// settings are new, one device's failure does not affect the others, unless all fail. Each plan is requested for
+    /// the time of `clock`.
     pub(super) async fn try_out(
         &self,
         proposal: Proposal,
@@ -310,7 +311,8 @@ impl Loader {
         &self.versions
     }
 
-    /// Returns a version that ran before the host started. If it is not in the cache, it is compiled for its first call.
+    /// Returns a version that ran before the host started. If it is not in the cache, it is compiled for its first
+    /// call.
     pub(super) fn stored(&self, plugin: &PluginName, version: Version) -> Result<Program, StoredError> {
         let mut settings = self.versions.settings(version.settings)?;
         settings.limits = settings.limits.within(&self.rules.ceilings);
@@ -325,7 +327,8 @@ impl Loader {
         device: &Device,
         clock: impl Fn() -> Instant,
     ) -> Result<Plan, LoadError> {
-        // I7: the plugin's own permit comes first, so that a plugin with ten thousand devices has only one call in the queue.
+        // I7: the plugin's own permit comes first, so that a plugin with ten thousand devices has only one call in the
+        // queue.
         let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await?;
@@ -428,7 +431,8 @@ impl Loader {
         tasks.task("task", name, args).map_err(|invalid| invalid.to_string())
     }
 
-    /// Deletes stored versions and compiled components, except the given ones. Of trials, only the compiled components are kept.
+    /// Deletes stored versions and compiled components, except the given ones. Of trials, only the compiled components
+    /// are kept.
     pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest], tried: &[Digest]) {
         self.versions.sweep(in_use, before);
         let components = in_use.iter().map(|version| &version.component).chain(before).chain(tried);

@@ -1,5 +1,5 @@
-//! The registry of plugins: for each, the version that runs, the one that is being loaded, and the candidate that waits for
-//! that load.
+//! The registry of plugins: for each, the version that runs, the one that is being loaded, and the candidate that waits
+//! for that load.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -354,8 +354,8 @@ impl Registry {
         }
     }
 
-    /// Deletes unused versions and compiled components. Waits until no load is under way, because a load may have stored a
-    /// version that is not registered yet.
+    /// Deletes unused versions and compiled components. Waits until no load is under way, because a load may have
+    /// stored a version that is not registered yet.
     fn sweep(&mut self) {
         if self.loads > 0 || !std::mem::take(&mut self.needs_gc) {
             return;

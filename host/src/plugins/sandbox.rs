@@ -70,12 +70,14 @@ impl Sandbox {
         Ok(Self { loader, guests: super::guest_threads()?, _data: data })
     }
 
-    /// Loads a plugin with the settings next to it, and requests each device's plan. Returns the event for the scheduler.
+    /// Loads a plugin with the settings next to it, and requests each device's plan. Returns the event for the
+    /// scheduler.
     pub(crate) fn load(&self, path: &Path, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
         self.accept(candidate(path)?, now)
     }
 
-    /// Loads the component of another file as a new version of a plugin, with the settings next to that file if there are any.
+    /// Loads the component of another file as a new version of a plugin, with the settings next to that file if there
+    /// are any.
     pub(crate) fn load_as(&self, path: &Path, newer: &Path, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
         let (plugin, component) = (name_of(path)?, read_component(newer)?);
         let settings = match settings_beside(newer)? {
@@ -158,7 +160,8 @@ fn name_of(path: &Path) -> Result<PluginName, Report> {
     PluginName::parse(&stem).map_err(|error| report().cause(error).hint(rename_hint(&stem)))
 }
 
-/// Reads the settings next to a component. Errors may quote them, because the command runs with the user's own permissions.
+/// Reads the settings next to a component. Errors may quote them, because the command runs with the user's own
+/// permissions.
 fn settings_beside(component: &Path) -> Result<Option<SettingsText>, Report> {
     let path = component.with_extension("toml");
     match read_settings(&path) {

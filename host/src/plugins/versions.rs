@@ -1,5 +1,5 @@
-//! The stored versions, by content (I6): `<sha256>.wasm` and `<sha256>.json`. `<plugin>.before` contains the digest of a plugin's
-//! previous component.
+//! The stored versions, by content (I6): `<sha256>.wasm` and `<sha256>.json`. `<plugin>.before` contains the digest of
+//! a plugin's previous component.
 
 use std::{
     collections::HashSet,

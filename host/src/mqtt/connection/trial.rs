@@ -1,4 +1,5 @@
-//! Trials: sends one suspect at a time, alone on the connection, to find out whether the broker ends the connection at it.
+//! Trials: sends one suspect at a time, alone on the connection, to find out whether the broker ends the connection at
+//! it.
 
 use std::sync::Arc;
 
@@ -238,8 +239,8 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Queues the answer to an attempt for the core. The answer to the attempt on trial is kept until it is known that the
-    /// connection continues.
+    /// Queues the answer to an attempt for the core. The answer to the attempt on trial is kept until it is known that
+    /// the connection continues.
     pub(super) fn answered(&mut self, attempt: AttemptId, event: Event) {
         if let Some(Trial { tried: Tried::Attempt(tried), sent: Some(sent), .. }) = &mut self.trial
             && tried.attempt == attempt
