@@ -1,8 +1,8 @@
 //! The link to the broker, and the broker that is built in.
 //!
-//! A link is one connection and has its lifetime: each new connection is a new link with a new number. Neither a session
-//! nor a message is carried over from one link to the next, because only the core retries. The broker's answers go to
-//! the core as events.
+//! A link is one connection and has its lifetime: each new connection is a new link with a new number. Neither a
+//! session nor a message is carried over from one link to the next, because only the core retries. The broker's answers
+//! go to the core as events.
 
 mod addresses;
 mod broker;
@@ -47,7 +47,7 @@ pub(crate) use roost_broker::{Broker as BuiltInBroker, Health as BuiltInHealth};
 
 use self::{
     addresses::Addresses,
-    connection::{Connection, Diagnosis, Memory, handshake},
+    connection::{CarriedState, Connection, Diagnosis, handshake},
     failure::Failure,
     negotiation::ConnectOptions,
     reconnect::{Lost, Reconnect},
@@ -176,7 +176,7 @@ struct Links {
     /// The number of the newest link.
     last: LinkId,
     reconnect: Reconnect,
-    memory: Memory,
+    carried: CarriedState,
     /// Whether no try has failed since the last connection ended.
     is_first_try: bool,
     info: LinkInfo,
@@ -205,7 +205,7 @@ impl Links {
             stopped,
             last: 0,
             reconnect: Reconnect::default(),
-            memory: Memory::new(info.clone(), Instant::now()),
+            carried: CarriedState::new(info.clone(), Instant::now()),
             is_first_try: false,
             info,
         }
@@ -298,7 +298,7 @@ impl Links {
         self.last += 1;
         if self.addresses.succeeded() {
             // Another broker may have other access rules.
-            self.memory.suspects.retry_all(Instant::now());
+            self.carried.suspects.retry_all(Instant::now());
         }
         self.reconnect.record_connected(
             self.addresses.url(),
@@ -308,9 +308,9 @@ impl Links {
         self.log_profile(options);
         self.log_suspects();
         self.info.set_broker(Some((self.addresses.url().to_string(), options.version.as_str())));
-        let memory = std::mem::replace(&mut self.memory, Memory::new(self.info.clone(), Instant::now()));
+        let carried = std::mem::replace(&mut self.carried, CarriedState::new(self.info.clone(), Instant::now()));
         let of_settings = (keep_alive, self.settings.status_topic.clone());
-        let mut connection = Connection::new(stream, self.last, of_settings, (limits, read), memory);
+        let mut connection = Connection::new(stream, self.last, of_settings, (limits, read), carried);
         let Err(failure) = connection.run(&mut self.orders, &self.events, &mut self.stopped).await else {
             return End::Stopped;
         };
@@ -318,7 +318,7 @@ impl Links {
             self.reconnect.reset_pause();
         }
         let diagnosis = connection.diagnose(&failure);
-        self.memory = connection.take_memory();
+        self.carried = connection.take_carried();
         self.info.set_broker(None);
         let mut pending = connection.into_pending();
         let pending = std::iter::from_fn(move || pending.pop());
@@ -335,13 +335,13 @@ impl Links {
     /// Logs the topics that became suspects: the previous connection ended right after they were sent, and this one was
     /// established at once.
     fn log_suspects(&mut self) {
-        let named = self.memory.suspects.connected(self.is_first_try, Instant::now());
+        let named = self.carried.suspects.connected(self.is_first_try, Instant::now());
         let Some(first) = named.first() else { return };
         let more = named.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" or one of {more} more") };
         tracing::warn!(
-            "the broker ended the connection right after {first}{more}: these topics are held back and tried one at a time, \
-             to find the one that the broker denies"
+            "the broker ended the connection right after {first}{more}: these topics are held back and tried one at a \
+             time, to find the one that the broker denies"
         );
     }
 
@@ -352,9 +352,9 @@ impl Links {
         if is_downgrade {
             let hours = limits::TRY_5_AGAIN.as_secs() / 3_600;
             tracing::warn!(
-                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run, do not expire \
-                 at the broker while a device is away, and count as delivered even if the broker denies them or no \
-                 client has subscribed; MQTT 5 is tried again at the first new connection after {hours} h"
+                "the broker `{url}` speaks MQTT 3.1.1, and not 5: messages do not carry the id of their run, do not \
+                 expire at the broker while a device is away, and count as delivered even if the broker denies them \
+                 or no client has subscribed; MQTT 5 is tried again at the first new connection after {hours} h"
             );
         }
         if let Some(topic) = self.settings.status_topic.as_ref().filter(|_| !options.will) {

@@ -1,6 +1,6 @@
-//! The edge to plugins. The files in the folder become the events `Loaded` and `Removed`, a request for a plan is answered
-//! with `Planned`, and a task call with `Answered`. It depends on wasmtime and the contract, and not on times, runs or
-//! messages (I12).
+//! The edge to plugins. The files in the folder become the events `Loaded` and `Removed`, a request for a plan is
+//! answered with `Planned`, and a task call with `Answered`. It depends on wasmtime and the contract, and not on times,
+//! runs or messages (I12).
 
 mod bytes;
 mod cache;
@@ -179,10 +179,10 @@ impl Drop for Plugins {
 }
 
 /// Returns the grant of a plugin that ran before: the operator's, or the one in its stored settings.
-pub(crate) fn kept_grant(data: &Path, name: &PluginName, version: &Version, operator: Option<&Grant>) -> Grant {
+pub(crate) fn stored_grant(data: &Path, name: &PluginName, version: &Version, operator: Option<&Grant>) -> Grant {
     match Versions::at(data).settings(version.settings) {
-        Ok(settings) => still_granted(name, settings.grant, operator),
-        Err(_) if operator.is_some() => still_granted(name, default_of(name), operator),
+        Ok(settings) => granted_now(name, settings.grant, operator),
+        Err(_) if operator.is_some() => granted_now(name, default_of(name), operator),
         Err(error) => {
             tracing::error!(
                 "the stored settings of plugin `{name}` cannot be read, so it gets the default grant: {error}"
@@ -192,9 +192,9 @@ pub(crate) fn kept_grant(data: &Path, name: &PluginName, version: &Version, oper
     }
 }
 
-/// Returns the grant of a version that was accepted before: the operator's grant, if there is one. A grant by the plugin's
-/// name alone holds only as long as the name does not belong to another product.
-fn still_granted(name: &PluginName, kept: Grant, operator: Option<&Grant>) -> Grant {
+/// Returns the grant of a version that was accepted before: the operator's grant, if there is one. A grant by the
+/// plugin's name alone holds only as long as the name does not belong to another product.
+fn granted_now(name: &PluginName, kept: Grant, operator: Option<&Grant>) -> Grant {
     match operator {
         Some(grant) => grant.clone(),
         None if kept == Grant::default_for(name) => default_of(name),

@@ -16,7 +16,7 @@ use roost_scheduler::{
     zone::Zone,
 };
 
-use crate::plugins::sandbox::{Asked, LoadedPlugin, Sandbox};
+use crate::plugins::sandbox::{LoadedPlugin, PendingPlan, Sandbox};
 
 /// The one connection to the broker.
 const LINK: u64 = 1;
@@ -116,7 +116,7 @@ struct SimulatedPlugin {
     loaded_plugin: LoadedPlugin,
     sites: BTreeMap<DeviceName, Site>,
     /// Plans that were requested ahead of the time when they are due.
-    asked: HashMap<DeviceName, (Instant, Asked)>,
+    pending_plans: HashMap<DeviceName, (Instant, PendingPlan)>,
 }
 
 impl<'w> Simulation<'w> {
@@ -144,7 +144,7 @@ impl<'w> Simulation<'w> {
             let sites = loaded.devices.iter().map(|device| (device.name.clone(), device.site)).collect();
             simulation
                 .plugins
-                .insert(loaded.plugin.clone(), SimulatedPlugin { loaded_plugin, sites, asked: HashMap::new() });
+                .insert(loaded.plugin.clone(), SimulatedPlugin { loaded_plugin, sites, pending_plans: HashMap::new() });
             for device in &loaded.devices {
                 if let Ok(plan) = &device.plan {
                     simulation.note_missing_sun_events(&loaded.plugin, &device.name, plan);
@@ -218,9 +218,11 @@ impl<'w> Simulation<'w> {
             }
             Effect::Plan { plugin, device, generation } => {
                 let Some(state) = self.plugins.get_mut(&plugin) else { return };
-                let asked = state.asked.remove(&device).filter(|(at, _)| *at == self.now).map(|(_, asked)| asked);
-                let asked = asked.unwrap_or_else(|| self.sandbox.ask(&state.loaded_plugin, &device, self.now));
-                let plan = self.sandbox.answer(asked);
+                let pending =
+                    state.pending_plans.remove(&device).filter(|(at, _)| *at == self.now).map(|(_, plan)| plan);
+                let pending =
+                    pending.unwrap_or_else(|| self.sandbox.request_plan(&state.loaded_plugin, &device, self.now));
+                let plan = self.sandbox.wait_for_plan(pending);
                 if let Ok(plan) = &plan {
                     self.note_missing_sun_events(&plugin, &device, plan);
                 }
@@ -243,7 +245,9 @@ impl<'w> Simulation<'w> {
         if at < self.until
             && let Some(state) = self.plugins.get_mut(plugin)
         {
-            state.asked.insert(device.clone(), (at, self.sandbox.ask(&state.loaded_plugin, device, at)));
+            state
+                .pending_plans
+                .insert(device.clone(), (at, self.sandbox.request_plan(&state.loaded_plugin, device, at)));
         }
     }
 

@@ -1,4 +1,5 @@
-//! Runs one connection: reads packets, passes them to the core, and writes its output. A fault affects only the connection.
+//! Runs one connection: reads packets, passes them to the core, and writes its output. A fault affects only the
+//! connection.
 
 use std::{
     cell::RefCell,
@@ -33,7 +34,8 @@ pub(crate) struct Shared {
     /// Permits for reading larger packets, in KiB.
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) sockets: Arc<Sockets>,
-    /// The permit for a heavy turn: only one is taken at a time, so that all other connections have their turns in between.
+    /// The permit for a heavy turn: only one is taken at a time, so that all other connections have their turns in
+    /// between.
     pub(crate) heavy: Semaphore,
     /// Notified when the work of a round is used up.
     pub(crate) round: Notify,

@@ -1,7 +1,7 @@
 //! The database for persistent data: sessions, their messages, retained messages and last wills.
 //!
-//! A separate thread makes the transactions, each of all operations that have arrived meanwhile. An answer that must wait for a
-//! transaction has its [`CommitToken`].
+//! A separate thread makes the transactions, each of all operations that have arrived meanwhile. An answer that must
+//! wait for a transaction has its [`CommitToken`].
 
 mod load;
 #[cfg(test)]
@@ -227,8 +227,8 @@ impl Writer {
     }
 }
 
-/// Opens or creates the database. An unreadable one is renamed and replaced by a new one: Roost's guarantees do not depend on
-/// its data, and a broker that does not start would be worse.
+/// Opens or creates the database. An unreadable one is renamed and replaced by a new one: Roost's guarantees do not
+/// depend on its data, and a broker that does not start would be worse.
 pub(crate) fn open(path: &Path) -> Result<(Connection, Saved), DiskError> {
     match try_open(path) {
         Err(DiskError::Database { source, .. }) if is_unreadable(&source) => {

@@ -20,8 +20,8 @@
 //! # Limitations
 //!
 //! There are no passwords, no TLS, no WebSocket and no bridges, because only clients on the same machine can connect.
-//! There are no shared subscriptions, as CONNACK states. Retained messages that a new subscription has not received when
-//! its connection ends are not sent later, even if the session persists.
+//! There are no shared subscriptions, as CONNACK states. Retained messages that a new subscription has not received
+//! when its connection ends are not sent later, even if the session persists.
 
 mod clock;
 mod codec;

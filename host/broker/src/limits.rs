@@ -6,14 +6,16 @@ use std::time::Duration;
 pub(crate) const CONNECTIONS: usize = 10_000;
 /// Open files that are reserved for the rest of the host: HTTP, the control socket, plugins, the store.
 pub(crate) const RESERVED_FILES: usize = 256;
-/// Connections that have not sent CONNECT yet. Beyond this number, the oldest is closed, so that active clients can connect.
+/// Connections that have not sent CONNECT yet. Beyond this number, the oldest is closed, so that active clients can
+/// connect.
 pub(crate) const SILENT_CONNECTIONS: usize = 64;
-/// How long such a connection is not closed: after a restart, hundreds of devices connect at the same time, and are served
-/// one after the other.
+/// How long such a connection is not closed: after a restart, hundreds of devices connect at the same time, and are
+/// served one after the other.
 pub(crate) const TIME_TO_SPEAK: Duration = Duration::from_secs(3);
 /// The number of such connections that are closed together when the limit of open files is reached.
 pub(crate) const SILENT_ENDED: usize = 16;
-/// Connections that the kernel queues until they are accepted. Beyond this number, clients have to retry a second later.
+/// Connections that the kernel queues until they are accepted. Beyond this number, clients have to retry a second
+/// later.
 pub(crate) const BACKLOG: i32 = 1_024;
 /// The time from the TCP connection to a complete CONNECT: an idle connection must not occupy a file.
 pub(crate) const TIME_TO_CONNECT: Duration = Duration::from_secs(10);
@@ -38,13 +40,13 @@ pub(crate) const WRITES: usize = 16;
 /// Bytes that are read from one client before others have their turn.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// Levels of filters, subscriptions and retained topics that are visited for one client before others have their turn: about
-/// a millisecond of work.
+/// Levels of filters, subscriptions and retained topics that are visited for one client before others have their turn:
+/// about a millisecond of work.
 pub(crate) const WORK: usize = 20_000;
 /// A turn with more work than this is heavy. One heavy turn alternates with the turns of all other clients.
 pub(crate) const HEAVY_WORK: usize = WORK / 4;
-/// The work of one round. Beyond it, all clients except the host's own are treated as heavy: many clients that become active
-/// at the same time must not delay the host's own client.
+/// The work of one round. Beyond it, all clients except the host's own are treated as heavy: many clients that become
+/// active at the same time must not delay the host's own client.
 pub(crate) const ROUND_WORK: usize = 10 * WORK;
 
 /// Bytes of a client identifier, which is stored with the session.
@@ -80,24 +82,24 @@ pub(crate) const WILL_AFTER_RESTART: Duration = Duration::from_secs(60);
 pub(crate) const SESSIONS_AWAY: usize = 2_000;
 /// The longest time in seconds for which the session of a disconnected client persists.
 pub(crate) const SESSION_EXPIRY_S: u32 = 30 * 24 * 3_600;
-/// Messages that wait for one session. Beyond this number, the oldest is dropped. Each has a packet identifier, of which there
-/// are 65,535.
+/// Messages that wait for one session. Beyond this number, the oldest is dropped. Each has a packet identifier, of
+/// which there are 65,535.
 pub(crate) const QUEUE_MESSAGES: usize = 50_000;
 /// Bytes of the messages that wait for one session, or for its acknowledgement. Beyond it, the oldest is dropped.
 pub(crate) const QUEUE_BYTES: usize = 8 << 20;
-/// Bytes of the messages that wait for all sessions. Each is counted once in memory, and once for each persistent session on
-/// disk. Beyond it, the longest queue is shortened.
+/// Bytes of the messages that wait for all sessions. Each is counted once in memory, and once for each persistent
+/// session on disk. Beyond it, the longest queue is shortened.
 pub(crate) const QUEUES_BYTES: usize = 64 << 20;
 /// By how much the longest queues are shortened together, because finding them visits all sessions.
 pub(crate) const QUEUE_CUT_BYTES: usize = 4 << 20;
 /// Bytes of a message in a queue, without its content.
 pub(crate) const QUEUED_MESSAGE_BYTES: usize = 256;
 
-/// Messages to a client that are not acknowledged, if the client's receive maximum (MQTT 5) allows as many. With fewer, a
-/// client with infrequent turns would fall behind on a busy machine.
+/// Messages to a client that are not acknowledged, if the client's receive maximum (MQTT 5) allows as many. With fewer,
+/// a client with infrequent turns would fall behind on a busy machine.
 pub(crate) const IN_FLIGHT: u16 = 1_000;
-/// Bytes of the messages to a client that are not acknowledged, except the first one: a client that never acknowledges must
-/// not occupy the room for other queues.
+/// Bytes of the messages to a client that are not acknowledged, except the first one: a client that never acknowledges
+/// must not occupy the room for other queues.
 pub(crate) const IN_FLIGHT_BYTES: usize = 4 << 20;
 /// Messages from a client that are not acknowledged, because their packet identifiers are stored.
 pub(crate) const RECEIVE_MAXIMUM: u16 = 2_048;
@@ -107,8 +109,8 @@ pub(crate) const RECEIVED_IDS: usize = 250_000;
 /// Packet identifiers of QoS 2 that each session may have beyond that number.
 pub(crate) const RECEIVED_IDS_ALWAYS: usize = 64;
 
-/// Bytes of the output for one client. Beyond it, messages at QoS 0 are dropped, and none at a higher QoS is taken from its
-/// queue.
+/// Bytes of the output for one client. Beyond it, messages at QoS 0 are dropped, and none at a higher QoS is taken from
+/// its queue.
 pub(crate) const OUTPUT_BYTES: usize = 2 << 20;
 /// Bytes of the output for all clients. Near it, the client with the most output is disconnected.
 pub(crate) const OUTPUTS_BYTES: usize = 64 << 20;
@@ -133,7 +135,8 @@ pub(crate) const WATCH_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before the next health check after a failed one.
 pub(crate) const WATCH_AGAIN: Duration = Duration::from_secs(1);
-/// Consecutive failed health checks before the broker is restarted: a single one may only mean that the machine was suspended.
+/// Consecutive failed health checks before the broker is restarted: a single one may only mean that the machine was
+/// suspended.
 pub(crate) const WATCH_MISSES: u32 = 2;
 /// The longest pause between two tries to restart the broker.
 pub(crate) const RESTART_PAUSE: Duration = Duration::from_secs(60);

@@ -37,8 +37,8 @@ pub(crate) struct Queue {
     waiting: VecDeque<Queued>,
     /// Sent messages that are not acknowledged, by packet identifier.
     sent: HashMap<u16, Queued>,
-    /// The packet identifiers of messages at QoS 2 that the client has received, with the messages' numbers. Only PUBREL may
-    /// have to be sent again.
+    /// The packet identifiers of messages at QoS 2 that the client has received, with the messages' numbers. Only
+    /// PUBREL may have to be sent again.
     released: HashMap<u16, MessageId>,
     used: HashSet<u16>,
     last: u16,
@@ -210,8 +210,8 @@ impl Queue {
         Some(id)
     }
 
-    /// Handles the end of the connection: unacknowledged messages wait again, in their order. The bounds of queues apply to
-    /// them again.
+    /// Handles the end of the connection: unacknowledged messages wait again, in their order. The bounds of queues
+    /// apply to them again.
     pub(crate) fn interrupt(&mut self) {
         self.in_flight_bytes = 0;
         let mut again: BTreeMap<MessageId, Queued> = self.sent.drain().map(|(_, queued)| (queued.id, queued)).collect();

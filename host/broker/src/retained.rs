@@ -70,8 +70,8 @@ impl RetainedMessages {
         true
     }
 
-    /// Finds the next message that matches a filter, among the topics from `from` on. Visits only topics with the filter's
-    /// prefix up to its first wildcard. Each visited topic reduces the budget.
+    /// Finds the next message that matches a filter, among the topics from `from` on. Visits only topics with the
+    /// filter's prefix up to its first wildcard. Each visited topic reduces the budget.
     pub(crate) fn next(&self, filter: &str, from: &Bound<Arc<str>>, budget: &mut usize, now: Now) -> Found {
         let is_exact = topic::is_exact(filter);
         let literal = filter.split(['+', '#']).next().unwrap_or_default();

@@ -107,8 +107,8 @@ impl Server {
         has_ended & wait(|| self.writer.is_closed())
     }
 
-    /// Abandons a broker that does not respond: ends its connections, and waits until it writes nothing more. Returns whether
-    /// that succeeded.
+    /// Abandons a broker that does not respond: ends its connections, and waits until it writes nothing more. Returns
+    /// whether that succeeded.
     pub(crate) fn abandon(mut self) -> bool {
         self.stop = None;
         self.sockets.end_all();
@@ -211,9 +211,9 @@ async fn serve(
     let _ = timeout(limits::TIME_TO_FLUSH, closing).await;
 }
 
-/// Checks whether a connection may be accepted by its file descriptor. The kernel assigns the lowest free number, so that all
-/// lower ones are in use. If it is a reserved one, several connections without CONNECT are ended, so that the next connections
-/// get lower numbers.
+/// Checks whether a connection may be accepted by its file descriptor. The kernel assigns the lowest free number, so
+/// that all lower ones are in use. If it is a reserved one, several connections without CONNECT are ended, so that the
+/// next connections get lower numbers.
 fn has_file(shared: &Shared, stream: &TcpStream) -> bool {
     let file = stream.as_raw_fd().unsigned_abs() as usize;
     let first_reserved = first_reserved_file();
@@ -233,8 +233,8 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener) {
             Ok((stream, _)) if !has_file(&shared, &stream) => {
                 warnings.warn(clock::now(), |more| {
                     tracing::warn!(
-                        "built-in broker: a connection is not accepted: the limit of open files (`ulimit -n`: {}) is nearly \
-                         reached, and the rest is reserved{more}",
+                        "built-in broker: a connection is not accepted: the limit of open files (`ulimit -n`: {}) is \
+                         nearly reached, and the rest is reserved{more}",
                         open_files()
                     );
                 });

@@ -140,7 +140,8 @@ fn with_causes(error: &NotStarted) -> String {
     text
 }
 
-/// Checks the broker's health: connects as a client, subscribes, publishes, and waits for the message and its acknowledgement.
+/// Checks the broker's health: connects as a client, subscribes, publishes, and waits for the message and its
+/// acknowledgement.
 fn check(address: SocketAddr, client_id: &str, within: Duration) -> io::Result<()> {
     let until = clock::now().monotonic + within;
     let mut stream = match TcpStream::connect_timeout(&address, within) {

@@ -23,7 +23,7 @@ use crate::{
     http::{self, ApiState},
     metrics::Metrics,
     mqtt::{self, BrokerUrl, BuiltInBroker, Link, LinkInfo, Ports},
-    plugins::{self, kept_grant},
+    plugins::{self, stored_grant},
     report::Report,
     store, telemetry,
 };
@@ -153,7 +153,7 @@ fn link(config: &Config, events: mpsc::Sender<Event>, info: LinkInfo) -> anyhow:
 /// settings (I8).
 fn restore_grants(saved: &mut Saved, config: &Config) {
     for plugin in saved.plugins.iter_mut().filter(|plugin| plugin.version != Version::BUILT_IN) {
-        plugin.grant = kept_grant(&config.data, &plugin.name, &plugin.version, config.rules.grants.get(&plugin.name));
+        plugin.grant = stored_grant(&config.data, &plugin.name, &plugin.version, config.rules.grants.get(&plugin.name));
     }
 }
 

@@ -62,8 +62,8 @@ impl Addresses {
         self.current = (self.current + 1) % self.all.len();
     }
 
-    /// Records a connection to the current address, which is tried first when that is lost. Returns whether the previous
-    /// connection was to another address.
+    /// Records a connection to the current address, which is tried first when that is lost. Returns whether the
+    /// previous connection was to another address.
     pub(super) fn succeeded(&mut self) -> bool {
         self.failed = 0;
         self.last.replace(self.current).is_some_and(|last| last != self.current)

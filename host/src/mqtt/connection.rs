@@ -1,7 +1,7 @@
 //! One connection to the broker, from CONNECT to its end.
 //!
-//! One task reads, writes, keeps the connection alive and sends events to the core. None of these blocks another: a broker
-//! that does not read must not delay the reading of its acknowledgements, nor a busy core delay the keep-alive.
+//! One task reads, writes, keeps the connection alive and sends events to the core. None of these blocks another: a
+//! broker that does not read must not delay the reading of its acknowledgements, nor a busy core delay the keep-alive.
 
 mod listening;
 mod trial;
@@ -52,42 +52,44 @@ use crate::{
 
 /// Attempts under way at the same time: enough to fill a fast link, few enough that a lost connection repeats little.
 pub(super) const CREDIT: u16 = 1_000;
-/// Subscriptions and unsubscriptions that the broker has not answered. Together with the credit, far fewer than packet ids.
+/// Subscriptions and unsubscriptions that the broker has not answered. Together with the credit, far fewer than packet
+/// ids.
 const SUBSCRIPTIONS: usize = 1_000;
 /// Orders taken at the same time, so that they leave with one write.
 const ORDERS_PER_WRITE: usize = 64;
-/// While more bytes than this are queued for the socket, no further order is taken. This bounds the memory of a slow broker.
+/// While more bytes than this are queued for the socket, no further order is taken. This bounds the memory that a slow
+/// broker takes.
 const OUTGOING_BYTES: usize = 256 * 1024;
 /// The most bytes of one read. Even with [`REST`] after each read, this is more than brokers send in small packets.
 const READ_BYTES: usize = 64 * 1024;
-/// A read of at least this many bytes means that more is available. The task yields before the next read, but does not rest:
-/// otherwise acknowledgements would wait behind large reports.
+/// A read of at least this many bytes means that more is available. The task yields before the next read, but does not
+/// rest: otherwise acknowledgements would wait behind large reports.
 const LARGE_READ_BYTES: usize = READ_BYTES / 2;
 /// The number of attempts under way from which the task rests between two reads.
 const BUSY: usize = CREDIT as usize / 2;
-/// The pause between two reads while many attempts are under way: a hundred acknowledgements cost hardly more than one, here
-/// and in the core, and the broker may run on the same machine. The task also rests during a flood of reports, so that due
-/// messages are sent in between (I7).
+/// The pause between two reads while many attempts are under way: a hundred acknowledgements cost hardly more than one,
+/// here and in the core, and the broker may run on the same machine. The task also rests during a flood of reports, so
+/// that due messages are sent in between (I7).
 const REST: Duration = Duration::from_millis(1);
-/// Ticks, each half of the keep-alive, that a message or a subscription may wait for its acknowledgement. Without this limit
-/// a lost acknowledgement would hold its credit forever.
+/// Ticks, each half of the keep-alive, that a message or a subscription may wait for its acknowledgement. Without this
+/// limit a lost acknowledgement would hold its credit forever.
 const ACK_TICKS: u32 = 5;
-/// Topics with a logged warning that they cannot be watched, or have no subscriber. Further warnings add little: the core
-/// retries every few seconds, and the run's outcome contains the reason as well.
+/// Topics with a logged warning that they cannot be watched, or have no subscriber. Further warnings add little: the
+/// core retries every few seconds, and the run's outcome contains the reason as well.
 const WARNINGS: usize = 100;
-/// The limit for the disconnect, in case the broker does not read. Acknowledgements were waited for before, and a service
-/// manager may soon kill the host.
+/// The limit for the disconnect, in case the broker does not read. Acknowledgements were waited for before, and a
+/// service manager may soon kill the host.
 const DISCONNECT: Duration = Duration::from_millis(500);
 
 /// The state that is carried over from one connection to the next.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct CarriedState {
     pub(super) suspects: Suspects,
     echoes: Echoes,
     info: LinkInfo,
 }
 
-impl Memory {
+impl CarriedState {
     pub(super) fn new(info: LinkInfo, now: Instant) -> Self {
         Self { suspects: Suspects::new(now), echoes: Echoes::default(), info }
     }
@@ -170,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         link: LinkId,
         (keep_alive, status_topic): (Duration, Option<Topic>),
         (limits, incoming): (Limits, BytesMut),
-        Memory { suspects, echoes, info }: Memory,
+        CarriedState { suspects, echoes, info }: CarriedState,
     ) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let server_keep_alive =
@@ -257,7 +259,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 () = &mut rest, if is_resting => is_resting = false,
                 _ = periods.tick(), if self.watches.has_compared() => self.watches.next_period(&mut self.pending),
-                written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => self.on_written(written)?,
+                written = self.outgoing.advance(&mut self.writer), if !self.outgoing.is_idle() => {
+                    self.on_written(written)?;
+                }
                 _ = orders.recv_many(&mut taken, room), if room > 0 => {
                     for order in taken.drain(..) {
                         self.execute(order)?;
@@ -279,9 +283,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Returns how many orders can be taken. This enforces the broker's receive maximum even if the core exceeds its credit.
-    /// Orders are carried out in sequence, so that a subscription waits behind a publish that exceeds the credit; the core
-    /// sends no such publish, and each acknowledgement makes room.
+    /// Returns how many orders can be taken. This enforces the broker's receive maximum even if the core exceeds its
+    /// credit. Orders are carried out in sequence, so that a subscription waits behind a publish that exceeds the
+    /// credit; the core sends no such publish, and each acknowledgement makes room.
     fn room(&self) -> usize {
         if self.outgoing.len() >= OUTGOING_BYTES || self.is_trying() {
             return 0;
@@ -372,8 +376,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.answered(attempt, Event::Acked { link, attempt, no_subscriber });
             }
             Answer::Refused(attempt, run, reason) => {
-                // Logged now, because the core gives up only after a quarter of an hour. The pauses between attempts grow,
-                // so that the log is not flooded.
+                // Logged now, because the core gives up only after a quarter of an hour. The pauses between attempts
+                // grow, so that the log is not flooded.
                 let report = Report::new(format!("the broker refused the message of {run}")).cause(&reason);
                 let denied = self.recent.step_of(ack.id).filter(|_| ack.reason.code == NOT_AUTHORIZED);
                 let hint = denied.map(|(topic, _)| how_broker_allows(topic, Access::Publish));
@@ -403,8 +407,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some((topic, 1..)) = self.recent.step_of(id) else { return };
         if self.warned.len() < WARNINGS && self.warned.insert(topic.into()) {
             tracing::warn!(
-                "the broker has no subscriber for `{topic}`: a run's owed steps on it are sent again for up to {} min, unless none \
-                 of the run's messages had a subscriber",
+                "the broker has no subscriber for `{topic}`: a run's owed steps on it are sent again for up to {} \
+                 min, unless none of the run's messages had a subscriber",
                 NO_SUBSCRIBER_MS / 60_000
             );
         }
@@ -435,9 +439,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.ping()
     }
 
-    /// Sends the remaining messages, publishes `offline` and sends DISCONNECT, so that the broker does not publish the last
-    /// will. Then reads until the broker has closed the connection: closing a socket with unread data would reset the
-    /// connection, and the DISCONNECT could be lost.
+    /// Sends the remaining messages, publishes `offline` and sends DISCONNECT, so that the broker does not publish the
+    /// last will. Then reads until the broker has closed the connection: closing a socket with unread data would reset
+    /// the connection, and the DISCONNECT could be lost.
     async fn disconnect(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), Failure> {
         while self.room() > 0
             && let Ok(order) = orders.try_recv()
@@ -458,8 +462,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Returns why a message expired before it was sent: it waited in the host for longer than the broker may keep it. MQTT 3.1.1
-/// has no message expiry, so that the broker cannot check this.
+/// Returns why a message expired before it was sent: it waited in the host for longer than the broker may keep it. MQTT
+/// 3.1.1 has no message expiry, so that the broker cannot check this.
 pub(super) fn too_late(publish: &rumqttc::v5::mqttbytes::v5::Publish, since: Instant) -> Option<String> {
     let expiry_s = publish.properties.as_ref()?.message_expiry_interval?;
     let waited = since.elapsed();

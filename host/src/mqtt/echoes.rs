@@ -1,5 +1,5 @@
-//! Recognizes the link's own messages when the broker sends them back on a watched topic. In MQTT 5 they carry the id of
-//! their run; in 3.1.1 they are recognized by topic and payload.
+//! Recognizes the link's own messages when the broker sends them back on a watched topic. In MQTT 5 they carry the id
+//! of their run; in 3.1.1 they are recognized by topic and payload.
 
 use std::{
     collections::HashMap,
@@ -15,8 +15,8 @@ const ENTRIES: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
     hasher: RandomState,
-    /// How often each message was sent and has not come back yet: messages under way, and those that the broker delivers
-    /// to no client (I10: bounded by [`ENTRIES`]).
+    /// How often each message was sent and has not come back yet: messages under way, and those that the broker
+    /// delivers to no client (I10: bounded by [`ENTRIES`]).
     live: HashMap<u64, u32>,
     /// The newest retained message of each topic, if it is the link's own.
     retained: HashMap<u64, u64>,

@@ -64,41 +64,42 @@ impl Failure {
     pub(super) fn hint(&self, tls: bool) -> Option<&'static str> {
         Some(match self {
             Self::ClosedAtOnce if !tls => {
-                "Roost tries MQTT 3.1.1 next, in case the broker does not support MQTT 5; if the broker closes that connection \
-                 as well, it may require TLS: then the address starts with `mqtts://`"
+                "Roost tries MQTT 3.1.1 next, in case the broker does not support MQTT 5; if the broker closes that \
+                 connection as well, it may require TLS: then the address starts with `mqtts://`"
             }
             Self::Version | Self::ClosedAtOnce => {
-                "Roost needs a broker that speaks MQTT 5 or 3.1.1, such as Mosquitto; or leave `url` out of `[mqtt]` to use \
-                 the built-in broker"
+                "Roost needs a broker that speaks MQTT 5 or 3.1.1, such as Mosquitto; or leave `url` out of `[mqtt]` \
+                 to use the built-in broker"
             }
             Self::Login(_) => {
-                "set `user` and `password` in `[mqtt]`, and allow that user to publish to `status_topic` and the plugins' \
-                 topics, and to read the topics on which devices report"
+                "set `user` and `password` in `[mqtt]`, and allow that user to publish to `status_topic` and the \
+                 plugins' topics, and to read the topics on which devices report"
             }
             Self::ClosedAfterConnack => {
                 "check the broker's log; the broker may reject this user, or the client id in the data folder \
                  (`client-id`)"
             }
             Self::Unreachable(_) => {
-                "check that the broker runs and that host and port are correct, or leave `url` out of `[mqtt]` to use the \
-                 built-in broker"
+                "check that the broker runs and that host and port are correct, or leave `url` out of `[mqtt]` to use \
+                 the built-in broker"
             }
             // rustls has no variant for this error, and openssl creates such certificates by default.
             Self::Tls(error) if error.to_string().contains("CaUsedAsEndEntity") => {
-                "the broker uses the certificate of an authority as its own; give it one that the authority has signed, or \
-                 create it with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
+                "the broker uses the certificate of an authority as its own; give it one that the authority has \
+                 signed, or create it with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
             }
             Self::Tls(error) if error.to_string().contains("CertificateRequired") => {
-                "the broker requires a client certificate: set `cert_file` and `key_file` in `[mqtt]` to a certificate that \
-                 its authority has signed and to the certificate's key"
+                "the broker requires a client certificate: set `cert_file` and `key_file` in `[mqtt]` to a \
+                 certificate that its authority has signed and to the certificate's key"
             }
             Self::Tls(error) if error.to_string().contains("received fatal alert") => {
-                "the broker does not accept Roost's certificate: check that an authority that the broker trusts has signed \
-                 `cert_file`, and that it is valid today"
+                "the broker does not accept Roost's certificate: check that an authority that the broker trusts has \
+                 signed `cert_file`, and that it is valid today"
             }
             Self::Tls(_) => {
-                "check that the broker speaks TLS at this port and that its certificate is valid for the host in `url`; if no \
-                 public authority signed the certificate, set `ca_file` in `[mqtt]` to the authority's certificate"
+                "check that the broker speaks TLS at this port and that its certificate is valid for the host in \
+                 `url`; if no public authority signed the certificate, set `ca_file` in `[mqtt]` to the authority's \
+                 certificate"
             }
             Self::Malformed(_) | Self::NoAnswer { .. } if !tls => {
                 "check that a broker without TLS listens at this port; an address with TLS starts with `mqtts://`"

@@ -16,8 +16,8 @@ use crate::report::Report;
 /// Adds a client certificate and its key to a TLS configuration.
 ///
 /// # Errors
-/// Returns an error if a file cannot be read or does not contain the expected data, or if the key does not belong to the
-/// certificate.
+/// Returns an error if a file cannot be read or does not contain the expected data, or if the key does not belong to
+/// the certificate.
 pub(super) fn add_client_certificate(
     config: ConfigBuilder<ClientConfig, WantsClientCert>,
     certificates: &Path,
@@ -27,11 +27,14 @@ pub(super) fn add_client_certificate(
     let private = private_key(key)?;
     config.with_client_auth_cert(chain, private).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            let what =
-                format!("the key in `{}` does not belong to the certificate in `{}`", key.display(), certificates.display());
+            let what = format!(
+                "the key in `{}` does not belong to the certificate in `{}`",
+                key.display(),
+                certificates.display()
+            );
             Report::new(what).hint(
-                "`cert_file` and `key_file` in `[mqtt]` must belong together; if `cert_file` has several certificates, Roost's \
-                 own must be the first",
+                "`cert_file` and `key_file` in `[mqtt]` must belong together; if `cert_file` has several \
+                 certificates, Roost's own must be the first",
             )
         }
         error => Report::new(format!("the key in `{}` cannot be used", key.display()))
@@ -42,9 +45,10 @@ pub(super) fn add_client_certificate(
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>, Report> {
     fs::read(path).map_err(|error| {
-        Report::new(format!("the {what} file `{}` cannot be read", path.display()))
-            .cause(error)
-            .hint("the user that runs Roost must be able to read it; a path in `roost.toml` is relative to that file's folder")
+        Report::new(format!("the {what} file `{}` cannot be read", path.display())).cause(error).hint(
+            "the user that runs Roost must be able to read it; a path in `roost.toml` is relative to that file's \
+                 folder",
+        )
     })
 }
 
@@ -70,8 +74,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Report> {
     if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
         let plain = path.with_extension("plain.pem");
         let hint = format!(
-            "Roost starts unattended and cannot prompt for a password: remove it with `openssl pkey -in {} -out {}`, and make \
-             the new file readable only for the user that runs Roost",
+            "Roost starts unattended and cannot prompt for a password: remove it with `openssl pkey -in {} -out {}`, \
+             and make the new file readable only for the user that runs Roost",
             path.display(),
             plain.display()
         );

@@ -13,15 +13,16 @@ use super::{
     wire::{Ack, AckKind, Version},
 };
 
-/// Packets that the broker has not answered yet. An entry is removed with its answer, so that nothing is answered twice.
+/// Packets that the broker has not answered yet. An entry is removed with its answer, so that nothing is answered
+/// twice.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     waiting: HashMap<u16, Waiting>,
     /// The number of entries in `waiting` that are attempts.
     attempts: usize,
     last_id: u16,
-    /// Whether PUBACK may answer a message at QoS 2: some brokers that speak 3.1.1 lower such messages to QoS 1, and have
-    /// no other way to indicate that.
+    /// Whether PUBACK may answer a message at QoS 2: some brokers that speak 3.1.1 lower such messages to QoS 1, and
+    /// have no other way to indicate that.
     lowers_qos: bool,
     /// The number of calls of [`InFlight::tick`].
     age: u32,

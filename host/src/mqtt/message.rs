@@ -7,8 +7,8 @@ use rumqttc::v5::mqttbytes::{
     v5::{Publish, PublishProperties},
 };
 
-/// The user property with the id of the run that a message belongs to. It distinguishes the link's own messages from devices'
-/// reports, because not every broker supports the no-local option.
+/// The user property with the id of the run that a message belongs to. It distinguishes the link's own messages from
+/// devices' reports, because not every broker supports the no-local option.
 pub(super) const RUN: &str = "roost-run";
 
 /// Builds the message of an attempt, without a packet id. It is never marked as a duplicate: on a new connection each
@@ -50,8 +50,8 @@ fn properties(attempt: &event::Publish, message: StepRef<'_>) -> PublishProperti
     }
 }
 
-/// Returns why a message must not be sent: brokers answer such texts by ending the connection, which affects all plugins
-/// (I7). Plans with such texts are refused already; this check is the last line of defence.
+/// Returns why a message must not be sent: brokers answer such texts by ending the connection, which affects all
+/// plugins (I7). Plans with such texts are refused already; this check is the last line of defence.
 pub(super) fn fault(message: StepRef<'_>) -> Option<String> {
     let own = message.properties();
     let own = own.iter().flat_map(|own| {

@@ -49,8 +49,8 @@ impl BrokerProfile {
         if refused.version == Version::Five {
             let is_of_version = match failure {
                 Failure::Version | Failure::Malformed(_) => true,
-                // The broker may be starting, or have too many clients. If it happens again, the broker does not understand
-                // this CONNECT: amqtt, for example, waits for more bytes.
+                // The broker may be starting, or have too many clients. If it happens again, the broker does not
+                // understand this CONNECT: amqtt, for example, waits for more bytes.
                 Failure::ClosedAtOnce | Failure::NoAnswer { what: CONNECT, .. } => {
                     self.unanswered = self.unanswered.saturating_add(1);
                     self.three_until.is_some() || self.unanswered >= limits::UNANSWERED_CONNECTS

@@ -80,8 +80,8 @@ impl Outgoing {
         if reached { self.done_when_written.pop_front().map(|(_, attempt)| attempt) } else { None }
     }
 
-    /// Writes as much as the socket takes now, or flushes if nothing is left to write. Cancel-safe: each branch has a single
-    /// await, and `written` is updated after it.
+    /// Writes as much as the socket takes now, or flushes if nothing is left to write. Cancel-safe: each branch has a
+    /// single await, and `written` is updated after it.
     pub(super) async fn advance(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         if self.bytes.is_empty() {
             writer.flush().await?;

@@ -9,10 +9,10 @@ use roost_scheduler::event::{Event, LinkId, WatchId};
 
 /// A queue of events for the core.
 ///
-/// I10: there is at most one answer for each attempt and each subscription under way, and one for each refused order. The
-/// number of reports is up to the broker's clients; therefore only the newest of each kind is queued, at most four for each
-/// watch, of [`limits::REPORT_BYTES`](roost_scheduler::limits::REPORT_BYTES). Nothing is lost by that: one match is as good
-/// as two, and of the other reports only the last is shown.
+/// I10: there is at most one answer for each attempt and each subscription under way, and one for each refused order.
+/// The number of reports is up to the broker's clients; therefore only the newest of each kind is queued, at most four
+/// for each watch, of [`limits::REPORT_BYTES`](roost_scheduler::limits::REPORT_BYTES). Nothing is lost by that: one
+/// match is as good as two, and of the other reports only the last is shown.
 #[derive(Debug)]
 pub(super) struct PendingEvents {
     link: LinkId,

@@ -11,8 +11,8 @@ use roost_scheduler::time::Instant;
 use super::{Settings, connection::Diagnosis, failure::Failure, url::BrokerUrl, wire::Version};
 use crate::{clock, report::Report};
 
-/// The factor on the longest pause if only the operator can resolve the failure: some brokers lock out clients that often
-/// use a wrong password.
+/// The factor on the longest pause if only the operator can resolve the failure: some brokers lock out clients that
+/// often use a wrong password.
 const OPERATOR_FACTOR: u32 = 6;
 
 /// The state of the tries to connect.
@@ -104,8 +104,8 @@ impl Reconnect {
         self.tries = 0;
     }
 
-    /// Returns the pause before the next try, with jitter of up to half of it, so that many hosts do not reconnect at the
-    /// same moment.
+    /// Returns the pause before the next try, with jitter of up to half of it, so that many hosts do not reconnect at
+    /// the same moment.
     fn pause(&self, settings: &Settings, failure: &Failure, now: Instant) -> Duration {
         let timeouts = &settings.timeouts;
         let doubled = timeouts.first_pause.saturating_mul(2_u32.saturating_pow(self.tries.min(16)));

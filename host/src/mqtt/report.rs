@@ -7,8 +7,8 @@ use serde_json::{Number, Value};
 
 use crate::report::in_one_line;
 
-/// A longer report is not parsed as JSON: parsed values take up to a hundred times its length, and nothing is sent during
-/// the parse (I7).
+/// A longer report is not parsed as JSON: parsed values take up to a hundred times its length, and nothing is sent
+/// during the parse (I7).
 const JSON_BYTES: usize = 64 * 1024;
 
 /// A condition on reports: a [`Matches`] with its JSON parsed.

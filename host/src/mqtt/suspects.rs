@@ -1,8 +1,9 @@
-//! Suspects: topics at which the broker may have ended a connection. They are held back and tried one at a time, alone on
-//! the connection, until the denied topic is found.
+//! Suspects: topics at which the broker may have ended a connection. They are held back and tried one at a time, alone
+//! on the connection, until the denied topic is found.
 //!
 //! Some brokers close the connection without a reason when their access rules deny a message (Mosquitto 2.0.11 does if
-//! `max_queued_messages` is 0). Without suspects, one such topic would repeatedly interrupt the messages of all plugins (I7).
+//! `max_queued_messages` is 0). Without suspects, one such topic would repeatedly interrupt the messages of all plugins
+//! (I7).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -67,7 +68,8 @@ impl Suspects {
         !self.candidates.is_empty()
     }
 
-    /// Records a new connection: the candidates become suspects if it was established at once. Returns the new suspects.
+    /// Records a new connection: the candidates become suspects if it was established at once. Returns the new
+    /// suspects.
     pub(super) fn connected(&mut self, at_once: bool, now: Instant) -> Vec<Subject> {
         let mut candidates = std::mem::take(&mut self.candidates);
         if !at_once {
@@ -79,8 +81,8 @@ impl Suspects {
         candidates
     }
 
-    /// Makes all suspects ready, because the broker's rules may have changed: a connection ended for another reason, or this
-    /// is another broker.
+    /// Makes all suspects ready, because the broker's rules may have changed: a connection ended for another reason, or
+    /// this is another broker.
     pub(super) fn retry_all(&mut self, now: Instant) {
         self.next_turn = now;
         for suspect in self.known.values_mut() {
@@ -116,8 +118,8 @@ impl Suspects {
         self.next_turn.duration_since(now)
     }
 
-    /// Removes a suspect at which the broker kept the connection, after a trial that took `took`. Returns whether it was
-    /// denied before.
+    /// Removes a suspect at which the broker kept the connection, after a trial that took `took`. Returns whether it
+    /// was denied before.
     pub(super) fn clear(&mut self, subject: &Subject, took: Duration, now: Instant) -> bool {
         self.pause(took, now);
         self.known.remove(subject).is_some_and(|suspect| suspect.denials > 0)
@@ -136,8 +138,8 @@ impl Suspects {
         self.next_trial = now + (took * 9).max(limits::TURN);
     }
 
-    /// Records that the broker ended the connection at a trial. Returns the number of such trials and the pause until the
-    /// next one.
+    /// Records that the broker ended the connection at a trial. Returns the number of such trials and the pause until
+    /// the next one.
     pub(super) fn mark_denied(&mut self, subject: &Subject, longest: Duration, now: Instant) -> (u32, Duration) {
         self.next_trial = now + limits::AFTER_DENIAL;
         let suspect = self.known.entry(subject.clone()).or_insert_with(|| Suspect { denials: 0, not_before: now });
@@ -148,7 +150,8 @@ impl Suspects {
         (suspect.denials, pause)
     }
 
-    /// Returns the first topics, in alphabetical order, at which the broker ends connections, and the number of all of them.
+    /// Returns the first topics, in alphabetical order, at which the broker ends connections, and the number of all of
+    /// them.
     pub(super) fn denied(&self) -> (Vec<String>, usize) {
         let denied = self.known.iter().filter(|(_, suspect)| suspect.denials > 0);
         let mut topics: Vec<String> = denied
@@ -213,8 +216,8 @@ impl Recent {
 
     /// Records the answer to a packet: the broker has processed those before it.
     pub(super) fn answered(&mut self, id: u16) {
-        if let Some(place) = self.packets.iter().position(|packet| packet.id == Some(id)) {
-            self.forget(place);
+        if let Some(index) = self.packets.iter().position(|packet| packet.id == Some(id)) {
+            self.forget(index);
         }
     }
 

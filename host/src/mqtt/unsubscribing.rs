@@ -1,7 +1,8 @@
-//! Unsubscriptions that the broker has not answered, and the new subscriptions to the same topics that wait for the answer.
+//! Unsubscriptions that the broker has not answered, and the new subscriptions to the same topics that wait for the
+//! answer.
 //!
-//! A broker that does not process packets strictly in order (such as aedes) could grant the new subscription while the old
-//! one exists, and then end it: no report would arrive.
+//! A broker that does not process packets strictly in order (such as aedes) could grant the new subscription while the
+//! old one exists, and then end it: no report would arrive.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -15,8 +15,8 @@ use super::{
     wire::Arrived,
 };
 
-/// Comparisons of a report with a condition in one period: about a millisecond of work. A flood on one topic must not delay
-/// the others (I7): beyond this number, only the newest report of each topic is queued for a later period.
+/// Comparisons of a report with a condition in one period: about a millisecond of work. A flood on one topic must not
+/// delay the others (I7): beyond this number, only the newest report of each topic is queued for a later period.
 const COMPARISONS_PER_PERIOD: usize = 4_096;
 /// The length of a period. Nine tenths of it remain for other work.
 pub(super) const PERIOD: Duration = Duration::from_millis(10);
@@ -45,8 +45,8 @@ pub(super) struct Watches {
 #[derive(Debug, Default)]
 struct Listeners {
     conditions: BTreeMap<WatchId, Condition>,
-    /// The broker's retained message, if it is known and nothing newer has arrived. A broker sends it again only for a new
-    /// subscription.
+    /// The broker's retained message, if it is known and nothing newer has arrived. A broker sends it again only for a
+    /// new subscription.
     retained: Option<Box<[u8]>>,
     /// The newest report that was not compared yet.
     queued: Option<QueuedReport>,
@@ -81,8 +81,8 @@ impl Watches {
         self.by_id.contains_key(&watch)
     }
 
-    /// Removes a watch if it exists. Returns its topic, and whether it was the topic's last watch, so that the caller must
-    /// unsubscribe.
+    /// Removes a watch if it exists. Returns its topic, and whether it was the topic's last watch, so that the caller
+    /// must unsubscribe.
     pub(super) fn remove(&mut self, watch: WatchId) -> Option<(Arc<str>, bool)> {
         let topic = self.by_id.remove(&watch)?;
         let listeners = self.topics.get_mut(&topic)?;

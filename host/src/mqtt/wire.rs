@@ -199,7 +199,8 @@ fn arrived(frame: Frame) -> Result<Arrived, Failure> {
     Ok(Arrived { topic, payload: publish.payload, id, retained: publish.retain, expires, is_ours })
 }
 
-/// Decodes SUBACK: the packet id, properties, and one reason, because each SUBSCRIBE has one topic. MQTT 5.0, section 3.9.
+/// Decodes SUBACK: the packet id, properties, and one reason, because each SUBSCRIBE has one topic. MQTT 5.0, section
+/// 3.9.
 fn granted(body: &[u8]) -> Result<Ack, Failure> {
     let malformed = |what: &str| Failure::Malformed(format!("a SUBACK {what}"));
     let [high, low, ref properties @ .., code] = *body else { return Err(malformed("that is too short")) };
@@ -216,10 +217,10 @@ fn granted(body: &[u8]) -> Result<Ack, Failure> {
 /// Decodes a variable byte integer. Returns how many bytes it takes, and its value. MQTT 5.0, section 1.5.5.
 fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut length = 0;
-    for (place, byte) in bytes.iter().take(4).enumerate() {
-        length |= usize::from(byte & 0x7F) << (7 * place);
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
-            return Some((place + 1, length));
+            return Some((index + 1, length));
         }
     }
     None
@@ -298,8 +299,8 @@ fn shown(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(REASON_TEXT_CHARS).collect()
 }
 
-/// Builds SUBSCRIBE without a packet id. Each subscription requests the retained message, and only that one is marked as
-/// retained. QoS 1: a report must not be lost, and a duplicate does no harm.
+/// Builds SUBSCRIBE without a packet id. Each subscription requests the retained message, and only that one is marked
+/// as retained. QoS 1: a report must not be lost, and a duplicate does no harm.
 pub(super) fn subscribe(topic: &str) -> Subscribe {
     let mut filter = Filter::new(topic, QoS::AtLeastOnce);
     filter.preserve_retain = false;
@@ -314,8 +315,8 @@ pub(super) fn unsubscribe(topic: &str, id: u16) -> Packet {
     Packet::Unsubscribe(unsubscribe)
 }
 
-/// Builds CONNECT: without topic aliases, with a clean start and no session afterwards (only the core retries), and with
-/// `offline` as the last will on the status topic, if there is one.
+/// Builds CONNECT: without topic aliases, with a clean start and no session afterwards (only the core retries), and
+/// with `offline` as the last will on the status topic, if there is one.
 pub(super) fn connect(
     client_id: &str,
     login: Option<(&str, &str)>,

@@ -1,6 +1,6 @@
-//! The cache of compiled components, by content. A damaged file would run without an error, and a file from another program
-//! would run that program's code. Therefore each file has a seal that only Roost can make, which is checked before the file
-//! is mapped.
+//! The cache of compiled components, by content. A damaged file would run without an error, and a file from another
+//! program would run that program's code. Therefore each file has a seal that only Roost can make, which is checked
+//! before the file is mapped.
 
 mod key;
 
@@ -36,8 +36,8 @@ pub(super) struct Cache {
     engine: wasmtime::Engine,
     /// The lane for compiles up to the full limits. Only one runs at a time, because it may take all of the memory.
     long: Lane,
-    /// A lane for short compiles while the other one is occupied, so that a hostile file does not delay the plugins after
-    /// it. A compile that exceeds the limits of this lane starts over in the other one.
+    /// A lane for short compiles while the other one is occupied, so that a hostile file does not delay the plugins
+    /// after it. A compile that exceeds the limits of this lane starts over in the other one.
     short: Lane,
     parts: AtomicU64,
 }
@@ -45,7 +45,7 @@ pub(super) struct Cache {
 /// A lane runs one compile at a time.
 #[derive(Debug)]
 struct Lane {
-    turn: Semaphore,
+    permit: Semaphore,
     bounds: Bounds,
 }
 
@@ -76,11 +76,12 @@ impl CacheError {
             Self::Folder { .. } => Some(compile::WRITABLE),
             Self::Load(_) => Some("restart Roost; if the error remains, remove the folder `cache` in the data folder"),
             Self::NotExecutable(_) => Some(
-                "Roost compiles plugins to machine code, and the system forbids that: check `MemoryDenyWriteExecute` in the \
-                 systemd unit, SELinux's `execmem`, and whether the data folder's disk is mounted with `noexec`",
+                "Roost compiles plugins to machine code, and the system forbids that: check `MemoryDenyWriteExecute` \
+                 in the systemd unit, SELinux's `execmem`, and whether the data folder's disk is mounted with `noexec`",
             ),
             Self::TooLarge(_) => Some(
-                "ordinary toolchains do not produce such components: check the plugin's parts (`wasm-tools objdump PLUGIN.wasm`)",
+                "ordinary toolchains do not produce such components: check the plugin's parts (`wasm-tools objdump \
+                 PLUGIN.wasm`)",
             ),
         }
     }
@@ -116,26 +117,26 @@ impl Cache {
             key,
             compatibility: hasher.finish(),
             engine: engine.clone(),
-            long: Lane { turn: Semaphore::new(1), bounds: long },
-            short: Lane { turn: Semaphore::new(1), bounds: short },
+            long: Lane { permit: Semaphore::new(1), bounds: long },
+            short: Lane { permit: Semaphore::new(1), bounds: short },
             parts: AtomicU64::new(0),
         })
     }
 
     /// Compiles a component that is not in the cache.
     pub(super) async fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Component, CacheError> {
-        let (turn, bounds) = tokio::select! {
+        let (permit, bounds) = tokio::select! {
             biased;
-            turn = self.long.turn.acquire() => (turn, self.long.bounds),
-            turn = self.short.turn.acquire() => (turn, self.short.bounds),
+            permit = self.long.permit.acquire() => (permit, self.long.bounds),
+            permit = self.short.permit.acquire() => (permit, self.short.bounds),
         };
         match self.compile_within(digest, bytes, bounds).await {
             // The other lane has higher limits.
             Err(CacheError::Compile(CompileError::Wall(_) | CompileError::Memory(_)))
                 if bounds == self.short.bounds =>
             {
-                drop(turn);
-                let _turn = self.long.turn.acquire().await;
+                drop(permit);
+                let _permit = self.long.permit.acquire().await;
                 self.compile_within(digest, bytes, self.long.bounds).await
             }
             done => done,
@@ -157,8 +158,8 @@ impl Cache {
         let mut compiled = Vec::new();
         file.rewind().and_then(|()| file.read_to_end(&mut compiled)).map_err(failed)?;
         let (name, seal) = self.names(digest);
-        // Never written in place, because the old file may be mapped. A crash between the two renames leaves a seal that
-        // does not match.
+        // Never written in place, because the old file may be mapped. A crash between the two renames leaves a seal
+        // that does not match.
         folder.rename(&part.name, &name).map_err(failed)?;
         let made = self.seal(digest, &compiled);
         let sealed = folder.create(&part.name, files::PRIVATE).and_then(|mut file| file.write_all(made.bytes()));
@@ -198,7 +199,8 @@ impl Cache {
         file.read_to_end(&mut compiled).ok()?;
         if !is_ours(&file) || !self.seal(digest, &compiled).is(&sealed) {
             let file = self.folder.join(name);
-            tracing::warn!(file = %file.display(), "the seal of a compiled plugin does not match, so the plugin is compiled again");
+            tracing::warn!(file = %file.display(),
+                "the seal of a compiled plugin does not match, so the plugin is compiled again");
             return None;
         }
         // Maps the file that was read, even if another file has its name by now.
@@ -212,8 +214,8 @@ impl Cache {
 
     #[allow(unsafe_code, reason = "mapping machine code cannot be safe; the seal was checked")]
     fn map(&self, file: &File) -> wasmtime::Result<Component> {
-        // SAFETY: this open file was written by this program's compiler from known bytes (its seal was checked, or it has just
-        // been compiled), only this user can write to it, and it is never written to again.
+        // SAFETY: this open file was written by this program's compiler from known bytes (its seal was checked, or it
+        // has just been compiled), only this user can write to it, and it is never written to again.
         unsafe { Component::deserialize_file(&self.engine, format!("/proc/self/fd/{}", file.as_raw_fd())) }
     }
 }
@@ -338,7 +340,7 @@ mod tests {
     async fn a_long_compile_does_not_delay_the_next() {
         let data = tempfile::tempdir().unwrap();
         let cache = Cache::open(data.path(), &engine()).unwrap();
-        let _bomb = cache.long.turn.acquire().await.unwrap();
+        let _bomb = cache.long.permit.acquire().await.unwrap();
         cache.compile(digest(EMPTY), EMPTY).await.unwrap();
     }
 }

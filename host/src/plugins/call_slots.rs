@@ -19,8 +19,8 @@ use tokio::{
 use super::limits;
 use crate::clock;
 
-/// Slots for calls. A call occupies a slot until it has ended, and a turn while it computes. A call that waits yields its
-/// turn to another.
+/// Slots for calls. A call occupies a slot until it has ended, and a turn while it computes. A call that waits yields
+/// its turn to another.
 pub(super) struct CallSlots {
     computing: Semaphore,
     /// Slots for guests with one memory, as nearly all have.
@@ -70,9 +70,9 @@ impl CallSlots {
         CallSlot { _permits: [ordinary, large] }
     }
 
-    /// Runs a call, which may compute and wait for up to `within` in total, not counting the time in which it waits for its
-    /// turn. Returns `None` if the call takes longer. The turn is returned as well, because the caller still has to process
-    /// the answer.
+    /// Runs a call, which may compute and wait for up to `within` in total, not counting the time in which it waits for
+    /// its turn. Returns `None` if the call takes longer. The turn is returned as well, because the caller still has to
+    /// process the answer.
     pub(super) async fn run<C: Future>(
         &self,
         call: C,

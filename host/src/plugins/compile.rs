@@ -1,6 +1,6 @@
-//! Compiles components in a child process, because a compile can neither be cancelled nor survive running out of memory (I7).
-//! The child reads the component from standard input, writes to an open file as standard output, and can access nothing
-//! else.
+//! Compiles components in a child process, because a compile can neither be cancelled nor survive running out of memory
+//! (I7). The child reads the component from standard input, writes to an open file as standard output, and can access
+//! nothing else.
 
 mod confine;
 
@@ -57,12 +57,13 @@ impl CompileError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Memory(most) if *most < limits::COMPILE_ADDRESS_SPACE => {
-                "a compile may take half of the machine's memory, or of the service's memory limit: use a machine with more \
-                 memory, or a smaller plugin; ordinary plugins take a few dozen MiB"
+                "a compile may take half of the machine's memory, or of the service's memory limit: use a machine \
+                 with more memory, or a smaller plugin; ordinary plugins take a few dozen MiB"
             }
             Self::Cpu | Self::Wall(_) | Self::Memory(_) | Self::Size => UNUSUAL,
             Self::Invalid(error) if error.contains("disabled") || error.contains("not enabled") => {
-                "it uses a WebAssembly feature that plugins cannot use: build it for `wasm32-wasip2` with the default features"
+                "it uses a WebAssembly feature that plugins cannot use: build it for `wasm32-wasip2` with the default \
+                 features"
             }
             Self::Invalid(error) if error.contains("exceeds limit") => UNUSUAL,
             Self::Invalid(_) => "the file is damaged: build it again or copy it again",
@@ -70,12 +71,12 @@ impl CompileError {
             Self::Killed => "free some memory, and copy the file into the folder again",
             Self::Ended { .. } => "this is a fault of the compiler: use another version of the plugin or of Roost",
             Self::Threads => {
-                "allow the user that runs Roost more threads (`TasksMax` of systemd, `ulimit -u`), or use a machine with more \
-                 memory"
+                "allow the user that runs Roost more threads (`TasksMax` of systemd, `ulimit -u`), or use a machine \
+                 with more memory"
             }
             Self::Start(_) => {
-                "check that `/proc` is mounted, and that the user that runs Roost may start another process (`TasksMax` of \
-                 systemd, `ulimit -u`)"
+                "check that `/proc` is mounted, and that the user that runs Roost may start another process \
+                 (`TasksMax` of systemd, `ulimit -u`)"
             }
         })
     }
@@ -214,8 +215,8 @@ fn compile_into(mut into: File, memory: u64) -> Result<(), (u8, String)> {
     into.write_all(&compiled).map_err(|error| (IO, format!("the compiled component cannot be written: {error}")))
 }
 
-/// Builds the child's command in tests: the test program itself, which runs one test as the child. Standard output has the
-/// tests' results, so a shell moves the file to another descriptor.
+/// Builds the child's command in tests: the test program itself, which runs one test as the child. Standard output has
+/// the tests' results, so a shell moves the file to another descriptor.
 #[cfg(test)]
 fn command(memory: u64) -> Command {
     let mut command = Command::new("/bin/sh");

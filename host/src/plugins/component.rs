@@ -8,8 +8,8 @@ use super::{
     limits, sections,
 };
 
-/// The served interfaces of WASI 0.2. Toolchains import files and sockets even if a plugin does not use them, so these are
-/// served as well, but give no access.
+/// The served interfaces of WASI 0.2. Toolchains import files and sockets even if a plugin does not use them, so these
+/// are served as well, but give no access.
 const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 const SERVED: [&str; 4] =
     ["roost:device/types@1.", "roost:device/log@1.", "roost:device/calendar@1.", "roost:device/sun@1."];
@@ -72,7 +72,8 @@ fn listed(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The first bytes of other kinds of files. The bytes of such a file are never shown, because a link may lead to a secret.
+/// The first bytes of other kinds of files. The bytes of such a file are never shown, because a link may lead to a
+/// secret.
 const LOOKS: [(&[u8], &str); 5] = [
     (b"\x7fELF", "a native program"),
     (b"<", "a web page"),

@@ -199,8 +199,8 @@ fn cron(cron: &wit::Cron, terms: &Terms<'_>) -> Result<Trigger, Invalid> {
 fn sun(sun: &wit::Sun, terms: &Terms<'_>) -> Result<Sun, Invalid> {
     if terms.site.location.is_none() {
         return Err(Invalid::new("`trigger.sun`: the device has no location").hint(format!(
-            "set its location below its `[[device]]` in `plugins/{}.toml`, or for all devices at the top of `roost.toml`:\n\
-             latitude = 51.5\nlongitude = -0.1",
+            "set its location below its `[[device]]` in `plugins/{}.toml`, or for all devices at the top of \
+             `roost.toml`:\nlatitude = 51.5\nlongitude = -0.1",
             terms.plugin
         )));
     }

@@ -28,15 +28,15 @@ pub(super) fn config() -> Config {
     config
 }
 
-/// Returns the configuration of the pool of memories, tables and stacks that calls reuse. Mapping them for each call, and
-/// faulting in each page, takes longer than most calls.
+/// Returns the configuration of the pool of memories, tables and stacks that calls reuse. Mapping them for each call,
+/// and faulting in each page, takes longer than most calls.
 fn pool() -> PoolingAllocationConfig {
     let calls = limits::CALLS_ALIVE as u32;
     let (ordinary, large) = (limits::ORDINARY_CALLS as u32, limits::LARGE_CALLS as u32);
     let (instances, memories) = (limits::INSTANCES as u32, limits::MEMORIES as u32);
     let mut pool = PoolingAllocationConfig::new();
-    // The totals are the sums of the calls' limits, so that no guest can use up another's. Only stacks have no limit per
-    // call.
+    // The totals are the sums of the calls' limits, so that no guest can use up another's. Only stacks have no limit
+    // per call.
     pool.total_component_instances(calls)
         .max_component_instance_size(limits::INSTANCE_BYTES)
         .total_core_instances(calls * instances)
@@ -104,7 +104,8 @@ impl Engine {
         Linked::new(&self.wasm, &self.linker, component)
     }
 
-    /// Starts the epoch ticker until the returned guard is dropped, so that an idle host does not wake up 100 times a second.
+    /// Starts the epoch ticker until the returned guard is dropped, so that an idle host does not wake up 100 times a
+    /// second.
     pub(super) fn ticking(&self) -> Ticking {
         self.ticker.change(|state| state.calls += 1);
         Ticking(self.ticker.clone())

@@ -1,5 +1,5 @@
-//! The state of the plugin folder: finds the files that have settled, which means that they are no longer being written. It
-//! reads the file system; the watch passes it notifications (I9).
+//! The state of the plugin folder: finds the files that have settled, which means that they are no longer being
+//! written. It reads the file system; the watch passes it notifications (I9).
 
 mod reading;
 
@@ -159,7 +159,8 @@ impl Folder {
         }
     }
 
-    /// Scans the whole folder. Returns whether it is another folder than before, so that the caller must watch it again.
+    /// Scans the whole folder. Returns whether it is another folder than before, so that the caller must watch it
+    /// again.
     pub(super) fn scan(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) -> bool {
         let (identity, snapshots) = match self.list(folder_events) {
             Ok(listed) => listed,
@@ -288,8 +289,8 @@ impl Folder {
         }
     }
 
-    /// Reports removed files. I9: a file counts as removed if the folder is readable, is the same as before, and the file has
-    /// been gone for 3 s.
+    /// Reports removed files. I9: a file counts as removed if the folder is readable, is the same as before, and the
+    /// file has been gone for 3 s.
     fn report_removed(&mut self, now: Instant, folder_events: &mut Vec<FolderEvent>) {
         let overdue = |entry: &Entry| entry.gone_since.is_some_and(|since| now.duration_since(since) >= GONE);
         if self.unmounted.is_some() || !self.entries.values().any(overdue) {
@@ -410,7 +411,8 @@ impl Folder {
             self.unmounted = Some(files().cloned().collect());
             let report = Report::new(format!("`{}` has none of the plugins that ran before", self.path.display()));
             let hint = "Roost assumes that the folder's disk is missing, and the plugins continue to run\n\
-                        to remove them, copy any other plugin into the folder, or copy one of them and delete it, while Roost runs";
+                        to remove them, copy any other plugin into the folder, or copy one of them and delete \
+                        it, while Roost runs";
             folder_events.push(FolderEvent::Faulty(None, report.hint(hint)));
         } else if self.unmounted.as_ref().is_some_and(|then| files().any(|name| !then.contains(name))) {
             self.mark_mounted();

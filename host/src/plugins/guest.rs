@@ -93,21 +93,23 @@ impl CallError {
             // The limit of the other functions is fixed.
             Fault::Lift { .. } if function == ScheduleJobs::NAME => raise("lift_mib"),
             Fault::Returned(text) if text.starts_with("config") => Some(
-                "correct the plugin's settings, the `.toml` file next to its `.wasm` file: `[config]` for all devices, or one \
-                 device's `config`"
+                "correct the plugin's settings, the `.toml` file next to its `.wasm` file: `[config]` for all \
+                 devices, or one device's `config`"
                     .into(),
             ),
             // ENOMEM
             Fault::Trap { reason, .. } if reason.contains("os error 12") => Some(
-                "a plugin reserves 4 GB of address space for each of its memories, but uses little of it: allow the host \
-                 more address space (`ulimit -v`)"
+                "a plugin reserves 4 GB of address space for each of its memories, but uses little of it: allow the \
+                 host more address space (`ulimit -v`)"
                     .into(),
             ),
             Fault::Lift { .. } => Some("the plugin must return less: that limit cannot be raised".into()),
-            Fault::Pool(_) => Some(
-                "the plugin has more modules than ordinary toolchains produce: build it with fewer modules".into(),
-            ),
-            Fault::Type(_) => Some("build the plugin against the `wit/` of this Roost, or install the Roost it was built for".into()),
+            Fault::Pool(_) => {
+                Some("the plugin has more modules than ordinary toolchains produce: build it with fewer modules".into())
+            }
+            Fault::Type(_) => {
+                Some("build the plugin against the `wit/` of this Roost, or install the Roost it was built for".into())
+            }
             Fault::Exit { .. } | Fault::Trap { .. } => {
                 Some("the fault is in the plugin: its author can reproduce it with `roost check`".into())
             }
@@ -200,7 +202,8 @@ impl Calls {
             let lack = answer.as_ref().err().and_then(CallError::lacks);
             let Some(lack) = lack.filter(|lack| !lacked.contains(&Some(*lack))) else { return answer };
             lacked = [lacked[1], Some(lack)];
-            // I7: other calls may have occupied what it lacked. If it fails with all of its memory, or alone, it is at fault.
+            // I7: other calls may have occupied what it lacked. If it fails with all of its memory, or alone, it is at
+            // fault.
             let all = lacked.contains(&Some(Lack::Memory));
             share =
                 if all { self.memory.reserve(program.settings.limits.memory_mib).await } else { self.memory.share() };

@@ -1,5 +1,5 @@
-//! Installs and removes plugins' files by request of the operator. The folder remains the source of truth: an installed file is
-//! loaded like any other.
+//! Installs and removes plugins' files by request of the operator. The folder remains the source of truth: an installed
+//! file is loaded like any other.
 
 use std::{
     fs, io,
@@ -37,7 +37,7 @@ pub(crate) struct Installer {
     statuses: PluginStatuses,
     questions: mpsc::UnboundedSender<Question>,
     /// Held while the folder is changed.
-    turn: Arc<Mutex<()>>,
+    lock: Arc<Mutex<()>>,
 }
 
 /// Why a request was refused.
@@ -69,7 +69,7 @@ impl Installer {
         statuses: PluginStatuses,
         questions: mpsc::UnboundedSender<Question>,
     ) -> Self {
-        Self { folder: folder.into(), versions: Versions::at(data), statuses, questions, turn: Arc::default() }
+        Self { folder: folder.into(), versions: Versions::at(data), statuses, questions, lock: Arc::default() }
     }
 
     /// Loads a component on trial, with the settings in the folder. Nothing is installed.
@@ -96,8 +96,8 @@ impl Installer {
     /// # Errors
     /// Returns an error if the folder's disk seems to be missing, or the file cannot be written.
     pub(crate) async fn install(&self, plugin: &PluginName, component: Arc<[u8]>) -> Result<Installed, Refused> {
-        let turn = self.turn.clone().lock_owned().await;
-        self.put(plugin, component, turn).await
+        let guard = self.lock.clone().lock_owned().await;
+        self.put(plugin, component, guard).await
     }
 
     /// Removes a plugin's component from the folder. Its settings remain.
@@ -105,10 +105,10 @@ impl Installer {
     /// # Errors
     /// Returns an error if there is no such file, or it cannot be removed.
     pub(crate) async fn remove(&self, plugin: &PluginName) -> Result<(), Refused> {
-        let turn = self.turn.clone().lock_owned().await;
+        let guard = self.lock.clone().lock_owned().await;
         let (path, folder, name) = (self.file(plugin, "wasm"), self.folder.clone(), plugin.clone());
         let removed = blocking(move || {
-            let _turn = turn;
+            let _guard = guard;
             fs::remove_file(&path)?;
             tracing::info!("plugin `{name}` was removed from the folder by request");
             Folder::open(&folder)?.sync()
@@ -124,13 +124,13 @@ impl Installer {
         })
     }
 
-    /// Undoes the last change of a plugin's file: a component that does not run is replaced by the running one, and the running
-    /// one by the previous one.
+    /// Undoes the last change of a plugin's file: a component that does not run is replaced by the running one, and the
+    /// running one by the previous one.
     ///
     /// # Errors
     /// Returns an error if the plugin or its previous component is not known, or the file cannot be written.
     pub(crate) async fn roll_back(&self, plugin: &PluginName) -> Result<Installed, Refused> {
-        let turn = self.turn.clone().lock_owned().await;
+        let guard = self.lock.clone().lock_owned().await;
         let what = || Report::new(format!("plugin `{plugin}` was not rolled back"));
         let Some(status) = self.statuses.plugin(plugin) else {
             return Err(Refused::Unknown(Report::new(format!("there is no plugin `{plugin}`"))));
@@ -144,7 +144,7 @@ impl Installer {
             Some(versions.component(back_to))
         });
         match found.await? {
-            Some(Ok(bytes)) => self.put(plugin, bytes.into(), turn).await,
+            Some(Ok(bytes)) => self.put(plugin, bytes.into(), guard).await,
             Some(Err(error)) => Err(Refused::Conflict(what().chain(&error))),
             None => {
                 let report = what().cause("no other version of it has run");
@@ -157,13 +157,13 @@ impl Installer {
         &self,
         plugin: &PluginName,
         component: Arc<[u8]>,
-        turn: tokio::sync::OwnedMutexGuard<()>,
+        guard: tokio::sync::OwnedMutexGuard<()>,
     ) -> Result<Installed, Refused> {
         self.check_mounted(plugin)?;
         let (path, folder, name) = (self.file(plugin, "wasm"), self.folder.clone(), plugin.clone());
         let put = blocking(move || {
             // Held even if the request is abandoned.
-            let _turn = turn;
+            let _guard = guard;
             let is_new = fs::symlink_metadata(&path).is_err();
             put(&folder, &name, &component)?;
             tracing::info!("plugin `{name}` was written into the folder by request");
@@ -176,8 +176,8 @@ impl Installer {
         })
     }
 
-    /// I9: refuses a folder without any of the running plugins, which is most likely a mount point without its disk. A new file
-    /// there would end that assumption, and the other plugins would be removed.
+    /// I9: refuses a folder without any of the running plugins, which is most likely a mount point without its disk. A
+    /// new file there would end that assumption, and the other plugins would be removed.
     fn check_mounted(&self, except: &PluginName) -> Result<(), Refused> {
         let running = self.statuses.running();
         let is_there = |name: &PluginName| fs::symlink_metadata(self.file(name, "wasm")).is_ok();

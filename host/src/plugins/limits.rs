@@ -6,16 +6,17 @@ use std::time::Duration;
 pub(super) const COMPONENT_BYTES: u64 = 64 << 20;
 /// Bytes of a plugin's settings file, which is read as a whole: enough for thousands of devices.
 pub(super) const SETTINGS_BYTES: u64 = 8 << 20;
-/// Bytes of the configuration of all devices of a plugin, each with its copy of the shared part: ten thousand devices with
-/// six kilobytes each.
+/// Bytes of the configuration of all devices of a plugin, each with its copy of the shared part: ten thousand devices
+/// with six kilobytes each.
 pub(super) const CONFIG_BYTES: usize = 64 << 20;
-/// The most address space of a compile. A component that needs more is hostile, or too large for the machines that Roost
-/// supports.
+/// The most address space of a compile. A component that needs more is hostile, or too large for the machines that
+/// Roost supports.
 pub(super) const COMPILE_ADDRESS_SPACE: u64 = 1_536 << 20;
-/// The address space of a compile on a small machine: enough for an ordinary plugin. Half of it is the compiler's own code.
+/// The address space of a compile on a small machine: enough for an ordinary plugin. Half of it is the compiler's own
+/// code.
 pub(super) const COMPILE_ADDRESS_SPACE_LEAST: u64 = 128 << 20;
-/// The divisor of the machine's memory for a compile. A second compile in parallel may take half of that, so that a quarter
-/// of the memory remains for the host and other programs.
+/// The divisor of the machine's memory for a compile. A second compile in parallel may take half of that, so that a
+/// quarter of the memory remains for the host and other programs.
 pub(super) const COMPILE_SHARE: u64 = 2;
 /// Bytes of a compiled component: several times the largest component. A hostile one must not fill the disk.
 pub(super) const COMPILED_BYTES: u64 = 512 << 20;
@@ -27,8 +28,8 @@ pub(super) const COMPILE_THREADS: usize = 2;
 pub(super) const COMPILE_CPU_S: u64 = 60;
 /// The wall-clock time of a compile, so that one that gets little CPU time does not delay all others forever.
 pub(super) const COMPILE_WALL: Duration = Duration::from_secs(300);
-/// The wall-clock time of a compile in the short lane, after which it starts over in the long lane. A hostile component delays
-/// others by at most this. An ordinary plugin takes a tenth of it.
+/// The wall-clock time of a compile in the short lane, after which it starts over in the long lane. A hostile component
+/// delays others by at most this. An ordinary plugin takes a tenth of it.
 pub(super) const COMPILE_SOON: Duration = Duration::from_secs(3);
 /// Bytes kept of the standard error of a failed compile.
 pub(super) const COMPILE_ERROR_BYTES: usize = 16 << 10;
@@ -36,16 +37,18 @@ pub(super) const COMPILE_ERROR_BYTES: usize = 16 << 10;
 pub(super) const GUEST_THREADS: usize = 2;
 /// Added to the niceness of guests and compiles, so that the core, the store and the link have priority.
 pub(super) const NICE: i32 = 10;
-/// Calls that compute at the same time, each of which may copy `lift_mib`. A call that waits yields its turn to another.
+/// Calls that compute at the same time, each of which may copy `lift_mib`. A call that waits yields its turn to
+/// another.
 pub(super) const CALLS_AT_ONCE: usize = 2;
-/// Calls of guests with one memory under way at the same time, including waiting ones, which must not delay the others. Each
-/// takes four gigabytes of address space.
+/// Calls of guests with one memory under way at the same time, including waiting ones, which must not delay the others.
+/// Each takes four gigabytes of address space.
 pub(super) const ORDINARY_CALLS: usize = 24;
 /// Calls of guests with several memories under way at the same time, which take sixteen times as much address space.
 pub(super) const LARGE_CALLS: usize = 1;
 /// All calls under way at the same time.
 pub(super) const CALLS_ALIVE: usize = ORDINARY_CALLS + LARGE_CALLS;
-/// Tables of an ordinary guest: its own, and one for each module that the toolchain adds. Each takes 8 MiB of address space.
+/// Tables of an ordinary guest: its own, and one for each module that the toolchain adds. Each takes 8 MiB of address
+/// space.
 pub(super) const ORDINARY_TABLES: u32 = 8;
 /// MiB of memory reserved for each call, regardless of other calls: twice as much as an ordinary guest in Rust uses.
 pub(super) const CALL_MIB: u32 = 4;
@@ -53,13 +56,13 @@ pub(super) const CALL_MIB: u32 = 4;
 pub(super) const LIFT_MIB: u32 = 1;
 /// Queries of the operator under way at the same time, because each holds its answer. Further ones wait.
 pub(super) const QUERIES: usize = 8;
-/// Components that stay mapped between calls: a quarter of a megabyte each, or several megabytes from some toolchains. Mapping
-/// one again takes less time than a call.
+/// Components that stay mapped between calls: a quarter of a megabyte each, or several megabytes from some toolchains.
+/// Mapping one again takes less time than a call.
 pub(super) const COMPONENTS_READY: usize = 16;
 /// Loads under way at the same time: more than call slots, so that loads that wait for plans do not delay the others.
 pub(super) const LOADS_AT_ONCE: usize = 64;
-/// Bytes of all components that are being loaded: one of the largest, and some small ones. The others stay unread in the folder
-/// until there is room.
+/// Bytes of all components that are being loaded: one of the largest, and some small ones. The others stay unread in
+/// the folder until there is room.
 pub(super) const LOAD_BYTES: u64 = 72 << 20;
 /// The pause before the next check whether there is room to load a file.
 pub(super) const LOAD_PAUSE: Duration = Duration::from_millis(100);
@@ -67,13 +70,13 @@ pub(super) const LOAD_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const EPOCH: Duration = Duration::from_millis(10);
 /// Core instances and tables of one call: more than the components of known toolchains need.
 pub(super) const INSTANCES: usize = 200;
-/// Memories of one call: most components have one, and composed ones have one for each part. Each takes four gigabytes of
-/// address space, of which small machines have 256.
+/// Memories of one call: most components have one, and composed ones have one for each part. Each takes four gigabytes
+/// of address space, of which small machines have 256.
 pub(super) const MEMORIES: usize = 16;
 /// Bytes of the runtime's data for an instance, which grows with the component.
 pub(super) const INSTANCE_BYTES: usize = COMPONENT_BYTES as usize;
-/// Stacks of all calls: one for each call, and one for each task of an asynchronous guest. Pages of them that were used are
-/// never released, at most half a megabyte each.
+/// Stacks of all calls: one for each call, and one for each task of an asynchronous guest. Pages of them that were used
+/// are never released, at most half a megabyte each.
 pub(super) const STACKS: u32 = 96;
 /// Bytes of a memory, and of a table, that stay resident for the next call: as much as an ordinary call uses.
 pub(super) const KEPT_BYTES: usize = 256 << 10;
@@ -100,6 +103,6 @@ pub(super) const NOTIFICATIONS: usize = 1_024;
 /// Bytes of each text, and the number of causes, in the report why a plugin's files were refused.
 pub(super) const REPORT_BYTES: usize = 4 << 10;
 pub(super) const REPORT_CAUSES: usize = 8;
-/// Components that stay compiled after a trial, in case they are installed. The number is limited so that trials cannot fill
-/// the disk.
+/// Components that stay compiled after a trial, in case they are installed. The number is limited so that trials cannot
+/// fill the disk.
 pub(super) const TRIED: usize = 4;

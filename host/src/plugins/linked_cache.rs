@@ -1,5 +1,5 @@
-//! The most recently called components, ready for the next call. Others are mapped again when they are called, so that an
-//! idle plugin takes no memory.
+//! The most recently called components, ready for the next call. Others are mapped again when they are called, so that
+//! an idle plugin takes no memory.
 
 use std::{
     collections::VecDeque,
@@ -17,8 +17,8 @@ pub(super) struct LinkedCache(Mutex<VecDeque<(Digest, Arc<Linked>)>>);
 impl LinkedCache {
     pub(super) fn get(&self, digest: Digest) -> Option<Arc<Linked>> {
         let mut components = self.components();
-        let place = components.iter().position(|(known, _)| *known == digest)?;
-        let component = components.remove(place)?;
+        let index = components.iter().position(|(known, _)| *known == digest)?;
+        let component = components.remove(index)?;
         let linked = component.1.clone();
         components.push_back(component);
         Some(linked)

@@ -19,14 +19,14 @@ use super::{
     engine::Engine,
     folder::Candidate,
     function::{ListTasks, RunTask, ScheduleJobs},
+    granted_now,
     guest::{CallError, Calls},
     limits,
     linked_cache::LinkedCache,
     program::Program,
     settings::{Device, Settings},
     statuses::UsageCounter,
-    still_granted,
-    versions::{KeptError, Versions, digest_of},
+    versions::{StoredError, Versions, digest_of},
 };
 use crate::{
     config::{limits::Limits, rules::Rules},
@@ -64,7 +64,7 @@ pub(super) enum LoadError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
-    Kept(#[from] KeptError),
+    Stored(#[from] StoredError),
     #[error("device `{device}` has no plan")]
     Plan {
         device: DeviceName,
@@ -72,7 +72,8 @@ pub(super) enum LoadError {
         error: CallError,
     },
     #[error(
-        "its memory limit is {limit_mib} MiB, but one plugin can use at most {most_mib} of the {total_mib} MiB for all plugins"
+        "its memory limit is {limit_mib} MiB, but one plugin can use at most {most_mib} of the {total_mib} MiB for \
+         all plugins"
     )]
     Memory { limit_mib: u32, most_mib: u32, total_mib: u32 },
     #[error("its tasks cannot be listed")]
@@ -113,8 +114,8 @@ impl LoadError {
                     .into(),
             ),
             Self::Settings(report) => report.hint.clone(),
-            Self::Kept(KeptError::Damaged { .. }) => Some("copy the plugin's file into the folder again".into()),
-            Self::Kept(_) | Self::Keep(_) => Some(WRITABLE.into()),
+            Self::Stored(StoredError::Damaged { .. }) => Some("copy the plugin's file into the folder again".into()),
+            Self::Stored(_) | Self::Keep(_) => Some(WRITABLE.into()),
         }
     }
 
@@ -224,20 +225,20 @@ impl Loader {
     /// Returns the linked component of a version.
     pub(super) async fn linked(&self, program: &Program) -> Result<Arc<Linked>, LoadError> {
         let digest = program.version.component;
-        let kept = async || {
+        let read = async || {
             // The size is not known yet, so that this takes room for the largest one.
             let room = self.room.wait_for(limits::COMPONENT_BYTES).await;
             let bytes = self.versions.component(digest)?;
             Ok(Bytes::in_room(bytes, room))
         };
-        self.link(digest, kept).await
+        self.link(digest, read).await
     }
 
     /// Returns a linked component. `bytes` is called only if the component must be compiled.
     async fn link(
         &self,
         digest: Digest,
-        bytes: impl AsyncFnOnce() -> Result<Bytes, KeptError>,
+        bytes: impl AsyncFnOnce() -> Result<Bytes, StoredError>,
     ) -> Result<Arc<Linked>, LoadError> {
         if let Some(linked) = self.ready.get(digest) {
             return Ok(linked);
@@ -272,9 +273,9 @@ impl Loader {
         Ok(Accepted { program, loaded })
     }
 
-    /// Loads a candidate without storing it. A new component is accepted only if all devices have a plan. If only the settings
-    /// are new, one device's failure does not affect the others, unless all fail. Each plan is requested for the time of
-    /// `clock`.
+    /// Loads a candidate without storing it. A new component is accepted only if all devices have a plan. If only the
+    /// settings are new, one device's failure does not affect the others, unless all fail. Each plan is requested for
+    /// the time of `clock`.
     pub(super) async fn try_out(
         &self,
         proposal: Proposal,
@@ -310,11 +311,12 @@ impl Loader {
         &self.versions
     }
 
-    /// Returns a version that ran before the host started. If it is not in the cache, it is compiled for its first call.
-    pub(super) fn kept(&self, plugin: &PluginName, version: Version) -> Result<Program, KeptError> {
+    /// Returns a version that ran before the host started. If it is not in the cache, it is compiled for its first
+    /// call.
+    pub(super) fn stored(&self, plugin: &PluginName, version: Version) -> Result<Program, StoredError> {
         let mut settings = self.versions.settings(version.settings)?;
         settings.limits = settings.limits.within(&self.rules.ceilings);
-        settings.grant = still_granted(plugin, settings.grant, self.rules.grants.get(plugin));
+        settings.grant = granted_now(plugin, settings.grant, self.rules.grants.get(plugin));
         Ok(Program::new(plugin.clone(), version, settings, self.rules.clone(), self.event_log.clone()))
     }
 
@@ -325,8 +327,9 @@ impl Loader {
         device: &Device,
         clock: impl Fn() -> Instant,
     ) -> Result<Plan, LoadError> {
-        // I7: the plugin's own permit comes first, so that a plugin with ten thousand devices has only one call in the queue.
-        let _own_turn = program.turn.acquire().await;
+        // I7: the plugin's own permit comes first, so that a plugin with ten thousand devices has only one call in the
+        // queue.
+        let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await?;
         let answer = self.calls.call(&ScheduleJobs(&linked.plugin), linked.is_ordinary, program, device, clock()).await;
@@ -339,7 +342,7 @@ impl Loader {
         program: &'p Program,
         clock: impl Fn() -> Instant,
     ) -> Result<&'p Tasks, LoadError> {
-        let _own_turn = program.turn.acquire().await;
+        let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
         self.list_tasks(program, &linked, &clock).await
     }
@@ -369,7 +372,7 @@ impl Loader {
         task_call: TaskCall,
         clock: impl Fn() -> Instant,
     ) -> Result<Reply, LoadError> {
-        let _own_turn = program.turn.acquire().await;
+        let _permit = program.call_permit.acquire().await;
         let linked = self.linked(program).await?;
         let tasks = self.list_tasks(program, &linked, &clock).await?;
         let TaskCall { name, args, due } = task_call;
@@ -428,7 +431,8 @@ impl Loader {
         tasks.task("task", name, args).map_err(|invalid| invalid.to_string())
     }
 
-    /// Deletes stored versions and compiled components, except the given ones. Of trials, only the compiled components are kept.
+    /// Deletes stored versions and compiled components, except the given ones. Of trials, only the compiled components
+    /// are kept.
     pub(super) fn sweep(&self, in_use: &[Version], before: &[Digest], tried: &[Digest]) {
         self.versions.sweep(in_use, before);
         let components = in_use.iter().map(|version| &version.component).chain(before).chain(tried);

@@ -137,8 +137,8 @@ impl CallOutput {
         Stream { call_output: self.clone(), kind }
     }
 
-    /// Ends the call's output: writes the incomplete lines, and logs the number of dropped ones. Returns the end of standard
-    /// error.
+    /// Ends the call's output: writes the incomplete lines, and logs the number of dropped ones. Returns the end of
+    /// standard error.
     pub(super) fn finish(&self) -> String {
         let buffer = std::mem::take(&mut *self.buffer());
         for (rest, level) in [(buffer.output, Level::INFO), (buffer.error, Level::WARN)] {

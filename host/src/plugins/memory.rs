@@ -1,5 +1,5 @@
-//! The memory for the calls of all guests (I7). A part is reserved for each call, so that a small guest never waits for large
-//! ones. Further memory comes from a common pool.
+//! The memory for the calls of all guests (I7). A part is reserved for each call, so that a small guest never waits for
+//! large ones. Further memory comes from a common pool.
 
 use std::sync::Arc;
 

@@ -22,12 +22,12 @@ pub(super) struct Program {
     pub(super) version: Version,
     pub(super) settings: Settings,
     /// The index of each device in the settings.
-    places: HashMap<DeviceName, usize>,
+    indices: HashMap<DeviceName, usize>,
     rules: Arc<Rules>,
     /// The plugin's tasks, which are listed before any other call.
     pub(super) tasks: OnceCell<Tasks>,
     /// The permit for a call: a version has one call under way.
-    pub(super) turn: Semaphore,
+    pub(super) call_permit: Semaphore,
     pub(super) log: Arc<Log>,
     pub(super) trigger_cache: Arc<TriggerCache>,
     /// The counter of its calls.
@@ -43,16 +43,16 @@ impl Program {
         event_log: EventLog,
     ) -> Self {
         let devices = settings.devices.iter().enumerate();
-        let places = devices.map(|(place, device)| (device.name.clone(), place)).collect();
+        let indices = devices.map(|(index, device)| (device.name.clone(), index)).collect();
         let log = Arc::new(Log::new(plugin.clone(), event_log));
         Self {
             plugin,
             version,
             settings,
-            places,
+            indices,
             rules,
             tasks: OnceCell::new(),
-            turn: Semaphore::new(1),
+            call_permit: Semaphore::new(1),
             log,
             trigger_cache: Arc::default(),
             usage: Arc::default(),
@@ -65,7 +65,7 @@ impl Program {
     }
 
     pub(super) fn device(&self, name: &DeviceName) -> Option<&Device> {
-        self.settings.devices.get(*self.places.get(name)?)
+        self.settings.devices.get(*self.indices.get(name)?)
     }
 
     pub(super) fn terms<'a>(&'a self, device: &'a Device) -> Terms<'a> {

@@ -1,5 +1,5 @@
-//! The registry of plugins: for each, the version that runs, the one that is being loaded, and the candidate that waits for
-//! that load.
+//! The registry of plugins: for each, the version that runs, the one that is being loaded, and the candidate that waits
+//! for that load.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -96,7 +96,7 @@ impl Registry {
         let mut slots = HashMap::new();
         for (name, version) in known {
             let previous = loader.versions().previous(&name).filter(|before| *before != version.component);
-            let running = match loader.kept(&name, version) {
+            let running = match loader.stored(&name, version) {
                 Ok(program) => {
                     statuses.set_running(&name, version, program.settings.limits, previous);
                     Some(Arc::new(program.counted(statuses.usage(&name))))
@@ -354,8 +354,8 @@ impl Registry {
         }
     }
 
-    /// Deletes unused versions and compiled components. Waits until no load is under way, because a load may have stored a
-    /// version that is not registered yet.
+    /// Deletes unused versions and compiled components. Waits until no load is under way, because a load may have
+    /// stored a version that is not registered yet.
     fn sweep(&mut self) {
         if self.loads > 0 || !std::mem::take(&mut self.needs_gc) {
             return;

@@ -55,8 +55,8 @@ pub(crate) struct Sandbox {
 /// A loaded plugin, which can be called.
 pub(crate) struct LoadedPlugin(Arc<Program>);
 
-/// A requested plan.
-pub(crate) struct Asked(JoinHandle<Result<Plan, String>>);
+/// A requested plan that may not be ready yet.
+pub(crate) struct PendingPlan(JoinHandle<Result<Plan, String>>);
 
 impl Sandbox {
     /// Returns the operator's rules for the scheduler.
@@ -70,12 +70,14 @@ impl Sandbox {
         Ok(Self { loader, guests: super::guest_threads()?, _data: data })
     }
 
-    /// Loads a plugin with the settings next to it, and requests each device's plan. Returns the event for the scheduler.
+    /// Loads a plugin with the settings next to it, and requests each device's plan. Returns the event for the
+    /// scheduler.
     pub(crate) fn load(&self, path: &Path, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
         self.accept(candidate(path)?, now)
     }
 
-    /// Loads the component of another file as a new version of a plugin, with the settings next to that file if there are any.
+    /// Loads the component of another file as a new version of a plugin, with the settings next to that file if there
+    /// are any.
     pub(crate) fn load_as(&self, path: &Path, newer: &Path, now: Instant) -> Result<(LoadedPlugin, Loaded), Report> {
         let (plugin, component) = (name_of(path)?, read_component(newer)?);
         let settings = match settings_beside(newer)? {
@@ -96,14 +98,14 @@ impl Sandbox {
     }
 
     /// Requests a device's plan again, without waiting for the answer.
-    pub(crate) fn ask(&self, plugin: &LoadedPlugin, device: &DeviceName, now: Instant) -> Asked {
+    pub(crate) fn request_plan(&self, plugin: &LoadedPlugin, device: &DeviceName, now: Instant) -> PendingPlan {
         let (loader, program, device) = (self.loader.clone(), plugin.0.clone(), device.clone());
-        Asked(self.guests.spawn(async move { loader.answer(Some(&program), &device, || now).await }))
+        PendingPlan(self.guests.spawn(async move { loader.answer(Some(&program), &device, || now).await }))
     }
 
-    /// Waits for an answer.
-    pub(crate) fn answer(&self, asked: Asked) -> Result<Plan, String> {
-        self.guests.block_on(asked.0).expect("no call panics, and none is aborted before the sandbox is dropped")
+    /// Waits for a requested plan.
+    pub(crate) fn wait_for_plan(&self, plan: PendingPlan) -> Result<Plan, String> {
+        self.guests.block_on(plan.0).expect("no call panics, and none is aborted before the sandbox is dropped")
     }
 
     /// Runs a task for a device, and returns its steps.
@@ -158,7 +160,8 @@ fn name_of(path: &Path) -> Result<PluginName, Report> {
     PluginName::parse(&stem).map_err(|error| report().cause(error).hint(rename_hint(&stem)))
 }
 
-/// Reads the settings next to a component. Errors may quote them, because the command runs with the user's own permissions.
+/// Reads the settings next to a component. Errors may quote them, because the command runs with the user's own
+/// permissions.
 fn settings_beside(component: &Path) -> Result<Option<SettingsText>, Report> {
     let path = component.with_extension("toml");
     match read_settings(&path) {

@@ -1,11 +1,12 @@
-//! Checks whether a WebAssembly file is complete: each section states its length, and the last one must end with the file.
+//! Checks whether a WebAssembly file is complete: each section states its length, and the last one must end with the
+//! file.
 
 /// The first four bytes of every WebAssembly file.
 pub(super) const MAGIC: &[u8] = b"\0asm";
 const PREAMBLE: usize = 8;
 
-/// Checks whether the last section ends with the file. A file that is still being copied ends within a section or within the
-/// preamble. A file that is not WebAssembly counts as complete.
+/// Checks whether the last section ends with the file. A file that is still being copied ends within a section or
+/// within the preamble. A file that is not WebAssembly counts as complete.
 pub(super) fn is_complete(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(MAGIC.len())];
     if start != &MAGIC[..start.len()] {

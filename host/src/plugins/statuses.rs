@@ -1,4 +1,5 @@
-//! The status of each plugin, for the HTTP edge and the metrics. It can be read from any thread, and nothing else depends on it.
+//! The status of each plugin, for the HTTP edge and the metrics. It can be read from any thread, and nothing else
+//! depends on it.
 
 mod usage;
 

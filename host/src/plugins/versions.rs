@@ -1,5 +1,5 @@
-//! The stored versions, by content (I6): `<sha256>.wasm` and `<sha256>.json`. `<plugin>.before` contains the digest of a plugin's
-//! previous component.
+//! The stored versions, by content (I6): `<sha256>.wasm` and `<sha256>.json`. `<plugin>.before` contains the digest of
+//! a plugin's previous component.
 
 use std::{
     collections::HashSet,
@@ -28,7 +28,7 @@ pub(super) struct Versions {
 
 /// Why a stored version cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum KeptError {
+pub(super) enum StoredError {
     #[error("`{path}` cannot be read: {error}")]
     Read {
         path: PathBuf,
@@ -66,26 +66,26 @@ impl Versions {
         self.keep_file(plugin, &settings_name(version.settings), settings.as_bytes())
     }
 
-    pub(super) fn component(&self, digest: Digest) -> Result<Vec<u8>, KeptError> {
-        self.kept(&component_name(digest), digest)
+    pub(super) fn component(&self, digest: Digest) -> Result<Vec<u8>, StoredError> {
+        self.read_verified(&component_name(digest), digest)
     }
 
-    pub(super) fn settings(&self, digest: Digest) -> Result<Settings, KeptError> {
+    pub(super) fn settings(&self, digest: Digest) -> Result<Settings, StoredError> {
         let name = settings_name(digest);
-        let bytes = self.kept(&name, digest)?;
-        let damaged = |reason: String| KeptError::Damaged { path: self.folder.join(&name), reason };
+        let bytes = self.read_verified(&name, digest)?;
+        let damaged = |reason: String| StoredError::Damaged { path: self.folder.join(&name), reason };
         let text = String::from_utf8(bytes).map_err(|error| damaged(error.to_string()))?;
         Settings::from_json(&text).map_err(|error| damaged(error.to_string()))
     }
 
     /// Reads a file and checks its digest, which is in the database: a file that was changed is not used (I8).
-    fn kept(&self, name: &str, digest: Digest) -> Result<Vec<u8>, KeptError> {
+    fn read_verified(&self, name: &str, digest: Digest) -> Result<Vec<u8>, StoredError> {
         let path = self.folder.join(name);
-        let bytes = self.read(name).map_err(|error| KeptError::Read { path: path.clone(), error })?;
+        let bytes = self.read(name).map_err(|error| StoredError::Read { path: path.clone(), error })?;
         if digest_of(&bytes) == digest {
             Ok(bytes)
         } else {
-            Err(KeptError::Damaged { path, reason: "its contents do not match its name".into() })
+            Err(StoredError::Damaged { path, reason: "its contents do not match its name".into() })
         }
     }
 
@@ -170,7 +170,7 @@ mod tests {
         versions.sweep(&[version], &[]);
         assert_eq!(fs::read_dir(&versions.folder).unwrap().count(), 2);
         fs::write(versions.folder.join(component_name(version.component)), "other").unwrap();
-        assert!(matches!(versions.component(version.component), Err(KeptError::Damaged { .. })));
+        assert!(matches!(versions.component(version.component), Err(StoredError::Damaged { .. })));
         versions.keep(&plugin, &version, b"bytes", "{}").unwrap();
         assert!(versions.component(version.component).is_ok(), "a damaged one is replaced");
         assert_eq!(versions.previous(&plugin), None);
@@ -200,7 +200,7 @@ mod tests {
         fs::write(versions.folder.join(settings_name(version.settings)), widened).unwrap();
         let error = versions.settings(version.settings).unwrap_err();
         assert!(error.to_string().ends_with("is damaged: its contents do not match its name"), "{error}");
-        let granted = crate::plugins::kept_grant(data.path(), &plugin, &version, None);
+        let granted = crate::plugins::stored_grant(data.path(), &plugin, &version, None);
         assert_eq!(granted, Grant::default_for(&plugin));
     }
 

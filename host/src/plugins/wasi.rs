@@ -17,8 +17,8 @@ use super::{
     settings::Device,
 };
 
-/// Builds a context without files, sockets and environment. The clock and the random numbers are deterministic, so that equal
-/// requests get equal answers.
+/// Builds a context without files, sockets and environment. The clock and the random numbers are deterministic, so that
+/// equal requests get equal answers.
 pub(super) fn wasi(program: &Program, device: &Device, now: Instant, call_output: &CallOutput) -> WasiCtx {
     let day = now.to_utc().with_timezone(&device.site.zone).date_naive();
     let random = |kind: &str| {

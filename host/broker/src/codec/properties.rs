@@ -1,4 +1,5 @@
-//! Decodes the properties of MQTT 5 [2.2.2]. Each packet may have certain properties, each at most once, except user properties.
+//! Decodes the properties of MQTT 5 [2.2.2]. Each packet may have certain properties, each at most once, except user
+//! properties.
 
 use std::borrow::Cow;
 

@@ -156,8 +156,8 @@ impl Core {
         }
     }
 
-    /// Shortens the longest queues if all queues together are too large. Messages that were sent cannot be dropped; a client
-    /// whose queue has only such messages is disconnected.
+    /// Shortens the longest queues if all queues together are too large. Messages that were sent cannot be dropped; a
+    /// client whose queue has only such messages is disconnected.
     pub(super) fn shorten_longest(&mut self, now: Now) {
         if !self.queues_are_full(0) {
             return;

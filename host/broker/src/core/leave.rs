@@ -150,8 +150,8 @@ impl Core {
         let (oldest, client) = (*oldest, Arc::clone(&session.client));
         self.warnings.session.warn(now, |more| {
             tracing::warn!(
-                "built-in broker: the session of client {client:?} is deleted: {} sessions of disconnected clients is the \
-                 limit{more}",
+                "built-in broker: the session of client {client:?} is deleted: {} sessions of disconnected clients is \
+                 the limit{more}",
                 limits::SESSIONS_AWAY
             );
         });

@@ -111,8 +111,8 @@ impl Core {
         let (messages, mib) = (self.retained.len(), self.retained.bytes() >> 20);
         self.warnings.retained.warn(now, |more| {
             tracing::warn!(
-                "built-in broker: the message on topic {topic:?} is not retained: there are {messages} retained messages of \
-                 {mib} MiB, and the limit is {} of {} MiB{more}",
+                "built-in broker: the message on topic {topic:?} is not retained: there are {messages} retained \
+                 messages of {mib} MiB, and the limit is {} of {} MiB{more}",
                 limits::RETAINED_MESSAGES,
                 limits::RETAINED_BYTES >> 20
             );

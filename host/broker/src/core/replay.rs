@@ -29,8 +29,8 @@ impl Core {
         }
     }
 
-    /// Sends one message, or skips topics as far as the budget allows. Returns `false` if the client has received all, or
-    /// cannot receive more now.
+    /// Sends one message, or skips topics as far as the budget allows. Returns `false` if the client has received all,
+    /// or cannot receive more now.
     fn replay_one(&mut self, session: SessionId, budget: &mut usize, now: Now) -> bool {
         let is_crowded = self.queues_are_full(0);
         let Some(session_found) = self.sessions.get_mut(&session) else { return false };

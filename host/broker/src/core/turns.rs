@@ -9,8 +9,8 @@ impl Core {
         self.work = 0;
     }
 
-    /// Ends a connection's turn. Returns whether it was heavy, so that the connection's next turn must wait for those of
-    /// others. The host's own client never waits. `has_waited` is whether this was the heavy turn of its round.
+    /// Ends a connection's turn. Returns whether it was heavy, so that the connection's next turn must wait for those
+    /// of others. The host's own client never waits. `has_waited` is whether this was the heavy turn of its round.
     pub(crate) fn end_turn(&mut self, id: ConnectionId, has_waited: bool) -> bool {
         self.round_work += if has_waited { 0 } else { self.work };
         self.work > limits::HEAVY_WORK && !self.is_privileged(id)
@@ -26,8 +26,8 @@ impl Core {
         self.round_work > limits::ROUND_WORK
     }
 
-    /// Checks whether a connection must wait for the next round. One that has not sent CONNECT does not wait, because it may
-    /// be the host's own.
+    /// Checks whether a connection must wait for the next round. One that has not sent CONNECT does not wait, because
+    /// it may be the host's own.
     pub(crate) fn has_to_wait(&self, id: ConnectionId) -> bool {
         let is_unknown = self.silent.contains_key(&id);
         self.is_round_full() && !is_unknown && !self.is_privileged(id)

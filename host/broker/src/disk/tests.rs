@@ -14,7 +14,8 @@ fn retain(topic: &str) -> Vec<Op> {
     vec![Op::Retain { message: Arc::new(message), qos: Qos::AtLeastOnce, expires_ms: None }]
 }
 
-/// Returns a writer, its durable transactions, and another connection to its database, which makes each transaction fail.
+/// Returns a writer, its durable transactions, and another connection to its database, which makes each transaction
+/// fail.
 fn broken() -> (tempfile::TempDir, Writer, mpsc::Receiver<CommitToken>, rusqlite::Connection) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("broker.db");

@@ -43,8 +43,8 @@ pub(super) fn run(mut connection: Connection, orders: &Receiver<Order>, disk: &D
     }
 }
 
-/// Retries until the transaction succeeds; the messages in it are not acknowledged meanwhile. When the broker stops, it tries
-/// only once more.
+/// Retries until the transaction succeeds; the messages in it are not acknowledged meanwhile. When the broker stops, it
+/// tries only once more.
 fn commit_with_retries(connection: &mut Connection, gathered: &[Vec<Op>], disk: &Disk) -> bool {
     let mut is_first = true;
     loop {

@@ -22,8 +22,8 @@ use crate::{
 };
 
 impl<S> Connection<S> {
-    /// Subscribes for a watch, even if another watch has subscribed to the same topic: the broker then sends its retained
-    /// message again.
+    /// Subscribes for a watch, even if another watch has subscribed to the same topic: the broker then sends its
+    /// retained message again.
     pub(super) fn listen(&mut self, watch: WatchId, confirm: &Arc<Confirm>) -> Result<(), Failure> {
         let topic = confirm.topic.as_str();
         let subscribe = wire::subscribe(topic);
@@ -51,7 +51,8 @@ impl<S> Connection<S> {
         self.outgoing.push(&Packet::Subscribe(subscribe))
     }
 
-    /// Ends a watch, and unsubscribes if it is the last one of its topic. The broker need not have answered the subscription.
+    /// Ends a watch, and unsubscribes if it is the last one of its topic. The broker need not have answered the
+    /// subscription.
     pub(super) fn stop_listening(&mut self, watch: WatchId) -> Result<(), Failure> {
         self.forget_watch(watch);
         self.unsubscribing.forget(watch);

@@ -1,4 +1,5 @@
-//! Trials: sends one suspect at a time, alone on the connection, to find out whether the broker ends the connection at it.
+//! Trials: sends one suspect at a time, alone on the connection, to find out whether the broker ends the connection at
+//! it.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use roost_scheduler::{
 use rumqttc::v5::mqttbytes::v5::{Packet, PingReq};
 use tokio::time::Instant;
 
-use super::{Connection, Memory};
+use super::{CarriedState, Connection};
 use crate::{
     config::grant::{Access, how_broker_allows},
     mqtt::{
@@ -176,8 +177,8 @@ impl<S> Connection<S> {
             return self.begin_trial(subject, Tried::Status, now);
         }
         let is_ready = |(_, confirm): &(WatchId, Arc<Confirm>)| self.suspects.ready_at(&of_watch(confirm)) <= now;
-        if let Some(place) = self.held.iter().position(is_ready)
-            && let Some((watch, confirm)) = self.held.remove(place)
+        if let Some(index) = self.held.iter().position(is_ready)
+            && let Some((watch, confirm)) = self.held.remove(index)
         {
             self.begin_trial(of_watch(&confirm), Tried::Watch(watch, confirm), now);
         }
@@ -238,8 +239,8 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Queues the answer to an attempt for the core. The answer to the attempt on trial is kept until it is known that the
-    /// connection continues.
+    /// Queues the answer to an attempt for the core. The answer to the attempt on trial is kept until it is known that
+    /// the connection continues.
     pub(super) fn answered(&mut self, attempt: AttemptId, event: Event) {
         if let Some(Trial { tried: Tried::Attempt(tried), sent: Some(sent), .. }) = &mut self.trial
             && tried.attempt == attempt
@@ -365,11 +366,11 @@ impl<S> Connection<S> {
     }
 
     /// Takes the state that is carried over to the next connection.
-    pub(in crate::mqtt) fn take_memory(&mut self) -> Memory {
+    pub(in crate::mqtt) fn take_carried(&mut self) -> CarriedState {
         let suspects = std::mem::replace(&mut self.suspects, Suspects::new(Instant::now()));
         let mut echoes = std::mem::take(&mut self.echoes);
         echoes.end();
-        Memory { suspects, echoes, info: self.info.clone() }
+        CarriedState { suspects, echoes, info: self.info.clone() }
     }
 
     fn status_subject(&self) -> Option<Subject> {

@@ -32,7 +32,8 @@ struct Device {
     read: BytesMut,
     version: wire::Version,
     has_qos_2: bool,
-    /// The packet id of its last message. Ids are not reused at once: a broker may still process an acknowledged message.
+    /// The packet id of its last message. Ids are not reused at once: a broker may still process an acknowledged
+    /// message.
     packet_id: u16,
 }
 
@@ -375,8 +376,8 @@ async fn a_subscription_that_the_broker_forbids_is_refused_with_its_reason() {
     assert_eq!(probe.acked().await, 1, "the link is not affected");
 }
 
-/// Finds the plugin of Mosquitto that refuses subscriptions. With an `acl_file`, Mosquitto grants every subscription and then
-/// delivers nothing.
+/// Finds the plugin of Mosquitto that refuses subscriptions. With an `acl_file`, Mosquitto grants every subscription
+/// and then delivers nothing.
 fn dynamic_security() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|folder| folder.path());
     let mut folders = folders.chain(["/usr/lib".into(), "/usr/local/lib".into()]);

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::mqtt::Settings;
 
-/// Starts a broker with access rules. Mosquitto 2.0.11 closes the connection at each denied message if the number of queued
-/// messages is unlimited.
+/// Starts a broker with access rules. Mosquitto 2.0.11 closes the connection at each denied message if the number of
+/// queued messages is unlimited.
 async fn strict(acl: &str) -> Broker {
     let lines = "allow_anonymous true\nacl_file DIR/acl\nmax_queued_messages 0";
     Broker::mosquitto_with(free_port(), lines, &[("acl", acl)]).await

@@ -1,5 +1,5 @@
-//! The supported versions of MQTT. The rest of the link uses the packets of MQTT 5; they are converted for 3.1.1, without
-//! the features that 3.1.1 lacks.
+//! The supported versions of MQTT. The rest of the link uses the packets of MQTT 5; they are converted for 3.1.1,
+//! without the features that 3.1.1 lacks.
 
 use std::fmt;
 

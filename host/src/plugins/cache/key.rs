@@ -1,5 +1,5 @@
-//! The key of the seals. It is created once and stored in the data folder, outside of the cache, so that a program that can
-//! write only to the cache cannot have its code run.
+//! The key of the seals. It is created once and stored in the data folder, outside of the cache, so that a program that
+//! can write only to the cache cannot have its code run.
 
 use std::{
     fs::File,

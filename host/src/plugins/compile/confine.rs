@@ -1,5 +1,5 @@
-//! Confines the compiler's process. A component that exploits the compiler gains a process without files, network, further
-//! descriptors or privileges, and the kernel kills that process first if memory runs out.
+//! Confines the compiler's process. A component that exploits the compiler gains a process without files, network,
+//! further descriptors or privileges, and the kernel kills that process first if memory runs out.
 
 use std::{fs, io};
 
@@ -11,8 +11,8 @@ use crate::plugins::limits;
 /// The highest score of the kernel's out-of-memory killer.
 const FIRST_TO_BE_KILLED: &str = "1000";
 
-/// Closes all inherited descriptors except standard input, output and error. The host's own files are not inherited, but
-/// those of the program that started the host may be.
+/// Closes all inherited descriptors except standard input, output and error. The host's own files are not inherited,
+/// but those of the program that started the host may be.
 #[allow(unsafe_code, reason = "no safe function closes unknown descriptors")]
 pub(super) fn close_inherited() {
     // SAFETY: this is the program's first action, so that no descriptor has an owner in this program yet.
@@ -21,8 +21,8 @@ pub(super) fn close_inherited() {
     }
 }
 
-/// Confines the process: afterwards it can only compute, and read and write its open files. Threads that it starts later are
-/// confined as well.
+/// Confines the process: afterwards it can only compute, and read and write its open files. Threads that it starts
+/// later are confined as well.
 pub(super) fn confine(memory: u64) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // Without a writable `/proc`, the score stays as it is.
@@ -45,8 +45,8 @@ fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     Ok(setrlimit(resource, limit)?)
 }
 
-/// Denies access to files by path, TCP, abstract sockets and signals to other processes, as far as the kernel supports it
-/// (landlock(7)). An old kernel denies nothing.
+/// Denies access to files by path, TCP, abstract sockets and signals to other processes, as far as the kernel supports
+/// it (landlock(7)). An old kernel denies nothing.
 fn reach_nothing() -> Result<(), RulesetError> {
     let known = ABI::V6;
     let rules = Ruleset::default().handle_access(AccessFs::from_all(known))?;

@@ -83,7 +83,8 @@ fn outside_grant(field: &str, topic: &Topic, terms: &Terms<'_>) -> Invalid {
     ))
 }
 
-/// Returns the error for a QoS or a retained message that exceeds the grant (I8). The hint contains the line that allows it.
+/// Returns the error for a QoS or a retained message that exceeds the grant (I8). The hint contains the line that
+/// allows it.
 fn above_ceiling(excess: Excess, topic: &Topic, qos: Qos, terms: &Terms<'_>) -> Invalid {
     let Terms { plugin, grant, granted_by_operator, .. } = *terms;
     let above = grant::above(excess, &format!("`{plugin}`"), qos, grant);

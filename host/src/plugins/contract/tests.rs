@@ -309,8 +309,8 @@ fn the_hint_for_a_message_above_a_ceiling_has_the_line_that_raises_it() {
     assert_eq!(
         error(|message| message.retain = true, false),
         (
-            "job `open`, step 1: `retain` true: the grant of `coop-door` allows no retained messages, in the message to \
-             `coop/door`"
+            "job `open`, step 1: `retain` true: the grant of `coop-door` allows no retained messages, in the message \
+             to `coop/door`"
                 .into(),
             "to allow it, put this into `plugins/coop-door.toml`:\n[grants]\nretain = true".into()
         )

@@ -35,7 +35,8 @@ pub(super) struct Snapshot {
 #[derive(Clone, Debug)]
 pub(in crate::plugins) struct SettingsText {
     pub(in crate::plugins) text: String,
-    /// Whether errors may quote the text. They may not if a link leads out of the folder, where the file may be a secret.
+    /// Whether errors may quote the text. They may not if a link leads out of the folder, where the file may be a
+    /// secret.
     pub(in crate::plugins) may_quote: bool,
 }
 

@@ -91,8 +91,8 @@ fn the_operators_ceilings_bound_the_limits_of_a_file() {
     assert_eq!(parse("[limits]\nmemory_mib = 64").unwrap().limits.memory_mib, 64);
     assert_eq!(
         parse("[limits]\njobs = 3\nmemory_mib = 256").unwrap_err().to_string(),
-        "coop-door.toml:3:14: `memory_mib` is 256, and the operator allows 128 at most\nhint: if the plugin needs that much, put \
-         this into `roost.toml` and start Roost again:\n  [ceilings]\n  memory_mib = 256"
+        "coop-door.toml:3:14: `memory_mib` is 256, and the operator allows 128 at most\nhint: if the plugin needs \
+         that much, put this into `roost.toml` and start Roost again:\n  [ceilings]\n  memory_mib = 256"
     );
 }
 
@@ -129,8 +129,8 @@ fn errors_have_a_place_and_a_hint() {
         ("[confg]", "coop-door.toml:1:2: unknown key `confg`\nhint: did you mean `config`?"),
         (
             "time_zone = 'UTC'",
-            "coop-door.toml:1:1: unknown key `time_zone`\nhint: known here: `config`, `device`, `grants`, `limits`; the \
-             plugin's own settings belong below `[config]`, and a device's location below `[[device]]`",
+            "coop-door.toml:1:1: unknown key `time_zone`\nhint: known here: `config`, `device`, `grants`, `limits`; \
+             the plugin's own settings belong below `[config]`, and a device's location below `[[device]]`",
         ),
         ("[[devices]]\nname = 'a'", "coop-door.toml:1:3: unknown key `devices`\nhint: did you mean `device`?"),
         (
@@ -154,7 +154,8 @@ fn errors_have_a_place_and_a_hint() {
         ("device = []", "coop-door.toml:1:10: the list of devices is empty\nhint: leave `device` out for one device"),
         (
             "[device]\nname = 'a'",
-            "coop-door.toml:1:1: `device` is a table, and must be a list\nhint: begin each device with a line `[[device]]`",
+            "coop-door.toml:1:1: `device` is a table, and must be a list\nhint: begin each device with a line \
+             `[[device]]`",
         ),
         ("[grants]\npublish = ['a+']", "coop-door.toml:2:12: `a+` is not a topic filter: "),
         ("[grants]\npublish = 'a/#'", "coop-door.toml:2:11: `publish` is a text, and must be a list"),

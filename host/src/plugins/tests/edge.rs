@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{guests, site};
 use crate::{
     config::rules::Rules,
-    plugins::{Options, PluginHandle, Plugins, Refused, State, kept_grant, limits, start},
+    plugins::{Options, PluginHandle, Plugins, Refused, State, limits, start, stored_grant},
 };
 
 pub(super) struct Edge {
@@ -108,9 +108,9 @@ async fn a_version_that_ran_before_is_not_loaded_again_and_answers() {
         Some(Event::Planned { generation: 7, plan: Ok(plan), .. }) => assert_eq!(plan.jobs, []),
         other => panic!("{other:?}"),
     }
-    assert_eq!(kept_grant(place.data.path(), &name("porch"), &known, None).publish[0].as_str(), "porch/#");
+    assert_eq!(stored_grant(place.data.path(), &name("porch"), &known, None).publish[0].as_str(), "porch/#");
     let operator = Grant::new(Vec::new(), Vec::new());
-    assert_eq!(kept_grant(place.data.path(), &name("porch"), &known, Some(&operator)), operator);
+    assert_eq!(stored_grant(place.data.path(), &name("porch"), &known, Some(&operator)), operator);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_stored_version_loses_a_grant_by_name_if_the_name_is_reserved() {
     let mut edge = place.start(Vec::new());
     let known = edge.loaded().await.version;
     edge.plugins.stop();
-    let kept = |operator| kept_grant(place.data.path(), &name("zigbee2mqtt"), &known, operator);
+    let kept = |operator| stored_grant(place.data.path(), &name("zigbee2mqtt"), &known, operator);
     assert!(kept(None).publish.is_empty() && kept(None).subscribe.is_empty());
     let operator = Grant::default_for(&name("zigbee2mqtt"));
     assert_eq!(kept(Some(&operator)), operator);

@@ -32,7 +32,8 @@ pub(super) fn numbered(number: u32) -> Vec<u8> {
     guest(&format!("(drop (i32.const {number})) {NOTHING}"))
 }
 
-/// Returns a component whose `schedule-jobs` has this body. Its memory has the text `no seeds` at 16, and zeros at 1024.
+/// Returns a component whose `schedule-jobs` has this body. Its memory has the text `no seeds` at 16, and zeros at
+/// 1024.
 pub(in crate::plugins) fn guest(body: &str) -> Vec<u8> {
     guest_with("", body)
 }

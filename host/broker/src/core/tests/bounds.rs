@@ -52,7 +52,8 @@ fn visited_levels_count_as_work() {
     assert!(turns < 3, "others have their turn after {turns}");
 }
 
-/// One SUBSCRIBE that visits each retained message a hundred times takes many turns, and the client receives all of them.
+/// One SUBSCRIBE that visits each retained message a hundred times takes many turns, and the client receives all of
+/// them.
 #[test]
 fn retained_messages_are_sent_in_many_turns() {
     let now = clock::now();

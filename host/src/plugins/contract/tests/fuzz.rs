@@ -162,13 +162,17 @@ fn any_job() -> impl Strategy<Value = wit::Job> {
 
 proptest! {
     #[test]
-    fn a_plan_becomes_valid_jobs_or_is_refused_with_a_reason(list in vec(any_job(), 0..4), has_location in any::<bool>()) {
+    fn a_plan_becomes_valid_jobs_or_is_refused_with_a_reason(
+        list in vec(any_job(), 0..4),
+        has_location in any::<bool>(),
+    ) {
         let location = Location::new(51.5, -0.1).filter(|_| has_location);
         let count = list.len();
         match converted(list, location, false) {
             Err(invalid) => {
                 let message = invalid.to_string();
-                prop_assert!(message.len() < 4_096 && !message.contains(|char: char| char.is_control()), "{:?}", message);
+                prop_assert!(message.len() < 4_096 && !message.contains(|char: char| char.is_control()),
+                    "{:?}", message);
             }
             Ok(jobs) => {
                 prop_assert_eq!(jobs.len(), count);

@@ -97,10 +97,11 @@ fn the_hint_for_a_resource_that_may_not_be_held_has_the_lines_that_allow_it() {
     assert_eq!(
         error(needing("spring", 0)),
         (
-            "job `open`: `policy.needs`: a job of `coop-door` may not hold `spring`: its `plugins` do not name `coop-door`"
+            "job `open`: `policy.needs`: a job of `coop-door` may not hold `spring`: its `plugins` do not name \
+             `coop-door`"
                 .into(),
-            "to allow it, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \"spring\"\n\
-             capacity = 1\nplugins = [\"sprinkler\", \"coop-door\"]"
+            "to allow it, make its entry in `roost.toml` this, and start Roost again:\n[[resource]]\nname = \
+             \"spring\"\ncapacity = 1\nplugins = [\"sprinkler\", \"coop-door\"]"
                 .into()
         )
     );
