@@ -66,11 +66,11 @@ pub(crate) fn how_to_raise(plugin: &PluginName, excess: Excess, qos: Qos, by_ope
 }
 
 /// Describes an excess over a ceiling of a grant: `"qos" 2: the grant of "coop-door" allows up to 1`, with backticks.
-pub(crate) fn above(excess: Excess, whose: &str, qos: Qos, grant: &Grant) -> Option<String> {
+pub(crate) fn above(excess: Excess, owner: &str, qos: Qos, grant: &Grant) -> Option<String> {
     Some(match excess {
         Excess::Topic => return None,
-        Excess::Qos => format!("`qos` {}: the grant of {whose} allows up to {}", qos as u8, grant.max_qos as u8),
-        Excess::Retain => format!("`retain` true: the grant of {whose} allows no retained messages"),
+        Excess::Qos => format!("`qos` {}: the grant of {owner} allows up to {}", qos as u8, grant.max_qos as u8),
+        Excess::Retain => format!("`retain` true: the grant of {owner} allows no retained messages"),
     })
 }
 

@@ -85,7 +85,7 @@ impl Rules {
     /// Checks whether a job of a plugin may need a resource that its steps hold for `hold_ms`.
     pub(crate) fn needable(&self, name: &ResourceName, plugin: &PluginName, hold_ms: u32) -> Result<(), NotNeedable> {
         let is_api = *plugin == PluginName::host();
-        let whose = if is_api { "a job made by hand".into() } else { format!("a job of `{plugin}`") };
+        let subject = if is_api { "a job made by hand".into() } else { format!("a job of `{plugin}`") };
         let holder = if is_api { "api" } else { plugin.as_str() };
         let is_there = self.resources.contains_key(name);
         let how = if is_there { "make its entry in `roost.toml` this" } else { "put this into `roost.toml`" };
@@ -101,7 +101,7 @@ impl Rules {
             None => Ok(()),
             Some(ResourceRefusal::NotGranted) => Err(entry(
                 rule,
-                &format!("`policy.needs`: {whose} may not hold `{name}`: its `plugins` do not name `{holder}`"),
+                &format!("`policy.needs`: {subject} may not hold `{name}`: its `plugins` do not name `{holder}`"),
             )),
             Some(ResourceRefusal::TooLong { hold_ms, longest_ms }) => {
                 let (hold, longest) = (Duration(hold_ms.into()), Duration(longest_ms.into()));
