@@ -266,7 +266,7 @@ fn a_refused_message_is_retried_with_growing_pauses_and_given_up() {
             while world.commit() {}
         }
         let is_on_disk = world.disk.runs.len() == 1;
-        assert_eq!(is_on_disk, !world.in_flight.is_empty(), "who tries again can be seen");
+        assert_eq!(is_on_disk, !world.in_flight.is_empty(), "a run that is retried is stored, so that users see it");
     }
     let lines: Vec<&str> = world.log.iter().filter_map(|line| line.split_once("Z ")).map(|(_, text)| text).collect();
     assert_eq!(
