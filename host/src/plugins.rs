@@ -197,7 +197,7 @@ pub(crate) fn stored_grant(data: &Path, name: &PluginName, version: &Version, op
 fn granted_now(name: &PluginName, kept: Grant, operator: Option<&Grant>) -> Grant {
     match operator {
         Some(grant) => grant.clone(),
-        None if kept == Grant::default_of(name) => default_of(name),
+        None if kept == Grant::default_for(name) => default_of(name),
         None => kept,
     }
 }

@@ -173,7 +173,7 @@ pub(crate) fn body_from_json(id: &JobId, label: Option<&str>, policy: &Policy, a
     Ok(match action_from_json(action)? {
         Action::Steps(steps) if steps.is_empty() => return Err("it has no steps".into()),
         Action::Steps(steps) => Body::new(id, label, policy, &steps),
-        Action::Task(task) => Body::of_task(id, label, policy, &task),
+        Action::Task(task) => Body::from_task(id, label, policy, &task),
     })
 }
 

@@ -183,7 +183,7 @@ fn loaded() -> Loaded {
         }),
     };
     Loaded {
-        grant: Grant::default_of(&plugin),
+        grant: Grant::default_for(&plugin),
         plugin,
         version: Version { component: Digest([1; 32]), settings: Digest([1; 32]) },
         devices: (0..DEVICES).map(device).collect(),

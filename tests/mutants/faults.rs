@@ -440,7 +440,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "override: pause",
         "scheduler/attempts.rs",
-        "        if run.id.origin.is_of_trigger()\n            && let",
+        "        if run.id.origin.is_trigger()\n            && let",
         "        if run.steps > 1_000\n            && let",
         "a run that waited when its job was paused starts all the same",
     ),

@@ -32,7 +32,7 @@ impl From<&Job> for Body {
     fn from(job: &Job) -> Self {
         match &job.action {
             Action::Steps(steps) => Self::new(&job.id, job.label.as_deref(), &job.policy, steps),
-            Action::Task(task) => Self::of_task(&job.id, job.label.as_deref(), &job.policy, task),
+            Action::Task(task) => Self::from_task(&job.id, job.label.as_deref(), &job.policy, task),
         }
     }
 }
@@ -98,7 +98,7 @@ impl Body {
 
     /// Packs a job with a task.
     #[must_use]
-    pub fn of_task(id: &JobId, label: Option<&str>, policy: &Policy, task: &Task) -> Self {
+    pub fn from_task(id: &JobId, label: Option<&str>, policy: &Policy, task: &Task) -> Self {
         let mut to = Self::begin(id, label, policy);
         to.number(0);
         to.bytes(task.name.as_str().as_bytes());
@@ -135,7 +135,7 @@ impl Body {
     /// Returns the job's id.
     #[must_use]
     pub fn job_id(&self) -> JobId {
-        JobId::known(self.id())
+        JobId::unchecked(self.id())
     }
 
     /// Returns the label for users, if there is one.
@@ -166,7 +166,7 @@ impl Body {
     #[must_use]
     pub fn task(&self) -> Option<Task> {
         let mut from = self.after_policy();
-        (from.number() == 0).then(|| Task { name: TaskName::known(from.text()), args: from.text().to_owned() })
+        (from.number() == 0).then(|| Task { name: TaskName::unchecked(from.text()), args: from.text().to_owned() })
     }
 
     /// Returns whether it has a task.
@@ -239,7 +239,7 @@ impl<'a> StepRef<'a> {
     #[must_use]
     pub fn to_step(&self) -> Step {
         let message = Message {
-            topic: Topic::known(self.topic()),
+            topic: Topic::unchecked(self.topic()),
             payload: self.payload.into(),
             qos: self.qos,
             retain: self.retain,

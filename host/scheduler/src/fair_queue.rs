@@ -83,7 +83,7 @@ impl FairQueue {
 
     fn lane(&mut self, plugin: &PluginName) -> &mut Lane {
         if !self.lanes.contains_key(plugin) {
-            self.lanes.insert(plugin.clone(), Lane::new(self.rates.of(plugin), self.now));
+            self.lanes.insert(plugin.clone(), Lane::new(self.rates.for_plugin(plugin), self.now));
         }
         self.lanes.get_mut(plugin).expect("it was inserted")
     }
@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn a_plugin_over_its_rate_waits_and_others_do_not() {
         let (fast, slow) = (plugin("fast"), plugin("slow"));
-        let of = [(slow.clone(), Rate { per_second: 10, burst: 2 })].into();
-        let mut queue = FairQueue::new(Rates { of, ..Rates::default() }, NOW);
+        let by_plugin = [(slow.clone(), Rate { per_second: 10, burst: 2 })].into();
+        let mut queue = FairQueue::new(Rates { by_plugin, ..Rates::default() }, NOW);
         let over: Vec<bool> = (0..4).map(|run| queue.push(&slow, Rank::new(false, 0, NOW, run)).is_some()).collect();
         assert_eq!(over, [false, false, true, true]);
         (10..13).for_each(|run| assert_eq!(queue.push(&fast, Rank::new(false, 0, NOW, run)), None));

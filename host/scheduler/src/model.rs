@@ -286,7 +286,7 @@ impl Resource {
     /// hours at a time.
     #[must_use]
     pub fn new(capacity: u32) -> Self {
-        Self { capacity, plugins: vec![PluginName::of_host()], longest_hold_ms: limits::LONGEST_HOLD_MS }
+        Self { capacity, plugins: vec![PluginName::host()], longest_hold_ms: limits::LONGEST_HOLD_MS }
     }
 
     /// Returns why a job of a plugin may not need it, if so; `hold_ms` is when the job's last step is due.

@@ -71,7 +71,7 @@ name!(
 impl PluginName {
     /// Returns the name of the host itself, which owns ad-hoc jobs that belong to no plugin.
     #[must_use]
-    pub fn of_host() -> Self {
+    pub fn host() -> Self {
         Self("roost".into())
     }
 
@@ -80,7 +80,7 @@ impl PluginName {
     /// # Errors
     /// Returns an error if a character or the length is not allowed.
     pub fn parse_owner(name: &str) -> Result<Self, NameError> {
-        if name == "roost" { Ok(Self::of_host()) } else { Self::parse(name) }
+        if name == "roost" { Ok(Self::host()) } else { Self::parse(name) }
     }
 }
 
@@ -108,28 +108,28 @@ name!(
 
 impl GroupName {
     /// Returns the name for a text that was checked before.
-    pub(crate) fn known(name: &str) -> Self {
+    pub(crate) fn unchecked(name: &str) -> Self {
         Self(name.into())
     }
 }
 
 impl TaskName {
     /// Returns the name for a text that was checked before.
-    pub(crate) fn known(name: &str) -> Self {
+    pub(crate) fn unchecked(name: &str) -> Self {
         Self(name.into())
     }
 }
 
 impl ResourceName {
     /// Returns the name for a text that was checked before.
-    pub(crate) fn known(name: &str) -> Self {
+    pub(crate) fn unchecked(name: &str) -> Self {
         Self(name.into())
     }
 }
 
 impl JobId {
     /// Returns the name for a text that was checked before.
-    pub(crate) fn known(name: &str) -> Self {
+    pub(crate) fn unchecked(name: &str) -> Self {
         Self(name.into())
     }
 }
@@ -179,7 +179,7 @@ pub enum Origin {
 impl Origin {
     /// Returns whether a trigger made it, not a request.
     #[must_use]
-    pub const fn is_of_trigger(self) -> bool {
+    pub const fn is_trigger(self) -> bool {
         matches!(self, Self::Trigger | Self::Series(_))
     }
 }
@@ -267,7 +267,7 @@ impl RunId {
 
     /// Returns the full name of its job.
     #[must_use]
-    pub fn of_job(self) -> JobName {
+    pub fn into_job_name(self) -> JobName {
         (self.plugin, self.device, self.job)
     }
 }

@@ -23,16 +23,16 @@ impl Default for Rate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
     /// The rate of a plugin that has none of its own.
-    pub usual: Rate,
+    pub default: Rate,
     /// The rates of individual plugins.
-    pub of: BTreeMap<PluginName, Rate>,
+    pub by_plugin: BTreeMap<PluginName, Rate>,
 }
 
 impl Rates {
     /// Returns the rate of a plugin.
     #[must_use]
-    pub fn of(&self, plugin: &PluginName) -> Rate {
-        let Rate { per_second, burst } = *self.of.get(plugin).unwrap_or(&self.usual);
+    pub fn for_plugin(&self, plugin: &PluginName) -> Rate {
+        let Rate { per_second, burst } = *self.by_plugin.get(plugin).unwrap_or(&self.default);
         Rate { per_second: per_second.max(1), burst: burst.max(1) }
     }
 }

@@ -151,7 +151,7 @@ impl Default for Operator {
     /// No resources, UTC, the default rates and the default grant.
     fn default() -> Self {
         let site = Site { zone: Zone::UTC, location: None };
-        let grant = Grant::default_of(&PluginName::of_host());
+        let grant = Grant::default_for(&PluginName::host());
         Self { resources: Vec::new(), grant, site, rates: Rates::default() }
     }
 }

@@ -67,7 +67,7 @@ impl Topic {
     }
 
     /// Returns the topic for a text that was checked before.
-    pub(crate) fn known(text: &str) -> Self {
+    pub(crate) fn unchecked(text: &str) -> Self {
         Self(text.into())
     }
 
@@ -163,16 +163,16 @@ pub enum Excess {
 impl Grant {
     /// Returns a grant for these topics, with any QoS, retained or not.
     #[must_use]
-    pub const fn of(publish: Vec<TopicFilter>, subscribe: Vec<TopicFilter>) -> Self {
+    pub const fn new(publish: Vec<TopicFilter>, subscribe: Vec<TopicFilter>) -> Self {
         Self { publish, subscribe, max_qos: Qos::ExactlyOnce, retain: true }
     }
 
     /// Returns the default grant: for a plugin everything below its own name, for ad-hoc jobs of the host everything.
     #[must_use]
-    pub fn default_of(plugin: &PluginName) -> Self {
-        let own = if *plugin == PluginName::of_host() { "#".into() } else { format!("{plugin}/#") };
+    pub fn default_for(plugin: &PluginName) -> Self {
+        let own = if *plugin == PluginName::host() { "#".into() } else { format!("{plugin}/#") };
         let own = TopicFilter(own.into());
-        Self::of(vec![own.clone()], vec![own])
+        Self::new(vec![own.clone()], vec![own])
     }
 
     /// Returns whether it allows to publish to a topic.
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_grant_has_ceilings_beside_its_topics() {
-        let own = Grant::default_of(&PluginName::parse("porch").expect("valid"));
+        let own = Grant::default_for(&PluginName::parse("porch").expect("valid"));
         assert_eq!(own.excess("porch/light", Qos::ExactlyOnce, true), None);
         let low = Grant { max_qos: Qos::AtMostOnce, retain: false, ..own };
         assert_eq!(low.excess("porch/light", Qos::AtMostOnce, false), None);

@@ -22,8 +22,8 @@ pub(crate) enum Access {
 /// another product.
 pub(crate) fn default_of(plugin: &PluginName) -> Grant {
     match levels::owner_of(plugin) {
-        Some(_) => Grant::of(Vec::new(), Vec::new()),
-        None => Grant::default_of(plugin),
+        Some(_) => Grant::new(Vec::new(), Vec::new()),
+        None => Grant::default_for(plugin),
     }
 }
 
@@ -66,18 +66,18 @@ pub(crate) fn how_to_raise(plugin: &PluginName, excess: Excess, qos: Qos, by_ope
 }
 
 /// Describes an excess over a ceiling of a grant: `"qos" 2: the grant of "coop-door" allows up to 1`, with backticks.
-pub(crate) fn above(excess: Excess, whose: &str, qos: Qos, grant: &Grant) -> Option<String> {
+pub(crate) fn above(excess: Excess, owner: &str, qos: Qos, grant: &Grant) -> Option<String> {
     Some(match excess {
         Excess::Topic => return None,
-        Excess::Qos => format!("`qos` {}: the grant of {whose} allows up to {}", qos as u8, grant.max_qos as u8),
-        Excess::Retain => format!("`retain` true: the grant of {whose} allows no retained messages"),
+        Excess::Qos => format!("`qos` {}: the grant of {owner} allows up to {}", qos as u8, grant.max_qos as u8),
+        Excess::Retain => format!("`retain` true: the grant of {owner} allows no retained messages"),
     })
 }
 
 /// Returns the instruction to add a line to a grant.
 fn in_table(plugin: &PluginName, by_operator: bool, line: &str) -> String {
     let (file, table) = match () {
-        () if *plugin == PluginName::of_host() => ("roost.toml".into(), "[grants.api]".into()),
+        () if *plugin == PluginName::host() => ("roost.toml".into(), "[grants.api]".into()),
         () if by_operator => ("roost.toml".into(), format!("[grants.{plugin}]")),
         () => (format!("plugins/{plugin}.toml"), "[grants]".into()),
     };
@@ -170,7 +170,7 @@ mod tests {
     fn a_plugin_named_like_another_product_is_granted_nothing_by_default() {
         let grant = default_of(&name("zigbee2mqtt"));
         assert!(grant.publish.is_empty() && grant.subscribe.is_empty());
-        assert_eq!(default_of(&name("porch")), Grant::default_of(&name("porch")));
+        assert_eq!(default_of(&name("porch")), Grant::default_for(&name("porch")));
         let topic = Topic::parse("zigbee2mqtt/bridge/request/restart").unwrap();
         let hint = how_to_allow(&name("zigbee2mqtt"), &topic, Access::Publish, &grant, false);
         assert_eq!(
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(in_words(&own), "it may publish to porch/#, and read porch/#");
         assert_eq!(of_others(&own), None);
         let filters = ["zigbee2mqtt/lamp/set", "#", "porch/#"].map(|text| TopicFilter::parse(text).unwrap());
-        let wide = Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::of(filters.to_vec(), Vec::new()) };
+        let wide = Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::new(filters.to_vec(), Vec::new()) };
         assert_eq!(
             in_words(&wide),
             "it may publish to zigbee2mqtt/lamp/set # porch/# (QoS 1 at most, not retained), and read nothing"

@@ -64,7 +64,7 @@ impl Default for Rules {
 impl Rules {
     /// Returns the scheduler's part of the rules, with the host's site.
     pub(crate) fn operator(&self, site: Site) -> Operator {
-        let own = PluginName::of_host();
+        let own = PluginName::host();
         let grant = self.grants.get(&own).cloned().unwrap_or_else(|| default_of(&own));
         let resources = self.resources.clone().into_iter().collect();
         Operator { resources, grant, site, rates: self.rates.clone() }
@@ -84,8 +84,8 @@ pub(crate) struct NotNeedable {
 impl Rules {
     /// Checks whether a job of a plugin may need a resource that its steps hold for `hold_ms`.
     pub(crate) fn needable(&self, name: &ResourceName, plugin: &PluginName, hold_ms: u32) -> Result<(), NotNeedable> {
-        let is_api = *plugin == PluginName::of_host();
-        let whose = if is_api { "a job made by hand".into() } else { format!("a job of `{plugin}`") };
+        let is_api = *plugin == PluginName::host();
+        let subject = if is_api { "a job made by hand".into() } else { format!("a job of `{plugin}`") };
         let holder = if is_api { "api" } else { plugin.as_str() };
         let is_there = self.resources.contains_key(name);
         let how = if is_there { "make its entry in `roost.toml` this" } else { "put this into `roost.toml`" };
@@ -101,7 +101,7 @@ impl Rules {
             None => Ok(()),
             Some(ResourceRefusal::NotGranted) => Err(entry(
                 rule,
-                &format!("`policy.needs`: {whose} may not hold `{name}`: its `plugins` do not name `{holder}`"),
+                &format!("`policy.needs`: {subject} may not hold `{name}`: its `plugins` do not name `{holder}`"),
             )),
             Some(ResourceRefusal::TooLong { hold_ms, longest_ms }) => {
                 let (hold, longest) = (Duration(hold_ms.into()), Duration(longest_ms.into()));
@@ -127,8 +127,7 @@ fn with(rule: &Resource, plugin: &PluginName, hold_ms: u32) -> Resource {
 /// Formats a resource as in `roost.toml`.
 fn entry(name: &ResourceName, rule: &Resource) -> String {
     let Resource { capacity, plugins, longest_hold_ms } = rule;
-    let name_of =
-        |plugin: &PluginName| if *plugin == PluginName::of_host() { "api".into() } else { plugin.to_string() };
+    let name_of = |plugin: &PluginName| if *plugin == PluginName::host() { "api".into() } else { plugin.to_string() };
     let plugins: Vec<String> = plugins.iter().map(|plugin| format!("\"{}\"", name_of(plugin))).collect();
     let mut entry =
         format!("[[resource]]\nname = \"{name}\"\ncapacity = {capacity}\nplugins = [{}]", plugins.join(", "));
@@ -171,27 +170,27 @@ const MOST_MESSAGES: u32 = 10_000_000;
 /// those of `[rates]`.
 pub(super) fn read_rates(value: &Value<'_>) -> Result<Rates, Report> {
     let table = value.table(&[RATE_KEYS[0], RATE_KEYS[1], "plugins"])?;
-    let usual = read_rate(&table, Rate::default())?;
-    let mut of = BTreeMap::new();
+    let default = read_rate(&table, Rate::default())?;
+    let mut by_plugin = BTreeMap::new();
     for (name, value) in
         table.get("plugins").map(|value| value.any_table()).transpose()?.iter().flat_map(Table::entries)
     {
         let plugin = plugin_or_api(name).map_err(|error| {
             value.error(error).hint("a plugin's own rate stands below a line `[rates.plugins.<plugin>]`")
         })?;
-        of.insert(plugin, read_rate(&value.table(&RATE_KEYS)?, usual)?);
+        by_plugin.insert(plugin, read_rate(&value.table(&RATE_KEYS)?, default)?);
     }
-    Ok(Rates { usual, of })
+    Ok(Rates { default, by_plugin })
 }
 
-fn read_rate(table: &Table<'_>, usual: Rate) -> Result<Rate, Report> {
-    let number = |key, usual| table.get(key).map_or(Ok(usual), |value| value.integer_in(1..=MOST_MESSAGES));
-    Ok(Rate { per_second: number(RATE_KEYS[0], usual.per_second)?, burst: number(RATE_KEYS[1], usual.burst)? })
+fn read_rate(table: &Table<'_>, default: Rate) -> Result<Rate, Report> {
+    let number = |key, default| table.get(key).map_or(Ok(default), |value| value.integer_in(1..=MOST_MESSAGES));
+    Ok(Rate { per_second: number(RATE_KEYS[0], default.per_second)?, burst: number(RATE_KEYS[1], default.burst)? })
 }
 
 /// Parses a plugin's name; `api` stands for the host itself, which owns ad-hoc jobs.
 fn plugin_or_api(name: &str) -> Result<PluginName, String> {
-    if name == "api" { Ok(PluginName::of_host()) } else { PluginName::parse(name).map_err(|error| error.to_string()) }
+    if name == "api" { Ok(PluginName::host()) } else { PluginName::parse(name).map_err(|error| error.to_string()) }
 }
 
 /// Reads `[[resource]]`.

@@ -107,11 +107,11 @@ fn grants_are_read() {
 fn each_plugin_has_the_default_rate_or_its_own() {
     let text = "[rates]\nburst = 500\n[rates.plugins.sprinkler]\nper_second = 10\n[rates.plugins.api]\nper_second = 3\nburst = 1\n";
     let rates = config(text, &[]).rules.rates;
-    let of = |name| rates.of(&PluginName::parse(name).unwrap());
+    let of = |name| rates.for_plugin(&PluginName::parse(name).unwrap());
     assert_eq!(of("coop-door"), Rate { per_second: 1_000, burst: 500 });
     assert_eq!(of("sprinkler"), Rate { per_second: 10, burst: 500 });
-    assert_eq!(rates.of(&PluginName::of_host()), Rate { per_second: 3, burst: 1 });
-    assert_eq!(config("", &[]).rules.rates.of(&PluginName::of_host()), Rate { per_second: 1_000, burst: 5_000 });
+    assert_eq!(rates.for_plugin(&PluginName::host()), Rate { per_second: 3, burst: 1 });
+    assert_eq!(config("", &[]).rules.rates.for_plugin(&PluginName::host()), Rate { per_second: 1_000, burst: 5_000 });
     for (text, expected) in [
         ("[rates]\nburst = 0", "roost.toml:2:9: `burst` is 0, and must be 1 to 10000000"),
         ("[rates]\nper_minute = 5", "roost.toml:2:1: unknown key `per_minute`"),
@@ -147,11 +147,11 @@ fn resources_are_read() {
     let resources = config(text, &[]).rules.resources;
     let listed: Vec<_> = resources.iter().map(|(name, rule)| (name.as_str(), rule.capacity)).collect();
     assert_eq!(listed, [("Well.1", 1), ("pump", 2)]);
-    let of_host = resources.values().all(|rule| rule.plugins == [PluginName::of_host()]);
+    let of_host = resources.values().all(|rule| rule.plugins == [PluginName::host()]);
     assert!(of_host && resources.values().all(|rule| rule.longest_hold_ms == 14_400_000));
     let shared = "[[resource]]\nname = 'pump'\nplugins = ['sprinkler', 'api']\nlongest_hold = '1h30m'";
     let shared = &config(shared, &[]).rules.resources.into_values().next().unwrap();
-    assert_eq!(shared.plugins, [PluginName::parse("sprinkler").unwrap(), PluginName::of_host()]);
+    assert_eq!(shared.plugins, [PluginName::parse("sprinkler").unwrap(), PluginName::host()]);
     assert_eq!(shared.longest_hold_ms, 5_400_000);
     assert!(config("", &[]).rules.resources.is_empty() && config("resource = []", &[]).rules.resources.is_empty());
 }

@@ -303,7 +303,7 @@ impl Case {
     /// Finds the run of the trigger's occurrence, or a record that covers it.
     fn nominal_run(&self) -> Option<Found<'_>> {
         let nominal = self.nominal.ok()?;
-        let is_nominal = |run: &&ActiveRun| run.id.occurrence == nominal && run.id.origin.is_of_trigger();
+        let is_nominal = |run: &&ActiveRun| run.id.occurrence == nominal && run.id.origin.is_trigger();
         if let Some(run) = self.facts.under_way.iter().find(is_nominal) {
             return Some(Found::UnderWay(run));
         }
@@ -356,7 +356,7 @@ impl Case {
                 let (why, _) = reason::lines(why);
                 format!("plugin `{plugin}` does not run, because its file was refused {}: {why}", writer.local(*at))
             }
-            _ if *plugin == PluginName::of_host() => {
+            _ if *plugin == PluginName::host() => {
                 format!("there is no ad-hoc job `{job}`, or it has been removed")
             }
             _ if !self.facts.has_plugin() => format!("there is no plugin `{plugin}` in the plugin folder"),

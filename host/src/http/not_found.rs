@@ -26,7 +26,7 @@ fn parts(part: &Part) -> (&PluginName, Option<&DeviceName>, Option<&JobId>) {
 
 fn of(scheduler: &Scheduler, part: &Part, is_refused: bool) -> Problem {
     match parts(part) {
-        (plugin, Some(device), Some(job)) if *plugin == PluginName::of_host() && *device == api_device() => {
+        (plugin, Some(device), Some(job)) if *plugin == PluginName::host() && *device == api_device() => {
             no_ad_hoc_job(scheduler, job)
         }
         (plugin, ..) if scheduler.plugin(plugin).is_none() => no_plugin(scheduler, plugin, is_refused),
@@ -57,7 +57,7 @@ fn no_plugin(scheduler: &Scheduler, plugin: &PluginName, is_refused: bool) -> Pr
     }
     let problem = Problem::not_found(format!("there is no plugin `{plugin}`"));
     let ad_hoc = JobId::parse(plugin.as_str()).ok();
-    if ad_hoc.is_some_and(|job| scheduler.job(&PluginName::of_host(), &api_device(), &job).is_some()) {
+    if ad_hoc.is_some_and(|job| scheduler.job(&PluginName::host(), &api_device(), &job).is_some()) {
         return problem.hint(format!("there is an ad-hoc job of that name: write `roost/api/{plugin}`"));
     }
     match nearest(plugin.as_str(), scheduler.plugin_names().take(limits::SUGGESTION_CANDIDATES).map(PluginName::as_str))
@@ -78,7 +78,7 @@ fn no_ad_hoc_job(scheduler: &Scheduler, job: &JobId) -> Problem {
         return problem.hint(format!("name one of its jobs{example}: `roost jobs {plugin}` lists them"));
     }
     let problem = Problem::not_found(format!("there is no ad-hoc job `{job}`"));
-    let (roost, api) = (PluginName::of_host(), api_device());
+    let (roost, api) = (PluginName::host(), api_device());
     match nearest_job(scheduler, (&roost, &api), job) {
         Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
         None => problem

@@ -151,7 +151,7 @@ pub(super) async fn replace(
 ) -> Result<Response, Problem> {
     let (plugin, device, job) = path.name();
     let new = parse(body)?;
-    let is_own = plugin == PluginName::of_host();
+    let is_own = plugin == PluginName::host();
     if is_own && device != api_device() {
         return Err(Problem::not_found(format!("`{plugin}` has no device `{device}`, only `{}`", api_device())));
     }
@@ -234,7 +234,7 @@ async fn find_target(state: &ApiState, new: &NewJobRecord) -> Result<JobTarget, 
             return Err(problem.hint("add the `plugin` of the device"));
         }
         let operator = state.operator();
-        let (plugin, device) = (PluginName::of_host(), api_device());
+        let (plugin, device) = (PluginName::host(), api_device());
         return Ok(JobTarget { plugin, device, site: operator.site, grant: operator.grant.clone() });
     };
     let plugin = PluginName::parse(plugin).map_err(|error| invalid(&error))?;
@@ -311,7 +311,7 @@ async fn action(state: &ApiState, new: NewJobRecord, target: &JobTarget) -> Resu
         }
         (None, Some(steps), None) if args.is_none() && !of_message => messages(&steps),
         (None, None, Some(task)) if !of_message => {
-            if target.plugin == PluginName::of_host() {
+            if target.plugin == PluginName::host() {
                 let problem = Problem::bad_request("there is a `task`, and no `plugin`");
                 return Err(problem.hint("add the `plugin` of the task, and its `device`"));
             }
@@ -382,7 +382,7 @@ fn violation(fault: &Fault) -> Problem {
 /// Checks the grant (I8) and the resources of a job.
 fn check_grant(state: &ApiState, job: &Model, target: &JobTarget) -> Result<(), Problem> {
     let JobTarget { plugin, grant, .. } = target;
-    let subject = if *plugin == PluginName::of_host() { "the API".into() } else { format!("`{plugin}`") };
+    let subject = if *plugin == PluginName::host() { "the API".into() } else { format!("`{plugin}`") };
     let outside = |field: &str, topic: &Topic, access: Access| {
         let verb = if access == Access::Publish { "publish to" } else { "read" };
         let problem =

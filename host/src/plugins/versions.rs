@@ -201,7 +201,7 @@ mod tests {
         let error = versions.settings(version.settings).unwrap_err();
         assert!(error.to_string().ends_with("is damaged: its contents do not match its name"), "{error}");
         let granted = crate::plugins::stored_grant(data.path(), &plugin, &version, None);
-        assert_eq!(granted, Grant::default_of(&plugin));
+        assert_eq!(granted, Grant::default_for(&plugin));
     }
 
     #[test]

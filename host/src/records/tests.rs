@@ -62,7 +62,7 @@ fn steps_are_decoded_as_encoded() {
 #[test]
 fn tasks_are_decoded_as_encoded() {
     let task = Task { name: TaskName::parse("water").unwrap(), args: r#"{"zone":2}"#.into() };
-    let body = Body::of_task(&JobId::parse("now").unwrap(), None, &Policy::default(), &task);
+    let body = Body::from_task(&JobId::parse("now").unwrap(), None, &Policy::default(), &task);
     let json = action_to_json(&body).unwrap();
     assert_eq!(json, r#"{"task":"water","args":"{\"zone\":2}"}"#);
     assert_eq!(action_from_json(&json).unwrap(), Action::Task(task.into()));

@@ -128,7 +128,7 @@ fn plugins(connection: &Connection) -> Result<Vec<SavedPlugin>, Damage> {
         |row| {
             let name = row.parsed(1, PluginName::parse_owner)?;
             let version = Version { component: row.digest(2)?, settings: row.digest(3)? };
-            let grant = Grant::default_of(&name);
+            let grant = Grant::default_for(&name);
             let paused = row.get(4)?;
             plugins.push(SavedPlugin { key: row.get(0)?, name, version, grant, paused, devices: Vec::new() });
             Ok(())

@@ -87,7 +87,7 @@ fn step(step: types::Step) -> Result<Step> {
 fn message(message: types::Message) -> Result<Message> {
     let types::Message { topic, payload, qos, retain, properties } = message;
     let topic = Topic::parse(&topic)?;
-    let no_qos = || Error::new(format!("qos {qos} for `{topic}` is none of 0, 1 and 2"));
+    let no_qos = || Error::new(format!("qos {qos} for `{topic}` is not 0, 1 or 2"));
     let qos = Qos::from_number(qos).ok_or_else(no_qos)?;
     let properties = properties.map(self::properties).transpose()?.map(Arc::new);
     Ok(Message { topic, payload: payload.into(), qos, retain, properties })

@@ -71,20 +71,20 @@ impl Writer {
     }
 
     pub(super) fn policy(&mut self, of: &Policy) {
-        let usual = Policy::default();
+        let default = Policy::default();
         let numbers = [
-            (policy::GRACE, of.grace_ms, usual.grace_ms),
-            (policy::JITTER, of.jitter_ms, usual.jitter_ms),
-            (policy::PRIORITY, u32::from(of.priority.cast_unsigned()), u32::from(usual.priority.cast_unsigned())),
-            (policy::GIVE_UP, of.retry.give_up_after_ms, usual.retry.give_up_after_ms),
-            (policy::BACKOFF, of.retry.backoff_ms, usual.retry.backoff_ms),
+            (policy::GRACE, of.grace_ms, default.grace_ms),
+            (policy::JITTER, of.jitter_ms, default.jitter_ms),
+            (policy::PRIORITY, u32::from(of.priority.cast_unsigned()), u32::from(default.priority.cast_unsigned())),
+            (policy::GIVE_UP, of.retry.give_up_after_ms, default.retry.give_up_after_ms),
+            (policy::BACKOFF, of.retry.backoff_ms, default.retry.backoff_ms),
         ];
-        let unusual = || numbers.iter().filter(|(_, number, usual)| number != usual);
+        let different = || numbers.iter().filter(|(_, number, default)| number != default);
         let attempts = of.retry.attempts.map_or(0, |_| policy::ATTEMPTS);
         let more = Self::more_of_policy(of);
         let more_bit = if more == 0 { 0 } else { policy::MORE };
-        self.0.push(unusual().fold(attempts | more_bit, |bits, (bit, ..)| bits | bit));
-        unusual().for_each(|(_, number, _)| self.number(*number));
+        self.0.push(different().fold(attempts | more_bit, |bits, (bit, ..)| bits | bit));
+        different().for_each(|(_, number, _)| self.number(*number));
         if let Some(attempts) = of.retry.attempts {
             self.number(attempts);
         }
@@ -222,25 +222,25 @@ impl<'a> Reader<'a> {
 
     pub(super) fn policy(&mut self) -> Policy {
         let bits = self.byte();
-        let usual = Policy::default();
-        let mut number = |bit: u8, usual: u32| if bits & bit == 0 { usual } else { self.number() };
-        let grace_ms = number(policy::GRACE, usual.grace_ms);
-        let jitter_ms = number(policy::JITTER, usual.jitter_ms);
-        let priority = number(policy::PRIORITY, u32::from(usual.priority.cast_unsigned()));
-        let give_up_after_ms = number(policy::GIVE_UP, usual.retry.give_up_after_ms);
-        let backoff_ms = number(policy::BACKOFF, usual.retry.backoff_ms);
+        let default = Policy::default();
+        let mut number = |bit: u8, default: u32| if bits & bit == 0 { default } else { self.number() };
+        let grace_ms = number(policy::GRACE, default.grace_ms);
+        let jitter_ms = number(policy::JITTER, default.jitter_ms);
+        let priority = number(policy::PRIORITY, u32::from(default.priority.cast_unsigned()));
+        let give_up_after_ms = number(policy::GIVE_UP, default.retry.give_up_after_ms);
+        let backoff_ms = number(policy::BACKOFF, default.retry.backoff_ms);
         let attempts = (bits & policy::ATTEMPTS != 0).then(|| number(policy::ATTEMPTS, 0));
         let retry = Retry { attempts, give_up_after_ms, backoff_ms };
         let priority = (priority as u8).cast_signed();
-        let usual = Policy { grace_ms, jitter_ms, priority, retry, ..usual };
-        if bits & policy::MORE == 0 { usual } else { self.more_of_policy(&usual) }
+        let default = Policy { grace_ms, jitter_ms, priority, retry, ..default };
+        if bits & policy::MORE == 0 { default } else { self.more_of_policy(&default) }
     }
 
-    fn more_of_policy(&mut self, usual: &Policy) -> Policy {
+    fn more_of_policy(&mut self, default: &Policy) -> Policy {
         let bits = self.byte();
         let has = |bit: u8| bits & bit != 0;
         let misfire = match () {
-            () if has(policy::GROUP) => Misfire::LatestOfGroup(GroupName::known(self.text())),
+            () if has(policy::GROUP) => Misfire::LatestOfGroup(GroupName::unchecked(self.text())),
             () if has(policy::RUN_ALL) => Misfire::RunAll,
             () => Misfire::RunOnce,
         };
@@ -250,8 +250,8 @@ impl<'a> Reader<'a> {
             () if has(policy::REPLACE) => Overlap::Replace,
             () => Overlap::Skip,
         };
-        let needs = has(policy::NEEDS).then(|| ResourceName::known(self.text()));
-        Policy { misfire, overlap, needs, ..usual.clone() }
+        let needs = has(policy::NEEDS).then(|| ResourceName::unchecked(self.text()));
+        Policy { misfire, overlap, needs, ..default.clone() }
     }
 
     pub(super) fn step(&mut self) -> StepRef<'a> {
@@ -270,7 +270,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn confirm(mut self) -> Confirm {
-        let topic = Topic::known(self.text());
+        let topic = Topic::unchecked(self.text());
         let within_ms = self.number();
         let already = self.byte() != 0;
         let matches = match self.byte() {
@@ -292,7 +292,7 @@ impl<'a> Reader<'a> {
         MessageProperties {
             expiry_ms: expires.then_some(expiry_ms),
             content_type: self.optional().map(str::to_owned),
-            response_topic: self.optional().map(Topic::known),
+            response_topic: self.optional().map(Topic::unchecked),
             user: (0..self.number()).map(|_| (self.text().to_owned(), self.text().to_owned())).collect(),
         }
     }
@@ -312,11 +312,11 @@ mod tests {
     use crate::{body::Body, names::JobId};
 
     fn policies() -> impl Strategy<Value = Policy> {
-        let usual = Policy::default();
-        let or = |usual: u32| prop_oneof![Just(usual), any::<u32>()];
-        let retry = (option::of(any::<u32>()), or(usual.retry.give_up_after_ms), or(usual.retry.backoff_ms))
+        let default = Policy::default();
+        let or = |default: u32| prop_oneof![Just(default), any::<u32>()];
+        let retry = (option::of(any::<u32>()), or(default.retry.give_up_after_ms), or(default.retry.backoff_ms))
             .prop_map(|(attempts, give_up_after_ms, backoff_ms)| Retry { attempts, give_up_after_ms, backoff_ms });
-        let group = "[a-z]{1,64}".prop_map(|text| Misfire::LatestOfGroup(GroupName::known(&text)));
+        let group = "[a-z]{1,64}".prop_map(|text| Misfire::LatestOfGroup(GroupName::unchecked(&text)));
         let misfire = prop_oneof![Just(Misfire::RunOnce), Just(Misfire::RunAll), group];
         let overlap = prop_oneof![
             Just(Overlap::Skip),
@@ -324,8 +324,8 @@ mod tests {
             any::<u32>().prop_map(Overlap::Allow),
             Just(Overlap::Replace)
         ];
-        let needs = option::of("[a-z]{1,64}".prop_map(|text| ResourceName::known(&text)));
-        (or(usual.grace_ms), or(usual.jitter_ms), any::<i8>(), retry, misfire, overlap, needs).prop_map(
+        let needs = option::of("[a-z]{1,64}".prop_map(|text| ResourceName::unchecked(&text)));
+        (or(default.grace_ms), or(default.jitter_ms), any::<i8>(), retry, misfire, overlap, needs).prop_map(
             |(grace_ms, jitter_ms, priority, retry, misfire, overlap, needs)| Policy {
                 misfire,
                 grace_ms,
@@ -356,7 +356,7 @@ mod tests {
             (".{0,20}", -1e9..1e9, -1e9..1e9).prop_map(|(pointer, min, max)| Matches::JsonRange { pointer, min, max }),
         ];
         ("[a-z]{1,8}", matches, any::<u32>(), any::<bool>()).prop_map(|(topic, matches, within_ms, already)| Confirm {
-            topic: Topic::known(&topic),
+            topic: Topic::unchecked(&topic),
             matches,
             within_ms,
             already,
@@ -368,7 +368,7 @@ mod tests {
         let payload = vec(any::<u8>(), 0..300);
         let message = ("[a-zß/]{1,200}", payload, qos, any::<bool>(), option::of(properties())).prop_map(
             |(topic, payload, qos, retain, properties)| {
-                let topic = Topic::parse(&topic).unwrap_or_else(|_| Topic::known("a"));
+                let topic = Topic::parse(&topic).unwrap_or_else(|_| Topic::unchecked("a"));
                 Message { topic, payload: payload.into(), qos, retain, properties: properties.map(Arc::new) }
             },
         );

@@ -75,7 +75,7 @@ impl Scheduler {
             let why = MissedReason::TooLate { late_ms, grace_ms: run.policy.grace_ms, cause };
             return Some(Outcome::Missed(Missed { why, several: None }));
         }
-        if run.id.origin.is_of_trigger()
+        if run.id.origin.is_trigger()
             && let Some(what) = self.is_run_paused(run)
         {
             return Some(Outcome::Skipped(Skipped::Paused { what, several: None }));
@@ -106,7 +106,7 @@ impl Scheduler {
         let grant = &self.plugins.get(*key)?.grant;
         let denial = |step: StepRef<'_>| {
             if let Some(excess) = grant.excess(step.topic(), step.qos, step.retain) {
-                let topic = Topic::known(step.topic());
+                let topic = Topic::unchecked(step.topic());
                 return Some(match excess {
                     Excess::Topic => Denied::Topic(topic),
                     Excess::Qos => Denied::Qos { topic, qos: step.qos, most: grant.max_qos },
@@ -308,7 +308,7 @@ impl Scheduler {
         if run.watch.as_ref().is_some_and(|watch| watch.has_reported) {
             return self.next_step(now, slot, out);
         }
-        let Some(topic) = run.body.step(run.step()).map(|step| Topic::known(step.topic())) else { return };
+        let Some(topic) = run.body.step(run.step()).map(|step| Topic::unchecked(step.topic())) else { return };
         self.attempt_failed(now, slot, Attempt::EndedLink { topic, how }, out);
     }
 
@@ -318,7 +318,7 @@ impl Scheduler {
         // It still counts towards its plugin's rate: the try has a cost for all plugins.
         self.undo_attempt(slot, out);
         let Some(run) = self.runs.get_mut(slot) else { return };
-        let topic = run.body.step(run.step()).map(|step| Topic::known(step.topic()));
+        let topic = run.body.step(run.step()).map(|step| Topic::unchecked(step.topic()));
         run.held_by = topic.map(Cause::HeldBack);
         if run.take_counting_report() {
             self.start_without_sending(now, slot, out);

@@ -135,7 +135,7 @@ impl Scheduler {
     ) {
         for slot in earlier {
             // A replay or a manual run is not superseded by the newest run.
-            let is_match = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_of_trigger());
+            let is_match = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_trigger());
             match decision {
                 OverlapDecision::TakePlace if is_match => {}
                 OverlapDecision::TakePlace => {

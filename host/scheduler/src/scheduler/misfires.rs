@@ -237,7 +237,7 @@ impl Scheduler {
         // Compared by the current clock series.
         let newest = self.run_id(passed.key, passed.newest);
         let is_newer =
-            |id: &&RunId| id.origin.is_of_trigger() && (id.origin, id.occurrence) > (newest.origin, newest.occurrence);
+            |id: &&RunId| id.origin.is_trigger() && (id.origin, id.occurrence) > (newest.origin, newest.occurrence);
         let newer = runs.map(|run| &run.id).find(is_newer);
         newer.map(|id| (id.job.clone(), id.occurrence))
     }

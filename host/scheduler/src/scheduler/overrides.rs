@@ -110,7 +110,7 @@ impl Scheduler {
         if let Some(made) = idempotency.and_then(|idempotency| self.made_before(idempotency)) {
             return made.map(|job| Done::Job { job, is_new: false });
         }
-        let is_host = plugin == PluginName::of_host() && device == api_device();
+        let is_host = plugin == PluginName::host() && device == api_device();
         let place = if is_host { self.api_device(out) } else { self.find_device(&plugin, &device)? };
         let name = (plugin, device, job.body.job_id());
         let existing = self.job_key(place, job.body.id());
@@ -150,7 +150,7 @@ impl Scheduler {
             let what = "the idempotency key was used before, with another request".to_owned();
             return Some(Err(Refusal::Conflict(what)));
         }
-        Some(Ok(self.run_id(key, Instant::MIN).of_job()))
+        Some(Ok(self.run_id(key, Instant::MIN).into_job_name()))
     }
 
     fn may_replace(&self, key: JobKey, (plugin, device, job): &JobName, replaces: bool) -> Result<(), Refusal> {
@@ -250,7 +250,7 @@ impl Scheduler {
 
     /// Returns the device of the host's own jobs; the first of them creates it.
     fn api_device(&mut self, out: &mut Step) -> DeviceKey {
-        let (plugin, device) = (PluginName::of_host(), api_device());
+        let (plugin, device) = (PluginName::host(), api_device());
         if let Ok(key) = self.find_device(&plugin, &device) {
             return key;
         }
@@ -283,7 +283,7 @@ impl Scheduler {
 
     /// Applies the host's current site, which may differ from that of the last run.
     pub(super) fn move_host_device(&mut self) {
-        if let Ok(key) = self.find_device(&PluginName::of_host(), &api_device())
+        if let Ok(key) = self.find_device(&PluginName::host(), &api_device())
             && let Some(device) = self.devices.get_mut(key)
         {
             device.site = self.host.site;

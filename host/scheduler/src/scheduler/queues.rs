@@ -193,7 +193,7 @@ impl Scheduler {
         let before = |other: &RunSlot| self.runs.get(*other).is_some_and(|other| other.seq < run.seq && !yields(other));
         let earlier = match run.job {
             Some(job) => self.run_slots(job).filter(before).count(),
-            None => self.orphans_of(&run.id.clone().of_job()).iter().filter(|slot| before(slot)).count(),
+            None => self.orphans_of(&run.id.clone().into_job_name()).iter().filter(|slot| before(slot)).count(),
         };
         let group = group_of(run).and_then(|key| self.groups.get(&key));
         let of_group = group.is_some_and(|group| group.runs.range(..run.seq).any(|(_, slot)| before(slot)));
@@ -474,7 +474,7 @@ impl Scheduler {
 }
 
 fn siblings_of(run: &Run) -> Siblings {
-    let orphan = run.job.is_none().then(|| run.id.clone().of_job());
+    let orphan = run.job.is_none().then(|| run.id.clone().into_job_name());
     Siblings { job: run.job, orphan, group: group_of(run) }
 }
 

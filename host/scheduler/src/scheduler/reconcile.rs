@@ -309,7 +309,7 @@ impl Scheduler {
         let key = self.jobs.insert(state);
         self.index_job(device, key);
         if !self.orphans.is_empty() {
-            let name = self.run_id(key, watermark).of_job();
+            let name = self.run_id(key, watermark).into_job_name();
             self.adopt_orphans(key, &name);
         }
         key

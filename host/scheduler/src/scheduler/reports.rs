@@ -37,8 +37,8 @@ pub(super) struct Report {
 
 impl Run {
     /// Returns whether the device has confirmed the step although the attempt that just ended was never sent. Without
-    /// an earlier attempt, only a report that counts regardless of its cause does; otherwise the next one is waited
-    /// for.
+    /// an earlier attempt, only a report that counts regardless of its cause does; any other one is discarded, and the
+    /// next one is waited for.
     pub(super) fn take_counting_report(&mut self) -> bool {
         let already = self.confirm().is_some_and(|confirm| confirm.already);
         let Some(watch) = &mut self.watch else { return false };

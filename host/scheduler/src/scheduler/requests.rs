@@ -140,7 +140,7 @@ impl Scheduler {
         let job = self.job_of(run);
         let of_job: Vec<RunSlot> = match job {
             Some(job) => self.run_slots(job).collect(),
-            None => self.orphans_of(&run.clone().of_job()),
+            None => self.orphans_of(&run.clone().into_job_name()),
         };
         let is_replay =
             |other: &RunId| matches!(other.origin, Origin::Replay { .. }) && other.occurrence == run.occurrence;

@@ -293,7 +293,7 @@ impl Scheduler {
         let mut overrides = self.overrides.range(from..);
         let looked_at = overrides.by_ref().take(limits::SLOTS_PER_VIEW);
         let paused = looked_at.filter(|(key, job_override)| job_override.paused && self.jobs.get(**key).is_some());
-        let names = paused.map(|(key, _)| self.run_id(*key, Instant::MIN).of_job()).collect();
+        let names = paused.map(|(key, _)| self.run_id(*key, Instant::MIN).into_job_name()).collect();
         (names, overrides.next().map(|(key, _)| *key))
     }
 

@@ -104,7 +104,7 @@ impl Checker {
 
     /// Checks that no plugin sends more than its rate allows (I7).
     pub(crate) fn check_rate(&mut self, now: Instant, plugin: &PluginName, rates: &Rates) {
-        let Rate { per_second, burst } = rates.of(plugin);
+        let Rate { per_second, burst } = rates.for_plugin(plugin);
         let full = i64::from(burst) * 1_000;
         let (since, left) = self.buckets.get(plugin).copied().unwrap_or((now, full));
         let left = full.min(left + now.ms_since(since) * i64::from(per_second)) - 1_000;
@@ -193,10 +193,10 @@ impl Checker {
         }
         let is_in = |(from, to)| from < run.occurrence && run.occurrence <= to;
         // Of a job that no plan changes; what is on disk may have been admitted long before the clock was set.
-        let is_new = run.origin.is_of_trigger() && run.job.as_str() == "every" && !self.saved.contains(run);
+        let is_new = run.origin.is_trigger() && run.job.as_str() == "every" && !self.saved.contains(run);
         if is_new && self.jumped.is_some_and(is_in) {
             let same = |other: &&RunId| {
-                **other != *run && other.origin.is_of_trigger() && of_job(other) && other.occurrence == run.occurrence
+                **other != *run && other.origin.is_trigger() && of_job(other) && other.occurrence == run.occurrence
             };
             let before = self.ended.keys().find(same);
             assert!(before.is_none(), "I11: {run} is caught up, and ran before the clock was set back: {before:?}");
@@ -502,7 +502,7 @@ pub(crate) fn is_accounted_for(
 ) {
     let of_job = |run: &&RunEnded| {
         let id: &RunId = &run.id;
-        id.origin.is_of_trigger() && id.device.as_str() == device && id.job == JobId::parse(job).expect("a name")
+        id.origin.is_trigger() && id.device.as_str() == device && id.job == JobId::parse(job).expect("a name")
     };
     let mut spans: Vec<(Instant, Instant)> = disk
         .history

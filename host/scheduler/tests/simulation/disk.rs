@@ -189,5 +189,5 @@ pub(crate) const LONGEST_HOLD_MS: u32 = 300_000;
 
 pub(crate) fn everything() -> Grant {
     let all = TopicFilter::parse("#").expect("a filter");
-    Grant::of(vec![all.clone()], vec![all])
+    Grant::new(vec![all.clone()], vec![all])
 }

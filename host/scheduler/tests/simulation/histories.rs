@@ -98,7 +98,7 @@ fn reply(world: &mut World, rng: &mut Dice) {
 /// Returns the devices of random requests: the last one is the host's own.
 fn devices() -> [(PluginName, DeviceName); 4] {
     let place = |plugin, device| (name(PluginName::parse(plugin)), name(DeviceName::parse(device)));
-    [place("coop", "north"), place("coop", "south"), place("other", "other"), (PluginName::of_host(), api_device())]
+    [place("coop", "north"), place("coop", "south"), place("other", "other"), (PluginName::host(), api_device())]
 }
 
 fn ad_hoc_id(number: u64) -> JobId {
@@ -184,14 +184,14 @@ fn any_grant(rng: &mut Dice) -> Grant {
     }
     let filters = ["a", "valve/#", "fixed/#", "z1/#", "z2/#", "state/#"].map(|text| name(TopicFilter::parse(text)));
     let max_qos = if !rng.one_in(4) { Qos::ExactlyOnce } else { Qos::AtMostOnce };
-    Grant { max_qos, retain: rng.one_in(2), ..Grant::of(filters.to_vec(), filters.to_vec()) }
+    Grant { max_qos, retain: rng.one_in(2), ..Grant::new(filters.to_vec(), filters.to_vec()) }
 }
 
 /// Returns rates so low that they often hold up runs.
 fn any_rates(rng: &mut Dice) -> Rates {
     let mut rate = || Rate { per_second: 1, burst: 1 + u32::try_from(rng.roll(2)).expect("small") };
-    let of = devices().map(|(plugin, _)| (plugin, rate())).into();
-    Rates { of, ..Rates::default() }
+    let by_plugin = devices().map(|(plugin, _)| (plugin, rate())).into();
+    Rates { by_plugin, ..Rates::default() }
 }
 
 /// Causes a random event.

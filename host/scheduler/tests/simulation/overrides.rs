@@ -23,7 +23,7 @@ fn pause(world: &mut World, what: Part, paused: bool) {
 }
 
 fn new(job: &Job) -> NewJob {
-    let (plugin, device) = (PluginName::of_host(), api_device());
+    let (plugin, device) = (PluginName::host(), api_device());
     NewJob { plugin, device, job: PackedJob::from(job), idempotency: None, replaces: false }
 }
 
@@ -135,7 +135,7 @@ fn a_skip_follows_the_next_run_when_a_plan_or_the_clock_moves_it() {
 fn an_ad_hoc_job_that_replaces_another_runs_instead_of_it() {
     let mut world = world(&[]);
     let made = |job: Job| NewJob { replaces: true, ..new(&job) };
-    let own = || (PluginName::of_host(), api_device(), name(JobId::parse("lamp")));
+    let own = || (PluginName::host(), api_device(), name(JobId::parse("lamp")));
     world.link_down();
     schedule(&mut world, made(job("lamp", "at 2027-03-01T06:00:01Z", &[(0, "old")])));
     world.run_until(at("2027-03-01T06:00:02Z"));
@@ -355,7 +355,7 @@ fn a_cancelled_job_sends_its_owed_steps_at_once() {
     let mut world = world(&[job("own", "every 1h", &[(0, "x")])]);
     schedule(&mut world, new(&job("water", "at 2027-03-01T06:10:00Z", &[(0, "valve/on"), (600, "valve/off")])));
     world.run_until(at("2027-03-01T06:12:00Z"));
-    let water = (PluginName::of_host(), api_device(), name(JobId::parse("water")));
+    let water = (PluginName::host(), api_device(), name(JobId::parse("water")));
     world.ask(Request::Cancel(water));
     world.ask(Request::Cancel(named("own")));
     world.run_until(at("2027-03-01T06:30:00Z"));
@@ -449,7 +449,7 @@ fn an_occurrence_due_when_its_job_is_cancelled_has_a_recorded_outcome() {
     world.run_until(at("2027-03-01T06:05:00Z"));
     world.link_down();
     world.run_until(at("2027-03-01T06:35:00Z"));
-    world.ask(Request::Cancel((PluginName::of_host(), api_device(), name(JobId::parse("tick")))));
+    world.ask(Request::Cancel((PluginName::host(), api_device(), name(JobId::parse("tick")))));
     world.run_until(at("2027-03-01T06:36:00Z"));
     for minute in [10, 20, 30] {
         let due = format!("tick 2027-03-01T06:{minute}:00Z");

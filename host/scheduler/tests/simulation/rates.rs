@@ -17,7 +17,7 @@ use crate::{
 fn world(burst: u32, jobs: &[Job]) -> World {
     let mut world = World::new(at(START));
     let rate = Rate { per_second: 1, burst };
-    world.set_rates(Rates { of: [(name(PluginName::parse("coop")), rate)].into(), ..Rates::default() });
+    world.set_rates(Rates { by_plugin: [(name(PluginName::parse("coop")), rate)].into(), ..Rates::default() });
     world.link_up(10);
     world.load("coop", 1, &[("north", jobs.to_vec())]);
     world.run_until(world.now);

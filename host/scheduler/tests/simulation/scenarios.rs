@@ -392,7 +392,7 @@ fn a_topic_outside_the_grant_is_denied_when_the_run_starts() {
     let plan = Plan::new(at(START), &[job("open", "at 2027-03-01T06:10:00Z", &[(0, "elsewhere/x")])]);
     let plugin = name(PluginName::parse("coop"));
     world.step(Event::Loaded(Loaded {
-        grant: Grant::default_of(&plugin),
+        grant: Grant::default_for(&plugin),
         plugin,
         version: Version { component: Digest([1; 32]), settings: Digest([1; 32]) },
         devices: vec![LoadedDevice { name: name(DeviceName::parse("north")), site: site(), plan: Ok(plan) }],

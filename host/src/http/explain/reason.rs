@@ -141,7 +141,7 @@ pub(super) fn cause(cause: &Cause) -> String {
 pub(super) fn advice(plugin: &PluginName, cause: &Cause) -> Option<String> {
     match cause {
         Cause::OverRate { .. } => {
-            let name = if *plugin == PluginName::of_host() { "api" } else { plugin.as_str() };
+            let name = if *plugin == PluginName::host() { "api" } else { plugin.as_str() };
             let table = format!("`[rates.plugins.{name}]` of `roost.toml`");
             Some(format!("to allow a higher rate, raise `per_second` or `burst` in {table}, and restart Roost"))
         }
@@ -151,7 +151,7 @@ pub(super) fn advice(plugin: &PluginName, cause: &Cause) -> Option<String> {
 }
 
 fn denied(plugin: &PluginName, denied: &Denied) -> String {
-    let is_api = *plugin == PluginName::of_host();
+    let is_api = *plugin == PluginName::host();
     let subject = if is_api { "ad-hoc jobs" } else { "its plugin" };
     let by = if is_api { ", by `[grants.api]` in `roost.toml`" } else { "" };
     match denied {

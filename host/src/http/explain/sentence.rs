@@ -88,7 +88,7 @@ impl Sentence {
         };
         let delay_ms = started.ms_since(run.id.moment());
         let begun = match delay_ms {
-            ..1_000 if run.id.origin.is_of_trigger() => "began on time".to_owned(),
+            ..1_000 if run.id.origin.is_trigger() => "began on time".to_owned(),
             ..1_000 => "began at once".to_owned(),
             _ => format!("began {} later", length(delay_ms)),
         };

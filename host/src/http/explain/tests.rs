@@ -68,7 +68,7 @@ fn planned(trigger: &str) -> Planned {
 
 fn facts(trigger: &str) -> Facts {
     Facts {
-        grant: Some(Grant::default_of(&name().0)),
+        grant: Some(Grant::default_for(&name().0)),
         has_device: true,
         error: None,
         replan_at: None,
@@ -92,7 +92,7 @@ fn explain(facts: Facts, time: Option<&str>, runs: Vec<RunView>) -> Explanation 
 fn explain_at(now: &str, name: JobName, facts: Facts, time: Option<&str>, runs: Vec<RunView>) -> Explanation {
     let mut case = Case::new(name, facts, time.map(at), at(now), (zone("Europe/London"), 30));
     let (since, until) = case.window();
-    let of_trigger = |run: &&RunView| run.id.origin.is_of_trigger();
+    let of_trigger = |run: &&RunView| run.id.origin.is_trigger();
     let nominal = case.nominal.ok();
     let behind = runs.iter().filter(of_trigger).filter(|run| nominal.is_some_and(|at| run.id.occurrence > at));
     case.disk = Around {

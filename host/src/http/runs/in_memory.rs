@@ -35,7 +35,7 @@ pub(super) async fn in_memory(state: &ApiState, filter: &RunFilter) -> Result<Ve
 
 /// Finds a run under way.
 pub(super) async fn find(state: &ApiState, run: RunId) -> Result<Option<RunView>, Problem> {
-    let name = run.clone().of_job();
+    let name = run.clone().into_job_name();
     let query = state.inspect(move |scheduler| {
         let mut runs = scheduler.runs_named(&name);
         runs.find(|found| *found.id == run).map(|found| view(scheduler, &found))

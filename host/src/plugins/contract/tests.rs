@@ -101,7 +101,7 @@ fn with_terms<T>(location: Option<Location>, granted_by_operator: bool, test: im
     test(&Terms {
         plugin: &plugin,
         site: &Site { zone: zone("Europe/London"), location },
-        grant: &Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::of(filters.clone(), filters) },
+        grant: &Grant { max_qos: Qos::AtLeastOnce, retain: false, ..Grant::new(filters.clone(), filters) },
         granted_by_operator,
         rules: &rules,
         jobs: 3,

@@ -29,7 +29,7 @@ fn without_a_file_there_is_one_device() {
     let device = &settings.devices[0];
     assert_eq!((device.name.as_str(), device.config.as_str(), device.site), ("coop-door", "{}", host()));
     assert_eq!((settings.devices.len(), settings.limits), (1, Limits::default()));
-    assert_eq!(settings.grant, Grant::default_of(&plugin()));
+    assert_eq!(settings.grant, Grant::default_for(&plugin()));
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn the_operators_grant_takes_precedence_over_the_file() {
     let text = "[grants]\npublish = ['home/#', 'coop-door/#']";
     let granted = parse(text).grant;
     assert_eq!(granted.publish.len(), 2);
-    assert_eq!(granted.subscribe, Grant::default_of(&plugin()).subscribe);
-    let operator = Grant::of(vec![], vec![]);
+    assert_eq!(granted.subscribe, Grant::default_for(&plugin()).subscribe);
+    let operator = Grant::new(vec![], vec![]);
     let rules = Rules { grants: [(plugin(), operator.clone())].into(), ..Rules::default() };
     let settings = Settings::parse(Some(text), &plugin(), &host(), &rules).unwrap();
     assert_eq!(settings.grant, operator);
@@ -100,9 +100,9 @@ fn the_operators_ceilings_bound_the_limits_of_a_file() {
 fn a_plugin_named_like_another_product_needs_the_operators_grant() {
     let name = PluginName::parse("zigbee2mqtt").unwrap();
     let parse = |text: Option<&str>, rules: &Rules| Settings::parse(text, &name, &host(), rules).unwrap().grant;
-    let nothing = Grant::of(vec![], vec![]);
+    let nothing = Grant::new(vec![], vec![]);
     assert_eq!(parse(None, &Rules::default()), nothing);
-    let grant = Grant::default_of(&name);
+    let grant = Grant::default_for(&name);
     let rules = Rules { grants: [(name.clone(), grant.clone())].into(), ..Rules::default() };
     assert_eq!(parse(None, &rules), grant);
     // Settings in the folder are the operator's, because an upload has none.
@@ -114,7 +114,7 @@ fn a_plugin_named_like_another_product_needs_the_operators_grant() {
 fn ceilings_of_a_grant_are_parsed_and_serialized() {
     let settings = parse("[grants]\nmax_qos = 1\nretain = false");
     assert_eq!((settings.grant.max_qos, settings.grant.retain), (Qos::AtLeastOnce, false));
-    assert_eq!(settings.grant.publish, Grant::default_of(&plugin()).publish);
+    assert_eq!(settings.grant.publish, Grant::default_for(&plugin()).publish);
     assert_eq!(Settings::from_json(&settings.to_json()).unwrap(), settings);
     assert!(error("[grants]\nmax_qos = 3").starts_with("coop-door.toml:2:11: `max_qos` is 3, and must be 0 to 2"));
     assert!(

@@ -109,7 +109,7 @@ async fn a_version_that_ran_before_is_not_loaded_again_and_answers() {
         other => panic!("{other:?}"),
     }
     assert_eq!(stored_grant(place.data.path(), &name("porch"), &known, None).publish[0].as_str(), "porch/#");
-    let operator = Grant::of(Vec::new(), Vec::new());
+    let operator = Grant::new(Vec::new(), Vec::new());
     assert_eq!(stored_grant(place.data.path(), &name("porch"), &known, Some(&operator)), operator);
 }
 
@@ -124,7 +124,7 @@ async fn a_stored_version_loses_a_grant_by_name_if_the_name_is_reserved() {
     edge.plugins.stop();
     let kept = |operator| stored_grant(place.data.path(), &name("zigbee2mqtt"), &known, operator);
     assert!(kept(None).publish.is_empty() && kept(None).subscribe.is_empty());
-    let operator = Grant::default_of(&name("zigbee2mqtt"));
+    let operator = Grant::default_for(&name("zigbee2mqtt"));
     assert_eq!(kept(Some(&operator)), operator);
 }
 

@@ -195,7 +195,7 @@ impl Model {
                 match self.plugin(slot) {
                     Some(plugin) => (plugin.version, plugin.paused) = (version(n), paused),
                     None => {
-                        let (name, grant, devices) = (name.clone(), Grant::default_of(&name), vec![]);
+                        let (name, grant, devices) = (name.clone(), Grant::default_for(&name), vec![]);
                         self.0.plugins.push(SavedPlugin { key, name, version: version(n), grant, paused, devices });
                     }
                 }

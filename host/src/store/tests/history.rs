@@ -144,7 +144,7 @@ fn around_finds_the_nearest_runs_and_the_run_of_an_occurrence() {
     runs.push(RunId { plugin: PluginName::parse("other").unwrap(), ..run_id(7) });
     store.commit(&runs.into_iter().map(ended).collect::<Vec<_>>()).unwrap();
     store.commit(&[run_saved(1, 163, 4)]).unwrap();
-    let (plugin, device, job) = run_id(0).of_job();
+    let (plugin, device, job) = run_id(0).into_job_name();
     let job = (plugin, device, job);
     let around = |occurrence: Option<i64>, when| {
         let window = (Instant::MIN, at(350));

@@ -190,9 +190,9 @@ fn hints_are_notes() {
 
 #[test]
 fn a_denial_of_an_ad_hoc_job_names_the_grant_of_the_api() {
-    let of_host = PluginName::of_host();
+    let of_host = PluginName::host();
     let name = (of_host.clone(), DeviceName::parse("api").unwrap(), name().2);
-    let facts = Facts { grant: Some(Grant::of(vec![], vec![])), ..facts("cron 30 6 * * *") };
+    let facts = Facts { grant: Some(Grant::new(vec![], vec![])), ..facts("cron 30 6 * * *") };
     let run = run(&Outcome::Denied(Denied::Report(Topic::parse("z/c").unwrap())));
     let run = RunView { id: RunId { plugin: of_host, device: name.1.clone(), ..run.id }, ..run };
     let explanation = explain_at(NOON, name, facts, Some(DUE), vec![run]);
