@@ -71,7 +71,7 @@ mod tests {
 
     fn arrived(payload: &'static str, retained: bool) -> Arrived {
         let (topic, payload) = ("door/state".to_owned(), payload.into());
-        Arrived { topic, payload, id: None, retained, expires: false, is_ours: false }
+        Arrived { topic, payload, id: None, retained, expires: false, is_own: false }
     }
 
     #[test]

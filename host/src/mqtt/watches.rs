@@ -110,12 +110,12 @@ impl Watches {
         self.messages += 1;
         let Some((topic, _)) = self.topics.get_key_value(arrived.topic.as_str()) else { return };
         let topic = topic.clone();
-        let Arrived { payload, retained, expires, is_ours, .. } = arrived;
+        let Arrived { payload, retained, expires, is_own, .. } = arrived;
         if let Some(listeners) = self.topics.get_mut(&topic) {
-            let is_lasting = retained && !expires && !is_ours && payload.len() <= CONDITION_BYTES;
+            let is_lasting = retained && !expires && !is_own && payload.len() <= CONDITION_BYTES;
             listeners.retained = is_lasting.then(|| payload.as_ref().into());
         }
-        if is_ours {
+        if is_own {
             return;
         }
         if self.comparisons < COMPARISONS_PER_PERIOD {

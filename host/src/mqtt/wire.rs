@@ -45,7 +45,7 @@ pub(super) struct Arrived {
     /// Whether the message has an expiry.
     pub(super) expires: bool,
     /// Whether it carries the id of a run: then it is the link's own message and not a device's report.
-    pub(super) is_ours: bool,
+    pub(super) is_own: bool,
 }
 
 /// PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK.
@@ -195,8 +195,8 @@ fn arrived(frame: Frame) -> Result<Arrived, Failure> {
     let topic = String::from_utf8(publish.topic.into()).map_err(|_| malformed("with a topic that is not UTF-8"))?;
     let own = publish.properties.unwrap_or_default();
     let expires = own.message_expiry_interval.is_some();
-    let is_ours = own.user_properties.iter().any(|(key, _)| key == RUN);
-    Ok(Arrived { topic, payload: publish.payload, id, retained: publish.retain, expires, is_ours })
+    let is_own = own.user_properties.iter().any(|(key, _)| key == RUN);
+    Ok(Arrived { topic, payload: publish.payload, id, retained: publish.retain, expires, is_own })
 }
 
 /// Decodes SUBACK: the packet id, properties, and one reason, because each SUBSCRIBE has one topic. MQTT 5.0, section

@@ -172,8 +172,8 @@ impl Cache {
         let keep: HashSet<_> = in_use.iter().flat_map(|digest| <[String; 2]>::from(self.names(*digest))).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let ours = path.extension().is_some_and(|extension| extension == "cwasm" || extension == "seal");
-            if ours && !entry.file_name().to_str().is_some_and(|name| keep.contains(name)) {
+            let is_cache_file = path.extension().is_some_and(|extension| extension == "cwasm" || extension == "seal");
+            if is_cache_file && !entry.file_name().to_str().is_some_and(|name| keep.contains(name)) {
                 let _ = fs::remove_file(path);
             }
         }
@@ -197,7 +197,7 @@ impl Cache {
         let (mut file, mut sealed, mut compiled) = (folder.open_file(&name).ok()?, Vec::new(), Vec::new());
         folder.open_file(&seal).ok()?.take(limits::SEAL_BYTES).read_to_end(&mut sealed).ok()?;
         file.read_to_end(&mut compiled).ok()?;
-        if !is_ours(&file) || !self.seal(digest, &compiled).is(&sealed) {
+        if !is_private(&file) || !self.seal(digest, &compiled).is(&sealed) {
             let file = self.folder.join(name);
             tracing::warn!(file = %file.display(),
                 "the seal of a compiled plugin does not match, so the plugin is compiled again");
@@ -221,7 +221,7 @@ impl Cache {
 }
 
 /// Checks that no other user can change a file while it is mapped.
-fn is_ours(file: &File) -> bool {
+fn is_private(file: &File) -> bool {
     let user = rustix::process::geteuid().as_raw();
     file.metadata().is_ok_and(|found| found.is_file() && found.uid() == user && found.mode() & 0o022 == 0)
 }

@@ -161,14 +161,14 @@ pub(super) struct Proposal {
 
 impl Loader {
     pub(super) fn open(data: &Path, site: Site, rules: Rules, event_log: EventLog) -> Result<Self, Report> {
-        let trouble = |what: &str, error: &FolderError| {
+        let unusable = |what: &str, error: &FolderError| {
             Report::new(format!("{what} in `{}` cannot be used", data.display())).chain(error).hint(error.hint())
         };
         let engine = Engine::new()
             .map_err(|error| Report::new("the WebAssembly engine cannot be started").cause(format!("{error:#}")))?;
         let engine = Arc::new(engine);
-        let cache = Cache::open(data, engine.wasm()).map_err(|error| trouble("the cache", &error))?;
-        let versions = Versions::open(data).map_err(|error| trouble("the kept versions", &error))?;
+        let cache = Cache::open(data, engine.wasm()).map_err(|error| unusable("the cache", &error))?;
+        let versions = Versions::open(data).map_err(|error| unusable("the stored versions", &error))?;
         Ok(Self {
             calls: Calls::new(engine.clone(), rules.memory.mib()),
             engine,

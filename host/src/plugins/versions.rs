@@ -114,8 +114,8 @@ impl Versions {
         let keep: HashSet<_> = components.chain(settings).map(|name| self.folder.join(name)).collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let ours = path.extension().is_some_and(|extension| extension == "wasm" || extension == "json");
-            if ours && !keep.contains(&path) {
+            let is_stored_file = path.extension().is_some_and(|extension| extension == "wasm" || extension == "json");
+            if is_stored_file && !keep.contains(&path) {
                 let _ = fs::remove_file(path);
             }
         }

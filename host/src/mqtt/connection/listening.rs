@@ -110,7 +110,7 @@ impl<S> Connection<S> {
     /// Handles a message. It is acknowledged even if no watch listens to its topic, because the broker waits for that.
     pub(super) fn arrived(&mut self, mut arrived: Arrived) -> Result<(), Failure> {
         if self.limits.version == Version::Three {
-            arrived.is_ours = self.echoes.consume(&arrived);
+            arrived.is_own = self.echoes.consume(&arrived);
         }
         if let Some(id) = arrived.id {
             self.outgoing.push_receipt(id)?;

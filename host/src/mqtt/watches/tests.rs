@@ -10,7 +10,7 @@ fn arrived(topic: &str, payload: &str, retained: bool) -> Arrived {
         id: None,
         retained,
         expires: false,
-        is_ours: false,
+        is_own: false,
     }
 }
 
@@ -62,8 +62,8 @@ fn a_retained_message_is_reported_to_later_watches() {
     assert_eq!(drain(&mut pending), [(2, false, true, "on".to_owned())]);
     let too_long = "x".repeat(CONDITION_BYTES + 1);
     let brief = Arrived { expires: true, ..arrived("a", "brief", true) };
-    let ours = Arrived { is_ours: true, ..arrived("a", "on", true) };
-    for newer in [arrived("a", "off", false), arrived("a", &too_long, true), brief, ours] {
+    let own = Arrived { is_own: true, ..arrived("a", "on", true) };
+    for newer in [arrived("a", "off", false), arrived("a", &too_long, true), brief, own] {
         watches.receive(arrived("a", "on", true), &mut pending);
         watches.receive(newer, &mut pending);
         drain(&mut pending);

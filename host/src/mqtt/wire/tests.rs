@@ -51,7 +51,7 @@ fn answers_to_subscriptions_are_read_in_each_of_their_forms() {
 fn messages_are_read_at_the_qos_that_was_asked_for() {
     let message = |id, retained, expires| {
         let (topic, payload) = ("a/b".to_owned(), Bytes::from_static(b"on"));
-        Incoming::Message(Arrived { topic, payload, id, retained, expires, is_ours: false })
+        Incoming::Message(Arrived { topic, payload, id, retained, expires, is_own: false })
     };
     for (bytes, expected) in [
         (&[0x30, 8, 0, 3, b'a', b'/', b'b', 0, b'o', b'n'][..], message(None, false, false)),
@@ -270,7 +270,7 @@ proptest! {
             let mut bytes = BytesMut::new();
             version.write(&Packet::Publish(publish.clone()), &mut bytes).expect("encodable");
             let (topic, payload) = (topic.clone(), Bytes::from(payload.clone()));
-            let expected = Arrived { topic, payload, id, retained, expires: false, is_ours: false };
+            let expected = Arrived { topic, payload, id, retained, expires: false, is_own: false };
             prop_assert_eq!(read_all(&bytes, version).expect("readable"), [Incoming::Message(expected)]);
             let place = place % bytes.len();
             bytes[place] = byte;

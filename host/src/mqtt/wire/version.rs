@@ -129,7 +129,7 @@ pub(super) fn arrived(mut frame: Frame) -> Result<Arrived, Failure> {
         return Err(malformed("without a topic"));
     }
     let (topic, payload, retained) = (publish.topic, publish.payload, publish.retain);
-    Ok(Arrived { topic, payload, id, retained, expires: false, is_ours: false })
+    Ok(Arrived { topic, payload, id, retained, expires: false, is_own: false })
 }
 
 /// Decodes SUBACK: the packet id and one return code, because each SUBSCRIBE has one topic. MQTT 3.1.1, section 3.9.
