@@ -3,10 +3,10 @@
 //! events it has missed.
 
 mod limits;
-mod message;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::{
     collections::BTreeMap,

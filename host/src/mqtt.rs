@@ -303,7 +303,7 @@ impl Links {
         self.reconnect.record_connected(
             self.addresses.url(),
             options.version,
-            limits.receive_maximum.min(connection::CREDIT),
+            limits.receive_maximum.min(limits::CREDIT),
         );
         self.log_profile(options);
         self.log_suspects();

@@ -6,6 +6,7 @@ mod bytes;
 mod cache;
 mod call_slots;
 pub(crate) mod compile;
+mod complete;
 mod component;
 mod contract;
 mod engine;
@@ -23,13 +24,12 @@ mod program;
 mod queries;
 mod registry;
 pub(crate) mod sandbox;
-mod sections;
 pub(crate) mod settings;
 mod statuses;
+mod stored_versions;
 #[cfg(test)]
 mod tests;
 mod trigger_cache;
-mod versions;
 mod wasi;
 mod watch;
 
@@ -56,7 +56,7 @@ pub(crate) use self::{
 use self::{
     load::{Loader, TaskCall},
     registry::{Question, Registry},
-    versions::Versions,
+    stored_versions::Versions,
     watch::Watch,
 };
 use crate::{

@@ -201,7 +201,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "resources: capacity",
-        "scheduler/queues.rs",
+        "scheduler/resources.rs",
         "self.holders.len() >= self.rule.capacity as usize",
         "self.holders.len() > self.rule.capacity as usize",
         "one more run starts than the resource's capacity",
@@ -222,14 +222,14 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "resources: longest hold",
-        "scheduler/queues.rs",
+        "scheduler/resources.rs",
         "since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)",
         "since.plus_ms(i64::from(self.rule.longest_hold_ms) * 3)",
         "I7: a run holds a resource for longer than its longest hold",
     ),
     fault(
         "resources: too short",
-        "scheduler/queues.rs",
+        "scheduler/resources.rs",
         "since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)",
         "since.plus_ms(i64::from(self.rule.longest_hold_ms) / 4)",
         "a run loses a resource too early",
@@ -243,9 +243,9 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "resources: after a crash",
-        "scheduler/queues.rs",
-        "let started = run.progress.started;",
-        "let started = None::<Instant>;",
+        "scheduler/resources.rs",
+        "if let Some(started) = run.progress.started",
+        "if let Some(started) = None::<Instant>",
         "a run that had started before a crash no longer holds its resource",
     ),
     fault(
@@ -264,14 +264,14 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "groups: the newest",
-        "scheduler/misfires.rs",
+        "scheduler/groups.rs",
         "if (competitor.newest, competitor.key) > (passed.newest, key) {",
         "if (competitor.newest, competitor.key) < (passed.newest, key) {",
         "of a group, the oldest occurrence is caught up",
     ),
     fault(
         "groups: due since",
-        "scheduler/misfires.rs",
+        "scheduler/groups.rs",
         "Some(by) => self.yield_to(now, &passed, by, out),",
         "Some(_) => self.admit_newest(now, &passed, out),",
         "of a group, an occurrence is caught up although a newer one was decided before",

@@ -51,7 +51,7 @@ pub mod outcome;
 pub mod rate;
 pub mod rules;
 pub mod scheduler;
-mod slots;
+mod slab;
 pub mod text;
 pub mod time;
 pub mod topic;

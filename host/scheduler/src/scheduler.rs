@@ -2,14 +2,17 @@
 
 mod attempts;
 mod clock;
+mod groups;
 mod jobs;
 mod misfires;
+mod overlap;
 mod overrides;
 mod plans;
 mod queues;
 mod reconcile;
 mod reports;
 mod requests;
+mod resources;
 mod restore;
 mod run;
 mod runs;
@@ -27,10 +30,11 @@ use std::{
 use hashbrown::HashTable;
 
 use self::{
+    groups::{Group, GroupKey},
     jobs::Next,
     plans::Work,
-    queues::{Group, GroupKey, Pool},
     reports::Report,
+    resources::Pool,
     run::Run,
 };
 pub use self::{
@@ -48,7 +52,7 @@ use crate::{
     model::Resource,
     names::{DeviceName, JobName, PluginName, ResourceName, RunId},
     rate::Rates,
-    slots::Slots,
+    slab::Slab,
     time::{Instant, Site},
     topic::Grant,
     trigger::SunCache,
@@ -67,13 +71,13 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Scheduler {
-    plugins: Slots<Plugin>,
+    plugins: Slab<Plugin>,
     plugin_keys: BTreeMap<PluginName, PluginKey>,
-    devices: Slots<Device>,
-    jobs: Slots<JobState>,
+    devices: Slab<Device>,
+    jobs: Slab<JobState>,
     /// Hashes the ids in [`Device::jobs`].
     hasher: RandomState,
-    runs: Slots<Run>,
+    runs: Slab<Run>,
     /// The runs of each job, in the order they were admitted.
     runs_of: BTreeMap<(JobKey, Seq), RunSlot>,
     /// Runs of removed jobs.

@@ -36,6 +36,7 @@ use super::{
     failure::Failure,
     in_flight::{Answer, InFlight},
     info::LinkInfo,
+    limits::CREDIT,
     message::{fault, message},
     outgoing::Outgoing,
     pending_events::PendingEvents,
@@ -50,8 +51,6 @@ use crate::{
     report::Report,
 };
 
-/// Attempts under way at the same time: enough to fill a fast link, few enough that a lost connection repeats little.
-pub(super) const CREDIT: u16 = 1_000;
 /// Subscriptions and unsubscriptions that the broker has not answered. Together with the credit, far fewer than packet
 /// ids.
 const SUBSCRIPTIONS: usize = 1_000;

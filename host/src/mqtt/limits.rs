@@ -36,3 +36,5 @@ pub(super) const UNANSWERED_CONNECTS: u32 = 2;
 pub(super) const TRY_5_AGAIN: Duration = Duration::from_secs(3_600);
 /// Addresses of one host that are tried. Each may take as long as the connect limit.
 pub(super) const ADDRESSES_OF_HOST: usize = 8;
+/// Attempts under way at the same time: enough to fill a fast link, few enough that a lost connection repeats little.
+pub(super) const CREDIT: u16 = 1_000;

@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn digest(bytes: &[u8]) -> Digest {
-        super::super::versions::digest_of(bytes)
+        super::super::stored_versions::digest_of(bytes)
     }
 
     #[tokio::test]

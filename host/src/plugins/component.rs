@@ -3,9 +3,10 @@
 use wasmtime::component::{Component, Linker, types::ComponentItem};
 
 use super::{
+    complete,
     contract::bindings::{DevicePluginPre, WithTasksPre},
     guest::Guest,
-    limits, sections,
+    limits,
 };
 
 /// The served interfaces of WASI 0.2. Toolchains import files and sockets even if a plugin does not use them, so these
@@ -87,7 +88,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
     if bytes.is_empty() {
         return Err(ComponentError::Empty);
     }
-    if !bytes.starts_with(sections::MAGIC) {
+    if !bytes.starts_with(complete::MAGIC) {
         let text = bytes.trim_ascii_start();
         if text.starts_with(b"(component") || text.starts_with(b"(module") || text.starts_with(b";;") {
             return Err(ComponentError::Text);

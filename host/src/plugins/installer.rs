@@ -14,12 +14,12 @@ use roost_scheduler::{
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
+    complete,
     folder::{Candidate, name_like, settings_at},
     limits,
     registry::Question,
-    sections,
     statuses::PluginStatuses,
-    versions::{Versions, digest_of},
+    stored_versions::{Versions, digest_of},
 };
 use crate::{
     files::{self, Folder},
@@ -77,7 +77,7 @@ impl Installer {
     /// # Errors
     /// Returns why the host would refuse the component.
     pub(crate) async fn try_out(&self, plugin: &PluginName, component: Arc<[u8]>) -> Result<Loaded, Refused> {
-        if !component.is_empty() && !sections::is_complete(&component) {
+        if !component.is_empty() && !complete::is_complete(&component) {
             let report = Report::new(format!("plugin `{plugin}` was not loaded"));
             let report = report.cause("the file is truncated: a section is longer than the rest of the file");
             return Err(Refused::Faulty(report.hint("copy it again")));

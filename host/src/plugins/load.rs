@@ -26,7 +26,7 @@ use super::{
     program::Program,
     settings::{Device, Settings},
     statuses::UsageCounter,
-    versions::{StoredError, Versions, digest_of},
+    stored_versions::{StoredError, Versions, digest_of},
 };
 use crate::{
     config::{limits::Limits, rules::Rules},

@@ -9,23 +9,23 @@ use crate::{
     event::Step,
     limits,
     model::{Misfire, Overlap},
-    names::{JobId, RunId},
+    names::JobId,
     outcome::{Level, Missed, MissedReason, Outcome, Several, Skipped},
     time::{Instant, Site},
     trigger::{Search, SunCache, Trigger},
 };
 
 /// The occurrences of a job that have passed.
-struct PassedOccurrences {
-    key: JobKey,
-    site: Site,
-    oldest: Instant,
-    newest: Instant,
-    before_newest: Instant,
+pub(super) struct PassedOccurrences {
+    pub(super) key: JobKey,
+    pub(super) site: Site,
+    pub(super) oldest: Instant,
+    pub(super) newest: Instant,
+    pub(super) before_newest: Instant,
     /// Their number, without the newest.
-    count: u32,
+    pub(super) count: u32,
     /// Whether there are more than were counted.
-    more: bool,
+    pub(super) more: bool,
 }
 
 impl Scheduler {
@@ -140,12 +140,18 @@ impl Scheduler {
         self.record_passed(now, &only, |_| Outcome::Skipped(Skipped::ByOperator), out);
     }
 
-    fn record_missed(&mut self, now: Instant, passed: &PassedOccurrences, why: MissedReason, out: &mut Step) {
+    pub(super) fn record_missed(
+        &mut self,
+        now: Instant,
+        passed: &PassedOccurrences,
+        why: MissedReason,
+        out: &mut Step,
+    ) {
         self.record_passed(now, passed, |several| Outcome::Missed(Missed { why, several }), out);
     }
 
     /// Returns the occurrences of a job that have passed up to an instant.
-    fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
+    pub(super) fn passed_occurrences(&mut self, until: Instant, key: JobKey) -> Option<PassedOccurrences> {
         let state = self.jobs.get(key)?;
         let (oldest, trigger) = (state.next.due()?, state.job.trigger.clone());
         let site = self.devices.get(state.device)?.site;
@@ -160,7 +166,7 @@ impl Scheduler {
     }
 
     /// Admits the newest occurrence, and records the older ones as missed.
-    fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
+    pub(super) fn admit_newest(&mut self, now: Instant, passed: &PassedOccurrences, out: &mut Step) {
         let PassedOccurrences { key, site, oldest, newest, before_newest, count, more } = *passed;
         if count > 0 {
             let several = Some(Several { since: oldest, count, more });
@@ -196,86 +202,8 @@ impl Scheduler {
         self.decide(now, key, id, outcome(several), out);
     }
 
-    /// Decides a due job of a group. Of all due jobs of the group, the one with the newest occurrence is caught up, and
-    /// is decided last: a crash between two of these decisions leaves the newest one undecided. Two jobs are compared
-    /// at a time, so that each step is short.
-    fn group_timer(&mut self, now: Instant, key: JobKey, out: &mut Step) {
-        self.disarm_timer(key);
-        let Some(passed) = self.passed_occurrences(now, key) else { return };
-        let competitor = self.competitor(now, key).and_then(|competitor| self.passed_occurrences(now, competitor));
-        let Some(competitor) = competitor else {
-            return match self.newer_run(&passed).or_else(|| self.due_since(now, &passed)) {
-                Some(by) => self.yield_to(now, &passed, by, out),
-                None => self.admit_newest(now, &passed, out),
-            };
-        };
-        if (competitor.newest, competitor.key) > (passed.newest, key) {
-            let by = (self.job_id(competitor.key), competitor.newest);
-            return self.yield_to(now, &passed, by, out);
-        }
-        // It is decided after the others.
-        self.arm_timer(key);
-        self.disarm_timer(competitor.key);
-        let by = (self.job_id(key), passed.newest);
-        self.yield_to(now, &competitor, by, out);
-    }
-
-    /// Records the passed occurrences as superseded by another job of the group.
-    fn yield_to(&mut self, now: Instant, passed: &PassedOccurrences, (job, by): (JobId, Instant), out: &mut Step) {
-        self.record_missed(now, passed, MissedReason::Superseded { job: Some(job), by }, out);
-    }
-
-    fn job_id(&self, key: JobKey) -> JobId {
+    pub(super) fn job_id(&self, key: JobKey) -> JobId {
         self.jobs.get(key).expect("the caller has the job").job.body.job_id()
-    }
-
-    /// Returns a run of the group that is newer than all passed occurrences of this job; its own job may have been
-    /// removed.
-    fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
-        let group = self.groups.get(&self.group_of_job(passed.key)?)?;
-        let runs = group.runs.values().filter_map(|slot| self.runs.get(*slot));
-        // Compared by the current clock series.
-        let newest = self.run_id(passed.key, passed.newest);
-        let is_newer =
-            |id: &&RunId| id.origin.is_trigger() && (id.origin, id.occurrence) > (newest.origin, newest.occurrence);
-        let newer = runs.map(|run| &run.id).find(is_newer);
-        newer.map(|id| (id.job.clone(), id.occurrence))
-    }
-
-    /// Returns another due job of the same group: the one that was due last.
-    fn competitor(&self, now: Instant, key: JobKey) -> Option<JobKey> {
-        let group = self.groups.get(&self.group_of_job(key)?)?;
-        let mut due = group.due.range(..=(now, JobKey::MAX)).rev().map(|(_, competitor)| *competitor);
-        due.find(|competitor| self.counts_in_group(*competitor))
-    }
-
-    /// Returns whether a job's next occurrence counts for its group: not if the job is paused or the occurrence is
-    /// skipped.
-    fn counts_in_group(&self, key: JobKey) -> bool {
-        let next = self.jobs.get(key).and_then(|state| state.next.due());
-        self.is_paused(key).is_none() && next.is_none_or(|next| !self.is_skipped(key, next))
-    }
-
-    /// Returns another job of the group that was due after all passed occurrences of this one, even if that is decided
-    /// already.
-    fn due_since(&mut self, now: Instant, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
-        let (.., group) = self.group_of_job(passed.key)?;
-        let of_group = |job: &JobKey| {
-            let state = self.jobs.get(*job).filter(|state| *job != passed.key && state.grouped);
-            let state = state.filter(|_| self.is_paused(*job).is_none());
-            state.is_some_and(|state| state.job.body.policy().group() == Some(&group))
-        };
-        let device = self.devices.get(self.jobs.get(passed.key)?.device)?;
-        let mut others: Vec<JobKey> = device.jobs.iter().copied().filter(of_group).collect();
-        others.sort_unstable();
-        others.into_iter().find_map(|job| {
-            let trigger = &self.jobs.get(job)?.job.trigger;
-            match trigger.last(passed.newest, now, &passed.site, &mut self.sun_cache) {
-                Search::Found(at) if self.is_skipped(job, at) => None,
-                Search::Found(at) => Some((self.job_id(job), at)),
-                Search::NotUntil(_) | Search::Never(_) => None,
-            }
-        })
     }
 }
 

@@ -1,69 +1,17 @@
 //! The queues for runs that have not started: behind earlier runs of their job and of their group, and for a resource.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{
-    JobKey, RunSlot, Scheduler, Seq, Timer,
+    JobKey, RunSlot, Scheduler, Seq,
+    groups::GroupKey,
     run::{Run, State},
 };
 use crate::{
-    event::{Change, Step},
-    limits,
-    model::{Overlap, Resource},
-    names::{DeviceName, GroupName, JobName, Origin, PluginName, ResourceName, RunId},
-    outcome::{Attempt, Cancelled, Cause, Outcome},
+    event::Step,
+    model::Overlap,
+    names::{JobName, Origin, RunId},
+    outcome::{Cancelled, Cause, Outcome},
     time::Instant,
-    trigger::Duration,
-    turns::Turns,
 };
-
-/// Identifies a group.
-pub(super) type GroupKey = (PluginName, DeviceName, GroupName);
-
-/// A group of jobs of a device, of which only the newest run counts.
-#[derive(Debug, Default)]
-pub(super) struct Group {
-    /// When its jobs are due.
-    pub(super) due: BTreeSet<(Instant, JobKey)>,
-    /// Its runs, in the order of admission.
-    pub(super) runs: BTreeMap<Seq, RunSlot>,
-}
-
-/// A resource, the runs that hold it and the runs that wait for it.
-#[derive(Debug)]
-pub(super) struct Pool {
-    pub(super) rule: Resource,
-    /// The runs that hold it: more than its capacity, if the operator has reduced that.
-    holders: BTreeSet<RunSlot>,
-    /// Served round robin over plugins; within a plugin by priority, then by due time (I7).
-    waiting: Turns,
-}
-
-impl Pool {
-    pub(super) fn new(rule: Resource) -> Self {
-        Self { rule, holders: BTreeSet::new(), waiting: Turns::default() }
-    }
-
-    fn is_taken(&self) -> bool {
-        self.holders.len() >= self.rule.capacity as usize
-    }
-
-    /// Returns until when a run may hold it.
-    fn until(&self, since: Instant) -> Instant {
-        since.plus_ms(i64::from(self.rule.longest_hold_ms) + limits::HOLD_SLACK_MS)
-    }
-}
-
-/// A run's hold of its resource.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hold {
-    /// Since when it is held; if it was taken over from an earlier run, since that run had it.
-    pub(super) since: Instant,
-    /// Whether it was taken over.
-    inherited: bool,
-    /// When the run's timer checks whether the hold has expired.
-    pub(super) until: Instant,
-}
 
 /// The runs that share a job or a group with a run.
 #[derive(Debug, Default)]
@@ -74,21 +22,12 @@ pub(super) struct Siblings {
 }
 
 impl Scheduler {
-    /// Returns runs that hold a resource; only some of them if there are many.
-    pub fn holders_of(&self, resource: &ResourceName) -> impl Iterator<Item = &RunId> {
-        let pool = self.resources.get(resource).into_iter();
-        let holders = pool.flat_map(|pool| pool.holders.iter().take(limits::HOLDERS_PER_VIEW));
-        holders.filter_map(|slot| self.runs.get(*slot)).map(|run| &run.id)
-    }
-
     /// Adds a run.
     pub(super) fn insert_run(&mut self, mut run: Run) -> RunSlot {
         debug_assert!(self.find_run(&run.id).is_none(), "I2: there are two runs {}", run.id);
         let seq = self.next_seq;
         self.next_seq += 1;
         let (job, id, group) = (run.job, run.id.clone(), group_of(&run));
-        let started = run.progress.started;
-        let (needs, is_owed) = (run.policy.needs.clone(), run.is_owed());
         run.seq = seq;
         let slot = self.runs.insert(run);
         match job {
@@ -98,14 +37,7 @@ impl Scheduler {
         if let Some(group) = group {
             self.groups.entry(group).or_default().runs.insert(seq, slot);
         }
-        if let Some(started) = started
-            && let Some(pool) = needs.and_then(|name| self.resources.get(&name))
-            && (pool.until(started) > self.since || !is_owed)
-        {
-            // It started before the host did, and continues; a first step that has been tried for too long is given up
-            // at once.
-            self.take_hold(slot, started, false);
-        }
+        self.resume_hold(slot);
         slot
     }
 
@@ -134,12 +66,6 @@ impl Scheduler {
             self.release(now, &name);
         }
         siblings
-    }
-
-    pub(super) fn drop_empty_group(&mut self, key: &GroupKey) {
-        if self.groups.get(key).is_some_and(|group| group.due.is_empty() && group.runs.is_empty()) {
-            self.groups.remove(key);
-        }
     }
 
     /// Returns the runs of a job, in the order of admission.
@@ -208,87 +134,6 @@ impl Scheduler {
         }
     }
 
-    /// Takes over the resource from a run that yields to this one, if there is one. Returns whether it did.
-    fn inherits_resource(&mut self, slot: RunSlot) -> bool {
-        let Some((siblings, seq)) = self.runs.get(slot).map(|run| (siblings_of(run), run.seq)) else { return false };
-        let yields = |slot: &RunSlot| self.runs.get(*slot).is_some_and(|run| run.holds.is_some() && run.is_yielding());
-        let holder = self.yielding_to(&siblings, seq).into_iter().find(yields);
-        let started = holder.and_then(|holder| self.runs.get(holder)).and_then(|run| run.progress.started);
-        let Some(hold) = holder.and_then(|holder| self.drop_hold(holder)) else { return false };
-        // While it waited for its start, it did not use the resource.
-        let since = started.filter(|_| !hold.inherited).unwrap_or(hold.since);
-        self.take_hold(slot, since, true);
-        true
-    }
-
-    /// Gives a run its resource, until it ends or the hold expires.
-    fn take_hold(&mut self, slot: RunSlot, since: Instant, inherited: bool) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        let mut until = Instant::MAX;
-        if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
-            pool.holders.insert(slot);
-            until = pool.until(since);
-        }
-        run.holds = Some(Hold { since, inherited, until });
-        self.timers.insert((until, Timer::Hold(slot)));
-    }
-
-    /// Ends a run's hold of its resource.
-    fn drop_hold(&mut self, slot: RunSlot) -> Option<Hold> {
-        let run = self.runs.get_mut(slot)?;
-        let hold = run.holds.take()?;
-        if let Some(pool) = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name)) {
-            pool.holders.remove(&slot);
-        }
-        self.timers.remove(&(hold.until, Timer::Hold(slot)));
-        Some(hold)
-    }
-
-    /// Handles the expiry of a hold: others have their turn (I7). A run that has not started returns to the queue, a
-    /// first step is given up, and owed steps continue without the resource (I5).
-    pub(super) fn hold_expired(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        let Some(run) = self.runs.get_mut(slot) else { return };
-        let Some(hold) = run.holds else { return };
-        let Some(name) = run.policy.needs.clone() else { return };
-        let Some(pool) = self.resources.get(&name) else { return };
-        let since = run.progress.started.filter(|_| !hold.inherited).unwrap_or(hold.since);
-        let until = pool.until(since);
-        if until > now {
-            // It waited for its start while it held it.
-            run.holds = Some(Hold { since, until, ..hold });
-            self.timers.insert((until, Timer::Hold(slot)));
-            return;
-        }
-        if run.has_not_started() {
-            let listens = matches!(run.state, State::Listening(_));
-            self.give_up_resource(now, slot, out);
-            if listens {
-                self.stop_waiting(slot);
-                self.enqueue(slot);
-            }
-            return;
-        }
-        let held = Duration(now.ms_since(since).unsigned_abs());
-        let id = run.id.clone();
-        if !run.is_owed() {
-            if matches!(run.state, State::Sent(_)) {
-                run.on_the_wire = true;
-            }
-            let why = format!("it was tried for {held}, the longest time for which `{name}` may be held");
-            self.stop_waiting(slot);
-            self.give_up_step(now, slot, Attempt::Prevented(why), out);
-        }
-        let Some(run) = self.runs.get_mut(slot).filter(|run| run.id == id && run.holds.is_some()) else { return };
-        let earlier_note = run.progress.note.as_ref().map(|note| format!("{note}; ")).unwrap_or_default();
-        run.progress.note =
-            Some(format!("{earlier_note}it held `{name}` for {held}, and released it while steps were owed").into());
-        out.changes.push(Change::ResourceFreed { run: id, resource: name.clone(), held_ms: now.ms_since(since) });
-        self.save_progress_of(slot, out);
-        self.drop_hold(slot);
-        self.stop_yielding(now, slot);
-        self.release(now, &name);
-    }
-
     /// Takes over the steps that earlier runs have left to a run that starts (I5).
     pub(super) fn take_over(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
         if self.is_alone(slot) {
@@ -343,21 +188,7 @@ impl Scheduler {
                 return false;
             }
         }
-        let Some(run) = self.runs.get(slot) else { return false };
-        let Some(name) = run.policy.needs.clone().filter(|_| run.holds.is_none()) else { return true };
-        if self.inherits_resource(slot) {
-            return true;
-        }
-        let Some(run) = self.runs.get(slot) else { return false };
-        let Some(pool) = self.resources.get_mut(&name) else { return true };
-        if !pool.is_taken() && pool.waiting.is_empty() {
-            pool.waiting.serve(&run.id.plugin);
-            self.take_hold(slot, now, false);
-            return true;
-        }
-        pool.waiting.push(&run.id.plugin, run.policy.priority, run.start, slot);
-        self.hold(slot, Cause::Taken(name));
-        false
+        self.acquires_resource(now, slot)
     }
 
     /// Prepares a run for another heir: the previous heir returns the hold that it had taken over.
@@ -373,34 +204,6 @@ impl Scheduler {
         }
     }
 
-    /// Returns the hold of a run that never started to the run that had yielded to it.
-    pub(super) fn return_hold(&mut self, slot: RunSlot) {
-        let Some(run) = self.runs.get(slot).filter(|run| run.holds.is_some_and(|hold| hold.inherited)) else { return };
-        let giver = self.yielding_to(&siblings_of(run), run.seq).into_iter().find(|giver| {
-            let giver = self.runs.get(*giver);
-            giver.is_some_and(|giver| giver.policy.needs == run.policy.needs && giver.holds.is_none())
-        });
-        let Some(giver) = giver else { return };
-        if let Some(hold) = self.drop_hold(slot) {
-            self.take_hold(giver, hold.since, true);
-        }
-    }
-
-    /// Releases the resource of a run that has not started. Until it has the resource again it is not subscribed to its
-    /// device's reports, because a report would start it.
-    pub(super) fn give_up_resource(&mut self, now: Instant, slot: RunSlot, out: &mut Step) {
-        if self.runs.get(slot).is_some_and(|run| run.holds.is_some()) {
-            self.unwatch(slot, out);
-        }
-        self.return_hold(slot);
-        let needs = self.runs.get(slot).and_then(|run| run.policy.needs.clone());
-        if self.drop_hold(slot).is_some()
-            && let Some(name) = needs
-        {
-            self.release(now, &name);
-        }
-    }
-
     /// Lets a run wait for others, until its grace ends.
     pub(super) fn hold(&mut self, slot: RunSlot, cause: Cause) {
         let Some(run) = self.runs.get_mut(slot) else { return };
@@ -409,29 +212,8 @@ impl Scheduler {
         self.set_state(slot, State::Held(until));
     }
 
-    /// Removes a run from the queue for its resource.
-    pub(super) fn leave_queue(&mut self, slot: RunSlot) {
-        let Some(run) = self.runs.get(slot) else { return };
-        let pool = run.policy.needs.as_ref().and_then(|name| self.resources.get_mut(name));
-        if let Some(pool) = pool.filter(|_| run.holds.is_none()) {
-            pool.waiting.remove(&run.id.plugin, run.policy.priority, run.start, slot);
-        }
-    }
-
-    /// Gives a free resource to the first run in its queue.
-    fn release(&mut self, now: Instant, name: &ResourceName) {
-        let Some(pool) = self.resources.get_mut(name) else { return };
-        if pool.is_taken() {
-            return;
-        }
-        let Some(slot) = pool.waiting.pop() else { return };
-        self.take_hold(slot, now, false);
-        self.stop_waiting(slot);
-        self.enqueue(slot);
-    }
-
     /// Returns the runs that leave owed steps to a run.
-    fn yielding_to(&self, siblings: &Siblings, heir: Seq) -> Vec<RunSlot> {
+    pub(super) fn yielding_to(&self, siblings: &Siblings, heir: Seq) -> Vec<RunSlot> {
         let of_job = match (siblings.job, &siblings.orphan) {
             (Some(job), _) => self.run_slots(job).collect(),
             (None, Some(name)) => self.orphans_of(name),
@@ -473,7 +255,7 @@ impl Scheduler {
     }
 }
 
-fn siblings_of(run: &Run) -> Siblings {
+pub(super) fn siblings_of(run: &Run) -> Siblings {
     let orphan = run.job.is_none().then(|| run.id.clone().into_job_name());
     Siblings { job: run.job, orphan, group: group_of(run) }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Device, HostScope, Instant, JobKey, JobState, Operator, Plugin, Scheduler, Timer, clock::is_ahead_of_clock,
-    jobs::Next, queues::Pool, run::Run,
+    jobs::Next, resources::Pool, run::Run,
 };
 use crate::{
     event::{Announcement, CommitToken, PluginKey, Saved, SavedDevice, SavedJob, SavedPlugin, Version},

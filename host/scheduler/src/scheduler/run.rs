@@ -1,11 +1,11 @@
 //! A run, and everything about it that depends on no other state.
 
-use super::{AttemptId, CallId, CommitToken, JobKey, RunSlot, Seq, queues::Hold, reports::Watch};
+use super::{AttemptId, CallId, CommitToken, JobKey, RunSlot, Seq, reports::Watch, resources::Hold};
 use crate::{
     body::Body,
     event::{Progress, RunKey, SavedRun},
     fair_queue::Rank,
-    jitter, limits,
+    limits,
     model::{Confirm, Policy},
     names::RunId,
     outcome::{Attempt, Cause},
@@ -327,13 +327,6 @@ impl Run {
     /// Returns the confirmation that the current step needs.
     pub(super) fn confirm(&self) -> Option<Confirm> {
         self.body.step(self.step())?.confirm()
-    }
-
-    /// Returns the pause before the next attempt: doubled each time, with up to a quarter of it taken off at random.
-    pub(super) fn pause_ms(&self) -> i64 {
-        let doubled = u64::from(self.policy.retry.backoff_ms) << self.progress.attempts.saturating_sub(1).min(31);
-        let pause = u32::try_from(doubled).unwrap_or(u32::MAX).min(limits::BACKOFF_CAP_MS);
-        i64::from(pause - jitter::salted(&self.id, self.progress.attempts, pause / 4))
     }
 
     /// Returns the message expiry: no longer than the message is useful. Fractions of a second would be rounded up.

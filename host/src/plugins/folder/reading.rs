@@ -9,7 +9,7 @@ use crate::{
     files,
     plugins::{
         bytes::{Bytes, LoadRoom},
-        limits, sections,
+        complete, limits,
     },
     report::{Report, utf8},
 };
@@ -105,7 +105,7 @@ pub(super) fn read(
     if (Snapshot { component: identity(component), settings: identity(settings) }) != snapshot {
         return Reading::Changing;
     }
-    if !sections::is_complete(&bytes) {
+    if !complete::is_complete(&bytes) {
         return Reading::Incomplete;
     }
     let component = Bytes::in_room(bytes, Some(room));

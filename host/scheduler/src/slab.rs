@@ -5,20 +5,20 @@ const PAGE: usize = 1_024;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Slots<T> {
+pub(crate) struct Slab<T> {
     /// All pages but the last have [`PAGE`] slots.
     pages: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
     taken: usize,
 }
 
-impl<T> Default for Slots<T> {
+impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self { pages: Vec::new(), free: Vec::new(), taken: 0 }
     }
 }
 
-impl<T> Slots<T> {
+impl<T> Slab<T> {
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         self.taken += 1;
         if let Some(key) = self.free.pop() {
@@ -38,7 +38,7 @@ impl<T> Slots<T> {
         u32::try_from(before + page.len() - 1).expect("fewer than 2^32 slots")
     }
 
-    /// Restores a stored value at its key. [`Slots::restored`] must follow.
+    /// Restores a stored value at its key. [`Slab::restored`] must follow.
     pub(crate) fn restore(&mut self, key: u32, value: T) {
         while self.slot(key).is_none() {
             self.push(None);
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn slots_are_reused_and_restored_ones_keep_their_numbers() {
-        let mut slots = Slots::default();
+        let mut slots = Slab::default();
         let count = u32::try_from(PAGE).unwrap() * 2 + 5;
         slots.restore(count, "last");
         slots.restore(7, "seven");
