@@ -303,7 +303,7 @@ impl ConnectionTask {
                 // The host's own client does not wait for a permit.
                 Err(_) if self.shared.core.borrow().is_privileged(self.id) => self.larger_since = Some(now),
                 Err(_) => {
-                    self.permit_request = Some(Box::pin(async move { reading.acquire_many_owned(kib).await.ok() }))
+                    self.permit_request = Some(Box::pin(async move { reading.acquire_many_owned(kib).await.ok() }));
                 }
             }
         }

@@ -102,7 +102,7 @@ pub(super) fn describe_policy(policy: &Policy) -> String {
         Misfire::RunOnce => {}
         Misfire::RunAll => words.push("all missed runs are caught up".to_owned()),
         Misfire::LatestOfGroup(group) => {
-            words.push(format!("only the latest missed run of group `{group}` is caught up"))
+            words.push(format!("only the latest missed run of group `{group}` is caught up"));
         }
     }
     if *grace_ms != default.grace_ms && !matches!(misfire, Misfire::LatestOfGroup(_)) {
