@@ -25,7 +25,7 @@ const PAGES: [(&str, &[(&str, &str)]); 6] = [
 ];
 
 /// Commands in `sh` blocks that this test does not run, and where they are tested instead.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("make run", "it runs until it is stopped: each end-to-end test runs the same program"),
     ("make test", "it runs this test"),
     ("make deb", "it takes minutes: `make deb-check` runs it"),
@@ -33,6 +33,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("sudo ", "it changes the system: `make deb-check` installs the package in a root of its own"),
     ("ROOST_URL=https://roost.example.org", "there is no such host: `steering.rs` has the same with a host of its own"),
     ("curl -N", "it follows events until it is stopped: `stream.rs`"),
+    ("curl -H \"Authorization", "there is no such host: `api.rs` sends the same header to a host of its own"),
     ("(umask 077; openssl rand", "a random token: `api.rs` makes its own"),
     ("rabbitmqctl ", "it sets up another broker: `make conformance` has one that needs no permissions"),
     ("cargo ", "the plugin of `docs/plugins.md` is built by a test below"),
