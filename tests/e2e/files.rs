@@ -48,7 +48,7 @@ fn an_upload_and_a_rollback_do_not_write_through_a_planted_link() {
     symlink(&victim, &part).unwrap();
     roost(&site, &["upload", file.to_str().unwrap(), "--as", "declared"]);
     assert_eq!(fs::read(site.plugin("declared.wasm")).unwrap(), fs::read(&file).unwrap());
-    host.log.wait("the new version", |_| roost(&site, &["plugins", "declared"]).0.contains("before").then_some(()));
+    host.log.wait("the new version", |_| roost(&site, &["plugins", "declared"]).0.contains("previous ").then_some(()));
     symlink(&victim, &part).unwrap();
     roost(&site, &["rollback", "declared"]);
     assert_eq!(fs::read(site.plugin("declared.wasm")).unwrap(), content);
