@@ -104,9 +104,9 @@ pub const RUNS_PER_STEP: usize = 1_000;
 /// Messages a second that a plugin may publish in the long run unless configured otherwise: more than any house or
 /// greenhouse sends, and a history of a million runs lasts for at least a quarter of an hour.
 pub const MESSAGES_PER_SECOND: u32 = 1_000;
-/// Messages that it may publish at once after a pause: one for each of five thousand devices, at midnight. A broker passes
-/// them on in a tenth of a second; meanwhile each message of another plugin is some ten milliseconds late.
-pub const MESSAGES_AT_ONCE: u32 = 5_000;
+/// Messages that it may publish at once after a pause: one for each of two thousand devices, at midnight. A broker passes
+/// them on in a twentieth of a second; meanwhile each message of another plugin is some ten milliseconds late.
+pub const MESSAGES_AT_ONCE: u32 = 2_000;
 /// The longest that a plugin over its rate waits although a message could be sent, in milliseconds, so that several are
 /// sent together: one step for each message would be most of the work.
 pub const RATE_PAUSE_MS: u64 = 10;

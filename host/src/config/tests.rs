@@ -111,7 +111,7 @@ fn each_plugin_has_the_default_rate_or_its_own() {
     assert_eq!(of("coop-door"), Rate { per_second: 1_000, burst: 500 });
     assert_eq!(of("sprinkler"), Rate { per_second: 10, burst: 500 });
     assert_eq!(rates.for_plugin(&PluginName::host()), Rate { per_second: 3, burst: 1 });
-    assert_eq!(config("", &[]).rules.rates.for_plugin(&PluginName::host()), Rate { per_second: 1_000, burst: 5_000 });
+    assert_eq!(config("", &[]).rules.rates.for_plugin(&PluginName::host()), Rate { per_second: 1_000, burst: 2_000 });
     for (text, expected) in [
         ("[rates]\nburst = 0", "roost.toml:2:9: `burst` is 0, and must be 1 to 10000000"),
         ("[rates]\nper_minute = 5", "roost.toml:2:1: unknown key `per_minute`"),
