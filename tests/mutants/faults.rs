@@ -272,7 +272,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "groups: due since",
         "scheduler/groups.rs",
-        "Some(by) => self.yield_to(now, &passed, by, out),",
+        "Some(by) => self.record_superseded(now, &passed, by, out),",
         "Some(_) => self.admit_newest(now, &passed, out),",
         "of a group, an occurrence is caught up although a newer one was decided before",
     ),

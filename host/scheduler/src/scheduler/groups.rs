@@ -41,6 +41,7 @@ impl Scheduler {
         }
     }
 
+    /// Removes a group that has no due job and no run.
     pub(super) fn drop_empty_group(&mut self, key: &GroupKey) {
         if self.groups.get(key).is_some_and(|group| group.due.is_empty() && group.runs.is_empty()) {
             self.groups.remove(key);
@@ -56,23 +57,23 @@ impl Scheduler {
         let competitor = self.competitor(now, key).and_then(|competitor| self.passed_occurrences(now, competitor));
         let Some(competitor) = competitor else {
             return match self.newer_run(&passed).or_else(|| self.due_since(now, &passed)) {
-                Some(by) => self.yield_to(now, &passed, by, out),
+                Some(by) => self.record_superseded(now, &passed, by, out),
                 None => self.admit_newest(now, &passed, out),
             };
         };
         if (competitor.newest, competitor.key) > (passed.newest, key) {
             let by = (self.job_id(competitor.key), competitor.newest);
-            return self.yield_to(now, &passed, by, out);
+            return self.record_superseded(now, &passed, by, out);
         }
         // It is decided after the others.
         self.arm_timer(key);
         self.disarm_timer(competitor.key);
         let by = (self.job_id(key), passed.newest);
-        self.yield_to(now, &competitor, by, out);
+        self.record_superseded(now, &competitor, by, out);
     }
 
     /// Records the passed occurrences as superseded by another job of the group.
-    pub(super) fn yield_to(
+    fn record_superseded(
         &mut self,
         now: Instant,
         passed: &PassedOccurrences,
@@ -84,7 +85,7 @@ impl Scheduler {
 
     /// Returns a run of the group that is newer than all passed occurrences of this job; its own job may have been
     /// removed.
-    pub(super) fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
+    fn newer_run(&self, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let group = self.groups.get(&self.group_of_job(passed.key)?)?;
         let runs = group.runs.values().filter_map(|slot| self.runs.get(*slot));
         // Compared by the current clock series.
@@ -96,7 +97,7 @@ impl Scheduler {
     }
 
     /// Returns another due job of the same group: the one that was due last.
-    pub(super) fn competitor(&self, now: Instant, key: JobKey) -> Option<JobKey> {
+    fn competitor(&self, now: Instant, key: JobKey) -> Option<JobKey> {
         let group = self.groups.get(&self.group_of_job(key)?)?;
         let mut due = group.due.range(..=(now, JobKey::MAX)).rev().map(|(_, competitor)| *competitor);
         due.find(|competitor| self.counts_in_group(*competitor))
@@ -104,14 +105,14 @@ impl Scheduler {
 
     /// Returns whether a job's next occurrence counts for its group: not if the job is paused or the occurrence is
     /// skipped.
-    pub(super) fn counts_in_group(&self, key: JobKey) -> bool {
+    fn counts_in_group(&self, key: JobKey) -> bool {
         let next = self.jobs.get(key).and_then(|state| state.next.due());
         self.is_paused(key).is_none() && next.is_none_or(|next| !self.is_skipped(key, next))
     }
 
     /// Returns another job of the group that was due after all passed occurrences of this one, even if that is decided
     /// already.
-    pub(super) fn due_since(&mut self, now: Instant, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
+    fn due_since(&mut self, now: Instant, passed: &PassedOccurrences) -> Option<(JobId, Instant)> {
         let (.., group) = self.group_of_job(passed.key)?;
         let of_group = |job: &JobKey| {
             let state = self.jobs.get(*job).filter(|state| *job != passed.key && state.grouped);

@@ -86,9 +86,9 @@ impl Scheduler {
     ) {
         for slot in earlier {
             // A replay or a manual run is not superseded by the newest run.
-            let is_match = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_trigger());
+            let is_by_hand = self.runs.get(*slot).is_some_and(|run| !run.id.origin.is_trigger());
             match decision {
-                OverlapDecision::TakePlace if is_match => {}
+                OverlapDecision::TakePlace if is_by_hand => {}
                 OverlapDecision::TakePlace => {
                     let why = MissedReason::Superseded { job: None, by };
                     self.end(now, *slot, Outcome::Missed(Missed { why, several: None }), out);

@@ -1,4 +1,4 @@
-//! The queues for runs that have not started: behind earlier runs of their job and of their group, and for a resource.
+//! The order of runs within a job and within a group: which run waits for which, and what it takes over.
 
 use super::{
     JobKey, RunSlot, Scheduler, Seq,
@@ -169,6 +169,7 @@ impl Scheduler {
         }
     }
 
+    /// Makes a run send its owed steps itself after all.
     pub(super) fn stop_yielding(&mut self, now: Instant, slot: RunSlot) {
         let Some(run) = self.runs.get_mut(slot) else { return };
         let was_yielding = run.is_yielding();
@@ -255,6 +256,7 @@ impl Scheduler {
     }
 }
 
+/// Returns the job and the group that a run shares with others.
 pub(super) fn siblings_of(run: &Run) -> Siblings {
     let orphan = run.job.is_none().then(|| run.id.clone().into_job_name());
     Siblings { job: run.job, orphan, group: group_of(run) }
