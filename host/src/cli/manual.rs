@@ -2,8 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::CommandFactory;
+
+use crate::report::Report;
 
 /// Write a manual page for each command to a folder
 #[derive(clap::Args)]
@@ -16,7 +18,9 @@ pub(super) struct Args {
 
 pub(super) fn main<C: CommandFactory>(args: &Args) -> Result<()> {
     let folder = &args.folder;
-    fs::create_dir_all(folder).with_context(|| format!("the folder `{}` cannot be created", folder.display()))?;
-    clap_mangen::generate_to(C::command(), folder)
-        .with_context(|| format!("the manual pages cannot be written to `{}`", folder.display()))
+    let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(C::command(), folder));
+    Ok(written.map_err(|error| {
+        let report = Report::new(format!("the manual pages cannot be written to `{}`", folder.display())).cause(error);
+        report.hint("name a folder that you may write to")
+    })?)
 }
