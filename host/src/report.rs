@@ -38,7 +38,11 @@ impl Report {
     pub(crate) fn chain(mut self, error: &dyn std::error::Error) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            self.causes.push(error.to_string());
+            let text = error.to_string();
+            // Libraries repeat the text of an error in the one that it causes.
+            if !self.causes.last().is_some_and(|last| text.ends_with(last.as_str())) {
+                self.causes.push(text);
+            }
             next = error.source();
         }
         self
@@ -181,8 +185,8 @@ mod tests {
             assert_eq!(utf8(bytes), Err("it is UTF-16, and must be UTF-8: save it as UTF-8".into()));
         }
         let latin1 = b"[config]\nname = \"Caf\xE9\"\n".to_vec();
-        let error = utf8(latin1).unwrap_err();
-        assert!(error.contains("looks like Latin-1 or Windows-1252: line 2, column 12"), "{error}");
+        let expected = "it is not UTF-8, and looks like Latin-1 or Windows-1252: line 2, column 12; save it as UTF-8";
+        assert_eq!(utf8(latin1), Err(expected.into()));
         assert_eq!(utf8("Café".into()), Ok("Café".into()));
     }
 

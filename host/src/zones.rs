@@ -314,6 +314,9 @@ mod tests {
 
     use roost_scheduler::time::Instant;
 
+    use expect_test::expect;
+    use roost_tests::redact;
+
     use super::*;
 
     const SUMMER: &str = "2027-07-01T12:00:00Z";
@@ -371,7 +374,8 @@ mod tests {
         let (_folder, places) = planted(None);
         let mut zones = Zones::new(Places { is_named: false, ..places });
         assert_eq!(noon(zones.find("Europe/London").unwrap()), "13:00:00+01:00");
-        assert!(zones.in_use().faults[0].contains("does not state its release"), "{:?}", zones.in_use());
+        expect!["[FOLDER] does not state its release (`tzdata.zi`)"]
+            .assert_eq(&redact(&zones.in_use().faults.join("\n")));
         let nothing = Places { folders: vec!["/nonexistent".into()], is_named: false };
         assert_eq!(
             Zones::new(nothing).in_use(),
@@ -381,22 +385,29 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_replaced_by_the_built_in_rules() {
+        let mut shown = String::new();
         for bytes in [&b"TZif"[..], b"", &[b'x'; 300_000]] {
             let (folder, places) = planted(Some("2999a"));
             fs::write(folder.path().join("Europe/London"), bytes).unwrap();
             let mut zones = Zones::new(places);
             assert_eq!(noon(zones.find("Europe/London").unwrap()), "13:00:00+01:00");
             let faults = zones.in_use().faults;
-            assert!(
-                faults.len() == 1 && faults[0].contains("Europe/London: ") && faults[0].contains("built in"),
-                "{faults:?}"
-            );
+            assert_eq!(faults.len(), 1, "{faults:?}");
             // A zone that is not built in either may be looked up repeatedly.
             fs::write(folder.path().join("Europe/Atlantis"), bytes).unwrap();
             assert!((0..3).all(|_| zones.find("Europe/Atlantis").is_err()));
             let faults = zones.in_use().faults;
-            assert!(faults.len() == 2 && faults[1].ends_with("not built in either"), "{faults:?}");
+            assert_eq!(faults.len(), 2, "{faults:?}");
+            shown += &redact(&(faults.join("\n") + "\n")).replace(BUNDLED_RELEASE, "[RELEASE]");
         }
+        expect![[r#"
+            [FOLDER]/Europe/London: it is not a time zone's file (TZif, RFC 9636): invalid 32-bit TZif header: too short; its rules of [RELEASE], which are built in, are used
+            [FOLDER]/Europe/Atlantis: it is not a time zone's file (TZif, RFC 9636): invalid 32-bit TZif header: too short; that zone is not built in either
+            [FOLDER]/Europe/London: it is not a time zone's file (TZif, RFC 9636): invalid 32-bit TZif header: too short; its rules of [RELEASE], which are built in, are used
+            [FOLDER]/Europe/Atlantis: it is not a time zone's file (TZif, RFC 9636): invalid 32-bit TZif header: too short; that zone is not built in either
+            [FOLDER]/Europe/London: it has more than 65536 bytes; its rules of [RELEASE], which are built in, are used
+            [FOLDER]/Europe/Atlantis: it has more than 65536 bytes; that zone is not built in either
+        "#]].assert_eq(&shown);
     }
 
     #[test]
@@ -417,8 +428,10 @@ mod tests {
         assert!(zones.find_stored("../London").is_err() && zones.find("Europe/Atlantis").is_err());
         let zone = zones.find_stored("Europe/Atlantis").unwrap();
         assert_eq!((zone.name(), noon(zone).as_str()), ("Europe/Atlantis", "12:00:00Z"));
-        assert!(zones.in_use().faults[0].contains("knows the time zone Europe/Atlantis"), "{:?}", zones.in_use());
-        assert!(zones.in_use().to_string().ends_with(", without Europe/Atlantis"), "{}", zones.in_use());
+        expect![[r#"
+            2999a, from [FOLDER], without Europe/Atlantis
+            neither the system nor Roost knows the time zone Europe/Atlantis: its times are treated as UTC"#]]
+        .assert_eq(&redact(&format!("{}\n{}", zones.in_use(), zones.in_use().faults.join("\n"))));
         assert!(zones.find("Europe/Atlantis").is_err(), "settings cannot name it");
         fs::copy(folder.path().join("Europe/London"), folder.path().join("Europe/Atlantis")).unwrap();
         assert_eq!(zones.look_again(), None, "it may not be complete yet");

@@ -6,11 +6,14 @@
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test harness fails by panicking")]
 
 mod broker;
+mod cli;
 mod device;
 pub mod figure;
 pub mod hostile;
+pub mod http;
 mod lines;
 mod listener;
+mod redact;
 mod roost;
 mod without_5;
 
@@ -22,9 +25,11 @@ use std::{
 };
 
 pub use broker::Broker;
+pub use cli::Ran;
 pub use device::Device;
 pub use lines::Lines;
 pub use listener::{Listener, Message, retained};
+pub use redact::{redact, redact_in};
 pub use roost::{Roost, Site};
 
 /// The time limit of every wait: much longer than anything takes, even on a busy machine.

@@ -411,6 +411,9 @@ fn unreachable(data: &Path, error: &io::Error) -> Report {
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
+    use roost_tests::redact;
+
     use super::*;
 
     #[test]
@@ -440,11 +443,18 @@ mod tests {
     #[test]
     fn the_reasons_why_a_host_is_unreachable_are_distinguished() {
         let data = tempfile::tempdir().unwrap();
-        let error = |kind: io::ErrorKind| unreachable(data.path(), &kind.into()).to_string();
-        assert!(error(io::ErrorKind::NotFound).starts_with("no host is running on `"));
-        assert!(error(io::ErrorKind::ConnectionRefused).starts_with("no host is running on `"));
-        assert!(error(io::ErrorKind::PermissionDenied).contains("as the user that runs the host"));
-        assert!(error(io::ErrorKind::InvalidInput).contains("use a data folder with a shorter path"));
+        let error = |kind: io::ErrorKind| redact(&unreachable(data.path(), &kind.into()).to_string());
+        assert_eq!(error(io::ErrorKind::NotFound), error(io::ErrorKind::ConnectionRefused));
+        let kinds = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput];
+        expect![[r#"
+            no host is running on `[FOLDER]`
+            hint: start it with `roost run`, or select a running host by its data folder with `--data DIR` or by its address with `ROOST_URL`
+            access to the host on `[FOLDER]` is denied
+              caused by: permission denied
+            hint: run the command as the user that runs the host
+            the host on `[FOLDER]` cannot be reached
+              caused by: invalid input parameter
+            hint: if the path of its socket is too long, use a data folder with a shorter path: `--data DIR`"#]].assert_eq(&kinds.map(error).join("\n"));
     }
 
     #[test]

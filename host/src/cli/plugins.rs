@@ -92,7 +92,7 @@ fn row(plugin: &PluginRecord) -> [String; 7] {
 fn fault(plugin: &PluginRecord) -> String {
     match (&plugin.error, plugin.faults) {
         // The last cause is the root cause.
-        (Some(error), _) => in_one_line(error.causes.last().unwrap_or(&error.what)),
+        (Some(error), _) => in_one_line(&error.causes.last().unwrap_or(&error.what).replace('\n', "; ")),
         (None, 0) => String::new(),
         (None, faults) => {
             let plans = if faults == 1 {

@@ -116,6 +116,8 @@ fn number((count, what): (usize, &str)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
+
     use super::*;
 
     #[test]
@@ -130,8 +132,16 @@ mod tests {
             describe(&serde_json::from_str(&text).expect("it is a status"))
         };
         let healthy = status(r#"{"plugins": 0, "devices": 0}"#, r#"{"count": 0, "first": []}"#);
-        assert!(healthy.ends_with("runs      0 under way\n"), "{healthy}");
-        assert!(healthy.contains("\nzones     2027a, built in\n"), "{healthy}");
+        expect![[r#"
+            roost 1  running for 1 ms, since 2027-03-01 06:30:00 +00:00
+            clock     2027-03-01 06:30:00 +00:00, UTC
+            zones     2027a, built in
+            broker    not connected, 0 messages under way
+            database  writable
+            plugins   1, with 1 device and 1 job
+            runs      0 under way
+        "#]]
+        .assert_eq(&healthy);
         let faulty =
             status(r#"{"plugins": 0, "devices": 1}"#, r#"{"count": 12, "first": ["porch", "sprinkler/garden"]}"#);
         let expected = "faults    1 device: see `roost plugins`\npaused    porch, sprinkler/garden, and 10 more\n";

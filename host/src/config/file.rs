@@ -145,7 +145,8 @@ fn read_urls(value: &Value<'_>) -> Result<Vec<String>, Report> {
     }
     let hint =
         "write an address, or several of one broker or of brokers that are joined: `[\"mqtt://one\", \"mqtt://two\"]`";
-    let list = value.list().map_err(|report| report.hint(hint))?;
+    let neither = |_| value.error("`url` is neither a text in quotes nor a list of such texts").hint(hint);
+    let list = value.list().map_err(neither)?;
     if list.is_empty() {
         return Err(value.error("`url` is an empty list").hint(hint));
     }

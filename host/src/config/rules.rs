@@ -141,9 +141,9 @@ fn entry(name: &ResourceName, rule: &Resource) -> String {
 pub(super) fn read_grants(value: &Value<'_>) -> Result<HashMap<PluginName, Grant>, Report> {
     let mut grants = HashMap::new();
     for (name, value) in value.any_table()?.entries() {
-        let plugin = plugin_or_api(name).map_err(|error| {
-            value.error(error).hint("grants are given to plugins, each below a line `[grants.<plugin>]`")
-        })?;
+        let hint = "grants are given to plugins, each below a line `[grants.<plugin>]`";
+        let plugin = plugin_or_api(name).map_err(|error| value.error(error).hint(hint))?;
+        value.any_table().map_err(|report| report.hint(hint))?;
         let grant = read_grant(&value.table(&GRANT_KEYS)?, &plugin)?;
         grants.insert(plugin, grant);
     }

@@ -180,6 +180,9 @@ fn make(path: &Path) -> Result<(), FolderError> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 
+    use expect_test::expect;
+    use roost_tests::redact;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -234,15 +237,15 @@ mod tests {
         symlink("/etc/passwd", path.join("lock")).unwrap();
         lchown(path.join("lock"), Some(4_711), None).unwrap();
         let error = Folder::own(&path).unwrap_err();
-        assert!(
-            error.to_string().ends_with("data/lock` belongs to user 4711, and lies among the files of Roost"),
-            "{error}"
-        );
+        expect![[r#"
+            `[FOLDER]/data/lock` belongs to user 4711, and lies among the files of Roost
+            hint: if Roost ran as that user before, hand the folder over with `chown -R`; otherwise find out why it is there, and remove it: `[FOLDER]/data/lock`"#]].assert_eq(&redact(&format!("{error}\nhint: {}", error.hint())));
         fs::remove_file(path.join("lock")).unwrap();
         Folder::own(&path).unwrap();
         chown(&path, Some(4_711), None).unwrap();
         let error = Folder::own(&path).unwrap_err();
-        assert!(error.to_string().ends_with("data` belongs to user 4711, and Roost runs as user 0"), "{error}");
-        assert!(error.hint().contains("chown -R 0 "), "{}", error.hint());
+        expect![[r#"
+            `[FOLDER]/data` belongs to user 4711, and Roost runs as user 0
+            hint: a user that can write there decides what Roost runs and sends: run Roost as user 4711, or hand the folder over with `chown -R 0 [FOLDER]/data`, or name a folder that does not exist, such as `--data [FOLDER]/data/roost`, which Roost makes"#]].assert_eq(&redact(&format!("{error}\nhint: {}", error.hint())));
     }
 }

@@ -49,6 +49,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match axum::Json::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Self(body)),
+            Err(JsonRejection::MissingJsonContentType(_)) => {
+                let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON");
+                Err(problem.hint("send `Content-Type: application/json`"))
+            }
             Err(error) => Err(Problem::new(status(&error), format!("the body is not understood: {}", cause(&error)))),
         }
     }

@@ -27,12 +27,10 @@ impl Default for Limit {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let number = u32::deserialize(from)?;
-        if (1..=limits::PAGE).contains(&number) {
-            Ok(Self(number as usize))
-        } else {
-            Err(D::Error::custom(format!("it must be 1 to {}", limits::PAGE)))
-        }
+        let text = String::deserialize(from)?;
+        let number = text.parse().ok().filter(|number| (1..=limits::PAGE).contains(number));
+        let invalid = || D::Error::custom(format!("`{text}` is not a whole number from 1 to {}", limits::PAGE));
+        number.map(|number: u32| Self(number as usize)).ok_or_else(invalid)
     }
 }
 

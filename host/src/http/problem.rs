@@ -71,7 +71,7 @@ impl Problem {
     /// Converts the report of an edge.
     pub(super) fn of(status: StatusCode, report: Report) -> Self {
         let Report { what, causes, hint } = report;
-        let problem = Self::new(status, [vec![what], causes].concat().join(": "));
+        let problem = Self::new(status, [vec![what], causes].concat().join(": ").replace('\n', "; "));
         hint.into_iter().fold(problem, Self::hint)
     }
 }

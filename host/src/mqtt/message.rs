@@ -78,6 +78,8 @@ fn names_text(content_type: &str) -> bool {
 mod tests {
     use roost_scheduler::{model::MessageProperties, topic::Topic};
 
+    use expect_test::expect;
+
     use super::*;
     use crate::mqtt::tests::{attempt, edit};
 
@@ -113,9 +115,12 @@ mod tests {
             fault(attempt.message()).unwrap_or_default()
         };
         assert_eq!(fault_of("grüße 🐓"), "");
-        assert!(fault_of("a\u{0}").contains("a user property contains the character U+0000"));
-        assert!(fault_of("\u{1FFFF}").contains("U+1FFFF"));
-        assert!(fault_of(&"x".repeat(65_536)).contains("longer"));
+        let faults = ["a\u{0}", "\u{1FFFF}", &"x".repeat(65_536)].map(fault_of);
+        expect![[r#"
+            a user property contains the character U+0000, which MQTT does not allow
+            a user property contains the character U+1FFFF, which MQTT does not allow
+            a user property is longer than 65535 bytes"#]]
+        .assert_eq(&faults.join("\n"));
     }
 
     #[test]

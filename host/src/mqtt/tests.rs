@@ -2,6 +2,7 @@
 
 mod brokers;
 mod conformance;
+mod ends;
 mod false_broker;
 mod identity;
 mod listening;

@@ -43,7 +43,11 @@ impl Transport {
         }
         let what = || format!("no TLS connection to the broker `{url}` is possible");
         let host = ServerName::try_from(url.host.clone()).map_err(|error| Report::new(what()).chain(&error))?;
-        let roots = trusted(settings.ca_file.as_deref()).map_err(|error| Report::new(what()).cause(error))?;
+        let roots = trusted(settings.ca_file.as_deref()).map_err(|error| {
+            let hint = "`ca_file` in `[mqtt]` must be a PEM file with a `BEGIN CERTIFICATE` line, which the user that runs Roost can \
+                        read";
+            Report::new(what()).cause(error).hint(hint)
+        })?;
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| Report::new(what()).chain(&error))?

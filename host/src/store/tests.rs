@@ -7,6 +7,7 @@ mod history;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
+use expect_test::expect;
 use roost_scheduler::{
     body::{Body, PackedJob},
     event::{Change, Digest, Progress, RunEnded, Saved, SavedJob, SavedRun, Version},
@@ -231,8 +232,9 @@ fn history(data: &Path) -> Vec<(String, Option<String>)> {
     rows.collect::<Result<_, _>>().unwrap()
 }
 
+/// Returns the report of an error, redacted.
 fn report(error: &StoreError) -> String {
-    Report::from(error).to_string()
+    roost_tests::redact(&Report::from(error).to_string())
 }
 
 #[test]
@@ -259,8 +261,9 @@ fn the_database_is_readable_for_its_owner_alone() {
 fn only_one_host_can_use_a_data_folder() {
     let data = tempfile::tempdir().unwrap();
     let held = open(data.path()).unwrap();
-    let text = report(&open(data.path()).unwrap_err());
-    assert!(text.contains(&format!("is in use by process {}", std::process::id())), "{text}");
+    let report = Report::from(&open(data.path()).unwrap_err());
+    let (folder, process) = (data.path().display(), std::process::id());
+    assert_eq!(report.what, format!("the data folder `{folder}` is in use by process {process}"));
     drop(held);
     open(data.path()).unwrap();
 }
@@ -299,17 +302,15 @@ fn only_failed_runs_keep_their_steps() {
     for (id, variant) in [(run_id(1), 5), (replayed, 7)] {
         assert_eq!(dead_letter(data.path(), &id).unwrap(), saved_run(id, variant).body);
     }
-    let open_at = |ms| format!("coop/north/open/1970-01-01T00:00:00.00{ms}Z");
-    for (occurrence, message) in [
-        (9, format!("there is no run `{}`", open_at(9))),
-        (2, format!("the run `{}` has not ended", open_at(2))),
-        (3, format!("the run `{}` has not failed: its state is `cancelled`", open_at(3))),
-    ] {
-        let text = report(&dead_letter(data.path(), &run_id(occurrence)).unwrap_err());
-        assert!(text.starts_with(&message), "{text}");
-        let hint = if occurrence == 2 { "hint: it continues by itself; " } else { "hint: `roost runs --failed` shows" };
-        assert!(text.contains(hint), "{text}");
-    }
+    let reports = [9, 2, 3]
+        .map(|occurrence| Report::from(&dead_letter(data.path(), &run_id(occurrence)).unwrap_err()).to_string());
+    expect![[r#"
+        there is no run `coop/north/open/1970-01-01T00:00:00.009Z`
+        hint: `roost runs --failed` shows those that can be replayed
+        the run `coop/north/open/1970-01-01T00:00:00.002Z` has not ended
+        hint: it continues by itself; `roost runs --state running` shows its progress, `roost abandon coop/north/open/1970-01-01T00:00:00.002Z` ends it
+        the run `coop/north/open/1970-01-01T00:00:00.003Z` has not failed: its state is `cancelled`
+        hint: `roost runs --failed` shows those that can be replayed"#]].assert_eq(&reports.join("\n"));
 }
 
 #[test]
@@ -349,8 +350,9 @@ fn a_commit_waits_for_another_programs_transaction_and_then_reports_it() {
     let other = Connection::open(data.path().join(DATABASE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
-    assert!(text.starts_with("another program holds a transaction open in `"), "{text}");
-    assert!(text.ends_with("use `sqlite3 -readonly`"), "{text}");
+    expect![[r#"
+        another program holds a transaction open in `[FOLDER]/roost.db`
+        hint: end it, and try again: nothing was changed since the last commit; to look at the database, use `sqlite3 -readonly`"#]].assert_eq(&text);
     thread::scope(|scope| {
         scope.spawn(move || {
             thread::sleep(BUSY_TIMEOUT / 4);
@@ -368,10 +370,14 @@ fn a_database_that_was_deleted_or_replaced_is_written_no_more() {
     store.commit(&[plugin_saved(1, "coop")]).unwrap();
     fs::rename(&path, data.path().join("away")).unwrap();
     let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
-    assert!(text.contains("is no longer the database that this Roost writes: it was deleted or moved away"), "{text}");
+    expect![[r#"
+        `[FOLDER]/roost.db` is no longer the database that this Roost writes: it was deleted or moved away
+        hint: if it was moved, move it back, with its `-wal`, and start Roost again; otherwise Roost continues with the database at `[FOLDER]/roost.db`, or with a copy that `roost restore` puts there first"#]].assert_eq(&text);
     fs::write(&path, "").unwrap();
     let text = report(&store.commit(&[plugin_saved(1, "coop")]).unwrap_err());
-    assert!(text.contains("another file was put in its place\nhint: if it was moved, move it back"), "{text}");
+    expect![[r#"
+        `[FOLDER]/roost.db` is no longer the database that this Roost writes: another file was put in its place
+        hint: if it was moved, move it back, with its `-wal`, and start Roost again; otherwise Roost continues with the database at `[FOLDER]/roost.db`, or with a copy that `roost restore` puts there first"#]].assert_eq(&text);
     fs::rename(data.path().join("away"), &path).unwrap();
     store.commit(&[plugin_saved(1, "coop")]).unwrap();
 }

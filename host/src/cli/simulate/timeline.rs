@@ -161,6 +161,8 @@ mod tests {
     use crate::zones::zone;
     use roost_scheduler::model::{Message, MessageProperties, Qos};
 
+    use expect_test::expect;
+
     use super::*;
     use crate::cli::simulate::tests::{message, message_with, note};
 
@@ -203,7 +205,14 @@ mod tests {
     fn the_lines_of_a_note_are_indented_below_its_first() {
         let text =
             written(None, Colours::default(), &[note("2027-03-01T00:00:00Z", "keeps its plan: no tides\ncopy them")]);
-        assert!(text.contains("  00:00:00  coop/north  ! keeps its plan: no tides\n      copy them\n"), "{text}");
+        expect![[r#"
+            Monday 2027-03-01 +00:00 (Europe/London)
+              00:00:00  coop/north  ! keeps its plan: no tides
+                  copy them
+
+            that was all
+        "#]]
+        .assert_eq(&text);
     }
 
     #[test]

@@ -60,7 +60,10 @@ impl Sentence {
     fn missed(&self, why: &MissedReason) -> String {
         match why {
             MissedReason::TooLate { late_ms, grace_ms, cause } => {
-                let (late, grace) = (length(*late_ms), length(i64::from(*grace_ms)));
+                let grace = Duration(u64::from(*grace_ms));
+                // Whole seconds, unless they would not show that it is too late.
+                let late = Some(length(*late_ms)).filter(|late| late.0 > grace.0);
+                let late = late.unwrap_or(Duration(late_ms.unsigned_abs()));
                 format!("{cause}; it would have started {late} late, and its grace is {grace}")
             }
             MissedReason::TooMany(_) => why.to_string(),

@@ -1,6 +1,6 @@
 mod stories;
 
-use crate::zones::zone;
+use expect_test::expect;
 use roost_scheduler::{
     body::PackedJob,
     event::Override,
@@ -16,7 +16,10 @@ use roost_scheduler::{
 };
 
 use super::{facts::Progress, *};
-use crate::store::{outcome_from_json, why_as_json};
+use crate::{
+    store::{outcome_from_json, why_as_json},
+    zones::zone,
+};
 
 const DUE: &str = "2027-03-01T06:30:00Z";
 
@@ -133,125 +136,137 @@ fn failed(last: Attempt) -> Outcome {
     Outcome::Failed(Failed { step: 1, attempts: 3, last })
 }
 
-/// All outcomes of a run, each with a text that the sentence must contain.
+/// All outcomes of a run.
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn outcomes() -> Vec<(Outcome, &'static str)> {
+fn outcomes() -> Vec<Outcome> {
     let topic = || Topic::parse("barn/door").unwrap();
     let by = at("2027-03-01T06:45:00Z");
     let close = || JobId::parse("close").unwrap();
     let pump = || ResourceName::parse("pump").unwrap();
     vec![
-        (Outcome::Succeeded(Success::PLAIN), ", began on time"),
-        (
-            Outcome::Succeeded(Success { late: Some(Late { step: 2, late_ms: 90_000 }), ..Success::PLAIN }),
-            "step 2 was sent 1m30s late",
-        ),
-        (
-            Outcome::Succeeded(Success { no_subscriber: Some(2), ..Success::PLAIN }),
-            "; the broker had no subscriber for the topic of step 2",
-        ),
-        (failed(Attempt::NoSubscriber), "the broker accepted the message, and had no subscriber"),
-        (failed(Attempt::LinkLost), "the connection was lost"),
-        (failed(Attempt::HostStopped), "the host was stopped"),
-        (failed(Attempt::Refused("not authorized".into())), "the broker refused the message: not authorized"),
-        (
-            failed(Attempt::EndedLink { topic: topic(), how: "the broker closed the connection".into() }),
-            "the broker ended the connection at the message to `barn/door`, which was alone on it: the broker closed",
-        ),
-        (failed(Attempt::Overtaken), "a later step was due"),
-        (
-            failed(Attempt::PossiblySent),
-            "was possibly sent, and is not to be repeated; if it did not arrive, `roost replay",
-        ),
-        (
-            failed(Attempt::Prevented("the subscription to the device's reports failed".into())),
-            "step 1 was given up: the subscription to the device's reports failed",
-        ),
-        (
-            failed(Attempt::Unanswered("`run-task` said: zone 9".into())),
-            "called 3 times for its messages: `run-task` said",
-        ),
-        (
-            failed(Attempt::NoReport { within_ms: 30_000, last_report: Some("OPENING".into()) }),
-            "its last report was `OPENING`",
-        ),
-        (
-            too_late(Cause::HostAway),
-            "the host was not running, or the machine slept; it would have started 12m late, and its grace is 5m",
-        ),
-        (too_late(Cause::ClockSet), "the clock was set forward"),
-        (too_late(Cause::PlannedLate), "it was planned only after it was due"),
-        (too_late(Cause::LinkDown), "there was no connection to the broker"),
-        (too_late(Cause::Busy), "the broker was busy"),
-        (too_late(Cause::OverRate { per_second: 1_000 }), "more to send than its rate of 1000 messages"),
-        (too_late(Cause::EarlierRun), "an earlier run had not ended"),
-        (too_late(Cause::SlowPlugin), "its plugin took too long to return its messages"),
-        (too_late(Cause::Taken(pump())), "`pump` was in use"),
-        (too_late(Cause::SubscribeFailed("not authorized".into())), "reports failed: not authorized"),
-        (too_late(Cause::HeldBack(topic())), "messages to `barn/door` were held back"),
-        (missed(MissedReason::TooMany(1_000)), "the limit of waiting runs (1000) was reached"),
-        (
-            missed(MissedReason::Superseded { job: None, by }),
-            "the run of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run is caught up",
-        ),
-        (
-            missed(MissedReason::Superseded { job: Some(close()), by }),
-            "`close` of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run of their group",
-        ),
-        (Outcome::Skipped(Skipped::EarlierRun(by)), "had not ended"),
-        (Outcome::Skipped(Skipped::TooManyWaiting(3)), "the limit of waiting runs (3) was reached"),
-        (Outcome::Skipped(Skipped::TooManyRunning(2)), "the limit of simultaneous runs (2) was reached"),
-        (Outcome::Skipped(Skipped::Paused { what: Level::Plugin, several: None }), "its plugin was paused"),
-        (Outcome::Skipped(Skipped::Paused { what: Level::Device, several: None }), "its device was paused"),
-        (Outcome::Skipped(Skipped::Paused { what: Level::Job, several: None }), "its job was paused"),
-        (Outcome::Skipped(Skipped::ByOperator), "was skipped: the operator requested it"),
-        (Outcome::Cancelled(Cancelled::DeviceRemoved), "its device was removed"),
-        (Outcome::Cancelled(Cancelled::PluginRemoved), "its plugin was removed"),
-        (Outcome::Cancelled(Cancelled::Replaced { by }), "replaced it"),
-        (Outcome::Cancelled(Cancelled::NewerOfGroup { job: close(), by }), "a newer run of its group, `close`"),
-        (Outcome::Cancelled(Cancelled::JobCancelled), "its job was cancelled by hand"),
-        (Outcome::Cancelled(Cancelled::JobReplaced), "its job was replaced by hand"),
-        (Outcome::Cancelled(Cancelled::Abandoned), "it was abandoned by hand"),
-        (Outcome::Cancelled(Cancelled::Restored), "restored from a backup"),
+        Outcome::Succeeded(Success::PLAIN),
+        Outcome::Succeeded(Success { late: Some(Late { step: 2, late_ms: 90_000 }), ..Success::PLAIN }),
+        Outcome::Succeeded(Success { no_subscriber: Some(2), ..Success::PLAIN }),
+        failed(Attempt::NoSubscriber),
+        failed(Attempt::LinkLost),
+        failed(Attempt::HostStopped),
+        failed(Attempt::Refused("not authorized".into())),
+        failed(Attempt::EndedLink { topic: topic(), how: "the broker closed the connection".into() }),
+        failed(Attempt::Overtaken),
+        failed(Attempt::PossiblySent),
+        failed(Attempt::Prevented("the subscription to the device's reports failed".into())),
+        failed(Attempt::Unanswered("`run-task` said: zone 9".into())),
+        failed(Attempt::NoReport { within_ms: 30_000, last_report: Some("OPENING".into()) }),
+        too_late(Cause::HostAway),
+        too_late(Cause::ClockSet),
+        too_late(Cause::PlannedLate),
+        too_late(Cause::LinkDown),
+        too_late(Cause::Busy),
+        too_late(Cause::OverRate { per_second: 1_000 }),
+        too_late(Cause::EarlierRun),
+        too_late(Cause::SlowPlugin),
+        too_late(Cause::Taken(pump())),
+        too_late(Cause::SubscribeFailed("not authorized".into())),
+        too_late(Cause::HeldBack(topic())),
+        missed(MissedReason::TooMany(1_000)),
+        missed(MissedReason::Superseded { job: None, by }),
+        missed(MissedReason::Superseded { job: Some(close()), by }),
+        Outcome::Skipped(Skipped::EarlierRun(by)),
+        Outcome::Skipped(Skipped::TooManyWaiting(3)),
+        Outcome::Skipped(Skipped::TooManyRunning(2)),
+        Outcome::Skipped(Skipped::Paused { what: Level::Plugin, several: None }),
+        Outcome::Skipped(Skipped::Paused { what: Level::Device, several: None }),
+        Outcome::Skipped(Skipped::Paused { what: Level::Job, several: None }),
+        Outcome::Skipped(Skipped::ByOperator),
+        Outcome::Cancelled(Cancelled::DeviceRemoved),
+        Outcome::Cancelled(Cancelled::PluginRemoved),
+        Outcome::Cancelled(Cancelled::Replaced { by }),
+        Outcome::Cancelled(Cancelled::NewerOfGroup { job: close(), by }),
+        Outcome::Cancelled(Cancelled::JobCancelled),
+        Outcome::Cancelled(Cancelled::JobReplaced),
+        Outcome::Cancelled(Cancelled::Abandoned),
+        Outcome::Cancelled(Cancelled::Restored),
     ]
 }
 
-fn denials() -> Vec<(Outcome, &'static str)> {
+fn denials() -> Vec<Outcome> {
     let topic = || Topic::parse("barn/door").unwrap();
     let pump = || ResourceName::parse("pump").unwrap();
     vec![
-        (Outcome::Denied(Denied::Topic(topic())), "may not publish to `barn/door`"),
-        (Outcome::Denied(Denied::Report(topic())), "may not read `barn/door`"),
-        (Outcome::Denied(Denied::Resource(pump())), "it needs `pump`"),
-        (
-            Outcome::Denied(Denied::Qos { topic: topic(), qos: Qos::ExactlyOnce, most: Qos::AtMostOnce }),
-            "its plugin may not publish to `barn/door` with QoS 2, only up to 0",
-        ),
-        (Outcome::Denied(Denied::Retain(topic())), "its plugin may not publish a retained message to `barn/door`"),
-        (Outcome::Denied(Denied::NotGranted(pump())), "it needs `pump`, and its plugin is not among the `plugins`"),
-        (
-            Outcome::Denied(Denied::HoldTooLong { resource: pump(), hold_ms: 18_000_000, longest_ms: 14_400_000 }),
-            "it would hold `pump` for 5h, and a run may hold it for 4h",
-        ),
+        Outcome::Denied(Denied::Topic(topic())),
+        Outcome::Denied(Denied::Report(topic())),
+        Outcome::Denied(Denied::Resource(pump())),
+        Outcome::Denied(Denied::Qos { topic: topic(), qos: Qos::ExactlyOnce, most: Qos::AtMostOnce }),
+        Outcome::Denied(Denied::Retain(topic())),
+        Outcome::Denied(Denied::NotGranted(pump())),
+        Outcome::Denied(Denied::HoldTooLong { resource: pump(), hold_ms: 18_000_000, longest_ms: 14_400_000 }),
     ]
 }
 
 #[test]
 fn every_outcome_and_every_reason_is_explained() {
-    for (outcome, expected) in outcomes().into_iter().chain(denials()) {
+    let mut sentences = String::new();
+    for outcome in outcomes().into_iter().chain(denials()) {
         let explanation = explain(facts("cron 30 6 * * *"), Some(DUE), vec![run(&outcome)]);
         assert_eq!(explanation.verdict, outcome.word());
-        assert!(explanation.sentence.contains(expected), "{}\n  does not contain\n{expected}", explanation.sentence);
-        assert!(explanation.sentence.contains("it was due Mon 2027-03-01 06:30:00 GMT"), "{}", explanation.sentence);
         assert_eq!(explanation.notes.last().unwrap(), "it is due next Tue 2027-03-02 06:30:00 GMT");
-        assert!(!explanation.sentence.contains('\n'), "{}", explanation.sentence);
-        let (sentence, _) = explanation.sentence.split_once("`roost replay").unwrap_or((&explanation.sentence, ""));
-        assert!(!sentence.contains("T06:"), "a time that is not local: {sentence}");
+        sentences += &format!("{}\n", explanation.sentence);
         // The reason is also given as data, without loss.
         let why = explanation.run.unwrap().why;
         assert_eq!(why.is_none(), outcome == Outcome::Succeeded(Success::PLAIN), "{outcome}");
         assert!(why.is_none_or(|why| outcome_from_json(&why.to_string()) == Ok(outcome)));
     }
+    expect![[r#"
+        it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT
+        it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT; step 2 was sent 1m30s late
+        it ran: it was due Mon 2027-03-01 06:30:00 GMT, began on time, and ended Mon 2027-03-01 06:30:02 GMT; the broker had no subscriber for the topic of step 2
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker accepted the message, and had no subscriber for its topic; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the connection was lost before the broker answered; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the host was stopped before the broker answered; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker refused the message: not authorized; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the broker ended the connection at the message to `barn/door`, which was alone on it: the broker closed the connection; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: a later step was due; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was possibly sent, and is not to be repeated; if it did not arrive, `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up: the subscription to the device's reports failed; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and the plugin was called 3 times for its messages: `run-task` said: zone 9; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it failed: it was due Mon 2027-03-01 06:30:00 GMT, and step 1 was given up after 3 attempts: the device did not confirm the step within 30s; its last report was `OPENING`; `roost replay coop-door/north/open/2027-03-01T06:30:00Z` repeats it
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the host was not running, or the machine slept; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the clock was set forward; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: it was planned only after it was due; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: there was no connection to the broker; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the broker was busy with other runs; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: its plugin had more to send than its rate of 1000 messages a second allows; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: an earlier run had not ended; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: its plugin took too long to return its messages; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: `pump` was in use; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the subscription to the device's reports failed: not authorized; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: messages to `barn/door` were held back, because the broker had ended the connection at one; it would have started 12m late, and its grace is 5m
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: the limit of waiting runs (1000) was reached
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: when it could have started, the run of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run is caught up
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was missed: when it could have started, `close` of Mon 2027-03-01 06:45:00 GMT was due as well, and only the newest missed run of their group is caught up
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: the run of Mon 2027-03-01 06:45:00 GMT had not ended
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: the limit of waiting runs (3) was reached
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: the limit of simultaneous runs (2) was reached
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: its plugin was paused
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: its device was paused
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: its job was paused
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was skipped: the operator requested it
+        it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and its device was removed
+        it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and its plugin was removed
+        it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and the run of Mon 2027-03-01 06:45:00 GMT replaced it
+        it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and a newer run of its group, `close` of Mon 2027-03-01 06:45:00 GMT, replaced it
+        it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and its job was cancelled by hand
+        it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and its job was replaced by hand
+        it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and it was abandoned by hand
+        it was cancelled before it began: it was due Mon 2027-03-01 06:30:00 GMT, and the database was restored from a backup that was made before the run ended; its messages may have been sent
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: its plugin may not publish to `barn/door`
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: its plugin may not read `barn/door`
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: it needs `pump`, and no `[[resource]]` in the host's settings has that name
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: its plugin may not publish to `barn/door` with QoS 2, only up to 0
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: its plugin may not publish a retained message to `barn/door`
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: it needs `pump`, and its plugin is not among the `plugins` of that `[[resource]]`
+        it did not run: it was due Mon 2027-03-01 06:30:00 GMT, and was denied: it would hold `pump` for 5h, and a run may hold it for 4h
+    "#]].assert_eq(&sentences);
 }
 
 #[test]
@@ -260,16 +275,14 @@ fn an_occurrence_is_found_in_the_record_that_covers_it() {
     let why = MissedReason::Superseded { job: None, by: at("2027-03-02T06:30:00Z") };
     let missed = run(&Outcome::Missed(Missed { why, several }));
     let paused = run(&Outcome::Skipped(Skipped::Paused { what: Level::Job, several }));
-    for run in [missed, paused] {
+    let sentences = [missed, paused].map(|run| {
         let explanation = explain(facts("cron 30 6 * * *"), Some("2027-02-27T06:00:00Z"), vec![run]);
         assert_eq!(explanation.occurrence.as_deref(), Some("2027-02-27T06:30:00Z"));
-        assert!(explanation.sentence.contains("it was due Sat 2027-02-27 06:30:00 GMT"), "{}", explanation.sentence);
-        assert!(
-            explanation.sentence.contains(", one of 5 since Thu 2027-02-25 06:30:00 GMT: "),
-            "{}",
-            explanation.sentence
-        );
-    }
+        explanation.sentence
+    });
+    expect![[r#"
+        it did not run: it was due Sat 2027-02-27 06:30:00 GMT, and was missed, one of 5 since Thu 2027-02-25 06:30:00 GMT: when it could have started, the run of Tue 2027-03-02 06:30:00 GMT was due as well, and only the newest missed run is caught up
+        it did not run: it was due Sat 2027-02-27 06:30:00 GMT, and was skipped, one of 5 since Thu 2027-02-25 06:30:00 GMT: its job was paused"#]].assert_eq(&sentences.join("\n"));
 }
 
 #[test]
@@ -285,54 +298,65 @@ fn a_run_under_way_is_explained_by_what_it_waits_for() {
     };
     let grace = |end: &str| Progress { grace_end: Some(at(end)), ..progress("waiting") };
     let cases = [
-        (progress("waiting"), false, "its message waits for the connection to the broker, which is down"),
-        (
-            grace("2027-03-01T12:01:00Z"),
-            false,
-            "which is down; it will be missed if the connection is not back by Mon 2027-03-01 12:01:00 GMT",
-        ),
-        (
-            grace("2027-03-01T06:35:00Z"),
-            false,
-            "it had until Mon 2027-03-01 06:35:00 GMT to start, and will be missed when the connection is back",
-        ),
-        (progress("waiting"), true, "its message waits for its turn with the broker"),
-        (
-            Progress { held_by: Some(Cause::OverRate { per_second: 5 }), ..grace("2027-03-01T12:01:00Z") },
-            true,
-            "its message waits: its plugin has more to send than its rate of 5 messages a second allows; it will be missed if \
-             it cannot start by Mon 2027-03-01 12:01:00 GMT",
-        ),
-        (Progress { held_by: Some(pump.clone()), ..progress("held") }, true, "it waits to start: `pump` is in use"),
-        (
-            Progress { held_by: Some(pump), holders: vec![hog], ..progress("held") },
-            true,
-            "it waits to start: `pump` is in use by `greedy/greedy/hog/2027-03-01T11:00:00Z`",
-        ),
+        (progress("waiting"), false),
+        (grace("2027-03-01T12:01:00Z"), false),
+        (grace("2027-03-01T06:35:00Z"), false),
+        (progress("waiting"), true),
+        (Progress { held_by: Some(Cause::OverRate { per_second: 5 }), ..grace("2027-03-01T12:01:00Z") }, true),
+        (Progress { held_by: Some(pump.clone()), ..progress("held") }, true),
+        (Progress { held_by: Some(pump), holders: vec![hog], ..progress("held") }, true),
         (
             with("held", |run| {
                 (run.held_by, run.grace_end) = (Some(Cause::EarlierRun), Some(at("2027-03-01T12:05:00Z")));
             }),
             true,
-            "an earlier run has not ended; it will be missed if it cannot start by Mon 2027-03-01 12:05:00 GMT",
         ),
-        (progress("asking"), true, "its plugin has been called and has not returned yet"),
-        (with("confirming", |_| {}), true, "has until Mon 2027-03-01 12:05:00 GMT to confirm it"),
-        (
-            Progress { attempts: 2, last: Some(refused), ..with("pausing", |_| {}) },
-            true,
-            "was attempted 2 times: the broker refused the message: not\\nauthorized; the next attempt is",
-        ),
-        (with("resting", |_| {}), true, "its message is due Mon 2027-03-01 12:05:00 GMT"),
+        (progress("asking"), true),
+        (with("confirming", |_| {}), true),
+        (Progress { attempts: 2, last: Some(refused), ..with("pausing", |_| {}) }, true),
+        (with("resting", |_| {}), true),
     ];
-    for (progress, is_linked, expected) in cases {
+    let mut shown = String::new();
+    for (progress, is_linked) in cases {
+        let state = progress.state;
         let under_way = vec![active(run(&Outcome::Succeeded(Success::PLAIN)).id, progress)];
         let explanation = explain(Facts { under_way, is_linked, ..facts("cron 30 6 * * *") }, None, vec![]);
         assert_eq!(explanation.verdict, "running");
-        assert!(explanation.sentence.contains(expected), "{}\n  does not contain\n{expected}", explanation.sentence);
-        assert_eq!(explanation.notes.iter().any(|note| note.contains("no connection")), !is_linked);
         assert_eq!(explanation.run.unwrap().run, format!("coop-door/north/open/{DUE}"));
+        shown += &format!("{state}: {}\n", explanation.sentence);
+        explanation.notes.iter().for_each(|note| shown += &format!("  note: {note}\n"));
     }
+    expect![[r#"
+        waiting: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and its message waits for the connection to the broker, which is down
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+          note: there is no connection to the broker now
+        waiting: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and its message waits for the connection to the broker, which is down; it will be missed if the connection is not back by Mon 2027-03-01 12:01:00 GMT
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+          note: there is no connection to the broker now
+        waiting: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and its message waits for the connection to the broker, which is down; it had until Mon 2027-03-01 06:35:00 GMT to start, and will be missed when the connection is back
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+          note: there is no connection to the broker now
+        waiting: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and its message waits for its turn with the broker
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+        waiting: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and its message waits: its plugin has more to send than its rate of 5 messages a second allows; it will be missed if it cannot start by Mon 2027-03-01 12:01:00 GMT
+          note: to allow a higher rate, raise `per_second` or `burst` in `[rates.plugins.coop-door]` of `roost.toml`, and restart Roost
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+        held: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and it waits to start: `pump` is in use
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+        held: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and it waits to start: `pump` is in use by `greedy/greedy/hog/2027-03-01T11:00:00Z`
+          note: `roost abandon greedy/greedy/hog/2027-03-01T11:00:00Z` would free it; the owed messages of that run would never be sent
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+        held: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and it waits to start: an earlier run has not ended; it will be missed if it cannot start by Mon 2027-03-01 12:05:00 GMT
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+        asking: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and its plugin has been called and has not returned yet
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+        confirming: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and the broker has accepted its message, and the device has until Mon 2027-03-01 12:05:00 GMT to confirm it
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+        pausing: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and its message was attempted 2 times: the broker refused the message: not\nauthorized; the next attempt is Mon 2027-03-01 12:05:00 GMT
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+        resting: it has not ended: it was due Mon 2027-03-01 06:30:00 GMT, and its message is due Mon 2027-03-01 12:05:00 GMT
+          note: it is due next Tue 2027-03-02 06:30:00 GMT
+    "#]].assert_eq(&shown);
 }
 
 #[test]
@@ -344,59 +368,39 @@ fn an_occurrence_without_a_record_is_explained_by_the_plan_and_the_clock() {
         facts
     };
     let tomorrow = Some("2027-03-02T06:00:00Z");
-    let cases = [
-        (daily(), tomorrow, "due", "it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT"),
-        (
-            with(|job| job.paused = Some(Level::Device)),
-            tomorrow,
-            "due",
-            "will be skipped, because its device is paused",
-        ),
-        (
-            with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))),
-            tomorrow,
-            "due",
-            "because the operator requested it",
-        ),
-        (with(|job| job.watermark = Instant::MIN), None, "undecided", "5h30m ago, and is being decided"),
+    let in_june = |year: &str| explain(facts("sunrise"), Some(&format!("{year}-06-21T04:00:00Z")), vec![]);
+    let explanations = [
+        explain(daily(), tomorrow, vec![]),
+        explain(with(|job| job.paused = Some(Level::Device)), tomorrow, vec![]),
+        explain(with(|job| job.job_override.skip = Some(at("2027-03-02T06:30:00Z"))), tomorrow, vec![]),
+        explain(with(|job| job.watermark = Instant::MIN), None, vec![]),
         // No time is requested, and no run is recorded.
-        (
-            daily(),
-            None,
-            "due",
-            "it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT; it was last due Mon 2027-03-01",
-        ),
-        (daily(), Some(DUE), "forgotten", "no run has been recorded yet"),
-        (facts("at 2027-06-01T06:00:00Z"), Some(DUE), "never", "the nearest occurrence is Tue 2027-06-01 07:00:00 BST"),
-        (facts("sunrise"), Some("2027-06-21T04:00:00Z"), "never", "nothing is due within a day of Mon 2027-06-21"),
-        (
-            facts("sunrise"),
-            Some("2027-06-21T04:00:00Z"),
-            "never",
-            "that sun event does not occur at the device's location on that day",
-        ),
-        (facts("sunrise"), Some("2026-06-21T04:00:00Z"), "never", "nothing was due within a day of Sun 2026-06-21"),
-        (
-            facts("sunrise"),
-            Some("2026-06-21T04:00:00Z"),
-            "never",
-            "that sun event did not occur at the device's location on that day",
-        ),
-        (Facts { planned: None, ..daily() }, None, "unknown", "device `coop-door/north` has no job `open`"),
-        (Facts { planned: None, has_device: false, ..daily() }, None, "unknown", "has no device `north`"),
-        (Facts { planned: None, grant: None, ..daily() }, None, "unknown", "there is no plugin `coop-door`"),
-        (
-            Facts { planned: None, grant: None, fault: Some((at(DUE), "torn".into())), ..daily() },
-            None,
-            "unknown",
-            "its file was refused Mon 2027-03-01 06:30:00 GMT: torn",
-        ),
+        explain(daily(), None, vec![]),
+        explain(daily(), Some(DUE), vec![]),
+        explain(facts("at 2027-06-01T06:00:00Z"), Some(DUE), vec![]),
+        in_june("2027"),
+        in_june("2026"),
+        explain(Facts { planned: None, ..daily() }, None, vec![]),
+        explain(Facts { planned: None, has_device: false, ..daily() }, None, vec![]),
+        explain(Facts { planned: None, grant: None, ..daily() }, None, vec![]),
+        explain(Facts { planned: None, grant: None, fault: Some((at(DUE), "torn".into())), ..daily() }, None, vec![]),
     ];
-    for (facts, time, verdict, expected) in cases {
-        let explanation = explain(facts, time, vec![]);
-        assert!(explanation.sentence.contains(expected), "{}\n  does not contain\n{expected}", explanation.sentence);
-        assert_eq!(explanation.verdict, verdict, "{}", explanation.sentence);
-    }
+    let shown = explanations.map(|one| format!("{}: {}\n", one.verdict, one.sentence));
+    expect![[r#"
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT, and will be skipped, because its device is paused
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT, and will be skipped, because the operator requested it
+        undecided: it is waiting: it was due Mon 2027-03-01 06:30:00 GMT, 5h30m ago, and is being decided
+        due: it has not run yet: it is due Tue 2027-03-02 06:30:00 GMT; it was last due Mon 2027-03-01 06:30:00 GMT, and there is no record of that run: no run has been recorded yet
+        forgotten: there is no record of a run due Mon 2027-03-01 06:30:00 GMT: no run has been recorded yet
+        never: nothing was due within a day of Mon 2027-03-01 06:30:00 GMT; the nearest occurrence is Tue 2027-06-01 07:00:00 BST
+        never: nothing is due within a day of Mon 2027-06-21 05:00:00 BST: that sun event does not occur at the device's location on that day; the nearest occurrence is Tue 2027-05-18 00:07:05 BST
+        never: nothing was due within a day of Sun 2026-06-21 05:00:00 BST: that sun event did not occur at the device's location on that day; the nearest occurrence is Mon 2026-05-18 00:00:48 BST
+        unknown: device `coop-door/north` has no job `open` in its plan
+        unknown: plugin `coop-door` has no device `north`: see its settings
+        unknown: there is no plugin `coop-door` in the plugin folder
+        unknown: plugin `coop-door` does not run, because its file was refused Mon 2027-03-01 06:30:00 GMT: torn
+    "#]].assert_eq(&shown.concat());
 }
 
 #[test]

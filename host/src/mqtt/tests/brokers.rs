@@ -4,10 +4,10 @@ use std::{
     collections::{HashSet, VecDeque},
     path::Path,
     process::Stdio,
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use roost_scheduler::model::Qos;
+pub(super) use roost_tests::free_port;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
@@ -122,18 +122,6 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal();
-    }
-}
-
-/// Finds a free port below the kernel's ephemeral ports, so that no outgoing connection takes it before it is used.
-pub(super) fn free_port() -> u16 {
-    static TRIED: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = std::process::id().wrapping_mul(61).wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed));
-        let port = 10_000 + u16::try_from(number % 20_000).expect("in range");
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

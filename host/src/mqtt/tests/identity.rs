@@ -2,13 +2,15 @@
 
 use std::{path::Path, time::Duration};
 
+use expect_test::expect;
 use roost_scheduler::model::Qos;
+use roost_tests::redact;
 
 use super::{
     Probe, attempt,
     brokers::{Broker, free_port},
+    ends::{failure, in_full},
     false_broker::FalseBroker,
-    outages::failure,
     settings,
 };
 use crate::mqtt::{Settings, Timeouts, addresses::Addresses, failure::Failure};
@@ -55,14 +57,15 @@ async fn a_broker_that_requires_a_certificate_gets_one() {
 
     let without = failure(with(folder.path(), broker.roost, None)).await;
     assert!(matches!(without, Failure::Tls(_)), "{without}");
-    assert!(without.hint(true).is_some_and(|hint| hint.contains("`cert_file` and `key_file`")), "{without}");
+    expect![[r#"
+        TLS: received fatal alert: CertificateRequired
+        hint: the broker requires a client certificate: set `cert_file` and `key_file` in `[mqtt]` to a certificate that its authority has signed and to the certificate's key"#]].assert_eq(&in_full(&without, true));
     // The server's own certificate is signed by another authority.
     let untrusted = failure(with(folder.path(), broker.roost, Some(("server.pem", "server.key")))).await;
     assert!(matches!(untrusted, Failure::Tls(_)), "{untrusted}");
-    assert!(
-        untrusted.hint(true).is_some_and(|hint| hint.contains("does not accept Roost's certificate")),
-        "{untrusted}"
-    );
+    expect![[r#"
+        TLS: received fatal alert: UnknownCA
+        hint: the broker does not accept Roost's certificate: check that an authority that the broker trusts has signed `cert_file`, and that it is valid today"#]].assert_eq(&in_full(&untrusted, true));
 
     let mut probe = Probe::connect(with(folder.path(), broker.roost, Some(("client.pem", "client.key"))));
     let (link, _) = probe.up().await;
@@ -73,23 +76,59 @@ async fn a_broker_that_requires_a_certificate_gets_one() {
 #[tokio::test]
 async fn an_unusable_certificate_or_key_is_an_error_at_the_start() {
     let folder = folder();
-    for (identity, what, hint) in [
-        (("absent.pem", "client.key"), "the certificate file `", "relative to that file"),
-        (("client.pem", "absent.key"), "the key file `", "relative to that file"),
-        (("empty.pem", "client.key"), "does not contain a certificate", "`BEGIN CERTIFICATE`"),
-        (("client.key", "client.key"), "does not contain a certificate", "`BEGIN CERTIFICATE`"),
-        (("client.pem", "empty.pem"), "does not contain a private key", "`BEGIN PRIVATE KEY`"),
-        (("client.pem", "client.pem"), "does not contain a private key", "`BEGIN PRIVATE KEY`"),
-        (("client.pem", "other.key"), "does not belong to the certificate in", "must belong together"),
-        (("client.pem", "encrypted.key"), "has a password", "`openssl pkey -in "),
-        (("client.pem", "old.key"), "has a password", "`openssl pkey -in "),
-    ] {
-        let report = Addresses::new(&with(folder.path(), 1, Some(identity))).err().expect("an error").to_string();
-        assert!(report.contains(what) && report.contains(hint), "{identity:?}: {report}");
-    }
+    let refused = |identity| {
+        let report = Addresses::new(&with(folder.path(), 1, Some(identity))).err().expect("an error");
+        redact(&format!("{identity:?}:\n{report}\n"))
+    };
+    let reports = [
+        ("absent.pem", "client.key"),
+        ("client.pem", "absent.key"),
+        ("empty.pem", "client.key"),
+        ("client.key", "client.key"),
+        ("client.pem", "empty.pem"),
+        ("client.pem", "client.pem"),
+        ("client.pem", "other.key"),
+        ("client.pem", "encrypted.key"),
+        ("client.pem", "old.key"),
+    ]
+    .map(refused);
+    expect![[r#"
+        ("absent.pem", "client.key"):
+        the certificate file `[FOLDER]/absent.pem` cannot be read
+          caused by: No such file or directory (os error 2)
+        hint: the user that runs Roost must be able to read it; a path in `roost.toml` is relative to that file's folder
+        ("client.pem", "absent.key"):
+        the key file `[FOLDER]/absent.key` cannot be read
+          caused by: No such file or directory (os error 2)
+        hint: the user that runs Roost must be able to read it; a path in `roost.toml` is relative to that file's folder
+        ("empty.pem", "client.key"):
+        `[FOLDER]/empty.pem` does not contain a certificate
+        hint: `cert_file` in `[mqtt]` must be a PEM file with a `BEGIN CERTIFICATE` line
+        ("client.key", "client.key"):
+        `[FOLDER]/client.key` does not contain a certificate
+        hint: `cert_file` in `[mqtt]` must be a PEM file with a `BEGIN CERTIFICATE` line
+        ("client.pem", "empty.pem"):
+        `[FOLDER]/empty.pem` does not contain a private key
+        hint: `key_file` in `[mqtt]` must be a PEM file with a `BEGIN PRIVATE KEY` line or a similar one
+        ("client.pem", "client.pem"):
+        `[FOLDER]/client.pem` does not contain a private key
+        hint: `key_file` in `[mqtt]` must be a PEM file with a `BEGIN PRIVATE KEY` line or a similar one
+        ("client.pem", "other.key"):
+        the key in `[FOLDER]/other.key` does not belong to the certificate in `[FOLDER]/client.pem`
+        hint: `cert_file` and `key_file` in `[mqtt]` must belong together; if `cert_file` has several certificates, Roost's own must be the first
+        ("client.pem", "encrypted.key"):
+        the key in `[FOLDER]/encrypted.key` has a password
+        hint: Roost starts unattended and cannot prompt for a password: remove it with `openssl pkey -in [FOLDER]/encrypted.key -out [FOLDER]/encrypted.plain.pem`, and make the new file readable only for the user that runs Roost
+        ("client.pem", "old.key"):
+        the key in `[FOLDER]/old.key` has a password
+        hint: Roost starts unattended and cannot prompt for a password: remove it with `openssl pkey -in [FOLDER]/old.key -out [FOLDER]/old.plain.pem`, and make the new file readable only for the user that runs Roost
+    "#]].assert_eq(&reports.concat());
     let plain = Settings { urls: settings(1).urls, ..with(folder.path(), 1, Some(("client.pem", "client.key"))) };
     let report = Addresses::new(&plain).err().expect("an error").to_string();
-    assert!(report.contains("no address in `url` uses it") && report.contains("`mqtts://`"), "{report}");
+    expect![[r#"
+        `cert_file` requires TLS, but no address in `url` uses it
+        hint: an address with TLS starts with `mqtts://`"#]]
+    .assert_eq(&redact(&report));
 }
 
 #[tokio::test]

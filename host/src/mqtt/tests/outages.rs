@@ -2,35 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use expect_test::expect;
 use roost_scheduler::{event::Event, model::Qos};
+use roost_tests::redact;
 
 use super::{
     Probe, attempt,
     brokers::{Broker, Version, free_port},
+    ends::{failure, in_full},
     settings,
 };
 use crate::{
-    mqtt::{End, LinkInfo, Links, Ports, Settings, addresses::Addresses, failure::Failure, start_built_in},
+    mqtt::{LinkInfo, Ports, Settings, failure::Failure, start_built_in},
     report::Report,
 };
-
-/// Runs one link and returns how it ends.
-pub(super) async fn end_of_first(settings: Settings) -> End {
-    let addresses = Addresses::new(&settings).expect("good settings");
-    let (_orders, orders) = tokio::sync::mpsc::unbounded_channel();
-    let (events, _kept) = tokio::sync::mpsc::channel(64);
-    let (_stop, stopped) = tokio::sync::oneshot::channel();
-    Links::new(settings, addresses, (orders, events, stopped), LinkInfo::default()).next().await
-}
-
-/// Returns why the first connection fails.
-pub(super) async fn failure(settings: Settings) -> Failure {
-    match end_of_first(settings).await {
-        End::Failed(failure) => failure,
-        End::Lost(failure, _) => panic!("it was connected, and then {failure}"),
-        End::Stopped => panic!("it was stopped"),
-    }
-}
 
 #[tokio::test]
 async fn nothing_is_acknowledged_twice_when_a_broker_is_killed_and_comes_back() {
@@ -101,11 +86,17 @@ async fn a_broker_that_requires_a_login_gets_one() {
     let lines = "allow_anonymous false\npassword_file DIR/passwords";
     let broker = Broker::mosquitto_with(free_port(), lines, &[("passwords", PASSWORDS)]).await;
     let wrong = Settings { user: Some("ada".into()), password: Some("wrong".into()), ..settings(broker.roost) };
+    let mut failures = Vec::new();
     for settings in [settings(broker.roost), wrong] {
         let failure = failure(settings).await;
         assert!(matches!(failure, Failure::Login(_)) && failure.needs_operator(), "{failure}");
-        assert!(failure.hint(false).is_some_and(|hint| hint.contains("`user` and `password`")));
+        failures.push(in_full(&failure, false));
     }
+    expect![[r#"
+        the broker rejected the login: the user is not authorized (0x87)
+        hint: set `user` and `password` in `[mqtt]`, and allow that user to publish to `status_topic` and the plugins' topics, and to read the topics on which devices report
+        the broker rejected the login: the user is not authorized (0x87)
+        hint: set `user` and `password` in `[mqtt]`, and allow that user to publish to `status_topic` and the plugins' topics, and to read the topics on which devices report"#]].assert_eq(&failures.join("\n"));
     let urls = vec![format!("mqtt://ada:secret@127.0.0.1:{}", broker.roost).parse().expect("a good URL")];
     Probe::connect(Settings { urls, ..settings(broker.roost) }).up().await;
     let urls = vec![format!("mqtt://unknown:nothing@127.0.0.1:{}", broker.roost).parse().expect("a good URL")];
@@ -135,7 +126,9 @@ async fn a_link_over_tls_carries_messages() {
 
     let untrusted = failure(tls("127.0.0.1", Some(unrelated_authority(folder.path())))).await;
     assert!(matches!(untrusted, Failure::Tls(_)), "{untrusted}");
-    assert!(untrusted.hint(true).is_some_and(|hint| hint.contains("`ca_file`")));
+    expect![[r#"
+        TLS: invalid peer certificate: UnknownIssuer
+        hint: check that the broker speaks TLS at this port and that its certificate is valid for the host in `url`; if no public authority signed the certificate, set `ca_file` in `[mqtt]` to the authority's certificate"#]].assert_eq(&in_full(&untrusted, true));
     let plain = failure(settings(broker.roost)).await;
     assert!(matches!(plain, Failure::ClosedAtOnce | Failure::Malformed(_)), "{plain}");
 
@@ -162,13 +155,22 @@ async fn an_unreadable_ca_file_is_an_error_at_the_start() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "nothing").expect("writable");
-    for path in [folder.path().join("absent.pem"), empty] {
+    let reports = [folder.path().join("absent.pem"), empty].map(|path| {
         let urls = vec!["mqtts://localhost".parse().expect("a good URL")];
-        let settings = Settings { urls, ca_file: Some(path.clone()), ..settings(1) };
+        let settings = Settings { urls, ca_file: Some(path), ..settings(1) };
         let (events, _kept) = tokio::sync::mpsc::channel(1);
         let report: Report = crate::mqtt::connect(settings, events, LinkInfo::default()).err().expect("an error");
-        assert!(report.to_string().contains(&format!("the certificates in `{}`", path.display())), "{report}");
-    }
+        redact(&format!("{report}\n"))
+    });
+    expect![[r#"
+        no TLS connection to the broker `mqtts://localhost:8883` is possible
+          caused by: the certificates in `[FOLDER]/absent.pem`: No such file or directory (os error 2)
+        hint: `ca_file` in `[mqtt]` must be a PEM file with a `BEGIN CERTIFICATE` line, which the user that runs Roost can read
+        no TLS connection to the broker `mqtts://localhost:8883` is possible
+          caused by: the certificates in `[FOLDER]/empty.pem`: the file has no certificates in PEM format
+        hint: `ca_file` in `[mqtt]` must be a PEM file with a `BEGIN CERTIFICATE` line, which the user that runs Roost can read
+    "#]]
+    .assert_eq(&reports.concat());
 }
 
 #[tokio::test]
@@ -189,11 +191,18 @@ fn the_built_in_broker_reports_a_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for ports in [Ports { devices: port, roost: None }, Ports { devices: free_port(), roost: Some(port) }] {
-        let report = start_built_in(ports, folder.path(), "roost-test").expect_err("the port is taken").to_string();
-        assert!(report.contains(&format!("`127.0.0.1:{port}`")), "{report}");
-        assert!(report.contains("`--mqtt mqtt://127.0.0.1:1883`"), "{report}");
-    }
+    let reports =
+        [Ports { devices: port, roost: None }, Ports { devices: free_port(), roost: Some(port) }].map(|ports| {
+            let report = start_built_in(ports, folder.path(), "roost-test").expect_err("the port is taken");
+            redact(&report.to_string().replace(&format!(":{port}"), ":[TAKEN]"))
+        });
+    expect![[r#"
+        the built-in broker was not started at `127.0.0.1:[TAKEN]`
+          caused by: Address already in use (os error 98)
+        hint: to use the broker that already listens there, pass `--mqtt mqtt://127.0.0.1:1883`, or set `ROOST_MQTT=mqtt://127.0.0.1:1883` in the environment
+        the built-in broker was not started at `127.0.0.1:[TAKEN]`
+          caused by: Address already in use (os error 98)
+        hint: to use the broker that already listens there, pass `--mqtt mqtt://127.0.0.1:1883`, or set `ROOST_MQTT=mqtt://127.0.0.1:1883` in the environment"#]].assert_eq(&reports.join("\n"));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Tests every range of the contract with a job that violates it.
 
+use expect_test::expect;
 use roost_scheduler::{
     model::{Qos, Resource},
     time::Location,
@@ -321,5 +322,8 @@ fn the_hint_for_a_message_above_a_ceiling_has_the_line_that_raises_it() {
 fn a_sun_trigger_needs_a_location_and_the_hint_has_the_lines() {
     let error = converted(vec![sun(0, None, None)], None, false).unwrap_err();
     assert_eq!(error.to_string(), "job `open`: `trigger.sun`: the device has no location");
-    assert!(error.hint.unwrap().contains("latitude = 51.5\n"));
+    expect![[r#"
+        set its location below its `[[device]]` in `plugins/coop-door.toml`, or for all devices at the top of `roost.toml`:
+        latitude = 51.5
+        longitude = -0.1"#]].assert_eq(&error.hint.unwrap());
 }

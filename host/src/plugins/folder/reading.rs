@@ -83,6 +83,10 @@ pub(super) fn read(
         let hint = match error.kind() {
             io::ErrorKind::InvalidData => "save the file as UTF-8",
             io::ErrorKind::FileTooLarge => "check that it is the right file: ordinary plugins are much smaller",
+            // It is Roost that does not follow the link.
+            io::ErrorKind::PermissionDenied if error.raw_os_error().is_none() => {
+                "put the file itself there, or make the link as the user that runs Roost"
+            }
             _ => "allow the user that runs Roost to read the file",
         };
         Reading::Faulty(report.cause(format!("`{}` cannot be read: {error}", path.display())).hint(hint))

@@ -1,73 +1,16 @@
 //! Tests the whole edge, from files in a real folder to events.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
-use roost_scheduler::{
-    event::{Event, Loaded, Version},
-    names::{DeviceName, PluginName},
-    topic::Grant,
+use expect_test::expect;
+use roost_scheduler::{event::Event, names::DeviceName, topic::Grant};
+use roost_tests::redact;
+
+use super::{
+    guests,
+    test_folder::{TestFolder, name},
 };
-use tempfile::TempDir;
-use tokio::sync::mpsc;
-
-use super::{guests, site};
-use crate::{
-    config::rules::Rules,
-    plugins::{Options, PluginHandle, Plugins, Refused, State, limits, start, stored_grant},
-};
-
-pub(super) struct Edge {
-    pub(super) plugins: Plugins,
-    pub(super) events: mpsc::Receiver<Event>,
-}
-
-pub(super) struct TestFolder {
-    folder: TempDir,
-    data: TempDir,
-}
-
-impl TestFolder {
-    pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), data: tempfile::tempdir().unwrap() }
-    }
-
-    pub(super) fn start(&self, known: Vec<(PluginName, Version)>) -> Edge {
-        let (sender, events) = mpsc::channel(16);
-        let options = Options {
-            folder: self.folder.path().into(),
-            data: self.data.path().into(),
-            site: site(),
-            rules: Rules::default(),
-            known,
-            event_log: crate::event_log::EventLog::default(),
-        };
-        Edge { plugins: start(options, sender).unwrap(), events }
-    }
-
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Writes a file as an installer does: under another name, then renamed.
-    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
-        let temporary = self.file(".incoming");
-        fs::write(&temporary, bytes).unwrap();
-        fs::rename(temporary, self.file(name)).unwrap();
-    }
-}
-
-impl Edge {
-    pub(super) async fn loaded(&mut self) -> Loaded {
-        match self.events.recv().await {
-            Some(Event::Loaded(loaded)) => loaded,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-pub(super) fn name(name: &str) -> PluginName {
-    PluginName::parse(name).unwrap()
-}
+use crate::plugins::{PluginHandle, Refused, State, limits, stored_grant};
 
 #[tokio::test]
 async fn a_dropped_file_is_loaded_and_a_broken_update_changes_nothing() {
@@ -172,7 +115,13 @@ async fn trials_leave_only_the_last_compiled_components() {
         assert_eq!(loaded.devices.len(), 2, "with the settings in the folder");
     }
     let refused = installer.try_out(&name("porch"), guests::guest(guests::TRAPS).into()).await.unwrap_err();
-    assert!(matches!(refused, Refused::Faulty(report) if report.to_string().contains("trapped")));
+    let Refused::Faulty(report) = refused else { panic!("{refused:?}") };
+    expect![[r#"
+        plugin `porch` was not loaded
+          caused by: device `north` has no plan
+          caused by: `schedule-jobs` trapped: wasm trap: wasm `unreachable` instruction executed, in `fails` < `plan`
+        hint: the fault is in the plugin: its author can reproduce it with `roost check`"#]]
+    .assert_eq(&redact(&report.to_string()));
     let entries = |folder: &str| fs::read_dir(place.data.path().join(folder)).unwrap().count();
     // The sweep runs in the background.
     while entries("cache") > 2 * limits::TRIED {

@@ -1,6 +1,6 @@
 //! Each kind of file that is not a plugin is refused with its own error and hint.
 
-use super::{candidate, guests, limits::load};
+use super::{candidate, guests, load};
 
 async fn message(component: Vec<u8>) -> String {
     let error = load(component).await.err().expect("refused");

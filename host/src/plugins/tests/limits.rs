@@ -2,31 +2,19 @@
 
 use std::io::Write as _;
 
+use expect_test::expect;
 use roost_scheduler::event::Digest;
+use roost_tests::redact;
 
-use super::{candidate, guests, loader};
+use super::{candidate, causes, guests, load, loader};
 use crate::{
     clock,
     plugins::{
         folder::{Candidate, SettingsText},
         limits,
         linked_cache::LinkedCache,
-        load::{Accepted, LoadError},
     },
 };
-
-pub(super) async fn load(component: Vec<u8>) -> Result<Accepted, LoadError> {
-    let data = tempfile::tempdir().unwrap();
-    let loader = loader(data.path());
-    let proposal = loader.propose(candidate(component, None))?;
-    loader.load(proposal, None, clock::now).await
-}
-
-/// Returns the causes in the report of a refused component.
-pub(super) async fn causes(component: Vec<u8>) -> String {
-    let error = load(component).await.err().expect("refused");
-    error.report(&candidate(Vec::new(), None).plugin, None).causes.join("; ")
-}
 
 #[tokio::test]
 async fn an_ordinary_plugin_loads() {
@@ -63,7 +51,7 @@ async fn the_number_of_memories_is_limited() {
     let with = |memories: usize| guests::guest_with(&"(memory 1)".repeat(memories - 1), guests::NOTHING);
     assert!(load(with(limits::MEMORIES)).await.is_ok());
     let error = causes(with(limits::MEMORIES + 1)).await;
-    assert!(error.contains("17 Wasm linear memories, which exceeds the configured maximum of 16"), "{error}");
+    expect!["it requires more than one call may use: The component transitively contains 17 Wasm linear memories, which exceeds the configured maximum of 16 in the pooling allocator"].assert_eq(&error);
 }
 
 #[tokio::test]
@@ -159,8 +147,14 @@ async fn settings_behind_a_link_out_of_the_folder_are_not_quoted() {
         let name = candidate.plugin.clone();
         loader.propose(candidate).err().unwrap().report(&name, None).to_string()
     };
-    assert!(message(true).contains("porch.toml:2:2: unknown key `hunter2`"), "{}", message(true));
-    let message = message(false);
-    assert!(message.contains("porch.toml:2:2: the settings are invalid") && message.contains("hint: "), "{message}");
-    assert!(!message.contains("hunter2"), "{message}");
+    expect![[r#"
+        plugin `porch` was not loaded
+          caused by: porch.toml:2:2: unknown key `hunter2`
+        hint: known here: `config`, `device`, `grants`, `limits`; the plugin's own settings belong below `[config]`, and a device's location below `[[device]]`"#]].assert_eq(&redact(&message(true)));
+    expect![[r#"
+        plugin `porch` was not loaded
+          caused by: porch.toml:2:2: the settings are invalid
+          caused by: the error is not shown, because a link leads to a file outside of the plugin folder
+        hint: replace the link by the file, or run `roost check PLUGIN.wasm` as a user that may read that file"#]]
+    .assert_eq(&redact(&message(false)));
 }

@@ -1,5 +1,8 @@
 //! Backups, and restoring them.
 
+#![allow(clippy::too_many_lines, reason = "snapshots are in their tests")]
+
+use expect_test::expect;
 use roost_scheduler::event::Tombstone;
 
 use super::*;
@@ -51,9 +54,16 @@ fn a_backup_is_complete_and_readable_for_its_owner_alone() {
     assert_eq!(fs::read(&again).unwrap(), fs::read(&copy).unwrap());
     assert!(!data.path().join("roost.db-wal").exists());
     let text = report(&back_up(data.path(), &again).unwrap_err());
-    assert!(text.ends_with("already exists\nhint: name a file that does not exist: nothing is overwritten"), "{text}");
+    expect![[r#"
+        `[FOLDER]/again` already exists
+        hint: name a file that does not exist: nothing is overwritten"#]]
+    .assert_eq(&text);
     let text = report(&back_up(data.path(), &elsewhere.path().join("no/where")).unwrap_err());
-    assert!(text.contains("no/where` cannot be written\n  caused by: No such file or directory"), "{text}");
+    expect![[r#"
+        `[FOLDER]/no/where` cannot be written
+          caused by: No such file or directory (os error 2)
+        hint: nothing was changed: there must be as much space as the database takes, in a folder that you can write"#]]
+    .assert_eq(&text);
     assert!(!elsewhere.path().join("no").exists());
     assert_eq!(content(data.path()), before);
 }
@@ -73,7 +83,11 @@ fn files_beside_a_backup_are_left_alone() {
     let good = fs::read(&path).unwrap();
     fs::write(&path, &good[..good.len() - 4096]).unwrap();
     let text = report(&back_up(data.path(), &copy).unwrap_err());
-    assert!(text.contains("is damaged") && untouched(2), "{text}");
+    expect![[r#"
+        `[FOLDER]/roost.db` is damaged
+          caused by: database disk image is malformed
+        hint: put a copy from a backup in its place; or move `[FOLDER]/roost.db` and `[FOLDER]/roost.db-wal` away: plugins are then planned again, and the owed steps of runs that had started are lost"#]].assert_eq(&text);
+    assert!(untouched(2));
     fs::write(&path, &good).unwrap();
     back_up(data.path(), &copy).unwrap();
     assert!(copy.exists() && untouched(3));
@@ -207,12 +221,12 @@ fn a_damaged_database_is_replaced_with_its_log() {
     let left = data.path().join("roost.db.restoring");
     fs::copy(&copy, &left).unwrap();
     let text = report(&restore(data.path(), &left, at(NOW)).unwrap_err());
-    assert!(
-        text.contains("caused by: `")
-            && text.contains("restoring` was left by an interrupted restore")
-            && left.exists(),
-        "{text}"
-    );
+    expect![[r#"
+        `[FOLDER]/roost.db.restoring` cannot be restored
+          caused by: `[FOLDER]/roost.db.restoring` was left by an interrupted restore
+        hint: nothing was changed: name a file that `roost backup` has written"#]]
+    .assert_eq(&text);
+    assert!(left.exists());
     // A missing database is made.
     let root = tempfile::tempdir().unwrap();
     assert!(restored(&root.path().join("var/data"), &copy).kept.is_none());
@@ -233,55 +247,156 @@ fn an_invalid_backup_changes_nothing() {
     };
     let before = fs::read(data.path().join(DATABASE)).unwrap();
     let bad = data.path().join("bad");
-    for (bytes, message) in [
-        (scribbled, "is damaged"),
-        (changed("UPDATE jobs SET trigger = 'nonsense'"), "in table `jobs`, row 1"),
-        (changed("DROP TABLE tombstones"), "was not made by Roost: index `"),
-        (changed("DROP INDEX runs_failed"), "by Roost: index `runs_failed` differs"),
-        (changed("CREATE TRIGGER theirs AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END"), "Roost: trigger `theirs`"),
-        (changed("UPDATE jobs SET id = -1"), "in table `jobs`, row -1"),
-        (changed("UPDATE jobs SET id = 9e15"), "in table `jobs`, row 9000000000000000"),
-        (
-            changed("UPDATE devices SET id = 4000000000; UPDATE jobs SET device = 4000000000"),
-            "in table `devices`, row 4",
-        ),
-        (
-            changed("INSERT INTO jobs SELECT 7, device, job, label, trigger, steps, policy, 1, 1, 1 FROM jobs"),
-            "another job",
-        ),
-        (changed("UPDATE runs SET ended = 9e18 WHERE state <> 'running'"), "9000000000000000000 is not an instant"),
-        (changed("UPDATE runs SET attempts = -1 WHERE state <> 'running'"), "Integer -1 out of range"),
-        (changed("UPDATE runs SET number = NULL WHERE state = 'running'"), "it has neither ended nor is it under way"),
-        (changed("DELETE FROM clock"), "is damaged"),
-        (changed("UPDATE clock SET series = -1"), "is damaged"),
-        (changed("PRAGMA user_version = 1"), "was not made by Roost"),
-        (good[..good.len() - 4096].into(), "is damaged"),
-        (Vec::new(), "is a database of another program"),
-        (b"text".repeat(999), "is damaged"),
+    let mut refusals = String::new();
+    let mut refused = |what: &str, copy: &Path| {
+        let text = report(&restore(data.path(), copy, at(NOW)).unwrap_err());
+        refusals += &format!("{what}:\n{text}\n");
+    };
+    for sql in [
+        "UPDATE jobs SET trigger = 'nonsense'",
+        "DROP TABLE tombstones",
+        "DROP INDEX runs_failed",
+        "CREATE TRIGGER theirs AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END",
+        "UPDATE jobs SET id = -1",
+        "UPDATE jobs SET id = 9e15",
+        "UPDATE devices SET id = 4000000000; UPDATE jobs SET device = 4000000000",
+        "INSERT INTO jobs SELECT 7, device, job, label, trigger, steps, policy, 1, 1, 1 FROM jobs",
+        "UPDATE runs SET ended = 9e18 WHERE state <> 'running'",
+        "UPDATE runs SET attempts = -1 WHERE state <> 'running'",
+        "UPDATE runs SET number = NULL WHERE state = 'running'",
+        "DELETE FROM clock",
+        "UPDATE clock SET series = -1",
+        "PRAGMA user_version = 1",
+    ] {
+        fs::write(&bad, changed(sql)).unwrap();
+        refused(sql, &bad);
+    }
+    for (what, bytes) in [
+        ("bytes were overwritten", scribbled),
+        ("the end is missing", good[..good.len() - 4096].into()),
+        ("an empty file", Vec::new()),
+        ("text", b"text".repeat(999)),
     ] {
         fs::write(&bad, bytes).unwrap();
-        let text = report(&restore(data.path(), &bad, at(NOW)).unwrap_err());
-        assert!(text.contains("bad` cannot be restored\n  caused by: ") && text.contains(message), "{message}: {text}");
-        assert!(text.ends_with("hint: nothing was changed: name a file that `roost backup` has written"), "{text}");
+        refused(what, &bad);
     }
-    for path in [data.path(), Path::new("/dev/null")] {
-        let text = report(&restore(data.path(), path, at(NOW)).unwrap_err());
-        assert!(
-            text.contains("cannot be restored\n  caused by: `") && text.contains("` is not a file\nhint: "),
-            "{text}"
-        );
-    }
-    let text = report(&restore(data.path(), &data.path().join("none"), at(NOW)).unwrap_err());
-    assert!(text.contains("cannot be restored\n  caused by: there is no `"), "{text}");
+    refused("a folder", data.path());
+    refused("a device", Path::new("/dev/null"));
+    refused("nothing", &data.path().join("none"));
     let held = open(data.path()).unwrap();
-    let text = report(&restore(data.path(), &copy, at(NOW)).unwrap_err());
-    assert!(text.contains("is in use by process"), "{text}");
+    refused("a host is running", &copy);
     drop(held);
     assert_eq!(fs::read(data.path().join(DATABASE)).unwrap(), before);
     assert!(!data.path().join("roost.db.restoring").exists());
     // Another program's database is not replaced either.
     fs::remove_file(data.path().join(DATABASE)).unwrap();
     Connection::open(data.path().join(DATABASE)).unwrap().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
-    let text = report(&restore(data.path(), &copy, at(NOW)).unwrap_err());
-    assert!(text.contains("another program"), "{text}");
+    refused("the data folder has a database of another program", &copy);
+    expect![[r#"
+        UPDATE jobs SET trigger = 'nonsense':
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: in table `jobs`, row 1: `nonsense` is not a trigger: it begins with `nonsense`
+        hint: nothing was changed: name a file that `roost backup` has written
+        DROP TABLE tombstones:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` was not made by Roost: index `tombstones_watermark` differs
+        hint: nothing was changed: name a file that `roost backup` has written
+        DROP INDEX runs_failed:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` was not made by Roost: index `runs_failed` differs
+        hint: nothing was changed: name a file that `roost backup` has written
+        CREATE TRIGGER theirs AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` was not made by Roost: trigger `theirs` differs
+        hint: nothing was changed: name a file that `roost backup` has written
+        UPDATE jobs SET id = -1:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: in table `jobs`, row -1: that is not a number that Roost assigns
+        hint: nothing was changed: name a file that `roost backup` has written
+        UPDATE jobs SET id = 9e15:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: in table `jobs`, row 9000000000000000: that is not a number that Roost assigns
+        hint: nothing was changed: name a file that `roost backup` has written
+        UPDATE devices SET id = 4000000000; UPDATE jobs SET device = 4000000000:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: in table `devices`, row 4000000000: that is not a number that Roost assigns
+        hint: nothing was changed: name a file that `roost backup` has written
+        INSERT INTO jobs SELECT 7, device, job, label, trigger, steps, policy, 1, 1, 1 FROM jobs:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: in table `jobs`, row 7: its device has another job of that name
+        hint: nothing was changed: name a file that `roost backup` has written
+        UPDATE runs SET ended = 9e18 WHERE state <> 'running':
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: in table `runs`, row 2: 9000000000000000000 is not an instant
+        hint: nothing was changed: name a file that `roost backup` has written
+        UPDATE runs SET attempts = -1 WHERE state <> 'running':
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: in table `runs`, row 2: Integer -1 out of range at index 9
+        hint: nothing was changed: name a file that `roost backup` has written
+        UPDATE runs SET number = NULL WHERE state = 'running':
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: in table `runs`, row 1: it has neither ended nor is it under way
+        hint: nothing was changed: name a file that `roost backup` has written
+        DELETE FROM clock:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: Query returned no rows
+        hint: nothing was changed: name a file that `roost backup` has written
+        UPDATE clock SET series = -1:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: Integer -1 out of range at index 0
+        hint: nothing was changed: name a file that `roost backup` has written
+        PRAGMA user_version = 1:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` was not made by Roost: index `runs_again` differs
+        hint: nothing was changed: name a file that `roost backup` has written
+        bytes were overwritten:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: *** in database main ***
+            Tree 3 page 3: btreeInitPage() returns error code 11
+        hint: nothing was changed: name a file that `roost backup` has written
+        the end is missing:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: database disk image is malformed
+        hint: nothing was changed: name a file that `roost backup` has written
+        an empty file:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is a database of another program
+        hint: nothing was changed: name a file that `roost backup` has written
+        text:
+        `[FOLDER]/bad` cannot be restored
+          caused by: `[FOLDER]/bad` is damaged
+          caused by: file is not a database
+        hint: nothing was changed: name a file that `roost backup` has written
+        a folder:
+        `[FOLDER]` cannot be restored
+          caused by: `[FOLDER]` is not a file
+        hint: nothing was changed: name a file that `roost backup` has written
+        a device:
+        `/dev/null` cannot be restored
+          caused by: `/dev/null` is not a file
+        hint: nothing was changed: name a file that `roost backup` has written
+        nothing:
+        `[FOLDER]/none` cannot be restored
+          caused by: there is no `[FOLDER]/none`
+        hint: nothing was changed: name a file that `roost backup` has written
+        a host is running:
+        the data folder `[FOLDER]` is in use by process [PID]
+        hint: only one Roost can use a data folder: stop the other one, or name another folder with `--data DIR`
+        the data folder has a database of another program:
+        `[FOLDER]/roost.db` is a database of another program
+        hint: nothing was changed: name another folder with `--data DIR`
+    "#]]
+    .assert_eq(&refusals);
 }

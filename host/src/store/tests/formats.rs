@@ -1,5 +1,6 @@
 //! Databases that cannot be used as they are: they are not changed, and the error has a hint.
 
+use expect_test::expect;
 use roost_scheduler::event::Tombstone;
 
 use super::*;
@@ -19,7 +20,10 @@ fn an_empty_file_is_no_database_yet() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join(DATABASE), "").unwrap();
     let text = report(&runs(data.path(), &RunFilter::default()).unwrap_err());
-    assert!(text.starts_with("there is no `"), "{text}");
+    expect![[r#"
+        there is no `[FOLDER]/roost.db`
+        hint: it is made when Roost runs first; name its data folder with `--data DIR`"#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -42,7 +46,10 @@ fn a_database_of_the_first_format_is_migrated() {
     .unwrap();
     drop(old);
     let text = report(&runs(data.path(), &RunFilter { limit: 9, ..RunFilter::default() }).unwrap_err());
-    assert!(text.contains("was written by an older Roost\nhint: nothing was changed"), "{text}");
+    expect![[r#"
+        `[FOLDER]/roost.db` was written by an older Roost
+        hint: nothing was changed: `roost run` of this version brings it up to date"#]]
+    .assert_eq(&text);
 
     let (mut store, saved) = open(data.path()).unwrap();
     let jobs: Vec<_> = store.jobs(|jobs| jobs.collect()).unwrap();
@@ -68,10 +75,10 @@ fn a_database_of_the_first_format_is_migrated() {
     assert_eq!(open(data.path()).unwrap().1.series, 3);
     // Its steps were not stored at that time.
     let text = report(&dead_letter(data.path(), &run_id(7)).unwrap_err());
-    assert!(
-        text.starts_with("the steps of the run `coop/north/open/1970-01-01T00:00:00.007Z` are no longer known"),
-        "{text}"
-    );
+    expect![[r#"
+        the steps of the run `coop/north/open/[TIME]` are no longer known
+        hint: `roost runs --failed` shows those that can be replayed"#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -83,7 +90,10 @@ fn a_full_disk_during_a_migration_changes_nothing() {
     let pages: i64 = old.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     old.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     let error = StoreError::from_sqlite(&data.path().join(DATABASE), migrate(&mut old, 1).unwrap_err());
-    assert!(report(&error).ends_with("hint: nothing was damaged: make space and start Roost again"), "{error:?}");
+    expect![[r#"
+        there is no space left to write `[FOLDER]/roost.db`
+        hint: nothing was damaged: make space and start Roost again"#]]
+    .assert_eq(&report(&error));
     drop(old);
     let found = Connection::open(data.path().join(DATABASE)).unwrap();
     let format: i64 = found.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
@@ -107,7 +117,11 @@ fn a_database_that_could_not_be_made_is_made_later() {
 fn a_full_disk_is_reported_for_any_file() {
     let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
     let text = report(&StoreError::File { what: "cannot write", path: "data/client-id".into(), source });
-    assert!(text.ends_with("hint: nothing was damaged: make space and start Roost again"), "{text}");
+    expect![[r#"
+        cannot write `data/client-id`
+          caused by: no storage space
+        hint: nothing was damaged: make space and start Roost again"#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -118,7 +132,9 @@ fn a_newer_format_is_left_alone() {
     drop(store);
     let before = fs::read(data.path().join("roost.db")).unwrap();
     let text = report(&open(data.path()).unwrap_err());
-    assert!(text.contains("format 99"), "{text}");
+    expect![[r#"
+        `[FOLDER]/roost.db` has format 99, and this Roost knows formats up to 6
+        hint: a newer Roost has written it, and nothing was changed: run that one, or name another folder with `--data DIR`"#]].assert_eq(&text);
     assert_eq!(fs::read(data.path().join("roost.db")).unwrap(), before);
 }
 
@@ -129,9 +145,13 @@ fn the_database_of_another_program_is_left_alone() {
     other.execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
     drop(other);
     let before = fs::read(data.path().join(DATABASE)).unwrap();
-    for error in [open(data.path()).unwrap_err(), runs(data.path(), &RunFilter::default()).unwrap_err()] {
-        assert!(report(&error).contains("another program"), "{error:?}");
-    }
+    let errors = [open(data.path()).unwrap_err(), runs(data.path(), &RunFilter::default()).unwrap_err()];
+    expect![[r#"
+        `[FOLDER]/roost.db` is a database of another program
+        hint: nothing was changed: name another folder with `--data DIR`
+        `[FOLDER]/roost.db` is a database of another program
+        hint: nothing was changed: name another folder with `--data DIR`"#]]
+    .assert_eq(&errors.map(|error| report(&error)).join("\n"));
     assert_eq!(fs::read(data.path().join(DATABASE)).unwrap(), before);
 }
 
@@ -149,14 +169,26 @@ fn a_damaged_database_is_named_and_left_alone() {
     for page in pages / 2..pages {
         scribbled[page * 4096..page * 4096 + 64].fill(0xa5);
     }
+    let mut texts = String::new();
     for bad in [b"not a database at all, but long enough to have a header".repeat(99), scribbled, good[..8192].into()] {
         fs::write(&path, &bad).unwrap();
         let read = open(data.path()).and_then(|(mut store, _)| store.jobs(|jobs| jobs.count()));
         let error = read.unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
-        assert!(report(&error).contains("hint: put a copy from a backup in its place"), "{}", report(&error));
+        texts += &(report(&error) + "\n");
         assert_eq!(fs::read(&path).unwrap(), bad);
     }
+    expect![[r#"
+        `[FOLDER]/roost.db` is damaged
+          caused by: file is not a database
+        hint: put a copy from a backup in its place; or move `[FOLDER]/roost.db` and `[FOLDER]/roost.db-wal` away: plugins are then planned again, and the owed steps of runs that had started are lost
+        `[FOLDER]/roost.db` is damaged
+          caused by: database disk image is malformed
+        hint: put a copy from a backup in its place; or move `[FOLDER]/roost.db` and `[FOLDER]/roost.db-wal` away: plugins are then planned again, and the owed steps of runs that had started are lost
+        `[FOLDER]/roost.db` is damaged
+          caused by: database disk image is malformed
+        hint: put a copy from a backup in its place; or move `[FOLDER]/roost.db` and `[FOLDER]/roost.db-wal` away: plugins are then planned again, and the owed steps of runs that had started are lost
+    "#]].assert_eq(&texts);
 }
 
 #[test]
@@ -167,7 +199,10 @@ fn an_invalid_row_is_named() {
     store.connection.execute("UPDATE plugins SET name = 'No Name'", []).unwrap();
     drop(store);
     let text = report(&open(data.path()).unwrap_err());
-    assert!(text.contains("in table `plugins`, row 7: `No Name` is not a plugin name"), "{text}");
+    expect![[r#"
+        `[FOLDER]/roost.db` is damaged
+          caused by: in table `plugins`, row 7: `No Name` is not a plugin name: 1 to 63 of `a-z 0-9 -`, the first one a letter or a digit, and not `roost` or `api`
+        hint: put a copy from a backup in its place; or move `[FOLDER]/roost.db` and `[FOLDER]/roost.db-wal` away: plugins are then planned again, and the owed steps of runs that had started are lost"#]].assert_eq(&text);
 }
 
 #[test]
@@ -176,15 +211,24 @@ fn a_file_is_not_a_folder() {
     let path = root.path().join("data");
     fs::write(&path, "").unwrap();
     let text = report(&open(&path).unwrap_err());
-    assert!(text.ends_with("hint: name a folder with `--data DIR`; it is made if it does not exist"), "{text}");
+    expect![[r#"
+        `[FOLDER]/data` is not a folder
+        hint: name a folder with `--data DIR`; it is made if it does not exist"#]]
+    .assert_eq(&text);
 }
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
     // Not even root can make a file there.
     let text = report(&open(Path::new("/proc/self/fdinfo")).unwrap_err());
-    assert!(text.contains("cannot lock the data folder by `/proc/self/fdinfo/lock`"), "{text}");
+    expect![[r#"
+        cannot lock the data folder by `/proc/self/fdinfo/lock`
+          caused by: No such file or directory (os error 2)
+        hint: the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"#]].assert_eq(&text);
     let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
     let error = StoreError::from_sqlite(Path::new("data/roost.db"), rusqlite::Error::SqliteFailure(error, None));
-    assert!(report(&error).starts_with("`data/roost.db` cannot be written"), "{}", report(&error));
+    expect![[r#"
+        `data/roost.db` cannot be written
+          caused by: Error code 8: attempt to write a readonly database
+        hint: the user that runs Roost must be able to write the data folder; another one can be named with `--data DIR`"#]].assert_eq(&report(&error));
 }

@@ -1,5 +1,6 @@
 //! Tests of task lists, task calls and replies.
 
+use expect_test::expect;
 use roost_scheduler::model::Reply;
 
 use super::{
@@ -44,20 +45,25 @@ fn a_task_list_is_converted_or_refused_as_a_whole() {
     assert_eq!(listed(vec![description("a", &"x".repeat(1_024), None)]).map(|list| list.list().len()), Ok(1));
 
     let one = |name: &str, summary: &str, schema: Option<&str>| vec![description(name, summary, schema)];
-    let cases = [
-        (vec![description("a", "A", None); 101], "the plugin has 101 tasks, and may have 100"),
-        (one("a b", "A", None), "task number 1: `name`: `a b` is not a task name"),
-        (vec![description("a", "A", None); 2], "task `a`: `name`: another task of the plugin has it already"),
-        (one("a", "", None), "task `a`: `summary` of 0 bytes: it must have 1 to 1,024"),
-        (one("a", &"x".repeat(1_025), None), "task `a`: `summary` of 1025 bytes: it must have 1 to 1,024"),
-        (one("a", "A", Some("{")), "task `a`: `args-schema` is not JSON: EOF"),
-        (one("a", "A", Some("[]")), "task `a`: `args-schema` is neither an object nor `true` or `false`"),
-        (one("a", "A", Some(&" ".repeat(16_385))), "task `a`: `args-schema` of 16385 bytes: it may have 16,384"),
+    let lists = [
+        vec![description("a", "A", None); 101],
+        one("a b", "A", None),
+        vec![description("a", "A", None); 2],
+        one("a", "", None),
+        one("a", &"x".repeat(1_025), None),
+        one("a", "A", Some("{")),
+        one("a", "A", Some("[]")),
+        one("a", "A", Some(&" ".repeat(16_385))),
     ];
-    for (list, expected) in cases {
-        let error = listed(list).unwrap_err().to_string();
-        assert!(error.starts_with(expected), "{error}\n  does not begin with\n{expected}");
-    }
+    expect![[r#"
+        the plugin has 101 tasks, and may have 100
+        task number 1: `name`: `a b` is not a task name: 1 to 64 of `a-z A-Z 0-9 . _ -`, the first one a letter or a digit
+        task `a`: `name`: another task of the plugin has it already
+        task `a`: `summary` of 0 bytes: it must have 1 to 1,024 (1 KiB)
+        task `a`: `summary` of 1025 bytes: it must have 1 to 1,024 (1 KiB)
+        task `a`: `args-schema` is not JSON: EOF while parsing an object at line 1 column 1
+        task `a`: `args-schema` is neither an object nor `true` or `false`, as a JSON Schema must be
+        task `a`: `args-schema` of 16385 bytes: it may have 16,384 (16 KiB)"#]].assert_eq(&lists.map(|list| listed(list).unwrap_err().to_string()).join("\n"));
 }
 
 #[test]
